@@ -1,0 +1,28 @@
+//! Redstart: a Redis-compatible server in one static binary.
+//!
+//! The modules stand in floors; a module uses only modules on floors below its own, and `tests/tidy.rs` holds
+//! them to it. In the order in which a request meets them:
+//!
+//! | floor | module | what it does with the request |
+//! |---|---|---|
+//! | 0 | [`sys`] | waits for the socket, receives the bytes into a ring, tells the time, sends the reply |
+//! | 0 | [`text`] | turns bytes into numbers and back, matches globs, splits quoted lines |
+//! | 0 | [`alloc`] | hands out the small blocks in which entries live |
+//! | 1 | [`resp`] | finds the request's arguments in the ring without copying, writes replies |
+//! | 1 | [`dict`] | finds the key's entry: an open-addressing table that grows a bucket at a time |
+//! | 2 | [`types`] | the entry: header, key and value in one block |
+//! | 2 | [`config`] | the one table of directives, and the values that the others read |
+//! | 3 | [`db`] | the keyspace: lookup, expiry, access clock |
+//! | 5 | [`command`] | the table of commands and one file a family that executes them |
+//! | 6 | [`server`] | the loop that ties all together: clients, batches, output, cron |
+
+pub mod alloc;
+pub mod command;
+pub mod config;
+pub mod db;
+pub mod dict;
+pub mod resp;
+pub mod server;
+pub mod sys;
+pub mod text;
+pub mod types;
