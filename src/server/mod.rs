@@ -1,1 +1,161 @@
-//! (under construction)
+//! The loop that ties all together.
+//!
+//! ```text
+//! loop:  wait ─▶ accept new clients ─▶ for each ready client: send what waited, receive, parse, execute
+//!             ─▶ go on with clients whose turn had ended ─▶ cron when due ─▶ flush the replies, close the doomed
+//! ```
+//!
+//! One thread does all of it, so a command sees no other's half-done work. [`Server`] is the whole state; the buffers
+//! that requests are slices of are beside it, in [`Io`], so that a request can be read while the state changes.
+
+pub mod admin;
+mod accept;
+mod batch;
+mod client;
+mod cron;
+mod execute;
+mod flush;
+mod input;
+mod log;
+mod output;
+mod startup;
+mod stats;
+
+pub use startup::{StartError, start};
+
+use std::path::PathBuf;
+
+use batch::Batch;
+use client::{Clients, Query};
+use cron::Cron;
+use log::Log;
+use output::Output;
+use stats::Stats;
+
+use crate::config::Config;
+use crate::db::{Keyspace, Moment};
+use crate::sys::net::Listener;
+use crate::sys::poller::{NativePoller, Poller, Token};
+use crate::sys::ring::Ring;
+use crate::sys::{clock, signal};
+
+/// Bytes of the loop's ring: a receive always finds room.
+const LOOP_RING: usize = 2 * input::READ;
+
+/// The generation that no client's slot reaches: the token of a listener.
+const LISTENER: u32 = u32::MAX;
+
+/// The buffers of the loop.
+struct Io {
+    /// What clients without half a request read into.
+    ring: Ring,
+    batch: Batch,
+    /// Queries that clients gave back.
+    spare: Vec<Box<Query>>,
+}
+
+/// How the loop ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// As asked for.
+    Clean,
+    /// A second signal came while shutting down.
+    Immediate,
+}
+
+/// The state of the server.
+pub struct Server {
+    config: Config,
+    /// The configuration file, absolute, if there is one.
+    config_file: Option<PathBuf>,
+    keyspace: Keyspace,
+    clients: Clients,
+    output: Output,
+    stats: Stats,
+    log: Log,
+    poller: NativePoller,
+    listeners: Vec<Listener>,
+    cron: Cron,
+    /// Clients with whole requests left from the last iteration.
+    resumable: Vec<Token>,
+    /// Clients to be closed at the end of the iteration.
+    doomed: Vec<Token>,
+    /// The ticks at which the last command ended.
+    last_tick: u64,
+    next_client_id: u64,
+    started_ms: i64,
+    run_id: String,
+    /// `SHUTDOWN` was asked for.
+    exit: Option<Exit>,
+}
+
+impl Server {
+    /// Serves until shutdown.
+    pub fn run(&mut self) -> Exit {
+        let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
+        loop {
+            let timeout_ms = if self.resumable.is_empty() { self.cron.milliseconds_left() } else { 0 };
+            let ready = self.wait(timeout_ms);
+            self.keyspace.moment = Moment::at((clock::wall_us() / 1000) as i64);
+            for index in 0..ready {
+                let event = self.poller.event(index);
+                if event.token.generation == LISTENER {
+                    self.accept(event.token.slot as usize);
+                    continue;
+                }
+                if event.writable {
+                    self.on_writable(event.token);
+                }
+                if event.readable || event.closed {
+                    self.on_readable(&mut io, event.token);
+                }
+            }
+            for token in std::mem::take(&mut self.resumable) {
+                self.resume(&mut io, token);
+            }
+            if self.cron.is_due() {
+                self.run_cron();
+            }
+            self.flush();
+            if signal::shutdown_signals() > 0 {
+                self.shut_down_by_signal();
+            }
+            if let Some(exit) = self.exit {
+                return exit;
+            }
+        }
+    }
+
+    fn wait(&mut self, timeout_ms: u32) -> usize {
+        match self.poller.wait(Some(timeout_ms)) {
+            Ok(ready) => ready,
+            Err(error) => {
+                // Nothing that a client does makes the wait fail; going round without events keeps cron alive.
+                self.log.warning(format_args!("Waiting for events: {error}"));
+                0
+            }
+        }
+    }
+
+    fn shut_down_by_signal(&mut self) {
+        let name = signal::last_shutdown_signal().unwrap_or("signal");
+        self.log.warning(format_args!("Received {name} scheduling shutdown..."));
+        self.prepare_shutdown();
+        self.exit = Some(Exit::Clean);
+    }
+
+    /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.
+    fn prepare_shutdown(&mut self) {
+        self.log.warning(format_args!("User requested shutdown..."));
+        if !self.config.pidfile.is_empty() && (self.config.daemonize || self.cron.wrote_pidfile) {
+            self.log.notice(format_args!("Removing the pid file."));
+            let _ = std::fs::remove_file(&self.config.pidfile);
+        }
+        for path in self.listeners.iter().filter_map(Listener::path) {
+            self.log.notice(format_args!("Removing the unix socket file."));
+            let _ = std::fs::remove_file(path);
+        }
+        self.listeners.clear();
+        self.log.warning(format_args!("Redstart is now ready to exit, bye bye..."));
+    }
+}

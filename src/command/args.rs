@@ -1,0 +1,63 @@
+//! The arguments of one request: slices of the ring, or of blocks that were received on their own.
+//!
+//! Nothing is copied to make them. An argument of 32 KiB or more may lie in a [`Block`]; a command that stores it
+//! takes a share of that block instead of a copy ([`Args::block`]).
+
+use crate::resp::{Span, SpanKind};
+use crate::types::block::Block;
+
+/// The arguments of a request, the command's name first.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    window: &'a [u8],
+    spans: &'a [Span],
+    blocks: &'a [Block],
+}
+
+impl<'a> Args<'a> {
+    /// Arguments that lie in `window` at `spans`, or in `blocks`.
+    #[inline]
+    pub fn new(window: &'a [u8], spans: &'a [Span], blocks: &'a [Block]) -> Self {
+        Args { window, spans, blocks }
+    }
+
+    /// How many there are, with the command's name.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The argument `index`, which must be there.
+    #[inline]
+    pub fn get(&self, index: usize) -> &'a [u8] {
+        match self.spans[index].kind() {
+            SpanKind::Window { start, len } => &self.window[start..start + len],
+            SpanKind::Detached(block) => self.blocks[block].as_slice(),
+        }
+    }
+
+    /// A share of the block in which argument `index` lies, when it has one of its own.
+    #[inline]
+    pub fn block(&self, index: usize) -> Option<Block> {
+        match self.spans[index].kind() {
+            SpanKind::Window { .. } => None,
+            SpanKind::Detached(block) => Some(self.blocks[block].share()),
+        }
+    }
+
+    /// The arguments from `first` on.
+    pub fn iter_from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let args = *self;
+        (first..self.len()).map(move |i| args.get(i))
+    }
+
+    /// Whether argument `index` is `word`, in any case of letters; `word` is lower case.
+    pub fn is(&self, index: usize, word: &str) -> bool {
+        self.get(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+}

@@ -1,0 +1,421 @@
+//! Keys whatever they hold: existence, deletion, expiry, iteration, introspection.
+
+use super::args::Args;
+use super::context::{Context, Refusal, SYNTAX, integer};
+use super::help;
+use crate::db::{Access, AccessPolicy};
+use crate::dict::Position;
+use crate::text::{glob, number};
+use crate::types::access;
+use crate::types::entry::{Entry, Text};
+
+fn delete(ctx: &mut Context<'_>, args: Args<'_>, lazily: bool) {
+    let mut deleted = 0;
+    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
+        // What has expired is not counted: the lookup deletes it and finds nothing.
+        if let Some(at) = ctx.find_hashed(hash, args.get(i), Access::Inspect) {
+            ctx.remove(at, lazily);
+            deleted += 1;
+        }
+    });
+    ctx.keyspace.modified(deleted);
+    ctx.reply.integer(deleted as i64);
+}
+
+/// `DEL key [key …]`: how many were there. O(N).
+pub fn del(ctx: &mut Context<'_>, args: Args<'_>) {
+    let lazily = ctx.keyspace.lazy_user_del;
+    delete(ctx, args, lazily);
+}
+
+/// `UNLINK key [key …]`: as `DEL`, freeing in the background. O(N).
+pub fn unlink(ctx: &mut Context<'_>, args: Args<'_>) {
+    delete(ctx, args, true);
+}
+
+fn count(ctx: &mut Context<'_>, args: Args<'_>, access: Access) {
+    let mut found = 0;
+    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
+        found += i64::from(ctx.find_hashed(hash, args.get(i), access).is_some());
+    });
+    ctx.reply.integer(found);
+}
+
+/// `EXISTS key [key …]`: how many of the arguments name a key. O(N).
+pub fn exists(ctx: &mut Context<'_>, args: Args<'_>) {
+    count(ctx, args, Access::Look);
+}
+
+/// `TOUCH key [key …]`: how many were there, their access clocks moved. O(N).
+pub fn touch(ctx: &mut Context<'_>, args: Args<'_>) {
+    count(ctx, args, Access::Read);
+}
+
+/// `TYPE key`: the type's name, `none` for a missing key. O(1).
+pub fn type_(ctx: &mut Context<'_>, args: Args<'_>) {
+    let name = match ctx.find(args.get(1), Access::Look) {
+        Some(at) => ctx.db().get(at).kind().name(),
+        None => "none",
+    };
+    ctx.reply.simple(name);
+}
+
+/// Replies with a time of the key, -1 when it has none, -2 when it is not there.
+fn reply_time(ctx: &mut Context<'_>, key: &[u8], relative: bool, seconds: bool) {
+    let value = match ctx.find(key, Access::Look) {
+        None => -2,
+        Some(at) => match ctx.db().get(at).expire_at() {
+            None => -1,
+            Some(t) => {
+                let ms = if relative { (t - ctx.keyspace.moment.unix_ms).max(0) } else { t };
+                if seconds { ms.saturating_add(500) / 1000 } else { ms }
+            }
+        },
+    };
+    ctx.reply.integer(value);
+}
+
+/// `TTL key`: seconds left, rounded; -1 without expiry, -2 without key. O(1).
+pub fn ttl(ctx: &mut Context<'_>, args: Args<'_>) {
+    reply_time(ctx, args.get(1), true, true);
+}
+
+/// `PTTL key`: milliseconds left. O(1).
+pub fn pttl(ctx: &mut Context<'_>, args: Args<'_>) {
+    reply_time(ctx, args.get(1), true, false);
+}
+
+/// `EXPIRETIME key`: Unix time in seconds. O(1).
+pub fn expiretime(ctx: &mut Context<'_>, args: Args<'_>) {
+    reply_time(ctx, args.get(1), false, true);
+}
+
+/// `PEXPIRETIME key`: Unix time in milliseconds. O(1).
+pub fn pexpiretime(ctx: &mut Context<'_>, args: Args<'_>) {
+    reply_time(ctx, args.get(1), false, false);
+}
+
+/// The conditions that `EXPIRE` and its kin take.
+#[derive(Default)]
+struct Conditions {
+    nx: bool,
+    xx: bool,
+    gt: bool,
+    lt: bool,
+}
+
+impl Conditions {
+    fn parse(args: Args<'_>) -> Result<Self, Vec<u8>> {
+        let mut conditions = Conditions::default();
+        for word in args.iter_from(3) {
+            match word.to_ascii_lowercase().as_slice() {
+                b"nx" => conditions.nx = true,
+                b"xx" => conditions.xx = true,
+                b"gt" => conditions.gt = true,
+                b"lt" => conditions.lt = true,
+                _ => return Err([b"ERR Unsupported option ", word].concat()),
+            }
+        }
+        let Conditions { nx, xx, gt, lt } = conditions;
+        if nx && (xx || gt || lt) {
+            return Err(b"ERR NX and XX, GT or LT options at the same time are not compatible".to_vec());
+        }
+        if gt && lt {
+            return Err(b"ERR GT and LT options at the same time are not compatible".to_vec());
+        }
+        Ok(conditions)
+    }
+
+    /// Whether an expiry at `new` may take the place of `old`; no expiry counts as the latest.
+    fn allow(&self, old: Option<i64>, new: i64) -> bool {
+        !(self.nx && old.is_some()
+            || self.xx && old.is_none()
+            || self.gt && old.is_none_or(|old| new <= old)
+            || self.lt && old.is_some_and(|old| new >= old))
+    }
+}
+
+/// The time that an argument of the `EXPIRE` family means, in Unix milliseconds; it may lie in the past.
+fn expiry_argument(
+    ctx: &Context<'_>,
+    arg: &[u8],
+    relative: bool,
+    seconds: bool,
+) -> Result<Option<i64>, Refusal> {
+    let value = integer(arg)?;
+    let origin = if relative { ctx.keyspace.moment.unix_ms } else { 0 };
+    let scale = if seconds { 1000 } else { 1 };
+    Ok(value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)))
+}
+
+fn expire_key(ctx: &mut Context<'_>, args: Args<'_>, name: &str, relative: bool, seconds: bool) {
+    let conditions = match Conditions::parse(args) {
+        Ok(conditions) => conditions,
+        Err(text) => return ctx.reply.error(text),
+    };
+    let when = match expiry_argument(ctx, args.get(2), relative, seconds) {
+        Ok(Some(when)) => when,
+        Ok(None) => return ctx.reply.error(format!("ERR invalid expire time in '{name}' command")),
+        Err(text) => return ctx.reply.error(text),
+    };
+    let Some(at) = ctx.find(args.get(1), Access::Write) else { return ctx.reply.integer(0) };
+    let old = ctx.db().get(at).expire_at();
+    if !conditions.allow(old, when) {
+        return ctx.reply.integer(0);
+    }
+    if when <= ctx.keyspace.moment.unix_ms {
+        let lazily = ctx.keyspace.lazy_expire;
+        ctx.remove(at, lazily);
+    } else {
+        ctx.set_expiry(at, Some(when));
+    }
+    ctx.keyspace.modified(1);
+    ctx.reply.integer(1);
+}
+
+/// `EXPIRE key seconds [NX | XX | GT | LT]`: 1 if the expiry was set (or the key deleted at once), else 0. O(1).
+pub fn expire(ctx: &mut Context<'_>, args: Args<'_>) {
+    expire_key(ctx, args, "expire", true, true);
+}
+
+/// `PEXPIRE key milliseconds [NX | XX | GT | LT]`. O(1).
+pub fn pexpire(ctx: &mut Context<'_>, args: Args<'_>) {
+    expire_key(ctx, args, "pexpire", true, false);
+}
+
+/// `EXPIREAT key unix-seconds [NX | XX | GT | LT]`. O(1).
+pub fn expireat(ctx: &mut Context<'_>, args: Args<'_>) {
+    expire_key(ctx, args, "expireat", false, true);
+}
+
+/// `PEXPIREAT key unix-milliseconds [NX | XX | GT | LT]`. O(1).
+pub fn pexpireat(ctx: &mut Context<'_>, args: Args<'_>) {
+    expire_key(ctx, args, "pexpireat", false, false);
+}
+
+/// `PERSIST key`: 1 if an expiry was taken away. O(1).
+pub fn persist(ctx: &mut Context<'_>, args: Args<'_>) {
+    let at = ctx.find(args.get(1), Access::Write);
+    let at = at.filter(|at| ctx.db().get(*at).expire_at().is_some());
+    if let Some(at) = at {
+        ctx.set_expiry(at, None);
+        ctx.keyspace.modified(1);
+    }
+    ctx.reply.integer(i64::from(at.is_some()));
+}
+
+/// `DBSIZE`: number of keys. O(1).
+pub fn dbsize(ctx: &mut Context<'_>, _: Args<'_>) {
+    let len = ctx.db().len();
+    ctx.reply.integer(len as i64);
+}
+
+/// Whether a flush shall free in the background.
+fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool, Refusal> {
+    match args.len() {
+        1 => Ok(ctx.config.lazyfree_lazy_user_flush),
+        2 if args.is(1, "async") => Ok(true),
+        2 if args.is(1, "sync") => Ok(false),
+        _ => Err(SYNTAX),
+    }
+}
+
+/// `FLUSHDB [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`.
+pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) {
+    match flush_mode(ctx, args) {
+        Ok(lazily) => {
+            let removed = ctx.keyspace.flush(ctx.session.db, lazily);
+            ctx.keyspace.modified(removed as u64);
+            ctx.reply.ok();
+        }
+        Err(text) => ctx.reply.error(text),
+    }
+}
+
+/// `FLUSHALL [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`.
+pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) {
+    match flush_mode(ctx, args) {
+        Ok(lazily) => {
+            let removed: usize = (0..ctx.keyspace.count()).map(|db| ctx.keyspace.flush(db, lazily)).sum();
+            ctx.keyspace.modified(removed as u64 + 1);
+            ctx.reply.ok();
+        }
+        Err(text) => ctx.reply.error(text),
+    }
+}
+
+/// `RANDOMKEY`: a key, each with the same probability, or null. O(1).
+pub fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) {
+    match ctx.keyspace.random_key(ctx.session.db) {
+        Some(key) => ctx.reply.bulk(&key),
+        None => ctx.reply.null(),
+    }
+}
+
+fn is_live(entry: &Entry, now_ms: i64) -> bool {
+    entry.expire_at().is_none_or(|t| t >= now_ms)
+}
+
+/// `KEYS pattern`: all keys that match. O(N).
+pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) {
+    let pattern = args.get(1);
+    let all = pattern == b"*";
+    let now = ctx.keyspace.moment.unix_ms;
+    let deferred = ctx.reply.deferred_array();
+    let mut found = 0;
+    for entry in ctx.keyspace.db(ctx.session.db).dict().iter() {
+        if (all || glob::matches(pattern, entry.key(), false)) && is_live(&entry, now) {
+            ctx.reply.bulk(entry.key());
+            found += 1;
+        }
+    }
+    ctx.reply.finish_array(deferred, found);
+}
+
+/// A cursor as C's `strtoul` reads it: a sign is allowed, and a negative number wraps.
+fn parse_cursor(arg: &[u8]) -> Option<u64> {
+    let (negative, digits) = match arg {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, arg),
+    };
+    if digits.is_empty() {
+        return arg.is_empty().then_some(0);
+    }
+    let mut value: u64 = 0;
+    for digit in digits {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_add(digit)?;
+    }
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+/// What `SCAN` was asked for.
+struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    count: u64,
+    kind: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn parse(args: Args<'a>, first: usize) -> Result<Self, Refusal> {
+        let mut options = ScanOptions { pattern: None, count: 10, kind: None };
+        let mut i = first;
+        while i < args.len() {
+            let value = if i + 1 < args.len() { args.get(i + 1) } else { return Err(SYNTAX) };
+            if args.is(i, "count") {
+                let count = integer(value)?;
+                options.count = u64::try_from(count).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
+            } else if args.is(i, "match") {
+                options.pattern = Some(value).filter(|p| *p != b"*");
+            } else if args.is(i, "type") {
+                options.kind = Some(value);
+            } else {
+                return Err(SYNTAX);
+            }
+            i += 2;
+        }
+        Ok(options)
+    }
+
+    fn accept(&self, entry: &Entry, now_ms: i64) -> bool {
+        self.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes()))
+            && self.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
+            && is_live(entry, now_ms)
+    }
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor and some keys. A key that is there from the
+/// first call to the last is returned at least once. O(1) a call.
+pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
+    let Some(mut cursor) = parse_cursor(args.get(1)) else { return ctx.reply.error("ERR invalid cursor") };
+    let options = match ScanOptions::parse(args, 2) {
+        Ok(options) => options,
+        Err(text) => return ctx.reply.error(text),
+    };
+    let now = ctx.keyspace.moment.unix_ms;
+    let mut keys = Vec::new();
+    let mut found = 0;
+    let mut looked = 0;
+    // A sparse table must not hold the loop: as many chains as ten times the count, then a reply, if an empty one.
+    let mut chains = options.count.saturating_mul(10);
+    loop {
+        let mut reply = crate::resp::Reply { buf: &mut keys, protocol: ctx.session.protocol };
+        cursor = ctx.db().scan(cursor, &mut |entry| {
+            looked += 1;
+            if options.accept(entry, now) {
+                reply.bulk(entry.key());
+                found += 1;
+            }
+        });
+        chains -= 1;
+        if cursor == 0 || chains == 0 || looked >= options.count {
+            break;
+        }
+    }
+    let mut digits = Vec::new();
+    number::push_u64(&mut digits, cursor);
+    ctx.reply.array(2);
+    ctx.reply.bulk(&digits);
+    ctx.reply.array(found);
+    ctx.reply.buf.extend_from_slice(&keys);
+}
+
+/// The key of an `OBJECT` subcommand; when it is not there, null has been replied.
+fn inspect(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
+    let at = ctx.find(args.get(2), Access::Inspect);
+    if at.is_none() {
+        ctx.reply.null();
+    }
+    at
+}
+
+/// `OBJECT ENCODING key`: the encoding's name, null for a missing key. O(1).
+pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) {
+    if let Some(at) = inspect(ctx, args) {
+        let name = ctx.db().get(at).encoding().name();
+        ctx.reply.bulk(name.as_bytes());
+    }
+}
+
+/// `OBJECT REFCOUNT key`: 1, and 2147483647 for the small integers that Redis shares. O(1).
+pub fn object_refcount(ctx: &mut Context<'_>, args: Args<'_>) {
+    if let Some(at) = inspect(ctx, args) {
+        let small = matches!(ctx.db().get(at).try_value(), Some(Text::Int(0..10_000)));
+        ctx.reply.integer(if small { i64::from(i32::MAX) } else { 1 });
+    }
+}
+
+/// `OBJECT IDLETIME key`: seconds since the last access; an error under an LFU policy. O(1).
+pub fn object_idletime(ctx: &mut Context<'_>, args: Args<'_>) {
+    if let Some(at) = inspect(ctx, args) {
+        if ctx.keyspace.access_policy != AccessPolicy::Lru {
+            return ctx.reply.error(
+                "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching \
+                 between policies at runtime LRU and LFU data will take some time to adjust.",
+            );
+        }
+        let seconds = access::idle_seconds(ctx.db().get(at).access(), ctx.keyspace.moment.lru);
+        ctx.reply.integer(i64::from(seconds));
+    }
+}
+
+/// `OBJECT FREQ key`: the LFU counter; an error under another policy. O(1).
+pub fn object_freq(ctx: &mut Context<'_>, args: Args<'_>) {
+    if let Some(at) = inspect(ctx, args) {
+        let AccessPolicy::Lfu(lfu) = ctx.keyspace.access_policy else {
+            return ctx.reply.error(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                 switching between policies at runtime LRU and LFU data will take some time to adjust.",
+            );
+        };
+        let minutes = access::minutes(ctx.keyspace.moment.unix_ms);
+        let counter = lfu.counter(ctx.db().get(at).access(), minutes);
+        ctx.reply.integer(i64::from(counter));
+    }
+}
+
+/// `OBJECT HELP`.
+pub fn object_help(ctx: &mut Context<'_>, _: Args<'_>) {
+    help::reply(&mut ctx.reply, &help::OBJECT);
+}

@@ -1,0 +1,83 @@
+//! What a command knows of the connection that sent it.
+
+use crate::resp::Protocol;
+
+/// Facts about a session that are on or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionFlags {
+    /// Close once the replies so far have been sent (`QUIT`, protocol errors).
+    pub close_after_reply: bool,
+    /// Close at once, without sending anything more (`CLIENT KILL`).
+    pub close_now: bool,
+    /// `CLIENT REPLY OFF`: no replies.
+    pub reply_off: bool,
+    /// `CLIENT REPLY SKIP`: the reply of the command being executed is dropped.
+    pub reply_skip: bool,
+    /// `CLIENT REPLY SKIP` was this command: the next one's reply is dropped.
+    pub reply_skip_next: bool,
+    /// `CLIENT NO-EVICT ON`.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH ON`: reads leave the access clock.
+    pub no_touch: bool,
+}
+
+/// What few sessions have: kept in a block of its own so that an idle connection stays small.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// `CLIENT SETNAME`.
+    pub name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub lib_name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub lib_version: Vec<u8>,
+}
+
+/// The state of one connection as commands see it.
+#[derive(Debug)]
+pub struct Session {
+    /// `CLIENT ID`: counts up from 1, never used again.
+    pub id: u64,
+    /// The selected database.
+    pub db: usize,
+    /// RESP2 until `HELLO 3`.
+    pub protocol: Protocol,
+    /// Whether `requirepass` is satisfied.
+    pub authenticated: bool,
+    /// The switches.
+    pub flags: SessionFlags,
+    /// The `id` of the last command's table row, for `CLIENT LIST`.
+    pub last_command: Option<u16>,
+    /// Names that the client gave.
+    pub names: Option<Box<Names>>,
+}
+
+impl Session {
+    /// A new connection's state.
+    pub fn new(id: u64, authenticated: bool) -> Self {
+        Session {
+            id,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated,
+            flags: SessionFlags::default(),
+            last_command: None,
+            names: None,
+        }
+    }
+
+    /// Whether the connection is going to be closed: nothing more is executed for it.
+    #[inline]
+    pub fn is_closing(&self) -> bool {
+        self.flags.close_after_reply | self.flags.close_now
+    }
+
+    /// The names, to change.
+    pub fn names_mut(&mut self) -> &mut Names {
+        self.names.get_or_insert_default()
+    }
+
+    /// The connection's name, empty when it has none.
+    pub fn name(&self) -> &[u8] {
+        self.names.as_ref().map_or(&[], |n| &n.name)
+    }
+}

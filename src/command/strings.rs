@@ -1,0 +1,457 @@
+//! Strings and counters.
+//!
+//! A small value lives inside its key's entry, so a `SET` that fits overwrites it in place and a `GET` copies it from
+//! there to the output: no allocation on either way.
+
+use super::args::Args;
+use super::context::{Context, NOT_A_FLOAT, Refusal, SYNTAX, WRONG_TYPE, integer};
+use crate::db::Access;
+use crate::dict::Position;
+use crate::text::extended::Extended;
+use crate::types::block::Block;
+use crate::types::entry::{Entry, Kind, Text};
+
+/// What a write does to the key's expiry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    Discard,
+    Keep,
+    At(i64),
+}
+
+/// A value to store: the bytes, and the block they lie in if they were received into one.
+struct Value<'a> {
+    bytes: &'a [u8],
+    block: Option<Block>,
+}
+
+impl<'a> Value<'a> {
+    fn of(args: Args<'a>, index: usize) -> Self {
+        Value { bytes: args.get(index), block: args.block(index) }
+    }
+
+    fn into_entry(self, key: &[u8], expire_at: Option<i64>) -> Entry {
+        match self.block {
+            Some(block) => Entry::with_block(key, block, expire_at),
+            None => Entry::string(key, self.bytes, expire_at),
+        }
+    }
+}
+
+/// Stores `value` under `key`, which was found `at` or not at all.
+fn store(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    hash: u64,
+    at: Option<Position>,
+    value: Value<'_>,
+    expiry: Expiry,
+) {
+    let db = ctx.session.db;
+    ctx.keyspace.modified(1);
+    let Some(at) = at else {
+        let expire_at = if let Expiry::At(t) = expiry { Some(t) } else { None };
+        ctx.keyspace.insert(db, hash, value.into_entry(key, expire_at));
+        return;
+    };
+    let entry = ctx.keyspace.db(db).get(at);
+    let old_expiry = entry.expire_at();
+    let in_place = entry.kind() == Kind::String && !entry.is_large();
+    drop(entry);
+    let expire_at = match expiry {
+        Expiry::Discard => None,
+        Expiry::Keep => old_expiry,
+        Expiry::At(t) => Some(t),
+    };
+    if !in_place {
+        ctx.keyspace.replace(db, hash, at, value.into_entry(key, expire_at));
+        return;
+    }
+    if old_expiry != expire_at {
+        ctx.keyspace.set_expiry(db, hash, at, expire_at);
+    }
+    ctx.keyspace.db_mut(db).modify(at, |entry| match value.block {
+        Some(block) => entry.set_block(block),
+        None => entry.set_string(value.bytes),
+    });
+}
+
+/// The unit and the origin of a time argument.
+#[derive(Clone, Copy)]
+struct TimeUnit {
+    seconds: bool,
+    relative: bool,
+}
+
+/// Turns a time argument into Unix milliseconds. Errors: not an integer; not positive, or past the range.
+fn expire_at(ctx: &Context<'_>, arg: &[u8], unit: TimeUnit, invalid: Refusal) -> Result<i64, Refusal> {
+    let value = integer(arg)?;
+    if value <= 0 {
+        return Err(invalid);
+    }
+    let scale = if unit.seconds { 1000 } else { 1 };
+    let origin = if unit.relative { ctx.keyspace.moment.unix_ms } else { 0 };
+    value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)).ok_or(invalid)
+}
+
+/// The options that `SET` and `GETEX` share.
+#[derive(Default)]
+struct Options {
+    if_missing: bool,
+    if_present: bool,
+    get: bool,
+    keep_ttl: bool,
+    persist: bool,
+    time: Option<(usize, bool, bool)>,
+}
+
+impl Options {
+    /// Reads the options from argument `first` on. `set` tells `SET`'s from `GETEX`'s.
+    fn parse(args: Args<'_>, first: usize, set: bool) -> Result<Self, Refusal> {
+        let mut options = Options::default();
+        let mut i = first;
+        while i < args.len() {
+            let word = args.get(i);
+            let has_next = i + 1 < args.len();
+            let mut lower = [0; 8];
+            let Some(lower) = lower.get_mut(..word.len()) else { return Err(SYNTAX) };
+            lower.copy_from_slice(word);
+            lower.make_ascii_lowercase();
+            match &*lower {
+                b"nx" if set && !options.if_present => options.if_missing = true,
+                b"xx" if set && !options.if_missing => options.if_present = true,
+                b"get" if set => options.get = true,
+                b"keepttl" if set && !options.persist && options.time.is_none() => options.keep_ttl = true,
+                b"persist" if !set && !options.keep_ttl && options.time.is_none() => options.persist = true,
+                b"ex" | b"px" | b"exat" | b"pxat" if has_next && options.takes_time(lower) => {
+                    options.time = Some((i + 1, lower[0] == b'e', lower.len() == 2));
+                    i += 1;
+                }
+                _ => return Err(SYNTAX),
+            }
+            i += 1;
+        }
+        Ok(options)
+    }
+
+    /// Whether a time may be given in the way of `word`: nothing else was said of the expiry, but for the same word.
+    fn takes_time(&self, word: &[u8]) -> bool {
+        let same = |(_, seconds, relative)| (seconds, relative) == (word[0] == b'e', word.len() == 2);
+        !self.keep_ttl && !self.persist && self.time.is_none_or(same)
+    }
+
+    fn expire_at(
+        &self,
+        ctx: &Context<'_>,
+        args: Args<'_>,
+        invalid: Refusal,
+    ) -> Result<Option<i64>, Refusal> {
+        let Some((index, seconds, relative)) = self.time else { return Ok(None) };
+        expire_at(ctx, args.get(index), TimeUnit { seconds, relative }, invalid).map(Some)
+    }
+}
+
+/// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`: `OK`, or null when `NX` or `XX` forbade
+/// it; with `GET` the old value or null. O(1).
+pub fn set(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = if args.len() == 3 { plain_set(ctx, args) } else { set_with_options(ctx, args) };
+    ctx.answer(outcome);
+}
+
+fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    let key = args.get(1);
+    let at = ctx.find(key, Access::Write);
+    store(ctx, key, ctx.hash, at, Value::of(args, 2), Expiry::Discard);
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    let key = args.get(1);
+    let options = Options::parse(args, 3, true)?;
+    let time = options.expire_at(ctx, args, "ERR invalid expire time in 'set' command")?;
+    if options.get {
+        reply_old(ctx, key)?;
+    }
+    let at = ctx.find(key, Access::Write);
+    if (options.if_missing && at.is_some()) || (options.if_present && at.is_none()) {
+        if !options.get {
+            ctx.reply.null();
+        }
+        return Ok(());
+    }
+    let expiry = match time {
+        Some(t) => Expiry::At(t),
+        None if options.keep_ttl => Expiry::Keep,
+        None => Expiry::Discard,
+    };
+    store(ctx, key, ctx.hash, at, Value::of(args, 2), expiry);
+    if !options.get {
+        ctx.reply.ok();
+    }
+    Ok(())
+}
+
+/// Replies with the string under the first key, or null; answers where it is.
+fn reply_old(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Position>, Refusal> {
+    let at = ctx.find_kind(key, Access::Read, Kind::String)?;
+    match at {
+        Some(at) => ctx.reply_string(at),
+        None => ctx.reply.null(),
+    }
+    Ok(at)
+}
+
+/// `SETNX key value`: 1 if the key was set, 0 if it was there. O(1).
+pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) {
+    let key = args.get(1);
+    let at = ctx.find(key, Access::Write);
+    if at.is_none() {
+        store(ctx, key, ctx.hash, None, Value::of(args, 2), Expiry::Discard);
+    }
+    ctx.reply.integer(i64::from(at.is_none()));
+}
+
+fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: Refusal) {
+    match expire_at(ctx, args.get(2), TimeUnit { seconds, relative: true }, invalid) {
+        Ok(time) => {
+            let key = args.get(1);
+            let at = ctx.find(key, Access::Write);
+            store(ctx, key, ctx.hash, at, Value::of(args, 3), Expiry::At(time));
+            ctx.reply.ok();
+        }
+        Err(text) => ctx.reply.error(text),
+    }
+}
+
+/// `SETEX key seconds value`: `OK`. O(1).
+pub fn setex(ctx: &mut Context<'_>, args: Args<'_>) {
+    set_with_time(ctx, args, true, "ERR invalid expire time in 'setex' command");
+}
+
+/// `PSETEX key milliseconds value`: `OK`. O(1).
+pub fn psetex(ctx: &mut Context<'_>, args: Args<'_>) {
+    set_with_time(ctx, args, false, "ERR invalid expire time in 'psetex' command");
+}
+
+/// `GET key`: the value or null. O(1).
+pub fn get(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = reply_old(ctx, args.get(1)).map(|_| ());
+    ctx.answer(outcome);
+}
+
+/// `GETSET key value`: the old value or null. O(1).
+pub fn getset(ctx: &mut Context<'_>, args: Args<'_>) {
+    let key = args.get(1);
+    match reply_old(ctx, key) {
+        Ok(at) => store(ctx, key, ctx.hash, at, Value::of(args, 2), Expiry::Discard),
+        Err(text) => ctx.reply.error(text),
+    }
+}
+
+/// `GETDEL key`: the value, which is gone then, or null. O(1).
+pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) {
+    match reply_old(ctx, args.get(1)) {
+        Ok(Some(at)) => {
+            ctx.keyspace.modified(1);
+            ctx.remove(at, false);
+        }
+        Ok(None) => {}
+        Err(text) => ctx.reply.error(text),
+    }
+}
+
+/// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`: the value or null. O(1).
+pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = getex_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    let options = Options::parse(args, 2, false)?;
+    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+        ctx.reply.null();
+        return Ok(());
+    };
+    let time = options.expire_at(ctx, args, "ERR invalid expire time in 'getex' command")?;
+    ctx.reply_string(at);
+    match time {
+        Some(t) if t <= ctx.keyspace.moment.unix_ms => {
+            ctx.keyspace.modified(1);
+            ctx.remove(at, false);
+        }
+        Some(_) => {
+            ctx.keyspace.modified(1);
+            ctx.set_expiry(at, time);
+        }
+        None if options.persist && ctx.db().get(at).expire_at().is_some() => {
+            ctx.keyspace.modified(1);
+            ctx.set_expiry(at, None);
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// `MGET key [key …]`: an array of values, null for a key that is missing or no string. O(N).
+pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) {
+    ctx.reply.array(args.len() - 1);
+    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
+        match ctx.find_hashed(hash, args.get(i), Access::Read) {
+            Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
+            _ => ctx.reply.null(),
+        }
+    });
+}
+
+fn set_all(ctx: &mut Context<'_>, args: Args<'_>) {
+    ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
+        let key = args.get(i);
+        let at = ctx.find_hashed(hash, key, Access::Write);
+        store(ctx, key, hash, at, Value::of(args, i + 1), Expiry::Discard);
+    });
+}
+
+/// `MSET key value [key value …]`: `OK`. O(N).
+pub fn mset(ctx: &mut Context<'_>, args: Args<'_>) {
+    if args.len().is_multiple_of(2) {
+        return ctx.reply.error("ERR wrong number of arguments for 'mset' command");
+    }
+    set_all(ctx, args);
+    ctx.reply.ok();
+}
+
+/// `MSETNX key value [key value …]`: 1 if all were set, 0 if any was there and none was set. O(N).
+pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) {
+    if args.len().is_multiple_of(2) {
+        return ctx.reply.error("ERR wrong number of arguments for 'msetnx' command");
+    }
+    let mut any = false;
+    ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
+        any |= ctx.find_hashed(hash, args.get(i), Access::Write).is_some();
+    });
+    if !any {
+        set_all(ctx, args);
+    }
+    ctx.reply.integer(i64::from(!any));
+}
+
+/// Adds `delta` to the integer under the first key and replies with the sum.
+fn add(ctx: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), Refusal> {
+    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
+    let old = match at {
+        None => 0,
+        Some(at) => match ctx.db().get(at).value() {
+            Text::Int(value) => value,
+            Text::Bytes(bytes) => integer(bytes)?,
+        },
+    };
+    let sum = old.checked_add(delta).ok_or("ERR increment or decrement would overflow")?;
+    match at {
+        Some(at) => ctx.db_mut().modify(at, |entry| entry.set_integer(sum)),
+        None => drop(ctx.insert(Entry::integer(key, sum, None))),
+    }
+    ctx.keyspace.modified(1);
+    ctx.reply.integer(sum);
+    Ok(())
+}
+
+/// `INCR key`: the value after adding one. O(1).
+pub fn incr(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = add(ctx, args.get(1), 1);
+    ctx.answer(outcome);
+}
+
+/// `DECR key`: the value after taking one away. O(1).
+pub fn decr(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = add(ctx, args.get(1), -1);
+    ctx.answer(outcome);
+}
+
+/// `INCRBY key n`: the sum. O(1).
+pub fn incrby(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = integer(args.get(2)).and_then(|n| add(ctx, args.get(1), n));
+    ctx.answer(outcome);
+}
+
+/// `DECRBY key n`: the difference. O(1).
+pub fn decrby(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = integer(args.get(2))
+        .and_then(|n| n.checked_neg().ok_or("ERR decrement would overflow"))
+        .and_then(|n| add(ctx, args.get(1), n));
+    ctx.answer(outcome);
+}
+
+/// `INCRBYFLOAT key x`: the sum as a string. O(1).
+pub fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = incrbyfloat_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    let key = args.get(1);
+    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
+    let old = match at {
+        None => Extended::from(0),
+        Some(at) => match ctx.db().get(at).value() {
+            Text::Int(value) => Extended::from(value),
+            Text::Bytes(bytes) => Extended::parse(bytes).ok_or(NOT_A_FLOAT)?,
+        },
+    };
+    let delta = Extended::parse(args.get(2)).ok_or(NOT_A_FLOAT)?;
+    let sum = old.add(delta);
+    if !sum.is_finite() {
+        return Err("ERR increment would produce NaN or Infinity");
+    }
+    let text = sum.to_text();
+    match at {
+        Some(at) => ctx.db_mut().modify(at, |entry| entry.set_text(&text)),
+        None => drop(ctx.insert(Entry::text(key, &text, None))),
+    }
+    ctx.keyspace.modified(1);
+    ctx.reply.bulk(&text);
+    Ok(())
+}
+
+/// `APPEND key value`: the length after it. O(1) amortized.
+pub fn append(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = append_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+    let (key, tail) = (args.get(1), args.get(2));
+    let len = match ctx.find(key, Access::Write) {
+        None => {
+            store(ctx, key, ctx.hash, None, Value::of(args, 2), Expiry::Discard);
+            tail.len()
+        }
+        Some(at) => {
+            let entry = ctx.db().get(at);
+            if entry.kind() != Kind::String {
+                return Err(WRONG_TYPE);
+            }
+            let len = entry.string_len();
+            drop(entry);
+            if len as u64 + tail.len() as u64 > ctx.config.proto_max_bulk_len {
+                return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+            }
+            ctx.keyspace.modified(1);
+            ctx.db_mut().modify(at, |entry| entry.append(tail))
+        }
+    };
+    ctx.reply.integer(len as i64);
+    Ok(())
+}
+
+/// `STRLEN key`: the length in bytes, 0 for a missing key. O(1).
+pub fn strlen(ctx: &mut Context<'_>, args: Args<'_>) {
+    match ctx.find_kind(args.get(1), Access::Read, Kind::String) {
+        Ok(Some(at)) => {
+            let len = ctx.db().get(at).string_len();
+            ctx.reply.integer(len as i64);
+        }
+        Ok(None) => ctx.reply.integer(0),
+        Err(text) => ctx.reply.error(text),
+    }
+}

@@ -1,0 +1,181 @@
+//! Keys that expire: the list of them, and the cycle that deletes those that nobody asks for.
+//!
+//! The list holds the 64-bit hash of every key with an expiry, in chunks, densely; the entry knows its index in it.
+//! So a key with an expiry costs 8 bytes here and 12 in its entry, instead of a second table of 17 bytes a key;
+//! adding is a push, removing moves the last hash into the gap (and tells that entry its new index), and the cycle
+//! walks it in order. Hashes instead of pointers keep the list right when an entry moves in memory.
+//!
+//! The cycle is Redis's: look at a few keys, and as long as more than the acceptable share of them had expired, look
+//! at more, within a time budget that is a share of the processor (`active-expire-effort`).
+
+use super::{Db, Keyspace};
+
+const CHUNK: usize = 4096;
+
+/// A chunked vector of hashes: grows without copying what it holds.
+#[derive(Default)]
+pub struct ExpiryList {
+    chunks: Vec<Box<[u64]>>,
+    len: usize,
+    /// Where the cycle goes on.
+    cursor: usize,
+    /// Running mean of the time to live, milliseconds (`avg_ttl`).
+    average_ttl_ms: i64,
+}
+
+impl ExpiryList {
+    /// Number of keys that expire.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no key expires.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Mean time to live of the keys that the cycle met, in milliseconds.
+    pub fn average_ttl_ms(&self) -> i64 {
+        self.average_ttl_ms
+    }
+
+    /// Bytes that the list owns.
+    pub fn memory_bytes(&self) -> usize {
+        self.chunks.len() * CHUNK * size_of::<u64>()
+    }
+
+    /// Adds a hash and answers with its index.
+    pub(super) fn push(&mut self, hash: u64) -> u32 {
+        let index = self.len;
+        if index == self.chunks.len() * CHUNK {
+            self.chunks.push(vec![0; CHUNK].into_boxed_slice());
+        }
+        self.chunks[index / CHUNK][index % CHUNK] = hash;
+        self.len += 1;
+        u32::try_from(index).expect("at most 2^32 keys expire")
+    }
+
+    /// Removes the hash at `index`. When the last one was moved there, answers with it: its entry, which says
+    /// index `len()` until now, has to be told.
+    pub(super) fn remove(&mut self, index: u32) -> Option<u64> {
+        let index = index as usize;
+        debug_assert!(index < self.len);
+        self.len -= 1;
+        let last = self.hash(self.len);
+        // One spare chunk stays, so that a key that comes and goes at the boundary does not allocate each time.
+        if self.len + 2 * CHUNK <= self.chunks.len() * CHUNK {
+            self.chunks.pop();
+        }
+        if index == self.len {
+            return None;
+        }
+        self.chunks[index / CHUNK][index % CHUNK] = last;
+        Some(last)
+    }
+
+    fn hash(&self, index: usize) -> u64 {
+        self.chunks[index / CHUNK][index % CHUNK]
+    }
+
+    fn record_ttl(&mut self, mean_ms: i64) {
+        self.average_ttl_ms =
+            if self.average_ttl_ms == 0 { mean_ms } else { self.average_ttl_ms / 50 * 49 + mean_ms / 50 };
+    }
+}
+
+/// How much one run of the cycle may do.
+#[derive(Clone, Copy, Debug)]
+pub struct CycleBudget {
+    /// Microseconds.
+    pub time_us: u64,
+    /// Keys a round looks at.
+    pub keys_per_round: usize,
+    /// The share of expired keys, in percent, below which a database is left alone.
+    pub acceptable_stale_percent: u64,
+}
+
+impl CycleBudget {
+    /// The budget of the cycle that cron runs `hz` times a second, for `active-expire-effort` 1 to 10.
+    pub fn slow(effort: u32, hz: u32) -> Self {
+        let effort = u64::from(effort.clamp(1, 10)) - 1;
+        CycleBudget {
+            time_us: (25 + 2 * effort) * 1_000_000 / u64::from(hz.max(1)) / 100,
+            keys_per_round: (20 + 20 / 4 * effort) as usize,
+            acceptable_stale_percent: 10 - effort,
+        }
+    }
+
+    /// The budget of the short cycle before the loop sleeps.
+    pub fn fast(effort: u32) -> Self {
+        let steps = u64::from(effort.clamp(1, 10)) - 1;
+        CycleBudget { time_us: 1000 + 250 * steps, ..Self::slow(effort, 1) }
+    }
+}
+
+/// What a round found.
+#[derive(Default)]
+struct Round {
+    looked: u64,
+    expired: u64,
+    ttl_sum_ms: i64,
+    ttl_count: i64,
+}
+
+impl Keyspace {
+    /// Deletes expired keys until few are left or the budget is spent. Answers whether time ran out.
+    /// `now_us` reads a monotonic clock.
+    pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> bool {
+        let start = now_us();
+        let mut looked = 0;
+        let mut expired = 0;
+        let mut cut_short = false;
+        for db in 0..self.count() {
+            while !self.db(db).expires.is_empty() && !cut_short {
+                let round = self.expire_round(db, budget.keys_per_round);
+                looked += round.looked;
+                expired += round.expired;
+                cut_short = now_us() - start > budget.time_us;
+                if round.expired * 100 <= round.looked * budget.acceptable_stale_percent {
+                    break;
+                }
+            }
+        }
+        let stale = if looked == 0 { 0.0 } else { expired as f64 / looked as f64 * 100.0 };
+        let counters = &mut self.counters;
+        counters.expired_stale_percent = stale * 0.05 + counters.expired_stale_percent * 0.95;
+        counters.expire_cycle_us += now_us() - start;
+        counters.expire_cycles_cut_short += u64::from(cut_short);
+        cut_short
+    }
+
+    fn expire_round(&mut self, db: usize, keys: usize) -> Round {
+        let mut round = Round::default();
+        let now = self.moment.unix_ms;
+        for _ in 0..keys.min(self.db(db).expires.len()) {
+            let Db { dict, expires, .. } = self.db_mut(db);
+            if expires.cursor >= expires.len {
+                expires.cursor = 0;
+            }
+            let index = expires.cursor as u32;
+            let hash = expires.hash(expires.cursor);
+            let at = dict
+                .find_by(hash, |e| e.expire_at().is_some() && e.expire_index() == index)
+                .expect("every hash in the expiry list belongs to an entry of the table");
+            let expire_at = dict.get(at).expire_at().unwrap_or(i64::MAX);
+            round.looked += 1;
+            if expire_at < now {
+                // The last hash moves into the gap: the cursor stays and meets it next.
+                round.expired += 1;
+                self.expire(db, at);
+            } else {
+                expires.cursor += 1;
+                round.ttl_sum_ms = round.ttl_sum_ms.saturating_add(expire_at - now);
+                round.ttl_count += 1;
+            }
+        }
+        if round.ttl_count > 0 {
+            self.db_mut(db).expires.record_ttl(round.ttl_sum_ms / round.ttl_count);
+        }
+        round
+    }
+}

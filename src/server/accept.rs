@@ -1,0 +1,86 @@
+//! New connections.
+
+use super::client::Client;
+use super::{LISTENER, Server};
+use crate::command::Session;
+use crate::sys::net::{Address, Socket};
+use crate::sys::poller::{Interest, Poller};
+
+/// Connections accepted from one listener in an iteration.
+const BATCH: usize = 256;
+
+const PROTECTED: &[u8] = b"-DENIED Redstart is running in protected mode because protected mode is enabled and no \
+password is set for the default user. In this mode connections are only accepted from the loopback interface. If you \
+want to connect from external computers to Redstart you may adopt one of the following solutions: 1) Just disable \
+protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to \
+Redstart from the same host the server is running, however MAKE SURE Redstart is not publicly accessible from internet \
+if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected \
+mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the \
+server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) \
+Set up an authentication password for the default user. NOTE: You only need to do one of the above things in order \
+for the server to start accepting connections from the outside.\r\n";
+
+impl Server {
+    /// Accepts what waits at the listener `index`, up to a batch.
+    pub(super) fn accept(&mut self, index: usize) {
+        for _ in 0..BATCH {
+            let Some(listener) = self.listeners.get(index) else { return };
+            match listener.accept() {
+                Ok(Some(socket)) => self.admit(socket),
+                Ok(None) => return,
+                Err(error) => {
+                    // Out of descriptors, mostly: the connection waits in the backlog.
+                    self.log.warning(format_args!("Accepting client connection: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: Socket) {
+        if self.clients.len() >= self.config.maxclients as usize {
+            self.stats.rejected_connections += 1;
+            // One try to say why; a socket whose buffer is full right after the connection is not worth waiting for.
+            let _ = socket.send(b"-ERR max number of clients reached\r\n");
+            return;
+        }
+        let open = self.config.protected_mode && self.config.requirepass.is_empty();
+        if open && !is_local(&socket.peer()) {
+            self.stats.rejected_connections += 1;
+            let _ = socket.send(PROTECTED);
+            return;
+        }
+        if let Err(error) = self.add_client(socket) {
+            self.log.warning(format_args!("Registering client connection: {error}"));
+        }
+    }
+
+    fn add_client(&mut self, socket: Socket) -> std::io::Result<()> {
+        // Unix sockets know neither option; a connection that vanished fails at its first receive.
+        let _ = socket.set_nodelay(true);
+        if self.config.tcp_keepalive > 0 {
+            let _ = socket.set_keepalive(self.config.tcp_keepalive as u32);
+        }
+        let token = self.clients.next_token();
+        debug_assert!(token.generation != LISTENER, "generations wrap long after this");
+        self.poller.add(socket.fd(), token, Interest::READ)?;
+        self.stats.connections += 1;
+        self.next_client_id += 1;
+        let now = self.keyspace.moment.unix_ms;
+        self.clients.insert(Client {
+            socket,
+            session: Session::new(self.next_client_id, self.config.requirepass.is_empty()),
+            query: None,
+            pending: None,
+            created_ms: now,
+            active_ms: now,
+            resumable: false,
+            doomed: false,
+        });
+        Ok(())
+    }
+}
+
+fn is_local(peer: &Address) -> bool {
+    peer.is_loopback()
+}

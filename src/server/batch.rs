@@ -1,0 +1,82 @@
+//! A pipeline's requests, parsed ahead of their execution.
+//!
+//! All that a request needs from memory is asked for before the first is executed: names are looked up and keys
+//! hashed, the buckets are prefetched in one pass and the entries in the next. With a keyspace larger than the cache
+//! the misses of up to [`BATCH`] requests overlap instead of following each other.
+
+use crate::command::{self, Args, Command, Resolved};
+use crate::db::Keyspace;
+use crate::resp::Span;
+
+/// Requests parsed ahead.
+pub const BATCH: usize = 64;
+
+/// One parsed request.
+#[derive(Clone, Copy)]
+pub struct Request {
+    /// What its name means.
+    pub resolved: Resolved,
+    /// Its arguments' place in the batch.
+    first: u32,
+    count: u32,
+    /// The hash of its first key, 0 without one.
+    pub hash: u64,
+}
+
+impl Request {
+    /// The spans of its arguments.
+    #[inline]
+    pub fn spans<'a>(&self, spans: &'a [Span]) -> &'a [Span] {
+        &spans[self.first as usize..][..self.count as usize]
+    }
+}
+
+/// Requests with their arguments; reused for every batch.
+#[derive(Default)]
+pub struct Batch {
+    /// Arguments of all requests, one after the other.
+    pub spans: Vec<Span>,
+    /// The requests in the order of arrival.
+    pub requests: Vec<Request>,
+}
+
+impl Batch {
+    /// Forgets all.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.requests.clear();
+    }
+
+    /// Adds the request whose arguments have been appended to `spans` from `first` on. `args` are the same.
+    #[inline]
+    pub fn push(&mut self, first: usize, args: Args<'_>, keyspace: &Keyspace) {
+        let resolved = command::resolve(args);
+        let hash = match resolved {
+            Resolved::Command(command) => hash_first_key(command, args, keyspace),
+            _ => 0,
+        };
+        self.requests.push(Request { resolved, first: first as u32, count: args.len() as u32, hash });
+    }
+
+    /// Starts the memory accesses of all requests.
+    #[inline]
+    pub fn prefetch(&self, keyspace: &Keyspace, db: usize) {
+        if self.requests.len() < 2 {
+            return;
+        }
+        let db = keyspace.db(db);
+        for request in self.requests.iter().filter(|r| r.hash != 0) {
+            db.prefetch_bucket(request.hash);
+        }
+        for request in self.requests.iter().filter(|r| r.hash != 0) {
+            db.prefetch_entry(request.hash);
+        }
+    }
+}
+
+#[inline]
+fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
+    let first = command.first_key as usize;
+    if first == 0 || first >= args.len() { 0 } else { keyspace.hash(args.get(first)) }
+}

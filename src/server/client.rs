@@ -1,0 +1,196 @@
+//! Clients, and the slab that holds them.
+//!
+//! A connection is named by its slot and the slot's generation ([`Token`]): an event, a list entry or a segment of
+//! output that outlives its connection finds nothing, even when the slot has been given to another. An idle client
+//! owns its box and nothing else: a buffer for half a request and a queue of unsent output exist only while they
+//! hold something.
+
+use crate::command::Session;
+use crate::resp::Partial;
+use crate::server::output::Pending;
+use crate::sys::net::Socket;
+use crate::sys::poller::Token;
+use crate::sys::ring::Ring;
+use crate::types::block::Block;
+
+/// Part of a request, waiting for the rest.
+pub struct Query {
+    /// The bytes from the start of the request on.
+    pub ring: Ring,
+    /// Where the parser stands.
+    pub partial: Partial,
+    /// Arguments that were received into blocks of their own.
+    pub blocks: Vec<Block>,
+    /// The one that is being received: its block and how many bytes it shall have, line end included.
+    pub filling: Option<(Block, usize)>,
+}
+
+impl Query {
+    /// An empty one with a ring of `capacity` bytes.
+    pub fn new(capacity: usize) -> Self {
+        Query { ring: Ring::new(capacity), partial: Partial::default(), blocks: Vec::new(), filling: None }
+    }
+
+    /// Whether it holds nothing, so that the client can do without it.
+    pub fn is_idle(&self) -> bool {
+        self.ring.is_empty() && self.blocks.is_empty() && self.filling.is_none() && self.partial.is_fresh()
+    }
+
+    /// Bytes that the client has sent and that were not executed yet.
+    pub fn len(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(Block::len).sum();
+        self.ring.len() + blocks + self.filling.as_ref().map_or(0, |(block, _)| block.len())
+    }
+
+    /// Bytes of memory.
+    pub fn memory_bytes(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(Block::memory_bytes).sum();
+        let filling = self.filling.as_ref().map_or(0, |(block, _)| block.memory_bytes());
+        size_of::<Self>() + self.ring.capacity() + blocks + filling
+    }
+
+    /// Makes room in the ring for at least `len` more bytes.
+    pub fn reserve(&mut self, len: usize) {
+        let wanted = self.ring.len() + len;
+        if wanted <= self.ring.capacity() {
+            return;
+        }
+        let mut larger = Ring::new(wanted.next_power_of_two());
+        let held = self.ring.readable();
+        larger.writable()[..held.len()].copy_from_slice(held);
+        larger.commit(held.len());
+        self.ring = larger;
+    }
+}
+
+/// One connection.
+pub struct Client {
+    /// The socket.
+    pub socket: Socket,
+    /// What commands see.
+    pub session: Session,
+    /// Half a request.
+    pub query: Option<Box<Query>>,
+    /// Output that the socket did not take.
+    pub pending: Option<Box<Pending>>,
+    /// When it connected, Unix milliseconds.
+    pub created_ms: i64,
+    /// When it last sent or was sent something, Unix milliseconds.
+    pub active_ms: i64,
+    /// Whether whole requests wait in `query` for the next iteration.
+    pub resumable: bool,
+    /// Whether it is on the list of those to be closed.
+    pub doomed: bool,
+}
+
+impl Client {
+    /// Bytes of memory that the connection costs.
+    pub fn memory_bytes(&self) -> usize {
+        let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
+        let pending = self.pending.as_ref().map_or(0, |p| p.bytes());
+        size_of::<Self>() + query + pending
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    client: Option<Box<Client>>,
+}
+
+/// All connections.
+#[derive(Default)]
+pub struct Clients {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl Clients {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The token that the next [`Clients::insert`] will give.
+    pub fn next_token(&mut self) -> Token {
+        let slot = match self.free.last() {
+            Some(slot) => *slot,
+            None => {
+                self.slots.push(Slot::default());
+                let slot = (self.slots.len() - 1) as u32;
+                self.free.push(slot);
+                slot
+            }
+        };
+        Token { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// Adds a connection.
+    pub fn insert(&mut self, client: Client) -> Token {
+        let token = self.next_token();
+        self.free.pop();
+        self.slots[token.slot as usize].client = Some(Box::new(client));
+        self.len += 1;
+        token
+    }
+
+    /// Takes a connection out; its token will never be found again.
+    pub fn remove(&mut self, token: Token) -> Option<Box<Client>> {
+        let slot = self.slots.get_mut(token.slot as usize)?;
+        if slot.generation != token.generation {
+            return None;
+        }
+        let client = slot.client.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(token.slot);
+        self.len -= 1;
+        Some(client)
+    }
+
+    /// The connection of `token`, if it still stands.
+    #[inline]
+    pub fn get(&self, token: Token) -> Option<&Client> {
+        let slot = self.slots.get(token.slot as usize)?;
+        if slot.generation == token.generation { slot.client.as_deref() } else { None }
+    }
+
+    /// The connection of `token`, if it still stands.
+    #[inline]
+    pub fn get_mut(&mut self, token: Token) -> Option<&mut Client> {
+        let slot = self.slots.get_mut(token.slot as usize)?;
+        if slot.generation == token.generation { slot.client.as_deref_mut() } else { None }
+    }
+
+    /// All connections with their tokens, in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (Token, &Client)> {
+        self.slots.iter().enumerate().filter_map(|(i, slot)| {
+            let token = Token { slot: i as u32, generation: slot.generation };
+            slot.client.as_deref().map(|client| (token, client))
+        })
+    }
+
+    /// Visits the slots from `*cursor` on, `count` of them, going around at the end: cron looks at a share of the
+    /// clients each time.
+    pub fn visit_some(&mut self, cursor: &mut usize, count: usize, mut visit: impl FnMut(Token, &mut Client)) {
+        for _ in 0..count.min(self.slots.len()) {
+            if *cursor >= self.slots.len() {
+                *cursor = 0;
+            }
+            let slot = &mut self.slots[*cursor];
+            let token = Token { slot: *cursor as u32, generation: slot.generation };
+            if let Some(client) = slot.client.as_deref_mut() {
+                visit(token, client);
+            }
+            *cursor += 1;
+        }
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Client>() + size_of::<Slot>() <= 256, "an idle connection stays small");

@@ -1,0 +1,146 @@
+//! What happens `hz` times a second: expiry, rehashing, idle clients, samples of the rates.
+
+use super::Server;
+use crate::alloc;
+use crate::db::{AccessPolicy, CycleBudget};
+use crate::sys::{clock, process};
+use crate::types::access::Lfu;
+
+/// When cron is due, and what it remembers between runs.
+pub struct Cron {
+    next_us: u64,
+    hz: u32,
+    client_cursor: usize,
+    last_sample_us: u64,
+    /// Runs since the start.
+    pub runs: u64,
+    /// Resident bytes at the last run.
+    pub resident_bytes: u64,
+    /// Whether this process wrote the pid file, so that it removes it.
+    pub wrote_pidfile: bool,
+}
+
+/// Clients that a faster cron is worth for each (`dynamic-hz`).
+const CLIENTS_PER_RUN: usize = 200;
+
+const MAX_HZ: u32 = 500;
+
+impl Cron {
+    /// First due at once.
+    pub fn new(hz: u32) -> Self {
+        Cron {
+            next_us: 0,
+            hz,
+            client_cursor: 0,
+            last_sample_us: 0,
+            runs: 0,
+            resident_bytes: 0,
+            wrote_pidfile: false,
+        }
+    }
+
+    /// How often it runs now.
+    pub fn hz(&self) -> u32 {
+        self.hz
+    }
+
+    /// Milliseconds until it is due, rounded up.
+    pub fn milliseconds_left(&self) -> u32 {
+        self.next_us.saturating_sub(clock::monotonic_us()).div_ceil(1000) as u32
+    }
+
+    /// Whether it is due.
+    pub fn is_due(&self) -> bool {
+        clock::monotonic_us() >= self.next_us
+    }
+}
+
+impl Server {
+    pub(super) fn run_cron(&mut self) {
+        let now_us = clock::monotonic_us();
+        self.cron.hz = self.wanted_hz();
+        self.cron.next_us = now_us + 1_000_000 / u64::from(self.cron.hz);
+        self.cron.runs += 1;
+        self.expire_and_rehash();
+        self.check_clients();
+        if now_us - self.cron.last_sample_us >= 100_000 {
+            self.cron.last_sample_us = now_us;
+            self.sample(now_us);
+        }
+    }
+
+    fn wanted_hz(&self) -> u32 {
+        let mut hz = self.config.hz as u32;
+        while self.config.dynamic_hz && self.clients.len() / hz as usize > CLIENTS_PER_RUN && hz < MAX_HZ {
+            hz = (hz * 2).min(MAX_HZ);
+        }
+        hz.max(1)
+    }
+
+    fn expire_and_rehash(&mut self) {
+        if self.keyspace.active_expire {
+            let budget = CycleBudget::slow(self.config.active_expire_effort as u32, self.cron.hz);
+            self.keyspace.active_expire_cycle(budget, clock::monotonic_us);
+        }
+        let budget_us = 10_000 / u64::from(self.cron.hz);
+        self.keyspace.housekeep(self.config.activerehashing, budget_us, clock::monotonic_us);
+        alloc::collect();
+    }
+
+    /// Looks at a share of the clients, so that each is met about once a second.
+    fn check_clients(&mut self) {
+        let now = self.keyspace.moment.unix_ms;
+        let timeout_ms = i64::from(self.config.timeout) * 1000;
+        let count = (self.clients.len() / self.cron.hz as usize).max(5);
+        let mut cursor = self.cron.client_cursor;
+        let mut idle = Vec::new();
+        let mut queued = Vec::new();
+        self.clients.visit_some(&mut cursor, count, |token, client| {
+            if timeout_ms > 0 && now - client.active_ms > timeout_ms {
+                idle.push(token);
+            }
+            if client.pending.is_some() {
+                queued.push(token);
+            }
+        });
+        self.cron.client_cursor = cursor;
+        for token in idle {
+            self.log.verbose(format_args!("Closing idle client"));
+            self.doom(token);
+        }
+        for token in queued {
+            self.check_output_limit(token);
+        }
+    }
+
+    fn sample(&mut self, now_us: u64) {
+        let used = self.used_memory();
+        let stats = &mut self.stats;
+        stats.command_rate.sample(stats.commands, now_us);
+        stats.input_rate.sample(stats.net_input_bytes, now_us);
+        stats.output_rate.sample(stats.net_output_bytes, now_us);
+        stats.peak_memory = stats.peak_memory.max(used);
+        self.cron.resident_bytes = process::resident_bytes().unwrap_or(0);
+    }
+
+    /// Bytes that the server has allocated.
+    pub(super) fn used_memory(&self) -> u64 {
+        alloc::used_bytes()
+    }
+
+    /// Makes what the configuration says true where it is kept elsewhere: called at the start and after `CONFIG SET`.
+    pub(super) fn apply_config(&mut self) {
+        let config = &self.config;
+        let keyspace = &mut self.keyspace;
+        keyspace.access_policy = if config.maxmemory_policy.is_lfu() {
+            let (log_factor, decay_minutes) = (config.lfu_log_factor, config.lfu_decay_time);
+            AccessPolicy::Lfu(Lfu { log_factor: log_factor as u32, decay_minutes: decay_minutes as u32 })
+        } else {
+            AccessPolicy::Lru
+        };
+        keyspace.lazy_user_del = config.lazyfree_lazy_user_del;
+        keyspace.lazy_expire = config.lazyfree_lazy_expire;
+        self.stats.track_latency = config.latency_tracking;
+        self.log.set_level(config.loglevel);
+    }
+}

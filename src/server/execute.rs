@@ -1,0 +1,103 @@
+//! One request: the checks before, the command, the accounts after.
+
+use super::{Server, admin};
+use crate::command::{Args, Command, Context, Handler, Resolved, unknown_command, unknown_subcommand, wrong_arity};
+use crate::resp::{Protocol, Reply};
+use crate::sys::clock;
+use crate::sys::poller::Token;
+
+impl Server {
+    /// Where replies of the current command go.
+    #[inline]
+    pub(super) fn reply(&mut self, protocol: Protocol) -> Reply<'_> {
+        Reply { buf: &mut self.output.buffer, protocol }
+    }
+
+    /// Executes one request of `token` and writes its reply.
+    #[inline]
+    pub(super) fn execute(&mut self, token: Token, resolved: Resolved, hash: u64, args: Args<'_>) {
+        let before = self.output.buffer.len();
+        match resolved {
+            Resolved::Command(command) if command.accepts(args.len()) => {
+                self.call(token, command, hash, args, before);
+            }
+            Resolved::Command(command) => {
+                self.stats.command(command.id).rejected += 1;
+                self.refuse(token, wrong_arity(command));
+            }
+            Resolved::Unknown => self.refuse(token, unknown_command(args)),
+            Resolved::UnknownSubcommand(container) => self.refuse(token, unknown_subcommand(container, args)),
+        }
+        self.apply_reply_mode(token, before);
+    }
+
+    fn refuse(&mut self, token: Token, text: Vec<u8>) {
+        let Some(client) = self.clients.get(token) else { return };
+        let protocol = client.session.protocol;
+        self.stats.count_error(first_word(&text));
+        self.reply(protocol).error(text);
+    }
+
+    #[inline]
+    fn call(&mut self, token: Token, command: &'static Command, hash: u64, args: Args<'_>, before: usize) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        if !client.session.authenticated && !command.is_allowed_without_auth() {
+            self.stats.command(command.id).rejected += 1;
+            return self.refuse(token, b"NOAUTH Authentication required.".to_vec());
+        }
+        client.session.last_command = Some(command.id);
+        match command.handler {
+            Handler::Keyspace(run) => {
+                let reply = Reply { buf: &mut self.output.buffer, protocol: client.session.protocol };
+                let mut context = Context {
+                    keyspace: &mut self.keyspace,
+                    session: &mut client.session,
+                    reply,
+                    splices: &mut self.output.splices,
+                    config: &self.config,
+                    hash,
+                };
+                run(&mut context, args);
+            }
+            Handler::Server(which) => admin::run(self, token, which, args),
+            Handler::Container => unreachable!("a container's arity asks for a subcommand"),
+        }
+        self.account(command, before);
+    }
+
+    /// Statistics of a command that has just run. The end of one command is the start of the next, so a command
+    /// costs one read of the tick counter.
+    #[inline]
+    fn account(&mut self, command: &'static Command, before: usize) {
+        let now = clock::ticks();
+        let ticks = now.wrapping_sub(self.last_tick);
+        self.last_tick = now;
+        let failed = self.output.buffer.get(before) == Some(&b'-');
+        self.stats.record(command.id, ticks, failed);
+        if failed {
+            let text = &self.output.buffer[before + 1..];
+            self.stats.count_error(first_word(text));
+        }
+    }
+
+    /// `CLIENT REPLY OFF` and `SKIP`: takes the reply back.
+    #[inline]
+    fn apply_reply_mode(&mut self, token: Token, before: usize) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        let flags = &mut client.session.flags;
+        if !(flags.reply_off | flags.reply_skip | flags.reply_skip_next) {
+            return;
+        }
+        if flags.reply_off || flags.reply_skip {
+            self.output.truncate(before);
+        }
+        flags.reply_skip = flags.reply_skip_next;
+        flags.reply_skip_next = false;
+    }
+}
+
+/// The error code: what stands before the first space.
+fn first_word(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|b| matches!(b, b' ' | b'\r' | b'\n')).unwrap_or(text.len());
+    &text[..end]
+}

@@ -1,0 +1,152 @@
+//! The end of an iteration: replies leave, slow readers are queued or cut off, doomed clients are closed.
+
+use std::io::ErrorKind;
+
+use super::Server;
+use super::client::Client;
+use super::output::MAX_SEND;
+use crate::sys::poller::{Interest, Poller, Token};
+
+impl Server {
+    /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
+    pub(super) fn flush(&mut self) {
+        for index in 0..self.output.segments() {
+            self.flush_segment(index);
+        }
+        self.output.clear();
+        while let Some(token) = self.doomed.pop() {
+            self.close(token);
+        }
+    }
+
+    #[inline]
+    fn flush_segment(&mut self, index: usize) {
+        let (token, bytes) = self.output.segment(index);
+        let Some(client) = self.clients.get_mut(token) else { return };
+        if client.session.flags.close_now {
+            return;
+        }
+        let mut sent = 0;
+        if client.pending.is_none() && !self.output.has_splices(index) {
+            let len = bytes.len().min(MAX_SEND);
+            match client.socket.send(&bytes[..len]) {
+                Ok(count) => sent = count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return self.send_failed(token, &error),
+            }
+            self.stats.writes += 1;
+            self.stats.net_output_bytes += sent as u64;
+            if sent == bytes.len() {
+                if client.session.flags.close_after_reply {
+                    self.doom(token);
+                }
+                return;
+            }
+        }
+        self.queue_rest(index, token, sent);
+    }
+
+    /// The socket has not taken all of a segment: the rest waits in the client's own queue.
+    fn queue_rest(&mut self, index: usize, token: Token, sent: usize) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        let is_new = client.pending.is_none();
+        let pending = client.pending.get_or_insert_default();
+        self.output.queue_segment(index, sent, pending);
+        if is_new {
+            // Values that were not copied are tried at once; the others were refused a moment ago.
+            if self.output.has_splices(index) {
+                self.send_pending(token);
+            }
+            self.watch_writable(token);
+        }
+        self.check_output_limit(token);
+    }
+
+    fn watch_writable(&mut self, token: Token) {
+        let Some(client) = self.clients.get(token).filter(|c| c.pending.is_some()) else { return };
+        if let Err(error) = self.poller.modify(client.socket.fd(), token, Interest::BOTH) {
+            self.send_failed(token, &error);
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn on_writable(&mut self, token: Token) {
+        if self.clients.get(token).is_none_or(|c| c.pending.is_none()) {
+            return;
+        }
+        self.send_pending(token);
+        let Some(client) = self.clients.get(token) else { return };
+        if client.pending.is_none()
+            && let Err(error) = self.poller.modify(client.socket.fd(), token, Interest::READ)
+        {
+            self.send_failed(token, &error);
+        }
+    }
+
+    /// Sends what waits for `token`, up to its share of an iteration.
+    fn send_pending(&mut self, token: Token) {
+        let now = self.keyspace.moment.unix_ms;
+        let Some(client) = self.clients.get_mut(token) else { return };
+        let Client { pending: Some(pending), socket, .. } = client else { return };
+        match pending.send(socket) {
+            Ok(count) => {
+                self.stats.writes += 1;
+                self.stats.net_output_bytes += count as u64;
+                client.active_ms = now;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return self.send_failed(token, &error),
+        }
+        if pending.is_empty() {
+            client.pending = None;
+            if client.session.flags.close_after_reply {
+                self.doom(token);
+            }
+        }
+    }
+
+    fn send_failed(&mut self, token: Token, error: &std::io::Error) {
+        self.log.verbose(format_args!("Error writing to client: {error}"));
+        self.doom(token);
+    }
+
+    /// `client-output-buffer-limit normal`: the hard limit at once, the soft limit after its seconds.
+    pub(super) fn check_output_limit(&mut self, token: Token) {
+        let limit = self.config.client_output_buffer_limit.normal;
+        let now = self.keyspace.moment.unix_ms;
+        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(pending) = client.pending.as_mut() else { return };
+        let bytes = pending.bytes() as u64;
+        let hard = limit.hard > 0 && bytes >= limit.hard;
+        let soft = limit.soft > 0 && bytes >= limit.soft;
+        let since = if soft { Some(*pending.over_soft_limit_since.get_or_insert(now)) } else { None };
+        pending.over_soft_limit_since = since;
+        if hard || since.is_some_and(|t| now - t > limit.soft_seconds as i64 * 1000) {
+            client.session.flags.close_now = true;
+            self.stats.output_limit_disconnections += 1;
+            self.log.warning(format_args!(
+                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                self.describe_client(token)
+            ));
+            self.doom(token);
+        }
+    }
+
+    /// Has the client closed at the end of the iteration.
+    pub(super) fn doom(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(token)
+            && !client.doomed
+        {
+            client.doomed = true;
+            client.session.flags.close_now = true;
+            self.doomed.push(token);
+        }
+    }
+
+    fn close(&mut self, token: Token) {
+        if let Some(client) = self.clients.remove(token) {
+            // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
+            let _ = self.poller.remove(client.socket.fd());
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! From the socket to executed requests.
+//!
+//! A client without half a request reads into the one ring of the loop, whose cache lines stay hot; its requests are
+//! executed from slices of that ring. Only what is left of an incomplete request moves to a [`Query`] of its own, and
+//! the client keeps that no longer than it holds something.
+//!
+//! Fairness: one receive of at most [`READ`] bytes and at most [`MAX_REQUESTS`] requests or [`MAX_OUTPUT`] bytes of
+//! replies a client an iteration. What is over waits in its query for the next one.
+
+use std::io::ErrorKind;
+
+use super::batch::{BATCH, Batch};
+use super::client::Query;
+use super::{Io, Server};
+use crate::command::Args;
+use crate::resp::{self, BIG_ARGUMENT, Limits, Parsed, Partial, Span};
+use crate::sys::clock;
+use crate::sys::poller::Token;
+use crate::types::block::Block;
+
+/// The most that one receive takes from a socket.
+pub const READ: usize = 64 * 1024;
+
+/// Requests executed for one client before the others have their turn.
+const MAX_REQUESTS: usize = 1024;
+
+/// Bytes of replies written for one client before the others have their turn.
+const MAX_OUTPUT: usize = 256 * 1024;
+
+/// The ring that a client gets for half a request, and the largest that is kept for the next one who needs it.
+const QUERY_RING: usize = 16 * 1024;
+
+/// Spare queries kept.
+const MAX_SPARE: usize = 64;
+
+/// How far a run over a window of bytes came.
+struct Progress {
+    /// Bytes from the window's start that have been executed.
+    consumed: usize,
+    stopped: Stopped,
+}
+
+enum Stopped {
+    /// All that is there has been parsed; what is left is the start of a request.
+    Drained,
+    /// Whole requests may be left: others have their turn.
+    Yielded,
+    /// The rest of the window, from `at`, begins an argument of `len` bytes that wants a block of its own.
+    Big { at: usize, len: usize },
+    /// The client is going to be closed: nothing more is executed.
+    Closing,
+}
+
+impl Server {
+    /// Receives from a readable client and executes what has arrived.
+    pub(super) fn on_readable(&mut self, io: &mut Io, token: Token) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        if client.resumable || client.session.is_closing() {
+            return;
+        }
+        match client.query.take() {
+            Some(query) => self.receive_more(io, token, query),
+            None => self.receive(io, token),
+        }
+    }
+
+    /// Goes on with requests that waited for their turn.
+    pub(super) fn resume(&mut self, io: &mut Io, token: Token) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        client.resumable = false;
+        if client.session.is_closing() {
+            return;
+        }
+        if let Some(query) = client.query.take() {
+            self.run_query(io, token, query);
+        }
+    }
+
+    /// The common case: nothing is held, so the bytes pass through the loop's own ring.
+    fn receive(&mut self, io: &mut Io, token: Token) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        let window = io.ring.writable();
+        let len = window.len().min(READ);
+        match client.socket.recv(&mut window[..len]) {
+            Ok(0) => return self.doom(token),
+            Ok(count) => io.ring.commit(count),
+            Err(error) => return self.receive_failed(token, &error),
+        }
+        client.active_ms = self.keyspace.moment.unix_ms;
+        let window = io.ring.readable();
+        self.stats.net_input_bytes += window.len() as u64;
+        let mut partial = Partial::default();
+        let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
+        let rest = &window[progress.consumed..];
+        let keep = !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing);
+        if keep {
+            let mut query = io.take_query();
+            query.partial = partial;
+            query.reserve(rest.len());
+            query.ring.writable()[..rest.len()].copy_from_slice(rest);
+            query.ring.commit(rest.len());
+            self.settle(io, token, query, progress.consumed, progress.stopped);
+        }
+        let all = io.ring.len();
+        io.ring.consume(all);
+    }
+
+    /// A client that holds half a request: its bytes go behind it, or into the large argument that is being filled.
+    fn receive_more(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        let received = match &mut query.filling {
+            Some((block, wanted)) => {
+                let missing = *wanted - block.len();
+                // The block doubles as bytes arrive: a client that only claims a length costs nothing.
+                let growth = missing.min(block.len().max(READ));
+                block.receive(&client.socket, growth)
+            }
+            None => {
+                if query.ring.len() == query.ring.capacity() {
+                    query.reserve(query.ring.capacity());
+                }
+                let room = query.ring.writable();
+                let len = room.len().min(READ);
+                let received = client.socket.recv(&mut room[..len]);
+                if let Ok(count) = received {
+                    query.ring.commit(count);
+                }
+                received
+            }
+        };
+        match received {
+            Ok(0) => return self.doom(token),
+            Ok(count) => self.stats.net_input_bytes += count as u64,
+            Err(error) => {
+                client.query = Some(query);
+                return self.receive_failed(token, &error);
+            }
+        }
+        client.active_ms = self.keyspace.moment.unix_ms;
+        if query.len() as u64 > self.config.client_query_buffer_limit {
+            self.log.warning(format_args!(
+                "Closing client that reached max query buffer length: {}",
+                self.describe_client(token)
+            ));
+            return self.doom(token);
+        }
+        if let Some((block, wanted)) = &mut query.filling {
+            if block.len() < *wanted {
+                let client = self.clients.get_mut(token).expect("the client was there a moment ago");
+                client.query = Some(query);
+                return;
+            }
+            let (mut block, wanted) = query.filling.take().expect("checked above");
+            block.truncate(wanted - 2);
+            query.blocks.push(block);
+            query.partial.detached();
+        }
+        self.run_query(io, token, query);
+    }
+
+    fn run_query(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
+        let Query { ring, partial, blocks, .. } = &mut *query;
+        let progress = self.run_window(token, &mut io.batch, ring.readable(), partial, blocks);
+        if partial.is_fresh() {
+            blocks.clear();
+        }
+        ring.consume(progress.consumed);
+        self.settle(io, token, query, progress.consumed, progress.stopped);
+    }
+
+    /// Gives the client what it still holds, after `consumed` bytes were taken off its front.
+    fn settle(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, consumed: usize, stopped: Stopped) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        match stopped {
+            Stopped::Closing => return,
+            Stopped::Drained => {}
+            Stopped::Yielded => {
+                client.resumable = true;
+                self.resumable.push(token);
+            }
+            Stopped::Big { at, len } => {
+                let start = at - consumed;
+                let head = &query.ring.readable()[start..];
+                let mut block = Block::with_capacity((len + 2).min(head.len().max(READ)));
+                block.extend_from_slice(head);
+                query.ring.truncate(start);
+                query.filling = Some((block, len + 2));
+            }
+        }
+        if query.is_idle() && !client.resumable {
+            io.give_query(query);
+        } else {
+            client.query = Some(query);
+        }
+    }
+
+    fn receive_failed(&mut self, token: Token, error: &std::io::Error) {
+        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+            return;
+        }
+        self.log.verbose(format_args!("Reading from client: {error}"));
+        self.doom(token);
+    }
+
+    /// Parses and executes the requests in `window`, batch by batch.
+    fn run_window(
+        &mut self,
+        token: Token,
+        batch: &mut Batch,
+        window: &[u8],
+        partial: &mut Partial,
+        blocks: &[Block],
+    ) -> Progress {
+        let output_start = self.output.buffer.len();
+        let mut consumed = 0;
+        let mut executed = 0;
+        let stopped = loop {
+            let outcome = self.fill_batch(token, batch, window, consumed, partial, blocks);
+            consumed = outcome.consumed;
+            executed += batch.requests.len();
+            if !self.run_batch(token, batch, window, blocks) {
+                break Stopped::Closing;
+            }
+            match outcome.next {
+                Next::Batch if executed >= MAX_REQUESTS => break Stopped::Yielded,
+                Next::Batch if self.output.buffer.len() - output_start >= MAX_OUTPUT => break Stopped::Yielded,
+                Next::Batch => {}
+                Next::Drained => break Stopped::Drained,
+                Next::Big { at, len } => break Stopped::Big { at, len },
+                Next::Inline(words) => {
+                    executed += 1;
+                    if !self.run_inline(token, batch, &words) {
+                        break Stopped::Closing;
+                    }
+                }
+                Next::Failed(text) => {
+                    self.protocol_error(token, &text);
+                    break Stopped::Closing;
+                }
+            }
+        };
+        self.output.close_segment(token, output_start);
+        Progress { consumed, stopped }
+    }
+
+    fn limits(&self, token: Token) -> Limits {
+        let authenticated = self.clients.get(token).is_some_and(|c| c.session.authenticated);
+        Limits { authenticated, max_bulk: self.config.proto_max_bulk_len as usize }
+    }
+
+    /// Parses up to [`BATCH`] requests from `window[from..]`.
+    fn fill_batch(
+        &mut self,
+        token: Token,
+        batch: &mut Batch,
+        window: &[u8],
+        from: usize,
+        partial: &mut Partial,
+        blocks: &[Block],
+    ) -> Filled {
+        batch.clear();
+        let limits = self.limits(token);
+        // Before the password is known, one request at a time: the next one's limits depend on it.
+        let most = if limits.authenticated { BATCH } else { 1 };
+        let mut at = from;
+        while batch.requests.len() < most {
+            let first = batch.spans.len();
+            match resp::parse(window, at, partial, &limits, &mut batch.spans) {
+                Ok(Parsed::Whole { end }) => {
+                    at = end;
+                    if batch.spans.len() > first {
+                        batch.push(first, Args::new(window, &batch.spans[first..], blocks), &self.keyspace);
+                    }
+                }
+                Ok(Parsed::Incomplete) => return Filled { consumed: at, next: Next::Drained },
+                Ok(Parsed::Big { at: start, len }) => {
+                    return Filled { consumed: at, next: Next::Big { at: start, len } };
+                }
+                Ok(Parsed::Inline { end, words }) => {
+                    return Filled { consumed: end, next: Next::Inline(words) };
+                }
+                Err(error) => return Filled { consumed: at, next: Next::Failed(error.message().into()) },
+            }
+            if at == window.len() {
+                return Filled { consumed: at, next: Next::Drained };
+            }
+        }
+        Filled { consumed: at, next: Next::Batch }
+    }
+
+    /// Executes a batch. Answers false when the client is going to be closed.
+    fn run_batch(&mut self, token: Token, batch: &Batch, window: &[u8], blocks: &[Block]) -> bool {
+        let Some(client) = self.clients.get(token) else { return false };
+        batch.prefetch(&self.keyspace, client.session.db);
+        self.last_tick = clock::ticks();
+        for request in &batch.requests {
+            let args = Args::new(window, request.spans(&batch.spans), blocks);
+            self.execute(token, request.resolved, request.hash, args);
+            if self.clients.get(token).is_none_or(|c| c.session.is_closing()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Executes an inline request: its words are joined into a window of their own.
+    fn run_inline(&mut self, token: Token, batch: &mut Batch, words: &[Vec<u8>]) -> bool {
+        let window: Vec<u8> = words.concat();
+        batch.clear();
+        let mut start = 0;
+        for word in words {
+            batch.spans.push(Span::window(start, word.len()));
+            start += word.len();
+        }
+        if !words.is_empty() {
+            batch.push(0, Args::new(&window, &batch.spans, &[]), &self.keyspace);
+        }
+        self.run_batch(token, batch, &window, &[])
+    }
+
+    fn protocol_error(&mut self, token: Token, text: &str) {
+        self.log.verbose(format_args!("Protocol error ({text}) from client: {}", self.describe_client(token)));
+        let Some(client) = self.clients.get_mut(token) else { return };
+        client.session.flags.close_after_reply = true;
+        let protocol = client.session.protocol;
+        self.reply(protocol).error(format!("ERR {text}"));
+        self.stats.count_error(b"ERR");
+    }
+}
+
+struct Filled {
+    consumed: usize,
+    next: Next,
+}
+
+enum Next {
+    Batch,
+    Drained,
+    Big { at: usize, len: usize },
+    Inline(Vec<Vec<u8>>),
+    Failed(String),
+}
+
+impl Io {
+    fn take_query(&mut self) -> Box<Query> {
+        self.spare.pop().unwrap_or_else(|| Box::new(Query::new(QUERY_RING)))
+    }
+
+    fn give_query(&mut self, query: Box<Query>) {
+        if query.ring.capacity() == QUERY_RING && self.spare.len() < MAX_SPARE {
+            self.spare.push(query);
+        }
+    }
+}
+
+const _: () = assert!(BIG_ARGUMENT <= READ, "a smaller argument fits one receive");

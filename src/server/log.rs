@@ -1,0 +1,73 @@
+//! The log: one line an event, in Redis's format, to the standard output or to `logfile`.
+//!
+//! ```text
+//! 4711:M 21 Nov 2026 12:00:00.123 * Ready to accept connections tcp
+//! ```
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+
+use crate::config::LogLevel;
+use crate::sys::clock;
+
+/// Where lines go, and from which level on.
+pub struct Log {
+    level: LogLevel,
+    file: Option<File>,
+}
+
+impl Log {
+    /// A log at `level` to the file at `path`, or to the standard output when it is empty.
+    pub fn open(path: &str, level: LogLevel) -> io::Result<Self> {
+        let file = if path.is_empty() {
+            None
+        } else {
+            Some(OpenOptions::new().create(true).append(true).open(path)?)
+        };
+        Ok(Log { level, file })
+    }
+
+    /// Changes the level (`CONFIG SET loglevel`).
+    pub fn set_level(&mut self, level: LogLevel) {
+        self.level = level;
+    }
+
+    /// The file, when the log has one.
+    pub fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// For developers: many lines.
+    pub fn debug(&self, text: fmt::Arguments<'_>) {
+        self.write(LogLevel::Debug, '.', text);
+    }
+
+    /// Rarely useful.
+    pub fn verbose(&self, text: fmt::Arguments<'_>) {
+        self.write(LogLevel::Verbose, '-', text);
+    }
+
+    /// What an operator wants to know.
+    pub fn notice(&self, text: fmt::Arguments<'_>) {
+        self.write(LogLevel::Notice, '*', text);
+    }
+
+    /// What an operator has to know.
+    pub fn warning(&self, text: fmt::Arguments<'_>) {
+        self.write(LogLevel::Warning, '#', text);
+    }
+
+    fn write(&self, level: LogLevel, mark: char, text: fmt::Arguments<'_>) {
+        if level < self.level {
+            return;
+        }
+        let pid = std::process::id();
+        let line = format!("{pid}:M {} {mark} {text}\n", clock::local_time(clock::wall_us() / 1000));
+        // A log that cannot be written has nobody to tell: serving goes on.
+        let _ = match &self.file {
+            Some(file) => (&mut &*file).write_all(line.as_bytes()),
+            None => io::stdout().write_all(line.as_bytes()),
+        };
+    }
+}
