@@ -1,0 +1,479 @@
+//! A reference-counted, growable byte buffer behind one thin pointer.
+//!
+//! ```text
+//!  Block ──▶ [ refs 4 | len 8 | capacity 8 | bytes … | spare … ]
+//! ```
+//!
+//! A value too large for its entry lives in a block, and a reply may put the same block into a client's output
+//! queue by [`Block::share`]: no copy is made, and the queue keeps the bytes alive when the key is deleted. A write
+//! to a block that is shared copies it first, so what waits for a socket never changes beneath it.
+//!
+//! Costs: 20 bytes beside the contents; sharing and dropping one atomic operation each (the last owner may be a
+//! background thread). Growth doubles up to 1 MiB and adds 1 MiB from there, through `realloc`, which moves
+//! large blocks by remapping their pages. The pointer itself may lie at any address (`Block` has alignment 1), since
+//! entries keep it behind a key of any length.
+
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::alloc;
+
+/// Alignment 4 is what `alloc` promises for the smallest blocks.
+#[repr(C, packed(4))]
+struct Header {
+    refs: u32,
+    len: usize,
+    capacity: usize,
+}
+
+const HEADER: usize = size_of::<Header>();
+const _: () = assert!(HEADER == 4 + 2 * size_of::<usize>());
+const _: () = assert!(align_of::<Block>() == 1);
+const _: () = assert!(size_of::<Block>() == size_of::<usize>());
+
+/// Up to here growth doubles; beyond, this much is added.
+const GROW_STEP: usize = 1 << 20;
+
+/// From here on fresh zeroes are asked of the kernel rather than written.
+const ZEROED_BY_KERNEL: usize = 128 << 10;
+
+/// See the module's head.
+#[repr(C, packed)]
+pub struct Block {
+    at: NonNull<Header>,
+}
+
+// SAFETY: the bytes are written only by an owner that is alone (`refs == 1`), and the count is atomic.
+unsafe impl Send for Block {}
+// SAFETY: `&Block` reads only, or raises the count atomically.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// An empty block with room for at least `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Block {
+        let size = usable(capacity);
+        Block::adopt(alloc::allocate(size), 0, size)
+    }
+
+    /// A block of `len` zero bytes. A large one costs nothing until its pages are written.
+    pub fn zeroed(len: usize) -> Block {
+        let size = usable(len);
+        Block::adopt(alloc::allocate_zeroed(size), len, size)
+    }
+
+    /// Writes the header of a fresh allocation of `size` bytes whose first `len` bytes of contents are initialised.
+    fn adopt(memory: NonNull<u8>, len: usize, size: usize) -> Block {
+        let at = memory.cast::<Header>();
+        let header = Header { refs: 1, len, capacity: size - HEADER };
+        // SAFETY: `size >= HEADER` bytes are ours, aligned to 4 as the packed header wants.
+        unsafe { at.as_ptr().write(header) };
+        Block { at }
+    }
+
+    #[inline(always)]
+    fn refs(&self) -> &AtomicU32 {
+        let at = self.at.as_ptr();
+        // SAFETY: the header lives as long as an owner, and its first field is aligned to 4. Once there is a second
+        // owner the count is only used through this.
+        unsafe { AtomicU32::from_ptr(&raw mut (*at).refs) }
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> *mut u8 {
+        let at = self.at.as_ptr();
+        // SAFETY: the contents begin right after the header, in the same allocation.
+        unsafe { at.cast::<u8>().add(HEADER) }
+    }
+
+    /// How many bytes it holds.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        let at = self.at.as_ptr();
+        // SAFETY: the header is initialised and alive.
+        unsafe { (*at).len }
+    }
+
+    /// Whether it holds none.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes it can hold without growing.
+    #[inline(always)]
+    pub fn capacity(&self) -> usize {
+        let at = self.at.as_ptr();
+        // SAFETY: the header is initialised and alive.
+        unsafe { (*at).capacity }
+    }
+
+    /// The bytes.
+    #[inline(always)]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: the first `len` bytes are initialised, and nobody writes while `self` is borrowed.
+        unsafe { slice::from_raw_parts(self.bytes(), self.len()) }
+    }
+
+    /// Another owner of the same bytes.
+    #[must_use]
+    #[inline]
+    pub fn share(&self) -> Block {
+        let before = self.refs().fetch_add(1, Ordering::Relaxed);
+        assert!(before < u32::MAX / 2, "too many owners of one block");
+        Block { at: self.at }
+    }
+
+    /// Whether there is another owner.
+    #[inline(always)]
+    pub fn is_shared(&self) -> bool {
+        // Acquire: what other owners read before they let go happened before our writes.
+        self.refs().load(Ordering::Acquire) != 1
+    }
+
+    /// The bytes for writing; copies them first when shared.
+    pub fn make_mut(&mut self) -> &mut [u8] {
+        self.own(0);
+        // SAFETY: the first `len` bytes are initialised, and `own` made us the only owner.
+        unsafe { slice::from_raw_parts_mut(self.bytes(), self.len()) }
+    }
+
+    /// Appends one byte.
+    pub fn push(&mut self, byte: u8) {
+        self.extend_from_slice(&[byte]);
+    }
+
+    /// Appends bytes.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.own(bytes.len());
+        let len = self.len();
+        // SAFETY: `own` made room for them and us the only owner; `bytes` cannot lie in what `&mut self` owns.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes().add(len), bytes.len());
+            self.set_len(len + bytes.len());
+        }
+    }
+
+    /// Takes `bytes` as the whole contents, in the same memory where it is ours alone and of fitting size.
+    pub fn overwrite(&mut self, bytes: &[u8]) {
+        if self.is_shared() || self.capacity() < bytes.len() || self.capacity() / 2 > bytes.len() {
+            *self = Block::from(bytes);
+            return;
+        }
+        // SAFETY: the capacity suffices and we are the only owner.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes(), bytes.len());
+            self.set_len(bytes.len());
+        }
+    }
+
+    /// Keeps the first `len` bytes; the capacity stays. Copies them first when shared.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len() {
+            return;
+        }
+        if self.is_shared() {
+            *self = Block::from(&self.as_slice()[..len]);
+        } else {
+            // SAFETY: fewer bytes than were initialised.
+            unsafe { self.set_len(len) };
+        }
+    }
+
+    /// Makes it `len` bytes long: cut off, or filled up with zero bytes.
+    pub fn resize_zeroed(&mut self, len: usize) {
+        let old = self.len();
+        if len <= old {
+            self.truncate(len);
+            return;
+        }
+        if len > self.capacity() && len >= ZEROED_BY_KERNEL && len / 2 >= old {
+            let mut grown = Block::zeroed(len);
+            grown.make_mut()[..old].copy_from_slice(self.as_slice());
+            *self = grown;
+            return;
+        }
+        self.own(len - old);
+        // SAFETY: `own` made room for `len` bytes.
+        unsafe {
+            self.bytes().add(old).write_bytes(0, len - old);
+            self.set_len(len);
+        }
+    }
+
+    /// Makes room for `additional` more bytes, by the growth rule of the module's head.
+    pub fn reserve(&mut self, additional: usize) {
+        self.own(additional);
+    }
+
+    /// The room behind the contents, for receiving into. Copies the contents first when shared.
+    pub fn spare_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        self.own(0);
+        let len = self.len();
+        // SAFETY: the bytes between `len` and `capacity` are allocated, and we are the only owner.
+        unsafe { slice::from_raw_parts_mut(self.bytes().add(len).cast(), self.capacity() - len) }
+    }
+
+    /// Sets the length, after bytes were written to `spare_mut()`.
+    ///
+    /// # Safety
+    /// The first `len` bytes are initialised, `len` is at most the capacity, and the block is not shared.
+    #[inline(always)]
+    pub unsafe fn set_len(&mut self, len: usize) {
+        debug_assert!(len <= self.capacity() && !self.is_shared());
+        let at = self.at.as_ptr();
+        // SAFETY: the header is alive, and we are its only owner.
+        unsafe { (*at).len = len };
+    }
+
+    /// Gives spare room back. Does nothing to a shared block.
+    pub fn shrink_to_fit(&mut self) {
+        if !self.is_shared() {
+            self.reallocate(self.len());
+        }
+    }
+
+    /// The bytes that its memory takes.
+    pub fn memory_bytes(&self) -> usize {
+        alloc::class_size(HEADER + self.capacity())
+    }
+
+    /// Becomes the only owner, with room for `additional` more bytes.
+    #[inline]
+    fn own(&mut self, additional: usize) {
+        if self.is_shared() || self.capacity() - self.len() < additional {
+            self.own_slow(additional);
+        }
+    }
+
+    #[cold]
+    fn own_slow(&mut self, additional: usize) {
+        let needed = self.len().checked_add(additional).expect("length of a block");
+        let wanted = if needed <= self.capacity() && !self.is_shared() {
+            return;
+        } else if additional == 0 {
+            needed
+        } else if needed < GROW_STEP {
+            needed * 2
+        } else {
+            needed.saturating_add(GROW_STEP)
+        };
+        if self.is_shared() {
+            let mut copy = Block::with_capacity(wanted);
+            copy.extend_from_slice(self.as_slice());
+            *self = copy;
+        } else {
+            self.reallocate(wanted);
+        }
+    }
+
+    /// Moves the contents to an allocation for `capacity >= len` bytes. We are the only owner.
+    fn reallocate(&mut self, capacity: usize) {
+        debug_assert!(capacity >= self.len() && !self.is_shared());
+        let old = HEADER + self.capacity();
+        let new = usable(capacity);
+        let memory = { self.at }.cast::<u8>();
+        // SAFETY: `old` is the size of this allocation, of which we are the only owner.
+        let moved = unsafe { alloc::resize(memory, old, new) }.cast::<Header>();
+        // SAFETY: the header moved along.
+        unsafe { (*moved.as_ptr()).capacity = new - HEADER };
+        self.at = moved;
+    }
+}
+
+/// The size of an allocation that holds the header and at least `capacity` bytes.
+fn usable(capacity: usize) -> usize {
+    alloc::class_size(HEADER.checked_add(capacity).expect("capacity of a block"))
+}
+
+impl From<&[u8]> for Block {
+    fn from(bytes: &[u8]) -> Block {
+        let mut block = Block::with_capacity(bytes.len());
+        block.extend_from_slice(bytes);
+        block
+    }
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Block {
+        self.share()
+    }
+}
+
+impl std::ops::Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Block").field("len", &self.len()).field("capacity", &self.capacity()).finish()
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // The only owner needs no atomic write: nobody else can raise the count.
+        if self.is_shared() && self.refs().fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let size = HEADER + self.capacity();
+        let memory = { self.at }.cast::<u8>();
+        // SAFETY: we were the last owner, and `size` is what was allocated.
+        unsafe { alloc::release(memory, size) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_write_to_a_shared_block_leaves_the_other_owner_alone() {
+        let mut block = Block::from(&b"hello"[..]);
+        let queued = block.share();
+        block.extend_from_slice(b" world");
+        block.make_mut()[0] = b'J';
+        assert_eq!(&*block, b"Jello world");
+        assert_eq!(&*queued, b"hello");
+        assert!(!block.is_shared() && !queued.is_shared());
+    }
+
+    #[test]
+    fn every_way_of_writing_copies_a_shared_block_first() {
+        type Write = fn(&mut Block);
+        let writes: [Write; 7] = [
+            |b| b.push(b'x'),
+            |b| b.truncate(2),
+            |b| b.resize_zeroed(40),
+            |b| b.overwrite(b"other"),
+            |b| b.make_mut().fill(0),
+            |b| {
+                b.spare_mut();
+            },
+            |b| b.reserve(100),
+        ];
+        for write in writes {
+            let mut block = Block::from(&b"abcdef"[..]);
+            let queued = block.share();
+            write(&mut block);
+            assert_eq!(&*queued, b"abcdef");
+            assert!(!queued.is_shared(), "the writer has a block of its own");
+        }
+    }
+
+    #[test]
+    fn a_shared_block_outlives_its_first_owner_on_another_thread() {
+        let block = Block::from(&vec![7u8; 100_000][..]);
+        let other = block.share();
+        let thread = std::thread::spawn(move || other.iter().map(|&b| u64::from(b)).sum::<u64>());
+        drop(block);
+        assert_eq!(thread.join().unwrap(), 700_000);
+    }
+
+    #[test]
+    fn growth_doubles_and_then_adds_a_mebibyte() {
+        let mut block = Block::with_capacity(0);
+        block.extend_from_slice(&[1; 1000]);
+        assert!((2000..2200).contains(&block.capacity()), "{}", block.capacity());
+        let mut large = Block::zeroed(3 << 20);
+        large.push(1);
+        assert_eq!(large.capacity(), (4 << 20) + 1);
+        assert_eq!(large.len(), (3 << 20) + 1);
+    }
+
+    #[test]
+    fn received_bytes_become_contents() {
+        let mut block = Block::with_capacity(64);
+        for (slot, byte) in block.spare_mut().iter_mut().zip(b"from a socket") {
+            slot.write(*byte);
+        }
+        // SAFETY: 13 bytes were just written.
+        unsafe { block.set_len(13) };
+        assert_eq!(&*block, b"from a socket");
+    }
+
+    #[test]
+    fn shrinking_gives_spare_room_back() {
+        let mut block = Block::with_capacity(100_000);
+        block.extend_from_slice(b"small");
+        block.shrink_to_fit();
+        assert!(block.memory_bytes() < 64);
+        assert_eq!(&*block, b"small");
+    }
+
+    #[test]
+    fn zeroes_far_beyond_the_end_are_zeroes() {
+        let mut block = Block::from(&b"abc"[..]);
+        block.resize_zeroed(1 << 20);
+        assert_eq!(&block[..3], b"abc");
+        assert!(block[3..].iter().all(|&b| b == 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Extend(Vec<u8>),
+        Truncate(usize),
+        Resize(usize),
+        Overwrite(Vec<u8>),
+        Shrink,
+        Share,
+        Release,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(Step::Extend),
+            (0usize..2000).prop_map(Step::Truncate),
+            (0usize..6000).prop_map(Step::Resize),
+            prop::collection::vec(any::<u8>(), 0..3000).prop_map(Step::Overwrite),
+            Just(Step::Shrink),
+            Just(Step::Share),
+            Just(Step::Release),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_is_a_vector_and_its_snapshots_never_change(
+            steps in prop::collection::vec(step(), 1..60)
+        ) {
+            let mut block = Block::with_capacity(0);
+            let mut model: Vec<u8> = Vec::new();
+            let mut snapshots: Vec<(Block, Vec<u8>)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Extend(bytes) => {
+                        block.extend_from_slice(&bytes);
+                        model.extend_from_slice(&bytes);
+                    }
+                    Step::Truncate(n) => {
+                        block.truncate(n);
+                        model.truncate(n);
+                    }
+                    Step::Resize(n) => {
+                        block.resize_zeroed(n);
+                        model.resize(n, 0);
+                    }
+                    Step::Overwrite(bytes) => {
+                        block.overwrite(&bytes);
+                        model = bytes;
+                    }
+                    Step::Shrink => block.shrink_to_fit(),
+                    Step::Share => snapshots.push((block.share(), model.clone())),
+                    Step::Release => drop(snapshots.pop()),
+                }
+                prop_assert_eq!(&*block, &model[..]);
+                prop_assert!(block.capacity() >= block.len());
+            }
+            for (snapshot, was) in &snapshots {
+                prop_assert_eq!(&**snapshot, &was[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! String values: what `SET`, `GET`, `APPEND` and their kin do to an entry.
+//!
+//! Which encoding a string gets is Redis's rule, since `OBJECT ENCODING` shows it: set as a whole, the canonical text
+//! of an `i64` becomes an integer, up to 44 bytes are `embstr`, more is `raw`; modified in part, it is `raw` whatever
+//! its length. Where the bytes lie is ours: an integer is 8 bytes in the entry, up to 255 bytes lie in the entry, more
+//! in a [`Block`].
+//!
+//! No write loses the key, the access bits or the expiry. A write moves the entry only when its size class changes.
+
+use std::io::Write;
+use std::ptr;
+
+use super::block::Block;
+use super::entry::{BLOCK, EMBEDDED_MAX, Entry, INT, WORD, copy_short};
+use super::kind::{Encoding, Kind};
+
+/// The longest string that Redis calls `embstr`.
+pub const EMBSTR_MAX: usize = 44;
+
+/// The longest text of an `i64`: the sign and 19 digits.
+const INT_TEXT_MAX: usize = 20;
+
+/// A string value as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text<'a> {
+    /// The text is the number's digits.
+    Int(i64),
+    /// The text itself.
+    Bytes(&'a [u8]),
+}
+
+impl Text<'_> {
+    /// The length of the text in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match *self {
+            Text::Int(n) => digits(n),
+            Text::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the text is empty.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Text::Bytes([]))
+    }
+
+    /// Appends the text to `out`.
+    pub fn push_to(&self, out: &mut Vec<u8>) {
+        match *self {
+            Text::Int(n) => out.extend_from_slice(IntText::new(n).as_slice()),
+            Text::Bytes(bytes) => out.extend_from_slice(bytes),
+        }
+    }
+
+    /// The text, on its own.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        self.push_to(&mut out);
+        out
+    }
+}
+
+/// A number's digits on the stack.
+struct IntText {
+    bytes: [u8; INT_TEXT_MAX],
+    len: usize,
+}
+
+impl IntText {
+    fn new(n: i64) -> IntText {
+        let mut bytes = [0; INT_TEXT_MAX];
+        let mut rest = &mut bytes[..];
+        write!(rest, "{n}").expect("20 bytes hold every i64");
+        let len = INT_TEXT_MAX - rest.len();
+        IntText { bytes, len }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+fn digits(n: i64) -> usize {
+    usize::from(n < 0) + n.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+/// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
+#[inline]
+fn canonical_i64(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, text),
+    };
+    // Nearly all strings that are no number are told by their first byte.
+    match digits {
+        [b'1'..=b'9', ..] if digits.len() < INT_TEXT_MAX => {}
+        [b'0'] if !negative => return Some(0),
+        _ => return None,
+    }
+    let mut n: u64 = 0;
+    for &digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // 19 digits fit a u64.
+        n = n * 10 + digit as u64;
+    }
+    if negative { 0i64.checked_sub_unsigned(n) } else { i64::try_from(n).ok() }
+}
+
+#[inline(always)]
+fn encoding_of(len: usize) -> Encoding {
+    if len <= EMBSTR_MAX { Encoding::Embstr } else { Encoding::Raw }
+}
+
+impl Entry {
+    /// A string, encoded by Redis's rule for a value that is set as a whole.
+    #[inline]
+    pub fn string(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
+        match canonical_i64(value) {
+            Some(n) => Entry::integer(key, n, expire),
+            None => Entry::plain(key, value, expire),
+        }
+    }
+
+    /// A string that is not looked at for an integer (`INCRBYFLOAT` keeps its result so).
+    #[inline]
+    pub fn plain(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
+        Entry::text(key, value, encoding_of(value.len()), expire)
+    }
+
+    #[inline(always)]
+    fn text(key: &[u8], value: &[u8], encoding: Encoding, expire: Option<i64>) -> Entry {
+        if value.len() > EMBEDDED_MAX {
+            return Entry::with_block(key, Block::from(value), expire);
+        }
+        let mut entry = Entry::create(key, 0, encoding, 1 + value.len(), expire);
+        entry.write_embedded(value);
+        entry
+    }
+
+    /// An integer.
+    #[inline]
+    pub fn integer(key: &[u8], value: i64, expire: Option<i64>) -> Entry {
+        let mut entry = Entry::create(key, INT, Encoding::Int, WORD, expire);
+        entry.write_integer(value);
+        entry
+    }
+
+    /// A raw string whose bytes are already in a block; a short one is copied out of it.
+    pub fn with_block(key: &[u8], block: Block, expire: Option<i64>) -> Entry {
+        if block.len() <= EMBEDDED_MAX {
+            return Entry::text(key, &block, Encoding::Raw, expire);
+        }
+        let mut entry = Entry::create(key, BLOCK, Encoding::Raw, WORD, expire);
+        entry.write_block(block);
+        entry
+    }
+
+    /// The value. The kind is `String`.
+    #[inline(always)]
+    pub fn value(&self) -> Text<'_> {
+        debug_assert!(self.kind() == Kind::String);
+        let flags = self.flags();
+        if flags & (INT | BLOCK) == 0 {
+            return Text::Bytes(self.embedded());
+        }
+        if flags & INT != 0 {
+            return Text::Int(self.read_integer());
+        }
+        Text::Bytes(self.block().map_or(&[], Block::as_slice))
+    }
+
+    /// The length of the value's text.
+    #[inline]
+    pub fn string_len(&self) -> usize {
+        self.value().len()
+    }
+
+    /// Sets the value, encoded by Redis's rule for a value that is set as a whole.
+    #[inline]
+    pub fn set_string(&mut self, value: &[u8]) {
+        match canonical_i64(value) {
+            Some(n) => self.set_integer(n),
+            None => self.set_plain(value),
+        }
+    }
+
+    /// Sets the value without looking for an integer.
+    #[inline]
+    pub fn set_plain(&mut self, value: &[u8]) {
+        if value.len() <= EMBEDDED_MAX {
+            self.set_embedded(value, encoding_of(value.len()));
+        } else if let Some(block) = self.block_mut() {
+            block.overwrite(value);
+        } else {
+            self.set_block(Block::from(value));
+        }
+    }
+
+    /// Sets the value to an integer.
+    #[inline]
+    pub fn set_integer(&mut self, value: i64) {
+        if self.flags() & INT == 0 {
+            self.make_room(INT, Encoding::Int, WORD);
+        }
+        self.write_integer(value);
+    }
+
+    /// Sets the value to a raw string whose bytes are already in a block; a short one is copied out of it.
+    pub fn set_block(&mut self, block: Block) {
+        if block.len() <= EMBEDDED_MAX {
+            self.set_embedded(&block, Encoding::Raw);
+        } else {
+            self.make_room(BLOCK, Encoding::Raw, WORD);
+            self.write_block(block);
+        }
+    }
+
+    /// Appends to the value, which becomes raw; returns its new length. A block grows with room to spare.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        if let Some(block) = self.block_mut() {
+            block.extend_from_slice(bytes);
+            return block.len();
+        }
+        self.make_embedded();
+        let old = self.embedded().len();
+        let len = old + bytes.len();
+        if len > EMBEDDED_MAX {
+            self.spill(len * 2).extend_from_slice(bytes);
+        } else {
+            self.resize_value(1 + len);
+            let value = self.value_at();
+            // SAFETY: the value has `1 + len` bytes now.
+            unsafe {
+                copy_short(bytes.as_ptr(), value.add(1 + old), bytes.len());
+                value.write(len as u8);
+            }
+        }
+        len
+    }
+
+    /// The whole value for writing, raw, filled up with zero bytes to at least `min_len`.
+    pub fn bytes_mut(&mut self, min_len: usize) -> &mut [u8] {
+        if self.flags() & BLOCK == 0 {
+            self.make_embedded();
+            let old = self.embedded().len();
+            if min_len <= EMBEDDED_MAX {
+                return self.embedded_mut(old.max(min_len));
+            }
+            self.spill(min_len);
+        }
+        let block = self.block_mut().expect("a value that is not embedded is in a block");
+        if block.len() < min_len {
+            block.resize_zeroed(min_len);
+        }
+        block.make_mut()
+    }
+
+    /// The value's block, for those who want the bytes themselves; the entry keeps an empty string until it is set
+    /// again or dropped.
+    pub fn take_block(&mut self) -> Option<Block> {
+        let block = self.block()?.share();
+        self.set_embedded(&[], Encoding::Embstr);
+        Some(block)
+    }
+
+    /// Makes the value embedded, with `len` bytes of which the new ones are zero.
+    fn embedded_mut(&mut self, len: usize) -> &mut [u8] {
+        let old = self.embedded().len();
+        debug_assert!(old <= len && len <= EMBEDDED_MAX);
+        self.resize_value(1 + len);
+        let value = self.value_at();
+        // SAFETY: the value has `1 + len` bytes now, the first `1 + old` as before.
+        unsafe {
+            value.add(1 + old).write_bytes(0, len - old);
+            value.write(len as u8);
+            std::slice::from_raw_parts_mut(value.add(1), len)
+        }
+    }
+
+    /// Turns an integer into its text, and either into a raw string. The value is not a block.
+    fn make_embedded(&mut self) {
+        debug_assert!(self.flags() & BLOCK == 0);
+        if self.flags() & INT == 0 {
+            self.set_form(0, Encoding::Raw);
+        } else {
+            let text = IntText::new(self.read_integer());
+            self.set_embedded(text.as_slice(), Encoding::Raw);
+        }
+    }
+
+    /// Moves an embedded value into a block with room for `capacity`, to which the caller makes it grow.
+    fn spill(&mut self, capacity: usize) -> &mut Block {
+        debug_assert!(capacity > EMBEDDED_MAX);
+        let mut block = Block::with_capacity(capacity);
+        block.extend_from_slice(self.embedded());
+        self.make_room(BLOCK, Encoding::Raw, WORD);
+        self.write_block(block);
+        self.block_mut().expect("the value was made a block")
+    }
+
+    #[inline(always)]
+    fn set_embedded(&mut self, value: &[u8], encoding: Encoding) {
+        // The usual overwrite: same form, same length.
+        if self.flags() & (INT | BLOCK) == 0 && self.embedded().len() == value.len() {
+            self.set_form(0, encoding);
+        } else {
+            self.make_room(0, encoding, 1 + value.len());
+        }
+        self.write_embedded(value);
+    }
+
+    /// Gives the value another form and size; the old value is dropped, the new one the caller's to write.
+    fn make_room(&mut self, form: u8, encoding: Encoding, size: usize) {
+        if let Some(block) = self.block_mut() {
+            // SAFETY: the form that is set below says that there is no block any more.
+            unsafe { ptr::drop_in_place(block) };
+        }
+        self.resize_value(size);
+        self.set_form(form, encoding);
+    }
+
+    #[inline(always)]
+    fn value_at(&self) -> *mut u8 {
+        let raw = self.raw();
+        // SAFETY: `self` is a live entry, whose value begins there.
+        unsafe { raw.0.as_ptr().add(raw.value_offset()) }
+    }
+
+    #[inline(always)]
+    fn embedded(&self) -> &[u8] {
+        debug_assert!(self.flags() & (INT | BLOCK) == 0);
+        let value = self.value_at();
+        // SAFETY: an embedded value is its length and as many bytes.
+        unsafe { std::slice::from_raw_parts(value.add(1), value.read() as usize) }
+    }
+
+    /// The value's allocation has room for `value`, whose form is set.
+    #[inline(always)]
+    fn write_embedded(&mut self, value: &[u8]) {
+        let at = self.value_at();
+        // SAFETY: the value has a byte of length and as many bytes as it says.
+        unsafe {
+            at.write(value.len() as u8);
+            copy_short(value.as_ptr(), at.add(1), value.len());
+        }
+    }
+
+    #[inline(always)]
+    fn read_integer(&self) -> i64 {
+        debug_assert!(self.flags() & INT != 0);
+        // SAFETY: INT says that the value is a word.
+        i64::from_le(unsafe { self.value_at().cast::<i64>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn write_integer(&mut self, value: i64) {
+        debug_assert!(self.flags() & INT != 0);
+        // SAFETY: INT says that the value is a word.
+        unsafe { self.value_at().cast::<i64>().write_unaligned(value.to_le()) }
+    }
+
+    #[inline(always)]
+    fn write_block(&mut self, block: Block) {
+        debug_assert!(self.flags() & BLOCK != 0);
+        // SAFETY: BLOCK says that the value is a word for a block's pointer, and no block is in it yet.
+        unsafe { self.value_at().cast::<Block>().write(block) }
+    }
+}
