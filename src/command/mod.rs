@@ -1,1 +1,9 @@
-//! (under construction)
+//! The commands: the table that describes them, and one file a family that executes them.
+
+pub mod connection;
+pub mod context;
+pub mod keys;
+pub mod perfect_hash;
+pub mod strings;
+pub mod table;
+pub mod vocabulary;
