@@ -3,6 +3,7 @@
 //! Nothing is copied to make them. An argument of 32 KiB or more may lie in a [`Block`]; a command that stores it
 //! takes a share of that block instead of a copy ([`Args::block`]).
 
+use crate::command::table::Arguments;
 use crate::resp::{Span, SpanKind};
 use crate::types::block::Block;
 
@@ -59,5 +60,15 @@ impl<'a> Args<'a> {
     /// Whether argument `index` is `word`, in any case of letters; `word` is lower case.
     pub fn is(&self, index: usize, word: &str) -> bool {
         self.get(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+}
+
+impl Arguments for Args<'_> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        Args::get(self, index)
     }
 }

@@ -38,16 +38,16 @@ pub struct Context<'a> {
 }
 
 /// Why a command was refused: the text after `-`.
-pub type Refusal = &'static str;
+pub type ErrorText = &'static str;
 
 /// `ERR syntax error`.
-pub const SYNTAX: Refusal = "ERR syntax error";
+pub const SYNTAX: ErrorText = "ERR syntax error";
 /// `WRONGTYPE …`.
-pub const WRONG_TYPE: Refusal = "WRONGTYPE Operation against a key holding the wrong kind of value";
+pub const WRONG_TYPE: ErrorText = "WRONGTYPE Operation against a key holding the wrong kind of value";
 /// `ERR value is not an integer or out of range`.
-pub const NOT_AN_INTEGER: Refusal = "ERR value is not an integer or out of range";
+pub const NOT_AN_INTEGER: ErrorText = "ERR value is not an integer or out of range";
 /// `ERR value is not a valid float`.
-pub const NOT_A_FLOAT: Refusal = "ERR value is not a valid float";
+pub const NOT_A_FLOAT: ErrorText = "ERR value is not a valid float";
 
 impl Context<'_> {
     /// The selected database.
@@ -78,7 +78,7 @@ impl Context<'_> {
 
     /// Finds the request's first key, which must hold a value of `kind` when it is there.
     #[inline]
-    pub fn find_kind(&mut self, key: &[u8], access: Access, kind: Kind) -> Result<Option<Position>, Refusal> {
+    pub fn find_kind(&mut self, key: &[u8], access: Access, kind: Kind) -> Result<Option<Position>, ErrorText> {
         let Some(at) = self.find(key, access) else { return Ok(None) };
         if self.db().get(at).kind() == kind { Ok(Some(at)) } else { Err(WRONG_TYPE) }
     }
@@ -120,7 +120,7 @@ impl Context<'_> {
 
     /// Replies with the refusal, when there is one.
     #[inline]
-    pub fn answer(&mut self, outcome: Result<(), Refusal>) {
+    pub fn answer(&mut self, outcome: Result<(), ErrorText>) {
         if let Err(text) = outcome {
             self.reply.error(text);
         }
@@ -129,7 +129,7 @@ impl Context<'_> {
 
 /// The integer in an argument.
 #[inline]
-pub fn integer(arg: &[u8]) -> Result<i64, Refusal> {
+pub fn integer(arg: &[u8]) -> Result<i64, ErrorText> {
     number::parse_i64(arg).ok_or(NOT_AN_INTEGER)
 }
 

@@ -1,7 +1,7 @@
 //! Keys whatever they hold: existence, deletion, expiry, iteration, introspection.
 
 use super::args::Args;
-use super::context::{Context, Refusal, SYNTAX, integer};
+use super::context::{Context, ErrorText, SYNTAX, integer};
 use super::help;
 use crate::db::{Access, AccessPolicy};
 use crate::dict::Position;
@@ -141,7 +141,7 @@ fn expiry_argument(
     arg: &[u8],
     relative: bool,
     seconds: bool,
-) -> Result<Option<i64>, Refusal> {
+) -> Result<Option<i64>, ErrorText> {
     let value = integer(arg)?;
     let origin = if relative { ctx.keyspace.moment.unix_ms } else { 0 };
     let scale = if seconds { 1000 } else { 1 };
@@ -211,7 +211,7 @@ pub fn dbsize(ctx: &mut Context<'_>, _: Args<'_>) {
 }
 
 /// Whether a flush shall free in the background.
-fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool, Refusal> {
+fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
     match args.len() {
         1 => Ok(ctx.config.lazyfree_lazy_user_flush),
         2 if args.is(1, "async") => Ok(true),
@@ -298,7 +298,7 @@ struct ScanOptions<'a> {
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(args: Args<'a>, first: usize) -> Result<Self, Refusal> {
+    fn parse(args: Args<'a>, first: usize) -> Result<Self, ErrorText> {
         let mut options = ScanOptions { pattern: None, count: 10, kind: None };
         let mut i = first;
         while i < args.len() {

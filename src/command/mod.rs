@@ -1,1 +1,19 @@
-//! (under construction)
+//! The commands: the table that describes them, and one file a family that executes them.
+//!
+//! A command of the keyspace is a function of a [`Context`] and its [`Args`]; those that need the server itself
+//! (`CLIENT`, `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed a floor above.
+
+mod args;
+pub mod connection;
+pub mod context;
+pub mod keys;
+pub mod perfect_hash;
+mod session;
+pub mod strings;
+pub mod table;
+pub mod vocabulary;
+
+pub use args::Args;
+pub use context::{Context, Splice};
+pub use session::{Names, Session, SessionFlags};
+pub use table::{COMMAND_IDS, Command, Handler, Refusal, ServerCommand, find, flags};

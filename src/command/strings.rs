@@ -4,7 +4,7 @@
 //! there to the output: no allocation on either way.
 
 use super::args::Args;
-use super::context::{Context, NOT_A_FLOAT, Refusal, SYNTAX, WRONG_TYPE, integer};
+use super::context::{Context, NOT_A_FLOAT, ErrorText, SYNTAX, WRONG_TYPE, integer};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::text::extended::Extended;
@@ -84,7 +84,7 @@ struct TimeUnit {
 }
 
 /// Turns a time argument into Unix milliseconds. Errors: not an integer; not positive, or past the range.
-fn expire_at(ctx: &Context<'_>, arg: &[u8], unit: TimeUnit, invalid: Refusal) -> Result<i64, Refusal> {
+fn expire_at(ctx: &Context<'_>, arg: &[u8], unit: TimeUnit, invalid: ErrorText) -> Result<i64, ErrorText> {
     let value = integer(arg)?;
     if value <= 0 {
         return Err(invalid);
@@ -107,7 +107,7 @@ struct Options {
 
 impl Options {
     /// Reads the options from argument `first` on. `set` tells `SET`'s from `GETEX`'s.
-    fn parse(args: Args<'_>, first: usize, set: bool) -> Result<Self, Refusal> {
+    fn parse(args: Args<'_>, first: usize, set: bool) -> Result<Self, ErrorText> {
         let mut options = Options::default();
         let mut i = first;
         while i < args.len() {
@@ -144,8 +144,8 @@ impl Options {
         &self,
         ctx: &Context<'_>,
         args: Args<'_>,
-        invalid: Refusal,
-    ) -> Result<Option<i64>, Refusal> {
+        invalid: ErrorText,
+    ) -> Result<Option<i64>, ErrorText> {
         let Some((index, seconds, relative)) = self.time else { return Ok(None) };
         expire_at(ctx, args.get(index), TimeUnit { seconds, relative }, invalid).map(Some)
     }
@@ -158,7 +158,7 @@ pub fn set(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.answer(outcome);
 }
 
-fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let key = args.get(1);
     let at = ctx.find(key, Access::Write);
     store(ctx, key, ctx.hash, at, Value::of(args, 2), Expiry::Discard);
@@ -166,7 +166,7 @@ fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let key = args.get(1);
     let options = Options::parse(args, 3, true)?;
     let time = options.expire_at(ctx, args, "ERR invalid expire time in 'set' command")?;
@@ -193,7 +193,7 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal
 }
 
 /// Replies with the string under the first key, or null; answers where it is.
-fn reply_old(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Position>, Refusal> {
+fn reply_old(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Position>, ErrorText> {
     let at = ctx.find_kind(key, Access::Read, Kind::String)?;
     match at {
         Some(at) => ctx.reply_string(at),
@@ -212,7 +212,7 @@ pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.reply.integer(i64::from(at.is_none()));
 }
 
-fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: Refusal) {
+fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: ErrorText) {
     match expire_at(ctx, args.get(2), TimeUnit { seconds, relative: true }, invalid) {
         Ok(time) => {
             let key = args.get(1);
@@ -267,7 +267,7 @@ pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.answer(outcome);
 }
 
-fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let options = Options::parse(args, 2, false)?;
     let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
         ctx.reply.null();
@@ -337,7 +337,7 @@ pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) {
 }
 
 /// Adds `delta` to the integer under the first key and replies with the sum.
-fn add(ctx: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), Refusal> {
+fn add(ctx: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), ErrorText> {
     let at = ctx.find_kind(key, Access::Write, Kind::String)?;
     let old = match at {
         None => 0,
@@ -388,7 +388,7 @@ pub fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.answer(outcome);
 }
 
-fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let key = args.get(1);
     let at = ctx.find_kind(key, Access::Write, Kind::String)?;
     let old = match at {
@@ -419,7 +419,7 @@ pub fn append(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.answer(outcome);
 }
 
-fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Refusal> {
+fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let (key, tail) = (args.get(1), args.get(2));
     let len = match ctx.find(key, Access::Write) {
         None => {

@@ -1,0 +1,118 @@
+//! The hash under the command table's lookup, shared by `build.rs` (which searches for a seed without collisions) and
+//! by [`super::table`] (which probes once).
+//!
+//! A name of up to 24 bytes is three words: its first eight bytes, its last eight, and the eight in between that only
+//! names longer than sixteen have. They overlap in shorter names, which does no harm: together with the length they
+//! determine the name. The hash folds case by setting bit 5 of every byte, which also merges a few characters that are
+//! no letters (`@` and a backquote); the comparison after the probe is exact, so that costs nothing but a probe in
+//! vain:
+//!
+//! ```text
+//!   asked    G  e  T         differs from the stored name only in bit 5 ...
+//!   stored   g  e  t
+//!   case    20 20 20  (hex)  ... of bytes that are letters  =>  (asked ^ stored) & !case == 0
+//! ```
+//!
+//! Subcommands live in the same table: the id of their container is a part of what is hashed and compared.
+
+/// The longest name that a table can hold.
+pub const LONGEST_NAME: usize = 24;
+
+/// Bit 5 of every byte: the difference between an upper-case letter and its lower-case one.
+const CASE_BITS: u64 = 0x2020_2020_2020_2020;
+
+/// A name's bytes as three words; see the module's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// The first eight bytes, or all of a shorter name.
+    pub head: u64,
+    /// Bytes 8 to 15 of a name longer than sixteen, else 0.
+    pub middle: u64,
+    /// The last eight bytes of a name of eight or more, else 0.
+    pub tail: u64,
+}
+
+impl Words {
+    /// Loads the words of `name`, of which bytes beyond the first sixteen and the last eight are not looked at.
+    #[inline(always)]
+    pub const fn of(name: &[u8]) -> Words {
+        let (Some(head), Some(tail)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) else {
+            return Words { head: short(name), middle: 0, tail: 0 };
+        };
+        let middle = if name.len() > 16 {
+            match name.split_at(8).1.first_chunk::<8>() {
+                Some(middle) => u64::from_le_bytes(*middle),
+                None => 0,
+            }
+        } else {
+            0
+        };
+        Words { head: u64::from_le_bytes(*head), middle, tail: u64::from_le_bytes(*tail) }
+    }
+
+    /// The slot's number before it is cut to the size of the index: multiply by two halves of one seed, so that the
+    /// upper bits depend on every bit of the name, its length and its container.
+    #[inline(always)]
+    pub const fn hash(self, length: usize, scope: u16, seed: u64) -> u64 {
+        let shape = (scope as u64) << 8 | length as u64;
+        let head = (self.head | CASE_BITS).wrapping_mul(seed);
+        let tail = ((self.tail | CASE_BITS) ^ shape).wrapping_mul(seed.rotate_left(32));
+        head.wrapping_add(tail)
+    }
+}
+
+/// A name of fewer than eight bytes as one word.
+#[inline(always)]
+const fn short(name: &[u8]) -> u64 {
+    if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return u32::from_le_bytes(*head) as u64 | (u32::from_le_bytes(*tail) as u64) << 32;
+    }
+    match name {
+        [] => 0,
+        [a] => *a as u64,
+        [a, b] => *a as u64 | (*b as u64) << 8,
+        [a, b, c, ..] => *a as u64 | (*b as u64) << 8 | (*c as u64) << 16,
+    }
+}
+
+/// What the probe compares: a lower-case name, where its letters are, and whose subcommand it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    lower: Words,
+    case: Words,
+    length: u8,
+    scope: u16,
+}
+
+impl Name {
+    /// The key of `name` (lower-case, at most [`LONGEST_NAME`] bytes) in the container `scope`, 0 at the top.
+    pub const fn new(name: &str, scope: u16) -> Name {
+        assert!(name.len() <= LONGEST_NAME);
+        let lower = Words::of(name.as_bytes());
+        let case =
+            Words { head: letters(lower.head), middle: letters(lower.middle), tail: letters(lower.tail) };
+        Name { lower, case, length: name.len() as u8, scope }
+    }
+
+    /// Whether a name with these words, length and container is this one in any case.
+    #[inline(always)]
+    pub const fn matches(&self, asked: Words, length: usize, scope: u16) -> bool {
+        let differing = (asked.head ^ self.lower.head) & !self.case.head
+            | (asked.middle ^ self.lower.middle) & !self.case.middle
+            | (asked.tail ^ self.lower.tail) & !self.case.tail
+            | (length ^ self.length as usize) as u64
+            | (scope ^ self.scope) as u64;
+        differing == 0
+    }
+}
+
+/// Bit 5 of each byte that is a lower-case letter.
+const fn letters(word: u64) -> u64 {
+    let mut mask = word.to_le_bytes();
+    let mut at = 0;
+    while at < mask.len() {
+        mask[at] = if mask[at].is_ascii_lowercase() { 0x20 } else { 0 };
+        at += 1;
+    }
+    u64::from_le_bytes(mask)
+}

@@ -1,0 +1,545 @@
+//! The command table: what each command is called, how it may be called, where its keys are, who executes it, and what
+//! there is to say about it.
+//!
+//! One definition (`src/command/table/*.def`, turned into statics by `build.rs`) drives everything that knows commands:
+//! lookup and arity checks here, key extraction, ACL categories, `COMMAND` and its subcommands, the HELP of each
+//! container, statistics by id. The statics need no initialisation and are never written.
+//!
+//! Lookup is one probe: the name's words are hashed into a table that has no collisions ([`super::perfect_hash`]), and
+//! one comparison decides. It costs a few nanoseconds in any case of letters, allocates nothing, and never matches a
+//! name that is not in the table. Commands and subcommands share one array and one numbering, so that per-command
+//! counters are an array of [`COMMAND_IDS`].
+
+use crate::command::{Args, Context};
+use crate::command::perfect_hash::{LONGEST_NAME, Words};
+use crate::command::vocabulary;
+use generated::{ALL, INDEX, NAMES, SEED, SLOT_BITS, TOP};
+
+pub use generated::{COMMAND_IDS, ServerCommand};
+
+/// What `build.rs` wrote.
+#[allow(clippy::unreadable_literal)]
+mod generated {
+    use super::{Argument, BeginSearch, Command, Docs, FindKeys, Handler, KeyFinder, KeySpec};
+    use crate::command::perfect_hash::Name;
+
+    include!(concat!(env!("OUT_DIR"), "/commands.rs"));
+}
+
+/// What a family's function looks like: it reads its arguments and writes its reply into the context.
+pub type KeyspaceFn = fn(&mut Context<'_>, Args<'_>);
+
+/// Who executes a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Handler {
+    /// A function of a family: it needs the keyspace and the caller's session, nothing else.
+    Keyspace(KeyspaceFn),
+    /// The server itself.
+    Server(ServerCommand),
+    /// `<container> HELP`: the reply is [`super::introspect::help`] of the container.
+    Help,
+    /// Nobody: the name only leads to subcommands.
+    Container,
+}
+
+/// A command or a subcommand.
+#[derive(Debug)]
+pub struct Command {
+    /// The name in lower case; a subcommand's own, without its container's.
+    pub name: &'static str,
+    /// `config|get` for a subcommand, else the same as `name`.
+    pub full_name: &'static str,
+    /// Dense: below [`COMMAND_IDS`], and the index into [`all`].
+    pub id: u16,
+    /// The id of the container, for a subcommand.
+    pub container: Option<u16>,
+    /// The number of arguments with the name (and the subcommand's); negative: at least so many.
+    pub arity: i32,
+    /// Bits of [`flags`].
+    pub flags: u64,
+    /// Bits of the ACL categories, in the order of [`vocabulary::CATEGORIES`].
+    pub acl: u64,
+    /// The first argument that is a key, 0 if there is none at a fixed place.
+    pub first_key: i32,
+    /// The last such argument; negative: counted from the end.
+    pub last_key: i32,
+    /// From one key to the next.
+    pub key_step: i32,
+    /// Where keys are, exactly.
+    pub key_specs: &'static [KeySpec],
+    /// How to find a call's keys and what happens to them.
+    pub key_finder: KeyFinder,
+    /// Hints for clients and proxies.
+    pub tips: &'static [&'static str],
+    /// The ids of the subcommands, as a range.
+    subcommands: (usize, usize),
+    /// Who executes it.
+    pub handler: Handler,
+    /// What `COMMAND DOCS` and `HELP` say; apart, because execution never reads it.
+    pub docs: &'static Docs,
+}
+
+impl Command {
+    /// The subcommands, in the order of the definition.
+    pub fn subcommands(&self) -> &'static [Command] {
+        &ALL[self.subcommands.0..self.subcommands.1]
+    }
+
+    /// Whether a call with `count` arguments, the name included, has as many as the command takes.
+    #[inline]
+    pub const fn accepts(&self, count: usize) -> bool {
+        if self.arity >= 0 {
+            count == self.arity as usize
+        } else {
+            count >= self.arity.unsigned_abs() as usize
+        }
+    }
+
+    /// Whether all of the bits of [`flags`] in `wanted` are set.
+    #[inline]
+    pub const fn has(&self, wanted: u64) -> bool {
+        self.flags & wanted == wanted
+    }
+}
+
+/// The bits of [`Command::flags`].
+pub mod flags {
+    use super::vocabulary::{FLAGS, bit};
+
+    macro_rules! flags {
+        ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+            $($(#[$doc])* pub const $name: u64 = bit(FLAGS, $word);)*
+        };
+    }
+
+    flags! {
+        /// Changes the keyspace.
+        WRITE = "write";
+        /// Reads keys and changes none.
+        READONLY = "readonly";
+        /// Refused when `maxmemory` is reached.
+        DENYOOM = "denyoom";
+        /// For the administrator.
+        ADMIN = "admin";
+        /// Publishes or subscribes.
+        PUBSUB = "pubsub";
+        /// Not to be called from scripts.
+        NOSCRIPT = "noscript";
+        /// May block its client.
+        BLOCKING = "blocking";
+        /// Allowed while the data is being loaded.
+        LOADING = "loading";
+        /// Allowed on a replica whose data is stale.
+        STALE = "stale";
+        /// Not shown by MONITOR.
+        SKIP_MONITOR = "skip_monitor";
+        /// Not kept in the slow log.
+        SKIP_SLOWLOG = "skip_slowlog";
+        /// Works on a slot that is being imported.
+        ASKING = "asking";
+        /// Takes constant or logarithmic time.
+        FAST = "fast";
+        /// Allowed before authentication.
+        NO_AUTH = "no_auth";
+        /// May change replicas although it is no write.
+        MAY_REPLICATE = "may_replicate";
+        /// Need not name a key although it can.
+        NO_MANDATORY_KEYS = "no_mandatory_keys";
+        /// Refused unless the configuration enables it.
+        PROTECTED = "protected";
+        /// Refused while data is loaded in the background.
+        NO_ASYNC_LOADING = "no_async_loading";
+        /// Not allowed in a transaction.
+        NO_MULTI = "no_multi";
+        /// Some keys' places depend on the arguments.
+        MOVABLEKEYS = "movablekeys";
+        /// Allowed while a script has run for too long.
+        ALLOW_BUSY = "allow_busy";
+    }
+}
+
+/// One rule for where a command's keys are.
+#[derive(Debug)]
+pub struct KeySpec {
+    /// Bits in the order of [`vocabulary::KEY_FLAGS`].
+    pub flags: u64,
+    /// A remark for readers of the documentation.
+    pub notes: Option<&'static str>,
+    /// Where to start.
+    pub begin: BeginSearch,
+    /// Which arguments from there on are keys.
+    pub find: FindKeys,
+}
+
+/// Where a [`KeySpec`] starts.
+#[derive(Clone, Copy, Debug)]
+pub enum BeginSearch {
+    /// At this argument.
+    Index(i32),
+    /// After this word, searched from argument `from` on, or from that far before the end and backwards.
+    Keyword {
+        /// The word, in upper case; calls may write it in any.
+        keyword: &'static str,
+        /// Where the search starts.
+        from: i32,
+    },
+    /// No rule tells.
+    Unknown,
+}
+
+/// Which arguments are keys, from where [`BeginSearch`] led.
+#[derive(Clone, Copy, Debug)]
+pub enum FindKeys {
+    /// Every `step`-th up to `last`, which counts from the start, or if negative from the end; of a negative `last`
+    /// only the first part of `limit` is meant if that is above 1.
+    Range {
+        /// The last one.
+        last: i32,
+        /// From one to the next.
+        step: i32,
+        /// Two for "the first half".
+        limit: i32,
+    },
+    /// Their number stands in an argument.
+    KeyNum {
+        /// Where the number stands, from the start.
+        at: i32,
+        /// Where the first key stands, from the start.
+        first: i32,
+        /// From one to the next.
+        step: i32,
+    },
+    /// No rule tells.
+    Unknown,
+}
+
+/// How a call's keys are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFinder {
+    /// By the specifications alone.
+    Specs,
+    /// By the specifications, but whether SET reads the key depends on its option `GET`.
+    Set,
+}
+
+/// The documentation of a command.
+#[derive(Debug)]
+pub struct Docs {
+    /// One sentence.
+    pub summary: &'static str,
+    /// The version of Redis that brought it.
+    pub since: &'static str,
+    /// Of [`vocabulary::GROUPS`].
+    pub group: &'static str,
+    /// The time it takes.
+    pub complexity: Option<&'static str>,
+    /// Since when it should not be used, and what to use.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// Whether it is an internal command.
+    pub syscmd: bool,
+    /// Versions and what they changed.
+    pub history: &'static [(&'static str, &'static str)],
+    /// The syntax.
+    pub arguments: &'static [Argument],
+    /// The lines that it brings to HELP.
+    pub help: &'static [&'static str],
+}
+
+/// A node of a command's syntax.
+#[derive(Debug)]
+pub struct Argument {
+    /// What the documentation calls it.
+    pub name: &'static str,
+    /// Of [`vocabulary::ARGUMENT_KINDS`].
+    pub kind: &'static str,
+    /// Which key specification finds it, if it is a key.
+    pub key_spec: Option<usize>,
+    /// The word that stands before it, or that it is.
+    pub token: Option<&'static str>,
+    /// The version of Redis that brought it.
+    pub since: Option<&'static str>,
+    /// Since when it should not be used.
+    pub deprecated_since: Option<&'static str>,
+    /// It may be absent.
+    pub optional: bool,
+    /// It may stand several times.
+    pub multiple: bool,
+    /// And its token with it each time.
+    pub multiple_token: bool,
+    /// The alternatives of a `oneof`, the parts of a `block`.
+    pub arguments: &'static [Argument],
+}
+
+/// The commands, in the order of the definition, without their subcommands.
+pub fn commands() -> &'static [Command] {
+    &ALL[..TOP]
+}
+
+/// The commands and then the subcommands: the index is the id.
+pub fn all() -> &'static [Command] {
+    &ALL
+}
+
+/// The command with this name in any case.
+#[inline]
+pub fn lookup(name: &[u8]) -> Option<&'static Command> {
+    probe(name, 0)
+}
+
+/// The subcommand of `container` with this name in any case.
+#[inline]
+pub fn lookup_subcommand(container: &Command, name: &[u8]) -> Option<&'static Command> {
+    probe(name, container.id + 1)
+}
+
+/// The command or subcommand with this full name (`config|get`) in any case.
+pub fn lookup_full(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|byte| *byte == b'|') {
+        Some(bar) => lookup_subcommand(lookup(&name[..bar])?, &name[bar + 1..]),
+        None => lookup(name),
+    }
+}
+
+#[inline(always)]
+fn probe(name: &[u8], scope: u16) -> Option<&'static Command> {
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
+    let words = Words::of(name);
+    let slot = words.hash(name.len(), scope, SEED) >> (u64::BITS - SLOT_BITS);
+    let id = INDEX[slot as usize] as usize;
+    if NAMES[id].matches(words, name.len(), scope) { Some(&ALL[id]) } else { None }
+}
+
+/// The arguments of a call, the command's name first, wherever they are kept.
+pub trait Arguments {
+    /// How many there are; at least one.
+    fn count(&self) -> usize;
+    /// The one at `index`, which is below [`Arguments::count`].
+    fn get(&self, index: usize) -> &[u8];
+}
+
+impl<T: AsRef<[u8]>> Arguments for [T] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        self[index].as_ref()
+    }
+}
+
+/// Why a call leads to no command.
+#[derive(Clone, Copy, Debug)]
+pub enum Refusal {
+    /// There is no such command.
+    UnknownCommand,
+    /// The container has no such subcommand.
+    UnknownSubcommand,
+    /// The command takes another number of arguments.
+    WrongArity(&'static Command),
+}
+
+/// Finds the command or subcommand that a call names, and checks the number of its arguments.
+#[inline]
+pub fn resolve<A: Arguments + ?Sized>(args: &A) -> Result<&'static Command, Refusal> {
+    let command = find(args)?;
+    if command.accepts(args.count()) { Ok(command) } else { Err(Refusal::WrongArity(command)) }
+}
+
+/// Finds the command or subcommand that a call names, with any number of arguments.
+#[inline]
+pub fn find<A: Arguments + ?Sized>(args: &A) -> Result<&'static Command, Refusal> {
+    let Some(command) = lookup(args.get(0)) else { return Err(Refusal::UnknownCommand) };
+    if command.subcommands.0 == command.subcommands.1 || args.count() == 1 {
+        return Ok(command);
+    }
+    lookup_subcommand(command, args.get(1)).ok_or(Refusal::UnknownSubcommand)
+}
+
+impl Refusal {
+    /// The error's text as Redis words it, without the leading `-`. Names are quoted up to their first 128 bytes.
+    pub fn message<A: Arguments + ?Sized>(&self, args: &A) -> Vec<u8> {
+        match self {
+            Refusal::UnknownCommand => unknown_command(args),
+            Refusal::UnknownSubcommand => {
+                let container = args.get(0).to_ascii_uppercase();
+                [b"ERR unknown subcommand '", quoted(args.get(1)), b"'. Try ", &container[..], b" HELP."]
+                    .concat()
+            }
+            Refusal::WrongArity(command) => {
+                format!("ERR wrong number of arguments for '{}' command", command.full_name).into_bytes()
+            }
+        }
+    }
+}
+
+/// The most bytes of a client's words that an error repeats.
+const QUOTED: usize = 128;
+
+/// What an error shows of a client's word: no more than [`QUOTED`] bytes, and nothing from a zero byte on.
+fn quoted(word: &[u8]) -> &[u8] {
+    let word = &word[..word.len().min(QUOTED)];
+    memchr::memchr(0, word).map_or(word, |end| &word[..end])
+}
+
+fn unknown_command<A: Arguments + ?Sized>(args: &A) -> Vec<u8> {
+    let mut shown = Vec::new();
+    let mut at = 1;
+    while shown.len() < QUOTED && at < args.count() {
+        let word = quoted(args.get(at));
+        let room = QUOTED - shown.len();
+        shown.extend_from_slice(b"'");
+        shown.extend_from_slice(&word[..word.len().min(room)]);
+        shown.extend_from_slice(b"' ");
+        at += 1;
+    }
+    [b"ERR unknown command '", quoted(args.get(0)), b"', with args beginning with: ", &shown[..]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shuffled_case(name: &str, mut bits: u64) -> Vec<u8> {
+        let mut cased = name.as_bytes().to_vec();
+        for byte in &mut cased {
+            if bits & 1 == 1 {
+                byte.make_ascii_uppercase();
+            }
+            bits = bits.rotate_right(1);
+        }
+        cased
+    }
+
+    /// A small generator of bits for tests: xorshift, seeded by the caller.
+    fn next(state: &mut u64) -> u64 {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        *state
+    }
+
+    #[test]
+    fn every_name_is_found_in_any_case() {
+        let mut state = 0x5eed;
+        for command in all() {
+            for _ in 0..64 {
+                let name = shuffled_case(command.name, next(&mut state));
+                let found = match command.container {
+                    Some(container) => lookup_subcommand(&ALL[container as usize], &name),
+                    None => lookup(&name),
+                };
+                assert_eq!(found.map(|found| found.id), Some(command.id), "{}", command.full_name);
+            }
+            assert_eq!(lookup_full(command.full_name.as_bytes()).map(|found| found.id), Some(command.id));
+        }
+    }
+
+    #[test]
+    fn a_name_with_any_byte_changed_added_or_cut_is_not_found() {
+        for command in commands() {
+            let name = command.name.as_bytes();
+            for at in 0..name.len() {
+                for byte in 0..=u8::MAX {
+                    let mut other = name.to_vec();
+                    other[at] = byte;
+                    let same = byte.eq_ignore_ascii_case(&name[at]);
+                    let is_command = |word: &[u8]| {
+                        commands().iter().any(|command| command.name.as_bytes().eq_ignore_ascii_case(word))
+                    };
+                    assert_eq!(lookup(&other).is_some(), same || is_command(&other), "{other:?}");
+                    other.insert(at, byte);
+                    assert_eq!(lookup(&other).is_some(), is_command(&other), "{other:?}");
+                }
+            }
+            for end in 0..name.len() {
+                let known = commands().iter().any(|command| command.name.as_bytes() == &name[..end]);
+                assert_eq!(lookup(&name[..end]).is_some(), known);
+            }
+        }
+    }
+
+    #[test]
+    fn random_names_of_any_length_are_not_found() {
+        let mut state = 0xf00d;
+        let alphabet = b"abcdefghijklmnopqrstuvwxyz-_|@[\0\r\n\xff";
+        for _ in 0..200_000 {
+            let length = (next(&mut state) % 40) as usize;
+            let name: Vec<u8> =
+                (0..length).map(|_| alphabet[(next(&mut state) % alphabet.len() as u64) as usize]).collect();
+            let known = commands().iter().any(|command| command.name.as_bytes() == name);
+            assert_eq!(lookup(&name).is_some(), known, "{name:?}");
+        }
+        assert!(lookup(&vec![b'a'; 100_000]).is_none());
+        assert!(lookup(b"").is_none());
+    }
+
+    #[test]
+    fn a_subcommand_is_found_only_in_its_own_container() {
+        assert!(lookup(b"kill").is_none());
+        assert!(lookup_full(b"config|kill").is_none());
+        assert!(lookup_full(b"get|kill").is_none());
+        assert!(lookup_full(b"client|").is_none());
+        assert!(lookup_full(b"client|kill|x").is_none());
+        let (config, object) = (lookup_full(b"CONFIG|HELP").unwrap(), lookup_full(b"object|help").unwrap());
+        assert_ne!(config.id, object.id);
+    }
+
+    #[test]
+    fn ids_are_dense_and_the_containers_subcommands_stand_together() {
+        for (index, command) in all().iter().enumerate() {
+            assert_eq!(command.id as usize, index);
+            for subcommand in command.subcommands() {
+                assert_eq!(subcommand.container, Some(command.id));
+                assert_eq!(subcommand.full_name, format!("{}|{}", command.name, subcommand.name));
+            }
+        }
+        assert_eq!(all().len(), COMMAND_IDS);
+        let below: usize = commands().iter().map(|command| command.subcommands().len()).sum();
+        assert_eq!(commands().len() + below, COMMAND_IDS);
+    }
+
+    #[test]
+    fn arity_keys_flags_and_categories_agree_with_each_other() {
+        for command in all() {
+            let name = command.full_name;
+            let least = command.arity.unsigned_abs() as i32;
+            assert!(least > command.first_key, "{name}");
+            assert!(command.last_key < 0 || command.last_key >= command.first_key, "{name}");
+            assert_eq!(command.first_key == 0, command.key_step == 0, "{name}");
+            assert_eq!(command.first_key != 0, !command.key_specs.is_empty(), "{name}");
+            let data = flags::WRITE | flags::READONLY;
+            assert_ne!(command.flags & data, data, "{name} cannot both write and be read-only");
+            let category = |word| command.acl & vocabulary::bit(vocabulary::CATEGORIES, word) != 0;
+            assert_eq!(command.has(flags::WRITE), category("write"), "{name}");
+            assert_eq!(command.has(flags::ADMIN), category("admin"), "{name}");
+            assert_eq!(command.has(flags::FAST), category("fast"), "{name}");
+            assert_ne!(category("slow"), category("fast"), "{name}");
+            let is_help = matches!(command.handler, Handler::Help);
+            assert_eq!(is_help, command.container.is_some() && command.name == "help", "{name}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_arguments_is_checked_against_the_subcommand() {
+        let call = |line: &str| {
+            let args: Vec<&str> = line.split(' ').collect();
+            match resolve(args.as_slice()) {
+                Ok(command) => command.full_name.to_owned(),
+                Err(refusal) => String::from_utf8(refusal.message(args.as_slice())).unwrap(),
+            }
+        };
+        assert_eq!(call("GET a"), "get");
+        assert_eq!(call("set a b ex 10"), "set");
+        assert_eq!(call("Client KILL id 3"), "client|kill");
+        assert_eq!(call("COMMAND"), "command");
+        assert_eq!(call("get"), "ERR wrong number of arguments for 'get' command");
+        assert_eq!(call("get a b"), "ERR wrong number of arguments for 'get' command");
+        assert_eq!(call("client"), "ERR wrong number of arguments for 'client' command");
+        assert_eq!(call("client kill"), "ERR wrong number of arguments for 'client|kill' command");
+        assert_eq!(call("client x y"), "ERR unknown subcommand 'x'. Try CLIENT HELP.");
+        assert_eq!(call("foo"), "ERR unknown command 'foo', with args beginning with: ");
+        assert_eq!(call("foo a b"), "ERR unknown command 'foo', with args beginning with: 'a' 'b' ");
+    }
+}
