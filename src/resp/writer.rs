@@ -1,0 +1,379 @@
+//! The reply writer: every kind of reply as RESP2 or RESP3 bytes, straight into the output.
+//!
+//! There is no tree of values in between: a command calls [`Reply::array`] and then writes the elements. Where the
+//! number of elements is known last, [`Reply::deferred`] leaves room for a short header that is corrected at the
+//! end, which moves the elements only when there are ten or more. What RESP2 has no kind for is written as Redis
+//! writes it for such clients (a double as a bulk, a map as a flat array, a boolean as an integer).
+
+use crate::text::number::{Decimal, push_f64, push_u64};
+
+/// The protocol version that a client chose by `HELLO`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// The protocol of all clients at first.
+    #[default]
+    Resp2,
+    /// Typed replies and out-of-band pushes.
+    Resp3,
+}
+
+/// Where a header of unknown count was left out; see [`Reply::deferred`].
+#[derive(Debug)]
+#[must_use = "the header is missing until one of the finish functions is called"]
+pub struct Deferred {
+    at: usize,
+}
+
+/// The room that is left for a deferred header: enough for a count of one digit.
+const DEFERRED: &[u8; 4] = b"*0\r\n";
+
+/// Writes replies to the end of a buffer.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    /// The output.
+    pub buf: &'a mut Vec<u8>,
+    /// How the client wants it.
+    pub protocol: Protocol,
+}
+
+impl<'a> Reply<'a> {
+    /// A writer that appends to `buf`.
+    #[inline]
+    pub fn new(buf: &'a mut Vec<u8>, protocol: Protocol) -> Self {
+        Self { buf, protocol }
+    }
+
+    #[inline]
+    fn is_resp3(&self) -> bool {
+        self.protocol == Protocol::Resp3
+    }
+
+    /// `+OK`
+    #[inline]
+    pub fn ok(&mut self) {
+        self.buf.extend_from_slice(b"+OK\r\n");
+    }
+
+    /// `+PONG`
+    #[inline]
+    pub fn pong(&mut self) {
+        self.buf.extend_from_slice(b"+PONG\r\n");
+    }
+
+    /// `+QUEUED`
+    #[inline]
+    pub fn queued(&mut self) {
+        self.buf.extend_from_slice(b"+QUEUED\r\n");
+    }
+
+    /// A simple string; it must hold no line end.
+    pub fn simple(&mut self, text: &str) {
+        debug_assert!(!text.contains(['\r', '\n']));
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// An error. The text begins with its code (`ERR …`, `WRONGTYPE …`), without `-`. Line ends in it become spaces,
+    /// at its end they are dropped.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        let len = text.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        self.buf.reserve(len + 3);
+        self.buf.push(b'-');
+        self.buf.extend(text[..len].iter().map(|&b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
+        self.buf.extend_from_slice(b"\r\n");
+    }
+
+    /// A signed integer.
+    #[inline]
+    pub fn integer(&mut self, value: i64) {
+        if (0..10).contains(&value) {
+            self.buf.extend_from_slice(&[b':', b'0' + value as u8, b'\r', b'\n']);
+        } else if value > 0 {
+            self.header(b':', value as usize);
+        } else {
+            self.line(b':', Decimal::new(value).as_bytes());
+        }
+    }
+
+    /// A string of any bytes.
+    #[inline]
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        self.buf.reserve(bytes.len() + 32);
+        self.header(b'$', bytes.len());
+        self.buf.extend_from_slice(bytes);
+        self.buf.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer as a bulk.
+    pub fn bulk_integer(&mut self, value: i64) {
+        self.bulk(Decimal::new(value).as_bytes());
+    }
+
+    /// The header of a bulk whose `len` bytes and line end the caller sends.
+    #[inline]
+    pub fn bulk_header(&mut self, len: usize) {
+        self.header(b'$', len);
+    }
+
+    /// The missing value: `$-1`, in RESP3 `_`.
+    #[inline]
+    pub fn null(&mut self) {
+        self.buf.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
+    }
+
+    /// The missing array: `*-1`, in RESP3 `_`.
+    #[inline]
+    pub fn null_array(&mut self) {
+        self.buf.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
+    }
+
+    /// The header of an array of `count` replies.
+    #[inline]
+    pub fn array(&mut self, count: usize) {
+        self.header(b'*', count);
+    }
+
+    /// The header of a map of `pairs` keys with their values; in RESP2 an array of twice as many.
+    #[inline]
+    pub fn map(&mut self, pairs: usize) {
+        if self.is_resp3() { self.header(b'%', pairs) } else { self.header(b'*', pairs * 2) }
+    }
+
+    /// The header of a set; in RESP2 an array.
+    #[inline]
+    pub fn set(&mut self, count: usize) {
+        self.header(if self.is_resp3() { b'~' } else { b'*' }, count);
+    }
+
+    /// The header of an out-of-band message; in RESP2 an array.
+    #[inline]
+    pub fn push(&mut self, count: usize) {
+        self.header(if self.is_resp3() { b'>' } else { b'*' }, count);
+    }
+
+    /// The header of an attribute of `pairs`, which precedes a reply. RESP2 has none: nothing is written, and the
+    /// result tells not to write the pairs.
+    #[must_use = "the pairs must be left out where there are no attributes"]
+    pub fn attribute(&mut self, pairs: usize) -> bool {
+        if self.is_resp3() {
+            self.header(b'|', pairs);
+        }
+        self.is_resp3()
+    }
+
+    /// A double; in RESP2 its digits as a bulk.
+    pub fn double(&mut self, value: f64) {
+        if self.is_resp3() {
+            self.buf.push(b',');
+            push_f64(self.buf, value);
+            self.buf.extend_from_slice(b"\r\n");
+        } else {
+            let mut digits = Vec::with_capacity(32);
+            push_f64(&mut digits, value);
+            self.bulk(&digits);
+        }
+    }
+
+    /// A boolean; in RESP2 the integer 1 or 0.
+    pub fn boolean(&mut self, value: bool) {
+        self.buf.extend_from_slice(match (self.protocol, value) {
+            (Protocol::Resp3, true) => b"#t\r\n",
+            (Protocol::Resp3, false) => b"#f\r\n",
+            (Protocol::Resp2, true) => b":1\r\n",
+            (Protocol::Resp2, false) => b":0\r\n",
+        });
+    }
+
+    /// An integer of any size, given by its digits; in RESP2 a bulk.
+    pub fn big_number(&mut self, digits: &[u8]) {
+        if self.is_resp3() { self.line(b'(', digits) } else { self.bulk(digits) }
+    }
+
+    /// Text for people, with the three letters of its format (`txt`, `mkd`); in RESP2 a bulk without them.
+    pub fn verbatim(&mut self, format: [u8; 3], text: &[u8]) {
+        if self.is_resp3() {
+            self.header(b'=', text.len() + 4);
+            self.buf.extend_from_slice(&format);
+            self.buf.push(b':');
+            self.buf.extend_from_slice(text);
+            self.buf.extend_from_slice(b"\r\n");
+        } else {
+            self.bulk(text);
+        }
+    }
+
+    /// Begins an aggregate whose count is not known yet. It is finished, on the same buffer and before any deferred
+    /// one that was begun earlier, by [`Self::finish_array`], [`Self::finish_map`], [`Self::finish_set`] or
+    /// [`Self::finish_push`].
+    pub fn deferred(&mut self) -> Deferred {
+        let at = self.buf.len();
+        self.buf.extend_from_slice(DEFERRED);
+        Deferred { at }
+    }
+
+    /// [`Self::deferred`] for an array.
+    pub fn deferred_array(&mut self) -> Deferred {
+        self.deferred()
+    }
+
+    /// Writes the header of a deferred array.
+    pub fn finish_array(&mut self, deferred: Deferred, count: usize) {
+        self.finish(deferred, |reply| reply.array(count));
+    }
+
+    /// Writes the header of a deferred map.
+    pub fn finish_map(&mut self, deferred: Deferred, pairs: usize) {
+        self.finish(deferred, |reply| reply.map(pairs));
+    }
+
+    /// Writes the header of a deferred set.
+    pub fn finish_set(&mut self, deferred: Deferred, count: usize) {
+        self.finish(deferred, |reply| reply.set(count));
+    }
+
+    /// Writes the header of a deferred push.
+    pub fn finish_push(&mut self, deferred: Deferred, count: usize) {
+        self.finish(deferred, |reply| reply.push(count));
+    }
+
+    /// Drops a deferred aggregate with all that was written since, so that another reply can take its place.
+    pub fn abandon(&mut self, deferred: Deferred) {
+        let Deferred { at } = deferred;
+        self.buf.truncate(at);
+    }
+
+    fn finish(&mut self, deferred: Deferred, write: impl FnOnce(&mut Reply<'_>)) {
+        let mut header = Vec::with_capacity(24);
+        write(&mut Reply::new(&mut header, self.protocol));
+        let Deferred { at } = deferred;
+        let room = at..at + DEFERRED.len();
+        debug_assert!(room.end <= self.buf.len(), "the deferred header belongs to another buffer");
+        self.buf.splice(room, header);
+    }
+
+    /// A kind byte, text and a line end.
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        self.buf.reserve(text.len() + 3);
+        self.buf.push(kind);
+        self.buf.extend_from_slice(text);
+        self.buf.extend_from_slice(b"\r\n");
+    }
+
+    /// A kind byte, a count and a line end.
+    #[inline]
+    fn header(&mut self, kind: u8, count: usize) {
+        if count < 10 {
+            self.buf.extend_from_slice(&[kind, b'0' + count as u8, b'\r', b'\n']);
+        } else if count < 100 {
+            let (tens, ones) = (count as u8 / 10, count as u8 % 10);
+            self.buf.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
+        } else {
+            self.buf.push(kind);
+            push_u64(self.buf, count as u64);
+            self.buf.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn both(write: impl Fn(&mut Reply<'_>)) -> [String; 2] {
+        [Protocol::Resp2, Protocol::Resp3].map(|protocol| {
+            let mut buf = Vec::new();
+            write(&mut Reply::new(&mut buf, protocol));
+            buf.escape_ascii().to_string().replace("\\r\\n", "|")
+        })
+    }
+
+    #[test]
+    fn replies_that_both_protocols_know_are_the_same_in_both() {
+        type Write = fn(&mut Reply<'_>);
+        let cases: [(Write, &str); 13] = [
+            (|r| r.ok(), "+OK|"),
+            (|r| r.pong(), "+PONG|"),
+            (|r| r.queued(), "+QUEUED|"),
+            (|r| r.simple("Background saving started"), "+Background saving started|"),
+            (|r| r.error("ERR no\r\nline\nends\r\n"), "-ERR no  line ends|"),
+            (|r| r.error(b"ERR \xff "), "-ERR \\xff |"),
+            (|r| r.integer(0), ":0|"),
+            (|r| r.integer(i64::MIN), ":-9223372036854775808|"),
+            (|r| r.bulk(b""), "$0||"),
+            (|r| r.bulk(b"a\r\nb"), "$4|a|b|"),
+            (|r| r.bulk_integer(-12), "$3|-12|"),
+            (|r| r.bulk_header(70000), "$70000|"),
+            (|r| r.array(0), "*0|"),
+        ];
+        for (write, text) in cases {
+            assert_eq!(both(write), [text, text]);
+        }
+    }
+
+    #[test]
+    fn replies_of_resp3_have_their_stand_ins_in_resp2() {
+        type Write = fn(&mut Reply<'_>);
+        let cases: [(Write, [&str; 2]); 12] = [
+            (|r| r.null(), ["$-1|", "_|"]),
+            (|r| r.null_array(), ["*-1|", "_|"]),
+            (|r| r.map(12), ["*24|", "%12|"]),
+            (|r| r.set(3), ["*3|", "~3|"]),
+            (|r| r.push(2), ["*2|", ">2|"]),
+            (|r| r.double(1.5), ["$3|1.5|", ",1.5|"]),
+            (|r| r.double(f64::NEG_INFINITY), ["$4|-inf|", ",-inf|"]),
+            (|r| r.boolean(true), [":1|", "#t|"]),
+            (|r| r.boolean(false), [":0|", "#f|"]),
+            (
+                |r| r.big_number(b"123456789012345678901"),
+                ["$21|123456789012345678901|", "(123456789012345678901|"],
+            ),
+            (|r| r.verbatim(*b"txt", b"hello"), ["$5|hello|", "=9|txt:hello|"]),
+            (|r| if r.attribute(1) { r.ok() } else { r.pong() }, ["+PONG|", "|1|+OK|"]),
+        ];
+        for (write, texts) in cases {
+            assert_eq!(both(write), texts);
+        }
+    }
+
+    #[test]
+    fn a_deferred_header_takes_its_place_however_many_elements_follow() {
+        for count in [0, 1, 9, 10, 99, 100, 12_345] {
+            let deferred = both(|r| {
+                r.ok();
+                let outer = r.deferred_array();
+                let inner = r.deferred();
+                for i in 0..count {
+                    r.integer(i as i64);
+                }
+                r.finish_set(inner, count);
+                r.finish_array(outer, 1);
+                let map = r.deferred();
+                r.finish_map(map, count);
+                let gone = r.deferred();
+                r.bulk(b"gone");
+                r.abandon(gone);
+            });
+            let known = both(|r| {
+                r.ok();
+                r.array(1);
+                r.set(count);
+                for i in 0..count {
+                    r.integer(i as i64);
+                }
+                r.map(count);
+            });
+            assert_eq!(deferred, known);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn integers_and_lengths_are_plain_decimals(value: i64, len in 0usize..200_000) {
+            let integer = format!(":{value}|");
+            prop_assert_eq!(both(|r| r.integer(value)), [integer.clone(), integer]);
+            let header = format!("*{len}|");
+            prop_assert_eq!(both(|r| r.array(len)), [header.clone(), header]);
+        }
+    }
+}

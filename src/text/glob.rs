@@ -1,0 +1,181 @@
+//! Glob patterns in Redis's dialect: `*` any run, `?` any byte, `[a-z]`, `[^a]`, `\x` the byte x.
+//!
+//! Bytes, not characters; ASCII case is ignored on request. The one idea: on a mismatch only the *last* `*` needs
+//! to take one byte more (what an earlier star could gain, the last one gains as well), so two saved positions
+//! replace recursion and the cost is at most pattern × text, also for `a*a*a*a*b`.
+
+/// Whether `pattern` matches all of `text`.
+pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where to go on when a byte does not match: after the last star, and the text position it is tried at.
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        if pattern.get(p) == Some(&b'*') {
+            while pattern.get(p) == Some(&b'*') {
+                p += 1;
+            }
+            if p == pattern.len() {
+                return true;
+            }
+            retry = Some((p, t));
+            continue;
+        }
+        let Some(&byte) = text.get(t) else {
+            // The star could only leave still less text for the rest of the pattern.
+            return p == pattern.len();
+        };
+        if let Some(next) = match_one(pattern, p, byte, ignore_case) {
+            (p, t) = (next, t + 1);
+        } else if let Some((after_star, tried)) = retry {
+            (p, t) = (after_star, tried + 1);
+            retry = Some((p, t));
+        } else {
+            return false;
+        }
+    }
+}
+
+/// Whether a pattern has no special byte, so that it matches only itself.
+pub fn is_literal(pattern: &[u8]) -> bool {
+    !pattern.iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
+}
+
+/// Matches one byte against the pattern element at `p` (never a star); the position after the element if it fits.
+fn match_one(pattern: &[u8], p: usize, byte: u8, ignore_case: bool) -> Option<usize> {
+    let (literal, next) = match *pattern.get(p..)? {
+        [] => return None,
+        [b'?', ..] => return Some(p + 1),
+        [b'[', ..] => {
+            let (fits, next) = match_class(pattern, p + 1, byte, ignore_case);
+            return fits.then_some(next);
+        }
+        [b'\\', escaped, ..] => (escaped, p + 2),
+        [other, ..] => (other, p + 1),
+    };
+    (fold(literal, ignore_case) == fold(byte, ignore_case)).then_some(next)
+}
+
+/// Matches a byte against a class whose `[` is behind `p`. A class that is not closed ends with the pattern. An
+/// escaped member keeps its case even where case is ignored, and a range is turned round if it falls.
+fn match_class(pattern: &[u8], mut p: usize, byte: u8, ignore_case: bool) -> (bool, usize) {
+    let negated = pattern.get(p) == Some(&b'^');
+    p += usize::from(negated);
+    let folded = fold(byte, ignore_case);
+    let mut found = false;
+    loop {
+        match pattern[p..] {
+            [] => return (found != negated, p),
+            [b'\\', escaped, ..] => {
+                found |= escaped == byte;
+                p += 2;
+            }
+            [b']', ..] => return (found != negated, p + 1),
+            [from, b'-', to, ..] => {
+                let (low, high) = (fold(from.min(to), ignore_case), fold(from.max(to), ignore_case));
+                found |= (low..=high).contains(&folded);
+                p += 3;
+            }
+            [member, ..] => {
+                found |= fold(member, ignore_case) == folded;
+                p += 1;
+            }
+        }
+    }
+}
+
+#[inline]
+fn fold(byte: u8, ignore_case: bool) -> u8 {
+    if ignore_case { byte.to_ascii_lowercase() } else { byte }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hit(pattern: &str, text: &str) -> bool {
+        matches(pattern.as_bytes(), text.as_bytes(), false)
+    }
+
+    #[test]
+    fn each_element_matches_what_it_stands_for() {
+        for (pattern, text) in [
+            ("", ""),
+            ("*", ""),
+            ("***", "anything"),
+            ("h?llo", "hello"),
+            ("h*llo", "hllo"),
+            ("h[ae]llo", "hallo"),
+            ("h[^e]llo", "hallo"),
+            ("h[a-c]llo", "hbllo"),
+            ("h[c-a]llo", "hbllo"),
+            ("\\*", "*"),
+            ("a\\", "a\\"),
+            ("[\\]]", "]"),
+            ("[a", "a"),
+            ("[^]", "x"),
+            ("[a-]", "^"),
+            ("*a*b", "xaxbxb"),
+            ("a*?", "ab"),
+            ("foo*", "foo"),
+        ] {
+            assert!(hit(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("", "a"),
+            ("?", ""),
+            ("h[ae]llo", "hillo"),
+            ("h[^e]llo", "hello"),
+            ("[]", "a"),
+            ("[^a", ""),
+            ("*a", "ab"),
+            ("a?*", "a"),
+            ("A", "a"),
+            ("\\?", "a"),
+            ("[a-]", "-"),
+            ("[a-", "b"),
+        ] {
+            assert!(!hit(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn case_is_ignored_on_request_but_not_for_an_escaped_member_of_a_class() {
+        assert!(matches(b"MAX*", b"maxmemory", true));
+        assert!(matches(b"[A-C]x", b"bX", true));
+        assert!(matches(b"\\A", b"a", true));
+        assert!(!matches(b"[\\A]", b"a", true));
+    }
+
+    #[test]
+    fn many_stars_against_a_long_near_miss_take_polynomial_time() {
+        let pattern = b"a*".repeat(200);
+        let mut pattern = pattern.clone();
+        pattern.push(b'b');
+        assert!(!matches(&pattern, &b"a".repeat(20_000), false));
+    }
+
+    /// The definition, exponential: the star takes nothing or one byte and tries again.
+    fn by_definition(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            ([b'*', rest @ ..], _) => {
+                by_definition(rest, text) || (!text.is_empty() && by_definition(pattern, &text[1..]))
+            }
+            (_, []) => false,
+            (_, [byte, tail @ ..]) => {
+                match_one(pattern, 0, *byte, false).is_some_and(|next| by_definition(&pattern[next..], tail))
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_star_alone_gives_what_trying_every_star_gives(
+            pattern in "[abc*?\\[\\]^\\-\\\\]{0,9}", text in "[abc\\-\\]]{0,8}"
+        ) {
+            let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+            prop_assert_eq!(matches(pattern, text, false), by_definition(pattern, text));
+        }
+    }
+}

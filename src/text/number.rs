@@ -1,0 +1,543 @@
+//! Integers and doubles as Redis reads and prints them.
+//!
+//! Reading is strict: a number has exactly one spelling (`parse_i64(b"+1")`, `b"01"`, `b"-0"` and `b" 1"` are not
+//! numbers), because a string that reads as an integer is stored as one and must come back byte for byte. Printing
+//! looks two digits at a time up in a table of `00` to `99`, which halves the divisions, and needs no allocation.
+//!
+//! Doubles are read by the rules of C's `strtod` (Redis hands the whole string to it) and printed in the shortest
+//! digits that read back as the same double. Limits: a double that over- or underflows is refused, as is NaN.
+
+/// The longest decimal spelling of an `i64` or `u64`, sign included.
+pub const MAX_DIGITS: usize = 20;
+
+/// `00` to `99`, two bytes each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
+        i += 1;
+    }
+    pairs
+};
+
+/// The value of a decimal digit, or something above 9.
+#[inline]
+fn digit(byte: u8) -> u8 {
+    byte.wrapping_sub(b'0')
+}
+
+/// Reads a whole string as an unsigned integer: digits only, no leading zero but in `0` itself.
+#[inline]
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    let (&first, rest) = text.split_first()?;
+    let mut value = u64::from(digit(first));
+    if value > 9 || (value == 0 && !rest.is_empty()) || text.len() > MAX_DIGITS {
+        return None;
+    }
+    // Eighteen more digits after the first cannot overflow; only a twentieth can.
+    let (plain, last) = rest.split_at(rest.len().min(MAX_DIGITS - 2));
+    for &byte in plain {
+        let d = digit(byte);
+        if d > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(d);
+    }
+    match last {
+        [] => Some(value),
+        [byte] if digit(*byte) <= 9 => value.checked_mul(10)?.checked_add(u64::from(digit(*byte))),
+        _ => None,
+    }
+}
+
+/// Reads a whole string as a signed integer: an optional `-`, then as [`parse_u64`]; `-0` is not a number.
+#[inline]
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    match text {
+        [b'-', magnitude @ ..] => {
+            let value = parse_u64(magnitude)?;
+            if value == 0 || value > 1 << 63 { None } else { Some((value as i64).wrapping_neg()) }
+        }
+        _ => i64::try_from(parse_u64(text)?).ok(),
+    }
+}
+
+/// How many bytes [`push_u64`] writes.
+#[inline]
+pub fn digits_u64(value: u64) -> usize {
+    value.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// How many bytes [`push_i64`] writes.
+#[inline]
+pub fn digits_i64(value: i64) -> usize {
+    digits_u64(value.unsigned_abs()) + usize::from(value < 0)
+}
+
+/// Writes `value` right-aligned into `buffer` and returns where it starts.
+#[inline]
+fn write_back(buffer: &mut [u8; MAX_DIGITS], mut value: u64) -> usize {
+    let mut at = MAX_DIGITS;
+    while value >= 100 {
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value >= 10 {
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[value as usize]);
+    } else {
+        at -= 1;
+        buffer[at] = b'0' + value as u8;
+    }
+    at
+}
+
+/// Appends `value` in decimal.
+#[inline]
+pub fn push_u64(out: &mut Vec<u8>, value: u64) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+    } else if value < 100 {
+        out.extend_from_slice(&PAIRS[value as usize]);
+    } else {
+        push_long(out, value);
+    }
+}
+
+fn push_long(out: &mut Vec<u8>, value: u64) {
+    if value < 10_000 {
+        let (high, low) = (PAIRS[(value / 100) as usize], PAIRS[(value % 100) as usize]);
+        let four = [high[0], high[1], low[0], low[1]];
+        if value >= 1000 {
+            out.extend_from_slice(&four);
+        } else {
+            out.extend_from_slice(&four[1..]);
+        }
+        return;
+    }
+    let mut buffer = [0; MAX_DIGITS];
+    let at = write_back(&mut buffer, value);
+    out.extend_from_slice(&buffer[at..]);
+}
+
+/// Appends `value` in decimal.
+#[inline]
+pub fn push_i64(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    push_u64(out, value.unsigned_abs());
+}
+
+/// A value in decimal without a heap allocation: for comparing or hashing what an integer would look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    bytes: [u8; MAX_DIGITS],
+    start: u8,
+}
+
+impl Decimal {
+    /// Formats `value`.
+    #[inline]
+    pub fn new(value: i64) -> Self {
+        let mut bytes = [0; MAX_DIGITS];
+        let mut start = write_back(&mut bytes, value.unsigned_abs());
+        if value < 0 {
+            start -= 1;
+            bytes[start] = b'-';
+        }
+        Self { bytes, start: start as u8 }
+    }
+
+    /// The digits.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[usize::from(self.start)..]
+    }
+}
+
+/// Reads a whole string as a double by the rules of C's `strtod`: decimal or hexadecimal (`0x1.8p3`), `inf` and
+/// `infinity` in any case, an optional sign; no space before or after. Refused: NaN, a finite number too large for
+/// a double, and one so small that only zero is left of it.
+pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    let (negative, magnitude) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let value = match magnitude {
+        [b'0', b'x' | b'X', rest @ ..] => parse_hex(rest)?,
+        [b'0'..=b'9' | b'.', ..] => parse_decimal(magnitude)?,
+        _ if magnitude.eq_ignore_ascii_case(b"inf") || magnitude.eq_ignore_ascii_case(b"infinity") => {
+            f64::INFINITY
+        }
+        _ => return None,
+    };
+    Some(if negative { -value } else { value })
+}
+
+fn parse_decimal(magnitude: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(magnitude).ok()?.parse().ok()?;
+    if value.is_infinite() {
+        return None;
+    }
+    let is_nonzero =
+        || magnitude.iter().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| (b'1'..=b'9').contains(b));
+    if value == 0.0 && is_nonzero() { None } else { Some(value) }
+}
+
+/// What follows `0x`: digits with at most one dot, at least one digit, an optional `p` exponent.
+fn parse_hex(text: &[u8]) -> Option<f64> {
+    let hex = HexFloat::parse(text)?;
+    if hex.mantissa == 0 {
+        return Some(0.0);
+    }
+    // Keep 53 bits, or fewer where the result is below the normal range; round half to even.
+    let top = hex.exponent.saturating_add(63 - i64::from(hex.mantissa.leading_zeros()));
+    if top > 1023 {
+        return None;
+    }
+    let unit = (top - 52).max(-1074);
+    let drop = unit - hex.exponent;
+    let kept = if drop <= 0 {
+        hex.mantissa << -drop
+    } else if drop > 64 {
+        0
+    } else {
+        round_half_even(u128::from(hex.mantissa), drop as u32, hex.sticky) as u64
+    };
+    // Two steps, since 2^-1074 times 2^1074 would pass through values that a single factor cannot hold.
+    let value = kept as f64 * 2f64.powi((unit / 2) as i32) * 2f64.powi((unit - unit / 2) as i32);
+    if value.is_infinite() || value == 0.0 { None } else { Some(value) }
+}
+
+/// `value / 2^shift` to the nearest integer, halves to even; `sticky` says that `value` itself was cut short of
+/// something below its last bit. `shift` is 1 to 127.
+pub(super) fn round_half_even(value: u128, shift: u32, sticky: bool) -> u128 {
+    let floor = value >> shift;
+    let rest = value & ((1 << shift) - 1);
+    let half = 1 << (shift - 1);
+    let up = rest > half || (rest == half && (sticky || floor & 1 == 1));
+    floor + u128::from(up)
+}
+
+/// A hexadecimal floating-point literal without its sign and `0x`: `mantissa * 2^exponent`, and whether nonzero
+/// digits were cut off below the mantissa.
+pub(super) struct HexFloat {
+    pub mantissa: u64,
+    pub exponent: i64,
+    pub sticky: bool,
+}
+
+impl HexFloat {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let mut float = Self { mantissa: 0, exponent: 0, sticky: false };
+        let (mut at, mut digits, mut dot) = (0, 0, false);
+        while let Some(&byte) = text.get(at) {
+            if byte == b'.' && !dot {
+                dot = true;
+            } else if let Some(value) = (byte as char).to_digit(16) {
+                digits += 1;
+                if float.mantissa >> 60 == 0 {
+                    float.mantissa = float.mantissa << 4 | u64::from(value);
+                    float.exponent -= if dot { 4 } else { 0 };
+                } else {
+                    float.sticky |= value != 0;
+                    float.exponent += if dot { 0 } else { 4 };
+                }
+            } else {
+                break;
+            }
+            at += 1;
+        }
+        if digits == 0 {
+            return None;
+        }
+        match text.get(at..)? {
+            [] => {}
+            [b'p' | b'P', exponent @ ..] => {
+                float.exponent = float.exponent.saturating_add(parse_exponent(exponent)?);
+            }
+            _ => return None,
+        }
+        Some(float)
+    }
+}
+
+/// An exponent: an optional sign and digits, clamped far outside of what any float can hold.
+pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value = 0i64;
+    for &byte in digits {
+        if digit(byte) > 9 {
+            return None;
+        }
+        value = (value * 10 + i64::from(digit(byte))).min(1 << 40);
+    }
+    Some(if negative { -value } else { value })
+}
+
+/// Appends a double as Redis 7.2 prints it: whole numbers below 2^62 as integers, others in the shortest digits
+/// that read back as the same double, with an exponent (`1e+23`, `1.5e-7`) where plain digits would be long;
+/// `inf`, `-inf`, `nan`, and `-0` for negative zero.
+pub fn push_f64(out: &mut Vec<u8>, value: f64) {
+    const WHOLE: f64 = (1u64 << 62) as f64;
+    if value.is_nan() {
+        out.extend_from_slice(b"nan");
+    } else if value.is_infinite() {
+        out.extend_from_slice(if value > 0.0 { b"inf" } else { b"-inf" });
+    } else if value == 0.0 {
+        out.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
+    } else if value.abs() <= WHOLE && value.trunc().to_bits() == value.to_bits() {
+        push_i64(out, value as i64);
+    } else {
+        if value < 0.0 {
+            out.push(b'-');
+        }
+        let (digits, count, exponent) = shortest(value.abs());
+        push_scientific(out, &digits[..count], exponent, value < 0.0);
+    }
+}
+
+/// The shortest decimal digits of a positive finite double and the power of ten of its first digit.
+fn shortest(value: f64) -> ([u8; 24], usize, i32) {
+    use std::io::Write as _;
+    let mut text = [0; 32];
+    let mut free = &mut text[..];
+    // The longest is 17 digits, a dot and `e-308`: it always fits.
+    let _ = write!(free, "{value:e}");
+    let used = 32 - free.len();
+    let (mut digits, mut count) = ([0; 24], 0);
+    let split = text[..used].iter().position(|&b| b == b'e').unwrap_or(used);
+    for &byte in text[..split].iter().filter(|&&b| b != b'.') {
+        digits[count] = byte;
+        count += 1;
+    }
+    let exponent = parse_exponent(text.get(split + 1..used).unwrap_or(b"0")).unwrap_or(0);
+    (digits, count, exponent as i32)
+}
+
+/// Digits with the decimal point where `exponent` (the power of ten of the first digit) says.
+fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32, negative: bool) {
+    let count = digits.len() as i32;
+    // The power of ten of the last digit.
+    let last = exponent - count + 1;
+    if last >= 0 && exponent < count + 7 {
+        out.extend_from_slice(digits);
+        out.resize(out.len() + last as usize, b'0');
+    } else if last < 0 && (last > -7 || exponent.abs() < 4) {
+        if exponent < 0 {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + (-exponent - 1) as usize, b'0');
+            out.extend_from_slice(digits);
+        } else {
+            let (whole, fraction) = digits.split_at(exponent as usize + 1);
+            out.extend_from_slice(whole);
+            out.push(b'.');
+            out.extend_from_slice(fraction);
+        }
+    } else {
+        let digits = &digits[..digits.len().min(18 - usize::from(negative))];
+        out.push(digits[0]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        push_u64(out, u64::from(exponent.unsigned_abs()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn printed(value: f64) -> String {
+        let mut out = Vec::new();
+        push_f64(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_integer_has_exactly_one_spelling() {
+        for (text, value) in [
+            (&b"0"[..], 0),
+            (b"7", 7),
+            (b"-1", -1),
+            (b"9223372036854775807", i64::MAX),
+            (b"-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(parse_i64(text), Some(value));
+        }
+        for text in [
+            &b""[..],
+            b"-",
+            b"+1",
+            b"01",
+            b"-01",
+            b"-0",
+            b"00",
+            b" 1",
+            b"1 ",
+            b"1\0",
+            b"1.0",
+            b"0x1",
+            b"9223372036854775808",
+            b"-9223372036854775809",
+            b"99999999999999999999",
+            b"100000000000000000000",
+            b"--1",
+            b"1:",
+            b"1/",
+        ] {
+            assert_eq!(parse_i64(text), None, "{}", text.escape_ascii());
+        }
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b"1844674407370955161:"), None);
+    }
+
+    #[test]
+    fn doubles_read_as_strtod_reads_them() {
+        for (text, value) in [
+            ("1", 1.0),
+            ("+1", 1.0),
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("-0", -0.0),
+            ("007.50", 7.5),
+            ("1e3", 1000.0),
+            ("1E+3", 1000.0),
+            ("0x10", 16.0),
+            ("0X.8p1", 1.0),
+            ("-0x1.8P-1", -0.75),
+            ("0x1.fffffffffffff7p0", 1.999_999_999_999_999_8),
+            ("0x1.fffffffffffff8p0", 2.0),
+            ("0x1p-1074", 5e-324),
+            ("0x0.8p-1073", 5e-324),
+            ("inf", f64::INFINITY),
+            ("-InFiNiTy", f64::NEG_INFINITY),
+            ("5e-324", 5e-324),
+            ("0e999", 0.0),
+            ("1.7976931348623157e308", f64::MAX),
+            ("0x1.fffffffffffffp1023", f64::MAX),
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()).map(f64::to_bits), Some(value.to_bits()), "{text}");
+        }
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "nan",
+            "-nan",
+            "+",
+            "-",
+            ".",
+            "e5",
+            "1e",
+            "1e+",
+            "0x",
+            "0x.",
+            "0x1p",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "0x1p1024",
+            "0x1p-1076",
+            "1_0",
+            "+-1",
+            "infi",
+            "1.2.3",
+            "1\0",
+            "0x1.fffffffffffff8p1023",
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubles_print_as_redis_prints_them() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (-17.0, "-17"),
+            (0.1, "0.1"),
+            (3.75, "3.75"),
+            (-2.5, "-2.5"),
+            (1e15, "1000000000000000"),
+            (1e18, "1000000000000000000"),
+            (4_611_686_018_427_387_904.0, "4611686018427387904"),
+            (1e19, "1e+19"),
+            (1.5e20, "1.5e+20"),
+            (1e100, "1e+100"),
+            (1e-5, "0.00001"),
+            (1e-6, "0.000001"),
+            (1e-7, "1e-7"),
+            (1.5e-7, "1.5e-7"),
+            (0.000_123_456_789, "1.23456789e-4"),
+            (0.001_234_567_89, "0.00123456789"),
+            (1.797_693_134_862_315_7e308, "1.7976931348623157e+308"),
+            (5e-324, "5e-324"),
+            (123_456.789, "123456.789"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(printed(value), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn integers_come_back_from_their_digits(value: i64) {
+            let mut out = Vec::new();
+            push_i64(&mut out, value);
+            prop_assert_eq!(std::str::from_utf8(&out).unwrap(), value.to_string());
+            let decimal = Decimal::new(value);
+            prop_assert_eq!(decimal.as_bytes(), &out[..]);
+            prop_assert_eq!(digits_i64(value), out.len());
+            prop_assert_eq!(parse_i64(&out), Some(value));
+        }
+
+        #[test]
+        fn small_integers_print_as_the_standard_library_prints_them(value in 0u64..200_000) {
+            let mut out = Vec::new();
+            push_u64(&mut out, value);
+            prop_assert_eq!(std::str::from_utf8(&out).unwrap(), value.to_string());
+            prop_assert_eq!(digits_u64(value), out.len());
+        }
+
+        #[test]
+        fn any_text_reads_as_an_integer_just_when_it_is_its_own_spelling(text in "[-+0-9]{0,21}") {
+            let expected = text.parse::<i64>().ok().filter(|value| value.to_string() == text);
+            prop_assert_eq!(parse_i64(text.as_bytes()), expected);
+        }
+
+        #[test]
+        fn doubles_come_back_from_their_digits(bits: u64) {
+            let value = f64::from_bits(bits);
+            prop_assume!(!value.is_nan());
+            prop_assert_eq!(parse_f64(printed(value).as_bytes()).map(f64::to_bits), Some(bits));
+        }
+
+        #[test]
+        fn hexadecimal_doubles_are_exact(bits in 0u64..0x7ff0_0000_0000_0000) {
+            let value = f64::from_bits(bits);
+            let (fraction, exponent) = (bits & ((1 << 52) - 1), bits >> 52);
+            let (whole, power) = if exponent == 0 { (0, -1022) } else { (1, exponent as i64 - 1023) };
+            let text = format!("0x{whole}.{fraction:013x}p{power}");
+            prop_assert_eq!(parse_f64(text.as_bytes()), Some(value));
+        }
+    }
+}
