@@ -8,7 +8,7 @@ use crate::dict::Position;
 use crate::resp::Reply;
 use crate::text::number;
 use crate::types::block::Block;
-use crate::types::entry::{Entry, Kind, Text};
+use crate::types::{Entry, Kind, Text};
 
 /// Values of this many bytes and more are not copied into the reply but sent from where they lie.
 pub const ZERO_COPY_BYTES: usize = 32 * 1024;
@@ -104,10 +104,7 @@ impl Context<'_> {
     pub fn reply_string(&mut self, at: Position) {
         let entry = self.keyspace.db(self.session.db).get(at);
         match entry.value() {
-            Text::Int(value) => {
-                let mut digits = [0; number::MAX_DIGITS];
-                self.reply.bulk(number::format_i64(value, &mut digits));
-            }
+            Text::Int(value) => self.reply.bulk_integer(value),
             Text::Bytes(bytes) if bytes.len() < ZERO_COPY_BYTES => self.reply.bulk(bytes),
             Text::Bytes(bytes) => {
                 let block = entry.block().expect("a large string lies in a block").share();

@@ -2,12 +2,10 @@
 
 use super::args::Args;
 use super::context::{Context, ErrorText, SYNTAX, integer};
-use super::help;
 use crate::db::{Access, AccessPolicy};
 use crate::dict::Position;
 use crate::text::{glob, number};
-use crate::types::access;
-use crate::types::entry::{Entry, Text};
+use crate::types::{Entry, Kind, Text};
 
 fn delete(ctx: &mut Context<'_>, args: Args<'_>, lazily: bool) {
     let mut deleted = 0;
@@ -381,7 +379,10 @@ pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) {
 /// `OBJECT REFCOUNT key`: 1, and 2147483647 for the small integers that Redis shares. O(1).
 pub fn object_refcount(ctx: &mut Context<'_>, args: Args<'_>) {
     if let Some(at) = inspect(ctx, args) {
-        let small = matches!(ctx.db().get(at).try_value(), Some(Text::Int(0..10_000)));
+        let small = {
+            let entry = ctx.db().get(at);
+            entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000))
+        };
         ctx.reply.integer(if small { i64::from(i32::MAX) } else { 1 });
     }
 }
@@ -395,7 +396,7 @@ pub fn object_idletime(ctx: &mut Context<'_>, args: Args<'_>) {
                  between policies at runtime LRU and LFU data will take some time to adjust.",
             );
         }
-        let seconds = access::idle_seconds(ctx.db().get(at).access(), ctx.keyspace.moment.lru);
+        let seconds = ctx.keyspace.moment.clock.idle_seconds(ctx.db().get(at).access());
         ctx.reply.integer(i64::from(seconds));
     }
 }
@@ -409,13 +410,7 @@ pub fn object_freq(ctx: &mut Context<'_>, args: Args<'_>) {
                  switching between policies at runtime LRU and LFU data will take some time to adjust.",
             );
         };
-        let minutes = access::minutes(ctx.keyspace.moment.unix_ms);
-        let counter = lfu.counter(ctx.db().get(at).access(), minutes);
+        let counter = lfu.counter(ctx.db().get(at).access(), ctx.keyspace.moment.clock);
         ctx.reply.integer(i64::from(counter));
     }
-}
-
-/// `OBJECT HELP`.
-pub fn object_help(ctx: &mut Context<'_>, _: Args<'_>) {
-    help::reply(&mut ctx.reply, &help::OBJECT);
 }

@@ -6,7 +6,9 @@
 mod args;
 pub mod connection;
 pub mod context;
+pub mod introspect;
 pub mod keys;
+pub mod keyspecs;
 pub mod perfect_hash;
 mod session;
 pub mod strings;

@@ -9,7 +9,7 @@ use crate::db::Access;
 use crate::dict::Position;
 use crate::text::extended::Extended;
 use crate::types::block::Block;
-use crate::types::entry::{Entry, Kind, Text};
+use crate::types::{Entry, Kind, Text};
 
 /// What a write does to the key's expiry.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -403,10 +403,11 @@ fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
     if !sum.is_finite() {
         return Err("ERR increment would produce NaN or Infinity");
     }
-    let text = sum.to_text();
+    let mut text = Vec::new();
+    sum.push_to(&mut text);
     match at {
-        Some(at) => ctx.db_mut().modify(at, |entry| entry.set_text(&text)),
-        None => drop(ctx.insert(Entry::text(key, &text, None))),
+        Some(at) => ctx.db_mut().modify(at, |entry| entry.set_plain(&text)),
+        None => drop(ctx.insert(Entry::plain(key, &text, None))),
     }
     ctx.keyspace.modified(1);
     ctx.reply.bulk(&text);

@@ -17,7 +17,7 @@ pub use expiry::{CycleBudget, ExpiryList};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
-use crate::types::access::{self, Lfu};
+use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
 
 /// How a lookup treats the access clock and the statistics.
@@ -44,18 +44,21 @@ pub enum AccessPolicy {
 
 /// The moment at which the current commands execute: read once an iteration, so that all commands of a batch agree
 /// on what has expired.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Unix time in milliseconds.
     pub unix_ms: i64,
-    /// The 24-bit clock that entries carry under an LRU policy.
+    /// The same as access fields count it.
+    pub clock: AccessClock,
+    /// The access field of a key that is used now, under an LRU policy.
     pub lru: u32,
 }
 
 impl Moment {
     /// The moment at `unix_ms`.
     pub fn at(unix_ms: i64) -> Self {
-        Moment { unix_ms, lru: access::lru_clock(unix_ms) }
+        let clock = AccessClock::from_wall_us(unix_ms as u64 * 1000);
+        Moment { unix_ms, clock, lru: clock.lru() }
     }
 }
 
@@ -149,7 +152,7 @@ impl Db {
             let last = self.expires.len() as u32;
             let at = self.dict.find_by(moved, |e| e.expire_at().is_some() && e.expire_index() == last);
             let at = at.expect("every hash in the expiry list belongs to an entry of the table");
-            self.dict.get_mut(at).set_expire_index(index);
+            self.dict.get(at).set_expire_index(index);
         }
     }
 }
@@ -181,7 +184,7 @@ impl Keyspace {
         Keyspace {
             dbs: (0..count).map(|_| Db::new(seed)).collect(),
             seed,
-            moment: Moment::default(),
+            moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
             active_expire: true,
             lazy_user_del: false,
@@ -216,8 +219,8 @@ impl Keyspace {
     }
 
     /// The background thread's queue.
-    pub fn lazy(&mut self) -> &mut LazyFree {
-        &mut self.lazy
+    pub fn lazy(&self) -> &LazyFree {
+        &self.lazy
     }
 
     /// A pseudo-random number: for sampling and the Morris counter, not for secrets.
@@ -263,17 +266,15 @@ impl Keyspace {
         match self.access_policy {
             AccessPolicy::Lru => {
                 let lru = self.moment.lru;
-                let mut entry = self.dbs[db].dict.get_mut(at);
+                let entry = self.dbs[db].dict.get(at);
                 if entry.access() != lru {
                     entry.set_access(lru);
                 }
             }
             AccessPolicy::Lfu(lfu) => {
-                let random = self.random();
-                let minutes = access::minutes(self.moment.unix_ms);
-                let mut entry = self.dbs[db].dict.get_mut(at);
-                let field = lfu.touch(entry.access(), minutes, random);
-                entry.set_access(field);
+                let random = self.random() as u32;
+                let entry = self.dbs[db].dict.get(at);
+                entry.set_access(lfu.touch(entry.access(), self.moment.clock, random));
             }
         }
     }
@@ -282,13 +283,13 @@ impl Keyspace {
     fn fresh_access(&self) -> u32 {
         match self.access_policy {
             AccessPolicy::Lru => self.moment.lru,
-            AccessPolicy::Lfu(_) => access::fresh_lfu(access::minutes(self.moment.unix_ms)),
+            AccessPolicy::Lfu(lfu) => lfu.fresh(self.moment.clock),
         }
     }
 
     /// Adds an entry whose key is not there.
     #[inline]
-    pub fn insert(&mut self, db: usize, hash: u64, mut entry: Entry) -> Position {
+    pub fn insert(&mut self, db: usize, hash: u64, entry: Entry) -> Position {
         entry.set_access(self.fresh_access());
         let db = &mut self.dbs[db];
         if entry.expire_at().is_some() {
@@ -311,7 +312,7 @@ impl Keyspace {
     }
 
     fn discard(&mut self, entry: Entry, lazily: bool) {
-        if entry.is_large() || (lazily && entry.has_parts()) {
+        if entry.is_large() || (lazily && entry.block().is_some()) {
             self.lazy.send(Garbage::Entry(entry));
         }
     }
@@ -323,7 +324,7 @@ impl Keyspace {
     }
 
     /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one.
-    pub fn replace(&mut self, db: usize, hash: u64, at: Position, mut entry: Entry) {
+    pub fn replace(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
         entry.set_access(self.fresh_access());
         let target = &mut self.dbs[db];
         target.detach_expiry(at);

@@ -1,5 +1,7 @@
 //! New connections.
 
+use std::os::fd::AsFd;
+
 use super::client::Client;
 use super::{LISTENER, Server};
 use crate::command::Session;
@@ -63,7 +65,7 @@ impl Server {
         }
         let token = self.clients.next_token();
         debug_assert!(token.generation != LISTENER, "generations wrap long after this");
-        self.poller.add(socket.fd(), token, Interest::READ)?;
+        self.poller.add(socket.as_fd(), token, Interest::READ)?;
         self.stats.connections += 1;
         self.next_client_id += 1;
         let now = self.keyspace.moment.unix_ms;

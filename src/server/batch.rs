@@ -4,9 +4,10 @@
 //! hashed, the buckets are prefetched in one pass and the entries in the next. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
-use crate::command::{self, Args, Command, Resolved};
+use crate::command::{self, Args, Command, Refusal};
 use crate::db::Keyspace;
 use crate::resp::Span;
+use crate::types::Block;
 
 /// Requests parsed ahead.
 pub const BATCH: usize = 64;
@@ -15,7 +16,7 @@ pub const BATCH: usize = 64;
 #[derive(Clone, Copy)]
 pub struct Request {
     /// What its name means.
-    pub resolved: Resolved,
+    pub command: Result<&'static Command, Refusal>,
     /// Its arguments' place in the batch.
     first: u32,
     count: u32,
@@ -48,15 +49,15 @@ impl Batch {
         self.requests.clear();
     }
 
-    /// Adds the request whose arguments have been appended to `spans` from `first` on. `args` are the same.
+    /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
+    /// `first` on.
     #[inline]
-    pub fn push(&mut self, first: usize, args: Args<'_>, keyspace: &Keyspace) {
-        let resolved = command::resolve(args);
-        let hash = match resolved {
-            Resolved::Command(command) => hash_first_key(command, args, keyspace),
-            _ => 0,
-        };
-        self.requests.push(Request { resolved, first: first as u32, count: args.len() as u32, hash });
+    pub fn push(&mut self, first: usize, window: &[u8], blocks: &[Block], keyspace: &Keyspace) {
+        let args = Args::new(window, &self.spans[first..], blocks);
+        let command = command::find(&args);
+        let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
+        let count = args.len() as u32;
+        self.requests.push(Request { command, first: first as u32, count, hash });
     }
 
     /// Starts the memory accesses of all requests.

@@ -1,7 +1,7 @@
 //! What happens `hz` times a second: expiry, rehashing, idle clients, samples of the rates.
 
 use super::Server;
-use crate::alloc;
+use crate::alloc::{self, Counting};
 use crate::db::{AccessPolicy, CycleBudget};
 use crate::sys::{clock, process};
 use crate::types::access::Lfu;
@@ -114,18 +114,14 @@ impl Server {
     }
 
     fn sample(&mut self, now_us: u64) {
-        let used = self.used_memory();
+        self.stats.refresh_tick_rate();
+        let used = used_memory();
         let stats = &mut self.stats;
         stats.command_rate.sample(stats.commands, now_us);
         stats.input_rate.sample(stats.net_input_bytes, now_us);
         stats.output_rate.sample(stats.net_output_bytes, now_us);
         stats.peak_memory = stats.peak_memory.max(used);
-        self.cron.resident_bytes = process::resident_bytes().unwrap_or(0);
-    }
-
-    /// Bytes that the server has allocated.
-    pub(super) fn used_memory(&self) -> u64 {
-        alloc::used_bytes()
+        self.cron.resident_bytes = process::resident_bytes();
     }
 
     /// Makes what the configuration says true where it is kept elsewhere: called at the start and after `CONFIG SET`.
@@ -134,7 +130,7 @@ impl Server {
         let keyspace = &mut self.keyspace;
         keyspace.access_policy = if config.maxmemory_policy.is_lfu() {
             let (log_factor, decay_minutes) = (config.lfu_log_factor, config.lfu_decay_time);
-            AccessPolicy::Lfu(Lfu { log_factor: log_factor as u32, decay_minutes: decay_minutes as u32 })
+            AccessPolicy::Lfu(Lfu { log_factor: log_factor as u32, decay_time: decay_minutes as u32 })
         } else {
             AccessPolicy::Lru
         };
@@ -143,4 +139,9 @@ impl Server {
         self.stats.track_latency = config.latency_tracking;
         self.log.set_level(config.loglevel);
     }
+}
+
+/// Bytes of live blocks: what the process has allocated, and what the keyspace has in slabs.
+pub(super) fn used_memory() -> u64 {
+    (Counting::live_bytes() + alloc::slab_live_bytes()) as u64
 }

@@ -1,7 +1,7 @@
 //! One request: the checks before, the command, the accounts after.
 
 use super::{Server, admin};
-use crate::command::{Args, Command, Context, Handler, Resolved, unknown_command, unknown_subcommand, wrong_arity};
+use crate::command::{Args, Command, Context, Handler, Refusal, flags};
 use crate::resp::{Protocol, Reply};
 use crate::sys::clock;
 use crate::sys::poller::Token;
@@ -15,18 +15,15 @@ impl Server {
 
     /// Executes one request of `token` and writes its reply.
     #[inline]
-    pub(super) fn execute(&mut self, token: Token, resolved: Resolved, hash: u64, args: Args<'_>) {
+    pub(super) fn execute(&mut self, token: Token, found: Result<&'static Command, Refusal>, hash: u64, args: Args<'_>) {
         let before = self.output.buffer.len();
-        match resolved {
-            Resolved::Command(command) if command.accepts(args.len()) => {
-                self.call(token, command, hash, args, before);
-            }
-            Resolved::Command(command) => {
+        match found {
+            Ok(command) if command.accepts(args.len()) => self.call(token, command, hash, args, before),
+            Ok(command) => {
                 self.stats.command(command.id).rejected += 1;
-                self.refuse(token, wrong_arity(command));
+                self.refuse(token, Refusal::WrongArity(command).message(&args));
             }
-            Resolved::Unknown => self.refuse(token, unknown_command(args)),
-            Resolved::UnknownSubcommand(container) => self.refuse(token, unknown_subcommand(container, args)),
+            Err(refusal) => self.refuse(token, refusal.message(&args)),
         }
         self.apply_reply_mode(token, before);
     }
@@ -41,7 +38,7 @@ impl Server {
     #[inline]
     fn call(&mut self, token: Token, command: &'static Command, hash: u64, args: Args<'_>, before: usize) {
         let Some(client) = self.clients.get_mut(token) else { return };
-        if !client.session.authenticated && !command.is_allowed_without_auth() {
+        if !client.session.authenticated && !command.has(flags::NO_AUTH) {
             self.stats.command(command.id).rejected += 1;
             return self.refuse(token, b"NOAUTH Authentication required.".to_vec());
         }
@@ -60,6 +57,7 @@ impl Server {
                 run(&mut context, args);
             }
             Handler::Server(which) => admin::run(self, token, which, args),
+            Handler::Help => self.reply_help(token, command),
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
         }
         self.account(command, before);

@@ -1,6 +1,7 @@
 //! The end of an iteration: replies leave, slow readers are queued or cut off, doomed clients are closed.
 
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 
 use super::Server;
 use super::client::Client;
@@ -64,7 +65,7 @@ impl Server {
 
     fn watch_writable(&mut self, token: Token) {
         let Some(client) = self.clients.get(token).filter(|c| c.pending.is_some()) else { return };
-        if let Err(error) = self.poller.modify(client.socket.fd(), token, Interest::BOTH) {
+        if let Err(error) = self.poller.modify(client.socket.as_fd(), token, Interest::BOTH) {
             self.send_failed(token, &error);
         }
     }
@@ -77,7 +78,7 @@ impl Server {
         self.send_pending(token);
         let Some(client) = self.clients.get(token) else { return };
         if client.pending.is_none()
-            && let Err(error) = self.poller.modify(client.socket.fd(), token, Interest::READ)
+            && let Err(error) = self.poller.modify(client.socket.as_fd(), token, Interest::READ)
         {
             self.send_failed(token, &error);
         }
@@ -146,7 +147,7 @@ impl Server {
     fn close(&mut self, token: Token) {
         if let Some(client) = self.clients.remove(token) {
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
-            let _ = self.poller.remove(client.socket.fd());
+            let _ = self.poller.remove(client.socket.as_fd());
         }
     }
 }

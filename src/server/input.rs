@@ -94,7 +94,7 @@ impl Server {
         let rest = &window[progress.consumed..];
         let keep = !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing);
         if keep {
-            let mut query = io.take_query();
+            let mut query = take_query(&mut io.spare);
             query.partial = partial;
             query.reserve(rest.len());
             query.ring.writable()[..rest.len()].copy_from_slice(rest);
@@ -269,7 +269,7 @@ impl Server {
                 Ok(Parsed::Whole { end }) => {
                     at = end;
                     if batch.spans.len() > first {
-                        batch.push(first, Args::new(window, &batch.spans[first..], blocks), &self.keyspace);
+                        batch.push(first, window, blocks, &self.keyspace);
                     }
                 }
                 Ok(Parsed::Incomplete) => return Filled { consumed: at, next: Next::Drained },
@@ -279,7 +279,7 @@ impl Server {
                 Ok(Parsed::Inline { end, words }) => {
                     return Filled { consumed: end, next: Next::Inline(words) };
                 }
-                Err(error) => return Filled { consumed: at, next: Next::Failed(error.message().into()) },
+                Err(error) => return Filled { consumed: at, next: Next::Failed(error.message().into_owned()) },
             }
             if at == window.len() {
                 return Filled { consumed: at, next: Next::Drained };
@@ -295,7 +295,7 @@ impl Server {
         self.last_tick = clock::ticks();
         for request in &batch.requests {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
-            self.execute(token, request.resolved, request.hash, args);
+            self.execute(token, request.command, request.hash, args);
             if self.clients.get(token).is_none_or(|c| c.session.is_closing()) {
                 return false;
             }
@@ -313,17 +313,21 @@ impl Server {
             start += word.len();
         }
         if !words.is_empty() {
-            batch.push(0, Args::new(&window, &batch.spans, &[]), &self.keyspace);
+            batch.push(0, &window, &[], &self.keyspace);
         }
         self.run_batch(token, batch, &window, &[])
     }
 
-    fn protocol_error(&mut self, token: Token, text: &str) {
-        self.log.verbose(format_args!("Protocol error ({text}) from client: {}", self.describe_client(token)));
+    fn protocol_error(&mut self, token: Token, text: &[u8]) {
+        self.log.verbose(format_args!(
+            "{} from client: {}",
+            String::from_utf8_lossy(text),
+            self.describe_client(token)
+        ));
         let Some(client) = self.clients.get_mut(token) else { return };
         client.session.flags.close_after_reply = true;
         let protocol = client.session.protocol;
-        self.reply(protocol).error(format!("ERR {text}"));
+        self.reply(protocol).error([b"ERR ", text].concat());
         self.stats.count_error(b"ERR");
     }
 }
@@ -338,14 +342,14 @@ enum Next {
     Drained,
     Big { at: usize, len: usize },
     Inline(Vec<Vec<u8>>),
-    Failed(String),
+    Failed(Vec<u8>),
+}
+
+fn take_query(spare: &mut Vec<Box<Query>>) -> Box<Query> {
+    spare.pop().unwrap_or_else(|| Box::new(Query::new(QUERY_RING)))
 }
 
 impl Io {
-    fn take_query(&mut self) -> Box<Query> {
-        self.spare.pop().unwrap_or_else(|| Box::new(Query::new(QUERY_RING)))
-    }
-
     fn give_query(&mut self, query: Box<Query>) {
         if query.ring.capacity() == QUERY_RING && self.spare.len() < MAX_SPARE {
             self.spare.push(query);

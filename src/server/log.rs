@@ -7,8 +7,10 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 
 use crate::config::LogLevel;
+use crate::sys::calendar::local_time;
 use crate::sys::clock;
 
 /// Where lines go, and from which level on.
@@ -33,9 +35,9 @@ impl Log {
         self.level = level;
     }
 
-    /// The file, when the log has one.
-    pub fn file(&self) -> Option<&File> {
-        self.file.as_ref()
+    /// The descriptor that lines are written to, for the crash report.
+    pub fn fd(&self) -> RawFd {
+        self.file.as_ref().map_or_else(|| io::stdout().as_raw_fd(), AsRawFd::as_raw_fd)
     }
 
     /// For developers: many lines.
@@ -63,7 +65,7 @@ impl Log {
             return;
         }
         let pid = std::process::id();
-        let line = format!("{pid}:M {} {mark} {text}\n", clock::local_time(clock::wall_us() / 1000));
+        let line = format!("{pid}:M {} {mark} {text}\n", local_time(clock::wall_us() / 1000));
         // A log that cannot be written has nobody to tell: serving goes on.
         let _ = match &self.file {
             Some(file) => (&mut &*file).write_all(line.as_bytes()),

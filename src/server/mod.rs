@@ -84,6 +84,8 @@ pub struct Server {
     last_tick: u64,
     next_client_id: u64,
     started_ms: i64,
+    /// Bytes allocated before the first key.
+    startup_memory: u64,
     run_id: String,
     /// `SHUTDOWN` was asked for.
     exit: Option<Exit>,

@@ -92,8 +92,8 @@ pub struct CommandStats {
 
 impl CommandStats {
     /// Time in microseconds.
-    pub fn microseconds(&self, rate: TickRate) -> u64 {
-        rate.nanoseconds(self.ticks) / 1000
+    pub fn microseconds(&self, rate: &TickRate) -> u64 {
+        rate.to_ns(self.ticks) / 1000
     }
 }
 
@@ -191,7 +191,7 @@ impl Stats {
     pub fn reset(&mut self) {
         let peak_memory = self.peak_memory;
         let track_latency = self.track_latency;
-        *self = Stats { peak_memory, track_latency, ..Stats::new(self.rate) };
+        *self = Stats { peak_memory, track_latency, ..Stats::new(self.rate.clone()) };
     }
 
     /// The row of the command `id`.
@@ -206,8 +206,13 @@ impl Stats {
     }
 
     /// How ticks become time.
-    pub fn tick_rate(&self) -> TickRate {
-        self.rate
+    pub fn tick_rate(&self) -> &TickRate {
+        &self.rate
+    }
+
+    /// Measures the rate of the tick counter again, more exactly the longer the server runs.
+    pub fn refresh_tick_rate(&mut self) {
+        self.rate.refresh();
     }
 
     /// Counts one execution that took `ticks`.
@@ -219,7 +224,7 @@ impl Stats {
         row.ticks += ticks;
         row.failed += u64::from(failed);
         if self.track_latency {
-            let ns = self.rate.nanoseconds(ticks);
+            let ns = self.rate.to_ns(ticks);
             row.latency.get_or_insert_default().record(ns);
         }
     }

@@ -1,0 +1,198 @@
+//! `CLIENT INFO`, `LIST` and `KILL`: the connections as an operator sees them.
+
+use std::fmt::Write;
+use std::os::fd::AsRawFd;
+
+use crate::command::{Args, table};
+use crate::resp::Protocol;
+use crate::server::Server;
+use crate::server::client::Client;
+use crate::sys::net::Address;
+use crate::sys::poller::Token;
+use crate::text::number;
+
+/// Which connections a `CLIENT LIST` or `CLIENT KILL` means.
+#[derive(Default)]
+struct Filter<'a> {
+    ids: Option<Vec<u64>>,
+    addr: Option<&'a [u8]>,
+    laddr: Option<&'a [u8]>,
+    /// Whether normal connections are meant: no other kind exists so far.
+    normal: Option<bool>,
+    skip: Option<Token>,
+}
+
+impl Filter<'_> {
+    fn accepts(&self, token: Token, client: &Client) -> bool {
+        !client.session.flags.close_now
+            && self.skip != Some(token)
+            && self.normal != Some(false)
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&client.session.id))
+            && self.addr.is_none_or(|addr| client.socket.peer().to_string().as_bytes() == addr)
+            && self.laddr.is_none_or(|addr| client.socket.local().to_string().as_bytes() == addr)
+    }
+}
+
+/// Whether the type's name means normal connections.
+fn parse_type(name: &[u8]) -> Result<bool, Vec<u8>> {
+    match name.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(true),
+        b"master" | b"slave" | b"replica" | b"pubsub" => Ok(false),
+        _ => Err([b"ERR Unknown client type '", name, b"'"].concat()),
+    }
+}
+
+impl Server {
+    /// A client in one line, as `CLIENT LIST` prints it.
+    pub(in crate::server) fn describe_client(&self, token: Token) -> String {
+        let mut line = String::new();
+        if let Some(client) = self.clients.get(token) {
+            self.describe(client, &mut line);
+        }
+        line
+    }
+
+    fn describe(&self, client: &Client, line: &mut String) {
+        let session = &client.session;
+        let now = self.keyspace.moment.unix_ms;
+        let seconds = |since: i64| (now - since).max(0) / 1000;
+        let (qbuf, qbuf_free) =
+            client.query.as_ref().map_or((0, 0), |q| (q.len(), q.ring.capacity() - q.ring.len()));
+        let (queue_len, queue_bytes) = client.pending.as_ref().map_or((0, 0), |p| (p.pieces(), p.bytes()));
+        let names = session.names.as_deref();
+        let text = |pick: fn(&crate::command::Names) -> &Vec<u8>| {
+            names.map_or(String::new(), |n| String::from_utf8_lossy(pick(n)).into_owned())
+        };
+        let command = session.last_command.map_or("NULL", |id| table::all()[usize::from(id)].full_name);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 \
+             qbuf={qbuf} qbuf-free={qbuf_free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={queue_len} \
+             omem={queue_bytes} tot-mem={} events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+            session.id,
+            client.socket.peer(),
+            client.socket.local(),
+            client.socket.as_raw_fd(),
+            text(|n| &n.name),
+            seconds(client.created_ms),
+            seconds(client.active_ms),
+            flags(client),
+            session.db,
+            client.memory_bytes(),
+            if queue_bytes > 0 { "rw" } else { "r" },
+            if session.protocol == Protocol::Resp3 { 3 } else { 2 },
+            text(|n| &n.lib_name),
+            text(|n| &n.lib_version),
+        );
+    }
+
+    /// `CLIENT INFO`: the own line.
+    pub(super) fn client_info(&mut self, token: Token) {
+        let line = self.describe_client(token) + "\n";
+        self.reply_to(token).verbatim(*b"txt", line.as_bytes());
+    }
+
+    /// `CLIENT LIST [TYPE type] [ID id …]`: a line a client.
+    pub(super) fn client_list(&mut self, token: Token, args: Args<'_>) {
+        let mut filter = Filter::default();
+        if args.len() == 4 && args.is(2, "type") {
+            match parse_type(args.get(3)) {
+                Ok(normal) => filter.normal = Some(normal),
+                Err(text) => return self.reply_to(token).error(text),
+            }
+        } else if args.len() > 3 && args.is(2, "id") {
+            let mut ids = Vec::new();
+            for arg in args.iter_from(3) {
+                match number::parse_i64(arg) {
+                    Some(id) => ids.push(id as u64),
+                    None => return self.reply_to(token).error("ERR Invalid client ID"),
+                }
+            }
+            filter.ids = Some(ids);
+        } else if args.len() != 2 {
+            return self.reply_to(token).error("ERR syntax error");
+        }
+        let mut lines = String::new();
+        let mut clients: Vec<_> = self.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
+        clients.sort_by_key(|(_, client)| client.session.id);
+        for (_, client) in clients {
+            self.describe(client, &mut lines);
+            lines.push('\n');
+        }
+        self.reply_to(token).verbatim(*b"txt", lines.as_bytes());
+    }
+
+    /// `CLIENT KILL addr`: `OK` or an error. `CLIENT KILL filter value …`: how many were killed.
+    pub(super) fn client_kill(&mut self, token: Token, args: Args<'_>) {
+        let old_style = args.len() == 3;
+        let filter = if old_style {
+            Filter { addr: Some(args.get(2)), ..Filter::default() }
+        } else {
+            match parse_kill(token, args) {
+                Ok(filter) => filter,
+                Err(text) => return self.reply_to(token).error(text),
+            }
+        };
+        let victims: Vec<Token> =
+            self.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).map(|(t, _)| t).collect();
+        let killed = victims.len();
+        for victim in victims {
+            if victim == token {
+                self.session(token).flags.close_after_reply = true;
+            } else {
+                self.doom(victim);
+            }
+        }
+        let mut reply = self.reply_to(token);
+        match (old_style, killed) {
+            (true, 0) => reply.error("ERR No such client"),
+            (true, _) => reply.ok(),
+            (false, _) => reply.integer(killed as i64),
+        }
+    }
+}
+
+fn parse_kill<'a>(own: Token, args: Args<'a>) -> Result<Filter<'a>, Vec<u8>> {
+    let mut filter = Filter { skip: Some(own), ..Filter::default() };
+    let mut i = 2;
+    while i < args.len() {
+        if i + 1 >= args.len() {
+            return Err(b"ERR syntax error".to_vec());
+        }
+        let value = args.get(i + 1);
+        match args.get(i).to_ascii_lowercase().as_slice() {
+            b"id" => match number::parse_i64(value) {
+                Some(id) if id > 0 => filter.ids = Some(vec![id as u64]),
+                _ => return Err(b"ERR client-id should be greater than 0".to_vec()),
+            },
+            b"type" => filter.normal = Some(parse_type(value)?),
+            b"addr" => filter.addr = Some(value),
+            b"laddr" => filter.laddr = Some(value),
+            b"user" if value == b"default" => {}
+            b"user" => return Err([b"ERR No such user '", value, b"'"].concat()),
+            b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip = Some(own),
+            b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip = None,
+            _ => return Err(b"ERR syntax error".to_vec()),
+        }
+        i += 2;
+    }
+    Ok(filter)
+}
+
+fn flags(client: &Client) -> String {
+    let session = &client.session.flags;
+    let mut flags = String::new();
+    let letters = [
+        (session.close_after_reply, 'c'),
+        (session.close_now, 'A'),
+        (matches!(client.socket.local(), Address::Unix(_)), 'U'),
+        (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
+    ];
+    flags.extend(letters.iter().filter(|(on, _)| *on).map(|(_, letter)| *letter));
+    if flags.is_empty() {
+        flags.push('N');
+    }
+    flags
+}

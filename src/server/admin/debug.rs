@@ -1,0 +1,198 @@
+//! `DEBUG`: for tests of the server and of applications. Refused unless `enable-debug-command` allows it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::command::Args;
+use crate::command::context::{ErrorText, integer};
+use crate::config::DebugAccess;
+use crate::db::Access;
+use crate::resp::Protocol;
+use crate::server::Server;
+use crate::sys::poller::Token;
+use crate::types::{Entry, Text};
+
+const NOT_ALLOWED: ErrorText = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", \
+you can run it from a local connection, otherwise you need to set this option in the configuration file, and then \
+restart the server.";
+
+impl Server {
+    /// `DEBUG subcommand …`.
+    pub(super) fn debug(&mut self, token: Token, args: Args<'_>) {
+        if let Err(text) = self.try_debug(token, args) {
+            self.reply_to(token).error(text);
+        }
+    }
+
+    fn try_debug(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        let allowed = match self.config.enable_debug_command {
+            DebugAccess::Yes => true,
+            DebugAccess::No => false,
+            DebugAccess::Local => self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback()),
+        };
+        if !allowed {
+            return Err(NOT_ALLOWED.into());
+        }
+        match (args.get(1).to_ascii_lowercase().as_slice(), args.len()) {
+            (b"sleep", 3) => {
+                let seconds = crate::text::number::parse_f64(args.get(2)).unwrap_or(0.0);
+                std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+                self.reply_to(token).ok();
+            }
+            (b"set-active-expire", 3) => {
+                self.keyspace.active_expire = integer(args.get(2)).is_ok_and(|n| n != 0);
+                self.reply_to(token).ok();
+            }
+            (b"object", 3..) => return self.debug_object(token, args),
+            (b"htstats", 3..) => return self.debug_htstats(token, args),
+            (b"populate", 3..=5) => return self.debug_populate(token, args),
+            (b"protocol", 3) => return self.debug_protocol(token, args.get(2)),
+            (b"help", 2) => {
+                let command = crate::command::table::lookup(b"debug").expect("DEBUG is in the table");
+                self.reply_help(token, command);
+            }
+            _ => {
+                let name = args.get(1);
+                return Err([
+                    b"ERR unknown subcommand or wrong number of arguments for '",
+                    &name[..name.len().min(128)],
+                    b"'. Try DEBUG HELP.",
+                ]
+                .concat());
+            }
+        }
+        Ok(())
+    }
+
+    fn debug_object(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        let key = args.get(2);
+        let (db, hash) = (self.session(token).db, self.keyspace.hash(key));
+        let at = self.keyspace.find(db, hash, key, Access::Inspect).ok_or("ERR no such key")?;
+        let entry = self.keyspace.db(db).get(at);
+        let now = self.keyspace.moment;
+        let text = format!(
+            "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+            entry.key().as_ptr(),
+            entry.encoding().name(),
+            serialized_len(&entry),
+            entry.access(),
+            now.clock.idle_seconds(entry.access()),
+        );
+        drop(entry);
+        self.reply_to(token).simple(&text);
+        Ok(())
+    }
+
+    fn debug_htstats(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        let index = integer(args.get(2))?;
+        let db = usize::try_from(index)
+            .ok()
+            .filter(|i| *i < self.keyspace.count())
+            .ok_or("ERR Out of range database")?;
+        let db = self.keyspace.db(db);
+        let stats = db.dict().stats();
+        let mut text = String::from("[Dictionary HT]\n");
+        let _ = writeln!(text, "{stats}");
+        let _ = writeln!(text, "[Expires HT]\n keys with an expiry: {}", db.expires().len());
+        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        Ok(())
+    }
+
+    /// `DEBUG POPULATE count [prefix] [size]`: keys `prefix:0` … with values `value:0` …, cut or padded with zero
+    /// bytes to `size`.
+    fn debug_populate(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        const RANGE: ErrorText = "ERR value is out of range, must be positive";
+        let positive = |i: usize| match integer(args.get(i)) {
+            Ok(n) => usize::try_from(n).map_err(|_| RANGE),
+            Err(_) => Err(RANGE),
+        };
+        let count = positive(2)?;
+        let prefix = if args.len() > 3 { args.get(3) } else { b"key" };
+        let size = if args.len() > 4 { Some(positive(4)?) } else { None };
+        let db = self.session(token).db;
+        let mut key = Vec::new();
+        for i in 0..count {
+            key.clear();
+            key.extend_from_slice(prefix);
+            key.extend_from_slice(format!(":{i}").as_bytes());
+            let hash = self.keyspace.hash(&key);
+            if self.keyspace.find(db, hash, &key, Access::Write).is_some() {
+                continue;
+            }
+            let mut value = format!("value:{i}").into_bytes();
+            value.resize(size.unwrap_or(value.len()), 0);
+            self.keyspace.insert(db, hash, Entry::string(&key, &value, None));
+            self.keyspace.modified(1);
+        }
+        self.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `DEBUG PROTOCOL type`: a reply of each type that the protocol has.
+    fn debug_protocol(&mut self, token: Token, kind: &[u8]) -> Result<(), Vec<u8>> {
+        let mut reply = self.reply_to(token);
+        match kind.to_ascii_lowercase().as_slice() {
+            b"string" => reply.bulk(b"Hello World"),
+            b"integer" => reply.integer(12345),
+            b"double" => reply.double(3.141),
+            b"null" => reply.null(),
+            b"array" => {
+                reply.array(3);
+                (0..3).for_each(|i| reply.integer(i));
+            }
+            b"set" => {
+                reply.set(3);
+                (0..3).for_each(|i| reply.integer(i));
+            }
+            b"map" => {
+                reply.map(3);
+                for i in 0..3 {
+                    reply.integer(i);
+                    reply.boolean(i == 1);
+                }
+            }
+            b"attrib" => {
+                if reply.protocol == Protocol::Resp3 {
+                    reply.attribute(1);
+                    reply.bulk(b"key-popularity");
+                    reply.array(2);
+                    reply.bulk(b"key:123");
+                    reply.integer(90);
+                }
+                reply.bulk(b"Some real reply following the attribute");
+            }
+            b"push" => {
+                if reply.protocol == Protocol::Resp2 {
+                    return Err(b"ERR RESP2 is not supported by this command".to_vec());
+                }
+                reply.push(2);
+                reply.bulk(b"server-cpu-usage");
+                reply.integer(42);
+            }
+            b"true" => reply.boolean(true),
+            b"false" => reply.boolean(false),
+            b"verbatim" => reply.verbatim(*b"txt", b"This is a verbatim\nstring"),
+            b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
+            _ => {
+                return Err(b"ERR Wrong protocol type name. Please use one of the following: \
+                    string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
+                    .to_vec());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of the value in an RDB file, without compression.
+fn serialized_len(entry: &Entry) -> usize {
+    match entry.value() {
+        Text::Int(n) if i8::try_from(n).is_ok() => 2,
+        Text::Int(n) if i16::try_from(n).is_ok() => 3,
+        Text::Int(n) if i32::try_from(n).is_ok() => 5,
+        value => {
+            let len = value.len();
+            len + if len < 64 { 1 } else if len < 16_384 { 2 } else { 5 }
+        }
+    }
+}
+

@@ -1,0 +1,56 @@
+//! `SHUTDOWN`, `TIME`, `LOLWUT`.
+
+use crate::command::Args;
+use crate::server::{Exit, Server};
+use crate::sys::clock;
+use crate::sys::poller::Token;
+
+impl Server {
+    /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply when it works; the connections just end.
+    pub(super) fn shutdown(&mut self, token: Token, args: Args<'_>) {
+        let (mut save, mut nosave, mut abort, mut other) = (false, false, false, false);
+        for word in args.iter_from(1) {
+            match word.to_ascii_lowercase().as_slice() {
+                b"nosave" => nosave = true,
+                b"save" => save = true,
+                b"now" | b"force" => other = true,
+                b"abort" => abort = true,
+                _ => return self.reply_to(token).error("ERR syntax error"),
+            }
+        }
+        if (abort && (save || nosave || other)) || (save && nosave) {
+            return self.reply_to(token).error("ERR syntax error");
+        }
+        if abort {
+            return self.reply_to(token).error("ERR No shutdown in progress.");
+        }
+        self.prepare_shutdown();
+        self.exit = Some(Exit::Clean);
+    }
+
+    /// `TIME`: Unix seconds and the microseconds beyond them.
+    pub(super) fn time(&mut self, token: Token) {
+        let now = clock::wall_us();
+        let mut reply = self.reply_to(token);
+        reply.array(2);
+        reply.bulk((now / 1_000_000).to_string().as_bytes());
+        reply.bulk((now % 1_000_000).to_string().as_bytes());
+    }
+
+    /// `LOLWUT [VERSION n] …`: a small picture, and the version.
+    pub(super) fn lolwut(&mut self, token: Token, args: Args<'_>) {
+        if args.len() > 2 && args.is(1, "version") && crate::command::context::integer(args.get(2)).is_err() {
+            return self.reply_to(token).error(crate::command::context::NOT_AN_INTEGER);
+        }
+        let text = concat!(
+            "      ___\n",
+            "   __( o)>\n",
+            "   \\ <_ )      a redstart, on the wire\n",
+            " ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~\n",
+            "Redis ver. 7.2.4, Redstart ver. ",
+            env!("CARGO_PKG_VERSION"),
+            "\n"
+        );
+        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+    }
+}

@@ -1,0 +1,70 @@
+//! Commands that need the server itself: other clients, the configuration, the statistics, the end.
+
+mod clients;
+mod config;
+mod debug;
+mod info;
+mod lifecycle;
+mod session;
+
+use super::Server;
+use crate::command::{Args, Command, ServerCommand, introspect};
+use crate::resp::{Protocol, Reply};
+use crate::sys::poller::Token;
+
+/// Executes `which` for the client `token`, which is connected.
+pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) {
+    use ServerCommand as C;
+    match which {
+        C::Auth => server.auth(token, args),
+        C::Hello => server.hello(token, args),
+        C::Reset => server.reset(token),
+        C::Quit => server.quit(token),
+        C::ClientId => server.client_id(token),
+        C::ClientGetname => server.client_getname(token),
+        C::ClientSetname => server.client_setname(token, args),
+        C::ClientSetinfo => server.client_setinfo(token, args),
+        C::ClientInfo => server.client_info(token),
+        C::ClientList => server.client_list(token, args),
+        C::ClientKill => server.client_kill(token, args),
+        C::ClientNoEvict => server.client_no_evict(token, args),
+        C::ClientNoTouch => server.client_no_touch(token, args),
+        C::ClientReply => server.client_reply(token, args),
+        C::ConfigGet => server.config_get(token, args),
+        C::ConfigSet => server.config_set(token, args),
+        C::ConfigRewrite => server.config_rewrite(token),
+        C::ConfigResetstat => server.config_resetstat(token),
+        C::Info => server.info(token, args),
+        C::Shutdown => server.shutdown(token, args),
+        C::Time => server.time(token),
+        C::Lolwut => server.lolwut(token, args),
+        C::Debug => server.debug(token, args),
+        command => {
+            let known = introspect::execute(command, &args, &mut server.reply_to(token));
+            debug_assert!(known, "every command of the table is executed somewhere");
+        }
+    }
+}
+
+impl Server {
+    /// The reply to `token`, in its protocol.
+    pub(super) fn reply_to(&mut self, token: Token) -> Reply<'_> {
+        let protocol = self.clients.get(token).map_or(Protocol::Resp2, |c| c.session.protocol);
+        self.reply(protocol)
+    }
+
+    /// `<container> HELP`.
+    pub(super) fn reply_help(&mut self, token: Token, command: &'static Command) {
+        introspect::help(introspect::container_of(command), &mut self.reply_to(token));
+    }
+}
+
+/// Equality in a time that does not depend on where the two differ.
+fn same_secret(given: &[u8], secret: &[u8]) -> bool {
+    let mut difference = given.len() ^ secret.len();
+    for i in 0..given.len() {
+        let byte = secret.get(i % secret.len().max(1)).copied().unwrap_or(0);
+        difference |= usize::from(given[i] ^ byte);
+    }
+    difference == 0
+}

@@ -1,0 +1,223 @@
+//! `AUTH`, `HELLO`, `RESET`, `QUIT`: who the client is and how it is spoken to.
+
+use super::same_secret;
+use crate::command::{Args, Session};
+use crate::resp::Protocol;
+use crate::server::Server;
+use crate::sys::poller::Token;
+use crate::text::number;
+
+/// The version of Redis whose protocol and commands are spoken.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// Names are printable ASCII without spaces, so that a line of `CLIENT LIST` can be taken apart.
+pub(super) fn is_valid_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+impl Server {
+    /// `AUTH [username] password`: `OK`, or `WRONGPASS`.
+    pub(super) fn auth(&mut self, token: Token, args: Args<'_>) {
+        let outcome = match args.len() {
+            2 if self.config.requirepass.is_empty() => Err("ERR AUTH <password> called without any password \
+                configured for the default user. Are you sure your configuration is correct?"),
+            2 => self.check_password(b"default", args.get(1)),
+            3 => self.check_password(args.get(1), args.get(2)),
+            _ => Err("ERR syntax error"),
+        };
+        match outcome {
+            Ok(()) => {
+                self.session(token).authenticated = true;
+                self.reply_to(token).ok();
+            }
+            Err(text) => self.reply_to(token).error(text),
+        }
+    }
+
+    fn check_password(&self, user: &[u8], password: &[u8]) -> Result<(), &'static str> {
+        let secret = self.config.requirepass.as_bytes();
+        let known = user == b"default" && (secret.is_empty() || same_secret(password, secret));
+        if known { Ok(()) } else { Err(WRONG_PASSWORD) }
+    }
+
+    /// The session of the client that is executing.
+    pub(super) fn session(&mut self, token: Token) -> &mut Session {
+        &mut self.clients.get_mut(token).expect("the client of the command being executed").session
+    }
+
+    /// `HELLO [protover [AUTH username password] [SETNAME name]]`: facts about the server, as a map.
+    pub(super) fn hello(&mut self, token: Token, args: Args<'_>) {
+        if let Err(text) = self.try_hello(token, args) {
+            return self.reply_to(token).error(text);
+        }
+        let session = self.session(token);
+        let (id, protocol) = (session.id, session.protocol);
+        let mut reply = self.reply_to(token);
+        reply.map(7);
+        reply.bulk(b"server");
+        reply.bulk(b"redis");
+        reply.bulk(b"version");
+        reply.bulk(REDIS_VERSION.as_bytes());
+        reply.bulk(b"proto");
+        reply.integer(if protocol == Protocol::Resp3 { 3 } else { 2 });
+        reply.bulk(b"id");
+        reply.integer(id as i64);
+        reply.bulk(b"mode");
+        reply.bulk(b"standalone");
+        reply.bulk(b"role");
+        reply.bulk(b"master");
+        reply.bulk(b"modules");
+        reply.array(0);
+    }
+
+    /// The changes that `HELLO` makes: all of them, or none and the error's text.
+    fn try_hello(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        let protocol = match args.len() {
+            1 => None,
+            _ => match number::parse_i64(args.get(1)) {
+                Some(2) => Some(Protocol::Resp2),
+                Some(3) => Some(Protocol::Resp3),
+                Some(_) => return Err(b"NOPROTO unsupported protocol version".to_vec()),
+                None => return Err(b"ERR Protocol version is not an integer or out of range".to_vec()),
+            },
+        };
+        let mut name = None;
+        let mut i = 2;
+        while i < args.len() {
+            if args.is(i, "auth") && i + 2 < args.len() {
+                self.check_password(args.get(i + 1), args.get(i + 2))?;
+                self.session(token).authenticated = true;
+                i += 3;
+            } else if args.is(i, "setname") && i + 1 < args.len() {
+                name = Some(args.get(i + 1));
+                if !is_valid_name(args.get(i + 1)) {
+                    return Err(BAD_NAME.into());
+                }
+                i += 2;
+            } else {
+                return Err([b"ERR Syntax error in HELLO option '", args.get(i), b"'"].concat());
+            }
+        }
+        let session = self.session(token);
+        if !session.authenticated {
+            return Err(b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+                <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                version at the same time"
+                .to_vec());
+        }
+        if let Some(name) = name {
+            session.names_mut().name = name.to_vec();
+        }
+        session.protocol = protocol.unwrap_or(session.protocol);
+        Ok(())
+    }
+
+    /// `RESET`: the session is as new.
+    pub(super) fn reset(&mut self, token: Token) {
+        let open = self.config.requirepass.is_empty();
+        let session = self.session(token);
+        let (lib_name, lib_version) = session
+            .names
+            .take()
+            .map_or((Vec::new(), Vec::new()), |names| (names.lib_name, names.lib_version));
+        *session = Session { last_command: session.last_command, ..Session::new(session.id, open) };
+        if !lib_name.is_empty() || !lib_version.is_empty() {
+            let names = session.names_mut();
+            (names.lib_name, names.lib_version) = (lib_name, lib_version);
+        }
+        self.reply_to(token).simple("RESET");
+    }
+
+    /// `QUIT`: `OK`, then the connection is closed.
+    pub(super) fn quit(&mut self, token: Token) {
+        self.reply_to(token).ok();
+        self.session(token).flags.close_after_reply = true;
+    }
+
+    /// `CLIENT ID`.
+    pub(super) fn client_id(&mut self, token: Token) {
+        let id = self.session(token).id;
+        self.reply_to(token).integer(id as i64);
+    }
+
+    /// `CLIENT GETNAME`: the name, or null.
+    pub(super) fn client_getname(&mut self, token: Token) {
+        let name = self.session(token).name().to_vec();
+        let mut reply = self.reply_to(token);
+        if name.is_empty() { reply.null() } else { reply.bulk(&name) }
+    }
+
+    /// `CLIENT SETNAME name`.
+    pub(super) fn client_setname(&mut self, token: Token, args: Args<'_>) {
+        let name = args.get(2);
+        if !is_valid_name(name) {
+            return self.reply_to(token).error(BAD_NAME);
+        }
+        self.session(token).names_mut().name = name.to_vec();
+        self.reply_to(token).ok();
+    }
+
+    /// `CLIENT SETINFO LIB-NAME name` or `LIB-VER version`.
+    pub(super) fn client_setinfo(&mut self, token: Token, args: Args<'_>) {
+        let value = args.get(3).to_vec();
+        let is_name = args.is(2, "lib-name");
+        if !is_name && !args.is(2, "lib-ver") {
+            let text = [b"ERR Unrecognized option '", args.get(2), b"'"].concat();
+            return self.reply_to(token).error(text);
+        }
+        if !is_valid_name(&value) {
+            let attribute = if is_name { "lib-name" } else { "lib-ver" };
+            let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
+            return self.reply_to(token).error(text);
+        }
+        let names = self.session(token).names_mut();
+        if is_name { names.lib_name = value } else { names.lib_version = value }
+        self.reply_to(token).ok();
+    }
+
+    fn on_or_off(&mut self, token: Token, args: Args<'_>) -> Option<bool> {
+        if args.is(2, "on") {
+            return Some(true);
+        }
+        if args.is(2, "off") {
+            return Some(false);
+        }
+        self.reply_to(token).error("ERR syntax error");
+        None
+    }
+
+    /// `CLIENT NO-EVICT ON | OFF`.
+    pub(super) fn client_no_evict(&mut self, token: Token, args: Args<'_>) {
+        if let Some(on) = self.on_or_off(token, args) {
+            self.session(token).flags.no_evict = on;
+            self.reply_to(token).ok();
+        }
+    }
+
+    /// `CLIENT NO-TOUCH ON | OFF`.
+    pub(super) fn client_no_touch(&mut self, token: Token, args: Args<'_>) {
+        if let Some(on) = self.on_or_off(token, args) {
+            self.session(token).flags.no_touch = on;
+            self.reply_to(token).ok();
+        }
+    }
+
+    /// `CLIENT REPLY ON | OFF | SKIP`: only `ON` is answered.
+    pub(super) fn client_reply(&mut self, token: Token, args: Args<'_>) {
+        let flags = &mut self.session(token).flags;
+        if args.is(2, "on") {
+            flags.reply_off = false;
+            flags.reply_skip = false;
+            self.reply_to(token).ok();
+        } else if args.is(2, "off") {
+            flags.reply_off = true;
+        } else if args.is(2, "skip") {
+            flags.reply_skip_next = !flags.reply_off;
+        } else {
+            self.reply_to(token).error("ERR syntax error");
+        }
+    }
+}

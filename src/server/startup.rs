@@ -1,0 +1,190 @@
+//! From a configuration to a serving process: what can fail does so here, with one clear line, before anything is
+//! served.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::cron::{Cron, used_memory};
+use super::log::Log;
+use super::stats::Stats;
+use super::{Exit, LISTENER, Server};
+use crate::alloc;
+use crate::config::Config;
+use crate::db::{Keyspace, Moment};
+use crate::dict::Seed;
+use crate::sys::net::Listener;
+use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+use crate::sys::{clock, crash, file, memory, process, signal};
+
+/// Descriptors that are not clients: listeners, the poller, the log, files of persistence.
+const RESERVED_FILES: u64 = 32;
+
+/// Why the server did not start: one line for the operator.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn failed<'a>(what: &'a str) -> impl FnOnce(io::Error) -> StartError + 'a {
+    move |error| StartError(format!("{what}: {error}"))
+}
+
+/// Starts a server with `config`, which came from `config_file` if it came from a file, and serves until shutdown.
+pub fn start(mut config: Config, config_file: Option<PathBuf>) -> Result<Exit, StartError> {
+    std::env::set_current_dir(&config.dir)
+        .map_err(|error| StartError(format!("Can't chdir to '{}': {error}", config.dir)))?;
+    if config.daemonize {
+        process::daemonize().map_err(failed("Can't daemonize"))?;
+    }
+    let log = Log::open(&config.logfile, config.loglevel)
+        .map_err(|error| StartError(format!("Can't open the log file '{}': {error}", config.logfile)))?;
+    memory::set_hugepages(!config.disable_thp);
+    alloc::set_hugepages(!config.disable_thp);
+    limit_clients(&mut config, &log);
+
+    let mut random = [0; 36];
+    process::random_bytes(&mut random);
+    let word = |i: usize| u64::from_le_bytes(random[i * 8..][..8].try_into().expect("8 bytes"));
+    let seed = Seed::new([word(0), word(1)]);
+    let run_id = random[16..].iter().map(|byte| format!("{byte:02x}")).collect();
+
+    let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
+    signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
+    if config.crash_log_enabled {
+        crash::install(log.fd(), env!("CARGO_PKG_VERSION")).map_err(failed("Can't install the crash handler"))?;
+    }
+    let now_ms = (clock::wall_us() / 1000) as i64;
+    let mut server = Server {
+        keyspace: Keyspace::new(config.databases as usize, seed),
+        clients: super::Clients::default(),
+        output: super::Output::default(),
+        stats: Stats::new(clock::TickRate::calibrate()),
+        log,
+        poller,
+        listeners: Vec::new(),
+        cron: Cron::new(config.hz as u32),
+        resumable: Vec::new(),
+        doomed: Vec::new(),
+        last_tick: 0,
+        next_client_id: 0,
+        started_ms: now_ms,
+        startup_memory: used_memory(),
+        run_id,
+        exit: None,
+        config,
+        config_file,
+    };
+    server.keyspace.moment = Moment::at(now_ms);
+    server.apply_config();
+    server.announce();
+    server.listen()?;
+    server.write_pidfile();
+    server.log.notice(format_args!("Server initialized"));
+    server.announce_ready();
+    Ok(server.run())
+}
+
+/// Raises the limit of open files for `maxclients`; where the system refuses, lowers `maxclients` to what is possible.
+fn limit_clients(config: &mut Config, log: &Log) {
+    let wanted = u64::from(config.maxclients) + RESERVED_FILES;
+    let reached = process::raise_open_files(wanted).unwrap_or(1024);
+    if reached < wanted {
+        let possible = reached.saturating_sub(RESERVED_FILES).max(1);
+        log.warning(format_args!(
+            "You requested maxclients of {} requiring at least {wanted} max file descriptors. The limit is {reached}: \
+             maxclients has been reduced to {possible}.",
+            config.maxclients
+        ));
+        config.maxclients = possible as u32;
+    }
+}
+
+impl Server {
+    fn announce(&self) {
+        self.log.notice(format_args!(
+            "Redstart {} is starting: {} bit, standalone mode, port {}, pid {}",
+            env!("CARGO_PKG_VERSION"),
+            usize::BITS,
+            self.config.port,
+            std::process::id()
+        ));
+        match &self.config_file {
+            Some(path) => self.log.notice(format_args!("Configuration loaded from {}", path.display())),
+            None => self.log.notice(format_args!(
+                "No config file specified, using the default config. To specify one: redstart /path/to/redstart.conf"
+            )),
+        }
+    }
+
+    fn announce_ready(&self) {
+        if self.config.port != 0 {
+            self.log.notice(format_args!("Ready to accept connections tcp"));
+        }
+        if !self.config.unixsocket.is_empty() {
+            self.log.notice(format_args!("Ready to accept connections unix"));
+        }
+    }
+
+    /// Opens the sockets of `bind`, `port` and `unixsocket`. An address with a leading `-` may be missing.
+    fn listen(&mut self) -> Result<(), StartError> {
+        let (port, backlog) = (self.config.port, self.config.tcp_backlog as u32);
+        let mut listeners = Vec::new();
+        for bind in self.config.bind.iter().filter(|_| port != 0) {
+            let (optional, address) = match bind.strip_prefix('-') {
+                Some(address) => (true, address),
+                None => (false, bind.as_str()),
+            };
+            match Listener::tcp(address, port, backlog) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if optional => self.log.verbose(format_args!("Not listening on {address}: {error}")),
+                Err(error) => {
+                    return Err(StartError(format!(
+                        "Could not create server TCP listening socket {address}:{port}: {error}"
+                    )));
+                }
+            }
+        }
+        if port != 0 && listeners.is_empty() {
+            return Err(StartError(format!("Failed listening on port {port} (TCP), aborting.")));
+        }
+        if !self.config.unixsocket.is_empty() {
+            let path = Path::new(&self.config.unixsocket);
+            let listener = Listener::unix(path, self.config.unixsocketperm, backlog).map_err(|error| {
+                StartError(format!("Failed opening Unix socket '{}': {error}", path.display()))
+            })?;
+            listeners.push(listener);
+        }
+        if listeners.is_empty() {
+            return Err(StartError("Configured to not listen anywhere, exiting.".into()));
+        }
+        for (slot, listener) in listeners.iter().enumerate() {
+            let token = Token { slot: slot as u32, generation: LISTENER };
+            self.poller.add(listener.as_fd(), token, Interest::READ).map_err(failed("Can't watch a listener"))?;
+        }
+        self.listeners = listeners;
+        Ok(())
+    }
+
+    /// A pid file is written when one is configured, or under a default name by a daemon.
+    fn write_pidfile(&mut self) {
+        if self.config.pidfile.is_empty() {
+            if !self.config.daemonize {
+                return;
+            }
+            self.config.pidfile = "/var/run/redis.pid".into();
+        }
+        let text = format!("{}\n", std::process::id());
+        match file::replace(Path::new(&self.config.pidfile), text.as_bytes()) {
+            Ok(()) => self.cron.wrote_pidfile = true,
+            Err(error) => {
+                self.log.warning(format_args!("Failed to write PID file {}: {error}", self.config.pidfile));
+            }
+        }
+    }
+}
