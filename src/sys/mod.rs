@@ -6,7 +6,7 @@
 //!
 //! In the order in which a request meets them: [`poller`] says which socket has bytes, [`net`] receives them,
 //! [`ring`] is where they land, [`clock`] tells when that was. The rest serves the process as a whole: [`signal`]
-//! and [`crash`] for its end, [`process`] for its limits and figures, [`file`] for its log and its configuration.
+//! and [`crash`] for its end, [`process`] for its limits and figures, [`mod@file`] for its log and its configuration.
 //!
 //! Everything here is safe to call; the `unsafe` is inside, a call at a time, each with its reason.
 

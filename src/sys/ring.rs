@@ -292,6 +292,12 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_mapping_is_an_error_and_no_crash() {
+        assert!(map_mirrored(1 << 62).is_err());
+        assert!(map_mirrored(usize::MAX & !(page_bytes() - 1)).is_err());
+    }
+
+    #[test]
     fn capacity_is_rounded_up_to_whole_pages_and_exact_when_compacting() {
         let page = page_bytes();
         assert_eq!(Ring::new(0).capacity(), page);
