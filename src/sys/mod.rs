@@ -1,1 +1,25 @@
-//! (under construction)
+//! Every system call of the server, and nothing of Redis.
+//!
+//! The one idea: platform differences end here. Above this floor there is one poller, one socket, one ring, one
+//! clock; below it are Linux, macOS and FreeBSD, picked at compile time, so that no call on the path of a request goes
+//! through a trait object or a branch on the platform.
+//!
+//! In the order in which a request meets them: [`poller`] says which socket has bytes, [`net`] receives them,
+//! [`ring`] is where they land, [`clock`] tells when that was. The rest serves the process as a whole: [`signal`]
+//! and [`crash`] for its end, [`process`] for its limits and figures, [`mod@file`] for its log and its configuration.
+//!
+//! Everything here is safe to call; the `unsafe` is inside, a call at a time, each with its reason.
+
+pub mod clock;
+pub mod crash;
+pub mod file;
+pub mod net;
+pub mod poller;
+pub mod process;
+pub mod ring;
+pub mod signal;
+
+#[cfg(all(target_os = "linux", not(libkqueue)))]
+pub mod epoll;
+#[cfg(any(target_os = "macos", target_os = "freebsd", libkqueue))]
+pub mod kqueue;

@@ -1,0 +1,370 @@
+//! The crash report: what a fatal signal leaves in the log before the process dies of it.
+//!
+//! The process may be broken in any way when this runs: its heap, its locks, its stack. So the report goes from what
+//! always works to what may not: first the signal, the registers and the raw return addresses, formatted on a stack
+//! of their own and written directly (`addr2line -e redstart` of the offsets gives names and lines); then the same
+//! stack with names, for which the library allocates and reads the executable. If that hangs, an alarm ends it.
+//! At last the default action is restored and the same signal raised, so that the parent and the core dump see the
+//! true cause.
+//!
+//! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. On one without, the
+//! stack with names is left out.
+
+use std::backtrace::Backtrace;
+use std::ffi::{c_int, c_void};
+use std::fmt::{self, Write};
+use std::io;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+const FATAL: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT];
+/// Room for the library's reader of debug information; only what is used becomes memory.
+const STACK_BYTES: usize = 1 << 20;
+const MAX_FRAMES: usize = 100;
+/// How long the stack with names may take.
+const NAMES_SECONDS: u32 = 10;
+
+static OUTPUT: AtomicI32 = AtomicI32::new(-1);
+static VERSION: OnceLock<&'static str> = OnceLock::new();
+static CRASHED: AtomicBool = AtomicBool::new(false);
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to `fd`,
+/// which must stay open, and begins with `version`, one line.
+pub fn install(fd: RawFd, version: &'static str) -> io::Result<()> {
+    set_output(fd);
+    VERSION.get_or_init(|| version);
+    protect_thread()?;
+    // RESETHAND: a fault inside the handler kills at once.
+    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK | SaFlags::SA_RESETHAND;
+    let action = SigAction::new(SigHandler::SigAction(on_fatal), flags, SigSet::empty());
+    for signal in FATAL {
+        // SAFETY: the handler never returns into what it interrupted, and does nothing unsafe for a handler before
+        // the essential part of the report is written.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// Sends later reports to another descriptor: the log was reopened.
+pub fn set_output(fd: RawFd) {
+    OUTPUT.store(fd, Ordering::Release);
+}
+
+/// Gives this thread an alternate stack, on which even the overflow of its own can be reported. For threads that
+/// live as long as the process: the stack is never given back.
+pub fn protect_thread() -> io::Result<()> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+    // SAFETY: a new mapping.
+    let base = unsafe { libc::mmap(ptr::null_mut(), STACK_BYTES, protection, flags, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: plain numbers and a pointer; all zeroes is valid.
+    let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
+    stack.ss_sp = base.cast();
+    stack.ss_size = STACK_BYTES;
+    // SAFETY: the mapping belongs to this thread from now on.
+    if unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    if CRASHED.swap(true, Ordering::AcqRel) {
+        die_by(signal);
+    }
+    SIGNAL.store(signal, Ordering::Release);
+    let mut out = Output(OUTPUT.load(Ordering::Acquire));
+    // A report that cannot be written is no reason to stop dying.
+    let _ = report(&mut out, signal, info, context);
+    // SAFETY: the alarm's handler only ends the process.
+    unsafe {
+        libc::signal(libc::SIGALRM, on_alarm as extern "C" fn(c_int) as libc::sighandler_t);
+        libc::alarm(NAMES_SECONDS);
+    }
+    if stack_is_ours() {
+        let _ = report_names(&mut out);
+    }
+    let _ = out.write_str("=== REDSTART BUG REPORT END: copy to here ===\n");
+    die_by(signal);
+}
+
+extern "C" fn on_alarm(_: c_int) {
+    die_by(SIGNAL.load(Ordering::Acquire));
+}
+
+/// Ends the process by the default action of `signal`.
+fn die_by(signal: c_int) -> ! {
+    // SAFETY: numbers, and a set that is initialised before its use; all may be called in a handler. The signal
+    // is blocked while its handler runs, hence the mask.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+        libc::raise(signal);
+        libc::_exit(128 + signal)
+    }
+}
+
+/// The part that needs nothing of the process but its stack and its descriptor.
+fn report(out: &mut Output, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) -> fmt::Result {
+    let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
+    // SAFETY: the kernel gave the handler a valid structure, in which a fault's address is meaningful for a fault.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    let base = executable_base();
+    out.write_str("\n\n=== REDSTART BUG REPORT START: copy from here ===\n")?;
+    writeln!(out, "{}", VERSION.get().copied().unwrap_or("redstart"))?;
+    writeln!(out, "Crashed by signal: {signal} ({name}), si_code: {code}")?;
+    if signal != libc::SIGABRT {
+        writeln!(out, "Accessing address: {address:#x}")?;
+    }
+    out.write_str("\n------ REGISTERS ------\n")?;
+    write_registers(out, context)?;
+    writeln!(out, "\n------ STACK TRACE (address, offset from {base:#x}) ------")?;
+    let mut walk = Walk { out, base, frames: 0 };
+    // SAFETY: the callback gets the pointer to `walk`, which outlives the call.
+    unsafe { _Unwind_Backtrace(on_frame, (&raw mut walk).cast()) };
+    Ok(())
+}
+
+/// The part that may fail in a broken process.
+fn report_names(out: &mut Output) -> fmt::Result {
+    out.write_str("\n------ STACK TRACE WITH NAMES ------\n")?;
+    // The alternate form keeps the addresses of frames without a name.
+    writeln!(out, "{:#}", Backtrace::force_capture())
+}
+
+/// Whether the handler stands on a stack of [`protect_thread`]. Those that the standard library gives its threads
+/// are too small for reading debug information.
+fn stack_is_ours() -> bool {
+    // SAFETY: plain numbers and a pointer; all zeroes is valid, and the system only writes it.
+    let stack = unsafe {
+        let mut stack: libc::stack_t = std::mem::zeroed();
+        libc::sigaltstack(ptr::null(), &raw mut stack);
+        stack
+    };
+    stack.ss_size >= STACK_BYTES
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn write_registers(out: &mut Output, context: *mut c_void) -> fmt::Result {
+    use libc::{REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+    use libc::{REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI, REG_RSP};
+    let names = [
+        ("rip", REG_RIP),
+        ("rsp", REG_RSP),
+        ("rbp", REG_RBP),
+        ("rax", REG_RAX),
+        ("rbx", REG_RBX),
+        ("rcx", REG_RCX),
+        ("rdx", REG_RDX),
+        ("rsi", REG_RSI),
+        ("rdi", REG_RDI),
+        ("r8", REG_R8),
+        ("r9", REG_R9),
+        ("r10", REG_R10),
+        ("r11", REG_R11),
+        ("r12", REG_R12),
+        ("r13", REG_R13),
+        ("r14", REG_R14),
+        ("r15", REG_R15),
+    ];
+    // SAFETY: the kernel passes the interrupted thread's state, valid while the handler runs.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    for (name, index) in names {
+        writeln!(out, "{name:>3} {:#018x}", registers[index as usize])?;
+    }
+    Ok(())
+}
+
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+fn write_registers(out: &mut Output, context: *mut c_void) -> fmt::Result {
+    // SAFETY: the kernel passes the interrupted thread's state, valid while the handler runs.
+    let state = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    writeln!(out, " pc {:#018x}\n sp {:#018x}", state.pc, state.sp)?;
+    for (index, register) in state.regs.iter().enumerate() {
+        writeln!(out, "x{index:<2} {register:#018x}")?;
+    }
+    Ok(())
+}
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+fn write_registers(out: &mut Output, _: *mut c_void) -> fmt::Result {
+    out.write_str("(not known on this platform)\n")
+}
+
+/// Formats straight into the descriptor: no buffer that a broken heap would have to give.
+struct Output(RawFd);
+
+impl Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            // SAFETY: `rest` is readable for its length.
+            let count = unsafe { libc::write(self.0, rest.as_ptr().cast(), rest.len()) };
+            if count <= 0 {
+                if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                return Err(fmt::Error);
+            }
+            rest = &rest[count as usize..];
+        }
+        Ok(())
+    }
+}
+
+struct Walk<'a> {
+    out: &'a mut Output,
+    base: usize,
+    frames: usize,
+}
+
+type OnFrame = extern "C" fn(*mut c_void, *mut c_void) -> c_int;
+
+// The unwinder that the standard library is linked with, present even when panics abort.
+unsafe extern "C" {
+    fn _Unwind_Backtrace(on_frame: OnFrame, argument: *mut c_void) -> c_int;
+    fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+}
+
+extern "C" fn on_frame(frame: *mut c_void, argument: *mut c_void) -> c_int {
+    const GO_ON: c_int = 0;
+    const STOP: c_int = 5;
+    // SAFETY: the pointer that `report` passed, used by nobody else meanwhile; `frame` is the unwinder's.
+    let (walk, address) = unsafe { (&mut *argument.cast::<Walk<'_>>(), _Unwind_GetIP(frame)) };
+    walk.frames += 1;
+    let written = writeln!(walk.out, "{address:#018x} {:#x}", address.wrapping_sub(walk.base));
+    if written.is_ok() && walk.frames < MAX_FRAMES { GO_ON } else { STOP }
+}
+
+/// Where the executable was loaded; the linker defines the symbol.
+fn executable_base() -> usize {
+    unsafe extern "C" {
+        #[cfg_attr(target_vendor = "apple", link_name = "_mh_execute_header")]
+        #[cfg_attr(not(target_vendor = "apple"), link_name = "__ehdr_start")]
+        static HEADER: u8;
+    }
+    (&raw const HEADER).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A crash needs a process of its own: this test binary again, asked for the one test `scene`. Gives the signal
+    /// that it died of and what it reported to its standard error.
+    fn play(scene: &str) -> (Option<i32>, String) {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "--test-threads=1", "sys::crash::tests::scene"])
+            .env("REDSTART_SCENE", scene)
+            .stdout(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.signal(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    #[test]
+    #[ignore = "played by the other tests of this module in a process of its own"]
+    fn scene() {
+        let Ok(scene) = std::env::var("REDSTART_SCENE") else { return };
+        // SAFETY: no pointers: without a core dump the scenes end faster and leave no file.
+        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 }) };
+        install(2, "redstart 1.2.3 (test)").unwrap();
+        match scene.as_str() {
+            "fault" => {
+                // SAFETY: none: the address is in the page that no process has, which is the point.
+                unsafe { ptr::without_provenance_mut::<u8>(0x123).write_volatile(1) };
+            }
+            "abort" => std::process::abort(),
+            "overflow" => {
+                overflow(&[0; 1000]);
+            }
+            "sent" => {
+                nix::sys::signal::kill(nix::unistd::Pid::this(), Signal::SIGBUS).unwrap();
+                // Any thread may get it, perhaps not this one, and not at once.
+                loop {
+                    std::thread::park();
+                }
+            }
+            _ => unreachable!(),
+        }
+        std::process::exit(0);
+    }
+
+    #[allow(unconditional_recursion)]
+    fn overflow(above: &[u64; 1000]) -> u64 {
+        let mine = std::hint::black_box([above[0]; 1000]);
+        overflow(&mine) + mine[1]
+    }
+
+    #[test]
+    fn a_fault_reports_its_address_registers_and_stack_and_dies_of_the_same_signal() {
+        let (signal, report) = play("fault");
+        assert_eq!(signal, Some(libc::SIGSEGV), "{report}");
+        for line in [
+            "=== REDSTART BUG REPORT START",
+            "redstart 1.2.3 (test)\nCrashed by signal: 11 (SIGSEGV)",
+            "Accessing address: 0x123",
+            "------ REGISTERS ------",
+            "------ STACK TRACE (address",
+            "------ STACK TRACE WITH NAMES ------",
+            "scene",
+            "=== REDSTART BUG REPORT END",
+        ] {
+            assert!(report.contains(line), "{line:?} is missing in\n{report}");
+        }
+        let frames = report.lines().filter(|line| line.starts_with("0x0000")).count();
+        assert!(frames > 5, "{frames} frames in\n{report}");
+    }
+
+    #[test]
+    fn an_abort_is_reported() {
+        let (signal, report) = play("abort");
+        assert_eq!(signal, Some(libc::SIGABRT), "{report}");
+        assert!(report.contains("(SIGABRT)") && report.contains("REPORT END"), "{report}");
+    }
+
+    #[test]
+    fn a_signal_sent_to_the_process_is_reported_whichever_thread_gets_it() {
+        let (signal, report) = play("sent");
+        assert_eq!(signal, Some(libc::SIGBUS), "{report}");
+        assert!(report.contains("(SIGBUS)") && report.contains("REPORT END"), "{report}");
+    }
+
+    #[test]
+    fn a_stack_overflow_of_a_protected_thread_is_reported_on_the_alternate_stack() {
+        let (signal, report) = play("overflow");
+        assert_eq!(signal, Some(libc::SIGSEGV), "{report}");
+        assert!(report.contains("(SIGSEGV)") && report.contains("REGISTERS"), "{report}");
+    }
+
+    #[test]
+    fn formatted_text_reaches_the_descriptor_whole() {
+        let mut fds = [0; 2];
+        // SAFETY: room for two descriptors, both ours alone.
+        let (read, write) = unsafe {
+            assert_eq!(libc::pipe(fds.as_mut_ptr()), 0);
+            (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1]))
+        };
+        writeln!(Output(write.as_raw_fd()), "{:#x} {}", 255, 10).unwrap();
+        drop(write);
+        let mut text = String::new();
+        std::fs::File::from(read).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "0xff 10\n");
+        assert!(Output(-1).write_str("nowhere").is_err());
+    }
+}

@@ -1,0 +1,205 @@
+//! The poller of macOS and FreeBSD: kqueue, level-triggered, with a pair of sockets as wake-up.
+//!
+//! A kqueue knows each direction of a descriptor as a filter of its own, so both are changed with one call and come
+//! back as two events. The wake-up is a pair of sockets rather than `EVFILT_USER`: a byte in a socket can be written by
+//! a signal handler and is the same on every kernel.
+//!
+//! All names of the kernel come through [`ffi`]. Compiled with `--cfg libkqueue` it declares the Linux port of the
+//! interface instead, so that this file can be run where epoll is native.
+
+use std::io;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::ptr;
+
+use crate::sys::poller::{BATCH, Event, Interest, Poller, Token, Waker};
+
+#[cfg(not(libkqueue))]
+mod ffi {
+    pub use libc::{
+        EV_ADD, EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, EVFILT_READ, EVFILT_WRITE, kevent, kqueue,
+    };
+}
+
+#[cfg(libkqueue)]
+mod ffi {
+    #![allow(non_camel_case_types, missing_docs)]
+    use std::ffi::{c_int, c_void};
+
+    #[derive(Clone, Copy)]
+    #[repr(C)]
+    pub struct kevent {
+        pub ident: usize,
+        pub filter: i16,
+        pub flags: u16,
+        pub fflags: u32,
+        pub data: isize,
+        pub udata: *mut c_void,
+    }
+
+    pub const EVFILT_READ: i16 = -1;
+    pub const EVFILT_WRITE: i16 = -2;
+    pub const EV_ADD: u16 = 0x0001;
+    pub const EV_DELETE: u16 = 0x0002;
+    pub const EV_RECEIPT: u16 = 0x0040;
+    pub const EV_ERROR: u16 = 0x4000;
+    pub const EV_EOF: u16 = 0x8000;
+
+    #[link(name = "kqueue")]
+    unsafe extern "C" {
+        pub fn kqueue() -> c_int;
+        pub fn kevent(
+            kq: c_int,
+            changes: *const kevent,
+            change_count: c_int,
+            events: *mut kevent,
+            event_count: c_int,
+            timeout: *const libc::timespec,
+        ) -> c_int;
+    }
+}
+
+const _: () = assert!(size_of::<usize>() == 8, "a token travels as a pointer");
+
+/// A kqueue, its wake-up and the events of the last wait.
+pub struct Kqueue {
+    fd: OwnedFd,
+    waker: Waker,
+    /// The reading side of the wake-up.
+    wakes: UnixStream,
+    ready: usize,
+    events: Box<[ffi::kevent]>,
+}
+
+// SAFETY: the pointers inside are tokens, which nobody dereferences.
+unsafe impl Send for Kqueue {}
+
+fn empty() -> ffi::kevent {
+    // SAFETY: plain numbers and one pointer (some kernels have more fields than others); all zeroes is valid.
+    unsafe { std::mem::zeroed() }
+}
+
+fn change(fd: BorrowedFd<'_>, filter: i16, token: Token, wanted: bool) -> ffi::kevent {
+    let mut change = empty();
+    change.ident = fd.as_raw_fd() as usize;
+    change.filter = filter;
+    change.flags = ffi::EV_RECEIPT | if wanted { ffi::EV_ADD } else { ffi::EV_DELETE };
+    change.udata = ptr::without_provenance_mut(token.to_u64() as usize);
+    change
+}
+
+impl Kqueue {
+    /// Sets both filters of `fd` to what `interest` says. EV_ADD of a filter that is there replaces its token.
+    fn control(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        let changes = [
+            change(fd, ffi::EVFILT_READ, token, interest.read),
+            change(fd, ffi::EVFILT_WRITE, token, interest.write),
+        ];
+        let mut receipts = [empty(); 2];
+        // SAFETY: two changes to read, room for their two receipts; EV_RECEIPT makes the call return at once.
+        let count = unsafe {
+            ffi::kevent(self.fd.as_raw_fd(), changes.as_ptr(), 2, receipts.as_mut_ptr(), 2, ptr::null())
+        };
+        if count < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        for (receipt, change) in receipts[..count as usize].iter().zip(&changes) {
+            let errno = receipt.data as i32;
+            let absent = change.flags & ffi::EV_DELETE != 0 && errno == libc::ENOENT;
+            // Some kernels answer EPIPE for a peer that is gone already; the other filter reports that.
+            if errno != 0 && !absent && errno != libc::EPIPE {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the wake-up at `index` out of the batch and empties its socket.
+    #[cold]
+    fn swallow_wake(&mut self, index: usize) {
+        let mut bytes = [0u8; 512];
+        // The socket is non-blocking and holds a few kilobytes: a short read or an error ends this.
+        while matches!(self.wakes.read(&mut bytes), Ok(count) if count == bytes.len()) {}
+        self.ready -= 1;
+        self.events[index] = self.events[self.ready];
+    }
+}
+
+impl Poller for Kqueue {
+    fn new() -> io::Result<Kqueue> {
+        // SAFETY: no pointers; the descriptor is ours alone. A kqueue is not inherited by a forked child.
+        let fd = unsafe {
+            let fd = ffi::kqueue();
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            OwnedFd::from_raw_fd(fd)
+        };
+        let (wakes, wake) = UnixStream::pair()?;
+        wakes.set_nonblocking(true)?;
+        wake.set_nonblocking(true)?;
+        let events = vec![empty(); BATCH].into_boxed_slice();
+        let kqueue = Kqueue { fd, waker: Waker::new(wake.into()), wakes, ready: 0, events };
+        kqueue.control(kqueue.wakes.as_fd(), Token::WAKER, Interest::READ)?;
+        Ok(kqueue)
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        debug_assert_ne!(token, Token::WAKER);
+        self.control(fd, token, interest)
+    }
+
+    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        debug_assert_ne!(token, Token::WAKER);
+        self.control(fd, token, interest)
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.control(fd, Token::WAKER, Interest { read: false, write: false })
+    }
+
+    #[inline]
+    fn wait(&mut self, timeout_ms: Option<u32>) -> io::Result<usize> {
+        self.ready = 0;
+        let limit = timeout_ms.map(|ms| libc::timespec {
+            tv_sec: libc::time_t::from(ms / 1000),
+            tv_nsec: libc::c_long::from(ms % 1000) * 1_000_000,
+        });
+        let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: no changes; the array has room for BATCH events; `limit` is null or outlives the call.
+        let count = unsafe {
+            ffi::kevent(self.fd.as_raw_fd(), ptr::null(), 0, self.events.as_mut_ptr(), BATCH as i32, limit)
+        };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
+        }
+        self.ready = count as usize;
+        let wake = Token::WAKER.to_u64() as usize;
+        if let Some(index) = self.events[..self.ready].iter().position(|event| event.udata.addr() == wake) {
+            self.swallow_wake(index);
+        }
+        Ok(self.ready)
+    }
+
+    #[inline]
+    fn event(&self, index: usize) -> Event {
+        let event = &self.events[..self.ready][index];
+        let eof = event.flags & ffi::EV_EOF != 0;
+        // The end of the reading side alone is an ordinary end of file: the peer may still want its replies.
+        let failed = event.flags & ffi::EV_ERROR != 0 || (eof && event.fflags != 0);
+        let closed = failed || (eof && event.filter == ffi::EVFILT_WRITE);
+        Event {
+            token: Token::from_u64(event.udata.addr() as u64),
+            readable: event.filter == ffi::EVFILT_READ || closed,
+            writable: event.filter == ffi::EVFILT_WRITE,
+            closed,
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}

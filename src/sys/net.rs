@@ -1,0 +1,626 @@
+//! Sockets: TCP and Unix listeners, and the connections that they accept.
+//!
+//! Every descriptor is non-blocking, closed on exec and owned by its [`Socket`] or [`Listener`]. `WouldBlock` is an
+//! ordinary answer of the calls on a connection; an interrupted call is repeated here. Each method is one system
+//! call and allocates nothing, except for opening a listener and naming a Unix address.
+//!
+//! Addresses are asked of the kernel when somebody wants to see one rather than kept: an idle client owns a
+//! descriptor and nothing else.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, IoSlice};
+use std::mem::{self, MaybeUninit};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// Slices that one vectored send takes at most; the kernels' own limit.
+pub const MAX_SLICES: usize = 1024;
+
+/// One end of a connection, as the kernel tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP over IPv4.
+    V4(Ipv4Addr, u16),
+    /// TCP over IPv6.
+    V6(Ipv6Addr, u16),
+    /// A Unix socket: the path of the listener, empty where there is none.
+    Unix(Box<str>),
+    /// The kernel would not say, for example because the connection is gone.
+    Unknown,
+}
+
+const _: () = assert!(size_of::<Address>() <= 24);
+
+impl Address {
+    /// Whether the other end is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Address::V4(ip, _) => ip.is_loopback(),
+            Address::V6(ip, _) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+            Address::Unix(_) => true,
+            Address::Unknown => false,
+        }
+    }
+
+    /// The port; 0 where there is none.
+    pub fn port(&self) -> u16 {
+        match self {
+            Address::V4(_, port) | Address::V6(_, port) => *port,
+            Address::Unix(_) | Address::Unknown => 0,
+        }
+    }
+}
+
+/// As clients lists print it: `127.0.0.1:6379`, `[::1]:6379`, `/run/redis.sock:0`, `?:0`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::V4(ip, port) => write!(f, "{ip}:{port}"),
+            Address::V6(ip, port) => write!(f, "[{ip}]:{port}"),
+            Address::Unix(path) => write!(f, "{path}:0"),
+            Address::Unknown => f.write_str("?:0"),
+        }
+    }
+}
+
+/// A connected, non-blocking socket. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+}
+
+impl Socket {
+    /// Takes a connected socket of any origin and makes it non-blocking.
+    pub fn new(fd: impl Into<OwnedFd>) -> io::Result<Socket> {
+        let fd = fd.into();
+        prepare(fd.as_raw_fd())?;
+        Ok(Socket { fd })
+    }
+
+    /// Receives into `room`; says how many bytes came, 0 being the end of the peer's output (or an empty `room`).
+    #[inline]
+    pub fn recv(&self, room: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: `room` is writable for its length.
+        unsafe { self.recv_raw(room.as_mut_ptr(), room.len()) }
+    }
+
+    /// [`Socket::recv`] into memory that need not be initialised. Exactly the returned count is afterwards.
+    #[inline]
+    pub fn recv_uninit(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        // SAFETY: `room` is writable for its length; the kernel does not read it.
+        unsafe { self.recv_raw(room.as_mut_ptr().cast(), room.len()) }
+    }
+
+    /// # Safety
+    /// `at` must be writable for `len` bytes.
+    #[inline]
+    unsafe fn recv_raw(&self, at: *mut u8, len: usize) -> io::Result<usize> {
+        // SAFETY: the caller's promise.
+        again(|| unsafe { libc::recv(self.fd.as_raw_fd(), at.cast(), len, 0) })
+    }
+
+    /// Sends as much of `bytes` as the kernel takes at once. A peer that is gone is an error, never a signal.
+    #[inline]
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        // SAFETY: `bytes` is readable for its length.
+        again(|| unsafe {
+            libc::send(self.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
+        })
+    }
+
+    /// Sends as much of the slices, in order, as the kernel takes at once; looks at the first [`MAX_SLICES`] only.
+    #[inline]
+    pub fn send_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // SAFETY: plain numbers and pointers (some systems have padding between them); all zeroes is valid.
+        let mut message: libc::msghdr = unsafe { mem::zeroed() };
+        message.msg_iov = slices.as_ptr().cast_mut().cast();
+        message.msg_iovlen = slices.len().min(MAX_SLICES) as _;
+        // SAFETY: IoSlice has the layout of iovec, and the kernel only reads through the message.
+        again(|| unsafe { libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })
+    }
+
+    /// Sends small replies at once instead of collecting them (TCP only).
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        set_option(self.fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))
+    }
+
+    /// Lets the kernel probe a silent peer after `seconds`, then three times at a third of that, and then fail the
+    /// connection (TCP only); 0 turns it off.
+    pub fn set_keepalive(&self, seconds: u32) -> io::Result<()> {
+        #[cfg(target_os = "macos")]
+        const IDLE: i32 = libc::TCP_KEEPALIVE;
+        #[cfg(not(target_os = "macos"))]
+        const IDLE: i32 = libc::TCP_KEEPIDLE;
+        let fd = self.fd.as_raw_fd();
+        set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, i32::from(seconds > 0))?;
+        if seconds == 0 {
+            return Ok(());
+        }
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+        set_option(fd, libc::IPPROTO_TCP, IDLE, seconds)?;
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 3).max(1))?;
+        set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)
+    }
+
+    /// The other end. For a Unix socket the path is the listener's, since clients have none.
+    pub fn peer(&self) -> Address {
+        match name(&self.fd, libc::getpeername) {
+            Address::Unix(path) if path.is_empty() => self.local(),
+            address => address,
+        }
+    }
+
+    /// This end.
+    pub fn local(&self) -> Address {
+        name(&self.fd, libc::getsockname)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// A listening, non-blocking socket.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    path: Option<PathBuf>,
+}
+
+impl Listener {
+    /// Listens on one address of this machine: an IPv4 or IPv6 literal or a host name, or `*` and `::*` for all
+    /// of either family. IPv6 leaves IPv4 alone, so both can be bound to the same port. Port 0 takes a free one:
+    /// see [`Listener::local`].
+    pub fn tcp(addr: &str, port: u16, backlog: u32) -> io::Result<Listener> {
+        let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in resolve(addr, port)? {
+            match listen_tcp(&address, backlog) {
+                Ok(fd) => return Ok(Listener { fd, path: None }),
+                Err(refused) => error = refused,
+            }
+        }
+        Err(error)
+    }
+
+    /// Listens on a path, which it replaces if a socket is left there, and gives it the permissions `perm` (0: what
+    /// the process's mask leaves).
+    pub fn unix(path: &Path, perm: u32, backlog: u32) -> io::Result<Listener> {
+        if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+            fs::remove_file(path)?;
+        }
+        let fd = OwnedFd::from(UnixListener::bind(path)?);
+        prepare(fd.as_raw_fd())?;
+        if perm != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(perm))?;
+        }
+        // It listens already, with a backlog of the library's choice; a second call replaces that.
+        listen(fd.as_raw_fd(), backlog)?;
+        Ok(Listener { fd, path: Some(path.to_path_buf()) })
+    }
+
+    /// The next connection, non-blocking, or `None` when nobody is waiting. A connection that broke before it was
+    /// accepted is passed over. Out of descriptors (EMFILE, ENFILE) is an error that leaves the connection waiting.
+    pub fn accept(&self) -> io::Result<Option<Socket>> {
+        loop {
+            match accept_raw(self.fd.as_raw_fd()) {
+                Ok(fd) => return Ok(Some(Socket { fd })),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if concerns_the_peer_alone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn local(&self) -> Address {
+        name(&self.fd, libc::getsockname)
+    }
+
+    /// The path of a Unix listener. It outlives the listener, since a forked child may close its copy of one that
+    /// goes on: whoever shuts down removes it.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+fn resolve(addr: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let all = match addr {
+        "*" => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        "::*" => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        _ => return Ok((addr, port).to_socket_addrs()?.collect()),
+    };
+    Ok(vec![SocketAddr::new(all, port)])
+}
+
+fn listen_tcp(address: &SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: no pointers.
+    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: open, and ours alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let raw = fd.as_raw_fd();
+    prepare(raw)?;
+    set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if address.is_ipv6() {
+        set_option(raw, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    }
+    bind(raw, address)?;
+    listen(raw, backlog)?;
+    Ok(fd)
+}
+
+fn bind(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
+    // SAFETY: plain numbers; all zeroes is valid. The BSDs fill their length fields in themselves.
+    let mut v4: libc::sockaddr_in = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut v6: libc::sockaddr_in6 = unsafe { mem::zeroed() };
+    let (at, bytes): (*const libc::sockaddr, usize) = match address {
+        SocketAddr::V4(address) => {
+            v4.sin_family = libc::AF_INET as libc::sa_family_t;
+            v4.sin_port = address.port().to_be();
+            v4.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+            ((&raw const v4).cast(), size_of_val(&v4))
+        }
+        SocketAddr::V6(address) => {
+            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            v6.sin6_port = address.port().to_be();
+            v6.sin6_addr.s6_addr = address.ip().octets();
+            v6.sin6_scope_id = address.scope_id();
+            ((&raw const v6).cast(), size_of_val(&v6))
+        }
+    };
+    // SAFETY: `at` points to `bytes` readable bytes of one of the two structures above.
+    check(unsafe { libc::bind(fd, at, bytes as libc::socklen_t) })
+}
+
+fn listen(fd: RawFd, backlog: u32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(fd, i32::try_from(backlog).unwrap_or(i32::MAX)) })
+}
+
+#[cfg(not(target_os = "macos"))]
+fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: the kernel is not asked for the address.
+    let fd = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: open, and ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(target_os = "macos")]
+fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel is not asked for the address.
+    let fd = unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: open, and ours alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    prepare(fd.as_raw_fd())?;
+    Ok(fd)
+}
+
+/// Errors of one connection that accept reports in its place; the next one may be fine.
+fn concerns_the_peer_alone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+        )
+    )
+}
+
+/// Non-blocking, closed on exec, and silent towards a peer that is gone.
+fn prepare(fd: RawFd) -> io::Result<()> {
+    // SAFETY: no pointers.
+    unsafe {
+        check(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        check(flags)?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK))?;
+    }
+    // Older systems ignore MSG_NOSIGNAL.
+    #[cfg(target_os = "macos")]
+    set_option(fd, libc::SOL_SOCKET, libc::SO_NOSIGPIPE, 1)?;
+    Ok(())
+}
+
+fn set_option(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+    let bytes = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads one integer.
+    check(unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), bytes) })
+}
+
+type AskName = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
+
+fn name(fd: &OwnedFd, ask: AskName) -> Address {
+    // SAFETY: plain numbers; all zeroes is valid.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut bytes = size_of_val(&storage) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `bytes` bytes into `storage`, which no address exceeds.
+    if unsafe { ask(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut bytes) } != 0 {
+        return Address::Unknown;
+    }
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says which structure lies in the storage, which is large and aligned enough for all.
+            let v4: &libc::sockaddr_in = unsafe { &*(&raw const storage).cast() };
+            Address::V4(Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes()), u16::from_be(v4.sin_port))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let v6: &libc::sockaddr_in6 = unsafe { &*(&raw const storage).cast() };
+            Address::V6(Ipv6Addr::from(v6.sin6_addr.s6_addr), u16::from_be(v6.sin6_port))
+        }
+        libc::AF_UNIX => {
+            // SAFETY: as above.
+            let unix: &libc::sockaddr_un = unsafe { &*(&raw const storage).cast() };
+            let path: Vec<u8> = unix.sun_path.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+            Address::Unix(String::from_utf8_lossy(&path).into())
+        }
+        _ => Address::Unknown,
+    }
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Repeats a call that a signal interrupted.
+#[inline]
+fn again(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        let result = call();
+        if result >= 0 {
+            return Ok(result as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn accepted(listener: &Listener) -> Socket {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(socket) = listener.accept().unwrap() {
+                return socket;
+            }
+            assert!(Instant::now() < deadline, "nobody connected");
+            std::thread::yield_now();
+        }
+    }
+
+    fn connected() -> (TcpStream, Socket) {
+        let listener = Listener::tcp("127.0.0.1", 0, 16).unwrap();
+        let client = TcpStream::connect(("127.0.0.1", listener.local().port())).unwrap();
+        let socket = accepted(&listener);
+        (client, socket)
+    }
+
+    /// Receives until something is there.
+    fn received(socket: &Socket, room: &mut [u8]) -> io::Result<usize> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match socket.recv(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    assert!(Instant::now() < deadline, "nothing came");
+                    std::thread::yield_now();
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn temporary_path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("redstart-net-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn nobody_waiting_is_no_connection_and_nothing_sent_would_block() {
+        let listener = Listener::tcp("127.0.0.1", 0, 16).unwrap();
+        assert!(listener.accept().unwrap().is_none());
+        let (_client, socket) = connected();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn bytes_go_both_ways_and_the_end_is_zero() {
+        let (mut client, socket) = connected();
+        socket.set_nodelay(true).unwrap();
+        client.write_all(b"question").unwrap();
+        let mut room = [0; 64];
+        assert_eq!(received(&socket, &mut room).unwrap(), 8);
+        assert_eq!(&room[..8], b"question");
+        assert_eq!(socket.send(b"one ").unwrap(), 4);
+        assert_eq!(socket.send_vectored(&[IoSlice::new(b"two "), IoSlice::new(b"three")]).unwrap(), 9);
+        let mut answer = [0; 13];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"one two three");
+        drop(client);
+        assert_eq!(received(&socket, &mut room).unwrap(), 0);
+    }
+
+    #[test]
+    fn uninitialised_memory_can_be_received_into() {
+        let (mut client, socket) = connected();
+        client.write_all(b"abc").unwrap();
+        assert_eq!(received(&socket, &mut [0; 1]).unwrap(), 1);
+        let mut block: Vec<u8> = Vec::with_capacity(16);
+        let count = socket.recv_uninit(block.spare_capacity_mut()).unwrap();
+        assert_eq!(count, 2);
+    }
+
+    #[test]
+    fn a_vectored_send_of_more_slices_than_the_kernel_takes_sends_the_first() {
+        let (mut client, socket) = connected();
+        let slices = vec![IoSlice::new(b"x"); MAX_SLICES + 5];
+        let sent = socket.send_vectored(&slices).unwrap();
+        assert!(sent > 0 && sent <= MAX_SLICES);
+        client.read_exact(&mut vec![0; sent]).unwrap();
+    }
+
+    #[test]
+    fn sending_to_a_peer_that_is_gone_is_an_error_and_no_signal() {
+        let (client, socket) = connected();
+        drop(client);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while socket.send(b"anyone?").is_ok() {
+            assert!(Instant::now() < deadline, "a closed connection takes everything");
+        }
+    }
+
+    #[test]
+    fn keepalive_is_set_and_reset() {
+        let (_client, socket) = connected();
+        let get = |option| {
+            let (mut value, mut bytes) = (0i32, 4);
+            let level = if option == libc::SO_KEEPALIVE { libc::SOL_SOCKET } else { libc::IPPROTO_TCP };
+            // SAFETY: the kernel writes one integer.
+            let result = unsafe {
+                libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut bytes)
+            };
+            assert_eq!(result, 0);
+            value
+        };
+        socket.set_keepalive(300).unwrap();
+        assert_ne!(get(libc::SO_KEEPALIVE), 0);
+        assert_eq!((get(libc::TCP_KEEPINTVL), get(libc::TCP_KEEPCNT)), (100, 3));
+        socket.set_keepalive(1).unwrap();
+        assert_eq!(get(libc::TCP_KEEPINTVL), 1);
+        socket.set_keepalive(0).unwrap();
+        assert_eq!(get(libc::SO_KEEPALIVE), 0);
+    }
+
+    #[test]
+    fn both_ends_of_a_tcp_connection_know_each_other() {
+        let (client, socket) = connected();
+        assert_eq!(socket.peer().to_string(), client.local_addr().unwrap().to_string());
+        assert_eq!(socket.local().to_string(), client.peer_addr().unwrap().to_string());
+        assert!(socket.peer().is_loopback());
+    }
+
+    #[test]
+    fn ipv6_and_ipv4_can_listen_on_the_same_port() {
+        let Ok(six) = Listener::tcp("::1", 0, 16) else {
+            assert!(std::net::TcpListener::bind("[::1]:0").is_err(), "this machine has IPv6");
+            return;
+        };
+        let client = TcpStream::connect(("::1", six.local().port())).unwrap();
+        let socket = accepted(&six);
+        assert_eq!(socket.peer().to_string(), client.local_addr().unwrap().to_string());
+        assert!(socket.peer().to_string().starts_with("[::1]:") && socket.peer().is_loopback());
+        let all = Listener::tcp("::*", 0, 16).unwrap();
+        // Somebody else may hold that very port for IPv4; then there is another one to try.
+        let both = Listener::tcp("*", all.local().port(), 16).is_ok()
+            || (0..100).any(|_| {
+                let six = Listener::tcp("::*", 0, 16).unwrap();
+                Listener::tcp("*", six.local().port(), 16).is_ok()
+            });
+        assert!(both);
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_and_one_just_left_is_not() {
+        let listener = Listener::tcp("127.0.0.1", 0, 16).unwrap();
+        let port = listener.local().port();
+        assert_eq!(Listener::tcp("127.0.0.1", port, 16).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        drop((accepted(&listener), listener, client));
+        // The connection lingers in the kernel, which SO_REUSEADDR overlooks.
+        Listener::tcp("127.0.0.1", port, 16).unwrap();
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        assert!(Listener::tcp("192.0.2.1", 0, 16).is_err());
+        assert!(Listener::tcp("not an address", 0, 16).is_err());
+    }
+
+    #[test]
+    fn a_unix_socket_has_its_permissions_and_names_its_path() {
+        let path = temporary_path("permissions");
+        let listener = Listener::unix(&path, 0o700, 16).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let mut client = UnixStream::connect(&path).unwrap();
+        let socket = accepted(&listener);
+        client.write_all(b"hi").unwrap();
+        assert_eq!(received(&socket, &mut [0; 8]).unwrap(), 2);
+        assert_eq!(socket.peer().to_string(), format!("{}:0", path.display()));
+        assert_eq!(socket.peer(), socket.local());
+        assert!(socket.peer().is_loopback());
+        assert_eq!(listener.path(), Some(path.as_path()));
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_socket_left_behind_is_replaced_and_any_other_file_is_not() {
+        let path = temporary_path("left");
+        drop(Listener::unix(&path, 0, 16).unwrap());
+        assert!(path.exists());
+        drop(Listener::unix(&path, 0, 16).unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(Listener::unix(&path, 0, 16).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn addresses_print_as_client_lists_show_them() {
+        assert_eq!(Address::V4(Ipv4Addr::LOCALHOST, 6379).to_string(), "127.0.0.1:6379");
+        assert_eq!(Address::V6(Ipv6Addr::LOCALHOST, 6379).to_string(), "[::1]:6379");
+        assert_eq!(Address::Unix("/run/r.sock".into()).to_string(), "/run/r.sock:0");
+        assert_eq!(Address::Unknown.to_string(), "?:0");
+        assert!(!Address::V4(Ipv4Addr::new(10, 0, 0, 1), 1).is_loopback());
+        assert!(Address::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 1).is_loopback());
+        assert!(!Address::Unknown.is_loopback());
+    }
+}

@@ -1,0 +1,208 @@
+//! The poller: which descriptors can be read or written without waiting.
+//!
+//! One trait, two kernel interfaces with the same methods in the same order (`epoll.rs`, `kqueue.rs`), one of them
+//! compiled. Level-triggered: an event comes again with every wait until its cause is gone, so a loop that takes
+//! only a bounded bite of each client forgets nothing.
+//!
+//! A registration carries a [`Token`], the client's slot and that slot's generation, and the kernel hands it back
+//! with the event. Closing a client in the middle of a batch therefore needs no search for its remaining events:
+//! they name a generation that the slot no longer has.
+//!
+//! Costs: a wait is one system call for at most [`BATCH`] events, which stay where the kernel wrote them;
+//! [`Poller::event`] decodes one in registers. Nothing is allocated after [`Poller::new`].
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+/// Events that one wait returns at most. What is left over comes first in the next wait.
+pub const BATCH: usize = 1024;
+
+/// The poller of the platform this is compiled for.
+#[cfg(all(target_os = "linux", not(libkqueue)))]
+pub type NativePoller = crate::sys::epoll::Epoll;
+/// The poller of the platform this is compiled for.
+#[cfg(any(target_os = "macos", target_os = "freebsd", libkqueue))]
+pub type NativePoller = crate::sys::kqueue::Kqueue;
+
+/// What a registration is known by: a slot of the caller's table and the generation of that slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// Index in the caller's table.
+    pub slot: u32,
+    /// How often the slot has been reused; an event of an older generation is stale.
+    pub generation: u32,
+}
+
+impl Token {
+    /// The poller's own registration, the receiving end of its [`Waker`]s; callers must not use it.
+    pub const WAKER: Token = Token { slot: u32::MAX, generation: u32::MAX };
+
+    /// Slot and generation.
+    #[inline]
+    pub const fn new(slot: u32, generation: u32) -> Token {
+        Token { slot, generation }
+    }
+
+    /// The 64 bits that travel through the kernel.
+    #[inline]
+    pub const fn to_u64(self) -> u64 {
+        (self.generation as u64) << 32 | self.slot as u64
+    }
+
+    /// The inverse of [`Token::to_u64`].
+    #[inline]
+    pub const fn from_u64(bits: u64) -> Token {
+        Token { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// What a registration waits for. Neither is allowed, too: hang-ups and errors may still be reported then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// Wait until there is something to read, or the peer has closed its side.
+    pub read: bool,
+    /// Wait until there is room to write.
+    pub write: bool,
+}
+
+impl Interest {
+    /// Reading alone: what an idle client is registered with.
+    pub const READ: Interest = Interest { read: true, write: false };
+    /// Writing alone.
+    pub const WRITE: Interest = Interest { read: false, write: true };
+    /// Reading and writing: a client whose socket refused to take all of its output.
+    pub const BOTH: Interest = Interest { read: true, write: true };
+}
+
+/// One event. The two directions of a descriptor may come in one event or in two, as the kernel likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What the descriptor was registered with.
+    pub token: Token,
+    /// A read will not block: there are bytes, or the end, or an error to collect.
+    pub readable: bool,
+    /// A write will not block.
+    pub writable: bool,
+    /// The connection is gone in both directions or has failed. `readable` is set as well, so a loop that only
+    /// reads meets the cause in its next receive.
+    pub closed: bool,
+}
+
+/// The kernel's readiness interface.
+pub trait Poller: Sized {
+    /// An empty poller with its wake-up registered.
+    fn new() -> io::Result<Self>;
+
+    /// Registers `fd`, which must not be registered already. The descriptor must be removed before it is closed
+    /// if another descriptor of the same open file lives on (a duplicate, a forked child).
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Replaces token and interest of a registered descriptor.
+    fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Forgets a registered descriptor. Its events that the last wait has already returned stay readable:
+    /// the generation in their token tells that they are stale.
+    fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Waits until something is ready, a [`Waker`] wakes, or `timeout_ms` have passed (`None`: without limit), and
+    /// says how many events there are for [`Poller::event`]. A wake-up or a signal ends the wait and is no
+    /// event, so `Ok(0)` is normal before the timeout. What a thread published before it called [`Waker::wake`]
+    /// is visible when the wait that this wake-up ended returns.
+    fn wait(&mut self, timeout_ms: Option<u32>) -> io::Result<usize>;
+
+    /// The `index`-th event of the last wait. Panics when it had fewer.
+    fn event(&self, index: usize) -> Event;
+
+    /// A handle that ends a wait from another thread or from a signal handler.
+    fn waker(&self) -> Waker;
+}
+
+/// Ends a [`Poller::wait`], the running one or else the next. Wake-ups are counted together: many before one wait
+/// end that one wait only.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    /// An eventfd, or one end of a pair of sockets: the kernel keeps what is written until the wait collects it.
+    fd: Arc<OwnedFd>,
+}
+
+impl Waker {
+    pub(super) fn new(fd: OwnedFd) -> Waker {
+        Waker { fd: Arc::new(fd) }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Wakes. Never blocks, never fails, safe in a signal handler that restores `errno`.
+    #[inline]
+    pub fn wake(&self) {
+        wake_raw(self.fd().as_raw_fd());
+    }
+
+    /// The descriptor, and the promise that it stays open for the rest of the process: for signal handlers, which
+    /// can keep a number only.
+    pub(super) fn leak(&self) -> RawFd {
+        std::mem::forget(self.clone());
+        self.fd.as_raw_fd()
+    }
+}
+
+/// Wakes through a descriptor that [`Waker::leak`] gave.
+pub(super) fn wake_raw(fd: RawFd) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: eight readable bytes, which is what an eventfd wants. A full counter or socket refuses with EAGAIN, and
+    // is then readable already.
+    unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_token_survives_the_way_through_the_kernel() {
+        for token in
+            [Token::new(0, 0), Token::new(7, 0), Token::new(0, 7), Token::new(u32::MAX, 1), Token::WAKER]
+        {
+            assert_eq!(Token::from_u64(token.to_u64()), token);
+        }
+        assert_ne!(Token::new(1, 2).to_u64(), Token::new(2, 1).to_u64());
+    }
+
+    #[test]
+    fn a_signal_ends_a_wait_without_an_error() {
+        use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+        extern "C" fn nothing(_: i32) {}
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing; no other test uses the signal.
+        unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+        let mut poller = NativePoller::new().unwrap();
+        // SAFETY: no pointers.
+        let waiting = unsafe { libc::pthread_self() };
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // One signal may come before the wait begins, so they go on until it has ended.
+                while !done.load(Ordering::Acquire) {
+                    // SAFETY: the waiting thread outlives this scope.
+                    assert_eq!(unsafe { libc::pthread_kill(waiting, libc::SIGUSR1) }, 0);
+                    std::thread::yield_now();
+                }
+            });
+            let waited = poller.wait(None);
+            done.store(true, Ordering::Release);
+            assert_eq!(waited.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_waker_can_move_to_another_thread() {
+        fn sendable<T: Send + Sync + Clone + 'static>() {}
+        sendable::<Waker>();
+    }
+}

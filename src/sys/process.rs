@@ -1,0 +1,288 @@
+//! The process as the system sees it: limits, memory, processor time, name of the machine, randomness.
+//!
+//! Small questions with one answer each. The figures that a statistics page prints are read when it is printed
+//! (a file of `/proc` or a system call, some microseconds); nothing is cached.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+
+use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+
+/// Raises the limit of open files to at least `wanted` and says what it is now: more if it was more already, less
+/// if the system does not give that much.
+pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let (soft, most) = (count(soft), count(hard));
+    let wanted = wanted.min(i64::MAX as u64);
+    if soft >= wanted {
+        return Ok(soft);
+    }
+    let set = |limit: u64, hard| setrlimit(Resource::RLIMIT_NOFILE, limit as libc::rlim_t, hard).is_ok();
+    if wanted <= most {
+        if set(wanted, hard) {
+            return Ok(wanted);
+        }
+    } else if set(wanted, wanted as libc::rlim_t) {
+        // Only a privileged process gets here.
+        return Ok(wanted);
+    } else if set(most, hard) {
+        return Ok(most);
+    }
+    // Some systems allow less than their hard limit says, and do not tell how much: search for it.
+    let (mut granted, mut refused) = (soft, wanted.min(most));
+    while granted + 1 < refused {
+        let attempt = granted.midpoint(refused);
+        if set(attempt, hard) {
+            granted = attempt;
+        } else {
+            refused = attempt;
+        }
+    }
+    Ok(granted)
+}
+
+/// A limit as a number that fits every system's type for limits, some of which are signed.
+#[allow(clippy::unnecessary_cast)]
+fn count(limit: libc::rlim_t) -> u64 {
+    (limit as u64).min(i64::MAX as u64)
+}
+
+/// Goes on in a child without terminal, whose standard input and outputs are `/dev/null`; the parent ends with
+/// status 0. Must be called before the process has threads, a poller or rings.
+pub fn daemonize() -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    // SAFETY: the process has one thread, so the child is whole.
+    match unsafe { fork() }? {
+        // SAFETY: ends the parent without running its exit handlers, which are the child's now.
+        ForkResult::Parent { .. } => unsafe { libc::_exit(0) },
+        ForkResult::Child => {}
+    }
+    setsid()?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// The number of this process.
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// Bytes of memory that the process occupies now (resident set), or 0 where the system does not say.
+pub fn resident_bytes() -> u64 {
+    platform::resident_bytes().unwrap_or(0)
+}
+
+/// Bytes of memory that the machine has, or 0 where the system does not say.
+pub fn total_memory_bytes() -> u64 {
+    let ask = |name| {
+        // SAFETY: no pointers.
+        u64::try_from(unsafe { libc::sysconf(name) }).unwrap_or(0)
+    };
+    ask(libc::_SC_PHYS_PAGES) * ask(libc::_SC_PAGESIZE)
+}
+
+/// Processor time in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// Spent in the program.
+    pub user_us: u64,
+    /// Spent in the kernel for it.
+    pub system_us: u64,
+}
+
+impl CpuTime {
+    fn of(who: UsageWho) -> CpuTime {
+        let us = |time: nix::sys::time::TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
+        let of_usage =
+            |usage: Usage| CpuTime { user_us: us(usage.user_time()), system_us: us(usage.system_time()) };
+        getrusage(who).map(of_usage).unwrap_or_default()
+    }
+}
+
+/// Processor time of all threads of this process.
+pub fn cpu_time() -> CpuTime {
+    CpuTime::of(UsageWho::RUSAGE_SELF)
+}
+
+/// Processor time of the children that have ended and been waited for.
+pub fn children_cpu_time() -> CpuTime {
+    CpuTime::of(UsageWho::RUSAGE_CHILDREN)
+}
+
+/// Processor time of the calling thread; `None` where the system does not count that.
+pub fn thread_cpu_time() -> Option<CpuTime> {
+    #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+    {
+        Some(CpuTime::of(UsageWho::RUSAGE_THREAD))
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+    {
+        None
+    }
+}
+
+/// System, release and machine in one line: `Linux 6.1.0 x86_64`.
+pub fn system_name() -> String {
+    nix::sys::utsname::uname().map_or_else(
+        |_| std::env::consts::OS.to_string(),
+        |name| {
+            let words = [name.sysname(), name.release(), name.machine()];
+            words.map(|word| word.to_string_lossy().into_owned()).join(" ")
+        },
+    )
+}
+
+/// Fills `bytes` from the kernel's generator. A system that has none ends the process: going on with numbers that
+/// can be guessed would be worse.
+pub fn random_bytes(bytes: &mut [u8]) {
+    // The kernel gives 256 bytes a call, uninterrupted.
+    for chunk in bytes.chunks_mut(256) {
+        // SAFETY: `chunk` is writable for its length.
+        let given = unsafe { libc::getentropy(chunk.as_mut_ptr().cast(), chunk.len()) } == 0;
+        if !given {
+            let file = File::open("/dev/urandom").and_then(|mut file| file.read_exact(chunk));
+            file.expect("the system has no source of randomness");
+        }
+    }
+}
+
+/// Lets the kernel use huge pages for this process or forbids it: they make a fork's copies large. Does nothing
+/// where the system has no such switch.
+pub fn set_transparent_huge_pages(on: bool) -> io::Result<()> {
+    platform::set_transparent_huge_pages(on)
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use super::{File, Read, io};
+
+    pub fn resident_bytes() -> Option<u64> {
+        let mut text = [0u8; 128];
+        let count = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut text)).ok()?;
+        let pages: u64 = std::str::from_utf8(&text[..count]).ok()?.split(' ').nth(1)?.parse().ok()?;
+        // SAFETY: no pointers.
+        Some(pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?)
+    }
+
+    pub fn set_transparent_huge_pages(on: bool) -> io::Result<()> {
+        let zero: libc::c_ulong = 0;
+        // SAFETY: no pointers.
+        let result =
+            unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, libc::c_ulong::from(!on), zero, zero, zero) };
+        if result != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+#[cfg(target_os = "macos")]
+mod platform {
+    use super::io;
+
+    pub fn resident_bytes() -> Option<u64> {
+        // SAFETY: plain numbers; all zeroes is valid.
+        let mut info: libc::proc_taskinfo = unsafe { std::mem::zeroed() };
+        let bytes = size_of_val(&info) as i32;
+        // SAFETY: the system writes at most `bytes` bytes into `info`.
+        let written = unsafe {
+            libc::proc_pidinfo(libc::getpid(), libc::PROC_PIDTASKINFO, 0, (&raw mut info).cast(), bytes)
+        };
+        (written == bytes).then_some(info.pti_resident_size)
+    }
+
+    #[allow(clippy::unnecessary_wraps)]
+    pub fn set_transparent_huge_pages(_: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "freebsd")]
+mod platform {
+    use super::io;
+
+    pub fn resident_bytes() -> Option<u64> {
+        // SAFETY: plain numbers and pointers; all zeroes is valid.
+        let mut info: libc::kinfo_proc = unsafe { std::mem::zeroed() };
+        let mut bytes = size_of_val(&info);
+        // SAFETY: no pointers.
+        let mib = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, unsafe { libc::getpid() }];
+        // SAFETY: the system reads four numbers and writes at most `bytes` bytes into `info`.
+        let result = unsafe {
+            libc::sysctl(mib.as_ptr(), 4, (&raw mut info).cast(), &raw mut bytes, std::ptr::null(), 0)
+        };
+        if result != 0 {
+            return None;
+        }
+        // SAFETY: no pointers.
+        let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+        Some(u64::try_from(info.ki_rssize).ok()? * page)
+    }
+
+    #[allow(clippy::unnecessary_wraps)]
+    pub fn set_transparent_huge_pages(_: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_or_kept_never_lowered() {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let (soft, hard) = (count(soft), count(hard));
+        assert_eq!(raise_open_files(1).unwrap(), soft);
+        let a_few_more = hard.min(soft + 10);
+        assert_eq!(raise_open_files(a_few_more).unwrap(), a_few_more);
+        let most = raise_open_files(u64::MAX).unwrap();
+        assert!(most >= a_few_more);
+        assert_eq!(count(getrlimit(Resource::RLIMIT_NOFILE).unwrap().0), most);
+    }
+
+    #[test]
+    fn memory_figures_are_plausible() {
+        let (resident, total) = (resident_bytes(), total_memory_bytes());
+        assert!(resident > 100 << 10, "{resident}");
+        assert!(total > resident, "{total}");
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
+        assert!(resident_bytes() > 64 << 20);
+        drop(block);
+    }
+
+    #[test]
+    fn processor_time_goes_on_while_the_process_works() {
+        let (start, thread) = (cpu_time(), thread_cpu_time());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while cpu_time() == start || (thread.is_some() && thread_cpu_time() == thread) {
+            assert!(std::time::Instant::now() < deadline);
+        }
+        assert!(cpu_time().user_us + cpu_time().system_us >= start.user_us + start.system_us);
+        let _ = children_cpu_time();
+    }
+
+    #[test]
+    fn random_bytes_fill_any_length_and_differ() {
+        let (mut first, mut second) = (vec![0; 1000], vec![0; 1000]);
+        random_bytes(&mut first);
+        random_bytes(&mut second);
+        assert_ne!(first, second);
+        // 24 zero bytes in a row would come by chance once in 2^192.
+        assert!(!first.windows(24).any(|run| run.iter().all(|&byte| byte == 0)));
+        random_bytes(&mut []);
+    }
+
+    #[test]
+    fn the_system_s_name_is_one_line_of_at_least_three_words() {
+        let name = system_name();
+        assert!(name.split(' ').count() >= 3 && !name.contains('\n'), "{name}");
+        assert_eq!(pid(), std::process::id());
+    }
+
+    #[test]
+    fn huge_pages_can_be_forbidden_and_allowed() {
+        set_transparent_huge_pages(false).unwrap();
+        set_transparent_huge_pages(true).unwrap();
+    }
+}

@@ -1,0 +1,115 @@
+//! Signals that ask the process to end.
+//!
+//! SIGTERM and SIGINT are counted and wake the poller: the loop finds the count and shuts down in order. A second one
+//! ends the process at once, from the handler, since the loop may be the very thing that hangs. SIGPIPE and SIGHUP are
+//! ignored: a client that is gone is an error of its send, and the end of a terminal is not the server's.
+//!
+//! A handler may do almost nothing; these add to a number and write eight bytes to a descriptor that stays open.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use crate::sys::poller::{Waker, wake_raw};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static LAST: AtomicI32 = AtomicI32::new(0);
+static WAKER: AtomicI32 = AtomicI32::new(-1);
+
+/// Installs the handlers for the whole process; `waker` is woken by each signal that asks for the end. A later
+/// call replaces the waker; the earlier one stays open.
+pub fn install(waker: &Waker) -> io::Result<()> {
+    WAKER.store(waker.leak(), Ordering::Release);
+    set(Signal::SIGPIPE, SigHandler::SigIgn)?;
+    set(Signal::SIGHUP, SigHandler::SigIgn)?;
+    set(Signal::SIGTERM, SigHandler::Handler(on_shutdown))?;
+    set(Signal::SIGINT, SigHandler::Handler(on_shutdown))
+}
+
+/// How many signals have asked for the end so far: 0, or 1, since the second one ends the process.
+#[inline]
+pub fn shutdown_signals() -> u32 {
+    COUNT.load(Ordering::Acquire)
+}
+
+/// The name of the signal that asked, for the log.
+pub fn last_shutdown_signal() -> Option<&'static str> {
+    Signal::try_from(LAST.load(Ordering::Acquire)).ok().map(Signal::as_str)
+}
+
+fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
+    // A wait is interrupted all the same; a write to a file goes on.
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the one handler passed here does only what a handler may.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+extern "C" fn on_shutdown(signal: i32) {
+    let errno = Errno::last_raw();
+    LAST.store(signal, Ordering::Release);
+    if COUNT.fetch_add(1, Ordering::AcqRel) > 0 {
+        // SAFETY: ends the process without running anything of it.
+        unsafe { libc::_exit(1) };
+    }
+    let waker: RawFd = WAKER.load(Ordering::Acquire);
+    if waker >= 0 {
+        wake_raw(waker);
+    }
+    Errno::set_raw(errno);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::signal::raise;
+
+    use super::*;
+    use crate::sys::poller::{NativePoller, Poller};
+
+    /// Signals are the whole process's, so each scene is played in a process of its own: this test binary again,
+    /// asked for the one test `scene`.
+    fn play(scene: &str) -> Option<i32> {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "sys::signal::tests::scene"])
+            .env("REDSTART_SCENE", scene)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    }
+
+    #[test]
+    #[ignore = "played by the other tests of this module in a process of its own"]
+    fn scene() {
+        let Ok(scene) = std::env::var("REDSTART_SCENE") else { return };
+        let mut poller = NativePoller::new().unwrap();
+        install(&poller.waker()).unwrap();
+        assert_eq!((shutdown_signals(), last_shutdown_signal()), (0, None));
+        raise(Signal::SIGPIPE).unwrap();
+        raise(Signal::SIGHUP).unwrap();
+        assert_eq!(poller.wait(Some(0)).unwrap(), 0);
+        raise(Signal::SIGTERM).unwrap();
+        // Without the wake-up this would wait for ever: the signal came before the wait began.
+        assert_eq!(poller.wait(None).unwrap(), 0);
+        assert_eq!((shutdown_signals(), last_shutdown_signal()), (1, Some("SIGTERM")));
+        if scene == "twice" {
+            raise(Signal::SIGINT).unwrap();
+        }
+        std::process::exit(42);
+    }
+
+    #[test]
+    fn a_signal_to_end_is_counted_and_wakes_the_poller_and_others_are_ignored() {
+        assert_eq!(play("once"), Some(42));
+    }
+
+    #[test]
+    fn a_second_signal_ends_the_process_at_once() {
+        assert_eq!(play("twice"), Some(1));
+    }
+}
