@@ -2,7 +2,8 @@
 //!
 //! Run: `cargo bench --bench alloc`. glibc is the system's; mimalloc and jemalloc (Debian: libmimalloc2.0 or
 //! libmimalloc3, libjemalloc2) are put before it by `LD_PRELOAD` where they are installed, so every allocator does the
-//! same calls from the same program. Each figure is from a process of its own, the least of five runs.
+//! same calls from the same program. Times are of the thread's CPU; each figure is from a process of its own, the
+//! least of five runs.
 //!
 //! | column | what is measured |
 //! |---|---|
@@ -11,13 +12,12 @@
 //! | churn | release a block at random of the million and allocate one in its place |
 //! | hot | the same among 1,000 blocks, which the caches hold |
 //! | drain | release the million in random order |
-//! | kept | resident bytes a block that stays, after nine in ten at random were released |
+//! | left | resident bytes for each of the million after all were released and the unused memory was given back |
 
 use std::ffi::OsString;
 use std::hint::black_box;
 use std::process::Command;
 use std::ptr::NonNull;
-use std::time::Instant;
 
 use redstart::alloc;
 
@@ -68,11 +68,32 @@ impl Source for Malloc {
         // SAFETY: the caller's promise.
         unsafe { libc::free(block.as_ptr().cast()) }
     }
+
+    #[cfg(target_env = "gnu")]
+    fn trim() {
+        // SAFETY: it may be called at any time.
+        unsafe { libc::malloc_trim(0) };
+    }
 }
 
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc/self/statm");
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("resident pages") * 4096
+}
+
+/// Nanoseconds of CPU that this thread has used.
+fn cpu_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every system this runs on, and `now` is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Nanoseconds of CPU for each of `rounds` in `work`.
+fn ns_each(rounds: usize, work: impl FnOnce()) -> f64 {
+    let start = cpu_ns();
+    work();
+    (cpu_ns() - start) as f64 / rounds as f64
 }
 
 struct Random(u64);
@@ -94,16 +115,16 @@ fn fresh<S: Source>(size: usize) -> NonNull<u8> {
 /// Replaces blocks at random; returns nanoseconds for one release and one allocation.
 fn churn<S: Source>(blocks: &mut [NonNull<u8>], size: usize, random: &mut Random) -> f64 {
     let rounds = 3_000_000;
-    let start = Instant::now();
-    for _ in 0..rounds {
-        let slot = &mut blocks[random.below(blocks.len())];
-        // SAFETY: the slot's block is replaced at once.
-        unsafe { S::release(*slot, size) };
-        *slot = black_box(S::allocate(size));
-        // SAFETY: every block has more than a byte.
-        unsafe { slot.write(1) };
-    }
-    start.elapsed().as_nanos() as f64 / rounds as f64
+    ns_each(rounds, || {
+        for _ in 0..rounds {
+            let slot = &mut blocks[random.below(blocks.len())];
+            // SAFETY: the slot's block is replaced at once.
+            unsafe { S::release(*slot, size) };
+            *slot = black_box(S::allocate(size));
+            // SAFETY: every block has more than a byte.
+            unsafe { slot.write(1) };
+        }
+    })
 }
 
 fn measure<S: Source>(size: usize) -> [f64; COLUMNS] {
@@ -111,26 +132,21 @@ fn measure<S: Source>(size: usize) -> [f64; COLUMNS] {
     let mut blocks = vec![NonNull::<u8>::dangling(); BLOCKS];
     blocks.fill(fresh::<S>(size));
     let before = resident_bytes();
-    let start = Instant::now();
-    for slot in &mut blocks {
-        *slot = fresh::<S>(size);
-    }
-    let fill = start.elapsed().as_nanos() as f64 / BLOCKS as f64;
+    let fill = ns_each(BLOCKS, || blocks.iter_mut().for_each(|slot| *slot = fresh::<S>(size)));
     let bytes = (resident_bytes() - before) as f64 / BLOCKS as f64;
     let cold = churn::<S>(&mut blocks, size, &mut random);
     let hot = churn::<S>(&mut blocks[..1000], size, &mut random);
     for i in (1..BLOCKS).rev() {
         blocks.swap(i, random.below(i + 1));
     }
-    let start = Instant::now();
-    let (kept, released) = blocks.split_at(BLOCKS / 10);
-    for &block in released {
-        // SAFETY: each block is released once.
-        unsafe { S::release(block, size) };
-    }
-    let drain = start.elapsed().as_nanos() as f64 / released.len() as f64;
+    let drain = ns_each(BLOCKS, || {
+        for &block in &blocks {
+            // SAFETY: each block is released once.
+            unsafe { S::release(block, size) };
+        }
+    });
     S::trim();
-    let left = resident_bytes().saturating_sub(before) as f64 / kept.len() as f64;
+    let left = resident_bytes().saturating_sub(before) as f64 / BLOCKS as f64;
     [bytes, fill, cold, hot, drain, left]
 }
 
@@ -183,7 +199,7 @@ fn main() {
     rows.push(("jemalloc", "malloc", library(&["libjemalloc.so.2"])));
     rows.retain(|(name, _, preload)| preload.is_some() || !matches!(*name, "mimalloc" | "jemalloc"));
     for size in SIZES {
-        println!("| {size} bytes | bytes | fill ns | churn ns | hot ns | drain ns | kept bytes |");
+        println!("| {size} bytes | bytes | fill ns | churn ns | hot ns | drain ns | left bytes |");
         println!("|---|---|---|---|---|---|---|");
         let mut least = vec![[f64::INFINITY; COLUMNS]; rows.len()];
         for _ in 0..RUNS {

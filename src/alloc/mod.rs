@@ -5,6 +5,21 @@
 //! allocator rounds such a size to 16 bytes, and glibc keeps 8 more beside each block. The classes here are 4 bytes
 //! apart up to 64, and nothing is kept beside a block: whoever releases it says its size.
 //!
+//! Measured with `cargo bench --bench alloc` (a million blocks, release build, AMD EPYC, least of five runs; the
+//! columns are explained there). glibc 2.36, mimalloc 2.0.9 and jemalloc 5.3.0 as Debian 12 has them:
+//!
+//! | | bytes for 26 | for 30 | for 55 | for 123 | hot ns | churn ns | drain ns |
+//! |---|---|---|---|---|---|---|---|
+//! | slab | 28.0 | 32.0 | 56.1 | 128.1 | 5.7 | 65 | 14 |
+//! | slab, huge pages | 27.3 | 31.5 | 54.6 | 128.0 | 5.6 | 63 | 13 |
+//! | glibc | 48.0 | 48.1 | 64.0 | 144.0 | 9.4 | 145 | 78 |
+//! | mimalloc | 32.2 | 32.2 | 64.4 | 128.9 | 18.1 | 93 | 15 |
+//! | jemalloc | 33.0 | 33.0 | 66.1 | 132.2 | 6.7 | 74 | 10 |
+//!
+//! (Times for 26 bytes.) Of a million blocks that are all freed, the slabs return all but 0.2 bytes a block to the
+//! kernel when asked. An allocation is 25 instructions, a release 24, without an atomic operation. So the keyspace has
+//! an allocator of its own, and the rest of the server stays with the system's, which a static binary has anyway.
+//!
 //! Limits: a slab of 64 KiB serves one class until its last block is freed, so a keyspace that shrinks at random
 //! keeps sparse slabs; [`Stats`] shows them. Without the feature `slab` (for the sanitizers, which want to see every
 //! block) and in fuzz targets all blocks come from the system, through the same functions.

@@ -15,6 +15,8 @@ pub fn live_bytes() -> usize {
     LIVE.load(Relaxed)
 }
 
+#[cold]
+#[inline(never)]
 pub fn allocate(size: usize) -> NonNull<u8> {
     let layout = layout(size);
     LIVE.fetch_add(size, Relaxed);
@@ -33,6 +35,8 @@ pub fn allocate_zeroed(size: usize) -> NonNull<u8> {
 
 /// # Safety
 /// `block` came from this module for `size` bytes and is not used again.
+#[cold]
+#[inline(never)]
 pub unsafe fn release(block: NonNull<u8>, size: usize) {
     LIVE.fetch_sub(size, Relaxed);
     // SAFETY: the caller says that the block has this layout.

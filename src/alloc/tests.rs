@@ -61,6 +61,28 @@ impl Drop for Filled {
     }
 }
 
+/// A block whose contents are of no interest, since there are many.
+struct Bare {
+    block: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: a block may be released by any thread.
+unsafe impl Send for Bare {}
+
+impl Bare {
+    fn many(count: usize, size: usize) -> Vec<Bare> {
+        (0..count).map(|_| Bare { block: allocate(size), size }).collect()
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // SAFETY: the block is ours, and of this size.
+        unsafe { release(self.block, self.size) };
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(usize, u8),
@@ -69,7 +91,7 @@ enum Step {
 }
 
 fn size() -> impl Strategy<Value = usize> {
-    prop_oneof![6 => 0usize..70, 3 => 0usize..600, 1 => 0usize..6000, 1 => 4090usize..200_000]
+    prop_oneof![6 => 0usize..70, 3 => 0usize..600, 1 => 0usize..6000, 1 => 4090usize..20_000]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -153,9 +175,8 @@ fn zeroed_blocks_are_zero_where_others_have_written() {
 #[test]
 fn blocks_released_by_other_threads_come_back() {
     let mapped = || stats().slab_bytes + stats().free_bytes;
-    for round in 0..200u8 {
-        let blocks: Vec<Filled> =
-            (0..10_000).map(|i| Filled::new(200, round.wrapping_add(i as u8))).collect();
+    for _ in 0..200 {
+        let blocks = Bare::many(10_000, 200);
         std::thread::spawn(move || drop(blocks)).join().unwrap();
         super::collect();
     }
@@ -196,11 +217,7 @@ mod slabs {
     fn memory_of_emptied_slabs_serves_other_classes() {
         for round in 0..100 {
             let size = 24 + round * 40;
-            let blocks: Vec<NonNull<u8>> = (0..(8 << 20) / size).map(|_| allocate(size)).collect();
-            for block in blocks {
-                // SAFETY: the block is ours, and of this size.
-                unsafe { release(block, size) };
-            }
+            drop(Bare::many((8 << 20) / size, size));
         }
         let used = stats();
         // 100 rounds of 8 MB, each of another class, would take 800 MB if slabs kept their class.
@@ -209,12 +226,11 @@ mod slabs {
 
     #[test]
     fn unused_memory_goes_back_to_the_kernel_within_the_budget() {
-        let blocks: Vec<Filled> = (0..8192).map(|_| Filled::new(4000, 1)).collect();
-        drop(blocks);
+        drop(Bare::many(8192, 4000));
         let given = super::super::purge(4 << 20);
         assert!(given > 0 && given <= (4 << 20) + space::REGION, "{given}");
         // What was given back can be taken again.
-        drop((0..8192).map(|_| Filled::new(4000, 2)).collect::<Vec<_>>());
+        drop((0..1024).map(|_| Filled::new(4000, 2)).collect::<Vec<_>>());
     }
 
     #[test]
@@ -297,5 +313,73 @@ mod slabs {
             std::thread::spawn(|| drop(Filled::new(500, 1))).join().unwrap();
         }
         assert!(stats().slab_bytes < 250 << 20, "{:?}", stats());
+    }
+
+    #[test]
+    fn a_forked_child_can_allocate_whatever_other_threads_did_at_that_moment() {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        drop(Bare::many(100, 4000));
+                    }
+                });
+            }
+            let statuses: Vec<i32> = (0..50).map(|_| status_of_child()).collect();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(statuses, [0; 50]);
+        });
+    }
+
+    /// Forks a child that takes some slabs; its exit status, or the signal that ended it if it hung.
+    fn status_of_child() -> i32 {
+        // SAFETY: the child calls nothing but this allocator, `alarm` and `_exit`.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::alarm(20);
+                for _ in 0..200 {
+                    allocate(3000).write(1);
+                }
+                libc::_exit(0);
+            }
+            assert!(child > 0, "fork");
+            let mut status = -1;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            status
+        }
+    }
+
+    /// Runs the test below in a process whose address space is limited.
+    fn with_address_space(mebibytes: usize) -> String {
+        let name = "alloc::tests::slabs::in_a_small_address_space";
+        let output = std::process::Command::new("sh")
+            .args(["-c", "ulimit -v $1; exec \"$0\" --ignored --exact --nocapture --test-threads 1 $2"])
+            .arg(std::env::current_exe().unwrap())
+            .args([(mebibytes << 10).to_string(), name.to_string()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    #[test]
+    #[ignore = "run by other tests, with a limit"]
+    fn in_a_small_address_space() {
+        let blocks: Vec<Filled> = (0..2000).map(|i| Filled::new(20 + i % 100, i as u8)).collect();
+        let inside = blocks.iter().filter(|filled| space::slab_of(filled.block).is_some()).count();
+        println!("[{inside}] blocks in slabs");
+    }
+
+    #[test]
+    fn where_little_address_space_is_granted_a_smaller_range_serves() {
+        assert!(with_address_space(600).contains("[2000] blocks in slabs"));
+    }
+
+    #[test]
+    fn where_no_range_is_granted_all_blocks_come_from_the_system() {
+        assert!(with_address_space(64).contains("[0] blocks in slabs"));
     }
 }

@@ -119,7 +119,7 @@ impl Drop for Lease {
 #[inline]
 pub fn allocate(size: usize) -> NonNull<u8> {
     debug_assert!(size <= class::LARGEST);
-    let class = class::of(size);
+    let class = class::of(size) % CLASSES;
     let heap = HEAP.get();
     // SAFETY: `current` points to a record that lives for ever, and is this thread's or `FULL`.
     let slab = unsafe { &*heap.current[class].get() };

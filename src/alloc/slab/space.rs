@@ -63,7 +63,8 @@ pub fn slab_of(block: NonNull<u8>) -> Option<NonNull<Slab>> {
     if offset >= LEN.load(Ordering::Relaxed) {
         return None;
     }
-    NonNull::new(record(base, offset >> SLAB_SHIFT))
+    // SAFETY: the range does not begin at address 0.
+    Some(unsafe { NonNull::new_unchecked(record(base, offset >> SLAB_SHIFT)) })
 }
 
 #[inline(always)]
