@@ -1,56 +1,130 @@
-//! The allocator in which the keyspace lives. (The size classes come beneath this interface.)
+//! The allocator in which the keyspace lives: small blocks from slabs of one size class each, large ones from the
+//! system.
+//!
+//! A keyspace is millions of blocks of 20 to 100 bytes, nearly all allocated and freed by one thread. A general
+//! allocator rounds such a size to 16 bytes, and glibc keeps 8 more beside each block. The classes here are 4 bytes
+//! apart up to 64, and nothing is kept beside a block: whoever releases it says its size.
+//!
+//! Measured with `cargo bench --bench alloc` (a million blocks, release build, AMD EPYC, least of five runs; the
+//! columns are explained there). glibc 2.36, mimalloc 2.0.9 and jemalloc 5.3.0 as Debian 12 has them:
+//!
+//! | | bytes for 26 | for 30 | for 55 | for 123 | hot ns | churn ns | drain ns |
+//! |---|---|---|---|---|---|---|---|
+//! | slab | 28.0 | 32.0 | 56.1 | 128.1 | 5.7 | 65 | 14 |
+//! | slab, huge pages | 27.3 | 31.5 | 54.6 | 128.0 | 5.6 | 63 | 13 |
+//! | glibc | 48.0 | 48.1 | 64.0 | 144.0 | 9.4 | 145 | 78 |
+//! | mimalloc | 32.2 | 32.2 | 64.4 | 128.9 | 18.1 | 93 | 15 |
+//! | jemalloc | 33.0 | 33.0 | 66.1 | 132.2 | 6.7 | 74 | 10 |
+//!
+//! (Times for 26 bytes.) Of a million blocks that are all freed, the slabs return all but 0.2 bytes a block to the
+//! kernel when asked. An allocation is 25 instructions, a release 24, without an atomic operation. So the keyspace has
+//! an allocator of its own, and the rest of the server stays with the system's, which a static binary has anyway.
+//!
+//! Limits: a slab of 64 KiB serves one class until its last block is freed, so a keyspace that shrinks at random
+//! keeps sparse slabs; [`Stats`] shows them. Without the feature `slab` (for the sanitizers, which want to see every
+//! block) and in fuzz targets all blocks come from the system, through the same functions.
 
-use std::alloc::Layout;
+pub mod counting;
+#[cfg(not(all(feature = "slab", target_pointer_width = "64", not(fuzzing))))]
+mod direct;
+#[cfg(all(feature = "slab", target_pointer_width = "64", not(fuzzing)))]
+mod slab;
+mod system;
+#[cfg(test)]
+mod tests;
+
+#[cfg(not(all(feature = "slab", target_pointer_width = "64", not(fuzzing))))]
+use direct as backend;
+#[cfg(all(feature = "slab", target_pointer_width = "64", not(fuzzing)))]
+use slab as backend;
+
 use std::ptr::NonNull;
 
-const ALIGN: usize = 8;
+pub use counting::Counting;
 
-fn layout(size: usize) -> Layout {
-    Layout::from_size_align(size.max(1), ALIGN).expect("size of a block")
-}
-
-/// Allocates `size` bytes, uninitialised; aligned to 4 bytes at least, to 8 from 64 bytes on.
+/// Allocates `size` bytes, uninitialised; aligned to 4 bytes at least, to 8 from 64 bytes on. Where there is no memory
+/// the process ends, as with the standard collections.
 #[inline]
 pub fn allocate(size: usize) -> NonNull<u8> {
-    let layout = layout(size);
-    // SAFETY: the layout's size is not zero.
-    let block = unsafe { std::alloc::alloc(layout) };
-    NonNull::new(block).unwrap_or_else(|| std::alloc::handle_alloc_error(layout))
+    backend::allocate(size)
 }
 
 /// Allocates `size` zeroed bytes; a large block is zeroed by the kernel, page by page as it is touched.
-#[inline]
 pub fn allocate_zeroed(size: usize) -> NonNull<u8> {
-    let layout = layout(size);
-    // SAFETY: the layout's size is not zero.
-    let block = unsafe { std::alloc::alloc_zeroed(layout) };
-    NonNull::new(block).unwrap_or_else(|| std::alloc::handle_alloc_error(layout))
+    backend::allocate_zeroed(size)
 }
 
-/// Gives a block back.
+/// Gives a block back, from any thread.
 ///
 /// # Safety
-/// `block` came from this module for `size` bytes (or a size with the same `class_size`), and is not used again.
+/// `block` came from this module for `size` bytes, or for a size with the same [`class_size`], and is not used again.
 #[inline]
 pub unsafe fn release(block: NonNull<u8>, size: usize) {
-    // SAFETY: the caller says that the block came from `allocate(size)`.
-    unsafe { std::alloc::dealloc(block.as_ptr(), layout(size)) }
+    // SAFETY: the caller's promise.
+    unsafe { backend::release(block, size) }
 }
 
-/// How many bytes of a block allocated for `size` bytes can be used.
-#[inline(always)]
-pub fn class_size(size: usize) -> usize {
-    size
-}
-
-/// Changes a block's size, keeping its first `min(old, new)` bytes; the block may move.
+/// Changes a block's size, keeping its first `min(old, new)` bytes. The block moves unless both sizes have the same
+/// [`class_size`]; a large one moves by remapping its pages.
 ///
 /// # Safety
 /// As [`release`], for `old` bytes; the old pointer is not used again.
-#[inline]
 pub unsafe fn resize(block: NonNull<u8>, old: usize, new: usize) -> NonNull<u8> {
-    let new_layout = layout(new);
-    // SAFETY: the caller says that the block came from `allocate(old)`.
-    let moved = unsafe { std::alloc::realloc(block.as_ptr(), layout(old), new_layout.size()) };
-    NonNull::new(moved).unwrap_or_else(|| std::alloc::handle_alloc_error(new_layout))
+    // SAFETY: the caller's promise.
+    unsafe { backend::resize(block, old, new) }
+}
+
+/// How many bytes of a block that was allocated for `size` bytes can be used.
+#[inline(always)]
+pub const fn class_size(size: usize) -> usize {
+    backend::class_size(size)
+}
+
+/// Asks for huge pages in memory that is taken from the kernel from now on.
+pub fn set_hugepages(on: bool) {
+    backend::set_hugepages(on);
+}
+
+/// Takes back what other threads have released of this thread's blocks. Each thread that allocates calls it now and
+/// then; it costs one load when there is nothing.
+pub fn collect() {
+    backend::collect();
+}
+
+/// Gives up to `budget` bytes of unused slabs back to the kernel (a system call for each run of them); returns how many
+/// it gave, 0 when there are none. What is still used in part stays.
+pub fn purge(budget: usize) -> usize {
+    backend::purge(budget)
+}
+
+/// Where the memory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes of live blocks in slabs, each at its class's size.
+    pub slab_live_bytes: usize,
+    /// Bytes of slabs in use: the live blocks, their free neighbours, and memory never touched.
+    pub slab_bytes: usize,
+    /// How many slabs are in use.
+    pub slabs: usize,
+    /// Bytes of unused slabs whose memory the kernel still lends; [`purge`] gives them back.
+    pub free_bytes: usize,
+    /// Bytes of live blocks from the system. They also count in [`Counting`], where that is the global allocator.
+    pub system_live_bytes: usize,
+}
+
+impl Stats {
+    /// Bytes of all live blocks.
+    pub fn live_bytes(&self) -> usize {
+        self.slab_live_bytes + self.system_live_bytes
+    }
+}
+
+/// Where the memory is now, of all threads. Takes a lock for some instructions.
+pub fn stats() -> Stats {
+    Stats { system_live_bytes: system::live_bytes(), ..backend::stats() }
+}
+
+/// Bytes of live blocks in slabs: the part of `used_memory` that [`Counting`] does not see. A few loads.
+pub fn slab_live_bytes() -> usize {
+    backend::live_bytes()
 }

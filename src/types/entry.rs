@@ -17,6 +17,9 @@
 //! The size of the allocation is not kept: it follows from the header and the value's length. So a write stays in
 //! place exactly when the old and the new size fall into the same class of the allocator.
 //!
+//! Costs, in instructions counted by callgrind with call and return: `key` 11, `value` 20, a value overwritten in place
+//! 57 (an integer 22), a new entry of key 16 and value 3 about 125, of which the allocation is 25, dropping it 43.
+//!
 //! The access bits and the expiry index may be written through `&Entry`, as in a `Cell`: a read of the value is a use
 //! of the key. An entry can be sent to another thread but not be shared between threads.
 
@@ -88,7 +91,7 @@ impl Raw {
                 (offset, self.byte(KEY_LEN_BYTE) as usize)
             } else {
                 let len = self.0.add(offset).cast::<u64>().read_unaligned();
-                (offset + LONG_KEY_SIZE, len as usize)
+                (offset + LONG_KEY_SIZE, u64::from_le(len) as usize)
             }
         }
     }
@@ -128,14 +131,16 @@ pub struct Entry {
 unsafe impl Send for Entry {}
 
 impl Entry {
-    /// Allocates an entry with a value of `value_size` bytes, which the caller writes before anything else.
+    /// Allocates an entry with a value of `value_size` bytes, which the caller writes at the returned place before
+    /// anything else.
+    #[inline(always)]
     pub(super) fn create(
         key: &[u8],
         form: u8,
         encoding: Encoding,
         value_size: usize,
         expire: Option<i64>,
-    ) -> Entry {
+    ) -> (Entry, *mut u8) {
         let mut offset = HEADER;
         let mut flags = form;
         if expire.is_some() {
@@ -153,16 +158,16 @@ impl Entry {
             at.cast::<u32>().write(word);
             at.add(FLAGS_BYTE).write(flags);
             at.add(KEY_LEN_BYTE).write(key.len() as u8);
-            if flags & LONG_KEY != 0 {
-                at.add(offset - LONG_KEY_SIZE).cast::<u64>().write_unaligned(key.len() as u64);
+            if let Some(at_ms) = expire {
+                write_expiry(at, at_ms, NO_EXPIRE_INDEX);
             }
-            copy_short(key.as_ptr(), at.as_ptr().add(offset), key.len());
+            if flags & LONG_KEY != 0 {
+                at.add(offset - LONG_KEY_SIZE).cast::<u64>().write_unaligned((key.len() as u64).to_le());
+            }
+            let to = at.as_ptr().add(offset);
+            copy_short(key.as_ptr(), to, key.len());
+            (Entry { raw: Raw(at) }, to.add(key.len()))
         }
-        let entry = Entry { raw: Raw(at) };
-        if let Some(at_ms) = expire {
-            entry.write_expiry(at_ms, NO_EXPIRE_INDEX);
-        }
-        entry
     }
 
     #[inline(always)]
@@ -219,10 +224,15 @@ impl Entry {
     pub(super) fn set_form(&mut self, form: u8, encoding: Encoding) {
         let flags = self.flags() & (EXPIRY | LONG_KEY) | form;
         // SAFETY: every entry has its header, and `&mut self` is its only user.
-        unsafe {
-            self.raw.0.add(FLAGS_BYTE).write(flags);
-            self.raw.0.add(KIND_BYTE).write(kind_byte(Kind::String, encoding));
-        }
+        unsafe { self.raw.0.add(FLAGS_BYTE).write(flags) }
+        self.set_encoding(encoding);
+    }
+
+    /// Sets the encoding of a string whose form stays.
+    #[inline(always)]
+    pub(super) fn set_encoding(&mut self, encoding: Encoding) {
+        // SAFETY: every entry has its header, and `&mut self` is its only user.
+        unsafe { self.raw.0.add(KIND_BYTE).write(kind_byte(Kind::String, encoding)) }
     }
 
     /// The type of the value.
@@ -283,23 +293,16 @@ impl Entry {
         }
     }
 
-    fn write_expiry(&self, at_ms: i64, index: u32) {
-        debug_assert!(self.flags() & EXPIRY != 0);
-        // SAFETY: EXPIRY says that both fields are there; as in `set_access`, no reference to them exists.
-        unsafe {
-            self.raw.0.add(HEADER).cast::<i64>().write_unaligned(at_ms.to_le());
-            self.raw.0.add(EXPIRY_INDEX).cast::<u32>().write_unaligned(index.to_le());
-        }
-    }
-
     /// Sets, changes or takes away the expiry. Changing keeps the index and is done in place; the others move the
     /// entry.
     pub fn set_expire(&mut self, expire: Option<i64>) {
         match (expire, self.flags() & EXPIRY != 0) {
-            (Some(at_ms), true) => self.write_expiry(at_ms, self.expire_index()),
+            // SAFETY: EXPIRY says that the fields are there.
+            (Some(at_ms), true) => unsafe { write_expiry(self.raw.0, at_ms, self.expire_index()) },
             (Some(at_ms), false) => {
                 self.shift_tail(HEADER, HEADER + EXPIRY_SIZE, self.flags() | EXPIRY);
-                self.write_expiry(at_ms, NO_EXPIRE_INDEX);
+                // SAFETY: the tail made room for the fields.
+                unsafe { write_expiry(self.raw.0, at_ms, NO_EXPIRE_INDEX) };
             }
             (None, true) => self.shift_tail(HEADER + EXPIRY_SIZE, HEADER, self.flags() & !EXPIRY),
             (None, false) => {}
@@ -402,6 +405,17 @@ impl std::fmt::Debug for Entry {
             .field("access", &self.access())
             .field("expire_at", &self.expire_at())
             .finish_non_exhaustive()
+    }
+}
+
+/// # Safety
+/// The entry at `at` is ours, and has room for an expiry.
+#[inline(always)]
+unsafe fn write_expiry(at: NonNull<u8>, at_ms: i64, index: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        at.add(HEADER).cast::<i64>().write_unaligned(at_ms.to_le());
+        at.add(EXPIRY_INDEX).cast::<u32>().write_unaligned(index.to_le());
     }
 }
 

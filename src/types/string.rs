@@ -86,13 +86,21 @@ fn digits(n: i64) -> usize {
 }
 
 /// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
-#[inline]
+#[inline(always)]
 fn canonical_i64(text: &[u8]) -> Option<i64> {
+    // Nearly all strings that are no number are told by their first byte.
+    match text {
+        [b'0'..=b'9' | b'-', ..] if text.len() <= INT_TEXT_MAX => parse_i64(text),
+        _ => None,
+    }
+}
+
+#[inline(never)]
+fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    // Nearly all strings that are no number are told by their first byte.
     match digits {
         [b'1'..=b'9', ..] if digits.len() < INT_TEXT_MAX => {}
         [b'0'] if !negative => return Some(0),
@@ -112,7 +120,8 @@ fn canonical_i64(text: &[u8]) -> Option<i64> {
 
 #[inline(always)]
 fn encoding_of(len: usize) -> Encoding {
-    if len <= EMBSTR_MAX { Encoding::Embstr } else { Encoding::Raw }
+    // Without a branch, so that the code after it is not made twice.
+    [Encoding::Embstr, Encoding::Raw][usize::from(len > EMBSTR_MAX)]
 }
 
 impl Entry {
@@ -131,21 +140,29 @@ impl Entry {
         Entry::text(key, value, encoding_of(value.len()), expire)
     }
 
-    #[inline(always)]
     fn text(key: &[u8], value: &[u8], encoding: Encoding, expire: Option<i64>) -> Entry {
         if value.len() > EMBEDDED_MAX {
-            return Entry::with_block(key, Block::from(value), expire);
+            return Entry::large(key, value, expire);
         }
-        let mut entry = Entry::create(key, 0, encoding, 1 + value.len(), expire);
-        entry.write_embedded(value);
+        let (entry, at) = Entry::create(key, 0, encoding, 1 + value.len(), expire);
+        // SAFETY: the value has a byte of length and as many bytes as it says.
+        unsafe {
+            at.write(value.len() as u8);
+            copy_short(value.as_ptr(), at.add(1), value.len());
+        }
         entry
     }
 
+    #[inline(never)]
+    fn large(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
+        Entry::with_block(key, Block::from(value), expire)
+    }
+
     /// An integer.
-    #[inline]
     pub fn integer(key: &[u8], value: i64, expire: Option<i64>) -> Entry {
-        let mut entry = Entry::create(key, INT, Encoding::Int, WORD, expire);
-        entry.write_integer(value);
+        let (entry, at) = Entry::create(key, INT, Encoding::Int, WORD, expire);
+        // SAFETY: the value is a word.
+        unsafe { at.cast::<i64>().write_unaligned(value.to_le()) };
         entry
     }
 
@@ -154,8 +171,9 @@ impl Entry {
         if block.len() <= EMBEDDED_MAX {
             return Entry::text(key, &block, Encoding::Raw, expire);
         }
-        let mut entry = Entry::create(key, BLOCK, Encoding::Raw, WORD, expire);
-        entry.write_block(block);
+        let (entry, at) = Entry::create(key, BLOCK, Encoding::Raw, WORD, expire);
+        // SAFETY: the value is a word for a block's pointer.
+        unsafe { at.cast::<Block>().write(block) };
         entry
     }
 
@@ -193,7 +211,14 @@ impl Entry {
     pub fn set_plain(&mut self, value: &[u8]) {
         if value.len() <= EMBEDDED_MAX {
             self.set_embedded(value, encoding_of(value.len()));
-        } else if let Some(block) = self.block_mut() {
+        } else {
+            self.set_large(value);
+        }
+    }
+
+    #[inline(never)]
+    fn set_large(&mut self, value: &[u8]) {
+        if let Some(block) = self.block_mut() {
             block.overwrite(value);
         } else {
             self.set_block(Block::from(value));
@@ -285,7 +310,7 @@ impl Entry {
     fn make_embedded(&mut self) {
         debug_assert!(self.flags() & BLOCK == 0);
         if self.flags() & INT == 0 {
-            self.set_form(0, Encoding::Raw);
+            self.set_encoding(Encoding::Raw);
         } else {
             let text = IntText::new(self.read_integer());
             self.set_embedded(text.as_slice(), Encoding::Raw);
@@ -305,15 +330,22 @@ impl Entry {
     #[inline(always)]
     fn set_embedded(&mut self, value: &[u8], encoding: Encoding) {
         // The usual overwrite: same form, same length.
-        if self.flags() & (INT | BLOCK) == 0 && self.embedded().len() == value.len() {
-            self.set_form(0, encoding);
-        } else {
-            self.make_room(0, encoding, 1 + value.len());
+        if self.flags() & (INT | BLOCK) == 0 {
+            let at = self.value_at();
+            // SAFETY: an embedded value begins with its length, and has as many bytes.
+            unsafe {
+                if at.read() as usize == value.len() {
+                    self.set_encoding(encoding);
+                    return copy_short(value.as_ptr(), at.add(1), value.len());
+                }
+            }
         }
+        self.make_room(0, encoding, 1 + value.len());
         self.write_embedded(value);
     }
 
-    /// Gives the value another form and size; the old value is dropped, the new one the caller's to write.
+    /// Gives the value another form and size, which is seldom needed; the old value is dropped, the new one the caller's to write.
+    #[inline(never)]
     fn make_room(&mut self, form: u8, encoding: Encoding, size: usize) {
         if let Some(block) = self.block_mut() {
             // SAFETY: the form that is set below says that there is no block any more.

@@ -1,0 +1,54 @@
+//! Blocks from the system's allocator: large ones, and all of them where the slabs are not used.
+
+use std::alloc::{Layout, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size.max(1), 8).expect("size of a block")
+}
+
+/// Bytes asked of the system and not given back.
+pub fn live_bytes() -> usize {
+    LIVE.load(Relaxed)
+}
+
+#[cold]
+#[inline(never)]
+pub fn allocate(size: usize) -> NonNull<u8> {
+    let layout = layout(size);
+    LIVE.fetch_add(size, Relaxed);
+    // SAFETY: the layout's size is not zero.
+    let block = unsafe { std::alloc::alloc(layout) };
+    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+pub fn allocate_zeroed(size: usize) -> NonNull<u8> {
+    let layout = layout(size);
+    LIVE.fetch_add(size, Relaxed);
+    // SAFETY: the layout's size is not zero.
+    let block = unsafe { std::alloc::alloc_zeroed(layout) };
+    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+/// # Safety
+/// `block` came from this module for `size` bytes and is not used again.
+#[cold]
+#[inline(never)]
+pub unsafe fn release(block: NonNull<u8>, size: usize) {
+    LIVE.fetch_sub(size, Relaxed);
+    // SAFETY: the caller says that the block has this layout.
+    unsafe { std::alloc::dealloc(block.as_ptr(), layout(size)) }
+}
+
+/// # Safety
+/// `block` came from this module for `old` bytes and is not used again.
+pub unsafe fn resize(block: NonNull<u8>, old: usize, new: usize) -> NonNull<u8> {
+    let layout_new = layout(new);
+    LIVE.fetch_add(new.wrapping_sub(old), Relaxed);
+    // SAFETY: the caller says that the block has the old layout; the new size is not zero.
+    let moved = unsafe { std::alloc::realloc(block.as_ptr(), layout(old), layout_new.size()) };
+    NonNull::new(moved).unwrap_or_else(|| handle_alloc_error(layout_new))
+}
