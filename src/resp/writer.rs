@@ -36,6 +36,7 @@ pub struct Reply<'a> {
     pub protocol: Protocol,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a deferred header is used up by what finishes it")]
 impl<'a> Reply<'a> {
     /// A writer that appends to `buf`.
     #[inline]
