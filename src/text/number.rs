@@ -315,10 +315,12 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
 /// such fractions never round to the same double, so the first that gives back `value` is the shortest of all.
 fn short_fraction(value: f64) -> Option<(Decimal, i32)> {
     for (places, power) in [1e1, 1e2, 1e3, 1e4, 1e5, 1e6].into_iter().enumerate() {
-        let whole = (value * power).round();
-        if whole >= 1e15 {
+        let scaled = value * power;
+        if scaled >= 1e15 {
             break;
         }
+        // Rounded by hand: without SSE4.1, which cannot be counted on, `round` is a call.
+        let whole = (scaled + 0.5) as i64 as f64;
         // Both are exact, so that the division rounds just once, as reading the digits does.
         if (whole / power).to_bits() == value.to_bits() {
             let digits = Decimal::new(whole as i64);
