@@ -1,9 +1,12 @@
 //! The wire protocol: requests in ([`parser`]), replies out ([`writer`]), RESP2 and RESP3.
 //!
-//! Neither side builds values: a request is a list of spans of the receive window, a reply is bytes in the output.
+//! Neither builds values: a request is a list of spans of the receive window, a reply is bytes in the output. Only
+//! the client side of tests and tools reads replies as values ([`value`]).
 
 pub mod parser;
+pub mod value;
 pub mod writer;
 
 pub use parser::{Limits, Parsed, Partial, ProtocolError, Span, SpanKind, parse};
+pub use value::Value;
 pub use writer::{Protocol, Reply};

@@ -195,18 +195,17 @@ fn parse_hex(text: &[u8]) -> Option<f64> {
         return Some(0.0);
     }
     // Keep 53 bits, or fewer where the result is below the normal range; round half to even.
-    let top = hex.exponent.saturating_add(63 - i64::from(hex.mantissa.leading_zeros()));
+    let top = hex.exponent.saturating_add(127 - i64::from(hex.mantissa.leading_zeros()));
     if top > 1023 {
         return None;
     }
     let unit = (top - 52).max(-1074);
     let drop = unit - hex.exponent;
-    let kept = if drop <= 0 {
-        hex.mantissa << -drop
-    } else if drop > 64 {
-        0
-    } else {
-        round_half_even(u128::from(hex.mantissa), drop as u32, hex.sticky) as u64
+    let kept = match drop {
+        ..=0 => hex.mantissa << -drop,
+        1..=127 => round_half_even(hex.mantissa, drop as u32, hex.sticky),
+        128 => u128::from(hex.mantissa > 1 << 127),
+        _ => 0,
     };
     // Two steps, since 2^-1074 times 2^1074 would pass through values that a single factor cannot hold.
     let value = kept as f64 * 2f64.powi((unit / 2) as i32) * 2f64.powi((unit - unit / 2) as i32);
@@ -226,9 +225,9 @@ pub(super) fn round_half_even(value: u128, shift: u32, sticky: bool) -> u128 {
 /// A hexadecimal floating-point literal without its sign and `0x`: `mantissa * 2^exponent`, and whether nonzero
 /// digits were cut off below the mantissa.
 pub(super) struct HexFloat {
-    pub mantissa: u64,
-    pub exponent: i64,
-    pub sticky: bool,
+    pub(super) mantissa: u128,
+    pub(super) exponent: i64,
+    pub(super) sticky: bool,
 }
 
 impl HexFloat {
@@ -240,8 +239,8 @@ impl HexFloat {
                 dot = true;
             } else if let Some(value) = (byte as char).to_digit(16) {
                 digits += 1;
-                if float.mantissa >> 60 == 0 {
-                    float.mantissa = float.mantissa << 4 | u64::from(value);
+                if float.mantissa >> 124 == 0 {
+                    float.mantissa = float.mantissa << 4 | u128::from(value);
                     float.exponent -= if dot { 4 } else { 0 };
                 } else {
                     float.sticky |= value != 0;
@@ -303,9 +302,33 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
         if value < 0.0 {
             out.push(b'-');
         }
-        let (digits, count, exponent) = shortest(value.abs());
-        push_scientific(out, &digits[..count], exponent, value < 0.0);
+        if let Some((digits, exponent)) = short_fraction(value.abs()) {
+            push_scientific(out, digits.as_bytes(), exponent, value < 0.0);
+        } else {
+            let (digits, count, exponent) = shortest(value.abs());
+            push_scientific(out, &digits[..count], exponent, value < 0.0);
+        }
     }
+}
+
+/// The digits of a positive double that is not whole but has few digits: a whole number below 10^15 over a power of ten up to 10^6. Two
+/// such fractions never round to the same double, so the first that gives back `value` is the shortest of all.
+fn short_fraction(value: f64) -> Option<(Decimal, i32)> {
+    for (places, power) in [1e1, 1e2, 1e3, 1e4, 1e5, 1e6].into_iter().enumerate() {
+        let scaled = value * power;
+        if scaled >= 1e15 {
+            break;
+        }
+        // Rounded by hand: without SSE4.1, which cannot be counted on, `round` is a call.
+        let whole = (scaled + 0.5) as i64 as f64;
+        // Both are exact, so that the division rounds just once, as reading the digits does.
+        if (whole / power).to_bits() == value.to_bits() {
+            let digits = Decimal::new(whole as i64);
+            let exponent = digits.as_bytes().len() as i32 - places as i32 - 2;
+            return Some((digits, exponent));
+        }
+    }
+    None
 }
 
 /// The shortest decimal digits of a positive finite double and the power of ten of its first digit.
@@ -529,6 +552,17 @@ mod tests {
             let value = f64::from_bits(bits);
             prop_assume!(!value.is_nan());
             prop_assert_eq!(parse_f64(printed(value).as_bytes()).map(f64::to_bits), Some(bits));
+        }
+
+        #[test]
+        fn short_fractions_have_the_digits_that_the_long_way_finds(whole in 1u64..3_000_000_000, places in 0i32..9) {
+            let value = whole as f64 / 10f64.powi(places);
+            prop_assume!(value.fract() != 0.0);
+            if let Some((digits, exponent)) = short_fraction(value) {
+                let (expected, count, power) = shortest(value);
+                prop_assert_eq!((digits.as_bytes(), exponent), (&expected[..count], power));
+            }
+            prop_assert_eq!(parse_f64(printed(value).as_bytes()), Some(value));
         }
 
         #[test]

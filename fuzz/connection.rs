@@ -1,0 +1,114 @@
+//! A client's connection as the server plays it, for the parser's fuzz targets: bytes arrive in pieces, big
+//! arguments move into blocks of their own, and what was understood is written down.
+//!
+//! On the way it checks what must hold after every single call: spans lie where their header says, and memory
+//! follows what was received.
+
+use redstart::resp::{Limits, Parsed, Partial, ProtocolError, Span, SpanKind, parse};
+
+/// What the parser made of the bytes, in order.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    Request(Vec<Vec<u8>>),
+    Inline(Vec<Vec<u8>>),
+    Error(ProtocolError),
+}
+
+#[derive(Default)]
+pub struct Connection {
+    pub limits: Limits,
+    pub outcomes: Vec<Outcome>,
+    window: Vec<u8>,
+    start: usize,
+    received: usize,
+    partial: Partial,
+    blocks: Vec<Vec<u8>>,
+    closed: bool,
+}
+
+impl Connection {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Takes in what one `recv` delivered.
+    pub fn feed(&mut self, mut piece: &[u8]) {
+        while !piece.is_empty() && !self.closed {
+            let taken = match self.partial.big() {
+                Some(len) => {
+                    let block = self.blocks.last_mut().expect("a big argument has its block");
+                    let taken = piece.len().min(len + 2 - block.len());
+                    block.extend_from_slice(&piece[..taken]);
+                    if block.len() < len + 2 {
+                        return;
+                    }
+                    block.truncate(len);
+                    self.partial.detached();
+                    taken
+                }
+                None => {
+                    self.window.extend_from_slice(piece);
+                    piece.len()
+                }
+            };
+            self.received += taken;
+            piece = &piece[taken..];
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        loop {
+            let mut spans = Vec::new();
+            let parsed = parse(&self.window, self.start, &mut self.partial, &self.limits, &mut spans);
+            // Eight bytes an argument, which took six or more; a vector may have twice what it needs.
+            assert!(self.partial.memory() <= 3 * self.received + 64);
+            match parsed {
+                Ok(Parsed::Whole { end }) => {
+                    let request = spans.iter().map(|&span| self.argument(span)).collect();
+                    self.outcomes.push(Outcome::Request(request));
+                    self.next_request(end);
+                }
+                Ok(Parsed::Inline { end, words }) => {
+                    let size: usize = words.iter().map(Vec::len).sum();
+                    assert!(!words.is_empty() && spans.is_empty() && size < end - self.start);
+                    self.outcomes.push(Outcome::Inline(words));
+                    self.next_request(end);
+                }
+                Ok(Parsed::Incomplete) => {
+                    assert!(spans.is_empty());
+                    // Only distances from the start count, so the request may move to the front.
+                    self.window.drain(..self.start);
+                    self.start = 0;
+                    return;
+                }
+                Ok(Parsed::Big { at, len }) => {
+                    assert!(spans.is_empty() && self.window.len() - at < len + 2);
+                    self.blocks.push(self.window.split_off(at));
+                    return;
+                }
+                Err(error) => {
+                    self.outcomes.push(Outcome::Error(error));
+                    self.closed = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn argument(&self, span: Span) -> Vec<u8> {
+        if let SpanKind::Window { start, len } = span.kind() {
+            let header = format!("${len}\r");
+            assert!(self.window[self.start..start - 1].ends_with(header.as_bytes()));
+            assert!(start + len + 2 <= self.window.len());
+        }
+        span.resolve(&self.window, &self.blocks).to_vec()
+    }
+
+    fn next_request(&mut self, end: usize) {
+        assert!(self.partial.is_fresh() && self.partial.memory() == 0);
+        assert!(end > self.start && end <= self.window.len());
+        self.start = end;
+        self.blocks.clear();
+    }
+}

@@ -1,0 +1,54 @@
+//! The request parser: no bytes make it panic or allocate beyond what was sent, and how they are cut into pieces
+//! changes nothing.
+//!
+//! Input: a byte of limits, a byte of seed for the cuts, then what the client sends. `=N;` in it stands for N filler
+//! bytes (N up to 99999), so that a short input reaches the big arguments and long lines.
+
+#![no_main]
+
+#[path = "../connection.rs"]
+mod connection;
+
+use connection::Connection;
+use libfuzzer_sys::fuzz_target;
+use redstart::resp::Limits;
+
+/// Replaces each `=N;` by N bytes.
+fn inflate(mut input: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let [first, rest @ ..] = input {
+        let digits = rest.iter().take(5).take_while(|b| b.is_ascii_digit()).count();
+        if *first == b'=' && digits > 0 && rest.get(digits) == Some(&b';') && bytes.len() < 1 << 20 {
+            let count = rest[..digits].iter().fold(0, |n, b| n * 10 + usize::from(b - b'0'));
+            bytes.resize(bytes.len() + count, b'x');
+            input = &rest[digits + 1..];
+        } else {
+            bytes.push(*first);
+            input = rest;
+        }
+    }
+    bytes
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [flags, seed, rest @ ..] = input else { return };
+    let limits =
+        Limits { authenticated: flags & 1 == 0, max_bulk: if flags & 2 == 0 { 1 << 29 } else { 50_000 } };
+    let bytes = inflate(rest);
+
+    let mut whole = Connection::new(limits);
+    whole.feed(&bytes);
+
+    let mut pieces = Connection::new(limits);
+    // A few bytes a piece, more where there are many, from one to twice the usual size.
+    let usual = 1 + bytes.len() / 200;
+    let mut state = u32::from(*seed);
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let size = (1 + (state >> 16) as usize % (2 * usual)).min(rest.len());
+        pieces.feed(&rest[..size]);
+        rest = &rest[size..];
+    }
+    assert_eq!(whole.outcomes, pieces.outcomes);
+});
