@@ -6,6 +6,7 @@
 use super::size::{format_size, lenient_integer, parse_size};
 use super::value::{Reason, Shape, Value, choose};
 use crate::text::{number, words};
+use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -403,7 +404,7 @@ impl<'a> BindAddress<'a> {
 
 /// Percentiles of the latency that INFO reports.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Percentiles(pub Vec<f64>);
+pub struct Percentiles(pub(super) Vec<f64>);
 
 impl Value for Percentiles {
     fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
@@ -432,6 +433,14 @@ impl Value for Percentiles {
     #[cfg(test)]
     fn describe(&self, _shape: &Shape) -> String {
         "numbers from 0 to 100, or \"\"".into()
+    }
+}
+
+impl Deref for Percentiles {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.0
     }
 }
 
@@ -576,6 +585,18 @@ impl Directory {
     pub(super) fn resolve(&mut self) -> io::Result<()> {
         self.0 = self.0.canonicalize()?;
         Ok(())
+    }
+}
+
+impl AsRef<Path> for Directory {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
     }
 }
 

@@ -178,8 +178,8 @@ directives! {
     "io-threads-do-reads", io_threads_do_reads: bool = false, PLAIN, START, OneThread;
     "client-output-buffer-limit", client_output_buffer_limit: OutputLimits = OutputLimits::usual(), PLAIN, WORDS,
         Acts;
-    "client-query-buffer-limit", client_query_buffer_limit: usize = 1 << 30, bytes(MB, SIZE_MAX), RUN, Acts;
-    "proto-max-bulk-len", proto_max_bulk_len: usize = 512 << 20, bytes(MB, SIZE_MAX), RUN, Acts;
+    "client-query-buffer-limit", client_query_buffer_limit: u64 = 1024 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
+    "proto-max-bulk-len", proto_max_bulk_len: u64 = 512 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
     "busy-reply-threshold" / "lua-time-limit", busy_reply_threshold: u64 = 5000, LONG, RUN, NoScripts;
     "tracking-table-max-keys", tracking_table_max_keys: usize = 1_000_000, LONG, RUN, NoTracking;
     "notify-keyspace-events", notify_keyspace_events: EventClasses = EventClasses::default(), PLAIN, RUN, NoPubsub;
@@ -204,7 +204,7 @@ directives! {
     "lazyfree-lazy-user-flush", lazyfree_lazy_user_flush: bool = false, PLAIN, RUN, Acts;
     "jemalloc-bg-thread", jemalloc_bg_thread: bool = true, PLAIN, RUN, OwnAllocator;
     "activedefrag", activedefrag: bool = false, PLAIN, RUN, OwnAllocator;
-    "active-defrag-ignore-bytes", active_defrag_ignore_bytes: u64 = 100 << 20, bytes(1, SIZE_MAX), RUN, OwnAllocator;
+    "active-defrag-ignore-bytes", active_defrag_ignore_bytes: u64 = 100 * MB, bytes(1, SIZE_MAX), RUN, OwnAllocator;
     "active-defrag-threshold-lower", active_defrag_threshold_lower: u32 = 10, int(0, 1000), RUN, OwnAllocator;
     "active-defrag-threshold-upper", active_defrag_threshold_upper: u32 = 100, int(0, 1000), RUN, OwnAllocator;
     "active-defrag-cycle-min", active_defrag_cycle_min: u32 = 1, int(1, 99), RUN, OwnAllocator;
@@ -247,7 +247,7 @@ directives! {
     "appendfsync", appendfsync: AppendFsync = AppendFsync::Everysec, PLAIN, RUN, NoDisk;
     "no-appendfsync-on-rewrite", no_appendfsync_on_rewrite: bool = false, PLAIN, RUN, NoDisk;
     "auto-aof-rewrite-percentage", auto_aof_rewrite_percentage: u32 = 100, COUNT, RUN, NoDisk;
-    "auto-aof-rewrite-min-size", auto_aof_rewrite_min_size: u64 = 64 << 20, SIZE, RUN, NoDisk;
+    "auto-aof-rewrite-min-size", auto_aof_rewrite_min_size: u64 = 64 * MB, SIZE, RUN, NoDisk;
     "aof-load-truncated", aof_load_truncated: bool = true, PLAIN, RUN, NoDisk;
     "aof-use-rdb-preamble", aof_use_rdb_preamble: bool = true, PLAIN, RUN, NoDisk;
     "aof-timestamp-enabled", aof_timestamp_enabled: bool = false, PLAIN, RUN, NoDisk;

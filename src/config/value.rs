@@ -204,9 +204,28 @@ impl Value for bool {
 pub struct Text(Vec<u8>);
 
 impl Text {
+    /// The text as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The text as a path.
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.0))
+    }
+}
+
+/// So that it can be given to whatever takes a path.
+impl AsRef<Path> for Text {
+    fn as_ref(&self) -> &Path {
+        self.as_path()
+    }
+}
+
+/// So that `Path::new` takes it.
+impl AsRef<OsStr> for Text {
+    fn as_ref(&self) -> &OsStr {
+        self.as_path().as_os_str()
     }
 }
 
@@ -267,7 +286,7 @@ pub(super) fn choose<T: Copy>(names: &[(&str, T)], word: &[u8]) -> Result<T, Rea
 macro_rules! choices {
     ($($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal $(| $other:literal)*),* $(,)? })*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $type {
             $(#[doc = concat!("`", $name, "`")] $variant),*
         }
@@ -304,7 +323,7 @@ macro_rules! choices {
 }
 
 choices! {
-    /// How much is logged: each level includes those after it.
+    /// How much is logged, in order: each level includes those after it.
     LogLevel {
         Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning", Nothing = "nothing",
     }
