@@ -1,1 +1,266 @@
-//! (under construction)
+//! Configuration: one table of directives, and all that is done with it.
+//!
+//! ```text
+//!   redstart.conf ─┐                                     ┌─▶ CONFIG GET      access.rs
+//!   stdin ─────────┼─▶ load.rs ─▶ Config ◀── table.rs ───┼─▶ CONFIG SET      access.rs
+//!   arguments ─────┘             (typed                  ├─▶ CONFIG REWRITE  rewrite.rs
+//!                                 fields)                └─▶ docs            document.rs (a test)
+//! ```
+//!
+//! The server reads plain typed fields (`config.port`, `config.maxmemory_policy`); the table knows how each is
+//! written. Nothing here opens a socket or changes the process: loading reads files, setting makes a new [`Config`],
+//! and the server puts it into effect. File syntax, names, defaults and error texts of CONFIG are Redis's.
+//!
+//! A lookup by name walks the table, some 200 short comparisons: files and CONFIG are not on the path of a request.
+
+mod access;
+#[cfg(test)]
+mod document;
+mod load;
+mod rewrite;
+mod size;
+mod special;
+mod table;
+mod value;
+
+pub use access::{Change, SetError, get, prepare, set};
+pub use load::{ConfigError, load};
+pub use rewrite::rewrite;
+pub use size::{format_size, parse_size};
+pub use special::{
+    BindAddress, Directory, EventClasses, MemoryShare, OomScores, OutputLimit, OutputLimits, Percentiles,
+    Primary, SaveRule, SaveRules, ShutdownOptions,
+};
+pub use table::{Config, DIRECTIVES, Directive};
+pub use value::{
+    Allowed, AppendFsync, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy, OomScoreAdj,
+    PropagationError, PubsubDefault, SanitizePayload, Supervised, SyslogFacility, Text, TlsClients,
+};
+
+/// What a directive does here. All but the first are taken, kept, shown and rewritten, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`why` has a sentence for each")]
+pub enum Effect {
+    Acts,
+    NoDisk,
+    NoMemoryLimit,
+    NoCollections,
+    NoReplication,
+    NoCluster,
+    NoTls,
+    NoScripts,
+    NoModules,
+    NoUsers,
+    NoPubsub,
+    NoTracking,
+    NoSlowlog,
+    NoSyslog,
+    NoSupervision,
+    NoTitle,
+    NoLocale,
+    NoOomScore,
+    NoPinning,
+    NoSocketMarks,
+    NoStartWarnings,
+    NoMemoryTest,
+    OneThread,
+    OwnAllocator,
+    Debugging,
+}
+
+impl Effect {
+    /// Why a directive has no effect; `None` if it has one.
+    pub const fn why(self) -> Option<&'static str> {
+        Some(match self {
+            Effect::Acts => return None,
+            Effect::NoDisk => "nothing is saved to disk or loaded from it",
+            Effect::NoMemoryLimit => "memory is not limited, no key is evicted",
+            Effect::NoCollections => "values are strings, there is no other type to encode",
+            Effect::NoReplication => "there are no replicas and no primary",
+            Effect::NoCluster => "there is no cluster",
+            Effect::NoTls => "connections are not encrypted",
+            Effect::NoScripts => "there are no scripts that could run for long",
+            Effect::NoModules => "there is no interface for modules",
+            Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
+            Effect::NoPubsub => "there are no channels on which an event could be published",
+            Effect::NoTracking => "clients cannot ask to be told of changed keys",
+            Effect::NoSlowlog => "slow commands are not recorded",
+            Effect::NoSyslog => "the log goes to logfile or standard output",
+            Effect::NoSupervision => "the process does not talk to its supervisor; none of them needs it to",
+            Effect::NoTitle => "the process keeps the name and arguments it was started with",
+            Effect::NoLocale => "texts are compared byte by byte",
+            Effect::NoOomScore => "the kernel's score is left as it is; a service manager can set it",
+            Effect::NoPinning => "threads run where the kernel puts them; taskset can bind the process",
+            Effect::NoSocketMarks => "sockets are not marked",
+            Effect::NoStartWarnings => "the start does not stop at a warning",
+            Effect::NoMemoryTest => "a crash report does not test the memory",
+            Effect::OneThread => "one thread serves all clients",
+            Effect::OwnAllocator => "the allocator is not jemalloc and has nothing to defragment",
+            Effect::Debugging => "it serves tests of Redis's own code",
+        })
+    }
+}
+
+/// Lines of a config file that are not values: each with what becomes of it.
+const OTHER_LINES: &[(&str, &str)] = &[
+    ("include", "reads another file, or all that match a glob, at this place"),
+    ("rename-command", "is kept for the server, which reports it as without effect"),
+    ("user", "is kept for the server, which reports it as without effect"),
+    ("loadmodule", "is refused: there is no interface for modules, and data would be missing"),
+    ("sentinel", "is refused: this is not a sentinel"),
+    ("list-max-ziplist-entries", "is ignored, as by Redis: list-max-listpack-size replaced it"),
+    ("list-max-ziplist-value", "is ignored, as by Redis: list-max-listpack-size replaced it"),
+    ("lua-replicate-commands", "is ignored, as by Redis: effects are what is replicated"),
+];
+
+impl Config {
+    /// The directives that were given another value than their default and have no effect here, with the reason:
+    /// what the server says in its log at the start.
+    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        let defaults = Config::default();
+        let mut found: Vec<_> = DIRECTIVES
+            .iter()
+            .filter_map(|directive| Some((directive, directive.effect.why()?)))
+            .filter(|(directive, _)| directive.show(self) != directive.show(&defaults))
+            .map(|(directive, why)| (directive.name, why))
+            .collect();
+        if !self.renamed_commands.is_empty() {
+            found.push(("rename-command", "commands keep their names; protect them by other means"));
+        }
+        if let (false, Some(why)) = (self.users.is_empty(), Effect::NoUsers.why()) {
+            found.push(("user", why));
+        }
+        found
+    }
+}
+
+impl Directive {
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The value as CONFIG GET replies it.
+    pub fn show(&self, config: &Config) -> Vec<u8> {
+        (self.value)(config).show(&self.shape)
+    }
+
+    /// What follows the name in the config file, a line each.
+    fn lines(&self, config: &Config) -> Vec<Vec<u8>> {
+        (self.value)(config).lines(&self.shape)
+    }
+
+    /// Takes the words that follow the name. `adds` as for [`value::Value::set`].
+    fn set(&self, config: &mut Config, words: &[&[u8]], adds: bool) -> Result<(), value::Reason> {
+        if !self.has(table::flag::WORDS) && words.len() != 1 {
+            return Err("wrong number of arguments".into());
+        }
+        // One word of several parts is as good as several: `save "900 1"`, and CONFIG SET has no other way.
+        let parts: Vec<&[u8]>;
+        let words = match words {
+            [word] if self.has(table::flag::WORDS) => {
+                parts = if word.is_empty() { Vec::new() } else { word.split(|&byte| byte == b' ').collect() };
+                &parts
+            }
+            words => words,
+        };
+        (self.value_mut)(config).set(words, &self.shape, adds)
+    }
+
+    /// Whether a name, in any case, is the directive's or its alias.
+    fn is_called(&self, name: &[u8]) -> bool {
+        self.names().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Its name and its aliases.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+}
+
+/// The directive of a name or alias in any case.
+fn find(name: &[u8]) -> Option<&'static Directive> {
+    DIRECTIVES.iter().find(|directive| directive.is_called(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table::flag;
+    use super::value::Shape;
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_name_and_alias_is_there_once_and_in_lower_case() {
+        let mut seen = HashSet::new();
+        for name in DIRECTIVES.iter().flat_map(Directive::names) {
+            assert!(seen.insert(name), "{name} is there twice");
+            assert_eq!(name, name.to_ascii_lowercase());
+            assert!(!OTHER_LINES.iter().any(|(other, _)| *other == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_accepted_as_a_value_and_gives_itself() {
+        for directive in DIRECTIVES.iter().filter(|d| !matches!(d.name, "dir" | "replicaof")) {
+            let mut config = Config::default();
+            let shown = directive.show(&config);
+            directive
+                .set(&mut config, &[&shown], false)
+                .unwrap_or_else(|e| panic!("{}: {e}", directive.name));
+            assert_eq!(config, Config::default(), "{}", directive.name);
+        }
+    }
+
+    #[test]
+    fn every_number_takes_its_bounds_and_refuses_what_lies_beyond() {
+        let mut numbers = 0;
+        for directive in DIRECTIVES {
+            let Shape::Number { min, max, unit, keep } = directive.shape else { continue };
+            numbers += 1;
+            let write = |value: i128| match unit {
+                value::Unit::Octal => format!("{value:o}"),
+                _ => value.to_string(),
+            };
+            let mut config = Config::default();
+            for bound in [min, max] {
+                directive.set(&mut config, &[write(bound).as_bytes()], false).expect(directive.name);
+                let kept = write(bound.clamp(keep.0, keep.1)).into_bytes();
+                assert_eq!(directive.show(&config), kept, "{}", directive.name);
+            }
+            // A size beyond 64 bits is taken as the largest.
+            let above = if max == i128::from(u64::MAX) { min - 1 } else { max + 1 };
+            for beyond in [min - 1, above] {
+                assert!(
+                    directive.set(&mut config, &[write(beyond).as_bytes()], false).is_err(),
+                    "{} {beyond}",
+                    directive.name
+                );
+            }
+        }
+        assert!(numbers > 60, "{numbers}");
+    }
+
+    #[test]
+    fn only_directives_without_effect_that_were_changed_are_reported() {
+        let mut config = Config::default();
+        assert_eq!(config.without_effect(), []);
+        config.port = 7000;
+        config.appendonly = true;
+        config.users.push(vec![b"alice".to_vec()]);
+        let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["appendonly", "user"]);
+    }
+
+    #[test]
+    fn a_directive_of_several_words_takes_them_in_one_as_well() {
+        let bind = find(b"BIND").unwrap();
+        assert!(bind.has(flag::WORDS));
+        let mut config = Config::default();
+        bind.set(&mut config, &[b"127.0.0.1 -::1"], false).unwrap();
+        assert_eq!(config.bind, ["127.0.0.1", "-::1"]);
+        bind.set(&mut config, &[b"10.0.0.1", b"*"], false).unwrap();
+        assert_eq!(config.bind, ["10.0.0.1", "*"]);
+        bind.set(&mut config, &[b""], false).unwrap();
+        assert!(config.bind.is_empty());
+    }
+}

@@ -1,0 +1,119 @@
+//! The tests that keep `docs/configuration.md` and `redstart.conf` true to the table.
+//!
+//! The list of directives in the document is generated: `REDSTART_WRITE_DOCS=1 cargo test config::document` writes
+//! it between its two marks, and without that variable the tests compare.
+
+use super::table::flag;
+use super::{Config, DIRECTIVES, Directive, OTHER_LINES, find, load};
+use std::ffi::OsString;
+use std::fmt::Write;
+
+const BEGIN: &str = "<!-- directives: written from src/config/table.rs -->\n";
+const END: &str = "<!-- end of directives -->\n";
+
+fn row(directive: &Directive) -> String {
+    let defaults = Config::default();
+    let shown = String::from_utf8(directive.show(&defaults)).unwrap();
+    let default = match directive.name {
+        "dir" => "where it was started".to_owned(),
+        _ if shown.is_empty() => "\"\"".to_owned(),
+        _ => format!("`{shown}`"),
+    };
+    let names: Vec<String> = directive.names().map(|name| format!("`{name}`")).collect();
+    let values = (directive.value)(&defaults).describe(&directive.shape);
+    let when = match directive.flags {
+        flags if flags & flag::START != 0 => "at the start",
+        flags if flags & flag::GUARD != 0 => "guarded",
+        _ => "any time",
+    };
+    let effect = match directive.effect.why() {
+        None => "**acts**".to_owned(),
+        Some(why) => format!("none: {why}"),
+    };
+    format!("| {} | {values} | {default} | {when} | {effect} |\n", names.join("<br>"))
+}
+
+/// The generated part of the document.
+fn directives() -> String {
+    let mut text = String::from(BEGIN);
+    text.push_str("\n| directive | values | default | can be set | effect |\n|---|---|---|---|---|\n");
+    for directive in DIRECTIVES {
+        text.push_str(&row(directive));
+    }
+    text.push_str("\nLines that are not values:\n\n| line | what becomes of it |\n|---|---|\n");
+    for (name, fate) in OTHER_LINES {
+        writeln!(text, "| `{name}` | {fate} |").unwrap();
+    }
+    text.push('\n');
+    text + END
+}
+
+/// The document before, in and after the generated part.
+fn split(document: &str) -> (&str, &str, &str) {
+    let begin = document.find(BEGIN).expect("the first mark");
+    let end = document.find(END).expect("the second mark") + END.len();
+    (&document[..begin], &document[begin..end], &document[end..])
+}
+
+#[test]
+fn the_document_lists_every_directive_with_its_values_default_and_effect() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let document = std::fs::read_to_string(path).expect("docs/configuration.md");
+    let (before, written, after) = split(&document);
+    let expected = directives();
+    if std::env::var_os("REDSTART_WRITE_DOCS").is_some() && written != expected {
+        std::fs::write(path, [before, &expected, after].concat()).unwrap();
+        return;
+    }
+    for (written, expected) in written.lines().zip(expected.lines()) {
+        assert_eq!(written, expected, "REDSTART_WRITE_DOCS=1 cargo test config::document writes it");
+    }
+    assert_eq!(written.len(), expected.len());
+}
+
+#[test]
+fn the_sample_file_loads_and_changes_no_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/redstart.conf");
+    let config =
+        load([OsString::from(path)], &mut std::io::empty()).unwrap_or_else(|error| panic!("{error}"));
+    let defaults = Config {
+        file: config.file.clone(),
+        dir: config.dir.clone(),
+        bind: config.bind.clone(),
+        ..Config::default()
+    };
+    assert_eq!(config, defaults);
+    assert_eq!(config.bind, ["127.0.0.1", "-::1"], "a sample must not open a server to the network");
+}
+
+#[test]
+fn the_sample_file_names_every_directive_that_acts_and_none_that_is_not_known() {
+    let sample = include_str!("../../redstart.conf");
+    // `# text` is prose, `#directive value` is a directive that is commented out.
+    let mut named: Vec<&str> = Vec::new();
+    for line in sample.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if let Some(word) = line.split(' ').next().filter(|word| !word.is_empty()) {
+            let is_other = OTHER_LINES.iter().any(|(other, _)| *other == word);
+            assert!(is_other || find(word.as_bytes()).is_some(), "{line}");
+            named.push(word);
+        }
+    }
+    for directive in DIRECTIVES.iter().filter(|directive| directive.effect.why().is_none()) {
+        assert!(named.contains(&directive.name), "{} is missing", directive.name);
+    }
+}
+
+#[test]
+fn values_that_the_sample_file_shows_in_comments_are_accepted() {
+    let sample = include_str!("../../redstart.conf");
+    let mut shown = 0;
+    for line in sample.lines().filter_map(|line| line.strip_prefix('#')) {
+        if line.is_empty() || line.starts_with(' ') || line.starts_with("include") {
+            continue;
+        }
+        shown += 1;
+        load([OsString::from("-")], &mut line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    assert!(shown >= 5, "{shown}");
+}

@@ -1,0 +1,713 @@
+//! Values of more than one part: save points, buffer limits, event classes, addresses, percentiles, the directory.
+//!
+//! Each says in its own [`Value`] how words become it and how `CONFIG GET` and the config file write it. Where Redis
+//! would let a number wrap round (`save "5 99999999999"`), it is refused here.
+
+use super::size::{format_size, lenient_integer, parse_size};
+use super::value::{Reason, Shape, Value, choose};
+use crate::text::{number, words};
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+/// Words joined by single spaces.
+fn join<T: AsRef<[u8]>>(words: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let words: Vec<T> = words.into_iter().collect();
+    words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(&b' ')
+}
+
+/// The value for the file: an empty list must be written as `""`.
+fn listed(shown: Vec<u8>) -> Vec<Vec<u8>> {
+    if shown.is_empty() { vec![b"\"\"".to_vec()] } else { vec![shown] }
+}
+
+/// An integer as Redis's `strtoll` reads it, from 0 to the largest `int`.
+fn natural(word: &[u8]) -> Option<u32> {
+    let value = lenient_integer(word, 10)?;
+    i32::try_from(value).ok().and_then(|value| u32::try_from(value).ok())
+}
+
+/// One rule of `save`: a snapshot after `seconds` if there were at least `changes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaveRule {
+    /// Seconds since the last snapshot.
+    pub seconds: u64,
+    /// Writes since the last snapshot.
+    pub changes: u32,
+}
+
+/// All rules of `save`; none means no snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaveRules(Vec<SaveRule>);
+
+impl SaveRules {
+    /// Redis's defaults.
+    pub(super) fn usual() -> SaveRules {
+        let rules = [(3600, 1), (300, 100), (60, 10_000)];
+        SaveRules(rules.map(|(seconds, changes)| SaveRule { seconds, changes }).to_vec())
+    }
+
+    /// Forgets all rules.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Deref for SaveRules {
+    type Target = [SaveRule];
+
+    fn deref(&self) -> &[SaveRule] {
+        &self.0
+    }
+}
+
+impl SaveRule {
+    fn parse(seconds: &[u8], changes: &[u8]) -> Option<SaveRule> {
+        let seconds = u64::try_from(lenient_integer(seconds, 10)?).ok().filter(|&seconds| seconds >= 1)?;
+        Some(SaveRule { seconds, changes: natural(changes)? })
+    }
+}
+
+impl Value for SaveRules {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, adds: bool) -> Result<(), Reason> {
+        if words.is_empty() || !adds {
+            self.0.clear();
+        }
+        for pair in words.chunks(2) {
+            let rule = match pair {
+                [seconds, changes] => SaveRule::parse(seconds, changes),
+                _ => None,
+            };
+            self.0.push(rule.ok_or("Invalid save parameters")?);
+        }
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        join(self.0.iter().map(|rule| format!("{} {}", rule.seconds, rule.changes)))
+    }
+
+    fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
+        if self.0.is_empty() {
+            return listed(self.show(shape));
+        }
+        self.0.iter().map(|rule| format!("{} {}", rule.seconds, rule.changes).into()).collect()
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "pairs of seconds and changes, or \"\"".into()
+    }
+}
+
+/// How much of a client's output may wait before the client is closed. 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Bytes at which it is closed at once.
+    pub hard: u64,
+    /// Bytes at which it is closed once it has been beyond them for `soft_seconds`.
+    pub soft: u64,
+    /// How long the soft limit may be passed.
+    pub soft_seconds: u32,
+}
+
+/// The limits of the three classes of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Ordinary clients, MONITOR included.
+    pub normal: OutputLimit,
+    /// Replicas.
+    pub replica: OutputLimit,
+    /// Clients with a subscription.
+    pub pubsub: OutputLimit,
+}
+
+impl OutputLimits {
+    /// Redis's defaults.
+    pub(super) const fn usual() -> OutputLimits {
+        const MB: u64 = 1 << 20;
+        OutputLimits {
+            normal: OutputLimit { hard: 0, soft: 0, soft_seconds: 0 },
+            replica: OutputLimit { hard: 256 * MB, soft: 64 * MB, soft_seconds: 60 },
+            pubsub: OutputLimit { hard: 32 * MB, soft: 8 * MB, soft_seconds: 60 },
+        }
+    }
+
+    fn class(&mut self, name: &[u8]) -> Option<&mut OutputLimit> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Some(&mut self.normal),
+            b"replica" | b"slave" => Some(&mut self.replica),
+            b"pubsub" => Some(&mut self.pubsub),
+            _ => None,
+        }
+    }
+}
+
+impl OutputLimit {
+    fn parse(hard: &[u8], soft: &[u8], seconds: &[u8]) -> Option<OutputLimit> {
+        Some(OutputLimit {
+            hard: parse_size(hard)?,
+            soft: parse_size(soft)?,
+            soft_seconds: natural(seconds)?,
+        })
+    }
+}
+
+impl Value for OutputLimits {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        if words.len() % 4 != 0 {
+            return Err("Wrong number of arguments in buffer limit configuration.".into());
+        }
+        for part in words.chunks(4) {
+            let class =
+                self.class(part[0]).ok_or("Invalid client class specified in buffer limit configuration.")?;
+            *class = OutputLimit::parse(part[1], part[2], part[3])
+                .ok_or("Error in hard, soft or soft_seconds setting in buffer limit configuration.")?;
+        }
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        let classes = [("normal", self.normal), ("slave", self.replica), ("pubsub", self.pubsub)];
+        join(
+            classes
+                .map(|(name, limit)| format!("{name} {} {} {}", limit.hard, limit.soft, limit.soft_seconds)),
+        )
+    }
+
+    fn lines(&self, _shape: &Shape) -> Vec<Vec<u8>> {
+        let classes = [("normal", self.normal), ("replica", self.replica), ("pubsub", self.pubsub)];
+        let line = |(name, limit): (&str, OutputLimit)| {
+            let (hard, soft) = (format_size(limit.hard), format_size(limit.soft));
+            format!("{name} {hard} {soft} {}", limit.soft_seconds).into_bytes()
+        };
+        classes.map(line).to_vec()
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "class, hard size, soft size, soft seconds; class is normal, replica or pubsub".into()
+    }
+}
+
+/// A limit in bytes or as a share of `maxmemory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// So many bytes; 0 is no limit.
+    Bytes(u64),
+    /// So many percent of `maxmemory`.
+    Percent(u8),
+}
+
+impl MemoryShare {
+    /// The limit in bytes; 0 is no limit, and so is a share of a `maxmemory` that is itself without limit.
+    pub fn bytes(self, maxmemory: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => (u128::from(maxmemory) * u128::from(percent) / 100) as u64,
+        }
+    }
+}
+
+impl Value for MemoryShare {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        const NEITHER: &str = "argument must be a memory or percent value";
+        *self = if let [digits @ .., b'%'] = words[0] {
+            match number::parse_i64(digits).and_then(|percent| u64::try_from(percent).ok()) {
+                None => return Err(NEITHER.into()),
+                Some(0) => Self::Bytes(0),
+                Some(percent) if percent > 100 => {
+                    return Err("percentage argument must be less or equal to 100".into());
+                }
+                Some(percent) => Self::Percent(percent as u8),
+            }
+        } else {
+            // The upper half is where Redis keeps its percentages.
+            Self::Bytes(parse_size(words[0]).filter(|&bytes| i64::try_from(bytes).is_ok()).ok_or(NEITHER)?)
+        };
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.to_string().into(),
+            Self::Percent(percent) => format!("{percent}%").into(),
+        }
+    }
+
+    fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => vec![format_size(*bytes).into()],
+            Self::Percent(_) => vec![self.show(shape)],
+        }
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "size or percent".into()
+    }
+}
+
+/// Classes of keyspace events, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventClasses(u16);
+
+impl EventClasses {
+    /// `K`: publish on `__keyspace@<db>__:<key>`.
+    pub const KEYSPACE: EventClasses = EventClasses(1);
+    /// `E`: publish on `__keyevent@<db>__:<event>`.
+    pub const KEYEVENT: EventClasses = EventClasses(1 << 1);
+    /// `g`: commands of any type, as DEL, EXPIRE, RENAME.
+    pub const GENERIC: EventClasses = EventClasses(1 << 2);
+    /// `$`: strings.
+    pub const STRING: EventClasses = EventClasses(1 << 3);
+    /// `l`: lists.
+    pub const LIST: EventClasses = EventClasses(1 << 4);
+    /// `s`: sets.
+    pub const SET: EventClasses = EventClasses(1 << 5);
+    /// `h`: hashes.
+    pub const HASH: EventClasses = EventClasses(1 << 6);
+    /// `z`: sorted sets.
+    pub const ZSET: EventClasses = EventClasses(1 << 7);
+    /// `x`: a key expired.
+    pub const EXPIRED: EventClasses = EventClasses(1 << 8);
+    /// `e`: a key was evicted.
+    pub const EVICTED: EventClasses = EventClasses(1 << 9);
+    /// `t`: streams.
+    pub const STREAM: EventClasses = EventClasses(1 << 10);
+    /// `d`: types of modules.
+    pub const MODULE: EventClasses = EventClasses(1 << 11);
+    /// `n`: a key was created.
+    pub const NEW: EventClasses = EventClasses(1 << 12);
+    /// `m`: a key was looked up and not found.
+    pub const MISS: EventClasses = EventClasses(1 << 13);
+    /// `A`: all but `m` and `n`.
+    pub const ALL: EventClasses = EventClasses((1 << 12) - 4);
+
+    /// In the order in which they are shown.
+    const LETTERS: [(u8, EventClasses); 14] = [
+        (b'g', Self::GENERIC),
+        (b'$', Self::STRING),
+        (b'l', Self::LIST),
+        (b's', Self::SET),
+        (b'h', Self::HASH),
+        (b'z', Self::ZSET),
+        (b'x', Self::EXPIRED),
+        (b'e', Self::EVICTED),
+        (b't', Self::STREAM),
+        (b'd', Self::MODULE),
+        (b'n', Self::NEW),
+        (b'K', Self::KEYSPACE),
+        (b'E', Self::KEYEVENT),
+        (b'm', Self::MISS),
+    ];
+
+    /// Whether all classes of `other` are chosen.
+    pub const fn contains(self, other: EventClasses) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The letters. Redis does not show `n` beside `A`; the file must not lose it.
+    fn letters(self, new_beside_all: bool) -> Vec<u8> {
+        let mut letters = Vec::new();
+        let all = self.contains(Self::ALL);
+        if all {
+            letters.push(b'A');
+        }
+        for (letter, class) in Self::LETTERS {
+            let hidden = all && (Self::ALL.contains(class) || class == Self::NEW && !new_beside_all);
+            if self.contains(class) && !hidden {
+                letters.push(letter);
+            }
+        }
+        letters
+    }
+}
+
+impl Value for EventClasses {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        self.0 = 0;
+        for letter in words[0] {
+            let class = match letter {
+                b'A' => Some(Self::ALL),
+                _ => Self::LETTERS.iter().find(|(known, _)| known == letter).map(|(_, class)| *class),
+            };
+            self.0 |= class.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?.0;
+        }
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        self.letters(false)
+    }
+
+    fn lines(&self, _shape: &Shape) -> Vec<Vec<u8>> {
+        vec![words::quote(&self.letters(true)).into()]
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "letters of `Ag$lshzxeKEtmdn`, or \"\"".into()
+    }
+}
+
+/// The addresses of `bind`. [`BindAddress`] tells what one of them means.
+impl Value for Vec<String> {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        if words.len() > 16 {
+            return Err("Too many bind addresses specified.".into());
+        }
+        *self = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        join(self)
+    }
+
+    fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
+        listed(self.show(shape))
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "up to 16 addresses".into()
+    }
+}
+
+/// What one address of `bind` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindAddress<'a> {
+    /// An address for `bind(2)`: `*` has become `0.0.0.0` and `::*` has become `::`.
+    pub host: &'a str,
+    /// Written with a leading `-`: a machine that does not have the address (`EADDRNOTAVAIL`) or its protocol
+    /// (`EAFNOSUPPORT`, `EPROTONOSUPPORT`) starts without it.
+    pub optional: bool,
+}
+
+impl<'a> BindAddress<'a> {
+    /// Reads an address as it stands in the config file.
+    pub fn parse(address: &'a str) -> BindAddress<'a> {
+        let (optional, host) = match address.strip_prefix('-') {
+            Some(host) => (true, host),
+            None => (false, address),
+        };
+        let host = match host {
+            "*" => "0.0.0.0",
+            "::*" => "::",
+            host => host,
+        };
+        BindAddress { host, optional }
+    }
+}
+
+/// Percentiles of the latency that INFO reports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Percentiles(pub(super) Vec<f64>);
+
+impl Value for Percentiles {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        self.0.clear();
+        for word in words {
+            let percentile =
+                number::parse_f64(word).ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+            if !(0.0..=100.0).contains(&percentile) {
+                return Err(
+                    "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into()
+                );
+            }
+            self.0.push(percentile);
+        }
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        join(self.0.iter().map(|&percentile| Percentiles::name(percentile)))
+    }
+
+    fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
+        listed(self.show(shape))
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "numbers from 0 to 100, or \"\"".into()
+    }
+}
+
+impl Deref for Percentiles {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.0
+    }
+}
+
+impl Percentiles {
+    /// A percentile as CONFIG GET and INFO write it: up to six digits after the point, without zeros at the end.
+    pub fn name(percentile: f64) -> String {
+        let digits = format!("{percentile:.6}");
+        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
+/// The kernel's out-of-memory score for the server, a replica, and a child that saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OomScores(pub [i32; 3]);
+
+impl Value for OomScores {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        let words: &[&[u8]; 3] = words.try_into().map_err(|_| "wrong number of arguments")?;
+        for (score, word) in self.0.iter_mut().zip(words) {
+            *score = lenient_integer(word, 10)
+                .filter(|score| (-2000..=2000).contains(score))
+                .ok_or("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")?
+                as i32;
+        }
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        join(self.0.map(|score| score.to_string()))
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "three numbers, -2000 to 2000".into()
+    }
+}
+
+/// The primary that `replicaof` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Primary(pub Option<(String, u16)>);
+
+impl Value for Primary {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        let [host, port] = words else {
+            return Err("wrong number of arguments".into());
+        };
+        if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
+            self.0 = None;
+            return Ok(());
+        }
+        let port =
+            number::parse_i64(port).and_then(|port| u16::try_from(port).ok()).ok_or("Invalid master port")?;
+        self.0 = Some((String::from_utf8_lossy(host).into_owned(), port));
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        self.0.as_ref().map_or_else(Vec::new, |(host, port)| format!("{host} {port}").into())
+    }
+
+    fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
+        if self.0.is_none() { Vec::new() } else { vec![self.show(shape)] }
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "host and port, or no one".into()
+    }
+}
+
+/// What a signal's shutdown does, as the options of SHUTDOWN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions(u8);
+
+impl ShutdownOptions {
+    /// A snapshot, even without a `save` rule.
+    pub const SAVE: ShutdownOptions = ShutdownOptions(1);
+    /// No snapshot, even with a `save` rule.
+    pub const NOSAVE: ShutdownOptions = ShutdownOptions(2);
+    /// No waiting for replicas.
+    pub const NOW: ShutdownOptions = ShutdownOptions(4);
+    /// Go although the snapshot failed.
+    pub const FORCE: ShutdownOptions = ShutdownOptions(8);
+
+    const NAMES: &[(&str, ShutdownOptions)] = &[
+        ("default", ShutdownOptions(0)),
+        ("save", Self::SAVE),
+        ("nosave", Self::NOSAVE),
+        ("now", Self::NOW),
+        ("force", Self::FORCE),
+    ];
+
+    /// Whether an option is chosen.
+    pub const fn contains(self, option: ShutdownOptions) -> bool {
+        self.0 & option.0 != 0
+    }
+}
+
+impl Value for ShutdownOptions {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        let mut bits = 0;
+        // No word at all is as wrong as an unknown one.
+        let words = if words.is_empty() { &[b"".as_slice()] } else { words };
+        for word in words {
+            bits |= choose(Self::NAMES, word)?.0;
+        }
+        *self = ShutdownOptions(bits);
+        if self.contains(Self::SAVE) && self.contains(Self::NOSAVE) {
+            return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".into());
+        }
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        let chosen: Vec<&str> =
+            Self::NAMES.iter().filter(|(_, option)| self.contains(*option)).map(|(name, _)| *name).collect();
+        if chosen.is_empty() { b"default".to_vec() } else { join(chosen) }
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "default, or some of save, nosave, now, force".into()
+    }
+}
+
+/// The working directory. Relative paths count from the one that was in force before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// Where the process was started, not yet looked up.
+    pub(super) fn current() -> Directory {
+        Directory(PathBuf::from("."))
+    }
+
+    /// The path; absolute once files and arguments are loaded.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Looks the path up: absolute, without links.
+    pub(super) fn resolve(&mut self) -> io::Result<()> {
+        self.0 = self.0.canonicalize()?;
+        Ok(())
+    }
+}
+
+impl AsRef<Path> for Directory {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// The text of an operating system error as C's `strerror` gives it.
+pub(super) fn system_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+impl Value for Directory {
+    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+        use std::os::unix::ffi::OsStrExt;
+        if words[0].is_empty() {
+            return Err("No such file or directory".into());
+        }
+        let path = self.0.join(std::ffi::OsStr::from_bytes(words[0]));
+        // The trailing component makes a file fail as it would fail chdir.
+        let path = path.join(".").canonicalize().map_err(|error| system_reason(&error))?;
+        self.0 = path;
+        Ok(())
+    }
+
+    fn show(&self, _shape: &Shape) -> Vec<u8> {
+        self.0.as_os_str().as_encoded_bytes().to_vec()
+    }
+
+    fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
+        vec![words::quote(&self.show(shape)).into()]
+    }
+
+    #[cfg(test)]
+    fn describe(&self, _shape: &Shape) -> String {
+        "directory".into()
+    }
+}
+
+/// Checks of texts that must be a file name, a host name, a title.
+pub(super) mod check {
+    /// `dbfilename`.
+    pub fn snapshot_name(text: &[u8]) -> Result<(), &'static str> {
+        if text.contains(&b'/') { Err("dbfilename can't be a path, just a filename") } else { Ok(()) }
+    }
+
+    /// `appendfilename`.
+    pub fn append_name(text: &[u8]) -> Result<(), &'static str> {
+        match text {
+            [] => Err("appendfilename can't be empty"),
+            _ if text.contains(&b'/') => Err("appendfilename can't be a path, just a filename"),
+            _ => Ok(()),
+        }
+    }
+
+    /// `appenddirname`.
+    pub fn append_directory(text: &[u8]) -> Result<(), &'static str> {
+        match text {
+            [] => Err("appenddirname can't be empty"),
+            _ if text.contains(&b'/') => Err("appenddirname can't be a path, just a dirname"),
+            _ => Ok(()),
+        }
+    }
+
+    /// `cluster-announce-hostname`.
+    pub fn hostname(text: &[u8]) -> Result<(), &'static str> {
+        if text.len() >= 256 {
+            Err("Hostnames must be less than 256 characters")
+        } else if text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
+            Ok(())
+        } else {
+            Err("Hostnames may only contain alphanumeric characters, hyphens or dots")
+        }
+    }
+
+    /// `cluster-announce-human-nodename`.
+    pub fn node_name(text: &[u8]) -> Result<(), &'static str> {
+        if text.len() >= 256 {
+            Err("Announced human node name must be less than 256 characters")
+        } else if text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
+            Ok(())
+        } else {
+            Err("Announced human node name contained invalid character")
+        }
+    }
+
+    /// `proc-title-template`: variables in braces, `{{` for a brace. Something must be left of it when the title is
+    /// empty, as it is while Redis checks.
+    pub fn title(text: &[u8]) -> Result<(), &'static str> {
+        const WRONG: &str = "template format is invalid or contains unknown variables";
+        const VARIABLES: [&[u8]; 7] =
+            [b"title", b"listen-addr", b"server-mode", b"port", b"tls-port", b"unixsocket", b"config-file"];
+        let mut is_empty = true;
+        let mut rest = text;
+        while let [first, tail @ ..] = rest {
+            rest = tail;
+            if *first != b'{' {
+                is_empty &= first.is_ascii_whitespace();
+            } else if let [b'{', tail @ ..] = rest {
+                is_empty = false;
+                rest = tail;
+            } else {
+                let close = rest.iter().position(|&byte| byte == b'}').ok_or(WRONG)?;
+                let variable = &rest[..close];
+                if !VARIABLES.contains(&variable) {
+                    return Err(WRONG);
+                }
+                is_empty &= variable == b"title";
+                rest = &rest[close + 1..];
+            }
+        }
+        if is_empty { Err(WRONG) } else { Ok(()) }
+    }
+}
