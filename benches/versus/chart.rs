@@ -23,12 +23,12 @@ const TITLE: f64 = 34.0;
 /// Fills of the columns, told apart also without colours by their order: bare loop, Redstart, Redis, others.
 const COLOURS: [&str; 6] = ["#b8bec6", "#d1495b", "#30638e", "#66a182", "#edae49", "#8d6a9f"];
 
-/// Draws all rows that have at least two figures. `title` gives the heading of a section.
+/// Draws all rows that have at least two figures in a unit. `title` gives the heading of a section.
 pub fn svg(subjects: &[String], rows: &[Row], title: impl Fn(&str) -> String) -> String {
     let mut body = String::new();
     let mut y = legend(&mut body, subjects);
     let mut section = None;
-    for row in rows.iter().filter(|row| row.values.iter().flatten().count() > 1) {
+    for row in rows.iter().filter(|row| row.unit != "×" && row.values.iter().flatten().count() > 1) {
         if section != Some(&row.section) {
             section = Some(&row.section);
             y += TITLE;
@@ -82,22 +82,21 @@ fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
             body,
             r#"<rect x="{LEFT}" y="{y:.1}" width="{length:.1}" height="{height}" fill="{fill}"/>"#
         );
-        let _ = writeln!(
-            body,
-            r#"<text x="{:.1}" y="{:.1}" font-size="10">{}</text>"#,
-            LEFT + length + 5.0,
-            y + 9.0,
-            figure(*value)
-        );
+        let mut text_at = LEFT + length + 5.0;
         if let Some(limit) = row.limit().filter(|&limit| column == REDSTART && limit <= longest) {
             let x = LEFT + limit * scale - 1.0;
+            let (top, height) = (y - 1.0, BAR + 1.0);
             let _ = writeln!(
                 body,
-                r##"<rect x="{x:.1}" y="{:.1}" width="2" height="{}" fill="#1c2733"/>"##,
-                y - 1.0,
-                BAR + 1.0
+                r##"<rect x="{x:.1}" y="{top:.1}" width="2" height="{height}" fill="#1c2733"/>"##
             );
+            // A mark in the figure's place moves the figure behind itself.
+            if (text_at - 5.0..text_at + 40.0).contains(&x) {
+                text_at = x + 7.0;
+            }
         }
+        let (baseline, text) = (y + 9.0, figure(*value));
+        let _ = writeln!(body, r#"<text x="{text_at:.1}" y="{baseline:.1}" font-size="10">{text}</text>"#);
         y += BAR;
     }
     y

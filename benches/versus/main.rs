@@ -174,7 +174,11 @@ fn machine() -> Vec<String> {
         .unwrap_or(0);
     vec![
         format!("{model}, {cores} cores, {} GB of memory", memory.div_ceil(1024 * 1024)),
-        format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+        format!(
+            "Linux {}, TCP congestion control {}",
+            read("/proc/sys/kernel/osrelease").trim(),
+            read("/proc/sys/net/ipv4/tcp_congestion_control").trim()
+        ),
     ]
 }
 
@@ -238,6 +242,9 @@ fn run(arguments: &[String]) -> Result<()> {
         if all || matches.get_flag(name) {
             measure(&bench, &mut report)?;
         }
+    }
+    if matches.get_flag("quick") {
+        report.notes.push("A quick run: it shows that everything works; its figures say little.".into());
     }
     if report.rows.is_empty() {
         return Err("no row has such a name".into());

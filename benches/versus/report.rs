@@ -369,7 +369,6 @@ fn section_title(section: &str) -> String {
         "pipeline 1" => ": CPU time a request, 50 clients, one request in flight each",
         "pipeline 16" => ": CPU time a request, 50 clients, 16 requests in flight each",
         "memory" => ": resident bytes each",
-        "tails" => ": latency beside something big",
         _ => "",
     };
     format!("{section}{more}")
