@@ -95,7 +95,7 @@ mod tests {
         }
         client.flush().unwrap();
 
-        let mut stream = client.into_stream();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         for piece in [&b"*1\r\n$4\r\nPI"[..], b"NG\r\n*1\r\n$4\r\nPING\r\n*", b"1\r\n$4\r\nPING\r\n"] {
             stream.write_all(piece).unwrap();
         }

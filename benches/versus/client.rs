@@ -79,11 +79,16 @@ pub struct Client {
 impl Client {
     /// Connects to a server on this machine.
     pub fn connect(port: u16) -> Result<Self> {
+        Self::with_buffer(port, 64 * 1024)
+    }
+
+    /// Connects with a buffer of `len` bytes for replies.
+    pub fn with_buffer(port: u16, len: usize) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { input: BufReader::with_capacity(64 * 1024, stream), output: Vec::new(), outstanding: 0 })
+        Ok(Self { input: BufReader::with_capacity(len, stream), output: Vec::new(), outstanding: 0 })
     }
 
     /// Sends one request and gives its reply, be it an error.
@@ -133,12 +138,8 @@ impl Client {
         Ok(())
     }
 
-    /// Gives up the buffers and keeps the connection open.
-    pub fn into_stream(self) -> TcpStream {
-        self.input.into_inner()
-    }
-
-    fn send(&mut self) -> Result<()> {
+    /// Sends what is queued; the replies are read by the next [`Client::flush`].
+    pub fn send(&mut self) -> Result<()> {
         self.input.get_mut().write_all(&self.output)?;
         self.output.clear();
         Ok(())

@@ -26,6 +26,13 @@ const STILL_READINGS: usize = 10;
 const READING_GAP: Duration = Duration::from_millis(100);
 const READING_DEADLINE: Duration = Duration::from_secs(8);
 
+/// Connections that are made before their replies are read: fewer than wait in a server's backlog, enough that the
+/// first is not idle for long when the last is made.
+const CONNECT_BATCH: usize = 256;
+
+/// This side's buffer of an idle connection.
+const IDLE_BUFFER_BYTES: usize = 64;
+
 /// One kind of element: how to add number `n` of so many.
 struct Kind {
     name: &'static str,
@@ -182,12 +189,18 @@ fn idle_bytes(bench: &Bench, spec: &Spec, connections: usize) -> Result<f64> {
     let mut client = server.connect()?;
     warm(&mut client)?;
     let before = still_bytes(&server)?;
-    let mut idle = Vec::with_capacity(connections);
-    for _ in 0..connections {
+    let mut idle: Vec<Client> = Vec::with_capacity(connections);
+    while idle.len() < connections {
+        let batch = CONNECT_BATCH.min(connections - idle.len());
+        let begin = idle.len();
+        for _ in 0..batch {
+            let mut client = server.connect_with(IDLE_BUFFER_BYTES)?;
+            client.queue(&[b"PING"])?;
+            client.send()?;
+            idle.push(client);
+        }
         // Idle, not untouched: each has had a reply, and what the server keeps after one is counted.
-        let mut client = server.connect()?;
-        client.must(&[b"PING"])?;
-        idle.push(client.into_stream());
+        idle[begin..].iter_mut().try_for_each(Client::flush)?;
     }
     // Read at once: some servers shrink the buffers of a client that has been idle for seconds, and how many
     // have got that far by some later moment depends on how fast the connections were made.

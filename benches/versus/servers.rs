@@ -177,6 +177,11 @@ impl Server {
         Client::connect(self.port)
     }
 
+    /// A connection to it with a buffer of `len` bytes.
+    pub fn connect_with(&self, len: usize) -> Result<Client> {
+        Client::with_buffer(self.port, len)
+    }
+
     fn greet(&self) -> Result<Reply> {
         self.connect()?.ask(&[b"PING"])
     }
