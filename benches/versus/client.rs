@@ -1,0 +1,204 @@
+//! A small blocking client: fills servers, asks what they know, counts what they answer.
+//!
+//! The one idea: requests are sent in batches small enough that neither side's socket buffer fills while the
+//! other is not reading, so one thread can write a batch and then read its replies.
+
+use super::Result;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Requests are sent when this many bytes of them have gathered.
+const BATCH_BYTES: usize = 48 * 1024;
+
+/// How long a reply may take before the server counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Appends one request in the multibulk form.
+pub fn push_request(out: &mut Vec<u8>, arguments: &[&[u8]]) {
+    let _ = write!(out, "*{}\r\n", arguments.len());
+    for argument in arguments {
+        let _ = write!(out, "${}\r\n", argument.len());
+        out.extend_from_slice(argument);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A reply, as far as the benchmark tells replies apart.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A status, number or null.
+    Line(String),
+    /// An error's text without the `-`.
+    Error(String),
+    /// A string.
+    Bulk(Vec<u8>),
+    /// An array with this many elements, which were read and dropped.
+    Array(usize),
+}
+
+/// Reads one RESP2 reply.
+pub fn read_reply(input: &mut impl BufRead) -> Result<Reply> {
+    let mut line = Vec::new();
+    input.read_until(b'\n', &mut line)?;
+    let line = line.strip_suffix(b"\r\n").ok_or("the server closed the connection")?;
+    let text = String::from_utf8_lossy(line.get(1..).unwrap_or_default()).into_owned();
+    let count = || -> Result<Option<usize>> {
+        let count: i64 = text.parse().map_err(|_| format!("a length was expected, not {text:?}"))?;
+        Ok(usize::try_from(count).ok())
+    };
+    match line.first() {
+        Some(b'+' | b':') => Ok(Reply::Line(text)),
+        Some(b'-') => Ok(Reply::Error(text)),
+        Some(b'$') => {
+            let Some(len) = count()? else { return Ok(Reply::Line("nil".into())) };
+            let mut bytes = vec![0; len + 2];
+            input.read_exact(&mut bytes)?;
+            bytes.truncate(len);
+            Ok(Reply::Bulk(bytes))
+        }
+        Some(b'*') => {
+            let Some(len) = count()? else { return Ok(Reply::Line("nil".into())) };
+            for _ in 0..len {
+                read_reply(input)?;
+            }
+            Ok(Reply::Array(len))
+        }
+        _ => Err(format!("a reply was expected, not {:?}", String::from_utf8_lossy(line)).into()),
+    }
+}
+
+/// A connection that sends and waits.
+#[derive(Debug)]
+pub struct Client {
+    input: BufReader<TcpStream>,
+    output: Vec<u8>,
+    outstanding: usize,
+}
+
+impl Client {
+    /// Connects to a server on this machine.
+    pub fn connect(port: u16) -> Result<Self> {
+        Self::with_buffer(port, 64 * 1024)
+    }
+
+    /// Connects with a buffer of `len` bytes for replies.
+    pub fn with_buffer(port: u16, len: usize) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { input: BufReader::with_capacity(len, stream), output: Vec::new(), outstanding: 0 })
+    }
+
+    /// Sends one request and gives its reply, be it an error.
+    pub fn ask(&mut self, arguments: &[&[u8]]) -> Result<Reply> {
+        self.flush()?;
+        push_request(&mut self.output, arguments);
+        self.send()?;
+        read_reply(&mut self.input)
+    }
+
+    /// Like [`Client::ask`], but an error reply is an error.
+    pub fn must(&mut self, arguments: &[&[u8]]) -> Result<Reply> {
+        match self.ask(arguments)? {
+            Reply::Error(text) => Err(format!(
+                "{} was answered with {text:?}",
+                String::from_utf8_lossy(arguments.first().unwrap_or(&&b""[..]))
+            )
+            .into()),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Whether the server knows a command: it must not answer as to an unknown one.
+    pub fn knows(&mut self, command: &[u8]) -> Result<bool> {
+        // Without arguments nothing is changed: a known command complains about their number.
+        match self.ask(&[command])? {
+            Reply::Error(text) => Ok(!text.to_ascii_lowercase().contains("unknown command")),
+            _ => Ok(true),
+        }
+    }
+
+    /// Queues a request; it is sent with others, and its reply is only checked for being no error.
+    pub fn queue(&mut self, arguments: &[&[u8]]) -> Result<()> {
+        push_request(&mut self.output, arguments);
+        self.outstanding += 1;
+        if self.output.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Sends what is queued and reads all replies to it.
+    pub fn flush(&mut self) -> Result<()> {
+        self.send()?;
+        for _ in 0..std::mem::take(&mut self.outstanding) {
+            if let Reply::Error(text) = read_reply(&mut self.input)? {
+                return Err(format!("while filling, the server answered {text:?}").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued; the replies are read by the next [`Client::flush`].
+    pub fn send(&mut self) -> Result<()> {
+        self.input.get_mut().write_all(&self.output)?;
+        self.output.clear();
+        Ok(())
+    }
+}
+
+/// A key or member as redis-benchmark makes it: a prefix and twelve digits.
+pub fn numbered(prefix: &str, number: usize) -> Vec<u8> {
+    format!("{prefix}{number:012}").into_bytes()
+}
+
+#[cfg(test)]
+#[allow(unused)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Vec<Reply> {
+        let mut input = bytes;
+        let mut replies = Vec::new();
+        while !input.is_empty() {
+            replies.push(read_reply(&mut input).unwrap());
+        }
+        replies
+    }
+
+    #[test]
+    fn requests_are_written_as_multibulk() {
+        let mut out = Vec::new();
+        push_request(&mut out, &[b"SET", b"k", b""]);
+        assert_eq!(out, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n");
+    }
+
+    #[test]
+    fn replies_of_every_shape_are_told_apart() {
+        let replies =
+            read(b"+OK\r\n:12\r\n-ERR no\r\n$3\r\na\r\n\r\n$-1\r\n*2\r\n$1\r\nx\r\n*1\r\n:1\r\n*-1\r\n");
+        assert_eq!(
+            replies,
+            [
+                Reply::Line("OK".into()),
+                Reply::Line("12".into()),
+                Reply::Error("ERR no".into()),
+                Reply::Bulk(b"a\r\n".to_vec()),
+                Reply::Line("nil".into()),
+                Reply::Array(2),
+                Reply::Line("nil".into()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cut_or_foreign_reply_is_an_error() {
+        for bytes in [&b"+OK"[..], b"", b"$5\r\nab", b"hello\r\n", b"\r\n", b"*x\r\n"] {
+            assert!(read_reply(&mut &bytes[..]).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn numbered_keys_are_sixteen_bytes() {
+        assert_eq!(numbered("key:", 42), b"key:000000000042");
+    }
+}

@@ -1,0 +1,490 @@
+//! An open-loop load: requests go out when they are due, not when the last reply is in.
+//!
+//! The one idea: a latency is counted from the moment at which the request was *due*. A load that waits for a
+//! reply before it sends the next stops sending exactly while the server is slow, and so leaves out the worst
+//! samples (coordinated omission). Here a stalled server finds the whole backlog counted against it, and so does
+//! a stalled generator: how late requests were sent is measured too, so that one can tell the two apart.
+//!
+//! ```text
+//!            due        sent                    replied
+//!   ──────────┼──────────┼─────────────────────────┼──────▶ time
+//!             │◀─ late ─▶│                         │
+//!             │◀──────────── latency ─────────────▶│
+//! ```
+//!
+//! One thread, busy on a core of its own: it sends what is due, asks epoll without waiting, receives from what
+//! is ready, looking for due requests in between. What a neighbour fetches beside the load is received in
+//! bounded pieces, so that the generator does not make the stall that it is to find.
+//!
+//! Costs and limits: a request costs this side about as much as it costs a fast server, so the rate ends at
+//! some 100,000 a second on one core. A latency above 4.29 s is counted as 4.29 s.
+
+use super::Result;
+use super::client::{numbered, push_request};
+use super::system::Epoll;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// The token of the connection beside the load.
+const BESIDE: u64 = u64::MAX;
+
+/// Most bytes received at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Requests sent before replies are looked for again, and replies received before requests are.
+const BURST: usize = 8;
+
+/// SETs in one batch of the writer beside the load.
+const WRITE_BATCH: usize = 16;
+
+/// Batches that the writer may have out; it drops its pace rather than fill the server's buffers.
+const WRITES_OUT: usize = 8;
+
+/// What the load is.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Connections, which take turns.
+    pub connections: usize,
+    /// GETs a second, all together.
+    pub rate: u64,
+    /// Time before samples count.
+    pub warm_up: Duration,
+    /// Time in which samples count.
+    pub length: Duration,
+    /// Keys `key:000000000000` and so on, drawn at random.
+    pub keys: usize,
+    /// Bytes of each value.
+    pub value_bytes: usize,
+    /// How long after the end a reply may still come.
+    pub patience: Duration,
+}
+
+/// What another client does meanwhile.
+#[derive(Clone, Debug)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// GETs `key`, whose value has `value_bytes`, so many times a second.
+    Fetch {
+        /// The key of the big value.
+        key: &'static str,
+        /// Its length.
+        value_bytes: usize,
+        /// How often.
+        per_second: u64,
+    },
+    /// SETs `grow:…` keys at this pace: each of `0..keys` once and in order, and then over again if `again`.
+    Write {
+        /// How many keys there are.
+        keys: usize,
+        /// Keep on writing the same keys for the plan's length, or end when each has been written.
+        again: bool,
+        /// SETs a second.
+        per_second: u64,
+    },
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Nanoseconds from due to replied, ascending; `u32::MAX` for those never answered.
+    pub latencies: Vec<u32>,
+    /// Nanoseconds from due to sent, ascending.
+    pub late: Vec<u32>,
+    /// Requests never answered.
+    pub unanswered: usize,
+    /// Replies that the client beside the load got.
+    pub beside: usize,
+}
+
+/// One connection: what was asked when, and how much of the next reply is here.
+struct Lane {
+    stream: TcpStream,
+    due: VecDeque<u64>,
+    unsent: Vec<u8>,
+    reply: ReplyShape,
+    received: usize,
+}
+
+/// The replies of a lane all have one length and first byte.
+#[derive(Clone, Copy)]
+struct ReplyShape {
+    head: u8,
+    len: usize,
+}
+
+impl ReplyShape {
+    fn bulk(value_bytes: usize) -> Self {
+        Self { head: b'$', len: 1 + value_bytes.to_string().len() + 2 + value_bytes + 2 }
+    }
+}
+
+impl Lane {
+    fn connect(port: u16, reply: ReplyShape) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, due: VecDeque::with_capacity(1024), unsent: Vec::new(), reply, received: 0 })
+    }
+
+    /// Sends `request`, or keeps what the socket does not take.
+    fn send(&mut self, request: &[u8], due: u64) -> Result<()> {
+        self.due.push_back(due);
+        if self.unsent.is_empty() {
+            let sent = self.write(request)?;
+            self.unsent.extend_from_slice(&request[sent..]);
+            return Ok(());
+        }
+        self.unsent.extend_from_slice(request);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.unsent.is_empty() {
+            let unsent = std::mem::take(&mut self.unsent);
+            let sent = self.write(&unsent)?;
+            self.unsent.extend_from_slice(&unsent[sent..]);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self.stream.write(bytes) {
+            Ok(sent) => Ok(sent),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Receives once, and calls `replied` with the due time of each reply that is now whole.
+    fn receive(&mut self, buffer: &mut [u8], mut replied: impl FnMut(u64)) -> Result<()> {
+        let len = match self.stream.read(buffer) {
+            Ok(0) => return Err("the server closed a connection of the load".into()),
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut at = 0;
+        while at < len {
+            if self.received == 0 && buffer[at] != self.reply.head {
+                let end = len.min(at + 80);
+                return Err(
+                    format!("an unexpected reply: {}", String::from_utf8_lossy(&buffer[at..end])).into()
+                );
+            }
+            let taken = (self.reply.len - self.received).min(len - at);
+            self.received += taken;
+            at += taken;
+            if self.received == self.reply.len {
+                self.received = 0;
+                replied(self.due.pop_front().ok_or("a reply that nobody asked for")?);
+            }
+        }
+        // What did not fit before may fit now that the server reads again.
+        self.flush()
+    }
+}
+
+/// Draws keys; a plain xorshift, the same sequence in every run.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}
+
+/// The pace of the client beside the load.
+struct Neighbour {
+    lane: Lane,
+    beside: Beside,
+    period_ns: u64,
+    next_due: u64,
+    written: usize,
+    replies: usize,
+}
+
+impl Neighbour {
+    fn new(port: u16, beside: &Beside) -> Result<Option<Self>> {
+        let (reply, period_ns) = match beside {
+            Beside::Nothing => return Ok(None),
+            Beside::Fetch { value_bytes, per_second, .. } => {
+                (ReplyShape::bulk(*value_bytes), 1_000_000_000 / per_second)
+            }
+            Beside::Write { per_second, .. } => {
+                (ReplyShape { head: b'+', len: 5 }, WRITE_BATCH as u64 * 1_000_000_000 / per_second)
+            }
+        };
+        let lane = Lane::connect(port, reply)?;
+        Ok(Some(Self { lane, beside: beside.clone(), period_ns, next_due: 0, written: 0, replies: 0 }))
+    }
+
+    /// Sends what is due now.
+    fn send_due(&mut self, now: u64) -> Result<()> {
+        if now < self.next_due || self.ended() {
+            return Ok(());
+        }
+        let due = self.next_due;
+        self.next_due += self.period_ns;
+        let mut request = Vec::new();
+        match self.beside {
+            Beside::Nothing => {}
+            Beside::Fetch { key, .. } => {
+                push_request(&mut request, &[b"GET", key.as_bytes()]);
+                self.lane.send(&request, due)?;
+            }
+            Beside::Write { keys, .. } => {
+                if self.lane.due.len() >= WRITES_OUT * WRITE_BATCH {
+                    self.next_due = now + self.period_ns;
+                    return Ok(());
+                }
+                for _ in 0..WRITE_BATCH {
+                    push_request(&mut request, &[b"SET", &numbered("grow:", self.written % keys), b"xxx"]);
+                    self.written += 1;
+                }
+                // One lane entry a reply: the batch goes out as one request with further replies owed.
+                self.lane.due.extend(std::iter::repeat_n(due, WRITE_BATCH - 1));
+                self.lane.send(&request, due)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has nothing more to send of its own accord.
+    fn ended(&self) -> bool {
+        matches!(self.beside, Beside::Write { keys, again: false, .. } if self.written >= keys)
+    }
+
+    /// Whether the load has to go on for it.
+    fn unfinished(&self) -> bool {
+        matches!(self.beside, Beside::Write { again: false, .. }) && !self.ended()
+    }
+}
+
+/// A run in progress.
+struct Run<'a> {
+    plan: &'a Plan,
+    lanes: Vec<Lane>,
+    begin: Instant,
+    /// Requests of the load sent so far.
+    sent: u64,
+    /// Requests are sent that are due before this.
+    end_ns: u64,
+    draw: Draw,
+    outcome: Outcome,
+}
+
+impl Run<'_> {
+    fn now(&self) -> u64 {
+        self.begin.elapsed().as_nanos() as u64
+    }
+
+    fn due(&self, index: u64) -> u64 {
+        (u128::from(index) * 1_000_000_000 / u128::from(self.plan.rate)) as u64
+    }
+
+    /// Sends the requests that are due, at most [`BURST`].
+    fn send_due(&mut self) -> Result<()> {
+        for _ in 0..BURST {
+            let (due, now) = (self.due(self.sent), self.now());
+            if due > now || due >= self.end_ns {
+                break;
+            }
+            let lane = (self.sent % self.lanes.len() as u64) as usize;
+            let key = numbered("key:", self.draw.below(self.plan.keys));
+            let mut request = [0; 64];
+            let request = {
+                let mut rest = &mut request[..];
+                write!(rest, "*2\r\n$3\r\nGET\r\n${}\r\n", key.len())?;
+                rest.write_all(&key)?;
+                rest.write_all(b"\r\n")?;
+                let unused = rest.len();
+                &request[..64 - unused]
+            };
+            self.lanes[lane].send(request, due)?;
+            self.sent += 1;
+            if due >= self.plan.warm_up.as_nanos() as u64 {
+                self.outcome.late.push(saturate(now - due));
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, lane: usize, buffer: &mut [u8]) -> Result<()> {
+        let (begin, warm_up) = (self.begin, self.plan.warm_up.as_nanos() as u64);
+        let latencies = &mut self.outcome.latencies;
+        self.lanes[lane].receive(buffer, |due| {
+            if due >= warm_up {
+                latencies.push(saturate(begin.elapsed().as_nanos() as u64 - due));
+            }
+        })
+    }
+
+    /// Whether every request that was due before the end is sent, however late that was.
+    fn ended(&self) -> bool {
+        self.due(self.sent) >= self.end_ns && self.now() >= self.end_ns
+    }
+
+    fn outstanding(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.due.len()).sum()
+    }
+}
+
+fn saturate(nanoseconds: u64) -> u32 {
+    u32::try_from(nanoseconds).unwrap_or(u32::MAX)
+}
+
+/// Runs `plan` against a server on this machine, with `beside` beside it.
+pub fn run(port: u16, plan: &Plan, beside: &Beside) -> Result<Outcome> {
+    let mut epoll = Epoll::new(256)?;
+    let mut lanes = Vec::new();
+    for token in 0..plan.connections {
+        let lane = Lane::connect(port, ReplyShape::bulk(plan.value_bytes))?;
+        epoll.add(&lane.stream, token as u64)?;
+        lanes.push(lane);
+    }
+    let mut neighbour = Neighbour::new(port, beside)?;
+    if let Some(neighbour) = &neighbour {
+        epoll.add(&neighbour.lane.stream, BESIDE)?;
+    }
+    let mut buffer = vec![0; PIECE_BYTES];
+    let expected = (plan.rate as f64 * plan.length.as_secs_f64()) as usize;
+    let mut run = Run {
+        plan,
+        lanes,
+        begin: Instant::now(),
+        sent: 0,
+        end_ns: u64::MAX,
+        draw: Draw(0x9e37_79b9_7f4a_7c15),
+        outcome: Outcome {
+            latencies: Vec::with_capacity(expected),
+            late: Vec::with_capacity(expected),
+            ..Outcome::default()
+        },
+    };
+
+    let planned_end = (plan.warm_up + plan.length).as_nanos() as u64;
+    let mut give_up = u64::MAX;
+    loop {
+        let now = run.now();
+        if run.end_ns == u64::MAX && !neighbour.as_ref().is_some_and(Neighbour::unfinished) {
+            run.end_ns = planned_end.max(now);
+            give_up = run.end_ns + plan.patience.as_nanos() as u64;
+        }
+        if run.ended() && (run.outstanding() == 0 || now > give_up) {
+            break;
+        }
+        run.send_due()?;
+        if let Some(neighbour) = neighbour.as_mut().filter(|_| now < run.end_ns) {
+            neighbour.send_due(now)?;
+        }
+        let count = epoll.wait(0)?;
+        for index in 0..count {
+            match epoll.token(index) {
+                BESIDE => {
+                    let Some(neighbour) = &mut neighbour else { continue };
+                    let replies = &mut neighbour.replies;
+                    neighbour.lane.receive(&mut buffer, |_| *replies += 1)?;
+                }
+                lane => run.receive(lane as usize, &mut buffer)?,
+            }
+            if index % BURST == BURST - 1 {
+                run.send_due()?;
+            }
+        }
+    }
+    let mut outcome = run.outcome;
+    outcome.unanswered = run.lanes.iter().map(|lane| lane.due.len()).sum();
+    outcome.latencies.extend(std::iter::repeat_n(u32::MAX, outcome.unanswered));
+    outcome.beside = neighbour.map_or(0, |neighbour| neighbour.replies);
+    outcome.latencies.sort_unstable();
+    outcome.late.sort_unstable();
+    Ok(outcome)
+}
+
+#[cfg(test)]
+#[allow(unused)]
+mod tests {
+    use super::super::stats::percentile;
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::thread;
+
+    const VALUE_BYTES: usize = 100;
+
+    /// A server that answers each GET, but does nothing for `stall` when it sees the first.
+    fn serve(stall: Duration) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut input = BufReader::new(stream.try_clone().unwrap());
+            let (mut line, mut stalled) = (String::new(), false);
+            while input.read_line(&mut line).is_ok_and(|len| len > 0) {
+                if line.starts_with("key:") {
+                    if !std::mem::replace(&mut stalled, true) {
+                        thread::sleep(stall);
+                    }
+                    let reply = format!("${VALUE_BYTES}\r\n{}\r\n", "x".repeat(VALUE_BYTES));
+                    if stream.write_all(reply.as_bytes()).is_err() {
+                        break;
+                    }
+                }
+                line.clear();
+            }
+        });
+        port
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            connections: 1,
+            rate: 1000,
+            warm_up: Duration::ZERO,
+            length: Duration::from_millis(500),
+            keys: 10,
+            value_bytes: VALUE_BYTES,
+            patience: Duration::from_secs(30),
+        }
+    }
+
+    #[test]
+    fn every_due_request_is_sent_and_answered() {
+        let outcome = run(serve(Duration::ZERO), &plan(), &Beside::Nothing).unwrap();
+        assert_eq!(outcome.latencies.len(), 500);
+        assert_eq!(outcome.late.len(), 500);
+        assert_eq!(outcome.unanswered, 0);
+    }
+
+    #[test]
+    fn a_stall_is_counted_against_all_requests_that_were_due_in_it() {
+        // Nothing is answered in the first 300 ms, so the 200 requests that were due in the first 200 ms are at
+        // least 100 ms old. A load that waits for its reply would have seen one slow request.
+        let outcome = run(serve(Duration::from_millis(300)), &plan(), &Beside::Nothing).unwrap();
+        assert_eq!(outcome.latencies.len(), 500);
+        assert_eq!(outcome.unanswered, 0);
+        let slow = outcome.latencies.iter().filter(|&&ns| ns >= 100_000_000).count();
+        assert!(slow >= 200, "{slow} of 500 were slow");
+        assert!(percentile(&outcome.latencies, 1.0).unwrap() >= 300_000_000);
+    }
+
+    #[test]
+    fn a_server_that_never_answers_is_not_left_out() {
+        let plan = Plan { length: Duration::from_millis(20), patience: Duration::ZERO, ..plan() };
+        let outcome = run(serve(Duration::from_secs(3600)), &plan, &Beside::Nothing).unwrap();
+        assert_eq!(outcome.unanswered, 20);
+        assert_eq!(outcome.latencies, [u32::MAX; 20]);
+    }
+
+    #[test]
+    fn a_reply_of_another_shape_is_an_error() {
+        let plan = Plan { value_bytes: VALUE_BYTES - 1, ..plan() };
+        assert!(run(serve(Duration::ZERO), &plan, &Beside::Nothing).is_err());
+    }
+}

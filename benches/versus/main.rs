@@ -1,0 +1,314 @@
+//! Redstart beside other servers: CPU time a request, bytes an element, tails.
+//!
+//! The one idea: everything is measured from outside and in turn within one run, so that the ratios hold where
+//! the absolute figures drift. See `workloads.rs` for the method; `docs/benchmarks.md` is what a full run writes.
+//!
+//! ```text
+//!   core 0: the server that is visited       core 1: this program, redis-benchmark or the open-loop generator
+//! ```
+//!
+//! `cargo bench --bench versus` runs all of it (some twenty minutes), `-- --help` says how to run less. The
+//! servers: the `redstart` that cargo has built, or `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`;
+//! further ones by `--peer`. Limits: Linux, two cores, `redis-benchmark` in `PATH`.
+//!
+//! The parts that compute have their tests beside them; `cargo test --test versus` runs those. (Cargo sets
+//! `cfg(test)` here, too, where no harness uses them: hence their `allow(unused)`.)
+
+mod bare;
+mod chart;
+mod client;
+mod generator;
+mod load;
+mod memory;
+mod report;
+mod servers;
+mod stats;
+mod system;
+mod tails;
+mod workloads;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use report::Report;
+use servers::Spec;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+use system::Cores;
+
+/// What goes wrong here ends the run with one text.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Measures its rows and adds them to the report.
+type Section = fn(&Bench, &mut Report) -> Result<()>;
+
+/// Sizes of the run.
+struct Scale {
+    /// Visits to each server.
+    rounds: usize,
+    /// Requests of one visit at pipeline 16; a tenth of that at pipeline 1.
+    requests: usize,
+    /// The key space at pipeline 1.
+    keys_alone: usize,
+    /// The key space at pipeline 16.
+    keys_piped: usize,
+    /// Elements of a memory row.
+    elements: usize,
+    /// Connections of the idle row.
+    idle_connections: usize,
+    /// Connections of the tail load.
+    tail_clients: usize,
+    /// Visits to each server for tails.
+    tail_rounds: usize,
+    /// How long each phase of tails counts.
+    tail_length: Duration,
+    /// GETs a second for tails.
+    rate: u64,
+    /// Millions of keys that a table grows to; 0 leaves the scenario out.
+    grow_millions: usize,
+}
+
+/// What is to be measured, and on whom.
+struct Bench {
+    scale: Scale,
+    cores: Cores,
+    /// Redstart, Redis, others.
+    specs: Vec<Spec>,
+    only: Vec<String>,
+}
+
+impl Bench {
+    /// Whether a row is to be measured: all are, or those that have one of the `--only` words in their names.
+    fn chosen(&self, section: &str, name: &str) -> bool {
+        let name = format!("{section}: {name}").to_lowercase();
+        self.only.is_empty() || self.only.iter().any(|word| name.contains(word))
+    }
+}
+
+/// Says on stderr what goes on.
+fn say(what: &str) {
+    eprintln!("versus: {what}");
+}
+
+fn command() -> Command {
+    let count = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(usize)).help(help)
+    };
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    Command::new("versus")
+        .about("Measures Redstart beside redis-server and other servers")
+        .after_help(
+            "Without --cpu, --memory or --tails all three are run. A full run writes docs/benchmarks.md and .svg; \
+             a partial one writes files only where --markdown or --svg say so.",
+        )
+        .arg(flag("cpu", "CPU time a request"))
+        .arg(flag("memory", "bytes an element and a connection"))
+        .arg(flag("tails", "latencies beside something big"))
+        .arg(flag("quick", "few requests: shows that it works, not how fast"))
+        .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
+        .arg(text("peer", "NAME=PROGRAM", "a further server; '{port}' in its arguments if it has its own").action(ArgAction::Append))
+        .arg(count("rounds", "visits to each server"))
+        .arg(count("requests", "requests of a visit at pipeline 16, ten times those at pipeline 1"))
+        .arg(count("elements", "elements of a memory row"))
+        .arg(count("connections", "connections of the idle row"))
+        .arg(count("rate", "GETs a second for tails"))
+        .arg(count("seconds", "length of each phase of tails"))
+        .arg(count("grow", "also tails while a table grows to N million keys"))
+        .arg(text("markdown", "FILE", "where the page is written"))
+        .arg(text("svg", "FILE", "where the chart is written"))
+        .arg(flag("bench", "passed by cargo").hide(true))
+}
+
+impl Scale {
+    fn new(matches: &ArgMatches) -> Self {
+        let quick = matches.get_flag("quick");
+        let size = |name: &str, full: usize, small: usize| {
+            matches.get_one(name).copied().unwrap_or(if quick { small } else { full }).max(1)
+        };
+        let rounds = size("rounds", 5, 1);
+        Self {
+            rounds,
+            requests: size("requests", 2_000_000, 40_000),
+            keys_alone: if quick { 10_000 } else { 100_000 },
+            keys_piped: if quick { 10_000 } else { 1_000_000 },
+            elements: size("elements", 1_000_000, 50_000),
+            idle_connections: size("connections", 10_000, 500),
+            tail_clients: if quick { 32 } else { 256 },
+            tail_rounds: rounds.min(3),
+            tail_length: Duration::from_secs(size("seconds", 10, 1) as u64),
+            rate: size("rate", 100_000, 10_000) as u64,
+            grow_millions: matches.get_one("grow").copied().unwrap_or(0),
+        }
+    }
+}
+
+fn specs(matches: &ArgMatches) -> Result<Vec<Spec>> {
+    let program = |variable: &str, otherwise: &str| std::env::var(variable).unwrap_or(otherwise.into());
+    let mut specs = vec![
+        Spec::directed("Redstart", &program("REDSTART_BIN", env!("CARGO_BIN_EXE_redstart")))?,
+        Spec::directed("redis-server", &program("REDIS_BIN", "redis-server"))
+            .map_err(|error| format!("{error}; on Debian: apt-get install redis-server redis-tools"))?,
+    ];
+    for peer in matches.get_many::<String>("peer").unwrap_or_default() {
+        specs.push(Spec::peer(peer)?);
+    }
+    Ok(specs)
+}
+
+/// Processor, kernel and memory, for the page.
+fn machine() -> Vec<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_string())
+    };
+    let cpuinfo = read("/proc/cpuinfo");
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    let model = field(&cpuinfo, "model name").unwrap_or_else(|| std::env::consts::ARCH.into());
+    let memory: u64 = field(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|text| text.trim_end_matches("kB").trim().parse().ok())
+        .unwrap_or(0);
+    vec![
+        format!("{model}, {cores} cores, {} GB of memory", memory.div_ceil(1024 * 1024)),
+        format!(
+            "Linux {}, TCP congestion control {}",
+            read("/proc/sys/kernel/osrelease").trim(),
+            read("/proc/sys/net/ipv4/tcp_congestion_control").trim()
+        ),
+    ]
+}
+
+fn empty_report(bench: &Bench, arguments: &[String]) -> Result<Report> {
+    let mut report = Report { machine: machine(), ..Report::default() };
+    report.subjects =
+        std::iter::once("bare loop".into()).chain(bench.specs.iter().map(|s| s.name.clone())).collect();
+    for spec in &bench.specs {
+        let server = spec.start(bench.cores.server, &[])?;
+        report.versions.push(format!("{}: {}", spec.name, server.version()?));
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    report.date = stats::date(now.as_secs());
+    report.command = "cargo bench --bench versus".into();
+    let own: Vec<&str> = arguments.iter().map(String::as_str).filter(|&word| word != "--bench").collect();
+    if !own.is_empty() {
+        report.command = format!("{} -- {}", report.command, own.join(" "));
+    }
+    Ok(report)
+}
+
+/// The files to write: those that were named, and for a full run those of the repository.
+fn outputs(matches: &ArgMatches, full: bool) -> (Option<PathBuf>, Option<PathBuf>) {
+    let path = |option: &str, default: &str| {
+        let named = matches.get_one::<String>(option).map(PathBuf::from);
+        named.or_else(|| full.then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(default)))
+    };
+    (path("markdown", "docs/benchmarks.md"), path("svg", "docs/benchmarks.svg"))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    say(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// How the page links the chart: by name when both lie in one directory, else by path.
+fn link(markdown: &Path, svg: &Path) -> String {
+    let name = svg.file_name().filter(|_| markdown.parent() == svg.parent());
+    name.map_or(svg.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let matches =
+        command().get_matches_from(std::iter::once("versus").chain(arguments.iter().map(String::as_str)));
+    let cores = Cores::pick()?.ok_or("two cores are needed: one for the server, one for the load")?;
+    system::kill_children_on_signals();
+    system::pin(cores.load)?;
+    let only =
+        matches.get_many::<String>("only").unwrap_or_default().map(|word| word.to_lowercase()).collect();
+    let bench = Bench { scale: Scale::new(&matches), cores, specs: specs(&matches)?, only };
+    let mut report = empty_report(&bench, arguments)?;
+
+    let sections: [(&str, Section); 3] =
+        [("cpu", workloads::run), ("memory", memory::run), ("tails", tails::run)];
+    let all = !sections.iter().any(|(name, _)| matches.get_flag(name));
+    for (name, measure) in sections {
+        if all || matches.get_flag(name) {
+            measure(&bench, &mut report)?;
+        }
+    }
+    if matches.get_flag("quick") {
+        report.notes.push("A quick run: it shows that everything works; its figures say little.".into());
+    }
+    if report.rows.is_empty() {
+        return Err("no row has such a name".into());
+    }
+    println!("{}", report.terminal());
+    let full = all && bench.only.is_empty() && !matches.get_flag("quick");
+    let (markdown, svg) = outputs(&matches, full);
+    if let Some(svg) = &svg {
+        write(svg, &report.svg())?;
+    }
+    if let Some(markdown) = &markdown {
+        let chart = svg.as_ref().map(|svg| link(markdown, svg));
+        write(markdown, &report.markdown(chart.as_deref()))?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match &arguments[..] {
+        [first, port, reply] if first == bare::ARGUMENT => bare::run(port, reply),
+        // `cargo test --all-targets` starts it without arguments; a run of twenty minutes is not what is meant.
+        [] => {
+            println!("nothing is measured without being asked for: cargo bench --bench versus [-- --help]");
+            Ok(())
+        }
+        _ => run(&arguments),
+    };
+    if let Err(error) = result {
+        eprintln!("versus: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+#[allow(unused)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_quick_run_is_small_and_single_sizes_can_still_be_given() {
+        let matches =
+            command().get_matches_from(["versus", "--bench", "--quick", "--rounds", "4", "--rate", "0"]);
+        let scale = Scale::new(&matches);
+        assert_eq!((scale.rounds, scale.tail_rounds, scale.requests, scale.rate), (4, 3, 40_000, 1));
+    }
+
+    #[test]
+    fn only_a_full_run_writes_the_repositorys_page() {
+        let matches = command().get_matches_from(["versus", "--svg", "x/y.svg"]);
+        let (markdown, svg) = outputs(&matches, false);
+        assert_eq!((markdown, svg), (None, Some(PathBuf::from("x/y.svg"))));
+        assert!(outputs(&matches, true).0.unwrap().ends_with("docs/benchmarks.md"));
+    }
+
+    #[test]
+    fn the_chart_is_linked_by_name_beside_its_page() {
+        assert_eq!(link(Path::new("docs/a.md"), Path::new("docs/b.svg")), "b.svg");
+        assert_eq!(link(Path::new("a.md"), Path::new("docs/b.svg")), "docs/b.svg");
+    }
+}

@@ -1,0 +1,253 @@
+//! Tails: what 256 clients see while something big happens beside them.
+//!
+//! The one idea: the same open-loop load twice, quiet and then beside the event, and the ratio of the two
+//! p99.9. A server that lets one client or one growing table have the loop for itself shows it here and nowhere
+//! else. Growth has a third figure between the two, the same writes on keys that are there already, so that
+//! what growing costs can be told from what writing costs.
+
+use super::client::{Client, numbered};
+use super::generator::{self, Beside, Outcome, Plan};
+use super::report::{Report, Row, TailRow, Target};
+use super::servers::Server;
+use super::stats::{grouped, median, percentile};
+use super::{Bench, Result, say};
+use std::time::{Duration, Instant};
+
+/// Keys that the load reads.
+const KEYS: usize = 100_000;
+
+/// Bytes of their values.
+const VALUE_BYTES: usize = 1024;
+
+/// The big value.
+const BIG_KEY: &str = "big";
+const BIG_BYTES: usize = 10 * 1000 * 1000;
+const BIG_PER_SECOND: u64 = 10;
+
+/// SETs a second while a table grows.
+const GROW_PER_SECOND: u64 = 150_000;
+
+/// The load is divided by this while a table grows, so that both together stay below what one core can do.
+const GROW_LOAD_DIVISOR: u64 = 4;
+
+/// A reply that is later than this after the end counts as none.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The section of these rows in the report.
+const SECTION: &str = "tails";
+
+/// Keys that are written over and over, to be compared with a table that grows.
+const KNOWN_KEYS: usize = 10_000;
+
+/// One phase of a scenario.
+struct Phase {
+    name: String,
+    beside: Beside,
+}
+
+/// A scenario: the first phase is the quiet one that the others are held against.
+struct Scenario {
+    name: &'static str,
+    rate: u64,
+    phases: Vec<Phase>,
+}
+
+/// What one phase gave in one round, in milliseconds.
+#[derive(Clone, Copy, Default)]
+struct Sample {
+    p50: f64,
+    p99: f64,
+    p999: f64,
+    late: f64,
+    busy: f64,
+    unanswered: f64,
+    beside: f64,
+}
+
+impl Sample {
+    /// Whether the load was so late that it is a good part of what looks like the server's latency.
+    fn is_the_generators(&self) -> bool {
+        self.late > self.p999 / 2.0
+    }
+
+    fn new(outcome: &Outcome, busy: f64) -> Result<Self> {
+        let ms = |samples: &[u32], fraction| -> Result<f64> {
+            Ok(f64::from(percentile(samples, fraction).ok_or("the load took no samples")?) / 1e6)
+        };
+        Ok(Self {
+            p50: ms(&outcome.latencies, 0.5)?,
+            p99: ms(&outcome.latencies, 0.99)?,
+            p999: ms(&outcome.latencies, 0.999)?,
+            late: ms(&outcome.late, 0.999)?,
+            busy,
+            unanswered: outcome.unanswered as f64,
+            beside: outcome.beside as f64,
+        })
+    }
+}
+
+fn scenarios(bench: &Bench) -> Vec<Scenario> {
+    let scale = &bench.scale;
+    let phase = |name: &str, beside: Beside| Phase { name: name.into(), beside };
+    let mut scenarios = vec![Scenario {
+        name: "GET 1 KB beside 10 MB fetches",
+        rate: scale.rate,
+        phases: vec![
+            phase("quiet", Beside::Nothing),
+            phase(
+                "beside 10 MB ten times a second",
+                Beside::Fetch { key: BIG_KEY, value_bytes: BIG_BYTES, per_second: BIG_PER_SECOND },
+            ),
+        ],
+    }];
+    if scale.grow_millions > 0 {
+        let keys = scale.grow_millions * 1_000_000;
+        let write = |keys, again| Beside::Write { keys, again, per_second: GROW_PER_SECOND };
+        scenarios.push(Scenario {
+            name: "GET 1 KB while the table grows",
+            rate: scale.rate / GROW_LOAD_DIVISOR,
+            phases: vec![
+                phase("quiet", Beside::Nothing),
+                phase("beside SETs of known keys", write(KNOWN_KEYS, true)),
+                phase(&format!("while growing to {} M keys", scale.grow_millions), write(keys, false)),
+            ],
+        });
+    }
+    scenarios
+}
+
+/// Measures the scenarios and adds them to the report.
+pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    for scenario in scenarios(bench) {
+        if !bench.chosen(SECTION, scenario.name) {
+            continue;
+        }
+        let mut samples = vec![vec![Vec::new(); scenario.phases.len()]; bench.specs.len()];
+        for round in 0..bench.scale.tail_rounds {
+            for turn in 0..bench.specs.len() {
+                let index = (round + turn) % bench.specs.len();
+                let spec = &bench.specs[index];
+                // A fresh server each time: a table that has grown cannot grow again.
+                let server = spec.start(bench.cores.server, &[])?;
+                fill(&mut server.connect()?)?;
+                for (phase, samples) in scenario.phases.iter().zip(&mut samples[index]) {
+                    say(&format!("tails: {}, {}, {}", scenario.name, phase.name, spec.name));
+                    samples.push(measure(bench, &scenario, phase, &server)?);
+                }
+            }
+        }
+        add(report, &scenario, &samples);
+    }
+    Ok(())
+}
+
+fn fill(client: &mut Client) -> Result<()> {
+    let value = vec![b'x'; VALUE_BYTES];
+    for number in 0..KEYS {
+        client.queue(&[b"SET", &numbered("key:", number), &value])?;
+    }
+    client.flush()?;
+    client.must(&[b"SET", BIG_KEY.as_bytes(), &vec![b'y'; BIG_BYTES]]).map(drop)
+}
+
+fn measure(bench: &Bench, scenario: &Scenario, phase: &Phase, server: &Server) -> Result<Sample> {
+    let plan = Plan {
+        connections: bench.scale.tail_clients,
+        rate: scenario.rate,
+        warm_up: Duration::from_secs(1).min(bench.scale.tail_length),
+        length: bench.scale.tail_length,
+        keys: KEYS,
+        value_bytes: VALUE_BYTES,
+        patience: PATIENCE,
+    };
+    let (before, begin) = (server.settled_cpu_time()?, Instant::now());
+    let outcome = generator::run(server.port, &plan, &phase.beside)?;
+    let busy = server.cpu_time()?.since(before).run_ns as f64 / begin.elapsed().as_nanos() as f64;
+    Sample::new(&outcome, busy)
+}
+
+/// Adds one scenario: `samples` by server, phase and round.
+fn add(report: &mut Report, scenario: &Scenario, samples: &[Vec<Vec<Sample>>]) {
+    let medians = |phase: usize, field: fn(&Sample) -> f64| -> Vec<Option<f64>> {
+        // The bare loop has no part in it.
+        let servers = samples.iter().map(|phases| median(phases[phase].iter().map(field)));
+        std::iter::once(None).chain(servers).collect()
+    };
+    let section = format!("{SECTION}: {}, {} a second", scenario.name, grouped(scenario.rate as i64));
+    let row = |name: String, unit: &'static str, values, target| Row {
+        section: section.clone(),
+        name,
+        unit,
+        values,
+        target,
+    };
+    let quiet = medians(0, |sample| sample.p999);
+    let own_lateness = samples[0].iter().flatten().any(Sample::is_the_generators);
+    if own_lateness {
+        report.notes.push(format!(
+            "No verdict on {}: the load itself was late, so those latencies are not the server's. Its core was \
+             not free, or it is too slow for {} requests a second.",
+            scenario.name,
+            grouped(scenario.rate as i64)
+        ));
+    }
+    for (index, phase) in scenario.phases.iter().enumerate() {
+        let p999 = medians(index, |sample| sample.p999);
+        report.rows.push(row(format!("p99.9 {}", phase.name), "ms", p999.clone(), None));
+        if index > 0 {
+            let over = |(a, b): (&Option<f64>, &Option<f64>)| Some((*a)? / (*b)?);
+            let ratios = p999.iter().zip(&quiet).map(over).collect();
+            let target = Some(Target::AtMost(2.0)).filter(|_| !own_lateness);
+            report.rows.push(row("the same over quiet".into(), "×", ratios, target));
+        }
+        let (p50, p99) = (medians(index, |sample| sample.p50), medians(index, |sample| sample.p99));
+        let (late, busy) = (medians(index, |sample| sample.late), medians(index, |sample| sample.busy));
+        let (lost, beside) =
+            (medians(index, |sample| sample.unanswered), medians(index, |sample| sample.beside));
+        for subject in 1..=samples.len() {
+            report.tails.push(TailRow {
+                scenario: scenario.name.into(),
+                phase: phase.name.clone(),
+                subject,
+                p50_ms: p50[subject],
+                p99_ms: p99[subject],
+                p999_ms: p999[subject],
+                late_ms: late[subject],
+                busy: busy[subject],
+                unanswered: lost[subject],
+                beside: beside[subject],
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(unused)]
+mod tests {
+    use super::super::report::tests::sample;
+    use super::*;
+
+    fn measured(late: f64) -> Report {
+        let phase = |name: &str| Phase { name: name.into(), beside: Beside::Nothing };
+        let scenario = Scenario { name: "s", rate: 1000, phases: vec![phase("quiet"), phase("beside")] };
+        let of = |p999| Sample { p999, late, ..Sample::default() };
+        let mut report = Report { rows: Vec::new(), ..sample() };
+        add(&mut report, &scenario, &[vec![vec![of(1.0), of(2.0), of(9.0)], vec![of(3.0)]]]);
+        report
+    }
+
+    #[test]
+    fn a_phase_is_judged_by_the_median_p999_over_that_of_quiet() {
+        let report = measured(0.1);
+        let ratio = report.rows.last().unwrap();
+        assert_eq!(ratio.values, [None, Some(1.5)]);
+        assert_eq!(ratio.meets(), Some(true));
+    }
+
+    #[test]
+    fn a_load_that_was_late_itself_gives_no_verdict() {
+        let report = measured(0.6);
+        assert!(report.rows.iter().all(|row| row.meets().is_none()));
+        assert!(report.notes.iter().any(|note| note.contains("No verdict")));
+    }
+}

@@ -1,0 +1,332 @@
+//! CPU time a request: the workloads, and the visits in turn.
+//!
+//! The one idea: for each workload all servers are started and filled alike, then visited in turn, round after
+//! round; the order turns by one each round so that nobody is always first. What drifts (the clock of the cores,
+//! the neighbours of the machine) then drifts for all, and the ratio of the medians holds.
+
+use super::client::{Client, numbered};
+use super::load::{Load, Shot, Visit};
+use super::report::{Report, Row, Speed, Target};
+use super::servers::{Server, Spec};
+use super::stats::{geometric_mean, median};
+use super::{Bench, Result, say};
+
+/// Connections of the load.
+const CLIENTS: usize = 50;
+
+/// Elements of the list that LRANGE reads from.
+const RANGE_LIST: usize = 1000;
+
+/// What a workload finds in the server before it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fill {
+    Nothing,
+    /// `key:000000000042` = `xxx`, for the whole key space.
+    Strings,
+    /// `counter:000000000042` = 0, for the whole key space.
+    Counters,
+    /// One list of [`RANGE_LIST`] elements.
+    List,
+    /// One set, hash or sorted set with an element for each number of the key space.
+    Set,
+    Hash,
+    SortedSet,
+}
+
+/// One workload: what redis-benchmark's test of that name sends.
+#[derive(Debug)]
+struct Workload {
+    name: &'static str,
+    command: &'static [&'static str],
+    /// What a server answers, for the bare loop.
+    reply: Answer,
+    fill: Fill,
+    /// Requests are divided by this: some are ten times as long as others.
+    weight: usize,
+    /// Target at pipeline 1, over the bare loop.
+    over_bare: Option<f64>,
+    /// Target at pipeline 16 in µs, and what Redis 7.0 took on the machine where the target was set: their
+    /// ratio holds on other machines.
+    piped_us: [f64; 2],
+}
+
+/// The reply of a workload, as short as it can be written here.
+#[derive(Debug)]
+enum Answer {
+    Text(&'static str),
+    /// An array of a hundred three-byte strings.
+    Hundred,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => (*text).into(),
+            Self::Hundred => format!("*100\r\n{}", "$3\r\nxxx\r\n".repeat(100)),
+        }
+    }
+}
+
+const KEY: &str = "key:__rand_int__";
+const COUNTER: &str = "counter:__rand_int__";
+const ELEMENT: &str = "element:__rand_int__";
+const VALUE: &str = "xxx";
+
+const fn workload(
+    name: &'static str,
+    command: &'static [&'static str],
+    reply: &'static str,
+    fill: Fill,
+    over_bare: Option<f64>,
+    piped_us: [f64; 2],
+) -> Workload {
+    Workload { name, command, reply: Answer::Text(reply), fill, weight: 1, over_bare, piped_us }
+}
+
+static WORKLOADS: [Workload; 10] = [
+    workload("PING", &["PING"], "+PONG\r\n", Fill::Nothing, Some(1.05), [0.48, 0.73]),
+    workload("SET", &["SET", KEY, VALUE], "+OK\r\n", Fill::Strings, Some(1.10), [0.60, 1.26]),
+    workload("GET", &["GET", KEY], "$3\r\nxxx\r\n", Fill::Strings, Some(1.10), [0.55, 1.17]),
+    workload("INCR", &["INCR", COUNTER], ":1\r\n", Fill::Counters, None, [0.55, 1.13]),
+    workload("LPUSH", &["LPUSH", "mylist", VALUE], ":1000\r\n", Fill::Nothing, None, [0.50, 0.76]),
+    workload("SADD", &["SADD", "myset", ELEMENT], ":0\r\n", Fill::Set, None, [0.60, 1.14]),
+    workload("HSET", &["HSET", "myhash", ELEMENT, VALUE], ":0\r\n", Fill::Hash, None, [0.65, 1.25]),
+    Workload {
+        name: "ZADD",
+        command: &["ZADD", "myzset", "__rand_int__", ELEMENT],
+        reply: Answer::Text(":0\r\n"),
+        fill: Fill::SortedSet,
+        weight: 2,
+        over_bare: None,
+        piped_us: [1.5, 4.71],
+    },
+    Workload {
+        name: "MSET (10 keys)",
+        command: &[
+            "MSET", KEY, VALUE, KEY, VALUE, KEY, VALUE, KEY, VALUE, KEY, VALUE, KEY, VALUE, KEY, VALUE, KEY,
+            VALUE, KEY, VALUE, KEY, VALUE,
+        ],
+        reply: Answer::Text("+OK\r\n"),
+        fill: Fill::Strings,
+        weight: 5,
+        over_bare: None,
+        piped_us: [3.5, 8.25],
+    },
+    Workload {
+        name: "LRANGE 0 99",
+        command: &["LRANGE", "mylist", "0", "99"],
+        reply: Answer::Hundred,
+        fill: Fill::List,
+        weight: 5,
+        over_bare: None,
+        piped_us: [2.2, 5.05],
+    },
+];
+
+impl Workload {
+    fn target(&self, pipeline: usize) -> Option<Target> {
+        match pipeline {
+            1 => self.over_bare.map(Target::OfBare),
+            _ => Some(Target::OfRedis(self.piped_us[0] / self.piped_us[1])),
+        }
+    }
+
+    fn fill(&self, client: &mut Client, keys: usize) -> Result<()> {
+        let value = VALUE.as_bytes();
+        match self.fill {
+            Fill::Nothing => {}
+            Fill::List => {
+                for _ in 0..RANGE_LIST {
+                    client.queue(&[b"LPUSH", b"mylist", value])?;
+                }
+            }
+            Fill::Strings => {
+                for number in 0..keys {
+                    client.queue(&[b"SET", &numbered("key:", number), value])?;
+                }
+            }
+            Fill::Counters => {
+                for number in 0..keys {
+                    client.queue(&[b"SET", &numbered("counter:", number), b"0"])?;
+                }
+            }
+            Fill::Set => {
+                for number in 0..keys {
+                    client.queue(&[b"SADD", b"myset", &numbered("element:", number)])?;
+                }
+            }
+            Fill::Hash => {
+                for number in 0..keys {
+                    client.queue(&[b"HSET", b"myhash", &numbered("element:", number), value])?;
+                }
+            }
+            Fill::SortedSet => {
+                for number in 0..keys {
+                    let score = number.to_string();
+                    client.queue(&[b"ZADD", b"myzset", score.as_bytes(), &numbered("element:", number)])?;
+                }
+            }
+        }
+        client.flush()
+    }
+
+    /// Undoes what the last visit has piled up, so that every visit finds the same.
+    fn reset(&self, server: &Server) -> Result<()> {
+        if self.name == "LPUSH" {
+            server.connect()?.must(&[b"DEL", b"mylist"])?;
+        }
+        Ok(())
+    }
+}
+
+/// The settings of one pipeline depth.
+struct Depth {
+    pipeline: usize,
+    keys: usize,
+    requests: usize,
+}
+
+/// Measures all chosen workloads at both depths and adds them to the report.
+pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let load = Load::new(bench.cores.load)?;
+    let scale = &bench.scale;
+    let depths = [
+        Depth { pipeline: 1, keys: scale.keys_alone, requests: scale.requests / 10 },
+        Depth { pipeline: 16, keys: scale.keys_piped, requests: scale.requests },
+    ];
+    for depth in &depths {
+        let section = format!("pipeline {}", depth.pipeline);
+        let chosen = WORKLOADS.iter().filter(|workload| bench.chosen(&section, workload.name));
+        for workload in chosen {
+            say(&format!("{section}: {}", workload.name));
+            let visits = measure(bench, &load, workload, depth)?;
+            add(report, &section, workload, depth, &visits);
+        }
+    }
+    add_efficiency(report);
+    Ok(())
+}
+
+/// All rounds of one workload: for each subject its visits, none where the command is unknown.
+fn measure(bench: &Bench, load: &Load, workload: &Workload, depth: &Depth) -> Result<Vec<Vec<Visit>>> {
+    let mut shot = Shot {
+        requests: (depth.requests / workload.weight).max(CLIENTS * depth.pipeline),
+        pipeline: depth.pipeline,
+        clients: CLIENTS,
+        keyspace: depth.keys,
+        command: workload.command,
+    };
+    let mut servers = Vec::new();
+    servers.push(Some(Spec::bare(&workload.reply.text())?.start(bench.cores.server, &[])?));
+    for spec in &bench.specs {
+        let server = spec.start(bench.cores.server, &[])?;
+        let mut client = server.connect()?;
+        let known = client.knows(workload.command[0].as_bytes())?;
+        if known {
+            workload.fill(&mut client, depth.keys)?;
+            server.pause();
+        }
+        servers.push(known.then_some(server));
+    }
+
+    let full = shot.requests;
+    let mut visits = vec![Vec::new(); servers.len()];
+    // Round 0 is short and warms: connections, code, branch predictors, the rest of a rehash.
+    for round in 0..=bench.scale.rounds {
+        shot.requests = if round == 0 { full / 5 } else { full };
+        for turn in 0..servers.len() {
+            let index = (round + turn) % servers.len();
+            let Some(server) = &servers[index] else { continue };
+            server.resume()?;
+            workload.reset(server)?;
+            let visit = load.visit(server, &shot)?;
+            server.pause();
+            if round > 0 {
+                visits[index].push(visit);
+            }
+        }
+    }
+    Ok(visits)
+}
+
+fn add(report: &mut Report, section: &str, workload: &Workload, depth: &Depth, visits: &[Vec<Visit>]) {
+    let medians = |field: fn(&Visit) -> f64| -> Vec<Option<f64>> {
+        visits.iter().map(|visits| median(visits.iter().map(field))).collect()
+    };
+    report.rows.push(Row {
+        section: section.into(),
+        name: workload.name.into(),
+        unit: "µs",
+        values: medians(|visit| visit.cpu_us),
+        target: workload.target(depth.pipeline),
+    });
+    report.speeds.push(Speed {
+        section: section.into(),
+        name: workload.name.into(),
+        rps: medians(|visit| visit.seen.rps),
+        p50_ms: medians(|visit| visit.seen.p50_ms),
+        p99_ms: medians(|visit| visit.seen.p99_ms),
+    });
+    for visit in visits.iter().flatten() {
+        report.disturbance.add(visit.disturbed);
+    }
+}
+
+/// The efficiency over the best of the other servers, all workloads at pipeline 16 together.
+fn add_efficiency(report: &mut Report) {
+    let ratios: Vec<f64> = report
+        .rows
+        .iter()
+        .filter(|row| row.section == "pipeline 16")
+        .filter_map(|row| Some(row.best_peer()? / row.redstart()?))
+        .collect();
+    if ratios.len() < 2 {
+        return;
+    }
+    let lowest = ratios.iter().copied().reduce(f64::min);
+    let mean = geometric_mean(&ratios);
+    let rows = [
+        ("requests per CPU second over the best peer, geometric mean", mean, 2.0),
+        ("requests per CPU second over the best peer, lowest", lowest, 1.3),
+    ];
+    for (name, value, target) in rows {
+        report.rows.push(Row {
+            section: "pipeline 16".into(),
+            name: name.into(),
+            unit: "×",
+            values: report.only_redstart(value),
+            target: Some(Target::AtLeast(target)),
+        });
+    }
+}
+
+#[cfg(test)]
+#[allow(unused)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_hold_no_star_that_the_bare_loop_would_count() {
+        for workload in &WORKLOADS {
+            assert!(workload.command.iter().all(|word| !word.contains('*')), "{}", workload.name);
+        }
+    }
+
+    #[test]
+    fn replies_are_whole() {
+        for workload in &WORKLOADS {
+            let text = workload.reply.text();
+            let mut input = text.as_bytes();
+            super::super::client::read_reply(&mut input).unwrap();
+            assert!(input.is_empty(), "{}", workload.name);
+        }
+    }
+
+    #[test]
+    fn targets_at_pipeline_sixteen_are_shares_of_redis() {
+        for workload in &WORKLOADS {
+            let Some(Target::OfRedis(share)) = workload.target(16) else { panic!("{}", workload.name) };
+            assert!((0.3..0.7).contains(&share), "{}: {share}", workload.name);
+        }
+    }
+}
