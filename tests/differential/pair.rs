@@ -5,6 +5,10 @@ use crate::support::server::{Launch, Server};
 use crate::support::{Client, Reply, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// How long a mismatch may be shrunk before what is left is printed.
+const SHRINKING: Duration = Duration::from_secs(15);
 
 /// How the replies to a command are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +85,27 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Starts both with `flags`. Neither removes expired keys before a command meets them: so DBSIZE does not
+    /// depend on when a timer fired.
     pub fn start(flags: &str) -> Pair {
         let flags = &format!("--enable-debug-command yes {flags}");
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
-        Pair {
-            subject: Launch::subject().flags(flags).start(),
-            redis: Launch::redis().flags(flags).start(),
-            password,
+        let subject = Launch::subject().flags(flags).start();
+        let redis = Launch::redis().flags(flags).start();
+        let pair = Pair { subject, redis, password };
+        for server in [&pair.subject, &pair.redis] {
+            let mut client = server.client();
+            if let Some(password) = &pair.password {
+                client.call(&["AUTH", password]);
+            }
+            client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
         }
+        pair
+    }
+
+    /// Two servers that are running already.
+    pub fn of(subject: Server, redis: Server) -> Pair {
+        Pair { subject, redis, password: None }
     }
 
     /// The first of `commands` that the server under test does not have.
@@ -129,15 +146,14 @@ impl Pair {
         );
     }
 
-    /// Leaves out commands, half of them first, as long as some mismatch at the same command remains.
-    fn shrink(&self, protocol: u8, mut steps: Vec<Step>, mut found: Mismatch) -> (Vec<Step>, Mismatch) {
-        let (mut chunk, mut tries) = (steps.len() / 2, 400);
-        while chunk > 0 && tries > 0 {
+    /// Leaves out commands, half of them first, as long as some mismatch remains.
+    pub fn shrink(&self, protocol: u8, mut steps: Vec<Step>, mut found: Mismatch) -> (Vec<Step>, Mismatch) {
+        let (mut chunk, started) = (steps.len() / 2, Instant::now());
+        while chunk > 0 && started.elapsed() < SHRINKING {
             let mut from = 0;
-            while from + chunk < steps.len() && tries > 0 {
+            while from + chunk < steps.len() && started.elapsed() < SHRINKING {
                 let mut fewer = steps.clone();
                 fewer.drain(from..from + chunk);
-                tries -= 1;
                 match self.run(protocol, &fewer) {
                     Some(mismatch) => {
                         fewer.truncate(mismatch.at + 1);
