@@ -54,3 +54,15 @@ pub fn raise_open_files(wanted: u64) {
         "this test needs {wanted} open files, the limit is {hard}: run `ulimit -Hn {wanted}`"
     );
 }
+
+/// Resident memory of a process in bytes, from `/proc`.
+pub fn resident_bytes(pid: u32) -> u64 {
+    status_field(pid, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+}
+
+/// One line of `/proc/PID/status`.
+pub fn status_field(pid: u32, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's status");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in the status")).trim().to_string()
+}

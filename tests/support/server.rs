@@ -136,7 +136,7 @@ impl Launch {
         self
     }
 
-    /// Feeds `text` to the server's standard input.
+    /// Reads the configuration from standard input (`-`), where this text stands.
     #[must_use]
     pub fn stdin(mut self, text: &str) -> Launch {
         self.stdin = Some(text.to_string());
@@ -173,6 +173,11 @@ impl Launch {
         Server { child: self.spawn(false), launch: self }
     }
 
+    /// Waits until whatever listens on the port of this launch answers. For flags that make the server go its own way.
+    pub fn wait_for_answer(&self) -> Client {
+        eventually("an answer on the port", || Client::tcp(self.port).ok())
+    }
+
     /// Runs the binary until it ends by itself: its exit status and all that it printed.
     pub fn run_to_exit(self) -> (ExitStatus, String) {
         let mut server = self.start_unlistened();
@@ -186,6 +191,9 @@ impl Launch {
             let path = self.directory.join("redstart.conf");
             fs::write(&path, text).expect("write the config file");
             command.arg(path);
+        }
+        if self.stdin.is_some() {
+            command.arg("-");
         }
         if listen {
             command.args(["--port", &self.port.to_string()]);
@@ -288,10 +296,7 @@ impl Server {
 
     /// Resident memory of the server in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let text =
-            fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server's /proc entry");
-        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+        super::resident_bytes(self.pid())
     }
 
     /// How many file descriptors the server holds.
