@@ -114,7 +114,7 @@ fn client_reply_off_and_skip_silence_a_pipeline() {
 fn unauthenticated_clients_get_little_memory_and_no_commands() {
     let server = Server::start("--requirepass secret");
     let mut client = server.client();
-    for line in ["GET k", "SET k v", "CONFIG GET *", "CLIENT LIST", "COMMAND", "DEBUG SLEEP 0", "SHUTDOWN"] {
+    for line in ["GET k", "SET k v", "CONFIG GET *", "CLIENT LIST", "COMMAND", "SHUTDOWN"] {
         assert_eq!(client.run(line).text(), "NOAUTH Authentication required.", "{line}");
     }
     client.send_raw(b"*2\r\n$4\r\nECHO\r\n$20000\r\n").expect("send");
