@@ -19,7 +19,7 @@ fn a_pipeline_of_a_gigabyte_is_served_in_bounded_memory() {
     let before = server.resident_bytes();
     let mut writer = reader.twin();
     let sending = std::thread::spawn(move || {
-        let batch = encode(&[&b"SET"[..], b"k", &[b'x'; 16 * 1024]]).repeat(16);
+        let batch = encode(&[&b"SET"[..], b"k", &vec![b'x'; 16 * 1024]]).repeat(16);
         (0..REQUESTS / 16).for_each(|_| writer.send_raw(&batch).expect("send"));
     });
     let mut most = before;
@@ -42,7 +42,7 @@ fn requests_are_not_read_ahead_of_their_execution() {
     let flag = done.clone();
     let sending = std::thread::spawn(move || {
         // The reply is a few bytes, the request 64 KB.
-        let request = encode(&[&b"EXISTS"[..], &[b'x'; 64 * 1024]]);
+        let request = encode(&[&b"EXISTS"[..], &vec![b'x'; 64 * 1024]]);
         (0..4000).for_each(|_| writer.send_raw(&request).expect("send"));
         flag.store(true, Ordering::Release);
     });
@@ -153,7 +153,7 @@ fn a_request_larger_than_the_query_buffer_limit_closes_its_client() {
     }
     assert_eq!(control.run("PING"), Value::Simple(b"PONG".to_vec()));
     // A large pipeline is not a large request.
-    let pipeline = encode(&[&b"SET"[..], b"k", &[b'x'; 100_000]]).repeat(50);
+    let pipeline = encode(&[&b"SET"[..], b"k", &vec![b'x'; 100_000]]).repeat(50);
     let mut writer = control.twin();
     let sending = std::thread::spawn(move || writer.send_raw(&pipeline).expect("send"));
     control.discard(50 * b"+OK\r\n".len()).expect("all replies");

@@ -124,7 +124,7 @@ fn unauthenticated_clients_get_little_memory_and_no_commands() {
     assert_eq!(client.wait_closed(), b"-ERR Protocol error: unauthenticated multibulk length\r\n");
     let mut client = server.client();
     client.ok("AUTH secret");
-    client.call(&[&b"SET"[..], b"k", &[b'x'; 20_000]]);
+    client.call(&[&b"SET"[..], b"k", &vec![b'x'; 20_000]]);
     assert_eq!(client.run("STRLEN k").integer(), 20_000);
 }
 

@@ -98,11 +98,10 @@ fn skip_item<'a>(lines: &mut impl Iterator<Item = (usize, &'a str)>) {
         let indent = &line[..line.len() - line.trim_start().len()];
         match &closing {
             Some(end) if line.trim_end() == *end => return,
-            Some(_) => {}
             None if line.trim_start().starts_with("#[") => {}
             None if line.trim_end().ends_with(['{', '(', '[']) => closing = Some(format!("{indent}}}")),
             None if line.trim_end().ends_with([';', '}', ',']) => return,
-            None => {}
+            _ => {}
         }
     }
 }

@@ -196,7 +196,7 @@ fn command(random: &mut Random) -> Step {
         "SETEX" => args.extend([key(random), lifetime(random, "EX"), value(random)]),
         "PSETEX" => args.extend([key(random), lifetime(random, "PX"), value(random)]),
         "MGET" | "DEL" | "UNLINK" | "EXISTS" | "TOUCH" => {
-            args.extend((0..=random.below(4)).map(|_| key(random)))
+            args.extend((0..=random.below(4)).map(|_| key(random)));
         }
         "MSET" | "MSETNX" => (0..=random.below(3)).for_each(|_| args.extend([key(random), value(random)])),
         "INCRBY" | "DECRBY" | "INCRBYFLOAT" => args.extend([key(random), number(random)]),
@@ -212,11 +212,11 @@ fn command(random: &mut Random) -> Step {
         }
         "OBJECT" => args.extend([b"ENCODING".to_vec(), key(random)]),
         "KEYS" => {
-            args.extend(words(*random.pick(&["*", "k*", "[a-c]", "?", "key:[^1]", "nothing*"])));
+            args.extend(words(random.pick(&["*", "k*", "[a-c]", "?", "key:[^1]", "nothing*"])));
             rule = Rule::Unordered;
         }
         "SCAN" => {
-            args.extend(words(*random.pick(&[
+            args.extend(words(random.pick(&[
                 "0",
                 "0 COUNT 3",
                 "0 MATCH k*",

@@ -135,7 +135,9 @@ pub fn expand(line: &str) -> Result<Vec<String>, String> {
             '"' | '\'' if quote.is_none() => quote = Some(c),
             _ => {}
         }
-        done.iter_mut().for_each(|text| text.push(c));
+        for text in &mut done {
+            text.push(c);
+        }
         rest = &rest[c.len_utf8()..];
     }
     Ok(done)

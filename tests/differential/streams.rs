@@ -56,7 +56,7 @@ fn transcript(server: &Server, stream: &[u8], cuts: &[usize]) -> Vec<u8> {
 }
 
 fn cuts(random: &mut Random, len: usize) -> Vec<usize> {
-    let mut cuts: Vec<usize> = (0..1 + random.below(6)).map(|_| random.below(len + 1)).collect();
+    let mut cuts: Vec<usize> = (0..=random.below(6)).map(|_| random.below(len + 1)).collect();
     cuts.sort_unstable();
     cuts
 }
@@ -136,8 +136,8 @@ fn damaged_requests_are_answered_as_redis_does() {
         let mut random = Random::new(seed);
         for round in 0..600 {
             let mut stream: Vec<u8> =
-                (0..1 + random.below(4)).flat_map(|_| random.pick(&REQUESTS).to_vec()).collect();
-            for _ in 0..1 + random.below(3) {
+                (0..=random.below(4)).flat_map(|_| random.pick(&REQUESTS).to_vec()).collect();
+            for _ in 0..=random.below(3) {
                 let at = random.below(stream.len());
                 match random.below(3) {
                     0 => stream[at] = *random.pick(BYTES),

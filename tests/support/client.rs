@@ -85,7 +85,7 @@ impl Client {
 
     /// Receives at least one byte into `pending`; 0 is the end of the stream.
     fn receive(&mut self) -> io::Result<usize> {
-        let mut chunk = [0; 65536];
+        let mut chunk = vec![0; 65536];
         let got = match &mut self.stream {
             Stream::Tcp(s) => s.read(&mut chunk),
             Stream::Unix(s) => s.read(&mut chunk),
