@@ -212,11 +212,11 @@ fn command(random: &mut Random) -> Step {
         }
         "OBJECT" => args.extend([b"ENCODING".to_vec(), key(random)]),
         "KEYS" => {
-            args.extend(words(random.pick(&["*", "k*", "[a-c]", "?", "key:[^1]", "nothing*"])));
+            args.extend(words(random.pick::<&str>(&["*", "k*", "[a-c]", "?", "key:[^1]", "nothing*"])));
             rule = Rule::Unordered;
         }
         "SCAN" => {
-            args.extend(words(random.pick(&[
+            args.extend(words(random.pick::<&str>(&[
                 "0",
                 "0 COUNT 3",
                 "0 MATCH k*",
