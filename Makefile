@@ -1,0 +1,41 @@
+# What one does with Redstart, a word each. `make help` lists them.
+
+CARGO ?= cargo
+ARGS ?=
+FUZZ_SECONDS ?= 30
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
+.PHONY: help build run test bench fuzz static lint cross-check
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+build: ## Build the server: target/release/redstart
+	$(CARGO) build --release --locked
+
+run: build ## Serve on port 6379 (ARGS="redstart.conf --port 7000" for other flags)
+	exec target/release/redstart $(ARGS)
+
+test: ## Build and run all tests; installs redis-server and redis-py where it can
+	tests/prepare
+	$(CARGO) test --locked $(ARGS)
+
+bench: build ## Measure beside redis-server: a table, Markdown and a chart (some twenty minutes)
+	$(CARGO) bench --locked --bench versus -- $(ARGS)
+
+fuzz: ## Fuzz every target for FUZZ_SECONDS (30), from the corpora in fuzz/corpus
+	.ci/fuzz $(FUZZ_SECONDS) $(ARGS)
+
+static: ## Build one static file that runs on any Linux: target/static/redstart
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --locked --target $(HOST)
+	mkdir -p target/static && cp target/$(HOST)/release/redstart target/static/redstart
+	@! ldd target/static/redstart 2>/dev/null | grep '=>' || { echo 'target/static/redstart is not static' >&2; exit 1; }
+	@ls -l target/static/redstart
+
+lint: ## Formatting, clippy and documentation without a warning
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+
+cross-check: ## Type-check for macOS and FreeBSD (Debian only)
+	.ci/cross-check

@@ -1,0 +1,94 @@
+//! Differential tests: the same commands to the server under test and to `redis-server`, replies compared byte for
+//! byte, in RESP2 and in RESP3.
+//!
+//! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
+//! * [`random_commands`] generates commands from a seed.
+//! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
+//! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
+//! * [`differences`] is the list of replies that are meant to differ, with the reason of each.
+//!
+//! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
+
+mod differences;
+mod pair;
+mod random_commands;
+mod script;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
+mod tables;
+
+use pair::Pair;
+
+/// Runs every section of a script in both protocols.
+fn run_script(name: &str, text: &str) {
+    let script = script::parse(name, text);
+    let pair = Pair::start(&script.flags);
+    let mut compared = 0;
+    for section in &script.sections {
+        if let Some(missing) = pair.missing(&section.requires) {
+            println!("{name}: '{}' waits for the command {missing}", section.title);
+            continue;
+        }
+        for protocol in &section.protocols {
+            pair.check(*protocol, &section.steps, &format!("{name}, '{}'", section.title));
+            compared += section.steps.len();
+        }
+    }
+    println!("{name}: {compared} replies compared");
+    assert!(compared > 0, "{name} compares nothing");
+}
+
+macro_rules! scripts {
+    ($($test:ident: $file:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            run_script($file, include_str!($file));
+        })*
+
+        /// Every script, for the tests that look at what the scripts cover.
+        const SCRIPTS: &[(&str, &str)] = &[$(($file, include_str!($file)),)*];
+    };
+}
+
+scripts! {
+    connection_commands_answer_as_redis_does: "connection.txt",
+    set_with_every_combination_of_options_answers_as_redis_does: "set.txt",
+    string_commands_answer_as_redis_does: "strings.txt",
+    counters_answer_as_redis_does: "counters.txt",
+    key_commands_answer_as_redis_does: "keys.txt",
+    expiry_commands_answer_as_redis_does: "expiry.txt",
+    scans_answer_as_redis_does: "scan.txt",
+    config_commands_answer_as_redis_does: "config.txt",
+    server_commands_answer_as_redis_does: "server.txt",
+    wrong_types_are_refused_as_redis_does: "wrong_types.txt",
+    requests_before_authentication_answer_as_redis_does: "password.txt",
+}
+
+/// A script that nobody lists above would never run.
+#[test]
+fn every_script_in_the_directory_is_run() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential");
+    for file in std::fs::read_dir(directory).expect("the directory of the scripts") {
+        let name = file.expect("an entry").file_name().into_string().expect("a name of UTF-8");
+        let listed = SCRIPTS.iter().any(|(script, _)| *script == name) || name == "streams.txt";
+        assert!(listed || !name.contains(".txt"), "{name} is in the directory and is not run");
+    }
+}
+
+/// A command without a line in the scripts is a command that nothing compares.
+#[test]
+fn every_command_of_the_server_is_in_the_scripts() {
+    let mut called = std::collections::BTreeSet::new();
+    for (name, text) in SCRIPTS {
+        for section in script::parse(name, text).sections {
+            for step in section.steps {
+                let word = |n: usize| step.args.get(n).map(|a| String::from_utf8_lossy(a).to_lowercase());
+                called.extend(word(0));
+                called.extend(word(0).zip(word(1)).map(|(a, b)| format!("{a}|{b}")));
+            }
+        }
+    }
+    let missing: Vec<&str> = tables::COMMANDS.iter().copied().filter(|c| !called.contains(*c)).collect();
+    assert!(missing.is_empty(), "no script calls {missing:?}");
+}

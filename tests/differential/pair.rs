@@ -1,0 +1,298 @@
+//! Two servers that get the same commands, and the judgement on their replies.
+
+use crate::differences;
+use crate::support::server::{Launch, Server};
+use crate::support::{Client, Reply, Value};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// How long a mismatch may be shrunk before what is left is printed.
+const SHRINKING: Duration = Duration::from_secs(15);
+
+/// How the replies to a command are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Byte for byte, but for what [`differences`] lists.
+    Exact,
+    /// The same elements in any order.
+    Unordered,
+    /// Only the outermost kind of reply, for what is random or a time.
+    Kind,
+    /// Integers that differ by at most this; anything else exactly.
+    About(i64),
+    /// The elements of a whole iteration, in any order.
+    Scan,
+    /// No reply is expected.
+    Silent,
+    /// The one argument is sent as it is.
+    Raw,
+}
+
+/// One command of a sequence.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub connection: usize,
+    pub args: Vec<Vec<u8>>,
+    pub rule: Rule,
+}
+
+impl Step {
+    pub fn new(args: Vec<Vec<u8>>, rule: Rule) -> Step {
+        Step { connection: 1, args, rule }
+    }
+
+    /// The command as a line of a script.
+    pub fn line(&self) -> String {
+        let mut line = if self.connection == 1 { String::new() } else { format!("{}: ", self.connection) };
+        for arg in &self.args {
+            let plain =
+                !arg.is_empty() && arg.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\{}".contains(b));
+            let shown = arg[..arg.len().min(200)].escape_ascii();
+            let _ = if plain { write!(line, "{shown} ") } else { write!(line, "\"{shown}\" ") };
+            if arg.len() > 200 {
+                let _ = write!(line, "(... {} bytes) ", arg.len());
+            }
+        }
+        line.trim_end().to_string()
+    }
+}
+
+/// What a server did after a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Reply(Reply),
+    /// All replies of a whole iteration, sorted.
+    Elements(Vec<Value>),
+    Nothing,
+    Closed,
+    /// Bytes that are no RESP, or none before the deadline.
+    Broken(String),
+}
+
+/// Where two servers differ.
+pub struct Mismatch {
+    pub at: usize,
+    pub subject: Answer,
+    pub redis: Answer,
+}
+
+/// The server under test and Redis, started alike.
+pub struct Pair {
+    pub subject: Server,
+    pub redis: Server,
+    password: Option<String>,
+}
+
+impl Pair {
+    /// Starts both with `flags`. Neither removes expired keys before a command meets them: so DBSIZE does not
+    /// depend on when a timer fired.
+    pub fn start(flags: &str) -> Pair {
+        let flags = &format!("--enable-debug-command yes {flags}");
+        let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
+        let subject = Launch::subject().flags(flags).start();
+        let redis = Launch::redis().flags(flags).start();
+        let pair = Pair { subject, redis, password };
+        for server in [&pair.subject, &pair.redis] {
+            let mut client = server.client();
+            if let Some(password) = &pair.password {
+                client.call(&["AUTH", password]);
+            }
+            client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+        }
+        pair
+    }
+
+    /// Two servers that are running already.
+    pub fn of(subject: Server, redis: Server) -> Pair {
+        Pair { subject, redis, password: None }
+    }
+
+    /// The first of `commands` that the server under test does not have.
+    pub fn missing(&self, commands: &[String]) -> Option<String> {
+        let mut client = self.subject.client();
+        let unknown = |name: &&String| client.call(&["COMMAND", "INFO", name]).elements()[0].is_null();
+        commands.to_vec().iter().find(unknown).cloned()
+    }
+
+    /// Runs `steps` on empty keyspaces with fresh connections until the servers differ.
+    pub fn run(&self, protocol: u8, steps: &[Step]) -> Option<Mismatch> {
+        let mut subject = Session::new(&self.subject, protocol, self.password.as_deref());
+        let mut redis = Session::new(&self.redis, protocol, self.password.as_deref());
+        for (at, step) in steps.iter().enumerate() {
+            // Both get the command before either reply is awaited: they work at the same time.
+            subject.send(step);
+            redis.send(step);
+            let (subject, redis) = (subject.answer(step), redis.answer(step));
+            if !agree(step, &subject, &redis) {
+                return Some(Mismatch { at, subject, redis });
+            }
+        }
+        None
+    }
+
+    /// Runs `steps`; a mismatch is shrunk, printed and fails the test.
+    pub fn check(&self, protocol: u8, steps: &[Step], origin: &str) {
+        let Some(first) = self.run(protocol, steps) else { return };
+        let (sequence, last) = self.shrink(protocol, steps[..=first.at].to_vec(), first);
+        let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
+        panic!(
+            "{origin}, RESP{protocol}: the servers differ\n  command: {}\n  here:    {:?}\n  redis:   {:?}\n  \
+             after a FLUSHALL this sequence shows it:\n{}",
+            sequence[last.at].line(),
+            last.subject,
+            last.redis,
+            lines.join("\n")
+        );
+    }
+
+    /// Leaves out commands, half of them first, as long as some mismatch remains.
+    pub fn shrink(&self, protocol: u8, mut steps: Vec<Step>, mut found: Mismatch) -> (Vec<Step>, Mismatch) {
+        let (mut chunk, started) = (steps.len() / 2, Instant::now());
+        while chunk > 0 && started.elapsed() < SHRINKING {
+            let mut from = 0;
+            while from + chunk < steps.len() && started.elapsed() < SHRINKING {
+                let mut fewer = steps.clone();
+                fewer.drain(from..from + chunk);
+                match self.run(protocol, &fewer) {
+                    Some(mismatch) => {
+                        fewer.truncate(mismatch.at + 1);
+                        (steps, found) = (fewer, mismatch);
+                    }
+                    None => from += chunk,
+                }
+            }
+            chunk = (chunk / 2).min(steps.len() / 2).max(usize::from(chunk > 1));
+        }
+        (steps, found)
+    }
+}
+
+/// The connections of one run to one server.
+struct Session<'a> {
+    server: &'a Server,
+    protocol: u8,
+    password: Option<&'a str>,
+    clients: BTreeMap<usize, Result<Client, Answer>>,
+}
+
+impl<'a> Session<'a> {
+    fn new(server: &'a Server, protocol: u8, password: Option<&'a str>) -> Self {
+        let session = Session { server, protocol, password, clients: BTreeMap::new() };
+        session.connect(0, true).ok("FLUSHALL");
+        session
+    }
+
+    fn connect(&self, number: usize, authenticated: bool) -> Client {
+        let mut client = self.server.client();
+        // Connections 8 and 9 of a script stay as they are born: RESP2 and not authenticated.
+        if number < 8 {
+            if let (Some(password), true) = (self.password, authenticated) {
+                client.call(&["AUTH", password]);
+            }
+            if self.protocol == 3 && authenticated {
+                client.run("HELLO 3");
+            }
+        }
+        client
+    }
+
+    fn client(&mut self, number: usize) -> &mut Result<Client, Answer> {
+        if !self.clients.contains_key(&number) {
+            let client = self.connect(number, true);
+            self.clients.insert(number, Ok(client));
+        }
+        self.clients.get_mut(&number).expect("just inserted")
+    }
+
+    fn send(&mut self, step: &Step) {
+        let slot = self.client(step.connection);
+        if let Ok(client) = slot {
+            let sent = match step.rule {
+                Rule::Raw => client.send_raw(&step.args[0]),
+                _ => client.send(&step.args),
+            };
+            // A server may close while we send; what it said before is read as usual.
+            let _ = sent;
+        }
+    }
+
+    fn answer(&mut self, step: &Step) -> Answer {
+        let slot = self.client(step.connection);
+        let client = match slot {
+            Ok(client) => client,
+            Err(answer) => return answer.clone(),
+        };
+        if step.rule == Rule::Silent {
+            return Answer::Nothing;
+        }
+        let answer = match client.read_reply() {
+            Ok(reply) if step.rule == Rule::Scan => return iterate(client, step, reply),
+            Ok(reply) => return Answer::Reply(reply),
+            Err(e) => match e.kind() {
+                std::io::ErrorKind::UnexpectedEof
+                | std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::BrokenPipe => Answer::Closed,
+                _ => Answer::Broken(e.to_string()),
+            },
+        };
+        *slot = Err(answer.clone());
+        answer
+    }
+}
+
+/// Follows a cursor from its first reply on. An error or a reply of another shape is returned as it is.
+fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
+    let at = step.args.iter().position(|arg| arg == b"0").expect("~scan wants a cursor of 0");
+    let (mut reply, mut elements) = (first, Vec::new());
+    for _ in 0..100_000 {
+        let Value::Array(parts) = &reply.value else { return Answer::Reply(reply) };
+        let [Value::Bulk(cursor), Value::Array(found)] = &parts[..] else { return Answer::Reply(reply) };
+        elements.extend(found.iter().cloned());
+        if cursor == b"0" {
+            elements.sort();
+            elements.dedup();
+            return Answer::Elements(elements);
+        }
+        let mut args = step.args.clone();
+        args[at].clone_from(cursor);
+        match client.try_call(&args) {
+            Ok(next) => reply = next,
+            Err(e) => return Answer::Broken(e.to_string()),
+        }
+    }
+    Answer::Broken("the iteration does not end".into())
+}
+
+fn agree(step: &Step, subject: &Answer, redis: &Answer) -> bool {
+    if subject == redis {
+        // Two broken servers agree on nothing.
+        return !matches!(subject, Answer::Broken(_));
+    }
+    let (Answer::Reply(subject), Answer::Reply(redis)) = (subject, redis) else { return false };
+    let (subject, redis) = (&subject.value, &redis.value);
+    let same = match step.rule {
+        Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => false,
+        Rule::Kind => std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error(),
+        Rule::About(distance) => match (subject, redis) {
+            (Value::Integer(a), Value::Integer(b)) => {
+                // -1 and -2 are statements, not times.
+                *a >= 0 && *b >= 0 && (a - b).abs() <= distance
+            }
+            _ => false,
+        },
+        Rule::Unordered => sorted(subject).is_some() && sorted(subject) == sorted(redis),
+    };
+    same || differences::intended(&step.args, subject, redis)
+}
+
+/// The elements in order, with the kind of aggregate they came in.
+fn sorted(value: &Value) -> Option<Value> {
+    let mut value = value.clone();
+    match &mut value {
+        Value::Array(all) | Value::Set(all) | Value::Push(all) => all.sort(),
+        Value::Map(pairs) => pairs.sort(),
+        _ => return None,
+    }
+    Some(value)
+}

@@ -1,0 +1,369 @@
+//! What the servers say about themselves: COMMAND, CONFIG and INFO, compared entry by entry.
+
+use crate::pair::{Pair, Rule, Step};
+use crate::support::server::subject_is_redis;
+use crate::support::{Client, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Every command of the server with its subcommands, in lower case, as `COMMAND INFO` names them.
+#[rustfmt::skip]
+pub const COMMANDS: &[&str] = &[
+    "ping", "echo", "quit", "select", "hello", "auth", "reset", "client|id", "client|getname", "client|setname",
+    "client|setinfo", "client|info", "client|list", "client|kill", "client|no-evict", "client|no-touch",
+    "client|reply", "client|help", "set", "get", "getset", "getdel", "getex", "setnx", "setex", "psetex", "mget",
+    "mset", "msetnx", "incr", "decr", "incrby", "decrby", "incrbyfloat", "append", "strlen", "del", "unlink",
+    "exists", "type", "ttl", "pttl", "expire", "pexpire", "expireat", "pexpireat", "expiretime", "pexpiretime",
+    "persist", "dbsize", "flushdb", "flushall", "randomkey", "keys", "scan", "touch", "object|encoding",
+    "object|freq", "object|idletime", "object|refcount", "object|help", "info", "config|get", "config|set",
+    "config|rewrite", "config|resetstat", "config|help", "command", "command|count", "command|list",
+    "command|info", "command|docs", "command|getkeys", "command|getkeysandflags", "command|help", "time",
+    "lolwut", "shutdown", "debug",
+];
+
+/// What Redis has since 7.2 and the Redis that we compare with does not know.
+const SINCE_7_2: &[&str] = &["client|setinfo", "client|no-touch"];
+
+fn compared() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().copied().filter(|name| !SINCE_7_2.contains(name))
+}
+
+/// `COMMAND INFO name`; without the subcommands, of which a server may have fewer.
+fn command_info(client: &mut Client, name: &str) -> Vec<Value> {
+    let all = client.call(&["COMMAND", "INFO", name]).elements();
+    assert!(!all[0].is_null(), "COMMAND INFO does not know {name}");
+    let mut fields = all[0].elements();
+    assert_eq!(fields.len(), 10, "COMMAND INFO {name}");
+    fields.pop();
+    fields
+}
+
+/// Flags and categories have no order; their sets are compared.
+fn in_order(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Value::Array(all) | Value::Set(all) = &mut value {
+        if all.iter().all(|e| matches!(e, Value::Simple(_) | Value::Bulk(_))) {
+            all.sort();
+        }
+        *all = all.iter().map(in_order).collect();
+    }
+    value
+}
+
+#[test]
+fn command_info_of_every_command_is_that_of_redis() {
+    let pair = Pair::start("");
+    let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    let mut wrong = Vec::new();
+    for protocol in ["HELLO 2", "HELLO 3"] {
+        subject.run(protocol);
+        redis.run(protocol);
+        for name in compared() {
+            let container = name.split('|').next().filter(|_| name.contains('|'));
+            for name in container.into_iter().chain([name]) {
+                let (here, theirs) = (command_info(&mut subject, name), command_info(&mut redis, name));
+                for (here, theirs) in here.iter().zip(&theirs) {
+                    if in_order(here) != in_order(theirs) {
+                        wrong.push(format!("{protocol}, {name}: {here:?}, Redis has {theirs:?}"));
+                    }
+                }
+            }
+        }
+    }
+    wrong.dedup();
+    assert!(wrong.is_empty(), "COMMAND INFO differs:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn command_docs_describe_the_arguments_that_redis_describes() {
+    let pair = Pair::start("");
+    let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    let mut wrong = Vec::new();
+    for name in compared() {
+        let docs = |client: &mut Client| client.call(&["COMMAND", "DOCS", name]).elements();
+        let (here, theirs) = (docs(&mut subject), docs(&mut redis));
+        assert_eq!(here.first(), theirs.first(), "COMMAND DOCS {name}");
+        let described: BTreeSet<String> = theirs[1].elements().chunks(2).map(|pair| pair[0].text()).collect();
+        for field in ["since", "group", "complexity", "arguments"] {
+            let there = here[1].elements().chunks(2).any(|pair| pair[0].text() == field);
+            if there != described.contains(field) {
+                wrong.push(format!("{name}: {field} is {}", if there { "too much" } else { "missing" }));
+            } else if there && in_order(&here[1].field(field)) != in_order(&theirs[1].field(field)) {
+                let (here, theirs) = (here[1].field(field), theirs[1].field(field));
+                wrong.push(format!("{name}: {field} is {here:?}, Redis has {theirs:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "COMMAND DOCS differs:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn command_list_count_and_info_tell_of_the_same_commands() {
+    let pair = Pair::start("");
+    let mut client = pair.subject.client();
+    let everything: BTreeSet<String> =
+        client.run("COMMAND LIST").elements().iter().map(Value::text).collect();
+    let listed: BTreeSet<String> = everything.iter().filter(|name| !name.contains('|')).cloned().collect();
+    assert_eq!(client.run("COMMAND COUNT").integer(), listed.len() as i64);
+    let described = client.run("COMMAND").elements();
+    let names: BTreeSet<String> = described.iter().map(|c| c.elements()[0].text()).collect();
+    assert_eq!(names, listed);
+    let docs = client.run("COMMAND DOCS").elements();
+    assert_eq!(docs.chunks(2).map(|pair| pair[0].text()).collect::<BTreeSet<_>>(), listed);
+    let subcommands =
+        |c: &Value| c.elements()[9].elements().iter().map(|s| s.elements()[0].text()).collect::<Vec<_>>();
+    let below: BTreeSet<String> = described.iter().flat_map(subcommands).collect();
+    assert_eq!(below, everything.difference(&listed).cloned().collect());
+    if subject_is_redis() {
+        return;
+    }
+    // What the server knows is what the scripts have to call (see main.rs), subcommands included.
+    let is_container =
+        |name: &String| name != "command" && below.iter().any(|s| s.starts_with(&format!("{name}|")));
+    let callable: BTreeSet<String> = everything.into_iter().filter(|name| !is_container(name)).collect();
+    assert_eq!(callable, COMMANDS.iter().map(ToString::to_string).collect());
+}
+
+#[test]
+fn every_wrong_number_of_arguments_is_refused_as_redis_does() {
+    let pair = Pair::start("");
+    let mut redis = pair.redis.client();
+    let mut steps = Vec::new();
+    for name in compared() {
+        let arity = command_info(&mut redis, name)[1].integer();
+        for count in 1..=9_i64 {
+            let refused = if arity < 0 { count < -arity } else { count != arity };
+            let words: Vec<Vec<u8>> = name.split('|').map(|w| w.as_bytes().to_vec()).collect();
+            if refused && count >= words.len() as i64 {
+                let extra = (words.len()..count as usize).map(|_| b"x".to_vec());
+                steps.push(Step::new(words.iter().cloned().chain(extra).collect(), Rule::Exact));
+            }
+        }
+    }
+    assert!(steps.len() > 200, "only {} cases", steps.len());
+    pair.check(2, &steps, "arity");
+}
+
+fn config(client: &mut Client) -> BTreeMap<String, String> {
+    let all = client.run("CONFIG GET *").elements();
+    all.chunks(2).map(|pair| (pair[0].text(), pair[1].text())).collect()
+}
+
+#[test]
+fn every_directive_of_redis_is_known_and_has_its_default() {
+    // The place of a server is its own.
+    const OWN: &[&str] = &["port", "dir"];
+    let pair = Pair::start("");
+    let (here, theirs) = (config(&mut pair.subject.client()), config(&mut pair.redis.client()));
+    let mut wrong = Vec::new();
+    for (name, default) in &theirs {
+        match here.get(name) {
+            None => wrong.push(format!("{name} is missing, Redis has '{default}'")),
+            Some(value) if value != default && !OWN.contains(&name.as_str()) => {
+                wrong.push(format!("{name} is '{value}', Redis has '{default}'"));
+            }
+            Some(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "CONFIG GET * differs:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_directive_takes_and_refuses_the_values_that_redis_does() {
+    const VALUES: &[&str] = &[
+        "abc",
+        "",
+        "-1",
+        "0",
+        "1",
+        "2",
+        "100",
+        "1000",
+        "yes",
+        "no",
+        "NO",
+        "1.5",
+        "1kb",
+        "2gb",
+        "99999999999999999999",
+    ];
+    // These would cut the test off from the server, start what a later part brings, or touch the machine.
+    const LEFT_OUT: &[&str] = &[
+        "port",
+        "bind",
+        "requirepass",
+        "appendonly",
+        "dir",
+        "oom-score-adj",
+        "oom-score-adj-values",
+        "activedefrag",
+    ];
+    let pair = Pair::start("");
+    let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    let mut wrong = Vec::new();
+    for (name, original) in config(&mut redis) {
+        if LEFT_OUT.contains(&name.as_str()) || name.starts_with("tls-") {
+            continue;
+        }
+        for value in VALUES.iter().copied().chain([&*original]) {
+            let set = ["CONFIG", "SET", &name, value];
+            let (here, theirs) = (subject.call(&set), redis.call(&set));
+            if here != theirs {
+                wrong.push(format!("CONFIG SET {name} '{value}': {here:?}, Redis says {theirs:?}"));
+            }
+            let (here, theirs) =
+                (subject.call(&["CONFIG", "GET", &name]), redis.call(&["CONFIG", "GET", &name]));
+            if here != theirs {
+                wrong.push(format!("CONFIG GET {name} after '{value}': {here:?}, Redis says {theirs:?}"));
+            }
+            for client in [&mut subject, &mut redis] {
+                client.call(&["CONFIG", "SET", &name, &original]);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Sections of INFO with the names of their fields, in order.
+fn info_fields(client: &mut Client, what: &str) -> Vec<(String, Vec<String>)> {
+    let mut sections: Vec<(String, Vec<String>)> = Vec::new();
+    for line in client.run(&format!("INFO {what}")).text().lines() {
+        if let Some(title) = line.strip_prefix("# ") {
+            sections.push((title.to_string(), Vec::new()));
+        } else if let Some((field, _)) = line.split_once(':') {
+            sections.last_mut().expect("a title before the first field").1.push(field.to_string());
+        }
+    }
+    sections
+}
+
+#[test]
+fn info_has_the_sections_and_fields_of_redis() {
+    /// Beginnings of fields that need not be here, and why.
+    const ABSENT: &[(&str, &str)] = &[
+        ("gcc_version", "it was not built by gcc"),
+        ("io_thread", "there are no I/O threads"),
+        ("reply_buffer_", "clients have no reply buffer of their own"),
+        ("allocator_", "jemalloc's figures"),
+        ("rss_overhead_", "from jemalloc's figures"),
+        ("used_memory_lua", "scripts"),
+        ("used_memory_vm_", "scripts"),
+        ("used_memory_scripts", "scripts"),
+        ("used_memory_functions", "scripts"),
+        ("number_of_", "scripts"),
+        ("dump_payload_sanitizations", "RESTORE"),
+    ];
+    let pair = Pair::start("");
+    let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    for client in [&mut subject, &mut redis] {
+        client.ok("SET k v");
+    }
+    let mut wrong = Vec::new();
+    for what in ["default", "everything", "all", "server", "clients memory", "stats", "keyspace", "cpu"] {
+        let (here, theirs) = (info_fields(&mut subject, what), info_fields(&mut redis, what));
+        let titles = |of: &[(String, Vec<String>)]| of.iter().map(|(t, _)| t.clone()).collect::<Vec<_>>();
+        if titles(&here) != titles(&theirs) {
+            wrong.push(format!("INFO {what} has {:?}, Redis has {:?}", titles(&here), titles(&theirs)));
+        }
+        for (title, fields) in theirs {
+            if ["Commandstats", "Latencystats", "Errorstats"].contains(&&*title) {
+                continue;
+            }
+            let own = here.iter().find(|(t, _)| *t == title).map(|(_, f)| f.clone()).unwrap_or_default();
+            let needed = fields.iter().filter(|f| !ABSENT.iter().any(|(start, _)| f.starts_with(start)));
+            wrong
+                .extend(needed.filter(|f| !own.contains(f)).map(|f| format!("INFO {what}, {title}: no {f}")));
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "INFO differs:\n{}", wrong.join("\n"));
+}
+
+/// Lines of INFO in order, with the figures that are times replaced by `?`.
+fn without_times(text: &str) -> Vec<String> {
+    let timed = |part: &str| {
+        let name = part.split('=').next().unwrap_or_default();
+        let is_time =
+            name.ends_with("usec") || name == "usec_per_call" || name.rsplit(':').next() == Some("usec");
+        if is_time || name.contains("p50") || name == "p99" || name == "p99.9" {
+            format!("{name}=?")
+        } else {
+            part.into()
+        }
+    };
+    let mut lines: Vec<String> =
+        text.lines().map(|line| line.split(',').map(timed).collect::<Vec<_>>().join(",")).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn statistics_of_commands_and_errors_are_counted_as_redis_counts_them() {
+    let pair = Pair::start("");
+    let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    let lines = [
+        "SET k v",
+        "GET k",
+        "GET k",
+        "get none",
+        "GET",
+        "GET a b",
+        "NOSUCH",
+        "INCR k",
+        "INCR n",
+        "CLIENT ID",
+        "CLIENT NOSUCH",
+        "CONFIG GET hz",
+        "CONFIG SET nosuch 1",
+        "OBJECT ENCODING k",
+        "EXPIRE n 100",
+        "SET k v EX 0",
+        "MGET k none",
+        "DEL k",
+        "SET gone v PXAT 1",
+        "GET gone",
+        "EXISTS none",
+        "TTL none",
+        "SELECT 99",
+        "PING",
+        "CLIENT SETNAME a\nb",
+        "AUTH x",
+        "HELLO 9",
+        "COMMAND GETKEYS GET",
+        "STRLEN n",
+        "TYPE none",
+        "TOUCH n none",
+    ];
+    for client in [&mut subject, &mut redis] {
+        client.ok("CONFIG RESETSTAT");
+        for line in lines {
+            client.run(line);
+        }
+    }
+    for section in ["commandstats", "errorstats", "latencystats", "keyspace"] {
+        let info = format!("INFO {section}");
+        let (here, theirs) =
+            (without_times(&subject.run(&info).text()), without_times(&redis.run(&info).text()));
+        // The average time to live in `keyspace` moves with the clock.
+        let same = |lines: Vec<String>| {
+            lines
+                .iter()
+                .map(|l| l.split(",avg_ttl").next().unwrap_or_default().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(same(here), same(theirs), "{info}");
+    }
+    for field in [
+        "total_commands_processed",
+        "keyspace_hits",
+        "keyspace_misses",
+        "expired_keys",
+        "evicted_keys",
+        "total_error_replies",
+        "unexpected_error_replies",
+        "rejected_connections",
+        "total_connections_received",
+    ] {
+        assert_eq!(subject.info(field), redis.info(field), "INFO {field}");
+    }
+}

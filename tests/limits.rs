@@ -1,0 +1,201 @@
+//! Limits that keep one client from taking the server's memory.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::client::encode;
+use support::server::subject_is_redis;
+use support::{Client, Server, Value, eventually};
+
+const MB: u64 = 1 << 20;
+
+/// A gigabyte of requests in one pipeline, and at no time more than a few megabytes of it in the server.
+#[test]
+fn a_pipeline_of_a_gigabyte_is_served_in_bounded_memory() {
+    const REQUESTS: usize = 65_536;
+    let server = Server::start("");
+    let mut reader = server.client();
+    reader.ok("SET k v");
+    let before = server.resident_bytes();
+    let mut writer = reader.twin();
+    let sending = std::thread::spawn(move || {
+        let batch = encode(&[&b"SET"[..], b"k", &vec![b'x'; 16 * 1024]]).repeat(16);
+        (0..REQUESTS / 16).for_each(|_| writer.send_raw(&batch).expect("send"));
+    });
+    let mut most = before;
+    for _ in 0..64 {
+        reader.discard(REQUESTS / 64 * b"+OK\r\n".len()).expect("replies");
+        most = most.max(server.resident_bytes());
+    }
+    sending.join().expect("the sender");
+    assert!(most < before + 64 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
+}
+
+/// The same by a client that sends everything and reads only at the end: the server must not buffer the requests.
+#[test]
+fn requests_are_not_read_ahead_of_their_execution() {
+    let server = Server::start("--enable-debug-command yes");
+    let (mut flood, mut control) = (server.client(), server.client());
+    let before = server.resident_bytes();
+    let mut writer = flood.twin();
+    let done = std::sync::Arc::new(AtomicBool::new(false));
+    let flag = done.clone();
+    let sending = std::thread::spawn(move || {
+        // The reply is a few bytes, the request 64 KB.
+        let request = encode(&[&b"EXISTS"[..], &vec![b'x'; 64 * 1024]]);
+        (0..4000).for_each(|_| writer.send_raw(&request).expect("send"));
+        flag.store(true, Ordering::Release);
+    });
+    let mut most = before;
+    while !done.load(Ordering::Acquire) {
+        assert_eq!(control.run("PING"), Value::Simple(b"PONG".to_vec()));
+        most = most.max(server.resident_bytes());
+    }
+    sending.join().expect("the sender");
+    flood.discard(4000 * b":0\r\n".len()).expect("replies");
+    assert!(most < before + 64 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
+}
+
+/// A length is a claim: memory is taken for what arrives.
+#[test]
+fn claimed_lengths_take_no_memory() {
+    let server = Server::start("");
+    let before = server.resident_bytes();
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = server.client();
+        client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nonly this").expect("send");
+        let mut many = server.client();
+        many.send_raw(b"*1048576\r\n$4\r\nMGET\r\n$1\r\nk\r\n").expect("send");
+        clients.extend([client, many]);
+    }
+    let mut control = server.client();
+    control.wait_for_info("connected_clients", |n| n == 201);
+    for _ in 0..100 {
+        control.run("PING");
+    }
+    let after = server.resident_bytes();
+    assert!(after < before + 64 * MB, "memory grew from {} to {} MB", before / MB, after / MB);
+}
+
+/// Sends GETs of a large value and reads nothing, until the server has had enough.
+fn read_nothing(server: &Server, count: usize) -> Client {
+    let mut client = server.client();
+    for _ in 0..count {
+        // The server may close before the last one.
+        let _ = client.send(&["GET", "big"]);
+    }
+    client
+}
+
+#[test]
+fn a_reader_slower_than_the_hard_limit_is_closed() {
+    let server = Server::start("");
+    let mut control = server.client();
+    control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 8mb 0 0"]);
+    control.call(&[&b"SET"[..], b"big", &vec![b'x'; 1 << 20]]);
+    let slow = read_nothing(&server, 100);
+    control.wait_for_info("connected_clients", |n| n == 1);
+    assert!(server.resident_bytes() < 300 * MB);
+    server.wait_for_log("overcoming of output buffer limits");
+    drop(slow);
+    // A client that reads is not closed, however much it reads in all.
+    for _ in 0..50 {
+        assert_eq!(control.run("GET big").text().len(), 1 << 20);
+    }
+}
+
+#[test]
+fn a_reader_over_the_soft_limit_is_closed_when_its_time_is_up() {
+    let server = Server::start("");
+    let mut control = server.client();
+    control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 0 2mb 1"]);
+    control.call(&[&b"SET"[..], b"big", &vec![b'x'; 1 << 20]]);
+    let mut slow = read_nothing(&server, 30);
+    eventually("the end of the slow reader", || {
+        // Only a further reply makes the server look at the time that has passed.
+        let _ = slow.send(&["GET", "big"]);
+        (control.info_number("connected_clients") == 1).then_some(())
+    });
+}
+
+#[test]
+fn without_a_limit_a_slow_reader_stays() {
+    let server = Server::start("");
+    let mut control = server.client();
+    control.call(&[&b"SET"[..], b"big", &vec![b'x'; 1 << 20]]);
+    let mut slow = read_nothing(&server, 60);
+    for _ in 0..100 {
+        control.run("PING");
+    }
+    for _ in 0..60 {
+        assert_eq!(slow.read_reply().expect("a value").raw.len(), (1 << 20) + b"$1048576\r\n\r\n".len());
+    }
+}
+
+#[test]
+fn a_request_larger_than_the_query_buffer_limit_closes_its_client() {
+    let one_large = b"*2\r\n$3\r\nGET\r\n$4194304\r\n".iter().chain(&vec![b'k'; 4 << 20]).copied().collect();
+    // Arguments of which none is large have to wait for the last one. (Redis counts them elsewhere.)
+    let mut many_small = b"*1000000\r\n$4\r\nMGET\r\n".to_vec();
+    (0..4000).for_each(|_| many_small.extend(b"$1000\r\n".iter().chain(&[b'k'; 1000]).chain(b"\r\n")));
+    let requests: Vec<Vec<u8>> =
+        if subject_is_redis() { vec![one_large] } else { vec![one_large, many_small] };
+
+    let server = Server::start("--client-query-buffer-limit 1mb");
+    let mut control = server.client();
+    for request in requests {
+        let mut large = server.client();
+        // The server may close before it has taken all.
+        let _ = large.send_raw(&request);
+        large.wait_closed();
+        server.wait_for_log("max query buffer");
+    }
+    assert_eq!(control.run("PING"), Value::Simple(b"PONG".to_vec()));
+    // A large pipeline is not a large request.
+    let pipeline = encode(&[&b"SET"[..], b"k", &vec![b'x'; 100_000]]).repeat(50);
+    let mut writer = control.twin();
+    let sending = std::thread::spawn(move || writer.send_raw(&pipeline).expect("send"));
+    control.discard(50 * b"+OK\r\n".len()).expect("all replies");
+    sending.join().expect("the sender");
+}
+
+#[test]
+fn proto_max_bulk_len_limits_one_argument() {
+    let server = Server::start("--proto-max-bulk-len 1mb");
+    let mut client = server.client();
+    client.call(&[&b"SET"[..], b"k", &vec![b'x'; 1 << 20]]);
+    assert_eq!(client.run("STRLEN k").integer(), 1 << 20);
+    client.send_raw(format!("*2\r\n$4\r\nECHO\r\n${}\r\n", (1 << 20) + 1).as_bytes()).expect("send");
+    assert_eq!(client.wait_closed(), b"-ERR Protocol error: invalid bulk length\r\n");
+    let mut client = server.client();
+    let refused = client.call(&["APPEND", "k", "x"]).text();
+    assert_eq!(refused, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+}
+
+#[test]
+fn large_values_come_back_as_they_were_sent() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let mut random = support::Random::new(9);
+    for size in [0, 1, 16_383, 16_384, 32_767, 32_768, 65_536, 1_000_000, 10_000_000, 64_000_000] {
+        let value = random.bytes(size);
+        client.call(&[&b"SET"[..], b"k", &value]);
+        assert!(client.run("GET k") == Value::Bulk(value), "{size} bytes");
+    }
+}
+
+#[test]
+fn memory_of_deleted_values_is_used_again() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let value = vec![b'x'; 8 << 20];
+    let mut most = 0;
+    for round in 0..40 {
+        client.call(&[&b"SET"[..], format!("k{round}").as_bytes(), &value]);
+        client.run(&format!("{} k{round}", if round % 2 == 0 { "DEL" } else { "UNLINK" }));
+        most = most.max(server.resident_bytes());
+    }
+    assert!(most < 160 * MB, "{} MB for one value of 8 MB at a time", most / MB);
+    client.wait_for_info("lazyfree_pending_objects", |n| n == 0);
+}

@@ -1,0 +1,473 @@
+//! The server as a process: how it is configured, where it listens, what it logs, how it ends.
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use support::server::subject_is_redis;
+use support::{Client, Launch, Server, Value, eventually, status_field};
+
+fn directive(client: &mut Client, name: &str) -> String {
+    client.call(&["CONFIG", "GET", name]).elements()[1].text()
+}
+
+#[test]
+fn flags_win_over_the_config_file() {
+    let server = Launch::subject()
+        .config("timeout 17\nhz 20\n# a comment\n\n  maxmemory   64mb  \n")
+        .flags("--hz 30")
+        .start();
+    let mut client = server.client();
+    assert_eq!(directive(&mut client, "timeout"), "17");
+    assert_eq!(directive(&mut client, "hz"), "30");
+    assert_eq!(directive(&mut client, "maxmemory"), "67108864");
+    assert_eq!(client.info_number("tcp_port"), i64::from(server.port()));
+    assert!(
+        client.info("config_file").ends_with("/redstart.conf"),
+        "INFO names the config file with its path"
+    );
+}
+
+#[test]
+fn the_config_file_may_quote_and_directives_have_any_case() {
+    let server = Launch::subject().config("TimeOut 17\nrequirepass \"a b\\x41\"\n").start();
+    let mut client = server.client();
+    client.call(&["AUTH", "a bA"]);
+    assert_eq!(directive(&mut client, "timeout"), "17");
+}
+
+#[test]
+fn flags_take_several_values_and_later_ones_win() {
+    let server = Server::start("--timeout 5 --save 900 1 --save 300 10 --timeout 6 --databases 3");
+    let mut client = server.client();
+    assert_eq!(directive(&mut client, "timeout"), "6");
+    assert_eq!(directive(&mut client, "databases"), "3");
+    client.ok("SELECT 2");
+    assert!(client.run("SELECT 3").is_error());
+}
+
+#[test]
+fn an_included_file_is_read_where_it_stands() {
+    let launch = Launch::subject();
+    let other = launch.directory().join("other.conf");
+    let text = format!("timeout 1\nhz 20\ninclude {}\nhz 40\n", other.display());
+    let server = launch.file("other.conf", "timeout 2\nhz 30\n").config(&text).start();
+    let mut client = server.client();
+    assert_eq!(directive(&mut client, "timeout"), "2");
+    assert_eq!(directive(&mut client, "hz"), "40");
+}
+
+#[test]
+fn the_configuration_may_come_from_standard_input() {
+    let server = Launch::subject().stdin("timeout 23\n").start();
+    assert_eq!(directive(&mut server.client(), "timeout"), "23");
+}
+
+#[test]
+fn a_bad_config_file_is_refused_with_its_line_and_status_1() {
+    let cases = [
+        ("timeout 1\n\nnosuchdirective 1\n", 3, "nosuchdirective"),
+        ("timeout abc\n", 1, "timeout"),
+        ("timeout\n", 1, "timeout"),
+        ("timeout 1 2\n", 1, "timeout"),
+        ("# comment\nmaxmemory 12xb\n", 2, "maxmemory"),
+        ("maxmemory-policy nosuch\n", 1, "maxmemory-policy"),
+        ("hz 10\nappendonly maybe\n", 2, "appendonly"),
+        ("hz 10\nhz 10\nrequirepass \"abc\n", 3, "requirepass"),
+        ("port 99999\n", 1, "port"),
+        ("databases 0\n", 1, "databases"),
+        ("client-output-buffer-limit normal 1\n", 1, "client-output-buffer-limit"),
+    ];
+    for (text, line, directive) in cases {
+        let (status, output) = Launch::subject().config(text).run_to_exit();
+        assert_eq!(status.code(), Some(1), "config {text:?}: {output}");
+        if subject_is_redis() {
+            assert!(output.contains(&format!("at line {line}")), "config {text:?}: {output}");
+            continue;
+        }
+        let place = format!("redstart.conf:{line}");
+        let says =
+            output.lines().find(|l| l.contains(&place)).unwrap_or_else(|| panic!("no {place} in: {output}"));
+        assert!(says.contains(directive), "config {text:?}: {output}");
+    }
+}
+
+#[test]
+fn an_error_in_an_included_file_names_that_file() {
+    let launch = Launch::subject();
+    let other = launch.directory().join("other.conf");
+    let text = format!("timeout 1\ninclude {}\n", other.display());
+    let (status, output) = launch.file("other.conf", "hz 10\nhz abc\n").config(&text).run_to_exit();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(subject_is_redis() || output.contains("other.conf:2"), "{output}");
+}
+
+#[test]
+fn bad_flags_and_missing_files_are_refused_with_status_1() {
+    for flags in ["--nosuchflag 1", "--timeout abc", "--timeout", "--include /nonexistent/redstart.conf"] {
+        let (status, output) = Launch::subject().flags(flags).run_to_exit();
+        assert_eq!(status.code(), Some(1), "{flags}: {output}");
+        assert!(!output.trim().is_empty(), "{flags}: nothing is said");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_said_and_ends_the_start() {
+    let first = Server::start("");
+    let (status, output) = Launch::subject().flags(&format!("--port {}", first.port())).run_to_exit();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("Address already in use"), "{output}");
+    assert_eq!(first.client().run("PING"), Value::Simple(b"PONG".to_vec()));
+}
+
+#[test]
+fn with_port_0_it_listens_on_the_unix_socket_alone() {
+    let launch = Launch::subject();
+    let (path, port) = (launch.directory().join("server.sock"), launch.port());
+    let launch = launch.flags(&format!("--port 0 --unixsocket {} --unixsocketperm 700", path.display()));
+    let mut server = launch.start_unlistened();
+    let mut client = eventually("the socket", || Client::unix(&path).ok());
+    client.ok("SET k v");
+    assert_eq!(client.run("GET k").text(), "v");
+    assert_eq!(fs::metadata(&path).expect("the socket").permissions().mode() & 0o777, 0o700);
+    assert!(Client::tcp(port).is_err(), "no TCP port is open");
+    assert!(client.run("CLIENT INFO").text().contains("server.sock:0"), "the address is that of the socket");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(!path.exists(), "the socket is removed at the end");
+}
+
+#[test]
+fn tcp_and_unix_sockets_serve_the_same_keys() {
+    let launch = Launch::subject();
+    let path = launch.directory().join("both.sock");
+    let server = launch.flags(&format!("--unixsocket {}", path.display())).start();
+    server.client().ok("SET k v");
+    assert_eq!(Client::unix(&path).expect("connect").run("GET k").text(), "v");
+}
+
+#[test]
+fn it_listens_where_bind_says_and_nowhere_else() {
+    let launch = Launch::subject();
+    let port = launch.port();
+    // The second address does not exist; the minus makes that no error.
+    let server = launch.flags(&format!("--port {port} --bind 127.0.0.2 -192.0.2.55")).start_unlistened();
+    let elsewhere = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), port));
+    let mut client = eventually("the bound address", || Client::tcp_at(elsewhere).ok());
+    assert_eq!(client.run("PING"), Value::Simple(b"PONG".to_vec()));
+    assert!(Client::tcp(port).is_err(), "127.0.0.1 is not bound");
+    drop(server);
+}
+
+#[test]
+fn it_listens_on_ipv6_loopback() {
+    let address = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
+    if std::net::TcpListener::bind(address).is_err() {
+        println!("not tested: this machine has no IPv6 loopback");
+        return;
+    }
+    let launch = Launch::subject();
+    let port = launch.port();
+    let server = launch.flags(&format!("--port {port} --bind ::1")).start_unlistened();
+    let address = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port));
+    let mut client = eventually("the IPv6 address", || Client::tcp_at(address).ok());
+    assert!(client.run("CLIENT INFO").text().contains(" addr=[::1]:"), "addresses are shown in brackets");
+    drop(server);
+}
+
+/// An address of this machine that is not loopback. Connecting a datagram socket sends nothing.
+fn outer_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+#[test]
+fn protected_mode_turns_strangers_away_until_there_is_a_password() {
+    let Some(address) = outer_address() else {
+        println!("not tested: this machine has no address but loopback");
+        return;
+    };
+    let server = Server::start("");
+    let outer = SocketAddr::from((address, server.port()));
+    let mut stranger = Client::tcp_at(outer).expect("the port is open on all addresses");
+    let said = String::from_utf8(stranger.wait_closed()).expect("text");
+    assert!(said.starts_with("-DENIED ") && said.ends_with("\r\n"), "{said}");
+    assert_eq!(said.matches('\n').count(), 1, "one line: {said}");
+
+    let mut inner = server.client();
+    inner.ok("CONFIG SET protected-mode no");
+    assert_eq!(Client::tcp_at(outer).expect("connect").run("PING"), Value::Simple(b"PONG".to_vec()));
+    inner.ok("CONFIG SET protected-mode yes");
+    inner.ok("CONFIG SET requirepass secret");
+    let mut stranger = Client::tcp_at(outer).expect("connect");
+    assert!(stranger.run("PING").text().starts_with("NOAUTH "));
+    stranger.ok("AUTH secret");
+}
+
+#[test]
+fn the_pidfile_holds_the_process_and_goes_with_it() {
+    let launch = Launch::subject();
+    let path = launch.directory().join("server.pid");
+    let mut server = launch.flags(&format!("--pidfile {}", path.display())).start();
+    assert_eq!(fs::read_to_string(&path).expect("the pidfile").trim(), server.pid().to_string());
+    server.signal(Signal::SIGTERM);
+    server.wait_exit();
+    assert!(!path.exists());
+}
+
+/// `12345:M 21 Nov 2026 11:28:33.691 * text`: process, role, time, level.
+fn is_log_line(line: &str) -> bool {
+    let words: Vec<&str> = line.splitn(7, ' ').collect();
+    let [process, day, month, year, time, level, _text] = words[..] else { return false };
+    let number = |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let clock: Vec<&str> = time.split([':', '.']).collect();
+    process
+        .split_once(':')
+        .is_some_and(|(pid, role)| pid.parse::<u32>().is_ok() && ["M", "C", "X"].contains(&role))
+        && number(day, 2)
+        && months.contains(&month)
+        && number(year, 4)
+        && matches!(clock[..], [h, m, s, ms] if number(h, 2) && number(m, 2) && number(s, 2) && number(ms, 3))
+        && ["#", "*", "-", "."].contains(&level)
+}
+
+#[test]
+fn the_log_has_the_lines_of_redis() {
+    let launch = Launch::subject();
+    let path = launch.directory().join("server.log");
+    let server = launch.flags(&format!("--logfile {} --loglevel debug", path.display())).start();
+    let log = eventually("the line of the end of the start", || {
+        fs::read_to_string(&path).ok().filter(|log| log.contains("Ready to accept connections"))
+    });
+    let own = format!("{}:", server.pid());
+    for line in log.lines() {
+        assert!(is_log_line(line), "not a log line: {line}");
+        assert!(line.starts_with(&own), "not this process: {line}");
+    }
+    assert!(log.lines().any(|l| l.contains(" * ")), "notices are marked with a star");
+    assert!(!server.log().contains("Ready to accept"), "standard output gets what a log file gets not");
+}
+
+#[test]
+fn loglevel_leaves_out_what_is_below_it() {
+    let server = Server::start("--loglevel warning");
+    assert!(!server.log().contains("Ready to accept connections"), "a notice in spite of the level");
+    server.client().ok("CONFIG SET loglevel verbose");
+    let client = server.client();
+    server.wait_for_log("Accepted 127.0.0.1:");
+    drop(client);
+    server.wait_for_log("Client closed connection");
+}
+
+/// Kills a process that is not our child, in case the test fails before it has ended.
+struct Daemon(i32);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0), Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn daemonize_leaves_the_terminal_and_serves_on() {
+    let launch = Launch::subject();
+    let (pidfile, port) = (launch.directory().join("daemon.pid"), launch.port());
+    let log = launch.directory().join("daemon.log");
+    let flags =
+        format!("--port {port} --daemonize yes --pidfile {} --logfile {}", pidfile.display(), log.display());
+    let mut parent = launch.flags(&flags).start_unlistened();
+    assert_eq!(parent.wait_exit().code(), Some(0), "the starting process ends well");
+    let pid = eventually("the pidfile", || fs::read_to_string(&pidfile).ok()?.trim().parse::<i32>().ok());
+    let _daemon = Daemon(pid);
+    assert_ne!(pid as u32, parent.pid());
+    let mut client = eventually("the daemon's answer", || Client::tcp(port).ok());
+    assert_eq!(client.info_number("process_id"), i64::from(pid));
+    assert_ne!(status_field(pid as u32, "PPid"), std::process::id().to_string());
+    client.send(&["SHUTDOWN", "NOSAVE"]).expect("send");
+    client.wait_closed();
+    eventually("the end of the daemon", || (!pidfile.exists()).then_some(()));
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_in_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = Server::start("");
+        let mut client = server.client();
+        client.ok("SET k v");
+        server.signal(signal);
+        assert_eq!(server.wait_exit().code(), Some(0), "after {signal}");
+        assert!(client.wait_closed().is_empty(), "the client is told nothing, only closed");
+        let log = server.log();
+        assert!(log.contains(signal.as_str()), "the log names the signal: {log}");
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_busy_server() {
+    let mut server = Server::start("--enable-debug-command yes");
+    let before = server.resident_bytes();
+    // Far longer than any deadline here: only the second signal can end it.
+    server.client().send(&["DEBUG", "POPULATE", "2000000000", "key", "100"]).expect("send");
+    eventually("a busy server", || (server.resident_bytes() > before + (16 << 20)).then_some(()));
+    server.signal(Signal::SIGINT);
+    eventually("the first signal's arrival", || {
+        let pending = status_field(server.pid(), "ShdPnd");
+        pending.chars().all(|c| c == '0').then_some(())
+    });
+    server.signal(Signal::SIGINT);
+    let status = server.wait_exit();
+    assert!(!status.success(), "what was cut short did not end well: {status:?}");
+}
+
+#[test]
+fn shutdown_ends_it_without_a_reply() {
+    for command in ["SHUTDOWN NOSAVE", "SHUTDOWN", "SHUTDOWN NOW FORCE", "shutdown nosave now"] {
+        let mut server = Server::start("");
+        let mut client = server.client();
+        client.send(&command.split(' ').collect::<Vec<_>>()).expect("send");
+        assert!(client.wait_closed().is_empty(), "{command}");
+        assert_eq!(server.wait_exit().code(), Some(0), "{command}");
+    }
+}
+
+#[test]
+fn a_hangup_of_the_terminal_does_not_end_it() {
+    let mut server = Server::start("");
+    server.signal(Signal::SIGHUP);
+    server.signal(Signal::SIGPIPE);
+    assert_eq!(server.client().run("PING"), Value::Simple(b"PONG".to_vec()));
+    assert!(server.is_running());
+}
+
+#[test]
+fn a_crash_leaves_a_report_in_the_log_and_dies_by_its_signal() {
+    let mut server = Server::start("--crash-memcheck-enabled no");
+    server.client().ok("SET k v");
+    server.signal(Signal::SIGSEGV);
+    let status = server.wait_exit();
+    assert_eq!(status.signal(), Some(Signal::SIGSEGV as i32), "{status:?}");
+    let log = server.log();
+    for part in ["BUG REPORT START", "BUG REPORT END", "crashed by signal: 11", "STACK TRACE"] {
+        assert!(log.contains(part), "no '{part}' in the log");
+    }
+}
+
+#[test]
+fn open_files_are_raised_for_the_clients() {
+    let server = Server::start("--maxclients 5000");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("its limits");
+    let line = limits.lines().find(|l| l.starts_with("Max open files")).expect("the limit of open files");
+    let soft: u64 = line.split_whitespace().nth(3).expect("a number").parse().expect("a number");
+    assert!(soft >= 5032, "{line}");
+    assert_eq!(directive(&mut server.client(), "maxclients"), "5000");
+}
+
+const CONFIG_FILE: &str = "\
+# A comment on top
+timeout 5
+
+# About memory
+maxmemory 100mb
+maxmemory-policy allkeys-lru
+# At the end
+hz 10
+hz 20
+";
+
+/// Lines that say something, but for Redis's user, who is not configurable here.
+fn sorted_lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().filter(|l| !l.is_empty() && !l.starts_with("user ")).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn config_rewrite_keeps_comments_and_changes_what_changed() {
+    let server = Launch::subject().config(CONFIG_FILE).start();
+    let mut client = server.client();
+    let path = server.directory().join("redstart.conf");
+    client.ok("CONFIG SET timeout 99");
+    client.ok("CONFIG SET maxmemory 0");
+    client.ok("CONFIG SET tcp-keepalive 123");
+    client.ok("CONFIG REWRITE");
+    let text = fs::read_to_string(&path).expect("the config file");
+    for line in
+        ["# A comment on top", "# About memory", "# At the end", "timeout 99", "tcp-keepalive 123", "hz 20"]
+    {
+        assert_eq!(text.lines().filter(|l| *l == line).count(), 1, "'{line}' once in:\n{text}");
+    }
+    assert!(!text.contains("100mb") && !text.contains("hz 10"), "{text}");
+    assert!(text.contains("# Generated by CONFIG REWRITE"), "{text}");
+    drop(client);
+
+    // What was written is what a new server reads.
+    let server = server.stop().config(&text).start();
+    let mut client = server.client();
+    assert_eq!(directive(&mut client, "timeout"), "99");
+    assert_eq!(directive(&mut client, "tcp-keepalive"), "123");
+    assert_eq!(directive(&mut client, "maxmemory-policy"), "allkeys-lru");
+    client.ok("CONFIG REWRITE");
+    let again = fs::read_to_string(&path).expect("the config file");
+    assert_eq!(sorted_lines(&again), sorted_lines(&text), "a second rewrite changes nothing");
+}
+
+#[test]
+fn config_rewrite_writes_what_redis_writes() {
+    let written = [Launch::subject(), Launch::redis()].map(|launch| {
+        let server = launch.config(CONFIG_FILE).start();
+        let mut client = server.client();
+        for line in
+            ["hz 33", "timeout 0", "maxmemory 3gb", "loglevel warning", "lfu-log-factor 3", "maxclients 777"]
+        {
+            client.ok(&format!("CONFIG SET {line}"));
+        }
+        client.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 2mb 3"]);
+        client.call(&["CONFIG", "SET", "requirepass", "a b\"c"]);
+        client.ok("CONFIG REWRITE");
+        let text = fs::read_to_string(server.directory().join("redstart.conf")).expect("the config file");
+        // The place of each server is its own, and Redis writes its user, who is not configurable here.
+        let own = ["port ", "dir ", "user "];
+        let text: Vec<&str> = text.lines().filter(|l| !own.iter().any(|o| l.starts_with(o))).collect();
+        let end =
+            text.iter().position(|l| l.starts_with("# Generated")).expect("the line before what is new");
+        // What is new comes in no order.
+        text[..end]
+            .iter()
+            .chain(&sorted_lines(&text[end..].join("\n")))
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(written[0], written[1]);
+}
+
+#[test]
+fn it_says_who_it_is_and_what_it_is_compatible_with() {
+    let server = Server::start("");
+    let mut client = server.client();
+    assert_eq!(client.info_number("process_id"), i64::from(server.pid()));
+    assert_eq!(client.info("run_id").len(), 40);
+    if !subject_is_redis() {
+        assert_eq!(client.info("redis_version"), "7.2.4");
+        assert_eq!(client.info("server_name"), "redstart");
+        assert_eq!(client.info("redstart_version"), env!("CARGO_PKG_VERSION"));
+        assert_eq!(client.run("HELLO").field("server").text(), "redis");
+        assert_eq!(client.run("HELLO").field("version").text(), "7.2.4");
+    }
+}
+
+#[test]
+fn version_and_help_are_printed_and_nothing_is_started() {
+    for flag in ["--version", "-v", "--help", "-h"] {
+        let output =
+            std::process::Command::new(support::server::subject_binary()).arg(flag).output().expect("run");
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!text.trim().is_empty(), "{flag} says nothing");
+        assert!(!text.contains("Ready to accept"), "{flag} starts a server");
+    }
+}

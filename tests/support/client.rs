@@ -1,0 +1,218 @@
+//! A blocking RESP client that sends exactly the bytes it is given and keeps exactly the bytes it received.
+//!
+//! It has no opinion about the protocol's state: a test may send half a request, ignore replies or hang up. Every
+//! read has a deadline; a server that never answers fails the test instead of hanging it.
+
+use super::reply::{Decoded, Reply, Value, decode};
+use super::{DEADLINE, eventually};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection to a server.
+pub struct Client {
+    stream: Stream,
+    /// Received and not yet returned.
+    pending: Vec<u8>,
+}
+
+/// A request as the protocol wants it: an array of bulk strings.
+pub fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        let arg = arg.as_ref();
+        out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+impl Client {
+    pub fn tcp(port: u16) -> io::Result<Client> {
+        Client::tcp_at(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    pub fn tcp_at(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(Client { stream: Stream::Tcp(stream), pending: Vec::new() })
+    }
+
+    pub fn unix(path: &Path) -> io::Result<Client> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(Client { stream: Stream::Unix(stream), pending: Vec::new() })
+    }
+
+    /// Another handle to the same connection, for a thread that only writes or only reads.
+    pub fn twin(&self) -> Client {
+        let stream = match &self.stream {
+            Stream::Tcp(s) => Stream::Tcp(s.try_clone().expect("clone")),
+            Stream::Unix(s) => Stream::Unix(s.try_clone().expect("clone")),
+        };
+        Client { stream, pending: Vec::new() }
+    }
+
+    pub fn local_port(&self) -> u16 {
+        match &self.stream {
+            Stream::Tcp(s) => s.local_addr().expect("local address").port(),
+            Stream::Unix(_) => 0,
+        }
+    }
+
+    /// Sends `bytes` as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Tcp(s) => s.write_all(bytes),
+            Stream::Unix(s) => s.write_all(bytes),
+        }
+    }
+
+    /// Sends a request and does not wait for its reply.
+    pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
+        self.send_raw(&encode(args))
+    }
+
+    /// Receives at least one byte into `pending`; 0 is the end of the stream.
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut chunk = vec![0; 65536];
+        let got = match &mut self.stream {
+            Stream::Tcp(s) => s.read(&mut chunk),
+            Stream::Unix(s) => s.read(&mut chunk),
+        };
+        let got = got.map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, "no reply before the deadline")
+            }
+            _ => e,
+        })?;
+        self.pending.extend_from_slice(&chunk[..got]);
+        Ok(got)
+    }
+
+    /// The next reply. `UnexpectedEof` when the server closed the connection first.
+    pub fn read_reply(&mut self) -> io::Result<Reply> {
+        let mut needed = 1;
+        loop {
+            while self.pending.len() < needed {
+                if self.receive()? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            match decode(&self.pending).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {
+                Decoded::Part(more) => needed = more,
+                Decoded::Whole(value, len) => return Ok(Reply { value, raw: self.take(len) }),
+            }
+        }
+    }
+
+    /// The first `len` received bytes.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let rest = self.pending.split_off(len);
+        std::mem::replace(&mut self.pending, rest)
+    }
+
+    /// Exactly `len` bytes as they come.
+    pub fn read_raw(&mut self, len: usize) -> io::Result<Vec<u8>> {
+        while self.pending.len() < len {
+            if self.receive()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.take(len))
+    }
+
+    /// Throws away `len` bytes of replies without keeping them.
+    pub fn discard(&mut self, mut len: usize) -> io::Result<()> {
+        loop {
+            let here = len.min(self.pending.len());
+            self.pending.drain(..here);
+            len -= here;
+            if len == 0 {
+                return Ok(());
+            }
+            if self.receive()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Everything up to the end of the stream. A reset counts as the end: the server closed with our bytes unread.
+    pub fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            match self.receive() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(std::mem::take(&mut self.pending))
+    }
+
+    /// Says that nothing more will be sent; replies can still be read.
+    pub fn finish_sending(&mut self) {
+        // The peer may be gone already; then there is nothing left to finish.
+        let _ = match &self.stream {
+            Stream::Tcp(s) => s.shutdown(Shutdown::Write),
+            Stream::Unix(s) => s.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// Sends a request and returns its reply.
+    pub fn try_call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Reply> {
+        self.send(args)?;
+        self.read_reply()
+    }
+
+    /// Sends a request and returns its reply; panics where there is none.
+    pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Value {
+        let shown =
+            || args.iter().map(|a| a.as_ref().escape_ascii().to_string()).collect::<Vec<_>>().join(" ");
+        self.try_call(args).unwrap_or_else(|e| panic!("{}: {e}", shown())).value
+    }
+
+    /// A request written as one line of words, as in `client.run("SET key value")`.
+    pub fn run(&mut self, line: &str) -> Value {
+        self.call(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Runs a line that has to answer `+OK`.
+    pub fn ok(&mut self, line: &str) {
+        let reply = self.run(line);
+        assert_eq!(reply, Value::Simple(b"OK".to_vec()), "reply to {line}");
+    }
+
+    /// Waits until the server has closed this connection and returns what it sent before.
+    pub fn wait_closed(&mut self) -> Vec<u8> {
+        self.read_to_end().expect("the server closes the connection")
+    }
+
+    /// The number beside `field` in `INFO`; panics where INFO has no such number.
+    pub fn info_number(&mut self, field: &str) -> i64 {
+        let text = self.info(field);
+        text.parse().unwrap_or_else(|_| panic!("INFO {field} is no number: {text}"))
+    }
+
+    /// The text beside `field` in `INFO everything`.
+    pub fn info(&mut self, field: &str) -> String {
+        let all = self.run("INFO everything").text();
+        let found = all.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+        found.unwrap_or_else(|| panic!("INFO has no {field}")).to_string()
+    }
+
+    /// Asks until `field` of `INFO` satisfies `wanted`.
+    pub fn wait_for_info(&mut self, field: &str, wanted: impl Fn(i64) -> bool) -> i64 {
+        eventually(&format!("INFO {field}"), || Some(self.info_number(field)).filter(|n| wanted(*n)))
+    }
+}

@@ -1,0 +1,68 @@
+//! What every integration test stands on: real server processes, a client that shows raw bytes, deadlines.
+//!
+//! * [`server`] starts the binary under test (or `redis-server` beside it) on a free port in a directory of its
+//!   own, captures what it logs and kills it when the test ends.
+//! * [`client`] is a blocking RESP client that never hides a byte: what a server sent stays next to what it means.
+//! * [`reply`] decodes RESP2 and RESP3.
+//! * [`random`] is a seeded generator, so that a failing run can be repeated.
+//!
+//! The binary under test is the crate's own unless the environment names another one in `REDSTART_BIN`;
+//! `REDSTART_BIN=redis-server cargo test --test server` checks the tests themselves against Redis.
+//!
+//! Nothing here waits by sleeping for a guessed time: [`eventually`] asks again and again until a deadline that only
+//! a broken server reaches.
+
+#![allow(dead_code, unused_imports, reason = "every test binary uses a part of it")]
+
+pub mod client;
+pub mod random;
+pub mod reply;
+pub mod server;
+
+pub use client::Client;
+pub use random::Random;
+pub use reply::{Reply, Value};
+pub use server::{Launch, Server};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it broken. Generous: it is a deadline, not a measurement.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Asks `probe` until it has an answer; panics with `what` when the deadline passes first.
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(started.elapsed() < DEADLINE, "did not happen within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Raises this process's limit of open files to at least `wanted`; panics with the way out where it cannot.
+pub fn raise_open_files(wanted: u64) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");
+    if soft >= wanted {
+        return;
+    }
+    let reached = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted));
+    assert!(
+        reached.is_ok(),
+        "this test needs {wanted} open files, the limit is {hard}: run `ulimit -Hn {wanted}`"
+    );
+}
+
+/// Resident memory of a process in bytes, from `/proc`.
+pub fn resident_bytes(pid: u32) -> u64 {
+    status_field(pid, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+}
+
+/// One line of `/proc/PID/status`.
+pub fn status_field(pid: u32, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's status");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in the status")).trim().to_string()
+}

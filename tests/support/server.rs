@@ -1,0 +1,306 @@
+//! Server processes for tests: the binary under test, and `redis-server` to compare with.
+//!
+//! Every server runs in a temporary directory of its own with its output in a file there, listens on a free port,
+//! and dies with the [`Server`] value. A test that fails leaves the directory and prints the end of the log.
+
+use super::client::Client;
+use super::{DEADLINE, eventually};
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+/// The binary under test.
+pub fn subject_binary() -> PathBuf {
+    std::env::var_os("REDSTART_BIN")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_redstart")), PathBuf::from)
+}
+
+/// Whether the tests run against Redis itself, to check the tests.
+pub fn subject_is_redis() -> bool {
+    subject_binary().file_name().is_some_and(|name| name == "redis-server")
+}
+
+/// Redis, to compare with: `redis-server` of the search path or what `REDIS_BIN` names.
+pub fn redis_binary() -> PathBuf {
+    std::env::var_os("REDIS_BIN").map_or_else(|| PathBuf::from("redis-server"), PathBuf::from)
+}
+
+/// A port that nobody listened on a moment ago. Below the kernel's ephemeral range, so that no outgoing connection
+/// takes it before the server does.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id().wrapping_mul(97).wrapping_add(step) % 22_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A directory that is removed with the value.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Directory {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("redstart-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary directory");
+        Directory(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read(self.join("output.log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(30)..].join("\n");
+            eprintln!("--- kept {}, end of its log:\n{end}\n---", self.0.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// A child process that does not outlive its value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How a server is to be started.
+pub struct Launch {
+    binary: PathBuf,
+    directory: Directory,
+    config: Option<String>,
+    flags: Vec<String>,
+    stdin: Option<String>,
+    port: u16,
+}
+
+impl Launch {
+    /// The binary under test with nothing but the flags that keep it in its place.
+    pub fn subject() -> Launch {
+        Launch::of(subject_binary())
+    }
+
+    /// Redis, as the reference.
+    pub fn redis() -> Launch {
+        Launch::of(redis_binary())
+    }
+
+    fn of(binary: PathBuf) -> Launch {
+        let (directory, port) = (Directory::new(), free_port());
+        Launch { binary, directory, config: None, flags: Vec::new(), stdin: None, port }
+    }
+
+    /// Adds words of the command line, as in `flags("--timeout 1")`; `''` stands for an empty word.
+    #[must_use]
+    pub fn flags(mut self, words: &str) -> Launch {
+        let words = words.split_whitespace().map(|word| if word == "''" { "" } else { word });
+        self.flags.extend(words.map(String::from));
+        self
+    }
+
+    /// Starts with a config file of this text (`redstart.conf` in the server's directory).
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Launch {
+        self.config = Some(text.to_string());
+        self
+    }
+
+    /// Writes another file into the server's directory before it starts.
+    #[must_use]
+    pub fn file(self, name: &str, text: &str) -> Launch {
+        fs::write(self.directory.join(name), text).expect("write a file for the server");
+        self
+    }
+
+    /// Reads the configuration from standard input (`-`), where this text stands.
+    #[must_use]
+    pub fn stdin(mut self, text: &str) -> Launch {
+        self.stdin = Some(text.to_string());
+        self
+    }
+
+    /// The port that the server will be told to listen on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts a server on its port and waits until it answers.
+    pub fn start(mut self) -> Server {
+        for _ in 0..20 {
+            let child = self.spawn(true);
+            let mut server = Server { child, launch: self };
+            match server.wait_ready() {
+                Ok(()) => return server,
+                // Somebody took the port between our look and the server's bind.
+                Err(log) if log.contains("Address already in use") => self = server.stop(),
+                Err(log) => panic!("the server did not start:\n{log}"),
+            }
+            self.port = free_port();
+        }
+        panic!("found no free port");
+    }
+
+    /// Starts the process and returns at once; nothing is said about a port, the flags have to do that.
+    pub fn start_unlistened(self) -> Server {
+        Server { child: self.spawn(false), launch: self }
+    }
+
+    /// Waits until whatever listens on the port of this launch answers. For flags that make the server go its own way.
+    pub fn wait_for_answer(&self) -> Client {
+        eventually("an answer on the port", || Client::tcp(self.port).ok())
+    }
+
+    /// Runs the binary until it ends by itself: its exit status and all that it printed.
+    pub fn run_to_exit(self) -> (ExitStatus, String) {
+        let mut server = self.start_unlistened();
+        let status = server.wait_exit();
+        (status, server.log())
+    }
+
+    fn spawn(&self, listen: bool) -> Process {
+        let mut command = Command::new(&self.binary);
+        if let Some(text) = &self.config {
+            let path = self.directory.join("redstart.conf");
+            fs::write(&path, text).expect("write the config file");
+            command.arg(path);
+        }
+        if self.stdin.is_some() {
+            command.arg("-");
+        }
+        if listen {
+            command.args(["--port", &self.port.to_string()]);
+        }
+        command.args(["--dir", self.directory.path().to_str().expect("a path of UTF-8"), "--save", ""]);
+        command.args(&self.flags);
+        let output = File::create(self.directory.join("output.log")).expect("create the log");
+        command.stdout(output.try_clone().expect("clone")).stderr(output);
+        command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.current_dir(self.directory.path());
+        let mut child =
+            command.spawn().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.binary.display()));
+        if let (Some(text), Some(mut pipe)) = (&self.stdin, child.stdin.take()) {
+            pipe.write_all(text.as_bytes()).expect("write to the server's standard input");
+        }
+        Process(child)
+    }
+}
+
+/// A running server.
+pub struct Server {
+    child: Process,
+    launch: Launch,
+}
+
+impl Server {
+    /// The binary under test with these flags, ready.
+    pub fn start(flags: &str) -> Server {
+        Launch::subject().flags(flags).start()
+    }
+
+    /// Kills the process; what it was started with can start another one in the same directory.
+    pub fn stop(self) -> Launch {
+        self.launch
+    }
+
+    pub fn port(&self) -> u16 {
+        self.launch.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.launch.directory.path()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::tcp(self.port()).expect("connect")
+    }
+
+    /// What the server has printed so far.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.launch.directory.join("output.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until the log has a line with `text`.
+    pub fn wait_for_log(&self, text: &str) {
+        eventually(&format!("'{text}' in the log"), || self.log().contains(text).then_some(()));
+    }
+
+    /// Ready is: our process lives, and whoever answers on the port is our process.
+    fn wait_ready(&mut self) -> Result<(), String> {
+        let started = Instant::now();
+        loop {
+            if self.child.0.try_wait().expect("wait").is_some() {
+                return Err(self.log());
+            }
+            if let Ok(mut client) = Client::tcp(self.port())
+                && let Ok(reply) = client.try_call(&["INFO", "server"])
+            {
+                // A server that wants a password hides its number; then a live process has to do.
+                let own = format!("process_id:{}\r", self.pid());
+                if reply.value.is_error() || reply.value.text().contains(&own) {
+                    return Ok(());
+                }
+            }
+            if started.elapsed() > DEADLINE {
+                return Err(format!("no answer within {DEADLINE:?}\n{}", self.log()));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.0.try_wait().expect("wait").is_none()
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        eventually("the server's exit", || self.child.0.try_wait().expect("wait"))
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.pid() as i32);
+        nix::sys::signal::kill(pid, signal).expect("send a signal to the server");
+    }
+
+    /// Resident memory of the server in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        super::resident_bytes(self.pid())
+    }
+
+    /// How many file descriptors the server holds.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the server's descriptors").count()
+    }
+}
