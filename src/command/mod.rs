@@ -2,7 +2,9 @@
 
 pub mod connection;
 pub mod context;
+pub mod introspect;
 pub mod keys;
+pub mod keyspecs;
 pub mod perfect_hash;
 pub mod strings;
 pub mod table;
