@@ -44,7 +44,7 @@ mod perfect_hash;
 #[allow(dead_code)]
 mod vocabulary;
 
-use perfect_hash::{LONGEST_NAME, Words};
+use perfect_hash::{LONGEST_NAME, Words, shape};
 
 const DEFINITIONS: &str = "src/command/table";
 
@@ -588,7 +588,7 @@ fn search_perfect(commands: &[Command]) -> Perfect {
             index.fill(VACANT);
             let fits = commands.iter().enumerate().all(|(id, command)| {
                 let name = command.name.as_bytes();
-                let hash = Words::of(name).hash(name.len(), command.scope, seed);
+                let hash = Words::of(name).hash(shape(name.len(), command.scope), seed);
                 let slot = &mut index[(hash >> (64 - bits)) as usize];
                 let free = *slot == VACANT;
                 *slot = id as u16;
