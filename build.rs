@@ -44,7 +44,7 @@ mod perfect_hash;
 #[allow(dead_code)]
 mod vocabulary;
 
-use perfect_hash::{LONGEST_NAME, Words};
+use perfect_hash::{LONGEST_NAME, Words, shape};
 
 const DEFINITIONS: &str = "src/command/table";
 
@@ -407,10 +407,9 @@ fn check_key(key: &Key, command: &Command, node: &Node) -> Result<(), String> {
     if key.flags & reads == 0 && command.flags & writes == 0 {
         return Err(node.mistake("a command that changes a key has the flag 'write'"));
     }
-    let Some((first, _, step)) = legacy_range(key) else { return Ok(()) };
-    if first < 1 || step < 1 || first.unsigned_abs() >= command.arity.unsigned_abs() {
-        let what = format!("a key at {first} with step {step} does not fit the arity {}", command.arity);
-        return Err(node.mistake(&what));
+    let Begin::Index(first) = key.begin else { return Ok(()) };
+    if first < 1 || first.unsigned_abs() >= command.arity.unsigned_abs() {
+        return Err(node.mistake(&format!("a key at {first} does not fit the arity {}", command.arity)));
     }
     Ok(())
 }
@@ -459,7 +458,7 @@ fn read_key(node: &Node) -> Result<Key, String> {
         match (word, &mut find) {
             ("to", Find::Range { last, .. }) => *last = node.integer(words.next())?,
             ("step", Find::Range { step, .. } | Find::KeyNum { step, .. }) => {
-                *step = node.integer(words.next())?
+                *step = node.integer(words.next())?;
             }
             ("limit", Find::Range { limit, .. }) => *limit = node.integer(words.next())?,
             ("first", Find::KeyNum { first, .. }) => *first = node.integer(words.next())?,
@@ -469,6 +468,9 @@ fn read_key(node: &Node) -> Result<Key, String> {
             ("unknown", find) => *find = Find::Unknown,
             (other, _) => return Err(node.mistake(&format!("'{other}' does not belong here"))),
         }
+    }
+    if matches!(find, Find::Range { step, .. } | Find::KeyNum { step, .. } if step < 1) {
+        return Err(node.mistake("the step from a key to the next is at least 1"));
     }
     Ok(Key { flags, notes, begin, find })
 }
@@ -492,7 +494,7 @@ fn read_argument(node: &Node) -> Result<Argument, String> {
     for word in words {
         match word.split_once('=') {
             Some(("spec", index)) => {
-                argument.key_spec = Some(node.integer(Some(index))?.unsigned_abs() as usize)
+                argument.key_spec = Some(node.integer(Some(index))?.unsigned_abs() as usize);
             }
             Some(("token", token)) => argument.token = Some(token.to_owned()),
             Some(("since", version)) => argument.since = Some(version.to_owned()),
@@ -586,7 +588,7 @@ fn search_perfect(commands: &[Command]) -> Perfect {
             index.fill(VACANT);
             let fits = commands.iter().enumerate().all(|(id, command)| {
                 let name = command.name.as_bytes();
-                let hash = Words::of(name).hash(name.len(), command.scope, seed);
+                let hash = Words::of(name).hash(shape(name.len(), command.scope), seed);
                 let slot = &mut index[(hash >> (64 - bits)) as usize];
                 let free = *slot == VACANT;
                 *slot = id as u16;

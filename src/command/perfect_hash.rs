@@ -10,7 +10,7 @@
 //! ```text
 //!   asked    G  e  T         differs from the stored name only in bit 5 ...
 //!   stored   g  e  t
-//!   case    20 20 20  (hex)  ... of bytes that are letters  =>  (asked ^ stored) & !case == 0
+//!   exact   df df df  (hex)  ... of bytes that are letters  =>  (asked ^ stored) & exact == 0
 //! ```
 //!
 //! Subcommands live in the same table: the id of their container is a part of what is hashed and compared.
@@ -51,14 +51,19 @@ impl Words {
     }
 
     /// The slot's number before it is cut to the size of the index: multiply by two halves of one seed, so that the
-    /// upper bits depend on every bit of the name, its length and its container.
+    /// upper bits depend on every bit of the name and of its [`shape`].
     #[inline(always)]
-    pub const fn hash(self, length: usize, scope: u16, seed: u64) -> u64 {
-        let shape = (scope as u64) << 8 | length as u64;
+    pub const fn hash(self, shape: u64, seed: u64) -> u64 {
         let head = (self.head | CASE_BITS).wrapping_mul(seed);
         let tail = ((self.tail | CASE_BITS) ^ shape).wrapping_mul(seed.rotate_left(32));
         head.wrapping_add(tail)
     }
+}
+
+/// A name's length and whose subcommand it is (`scope`, 0 at the top), in one word.
+#[inline(always)]
+pub const fn shape(length: usize, scope: u16) -> u64 {
+    (scope as u64) << 8 | length as u64
 }
 
 /// A name of fewer than eight bytes as one word.
@@ -75,43 +80,43 @@ const fn short(name: &[u8]) -> u64 {
     }
 }
 
-/// What the probe compares: a lower-case name, where its letters are, and whose subcommand it is.
+/// What the probe compares: a lower-case name, where it must be met exactly, and its shape. One cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub struct Name {
     lower: Words,
-    case: Words,
-    length: u8,
-    scope: u16,
+    exact: Words,
+    shape: u64,
 }
+
+const _: () = assert!(size_of::<Name>() == 64);
 
 impl Name {
     /// The key of `name` (lower-case, at most [`LONGEST_NAME`] bytes) in the container `scope`, 0 at the top.
     pub const fn new(name: &str, scope: u16) -> Name {
         assert!(name.len() <= LONGEST_NAME);
         let lower = Words::of(name.as_bytes());
-        let case =
-            Words { head: letters(lower.head), middle: letters(lower.middle), tail: letters(lower.tail) };
-        Name { lower, case, length: name.len() as u8, scope }
+        let exact = Words { head: exact(lower.head), middle: exact(lower.middle), tail: exact(lower.tail) };
+        Name { lower, exact, shape: shape(name.len(), scope) }
     }
 
-    /// Whether a name with these words, length and container is this one in any case.
+    /// Whether a name with these words and this shape is this one in any case.
     #[inline(always)]
-    pub const fn matches(&self, asked: Words, length: usize, scope: u16) -> bool {
-        let differing = (asked.head ^ self.lower.head) & !self.case.head
-            | (asked.middle ^ self.lower.middle) & !self.case.middle
-            | (asked.tail ^ self.lower.tail) & !self.case.tail
-            | (length ^ self.length as usize) as u64
-            | (scope ^ self.scope) as u64;
+    pub const fn matches(&self, asked: Words, shape: u64) -> bool {
+        let differing = (asked.head ^ self.lower.head) & self.exact.head
+            | (asked.middle ^ self.lower.middle) & self.exact.middle
+            | (asked.tail ^ self.lower.tail) & self.exact.tail
+            | (shape ^ self.shape);
         differing == 0
     }
 }
 
-/// Bit 5 of each byte that is a lower-case letter.
-const fn letters(word: u64) -> u64 {
+/// All bits but bit 5 of each byte that is a lower-case letter.
+const fn exact(word: u64) -> u64 {
     let mut mask = word.to_le_bytes();
     let mut at = 0;
     while at < mask.len() {
-        mask[at] = if mask[at].is_ascii_lowercase() { 0x20 } else { 0 };
+        mask[at] = if mask[at].is_ascii_lowercase() { !0x20 } else { !0 };
         at += 1;
     }
     u64::from_le_bytes(mask)

@@ -10,8 +10,8 @@
 //! name that is not in the table. Commands and subcommands share one array and one numbering, so that per-command
 //! counters are an array of [`COMMAND_IDS`].
 
+use crate::command::perfect_hash::{LONGEST_NAME, Words, shape};
 use crate::command::{Args, Context};
-use crate::command::perfect_hash::{LONGEST_NAME, Words};
 use crate::command::vocabulary;
 use generated::{ALL, INDEX, NAMES, SEED, SLOT_BITS, TOP};
 
@@ -305,10 +305,10 @@ fn probe(name: &[u8], scope: u16) -> Option<&'static Command> {
     if name.len() > LONGEST_NAME {
         return None;
     }
-    let words = Words::of(name);
-    let slot = words.hash(name.len(), scope, SEED) >> (u64::BITS - SLOT_BITS);
+    let (words, shape) = (Words::of(name), shape(name.len(), scope));
+    let slot = words.hash(shape, SEED) >> (u64::BITS - SLOT_BITS);
     let id = INDEX[slot as usize] as usize;
-    if NAMES[id].matches(words, name.len(), scope) { Some(&ALL[id]) } else { None }
+    if NAMES[id].matches(words, shape) { Some(&ALL[id]) } else { None }
 }
 
 /// The arguments of a call, the command's name first, wherever they are kept.

@@ -1,0 +1,357 @@
+//! What the command table tells about itself: `COMMAND` with its subcommands, and the HELP of any container.
+//!
+//! Nothing is cached and nothing copied: each reply is written from the statics. The whole of `COMMAND DOCS` is some
+//! hundred kilobytes, and is asked for by interactive clients when they start.
+
+use crate::command::keyspecs::{KeyPosition, find_keys};
+use crate::command::table::{
+    Argument, Arguments, BeginSearch, Command, Docs, FindKeys, KeySpec, ServerCommand, all, commands, find,
+    flags, lookup_full,
+};
+use crate::command::vocabulary::{CATEGORIES, FLAGS, KEY_FLAGS, place};
+use crate::resp::Reply;
+use crate::text::glob;
+
+/// Executes `COMMAND` or one of its subcommands. Any other of the server's commands is left to the caller: the result
+/// is then `false`, and nothing was written.
+pub fn execute<A: Arguments + ?Sized>(which: ServerCommand, args: &A, reply: &mut Reply<'_>) -> bool {
+    match which {
+        ServerCommand::Command => all_infos(reply),
+        ServerCommand::CommandCount => reply.integer(commands().len() as i64),
+        ServerCommand::CommandList => list(args, reply),
+        ServerCommand::CommandInfo => infos(args, reply),
+        ServerCommand::CommandDocs => docs(args, reply),
+        ServerCommand::CommandGetkeys => keys(args, false, reply),
+        ServerCommand::CommandGetkeysandflags => keys(args, true, reply),
+        _ => return false,
+    }
+    true
+}
+
+/// `<container> HELP`: an array of simple strings. A command without subcommands that takes HELP as an argument (DEBUG)
+/// has its lines in its own definition.
+///
+/// Complexity: O(N) in the number of lines.
+pub fn help(container: &Command, reply: &mut Reply<'_>) {
+    let own = [container].into_iter().chain(container.subcommands()).flat_map(|command| command.docs.help);
+    reply.array(own.clone().count() + 3);
+    let name = container.name.to_ascii_uppercase();
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for line in own {
+        reply.simple(line);
+    }
+    reply.simple("HELP");
+    reply.simple("    Prints this help.");
+}
+
+/// The container that a `HELP` subcommand belongs to.
+pub fn container_of(help: &Command) -> &'static Command {
+    &all()[usize::from(help.container.unwrap_or(help.id))]
+}
+
+/// `COMMAND`: an array with the description of each command.
+///
+/// Complexity: O(N) in the number of commands.
+fn all_infos(reply: &mut Reply<'_>) {
+    reply.array(commands().len());
+    for command in commands() {
+        info(command, reply);
+    }
+}
+
+/// `COMMAND INFO [name ...]`: an array with the description of each, or null where there is no such command.
+///
+/// Complexity: O(N) in the number of names.
+fn infos<A: Arguments + ?Sized>(args: &A, reply: &mut Reply<'_>) {
+    if args.count() == 2 {
+        return all_infos(reply);
+    }
+    reply.array(args.count() - 2);
+    for at in 2..args.count() {
+        match lookup_full(args.get(at)) {
+            Some(command) => info(command, reply),
+            None => reply.null(),
+        }
+    }
+}
+
+/// `COMMAND DOCS [name ...]`: a map from full names to documentation. Unknown names are left out.
+///
+/// Complexity: O(N) in the number of names.
+fn docs<A: Arguments + ?Sized>(args: &A, reply: &mut Reply<'_>) {
+    if args.count() == 2 {
+        reply.map(commands().len());
+        for command in commands() {
+            documented(command, reply);
+        }
+        return;
+    }
+    let named = (2..args.count()).filter_map(|at| lookup_full(args.get(at)));
+    reply.map(named.clone().count());
+    named.for_each(|command| documented(command, reply));
+}
+
+/// `COMMAND LIST [FILTERBY MODULE module | ACLCAT category | PATTERN pattern]`: an array of full names.
+///
+/// Complexity: O(N) in the number of commands.
+fn list<A: Arguments + ?Sized>(args: &A, reply: &mut Reply<'_>) {
+    let filtered = args.count() == 5 && args.get(2).eq_ignore_ascii_case(b"filterby");
+    if args.count() == 2 {
+        names(|_| true, reply);
+    } else if filtered && args.get(3).eq_ignore_ascii_case(b"module") {
+        // No command comes from a module.
+        reply.array(0);
+    } else if filtered && args.get(3).eq_ignore_ascii_case(b"aclcat") {
+        let category = args.get(4).to_ascii_lowercase();
+        let bit = std::str::from_utf8(&category).ok().and_then(|word| place(CATEGORIES, word));
+        names(|command| bit.is_some_and(|bit| command.acl & 1 << bit != 0), reply);
+    } else if filtered && args.get(3).eq_ignore_ascii_case(b"pattern") {
+        names(|command| glob::matches(args.get(4), command.full_name.as_bytes(), true), reply);
+    } else {
+        reply.error("ERR syntax error");
+    }
+}
+
+fn names(wanted: impl Fn(&Command) -> bool, reply: &mut Reply<'_>) {
+    reply.array(all().iter().filter(|command| wanted(command)).count());
+    for command in all().iter().filter(|command| wanted(command)) {
+        reply.bulk(command.full_name.as_bytes());
+    }
+}
+
+/// The arguments of the call that `COMMAND GETKEYS` asks about.
+struct Inner<'a, A: ?Sized>(&'a A);
+
+impl<A: Arguments + ?Sized> Arguments for Inner<'_, A> {
+    fn count(&self) -> usize {
+        self.0.count() - 2
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        self.0.get(index + 2)
+    }
+}
+
+/// `COMMAND GETKEYS name [argument ...]`: an array of the call's keys. `COMMAND GETKEYSANDFLAGS` pairs each with the
+/// set of what happens to it.
+///
+/// Complexity: O(N) in the number of arguments.
+fn keys<A: Arguments + ?Sized>(args: &A, with_flags: bool, reply: &mut Reply<'_>) {
+    let args = &Inner(args);
+    let Ok(command) = find(args) else { return reply.error("ERR Invalid command specified") };
+    if command.key_specs.is_empty() {
+        return reply.error("ERR The command has no key arguments");
+    }
+    if !command.accepts(args.count()) {
+        return reply.error("ERR Invalid number of arguments specified for command");
+    }
+    let mut found: Vec<KeyPosition> = Vec::new();
+    if find_keys(command, args, &mut found).is_err() && !command.has(flags::NO_MANDATORY_KEYS) {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
+    reply.array(found.len());
+    for key in found {
+        if with_flags {
+            reply.array(2);
+        }
+        reply.bulk(args.get(key.index));
+        if with_flags {
+            words(key.flags, KEY_FLAGS, "", reply);
+        }
+    }
+}
+
+/// A set of the words whose bits are set, each after `prefix`.
+fn words(bits: u64, vocabulary: &[&str], prefix: &str, reply: &mut Reply<'_>) {
+    reply.set(bits.count_ones() as usize);
+    for (place, word) in vocabulary.iter().enumerate() {
+        if bits & 1 << place != 0 {
+            reply.simple(&format!("{prefix}{word}"));
+        }
+    }
+}
+
+fn info(command: &Command, reply: &mut Reply<'_>) {
+    reply.array(10);
+    reply.bulk(command.full_name.as_bytes());
+    reply.integer(command.arity.into());
+    words(command.flags, FLAGS, "", reply);
+    reply.integer(command.first_key.into());
+    reply.integer(command.last_key.into());
+    reply.integer(command.key_step.into());
+    words(command.acl, CATEGORIES, "@", reply);
+    reply.set(command.tips.len());
+    for tip in command.tips {
+        reply.bulk(tip.as_bytes());
+    }
+    reply.set(command.key_specs.len());
+    for spec in command.key_specs {
+        key_spec(spec, reply);
+    }
+    match command.subcommands() {
+        [] => reply.set(0),
+        subcommands => {
+            reply.array(subcommands.len());
+            for subcommand in subcommands {
+                info(subcommand, reply);
+            }
+        }
+    }
+}
+
+fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
+    reply.map(3 + usize::from(spec.notes.is_some()));
+    if let Some(notes) = spec.notes {
+        text("notes", notes, reply);
+    }
+    reply.bulk(b"flags");
+    words(spec.flags, KEY_FLAGS, "", reply);
+    reply.bulk(b"begin_search");
+    match spec.begin {
+        BeginSearch::Index(index) => {
+            rule("index", 1, reply);
+            number("index", index, reply);
+        }
+        BeginSearch::Keyword { keyword, from } => {
+            rule("keyword", 2, reply);
+            text("keyword", keyword, reply);
+            number("startfrom", from, reply);
+        }
+        BeginSearch::Unknown => rule("unknown", 0, reply),
+    }
+    reply.bulk(b"find_keys");
+    match spec.find {
+        FindKeys::Range { last, step, limit } => {
+            rule("range", 3, reply);
+            number("lastkey", last, reply);
+            number("keystep", step, reply);
+            number("limit", limit, reply);
+        }
+        FindKeys::KeyNum { at, first, step } => {
+            rule("keynum", 3, reply);
+            number("keynumidx", at, reply);
+            number("firstkey", first, reply);
+            number("keystep", step, reply);
+        }
+        FindKeys::Unknown => rule("unknown", 0, reply),
+    }
+}
+
+/// The head of a rule of which `fields` pairs follow.
+fn rule(kind: &str, fields: usize, reply: &mut Reply<'_>) {
+    reply.map(2);
+    text("type", kind, reply);
+    reply.bulk(b"spec");
+    reply.map(fields);
+}
+
+fn text(name: &str, value: &str, reply: &mut Reply<'_>) {
+    reply.bulk(name.as_bytes());
+    reply.bulk(value.as_bytes());
+}
+
+fn number(name: &str, value: i32, reply: &mut Reply<'_>) {
+    reply.bulk(name.as_bytes());
+    reply.integer(value.into());
+}
+
+/// A command's full name and its documentation: a map entry.
+fn documented(command: &Command, reply: &mut Reply<'_>) {
+    reply.bulk(command.full_name.as_bytes());
+    let Docs { summary, since, group, complexity, deprecated, syscmd, history, arguments, help: _ } =
+        command.docs;
+    let optional_fields = [
+        complexity.is_some(),
+        *syscmd || deprecated.is_some(),
+        deprecated.is_some(),
+        deprecated.is_some(),
+        !history.is_empty(),
+        !arguments.is_empty(),
+        !command.subcommands().is_empty(),
+    ];
+    reply.map(3 + optional_fields.iter().filter(|present| **present).count());
+    text("summary", summary, reply);
+    text("since", since, reply);
+    text("group", group, reply);
+    if let Some(complexity) = complexity {
+        text("complexity", complexity, reply);
+    }
+    let marks = [("deprecated", deprecated.is_some()), ("syscmd", *syscmd)];
+    marked("doc_flags", &marks, reply);
+    if let Some((version, replacement)) = deprecated {
+        text("deprecated_since", version, reply);
+        text("replaced_by", replacement, reply);
+    }
+    if !history.is_empty() {
+        reply.bulk(b"history");
+        reply.set(history.len());
+        for (version, change) in *history {
+            reply.array(2);
+            reply.bulk(version.as_bytes());
+            reply.bulk(change.as_bytes());
+        }
+    }
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        syntax(arguments, reply);
+    }
+    if !command.subcommands().is_empty() {
+        reply.bulk(b"subcommands");
+        reply.map(command.subcommands().len());
+        for subcommand in command.subcommands() {
+            documented(subcommand, reply);
+        }
+    }
+}
+
+/// A field with the set of the marks that hold, unless none does.
+fn marked(field: &str, marks: &[(&str, bool)], reply: &mut Reply<'_>) {
+    let count = marks.iter().filter(|(_, holds)| *holds).count();
+    if count == 0 {
+        return;
+    }
+    reply.bulk(field.as_bytes());
+    reply.set(count);
+    for (mark, _) in marks.iter().filter(|(_, holds)| *holds) {
+        reply.simple(mark);
+    }
+}
+
+fn syntax(arguments: &[Argument], reply: &mut Reply<'_>) {
+    reply.array(arguments.len());
+    for argument in arguments {
+        let marks = [
+            ("optional", argument.optional),
+            ("multiple", argument.multiple),
+            ("multiple_token", argument.multiple_token),
+        ];
+        let optional_fields = [
+            argument.key_spec.is_some(),
+            argument.token.is_some(),
+            argument.since.is_some(),
+            argument.deprecated_since.is_some(),
+            marks.iter().any(|(_, holds)| *holds),
+            !argument.arguments.is_empty(),
+        ];
+        reply.map(2 + optional_fields.iter().filter(|present| **present).count());
+        text("name", argument.name, reply);
+        text("type", argument.kind, reply);
+        if let Some(index) = argument.key_spec {
+            number("key_spec_index", index as i32, reply);
+        }
+        for (field, value) in [
+            ("token", argument.token),
+            ("since", argument.since),
+            ("deprecated_since", argument.deprecated_since),
+        ] {
+            if let Some(value) = value {
+                text(field, value, reply);
+            }
+        }
+        marked("flags", &marks, reply);
+        if !argument.arguments.is_empty() {
+            reply.bulk(b"arguments");
+            syntax(argument.arguments, reply);
+        }
+    }
+}

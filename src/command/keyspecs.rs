@@ -1,0 +1,222 @@
+//! Which arguments of a call are keys, and what happens to each: told by the command's key specifications.
+//!
+//! A specification first finds where keys begin (an argument's number, or the one after a keyword), then which
+//! arguments from there on are keys (a range, or as many as an argument says). One that does not fit the call, because
+//! a keyword is missing or a count is no number, means that the call is malformed: then there is no partial answer.
+//! `COMMAND GETKEYS` asks here, and so does whoever must know a call's keys before it is executed.
+
+use crate::command::table::{Arguments, BeginSearch, Command, FindKeys, KeyFinder, KeySpec};
+use crate::command::vocabulary::{KEY_FLAGS, bit};
+use crate::text::number::parse_i64;
+
+/// The key is only read.
+pub const RO: u64 = bit(KEY_FLAGS, "RO");
+/// The key is read and changed.
+pub const RW: u64 = bit(KEY_FLAGS, "RW");
+/// The key is overwritten, whatever it was.
+pub const OW: u64 = bit(KEY_FLAGS, "OW");
+/// The key is deleted.
+pub const RM: u64 = bit(KEY_FLAGS, "RM");
+/// The caller learns something of the value.
+pub const ACCESS: u64 = bit(KEY_FLAGS, "access");
+/// The value is changed.
+pub const UPDATE: u64 = bit(KEY_FLAGS, "update");
+/// Something is added to the value.
+pub const INSERT: u64 = bit(KEY_FLAGS, "insert");
+/// The value, or a part of it, is deleted.
+pub const DELETE: u64 = bit(KEY_FLAGS, "delete");
+/// It is a name that lives in the key's slot, but no key.
+pub const NOT_KEY: u64 = bit(KEY_FLAGS, "not_key");
+/// There may be keys that the specification does not find.
+pub const INCOMPLETE: u64 = bit(KEY_FLAGS, "incomplete");
+
+/// A key of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPosition {
+    /// Which argument it is.
+    pub index: usize,
+    /// What happens to it: [`RO`] and its neighbours.
+    pub flags: u64,
+}
+
+/// The call does not fit the command's key specifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfit;
+
+/// Appends the keys of a call to `found`, in the order of the specifications. The call's number of arguments has been
+/// checked. On error `found` is as it was.
+pub fn find_keys<A: Arguments + ?Sized>(
+    command: &Command,
+    args: &A,
+    found: &mut Vec<KeyPosition>,
+) -> Result<(), Unfit> {
+    let before = found.len();
+    for spec in command.key_specs.iter().filter(|spec| spec.flags & NOT_KEY == 0) {
+        if apply(spec, args, found).is_none() || spec.flags & INCOMPLETE != 0 {
+            found.truncate(before);
+            return Err(Unfit);
+        }
+    }
+    match command.key_finder {
+        KeyFinder::Specs => {}
+        KeyFinder::Set => {
+            let reads = (3..args.count()).any(|at| args.get(at).eq_ignore_ascii_case(b"get"));
+            let flags = if reads { RW | ACCESS | UPDATE } else { OW | UPDATE };
+            found[before..].iter_mut().for_each(|key| key.flags = flags);
+        }
+    }
+    Ok(())
+}
+
+/// Appends the keys that one specification finds; `None` if it does not fit.
+fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPosition>) -> Option<()> {
+    let count = args.count() as i64;
+    let begin = match spec.begin {
+        BeginSearch::Index(index) => i64::from(index),
+        BeginSearch::Keyword { keyword, from } => after_keyword(keyword, from, args)?,
+        BeginSearch::Unknown => return None,
+    };
+    let (first, last, step) = match spec.find {
+        FindKeys::Range { last, step, limit } => {
+            let last = match i64::from(last) {
+                last if last >= 0 => begin + last,
+                last if limit > 1 => begin + (count - begin) / i64::from(limit) + last,
+                last => count + last,
+            };
+            (begin, last, step)
+        }
+        FindKeys::KeyNum { at, first, step } => {
+            let at = begin + i64::from(at);
+            if at >= count {
+                return None;
+            }
+            let keys = parse_i64(args.get(at as usize)).filter(|keys| (1..=count).contains(keys))?;
+            let first = begin + i64::from(first);
+            (first, first + (keys - 1) * i64::from(step), step)
+        }
+        FindKeys::Unknown => return None,
+    };
+    if first >= count || last >= count || last < first {
+        return None;
+    }
+    let indices = (first as usize..=last as usize).step_by(step as usize);
+    found.extend(indices.map(|index| KeyPosition { index, flags: spec.flags }));
+    Some(())
+}
+
+/// The argument after the keyword: searched forwards from argument `from`, or backwards from the one that stands
+/// `-from` before the end.
+fn after_keyword<A: Arguments + ?Sized>(keyword: &str, from: i32, args: &A) -> Option<i64> {
+    let count = args.count();
+    let is_keyword = |at: &usize| args.get(*at).eq_ignore_ascii_case(keyword.as_bytes());
+    let place = usize::try_from(from.unsigned_abs()).ok()?;
+    // The last argument cannot be followed by a key, the first is the command's name.
+    let last = count.checked_sub(1)?;
+    let found = if from >= 0 {
+        (place..last).find(is_keyword)
+    } else {
+        (1..=count.checked_sub(place)?.min(last.checked_sub(1)?)).rev().find(is_keyword)
+    };
+    found.map(|at| at as i64 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::table::lookup_full;
+
+    fn keys_of(specs: &[KeySpec], line: &str) -> Option<Vec<String>> {
+        let args: Vec<&str> = line.split(' ').collect();
+        let mut found = Vec::new();
+        for spec in specs {
+            apply(spec, args.as_slice(), &mut found)?;
+        }
+        Some(found.iter().map(|key| args[key.index].to_owned()).collect())
+    }
+
+    fn spec(begin: BeginSearch, find: FindKeys) -> KeySpec {
+        KeySpec { flags: RO, notes: None, begin, find }
+    }
+
+    #[test]
+    fn a_keyword_may_be_followed_by_keys_and_as_many_other_arguments() {
+        let xread = [spec(
+            BeginSearch::Keyword { keyword: "STREAMS", from: 1 },
+            FindKeys::Range { last: -1, step: 1, limit: 2 },
+        )];
+        let keys = |line| keys_of(&xread, line).map(|keys| keys.join(" "));
+        assert_eq!(keys("xread count 2 streams a b 0 0").as_deref(), Some("a b"));
+        assert_eq!(keys("xread count 2 Streams a b c 0").as_deref(), Some("a b"));
+        assert_eq!(keys("xread streams streams streams streams 0").as_deref(), Some("streams streams"));
+        assert_eq!(keys("xread count 2 a b 0"), None);
+        assert_eq!(keys("xread count 2 a streams"), None);
+    }
+
+    #[test]
+    fn an_argument_may_say_how_many_keys_follow() {
+        let zunionstore = [
+            spec(BeginSearch::Index(1), FindKeys::Range { last: 0, step: 1, limit: 0 }),
+            spec(BeginSearch::Index(2), FindKeys::KeyNum { at: 0, first: 1, step: 1 }),
+        ];
+        let keys = |line| keys_of(&zunionstore, line).map(|keys| keys.join(" "));
+        assert_eq!(keys("zunionstore d 2 a b").as_deref(), Some("d a b"));
+        assert_eq!(keys("zunionstore d 1 a weights 2").as_deref(), Some("d a"));
+        for count in ["0", "5", "-1", "x", "", "9223372036854775807"] {
+            assert_eq!(keys_of(&zunionstore, &format!("zunionstore d {count} a b")), None);
+        }
+        assert_eq!(keys("zunionstore d"), None);
+    }
+
+    #[test]
+    fn a_keyword_is_searched_backwards_from_the_end() {
+        let migrate = [spec(
+            BeginSearch::Keyword { keyword: "KEYS", from: -2 },
+            FindKeys::Range { last: -1, step: 1, limit: 0 },
+        )];
+        let keys = |line| keys_of(&migrate, line).map(|keys| keys.join(" "));
+        assert_eq!(keys("migrate host 1 x 0 10 keys a b").as_deref(), Some("a b"));
+        assert_eq!(keys("migrate host 1 x 0 10 keys a").as_deref(), Some("a"));
+        assert_eq!(keys("migrate host 1 x 0 10 a keys"), None);
+        assert_eq!(keys("migrate"), None);
+    }
+
+    #[test]
+    fn no_arguments_make_the_search_panic_or_point_outside_of_the_call() {
+        let begins = (-3..4).flat_map(|from| {
+            [
+                BeginSearch::Index(from.max(1)),
+                BeginSearch::Keyword { keyword: "k", from },
+                BeginSearch::Unknown,
+            ]
+        });
+        for begin in begins {
+            for (last, step, limit) in [(0, 1, 0), (3, 2, 0), (-1, 1, 0), (-2, 3, 0), (-1, 1, 2), (-4, 1, 3)]
+            {
+                for count in 1..7 {
+                    let args = vec!["k"; count];
+                    let mut found = Vec::new();
+                    let _ = apply(
+                        &spec(begin, FindKeys::Range { last, step, limit }),
+                        args.as_slice(),
+                        &mut found,
+                    );
+                    let find = FindKeys::KeyNum { at: 0, first: limit, step };
+                    let _ = apply(&spec(begin, find), args.as_slice(), &mut found);
+                    assert!(found.iter().all(|key| key.index < count));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn set_reads_its_key_only_with_the_option_get() {
+        let flags = |args: &[&str]| {
+            let mut found = Vec::new();
+            find_keys(lookup_full(b"set").unwrap(), args, &mut found).unwrap();
+            assert_eq!(found.len(), 1);
+            found[0].flags
+        };
+        assert_eq!(flags(&["set", "get", "get"]), OW | UPDATE);
+        assert_eq!(flags(&["set", "a", "b", "px", "10", "Get"]), RW | ACCESS | UPDATE);
+    }
+}
