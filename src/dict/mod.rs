@@ -1,1 +1,240 @@
-//! (under construction)
+//! The dict: from a key to its entry, in about one cache miss for the table and one for the entry.
+//!
+//! (head follows)
+
+mod bucket;
+mod group;
+mod guard;
+mod hash;
+mod order;
+mod prefetch;
+mod resize;
+mod sample;
+mod scan;
+mod stats;
+mod table;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use guard::{Ref, RefMut};
+pub use hash::Seed;
+pub use resize::Retired;
+pub use stats::{CHAIN_LENGTHS, Stats, TableStats};
+pub use walk::Iter;
+
+use bucket::Known;
+use group::tag_of;
+use std::num::NonZeroU64;
+use std::ptr::NonNull;
+use table::{Place, Table};
+
+/// What a dict holds: an owned pointer to a block that contains its key.
+///
+/// # Safety
+/// * `into_raw` returns an address below 2⁴⁸, and `from_raw` of it gives back the item that went in.
+/// * Neither the pointer nor the key changes through a `&T`; the key does not change through a `&mut T` either
+///   (breaking the latter loses the entry, no more).
+/// * `key` of a pointer from `into_raw` returns the key's bytes, which stay valid and unchanged until the item is
+///   dropped or changed.
+/// * Two `T`s of one pointer may exist at a time while at most one of them is used (a `Box` inside would not do).
+pub unsafe trait Item: Sized {
+    /// Gives up the item for a pointer.
+    fn into_raw(self) -> NonNull<u8>;
+
+    /// Takes back what [`into_raw`](Item::into_raw) gave.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw`, and no other item made of it is used or dropped.
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self;
+
+    /// The key of the item behind `raw`.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw`, and its item is neither changed nor dropped during `'a`.
+    unsafe fn key<'a>(raw: NonNull<u8>) -> &'a [u8];
+}
+
+/// Where an entry lies. Valid until the next insert, remove or rehash of its dict; a stale position is noticed by a
+/// panic or names another entry, nothing worse.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position(NonZeroU64);
+
+impl Position {
+    #[inline]
+    fn new(table: usize, place: Place) -> Self {
+        let packed = (place.bucket as u64) << 4 | (table as u64) << 3 | place.slot as u64;
+        Self(NonZeroU64::new(packed).expect("slots count from 1"))
+    }
+
+    #[inline]
+    fn table(self) -> usize {
+        (self.0.get() >> 3 & 1) as usize
+    }
+
+    #[inline]
+    fn place(self) -> Place {
+        Place { bucket: (self.0.get() >> 4) as usize, slot: (self.0.get() & 7) as usize }
+    }
+}
+
+/// A hash table of owned items that have their keys inside. See the module's head.
+pub struct Dict<T: Item> {
+    /// The main table, and while rehashing the one that its entries move to.
+    tables: [Table<T>; 2],
+    rehashing: bool,
+    paused: bool,
+    /// While rehashing, the next bucket of the main table to move; all below it are empty.
+    rehash_at: usize,
+    seed: Seed,
+    moves: u64,
+    retired: Option<Retired>,
+}
+
+impl<T: Item> Dict<T> {
+    /// An empty dict, which owns no memory.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            tables: [Table::nothing(), Table::nothing()],
+            rehashing: false,
+            paused: false,
+            rehash_at: 0,
+            seed,
+            moves: 0,
+            retired: None,
+        }
+    }
+
+    /// The number of entries.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.tables[0].used() + self.tables[1].used()
+    }
+
+    /// Whether there is no entry.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The hash that the other methods want for `key`.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.seed.hash(key)
+    }
+
+    /// Where `key`, whose hash is `hash`, lies.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        if self.rehashing {
+            return self.find_in_both(hash, key);
+        }
+        self.tables[0].find(hash, key).map(|place| Position::new(0, place))
+    }
+
+    /// Where an item whose hash is `hash` and that `wanted` accepts lies: for who knows the item by something else
+    /// than its key.
+    pub fn find_by(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<Position> {
+        let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
+        tables.iter().enumerate().find_map(|(i, table)| {
+            table.find_by(hash, &mut wanted).map(|place| Position::new(i, place))
+        })
+    }
+
+    /// First where the entry more likely is: in the new table if the old one's home bucket was moved already. Entries
+    /// of that home may still lie in the old table, in buckets after it that were not.
+    #[inline(never)]
+    fn find_in_both(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        let moved = (hash as usize & self.tables[0].mask()) < self.rehash_at;
+        let (first, second) = if moved { (1, 0) } else { (0, 1) };
+        let found = self.tables[first].find(hash, key).map(|place| Position::new(first, place));
+        found.or_else(|| self.tables[second].find(hash, key).map(|place| Position::new(second, place)))
+    }
+
+    /// The item at `position`, for reading.
+    #[inline]
+    pub fn get(&self, position: Position) -> Ref<'_, T> {
+        let slot = self.tables[position.table()].slot(position.place());
+        let slot = slot.expect("a position outlived its entry");
+        // SAFETY: the slot is present, so it holds an item that the table owns; the dict is borrowed for as long as
+        // the guard lives.
+        unsafe { Ref::new(slot.entry()) }
+    }
+
+    /// The item at `position`, for changing anything but its key.
+    #[inline]
+    pub fn get_mut(&mut self, position: Position) -> RefMut<'_, T> {
+        let Place { bucket, slot } = position.place();
+        let bucket = self.tables[position.table()].bucket_mut(bucket);
+        assert!(bucket.group().is_present(slot), "a position outlived its entry");
+        // SAFETY: just checked, and the dict is borrowed for as long as the guard lives.
+        unsafe { RefMut::new(bucket, slot) }
+    }
+
+    /// Puts `item` in place of the one at `position`, which has the same key, and returns the latter.
+    #[inline]
+    pub fn replace(&mut self, position: Position, item: T) -> T {
+        std::mem::replace(&mut *self.get_mut(position), item)
+    }
+
+    /// Takes out the item at `position`.
+    #[inline]
+    pub fn remove(&mut self, position: Position) -> T {
+        let item = self.tables[position.table()].take(position.place());
+        self.after_remove();
+        item
+    }
+
+    /// Adds an item whose key is not in the dict. `hash` is its key's.
+    #[inline]
+    pub fn insert_new(&mut self, hash: u64, item: T) -> Position {
+        self.step();
+        self.make_room();
+        let raw = item.into_raw();
+        // SAFETY: the pointer comes from `into_raw` a line above; the item made of it is the only one in use.
+        debug_assert!(self.find(hash, unsafe { T::key(raw) }).is_none(), "the key is new");
+        // SAFETY: as above.
+        let item = unsafe { T::from_raw(raw) };
+        let into = usize::from(self.rehashing);
+        let table = &mut self.tables[into];
+        let marked = table.ever_full();
+        let home = hash as usize & table.mask();
+        let place = table.place(home, tag_of(hash), item, Known::of_hash(hash, table.bits()));
+        if table.ever_full() != marked {
+            // Starts a resize at most; the position stays valid, since nothing moves before the next operation.
+            self.tidy_displaced();
+        }
+        Position::new(into, place)
+    }
+
+    /// Brings the bucket of `hash` towards the cache: the first half of a lookup's wait.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.tables[0].prefetch_bucket(hash);
+        if self.rehashing {
+            self.tables[1].prefetch_bucket(hash);
+        }
+    }
+
+    /// Brings the entry that a lookup of `hash` would look at towards the cache: the second half. Reads the bucket,
+    /// so it wants a [`prefetch_bucket`](Dict::prefetch_bucket) some time before.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        self.tables[0].prefetch_entry(hash);
+        if self.rehashing {
+            self.tables[1].prefetch_entry(hash);
+        }
+    }
+
+    /// The bytes of the bucket arrays, the retired one included.
+    pub fn memory_bytes(&self) -> usize {
+        let retired = self.retired.as_ref().map_or(0, Retired::len_bytes);
+        self.tables[0].memory_bytes() + self.tables[1].memory_bytes() + retired
+    }
+}
+
+impl<T: Item> Drop for Dict<T> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -10,9 +10,11 @@
 //!
 //! Everything here is safe to call; the `unsafe` is inside, a call at a time, each with its reason.
 
+pub mod calendar;
 pub mod clock;
 pub mod crash;
 pub mod file;
+pub mod memory;
 pub mod net;
 pub mod poller;
 pub mod process;

@@ -13,12 +13,14 @@
 //! large blocks by remapping their pages. The pointer itself may lie at any address (`Block` has alignment 1), since
 //! entries keep it behind a key of any length.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::alloc;
+use crate::sys::net::Socket;
 
 /// Alignment 4 is what `alloc` promises for the smallest blocks.
 #[repr(C, packed(4))]
@@ -213,6 +215,16 @@ impl Block {
         let len = self.len();
         // SAFETY: the bytes between `len` and `capacity` are allocated, and we are the only owner.
         unsafe { slice::from_raw_parts_mut(self.bytes().add(len).cast(), self.capacity() - len) }
+    }
+
+    /// Receives up to `max` bytes from `socket` behind the contents; answers how many came.
+    pub fn receive(&mut self, socket: &Socket, max: usize) -> io::Result<usize> {
+        self.reserve(max);
+        let len = self.len();
+        let count = socket.recv_uninit(&mut self.spare_mut()[..max])?;
+        // SAFETY: the socket has filled `count` bytes of the room, and `spare_mut` made the block our own.
+        unsafe { self.set_len(len + count) };
+        Ok(count)
     }
 
     /// Sets the length, after bytes were written to `spare_mut()`.

@@ -1,0 +1,89 @@
+//! Borrowed items: what a lookup hands out.
+//!
+//! The one idea: the table holds pointers, the caller wants a `T`. A guard makes the `T` of the pointer again, lends
+//! it, and forgets it instead of dropping it. Changing an item may move it to another block, so [`RefMut`] writes the
+//! pointer back when it goes; until then the slot is *free*, so that a guard that is never dropped (`mem::forget`)
+//! leaks its item instead of leaving a pointer to a freed block in the table.
+
+use super::Item;
+use super::bucket::Bucket;
+use super::group::Group;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// An item of the dict, for reading.
+pub struct Ref<'a, T: Item> {
+    item: ManuallyDrop<T>,
+    dict: PhantomData<&'a T>,
+}
+
+impl<T: Item> Ref<'_, T> {
+    /// # Safety
+    /// `entry` came from `T::into_raw`, and for as long as the guard lives its owner neither makes a `T` of it for
+    /// writing nor drops it.
+    #[inline]
+    pub(super) unsafe fn new(entry: NonNull<u8>) -> Self {
+        // SAFETY: the caller's promise; the item is never dropped here.
+        Self { item: ManuallyDrop::new(unsafe { T::from_raw(entry) }), dict: PhantomData }
+    }
+}
+
+impl<T: Item> Deref for Ref<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+/// An item of the dict, for changing anything but its key. The table follows if the item moves to another block.
+pub struct RefMut<'a, T: Item> {
+    item: ManuallyDrop<T>,
+    bucket: &'a mut Bucket,
+    slot: usize,
+    /// The bucket's metadata with the slot present, as it will be again.
+    group: Group,
+}
+
+impl<'a, T: Item> RefMut<'a, T> {
+    /// # Safety
+    /// The slot is present and holds an item that belongs to the table of this bucket.
+    #[inline]
+    pub(super) unsafe fn new(bucket: &'a mut Bucket, slot: usize) -> Self {
+        let group = bucket.group();
+        bucket.set_group(group.without(slot));
+        // SAFETY: the caller's promise; the slot is free from here on, so this is the only `T` of the pointer.
+        let item = unsafe { T::from_raw(bucket.slot(slot).entry()) };
+        Self { item: ManuallyDrop::new(item), bucket, slot, group }
+    }
+}
+
+impl<T: Item> Deref for RefMut<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+impl<T: Item> DerefMut for RefMut<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.item
+    }
+}
+
+impl<T: Item> Drop for RefMut<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: taken once, here; the guard is not used afterwards.
+        let item = unsafe { ManuallyDrop::take(&mut self.item) };
+        let slot = self.bucket.slot(self.slot);
+        self.bucket.set_slot(self.slot, slot.with_entry(item.into_raw()));
+        self.bucket.set_group(self.group);
+    }
+}

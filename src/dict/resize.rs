@@ -1,0 +1,263 @@
+//! When a dict changes size, and how its entries move: one bucket at a time.
+//!
+//! The one idea: while two tables exist, every operation that changes the dict moves one bucket of the old table, in
+//! the order of memory. New entries go to the new table, so the old one only empties. Bucket `i` of a table of `n`
+//! goes to buckets `i` and `i + n` of one twice as large (and to their neighbours where entries are displaced): three
+//! streams that the processor's prefetcher follows, and the next step's lines are asked for besides. The entries
+//! themselves are not touched (see `bucket`).
+//!
+//! With 6 of 7 slots used as the limit, the arithmetic of "one bucket an insert" closes with room to spare. In entries
+//! per bucket of the table that fills:
+//!
+//! | resize | holds at the start | holds when done, if every operation is an insert |
+//! |---|---|---|
+//! | to twice the size | 6/2 = 3 | 3.5 |
+//! | to the same size (at most 5¼) | 5¼ | 6¼ |
+//! | to a smaller table | at most 3½ | turns around at 6: the large table becomes the target again |
+//!
+//! *Turning around* costs nothing: the tables change roles. What lies in the large one need not move, what was moved
+//! to the small one goes back, and lookups find both as before.
+//!
+//! While a fork child lives ([`Dict::pause_rehash`]), every write to a page copies it. So nothing moves and nothing
+//! starts, with two exceptions: a table that would pass 93 % gets a larger one beside it, and when the entries of both
+//! would pass 5½ a bucket of the larger one, moving begins after all (it then ends by 6½ of 7 at the latest).
+
+use super::bucket::Known;
+use super::prefetch::prefetch;
+use super::table::{Place, Table};
+use super::{Dict, Item};
+use crate::sys::memory::Pages;
+
+/// The memory of a table that was given up: no entries. Dropping it takes the kernel a while, so it is made to be
+/// sent to another thread.
+#[derive(Debug)]
+pub struct Retired(Pages);
+
+impl Retired {
+    /// The bytes that dropping this gives back.
+    pub fn len_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The most entries before a table of `buckets` grows: 6 of 7 slots.
+#[inline]
+fn full_load(buckets: usize) -> usize {
+    buckets * 6
+}
+
+/// The same while rehashing is paused: 93 % of the slots.
+#[inline]
+fn paused_load(buckets: usize) -> usize {
+    buckets * 13 / 2
+}
+
+/// Below this many entries a table shrinks: an eighth of the slots.
+#[inline]
+fn sparse_load(buckets: usize) -> usize {
+    buckets * 7 / 8
+}
+
+/// The buckets that hold `len` entries within the full load.
+fn fitting(len: usize) -> usize {
+    len.div_ceil(6).next_power_of_two()
+}
+
+/// The buckets that hold `len` entries at half load or less.
+fn roomy(len: usize) -> usize {
+    (len * 2).div_ceil(7).next_power_of_two()
+}
+
+impl<T: Item> Dict<T> {
+    /// Whether two tables exist.
+    #[inline]
+    pub fn is_rehashing(&self) -> bool {
+        self.rehashing
+    }
+
+    /// Moves one bucket if a rehash is under way. Positions become invalid. Inserting and removing do this
+    /// themselves; a lookup that is going to write calls it first.
+    #[inline]
+    pub fn step(&mut self) {
+        if self.rehashing && !self.paused {
+            self.move_bucket();
+        }
+    }
+
+    /// Moves up to `max_buckets` buckets; whether there is more to do now.
+    pub fn rehash(&mut self, max_buckets: usize) -> bool {
+        for _ in 0..max_buckets {
+            if !self.rehashing || self.paused {
+                return false;
+            }
+            self.move_bucket();
+        }
+        self.rehashing && !self.paused
+    }
+
+    /// While paused nothing moves and no resize starts, except where the table would fill up.
+    pub fn pause_rehash(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// How many buckets were moved since the dict was made.
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    /// Prepares for `len` entries in all, so that loading a known number does not grow step by step.
+    pub fn reserve(&mut self, len: usize) {
+        if !self.rehashing && fitting(len) > self.tables[0].buckets() {
+            self.start_resize(fitting(len));
+        }
+    }
+
+    /// Starts to shrink if less than an eighth of the slots is used and nothing forbids it; whether it did.
+    pub fn shrink_if_sparse(&mut self) -> bool {
+        let buckets = self.tables[0].buckets();
+        let sparse = !self.rehashing && !self.paused && buckets > 1 && self.len() < sparse_load(buckets);
+        if sparse {
+            self.start_resize(roomy(self.len()));
+        }
+        sparse
+    }
+
+    /// The last table that was given up, if it was large enough to be worth a thread's time.
+    pub fn take_retired(&mut self) -> Option<Retired> {
+        self.retired.take()
+    }
+
+    /// Makes sure that one more entry fits.
+    #[inline]
+    pub(super) fn make_room(&mut self) {
+        let len = self.len() + 1;
+        if self.rehashing {
+            // The new table is filled by half at most before this matters.
+            if len > self.tables[1].buckets() * 11 / 2 {
+                self.make_room_in_target(len);
+            }
+        } else {
+            let buckets = self.tables[0].buckets();
+            if len > if self.paused { paused_load(buckets) } else { full_load(buckets) } {
+                self.start_resize(fitting(len));
+            }
+        }
+    }
+
+    #[cold]
+    fn make_room_in_target(&mut self, len: usize) {
+        let [old, new] = &self.tables;
+        if new.buckets() < old.buckets() {
+            if len > full_load(new.buckets()) {
+                self.tables.swap(0, 1);
+                self.rehash_at = 0;
+            }
+        } else if self.paused {
+            self.move_bucket();
+        }
+    }
+
+    /// What a removal leads to: an empty dict gives up its memory, a sparse one shrinks, one full of marks that
+    /// nothing explains any longer is rehashed.
+    #[inline]
+    pub(super) fn after_remove(&mut self) {
+        let table = &self.tables[0];
+        if self.rehashing {
+            self.step();
+        } else if table.used() < sparse_load(table.buckets()) {
+            self.shrink_if_sparse();
+        } else if table.ever_full() * 8 > table.buckets() {
+            self.tidy_displaced();
+        }
+        if self.is_empty() {
+            self.release();
+        }
+    }
+
+    /// Starts a rehash if more buckets are marked *ever full* than the load explains. Inserts alone mark about 3 % of
+    /// the buckets at half load, 15 % at 5 entries a bucket and 45 % at 6; twice that is what deletions and
+    /// insertions by turns have worn out. Each mark makes the lookup of an absent key look at a bucket more.
+    #[cold]
+    pub(super) fn tidy_displaced(&mut self) {
+        let table = &self.tables[0];
+        let (buckets, used) = (table.buckets(), table.used());
+        if self.rehashing || self.paused || buckets == 0 {
+            return;
+        }
+        let allowed_eighths = match used / buckets {
+            0..=3 => 1,
+            4 => 3,
+            _ => 6,
+        };
+        // A few marks more for tables so small that one is a large share.
+        if table.ever_full() * 8 > buckets * allowed_eighths + 64 {
+            let roomy_enough = used * 4 <= buckets * 21;
+            self.start_resize(if roomy_enough { buckets } else { buckets * 2 });
+        }
+    }
+
+    /// Puts a new empty table beside the present one, or in its place if that one is empty.
+    #[cold]
+    fn start_resize(&mut self, buckets: usize) {
+        debug_assert!(!self.rehashing);
+        self.retired = None;
+        let new = Table::new(buckets);
+        if self.tables[0].used() == 0 {
+            self.tables[0] = new;
+        } else {
+            self.tables[1] = new;
+            self.rehashing = true;
+            self.rehash_at = 0;
+        }
+    }
+
+    /// Moves the next bucket of the old table to the new one.
+    #[inline(never)]
+    fn move_bucket(&mut self) {
+        let at = self.rehash_at;
+        let [old, new] = &mut self.tables;
+        let (from_bits, to_bits) = (old.bits(), new.bits());
+        let group = old.bucket(at).group();
+        for slot in group.match_full() {
+            let hint = old.bucket(at).slot(slot);
+            let (home, known) = hint.rehome(at, from_bits, to_bits).unwrap_or_else(|| {
+                // SAFETY: the slot is present, so its pointer came from `into_raw`; the table still owns the item.
+                let hash = self.seed.hash(unsafe { T::key(hint.entry()) });
+                (hash as usize & new.mask(), Known::of_hash(hash, to_bits))
+            });
+            let item = old.take(Place { bucket: at, slot });
+            new.place(home, group.tag(slot), item, known);
+        }
+        self.moves += 1;
+        self.rehash_at = at + 1;
+        if self.rehash_at == old.buckets() {
+            self.finish_rehash();
+        } else {
+            for bucket in [old.bucket(at + 1), new.bucket(at + 1), new.bucket(at + 1 + old.buckets())] {
+                prefetch(std::ptr::from_ref(bucket).cast());
+            }
+        }
+    }
+
+    #[cold]
+    fn finish_rehash(&mut self) {
+        debug_assert_eq!(self.tables[0].used(), 0, "every bucket was moved");
+        self.tables.swap(0, 1);
+        self.rehashing = false;
+        self.rehash_at = 0;
+        self.retired = std::mem::replace(&mut self.tables[1], Table::nothing()).into_pages().map(Retired);
+    }
+
+    /// Gives up all memory; there must be no entries. Of two tables the larger one is kept as retired.
+    #[cold]
+    pub(super) fn release(&mut self) {
+        let mut tables = std::mem::replace(&mut self.tables, [Table::nothing(), Table::nothing()]);
+        tables.sort_by_key(|table| std::cmp::Reverse(table.buckets()));
+        let [larger, _smaller] = tables;
+        if let Some(pages) = larger.into_pages() {
+            self.retired = Some(Retired(pages));
+        }
+        self.rehashing = false;
+        self.rehash_at = 0;
+    }
+}

@@ -1,0 +1,165 @@
+//! Large zeroed memory straight from the kernel.
+//!
+//! The one idea: an anonymous mapping *is* zeroed memory that costs nothing until it is touched. Asking for a
+//! gigabyte takes one system call of a few microseconds, and the kernel zeroes each page when it is first written.
+//! So a table can double without a pause that grows with its size, which `calloc` only promises while it is in the
+//! mood to map.
+//!
+//! Costs and limits: one `mmap` and one `munmap` a mapping (two more `munmap` for the alignment of a mapping of 2 MiB
+//! and more), one page fault (some 0.25 µs, more in a guest) for each 4 KiB page touched. Giving back a large mapping
+//! costs the kernel about 0.1 µs a touched page: [`Pages`] is `Send`, so that a background thread may drop it.
+//!
+//! Huge pages are asked for with `MADV_HUGEPAGE` when [`set_hugepages`] has allowed them. They spare a random access
+//! in a table larger than the TLB's reach most of its page walk, and they cost memory bandwidth in a process that
+//! forks: the child's copy-on-write unit becomes 2 MiB. Hence the switch.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The size and the alignment of a huge page on x86-64 and on arm64 with 4 KiB base pages.
+const HUGE_PAGE: usize = 2 << 20;
+
+static HUGEPAGES: AtomicBool = AtomicBool::new(false);
+
+/// Allows or forbids huge pages for the mappings made from now on, in the whole process.
+pub fn set_hugepages(allowed: bool) {
+    HUGEPAGES.store(allowed, Ordering::Relaxed);
+}
+
+/// Whether new mappings of 2 MiB and more ask for huge pages.
+pub fn hugepages() -> bool {
+    HUGEPAGES.load(Ordering::Relaxed)
+}
+
+/// An owned anonymous mapping: private, readable and writable, zero until written; unmapped on drop.
+#[derive(Debug)]
+pub struct Pages {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is bound to no thread.
+unsafe impl Send for Pages {}
+
+impl Pages {
+    /// Maps `len` bytes of zeros (`len` > 0). The start is aligned to a page, and to 2 MiB where huge pages apply.
+    ///
+    /// # Errors
+    /// What `mmap` says: `ENOMEM` when the address space or the overcommit limit refuses.
+    pub fn zeroed(len: usize) -> io::Result<Self> {
+        assert!(len > 0, "an empty mapping cannot be made");
+        if hugepages() && len >= HUGE_PAGE { Self::huge(len) } else { Self::map(len) }
+    }
+
+    /// The first byte.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// The length in bytes, as asked for.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: a mapping has at least one byte.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn map(len: usize) -> io::Result<Self> {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that exists.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANON,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        Ok(Self { start, len })
+    }
+
+    /// Maps 2 MiB more than wanted and gives back what lies before and after the aligned part: not every kernel
+    /// aligns a large mapping by itself, and one that is not aligned loses its first and last huge page.
+    fn huge(len: usize) -> io::Result<Self> {
+        let Some(padded) = len.checked_next_multiple_of(HUGE_PAGE).and_then(|len| len.checked_add(HUGE_PAGE))
+        else {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        };
+        let whole = std::mem::ManuallyDrop::new(Self::map(padded)?);
+        let before = whole.start.as_ptr().align_offset(HUGE_PAGE);
+        let after = padded - before - (padded - HUGE_PAGE);
+        // SAFETY: both ends lie inside the mapping just made, are whole pages, and nobody knows them yet. The offset
+        // is less than the mapping's length, so the start cannot be null.
+        let start = unsafe {
+            let start = whole.start.add(before);
+            if before > 0 {
+                libc::munmap(whole.start.as_ptr().cast(), before);
+            }
+            if after > 0 {
+                libc::munmap(start.as_ptr().add(padded - HUGE_PAGE).cast(), after);
+            }
+            start
+        };
+        let pages = Self { start, len: padded - HUGE_PAGE };
+        #[cfg(target_os = "linux")]
+        // SAFETY: advice on memory of our own. A kernel without huge pages refuses, and nothing is lost.
+        unsafe {
+            libc::madvise(pages.start.as_ptr().cast(), pages.len, libc::MADV_HUGEPAGE);
+        }
+        Ok(pages)
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `map` and is unmapped only here.
+        let refused = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        debug_assert_eq!(refused, 0, "a mapping of our own can be unmapped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pages: &Pages, wanted: usize) {
+        assert!(pages.len() >= wanted);
+        // SAFETY: the mapping is this long, is initialised with zeros, and nobody else writes to it.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(pages.start().as_ptr(), wanted) };
+        for at in [0, wanted / 2, wanted - 1] {
+            assert_eq!(bytes[at], 0, "byte {at} of a new mapping is zero");
+            bytes[at] = 0xa5;
+            assert_eq!(std::mem::take(&mut bytes[at]), 0xa5);
+        }
+    }
+
+    #[test]
+    fn a_mapping_is_zeroed_and_writable_from_its_first_to_its_last_byte() {
+        for len in [1, 4096, 65_536, HUGE_PAGE - 1, HUGE_PAGE, 5 * HUGE_PAGE + 1] {
+            check(&Pages::map(len).unwrap(), len);
+        }
+    }
+
+    #[test]
+    fn a_huge_mapping_is_aligned_and_whole() {
+        for len in [HUGE_PAGE, HUGE_PAGE + 1, 3 * HUGE_PAGE] {
+            let pages = Pages::huge(len).unwrap();
+            assert_eq!(pages.start().as_ptr() as usize % HUGE_PAGE, 0);
+            check(&pages, len);
+        }
+    }
+
+    #[test]
+    fn a_mapping_larger_than_the_address_space_is_an_error() {
+        assert!(Pages::zeroed(usize::MAX / 2).is_err());
+        assert!(Pages::huge(usize::MAX).is_err());
+    }
+}
