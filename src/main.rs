@@ -1,2 +1,76 @@
-//! (under construction)
-fn main() {}
+//! The binary: arguments in, a serving process out.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, Command};
+use redstart::alloc::Counting;
+use redstart::server::Exit;
+use redstart::{config, server};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const USAGE: &str = "redstart [/path/to/redstart.conf | -] [--directive value ...]";
+
+const EXAMPLES: &str = "Examples:
+  redstart                                 serve on port 6379 with the default configuration
+  redstart /etc/redstart.conf              read a configuration file
+  redstart redstart.conf --port 7000 --maxmemory 1gb
+                                           a file, and directives that override it
+  redstart --save \"\" --bind 127.0.0.1     directives alone
+  echo 'port 7000' | redstart -            read the configuration from the standard input";
+
+/// The command line as clap sees it: what is not `--help` or `--version` belongs to the configuration, whose
+/// directives are known to its own table.
+fn command() -> Command {
+    Command::new("redstart")
+        .about("A Redis-compatible server")
+        .override_usage(USAGE)
+        .after_help(EXAMPLES)
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .short('v')
+                .long("version")
+                .action(ArgAction::SetTrue)
+                .help("Print the version and exit"),
+        )
+        .arg(
+            Arg::new("configuration")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .value_parser(clap::value_parser!(OsString))
+                .help("A configuration file (or - for the standard input) and directives"),
+        )
+}
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    if matches.get_flag("version") {
+        println!(
+            "Redstart v={} redis={} bits={} build={}",
+            env!("CARGO_PKG_VERSION"),
+            server::REDIS_VERSION,
+            usize::BITS,
+            std::env::consts::ARCH
+        );
+        return ExitCode::SUCCESS;
+    }
+    let arguments = matches.get_many::<OsString>("configuration").unwrap_or_default().cloned();
+    let config = match config::load(arguments, &mut std::io::stdin()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.to_string()),
+    };
+    match server::start(config) {
+        Ok(Exit::Clean) => ExitCode::SUCCESS,
+        Ok(Exit::Immediate) => ExitCode::FAILURE,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    eprintln!("{text}");
+    ExitCode::FAILURE
+}

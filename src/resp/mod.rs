@@ -7,6 +7,6 @@ pub mod parser;
 pub mod value;
 pub mod writer;
 
-pub use parser::{Limits, Parsed, Partial, ProtocolError, Span, SpanKind, parse};
+pub use parser::{BIG_ARGUMENT, Limits, Parsed, Partial, ProtocolError, Span, SpanKind, parse};
 pub use value::Value;
 pub use writer::{Protocol, Reply};

@@ -16,8 +16,6 @@ pub struct Cron {
     pub runs: u64,
     /// Resident bytes at the last run.
     pub resident_bytes: u64,
-    /// Whether this process wrote the pid file, so that it removes it.
-    pub wrote_pidfile: bool,
 }
 
 /// Clients that a faster cron is worth for each (`dynamic-hz`).
@@ -35,7 +33,6 @@ impl Cron {
             last_sample_us: 0,
             runs: 0,
             resident_bytes: 0,
-            wrote_pidfile: false,
         }
     }
 
@@ -70,7 +67,7 @@ impl Server {
     }
 
     fn wanted_hz(&self) -> u32 {
-        let mut hz = self.config.hz as u32;
+        let mut hz = self.config.hz;
         while self.config.dynamic_hz && self.clients.len() / hz as usize > CLIENTS_PER_RUN && hz < MAX_HZ {
             hz = (hz * 2).min(MAX_HZ);
         }
@@ -79,7 +76,7 @@ impl Server {
 
     fn expire_and_rehash(&mut self) {
         if self.keyspace.active_expire {
-            let budget = CycleBudget::slow(self.config.active_expire_effort as u32, self.cron.hz);
+            let budget = CycleBudget::slow(self.config.active_expire_effort, self.cron.hz);
             self.keyspace.active_expire_cycle(budget, clock::monotonic_us);
         }
         let budget_us = 10_000 / u64::from(self.cron.hz);
@@ -129,8 +126,7 @@ impl Server {
         let config = &self.config;
         let keyspace = &mut self.keyspace;
         keyspace.access_policy = if config.maxmemory_policy.is_lfu() {
-            let (log_factor, decay_minutes) = (config.lfu_log_factor, config.lfu_decay_time);
-            AccessPolicy::Lfu(Lfu { log_factor: log_factor as u32, decay_time: decay_minutes as u32 })
+            AccessPolicy::Lfu(Lfu { log_factor: config.lfu_log_factor, decay_time: config.lfu_decay_time })
         } else {
             AccessPolicy::Lru
         };

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::Path;
 use std::os::fd::{AsRawFd, RawFd};
 
 use crate::config::LogLevel;
@@ -21,8 +22,8 @@ pub struct Log {
 
 impl Log {
     /// A log at `level` to the file at `path`, or to the standard output when it is empty.
-    pub fn open(path: &str, level: LogLevel) -> io::Result<Self> {
-        let file = if path.is_empty() {
+    pub fn open(path: &Path, level: LogLevel) -> io::Result<Self> {
+        let file = if path.as_os_str().is_empty() {
             None
         } else {
             Some(OpenOptions::new().create(true).append(true).open(path)?)

@@ -21,6 +21,7 @@ mod output;
 mod startup;
 mod stats;
 
+pub use admin::REDIS_VERSION;
 pub use startup::{StartError, start};
 
 use std::path::PathBuf;
@@ -66,8 +67,6 @@ pub enum Exit {
 /// The state of the server.
 pub struct Server {
     config: Config,
-    /// The configuration file, absolute, if there is one.
-    config_file: Option<PathBuf>,
     keyspace: Keyspace,
     clients: Clients,
     output: Output,
@@ -87,6 +86,8 @@ pub struct Server {
     /// Bytes allocated before the first key.
     startup_memory: u64,
     run_id: String,
+    /// The pid file that this process wrote, to be removed at the end.
+    pidfile: Option<PathBuf>,
     /// `SHUTDOWN` was asked for.
     exit: Option<Exit>,
 }
@@ -149,9 +150,9 @@ impl Server {
     /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.
     fn prepare_shutdown(&mut self) {
         self.log.warning(format_args!("User requested shutdown..."));
-        if !self.config.pidfile.is_empty() && (self.config.daemonize || self.cron.wrote_pidfile) {
+        if let Some(path) = self.pidfile.take() {
             self.log.notice(format_args!("Removing the pid file."));
-            let _ = std::fs::remove_file(&self.config.pidfile);
+            let _ = std::fs::remove_file(path);
         }
         for path in self.listeners.iter().filter_map(Listener::path) {
             self.log.notice(format_args!("Removing the unix socket file."));

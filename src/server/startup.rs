@@ -4,14 +4,14 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::cron::{Cron, used_memory};
 use super::log::Log;
 use super::stats::Stats;
 use super::{Exit, LISTENER, Server};
 use crate::alloc;
-use crate::config::Config;
+use crate::config::{BindAddress, Config};
 use crate::db::{Keyspace, Moment};
 use crate::dict::Seed;
 use crate::sys::net::Listener;
@@ -19,7 +19,7 @@ use crate::sys::poller::{Interest, NativePoller, Poller, Token};
 use crate::sys::{clock, crash, file, memory, process, signal};
 
 /// Descriptors that are not clients: listeners, the poller, the log, files of persistence.
-const RESERVED_FILES: u64 = 32;
+pub(super) const RESERVED_FILES: u64 = 32;
 
 /// Why the server did not start: one line for the operator.
 #[derive(Debug)]
@@ -35,14 +35,14 @@ fn failed<'a>(what: &'a str) -> impl FnOnce(io::Error) -> StartError + 'a {
     move |error| StartError(format!("{what}: {error}"))
 }
 
-/// Starts a server with `config`, which came from `config_file` if it came from a file, and serves until shutdown.
-pub fn start(mut config: Config, config_file: Option<PathBuf>) -> Result<Exit, StartError> {
-    std::env::set_current_dir(&config.dir)
+/// Starts a server with `config` and serves until shutdown.
+pub fn start(mut config: Config) -> Result<Exit, StartError> {
+    std::env::set_current_dir(config.dir.path())
         .map_err(|error| StartError(format!("Can't chdir to '{}': {error}", config.dir)))?;
     if config.daemonize {
         process::daemonize().map_err(failed("Can't daemonize"))?;
     }
-    let log = Log::open(&config.logfile, config.loglevel)
+    let log = Log::open(config.logfile.as_path(), config.loglevel)
         .map_err(|error| StartError(format!("Can't open the log file '{}': {error}", config.logfile)))?;
     memory::set_hugepages(!config.disable_thp);
     alloc::set_hugepages(!config.disable_thp);
@@ -68,7 +68,7 @@ pub fn start(mut config: Config, config_file: Option<PathBuf>) -> Result<Exit, S
         log,
         poller,
         listeners: Vec::new(),
-        cron: Cron::new(config.hz as u32),
+        cron: Cron::new(config.hz),
         resumable: Vec::new(),
         doomed: Vec::new(),
         last_tick: 0,
@@ -78,13 +78,16 @@ pub fn start(mut config: Config, config_file: Option<PathBuf>) -> Result<Exit, S
         run_id,
         exit: None,
         config,
-        config_file,
+        pidfile: None,
     };
     server.keyspace.moment = Moment::at(now_ms);
     server.apply_config();
     server.announce();
     server.listen()?;
     server.write_pidfile();
+    for (name, why) in server.config.without_effect() {
+        server.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
+    }
     server.log.notice(format_args!("Server initialized"));
     server.announce_ready();
     Ok(server.run())
@@ -106,6 +109,21 @@ fn limit_clients(config: &mut Config, log: &Log) {
 }
 
 impl Server {
+    fn listen(&mut self) -> Result<(), StartError> {
+        let mut listeners = open_listeners(&self.config, &self.log)?;
+        if !self.config.unixsocket.is_empty() {
+            let path = self.config.unixsocket.as_path();
+            let listener = Listener::unix(path, self.config.unixsocketperm, self.config.tcp_backlog);
+            listeners.push(listener.map_err(|error| {
+                StartError(format!("Failed opening Unix socket '{}': {error}", path.display()))
+            })?);
+        }
+        if listeners.is_empty() {
+            return Err(StartError("Configured to not listen anywhere, exiting.".into()));
+        }
+        self.watch_listeners(listeners)
+    }
+
     fn announce(&self) {
         self.log.notice(format_args!(
             "Redstart {} is starting: {} bit, standalone mode, port {}, pid {}",
@@ -114,7 +132,7 @@ impl Server {
             self.config.port,
             std::process::id()
         ));
-        match &self.config_file {
+        match &self.config.file {
             Some(path) => self.log.notice(format_args!("Configuration loaded from {}", path.display())),
             None => self.log.notice(format_args!(
                 "No config file specified, using the default config. To specify one: redstart /path/to/redstart.conf"
@@ -131,60 +149,73 @@ impl Server {
         }
     }
 
-    /// Opens the sockets of `bind`, `port` and `unixsocket`. An address with a leading `-` may be missing.
-    fn listen(&mut self) -> Result<(), StartError> {
-        let (port, backlog) = (self.config.port, self.config.tcp_backlog as u32);
-        let mut listeners = Vec::new();
-        for bind in self.config.bind.iter().filter(|_| port != 0) {
-            let (optional, address) = match bind.strip_prefix('-') {
-                Some(address) => (true, address),
-                None => (false, bind.as_str()),
-            };
-            match Listener::tcp(address, port, backlog) {
-                Ok(listener) => listeners.push(listener),
-                Err(error) if optional => self.log.verbose(format_args!("Not listening on {address}: {error}")),
-                Err(error) => {
-                    return Err(StartError(format!(
-                        "Could not create server TCP listening socket {address}:{port}: {error}"
-                    )));
-                }
-            }
-        }
-        if port != 0 && listeners.is_empty() {
-            return Err(StartError(format!("Failed listening on port {port} (TCP), aborting.")));
-        }
-        if !self.config.unixsocket.is_empty() {
-            let path = Path::new(&self.config.unixsocket);
-            let listener = Listener::unix(path, self.config.unixsocketperm, backlog).map_err(|error| {
-                StartError(format!("Failed opening Unix socket '{}': {error}", path.display()))
-            })?;
-            listeners.push(listener);
-        }
-        if listeners.is_empty() {
-            return Err(StartError("Configured to not listen anywhere, exiting.".into()));
-        }
-        for (slot, listener) in listeners.iter().enumerate() {
+    /// Has the poller report connections to `listeners`, which take the place of those before.
+    pub(super) fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> Result<(), StartError> {
+        self.listeners.append(&mut listeners);
+        for (slot, listener) in self.listeners.iter().enumerate() {
             let token = Token { slot: slot as u32, generation: LISTENER };
-            self.poller.add(listener.as_fd(), token, Interest::READ).map_err(failed("Can't watch a listener"))?;
+            // Those that stayed are registered anew, since their slots may have changed.
+            let _ = self.poller.remove(listener.as_fd());
+            self.poller
+                .add(listener.as_fd(), token, Interest::READ)
+                .map_err(failed("Can't watch a listener"))?;
         }
-        self.listeners = listeners;
         Ok(())
+    }
+
+    /// Stops listening on TCP; the Unix socket stays.
+    pub(super) fn close_tcp_listeners(&mut self) {
+        for listener in self.listeners.extract_if(.., |listener| listener.path().is_none()) {
+            let _ = self.poller.remove(listener.as_fd());
+        }
     }
 
     /// A pid file is written when one is configured, or under a default name by a daemon.
     fn write_pidfile(&mut self) {
-        if self.config.pidfile.is_empty() {
-            if !self.config.daemonize {
-                return;
-            }
-            self.config.pidfile = "/var/run/redis.pid".into();
-        }
+        let path = match (self.config.pidfile.is_empty(), self.config.daemonize) {
+            (false, _) => self.config.pidfile.as_path().to_owned(),
+            (true, true) => PathBuf::from("/var/run/redis.pid"),
+            (true, false) => return,
+        };
         let text = format!("{}\n", std::process::id());
-        match file::replace(Path::new(&self.config.pidfile), text.as_bytes()) {
-            Ok(()) => self.cron.wrote_pidfile = true,
+        match file::replace(&path, text.as_bytes()) {
+            Ok(()) => self.pidfile = Some(path),
             Err(error) => {
-                self.log.warning(format_args!("Failed to write PID file {}: {error}", self.config.pidfile));
+                self.log.warning(format_args!("Failed to write PID file {}: {error}", path.display()));
             }
         }
     }
+}
+
+/// Opens the sockets of `bind` and `port`. An address with a leading `-` may be missing on the machine.
+pub(super) fn open_listeners(config: &Config, log: &Log) -> Result<Vec<Listener>, StartError> {
+    let (port, backlog) = (config.port, config.tcp_backlog);
+    let mut listeners = Vec::new();
+    if port == 0 {
+        return Ok(listeners);
+    }
+    for address in &config.bind {
+        let BindAddress { host, optional } = BindAddress::parse(address);
+        match Listener::tcp(host, port, backlog) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if optional && is_missing(&error) => {
+                log.verbose(format_args!("Not listening on {host}: {error}"));
+            }
+            Err(error) => {
+                return Err(StartError(format!(
+                    "Could not create server TCP listening socket {host}:{port}: {error}"
+                )));
+            }
+        }
+    }
+    if listeners.is_empty() && !config.bind.is_empty() {
+        return Err(StartError(format!("Failed listening on port {port} (TCP), aborting.")));
+    }
+    Ok(listeners)
+}
+
+/// Whether the machine lacks the address, rather than refuses it.
+fn is_missing(error: &io::Error) -> bool {
+    let missing = [libc::EADDRNOTAVAIL, libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT];
+    error.raw_os_error().is_some_and(|code| missing.contains(&code))
 }

@@ -11,6 +11,7 @@
 pub mod access;
 pub mod block;
 pub mod entry;
+mod item;
 pub mod kind;
 pub mod string;
 

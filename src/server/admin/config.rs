@@ -1,3 +1,111 @@
-//! stub
-use crate::command::Args; use crate::server::Server; use crate::sys::poller::Token;
-impl Server { pub(super) fn config_get(&mut self, t: Token, _a: Args<'_>) { self.reply_to(t).map(0); } pub(super) fn config_set(&mut self, t: Token, _a: Args<'_>) { self.reply_to(t).ok(); } pub(super) fn config_rewrite(&mut self, t: Token) { self.reply_to(t).ok(); } pub(super) fn config_resetstat(&mut self, t: Token) { self.stats.reset(); self.reply_to(t).ok(); } }
+//! `CONFIG GET`, `SET`, `REWRITE`, `RESETSTAT`, and what a changed directive asks of the running server.
+
+use crate::command::Args;
+use crate::config::{self, Config, DIRECTIVES, SetError};
+use crate::server::Server;
+use crate::server::startup::{RESERVED_FILES, open_listeners};
+use crate::sys::poller::Token;
+use crate::sys::{file, process};
+
+impl Server {
+    /// `CONFIG GET pattern [pattern …]`: a map from names to values.
+    pub(super) fn config_get(&mut self, token: Token, args: Args<'_>) {
+        let patterns: Vec<&[u8]> = args.iter_from(2).collect();
+        let found = config::get(&self.config, &patterns);
+        let mut reply = self.reply_to(token);
+        reply.map(found.len());
+        for (name, value) in found {
+            reply.bulk(name.as_bytes());
+            reply.bulk(&value);
+        }
+    }
+
+    /// `CONFIG SET name value [name value …]`: all of them, or an error and none.
+    pub(super) fn config_set(&mut self, token: Token, args: Args<'_>) {
+        match self.try_config_set(token, args) {
+            Ok(()) => self.reply_to(token).ok(),
+            Err(error) => self.reply_to(token).error(error.message()),
+        }
+    }
+
+    fn try_config_set(&mut self, token: Token, args: Args<'_>) -> Result<(), SetError> {
+        let words: Vec<&[u8]> = args.iter_from(2).collect();
+        let local = self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        let change = config::prepare(&self.config, &words, local)?;
+        let changed = |name: &str| change.changed.iter().any(|directive| directive.name == name);
+        let refuse = |name: &str, why: String| {
+            let directive = DIRECTIVES.iter().find(|d| d.name == name).expect("a name of the table");
+            SetError::refused(directive, why)
+        };
+        if changed("maxclients") {
+            self.check_open_files(&change.config).map_err(|why| refuse("maxclients", why))?;
+        }
+        if changed("dir") {
+            std::env::set_current_dir(change.config.dir.path())
+                .map_err(|error| refuse("dir", format!("Changing directory: {error}")))?;
+        }
+        if changed("port") || changed("bind") {
+            let name = if changed("port") { "port" } else { "bind" };
+            self.rebind(&change.config).map_err(|why| refuse(name, why))?;
+        }
+        self.config = change.config;
+        self.apply_config();
+        Ok(())
+    }
+
+    fn check_open_files(&self, wanted: &Config) -> Result<(), String> {
+        let files = u64::from(wanted.maxclients) + RESERVED_FILES;
+        match process::raise_open_files(files) {
+            Ok(reached) if reached >= files => Ok(()),
+            _ => Err(format!(
+                "The operating system is not able to handle the specified number of clients, try with {}",
+                self.config.maxclients
+            )),
+        }
+    }
+
+    /// Listens where `wanted` says, instead of where it was; on an error everything stays.
+    fn rebind(&mut self, wanted: &Config) -> Result<(), String> {
+        // What stays the same cannot be bound twice: the old sockets make room first.
+        self.close_tcp_listeners();
+        match open_listeners(wanted, &self.log) {
+            Ok(listeners) => self.watch_listeners(listeners).map_err(|error| error.to_string()),
+            Err(error) => {
+                self.log.warning(format_args!("{error}"));
+                if let Ok(listeners) = open_listeners(&self.config, &self.log) {
+                    let _ = self.watch_listeners(listeners);
+                }
+                Err("Unable to listen on this port. Check server logs.".into())
+            }
+        }
+    }
+
+    /// `CONFIG REWRITE`: the configuration file says what the server does.
+    pub(super) fn config_rewrite(&mut self, token: Token) {
+        let Some(path) = self.config.file.clone() else {
+            return self.reply_to(token).error("ERR The server is running without a config file");
+        };
+        // A file that was removed is written anew.
+        let old = std::fs::read(&path).unwrap_or_default();
+        let new = config::rewrite(&self.config, &old);
+        match file::replace(&path, &new) {
+            Ok(()) => {
+                self.log.notice(format_args!("CONFIG REWRITE executed with success."));
+                self.reply_to(token).ok();
+            }
+            Err(error) => {
+                self.log.warning(format_args!("CONFIG REWRITE failed: {error}"));
+                self.reply_to(token).error(format!("ERR Rewriting config file: {error}"));
+            }
+        }
+    }
+
+    /// `CONFIG RESETSTAT`: the counters start again.
+    pub(super) fn config_resetstat(&mut self, token: Token) {
+        self.stats.reset();
+        let dirty = self.keyspace.counters.dirty;
+        self.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
+        self.keyspace.lazy().reset();
+        self.reply_to(token).ok();
+    }
+}

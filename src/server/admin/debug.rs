@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::command::Args;
 use crate::command::context::{ErrorText, integer};
-use crate::config::DebugAccess;
 use crate::db::Access;
 use crate::resp::Protocol;
 use crate::server::Server;
@@ -25,12 +24,8 @@ impl Server {
     }
 
     fn try_debug(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
-        let allowed = match self.config.enable_debug_command {
-            DebugAccess::Yes => true,
-            DebugAccess::No => false,
-            DebugAccess::Local => self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback()),
-        };
-        if !allowed {
+        let local = self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        if !self.config.enable_debug_command.permits(local) {
             return Err(NOT_ALLOWED.into());
         }
         match (args.get(1).to_ascii_lowercase().as_slice(), args.len()) {
@@ -152,8 +147,7 @@ impl Server {
                 }
             }
             b"attrib" => {
-                if reply.protocol == Protocol::Resp3 {
-                    reply.attribute(1);
+                if reply.attribute(1) {
                     reply.bulk(b"key-popularity");
                     reply.array(2);
                     reply.bulk(b"key:123");

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::session::REDIS_VERSION;
 use crate::alloc;
 use crate::command::{Args, table};
+use crate::config::Percentiles;
 use crate::server::Server;
 use crate::server::cron::used_memory;
 use crate::sys::poller::Token;
@@ -89,7 +90,7 @@ fn server(server: &Server, out: &mut String) {
     let now_ms = server.keyspace.moment.unix_ms;
     let uptime = (now_ms - server.started_ms).max(0) / 1000;
     let executable = std::env::current_exe().unwrap_or_default();
-    let config_file = server.config_file.clone().unwrap_or_default();
+    let config_file = server.config.file.clone().unwrap_or_default();
     fields!(out,
         "redis_version": REDIS_VERSION,
         "server_name": "redstart",
@@ -357,7 +358,8 @@ fn latency_stats(server: &Server, out: &mut String) {
         let _ = write!(out, "latency_percentiles_usec_{}:", command.full_name);
         for (i, percent) in server.config.latency_tracking_info_percentiles.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
-            let _ = write!(out, "{comma}p{percent}={:.3}", latency.percentile(*percent) as f64 / 1000.0);
+            let name = Percentiles::name(*percent);
+            let _ = write!(out, "{comma}p{name}={:.3}", latency.percentile(*percent) as f64 / 1000.0);
         }
         out.push_str("\r\n");
     }

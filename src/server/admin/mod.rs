@@ -7,6 +7,8 @@ mod info;
 mod lifecycle;
 mod session;
 
+pub use session::REDIS_VERSION;
+
 use super::Server;
 use crate::command::{Args, Command, ServerCommand, introspect};
 use crate::resp::{Protocol, Reply};
