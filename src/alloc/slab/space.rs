@@ -36,6 +36,12 @@ const _: () = assert!(SLABS_IN_REGION == u32::BITS as usize, "one bit a slab");
 const RECORD: usize = size_of::<Slab>();
 const _: () = assert!(RECORD == 64, "a slab's record is a cache line");
 
+/// FreeBSD reserves no swap for pages that were not touched, and has no flag to say so.
+#[cfg(not(target_os = "freebsd"))]
+const NORESERVE: libc::c_int = libc::MAP_NORESERVE;
+#[cfg(target_os = "freebsd")]
+const NORESERVE: libc::c_int = 0;
+
 /// The largest and the smallest range asked for.
 const RESERVE_MAX: usize = 1 << 40;
 const RESERVE_MIN: usize = 64 << 20;
@@ -191,7 +197,7 @@ fn reserve() {
     let start = loop {
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let start = unsafe {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANON | NORESERVE;
             libc::mmap(std::ptr::null_mut(), len + REGION, libc::PROT_NONE, flags, -1, 0)
         };
         if start != libc::MAP_FAILED {
