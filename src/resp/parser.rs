@@ -1,17 +1,19 @@
 //! The request parser: finds a request's arguments in the receive window without copying them.
 //!
 //! ```text
-//! window  … *3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n*1\r\n$4\r\nPI
-//!           ▲ start       ▲▲▲         ▲▲▲         ▲▲▲▲▲    ▲ end of the first request
-//! spans               (13, 3)     (22, 3)     (31, 5)
+//! start = 0
+//! ▼
+//! *3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n*1\r\n$4\r\nPI…
+//!             ╰┬╯          ╰┬╯          ╰─┬─╯     ▲
+//! spans     (8, 3)       (17, 3)       (26, 5)    end = 33
 //! ```
 //!
 //! [`parse`] reads one request. What makes it fast is that a header is recognised as a whole: four bytes are loaded
 //! as one word and compared with `$d\r` under a mask, so the usual argument costs one load, one comparison and one
-//! addition; everything unusual (long lengths, the end of the window, errors) goes through the slower [`Partial`],
-//! which remembers how far it came. So a request may arrive in any pieces, each byte is looked at once, and the
-//! result does not depend on the pieces. Memory grows with what was received, never with a length that the client
-//! only claims: eight bytes an argument, of which each took at least six on the wire.
+//! addition, and its bytes are not looked at. Where the window ends, or something is not as usual, [`Partial`] takes
+//! over, which remembers how far it came. So a request may arrive in any pieces, each byte is looked at once, and
+//! the result does not depend on the pieces. Memory grows with what was received, never with a length that the
+//! client only claims: eight bytes an argument, of which each took at least six on the wire.
 //!
 //! An argument of [`BIG_ARGUMENT`] bytes or more that is not wholly there is handed to the caller
 //! ([`Parsed::Big`]), who receives the rest of it straight into the block where it will stay.

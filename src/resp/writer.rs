@@ -5,7 +5,7 @@
 //! end, which moves the elements only when there are ten or more. What RESP2 has no kind for is written as Redis
 //! writes it for such clients (a double as a bulk, a map as a flat array, a boolean as an integer).
 
-use crate::text::number::{Decimal, push_f64, push_u64};
+use crate::text::number::{Decimal, MAX_DIGITS, pair, push_f64, push_u64};
 
 /// The protocol version that a client chose by `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,9 +87,7 @@ impl<'a> Reply<'a> {
     /// A signed integer.
     #[inline]
     pub fn integer(&mut self, value: i64) {
-        if (0..10).contains(&value) {
-            self.buf.extend_from_slice(&[b':', b'0' + value as u8, b'\r', b'\n']);
-        } else if value > 0 {
+        if value >= 0 {
             self.header(b':', value as usize);
         } else {
             self.line(b':', Decimal::new(value).as_bytes());
@@ -272,12 +270,26 @@ impl<'a> Reply<'a> {
     fn header(&mut self, kind: u8, count: usize) {
         if count < 10 {
             self.buf.extend_from_slice(&[kind, b'0' + count as u8, b'\r', b'\n']);
-        } else if count < 100 {
-            let (tens, ones) = (count as u8 / 10, count as u8 % 10);
-            self.buf.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
         } else {
+            self.long_header(kind, count as u64);
+        }
+    }
+
+    fn long_header(&mut self, kind: u8, count: u64) {
+        // Each length in one piece, whose size the compiler knows.
+        if count < 100 {
+            let [tens, ones] = pair(count);
+            self.buf.extend_from_slice(&[kind, tens, ones, b'\r', b'\n']);
+        } else if count < 1000 {
+            let ([_, hundreds], [tens, ones]) = (pair(count / 100), pair(count % 100));
+            self.buf.extend_from_slice(&[kind, hundreds, tens, ones, b'\r', b'\n']);
+        } else if count < 10_000 {
+            let ([thousands, hundreds], [tens, ones]) = (pair(count / 100), pair(count % 100));
+            self.buf.extend_from_slice(&[kind, thousands, hundreds, tens, ones, b'\r', b'\n']);
+        } else {
+            self.buf.reserve(MAX_DIGITS + 3);
             self.buf.push(kind);
-            push_u64(self.buf, count as u64);
+            push_u64(self.buf, count);
             self.buf.extend_from_slice(b"\r\n");
         }
     }

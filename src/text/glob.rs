@@ -21,6 +21,8 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
             if p == pattern.len() {
                 return true;
             }
+            let Some(tried) = candidate(pattern, p, text, t, ignore_case) else { return false };
+            t = tried;
             retry = Some((p, t));
             continue;
         }
@@ -28,10 +30,16 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
             // The star could only leave still less text for the rest of the pattern.
             return p == pattern.len();
         };
-        if let Some(next) = match_one(pattern, p, byte, ignore_case) {
+        // Most elements are the byte itself.
+        let plain = pattern.get(p).is_some_and(|&element| element == byte && !is_special(element));
+        let next = if plain { Some(p + 1) } else { match_one(pattern, p, byte, ignore_case) };
+        if let Some(next) = next {
             (p, t) = (next, t + 1);
         } else if let Some((after_star, tried)) = retry {
-            (p, t) = (after_star, tried + 1);
+            let Some(tried) = candidate(pattern, after_star, text, tried + 1, ignore_case) else {
+                return false;
+            };
+            (p, t) = (after_star, tried);
             retry = Some((p, t));
         } else {
             return false;
@@ -39,9 +47,25 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     }
 }
 
+/// The first position from `t` on at which the pattern after a star, from `p` on, is worth trying.
+#[inline]
+fn candidate(pattern: &[u8], p: usize, text: &[u8], t: usize, ignore_case: bool) -> Option<usize> {
+    match pattern.get(p) {
+        Some(&element) if !ignore_case && !is_special(element) => {
+            memchr::memchr(element, &text[t..]).map(|found| t + found)
+        }
+        _ => Some(t),
+    }
+}
+
 /// Whether a pattern has no special byte, so that it matches only itself.
 pub fn is_literal(pattern: &[u8]) -> bool {
-    !pattern.iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
+    !pattern.iter().copied().any(is_special)
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'*' | b'?' | b'[' | b'\\')
 }
 
 /// Matches one byte against the pattern element at `p` (never a star); the position after the element if it fits.

@@ -21,6 +21,12 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
+/// The two digits of a number below 100 (of its rest by 100, if it is larger).
+#[inline]
+pub fn pair(value: u64) -> [u8; 2] {
+    PAIRS[(value % 100) as usize]
+}
+
 /// The value of a decimal digit, or something above 9.
 #[inline]
 fn digit(byte: u8) -> u8 {
