@@ -72,13 +72,19 @@ impl Context<'_> {
     /// Finds a key whose hash is known.
     #[inline]
     pub fn find_hashed(&mut self, hash: u64, key: &[u8], access: Access) -> Option<Position> {
-        let access = if access == Access::Read && self.session.flags.no_touch { Access::Look } else { access };
+        let access =
+            if access == Access::Read && self.session.flags.no_touch { Access::Look } else { access };
         self.keyspace.find(self.session.db, hash, key, access)
     }
 
     /// Finds the request's first key, which must hold a value of `kind` when it is there.
     #[inline]
-    pub fn find_kind(&mut self, key: &[u8], access: Access, kind: Kind) -> Result<Option<Position>, ErrorText> {
+    pub fn find_kind(
+        &mut self,
+        key: &[u8],
+        access: Access,
+        kind: Kind,
+    ) -> Result<Option<Position>, ErrorText> {
         let Some(at) = self.find(key, access) else { return Ok(None) };
         if self.db().get(at).kind() == kind { Ok(Some(at)) } else { Err(WRONG_TYPE) }
     }

@@ -4,7 +4,7 @@
 //! there to the output: no allocation on either way.
 
 use super::args::Args;
-use super::context::{Context, NOT_A_FLOAT, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, integer};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::text::extended::Extended;
@@ -296,11 +296,9 @@ fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
 /// `MGET key [key …]`: an array of values, null for a key that is missing or no string. O(N).
 pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.reply.array(args.len() - 1);
-    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
-        match ctx.find_hashed(hash, args.get(i), Access::Read) {
-            Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
-            _ => ctx.reply.null(),
-        }
+    ctx.for_each_key(args, 1, 1, |ctx, i, hash| match ctx.find_hashed(hash, args.get(i), Access::Read) {
+        Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
+        _ => ctx.reply.null(),
     });
 }
 

@@ -11,8 +11,8 @@
 //! counters are an array of [`COMMAND_IDS`].
 
 use crate::command::perfect_hash::{LONGEST_NAME, Words, shape};
-use crate::command::{Args, Context};
 use crate::command::vocabulary;
+use crate::command::{Args, Context};
 use generated::{ALL, INDEX, NAMES, SEED, SLOT_BITS, TOP};
 
 pub use generated::{COMMAND_IDS, ServerCommand};

@@ -177,7 +177,12 @@ impl Clients {
 
     /// Visits the slots from `*cursor` on, `count` of them, going around at the end: cron looks at a share of the
     /// clients each time.
-    pub fn visit_some(&mut self, cursor: &mut usize, count: usize, mut visit: impl FnMut(Token, &mut Client)) {
+    pub fn visit_some(
+        &mut self,
+        cursor: &mut usize,
+        count: usize,
+        mut visit: impl FnMut(Token, &mut Client),
+    ) {
         for _ in 0..count.min(self.slots.len()) {
             if *cursor >= self.slots.len() {
                 *cursor = 0;

@@ -26,14 +26,7 @@ const MAX_HZ: u32 = 500;
 impl Cron {
     /// First due at once.
     pub fn new(hz: u32) -> Self {
-        Cron {
-            next_us: 0,
-            hz,
-            client_cursor: 0,
-            last_sample_us: 0,
-            runs: 0,
-            resident_bytes: 0,
-        }
+        Cron { next_us: 0, hz, client_cursor: 0, last_sample_us: 0, runs: 0, resident_bytes: 0 }
     }
 
     /// How often it runs now.

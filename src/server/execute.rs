@@ -15,7 +15,13 @@ impl Server {
 
     /// Executes one request of `token` and writes its reply.
     #[inline]
-    pub(super) fn execute(&mut self, token: Token, found: Result<&'static Command, Refusal>, hash: u64, args: Args<'_>) {
+    pub(super) fn execute(
+        &mut self,
+        token: Token,
+        found: Result<&'static Command, Refusal>,
+        hash: u64,
+        args: Args<'_>,
+    ) {
         let before = self.output.buffer.len();
         match found {
             Ok(command) if command.accepts(args.len()) => self.call(token, command, hash, args, before),

@@ -169,7 +169,14 @@ impl Server {
     }
 
     /// Gives the client what it still holds, after `consumed` bytes were taken off its front.
-    fn settle(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, consumed: usize, stopped: Stopped) {
+    fn settle(
+        &mut self,
+        io: &mut Io,
+        token: Token,
+        mut query: Box<Query>,
+        consumed: usize,
+        stopped: Stopped,
+    ) {
         let Some(client) = self.clients.get_mut(token) else { return };
         match stopped {
             Stopped::Closing => return,
@@ -223,7 +230,9 @@ impl Server {
             }
             match outcome.next {
                 Next::Batch if executed >= MAX_REQUESTS => break Stopped::Yielded,
-                Next::Batch if self.output.buffer.len() - output_start >= MAX_OUTPUT => break Stopped::Yielded,
+                Next::Batch if self.output.buffer.len() - output_start >= MAX_OUTPUT => {
+                    break Stopped::Yielded;
+                }
                 Next::Batch => {}
                 Next::Drained => break Stopped::Drained,
                 Next::Big { at, len } => break Stopped::Big { at, len },
@@ -279,7 +288,9 @@ impl Server {
                 Ok(Parsed::Inline { end, words }) => {
                     return Filled { consumed: end, next: Next::Inline(words) };
                 }
-                Err(error) => return Filled { consumed: at, next: Next::Failed(error.message().into_owned()) },
+                Err(error) => {
+                    return Filled { consumed: at, next: Next::Failed(error.message().into_owned()) };
+                }
             }
             if at == window.len() {
                 return Filled { consumed: at, next: Next::Drained };

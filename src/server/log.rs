@@ -7,8 +7,8 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 
 use crate::config::LogLevel;
 use crate::sys::calendar::local_time;

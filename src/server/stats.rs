@@ -264,7 +264,9 @@ mod tests {
     fn percentiles_of_a_uniform_sample_are_its_ranks() {
         let mut histogram = Histogram::default();
         (1..=10_000).for_each(|i| histogram.record(i * 100));
-        for (percent, exact) in [(50.0, 500_000.0), (99.0, 990_000.0), (99.9, 999_000.0), (100.0, 1_000_000.0)] {
+        for (percent, exact) in
+            [(50.0, 500_000.0), (99.0, 990_000.0), (99.9, 999_000.0), (100.0, 1_000_000.0)]
+        {
             let ratio = histogram.percentile(percent) as f64 / exact;
             assert!((1.0..1.02).contains(&ratio), "p{percent}: {ratio}");
         }

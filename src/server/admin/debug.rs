@@ -185,8 +185,13 @@ fn serialized_len(entry: &Entry) -> usize {
         Text::Int(n) if i32::try_from(n).is_ok() => 5,
         value => {
             let len = value.len();
-            len + if len < 64 { 1 } else if len < 16_384 { 2 } else { 5 }
+            len + if len < 64 {
+                1
+            } else if len < 16_384 {
+                2
+            } else {
+                5
+            }
         }
     }
 }
-

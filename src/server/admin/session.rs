@@ -22,8 +22,10 @@ impl Server {
     /// `AUTH [username] password`: `OK`, or `WRONGPASS`.
     pub(super) fn auth(&mut self, token: Token, args: Args<'_>) {
         let outcome = match args.len() {
-            2 if self.config.requirepass.is_empty() => Err("ERR AUTH <password> called without any password \
-                configured for the default user. Are you sure your configuration is correct?"),
+            2 if self.config.requirepass.is_empty() => {
+                Err("ERR AUTH <password> called without any password \
+                configured for the default user. Are you sure your configuration is correct?")
+            }
             2 => self.check_password(b"default", args.get(1)),
             3 => self.check_password(args.get(1), args.get(2)),
             _ => Err("ERR syntax error"),
@@ -174,7 +176,11 @@ impl Server {
             return self.reply_to(token).error(text);
         }
         let names = self.session(token).names_mut();
-        if is_name { names.lib_name = value } else { names.lib_version = value }
+        if is_name {
+            names.lib_name = value
+        } else {
+            names.lib_version = value
+        }
         self.reply_to(token).ok();
     }
 
