@@ -95,8 +95,8 @@ pub struct CycleBudget {
 }
 
 impl CycleBudget {
-    /// The budget of the cycle that cron runs `hz` times a second, for `active-expire-effort` 1 to 10.
-    pub fn slow(effort: u32, hz: u32) -> Self {
+    /// What expiry may cost between two runs of cron, `hz` times a second, for `active-expire-effort` 1 to 10.
+    pub fn new(effort: u32, hz: u32) -> Self {
         let effort = u64::from(effort.clamp(1, 10)) - 1;
         CycleBudget {
             time_us: (25 + 2 * effort) * 1_000_000 / u64::from(hz.max(1)) / 100,
@@ -104,12 +104,15 @@ impl CycleBudget {
             acceptable_stale_percent: 10 - effort,
         }
     }
+}
 
-    /// The budget of the short cycle before the loop sleeps.
-    pub fn fast(effort: u32) -> Self {
-        let steps = u64::from(effort.clamp(1, 10)) - 1;
-        CycleBudget { time_us: 1000 + 250 * steps, ..Self::slow(effort, 1) }
-    }
+/// How a run of the cycle ended.
+#[derive(Clone, Copy, Debug)]
+pub struct CycleEnd {
+    /// Time ran out: there is more to delete.
+    pub cut_short: bool,
+    /// Microseconds that it took.
+    pub elapsed_us: u64,
 }
 
 /// What a round found.
@@ -122,14 +125,15 @@ struct Round {
 }
 
 impl Keyspace {
-    /// Deletes expired keys until few are left or the budget is spent. Answers whether time ran out.
+    /// Deletes expired keys until few are left or the budget is spent; goes on where it was cut short the last time.
     /// `now_us` reads a monotonic clock.
-    pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> bool {
+    pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> CycleEnd {
         let start = now_us();
         let mut looked = 0;
         let mut expired = 0;
         let mut cut_short = false;
-        for db in 0..self.count() {
+        for _ in 0..self.count() {
+            let db = self.expire_next_db;
             while !self.db(db).expires.is_empty() && !cut_short {
                 let round = self.expire_round(db, budget.keys_per_round);
                 looked += round.looked;
@@ -139,13 +143,17 @@ impl Keyspace {
                     break;
                 }
             }
+            if cut_short {
+                break;
+            }
+            self.expire_next_db = (db + 1) % self.count();
         }
         let stale = if looked == 0 { 0.0 } else { expired as f64 / looked as f64 * 100.0 };
         let counters = &mut self.counters;
         counters.expired_stale_percent = stale * 0.05 + counters.expired_stale_percent * 0.95;
-        counters.expire_cycle_us += now_us() - start;
-        counters.expire_cycles_cut_short += u64::from(cut_short);
-        cut_short
+        let elapsed_us = now_us() - start;
+        counters.expire_cycle_us += elapsed_us;
+        CycleEnd { cut_short, elapsed_us }
     }
 
     fn expire_round(&mut self, db: usize, keys: usize) -> Round {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use crate::dict::{Dict, Retired};
+use crate::sys::crash;
 use crate::types::entry::Entry;
 
 /// What can be sent away.
@@ -71,6 +72,8 @@ impl LazyFree {
         let (sender, receiver) = channel::<Garbage>();
         let (pending, freed) = (Arc::clone(&self.pending), Arc::clone(&self.freed));
         let work = move || {
+            // Without a stack of its own for signals a crash here would be reported less well, and nothing else.
+            let _ = crash::protect_thread();
             for garbage in receiver {
                 let objects = garbage.objects();
                 drop(garbage);

@@ -13,7 +13,7 @@
 mod expiry;
 mod lazyfree;
 
-pub use expiry::{CycleBudget, ExpiryList};
+pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
@@ -175,6 +175,8 @@ pub struct Keyspace {
     pub counters: Counters,
     lazy: LazyFree,
     random_state: u64,
+    /// The database at which the expiry cycle goes on.
+    expire_next_db: usize,
 }
 
 impl Keyspace {
@@ -192,6 +194,7 @@ impl Keyspace {
             counters: Counters::default(),
             lazy: LazyFree::default(),
             random_state,
+            expire_next_db: 0,
         }
     }
 

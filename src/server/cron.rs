@@ -12,6 +12,8 @@ pub struct Cron {
     hz: u32,
     client_cursor: usize,
     last_sample_us: u64,
+    /// Microseconds that expiry may still take until the next run.
+    expire_credit_us: u64,
     /// Runs since the start.
     pub runs: u64,
     /// Resident bytes at the last run.
@@ -23,15 +25,31 @@ const CLIENTS_PER_RUN: usize = 200;
 
 const MAX_HZ: u32 = 500;
 
+/// Microseconds of expiry in one iteration of the loop.
+const EXPIRE_SLICE_US: u64 = 300;
+
 impl Cron {
     /// First due at once.
     pub fn new(hz: u32) -> Self {
-        Cron { next_us: 0, hz, client_cursor: 0, last_sample_us: 0, runs: 0, resident_bytes: 0 }
+        Cron {
+            next_us: 0,
+            hz,
+            client_cursor: 0,
+            last_sample_us: 0,
+            expire_credit_us: 0,
+            runs: 0,
+            resident_bytes: 0,
+        }
     }
 
     /// How often it runs now.
     pub fn hz(&self) -> u32 {
         self.hz
+    }
+
+    /// Whether keys wait to be expired between the requests.
+    pub fn is_expiring(&self) -> bool {
+        self.expire_credit_us > 0
     }
 
     /// Milliseconds until it is due, rounded up.
@@ -51,7 +69,11 @@ impl Server {
         self.cron.hz = self.wanted_hz();
         self.cron.next_us = now_us + 1_000_000 / u64::from(self.cron.hz);
         self.cron.runs += 1;
-        self.expire_and_rehash();
+        self.cron.expire_credit_us =
+            if self.keyspace.active_expire { self.expire_budget().time_us } else { 0 };
+        let budget_us = 10_000 / u64::from(self.cron.hz);
+        self.keyspace.housekeep(self.config.activerehashing, budget_us, clock::monotonic_us);
+        alloc::collect();
         self.check_clients();
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;
@@ -67,14 +89,21 @@ impl Server {
         hz.max(1)
     }
 
-    fn expire_and_rehash(&mut self) {
-        if self.keyspace.active_expire {
-            let budget = CycleBudget::slow(self.config.active_expire_effort, self.cron.hz);
-            self.keyspace.active_expire_cycle(budget, clock::monotonic_us);
+    fn expire_budget(&self) -> CycleBudget {
+        CycleBudget::new(self.config.active_expire_effort, self.cron.hz)
+    }
+
+    /// Deletes expired keys for a slice of the time that expiry may take, so that requests wait for a slice at most
+    /// even when a million keys expire at once.
+    pub(super) fn expire_slice(&mut self) {
+        let time_us = self.cron.expire_credit_us.min(EXPIRE_SLICE_US);
+        let budget = CycleBudget { time_us, ..self.expire_budget() };
+        let end = self.keyspace.active_expire_cycle(budget, clock::monotonic_us);
+        self.cron.expire_credit_us =
+            if end.cut_short { self.cron.expire_credit_us.saturating_sub(end.elapsed_us.max(1)) } else { 0 };
+        if end.cut_short && self.cron.expire_credit_us == 0 {
+            self.keyspace.counters.expire_cycles_cut_short += 1;
         }
-        let budget_us = 10_000 / u64::from(self.cron.hz);
-        self.keyspace.housekeep(self.config.activerehashing, budget_us, clock::monotonic_us);
-        alloc::collect();
     }
 
     /// Looks at a share of the clients, so that each is met about once a second.

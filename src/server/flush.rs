@@ -58,6 +58,8 @@ impl Server {
             if self.output.has_splices(index) {
                 self.send_pending(token);
             }
+        }
+        if is_new || client_is_closing(self.clients.get(token)) {
             self.watch_writable(token);
         }
         self.check_output_limit(token);
@@ -65,7 +67,9 @@ impl Server {
 
     fn watch_writable(&mut self, token: Token) {
         let Some(client) = self.clients.get(token).filter(|c| c.pending.is_some()) else { return };
-        if let Err(error) = self.poller.modify(client.socket.as_fd(), token, Interest::BOTH) {
+        // A client that is only waited for to take its last replies is not read from again.
+        let interest = if client.session.is_closing() { Interest::WRITE } else { Interest::BOTH };
+        if let Err(error) = self.poller.modify(client.socket.as_fd(), token, interest) {
             self.send_failed(token, &error);
         }
     }
@@ -150,4 +154,8 @@ impl Server {
             let _ = self.poller.remove(client.socket.as_fd());
         }
     }
+}
+
+fn client_is_closing(client: Option<&Client>) -> bool {
+    client.is_some_and(|client| client.session.is_closing())
 }

@@ -21,6 +21,9 @@ use crate::types::block::Block;
 /// The most that one receive takes from a socket.
 pub const READ: usize = 64 * 1024;
 
+/// The most that one receive takes of a large argument.
+const MAX_RECEIVE: usize = 256 * 1024;
+
 /// Requests executed for one client before the others have their turn.
 const MAX_REQUESTS: usize = 1024;
 
@@ -53,11 +56,19 @@ enum Stopped {
 
 impl Server {
     /// Receives from a readable client and executes what has arrived.
-    pub(super) fn on_readable(&mut self, io: &mut Io, token: Token) {
+    pub(super) fn on_readable(&mut self, io: &mut Io, token: Token, closed: bool) {
         let Some(client) = self.clients.get_mut(token) else { return };
-        if client.resumable || client.session.is_closing() {
+        if client.session.is_closing() {
+            if closed {
+                // Its last replies have no reader any more.
+                self.doom(token);
+            }
             return;
         }
+        if client.resumable {
+            return;
+        }
+        self.stats.reads += 1;
         match client.query.take() {
             Some(query) => self.receive_more(io, token, query),
             None => self.receive(io, token),
@@ -111,8 +122,8 @@ impl Server {
         let received = match &mut query.filling {
             Some((block, wanted)) => {
                 let missing = *wanted - block.len();
-                // The block doubles as bytes arrive: a client that only claims a length costs nothing.
-                let growth = missing.min(block.len().max(READ));
+                // The block grows as bytes arrive: a client that only claims a length costs nothing.
+                let growth = missing.min(block.len().clamp(READ, MAX_RECEIVE));
                 block.receive(&client.socket, growth)
             }
             None => {
@@ -138,6 +149,7 @@ impl Server {
         }
         client.active_ms = self.keyspace.moment.unix_ms;
         if query.len() as u64 > self.config.client_query_buffer_limit {
+            self.stats.query_limit_disconnections += 1;
             self.log.warning(format_args!(
                 "Closing client that reached max query buffer length: {}",
                 self.describe_client(token)
@@ -152,6 +164,9 @@ impl Server {
             }
             let (mut block, wanted) = query.filling.take().expect("checked above");
             block.truncate(wanted - 2);
+            if block.capacity() - block.len() > block.len() / 8 {
+                block.shrink_to_fit();
+            }
             query.blocks.push(block);
             query.partial.detached();
         }

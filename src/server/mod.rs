@@ -97,10 +97,13 @@ impl Server {
     pub fn run(&mut self) -> Exit {
         let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
         loop {
-            let timeout_ms = if self.resumable.is_empty() { self.cron.milliseconds_left() } else { 0 };
+            let timeout_ms = if self.has_work() { 0 } else { self.cron.milliseconds_left() };
             let ready = self.wait(timeout_ms);
             self.keyspace.moment = Moment::at((clock::wall_us() / 1000) as i64);
             for index in 0..ready {
+                if self.exit.is_some() {
+                    break;
+                }
                 let event = self.poller.event(index);
                 if event.token.generation == LISTENER {
                     self.accept(event.token.slot as usize);
@@ -110,7 +113,7 @@ impl Server {
                     self.on_writable(event.token);
                 }
                 if event.readable || event.closed {
-                    self.on_readable(&mut io, event.token);
+                    self.on_readable(&mut io, event.token, event.closed);
                 }
             }
             for token in std::mem::take(&mut self.resumable) {
@@ -118,6 +121,9 @@ impl Server {
             }
             if self.cron.is_due() {
                 self.run_cron();
+            }
+            if self.cron.is_expiring() {
+                self.expire_slice();
             }
             self.flush();
             if signal::shutdown_signals() > 0 {
@@ -127,6 +133,11 @@ impl Server {
                 return exit;
             }
         }
+    }
+
+    /// Whether the next iteration has something to do without an event.
+    fn has_work(&self) -> bool {
+        !self.resumable.is_empty() || self.cron.is_expiring()
     }
 
     fn wait(&mut self, timeout_ms: u32) -> usize {

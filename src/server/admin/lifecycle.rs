@@ -25,6 +25,7 @@ impl Server {
             return self.reply_to(token).error("ERR No shutdown in progress.");
         }
         self.prepare_shutdown();
+        self.session(token).flags.close_now = true;
         self.exit = Some(Exit::Clean);
     }
 
