@@ -169,28 +169,37 @@ impl<T: Item> Table<T> {
     /// Where the entry with this hash and key lies.
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
-        let tag = tag_of(hash);
         let home = hash as usize & self.mask;
-        let mut at = home;
-        loop {
-            let bucket = self.bucket(at);
-            let group = bucket.group();
-            for slot in group.match_tag(tag) {
-                // SAFETY: `match_tag` names only present slots; a present slot holds what `T::into_raw` gave to
-                // `place`, which the table owns until `take`, and the table is borrowed here.
-                let candidate = unsafe { T::key(bucket.slot(slot).entry()) };
-                if same(candidate, key) {
-                    return Some(Place { bucket: at, slot });
-                }
+        if let Some(slot) = self.find_in_bucket(home, tag_of(hash), key) {
+            return Some(Place { bucket: home, slot });
+        }
+        if self.bucket(home).group().ever_full() { self.find_beyond(home, hash, key) } else { None }
+    }
+
+    /// Goes on from a home bucket that was full once.
+    #[inline(never)]
+    fn find_beyond(&self, home: usize, hash: u64, key: &[u8]) -> Option<Place> {
+        let mut at = order::next(home, self.mask);
+        while at != home {
+            if let Some(slot) = self.find_in_bucket(at, tag_of(hash), key) {
+                return Some(Place { bucket: at, slot });
             }
-            if !group.ever_full() {
+            if !self.bucket(at).group().ever_full() {
                 return None;
             }
             at = order::next(at, self.mask);
-            if at == home {
-                return None;
-            }
         }
+        None
+    }
+
+    #[inline]
+    fn find_in_bucket(&self, index: usize, tag: u8, key: &[u8]) -> Option<usize> {
+        let bucket = self.bucket(index);
+        bucket.group().match_tag(tag).find(|&slot| {
+            // SAFETY: `match_tag` names only present slots; a present slot holds what `T::into_raw` gave to `place`,
+            // which the table owns until `take`, and the table is borrowed here.
+            same(unsafe { T::key(bucket.slot(slot).entry()) }, key)
+        })
     }
 
     /// The slot at `place`, if an entry lies there.
