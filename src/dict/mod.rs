@@ -1,6 +1,53 @@
-//! The dict: from a key to its entry, in about one cache miss for the table and one for the entry.
+//! The dict: from a key to its entry, for about one cache miss in the table and one for the entry.
 //!
-//! (head follows)
+//! A table of a million keys does not fit into the cache, so what a lookup costs is how many cache lines it waits for.
+//! The one idea: make the bucket a cache line. Sixty-four bytes hold seven pointers to entries, and in the eighth word
+//! a byte of hash for each of them, so that one line tells which entry, if any, is worth looking at:
+//!
+//! ```text
+//!   bucket = hash & mask                     one bucket, 64 bytes
+//!                        ┌──────────┬───────┬───────┬───────┬───────┬───────┬───────┬───────┐
+//!   tag = hash >> 57 ───▶│ metadata │ slot 1│ slot 2│ slot 3│ slot 4│ slot 5│ slot 6│ slot 7│
+//!     compared with all  └──────────┴───────┴───┬───┴───────┴───────┴───────┴───────┴───────┘
+//!     seven at once                             ▼
+//!                                     ┌────────┬─────┬───────┐
+//!                                     │ header │ key │ value │  the entry: one block, the caller's (`Item`)
+//!                                     └────────┴─────┴───────┘
+//! ```
+//!
+//! The files, in the order in which to read them:
+//!
+//! * `hash`: the keyed hash function, and why this one.
+//! * `group`: the metadata word and the comparison of seven tags at once.
+//! * `bucket`: the slot: a pointer, and in its spare bits what a resize wants to know of the hash.
+//! * `order`: which bucket comes after which; the same for probing and for scanning.
+//! * `table`: one array of buckets: find, place, take.
+//! * this file: [`Dict`], which is one table, or two while it changes size.
+//! * `resize`: when that happens, and how it goes on a bucket at a time.
+//! * `scan`: the cursor that survives all of it, with the proof; `sample`: a random entry; `walk`: all entries;
+//!   `guard`: how an item is lent out; `stats`: a look inside.
+//!
+//! **Using it.** The caller hashes once and passes the hash along: `find` gives a [`Position`], with which `get`,
+//! `get_mut`, `replace` and `remove` need no second lookup. A position is good until the next insert, remove or
+//! rehash. A batch of lookups calls `prefetch_bucket` for each key, then `prefetch_entry` for each, then `find`.
+//!
+//! **Costs.** 9⅓ to 21⅓ bytes a key beside the entry (a table is between 43 % and 86 % full; a million keys: 16.8). A
+//! lookup that hits is about 60 instructions with the comparison of the key, hash not included. No operation moves
+//! more than one bucket, whatever the number of entries; memory for a larger table comes untouched from the kernel
+//! (`sys::memory`), and that of the old one goes to whoever takes it ([`Dict::take_retired`]). A dict without entries
+//! owns no memory but itself.
+//!
+//! The bench `dict` on one core (Zen 4, 3.7 GHz, least of many runs), keys of 16 bytes, nanoseconds a lookup with its
+//! hash:
+//!
+//! | | 10⁴ entries | 10⁶ entries |
+//! |---|---|---|
+//! | hit | 7.3 | 90 |
+//! | miss | 3.4 | 30 |
+//! | hit, in batches of 16 with prefetch | 7.9 | 37 |
+//!
+//! **Limits.** Entries' addresses have 48 bits. Keys are looked up by bytes alone. The dict is not shared between
+//! threads; it may be sent to one.
 
 mod bucket;
 mod group;
@@ -64,17 +111,23 @@ impl Position {
     #[inline]
     fn new(table: usize, place: Place) -> Self {
         let packed = (place.bucket as u64) << 4 | (table as u64) << 3 | place.slot as u64;
-        Self(NonZeroU64::new(packed).expect("slots count from 1"))
+        // The lowest bit is always set: that makes the number a `NonZero`, and an `Option<Position>` one word.
+        Self(NonZeroU64::MIN | packed << 1)
+    }
+
+    #[inline]
+    fn packed(self) -> u64 {
+        self.0.get() >> 1
     }
 
     #[inline]
     fn table(self) -> usize {
-        (self.0.get() >> 3 & 1) as usize
+        (self.packed() >> 3 & 1) as usize
     }
 
     #[inline]
     fn place(self) -> Place {
-        Place { bucket: (self.0.get() >> 4) as usize, slot: (self.0.get() & 7) as usize }
+        Place { bucket: (self.packed() >> 4) as usize, slot: (self.packed() & 7) as usize }
     }
 }
 
@@ -198,12 +251,11 @@ impl<T: Item> Dict<T> {
         let item = unsafe { T::from_raw(raw) };
         let into = usize::from(self.rehashing);
         let table = &mut self.tables[into];
-        let marked = table.ever_full();
         let home = hash as usize & table.mask();
         let place = table.place(home, tag_of(hash), item, Known::of_hash(hash, table.bits()));
-        if table.ever_full() != marked {
+        if resize::worn_out(table.ever_full(), table.buckets()) {
             // Starts a resize at most; the position stays valid, since nothing moves before the next operation.
-            self.tidy_displaced();
+            self.tidy_marks();
         }
         Position::new(into, place)
     }

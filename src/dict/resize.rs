@@ -58,6 +58,18 @@ fn sparse_load(buckets: usize) -> usize {
     buckets * 7 / 8
 }
 
+/// With more marked buckets than 5 of 8 a table is worn out. Marks only grow in number: inserts into a new table mark
+/// 3 % of the buckets by half load, 19 % by 5 entries a bucket and 47 % by 6, and where entries are replaced by others
+/// the rest follows, since every bucket is full for a moment sometime. If `p` is the share of marked buckets, the
+/// lookup of an absent key looks at `p / (1 - p)` buckets more than one; at this limit, 1⅔. It is reached when every
+/// entry was replaced once at 5 entries a bucket, four times at 4, eight times at half load; so cleaning up costs one
+/// bucket move for 6, 20 or 30 replacements.
+#[inline]
+pub(super) fn worn_out(ever_full: usize, buckets: usize) -> bool {
+    // A few marks more for small tables, where one is a large share.
+    ever_full * 8 > buckets * 5 + 64
+}
+
 /// The buckets that hold `len` entries within the full load.
 fn fitting(len: usize) -> usize {
     len.div_ceil(6).next_power_of_two()
@@ -157,8 +169,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// What a removal leads to: an empty dict gives up its memory, a sparse one shrinks, one full of marks that
-    /// nothing explains any longer is rehashed.
+    /// What a removal leads to: an empty dict gives up its memory, a sparse one shrinks.
     #[inline]
     pub(super) fn after_remove(&mut self) {
         let table = &self.tables[0];
@@ -166,34 +177,21 @@ impl<T: Item> Dict<T> {
             self.step();
         } else if table.used() < sparse_load(table.buckets()) {
             self.shrink_if_sparse();
-        } else if table.ever_full() * 8 > table.buckets() {
-            self.tidy_displaced();
         }
         if self.is_empty() {
             self.release();
         }
     }
 
-    /// Starts a rehash if more buckets are marked *ever full* than the load explains. Inserts alone mark about 3 % of
-    /// the buckets at half load, 15 % at 5 entries a bucket and 45 % at 6; twice that is what deletions and
-    /// insertions by turns have worn out. Each mark makes the lookup of an absent key look at a bucket more.
+    /// Starts a rehash if too many buckets are marked *ever full*: to the same size, or to the next one if the table is
+    /// nearly full anyway.
     #[cold]
-    pub(super) fn tidy_displaced(&mut self) {
-        let table = &self.tables[0];
-        let (buckets, used) = (table.buckets(), table.used());
-        if self.rehashing || self.paused || buckets == 0 {
+    pub(super) fn tidy_marks(&mut self) {
+        let (buckets, used) = (self.tables[0].buckets(), self.tables[0].used());
+        if self.rehashing || self.paused {
             return;
         }
-        let allowed_eighths = match used / buckets {
-            0..=3 => 1,
-            4 => 3,
-            _ => 6,
-        };
-        // A few marks more for tables so small that one is a large share.
-        if table.ever_full() * 8 > buckets * allowed_eighths + 64 {
-            let roomy_enough = used * 4 <= buckets * 21;
-            self.start_resize(if roomy_enough { buckets } else { buckets * 2 });
-        }
+        self.start_resize(if used * 4 <= buckets * 21 { buckets } else { buckets * 2 });
     }
 
     /// Puts a new empty table beside the present one, or in its place if that one is empty.

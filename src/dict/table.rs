@@ -171,41 +171,59 @@ impl<T: Item> Table<T> {
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         // SAFETY: `probe` passes live items of this table, which is borrowed here.
-        self.probe(hash, |item| same(unsafe { T::key(item) }, key))
+        self.probe(hash, &mut |item| same(unsafe { T::key(item) }, key))
     }
 
     /// Where an item with this hash that `wanted` accepts lies.
     pub(super) fn find_by(&self, hash: u64, wanted: &mut impl FnMut(&T) -> bool) -> Option<Place> {
-        self.probe(hash, |item| {
+        self.probe(hash, &mut |item| {
             // SAFETY: `probe` passes live items of this table; `ManuallyDrop` leaves them its own.
             wanted(&ManuallyDrop::new(unsafe { T::from_raw(item) }))
         })
     }
 
-    /// Walks the probe chain of `hash` and asks `matches` about each candidate.
+    /// Asks `matches` about the items on the probe path of `hash` that have its tag.
     #[inline(always)]
-    fn probe(&self, hash: u64, mut matches: impl FnMut(NonNull<u8>) -> bool) -> Option<Place> {
-        let tag = tag_of(hash);
+    fn probe(&self, hash: u64, matches: &mut impl FnMut(NonNull<u8>) -> bool) -> Option<Place> {
         let home = hash as usize & self.mask;
-        let mut at = home;
-        loop {
-            let bucket = self.bucket(at);
-            let group = bucket.group();
-            for slot in group.match_tag(tag) {
-                // `match_tag` names only present slots; a present slot holds what `T::into_raw` gave to `place`,
-                // which the table owns until `take`.
-                if matches(bucket.slot(slot).entry()) {
-                    return Some(Place { bucket: at, slot });
-                }
+        if let Some(slot) = self.probe_bucket(home, tag_of(hash), matches) {
+            return Some(Place { bucket: home, slot });
+        }
+        if self.bucket(home).group().ever_full() { self.probe_beyond(home, hash, matches) } else { None }
+    }
+
+    /// Goes on from a home bucket that was full once.
+    #[inline(never)]
+    fn probe_beyond(
+        &self,
+        home: usize,
+        hash: u64,
+        matches: &mut impl FnMut(NonNull<u8>) -> bool,
+    ) -> Option<Place> {
+        let mut at = order::next(home, self.mask);
+        while at != home {
+            if let Some(slot) = self.probe_bucket(at, tag_of(hash), matches) {
+                return Some(Place { bucket: at, slot });
             }
-            if !group.ever_full() {
+            if !self.bucket(at).group().ever_full() {
                 return None;
             }
             at = order::next(at, self.mask);
-            if at == home {
-                return None;
-            }
         }
+        None
+    }
+
+    #[inline(always)]
+    fn probe_bucket(
+        &self,
+        index: usize,
+        tag: u8,
+        matches: &mut impl FnMut(NonNull<u8>) -> bool,
+    ) -> Option<usize> {
+        let bucket = self.bucket(index);
+        // `match_tag` names only present slots; a present slot holds what `T::into_raw` gave to `place`, which the
+        // table owns until `take`.
+        bucket.group().match_tag(tag).find(|&slot| matches(bucket.slot(slot).entry()))
     }
 
     /// The slot at `place`, if an entry lies there.

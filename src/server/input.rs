@@ -176,9 +176,8 @@ impl Server {
     fn run_query(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
         let Query { ring, partial, blocks, .. } = &mut *query;
         let progress = self.run_window(token, &mut io.batch, ring.readable(), partial, blocks);
-        if partial.is_fresh() {
-            blocks.clear();
-        }
+        // Those of finished requests go; the request that is being received counts its own from 0.
+        blocks.drain(..blocks.len() - partial.detached_count());
         ring.consume(progress.consumed);
         self.settle(io, token, query, progress.consumed, progress.stopped);
     }
