@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::client::encode;
 use support::{Server, Value};
 
 const BROKEN: &[&[u8]] = &[
@@ -45,6 +46,35 @@ fn requests_before_a_protocol_error_are_answered_and_those_after_it_are_not() {
     client.send_raw(b"SET k 1\r\nINCR k\r\n*1\r\nINCR\r\nINCR k\r\nINCR k\r\n").expect("send");
     assert_eq!(client.wait_closed(), b"+OK\r\n:2\r\n-ERR Protocol error: expected '$', got 'I'\r\n");
     assert_eq!(server.client().run("GET k").text(), "2");
+}
+
+#[test]
+fn large_arguments_of_pipelined_requests_are_each_stored_as_sent() {
+    let server = Server::start("");
+    let mut client = server.client();
+    // Large enough to be received into blocks of their own, in requests that arrive without a pause between them.
+    let values: Vec<Vec<u8>> = (b'a'..=b'h').map(|letter| vec![letter; 100_000 + usize::from(letter)]).collect();
+    let mut stream = Vec::new();
+    for (i, pair) in values.chunks(2).enumerate() {
+        let (k, l, m) = (format!("k{i}"), format!("l{i}"), format!("m{i}"));
+        stream.extend(encode(&[b"MSET", k.as_bytes(), &pair[0], m.as_bytes(), b"small"]));
+        stream.extend(encode(&[b"SET", l.as_bytes(), &pair[1]]));
+        stream.extend(encode(&[b"PING"]));
+    }
+    let mut sender = client.twin();
+    let sending = std::thread::spawn(move || sender.send_raw(&stream).expect("send"));
+    for _ in 0..values.len() / 2 {
+        for expected in [&b"+OK\r\n"[..], b"+OK\r\n", b"+PONG\r\n"] {
+            assert_eq!(client.read_reply().expect("the reply").raw, expected);
+        }
+    }
+    sending.join().expect("the sender");
+    for (i, pair) in values.chunks(2).enumerate() {
+        for (name, value) in [("k", &pair[0]), ("l", &pair[1]), ("m", &b"small".to_vec())] {
+            let Value::Bulk(stored) = client.run(&format!("GET {name}{i}")) else { panic!("no value") };
+            assert!(stored == *value, "{name}{i}: {} bytes of {}", stored.len(), stored[0] as char);
+        }
+    }
 }
 
 #[test]
