@@ -158,13 +158,9 @@ fn batches(c: &mut Criterion, dict: &Dict<Entry>, keys: &[Key]) {
                     }
                 }
                 if prefetch {
-<<<<<<< HEAD
-                    hashes.iter().for_each(|&hash| dict.prefetch_entry(hash));
-=======
                     for &hash in &hashes {
                         dict.prefetch_entry(hash);
                     }
->>>>>>> part-dict
                 }
                 let mut sum = 0;
                 for (&hash, key) in hashes.iter().zip(batch) {
@@ -189,26 +185,18 @@ fn insert(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("std", size), |bencher| {
             bencher.iter_with_large_drop(|| {
                 let mut map: HashMap<Box<[u8]>, u64> = HashMap::new();
-<<<<<<< HEAD
-                keys.iter().for_each(|key| assert_eq!(map.insert((*key).into(), 1), None));
-=======
                 for key in &keys {
                     assert_eq!(map.insert((*key).into(), 1), None);
                 }
->>>>>>> part-dict
                 map
             });
         });
         group.bench_function(BenchmarkId::new("hashbrown", size), |bencher| {
             bencher.iter_with_large_drop(|| {
                 let mut map: hashbrown::HashMap<Box<[u8]>, u64> = hashbrown::HashMap::new();
-<<<<<<< HEAD
-                keys.iter().for_each(|key| assert_eq!(map.insert((*key).into(), 1), None));
-=======
                 for key in &keys {
                     assert_eq!(map.insert((*key).into(), 1), None);
                 }
->>>>>>> part-dict
                 map
             });
         });
@@ -316,11 +304,7 @@ fn latency(
     hash: impl Fn(&[u8]) -> u64,
 ) {
     const KEYS: usize = 16;
-<<<<<<< HEAD
-    let keys: Vec<u8> = (0..KEYS * 1024).map(|i| (i * i >> 3) as u8).collect();
-=======
     let keys: Vec<u8> = (0..KEYS * 1024).map(|i| (i * 31) as u8).collect();
->>>>>>> part-dict
     let mut at = 0;
     group.bench_function(id, |bencher| {
         bencher.iter(|| {

@@ -53,7 +53,8 @@ fn large_arguments_of_pipelined_requests_are_each_stored_as_sent() {
     let server = Server::start("");
     let mut client = server.client();
     // Large enough to be received into blocks of their own, in requests that arrive without a pause between them.
-    let values: Vec<Vec<u8>> = (b'a'..=b'h').map(|letter| vec![letter; 100_000 + usize::from(letter)]).collect();
+    let values: Vec<Vec<u8>> =
+        (b'a'..=b'h').map(|letter| vec![letter; 100_000 + usize::from(letter)]).collect();
     let mut stream = Vec::new();
     for (i, pair) in values.chunks(2).enumerate() {
         let (k, l, m) = (format!("k{i}"), format!("l{i}"), format!("m{i}"));

@@ -167,9 +167,12 @@ pub struct Keyspace {
     pub access_policy: AccessPolicy,
     /// Whether lookups and the cycle delete what has expired (`DEBUG SET-ACTIVE-EXPIRE` switches the cycle alone).
     pub active_expire: bool,
-    /// `lazyfree-lazy-user-del`, `lazyfree-lazy-expire`: send every removed value to the background.
+    /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
+    /// ones go there anyway.
     pub lazy_user_del: bool,
-    /// `lazyfree-lazy-expire`.
+    /// `lazyfree-lazy-server-del`: the same for values that a write replaces.
+    pub lazy_server_del: bool,
+    /// `lazyfree-lazy-expire`: the same for keys that expire.
     pub lazy_expire: bool,
     /// Statistics.
     pub counters: Counters,
@@ -190,6 +193,7 @@ impl Keyspace {
             access_policy: AccessPolicy::Lru,
             active_expire: true,
             lazy_user_del: false,
+            lazy_server_del: false,
             lazy_expire: false,
             counters: Counters::default(),
             lazy: LazyFree::default(),
@@ -335,7 +339,7 @@ impl Keyspace {
             entry.set_expire_index(target.expires.push(hash));
         }
         let old = target.dict.replace(at, entry);
-        self.discard(old, false);
+        self.discard(old, self.lazy_server_del);
     }
 
     /// Sets, moves or (with `None`) takes away the time, Unix milliseconds, at which the key expires.

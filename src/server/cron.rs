@@ -3,7 +3,7 @@
 use super::Server;
 use crate::alloc::{self, Counting};
 use crate::db::{AccessPolicy, CycleBudget};
-use crate::sys::{clock, process};
+use crate::sys::{clock, memory, process};
 use crate::types::access::Lfu;
 
 /// When cron is due, and what it remembers between runs.
@@ -153,13 +153,14 @@ impl Server {
             AccessPolicy::Lru
         };
         keyspace.lazy_user_del = config.lazyfree_lazy_user_del;
+        keyspace.lazy_server_del = config.lazyfree_lazy_server_del;
         keyspace.lazy_expire = config.lazyfree_lazy_expire;
         self.stats.track_latency = config.latency_tracking;
         self.log.set_level(config.loglevel);
     }
 }
 
-/// Bytes of live blocks: what the process has allocated, and what the keyspace has in slabs.
+/// Bytes in use: live blocks of the process's allocator and of slabs, and the tables' mappings.
 pub(super) fn used_memory() -> u64 {
-    (Counting::live_bytes() + alloc::slab_live_bytes()) as u64
+    (Counting::live_bytes() + alloc::slab_live_bytes() + memory::mapped_bytes()) as u64
 }

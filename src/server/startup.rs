@@ -21,6 +21,12 @@ use crate::sys::{clock, crash, file, memory, process, signal};
 /// Descriptors that are not clients: listeners, the poller, the log, files of persistence.
 pub(super) const RESERVED_FILES: u64 = 32;
 
+/// What `always-show-logo` shows.
+pub(super) const LOGO: &str = "      ___
+   __( o)>
+   \\ <_ )      a redstart, on the wire
+ ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
+
 /// Why the server did not start: one line for the operator.
 #[derive(Debug)]
 pub struct StartError(String);
@@ -46,6 +52,8 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
         .map_err(|error| StartError(format!("Can't open the log file '{}': {error}", config.logfile)))?;
     memory::set_hugepages(!config.disable_thp);
     alloc::set_hugepages(!config.disable_thp);
+    // Elsewhere than on Linux there is nothing to forbid.
+    let _ = process::set_transparent_huge_pages(!config.disable_thp);
     limit_clients(&mut config, &log);
 
     let mut random = [0; 36];
@@ -126,6 +134,9 @@ impl Server {
     }
 
     fn announce(&self) {
+        if self.config.always_show_logo {
+            LOGO.lines().for_each(|line| self.log.notice(format_args!("{line}")));
+        }
         self.log.notice(format_args!(
             "Redstart {} is starting: {} bit, standalone mode, port {}, pid {}",
             env!("CARGO_PKG_VERSION"),

@@ -15,12 +15,19 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The size and the alignment of a huge page on x86-64 and on arm64 with 4 KiB base pages.
 const HUGE_PAGE: usize = 2 << 20;
 
 static HUGEPAGES: AtomicBool = AtomicBool::new(false);
+
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of all mappings that stand, touched or not.
+pub fn mapped_bytes() -> usize {
+    MAPPED.load(Ordering::Relaxed)
+}
 
 /// Allows or forbids huge pages for the mappings made from now on, in the whole process.
 pub fn set_hugepages(allowed: bool) {
@@ -49,7 +56,7 @@ impl Pages {
     /// What `mmap` says: `ENOMEM` when the address space or the overcommit limit refuses.
     pub fn zeroed(len: usize) -> io::Result<Self> {
         assert!(len > 0, "an empty mapping cannot be made");
-        if hugepages() && len >= HUGE_PAGE { Self::huge(len) } else { Self::map(len) }
+        if hugepages() && len >= HUGE_PAGE { Self::huge(len) } else { Ok(Self::own(map(len)?, len)) }
     }
 
     /// The first byte.
@@ -67,23 +74,10 @@ impl Pages {
         false
     }
 
-    fn map(len: usize) -> io::Result<Self> {
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that exists.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANON,
-                -1,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        Ok(Self { start, len })
+    /// Takes a mapping over.
+    fn own(start: NonNull<u8>, len: usize) -> Self {
+        MAPPED.fetch_add(len, Ordering::Relaxed);
+        Self { start, len }
     }
 
     /// Maps 2 MiB more than wanted and gives back what lies before and after the aligned part: not every kernel
@@ -93,22 +87,22 @@ impl Pages {
         else {
             return Err(io::ErrorKind::OutOfMemory.into());
         };
-        let whole = std::mem::ManuallyDrop::new(Self::map(padded)?);
-        let before = whole.start.as_ptr().align_offset(HUGE_PAGE);
+        let whole = map(padded)?;
+        let before = whole.as_ptr().align_offset(HUGE_PAGE);
         let after = padded - before - (padded - HUGE_PAGE);
         // SAFETY: both ends lie inside the mapping just made, are whole pages, and nobody knows them yet. The offset
         // is less than the mapping's length, so the start cannot be null.
         let start = unsafe {
-            let start = whole.start.add(before);
+            let start = whole.add(before);
             if before > 0 {
-                libc::munmap(whole.start.as_ptr().cast(), before);
+                libc::munmap(whole.as_ptr().cast(), before);
             }
             if after > 0 {
                 libc::munmap(start.as_ptr().add(padded - HUGE_PAGE).cast(), after);
             }
             start
         };
-        let pages = Self { start, len: padded - HUGE_PAGE };
+        let pages = Self::own(start, padded - HUGE_PAGE);
         #[cfg(target_os = "linux")]
         // SAFETY: advice on memory of our own. A kernel without huge pages refuses, and nothing is lost.
         unsafe {
@@ -118,8 +112,28 @@ impl Pages {
     }
 }
 
+/// Maps `len` bytes of zeros, at a page's start.
+fn map(len: usize) -> io::Result<NonNull<u8>> {
+    // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that exists.
+    let start = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANON,
+            -1,
+            0,
+        )
+    };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
+}
+
 impl Drop for Pages {
     fn drop(&mut self) {
+        MAPPED.fetch_sub(self.len, Ordering::Relaxed);
         // SAFETY: the range was mapped by `map` and is unmapped only here.
         let refused = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
         debug_assert_eq!(refused, 0, "a mapping of our own can be unmapped");
@@ -144,7 +158,7 @@ mod tests {
     #[test]
     fn a_mapping_is_zeroed_and_writable_from_its_first_to_its_last_byte() {
         for len in [1, 4096, 65_536, HUGE_PAGE - 1, HUGE_PAGE, 5 * HUGE_PAGE + 1] {
-            check(&Pages::map(len).unwrap(), len);
+            check(&Pages::zeroed(len).unwrap(), len);
         }
     }
 

@@ -48,6 +48,11 @@ impl Server {
             let name = if changed("port") { "port" } else { "bind" };
             self.rebind(&change.config).map_err(|why| refuse(name, why))?;
         }
+        for directive in &change.changed {
+            if let Some(why) = directive.effect.why() {
+                self.log.warning(format_args!("The directive '{}' has no effect: {why}", directive.name));
+            }
+        }
         self.config = change.config;
         self.apply_config();
         Ok(())

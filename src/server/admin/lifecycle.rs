@@ -1,6 +1,8 @@
 //! `SHUTDOWN`, `TIME`, `LOLWUT`.
 
 use crate::command::Args;
+use crate::server::admin::REDIS_VERSION;
+use crate::server::startup::LOGO;
 use crate::server::{Exit, Server};
 use crate::sys::clock;
 use crate::sys::poller::Token;
@@ -43,15 +45,8 @@ impl Server {
         if args.len() > 2 && args.is(1, "version") && crate::command::context::integer(args.get(2)).is_err() {
             return self.reply_to(token).error(crate::command::context::NOT_AN_INTEGER);
         }
-        let text = concat!(
-            "      ___\n",
-            "   __( o)>\n",
-            "   \\ <_ )      a redstart, on the wire\n",
-            " ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~\n",
-            "Redis ver. 7.2.4, Redstart ver. ",
-            env!("CARGO_PKG_VERSION"),
-            "\n"
-        );
+        let text =
+            format!("{LOGO}\nRedis ver. {REDIS_VERSION}, Redstart ver. {}\n", env!("CARGO_PKG_VERSION"));
         self.reply_to(token).verbatim(*b"txt", text.as_bytes());
     }
 }
