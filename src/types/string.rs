@@ -7,18 +7,15 @@
 //!
 //! No write loses the key, the access bits or the expiry. A write moves the entry only when its size class changes.
 
-use std::io::Write;
 use std::ptr;
 
 use super::block::Block;
 use super::entry::{BLOCK, EMBEDDED_MAX, Entry, INT, WORD, copy_short};
 use super::kind::{Encoding, Kind};
+use crate::text::number;
 
 /// The longest string that Redis calls `embstr`.
 pub const EMBSTR_MAX: usize = 44;
-
-/// The longest text of an `i64`: the sign and 19 digits.
-const INT_TEXT_MAX: usize = 20;
 
 /// A string value as it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ impl Text<'_> {
     #[inline]
     pub fn len(&self) -> usize {
         match *self {
-            Text::Int(n) => digits(n),
+            Text::Int(n) => number::digits_i64(n),
             Text::Bytes(bytes) => bytes.len(),
         }
     }
@@ -48,7 +45,7 @@ impl Text<'_> {
     /// Appends the text to `out`.
     pub fn push_to(&self, out: &mut Vec<u8>) {
         match *self {
-            Text::Int(n) => out.extend_from_slice(IntText::new(n).as_slice()),
+            Text::Int(n) => number::push_i64(out, n),
             Text::Bytes(bytes) => out.extend_from_slice(bytes),
         }
     }
@@ -61,61 +58,14 @@ impl Text<'_> {
     }
 }
 
-/// A number's digits on the stack.
-struct IntText {
-    bytes: [u8; INT_TEXT_MAX],
-    len: usize,
-}
-
-impl IntText {
-    fn new(n: i64) -> IntText {
-        let mut bytes = [0; INT_TEXT_MAX];
-        let mut rest = &mut bytes[..];
-        write!(rest, "{n}").expect("20 bytes hold every i64");
-        let len = INT_TEXT_MAX - rest.len();
-        IntText { bytes, len }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-fn digits(n: i64) -> usize {
-    usize::from(n < 0) + n.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1
-}
-
 /// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
 #[inline(always)]
 fn canonical_i64(text: &[u8]) -> Option<i64> {
     // Nearly all strings that are no number are told by their first byte.
     match text {
-        [b'0'..=b'9' | b'-', ..] if text.len() <= INT_TEXT_MAX => parse_i64(text),
+        [b'0'..=b'9' | b'-', ..] if text.len() <= number::MAX_DIGITS => number::parse_i64(text),
         _ => None,
     }
-}
-
-#[inline(never)]
-fn parse_i64(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, text),
-    };
-    match digits {
-        [b'1'..=b'9', ..] if digits.len() < INT_TEXT_MAX => {}
-        [b'0'] if !negative => return Some(0),
-        _ => return None,
-    }
-    let mut n: u64 = 0;
-    for &digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        // 19 digits fit a u64.
-        n = n * 10 + digit as u64;
-    }
-    if negative { 0i64.checked_sub_unsigned(n) } else { i64::try_from(n).ok() }
 }
 
 #[inline(always)]
@@ -312,8 +262,8 @@ impl Entry {
         if self.flags() & INT == 0 {
             self.set_encoding(Encoding::Raw);
         } else {
-            let text = IntText::new(self.read_integer());
-            self.set_embedded(text.as_slice(), Encoding::Raw);
+            let text = number::Decimal::new(self.read_integer());
+            self.set_embedded(text.as_bytes(), Encoding::Raw);
         }
     }
 
