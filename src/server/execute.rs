@@ -3,7 +3,6 @@
 use super::{Server, admin};
 use crate::command::{Args, Command, Context, Handler, Refusal, flags};
 use crate::resp::{Protocol, Reply};
-use crate::sys::clock;
 use crate::sys::poller::Token;
 
 impl Server {
@@ -69,18 +68,13 @@ impl Server {
         self.account(command, before);
     }
 
-    /// Statistics of a command that has just run. The end of one command is the start of the next, so a command
-    /// costs one read of the tick counter.
+    /// Statistics of a command that has just run.
     #[inline]
     fn account(&mut self, command: &'static Command, before: usize) {
-        let now = clock::ticks();
-        let ticks = now.wrapping_sub(self.last_tick);
-        self.last_tick = now;
-        let failed = self.output.buffer.get(before) == Some(&b'-');
-        self.stats.record(command.id, ticks, failed);
-        if failed {
-            let text = &self.output.buffer[before + 1..];
-            self.stats.count_error(first_word(text));
+        self.timed.add(command, &mut self.stats);
+        if self.output.buffer.get(before) == Some(&b'-') {
+            self.stats.command(command.id).failed += 1;
+            self.stats.count_error(first_word(&self.output.buffer[before + 1..]));
         }
     }
 

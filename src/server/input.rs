@@ -14,7 +14,6 @@ use super::client::Query;
 use super::{Io, Server};
 use crate::command::Args;
 use crate::resp::{self, BIG_ARGUMENT, Limits, Parsed, Partial, Span};
-use crate::sys::clock;
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
@@ -317,11 +316,15 @@ impl Server {
     fn run_batch(&mut self, token: Token, batch: &Batch, window: &[u8], blocks: &[Block]) -> bool {
         let Some(client) = self.clients.get(token) else { return false };
         batch.prefetch(&self.keyspace, client.session.db);
-        self.last_tick = clock::ticks();
-        for request in &batch.requests {
+        self.timed.start();
+        for (index, request) in batch.requests.iter().enumerate() {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             self.execute(token, request.command, request.hash, args);
+            if !self.timed.goes_on(batch.requests.get(index + 1)) {
+                self.timed.close(&mut self.stats);
+            }
             if self.clients.get(token).is_none_or(|c| c.session.is_closing()) {
+                self.timed.close(&mut self.stats);
                 return false;
             }
         }

@@ -20,6 +20,7 @@ mod log;
 mod output;
 mod startup;
 mod stats;
+mod timing;
 
 pub use admin::REDIS_VERSION;
 pub use startup::{StartError, start};
@@ -32,6 +33,7 @@ use cron::Cron;
 use log::Log;
 use output::Output;
 use stats::Stats;
+use timing::Timed;
 
 use crate::config::Config;
 use crate::db::{Keyspace, Moment};
@@ -79,8 +81,7 @@ pub struct Server {
     resumable: Vec<Token>,
     /// Clients to be closed at the end of the iteration.
     doomed: Vec<Token>,
-    /// The ticks at which the last command ended.
-    last_tick: u64,
+    timed: Timed,
     next_client_id: u64,
     started_ms: i64,
     /// Bytes allocated before the first key.

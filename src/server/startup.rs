@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::cron::{Cron, used_memory};
 use super::log::Log;
 use super::stats::Stats;
+use super::timing::Timed;
 use super::{Exit, LISTENER, Server};
 use crate::alloc;
 use crate::config::{BindAddress, Config};
@@ -80,7 +81,7 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
         cron: Cron::new(config.hz),
         resumable: Vec::new(),
         doomed: Vec::new(),
-        last_tick: 0,
+        timed: Timed::new(),
         next_client_id: 0,
         started_ms: now_ms,
         startup_memory: used_memory(),

@@ -55,10 +55,10 @@ impl Histogram {
     }
 
     #[inline]
-    fn record(&mut self, ns: u64) {
+    fn record(&mut self, ns: u64, times: u32) {
         let count = &mut self.counts[Self::bucket(ns)];
-        *count = count.saturating_add(1);
-        self.total += 1;
+        *count = count.saturating_add(times);
+        self.total += u64::from(times);
     }
 
     /// The time in nanoseconds below or at which `percent` of the recorded ones lie.
@@ -215,17 +215,16 @@ impl Stats {
         self.rate.refresh();
     }
 
-    /// Counts one execution that took `ticks`.
+    /// Counts `calls` executions that took `ticks` together.
     #[inline]
-    pub fn record(&mut self, id: u16, ticks: u64, failed: bool) {
-        self.commands += 1;
+    pub fn record(&mut self, id: u16, calls: u32, ticks: u64) {
+        self.commands += u64::from(calls);
         let row = &mut self.per_command[usize::from(id)];
-        row.calls += 1;
+        row.calls += u64::from(calls);
         row.ticks += ticks;
-        row.failed += u64::from(failed);
         if self.track_latency {
-            let ns = self.rate.to_ns(ticks);
-            row.latency.get_or_insert_default().record(ns);
+            let ns = self.rate.to_ns(ticks) / u64::from(calls);
+            row.latency.get_or_insert_default().record(ns, calls);
         }
     }
 
@@ -263,7 +262,7 @@ mod tests {
     #[test]
     fn percentiles_of_a_uniform_sample_are_its_ranks() {
         let mut histogram = Histogram::default();
-        (1..=10_000).for_each(|i| histogram.record(i * 100));
+        (1..=10_000).for_each(|i| histogram.record(i * 100, 1));
         for (percent, exact) in
             [(50.0, 500_000.0), (99.0, 990_000.0), (99.9, 999_000.0), (100.0, 1_000_000.0)]
         {
