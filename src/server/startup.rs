@@ -74,6 +74,7 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
         doomed: Vec::new(),
         last_tick: 0,
         next_client_id: 0,
+        web_request_logged_ms: 0,
         started_ms: now_ms,
         startup_memory: used_memory(),
         run_id,
