@@ -217,7 +217,8 @@ fn idle_clients_are_closed_after_the_timeout_and_busy_ones_are_not() {
 
 /// The `name=value` pairs of one line of CLIENT LIST.
 fn fields(line: &str) -> Vec<(String, String)> {
-    line.split(' ')
+    line.trim_end()
+        .split(' ')
         .filter_map(|pair| pair.split_once('='))
         .map(|(k, v)| (k.to_string(), v.to_string()))
         .collect()

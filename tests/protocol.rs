@@ -79,6 +79,18 @@ fn large_arguments_of_pipelined_requests_are_each_stored_as_sent() {
 }
 
 #[test]
+fn a_web_request_is_cut_off_before_the_commands_in_its_body() {
+    let server = Server::start("");
+    for head in ["POST / HTTP/1.1\r\n", "Host: localhost:6379\r\n"] {
+        let mut client = server.client();
+        client.send_raw(format!("{head}\r\nSET k 1\r\n").as_bytes()).expect("send");
+        assert_eq!(client.wait_closed(), b"");
+    }
+    assert_eq!(server.client().run("GET k"), Value::NullBulk);
+    assert_eq!(server.log().matches("SECURITY ATTACK").count(), 1, "a line a minute");
+}
+
+#[test]
 fn requests_after_quit_are_not_executed() {
     let server = Server::start("");
     let mut client = server.client();

@@ -4,6 +4,7 @@ use super::args::Args;
 use super::context::{Context, ErrorText, SYNTAX, integer};
 use crate::db::{Access, AccessPolicy};
 use crate::dict::Position;
+use crate::text::words::shown;
 use crate::text::{glob, number};
 use crate::types::{Entry, Kind, Text};
 
@@ -111,7 +112,7 @@ impl Conditions {
                 b"xx" => conditions.xx = true,
                 b"gt" => conditions.gt = true,
                 b"lt" => conditions.lt = true,
-                _ => return Err([b"ERR Unsupported option ", word].concat()),
+                _ => return Err([b"ERR Unsupported option ", shown(word)].concat()),
             }
         }
         let Conditions { nx, xx, gt, lt } = conditions;
@@ -316,15 +317,18 @@ impl<'a> ScanOptions<'a> {
         Ok(options)
     }
 
-    fn accept(&self, entry: &Entry, now_ms: i64) -> bool {
+    fn matches(&self, entry: &Entry) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
+    }
+
+    fn is_of_kind(&self, entry: &Entry) -> bool {
         self.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes()))
-            && self.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
-            && is_live(entry, now_ms)
     }
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor and some keys. A key that is there from the
-/// first call to the last is returned at least once. O(1) a call.
+/// first call to the last is returned at least once; one that has expired and matches is deleted. Looking at the type
+/// counts as a lookup. O(1) a call.
 pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
     let Some(mut cursor) = parse_cursor(args.get(1)) else { return ctx.reply.error("ERR invalid cursor") };
     let options = match ScanOptions::parse(args, 2) {
@@ -333,15 +337,22 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
     };
     let now = ctx.keyspace.moment.unix_ms;
     let mut keys = Vec::new();
-    let mut found = 0;
-    let mut looked = 0;
+    let mut expired = Vec::new();
+    let (mut found, mut looked, mut typed) = (0, 0, 0);
     // A sparse table must not hold the loop: as many chains as ten times the count, then a reply, if an empty one.
     let mut chains = options.count.saturating_mul(10);
     loop {
         let mut reply = crate::resp::Reply { buf: &mut keys, protocol: ctx.session.protocol };
         cursor = ctx.db().scan(cursor, &mut |entry| {
             looked += 1;
-            if options.accept(entry, now) {
+            if !options.matches(entry) {
+                return;
+            }
+            if !is_live(entry, now) {
+                return expired.push(entry.key().to_vec());
+            }
+            typed += 1;
+            if options.is_of_kind(entry) {
                 reply.bulk(entry.key());
                 found += 1;
             }
@@ -350,6 +361,15 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
         if cursor == 0 || chains == 0 || looked >= options.count {
             break;
         }
+    }
+    if options.kind.is_some() {
+        ctx.keyspace.counters.hits += typed;
+        ctx.keyspace.counters.misses += expired.len() as u64;
+    }
+    for key in expired {
+        let hash = ctx.keyspace.hash(&key);
+        // The lookup deletes it.
+        ctx.find_hashed(hash, &key, Access::Inspect);
     }
     let mut digits = Vec::new();
     number::push_u64(&mut digits, cursor);
@@ -361,7 +381,7 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// The key of an `OBJECT` subcommand; when it is not there, null has been replied.
 fn inspect(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
-    let at = ctx.find(args.get(2), Access::Inspect);
+    let at = ctx.find(args.get(2), Access::Look);
     if at.is_none() {
         ctx.reply.null();
     }

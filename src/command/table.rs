@@ -13,6 +13,7 @@
 use crate::command::perfect_hash::{LONGEST_NAME, Words, shape};
 use crate::command::vocabulary;
 use crate::command::{Args, Context};
+use crate::text::words::shown;
 use generated::{ALL, INDEX, NAMES, SEED, SLOT_BITS, TOP};
 
 pub use generated::{COMMAND_IDS, ServerCommand};
@@ -379,8 +380,7 @@ const QUOTED: usize = 128;
 
 /// What an error shows of a client's word: no more than [`QUOTED`] bytes, and nothing from a zero byte on.
 fn quoted(word: &[u8]) -> &[u8] {
-    let word = &word[..word.len().min(QUOTED)];
-    memchr::memchr(0, word).map_or(word, |end| &word[..end])
+    shown(&word[..word.len().min(QUOTED)])
 }
 
 fn unknown_command<A: Arguments + ?Sized>(args: &A) -> Vec<u8> {

@@ -9,6 +9,7 @@ use super::table::flag;
 use super::value::Reason;
 use super::{Config, DIRECTIVES, Directive, find};
 use crate::text::glob;
+use crate::text::words::shown;
 
 /// The names and values that CONFIG GET replies: each pattern is a name in any case, or a glob. No directive comes
 /// twice; one found by its name is called as the client called it.
@@ -55,12 +56,11 @@ impl SetError {
         match self {
             SetError::Odd => b"ERR syntax error".to_vec(),
             SetError::Unknown(name) => {
-                [b"ERR Unknown option or number of arguments for CONFIG SET - '", name.as_slice(), b"'"]
-                    .concat()
+                [b"ERR Unknown option or number of arguments for CONFIG SET - '", shown(name), b"'"].concat()
             }
             SetError::Refused(name, reason) => [
                 b"ERR CONFIG SET failed (possibly related to argument '",
-                name.as_slice(),
+                shown(name),
                 b"') - ",
                 reason.as_bytes(),
             ]

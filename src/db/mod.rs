@@ -25,9 +25,9 @@ use crate::types::entry::Entry;
 pub enum Access {
     /// A read: counts a hit or a miss and moves the access clock.
     Read,
-    /// A read that only looks at metadata (`TTL`, `EXISTS`, `TYPE`): counts, but leaves the access clock.
+    /// A read that only looks at metadata (`TTL`, `EXISTS`, `OBJECT`): counts, but leaves the access clock.
     Look,
-    /// Introspection (`OBJECT`, `DEBUG`): neither counts nor touches.
+    /// For who neither reads nor writes the value (`DEL`, `DEBUG`): neither counts nor touches.
     Inspect,
     /// A lookup by a command that is going to write: moves the access clock, counts nothing.
     Write,

@@ -38,6 +38,12 @@ pub(super) fn back(index: usize, steps: usize, bits: u32) -> usize {
     index.reverse_bits().wrapping_sub(steps << unit).reverse_bits()
 }
 
+/// Whether bucket `a` comes before bucket `b`.
+#[inline]
+pub(super) fn is_before(a: usize, b: usize) -> bool {
+    a.reverse_bits() < b.reverse_bits()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,7 +56,9 @@ mod tests {
             let mut at = 0;
             for _ in 0..=mask {
                 assert!(!std::mem::replace(&mut seen[at], true), "bucket {at} of {} came twice", mask + 1);
-                at = next(at, mask);
+                let after = next(at, mask);
+                assert_eq!(is_before(at, after), after != 0, "{at} and {after} of {} buckets", mask + 1);
+                at = after;
             }
             assert_eq!(at, 0);
         }

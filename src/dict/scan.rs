@@ -19,8 +19,11 @@
 //!
 //! An entry whose home is one of these buckets lies in its home or after it, but not beyond a bucket without the mark:
 //! so it lies in one of these buckets and is emitted. Its point lies left of the new cursor, and no other entry's point
-//! has come to lie there: the invariant holds. Where the chain runs over the end of the table, its rest at the
-//! beginning is emitted too, and the walk is over.
+//! has come to lie there: the invariant holds.
+//!
+//! Where the chain runs over the end of the table, its entries at the beginning are emitted too, and the walk is over.
+//! An entry that has so *come around* has its point far right of where it lies: the first call passes it over. So a
+//! walk over a dict that neither changes nor rehashes emits every entry once.
 //!
 //! One call while rehashing: the smaller table's chain is emitted as above and determines the next cursor. The larger
 //! table's buckets that cover the same stretch are neighbours; they are emitted, and on from the last of them to the
@@ -32,6 +35,7 @@
 //!
 //! Costs: a call emits a chain, about 5 entries at usual loads; while rehashing also the expansions of these buckets.
 
+use super::bucket::Slot;
 use super::table::Table;
 use super::{Dict, Item, Ref, order};
 
@@ -43,13 +47,82 @@ impl<T: Item> Dict<T> {
         }
         let [main, target] = &self.tables;
         if !self.rehashing {
-            return scan_chain(main, cursor as usize & main.mask(), 1, emit).next;
+            return self.scan_chain(main, cursor as usize & main.mask(), 1, emit).next;
         }
         let (small, large) = if main.buckets() <= target.buckets() { (main, target) } else { (target, main) };
         let start = cursor as usize & small.mask();
-        let chain = scan_chain(small, start, 1, emit);
-        scan_chain(large, start, chain.covered * (large.buckets() / small.buckets()), emit);
+        let chain = self.scan_chain(small, start, 1, emit);
+        self.scan_chain(large, start, chain.covered * (large.buckets() / small.buckets()), emit);
         chain.next
+    }
+
+    /// Emits `least` buckets from `start` on, or as many as there are to the end of the table, and then on to the end
+    /// of the chain, around the end of the table if need be; never an entry twice.
+    fn scan_chain(&self, table: &Table<T>, start: usize, least: usize, emit: &mut impl FnMut(&T)) -> Chain {
+        let mut at = start;
+        let mut covered = 0;
+        loop {
+            self.emit_bucket(table, at, if start == 0 { Some(false) } else { None }, emit);
+            covered += 1;
+            let ever_full = table.bucket(at).group().ever_full();
+            at = order::next(at, table.mask());
+            if at == 0 {
+                if ever_full {
+                    self.emit_around_the_end(table, start, emit);
+                }
+                return Chain { covered, next: 0 };
+            }
+            if !ever_full && covered >= least {
+                return Chain { covered, next: at as u64 };
+            }
+        }
+    }
+
+    /// Emits what has come around the end of the table, as far as the chain goes or to bucket `start`, from which on
+    /// everything was emitted (0: nothing that came around was).
+    #[cold]
+    fn emit_around_the_end(&self, table: &Table<T>, start: usize, emit: &mut impl FnMut(&T)) {
+        let mut at = 0;
+        loop {
+            self.emit_bucket(table, at, Some(true), emit);
+            let ever_full = table.bucket(at).group().ever_full();
+            at = order::next(at, table.mask());
+            if !ever_full || at == start || at == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Emits all entries of a bucket, or only those that have come around the end, or only those that have not. Asks
+    /// for all of them first: the waits overlap.
+    #[inline]
+    fn emit_bucket(&self, table: &Table<T>, index: usize, around: Option<bool>, emit: &mut impl FnMut(&T)) {
+        table.prefetch_entries(index);
+        let bucket = table.bucket(index);
+        for slot in bucket.group().match_full() {
+            let slot = bucket.slot(slot);
+            if around.is_some_and(|around| self.has_come_around(table, index, slot) != around) {
+                continue;
+            }
+            // SAFETY: the slot is present, so it holds an item that the table owns; the table is borrowed, and the
+            // guard lives no longer than this turn of the loop.
+            let item = unsafe { Ref::<T>::new(slot.entry()) };
+            emit(&item);
+        }
+    }
+
+    /// Whether the entry in `slot` of bucket `index` has its home near the end of the order and this place near the
+    /// beginning.
+    fn has_come_around(&self, table: &Table<T>, index: usize, slot: Slot) -> bool {
+        let home = slot.rehome(index, table.bits(), table.bits()).map_or_else(
+            || {
+                // SAFETY: the slot is present, so its pointer came from `into_raw`; the table owns the item.
+                let hash = self.seed.hash(unsafe { T::key(slot.entry()) });
+                hash as usize & table.mask()
+            },
+            |(home, _)| home,
+        );
+        order::is_before(index, home)
     }
 }
 
@@ -59,39 +132,4 @@ struct Chain {
     covered: usize,
     /// The bucket after them; 0 if they reach to the end.
     next: u64,
-}
-
-/// Emits `least` buckets from `start` on, or as many as there are to the end of the table, and then on to the end of
-/// the chain, around the end of the table if need be; never a bucket twice.
-fn scan_chain<T: Item>(table: &Table<T>, start: usize, least: usize, emit: &mut impl FnMut(&T)) -> Chain {
-    let mut at = start;
-    let mut emitted = 0;
-    let mut to_the_end = None;
-    loop {
-        emit_bucket(table, at, emit);
-        emitted += 1;
-        let ever_full = table.bucket(at).group().ever_full();
-        at = order::next(at, table.mask());
-        if at == 0 && to_the_end.is_none() {
-            to_the_end = Some(emitted);
-        }
-        let wanted = ever_full || (emitted < least && to_the_end.is_none());
-        if !wanted || at == start {
-            let next = if to_the_end.is_some() { 0 } else { at as u64 };
-            return Chain { covered: to_the_end.unwrap_or(emitted), next };
-        }
-    }
-}
-
-/// Asks for all entries of the bucket first: the waits overlap.
-#[inline]
-fn emit_bucket<T: Item>(table: &Table<T>, index: usize, emit: &mut impl FnMut(&T)) {
-    table.prefetch_entries(index);
-    let bucket = table.bucket(index);
-    for slot in bucket.group().match_full() {
-        // SAFETY: the slot is present, so it holds an item that the table owns; the table is borrowed, and the guard
-        // lives no longer than this turn of the loop.
-        let item = unsafe { Ref::<T>::new(bucket.slot(slot).entry()) };
-        emit(&item);
-    }
 }

@@ -442,7 +442,8 @@ impl Partial {
         }
     }
 
-    /// Finds the end of the line that begins at `position`: the index of its first `end` byte.
+    /// Finds the end of the line that begins at `position`: the index of its first `end` byte. A line with a zero
+    /// byte has no end, as in Redis, which searches it as a C string: it grows until it is too long.
     fn line_end(
         &mut self,
         request: &[u8],
@@ -452,12 +453,16 @@ impl Partial {
         let from = self.position + self.scanned;
         let unseen = request.get(from..).unwrap_or(&[]);
         let unseen = &unseen[..unseen.len().min(MAX_LINE + 1 - self.scanned)];
-        if let Some(found) = memchr::memchr(end, unseen) {
-            self.scanned += found;
-            return Ok(Some(from + found));
+        match memchr::memchr2(end, 0, unseen) {
+            Some(found) if unseen[found] == end => {
+                self.scanned += found;
+                return Ok(Some(from + found));
+            }
+            Some(found) => self.scanned += found,
+            None => self.scanned += unseen.len(),
         }
-        self.scanned += unseen.len();
-        if self.scanned > MAX_LINE { Err(too_long) } else { Ok(None) }
+        let received = request.len().saturating_sub(self.position);
+        if received > MAX_LINE { Err(too_long) } else { Ok(None) }
     }
 
     /// Takes a header line with its two end bytes: what stands before them.
@@ -752,6 +757,27 @@ mod tests {
                 let ended = outcomes(&[&longest[..], end].concat(), Limits::default(), piece);
                 assert_eq!(ended.len(), 1);
                 assert_ne!(ended, [Err(format!("Protocol error: {text}"))]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_zero_byte_has_no_end() {
+        for (line, text) in [
+            (&b"PI\0NG\r\n"[..], "too big inline request"),
+            (b"*\x001\r\n", "too big mbulk count string"),
+            (b"*1\0\r\n", "too big mbulk count string"),
+            (b"*1\r\n$4\0\r\n", "too big bulk count string"),
+        ] {
+            let mut stream = line.to_vec();
+            stream.extend(multibulk(&[b"PING"]));
+            for piece in [1, stream.len()] {
+                assert_eq!(outcomes(&stream, Limits::default(), piece), [], "{}", line.escape_ascii());
+            }
+            stream.resize(MAX_LINE + 10, b'\n');
+            for piece in [1, 999, stream.len()] {
+                let expected = [Err(format!("Protocol error: {text}"))];
+                assert_eq!(outcomes(&stream, Limits::default(), piece), expected);
             }
         }
     }

@@ -28,6 +28,7 @@ impl Server {
                 self.stats.command(command.id).rejected += 1;
                 self.refuse(token, Refusal::WrongArity(command).message(&args));
             }
+            Err(_) if is_web_request(args.get(0)) => self.abort_web_request(token),
             Err(refusal) => self.refuse(token, refusal.message(&args)),
         }
         self.apply_reply_mode(token, before);
@@ -38,6 +39,22 @@ impl Server {
         let protocol = client.session.protocol;
         self.stats.count_error(first_word(&text));
         self.reply(protocol).error(text);
+    }
+
+    /// A browser on this machine can be made to send requests here, with commands in their bodies: the connection is
+    /// closed before the first of them. One line in the log a minute is enough.
+    #[cold]
+    fn abort_web_request(&mut self, token: Token) {
+        const MINUTE_MS: i64 = 60_000;
+        let now = self.keyspace.moment.unix_ms;
+        if now - self.web_request_logged_ms >= MINUTE_MS {
+            self.web_request_logged_ms = now;
+            self.log.warning(format_args!(
+                "Possible SECURITY ATTACK: a client speaks HTTP (POST or Host:). Connection aborted: {}",
+                self.describe_client(token)
+            ));
+        }
+        self.doom(token);
     }
 
     #[inline]
@@ -92,6 +109,11 @@ impl Server {
         flags.reply_skip = flags.reply_skip_next;
         flags.reply_skip_next = false;
     }
+}
+
+/// Whether a request of another protocol, made by a browser for somebody else, has come here.
+fn is_web_request(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// The error code: what stands before the first space.

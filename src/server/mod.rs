@@ -83,6 +83,8 @@ pub struct Server {
     doomed: Vec<Token>,
     timed: Timed,
     next_client_id: u64,
+    /// When a web request was last written to the log, Unix milliseconds.
+    web_request_logged_ms: i64,
     started_ms: i64,
     /// Bytes allocated before the first key.
     startup_memory: u64,

@@ -83,6 +83,7 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
         doomed: Vec::new(),
         timed: Timed::new(),
         next_client_id: 0,
+        web_request_logged_ms: 0,
         started_ms: now_ms,
         startup_memory: used_memory(),
         run_id,

@@ -3,6 +3,11 @@
 //! Words are parted by white space. `"..."` knows `\n \r \t \b \a`, `\xHH` and `\` before any other byte; `'...'`
 //! knows only `\'`. A quote may open in the middle of a word but must close at its end. [`quote`] is the way back.
 
+/// What a message shows of a client's word: nothing from its first zero byte on, as C prints it.
+pub fn shown(word: &[u8]) -> &[u8] {
+    memchr::memchr(0, word).map_or(word, |end| &word[..end])
+}
+
 /// A quote that is not closed, or is closed in the middle of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unbalanced;

@@ -34,9 +34,23 @@ const DIFFERENCES: &[Difference] = &[
     Difference { command: &["CLIENT", "SETINFO"], allowed: Allowed::NewHere, reason: "came with 7.2" },
     Difference { command: &["CLIENT", "NO-TOUCH"], allowed: Allowed::NewHere, reason: "came with 7.2" },
     Difference {
-        command: &["OBJECT", "REFCOUNT"],
-        allowed: Allowed::Text { redis: ":2147483647\r\n", here: ":1\r\n" },
-        reason: "an integer lies in its entry; there are no shared objects",
+        command: &["CONFIG", "SET", "LOGLEVEL"],
+        allowed: Allowed::Text {
+            redis: "-ERR CONFIG SET failed (possibly related to argument 'loglevel') - argument(s) must be one of \
+                    the following: debug, verbose, notice, warning\r\n",
+            here: "-ERR CONFIG SET failed (possibly related to argument 'loglevel') - argument(s) must be one of the \
+                   following: debug, verbose, notice, warning, nothing\r\n",
+        },
+        reason: "the level that logs nothing came with 7.2",
+    },
+    Difference {
+        command: &["CONFIG", "SET", "MAXMEMORY-CLIENTS", "99999999999999999999"],
+        allowed: Allowed::Text {
+            redis: "+OK\r\n",
+            here: "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - argument must be a \
+                   memory or percent value\r\n",
+        },
+        reason: "Redis's number overflows and becomes a limit of 1%, which nobody asked for",
     },
     Difference {
         command: &["OBJECT", "HELP"],
@@ -72,8 +86,8 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
 fn encoded(value: &Value) -> String {
     match value {
         Value::Integer(n) => format!(":{n}\r\n"),
-        Value::Simple(b) => format!("+{}\r\n", b.escape_ascii()),
-        Value::Error(b) => format!("-{}\r\n", b.escape_ascii()),
+        Value::Simple(b) => format!("+{}\r\n", String::from_utf8_lossy(b)),
+        Value::Error(b) => format!("-{}\r\n", String::from_utf8_lossy(b)),
         _ => String::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! What the servers say about themselves: COMMAND, CONFIG and INFO, compared entry by entry.
 
+use crate::differences::intended;
 use crate::pair::{Pair, Rule, Step};
 use crate::support::server::subject_is_redis;
 use crate::support::{Client, Value};
@@ -207,12 +208,14 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
         for value in VALUES.iter().copied().chain([&*original]) {
             let set = ["CONFIG", "SET", &name, value];
             let (here, theirs) = (subject.call(&set), redis.call(&set));
-            if here != theirs {
+            let meant = intended(&set.map(|word| word.as_bytes().to_vec()), &here, &theirs);
+            if here != theirs && !meant {
                 wrong.push(format!("CONFIG SET {name} '{value}': {here:?}, Redis says {theirs:?}"));
             }
             let (here, theirs) =
                 (subject.call(&["CONFIG", "GET", &name]), redis.call(&["CONFIG", "GET", &name]));
-            if here != theirs {
+            // Where only one of them took the value, their values differ.
+            if here != theirs && !meant {
                 wrong.push(format!("CONFIG GET {name} after '{value}': {here:?}, Redis says {theirs:?}"));
             }
             for client in [&mut subject, &mut redis] {
@@ -333,6 +336,37 @@ fn statistics_of_commands_and_errors_are_counted_as_redis_counts_them() {
         "STRLEN n",
         "TYPE none",
         "TOUCH n none",
+        "GETSET g v",
+        "GETSET g v",
+        "SET g v GET",
+        "SETNX g v",
+        "GETEX g",
+        "GETEX none",
+        "GETDEL g",
+        "GETDEL g",
+        "APPEND a v",
+        "STRLEN a",
+        "MSETNX a 1 b 2",
+        "PERSIST a",
+        "PERSIST none",
+        "EXPIRE none 100",
+        "EXPIRETIME a",
+        "OBJECT ENCODING a",
+        "OBJECT ENCODING none",
+        "OBJECT FREQ a",
+        "OBJECT IDLETIME none",
+        "DEBUG OBJECT a",
+        "KEYS *",
+        "SCAN 0",
+        "SCAN 0 TYPE string",
+        "SCAN 0 TYPE list",
+        "SET gone v PXAT 1",
+        "SCAN 0 TYPE string MATCH nosuch*",
+        "SCAN 0 TYPE string MATCH g*",
+        "SET gone v PXAT 1",
+        "SCAN 0",
+        "RANDOMKEY",
+        "DBSIZE",
     ];
     for client in [&mut subject, &mut redis] {
         client.ok("CONFIG RESETSTAT");

@@ -10,6 +10,7 @@ use crate::server::client::Client;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
 use crate::text::number;
+use crate::text::words::shown;
 
 /// Which connections a `CLIENT LIST` or `CLIENT KILL` means.
 #[derive(Default)]
@@ -38,7 +39,7 @@ fn parse_type(name: &[u8]) -> Result<bool, Vec<u8>> {
     match name.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(true),
         b"master" | b"slave" | b"replica" | b"pubsub" => Ok(false),
-        _ => Err([b"ERR Unknown client type '", name, b"'"].concat()),
+        _ => Err([b"ERR Unknown client type '", shown(name), b"'"].concat()),
     }
 }
 
@@ -170,7 +171,7 @@ fn parse_kill<'a>(own: Token, args: Args<'a>) -> Result<Filter<'a>, Vec<u8>> {
             b"addr" => filter.addr = Some(value),
             b"laddr" => filter.laddr = Some(value),
             b"user" if value == b"default" => {}
-            b"user" => return Err([b"ERR No such user '", value, b"'"].concat()),
+            b"user" => return Err([b"ERR No such user '", shown(value), b"'"].concat()),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip = Some(own),
             b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip = None,
             _ => return Err(b"ERR syntax error".to_vec()),

@@ -9,6 +9,7 @@ use crate::db::Access;
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::sys::poller::Token;
+use crate::text::words::shown;
 use crate::types::{Entry, Text};
 
 const NOT_ALLOWED: ErrorText = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", \
@@ -50,7 +51,7 @@ impl Server {
                 let name = args.get(1);
                 return Err([
                     b"ERR unknown subcommand or wrong number of arguments for '",
-                    &name[..name.len().min(128)],
+                    shown(&name[..name.len().min(128)]),
                     b"'. Try DEBUG HELP.",
                 ]
                 .concat());
@@ -162,6 +163,8 @@ impl Server {
                 reply.push(2);
                 reply.bulk(b"server-cpu-usage");
                 reply.integer(42);
+                // A push answers nothing: whoever waits for a reply gets one besides.
+                reply.bulk(b"Some real reply following the push reply");
             }
             b"true" => reply.boolean(true),
             b"false" => reply.boolean(false),

@@ -329,6 +329,12 @@ fn cpu(_: &Server, out: &mut String) {
         "used_cpu_sys_children": seconds(children.system_us),
         "used_cpu_user_children": seconds(children.user_us),
     );
+    if let Some(own) = process::thread_cpu_time() {
+        fields!(out,
+            "used_cpu_sys_main_thread": seconds(own.system_us),
+            "used_cpu_user_main_thread": seconds(own.user_us),
+        );
+    }
 }
 
 fn command_stats(server: &Server, out: &mut String) {

@@ -6,6 +6,7 @@ use crate::resp::Protocol;
 use crate::server::Server;
 use crate::sys::poller::Token;
 use crate::text::number;
+use crate::text::words::shown;
 
 /// The version of Redis whose protocol and commands are spoken.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -100,13 +101,13 @@ impl Server {
                 }
                 i += 2;
             } else {
-                return Err([b"ERR Syntax error in HELLO option '", args.get(i), b"'"].concat());
+                return Err([b"ERR Syntax error in HELLO option '", shown(args.get(i)), b"'"].concat());
             }
         }
         let session = self.session(token);
         if !session.authenticated {
             return Err(b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-                <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
                 version at the same time"
                 .to_vec());
         }
@@ -167,7 +168,7 @@ impl Server {
         let value = args.get(3).to_vec();
         let is_name = args.is(2, "lib-name");
         if !is_name && !args.is(2, "lib-ver") {
-            let text = [b"ERR Unrecognized option '", args.get(2), b"'"].concat();
+            let text = [b"ERR Unrecognized option '", shown(args.get(2)), b"'"].concat();
             return self.reply_to(token).error(text);
         }
         if !is_valid_name(&value) {
