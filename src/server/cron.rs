@@ -53,19 +53,20 @@ impl Cron {
     }
 
     /// Milliseconds until it is due, rounded up.
-    pub fn milliseconds_left(&self) -> u32 {
-        self.next_us.saturating_sub(clock::monotonic_us()).div_ceil(1000) as u32
+    pub fn milliseconds_left(&self, now_us: u64) -> u32 {
+        self.next_us.saturating_sub(now_us).div_ceil(1000) as u32
     }
 
     /// Whether it is due.
-    pub fn is_due(&self) -> bool {
-        clock::monotonic_us() >= self.next_us
+    pub fn is_due(&self, now_us: u64) -> bool {
+        now_us >= self.next_us
     }
 }
 
 impl Server {
     pub(super) fn run_cron(&mut self) {
-        let now_us = clock::monotonic_us();
+        self.clock.synchronize();
+        let now_us = self.clock.monotonic_us();
         self.cron.hz = self.wanted_hz();
         self.cron.next_us = now_us + 1_000_000 / u64::from(self.cron.hz);
         self.cron.runs += 1;

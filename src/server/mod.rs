@@ -33,14 +33,14 @@ use cron::Cron;
 use log::Log;
 use output::Output;
 use stats::Stats;
-use timing::Timed;
+use timing::{LoopClock, Timed};
 
 use crate::config::Config;
 use crate::db::{Keyspace, Moment};
 use crate::sys::net::Listener;
 use crate::sys::poller::{NativePoller, Poller, Token};
 use crate::sys::ring::Ring;
-use crate::sys::{clock, signal};
+use crate::sys::signal;
 
 /// Bytes of the loop's ring: a receive always finds room.
 const LOOP_RING: usize = 2 * input::READ;
@@ -81,6 +81,7 @@ pub struct Server {
     resumable: Vec<Token>,
     /// Clients to be closed at the end of the iteration.
     doomed: Vec<Token>,
+    clock: LoopClock,
     timed: Timed,
     next_client_id: u64,
     /// When a web request was last written to the log, Unix milliseconds.
@@ -100,9 +101,11 @@ impl Server {
     pub fn run(&mut self) -> Exit {
         let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
         loop {
-            let timeout_ms = if self.has_work() { 0 } else { self.cron.milliseconds_left() };
+            let timeout_ms =
+                if self.has_work() { 0 } else { self.cron.milliseconds_left(self.clock.monotonic_us()) };
             let ready = self.wait(timeout_ms);
-            self.keyspace.moment = Moment::at((clock::wall_us() / 1000) as i64);
+            self.clock.update();
+            self.keyspace.moment = Moment::at(self.clock.unix_ms());
             for index in 0..ready {
                 if self.exit.is_some() {
                     break;
@@ -122,7 +125,7 @@ impl Server {
             for token in std::mem::take(&mut self.resumable) {
                 self.resume(&mut io, token);
             }
-            if self.cron.is_due() {
+            if self.cron.is_due(self.clock.monotonic_us()) {
                 self.run_cron();
             }
             if self.cron.is_expiring() {

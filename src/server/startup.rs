@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::cron::{Cron, used_memory};
 use super::log::Log;
 use super::stats::Stats;
-use super::timing::Timed;
+use super::timing::{LoopClock, Timed};
 use super::{Exit, LISTENER, Server};
 use crate::alloc;
 use crate::config::{BindAddress, Config};
@@ -81,6 +81,7 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
         cron: Cron::new(config.hz),
         resumable: Vec::new(),
         doomed: Vec::new(),
+        clock: LoopClock::new(),
         timed: Timed::new(),
         next_client_id: 0,
         web_request_logged_ms: 0,

@@ -1,4 +1,6 @@
-//! How long commands take, for less than a clock read each.
+//! The time of an iteration, and how long commands take, for less than a clock read each.
+//!
+//! The loop reads the monotonic clock once an iteration; the wall clock follows from it, and is read only by cron.
 //!
 //! Reading the tick counter costs as much as a tenth of a `GET`. The end of one command is the start of the next, and
 //! neighbours in a pipeline that are the same O(1) command are timed together: a pipeline of 16 `SET`s reads the
@@ -9,6 +11,44 @@ use super::batch::Request;
 use super::stats::Stats;
 use crate::command::{COMMAND_IDS, Command, table};
 use crate::sys::clock;
+
+/// The two clocks as of this iteration.
+pub struct LoopClock {
+    now_us: u64,
+    /// Both clocks as cron has read them last: monotonic and wall, microseconds.
+    anchor: (u64, u64),
+}
+
+impl LoopClock {
+    /// Reads both.
+    pub fn new() -> Self {
+        let anchor = (clock::monotonic_us(), clock::wall_us());
+        LoopClock { now_us: anchor.0, anchor }
+    }
+
+    /// Reads the monotonic clock.
+    #[inline]
+    pub fn update(&mut self) {
+        self.now_us = clock::monotonic_us();
+    }
+
+    /// Reads both: the wall clock may have been set.
+    pub fn synchronize(&mut self) {
+        *self = LoopClock::new();
+    }
+
+    /// The monotonic clock in microseconds.
+    #[inline]
+    pub fn monotonic_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// Unix time in milliseconds.
+    #[inline]
+    pub fn unix_ms(&self) -> i64 {
+        ((self.anchor.1 + (self.now_us - self.anchor.0)) / 1000) as i64
+    }
+}
 
 /// The run of commands that is being timed.
 pub struct Timed {
