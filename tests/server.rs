@@ -264,6 +264,16 @@ fn loglevel_leaves_out_what_is_below_it() {
     server.wait_for_log("Client closed connection");
 }
 
+#[test]
+fn every_few_seconds_the_log_says_what_there_is() {
+    let server = Server::start("--loglevel debug");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.ok("SET gone v EX 1000");
+    server.wait_for_log("DB 0: 2 keys (1 volatile)");
+    server.wait_for_log("1 clients connected");
+}
+
 /// Kills a process that is not our child, in case the test fails before it has ended.
 struct Daemon(i32);
 

@@ -191,7 +191,8 @@ impl Loader {
         if line.trim_ascii().first().is_none_or(|&byte| byte == b'#') {
             return Ok(());
         }
-        let words = words::split(line).map_err(|_| Problem::new("", "unbalanced quotes"))?;
+        let words = words::split(line)
+            .map_err(|_| Problem::new(words::quote(line.trim_ascii()), "unbalanced quotes"))?;
         self.take_line(&words, file, depth)
     }
 
@@ -423,7 +424,7 @@ mod tests {
         for (text, line) in [
             ("\n\nfoo 1\n", "stdin:3: unknown directive \"foo\""),
             ("\"f\\no\"", "stdin:1: unknown directive \"f\\no\""),
-            ("timeout \"1", "stdin:1: unbalanced quotes"),
+            ("timeout \"1", "stdin:1: \"timeout \\\"1\": unbalanced quotes"),
             ("timeout", "stdin:1: timeout: wrong number of arguments"),
             ("Timeout 1 2", "stdin:1: Timeout \"1\" \"2\": wrong number of arguments"),
             ("timeout 5 # five", "stdin:1: timeout \"5\" \"#\" \"five\": wrong number of arguments"),

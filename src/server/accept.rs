@@ -1,10 +1,11 @@
-//! New connections.
+//! New connections: taken from the listeners in batches, turned away with a word, or given a slot.
 
 use std::os::fd::AsFd;
 
 use super::client::Client;
 use super::{LISTENER, Server};
 use crate::command::Session;
+use crate::config::LogLevel;
 use crate::sys::net::{Address, Socket};
 use crate::sys::poller::{Interest, Poller};
 
@@ -28,13 +29,25 @@ impl Server {
         for _ in 0..BATCH {
             let Some(listener) = self.listeners.get(index) else { return };
             match listener.accept() {
-                Ok(Some(socket)) => self.admit(socket),
+                Ok(Some(socket)) => {
+                    self.log_accepted(&socket);
+                    self.admit(socket);
+                }
                 Ok(None) => return,
                 Err(error) => {
                     // Out of descriptors, mostly: the connection waits in the backlog.
                     self.log.warning(format_args!("Accepting client connection: {error}"));
                     return;
                 }
+            }
+        }
+    }
+
+    fn log_accepted(&self, socket: &Socket) {
+        if self.log.is_at(LogLevel::Verbose) {
+            match socket.peer() {
+                Address::Unix(path) => self.log.verbose(format_args!("Accepted connection to {path}")),
+                address => self.log.verbose(format_args!("Accepted {address}")),
             }
         }
     }

@@ -28,6 +28,9 @@ const MAX_HZ: u32 = 500;
 /// Microseconds of expiry in one iteration of the loop.
 const EXPIRE_SLICE_US: u64 = 300;
 
+/// Seconds between two lines of the log that say what there is.
+const CENSUS_SECONDS: u32 = 5;
+
 impl Cron {
     /// First due at once.
     pub fn new(hz: u32) -> Self {
@@ -80,6 +83,22 @@ impl Server {
             self.cron.last_sample_us = now_us;
             self.sample(now_us);
         }
+        if self.cron.runs.is_multiple_of(u64::from(CENSUS_SECONDS * self.cron.hz)) {
+            self.log_census();
+        }
+    }
+
+    /// What there is, for a log at `verbose` (keys) and at `debug` (clients).
+    fn log_census(&self) {
+        for index in 0..self.keyspace.count() {
+            let db = self.keyspace.db(index);
+            if !db.is_empty() {
+                let (keys, expiring) = (db.len(), db.expires().len());
+                self.log.verbose(format_args!("DB {index}: {keys} keys ({expiring} volatile)"));
+            }
+        }
+        let clients = self.clients.len();
+        self.log.debug(format_args!("{clients} clients connected, {} bytes in use", used_memory()));
     }
 
     fn wanted_hz(&self) -> u32 {

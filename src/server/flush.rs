@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use super::Server;
 use super::client::Client;
 use super::output::MAX_SEND;
+use crate::config::LogLevel;
 use crate::sys::poller::{Interest, Poller, Token};
 
 impl Server {
@@ -135,6 +136,14 @@ impl Server {
             ));
             self.doom(token);
         }
+    }
+
+    /// The client has closed its end.
+    pub(super) fn on_end_of_stream(&mut self, token: Token) {
+        if self.log.is_at(LogLevel::Verbose) {
+            self.log.verbose(format_args!("Client closed connection {}", self.describe_client(token)));
+        }
+        self.doom(token);
     }
 
     /// Has the client closed at the end of the iteration.

@@ -92,7 +92,7 @@ impl Server {
         let window = io.ring.writable();
         let len = window.len().min(READ);
         match client.socket.recv(&mut window[..len]) {
-            Ok(0) => return self.doom(token),
+            Ok(0) => return self.on_end_of_stream(token),
             Ok(count) => io.ring.commit(count),
             Err(error) => return self.receive_failed(token, &error),
         }
@@ -139,7 +139,7 @@ impl Server {
             }
         };
         match received {
-            Ok(0) => return self.doom(token),
+            Ok(0) => return self.on_end_of_stream(token),
             Ok(count) => self.stats.net_input_bytes += count as u64,
             Err(error) => {
                 client.query = Some(query);

@@ -41,6 +41,11 @@ impl Log {
         self.file.as_ref().map_or_else(|| io::stdout().as_raw_fd(), AsRawFd::as_raw_fd)
     }
 
+    /// Whether lines of `level` are written: for those that cost something to compose.
+    pub fn is_at(&self, level: LogLevel) -> bool {
+        level >= self.level
+    }
+
     /// For developers: many lines.
     pub fn debug(&self, text: fmt::Arguments<'_>) {
         self.write(LogLevel::Debug, '.', text);
@@ -62,7 +67,7 @@ impl Log {
     }
 
     fn write(&self, level: LogLevel, mark: char, text: fmt::Arguments<'_>) {
-        if level < self.level {
+        if !self.is_at(level) {
             return;
         }
         let pid = std::process::id();

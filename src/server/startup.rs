@@ -66,7 +66,7 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
     if config.crash_log_enabled {
-        crash::install(log.fd(), env!("CARGO_PKG_VERSION"))
+        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
             .map_err(failed("Can't install the crash handler"))?;
     }
     let now_ms = (clock::wall_us() / 1000) as i64;

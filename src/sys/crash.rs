@@ -34,7 +34,7 @@ static CRASHED: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to `fd`,
-/// which must stay open, and begins with `version`, one line.
+/// which must stay open, and names `version`, the program with its version.
 pub fn install(fd: RawFd, version: &'static str) -> io::Result<()> {
     set_output(fd);
     VERSION.get_or_init(|| version);
@@ -121,8 +121,8 @@ fn report(out: &mut Output, signal: c_int, info: *mut libc::siginfo_t, context: 
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     let base = executable_base();
     out.write_str("\n\n=== REDSTART BUG REPORT START: copy from here ===\n")?;
-    writeln!(out, "{}", VERSION.get().copied().unwrap_or("redstart"))?;
-    writeln!(out, "Crashed by signal: {signal} ({name}), si_code: {code}")?;
+    let version = VERSION.get().copied().unwrap_or("Redstart");
+    writeln!(out, "{version} crashed by signal: {signal} ({name}), si_code: {code}")?;
     if signal != libc::SIGABRT {
         writeln!(out, "Accessing address: {address:#x}")?;
     }
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(signal, Some(libc::SIGSEGV), "{report}");
         for line in [
             "=== REDSTART BUG REPORT START",
-            "redstart 1.2.3 (test)\nCrashed by signal: 11 (SIGSEGV)",
+            "redstart 1.2.3 (test) crashed by signal: 11 (SIGSEGV), si_code: ",
             "Accessing address: 0x123",
             "------ REGISTERS ------",
             "------ STACK TRACE (address",

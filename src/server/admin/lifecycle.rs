@@ -1,4 +1,4 @@
-//! `SHUTDOWN`, `TIME`, `LOLWUT`.
+//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and who it is (`LOLWUT`).
 
 use crate::command::Args;
 use crate::server::admin::REDIS_VERSION;
