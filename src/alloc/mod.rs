@@ -85,10 +85,10 @@ pub fn set_hugepages(on: bool) {
     backend::set_hugepages(on);
 }
 
-/// Takes back what other threads have released of this thread's blocks. Each thread that allocates calls it now and
-/// then; it costs one load when there is nothing.
-pub fn collect() {
-    backend::collect();
+/// Takes back up to `max` of this thread's blocks that other threads have released; answers whether there are more.
+/// Each thread that allocates calls it now and then; it costs two loads when there is nothing.
+pub fn collect(max: usize) -> bool {
+    backend::collect(max)
 }
 
 /// Gives up to `budget` bytes of unused slabs back to the kernel (a system call for each run of them); returns how many

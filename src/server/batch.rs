@@ -1,7 +1,7 @@
 //! A pipeline's requests, parsed ahead of their execution.
 //!
 //! All that a request needs from memory is asked for before the first is executed: names are looked up and keys
-//! hashed, the buckets are prefetched in one pass and the entries in the next. With a keyspace larger than the cache
+//! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
 use crate::command::{self, Args, Command, Refusal};
@@ -52,24 +52,22 @@ impl Batch {
     /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
     /// `first` on.
     #[inline]
-    pub fn push(&mut self, first: usize, window: &[u8], blocks: &[Block], keyspace: &Keyspace) {
+    pub fn push(&mut self, first: usize, window: &[u8], blocks: &[Block], keyspace: &Keyspace, db: usize) {
         let args = Args::new(window, &self.spans[first..], blocks);
         let command = command::find(&args);
         let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
+        if hash != 0 {
+            keyspace.db(db).prefetch_bucket(hash);
+        }
         let count = args.len() as u32;
         self.requests.push(Request { command, first: first as u32, count, hash });
     }
 
-    /// Starts the memory accesses of all requests.
+    /// Asks for the entries of all requests, whose buckets were asked for when they were added. The database may be
+    /// another one by the time of execution; then this was in vain, and nothing else.
     #[inline]
     pub fn prefetch(&self, keyspace: &Keyspace, db: usize) {
-        if self.requests.len() < 2 {
-            return;
-        }
         let db = keyspace.db(db);
-        for request in self.requests.iter().filter(|r| r.hash != 0) {
-            db.prefetch_bucket(request.hash);
-        }
         for request in self.requests.iter().filter(|r| r.hash != 0) {
             db.prefetch_entry(request.hash);
         }

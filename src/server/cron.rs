@@ -14,6 +14,8 @@ pub struct Cron {
     last_sample_us: u64,
     /// Microseconds that expiry may still take until the next run.
     expire_credit_us: u64,
+    /// Whether the background thread has released blocks that are not back in their slabs yet.
+    reclaiming: bool,
     /// Runs since the start.
     pub runs: u64,
     /// Resident bytes at the last run.
@@ -24,6 +26,13 @@ pub struct Cron {
 const CLIENTS_PER_RUN: usize = 200;
 
 const MAX_HZ: u32 = 500;
+
+/// Blocks taken back from the background thread in one iteration of the loop.
+const RECLAIM_BLOCKS: usize = 1000;
+
+/// Unused slabs that are kept for what comes next, and how many bytes of the others are given back at a time.
+const KEEP_FREE_BYTES: usize = 16 << 20;
+const PURGE_BYTES: usize = 8 << 20;
 
 /// Microseconds of expiry in one iteration of the loop.
 const EXPIRE_SLICE_US: u64 = 300;
@@ -40,6 +49,7 @@ impl Cron {
             client_cursor: 0,
             last_sample_us: 0,
             expire_credit_us: 0,
+            reclaiming: false,
             runs: 0,
             resident_bytes: 0,
         }
@@ -48,6 +58,11 @@ impl Cron {
     /// How often it runs now.
     pub fn hz(&self) -> u32 {
         self.hz
+    }
+
+    /// Whether released blocks wait to be taken back between the requests.
+    pub fn is_reclaiming(&self) -> bool {
+        self.reclaiming
     }
 
     /// Whether keys wait to be expired between the requests.
@@ -77,7 +92,8 @@ impl Server {
             if self.keyspace.active_expire { self.expire_budget().time_us } else { 0 };
         let budget_us = 10_000 / u64::from(self.cron.hz);
         self.keyspace.housekeep(self.config.activerehashing, budget_us, clock::monotonic_us);
-        alloc::collect();
+        self.cron.reclaiming = true;
+        give_back_memory();
         self.check_clients();
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;
@@ -111,6 +127,11 @@ impl Server {
 
     fn expire_budget(&self) -> CycleBudget {
         CycleBudget::new(self.config.active_expire_effort, self.cron.hz)
+    }
+
+    /// Takes back a slice of what the background thread has freed.
+    pub(super) fn reclaim_slice(&mut self) {
+        self.cron.reclaiming = alloc::collect(RECLAIM_BLOCKS);
     }
 
     /// Deletes expired keys for a slice of the time that expiry may take, so that requests wait for a slice at most
@@ -177,6 +198,14 @@ impl Server {
         keyspace.lazy_expire = config.lazyfree_lazy_expire;
         self.stats.track_latency = config.latency_tracking;
         self.log.set_level(config.loglevel);
+    }
+}
+
+/// Gives some of the slabs that are not used any more back to the system, when they are many.
+fn give_back_memory() {
+    let stats = alloc::stats();
+    if stats.free_bytes > KEEP_FREE_BYTES.max(stats.slab_bytes / 8) {
+        alloc::purge(PURGE_BYTES);
     }
 }
 

@@ -262,7 +262,14 @@ impl Server {
             }
         };
         self.output.close_segment(token, output_start);
+        if matches!(stopped, Stopped::Closing) && self.output.buffer.len() == output_start {
+            self.close_unless_pending(token);
+        }
         Progress { consumed, stopped }
+    }
+
+    fn selected_db(&self, token: Token) -> usize {
+        self.clients.get(token).map_or(0, |c| c.session.db)
     }
 
     fn limits(&self, token: Token) -> Limits {
@@ -282,6 +289,7 @@ impl Server {
     ) -> Filled {
         batch.clear();
         let limits = self.limits(token);
+        let db = self.selected_db(token);
         // Before the password is known, one request at a time: the next one's limits depend on it.
         let most = if limits.authenticated { BATCH } else { 1 };
         let mut at = from;
@@ -291,7 +299,7 @@ impl Server {
                 Ok(Parsed::Whole { end }) => {
                     at = end;
                     if batch.spans.len() > first {
-                        batch.push(first, window, blocks, &self.keyspace);
+                        batch.push(first, window, blocks, &self.keyspace, db);
                     }
                 }
                 Ok(Parsed::Incomplete) => return Filled { consumed: at, next: Next::Drained },
@@ -315,8 +323,9 @@ impl Server {
     /// Executes a batch. Answers false when the client is going to be closed.
     fn run_batch(&mut self, token: Token, batch: &Batch, window: &[u8], blocks: &[Block]) -> bool {
         let Some(client) = self.clients.get(token) else { return false };
-        batch.prefetch(&self.keyspace, client.session.db);
+        let db = client.session.db;
         self.timed.start();
+        batch.prefetch(&self.keyspace, db);
         for (index, request) in batch.requests.iter().enumerate() {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             self.execute(token, request.command, request.hash, args);
@@ -341,9 +350,17 @@ impl Server {
             start += word.len();
         }
         if !words.is_empty() {
-            batch.push(0, &window, &[], &self.keyspace);
+            let db = self.selected_db(token);
+            batch.push(0, &window, &[], &self.keyspace, db);
         }
         self.run_batch(token, batch, &window, &[])
+    }
+
+    /// A client that is closed after its last reply, and has none to wait for: replies may be switched off.
+    fn close_unless_pending(&mut self, token: Token) {
+        if self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
+            self.doom(token);
+        }
     }
 
     fn protocol_error(&mut self, token: Token, text: &[u8]) {

@@ -131,6 +131,9 @@ impl Server {
             if self.cron.is_expiring() {
                 self.expire_slice();
             }
+            if self.cron.is_reclaiming() {
+                self.reclaim_slice();
+            }
             self.flush();
             if signal::shutdown_signals() > 0 {
                 self.shut_down_by_signal();
@@ -143,7 +146,7 @@ impl Server {
 
     /// Whether the next iteration has something to do without an event.
     fn has_work(&self) -> bool {
-        !self.resumable.is_empty() || self.cron.is_expiring()
+        !self.resumable.is_empty() || self.cron.is_expiring() || self.cron.is_reclaiming()
     }
 
     fn wait(&mut self, timeout_ms: u32) -> usize {

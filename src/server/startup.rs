@@ -46,17 +46,54 @@ fn failed<'a>(what: &'a str) -> impl FnOnce(io::Error) -> StartError + 'a {
 pub fn start(mut config: Config) -> Result<Exit, StartError> {
     std::env::set_current_dir(config.dir.path())
         .map_err(|error| StartError(format!("Can't chdir to '{}': {error}", config.dir)))?;
-    if config.daemonize {
-        process::daemonize().map_err(failed("Can't daemonize"))?;
-    }
     let log = Log::open(config.logfile.as_path(), config.loglevel)
         .map_err(|error| StartError(format!("Can't open the log file '{}': {error}", config.logfile)))?;
+    let outcome = listen_and_detach(&config, &log);
+    if let Err(error) = &outcome
+        && !config.logfile.is_empty()
+    {
+        log.warning(format_args!("{error}"));
+    }
+    let listeners = outcome?;
     memory::set_hugepages(!config.disable_thp);
     alloc::set_hugepages(!config.disable_thp);
     // Elsewhere than on Linux there is nothing to forbid.
     let _ = process::set_transparent_huge_pages(!config.disable_thp);
     limit_clients(&mut config, &log);
+    let mut server = build(config, log)?;
+    server.announce();
+    server.watch_listeners(listeners)?;
+    server.write_pidfile();
+    for (name, why) in server.config.without_effect() {
+        server.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
+    }
+    server.log.notice(format_args!("Server initialized"));
+    server.announce_ready();
+    Ok(server.run())
+}
 
+/// Opens the sockets, and then goes into the background if asked to: who started a daemon learns by the exit status
+/// whether it could listen.
+fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = open_listeners(config, log)?;
+    if !config.unixsocket.is_empty() {
+        let path = config.unixsocket.as_path();
+        let listener = Listener::unix(path, config.unixsocketperm, config.tcp_backlog);
+        listeners.push(listener.map_err(|error| {
+            StartError(format!("Failed opening Unix socket '{}': {error}", path.display()))
+        })?);
+    }
+    if listeners.is_empty() {
+        return Err(StartError("Configured to not listen anywhere, exiting.".into()));
+    }
+    if config.daemonize {
+        process::daemonize().map_err(failed("Can't daemonize"))?;
+    }
+    Ok(listeners)
+}
+
+/// A server that does not listen yet.
+fn build(config: Config, log: Log) -> Result<Server, StartError> {
     let mut random = [0; 36];
     process::random_bytes(&mut random);
     let word = |i: usize| u64::from_le_bytes(random[i * 8..][..8].try_into().expect("8 bytes"));
@@ -94,15 +131,7 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
     };
     server.keyspace.moment = Moment::at(now_ms);
     server.apply_config();
-    server.announce();
-    server.listen()?;
-    server.write_pidfile();
-    for (name, why) in server.config.without_effect() {
-        server.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
-    }
-    server.log.notice(format_args!("Server initialized"));
-    server.announce_ready();
-    Ok(server.run())
+    Ok(server)
 }
 
 /// Raises the limit of open files for `maxclients`; where the system refuses, lowers `maxclients` to what is possible.
@@ -121,21 +150,6 @@ fn limit_clients(config: &mut Config, log: &Log) {
 }
 
 impl Server {
-    fn listen(&mut self) -> Result<(), StartError> {
-        let mut listeners = open_listeners(&self.config, &self.log)?;
-        if !self.config.unixsocket.is_empty() {
-            let path = self.config.unixsocket.as_path();
-            let listener = Listener::unix(path, self.config.unixsocketperm, self.config.tcp_backlog);
-            listeners.push(listener.map_err(|error| {
-                StartError(format!("Failed opening Unix socket '{}': {error}", path.display()))
-            })?);
-        }
-        if listeners.is_empty() {
-            return Err(StartError("Configured to not listen anywhere, exiting.".into()));
-        }
-        self.watch_listeners(listeners)
-    }
-
     fn announce(&self) {
         if self.config.always_show_logo {
             LOGO.lines().for_each(|line| self.log.notice(format_args!("{line}")));

@@ -38,6 +38,10 @@ const NEVER: u32 = u32::MAX;
 /// The share of a full slab's blocks that are free when it is offered for allocation again.
 const PARTIAL_SHARE: u32 = 64;
 
+/// Blocks of others that an allocation takes over at most, when it needs a slab: a bounded wait, however much another
+/// thread has freed.
+const DRAIN: usize = 256;
+
 /// A slab's record. Only the owner's thread uses the fields that are cells.
 #[repr(C, align(64))]
 pub struct Slab {
@@ -63,6 +67,8 @@ pub struct Heap {
     /// Bytes of live blocks; written by the owner alone.
     live: AtomicUsize,
     remote: AtomicPtr<u8>,
+    /// What was taken off `remote` and not yet put into its slabs.
+    backlog: Cell<*mut u8>,
     /// In the list of heaps without a thread; used with the pool's lock held.
     next_idle: Cell<*const Heap>,
     /// In the list of all heaps; constant once the heap is in it.
@@ -150,9 +156,9 @@ pub unsafe fn release(slab: NonNull<Slab>, block: NonNull<u8>) {
     }
 }
 
-/// Takes over the blocks that other threads have released to this one.
-pub fn collect() {
-    HEAP.get().drain_remote();
+/// Takes over up to `max` blocks that other threads have released to this one; answers whether there are more.
+pub fn collect(max: usize) -> bool {
+    HEAP.get().drain_remote(max)
 }
 
 /// Bytes of live blocks of all heaps, by class size. What was released by other threads counts until it is collected.
@@ -174,7 +180,7 @@ fn allocate_slow(class: usize, size: usize) -> NonNull<u8> {
         acquire_heap();
     }
     let heap = HEAP.get();
-    heap.drain_remote();
+    heap.drain_remote(DRAIN);
     if heap.current(class).is_full() && !heap.refill(class, class::rounded(size)) {
         return system::allocate(class::rounded(size));
     }
@@ -263,6 +269,7 @@ impl Heap {
             partial: [const { Cell::new(NO_SLAB) }; CLASSES],
             live: AtomicUsize::new(0),
             remote: AtomicPtr::new(ptr::null_mut()),
+            backlog: Cell::new(ptr::null_mut()),
             next_idle: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
         }
@@ -367,18 +374,26 @@ impl Heap {
         true
     }
 
-    fn drain_remote(&self) {
-        if self.remote.load(Ordering::Relaxed).is_null() {
-            return;
+    /// Puts up to `max` blocks that others have released back into their slabs; answers whether there are more.
+    fn drain_remote(&self, max: usize) -> bool {
+        let mut next = self.backlog.get();
+        if next.is_null() {
+            if self.remote.load(Ordering::Relaxed).is_null() {
+                return false;
+            }
+            next = self.remote.swap(ptr::null_mut(), Ordering::Acquire);
         }
-        let mut next = self.remote.swap(ptr::null_mut(), Ordering::Acquire);
-        while let Some(block) = NonNull::new(next) {
+        let mut left = max;
+        while let Some(block) = NonNull::new(next).filter(|_| left > 0) {
+            left -= 1;
             // SAFETY: a block in the list is free and begins with the link to the next.
             next = unsafe { block.cast::<*mut u8>().read_unaligned() };
             let slab = space::slab_of(block).expect("only blocks of slabs are released remotely");
             // SAFETY: the block lies in that slab, which is ours: nobody else could have handed it to us.
             unsafe { self.release_own(slab.as_ref(), block) };
         }
+        self.backlog.set(next);
+        !next.is_null() || !self.remote.load(Ordering::Relaxed).is_null()
     }
 }
 
