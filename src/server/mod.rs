@@ -52,6 +52,7 @@ struct Io {
     ring: Ring,
     batch: Batch,
     /// Queries that clients gave back.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
     spare: Vec<Box<Query>>,
 }
 
