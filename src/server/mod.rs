@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One thread does all of it, so a command sees no other's half-done work. [`Server`] is the whole state; the buffers
-//! that requests are slices of are beside it, in [`Io`], so that a request can be read while the state changes.
+//! that requests are slices of are beside it, in `Io`, so that a request can be read while the state changes.
 
 mod accept;
 pub mod admin;
