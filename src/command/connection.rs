@@ -24,7 +24,7 @@ pub fn select(ctx: &mut Context<'_>, args: Args<'_>) {
     match number::parse_i64(args.get(1)) {
         None => ctx.reply.error(NOT_AN_INTEGER),
         Some(index) if i32::try_from(index).is_err() => {
-            ctx.reply.error("ERR value is out of range, value must between -2147483648 and 2147483647")
+            ctx.reply.error("ERR value is out of range, value must between -2147483648 and 2147483647");
         }
         Some(index) => match usize::try_from(index).ok().filter(|i| *i < ctx.keyspace.count()) {
             Some(index) => {

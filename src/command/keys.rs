@@ -262,7 +262,7 @@ pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) {
     let now = ctx.keyspace.moment.unix_ms;
     let deferred = ctx.reply.deferred_array();
     let mut found = 0;
-    for entry in ctx.keyspace.db(ctx.session.db).dict().iter() {
+    for entry in ctx.keyspace.db(ctx.session.db).dict() {
         if (all || glob::matches(pattern, entry.key(), false)) && is_live(&entry, now) {
             ctx.reply.bulk(entry.key());
             found += 1;

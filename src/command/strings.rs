@@ -57,7 +57,6 @@ fn store(
     let entry = ctx.keyspace.db(db).get(at);
     let old_expiry = entry.expire_at();
     let in_place = entry.kind() == Kind::String && !entry.is_large();
-    drop(entry);
     let expire_at = match expiry {
         Expiry::Discard => None,
         Expiry::Keep => old_expiry,
@@ -154,16 +153,18 @@ impl Options {
 /// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`: `OK`, or null when `NX` or `XX` forbade
 /// it; with `GET` the old value or null. O(1).
 pub fn set(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = if args.len() == 3 { plain_set(ctx, args) } else { set_with_options(ctx, args) };
+    if args.len() == 3 {
+        return plain_set(ctx, args);
+    }
+    let outcome = set_with_options(ctx, args);
     ctx.answer(outcome);
 }
 
-fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) {
     let key = args.get(1);
     let at = ctx.find(key, Access::Write);
     store(ctx, key, ctx.hash, at, Value::of(args, 2), Expiry::Discard);
     ctx.reply.ok();
-    Ok(())
 }
 
 fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
@@ -431,7 +432,6 @@ fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
                 return Err(WRONG_TYPE);
             }
             let len = entry.string_len();
-            drop(entry);
             if len as u64 + tail.len() as u64 > ctx.config.proto_max_bulk_len {
                 return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
             }

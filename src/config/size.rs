@@ -28,7 +28,7 @@ pub fn parse_size(text: &[u8]) -> Option<u64> {
 /// Writes a size in the largest binary unit that divides it, as `CONFIG REWRITE` does.
 pub fn format_size(bytes: u64) -> String {
     for (shift, unit) in [(30, "gb"), (20, "mb"), (10, "kb")] {
-        if bytes != 0 && bytes % (1 << shift) == 0 {
+        if bytes != 0 && bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }

@@ -156,7 +156,7 @@ impl OutputLimit {
 
 impl Value for OutputLimits {
     fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
-        if words.len() % 4 != 0 {
+        if !words.len().is_multiple_of(4) {
             return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         for part in words.chunks(4) {

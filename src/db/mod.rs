@@ -147,7 +147,6 @@ impl Db {
             return;
         }
         let index = entry.expire_index();
-        drop(entry);
         if let Some(moved) = self.expires.remove(index) {
             let last = self.expires.len() as u32;
             let at = self.dict.find_by(moved, |e| e.expire_at().is_some() && e.expire_index() == last);
@@ -374,7 +373,6 @@ impl Keyspace {
             if entry.expire_at().is_none_or(|t| t >= self.moment.unix_ms) {
                 return Some(entry.key().to_vec());
             }
-            drop(entry);
             self.expire(db, at);
         }
     }

@@ -74,7 +74,7 @@ impl Server {
         // Unix sockets know neither option; a connection that vanished fails at its first receive.
         let _ = socket.set_nodelay(true);
         if self.config.tcp_keepalive > 0 {
-            let _ = socket.set_keepalive(self.config.tcp_keepalive as u32);
+            let _ = socket.set_keepalive(self.config.tcp_keepalive);
         }
         let token = self.clients.next_token();
         debug_assert!(token.generation != LISTENER, "generations wrap long after this");

@@ -112,22 +112,13 @@ impl Clients {
         self.len
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The token that the next [`Clients::insert`] will give.
     pub fn next_token(&mut self) -> Token {
-        let slot = match self.free.last() {
-            Some(slot) => *slot,
-            None => {
-                self.slots.push(Slot::default());
-                let slot = (self.slots.len() - 1) as u32;
-                self.free.push(slot);
-                slot
-            }
-        };
+        if self.free.is_empty() {
+            self.free.push(self.slots.len() as u32);
+            self.slots.push(Slot::default());
+        }
+        let slot = *self.free.last().expect("a free slot was made if there was none");
         Token { slot, generation: self.slots[slot as usize].generation }
     }
 

@@ -42,6 +42,7 @@ struct Progress {
     stopped: Stopped,
 }
 
+#[derive(Clone, Copy)]
 enum Stopped {
     /// All that is there has been parsed; what is left is the start of a request.
     Drained,
@@ -118,6 +119,7 @@ impl Server {
     /// A client that holds half a request: its bytes go behind it, or into the large argument that is being filled.
     fn receive_more(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
         let Some(client) = self.clients.get_mut(token) else { return };
+        #[expect(clippy::single_match_else, reason = "two ways to receive, side by side")]
         let received = match &mut query.filling {
             Some((block, wanted)) => {
                 let missing = *wanted - block.len();
@@ -390,6 +392,7 @@ enum Next {
     Failed(Vec<u8>),
 }
 
+#[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
 fn take_query(spare: &mut Vec<Box<Query>>) -> Box<Query> {
     spare.pop().unwrap_or_else(|| Box::new(Query::new(QUERY_RING)))
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One thread does all of it, so a command sees no other's half-done work. [`Server`] is the whole state; the buffers
-//! that requests are slices of are beside it, in [`Io`], so that a request can be read while the state changes.
+//! that requests are slices of are beside it, in `Io`, so that a request can be read while the state changes.
 
 mod accept;
 pub mod admin;
@@ -54,6 +54,7 @@ struct Io {
     ring: Ring,
     batch: Batch,
     /// Queries that clients gave back.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
     spare: Vec<Box<Query>>,
 }
 

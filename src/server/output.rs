@@ -58,11 +58,6 @@ impl Output {
         }
     }
 
-    /// Whether there is nothing to send.
-    pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// How many segments wait.
     pub fn segments(&self) -> usize {
         self.segments.len()

@@ -38,7 +38,7 @@ impl fmt::Display for StartError {
     }
 }
 
-fn failed<'a>(what: &'a str) -> impl FnOnce(io::Error) -> StartError + 'a {
+fn failed(what: &str) -> impl FnOnce(io::Error) -> StartError {
     move |error| StartError(format!("{what}: {error}"))
 }
 
@@ -98,7 +98,8 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
     process::random_bytes(&mut random);
     let word = |i: usize| u64::from_le_bytes(random[i * 8..][..8].try_into().expect("8 bytes"));
     let seed = Seed::new([word(0), word(1)]);
-    let run_id = random[16..].iter().map(|byte| format!("{byte:02x}")).collect();
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    let run_id = random[16..].iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
 
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;

@@ -6,9 +6,9 @@
 //! reading, addition and printing are done here on integers, with the same result on every machine.
 //!
 //! A value is `mantissa × 2^exponent`. Every operation first finds its exact result, or its upper 65 bits or more
-//! and whether anything nonzero was cut off (`sticky`), and then [`Extended::rounded`] alone rounds to nearest, halves
+//! and whether anything nonzero was cut off (`sticky`), and then `Extended::rounded` alone rounds to nearest, halves
 //! to even, into the format. Ordinary decimal numbers fit `u128` on the way; long ones and those with a large
-//! exponent go through [`Natural`], an integer of any size. Worst case, at the 5,119 characters that a number may
+//! exponent go through `Natural`, an integer of any size. Worst case, at the 5,119 characters that a number may
 //! have or at `1e4932`: some 100 µs.
 
 use super::number::{HexFloat, parse_exponent, round_half_even};

@@ -154,7 +154,7 @@ impl Server {
     }
 }
 
-fn parse_kill<'a>(own: Token, args: Args<'a>) -> Result<Filter<'a>, Vec<u8>> {
+fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Vec<u8>> {
     let mut filter = Filter { skip: Some(own), ..Filter::default() };
     let mut i = 2;
     while i < args.len() {

@@ -64,9 +64,9 @@ impl Server {
 /// Equality in a time that does not depend on where the two differ.
 fn same_secret(given: &[u8], secret: &[u8]) -> bool {
     let mut difference = given.len() ^ secret.len();
-    for i in 0..given.len() {
-        let byte = secret.get(i % secret.len().max(1)).copied().unwrap_or(0);
-        difference |= usize::from(given[i] ^ byte);
+    for (i, byte) in given.iter().enumerate() {
+        let other = secret.get(i % secret.len().max(1)).copied().unwrap_or(0);
+        difference |= usize::from(byte ^ other);
     }
     difference == 0
 }

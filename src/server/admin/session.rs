@@ -178,9 +178,9 @@ impl Server {
         }
         let names = self.session(token).names_mut();
         if is_name {
-            names.lib_name = value
+            names.lib_name = value;
         } else {
-            names.lib_version = value
+            names.lib_version = value;
         }
         self.reply_to(token).ok();
     }
