@@ -459,3 +459,15 @@ fn the_accept_queue_is_emptied_while_clients_keep_the_server_busy() {
     sending.join().expect("the sender");
     assert_eq!(reading.join().expect("the reader"), 200_000 * b"$4\r\nbusy\r\n".len());
 }
+
+#[test]
+fn a_client_whose_replies_are_off_is_closed_by_quit() {
+    let server = Server::start("");
+    let mut steady = server.client();
+    for mode in ["OFF", "SKIP"] {
+        let mut silent = server.client();
+        silent.send_raw(format!("CLIENT REPLY {mode}\r\nQUIT\r\n").as_bytes()).expect("send");
+        assert_eq!(silent.wait_closed(), b"", "CLIENT REPLY {mode}");
+    }
+    steady.wait_for_info("connected_clients", |n| n == 1);
+}

@@ -481,3 +481,13 @@ fn version_and_help_are_printed_and_nothing_is_started() {
         assert!(!text.contains("Ready to accept"), "{flag} starts a server");
     }
 }
+
+#[test]
+fn a_daemon_that_cannot_listen_or_log_says_so_by_its_exit_status() {
+    let taken = Server::start("");
+    let port = taken.port();
+    let (status, said) = Launch::subject().flags(&format!("--daemonize yes --port {port}")).run_to_exit();
+    assert!(!status.success() && said.contains(&port.to_string()), "{status}: {said}");
+    let (status, said) = Launch::subject().flags("--daemonize yes --logfile missing/here.log").run_to_exit();
+    assert!(!status.success() && said.contains("missing/here.log"), "{status}: {said}");
+}
