@@ -18,7 +18,7 @@ pub enum Garbage {
     /// One entry with its value.
     Entry(Entry),
     /// The table of a flushed database with all its entries, and its list of those that expire.
-    Table(Dict<Entry>, ExpiryList),
+    Table(Box<(Dict<Entry>, ExpiryList)>),
     /// The bucket array that a finished rehash left behind.
     Retired(Retired),
 }
@@ -27,7 +27,7 @@ impl Garbage {
     fn objects(&self) -> u64 {
         match self {
             Garbage::Entry(_) => 1,
-            Garbage::Table(table, _) => table.len() as u64,
+            Garbage::Table(table) => table.0.len() as u64,
             Garbage::Retired(_) => 0,
         }
     }

@@ -382,7 +382,7 @@ impl Keyspace {
         let removed = self.dbs[db].len();
         let old = std::mem::replace(&mut self.dbs[db], Db::new(self.seed));
         if lazily && removed > 0 {
-            self.lazy.send(Garbage::Table(old.dict, old.expires));
+            self.lazy.send(Garbage::Table(Box::new((old.dict, old.expires))));
         }
         removed
     }
