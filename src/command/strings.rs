@@ -327,7 +327,8 @@ pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) {
     }
     let mut any = false;
     ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
-        any |= ctx.find_hashed(hash, args.get(i), Access::Write).is_some();
+        // After the first that is there no other is looked up, so what has expired among them stays unnoticed.
+        any = any || ctx.find_hashed(hash, args.get(i), Access::Write).is_some();
     });
     if !any {
         set_all(ctx, args);
