@@ -28,15 +28,16 @@ fuzz_target!(|line: &[u8]| {
         return;
     }
     let expected = match split {
-        Ok(words) if words.is_empty() => Outcome::Request(words),
-        Ok(words) => Outcome::Inline(words),
-        Err(words::Unbalanced) => Outcome::Error(ProtocolError::UnbalancedQuotes),
+        // A line with a zero byte never ends.
+        _ if line.contains(&0) => None,
+        Ok(words) if words.is_empty() => Some(Outcome::Request(words)),
+        Ok(words) => Some(Outcome::Inline(words)),
+        Err(words::Unbalanced) => Some(Outcome::Error(ProtocolError::UnbalancedQuotes)),
     };
     let sent = [line, b"\r\n"].concat();
     for size in [1, 7, sent.len()] {
         let mut connection = Connection::new(Limits::default());
         sent.chunks(size).for_each(|piece| connection.feed(piece));
-        assert_eq!(connection.outcomes.first(), Some(&expected));
-        assert_eq!(connection.outcomes.len(), 1);
+        assert!(connection.outcomes.iter().eq(&expected), "{:?}, not {expected:?}", connection.outcomes);
     }
 });

@@ -101,23 +101,6 @@ impl Value {
         }
     }
 
-    /// The number that the reply is or spells.
-    pub fn as_integer(&self) -> Option<i64> {
-        match self {
-            Self::Integer(value) => Some(*value),
-            Self::Boolean(value) => Some(i64::from(*value)),
-            _ => parse_i64(self.as_bytes()?),
-        }
-    }
-
-    /// The elements of an array, set or push.
-    pub fn as_elements(&self) -> Option<&[Value]> {
-        match self {
-            Self::Array(elements) | Self::Set(elements) | Self::Push(elements) => Some(elements),
-            _ => None,
-        }
-    }
-
     /// Whether the reply is an error.
     pub fn is_error(&self) -> bool {
         matches!(self, Self::Error(_))

@@ -242,12 +242,6 @@ impl<'a> Reply<'a> {
         self.finish(deferred, |reply| reply.push(count));
     }
 
-    /// Drops a deferred aggregate with all that was written since, so that another reply can take its place.
-    pub fn abandon(&mut self, deferred: Deferred) {
-        let Deferred { at } = deferred;
-        self.buf.truncate(at);
-    }
-
     fn finish(&mut self, deferred: Deferred, write: impl FnOnce(&mut Reply<'_>)) {
         let mut header = Vec::with_capacity(24);
         write(&mut Reply::new(&mut header, self.protocol));
@@ -371,9 +365,6 @@ mod tests {
                 r.finish_array(outer, 1);
                 let map = r.deferred();
                 r.finish_map(map, count);
-                let gone = r.deferred();
-                r.bulk(b"gone");
-                r.abandon(gone);
             });
             let known = both(|r| {
                 r.ok();

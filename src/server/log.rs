@@ -5,14 +5,14 @@
 //! ```
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
 use crate::config::LogLevel;
 use crate::sys::calendar::local_time;
-use crate::sys::clock;
+use crate::sys::{clock, file};
 
 /// Where lines go, and from which level on.
 pub struct Log {
@@ -23,11 +23,7 @@ pub struct Log {
 impl Log {
     /// A log at `level` to the file at `path`, or to the standard output when it is empty.
     pub fn open(path: &Path, level: LogLevel) -> io::Result<Self> {
-        let file = if path.as_os_str().is_empty() {
-            None
-        } else {
-            Some(OpenOptions::new().create(true).append(true).open(path)?)
-        };
+        let file = if path.as_os_str().is_empty() { None } else { Some(file::open_append(path)?) };
         Ok(Log { level, file })
     }
 

@@ -58,11 +58,6 @@ fn candidate(pattern: &[u8], p: usize, text: &[u8], t: usize, ignore_case: bool)
     }
 }
 
-/// Whether a pattern has no special byte, so that it matches only itself.
-pub fn is_literal(pattern: &[u8]) -> bool {
-    !pattern.iter().copied().any(is_special)
-}
-
 #[inline]
 fn is_special(byte: u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b'\\')
