@@ -18,10 +18,9 @@
 //! An argument of [`BIG_ARGUMENT`] bytes or more that is not wholly there is handed to the caller
 //! ([`Parsed::Big`]), who receives the rest of it straight into the block where it will stay.
 //!
-//! Differences to C Redis, all where it is lax about what no client sends: a NUL byte in a line is an ordinary byte
-//! (there it hides the end of the line), and a line of more than 64 KiB is refused however it is cut into packets
-//! (there only when its end was not received together with its start). As there, the two bytes after a bulk and the
-//! byte after a header's `\r` are skipped without a look at them.
+//! As in C Redis, a zero byte in a line hides its end, and the two bytes after a bulk and the byte after a header's
+//! `\r` are skipped without a look at them. One difference, about what no client sends: a line of more than 64 KiB is
+//! refused however it is cut into packets (there only when its end was not received together with its start).
 
 use std::borrow::Cow;
 
