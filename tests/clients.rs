@@ -416,6 +416,12 @@ fn a_client_that_pulls_large_values_does_not_stop_the_others() {
 /// The same with commands instead of bytes: a pipeline without end must not keep the loop to itself.
 #[test]
 fn a_client_with_an_endless_pipeline_does_not_stop_the_others() {
+    for request in [encode(&["INCR", "flood"]), b"INCR flood\n".to_vec()] {
+        endless_pipeline(&request);
+    }
+}
+
+fn endless_pipeline(request: &[u8]) {
     let server = Server::start("");
     let mut other = server.client();
     other.ok("SET small value");
@@ -423,8 +429,8 @@ fn a_client_with_an_endless_pipeline_does_not_stop_the_others() {
     let mut reader = flood.twin();
     const ROUNDS: usize = 40;
     const BATCH: usize = 5000;
+    let batch = request.repeat(BATCH);
     let sending = std::thread::spawn(move || {
-        let batch = encode(&["INCR", "flood"]).repeat(BATCH);
         (0..ROUNDS).for_each(|_| flood.send_raw(&batch).expect("send"));
         flood.finish_sending();
     });

@@ -244,10 +244,6 @@ impl Server {
                 break Stopped::Closing;
             }
             match outcome.next {
-                Next::Batch if executed >= MAX_REQUESTS => break Stopped::Yielded,
-                Next::Batch if self.output.buffer.len() - output_start >= MAX_OUTPUT => {
-                    break Stopped::Yielded;
-                }
                 Next::Batch => {}
                 Next::Drained => break Stopped::Drained,
                 Next::Big { at, len } => break Stopped::Big { at, len },
@@ -261,6 +257,9 @@ impl Server {
                     self.protocol_error(token, &text);
                     break Stopped::Closing;
                 }
+            }
+            if executed >= MAX_REQUESTS || self.output.buffer.len() - output_start >= MAX_OUTPUT {
+                break Stopped::Yielded;
             }
         };
         self.output.close_segment(token, output_start);
