@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
 use redstart::alloc::Counting;
-use redstart::server::Exit;
 use redstart::{config, server};
 
 #[global_allocator]
@@ -64,8 +63,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.to_string()),
     };
     match server::start(config) {
-        Ok(Exit::Clean) => ExitCode::SUCCESS,
-        Ok(Exit::Immediate) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }

@@ -58,15 +58,6 @@ struct Io {
     spare: Vec<Box<Query>>,
 }
 
-/// How the loop ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
-    /// As asked for.
-    Clean,
-    /// A second signal came while shutting down.
-    Immediate,
-}
-
 /// The state of the server.
 pub struct Server {
     config: Config,
@@ -94,12 +85,12 @@ pub struct Server {
     /// The pid file that this process wrote, to be removed at the end.
     pidfile: Option<PathBuf>,
     /// `SHUTDOWN` was asked for.
-    exit: Option<Exit>,
+    exit: bool,
 }
 
 impl Server {
     /// Serves until shutdown.
-    pub fn run(&mut self) -> Exit {
+    pub fn run(&mut self) {
         let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
         loop {
             let timeout_ms =
@@ -108,7 +99,7 @@ impl Server {
             self.clock.update();
             self.keyspace.moment = Moment::at(self.clock.unix_ms());
             for index in 0..ready {
-                if self.exit.is_some() {
+                if self.exit {
                     break;
                 }
                 let event = self.poller.event(index);
@@ -139,8 +130,8 @@ impl Server {
             if signal::shutdown_signals() > 0 {
                 self.shut_down_by_signal();
             }
-            if let Some(exit) = self.exit {
-                return exit;
+            if self.exit {
+                return;
             }
         }
     }
@@ -165,7 +156,7 @@ impl Server {
         let name = signal::last_shutdown_signal().unwrap_or("signal");
         self.log.warning(format_args!("Received {name} scheduling shutdown..."));
         self.prepare_shutdown();
-        self.exit = Some(Exit::Clean);
+        self.exit = true;
     }
 
     /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.

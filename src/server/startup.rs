@@ -10,7 +10,7 @@ use super::cron::{Cron, used_memory};
 use super::log::Log;
 use super::stats::Stats;
 use super::timing::{LoopClock, Timed};
-use super::{Exit, LISTENER, Server};
+use super::{LISTENER, Server};
 use crate::alloc;
 use crate::config::{BindAddress, Config};
 use crate::db::{Keyspace, Moment};
@@ -43,7 +43,7 @@ fn failed(what: &str) -> impl FnOnce(io::Error) -> StartError {
 }
 
 /// Starts a server with `config` and serves until shutdown.
-pub fn start(mut config: Config) -> Result<Exit, StartError> {
+pub fn start(mut config: Config) -> Result<(), StartError> {
     std::env::set_current_dir(config.dir.path())
         .map_err(|error| StartError(format!("Can't chdir to '{}': {error}", config.dir)))?;
     let log = Log::open(config.logfile.as_path(), config.loglevel)
@@ -69,7 +69,8 @@ pub fn start(mut config: Config) -> Result<Exit, StartError> {
     }
     server.log.notice(format_args!("Server initialized"));
     server.announce_ready();
-    Ok(server.run())
+    server.run();
+    Ok(())
 }
 
 /// Opens the sockets, and then goes into the background if asked to: who started a daemon learns by the exit status
@@ -126,7 +127,7 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
         started_ms: now_ms,
         startup_memory: used_memory(),
         run_id,
-        exit: None,
+        exit: false,
         config,
         pidfile: None,
     };

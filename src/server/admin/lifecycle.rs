@@ -1,9 +1,9 @@
 //! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and who it is (`LOLWUT`).
 
 use crate::command::Args;
+use crate::server::Server;
 use crate::server::admin::REDIS_VERSION;
 use crate::server::startup::LOGO;
-use crate::server::{Exit, Server};
 use crate::sys::clock;
 use crate::sys::poller::Token;
 
@@ -28,7 +28,7 @@ impl Server {
         }
         self.prepare_shutdown();
         self.session(token).flags.close_now = true;
-        self.exit = Some(Exit::Clean);
+        self.exit = true;
     }
 
     /// `TIME`: Unix seconds and the microseconds beyond them.
