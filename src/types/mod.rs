@@ -5,14 +5,19 @@
 //! | [`entry`] | the entry's layout, its header fields, key and expiry |
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
+//! | [`packed`] | small collections: the memory that the next two live in |
+//! | [`listpack`], [`intset`] | Redis's formats of packed strings and of packed integers |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
 pub mod block;
 pub mod entry;
+pub mod intset;
 mod item;
 pub mod kind;
+pub mod listpack;
+pub mod packed;
 pub mod string;
 
 pub use block::Block;

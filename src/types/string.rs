@@ -60,7 +60,7 @@ impl Text<'_> {
 
 /// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
 #[inline(always)]
-fn canonical_i64(text: &[u8]) -> Option<i64> {
+pub(super) fn canonical_i64(text: &[u8]) -> Option<i64> {
     // Nearly all strings that are no number are told by their first byte.
     match text {
         [b'0'..=b'9' | b'-', ..] if text.len() <= number::MAX_DIGITS => number::parse_i64(text),
