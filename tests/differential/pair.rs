@@ -17,6 +17,8 @@ pub enum Rule {
     Exact,
     /// The same elements in any order.
     Unordered,
+    /// The same pairs of field and value in any order, in a map or in a flat array.
+    UnorderedPairs,
     /// Only the outermost kind of reply, for what is random or a time.
     Kind,
     /// Integers that differ by at most this; anything else exactly.
@@ -40,6 +42,26 @@ pub struct Step {
 impl Step {
     pub fn new(args: Vec<Vec<u8>>, rule: Rule) -> Step {
         Step { connection: 1, args, rule }
+    }
+
+    /// Whether the rule or the list of differences allows these two replies.
+    pub fn accepts(&self, subject: &Value, redis: &Value) -> bool {
+        let same = match self.rule {
+            Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => subject == redis,
+            Rule::Kind => {
+                std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error()
+            }
+            Rule::About(distance) => match (subject, redis) {
+                // -1 and -2 are statements, not times.
+                (Value::Integer(a), Value::Integer(b)) if *a >= 0 && *b >= 0 => (a - b).abs() <= distance,
+                _ => subject == redis,
+            },
+            Rule::Unordered => subject == redis || sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
+            Rule::UnorderedPairs => {
+                subject == redis || in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis))
+            }
+        };
+        same || differences::intended(&self.args, subject, redis)
     }
 
     /// The command as a line of a script.
@@ -270,20 +292,7 @@ fn agree(step: &Step, subject: &Answer, redis: &Answer) -> bool {
         return !matches!(subject, Answer::Broken(_));
     }
     let (Answer::Reply(subject), Answer::Reply(redis)) = (subject, redis) else { return false };
-    let (subject, redis) = (&subject.value, &redis.value);
-    let same = match step.rule {
-        Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => false,
-        Rule::Kind => std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error(),
-        Rule::About(distance) => match (subject, redis) {
-            (Value::Integer(a), Value::Integer(b)) => {
-                // -1 and -2 are statements, not times.
-                *a >= 0 && *b >= 0 && (a - b).abs() <= distance
-            }
-            _ => false,
-        },
-        Rule::Unordered => sorted(subject).is_some() && sorted(subject) == sorted(redis),
-    };
-    same || differences::intended(&step.args, subject, redis)
+    step.accepts(&subject.value, &redis.value)
 }
 
 /// The elements in order, with the kind of aggregate they came in.
@@ -295,4 +304,12 @@ fn sorted(value: &Value) -> Option<Value> {
         _ => return None,
     }
     Some(value)
+}
+
+/// The pairs in order, with the kind of aggregate they came in.
+fn in_pairs(value: &Value) -> Option<Value> {
+    let Value::Array(all) = value else { return sorted(value) };
+    let mut pairs: Vec<&[Value]> = all.chunks(2).collect();
+    pairs.sort();
+    Some(Value::Array(pairs.concat()))
 }
