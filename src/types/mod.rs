@@ -4,20 +4,31 @@
 //! |---|---|
 //! | [`entry`] | the entry's layout, its header fields, key and expiry |
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
+//! | [`packed`], `packed_value` | small collections: bytes that lie where a string's would |
+//! | [`container`] | large collections: what a type must tell to live in an entry |
+//! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
 pub mod block;
+pub mod container;
 pub mod entry;
 mod item;
 pub mod kind;
+pub mod packed;
+mod packed_value;
+pub mod shapes;
 pub mod string;
 
 pub use block::Block;
+pub use container::Container;
 pub use entry::Entry;
 pub use kind::{Encoding, Kind};
+pub use packed::Buffer;
+pub use packed_value::PackedMut;
+pub use shapes::Shapes;
 pub use string::Text;
 
 #[cfg(test)]
