@@ -23,6 +23,8 @@ pub enum Rule {
     Kind,
     /// Integers that differ by at most this; anything else exactly.
     About(i64),
+    /// Times, which are integers from a thousand million on wherever they stand, may differ.
+    Times,
     /// The elements of a whole iteration, in any order.
     Scan,
     /// No reply is expected.
@@ -56,6 +58,7 @@ impl Step {
                 (Value::Integer(a), Value::Integer(b)) if *a >= 0 && *b >= 0 => (a - b).abs() <= distance,
                 _ => subject == redis,
             },
+            Rule::Times => without_times(subject) == without_times(redis),
             Rule::Unordered => subject == redis || sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
             Rule::UnorderedPairs => {
                 subject == redis || in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis))
@@ -304,6 +307,18 @@ fn sorted(value: &Value) -> Option<Value> {
         _ => return None,
     }
     Some(value)
+}
+
+/// The reply with all its times made equal.
+fn without_times(value: &Value) -> Value {
+    let all = |all: &[Value]| all.iter().map(without_times).collect();
+    match value {
+        Value::Integer(n) if *n >= 1_000_000_000 => Value::Integer(1_000_000_000),
+        Value::Array(elements) => Value::Array(all(elements)),
+        Value::Set(elements) => Value::Set(all(elements)),
+        Value::Map(pairs) => Value::Map(pairs.iter().map(|(k, v)| (k.clone(), without_times(v))).collect()),
+        other => other.clone(),
+    }
 }
 
 /// The pairs in order, with the kind of aggregate they came in.

@@ -27,11 +27,18 @@
 //!
 //! A failing run prints its seed; `REDSTART_SEED` repeats it alone.
 
+mod bitmaps;
 mod connection;
 mod expiry;
+mod geo;
+mod hashes;
+mod hyperloglog;
 mod keys;
 mod lists;
+mod sets;
+mod sorted_sets;
 mod state;
+mod streams;
 mod strings;
 pub mod words;
 
@@ -99,10 +106,17 @@ macro_rules! families {
 }
 
 families! {
+    bitmaps,
     connection,
     expiry,
+    geo,
+    hashes,
+    hyperloglog,
     keys,
     lists,
+    sets,
+    sorted_sets,
+    streams,
     strings,
 }
 
