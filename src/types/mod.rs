@@ -10,9 +10,11 @@
 //! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
+//! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
+pub mod bits;
 pub mod block;
 pub mod container;
 pub mod entry;

@@ -48,6 +48,15 @@ impl Text<'_> {
         }
     }
 
+    /// Calls `read` with the text.
+    #[inline]
+    pub fn with_bytes<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        match *self {
+            Text::Int(n) => read(number::Decimal::new(n).as_bytes()),
+            Text::Bytes(bytes) => read(bytes),
+        }
+    }
+
     /// The text, on its own.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
@@ -112,6 +121,14 @@ impl Entry {
         // SAFETY: the value is a word.
         unsafe { at.cast::<i64>().write_unaligned(value.to_le()) };
         entry
+    }
+
+    /// A raw string of `len` zero bytes. A large one costs nothing until its pages are written.
+    pub fn zeroed(key: &[u8], len: usize, expire: Option<i64>) -> Entry {
+        if len > EMBEDDED_MAX {
+            return Entry::with_block(key, Block::zeroed(len), expire);
+        }
+        Entry::text(key, &[0; EMBEDDED_MAX][..len], Encoding::Raw, expire)
     }
 
     /// A raw string whose bytes are already in a block; a short one is copied out of it.
@@ -223,7 +240,10 @@ impl Entry {
             if min_len <= EMBEDDED_MAX {
                 return self.embedded_mut(old.max(min_len));
             }
-            self.spill(min_len);
+            let mut block = Block::zeroed(min_len);
+            block.make_mut()[..old].copy_from_slice(self.embedded());
+            self.make_room(BLOCK, Encoding::Raw, WORD);
+            self.write_block(block);
         }
         let block = self.block_mut().expect("a value that is not embedded is in a block");
         if block.len() < min_len {
