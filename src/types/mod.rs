@@ -11,6 +11,8 @@
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
+//! | [`set`], [`member`] | sets; a member of a large one |
+//! | [`random`] | pseudo-random numbers |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
@@ -22,8 +24,11 @@ pub mod intset;
 mod item;
 pub mod kind;
 pub mod listpack;
+pub mod member;
 pub mod packed;
 mod packed_value;
+pub mod random;
+pub mod set;
 pub mod shapes;
 pub mod string;
 

@@ -53,6 +53,16 @@ const DIFFERENCES: &[Difference] = &[
         reason: "Redis's number overflows and becomes a limit of 1%, which nobody asked for",
     },
     Difference {
+        command: &["OBJECT", "ENCODING"],
+        allowed: Allowed::Text { redis: "$9\r\nhashtable\r\n", here: "$8\r\nlistpack\r\n" },
+        reason: "small sets of words are listpacks since 7.2",
+    },
+    Difference {
+        command: &["OBJECT", "ENCODING"],
+        allowed: Allowed::Text { redis: "$9\r\nquicklist\r\n", here: "$8\r\nlistpack\r\n" },
+        reason: "small lists are listpacks since 7.2",
+    },
+    Difference {
         command: &["OBJECT", "HELP"],
         allowed: Allowed::Texts,
         reason: "the help texts are our own",
@@ -88,6 +98,7 @@ fn encoded(value: &Value) -> String {
         Value::Integer(n) => format!(":{n}\r\n"),
         Value::Simple(b) => format!("+{}\r\n", String::from_utf8_lossy(b)),
         Value::Error(b) => format!("-{}\r\n", String::from_utf8_lossy(b)),
+        Value::Bulk(b) => format!("${}\r\n{}\r\n", b.len(), String::from_utf8_lossy(b)),
         _ => String::new(),
     }
 }
