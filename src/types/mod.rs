@@ -6,11 +6,13 @@
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
+//! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
 pub mod block;
 pub mod entry;
+pub mod hyperloglog;
 mod item;
 pub mod kind;
 pub mod string;
