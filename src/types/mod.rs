@@ -11,6 +11,7 @@
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
+//! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
@@ -19,6 +20,7 @@ pub mod block;
 pub mod container;
 pub mod entry;
 pub mod intset;
+pub mod hyperloglog;
 mod item;
 pub mod kind;
 pub mod listpack;
