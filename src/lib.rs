@@ -8,6 +8,7 @@
 //! | 0 | [`sys`] | waits for the socket, receives the bytes into a ring, tells the time, sends the reply |
 //! | 0 | [`text`] | turns bytes into numbers and back, matches globs, splits quoted lines |
 //! | 0 | [`alloc`] | hands out the small blocks in which entries live |
+//! | 0 | [`codec`] | checksums and compresses what leaves as DUMP payloads and files |
 //! | 1 | [`resp`] | finds the request's arguments in the ring without copying, writes replies |
 //! | 1 | [`dict`] | finds the key's entry: an open-addressing table that grows a bucket at a time |
 //! | 2 | [`types`] | the entry: header, key and value in one block |
@@ -17,6 +18,7 @@
 //! | 6 | [`server`] | the loop that ties all together: clients, batches, output, cron |
 
 pub mod alloc;
+pub mod codec;
 pub mod command;
 pub mod config;
 pub mod db;

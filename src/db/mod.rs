@@ -17,6 +17,7 @@ pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
+use crate::types::Shapes;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
 
@@ -181,6 +182,8 @@ pub struct Keyspace {
     pub lazy_server_del: bool,
     /// `lazyfree-lazy-expire`: the same for keys that expire.
     pub lazy_expire: bool,
+    /// The limits at which collections change their encodings.
+    pub shapes: Shapes,
     /// Statistics.
     pub counters: Counters,
     lazy: LazyFree,
@@ -202,6 +205,7 @@ impl Keyspace {
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
+            shapes: Shapes::new(seed),
             counters: Counters::default(),
             lazy: LazyFree::default(),
             random_state,
@@ -326,7 +330,7 @@ impl Keyspace {
     }
 
     fn discard(&mut self, entry: Entry, lazily: bool) {
-        if entry.is_large() || (lazily && entry.block().is_some()) {
+        if entry.is_large() || (lazily && entry.owns_memory()) {
             self.lazy.send(Garbage::Entry(entry));
         }
     }

@@ -4,6 +4,7 @@ use super::Server;
 use crate::alloc::{self, Counting};
 use crate::db::{AccessPolicy, CycleBudget};
 use crate::sys::{clock, memory, process};
+use crate::types::Shapes;
 use crate::types::access::Lfu;
 
 /// When cron is due, and what it remembers between runs.
@@ -223,6 +224,20 @@ impl Server {
         keyspace.lazy_user_del = config.lazyfree_lazy_user_del;
         keyspace.lazy_server_del = config.lazyfree_lazy_server_del;
         keyspace.lazy_expire = config.lazyfree_lazy_expire;
+        keyspace.shapes = Shapes {
+            hash_max_listpack_entries: config.hash_max_listpack_entries,
+            hash_max_listpack_value: config.hash_max_listpack_value,
+            set_max_intset_entries: config.set_max_intset_entries,
+            set_max_listpack_entries: config.set_max_listpack_entries,
+            set_max_listpack_value: config.set_max_listpack_value,
+            zset_max_listpack_entries: config.zset_max_listpack_entries,
+            zset_max_listpack_value: config.zset_max_listpack_value,
+            list_max_listpack_size: config.list_max_listpack_size,
+            list_compress_depth: config.list_compress_depth,
+            stream_node_max_bytes: config.stream_node_max_bytes,
+            stream_node_max_entries: config.stream_node_max_entries,
+            seed: keyspace.shapes.seed,
+        };
         self.stats.track_latency = config.latency_tracking;
         self.log.set_level(config.loglevel);
     }
