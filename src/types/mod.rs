@@ -6,6 +6,7 @@
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
+//! | [`sorted_set`] | sorted sets: a dict of elements and a B+ tree of their order |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
@@ -13,6 +14,7 @@ pub mod block;
 pub mod entry;
 mod item;
 pub mod kind;
+pub mod sorted_set;
 pub mod string;
 
 pub use block::Block;
