@@ -12,6 +12,7 @@
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
 //! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
+//! | [`sorted_set`] | sorted sets: a dict of elements and a B+ tree of their order |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
@@ -27,6 +28,7 @@ pub mod listpack;
 pub mod packed;
 mod packed_value;
 pub mod shapes;
+pub mod sorted_set;
 pub mod string;
 
 pub use block::Block;
