@@ -13,6 +13,8 @@
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
 //! | [`set`], [`member`] | sets; a member of a large one |
 //! | [`random`] | pseudo-random numbers |
+//! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
+//! | [`sorted_set`] | sorted sets: a dict of elements and a B+ tree of their order |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
@@ -21,6 +23,7 @@ pub mod block;
 pub mod container;
 pub mod entry;
 pub mod intset;
+pub mod hyperloglog;
 mod item;
 pub mod kind;
 pub mod listpack;
@@ -30,6 +33,7 @@ mod packed_value;
 pub mod random;
 pub mod set;
 pub mod shapes;
+pub mod sorted_set;
 pub mod string;
 
 pub use block::Block;
