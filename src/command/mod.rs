@@ -8,6 +8,7 @@ pub mod bitfield;
 pub mod bitmaps;
 pub mod connection;
 pub mod context;
+pub mod hyperloglog;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
