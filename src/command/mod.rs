@@ -4,12 +4,15 @@
 //! (`CLIENT`, `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed a floor above.
 
 mod args;
+pub mod bitfield;
+pub mod bitmaps;
 pub mod connection;
 pub mod context;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
+pub mod lcs;
 pub mod perfect_hash;
 pub mod scan;
 mod session;

@@ -55,6 +55,8 @@ scripts! {
     connection_commands_answer_as_redis_does: "connection.txt",
     set_with_every_combination_of_options_answers_as_redis_does: "set.txt",
     string_commands_answer_as_redis_does: "strings.txt",
+    ranges_and_common_subsequences_answer_as_redis_does: "ranges.txt",
+    bitmap_commands_answer_as_redis_does: "bitmaps.txt",
     counters_answer_as_redis_does: "counters.txt",
     key_commands_answer_as_redis_does: "keys.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
