@@ -137,6 +137,14 @@ impl Db {
         self.dict.prefetch_entry(hash);
     }
 
+    /// The bytes that `key` takes: its entry with the value, its slot in the table, its place in the list of those that
+    /// expire. A key that has expired counts as long as it stands.
+    pub fn memory_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let entry = self.dict.get(self.dict.find(hash, key)?);
+        let expiry = if entry.expire_at().is_some() { size_of::<u64>() } else { 0 };
+        Some(entry.memory_bytes() + size_of::<u64>() + expiry)
+    }
+
     /// Visits one probe chain of the table, see [`Dict::scan`].
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&Entry)) -> u64 {
         self.dict.scan(cursor, visit)
