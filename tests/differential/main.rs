@@ -18,7 +18,7 @@ mod streams;
 mod support;
 mod tables;
 
-use pair::Pair;
+use pair::{Pace, Pair};
 
 /// Runs every section of a script in both protocols.
 fn run_script(name: &str, text: &str) {
@@ -31,7 +31,7 @@ fn run_script(name: &str, text: &str) {
             continue;
         }
         for protocol in &section.protocols {
-            pair.check(*protocol, &section.steps, &format!("{name}, '{}'", section.title));
+            pair.check(*protocol, &section.steps, Pace::OneByOne, &format!("{name}, '{}'", section.title));
             compared += section.steps.len();
         }
     }
