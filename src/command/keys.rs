@@ -334,14 +334,17 @@ pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) {
     }
 }
 
-/// `OBJECT REFCOUNT key`: 1, and 2147483647 for the small integers that Redis shares. O(1).
+/// How many references to its value Redis would count: 1, and 2147483647 for the small integers that it shares.
+pub fn reference_count(entry: &Entry) -> i64 {
+    let shared = entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000));
+    if shared { i64::from(i32::MAX) } else { 1 }
+}
+
+/// `OBJECT REFCOUNT key`: see [`reference_count`]. O(1).
 pub fn object_refcount(ctx: &mut Context<'_>, args: Args<'_>) {
     if let Some(at) = inspect(ctx, args) {
-        let small = {
-            let entry = ctx.db().get(at);
-            entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000))
-        };
-        ctx.reply.integer(if small { i64::from(i32::MAX) } else { 1 });
+        let count = reference_count(&ctx.db().get(at));
+        ctx.reply.integer(count);
     }
 }
 

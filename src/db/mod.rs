@@ -176,6 +176,11 @@ pub struct Keyspace {
     pub access_policy: AccessPolicy,
     /// Whether lookups and the cycle delete what has expired (`DEBUG SET-ACTIVE-EXPIRE` switches the cycle alone).
     pub active_expire: bool,
+    /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
+    /// open addressing has no place for one more key.
+    pub shrinks_tables: bool,
+    /// Elements of a list that are larger than this get a node of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
+    pub quicklist_packed_threshold: u64,
     /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
     /// ones go there anyway.
     pub lazy_user_del: bool,
@@ -203,6 +208,8 @@ impl Keyspace {
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
             active_expire: true,
+            shrinks_tables: true,
+            quicklist_packed_threshold: 1 << 30,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
@@ -433,7 +440,9 @@ impl Keyspace {
     pub fn housekeep(&mut self, rehash: bool, budget_us: u64, now_us: impl Fn() -> u64) {
         let start = now_us();
         for db in &mut self.dbs {
-            db.dict.shrink_if_sparse();
+            if self.shrinks_tables {
+                db.dict.shrink_if_sparse();
+            }
             while rehash && db.dict.is_rehashing() && now_us() - start < budget_us {
                 db.dict.rehash(100);
             }

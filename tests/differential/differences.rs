@@ -52,6 +52,30 @@ const DIFFERENCES: &[Difference] = &[
         },
         reason: "Redis's number overflows and becomes a limit of 1%, which nobody asked for",
     },
+    Difference { command: &["DEBUG", "DICT-RESIZING"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference {
+        command: &["DEBUG", "CLIENT-ENFORCE-REPLY-LIST"],
+        allowed: Allowed::NewHere,
+        reason: "came with 7.2",
+    },
+    Difference {
+        command: &["DEBUG", "HTSTATS", "0", "FULL"],
+        allowed: Allowed::NewHere,
+        reason: "came with 7.2",
+    },
+    Difference {
+        command: &["DEBUG", "HTSTATS-KEY", "NONE", "FULL"],
+        allowed: Allowed::Text {
+            redis: "-ERR unknown subcommand or wrong number of arguments for 'HTSTATS-KEY'. Try DEBUG HELP.\r\n",
+            here: "-ERR no such key\r\n",
+        },
+        reason: "the option came with 7.2",
+    },
+    Difference {
+        command: &["DEBUG", "STRINGMATCH-LEN"],
+        allowed: Allowed::NewHere,
+        reason: "Redis tries its patterns in one test of its own; here anyone can try one",
+    },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$9\r\nhashtable\r\n", here: "$8\r\nlistpack\r\n" },
