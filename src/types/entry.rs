@@ -47,6 +47,8 @@ const LONG_KEY: u8 = 2;
 pub(super) const INT: u8 = 4;
 /// The value is a [`Block`].
 pub(super) const BLOCK: u8 = 8;
+/// The flags that say what the value is.
+pub(super) const VALUE_FORMS: u8 = !(EXPIRY | LONG_KEY);
 
 /// The size of a value that is an integer or a pointer.
 pub(super) const WORD: usize = 8;
