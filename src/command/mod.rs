@@ -6,6 +6,7 @@
 mod args;
 pub mod connection;
 pub mod context;
+pub mod dump;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
@@ -13,7 +14,9 @@ pub mod perfect_hash;
 mod session;
 pub mod strings;
 pub mod table;
+pub mod transfer;
 pub mod vocabulary;
+pub mod wait;
 
 pub use args::Args;
 pub use context::{Context, Splice};

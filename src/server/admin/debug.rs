@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::codec::sha1::{Digest, hex};
 use crate::command::Args;
 use crate::command::context::{ErrorText, integer};
-use crate::db::Access;
+use crate::db::{Access, digest};
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::sys::poller::Token;
@@ -41,6 +42,11 @@ impl Server {
             }
             (b"object", 3..) => return self.debug_object(token, args),
             (b"htstats", 3..) => return self.debug_htstats(token, args),
+            (b"digest", 2) => {
+                let text = hex(&digest::of_keyspace(&self.keyspace));
+                self.reply_to(token).simple(&text);
+            }
+            (b"digest-value", 2..) => self.debug_digest_value(token, args),
             (b"populate", 3..=5) => return self.debug_populate(token, args),
             (b"protocol", 3) => return self.debug_protocol(token, args.get(2)),
             (b"help", 2) => {
@@ -76,6 +82,23 @@ impl Server {
         );
         self.reply_to(token).simple(&text);
         Ok(())
+    }
+
+    /// `DEBUG DIGEST-VALUE [key …]`: the digest of each key's value, zeroes for a missing one. What has expired but
+    /// stands is seen.
+    fn debug_digest_value(&mut self, token: Token, args: Args<'_>) {
+        let index = self.session(token).db;
+        let db = self.keyspace.db(index);
+        let digest_of = |key: &[u8]| {
+            let at = db.dict().find(self.keyspace.hash(key), key);
+            at.map_or(Digest::default(), |at| digest::of_value(&db.get(at)))
+        };
+        let digests: Vec<Digest> = args.iter_from(2).map(digest_of).collect();
+        let mut reply = self.reply_to(token);
+        reply.array(digests.len());
+        for digest in &digests {
+            reply.simple(&hex(digest));
+        }
     }
 
     fn debug_htstats(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
