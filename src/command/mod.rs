@@ -14,6 +14,7 @@ pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
 pub mod lcs;
+pub mod lists;
 pub mod perfect_hash;
 pub mod scan;
 mod session;

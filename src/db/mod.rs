@@ -180,8 +180,6 @@ pub struct Keyspace {
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
     /// open addressing has no place for one more key.
     pub shrinks_tables: bool,
-    /// Elements of a list that are larger than this get a node of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
-    pub quicklist_packed_threshold: u64,
     /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
     /// ones go there anyway.
     pub lazy_user_del: bool,
@@ -210,7 +208,6 @@ impl Keyspace {
             access_policy: AccessPolicy::Lru,
             active_expire: true,
             shrinks_tables: true,
-            quicklist_packed_threshold: 1 << 30,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,

@@ -12,6 +12,7 @@
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
+//! | [`list`] | lists: a listpack, or a quicklist of them |
 //! | [`set`], [`member`] | sets; a member of a large one |
 //! | [`random`] | pseudo-random numbers |
 //! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
@@ -27,6 +28,7 @@ pub mod hyperloglog;
 pub mod intset;
 mod item;
 pub mod kind;
+pub mod list;
 pub mod listpack;
 pub mod member;
 pub mod packed;
