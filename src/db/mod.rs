@@ -388,9 +388,10 @@ impl Keyspace {
         self.remove(db, at, self.lazy_expire);
     }
 
-    /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one.
+    /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one. How often and
+    /// when the key was used stays: it is the key's, not the value's.
     pub fn replace(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
-        entry.set_access(self.fresh_access());
+        entry.set_access(self.dbs[db].dict.get(at).access());
         self.exchange(db, hash, at, entry);
     }
 
