@@ -255,7 +255,7 @@ fn skip(value: &[u8], mut spot: Spot, register: usize) -> Spot {
         let vals = word >> 7 & EACH;
         let next = if word >> 6 & EACH & !vals == 0 {
             // The length is the lower two bits of a VAL, the lower six of a ZERO.
-            let lens = word & (0x3f * EACH ^ 0x3c * vals);
+            let lens = word & ((0x3f * EACH) ^ (0x3c * vals));
             let pairs = (lens & 0x00ff_00ff_00ff_00ff) + (lens >> 8 & 0x00ff_00ff_00ff_00ff);
             let sum = pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48;
             Spot { at: spot.at + 8, register: spot.register + sum as usize + 8, before: Some(spot.at + 7) }
