@@ -17,8 +17,10 @@ pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
+use crate::types::Shapes;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
+use crate::types::random::Random;
 
 /// How a lookup treats the access clock and the statistics.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,6 +138,14 @@ impl Db {
         self.dict.prefetch_entry(hash);
     }
 
+    /// The bytes that `key` takes: its entry with the value, its slot in the table, its place in the list of those that
+    /// expire. A key that has expired counts as long as it stands.
+    pub fn memory_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let entry = self.dict.get(self.dict.find(hash, key)?);
+        let expiry = if entry.expire_at().is_some() { size_of::<u64>() } else { 0 };
+        Some(entry.memory_bytes() + size_of::<u64>() + expiry)
+    }
+
     /// Visits one probe chain of the table, see [`Dict::scan`].
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&Entry)) -> u64 {
         self.dict.scan(cursor, visit)
@@ -166,6 +176,11 @@ pub struct Keyspace {
     pub access_policy: AccessPolicy,
     /// Whether lookups and the cycle delete what has expired (`DEBUG SET-ACTIVE-EXPIRE` switches the cycle alone).
     pub active_expire: bool,
+    /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
+    /// open addressing has no place for one more key.
+    pub shrinks_tables: bool,
+    /// Elements of a list that are larger than this get a node of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
+    pub quicklist_packed_threshold: u64,
     /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
     /// ones go there anyway.
     pub lazy_user_del: bool,
@@ -173,10 +188,13 @@ pub struct Keyspace {
     pub lazy_server_del: bool,
     /// `lazyfree-lazy-expire`: the same for keys that expire.
     pub lazy_expire: bool,
+    /// The limits at which collections change their encodings.
+    pub shapes: Shapes,
     /// Statistics.
     pub counters: Counters,
     lazy: LazyFree,
-    random_state: u64,
+    /// For sampling and the Morris counter, not for secrets.
+    pub random: Random,
     /// The database at which the expiry cycle goes on.
     expire_next_db: usize,
 }
@@ -184,19 +202,21 @@ pub struct Keyspace {
 impl Keyspace {
     /// `count` empty databases, hashed under `seed`.
     pub fn new(count: usize, seed: Seed) -> Self {
-        let random_state = seed.hash(b"random") | 1;
         Keyspace {
             dbs: (0..count).map(|_| Db::new(seed)).collect(),
             seed,
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
             active_expire: true,
+            shrinks_tables: true,
+            quicklist_packed_threshold: 1 << 30,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
+            shapes: Shapes::new(seed),
             counters: Counters::default(),
             lazy: LazyFree::default(),
-            random_state,
+            random: Random::new(seed.hash(b"random")),
             expire_next_db: 0,
         }
     }
@@ -227,12 +247,6 @@ impl Keyspace {
     /// The background thread's queue.
     pub fn lazy(&self) -> &LazyFree {
         &self.lazy
-    }
-
-    /// A pseudo-random number: for sampling and the Morris counter, not for secrets.
-    #[inline]
-    pub fn random(&mut self) -> u64 {
-        next_random(&mut self.random_state)
     }
 
     /// Finds `key` in database `db`; what has expired is deleted and not found.
@@ -278,7 +292,7 @@ impl Keyspace {
                 }
             }
             AccessPolicy::Lfu(lfu) => {
-                let random = self.random() as u32;
+                let random = self.random.next() as u32;
                 let entry = self.dbs[db].dict.get(at);
                 entry.set_access(lfu.touch(entry.access(), self.moment.clock, random));
             }
@@ -317,8 +331,39 @@ impl Keyspace {
         self.discard(entry, lazily);
     }
 
+    /// Puts the result of a command, which has this key, in the place of whatever the key holds; without a result the
+    /// key is deleted. Counts the change.
+    pub fn store(&mut self, db: usize, hash: u64, key: &[u8], result: Option<Entry>) {
+        let old = self.find(db, hash, key, Access::Inspect);
+        self.modified(u64::from(old.is_some() || result.is_some()));
+        match (old, result) {
+            (Some(at), Some(entry)) => self.replace(db, hash, at, entry),
+            (Some(at), None) => self.remove(db, at, self.lazy_server_del),
+            (None, Some(entry)) => {
+                self.insert(db, hash, entry);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The entry at `at` for reading, with a source of random numbers.
+    pub fn sample(&mut self, db: usize, at: Position) -> (Ref<'_, Entry>, &mut Random) {
+        (self.dbs[db].dict.get(at), &mut self.random)
+    }
+
+    /// Changes the entry's value with the limits of encodings and a source of random numbers at hand.
+    #[inline]
+    pub fn reshape<R>(
+        &mut self,
+        db: usize,
+        at: Position,
+        change: impl FnOnce(&mut Entry, &Shapes, &mut Random) -> R,
+    ) -> R {
+        change(&mut self.dbs[db].dict.get_mut(at), &self.shapes, &mut self.random)
+    }
+
     fn discard(&mut self, entry: Entry, lazily: bool) {
-        if entry.is_large() || (lazily && entry.block().is_some()) {
+        if entry.is_large() || (lazily && entry.owns_memory()) {
             self.lazy.send(Garbage::Entry(entry));
         }
     }
@@ -365,10 +410,7 @@ impl Keyspace {
     /// answers with an expired one, as Redis does on a replica; nothing is found only in an empty database.
     pub fn random_key(&mut self, db: usize) -> Option<Vec<u8>> {
         loop {
-            let mut state = self.random_state;
-            let at = self.dbs[db].dict.random(&mut || next_random(&mut state));
-            self.random_state = state;
-            let at = at?;
+            let at = self.dbs[db].dict.random(&mut || self.random.next())?;
             let entry = self.dbs[db].dict.get(at);
             if entry.expire_at().is_none_or(|t| t >= self.moment.unix_ms) {
                 return Some(entry.key().to_vec());
@@ -398,7 +440,9 @@ impl Keyspace {
     pub fn housekeep(&mut self, rehash: bool, budget_us: u64, now_us: impl Fn() -> u64) {
         let start = now_us();
         for db in &mut self.dbs {
-            db.dict.shrink_if_sparse();
+            if self.shrinks_tables {
+                db.dict.shrink_if_sparse();
+            }
             while rehash && db.dict.is_rehashing() && now_us() - start < budget_us {
                 db.dict.rehash(100);
             }
@@ -407,12 +451,4 @@ impl Keyspace {
             }
         }
     }
-}
-
-/// One step of a 64-bit xorshift-multiply generator (Vigna, xorshift64*).
-fn next_random(state: &mut u64) -> u64 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    state.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }

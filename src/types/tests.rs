@@ -173,6 +173,37 @@ fn a_short_block_is_copied_into_the_entry_and_stays_raw() {
 }
 
 #[test]
+fn a_string_of_zeroes_is_raw_at_every_length() {
+    for len in [0, 1, 44, 255, 256, 5000, 1 << 20] {
+        let entry = Entry::zeroed(b"k", len, Some(3));
+        assert_eq!(entry.encoding(), Encoding::Raw, "{len}");
+        assert_eq!(text(&entry), vec![0; len]);
+        assert_eq!(entry.expire_at(), Some(3));
+    }
+}
+
+#[test]
+fn a_write_far_beyond_the_end_keeps_the_text_and_puts_zeroes_between() {
+    for value in ["-42", "text", ""] {
+        for len in [3, 255, 256, 1 << 20] {
+            let mut entry = Entry::string(b"k", value.as_bytes(), None);
+            let bytes = entry.bytes_mut(len);
+            assert_eq!(bytes.len(), len.max(value.len()));
+            assert_eq!(&bytes[..value.len()], value.as_bytes());
+            assert!(bytes[value.len()..].iter().all(|byte| *byte == 0));
+            assert_eq!(entry.encoding(), Encoding::Raw);
+        }
+    }
+}
+
+#[test]
+fn a_text_is_read_the_same_whether_it_is_a_number_or_not() {
+    for value in [&b"-9223372036854775808"[..], b"0", b"", b"text", &[7; 1000]] {
+        assert_eq!(Entry::string(b"k", value, None).value().with_bytes(<[u8]>::to_vec), value);
+    }
+}
+
+#[test]
 fn a_taken_block_is_the_only_owner_of_its_bytes() {
     let mut entry = Entry::string(b"k", &[b'x'; 1000], None);
     let block = entry.take_block().unwrap();
