@@ -8,6 +8,7 @@ pub mod bitfield;
 pub mod bitmaps;
 pub mod connection;
 pub mod context;
+pub mod dump;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod keys;
@@ -20,7 +21,9 @@ pub mod set_algebra;
 pub mod sets;
 pub mod strings;
 pub mod table;
+pub mod transfer;
 pub mod vocabulary;
+pub mod wait;
 
 pub use args::Args;
 pub use context::{Context, Splice};

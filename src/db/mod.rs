@@ -10,6 +10,7 @@
 //! turn it into the entry. Costs: one bucket and one entry, that is two cache misses, or none when the batch has
 //! prefetched them.
 
+pub mod digest;
 mod expiry;
 mod lazyfree;
 
@@ -300,7 +301,7 @@ impl Keyspace {
     }
 
     /// The access field of an entry that is created now.
-    fn fresh_access(&self) -> u32 {
+    pub fn fresh_access(&self) -> u32 {
         match self.access_policy {
             AccessPolicy::Lru => self.moment.lru,
             AccessPolicy::Lfu(lfu) => lfu.fresh(self.moment.clock),
@@ -311,11 +312,27 @@ impl Keyspace {
     #[inline]
     pub fn insert(&mut self, db: usize, hash: u64, entry: Entry) -> Position {
         entry.set_access(self.fresh_access());
+        self.add(db, hash, entry)
+    }
+
+    #[inline]
+    fn add(&mut self, db: usize, hash: u64, entry: Entry) -> Position {
         let db = &mut self.dbs[db];
         if entry.expire_at().is_some() {
             entry.set_expire_index(db.expires.push(hash));
         }
         db.dict.insert_new(hash, entry)
+    }
+
+    /// Puts `entry` under its key, whose hash this is, whether one is there or not; its access field stays as it is.
+    pub fn put(&mut self, db: usize, hash: u64, entry: Entry) {
+        let found = self.dbs[db].dict.find(hash, entry.key());
+        match found {
+            Some(at) => self.exchange(db, hash, at, entry),
+            None => {
+                self.add(db, hash, entry);
+            }
+        }
     }
 
     /// Takes the entry at `at` out of the database.
@@ -377,6 +394,10 @@ impl Keyspace {
     /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one.
     pub fn replace(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
         entry.set_access(self.fresh_access());
+        self.exchange(db, hash, at, entry);
+    }
+
+    fn exchange(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
         let target = &mut self.dbs[db];
         target.detach_expiry(at);
         if entry.expire_at().is_some() {
@@ -427,6 +448,11 @@ impl Keyspace {
             self.lazy.send(Garbage::Table(Box::new((old.dict, old.expires))));
         }
         removed
+    }
+
+    /// Exchanges the contents of two databases.
+    pub fn swap(&mut self, first: usize, second: usize) {
+        self.dbs.swap(first, second);
     }
 
     /// Counts `changes` to the data set.

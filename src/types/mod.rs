@@ -8,6 +8,7 @@
 //! | [`listpack`], [`intset`] | their formats: packed strings, packed integers |
 //! | [`container`] | large collections: what a type must tell to live in an entry |
 //! | [`shapes`] | the limits at which a collection changes its encoding |
+//! | `rekey` | the same value under another key |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
@@ -22,8 +23,8 @@ pub mod bits;
 pub mod block;
 pub mod container;
 pub mod entry;
-pub mod intset;
 pub mod hyperloglog;
+pub mod intset;
 mod item;
 pub mod kind;
 pub mod listpack;
@@ -31,6 +32,7 @@ pub mod member;
 pub mod packed;
 mod packed_value;
 pub mod random;
+mod rekey;
 pub mod set;
 pub mod shapes;
 pub mod sorted_set;

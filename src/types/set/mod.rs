@@ -138,14 +138,6 @@ pub fn pop(entry: &mut Entry, random: &mut Random, see: impl FnOnce(Text<'_>)) {
     }
 }
 
-/// A copy of the set under another key.
-pub fn duplicate(entry: &Entry, key: &[u8], expire: Option<i64>, shapes: &Shapes) -> Entry {
-    match entry.container::<Table>() {
-        Some(table) => Entry::with_container(key, table.duplicate(shapes.seed), expire),
-        None => Entry::with_packed(key, Kind::Set, entry.encoding(), entry.packed(), expire),
-    }
-}
-
 /// Makes a listpack of an intset.
 fn to_listpack(entry: &mut Entry) {
     let set = Intset::new(entry.packed());

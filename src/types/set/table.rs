@@ -31,6 +31,16 @@ unsafe impl Container for Table {
     fn is_large(&self) -> bool {
         self.members.len() > LARGE_MEMBERS
     }
+
+    fn duplicate(&self) -> Table {
+        let mut copy = Table::with_capacity(self.len(), self.members.seed());
+        for member in &self.members {
+            let hash = copy.members.hash(member.bytes());
+            copy.members.insert_new(hash, Member::new(member.bytes()));
+        }
+        copy.member_bytes = self.member_bytes;
+        copy
+    }
 }
 
 impl Table {
@@ -103,18 +113,6 @@ impl Table {
     /// Visits one probe chain, see [`Dict::scan`].
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&[u8])) -> u64 {
         self.members.scan(cursor, &mut |member| visit(member.bytes()))
-    }
-
-    /// A copy.
-    #[must_use]
-    pub fn duplicate(&self, seed: Seed) -> Table {
-        let mut copy = Table::with_capacity(self.len(), seed);
-        for member in &self.members {
-            let hash = copy.members.hash(member.bytes());
-            copy.members.insert_new(hash, Member::new(member.bytes()));
-        }
-        copy.member_bytes = self.member_bytes;
-        copy
     }
 
     /// For each of up to [`GROUP`] members of another set whether it is here; buckets and members are fetched

@@ -28,12 +28,12 @@ fn a_set_changes_its_encoding_where_redis_does() {
         assert!(add(&mut set, value.to_string().as_bytes(), &shapes));
     }
     assert_eq!(set.encoding(), Encoding::Intset);
-    let mut mixed = duplicate(&set, b"k", None, &shapes);
+    let mut mixed = set.duplicate(b"k");
     assert!(add(&mut set, b"8", &shapes));
     assert_eq!(set.encoding(), Encoding::Hashtable, "too many integers");
     assert!(add(&mut mixed, b"word", &shapes));
     assert_eq!(mixed.encoding(), Encoding::Listpack);
-    let mut long = duplicate(&mixed, b"k", None, &shapes);
+    let mut long = mixed.duplicate(b"k");
     for value in 9..12 {
         assert!(add(&mut mixed, value.to_string().as_bytes(), &shapes));
     }
@@ -118,6 +118,6 @@ proptest! {
             prop_assert_eq!(SetRef::of(&set).contains(&member), model.contains(&member));
         }
         prop_assert_eq!(members(&set), model.clone());
-        prop_assert_eq!(members(&duplicate(&set, b"other", None, &shapes)), model);
+        prop_assert_eq!(members(&set.duplicate(b"other")), model);
     }
 }
