@@ -57,6 +57,7 @@ scripts! {
     string_commands_answer_as_redis_does: "strings.txt",
     ranges_and_common_subsequences_answer_as_redis_does: "ranges.txt",
     bitmap_commands_answer_as_redis_does: "bitmaps.txt",
+    hyperloglog_commands_answer_as_redis_does: "hyperloglog.txt",
     counters_answer_as_redis_does: "counters.txt",
     key_commands_answer_as_redis_does: "keys.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
