@@ -7,6 +7,7 @@ mod args;
 pub mod connection;
 pub mod context;
 pub mod dump;
+pub mod hyperloglog;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;

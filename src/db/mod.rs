@@ -18,6 +18,7 @@ pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
+use crate::types::Shapes;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
 
@@ -137,6 +138,14 @@ impl Db {
         self.dict.prefetch_entry(hash);
     }
 
+    /// The bytes that `key` takes: its entry with the value, its slot in the table, its place in the list of those that
+    /// expire. A key that has expired counts as long as it stands.
+    pub fn memory_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let entry = self.dict.get(self.dict.find(hash, key)?);
+        let expiry = if entry.expire_at().is_some() { size_of::<u64>() } else { 0 };
+        Some(entry.memory_bytes() + size_of::<u64>() + expiry)
+    }
+
     /// Visits one probe chain of the table, see [`Dict::scan`].
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&Entry)) -> u64 {
         self.dict.scan(cursor, visit)
@@ -174,6 +183,8 @@ pub struct Keyspace {
     pub lazy_server_del: bool,
     /// `lazyfree-lazy-expire`: the same for keys that expire.
     pub lazy_expire: bool,
+    /// The limits at which collections change their encodings.
+    pub shapes: Shapes,
     /// Statistics.
     pub counters: Counters,
     lazy: LazyFree,
@@ -195,6 +206,7 @@ impl Keyspace {
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
+            shapes: Shapes::new(seed),
             counters: Counters::default(),
             lazy: LazyFree::default(),
             random_state,
@@ -335,7 +347,7 @@ impl Keyspace {
     }
 
     fn discard(&mut self, entry: Entry, lazily: bool) {
-        if entry.is_large() || (lazily && entry.block().is_some()) {
+        if entry.is_large() || (lazily && entry.owns_memory()) {
             self.lazy.send(Garbage::Entry(entry));
         }
     }

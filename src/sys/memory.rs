@@ -39,6 +39,15 @@ pub fn hugepages() -> bool {
     HUGEPAGES.load(Ordering::Relaxed)
 }
 
+/// Has the system's allocator give pages that hold nothing back to the kernel. Does nothing where it cannot be asked.
+pub fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: no pointers.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// An owned anonymous mapping: private, readable and writable, zero until written; unmapped on drop.
 #[derive(Debug)]
 pub struct Pages {

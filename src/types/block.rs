@@ -38,6 +38,12 @@ const _: () = assert!(size_of::<Block>() == size_of::<usize>());
 /// Up to here growth doubles; beyond, this much is added.
 const GROW_STEP: usize = 1 << 20;
 
+/// Below, the steps between size classes leave room enough for a splice's growth.
+const EXACT_BELOW: usize = 4096;
+
+/// Spare room that a splice does not give back.
+const SPARE_MIN: usize = 32;
+
 /// From here on fresh zeroes are asked of the kernel rather than written.
 const ZEROED_BY_KERNEL: usize = 128 << 10;
 
@@ -180,6 +186,45 @@ impl Block {
         } else {
             // SAFETY: fewer bytes than were initialised.
             unsafe { self.set_len(len) };
+        }
+    }
+
+    /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moves what follows, and returns
+    /// all bytes. Grows by an eighth at most and gives back what is more than half: see [`super::packed`].
+    pub fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8] {
+        let old = self.len();
+        assert!(at <= old && remove <= old - at, "a splice within the block");
+        let new = old - remove + insert;
+        if self.is_shared() || self.capacity() < new {
+            self.refit(new.max(old));
+        }
+        // SAFETY: the block is ours and has room for `new` bytes and for the `old` ones. Bytes that were never written
+        // are zeroed before they become contents.
+        unsafe {
+            let bytes = self.bytes();
+            if new > old {
+                bytes.add(old).write_bytes(0, new - old);
+            }
+            ptr::copy(bytes.add(at + remove), bytes.add(at + insert), old - at - remove);
+            self.set_len(new);
+        }
+        if self.capacity() / 2 > new + SPARE_MIN {
+            self.reallocate(new);
+        }
+        // SAFETY: as in `make_mut`.
+        unsafe { slice::from_raw_parts_mut(self.bytes(), new) }
+    }
+
+    /// Becomes the only owner, with room for `len` bytes and, where the size class leaves none, a little more.
+    #[cold]
+    fn refit(&mut self, len: usize) {
+        let wanted = if len < EXACT_BELOW { len } else { len + len / 8 };
+        if self.is_shared() {
+            let mut copy = Block::with_capacity(wanted);
+            copy.extend_from_slice(self.as_slice());
+            *self = copy;
+        } else {
+            self.reallocate(wanted);
         }
     }
 

@@ -4,9 +4,10 @@
 //!    0          3             4       5         6
 //!  [ access 3 | kind, enc 1 | flags | key len | (expiry 8, index 4) | (key len 8) | key … | value ]
 //!                                               if EXPIRY             if LONG_KEY
-//!  value:  INT    8 bytes, the number
-//!          BLOCK  8 bytes, a `Block`
-//!          else   1 byte of length and up to 255 bytes
+//!  value:  INT        8 bytes, the number
+//!          BLOCK      8 bytes, a `Block`
+//!          CONTAINER  8 bytes, a collection behind a `Handle`
+//!          else       1 byte of length and up to 255 bytes
 //! ```
 //!
 //! The one idea: a lookup that has found the entry's first cache line has, for most keys, found everything. A key of
@@ -26,6 +27,7 @@
 use std::ptr::{self, NonNull};
 
 use super::block::Block;
+use super::container::Handle;
 use super::kind::{Encoding, Kind};
 use crate::alloc;
 
@@ -47,8 +49,10 @@ const LONG_KEY: u8 = 2;
 pub(super) const INT: u8 = 4;
 /// The value is a [`Block`].
 pub(super) const BLOCK: u8 = 8;
-/// The flags that say what the value is.
-pub(super) const VALUE_FORMS: u8 = !(EXPIRY | LONG_KEY);
+/// The value is a [`Handle`].
+pub(super) const CONTAINER: u8 = 16;
+/// The value is a word.
+pub(super) const WORDS: u8 = INT | BLOCK | CONTAINER;
 
 /// The size of a value that is an integer or a pointer.
 pub(super) const WORD: usize = 8;
@@ -56,6 +60,7 @@ pub(super) const WORD: usize = 8;
 pub(super) const EMBEDDED_MAX: usize = u8::MAX as usize;
 
 const _: () = assert!(size_of::<Block>() == WORD, "a block's pointer fills a value's word");
+const _: () = assert!(size_of::<Handle>() == WORD, "a collection's pointer fills a value's word");
 const _: () = assert!(HEADER + 16 + 1 + 3 == 26 && HEADER + 16 + WORD == 30 && HEADER + 16 + 1 + 32 == 55);
 
 /// The expiry index of an entry that is in no list of expiring entries.
@@ -119,7 +124,7 @@ impl Raw {
     #[inline(always)]
     unsafe fn value_size(self, offset: usize) -> usize {
         // SAFETY: as the caller's; a value that is not a word begins with its length.
-        unsafe { if self.flags() & (INT | BLOCK) == 0 { 1 + self.byte(offset) as usize } else { WORD } }
+        unsafe { if self.flags() & WORDS == 0 { 1 + self.byte(offset) as usize } else { WORD } }
     }
 }
 
@@ -139,7 +144,7 @@ impl Entry {
     pub(super) fn create(
         key: &[u8],
         form: u8,
-        encoding: Encoding,
+        (kind, encoding): (Kind, Encoding),
         value_size: usize,
         expire: Option<i64>,
     ) -> (Entry, *mut u8) {
@@ -156,7 +161,7 @@ impl Entry {
         let at = alloc::allocate(offset + key.len() + value_size);
         // SAFETY: the allocation holds a header of `offset` bytes, the key and the value, and is aligned to 4.
         unsafe {
-            let word = u32::from_le_bytes([0, 0, 0, kind_byte(Kind::String, encoding)]);
+            let word = u32::from_le_bytes([0, 0, 0, kind_byte(kind, encoding)]);
             at.cast::<u32>().write(word);
             at.add(FLAGS_BYTE).write(flags);
             at.add(KEY_LEN_BYTE).write(key.len() as u8);
@@ -170,11 +175,6 @@ impl Entry {
             copy_short(key.as_ptr(), to, key.len());
             (Entry { raw: Raw(at) }, to.add(key.len()))
         }
-    }
-
-    #[inline(always)]
-    pub(super) fn raw(&self) -> Raw {
-        self.raw
     }
 
     /// Gives up the ownership of the allocation, whose first byte this is.
@@ -221,20 +221,49 @@ impl Entry {
         unsafe { self.raw.flags() }
     }
 
-    /// Sets which form the value has. The value itself is the caller's to write.
-    #[inline(always)]
-    pub(super) fn set_form(&mut self, form: u8, encoding: Encoding) {
+    /// Gives the value another form and size, which is seldom needed; the old value is dropped, the new one the
+    /// caller's to write.
+    #[inline(never)]
+    pub(super) fn make_room(&mut self, form: u8, encoding: Encoding, size: usize) {
+        self.drop_value();
+        self.resize_value(size);
         let flags = self.flags() & (EXPIRY | LONG_KEY) | form;
         // SAFETY: every entry has its header, and `&mut self` is its only user.
         unsafe { self.raw.0.add(FLAGS_BYTE).write(flags) }
         self.set_encoding(encoding);
     }
 
-    /// Sets the encoding of a string whose form stays.
+    /// Sets the encoding of a value whose form and kind stay.
     #[inline(always)]
     pub(super) fn set_encoding(&mut self, encoding: Encoding) {
+        let byte = kind_byte(self.kind(), encoding);
         // SAFETY: every entry has its header, and `&mut self` is its only user.
-        unsafe { self.raw.0.add(KIND_BYTE).write(kind_byte(Kind::String, encoding)) }
+        unsafe { self.raw.0.add(KIND_BYTE).write(byte) }
+    }
+
+    /// Drops what the value's word owns. The caller writes another value, or frees the entry.
+    #[inline]
+    fn drop_value(&mut self) {
+        let flags = self.flags();
+        if flags & (BLOCK | CONTAINER) == 0 {
+            return;
+        }
+        let at = self.value_at();
+        // SAFETY: the flag says what the word is; it is dropped once, since the caller's next step ends its life.
+        unsafe {
+            if flags & BLOCK != 0 {
+                ptr::drop_in_place(at.cast::<Block>());
+            } else {
+                ptr::drop_in_place(at.cast::<Handle>());
+            }
+        }
+    }
+
+    /// Where the value begins.
+    #[inline(always)]
+    pub(super) fn value_at(&self) -> *mut u8 {
+        // SAFETY: `self` is a live entry, whose value begins there.
+        unsafe { self.raw.0.as_ptr().add(self.raw.value_offset()) }
     }
 
     /// The type of the value.
@@ -374,25 +403,43 @@ impl Entry {
         Some(unsafe { self.raw.0.add(self.raw.value_offset()).cast::<Block>().as_mut() })
     }
 
+    /// The collection's handle.
+    #[inline(always)]
+    pub(super) fn handle(&self) -> Option<&Handle> {
+        if self.flags() & CONTAINER == 0 {
+            return None;
+        }
+        // SAFETY: CONTAINER says that the value is one, and a handle may lie at any address.
+        Some(unsafe { &*self.value_at().cast::<Handle>() })
+    }
+
+    /// Whether the value owns memory beside the entry.
+    #[inline]
+    pub fn owns_memory(&self) -> bool {
+        self.flags() & (BLOCK | CONTAINER) != 0
+    }
+
     /// Whether freeing it should be left to a background thread.
     #[inline]
     pub fn is_large(&self) -> bool {
+        if self.flags() & CONTAINER != 0 {
+            return self.handle().is_some_and(Handle::is_large);
+        }
         self.block().is_some_and(|block| block.memory_bytes() >= LARGE_BYTES)
     }
 
     /// The bytes of memory that key and value take, without the dict's share.
     pub fn memory_bytes(&self) -> usize {
-        alloc::class_size(self.size()) + self.block().map_or(0, Block::memory_bytes)
+        let beside =
+            self.block().map_or(0, Block::memory_bytes) + self.handle().map_or(0, Handle::memory_bytes);
+        alloc::class_size(self.size()) + beside
     }
 }
 
 impl Drop for Entry {
     #[inline]
     fn drop(&mut self) {
-        if let Some(block) = self.block_mut() {
-            // SAFETY: the block is dropped once: its entry's memory goes next.
-            unsafe { ptr::drop_in_place(block) };
-        }
+        self.drop_value();
         // SAFETY: `self` owns the allocation, whose size this is.
         unsafe { alloc::release(self.raw.0, self.size()) };
     }

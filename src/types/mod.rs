@@ -5,21 +5,41 @@
 //! | [`entry`] | the entry's layout, its header fields, key and expiry |
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
 //! | `rekey` | the same value under another key |
+//! | [`packed`], `packed_value` | small collections: bytes that lie where a string's would |
+//! | [`listpack`], [`intset`] | their formats: packed strings, packed integers |
+//! | [`container`] | large collections: what a type must tell to live in an entry |
+//! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
+//! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
+//! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
+//! | [`sorted_set`] | sorted sets: a dict of elements and a B+ tree of their order |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
+pub mod bits;
 pub mod block;
+pub mod container;
 pub mod entry;
+pub mod hyperloglog;
+pub mod intset;
 mod item;
 pub mod kind;
+pub mod listpack;
+pub mod packed;
+mod packed_value;
 mod rekey;
+pub mod shapes;
+pub mod sorted_set;
 pub mod string;
 
 pub use block::Block;
+pub use container::Container;
 pub use entry::Entry;
 pub use kind::{Encoding, Kind};
+pub use packed::Buffer;
+pub use packed_value::PackedMut;
+pub use shapes::Shapes;
 pub use string::Text;
 
 #[cfg(test)]

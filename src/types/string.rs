@@ -7,10 +7,8 @@
 //!
 //! No write loses the key, the access bits or the expiry. A write moves the entry only when its size class changes.
 
-use std::ptr;
-
 use super::block::Block;
-use super::entry::{BLOCK, EMBEDDED_MAX, Entry, INT, WORD, copy_short};
+use super::entry::{BLOCK, EMBEDDED_MAX, Entry, INT, WORD, WORDS, copy_short};
 use super::kind::{Encoding, Kind};
 use crate::text::number;
 
@@ -50,6 +48,15 @@ impl Text<'_> {
         }
     }
 
+    /// Calls `read` with the text.
+    #[inline]
+    pub fn with_bytes<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        match *self {
+            Text::Int(n) => read(number::Decimal::new(n).as_bytes()),
+            Text::Bytes(bytes) => read(bytes),
+        }
+    }
+
     /// The text, on its own.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
@@ -60,7 +67,7 @@ impl Text<'_> {
 
 /// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
 #[inline(always)]
-fn canonical_i64(text: &[u8]) -> Option<i64> {
+pub(super) fn canonical_i64(text: &[u8]) -> Option<i64> {
     // Nearly all strings that are no number are told by their first byte.
     match text {
         [b'0'..=b'9' | b'-', ..] if text.len() <= number::MAX_DIGITS => number::parse_i64(text),
@@ -90,11 +97,16 @@ impl Entry {
         Entry::text(key, value, encoding_of(value.len()), expire)
     }
 
+    /// A raw string, however short: one that is changed in part.
+    pub fn raw_string(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
+        Entry::text(key, value, Encoding::Raw, expire)
+    }
+
     fn text(key: &[u8], value: &[u8], encoding: Encoding, expire: Option<i64>) -> Entry {
         if value.len() > EMBEDDED_MAX {
             return Entry::large(key, value, expire);
         }
-        let (entry, at) = Entry::create(key, 0, encoding, 1 + value.len(), expire);
+        let (entry, at) = Entry::create(key, 0, (Kind::String, encoding), 1 + value.len(), expire);
         // SAFETY: the value has a byte of length and as many bytes as it says.
         unsafe {
             at.write(value.len() as u8);
@@ -110,10 +122,18 @@ impl Entry {
 
     /// An integer.
     pub fn integer(key: &[u8], value: i64, expire: Option<i64>) -> Entry {
-        let (entry, at) = Entry::create(key, INT, Encoding::Int, WORD, expire);
+        let (entry, at) = Entry::create(key, INT, (Kind::String, Encoding::Int), WORD, expire);
         // SAFETY: the value is a word.
         unsafe { at.cast::<i64>().write_unaligned(value.to_le()) };
         entry
+    }
+
+    /// A raw string of `len` zero bytes. A large one costs nothing until its pages are written.
+    pub fn zeroed(key: &[u8], len: usize, expire: Option<i64>) -> Entry {
+        if len > EMBEDDED_MAX {
+            return Entry::with_block(key, Block::zeroed(len), expire);
+        }
+        Entry::text(key, &[0; EMBEDDED_MAX][..len], Encoding::Raw, expire)
     }
 
     /// A raw string whose bytes are already in a block; a short one is copied out of it.
@@ -121,7 +141,7 @@ impl Entry {
         if block.len() <= EMBEDDED_MAX {
             return Entry::text(key, &block, Encoding::Raw, expire);
         }
-        let (entry, at) = Entry::create(key, BLOCK, Encoding::Raw, WORD, expire);
+        let (entry, at) = Entry::create(key, BLOCK, (Kind::String, Encoding::Raw), WORD, expire);
         // SAFETY: the value is a word for a block's pointer.
         unsafe { at.cast::<Block>().write(block) };
         entry
@@ -132,7 +152,7 @@ impl Entry {
     pub fn value(&self) -> Text<'_> {
         debug_assert!(self.kind() == Kind::String);
         let flags = self.flags();
-        if flags & (INT | BLOCK) == 0 {
+        if flags & WORDS == 0 {
             return Text::Bytes(self.embedded());
         }
         if flags & INT != 0 {
@@ -161,6 +181,15 @@ impl Entry {
     pub fn set_plain(&mut self, value: &[u8]) {
         if value.len() <= EMBEDDED_MAX {
             self.set_embedded(value, encoding_of(value.len()));
+        } else {
+            self.set_large(value);
+        }
+    }
+
+    /// Sets the value to a raw string, however short.
+    pub fn set_raw(&mut self, value: &[u8]) {
+        if value.len() <= EMBEDDED_MAX {
+            self.set_embedded(value, Encoding::Raw);
         } else {
             self.set_large(value);
         }
@@ -225,7 +254,10 @@ impl Entry {
             if min_len <= EMBEDDED_MAX {
                 return self.embedded_mut(old.max(min_len));
             }
-            self.spill(min_len);
+            let mut block = Block::zeroed(min_len);
+            block.make_mut()[..old].copy_from_slice(self.embedded());
+            self.make_room(BLOCK, Encoding::Raw, WORD);
+            self.write_block(block);
         }
         let block = self.block_mut().expect("a value that is not embedded is in a block");
         if block.len() < min_len {
@@ -280,7 +312,7 @@ impl Entry {
     #[inline(always)]
     fn set_embedded(&mut self, value: &[u8], encoding: Encoding) {
         // The usual overwrite: same form, same length.
-        if self.flags() & (INT | BLOCK) == 0 {
+        if self.flags() & WORDS == 0 {
             let at = self.value_at();
             // SAFETY: an embedded value begins with its length, and has as many bytes.
             unsafe {
@@ -294,27 +326,9 @@ impl Entry {
         self.write_embedded(value);
     }
 
-    /// Gives the value another form and size, which is seldom needed; the old value is dropped, the new one the caller's to write.
-    #[inline(never)]
-    fn make_room(&mut self, form: u8, encoding: Encoding, size: usize) {
-        if let Some(block) = self.block_mut() {
-            // SAFETY: the form that is set below says that there is no block any more.
-            unsafe { ptr::drop_in_place(block) };
-        }
-        self.resize_value(size);
-        self.set_form(form, encoding);
-    }
-
     #[inline(always)]
-    fn value_at(&self) -> *mut u8 {
-        let raw = self.raw();
-        // SAFETY: `self` is a live entry, whose value begins there.
-        unsafe { raw.0.as_ptr().add(raw.value_offset()) }
-    }
-
-    #[inline(always)]
-    fn embedded(&self) -> &[u8] {
-        debug_assert!(self.flags() & (INT | BLOCK) == 0);
+    pub(super) fn embedded(&self) -> &[u8] {
+        debug_assert!(self.flags() & WORDS == 0);
         let value = self.value_at();
         // SAFETY: an embedded value is its length and as many bytes.
         unsafe { std::slice::from_raw_parts(value.add(1), value.read() as usize) }
@@ -322,7 +336,7 @@ impl Entry {
 
     /// The value's allocation has room for `value`, whose form is set.
     #[inline(always)]
-    fn write_embedded(&mut self, value: &[u8]) {
+    pub(super) fn write_embedded(&mut self, value: &[u8]) {
         let at = self.value_at();
         // SAFETY: the value has a byte of length and as many bytes as it says.
         unsafe {
@@ -346,7 +360,7 @@ impl Entry {
     }
 
     #[inline(always)]
-    fn write_block(&mut self, block: Block) {
+    pub(super) fn write_block(&mut self, block: Block) {
         debug_assert!(self.flags() & BLOCK != 0);
         // SAFETY: BLOCK says that the value is a word for a block's pointer, and no block is in it yet.
         unsafe { self.value_at().cast::<Block>().write(block) }

@@ -17,10 +17,14 @@ pub enum Rule {
     Exact,
     /// The same elements in any order.
     Unordered,
+    /// The same pairs of field and value in any order, in a map or in a flat array.
+    UnorderedPairs,
     /// Only the outermost kind of reply, for what is random or a time.
     Kind,
     /// Integers that differ by at most this; anything else exactly.
     About(i64),
+    /// Times, which are integers from a thousand million on wherever they stand, may differ.
+    Times,
     /// The elements of a whole iteration, in any order.
     Scan,
     /// No reply is expected.
@@ -40,6 +44,27 @@ pub struct Step {
 impl Step {
     pub fn new(args: Vec<Vec<u8>>, rule: Rule) -> Step {
         Step { connection: 1, args, rule }
+    }
+
+    /// Whether the rule or the list of differences allows these two replies.
+    pub fn accepts(&self, subject: &Value, redis: &Value) -> bool {
+        let same = match self.rule {
+            Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => subject == redis,
+            Rule::Kind => {
+                std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error()
+            }
+            Rule::About(distance) => match (subject, redis) {
+                // -1 and -2 are statements, not times.
+                (Value::Integer(a), Value::Integer(b)) if *a >= 0 && *b >= 0 => (a - b).abs() <= distance,
+                _ => subject == redis,
+            },
+            Rule::Times => without_times(subject) == without_times(redis),
+            Rule::Unordered => subject == redis || sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
+            Rule::UnorderedPairs => {
+                subject == redis || in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis))
+            }
+        };
+        same || differences::intended(&self.args, subject, redis)
     }
 
     /// The command as a line of a script.
@@ -270,20 +295,7 @@ fn agree(step: &Step, subject: &Answer, redis: &Answer) -> bool {
         return !matches!(subject, Answer::Broken(_));
     }
     let (Answer::Reply(subject), Answer::Reply(redis)) = (subject, redis) else { return false };
-    let (subject, redis) = (&subject.value, &redis.value);
-    let same = match step.rule {
-        Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => false,
-        Rule::Kind => std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error(),
-        Rule::About(distance) => match (subject, redis) {
-            (Value::Integer(a), Value::Integer(b)) => {
-                // -1 and -2 are statements, not times.
-                *a >= 0 && *b >= 0 && (a - b).abs() <= distance
-            }
-            _ => false,
-        },
-        Rule::Unordered => sorted(subject).is_some() && sorted(subject) == sorted(redis),
-    };
-    same || differences::intended(&step.args, subject, redis)
+    step.accepts(&subject.value, &redis.value)
 }
 
 /// The elements in order, with the kind of aggregate they came in.
@@ -295,4 +307,24 @@ fn sorted(value: &Value) -> Option<Value> {
         _ => return None,
     }
     Some(value)
+}
+
+/// The reply with all its times made equal.
+fn without_times(value: &Value) -> Value {
+    let all = |all: &[Value]| all.iter().map(without_times).collect();
+    match value {
+        Value::Integer(n) if *n >= 1_000_000_000 => Value::Integer(1_000_000_000),
+        Value::Array(elements) => Value::Array(all(elements)),
+        Value::Set(elements) => Value::Set(all(elements)),
+        Value::Map(pairs) => Value::Map(pairs.iter().map(|(k, v)| (k.clone(), without_times(v))).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The pairs in order, with the kind of aggregate they came in.
+fn in_pairs(value: &Value) -> Option<Value> {
+    let Value::Array(all) = value else { return sorted(value) };
+    let mut pairs: Vec<&[Value]> = all.chunks(2).collect();
+    pairs.sort();
+    Some(Value::Array(pairs.concat()))
 }

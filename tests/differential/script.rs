@@ -13,6 +13,7 @@
 //! 2: GET k                           on the second connection
 //! ~about 2 TTL k                     integers may differ by 2
 //! ~unordered KEYS *                  elements in any order
+//! ~pairs HGETALL h                  pairs of field and value in any order
 //! ~kind RANDOMKEY                    only the kind of the reply has to be the same
 //! ~scan SCAN 0 COUNT 5               follows the cursor to its end, compares all elements in any order
 //! ~silent GET k                      has no reply
@@ -101,6 +102,7 @@ fn rule(line: &str) -> Result<(Rule, &str), String> {
     let (name, rest) = line.split_once(' ').ok_or("a rule without a command")?;
     Ok(match name {
         "unordered" => (Rule::Unordered, rest),
+        "pairs" => (Rule::UnorderedPairs, rest),
         "kind" => (Rule::Kind, rest),
         "scan" => (Rule::Scan, rest),
         "silent" => (Rule::Silent, rest),

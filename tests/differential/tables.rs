@@ -2,30 +2,63 @@
 
 use crate::differences::intended;
 use crate::pair::{Pair, Rule, Step};
-use crate::support::server::subject_is_redis;
 use crate::support::{Client, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every command of the server with its subcommands, in lower case, as `COMMAND INFO` names them.
-#[rustfmt::skip]
-pub const COMMANDS: &[&str] = &[
-    "ping", "echo", "quit", "select", "hello", "auth", "reset", "client|id", "client|getname", "client|setname",
-    "client|setinfo", "client|info", "client|list", "client|kill", "client|no-evict", "client|no-touch",
-    "client|reply", "client|help", "set", "get", "getset", "getdel", "getex", "setnx", "setex", "psetex", "mget",
-    "mset", "msetnx", "incr", "decr", "incrby", "decrby", "incrbyfloat", "append", "strlen", "del", "unlink",
-    "exists", "type", "ttl", "pttl", "expire", "pexpire", "expireat", "pexpireat", "expiretime", "pexpiretime",
-    "persist", "dbsize", "flushdb", "flushall", "randomkey", "keys", "scan", "touch", "object|encoding",
-    "object|freq", "object|idletime", "object|refcount", "object|help", "info", "config|get", "config|set",
-    "config|rewrite", "config|resetstat", "config|help", "command", "command|count", "command|list",
-    "command|info", "command|docs", "command|getkeys", "command|getkeysandflags", "command|help", "time",
-    "lolwut", "shutdown", "debug",
+/// Every command that the server may have and the Redis 7.0 that we compare with does not know, with its version.
+const SINCE_7_2: &[(&str, &str)] = &[
+    ("client|setinfo", "7.2"),
+    ("client|no-touch", "7.2"),
+    ("waitaof", "7.2"),
+    ("cluster|myshardid", "7.2"),
+    ("hexpire", "7.4"),
+    ("hexpireat", "7.4"),
+    ("hexpiretime", "7.4"),
+    ("hpersist", "7.4"),
+    ("hpexpire", "7.4"),
+    ("hpexpireat", "7.4"),
+    ("hpexpiretime", "7.4"),
+    ("hpttl", "7.4"),
+    ("httl", "7.4"),
 ];
 
-/// What Redis has since 7.2 and the Redis that we compare with does not know.
-const SINCE_7_2: &[&str] = &["client|setinfo", "client|no-touch"];
+/// What has to be there at least, so that no test passes because a server tells of nothing.
+const AT_LEAST: usize = 75;
 
-fn compared() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().copied().filter(|name| !SINCE_7_2.contains(name))
+/// What COMMAND LIST tells of: commands, and subcommands as `client|id`.
+fn listed(client: &mut Client) -> BTreeSet<String> {
+    client.run("COMMAND LIST").elements().iter().map(Value::text).collect()
+}
+
+/// Every command of a server that can be called by its own name; `client` cannot, only `client|id`.
+pub fn callable(client: &mut Client) -> BTreeSet<String> {
+    let listed = listed(client);
+    let is_container = |name: &&String| {
+        *name != "command" && listed.iter().any(|other| other.starts_with(&format!("{name}|")))
+    };
+    let callable: BTreeSet<String> = listed.iter().filter(|name| !is_container(name)).cloned().collect();
+    assert!(callable.len() >= AT_LEAST, "only {} commands", callable.len());
+    callable
+}
+
+/// The commands that both servers have.
+fn compared(pair: &Pair) -> Vec<String> {
+    let theirs = listed(&mut pair.redis.client());
+    let both: Vec<String> =
+        callable(&mut pair.subject.client()).into_iter().filter(|name| theirs.contains(name)).collect();
+    assert!(both.len() >= AT_LEAST, "only {} commands in common", both.len());
+    both
+}
+
+#[test]
+fn every_command_that_redis_lacks_is_one_of_a_later_version() {
+    let pair = Pair::start("");
+    let (here, theirs) = (listed(&mut pair.subject.client()), listed(&mut pair.redis.client()));
+    let known = |name: &&String| SINCE_7_2.iter().any(|(later, _)| later == name);
+    let unknown: Vec<&String> = here.difference(&theirs).filter(|name| !known(name)).collect();
+    assert!(unknown.is_empty(), "Redis does not know {unknown:?}");
+    let old: Vec<_> = SINCE_7_2.iter().filter(|(name, _)| theirs.contains(*name)).collect();
+    assert!(old.is_empty(), "Redis 7.0 knows {old:?}");
 }
 
 /// `COMMAND INFO name`; without the subcommands, of which a server may have fewer.
@@ -58,9 +91,9 @@ fn command_info_of_every_command_is_that_of_redis() {
     for protocol in ["HELLO 2", "HELLO 3"] {
         subject.run(protocol);
         redis.run(protocol);
-        for name in compared() {
+        for name in &compared(&pair) {
             let container = name.split('|').next().filter(|_| name.contains('|'));
-            for name in container.into_iter().chain([name]) {
+            for name in container.into_iter().chain([&**name]) {
                 let (here, theirs) = (command_info(&mut subject, name), command_info(&mut redis, name));
                 for (here, theirs) in here.iter().zip(&theirs) {
                     if in_order(here) != in_order(theirs) {
@@ -79,8 +112,8 @@ fn command_docs_describe_the_arguments_that_redis_describes() {
     let pair = Pair::start("");
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
     let mut wrong = Vec::new();
-    for name in compared() {
-        let docs = |client: &mut Client| client.call(&["COMMAND", "DOCS", name]).elements();
+    for name in compared(&pair) {
+        let docs = |client: &mut Client| client.call(&["COMMAND", "DOCS", &name]).elements();
         let (here, theirs) = (docs(&mut subject), docs(&mut redis));
         assert_eq!(here.first(), theirs.first(), "COMMAND DOCS {name}");
         let described: BTreeSet<String> = theirs[1].elements().chunks(2).map(|pair| pair[0].text()).collect();
@@ -101,8 +134,7 @@ fn command_docs_describe_the_arguments_that_redis_describes() {
 fn command_list_count_and_info_tell_of_the_same_commands() {
     let pair = Pair::start("");
     let mut client = pair.subject.client();
-    let everything: BTreeSet<String> =
-        client.run("COMMAND LIST").elements().iter().map(Value::text).collect();
+    let everything = listed(&mut client);
     let listed: BTreeSet<String> = everything.iter().filter(|name| !name.contains('|')).cloned().collect();
     assert_eq!(client.run("COMMAND COUNT").integer(), listed.len() as i64);
     let described = client.run("COMMAND").elements();
@@ -114,14 +146,6 @@ fn command_list_count_and_info_tell_of_the_same_commands() {
         |c: &Value| c.elements()[9].elements().iter().map(|s| s.elements()[0].text()).collect::<Vec<_>>();
     let below: BTreeSet<String> = described.iter().flat_map(subcommands).collect();
     assert_eq!(below, everything.difference(&listed).cloned().collect());
-    if subject_is_redis() {
-        return;
-    }
-    // What the server knows is what the scripts have to call (see main.rs), subcommands included.
-    let is_container =
-        |name: &String| name != "command" && below.iter().any(|s| s.starts_with(&format!("{name}|")));
-    let callable: BTreeSet<String> = everything.into_iter().filter(|name| !is_container(name)).collect();
-    assert_eq!(callable, COMMANDS.iter().map(ToString::to_string).collect());
 }
 
 #[test]
@@ -129,8 +153,8 @@ fn every_wrong_number_of_arguments_is_refused_as_redis_does() {
     let pair = Pair::start("");
     let mut redis = pair.redis.client();
     let mut steps = Vec::new();
-    for name in compared() {
-        let arity = command_info(&mut redis, name)[1].integer();
+    for name in compared(&pair) {
+        let arity = command_info(&mut redis, &name)[1].integer();
         for count in 1..=9_i64 {
             let refused = if arity < 0 { count < -arity } else { count != arity };
             let words: Vec<Vec<u8>> = name.split('|').map(|w| w.as_bytes().to_vec()).collect();
@@ -239,47 +263,129 @@ fn info_fields(client: &mut Client, what: &str) -> Vec<(String, Vec<String>)> {
     sections
 }
 
+/// Beginnings of INFO's fields that are here and not in the Redis that we compare with, and why.
+const MORE_FIELDS: &[(&str, &str)] = &[
+    ("server_name", "tells clients that this is not Redis itself"),
+    ("redstart_version", "its own version"),
+    ("listener", "since 7.2"),
+    ("total_blocking_keys", "since 7.2"),
+    ("client_query_buffer_limit_disconnections", "since 7.2"),
+    ("client_output_buffer_limit_disconnections", "since 7.2"),
+    ("eventloop_", "since 7.2"),
+    ("instantaneous_eventloop_", "since 7.2"),
+    ("acl_access_denied_", "since 7.2"),
+];
+
 #[test]
-fn info_has_the_sections_and_fields_of_redis() {
-    /// Beginnings of fields that need not be here, and why.
-    const ABSENT: &[(&str, &str)] = &[
-        ("gcc_version", "it was not built by gcc"),
-        ("io_thread", "there are no I/O threads"),
-        ("reply_buffer_", "clients have no reply buffer of their own"),
-        ("allocator_", "jemalloc's figures"),
-        ("rss_overhead_", "from jemalloc's figures"),
-        ("used_memory_lua", "scripts"),
-        ("used_memory_vm_", "scripts"),
-        ("used_memory_scripts", "scripts"),
-        ("used_memory_functions", "scripts"),
-        ("number_of_", "scripts"),
-        ("dump_payload_sanitizations", "RESTORE"),
-    ];
+fn info_has_the_sections_and_fields_of_redis_in_their_order() {
     let pair = Pair::start("");
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
     for client in [&mut subject, &mut redis] {
         client.ok("SET k v");
+        client.ok("CONFIG SET min-replicas-to-write 0");
     }
     let mut wrong = Vec::new();
-    for what in ["default", "everything", "all", "server", "clients memory", "stats", "keyspace", "cpu"] {
+    let mut compare = |what: &str| {
         let (here, theirs) = (info_fields(&mut subject, what), info_fields(&mut redis, what));
         let titles = |of: &[(String, Vec<String>)]| of.iter().map(|(t, _)| t.clone()).collect::<Vec<_>>();
         if titles(&here) != titles(&theirs) {
             wrong.push(format!("INFO {what} has {:?}, Redis has {:?}", titles(&here), titles(&theirs)));
         }
-        for (title, fields) in theirs {
-            if ["Commandstats", "Latencystats", "Errorstats"].contains(&&*title) {
+        for ((title, mut here), (_, theirs)) in here.into_iter().zip(theirs) {
+            if ["Commandstats", "Latencystats"].contains(&&*title) {
                 continue;
             }
-            let own = here.iter().find(|(t, _)| *t == title).map(|(_, f)| f.clone()).unwrap_or_default();
-            let needed = fields.iter().filter(|f| !ABSENT.iter().any(|(start, _)| f.starts_with(start)));
-            wrong
-                .extend(needed.filter(|f| !own.contains(f)).map(|f| format!("INFO {what}, {title}: no {f}")));
+            let is_more = |f: &String| MORE_FIELDS.iter().any(|(start, _)| f.starts_with(start));
+            here.retain(|field| !is_more(field));
+            if here != theirs {
+                let place = here.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+                let (ours, theirs) = (here.get(place), theirs.get(place));
+                wrong.push(format!("INFO {what}, {title}: {ours:?} where Redis has {theirs:?}"));
+            }
         }
+    };
+    for what in [
+        "",
+        "default",
+        "everything",
+        "all",
+        "server",
+        "clients memory",
+        "stats",
+        "keyspace nosuch cpu server",
+    ] {
+        compare(what);
     }
-    wrong.sort();
-    wrong.dedup();
     assert!(wrong.is_empty(), "INFO differs:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn info_has_the_new_fields_of_7_2_where_7_2_has_them() {
+    let pair = Pair::start("");
+    let mut client = pair.subject.client();
+    let mut fields = |section: &str| info_fields(&mut client, section).remove(0).1;
+    let after = |fields: &[String], name: &str| -> Vec<String> {
+        let place = fields.iter().position(|f| f == name).expect("the field before");
+        fields[place + 1..].to_vec()
+    };
+    let server = fields("server");
+    assert_eq!(after(&server, "io_threads_active"), ["listener0"]);
+    assert_eq!(
+        after(&fields("clients"), "clients_in_timeout_table"),
+        ["total_blocking_keys", "total_blocking_keys_on_nokey"]
+    );
+    assert_eq!(
+        after(&fields("stats"), "io_threaded_writes_processed"),
+        [
+            "client_query_buffer_limit_disconnections",
+            "client_output_buffer_limit_disconnections",
+            "reply_buffer_shrinks",
+            "reply_buffer_expands",
+            "eventloop_cycles",
+            "eventloop_duration_sum",
+            "eventloop_duration_cmd_sum",
+            "instantaneous_eventloop_cycles_per_sec",
+            "instantaneous_eventloop_duration_usec",
+            "acl_access_denied_auth",
+            "acl_access_denied_cmd",
+            "acl_access_denied_key",
+            "acl_access_denied_channel",
+        ]
+    );
+    assert_eq!(
+        fields("debug"),
+        [
+            "eventloop_duration_aof_sum",
+            "eventloop_duration_cron_sum",
+            "eventloop_duration_max",
+            "eventloop_cmd_per_cycle_max",
+        ]
+    );
+}
+
+#[test]
+fn memory_stats_has_the_figures_of_redis_in_their_order() {
+    let pair = Pair::start("");
+    for protocol in ["HELLO 2", "HELLO 3"] {
+        let shape = |server: &crate::support::Server| -> Vec<(String, String)> {
+            let mut client = server.client();
+            client.run(protocol);
+            client.ok("SET k v");
+            client.ok("SELECT 3");
+            client.ok("SET k v EX 100");
+            let kind = |value: &Value| -> String {
+                let nested = match value {
+                    Value::Array(_) | Value::Map(_) => value.elements(),
+                    _ => Vec::new(),
+                };
+                let names = nested.chunks(2).map(|pair| pair[0].text()).collect::<Vec<_>>().join(" ");
+                format!("{:?} {names}", std::mem::discriminant(value))
+            };
+            let stats = client.run("MEMORY STATS").elements();
+            stats.chunks(2).map(|pair| (pair[0].text(), kind(&pair[1]))).collect()
+        };
+        assert_eq!(shape(&pair.subject), shape(&pair.redis), "{protocol}");
+    }
 }
 
 /// Lines of INFO in order, with the figures that are times replaced by `?`.

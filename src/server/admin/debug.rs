@@ -13,10 +13,6 @@ use crate::sys::poller::Token;
 use crate::text::words::shown;
 use crate::types::{Entry, Text};
 
-const NOT_ALLOWED: ErrorText = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", \
-you can run it from a local connection, otherwise you need to set this option in the configuration file, and then \
-restart the server.";
-
 impl Server {
     /// `DEBUG subcommand …`.
     pub(super) fn debug(&mut self, token: Token, args: Args<'_>) {
@@ -26,10 +22,6 @@ impl Server {
     }
 
     fn try_debug(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
-        let local = self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
-        if !self.config.enable_debug_command.permits(local) {
-            return Err(NOT_ALLOWED.into());
-        }
         match (args.get(1).to_ascii_lowercase().as_slice(), args.len()) {
             (b"sleep", 3) => {
                 let seconds = crate::text::number::parse_f64(args.get(2)).unwrap_or(0.0);

@@ -1,0 +1,242 @@
+//! Collections that have outgrown a packed form: what a type must tell to live in an [`Entry`], and the pointer that
+//! the entry keeps.
+//!
+//! ```text
+//!  Handle ──▶ [ operations 8 | the collection … ]
+//! ```
+//!
+//! The one idea: an entry finds its collection's type by the encoding in its header, so that a command pays a
+//! comparison and no indirect call; only what works on any entry (dropping it, sizing it) goes through the table of
+//! operations in front of the collection. So the entry knows no collection, and a new one needs no change here.
+
+use std::ptr::NonNull;
+
+use super::entry::{CONTAINER, Entry, WORD};
+use super::kind::{Encoding, Kind};
+
+/// A collection in a form of its own.
+///
+/// # Safety
+/// No two types have the same pair of `KIND` and `ENCODING`: the pair in an entry's header is what tells the type.
+pub unsafe trait Container: Send + Sized + 'static {
+    /// The type that `TYPE` names.
+    const KIND: Kind;
+    /// What `OBJECT ENCODING` answers.
+    const ENCODING: Encoding;
+
+    /// The bytes of all memory that it owns, itself not included.
+    fn memory_bytes(&self) -> usize;
+
+    /// Whether freeing it should be left to a background thread.
+    fn is_large(&self) -> bool;
+
+    /// An equal collection that shares nothing with this one that either could change. O(N).
+    #[must_use]
+    fn duplicate(&self) -> Self;
+}
+
+/// What works on any collection, given the address of its `Boxed`.
+struct Operations {
+    drop: unsafe fn(NonNull<u8>),
+    memory_bytes: unsafe fn(NonNull<u8>) -> usize,
+    is_large: unsafe fn(NonNull<u8>) -> bool,
+    duplicate: unsafe fn(NonNull<u8>) -> Handle,
+}
+
+#[repr(C)]
+struct Boxed<C> {
+    operations: &'static Operations,
+    container: C,
+}
+
+impl<C: Container> Boxed<C> {
+    const OPERATIONS: &'static Operations = &Operations {
+        // SAFETY: a handle calls its operations with the address of a `Boxed<C>`, for the same `C`, that it owns.
+        drop: |at| drop(unsafe { Box::from_raw(at.cast::<Self>().as_ptr()) }),
+        // SAFETY: as above.
+        memory_bytes: |at| size_of::<Self>() + unsafe { at.cast::<Self>().as_ref() }.container.memory_bytes(),
+        // SAFETY: as above.
+        is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),
+        // SAFETY: as above.
+        duplicate: |at| Handle::new(unsafe { at.cast::<Self>().as_ref() }.container.duplicate()),
+    };
+}
+
+/// The owning pointer to a collection of some type. It may lie at any address.
+#[repr(C, packed)]
+pub(super) struct Handle {
+    at: NonNull<u8>,
+}
+
+impl Handle {
+    fn new<C: Container>(container: C) -> Handle {
+        let boxed = Box::new(Boxed { operations: Boxed::<C>::OPERATIONS, container });
+        Handle { at: NonNull::from(Box::leak(boxed)).cast() }
+    }
+
+    fn operations(&self) -> &'static Operations {
+        // SAFETY: every `Boxed` begins with its operations.
+        unsafe { { self.at }.cast::<&'static Operations>().read() }
+    }
+
+    /// The bytes of memory behind the pointer.
+    pub(super) fn memory_bytes(&self) -> usize {
+        // SAFETY: the operations are those of what lies at `at`.
+        unsafe { (self.operations().memory_bytes)(self.at) }
+    }
+
+    /// Whether freeing it takes long.
+    pub(super) fn is_large(&self) -> bool {
+        // SAFETY: the operations are those of what lies at `at`.
+        unsafe { (self.operations().is_large)(self.at) }
+    }
+
+    /// An equal collection with a pointer of its own.
+    pub(super) fn duplicate(&self) -> Handle {
+        // SAFETY: the operations are those of what lies at `at`.
+        unsafe { (self.operations().duplicate)(self.at) }
+    }
+
+    /// # Safety
+    /// What lies at `at` is a `Boxed<C>`.
+    #[inline(always)]
+    unsafe fn container<C: Container>(&self) -> *mut C {
+        // SAFETY: the caller's promise.
+        unsafe { &raw mut (*{ self.at }.cast::<Boxed<C>>().as_ptr()).container }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the operations are those of what lies at `at`, which nobody uses after this.
+        unsafe { (self.operations().drop)(self.at) }
+    }
+}
+
+impl Entry {
+    /// An entry with a collection.
+    pub fn with_container<C: Container>(key: &[u8], container: C, expire: Option<i64>) -> Entry {
+        let (entry, at) = Entry::create(key, CONTAINER, (C::KIND, C::ENCODING), WORD, expire);
+        // SAFETY: the value is a word for a handle.
+        unsafe { at.cast::<Handle>().write(Handle::new(container)) };
+        entry
+    }
+
+    /// The collection, when it is one of this type.
+    #[inline(always)]
+    pub fn container<C: Container>(&self) -> Option<&C> {
+        if !self.holds::<C>() {
+            return None;
+        }
+        // SAFETY: `holds` has told the type, and the collection lives as long as the entry.
+        Some(unsafe { &*self.handle()?.container::<C>() })
+    }
+
+    /// The collection for writing, when it is one of this type.
+    #[inline(always)]
+    pub fn container_mut<C: Container>(&mut self) -> Option<&mut C> {
+        if !self.holds::<C>() {
+            return None;
+        }
+        // SAFETY: `holds` has told the type, and `&mut self` is the entry's only user.
+        Some(unsafe { &mut *self.handle()?.container::<C>() })
+    }
+
+    /// Puts a collection in the place of a value of the same kind; key, access bits and expiry stay.
+    pub fn set_container<C: Container>(&mut self, container: C) {
+        assert!(self.kind() == C::KIND, "a value changes its encoding, not its type");
+        let handle = Handle::new(container);
+        self.make_room(CONTAINER, C::ENCODING, WORD);
+        // SAFETY: CONTAINER says that the value is a word for a handle, and no other is in it yet.
+        unsafe { self.value_at().cast::<Handle>().write(handle) };
+    }
+
+    #[inline(always)]
+    fn holds<C: Container>(&self) -> bool {
+        self.flags() & CONTAINER != 0 && self.kind() == C::KIND && self.encoding() == C::ENCODING
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// A collection that tells when it is dropped.
+    struct Probe {
+        alive: Arc<()>,
+    }
+
+    // SAFETY: no collection has this pair.
+    unsafe impl Container for Probe {
+        const KIND: Kind = Kind::List;
+        const ENCODING: Encoding = Encoding::Skiplist;
+
+        fn memory_bytes(&self) -> usize {
+            1000
+        }
+
+        fn is_large(&self) -> bool {
+            true
+        }
+
+        fn duplicate(&self) -> Probe {
+            Probe { alive: self.alive.clone() }
+        }
+    }
+
+    struct Other;
+
+    // SAFETY: no collection has this pair.
+    unsafe impl Container for Other {
+        const KIND: Kind = Kind::List;
+        const ENCODING: Encoding = Encoding::Raw;
+
+        fn memory_bytes(&self) -> usize {
+            0
+        }
+
+        fn is_large(&self) -> bool {
+            false
+        }
+
+        fn duplicate(&self) -> Other {
+            Other
+        }
+    }
+
+    #[test]
+    fn a_duplicate_owns_a_collection_of_its_own_and_a_renamed_entry_the_one_it_had() {
+        let alive = Arc::new(());
+        let entry = Entry::with_container(b"key", Probe { alive: alive.clone() }, None);
+        let address = |entry: &Entry| entry.container::<Probe>().map(std::ptr::from_ref);
+        let first = address(&entry);
+        let copy = entry.duplicate(b"copy");
+        assert_eq!(Arc::strong_count(&alive), 3);
+        assert_ne!(address(&copy), first);
+        let entry = entry.with_key(b"renamed");
+        assert_eq!((address(&entry), entry.key()), (first, &b"renamed"[..]));
+        assert_eq!(Arc::strong_count(&alive), 3);
+        drop(entry);
+        drop(copy);
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+
+    #[test]
+    fn an_entry_owns_its_collection_and_knows_its_type() {
+        let alive = Arc::new(());
+        let mut entry = Entry::with_container(b"a key", Probe { alive: alive.clone() }, Some(5));
+        assert_eq!((entry.kind(), entry.encoding()), (Kind::List, Encoding::Skiplist));
+        assert!(entry.is_large() && entry.owns_memory() && entry.memory_bytes() > 1000);
+        assert!(entry.container::<Probe>().is_some() && entry.container_mut::<Probe>().is_some());
+        assert!(entry.container::<Other>().is_none());
+        entry.set_expire(None);
+        assert_eq!(Arc::strong_count(&alive), 2);
+        entry.set_container(Other);
+        assert_eq!(Arc::strong_count(&alive), 1, "the collection that was replaced is dropped");
+        assert!(entry.container::<Other>().is_some() && !entry.is_large());
+        entry.set_container(Probe { alive: alive.clone() });
+        drop(entry);
+        assert_eq!(Arc::strong_count(&alive), 1, "the collection is dropped with its entry");
+    }
+}

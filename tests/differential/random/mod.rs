@@ -1,0 +1,242 @@
+//! Commands from a seed: sensible ones that build up state, and nonsense that shows in which order errors are found.
+//!
+//! A family of commands is a file of this directory with a constant [`Family`] in it and a line in [`families!`]
+//! below. It lists generators; one names a command (a subcommand as `object|encoding`), how often it comes beside the
+//! others, and a function that writes the arguments after the name:
+//!
+//! ```text
+//! pub const FAMILY: Family = Family {
+//!     name: "lists",
+//!     words: &["LEFT", "RIGHT", "COUNT"],              // options, for the nonsense
+//!     commands: &[
+//!         Generator::new("lpush", 5, |r| args![key(r), value(r)]),
+//!         Generator::new("lrange", 3, |r| args![key(r), index(r), index(r)]),
+//!         Generator::new("blpop", 1, |r| args![key(r), "0.01"]).sensible_only(),
+//!         Generator::new("smembers", 1, |r| args![key(r)]).compared(Rule::Unordered),
+//!     ],
+//! };
+//! ```
+//!
+//! * A command that one of the servers does not know is left out of the run (they are asked by COMMAND INFO), so a file
+//!   may come before its commands.
+//! * Replies must depend on nothing but the commands before: where they hang on time or chance, the generator says by
+//!   which [`Rule`] they are compared. What blocks, or ends the connection, is `sensible_only`: no nonsense is made of it.
+//! * [`words`] has keys, values, numbers and times. A family's keys are mostly its own (`key_of(r, "list")`), now and then
+//!   another's: then the types are wrong.
+//! * At the end of a sequence both servers' data sets are compared, see [`state`].
+//!
+//! A failing run prints its seed; `REDSTART_SEED` repeats it alone.
+
+mod bitmaps;
+mod connection;
+mod expiry;
+mod geo;
+mod hashes;
+mod hyperloglog;
+mod keys;
+mod lists;
+mod sets;
+mod sorted_sets;
+mod state;
+mod streams;
+mod strings;
+pub mod words;
+
+use crate::pair::{Pair, Rule, Step};
+use crate::support::random::{Random, seeds};
+
+/// Commands that belong together.
+pub struct Family {
+    pub name: &'static str,
+    /// The options that these commands take, in any case of letters.
+    pub words: &'static [&'static str],
+    pub commands: &'static [Generator],
+}
+
+/// Makes calls of one command.
+#[derive(Clone, Copy)]
+pub struct Generator {
+    /// As COMMAND INFO knows it, in lower case: `get`, `object|encoding`.
+    pub command: &'static str,
+    weight: usize,
+    arguments: fn(&mut Random) -> Vec<Vec<u8>>,
+    rule: Rule,
+    nonsense: bool,
+}
+
+impl Generator {
+    /// `command` with `arguments` after it, `weight` times as often as one with weight 1, compared byte for byte.
+    pub const fn new(
+        command: &'static str,
+        weight: usize,
+        arguments: fn(&mut Random) -> Vec<Vec<u8>>,
+    ) -> Self {
+        Generator { command, weight, arguments, rule: Rule::Exact, nonsense: true }
+    }
+
+    /// With another way to compare replies.
+    pub const fn compared(self, rule: Rule) -> Self {
+        Generator { rule, ..self }
+    }
+
+    /// Never with arguments other than those it makes itself.
+    pub const fn sensible_only(self) -> Self {
+        Generator { nonsense: false, ..self }
+    }
+
+    fn step(&self, random: &mut Random) -> Step {
+        let mut args: Vec<Vec<u8>> =
+            self.command.to_uppercase().split('|').map(|w| w.as_bytes().to_vec()).collect();
+        args.extend((self.arguments)(random));
+        Step::new(args, self.rule)
+    }
+}
+
+/// Arguments of any kinds of text as a vector of byte strings.
+#[macro_export]
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { vec![$(Vec::<u8>::from($arg)),*] };
+}
+
+macro_rules! families {
+    ($($family:ident,)*) => {
+        /// All of them.
+        pub const FAMILIES: &[&Family] = &[$(&$family::FAMILY,)*];
+    };
+}
+
+families! {
+    bitmaps,
+    connection,
+    expiry,
+    geo,
+    hashes,
+    hyperloglog,
+    keys,
+    lists,
+    sets,
+    sorted_sets,
+    streams,
+    strings,
+}
+
+/// The generators of some families that both servers know the commands of.
+pub struct Mix {
+    generators: Vec<Generator>,
+    words: Vec<&'static str>,
+    total: usize,
+}
+
+impl Mix {
+    /// `None` when the servers have nothing of these families in common.
+    pub fn of(pair: &Pair, families: &[&Family]) -> Option<Mix> {
+        let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+        let mut generators: Vec<Generator> = families.iter().flat_map(|f| f.commands).copied().collect();
+        generators.retain(|generator| {
+            let mut knows = [&mut subject, &mut redis].into_iter();
+            knows.all(|client| !client.call(&["COMMAND", "INFO", generator.command]).elements()[0].is_null())
+        });
+        let words = families.iter().flat_map(|f| f.words).copied().collect();
+        let total = generators.iter().map(|generator| generator.weight).sum();
+        (total > 0).then_some(Mix { generators, words, total })
+    }
+
+    /// One sensible command.
+    pub fn command(&self, random: &mut Random) -> Step {
+        let mut at = random.below(self.total);
+        let chosen = self.generators.iter().find(|generator| {
+            let found = at < generator.weight;
+            at = at.wrapping_sub(generator.weight);
+            found
+        });
+        chosen.expect("the weights add up to the total").step(random)
+    }
+
+    /// A command's name with words that may or may not make sense.
+    pub fn nonsense(&self, random: &mut Random) -> Step {
+        let generator = random.pick(&self.generators);
+        if !generator.nonsense {
+            return generator.step(random);
+        }
+        let mut name = if random.chance(40) { "nosuch" } else { generator.command }.to_uppercase();
+        if random.chance(3) {
+            name = name.to_lowercase();
+        }
+        let mut args: Vec<Vec<u8>> = name.split('|').map(|word| word.as_bytes().to_vec()).collect();
+        if random.chance(20) {
+            args.truncate(1);
+        }
+        for position in 0..random.below(6) {
+            args.push(match random.below(if position == 0 { 2 } else { 6 }) {
+                0 | 1 => words::any_key(random),
+                2 | 3 if !self.words.is_empty() => random.pick(&self.words).as_bytes().to_vec(),
+                2..5 => words::odd_time(random),
+                _ => b"value".to_vec(),
+            });
+        }
+        Step::new(args, generator.rule)
+    }
+
+    /// `count` commands; of those of an odd seed most are nonsense.
+    pub fn sequence(&self, seed: u64, count: usize) -> Vec<Step> {
+        let mut random = Random::new(seed);
+        let sensible =
+            |random: &mut Random| if seed.is_multiple_of(2) { !random.chance(30) } else { random.chance(4) };
+        (0..count)
+            .map(
+                |_| {
+                    if sensible(&mut random) { self.command(&mut random) } else { self.nonsense(&mut random) }
+                },
+            )
+            .collect()
+    }
+}
+
+fn run(families: &[&Family], seeds: &[u64], count: usize) {
+    // Redis looks at what blocked clients wait for as often as this.
+    let pair = Pair::start("--hz 500");
+    let Some(mix) = Mix::of(&pair, families) else {
+        println!(
+            "waits for its commands: {}",
+            families.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")
+        );
+        return;
+    };
+    for &seed in seeds {
+        let protocol = 2 + (seed / 2 % 2) as u8;
+        let (steps, origin) = (mix.sequence(seed, count), format!("REDSTART_SEED={seed}"));
+        pair.check(protocol, &steps, &origin);
+        state::check(&pair, &origin);
+    }
+}
+
+#[test]
+fn random_commands_of_all_families_answer_as_redis_does() {
+    run(FAMILIES, &seeds(&[1, 2, 3, 4, 5, 6, 7, 8]), 3000);
+}
+
+#[test]
+fn random_commands_of_each_family_answer_as_redis_does() {
+    for family in FAMILIES {
+        run(&[family], &seeds(&[11, 12, 13, 14]), 500);
+    }
+}
+
+/// The harness can fail: Redis with one policy and Redis with another answer differently, and it says so.
+#[test]
+fn a_difference_is_found_and_shrunk_to_what_it_takes() {
+    use crate::support::server::Launch;
+    let flags = "--enable-debug-command yes";
+    let plain = Launch::redis().flags(flags).start();
+    let lfu = Launch::redis().flags(flags).flags("--maxmemory-policy allkeys-lfu").start();
+    let pair = Pair::of(lfu, plain);
+    let words = |line: &str| Step::new(line.split(' ').map(|w| w.as_bytes().to_vec()).collect(), Rule::Exact);
+    let mut steps: Vec<Step> = (0..50).map(|n| words(&format!("SET k{n} v"))).collect();
+    steps.extend([words("OBJECT FREQ k31"), words("PING")]);
+    let found = pair.run(2, &steps).expect("a difference");
+    assert_eq!(found.at, 50);
+    let (shrunk, found) = pair.shrink(2, steps[..=found.at].to_vec(), found);
+    let lines: Vec<String> = shrunk.iter().map(Step::line).collect();
+    assert_eq!(lines, ["SET k31 v", "OBJECT FREQ k31"]);
+    assert_eq!(found.at, 1);
+}

@@ -1,0 +1,83 @@
+//! The data sets of both servers after a sequence: every key of every database with its type, encoding, time to live
+//! and all that is in it.
+
+use crate::pair::{Pair, Rule, Step};
+use crate::support::{Client, Value};
+
+/// The databases that random commands reach.
+const DATABASES: [&str; 2] = ["0", "1"];
+
+/// Compares both data sets; a difference fails the test, with the key and both readings.
+pub fn check(pair: &Pair, origin: &str) {
+    if let Some(difference) = difference(pair) {
+        panic!("{origin}: the data sets differ after the sequence\n{difference}");
+    }
+}
+
+/// What differs, as lines for a person; `None` when nothing does.
+pub fn difference(pair: &Pair) -> Option<String> {
+    let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    for database in DATABASES {
+        let keys = keys(&mut redis, database);
+        let here = self::keys(&mut subject, database);
+        if here != keys {
+            let only = |a: &[Vec<u8>], b: &[Vec<u8>]| {
+                a.iter().filter(|k| !b.contains(k)).map(|k| k.escape_ascii().to_string()).collect::<Vec<_>>()
+            };
+            let (here, redis) = (only(&here, &keys), only(&keys, &here));
+            return Some(format!("  database {database}: keys only here {here:?}, only in Redis {redis:?}"));
+        }
+        for key in &keys {
+            let kind = redis.call(&[b"TYPE", &key[..]]).text();
+            for step in readings(key, &kind) {
+                let (here, theirs) = (subject.call(&step.args), redis.call(&step.args));
+                if !step.accepts(&here, &theirs) {
+                    let line = step.line();
+                    return Some(format!(
+                        "  database {database}, {line}\n  here:  {here:?}\n  redis: {theirs:?}"
+                    ));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The keys of a database, sorted.
+fn keys(client: &mut Client, database: &str) -> Vec<Vec<u8>> {
+    client.ok(&format!("SELECT {database}"));
+    let mut keys: Vec<Vec<u8>> = client.run("KEYS *").elements().into_iter().map(bytes).collect();
+    keys.sort();
+    keys
+}
+
+fn bytes(value: Value) -> Vec<u8> {
+    match value {
+        Value::Bulk(bytes) => bytes,
+        other => panic!("no key: {other:?}"),
+    }
+}
+
+/// The commands that read all there is to know of a key of type `kind`.
+fn readings(key: &[u8], kind: &str) -> Vec<Step> {
+    let step = |before: &[&str], after: &[&str], rule| {
+        let word = |word: &&str| word.as_bytes().to_vec();
+        let args = before.iter().map(word).chain([key.to_vec()]).chain(after.iter().map(word));
+        Step::new(args.collect(), rule)
+    };
+    let content = match kind {
+        "string" => step(&["GET"], &[], Rule::Exact),
+        "list" => step(&["LRANGE"], &["0", "-1"], Rule::Exact),
+        "set" => step(&["SMEMBERS"], &[], Rule::Unordered),
+        "hash" => step(&["HGETALL"], &[], Rule::UnorderedPairs),
+        "zset" => step(&["ZRANGE"], &["0", "-1", "WITHSCORES"], Rule::Exact),
+        "stream" => step(&["XINFO", "STREAM"], &["FULL", "COUNT", "0"], Rule::Times),
+        other => panic!("TYPE says {other}"),
+    };
+    vec![
+        step(&["TYPE"], &[], Rule::Exact),
+        step(&["OBJECT", "ENCODING"], &[], Rule::Exact),
+        step(&["PTTL"], &[], Rule::About(60_000)),
+        content,
+    ]
+}
