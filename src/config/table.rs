@@ -232,7 +232,7 @@ directives! {
 
     "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS | ALWAYS, NoDisk;
     "dbfilename", dbfilename: Text = "dump.rdb".into(), text(check::snapshot_name), GUARD, NoDisk;
-    "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, NoDisk;
+    "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, Acts;
     "rdbchecksum", rdbchecksum: bool = true, PLAIN, START, NoDisk;
     "rdb-del-sync-files", rdb_del_sync_files: bool = false, PLAIN, RUN, NoReplication;
     "rdb-save-incremental-fsync", rdb_save_incremental_fsync: bool = true, PLAIN, RUN, NoDisk;

@@ -4,12 +4,14 @@
 //! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
 //! * [`random`] generates commands from a seed.
 //! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
+//! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
 //! * [`differences`] is the list of replies that are meant to differ, with the reason of each.
 //!
 //! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
 
 mod differences;
+mod dumps;
 mod pair;
 mod random;
 mod script;
@@ -60,6 +62,9 @@ scripts! {
     hyperloglog_commands_answer_as_redis_does: "hyperloglog.txt",
     counters_answer_as_redis_does: "counters.txt",
     key_commands_answer_as_redis_does: "keys.txt",
+    commands_that_rename_copy_and_move_answer_as_redis_does: "transfer.txt",
+    dump_and_restore_answer_as_redis_does: "dump.txt",
+    wait_answers_as_redis_does: "wait.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
     scans_answer_as_redis_does: "scan.txt",
     set_commands_answer_as_redis_does: "sets.txt",
