@@ -9,6 +9,7 @@ pub mod context;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
+mod names;
 pub mod perfect_hash;
 mod session;
 pub mod strings;
@@ -17,5 +18,6 @@ pub mod vocabulary;
 
 pub use args::Args;
 pub use context::{Context, Splice};
+pub use names::CommandNames;
 pub use session::{Names, Session, SessionFlags};
 pub use table::{COMMAND_IDS, Command, Handler, Refusal, ServerCommand, find, flags};
