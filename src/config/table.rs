@@ -227,7 +227,7 @@ directives! {
         NoCollections;
     "stream-node-max-bytes", stream_node_max_bytes: usize = 4096, SIZE, RUN, NoCollections;
     "stream-node-max-entries", stream_node_max_entries: u64 = 100, LONG, RUN, NoCollections;
-    "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, NoCollections;
+    "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, Acts;
     "sanitize-dump-payload", sanitize_dump_payload: SanitizePayload = SanitizePayload::No, PLAIN, RUN, NoDisk;
 
     "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS | ALWAYS, NoDisk;

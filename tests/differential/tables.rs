@@ -1,7 +1,7 @@
 //! What the servers say about themselves: COMMAND, CONFIG and INFO, compared entry by entry.
 
 use crate::differences::intended;
-use crate::pair::{Pair, Rule, Step};
+use crate::pair::{Pace, Pair, Rule, Step};
 use crate::support::{Client, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +165,7 @@ fn every_wrong_number_of_arguments_is_refused_as_redis_does() {
         }
     }
     assert!(steps.len() > 200, "only {} cases", steps.len());
-    pair.check(2, &steps, "arity");
+    pair.check(2, &steps, Pace::OneByOne, "arity");
 }
 
 fn config(client: &mut Client) -> BTreeMap<String, String> {

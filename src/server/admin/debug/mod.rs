@@ -16,10 +16,11 @@ mod protocol;
 
 use std::time::Duration;
 
+use crate::codec::sha1::hex;
 use crate::command::Args;
 use crate::command::context::{ErrorText, integer};
 use crate::config::parse_size;
-use crate::db::Access;
+use crate::db::{Access, digest};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::startup::random_id;
@@ -75,6 +76,11 @@ impl Server {
             (b"htstats", 4) if args.is(3, "full") => return self.debug_htstats(token, args.get(2)),
             (b"htstats-key", 3) => return self.debug_htstats_key(token, args.get(2)),
             (b"htstats-key", 4) if args.is(3, "full") => return self.debug_htstats_key(token, args.get(2)),
+            (b"digest", 2) => {
+                let text = hex(&digest::of_keyspace(&self.keyspace));
+                self.reply_to(token).simple(&text);
+            }
+            (b"digest-value", 2..) => self.debug_digest_value(token, args),
             (b"structsize", 2) => self.debug_structsize(token),
             (b"populate", 3..=5) => return self.debug_populate(token, args),
             (b"protocol", 3) => return self.debug_protocol(token, args.get(2)),
@@ -191,8 +197,8 @@ impl Server {
         for _ in 0..GLOB_TRIES {
             for word in [&mut pattern, &mut text] {
                 word.clear();
-                for _ in 0..self.keyspace.random() as usize % GLOB_LENGTH {
-                    word.push(LETTERS[self.keyspace.random() as usize % LETTERS.len()]);
+                for _ in 0..self.keyspace.random.below(GLOB_LENGTH) {
+                    word.push(LETTERS[self.keyspace.random.below(LETTERS.len())]);
                 }
             }
             glob::matches(&pattern, &text, false);

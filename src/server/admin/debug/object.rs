@@ -6,9 +6,11 @@
 use std::fmt::Write;
 
 use crate::codec::lzf;
+use crate::codec::sha1::{Digest, hex};
+use crate::command::Args;
 use crate::command::context::integer;
 use crate::command::keys::reference_count;
-use crate::db::Access;
+use crate::db::{Access, digest};
 use crate::dict::{Position, Ref};
 use crate::server::Server;
 use crate::server::client::{Client, Query};
@@ -90,6 +92,23 @@ impl Server {
         println!("{{quicklist of {} bytes}}", entry.memory_bytes());
         self.reply_to(token).simple("Quicklist structure printed on stdout");
         Ok(())
+    }
+
+    /// `DEBUG DIGEST-VALUE [key …]`: the digest of each key's value, zeroes for a missing one. What has expired but
+    /// stands is seen.
+    pub(super) fn debug_digest_value(&mut self, token: Token, args: Args<'_>) {
+        let index = self.session(token).db;
+        let db = self.keyspace.db(index);
+        let digest_of = |key: &[u8]| {
+            let at = db.dict().find(self.keyspace.hash(key), key);
+            at.map_or(Digest::default(), |at| digest::of_value(&db.get(at)))
+        };
+        let digests: Vec<Digest> = args.iter_from(2).map(digest_of).collect();
+        let mut reply = self.reply_to(token);
+        reply.array(digests.len());
+        for digest in &digests {
+            reply.simple(&hex(digest));
+        }
     }
 
     /// `DEBUG HTSTATS dbid [full]`: figures of a database's table.
