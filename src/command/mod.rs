@@ -15,6 +15,7 @@ pub mod keys;
 pub mod keyspecs;
 pub mod lcs;
 pub mod lists;
+mod names;
 pub mod perfect_hash;
 pub mod scan;
 mod session;
@@ -28,5 +29,6 @@ pub mod wait;
 
 pub use args::Args;
 pub use context::{Context, Splice};
+pub use names::CommandNames;
 pub use session::{Names, Session, SessionFlags};
 pub use table::{COMMAND_IDS, Command, Handler, Refusal, ServerCommand, find, flags};

@@ -86,8 +86,8 @@ macro_rules! directives {
         pub struct Config {
             /// The config file, absolute; `None` when the server was started without one.
             pub file: Option<std::path::PathBuf>,
-            /// The words of every `rename-command` line.
-            pub renamed_commands: Vec<[Vec<u8>; 2]>,
+            /// Every `rename-command` line.
+            pub renamed_commands: Vec<RenamedCommand>,
             /// The words of every `user` line after `user`.
             pub users: Vec<Vec<Vec<u8>>>,
             $(#[doc = concat!("`", $name, "`")] pub $field: $type,)*

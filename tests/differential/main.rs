@@ -72,6 +72,7 @@ scripts! {
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     debug_answers_as_redis_does: "debug.txt",
+    renamed_commands_answer_as_redis_does: "renamed.txt",
     introspection_commands_answer_as_redis_does: "introspection.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
     requests_before_authentication_answer_as_redis_does: "password.txt",
