@@ -6,10 +6,13 @@
 mod args;
 pub mod connection;
 pub mod context;
+pub mod hash_expiry;
+pub mod hashes;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
 pub mod perfect_hash;
+pub mod scan;
 mod session;
 pub mod strings;
 pub mod table;

@@ -59,6 +59,7 @@ scripts! {
     key_commands_answer_as_redis_does: "keys.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
     scans_answer_as_redis_does: "scan.txt",
+    hash_commands_answer_as_redis_does: "hashes.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
