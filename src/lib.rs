@@ -14,6 +14,7 @@
 //! | 2 | [`types`] | the entry: header, key and value in one block |
 //! | 2 | [`config`] | the one table of directives, and the values that the others read |
 //! | 3 | [`db`] | the keyspace: lookup, expiry, access clock |
+//! | 4 | [`persist`] | turns a value into the bytes of DUMP payloads and RDB files, and back |
 //! | 5 | [`command`] | the table of commands and one file a family that executes them |
 //! | 6 | [`server`] | the loop that ties all together: clients, batches, output, cron |
 
@@ -23,6 +24,7 @@ pub mod command;
 pub mod config;
 pub mod db;
 pub mod dict;
+pub mod persist;
 pub mod resp;
 pub mod server;
 pub mod sys;

@@ -5,13 +5,14 @@
 
 use super::args::Args;
 use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, Splice, ZERO_COPY_BYTES, integer};
-use super::scan::{ScanOptions, Scanned, parse_cursor, reply_scan};
+use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};
 use crate::text::extended::Extended;
 use crate::text::number;
 use crate::types::hash::{self, Expiry, HashMut, HashRef, Item};
+use crate::types::random::Random;
 use crate::types::{Kind, Text};
 
 /// Finds the hash under the request's first key, and takes out of it what has expired.
@@ -335,7 +336,7 @@ fn hincrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Error
 /// of as many draws when it is negative. O(N) for N fields asked for.
 pub fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) {
     if args.len() == 2 {
-        let mut random = ctx.keyspace.random_words();
+        let mut random = Random::new(ctx.keyspace.random.next());
         return read(ctx, args, |hash, mut out| match hash.and_then(|hash| hash.random(&mut random)) {
             Some(item) => out.text(item.field),
             None => out.reply.null(),
@@ -365,7 +366,7 @@ fn parse_random(args: Args<'_>) -> Result<(i64, bool), ErrorText> {
 }
 
 fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values: bool) {
-    let mut random = ctx.keyspace.random_words();
+    let mut random = Random::new(ctx.keyspace.random.next());
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         let wanted = if count < 0 { count.unsigned_abs() } else { (count as u64).min(hash.len() as u64) };
@@ -391,13 +392,10 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
 /// `HSCAN key cursor [MATCH pattern] [COUNT n] [NOVALUES]`: the next cursor and some fields with their values. A field
 /// that is there from the first call to the last is returned at least once. O(1) a call.
 pub fn hscan(ctx: &mut Context<'_>, args: Args<'_>) {
-    let cursor = match parse_cursor(args.get(2)) {
-        Ok(cursor) => cursor,
-        Err(text) => return ctx.reply.error(text),
-    };
+    let Some(cursor) = parse_cursor(args.get(2)) else { return ctx.reply.error("ERR invalid cursor") };
     read(ctx, args, |hash, out| {
         let Some(hash) = hash else { return reply_scan(out.reply, 0, 0, &[]) };
-        match ScanOptions::parse(args, 3, Scanned::Fields) {
+        match ScanOptions::parse(args, 3, Extra::NoValues) {
             Ok(options) => scan_fields(&hash, cursor, &options, out.reply),
             Err(text) => out.reply.error(text),
         }
@@ -411,8 +409,8 @@ fn scan_fields(hash: &HashRef<'_>, cursor: u64, options: &ScanOptions<'_>, reply
         Text::Int(value) => rows.bulk_integer(value),
         Text::Bytes(bytes) => rows.bulk(bytes),
     };
-    let next = options.walk(cursor, |cursor| {
-        hash.scan(cursor, &mut |item| {
+    let next = options.walk(cursor, |cursor, looked| {
+        hash.scan(cursor, looked, &mut |item| {
             let wanted = match item.field {
                 Text::Bytes(field) => options.matches(field),
                 Text::Int(field) => options.matches(number::Decimal::new(field).as_bytes()),

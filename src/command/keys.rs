@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::context::{Context, ErrorText, SYNTAX, integer};
-use super::scan::{ScanOptions, Scanned, parse_cursor, reply_scan};
+use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::{Access, AccessPolicy};
 use crate::dict::Position;
 use crate::resp::Reply;
@@ -277,22 +277,21 @@ pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) {
 /// first call to the last is returned at least once; one that has expired and matches is deleted. Looking at the type
 /// counts as a lookup. O(1) a call.
 pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = scan_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn scan_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let cursor = parse_cursor(args.get(1))?;
-    let options = ScanOptions::parse(args, 2, Scanned::Keys)?;
+    let Some(cursor) = parse_cursor(args.get(1)) else { return ctx.reply.error("ERR invalid cursor") };
+    let options = match ScanOptions::parse(args, 2, Extra::Type) {
+        Ok(options) => options,
+        Err(text) => return ctx.reply.error(text),
+    };
     let now = ctx.keyspace.moment.unix_ms;
-    let mut keys = Vec::new();
-    let mut expired = Vec::new();
+    let is_of_kind = |entry: &Entry| {
+        options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes()))
+    };
+    let (mut keys, mut expired) = (Vec::new(), Vec::new());
     let (mut found, mut typed) = (0, 0);
-    let next = options.walk(cursor, |cursor| {
-        let mut reply = Reply { buf: &mut keys, protocol: ctx.session.protocol };
-        let mut looked = 0;
-        let next = ctx.db().scan(cursor, &mut |entry| {
-            looked += 1;
+    let mut reply = Reply { buf: &mut keys, protocol: ctx.session.protocol };
+    let cursor = options.walk(cursor, |cursor, looked| {
+        ctx.db().scan(cursor, &mut |entry| {
+            *looked += 1;
             if !options.matches(entry.key()) {
                 return;
             }
@@ -300,12 +299,11 @@ fn scan_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
                 return expired.push(entry.key().to_vec());
             }
             typed += 1;
-            if options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes())) {
+            if is_of_kind(entry) {
                 reply.bulk(entry.key());
                 found += 1;
             }
-        });
-        (next, looked)
+        })
     });
     if options.kind.is_some() {
         ctx.keyspace.counters.hits += typed;
@@ -316,8 +314,7 @@ fn scan_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         // The lookup deletes it.
         ctx.find_hashed(hash, &key, Access::Inspect);
     }
-    reply_scan(&mut ctx.reply, next, found, &keys);
-    Ok(())
+    reply_scan(&mut ctx.reply, cursor, found, &keys);
 }
 
 /// The key of an `OBJECT` subcommand; when it is not there, null has been replied.
@@ -337,14 +334,17 @@ pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) {
     }
 }
 
-/// `OBJECT REFCOUNT key`: 1, and 2147483647 for the small integers that Redis shares. O(1).
+/// How many references to its value Redis would count: 1, and 2147483647 for the small integers that it shares.
+pub fn reference_count(entry: &Entry) -> i64 {
+    let shared = entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000));
+    if shared { i64::from(i32::MAX) } else { 1 }
+}
+
+/// `OBJECT REFCOUNT key`: see [`reference_count`]. O(1).
 pub fn object_refcount(ctx: &mut Context<'_>, args: Args<'_>) {
     if let Some(at) = inspect(ctx, args) {
-        let small = {
-            let entry = ctx.db().get(at);
-            entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000))
-        };
-        ctx.reply.integer(if small { i64::from(i32::MAX) } else { 1 });
+        let count = reference_count(&ctx.db().get(at));
+        ctx.reply.integer(count);
     }
 }
 

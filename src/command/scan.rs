@@ -1,60 +1,56 @@
-//! What the `SCAN` family shares: cursors, options, and how many chains a call walks.
+//! What `SCAN`, `SSCAN`, `HSCAN` and `ZSCAN` have in common: cursor, options, how long a call goes on, the reply.
 
 use super::args::Args;
 use super::context::{ErrorText, SYNTAX, integer};
 use crate::resp::Reply;
 use crate::text::{glob, number};
 
-/// What one of the commands iterates over, which decides what it may be asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Scanned {
-    /// The keys: of one type (`TYPE`).
-    Keys,
-    /// The fields of a hash: without their values (`NOVALUES`).
-    Fields,
-    /// The members of a set or of a sorted set.
-    Members,
-}
-
 /// A cursor as C's `strtoul` reads it: a sign is allowed, and a negative number wraps.
-pub fn parse_cursor(arg: &[u8]) -> Result<u64, ErrorText> {
+pub fn parse_cursor(arg: &[u8]) -> Option<u64> {
     let (negative, digits) = match arg {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         _ => (false, arg),
     };
-    let invalid = "ERR invalid cursor";
-    if digits.is_empty() && !arg.is_empty() {
-        return Err(invalid);
+    if digits.is_empty() {
+        return arg.is_empty().then_some(0);
     }
     let mut value: u64 = 0;
     for digit in digits {
-        if !digit.is_ascii_digit() {
-            return Err(invalid);
-        }
-        let more = value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit - b'0')));
-        value = more.ok_or(invalid)?;
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_add(digit)?;
     }
-    Ok(if negative { value.wrapping_neg() } else { value })
+    Some(if negative { value.wrapping_neg() } else { value })
 }
 
-/// What a call was asked for.
+/// What a scan was asked for.
 pub struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
     count: u64,
-    /// The type that keys must have.
+    /// `TYPE`, for `SCAN` alone.
     pub kind: Option<&'a [u8]>,
-    /// Whether values are left out.
+    /// `NOVALUES`, for `HSCAN` alone.
     pub no_values: bool,
 }
 
+/// Options that only one of the commands takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// None.
+    None,
+    /// `TYPE type`.
+    Type,
+    /// `NOVALUES`.
+    NoValues,
+}
+
 impl<'a> ScanOptions<'a> {
-    /// Reads the options from argument `first` on.
-    pub fn parse(args: Args<'a>, first: usize, scanned: Scanned) -> Result<Self, ErrorText> {
+    /// Parses the arguments from `first` on.
+    pub fn parse(args: Args<'a>, first: usize, extra: Extra) -> Result<Self, ErrorText> {
         let mut options = ScanOptions { pattern: None, count: 10, kind: None, no_values: false };
         let mut i = first;
         while i < args.len() {
-            if scanned == Scanned::Fields && args.is(i, "novalues") {
+            if extra == Extra::NoValues && args.is(i, "novalues") {
                 options.no_values = true;
                 i += 1;
                 continue;
@@ -65,7 +61,7 @@ impl<'a> ScanOptions<'a> {
                 options.count = u64::try_from(count).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
             } else if args.is(i, "match") {
                 options.pattern = Some(value).filter(|p| *p != b"*");
-            } else if scanned == Scanned::Keys && args.is(i, "type") {
+            } else if extra == Extra::Type && args.is(i, "type") {
                 options.kind = Some(value);
             } else {
                 return Err(SYNTAX);
@@ -75,21 +71,20 @@ impl<'a> ScanOptions<'a> {
         Ok(options)
     }
 
-    /// Whether a key, field or member is asked for.
-    pub fn matches(&self, text: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, text, false))
+    /// Whether the pattern, if there is one, matches.
+    #[inline]
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
     }
 
-    /// Calls `chain` with one cursor after the other until enough was looked at; it answers with the next cursor and
-    /// how many elements it has looked at. Returns the cursor for the next call.
-    pub fn walk(&self, mut cursor: u64, mut chain: impl FnMut(u64) -> (u64, u64)) -> u64 {
+    /// Calls `visit`, which visits one probe chain and counts what it looked at, until that is as many as were asked
+    /// for, and answers with the cursor for the next call. A sparse table must not hold the loop: after as many chains
+    /// as ten times the count there is a reply, if an empty one.
+    pub fn walk(&self, mut cursor: u64, mut visit: impl FnMut(u64, &mut u64) -> u64) -> u64 {
         let mut looked = 0;
-        // A sparse table must not hold the loop: as many chains as ten times the count, then a reply, if an empty one.
         let mut chains = self.count.saturating_mul(10);
         loop {
-            let (next, more) = chain(cursor);
-            cursor = next;
-            looked += more;
+            cursor = visit(cursor, &mut looked);
             chains -= 1;
             if cursor == 0 || chains == 0 || looked >= self.count {
                 return cursor;
@@ -98,12 +93,12 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// Replies with a cursor and `found` elements, which are written already.
-pub fn reply_scan(reply: &mut Reply<'_>, cursor: u64, found: usize, elements: &[u8]) {
+/// Replies with the cursor and `count` elements that `elements` has the replies of.
+pub fn reply_scan(reply: &mut Reply<'_>, cursor: u64, count: usize, elements: &[u8]) {
     let mut digits = Vec::new();
     number::push_u64(&mut digits, cursor);
     reply.array(2);
     reply.bulk(&digits);
-    reply.array(found);
+    reply.array(count);
     reply.buf.extend_from_slice(elements);
 }

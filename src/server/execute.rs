@@ -1,7 +1,7 @@
 //! One request: the checks before, the command, the accounts after.
 
 use super::{Server, admin};
-use crate::command::{Args, Command, Context, Handler, Refusal, flags};
+use crate::command::{Args, Command, Context, Handler, Refusal, flags, introspect};
 use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
 
@@ -59,6 +59,10 @@ impl Server {
 
     #[inline]
     fn call(&mut self, token: Token, command: &'static Command, hash: u64, args: Args<'_>, before: usize) {
+        if command.has(flags::PROTECTED) && !self.permits(token, command) {
+            self.stats.command(command.id).rejected += 1;
+            return self.refuse(token, not_allowed(command));
+        }
         let Some(client) = self.clients.get_mut(token) else { return };
         if !client.session.authenticated && !command.has(flags::NO_AUTH) {
             self.stats.command(command.id).rejected += 1;
@@ -83,6 +87,17 @@ impl Server {
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
         }
         self.account(command, before);
+    }
+
+    /// Whether the configuration lets this client call a protected command.
+    #[cold]
+    fn permits(&self, token: Token, command: &Command) -> bool {
+        let local = self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        let allowed = match introspect::container_of(command).name {
+            "debug" => self.config.enable_debug_command,
+            _ => self.config.enable_module_command,
+        };
+        allowed.permits(local)
     }
 
     /// Statistics of a command that has just run.
@@ -114,6 +129,17 @@ impl Server {
 /// Whether a request of another protocol, made by a browser for somebody else, has come here.
 fn is_web_request(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+fn not_allowed(command: &Command) -> Vec<u8> {
+    let name = introspect::container_of(command).name;
+    let upper = name.to_ascii_uppercase();
+    format!(
+        "ERR {upper} command not allowed. If the enable-{name}-command option is set to \"local\", you can run it from \
+         a local connection, otherwise you need to set this option in the configuration file, and then restart the \
+         server."
+    )
+    .into_bytes()
 }
 
 /// The error code: what stands before the first space.

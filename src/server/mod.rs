@@ -40,7 +40,7 @@ use crate::db::{Keyspace, Moment};
 use crate::sys::net::Listener;
 use crate::sys::poller::{NativePoller, Poller, Token};
 use crate::sys::ring::Ring;
-use crate::sys::signal;
+use crate::sys::{clock, signal};
 
 /// Bytes of the loop's ring: a receive always finds room.
 const LOOP_RING: usize = 2 * input::READ;
@@ -82,6 +82,10 @@ pub struct Server {
     /// Bytes allocated before the first key.
     startup_memory: u64,
     run_id: String,
+    /// What a replica would ask to go on from (`master_replid`).
+    replication_id: String,
+    /// Logins with a wrong user or password, since the start.
+    denied_logins: u64,
     /// The pid file that this process wrote, to be removed at the end.
     pidfile: Option<PathBuf>,
     /// `SHUTDOWN` was asked for.
@@ -97,6 +101,7 @@ impl Server {
                 if self.has_work() { 0 } else { self.cron.milliseconds_left(self.clock.monotonic_us()) };
             let ready = self.wait(timeout_ms);
             self.clock.update();
+            self.stats.cycles.begin(clock::ticks(), self.stats.commands);
             self.keyspace.moment = Moment::at(self.clock.unix_ms());
             for index in 0..ready {
                 if self.exit {
@@ -133,6 +138,7 @@ impl Server {
             if self.exit {
                 return;
             }
+            self.stats.cycles.end(clock::ticks(), self.stats.commands);
         }
     }
 

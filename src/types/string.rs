@@ -97,6 +97,11 @@ impl Entry {
         Entry::text(key, value, encoding_of(value.len()), expire)
     }
 
+    /// A raw string, however short: one that is changed in part.
+    pub fn raw_string(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
+        Entry::text(key, value, Encoding::Raw, expire)
+    }
+
     fn text(key: &[u8], value: &[u8], encoding: Encoding, expire: Option<i64>) -> Entry {
         if value.len() > EMBEDDED_MAX {
             return Entry::large(key, value, expire);
@@ -156,6 +161,11 @@ impl Entry {
         Text::Bytes(self.block().map_or(&[], Block::as_slice))
     }
 
+    /// The value's text in a block: a share of its own one, or a copy of at most 255 bytes.
+    pub fn to_block(&self) -> Block {
+        self.block().map_or_else(|| self.value().with_bytes(|bytes| Block::from(bytes)), Block::share)
+    }
+
     /// The length of the value's text.
     #[inline]
     pub fn string_len(&self) -> usize {
@@ -176,6 +186,15 @@ impl Entry {
     pub fn set_plain(&mut self, value: &[u8]) {
         if value.len() <= EMBEDDED_MAX {
             self.set_embedded(value, encoding_of(value.len()));
+        } else {
+            self.set_large(value);
+        }
+    }
+
+    /// Sets the value to a raw string, however short.
+    pub fn set_raw(&mut self, value: &[u8]) {
+        if value.len() <= EMBEDDED_MAX {
+            self.set_embedded(value, Encoding::Raw);
         } else {
             self.set_large(value);
         }

@@ -73,6 +73,27 @@ fn a_string_set_as_a_whole_gets_the_encoding_that_redis_gives_it() {
 }
 
 #[test]
+fn a_raw_string_is_raw_whatever_its_length_and_whatever_was_there() {
+    for len in [0, 1, 18, 44, 255, 256, 3000] {
+        let value = vec![b'7'; len];
+        let mut entries = [
+            Entry::raw_string(b"k", &value, None),
+            Entry::integer(b"k", 5, Some(9)),
+            Entry::string(b"k", b"abc", None),
+            Entry::raw_string(b"k", &[0; 1000], None),
+        ];
+        for entry in &mut entries[1..] {
+            entry.set_raw(&value);
+        }
+        for entry in &entries {
+            assert_eq!(text(entry), value);
+            assert_eq!(entry.encoding(), Encoding::Raw);
+        }
+        assert_eq!(entries[1].expire_at(), Some(9));
+    }
+}
+
+#[test]
 fn integers_are_read_back_as_numbers() {
     for n in [0, 1, -1, i64::MAX, i64::MIN, 42] {
         assert_eq!(Entry::string(b"k", n.to_string().as_bytes(), None).value(), Text::Int(n));

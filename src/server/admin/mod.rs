@@ -5,6 +5,8 @@ mod config;
 mod debug;
 mod info;
 mod lifecycle;
+mod memory;
+mod modules;
 mod session;
 
 pub use session::REDIS_VERSION;
@@ -40,6 +42,16 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::Shutdown => server.shutdown(token, args),
         C::Time => server.time(token),
         C::Lolwut => server.lolwut(token, args),
+        C::Role => server.role(token),
+        C::Lastsave => server.last_save(token),
+        C::ModuleList => server.module_list(token),
+        C::ModuleLoad | C::ModuleLoadex => server.module_load(token, args),
+        C::ModuleUnload => server.module_unload(token),
+        C::MemoryUsage => server.memory_usage(token, args),
+        C::MemoryStats => server.memory_stats(token),
+        C::MemoryDoctor => server.memory_doctor(token),
+        C::MemoryPurge => server.memory_purge(token),
+        C::MemoryMallocStats => server.memory_malloc_stats(token),
         C::Debug => server.debug(token, args),
         command => {
             let known = introspect::execute(command, &args, &mut server.reply_to(token));

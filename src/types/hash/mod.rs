@@ -167,25 +167,23 @@ impl<'a> HashRef<'a> {
         Iter { rest, now: self.now }
     }
 
-    /// Emits the fields at `cursor` (0 to begin) and returns the next cursor, 0 at the end. A packed form is emitted at
-    /// once; of the dict a few at a time, with the promise of [`Dict::scan`](crate::dict::Dict::scan). Answers also how
-    /// many fields it looked at.
-    pub fn scan(&self, cursor: u64, emit: &mut impl FnMut(Item<'_>)) -> (u64, u64) {
-        let mut looked = 0;
+    /// Emits the fields at `cursor` (0 to begin) and returns the next cursor, 0 at the end; adds how many it looked at
+    /// to `looked`. A packed form is emitted at once; of the dict a few at a time, with the promise of
+    /// [`Dict::scan`](crate::dict::Dict::scan).
+    pub fn scan(&self, cursor: u64, looked: &mut u64, emit: &mut impl FnMut(Item<'_>)) -> u64 {
         let Form::Table(hash) = self.form else {
             for item in self.iter() {
-                looked += 1;
+                *looked += 1;
                 emit(item);
             }
-            return (0, looked);
+            return 0;
         };
-        let next = hash.scan(cursor, &mut |field| {
-            looked += 1;
+        hash.scan(cursor, &mut |field| {
+            *looked += 1;
             if field.is_live(self.now) {
                 emit(field.into());
             }
-        });
-        (next, looked)
+        })
     }
 }
 

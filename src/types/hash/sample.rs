@@ -7,30 +7,20 @@
 use std::collections::HashSet;
 
 use super::{Form, HashRef, Item};
+use crate::types::random::Random;
 use crate::types::string::Text;
-
-/// A number below `bound`, by the high bits of a random word.
-fn below(bound: usize, random: &mut impl FnMut() -> u64) -> usize {
-    ((u128::from(random()) * bound as u128) >> 64) as usize
-}
 
 impl<'a> HashRef<'a> {
     /// A random field.
-    pub fn random(&self, random: &mut impl FnMut() -> u64) -> Option<Item<'a>> {
+    pub fn random(&self, random: &mut Random) -> Option<Item<'a>> {
         if let Form::Table(hash) = self.form {
             return hash.random(self.now, random).map(Item::from);
         }
-        let len = self.len();
-        self.iter().nth(below(len, random))
+        self.iter().nth(random.below(self.len()))
     }
 
     /// Emits `count` random fields, each drawn from all of them.
-    pub fn sample_repeated(
-        &self,
-        count: u64,
-        random: &mut impl FnMut() -> u64,
-        emit: &mut impl FnMut(Item<'a>),
-    ) {
+    pub fn sample_repeated(&self, count: u64, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
         if let Form::Table(hash) = self.form {
             for _ in 0..count {
                 let Some(field) = hash.random(self.now, random) else { return };
@@ -40,17 +30,12 @@ impl<'a> HashRef<'a> {
         }
         let all: Vec<Item<'a>> = self.iter().collect();
         for _ in 0..count {
-            emit(all[below(all.len(), random)]);
+            emit(all[random.below(all.len())]);
         }
     }
 
     /// Emits `count` random fields, no two the same, where there are as many.
-    pub fn sample_distinct(
-        &self,
-        count: usize,
-        random: &mut impl FnMut() -> u64,
-        emit: &mut impl FnMut(Item<'a>),
-    ) {
+    pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
         let len = self.len();
         let count = count.min(len);
         if let Form::Table(_) = self.form
@@ -72,7 +57,7 @@ impl<'a> HashRef<'a> {
             if wanted == 0 {
                 return;
             }
-            if below(len - met, random) < wanted {
+            if random.below(len - met) < wanted {
                 emit(item);
                 wanted -= 1;
             }

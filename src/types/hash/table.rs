@@ -7,6 +7,7 @@ use crate::dict::{self, Dict, Position, Retired, Seed};
 use crate::types::block::Block;
 use crate::types::container::Container;
 use crate::types::kind::{Encoding, Kind};
+use crate::types::random::Random;
 
 /// Freeing this many fields is left to a background thread: each may be a cache miss.
 const LARGE_FIELDS: usize = 512;
@@ -37,6 +38,18 @@ unsafe impl Container for Hash {
 
     fn is_large(&self) -> bool {
         self.fields.len() >= LARGE_FIELDS || self.field_bytes >= crate::types::entry::LARGE_BYTES
+    }
+
+    fn duplicate(&self) -> Hash {
+        let mut copy = Hash::new(self.fields.seed(), self.len());
+        for field in self {
+            let (name, block) = (field.name(), field.block().map(Block::share));
+            copy.insert_hashed(
+                copy.fields.hash(name),
+                Field::new(name, field.value(), block, field.expire_at()),
+            );
+        }
+        copy
     }
 }
 
@@ -201,9 +214,9 @@ impl Hash {
     }
 
     /// A random field that has not expired by `now`. Gives up when a hundred in a row had.
-    pub fn random(&self, now: i64, random: &mut impl FnMut() -> u64) -> Option<FieldRef<'_>> {
+    pub fn random(&self, now: i64, random: &mut Random) -> Option<FieldRef<'_>> {
         for _ in 0..100 {
-            let field = self.at(self.fields.random(random)?);
+            let field = self.at(self.fields.random(&mut || random.next())?);
             if field.is_live(now) {
                 return Some(field);
             }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dict::Seed;
 use crate::types::container::Container;
+use crate::types::random::Random;
 
 const NOW: i64 = 1_000_000;
 
@@ -50,7 +51,7 @@ fn check(entry: &Entry, model: &Model, now: i64) {
     let mut cursor = 0;
     loop {
         let mut emit = |i: Item<'_>| drop(scanned.insert(i.field.to_vec(), (i.value.to_vec(), i.expire_at)));
-        cursor = hash.scan(cursor, &mut emit).0;
+        cursor = hash.scan(cursor, &mut 0, &mut emit);
         if cursor == 0 {
             break;
         }
@@ -71,6 +72,12 @@ fn check(entry: &Entry, model: &Model, now: i64) {
             let deadlines = model.values().filter(|(_, at)| at.is_some()).count();
             let fields: usize = table.iter().map(FieldRef::memory_bytes).sum();
             assert_eq!(table.memory_bytes(), table.dict().memory_bytes() + fields + deadlines * 24);
+            let copy = table.duplicate();
+            assert_eq!((copy.len(), copy.next_deadline()), (table.len(), table.next_deadline()));
+            assert!(table.iter().all(|f| {
+                copy.get(f.name(), i64::MIN)
+                    .is_some_and(|c| (c.value(), c.expire_at()) == (f.value(), f.expire_at()))
+            }));
         }
     }
 }
@@ -300,14 +307,6 @@ fn a_field_of_the_usual_size_takes_52_bytes_at_most_in_a_large_hash() {
     assert!(each <= 52.0, "{each} bytes a field");
 }
 
-/// A linear congruence is random enough, and the same on every run.
-fn random_words(mut state: u64) -> impl FnMut() -> u64 {
-    move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state ^ state >> 33
-    }
-}
-
 /// Whether counts of equally likely outcomes are within five standard deviations of what chi-square expects. Draws
 /// without replacement vary less than independent ones, so it holds for them all the more.
 fn is_even(counts: &HashMap<Vec<u8>, u32>, outcomes: usize) -> bool {
@@ -324,7 +323,7 @@ fn every_field_is_drawn_equally_often() {
         let shapes = shapes(limit, 64);
         let entry = filled(fields, &shapes);
         let hash = HashRef::new(&entry, NOW);
-        let mut random = random_words(42);
+        let mut random = Random::new(42);
         let (mut single, mut repeated, mut distinct) = (HashMap::new(), HashMap::new(), HashMap::new());
         for _ in 0..40 * fields {
             let item = hash.random(&mut random).expect("there are fields");
@@ -359,7 +358,7 @@ fn what_has_expired_is_never_drawn() {
             hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
         }
         let later = HashRef::new(&entry, NOW + 2);
-        let mut random = random_words(7);
+        let mut random = Random::new(7);
         for _ in 0..50 {
             assert_eq!(later.random(&mut random).map(|item| item.field.to_vec()), Some(b"f199".to_vec()));
         }
@@ -375,23 +374,23 @@ fn what_has_expired_is_never_drawn() {
 fn a_scan_returns_every_field_that_stays_while_others_come_and_go() {
     let shapes = shapes(10, 64);
     for seed in 0..10 {
-        let mut random = random_words(seed);
+        let mut random = Random::new(seed);
         let mut entry = filled(300, &shapes);
         let mut seen = std::collections::HashSet::new();
         let (mut cursor, mut next) = (0, 300);
         loop {
             let hash = HashRef::new(&entry, NOW);
-            cursor = hash.scan(cursor, &mut |item| _ = seen.insert(item.field.to_vec())).0;
+            cursor = hash.scan(cursor, &mut 0, &mut |item| _ = seen.insert(item.field.to_vec()));
             if cursor == 0 {
                 break;
             }
             let mut hash = HashMut::new(&mut entry, &shapes, NOW);
-            for _ in 0..random() % 40 {
-                if random().is_multiple_of(3) {
+            for _ in 0..random.below(40) {
+                if random.below(3) == 0 {
                     hash.set(format!("f{next}").as_bytes(), Text::Int(1), None, Expiry::Discard);
                     next += 1;
                 } else if next > 300 {
-                    hash.remove(format!("f{}", 100 + random() % (next - 100)).as_bytes());
+                    hash.remove(format!("f{}", 100 + random.below(next - 100)).as_bytes());
                 }
             }
         }
