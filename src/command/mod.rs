@@ -9,6 +9,8 @@ pub mod bitmaps;
 pub mod connection;
 pub mod context;
 pub mod dump;
+pub mod hash_expiry;
+pub mod hashes;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod keys;

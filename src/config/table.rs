@@ -214,10 +214,8 @@ directives! {
     "list-max-listpack-size" / "list-max-ziplist-size", list_max_listpack_size: i32 = -2, int(INT_MIN, INT_MAX),
         RUN, NoCollections;
     "list-compress-depth", list_compress_depth: u32 = 0, COUNT, RUN, NoCollections;
-    "hash-max-listpack-entries" / "hash-max-ziplist-entries", hash_max_listpack_entries: usize = 512, LONG, RUN,
-        NoCollections;
-    "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN,
-        NoCollections;
+    "hash-max-listpack-entries" / "hash-max-ziplist-entries", hash_max_listpack_entries: usize = 512, LONG, RUN, Acts;
+    "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN, Acts;
     "set-max-intset-entries", set_max_intset_entries: usize = 512, LONG, RUN, NoCollections;
     "set-max-listpack-entries", set_max_listpack_entries: usize = 128, LONG, RUN, NoCollections;
     "set-max-listpack-value", set_max_listpack_value: usize = 64, SIZE, RUN, NoCollections;

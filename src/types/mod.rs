@@ -7,6 +7,7 @@
 //! | [`packed`], `packed_value` | small collections: bytes that lie where a string's would |
 //! | [`listpack`], [`intset`] | their formats: packed strings, packed integers |
 //! | [`container`] | large collections: what a type must tell to live in an entry |
+//! | [`hash`] | fields with values: packed, packed with times, a table |
 //! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | `rekey` | the same value under another key |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
@@ -24,6 +25,7 @@ pub mod bits;
 pub mod block;
 pub mod container;
 pub mod entry;
+pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
 mod item;

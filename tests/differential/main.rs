@@ -67,6 +67,7 @@ scripts! {
     wait_answers_as_redis_does: "wait.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
     scans_answer_as_redis_does: "scan.txt",
+    hash_commands_answer_as_redis_does: "hashes.txt",
     set_commands_answer_as_redis_does: "sets.txt",
     list_commands_answer_as_redis_does: "lists.txt",
     config_commands_answer_as_redis_does: "config.txt",
