@@ -18,7 +18,7 @@ pub const FAMILY: Family = Family {
         Generator::new("get", 2, |r| args![counter(r)]),
         Generator::new("set", 1, damaged),
         Generator::new("strlen", 1, |r| args![counter(r)]),
-        Generator::new("append", 1, |r| args![counter(r), "x"]),
+        Generator::new("append", 1, |r| args![counter(r), "\0"]),
         Generator::new("del", 1, |r| args![counter(r)]),
     ],
 };
@@ -39,14 +39,22 @@ fn add(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// A string that begins like a counter and does not go on like one.
+/// A string that begins like a counter and does not go on like one. No run of zeros lacks its second byte: Redis reads
+/// what lies behind the string then.
 fn damaged(random: &mut Random) -> Vec<Vec<u8>> {
     let mut value = b"HYLL".to_vec();
     value.push(random.below(3) as u8);
     value.extend([0; 3]);
     value.extend([0, 0, 0, 0, 0, 0, 0, *random.pick(&[0, 0x80])]);
     for _ in 0..random.below(4) {
-        value.push(*random.pick(&[0x7f, 0x00, 0x84, 0x3f, 0x40, 0xff]));
+        value.extend_from_slice(random.pick::<&[u8]>(&[
+            b"\x7f\xfe",
+            b"\x40\x40",
+            b"\x00",
+            b"\x84",
+            b"\x3f",
+            b"\xff",
+        ]));
     }
     args![counter(random), value]
 }
