@@ -11,6 +11,7 @@ use super::context::{Context, ErrorText, WRONG_TYPE};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Place, Registers, dense, sparse};
+use crate::text::words::shown;
 use crate::types::{Encoding, Entry, Kind, Text};
 
 const NO_SKETCH: ErrorText = "WRONGTYPE Key is not a valid HyperLogLog string value.";
@@ -249,7 +250,7 @@ fn pfdebug_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
         make_dense(ctx, at, form)?;
         ctx.reply.integer(i64::from(form == Form::Sparse));
     } else {
-        return Err([b"ERR Unknown PFDEBUG subcommand '", args.get(1), b"'"].concat());
+        return Err([b"ERR Unknown PFDEBUG subcommand '", shown(args.get(1)), b"'"].concat());
     }
     Ok(())
 }
