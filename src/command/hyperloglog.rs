@@ -10,8 +10,8 @@ use super::args::Args;
 use super::context::{Context, ErrorText, WRONG_TYPE};
 use crate::db::Access;
 use crate::dict::Position;
-use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Place, Registers, dense, sparse};
 use crate::text::words::shown;
+use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Place, Registers, dense, sparse};
 use crate::types::{Encoding, Entry, Kind, Text};
 
 const NO_SKETCH: ErrorText = "WRONGTYPE Key is not a valid HyperLogLog string value.";

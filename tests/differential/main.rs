@@ -2,6 +2,7 @@
 //! byte, in RESP2 and in RESP3.
 //!
 //! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
+//! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
 //! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
@@ -9,6 +10,7 @@
 //!
 //! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
 
+mod calls;
 mod differences;
 mod pair;
 mod random;
