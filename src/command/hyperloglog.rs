@@ -268,7 +268,7 @@ fn make_dense(ctx: &mut Context<'_>, at: Position, form: Form) -> Result<(), Err
 /// `PFSELFTEST`: `OK`, or what failed. It holds the server for some tens of milliseconds.
 pub fn pfselftest(ctx: &mut Context<'_>, _: Args<'_>) {
     let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
-    match hyperloglog::self_test(&mut || ctx.keyspace.random(), max_sparse_bytes) {
+    match hyperloglog::self_test(&mut || ctx.keyspace.random.next(), max_sparse_bytes) {
         Ok(()) => ctx.reply.ok(),
         Err(what) => ctx.reply.error(format!("TESTFAILED {what}")),
     }

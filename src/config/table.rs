@@ -138,7 +138,7 @@ directives! {
     "logfile", logfile: Text = "".into(), TEXT, START, Acts;
     "crash-log-enabled", crash_log_enabled: bool = true, PLAIN, RUN, Acts;
     "crash-memcheck-enabled", crash_memcheck_enabled: bool = true, PLAIN, RUN, NoMemoryTest;
-    "use-exit-on-panic", use_exit_on_panic: bool = false, PLAIN, HIDDEN, Debugging;
+    "use-exit-on-panic", use_exit_on_panic: bool = false, PLAIN, HIDDEN, Acts;
     "enable-debug-assert", enable_debug_assert: bool = false, PLAIN, START | HIDDEN, Debugging;
     "watchdog-period", watchdog_period: u32 = 0, COUNT, HIDDEN, Debugging;
     "always-show-logo", always_show_logo: bool = false, PLAIN, START, Acts;

@@ -101,10 +101,7 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
 
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
-    if config.crash_log_enabled {
-        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
-            .map_err(failed("Can't install the crash handler"))?;
-    }
+    watch_for_crashes(&config, &log).map_err(failed("Can't install the crash handler"))?;
     let now_ms = (clock::wall_us() / 1000) as i64;
     let mut server = Server {
         keyspace: Keyspace::new(config.databases as usize, seed),
@@ -133,6 +130,16 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
     server.keyspace.moment = Moment::at(now_ms);
     server.apply_config();
     Ok(server)
+}
+
+/// Has a crash reported in the log, or not, as `crash-log-enabled` says.
+pub(super) fn watch_for_crashes(config: &Config, log: &Log) -> io::Result<()> {
+    crash::set_exit_on_panic(config.use_exit_on_panic);
+    if config.crash_log_enabled {
+        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
+    } else {
+        crash::uninstall()
+    }
 }
 
 /// A name that nothing else has: 40 hexadecimal digits.
