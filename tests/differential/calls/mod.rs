@@ -169,7 +169,9 @@ impl Plan {
 impl Calls {
     /// Runs all cases; `judged` gets the verdict on each, and what there is to say of one that differs.
     pub fn run(&self, pair: &Pair, protocol: u8, mut judged: impl FnMut(&Case, Verdict, Option<String>)) {
-        let Some(first) = self.cases.first() else { return };
+        if self.cases.is_empty() {
+            return;
+        }
         let plan = Plan::new(pair, &mut pair.redis.client(), &self.command);
         let start = plan.data_set();
         let steps: Vec<Step> =
@@ -197,11 +199,12 @@ impl Calls {
             }
             current < self.cases.len()
         });
-        let _ = first;
         for (case, (verdict, difference)) in self.cases.iter().zip(verdicts) {
             let explained = difference.map(|found| {
                 let alone: Vec<Step> = start.iter().chain(&case.steps).cloned().collect();
-                match pair.run(protocol, &alone, Pace::OneByOne) {
+                // Without the servers there is nothing to try alone.
+                let again = pair.is_alive().then(|| pair.run(protocol, &alone, Pace::OneByOne)).flatten();
+                match again {
                     Some(mismatch) => pair.explain(protocol, &alone, Pace::OneByOne, mismatch),
                     None => pair.explain(protocol, &steps, Pace::Piped, found),
                 }
