@@ -135,7 +135,8 @@ impl Plan {
         }
         let call = steps.len();
         steps.push(Step::new(args, self.rule));
-        if self.writes {
+        // What chance has chosen leaves different things behind.
+        if self.writes && self.rule != Rule::Kind {
             for name in &named {
                 steps.extend(self.looks(name));
             }
