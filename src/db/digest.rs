@@ -51,13 +51,13 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
             mix(digest, &element.to_vec());
             true
         }),
-        Kind::Set => SetRef::of(entry).members().for_each(|member| xor(digest, &sha1(&member.to_vec()))),
+        Kind::Set => SetRef::of(entry).members().for_each(|member| add(digest, &member.to_vec())),
         Kind::Hash => {
             for item in HashRef::new(entry, i64::MIN).iter() {
                 let mut pair = Digest::default();
                 mix(&mut pair, &item.field.to_vec());
                 mix(&mut pair, &item.value.to_vec());
-                xor(digest, &pair);
+                add(digest, &pair);
             }
         }
         kind => debug_assert!(false, "{kind:?} has no digest"),
