@@ -1,9 +1,9 @@
 //! HyperLogLog: counts of distinct elements, and the strings that they are kept in.
 
 use super::words::{key, key_of, some};
-use super::{Family, Generator};
+use super::{Family, Generator, run_with};
 use crate::args;
-use crate::support::random::Random;
+use crate::support::random::{Random, seeds};
 
 pub const FAMILY: Family = Family {
     name: "hyperloglog",
@@ -15,7 +15,7 @@ pub const FAMILY: Family = Family {
         Generator::new("pfdebug", 1, |r| {
             args![r.pick(&["ENCODING", "DECODE", "TODENSE", "NONE"]).to_string(), counter(r)]
         }),
-        Generator::new("get", 2, |r| args![counter(r)]),
+        Generator::new("get", 6, |r| args![counter(r)]),
         Generator::new("set", 1, damaged),
         Generator::new("strlen", 1, |r| args![counter(r)]),
         Generator::new("append", 1, |r| args![counter(r), "\0"]),
@@ -57,4 +57,11 @@ fn damaged(random: &mut Random) -> Vec<Vec<u8>> {
         ]));
     }
     args![counter(random), value]
+}
+
+#[test]
+fn sketches_are_the_same_bytes_whatever_the_limit_of_a_sparse_one() {
+    for limit in [0, 25, 60, 400, 1500, 20_000] {
+        run_with(&format!("--hll-sparse-max-bytes {limit}"), &[&FAMILY], &seeds(&[21, 22, 24]), 300);
+    }
 }
