@@ -13,7 +13,6 @@ struct Difference {
     /// The first words of the command, in upper case.
     command: &'static [&'static str],
     allowed: Allowed,
-    #[allow(dead_code, reason = "it is here for the reader")]
     reason: &'static str,
 }
 
@@ -130,6 +129,11 @@ const DIFFERENCES: &[Difference] = &[
     },
 ];
 
+/// The commands of the list and the reasons.
+pub fn intended_ones() -> impl Iterator<Item = (String, &'static str)> {
+    DIFFERENCES.iter().map(|difference| (difference.command.join(" "), difference.reason))
+}
+
 /// Whether the list allows these two replies to `args`.
 pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
     let words: Vec<String> = args.iter().map(|a| String::from_utf8_lossy(a).to_uppercase()).collect();
@@ -201,7 +205,6 @@ pub struct Shape {
     command: &'static str,
     /// How replies to generated calls are compared.
     rule: Rule,
-    #[allow(dead_code, reason = "it is here for the reader")]
     reason: &'static str,
 }
 
@@ -255,6 +258,11 @@ const SHAPES: &[Shape] = &[
     shape("xinfo", Rule::Times, "times"),
 ];
 
+/// The commands of [`SHAPES`] and the reasons.
+pub fn shapes() -> impl Iterator<Item = (String, &'static str)> {
+    SHAPES.iter().map(|shape| (shape.command.to_uppercase().replace('|', " "), shape.reason))
+}
+
 /// How replies to generated calls of `command` are compared.
 pub fn rule_of(command: &str) -> Rule {
     let container = command.split('|').next().unwrap_or_default();
@@ -282,3 +290,12 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("punsubscribe", "is answered once a pattern"),
     ("sunsubscribe", "is answered once a channel"),
 ];
+
+/// A reason is what makes a difference one that is meant.
+#[test]
+fn every_difference_has_a_reason() {
+    let given = intended_ones().chain(shapes()).chain(NOT_GENERATED.iter().map(|(c, r)| (c.to_string(), *r)));
+    for (command, reason) in given {
+        assert!(!command.is_empty() && reason.len() > 4, "{command}: {reason}");
+    }
+}
