@@ -62,6 +62,7 @@ scripts! {
     expiry_commands_answer_as_redis_does: "expiry.txt",
     scans_answer_as_redis_does: "scan.txt",
     set_commands_answer_as_redis_does: "sets.txt",
+    sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     debug_answers_as_redis_does: "debug.txt",
