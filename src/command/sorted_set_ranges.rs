@@ -114,7 +114,7 @@ impl<'a> Query<'a> {
             } else if args.is(i, "limit") && i + 2 < args.len() {
                 (offset, limit) = (integer(args.get(i + 1))?, integer(args.get(i + 2))?);
                 i += 2;
-            } else if form.backwards.is_none() && args.is(i, "rev") {
+            } else if backwards.is_none() && args.is(i, "rev") {
                 backwards = Some(true);
             } else if by.is_none() && args.is(i, "bylex") {
                 by = Some(By::Member);

@@ -121,7 +121,8 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
     let words: Vec<String> = args.iter().map(|a| String::from_utf8_lossy(a).to_uppercase()).collect();
     let applies =
         |d: &&Difference| d.command.len() <= words.len() && words.iter().zip(d.command).all(|(w, c)| w == c);
-    // Since 7.2 a double is printed in the fewest digits that read back as the same, before that in 17.
+    // Since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back as the
+    // same; before that in 17 digits.
     if words.first().is_some_and(|word| SCORES.contains(&&word[..])) && same_numbers(here, redis) {
         return true;
     }
@@ -133,7 +134,7 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
     })
 }
 
-/// Whether the replies are the same but for doubles (in RESP2 bulks) that are printed in fewer digits here.
+/// Whether the replies are the same but for doubles (in RESP2 bulks) that are printed in other digits.
 fn same_numbers(here: &Value, redis: &Value) -> bool {
     let all = |here: &[Value], redis: &[Value]| {
         here.len() == redis.len() && here.iter().zip(redis).all(|(here, redis)| same_numbers(here, redis))
@@ -141,8 +142,7 @@ fn same_numbers(here: &Value, redis: &Value) -> bool {
     match (here, redis) {
         (Value::Bulk(here), Value::Bulk(redis)) | (Value::Double(here), Value::Double(redis)) => {
             let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(f64::to_bits);
-            here == redis
-                || (here.len() <= redis.len() && number(here).is_some() && number(here) == number(redis))
+            here == redis || (number(here).is_some() && number(here) == number(redis))
         }
         (Value::Array(here), Value::Array(redis)) => all(here, redis),
         (here, redis) => here == redis,
