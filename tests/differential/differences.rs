@@ -4,6 +4,7 @@
 //! client could notice needs a reason that a user would accept.
 
 use crate::support::Value;
+use redstart::codec::crc64;
 
 /// What may differ in the replies to one command.
 struct Difference {
@@ -17,6 +18,8 @@ struct Difference {
 enum Allowed {
     /// The values beside these keys of a map, as long as they are of the same kind.
     Fields(&'static [&'static str]),
+    /// The version and the checksum at the end of a payload.
+    Footer,
     /// Redis calls the command unknown, here it works.
     NewHere,
     /// Both answer with some text.
@@ -32,7 +35,27 @@ const DIFFERENCES: &[Difference] = &[
         reason: "the version is 7.2.4 here; connections are numbered from the start of each server",
     },
     Difference { command: &["CLIENT", "SETINFO"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference { command: &["HEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPERSIST"], allowed: Allowed::NewHere, reason: "came with 7.4" },
     Difference { command: &["CLIENT", "NO-TOUCH"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference {
+        command: &["DUMP"],
+        allowed: Allowed::Footer,
+        reason: "version 11 of the format came with 7.2; the checksum is over the version, too",
+    },
+    Difference {
+        command: &["OBJECT", "REFCOUNT"],
+        allowed: Allowed::Text { redis: ":1\r\n", here: ":2147483647\r\n" },
+        reason: "COPY of a small integer makes an object in Redis that is not the shared one; no object is shared here",
+    },
     Difference {
         command: &["CONFIG", "SET", "LOGLEVEL"],
         allowed: Allowed::Text {
@@ -100,10 +123,21 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
         |d: &&Difference| d.command.len() <= words.len() && words.iter().zip(d.command).all(|(w, c)| w == c);
     DIFFERENCES.iter().filter(applies).any(|difference| match difference.allowed {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),
-        Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown subcommand")),
+        Allowed::Footer => payload(here, 11).is_some_and(|object| payload(redis, 10) == Some(object)),
+        Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown ")),
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
         Allowed::Text { redis: theirs, here: ours } => encoded(redis) == theirs && encoded(here) == ours,
     })
+}
+
+/// A payload without its footer, if that is of this version and right.
+fn payload(value: &Value, version: u16) -> Option<&[u8]> {
+    let Value::Bulk(bytes) = value else { return None };
+    let (summed, sum) = bytes.split_last_chunk()?;
+    let (object, claimed) = summed.split_last_chunk()?;
+    let right =
+        u16::from_le_bytes(*claimed) == version && crc64::checksum(summed) == u64::from_le_bytes(*sum);
+    right.then_some(object)
 }
 
 /// A reply of one line as it was sent.

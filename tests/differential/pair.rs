@@ -18,7 +18,7 @@ pub enum Rule {
     Exact,
     /// The same elements in any order.
     Unordered,
-    /// The same pairs of field and value in any order, in a map or in a flat array.
+    /// The same pairs of field and value in any order, in a map, in a flat array or in an array of pairs.
     UnorderedPairs,
     /// Only the outermost kind of reply, for what is random or a time.
     Kind,
@@ -424,6 +424,9 @@ fn without_times(value: &Value) -> Value {
 /// The pairs in order, with the kind of aggregate they came in.
 fn in_pairs(value: &Value) -> Option<Value> {
     let Value::Array(all) = value else { return sorted(value) };
+    if all.iter().all(|element| matches!(element, Value::Array(_))) {
+        return sorted(value);
+    }
     let mut pairs: Vec<&[Value]> = all.chunks(2).collect();
     pairs.sort();
     Some(Value::Array(pairs.concat()))
