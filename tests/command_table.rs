@@ -39,10 +39,10 @@ impl Pair {
             Err(refusal) => reply.error(refusal.message(args)),
             Ok(command) => match command.handler {
                 Handler::Server(which) => {
-                    assert!(introspect::execute(which, args, CommandNames::default(), reply), "{args:?}")
+                    assert!(introspect::execute(which, args, CommandNames::default(), reply), "{args:?}");
                 }
                 Handler::Help => {
-                    introspect::help(introspect::container_of(command), args[0].as_bytes(), reply)
+                    introspect::help(introspect::container_of(command), args[0].as_bytes(), reply);
                 }
                 Handler::Keyspace(_) | Handler::Container => panic!("{args:?} asks nothing of the table"),
             },
