@@ -7,11 +7,12 @@ use crate::codec::sha1::{Digest, hex};
 use crate::command::Args;
 use crate::command::context::{ErrorText, integer};
 use crate::db::{Access, digest};
+use crate::persist::rdb;
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::sys::poller::Token;
 use crate::text::words::shown;
-use crate::types::{Entry, Text};
+use crate::types::Entry;
 
 impl Server {
     /// `DEBUG subcommand …`.
@@ -68,7 +69,7 @@ impl Server {
             "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
             entry.key().as_ptr(),
             entry.encoding().name(),
-            serialized_len(&entry),
+            serialized_len(&entry, self.config.rdbcompression),
             entry.access(),
             now.clock.idle_seconds(entry.access()),
         );
@@ -195,21 +196,9 @@ impl Server {
     }
 }
 
-/// Bytes of the value in an RDB file, without compression.
-fn serialized_len(entry: &Entry) -> usize {
-    match entry.value() {
-        Text::Int(n) if i8::try_from(n).is_ok() => 2,
-        Text::Int(n) if i16::try_from(n).is_ok() => 3,
-        Text::Int(n) if i32::try_from(n).is_ok() => 5,
-        value => {
-            let len = value.len();
-            len + if len < 64 {
-                1
-            } else if len < 16_384 {
-                2
-            } else {
-                5
-            }
-        }
-    }
+/// Bytes of the value in an RDB file.
+fn serialized_len(entry: &Entry, compress: bool) -> usize {
+    let mut out = Vec::new();
+    rdb::save_value(entry, &mut rdb::Encoder::new(&mut out, compress));
+    out.len()
 }
