@@ -6,8 +6,8 @@
 mod build;
 mod support;
 
-use redstart::command::introspect;
 use redstart::command::table::{self, Command, Handler};
+use redstart::command::{CommandNames, introspect};
 use redstart::resp::{Protocol, Reply};
 use std::collections::BTreeSet;
 use support::{Client, Launch, Server, Value, reply};
@@ -38,8 +38,12 @@ impl Pair {
         match table::resolve(args) {
             Err(refusal) => reply.error(refusal.message(args)),
             Ok(command) => match command.handler {
-                Handler::Server(which) => assert!(introspect::execute(which, args, reply), "{args:?}"),
-                Handler::Help => introspect::help(introspect::container_of(command), reply),
+                Handler::Server(which) => {
+                    assert!(introspect::execute(which, args, CommandNames::default(), reply), "{args:?}")
+                }
+                Handler::Help => {
+                    introspect::help(introspect::container_of(command), args[0].as_bytes(), reply)
+                }
                 Handler::Keyspace(_) | Handler::Container => panic!("{args:?} asks nothing of the table"),
             },
         }

@@ -4,15 +4,25 @@
 //! (`CLIENT`, `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed a floor above.
 
 mod args;
+pub mod bitfield;
+pub mod bitmaps;
 pub mod connection;
 pub mod context;
 pub mod dump;
+pub mod hash_expiry;
+pub mod hashes;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
+pub mod lcs;
+pub mod lists;
+mod names;
 pub mod perfect_hash;
+pub mod scan;
 mod session;
+pub mod set_algebra;
+pub mod sets;
 pub mod strings;
 pub mod table;
 pub mod transfer;
@@ -21,5 +31,6 @@ pub mod wait;
 
 pub use args::Args;
 pub use context::{Context, Splice};
+pub use names::CommandNames;
 pub use session::{Names, Session, SessionFlags};
 pub use table::{COMMAND_IDS, Command, Handler, Refusal, ServerCommand, find, flags};

@@ -29,7 +29,7 @@ pub use rewrite::rewrite;
 pub use size::{format_size, parse_size};
 pub use special::{
     BindAddress, Directory, EventClasses, MemoryShare, OomScores, OutputLimit, OutputLimits, Percentiles,
-    Primary, SaveRule, SaveRules, ShutdownOptions,
+    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions,
 };
 pub use table::{Config, DIRECTIVES, Directive};
 pub use value::{
@@ -104,7 +104,10 @@ impl Effect {
 /// Lines of a config file that are not values: each with what becomes of it.
 const OTHER_LINES: &[(&str, &str)] = &[
     ("include", "reads another file, or all that match a glob, at this place"),
-    ("rename-command", "is kept for the server, which reports it as without effect"),
+    (
+        "rename-command",
+        "gives a command another name, or with `\"\"` none; the server starts only if it has the command",
+    ),
     ("user", "is kept for the server, which reports it as without effect"),
     ("loadmodule", "is refused: there is no interface for modules, and data would be missing"),
     ("sentinel", "is refused: this is not a sentinel"),
@@ -124,9 +127,6 @@ impl Config {
             .filter(|(directive, _)| directive.show(self) != directive.show(&defaults))
             .map(|(directive, why)| (directive.name, why))
             .collect();
-        if !self.renamed_commands.is_empty() {
-            found.push(("rename-command", "commands keep their names; protect them by other means"));
-        }
         if let (false, Some(why)) = (self.users.is_empty(), Effect::NoUsers.why()) {
             found.push(("user", why));
         }

@@ -86,8 +86,8 @@ macro_rules! directives {
         pub struct Config {
             /// The config file, absolute; `None` when the server was started without one.
             pub file: Option<std::path::PathBuf>,
-            /// The words of every `rename-command` line.
-            pub renamed_commands: Vec<[Vec<u8>; 2]>,
+            /// Every `rename-command` line.
+            pub renamed_commands: Vec<RenamedCommand>,
             /// The words of every `user` line after `user`.
             pub users: Vec<Vec<Vec<u8>>>,
             $(#[doc = concat!("`", $name, "`")] pub $field: $type,)*
@@ -138,7 +138,7 @@ directives! {
     "logfile", logfile: Text = "".into(), TEXT, START, Acts;
     "crash-log-enabled", crash_log_enabled: bool = true, PLAIN, RUN, Acts;
     "crash-memcheck-enabled", crash_memcheck_enabled: bool = true, PLAIN, RUN, NoMemoryTest;
-    "use-exit-on-panic", use_exit_on_panic: bool = false, PLAIN, HIDDEN, Debugging;
+    "use-exit-on-panic", use_exit_on_panic: bool = false, PLAIN, HIDDEN, Acts;
     "enable-debug-assert", enable_debug_assert: bool = false, PLAIN, START | HIDDEN, Debugging;
     "watchdog-period", watchdog_period: u32 = 0, COUNT, HIDDEN, Debugging;
     "always-show-logo", always_show_logo: bool = false, PLAIN, START, Acts;
@@ -214,10 +214,8 @@ directives! {
     "list-max-listpack-size" / "list-max-ziplist-size", list_max_listpack_size: i32 = -2, int(INT_MIN, INT_MAX),
         RUN, NoCollections;
     "list-compress-depth", list_compress_depth: u32 = 0, COUNT, RUN, NoCollections;
-    "hash-max-listpack-entries" / "hash-max-ziplist-entries", hash_max_listpack_entries: usize = 512, LONG, RUN,
-        NoCollections;
-    "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN,
-        NoCollections;
+    "hash-max-listpack-entries" / "hash-max-ziplist-entries", hash_max_listpack_entries: usize = 512, LONG, RUN, Acts;
+    "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN, Acts;
     "set-max-intset-entries", set_max_intset_entries: usize = 512, LONG, RUN, NoCollections;
     "set-max-listpack-entries", set_max_listpack_entries: usize = 128, LONG, RUN, NoCollections;
     "set-max-listpack-value", set_max_listpack_value: usize = 64, SIZE, RUN, NoCollections;

@@ -17,12 +17,17 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
+use crate::types::hash::HashRef;
 use crate::types::{Entry, Kind};
 
-fn add(digest: &mut Digest, bytes: &[u8]) {
-    for (byte, other) in digest.iter_mut().zip(sha1(bytes)) {
+fn xor(digest: &mut Digest, other: &Digest) {
+    for (byte, other) in digest.iter_mut().zip(other) {
         *byte ^= other;
     }
+}
+
+fn add(digest: &mut Digest, bytes: &[u8]) {
+    xor(digest, &sha1(bytes));
 }
 
 fn mix(digest: &mut Digest, bytes: &[u8]) {
@@ -40,6 +45,14 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
     mix_number(digest, entry.kind() as u32);
     match entry.kind() {
         Kind::String => mix(digest, &entry.value().to_vec()),
+        Kind::Hash => {
+            for item in HashRef::new(entry, i64::MIN).iter() {
+                let mut pair = Digest::default();
+                mix(&mut pair, &item.field.to_vec());
+                mix(&mut pair, &item.value.to_vec());
+                xor(digest, &pair);
+            }
+        }
         kind => debug_assert!(false, "{kind:?} has no digest"),
     }
     if entry.expire_at().is_some() {

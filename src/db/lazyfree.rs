@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::ExpiryList;
-use crate::dict::{Dict, Retired};
+use super::Db;
+use crate::dict::Retired;
 use crate::sys::crash;
 use crate::types::entry::Entry;
 
@@ -17,8 +17,8 @@ use crate::types::entry::Entry;
 pub enum Garbage {
     /// One entry with its value.
     Entry(Entry),
-    /// The table of a flushed database with all its entries, and its list of those that expire.
-    Table(Box<(Dict<Entry>, ExpiryList)>),
+    /// A flushed database: its table with all entries, and its lists of what expires.
+    Table(Box<Db>),
     /// The bucket array that a finished rehash left behind.
     Retired(Retired),
 }
@@ -27,7 +27,7 @@ impl Garbage {
     fn objects(&self) -> u64 {
         match self {
             Garbage::Entry(_) => 1,
-            Garbage::Table(table) => table.0.len() as u64,
+            Garbage::Table(table) => table.len() as u64,
             Garbage::Retired(_) => 0,
         }
     }

@@ -12,6 +12,7 @@
 
 pub mod digest;
 mod expiry;
+mod fields;
 mod lazyfree;
 
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
@@ -21,6 +22,7 @@ use crate::dict::{Dict, Position, Ref, Seed};
 use crate::types::Shapes;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
+use crate::types::random::Random;
 
 /// How a lookup treats the access clock and the statistics.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct Counters {
     pub misses: u64,
     /// Keys that were deleted because their time had come.
     pub expired: u64,
+    /// Fields of hashes that were deleted because their time had come.
+    pub expired_fields: u64,
     /// Active-expiry cycles that ran out of time.
     pub expire_cycles_cut_short: u64,
     /// Microseconds spent in active expiry.
@@ -87,11 +91,16 @@ pub struct Counters {
 pub struct Db {
     dict: Dict<Entry>,
     expires: ExpiryList,
+    field_deadlines: fields::FieldDeadlines,
 }
 
 impl Db {
     fn new(seed: Seed) -> Self {
-        Db { dict: Dict::new(seed), expires: ExpiryList::default() }
+        Db {
+            dict: Dict::new(seed),
+            expires: ExpiryList::default(),
+            field_deadlines: fields::FieldDeadlines::default(),
+        }
     }
 
     /// Number of keys, those included that have expired but were not met yet.
@@ -120,7 +129,8 @@ impl Db {
         self.dict.get(at)
     }
 
-    /// Changes the entry's value or access field; expiry has its own door, [`Keyspace::set_expiry`].
+    /// Changes the entry's value or access field; expiry has its own door, [`Keyspace::set_expiry`], and so have hashes,
+    /// [`Keyspace::modify_hash`].
     #[inline]
     pub fn modify<R>(&mut self, at: Position, change: impl FnOnce(&mut Entry) -> R) -> R {
         change(&mut self.dict.get_mut(at))
@@ -176,6 +186,9 @@ pub struct Keyspace {
     pub access_policy: AccessPolicy,
     /// Whether lookups and the cycle delete what has expired (`DEBUG SET-ACTIVE-EXPIRE` switches the cycle alone).
     pub active_expire: bool,
+    /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
+    /// open addressing has no place for one more key.
+    pub shrinks_tables: bool,
     /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
     /// ones go there anyway.
     pub lazy_user_del: bool,
@@ -188,7 +201,8 @@ pub struct Keyspace {
     /// Statistics.
     pub counters: Counters,
     lazy: LazyFree,
-    random_state: u64,
+    /// For sampling and the Morris counter, not for secrets.
+    pub random: Random,
     /// The database at which the expiry cycle goes on.
     expire_next_db: usize,
 }
@@ -196,20 +210,20 @@ pub struct Keyspace {
 impl Keyspace {
     /// `count` empty databases, hashed under `seed`.
     pub fn new(count: usize, seed: Seed) -> Self {
-        let random_state = seed.hash(b"random") | 1;
         Keyspace {
             dbs: (0..count).map(|_| Db::new(seed)).collect(),
             seed,
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
             active_expire: true,
+            shrinks_tables: true,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
             shapes: Shapes::new(seed),
             counters: Counters::default(),
             lazy: LazyFree::default(),
-            random_state,
+            random: Random::new(seed.hash(b"random")),
             expire_next_db: 0,
         }
     }
@@ -240,12 +254,6 @@ impl Keyspace {
     /// The background thread's queue.
     pub fn lazy(&self) -> &LazyFree {
         &self.lazy
-    }
-
-    /// A pseudo-random number: for sampling and the Morris counter, not for secrets.
-    #[inline]
-    pub fn random(&mut self) -> u64 {
-        next_random(&mut self.random_state)
     }
 
     /// Finds `key` in database `db`; what has expired is deleted and not found.
@@ -291,7 +299,7 @@ impl Keyspace {
                 }
             }
             AccessPolicy::Lfu(lfu) => {
-                let random = self.random() as u32;
+                let random = self.random.next() as u32;
                 let entry = self.dbs[db].dict.get(at);
                 entry.set_access(lfu.touch(entry.access(), self.moment.clock, random));
             }
@@ -319,6 +327,7 @@ impl Keyspace {
         if entry.expire_at().is_some() {
             entry.set_expire_index(db.expires.push(hash));
         }
+        db.field_deadlines.comes(hash, &entry);
         db.dict.insert_new(hash, entry)
     }
 
@@ -337,13 +346,46 @@ impl Keyspace {
     pub fn take(&mut self, db: usize, at: Position) -> Entry {
         let db = &mut self.dbs[db];
         db.detach_expiry(at);
-        db.dict.remove(at)
+        let entry = db.dict.remove(at);
+        db.field_deadlines.leaves(|| self.seed.hash(entry.key()), &entry);
+        entry
     }
 
     /// Deletes the entry at `at`; large values, and all when `lazily`, are freed in the background.
     pub fn remove(&mut self, db: usize, at: Position, lazily: bool) {
         let entry = self.take(db, at);
         self.discard(entry, lazily);
+    }
+
+    /// Puts the result of a command, which has this key, in the place of whatever the key holds; without a result the
+    /// key is deleted. Counts the change.
+    pub fn store(&mut self, db: usize, hash: u64, key: &[u8], result: Option<Entry>) {
+        let old = self.find(db, hash, key, Access::Inspect);
+        self.modified(u64::from(old.is_some() || result.is_some()));
+        match (old, result) {
+            (Some(at), Some(entry)) => self.replace(db, hash, at, entry),
+            (Some(at), None) => self.remove(db, at, self.lazy_server_del),
+            (None, Some(entry)) => {
+                self.insert(db, hash, entry);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The entry at `at` for reading, with a source of random numbers.
+    pub fn sample(&mut self, db: usize, at: Position) -> (Ref<'_, Entry>, &mut Random) {
+        (self.dbs[db].dict.get(at), &mut self.random)
+    }
+
+    /// Changes the entry's value with the limits of encodings and a source of random numbers at hand.
+    #[inline]
+    pub fn reshape<R>(
+        &mut self,
+        db: usize,
+        at: Position,
+        change: impl FnOnce(&mut Entry, &Shapes, &mut Random) -> R,
+    ) -> R {
+        change(&mut self.dbs[db].dict.get_mut(at), &self.shapes, &mut self.random)
     }
 
     fn discard(&mut self, entry: Entry, lazily: bool) {
@@ -358,9 +400,10 @@ impl Keyspace {
         self.remove(db, at, self.lazy_expire);
     }
 
-    /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one.
+    /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one. How often and
+    /// when the key was used stays: it is the key's, not the value's.
     pub fn replace(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
-        entry.set_access(self.fresh_access());
+        entry.set_access(self.dbs[db].dict.get(at).access());
         self.exchange(db, hash, at, entry);
     }
 
@@ -370,6 +413,8 @@ impl Keyspace {
         if entry.expire_at().is_some() {
             entry.set_expire_index(target.expires.push(hash));
         }
+        target.field_deadlines.leaves(|| hash, &target.dict.get(at));
+        target.field_deadlines.comes(hash, &entry);
         let old = target.dict.replace(at, entry);
         self.discard(old, self.lazy_server_del);
     }
@@ -398,10 +443,7 @@ impl Keyspace {
     /// answers with an expired one, as Redis does on a replica; nothing is found only in an empty database.
     pub fn random_key(&mut self, db: usize) -> Option<Vec<u8>> {
         loop {
-            let mut state = self.random_state;
-            let at = self.dbs[db].dict.random(&mut || next_random(&mut state));
-            self.random_state = state;
-            let at = at?;
+            let at = self.dbs[db].dict.random(&mut || self.random.next())?;
             let entry = self.dbs[db].dict.get(at);
             if entry.expire_at().is_none_or(|t| t >= self.moment.unix_ms) {
                 return Some(entry.key().to_vec());
@@ -415,7 +457,7 @@ impl Keyspace {
         let removed = self.dbs[db].len();
         let old = std::mem::replace(&mut self.dbs[db], Db::new(self.seed));
         if lazily && removed > 0 {
-            self.lazy.send(Garbage::Table(Box::new((old.dict, old.expires))));
+            self.lazy.send(Garbage::Table(Box::new(old)));
         }
         removed
     }
@@ -436,7 +478,9 @@ impl Keyspace {
     pub fn housekeep(&mut self, rehash: bool, budget_us: u64, now_us: impl Fn() -> u64) {
         let start = now_us();
         for db in &mut self.dbs {
-            db.dict.shrink_if_sparse();
+            if self.shrinks_tables {
+                db.dict.shrink_if_sparse();
+            }
             while rehash && db.dict.is_rehashing() && now_us() - start < budget_us {
                 db.dict.rehash(100);
             }
@@ -445,12 +489,4 @@ impl Keyspace {
             }
         }
     }
-}
-
-/// One step of a 64-bit xorshift-multiply generator (Vigna, xorshift64*).
-fn next_random(state: &mut u64) -> u64 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    state.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }

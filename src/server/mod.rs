@@ -35,6 +35,7 @@ use output::Output;
 use stats::Stats;
 use timing::{LoopClock, Timed};
 
+use crate::command::CommandNames;
 use crate::config::Config;
 use crate::db::{Keyspace, Moment};
 use crate::sys::net::Listener;
@@ -81,6 +82,8 @@ pub struct Server {
     started_ms: i64,
     /// Bytes allocated before the first key.
     startup_memory: u64,
+    /// What commands are called.
+    names: CommandNames,
     run_id: String,
     /// What a replica would ask to go on from (`master_replid`).
     replication_id: String,

@@ -12,12 +12,14 @@ use super::stats::Stats;
 use super::timing::{LoopClock, Timed};
 use super::{LISTENER, Server};
 use crate::alloc;
-use crate::config::{BindAddress, Config};
+use crate::command::CommandNames;
+use crate::config::{BindAddress, Config, RenamedCommand};
 use crate::db::{Keyspace, Moment};
 use crate::dict::Seed;
 use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Token};
 use crate::sys::{clock, crash, file, memory, process, signal};
+use crate::text::words::quote;
 
 /// Descriptors that are not clients: listeners, the poller, the log, files of persistence.
 pub(super) const RESERVED_FILES: u64 = 32;
@@ -44,6 +46,7 @@ fn failed(what: &str) -> impl FnOnce(io::Error) -> StartError {
 
 /// Starts a server with `config` and serves until shutdown.
 pub fn start(mut config: Config) -> Result<(), StartError> {
+    let names = rename_commands(&config)?;
     std::env::set_current_dir(config.dir.path())
         .map_err(|error| StartError(format!("Can't chdir to '{}': {error}", config.dir)))?;
     let log = Log::open(config.logfile.as_path(), config.loglevel)
@@ -60,7 +63,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     // Elsewhere than on Linux there is nothing to forbid.
     let _ = process::set_transparent_huge_pages(!config.disable_thp);
     limit_clients(&mut config, &log);
-    let mut server = build(config, log)?;
+    let mut server = build(config, log, names)?;
     server.announce();
     server.watch_listeners(listeners)?;
     server.write_pidfile();
@@ -71,6 +74,15 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     server.announce_ready();
     server.run();
     Ok(())
+}
+
+/// The names of commands as `rename-command` lines have changed them.
+fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
+    let lines = &config.renamed_commands;
+    CommandNames::new(lines.iter().map(|line| (&*line.from, &*line.to))).map_err(|(index, why)| {
+        let RenamedCommand { from, to, place } = &lines[index];
+        StartError(format!("{place}: rename-command {} {}: {why}", quote(from), quote(to)))
+    })
 }
 
 /// Opens the sockets, and then goes into the background if asked to: who started a daemon learns by the exit status
@@ -94,17 +106,14 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartE
 }
 
 /// A server that does not listen yet.
-fn build(config: Config, log: Log) -> Result<Server, StartError> {
+fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartError> {
     let mut random = [[0; 8]; 2];
     process::random_bytes(random.as_flattened_mut());
     let seed = Seed::new(random.map(u64::from_le_bytes));
 
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
-    if config.crash_log_enabled {
-        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
-            .map_err(failed("Can't install the crash handler"))?;
-    }
+    watch_for_crashes(&config, &log).map_err(failed("Can't install the crash handler"))?;
     let now_ms = (clock::wall_us() / 1000) as i64;
     let mut server = Server {
         keyspace: Keyspace::new(config.databases as usize, seed),
@@ -123,6 +132,7 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
         web_request_logged_ms: 0,
         started_ms: now_ms,
         startup_memory: used_memory(),
+        names,
         run_id: random_id(),
         replication_id: random_id(),
         denied_logins: 0,
@@ -133,6 +143,16 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
     server.keyspace.moment = Moment::at(now_ms);
     server.apply_config();
     Ok(server)
+}
+
+/// Has a crash reported in the log, or not, as `crash-log-enabled` says.
+pub(super) fn watch_for_crashes(config: &Config, log: &Log) -> io::Result<()> {
+    crash::set_exit_on_panic(config.use_exit_on_panic);
+    if config.crash_log_enabled {
+        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
+    } else {
+        crash::uninstall()
+    }
 }
 
 /// A name that nothing else has: 40 hexadecimal digits.

@@ -65,6 +65,15 @@ pub fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
+/// Runs the executable again in this process, with the arguments that it was started with. Returns only if that fails.
+pub fn run_again() -> io::Error {
+    use std::os::unix::process::CommandExt;
+    match std::env::current_exe() {
+        Ok(path) => std::process::Command::new(path).args(std::env::args_os().skip(1)).exec(),
+        Err(error) => error,
+    }
+}
+
 /// The number of this process.
 pub fn pid() -> u32 {
     std::process::id()

@@ -165,7 +165,9 @@ pub fn combine<S: Deref<Target = [u8]>>(
             fold(operation, chunk, part);
         }
         if operation == Operation::Not {
-            chunk.iter_mut().for_each(|byte| *byte = !*byte);
+            for byte in chunk {
+                *byte = !*byte;
+            }
         }
     }
 }

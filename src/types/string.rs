@@ -161,6 +161,11 @@ impl Entry {
         Text::Bytes(self.block().map_or(&[], Block::as_slice))
     }
 
+    /// The value's text in a block: a share of its own one, or a copy of at most 255 bytes.
+    pub fn to_block(&self) -> Block {
+        self.block().map_or_else(|| self.value().with_bytes(|bytes| Block::from(bytes)), Block::share)
+    }
+
     /// The length of the value's text.
     #[inline]
     pub fn string_len(&self) -> usize {

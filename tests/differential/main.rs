@@ -20,7 +20,7 @@ mod streams;
 mod support;
 mod tables;
 
-use pair::Pair;
+use pair::{Pace, Pair};
 
 /// Runs every section of a script in both protocols.
 fn run_script(name: &str, text: &str) {
@@ -33,7 +33,7 @@ fn run_script(name: &str, text: &str) {
             continue;
         }
         for protocol in &section.protocols {
-            pair.check(*protocol, &section.steps, &format!("{name}, '{}'", section.title));
+            pair.check(*protocol, &section.steps, Pace::OneByOne, &format!("{name}, '{}'", section.title));
             compared += section.steps.len();
         }
     }
@@ -57,6 +57,9 @@ scripts! {
     connection_commands_answer_as_redis_does: "connection.txt",
     set_with_every_combination_of_options_answers_as_redis_does: "set.txt",
     string_commands_answer_as_redis_does: "strings.txt",
+    ranges_and_common_subsequences_answer_as_redis_does: "ranges.txt",
+    bitmap_commands_answer_as_redis_does: "bitmaps.txt",
+    hyperloglog_commands_answer_as_redis_does: "hyperloglog.txt",
     counters_answer_as_redis_does: "counters.txt",
     key_commands_answer_as_redis_does: "keys.txt",
     commands_that_rename_copy_and_move_answer_as_redis_does: "transfer.txt",
@@ -64,8 +67,13 @@ scripts! {
     wait_answers_as_redis_does: "wait.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
     scans_answer_as_redis_does: "scan.txt",
+    hash_commands_answer_as_redis_does: "hashes.txt",
+    set_commands_answer_as_redis_does: "sets.txt",
+    list_commands_answer_as_redis_does: "lists.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
+    debug_answers_as_redis_does: "debug.txt",
+    renamed_commands_answer_as_redis_does: "renamed.txt",
     introspection_commands_answer_as_redis_does: "introspection.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
     requests_before_authentication_answer_as_redis_does: "password.txt",

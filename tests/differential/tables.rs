@@ -1,7 +1,7 @@
 //! What the servers say about themselves: COMMAND, CONFIG and INFO, compared entry by entry.
 
 use crate::differences::intended;
-use crate::pair::{Pair, Rule, Step};
+use crate::pair::{Pace, Pair, Rule, Step};
 use crate::support::{Client, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +165,7 @@ fn every_wrong_number_of_arguments_is_refused_as_redis_does() {
         }
     }
     assert!(steps.len() > 200, "only {} cases", steps.len());
-    pair.check(2, &steps, "arity");
+    pair.check(2, &steps, Pace::OneByOne, "arity");
 }
 
 fn config(client: &mut Client) -> BTreeMap<String, String> {
@@ -386,6 +386,82 @@ fn memory_stats_has_the_figures_of_redis_in_their_order() {
         };
         assert_eq!(shape(&pair.subject), shape(&pair.redis), "{protocol}");
     }
+}
+
+#[test]
+fn debug_object_says_of_a_string_what_redis_says() {
+    let pair = Pair::start("");
+    let describe = |client: &mut Client| -> Vec<String> {
+        let key = |i: usize| format!("key:{i}");
+        let values = [
+            "0".to_string(),
+            "127".into(),
+            "128".into(),
+            "-32768".into(),
+            "32768".into(),
+            "2147483647".into(),
+            "2147483648".into(),
+            "9223372036854775807".into(),
+            "0123".into(),
+            String::new(),
+            "short".into(),
+            "a".repeat(20),
+            "a".repeat(21),
+            "ab".repeat(50),
+            "x".repeat(63),
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!".into(),
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!?".into(),
+            (0..5000).map(|i| (i * i).to_string()).collect(),
+        ];
+        let mut described = Vec::new();
+        for compression in ["yes", "no"] {
+            client.ok(&format!("CONFIG SET rdbcompression {compression}"));
+            for (i, value) in values.iter().enumerate() {
+                client.call(&["SET", &key(i), value]);
+                let text = client.call(&["DEBUG", "OBJECT", &key(i)]).text();
+                let own = |word: &&str| !word.starts_with("at:") && !word.starts_with("lru:");
+                let words: Vec<&str> = text.split(' ').filter(own).collect();
+                described.push(format!("{} {}", &value[..value.len().min(30)], words.join(" ")));
+            }
+        }
+        // A number that was appended to is kept as text and saved as a number.
+        client.ok("SET grown 1");
+        client.run("APPEND grown 23");
+        let text = client.run("DEBUG OBJECT grown").text();
+        described
+            .push(text.split(' ').find(|word| word.starts_with("serialized")).unwrap_or_default().into());
+        described
+    };
+    assert_eq!(describe(&mut pair.subject.client()), describe(&mut pair.redis.client()));
+}
+
+#[test]
+fn debug_help_has_redis_lines_for_what_is_there() {
+    // What has another text: options of 7.2, and a subcommand of our own.
+    const OWN: &[&str] =
+        &["HTSTATS", "HTSTATS-KEY", "DICT-RESIZING", "CLIENT-ENFORCE-REPLY-LIST", "STRINGMATCH-LEN"];
+    let pair = Pair::start("");
+    // From the name of a subcommand to its lines, in the order of the reply.
+    let help = |client: &mut Client| -> Vec<(String, Vec<String>)> {
+        let mut all: Vec<(String, Vec<String>)> = Vec::new();
+        for line in client.run("DEBUG HELP").elements().iter().map(Value::text) {
+            if line.starts_with(' ') {
+                all.last_mut().expect("a name before its lines").1.push(line);
+            } else {
+                all.push((line, Vec::new()));
+            }
+        }
+        all
+    };
+    let (here, theirs) = (help(&mut pair.subject.client()), help(&mut pair.redis.client()));
+    let is_own = |name: &str| OWN.contains(&name.split(' ').next().unwrap_or_default());
+    let here: Vec<_> = here.into_iter().filter(|(name, _)| !is_own(name)).collect();
+    let shared: Vec<_> = theirs
+        .into_iter()
+        .filter(|(name, _)| !is_own(name) && here.iter().any(|(known, _)| known == name))
+        .collect();
+    assert!(shared.len() > 20, "only {} subcommands", shared.len());
+    assert_eq!(here, shared);
 }
 
 /// Lines of INFO in order, with the figures that are times replaced by `?`.
