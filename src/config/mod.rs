@@ -53,7 +53,6 @@ pub enum Effect {
     NoUsers,
     NoPubsub,
     NoTracking,
-    NoSlowlog,
     NoSyslog,
     NoSupervision,
     NoTitle,
@@ -84,7 +83,6 @@ impl Effect {
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoPubsub => "there are no channels on which an event could be published",
             Effect::NoTracking => "clients cannot ask to be told of changed keys",
-            Effect::NoSlowlog => "slow commands are not recorded",
             Effect::NoSyslog => "the log goes to logfile or standard output",
             Effect::NoSupervision => "the process does not talk to its supervisor; none of them needs it to",
             Effect::NoTitle => "the process keeps the name and arguments it was started with",
@@ -132,6 +130,11 @@ impl Config {
         }
         found
     }
+}
+
+/// Whether `name` is that of a directive whose value must not appear in a log.
+pub fn is_secret(name: &[u8]) -> bool {
+    find(name).is_some_and(|directive| directive.has(table::flag::SECRET))
 }
 
 impl Directive {

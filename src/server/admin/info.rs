@@ -130,10 +130,11 @@ fn mem_allocator() -> &'static str {
 }
 
 fn clients(server: &Server, out: &mut String) {
-    let (mut input, mut output) = (0, 0);
+    let (mut input, mut output, mut waiting) = (0, 0, 0);
     for (_, client) in server.clients.iter() {
-        input = input.max(client.query.as_ref().map_or(0, |q| q.len()));
+        input = input.max(client.unexecuted_len());
         output = output.max(client.pending.as_ref().map_or(0, |p| p.bytes()));
+        waiting += u64::from(client.session.flags.waiting);
     }
     fields!(out,
         "connected_clients": server.clients.len(),
@@ -141,7 +142,7 @@ fn clients(server: &Server, out: &mut String) {
         "maxclients": server.config.maxclients,
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
-        "blocked_clients": 0,
+        "blocked_clients": waiting,
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
     );
