@@ -402,13 +402,18 @@ fn check_key(key: &Key, command: &Command, node: &Node) -> Result<(), String> {
     if access.filter(|bit| key.flags & bit != 0).count() != 1 {
         return Err(node.mistake("each key specification has one of RO, RW, OW, RM"));
     }
-    let writes = vocabulary::bit(vocabulary::FLAGS, "write");
+    let flag = |word| vocabulary::bit(vocabulary::FLAGS, word);
+    // One that may replicate changes what is beneath a value (a cache), and not what the value says.
+    let writes = flag("write") | flag("may_replicate");
     let reads = vocabulary::bit(vocabulary::KEY_FLAGS, "RO");
     if key.flags & reads == 0 && command.flags & writes == 0 {
         return Err(node.mistake("a command that changes a key has the flag 'write'"));
     }
     let Begin::Index(first) = key.begin else { return Ok(()) };
-    if first < 1 || first.unsigned_abs() >= command.arity.unsigned_abs() {
+    // Keys to the end of a call of any length may be none.
+    let may_be_none = command.arity < 0 && matches!(key.find, Find::Range { last: -1, .. });
+    let least = command.arity.unsigned_abs() + u32::from(may_be_none);
+    if first < 1 || first.unsigned_abs() >= least {
         return Err(node.mistake(&format!("a key at {first} does not fit the arity {}", command.arity)));
     }
     Ok(())

@@ -8,19 +8,23 @@
 //! | 0 | [`sys`] | waits for the socket, receives the bytes into a ring, tells the time, sends the reply |
 //! | 0 | [`text`] | turns bytes into numbers and back, matches globs, splits quoted lines |
 //! | 0 | [`alloc`] | hands out the small blocks in which entries live |
+//! | 0 | [`codec`] | checksums and compresses what leaves as DUMP payloads and files |
 //! | 1 | [`resp`] | finds the request's arguments in the ring without copying, writes replies |
 //! | 1 | [`dict`] | finds the key's entry: an open-addressing table that grows a bucket at a time |
 //! | 2 | [`types`] | the entry: header, key and value in one block |
 //! | 2 | [`config`] | the one table of directives, and the values that the others read |
 //! | 3 | [`db`] | the keyspace: lookup, expiry, access clock |
+//! | 4 | [`persist`] | turns a value into the bytes of DUMP payloads and RDB files, and back |
 //! | 5 | [`command`] | the table of commands and one file a family that executes them |
 //! | 6 | [`server`] | the loop that ties all together: clients, batches, output, cron |
 
 pub mod alloc;
+pub mod codec;
 pub mod command;
 pub mod config;
 pub mod db;
 pub mod dict;
+pub mod persist;
 pub mod resp;
 pub mod server;
 pub mod sys;

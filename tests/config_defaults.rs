@@ -594,7 +594,7 @@ fn config_rewrite_writes_what_redis_writes() {
         }
         assert_eq!(redis.call(&[b"CONFIG", b"REWRITE"]), Reply::Line(b"OK".to_vec()));
         let theirs = std::fs::read_to_string(&file).expect("the file");
-        let ours = String::from_utf8(config::rewrite(&config, old.as_bytes())).expect("text");
+        let ours = String::from_utf8(config::rewrite(&config, old.as_bytes(), false)).expect("text");
         assert_eq!(halves(&ours), halves(&theirs), "\n--- here\n{ours}\n--- redis\n{theirs}");
     }
 }

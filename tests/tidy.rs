@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("sys", 0),
     ("text", 0),
     ("alloc", 0),
+    ("codec", 0),
     ("resp", 1),
     ("dict", 1),
     ("types", 2),

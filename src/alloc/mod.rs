@@ -124,6 +124,24 @@ pub fn stats() -> Stats {
     Stats { system_live_bytes: system::live_bytes(), ..backend::stats() }
 }
 
+/// The blocks of one size in this thread's slabs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassStats {
+    /// Bytes of a block.
+    pub size: usize,
+    /// Slabs of such blocks.
+    pub slabs: usize,
+    /// Blocks in use.
+    pub live: usize,
+    /// Blocks that are free or were never used.
+    pub free: usize,
+}
+
+/// What this thread's slabs hold, by size; sizes of which there is no slab are left out. Looks at every slab.
+pub fn classes() -> Vec<ClassStats> {
+    backend::classes()
+}
+
 /// Bytes of live blocks in slabs: the part of `used_memory` that [`Counting`] does not see. A few loads.
 pub fn slab_live_bytes() -> usize {
     backend::live_bytes()

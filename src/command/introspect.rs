@@ -175,7 +175,8 @@ fn info(command: &Command, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(command.full_name.as_bytes());
     reply.integer(command.arity.into());
-    words(command.flags, FLAGS, "", reply);
+    // What Redis keeps to itself.
+    words(command.flags & !(flags::MAY_REPLICATE | flags::PROTECTED), FLAGS, "", reply);
     reply.integer(command.first_key.into());
     reply.integer(command.last_key.into());
     reply.integer(command.key_step.into());

@@ -2,10 +2,12 @@
 
 use super::args::Args;
 use super::context::{Context, ErrorText, SYNTAX, integer};
+use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::{Access, AccessPolicy};
 use crate::dict::Position;
+use crate::resp::Reply;
+use crate::text::glob;
 use crate::text::words::shown;
-use crate::text::{glob, number};
 use crate::types::{Entry, Kind, Text};
 
 fn delete(ctx: &mut Context<'_>, args: Args<'_>, lazily: bool) {
@@ -271,97 +273,38 @@ pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.reply.finish_array(deferred, found);
 }
 
-/// A cursor as C's `strtoul` reads it: a sign is allowed, and a negative number wraps.
-fn parse_cursor(arg: &[u8]) -> Option<u64> {
-    let (negative, digits) = match arg {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, arg),
-    };
-    if digits.is_empty() {
-        return arg.is_empty().then_some(0);
-    }
-    let mut value: u64 = 0;
-    for digit in digits {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        value = value.checked_mul(10)?.checked_add(digit)?;
-    }
-    Some(if negative { value.wrapping_neg() } else { value })
-}
-
-/// What `SCAN` was asked for.
-struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
-    count: u64,
-    kind: Option<&'a [u8]>,
-}
-
-impl<'a> ScanOptions<'a> {
-    fn parse(args: Args<'a>, first: usize) -> Result<Self, ErrorText> {
-        let mut options = ScanOptions { pattern: None, count: 10, kind: None };
-        let mut i = first;
-        while i < args.len() {
-            let value = if i + 1 < args.len() { args.get(i + 1) } else { return Err(SYNTAX) };
-            if args.is(i, "count") {
-                let count = integer(value)?;
-                options.count = u64::try_from(count).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
-            } else if args.is(i, "match") {
-                options.pattern = Some(value).filter(|p| *p != b"*");
-            } else if args.is(i, "type") {
-                options.kind = Some(value);
-            } else {
-                return Err(SYNTAX);
-            }
-            i += 2;
-        }
-        Ok(options)
-    }
-
-    fn matches(&self, entry: &Entry) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
-    }
-
-    fn is_of_kind(&self, entry: &Entry) -> bool {
-        self.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes()))
-    }
-}
-
 /// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor and some keys. A key that is there from the
 /// first call to the last is returned at least once; one that has expired and matches is deleted. Looking at the type
 /// counts as a lookup. O(1) a call.
 pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(mut cursor) = parse_cursor(args.get(1)) else { return ctx.reply.error("ERR invalid cursor") };
-    let options = match ScanOptions::parse(args, 2) {
+    let Some(cursor) = parse_cursor(args.get(1)) else { return ctx.reply.error("ERR invalid cursor") };
+    let options = match ScanOptions::parse(args, 2, Extra::Type) {
         Ok(options) => options,
         Err(text) => return ctx.reply.error(text),
     };
     let now = ctx.keyspace.moment.unix_ms;
-    let mut keys = Vec::new();
-    let mut expired = Vec::new();
-    let (mut found, mut looked, mut typed) = (0, 0, 0);
-    // A sparse table must not hold the loop: as many chains as ten times the count, then a reply, if an empty one.
-    let mut chains = options.count.saturating_mul(10);
-    loop {
-        let mut reply = crate::resp::Reply { buf: &mut keys, protocol: ctx.session.protocol };
-        cursor = ctx.db().scan(cursor, &mut |entry| {
-            looked += 1;
-            if !options.matches(entry) {
+    let is_of_kind = |entry: &Entry| {
+        options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes()))
+    };
+    let (mut keys, mut expired) = (Vec::new(), Vec::new());
+    let (mut found, mut typed) = (0, 0);
+    let mut reply = Reply { buf: &mut keys, protocol: ctx.session.protocol };
+    let cursor = options.walk(cursor, |cursor, looked| {
+        ctx.db().scan(cursor, &mut |entry| {
+            *looked += 1;
+            if !options.matches(entry.key()) {
                 return;
             }
             if !is_live(entry, now) {
                 return expired.push(entry.key().to_vec());
             }
             typed += 1;
-            if options.is_of_kind(entry) {
+            if is_of_kind(entry) {
                 reply.bulk(entry.key());
                 found += 1;
             }
-        });
-        chains -= 1;
-        if cursor == 0 || chains == 0 || looked >= options.count {
-            break;
-        }
-    }
+        })
+    });
     if options.kind.is_some() {
         ctx.keyspace.counters.hits += typed;
         ctx.keyspace.counters.misses += expired.len() as u64;
@@ -371,12 +314,7 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
         // The lookup deletes it.
         ctx.find_hashed(hash, &key, Access::Inspect);
     }
-    let mut digits = Vec::new();
-    number::push_u64(&mut digits, cursor);
-    ctx.reply.array(2);
-    ctx.reply.bulk(&digits);
-    ctx.reply.array(found);
-    ctx.reply.buf.extend_from_slice(&keys);
+    reply_scan(&mut ctx.reply, cursor, found, &keys);
 }
 
 /// The key of an `OBJECT` subcommand; when it is not there, null has been replied.
@@ -396,14 +334,17 @@ pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) {
     }
 }
 
-/// `OBJECT REFCOUNT key`: 1, and 2147483647 for the small integers that Redis shares. O(1).
+/// How many references to its value Redis would count: 1, and 2147483647 for the small integers that it shares.
+pub fn reference_count(entry: &Entry) -> i64 {
+    let shared = entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000));
+    if shared { i64::from(i32::MAX) } else { 1 }
+}
+
+/// `OBJECT REFCOUNT key`: see [`reference_count`]. O(1).
 pub fn object_refcount(ctx: &mut Context<'_>, args: Args<'_>) {
     if let Some(at) = inspect(ctx, args) {
-        let small = {
-            let entry = ctx.db().get(at);
-            entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000))
-        };
-        ctx.reply.integer(if small { i64::from(i32::MAX) } else { 1 });
+        let count = reference_count(&ctx.db().get(at));
+        ctx.reply.integer(count);
     }
 }
 

@@ -64,8 +64,29 @@ pub fn find_keys<A: Arguments + ?Sized>(
             let flags = if reads { RW | ACCESS | UPDATE } else { OW | UPDATE };
             found[before..].iter_mut().for_each(|key| key.flags = flags);
         }
+        KeyFinder::Bitfield => {
+            let flags = if only_gets(args) { RO | ACCESS } else { RW | ACCESS | UPDATE };
+            found[before..].iter_mut().for_each(|key| key.flags = flags);
+        }
     }
     Ok(())
+}
+
+/// Whether a call of BITFIELD is made of `GET` and `OVERFLOW` only. One that makes no sense may as well write.
+fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
+    let mut at = 2;
+    while at < args.count() {
+        let following = args.count() - at - 1;
+        let is = |word: &[u8]| args.get(at).eq_ignore_ascii_case(word);
+        at += if is(b"get") && following >= 2 {
+            3
+        } else if is(b"overflow") && following >= 1 {
+            2
+        } else {
+            return false;
+        };
+    }
+    true
 }
 
 /// Appends the keys that one specification finds; `None` if it does not fit.
@@ -218,5 +239,27 @@ mod tests {
         };
         assert_eq!(flags(&["set", "get", "get"]), OW | UPDATE);
         assert_eq!(flags(&["set", "a", "b", "px", "10", "Get"]), RW | ACCESS | UPDATE);
+    }
+
+    #[test]
+    fn bitfield_writes_its_key_unless_it_only_gets() {
+        let flags = |line: &str| {
+            let args: Vec<&str> = line.split(' ').collect();
+            let mut found = Vec::new();
+            find_keys(lookup_full(b"bitfield").unwrap(), args.as_slice(), &mut found).unwrap();
+            assert_eq!(found.len(), 1);
+            found[0].flags
+        };
+        for line in ["bitfield k", "bitfield k get u8 0 Overflow x GET u8 8"] {
+            assert_eq!(flags(line), RO | ACCESS, "{line}");
+        }
+        for line in [
+            "bitfield k get u8 0 set u8 0 1",
+            "bitfield k incrby u8 0 1",
+            "bitfield k get u8",
+            "bitfield k x",
+        ] {
+            assert_eq!(flags(line), RW | ACCESS | UPDATE, "{line}");
+        }
     }
 }

@@ -4,16 +4,26 @@
 //! (`CLIENT`, `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed a floor above.
 
 mod args;
+pub mod bitfield;
+pub mod bitmaps;
 pub mod connection;
 pub mod context;
+pub mod dump;
+pub mod hyperloglog;
 pub mod introspect;
 pub mod keys;
 pub mod keyspecs;
+pub mod lcs;
 pub mod perfect_hash;
+pub mod scan;
 mod session;
+pub mod set_algebra;
+pub mod sets;
 pub mod strings;
 pub mod table;
+pub mod transfer;
 pub mod vocabulary;
+pub mod wait;
 
 pub use args::Args;
 pub use context::{Context, Splice};

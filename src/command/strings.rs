@@ -4,12 +4,13 @@
 //! there to the output: no allocation on either way.
 
 use super::args::Args;
-use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, integer};
+use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, ZERO_COPY_BYTES, integer};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::text::extended::Extended;
 use crate::types::block::Block;
 use crate::types::{Entry, Kind, Text};
+use std::ops::Range;
 
 /// What a write does to the key's expiry.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,11 @@ fn store(
         Some(block) => entry.set_block(block),
         None => entry.set_string(value.bytes),
     });
+}
+
+/// Stores a raw string under the request's first key, which was found `at` or not at all; its expiry goes.
+pub(super) fn store_block(ctx: &mut Context<'_>, key: &[u8], at: Option<Position>, block: Block) {
+    store(ctx, key, ctx.hash, at, Value { bytes: &[], block: Some(block) }, Expiry::Discard);
 }
 
 /// The unit and the origin of a time argument.
@@ -414,6 +420,14 @@ fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
     Ok(())
 }
 
+/// Refuses a string that would be longer than `proto-max-bulk-len`.
+fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result<(), ErrorText> {
+    if before.saturating_add(added as u64) > ctx.config.proto_max_bulk_len {
+        return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    }
+    Ok(())
+}
+
 /// `APPEND key value`: the length after it. O(1) amortized.
 pub fn append(ctx: &mut Context<'_>, args: Args<'_>) {
     let outcome = append_inner(ctx, args);
@@ -433,9 +447,7 @@ fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
                 return Err(WRONG_TYPE);
             }
             let len = entry.string_len();
-            if len as u64 + tail.len() as u64 > ctx.config.proto_max_bulk_len {
-                return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-            }
+            check_length(ctx, len as u64, tail.len())?;
             ctx.keyspace.modified(1);
             ctx.db_mut().modify(at, |entry| entry.append(tail))
         }
@@ -454,4 +466,79 @@ pub fn strlen(ctx: &mut Context<'_>, args: Args<'_>) {
         Ok(None) => ctx.reply.integer(0),
         Err(text) => ctx.reply.error(text),
     }
+}
+
+/// `SETRANGE key offset value`: the length after the value was written over what is at the offset; a gap before it is
+/// filled with zero bytes. O(M) for the value's length; the gap is O(N).
+pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = setrange_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn setrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let (key, part) = (args.get(1), args.get(3));
+    let offset = u64::try_from(integer(args.get(2))?).map_err(|_| "ERR offset is out of range")?;
+    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
+    if part.is_empty() {
+        let len = at.map_or(0, |at| ctx.db().get(at).string_len());
+        ctx.reply.integer(len as i64);
+        return Ok(());
+    }
+    check_length(ctx, offset, part.len())?;
+    let span = offset as usize..offset as usize + part.len();
+    let write = |entry: &mut Entry| {
+        let bytes = entry.bytes_mut(span.end);
+        bytes[span.clone()].copy_from_slice(part);
+        bytes.len()
+    };
+    let len = if let Some(at) = at {
+        ctx.db_mut().modify(at, write)
+    } else {
+        let mut entry = Entry::zeroed(key, span.end, None);
+        let len = write(&mut entry);
+        ctx.insert(entry);
+        len
+    };
+    ctx.keyspace.modified(1);
+    ctx.reply.integer(len as i64);
+    Ok(())
+}
+
+/// `GETRANGE key start end`: the bytes from the one offset to the other, both included; negative ones count from the
+/// end. O(N) for what is returned; O(1) when that is a whole large value.
+pub fn getrange(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = getrange_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+/// `SUBSTR key start end`: the older name of [`getrange`].
+pub fn substr(ctx: &mut Context<'_>, args: Args<'_>) {
+    getrange(ctx, args);
+}
+
+fn getrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let (start, end) = (integer(args.get(2))?, integer(args.get(3))?);
+    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+        ctx.reply.bulk(b"");
+        return Ok(());
+    };
+    let entry = ctx.keyspace.db(ctx.session.db).get(at);
+    let range = byte_range(start, end, entry.string_len());
+    if range.len() >= ZERO_COPY_BYTES && range.len() == entry.string_len() {
+        ctx.reply_string(at);
+    } else {
+        entry.value().with_bytes(|bytes| ctx.reply.bulk(&bytes[range]));
+    }
+    Ok(())
+}
+
+/// The part of a string of `len` bytes from `start` to `end`, both included; negative ones count from the end.
+fn byte_range(start: i64, end: i64, len: usize) -> Range<usize> {
+    let from_front = |at: i64| if at < 0 { at.saturating_add(len as i64).max(0) } else { at };
+    let (first, last) = (from_front(start), from_front(end).min(len as i64 - 1));
+    // Two negative ones in the wrong order are nothing, even where both lie before the first byte.
+    if first > last || (start < 0 && end < 0 && start > end) {
+        return 0..0;
+    }
+    first as usize..last as usize + 1
 }

@@ -221,6 +221,8 @@ pub enum KeyFinder {
     Specs,
     /// By the specifications, but whether SET reads the key depends on its option `GET`.
     Set,
+    /// By the specifications, but whether BITFIELD writes the key depends on its subcommands.
+    Bitfield,
 }
 
 /// The documentation of a command.

@@ -138,7 +138,7 @@ directives! {
     "logfile", logfile: Text = "".into(), TEXT, START, Acts;
     "crash-log-enabled", crash_log_enabled: bool = true, PLAIN, RUN, Acts;
     "crash-memcheck-enabled", crash_memcheck_enabled: bool = true, PLAIN, RUN, NoMemoryTest;
-    "use-exit-on-panic", use_exit_on_panic: bool = false, PLAIN, HIDDEN, Debugging;
+    "use-exit-on-panic", use_exit_on_panic: bool = false, PLAIN, HIDDEN, Acts;
     "enable-debug-assert", enable_debug_assert: bool = false, PLAIN, START | HIDDEN, Debugging;
     "watchdog-period", watchdog_period: u32 = 0, COUNT, HIDDEN, Debugging;
     "always-show-logo", always_show_logo: bool = false, PLAIN, START, Acts;
@@ -227,7 +227,7 @@ directives! {
         NoCollections;
     "stream-node-max-bytes", stream_node_max_bytes: usize = 4096, SIZE, RUN, NoCollections;
     "stream-node-max-entries", stream_node_max_entries: u64 = 100, LONG, RUN, NoCollections;
-    "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, NoCollections;
+    "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, Acts;
     "sanitize-dump-payload", sanitize_dump_payload: SanitizePayload = SanitizePayload::No, PLAIN, RUN, NoDisk;
 
     "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS | ALWAYS, NoDisk;

@@ -10,6 +10,7 @@
 //! turn it into the entry. Costs: one bucket and one entry, that is two cache misses, or none when the batch has
 //! prefetched them.
 
+pub mod digest;
 mod expiry;
 mod lazyfree;
 
@@ -20,6 +21,7 @@ use crate::dict::{Dict, Position, Ref, Seed};
 use crate::types::Shapes;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
+use crate::types::random::Random;
 
 /// How a lookup treats the access clock and the statistics.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,6 +139,14 @@ impl Db {
         self.dict.prefetch_entry(hash);
     }
 
+    /// The bytes that `key` takes: its entry with the value, its slot in the table, its place in the list of those that
+    /// expire. A key that has expired counts as long as it stands.
+    pub fn memory_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let entry = self.dict.get(self.dict.find(hash, key)?);
+        let expiry = if entry.expire_at().is_some() { size_of::<u64>() } else { 0 };
+        Some(entry.memory_bytes() + size_of::<u64>() + expiry)
+    }
+
     /// Visits one probe chain of the table, see [`Dict::scan`].
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&Entry)) -> u64 {
         self.dict.scan(cursor, visit)
@@ -170,6 +180,11 @@ pub struct Keyspace {
     pub hold_expired: bool,
     /// Whether lookups and the cycle delete what has expired (`DEBUG SET-ACTIVE-EXPIRE` switches the cycle alone).
     pub active_expire: bool,
+    /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
+    /// open addressing has no place for one more key.
+    pub shrinks_tables: bool,
+    /// Elements of a list that are larger than this get a node of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
+    pub quicklist_packed_threshold: u64,
     /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
     /// ones go there anyway.
     pub lazy_user_del: bool,
@@ -182,7 +197,8 @@ pub struct Keyspace {
     /// Statistics.
     pub counters: Counters,
     lazy: LazyFree,
-    random_state: u64,
+    /// For sampling and the Morris counter, not for secrets.
+    pub random: Random,
     /// The database at which the expiry cycle goes on.
     expire_next_db: usize,
 }
@@ -190,7 +206,6 @@ pub struct Keyspace {
 impl Keyspace {
     /// `count` empty databases, hashed under `seed`.
     pub fn new(count: usize, seed: Seed) -> Self {
-        let random_state = seed.hash(b"random") | 1;
         Keyspace {
             dbs: (0..count).map(|_| Db::new(seed)).collect(),
             seed,
@@ -198,13 +213,15 @@ impl Keyspace {
             access_policy: AccessPolicy::Lru,
             hold_expired: false,
             active_expire: true,
+            shrinks_tables: true,
+            quicklist_packed_threshold: 1 << 30,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
             shapes: Shapes::new(seed),
             counters: Counters::default(),
             lazy: LazyFree::default(),
-            random_state,
+            random: Random::new(seed.hash(b"random")),
             expire_next_db: 0,
         }
     }
@@ -235,12 +252,6 @@ impl Keyspace {
     /// The background thread's queue.
     pub fn lazy(&self) -> &LazyFree {
         &self.lazy
-    }
-
-    /// A pseudo-random number: for sampling and the Morris counter, not for secrets.
-    #[inline]
-    pub fn random(&mut self) -> u64 {
-        next_random(&mut self.random_state)
     }
 
     /// Finds `key` in database `db`; what has expired is deleted and not found.
@@ -288,7 +299,7 @@ impl Keyspace {
                 }
             }
             AccessPolicy::Lfu(lfu) => {
-                let random = self.random() as u32;
+                let random = self.random.next() as u32;
                 let entry = self.dbs[db].dict.get(at);
                 entry.set_access(lfu.touch(entry.access(), self.moment.clock, random));
             }
@@ -296,7 +307,7 @@ impl Keyspace {
     }
 
     /// The access field of an entry that is created now.
-    fn fresh_access(&self) -> u32 {
+    pub fn fresh_access(&self) -> u32 {
         match self.access_policy {
             AccessPolicy::Lru => self.moment.lru,
             AccessPolicy::Lfu(lfu) => lfu.fresh(self.moment.clock),
@@ -307,11 +318,27 @@ impl Keyspace {
     #[inline]
     pub fn insert(&mut self, db: usize, hash: u64, entry: Entry) -> Position {
         entry.set_access(self.fresh_access());
+        self.add(db, hash, entry)
+    }
+
+    #[inline]
+    fn add(&mut self, db: usize, hash: u64, entry: Entry) -> Position {
         let db = &mut self.dbs[db];
         if entry.expire_at().is_some() {
             entry.set_expire_index(db.expires.push(hash));
         }
         db.dict.insert_new(hash, entry)
+    }
+
+    /// Puts `entry` under its key, whose hash this is, whether one is there or not; its access field stays as it is.
+    pub fn put(&mut self, db: usize, hash: u64, entry: Entry) {
+        let found = self.dbs[db].dict.find(hash, entry.key());
+        match found {
+            Some(at) => self.exchange(db, hash, at, entry),
+            None => {
+                self.add(db, hash, entry);
+            }
+        }
     }
 
     /// Takes the entry at `at` out of the database.
@@ -325,6 +352,37 @@ impl Keyspace {
     pub fn remove(&mut self, db: usize, at: Position, lazily: bool) {
         let entry = self.take(db, at);
         self.discard(entry, lazily);
+    }
+
+    /// Puts the result of a command, which has this key, in the place of whatever the key holds; without a result the
+    /// key is deleted. Counts the change.
+    pub fn store(&mut self, db: usize, hash: u64, key: &[u8], result: Option<Entry>) {
+        let old = self.find(db, hash, key, Access::Inspect);
+        self.modified(u64::from(old.is_some() || result.is_some()));
+        match (old, result) {
+            (Some(at), Some(entry)) => self.replace(db, hash, at, entry),
+            (Some(at), None) => self.remove(db, at, self.lazy_server_del),
+            (None, Some(entry)) => {
+                self.insert(db, hash, entry);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The entry at `at` for reading, with a source of random numbers.
+    pub fn sample(&mut self, db: usize, at: Position) -> (Ref<'_, Entry>, &mut Random) {
+        (self.dbs[db].dict.get(at), &mut self.random)
+    }
+
+    /// Changes the entry's value with the limits of encodings and a source of random numbers at hand.
+    #[inline]
+    pub fn reshape<R>(
+        &mut self,
+        db: usize,
+        at: Position,
+        change: impl FnOnce(&mut Entry, &Shapes, &mut Random) -> R,
+    ) -> R {
+        change(&mut self.dbs[db].dict.get_mut(at), &self.shapes, &mut self.random)
     }
 
     fn discard(&mut self, entry: Entry, lazily: bool) {
@@ -342,6 +400,10 @@ impl Keyspace {
     /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one.
     pub fn replace(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
         entry.set_access(self.fresh_access());
+        self.exchange(db, hash, at, entry);
+    }
+
+    fn exchange(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
         let target = &mut self.dbs[db];
         target.detach_expiry(at);
         if entry.expire_at().is_some() {
@@ -377,10 +439,7 @@ impl Keyspace {
         const TRIES: usize = 100;
         let mut held = 0;
         loop {
-            let mut state = self.random_state;
-            let at = self.dbs[db].dict.random(&mut || next_random(&mut state));
-            self.random_state = state;
-            let at = at?;
+            let at = self.dbs[db].dict.random(&mut || self.random.next())?;
             let entry = self.dbs[db].dict.get(at);
             let is_live = entry.expire_at().is_none_or(|t| t >= self.moment.unix_ms);
             held += usize::from(self.hold_expired);
@@ -403,6 +462,11 @@ impl Keyspace {
         removed
     }
 
+    /// Exchanges the contents of two databases.
+    pub fn swap(&mut self, first: usize, second: usize) {
+        self.dbs.swap(first, second);
+    }
+
     /// Counts `changes` to the data set.
     #[inline]
     pub fn modified(&mut self, changes: u64) {
@@ -414,7 +478,9 @@ impl Keyspace {
     pub fn housekeep(&mut self, rehash: bool, budget_us: u64, now_us: impl Fn() -> u64) {
         let start = now_us();
         for db in &mut self.dbs {
-            db.dict.shrink_if_sparse();
+            if self.shrinks_tables {
+                db.dict.shrink_if_sparse();
+            }
             while rehash && db.dict.is_rehashing() && now_us() - start < budget_us {
                 db.dict.rehash(100);
             }
@@ -423,12 +489,4 @@ impl Keyspace {
             }
         }
     }
-}
-
-/// One step of a 64-bit xorshift-multiply generator (Vigna, xorshift64*).
-fn next_random(state: &mut u64) -> u64 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    state.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }

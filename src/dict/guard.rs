@@ -30,6 +30,16 @@ impl<T: Item> Ref<'_, T> {
     }
 }
 
+impl<'a, T: Item> Ref<'a, T> {
+    /// The item's key, which outlives the guard.
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        // SAFETY: the copy of the item is given up at once, and the pointer came from `into_raw`. The dict is borrowed
+        // for `'a`, so the item is neither changed nor dropped before its end.
+        unsafe { T::key(std::ptr::read(&raw const *self.item).into_raw()) }
+    }
+}
+
 impl<T: Item> Deref for Ref<'_, T> {
     type Target = T;
 

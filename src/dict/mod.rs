@@ -66,6 +66,7 @@ mod walk;
 
 pub use guard::{Ref, RefMut};
 pub use hash::Seed;
+pub use prefetch::prefetch;
 pub use resize::Retired;
 pub use stats::{CHAIN_LENGTHS, Stats, TableStats};
 pub use walk::Iter;
@@ -168,6 +169,11 @@ impl<T: Item> Dict<T> {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The seed of its hashes.
+    pub fn seed(&self) -> Seed {
+        self.seed
     }
 
     /// The hash that the other methods want for `key`.

@@ -7,7 +7,7 @@
 
 /// Asks for the cache line at `address` in all levels of the cache.
 #[inline(always)]
-pub(super) fn prefetch(address: *const u8) {
+pub fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and cannot fault, whatever the address; SSE is part of x86-64.
     unsafe {

@@ -40,6 +40,9 @@ impl Retired {
     }
 }
 
+/// The bytes of an old table that are unmapped at a time: some 15 µs of the kernel's work.
+const SLICE: usize = 256 << 10;
+
 /// The most entries before a table of `buckets` grows: 6 of 7 slots.
 #[inline]
 fn full_load(buckets: usize) -> usize {
@@ -137,6 +140,23 @@ impl<T: Item> Dict<T> {
     /// The last table that was given up, if it was large enough to be worth a thread's time.
     pub fn take_retired(&mut self) -> Option<Retired> {
         self.retired.take()
+    }
+
+    /// Gives a slice of the table that was given up last back to the kernel. For a dict that nobody takes it from
+    /// ([`Dict::take_retired`]): called with each change, it spreads the kernel's work over them.
+    #[inline]
+    pub fn shed(&mut self) {
+        if self.retired.is_some() {
+            self.shed_slice();
+        }
+    }
+
+    #[cold]
+    fn shed_slice(&mut self) {
+        match &mut self.retired {
+            Some(Retired(pages)) if pages.len() > 2 * SLICE => pages.cut(SLICE),
+            retired => *retired = None,
+        }
     }
 
     /// Makes sure that one more entry fits.

@@ -18,6 +18,10 @@ pub struct Cron {
     expire_credit_us: u64,
     /// Whether the background thread has released blocks that are not back in their slabs yet.
     reclaiming: bool,
+    /// The longest query and the largest output queue that were met, for each of the last seconds.
+    buffers: [(usize, usize); BUFFER_SECONDS],
+    /// Nothing is done when it is due (`DEBUG PAUSE-CRON`).
+    pub paused: bool,
     /// Runs since the start.
     pub runs: u64,
     /// Resident bytes at the last run.
@@ -39,6 +43,9 @@ const PURGE_BYTES: usize = 8 << 20;
 /// Microseconds of expiry in one iteration of the loop.
 const EXPIRE_SLICE_US: u64 = 300;
 
+/// For how many seconds the largest buffers of clients are remembered.
+const BUFFER_SECONDS: usize = 8;
+
 /// Seconds between two lines of the log that say what there is.
 const CENSUS_SECONDS: u32 = 5;
 
@@ -52,6 +59,8 @@ impl Cron {
             last_sample_us: 0,
             expire_credit_us: 0,
             reclaiming: false,
+            buffers: [(0, 0); BUFFER_SECONDS],
+            paused: false,
             runs: 0,
             resident_bytes: 0,
         }
@@ -60,6 +69,11 @@ impl Cron {
     /// How often it runs now.
     pub fn hz(&self) -> u32 {
         self.hz
+    }
+
+    /// The longest query and the largest output queue of a client in the last seconds, in bytes.
+    pub fn largest_buffers(&self) -> (usize, usize) {
+        self.buffers.iter().fold((0, 0), |(query, output), slot| (query.max(slot.0), output.max(slot.1)))
     }
 
     /// Whether released blocks wait to be taken back between the requests.
@@ -89,6 +103,9 @@ impl Server {
         let now_us = self.clock.monotonic_us();
         self.cron.hz = self.wanted_hz();
         self.cron.next_us = now_us + 1_000_000 / u64::from(self.cron.hz);
+        if self.cron.paused {
+            return;
+        }
         self.cron.runs += 1;
         self.cron.expire_credit_us =
             if self.keyspace.active_expire { self.expire_budget().time_us } else { 0 };
@@ -105,6 +122,7 @@ impl Server {
         if self.cron.runs.is_multiple_of(u64::from(CENSUS_SECONDS * self.cron.hz)) {
             self.log_census();
         }
+        self.stats.cycles.cron_us += clock::monotonic_us() - now_us;
     }
 
     /// What there is, for a log at `verbose` (keys) and at `debug` (clients).
@@ -159,13 +177,19 @@ impl Server {
         let mut cursor = self.cron.client_cursor;
         let mut idle = Vec::new();
         let mut queued = Vec::new();
+        let second = (now / 1000) as usize;
+        // Each slot is emptied a second before it is used again.
+        self.cron.buffers[(second + 1) % BUFFER_SECONDS] = (0, 0);
+        let (query, output) = &mut self.cron.buffers[second % BUFFER_SECONDS];
         self.clients.visit_some(&mut cursor, count, |token, client| {
             let flags = client.session.flags;
             let may_idle = flags.monitor || flags.waiting;
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
                 idle.push(token);
             }
-            if client.pending.is_some() {
+            *query = (*query).max(client.unexecuted_len());
+            if let Some(pending) = &client.pending {
+                *output = (*output).max(pending.bytes());
                 queued.push(token);
             }
         });
@@ -186,6 +210,9 @@ impl Server {
         stats.command_rate.sample(stats.commands, now_us);
         stats.input_rate.sample(stats.net_input_bytes, now_us);
         stats.output_rate.sample(stats.net_output_bytes, now_us);
+        stats.cycle_rate.sample(stats.cycles.count, now_us);
+        let cycles_us = stats.cycles.total_us(stats.tick_rate());
+        stats.cycle_us.sample_per(cycles_us, stats.cycles.count, 1);
         stats.peak_memory = stats.peak_memory.max(used);
         self.cron.resident_bytes = process::resident_bytes();
     }

@@ -4,7 +4,7 @@
 //! (`WATCHED`), which one flag chooses: the usual one does not know of it.
 
 use super::{Server, admin};
-use crate::command::{Args, Command, Context, Handler, Refusal, ServerCommand, flags};
+use crate::command::{Args, Command, Context, Handler, Refusal, ServerCommand, flags, introspect};
 use crate::resp::{Protocol, Reply};
 use crate::sys::clock;
 use crate::sys::poller::Token;
@@ -139,6 +139,10 @@ impl Server {
         args: Args<'_>,
         before: usize,
     ) -> bool {
+        if command.has(flags::PROTECTED) && !self.permits(token, command) {
+            self.reject(token, command, &not_allowed(command));
+            return false;
+        }
         let Some(mut client) = self.clients.get_mut(token) else { return false };
         if !client.session.authenticated && !command.has(flags::NO_AUTH) {
             self.reject(token, command, b"NOAUTH Authentication required.");
@@ -184,6 +188,17 @@ impl Server {
         self.refuse(token, text.to_vec());
     }
 
+    /// Whether the configuration lets this client call a protected command.
+    #[cold]
+    fn permits(&self, token: Token, command: &Command) -> bool {
+        let local = self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        let allowed = match introspect::container_of(command).name {
+            "debug" => self.config.enable_debug_command,
+            _ => self.config.enable_module_command,
+        };
+        allowed.permits(local)
+    }
+
     /// Statistics of a command that has just run.
     #[inline]
     fn account(&mut self, command: &'static Command, before: usize) {
@@ -213,6 +228,17 @@ impl Server {
 /// Whether a request of another protocol, made by a browser for somebody else, has come here.
 fn is_web_request(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+fn not_allowed(command: &Command) -> Vec<u8> {
+    let name = introspect::container_of(command).name;
+    let upper = name.to_ascii_uppercase();
+    format!(
+        "ERR {upper} command not allowed. If the enable-{name}-command option is set to \"local\", you can run it from \
+         a local connection, otherwise you need to set this option in the configuration file, and then restart the \
+         server."
+    )
+    .into_bytes()
 }
 
 /// The error code: what stands before the first space.

@@ -164,6 +164,7 @@ impl Server {
             if client.session.flags.monitor {
                 self.stop_monitoring(token);
             }
+            self.waiting_clients -= u64::from(client.session.flags.waiting);
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
             let _ = self.poller.remove(client.socket.as_fd());
         }

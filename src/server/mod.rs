@@ -49,7 +49,7 @@ use crate::db::{Keyspace, Moment};
 use crate::sys::net::Listener;
 use crate::sys::poller::{NativePoller, Poller, Token};
 use crate::sys::ring::Ring;
-use crate::sys::signal;
+use crate::sys::{clock, signal};
 
 /// Bytes of the loop's ring: a receive always finds room.
 const LOOP_RING: usize = 2 * input::READ;
@@ -88,6 +88,8 @@ pub struct Server {
     latency: LatencyMonitor,
     monitors: Monitors,
     pause: Pause,
+    /// Clients whose latest request waits.
+    waiting_clients: u64,
     /// Clients are paused or monitors watch: requests are executed with more care.
     attention: bool,
     next_client_id: u64,
@@ -97,6 +99,10 @@ pub struct Server {
     /// Bytes allocated before the first key.
     startup_memory: u64,
     run_id: String,
+    /// What a replica would ask to go on from (`master_replid`).
+    replication_id: String,
+    /// Logins with a wrong user or password, since the start.
+    denied_logins: u64,
     /// The pid file that this process wrote, to be removed at the end.
     pidfile: Option<PathBuf>,
     /// `SHUTDOWN` was asked for.
@@ -110,6 +116,7 @@ impl Server {
         loop {
             let ready = self.wait(self.timeout_ms());
             self.clock.update();
+            self.stats.cycles.begin(clock::ticks(), self.stats.commands);
             self.keyspace.moment = Moment::at(self.clock.unix_ms());
             if self.pause.is_over(self.clock.monotonic_us()) {
                 self.end_pause();
@@ -149,6 +156,7 @@ impl Server {
             if self.exit {
                 return;
             }
+            self.stats.cycles.end(clock::ticks(), self.stats.commands);
         }
     }
 

@@ -99,6 +99,7 @@ impl Server {
         }
         client.session.last_command = Some(command.id);
         client.session.flags.waiting = true;
+        self.waiting_clients += 1;
         self.pause.waiting.push(token);
         true
     }
@@ -107,6 +108,7 @@ impl Server {
     fn wake_client(&mut self, token: Token) {
         let Some(client) = self.clients.get_mut(token) else { return };
         client.session.flags.waiting = false;
+        self.waiting_clients -= 1;
         if !client.resumable {
             client.resumable = true;
             self.resumable.push(token);

@@ -4,7 +4,7 @@
 //! is known which of its commands did. A run of one command leaves no question. Of a longer run, the command with the
 //! longest arguments is taken for the slow one (the first, if all are alike: then the time went elsewhere, and any of
 //! them would have met it), with the time of the run less what the others take on average. From then on each is timed
-//! on its own for a second. A threshold below a millisecond has every command timed on its own from the start.
+//! on its own for a tenth of a second. A threshold below a millisecond has every command timed on its own from the start.
 //!
 //! Bounds: `slowlog-max-len` entries, of each at most [`MAX_ARGUMENTS`] arguments of [`MAX_BYTES`] bytes and a few
 //! words.

@@ -95,19 +95,13 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartE
 
 /// A server that does not listen yet.
 fn build(config: Config, log: Log) -> Result<Server, StartError> {
-    let mut random = [0; 36];
-    process::random_bytes(&mut random);
-    let word = |i: usize| u64::from_le_bytes(random[i * 8..][..8].try_into().expect("8 bytes"));
-    let seed = Seed::new([word(0), word(1)]);
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    let run_id = random[16..].iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    let mut random = [[0; 8]; 2];
+    process::random_bytes(random.as_flattened_mut());
+    let seed = Seed::new(random.map(u64::from_le_bytes));
 
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
-    if config.crash_log_enabled {
-        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
-            .map_err(failed("Can't install the crash handler"))?;
-    }
+    watch_for_crashes(&config, &log).map_err(failed("Can't install the crash handler"))?;
     let now_ms = (clock::wall_us() / 1000) as i64;
     let mut server = Server {
         keyspace: Keyspace::new(config.databases as usize, seed),
@@ -126,12 +120,15 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
         latency: super::LatencyMonitor::default(),
         monitors: super::Monitors::default(),
         pause: super::Pause::default(),
+        waiting_clients: 0,
         attention: false,
         next_client_id: 0,
         web_request_logged_ms: 0,
         started_ms: now_ms,
         startup_memory: used_memory(),
-        run_id,
+        run_id: random_id(),
+        replication_id: random_id(),
+        denied_logins: 0,
         exit: false,
         config,
         pidfile: None,
@@ -139,6 +136,24 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
     server.keyspace.moment = Moment::at(now_ms);
     server.apply_config();
     Ok(server)
+}
+
+/// Has a crash reported in the log, or not, as `crash-log-enabled` says.
+pub(super) fn watch_for_crashes(config: &Config, log: &Log) -> io::Result<()> {
+    crash::set_exit_on_panic(config.use_exit_on_panic);
+    if config.crash_log_enabled {
+        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
+    } else {
+        crash::uninstall()
+    }
+}
+
+/// A name that nothing else has: 40 hexadecimal digits.
+pub(super) fn random_id() -> String {
+    let mut random = [0; 20];
+    process::random_bytes(&mut random);
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Raises the limit of open files for `maxclients`; where the system refuses, lowers `maxclients` to what is possible.

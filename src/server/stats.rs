@@ -127,31 +127,80 @@ impl CommandStats {
     }
 }
 
-/// A rate per second, as the mean of the last 16 samples.
+/// How fast a total grows with another one, as the mean of the last 16 samples.
 #[derive(Default)]
 pub struct Rate {
     samples: [u64; 16],
     next: usize,
     last_total: u64,
-    last_us: u64,
+    last_base: u64,
 }
 
 impl Rate {
-    /// Takes a sample of a running total.
+    /// Takes a sample of a running total for a rate a second.
     pub fn sample(&mut self, total: u64, now_us: u64) {
-        let elapsed = now_us - self.last_us;
+        self.sample_per(total, now_us, 1_000_000);
+    }
+
+    /// Takes a sample of a running total: how much it has grown for every `unit` of `base`.
+    pub fn sample_per(&mut self, total: u64, base: u64, unit: u64) {
+        let elapsed = base.saturating_sub(self.last_base);
         let delta = total.saturating_sub(self.last_total);
-        if self.last_us > 0 && elapsed > 0 {
-            self.samples[self.next] = delta * 1_000_000 / elapsed;
+        if self.last_base > 0 && elapsed > 0 {
+            self.samples[self.next] = delta * unit / elapsed;
             self.next = (self.next + 1) % self.samples.len();
         }
         self.last_total = total;
-        self.last_us = now_us;
+        self.last_base = base;
     }
 
     /// The mean.
-    pub fn per_second(&self) -> u64 {
+    pub fn mean(&self) -> u64 {
         self.samples.iter().sum::<u64>() / self.samples.len() as u64
+    }
+}
+
+/// The turns of the loop: from the end of a wait to the beginning of the next.
+#[derive(Clone, Copy, Default)]
+pub struct Cycles {
+    /// How many there were.
+    pub count: u64,
+    /// The most commands in one.
+    pub most_commands: u64,
+    /// Microseconds spent in cron.
+    pub cron_us: u64,
+    ticks: u64,
+    longest_ticks: u64,
+    began_ticks: u64,
+    began_commands: u64,
+}
+
+impl Cycles {
+    /// A turn begins, at `ticks`.
+    #[inline]
+    pub fn begin(&mut self, ticks: u64, commands: u64) {
+        self.began_ticks = ticks;
+        self.began_commands = commands;
+    }
+
+    /// The turn ends.
+    #[inline]
+    pub fn end(&mut self, ticks: u64, commands: u64) {
+        let taken = ticks.wrapping_sub(self.began_ticks);
+        self.count += 1;
+        self.ticks += taken;
+        self.longest_ticks = self.longest_ticks.max(taken);
+        self.most_commands = self.most_commands.max(commands - self.began_commands);
+    }
+
+    /// The time of all, in microseconds.
+    pub fn total_us(&self, rate: &TickRate) -> u64 {
+        rate.to_ns(self.ticks) / 1000
+    }
+
+    /// The time of the longest, in microseconds.
+    pub fn longest_us(&self, rate: &TickRate) -> u64 {
+        rate.to_ns(self.longest_ticks) / 1000
     }
 }
 
@@ -185,6 +234,12 @@ pub struct Stats {
     pub input_rate: Rate,
     /// Bytes sent a second.
     pub output_rate: Rate,
+    /// Turns of the loop.
+    pub cycles: Cycles,
+    /// Turns a second.
+    pub cycle_rate: Rate,
+    /// Microseconds a turn.
+    pub cycle_us: Rate,
     /// Whether latencies are recorded (`latency-tracking`).
     pub track_latency: bool,
     rate: TickRate,
@@ -210,6 +265,9 @@ impl Stats {
             command_rate: Rate::default(),
             input_rate: Rate::default(),
             output_rate: Rate::default(),
+            cycles: Cycles::default(),
+            cycle_rate: Rate::default(),
+            cycle_us: Rate::default(),
             track_latency: true,
             rate,
             per_command: vec![CommandStats::default(); COMMAND_IDS],
@@ -221,7 +279,9 @@ impl Stats {
     pub fn reset(&mut self) {
         let peak_memory = self.peak_memory;
         let track_latency = self.track_latency;
-        *self = Stats { peak_memory, track_latency, ..Stats::new(self.rate.clone()) };
+        // The turn that is under way goes on, with none of its commands counted so far.
+        let cycles = Cycles { began_ticks: self.cycles.began_ticks, ..Cycles::default() };
+        *self = Stats { peak_memory, cycles, track_latency, ..Stats::new(self.rate.clone()) };
     }
 
     /// The row of the command `id`.
@@ -233,6 +293,11 @@ impl Stats {
     /// The rows of all commands, by id.
     pub fn per_command(&self) -> &[CommandStats] {
         &self.per_command
+    }
+
+    /// The time of all commands together, in microseconds.
+    pub fn command_us(&self) -> u64 {
+        self.rate.to_ns(self.per_command.iter().map(|row| row.ticks).sum()) / 1000
     }
 
     /// How ticks become time.
@@ -325,11 +390,32 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_of_the_loop_counts_with_its_time_and_commands_also_when_the_counters_restart_in_it() {
+        let mut stats = Stats::new(TickRate::calibrate());
+        for (from, to, commands) in [(100, 150, 3), (1000, 1200, 8)] {
+            stats.cycles.begin(from, stats.commands);
+            stats.commands += commands;
+            stats.cycles.end(to, stats.commands);
+        }
+        let cycles = stats.cycles;
+        assert_eq!(
+            (cycles.count, cycles.ticks, cycles.longest_ticks, cycles.most_commands),
+            (2, 250, 200, 8)
+        );
+        stats.cycles.begin(5000, stats.commands);
+        stats.reset();
+        stats.commands += 1;
+        stats.cycles.end(5010, stats.commands);
+        let cycles = stats.cycles;
+        assert_eq!((cycles.count, cycles.ticks, cycles.longest_ticks, cycles.most_commands), (1, 10, 10, 1));
+    }
+
+    #[test]
     fn a_rate_is_the_mean_of_its_last_sixteen_samples() {
         let mut rate = Rate::default();
         for i in 0..=16 {
             rate.sample(i * 50, 1 + i * 100_000);
         }
-        assert_eq!(rate.per_second(), 500);
+        assert_eq!(rate.mean(), 500);
     }
 }

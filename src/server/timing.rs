@@ -9,7 +9,7 @@
 //!
 //! A run that took less than a slow command holds none: so the slow log costs one comparison a run. One that took
 //! longer does not tell which of its commands it was; that is found by what they look like ([`super::slowlog`]), and
-//! for a second after it, and whenever commands below a millisecond count as slow, each is timed on its own.
+//! for a tenth of a second after it, and whenever commands below a millisecond count as slow, each is timed on its own.
 
 use super::batch::Request;
 use super::stats::Stats;
@@ -57,8 +57,9 @@ impl LoopClock {
 /// Runs that are as long as a command of this time are rare; below it, commands that may be slow are timed one by one.
 const GROUPED_FROM_NS: u64 = 1_000_000;
 
-/// For how long every command is timed on its own after a run was slow.
-const CLOSELY_US: u64 = 1_000_000;
+/// For how long every command is timed on its own after a run was slow. Where runs are slow all the time, because the
+/// machine is, the price of it (less than a tenth) should not last.
+const CLOSELY_US: u64 = 100_000;
 
 /// A command that takes the same time for each of few elements belongs into a run with up to so many arguments.
 const FEW_ARGUMENTS: u8 = 4;

@@ -7,6 +7,8 @@
 //! At last the default action is restored and the same signal raised, so that the parent and the core dump see the
 //! true cause.
 //!
+//! A panic of any thread writes what it says, then aborts, and the report follows.
+//!
 //! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. On one without, the
 //! stack with names is left out.
 
@@ -15,6 +17,7 @@ use std::ffi::{c_int, c_void};
 use std::fmt::{self, Write};
 use std::io;
 use std::os::fd::RawFd;
+use std::panic::PanicHookInfo;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -32,6 +35,7 @@ static OUTPUT: AtomicI32 = AtomicI32::new(-1);
 static VERSION: OnceLock<&'static str> = OnceLock::new();
 static CRASHED: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+static EXIT_ON_PANIC: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to `fd`,
 /// which must stay open, and names `version`, the program with its version.
@@ -39,6 +43,7 @@ pub fn install(fd: RawFd, version: &'static str) -> io::Result<()> {
     set_output(fd);
     VERSION.get_or_init(|| version);
     protect_thread()?;
+    std::panic::set_hook(Box::new(on_panic));
     // RESETHAND: a fault inside the handler kills at once.
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK | SaFlags::SA_RESETHAND;
     let action = SigAction::new(SigHandler::SigAction(on_fatal), flags, SigSet::empty());
@@ -50,6 +55,29 @@ pub fn install(fd: RawFd, version: &'static str) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes the handlers away: the process dies of a fatal signal as the system has it.
+pub fn uninstall() -> io::Result<()> {
+    drop(std::panic::take_hook());
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in FATAL {
+        // SAFETY: the default action is no code of ours.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// Whether a panic ends the process with status 1 instead of a signal, and without a report.
+pub fn set_exit_on_panic(on: bool) {
+    EXIT_ON_PANIC.store(on, Ordering::Release);
+}
+
+/// Crashes, by a write to an address that no process has.
+pub fn fault() -> ! {
+    // SAFETY: none: that the kernel refuses the write is the point.
+    unsafe { ptr::without_provenance_mut::<u8>(0x123).write_volatile(1) };
+    unreachable!("the kernel refuses a write to the first page")
+}
+
 /// Sends later reports to another descriptor: the log was reopened.
 pub fn set_output(fd: RawFd) {
     OUTPUT.store(fd, Ordering::Release);
@@ -58,6 +86,9 @@ pub fn set_output(fd: RawFd) {
 /// Gives this thread an alternate stack, on which even the overflow of its own can be reported. For threads that
 /// live as long as the process: the stack is never given back.
 pub fn protect_thread() -> io::Result<()> {
+    if stack_is_ours() {
+        return Ok(());
+    }
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
     // SAFETY: a new mapping.
     let base = unsafe { libc::mmap(ptr::null_mut(), STACK_BYTES, protection, flags, -1, 0) };
@@ -73,6 +104,17 @@ pub fn protect_thread() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+fn on_panic(what: &PanicHookInfo<'_>) {
+    let mut out = Output(OUTPUT.load(Ordering::Acquire));
+    let version = VERSION.get().copied().unwrap_or("Redstart");
+    // Whether or not it can be written, the process ends.
+    let _ = writeln!(out, "\n\n{version} {what}");
+    if EXIT_ON_PANIC.load(Ordering::Acquire) {
+        std::process::exit(1);
+    }
+    std::process::abort();
 }
 
 extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -285,9 +327,15 @@ mod tests {
         unsafe { libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 }) };
         install(2, "redstart 1.2.3 (test)").unwrap();
         match scene.as_str() {
-            "fault" => {
-                // SAFETY: none: the address is in the page that no process has, which is the point.
-                unsafe { ptr::without_provenance_mut::<u8>(0x123).write_volatile(1) };
+            "fault" => fault(),
+            "panic" => panic!("nobody expected this"),
+            "exit" => {
+                set_exit_on_panic(true);
+                panic!("nobody expected this");
+            }
+            "uninstalled" => {
+                uninstall().unwrap();
+                fault()
             }
             "abort" => std::process::abort(),
             "overflow" => {
@@ -336,6 +384,27 @@ mod tests {
         let (signal, report) = play("abort");
         assert_eq!(signal, Some(libc::SIGABRT), "{report}");
         assert!(report.contains("(SIGABRT)") && report.contains("REPORT END"), "{report}");
+    }
+
+    #[test]
+    fn a_panic_says_what_it_is_and_is_reported() {
+        let (signal, report) = play("panic");
+        assert_eq!(signal, Some(libc::SIGABRT), "{report}");
+        assert!(report.contains("redstart 1.2.3 (test) panicked at src/sys/crash.rs"), "{report}");
+        assert!(report.contains("nobody expected this") && report.contains("REPORT END"), "{report}");
+    }
+
+    #[test]
+    fn a_panic_may_end_in_a_status_instead_of_a_signal() {
+        let (signal, report) = play("exit");
+        assert_eq!(signal, None, "{report}");
+        assert!(report.contains("nobody expected this") && !report.contains("REPORT START"), "{report}");
+    }
+
+    #[test]
+    fn without_the_handlers_a_crash_is_not_reported() {
+        let (signal, report) = play("uninstalled");
+        assert_eq!((signal, report.contains("REPORT")), (Some(libc::SIGSEGV), false), "{report}");
     }
 
     #[test]

@@ -28,6 +28,14 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory_of(&target)
 }
 
+/// What the system says of an error, without its number: `Permission denied`.
+pub fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
 /// Forces to the disk which files the directory of `path` has, so that a creation or renaming there is lasting.
 pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     let directory = match path.parent() {

@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The size and the alignment of a huge page on x86-64 and on arm64 with 4 KiB base pages.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// A multiple of the page size of every machine that we know.
+const SMALL_PAGE: usize = 64 << 10;
+
 static HUGEPAGES: AtomicBool = AtomicBool::new(false);
 
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
@@ -37,6 +40,15 @@ pub fn set_hugepages(allowed: bool) {
 /// Whether new mappings of 2 MiB and more ask for huge pages.
 pub fn hugepages() -> bool {
     HUGEPAGES.load(Ordering::Relaxed)
+}
+
+/// Has the system's allocator give pages that hold nothing back to the kernel. Does nothing where it cannot be asked.
+pub fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: no pointers.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// An owned anonymous mapping: private, readable and writable, zero until written; unmapped on drop.
@@ -72,6 +84,20 @@ impl Pages {
     /// Never: a mapping has at least one byte.
     pub fn is_empty(&self) -> bool {
         false
+    }
+
+    /// Gives the last `len` bytes back to the kernel; less than all, and in whole pages.
+    pub fn cut(&mut self, len: usize) {
+        let len = len & !(SMALL_PAGE - 1);
+        assert!(len < self.len, "a mapping keeps a page at least");
+        if len == 0 || !self.len.is_multiple_of(SMALL_PAGE) {
+            return;
+        }
+        self.len -= len;
+        MAPPED.fetch_sub(len, Ordering::Relaxed);
+        // SAFETY: the end of a mapping of our own, at a page's start; nothing refers to it any more.
+        let refused = unsafe { libc::munmap(self.start.as_ptr().add(self.len).cast(), len) };
+        debug_assert_eq!(refused, 0, "a part of a mapping of our own can be unmapped");
     }
 
     /// Takes a mapping over.
@@ -160,6 +186,17 @@ mod tests {
         for len in [1, 4096, 65_536, HUGE_PAGE - 1, HUGE_PAGE, 5 * HUGE_PAGE + 1] {
             check(&Pages::zeroed(len).unwrap(), len);
         }
+    }
+
+    #[test]
+    fn a_mapping_that_is_cut_keeps_its_beginning() {
+        let mut pages = Pages::zeroed(5 * SMALL_PAGE).unwrap();
+        pages.cut(2 * SMALL_PAGE + 5);
+        assert_eq!(pages.len(), 3 * SMALL_PAGE);
+        check(&pages, 3 * SMALL_PAGE);
+        let mut odd = Pages::zeroed(3 * SMALL_PAGE + 1).unwrap();
+        odd.cut(SMALL_PAGE);
+        assert_eq!(odd.len(), 3 * SMALL_PAGE + 1, "what is no whole number of pages is left alone");
     }
 
     #[test]

@@ -176,6 +176,7 @@ impl AsRawFd for Socket {
 #[derive(Debug)]
 pub struct Listener {
     fd: OwnedFd,
+    name: Box<str>,
     path: Option<PathBuf>,
 }
 
@@ -187,7 +188,7 @@ impl Listener {
         let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in resolve(addr, port)? {
             match listen_tcp(&address, backlog) {
-                Ok(fd) => return Ok(Listener { fd, path: None }),
+                Ok(fd) => return Ok(Listener { fd, name: addr.into(), path: None }),
                 Err(refused) => error = refused,
             }
         }
@@ -207,7 +208,7 @@ impl Listener {
         }
         // It listens already, with a backlog of the library's choice; a second call replaces that.
         listen(fd.as_raw_fd(), backlog)?;
-        Ok(Listener { fd, path: Some(path.to_path_buf()) })
+        Ok(Listener { fd, name: path.to_string_lossy().into(), path: Some(path.to_path_buf()) })
     }
 
     /// The next connection, non-blocking, or `None` when nobody is waiting. A connection that broke before it was
@@ -226,6 +227,11 @@ impl Listener {
     /// Where it listens.
     pub fn local(&self) -> Address {
         name(&self.fd, libc::getsockname)
+    }
+
+    /// The address or path as whoever opened it wrote it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The path of a Unix listener. It outlives the listener, since a forked child may close its copy of one that

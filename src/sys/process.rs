@@ -65,6 +65,15 @@ pub fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
+/// Runs the executable again in this process, with the arguments that it was started with. Returns only if that fails.
+pub fn run_again() -> io::Error {
+    use std::os::unix::process::CommandExt;
+    match std::env::current_exe() {
+        Ok(path) => std::process::Command::new(path).args(std::env::args_os().skip(1)).exec(),
+        Err(error) => error,
+    }
+}
+
 /// The number of this process.
 pub fn pid() -> u32 {
     std::process::id()
@@ -73,6 +82,12 @@ pub fn pid() -> u32 {
 /// Bytes of memory that the process occupies now (resident set), or 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
     platform::resident_bytes().unwrap_or(0)
+}
+
+/// Bytes of memory that the process occupies now, and the part of it that belongs to no file: heap, mappings and stacks.
+/// Where the system does not tell them apart both are the same; 0 where it says nothing.
+pub fn memory() -> (u64, u64) {
+    platform::memory().unwrap_or_else(|| (resident_bytes(), resident_bytes()))
 }
 
 /// Bytes of memory that the machine has, or 0 where the system does not say.
@@ -160,11 +175,19 @@ mod platform {
     use super::{File, Read, io};
 
     pub fn resident_bytes() -> Option<u64> {
+        memory().map(|(resident, _)| resident)
+    }
+
+    pub fn memory() -> Option<(u64, u64)> {
         let mut text = [0u8; 128];
         let count = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut text)).ok()?;
-        let pages: u64 = std::str::from_utf8(&text[..count]).ok()?.split(' ').nth(1)?.parse().ok()?;
+        // Pages: all addresses, resident, resident of files.
+        let mut pages = std::str::from_utf8(&text[..count]).ok()?.split(' ').skip(1);
+        let mut next = || pages.next()?.parse::<u64>().ok();
+        let (resident, of_files) = (next()?, next()?);
         // SAFETY: no pointers.
-        Some(pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?)
+        let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+        Some((resident * page, resident.saturating_sub(of_files) * page))
     }
 
     pub fn set_transparent_huge_pages(on: bool) -> io::Result<()> {
@@ -189,6 +212,10 @@ mod platform {
             libc::proc_pidinfo(libc::getpid(), libc::PROC_PIDTASKINFO, 0, (&raw mut info).cast(), bytes)
         };
         (written == bytes).then_some(info.pti_resident_size)
+    }
+
+    pub fn memory() -> Option<(u64, u64)> {
+        None
     }
 
     #[allow(clippy::unnecessary_wraps)]
@@ -219,6 +246,10 @@ mod platform {
         Some(u64::try_from(info.ki_rssize).ok()? * page)
     }
 
+    pub fn memory() -> Option<(u64, u64)> {
+        None
+    }
+
     #[allow(clippy::unnecessary_wraps)]
     pub fn set_transparent_huge_pages(_: bool) -> io::Result<()> {
         Ok(())
@@ -246,6 +277,8 @@ mod tests {
         let (resident, total) = (resident_bytes(), total_memory_bytes());
         assert!(resident > 100 << 10, "{resident}");
         assert!(total > resident, "{total}");
+        let (resident, anonymous) = memory();
+        assert!(anonymous > 0 && anonymous <= resident, "{anonymous} of {resident}");
         let block = std::hint::black_box(vec![1u8; 64 << 20]);
         assert!(resident_bytes() > 64 << 20);
         drop(block);

@@ -29,6 +29,10 @@ pub unsafe trait Container: Send + Sized + 'static {
 
     /// Whether freeing it should be left to a background thread.
     fn is_large(&self) -> bool;
+
+    /// A copy that shares nothing with it.
+    #[must_use]
+    fn duplicate(&self) -> Self;
 }
 
 /// What works on any collection, given the address of its `Boxed`.
@@ -36,6 +40,7 @@ struct Operations {
     drop: unsafe fn(NonNull<u8>),
     memory_bytes: unsafe fn(NonNull<u8>) -> usize,
     is_large: unsafe fn(NonNull<u8>) -> bool,
+    duplicate: unsafe fn(NonNull<u8>) -> Handle,
 }
 
 #[repr(C)]
@@ -52,6 +57,8 @@ impl<C: Container> Boxed<C> {
         memory_bytes: |at| size_of::<Self>() + unsafe { at.cast::<Self>().as_ref() }.container.memory_bytes(),
         // SAFETY: as above.
         is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),
+        // SAFETY: as above.
+        duplicate: |at| Handle::new(unsafe { at.cast::<Self>().as_ref() }.container.duplicate()),
     };
 }
 
@@ -82,6 +89,12 @@ impl Handle {
     pub(super) fn is_large(&self) -> bool {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().is_large)(self.at) }
+    }
+
+    /// The same for a copy of the collection.
+    pub(super) fn duplicate(&self) -> Handle {
+        // SAFETY: the operations are those of what lies at `at`.
+        unsafe { (self.operations().duplicate)(self.at) }
     }
 
     /// # Safety
@@ -166,6 +179,10 @@ mod tests {
         fn is_large(&self) -> bool {
             true
         }
+
+        fn duplicate(&self) -> Probe {
+            Probe { _alive: self._alive.clone() }
+        }
     }
 
     struct Other;
@@ -181,6 +198,10 @@ mod tests {
 
         fn is_large(&self) -> bool {
             false
+        }
+
+        fn duplicate(&self) -> Other {
+            Other
         }
     }
 
@@ -198,7 +219,10 @@ mod tests {
         assert_eq!(Arc::strong_count(&alive), 1, "the collection that was replaced is dropped");
         assert!(entry.container::<Other>().is_some() && !entry.is_large());
         entry.set_container(Probe { _alive: alive.clone() });
-        drop(entry);
+        let copy = entry.duplicate(b"another key");
+        assert_eq!(Arc::strong_count(&alive), 3);
+        assert!(copy.container::<Probe>().is_some());
+        drop((copy, entry));
         assert_eq!(Arc::strong_count(&alive), 1, "the collection is dropped with its entry");
     }
 }

@@ -5,21 +5,37 @@
 //! | [`entry`] | the entry's layout, its header fields, key and expiry |
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
 //! | [`packed`], `packed_value` | small collections: bytes that lie where a string's would |
+//! | [`listpack`], [`intset`] | their formats: packed strings, packed integers |
 //! | [`container`] | large collections: what a type must tell to live in an entry |
 //! | [`shapes`] | the limits at which a collection changes its encoding |
+//! | `rekey` | the same value under another key |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
+//! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
+//! | [`set`], [`member`] | sets; a member of a large one |
+//! | [`random`] | pseudo-random numbers |
+//! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
+//! | [`sorted_set`] | sorted sets: a dict of elements and a B+ tree of their order |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
+pub mod bits;
 pub mod block;
 pub mod container;
 pub mod entry;
+pub mod hyperloglog;
+pub mod intset;
 mod item;
 pub mod kind;
+pub mod listpack;
+pub mod member;
 pub mod packed;
 mod packed_value;
+pub mod random;
+mod rekey;
+pub mod set;
 pub mod shapes;
+pub mod sorted_set;
 pub mod string;
 
 pub use block::Block;

@@ -96,4 +96,17 @@ mod tests {
             prop_assert_eq!(&*queued, &first[..]);
         }
     }
+
+    #[test]
+    fn a_block_that_grows_or_shrinks_by_splices_keeps_little_to_spare() {
+        let mut block = Block::from(&[][..]);
+        for len in 1..20_000 {
+            block.splice(len / 2, 0, 1);
+            assert!(block.capacity() <= len + len / 4 + 32, "{} for {len}", block.capacity());
+        }
+        for len in (0..block.len()).rev() {
+            block.splice(len / 2, 1, 0);
+            assert!(block.capacity() <= 2 * len + 65, "{} for {len}", block.capacity());
+        }
+    }
 }

@@ -48,6 +48,15 @@ impl Text<'_> {
         }
     }
 
+    /// Calls `read` with the text.
+    #[inline]
+    pub fn with_bytes<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        match *self {
+            Text::Int(n) => read(number::Decimal::new(n).as_bytes()),
+            Text::Bytes(bytes) => read(bytes),
+        }
+    }
+
     /// The text, on its own.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
@@ -58,7 +67,7 @@ impl Text<'_> {
 
 /// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
 #[inline(always)]
-fn canonical_i64(text: &[u8]) -> Option<i64> {
+pub(super) fn canonical_i64(text: &[u8]) -> Option<i64> {
     // Nearly all strings that are no number are told by their first byte.
     match text {
         [b'0'..=b'9' | b'-', ..] if text.len() <= number::MAX_DIGITS => number::parse_i64(text),
@@ -88,6 +97,11 @@ impl Entry {
         Entry::text(key, value, encoding_of(value.len()), expire)
     }
 
+    /// A raw string, however short: one that is changed in part.
+    pub fn raw_string(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
+        Entry::text(key, value, Encoding::Raw, expire)
+    }
+
     fn text(key: &[u8], value: &[u8], encoding: Encoding, expire: Option<i64>) -> Entry {
         if value.len() > EMBEDDED_MAX {
             return Entry::large(key, value, expire);
@@ -112,6 +126,14 @@ impl Entry {
         // SAFETY: the value is a word.
         unsafe { at.cast::<i64>().write_unaligned(value.to_le()) };
         entry
+    }
+
+    /// A raw string of `len` zero bytes. A large one costs nothing until its pages are written.
+    pub fn zeroed(key: &[u8], len: usize, expire: Option<i64>) -> Entry {
+        if len > EMBEDDED_MAX {
+            return Entry::with_block(key, Block::zeroed(len), expire);
+        }
+        Entry::text(key, &[0; EMBEDDED_MAX][..len], Encoding::Raw, expire)
     }
 
     /// A raw string whose bytes are already in a block; a short one is copied out of it.
@@ -139,6 +161,11 @@ impl Entry {
         Text::Bytes(self.block().map_or(&[], Block::as_slice))
     }
 
+    /// The value's text in a block: a share of its own one, or a copy of at most 255 bytes.
+    pub fn to_block(&self) -> Block {
+        self.block().map_or_else(|| self.value().with_bytes(|bytes| Block::from(bytes)), Block::share)
+    }
+
     /// The length of the value's text.
     #[inline]
     pub fn string_len(&self) -> usize {
@@ -159,6 +186,15 @@ impl Entry {
     pub fn set_plain(&mut self, value: &[u8]) {
         if value.len() <= EMBEDDED_MAX {
             self.set_embedded(value, encoding_of(value.len()));
+        } else {
+            self.set_large(value);
+        }
+    }
+
+    /// Sets the value to a raw string, however short.
+    pub fn set_raw(&mut self, value: &[u8]) {
+        if value.len() <= EMBEDDED_MAX {
+            self.set_embedded(value, Encoding::Raw);
         } else {
             self.set_large(value);
         }
@@ -223,7 +259,10 @@ impl Entry {
             if min_len <= EMBEDDED_MAX {
                 return self.embedded_mut(old.max(min_len));
             }
-            self.spill(min_len);
+            let mut block = Block::zeroed(min_len);
+            block.make_mut()[..old].copy_from_slice(self.embedded());
+            self.make_room(BLOCK, Encoding::Raw, WORD);
+            self.write_block(block);
         }
         let block = self.block_mut().expect("a value that is not embedded is in a block");
         if block.len() < min_len {

@@ -73,6 +73,27 @@ fn a_string_set_as_a_whole_gets_the_encoding_that_redis_gives_it() {
 }
 
 #[test]
+fn a_raw_string_is_raw_whatever_its_length_and_whatever_was_there() {
+    for len in [0, 1, 18, 44, 255, 256, 3000] {
+        let value = vec![b'7'; len];
+        let mut entries = [
+            Entry::raw_string(b"k", &value, None),
+            Entry::integer(b"k", 5, Some(9)),
+            Entry::string(b"k", b"abc", None),
+            Entry::raw_string(b"k", &[0; 1000], None),
+        ];
+        for entry in &mut entries[1..] {
+            entry.set_raw(&value);
+        }
+        for entry in &entries {
+            assert_eq!(text(entry), value);
+            assert_eq!(entry.encoding(), Encoding::Raw);
+        }
+        assert_eq!(entries[1].expire_at(), Some(9));
+    }
+}
+
+#[test]
 fn integers_are_read_back_as_numbers() {
     for n in [0, 1, -1, i64::MAX, i64::MIN, 42] {
         assert_eq!(Entry::string(b"k", n.to_string().as_bytes(), None).value(), Text::Int(n));
@@ -149,6 +170,37 @@ fn a_short_block_is_copied_into_the_entry_and_stays_raw() {
     assert!(entry.block().is_none());
     assert_eq!(entry.encoding(), Encoding::Raw);
     assert_eq!(text(&entry), b"123");
+}
+
+#[test]
+fn a_string_of_zeroes_is_raw_at_every_length() {
+    for len in [0, 1, 44, 255, 256, 5000, 1 << 20] {
+        let entry = Entry::zeroed(b"k", len, Some(3));
+        assert_eq!(entry.encoding(), Encoding::Raw, "{len}");
+        assert_eq!(text(&entry), vec![0; len]);
+        assert_eq!(entry.expire_at(), Some(3));
+    }
+}
+
+#[test]
+fn a_write_far_beyond_the_end_keeps_the_text_and_puts_zeroes_between() {
+    for value in ["-42", "text", ""] {
+        for len in [3, 255, 256, 1 << 20] {
+            let mut entry = Entry::string(b"k", value.as_bytes(), None);
+            let bytes = entry.bytes_mut(len);
+            assert_eq!(bytes.len(), len.max(value.len()));
+            assert_eq!(&bytes[..value.len()], value.as_bytes());
+            assert!(bytes[value.len()..].iter().all(|byte| *byte == 0));
+            assert_eq!(entry.encoding(), Encoding::Raw);
+        }
+    }
+}
+
+#[test]
+fn a_text_is_read_the_same_whether_it_is_a_number_or_not() {
+    for value in [&b"-9223372036854775808"[..], b"0", b"", b"text", &[7; 1000]] {
+        assert_eq!(Entry::string(b"k", value, None).value().with_bytes(<[u8]>::to_vec), value);
+    }
 }
 
 #[test]

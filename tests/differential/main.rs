@@ -18,7 +18,7 @@ mod streams;
 mod support;
 mod tables;
 
-use pair::Pair;
+use pair::{Pace, Pair};
 
 /// Runs every section of a script in both protocols.
 fn run_script(name: &str, text: &str) {
@@ -31,7 +31,7 @@ fn run_script(name: &str, text: &str) {
             continue;
         }
         for protocol in &section.protocols {
-            pair.check(*protocol, &section.steps, &format!("{name}, '{}'", section.title));
+            pair.check(*protocol, &section.steps, Pace::OneByOne, &format!("{name}, '{}'", section.title));
             compared += section.steps.len();
         }
     }
@@ -55,12 +55,17 @@ scripts! {
     connection_commands_answer_as_redis_does: "connection.txt",
     set_with_every_combination_of_options_answers_as_redis_does: "set.txt",
     string_commands_answer_as_redis_does: "strings.txt",
+    ranges_and_common_subsequences_answer_as_redis_does: "ranges.txt",
+    bitmap_commands_answer_as_redis_does: "bitmaps.txt",
     counters_answer_as_redis_does: "counters.txt",
     key_commands_answer_as_redis_does: "keys.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
     scans_answer_as_redis_does: "scan.txt",
+    set_commands_answer_as_redis_does: "sets.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
+    debug_answers_as_redis_does: "debug.txt",
+    introspection_commands_answer_as_redis_does: "introspection.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
     requests_before_authentication_answer_as_redis_does: "password.txt",
 }

@@ -1,6 +1,7 @@
 //! Two servers that get the same commands, and the judgement on their replies.
 
 use crate::differences;
+use crate::support::client::encode;
 use crate::support::server::{Launch, Server};
 use crate::support::{Client, Reply, Value};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub enum Rule {
     Kind,
     /// Integers that differ by at most this; anything else exactly.
     About(i64),
+    /// Times, which are integers from a thousand million on wherever they stand, may differ.
+    Times,
     /// The elements of a whole iteration, in any order.
     Scan,
     /// No reply is expected.
@@ -44,24 +47,28 @@ impl Step {
         Step { connection: 1, args, rule }
     }
 
-    /// Whether the rule or the list of differences allows these two replies.
-    pub fn accepts(&self, subject: &Value, redis: &Value) -> bool {
-        let same = match self.rule {
-            Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => subject == redis,
+    /// What the rule and the list of differences say of these two replies.
+    pub fn judge(&self, subject: &Value, redis: &Value) -> Verdict {
+        let alike = match self.rule {
+            _ if subject == redis => return Verdict::Equal,
+            Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => false,
             Rule::Kind => {
                 std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error()
             }
             Rule::About(distance) => match (subject, redis) {
                 // -1 and -2 are statements, not times.
-                (Value::Integer(a), Value::Integer(b)) if *a >= 0 && *b >= 0 => (a - b).abs() <= distance,
-                _ => subject == redis,
+                (Value::Integer(a), Value::Integer(b)) => *a >= 0 && *b >= 0 && (a - b).abs() <= distance,
+                _ => false,
             },
-            Rule::Unordered => subject == redis || sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
-            Rule::UnorderedPairs => {
-                subject == redis || in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis))
-            }
+            Rule::Times => without_times(subject) == without_times(redis),
+            Rule::Unordered => sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
+            Rule::UnorderedPairs => in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis)),
         };
-        same || differences::intended(&self.args, subject, redis)
+        match alike {
+            true => Verdict::Alike,
+            false if differences::intended(&self.args, subject, redis) => Verdict::Intended,
+            false => Verdict::Different,
+        }
     }
 
     /// The command as a line of a script.
@@ -80,6 +87,30 @@ impl Step {
     }
 }
 
+/// How two replies to one command compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The same bytes.
+    Equal,
+    /// What the step's rule lets pass.
+    Alike,
+    /// What the list of [`differences`] lets pass.
+    Intended,
+    Different,
+}
+
+/// Whether a command waits for the reply to the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    OneByOne,
+    /// Many commands of one connection at once, then their replies.
+    Piped,
+}
+
+/// How many commands, and about how many bytes of them, are sent before replies are read. A server that stops reading
+/// because of its replies must not stop us: so all of it fits into the buffers of a socket.
+const PIPED: (usize, usize) = (128, 48 << 10);
+
 /// What a server did after a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -92,7 +123,16 @@ pub enum Answer {
     Broken(String),
 }
 
+/// What became of one step.
+pub struct Outcome {
+    pub at: usize,
+    pub verdict: Verdict,
+    pub subject: Answer,
+    pub redis: Answer,
+}
+
 /// Where two servers differ.
+#[derive(Clone)]
 pub struct Mismatch {
     pub at: usize,
     pub subject: Answer,
@@ -137,46 +177,100 @@ impl Pair {
         commands.to_vec().iter().find(unknown).cloned()
     }
 
-    /// Runs `steps` on empty keyspaces with fresh connections until the servers differ.
-    pub fn run(&self, protocol: u8, steps: &[Step]) -> Option<Mismatch> {
-        let mut subject = Session::new(&self.subject, protocol, self.password.as_deref());
-        let mut redis = Session::new(&self.redis, protocol, self.password.as_deref());
-        for (at, step) in steps.iter().enumerate() {
-            // Both get the command before either reply is awaited: they work at the same time.
-            subject.send(step);
-            redis.send(step);
-            let (subject, redis) = (subject.answer(step), redis.answer(step));
-            if !agree(step, &subject, &redis) {
-                return Some(Mismatch { at, subject, redis });
-            }
+    /// Runs `steps` on empty keyspaces with fresh connections and shows what became of each, as long as `go_on` says so.
+    pub fn each(&self, protocol: u8, steps: &[Step], pace: Pace, go_on: impl FnMut(Outcome) -> bool) {
+        for session in self.sessions(protocol) {
+            session.connect(0, true).ok("FLUSHALL");
         }
-        None
+        self.each_of_present(protocol, steps, pace, go_on);
+    }
+
+    /// The same on the data sets that are there.
+    pub fn each_of_present(
+        &self,
+        protocol: u8,
+        steps: &[Step],
+        pace: Pace,
+        mut go_on: impl FnMut(Outcome) -> bool,
+    ) {
+        let [mut subject, mut redis] = self.sessions(protocol);
+        let mut from = 0;
+        while from < steps.len() {
+            let to = from + if pace == Pace::Piped { batch(&steps[from..]) } else { 1 };
+            // Both get the commands before any reply is awaited: they work at the same time.
+            subject.send(&steps[from..to]);
+            redis.send(&steps[from..to]);
+            let mut going = true;
+            for (at, step) in steps.iter().enumerate().take(to).skip(from) {
+                let (subject, redis) = (subject.answer(step), redis.answer(step));
+                let verdict = judge(step, &subject, &redis);
+                // All replies are awaited: what still runs would disturb what comes after.
+                going = going && go_on(Outcome { at, verdict, subject, redis });
+            }
+            if !going {
+                return;
+            }
+            from = to;
+        }
+    }
+
+    fn sessions(&self, protocol: u8) -> [Session<'_>; 2] {
+        [&self.subject, &self.redis].map(|server| Session {
+            server,
+            protocol,
+            password: self.password.as_deref(),
+            clients: BTreeMap::new(),
+        })
+    }
+
+    /// Runs `steps` on empty keyspaces with fresh connections until the servers differ.
+    pub fn run(&self, protocol: u8, steps: &[Step], pace: Pace) -> Option<Mismatch> {
+        let mut found = None;
+        self.each(protocol, steps, pace, |outcome| {
+            let Outcome { at, verdict, subject, redis } = outcome;
+            found = (verdict == Verdict::Different).then_some(Mismatch { at, subject, redis });
+            found.is_none()
+        });
+        found
     }
 
     /// Runs `steps`; a mismatch is shrunk, printed and fails the test.
-    pub fn check(&self, protocol: u8, steps: &[Step], origin: &str) {
-        let Some(first) = self.run(protocol, steps) else { return };
-        let (sequence, last) = self.shrink(protocol, steps[..=first.at].to_vec(), first);
+    pub fn check(&self, protocol: u8, steps: &[Step], pace: Pace, origin: &str) {
+        if let Some(first) = self.run(protocol, steps, pace) {
+            panic!("{origin}, RESP{protocol}: {}", self.explain(protocol, steps, pace, first));
+        }
+    }
+
+    /// A mismatch with the shortest sequence found that shows it, as lines for a person.
+    pub fn explain(&self, protocol: u8, steps: &[Step], pace: Pace, first: Mismatch) -> String {
+        let (sequence, last) = self.shrink(protocol, steps[..=first.at].to_vec(), pace, first);
         let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
-        panic!(
-            "{origin}, RESP{protocol}: the servers differ\n  command: {}\n  here:    {:?}\n  redis:   {:?}\n  \
-             after a FLUSHALL this sequence shows it:\n{}",
+        format!(
+            "the servers differ\n  command: {}\n  here:    {:?}\n  redis:   {:?}\n  after a FLUSHALL this sequence \
+             shows it{}:\n{}",
             sequence[last.at].line(),
             last.subject,
             last.redis,
+            if pace == Pace::Piped { ", sent at once" } else { "" },
             lines.join("\n")
-        );
+        )
     }
 
     /// Leaves out commands, half of them first, as long as some mismatch remains.
-    pub fn shrink(&self, protocol: u8, mut steps: Vec<Step>, mut found: Mismatch) -> (Vec<Step>, Mismatch) {
+    pub fn shrink(
+        &self,
+        protocol: u8,
+        mut steps: Vec<Step>,
+        pace: Pace,
+        mut found: Mismatch,
+    ) -> (Vec<Step>, Mismatch) {
         let (mut chunk, started) = (steps.len() / 2, Instant::now());
         while chunk > 0 && started.elapsed() < SHRINKING {
             let mut from = 0;
             while from + chunk < steps.len() && started.elapsed() < SHRINKING {
                 let mut fewer = steps.clone();
                 fewer.drain(from..from + chunk);
-                match self.run(protocol, &fewer) {
+                match self.run(protocol, &fewer, pace) {
                     Some(mismatch) => {
                         fewer.truncate(mismatch.at + 1);
                         (steps, found) = (fewer, mismatch);
@@ -198,13 +292,7 @@ struct Session<'a> {
     clients: BTreeMap<usize, Result<Client, Answer>>,
 }
 
-impl<'a> Session<'a> {
-    fn new(server: &'a Server, protocol: u8, password: Option<&'a str>) -> Self {
-        let session = Session { server, protocol, password, clients: BTreeMap::new() };
-        session.connect(0, true).ok("FLUSHALL");
-        session
-    }
-
+impl Session<'_> {
     fn connect(&self, number: usize, authenticated: bool) -> Client {
         let mut client = self.server.client();
         // Connections 8 and 9 of a script stay as they are born: RESP2 and not authenticated.
@@ -227,15 +315,18 @@ impl<'a> Session<'a> {
         self.clients.get_mut(&number).expect("just inserted")
     }
 
-    fn send(&mut self, step: &Step) {
-        let slot = self.client(step.connection);
-        if let Ok(client) = slot {
-            let sent = match step.rule {
-                Rule::Raw => client.send_raw(&step.args[0]),
-                _ => client.send(&step.args),
-            };
+    /// Sends steps of one connection.
+    fn send(&mut self, steps: &[Step]) {
+        if let Ok(client) = self.client(steps[0].connection) {
+            let mut request = Vec::new();
+            for step in steps {
+                match step.rule {
+                    Rule::Raw => request.extend_from_slice(&step.args[0]),
+                    _ => request.extend(encode(&step.args)),
+                }
+            }
             // A server may close while we send; what it said before is read as usual.
-            let _ = sent;
+            let _ = client.send_raw(&request);
         }
     }
 
@@ -286,13 +377,25 @@ fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
     Answer::Broken("the iteration does not end".into())
 }
 
-fn agree(step: &Step, subject: &Answer, redis: &Answer) -> bool {
-    if subject == redis {
+/// How many of `steps` can be sent at once: what follows a cursor needs the connection for itself.
+fn batch(steps: &[Step]) -> usize {
+    let alone = |step: &Step| matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Raw);
+    let mut bytes = 0;
+    let fits = |step: &&Step| {
+        bytes += step.args.iter().map(|arg| arg.len() + 20).sum::<usize>();
+        !alone(step) && step.connection == steps[0].connection && bytes < PIPED.1
+    };
+    steps.iter().take(PIPED.0).take_while(fits).count().max(1)
+}
+
+fn judge(step: &Step, subject: &Answer, redis: &Answer) -> Verdict {
+    match (subject, redis) {
         // Two broken servers agree on nothing.
-        return !matches!(subject, Answer::Broken(_));
+        (Answer::Broken(_), _) => Verdict::Different,
+        _ if subject == redis => Verdict::Equal,
+        (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value),
+        _ => Verdict::Different,
     }
-    let (Answer::Reply(subject), Answer::Reply(redis)) = (subject, redis) else { return false };
-    step.accepts(&subject.value, &redis.value)
 }
 
 /// The elements in order, with the kind of aggregate they came in.
@@ -304,6 +407,18 @@ fn sorted(value: &Value) -> Option<Value> {
         _ => return None,
     }
     Some(value)
+}
+
+/// The reply with all its times made equal.
+fn without_times(value: &Value) -> Value {
+    let all = |all: &[Value]| all.iter().map(without_times).collect();
+    match value {
+        Value::Integer(n) if *n >= 1_000_000_000 => Value::Integer(1_000_000_000),
+        Value::Array(elements) => Value::Array(all(elements)),
+        Value::Set(elements) => Value::Set(all(elements)),
+        Value::Map(pairs) => Value::Map(pairs.iter().map(|(k, v)| (k.clone(), without_times(v))).collect()),
+        other => other.clone(),
+    }
 }
 
 /// The pairs in order, with the kind of aggregate they came in.

@@ -1,7 +1,7 @@
 //! What the servers say about themselves: COMMAND, CONFIG and INFO, compared entry by entry.
 
 use crate::differences::intended;
-use crate::pair::{Pair, Rule, Step};
+use crate::pair::{Pace, Pair, Rule, Step};
 use crate::support::{Client, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +165,7 @@ fn every_wrong_number_of_arguments_is_refused_as_redis_does() {
         }
     }
     assert!(steps.len() > 200, "only {} cases", steps.len());
-    pair.check(2, &steps, "arity");
+    pair.check(2, &steps, Pace::OneByOne, "arity");
 }
 
 fn config(client: &mut Client) -> BTreeMap<String, String> {
@@ -263,47 +263,205 @@ fn info_fields(client: &mut Client, what: &str) -> Vec<(String, Vec<String>)> {
     sections
 }
 
+/// Beginnings of INFO's fields that are here and not in the Redis that we compare with, and why.
+const MORE_FIELDS: &[(&str, &str)] = &[
+    ("server_name", "tells clients that this is not Redis itself"),
+    ("redstart_version", "its own version"),
+    ("listener", "since 7.2"),
+    ("total_blocking_keys", "since 7.2"),
+    ("client_query_buffer_limit_disconnections", "since 7.2"),
+    ("client_output_buffer_limit_disconnections", "since 7.2"),
+    ("eventloop_", "since 7.2"),
+    ("instantaneous_eventloop_", "since 7.2"),
+    ("acl_access_denied_", "since 7.2"),
+];
+
 #[test]
-fn info_has_the_sections_and_fields_of_redis() {
-    /// Beginnings of fields that need not be here, and why.
-    const ABSENT: &[(&str, &str)] = &[
-        ("gcc_version", "it was not built by gcc"),
-        ("io_thread", "there are no I/O threads"),
-        ("reply_buffer_", "clients have no reply buffer of their own"),
-        ("allocator_", "jemalloc's figures"),
-        ("rss_overhead_", "from jemalloc's figures"),
-        ("used_memory_lua", "scripts"),
-        ("used_memory_vm_", "scripts"),
-        ("used_memory_scripts", "scripts"),
-        ("used_memory_functions", "scripts"),
-        ("number_of_", "scripts"),
-        ("dump_payload_sanitizations", "RESTORE"),
-    ];
+fn info_has_the_sections_and_fields_of_redis_in_their_order() {
     let pair = Pair::start("");
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
     for client in [&mut subject, &mut redis] {
         client.ok("SET k v");
+        client.ok("CONFIG SET min-replicas-to-write 0");
     }
     let mut wrong = Vec::new();
-    for what in ["default", "everything", "all", "server", "clients memory", "stats", "keyspace", "cpu"] {
+    let mut compare = |what: &str| {
         let (here, theirs) = (info_fields(&mut subject, what), info_fields(&mut redis, what));
         let titles = |of: &[(String, Vec<String>)]| of.iter().map(|(t, _)| t.clone()).collect::<Vec<_>>();
         if titles(&here) != titles(&theirs) {
             wrong.push(format!("INFO {what} has {:?}, Redis has {:?}", titles(&here), titles(&theirs)));
         }
-        for (title, fields) in theirs {
-            if ["Commandstats", "Latencystats", "Errorstats"].contains(&&*title) {
+        for ((title, mut here), (_, theirs)) in here.into_iter().zip(theirs) {
+            if ["Commandstats", "Latencystats"].contains(&&*title) {
                 continue;
             }
-            let own = here.iter().find(|(t, _)| *t == title).map(|(_, f)| f.clone()).unwrap_or_default();
-            let needed = fields.iter().filter(|f| !ABSENT.iter().any(|(start, _)| f.starts_with(start)));
-            wrong
-                .extend(needed.filter(|f| !own.contains(f)).map(|f| format!("INFO {what}, {title}: no {f}")));
+            let is_more = |f: &String| MORE_FIELDS.iter().any(|(start, _)| f.starts_with(start));
+            here.retain(|field| !is_more(field));
+            if here != theirs {
+                let place = here.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+                let (ours, theirs) = (here.get(place), theirs.get(place));
+                wrong.push(format!("INFO {what}, {title}: {ours:?} where Redis has {theirs:?}"));
+            }
         }
+    };
+    for what in [
+        "",
+        "default",
+        "everything",
+        "all",
+        "server",
+        "clients memory",
+        "stats",
+        "keyspace nosuch cpu server",
+    ] {
+        compare(what);
     }
-    wrong.sort();
-    wrong.dedup();
     assert!(wrong.is_empty(), "INFO differs:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn info_has_the_new_fields_of_7_2_where_7_2_has_them() {
+    let pair = Pair::start("");
+    let mut client = pair.subject.client();
+    let mut fields = |section: &str| info_fields(&mut client, section).remove(0).1;
+    let after = |fields: &[String], name: &str| -> Vec<String> {
+        let place = fields.iter().position(|f| f == name).expect("the field before");
+        fields[place + 1..].to_vec()
+    };
+    let server = fields("server");
+    assert_eq!(after(&server, "io_threads_active"), ["listener0"]);
+    assert_eq!(
+        after(&fields("clients"), "clients_in_timeout_table"),
+        ["total_blocking_keys", "total_blocking_keys_on_nokey"]
+    );
+    assert_eq!(
+        after(&fields("stats"), "io_threaded_writes_processed"),
+        [
+            "client_query_buffer_limit_disconnections",
+            "client_output_buffer_limit_disconnections",
+            "reply_buffer_shrinks",
+            "reply_buffer_expands",
+            "eventloop_cycles",
+            "eventloop_duration_sum",
+            "eventloop_duration_cmd_sum",
+            "instantaneous_eventloop_cycles_per_sec",
+            "instantaneous_eventloop_duration_usec",
+            "acl_access_denied_auth",
+            "acl_access_denied_cmd",
+            "acl_access_denied_key",
+            "acl_access_denied_channel",
+        ]
+    );
+    assert_eq!(
+        fields("debug"),
+        [
+            "eventloop_duration_aof_sum",
+            "eventloop_duration_cron_sum",
+            "eventloop_duration_max",
+            "eventloop_cmd_per_cycle_max",
+        ]
+    );
+}
+
+#[test]
+fn memory_stats_has_the_figures_of_redis_in_their_order() {
+    let pair = Pair::start("");
+    for protocol in ["HELLO 2", "HELLO 3"] {
+        let shape = |server: &crate::support::Server| -> Vec<(String, String)> {
+            let mut client = server.client();
+            client.run(protocol);
+            client.ok("SET k v");
+            client.ok("SELECT 3");
+            client.ok("SET k v EX 100");
+            let kind = |value: &Value| -> String {
+                let nested = match value {
+                    Value::Array(_) | Value::Map(_) => value.elements(),
+                    _ => Vec::new(),
+                };
+                let names = nested.chunks(2).map(|pair| pair[0].text()).collect::<Vec<_>>().join(" ");
+                format!("{:?} {names}", std::mem::discriminant(value))
+            };
+            let stats = client.run("MEMORY STATS").elements();
+            stats.chunks(2).map(|pair| (pair[0].text(), kind(&pair[1]))).collect()
+        };
+        assert_eq!(shape(&pair.subject), shape(&pair.redis), "{protocol}");
+    }
+}
+
+#[test]
+fn debug_object_says_of_a_string_what_redis_says() {
+    let pair = Pair::start("");
+    let describe = |client: &mut Client| -> Vec<String> {
+        let key = |i: usize| format!("key:{i}");
+        let values = [
+            "0".to_string(),
+            "127".into(),
+            "128".into(),
+            "-32768".into(),
+            "32768".into(),
+            "2147483647".into(),
+            "2147483648".into(),
+            "9223372036854775807".into(),
+            "0123".into(),
+            String::new(),
+            "short".into(),
+            "a".repeat(20),
+            "a".repeat(21),
+            "ab".repeat(50),
+            "x".repeat(63),
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!".into(),
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!?".into(),
+            (0..5000).map(|i| (i * i).to_string()).collect(),
+        ];
+        let mut described = Vec::new();
+        for compression in ["yes", "no"] {
+            client.ok(&format!("CONFIG SET rdbcompression {compression}"));
+            for (i, value) in values.iter().enumerate() {
+                client.call(&["SET", &key(i), value]);
+                let text = client.call(&["DEBUG", "OBJECT", &key(i)]).text();
+                let own = |word: &&str| !word.starts_with("at:") && !word.starts_with("lru:");
+                let words: Vec<&str> = text.split(' ').filter(own).collect();
+                described.push(format!("{} {}", &value[..value.len().min(30)], words.join(" ")));
+            }
+        }
+        // A number that was appended to is kept as text and saved as a number.
+        client.ok("SET grown 1");
+        client.run("APPEND grown 23");
+        let text = client.run("DEBUG OBJECT grown").text();
+        described
+            .push(text.split(' ').find(|word| word.starts_with("serialized")).unwrap_or_default().into());
+        described
+    };
+    assert_eq!(describe(&mut pair.subject.client()), describe(&mut pair.redis.client()));
+}
+
+#[test]
+fn debug_help_has_redis_lines_for_what_is_there() {
+    // What has another text: options of 7.2, and a subcommand of our own.
+    const OWN: &[&str] =
+        &["HTSTATS", "HTSTATS-KEY", "DICT-RESIZING", "CLIENT-ENFORCE-REPLY-LIST", "STRINGMATCH-LEN"];
+    let pair = Pair::start("");
+    // From the name of a subcommand to its lines, in the order of the reply.
+    let help = |client: &mut Client| -> Vec<(String, Vec<String>)> {
+        let mut all: Vec<(String, Vec<String>)> = Vec::new();
+        for line in client.run("DEBUG HELP").elements().iter().map(Value::text) {
+            if line.starts_with(' ') {
+                all.last_mut().expect("a name before its lines").1.push(line);
+            } else {
+                all.push((line, Vec::new()));
+            }
+        }
+        all
+    };
+    let (here, theirs) = (help(&mut pair.subject.client()), help(&mut pair.redis.client()));
+    let is_own = |name: &str| OWN.contains(&name.split(' ').next().unwrap_or_default());
+    let here: Vec<_> = here.into_iter().filter(|(name, _)| !is_own(name)).collect();
+    let shared: Vec<_> = theirs
+        .into_iter()
+        .filter(|(name, _)| !is_own(name) && here.iter().any(|(known, _)| known == name))
+        .collect();
+    assert!(shared.len() > 20, "only {} subcommands", shared.len());
+    assert_eq!(here, shared);
 }
 
 /// Lines of INFO in order, with the figures that are times replaced by `?`.

@@ -18,8 +18,9 @@ enum Stream {
 /// A connection to a server.
 pub struct Client {
     stream: Stream,
-    /// Received and not yet returned.
-    pending: Vec<u8>,
+    /// Received; what lies before `taken` was returned already.
+    buffer: Vec<u8>,
+    taken: usize,
 }
 
 /// A request as the protocol wants it: an array of bulk strings.
@@ -44,14 +45,14 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
-        Ok(Client { stream: Stream::Tcp(stream), pending: Vec::new() })
+        Ok(Client { stream: Stream::Tcp(stream), buffer: Vec::new(), taken: 0 })
     }
 
     pub fn unix(path: &Path) -> io::Result<Client> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
-        Ok(Client { stream: Stream::Unix(stream), pending: Vec::new() })
+        Ok(Client { stream: Stream::Unix(stream), buffer: Vec::new(), taken: 0 })
     }
 
     /// Another handle to the same connection, for a thread that only writes or only reads.
@@ -60,7 +61,7 @@ impl Client {
             Stream::Tcp(s) => Stream::Tcp(s.try_clone().expect("clone")),
             Stream::Unix(s) => Stream::Unix(s.try_clone().expect("clone")),
         };
-        Client { stream, pending: Vec::new() }
+        Client { stream, buffer: Vec::new(), taken: 0 }
     }
 
     pub fn local_port(&self) -> u16 {
@@ -83,8 +84,15 @@ impl Client {
         self.send_raw(&encode(args))
     }
 
-    /// Receives at least one byte into `pending`; 0 is the end of the stream.
+    /// Received and not yet returned.
+    fn pending(&self) -> &[u8] {
+        &self.buffer[self.taken..]
+    }
+
+    /// Receives at least one byte; 0 is the end of the stream.
     fn receive(&mut self) -> io::Result<usize> {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
         let mut chunk = vec![0; 65536];
         let got = match &mut self.stream {
             Stream::Tcp(s) => s.read(&mut chunk),
@@ -96,7 +104,7 @@ impl Client {
             }
             _ => e,
         })?;
-        self.pending.extend_from_slice(&chunk[..got]);
+        self.buffer.extend_from_slice(&chunk[..got]);
         Ok(got)
     }
 
@@ -104,12 +112,12 @@ impl Client {
     pub fn read_reply(&mut self) -> io::Result<Reply> {
         let mut needed = 1;
         loop {
-            while self.pending.len() < needed {
+            while self.pending().len() < needed {
                 if self.receive()? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
-            match decode(&self.pending).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {
+            match decode(self.pending()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {
                 Decoded::Part(more) => needed = more,
                 Decoded::Whole(value, len) => return Ok(Reply { value, raw: self.take(len) }),
             }
@@ -118,13 +126,14 @@ impl Client {
 
     /// The first `len` received bytes.
     fn take(&mut self, len: usize) -> Vec<u8> {
-        let rest = self.pending.split_off(len);
-        std::mem::replace(&mut self.pending, rest)
+        let taken = self.pending()[..len].to_vec();
+        self.taken += len;
+        taken
     }
 
     /// Exactly `len` bytes as they come.
     pub fn read_raw(&mut self, len: usize) -> io::Result<Vec<u8>> {
-        while self.pending.len() < len {
+        while self.pending().len() < len {
             if self.receive()? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -135,8 +144,8 @@ impl Client {
     /// Throws away `len` bytes of replies without keeping them.
     pub fn discard(&mut self, mut len: usize) -> io::Result<()> {
         loop {
-            let here = len.min(self.pending.len());
-            self.pending.drain(..here);
+            let here = len.min(self.pending().len());
+            self.taken += here;
             len -= here;
             if len == 0 {
                 return Ok(());
@@ -157,7 +166,8 @@ impl Client {
                 Err(e) => return Err(e),
             }
         }
-        Ok(std::mem::take(&mut self.pending))
+        let len = self.pending().len();
+        Ok(self.take(len))
     }
 
     /// Says that nothing more will be sent; replies can still be read.

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// One reply, decoded. Doubles and big numbers keep their text, because their text is what is compared.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     Simple(Vec<u8>),
     Error(Vec<u8>),
@@ -69,6 +69,36 @@ impl Value {
 
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null | Value::NullBulk | Value::NullArray)
+    }
+}
+
+/// Readable: texts as texts, `+`, `-` and `(kind)` before those that are not bulk strings.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, all) = match self {
+            Value::Simple(b) => return write!(f, "+{}", b.escape_ascii()),
+            Value::Error(b) => return write!(f, "-{}", b.escape_ascii()),
+            Value::Bulk(b) => return write!(f, "\"{}\"", b.escape_ascii()),
+            Value::Integer(n) => return write!(f, "{n}"),
+            Value::NullBulk => return f.write_str("(null bulk)"),
+            Value::NullArray => return f.write_str("(null array)"),
+            Value::Null => return f.write_str("(null)"),
+            Value::Double(b) => return write!(f, "(double) {}", b.escape_ascii()),
+            Value::Boolean(b) => return write!(f, "{b}"),
+            Value::BigNumber(b) => return write!(f, "(big) {}", b.escape_ascii()),
+            Value::Verbatim(b) => return write!(f, "(verbatim) \"{}\"", b.escape_ascii()),
+            Value::BulkError(b) => return write!(f, "(error) \"{}\"", b.escape_ascii()),
+            Value::Map(pairs) => return f.debug_map().entries(pairs.iter().map(|(k, v)| (k, v))).finish(),
+            Value::Attribute(pairs) => {
+                f.write_str("(attribute) ")?;
+                return f.debug_map().entries(pairs.iter().map(|(k, v)| (k, v))).finish();
+            }
+            Value::Array(all) => ("", all),
+            Value::Set(all) => ("(set) ", all),
+            Value::Push(all) => ("(push) ", all),
+        };
+        f.write_str(kind)?;
+        f.debug_list().entries(all).finish()
     }
 }
 

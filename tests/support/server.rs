@@ -246,6 +246,11 @@ impl Server {
         Client::tcp(self.port()).expect("connect")
     }
 
+    /// A client, if the server accepts one now.
+    pub fn try_client(&self) -> Option<Client> {
+        Client::tcp(self.port()).ok()
+    }
+
     /// What the server has printed so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.launch.directory.join("output.log")).unwrap_or_default();

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::class::{self, CLASSES};
 use super::space;
-use crate::alloc::system;
+use crate::alloc::{ClassStats, system};
 
 /// No event: `used` never has this value.
 const NEVER: u32 = u32::MAX;
@@ -171,6 +171,27 @@ pub fn live_bytes() -> usize {
         heap = here.next.get();
     }
     sum
+}
+
+/// What this thread's slabs hold, by class.
+pub fn classes() -> Vec<ClassStats> {
+    let mut classes = vec![ClassStats::default(); CLASSES];
+    let heap = HEAP.get();
+    space::for_each_taken(|index| {
+        // SAFETY: the slab was taken once.
+        let slab = unsafe { space::slab(index) };
+        // Another thread's slab may be anything by now but ours: only its owner is looked at.
+        if !ptr::eq(slab.owner.load(Ordering::Relaxed), heap) {
+            return;
+        }
+        let class = &mut classes[slab.class.get() as usize];
+        class.size = slab.block_size.get() as usize;
+        class.slabs += 1;
+        class.live += slab.used.get() as usize;
+        class.free += (slab.capacity() - slab.used.get()) as usize;
+    });
+    classes.retain(|class| class.slabs > 0);
+    classes
 }
 
 #[cold]

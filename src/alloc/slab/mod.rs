@@ -14,7 +14,7 @@ use std::ptr::{self, NonNull};
 
 use super::{Stats, system};
 
-pub use heap::{collect, live_bytes};
+pub use heap::{classes, collect, live_bytes};
 pub use space::{purge, set_hugepages};
 
 #[inline(always)]

@@ -192,6 +192,19 @@ pub fn usage() -> (usize, usize, usize) {
     with_pool(|pool| (pool.taken * SLAB, pool.free_touched * SLAB, pool.taken))
 }
 
+/// Calls `visit` with the number of every slab in use. The lock is held for a region at a time, so that the picture of
+/// slabs that other threads take and give back is no moment's.
+pub fn for_each_taken(mut visit: impl FnMut(u32)) {
+    let (first, usable) = with_pool(|pool| (pool.first, pool.usable));
+    for number in first..usable {
+        let mut taken = !with_pool(|pool| pool.regions[number].free);
+        while taken != 0 {
+            visit((number * SLABS_IN_REGION) as u32 + taken.trailing_zeros());
+            taken &= taken - 1;
+        }
+    }
+}
+
 fn reserve() {
     let mut len = RESERVE_MAX;
     let start = loop {

@@ -3,7 +3,7 @@
 use crate::command::Args;
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
-use crate::server::startup::{RESERVED_FILES, open_listeners};
+use crate::server::startup::{RESERVED_FILES, open_listeners, watch_for_crashes};
 use crate::sys::poller::Token;
 use crate::sys::{file, process};
 
@@ -48,6 +48,10 @@ impl Server {
             let name = if changed("port") { "port" } else { "bind" };
             self.rebind(&change.config).map_err(|why| refuse(name, why))?;
         }
+        if changed("crash-log-enabled") || changed("use-exit-on-panic") {
+            watch_for_crashes(&change.config, &self.log)
+                .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;
+        }
         for directive in &change.changed {
             if let Some(why) = directive.effect.why() {
                 self.log.warning(format_args!("The directive '{}' has no effect: {why}", directive.name));
@@ -87,22 +91,27 @@ impl Server {
 
     /// `CONFIG REWRITE`: the configuration file says what the server does.
     pub(super) fn config_rewrite(&mut self, token: Token) {
-        let Some(path) = self.config.file.clone() else {
+        if self.config.file.is_none() {
             return self.reply_to(token).error("ERR The server is running without a config file");
-        };
-        // A file that was removed is written anew.
-        let old = std::fs::read(&path).unwrap_or_default();
-        let new = config::rewrite(&self.config, &old);
-        match file::replace(&path, &new) {
-            Ok(()) => {
-                self.log.notice(format_args!("CONFIG REWRITE executed with success."));
-                self.reply_to(token).ok();
-            }
-            Err(error) => {
-                self.log.warning(format_args!("CONFIG REWRITE failed: {error}"));
-                self.reply_to(token).error(format!("ERR Rewriting config file: {error}"));
-            }
         }
+        match self.rewrite_config(false) {
+            Ok(()) => self.reply_to(token).ok(),
+            Err(why) => self.reply_to(token).error(format!("ERR Rewriting config file: {why}")),
+        }
+    }
+
+    /// Rewrites the configuration file, if there is one; `all` directives get a line, or those that have one or differ
+    /// from their default. An error is the system's word for it.
+    pub(super) fn rewrite_config(&self, all: bool) -> Result<(), String> {
+        let Some(path) = &self.config.file else { return Ok(()) };
+        // A file that was removed is written anew.
+        let old = std::fs::read(path).unwrap_or_default();
+        let written = file::replace(path, &config::rewrite(&self.config, &old, all));
+        match &written {
+            Ok(()) => self.log.notice(format_args!("CONFIG REWRITE executed with success.")),
+            Err(error) => self.log.warning(format_args!("CONFIG REWRITE failed: {error}")),
+        }
+        written.map_err(|error| file::reason(&error))
     }
 
     /// `CONFIG RESETSTAT`: the counters start again.

@@ -1,4 +1,4 @@
-//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and who it is (`LOLWUT`).
+//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`, `LASTSAVE`), and who it is (`ROLE`, `LOLWUT`).
 
 use crate::command::Args;
 use crate::server::Server;
@@ -38,6 +38,21 @@ impl Server {
         reply.array(2);
         reply.bulk((now / 1_000_000).to_string().as_bytes());
         reply.bulk((now % 1_000_000).to_string().as_bytes());
+    }
+
+    /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
+    pub(super) fn last_save(&mut self, token: Token) {
+        let seconds = self.started_ms / 1000;
+        self.reply_to(token).integer(seconds);
+    }
+
+    /// `ROLE`: a primary, its replication offset, and its replicas, of which there are none.
+    pub(super) fn role(&mut self, token: Token) {
+        let mut reply = self.reply_to(token);
+        reply.array(3);
+        reply.bulk(b"master");
+        reply.integer(0);
+        reply.array(0);
     }
 
     /// `LOLWUT [VERSION n] …`: a small picture, and the version.

@@ -6,6 +6,8 @@ mod control;
 mod debug;
 mod info;
 mod lifecycle;
+mod memory;
+mod modules;
 mod monitoring;
 mod session;
 
@@ -60,6 +62,15 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::LatencyHistogram => server.latency_histogram(token, args),
         C::Monitor => server.monitor(token),
         C::Role => server.role(token),
+        C::Lastsave => server.last_save(token),
+        C::ModuleList => server.module_list(token),
+        C::ModuleLoad | C::ModuleLoadex => server.module_load(token, args),
+        C::ModuleUnload => server.module_unload(token),
+        C::MemoryUsage => server.memory_usage(token, args),
+        C::MemoryStats => server.memory_stats(token),
+        C::MemoryDoctor => server.memory_doctor(token),
+        C::MemoryPurge => server.memory_purge(token),
+        C::MemoryMallocStats => server.memory_malloc_stats(token),
         C::Debug => server.debug(token, args),
         command => {
             let known = introspect::execute(command, &args, &mut server.reply_to(token));

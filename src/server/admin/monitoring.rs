@@ -1,4 +1,4 @@
-//! `SLOWLOG`, `LATENCY`, `MONITOR`, `ROLE`: what the server does, as an operator sees it.
+//! `SLOWLOG`, `LATENCY`, `MONITOR`: what the server does, as an operator sees it.
 
 use crate::command::{Args, table};
 use crate::resp::Reply;
@@ -137,15 +137,6 @@ impl Server {
             self.start_monitoring(token);
             self.reply_to(token).ok();
         }
-    }
-
-    /// `ROLE`: a master at offset 0 without replicas. O(1).
-    pub(super) fn role(&mut self, token: Token) {
-        let mut reply = self.reply_to(token);
-        reply.array(3);
-        reply.bulk(b"master");
-        reply.integer(0);
-        reply.array(0);
     }
 }
 

@@ -40,9 +40,10 @@ impl Server {
         }
     }
 
-    fn check_password(&self, user: &[u8], password: &[u8]) -> Result<(), &'static str> {
+    fn check_password(&mut self, user: &[u8], password: &[u8]) -> Result<(), &'static str> {
         let secret = self.config.requirepass.as_bytes();
         let known = user == b"default" && (secret.is_empty() || same_secret(password, secret));
+        self.denied_logins += u64::from(!known);
         if known { Ok(()) } else { Err(WRONG_PASSWORD) }
     }
 

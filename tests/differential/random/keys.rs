@@ -1,9 +1,10 @@
 //! Commands on keys of any type.
 
-use super::words::{any_key, one_of, some, split};
+use super::words::{any_key, index, one_of, some, split};
 use super::{Family, Generator};
 use crate::args;
 use crate::pair::Rule;
+use crate::support::random::Random;
 
 const PATTERNS: &[&str] = &["*", "k*", "[a-c]", "?", "key:[^1]", "nothing*", "*:1"];
 
@@ -11,7 +12,10 @@ const SCANS: &[&str] = &["0", "0 COUNT 3", "0 MATCH k*", "0 TYPE string", "0 TYP
 
 pub const FAMILY: Family = Family {
     name: "keys",
-    words: &["MATCH", "COUNT", "TYPE", "ASYNC", "SYNC", "string"],
+    words: &[
+        "MATCH", "COUNT", "TYPE", "ASYNC", "SYNC", "string", "BY", "LIMIT", "GET", "ALPHA", "STORE",
+        "REPLACE", "DB", "1",
+    ],
     commands: &[
         Generator::new("del", 1, |r| some(r, 4, any_key)),
         Generator::new("unlink", 1, |r| some(r, 4, any_key)),
@@ -22,7 +26,49 @@ pub const FAMILY: Family = Family {
         Generator::new("object|refcount", 1, |r| args![any_key(r)]),
         Generator::new("keys", 1, |r| args![one_of(r, PATTERNS)]).compared(Rule::Unordered),
         Generator::new("scan", 1, |r| split(r.pick::<&str>(SCANS))).compared(Rule::Scan).sensible_only(),
+        Generator::new("rename", 2, |r| args![any_key(r), any_key(r)]),
+        Generator::new("renamenx", 1, |r| args![any_key(r), any_key(r)]),
+        Generator::new("copy", 3, copy),
+        Generator::new("move", 1, |r| args![any_key(r), one_of(r, &["0", "1", "1", "1", "99"])]),
+        Generator::new("swapdb", 1, |r| args![one_of(r, &["0", "1"]), one_of(r, &["0", "1", "-1"])])
+            .sensible_only(),
+        Generator::new("sort", 3, |r| sort(r, true)),
+        Generator::new("sort_ro", 2, |r| sort(r, false)),
+        Generator::new("wait", 1, |r| args!["0", index(r)]).sensible_only(),
         Generator::new("dbsize", 1, |_| args![]),
         Generator::new("flushdb", 1, |_| args![]).sensible_only(),
     ],
 };
+
+fn copy(random: &mut Random) -> Vec<Vec<u8>> {
+    let mut args = args![any_key(random), any_key(random)];
+    args.extend(
+        random
+            .chance(3)
+            .then(|| args!["DB", one_of(random, &["0", "1", "1", "16", "x"])])
+            .into_iter()
+            .flatten(),
+    );
+    args.extend(random.chance(2).then(|| b"REPLACE".to_vec()));
+    args
+}
+
+fn sort(random: &mut Random, store: bool) -> Vec<Vec<u8>> {
+    let mut args = args![any_key(random)];
+    for _ in 0..random.below(4) {
+        match random.below(8) {
+            0 => args.extend([
+                b"BY".to_vec(),
+                one_of(random, &["key:*", "hash:*->m1", "hash:1->*", "*", "none:*"]),
+            ]),
+            1 => args.extend([b"LIMIT".to_vec(), index(random), index(random)]),
+            2 => {
+                args.extend([b"GET".to_vec(), one_of(random, &["#", "key:*", "hash:*->m1", "nothing", "*"])]);
+            }
+            3 => args.push(one_of(random, &["ASC", "DESC"])),
+            4 if store => args.extend([b"STORE".to_vec(), any_key(random)]),
+            _ => args.push(b"ALPHA".to_vec()),
+        }
+    }
+    args
+}

@@ -27,21 +27,29 @@
 //!
 //! A failing run prints its seed; `REDSTART_SEED` repeats it alone.
 
+mod bitmaps;
 mod connection;
 mod expiry;
+mod geo;
+mod hashes;
+mod hyperloglog;
 mod keys;
 mod lists;
+mod sets;
+mod sorted_sets;
 mod state;
+mod streams;
 mod strings;
 pub mod words;
 
-use crate::pair::{Pair, Rule, Step};
+use crate::pair::{Pace, Pair, Rule, Step};
 use crate::support::random::{Random, seeds};
 
 /// Commands that belong together.
 pub struct Family {
     pub name: &'static str,
-    /// The options that these commands take, in any case of letters.
+    /// The options that these commands take, in any case of letters, and small numbers, for nonsense: none that would be
+    /// a time to live of these commands, for then a key would go while the test runs.
     pub words: &'static [&'static str],
     pub commands: &'static [Generator],
 }
@@ -99,17 +107,24 @@ macro_rules! families {
 }
 
 families! {
+    bitmaps,
     connection,
     expiry,
+    geo,
+    hashes,
+    hyperloglog,
     keys,
     lists,
+    sets,
+    sorted_sets,
+    streams,
     strings,
 }
 
 /// The generators of some families that both servers know the commands of.
 pub struct Mix {
-    generators: Vec<Generator>,
-    words: Vec<&'static str>,
+    /// With the words of its family.
+    generators: Vec<(Generator, &'static [&'static str])>,
     total: usize,
 }
 
@@ -117,20 +132,20 @@ impl Mix {
     /// `None` when the servers have nothing of these families in common.
     pub fn of(pair: &Pair, families: &[&Family]) -> Option<Mix> {
         let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
-        let mut generators: Vec<Generator> = families.iter().flat_map(|f| f.commands).copied().collect();
-        generators.retain(|generator| {
+        let mut generators: Vec<_> =
+            families.iter().flat_map(|f| f.commands.iter().map(|generator| (*generator, f.words))).collect();
+        generators.retain(|(generator, _)| {
             let mut knows = [&mut subject, &mut redis].into_iter();
             knows.all(|client| !client.call(&["COMMAND", "INFO", generator.command]).elements()[0].is_null())
         });
-        let words = families.iter().flat_map(|f| f.words).copied().collect();
-        let total = generators.iter().map(|generator| generator.weight).sum();
-        (total > 0).then_some(Mix { generators, words, total })
+        let total = generators.iter().map(|(generator, _)| generator.weight).sum();
+        (total > 0).then_some(Mix { generators, total })
     }
 
     /// One sensible command.
     pub fn command(&self, random: &mut Random) -> Step {
         let mut at = random.below(self.total);
-        let chosen = self.generators.iter().find(|generator| {
+        let chosen = self.generators.iter().map(|(generator, _)| generator).find(|generator| {
             let found = at < generator.weight;
             at = at.wrapping_sub(generator.weight);
             found
@@ -140,7 +155,7 @@ impl Mix {
 
     /// A command's name with words that may or may not make sense.
     pub fn nonsense(&self, random: &mut Random) -> Step {
-        let generator = random.pick(&self.generators);
+        let (generator, words) = *random.pick(&self.generators);
         if !generator.nonsense {
             return generator.step(random);
         }
@@ -155,7 +170,7 @@ impl Mix {
         for position in 0..random.below(6) {
             args.push(match random.below(if position == 0 { 2 } else { 6 }) {
                 0 | 1 => words::any_key(random),
-                2 | 3 if !self.words.is_empty() => random.pick(&self.words).as_bytes().to_vec(),
+                2 | 3 if !words.is_empty() => words::one_of(random, words),
                 2..5 => words::odd_time(random),
                 _ => b"value".to_vec(),
             });
@@ -191,7 +206,7 @@ fn run(families: &[&Family], seeds: &[u64], count: usize) {
     for &seed in seeds {
         let protocol = 2 + (seed / 2 % 2) as u8;
         let (steps, origin) = (mix.sequence(seed, count), format!("REDSTART_SEED={seed}"));
-        pair.check(protocol, &steps, &origin);
+        pair.check(protocol, &steps, Pace::Piped, &origin);
         state::check(&pair, &origin);
     }
 }
@@ -219,10 +234,12 @@ fn a_difference_is_found_and_shrunk_to_what_it_takes() {
     let words = |line: &str| Step::new(line.split(' ').map(|w| w.as_bytes().to_vec()).collect(), Rule::Exact);
     let mut steps: Vec<Step> = (0..50).map(|n| words(&format!("SET k{n} v"))).collect();
     steps.extend([words("OBJECT FREQ k31"), words("PING")]);
-    let found = pair.run(2, &steps).expect("a difference");
-    assert_eq!(found.at, 50);
-    let (shrunk, found) = pair.shrink(2, steps[..=found.at].to_vec(), found);
-    let lines: Vec<String> = shrunk.iter().map(Step::line).collect();
-    assert_eq!(lines, ["SET k31 v", "OBJECT FREQ k31"]);
-    assert_eq!(found.at, 1);
+    for pace in [Pace::OneByOne, Pace::Piped] {
+        let found = pair.run(2, &steps, pace).expect("a difference");
+        assert_eq!(found.at, 50);
+        let (shrunk, found) = pair.shrink(2, steps[..=found.at].to_vec(), pace, found);
+        let lines: Vec<String> = shrunk.iter().map(Step::line).collect();
+        assert_eq!(lines, ["SET k31 v", "OBJECT FREQ k31"]);
+        assert_eq!(found.at, 1);
+    }
 }

@@ -1,7 +1,7 @@
 //! The data sets of both servers after a sequence: every key of every database with its type, encoding, time to live
 //! and all that is in it.
 
-use crate::pair::{Pair, Rule, Step};
+use crate::pair::{Outcome, Pace, Pair, Rule, Step, Verdict};
 use crate::support::{Client, Value};
 
 /// The databases that random commands reach.
@@ -17,30 +17,30 @@ pub fn check(pair: &Pair, origin: &str) {
 /// What differs, as lines for a person; `None` when nothing does.
 pub fn difference(pair: &Pair) -> Option<String> {
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    let mut steps = Vec::new();
     for database in DATABASES {
-        let keys = keys(&mut redis, database);
-        let here = self::keys(&mut subject, database);
-        if here != keys {
+        let (here, theirs) = (keys(&mut subject, database), keys(&mut redis, database));
+        if here != theirs {
             let only = |a: &[Vec<u8>], b: &[Vec<u8>]| {
                 a.iter().filter(|k| !b.contains(k)).map(|k| k.escape_ascii().to_string()).collect::<Vec<_>>()
             };
-            let (here, redis) = (only(&here, &keys), only(&keys, &here));
-            return Some(format!("  database {database}: keys only here {here:?}, only in Redis {redis:?}"));
+            let (here, theirs) = (only(&here, &theirs), only(&theirs, &here));
+            return Some(format!("  database {database}: keys only here {here:?}, only in Redis {theirs:?}"));
         }
-        for key in &keys {
-            let kind = redis.call(&[b"TYPE", &key[..]]).text();
-            for step in readings(key, &kind) {
-                let (here, theirs) = (subject.call(&step.args), redis.call(&step.args));
-                if !step.accepts(&here, &theirs) {
-                    let line = step.line();
-                    return Some(format!(
-                        "  database {database}, {line}\n  here:  {here:?}\n  redis: {theirs:?}"
-                    ));
-                }
-            }
+        steps.push(Step::new(vec![b"SELECT".to_vec(), database.into()], Rule::Exact));
+        for key in &theirs {
+            steps.extend(readings(key, &redis.call(&[b"TYPE", &key[..]]).text()));
         }
     }
-    None
+    let mut found = None;
+    pair.each_of_present(2, &steps, Pace::Piped, |Outcome { at, verdict, subject, redis }| {
+        if verdict == Verdict::Different {
+            let line = steps[at].line();
+            found = Some(format!("  {line}\n  here:  {subject:?}\n  redis: {redis:?}"));
+        }
+        found.is_none()
+    });
+    found
 }
 
 /// The keys of a database, sorted.
@@ -71,7 +71,7 @@ fn readings(key: &[u8], kind: &str) -> Vec<Step> {
         "set" => step(&["SMEMBERS"], &[], Rule::Unordered),
         "hash" => step(&["HGETALL"], &[], Rule::UnorderedPairs),
         "zset" => step(&["ZRANGE"], &["0", "-1", "WITHSCORES"], Rule::Exact),
-        "stream" => step(&["XINFO", "STREAM"], &["FULL", "COUNT", "0"], Rule::Exact),
+        "stream" => step(&["XINFO", "STREAM"], &["FULL", "COUNT", "0"], Rule::Times),
         other => panic!("TYPE says {other}"),
     };
     vec![

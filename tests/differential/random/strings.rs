@@ -1,13 +1,30 @@
 //! Strings, and counters, which are strings that are numbers.
 
-use super::words::{key, lifetime, number, some, value};
+use super::words::{index, key, lifetime, number, one_of, some, value};
 use super::{Family, Generator};
 use crate::args;
 use crate::support::random::Random;
 
 pub const FAMILY: Family = Family {
     name: "strings",
-    words: &["NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "PERSIST", "nx", "get", "kEePtTl"],
+    words: &[
+        "NX",
+        "XX",
+        "GET",
+        "EX",
+        "PX",
+        "EXAT",
+        "PXAT",
+        "KEEPTTL",
+        "PERSIST",
+        "LEN",
+        "IDX",
+        "MINMATCHLEN",
+        "WITHMATCHLEN",
+        "nx",
+        "get",
+        "kEePtTl",
+    ],
     commands: &[
         Generator::new("set", 10, set),
         Generator::new("get", 6, |r| args![key(r)]),
@@ -27,6 +44,10 @@ pub const FAMILY: Family = Family {
         Generator::new("incrby", 2, |r| args![key(r), number(r)]),
         Generator::new("decrby", 2, |r| args![key(r), number(r)]),
         Generator::new("incrbyfloat", 4, |r| args![key(r), number(r)]),
+        Generator::new("setrange", 2, |r| args![key(r), place(r), short(r)]),
+        Generator::new("getrange", 2, |r| args![key(r), index(r), index(r)]),
+        Generator::new("substr", 1, |r| args![key(r), index(r), index(r)]),
+        Generator::new("lcs", 1, lcs),
     ],
 };
 
@@ -53,4 +74,28 @@ fn getex(random: &mut Random) -> Vec<Vec<u8>> {
 
 fn pairs(random: &mut Random) -> Vec<Vec<u8>> {
     (0..=random.below(3)).flat_map(|_| [key(random), value(random)]).collect()
+}
+
+/// Where to write: mostly close to the start, so that strings stay small.
+fn place(random: &mut Random) -> Vec<u8> {
+    if random.chance(4) { index(random) } else { random.below(100).to_string().into_bytes() }
+}
+
+fn short(random: &mut Random) -> Vec<u8> {
+    let len = random.below(12);
+    random.bytes(len)
+}
+
+/// Of long strings it takes its time: their product is the number of steps.
+fn lcs(random: &mut Random) -> Vec<Vec<u8>> {
+    let mut args = args![one_of(random, &["a", "b", "counter", "missing", "key:1"]), key(random)];
+    for _ in 0..random.below(4) {
+        match random.below(4) {
+            0 => args.push(b"LEN".to_vec()),
+            1 => args.push(b"IDX".to_vec()),
+            2 => args.push(b"WITHMATCHLEN".to_vec()),
+            _ => args.extend([b"MINMATCHLEN".to_vec(), index(random)]),
+        }
+    }
+    args
 }

@@ -1,0 +1,358 @@
+//! LZF (Marc Lehmann's format): the compression of strings in DUMP payloads and RDB files.
+//!
+//! ```text
+//!  000lllll                     l + 1 bytes follow as they are                  (1 to 32)
+//!  lllooooo oooooooo            l + 2 bytes are those that begin o + 1 before   (3 to 8, up to 8192 before)
+//!  111ooooo llllllll oooooooo   the same with l + 9 bytes                       (9 to 264)
+//! ```
+//!
+//! The one idea of the compressor: a table from a hash of three bytes to where they were last seen; where they are
+//! seen again, the longer match that begins there is taken without looking for a better one. Which matches are found
+//! is decided by the hash and by which positions are entered into the table; both, and the tests by which an output
+//! that grows too long is given up, are those of the library that Redis carries, so that the bytes are the same.
+//!
+//! The table is 256 KiB, more than most strings that are compressed. It is kept for the thread and never cleared:
+//! positions count on from one string to the next, and those below the present string's start are empty slots.
+//!
+//! Costs: compression 250 to 500 MB/s, decompression 1 GB/s and more. The decompressor allocates what it was asked
+//! for only after checking that the input could be that long: no more than 88 bytes for each of its own.
+
+use std::cell::RefCell;
+
+/// The longest run of bytes as they are.
+const MAX_LITERALS: usize = 32;
+/// How far back a match may begin.
+const MAX_OFFSET: usize = 1 << 13;
+/// The longest match.
+const MAX_MATCH: usize = 264;
+/// Bytes of the shortest match, and what the table is asked for.
+const MIN_MATCH: usize = 3;
+
+const SLOTS: usize = 1 << 16;
+
+/// Where each hash was last seen: `base` plus the position in the string. What is not above `base` is of an earlier
+/// string, or its first byte, at which no match may begin.
+struct Positions {
+    slots: Box<[u32; SLOTS]>,
+    base: u32,
+}
+
+thread_local! {
+    static POSITIONS: RefCell<Option<Positions>> = const { RefCell::new(None) };
+}
+
+/// Appends `input`, compressed, to `out` if that takes less than some `most` bytes, and otherwise leaves `out` as it
+/// was and answers false.
+pub fn compress(input: &[u8], out: &mut Vec<u8>, most: usize) -> bool {
+    let Ok(len) = u32::try_from(input.len()) else { return false };
+    let start = out.len();
+    let fits = POSITIONS.with_borrow_mut(|positions| {
+        let positions = positions.get_or_insert_with(|| Positions {
+            slots: vec![0; SLOTS].try_into().expect("as many as a slot has numbers"),
+            base: 0,
+        });
+        if positions.base.checked_add(len).is_none() {
+            positions.slots.fill(0);
+            positions.base = 0;
+        }
+        let fits = Compressor { positions, input, out, start, most }.run();
+        positions.base += len;
+        fits
+    });
+    if !fits {
+        out.truncate(start);
+    }
+    fits
+}
+
+struct Compressor<'a> {
+    positions: &'a mut Positions,
+    input: &'a [u8],
+    out: &'a mut Vec<u8>,
+    start: usize,
+    most: usize,
+}
+
+impl Compressor<'_> {
+    /// Whether the whole input found room.
+    fn run(&mut self) -> bool {
+        let input = self.input;
+        let (mut at, mut literals) = (0, 0);
+        while at + MIN_MATCH <= input.len() {
+            let three = three_bytes(input, at);
+            // The bytes that are out, and the run that is not, with its length in front.
+            let used = self.out.len() - self.start + 1 + (at - literals);
+            if let Some(before) = self.exchange(three, at) {
+                if used + 4 - usize::from(at == literals) >= self.most {
+                    return false;
+                }
+                let len = match_len(input, before, at);
+                self.push_literals(literals..at);
+                self.push_match(at - before - 1, len);
+                at += len;
+                literals = at;
+                if at + MIN_MATCH <= input.len() {
+                    self.exchange(three_bytes(input, at - 2), at - 2);
+                    self.exchange(three_bytes(input, at - 1), at - 1);
+                }
+            } else {
+                if used >= self.most {
+                    return false;
+                }
+                at += 1;
+                if at - literals == MAX_LITERALS {
+                    self.push_literals(literals..at);
+                    literals = at;
+                }
+            }
+        }
+        if self.out.len() - self.start + 1 + (at - literals) + MIN_MATCH > self.most {
+            return false;
+        }
+        for run in input[literals..].chunks(MAX_LITERALS) {
+            self.out.push(run.len() as u8 - 1);
+            self.out.extend_from_slice(run);
+        }
+        true
+    }
+
+    /// Notes that `three` bytes are at `at`; answers where they were before, if that is where a match may begin.
+    #[inline]
+    fn exchange(&mut self, three: u32, at: usize) -> Option<usize> {
+        let Positions { slots, base } = &mut *self.positions;
+        // The low sixteen bits alone: an index that needs no check.
+        let hash = (three >> 8).wrapping_sub(three.wrapping_mul(5)) as u16;
+        let seen = std::mem::replace(&mut slots[usize::from(hash)], *base + at as u32);
+        // First the distance: that it is short is seldom and foreseeable, that the slot is not empty is neither.
+        let distance = (*base + at as u32).wrapping_sub(seen);
+        let near = distance <= MAX_OFFSET as u32 && seen > *base;
+        let before = at.wrapping_sub(distance as usize);
+        (near && three_bytes(self.input, before) == three).then_some(before)
+    }
+
+    #[inline]
+    fn push_literals(&mut self, range: std::ops::Range<usize>) {
+        if !range.is_empty() {
+            self.out.push(range.len() as u8 - 1);
+            self.out.extend_from_slice(&self.input[range]);
+        }
+    }
+
+    #[inline]
+    fn push_match(&mut self, offset: usize, len: usize) {
+        let (high, low) = ((offset >> 8) as u8, offset as u8);
+        match len - 2 {
+            short @ ..7 => self.out.extend_from_slice(&[(short as u8) << 5 | high, low]),
+            long => self.out.extend_from_slice(&[7 << 5 | high, (long - 7) as u8, low]),
+        }
+    }
+}
+
+/// The three bytes from `at` on, the first one highest.
+#[inline]
+fn three_bytes(input: &[u8], at: usize) -> u32 {
+    match input[at..] {
+        [a, b, c, ..] => u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c),
+        _ => unreachable!("three bytes are left"),
+    }
+}
+
+/// How many bytes from `at` on are those from `before` on, where three are.
+#[inline]
+fn match_len(input: &[u8], before: usize, at: usize) -> usize {
+    // Two bytes are left behind a match where there are that many, but the first nineteen bytes may always match: so
+    // does the library compare.
+    let most = (input.len() - at - 2).min(MAX_MATCH);
+    let most = if most > 16 { most.max(19) } else { most.max(MIN_MATCH) };
+    let (old, new) = (&input[before + MIN_MATCH..before + most], &input[at + MIN_MATCH..at + most]);
+    let (old_words, old_rest) = old.as_chunks::<8>();
+    let (new_words, new_rest) = new.as_chunks::<8>();
+    for (index, (old, new)) in old_words.iter().zip(new_words).enumerate() {
+        let difference = u64::from_le_bytes(*old) ^ u64::from_le_bytes(*new);
+        if difference != 0 {
+            return MIN_MATCH + index * 8 + difference.trailing_zeros() as usize / 8;
+        }
+    }
+    let rest = old_rest.iter().zip(new_rest).take_while(|(old, new)| old == new).count();
+    MIN_MATCH + old_words.len() * 8 + rest
+}
+
+/// The longest match takes three bytes.
+const MOST_FOR_A_BYTE: usize = MAX_MATCH / 3;
+
+/// The `len` bytes that `input` stands for; `None` if it is malformed or stands for more or fewer.
+pub fn decompress(input: &[u8], len: usize) -> Option<Vec<u8>> {
+    if len > input.len().saturating_mul(MOST_FOR_A_BYTE) {
+        return None;
+    }
+    let mut out = vec![0; len];
+    let (mut at, mut to) = (0, 0);
+    while let Some(&control) = input.get(at) {
+        at += 1;
+        if control < MAX_LITERALS as u8 {
+            let count = usize::from(control) + 1;
+            if let (Some(from), Some(into)) = (input[at..].first_chunk(), out[to..].first_chunk_mut()) {
+                // As many as a run can have: what is too much is overwritten by what follows.
+                let from: &[u8; MAX_LITERALS] = from;
+                *into = *from;
+            } else {
+                out.get_mut(to..to + count)?.copy_from_slice(input.get(at..at + count)?);
+            }
+            at += count;
+            to += count;
+        } else {
+            let mut count = usize::from(control >> 5) + 2;
+            if count == 9 {
+                count += usize::from(*input.get(at)?);
+                at += 1;
+            }
+            let offset = (usize::from(control & 0x1f) << 8 | usize::from(*input.get(at)?)) + 1;
+            at += 1;
+            copy_match(&mut out, to, to.checked_sub(offset)?, count)?;
+            to += count;
+        }
+    }
+    (to == len).then_some(out)
+}
+
+/// Copies `count` bytes from `from` to `to`; where the two overlap, bytes that were just written are read again.
+#[inline]
+fn copy_match(out: &mut [u8], to: usize, from: usize, count: usize) -> Option<()> {
+    const WORD: usize = 16;
+    if to + count > out.len() {
+        return None;
+    }
+    if to - from >= WORD && to + count.next_multiple_of(WORD) <= out.len() {
+        let mut done = 0;
+        while done < count {
+            out.copy_within(from + done..from + done + WORD, to + done);
+            done += WORD;
+        }
+        return Some(());
+    }
+    // A short distance is a pattern that repeats; each copy doubles what there is of it.
+    let mut done = 0;
+    while done < count {
+        let ready = (to + done - from).min(count - done);
+        out.copy_within(from..from + ready, to + done);
+        done += ready;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn compressed(input: &[u8]) -> Option<Vec<u8>> {
+        let mut out = b"kept".to_vec();
+        let fits = compress(input, &mut out, input.len().saturating_sub(4));
+        assert!(out.starts_with(b"kept") && (fits || out == b"kept"));
+        fits.then(|| out.split_off(4))
+    }
+
+    #[test]
+    fn a_repeated_text_becomes_what_redis_makes_of_it() {
+        // From DUMP of Redis 7.0.15, without the header.
+        let cases: [(&[u8], &[u8]); 4] = [
+            (&[b'a'; 21], b"\x01aa\xe0\x0a\x00"),
+            (&[b'a'; 100], b"\x01aa\xe0W\x00\x01aa"),
+            (b"abcabcabcabcabcabcabcabc", b"\x03abca\xe0\x0a\x02\x00c"),
+            (b"hello hello hello hello!!", b"\x06hello h\xe0\x07\x05\x01!!"),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(compressed(input).as_deref(), Some(expected), "{}", input.escape_ascii());
+            assert_eq!(decompress(expected, input.len()).as_deref(), Some(input));
+        }
+    }
+
+    #[test]
+    fn what_does_not_become_shorter_is_left_alone() {
+        let all: Vec<u8> = (0..=255).collect();
+        for len in 0..all.len() {
+            assert_eq!(compressed(&all[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn the_same_string_is_compressed_the_same_whatever_came_before() {
+        let text = b"one two three one two three four".repeat(50);
+        let first = compressed(&text);
+        for before in 0..200 {
+            compressed(&text[before..]);
+            assert_eq!(compressed(&text), first);
+        }
+    }
+
+    #[test]
+    fn malformed_input_is_refused() {
+        for (input, len) in [
+            (&b"\x05abc"[..], 6),   // a run that is cut off
+            (b"\x00a\x20", 4),      // a match without its offset
+            (b"\x00a\xe0\x00", 10), // a long one without
+            (b"\x00a\xe0", 10),     // or without its length
+            (b"\x00a\x20\x01", 4),  // a match that begins before the start
+            (b"\x20\x00", 3),       // or at it
+            (b"\x00a\x20\x00", 3),  // more bytes than asked for
+            (b"\x02abc", 2),
+            (b"\x00a\x20\x00", 5), // fewer
+            (b"", 1),
+            (b"\x00a", usize::MAX), // a claim that no input of this length can stand for
+        ] {
+            assert_eq!(decompress(input, len), None, "{}", input.escape_ascii());
+        }
+        assert_eq!(decompress(b"", 0), Some(vec![]));
+        assert_eq!(decompress(b"\x00a\x20\x00", 4), Some(b"aaaa".to_vec()));
+    }
+
+    /// Bytes in which matches of all lengths and distances are frequent.
+    fn repetitive() -> impl Strategy<Value = Vec<u8>> {
+        let piece = (prop::collection::vec(0u8..4, 1..40), 1usize..30).prop_map(|(p, n)| p.repeat(n));
+        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_compressed_comes_back(input in repetitive()) {
+            if let Some(small) = compressed(&input) {
+                prop_assert!(small.len() + 4 <= input.len());
+                prop_assert_eq!(decompress(&small, input.len()), Some(input));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_decompressed_as_the_format_says(
+            input in prop::collection::vec(any::<u8>(), 0..60), len in 0usize..600
+        ) {
+            let expected = by_definition(&input);
+            let wanted = expected.as_ref().map_or(len, Vec::len);
+            prop_assert_eq!(decompress(&input, wanted), expected.clone());
+            prop_assert_eq!(decompress(&input, wanted + 1), None);
+        }
+    }
+
+    /// A byte at a time.
+    fn by_definition(mut input: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut next = |count: usize| {
+            let (head, rest) = input.split_at_checked(count)?;
+            input = rest;
+            Some(head)
+        };
+        while let Some(&[control]) = next(1) {
+            if control < 32 {
+                out.extend_from_slice(next(usize::from(control) + 1)?);
+                continue;
+            }
+            let mut count = usize::from(control >> 5) + 2;
+            if control >> 5 == 7 {
+                count += usize::from(next(1)?[0]);
+            }
+            let offset = usize::from(control & 31) * 256 + usize::from(next(1)?[0]) + 1;
+            let from = out.len().checked_sub(offset)?;
+            (from..from + count).for_each(|at| out.push(out[at]));
+        }
+        Some(out)
+    }
+}

@@ -1,0 +1,261 @@
+//! Bitmaps: strings seen as rows of bits, bit 0 being the highest of the first byte.
+//!
+//! A command here reads its arguments and turns them into a range of bits; the loops over the bytes are those of
+//! [`bits`], at the memory's speed. `BITFIELD` has a file of its own ([`super::bitfield`]).
+
+use std::ops::Range;
+
+use super::args::Args;
+use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use super::strings;
+use crate::config::Config;
+use crate::db::Access;
+use crate::dict::Position;
+use crate::text::number;
+use crate::types::bits::{self, Operation};
+use crate::types::{Block, Entry, Kind};
+
+/// The bit offset in an argument; `#n` stands for the `n`th field of `width` bits, where fields are meant (`width` is
+/// not 0). The byte that it lies in must be one that a string may have.
+pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64, ErrorText> {
+    let (digits, unit) = match arg {
+        [b'#', digits @ ..] if width > 0 => (digits, i64::from(width)),
+        digits => (digits, 1),
+    };
+    // A product past 64 bits wraps around, as it does in Redis; whatever comes out has to be in range.
+    number::parse_i64(digits)
+        .and_then(|offset| u64::try_from(offset.wrapping_mul(unit)).ok())
+        .filter(|offset| offset / 8 < config.proto_max_bulk_len)
+        .ok_or("ERR bit offset is not an integer or out of range")
+}
+
+/// Makes room for `len` bytes in the first key's string, which is created if it is missing. Answers where it is, and
+/// whether it is new or longer than before.
+pub(super) fn make_room(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    len: usize,
+) -> Result<(Position, bool), ErrorText> {
+    let Some(at) = ctx.find_kind(key, Access::Write, Kind::String)? else {
+        return Ok((ctx.insert(Entry::zeroed(key, len, None)), true));
+    };
+    let old = ctx.db().get(at).string_len();
+    let new = ctx.db_mut().modify(at, |entry| entry.bytes_mut(len).len());
+    Ok((at, new > old))
+}
+
+/// `SETBIT key offset value`: the bit that was there. O(1), but O(N) when the string grows.
+pub fn setbit(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = setbit_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn setbit_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let offset = bit_offset(ctx.config, args.get(2), 0)?;
+    let on = match number::parse_i64(args.get(3)) {
+        Some(0) => false,
+        Some(1) => true,
+        _ => return Err("ERR bit is not an integer or out of range"),
+    };
+    let (at, grown) = make_room(ctx, args.get(1), (offset / 8) as usize + 1)?;
+    let old = ctx.db_mut().modify(at, |entry| bits::set(entry.bytes_mut(0), offset, on));
+    if grown || old != on {
+        ctx.keyspace.modified(1);
+    }
+    ctx.reply.integer(i64::from(old));
+    Ok(())
+}
+
+/// `GETBIT key offset`: 0 or 1; 0 past the end. O(1).
+pub fn getbit(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = bit_offset(ctx.config, args.get(2), 0).and_then(|offset| {
+        let at = ctx.find_kind(args.get(1), Access::Read, Kind::String)?;
+        let bit = at.is_some_and(|at| ctx.db().get(at).value().with_bytes(|bytes| bits::get(bytes, offset)));
+        ctx.reply.integer(i64::from(bit));
+        Ok(())
+    });
+    ctx.answer(outcome);
+}
+
+/// What the numbers of a range count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Byte,
+    Bit,
+}
+
+impl Unit {
+    /// The unit in argument `index`; bytes if that is not there.
+    fn parse(args: Args<'_>, index: usize) -> Result<Self, ErrorText> {
+        if index >= args.len() {
+            Ok(Unit::Byte)
+        } else if args.is(index, "bit") {
+            Ok(Unit::Bit)
+        } else if args.is(index, "byte") {
+            Ok(Unit::Byte)
+        } else {
+            Err(SYNTAX)
+        }
+    }
+
+    /// The bits from `start` to `end`, both included, of a string of `len` bytes; negative ones count from the end.
+    fn range(self, start: i64, end: i64, len: usize) -> Range<u64> {
+        let (total, scale) = if self == Unit::Bit { (len as i64 * 8, 1) } else { (len as i64, 8) };
+        let from_front = |at: i64| if at < 0 { at.saturating_add(total).max(0) } else { at };
+        let (first, last) = (from_front(start), from_front(end).min(total - 1));
+        if first > last { 0..0 } else { first as u64 * scale..(last as u64 + 1) * scale }
+    }
+}
+
+/// `BITCOUNT key [start end [BYTE | BIT]]`: the number of set bits. O(N).
+pub fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = bitcount_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn bitcount_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    // Redis looks at the key first, and at nothing else when it is missing.
+    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+        ctx.reply.integer(0);
+        return Ok(());
+    };
+    let (start, end, unit) = match args.len() {
+        2 => (0, -1, Unit::Byte),
+        4 | 5 => {
+            let (start, end) = (integer(args.get(2))?, integer(args.get(3))?);
+            if start < 0 && end < 0 && start > end {
+                ctx.reply.integer(0);
+                return Ok(());
+            }
+            (start, end, Unit::parse(args, 4)?)
+        }
+        _ => return Err(SYNTAX),
+    };
+    let entry = ctx.keyspace.db(ctx.session.db).get(at);
+    let ones = entry.value().with_bytes(|bytes| bits::count_in(bytes, unit.range(start, end, bytes.len())));
+    ctx.reply.integer(ones as i64);
+    Ok(())
+}
+
+/// `BITPOS key bit [start [end [BYTE | BIT]]]`: the first bit that is set or clear, or -1. Without an end, what follows
+/// the string counts as clear. O(N).
+pub fn bitpos(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = bitpos_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn bitpos_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let bit = match integer(args.get(2))? {
+        0 => false,
+        1 => true,
+        _ => return Err("ERR The bit argument must be 1 or 0."),
+    };
+    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+        ctx.reply.integer(if bit { -1 } else { 0 });
+        return Ok(());
+    };
+    if args.len() > 6 {
+        return Err(SYNTAX);
+    }
+    let start = if args.len() > 3 { integer(args.get(3))? } else { 0 };
+    let unit = Unit::parse(args, 5)?;
+    let end = if args.len() > 4 { integer(args.get(4))? } else { -1 };
+    let entry = ctx.keyspace.db(ctx.session.db).get(at);
+    let found = entry.value().with_bytes(|bytes| {
+        let range = unit.range(start, end, bytes.len());
+        let found = bits::find_in(bytes, range.clone(), bit);
+        let past_the_end = (!bit && args.len() < 5 && !range.is_empty()).then_some(range.end);
+        found.or(past_the_end)
+    });
+    ctx.reply.integer(found.map_or(-1, |at| at as i64));
+    Ok(())
+}
+
+/// `BITOP AND | OR | XOR destination key [key …]`, `BITOP NOT destination key`: stores the combination of the strings,
+/// the shorter ones filled up with zeroes, and replies with its length; an empty one deletes the destination. O(N).
+pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = bitop_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn bitop_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let names =
+        [("and", Operation::And), ("or", Operation::Or), ("xor", Operation::Xor), ("not", Operation::Not)];
+    let named = names.iter().find(|(name, _)| args.is(1, name));
+    let operation = named.map(|(_, operation)| *operation).ok_or(SYNTAX)?;
+    if operation == Operation::Not && args.len() != 4 {
+        return Err("ERR BITOP NOT must be called with a single source key.");
+    }
+    let mut sources = Sources::find(ctx, args)?;
+    let (key, len) = (args.get(2), sources.longest);
+    let destination = ctx.find(key, Access::Write);
+    if len > 0 {
+        let (mut target, seeded) = sources.target(ctx, destination, operation);
+        bits::combine(operation, target.make_mut(), seeded, &sources.others);
+        strings::store_block(ctx, key, destination, target);
+    } else if let Some(at) = destination {
+        ctx.keyspace.modified(1);
+        ctx.remove(at, false);
+    }
+    ctx.reply.integer(len as i64);
+    Ok(())
+}
+
+/// What `BITOP` combines: shares of the large values, copies of those that lie in their entries, and how often the
+/// destination itself is among them. Such a one is not shared, so that it can be written in place.
+struct Sources {
+    others: Vec<Block>,
+    destination: usize,
+    longest: usize,
+}
+
+impl Sources {
+    fn find(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Self, ErrorText> {
+        let mut sources = Sources { others: Vec::new(), destination: 0, longest: 0 };
+        let mut refused = false;
+        ctx.for_each_key(args, 3, 1, |ctx, i, hash| {
+            // After the first that is no string none is looked up.
+            if refused {
+                return;
+            }
+            let Some(at) = ctx.find_hashed(hash, args.get(i), Access::Read) else {
+                sources.others.push(Block::with_capacity(0));
+                return;
+            };
+            let entry = ctx.keyspace.db(ctx.session.db).get(at);
+            if entry.kind() != Kind::String {
+                refused = true;
+                return;
+            }
+            sources.longest = sources.longest.max(entry.string_len());
+            if args.get(i) == args.get(2) {
+                sources.destination += 1;
+            } else {
+                sources.others.push(entry.to_block());
+            }
+        });
+        if refused { Err(WRONG_TYPE) } else { Ok(sources) }
+    }
+
+    /// The block for the result, of its length, and whether it holds one of the sources already. It is the
+    /// destination's own where that has one of fitting size which no client waits for: writing to memory that is
+    /// there is several times faster than asking for new pages. Else the destination becomes one of the others.
+    fn target(&mut self, ctx: &mut Context<'_>, at: Option<Position>, operation: Operation) -> (Block, bool) {
+        let Some(at) = at else { return (Block::zeroed(self.longest), false) };
+        let entry = ctx.keyspace.db(ctx.session.db).get(at);
+        let fits = |block: &Block| {
+            let capacity = block.capacity();
+            !block.is_shared() && capacity >= self.longest && capacity / 2 <= self.longest
+        };
+        if entry.kind() == Kind::String && entry.block().is_some_and(fits) {
+            // An even number of equal sources adds nothing to a XOR.
+            let seeded = self.destination > 0 && (operation != Operation::Xor || self.destination % 2 == 1);
+            let block = ctx.db_mut().modify(at, Entry::take_block);
+            let mut block = block.expect("it was seen to be there");
+            block.resize_zeroed(self.longest);
+            return (block, seeded);
+        }
+        self.others.extend((0..self.destination).map(|_| entry.to_block()));
+        (Block::zeroed(self.longest), false)
+    }
+}

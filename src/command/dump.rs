@@ -1,0 +1,111 @@
+//! DUMP and RESTORE: a value as bytes that another server, or this one another day, makes a value of again.
+//!
+//! The bytes are those of `persist::rdb`. Nothing of them is believed: a payload with a right checksum may have been
+//! made by anybody.
+
+use super::args::Args;
+use super::context::{Context, ErrorText, SYNTAX, integer};
+use crate::db::{Access, AccessPolicy};
+use crate::persist::rdb::Target;
+use crate::persist::rdb::payload::{self, PayloadError};
+
+/// `DUMP key`: the payload, null for a missing key. O(N) in the value's size.
+pub fn dump(ctx: &mut Context<'_>, args: Args<'_>) {
+    let compress = ctx.config.rdbcompression;
+    let found = ctx.find(args.get(1), Access::Read);
+    match found.and_then(|at| payload::dump(&ctx.db().get(at), compress)) {
+        Some(payload) => ctx.reply.bulk(&payload),
+        None => ctx.reply.null(),
+    }
+}
+
+/// What `RESTORE` was asked for beside the value.
+#[derive(Default)]
+struct Options {
+    replace: bool,
+    absolute: bool,
+    idle_seconds: Option<u64>,
+    frequency: Option<u8>,
+}
+
+impl Options {
+    fn parse(args: Args<'_>) -> Result<Self, ErrorText> {
+        let mut options = Options::default();
+        let mut i = 4;
+        while i < args.len() {
+            let valued = i + 1 < args.len();
+            if args.is(i, "replace") {
+                options.replace = true;
+            } else if args.is(i, "absttl") {
+                options.absolute = true;
+            } else if args.is(i, "idletime") && valued && options.frequency.is_none() {
+                i += 1;
+                let seconds = u64::try_from(integer(args.get(i))?);
+                options.idle_seconds = Some(seconds.map_err(|_| "ERR Invalid IDLETIME value, must be >= 0")?);
+            } else if args.is(i, "freq") && valued && options.idle_seconds.is_none() {
+                i += 1;
+                let counter = u8::try_from(integer(args.get(i))?);
+                options.frequency =
+                    Some(counter.map_err(|_| "ERR Invalid FREQ value, must be >= 0 and <= 255")?);
+            } else {
+                return Err(SYNTAX);
+            }
+            i += 1;
+        }
+        Ok(options)
+    }
+
+    /// The access bits that the new key shall have. An option that belongs to the other policy is ignored.
+    fn access(&self, ctx: &Context<'_>) -> u32 {
+        let clock = ctx.keyspace.moment.clock;
+        match (ctx.keyspace.access_policy, self.idle_seconds, self.frequency) {
+            (AccessPolicy::Lru, Some(seconds), _) => clock.lru_idle_for(seconds),
+            (AccessPolicy::Lfu(lfu), _, Some(counter)) => lfu.with_counter(clock, counter),
+            _ => ctx.keyspace.fresh_access(),
+        }
+    }
+}
+
+/// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`: `OK`. The time to live
+/// is in milliseconds, 0 for none; one that has passed creates nothing. O(N) in the value's size.
+pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = restore_key(ctx, args).map(|()| ctx.reply.ok());
+    ctx.answer(outcome);
+}
+
+/// `RESTORE-ASKING key ttl serialized-value …`: as `RESTORE`, for keys that move between nodes of a cluster.
+pub fn restore_asking(ctx: &mut Context<'_>, args: Args<'_>) {
+    restore(ctx, args);
+}
+
+fn restore_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let options = Options::parse(args)?;
+    let key = args.get(1);
+    if !options.replace && ctx.find(key, Access::Write).is_some() {
+        return Err("BUSYKEY Target key name already exists.");
+    }
+    let ttl_ms = integer(args.get(2))?;
+    if ttl_ms < 0 {
+        return Err("ERR Invalid TTL value, must be >= 0");
+    }
+    let now_ms = ctx.keyspace.moment.unix_ms;
+    // A time beyond all times wraps, and so is past: Redis's arithmetic.
+    let origin_ms = if options.absolute { 0 } else { now_ms };
+    let expire_at = (ttl_ms != 0).then(|| ttl_ms.wrapping_add(origin_ms));
+    let entry = payload::restore(args.get(3), Target { key, expire_at }).map_err(|error| match error {
+        PayloadError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
+        PayloadError::Value(_) => "ERR Bad data format",
+    })?;
+    if expire_at.is_some_and(|at_ms| at_ms <= now_ms) {
+        if let Some(at) = ctx.find(key, Access::Inspect) {
+            let lazily = ctx.keyspace.lazy_server_del;
+            ctx.remove(at, lazily);
+            ctx.keyspace.modified(1);
+        }
+        return Ok(());
+    }
+    entry.set_access(options.access(ctx));
+    ctx.keyspace.put(ctx.session.db, ctx.hash, entry);
+    ctx.keyspace.modified(1);
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! HyperLogLog: counting distinct elements in little memory.
+//!
+//! A sketch is a string value in the format of [`crate::types::hyperloglog`], which does the work; here it is found,
+//! checked, and written back. A dense sketch is changed where it lies. A sparse one is small: it is copied when an
+//! element changes it, and elements that change nothing, the most by far, copy nothing.
+
+use std::ops::ControlFlow;
+
+use super::args::Args;
+use super::context::{Context, ErrorText, WRONG_TYPE};
+use crate::db::Access;
+use crate::dict::Position;
+use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Place, Registers, dense, sparse};
+use crate::types::{Encoding, Entry, Kind, Text};
+
+const NO_SKETCH: ErrorText = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+const CORRUPTED: ErrorText = "INVALIDOBJ Corrupted HLL object detected";
+
+fn corrupted(_: Corrupted) -> ErrorText {
+    CORRUPTED
+}
+
+/// The bytes of a string entry that is not an integer.
+fn bytes(entry: &Entry) -> &[u8] {
+    match entry.value() {
+        Text::Bytes(bytes) => bytes,
+        Text::Int(_) => &[],
+    }
+}
+
+/// The form of the sketch in `entry`, which may hold anything.
+fn form(entry: &Entry) -> Result<Form, ErrorText> {
+    if entry.kind() != Kind::String {
+        return Err(WRONG_TYPE);
+    }
+    hyperloglog::form(bytes(entry)).ok_or(NO_SKETCH)
+}
+
+/// Finds the sketch under the first key. It is a raw string from then on, as everything that Redis changes in place.
+fn find(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<(Position, Form)>, ErrorText> {
+    let Some(at) = ctx.find(key, access) else { return Ok(None) };
+    let form = form(&ctx.db().get(at))?;
+    if ctx.db().get(at).encoding() != Encoding::Raw {
+        ctx.db_mut().modify(at, |entry| {
+            entry.bytes_mut(0);
+        });
+    }
+    Ok(Some((at, form)))
+}
+
+/// `PFADD key [element …]`: 1 if the key was created or a register rose, else 0. O(1) for each element.
+pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = pfadd_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn pfadd_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let key = args.get(1);
+    let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
+    let changes = if let Some((at, _)) = find(ctx, key, Access::Write)? {
+        let added = ctx.db_mut().modify(at, |entry| add(entry, args.iter_from(2), max_sparse_bytes));
+        added.map_err(corrupted)?
+    } else {
+        let mut sketch = hyperloglog::empty();
+        hyperloglog::invalidate(&mut sketch);
+        let raised = raise_all(&mut sketch, args.iter_from(2).map(Place::of), max_sparse_bytes);
+        ctx.insert(Entry::raw_string(key, &sketch, None));
+        1 + raised.0
+    };
+    ctx.keyspace.modified(changes);
+    ctx.reply.integer(i64::from(changes > 0));
+    Ok(())
+}
+
+/// Adds elements to the sketch in `entry`; answers how many of them changed it. What came before an error stays.
+fn add<'a>(
+    entry: &mut Entry,
+    mut elements: impl Iterator<Item = &'a [u8]>,
+    max_sparse_bytes: usize,
+) -> Result<u64, Corrupted> {
+    let first = elements.try_for_each(|element| {
+        let place = Place::of(element);
+        if is_lower(bytes(entry), place) { ControlFlow::Break(place) } else { ControlFlow::Continue(()) }
+    });
+    let ControlFlow::Break(first) = first else { return Ok(0) };
+    let places = std::iter::once(first).chain(elements.map(Place::of));
+    if hyperloglog::form(bytes(entry)) == Some(Form::Dense) {
+        let sketch = entry.bytes_mut(0);
+        let raised = places.filter(|place| dense::raise(&mut sketch[HEADER..], place.register, place.rank));
+        let changes = raised.count() as u64;
+        hyperloglog::invalidate(sketch);
+        return Ok(changes);
+    }
+    let mut sketch = bytes(entry).to_vec();
+    let (changes, outcome) = raise_all(&mut sketch, places, max_sparse_bytes);
+    if changes > 0 {
+        entry.set_raw(&sketch);
+    }
+    outcome.map(|()| changes)
+}
+
+/// Raises registers one after the other; tells how many were lower, and whether a corrupted sketch put an end to it.
+fn raise_all(
+    sketch: &mut Vec<u8>,
+    mut places: impl Iterator<Item = Place>,
+    max_sparse_bytes: usize,
+) -> (u64, Result<(), Corrupted>) {
+    let mut changes = 0;
+    let outcome = places.try_for_each(|place| {
+        changes += u64::from(hyperloglog::raise(sketch, place, max_sparse_bytes)?);
+        Ok(())
+    });
+    (changes, outcome)
+}
+
+/// Whether the register is lower than the element would make it, or cannot be found.
+fn is_lower(sketch: &[u8], place: Place) -> bool {
+    match hyperloglog::form(sketch) {
+        Some(Form::Dense) => dense::get(&sketch[HEADER..], place.register) < place.rank,
+        _ => sparse::get(sketch, place.register).is_none_or(|rank| rank < place.rank),
+    }
+}
+
+/// `PFCOUNT key [key …]`: the estimated number of distinct elements in all of them together, 0 for keys that are not
+/// there. O(1) for one key, whose sketch remembers the answer; O(N) for several.
+pub fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) {
+    let cardinality = if args.len() == 2 {
+        count_one(ctx, args.get(1))
+    } else {
+        union(ctx, args).map(|union| union.registers.cardinality())
+    };
+    match cardinality {
+        Ok(cardinality) => ctx.reply.integer(cardinality as i64),
+        Err(text) => ctx.reply.error(text),
+    }
+}
+
+/// The cardinality of the first key's sketch, which remembers it.
+fn count_one(ctx: &mut Context<'_>, key: &[u8]) -> Result<u64, ErrorText> {
+    let Some((at, _)) = find(ctx, key, Access::Read)? else { return Ok(0) };
+    let entry = ctx.db().get(at);
+    let sketch = bytes(&entry);
+    if let Some(cardinality) = hyperloglog::cached(sketch) {
+        return Ok(cardinality);
+    }
+    let cardinality = hyperloglog::cardinality(sketch).map_err(corrupted)?;
+    ctx.db_mut().modify(at, |entry| hyperloglog::set_cached(entry.bytes_mut(0), cardinality));
+    ctx.keyspace.modified(1);
+    Ok(cardinality)
+}
+
+/// What several sketches are together.
+struct Union {
+    registers: Registers,
+    /// Whether any of them is dense.
+    any_dense: bool,
+}
+
+/// The union of the sketches under all keys; a key that is not there is a sketch of nothing.
+fn union(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Union, ErrorText> {
+    let mut union = Union { registers: Registers::new(), any_dense: false };
+    let mut outcome = Ok(());
+    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
+        // After an error no other key is looked up, so what has expired among them stays unnoticed.
+        if outcome.is_ok()
+            && let Some(at) = ctx.find_hashed(hash, args.get(i), Access::Read)
+        {
+            let entry = ctx.db().get(at);
+            outcome = form(&entry).and_then(|form| {
+                union.any_dense |= form == Form::Dense;
+                union.registers.merge(bytes(&entry)).map_err(corrupted)
+            });
+        }
+    });
+    outcome.map(|()| union)
+}
+
+/// `PFMERGE destkey [sourcekey …]`: `OK`; the destination counts what is in any of the sketches, its own included.
+/// O(N) for N sketches.
+pub fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = pfmerge_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn pfmerge_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let union = union(ctx, args)?;
+    let key = args.get(1);
+    let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
+    let found = find(ctx, key, Access::Write)?;
+    match found {
+        Some((at, Form::Dense)) => ctx.db_mut().modify(at, |entry| {
+            let sketch = entry.bytes_mut(0);
+            union.registers.write_dense(sketch);
+            hyperloglog::invalidate(sketch);
+        }),
+        Some((at, Form::Sparse)) => {
+            let sketch = bytes(&ctx.db().get(at)).to_vec();
+            let sketch = merged(sketch, &union, max_sparse_bytes)?;
+            ctx.db_mut().modify(at, |entry| entry.set_raw(&sketch));
+        }
+        None => {
+            let sketch = merged(hyperloglog::empty(), &union, max_sparse_bytes)?;
+            ctx.insert(Entry::raw_string(key, &sketch, None));
+        }
+    }
+    ctx.keyspace.modified(1);
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// The sparse `sketch` raised to the union.
+fn merged(mut sketch: Vec<u8>, union: &Union, max_sparse_bytes: usize) -> Result<Vec<u8>, ErrorText> {
+    if union.any_dense {
+        union.registers.become_dense(&mut sketch);
+    } else {
+        union.registers.raise_sparse(&mut sketch, max_sparse_bytes).map_err(corrupted)?;
+    }
+    hyperloglog::invalidate(&mut sketch);
+    Ok(sketch)
+}
+
+/// `PFDEBUG GETREG | DECODE | ENCODING | TODENSE key`: all registers, the opcodes of a sparse sketch as text, the name
+/// of the encoding, or 1 if the sketch was sparse and is dense now. `GETREG` makes it dense as well. O(1).
+pub fn pfdebug(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = pfdebug_inner(ctx, args);
+    if let Err(text) = outcome {
+        ctx.reply.error(text);
+    }
+}
+
+fn pfdebug_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
+    let found = find(ctx, args.get(2), Access::Write)?;
+    let (at, form) = found.ok_or("ERR The specified key does not exist")?;
+    if args.is(1, "getreg") {
+        make_dense(ctx, at, form)?;
+        let mut registers = Registers::new();
+        registers.merge(bytes(&ctx.db().get(at))).map_err(corrupted)?;
+        ctx.reply.array(registers.values().len());
+        registers.values().iter().for_each(|value| ctx.reply.integer(i64::from(*value)));
+    } else if args.is(1, "decode") {
+        if form == Form::Dense {
+            return Err("ERR HLL encoding is not sparse".into());
+        }
+        let text = sparse::describe(bytes(&ctx.db().get(at))).map_err(corrupted)?;
+        ctx.reply.bulk(text.as_bytes());
+    } else if args.is(1, "encoding") {
+        ctx.reply.simple(if form == Form::Dense { "dense" } else { "sparse" });
+    } else if args.is(1, "todense") {
+        make_dense(ctx, at, form)?;
+        ctx.reply.integer(i64::from(form == Form::Sparse));
+    } else {
+        return Err([b"ERR Unknown PFDEBUG subcommand '", args.get(1), b"'"].concat());
+    }
+    Ok(())
+}
+
+fn make_dense(ctx: &mut Context<'_>, at: Position, form: Form) -> Result<(), ErrorText> {
+    if form == Form::Sparse {
+        let mut sketch = bytes(&ctx.db().get(at)).to_vec();
+        hyperloglog::to_dense(&mut sketch).map_err(corrupted)?;
+        ctx.db_mut().modify(at, |entry| entry.set_raw(&sketch));
+        ctx.keyspace.modified(1);
+    }
+    Ok(())
+}
+
+/// `PFSELFTEST`: `OK`, or what failed. It holds the server for some tens of milliseconds.
+pub fn pfselftest(ctx: &mut Context<'_>, _: Args<'_>) {
+    let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
+    match hyperloglog::self_test(&mut || ctx.keyspace.random.next(), max_sparse_bytes) {
+        Ok(()) => ctx.reply.ok(),
+        Err(what) => ctx.reply.error(format!("TESTFAILED {what}")),
+    }
+}

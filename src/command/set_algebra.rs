@@ -1,0 +1,294 @@
+//! Several sets at once: intersection, union, difference, and their forms that store the result.
+//!
+//! An intersection walks the smallest set and asks the others, a difference walks the first; members are asked for in
+//! groups whose buckets and members are fetched from memory together ([`Table::contains_each`]).
+//! Two intsets are merged as the sorted sequences that they are.
+
+use super::args::Args;
+use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use super::sets::reply_member;
+use crate::db::{Access, Db};
+use crate::dict::{Position, Ref};
+use crate::types::intset::Intset;
+use crate::types::set::{self, GROUP, SetRef, Table};
+use crate::types::{Entry, Kind, Shapes, Text};
+
+/// Finds the sets of the keys from argument `first` up to `end`; what is not there is `None`. All lookups come first
+/// (they may delete what has expired, which moves entries), then the positions.
+pub(super) fn find_sets(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    first: usize,
+    end: usize,
+    access: Access,
+) -> Result<Vec<Option<Position>>, ErrorText> {
+    let mut hashes = Vec::with_capacity(end - first);
+    for i in first..end {
+        let hash = ctx.keyspace.hash(args.get(i));
+        hashes.push(hash);
+        if let Some(at) = ctx.find_hashed(hash, args.get(i), access)
+            && ctx.db().get(at).kind() != Kind::Set
+        {
+            return Err(WRONG_TYPE);
+        }
+    }
+    let find = |(i, hash): (usize, u64)| ctx.db().dict().find(hash, args.get(i));
+    Ok((first..end).zip(hashes).map(find).collect())
+}
+
+fn lend<'a>(db: &'a Db, found: &[Option<Position>]) -> Vec<Ref<'a, Entry>> {
+    found.iter().flatten().map(|at| db.get(*at)).collect()
+}
+
+/// Calls `see` with every member of `walked` for which all of `asked` answer `wanted`, until it answers `false`.
+fn select<'a>(
+    walked: SetRef<'a>,
+    asked: &[SetRef<'_>],
+    wanted: bool,
+    see: &mut impl FnMut(Text<'a>) -> bool,
+) {
+    let mut members = walked.members();
+    let mut group: Vec<Text<'a>> = Vec::with_capacity(GROUP);
+    let mut digits: [Vec<u8>; GROUP] = Default::default();
+    loop {
+        group.clear();
+        group.extend(members.by_ref().take(GROUP));
+        if group.is_empty() {
+            return;
+        }
+        for set in asked {
+            keep(*set, &mut group, &mut digits, wanted);
+        }
+        for member in &group {
+            if !see(*member) {
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps those of a group of members that are, or are not, in `set`.
+fn keep(set: SetRef<'_>, group: &mut Vec<Text<'_>>, digits: &mut [Vec<u8>; GROUP], wanted: bool) {
+    let SetRef::Table(table) = set else {
+        return group.retain(|member| set.contains_text(*member) == wanted);
+    };
+    let mut found = [false; GROUP];
+    let mut names: [&[u8]; GROUP] = [&[]; GROUP];
+    for ((member, digits), name) in group.iter().zip(digits).zip(&mut names) {
+        *name = set::bytes_of(*member, digits);
+    }
+    table.contains_each(&names[..group.len()], &mut found);
+    let mut found = found.iter();
+    group.retain(|_| found.next() == Some(&wanted));
+}
+
+/// Calls `see` with every integer of both sets, ascending, until it answers `false`.
+fn merge(a: Intset<'_>, b: Intset<'_>, see: &mut impl FnMut(i64) -> bool) {
+    let (mut a, mut b) = (a.iter(), b.iter());
+    let (mut left, mut right) = (a.next(), b.next());
+    while let (Some(x), Some(y)) = (left, right) {
+        if x == y && !see(x) {
+            return;
+        }
+        if x <= y {
+            left = a.next();
+        }
+        if y <= x {
+            right = b.next();
+        }
+    }
+}
+
+/// A merge looks at all of both; searching the larger for each of the smaller is cheaper when that is much smaller.
+const MERGE_RATIO: usize = 8;
+
+/// Calls `see` with every member that is in all sets, until it answers `false`.
+fn intersect<'a>(sets: &mut [SetRef<'a>], see: &mut impl FnMut(Text<'a>) -> bool) {
+    sets.sort_by_key(SetRef::len);
+    match sets {
+        [] => {}
+        [SetRef::Intset(a), SetRef::Intset(b)] if b.len() / MERGE_RATIO <= a.len() => {
+            merge(*a, *b, &mut |value| see(Text::Int(value)));
+        }
+        [smallest, others @ ..] => select(*smallest, others, true, see),
+    }
+}
+
+/// Adds every member that is in one of the sets to `into`.
+fn unite(sets: &[SetRef<'_>], into: &mut Entry, shapes: &Shapes) {
+    let mut digits = Vec::new();
+    for set in sets {
+        for member in set.members() {
+            set::add(into, set::bytes_of(member, &mut digits), shapes);
+        }
+    }
+}
+
+/// Calls `see` with every member of the first set that is in no other. Where the others are many and small, their
+/// members are taken out of a copy instead.
+fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
+    let Some((first, others)) = sets.split_first() else { return };
+    let asking = first.len() * others.len() / 2;
+    let removing: usize = sets.iter().map(SetRef::len).sum();
+    if asking <= removing {
+        let mut others = others.to_vec();
+        // Who has more members more likely has this one.
+        others.sort_by_key(|set| std::cmp::Reverse(set.len()));
+        return select(*first, &others, false, &mut |member| {
+            see(member);
+            true
+        });
+    }
+    let mut left = Table::with_capacity(first.len(), shapes.seed);
+    let mut digits = Vec::new();
+    for member in first.members() {
+        left.add(set::bytes_of(member, &mut digits));
+    }
+    for set in others {
+        for member in set.members() {
+            left.remove(set::bytes_of(member, &mut digits));
+        }
+    }
+    SetRef::Table(&left).members().for_each(see);
+}
+
+/// Which operation.
+#[derive(Clone, Copy)]
+enum Operation {
+    Intersection,
+    Union,
+    Difference,
+}
+
+impl Operation {
+    /// Calls `see` with every member of the result of the sets of `found`.
+    fn run(self, db: &Db, found: &[Option<Position>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
+        let missing = match self {
+            Operation::Intersection => found.iter().any(Option::is_none),
+            Operation::Union => false,
+            Operation::Difference => found.first().is_none_or(Option::is_none),
+        };
+        if missing {
+            return;
+        }
+        let entries = lend(db, found);
+        let mut sets: Vec<SetRef<'_>> = entries.iter().map(|entry| SetRef::of(entry)).collect();
+        match self {
+            Operation::Intersection => intersect(&mut sets, &mut |member| {
+                see(member);
+                true
+            }),
+            Operation::Difference => subtract(&sets, shapes, see),
+            Operation::Union => {
+                let Some(largest) = sets.iter().max_by_key(|set| set.len()) else { return };
+                let mut all = set::create(b"", b"0", largest.len(), shapes);
+                unite(&sets, &mut all, shapes);
+                SetRef::of(&all).members().for_each(see);
+            }
+        }
+    }
+}
+
+fn reply_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
+    let found = match find_sets(ctx, args, 1, args.len(), Access::Read) {
+        Ok(found) => found,
+        Err(text) => return ctx.reply.error(text),
+    };
+    let deferred = ctx.reply.deferred();
+    let mut count = 0;
+    let reply = &mut ctx.reply;
+    operation.run(ctx.keyspace.db(ctx.session.db), &found, &ctx.keyspace.shapes, &mut |member| {
+        reply_member(reply, member);
+        count += 1;
+    });
+    ctx.reply.finish_set(deferred, count);
+}
+
+fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
+    let found = match find_sets(ctx, args, 2, args.len(), Access::Write) {
+        Ok(found) => found,
+        Err(text) => return ctx.reply.error(text),
+    };
+    let key = args.get(1);
+    let (mut result, mut digits) = (None, Vec::new());
+    let shapes = &ctx.keyspace.shapes;
+    operation.run(ctx.keyspace.db(ctx.session.db), &found, shapes, &mut |member| {
+        let member = set::bytes_of(member, &mut digits);
+        let entry = result.get_or_insert_with(|| set::create(key, member, 1, shapes));
+        set::add(entry, member, shapes);
+    });
+    let count = result.as_ref().map_or(0, |entry| SetRef::of(entry).len());
+    let hash = ctx.keyspace.hash(key);
+    ctx.keyspace.store(ctx.session.db, hash, key, result);
+    ctx.reply.integer(count as i64);
+}
+
+/// `SINTER key [key …]`: the members that are in all sets. O(N·M), N the smallest set.
+pub fn sinter(ctx: &mut Context<'_>, args: Args<'_>) {
+    reply_result(ctx, args, Operation::Intersection);
+}
+
+/// `SINTERSTORE destination key [key …]`: how many were stored. O(N·M).
+pub fn sinterstore(ctx: &mut Context<'_>, args: Args<'_>) {
+    store_result(ctx, args, Operation::Intersection);
+}
+
+/// `SUNION key [key …]`: the members that are in one of the sets. O(N).
+pub fn sunion(ctx: &mut Context<'_>, args: Args<'_>) {
+    reply_result(ctx, args, Operation::Union);
+}
+
+/// `SUNIONSTORE destination key [key …]`: how many were stored. O(N).
+pub fn sunionstore(ctx: &mut Context<'_>, args: Args<'_>) {
+    store_result(ctx, args, Operation::Union);
+}
+
+/// `SDIFF key [key …]`: the members of the first set that are in no other. O(N).
+pub fn sdiff(ctx: &mut Context<'_>, args: Args<'_>) {
+    reply_result(ctx, args, Operation::Difference);
+}
+
+/// `SDIFFSTORE destination key [key …]`: how many were stored. O(N).
+pub fn sdiffstore(ctx: &mut Context<'_>, args: Args<'_>) {
+    store_result(ctx, args, Operation::Difference);
+}
+
+/// The number of keys and the limit (0: none) of `SINTERCARD` and `ZINTERCARD`.
+pub(super) fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize), ErrorText> {
+    const NO_KEYS: ErrorText = "ERR numkeys should be greater than 0";
+    let keys = integer(args.get(1)).map_err(|_| NO_KEYS)?;
+    let keys = usize::try_from(keys).ok().filter(|n| *n > 0).ok_or(NO_KEYS)?;
+    if keys > args.len() - 2 {
+        return Err("ERR Number of keys can't be greater than number of args");
+    }
+    let (mut i, mut limit) = (2 + keys, 0);
+    while i < args.len() {
+        if !args.is(i, "limit") || i + 1 == args.len() {
+            return Err(SYNTAX);
+        }
+        let value = integer(args.get(i + 1)).ok().and_then(|n| usize::try_from(n).ok());
+        limit = value.ok_or("ERR LIMIT can't be negative")?;
+        i += 2;
+    }
+    Ok((keys, limit))
+}
+
+/// `SINTERCARD numkeys key [key …] [LIMIT limit]`: how many members are in all sets, counted up to the limit. O(N·M).
+pub fn sintercard(ctx: &mut Context<'_>, args: Args<'_>) {
+    let found = intercard_arguments(args)
+        .and_then(|(keys, limit)| Ok((find_sets(ctx, args, 2, 2 + keys, Access::Read)?, limit)));
+    let (found, limit) = match found {
+        Ok(found) => found,
+        Err(text) => return ctx.reply.error(text),
+    };
+    let mut count = 0;
+    if found.iter().all(Option::is_some) {
+        let entries = lend(ctx.db(), &found);
+        let mut sets: Vec<SetRef<'_>> = entries.iter().map(|entry| SetRef::of(entry)).collect();
+        intersect(&mut sets, &mut |_| {
+            count += 1;
+            count != limit
+        });
+    }
+    ctx.reply.integer(count as i64);
+}

@@ -1,0 +1,104 @@
+//! Fingerprints of values and of the whole data set, the same numbers that Redis computes: `DEBUG DIGEST`.
+//!
+//! ```text
+//!  add(d, x)   d ^= SHA-1(x)             the order of what is added does not matter
+//!  mix(d, x)   add(d, x); d = SHA-1(d)   it does
+//!
+//!  value       mix(type's number, 4 bytes big-endian), then what the type is made of, then add("!!expire!!") if
+//!              the key has an expiry
+//!  key         from zeroes: mix(key), then the value
+//!  data set    from zeroes, for each database with keys: mix(index, 4 bytes big-endian), then add(digest of a key)
+//! ```
+//!
+//! A sequence is mixed, the members of a set are added, and what belongs together (a field and its value) is mixed into
+//! a digest of its own that is added. Where a value lies and how it is encoded does not show.
+//!
+//! Costs: seven SHA-1 of a block for a short key and value, about 2 µs. What has expired but stands is counted.
+
+use super::Keyspace;
+use crate::codec::sha1::{Digest, sha1};
+use crate::types::{Entry, Kind};
+
+fn add(digest: &mut Digest, bytes: &[u8]) {
+    for (byte, other) in digest.iter_mut().zip(sha1(bytes)) {
+        *byte ^= other;
+    }
+}
+
+fn mix(digest: &mut Digest, bytes: &[u8]) {
+    add(digest, bytes);
+    *digest = sha1(&*digest);
+}
+
+fn mix_number(digest: &mut Digest, number: u32) {
+    mix(digest, &number.to_be_bytes());
+}
+
+/// Mixes the type, the value and whether there is an expiry into the digest of what stands before.
+fn mix_value(digest: &mut Digest, entry: &Entry) {
+    // The numbers of `Kind` are those of Redis.
+    mix_number(digest, entry.kind() as u32);
+    match entry.kind() {
+        Kind::String => mix(digest, &entry.value().to_vec()),
+        kind => debug_assert!(false, "{kind:?} has no digest"),
+    }
+    if entry.expire_at().is_some() {
+        add(digest, b"!!expire!!");
+    }
+}
+
+/// The digest of a value, whatever its key (`DEBUG DIGEST-VALUE`). O(N) in the value's size.
+pub fn of_value(entry: &Entry) -> Digest {
+    let mut digest = Digest::default();
+    mix_value(&mut digest, entry);
+    digest
+}
+
+/// The digest of the data set (`DEBUG DIGEST`); zeroes if it is empty. O(N) in its size.
+pub fn of_keyspace(keyspace: &Keyspace) -> Digest {
+    let mut all = Digest::default();
+    for index in 0..keyspace.count() {
+        let db = keyspace.db(index);
+        if db.is_empty() {
+            continue;
+        }
+        mix_number(&mut all, index as u32);
+        for entry in db.dict() {
+            let mut digest = Digest::default();
+            mix(&mut digest, entry.key());
+            mix_value(&mut digest, &entry);
+            add(&mut all, &digest);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::sha1::hex;
+    use crate::dict::Seed;
+
+    /// The figures are those of Redis 7.0.15.
+    #[test]
+    fn a_data_set_has_the_digest_that_redis_gives_it() {
+        let mut keyspace = Keyspace::new(16, Seed::plain());
+        assert_eq!(hex(&of_keyspace(&keyspace)), "0".repeat(40));
+        let mut set = |db: usize, key: &[u8], value: &[u8], expire: Option<i64>| {
+            let hash = keyspace.hash(key);
+            keyspace.put(db, hash, Entry::string(key, value, expire));
+            hex(&of_keyspace(&keyspace))
+        };
+        assert_eq!(set(0, b"a", b"1", None), "943d800368fb9c0e951138f1bc0e313ac769d91f");
+        assert_eq!(set(0, b"b", &[b'x'; 1000], None), "9b95481592c8c04623082027b79a5416baab15d2");
+        assert_eq!(set(0, b"a", b"1", Some(i64::MAX)), "03c073d9b0e695cc4ed39b41221cf87e91c09ebc");
+        assert_eq!(set(5, b"", b"-7", None), "72a07289f5e936d2cf4bf412fa9f1ba14775f1d9");
+    }
+
+    #[test]
+    fn a_value_has_the_digest_that_redis_gives_it_whatever_its_key() {
+        let digest = |value: &[u8], expire| hex(&of_value(&Entry::string(b"any", value, expire)));
+        assert_eq!(digest(b"1", None), "b4fc66738120fba0b5aa500ab5c2bf89cea1c5da");
+        assert_eq!(digest(b"abc", Some(1)), "c77a33d2ea9755a8613f7e54f17873233d7a8058");
+    }
+}

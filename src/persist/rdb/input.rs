@@ -1,0 +1,147 @@
+//! Reads the parts of which values are made, from bytes that nobody vouches for.
+//!
+//! An [`Input`] hands out bytes that it has; what is asked for beyond them is [`LoadError::Ended`], so a length that
+//! is only claimed allocates nothing. A compressed string is the one thing that becomes longer than its bytes, and
+//! `codec::lzf` bounds that.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::encoder::{INT_8, INT_16, INT_32, LEN_14, LEN_32, LEN_64, LZF, SPECIAL};
+use crate::codec::lzf;
+use crate::text::number::Decimal;
+
+/// Why bytes are no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// They end too early.
+    Ended,
+    /// The type byte is of no type that is known.
+    UnknownType(u8),
+    /// They say something that cannot be.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Ended => f.write_str("the bytes end within a value"),
+            LoadError::UnknownType(byte) => write!(f, "unknown type {byte}"),
+            LoadError::Malformed(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// A string that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded<'a> {
+    /// It was written as an integer.
+    Int(i32),
+    /// It was written as it is, or compressed.
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl<'a> Loaded<'a> {
+    /// The text.
+    pub fn into_bytes(self) -> Cow<'a, [u8]> {
+        match self {
+            Loaded::Int(value) => Decimal::new(value.into()).as_bytes().to_vec().into(),
+            Loaded::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// What a length's place may hold.
+enum Length {
+    Plain(u64),
+    Special(u8),
+}
+
+/// A source of bytes.
+pub trait Input {
+    /// The next `len` bytes, or [`LoadError::Ended`] if there are fewer.
+    fn bytes(&mut self, len: usize) -> Result<&[u8], LoadError>;
+
+    /// The next byte.
+    fn byte(&mut self) -> Result<u8, LoadError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// The next `N` bytes.
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
+        let bytes = self.bytes(N)?;
+        bytes.first_chunk().copied().ok_or(LoadError::Ended)
+    }
+
+    /// A length.
+    fn length(&mut self) -> Result<u64, LoadError> {
+        match length(self)? {
+            Length::Plain(len) => Ok(len),
+            Length::Special(_) => Err(LoadError::Malformed("a string in the place of a length")),
+        }
+    }
+
+    /// A string.
+    fn string(&mut self) -> Result<Loaded<'_>, LoadError> {
+        Ok(match length(self)? {
+            Length::Plain(len) => Loaded::Bytes(self.bytes(addressable(len)?)?.into()),
+            Length::Special(INT_8) => Loaded::Int(i8::from_le_bytes(self.array()?).into()),
+            Length::Special(INT_16) => Loaded::Int(i16::from_le_bytes(self.array()?).into()),
+            Length::Special(INT_32) => Loaded::Int(i32::from_le_bytes(self.array()?)),
+            Length::Special(LZF) => {
+                let small = addressable(self.length()?)?;
+                let len = addressable(self.length()?)?;
+                let bytes = lzf::decompress(self.bytes(small)?, len);
+                Loaded::Bytes(bytes.ok_or(LoadError::Malformed("a string that does not decompress"))?.into())
+            }
+            Length::Special(_) => return Err(LoadError::Malformed("an unknown form of string")),
+        })
+    }
+}
+
+fn length<I: Input + ?Sized>(input: &mut I) -> Result<Length, LoadError> {
+    let first = input.byte()?;
+    let low = first & !SPECIAL;
+    Ok(match first & SPECIAL {
+        0 => Length::Plain(low.into()),
+        LEN_14 => Length::Plain(u64::from(low) << 8 | u64::from(input.byte()?)),
+        SPECIAL => Length::Special(low),
+        _ => Length::Plain(match first {
+            LEN_32 => u32::from_be_bytes(input.array()?).into(),
+            LEN_64 => u64::from_be_bytes(input.array()?),
+            _ => return Err(LoadError::Malformed("an unknown form of length")),
+        }),
+    })
+}
+
+/// A length that the address space has room for; more is more than any input has.
+fn addressable(len: u64) -> Result<usize, LoadError> {
+    usize::try_from(len).map_err(|_| LoadError::Ended)
+}
+
+/// Bytes that are all there.
+pub struct SliceInput<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> SliceInput<'a> {
+    /// Reads `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        SliceInput { rest: bytes }
+    }
+
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl Input for SliceInput<'_> {
+    fn bytes(&mut self, len: usize) -> Result<&[u8], LoadError> {
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(LoadError::Ended)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,16 @@
+//! A string value: one string.
+
+use super::{Encoder, Input, LoadError, Loaded, Target};
+use crate::types::Entry;
+
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+    out.text(entry.value());
+}
+
+/// The value is encoded anew by the rule for one that is set as a whole, as Redis does.
+pub(super) fn load(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    Ok(match input.string()? {
+        Loaded::Int(value) => Entry::integer(target.key, value.into(), target.expire_at),
+        Loaded::Bytes(bytes) => Entry::string(target.key, &bytes, target.expire_at),
+    })
+}

@@ -1,0 +1,47 @@
+//! The ways in which `DEBUG` ends the process: crashes, for tests of what they leave behind, and a start from anew.
+
+use std::io;
+use std::time::Duration;
+
+use crate::alloc;
+use crate::command::Args;
+use crate::server::Server;
+use crate::sys::{crash, process};
+
+/// More than any machine has, and less than a pointer's offset may be.
+const TOO_MUCH: usize = isize::MAX as usize - (1 << 20);
+
+impl Server {
+    /// `DEBUG SEGFAULT`, `PANIC`, `ASSERT` and `OOM`: the process dies as it would of a bug of that kind, with a report
+    /// in the log.
+    pub(super) fn debug_crash(&self, how: &[u8]) -> ! {
+        match how {
+            b"segfault" => crash::fault(),
+            b"oom" => {
+                self.log.warning(format_args!("Out Of Memory allocating {TOO_MUCH} bytes!"));
+                let block = alloc::allocate(TOO_MUCH);
+                unreachable!("the system gave {TOO_MUCH} bytes at {block:p}")
+            }
+            b"assert" => panic!("assertion failed: DEBUG ASSERT was called"),
+            _ => panic!("DEBUG PANIC was called"),
+        }
+    }
+
+    /// `DEBUG RESTART [milliseconds]` and `CRASH-AND-RECOVER [milliseconds]`: the same process runs the executable
+    /// again, in order or at once. There is a reply only if that fails.
+    pub(super) fn debug_restart(&mut self, how: &[u8], args: Args<'_>) -> Result<(), Vec<u8>> {
+        let delay_ms = if args.len() > 2 { super::integer(args.get(2))?.max(0) } else { 0 };
+        if how == b"restart" {
+            if self.config.file.is_some() && self.rewrite_config(false).is_err() {
+                self.log.warning(format_args!("Can't restart: configuration rewrite process failed"));
+                return Err(b"ERR failed to restart the server. Check server logs.".to_vec());
+            }
+            self.prepare_shutdown();
+        }
+        std::thread::sleep(Duration::from_millis(delay_ms as u64));
+        let error: io::Error = process::run_again();
+        self.log.warning(format_args!("Can't restart: {error}"));
+        // What listened is closed by now: nobody could tell this process from a dead one.
+        std::process::exit(1)
+    }
+}

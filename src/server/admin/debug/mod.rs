@@ -1,0 +1,237 @@
+//! `DEBUG`: for tests of the server and of applications. Refused unless `enable-debug-command` allows it.
+//!
+//! | file | subcommands |
+//! |---|---|
+//! | here | those that turn something on or off, and the small ones |
+//! | `object` | what is known of a key or of a table |
+//! | `protocol` | a reply of each type |
+//! | `end` | the ways to end the process |
+//!
+//! A switch of something that Redis has and this server does not (reply buffers of a fixed size) is taken and changes
+//! nothing, so that tests which set it run.
+
+mod end;
+mod object;
+mod protocol;
+
+use std::time::Duration;
+
+use crate::codec::sha1::hex;
+use crate::command::Args;
+use crate::command::context::{ErrorText, integer};
+use crate::config::parse_size;
+use crate::db::{Access, digest};
+use crate::resp::Reply;
+use crate::server::Server;
+use crate::server::startup::random_id;
+use crate::sys::poller::Token;
+use crate::text::words::shown;
+use crate::text::{glob, number};
+use crate::types::Entry;
+
+/// The largest `QUICKLIST-PACKED-THRESHOLD`, and what 0 stands for.
+const MAX_PACKED_THRESHOLD: u64 = (4 << 30) - (1 << 20);
+const PACKED_THRESHOLD: u64 = 1 << 30;
+
+/// Random patterns that `STRINGMATCH-TEST` tries, and the longest of them.
+const GLOB_TRIES: usize = 200_000;
+const GLOB_LENGTH: usize = 24;
+
+/// The number at the beginning of a word as C's `atoi` reads it; 0 when there is none.
+fn leading_number(word: &[u8]) -> i64 {
+    let word = word.trim_ascii_start();
+    let signs = usize::from(word.first().is_some_and(|byte| matches!(byte, b'+' | b'-')));
+    let digits = word[signs..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let value = number::parse_u64(&word[signs..signs + digits]).unwrap_or(0) as i64;
+    if word.first() == Some(&b'-') { -value } else { value }
+}
+
+/// The seconds at the beginning of a word as C's `strtod` reads them.
+fn leading_seconds(word: &[u8]) -> Duration {
+    let longest = (1..=word.len()).rev().find_map(|end| number::parse_f64(&word[..end]));
+    Duration::try_from_secs_f64(longest.unwrap_or(0.0)).unwrap_or_default()
+}
+
+impl Server {
+    /// `DEBUG subcommand …`.
+    pub(super) fn debug(&mut self, token: Token, args: Args<'_>) {
+        if let Err(text) = self.try_debug(token, args) {
+            self.reply_to(token).error(text);
+        }
+    }
+
+    fn try_debug(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        let name = args.get(1).to_ascii_lowercase();
+        if let Some(done) = self.debug_switch(&name, args) {
+            done?;
+            self.reply_to(token).ok();
+            return Ok(());
+        }
+        match (name.as_slice(), args.len()) {
+            (b"object", 3) => return self.debug_object(token, args.get(2)),
+            (b"sdslen", 3) => return self.debug_sdslen(token, args.get(2)),
+            (b"listpack", 3) => return self.debug_listpack(token, args.get(2)),
+            (b"quicklist", 3 | 4) => return self.debug_quicklist(token, args.get(2)),
+            (b"htstats", 3) => return self.debug_htstats(token, args.get(2)),
+            (b"htstats", 4) if args.is(3, "full") => return self.debug_htstats(token, args.get(2)),
+            (b"htstats-key", 3) => return self.debug_htstats_key(token, args.get(2)),
+            (b"htstats-key", 4) if args.is(3, "full") => return self.debug_htstats_key(token, args.get(2)),
+            (b"digest", 2) => {
+                let text = hex(&digest::of_keyspace(&self.keyspace));
+                self.reply_to(token).simple(&text);
+            }
+            (b"digest-value", 2..) => self.debug_digest_value(token, args),
+            (b"structsize", 2) => self.debug_structsize(token),
+            (b"populate", 3..=5) => return self.debug_populate(token, args),
+            (b"protocol", 3) => return self.debug_protocol(token, args.get(2)),
+            (b"error", 3) => debug_error(&mut self.reply_to(token), args.get(2)),
+            (b"stringmatch-len", 4) => {
+                let matches = glob::matches(args.get(2), args.get(3), false);
+                self.reply_to(token).integer(i64::from(matches));
+            }
+            (b"stringmatch-test", 2) => {
+                self.try_patterns();
+                self.reply_to(token).simple("Apparently Redis did not crash: test passed");
+            }
+            (b"client-eviction", 2) => return Err(b"ERR maxmemory-clients is disabled.".to_vec()),
+            (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(token),
+            (b"segfault" | b"panic" | b"assert" | b"oom", _) => self.debug_crash(&name),
+            (b"restart" | b"crash-and-recover", _) => return self.debug_restart(&name, args),
+            (b"help", 2) => {
+                let command = crate::command::table::lookup(b"debug").expect("DEBUG is in the table");
+                self.reply_help(token, command);
+            }
+            _ => {
+                let name = args.get(1);
+                return Err([
+                    b"ERR unknown subcommand or wrong number of arguments for '",
+                    shown(&name[..name.len().min(128)]),
+                    b"'. Try DEBUG HELP.",
+                ]
+                .concat());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is answered with `OK` when it works; `None` when the call is none of these.
+    fn debug_switch(&mut self, name: &[u8], args: Args<'_>) -> Option<Result<(), Vec<u8>>> {
+        let word = |i: usize| args.get(i);
+        match (name, args.len()) {
+            (b"sleep", 3) => std::thread::sleep(leading_seconds(word(2))),
+            (b"set-active-expire", 3) => self.keyspace.active_expire = leading_number(word(2)) != 0,
+            (b"dict-resizing", 3) => self.keyspace.shrinks_tables = leading_number(word(2)) != 0,
+            (b"pause-cron", 3) => self.cron.paused = leading_number(word(2)) != 0,
+            (b"quicklist-packed-threshold", 3) => match packed_threshold(word(2)) {
+                Ok(bytes) => self.keyspace.quicklist_packed_threshold = bytes,
+                Err(text) => return Some(Err(text.into())),
+            },
+            // There is no reply buffer beside the list of replies.
+            (b"replybuffer", 4) if args.is(2, "resizing") => {}
+            (b"replybuffer", 4) if args.is(2, "peak-reset-time") => {
+                let known = args.is(3, "never") || args.is(3, "reset");
+                return Some(if known { Ok(()) } else { integer(word(3)).map(drop).map_err(Into::into) });
+            }
+            (b"client-enforce-reply-list", 3) => {}
+            (b"leak", 3) => _ = word(2).to_vec().leak(),
+            (b"log", 3) => {
+                let text = String::from_utf8_lossy(shown(word(2))).replace(['\r', '\n'], " ");
+                self.log.warning(format_args!("DEBUG LOG: {text}"));
+            }
+            (b"change-repl-id", 2) => {
+                self.log.notice(format_args!("Changing replication IDs after receiving change-repl-id"));
+                self.replication_id = random_id();
+            }
+            _ => return None,
+        }
+        Some(Ok(()))
+    }
+
+    /// `DEBUG POPULATE count [prefix] [size]`: keys `prefix:0` … with values `value:0` …, cut or padded with zero
+    /// bytes to `size`. A key that is there stays as it is.
+    fn debug_populate(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        const RANGE: ErrorText = "ERR value is out of range, must be positive";
+        let positive = |i: usize| match integer(args.get(i)) {
+            Ok(n) => usize::try_from(n).map_err(|_| RANGE),
+            Err(_) => Err(RANGE),
+        };
+        let count = positive(2)?;
+        let prefix = if args.len() > 3 { args.get(3) } else { b"key" };
+        let size = if args.len() > 4 { positive(4)? } else { 0 };
+        let db = self.session(token).db;
+        let mut key = Vec::new();
+        for i in 0..count {
+            key.clear();
+            key.extend_from_slice(prefix);
+            key.extend_from_slice(format!(":{i}").as_bytes());
+            let hash = self.keyspace.hash(&key);
+            if self.keyspace.find(db, hash, &key, Access::Write).is_some() {
+                continue;
+            }
+            let mut value = format!("value:{i}").into_bytes();
+            if size > 0 {
+                value.resize(size, 0);
+            }
+            self.keyspace.insert(db, hash, Entry::string(&key, &value, None));
+        }
+        self.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `DEBUG CONFIG-REWRITE-FORCE-ALL`: the configuration file gets a line for every directive.
+    fn debug_rewrite_all(&mut self, token: Token) -> Result<(), Vec<u8>> {
+        let failed = |why: &str| format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}").into_bytes();
+        // Without a file Redis hands the system a path that is none, and repeats what it says to that.
+        if self.config.file.is_none() {
+            return Err(failed("Bad address"));
+        }
+        self.rewrite_config(true).map_err(|why| failed(&why))?;
+        self.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// Random patterns on random texts: what could go wrong is a panic, or a match that takes for ever.
+    fn try_patterns(&mut self) {
+        const LETTERS: &[u8] = b"ab*?[]^-\\";
+        let (mut pattern, mut text) = (Vec::new(), Vec::new());
+        for _ in 0..GLOB_TRIES {
+            for word in [&mut pattern, &mut text] {
+                word.clear();
+                for _ in 0..self.keyspace.random.below(GLOB_LENGTH) {
+                    word.push(LETTERS[self.keyspace.random.below(LETTERS.len())]);
+                }
+            }
+            glob::matches(&pattern, &text, false);
+        }
+    }
+}
+
+/// `DEBUG ERROR text`: the text as an error, without any code before it.
+fn debug_error(reply: &mut Reply<'_>, text: &[u8]) {
+    reply.buf.push(b'-');
+    reply.buf.extend(shown(text).iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+    reply.buf.extend_from_slice(b"\r\n");
+}
+
+fn packed_threshold(word: &[u8]) -> Result<u64, ErrorText> {
+    match parse_size(word) {
+        Some(0) => Ok(PACKED_THRESHOLD),
+        Some(bytes) if bytes <= MAX_PACKED_THRESHOLD => Ok(bytes),
+        _ => Err("ERR argument must be a memory value bigger than 1 and smaller than 4gb"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_far_as_they_go() {
+        for (word, value) in [("1", 1), ("0", 0), (" 12x", 12), ("-3", -3), ("abc", 0), ("", 0), ("+", 0)] {
+            assert_eq!(leading_number(word.as_bytes()), value, "{word:?}");
+        }
+        for (word, ms) in [("0.01", 10), ("0.01x", 10), ("abc", 0), ("-1", 0), ("", 0), ("inf", 0)] {
+            assert_eq!(leading_seconds(word.as_bytes()).as_millis(), ms, "{word:?}");
+        }
+    }
+}

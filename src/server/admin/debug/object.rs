@@ -1,0 +1,221 @@
+//! `DEBUG` of a key's value or of a table: `OBJECT`, `SDSLEN`, `LISTPACK`, `QUICKLIST`, `HTSTATS`, `HTSTATS-KEY`,
+//! `STRUCTSIZE`.
+//!
+//! None of them is an access to the key.
+
+use std::fmt::Write;
+
+use crate::codec::lzf;
+use crate::codec::sha1::{Digest, hex};
+use crate::command::Args;
+use crate::command::context::integer;
+use crate::command::keys::reference_count;
+use crate::db::{Access, digest};
+use crate::dict::{Position, Ref};
+use crate::server::Server;
+use crate::server::client::{Client, Query};
+use crate::sys::poller::Token;
+use crate::types::listpack::Listpack;
+use crate::types::{Block, Encoding, Entry, Kind, Text};
+
+/// The shortest string that is saved compressed.
+const COMPRESSED_FROM: usize = 21;
+/// The longest string that may be saved as a number.
+const NUMBER_DIGITS: usize = 11;
+
+impl Server {
+    fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>, Vec<u8>> {
+        let (db, hash) = (self.session(token).db, self.keyspace.hash(key));
+        let at: Option<Position> = self.keyspace.find(db, hash, key, Access::Inspect);
+        at.map(|at| self.keyspace.db(db).get(at)).ok_or_else(|| b"ERR no such key".to_vec())
+    }
+
+    /// `DEBUG OBJECT key`: a line of facts.
+    pub(super) fn debug_object(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+        let (clock, compress) = (self.keyspace.moment.clock, self.config.rdbcompression);
+        let entry = self.inspected(token, key)?;
+        let text = format!(
+            "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+            entry.key().as_ptr(),
+            reference_count(&entry),
+            entry.encoding().name(),
+            serialized_len(&entry, compress),
+            entry.access(),
+            clock.idle_seconds(entry.access()),
+        );
+        self.reply_to(token).simple(&text);
+        Ok(())
+    }
+
+    /// `DEBUG SDSLEN key`: lengths, what is allocated beyond them, and the blocks' sizes. The first block is the
+    /// entry's, in which a short value lies as well; a value without a block of its own has 0.
+    pub(super) fn debug_sdslen(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+        let entry = self.inspected(token, key)?;
+        if entry.kind() != Kind::String || entry.encoding() == Encoding::Int {
+            return Err(b"ERR Not an sds encoded string.".to_vec());
+        }
+        let block = entry.block().map_or(0, Block::memory_bytes);
+        let text = format!(
+            "key_sds_len:{}, key_sds_avail:0, key_zmalloc: {}, val_sds_len:{}, val_sds_avail:{}, val_zmalloc: {block}",
+            entry.key().len(),
+            entry.memory_bytes() - block,
+            entry.string_len(),
+            entry.block().map_or(0, |block| block.capacity() - block.len()),
+        );
+        self.reply_to(token).simple(&text);
+        Ok(())
+    }
+
+    /// `DEBUG LISTPACK key`: prints the elements of a packed value to the standard output.
+    pub(super) fn debug_listpack(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+        let entry = self.inspected(token, key)?;
+        if entry.encoding() != Encoding::Listpack {
+            return Err(b"ERR Not a listpack encoded object.".to_vec());
+        }
+        let listpack = Listpack::new(entry.packed());
+        let mut text =
+            format!("{{total bytes {}}} {{num entries {}}}\n", listpack.bytes().len(), listpack.len());
+        for (index, element) in listpack.iter().enumerate() {
+            let _ = writeln!(text, "{{index {index}}} {}", element.to_vec().escape_ascii());
+        }
+        print!("{text}");
+        self.reply_to(token).simple("Listpack structure printed on stdout");
+        Ok(())
+    }
+
+    /// `DEBUG QUICKLIST key [0 | 1]`: refused for what is no large list.
+    pub(super) fn debug_quicklist(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+        let entry = self.inspected(token, key)?;
+        if entry.encoding() != Encoding::Quicklist {
+            return Err(b"ERR Not a quicklist encoded object.".to_vec());
+        }
+        println!("{{quicklist of {} bytes}}", entry.memory_bytes());
+        self.reply_to(token).simple("Quicklist structure printed on stdout");
+        Ok(())
+    }
+
+    /// `DEBUG DIGEST-VALUE [key …]`: the digest of each key's value, zeroes for a missing one. What has expired but
+    /// stands is seen.
+    pub(super) fn debug_digest_value(&mut self, token: Token, args: Args<'_>) {
+        let index = self.session(token).db;
+        let db = self.keyspace.db(index);
+        let digest_of = |key: &[u8]| {
+            let at = db.dict().find(self.keyspace.hash(key), key);
+            at.map_or(Digest::default(), |at| digest::of_value(&db.get(at)))
+        };
+        let digests: Vec<Digest> = args.iter_from(2).map(digest_of).collect();
+        let mut reply = self.reply_to(token);
+        reply.array(digests.len());
+        for digest in &digests {
+            reply.simple(&hex(digest));
+        }
+    }
+
+    /// `DEBUG HTSTATS dbid [full]`: figures of a database's table.
+    pub(super) fn debug_htstats(&mut self, token: Token, index: &[u8]) -> Result<(), Vec<u8>> {
+        let index = usize::try_from(integer(index)?).ok().filter(|index| *index < self.keyspace.count());
+        let db = self.keyspace.db(index.ok_or("ERR Out of range database")?);
+        let mut text = String::from("[Dictionary HT]\n");
+        let _ = writeln!(text, "{}", db.dict().stats());
+        let _ = writeln!(text, "[Expires HT]\n keys with an expiry: {}", db.expires().len());
+        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        Ok(())
+    }
+
+    /// `DEBUG HTSTATS-KEY key [full]`: figures of the table that a value is.
+    pub(super) fn debug_htstats_key(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+        let entry = self.inspected(token, key)?;
+        if !matches!(entry.encoding(), Encoding::Hashtable | Encoding::Skiplist) {
+            let text = "ERR The value stored at the specified key is not represented using an hash table";
+            return Err(text.into());
+        }
+        let text = format!(" memory of the table and its elements: {}\n", entry.memory_bytes());
+        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        Ok(())
+    }
+
+    /// `DEBUG STRUCTSIZE`: the sizes of what there is one of for each key or each connection.
+    pub(super) fn debug_structsize(&mut self, token: Token) {
+        let text = format!(
+            "bits:{} entry:{} block:{} bucket:64 client:{} query:{} ",
+            usize::BITS,
+            size_of::<Entry>(),
+            size_of::<Block>(),
+            size_of::<Client>(),
+            size_of::<Query>(),
+        );
+        self.reply_to(token).bulk(text.as_bytes());
+    }
+}
+
+/// Bytes of the value in an RDB file.
+fn serialized_len(entry: &Entry, compress: bool) -> usize {
+    if entry.is_packed() {
+        return string_len(entry.packed(), compress);
+    }
+    if entry.kind() != Kind::String {
+        return entry.memory_bytes();
+    }
+    match entry.value() {
+        Text::Int(n) if i32::try_from(n).is_ok() => number_len(n),
+        value @ Text::Int(_) => 1 + value.len(),
+        Text::Bytes(bytes) => string_len(bytes, compress),
+    }
+}
+
+/// A number behind the byte that says its width.
+fn number_len(n: i64) -> usize {
+    if i8::try_from(n).is_ok() {
+        2
+    } else if i16::try_from(n).is_ok() {
+        3
+    } else {
+        5
+    }
+}
+
+fn string_len(bytes: &[u8], compress: bool) -> usize {
+    let number = || crate::text::number::parse_i64(bytes).filter(|n| i32::try_from(*n).is_ok());
+    if bytes.len() <= NUMBER_DIGITS
+        && let Some(n) = number()
+    {
+        return number_len(n);
+    }
+    let mut packed = Vec::new();
+    if compress && bytes.len() >= COMPRESSED_FROM && lzf::compress(bytes, &mut packed, bytes.len() - 4) {
+        return 1 + length_len(packed.len()) + length_len(bytes.len()) + packed.len();
+    }
+    length_len(bytes.len()) + bytes.len()
+}
+
+/// The bytes of a length.
+fn length_len(len: usize) -> usize {
+    match len {
+        0..64 => 1,
+        64..16_384 => 2,
+        _ if u32::try_from(len).is_ok() => 5,
+        _ => 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_numbers_take_as_many_bytes_as_in_a_file() {
+        for (len, bytes) in [(0, 1), (63, 1), (64, 2), (16_383, 2), (16_384, 5), (1 << 32, 9)] {
+            assert_eq!(length_len(len), bytes, "{len}");
+        }
+        for (text, bytes) in [("1", 2), ("-129", 3), ("40000", 5), ("2147483648", 11), ("01", 3), ("", 1)] {
+            assert_eq!(string_len(text.as_bytes(), true), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_becomes_shorter_counts_as_compressed() {
+        assert_eq!(string_len(&[b'a'; 20], true), 21);
+        assert!(string_len(&[b'a'; 100], true) < 20);
+        assert_eq!(string_len(&[b'a'; 100], false), 102);
+    }
+}

@@ -1,0 +1,248 @@
+//! `INFO`: the server's facts, section by section.
+//!
+//! Names and order of the fields are those of Redis 7.2, whose monitoring tools expect to find them all. A field of
+//! something that does not exist here (scripts, replicas, a cluster) has the value of a server that does not use it.
+
+/// Appends `name:value` lines.
+macro_rules! fields {
+    ($out:expr, $($name:literal: $value:expr),* $(,)?) => {
+        $( let _ = write!($out, concat!($name, ":{}\r\n"), $value); )*
+    };
+}
+
+mod memory;
+mod stats;
+
+use std::fmt::Write;
+
+use super::session::REDIS_VERSION;
+use crate::command::Args;
+use crate::config::BindAddress;
+use crate::server::Server;
+use crate::sys::poller::Token;
+use crate::sys::{clock, process};
+
+/// A section: its name, whether it is part of plain `INFO`, and who writes it.
+struct Section {
+    name: &'static str,
+    shown: Shown,
+    write: fn(&Server, &mut String),
+}
+
+/// When a section is shown without being named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// By plain `INFO`.
+    Default,
+    /// By `INFO all`.
+    All,
+    /// Never.
+    Named,
+}
+
+const SECTIONS: &[Section] = &[
+    Section { name: "Server", shown: Shown::Default, write: server },
+    Section { name: "Clients", shown: Shown::Default, write: clients },
+    Section { name: "Memory", shown: Shown::Default, write: memory::memory },
+    Section { name: "Persistence", shown: Shown::Default, write: persistence },
+    Section { name: "Stats", shown: Shown::Default, write: stats::stats },
+    Section { name: "Replication", shown: Shown::Default, write: replication },
+    Section { name: "CPU", shown: Shown::Default, write: cpu },
+    Section { name: "Modules", shown: Shown::Default, write: |_, _| {} },
+    Section { name: "Commandstats", shown: Shown::All, write: stats::commands },
+    Section { name: "Errorstats", shown: Shown::Default, write: stats::errors },
+    Section { name: "Latencystats", shown: Shown::All, write: stats::latencies },
+    Section { name: "Cluster", shown: Shown::Default, write: cluster },
+    Section { name: "Keyspace", shown: Shown::Default, write: keyspace },
+    Section { name: "Debug", shown: Shown::Named, write: stats::debug },
+];
+
+impl Server {
+    /// `INFO [section …]`: text, a line a field. Names of sections in any case and order; those that do not exist are
+    /// passed over. `default`, `all` and `everything` are several at once.
+    pub(super) fn info(&mut self, token: Token, args: Args<'_>) {
+        let asked = |word: &str| args.iter_from(1).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let all = asked("all") || asked("everything");
+        let default = args.len() == 1 || asked("default");
+        let mut text = String::new();
+        for section in SECTIONS {
+            let unnamed = match section.shown {
+                Shown::Default => all || default,
+                Shown::All => all,
+                Shown::Named => false,
+            };
+            if unnamed || asked(section.name) {
+                if !text.is_empty() {
+                    text.push_str("\r\n");
+                }
+                let _ = write!(text, "# {}\r\n", section.name);
+                (section.write)(self, &mut text);
+            }
+        }
+        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+    }
+}
+
+fn server(server: &Server, out: &mut String) {
+    let now_ms = server.keyspace.moment.unix_ms;
+    let uptime = (now_ms - server.started_ms).max(0) / 1000;
+    let executable = std::env::current_exe().unwrap_or_default();
+    let config_file = server.config.file.clone().unwrap_or_default();
+    fields!(out,
+        "redis_version": REDIS_VERSION,
+        "server_name": "redstart",
+        "redstart_version": env!("CARGO_PKG_VERSION"),
+        "redis_git_sha1": "00000000",
+        "redis_git_dirty": 0,
+        "redis_build_id": "0",
+        "redis_mode": "standalone",
+        "os": process::system_name(),
+        "arch_bits": usize::BITS,
+        "monotonic_clock": "POSIX clock_gettime",
+        "multiplexing_api": multiplexing_api(),
+        "atomicvar_api": "rust-core",
+        "gcc_version": "0.0.0",
+        "process_id": std::process::id(),
+        "process_supervised": "no",
+        "run_id": server.run_id,
+        "tcp_port": server.config.port,
+        "server_time_usec": clock::wall_us(),
+        "uptime_in_seconds": uptime,
+        "uptime_in_days": uptime / 86_400,
+        "hz": server.cron.hz(),
+        "configured_hz": server.config.hz,
+        "lru_clock": server.keyspace.moment.lru,
+        "executable": executable.display(),
+        "config_file": config_file.display(),
+        "io_threads_active": 0,
+    );
+    listeners(server, out);
+}
+
+/// Where clients can connect: a line for TCP with every address as the configuration writes it, one for the Unix socket.
+fn listeners(server: &Server, out: &mut String) {
+    let names = |unix: bool| server.listeners.iter().filter(move |l| l.path().is_some() == unix);
+    if names(false).next().is_some() {
+        out.push_str("listener0:name=tcp");
+        for listener in names(false) {
+            let written = server.config.bind.iter().find(|a| BindAddress::parse(a).host == listener.name());
+            let _ = write!(out, ",bind={}", written.map_or(listener.name(), String::as_str));
+        }
+        let _ = write!(out, ",port={}\r\n", server.config.port);
+    }
+    for listener in names(true) {
+        let _ = write!(out, "listener1:name=unix,bind={}\r\n", listener.name());
+    }
+}
+
+fn multiplexing_api() -> &'static str {
+    if cfg!(target_os = "linux") { "epoll" } else { "kqueue" }
+}
+
+fn clients(server: &Server, out: &mut String) {
+    let (input, output) = server.cron.largest_buffers();
+    fields!(out,
+        "connected_clients": server.clients.len(),
+        "cluster_connections": 0,
+        "maxclients": server.config.maxclients,
+        "client_recent_max_input_buffer": input,
+        "client_recent_max_output_buffer": output,
+        "blocked_clients": server.waiting_clients,
+        "tracking_clients": 0,
+        "clients_in_timeout_table": 0,
+        "total_blocking_keys": 0,
+        "total_blocking_keys_on_nokey": 0,
+    );
+}
+
+fn persistence(server: &Server, out: &mut String) {
+    fields!(out,
+        "loading": 0,
+        "async_loading": 0,
+        "current_cow_peak": 0,
+        "current_cow_size": 0,
+        "current_cow_size_age": 0,
+        "current_fork_perc": "0.00",
+        "current_save_keys_processed": 0,
+        "current_save_keys_total": 0,
+        "rdb_changes_since_last_save": server.keyspace.counters.dirty,
+        "rdb_bgsave_in_progress": 0,
+        "rdb_last_save_time": server.started_ms / 1000,
+        "rdb_last_bgsave_status": "ok",
+        "rdb_last_bgsave_time_sec": -1,
+        "rdb_current_bgsave_time_sec": -1,
+        "rdb_saves": 0,
+        "rdb_last_cow_size": 0,
+        "rdb_last_load_keys_expired": 0,
+        "rdb_last_load_keys_loaded": 0,
+        "aof_enabled": 0,
+        "aof_rewrite_in_progress": 0,
+        "aof_rewrite_scheduled": 0,
+        "aof_last_rewrite_time_sec": -1,
+        "aof_current_rewrite_time_sec": -1,
+        "aof_last_bgrewrite_status": "ok",
+        "aof_rewrites": 0,
+        "aof_rewrites_consecutive_failures": 0,
+        "aof_last_write_status": "ok",
+        "aof_last_cow_size": 0,
+        "module_fork_in_progress": 0,
+        "module_fork_last_cow_size": 0,
+    );
+}
+
+fn replication(server: &Server, out: &mut String) {
+    fields!(out,
+        "role": "master",
+        "connected_slaves": 0,
+    );
+    if server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
+        fields!(out, "min_slaves_good_slaves": 0);
+    }
+    fields!(out,
+        "master_failover_state": "no-failover",
+        "master_replid": server.replication_id,
+        "master_replid2": "0000000000000000000000000000000000000000",
+        "master_repl_offset": 0,
+        "second_repl_offset": -1,
+        "repl_backlog_active": 0,
+        "repl_backlog_size": server.config.repl_backlog_size,
+        "repl_backlog_first_byte_offset": 0,
+        "repl_backlog_histlen": 0,
+    );
+}
+
+fn cpu(_: &Server, out: &mut String) {
+    let (own, children) = (process::cpu_time(), process::children_cpu_time());
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    fields!(out,
+        "used_cpu_sys": seconds(own.system_us),
+        "used_cpu_user": seconds(own.user_us),
+        "used_cpu_sys_children": seconds(children.system_us),
+        "used_cpu_user_children": seconds(children.user_us),
+    );
+    if let Some(own) = process::thread_cpu_time() {
+        fields!(out,
+            "used_cpu_sys_main_thread": seconds(own.system_us),
+            "used_cpu_user_main_thread": seconds(own.user_us),
+        );
+    }
+}
+
+fn cluster(_: &Server, out: &mut String) {
+    fields!(out, "cluster_enabled": 0);
+}
+
+fn keyspace(server: &Server, out: &mut String) {
+    for index in 0..server.keyspace.count() {
+        let db = server.keyspace.db(index);
+        if !db.is_empty() {
+            let _ = write!(
+                out,
+                "db{index}:keys={},expires={},avg_ttl={}\r\n",
+                db.len(),
+                db.expires().len(),
+                db.expires().average_ttl_ms()
+            );
+        }
+    }
+}

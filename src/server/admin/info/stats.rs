@@ -1,0 +1,126 @@
+//! `INFO`: what is counted, for the server (`stats`) and for each command (`commandstats`, `latencystats`, `errorstats`).
+
+use std::fmt::Write;
+
+use crate::command::table;
+use crate::config::Percentiles;
+use crate::server::Server;
+
+/// Totals and rates.
+pub(super) fn stats(server: &Server, out: &mut String) {
+    let stats = &server.stats;
+    let keys = &server.keyspace.counters;
+    let (cycles, rate) = (&stats.cycles, stats.tick_rate());
+    let kbps = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
+    fields!(out,
+        "total_connections_received": stats.connections,
+        "total_commands_processed": stats.commands,
+        "instantaneous_ops_per_sec": stats.command_rate.mean(),
+        "total_net_input_bytes": stats.net_input_bytes,
+        "total_net_output_bytes": stats.net_output_bytes,
+        "total_net_repl_input_bytes": 0,
+        "total_net_repl_output_bytes": 0,
+        "instantaneous_input_kbps": kbps(stats.input_rate.mean()),
+        "instantaneous_output_kbps": kbps(stats.output_rate.mean()),
+        "instantaneous_input_repl_kbps": "0.00",
+        "instantaneous_output_repl_kbps": "0.00",
+        "rejected_connections": stats.rejected_connections,
+        "sync_full": 0,
+        "sync_partial_ok": 0,
+        "sync_partial_err": 0,
+        "expired_keys": keys.expired,
+        "expired_stale_perc": format_args!("{:.2}", keys.expired_stale_percent),
+        "expired_time_cap_reached_count": keys.expire_cycles_cut_short,
+        "expire_cycle_cpu_milliseconds": keys.expire_cycle_us / 1000,
+        "evicted_keys": 0,
+        "evicted_clients": 0,
+        "total_eviction_exceeded_time": 0,
+        "current_eviction_exceeded_time": 0,
+        "keyspace_hits": keys.hits,
+        "keyspace_misses": keys.misses,
+        "pubsub_channels": 0,
+        "pubsub_patterns": 0,
+        "pubsubshard_channels": 0,
+        "latest_fork_usec": 0,
+        "total_forks": 0,
+        "migrate_cached_sockets": 0,
+        "slave_expires_tracked_keys": 0,
+        "active_defrag_hits": 0,
+        "active_defrag_misses": 0,
+        "active_defrag_key_hits": 0,
+        "active_defrag_key_misses": 0,
+        "total_active_defrag_time": 0,
+        "current_active_defrag_time": 0,
+        "tracking_total_keys": 0,
+        "tracking_total_items": 0,
+        "tracking_total_prefixes": 0,
+        "unexpected_error_replies": 0,
+        "total_error_replies": stats.error_replies,
+        "dump_payload_sanitizations": 0,
+        "total_reads_processed": stats.reads,
+        "total_writes_processed": stats.writes,
+        "io_threaded_reads_processed": 0,
+        "io_threaded_writes_processed": 0,
+        "client_query_buffer_limit_disconnections": stats.query_limit_disconnections,
+        "client_output_buffer_limit_disconnections": stats.output_limit_disconnections,
+        "reply_buffer_shrinks": 0,
+        "reply_buffer_expands": 0,
+        "eventloop_cycles": cycles.count,
+        "eventloop_duration_sum": cycles.total_us(rate),
+        "eventloop_duration_cmd_sum": stats.command_us(),
+        "instantaneous_eventloop_cycles_per_sec": stats.cycle_rate.mean(),
+        "instantaneous_eventloop_duration_usec": stats.cycle_us.mean(),
+        "acl_access_denied_auth": server.denied_logins,
+        "acl_access_denied_cmd": 0,
+        "acl_access_denied_key": 0,
+        "acl_access_denied_channel": 0,
+    );
+}
+
+/// Calls, time and refusals of each command that was called.
+pub(super) fn commands(server: &Server, out: &mut String) {
+    for (command, row) in table::all().iter().zip(server.stats.per_command()) {
+        if row.calls == 0 && row.rejected == 0 && row.failed == 0 {
+            continue;
+        }
+        let us = row.microseconds(server.stats.tick_rate());
+        let per_call = if row.calls == 0 { 0.0 } else { us as f64 / row.calls as f64 };
+        let _ = write!(
+            out,
+            "cmdstat_{}:calls={},usec={us},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}\r\n",
+            command.full_name, row.calls, row.rejected, row.failed
+        );
+    }
+}
+
+/// Error replies by their code.
+pub(super) fn errors(server: &Server, out: &mut String) {
+    for (code, count) in server.stats.errors() {
+        let _ = write!(out, "errorstat_{}:count={count}\r\n", String::from_utf8_lossy(code));
+    }
+}
+
+/// Percentiles of each command's latency.
+pub(super) fn latencies(server: &Server, out: &mut String) {
+    for (command, row) in table::all().iter().zip(server.stats.per_command()) {
+        let Some(latency) = &row.latency else { continue };
+        let _ = write!(out, "latency_percentiles_usec_{}:", command.full_name);
+        for (i, percent) in server.config.latency_tracking_info_percentiles.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            let name = Percentiles::name(*percent);
+            let _ = write!(out, "{comma}p{name}={:.3}", latency.percentile(*percent) as f64 / 1000.0);
+        }
+        out.push_str("\r\n");
+    }
+}
+
+/// The loop's extremes: only for who asks for the section by name.
+pub(super) fn debug(server: &Server, out: &mut String) {
+    let (cycles, rate) = (&server.stats.cycles, server.stats.tick_rate());
+    fields!(out,
+        "eventloop_duration_aof_sum": 0,
+        "eventloop_duration_cron_sum": cycles.cron_us,
+        "eventloop_duration_max": cycles.longest_us(rate),
+        "eventloop_cmd_per_cycle_max": cycles.most_commands,
+    );
+}

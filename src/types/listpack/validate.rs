@@ -1,0 +1,90 @@
+//! Listpacks from outside: from a file, a `RESTORE`, a primary. Whatever the bytes are, nothing here panics or reads
+//! beyond them.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::write::{Builder, backward_bytes};
+use super::{EMPTY, END, Element, HEADER, Listpack, UNKNOWN, count, decode, size_at, u32_at};
+
+/// The bytes are no listpack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalid;
+
+/// The shallow check: the length that the header tells, and the end mark.
+pub(super) fn has_frame(bytes: &[u8]) -> bool {
+    bytes.len() >= EMPTY.len() && u32_at(bytes, 0) as usize == bytes.len() && bytes[bytes.len() - 1] == END
+}
+
+/// Whether `bytes` are a listpack, every element looked at: encodings, backward lengths, the count. O(n).
+pub fn is_valid(bytes: &[u8]) -> bool {
+    check(bytes).is_some()
+}
+
+/// Checks `bytes`, which may be anything, and returns them as this module would have written them: with every element
+/// in its one encoding, which searches rely on. Nearly always these are the same bytes.
+pub fn normalize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
+    let canonical = check(bytes).ok_or(Invalid)?;
+    if canonical {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut builder = Builder::with_capacity(bytes.len());
+    for text in Listpack::new(bytes) {
+        builder.push(text);
+    }
+    Ok(Cow::Owned(builder.finish()))
+}
+
+/// For a listpack, whether every element has its one encoding.
+fn check(bytes: &[u8]) -> Option<bool> {
+    if !has_frame(bytes) {
+        return None;
+    }
+    let end = bytes.len() - 1;
+    let (mut at, mut found, mut canonical) = (HEADER, 0_usize, true);
+    while at < end {
+        let size = size_within(&bytes[at..end])?;
+        let (backward, width) = backward_bytes(size);
+        if bytes[at + size..end].get(..width)? != &backward[..width] {
+            return None;
+        }
+        canonical &= Element::from(decode(bytes, at).0).encoded() == size;
+        at += size + width;
+        found += 1;
+    }
+    let said = count(bytes);
+    (said == UNKNOWN || usize::from(said) == found).then_some(canonical)
+}
+
+/// The bytes of encoding and data of the element that begins `bytes`, when they are all there.
+fn size_within(bytes: &[u8]) -> Option<usize> {
+    let size_of_length = match bytes.first()? {
+        0xe0..0xf0 => 2,
+        0xf0 => 5,
+        0xf5.. => return None,
+        _ => 1,
+    };
+    if bytes.len() < size_of_length {
+        return None;
+    }
+    Some(size_at(bytes, 0)).filter(|size| *size <= bytes.len())
+}
+
+/// Whether two elements are equal among those at index 0, `step`, 2 · `step`, …: the members of a set (1), the fields
+/// of a hash or the members of a sorted set (2). For a listpack in its one encoding. O(n).
+pub fn has_duplicates(listpack: Listpack<'_>, step: usize) -> bool {
+    let mut seen = HashSet::with_capacity(listpack.len() / step);
+    let mut iter = listpack.iter();
+    loop {
+        let from = iter.front();
+        if iter.next().is_none() {
+            return false;
+        }
+        if !seen.insert(&listpack.bytes()[from..iter.front()]) {
+            return true;
+        }
+        for _ in 1..step {
+            iter.next();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A large set: a dict of members.
+
+use crate::dict::{Dict, Seed};
+use crate::types::container::Container;
+use crate::types::member::Member;
+use crate::types::random::Random;
+use crate::types::{Encoding, Kind};
+
+/// More members than this are freed in the background.
+const LARGE_MEMBERS: usize = 64;
+
+/// Members whose buckets and then bytes are asked of the memory together.
+pub const GROUP: usize = 16;
+
+/// See the module's head.
+pub struct Table {
+    members: Dict<Member>,
+    /// Bytes of all members' blocks.
+    member_bytes: usize,
+}
+
+// SAFETY: no other container has this pair.
+unsafe impl Container for Table {
+    const KIND: Kind = Kind::Set;
+    const ENCODING: Encoding = Encoding::Hashtable;
+
+    fn memory_bytes(&self) -> usize {
+        self.members.memory_bytes() + self.member_bytes
+    }
+
+    fn is_large(&self) -> bool {
+        self.members.len() > LARGE_MEMBERS
+    }
+
+    fn duplicate(&self) -> Table {
+        let mut copy = Table::with_capacity(self.len(), self.members.seed());
+        for member in &self.members {
+            let hash = copy.members.hash(member.bytes());
+            copy.members.insert_new(hash, Member::new(member.bytes()));
+        }
+        copy.member_bytes = self.member_bytes;
+        copy
+    }
+}
+
+impl Table {
+    /// An empty one with room for `capacity` members.
+    pub fn with_capacity(capacity: usize, seed: Seed) -> Table {
+        let mut members = Dict::new(seed);
+        members.reserve(capacity);
+        Table { members, member_bytes: 0 }
+    }
+
+    /// The number of members.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The members themselves.
+    pub fn members(&self) -> &Dict<Member> {
+        &self.members
+    }
+
+    /// Whether `member` is there.
+    #[inline]
+    pub fn contains(&self, member: &[u8]) -> bool {
+        self.members.find(self.members.hash(member), member).is_some()
+    }
+
+    /// Adds a member and answers whether it was new.
+    pub fn add(&mut self, member: &[u8]) -> bool {
+        let hash = self.members.hash(member);
+        if self.members.find(hash, member).is_some() {
+            return false;
+        }
+        let member = Member::new(member);
+        self.member_bytes += member.memory_bytes();
+        self.members.insert_new(hash, member);
+        self.members.shed();
+        true
+    }
+
+    /// Removes a member and answers whether it was there.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        let found = self.members.find(self.members.hash(member), member);
+        if let Some(at) = found {
+            self.member_bytes -= self.members.remove(at).memory_bytes();
+            self.members.shed();
+        }
+        found.is_some()
+    }
+
+    /// Removes a random member. There is one.
+    pub fn pop(&mut self, random: &mut Random) -> Member {
+        let at = self.members.random(&mut || random.next()).expect("a set of a key has a member");
+        let member = self.members.remove(at);
+        self.member_bytes -= member.memory_bytes();
+        self.members.shed();
+        member
+    }
+
+    /// A random member.
+    pub fn random(&self, random: &mut Random) -> Option<&[u8]> {
+        self.members.random(&mut || random.next()).map(|at| self.members.get(at).key())
+    }
+
+    /// Visits one probe chain, see [`Dict::scan`].
+    pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&[u8])) -> u64 {
+        self.members.scan(cursor, &mut |member| visit(member.bytes()))
+    }
+
+    /// For each of up to [`GROUP`] members of another set whether it is here; buckets and members are fetched
+    /// together, so that a group waits for memory twice.
+    pub fn contains_each(&self, members: &[&[u8]], found: &mut [bool]) {
+        let mut hashes = [0; GROUP];
+        for (member, hash) in members.iter().zip(&mut hashes) {
+            *hash = self.members.hash(member);
+            self.members.prefetch_bucket(*hash);
+        }
+        for hash in &hashes[..members.len()] {
+            self.members.prefetch_entry(*hash);
+        }
+        for ((member, hash), found) in members.iter().zip(hashes).zip(found) {
+            *found = self.members.find(hash, member).is_some();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Sets against a model, through all three encodings.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::dict::Seed;
+
+fn small_shapes() -> Shapes {
+    Shapes {
+        set_max_intset_entries: 8,
+        set_max_listpack_entries: 12,
+        set_max_listpack_value: 10,
+        ..Shapes::new(Seed::plain())
+    }
+}
+
+fn members(entry: &Entry) -> BTreeSet<Vec<u8>> {
+    SetRef::of(entry).members().map(|member| member.to_vec()).collect()
+}
+
+#[test]
+fn a_set_changes_its_encoding_where_redis_does() {
+    let shapes = small_shapes();
+    let mut set = create(b"k", b"1", 1, &shapes);
+    for value in 0..8 {
+        assert!(add(&mut set, value.to_string().as_bytes(), &shapes));
+    }
+    assert_eq!(set.encoding(), Encoding::Intset);
+    let mut mixed = set.duplicate(b"k");
+    assert!(add(&mut set, b"8", &shapes));
+    assert_eq!(set.encoding(), Encoding::Hashtable, "too many integers");
+    assert!(add(&mut mixed, b"word", &shapes));
+    assert_eq!(mixed.encoding(), Encoding::Listpack);
+    let mut long = mixed.duplicate(b"k");
+    for value in 9..12 {
+        assert!(add(&mut mixed, value.to_string().as_bytes(), &shapes));
+    }
+    assert_eq!((mixed.encoding(), SetRef::of(&mixed).len()), (Encoding::Listpack, 12));
+    assert!(!add(&mut mixed, b"word", &shapes) && mixed.encoding() == Encoding::Listpack);
+    assert!(add(&mut mixed, b"13", &shapes) && mixed.encoding() == Encoding::Hashtable, "too many");
+    assert!(add(&mut long, b"12345678901", &shapes) && long.encoding() == Encoding::Hashtable, "too long");
+    assert_eq!(create(b"k", b"1", 9, &shapes).encoding(), Encoding::Listpack);
+    assert_eq!(create(b"k", b"x", 13, &shapes).encoding(), Encoding::Hashtable);
+}
+
+#[test]
+fn every_member_is_drawn_equally_often() {
+    let shapes = small_shapes();
+    for count in [4_usize, 10, 100] {
+        let words = if count == 4 { "" } else { "w" };
+        let mut set = create(b"k", b"x", count, &shapes);
+        for i in 0..count {
+            add(&mut set, format!("{words}{i}").as_bytes(), &shapes);
+        }
+        let mut random = Random::new(7);
+        let mut drawn = std::collections::BTreeMap::new();
+        let draws = 1000 * count;
+        for _ in 0..draws {
+            let member = SetRef::of(&set).random(&mut random).expect("a member").to_vec();
+            *drawn.entry(member).or_insert(0_i64) += 1;
+        }
+        let chi_square: f64 = drawn.values().map(|n| ((n - 1000) * (n - 1000)) as f64 / 1000.0).sum();
+        // The 99.9 % quantile of the distribution with `count - 1` degrees of freedom is below this for all three.
+        let limit = count as f64 + 5.0 * (2.0 * count as f64).sqrt();
+        assert_eq!(drawn.len(), count);
+        assert!(chi_square < limit, "{chi_square} for {count} members");
+    }
+}
+
+#[test]
+fn a_scan_of_a_table_that_grows_returns_all_that_was_there() {
+    let shapes = small_shapes();
+    let mut set = create(b"k", b"x", 100, &shapes);
+    for i in 0..1000 {
+        add(&mut set, format!("old{i}").as_bytes(), &shapes);
+    }
+    let (mut seen, mut cursor, mut more) = (BTreeSet::new(), 0, 0);
+    loop {
+        cursor = SetRef::of(&set).scan(cursor, &mut |member| {
+            seen.insert(member.to_vec());
+        });
+        if cursor == 0 {
+            break;
+        }
+        for _ in 0..20 {
+            more += 1;
+            add(&mut set, format!("new{more}").as_bytes(), &shapes);
+        }
+    }
+    assert!(more > 100);
+    assert!((0..1000).all(|i| seen.contains(format!("old{i}").as_bytes())));
+}
+
+proptest! {
+    #[test]
+    fn a_set_is_a_set(
+        steps in prop::collection::vec((0..4_u8, prop_oneof!["[0-9]{1,3}", "-?[1-9][0-9]{3,18}", "[a-c]{1,12}"]), 1..150),
+    ) {
+        let shapes = small_shapes();
+        let mut model = BTreeSet::new();
+        let mut set = create(b"k", b"1", 1, &shapes);
+        let mut random = Random::new(steps.len() as u64);
+        for (what, member) in steps {
+            let member = member.into_bytes();
+            match what {
+                0 | 1 => prop_assert_eq!(add(&mut set, &member, &shapes), model.insert(member.clone())),
+                2 => prop_assert_eq!(remove(&mut set, &member), model.remove(&member)),
+                _ if model.is_empty() => {}
+                _ => {
+                    let mut popped = Vec::new();
+                    pop(&mut set, &mut random, |member| popped = member.to_vec());
+                    prop_assert!(model.remove(&popped));
+                }
+            }
+            prop_assert_eq!(SetRef::of(&set).len(), model.len());
+            prop_assert_eq!(SetRef::of(&set).contains(&member), model.contains(&member));
+        }
+        prop_assert_eq!(members(&set), model.clone());
+        prop_assert_eq!(members(&set.duplicate(b"other")), model);
+    }
+}

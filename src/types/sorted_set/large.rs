@@ -1,0 +1,301 @@
+//! A sorted set of any size: a dict that finds members, a tree that orders them.
+//!
+//! The one idea: each element is one block, owned by the dict and named by the tree (`element`). Whatever enters or
+//! leaves does so in both, in this file alone: that is the door behind which a handle of the tree is a live element.
+
+use super::element::{Element, Handle};
+use super::leaf;
+use super::node::Key;
+use super::tree::Tree;
+use super::walk::Elements;
+use crate::dict::{Dict, Position, Retired, Seed};
+
+/// See the module's head.
+pub struct SortedSet {
+    tree: Tree,
+    dict: Dict<Element>,
+    /// Bytes of all elements' blocks.
+    element_bytes: usize,
+}
+
+/// Elements whose removal waits for memory together.
+const GROUP: usize = leaf::MOST;
+
+impl SortedSet {
+    /// An empty set, hashed under `seed`.
+    pub fn new(seed: Seed) -> SortedSet {
+        SortedSet { tree: Tree::new(), dict: Dict::new(seed), element_bytes: 0 }
+    }
+
+    /// The number of elements.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The hash that [`Self::find`] and [`Self::add`] want.
+    #[inline]
+    pub fn hash(&self, member: &[u8]) -> u64 {
+        self.dict.hash(member)
+    }
+
+    /// Asks the processor for what [`Self::find`] and [`Self::add`] look at first.
+    #[inline]
+    pub fn prefetch(&self, hash: u64, score: f64) {
+        self.dict.prefetch_bucket(hash);
+        self.tree.prefetch(score);
+    }
+
+    /// Where `member` is, and its score.
+    #[inline]
+    pub fn find(&self, hash: u64, member: &[u8]) -> Option<(Position, f64)> {
+        let at = self.dict.find(hash, member)?;
+        Some((at, self.dict.get(at).score()))
+    }
+
+    /// The score of `member`.
+    #[inline]
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        self.find(self.hash(member), member).map(|(_, score)| score)
+    }
+
+    /// Adds a member that is not there. The score is a number.
+    #[inline]
+    pub fn add(&mut self, hash: u64, member: &[u8], score: f64) {
+        debug_assert!(!score.is_nan());
+        let element = Element::new(score, member);
+        let handle = element.handle();
+        self.element_bytes += element.memory_bytes();
+        self.dict.insert_new(hash, element);
+        self.tree.insert(score, handle);
+    }
+
+    /// Gives the element at `at`, whose score is `old`, another one, which is a number.
+    #[inline]
+    pub fn rescore(&mut self, at: Position, old: f64, score: f64) {
+        debug_assert!(!score.is_nan());
+        let element = self.dict.get(at);
+        debug_assert!(element.score().to_bits() == old.to_bits());
+        element.set_score(score);
+        self.tree.rescore(Key { score: old, member: element.member() }, score, element.handle());
+    }
+
+    /// Sets the score of `member`; whether it is new.
+    pub fn set(&mut self, member: &[u8], score: f64) -> bool {
+        let hash = self.hash(member);
+        match self.find(hash, member) {
+            Some((at, old)) => self.rescore(at, old, score),
+            None => {
+                self.add(hash, member, score);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Removes `member`; its score if it was there.
+    #[inline]
+    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        let (at, score) = self.find(self.hash(member), member)?;
+        let removed = self.tree.remove(Key { score, member });
+        debug_assert!(removed, "the dict and the tree have the same scores");
+        self.element_bytes -= self.dict.remove(at).memory_bytes();
+        Some(score)
+    }
+
+    /// How many elements come before `member`, and its score.
+    #[inline]
+    pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
+        let score = self.score(member)?;
+        Some((self.tree.rank(Key { score, member }), score))
+    }
+
+    /// How many elements come before the first whose score `before` does not hold for.
+    #[inline]
+    pub fn partition_scores(&self, before: impl Fn(f64) -> bool) -> usize {
+        self.tree.partition_scores(before)
+    }
+
+    /// How many elements come before the first whose member `before` does not hold for. Where members of different
+    /// scores make that no clear place, the answer is any number up to the length.
+    #[inline]
+    pub fn partition_members(&self, before: impl Fn(&[u8]) -> bool) -> usize {
+        self.tree.partition(|_, member| before(member))
+    }
+
+    /// The `count` elements from rank `from` on, or back from it. There are as many.
+    #[inline]
+    pub fn range(&self, from: usize, count: usize, backwards: bool) -> Elements<'_> {
+        self.tree.walk(from, count, backwards)
+    }
+
+    /// All elements, in order.
+    pub fn iter(&self) -> Elements<'_> {
+        self.range(0, self.len(), false)
+    }
+
+    /// Removes the elements of the ranks `from..to`, which are there.
+    pub fn remove_range(&mut self, from: usize, to: usize) {
+        assert!(from <= to && to <= self.len());
+        let SortedSet { tree, dict, element_bytes } = self;
+        let mut gone: Vec<Element> = Vec::with_capacity(GROUP.min(to - from));
+        let mut left = to - from;
+        while left > 0 {
+            left -= tree.remove_some(from, left, &mut |handles| take_all(dict, handles, &mut gone));
+            // Dropped when the tree does not name them any more.
+            *element_bytes -= gone.drain(..).map(|element| element.memory_bytes()).sum::<usize>();
+        }
+    }
+
+    /// Visits one probe chain of the dict, see [`Dict::scan`].
+    pub fn scan(&self, cursor: u64, emit: &mut impl FnMut(&[u8], f64)) -> u64 {
+        self.dict.scan(cursor, &mut |element| emit(element.member(), element.score()))
+    }
+
+    /// The dict's array that was given up last: to be dropped where it keeps nobody waiting.
+    #[inline]
+    pub fn take_retired(&mut self) -> Option<Retired> {
+        self.dict.take_retired()
+    }
+
+    /// The bytes of all that belongs to it.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.element_bytes + self.tree.memory_bytes() + self.dict.memory_bytes()
+    }
+}
+
+/// Takes the elements of a leaf's handles out of the dict, waiting for its buckets once.
+fn take_all(dict: &mut Dict<Element>, handles: &[Handle], taken: &mut Vec<Element>) {
+    let mut hashes = [0; GROUP];
+    for (hash, handle) in hashes.iter_mut().zip(handles) {
+        *hash = dict.hash(handle.member());
+        dict.prefetch_bucket(*hash);
+    }
+    for (&hash, handle) in hashes.iter().zip(handles) {
+        let at = dict.find(hash, handle.member()).expect("the dict and the tree have the same members");
+        taken.push(dict.remove(at));
+    }
+}
+
+impl SortedSet {
+    /// Another set of the same elements.
+    pub fn duplicate(&self) -> SortedSet {
+        let mut gather = Gather::with_room(self.dict.seed(), self.len());
+        for (member, score) in self.iter() {
+            gather.add(gather.hash(member), member, score);
+        }
+        gather.finish()
+    }
+
+    /// Panics unless the tree is whole and says the same as the dict.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        self.tree.check();
+        assert_eq!(self.dict.len(), self.tree.len());
+        let mut bytes = 0;
+        for (member, score) in self.iter() {
+            let (at, known) =
+                self.find(self.hash(member), member).expect("a member of the tree is in the dict");
+            assert_eq!(known.to_bits(), score.to_bits(), "the score of {}", member.escape_ascii());
+            bytes += self.dict.get(at).memory_bytes();
+        }
+        assert_eq!(bytes, self.element_bytes);
+    }
+}
+
+/// A sorted set in the making: members in any order, scores that may still change. The order is made at the end, by
+/// one sort, and the tree from leaf to leaf: that is several times as fast as inserting.
+pub struct Gather {
+    dict: Dict<Element>,
+    handles: Vec<Handle>,
+    element_bytes: usize,
+}
+
+impl Gather {
+    /// For about `room` elements, hashed under `seed`.
+    pub fn with_room(seed: Seed, room: usize) -> Gather {
+        let mut dict = Dict::new(seed);
+        dict.reserve(room);
+        Gather { dict, handles: Vec::with_capacity(room), element_bytes: 0 }
+    }
+
+    /// The number of elements so far.
+    pub fn len(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// The hash that the other methods want.
+    #[inline]
+    pub fn hash(&self, member: &[u8]) -> u64 {
+        self.dict.hash(member)
+    }
+
+    /// The dict, to ask the processor for what a later call will look at.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.dict.prefetch_bucket(hash);
+    }
+
+    /// The same for the element, when the bucket is there.
+    #[inline]
+    pub fn prefetch_element(&self, hash: u64) {
+        self.dict.prefetch_entry(hash);
+    }
+
+    /// Where `member` is, and its score so far.
+    #[inline]
+    pub fn find(&self, hash: u64, member: &[u8]) -> Option<(Position, f64)> {
+        let at = self.dict.find(hash, member)?;
+        Some((at, self.dict.get(at).score()))
+    }
+
+    /// Sets the score of the element at `at`.
+    #[inline]
+    pub fn set_score(&mut self, at: Position, score: f64) {
+        self.dict.get(at).set_score(score);
+    }
+
+    /// Adds a member that is not there. Cheapest when they come in the order that they will have.
+    #[inline]
+    pub fn add(&mut self, hash: u64, member: &[u8], score: f64) {
+        let element = Element::new(score, member);
+        self.handles.push(element.handle());
+        self.element_bytes += element.memory_bytes();
+        self.dict.insert_new(hash, element);
+    }
+
+    /// Puts all in order. No score is NaN.
+    pub fn finish(self) -> SortedSet {
+        let Gather { dict, handles, element_bytes } = self;
+        let mut entries: Vec<(f64, Handle)> =
+            handles.into_iter().map(|handle| (handle.score(), handle)).collect();
+        sort(&mut entries);
+        SortedSet { tree: Tree::build(&entries), dict, element_bytes }
+    }
+}
+
+/// Sorts by score, then by member. The sort finds runs that are in order already, of which a union of sets has few.
+fn sort(entries: &mut [(f64, Handle)]) {
+    // Two numbers that compare as the scores do, with one zero.
+    let key = |score: f64| {
+        let bits = (score + 0.0).to_bits() as i64;
+        bits ^ ((bits >> 63) as u64 >> 1) as i64
+    };
+    entries.sort_by(|a, b| key(a.0).cmp(&key(b.0)));
+    for equal in entries.chunk_by_mut(|a, b| a.0 == b.0) {
+        if !equal.is_sorted_by(|a, b| a.1.member() <= b.1.member()) {
+            equal.sort_by(|a, b| a.1.member().cmp(b.1.member()));
+        }
+    }
+}

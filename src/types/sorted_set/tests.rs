@@ -1,0 +1,282 @@
+//! The large form against a model: a `BTreeSet` of (score, member).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::{Gather, SortedSet};
+use crate::dict::Seed;
+
+const SEED: Seed = Seed::new([1, 2]);
+
+/// A score that can be ordered: no NaN, one zero.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+struct Score(f64);
+
+impl Eq for Score {}
+
+#[expect(clippy::derive_ord_xor_partial_ord, reason = "there is no NaN")]
+impl Ord for Score {
+    fn cmp(&self, other: &Score) -> std::cmp::Ordering {
+        self.0.partial_cmp(&other.0).unwrap()
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    scores: BTreeMap<Vec<u8>, f64>,
+    order: BTreeSet<(Score, Vec<u8>)>,
+}
+
+impl Model {
+    fn set(&mut self, member: &[u8], score: f64) -> bool {
+        let old = self.scores.insert(member.to_vec(), score);
+        if let Some(old) = old {
+            self.order.remove(&(Score(old), member.to_vec()));
+        }
+        self.order.insert((Score(score), member.to_vec()));
+        old.is_none()
+    }
+
+    fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        let old = self.scores.remove(member)?;
+        self.order.remove(&(Score(old), member.to_vec()));
+        Some(old)
+    }
+
+    fn remove_range(&mut self, from: usize, to: usize) {
+        let gone: Vec<Vec<u8>> =
+            self.elements().skip(from).take(to - from).map(|(m, _)| m.to_vec()).collect();
+        gone.iter().for_each(|member| assert!(self.remove(member).is_some()));
+    }
+
+    fn elements(&self) -> impl DoubleEndedIterator<Item = (&[u8], f64)> {
+        self.order.iter().map(|(score, member)| (&member[..], score.0))
+    }
+
+    fn count(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
+        self.elements().filter(|(member, score)| before(*score, member)).count()
+    }
+}
+
+/// The set is whole and says what the model says.
+fn compare(set: &SortedSet, model: &Model) {
+    set.check();
+    let all: Vec<_> = model.elements().map(|(m, s)| (m, s.to_bits())).collect();
+    assert_eq!(set.iter().map(|(m, s)| (m, s.to_bits())).collect::<Vec<_>>(), all);
+    let len = set.len();
+    let backwards: Vec<_> =
+        set.range(len.saturating_sub(1), len, true).map(|(m, s)| (m, s.to_bits())).collect();
+    assert!(backwards.iter().eq(all.iter().rev()));
+}
+
+/// A member that is short, or has a score among few, or neither.
+fn member(n: u32) -> Vec<u8> {
+    if n.is_multiple_of(7) { vec![b'x'; n as usize % 300] } else { format!("member:{n}").into_bytes() }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(u32, f64),
+    Shift(u32, f64),
+    Remove(u32),
+    RemoveRange(f64, f64),
+    Append(u8),
+    Prepend(u8),
+    PopFirst(u8),
+    PopLast(u8),
+    Duplicate,
+}
+
+fn score() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        4 => (-30i32..30).prop_map(f64::from),
+        4 => -1e3..1e3f64,
+        1 => prop::sample::select(vec![0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 5e-324]),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (0..900u32, score()).prop_map(|(n, s)| Step::Set(n, s)),
+        4 => (0..900u32, -3.0..3.0f64).prop_map(|(n, s)| Step::Shift(n, s)),
+        6 => (0..900u32).prop_map(Step::Remove),
+        1 => (0.0..1.0f64, 0.0..0.3f64).prop_map(|(a, b)| Step::RemoveRange(a, b)),
+        1 => any::<u8>().prop_map(Step::Append),
+        1 => any::<u8>().prop_map(Step::Prepend),
+        1 => any::<u8>().prop_map(Step::PopFirst),
+        1 => any::<u8>().prop_map(Step::PopLast),
+        1 => Just(Step::Duplicate),
+    ]
+}
+
+/// Does the same to both.
+fn apply(set: &mut SortedSet, model: &mut Model, step: &Step) {
+    let pop = |set: &mut SortedSet, model: &mut Model, from: usize, to: usize| {
+        set.remove_range(from, to);
+        model.remove_range(from, to);
+    };
+    let len = set.len();
+    match *step {
+        Step::Set(n, score) => assert_eq!(set.set(&member(n), score), model.set(&member(n), score)),
+        Step::Shift(n, by) => {
+            let member = member(n);
+            if let Some(score) = set.score(&member).filter(|score| score.is_finite()) {
+                assert!(!set.set(&member, score + by));
+                model.set(&member, score + by);
+            }
+        }
+        Step::Remove(n) => {
+            let member = member(n);
+            assert_eq!(set.remove(&member).map(f64::to_bits), model.remove(&member).map(f64::to_bits));
+        }
+        Step::RemoveRange(at, share) => {
+            let from = (len as f64 * at) as usize;
+            let to = (from + (len as f64 * share) as usize).min(len);
+            pop(set, model, from, to);
+        }
+        Step::Append(count) | Step::Prepend(count) => {
+            let ahead = matches!(step, Step::Prepend(_));
+            let end = if ahead { 0 } else { len.saturating_sub(1) };
+            let end = set.range(end, usize::from(len > 0), false).next().map_or(0.0, |(_, score)| score);
+            let end = end.clamp(-1e6, 1e6);
+            for i in 1..=i32::from(count) {
+                let score = if ahead { end - f64::from(i) } else { end + f64::from(i) };
+                let member = format!("end:{ahead}:{i}");
+                assert_eq!(set.set(member.as_bytes(), score), model.set(member.as_bytes(), score));
+            }
+        }
+        Step::PopFirst(count) => pop(set, model, 0, len.min(count.into())),
+        Step::PopLast(count) => pop(set, model, len - len.min(count.into()), len),
+        Step::Duplicate => *set = set.duplicate(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_sorted_set_is_an_ordered_set_whatever_is_done_to_it(steps in prop::collection::vec(step(), 1..400)) {
+        let (mut set, mut model) = (SortedSet::new(SEED), Model::default());
+        for (i, step) in steps.iter().enumerate() {
+            apply(&mut set, &mut model, step);
+            prop_assert_eq!(set.len(), model.scores.len());
+            if i % 16 == 0 {
+                compare(&set, &model);
+            }
+        }
+        compare(&set, &model);
+    }
+
+    #[test]
+    fn ranks_and_ranges_are_where_they_should_be(
+        elements in prop::collection::vec((0..2000u32, score()), 0..700),
+        probes in prop::collection::vec((score(), 0..2000u32, 0.0..1.0f64, 0.0..1.0f64), 1..20),
+        gathered: bool,
+    ) {
+        let mut model = Model::default();
+        elements.iter().for_each(|(n, score)| { model.set(&member(*n), *score); });
+        let mut set = SortedSet::new(SEED);
+        let mut gather = Gather::with_room(SEED, 3);
+        for (member, score) in &model.scores {
+            if gathered {
+                gather.add(gather.hash(member), member, *score);
+            } else {
+                set.set(member, *score);
+            }
+        }
+        if gathered {
+            set = gather.finish();
+        }
+        compare(&set, &model);
+        for (rank, (member, score)) in model.elements().enumerate() {
+            prop_assert_eq!(set.rank(member), Some((rank, score)));
+        }
+        for (score, n, from, share) in probes {
+            prop_assert_eq!(set.partition_scores(|s| s < score), model.count(|s, _| s < score));
+            prop_assert_eq!(set.partition_scores(|s| s <= score), model.count(|s, _| s <= score));
+            prop_assert!(set.partition_members(|m| m < &member(n)[..]) <= set.len());
+            let from = (set.len() as f64 * from) as usize;
+            let count = ((set.len() - from) as f64 * share) as usize;
+            let forwards: Vec<_> = set.range(from, count, false).collect();
+            prop_assert_eq!(&forwards, &model.elements().skip(from).take(count).collect::<Vec<_>>());
+            let backwards: Vec<_> = set.range((from + count).saturating_sub(1), count, true).collect();
+            prop_assert!(backwards.iter().eq(forwards.iter().rev()));
+        }
+    }
+
+    #[test]
+    fn members_of_one_score_are_in_the_order_of_their_bytes(mut numbers in prop::collection::vec(0..5000u32, 0..600)) {
+        let mut set = SortedSet::new(SEED);
+        for n in &numbers {
+            set.set(&n.to_be_bytes(), 1.0);
+        }
+        set.check();
+        numbers.sort_unstable();
+        numbers.dedup();
+        prop_assert!(set.iter().map(|(m, _)| m.to_vec()).eq(numbers.iter().map(|n| n.to_be_bytes().to_vec())));
+        for probe in [0u32, 1, 17, 2500, 4999, 5000] {
+            let before = set.partition_members(|m| m < &probe.to_be_bytes()[..]);
+            prop_assert_eq!(before, numbers.iter().filter(|n| **n < probe).count());
+        }
+    }
+}
+
+/// Nodes are full behind an insert at the end, and memory is what the head of the module says.
+#[test]
+fn ascending_and_descending_inserts_leave_full_leaves_behind() {
+    for descending in [false, true] {
+        let mut set = SortedSet::new(SEED);
+        let empty = set.memory_bytes();
+        for n in 0..4000 {
+            let score = if descending { -f64::from(n) } else { f64::from(n) };
+            set.set(format!("{n:017}").as_bytes(), score);
+        }
+        set.check();
+        let tree = set.memory_bytes() - empty - 4000 * 28;
+        // Small nodes, as tests have them, take more than full ones.
+        assert!(tree < 4000 * 45, "{} bytes an element", tree / 4000);
+    }
+}
+
+#[test]
+fn an_emptied_set_owns_no_more_than_a_new_one() {
+    let mut set = SortedSet::new(SEED);
+    let empty = set.memory_bytes();
+    for round in 0..3 {
+        for n in 0..1000 {
+            set.set(&member(n), f64::from(n % 50));
+        }
+        if round == 0 {
+            set.remove_range(0, set.len());
+        } else {
+            (0..1000).for_each(|n| {
+                set.remove(&member(n));
+            });
+        }
+        set.check();
+        set.take_retired();
+        assert_eq!((set.len(), set.memory_bytes()), (0, empty));
+    }
+}
+
+#[test]
+fn a_scan_returns_every_element_that_is_there_throughout() {
+    let mut set = SortedSet::new(SEED);
+    for n in 0..500 {
+        set.set(&member(n), f64::from(n));
+    }
+    let (mut seen, mut cursor) = (BTreeSet::new(), 0);
+    let mut extra = 10_000;
+    loop {
+        cursor = set.scan(cursor, &mut |member, _| {
+            seen.insert(member.to_vec());
+        });
+        if cursor == 0 {
+            break;
+        }
+        for _ in 0..20 {
+            set.set(&member(extra), 0.5);
+            extra += 1;
+        }
+    }
+    assert!((0..500).all(|n| seen.contains(&member(n))));
+}

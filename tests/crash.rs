@@ -1,0 +1,130 @@
+//! How the process ends when something goes wrong in it, and how it starts again: the crashes that DEBUG makes.
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::os::unix::process::ExitStatusExt;
+use support::{Launch, Server, eventually};
+
+fn launch(flags: &str) -> Server {
+    Launch::subject().flags("--enable-debug-command yes").flags(flags).start()
+}
+
+/// Sends a command that ends the process; gives the signal, the status and the log.
+fn end_by(server: &mut Server, command: &str) -> (Option<i32>, Option<i32>, String) {
+    let mut client = server.client();
+    let words: Vec<&str> = command.split(' ').collect();
+    client.send(&words).unwrap();
+    client.wait_closed();
+    let status = server.wait_exit();
+    (status.signal(), status.code(), server.log())
+}
+
+#[test]
+fn each_crash_that_debug_makes_is_reported_in_the_log_and_ends_by_its_signal() {
+    for (command, signal, says) in [
+        ("DEBUG SEGFAULT", Signal::SIGSEGV, "Accessing address: 0x123"),
+        ("DEBUG PANIC", Signal::SIGABRT, "DEBUG PANIC was called"),
+        ("DEBUG ASSERT", Signal::SIGABRT, "assertion failed: DEBUG ASSERT was called"),
+        ("DEBUG OOM", Signal::SIGABRT, "Out Of Memory allocating"),
+    ] {
+        let (by, code, log) = end_by(&mut launch(""), command);
+        assert_eq!((by, code), (Some(signal as i32), None), "{command}: {log}");
+        for part in ["=== REDSTART BUG REPORT START", says, "=== REDSTART BUG REPORT END"] {
+            assert!(log.contains(part), "{command}: no '{part}' in {log}");
+        }
+    }
+}
+
+#[test]
+fn config_set_turns_the_crash_report_off_and_on_at_once() {
+    let mut server = launch("");
+    server.client().ok("CONFIG SET crash-log-enabled no");
+    let (by, _, log) = end_by(&mut server, "DEBUG SEGFAULT");
+    assert_eq!(by, Some(Signal::SIGSEGV as i32));
+    assert!(!log.contains("BUG REPORT"), "{log}");
+
+    let mut server = launch("--crash-log-enabled no");
+    server.client().ok("CONFIG SET crash-log-enabled yes");
+    let (by, _, log) = end_by(&mut server, "DEBUG SEGFAULT");
+    assert_eq!(by, Some(Signal::SIGSEGV as i32));
+    assert!(log.contains("=== REDSTART BUG REPORT END"), "{log}");
+}
+
+#[test]
+fn a_panic_may_be_made_to_end_with_a_status() {
+    let (by, code, log) = end_by(&mut launch("--use-exit-on-panic yes"), "DEBUG PANIC");
+    assert_eq!((by, code), (None, Some(1)), "{log}");
+    assert!(log.contains("DEBUG PANIC was called") && !log.contains("BUG REPORT"), "{log}");
+}
+
+#[test]
+fn debug_restart_runs_the_same_process_again_with_the_rewritten_configuration() {
+    let server = Launch::subject().config("enable-debug-command yes\ntimeout 5\n").start();
+    let mut client = server.client();
+    let run_id = client.info("run_id");
+    client.ok("SET k v");
+    client.ok("CONFIG SET timeout 77");
+    client.send(&["DEBUG", "RESTART"]).unwrap();
+    client.wait_closed();
+    let mut client = eventually("it serves again", || server.try_client());
+    assert_ne!(client.info("run_id"), run_id);
+    assert_eq!(client.info("process_id"), server.pid().to_string());
+    assert_eq!(client.call(&["CONFIG", "GET", "timeout"]).elements()[1].text(), "77");
+    client.send(&["DEBUG", "CRASH-AND-RECOVER", "1"]).unwrap();
+    client.wait_closed();
+    let mut client = eventually("it serves again", || server.try_client());
+    assert_eq!(client.info("process_id"), server.pid().to_string());
+    let bad = client.run("DEBUG RESTART soon");
+    assert!(bad.is_error(), "{bad:?}");
+}
+
+#[test]
+fn every_directive_gets_a_line_when_a_rewrite_is_told_to_write_all() {
+    let server = Launch::subject().config("enable-debug-command yes\n# a remark\ntimeout 5\n").start();
+    let mut client = server.client();
+    client.ok("DEBUG CONFIG-REWRITE-FORCE-ALL");
+    let text = std::fs::read_to_string(server.directory().join("redstart.conf")).unwrap();
+    for line in ["# a remark", "timeout 5", "hz 10", "maxmemory 0", "lfu-decay-time 1"] {
+        assert!(text.lines().any(|l| l == line), "no '{line}' in {text}");
+    }
+    assert!(text.lines().count() > 150, "{text}");
+}
+
+#[test]
+fn a_paused_cron_expires_nothing_until_it_goes_on() {
+    let server = launch("--hz 100");
+    let mut client = server.client();
+    client.ok("DEBUG PAUSE-CRON 1");
+    client.ok("DEBUG POPULATE 100");
+    for i in 0..100 {
+        client.call(&["PEXPIRE", &format!("key:{i}"), "1"]);
+    }
+    // As long as cron would have needed many times over, measured by the server's own clock.
+    client.ok("DEBUG SLEEP 0.2");
+    for _ in 0..10 {
+        client.run("PING");
+    }
+    assert_eq!(client.run("DBSIZE").integer(), 100);
+    client.ok("DEBUG PAUSE-CRON 0");
+    eventually("cron expires the keys", || (client.run("DBSIZE").integer() == 0).then_some(()));
+}
+
+#[test]
+fn a_log_line_can_be_written_by_a_client() {
+    let server = launch("");
+    server.client().ok("DEBUG LOG hello");
+    server.wait_for_log("# DEBUG LOG: hello");
+}
+
+#[test]
+fn the_replication_id_changes_when_debug_says_so() {
+    let server = launch("");
+    let mut client = server.client();
+    let (before, run_id) = (client.info("master_replid"), client.info("run_id"));
+    assert_eq!(before.len(), 40);
+    assert_ne!(before, run_id);
+    client.ok("DEBUG CHANGE-REPL-ID");
+    assert_ne!(client.info("master_replid"), before);
+    assert_eq!(client.info("run_id"), run_id);
+}
