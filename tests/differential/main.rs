@@ -64,6 +64,7 @@ scripts! {
     set_commands_answer_as_redis_does: "sets.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
+    what_an_operator_sees_is_what_redis_shows: "monitoring.txt",
     debug_answers_as_redis_does: "debug.txt",
     introspection_commands_answer_as_redis_does: "introspection.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
