@@ -23,6 +23,7 @@ pub mod scan;
 mod session;
 pub mod set_algebra;
 pub mod sets;
+pub mod sort;
 pub mod strings;
 pub mod table;
 pub mod transfer;
