@@ -26,6 +26,7 @@ pub mod sets;
 pub mod sorted_set_algebra;
 pub mod sorted_set_ranges;
 pub mod sorted_sets;
+pub mod sort;
 pub mod strings;
 pub mod table;
 pub mod transfer;

@@ -223,6 +223,8 @@ pub enum KeyFinder {
     Set,
     /// By the specifications, but whether BITFIELD writes the key depends on its subcommands.
     Bitfield,
+    /// The first argument, and SORT's destination, which may stand anywhere among the options.
+    Sort,
 }
 
 /// The documentation of a command.
