@@ -72,6 +72,7 @@ scripts! {
     hash_commands_answer_as_redis_does: "hashes.txt",
     set_commands_answer_as_redis_does: "sets.txt",
     list_commands_answer_as_redis_does: "lists.txt",
+    sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     debug_answers_as_redis_does: "debug.txt",
