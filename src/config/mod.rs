@@ -53,14 +53,8 @@ pub enum Effect {
     NoUsers,
     NoPubsub,
     NoTracking,
-    NoSlowlog,
-    NoSyslog,
-    NoSupervision,
     NoTitle,
     NoLocale,
-    NoOomScore,
-    NoPinning,
-    NoSocketMarks,
     NoStartWarnings,
     NoMemoryTest,
     OneThread,
@@ -84,14 +78,8 @@ impl Effect {
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoPubsub => "there are no channels on which an event could be published",
             Effect::NoTracking => "clients cannot ask to be told of changed keys",
-            Effect::NoSlowlog => "slow commands are not recorded",
-            Effect::NoSyslog => "the log goes to logfile or standard output",
-            Effect::NoSupervision => "the process does not talk to its supervisor; none of them needs it to",
             Effect::NoTitle => "the process keeps the name and arguments it was started with",
             Effect::NoLocale => "texts are compared byte by byte",
-            Effect::NoOomScore => "the kernel's score is left as it is; a service manager can set it",
-            Effect::NoPinning => "threads run where the kernel puts them; taskset can bind the process",
-            Effect::NoSocketMarks => "sockets are not marked",
             Effect::NoStartWarnings => "the start does not stop at a warning",
             Effect::NoMemoryTest => "a crash report does not test the memory",
             Effect::OneThread => "one thread serves all clients",
@@ -132,6 +120,11 @@ impl Config {
         }
         found
     }
+}
+
+/// Whether `name` is that of a directive whose value must not appear in a log.
+pub fn is_secret(name: &[u8]) -> bool {
+    find(name).is_some_and(|directive| directive.has(table::flag::SECRET))
 }
 
 impl Directive {
