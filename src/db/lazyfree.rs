@@ -10,7 +10,7 @@ use std::thread;
 
 use super::Db;
 use crate::dict::Retired;
-use crate::sys::crash;
+use crate::sys::{crash, host};
 use crate::types::entry::Entry;
 
 /// What can be sent away.
@@ -39,6 +39,8 @@ pub struct LazyFree {
     queue: Option<Sender<Garbage>>,
     pending: Arc<AtomicU64>,
     freed: Arc<AtomicU64>,
+    /// The processors that the thread keeps to, once it is started; empty for all.
+    pub(super) processors: Vec<usize>,
 }
 
 impl LazyFree {
@@ -72,7 +74,10 @@ impl LazyFree {
     fn start(&self) -> Option<Sender<Garbage>> {
         let (sender, receiver) = channel::<Garbage>();
         let (pending, freed) = (Arc::clone(&self.pending), Arc::clone(&self.freed));
+        let processors = self.processors.clone();
         let work = move || {
+            // Where that cannot be, it runs where the kernel puts it.
+            let _ = if processors.is_empty() { Ok(()) } else { host::pin(&processors) };
             // Without a stack of its own for signals a crash here would be reported less well, and nothing else.
             let _ = crash::protect_thread();
             for garbage in receiver {

@@ -256,6 +256,11 @@ impl Keyspace {
         &self.lazy
     }
 
+    /// The processors that the background thread keeps to from its start on; empty for all.
+    pub fn keep_lazy_to(&mut self, processors: Vec<usize>) {
+        self.lazy.processors = processors;
+    }
+
     /// Finds `key` in database `db`; what has expired is deleted and not found.
     #[inline]
     pub fn find(&mut self, db: usize, hash: u64, key: &[u8], access: Access) -> Option<Position> {

@@ -2,6 +2,7 @@
 //! byte, in RESP2 and in RESP3.
 //!
 //! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
+//! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
 //! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
@@ -10,6 +11,7 @@
 //!
 //! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
 
+mod calls;
 mod differences;
 mod dumps;
 mod pair;
@@ -70,6 +72,7 @@ scripts! {
     hash_commands_answer_as_redis_does: "hashes.txt",
     set_commands_answer_as_redis_does: "sets.txt",
     list_commands_answer_as_redis_does: "lists.txt",
+    sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     debug_answers_as_redis_does: "debug.txt",

@@ -241,9 +241,17 @@ impl Pair {
         }
     }
 
+    /// Whether both servers still accept connections.
+    pub fn is_alive(&self) -> bool {
+        [&self.subject, &self.redis].iter().all(|server| server.try_client().is_some())
+    }
+
     /// A mismatch with the shortest sequence found that shows it, as lines for a person.
     pub fn explain(&self, protocol: u8, steps: &[Step], pace: Pace, first: Mismatch) -> String {
-        let (sequence, last) = self.shrink(protocol, steps[..=first.at].to_vec(), pace, first);
+        let all = steps[..=first.at].to_vec();
+        // A server that is gone cannot be asked again.
+        let (sequence, last) =
+            if self.is_alive() { self.shrink(protocol, all, pace, first) } else { (all, first) };
         let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
         format!(
             "the servers differ\n  command: {}\n  here:    {:?}\n  redis:   {:?}\n  after a FLUSHALL this sequence \
@@ -267,7 +275,7 @@ impl Pair {
         let (mut chunk, started) = (steps.len() / 2, Instant::now());
         while chunk > 0 && started.elapsed() < SHRINKING {
             let mut from = 0;
-            while from + chunk < steps.len() && started.elapsed() < SHRINKING {
+            while from + chunk < steps.len() && started.elapsed() < SHRINKING && self.is_alive() {
                 let mut fewer = steps.clone();
                 fewer.drain(from..from + chunk);
                 match self.run(protocol, &fewer, pace) {
