@@ -17,9 +17,11 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
+use crate::text::number;
 use crate::types::hash::HashRef;
 use crate::types::list;
 use crate::types::set::SetRef;
+use crate::types::sorted_set::SortedSetRef;
 use crate::types::{Entry, Kind};
 
 fn add(digest: &mut Digest, bytes: &[u8]) {
@@ -53,6 +55,16 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
                 let mut pair = Digest::default();
                 mix(&mut pair, &item.field.to_vec());
                 mix(&mut pair, &item.value.to_vec());
+                add(digest, &pair);
+            }
+        }
+        Kind::SortedSet => {
+            for (member, score) in SortedSetRef::of(entry).iter() {
+                let mut pair = Digest::default();
+                let mut digits = Vec::new();
+                number::push_f64_17(&mut digits, score);
+                mix(&mut pair, &member.to_vec());
+                mix(&mut pair, &digits);
                 add(digest, &pair);
             }
         }

@@ -76,6 +76,7 @@ scripts! {
     sort_answers_as_redis_does: "sort.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
+    what_an_operator_sees_is_what_redis_shows: "monitoring.txt",
     debug_answers_as_redis_does: "debug.txt",
     renamed_commands_answer_as_redis_does: "renamed.txt",
     introspection_commands_answer_as_redis_does: "introspection.txt",
