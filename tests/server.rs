@@ -96,6 +96,21 @@ fn a_bad_config_file_is_refused_with_its_line_and_status_1() {
 }
 
 #[test]
+fn a_rename_that_cannot_be_made_is_refused_with_its_line() {
+    for (text, line, says) in [
+        ("port 0\nrename-command nosuch x\n", 2, "No such command in rename-command"),
+        ("rename-command get set\n", 1, "Target command name already exists"),
+        ("rename-command get \"\"\nrename-command get x\n", 2, "No such command in rename-command"),
+    ] {
+        let (status, output) = Launch::subject().config(text).run_to_exit();
+        assert_eq!(status.code(), Some(1), "config {text:?}: {output}");
+        assert!(output.contains(says), "config {text:?}: {output}");
+        let place = if subject_is_redis() { "at line ".into() } else { "redstart.conf:".to_string() };
+        assert!(output.contains(&format!("{place}{line}")), "config {text:?}: {output}");
+    }
+}
+
+#[test]
 fn an_error_in_an_included_file_names_that_file() {
     let launch = Launch::subject();
     let other = launch.directory().join("other.conf");

@@ -10,6 +10,7 @@ use super::args::Args;
 use super::context::{Context, ErrorText, WRONG_TYPE};
 use crate::db::Access;
 use crate::dict::Position;
+use crate::text::words::shown;
 use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Place, Registers, dense, sparse};
 use crate::types::{Encoding, Entry, Kind, Text};
 
@@ -127,7 +128,8 @@ pub fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) {
     let cardinality = if args.len() == 2 {
         count_one(ctx, args.get(1))
     } else {
-        union(ctx, args).map(|union| union.registers.cardinality())
+        let mut registers = Registers::new();
+        unite(ctx, args, &mut registers).map(|_| registers.cardinality())
     };
     match cardinality {
         Ok(cardinality) => ctx.reply.integer(cardinality as i64),
@@ -149,30 +151,23 @@ fn count_one(ctx: &mut Context<'_>, key: &[u8]) -> Result<u64, ErrorText> {
     Ok(cardinality)
 }
 
-/// What several sketches are together.
-struct Union {
-    registers: Registers,
-    /// Whether any of them is dense.
-    any_dense: bool,
-}
-
-/// The union of the sketches under all keys; a key that is not there is a sketch of nothing.
-fn union(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Union, ErrorText> {
-    let mut union = Union { registers: Registers::new(), any_dense: false };
-    let mut outcome = Ok(());
+/// Adds the sketches under all keys to `union`, and tells whether any is dense. A key that is not there is a sketch of
+/// nothing.
+fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result<bool, ErrorText> {
+    let mut outcome = Ok(false);
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
         // After an error no other key is looked up, so what has expired among them stays unnoticed.
-        if outcome.is_ok()
+        if let Ok(any_dense) = outcome
             && let Some(at) = ctx.find_hashed(hash, args.get(i), Access::Read)
         {
             let entry = ctx.db().get(at);
             outcome = form(&entry).and_then(|form| {
-                union.any_dense |= form == Form::Dense;
-                union.registers.merge(bytes(&entry)).map_err(corrupted)
+                union.merge(bytes(&entry)).map_err(corrupted)?;
+                Ok(any_dense || form == Form::Dense)
             });
         }
     });
-    outcome.map(|()| union)
+    outcome
 }
 
 /// `PFMERGE destkey [sourcekey …]`: `OK`; the destination counts what is in any of the sketches, its own included.
@@ -183,23 +178,25 @@ pub fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) {
 }
 
 fn pfmerge_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let union = union(ctx, args)?;
+    let mut union = Registers::new();
+    let any_dense = unite(ctx, args, &mut union)?;
     let key = args.get(1);
     let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
     let found = find(ctx, key, Access::Write)?;
     match found {
         Some((at, Form::Dense)) => ctx.db_mut().modify(at, |entry| {
             let sketch = entry.bytes_mut(0);
-            union.registers.write_dense(sketch);
+            union.write_dense(sketch);
             hyperloglog::invalidate(sketch);
         }),
         Some((at, Form::Sparse)) => {
-            let sketch = bytes(&ctx.db().get(at)).to_vec();
-            let sketch = merged(sketch, &union, max_sparse_bytes)?;
+            let mut sketch = bytes(&ctx.db().get(at)).to_vec();
+            raise_to(&mut sketch, &union, any_dense, max_sparse_bytes)?;
             ctx.db_mut().modify(at, |entry| entry.set_raw(&sketch));
         }
         None => {
-            let sketch = merged(hyperloglog::empty(), &union, max_sparse_bytes)?;
+            let mut sketch = hyperloglog::empty();
+            raise_to(&mut sketch, &union, any_dense, max_sparse_bytes)?;
             ctx.insert(Entry::raw_string(key, &sketch, None));
         }
     }
@@ -208,15 +205,20 @@ fn pfmerge_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText>
     Ok(())
 }
 
-/// The sparse `sketch` raised to the union.
-fn merged(mut sketch: Vec<u8>, union: &Union, max_sparse_bytes: usize) -> Result<Vec<u8>, ErrorText> {
-    if union.any_dense {
-        union.registers.become_dense(&mut sketch);
+/// Raises the sparse `sketch`, which is one of them, to the union.
+fn raise_to(
+    sketch: &mut Vec<u8>,
+    union: &Registers,
+    any_dense: bool,
+    max_sparse_bytes: usize,
+) -> Result<(), ErrorText> {
+    if any_dense {
+        union.become_dense(sketch);
     } else {
-        union.registers.raise_sparse(&mut sketch, max_sparse_bytes).map_err(corrupted)?;
+        union.raise_sparse(sketch, max_sparse_bytes).map_err(corrupted)?;
     }
-    hyperloglog::invalidate(&mut sketch);
-    Ok(sketch)
+    hyperloglog::invalidate(sketch);
+    Ok(())
 }
 
 /// `PFDEBUG GETREG | DECODE | ENCODING | TODENSE key`: all registers, the opcodes of a sparse sketch as text, the name
@@ -249,7 +251,7 @@ fn pfdebug_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
         make_dense(ctx, at, form)?;
         ctx.reply.integer(i64::from(form == Form::Sparse));
     } else {
-        return Err([b"ERR Unknown PFDEBUG subcommand '", args.get(1), b"'"].concat());
+        return Err([b"ERR Unknown PFDEBUG subcommand '", shown(args.get(1)), b"'"].concat());
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 //! Nothing is cached and nothing copied: each reply is written from the statics. The whole of `COMMAND DOCS` is some
 //! hundred kilobytes, and is asked for by interactive clients when they start.
 
+use crate::command::CommandNames;
 use crate::command::keyspecs::{KeyPosition, find_keys};
 use crate::command::table::{
-    Argument, Arguments, BeginSearch, Command, Docs, FindKeys, KeySpec, ServerCommand, all, commands, find,
-    flags, lookup_full,
+    Argument, Arguments, BeginSearch, Command, Docs, FindKeys, KeySpec, ServerCommand, all, commands, flags,
 };
 use crate::command::vocabulary::{CATEGORIES, FLAGS, KEY_FLAGS, place};
 use crate::resp::Reply;
@@ -14,28 +14,33 @@ use crate::text::glob;
 
 /// Executes `COMMAND` or one of its subcommands. Any other of the server's commands is left to the caller: the result
 /// is then `false`, and nothing was written.
-pub fn execute<A: Arguments + ?Sized>(which: ServerCommand, args: &A, reply: &mut Reply<'_>) -> bool {
+pub fn execute<A: Arguments + ?Sized>(
+    which: ServerCommand,
+    args: &A,
+    known: CommandNames,
+    reply: &mut Reply<'_>,
+) -> bool {
     match which {
-        ServerCommand::Command => all_infos(reply),
-        ServerCommand::CommandCount => reply.integer(commands().len() as i64),
-        ServerCommand::CommandList => list(args, reply),
-        ServerCommand::CommandInfo => infos(args, reply),
-        ServerCommand::CommandDocs => docs(args, reply),
-        ServerCommand::CommandGetkeys => keys(args, false, reply),
-        ServerCommand::CommandGetkeysandflags => keys(args, true, reply),
+        ServerCommand::Command => all_infos(known, reply),
+        ServerCommand::CommandCount => reply.integer(named(known).count() as i64),
+        ServerCommand::CommandList => list(args, known, reply),
+        ServerCommand::CommandInfo => infos(args, known, reply),
+        ServerCommand::CommandDocs => docs(args, known, reply),
+        ServerCommand::CommandGetkeys => keys(args, false, known, reply),
+        ServerCommand::CommandGetkeysandflags => keys(args, true, known, reply),
         _ => return false,
     }
     true
 }
 
 /// `<container> HELP`: an array of simple strings. A command without subcommands that takes HELP as an argument (DEBUG)
-/// has its lines in its own definition.
+/// has its lines in its own definition. The container is named as the client has `called` it.
 ///
 /// Complexity: O(N) in the number of lines.
-pub fn help(container: &Command, reply: &mut Reply<'_>) {
+pub fn help(container: &Command, called: &[u8], reply: &mut Reply<'_>) {
     let own = [container].into_iter().chain(container.subcommands()).flat_map(|command| command.docs.help);
     reply.array(own.clone().count() + 3);
-    let name = container.name.to_ascii_uppercase();
+    let name = String::from_utf8_lossy(called).to_ascii_uppercase();
     reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for line in own {
         reply.simple(line);
@@ -49,12 +54,17 @@ pub fn container_of(help: &Command) -> &'static Command {
     &all()[usize::from(help.container.unwrap_or(help.id))]
 }
 
+/// The commands that have a name.
+fn named(known: CommandNames) -> impl Iterator<Item = &'static Command> {
+    commands().iter().filter(move |command| known.has(command))
+}
+
 /// `COMMAND`: an array with the description of each command.
 ///
 /// Complexity: O(N) in the number of commands.
-fn all_infos(reply: &mut Reply<'_>) {
-    reply.array(commands().len());
-    for command in commands() {
+fn all_infos(known: CommandNames, reply: &mut Reply<'_>) {
+    reply.array(named(known).count());
+    for command in named(known) {
         info(command, reply);
     }
 }
@@ -62,13 +72,13 @@ fn all_infos(reply: &mut Reply<'_>) {
 /// `COMMAND INFO [name ...]`: an array with the description of each, or null where there is no such command.
 ///
 /// Complexity: O(N) in the number of names.
-fn infos<A: Arguments + ?Sized>(args: &A, reply: &mut Reply<'_>) {
+fn infos<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>) {
     if args.count() == 2 {
-        return all_infos(reply);
+        return all_infos(known, reply);
     }
     reply.array(args.count() - 2);
     for at in 2..args.count() {
-        match lookup_full(args.get(at)) {
+        match known.lookup_full(args.get(at)) {
             Some(command) => info(command, reply),
             None => reply.null(),
         }
@@ -78,35 +88,36 @@ fn infos<A: Arguments + ?Sized>(args: &A, reply: &mut Reply<'_>) {
 /// `COMMAND DOCS [name ...]`: a map from full names to documentation. Unknown names are left out.
 ///
 /// Complexity: O(N) in the number of names.
-fn docs<A: Arguments + ?Sized>(args: &A, reply: &mut Reply<'_>) {
+fn docs<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>) {
     if args.count() == 2 {
-        reply.map(commands().len());
-        for command in commands() {
+        reply.map(named(known).count());
+        for command in named(known) {
             documented(command, reply);
         }
         return;
     }
-    let named = (2..args.count()).filter_map(|at| lookup_full(args.get(at)));
-    reply.map(named.clone().count());
-    named.for_each(|command| documented(command, reply));
+    let asked = (2..args.count()).filter_map(|at| known.lookup_full(args.get(at)));
+    reply.map(asked.clone().count());
+    asked.for_each(|command| documented(command, reply));
 }
 
 /// `COMMAND LIST [FILTERBY MODULE module | ACLCAT category | PATTERN pattern]`: an array of full names.
 ///
 /// Complexity: O(N) in the number of commands.
-fn list<A: Arguments + ?Sized>(args: &A, reply: &mut Reply<'_>) {
+fn list<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>) {
     let filtered = args.count() == 5 && args.get(2).eq_ignore_ascii_case(b"filterby");
     if args.count() == 2 {
-        names(|_| true, reply);
+        names(|command| known.has(command), reply);
     } else if filtered && args.get(3).eq_ignore_ascii_case(b"module") {
         // No command comes from a module.
         reply.array(0);
     } else if filtered && args.get(3).eq_ignore_ascii_case(b"aclcat") {
         let category = args.get(4).to_ascii_lowercase();
         let bit = std::str::from_utf8(&category).ok().and_then(|word| place(CATEGORIES, word));
-        names(|command| bit.is_some_and(|bit| command.acl & 1 << bit != 0), reply);
+        names(|command| known.has(command) && bit.is_some_and(|bit| command.acl & 1 << bit != 0), reply);
     } else if filtered && args.get(3).eq_ignore_ascii_case(b"pattern") {
-        names(|command| glob::matches(args.get(4), command.full_name.as_bytes(), true), reply);
+        let matches = |command: &Command| glob::matches(args.get(4), command.full_name.as_bytes(), true);
+        names(|command| known.has(command) && matches(command), reply);
     } else {
         reply.error("ERR syntax error");
     }
@@ -136,9 +147,9 @@ impl<A: Arguments + ?Sized> Arguments for Inner<'_, A> {
 /// set of what happens to it.
 ///
 /// Complexity: O(N) in the number of arguments.
-fn keys<A: Arguments + ?Sized>(args: &A, with_flags: bool, reply: &mut Reply<'_>) {
+fn keys<A: Arguments + ?Sized>(args: &A, with_flags: bool, known: CommandNames, reply: &mut Reply<'_>) {
     let args = &Inner(args);
-    let Ok(command) = find(args) else { return reply.error("ERR Invalid command specified") };
+    let Ok(command) = known.find(args) else { return reply.error("ERR Invalid command specified") };
     if command.key_specs.is_empty() {
         return reply.error("ERR The command has no key arguments");
     }

@@ -11,7 +11,7 @@
 
 use super::special::system_reason;
 use super::table::flag;
-use super::{Config, Effect, OTHER_LINES, find};
+use super::{Config, Effect, OTHER_LINES, RenamedCommand, find};
 use crate::text::{glob, words};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -82,6 +82,7 @@ pub fn load(
         })?;
         loader.read_text("stdin", &text, 0)?;
     }
+    loader.line = 0;
     for line in &plan.lines {
         loader.take_line(line, "command line", 0).map_err(|problem| problem.at("command line", 0))?;
     }
@@ -177,11 +178,14 @@ struct Loader {
     config: Config,
     /// A `save` was seen: the defaults are gone.
     has_save: bool,
+    /// The line that is being read, from 1; 0 on the command line.
+    line: usize,
 }
 
 impl Loader {
     fn read_text(&mut self, file: &str, text: &[u8], depth: usize) -> Result<(), ConfigError> {
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            self.line = at + 1;
             self.read_line(line, file, depth).map_err(|problem| problem.at(file, at + 1))?;
         }
         Ok(())
@@ -233,7 +237,9 @@ impl Loader {
         match (*name, values) {
             ("include", [pattern]) => self.include(pattern, file, depth),
             ("rename-command", [from, to]) => {
-                self.config.renamed_commands.push([from.clone(), to.clone()]);
+                let place = if self.line > 0 { format!("{file}:{}", self.line) } else { file.to_owned() };
+                let line = RenamedCommand { from: from.clone(), to: to.clone(), place };
+                self.config.renamed_commands.push(line);
                 Ok(())
             }
             ("user", [_, ..]) => {
@@ -467,7 +473,8 @@ mod tests {
     #[test]
     fn lines_that_are_not_values_are_kept_or_ignored() {
         let config = read("rename-command FLUSHALL \"\"\nuser alice on nopass\nlua-replicate-commands yes\n");
-        assert_eq!(config.renamed_commands, [[b"FLUSHALL".to_vec(), b"".to_vec()]]);
+        let line = RenamedCommand { from: b"FLUSHALL".to_vec(), to: Vec::new(), place: "stdin:1".into() };
+        assert_eq!(config.renamed_commands, [line]);
         assert_eq!(config.users, [[b"alice".to_vec(), b"on".to_vec(), b"nopass".to_vec()]]);
     }
 

@@ -29,7 +29,7 @@ pub use rewrite::rewrite;
 pub use size::{format_size, parse_size};
 pub use special::{
     BindAddress, Directory, EventClasses, MemoryShare, OomScores, OutputLimit, OutputLimits, Percentiles,
-    Primary, SaveRule, SaveRules, ShutdownOptions,
+    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions,
 };
 pub use table::{Config, DIRECTIVES, Directive};
 pub use value::{
@@ -53,13 +53,8 @@ pub enum Effect {
     NoUsers,
     NoPubsub,
     NoTracking,
-    NoSyslog,
-    NoSupervision,
     NoTitle,
     NoLocale,
-    NoOomScore,
-    NoPinning,
-    NoSocketMarks,
     NoStartWarnings,
     NoMemoryTest,
     OneThread,
@@ -83,13 +78,8 @@ impl Effect {
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoPubsub => "there are no channels on which an event could be published",
             Effect::NoTracking => "clients cannot ask to be told of changed keys",
-            Effect::NoSyslog => "the log goes to logfile or standard output",
-            Effect::NoSupervision => "the process does not talk to its supervisor; none of them needs it to",
             Effect::NoTitle => "the process keeps the name and arguments it was started with",
             Effect::NoLocale => "texts are compared byte by byte",
-            Effect::NoOomScore => "the kernel's score is left as it is; a service manager can set it",
-            Effect::NoPinning => "threads run where the kernel puts them; taskset can bind the process",
-            Effect::NoSocketMarks => "sockets are not marked",
             Effect::NoStartWarnings => "the start does not stop at a warning",
             Effect::NoMemoryTest => "a crash report does not test the memory",
             Effect::OneThread => "one thread serves all clients",
@@ -102,7 +92,10 @@ impl Effect {
 /// Lines of a config file that are not values: each with what becomes of it.
 const OTHER_LINES: &[(&str, &str)] = &[
     ("include", "reads another file, or all that match a glob, at this place"),
-    ("rename-command", "is kept for the server, which reports it as without effect"),
+    (
+        "rename-command",
+        "gives a command another name, or with `\"\"` none; the server starts only if it has the command",
+    ),
     ("user", "is kept for the server, which reports it as without effect"),
     ("loadmodule", "is refused: there is no interface for modules, and data would be missing"),
     ("sentinel", "is refused: this is not a sentinel"),
@@ -122,9 +115,6 @@ impl Config {
             .filter(|(directive, _)| directive.show(self) != directive.show(&defaults))
             .map(|(directive, why)| (directive.name, why))
             .collect();
-        if !self.renamed_commands.is_empty() {
-            found.push(("rename-command", "commands keep their names; protect them by other means"));
-        }
         if let (false, Some(why)) = (self.users.is_empty(), Effect::NoUsers.why()) {
             found.push(("user", why));
         }

@@ -376,6 +376,17 @@ impl Value for Vec<String> {
     }
 }
 
+/// A `rename-command` line. Which commands there are is not known here, so that it may yet be refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenamedCommand {
+    /// The name that no longer means the command.
+    pub from: Vec<u8>,
+    /// The name that means it from now on; empty for none.
+    pub to: Vec<u8>,
+    /// Where the line stands: `redstart.conf:12`, or `command line`.
+    pub place: String,
+}
+
 /// What one address of `bind` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindAddress<'a> {

@@ -86,8 +86,8 @@ macro_rules! directives {
         pub struct Config {
             /// The config file, absolute; `None` when the server was started without one.
             pub file: Option<std::path::PathBuf>,
-            /// The words of every `rename-command` line.
-            pub renamed_commands: Vec<[Vec<u8>; 2]>,
+            /// Every `rename-command` line.
+            pub renamed_commands: Vec<RenamedCommand>,
             /// The words of every `user` line after `user`.
             pub users: Vec<Vec<Vec<u8>>>,
             $(#[doc = concat!("`", $name, "`")] pub $field: $type,)*
@@ -129,7 +129,7 @@ directives! {
     "maxclients", maxclients: u32 = 10_000, int(1, UINT_MAX), RUN, Acts;
     "requirepass", requirepass: Text = "".into(), TEXT, SECRET, Acts;
     "bind-source-addr", bind_source_addr: Text = "".into(), TEXT, RUN, NoReplication;
-    "socket-mark-id", socket_mark_id: u32 = 0, int(0, UINT_MAX), START, NoSocketMarks;
+    "socket-mark-id", socket_mark_id: u32 = 0, int(0, UINT_MAX), START, Acts;
 
     "daemonize", daemonize: bool = false, PLAIN, START, Acts;
     "pidfile", pidfile: Text = "".into(), TEXT, START, Acts;
@@ -142,21 +142,21 @@ directives! {
     "enable-debug-assert", enable_debug_assert: bool = false, PLAIN, START | HIDDEN, Debugging;
     "watchdog-period", watchdog_period: u32 = 0, COUNT, HIDDEN, Debugging;
     "always-show-logo", always_show_logo: bool = false, PLAIN, START, Acts;
-    "syslog-enabled", syslog_enabled: bool = false, PLAIN, START, NoSyslog;
-    "syslog-ident", syslog_ident: Text = "redis".into(), TEXT, START, NoSyslog;
-    "syslog-facility", syslog_facility: SyslogFacility = SyslogFacility::Local0, PLAIN, START, NoSyslog;
-    "supervised", supervised: Supervised = Supervised::No, PLAIN, START, NoSupervision;
+    "syslog-enabled", syslog_enabled: bool = false, PLAIN, START, Acts;
+    "syslog-ident", syslog_ident: Text = "redis".into(), TEXT, START, Acts;
+    "syslog-facility", syslog_facility: SyslogFacility = SyslogFacility::Local0, PLAIN, START, Acts;
+    "supervised", supervised: Supervised = Supervised::No, PLAIN, START, Acts;
     "set-proc-title", set_proc_title: bool = true, PLAIN, START, NoTitle;
     "proc-title-template", proc_title_template: Text = "{title} {listen-addr} {server-mode}".into(),
         text(check::title), RUN, NoTitle;
     "locale-collate", locale_collate: Text = "".into(), TEXT, RUN, NoLocale;
     "disable-thp", disable_thp: bool = true, PLAIN, START, Acts;
-    "oom-score-adj", oom_score_adj: OomScoreAdj = OomScoreAdj::No, PLAIN, RUN, NoOomScore;
-    "oom-score-adj-values", oom_score_adj_values: OomScores = OomScores([0, 200, 800]), PLAIN, WORDS, NoOomScore;
-    "server-cpulist" / "server_cpulist", server_cpulist: Text = "".into(), TEXT, START, NoPinning;
-    "bio-cpulist" / "bio_cpulist", bio_cpulist: Text = "".into(), TEXT, START, NoPinning;
-    "aof-rewrite-cpulist" / "aof_rewrite_cpulist", aof_rewrite_cpulist: Text = "".into(), TEXT, START, NoPinning;
-    "bgsave-cpulist" / "bgsave_cpulist", bgsave_cpulist: Text = "".into(), TEXT, START, NoPinning;
+    "oom-score-adj", oom_score_adj: OomScoreAdj = OomScoreAdj::No, PLAIN, RUN, Acts;
+    "oom-score-adj-values", oom_score_adj_values: OomScores = OomScores([0, 200, 800]), PLAIN, WORDS, Acts;
+    "server-cpulist" / "server_cpulist", server_cpulist: Text = "".into(), TEXT, START, Acts;
+    "bio-cpulist" / "bio_cpulist", bio_cpulist: Text = "".into(), TEXT, START, Acts;
+    "aof-rewrite-cpulist" / "aof_rewrite_cpulist", aof_rewrite_cpulist: Text = "".into(), TEXT, START, NoDisk;
+    "bgsave-cpulist" / "bgsave_cpulist", bgsave_cpulist: Text = "".into(), TEXT, START, NoDisk;
     "ignore-warnings", ignore_warnings: Text = "".into(), TEXT, RUN, NoStartWarnings;
     "shutdown-timeout", shutdown_timeout: u32 = 10, COUNT, RUN, NoReplication;
     "shutdown-on-sigint", shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), PLAIN, WORDS, NoDisk;
@@ -214,10 +214,8 @@ directives! {
     "list-max-listpack-size" / "list-max-ziplist-size", list_max_listpack_size: i32 = -2, int(INT_MIN, INT_MAX),
         RUN, NoCollections;
     "list-compress-depth", list_compress_depth: u32 = 0, COUNT, RUN, NoCollections;
-    "hash-max-listpack-entries" / "hash-max-ziplist-entries", hash_max_listpack_entries: usize = 512, LONG, RUN,
-        NoCollections;
-    "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN,
-        NoCollections;
+    "hash-max-listpack-entries" / "hash-max-ziplist-entries", hash_max_listpack_entries: usize = 512, LONG, RUN, Acts;
+    "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN, Acts;
     "set-max-intset-entries", set_max_intset_entries: usize = 512, LONG, RUN, NoCollections;
     "set-max-listpack-entries", set_max_listpack_entries: usize = 128, LONG, RUN, NoCollections;
     "set-max-listpack-value", set_max_listpack_value: usize = 64, SIZE, RUN, NoCollections;
@@ -232,7 +230,7 @@ directives! {
 
     "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS | ALWAYS, NoDisk;
     "dbfilename", dbfilename: Text = "dump.rdb".into(), text(check::snapshot_name), GUARD, NoDisk;
-    "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, NoDisk;
+    "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, Acts;
     "rdbchecksum", rdbchecksum: bool = true, PLAIN, START, NoDisk;
     "rdb-del-sync-files", rdb_del_sync_files: bool = false, PLAIN, RUN, NoReplication;
     "rdb-save-incremental-fsync", rdb_save_incremental_fsync: bool = true, PLAIN, RUN, NoDisk;

@@ -17,6 +17,11 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
+use crate::text::number;
+use crate::types::hash::HashRef;
+use crate::types::list;
+use crate::types::set::SetRef;
+use crate::types::sorted_set::SortedSetRef;
 use crate::types::{Entry, Kind};
 
 fn add(digest: &mut Digest, bytes: &[u8]) {
@@ -40,6 +45,29 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
     mix_number(digest, entry.kind() as u32);
     match entry.kind() {
         Kind::String => mix(digest, &entry.value().to_vec()),
+        Kind::List => list::forwards(entry, 0, &mut |element| {
+            mix(digest, &element.to_vec());
+            true
+        }),
+        Kind::Set => SetRef::of(entry).members().for_each(|member| add(digest, &member.to_vec())),
+        Kind::Hash => {
+            for item in HashRef::new(entry, i64::MIN).iter() {
+                let mut pair = Digest::default();
+                mix(&mut pair, &item.field.to_vec());
+                mix(&mut pair, &item.value.to_vec());
+                add(digest, &pair);
+            }
+        }
+        Kind::SortedSet => {
+            for (member, score) in SortedSetRef::of(entry).iter() {
+                let mut pair = Digest::default();
+                let mut digits = Vec::new();
+                number::push_f64_17(&mut digits, score);
+                mix(&mut pair, &member.to_vec());
+                mix(&mut pair, &digits);
+                add(digest, &pair);
+            }
+        }
         kind => debug_assert!(false, "{kind:?} has no digest"),
     }
     if entry.expire_at().is_some() {
@@ -78,6 +106,8 @@ mod tests {
     use super::*;
     use crate::codec::sha1::hex;
     use crate::dict::Seed;
+    use crate::types::listpack::{self, Element};
+    use crate::types::{Encoding, Shapes, set};
 
     /// The figures are those of Redis 7.0.15.
     #[test]
@@ -100,5 +130,25 @@ mod tests {
         let digest = |value: &[u8], expire| hex(&of_value(&Entry::string(b"any", value, expire)));
         assert_eq!(digest(b"1", None), "b4fc66738120fba0b5aa500ab5c2bf89cea1c5da");
         assert_eq!(digest(b"abc", Some(1)), "c77a33d2ea9755a8613f7e54f17873233d7a8058");
+        let mut entry = Entry::with_packed(b"h", Kind::Hash, Encoding::Listpack, &listpack::EMPTY, None);
+        listpack::append(
+            &mut entry.packed_mut(),
+            &[&b"a"[..], b"1", b"b", b"2", b"c", b"3"].map(Element::from),
+        );
+        assert_eq!(hex(&of_value(&entry)), "b60c36e529712296d694f27b5914cbe84950995e");
+    }
+
+    #[test]
+    fn a_set_has_the_digest_that_redis_gives_it_in_whatever_order() {
+        let digest = |members: &[&[u8]]| {
+            let shapes = Shapes::new(Seed::plain());
+            let mut entry = set::create(b"any", members[0], 1, &shapes);
+            for member in members {
+                set::add(&mut entry, member, &shapes);
+            }
+            hex(&of_value(&entry))
+        };
+        assert_eq!(digest(&[b"1", b"2", b"3"]), "2a462a3f51a1db89738ebbeef0c47ce1bbc85246");
+        assert_eq!(digest(&[b"17", b"b", b"a"]), "da8febe0eef810e442dfab4099e326584070379a");
     }
 }

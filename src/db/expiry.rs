@@ -6,7 +6,8 @@
 //! walks it in order. Hashes instead of pointers keep the list right when an entry moves in memory.
 //!
 //! The cycle is Redis's: look at a few keys, and as long as more than the acceptable share of them had expired, look
-//! at more, within a time budget that is a share of the processor (`active-expire-effort`).
+//! at more, within a time budget that is a share of the processor (`active-expire-effort`). Fields of hashes that are due
+//! go first.
 
 use super::{Db, Keyspace};
 
@@ -137,6 +138,7 @@ impl Keyspace {
         let mut cut_short = false;
         for _ in 0..self.count() {
             let db = self.expire_next_db;
+            cut_short = self.expire_due_fields(db, &|| now_us() - start > budget.time_us);
             while !self.db(db).expires.is_empty() && !cut_short {
                 let round = self.expire_round(db, budget.keys_per_round);
                 looked += round.looked;

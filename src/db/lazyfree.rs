@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::ExpiryList;
-use crate::dict::{Dict, Retired};
-use crate::sys::crash;
+use super::Db;
+use crate::dict::Retired;
+use crate::sys::{crash, host};
 use crate::types::entry::Entry;
 
 /// What can be sent away.
 pub enum Garbage {
     /// One entry with its value.
     Entry(Entry),
-    /// The table of a flushed database with all its entries, and its list of those that expire.
-    Table(Box<(Dict<Entry>, ExpiryList)>),
+    /// A flushed database: its table with all entries, and its lists of what expires.
+    Table(Box<Db>),
     /// The bucket array that a finished rehash left behind.
     Retired(Retired),
 }
@@ -27,7 +27,7 @@ impl Garbage {
     fn objects(&self) -> u64 {
         match self {
             Garbage::Entry(_) => 1,
-            Garbage::Table(table) => table.0.len() as u64,
+            Garbage::Table(table) => table.len() as u64,
             Garbage::Retired(_) => 0,
         }
     }
@@ -39,6 +39,8 @@ pub struct LazyFree {
     queue: Option<Sender<Garbage>>,
     pending: Arc<AtomicU64>,
     freed: Arc<AtomicU64>,
+    /// The processors that the thread keeps to, once it is started; empty for all.
+    pub(super) processors: Vec<usize>,
 }
 
 impl LazyFree {
@@ -72,7 +74,10 @@ impl LazyFree {
     fn start(&self) -> Option<Sender<Garbage>> {
         let (sender, receiver) = channel::<Garbage>();
         let (pending, freed) = (Arc::clone(&self.pending), Arc::clone(&self.freed));
+        let processors = self.processors.clone();
         let work = move || {
+            // Where that cannot be, it runs where the kernel puts it.
+            let _ = if processors.is_empty() { Ok(()) } else { host::pin(&processors) };
             // Without a stack of its own for signals a crash here would be reported less well, and nothing else.
             let _ = crash::protect_thread();
             for garbage in receiver {

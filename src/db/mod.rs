@@ -12,6 +12,7 @@
 
 pub mod digest;
 mod expiry;
+mod fields;
 mod lazyfree;
 
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
@@ -74,6 +75,8 @@ pub struct Counters {
     pub misses: u64,
     /// Keys that were deleted because their time had come.
     pub expired: u64,
+    /// Fields of hashes that were deleted because their time had come.
+    pub expired_fields: u64,
     /// Active-expiry cycles that ran out of time.
     pub expire_cycles_cut_short: u64,
     /// Microseconds spent in active expiry.
@@ -88,11 +91,16 @@ pub struct Counters {
 pub struct Db {
     dict: Dict<Entry>,
     expires: ExpiryList,
+    field_deadlines: fields::FieldDeadlines,
 }
 
 impl Db {
     fn new(seed: Seed) -> Self {
-        Db { dict: Dict::new(seed), expires: ExpiryList::default() }
+        Db {
+            dict: Dict::new(seed),
+            expires: ExpiryList::default(),
+            field_deadlines: fields::FieldDeadlines::default(),
+        }
     }
 
     /// Number of keys, those included that have expired but were not met yet.
@@ -121,7 +129,8 @@ impl Db {
         self.dict.get(at)
     }
 
-    /// Changes the entry's value or access field; expiry has its own door, [`Keyspace::set_expiry`].
+    /// Changes the entry's value or access field; expiry has its own door, [`Keyspace::set_expiry`], and so have hashes,
+    /// [`Keyspace::modify_hash`].
     #[inline]
     pub fn modify<R>(&mut self, at: Position, change: impl FnOnce(&mut Entry) -> R) -> R {
         change(&mut self.dict.get_mut(at))
@@ -183,8 +192,6 @@ pub struct Keyspace {
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
     /// open addressing has no place for one more key.
     pub shrinks_tables: bool,
-    /// Elements of a list that are larger than this get a node of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
-    pub quicklist_packed_threshold: u64,
     /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
     /// ones go there anyway.
     pub lazy_user_del: bool,
@@ -214,7 +221,6 @@ impl Keyspace {
             hold_expired: false,
             active_expire: true,
             shrinks_tables: true,
-            quicklist_packed_threshold: 1 << 30,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
@@ -252,6 +258,11 @@ impl Keyspace {
     /// The background thread's queue.
     pub fn lazy(&self) -> &LazyFree {
         &self.lazy
+    }
+
+    /// The processors that the background thread keeps to from its start on; empty for all.
+    pub fn keep_lazy_to(&mut self, processors: Vec<usize>) {
+        self.lazy.processors = processors;
     }
 
     /// Finds `key` in database `db`; what has expired is deleted and not found.
@@ -327,6 +338,7 @@ impl Keyspace {
         if entry.expire_at().is_some() {
             entry.set_expire_index(db.expires.push(hash));
         }
+        db.field_deadlines.comes(hash, &entry);
         db.dict.insert_new(hash, entry)
     }
 
@@ -345,7 +357,9 @@ impl Keyspace {
     pub fn take(&mut self, db: usize, at: Position) -> Entry {
         let db = &mut self.dbs[db];
         db.detach_expiry(at);
-        db.dict.remove(at)
+        let entry = db.dict.remove(at);
+        db.field_deadlines.leaves(|| self.seed.hash(entry.key()), &entry);
+        entry
     }
 
     /// Deletes the entry at `at`; large values, and all when `lazily`, are freed in the background.
@@ -397,9 +411,10 @@ impl Keyspace {
         self.remove(db, at, self.lazy_expire);
     }
 
-    /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one.
+    /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one. How often and
+    /// when the key was used stays: it is the key's, not the value's.
     pub fn replace(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
-        entry.set_access(self.fresh_access());
+        entry.set_access(self.dbs[db].dict.get(at).access());
         self.exchange(db, hash, at, entry);
     }
 
@@ -409,6 +424,8 @@ impl Keyspace {
         if entry.expire_at().is_some() {
             entry.set_expire_index(target.expires.push(hash));
         }
+        target.field_deadlines.leaves(|| hash, &target.dict.get(at));
+        target.field_deadlines.comes(hash, &entry);
         let old = target.dict.replace(at, entry);
         self.discard(old, self.lazy_server_del);
     }
@@ -457,7 +474,7 @@ impl Keyspace {
         let removed = self.dbs[db].len();
         let old = std::mem::replace(&mut self.dbs[db], Db::new(self.seed));
         if lazily && removed > 0 {
-            self.lazy.send(Garbage::Table(Box::new((old.dict, old.expires))));
+            self.lazy.send(Garbage::Table(Box::new(old)));
         }
         removed
     }

@@ -4,7 +4,7 @@
 //! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
-use crate::command::{self, Args, Command, Refusal};
+use crate::command::{Args, Command, CommandNames, Refusal};
 use crate::db::Keyspace;
 use crate::resp::{Span, SpanKind};
 use crate::types::Block;
@@ -58,9 +58,17 @@ impl Batch {
     /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
     /// `first` on.
     #[inline]
-    pub fn push(&mut self, first: usize, window: &[u8], blocks: &[Block], keyspace: &Keyspace, db: usize) {
+    pub fn push(
+        &mut self,
+        first: usize,
+        window: &[u8],
+        blocks: &[Block],
+        names: CommandNames,
+        keyspace: &Keyspace,
+        db: usize,
+    ) {
         let args = Args::new(window, &self.spans[first..], blocks);
-        let command = command::find(&args);
+        let command = names.find(&args);
         let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
         if hash != 0 {
             keyspace.db(db).prefetch_bucket(hash);

@@ -174,7 +174,7 @@ impl Server {
                 run(&mut context, args);
             }
             Handler::Server(which) => admin::run(self, token, which, args),
-            Handler::Help => self.reply_help(token, command),
+            Handler::Help => self.reply_help(token, command, args),
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
         }
         self.account(command, before);

@@ -338,7 +338,7 @@ impl Server {
                 Ok(Parsed::Whole { end }) => {
                     at = end;
                     if batch.spans.len() > first {
-                        batch.push(first, window, blocks, &self.keyspace, db);
+                        batch.push(first, window, blocks, self.names, &self.keyspace, db);
                     }
                 }
                 Ok(Parsed::Incomplete) => return Filled { consumed: at, next: Next::Drained },
@@ -415,7 +415,7 @@ impl Server {
         }
         if !words.is_empty() {
             let db = self.selected_db(token);
-            batch.push(0, &window, &[], &self.keyspace, db);
+            batch.push(0, &window, &[], self.names, &self.keyspace, db);
         }
         self.run_batch(token, batch, &window, &[])
     }

@@ -1,4 +1,5 @@
-//! The log: one line an event, in Redis's format, to the standard output or to `logfile`.
+//! The log: one line an event, in Redis's format, to the standard output or to `logfile`, and with `syslog-enabled` to
+//! the system's log.
 //!
 //! ```text
 //! 4711:M 21 Nov 2026 12:00:00.123 * Ready to accept connections tcp
@@ -12,19 +13,28 @@ use std::path::Path;
 
 use crate::config::LogLevel;
 use crate::sys::calendar::local_time;
+use crate::sys::host::{self, Urgency};
 use crate::sys::{clock, file};
 
 /// Where lines go, and from which level on.
 pub struct Log {
     level: LogLevel,
     file: Option<File>,
+    /// Lines go to the system's log as well.
+    syslog: bool,
 }
 
 impl Log {
     /// A log at `level` to the file at `path`, or to the standard output when it is empty.
     pub fn open(path: &Path, level: LogLevel) -> io::Result<Self> {
         let file = if path.as_os_str().is_empty() { None } else { Some(file::open_append(path)?) };
-        Ok(Log { level, file })
+        Ok(Log { level, file, syslog: false })
+    }
+
+    /// Sends every line from now on to the system's log as well, under a name and a facility.
+    pub fn open_syslog(&mut self, ident: &str, facility: &str) {
+        host::open_syslog(ident, facility);
+        self.syslog = true;
     }
 
     /// Changes the level (`CONFIG SET loglevel`).
@@ -73,5 +83,14 @@ impl Log {
             Some(file) => (&mut &*file).write_all(line.as_bytes()),
             None => io::stdout().write_all(line.as_bytes()),
         };
+        if self.syslog {
+            let urgency = match level {
+                LogLevel::Debug => Urgency::Debug,
+                LogLevel::Verbose => Urgency::Info,
+                LogLevel::Notice => Urgency::Notice,
+                LogLevel::Warning | LogLevel::Nothing => Urgency::Warning,
+            };
+            host::syslog(urgency, &text.to_string());
+        }
     }
 }

@@ -25,6 +25,7 @@ mod redact;
 mod slowlog;
 mod startup;
 mod stats;
+mod supervisor;
 mod timing;
 
 pub use admin::REDIS_VERSION;
@@ -42,8 +43,10 @@ use output::Output;
 use pause::Pause;
 use slowlog::SlowLog;
 use stats::Stats;
+use supervisor::Supervisor;
 use timing::{LoopClock, Timed};
 
+use crate::command::CommandNames;
 use crate::config::Config;
 use crate::db::{Keyspace, Moment};
 use crate::sys::net::Listener;
@@ -98,6 +101,12 @@ pub struct Server {
     started_ms: i64,
     /// Bytes allocated before the first key.
     startup_memory: u64,
+    /// Who waits to be told of the start and the end.
+    supervisor: Option<Supervisor>,
+    /// The kernel's score for the process before `oom-score-adj` changed it.
+    oom_score_before: Option<i32>,
+    /// What commands are called.
+    names: CommandNames,
     run_id: String,
     /// What a replica would ask to go on from (`master_replid`).
     replication_id: String,
@@ -195,6 +204,9 @@ impl Server {
     /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.
     fn prepare_shutdown(&mut self) {
         self.log.warning(format_args!("User requested shutdown..."));
+        if let Some(supervisor) = self.supervisor {
+            supervisor.tell_stopping(&self.log);
+        }
         if let Some(path) = self.pidfile.take() {
             self.log.notice(format_args!("Removing the pid file."));
             let _ = std::fs::remove_file(path);

@@ -9,15 +9,18 @@ use std::path::PathBuf;
 use super::cron::{Cron, used_memory};
 use super::log::Log;
 use super::stats::Stats;
+use super::supervisor::Supervisor;
 use super::timing::{LoopClock, Timed};
 use super::{LISTENER, Server};
 use crate::alloc;
-use crate::config::{BindAddress, Config};
+use crate::command::CommandNames;
+use crate::config::{BindAddress, Config, RenamedCommand, Text};
 use crate::db::{Keyspace, Moment};
 use crate::dict::Seed;
 use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Token};
-use crate::sys::{clock, crash, file, memory, process, signal};
+use crate::sys::{clock, crash, file, host, memory, process, signal};
+use crate::text::words::quote;
 
 /// Descriptors that are not clients: listeners, the poller, the log, files of persistence.
 pub(super) const RESERVED_FILES: u64 = 32;
@@ -44,10 +47,17 @@ fn failed(what: &str) -> impl FnOnce(io::Error) -> StartError {
 
 /// Starts a server with `config` and serves until shutdown.
 pub fn start(mut config: Config) -> Result<(), StartError> {
+    let names = rename_commands(&config)?;
     std::env::set_current_dir(config.dir.path())
         .map_err(|error| StartError(format!("Can't chdir to '{}': {error}", config.dir)))?;
-    let log = Log::open(config.logfile.as_path(), config.loglevel)
+    let mut log = Log::open(config.logfile.as_path(), config.loglevel)
         .map_err(|error| StartError(format!("Can't open the log file '{}': {error}", config.logfile)))?;
+    if config.syslog_enabled {
+        log.open_syslog(&config.syslog_ident.to_string(), config.syslog_facility.name());
+    }
+    let supervisor = Supervisor::of(config.supervised, &log);
+    // Who is supervised stays where its supervisor sees it.
+    config.daemonize &= supervisor.is_none();
     let outcome = listen_and_detach(&config, &log);
     if let Err(error) = &outcome
         && !config.logfile.is_empty()
@@ -60,8 +70,19 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     // Elsewhere than on Linux there is nothing to forbid.
     let _ = process::set_transparent_huge_pages(!config.disable_thp);
     limit_clients(&mut config, &log);
-    let mut server = build(config, log)?;
+    if let Some(processors) = processors(&config.server_cpulist, &log)
+        && let Err(error) = host::pin(&processors)
+    {
+        log.warning(format_args!("Can't keep to the processors {}: {error}", config.server_cpulist));
+    }
+    let mut server = build(config, log, names)?;
+    server.supervisor = supervisor;
     server.announce();
+    if let Err(why) = server.apply_oom_score(&server.config.clone()) {
+        server.log.warning(format_args!("{why}"));
+    }
+    let processors = processors(&server.config.bio_cpulist, &server.log);
+    server.keyspace.keep_lazy_to(processors.unwrap_or_default());
     server.watch_listeners(listeners)?;
     server.write_pidfile();
     for (name, why) in server.config.without_effect() {
@@ -69,8 +90,20 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     }
     server.log.notice(format_args!("Server initialized"));
     server.announce_ready();
+    if let Some(supervisor) = supervisor {
+        supervisor.tell_ready(&server.log);
+    }
     server.run();
     Ok(())
+}
+
+/// The names of commands as `rename-command` lines have changed them.
+fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
+    let lines = &config.renamed_commands;
+    CommandNames::new(lines.iter().map(|line| (&*line.from, &*line.to))).map_err(|(index, why)| {
+        let RenamedCommand { from, to, place } = &lines[index];
+        StartError(format!("{place}: rename-command {} {}: {why}", quote(from), quote(to)))
+    })
 }
 
 /// Opens the sockets, and then goes into the background if asked to: who started a daemon learns by the exit status
@@ -93,8 +126,20 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartE
     Ok(listeners)
 }
 
+/// The processors of a list of the configuration; `None` for all.
+fn processors(list: &Text, log: &Log) -> Option<Vec<usize>> {
+    if list.is_empty() {
+        return None;
+    }
+    let processors = host::parse_processors(&list.to_string());
+    if processors.is_none() {
+        log.warning(format_args!("'{list}' is no list of processors"));
+    }
+    processors
+}
+
 /// A server that does not listen yet.
-fn build(config: Config, log: Log) -> Result<Server, StartError> {
+fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartError> {
     let mut random = [[0; 8]; 2];
     process::random_bytes(random.as_flattened_mut());
     let seed = Seed::new(random.map(u64::from_le_bytes));
@@ -126,6 +171,9 @@ fn build(config: Config, log: Log) -> Result<Server, StartError> {
         web_request_logged_ms: 0,
         started_ms: now_ms,
         startup_memory: used_memory(),
+        names,
+        supervisor: None,
+        oom_score_before: None,
         run_id: random_id(),
         replication_id: random_id(),
         denied_logins: 0,
@@ -248,7 +296,14 @@ pub(super) fn open_listeners(config: &Config, log: &Log) -> Result<Vec<Listener>
     for address in &config.bind {
         let BindAddress { host, optional } = BindAddress::parse(address);
         match Listener::tcp(host, port, backlog) {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => {
+                if config.socket_mark_id > 0
+                    && let Err(error) = listener.set_mark(config.socket_mark_id)
+                {
+                    log.warning(format_args!("Can't mark the socket of {host}: {error}"));
+                }
+                listeners.push(listener);
+            }
             Err(error) if optional && is_missing(&error) => {
                 log.verbose(format_args!("Not listening on {host}: {error}"));
             }

@@ -6,7 +6,8 @@
 //!
 //! In the order in which a request meets them: [`poller`] says which socket has bytes, [`net`] receives them,
 //! [`ring`] is where they land, [`clock`] tells when that was. The rest serves the process as a whole: [`signal`]
-//! and [`crash`] for its end, [`process`] for its limits and figures, [`mod@file`] for its log and its configuration.
+//! and [`crash`] for its end, [`process`] for its limits and figures, [`host`] for what it arranges with the system,
+//! [`mod@file`] for its log and its configuration.
 //!
 //! Everything here is safe to call; the `unsafe` is inside, a call at a time, each with its reason.
 
@@ -14,6 +15,7 @@ pub mod calendar;
 pub mod clock;
 pub mod crash;
 pub mod file;
+pub mod host;
 pub mod memory;
 pub mod net;
 pub mod poller;

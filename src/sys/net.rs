@@ -229,6 +229,18 @@ impl Listener {
         name(&self.fd, libc::getsockname)
     }
 
+    /// Marks the packets of the listener and of the connections that it accepts, for the system's filters and routes.
+    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        const MARK: i32 = libc::SO_MARK;
+        #[cfg(target_os = "freebsd")]
+        const MARK: i32 = libc::SO_USER_COOKIE;
+        #[cfg(not(target_os = "macos"))]
+        return set_option(self.fd.as_raw_fd(), libc::SOL_SOCKET, MARK, mark as i32);
+        #[cfg(target_os = "macos")]
+        return if mark == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) };
+    }
+
     /// The address or path as whoever opened it wrote it.
     pub fn name(&self) -> &str {
         &self.name

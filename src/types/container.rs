@@ -30,7 +30,7 @@ pub unsafe trait Container: Send + Sized + 'static {
     /// Whether freeing it should be left to a background thread.
     fn is_large(&self) -> bool;
 
-    /// A copy that shares nothing with it.
+    /// An equal collection that shares nothing with this one that either could change. O(N).
     #[must_use]
     fn duplicate(&self) -> Self;
 }
@@ -91,7 +91,7 @@ impl Handle {
         unsafe { (self.operations().is_large)(self.at) }
     }
 
-    /// The same for a copy of the collection.
+    /// An equal collection with a pointer of its own.
     pub(super) fn duplicate(&self) -> Handle {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().duplicate)(self.at) }
@@ -164,7 +164,7 @@ mod tests {
 
     /// A collection that tells when it is dropped.
     struct Probe {
-        _alive: Arc<()>,
+        alive: Arc<()>,
     }
 
     // SAFETY: no collection has this pair.
@@ -181,7 +181,7 @@ mod tests {
         }
 
         fn duplicate(&self) -> Probe {
-            Probe { _alive: self._alive.clone() }
+            Probe { alive: self.alive.clone() }
         }
     }
 
@@ -206,9 +206,26 @@ mod tests {
     }
 
     #[test]
+    fn a_duplicate_owns_a_collection_of_its_own_and_a_renamed_entry_the_one_it_had() {
+        let alive = Arc::new(());
+        let entry = Entry::with_container(b"key", Probe { alive: alive.clone() }, None);
+        let address = |entry: &Entry| entry.container::<Probe>().map(std::ptr::from_ref);
+        let first = address(&entry);
+        let copy = entry.duplicate(b"copy");
+        assert_eq!(Arc::strong_count(&alive), 3);
+        assert_ne!(address(&copy), first);
+        let entry = entry.with_key(b"renamed");
+        assert_eq!((address(&entry), entry.key()), (first, &b"renamed"[..]));
+        assert_eq!(Arc::strong_count(&alive), 3);
+        drop(entry);
+        drop(copy);
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+
+    #[test]
     fn an_entry_owns_its_collection_and_knows_its_type() {
         let alive = Arc::new(());
-        let mut entry = Entry::with_container(b"a key", Probe { _alive: alive.clone() }, Some(5));
+        let mut entry = Entry::with_container(b"a key", Probe { alive: alive.clone() }, Some(5));
         assert_eq!((entry.kind(), entry.encoding()), (Kind::List, Encoding::Skiplist));
         assert!(entry.is_large() && entry.owns_memory() && entry.memory_bytes() > 1000);
         assert!(entry.container::<Probe>().is_some() && entry.container_mut::<Probe>().is_some());
@@ -218,11 +235,8 @@ mod tests {
         entry.set_container(Other);
         assert_eq!(Arc::strong_count(&alive), 1, "the collection that was replaced is dropped");
         assert!(entry.container::<Other>().is_some() && !entry.is_large());
-        entry.set_container(Probe { _alive: alive.clone() });
-        let copy = entry.duplicate(b"another key");
-        assert_eq!(Arc::strong_count(&alive), 3);
-        assert!(copy.container::<Probe>().is_some());
-        drop((copy, entry));
+        entry.set_container(Probe { alive: alive.clone() });
+        drop(entry);
         assert_eq!(Arc::strong_count(&alive), 1, "the collection is dropped with its entry");
     }
 }

@@ -53,8 +53,6 @@ pub(super) const BLOCK: u8 = 8;
 pub(super) const CONTAINER: u8 = 16;
 /// The value is a word.
 pub(super) const WORDS: u8 = INT | BLOCK | CONTAINER;
-/// The flags that say what the value is.
-pub(super) const VALUE_FORMS: u8 = !(EXPIRY | LONG_KEY);
 
 /// The size of a value that is an integer or a pointer.
 pub(super) const WORD: usize = 8;
@@ -177,11 +175,6 @@ impl Entry {
             copy_short(key.as_ptr(), to, key.len());
             (Entry { raw: Raw(at) }, to.add(key.len()))
         }
-    }
-
-    #[inline(always)]
-    pub(super) fn raw(&self) -> Raw {
-        self.raw
     }
 
     /// Gives up the ownership of the allocation, whose first byte this is.

@@ -63,10 +63,12 @@ pub enum Encoding {
     Skiplist = 7,
     /// A stream.
     Stream = 8,
+    /// A small hash with fields that expire, packed in one buffer.
+    ListpackEx = 9,
 }
 
 impl Encoding {
-    const ALL: [Encoding; 9] = [
+    const ALL: [Encoding; 10] = [
         Encoding::Int,
         Encoding::Embstr,
         Encoding::Raw,
@@ -76,6 +78,7 @@ impl Encoding {
         Encoding::Hashtable,
         Encoding::Skiplist,
         Encoding::Stream,
+        Encoding::ListpackEx,
     ];
 
     /// The name that `OBJECT ENCODING` answers.
@@ -90,6 +93,7 @@ impl Encoding {
             Encoding::Hashtable => "hashtable",
             Encoding::Skiplist => "skiplist",
             Encoding::Stream => "stream",
+            Encoding::ListpackEx => "listpackex",
         }
     }
 

@@ -7,11 +7,13 @@
 //! | [`packed`], `packed_value` | small collections: bytes that lie where a string's would |
 //! | [`listpack`], [`intset`] | their formats: packed strings, packed integers |
 //! | [`container`] | large collections: what a type must tell to live in an entry |
+//! | [`hash`] | fields with values: packed, packed with times, a table |
 //! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | `rekey` | the same value under another key |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
+//! | [`list`] | lists: a listpack, or a quicklist of them |
 //! | [`set`], [`member`] | sets; a member of a large one |
 //! | [`random`] | pseudo-random numbers |
 //! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
@@ -23,10 +25,12 @@ pub mod bits;
 pub mod block;
 pub mod container;
 pub mod entry;
+pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
 mod item;
 pub mod kind;
+pub mod list;
 pub mod listpack;
 pub mod member;
 pub mod packed;

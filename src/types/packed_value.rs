@@ -85,7 +85,7 @@ impl Entry {
     /// Whether the value is a packed collection.
     #[inline]
     pub fn is_packed(&self) -> bool {
-        matches!(self.encoding(), Encoding::Listpack | Encoding::Intset)
+        matches!(self.encoding(), Encoding::Listpack | Encoding::ListpackEx | Encoding::Intset)
     }
 
     /// The bytes of a packed collection.

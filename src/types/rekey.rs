@@ -1,71 +1,63 @@
 //! The same value under another name.
 //!
-//! An entry's key lies in its block, in front of the value, so another key means another block. The value itself moves
-//! or is shared: what a block of its own holds is never copied here.
+//! An entry's key lies in its allocation, in front of the value, so another key means another allocation. What the
+//! value has in memory of its own moves along, or is shared.
 //!
-//! Costs: an allocation, the key, and at most 256 bytes of value.
+//! Costs: an allocation, the key, and at most 256 bytes of value; a duplicate of a collection in a form of its own is
+//! a copy of it.
 
 use std::mem::ManuallyDrop;
 use std::ptr;
 
 use super::block::Block;
 use super::container::Handle;
-use super::entry::{Entry, VALUE_FORMS, WORD};
+use super::entry::{BLOCK, CONTAINER, Entry, WORD, WORDS};
 use crate::alloc;
 
 impl Entry {
     /// The entry under the name `key`, with its value, expiry and access bits. It is in no list of expiring entries.
     #[must_use]
     pub fn with_key(self, key: &[u8]) -> Entry {
-        // From here on the value belongs to the new entry: the old one is memory, no more.
-        let old = ManuallyDrop::new(self);
-        // SAFETY: `old` is forgotten, so the bytes of its value are used once.
-        let new = unsafe { old.copy_as(key) };
-        // SAFETY: the allocation is ours and `size` is what was asked for; what it owned has moved to `new`.
-        unsafe { alloc::release(old.raw().0, old.size()) };
-        new
+        // SAFETY: the old entry is memory and no more after this: what its value owns belongs to the new one.
+        let new = unsafe { self.copy_as(key) };
+        let size = self.size();
+        // SAFETY: the allocation is ours, and `size` is what was asked for.
+        unsafe { alloc::release(self.into_raw(), size) };
+        ManuallyDrop::into_inner(new)
     }
 
-    /// An equal value under the name `key`, with the same expiry and access bits. A large string is shared until either
-    /// is changed, a large collection copied element by element. It is in no list of expiring entries.
+    /// An equal value under the name `key`, with the same expiry and access bits. A value in a block of bytes is shared
+    /// until either is changed, a collection in a form of its own is copied: O(N). It is in no list of expiring entries.
     #[must_use]
     pub fn duplicate(&self, key: &[u8]) -> Entry {
-        // SAFETY: the copy of a pointer is overwritten below without being dropped; other forms own nothing.
-        let mut copy = ManuallyDrop::new(unsafe { self.copy_as(key) });
-        if let (Some(block), Some(copied)) = (self.block(), copy.block_mut()) {
-            // SAFETY: the place of a block's pointer, which is not dropped.
-            unsafe { ptr::from_mut::<Block>(copied).write(block.share()) };
+        // SAFETY: where the value owns something, it is given something of its own before it is used or dropped.
+        let new = unsafe { self.copy_as(key) };
+        let at = new.value_at();
+        // SAFETY: the value is a word of the kind that the flag says, and must not be dropped: it is the old entry's.
+        unsafe {
+            match self.flags() & WORDS {
+                BLOCK => at.cast::<Block>().write(self.block().expect("a block").share()),
+                CONTAINER => at.cast::<Handle>().write(self.handle().expect("a collection").duplicate()),
+                _ => {}
+            }
         }
-        if let Some(handle) = self.handle() {
-            // SAFETY: the place of a handle, which is not dropped.
-            unsafe { copy.value_at().cast::<Handle>().write(handle.duplicate()) };
-        }
-        ManuallyDrop::into_inner(copy)
+        ManuallyDrop::into_inner(new)
     }
 
     /// An entry with the same header and the same bytes as value.
     ///
     /// # Safety
     /// What the value's bytes point to must not be used or dropped by both entries.
-    unsafe fn copy_as(&self, key: &[u8]) -> Entry {
-        // SAFETY: `self` is a live entry, whose value begins there.
-        let offset = unsafe { self.raw().value_offset() };
-        let len = self.size() - offset;
-        debug_assert!(len <= 256 && (self.flags() & VALUE_FORMS == 0 || len == WORD));
-        let (copy, at) = Entry::create(
-            key,
-            self.flags() & VALUE_FORMS,
-            (self.kind(), self.encoding()),
-            len,
-            self.expire_at(),
-        );
-        // SAFETY: both values have `len` bytes, and both entries begin with a word of access bits, kind and encoding,
-        // aligned to 4.
-        unsafe {
-            ptr::copy_nonoverlapping(self.raw().0.as_ptr().add(offset), at, len);
-            copy.raw().0.cast::<u32>().write(self.raw().0.cast::<u32>().read());
-        }
-        copy
+    unsafe fn copy_as(&self, key: &[u8]) -> ManuallyDrop<Entry> {
+        let from = self.value_at();
+        let form = self.flags() & WORDS;
+        // SAFETY: a value that is not a word begins with its length.
+        let len = if form == 0 { 1 + usize::from(unsafe { from.read() }) } else { WORD };
+        let (copy, to) = Entry::create(key, form, (self.kind(), self.encoding()), len, self.expire_at());
+        // SAFETY: both values have `len` bytes.
+        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        copy.set_access(self.access());
+        ManuallyDrop::new(copy)
     }
 }
 

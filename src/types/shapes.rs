@@ -21,6 +21,8 @@ pub struct Shapes {
     pub zset_max_listpack_value: usize,
     /// Positive: the most elements of a list's node; -1 to -5: its most bytes, 4 KiB to 64 KiB.
     pub list_max_listpack_size: i32,
+    /// Elements of a list of at least so many bytes are nodes of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
+    pub list_packed_threshold: usize,
     /// How many nodes at each end of a list are never compressed; 0: none is anywhere.
     pub list_compress_depth: u32,
     /// The most bytes of a stream's node, 0 for no limit.
@@ -43,6 +45,7 @@ impl Shapes {
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
             list_max_listpack_size: -2,
+            list_packed_threshold: 1 << 30,
             list_compress_depth: 0,
             stream_node_max_bytes: 4096,
             stream_node_max_entries: 100,

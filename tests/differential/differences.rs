@@ -3,27 +3,56 @@
 //! Everything that is not here has to be equal byte for byte. The list is short on purpose: a difference that a
 //! client could notice needs a reason that a user would accept.
 
+use crate::pair::Rule;
 use crate::support::Value;
+use redstart::codec::crc64;
+use std::collections::BTreeSet;
 
 /// What may differ in the replies to one command.
 struct Difference {
     /// The first words of the command, in upper case.
     command: &'static [&'static str],
     allowed: Allowed,
-    #[allow(dead_code, reason = "it is here for the reader")]
     reason: &'static str,
 }
 
 enum Allowed {
     /// The values beside these keys of a map, as long as they are of the same kind.
     Fields(&'static [&'static str]),
+    /// The version and the checksum at the end of a payload.
+    Footer,
     /// Redis calls the command unknown, here it works.
     NewHere,
     /// Both answer with some text.
     Texts,
+    /// A map with all the keys of Redis's, and more of them.
+    MoreFields,
     /// Redis's reply with one text for another.
     Text { redis: &'static str, here: &'static str },
 }
+
+/// The commands that reply with scores.
+const SCORES: &[&str] = &[
+    "ZADD",
+    "ZINCRBY",
+    "ZSCORE",
+    "ZMSCORE",
+    "ZRANGE",
+    "ZREVRANGE",
+    "ZRANGEBYSCORE",
+    "ZREVRANGEBYSCORE",
+    "ZPOPMIN",
+    "ZPOPMAX",
+    "ZMPOP",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "ZUNION",
+    "ZINTER",
+    "ZDIFF",
+    "ZSCAN",
+    "ZRANDMEMBER",
+];
 
 const DIFFERENCES: &[Difference] = &[
     Difference {
@@ -32,12 +61,32 @@ const DIFFERENCES: &[Difference] = &[
         reason: "the version is 7.2.4 here; connections are numbered from the start of each server",
     },
     Difference { command: &["CLIENT", "SETINFO"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference { command: &["HEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference { command: &["HPERSIST"], allowed: Allowed::NewHere, reason: "came with 7.4" },
     Difference {
         command: &["CLIENT", "PAUSE", "9223372036854775807"],
         allowed: Allowed::Text { redis: "+OK\r\n", here: "-ERR timeout is out of range\r\n" },
         reason: "the end of the pause overflows into the past there, so that nothing is paused",
     },
     Difference { command: &["CLIENT", "NO-TOUCH"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference {
+        command: &["DUMP"],
+        allowed: Allowed::Footer,
+        reason: "version 11 of the format came with 7.2; the checksum is over the version, too",
+    },
+    Difference {
+        command: &["OBJECT", "REFCOUNT"],
+        allowed: Allowed::Text { redis: ":1\r\n", here: ":2147483647\r\n" },
+        reason: "COPY of a small integer makes an object in Redis that is not the shared one; no object is shared here",
+    },
     Difference {
         command: &["CONFIG", "SET", "LOGLEVEL"],
         allowed: Allowed::Text {
@@ -92,23 +141,81 @@ const DIFFERENCES: &[Difference] = &[
         reason: "small lists are listpacks since 7.2",
     },
     Difference {
+        command: &["CLIENT", "HELP"],
+        allowed: Allowed::Texts,
+        reason: "it tells of the subcommands of 7.2, and of none that is not here",
+    },
+    Difference {
+        command: &["CONFIG", "GET"],
+        allowed: Allowed::MoreFields,
+        reason: "patterns find the directives of 7.2, too; tables.rs compares directive by directive",
+    },
+    Difference {
         command: &["MEMORY", "DOCTOR"],
         allowed: Allowed::Texts,
         reason: "what it finds and advises is about our allocator, in our words",
     },
 ];
 
+/// The commands of the list and the reasons.
+pub fn intended_ones() -> impl Iterator<Item = (String, &'static str)> {
+    DIFFERENCES.iter().map(|difference| (difference.command.join(" "), difference.reason))
+}
+
 /// Whether the list allows these two replies to `args`.
 pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
     let words: Vec<String> = args.iter().map(|a| String::from_utf8_lossy(a).to_uppercase()).collect();
     let applies =
         |d: &&Difference| d.command.len() <= words.len() && words.iter().zip(d.command).all(|(w, c)| w == c);
+    // Since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back as the
+    // same; before that in 17 digits.
+    if words.first().is_some_and(|word| SCORES.contains(&&word[..])) && same_numbers(here, redis) {
+        return true;
+    }
     DIFFERENCES.iter().filter(applies).any(|difference| match difference.allowed {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),
-        Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown subcommand")),
+        Allowed::Footer => payload(here, 11).is_some_and(|object| payload(redis, 10) == Some(object)),
+        Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown ")),
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
+        Allowed::MoreFields => {
+            let (here, redis) = (keys(here), keys(redis));
+            here.len() > redis.len() && here.is_superset(&redis) && !redis.is_empty()
+        }
         Allowed::Text { redis: theirs, here: ours } => encoded(redis) == theirs && encoded(here) == ours,
     })
+}
+
+/// A payload without its footer, if that is of this version and right.
+fn payload(value: &Value, version: u16) -> Option<&[u8]> {
+    let Value::Bulk(bytes) = value else { return None };
+    let (summed, sum) = bytes.split_last_chunk()?;
+    let (object, claimed) = summed.split_last_chunk()?;
+    let right =
+        u16::from_le_bytes(*claimed) == version && crc64::checksum(summed) == u64::from_le_bytes(*sum);
+    right.then_some(object)
+}
+
+/// The keys of a map, or of an array of pairs.
+fn keys(value: &Value) -> BTreeSet<Value> {
+    match value {
+        Value::Map(_) | Value::Array(_) => value.elements().into_iter().step_by(2).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// Whether the replies are the same but for doubles (in RESP2 bulks) that are printed in other digits.
+fn same_numbers(here: &Value, redis: &Value) -> bool {
+    let all = |here: &[Value], redis: &[Value]| {
+        here.len() == redis.len() && here.iter().zip(redis).all(|(here, redis)| same_numbers(here, redis))
+    };
+    match (here, redis) {
+        (Value::Bulk(here), Value::Bulk(redis)) | (Value::Double(here), Value::Double(redis)) => {
+            let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(f64::to_bits);
+            here == redis || (number(here).is_some() && number(here) == number(redis))
+        }
+        (Value::Array(here), Value::Array(redis)) => all(here, redis),
+        (here, redis) => here == redis,
+    }
 }
 
 /// A reply of one line as it was sent.
@@ -137,5 +244,106 @@ fn masked(value: &Value, fields: &[&str]) -> Value {
             Value::Array(all.chunks(2).flat_map(|c| [c[0].clone(), pair(&c[0], &c[c.len() - 1])]).collect())
         }
         other => other.clone(),
+    }
+}
+
+/// A command whose replies hang on more than the commands before it.
+pub struct Shape {
+    /// As COMMAND INFO names it; a container stands for all its subcommands.
+    command: &'static str,
+    /// How replies to generated calls are compared.
+    rule: Rule,
+    reason: &'static str,
+}
+
+const fn shape(command: &'static str, rule: Rule, reason: &'static str) -> Shape {
+    Shape { command, rule, reason }
+}
+
+/// Errors are compared byte for byte in all of them.
+const SHAPES: &[Shape] = &[
+    shape("ttl", Rule::About(5), "time goes by"),
+    shape("pttl", Rule::About(5000), "time goes by"),
+    shape("expiretime", Rule::About(5), "made from a time to live"),
+    shape("pexpiretime", Rule::About(5000), "made from a time to live"),
+    shape("time", Rule::Kind, "the time"),
+    shape("lastsave", Rule::About(60), "a time"),
+    shape("object|idletime", Rule::About(60), "time goes by"),
+    shape("object|freq", Rule::About(5), "counted by chance"),
+    shape("keys", Rule::Unordered, "the order of a hash table"),
+    shape(
+        "scan",
+        Rule::Kind,
+        "cursors and the order of a hash table; the scripts follow cursors to their end",
+    ),
+    shape("sscan", Rule::Kind, "as SCAN"),
+    shape("hscan", Rule::Kind, "as SCAN"),
+    shape("zscan", Rule::Kind, "as SCAN"),
+    shape("smembers", Rule::Unordered, "the order of a hash table"),
+    shape("sinter", Rule::Unordered, "the order of a hash table"),
+    shape("sunion", Rule::Unordered, "the order of a hash table"),
+    shape("sdiff", Rule::Unordered, "the order of a hash table"),
+    shape("hgetall", Rule::UnorderedPairs, "the order of a hash table"),
+    shape("hkeys", Rule::Unordered, "the order of a hash table"),
+    shape("hvals", Rule::Unordered, "the order of a hash table"),
+    shape("randomkey", Rule::Kind, "chance"),
+    shape("srandmember", Rule::Kind, "chance"),
+    shape("spop", Rule::Kind, "chance"),
+    shape("hrandfield", Rule::Kind, "chance"),
+    shape("zrandmember", Rule::Kind, "chance"),
+    shape("acl|genpass", Rule::Kind, "chance"),
+    shape("info", Rule::Kind, "figures; tables.rs compares sections and fields"),
+    shape("memory", Rule::Kind, "figures of another allocator; tests/introspection.rs looks at them"),
+    shape("client|list", Rule::Kind, "ports, ages and IDs; the scripts compare the fields"),
+    shape("client|info", Rule::Kind, "as CLIENT LIST"),
+    shape("client|id", Rule::Kind, "connections are counted from the start"),
+    shape("slowlog", Rule::Kind, "times"),
+    shape("latency", Rule::Kind, "times"),
+    shape("config|get", Rule::UnorderedPairs, "the order of a hash table"),
+    shape("command", Rule::Kind, "Redis has more commands; tables.rs compares entry by entry"),
+    shape("lolwut", Rule::Kind, "another picture"),
+    shape("xpending", Rule::Times, "times"),
+    shape("xinfo", Rule::Times, "times"),
+];
+
+/// The commands of [`SHAPES`] and the reasons.
+pub fn shapes() -> impl Iterator<Item = (String, &'static str)> {
+    SHAPES.iter().map(|shape| (shape.command.to_uppercase().replace('|', " "), shape.reason))
+}
+
+/// How replies to generated calls of `command` are compared.
+pub fn rule_of(command: &str) -> Rule {
+    let container = command.split('|').next().unwrap_or_default();
+    let found = SHAPES.iter().find(|shape| shape.command == command || shape.command == container);
+    found.map_or(Rule::Exact, |shape| shape.rule)
+}
+
+/// What no generated call is made of, with the reason of each. The scripts and tests of their own call these.
+pub const NOT_GENERATED: &[(&str, &str)] = &[
+    ("shutdown", "ends the server"),
+    ("debug", "may end the server, or sleep"),
+    ("client|reply", "turns replies off"),
+    ("client|kill", "ends connections, among them the test's own"),
+    ("monitor", "is followed by what others do"),
+    ("psync", "turns the connection into a replica's"),
+    ("sync", "turns the connection into a replica's"),
+    ("replicaof", "makes the server a replica"),
+    ("slaveof", "makes the server a replica"),
+    ("failover", "needs replicas"),
+    ("quit", "ends the connection"),
+    ("subscribe", "is answered once a channel"),
+    ("psubscribe", "is answered once a pattern"),
+    ("ssubscribe", "is answered once a channel"),
+    ("unsubscribe", "is answered once a channel"),
+    ("punsubscribe", "is answered once a pattern"),
+    ("sunsubscribe", "is answered once a channel"),
+];
+
+/// A reason is what makes a difference one that is meant.
+#[test]
+fn every_difference_has_a_reason() {
+    let given = intended_ones().chain(shapes()).chain(NOT_GENERATED.iter().map(|(c, r)| (c.to_string(), *r)));
+    for (command, reason) in given {
+        assert!(!command.is_empty() && reason.len() > 4, "{command}: {reason}");
     }
 }

@@ -2,14 +2,18 @@
 //! byte, in RESP2 and in RESP3.
 //!
 //! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
+//! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
 //! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
+//! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
 //! * [`differences`] is the list of replies that are meant to differ, with the reason of each.
 //!
 //! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
 
+mod calls;
 mod differences;
+mod dumps;
 mod pair;
 mod random;
 mod script;
@@ -57,15 +61,23 @@ scripts! {
     string_commands_answer_as_redis_does: "strings.txt",
     ranges_and_common_subsequences_answer_as_redis_does: "ranges.txt",
     bitmap_commands_answer_as_redis_does: "bitmaps.txt",
+    hyperloglog_commands_answer_as_redis_does: "hyperloglog.txt",
     counters_answer_as_redis_does: "counters.txt",
     key_commands_answer_as_redis_does: "keys.txt",
+    commands_that_rename_copy_and_move_answer_as_redis_does: "transfer.txt",
+    dump_and_restore_answer_as_redis_does: "dump.txt",
+    wait_answers_as_redis_does: "wait.txt",
     expiry_commands_answer_as_redis_does: "expiry.txt",
     scans_answer_as_redis_does: "scan.txt",
+    hash_commands_answer_as_redis_does: "hashes.txt",
     set_commands_answer_as_redis_does: "sets.txt",
+    list_commands_answer_as_redis_does: "lists.txt",
+    sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     what_an_operator_sees_is_what_redis_shows: "monitoring.txt",
     debug_answers_as_redis_does: "debug.txt",
+    renamed_commands_answer_as_redis_does: "renamed.txt",
     introspection_commands_answer_as_redis_does: "introspection.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
     requests_before_authentication_answer_as_redis_does: "password.txt",

@@ -18,7 +18,7 @@ pub enum Rule {
     Exact,
     /// The same elements in any order.
     Unordered,
-    /// The same pairs of field and value in any order, in a map or in a flat array.
+    /// The same pairs of field and value in any order, in a map, in a flat array or in an array of pairs.
     UnorderedPairs,
     /// Only the outermost kind of reply, for what is random or a time.
     Kind,
@@ -246,9 +246,17 @@ impl Pair {
         }
     }
 
+    /// Whether both servers still accept connections.
+    pub fn is_alive(&self) -> bool {
+        [&self.subject, &self.redis].iter().all(|server| server.try_client().is_some())
+    }
+
     /// A mismatch with the shortest sequence found that shows it, as lines for a person.
     pub fn explain(&self, protocol: u8, steps: &[Step], pace: Pace, first: Mismatch) -> String {
-        let (sequence, last) = self.shrink(protocol, steps[..=first.at].to_vec(), pace, first);
+        let all = steps[..=first.at].to_vec();
+        // A server that is gone cannot be asked again.
+        let (sequence, last) =
+            if self.is_alive() { self.shrink(protocol, all, pace, first) } else { (all, first) };
         let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
         format!(
             "the servers differ\n  command: {}\n  here:    {:?}\n  redis:   {:?}\n  after a FLUSHALL this sequence \
@@ -272,7 +280,7 @@ impl Pair {
         let (mut chunk, started) = (steps.len() / 2, Instant::now());
         while chunk > 0 && started.elapsed() < SHRINKING {
             let mut from = 0;
-            while from + chunk < steps.len() && started.elapsed() < SHRINKING {
+            while from + chunk < steps.len() && started.elapsed() < SHRINKING && self.is_alive() {
                 let mut fewer = steps.clone();
                 fewer.drain(from..from + chunk);
                 match self.run(protocol, &fewer, pace) {
@@ -472,6 +480,9 @@ fn a_line_of_monitor_is_compared_without_its_time_and_port() {
 /// The pairs in order, with the kind of aggregate they came in.
 fn in_pairs(value: &Value) -> Option<Value> {
     let Value::Array(all) = value else { return sorted(value) };
+    if all.iter().all(|element| matches!(element, Value::Array(_))) {
+        return sorted(value);
+    }
     let mut pairs: Vec<&[Value]> = all.chunks(2).collect();
     pairs.sort();
     Some(Value::Array(pairs.concat()))

@@ -95,6 +95,7 @@ pub struct Launch {
     config: Option<String>,
     flags: Vec<String>,
     stdin: Option<String>,
+    environment: Vec<(String, String)>,
     port: u16,
 }
 
@@ -111,7 +112,15 @@ impl Launch {
 
     fn of(binary: PathBuf) -> Launch {
         let (directory, port) = (Directory::new(), free_port());
-        Launch { binary, directory, config: None, flags: Vec::new(), stdin: None, port }
+        Launch {
+            binary,
+            directory,
+            config: None,
+            flags: Vec::new(),
+            stdin: None,
+            environment: Vec::new(),
+            port,
+        }
     }
 
     /// Adds words of the command line, as in `flags("--timeout 1")`; `''` stands for an empty word.
@@ -133,6 +142,13 @@ impl Launch {
     #[must_use]
     pub fn file(self, name: &str, text: &str) -> Launch {
         fs::write(self.directory.join(name), text).expect("write a file for the server");
+        self
+    }
+
+    /// Adds a variable to the server's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Launch {
+        self.environment.push((name.to_string(), value.to_string()));
         self
     }
 
@@ -204,6 +220,7 @@ impl Launch {
         command.stdout(output.try_clone().expect("clone")).stderr(output);
         command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.current_dir(self.directory.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child =
             command.spawn().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.binary.display()));
         if let (Some(text), Some(mut pipe)) = (&self.stdin, child.stdin.take()) {

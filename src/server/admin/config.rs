@@ -48,6 +48,13 @@ impl Server {
             let name = if changed("port") { "port" } else { "bind" };
             self.rebind(&change.config).map_err(|why| refuse(name, why))?;
         }
+        if changed("oom-score-adj") || changed("oom-score-adj-values") {
+            let name = if changed("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
+            self.apply_oom_score(&change.config).map_err(|why| {
+                self.log.warning(format_args!("{why}"));
+                refuse(name, "Failed to apply new oom_score_adj configuration, check server logs.".into())
+            })?;
+        }
         if changed("crash-log-enabled") || changed("use-exit-on-panic") {
             watch_for_crashes(&change.config, &self.log)
                 .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;

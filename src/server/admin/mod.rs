@@ -73,7 +73,8 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::MemoryMallocStats => server.memory_malloc_stats(token),
         C::Debug => server.debug(token, args),
         command => {
-            let known = introspect::execute(command, &args, &mut server.reply_to(token));
+            let names = server.names;
+            let known = introspect::execute(command, &args, names, &mut server.reply_to(token));
             debug_assert!(known, "every command of the table is executed somewhere");
         }
     }
@@ -100,8 +101,8 @@ impl Server {
     }
 
     /// `<container> HELP`.
-    pub(super) fn reply_help(&mut self, token: Token, command: &'static Command) {
-        introspect::help(introspect::container_of(command), &mut self.reply_to(token));
+    pub(super) fn reply_help(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+        introspect::help(introspect::container_of(command), args.get(0), &mut self.reply_to(token));
     }
 }
 

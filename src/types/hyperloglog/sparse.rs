@@ -11,8 +11,8 @@
 //! what other servers continue, so the order of looking is Redis's. In particular zero runs are never joined, and the
 //! joining starts at the opcode before the changed one.
 //!
-//! Costs: finding a register walks the opcodes from the start, some hundred nanoseconds at the default limit of 3,000
-//! bytes. Who raises registers in ascending order ([`Cursor`]) walks them once for all.
+//! Costs: finding a register walks the opcodes from the start, eight at a time: about half a microsecond at the
+//! default limit of 3,000 bytes. Who raises registers in ascending order ([`Cursor`]) walks them once for all.
 
 use std::fmt::Write as _;
 
@@ -121,6 +121,12 @@ struct Spot {
 
 impl Spot {
     const START: Spot = Spot { at: HEADER, register: 0, before: None };
+
+    /// The place behind the opcode here, which says `run`.
+    #[inline(always)]
+    fn after(self, run: Run) -> Spot {
+        Spot { at: self.at + run.size(), register: self.register + run.len, before: Some(self.at) }
+    }
 }
 
 /// Where the next search for a register may start. A search for one below those that were raised before has to begin
@@ -219,7 +225,7 @@ pub fn plan(
 /// Finds the run that `register` belongs to.
 #[inline]
 fn find(value: &[u8], cursor: &mut Cursor, register: usize) -> Result<(Spot, Run), Corrupted> {
-    let mut here = cursor.spot;
+    let mut here = skip(value, cursor.spot, register);
     // An edit changes opcodes from the one before `here` on. The one before that is the last to start from again.
     let mut trail = [Spot::START; 2];
     let mut steps = 0;
@@ -235,18 +241,44 @@ fn find(value: &[u8], cursor: &mut Cursor, register: usize) -> Result<(Spot, Run
         }
         trail = [trail[1], here];
         steps += 1;
-        here = Spot { at: here.at + run.size(), register: here.register + run.len, before: Some(here.at) };
+        here = here.after(run);
     }
+}
+
+/// Goes on from `spot` to one not beyond the run of `register`, eight opcodes at a time as long as they take a byte each.
+/// In a sketch of some size nearly all do.
+#[inline]
+fn skip(value: &[u8], mut spot: Spot, register: usize) -> Spot {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    while let Some(word) = value.get(spot.at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*word);
+        let vals = word >> 7 & EACH;
+        let next = if word >> 6 & EACH & !vals == 0 {
+            // The length is the lower two bits of a VAL, the lower six of a ZERO.
+            let lens = word & ((0x3f * EACH) ^ (0x3c * vals));
+            let pairs = (lens & 0x00ff_00ff_00ff_00ff) + (lens >> 8 & 0x00ff_00ff_00ff_00ff);
+            let sum = pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48;
+            Spot { at: spot.at + 8, register: spot.register + sum as usize + 8, before: Some(spot.at + 7) }
+        } else {
+            let Some(run) = run_at(value, spot.at) else { break };
+            spot.after(run)
+        };
+        if next.register > register {
+            break;
+        }
+        spot = next;
+    }
+    spot
 }
 
 /// Applies a planned edit, and joins what became equal.
 pub fn apply(value: &mut Vec<u8>, edit: Edit) {
     let Edit { at, removed, opcodes, join_at } = edit;
-    if removed == opcodes.len {
-        value[at..at + removed].copy_from_slice(&opcodes.bytes[..removed]);
-    } else {
-        value.splice(at..at + removed, opcodes.bytes[..opcodes.len].iter().copied());
-    }
+    let len = value.len();
+    value.resize(len.max(len - removed + opcodes.len), 0);
+    value.copy_within(at + removed..len, at + opcodes.len);
+    value[at..at + opcodes.len].copy_from_slice(&opcodes.bytes[..opcodes.len]);
+    value.truncate(len - removed + opcodes.len);
     join(value, join_at);
 }
 
@@ -376,6 +408,22 @@ mod tests {
         assert!(matches!(plan(5, 2, 0), Ok(Raise::Edit(_))));
         assert_eq!(plan(5, 1, 0), Ok(Raise::None));
         assert_eq!(plan(5, 33, usize::MAX), Ok(Raise::Promote));
+    }
+
+    #[test]
+    fn every_register_is_found_where_the_runs_say() {
+        let mut value = empty();
+        let mut state = 3u64;
+        for round in 0..4000 {
+            if round % 400 == 0 {
+                let values = values(&value);
+                assert!((0..REGISTERS).all(|register| get(&value, register) == Some(values[register])));
+                assert_eq!(get(&value, REGISTERS), None);
+            }
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (register, rank) = ((state >> 40) as usize % REGISTERS, (state >> 62) as u8 + 1);
+            raise(&mut value, &mut Cursor::START.clone(), register, rank);
+        }
     }
 
     #[test]

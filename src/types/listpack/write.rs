@@ -141,6 +141,19 @@ impl<'a> Listpack<'a> {
     }
 }
 
+/// Writes the listpack of these elements to the beginning of `out`; `None` when there is too little room.
+pub fn write_small<'o>(out: &'o mut [u8], elements: &[Element<'_>]) -> Option<&'o [u8]> {
+    let size = HEADER + 1 + elements.iter().map(Element::size).sum::<usize>();
+    let bytes = out.get_mut(..size)?;
+    let mut at = HEADER;
+    for element in elements {
+        at += element.write(&mut bytes[at..]);
+    }
+    bytes[at] = END;
+    set_header(bytes, count_up(0, elements.len()));
+    Some(bytes)
+}
+
 /// Writes a listpack from front to end; its header is written once.
 pub struct Builder {
     bytes: Vec<u8>,

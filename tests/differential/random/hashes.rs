@@ -1,4 +1,4 @@
-//! Hashes. Fields that a small hash lists in order are compared by their order only where both keep one.
+//! Hashes, in packed form and as tables.
 
 use super::words::{index, key_of, member, number, some, value};
 use super::{Family, Generator};
@@ -8,26 +8,36 @@ use crate::support::random::Random;
 
 pub const FAMILY: Family = Family {
     name: "hashes",
-    words: &["WITHVALUES", "MATCH", "COUNT", "FIELDS", "NX", "XX"],
+    words: &["WITHVALUES", "MATCH", "COUNT", "0", "1", "m1", "withvalues", "m*"],
     commands: &[
-        Generator::new("hset", 6, set),
-        Generator::new("hmset", 1, set),
-        Generator::new("hsetnx", 2, |r| args![hash(r), member(r), content(r)]),
-        Generator::new("hget", 4, |r| args![hash(r), member(r)]),
+        Generator::new("hset", 8, |r| pairs(r, 4)),
+        Generator::new("hmset", 2, |r| pairs(r, 4)),
+        Generator::new("hsetnx", 2, |r| pairs(r, 1)),
+        Generator::new("hget", 4, |r| args![hash(r), field(r)]),
         Generator::new("hmget", 2, with_fields),
-        Generator::new("hdel", 2, with_fields),
-        Generator::new("hexists", 1, |r| args![hash(r), member(r)]),
-        Generator::new("hlen", 1, |r| args![hash(r)]),
-        Generator::new("hstrlen", 1, |r| args![hash(r), member(r)]),
-        Generator::new("hincrby", 3, |r| args![hash(r), member(r), number(r)]),
-        Generator::new("hincrbyfloat", 3, |r| args![hash(r), member(r), number(r)]),
         Generator::new("hgetall", 2, |r| args![hash(r)]).compared(Rule::UnorderedPairs),
         Generator::new("hkeys", 1, |r| args![hash(r)]).compared(Rule::Unordered),
         Generator::new("hvals", 1, |r| args![hash(r)]).compared(Rule::Unordered),
-        Generator::new("hscan", 1, |r| args![hash(r), "0", "COUNT", index(r)])
+        Generator::new("hlen", 1, |r| args![hash(r)]),
+        Generator::new("hstrlen", 1, |r| args![hash(r), field(r)]),
+        Generator::new("hexists", 1, |r| args![hash(r), field(r)]),
+        Generator::new("hdel", 3, with_fields),
+        Generator::new("hincrby", 3, |r| args![hash(r), field(r), number(r)]),
+        Generator::new("hincrbyfloat", 2, |r| args![hash(r), field(r), number(r)]),
+        // More than a hash here ever has: all of them.
+        Generator::new("hrandfield", 1, |r| args![hash(r), "100000"])
+            .compared(Rule::Unordered)
+            .sensible_only(),
+        Generator::new("hrandfield", 1, |r| args![hash(r), "100000", "WITHVALUES"])
+            .compared(Rule::UnorderedPairs)
+            .sensible_only(),
+        Generator::new("hscan", 1, |r| args![hash(r), "0", "COUNT", "5"])
             .compared(Rule::Scan)
             .sensible_only(),
-        Generator::new("hrandfield", 1, |r| args![hash(r)]).compared(Rule::Kind).sensible_only(),
+        Generator::new("hscan", 1, |r| args![hash(r), "0", "MATCH", "*1*"])
+            .compared(Rule::Scan)
+            .sensible_only(),
+        Generator::new("del", 1, |r| args![hash(r)]),
     ],
 };
 
@@ -35,27 +45,33 @@ fn hash(random: &mut Random) -> Vec<u8> {
     key_of(random, "hash")
 }
 
-/// Mostly short, now and then too long for a hash's small form.
+/// Mostly one of few; many different ones now and then, so that some hashes become tables by their number.
+fn field(random: &mut Random) -> Vec<u8> {
+    if random.chance(8) { format!("field:{}", random.below(2000)).into_bytes() } else { member(random) }
+}
+
 fn content(random: &mut Random) -> Vec<u8> {
-    match random.below(20) {
+    match random.below(12) {
         0 => value(random),
-        1..6 => number(random),
+        1..5 => number(random),
         _ => member(random),
     }
 }
 
-fn set(random: &mut Random) -> Vec<Vec<u8>> {
+fn pairs(random: &mut Random, most: usize) -> Vec<Vec<u8>> {
     let mut args = args![hash(random)];
-    // More than 128 fields outgrow the small form, too.
-    let most = if random.chance(20) { 200 } else { 4 };
+    let most = if most > 1 && random.chance(30) { 300 } else { most };
     for _ in 0..=random.below(most) {
-        args.extend([member(random), content(random)]);
+        args.extend([field(random), content(random)]);
     }
     args
 }
 
 fn with_fields(random: &mut Random) -> Vec<Vec<u8>> {
     let mut args = args![hash(random)];
-    args.extend(some(random, 5, member));
+    args.extend(some(random, 4, field));
+    if random.chance(50) {
+        args.push(index(random));
+    }
     args
 }

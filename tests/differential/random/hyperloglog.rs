@@ -1,9 +1,9 @@
 //! HyperLogLog: counts of distinct elements, and the strings that they are kept in.
 
 use super::words::{key, key_of, some};
-use super::{Family, Generator};
+use super::{Family, Generator, run_with};
 use crate::args;
-use crate::support::random::Random;
+use crate::support::random::{Random, seeds};
 
 pub const FAMILY: Family = Family {
     name: "hyperloglog",
@@ -15,10 +15,10 @@ pub const FAMILY: Family = Family {
         Generator::new("pfdebug", 1, |r| {
             args![r.pick(&["ENCODING", "DECODE", "TODENSE", "NONE"]).to_string(), counter(r)]
         }),
-        Generator::new("get", 2, |r| args![counter(r)]),
+        Generator::new("get", 6, |r| args![counter(r)]),
         Generator::new("set", 1, damaged),
         Generator::new("strlen", 1, |r| args![counter(r)]),
-        Generator::new("append", 1, |r| args![counter(r), "x"]),
+        Generator::new("append", 1, |r| args![counter(r), "\0"]),
         Generator::new("del", 1, |r| args![counter(r)]),
     ],
 };
@@ -39,14 +39,29 @@ fn add(random: &mut Random) -> Vec<Vec<u8>> {
     args
 }
 
-/// A string that begins like a counter and does not go on like one.
+/// A string that begins like a counter and does not go on like one. No run of zeros lacks its second byte: Redis reads
+/// what lies behind the string then.
 fn damaged(random: &mut Random) -> Vec<Vec<u8>> {
     let mut value = b"HYLL".to_vec();
     value.push(random.below(3) as u8);
     value.extend([0; 3]);
     value.extend([0, 0, 0, 0, 0, 0, 0, *random.pick(&[0, 0x80])]);
     for _ in 0..random.below(4) {
-        value.push(*random.pick(&[0x7f, 0x00, 0x84, 0x3f, 0x40, 0xff]));
+        value.extend_from_slice(random.pick::<&[u8]>(&[
+            b"\x7f\xfe",
+            b"\x40\x40",
+            b"\x00",
+            b"\x84",
+            b"\x3f",
+            b"\xff",
+        ]));
     }
     args![counter(random), value]
+}
+
+#[test]
+fn sketches_are_the_same_bytes_whatever_the_limit_of_a_sparse_one() {
+    for limit in [0, 25, 60, 400, 1500, 20_000] {
+        run_with(&format!("--hll-sparse-max-bytes {limit}"), &[&FAMILY], &seeds(&[21, 22, 24]), 300);
+    }
 }

@@ -37,7 +37,7 @@ mod keys;
 mod lists;
 mod sets;
 mod sorted_sets;
-mod state;
+pub mod state;
 mod streams;
 mod strings;
 pub mod words;
@@ -194,8 +194,13 @@ impl Mix {
 }
 
 fn run(families: &[&Family], seeds: &[u64], count: usize) {
+    run_with("", families, seeds, count);
+}
+
+/// `count` commands of each seed, to servers that are started with `flags`.
+fn run_with(flags: &str, families: &[&Family], seeds: &[u64], count: usize) {
     // Redis looks at what blocked clients wait for as often as this.
-    let pair = Pair::start("--hz 500");
+    let pair = Pair::start(&format!("--hz 500 {flags}"));
     let Some(mix) = Mix::of(&pair, families) else {
         println!(
             "waits for its commands: {}",
@@ -205,7 +210,7 @@ fn run(families: &[&Family], seeds: &[u64], count: usize) {
     };
     for &seed in seeds {
         let protocol = 2 + (seed / 2 % 2) as u8;
-        let (steps, origin) = (mix.sequence(seed, count), format!("REDSTART_SEED={seed}"));
+        let (steps, origin) = (mix.sequence(seed, count), format!("REDSTART_SEED={seed} {flags}"));
         pair.check(protocol, &steps, Pace::Piped, &origin);
         state::check(&pair, &origin);
     }

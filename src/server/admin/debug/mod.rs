@@ -99,7 +99,7 @@ impl Server {
             (b"restart" | b"crash-and-recover", _) => return self.debug_restart(&name, args),
             (b"help", 2) => {
                 let command = crate::command::table::lookup(b"debug").expect("DEBUG is in the table");
-                self.reply_help(token, command);
+                self.reply_help(token, command, args);
             }
             _ => {
                 let name = args.get(1);
@@ -123,7 +123,7 @@ impl Server {
             (b"dict-resizing", 3) => self.keyspace.shrinks_tables = leading_number(word(2)) != 0,
             (b"pause-cron", 3) => self.cron.paused = leading_number(word(2)) != 0,
             (b"quicklist-packed-threshold", 3) => match packed_threshold(word(2)) {
-                Ok(bytes) => self.keyspace.quicklist_packed_threshold = bytes,
+                Ok(bytes) => self.keyspace.shapes.list_packed_threshold = bytes as usize,
                 Err(text) => return Some(Err(text.into())),
             },
             // There is no reply buffer beside the list of replies.

@@ -5,23 +5,18 @@
 
 use std::fmt::Write;
 
-use crate::codec::lzf;
 use crate::codec::sha1::{Digest, hex};
 use crate::command::Args;
 use crate::command::context::integer;
 use crate::command::keys::reference_count;
 use crate::db::{Access, digest};
 use crate::dict::{Position, Ref};
+use crate::persist::rdb;
 use crate::server::Server;
 use crate::server::client::{Client, Query};
 use crate::sys::poller::Token;
 use crate::types::listpack::Listpack;
-use crate::types::{Block, Encoding, Entry, Kind, Text};
-
-/// The shortest string that is saved compressed.
-const COMPRESSED_FROM: usize = 21;
-/// The longest string that may be saved as a number.
-const NUMBER_DIGITS: usize = 11;
+use crate::types::{Block, Encoding, Entry, Kind};
 
 impl Server {
     fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>, Vec<u8>> {
@@ -150,72 +145,10 @@ impl Server {
 
 /// Bytes of the value in an RDB file.
 fn serialized_len(entry: &Entry, compress: bool) -> usize {
-    if entry.is_packed() {
-        return string_len(entry.packed(), compress);
-    }
-    if entry.kind() != Kind::String {
+    if rdb::type_of(entry).is_none() {
         return entry.memory_bytes();
     }
-    match entry.value() {
-        Text::Int(n) if i32::try_from(n).is_ok() => number_len(n),
-        value @ Text::Int(_) => 1 + value.len(),
-        Text::Bytes(bytes) => string_len(bytes, compress),
-    }
-}
-
-/// A number behind the byte that says its width.
-fn number_len(n: i64) -> usize {
-    if i8::try_from(n).is_ok() {
-        2
-    } else if i16::try_from(n).is_ok() {
-        3
-    } else {
-        5
-    }
-}
-
-fn string_len(bytes: &[u8], compress: bool) -> usize {
-    let number = || crate::text::number::parse_i64(bytes).filter(|n| i32::try_from(*n).is_ok());
-    if bytes.len() <= NUMBER_DIGITS
-        && let Some(n) = number()
-    {
-        return number_len(n);
-    }
-    let mut packed = Vec::new();
-    if compress && bytes.len() >= COMPRESSED_FROM && lzf::compress(bytes, &mut packed, bytes.len() - 4) {
-        return 1 + length_len(packed.len()) + length_len(bytes.len()) + packed.len();
-    }
-    length_len(bytes.len()) + bytes.len()
-}
-
-/// The bytes of a length.
-fn length_len(len: usize) -> usize {
-    match len {
-        0..64 => 1,
-        64..16_384 => 2,
-        _ if u32::try_from(len).is_ok() => 5,
-        _ => 9,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_and_numbers_take_as_many_bytes_as_in_a_file() {
-        for (len, bytes) in [(0, 1), (63, 1), (64, 2), (16_383, 2), (16_384, 5), (1 << 32, 9)] {
-            assert_eq!(length_len(len), bytes, "{len}");
-        }
-        for (text, bytes) in [("1", 2), ("-129", 3), ("40000", 5), ("2147483648", 11), ("01", 3), ("", 1)] {
-            assert_eq!(string_len(text.as_bytes(), true), bytes, "{text}");
-        }
-    }
-
-    #[test]
-    fn only_what_becomes_shorter_counts_as_compressed() {
-        assert_eq!(string_len(&[b'a'; 20], true), 21);
-        assert!(string_len(&[b'a'; 100], true) < 20);
-        assert_eq!(string_len(&[b'a'; 100], false), 102);
-    }
+    let mut out = Vec::new();
+    rdb::save_value(entry, &mut rdb::Encoder::new(&mut out, compress));
+    out.len()
 }

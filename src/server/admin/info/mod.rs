@@ -103,7 +103,7 @@ fn server(server: &Server, out: &mut String) {
         "atomicvar_api": "rust-core",
         "gcc_version": "0.0.0",
         "process_id": std::process::id(),
-        "process_supervised": "no",
+        "process_supervised": if server.supervisor.is_some() { "yes" } else { "no" },
         "run_id": server.run_id,
         "tcp_port": server.config.port,
         "server_time_usec": clock::wall_us(),

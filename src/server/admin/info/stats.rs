@@ -29,6 +29,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
         "expired_keys": keys.expired,
+        "expired_subkeys": keys.expired_fields,
         "expired_stale_perc": format_args!("{:.2}", keys.expired_stale_percent),
         "expired_time_cap_reached_count": keys.expire_cycles_cut_short,
         "expire_cycle_cpu_milliseconds": keys.expire_cycle_us / 1000,

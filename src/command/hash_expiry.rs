@@ -1,0 +1,206 @@
+//! The expiry of single fields of hashes, as Redis 7.4 has it.
+//!
+//! All commands name fields by `FIELDS count field …` and answer with an array of one integer a field, -2 for one that
+//! is not there; a missing key is a hash without fields.
+
+use super::args::Args;
+use super::context::{Context, ErrorText, integer};
+use super::hashes::{find, modify, read};
+use crate::db::Access;
+use crate::text::number;
+use crate::types::hash::{Condition, ExpirySet};
+
+/// The latest time of a field, in Unix milliseconds: 46 bits.
+const LATEST_MS: i64 = (1 << 46) - 1;
+
+const NO_FIELD: i64 = -2;
+
+/// The fields that the arguments from `FIELDS` at `first` on name: the index of the first of them.
+fn named_fields(args: Args<'_>, first: usize, not_positive: ErrorText) -> Result<usize, ErrorText> {
+    if !args.is(first, "fields") {
+        return Err("ERR Mandatory argument FIELDS is missing or not at the right position");
+    }
+    let count = if first + 1 < args.len() { number::parse_i64(args.get(first + 1)) } else { None };
+    let count = count.filter(|count| *count > 0).ok_or(not_positive)?;
+    if usize::try_from(count) != Ok(args.len() - first - 2) {
+        return Err("ERR The `numfields` parameter must match the number of arguments");
+    }
+    Ok(first + 2)
+}
+
+/// The unit and the origin of the times of a command.
+#[derive(Clone, Copy)]
+struct Clock {
+    seconds: bool,
+    relative: bool,
+}
+
+impl Clock {
+    fn origin_ms(self, ctx: &Context<'_>) -> i64 {
+        if self.relative { ctx.keyspace.moment.unix_ms } else { 0 }
+    }
+}
+
+/// The time in argument 2, in Unix milliseconds.
+fn parse_time(ctx: &Context<'_>, arg: &[u8], clock: Clock, invalid: ErrorText) -> Result<i64, ErrorText> {
+    let value = integer(arg)?;
+    if value < 0 {
+        return Err("ERR invalid expire time, must be >= 0");
+    }
+    let value = value.checked_mul(if clock.seconds { 1000 } else { 1 }).ok_or(invalid)?;
+    let origin = clock.origin_ms(ctx);
+    if value > LATEST_MS - origin {
+        return Err(invalid);
+    }
+    Ok(value + origin)
+}
+
+fn expire(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock, invalid: ErrorText) {
+    let outcome = expire_inner(ctx, args, clock, invalid);
+    ctx.answer(outcome);
+}
+
+fn expire_inner(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    clock: Clock,
+    invalid: ErrorText,
+) -> Result<(), ErrorText> {
+    let at = find(ctx, args.get(1), Access::Write)?;
+    let time = parse_time(ctx, args.get(2), clock, invalid)?;
+    let mut fields_at = 4;
+    let condition = match args.get(3).to_ascii_lowercase().as_slice() {
+        b"nx" => Condition::Without,
+        b"xx" => Condition::With,
+        b"gt" => Condition::Later,
+        b"lt" => Condition::Earlier,
+        _ => {
+            fields_at = 3;
+            Condition::Always
+        }
+    };
+    let first = named_fields(args, fields_at, "ERR Parameter `numFields` should be greater than 0")?;
+    ctx.reply.array(args.len() - first);
+    let Some(at) = at else {
+        args.iter_from(first).for_each(|_| ctx.reply.integer(NO_FIELD));
+        return Ok(());
+    };
+    let (mut outcomes, mut changed) = (Vec::with_capacity(args.len() - first), 0);
+    let empty = modify(ctx, at, |hash| {
+        hash.allow_expiries();
+        for field in args.iter_from(first) {
+            let outcome = hash.set_expiry(field, time, condition);
+            changed += u64::from(matches!(outcome, ExpirySet::Done | ExpirySet::Deleted));
+            outcomes.push(outcome);
+        }
+        hash.is_empty()
+    });
+    if empty {
+        ctx.remove(at, false);
+    }
+    ctx.keyspace.modified(changed);
+    for outcome in outcomes {
+        ctx.reply.integer(match outcome {
+            ExpirySet::NoField => NO_FIELD,
+            ExpirySet::Refused => 0,
+            ExpirySet::Done => 1,
+            ExpirySet::Deleted => 2,
+        });
+    }
+    Ok(())
+}
+
+/// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS count field …`: for each field 1 if its expiry was set, 0 if the
+/// condition forbade it, 2 if it was deleted because the time is over, -2 without one. O(N).
+pub fn hexpire(ctx: &mut Context<'_>, args: Args<'_>) {
+    let clock = Clock { seconds: true, relative: true };
+    expire(ctx, args, clock, "ERR invalid expire time in 'hexpire' command");
+}
+
+/// `HPEXPIRE key milliseconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
+pub fn hpexpire(ctx: &mut Context<'_>, args: Args<'_>) {
+    let clock = Clock { seconds: false, relative: true };
+    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpire' command");
+}
+
+/// `HEXPIREAT key unix-seconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
+pub fn hexpireat(ctx: &mut Context<'_>, args: Args<'_>) {
+    let clock = Clock { seconds: true, relative: false };
+    expire(ctx, args, clock, "ERR invalid expire time in 'hexpireat' command");
+}
+
+/// `HPEXPIREAT key unix-milliseconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
+pub fn hpexpireat(ctx: &mut Context<'_>, args: Args<'_>) {
+    let clock = Clock { seconds: false, relative: false };
+    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpireat' command");
+}
+
+const NOT_POSITIVE: ErrorText = "ERR Number of fields must be a positive integer";
+
+fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) {
+    let origin = clock.origin_ms(ctx);
+    read(ctx, args, |hash, out| {
+        let first = match named_fields(args, 2, NOT_POSITIVE) {
+            Ok(first) => first,
+            Err(text) => return out.reply.error(text),
+        };
+        out.reply.array(args.len() - first);
+        for field in args.iter_from(first) {
+            out.reply.integer(match hash.and_then(|hash| hash.expire_at(field)) {
+                None => NO_FIELD,
+                Some(None) => -1,
+                Some(Some(time)) if clock.seconds => (time - origin + 999) / 1000,
+                Some(Some(time)) => time - origin,
+            });
+        }
+    });
+}
+
+/// `HTTL key FIELDS count field …`: for each field the seconds left, rounded up; -1 without expiry, -2 without field.
+/// O(N).
+pub fn httl(ctx: &mut Context<'_>, args: Args<'_>) {
+    time_to_live(ctx, args, Clock { seconds: true, relative: true });
+}
+
+/// `HPTTL key FIELDS count field …`: milliseconds left. O(N).
+pub fn hpttl(ctx: &mut Context<'_>, args: Args<'_>) {
+    time_to_live(ctx, args, Clock { seconds: false, relative: true });
+}
+
+/// `HEXPIRETIME key FIELDS count field …`: Unix times in seconds. O(N).
+pub fn hexpiretime(ctx: &mut Context<'_>, args: Args<'_>) {
+    time_to_live(ctx, args, Clock { seconds: true, relative: false });
+}
+
+/// `HPEXPIRETIME key FIELDS count field …`: Unix times in milliseconds. O(N).
+pub fn hpexpiretime(ctx: &mut Context<'_>, args: Args<'_>) {
+    time_to_live(ctx, args, Clock { seconds: false, relative: false });
+}
+
+/// `HPERSIST key FIELDS count field …`: for each field 1 if its expiry was taken away, -1 if it had none, -2 without
+/// field. O(N).
+pub fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = hpersist_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn hpersist_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let at = find(ctx, args.get(1), Access::Write)?;
+    let first = named_fields(args, 2, NOT_POSITIVE)?;
+    ctx.reply.array(args.len() - first);
+    let Some(at) = at else {
+        args.iter_from(first).for_each(|_| ctx.reply.integer(NO_FIELD));
+        return Ok(());
+    };
+    let outcomes: Vec<Option<bool>> =
+        modify(ctx, at, |hash| args.iter_from(first).map(|field| hash.persist(field)).collect());
+    ctx.keyspace.modified(outcomes.iter().filter(|outcome| **outcome == Some(true)).count() as u64);
+    for outcome in outcomes {
+        ctx.reply.integer(match outcome {
+            None => NO_FIELD,
+            Some(false) => -1,
+            Some(true) => 1,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Hashes whose fields expire: the order in which they are due, and the doors through which hashes are changed.
+//!
+//! The one idea: a hash tells in O(1) when its next field expires ([`hash::next_deadline`]), and each database keeps
+//! these times, with the hashes of the keys, in order. So the cycle goes straight to what is due, and a database without
+//! such fields pays a comparison. The order follows every change of a value: [`Keyspace::modify_hash`] compares the
+//! deadline before and after; insertion and removal of whole entries do it in their own doors.
+//!
+//! A command that meets a hash first takes out what has expired in it ([`Keyspace::expire_fields`]), a bounded number
+//! at a time; what is left then is passed over by [`hash::HashRef`].
+
+use std::collections::BTreeSet;
+
+use super::{Db, Garbage, Keyspace};
+use crate::dict::Position;
+use crate::types::entry::Entry;
+use crate::types::hash::{self, HashMut};
+
+/// Fields that a lookup takes out, and that the cycle takes out between two looks at the clock.
+const FIELDS_AT_ONCE: usize = 100;
+
+/// The times at which the hashes of a database have fields to expire, with the hashes of their keys. (Two keys of one
+/// 64-bit hash and one time would share an entry; the second is then met by lookups alone.)
+#[derive(Default)]
+pub(super) struct FieldDeadlines(BTreeSet<(i64, u64)>);
+
+impl FieldDeadlines {
+    /// The number of hashes.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Records the deadline of a value that comes to a key.
+    #[inline]
+    pub(super) fn comes(&mut self, key_hash: u64, entry: &Entry) {
+        self.change(key_hash, None, hash::next_deadline(entry));
+    }
+
+    /// Forgets the deadline of a value that leaves its key.
+    #[inline]
+    pub(super) fn leaves(&mut self, key_hash: impl FnOnce() -> u64, entry: &Entry) {
+        if let Some(time) = hash::next_deadline(entry) {
+            self.change(key_hash(), Some(time), None);
+        }
+    }
+
+    /// Records that the next field of the value under a key goes at `new` and no longer at `old`.
+    #[inline]
+    pub(super) fn change(&mut self, key_hash: u64, old: Option<i64>, new: Option<i64>) {
+        if old == new {
+            return;
+        }
+        if let Some(old) = old {
+            self.0.remove(&(old, key_hash));
+        }
+        if let Some(new) = new {
+            self.0.insert((new, key_hash));
+        }
+    }
+}
+
+impl Db {
+    /// The number of hashes with fields that expire.
+    pub fn expiring_hashes(&self) -> usize {
+        self.field_deadlines.len()
+    }
+}
+
+impl Keyspace {
+    /// Changes the hash at `at`, whose key has the hash `key_hash`.
+    #[inline]
+    pub fn modify_hash<R>(
+        &mut self,
+        db: usize,
+        key_hash: u64,
+        at: Position,
+        change: impl FnOnce(&mut HashMut<'_>) -> R,
+    ) -> R {
+        let Keyspace { dbs, shapes, moment, lazy, .. } = self;
+        let Db { dict, field_deadlines, .. } = &mut dbs[db];
+        let mut entry = dict.get_mut(at);
+        let before = hash::next_deadline(&entry);
+        let mut hash = HashMut::new(&mut entry, shapes, moment.unix_ms);
+        let result = change(&mut hash);
+        if let Some(retired) = hash.take_retired() {
+            lazy.send(Garbage::Retired(retired));
+        }
+        field_deadlines.change(key_hash, before, hash::next_deadline(&entry));
+        result
+    }
+
+    /// Whether a field of the value at `at` has expired.
+    #[inline]
+    pub fn has_expired_fields(&self, db: usize, at: Position) -> bool {
+        hash::next_deadline(&self.db(db).get(at)).is_some_and(|time| time < self.moment.unix_ms)
+    }
+
+    /// Takes expired fields out of the hash at `at`, a bounded number of them, and removes the key if none is left;
+    /// whether the key is still there.
+    #[cold]
+    pub fn expire_fields(&mut self, db: usize, key_hash: u64, at: Position) -> bool {
+        let (removed, empty) =
+            self.modify_hash(db, key_hash, at, |hash| (hash.expire_due(FIELDS_AT_ONCE), hash.is_empty()));
+        self.counters.expired_fields += removed as u64;
+        self.counters.dirty += removed as u64;
+        if empty {
+            self.remove(db, at, self.lazy_expire);
+        }
+        !empty
+    }
+
+    /// Takes out expired fields of database `db` until none is left or `out_of_time` says so; whether it did.
+    pub(super) fn expire_due_fields(&mut self, db: usize, out_of_time: &impl Fn() -> bool) -> bool {
+        let now = self.moment.unix_ms;
+        while let Some(&(time, key_hash)) = self.dbs[db].field_deadlines.0.first()
+            && time < now
+        {
+            match self.dbs[db].dict.find_by(key_hash, |entry| hash::next_deadline(entry) == Some(time)) {
+                Some(at) => drop(self.expire_fields(db, key_hash, at)),
+                None => drop(self.dbs[db].field_deadlines.0.pop_first()),
+            }
+            if out_of_time() {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,81 @@
+//! What the process owes to whoever started it (`supervised`), and to the kernel (`oom-score-adj`).
+
+use super::Server;
+use super::log::Log;
+use crate::config::{Config, OomScoreAdj, Supervised};
+use crate::sys::host;
+
+/// Who waits to be told that the server is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supervisor {
+    /// It listens at the socket that `NOTIFY_SOCKET` names.
+    Systemd,
+    /// It waits until the process stops itself.
+    Upstart,
+}
+
+impl Supervisor {
+    /// The one that the configuration names, or that the environment tells of.
+    pub fn of(supervised: Supervised, log: &Log) -> Option<Supervisor> {
+        let is_set = |name: &str| std::env::var_os(name).is_some();
+        let (upstart, systemd) = (is_set("UPSTART_JOB"), is_set("NOTIFY_SOCKET"));
+        match supervised {
+            Supervised::Upstart if !upstart => {
+                log.warning(format_args!("upstart supervision requested, but UPSTART_JOB not found!"));
+                None
+            }
+            Supervised::Upstart => Some(Supervisor::Upstart),
+            // Without a socket it is told nothing, and still wants the process in the foreground.
+            Supervised::Systemd => Some(Supervisor::Systemd),
+            Supervised::Auto if upstart => Some(Supervisor::Upstart),
+            Supervised::Auto if systemd => Some(Supervisor::Systemd),
+            Supervised::Auto | Supervised::No => None,
+        }
+    }
+
+    /// Connections are accepted from now on.
+    pub fn tell_ready(self, log: &Log) {
+        match self {
+            Supervisor::Systemd => tell_systemd("STATUS=Ready to accept connections\nREADY=1\n", log),
+            Supervisor::Upstart => {
+                log.notice(format_args!("supervised by upstart, will stop to signal readiness"));
+                host::notify_upstart();
+            }
+        }
+    }
+
+    /// The end has begun.
+    pub fn tell_stopping(self, log: &Log) {
+        if self == Supervisor::Systemd {
+            tell_systemd("STOPPING=1\n", log);
+        }
+    }
+}
+
+fn tell_systemd(state: &str, log: &Log) {
+    if let Err(error) = host::notify_systemd(state) {
+        log.warning(format_args!("Can't notify systemd: {error}"));
+    }
+}
+
+impl Server {
+    /// Sets the kernel's score as `config` says; what was there before comes back with `no`. The first of the values is
+    /// that of a primary.
+    pub(super) fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
+        let failed = |error| format!("Unable to write oom_score_adj: {error}");
+        let [value, ..] = config.oom_score_adj_values.0;
+        let before = match (self.oom_score_before, config.oom_score_adj) {
+            (Some(before), _) => before,
+            (None, OomScoreAdj::No) => return Ok(()),
+            (None, _) => host::oom_score().map_err(failed)?,
+        };
+        let score = match config.oom_score_adj {
+            OomScoreAdj::No => before,
+            OomScoreAdj::Absolute => value,
+            OomScoreAdj::Relative => before + value,
+        };
+        host::set_oom_score(score).map_err(failed)?;
+        self.oom_score_before = (config.oom_score_adj != OomScoreAdj::No).then_some(before);
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! The large form of a hash: a dict of [`Field`]s, and the times of those that expire in order.
+
+use std::collections::BTreeSet;
+
+use super::field::{Field, FieldRef};
+use crate::dict::{self, Dict, Position, Retired, Seed};
+use crate::types::block::Block;
+use crate::types::container::Container;
+use crate::types::kind::{Encoding, Kind};
+use crate::types::random::Random;
+
+/// Freeing this many fields is left to a background thread: each may be a cache miss.
+const LARGE_FIELDS: usize = 512;
+
+/// Nodes of the tree of deadlines are about two thirds full.
+const DEADLINE_BYTES: usize = 24;
+
+/// A large hash.
+///
+/// A field that expires is in `deadlines` with its time and the hash of its name: so the next one to go is found in
+/// O(log n), and the field itself needs no more than its time. (Two fields of one 64-bit hash and one time would share
+/// the deadline; the second is then met by lookups alone.)
+pub struct Hash {
+    fields: Dict<Field>,
+    deadlines: BTreeSet<(i64, u64)>,
+    /// What the fields' own memory sums up to.
+    field_bytes: usize,
+}
+
+// SAFETY: no other container is a hash.
+unsafe impl Container for Hash {
+    const KIND: Kind = Kind::Hash;
+    const ENCODING: Encoding = Encoding::Hashtable;
+
+    fn memory_bytes(&self) -> usize {
+        self.fields.memory_bytes() + self.field_bytes + self.deadlines.len() * DEADLINE_BYTES
+    }
+
+    fn is_large(&self) -> bool {
+        self.fields.len() >= LARGE_FIELDS || self.field_bytes >= crate::types::entry::LARGE_BYTES
+    }
+
+    fn duplicate(&self) -> Hash {
+        let mut copy = Hash::new(self.fields.seed(), self.len());
+        for field in self {
+            let (name, block) = (field.name(), field.block().map(Block::share));
+            copy.insert_hashed(
+                copy.fields.hash(name),
+                Field::new(name, field.value(), block, field.expire_at()),
+            );
+        }
+        copy
+    }
+}
+
+impl Hash {
+    /// Without fields, with room for `capacity` of them.
+    pub fn new(seed: Seed, capacity: usize) -> Hash {
+        let mut fields = Dict::new(seed);
+        fields.reserve(capacity);
+        Hash { fields, deadlines: BTreeSet::new(), field_bytes: 0 }
+    }
+
+    /// The number of fields, those included that have expired and are still there.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The number of fields that have not expired by `now`. O(1) but for those that have.
+    pub fn live_len(&self, now: i64) -> usize {
+        self.len() - self.deadlines.range(..(now, 0)).count()
+    }
+
+    /// The table, for its statistics.
+    pub fn dict(&self) -> &Dict<Field> {
+        &self.fields
+    }
+
+    /// When the next field expires.
+    #[inline]
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.deadlines.first().map(|(time, _)| *time)
+    }
+
+    /// What a resize of the table has left, for a background thread to free.
+    #[inline]
+    pub fn take_retired(&mut self) -> Option<Retired> {
+        self.fields.take_retired()
+    }
+
+    #[inline]
+    fn at(&self, position: Position) -> FieldRef<'_> {
+        FieldRef::lent(&self.fields.get(position))
+    }
+
+    /// The field of this name, unless it has expired by `now`.
+    #[inline]
+    pub fn get(&self, name: &[u8], now: i64) -> Option<FieldRef<'_>> {
+        let position = self.fields.find(self.fields.hash(name), name)?;
+        Some(self.at(position)).filter(|field| field.is_live(now))
+    }
+
+    /// Sets a value; whether the field is new. One that has expired is. With `keep_expiry` the time of a live field
+    /// stays, else it goes.
+    #[inline]
+    pub fn set(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        block: Option<Block>,
+        keep_expiry: bool,
+        now: i64,
+    ) -> bool {
+        let hash = self.fields.hash(name);
+        let Some(position) = self.fields.find(hash, name) else {
+            self.insert_hashed(hash, Field::new(name, value, block, None));
+            return true;
+        };
+        let mut field = self.fields.get_mut(position);
+        let (before, old_time) = (field.view().memory_bytes(), field.view().expire_at());
+        field.set_value(value, block);
+        let Some(time) = old_time else {
+            self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
+            return false;
+        };
+        let live = time >= now;
+        if !(keep_expiry && live) {
+            field.set_expire(None);
+            self.deadlines.remove(&(time, hash));
+        }
+        self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
+        !live
+    }
+
+    /// Adds a field whose name is not there.
+    pub fn insert_new(&mut self, name: &[u8], value: &[u8], expire_at: Option<i64>) {
+        let hash = self.fields.hash(name);
+        self.insert_hashed(hash, Field::new(name, value, None, expire_at));
+    }
+
+    #[inline]
+    fn insert_hashed(&mut self, hash: u64, field: Field) {
+        let view = field.view();
+        self.field_bytes += view.memory_bytes();
+        if let Some(time) = view.expire_at() {
+            self.deadlines.insert((time, hash));
+        }
+        self.fields.insert_new(hash, field);
+    }
+
+    /// Removes a field; whether it was there and had not expired.
+    pub fn remove(&mut self, name: &[u8], now: i64) -> bool {
+        let hash = self.fields.hash(name);
+        let Some(position) = self.fields.find(hash, name) else { return false };
+        self.remove_at(hash, position).view().is_live(now)
+    }
+
+    fn remove_at(&mut self, hash: u64, position: Position) -> Field {
+        let field = self.fields.remove(position);
+        self.field_bytes -= field.view().memory_bytes();
+        if let Some(time) = field.view().expire_at() {
+            self.deadlines.remove(&(time, hash));
+        }
+        field
+    }
+
+    /// Sets, changes or takes away the expiry of a field that is there.
+    pub fn set_expire(&mut self, name: &[u8], expire_at: Option<i64>) {
+        let hash = self.fields.hash(name);
+        let Some(position) = self.fields.find(hash, name) else { return };
+        let mut field = self.fields.get_mut(position);
+        let before = field.view().memory_bytes();
+        if let Some(old) = field.view().expire_at() {
+            self.deadlines.remove(&(old, hash));
+        }
+        field.set_expire(expire_at);
+        if let Some(time) = expire_at {
+            self.deadlines.insert((time, hash));
+        }
+        self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
+    }
+
+    /// Removes up to `limit` fields that have expired by `now`, the oldest first; how many.
+    pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
+        let mut removed = 0;
+        while removed < limit
+            && let Some(&(time, hash)) = self.deadlines.first()
+            && time < now
+        {
+            match self.fields.find_by(hash, |field| field.view().expire_at() == Some(time)) {
+                Some(position) => {
+                    self.remove_at(hash, position);
+                    removed += 1;
+                }
+                None => drop(self.deadlines.pop_first()),
+            }
+        }
+        removed
+    }
+
+    /// All fields, in no particular order, those included that have expired.
+    pub fn iter(&self) -> Fields<'_> {
+        Fields { fields: self.fields.iter() }
+    }
+
+    /// Emits the fields at `cursor` and returns the next cursor, see [`Dict::scan`].
+    pub fn scan(&self, cursor: u64, emit: &mut impl FnMut(FieldRef<'_>)) -> u64 {
+        self.fields.scan(cursor, &mut |field: &Field| emit(field.view()))
+    }
+
+    /// A random field that has not expired by `now`. Gives up when a hundred in a row had.
+    pub fn random(&self, now: i64, random: &mut Random) -> Option<FieldRef<'_>> {
+        for _ in 0..100 {
+            let field = self.at(self.fields.random(&mut || random.next())?);
+            if field.is_live(now) {
+                return Some(field);
+            }
+        }
+        self.iter().find(|field| field.is_live(now))
+    }
+}
+
+impl<'a> IntoIterator for &'a Hash {
+    type Item = FieldRef<'a>;
+    type IntoIter = Fields<'a>;
+
+    fn into_iter(self) -> Fields<'a> {
+        self.iter()
+    }
+}
+
+/// The iterator of [`Hash::iter`].
+pub struct Fields<'a> {
+    fields: dict::Iter<'a, Field>,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = FieldRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<FieldRef<'a>> {
+        self.fields.next().map(|field| FieldRef::lent(&field))
+    }
+}

@@ -1,0 +1,125 @@
+//! The packed form of a hash with fields that expire (`listpackex`): a listpack of field, value and time, three by three.
+//!
+//! ```text
+//!  [ field | value | time | field | value | time | … | field | value | 0 | field | value | 0 ]
+//!    expires first          expires next               never              never
+//! ```
+//!
+//! The one idea, Redis's: those that expire come first, in the order of their times, so that what is due is the front.
+//! Times are Unix milliseconds, 0 is none.
+
+use crate::types::listpack::{self, Element, HEADER, Listpack};
+use crate::types::packed::Buffer;
+use crate::types::string::Text;
+
+/// The elements of a field.
+pub(super) const TRIPLE: usize = 3;
+
+/// The places of a field's three elements, and of what follows.
+pub(super) struct Triple {
+    pub(super) field: usize,
+    pub(super) value: usize,
+    pub(super) time: usize,
+    pub(super) end: usize,
+}
+
+/// The listpack of these triples for one of pairs.
+pub(super) fn from_pairs(pairs: Listpack<'_>) -> Vec<u8> {
+    let mut builder = listpack::Builder::with_capacity(pairs.bytes().len() + pairs.len());
+    for (field, value) in pairs.pairs() {
+        builder.push(field);
+        builder.push(value);
+        builder.push(0);
+    }
+    builder.finish()
+}
+
+fn triple_at(triples: Listpack<'_>, field: usize) -> Triple {
+    let next = |at| triples.next(at).expect("a field has three elements");
+    let value = next(field);
+    let time = next(value);
+    Triple { field, value, time, end: triples.next(time).unwrap_or(triples.end()) }
+}
+
+/// The field of this name, expired or not.
+pub(super) fn find(triples: Listpack<'_>, name: &Element<'_>) -> Option<Triple> {
+    triples.find(HEADER, name, TRIPLE - 1).map(|at| triple_at(triples, at))
+}
+
+/// The time in the element at `at`.
+pub(super) fn time_at(triples: Listpack<'_>, at: usize) -> Option<i64> {
+    time_of(triples.get(at))
+}
+
+pub(super) fn time_of(text: Text<'_>) -> Option<i64> {
+    match text {
+        Text::Int(time) if time != 0 => Some(time),
+        _ => None,
+    }
+}
+
+/// When the next field expires: the time of the first.
+pub(super) fn next_deadline(triples: Listpack<'_>) -> Option<i64> {
+    let first = triples.first()?;
+    time_at(triples, triple_at(triples, first).time)
+}
+
+/// How many fields have expired by `now`, and where they end.
+pub(super) fn due(triples: Listpack<'_>, now: i64) -> (usize, usize) {
+    let (mut count, mut at) = (0, triples.first());
+    while let Some(field) = at {
+        let triple = triple_at(triples, field);
+        if time_at(triples, triple.time).is_none_or(|time| time >= now) {
+            return (count, field);
+        }
+        count += 1;
+        at = triples.next(triple.time);
+    }
+    (count, triples.end())
+}
+
+/// Adds a field that is not there, behind those that expire no later.
+pub(super) fn insert(buffer: &mut impl Buffer, name: &Element<'_>, value: &Element<'_>, time: Option<i64>) {
+    let triples = Listpack::new(buffer.bytes());
+    let place = match time {
+        None => triples.end(),
+        Some(time) => {
+            let mut at = triples.first();
+            loop {
+                let Some(field) = at else { break triples.end() };
+                let here = triple_at(triples, field).time;
+                if time_at(triples, here).is_none_or(|other| other > time) {
+                    break field;
+                }
+                at = triples.next(here);
+            }
+        }
+    };
+    listpack::insert(buffer, place, &[*name, *value, Element::integer(time.unwrap_or(0))]);
+}
+
+/// Removes a field.
+pub(super) fn remove(buffer: &mut impl Buffer, triple: &Triple) {
+    listpack::remove_span(buffer, triple.field, triple.end, TRIPLE);
+}
+
+/// Gives a field another time, and so another place.
+pub(super) fn set_time(buffer: &mut impl Buffer, name: &Element<'_>, triple: &Triple, time: Option<i64>) {
+    let triples = Listpack::new(buffer.bytes());
+    if time_at(triples, triple.time) == time {
+        return;
+    }
+    // A copy of the value: its place is about to move.
+    let value = triples.get(triple.value).to_vec();
+    remove(buffer, triple);
+    insert(buffer, name, &Element::from(&value[..]), time);
+}
+
+/// Removes what has expired by `now`; how many.
+pub(super) fn expire_due(buffer: &mut impl Buffer, now: i64) -> usize {
+    let (count, end) = due(Listpack::new(buffer.bytes()), now);
+    if count > 0 {
+        listpack::remove_span(buffer, HEADER, end, count * TRIPLE);
+    }
+    count
+}

@@ -1,0 +1,197 @@
+//! Lists: what `LPUSH`, `LRANGE` and their kin do to an entry in either of two encodings.
+//!
+//! | encoding | for | kept as |
+//! |---|---|---|
+//! | `listpack` | what fits a single node (`list-max-listpack-size`) | packed in the entry |
+//! | `quicklist` | the rest | a [`Quicklist`] of nodes |
+//!
+//! A list becomes a quicklist when it would outgrow a node, and a listpack again when it has shrunk to half of one
+//! ([`shrink`], which commands that remove call at their end). Indices count from the front.
+
+mod quicklist;
+#[cfg(test)]
+mod tests;
+
+pub use quicklist::{End, Limits, Quicklist};
+
+use super::listpack::{self, Element, Listpack};
+use super::packed::Buffer;
+use super::string::Text;
+use super::{Encoding, Entry, Kind, Shapes};
+
+/// An empty list under `key`.
+pub fn create(key: &[u8]) -> Entry {
+    Entry::with_packed(key, Kind::List, Encoding::Listpack, &listpack::EMPTY, None)
+}
+
+/// Prepares a list for these elements, which are going to be added: a listpack that they would make too large becomes a
+/// quicklist.
+pub fn expect<'a>(entry: &mut Entry, elements: impl Iterator<Item = &'a [u8]>, shapes: &Shapes) {
+    if entry.encoding() != Encoding::Listpack {
+        return;
+    }
+    let listpack = Listpack::new(entry.packed());
+    let (mut bytes, mut count) = (listpack.bytes().len(), listpack.len());
+    let mut longest = 0;
+    for element in elements {
+        bytes += element.len();
+        longest = longest.max(element.len());
+        count += 1;
+    }
+    if !Limits::new(shapes).allow(bytes, count) || longest >= shapes.list_packed_threshold {
+        let list = Quicklist::of_listpack(entry.packed());
+        entry.set_container(list);
+    }
+}
+
+/// Makes a quicklist of one small node a listpack again.
+pub fn shrink(entry: &mut Entry, shapes: &Shapes) {
+    let Some(list) = entry.container::<Quicklist>() else { return };
+    if let Some(bytes) = list.as_listpack(Limits::new(shapes).halved()) {
+        let bytes = bytes.into_owned();
+        entry.set_packed(Encoding::Listpack, &bytes);
+    }
+}
+
+fn quicklist(entry: &Entry) -> &Quicklist {
+    entry.container().expect("a list that is not packed is a quicklist")
+}
+
+fn quicklist_mut(entry: &mut Entry) -> &mut Quicklist {
+    entry.container_mut().expect("a list that is not packed is a quicklist")
+}
+
+/// The number of elements.
+#[inline]
+pub fn len(entry: &Entry) -> usize {
+    match entry.encoding() {
+        Encoding::Listpack => Listpack::new(entry.packed()).len(),
+        _ => quicklist(entry).len(),
+    }
+}
+
+/// Adds an element at an end. The list was prepared for it by [`expect`].
+#[inline]
+pub fn push(entry: &mut Entry, end: End, value: &[u8], shapes: &Shapes) {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist_mut(entry).push(end, value, Limits::new(shapes));
+    }
+    let mut packed = entry.packed_mut();
+    match end {
+        End::Front => listpack::push_front(&mut packed, value),
+        End::Back => listpack::push_back(&mut packed, value),
+    }
+}
+
+/// Takes the element at an end out and calls `see` with it. There is one.
+pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Text<'_>) -> R) -> R {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist_mut(entry).pop(end, Limits::new(shapes), see);
+    }
+    let mut packed = entry.packed_mut();
+    let listpack = Listpack::new(packed.bytes());
+    let at = match end {
+        End::Front => listpack.first(),
+        End::Back => listpack.last(),
+    };
+    let at = at.expect("a list of a key has an element");
+    let result = see(listpack.get(at));
+    listpack::remove(&mut packed, at, 1);
+    result
+}
+
+/// Calls `see` with the element `index`; nothing when it is not there.
+pub fn get<R>(entry: &Entry, index: usize, see: impl FnOnce(Text<'_>) -> R) -> Option<R> {
+    if entry.encoding() == Encoding::Listpack {
+        let listpack = Listpack::new(entry.packed());
+        let at = listpack.seek(i64::try_from(index).ok()?)?;
+        return Some(see(listpack.get(at)));
+    }
+    let list = quicklist(entry);
+    (index < list.len()).then(|| list.see(index, see))
+}
+
+/// Calls `see` with the elements from `index` on towards the back, until it answers `false`.
+pub fn forwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist(entry).forwards(index, see);
+    }
+    let listpack = Listpack::new(entry.packed());
+    if let Some(from) = listpack.seek(index as i64) {
+        listpack.range(from, listpack.end()).all(see);
+    }
+}
+
+/// Calls `see` with the elements from `index` on towards the front, until it answers `false`.
+pub fn backwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist(entry).backwards(index, see);
+    }
+    let listpack = Listpack::new(entry.packed());
+    if index < listpack.len() {
+        let to = listpack.seek(index as i64 + 1).unwrap_or(listpack.end());
+        listpack.range(listpack::HEADER, to).rev().all(see);
+    }
+}
+
+/// Puts `value`, for which the list was prepared, in the place of the element `index`, which is there.
+pub fn set(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist_mut(entry).set(index, value, Limits::new(shapes));
+    }
+    let at = Listpack::new(entry.packed()).seek(index as i64).expect("an index below the length");
+    listpack::replace(&mut entry.packed_mut(), at, value);
+}
+
+/// Makes `value`, for which the list was prepared, the element `index`, which is at most the length.
+pub fn insert(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist_mut(entry).insert(index, value, Limits::new(shapes));
+    }
+    let listpack = Listpack::new(entry.packed());
+    let at = listpack.seek(index as i64).unwrap_or(listpack.end());
+    listpack::insert(&mut entry.packed_mut(), at, &[value.into()]);
+}
+
+/// Removes `count` elements from `index` on, all of which are there. The list may be left empty; the entry is then the
+/// caller's to delete.
+pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shapes) {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist_mut(entry).remove_range(index, count, Limits::new(shapes));
+    }
+    listpack::remove_indices(&mut entry.packed_mut(), index as i64, count);
+}
+
+/// Removes elements that equal `value`, up to `most` from an end on, and answers how many. The list may be left empty.
+pub fn remove_matching(entry: &mut Entry, value: &[u8], most: usize, from: End, shapes: &Shapes) -> usize {
+    if entry.encoding() != Encoding::Listpack {
+        return quicklist_mut(entry).remove_matching(value, most, from, Limits::new(shapes));
+    }
+    let needle = Element::from(value);
+    let mut places = places(Listpack::new(entry.packed()), &needle);
+    match from {
+        End::Front => {
+            places.truncate(most);
+            places.reverse();
+        }
+        End::Back => {
+            places.reverse();
+            places.truncate(most);
+        }
+    }
+    for at in &places {
+        listpack::remove(&mut entry.packed_mut(), *at, 1);
+    }
+    places.len()
+}
+
+/// The offsets of the elements that equal `needle`, ascending.
+fn places(listpack: Listpack<'_>, needle: &Element<'_>) -> Vec<usize> {
+    let mut places = Vec::new();
+    let mut at = listpack.first();
+    while let Some(found) = at.and_then(|at| listpack.find(at, needle, 0)) {
+        places.push(found);
+        at = listpack.next(found);
+    }
+    places
+}

@@ -1,0 +1,575 @@
+//! A long list: a sequence of nodes, each a listpack of a few kilobytes.
+//!
+//! ```text
+//!  nodes ──▶ [ node | node | node | … ]        a deque of 24 bytes a node
+//!               │
+//!               ▼
+//!            Block: a listpack, or one compressed, or (plain) a single huge element
+//! ```
+//!
+//! The one idea: elements share blocks, so a small one costs two bytes beside its own, while a change in the middle moves
+//! a node's bytes at most. Redis links its nodes; here they lie in a deque, so that finding an index reads consecutive
+//! memory, and a node costs its entry there and the block's header.
+//!
+//! With `list-compress-depth` above 0, nodes that are not among so many at either end are compressed (LZF) where that
+//! saves something; they are decompressed to be read, and in place to be changed.
+//!
+//! Costs: push and pop move a node's bytes at most; an index is found in O(nodes).
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use crate::codec::lzf;
+use crate::types::block::Block;
+use crate::types::container::Container;
+use crate::types::listpack::{self, Element, Listpack};
+use crate::types::string::Text;
+use crate::types::{Encoding, Kind, Shapes};
+
+/// Nodes of fewer bytes are not worth compressing, nor are those that get smaller by less than the other.
+const COMPRESS_MIN: usize = 48;
+const COMPRESS_GAIN: usize = 8;
+
+/// A list with more nodes is freed in the background, and so is one with a node of this many bytes.
+const LARGE_NODES: usize = 64;
+const LARGE_NODE: usize = 64 << 10;
+
+/// The most bytes of a node whose elements are limited by number.
+const SAFE_BYTES: usize = 8 << 10;
+
+/// How large a node may be, by `list-max-listpack-size`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    bytes: usize,
+    count: usize,
+    /// Elements of this size are nodes of their own, outside a listpack.
+    plain: usize,
+    /// Nodes at each end that stay uncompressed; 0: all do.
+    depth: usize,
+}
+
+impl Limits {
+    /// The limits that the configuration sets.
+    pub fn new(shapes: &Shapes) -> Limits {
+        let (bytes, count) = match shapes.list_max_listpack_size {
+            fill @ 0.. => (SAFE_BYTES, fill.max(1) as usize),
+            -1 => (4 << 10, usize::MAX),
+            -2 => (8 << 10, usize::MAX),
+            -3 => (16 << 10, usize::MAX),
+            -4 => (32 << 10, usize::MAX),
+            _ => (64 << 10, usize::MAX),
+        };
+        let depth = shapes.list_compress_depth as usize;
+        Limits { bytes, count, plain: shapes.list_packed_threshold, depth }
+    }
+
+    /// Whether a node of so many bytes and elements is within them.
+    #[inline]
+    pub fn allow(&self, bytes: usize, count: usize) -> bool {
+        bytes <= self.bytes && count <= self.count
+    }
+
+    /// The limits below which a list of one node becomes a listpack again.
+    #[must_use]
+    pub fn halved(self) -> Limits {
+        Limits { bytes: self.bytes / 2, count: self.count / 2, ..self }
+    }
+}
+
+struct Node {
+    bytes: Block,
+    /// The length of the listpack that `bytes` is the compressed form of; 0 when it is not compressed.
+    raw_len: u32,
+    count: u32,
+    /// One element as it is, not a listpack.
+    plain: bool,
+}
+
+impl Node {
+    fn packed(element: &Element<'_>) -> Node {
+        let mut bytes = Block::from(&listpack::EMPTY[..]);
+        listpack::append(&mut bytes, std::slice::from_ref(element));
+        Node { bytes, raw_len: 0, count: 1, plain: false }
+    }
+
+    fn plain(value: &[u8]) -> Node {
+        Node { bytes: Block::from(value), raw_len: 0, count: 1, plain: true }
+    }
+
+    /// The node that holds `value` alone.
+    fn single(value: &[u8], limits: Limits) -> Node {
+        if value.len() >= limits.plain { Node::plain(value) } else { Node::packed(&value.into()) }
+    }
+
+    /// The bytes, decompressed.
+    fn raw(&self) -> Cow<'_, [u8]> {
+        if self.raw_len == 0 {
+            return Cow::Borrowed(&self.bytes);
+        }
+        Cow::Owned(lzf::decompress(&self.bytes, self.raw_len as usize).expect("a node compressed here"))
+    }
+
+    fn decompress(&mut self) {
+        if self.raw_len != 0 {
+            self.bytes = Block::from(&self.raw()[..]);
+            self.raw_len = 0;
+        }
+    }
+
+    fn compress(&mut self) {
+        let len = self.bytes.len();
+        if self.raw_len != 0 || self.plain || len < COMPRESS_MIN {
+            return;
+        }
+        let mut out = Vec::new();
+        if lzf::compress(&self.bytes, &mut out, len - COMPRESS_GAIN) {
+            self.raw_len = len as u32;
+            self.bytes = Block::from(&out[..]);
+        }
+    }
+
+    /// Whether an element of `size` bytes may be added. The node is not compressed.
+    fn accepts(&self, size: usize, limits: Limits) -> bool {
+        !self.plain && limits.allow(self.bytes.len() + size, self.count as usize + 1)
+    }
+
+    fn see<R>(&self, index: usize, see: impl FnOnce(Text<'_>) -> R) -> R {
+        if self.plain {
+            return see(Text::Bytes(&self.bytes));
+        }
+        let raw = self.raw();
+        let listpack = Listpack::new(&raw);
+        see(listpack.get(listpack.seek(index as i64).expect("an index below the count")))
+    }
+}
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Quicklist {
+    nodes: VecDeque<Node>,
+    len: usize,
+}
+
+// SAFETY: no other container has this pair.
+unsafe impl Container for Quicklist {
+    const KIND: Kind = Kind::List;
+    const ENCODING: Encoding = Encoding::Quicklist;
+
+    fn memory_bytes(&self) -> usize {
+        let blocks: usize = self.nodes.iter().map(|node| node.bytes.memory_bytes()).sum();
+        blocks + self.nodes.capacity() * size_of::<Node>()
+    }
+
+    fn is_large(&self) -> bool {
+        self.nodes.len() > LARGE_NODES || self.nodes.iter().any(|node| node.bytes.len() >= LARGE_NODE)
+    }
+
+    fn duplicate(&self) -> Quicklist {
+        // The blocks are shared until either list changes them.
+        let copy = |node: &Node| Node { bytes: node.bytes.share(), ..*node };
+        Quicklist { nodes: self.nodes.iter().map(copy).collect(), len: self.len }
+    }
+}
+
+/// Which end of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The left one.
+    Front,
+    /// The right one.
+    Back,
+}
+
+impl Quicklist {
+    /// A list of one listpack's elements.
+    pub fn of_listpack(bytes: &[u8]) -> Quicklist {
+        let len = Listpack::new(bytes).len();
+        let node = Node { bytes: Block::from(bytes), raw_len: 0, count: len as u32, plain: false };
+        Quicklist { nodes: if len == 0 { VecDeque::new() } else { VecDeque::from([node]) }, len }
+    }
+
+    /// The number of elements.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of nodes.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Calls `see` with each node: whether it is a single plain element, and its bytes, decompressed.
+    pub fn for_each_node(&self, mut see: impl FnMut(bool, &[u8])) {
+        for node in &self.nodes {
+            see(node.plain, &node.raw());
+        }
+    }
+
+    /// Adds a node at the back: a listpack that was checked, or a plain element. A listpack without elements is left
+    /// out.
+    pub fn push_node(&mut self, plain: bool, bytes: &[u8], shapes: &Shapes) {
+        let count = if plain { 1 } else { Listpack::new(bytes).len() };
+        if count > 0 {
+            self.nodes.push_back(Node { bytes: Block::from(bytes), raw_len: 0, count: count as u32, plain });
+            self.len += count;
+            self.settle_ends(Limits::new(shapes).depth);
+        }
+    }
+
+    /// The list as one listpack, when it is one node within `limits`.
+    pub fn as_listpack(&self, limits: Limits) -> Option<Cow<'_, [u8]>> {
+        match self.nodes.front() {
+            Some(node) if self.nodes.len() == 1 && !node.plain => {
+                let raw = node.raw();
+                limits.allow(raw.len(), self.len).then_some(raw)
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds an element at an end.
+    pub fn push(&mut self, end: End, value: &[u8], limits: Limits) {
+        self.len += 1;
+        let node = match end {
+            End::Front => self.nodes.front_mut(),
+            End::Back => self.nodes.back_mut(),
+        };
+        if let Some(node) = node
+            && value.len() < limits.plain
+        {
+            let element = Element::from(value);
+            node.decompress();
+            if node.accepts(element.size(), limits) {
+                node.count += 1;
+                let at = match end {
+                    End::Front => listpack::HEADER,
+                    End::Back => node.bytes.len() - 1,
+                };
+                return listpack::insert(&mut node.bytes, at, &[element]);
+            }
+        }
+        let node = Node::single(value, limits);
+        match end {
+            End::Front => self.nodes.push_front(node),
+            End::Back => self.nodes.push_back(node),
+        }
+        self.settle_ends(limits.depth);
+    }
+
+    /// Takes the element at an end out and calls `see` with it. There is one.
+    pub fn pop<R>(&mut self, end: End, limits: Limits, see: impl FnOnce(Text<'_>) -> R) -> R {
+        let (at, inner) = match end {
+            End::Front => (0, 0),
+            End::Back => (self.nodes.len() - 1, self.nodes[self.nodes.len() - 1].count as usize - 1),
+        };
+        let result = self.nodes[at].see(inner, see);
+        self.remove_in_node(at, inner, 1);
+        if self.nodes.get(at).is_none_or(|node| node.count == 0) {
+            self.drop_empty(at);
+            self.settle_ends(limits.depth);
+        }
+        result
+    }
+
+    /// Where the element `index`, which is there, lies: its node, and its index in that.
+    fn locate(&self, index: usize) -> (usize, usize) {
+        debug_assert!(index < self.len);
+        if index <= self.len / 2 {
+            let mut left = index;
+            for (at, node) in self.nodes.iter().enumerate() {
+                match left.checked_sub(node.count as usize) {
+                    Some(rest) => left = rest,
+                    None => return (at, left),
+                }
+            }
+        } else {
+            // From the end: so many elements, this one included, lie behind its predecessor.
+            let mut left = self.len - index;
+            for (at, node) in self.nodes.iter().enumerate().rev() {
+                let count = node.count as usize;
+                if left <= count {
+                    return (at, count - left);
+                }
+                left -= count;
+            }
+        }
+        unreachable!("an index below the length lies in a node")
+    }
+
+    /// Calls `see` with the element `index`, which is there.
+    pub fn see<R>(&self, index: usize, see: impl FnOnce(Text<'_>) -> R) -> R {
+        let (at, inner) = self.locate(index);
+        self.nodes[at].see(inner, see)
+    }
+
+    /// Calls `see` with the elements from `index` on, forwards, until it answers `false`.
+    pub fn forwards(&self, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
+        if index >= self.len {
+            return;
+        }
+        let (first, mut inner) = self.locate(index);
+        for node in self.nodes.range(first..) {
+            if node.plain {
+                if !see(Text::Bytes(&node.bytes)) {
+                    return;
+                }
+            } else {
+                let raw = node.raw();
+                let listpack = Listpack::new(&raw);
+                let from = listpack.seek(inner as i64).unwrap_or(listpack.end());
+                if !listpack.range(from, listpack.end()).all(&mut *see) {
+                    return;
+                }
+            }
+            inner = 0;
+        }
+    }
+
+    /// Calls `see` with the elements from `index` on, backwards, until it answers `false`.
+    pub fn backwards(&self, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
+        if index >= self.len {
+            return;
+        }
+        let (first, inner) = self.locate(index);
+        let mut inner = Some(inner);
+        for node in self.nodes.range(..=first).rev() {
+            if node.plain {
+                if !see(Text::Bytes(&node.bytes)) {
+                    return;
+                }
+            } else {
+                let raw = node.raw();
+                let listpack = Listpack::new(&raw);
+                let behind = inner.and_then(|inner| listpack.seek(inner as i64 + 1));
+                let to = behind.unwrap_or(listpack.end());
+                if !listpack.range(listpack::HEADER, to).rev().all(&mut *see) {
+                    return;
+                }
+            }
+            inner = None;
+        }
+    }
+
+    /// Puts `value` in the place of the element `index`, which is there.
+    pub fn set(&mut self, index: usize, value: &[u8], limits: Limits) {
+        let (at, inner) = self.locate(index);
+        let node = &mut self.nodes[at];
+        if node.plain || value.len() >= limits.plain {
+            self.insert(index, value, limits);
+            return self.remove_range(index + 1, 1, limits);
+        }
+        node.decompress();
+        let place = Listpack::new(&node.bytes).seek(inner as i64).expect("an index below the count");
+        listpack::replace(&mut node.bytes, place, value);
+        self.settle(at, limits.depth);
+    }
+
+    /// Makes `value` the element `index`, which is at most the length.
+    pub fn insert(&mut self, index: usize, value: &[u8], limits: Limits) {
+        if index == 0 || index == self.len {
+            return self.push(if index == 0 { End::Front } else { End::Back }, value, limits);
+        }
+        let (at, inner) = self.locate(index);
+        self.len += 1;
+        let element = Element::from(if value.len() < limits.plain { value } else { &[] });
+        self.nodes[at].decompress();
+        if value.len() < limits.plain && self.nodes[at].accepts(element.size(), limits) {
+            let node = &mut self.nodes[at];
+            let place = Listpack::new(&node.bytes).seek(inner as i64).expect("an index below the count");
+            listpack::insert(&mut node.bytes, place, &[element]);
+            node.count += 1;
+            return self.settle(at, limits.depth);
+        }
+        let next = self.split(at, inner);
+        self.nodes.insert(next, Node::single(value, limits));
+        self.merge_around(next, limits);
+        for touched in next.saturating_sub(1)..=next + 1 {
+            self.settle(touched, limits.depth);
+        }
+        self.settle_ends(limits.depth);
+    }
+
+    /// Splits node `at`, which is not compressed, before its element `inner`; answers with the index of the right half.
+    fn split(&mut self, at: usize, inner: usize) -> usize {
+        if inner == 0 {
+            return at;
+        }
+        let node = &mut self.nodes[at];
+        let listpack = Listpack::new(&node.bytes);
+        let place = listpack.seek(inner as i64).expect("an index below the count");
+        let mut right = Block::from(&listpack::EMPTY[..]);
+        listpack::extend(&mut right, listpack, place, listpack.end());
+        let moved = node.count as usize - inner;
+        let end = listpack.end();
+        listpack::remove_span(&mut node.bytes, place, end, moved);
+        node.count = inner as u32;
+        self.nodes.insert(at + 1, Node { bytes: right, raw_len: 0, count: moved as u32, plain: false });
+        at + 1
+    }
+
+    /// Merges node `at` with its neighbours where the result is within the limits.
+    fn merge_around(&mut self, at: usize, limits: Limits) {
+        for left in [at, at.wrapping_sub(1)] {
+            let Some(right) = left.checked_add(1).filter(|right| *right < self.nodes.len()) else { continue };
+            let (a, b) = (&self.nodes[left], &self.nodes[right]);
+            let raw_len = |node: &Node| node.bytes.len().max(node.raw_len as usize);
+            let count = (a.count + b.count) as usize;
+            if a.plain || b.plain || !limits.allow(raw_len(a) + raw_len(b), count) {
+                continue;
+            }
+            let Some(b) = self.nodes.remove(right) else { continue };
+            let a = &mut self.nodes[left];
+            a.decompress();
+            listpack::merge(&mut a.bytes, Listpack::new(&b.raw()));
+            a.count = count as u32;
+        }
+    }
+
+    /// Removes `count` elements of node `at` from its element `inner` on, all of which are there. A node that is left
+    /// without elements stays.
+    fn remove_in_node(&mut self, at: usize, inner: usize, count: usize) {
+        let node = &mut self.nodes[at];
+        self.len -= count;
+        node.count -= count as u32;
+        if node.count > 0 {
+            node.decompress();
+            listpack::remove_indices(&mut node.bytes, inner as i64, count);
+        }
+    }
+
+    /// Drops node `at` if it has no elements.
+    fn drop_empty(&mut self, at: usize) {
+        if self.nodes.get(at).is_some_and(|node| node.count == 0) {
+            self.nodes.remove(at);
+        }
+        if self.nodes.capacity() > 4 * self.nodes.len() + 16 {
+            self.nodes.shrink_to(2 * self.nodes.len());
+        }
+    }
+
+    /// Removes `count` elements from `index` on, all of which are there.
+    pub fn remove_range(&mut self, index: usize, count: usize, limits: Limits) {
+        if count == 0 {
+            return;
+        }
+        let (first, mut inner) = self.locate(index);
+        let (mut at, mut left) = (first, count);
+        let mut whole = None;
+        while left > 0 {
+            let here = (self.nodes[at].count as usize - inner).min(left);
+            if here == self.nodes[at].count as usize {
+                self.len -= here;
+                self.nodes[at].count = 0;
+                whole.get_or_insert(at);
+            } else {
+                self.remove_in_node(at, inner, here);
+            }
+            left -= here;
+            inner = 0;
+            at += 1;
+        }
+        if let Some(from) = whole {
+            let emptied = self.nodes.range(from..).take_while(|node| node.count == 0).count();
+            self.nodes.drain(from..from + emptied);
+        }
+        self.after_removal(first, limits);
+    }
+
+    /// Removes elements that equal `needle`: up to `most` from an end on.
+    pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: Limits) -> usize {
+        let needle = Element::from(needle);
+        let mut removed = 0;
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        if from == End::Back {
+            order.reverse();
+        }
+        let mut touched = Vec::new();
+        for at in order {
+            if removed == most {
+                break;
+            }
+            let places = self.nodes[at].matches(&needle, most - removed, from);
+            if !places.is_empty() {
+                removed += places.len();
+                self.remove_places(at, &places);
+                touched.push(at);
+            }
+        }
+        touched.sort_unstable();
+        for at in touched.iter().rev() {
+            self.drop_empty(*at);
+        }
+        for at in touched.into_iter().rev() {
+            self.after_removal(at, limits);
+        }
+        removed
+    }
+
+    /// Removes the elements of node `at` at these byte offsets, which descend.
+    fn remove_places(&mut self, at: usize, places: &[usize]) {
+        let node = &mut self.nodes[at];
+        self.len -= places.len();
+        node.count -= places.len() as u32;
+        if node.count > 0 {
+            node.decompress();
+            for place in places {
+                listpack::remove(&mut node.bytes, *place, 1);
+            }
+        }
+    }
+
+    /// Puts things in order around node `at` after elements were taken out of it or it is gone.
+    fn after_removal(&mut self, at: usize, limits: Limits) {
+        self.drop_empty(at);
+        self.merge_around(at, limits.halved());
+        for touched in at.saturating_sub(1)..=at + 1 {
+            self.settle(touched, limits.depth);
+        }
+        self.settle_ends(limits.depth);
+    }
+
+    /// Compresses node `at`, or decompresses it where it is near an end.
+    fn settle(&mut self, at: usize, depth: usize) {
+        let len = self.nodes.len();
+        if depth == 0 || at >= len {
+            return;
+        }
+        let node = &mut self.nodes[at];
+        if at.min(len - 1 - at) >= depth { node.compress() } else { node.decompress() }
+    }
+
+    /// The nodes whose distance to an end may have changed across the depth.
+    fn settle_ends(&mut self, depth: usize) {
+        if depth > 0 {
+            let len = self.nodes.len();
+            for at in [depth - 1, depth, len.wrapping_sub(depth), len.wrapping_sub(depth + 1)] {
+                self.settle(at, depth);
+            }
+        }
+    }
+}
+
+impl Node {
+    /// The byte offsets of up to `most` elements that equal `needle`, the first ones from an end on, in descending order.
+    fn matches(&self, needle: &Element<'_>, most: usize, from: End) -> Vec<usize> {
+        if self.plain {
+            let same = matches!(needle.text(), Text::Bytes(bytes) if *bytes == self.bytes[..]);
+            return if same { vec![0] } else { Vec::new() };
+        }
+        let raw = self.raw();
+        let listpack = Listpack::new(&raw);
+        let mut places = super::places(listpack, needle);
+        if from == End::Front {
+            places.truncate(most);
+        }
+        places.reverse();
+        places.truncate(most);
+        places
+    }
+}

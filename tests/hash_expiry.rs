@@ -1,0 +1,243 @@
+//! Fields of hashes that expire: what each command answers, and that they go by themselves. (The Redis that the
+//! differential tests compare with has no such fields.)
+
+mod support;
+
+use support::{Client, Server, Value, eventually};
+
+/// The integers of an array.
+fn integers(value: &Value) -> Vec<i64> {
+    value.elements().iter().map(Value::integer).collect()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.elements().iter().map(Value::text).collect()
+}
+
+/// A time that does not come, in milliseconds.
+const FAR_MS: i64 = 33_177_117_420_000;
+
+/// A packed hash and one that is a table, with the fields a to d.
+fn hashes(client: &mut Client) -> [&'static str; 2] {
+    client.ok("FLUSHALL");
+    let long = "x".repeat(100);
+    client.run("HSET packed a 1 b 2 c 3 d 4");
+    client.run(&format!("HSET table a 1 b 2 c 3 d {long}"));
+    assert_eq!(client.run("OBJECT ENCODING packed").text(), "listpack");
+    assert_eq!(client.run("OBJECT ENCODING table").text(), "hashtable");
+    ["packed", "table"]
+}
+
+#[test]
+fn a_field_has_the_expiry_that_it_was_given() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        assert_eq!(integers(&client.run(&format!("HPEXPIREAT {key} {FAR_MS} FIELDS 3 a no b"))), [1, -2, 1]);
+        assert_eq!(integers(&client.run(&format!("HPEXPIRETIME {key} FIELDS 3 a c no"))), [FAR_MS, -1, -2]);
+        assert_eq!(integers(&client.run(&format!("HEXPIRETIME {key} FIELDS 1 a"))), [FAR_MS / 1000]);
+        assert_eq!(integers(&client.run(&format!("HEXPIREAT {key} 33177117421 FIELDS 1 c"))), [1]);
+        assert_eq!(integers(&client.run(&format!("HPEXPIRETIME {key} FIELDS 1 c"))), [FAR_MS + 1000]);
+        assert_eq!(integers(&client.run(&format!("HEXPIRE {key} 100 FIELDS 1 b"))), [1]);
+        let left = integers(&client.run(&format!("HTTL {key} FIELDS 3 b d no")));
+        assert!((90..=100).contains(&left[0]) && left[1..] == [-1, -2], "{left:?}");
+        assert_eq!(integers(&client.run(&format!("HPEXPIREAT {key} {} FIELDS 1 b", FAR_MS + 1))), [1]);
+        let seconds = integers(&client.run(&format!("HEXPIRETIME {key} FIELDS 1 b")));
+        assert_eq!(seconds, [FAR_MS / 1000 + 1], "rounded up");
+        assert_eq!(integers(&client.run(&format!("HPEXPIRE {key} 99001 FIELDS 1 b"))), [1]);
+        let left = integers(&client.run(&format!("HPTTL {key} FIELDS 1 b")))[0];
+        assert!((90_000..=99_001).contains(&left), "{left}");
+        assert_eq!(client.run(&format!("TTL {key}")).integer(), -1, "the key has none");
+    }
+    assert_eq!(client.run("OBJECT ENCODING packed").text(), "listpackex");
+    assert_eq!(client.run("OBJECT ENCODING table").text(), "hashtable");
+}
+
+#[test]
+fn conditions_compare_with_the_expiry_that_is_there() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        let mut expire = |seconds: i64, condition: &str, field: &str| {
+            integers(&client.run(&format!("HEXPIRE {key} {seconds} {condition} FIELDS 1 {field}")))[0]
+        };
+        assert_eq!(expire(100, "XX", "a"), 0);
+        assert_eq!(expire(100, "GT", "a"), 0);
+        assert_eq!(expire(100, "NX", "a"), 1);
+        assert_eq!(expire(100, "nx", "a"), 0);
+        assert_eq!(expire(200, "xx", "a"), 1);
+        assert_eq!(expire(100, "GT", "a"), 0);
+        assert_eq!(expire(300, "gt", "a"), 1);
+        assert_eq!(expire(400, "LT", "a"), 0);
+        assert_eq!(expire(200, "lt", "a"), 1);
+        assert_eq!(expire(100, "LT", "b"), 1, "none is later than any");
+        assert_eq!(expire(0, "GT", "a"), 0, "the condition is looked at first");
+        assert_eq!(expire(0, "LT", "a"), 2);
+        assert_eq!(expire(0, "NX", "no"), -2);
+    }
+}
+
+#[test]
+fn a_time_that_is_over_deletes_the_field_and_with_the_last_one_the_key() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        assert_eq!(integers(&client.run(&format!("HEXPIRE {key} 0 FIELDS 2 a a"))), [2, -2]);
+        assert_eq!(integers(&client.run(&format!("HPEXPIREAT {key} 1 FIELDS 1 b"))), [2]);
+        assert_eq!(client.run(&format!("HLEN {key}")).integer(), 2);
+        assert_eq!(integers(&client.run(&format!("HEXPIREAT {key} 1 FIELDS 2 c d"))), [2, 2]);
+        assert_eq!(client.run(&format!("EXISTS {key}")).integer(), 0);
+    }
+}
+
+#[test]
+fn writing_a_value_takes_the_expiry_away_and_adding_to_it_does_not() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        client.run(&format!("HPEXPIREAT {key} {FAR_MS} FIELDS 4 a b c d"));
+        client.run(&format!("HSET {key} a 5"));
+        client.run(&format!("HINCRBY {key} b 1"));
+        client.run(&format!("HINCRBYFLOAT {key} c 0.5"));
+        assert_eq!(
+            integers(&client.run(&format!("HPEXPIRETIME {key} FIELDS 4 a b c d"))),
+            [-1, FAR_MS, FAR_MS, FAR_MS]
+        );
+        assert_eq!(texts(&client.run(&format!("HMGET {key} a b c"))), ["5", "3", "3.5"]);
+        assert_eq!(integers(&client.run(&format!("HPERSIST {key} FIELDS 3 a b no"))), [-1, 1, -2]);
+        assert_eq!(integers(&client.run(&format!("HPEXPIRETIME {key} FIELDS 2 b c"))), [-1, FAR_MS]);
+        assert_eq!(client.run(&format!("HSETNX {key} c 9")).integer(), 0);
+        assert_eq!(client.run(&format!("HDEL {key} c")).integer(), 1);
+        client.run(&format!("HSET {key} c 1"));
+        assert_eq!(integers(&client.run(&format!("HTTL {key} FIELDS 1 c"))), [-1]);
+    }
+}
+
+#[test]
+fn errors_are_told_in_the_order_of_redis() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.ok("SET string v");
+    client.run("HSET h a 1");
+    let not_positive = "ERR Number of fields must be a positive integer";
+    let missing = "ERR Mandatory argument FIELDS is missing or not at the right position";
+    let count = "ERR The `numfields` parameter must match the number of arguments";
+    let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    let cases = [
+        ("HEXPIRE string abc NX FIELDS 1 a", wrong_type),
+        ("HEXPIRE h abc FIELDS 1 a", "ERR value is not an integer or out of range"),
+        ("HEXPIRE h -1 FIELDS 1 a", "ERR invalid expire time, must be >= 0"),
+        ("HEXPIRE h 70368744178 FIELDS 1 a", "ERR invalid expire time in 'hexpire' command"),
+        ("HEXPIRE h 9223372036854775807 FIELDS 1 a", "ERR invalid expire time in 'hexpire' command"),
+        ("HPEXPIRE h 70368744177663 FIELDS 1 a", "ERR invalid expire time in 'hpexpire' command"),
+        ("HEXPIREAT h 70368744178 FIELDS 1 a", "ERR invalid expire time in 'hexpireat' command"),
+        ("HPEXPIREAT h 70368744177664 FIELDS 1 a", "ERR invalid expire time in 'hpexpireat' command"),
+        ("HEXPIRE h 1 FIELD 1 a", missing),
+        ("HEXPIRE h 1 NX GT FIELDS 1 a", missing),
+        ("HEXPIRE h 1 FIELDS 0 a", "ERR Parameter `numFields` should be greater than 0"),
+        ("HEXPIRE h 1 FIELDS x a", "ERR Parameter `numFields` should be greater than 0"),
+        ("HEXPIRE h 1 NX FIELDS 1", "ERR The `numfields` parameter must match the number of arguments"),
+        ("HEXPIRE h 1 FIELDS 2 a", count),
+        ("HEXPIRE h 1 FIELDS 1 a b", count),
+        ("HEXPIRE h 1 FIELDS 1", "ERR wrong number of arguments for 'hexpire' command"),
+        ("HTTL string FIELD 1 a", wrong_type),
+        ("HTTL h FIELD 1 a", missing),
+        ("HPTTL h FIELDS 0 a", not_positive),
+        ("HEXPIRETIME h FIELDS 2 a", count),
+        ("HPEXPIRETIME h FIELDS -1 a", not_positive),
+        ("HPERSIST string FIELDS 1 a", wrong_type),
+        ("HPERSIST h FIELDS x a", not_positive),
+        ("HPERSIST h FIELDS 3 a b", count),
+    ];
+    for (line, text) in cases {
+        assert_eq!(client.run(line).text(), text, "{line}");
+    }
+    assert_eq!(client.run("HPEXPIREAT h 70368744177663 FIELDS 1 a").elements()[0].integer(), 1, "the latest");
+    assert_eq!(integers(&client.run("HEXPIRE none 100 FIELDS 2 a b")), [-2, -2]);
+    assert_eq!(integers(&client.run("HTTL none FIELDS 1 a")), [-2]);
+    assert_eq!(integers(&client.run("HPERSIST none FIELDS 1 a")), [-2]);
+}
+
+#[test]
+fn what_has_expired_is_not_there_for_any_command() {
+    let server = Server::start("--enable-debug-command yes");
+    let mut client = server.client();
+    client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    for key in hashes(&mut client) {
+        client.run(&format!("HPEXPIRE {key} 20 FIELDS 2 a b"));
+        client.run(&format!("HEXPIRE {key} 1000 FIELDS 1 c"));
+        eventually("the end of a", || client.run(&format!("HGET {key} a")).is_null().then_some(()));
+        eventually("the end of b", || client.run(&format!("HGET {key} b")).is_null().then_some(()));
+        assert_eq!(client.run(&format!("HLEN {key}")).integer(), 2);
+        assert_eq!(client.run(&format!("HGETALL {key}")).elements().len(), 4);
+        let mut fields = texts(&client.run(&format!("HKEYS {key}")));
+        fields.sort();
+        assert_eq!(fields, ["c", "d"]);
+        assert_eq!(client.run(&format!("HVALS {key}")).elements().len(), 2);
+        assert_eq!(client.run(&format!("HSTRLEN {key} a")).integer(), 0);
+        assert_eq!(client.run(&format!("HEXISTS {key} a")).integer(), 0);
+        assert_eq!(client.run(&format!("HRANDFIELD {key} 10")).elements().len(), 2);
+        assert_eq!(client.run(&format!("HSCAN {key} 0")).elements()[1].elements().len(), 4);
+        assert_eq!(client.run(&format!("HSCAN {key} 0 NOVALUES")).elements()[1].elements().len(), 2);
+        assert_eq!(client.run(&format!("HDEL {key} a")).integer(), 0);
+        assert_eq!(client.run(&format!("HINCRBY {key} a 7")).integer(), 7);
+        assert_eq!(client.run(&format!("HSETNX {key} b 7")).integer(), 1);
+        assert_eq!(integers(&client.run(&format!("HTTL {key} FIELDS 2 a b"))), [-1, -1]);
+        client.run(&format!("HPEXPIRE {key} 1 FIELDS 4 a b c d"));
+        eventually("an empty hash", || (client.run(&format!("HLEN {key}")).integer() == 0).then_some(()));
+        assert_eq!(client.run(&format!("EXISTS {key}")).integer(), 0, "who looked has removed the key");
+    }
+    assert_eq!(client.info_number("expired_subkeys"), 12);
+}
+
+#[test]
+fn fields_go_by_themselves_and_with_the_last_one_the_key() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for n in 0..500 {
+        client.run(&format!("HSET small:{n} a 1 b 2 c 3"));
+        client.run(&format!("HPEXPIRE small:{n} {} FIELDS 2 a b", 1 + n % 200));
+        client.run(&format!("HSET gone:{n} a 1"));
+        client.run(&format!("HPEXPIRE gone:{n} {} FIELDS 1 a", 1 + n % 200));
+    }
+    let fields: Vec<String> = (0..20_000).map(|n| format!("field:{n}")).collect();
+    for chunk in fields.chunks(1000) {
+        let pairs: Vec<&str> = chunk.iter().flat_map(|f| [f.as_str(), "v"]).collect();
+        client.call(&[&["HSET", "large"][..], &pairs].concat());
+    }
+    let half: Vec<&str> = fields.iter().take(10_000).map(String::as_str).collect();
+    client.call(&[&["HPEXPIRE", "large", "100", "FIELDS", "10000"][..], &half].concat());
+    eventually("only living keys", || (client.run("DBSIZE").integer() == 501).then_some(()));
+    eventually("no expired fields", || (client.info_number("expired_subkeys") == 11_500).then_some(()));
+    assert_eq!(client.run("HLEN large").integer(), 10_000);
+    assert_eq!(texts(&client.run("HGETALL small:7")), ["c", "3"]);
+    client.run("HPEXPIRE large 1 FIELDS 1 field:15000");
+    client.ok("FLUSHALL");
+    client.run("HSET large a 1");
+    assert_eq!(client.run("HLEN large").integer(), 1, "no time of a value that is gone is left");
+}
+
+#[test]
+fn a_value_that_takes_the_place_of_a_hash_does_not_inherit_its_times() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for n in 0..100 {
+        client.run(&format!("HSET k:{n} a 1 b 2"));
+        client.run(&format!("HPEXPIRE k:{n} 50 FIELDS 1 a"));
+        match n % 3 {
+            0 => client.ok(&format!("SET k:{n} v")),
+            1 => {
+                client.run(&format!("DEL k:{n}"));
+                client.run(&format!("HSET k:{n} a 1"));
+            }
+            _ => drop(client.run(&format!("HPERSIST k:{n} FIELDS 1 a"))),
+        }
+    }
+    client.run("HSET last a 1 b 2");
+    client.run("HPEXPIRE last 60 FIELDS 1 a");
+    eventually("the last one's time", || (client.run("HLEN last").integer() == 1).then_some(()));
+    assert_eq!(client.run("DBSIZE").integer(), 101);
+    assert_eq!(client.run("HGET k:1 a").text(), "1");
+    assert_eq!(client.run("HGET k:2 a").text(), "1");
+    assert_eq!(client.info_number("expired_subkeys"), 1);
+}

@@ -1,0 +1,107 @@
+//! What the server arranges with the system around it: its supervisor, the kernel's score, processors, the system's log.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use nix::sys::signal::Signal;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use support::{DEADLINE, Launch, Server, eventually, status_field};
+
+fn oom_score(pid: u32) -> i32 {
+    let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("the score");
+    text.trim().parse().expect("a number")
+}
+
+fn threads(pid: u32) -> Vec<(String, String)> {
+    let all = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads");
+    all.filter_map(|task| {
+        let path = task.ok()?.path();
+        let name = fs::read_to_string(path.join("comm")).ok()?.trim().to_string();
+        let status = fs::read_to_string(path.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        Some((name, line.trim().to_string()))
+    })
+    .collect()
+}
+
+#[test]
+fn systemd_is_told_of_the_start_and_the_end() {
+    for supervised in ["systemd", "auto"] {
+        let launch = Launch::subject();
+        let path = launch.directory().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let mut server = launch
+            .environment("NOTIFY_SOCKET", path.to_str().expect("a path of UTF-8"))
+            // A supervised process stays in the foreground.
+            .flags(&format!("--supervised {supervised} --daemonize yes"))
+            .start();
+        let receive = || {
+            let mut text = [0; 1000];
+            let len = socket.recv(&mut text).expect("a notification");
+            String::from_utf8_lossy(&text[..len]).into_owned()
+        };
+        assert!(receive().contains("READY=1\n"));
+        assert_eq!(server.client().info("process_supervised"), "yes");
+        server.signal(Signal::SIGTERM);
+        assert!(receive().contains("STOPPING=1\n"));
+        server.wait_exit();
+    }
+    assert_eq!(Server::start("--supervised auto").client().info("process_supervised"), "no");
+}
+
+#[test]
+fn upstart_finds_the_process_stopped_when_it_is_ready() {
+    let launch = Launch::subject().environment("UPSTART_JOB", "redstart");
+    let server = launch.flags("--supervised upstart --port 0 --unixsocket socket").start_unlistened();
+    eventually("the process is stopped", || {
+        status_field(server.pid(), "State").starts_with('T').then_some(())
+    });
+    server.signal(Signal::SIGCONT);
+    eventually("it serves", || support::Client::unix(&server.directory().join("socket")).ok());
+}
+
+#[test]
+fn the_score_follows_the_directive_and_comes_back() {
+    let own = oom_score(std::process::id());
+    let server = Server::start("--oom-score-adj yes --oom-score-adj-values 10 200 800");
+    assert_eq!(oom_score(server.pid()), (own + 10).min(1000));
+    let mut client = server.client();
+    // Lower than it was at first it could only be set with a privilege.
+    let values = format!("{} 200 800", own + 5);
+    client.call(&["CONFIG", "SET", "oom-score-adj", "absolute", "oom-score-adj-values", &values]);
+    assert_eq!(oom_score(server.pid()), (own + 5).min(1000));
+    client.ok("CONFIG SET oom-score-adj relative");
+    client.call(&["CONFIG", "SET", "oom-score-adj-values", "20 30 40"]);
+    assert_eq!(oom_score(server.pid()), (own + 20).min(1000));
+    client.ok("CONFIG SET oom-score-adj no");
+    assert_eq!(oom_score(server.pid()), own);
+}
+
+#[test]
+fn threads_keep_to_their_processors() {
+    let all = threads(std::process::id())[0].1.clone();
+    let first = all.split([',', '-']).next().expect("a processor");
+    let server =
+        Server::start(&format!("--server-cpulist {first} --bio-cpulist {first} --enable-debug-command yes"));
+    let mut client = server.client();
+    client.ok("DEBUG POPULATE 10");
+    client.ok("FLUSHALL ASYNC");
+    eventually("the background thread runs", || {
+        let threads = threads(server.pid());
+        (threads.len() > 1 && threads.iter().all(|(_, list)| list == first)).then_some(())
+    });
+    let server = Server::start("--server-cpulist nonsense");
+    server.wait_for_log("'nonsense' is no list of processors");
+    assert_eq!(threads(server.pid())[0].1, all);
+}
+
+#[test]
+fn a_server_with_the_system_s_log_and_a_mark_serves_whether_or_not_they_are_there() {
+    let server = Server::start("--syslog-enabled yes --syslog-ident redstart-test --syslog-facility local7");
+    server.client().ok("SET k v");
+    // Without the privilege the mark is refused, and the log says so.
+    let server = Server::start("--socket-mark-id 7");
+    server.client().ok("SET k v");
+}
