@@ -220,9 +220,9 @@ directives! {
     "set-max-listpack-entries", set_max_listpack_entries: usize = 128, LONG, RUN, NoCollections;
     "set-max-listpack-value", set_max_listpack_value: usize = 64, SIZE, RUN, NoCollections;
     "zset-max-listpack-entries" / "zset-max-ziplist-entries", zset_max_listpack_entries: usize = 128, LONG, RUN,
-        NoCollections;
+        Acts;
     "zset-max-listpack-value" / "zset-max-ziplist-value", zset_max_listpack_value: usize = 64, SIZE, RUN,
-        NoCollections;
+        Acts;
     "stream-node-max-bytes", stream_node_max_bytes: usize = 4096, SIZE, RUN, NoCollections;
     "stream-node-max-entries", stream_node_max_entries: u64 = 100, LONG, RUN, NoCollections;
     "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, Acts;
