@@ -118,6 +118,11 @@ const DIFFERENCES: &[Difference] = &[
         reason: "came with 7.2",
     },
     Difference {
+        command: &["DEBUG", "HTSTATS-KEY", "LARGE", "FULL"],
+        allowed: Allowed::NewHere,
+        reason: "the option came with 7.2",
+    },
+    Difference {
         command: &["DEBUG", "HTSTATS-KEY", "NONE", "FULL"],
         allowed: Allowed::Text {
             redis: "-ERR unknown subcommand or wrong number of arguments for 'HTSTATS-KEY'. Try DEBUG HELP.\r\n",

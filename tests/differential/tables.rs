@@ -276,6 +276,7 @@ fn info_fields(client: &mut Client, what: &str) -> Vec<(String, Vec<String>)> {
 const MORE_FIELDS: &[(&str, &str)] = &[
     ("server_name", "tells clients that this is not Redis itself"),
     ("redstart_version", "its own version"),
+    ("expired_subkeys", "since 7.4"),
     ("listener", "since 7.2"),
     ("total_blocking_keys", "since 7.2"),
     ("client_query_buffer_limit_disconnections", "since 7.2"),
