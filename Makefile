@@ -5,7 +5,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 30
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help build run test bench fuzz static lint cross-check
+.PHONY: help build run test compat bench fuzz static lint cross-check
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,6 +19,9 @@ run: build ## Serve on port 6379 (ARGS="redstart.conf --port 7000" for other fla
 test: ## Build and run all tests; installs redis-server and redis-py where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
+
+compat: ## Compare every command with redis-server's, a million random ones, too: a table (some minutes)
+	$(CARGO) test --release --locked --test compat -- --write docs/compatibility.md $(ARGS)
 
 bench: build ## Measure beside redis-server: a table, Markdown and a chart (some twenty minutes)
 	$(CARGO) bench --locked --bench versus -- $(ARGS)

@@ -13,7 +13,23 @@ use std::collections::BTreeSet;
 use support::{Client, Launch, Server, Value, reply};
 
 /// What our table has and Redis 7.0 does not know.
-const NEWER: [&str; 3] = ["quit", "client|setinfo", "client|no-touch"];
+const NEWER: [&str; 12] = [
+    "quit",
+    "client|setinfo",
+    "client|no-touch",
+    "hexpire",
+    "hexpireat",
+    "hexpiretime",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "httl",
+];
+
+/// Commands with arguments that Redis 7.0 does not know.
+const NEWER_ARGUMENTS: [&str; 1] = ["hscan"];
 
 /// The same question to the table and to Redis.
 struct Pair {
@@ -81,7 +97,9 @@ fn each_command_is_described_as_redis_describes_it() {
     both_protocols(|pair| {
         for command in known_to_redis().filter(|command| command.subcommands().is_empty()) {
             pair.assert_same(&["COMMAND", "INFO", command.full_name]);
-            pair.assert_same(&["COMMAND", "DOCS", command.full_name]);
+            if !NEWER_ARGUMENTS.contains(&command.name) {
+                pair.assert_same(&["COMMAND", "DOCS", command.full_name]);
+            }
         }
         pair.assert_same(&["command", "info", "foo", "GET", "client|foo", "Client|ID", "get", "client|id|x"]);
         pair.assert_same(&["command", "docs", "foo", "get", "client|foo", "OBJECT|freq", "get"]);

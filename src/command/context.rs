@@ -136,6 +136,27 @@ pub fn integer(arg: &[u8]) -> Result<i64, ErrorText> {
     number::parse_i64(arg).ok_or(NOT_AN_INTEGER)
 }
 
+/// The number in an argument, when it is 0 or more.
+#[inline]
+pub fn whole_number(arg: &[u8]) -> Option<usize> {
+    usize::try_from(number::parse_i64(arg)?).ok()
+}
+
+/// How many elements to take out.
+pub fn positive_count(arg: &[u8]) -> Result<usize, ErrorText> {
+    whole_number(arg).ok_or("ERR value is out of range, must be positive")
+}
+
+/// How many random elements to draw; as many that may repeat, when negative.
+pub fn random_count(arg: &[u8]) -> Result<i64, ErrorText> {
+    match integer(arg)? {
+        i64::MIN => {
+            Err("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")
+        }
+        count => Ok(count),
+    }
+}
+
 /// Keys that are hashed and prefetched together: as many misses as a processor core keeps in flight.
 const GROUP: usize = 16;
 

@@ -13,8 +13,7 @@ use crate::types::intset::Intset;
 use crate::types::set::{self, GROUP, SetRef, Table};
 use crate::types::{Entry, Kind, Shapes, Text};
 
-/// Finds the sets of the keys from argument `first` up to `end`; what is not there is `None`. All lookups come first
-/// (they may delete what has expired, which moves entries), then the positions.
+/// Finds the sets of the keys from argument `first` up to `end`.
 pub(super) fn find_sets(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -22,17 +21,29 @@ pub(super) fn find_sets(
     end: usize,
     access: Access,
 ) -> Result<Vec<Option<Position>>, ErrorText> {
+    find_all(ctx, args, first, end, access, &[Kind::Set])
+}
+
+/// Finds the values of the keys from argument `first` up to `end`, which must be of these kinds; what is not there is
+/// `None`. All lookups come first (they may delete what has expired, which moves entries), then the positions.
+pub(super) fn find_all(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    first: usize,
+    end: usize,
+    access: Access,
+    kinds: &[Kind],
+) -> Result<Vec<Option<Position>>, ErrorText> {
     let mut hashes = Vec::with_capacity(end - first);
     for i in first..end {
         let hash = ctx.keyspace.hash(args.get(i));
-        hashes.push(hash);
-        if let Some(at) = ctx.find_hashed(hash, args.get(i), access)
-            && ctx.db().get(at).kind() != Kind::Set
-        {
+        let found = ctx.find_hashed(hash, args.get(i), access);
+        if found.is_some_and(|at| !kinds.contains(&ctx.db().get(at).kind())) {
             return Err(WRONG_TYPE);
         }
+        hashes.push(found.map(|_| hash));
     }
-    let find = |(i, hash): (usize, u64)| ctx.db().dict().find(hash, args.get(i));
+    let find = |(i, hash): (usize, Option<u64>)| ctx.db().dict().find(hash?, args.get(i));
     Ok((first..end).zip(hashes).map(find).collect())
 }
 

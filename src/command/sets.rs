@@ -2,7 +2,7 @@
 //! [`super::set_algebra`].
 
 use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use super::context::{Context, SYNTAX, WRONG_TYPE, positive_count, random_count};
 use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::Access;
 use crate::dict::Position;
@@ -161,9 +161,9 @@ pub fn spop(ctx: &mut Context<'_>, args: Args<'_>) {
 }
 
 fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) {
-    const NOT_POSITIVE: ErrorText = "ERR value is out of range, must be positive";
-    let Some(count) = integer(args.get(2)).ok().and_then(|n| usize::try_from(n).ok()) else {
-        return ctx.reply.error(NOT_POSITIVE);
+    let count = match positive_count(args.get(2)) {
+        Ok(count) => count,
+        Err(text) => return ctx.reply.error(text),
     };
     let Ok(found) = find_set(ctx, args.get(1), Access::Write) else { return };
     let Some(at) = found.filter(|_| count > 0) else { return ctx.reply.set(0) };
@@ -197,13 +197,8 @@ pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) {
             }
         });
     }
-    let count = match integer(args.get(2)) {
-        Ok(count) if count >= -i64::MAX => count,
-        Ok(_) => {
-            return ctx.reply.error(
-                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-            );
-        }
+    let count = match random_count(args.get(2)) {
+        Ok(count) => count,
         Err(text) => return ctx.reply.error(text),
     };
     let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };

@@ -223,6 +223,8 @@ pub enum KeyFinder {
     Set,
     /// By the specifications, but whether BITFIELD writes the key depends on its subcommands.
     Bitfield,
+    /// The first argument, and SORT's destination, which may stand anywhere among the options.
+    Sort,
 }
 
 /// The documentation of a command.
@@ -519,7 +521,7 @@ mod tests {
             assert!(least > command.first_key, "{name}");
             assert!(command.last_key < 0 || command.last_key >= command.first_key, "{name}");
             assert_eq!(command.first_key == 0, command.key_step == 0, "{name}");
-            assert_eq!(command.first_key != 0, !command.key_specs.is_empty(), "{name}");
+            assert!(command.first_key == 0 || !command.key_specs.is_empty(), "{name}");
             let data = flags::WRITE | flags::READONLY;
             assert_ne!(command.flags & data, data, "{name} cannot both write and be read-only");
             let category = |word| command.acl & vocabulary::bit(vocabulary::CATEGORIES, word) != 0;

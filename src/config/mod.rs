@@ -53,7 +53,6 @@ pub enum Effect {
     NoUsers,
     NoPubsub,
     NoTracking,
-    NoSlowlog,
     NoTitle,
     NoLocale,
     NoStartWarnings,
@@ -79,7 +78,6 @@ impl Effect {
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoPubsub => "there are no channels on which an event could be published",
             Effect::NoTracking => "clients cannot ask to be told of changed keys",
-            Effect::NoSlowlog => "slow commands are not recorded",
             Effect::NoTitle => "the process keeps the name and arguments it was started with",
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
@@ -122,6 +120,11 @@ impl Config {
         }
         found
     }
+}
+
+/// Whether `name` is that of a directive whose value must not appear in a log.
+pub fn is_secret(name: &[u8]) -> bool {
+    find(name).is_some_and(|directive| directive.has(table::flag::SECRET))
 }
 
 impl Directive {

@@ -186,9 +186,9 @@ directives! {
     "latency-tracking", latency_tracking: bool = true, PLAIN, RUN, Acts;
     "latency-tracking-info-percentiles", latency_tracking_info_percentiles: Percentiles =
         Percentiles(vec![50.0, 99.0, 99.9]), PLAIN, WORDS | ALWAYS, Acts;
-    "latency-monitor-threshold", latency_monitor_threshold: u64 = 0, LONG, RUN, NoSlowlog;
-    "slowlog-log-slower-than", slowlog_log_slower_than: i64 = 10_000, int(-1, LONG_MAX), RUN, NoSlowlog;
-    "slowlog-max-len", slowlog_max_len: usize = 128, LONG, RUN, NoSlowlog;
+    "latency-monitor-threshold", latency_monitor_threshold: u64 = 0, LONG, RUN, Acts;
+    "slowlog-log-slower-than", slowlog_log_slower_than: i64 = 10_000, int(-1, LONG_MAX), RUN, Acts;
+    "slowlog-max-len", slowlog_max_len: usize = 128, LONG, RUN, Acts;
 
     "maxmemory", maxmemory: u64 = 0, bytes(0, u64::MAX), RUN, NoMemoryLimit;
     "maxmemory-policy", maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::Noeviction, PLAIN, RUN, Acts;

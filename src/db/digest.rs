@@ -17,19 +17,17 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
+use crate::text::number;
 use crate::types::hash::HashRef;
 use crate::types::list;
 use crate::types::set::SetRef;
+use crate::types::sorted_set::SortedSetRef;
 use crate::types::{Entry, Kind};
 
-fn xor(digest: &mut Digest, other: &Digest) {
-    for (byte, other) in digest.iter_mut().zip(other) {
+fn add(digest: &mut Digest, bytes: &[u8]) {
+    for (byte, other) in digest.iter_mut().zip(sha1(bytes)) {
         *byte ^= other;
     }
-}
-
-fn add(digest: &mut Digest, bytes: &[u8]) {
-    xor(digest, &sha1(bytes));
 }
 
 fn mix(digest: &mut Digest, bytes: &[u8]) {
@@ -51,13 +49,23 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
             mix(digest, &element.to_vec());
             true
         }),
-        Kind::Set => SetRef::of(entry).members().for_each(|member| xor(digest, &sha1(&member.to_vec()))),
+        Kind::Set => SetRef::of(entry).members().for_each(|member| add(digest, &member.to_vec())),
         Kind::Hash => {
             for item in HashRef::new(entry, i64::MIN).iter() {
                 let mut pair = Digest::default();
                 mix(&mut pair, &item.field.to_vec());
                 mix(&mut pair, &item.value.to_vec());
-                xor(digest, &pair);
+                add(digest, &pair);
+            }
+        }
+        Kind::SortedSet => {
+            for (member, score) in SortedSetRef::of(entry).iter() {
+                let mut pair = Digest::default();
+                let mut digits = Vec::new();
+                number::push_f64_17(&mut digits, score);
+                mix(&mut pair, &member.to_vec());
+                mix(&mut pair, &digits);
+                add(digest, &pair);
             }
         }
         kind => debug_assert!(false, "{kind:?} has no digest"),
@@ -98,7 +106,8 @@ mod tests {
     use super::*;
     use crate::codec::sha1::hex;
     use crate::dict::Seed;
-    use crate::types::{Shapes, set};
+    use crate::types::listpack::{self, Element};
+    use crate::types::{Encoding, Shapes, set};
 
     /// The figures are those of Redis 7.0.15.
     #[test]
@@ -121,6 +130,12 @@ mod tests {
         let digest = |value: &[u8], expire| hex(&of_value(&Entry::string(b"any", value, expire)));
         assert_eq!(digest(b"1", None), "b4fc66738120fba0b5aa500ab5c2bf89cea1c5da");
         assert_eq!(digest(b"abc", Some(1)), "c77a33d2ea9755a8613f7e54f17873233d7a8058");
+        let mut entry = Entry::with_packed(b"h", Kind::Hash, Encoding::Listpack, &listpack::EMPTY, None);
+        listpack::append(
+            &mut entry.packed_mut(),
+            &[&b"a"[..], b"1", b"b", b"2", b"c", b"3"].map(Element::from),
+        );
+        assert_eq!(hex(&of_value(&entry)), "b60c36e529712296d694f27b5914cbe84950995e");
     }
 
     #[test]

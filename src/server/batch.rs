@@ -6,7 +6,7 @@
 
 use crate::command::{Args, Command, CommandNames, Refusal};
 use crate::db::Keyspace;
-use crate::resp::Span;
+use crate::resp::{Span, SpanKind};
 use crate::types::Block;
 
 /// Requests parsed ahead.
@@ -25,6 +25,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// How many arguments it has, with the command's name.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
     /// The spans of its arguments.
     #[inline]
     pub fn spans<'a>(&self, spans: &'a [Span]) -> &'a [Span] {
@@ -79,6 +85,56 @@ impl Batch {
         for request in self.requests.iter().filter(|r| r.hash != 0) {
             db.prefetch_entry(request.hash);
         }
+    }
+}
+
+/// Parsed requests that wait, with what they are made of.
+pub struct Rest {
+    /// The requests.
+    pub batch: Batch,
+    /// What their spans lie in.
+    pub bytes: Vec<u8>,
+    /// And the blocks of large arguments.
+    pub blocks: Vec<Block>,
+}
+
+impl Rest {
+    /// Bytes of arguments.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
+    }
+
+    /// Bytes of memory.
+    pub fn memory_bytes(&self) -> usize {
+        let Batch { spans, requests } = &self.batch;
+        let blocks: usize = self.blocks.iter().map(Block::memory_bytes).sum();
+        size_of::<Self>() + self.bytes.len() + blocks + size_of_val(&spans[..]) + size_of_val(&requests[..])
+    }
+}
+
+impl Batch {
+    /// The requests from `first` on, for a time when `window` and `blocks` will be something else.
+    pub fn rest(&self, first: usize, window: &[u8], blocks: &[Block]) -> Rest {
+        let mut rest = Rest { batch: Batch::default(), bytes: Vec::new(), blocks: Vec::new() };
+        for request in &self.requests[first..] {
+            let start = rest.batch.spans.len() as u32;
+            for span in request.spans(&self.spans) {
+                let moved = match span.kind() {
+                    SpanKind::Window { start, len } => {
+                        let moved = Span::window(rest.bytes.len(), len);
+                        rest.bytes.extend_from_slice(&window[start..start + len]);
+                        moved
+                    }
+                    SpanKind::Detached(index) => {
+                        rest.blocks.push(blocks[index].share());
+                        Span::detached(rest.blocks.len() as u32 - 1)
+                    }
+                };
+                rest.batch.spans.push(moved);
+            }
+            rest.batch.requests.push(Request { first: start, ..*request });
+        }
+        rest
     }
 }
 

@@ -184,6 +184,21 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
+/// Reads a double as a caller of `strtod` does that looks at nothing but where it stopped: space before the number is
+/// allowed, no text at all is 0, too large is infinite and too small is zero. Refused: NaN, and what follows a number.
+pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let text = text.trim_ascii_start();
+    let text = text.strip_prefix(b"\x0b").map_or(text, |rest| rest.trim_ascii_start());
+    parse_f64(text).or_else(|| {
+        // What is a number but out of range.
+        let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+        (!value.is_nan()).then_some(value)
+    })
+}
+
 fn parse_decimal(magnitude: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(magnitude).ok()?.parse().ok()?;
     if value.is_infinite() {
@@ -317,6 +332,46 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Appends a double with up to 17 digits, as C's `%.17g` prints it: where Redis treats a score as a long double.
+pub fn push_f64_17(out: &mut Vec<u8>, value: f64) {
+    const DIGITS: i32 = 17;
+    if !value.is_finite() {
+        return push_f64(out, value);
+    }
+    let text = format!("{:.*e}", DIGITS as usize - 1, value.abs());
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let digits: Vec<u8> = mantissa.bytes().filter(|&b| b != b'.').collect();
+    let digits = &digits[..digits.iter().rposition(|&b| b != b'0').map_or(1, |last| last + 1)];
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    if !(-4..DIGITS).contains(&exponent) {
+        out.push(digits[0]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        if exponent.abs() < 10 {
+            out.push(b'0');
+        }
+        push_u64(out, u64::from(exponent.unsigned_abs()));
+    } else if exponent < 0 {
+        out.extend_from_slice(b"0.");
+        out.resize(out.len() + (-exponent - 1) as usize, b'0');
+        out.extend_from_slice(digits);
+    } else {
+        let whole = exponent as usize + 1;
+        out.extend_from_slice(&digits[..whole.min(digits.len())]);
+        out.resize(out.len() + whole.saturating_sub(digits.len()), b'0');
+        if digits.len() > whole {
+            out.push(b'.');
+            out.extend_from_slice(&digits[whole..]);
+        }
+    }
+}
+
 /// The digits of a positive double that is not whole but has few digits: a whole number below 10^15 over a power of ten up to 10^6. Two
 /// such fractions never round to the same double, so the first that gives back `value` is the shortest of all.
 fn short_fraction(value: f64) -> Option<(Decimal, i32)> {
@@ -390,6 +445,50 @@ fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32, negative: bo
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn doubles_print_in_17_digits_as_printf_does() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (0.1, "0.10000000000000001"),
+            (-2.5, "-2.5"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (123_456_789_012_345_678.0, "1.2345678901234568e+17"),
+            (1.5e-5, "1.5e-05"),
+            (0.0001, "0.0001"),
+            (1.25e300, "1.2500000000000001e+300"),
+            (100.5, "100.5"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let mut out = Vec::new();
+            push_f64_17(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_bound_reads_as_what_strtod_makes_of_it() {
+        let cases: [(&str, Option<f64>); 12] = [
+            ("", Some(0.0)),
+            (" 1", Some(1.0)),
+            ("\x0b-2", Some(-2.0)),
+            ("1 ", None),
+            ("1e400", Some(f64::INFINITY)),
+            ("-1e400", Some(f64::NEG_INFINITY)),
+            ("1e-400", Some(0.0)),
+            ("0x10", Some(16.0)),
+            ("+inf", Some(f64::INFINITY)),
+            ("nan", None),
+            ("-", None),
+            (" ", None),
+        ];
+        for (text, value) in cases {
+            assert_eq!(parse_f64_loosely(text.as_bytes()), value, "{text:?}");
+        }
+    }
 
     fn printed(value: f64) -> String {
         let mut out = Vec::new();

@@ -7,9 +7,15 @@
 //! memory with the vectors that every processor has; counting is not (x86-64 alone has no instruction for it), so
 //! counting and searching are compiled a second time for AVX2, which [`wide`] chooses at run time.
 //!
-//! `cargo bench --bench bits` measures, on 100 MB (release build, AMD EPYC, one core of a shared machine):
+//! `cargo bench --bench bits` measures, on values of 100 MB (release build, one core of an AMD EPYC with other programs
+//! beside, milliseconds):
 //!
-//! (to be measured)
+//! | plain sum of the bytes | `count` | `find_in` | NOT in place | OR into one of two | AND, OR, XOR of two |
+//! |---|---|---|---|---|---|
+//! | 17 | 5.6 | 5.1 | 5.3 | 12 | 17 to 27 |
+//!
+//! Combining into memory that has to come from the kernel first takes 116: a page fault for every 4 KiB. Therefore
+//! [`combine`] writes to what its caller already has.
 
 use std::ops::{Deref, Range};
 
@@ -43,6 +49,7 @@ macro_rules! wide {
 }
 
 /// Below this length the question which loop to take costs more than the better one saves.
+#[cfg(target_arch = "x86_64")]
 const WIDE_BYTES: usize = 128;
 
 /// What a search looks at between two questions whether it has found something.

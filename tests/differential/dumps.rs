@@ -1,8 +1,8 @@
 //! Random strings, dumped by both servers and restored by the other one: the bytes are the same, compressed or not.
 
 use crate::pair::{Pair, Rule, Step, Verdict};
-use crate::support::Value;
 use crate::support::random::{Random, seeds};
+use crate::support::{Client, Value};
 use redstart::codec::crc64;
 
 /// A string of one of the kinds that compression treats differently: numbers, noise, few letters, words, periods.
@@ -37,6 +37,13 @@ fn as_version_10(payload: &[u8]) -> Vec<u8> {
     older
 }
 
+/// What DEBUG OBJECT says of the length.
+fn serialized_len(client: &mut Client) -> String {
+    let text = client.run("DEBUG OBJECT k").text();
+    let length = text.split(' ').find_map(|word| word.strip_prefix("serializedlength:"));
+    length.unwrap_or_else(|| panic!("no length: {text}")).to_string()
+}
+
 #[test]
 fn dumps_of_random_strings_are_those_of_redis_and_restore_on_either_side() {
     let pair = Pair::start("");
@@ -50,6 +57,8 @@ fn dumps_of_random_strings_are_those_of_redis_and_restore_on_either_side() {
             for client in [&mut subject, &mut redis] {
                 client.call(&[&b"SET"[..], b"k", &value[..]]);
             }
+            let lengths = [&mut subject, &mut redis].map(serialized_len);
+            assert_eq!(lengths[0], lengths[1], "{origin}");
             let step = Step::new(vec![b"DUMP".to_vec(), b"k".to_vec()], Rule::Exact);
             let (here, theirs) = (subject.call(&step.args), redis.call(&step.args));
             assert!(

@@ -22,6 +22,9 @@ const SINCE_7_2: &[(&str, &str)] = &[
     ("httl", "7.4"),
 ];
 
+/// Commands with arguments that the Redis we compare with does not know.
+const NEWER_ARGUMENTS: &[&str] = &["hscan"];
+
 /// What has to be there at least, so that no test passes because a server tells of nothing.
 const AT_LEAST: usize = 75;
 
@@ -119,6 +122,9 @@ fn command_docs_describe_the_arguments_that_redis_describes() {
         let described: BTreeSet<String> = theirs[1].elements().chunks(2).map(|pair| pair[0].text()).collect();
         for field in ["since", "group", "complexity", "arguments"] {
             let there = here[1].elements().chunks(2).any(|pair| pair[0].text() == field);
+            if field == "arguments" && NEWER_ARGUMENTS.contains(&&*name) {
+                continue;
+            }
             if there != described.contains(field) {
                 wrong.push(format!("{name}: {field} is {}", if there { "too much" } else { "missing" }));
             } else if there && in_order(&here[1].field(field)) != in_order(&theirs[1].field(field)) {
@@ -275,6 +281,7 @@ const MORE_FIELDS: &[(&str, &str)] = &[
     ("eventloop_", "since 7.2"),
     ("instantaneous_eventloop_", "since 7.2"),
     ("acl_access_denied_", "since 7.2"),
+    ("expired_subkeys", "since 7.4"),
 ];
 
 #[test]

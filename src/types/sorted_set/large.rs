@@ -7,8 +7,11 @@ use super::element::{Element, Handle};
 use super::leaf;
 use super::node::Key;
 use super::tree::Tree;
-use super::walk::Elements;
-use crate::dict::{Dict, Position, Retired, Seed};
+use super::walk::Walk;
+use super::{Applied, How, NotANumber};
+use crate::dict::{Dict, Position, Seed};
+use crate::types::container::Container;
+use crate::types::{Encoding, Kind};
 
 /// See the module's head.
 pub struct SortedSet {
@@ -18,10 +21,43 @@ pub struct SortedSet {
     element_bytes: usize,
 }
 
-/// Elements whose removal waits for memory together.
-const GROUP: usize = leaf::MOST;
+/// More elements than this are freed in the background.
+const LARGE_ELEMENTS: usize = 64;
+
+/// Members whose buckets and then elements are asked of the memory together.
+pub const GROUP: usize = 16;
+
+/// The most elements that are removed together.
+const LEAF: usize = leaf::MOST;
+
+// SAFETY: no other container has this pair.
+unsafe impl Container for SortedSet {
+    const KIND: Kind = Kind::SortedSet;
+    const ENCODING: Encoding = Encoding::Skiplist;
+
+    fn memory_bytes(&self) -> usize {
+        self.element_bytes + self.tree.memory_bytes() + self.dict.memory_bytes()
+    }
+
+    fn is_large(&self) -> bool {
+        self.len() > LARGE_ELEMENTS
+    }
+
+    fn duplicate(&self) -> SortedSet {
+        let mut gather = Gather::with_room(self.dict.seed(), self.len());
+        for (member, score) in self.iter() {
+            gather.add(gather.hash(member), member, score);
+        }
+        gather.finish()
+    }
+}
 
 impl SortedSet {
+    /// The figures of the table of its members.
+    pub fn table_stats(&self) -> crate::dict::Stats {
+        self.dict.stats()
+    }
+
     /// An empty set, hashed under `seed`.
     pub fn new(seed: Seed) -> SortedSet {
         SortedSet { tree: Tree::new(), dict: Dict::new(seed), element_bytes: 0 }
@@ -65,6 +101,21 @@ impl SortedSet {
         self.find(self.hash(member), member).map(|(_, score)| score)
     }
 
+    /// The score of each of up to [`GROUP`] members.
+    pub fn scores(&self, members: &[&[u8]], scores: &mut [Option<f64>; GROUP]) {
+        let mut hashes = [0; GROUP];
+        for (member, hash) in members.iter().zip(&mut hashes) {
+            *hash = self.dict.hash(member);
+            self.dict.prefetch_bucket(*hash);
+        }
+        for hash in &hashes[..members.len()] {
+            self.dict.prefetch_entry(*hash);
+        }
+        for ((member, hash), score) in members.iter().zip(hashes).zip(scores) {
+            *score = self.find(hash, member).map(|(_, score)| score);
+        }
+    }
+
     /// Adds a member that is not there. The score is a number.
     #[inline]
     pub fn add(&mut self, hash: u64, member: &[u8], score: f64) {
@@ -73,6 +124,7 @@ impl SortedSet {
         let handle = element.handle();
         self.element_bytes += element.memory_bytes();
         self.dict.insert_new(hash, element);
+        self.dict.shed();
         self.tree.insert(score, handle);
     }
 
@@ -99,6 +151,25 @@ impl SortedSet {
         false
     }
 
+    /// Adds `member` or changes its score, as the flags allow.
+    #[inline]
+    pub(super) fn apply(&mut self, member: &[u8], score: f64, how: How) -> Result<Applied, NotANumber> {
+        let hash = self.hash(member);
+        self.prefetch(hash, score);
+        let Some((at, old)) = self.find(hash, member) else {
+            if how.only_old {
+                return Ok(Applied::Refused);
+            }
+            self.add(hash, member, score);
+            return Ok(Applied::Added(score));
+        };
+        let applied = how.to_old(old, score)?;
+        if let Applied::Changed(score) = applied {
+            self.rescore(at, old, score);
+        }
+        Ok(applied)
+    }
+
     /// Removes `member`; its score if it was there.
     #[inline]
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
@@ -106,6 +177,7 @@ impl SortedSet {
         let removed = self.tree.remove(Key { score, member });
         debug_assert!(removed, "the dict and the tree have the same scores");
         self.element_bytes -= self.dict.remove(at).memory_bytes();
+        self.dict.shed();
         Some(score)
     }
 
@@ -131,12 +203,12 @@ impl SortedSet {
 
     /// The `count` elements from rank `from` on, or back from it. There are as many.
     #[inline]
-    pub fn range(&self, from: usize, count: usize, backwards: bool) -> Elements<'_> {
+    pub fn range(&self, from: usize, count: usize, backwards: bool) -> Walk<'_> {
         self.tree.walk(from, count, backwards)
     }
 
     /// All elements, in order.
-    pub fn iter(&self) -> Elements<'_> {
+    pub fn iter(&self) -> Walk<'_> {
         self.range(0, self.len(), false)
     }
 
@@ -144,11 +216,12 @@ impl SortedSet {
     pub fn remove_range(&mut self, from: usize, to: usize) {
         assert!(from <= to && to <= self.len());
         let SortedSet { tree, dict, element_bytes } = self;
-        let mut gone: Vec<Element> = Vec::with_capacity(GROUP.min(to - from));
+        let mut gone: Vec<Element> = Vec::with_capacity(LEAF.min(to - from));
         let mut left = to - from;
         while left > 0 {
             left -= tree.remove_some(from, left, &mut |handles| take_all(dict, handles, &mut gone));
             // Dropped when the tree does not name them any more.
+            dict.shed();
             *element_bytes -= gone.drain(..).map(|element| element.memory_bytes()).sum::<usize>();
         }
     }
@@ -157,22 +230,11 @@ impl SortedSet {
     pub fn scan(&self, cursor: u64, emit: &mut impl FnMut(&[u8], f64)) -> u64 {
         self.dict.scan(cursor, &mut |element| emit(element.member(), element.score()))
     }
-
-    /// The dict's array that was given up last: to be dropped where it keeps nobody waiting.
-    #[inline]
-    pub fn take_retired(&mut self) -> Option<Retired> {
-        self.dict.take_retired()
-    }
-
-    /// The bytes of all that belongs to it.
-    pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.element_bytes + self.tree.memory_bytes() + self.dict.memory_bytes()
-    }
 }
 
 /// Takes the elements of a leaf's handles out of the dict, waiting for its buckets once.
 fn take_all(dict: &mut Dict<Element>, handles: &[Handle], taken: &mut Vec<Element>) {
-    let mut hashes = [0; GROUP];
+    let mut hashes = [0; LEAF];
     for (hash, handle) in hashes.iter_mut().zip(handles) {
         *hash = dict.hash(handle.member());
         dict.prefetch_bucket(*hash);
@@ -184,15 +246,6 @@ fn take_all(dict: &mut Dict<Element>, handles: &[Handle], taken: &mut Vec<Elemen
 }
 
 impl SortedSet {
-    /// Another set of the same elements.
-    pub fn duplicate(&self) -> SortedSet {
-        let mut gather = Gather::with_room(self.dict.seed(), self.len());
-        for (member, score) in self.iter() {
-            gather.add(gather.hash(member), member, score);
-        }
-        gather.finish()
-    }
-
     /// Panics unless the tree is whole and says the same as the dict.
     #[cfg(test)]
     pub(super) fn check(&self) {
@@ -277,7 +330,10 @@ impl Gather {
 
     /// Puts all in order. No score is NaN.
     pub fn finish(self) -> SortedSet {
-        let Gather { dict, handles, element_bytes } = self;
+        let Gather { mut dict, handles, element_bytes } = self;
+        // Nobody looks after the dict when it is part of a value: what it began is finished here.
+        while dict.rehash(usize::MAX) {}
+        drop(dict.take_retired());
         let mut entries: Vec<(f64, Handle)> =
             handles.into_iter().map(|handle| (handle.score(), handle)).collect();
         sort(&mut entries);

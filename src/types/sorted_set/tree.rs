@@ -30,7 +30,7 @@
 use super::element::Handle;
 use super::leaf::{self, Leaf};
 use super::node::{Edge, Key, Node, Part};
-use super::walk::Elements;
+use super::walk::Walk;
 
 /// How full [`Tree::build`] makes a leaf: the next inserts do not split at once.
 const BUILT: usize = leaf::MOST * 7 / 8;
@@ -133,14 +133,14 @@ impl Tree {
 
     /// The `count` entries from rank `from` on, or back from it.
     #[inline]
-    pub(super) fn walk(&self, from: usize, count: usize, backwards: bool) -> Elements<'_> {
+    pub(super) fn walk(&self, from: usize, count: usize, backwards: bool) -> Walk<'_> {
         let within = if backwards {
             from < self.len && count <= from + 1
         } else {
             count <= self.len.saturating_sub(from)
         };
         assert!(count == 0 || within);
-        Elements::new(&self.root, from, count, backwards)
+        Walk::new(&self.root, from, count, backwards)
     }
 
     /// The bytes of all nodes.

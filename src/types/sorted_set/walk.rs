@@ -18,7 +18,7 @@ const AHEAD: usize = 8;
 
 /// Elements in order or backwards, member and score; see the module's head.
 #[derive(Clone)]
-pub struct Elements<'a> {
+pub struct Walk<'a> {
     high: [Option<(&'a Row<Node>, usize)>; MOST_LEVELS],
     levels: usize,
     low: Option<(&'a Row<Leaf>, usize)>,
@@ -30,11 +30,11 @@ pub struct Elements<'a> {
     backwards: bool,
 }
 
-impl<'a> Elements<'a> {
+impl<'a> Walk<'a> {
     /// Over `count` entries, of which the first has rank `rank` and the others come after it, or before it if
     /// `backwards`.
-    pub(super) fn new(root: &'a Node, rank: usize, count: usize, backwards: bool) -> Elements<'a> {
-        let mut elements = Elements {
+    pub(super) fn new(root: &'a Node, rank: usize, count: usize, backwards: bool) -> Walk<'a> {
+        let mut elements = Walk {
             high: [None; MOST_LEVELS],
             levels: 0,
             low: None,
@@ -118,7 +118,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-impl<'a> Iterator for Elements<'a> {
+impl<'a> Iterator for Walk<'a> {
     type Item = (&'a [u8], f64);
 
     #[inline]
@@ -146,4 +146,4 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-impl ExactSizeIterator for Elements<'_> {}
+impl ExactSizeIterator for Walk<'_> {}

@@ -74,7 +74,11 @@ pub fn samples(command: &Documented, name: &str, kind: &str) -> Vec<Vec<Word>> {
         ("key", _) => vec![key.into(), format!("{key}2"), "missing".into()],
         _ => values(&command.name, name, kind).iter().map(ToString::to_string).collect(),
     };
-    texts.iter().map(|text| vec![Word { text: text.as_bytes().into(), role: role.clone() }]).collect()
+    let bytes = |text: &String| match text.starts_with('"') {
+        true => split(text).expect("a quoted word").concat(),
+        false => text.as_bytes().to_vec(),
+    };
+    texts.iter().map(|text| vec![Word { text: bytes(text), role: role.clone() }]).collect()
 }
 
 /// See [`samples`].
@@ -82,6 +86,12 @@ pub fn samples(command: &Documented, name: &str, kind: &str) -> Vec<Vec<Word>> {
 fn values(command: &str, name: &str, kind: &str) -> &'static [&'static str] {
     match (command, name, kind) {
         ("incrbyfloat" | "hincrbyfloat" | "zincrby", "increment", _) => &["1.5", "-2", "1e2"],
+        // What Redis 7.0 says of `value` and of 12, and the first with another checksum.
+        (_, "serialized-value", _) => &[
+            "\"\\x00\\x05\\x76\\x61\\x6c\\x75\\x65\\x0a\\x00\\x81\\xf6\\xc1\\x38\\xc1\\xaa\\x9b\\x6e\"",
+            "\"\\x00\\xc0\\x0c\\x0a\\x00\\x3c\\x2a\\xf8\\x51\\x5c\\x04\\xbc\\xd5\"",
+            "\"\\x00\\x05\\x76\\x61\\x6c\\x75\\x65\\x0a\\x00\\x81\\xf6\\xc1\\x38\\xc1\\xaa\\x9b\\x00\"",
+        ],
         ("bitop", "operation", _) => &["AND", "OR", "xor", "NOT"],
         ("pfdebug", "subcommand", _) => &["ENCODING", "DECODE", "TODENSE", "GETREG"],
         ("config|set", "parameter", _) => &["timeout", "maxmemory-policy", "no-such"],
@@ -97,7 +107,7 @@ fn values(command: &str, name: &str, kind: &str) -> &'static [&'static str] {
         (_, "username", _) => &["default", "nobody"],
         (_, "type", "string") => &["string", "list", "hash", "no-such"],
         (_, "encoding", _) => &["u8", "i5", "u63", "i64", "u64"],
-        (_, "seconds" | "ttl", _) if command == "restore" => &["0", "100000"],
+        (_, "seconds" | "ttl", _) if command.starts_with("restore") => &["0", "100000"],
         (_, "seconds", _) => &["100000", "10000"],
         (_, "milliseconds", _) if command.starts_with('x') => &["1"],
         (_, "milliseconds", _) => &["100000000", "10000000"],

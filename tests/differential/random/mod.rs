@@ -37,7 +37,7 @@ mod keys;
 mod lists;
 mod sets;
 mod sorted_sets;
-mod state;
+pub mod state;
 mod streams;
 mod strings;
 pub mod words;

@@ -1,0 +1,60 @@
+//! What SORT needs of the types: the elements of a collection, a field of a hash, and a list to store.
+
+use std::ops::Range;
+
+use super::rank::Texts;
+use crate::types::list::{self, End, Limits, Quicklist};
+use crate::types::set::SetRef;
+use crate::types::{Encoding, Entry, Kind, Shapes, Text};
+
+/// How many elements the value has; `None` for a type that SORT refuses.
+pub fn len(entry: &Entry) -> Option<usize> {
+    match entry.kind() {
+        Kind::List => Some(list::len(entry)),
+        Kind::Set => Some(SetRef::of(entry).len()),
+        _ => None,
+    }
+}
+
+/// The elements in the `window` of the order that they have by themselves. `backwards`, that order begins with the last;
+/// a set has none and no direction.
+pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
+    let count = window.len();
+    let mut elements = Texts::with_capacity(count);
+    if window.is_empty() {
+        return elements;
+    }
+    match entry.kind() {
+        Kind::List => {
+            let mut see = |element: Text<'_>| {
+                elements.push(element);
+                elements.len() < count
+            };
+            if backwards {
+                list::backwards(entry, list::len(entry) - 1 - window.start, &mut see);
+            } else {
+                list::forwards(entry, window.start, &mut see);
+            }
+        }
+        Kind::Set => {
+            for member in SetRef::of(entry).members().skip(window.start).take(count) {
+                elements.push(member);
+            }
+        }
+        _ => {}
+    }
+    elements
+}
+
+/// A list of these elements, in the encoding that one gets that was a quicklist and fits a single node.
+pub fn list<'a>(key: &[u8], elements: impl Iterator<Item = &'a [u8]>, shapes: &Shapes) -> Entry {
+    let limits = Limits::new(shapes);
+    let mut quicklist = Quicklist::default();
+    for element in elements {
+        quicklist.push(End::Back, element, limits);
+    }
+    match quicklist.as_listpack(limits) {
+        Some(bytes) => Entry::with_packed(key, Kind::List, Encoding::Listpack, &bytes, None),
+        None => Entry::with_container(key, quicklist, None),
+    }
+}

@@ -1,0 +1,234 @@
+//! `make compat`: all of the differential tests at full size, and a table of what they found for each command.
+//!
+//! It runs what `cargo test --test differential` runs a small part of: the scripts, the calls built from COMMAND DOCS with
+//! all pairs of options, and a million random commands after each sequence of which the data sets are compared; all in
+//! RESP2 and in RESP3. It does not stop at a difference: each is shown when it is found, and counted.
+//!
+//! ```text
+//!   equal      the same bytes
+//!   alike      the same but for order, time or chance: the rule of the step, or `SHAPES` in differences.rs
+//!   intended   let pass by `DIFFERENCES` in differences.rs
+//!   different  none of these; any of it makes the run fail
+//! ```
+//!
+//! `cargo test --release --test compat -- --help` says how to run less of it, or one command.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the modules of the differential tests have parts that only the tests use"
+)]
+
+#[path = "../differential/calls/mod.rs"]
+mod calls;
+#[path = "../differential/differences.rs"]
+mod differences;
+#[path = "../differential/pair.rs"]
+mod pair;
+#[path = "../differential/random/mod.rs"]
+mod random;
+mod report;
+#[path = "../differential/script.rs"]
+mod script;
+#[path = "../support/mod.rs"]
+mod support;
+
+use calls::Depth;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use pair::{Mismatch, Outcome, Pace, Pair, Step, Verdict};
+use random::{FAMILIES, Family, Mix};
+use report::Report;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Commands of a random sequence: long enough for some state, short enough to be shrunk.
+const SEQUENCE: usize = 500;
+
+/// After so many differences in random sequences there is no use in more of them.
+const ENOUGH: usize = 20;
+
+fn command() -> Command {
+    let number = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u64)).help(help)
+    };
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    Command::new("compat")
+        .about("Compares Redstart's replies with those of redis-server, command by command")
+        .after_help("Without --scripts, --calls or --random all three are run.")
+        .arg(flag("scripts", "the scripts of tests/differential"))
+        .arg(flag("calls", "calls built from COMMAND DOCS"))
+        .arg(flag("random", "random commands"))
+        .arg(number("seed", "the seed of the first random sequence").default_value("1"))
+        .arg(number("count", "random commands").default_value("1000000"))
+        .arg(
+            Arg::new("only")
+                .long("only")
+                .value_name("COMMAND")
+                .action(ArgAction::Append)
+                .help("only calls of COMMAND ('get', 'object|freq'), and random commands of its family; repeat for more"),
+        )
+        .arg(Arg::new("write").long("write").value_name("FILE").help("write the table into this page, between its marks"))
+}
+
+/// A part of a run.
+type Part = (&'static str, fn(&mut Run));
+
+const PARTS: [Part; 3] = [("scripts", Run::scripts), ("calls", Run::calls), ("random", Run::random)];
+
+/// What is to be run, and what came of it.
+struct Run {
+    matches: ArgMatches,
+    only: Vec<String>,
+    report: Report,
+}
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let only =
+        matches.get_many::<String>("only").into_iter().flatten().map(|name| name.to_lowercase()).collect();
+    let mut run = Run { matches, only, report: Report::new(&Pair::start("")) };
+    let all = !PARTS.iter().any(|(name, _)| run.matches.get_flag(name));
+    for (name, part) in PARTS {
+        if all || run.matches.get_flag(name) {
+            let started = Instant::now();
+            part(&mut run);
+            eprintln!("compat: {name} done after {:.1} s", started.elapsed().as_secs_f64());
+        }
+    }
+    print!("{}", run.report.table());
+    if let Some(page) = run.matches.get_one::<String>("write") {
+        run.report.write(Path::new(page));
+    }
+    if run.report.differences() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shows a difference as soon as it is found, for the next one may be a crash.
+fn found(origin: &str, protocol: u8, what: &str) {
+    eprintln!("compat: {origin}, RESP{protocol}: {what}\n");
+}
+
+impl Run {
+    fn chosen(&self, command: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == command)
+    }
+
+    fn scripts(&mut self) {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential");
+        let entries = std::fs::read_dir(directory).expect("the directory of the scripts");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name of UTF-8"))
+            // The streams are another language, of whole connections instead of commands.
+            .filter(|name| Path::new(name).extension().is_some_and(|e| e == "txt") && name != "streams.txt")
+            .collect();
+        names.sort();
+        for name in names {
+            let text = std::fs::read_to_string(Path::new(directory).join(&name)).expect("a script");
+            let script = script::parse(&name, &text);
+            let pair = Pair::start(&script.flags);
+            for section in &script.sections {
+                if pair.missing(&section.requires).is_some() {
+                    continue;
+                }
+                for &protocol in &section.protocols {
+                    let origin = format!("{name}, '{}'", section.title);
+                    self.sequence(&pair, protocol, &section.steps, Pace::OneByOne, &origin, "scripts");
+                }
+            }
+        }
+    }
+
+    /// Runs a sequence up to its first difference. Whether there was none.
+    fn sequence(
+        &mut self,
+        pair: &Pair,
+        protocol: u8,
+        steps: &[Step],
+        pace: Pace,
+        origin: &str,
+        part: &'static str,
+    ) -> bool {
+        let mut mismatch = None;
+        let (report, only) = (&mut self.report, &self.only);
+        pair.each(protocol, steps, pace, |Outcome { at, verdict, subject, redis }| {
+            report.count(&steps[at].args, verdict, part, only);
+            if verdict == Verdict::Different {
+                mismatch = Some(Mismatch { at, subject, redis });
+            }
+            mismatch.is_none()
+        });
+        let Some(mismatch) = mismatch else { return true };
+        let explained = pair.explain(protocol, steps, pace, mismatch);
+        found(origin, protocol, &explained);
+        assert!(pair.is_alive(), "a server is gone");
+        false
+    }
+
+    fn calls(&mut self) {
+        let pair = Pair::start("");
+        for command in calls::commands(&pair) {
+            if !self.chosen(&command) {
+                continue;
+            }
+            let calls = calls::generate(&pair, &command, Depth::Full);
+            for protocol in [2, 3] {
+                let mut explained = Vec::new();
+                calls.run(&pair, protocol, |_, verdict, difference| {
+                    self.report.count_of(&command, verdict, "calls");
+                    explained.extend(difference);
+                });
+                for difference in explained {
+                    found("calls", protocol, &difference);
+                }
+                assert!(pair.is_alive(), "a server is gone");
+            }
+        }
+    }
+
+    fn random(&mut self) {
+        let (seed, count) = (self.number("seed"), self.number("count") as usize);
+        // Redis looks at what blocked clients wait for as often as this.
+        let pair = Pair::start("--hz 500");
+        let chosen =
+            |family: &&&Family| family.commands.iter().any(|generator| self.chosen(generator.command));
+        let families: Vec<&Family> = FAMILIES.iter().filter(chosen).copied().collect();
+        let mixes: Vec<Mix> = mixes(&pair, &families);
+        let (mut done, mut differences) = (0, 0);
+        while done < count && differences < ENOUGH && !mixes.is_empty() {
+            let number = (done / SEQUENCE) as u64;
+            // Every other sequence is of all families, the others are of each in turn.
+            let mix = if number.is_multiple_of(2) { 0 } else { (number as usize / 2) % mixes.len() };
+            let seed = seed + number;
+            let (protocol, steps) =
+                (2 + (number / 2 % 2) as u8, mixes[mix].sequence(seed, SEQUENCE.min(count - done)));
+            let origin = format!("random sequence of seed {seed}");
+            let mut equal = self.sequence(&pair, protocol, &steps, Pace::Piped, &origin, "random");
+            if equal && let Some(difference) = random::state::difference(&pair) {
+                let what = format!("the data sets differ after {} commands\n{difference}", steps.len());
+                found(&origin, protocol, &what);
+                self.report.count_of("(data sets)", Verdict::Different, "random");
+                equal = false;
+            }
+            differences += usize::from(!equal);
+            done += steps.len();
+        }
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        *self.matches.get_one::<u64>(name).expect("it has a default")
+    }
+}
+
+/// All families together, and then each with the commands on keys of any type.
+fn mixes(pair: &Pair, families: &[&'static Family]) -> Vec<Mix> {
+    let general = |name: &str| FAMILIES.iter().find(|family| family.name == name).copied();
+    let all = Mix::of(pair, families);
+    let each = families.iter().filter_map(|family| {
+        let with: Vec<&Family> =
+            [Some(*family), general("keys"), general("expiry")].into_iter().flatten().collect();
+        Mix::of(pair, &[family]).and_then(|_| Mix::of(pair, &with))
+    });
+    all.into_iter().chain(each).collect()
+}

@@ -1,0 +1,171 @@
+//! The table of `make compat`: for each command how many replies were compared, and how they compared.
+
+use crate::differences;
+use crate::pair::{Pair, Verdict};
+use crate::support::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+/// Where the table stands in the page.
+const START: &str = "<!-- compat:start -->";
+const END: &str = "<!-- compat:end -->";
+
+/// Replies of one command.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    equal: u64,
+    alike: u64,
+    intended: u64,
+    different: u64,
+}
+
+impl Counts {
+    fn add(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Equal => self.equal += 1,
+            Verdict::Alike => self.alike += 1,
+            Verdict::Intended => self.intended += 1,
+            Verdict::Different => self.different += 1,
+        }
+    }
+
+    fn cells(&self) -> [u64; 5] {
+        let cases = self.equal + self.alike + self.intended + self.different;
+        [cases, self.equal, self.alike, self.intended, self.different]
+    }
+}
+
+/// What a run has found.
+pub struct Report {
+    /// The commands that the server under test has, as COMMAND LIST names them.
+    names: BTreeSet<String>,
+    redis_version: String,
+    rows: BTreeMap<String, Counts>,
+    /// Replies compared by each part of the run.
+    parts: BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    pub fn new(pair: &Pair) -> Report {
+        let listed = pair.subject.client().run("COMMAND LIST").elements();
+        let redis_version = pair.redis.client().info("redis_version");
+        let names = listed.iter().map(Value::text).collect();
+        Report { names, redis_version, rows: BTreeMap::new(), parts: BTreeMap::new() }
+    }
+
+    /// Counts a reply to `args` under the command's name; not that of a command that nobody has, or is not in `only`.
+    pub fn count(&mut self, args: &[Vec<u8>], verdict: Verdict, part: &'static str, only: &[String]) {
+        let word = |at: usize| {
+            args.get(at).map(|arg| String::from_utf8_lossy(arg).to_lowercase()).unwrap_or_default()
+        };
+        let with_subcommand = format!("{}|{}", word(0), word(1));
+        let name = if self.names.contains(&with_subcommand) { with_subcommand } else { word(0) };
+        let wanted = only.is_empty() || only.contains(&name) || verdict == Verdict::Different;
+        if wanted && (self.names.contains(&name) || verdict == Verdict::Different) {
+            self.count_of(&name, verdict, part);
+        }
+    }
+
+    /// Counts a reply to the command `name`.
+    pub fn count_of(&mut self, name: &str, verdict: Verdict, part: &'static str) {
+        self.rows.entry(name.to_string()).or_default().add(verdict);
+        *self.parts.entry(part).or_default() += 1;
+    }
+
+    /// Replies that differ and should not.
+    pub fn differences(&self) -> u64 {
+        self.rows.values().map(|counts| counts.different).sum()
+    }
+
+    fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for counts in self.rows.values() {
+            total.equal += counts.equal;
+            total.alike += counts.alike;
+            total.intended += counts.intended;
+            total.different += counts.different;
+        }
+        total
+    }
+
+    /// Names as they are typed, with their counts; the sum comes last.
+    fn lines(&self) -> Vec<(String, [u64; 5])> {
+        let typed = |name: &str| name.to_uppercase().replace('|', " ");
+        let mut lines: Vec<_> =
+            self.rows.iter().map(|(name, counts)| (typed(name), counts.cells())).collect();
+        lines.push(("all".into(), self.total().cells()));
+        lines
+    }
+
+    /// The table for a terminal.
+    pub fn table(&self) -> String {
+        let mut out = format!(
+            "{:<28}{:>10}{:>10}{:>8}{:>10}{:>11}\n",
+            "command", "cases", "equal", "alike", "intended", "different"
+        );
+        for (name, [cases, equal, alike, intended, different]) in self.lines() {
+            let _ = writeln!(out, "{name:<28}{cases:>10}{equal:>10}{alike:>8}{intended:>10}{different:>11}");
+        }
+        out
+    }
+
+    /// The same as Markdown, with the reasons of what is not compared byte for byte.
+    fn markdown(&self) -> String {
+        let part = |name: &str| grouped(self.parts.get(name).copied().unwrap_or_default());
+        let mut out = format!(
+            "Beside `redis-server` {}: {} replies to the lines of the scripts, {} to calls built from `COMMAND DOCS`, {} to \
+             random commands; in RESP2 and RESP3.\n\n",
+            self.redis_version,
+            part("scripts"),
+            part("calls"),
+            part("random")
+        );
+        out.push_str(
+            "| command | cases | equal | alike | intended | different |\n|---|---:|---:|---:|---:|---:|\n",
+        );
+        for (name, cells) in self.lines() {
+            let cells: Vec<String> = cells.iter().map(|n| grouped(*n)).collect();
+            let name = if name == "all" { "**all**".into() } else { format!("`{name}`") };
+            let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
+        }
+        out.push_str("\nIntended differences:\n\n| command | reason |\n|---|---|\n");
+        for (command, reason) in differences::intended_ones() {
+            let _ = writeln!(out, "| `{command}` | {reason} |");
+        }
+        out.push_str("\nAlike is enough for generated calls of these:\n\n| command | reason |\n|---|---|\n");
+        for (command, reason) in differences::shapes() {
+            let _ = writeln!(out, "| `{command}` | {reason} |");
+        }
+        out.push_str("\nNo calls are generated of these, which scripts and tests of their own call:\n\n| command | reason |\n|---|---|\n");
+        for (command, reason) in
+            differences::NOT_GENERATED.iter().filter(|(name, _)| self.names.contains(*name))
+        {
+            let _ = writeln!(out, "| `{}` | {reason} |", command.to_uppercase().replace('|', " "));
+        }
+        out
+    }
+
+    /// Puts the tables between the marks of a page.
+    pub fn write(&self, page: &Path) {
+        let text = std::fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        let (before, rest) =
+            text.split_once(START).unwrap_or_else(|| panic!("no {START} in {}", page.display()));
+        let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("no {END} in {}", page.display()));
+        let text = format!("{before}{START}\n\n{}\n{END}{after}", self.markdown());
+        std::fs::write(page, text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    }
+}
+
+/// A number with its thousands parted.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
