@@ -23,6 +23,8 @@ enum Allowed {
     Footer,
     /// Redis calls the command unknown, here it works.
     NewHere,
+    /// Redis says that there are too many arguments.
+    MoreArguments,
     /// Both answer with some text.
     Texts,
     /// A map with all the keys of Redis's, and more of them.
@@ -118,6 +120,11 @@ const DIFFERENCES: &[Difference] = &[
         reason: "came with 7.2",
     },
     Difference {
+        command: &["DEBUG", "HTSTATS-KEY", "LARGE", "FULL"],
+        allowed: Allowed::NewHere,
+        reason: "the option came with 7.2",
+    },
+    Difference {
         command: &["DEBUG", "HTSTATS-KEY", "NONE", "FULL"],
         allowed: Allowed::Text {
             redis: "-ERR unknown subcommand or wrong number of arguments for 'HTSTATS-KEY'. Try DEBUG HELP.\r\n",
@@ -140,6 +147,8 @@ const DIFFERENCES: &[Difference] = &[
         allowed: Allowed::Text { redis: "$9\r\nquicklist\r\n", here: "$8\r\nlistpack\r\n" },
         reason: "small lists are listpacks since 7.2",
     },
+    Difference { command: &["ZRANK"], allowed: Allowed::MoreArguments, reason: "WITHSCORE came with 7.2" },
+    Difference { command: &["ZREVRANK"], allowed: Allowed::MoreArguments, reason: "WITHSCORE came with 7.2" },
     Difference {
         command: &["CLIENT", "HELP"],
         allowed: Allowed::Texts,
@@ -176,6 +185,9 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),
         Allowed::Footer => payload(here, 11).is_some_and(|object| payload(redis, 10) == Some(object)),
         Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown ")),
+        Allowed::MoreArguments => {
+            matches!(redis, Value::Error(e) if e.starts_with(b"ERR wrong number of arguments for"))
+        }
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
         Allowed::MoreFields => {
             let (here, redis) = (keys(here), keys(redis));
@@ -283,6 +295,12 @@ const SHAPES: &[Shape] = &[
     shape("sinter", Rule::Unordered, "the order of a hash table"),
     shape("sunion", Rule::Unordered, "the order of a hash table"),
     shape("sdiff", Rule::Unordered, "the order of a hash table"),
+    shape(
+        "sort",
+        Rule::Unordered,
+        "what BY leaves unsorted has the order of a hash table; the scripts compare the order",
+    ),
+    shape("sort_ro", Rule::Unordered, "as SORT"),
     shape("hgetall", Rule::UnorderedPairs, "the order of a hash table"),
     shape("hkeys", Rule::Unordered, "the order of a hash table"),
     shape("hvals", Rule::Unordered, "the order of a hash table"),
