@@ -141,12 +141,11 @@ impl SortedSet {
     /// Sets the score of `member`; whether it is new.
     pub fn set(&mut self, member: &[u8], score: f64) -> bool {
         let hash = self.hash(member);
-        match self.find(hash, member) {
-            Some((at, old)) => self.rescore(at, old, score),
-            None => {
-                self.add(hash, member, score);
-                return true;
-            }
+        if let Some((at, old)) = self.find(hash, member) {
+            self.rescore(at, old, score)
+        } else {
+            self.add(hash, member, score);
+            return true;
         }
         false
     }
@@ -348,7 +347,7 @@ fn sort(entries: &mut [(f64, Handle)]) {
         let bits = (score + 0.0).to_bits() as i64;
         bits ^ ((bits >> 63) as u64 >> 1) as i64
     };
-    entries.sort_by(|a, b| key(a.0).cmp(&key(b.0)));
+    entries.sort_by_key(|a| key(a.0));
     for equal in entries.chunk_by_mut(|a, b| a.0 == b.0) {
         if !equal.is_sorted_by(|a, b| a.1.member() <= b.1.member()) {
             equal.sort_by(|a, b| a.1.member().cmp(b.1.member()));
