@@ -14,6 +14,7 @@
 use criterion::{BatchSize, Criterion, Throughput};
 use hashbrown::HashMap;
 use redstart::dict::Seed;
+use redstart::types::Container;
 use redstart::types::sorted_set::{Gather, SortedSet};
 use std::cmp::Ordering;
 use std::hint::black_box;
@@ -68,7 +69,6 @@ impl Set for SortedSet {
         self.prefetch(hash, score);
         assert!(self.find(hash, member).is_none());
         SortedSet::add(self, hash, member, score);
-        drop(self.take_retired());
     }
 
     fn remove(&mut self, member: &[u8]) {

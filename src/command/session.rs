@@ -19,6 +19,10 @@ pub struct SessionFlags {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH ON`: reads leave the access clock.
     pub no_touch: bool,
+    /// `MONITOR`: it is shown every command.
+    pub monitor: bool,
+    /// Its latest request has to wait, and all that come after it.
+    pub waiting: bool,
 }
 
 /// What few sessions have: kept in a block of its own so that an idle connection stays small.
@@ -69,6 +73,12 @@ impl Session {
     #[inline]
     pub fn is_closing(&self) -> bool {
         self.flags.close_after_reply | self.flags.close_now
+    }
+
+    /// Whether nothing more is executed for it now: it is going to be closed, or waits.
+    #[inline]
+    pub fn stops(&self) -> bool {
+        self.is_closing() | self.flags.waiting
     }
 
     /// The names, to change.

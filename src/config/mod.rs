@@ -44,7 +44,6 @@ pub enum Effect {
     Acts,
     NoDisk,
     NoMemoryLimit,
-    NoCollections,
     NoReplication,
     NoCluster,
     NoTls,
@@ -53,7 +52,6 @@ pub enum Effect {
     NoUsers,
     NoPubsub,
     NoTracking,
-    NoSlowlog,
     NoTitle,
     NoLocale,
     NoStartWarnings,
@@ -70,7 +68,6 @@ impl Effect {
             Effect::Acts => return None,
             Effect::NoDisk => "nothing is saved to disk or loaded from it",
             Effect::NoMemoryLimit => "memory is not limited, no key is evicted",
-            Effect::NoCollections => "values are strings, there is no other type to encode",
             Effect::NoReplication => "there are no replicas and no primary",
             Effect::NoCluster => "there is no cluster",
             Effect::NoTls => "connections are not encrypted",
@@ -79,7 +76,6 @@ impl Effect {
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoPubsub => "there are no channels on which an event could be published",
             Effect::NoTracking => "clients cannot ask to be told of changed keys",
-            Effect::NoSlowlog => "slow commands are not recorded",
             Effect::NoTitle => "the process keeps the name and arguments it was started with",
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
@@ -122,6 +118,11 @@ impl Config {
         }
         found
     }
+}
+
+/// Whether `name` is that of a directive whose value must not appear in a log.
+pub fn is_secret(name: &[u8]) -> bool {
+    find(name).is_some_and(|directive| directive.has(table::flag::SECRET))
 }
 
 impl Directive {

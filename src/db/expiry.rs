@@ -127,8 +127,11 @@ struct Round {
 
 impl Keyspace {
     /// Deletes expired keys until few are left or the budget is spent; goes on where it was cut short the last time.
-    /// `now_us` reads a monotonic clock.
+    /// `now_us` reads a monotonic clock. Does nothing while expired keys are held.
     pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> CycleEnd {
+        if self.hold_expired {
+            return CycleEnd { cut_short: false, elapsed_us: 0 };
+        }
         let start = now_us();
         let mut looked = 0;
         let mut expired = 0;

@@ -184,6 +184,9 @@ pub struct Keyspace {
     pub moment: Moment,
     /// What the access field records.
     pub access_policy: AccessPolicy,
+    /// What has expired is not found and not deleted: the data set stays as it is (`CLIENT PAUSE`). A lookup for a write
+    /// deletes nevertheless.
+    pub hold_expired: bool,
     /// Whether lookups and the cycle delete what has expired (`DEBUG SET-ACTIVE-EXPIRE` switches the cycle alone).
     pub active_expire: bool,
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
@@ -215,6 +218,7 @@ impl Keyspace {
             seed,
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
+            hold_expired: false,
             active_expire: true,
             shrinks_tables: true,
             lazy_user_del: false,
@@ -272,7 +276,9 @@ impl Keyspace {
         if let Some(expire_at) = self.dbs[db].dict.get(at).expire_at()
             && expire_at < self.moment.unix_ms
         {
-            self.expire(db, at);
+            if !self.hold_expired || access == Access::Write {
+                self.expire(db, at);
+            }
             self.count_lookup(access, false);
             return None;
         }
@@ -444,16 +450,22 @@ impl Keyspace {
         }
     }
 
-    /// A uniformly random live key of database `db`. When all keys have expired, gives up after 100 tries and
-    /// answers with an expired one, as Redis does on a replica; nothing is found only in an empty database.
+    /// A uniformly random live key of database `db`. While expired keys are held, gives up after 100 of them and answers
+    /// with the last one, as Redis does; nothing is found only in an empty database.
     pub fn random_key(&mut self, db: usize) -> Option<Vec<u8>> {
+        const TRIES: usize = 100;
+        let mut held = 0;
         loop {
             let at = self.dbs[db].dict.random(&mut || self.random.next())?;
             let entry = self.dbs[db].dict.get(at);
-            if entry.expire_at().is_none_or(|t| t >= self.moment.unix_ms) {
+            let is_live = entry.expire_at().is_none_or(|t| t >= self.moment.unix_ms);
+            held += usize::from(self.hold_expired);
+            if is_live || held >= TRIES {
                 return Some(entry.key().to_vec());
             }
-            self.expire(db, at);
+            if !self.hold_expired {
+                self.expire(db, at);
+            }
         }
     }
 

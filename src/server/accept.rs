@@ -86,6 +86,7 @@ impl Server {
             socket,
             session: Session::new(self.next_client_id, self.config.requirepass.is_empty()),
             query: None,
+            rest: None,
             pending: None,
             created_ms: now,
             active_ms: now,

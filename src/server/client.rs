@@ -2,11 +2,12 @@
 //!
 //! A connection is named by its slot and the slot's generation ([`Token`]): an event, a list entry or a segment of
 //! output that outlives its connection finds nothing, even when the slot has been given to another. An idle client
-//! owns its box and nothing else: a buffer for half a request and a queue of unsent output exist only while they
-//! hold something.
+//! owns its box and nothing else: a buffer for half a request, requests that wait and a queue of unsent output exist
+//! only while they hold something.
 
 use crate::command::Session;
 use crate::resp::Partial;
+use crate::server::batch::Rest;
 use crate::server::output::Pending;
 use crate::sys::net::Socket;
 use crate::sys::poller::Token;
@@ -71,6 +72,8 @@ pub struct Client {
     pub session: Session,
     /// Half a request.
     pub query: Option<Box<Query>>,
+    /// Whole requests that have to wait; they come before what `query` holds.
+    pub rest: Option<Box<Rest>>,
     /// Output that the socket did not take.
     pub pending: Option<Box<Pending>>,
     /// When it connected, Unix milliseconds.
@@ -87,8 +90,14 @@ impl Client {
     /// Bytes of memory that the connection costs.
     pub fn memory_bytes(&self) -> usize {
         let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
         let pending = self.pending.as_ref().map_or(0, |p| p.bytes());
-        size_of::<Self>() + query + pending
+        size_of::<Self>() + query + rest + pending
+    }
+
+    /// Bytes that it has sent and that were not executed yet.
+    pub fn unexecuted_len(&self) -> usize {
+        self.query.as_ref().map_or(0, |query| query.len()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 }
 

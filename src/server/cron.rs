@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::alloc::{self, Counting};
+use crate::config::Config;
 use crate::db::{AccessPolicy, CycleBudget};
 use crate::sys::{clock, memory, process};
 use crate::types::Shapes;
@@ -113,6 +114,7 @@ impl Server {
         self.cron.reclaiming = true;
         give_back_memory();
         self.check_clients();
+        self.timed.relax(now_us);
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;
             self.sample(now_us);
@@ -164,6 +166,7 @@ impl Server {
         if end.cut_short && self.cron.expire_credit_us == 0 {
             self.keyspace.counters.expire_cycles_cut_short += 1;
         }
+        self.note_latency("expire-cycle", end.elapsed_us);
     }
 
     /// Looks at a share of the clients, so that each is met about once a second.
@@ -179,10 +182,12 @@ impl Server {
         self.cron.buffers[(second + 1) % BUFFER_SECONDS] = (0, 0);
         let (query, output) = &mut self.cron.buffers[second % BUFFER_SECONDS];
         self.clients.visit_some(&mut cursor, count, |token, client| {
-            if timeout_ms > 0 && now - client.active_ms > timeout_ms {
+            let flags = client.session.flags;
+            let may_idle = flags.monitor || flags.waiting;
+            if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
                 idle.push(token);
             }
-            *query = (*query).max(client.query.as_ref().map_or(0, |q| q.len()));
+            *query = (*query).max(client.unexecuted_len());
             if let Some(pending) = &client.pending {
                 *output = (*output).max(pending.bytes());
                 queued.push(token);
@@ -240,8 +245,20 @@ impl Server {
             seed: keyspace.shapes.seed,
         };
         self.stats.track_latency = config.latency_tracking;
+        self.timed.set_slow(slow_ns(config));
         self.log.set_level(config.loglevel);
     }
+}
+
+/// From how many nanoseconds on a command is of interest to the slow log or the latency monitor.
+fn slow_ns(config: &Config) -> u64 {
+    let slowlog =
+        u64::try_from(config.slowlog_log_slower_than).map_or(u64::MAX, |us| us.saturating_mul(1000));
+    let latency = match config.latency_monitor_threshold {
+        0 => u64::MAX,
+        ms => ms.saturating_mul(1_000_000),
+    };
+    slowlog.min(latency)
 }
 
 /// Gives some of the slabs that are not used any more back to the system, when they are many.

@@ -1,9 +1,16 @@
 //! One request: the checks before, the command, the accounts after.
+//!
+//! What only matters while clients are paused or monitors watch is compiled into a second form of the same functions
+//! (`WATCHED`), which one flag chooses: the usual one does not know of it.
 
 use super::{Server, admin};
-use crate::command::{Args, Command, Context, Handler, Refusal, flags, introspect};
+use crate::command::{Args, Command, Context, Handler, Refusal, ServerCommand, flags, introspect};
 use crate::resp::{Protocol, Reply};
+use crate::sys::clock;
 use crate::sys::poller::Token;
+
+/// What a monitor may not call: it would see the data without being paused or limited like others.
+const TOUCHES_KEYS: u64 = flags::WRITE | flags::READONLY | flags::MAY_REPLICATE;
 
 impl Server {
     /// Where replies of the current command go.
@@ -21,9 +28,74 @@ impl Server {
         hash: u64,
         args: Args<'_>,
     ) {
+        if self.attention {
+            return self.execute_watched(token, found, hash, args);
+        }
         let before = self.output.buffer.len();
+        self.answer::<false>(token, found, hash, args, before);
+        self.apply_reply_mode(token, before);
+    }
+
+    /// [`Server::execute`] while clients are paused or monitors watch.
+    #[cold]
+    #[inline(never)]
+    fn execute_watched(
+        &mut self,
+        token: Token,
+        found: Result<&'static Command, Refusal>,
+        hash: u64,
+        args: Args<'_>,
+    ) {
+        let monitors = |command: &Command| matches!(command.handler, Handler::Server(ServerCommand::Monitor));
+        if self.is_monitor(token) || found.is_ok_and(monitors) {
+            self.output.close_segment(token);
+            self.deliver_feed();
+        }
+        let mut before = self.output.buffer.len();
+        let executed = self.answer::<true>(token, found, hash, args, before);
+        let Some(flags) = self.clients.get(token).map(|client| client.session.flags) else { return };
+        if flags.waiting {
+            return;
+        }
+        let working = clock::ticks();
+        if let (true, Ok(command)) = (executed, found) {
+            self.show_to_monitors(token, command, args);
+        }
+        if flags.monitor {
+            if flags.reply_off || flags.reply_skip {
+                self.output.truncate(before);
+            }
+            self.output.close_segment(token);
+            self.deliver_feed();
+            before = self.output.buffer.len();
+        }
+        self.timed.excluding(clock::ticks().wrapping_sub(working));
+        self.apply_reply_mode(token, before);
+    }
+
+    fn is_monitor(&self, token: Token) -> bool {
+        self.clients.get(token).is_some_and(|client| client.session.flags.monitor)
+    }
+
+    /// What decides between the two forms of execution.
+    pub(super) fn refresh_attention(&mut self) {
+        self.attention = self.pause.is_active() || !self.monitors.is_empty();
+    }
+
+    /// Replies to a request; tells whether a command was executed for that.
+    #[inline(always)]
+    fn answer<const WATCHED: bool>(
+        &mut self,
+        token: Token,
+        found: Result<&'static Command, Refusal>,
+        hash: u64,
+        args: Args<'_>,
+        before: usize,
+    ) -> bool {
         match found {
-            Ok(command) if command.accepts(args.len()) => self.call(token, command, hash, args, before),
+            Ok(command) if command.accepts(args.len()) => {
+                return self.call::<WATCHED>(token, command, hash, args, before);
+            }
             Ok(command) => {
                 self.stats.command(command.id).rejected += 1;
                 self.refuse(token, Refusal::WrongArity(command).message(&args));
@@ -31,7 +103,7 @@ impl Server {
             Err(_) if is_web_request(args.get(0)) => self.abort_web_request(token),
             Err(refusal) => self.refuse(token, refusal.message(&args)),
         }
-        self.apply_reply_mode(token, before);
+        false
     }
 
     fn refuse(&mut self, token: Token, text: Vec<u8>) {
@@ -57,16 +129,35 @@ impl Server {
         self.doom(token);
     }
 
-    #[inline]
-    fn call(&mut self, token: Token, command: &'static Command, hash: u64, args: Args<'_>, before: usize) {
+    /// Executes `command`, unless it is refused or has to wait.
+    #[inline(always)]
+    fn call<const WATCHED: bool>(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        hash: u64,
+        args: Args<'_>,
+        before: usize,
+    ) -> bool {
         if command.has(flags::PROTECTED) && !self.permits(token, command) {
-            self.stats.command(command.id).rejected += 1;
-            return self.refuse(token, not_allowed(command));
+            self.reject(token, command, &not_allowed(command));
+            return false;
         }
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(mut client) = self.clients.get_mut(token) else { return false };
         if !client.session.authenticated && !command.has(flags::NO_AUTH) {
-            self.stats.command(command.id).rejected += 1;
-            return self.refuse(token, b"NOAUTH Authentication required.".to_vec());
+            self.reject(token, command, b"NOAUTH Authentication required.");
+            return false;
+        }
+        if WATCHED {
+            if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
+                self.reject(token, command, b"ERR Replica can't interact with the keyspace");
+                return false;
+            }
+            if self.has_to_wait(token, command) {
+                return false;
+            }
+            let Some(same) = self.clients.get_mut(token) else { return false };
+            client = same;
         }
         client.session.last_command = Some(command.id);
         match command.handler {
@@ -87,6 +178,14 @@ impl Server {
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
         }
         self.account(command, before);
+        true
+    }
+
+    /// Refuses a command that the client may not call now.
+    #[cold]
+    fn reject(&mut self, token: Token, command: &'static Command, text: &[u8]) {
+        self.stats.command(command.id).rejected += 1;
+        self.refuse(token, text.to_vec());
     }
 
     /// Whether the configuration lets this client call a protected command.
@@ -103,7 +202,7 @@ impl Server {
     /// Statistics of a command that has just run.
     #[inline]
     fn account(&mut self, command: &'static Command, before: usize) {
-        self.timed.add(command, &mut self.stats);
+        self.timed.add(command);
         if self.output.buffer.get(before) == Some(&b'-') {
             self.stats.command(command.id).failed += 1;
             self.stats.count_error(first_word(&self.output.buffer[before + 1..]));

@@ -12,6 +12,7 @@ use crate::sys::poller::{Interest, Poller, Token};
 impl Server {
     /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
     pub(super) fn flush(&mut self) {
+        self.deliver_feed();
         for index in 0..self.output.segments() {
             self.flush_segment(index);
         }
@@ -39,7 +40,8 @@ impl Server {
             self.stats.writes += 1;
             self.stats.net_output_bytes += sent as u64;
             if sent == bytes.len() {
-                if client.session.flags.close_after_reply {
+                // What a monitor was shown stands in other segments than its own replies.
+                if client.session.flags.close_after_reply && !self.output.has_segment(token, index + 1) {
                     self.doom(token);
                 }
                 return;
@@ -159,6 +161,10 @@ impl Server {
 
     fn close(&mut self, token: Token) {
         if let Some(client) = self.clients.remove(token) {
+            if client.session.flags.monitor {
+                self.stop_monitoring(token);
+            }
+            self.waiting_clients -= u64::from(client.session.flags.waiting);
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
             let _ = self.poller.remove(client.socket.as_fd());
         }

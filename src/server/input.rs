@@ -6,10 +6,13 @@
 //!
 //! Fairness: one receive of at most [`READ`] bytes and at most [`MAX_REQUESTS`] requests or [`MAX_OUTPUT`] bytes of
 //! replies a client an iteration. What is over waits in its query for the next one.
+//!
+//! A request may also have to wait for something else (`CLIENT PAUSE`): the parsed rest of its batch is kept as a
+//! [`Rest`], whose requests come first when the client goes on; what arrives until then is received and not parsed.
 
 use std::io::ErrorKind;
 
-use super::batch::{BATCH, Batch};
+use super::batch::{BATCH, Batch, Rest};
 use super::client::Query;
 use super::{Io, Server};
 use crate::command::Args;
@@ -37,9 +40,18 @@ const MAX_SPARE: usize = 64;
 
 /// How far a run over a window of bytes came.
 struct Progress {
-    /// Bytes from the window's start that have been executed.
+    /// Bytes from the window's start that have been executed, or whose requests wait.
     consumed: usize,
     stopped: Stopped,
+}
+
+/// What became of a batch.
+enum Ran {
+    All,
+    /// The client is going to be closed: nothing more is executed.
+    Closing,
+    /// The client has a [`Rest`] now.
+    Waiting,
 }
 
 #[derive(Clone, Copy)]
@@ -71,6 +83,10 @@ impl Server {
         self.stats.reads += 1;
         match client.query.take() {
             Some(query) => self.receive_more(io, token, query),
+            None if client.rest.is_some() => {
+                let query = take_query(&mut io.spare);
+                self.receive_more(io, token, query);
+            }
             None => self.receive(io, token),
         }
     }
@@ -82,6 +98,12 @@ impl Server {
         if client.session.is_closing() {
             return;
         }
+        if let Some(rest) = client.rest.take()
+            && !self.run_rest(token, &rest)
+        {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(token) else { return };
         if let Some(query) = client.query.take() {
             self.run_query(io, token, query);
         }
@@ -103,14 +125,13 @@ impl Server {
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
         let rest = &window[progress.consumed..];
-        let keep = !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing);
-        if keep {
+        if !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing) {
             let mut query = take_query(&mut io.spare);
             query.partial = partial;
             query.reserve(rest.len());
             query.ring.writable()[..rest.len()].copy_from_slice(rest);
             query.ring.commit(rest.len());
-            self.settle(io, token, query, progress.consumed, progress.stopped);
+            self.settle(io, token, query, &progress);
         }
         let all = io.ring.len();
         io.ring.consume(all);
@@ -159,9 +180,7 @@ impl Server {
         }
         if let Some((block, wanted)) = &mut query.filling {
             if block.len() < *wanted {
-                let client = self.clients.get_mut(token).expect("the client was there a moment ago");
-                client.query = Some(query);
-                return;
+                return self.keep_query(token, query);
             }
             let (mut block, wanted) = query.filling.take().expect("checked above");
             block.truncate(wanted - 2);
@@ -171,7 +190,16 @@ impl Server {
             query.blocks.push(block);
             query.partial.detached();
         }
+        if self.clients.get(token).is_some_and(|client| client.rest.is_some()) {
+            return self.keep_query(token, query);
+        }
         self.run_query(io, token, query);
+    }
+
+    fn keep_query(&mut self, token: Token, query: Box<Query>) {
+        if let Some(client) = self.clients.get_mut(token) {
+            client.query = Some(query);
+        }
     }
 
     fn run_query(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
@@ -180,20 +208,25 @@ impl Server {
         // Those of finished requests go; the request that is being received counts its own from 0.
         blocks.drain(..blocks.len() - partial.detached_count());
         ring.consume(progress.consumed);
-        self.settle(io, token, query, progress.consumed, progress.stopped);
+        self.settle(io, token, query, &progress);
     }
 
-    /// Gives the client what it still holds, after `consumed` bytes were taken off its front.
-    fn settle(
-        &mut self,
-        io: &mut Io,
-        token: Token,
-        mut query: Box<Query>,
-        consumed: usize,
-        stopped: Stopped,
-    ) {
+    /// Executes what had to wait. Answers whether all of it is done.
+    fn run_rest(&mut self, token: Token, rest: &Rest) -> bool {
+        self.output.open_segment();
+        let ran = self.run_batch(token, &rest.batch, &rest.bytes, &rest.blocks);
+        self.output.close_segment(token);
+        if matches!(ran, Ran::Closing) {
+            self.close_if_silent(token);
+        }
+        matches!(ran, Ran::All)
+    }
+
+    /// Gives the client what it still holds, after a run that came as far as `progress`: bytes in the ring begin where
+    /// that ended.
+    fn settle(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, progress: &Progress) {
         let Some(client) = self.clients.get_mut(token) else { return };
-        match stopped {
+        match progress.stopped {
             Stopped::Closing => return,
             Stopped::Drained => {}
             Stopped::Yielded => {
@@ -201,7 +234,7 @@ impl Server {
                 self.resumable.push(token);
             }
             Stopped::Big { at, len } => {
-                let start = at - consumed;
+                let start = at - progress.consumed;
                 let head = &query.ring.readable()[start..];
                 let mut block = Block::with_capacity((len + 2).min(head.len().max(READ)));
                 block.extend_from_slice(head);
@@ -233,6 +266,7 @@ impl Server {
         partial: &mut Partial,
         blocks: &[Block],
     ) -> Progress {
+        self.output.open_segment();
         let output_start = self.output.buffer.len();
         let mut consumed = 0;
         let mut executed = 0;
@@ -240,17 +274,21 @@ impl Server {
             let outcome = self.fill_batch(token, batch, window, consumed, partial, blocks);
             consumed = outcome.consumed;
             executed += batch.requests.len();
-            if !self.run_batch(token, batch, window, blocks) {
-                break Stopped::Closing;
+            match self.run_batch(token, batch, window, blocks) {
+                Ran::All => {}
+                Ran::Closing => break Stopped::Closing,
+                Ran::Waiting => break outcome.next.before_waiting(&mut consumed, partial),
             }
             match outcome.next {
                 Next::Batch => {}
                 Next::Drained => break Stopped::Drained,
                 Next::Big { at, len } => break Stopped::Big { at, len },
-                Next::Inline(words) => {
+                Next::Inline { words, .. } => {
                     executed += 1;
-                    if !self.run_inline(token, batch, &words) {
-                        break Stopped::Closing;
+                    match self.run_inline(token, batch, &words) {
+                        Ran::All => {}
+                        Ran::Closing => break Stopped::Closing,
+                        Ran::Waiting => break Stopped::Drained,
                     }
                 }
                 Next::Failed(text) => {
@@ -262,9 +300,9 @@ impl Server {
                 break Stopped::Yielded;
             }
         };
-        self.output.close_segment(token, output_start);
-        if matches!(stopped, Stopped::Closing) && self.output.buffer.len() == output_start {
-            self.close_unless_pending(token);
+        self.output.close_segment(token);
+        if matches!(stopped, Stopped::Closing) {
+            self.close_if_silent(token);
         }
         Progress { consumed, stopped }
     }
@@ -308,7 +346,7 @@ impl Server {
                     return Filled { consumed: at, next: Next::Big { at: start, len } };
                 }
                 Ok(Parsed::Inline { end, words }) => {
-                    return Filled { consumed: end, next: Next::Inline(words) };
+                    return Filled { consumed: end, next: Next::Inline { at, words } };
                 }
                 Err(error) => {
                     return Filled { consumed: at, next: Next::Failed(error.message().into_owned()) };
@@ -321,28 +359,53 @@ impl Server {
         Filled { consumed: at, next: Next::Batch }
     }
 
-    /// Executes a batch. Answers false when the client is going to be closed.
-    fn run_batch(&mut self, token: Token, batch: &Batch, window: &[u8], blocks: &[Block]) -> bool {
-        let Some(client) = self.clients.get(token) else { return false };
+    /// Executes a batch, as far as the client may go.
+    fn run_batch(&mut self, token: Token, batch: &Batch, window: &[u8], blocks: &[Block]) -> Ran {
+        let Some(client) = self.clients.get(token) else { return Ran::Closing };
         let db = client.session.db;
         self.timed.start();
-        batch.prefetch(&self.keyspace, db);
+        batch.prefetch(&self.keyspace, db, window, blocks);
         for (index, request) in batch.requests.iter().enumerate() {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             self.execute(token, request.command, request.hash, args);
-            if !self.timed.goes_on(batch.requests.get(index + 1)) {
-                self.timed.close(&mut self.stats);
+            let stops = self.clients.get(token).is_none_or(|c| c.session.stops());
+            if (stops || !self.timed.goes_on(request, batch.requests.get(index + 1)))
+                && let Some(run) = self.timed.close(&mut self.stats)
+            {
+                let waits = self.clients.get(token).is_some_and(|c| c.session.flags.waiting);
+                let executed = &batch.requests[..index + usize::from(!waits)];
+                self.note_slow_run(token, &run, executed, |request| {
+                    Args::new(window, request.spans(&batch.spans), blocks)
+                });
             }
-            if self.clients.get(token).is_none_or(|c| c.session.is_closing()) {
-                self.timed.close(&mut self.stats);
-                return false;
+            if stops {
+                return self.stop_batch(token, batch, index, window, blocks);
             }
         }
-        true
+        Ran::All
+    }
+
+    /// The client's turn has ended with request `index`, which waits if it was not executed.
+    #[cold]
+    fn stop_batch(
+        &mut self,
+        token: Token,
+        batch: &Batch,
+        index: usize,
+        window: &[u8],
+        blocks: &[Block],
+    ) -> Ran {
+        match self.clients.get_mut(token) {
+            Some(client) if !client.session.is_closing() => {
+                client.rest = Some(Box::new(batch.rest(index, window, blocks)));
+                Ran::Waiting
+            }
+            _ => Ran::Closing,
+        }
     }
 
     /// Executes an inline request: its words are joined into a window of their own.
-    fn run_inline(&mut self, token: Token, batch: &mut Batch, words: &[Vec<u8>]) -> bool {
+    fn run_inline(&mut self, token: Token, batch: &mut Batch, words: &[Vec<u8>]) -> Ran {
         let window: Vec<u8> = words.concat();
         batch.clear();
         let mut start = 0;
@@ -358,8 +421,9 @@ impl Server {
     }
 
     /// A client that is closed after its last reply, and has none to wait for: replies may be switched off.
-    fn close_unless_pending(&mut self, token: Token) {
-        if self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
+    fn close_if_silent(&mut self, token: Token) {
+        let silent = !self.output.has_segment(token, 0);
+        if silent && self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
             self.doom(token);
         }
     }
@@ -386,9 +450,36 @@ struct Filled {
 enum Next {
     Batch,
     Drained,
-    Big { at: usize, len: usize },
-    Inline(Vec<Vec<u8>>),
+    Big {
+        at: usize,
+        len: usize,
+    },
+    /// An inline request, which begins at `at`.
+    Inline {
+        at: usize,
+        words: Vec<Vec<u8>>,
+    },
     Failed(Vec<u8>),
+}
+
+impl Next {
+    /// How a window is left whose last batch has to wait. What came behind it is parsed again when the client goes on:
+    /// it stays in the window from `consumed` on. Nothing of it lies in blocks, as that would be the window's first
+    /// request.
+    fn before_waiting(self, consumed: &mut usize, partial: &mut Partial) -> Stopped {
+        match self {
+            Next::Batch | Next::Drained => Stopped::Drained,
+            Next::Big { at, len } => Stopped::Big { at, len },
+            Next::Inline { at, .. } => {
+                *consumed = at;
+                Stopped::Drained
+            }
+            Next::Failed(_) => {
+                *partial = Partial::default();
+                Stopped::Drained
+            }
+        }
+    }
 }
 
 #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]

@@ -16,8 +16,13 @@ mod cron;
 mod execute;
 mod flush;
 mod input;
+mod latency;
 mod log;
+mod monitor;
 mod output;
+mod pause;
+mod redact;
+mod slowlog;
 mod startup;
 mod stats;
 mod supervisor;
@@ -31,8 +36,12 @@ use std::path::PathBuf;
 use batch::Batch;
 use client::{Clients, Query};
 use cron::Cron;
+use latency::LatencyMonitor;
 use log::Log;
+use monitor::Monitors;
 use output::Output;
+use pause::Pause;
+use slowlog::SlowLog;
 use stats::Stats;
 use supervisor::Supervisor;
 use timing::{LoopClock, Timed};
@@ -78,6 +87,14 @@ pub struct Server {
     doomed: Vec<Token>,
     clock: LoopClock,
     timed: Timed,
+    slowlog: SlowLog,
+    latency: LatencyMonitor,
+    monitors: Monitors,
+    pause: Pause,
+    /// Clients whose latest request waits.
+    waiting_clients: u64,
+    /// Clients are paused or monitors watch: requests are executed with more care.
+    attention: bool,
     next_client_id: u64,
     /// When a web request was last written to the log, Unix milliseconds.
     web_request_logged_ms: i64,
@@ -106,12 +123,13 @@ impl Server {
     pub fn run(&mut self) {
         let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
         loop {
-            let timeout_ms =
-                if self.has_work() { 0 } else { self.cron.milliseconds_left(self.clock.monotonic_us()) };
-            let ready = self.wait(timeout_ms);
+            let ready = self.wait(self.timeout_ms());
             self.clock.update();
             self.stats.cycles.begin(clock::ticks(), self.stats.commands);
             self.keyspace.moment = Moment::at(self.clock.unix_ms());
+            if self.pause.is_over(self.clock.monotonic_us()) {
+                self.end_pause();
+            }
             for index in 0..ready {
                 if self.exit {
                     break;
@@ -154,6 +172,15 @@ impl Server {
     /// Whether the next iteration has something to do without an event.
     fn has_work(&self) -> bool {
         !self.resumable.is_empty() || self.cron.is_expiring() || self.cron.is_reclaiming()
+    }
+
+    /// How long to wait for events: until cron is due or a pause ends.
+    fn timeout_ms(&self) -> u32 {
+        if self.has_work() {
+            return 0;
+        }
+        let now_us = self.clock.monotonic_us();
+        self.pause.milliseconds_left(now_us, self.cron.milliseconds_left(now_us))
     }
 
     fn wait(&mut self, timeout_ms: u32) -> usize {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! At the end of the iteration, after what has to be durable is, each segment is sent with one call from the shared
-//! buffer. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for
+//! buffer. Bytes that several clients get (`MONITOR`) stand there once, in a segment of each. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for
 //! a client, so that one who fetches large values takes turns with the others.
 
 use std::collections::VecDeque;
@@ -35,12 +35,20 @@ pub struct Output {
     /// Large values between them.
     pub splices: Vec<Splice>,
     segments: Vec<(Token, usize, usize)>,
+    /// Where the segment that is being written begins.
+    open: usize,
 }
 
 impl Output {
-    /// Says that the bytes from `start` on are `client`'s.
-    pub fn close_segment(&mut self, client: Token, start: usize) {
-        let end = self.buffer.len();
+    /// What is written from here on belongs to the next client whose segment is closed.
+    pub fn open_segment(&mut self) {
+        self.open = self.buffer.len();
+    }
+
+    /// Says that the bytes since the last opening or closing are `client`'s.
+    pub fn close_segment(&mut self, client: Token) {
+        let (start, end) = (self.open, self.buffer.len());
+        self.open = end;
         if end == start {
             return;
         }
@@ -48,6 +56,21 @@ impl Output {
             Some((last, _, last_end)) if *last == client && *last_end == start => *last_end = end,
             _ => self.segments.push((client, start, end)),
         }
+    }
+
+    /// Appends `bytes`, which are for each of `clients`. No segment may be open.
+    pub fn share(&mut self, bytes: &[u8], clients: impl Iterator<Item = Token>) {
+        debug_assert_eq!(self.open, self.buffer.len(), "bytes of a client would become everybody's");
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        let end = self.buffer.len();
+        self.segments.extend(clients.map(|client| (client, start, end)));
+        self.open = end;
+    }
+
+    /// Whether `client` has a segment from `first` on. Looks from the end: O(1) for who has written last.
+    pub fn has_segment(&self, client: Token, first: usize) -> bool {
+        self.segments[first..].iter().rev().any(|(owner, ..)| *owner == client)
     }
 
     /// Takes back what was written from `start` on.
@@ -98,6 +121,7 @@ impl Output {
         self.segments.clear();
         self.splices.clear();
         self.buffer.clear();
+        self.open = 0;
         if self.buffer.capacity() > KEEP {
             self.buffer.shrink_to(KEEP);
         }

@@ -61,6 +61,36 @@ impl Histogram {
         self.total += u64::from(times);
     }
 
+    /// How many calls were recorded.
+    pub fn count(&self) -> u64 {
+        self.total
+    }
+
+    /// The distribution as `LATENCY HISTOGRAM` tells it: for each power of two from 1,024 ns on at which there are more
+    /// than at the one before, its microseconds and how many calls took no longer. The names are those of Redis, whose
+    /// histogram has 128 parts a power of two and names a part by its longest time; the counts are exact to a part of
+    /// this one.
+    pub fn powers_of_two(&self) -> Vec<(u64, u64)> {
+        let mut steps = Vec::new();
+        let (mut bucket, mut seen, mut reported) = (0, 0_u64, 0);
+        for exponent in 10.. {
+            if reported == self.total {
+                break;
+            }
+            let last = if exponent < MAX_EXPONENT { Self::bucket(1 << exponent) } else { BUCKETS - 1 };
+            seen += self.counts[bucket..=last].iter().map(|count| u64::from(*count)).sum::<u64>();
+            bucket = last + 1;
+            if seen > reported {
+                steps.push((((1_u64 << exponent) + (1 << (exponent - 7)) - 1) / 1000, seen));
+                reported = seen;
+            }
+            if exponent == MAX_EXPONENT {
+                break;
+            }
+        }
+        steps
+    }
+
     /// The time in nanoseconds below or at which `percent` of the recorded ones lie.
     pub fn percentile(&self, percent: f64) -> u64 {
         let rank = ((percent / 100.0 * self.total as f64).ceil() as u64).clamp(1, self.total.max(1));
@@ -280,17 +310,26 @@ impl Stats {
         self.rate.refresh();
     }
 
-    /// Counts `calls` executions that took `ticks` together.
+    /// Counts `calls` executions that took `ticks` together, and answers how many nanoseconds those are.
     #[inline]
-    pub fn record(&mut self, id: u16, calls: u32, ticks: u64) {
+    pub fn record(&mut self, id: u16, calls: u32, ticks: u64) -> u64 {
         self.commands += u64::from(calls);
         let row = &mut self.per_command[usize::from(id)];
         row.calls += u64::from(calls);
         row.ticks += ticks;
+        let ns = self.rate.to_ns(ticks);
         if self.track_latency {
-            let ns = self.rate.to_ns(ticks) / u64::from(calls);
-            row.latency.get_or_insert_default().record(ns, calls);
+            row.latency.get_or_insert_default().record(ns / u64::from(calls), calls);
         }
+        ns
+    }
+
+    /// What a call of the command `id` took on average before the latest `calls`, which took `ns` together; 0 when it
+    /// was not called before.
+    pub fn mean_ns_before(&self, id: u16, calls: u32, ns: u64) -> u64 {
+        let row = &self.per_command[usize::from(id)];
+        let before = row.calls - u64::from(calls);
+        self.rate.to_ns(row.ticks).saturating_sub(ns).checked_div(before).unwrap_or(0)
     }
 
     /// Counts an error reply by its code.
@@ -334,6 +373,20 @@ mod tests {
             let ratio = histogram.percentile(percent) as f64 / exact;
             assert!((1.0..1.02).contains(&ratio), "p{percent}: {ratio}");
         }
+    }
+
+    #[test]
+    fn a_histogram_is_told_at_the_powers_of_two_where_calls_were_added() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.powers_of_two(), []);
+        for (ns, times) in [(0, 1), (1_024, 2), (1_100, 3), (10_000_000, 1), (900_000_000, 4)] {
+            histogram.record(ns, times);
+        }
+        assert_eq!(histogram.powers_of_two(), [(1, 3), (2, 6), (16_908, 7), (1_082_130, 11)]);
+        assert_eq!(histogram.count(), 11);
+        let mut slow = Histogram::default();
+        slow.record(u64::MAX, 1);
+        assert_eq!(slow.powers_of_two(), [(1_082_130, 1)]);
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub enum Rule {
     Times,
     /// The elements of a whole iteration, in any order.
     Scan,
+    /// Integers, addresses of clients and the times of MONITOR may differ, wherever they stand.
+    Masked,
+    /// Nothing is sent, a reply is awaited: of a command that had to wait, or a line of MONITOR. Compared like `Masked`.
+    Next,
     /// No reply is expected.
     Silent,
     /// The one argument is sent as it is.
@@ -61,6 +65,7 @@ impl Step {
                 _ => false,
             },
             Rule::Times => without_times(subject) == without_times(redis),
+            Rule::Masked | Rule::Next => masked(subject) == masked(redis),
             Rule::Unordered => sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
             Rule::UnorderedPairs => in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis)),
         };
@@ -330,6 +335,7 @@ impl Session<'_> {
             for step in steps {
                 match step.rule {
                     Rule::Raw => request.extend_from_slice(&step.args[0]),
+                    Rule::Next => {}
                     _ => request.extend(encode(&step.args)),
                 }
             }
@@ -387,7 +393,7 @@ fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
 
 /// How many of `steps` can be sent at once: what follows a cursor needs the connection for itself.
 fn batch(steps: &[Step]) -> usize {
-    let alone = |step: &Step| matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Raw);
+    let alone = |step: &Step| matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Next | Rule::Raw);
     let mut bytes = 0;
     let fits = |step: &&Step| {
         bytes += step.args.iter().map(|arg| arg.len() + 20).sum::<usize>();
@@ -402,6 +408,9 @@ fn judge(step: &Step, subject: &Answer, redis: &Answer) -> Verdict {
         (Answer::Broken(_), _) => Verdict::Different,
         _ if subject == redis => Verdict::Equal,
         (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value),
+        (Answer::Elements(subject), Answer::Elements(redis)) => {
+            step.judge(&Value::Array(subject.clone()), &Value::Array(redis.clone()))
+        }
         _ => Verdict::Different,
     }
 }
@@ -427,6 +436,48 @@ fn without_times(value: &Value) -> Value {
         Value::Map(pairs) => Value::Map(pairs.iter().map(|(k, v)| (k.clone(), without_times(v))).collect()),
         other => other.clone(),
     }
+}
+
+/// `value` without integers, addresses of clients and times of MONITOR.
+fn masked(value: &Value) -> Value {
+    let all = |all: &[Value]| all.iter().map(masked).collect();
+    match value {
+        Value::Integer(_) => Value::Integer(0),
+        Value::Bulk(text) => Value::Bulk(masked_text(text)),
+        Value::Simple(text) => Value::Simple(masked_text(text)),
+        Value::Array(elements) => Value::Array(all(elements)),
+        Value::Set(elements) => Value::Set(all(elements)),
+        Value::Map(pairs) => Value::Map(pairs.iter().map(|(k, v)| (masked(k), masked(v))).collect()),
+        other => other.clone(),
+    }
+}
+
+fn masked_text(text: &[u8]) -> Vec<u8> {
+    const HOST: &str = "127.0.0.1:";
+    let text = String::from_utf8_lossy(text);
+    let is_time = |word: &str| word.len() == 17 && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let text = match text.split_once(' ') {
+        Some((word, rest)) if is_time(word) => rest,
+        _ => &text,
+    };
+    let parts = text.split(HOST).enumerate();
+    let without_port = |(i, part): (usize, &str)| {
+        if i == 0 {
+            part.to_string()
+        } else {
+            part.trim_start_matches(|c: char| c.is_ascii_digit()).to_string()
+        }
+    };
+    parts.map(without_port).collect::<Vec<_>>().join(HOST).into_bytes()
+}
+
+#[test]
+fn a_line_of_monitor_is_compared_without_its_time_and_port() {
+    let line = |text: &str| masked(&Value::Simple(text.as_bytes().to_vec()));
+    let first = line("1700000000.000001 [0 127.0.0.1:1234] \"GET\" \"127.0.0.1:9 8\"");
+    assert_eq!(first, line("1700000099.654321 [0 127.0.0.1:65000] \"GET\" \"127.0.0.1:9 8\""));
+    assert_ne!(first, line("1700000000.000001 [1 127.0.0.1:1234] \"GET\" \"127.0.0.1:9 8\""));
+    assert_ne!(first, line("1700000000.000001 [0 127.0.0.1:1234] \"GET\""));
 }
 
 /// The pairs in order, with the kind of aggregate they came in.

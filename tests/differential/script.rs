@@ -16,7 +16,9 @@
 //! ~pairs HGETALL h                  pairs of field and value in any order
 //! ~kind RANDOMKEY                    only the kind of the reply has to be the same
 //! ~scan SCAN 0 COUNT 5               follows the cursor to its end, compares all elements in any order
+//! ~masked SLOWLOG GET                integers, addresses and times of MONITOR may differ
 //! ~silent GET k                      has no reply
+//! ~next GET k                        sends nothing and reads a reply, compared as by ~masked
 //! ~raw "PING\r\n"                    these bytes, then one reply
 //! ```
 
@@ -106,6 +108,8 @@ fn rule(line: &str) -> Result<(Rule, &str), String> {
         "kind" => (Rule::Kind, rest),
         "scan" => (Rule::Scan, rest),
         "silent" => (Rule::Silent, rest),
+        "masked" => (Rule::Masked, rest),
+        "next" => (Rule::Next, rest),
         "raw" => (Rule::Raw, rest),
         "about" => {
             let (distance, rest) = rest.split_once(' ').ok_or("~about without a distance")?;

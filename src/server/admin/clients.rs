@@ -57,8 +57,8 @@ impl Server {
         let session = &client.session;
         let now = self.keyspace.moment.unix_ms;
         let seconds = |since: i64| (now - since).max(0) / 1000;
-        let (qbuf, qbuf_free) =
-            client.query.as_ref().map_or((0, 0), |q| (q.len(), q.ring.capacity() - q.ring.len()));
+        let qbuf = client.unexecuted_len();
+        let qbuf_free = client.query.as_ref().map_or(0, |q| q.ring.capacity() - q.ring.len());
         let (queue_len, queue_bytes) = client.pending.as_ref().map_or((0, 0), |p| (p.pieces(), p.bytes()));
         let names = session.names.as_deref();
         let text = |pick: fn(&crate::command::Names) -> &Vec<u8>| {
@@ -185,6 +185,8 @@ fn flags(client: &Client) -> String {
     let session = &client.session.flags;
     let mut flags = String::new();
     let letters = [
+        (session.monitor, 'O'),
+        (session.waiting, 'b'),
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),
         (matches!(client.socket.local(), Address::Unix(_)), 'U'),

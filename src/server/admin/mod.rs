@@ -2,11 +2,13 @@
 
 mod clients;
 mod config;
+mod control;
 mod debug;
 mod info;
 mod lifecycle;
 mod memory;
 mod modules;
+mod monitoring;
 mod session;
 
 pub use session::REDIS_VERSION;
@@ -15,6 +17,7 @@ use super::Server;
 use crate::command::{Args, Command, ServerCommand, introspect};
 use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
+use crate::text::words::shown;
 
 /// Executes `which` for the client `token`, which is connected.
 pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) {
@@ -34,6 +37,12 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::ClientNoEvict => server.client_no_evict(token, args),
         C::ClientNoTouch => server.client_no_touch(token, args),
         C::ClientReply => server.client_reply(token, args),
+        C::ClientPause => server.client_pause(token, args),
+        C::ClientUnpause => server.client_unpause(token),
+        C::ClientUnblock => server.client_unblock(token, args),
+        C::ClientGetredir => server.client_getredir(token),
+        C::ClientTrackinginfo => server.client_trackinginfo(token),
+        C::ClientCaching => server.client_caching(token),
         C::ConfigGet => server.config_get(token, args),
         C::ConfigSet => server.config_set(token, args),
         C::ConfigRewrite => server.config_rewrite(token),
@@ -42,6 +51,16 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::Shutdown => server.shutdown(token, args),
         C::Time => server.time(token),
         C::Lolwut => server.lolwut(token, args),
+        C::SlowlogGet => server.slowlog_get(token, args),
+        C::SlowlogLen => server.slowlog_len(token),
+        C::SlowlogReset => server.slowlog_reset(token),
+        C::LatencyLatest => server.latency_latest(token),
+        C::LatencyHistory => server.latency_history(token, args),
+        C::LatencyReset => server.latency_reset(token, args),
+        C::LatencyGraph => server.latency_graph(token, args),
+        C::LatencyDoctor => server.latency_doctor(token),
+        C::LatencyHistogram => server.latency_histogram(token, args),
+        C::Monitor => server.monitor(token),
         C::Role => server.role(token),
         C::Lastsave => server.last_save(token),
         C::ModuleList => server.module_list(token),
@@ -66,6 +85,19 @@ impl Server {
     pub(super) fn reply_to(&mut self, token: Token) -> Reply<'_> {
         let protocol = self.clients.get(token).map_or(Protocol::Resp2, |c| c.session.protocol);
         self.reply(protocol)
+    }
+
+    /// A subcommand was called with more arguments than it takes.
+    fn reply_usage(&mut self, token: Token, args: Args<'_>) {
+        let (container, subcommand) = (args.get(0).to_ascii_uppercase(), args.get(1));
+        let text = [
+            b"ERR unknown subcommand or wrong number of arguments for '",
+            shown(&subcommand[..subcommand.len().min(128)]),
+            b"'. Try ",
+            &container,
+            b" HELP.",
+        ];
+        self.reply_to(token).error(text.concat());
     }
 
     /// `<container> HELP`.

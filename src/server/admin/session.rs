@@ -122,6 +122,9 @@ impl Server {
     /// `RESET`: the session is as new.
     pub(super) fn reset(&mut self, token: Token) {
         let open = self.config.requirepass.is_empty();
+        if self.session(token).flags.monitor {
+            self.stop_monitoring(token);
+        }
         let session = self.session(token);
         let (lib_name, lib_version) = session
             .names

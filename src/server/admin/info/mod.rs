@@ -147,7 +147,7 @@ fn clients(server: &Server, out: &mut String) {
         "maxclients": server.config.maxclients,
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
-        "blocked_clients": 0,
+        "blocked_clients": server.waiting_clients,
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
         "total_blocking_keys": 0,

@@ -1,0 +1,154 @@
+//! `SLOWLOG`, `LATENCY`, `MONITOR`: what the server does, as an operator sees it.
+
+use crate::command::{Args, table};
+use crate::resp::Reply;
+use crate::server::Server;
+use crate::server::stats::Histogram;
+use crate::sys::clock;
+use crate::sys::poller::Token;
+use crate::text::number;
+use crate::text::words::shown;
+
+/// Entries of a `SLOWLOG GET` without a number.
+const SLOWLOG_ENTRIES: usize = 10;
+
+impl Server {
+    /// `SLOWLOG GET [count]`: an array of entries, the latest first. O(N) in the number of entries.
+    pub(super) fn slowlog_get(&mut self, token: Token, args: Args<'_>) {
+        let count = match args.len() {
+            2 => SLOWLOG_ENTRIES,
+            3 => match number::parse_i64(args.get(2)) {
+                Some(-1) => usize::MAX,
+                Some(count @ 0..) => usize::try_from(count).unwrap_or(usize::MAX),
+                _ => return self.reply_to(token).error("ERR count should be greater than or equal to -1"),
+            },
+            _ => return self.reply_usage(token, args),
+        };
+        let protocol = self.session(token).protocol;
+        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
+        reply.array(self.slowlog.len().min(count));
+        for command in self.slowlog.iter().take(count) {
+            reply.array(6);
+            reply.integer(command.id as i64);
+            reply.integer(command.unix_seconds as i64);
+            reply.integer(command.micros as i64);
+            reply.array(command.args.len());
+            command.args.iter().for_each(|arg| reply.bulk(arg));
+            reply.bulk(command.peer.as_bytes());
+            reply.bulk(&command.name);
+        }
+    }
+
+    /// `SLOWLOG LEN`. O(1).
+    pub(super) fn slowlog_len(&mut self, token: Token) {
+        let len = self.slowlog.len();
+        self.reply_to(token).integer(len as i64);
+    }
+
+    /// `SLOWLOG RESET`: `OK`. O(N).
+    pub(super) fn slowlog_reset(&mut self, token: Token) {
+        self.slowlog.clear();
+        self.reply_to(token).ok();
+    }
+
+    /// `LATENCY LATEST`: for each event its name, when it last was slow, how slow, and how slow at most. O(1).
+    pub(super) fn latency_latest(&mut self, token: Token) {
+        let protocol = self.session(token).protocol;
+        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
+        reply.array(self.latency.iter().count());
+        for (event, series) in self.latency.iter() {
+            let Some(latest) = series.latest() else { continue };
+            reply.array(4);
+            reply.bulk(event.as_bytes());
+            reply.integer(latest.unix_seconds as i64);
+            reply.integer(latest.milliseconds as i64);
+            reply.integer(series.worst_ms() as i64);
+        }
+    }
+
+    /// `LATENCY HISTORY event`: an array of seconds and milliseconds, the oldest first. O(1).
+    pub(super) fn latency_history(&mut self, token: Token, args: Args<'_>) {
+        let protocol = self.session(token).protocol;
+        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
+        let Some(series) = self.latency.get(args.get(2)) else { return reply.array(0) };
+        reply.array(series.len());
+        for sample in series.iter() {
+            reply.array(2);
+            reply.integer(sample.unix_seconds as i64);
+            reply.integer(sample.milliseconds as i64);
+        }
+    }
+
+    /// `LATENCY RESET [event …]`: how many events were forgotten; without a name all are. O(1).
+    pub(super) fn latency_reset(&mut self, token: Token, args: Args<'_>) {
+        let count = match args.len() {
+            2 => self.latency.reset_all(),
+            _ => args.iter_from(2).filter(|event| self.latency.reset(event)).count(),
+        };
+        self.reply_to(token).integer(count as i64);
+    }
+
+    /// `LATENCY GRAPH event`: a picture of its history. O(1).
+    pub(super) fn latency_graph(&mut self, token: Token, args: Args<'_>) {
+        let event = args.get(2);
+        let Some(series) = self.latency.get(event) else {
+            let text = [b"ERR No samples available for event '", shown(event), b"'"].concat();
+            return self.reply_to(token).error(text);
+        };
+        let graph = series.graph(&String::from_utf8_lossy(event), clock::wall_us() / 1_000_000);
+        self.reply_to(token).verbatim(*b"txt", graph.as_bytes());
+    }
+
+    /// `LATENCY DOCTOR`: what the history says, in sentences. O(1).
+    pub(super) fn latency_doctor(&mut self, token: Token) {
+        let report = self.diagnose_latency();
+        self.reply_to(token).verbatim(*b"txt", report.as_bytes());
+    }
+
+    /// `LATENCY HISTOGRAM [command …]`: for each command that was called, how many calls took no longer than some powers
+    /// of two microseconds. A container stands for its subcommands. O(N) in the number of commands.
+    pub(super) fn latency_histogram(&mut self, token: Token, args: Args<'_>) {
+        let asked: Vec<u16> = match args.len() {
+            2 => table::all().iter().map(|command| command.id).collect(),
+            _ => args
+                .iter_from(2)
+                .filter_map(table::lookup_full)
+                .flat_map(|command| std::iter::once(command).chain(command.subcommands()))
+                .map(|command| command.id)
+                .collect(),
+        };
+        let protocol = self.session(token).protocol;
+        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
+        let rows = self.stats.per_command();
+        let latencies = asked.into_iter().filter_map(|id| {
+            let latency = rows[usize::from(id)].latency.as_ref()?;
+            Some((table::all()[usize::from(id)].full_name, latency))
+        });
+        reply.map(latencies.clone().count());
+        for (name, latency) in latencies {
+            reply.bulk(name.as_bytes());
+            push_histogram(&mut reply, latency);
+        }
+    }
+
+    /// `MONITOR`: `OK`, then a line for every command. A monitor that asks again gets no reply.
+    pub(super) fn monitor(&mut self, token: Token) {
+        if !self.session(token).flags.monitor {
+            self.start_monitoring(token);
+            self.reply_to(token).ok();
+        }
+    }
+}
+
+fn push_histogram(reply: &mut Reply<'_>, latency: &Histogram) {
+    let steps = latency.powers_of_two();
+    reply.map(2);
+    reply.bulk(b"calls");
+    reply.integer(latency.count() as i64);
+    reply.bulk(b"histogram_usec");
+    reply.map(steps.len());
+    for (micros, calls) in steps {
+        reply.integer(micros as i64);
+        reply.integer(calls as i64);
+    }
+}

@@ -1,0 +1,154 @@
+//! `CLIENT PAUSE`: for a while nothing is executed, or nothing that writes.
+//!
+//! A command that may not run yet waits with all that its client sends after it ([`super::batch::Rest`]); the clients
+//! go on in the order in which they stopped. Expired keys are not found during a pause and not deleted either: the data
+//! set stays as it is. Replies go out, connections are accepted, and a request that is refused anyway is refused at
+//! once. Monitors are not paused, as in Redis.
+//!
+//! The end is a time of the monotonic clock, at which the loop wakes up.
+
+use super::Server;
+use crate::command::{Command, flags};
+use crate::sys::poller::Token;
+
+/// What a pause stops. In the order of strictness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PauseMode {
+    /// Commands that change data, here or on replicas.
+    Write,
+    /// All commands.
+    All,
+}
+
+/// A pause, if there is one, and who waits for its end.
+#[derive(Default)]
+pub struct Pause {
+    /// What is stopped, and until when: microseconds of the monotonic clock.
+    running: Option<(PauseMode, u64)>,
+    waiting: Vec<Token>,
+}
+
+impl Pause {
+    /// Whether there is one.
+    pub fn is_active(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether `command` has to wait.
+    fn stops(&self, command: &Command) -> bool {
+        match self.running {
+            None => false,
+            Some((PauseMode::All, _)) => true,
+            Some((PauseMode::Write, _)) => command.flags & (flags::WRITE | flags::MAY_REPLICATE) != 0,
+        }
+    }
+
+    /// Whether it has ended by itself.
+    #[inline]
+    pub fn is_over(&self, now_us: u64) -> bool {
+        self.running.is_some_and(|(_, until)| now_us >= until)
+    }
+
+    /// Milliseconds until its end, rounded up, but no more than `most`.
+    pub fn milliseconds_left(&self, now_us: u64, most: u32) -> u32 {
+        match self.running {
+            None => most,
+            Some((_, until)) => {
+                u32::try_from(until.saturating_sub(now_us).div_ceil(1000)).map_or(most, |left| left.min(most))
+            }
+        }
+    }
+
+    /// Begins one, or makes the one that runs as strict and as long as this one, never less.
+    fn extend(&mut self, mode: PauseMode, until_us: u64) {
+        let (running, until) = self.running.unwrap_or((mode, until_us));
+        self.running = Some((running.max(mode), until.max(until_us)));
+    }
+}
+
+impl Server {
+    /// Pauses clients for `milliseconds` from now on.
+    pub(super) fn pause_clients(&mut self, mode: PauseMode, milliseconds: u64) {
+        let now_us = self.clock.monotonic_us();
+        if self.pause.is_over(now_us) {
+            self.end_pause();
+        }
+        self.pause.extend(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
+        self.keyspace.hold_expired = true;
+        self.refresh_attention();
+    }
+
+    /// Ends the pause: who waited goes on, in order.
+    pub(super) fn end_pause(&mut self) {
+        self.pause.running = None;
+        self.keyspace.hold_expired = false;
+        for token in std::mem::take(&mut self.pause.waiting) {
+            self.wake_client(token);
+        }
+        self.refresh_attention();
+    }
+
+    /// Whether `command` of the client `token` has to wait; then the client does from now on.
+    pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
+        if !self.pause.stops(command) {
+            return false;
+        }
+        let Some(client) = self.clients.get_mut(token) else { return false };
+        if client.session.flags.monitor {
+            return false;
+        }
+        client.session.last_command = Some(command.id);
+        client.session.flags.waiting = true;
+        self.waiting_clients += 1;
+        self.pause.waiting.push(token);
+        true
+    }
+
+    /// Lets a client that waits go on, after those that have been woken before it.
+    fn wake_client(&mut self, token: Token) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        client.session.flags.waiting = false;
+        self.waiting_clients -= 1;
+        if !client.resumable {
+            client.resumable = true;
+            self.resumable.push(token);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::table::lookup;
+
+    #[test]
+    fn a_pause_grows_longer_and_stricter_and_never_the_other_way() {
+        let mut pause = Pause::default();
+        assert!(!pause.is_active() && !pause.is_over(u64::MAX));
+        assert_eq!(pause.milliseconds_left(0, 100), 100);
+        pause.extend(PauseMode::Write, 5000);
+        assert_eq!(pause.running, Some((PauseMode::Write, 5000)));
+        pause.extend(PauseMode::All, 2000);
+        assert_eq!(pause.running, Some((PauseMode::All, 5000)));
+        pause.extend(PauseMode::Write, 7001);
+        assert_eq!(pause.running, Some((PauseMode::All, 7001)));
+        assert_eq!(pause.milliseconds_left(5000, 100), 3);
+        assert_eq!(pause.milliseconds_left(5000, 1), 1);
+        assert_eq!(pause.milliseconds_left(9000, 100), 0);
+        assert!(!pause.is_over(7000) && pause.is_over(7001));
+        pause.extend(PauseMode::Write, u64::MAX);
+        assert_eq!(pause.milliseconds_left(0, 100), 100);
+    }
+
+    #[test]
+    fn a_pause_of_writes_lets_reads_through() {
+        let command = |name: &str| lookup(name.as_bytes()).unwrap();
+        let mut pause = Pause::default();
+        assert!(!pause.stops(command("set")));
+        pause.extend(PauseMode::Write, 1);
+        assert!(pause.stops(command("set")) && pause.stops(command("flushall")));
+        assert!(!pause.stops(command("get")) && !pause.stops(command("ping")));
+        pause.extend(PauseMode::All, 1);
+        assert!(pause.stops(command("get")) && pause.stops(command("ping")));
+    }
+}

@@ -1,0 +1,81 @@
+//! Which arguments nobody but the server may see: passwords, in what the slow log keeps and monitors are shown.
+//!
+//! A request that was refused is treated like one that worked: a password in the wrong place is still a password.
+
+use crate::command::{Args, Command, Handler, ServerCommand};
+use crate::config;
+
+/// What stands in place of a secret.
+pub const REDACTED: &[u8] = b"(redacted)";
+
+/// Whether argument `index` of a call of `command` is a secret.
+pub fn is_secret(command: &Command, args: Args<'_>, index: usize) -> bool {
+    match command.handler {
+        Handler::Server(ServerCommand::Auth) => index > 0,
+        Handler::Server(ServerCommand::Hello) => is_hello_secret(args, index),
+        Handler::Server(ServerCommand::ConfigSet) => {
+            index > 2 && index % 2 == 1 && config::is_secret(args.get(index - 1))
+        }
+        _ => false,
+    }
+}
+
+/// `HELLO protover [AUTH username password] [SETNAME name]`, whatever the order of its options.
+fn is_hello_secret(args: Args<'_>, index: usize) -> bool {
+    let mut option = 2;
+    while option < index {
+        let values = match args.get(option) {
+            word if word.eq_ignore_ascii_case(b"auth") => 2,
+            word if word.eq_ignore_ascii_case(b"setname") => 1,
+            _ => 0,
+        };
+        if index <= option + values {
+            return values == 2;
+        }
+        option += 1 + values;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::find;
+    use crate::resp::Span;
+
+    /// The request as it is shown.
+    fn shown(line: &str) -> String {
+        let mut spans = Vec::new();
+        let mut at = 0;
+        for word in line.split(' ') {
+            spans.push(Span::window(at, word.len()));
+            at += word.len() + 1;
+        }
+        let args = Args::new(line.as_bytes(), &spans, &[]);
+        let command = find(&args).expect("a command");
+        let word = |i| if is_secret(command, args, i) { REDACTED } else { args.get(i) };
+        let words: Vec<_> = (0..args.len()).map(|i| String::from_utf8_lossy(word(i)).into_owned()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (line, expected) in [
+            ("AUTH secret", "AUTH (redacted)"),
+            ("auth default secret", "auth (redacted) (redacted)"),
+            ("HELLO 3", "HELLO 3"),
+            ("HELLO 3 AUTH default secret", "HELLO 3 AUTH (redacted) (redacted)"),
+            ("HELLO 2 SETNAME auth AUTH default secret", "HELLO 2 SETNAME auth AUTH (redacted) (redacted)"),
+            ("HELLO 3 AUTH setname auth SETNAME x", "HELLO 3 AUTH (redacted) (redacted) SETNAME x"),
+            ("HELLO 3 AUTH secret", "HELLO 3 AUTH (redacted)"),
+            ("HELLO 9 auth default secret SETNAME x", "HELLO 9 auth (redacted) (redacted) SETNAME x"),
+            ("CONFIG SET requirepass secret", "CONFIG SET requirepass (redacted)"),
+            ("config set hz 10 MasterAuth secret", "config set hz 10 MasterAuth (redacted)"),
+            ("CONFIG SET hz requirepass", "CONFIG SET hz requirepass"),
+            ("CONFIG GET requirepass", "CONFIG GET requirepass"),
+            ("SET auth secret", "SET auth secret"),
+        ] {
+            assert_eq!(shown(line), expected);
+        }
+    }
+}

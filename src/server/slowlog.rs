@@ -1,0 +1,199 @@
+//! The slow log: the latest commands that took at least `slowlog-log-slower-than` microseconds, with their arguments.
+//!
+//! Neighbours in a pipeline are timed together (see [`super::timing`]), so it is known that a run took long before it
+//! is known which of its commands did. A run of one command leaves no question. Of a longer run, the command with the
+//! longest arguments is taken for the slow one (the first, if all are alike: then the time went elsewhere, and any of
+//! them would have met it), with the time of the run less what the others take on average. From then on each is timed
+//! on its own for a tenth of a second. A threshold below a millisecond has every command timed on its own from the start.
+//!
+//! Bounds: `slowlog-max-len` entries, of each at most [`MAX_ARGUMENTS`] arguments of [`MAX_BYTES`] bytes and a few
+//! words.
+
+use std::collections::VecDeque;
+
+use super::batch::Request;
+use super::timing::SlowRun;
+use super::{Server, redact};
+use crate::command::{Args, flags};
+use crate::sys::clock;
+use crate::sys::poller::Token;
+
+/// Arguments kept of a command; where there are more, the last one says how many.
+const MAX_ARGUMENTS: usize = 32;
+
+/// Bytes kept of an argument.
+const MAX_BYTES: usize = 128;
+
+/// A slow command.
+pub struct SlowCommand {
+    /// Counts up from 0, never used again.
+    pub id: u64,
+    /// When it had ended.
+    pub unix_seconds: u64,
+    /// How long it took.
+    pub micros: u64,
+    /// Its arguments, shortened and without secrets.
+    pub args: Vec<Vec<u8>>,
+    /// The address of its client.
+    pub peer: String,
+    /// The name of its client.
+    pub name: Vec<u8>,
+}
+
+/// The slow commands, the latest first.
+#[derive(Default)]
+pub struct SlowLog {
+    entries: VecDeque<SlowCommand>,
+    next_id: u64,
+}
+
+impl SlowLog {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// All, the latest first.
+    pub fn iter(&self) -> impl Iterator<Item = &SlowCommand> {
+        self.entries.iter()
+    }
+
+    /// Forgets all; the numbers go on.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Adds a command, whose `id` is given here, and forgets the oldest ones until `max_len` are left.
+    fn add(&mut self, mut command: SlowCommand, max_len: usize) {
+        command.id = self.next_id;
+        self.next_id += 1;
+        self.entries.push_front(command);
+        self.entries.truncate(max_len);
+    }
+}
+
+impl Server {
+    /// A run of commands took as long as a slow one. `requests` are those that the client has sent up to the end of the
+    /// run, `args_of` gives their arguments.
+    #[cold]
+    pub(super) fn note_slow_run<'a>(
+        &mut self,
+        token: Token,
+        run: &SlowRun,
+        requests: &[Request],
+        args_of: impl Fn(&Request) -> Args<'a>,
+    ) {
+        let working = clock::ticks();
+        let is_member = |request: &&Request| matches!(request.command, Ok(command) if command.id == run.command.id && command.accepts(request.len()));
+        let members = requests.iter().rev().filter(is_member).take(run.calls as usize);
+        // Of equal ones the last is kept, and that is the run's first.
+        if let Some(slowest) = members.max_by_key(|request| bytes(args_of(request))) {
+            let mean = self.stats.mean_ns_before(run.command.id, run.calls, run.ns);
+            let micros = run.ns.saturating_sub(mean * u64::from(run.calls - 1)) / 1000;
+            self.note_slow_command(token, run, micros, args_of(slowest));
+        }
+        if run.calls > 1 {
+            self.timed.look_closely(self.clock.monotonic_us());
+        }
+        self.timed.excluding(clock::ticks().wrapping_sub(working));
+    }
+
+    fn note_slow_command(&mut self, token: Token, run: &SlowRun, micros: u64, args: Args<'_>) {
+        let command = run.command;
+        let event = if command.has(flags::FAST) { "fast-command" } else { "command" };
+        self.note_latency(event, micros);
+        let threshold = self.config.slowlog_log_slower_than;
+        let is_slow = u64::try_from(threshold).is_ok_and(|threshold| micros >= threshold);
+        if !is_slow || command.has(flags::SKIP_SLOWLOG) {
+            return;
+        }
+        let Some(client) = self.clients.get(token) else { return };
+        let entry = SlowCommand {
+            id: 0,
+            unix_seconds: clock::wall_us() / 1_000_000,
+            micros,
+            args: shortened(args, |index| redact::is_secret(command, args, index)),
+            peer: client.socket.peer().to_string(),
+            name: client.session.name().to_vec(),
+        };
+        self.slowlog.add(entry, self.config.slowlog_max_len);
+    }
+}
+
+fn bytes(args: Args<'_>) -> usize {
+    args.iter_from(0).map(<[u8]>::len).sum()
+}
+
+fn shortened(args: Args<'_>, is_secret: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
+    let kept = if args.len() > MAX_ARGUMENTS { MAX_ARGUMENTS - 1 } else { args.len() };
+    let mut shortened: Vec<Vec<u8>> = (0..kept)
+        .map(|index| {
+            let arg = if is_secret(index) { redact::REDACTED } else { args.get(index) };
+            let mut text = arg[..arg.len().min(MAX_BYTES)].to_vec();
+            if arg.len() > MAX_BYTES {
+                text.extend_from_slice(format!("... ({} more bytes)", arg.len() - MAX_BYTES).as_bytes());
+            }
+            text
+        })
+        .collect();
+    if kept < args.len() {
+        shortened.push(format!("... ({} more arguments)", args.len() - kept).into_bytes());
+    }
+    shortened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Span;
+
+    fn texts(lengths: &[usize]) -> Vec<String> {
+        let window = vec![b'x'; lengths.iter().sum()];
+        let mut at = 0;
+        let mut spans = Vec::new();
+        for len in lengths {
+            spans.push(Span::window(at, *len));
+            at += len;
+        }
+        let args = Args::new(&window, &spans, &[]);
+        shortened(args, |index| index == 2).into_iter().map(|text| String::from_utf8(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn long_arguments_are_cut_and_secret_ones_replaced() {
+        let x = "x".repeat(128);
+        assert_eq!(texts(&[1, 128, 500, 129]), ["x", &*x, "(redacted)", &format!("{x}... (1 more bytes)")]);
+    }
+
+    #[test]
+    fn the_last_of_many_arguments_says_how_many_were_left_out() {
+        assert_eq!(texts(&[0; 32]).len(), 32);
+        assert_eq!(texts(&[0; 32])[31], "");
+        assert_eq!(texts(&[0; 33]).len(), 32);
+        assert_eq!(texts(&[0; 33])[31], "... (2 more arguments)");
+        assert_eq!(texts(&vec![0; 5000])[31], "... (4969 more arguments)");
+    }
+
+    #[test]
+    fn the_log_forgets_its_oldest_commands_and_never_uses_a_number_again() {
+        let command = |micros| SlowCommand {
+            id: 0,
+            unix_seconds: 0,
+            micros,
+            args: Vec::new(),
+            peer: String::new(),
+            name: Vec::new(),
+        };
+        let seen = |log: &SlowLog| log.iter().map(|c| (c.id, c.micros)).collect::<Vec<_>>();
+        let mut log = SlowLog::default();
+        for micros in 10..14 {
+            log.add(command(micros), 3);
+        }
+        assert_eq!(seen(&log), [(3, 13), (2, 12), (1, 11)]);
+        log.clear();
+        log.add(command(14), 0);
+        assert_eq!(log.len(), 0);
+        log.add(command(15), 1);
+        assert_eq!(seen(&log), [(5, 15)]);
+    }
+}
