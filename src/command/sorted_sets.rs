@@ -66,9 +66,10 @@ fn score_argument(arg: &[u8]) -> Result<f64, ErrorText> {
     number::parse_f64(arg).ok_or(NOT_A_FLOAT)
 }
 
-/// The flags of `ZADD`, whether it counts changes, and where scores and members begin.
-fn zadd_flags(args: Args<'_>) -> Result<(How, bool, usize), ErrorText> {
-    let (mut how, mut count_changes, mut first) = (How::default(), false, 2);
+/// The flags of `ZADD`, whether it counts changes, and where scores and members begin. `ZINCRBY` takes no flags, but
+/// Redis looks for them there, too.
+fn zadd_flags(args: Args<'_>, mut how: How) -> Result<(How, bool, usize), ErrorText> {
+    let (mut count_changes, mut first) = (false, 2);
     while first < args.len() {
         match args.get(first) {
             word if word.eq_ignore_ascii_case(b"nx") => how.only_new = true,
@@ -100,25 +101,18 @@ fn zadd_flags(args: Args<'_>) -> Result<(How, bool, usize), ErrorText> {
 /// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member …]`: how many members were added, with `CH` or
 /// changed; with `INCR` the new score, null if a flag forbade it. O(log n) a member.
 pub fn zadd(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome =
-        zadd_flags(args).and_then(|(how, count_changes, first)| add(ctx, args, how, count_changes, first));
+    let outcome = add(ctx, args, How::default());
     ctx.answer(outcome);
 }
 
 /// `ZINCRBY key increment member`: the new score. O(log n).
 pub fn zincrby(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = add(ctx, args, How { add: true, ..How::default() }, false, 2);
+    let outcome = add(ctx, args, How { add: true, ..How::default() });
     ctx.answer(outcome);
 }
 
-/// Adds the pairs from argument `first` on.
-fn add(
-    ctx: &mut Context<'_>,
-    args: Args<'_>,
-    how: How,
-    count_changes: bool,
-    first: usize,
-) -> Result<(), ErrorText> {
+fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result<(), ErrorText> {
+    let (how, count_changes, first) = zadd_flags(args, how)?;
     let score = score_argument(args.get(first))?;
     for i in (first + 2..args.len()).step_by(2) {
         score_argument(args.get(i))?;

@@ -27,34 +27,51 @@ enum Allowed {
     Texts,
     /// A map with all the keys of Redis's, and more of them.
     MoreFields,
+    /// Doubles (in RESP2 bulks) are the same numbers in other digits.
+    Digits,
+    /// Redis refuses so many arguments.
+    MoreArguments,
     /// Redis's reply with one text for another.
     Text { redis: &'static str, here: &'static str },
 }
 
-/// The commands that reply with scores.
-const SCORES: &[&str] = &[
-    "ZADD",
-    "ZINCRBY",
-    "ZSCORE",
-    "ZMSCORE",
-    "ZRANGE",
-    "ZREVRANGE",
-    "ZRANGEBYSCORE",
-    "ZREVRANGEBYSCORE",
-    "ZPOPMIN",
-    "ZPOPMAX",
-    "ZMPOP",
-    "BZPOPMIN",
-    "BZPOPMAX",
-    "BZMPOP",
-    "ZUNION",
-    "ZINTER",
-    "ZDIFF",
-    "ZSCAN",
-    "ZRANDMEMBER",
-];
+/// Replies with scores.
+const fn scores(command: &'static [&'static str]) -> Difference {
+    let reason = "since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back \
+                  as the same; before that in 17 digits";
+    Difference { command, allowed: Allowed::Digits, reason }
+}
 
 const DIFFERENCES: &[Difference] = &[
+    scores(&["ZADD"]),
+    scores(&["ZINCRBY"]),
+    scores(&["ZSCORE"]),
+    scores(&["ZMSCORE"]),
+    scores(&["ZRANGE"]),
+    scores(&["ZREVRANGE"]),
+    scores(&["ZRANGEBYSCORE"]),
+    scores(&["ZREVRANGEBYSCORE"]),
+    scores(&["ZPOPMIN"]),
+    scores(&["ZPOPMAX"]),
+    scores(&["ZMPOP"]),
+    scores(&["BZPOPMIN"]),
+    scores(&["BZPOPMAX"]),
+    scores(&["BZMPOP"]),
+    scores(&["ZUNION"]),
+    scores(&["ZINTER"]),
+    scores(&["ZDIFF"]),
+    scores(&["ZSCAN"]),
+    scores(&["ZRANDMEMBER"]),
+    Difference {
+        command: &["ZRANK"],
+        allowed: Allowed::MoreArguments,
+        reason: "the option WITHSCORE came with 7.2",
+    },
+    Difference {
+        command: &["ZREVRANK"],
+        allowed: Allowed::MoreArguments,
+        reason: "the option WITHSCORE came with 7.2",
+    },
     Difference {
         command: &["HELLO"],
         allowed: Allowed::Fields(&["version", "id"]),
@@ -172,16 +189,15 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
     let words: Vec<String> = args.iter().map(|a| String::from_utf8_lossy(a).to_uppercase()).collect();
     let applies =
         |d: &&Difference| d.command.len() <= words.len() && words.iter().zip(d.command).all(|(w, c)| w == c);
-    // Since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back as the
-    // same; before that in 17 digits.
-    if words.first().is_some_and(|word| SCORES.contains(&&word[..])) && same_numbers(here, redis) {
-        return true;
-    }
     DIFFERENCES.iter().filter(applies).any(|difference| match difference.allowed {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),
         Allowed::Footer => payload(here, 11).is_some_and(|object| payload(redis, 10) == Some(object)),
         Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown ")),
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
+        Allowed::Digits => same_numbers(here, redis),
+        Allowed::MoreArguments => {
+            matches!(redis, Value::Error(e) if e.starts_with(b"ERR wrong number of arguments"))
+        }
         Allowed::MoreFields => {
             let (here, redis) = (keys(here), keys(redis));
             here.len() > redis.len() && here.is_superset(&redis) && !redis.is_empty()
@@ -208,18 +224,20 @@ fn keys(value: &Value) -> BTreeSet<Value> {
     }
 }
 
-/// Whether the replies are the same but for doubles (in RESP2 bulks) that are printed in other digits.
+/// Whether the replies are the same but for the digits of doubles.
 fn same_numbers(here: &Value, redis: &Value) -> bool {
-    let all = |here: &[Value], redis: &[Value]| {
-        here.len() == redis.len() && here.iter().zip(redis).all(|(here, redis)| same_numbers(here, redis))
-    };
     match (here, redis) {
-        (Value::Bulk(here), Value::Bulk(redis)) | (Value::Double(here), Value::Double(redis)) => {
-            let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(f64::to_bits);
-            here == redis || (number(here).is_some() && number(here) == number(redis))
+        (Value::Bulk(a), Value::Bulk(b)) | (Value::Double(a), Value::Double(b)) => {
+            a == b || {
+                let number =
+                    |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(f64::to_bits);
+                number(a).is_some() && number(a) == number(b)
+            }
         }
-        (Value::Array(here), Value::Array(redis)) => all(here, redis),
-        (here, redis) => here == redis,
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_numbers(a, b))
+        }
+        _ => here == redis,
     }
 }
 

@@ -408,6 +408,9 @@ fn judge(step: &Step, subject: &Answer, redis: &Answer) -> Verdict {
         (Answer::Broken(_), _) => Verdict::Different,
         _ if subject == redis => Verdict::Equal,
         (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value),
+        (Answer::Elements(subject), Answer::Elements(redis)) => {
+            step.judge(&Value::Array(subject.clone()), &Value::Array(redis.clone()))
+        }
         _ => Verdict::Different,
     }
 }

@@ -19,7 +19,7 @@ use crate::server::client::{Client, Query};
 use crate::sys::poller::Token;
 use crate::types::list::Quicklist;
 use crate::types::listpack::Listpack;
-use crate::types::{Block, Encoding, Entry, Kind, hash, set};
+use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 
 impl Server {
     fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>, Vec<u8>> {
@@ -190,6 +190,9 @@ fn quicklist_facts(list: &Quicklist, config: &Config) -> String {
 fn table_stats(entry: &Entry) -> Option<dict::Stats> {
     if let Some(hash) = entry.container::<hash::Hash>() {
         return Some(hash.dict().stats());
+    }
+    if let Some(sorted) = entry.container::<sorted_set::SortedSet>() {
+        return Some(sorted.table_stats());
     }
     entry.container::<set::Table>().map(|set| set.dict().stats())
 }
