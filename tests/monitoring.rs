@@ -299,6 +299,24 @@ fn a_whole_pipeline_in_one_packet_waits_from_its_first_write_on() {
 }
 
 #[test]
+fn a_large_value_that_waits_is_stored_whole() {
+    let server = Server::start("");
+    let (mut control, mut client) = (server.client(), server.client());
+    control.ok("CLIENT PAUSE 1000000 WRITE");
+    let (big, small) = ("b".repeat(300_000), "s".repeat(40_000));
+    let requests = [encode(&["MSET", "one", &big, "two", &small, "three", &big]), encode(&["STRLEN", "two"])];
+    for piece in requests.concat().chunks(100_000) {
+        client.send_raw(piece).expect("send");
+    }
+    wait_for_waiting(&mut control, 1);
+    control.ok("CLIENT UNPAUSE");
+    assert_eq!(client.read_reply().expect("the reply").raw, b"+OK\r\n");
+    assert_eq!(client.read_reply().expect("the length").value.integer(), 40_000);
+    assert!(control.run("GET one").text() == big && control.run("GET three").text() == big);
+    assert!(control.run("GET two").text() == small);
+}
+
+#[test]
 fn a_pause_ends_by_itself() {
     let server = Server::start("--hz 1");
     let (mut control, mut client) = (server.client(), server.client());
@@ -409,7 +427,7 @@ fn the_latency_monitor_keeps_the_worst_time_of_an_event() {
     assert!(command[3].integer() > 70, "{command:?}");
     let history = client.run("LATENCY HISTORY command").elements();
     let times: Vec<i64> = history.iter().map(|sample| sample.elements()[1].integer()).collect();
-    assert!((1..=3).contains(&times.len()) && times.contains(&command[3].integer()), "{times:?}");
+    assert!(times.contains(&command[3].integer()), "{times:?}");
     let graph = client.run("LATENCY GRAPH command").text();
     assert!(graph.starts_with(&format!("command - high {} ms", command[3].integer())), "{graph}");
     assert!(client.run("LATENCY DOCTOR").text().starts_with("Dave, I have observed latency spikes"));
