@@ -5,7 +5,7 @@
 //! a keyword is missing or a count is no number, means that the call is malformed: then there is no partial answer.
 //! `COMMAND GETKEYS` asks here, and so does whoever must know a call's keys before it is executed.
 
-use crate::command::table::{Arguments, BeginSearch, Command, FindKeys, KeyFinder, KeySpec};
+use crate::command::table::{Arguments, BeginSearch, Command, FindKeys, KeyFinder, KeySpec, flags};
 use crate::command::vocabulary::{KEY_FLAGS, bit};
 use crate::text::number::parse_i64;
 
@@ -50,6 +50,12 @@ pub fn find_keys<A: Arguments + ?Sized>(
     args: &A,
     found: &mut Vec<KeyPosition>,
 ) -> Result<(), Unfit> {
+    if command.key_finder == KeyFinder::Sort {
+        found.push(KeyPosition { index: 1, flags: RO | ACCESS });
+        let destination = if command.has(flags::WRITE) { sort_destination(args) } else { None };
+        found.extend(destination.map(|index| KeyPosition { index, flags: OW | UPDATE }));
+        return Ok(());
+    }
     let before = found.len();
     for spec in command.key_specs.iter().filter(|spec| spec.flags & NOT_KEY == 0) {
         if apply(spec, args, found).is_none() || spec.flags & INCOMPLETE != 0 {
@@ -58,7 +64,7 @@ pub fn find_keys<A: Arguments + ?Sized>(
         }
     }
     match command.key_finder {
-        KeyFinder::Specs => {}
+        KeyFinder::Specs | KeyFinder::Sort => {}
         KeyFinder::Set => {
             let reads = (3..args.count()).any(|at| args.get(at).eq_ignore_ascii_case(b"get"));
             let flags = if reads { RW | ACCESS | UPDATE } else { OW | UPDATE };
@@ -70,6 +76,25 @@ pub fn find_keys<A: Arguments + ?Sized>(
         }
     }
     Ok(())
+}
+
+/// The destination of a SORT, the last one that is given. What follows a word that is no option is looked at as well, so
+/// that a call that is refused for its syntax may still name a destination here.
+fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
+    let mut destination = None;
+    let mut at = 2;
+    while at < args.count() {
+        let is = |word: &[u8]| args.get(at).eq_ignore_ascii_case(word);
+        if is(b"limit") {
+            at += 2;
+        } else if is(b"by") || is(b"get") {
+            at += 1;
+        } else if is(b"store") && at + 1 < args.count() {
+            destination = Some(at + 1);
+        }
+        at += 1;
+    }
+    destination
 }
 
 /// Whether a call of BITFIELD is made of `GET` and `OVERFLOW` only. One that makes no sense may as well write.
@@ -227,6 +252,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_destination_of_a_sort_is_found_among_its_options() {
+        let keys = |line: &str| {
+            let args: Vec<&str> = line.split(' ').collect();
+            let mut found = Vec::new();
+            find_keys(lookup_full(args[0].as_bytes()).unwrap(), args.as_slice(), &mut found).unwrap();
+            let names: Vec<&str> = found.iter().map(|key| args[key.index]).collect();
+            assert!(found[1..].iter().all(|key| key.flags == OW | UPDATE) && found[0].flags == RO | ACCESS);
+            names.join(" ")
+        };
+        assert_eq!(keys("sort a"), "a");
+        assert_eq!(keys("sort a store"), "a");
+        assert_eq!(keys("sort a Store b"), "a b");
+        assert_eq!(keys("sort a store b desc store c alpha"), "a c");
+        assert_eq!(keys("sort a by x get store limit store b store c"), "a c");
+        assert_eq!(keys("sort a limit 1 store b store x"), "a x");
+        assert_eq!(keys("sort a store store b"), "a b");
+        for cut in ["by", "get", "limit", "limit 1"] {
+            assert_eq!(keys(&format!("sort a {cut}")), "a");
+        }
+        assert_eq!(keys("sort_ro a store b"), "a");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod scan;
 mod session;
 pub mod set_algebra;
 pub mod sets;
+pub mod sort;
 pub mod sorted_set_algebra;
 pub mod sorted_set_ranges;
 pub mod sorted_sets;

@@ -106,7 +106,7 @@ pub const GROUPS: &[&str] = &[
 ];
 
 /// The ways to tell a call's keys where the key specifications alone do not.
-pub const KEY_FINDERS: &[&str] = &["set", "bitfield"];
+pub const KEY_FINDERS: &[&str] = &["set", "bitfield", "sort"];
 
 /// The place of `word` in `list`, or `None`: `const`, so that a misspelt constant does not compile.
 pub const fn place(list: &[&str], word: &str) -> Option<u32> {

@@ -17,7 +17,7 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
-use crate::text::number;
+use crate::text::number::push_f64_17;
 use crate::types::hash::HashRef;
 use crate::types::list;
 use crate::types::set::SetRef;
@@ -61,9 +61,9 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
         Kind::SortedSet => {
             for (member, score) in SortedSetRef::of(entry).iter() {
                 let mut pair = Digest::default();
-                let mut digits = Vec::new();
-                number::push_f64_17(&mut digits, score);
                 mix(&mut pair, &member.to_vec());
+                let mut digits = Vec::new();
+                push_f64_17(&mut digits, score);
                 mix(&mut pair, &digits);
                 add(digest, &pair);
             }

@@ -7,6 +7,8 @@
 //! Doubles are read by the rules of C's `strtod` (Redis hands the whole string to it) and printed in the shortest
 //! digits that read back as the same double. Limits: a double that over- or underflows is refused, as is NaN.
 
+use super::words;
+
 /// The longest decimal spelling of an `i64` or `u64`, sign included.
 pub const MAX_DIGITS: usize = 20;
 
@@ -185,8 +187,10 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 }
 
 /// Reads a double as a caller of `strtod` does that looks at nothing but where it stopped: space before the number is
-/// allowed, no text at all is 0, too large is infinite and too small is zero. Refused: NaN, and what follows a number.
+/// allowed, no text at all is 0, too large is infinite and too small is zero; a zero byte ends the text. Refused: NaN,
+/// and what follows a number.
 pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
+    let text = words::shown(text);
     if text.is_empty() {
         return Some(0.0);
     }
@@ -471,8 +475,10 @@ mod tests {
 
     #[test]
     fn a_bound_reads_as_what_strtod_makes_of_it() {
-        let cases: [(&str, Option<f64>); 12] = [
+        let cases: [(&str, Option<f64>); 14] = [
             ("", Some(0.0)),
+            ("\0x", Some(0.0)),
+            ("1\0x", Some(1.0)),
             (" 1", Some(1.0)),
             ("\x0b-2", Some(-2.0)),
             ("1 ", None),

@@ -135,6 +135,11 @@ const DIFFERENCES: &[Difference] = &[
         reason: "came with 7.2",
     },
     Difference {
+        command: &["DEBUG", "HTSTATS-KEY", "LARGE", "FULL"],
+        allowed: Allowed::NewHere,
+        reason: "the option came with 7.2",
+    },
+    Difference {
         command: &["DEBUG", "HTSTATS-KEY", "NONE", "FULL"],
         allowed: Allowed::Text {
             redis: "-ERR unknown subcommand or wrong number of arguments for 'HTSTATS-KEY'. Try DEBUG HELP.\r\n",
@@ -314,6 +319,12 @@ const SHAPES: &[Shape] = &[
     shape("sinter", Rule::Unordered, "the order of a hash table"),
     shape("sunion", Rule::Unordered, "the order of a hash table"),
     shape("sdiff", Rule::Unordered, "the order of a hash table"),
+    shape(
+        "sort",
+        Rule::Unordered,
+        "what BY leaves unsorted has the order of a hash table; the scripts compare the order",
+    ),
+    shape("sort_ro", Rule::Unordered, "as SORT"),
     shape("hgetall", Rule::UnorderedPairs, "the order of a hash table"),
     shape("hkeys", Rule::Unordered, "the order of a hash table"),
     shape("hvals", Rule::Unordered, "the order of a hash table"),

@@ -86,11 +86,7 @@ pub fn by_numbers(numbers: &[f64], elements: &Texts, wanted: &Wanted) -> Vec<usi
 
 /// Orders by what `text` says of each of `count` elements; nothing comes before any text. Of two equal ones the first
 /// stays first, in either direction.
-pub fn by_texts<'a>(
-    count: usize,
-    text: impl Fn(usize) -> Option<&'a [u8]>,
-    wanted: &Wanted,
-) -> Vec<usize> {
+pub fn by_texts<'a>(count: usize, text: impl Fn(usize) -> Option<&'a [u8]>, wanted: &Wanted) -> Vec<usize> {
     let word = |index| text(index).map_or(0, word_of_text);
     let keys = (0..count).map(|index| Key { word: word(index), index });
     order(keys.collect(), text, wanted)
@@ -155,7 +151,9 @@ mod tests {
 
     fn texts(all: &[&str]) -> Texts {
         let mut texts = Texts::default();
-        all.iter().for_each(|text| texts.push(Text::Bytes(text.as_bytes())));
+        for text in all {
+            texts.push(Text::Bytes(text.as_bytes()));
+        }
         texts
     }
 
@@ -163,17 +161,58 @@ mod tests {
     fn numbers_are_read_as_strtod_reads_them() {
         // Asked of redis-server 7.0.
         let taken = [
-            ("", 0.0), ("  3", 3.0), ("+3", 3.0), ("0x10", 16.0), ("-inf", f64::NEG_INFINITY), ("iNF", f64::INFINITY),
-            (".5", 0.5), ("5.", 5.0), ("1\0abc", 1.0), ("\0", 0.0), ("\t\n\u{b}\u{c}\r 7", 7.0), ("0x1p3", 8.0),
-            ("1e5", 1e5), ("1e+5", 1e5), ("0e999999", 0.0), ("2.3e-308", 2.3e-308), ("2.2250738585072014e-308", f64::MIN_POSITIVE),
-            ("0x1p-1074", 5e-324), ("0x.8", 0.5), ("  0x1", 1.0), ("9223372036854775808", 9.223_372_036_854_775_808e18),
+            ("", 0.0),
+            ("  3", 3.0),
+            ("+3", 3.0),
+            ("0x10", 16.0),
+            ("-inf", f64::NEG_INFINITY),
+            ("iNF", f64::INFINITY),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1\0abc", 1.0),
+            ("\0", 0.0),
+            ("\t\n\u{b}\u{c}\r 7", 7.0),
+            ("0x1p3", 8.0),
+            ("1e5", 1e5),
+            ("1e+5", 1e5),
+            ("0e999999", 0.0),
+            ("2.3e-308", 2.3e-308),
+            ("2.2250738585072014e-308", f64::MIN_POSITIVE),
+            ("0x1p-1074", 5e-324),
+            ("0x.8", 0.5),
+            ("  0x1", 1.0),
+            ("9223372036854775808", (1u64 << 63) as f64),
         ];
         for (text, expected) in taken {
             assert_eq!(number(text.as_bytes()).map(f64::to_bits), Some(expected.to_bits()), "{text:?}");
         }
         for text in [
-            " ", "3 ", "0x", "1e400", "-1e400", "1e-400", "1e-310", "4.9e-324", "nan", "NAN(1)", "-nan", "1e", ".", "1_0", "1d",
-            "--1", "0x1p-1075", "infinit", "infinityx", "1e99999999999", "1e-", "0x1p", "- 1", "1,5", "\u{a0}1", "a",
+            " ",
+            "3 ",
+            "0x",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "1e-310",
+            "4.9e-324",
+            "nan",
+            "NAN(1)",
+            "-nan",
+            "1e",
+            ".",
+            "1_0",
+            "1d",
+            "--1",
+            "0x1p-1075",
+            "infinit",
+            "infinityx",
+            "1e99999999999",
+            "1e-",
+            "0x1p",
+            "- 1",
+            "1,5",
+            "\u{a0}1",
+            "a",
         ] {
             assert_eq!(number(text.as_bytes()), None, "{text:?}");
         }
@@ -185,7 +224,11 @@ mod tests {
         let numbers: Vec<f64> = elements.iter().map(|text| number(text).unwrap()).collect();
         let all = |descending| {
             let order = by_numbers(&numbers, &elements, &Wanted { descending, window: 0..6 });
-            order.into_iter().map(|at| String::from_utf8_lossy(elements.get(at)).into_owned()).collect::<Vec<_>>().join(" ")
+            order
+                .into_iter()
+                .map(|at| String::from_utf8_lossy(elements.get(at)).into_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(all(false), "-2 -0 0 01 1 1.0");
         assert_eq!(all(true), "1.0 1 01 0 -0 -2");

@@ -3,36 +3,76 @@
 use std::ops::Range;
 
 use super::rank::Texts;
-use crate::types::listpack;
+use crate::command::context::Context;
+use crate::dict::Position;
+use crate::types::list::{self, End, Limits, Quicklist};
 use crate::types::set::SetRef;
-use crate::types::{Encoding, Entry, Kind, Text};
+use crate::types::sorted_set::{SortedSetRef, to_large};
+use crate::types::{Encoding, Entry, Kind, Shapes, Text};
 
 /// How many elements the value has; `None` for a type that SORT refuses.
 pub fn len(entry: &Entry) -> Option<usize> {
     match entry.kind() {
+        Kind::List => Some(list::len(entry)),
         Kind::Set => Some(SetRef::of(entry).len()),
+        Kind::SortedSet => Some(SortedSetRef::of(entry).len()),
         _ => None,
     }
 }
 
-/// Whether the elements have no order of their own.
-pub fn is_unordered(entry: &Entry) -> bool {
-    entry.kind() == Kind::Set
-}
-
-/// Adds the elements in the `window` of their own order to `elements`; `backwards`, the last is the first. A set has no
-/// order and so no direction.
-pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool, elements: &mut Texts) {
-    let _ = backwards;
-    match entry.kind() {
-        Kind::Set => {
-            SetRef::of(entry).members().skip(window.start).take(window.len()).for_each(|member| elements.push(member));
-        }
-        _ => {}
+/// A sorted set has its large form from then on that it is sorted: Redis needs it so, and clients see the encoding.
+pub fn prepare(ctx: &mut Context<'_>, at: Position) {
+    if ctx.db().get(at).kind() == Kind::SortedSet {
+        ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| to_large(entry, shapes));
     }
 }
 
-/// The value of a field, if the entry is a hash that has it.
-pub fn field<'a>(entry: &'a Entry, field: &[u8]) -> Option<Text<'a>> {
-    None
+/// The elements in the `window` of the order that they have by themselves. `backwards`, that order begins with the last;
+/// a set has none and no direction.
+pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
+    let count = window.len();
+    let mut elements = Texts::with_capacity(count);
+    if window.is_empty() {
+        return elements;
+    }
+    match entry.kind() {
+        Kind::List => {
+            let mut see = |element: Text<'_>| {
+                elements.push(element);
+                elements.len() < count
+            };
+            if backwards {
+                list::backwards(entry, list::len(entry) - 1 - window.start, &mut see);
+            } else {
+                list::forwards(entry, window.start, &mut see);
+            }
+        }
+        Kind::Set => {
+            for member in SetRef::of(entry).members().skip(window.start).take(count) {
+                elements.push(member);
+            }
+        }
+        Kind::SortedSet => {
+            let set = SortedSetRef::of(entry);
+            let from = if backwards { set.len() - 1 - window.start } else { window.start };
+            for (member, _) in set.range(from, count, backwards) {
+                elements.push(member);
+            }
+        }
+        _ => {}
+    }
+    elements
+}
+
+/// A list of these elements, in the encoding that one gets that was a quicklist and fits a single node.
+pub fn list<'a>(key: &[u8], elements: impl Iterator<Item = &'a [u8]>, shapes: &Shapes) -> Entry {
+    let limits = Limits::new(shapes);
+    let mut quicklist = Quicklist::default();
+    for element in elements {
+        quicklist.push(End::Back, element, limits);
+    }
+    match quicklist.as_listpack(limits) {
+        Some(bytes) => Entry::with_packed(key, Kind::List, Encoding::Listpack, &bytes, None),
+        None => Entry::with_container(key, quicklist, None),
+    }
 }

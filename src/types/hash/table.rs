@@ -51,6 +51,16 @@ unsafe impl Container for Hash {
         }
         copy
     }
+
+    fn prefetch_bucket(&self, field: &[u8]) -> u64 {
+        let hash = self.fields.hash(field);
+        self.fields.prefetch_bucket(hash);
+        hash
+    }
+
+    fn prefetch_item(&self, hash: u64) {
+        self.fields.prefetch_entry(hash);
+    }
 }
 
 impl Hash {

@@ -253,6 +253,8 @@ impl Quicklist {
                 };
                 return listpack::insert(&mut node.bytes, at, &[element]);
             }
+            // It is full: what it had to spare for growing is not needed any more.
+            node.bytes.shrink_to_fit();
         }
         let node = Node::single(value, limits);
         match end {

@@ -44,6 +44,11 @@ unsafe impl Container for Table {
 }
 
 impl Table {
+    /// The table itself, for its statistics.
+    pub fn dict(&self) -> &Dict<Member> {
+        &self.members
+    }
+
     /// An empty one with room for `capacity` members.
     pub fn with_capacity(capacity: usize, seed: Seed) -> Table {
         let mut members = Dict::new(seed);

@@ -53,6 +53,11 @@ unsafe impl Container for SortedSet {
 }
 
 impl SortedSet {
+    /// The figures of the table of its members.
+    pub fn table_stats(&self) -> crate::dict::Stats {
+        self.dict.stats()
+    }
+
     /// An empty set, hashed under `seed`.
     pub fn new(seed: Seed) -> SortedSet {
         SortedSet { tree: Tree::new(), dict: Dict::new(seed), element_bytes: 0 }

@@ -163,7 +163,11 @@ pub fn remove_span(entry: &mut Entry, span: Range<usize>) {
     }
 }
 
-fn to_large(entry: &mut Entry, shapes: &Shapes) {
+/// Gives a sorted set the large form, if it has the other.
+pub fn to_large(entry: &mut Entry, shapes: &Shapes) {
+    if entry.encoding() != Encoding::Listpack {
+        return;
+    }
     let packed = SortedSetRef::of(entry);
     let mut gather = Gather::with_room(shapes.seed, packed.len() + 1);
     for (member, score) in packed.iter() {

@@ -36,6 +36,7 @@ mod hyperloglog;
 mod keys;
 mod lists;
 mod sets;
+mod sort;
 mod sorted_sets;
 pub mod state;
 mod streams;
@@ -116,6 +117,7 @@ families! {
     keys,
     lists,
     sets,
+    sort,
     sorted_sets,
     streams,
     strings,

@@ -1,0 +1,261 @@
+//! SORT and SORT_RO: the elements of a list, set or sorted set in an order of their own or of other keys.
+//!
+//! ```text
+//!  elements ──▶ what BY leads to ──▶ order of the window ──▶ what GET leads to ──▶ reply, or a list
+//!  source.rs     pattern.rs           rank.rs                 pattern.rs
+//! ```
+//!
+//! The elements are copied out of the collection first: the lookups of BY and GET may delete keys that have expired,
+//! and a destination may be the collection itself. Lookups go in groups whose misses overlap.
+//!
+//! Costs: O(N + M log M) for N elements and M in the window of LIMIT, and a lookup for each element with BY, for each in
+//! the window and each GET. Where nothing is to be sorted, only the window of a list or sorted set is looked at.
+
+mod pattern;
+mod rank;
+mod source;
+
+use std::ops::Range;
+
+use super::args::Args;
+use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::db::Access;
+use crate::types::hash::HashRef;
+use crate::types::{Entry, Kind, Text};
+use pattern::{Found, Pattern, follow, has_star};
+use rank::{Texts, Wanted, by_numbers, by_texts, number};
+
+const NO_NUMBER: ErrorText = "ERR One or more scores can't be converted into double";
+
+/// `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA] [STORE destination]`:
+/// an array of the elements, or of what the GETs lead to for each; with STORE the length of the list that it has become.
+/// O(N + M log M) for N elements of which M are asked for.
+pub fn sort(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = run(ctx, args, true);
+    ctx.answer(outcome);
+}
+
+/// `SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA]`: as `SORT`, without
+/// STORE. O(N + M log M).
+pub fn sort_ro(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = run(ctx, args, false);
+    ctx.answer(outcome);
+}
+
+/// What a call asks for.
+struct Request<'a> {
+    /// Whether to sort at all: no BY was without a star.
+    sorted: bool,
+    by: Option<Pattern<'a>>,
+    alpha: bool,
+    descending: bool,
+    offset: i64,
+    count: i64,
+    get: Vec<Pattern<'a>>,
+    store: Option<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    fn parse(args: Args<'a>, may_store: bool) -> Result<Self, ErrorText> {
+        let mut request = Request {
+            sorted: true,
+            by: None,
+            alpha: false,
+            descending: false,
+            offset: 0,
+            count: -1,
+            get: Vec::new(),
+            store: None,
+        };
+        let mut at = 2;
+        while at < args.len() {
+            let left = args.len() - at - 1;
+            let word = |word| args.is(at, word);
+            if word("asc") {
+                request.descending = false;
+            } else if word("desc") {
+                request.descending = true;
+            } else if word("alpha") {
+                request.alpha = true;
+            } else if word("limit") && left >= 2 {
+                request.offset = integer(args.get(at + 1))?;
+                request.count = integer(args.get(at + 2))?;
+                at += 2;
+            } else if may_store && word("store") && left >= 1 {
+                request.store = Some(args.get(at + 1));
+                at += 1;
+            } else if word("by") && left >= 1 {
+                let pattern = args.get(at + 1);
+                request.sorted &= has_star(pattern);
+                request.by = Some(Pattern::parse(pattern));
+                at += 1;
+            } else if word("get") && left >= 1 {
+                request.get.push(Pattern::parse(args.get(at + 1)));
+                at += 1;
+            } else {
+                return Err(SYNTAX);
+            }
+            at += 1;
+        }
+        Ok(request)
+    }
+
+    /// Which places of the order are asked for, of `len` elements.
+    fn window(&self, len: usize) -> Range<usize> {
+        let start = usize::try_from(self.offset).unwrap_or(0).min(len);
+        let count = usize::try_from(self.count).unwrap_or(len);
+        start..start.saturating_add(count).min(len)
+    }
+}
+
+fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result<(), ErrorText> {
+    let mut request = Request::parse(args, may_store)?;
+    let (elements, order) = match ctx.find(args.get(1), Access::Read) {
+        None => (Texts::default(), Vec::new()),
+        Some(at) => {
+            source::prepare(ctx, at);
+            let entry = ctx.db().get(at);
+            let len = source::len(&entry).ok_or(WRONG_TYPE)?;
+            if !request.sorted && entry.kind() == Kind::Set && request.store.is_some() {
+                // The order of a set is no one's business: what is stored has one that anybody would get.
+                request = Request { sorted: true, alpha: true, by: None, ..request };
+            }
+            let window = request.window(len);
+            if request.sorted {
+                let elements = source::elements(&entry, 0..len, false);
+                let order = order(ctx, &request, &elements, window)?;
+                (elements, order)
+            } else {
+                let elements = source::elements(&entry, window.clone(), request.descending);
+                (elements, (0..window.len()).collect())
+            }
+        }
+    };
+    match request.store {
+        None => reply(ctx, &request, &elements, &order),
+        Some(destination) => store(ctx, &request, &elements, &order, destination),
+    }
+    Ok(())
+}
+
+/// The numbers of the elements in the window, in the order that is asked for.
+fn order(
+    ctx: &mut Context<'_>,
+    request: &Request<'_>,
+    elements: &Texts,
+    window: Range<usize>,
+) -> Result<Vec<usize>, ErrorText> {
+    let wanted = Wanted { descending: request.descending, window };
+    // Without STORE texts are compared as C compares strings: up to the first zero byte.
+    let whole = request.store.is_some();
+    let Some(by) = request.by else {
+        if request.alpha {
+            let text = |index| Some(comparable(elements.get(index), whole));
+            return Ok(by_texts(elements.len(), text, &wanted));
+        }
+        let numbers: Option<Vec<f64>> = elements.iter().map(number).collect();
+        return Ok(by_numbers(&numbers.ok_or(NO_NUMBER)?, elements, &wanted));
+    };
+    let lookups = elements.iter().map(|element| (by, element));
+    if request.alpha {
+        let (mut weights, mut places) = (Texts::default(), Vec::with_capacity(elements.len()));
+        follow(ctx, lookups, |ctx, found| {
+            places.push(with_text(ctx, found, |text| {
+                text.map(|text| {
+                    weights.push(text);
+                    weights.len() - 1
+                })
+            }));
+        });
+        let text = |index: usize| places[index].map(|place| comparable(weights.get(place), whole));
+        return Ok(by_texts(elements.len(), text, &wanted));
+    }
+    let mut numbers = Some(Vec::with_capacity(elements.len()));
+    follow(ctx, lookups, |ctx, found| {
+        // An element whose weight is not there weighs nothing.
+        let weight = with_text(ctx, found, |text| text.map_or(Some(0.0), number_of));
+        match (&mut numbers, weight) {
+            (Some(numbers), Some(weight)) => numbers.push(weight),
+            _ => numbers = None,
+        }
+    });
+    Ok(by_numbers(&numbers.ok_or(NO_NUMBER)?, elements, &wanted))
+}
+
+fn comparable(text: &[u8], whole: bool) -> &[u8] {
+    if whole { text } else { crate::text::words::shown(text) }
+}
+
+fn number_of(text: Text<'_>) -> Option<f64> {
+    match text {
+        Text::Int(value) => Some(value as f64),
+        Text::Bytes(bytes) => number(bytes),
+    }
+}
+
+/// Calls `see` with the text that a pattern has led to: of a string, or of a hash's field.
+fn with_text<R>(ctx: &Context<'_>, found: Found<'_>, see: impl FnOnce(Option<Text<'_>>) -> R) -> R {
+    match found {
+        Found::Nothing => see(None),
+        Found::Element(element) => see(Some(Text::Bytes(element))),
+        Found::Entry(at, field) => see(text_of(&ctx.db().get(at), field, ctx.keyspace.moment.unix_ms)),
+    }
+}
+
+fn text_of<'a>(entry: &'a Entry, field: Option<&[u8]>, now: i64) -> Option<Text<'a>> {
+    match (entry.kind(), field) {
+        (Kind::String, None) => Some(entry.value()),
+        (Kind::Hash, Some(field)) => HashRef::new(entry, now).get(field),
+        _ => None,
+    }
+}
+
+/// What goes out: the elements in their order, or for each of them what every GET leads to.
+fn outputs<'a>(
+    request: &'a Request<'a>,
+    elements: &'a Texts,
+    order: &'a [usize],
+) -> impl Iterator<Item = (Pattern<'a>, &'a [u8])> {
+    let get = if request.get.is_empty() { &[Pattern::Element][..] } else { &request.get };
+    order.iter().flat_map(move |index| get.iter().map(|pattern| (*pattern, elements.get(*index))))
+}
+
+fn reply(ctx: &mut Context<'_>, request: &Request<'_>, elements: &Texts, order: &[usize]) {
+    ctx.reply.array(order.len() * request.get.len().max(1));
+    let now = ctx.keyspace.moment.unix_ms;
+    follow(ctx, outputs(request, elements, order), |ctx, found| {
+        let (at, field) = match found {
+            Found::Nothing => return ctx.reply.null(),
+            Found::Element(element) => return ctx.reply.bulk(element),
+            Found::Entry(at, field) => (at, field),
+        };
+        let entry = ctx.keyspace.db(ctx.session.db).get(at);
+        match text_of(&entry, field, now) {
+            None => ctx.reply.null(),
+            Some(Text::Int(value)) => ctx.reply.bulk_integer(value),
+            Some(Text::Bytes(bytes)) if field.is_some() => ctx.reply.bulk(bytes),
+            Some(Text::Bytes(_)) => ctx.reply_string(at),
+        }
+    });
+}
+
+/// Makes a list of what would be replied, with empty strings for nothing, and replies with its length. An empty one
+/// deletes the destination.
+fn store(
+    ctx: &mut Context<'_>,
+    request: &Request<'_>,
+    elements: &Texts,
+    order: &[usize],
+    destination: &[u8],
+) {
+    let mut values = Texts::with_capacity(order.len() * request.get.len().max(1));
+    follow(ctx, outputs(request, elements, order), |ctx, found| {
+        with_text(ctx, found, |text| values.push(text.unwrap_or(Text::Bytes(b""))));
+    });
+    let hash = ctx.keyspace.hash(destination);
+    let shapes = &ctx.keyspace.shapes;
+    let list = (values.len() > 0).then(|| source::list(destination, values.iter(), shapes));
+    ctx.keyspace.store(ctx.session.db, hash, destination, list);
+    ctx.keyspace.modified(values.len().saturating_sub(1) as u64);
+    ctx.reply.integer(values.len() as i64);
+}
