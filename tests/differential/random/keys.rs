@@ -70,7 +70,7 @@ const OBJECTS: &[&[u8]] = &[
 
 fn restore(random: &mut Random) -> Vec<Vec<u8>> {
     let mut payload = random.pick(OBJECTS).to_vec();
-    payload.extend_from_slice(&[*random.pick(&[10, 10, 10, 9, 12]), 0]);
+    payload.extend_from_slice(&[*random.pick(&[10, 10, 10, 9, 13]), 0]);
     payload.extend_from_slice(&crc64::checksum(&payload).to_le_bytes());
     if random.chance(20) {
         payload[0] ^= 1;
