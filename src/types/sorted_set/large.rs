@@ -50,6 +50,16 @@ unsafe impl Container for SortedSet {
         }
         gather.finish()
     }
+
+    fn prefetch_bucket(&self, member: &[u8]) -> u64 {
+        let hash = self.dict.hash(member);
+        self.dict.prefetch_bucket(hash);
+        hash
+    }
+
+    fn prefetch_item(&self, hash: u64) {
+        self.dict.prefetch_entry(hash);
+    }
 }
 
 impl SortedSet {
