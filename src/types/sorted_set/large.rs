@@ -60,6 +60,13 @@ unsafe impl Container for SortedSet {
     fn prefetch_item(&self, hash: u64) {
         self.dict.prefetch_entry(hash);
     }
+
+    /// The leaf of the element that a lookup would look at first: the one that is meant, most likely.
+    fn prefetch_place(&self, hash: u64) {
+        if let Some(at) = self.dict.find_by(hash, |_| true) {
+            self.tree.prefetch(self.dict.get(at).score());
+        }
+    }
 }
 
 impl SortedSet {
@@ -163,6 +170,8 @@ impl SortedSet {
     /// Adds `member` or changes its score, as the flags allow.
     #[inline]
     pub(super) fn apply(&mut self, member: &[u8], score: f64, how: How) -> Result<Applied, NotANumber> {
+        // Nobody but its users moves the dict's buckets: also those do that only change a score.
+        self.dict.step();
         let hash = self.hash(member);
         self.prefetch(hash, score);
         let Some((at, old)) = self.find(hash, member) else {
