@@ -159,7 +159,7 @@ impl SortedSet {
     pub fn set(&mut self, member: &[u8], score: f64) -> bool {
         let hash = self.hash(member);
         if let Some((at, old)) = self.find(hash, member) {
-            self.rescore(at, old, score)
+            self.rescore(at, old, score);
         } else {
             self.add(hash, member, score);
             return true;

@@ -48,7 +48,9 @@ impl Model {
     fn remove_range(&mut self, from: usize, to: usize) {
         let gone: Vec<Vec<u8>> =
             self.elements().skip(from).take(to - from).map(|(m, _)| m.to_vec()).collect();
-        gone.iter().for_each(|member| assert!(self.remove(member).is_some()));
+        for member in gone {
+            assert!(self.remove(&member).is_some());
+        }
     }
 
     fn elements(&self) -> impl DoubleEndedIterator<Item = (&[u8], f64)> {
@@ -174,7 +176,9 @@ proptest! {
         gathered: bool,
     ) {
         let mut model = Model::default();
-        elements.iter().for_each(|(n, score)| { model.set(&member(*n), *score); });
+        for (n, score) in &elements {
+            model.set(&member(*n), *score);
+        }
         let mut set = SortedSet::new(SEED);
         let mut gather = Gather::with_room(SEED, 3);
         for (member, score) in &model.scores {
