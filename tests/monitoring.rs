@@ -253,7 +253,7 @@ fn paused_clients_go_on_in_order_with_all_that_they_have_sent() {
     }
     assert!(control.run("GET order").is_null());
     control.ok("CLIENT UNPAUSE");
-    let order: String = (0..20).map(|n| format!("{n},")).collect();
+    let order: String = (0..20).flat_map(|n| [n.to_string(), ",".to_string()]).collect();
     for (n, client) in paused.iter_mut().enumerate() {
         let own_end: usize = (0..=n).map(|n| format!("{n},").len()).sum();
         assert_eq!(client.read_reply().expect("the length").value.integer(), own_end as i64);

@@ -123,9 +123,9 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result<(), ErrorText>
         Some(at) => at,
         None if how.only_old => {
             if how.add {
-                ctx.reply.null()
+                ctx.reply.null();
             } else {
-                ctx.reply.integer(0)
+                ctx.reply.integer(0);
             }
             return Ok(());
         }

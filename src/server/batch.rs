@@ -5,7 +5,7 @@
 //! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
-use crate::command::{Args, Command, CommandNames, Refusal};
+use crate::command::{Args, Command, CommandNames, Refusal, flags};
 use crate::db::{Db, Keyspace};
 use crate::resp::{Span, SpanKind};
 use crate::types::Block;
@@ -123,6 +123,12 @@ impl Batch {
             }
             for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
                 entry.prefetch_item(*hash);
+            }
+            if !command.has(flags::WRITE) {
+                continue;
+            }
+            for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
+                entry.prefetch_place(*hash);
             }
         }
     }

@@ -42,6 +42,9 @@ pub unsafe trait Container: Send + Sized + 'static {
 
     /// Asks for what a lookup reads next, once the first has arrived.
     fn prefetch_item(&self, _hash: u64) {}
+
+    /// Asks for what a change of the item reads besides, once the item has arrived.
+    fn prefetch_place(&self, _hash: u64) {}
 }
 
 /// What works on any collection, given the address of its `Boxed`.
@@ -52,6 +55,7 @@ struct Operations {
     duplicate: unsafe fn(NonNull<u8>) -> Handle,
     prefetch_bucket: unsafe fn(NonNull<u8>, &[u8]) -> u64,
     prefetch_item: unsafe fn(NonNull<u8>, u64),
+    prefetch_place: unsafe fn(NonNull<u8>, u64),
 }
 
 #[repr(C)]
@@ -74,6 +78,8 @@ impl<C: Container> Boxed<C> {
         prefetch_bucket: |at, member| unsafe { at.cast::<Self>().as_ref() }.container.prefetch_bucket(member),
         // SAFETY: as above.
         prefetch_item: |at, hash| unsafe { at.cast::<Self>().as_ref() }.container.prefetch_item(hash),
+        // SAFETY: as above.
+        prefetch_place: |at, hash| unsafe { at.cast::<Self>().as_ref() }.container.prefetch_place(hash),
     };
 }
 
@@ -177,6 +183,15 @@ impl Entry {
         if let Some(handle) = self.handle() {
             // SAFETY: the operations are those of what the handle points to.
             unsafe { (handle.operations().prefetch_item)(handle.at, hash) };
+        }
+    }
+
+    /// Brings what a change of the item reads besides towards the cache.
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        if let Some(handle) = self.handle() {
+            // SAFETY: the operations are those of what the handle points to.
+            unsafe { (handle.operations().prefetch_place)(handle.at, hash) };
         }
     }
 

@@ -3,8 +3,8 @@
 //! | form | `OBJECT ENCODING` | when |
 //! |---|---|---|
 //! | field, value, field, value … in a listpack | `listpack` | up to `hash-max-listpack-entries` fields, none of which nor of whose values is longer than `hash-max-listpack-value` |
-//! | the same with times ([`timed`]) | `listpackex` | as above, since a field was given an expiry |
-//! | a dict of [`Field`]s ([`Hash`]) | `hashtable` | beyond |
+//! | the same with times (`timed`) | `listpackex` | as above, since a field was given an expiry |
+//! | a dict of [`Field`]s ([`Hash`](struct@Hash)) | `hashtable` | beyond |
 //!
 //! A hash never goes back to a form above. [`HashRef`] reads, [`HashMut`] writes, whatever the form is; neither shows a
 //! field that has expired. Such fields go when the keyspace's cycle or a command meets them

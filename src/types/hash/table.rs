@@ -126,6 +126,8 @@ impl Hash {
         keep_expiry: bool,
         now: i64,
     ) -> bool {
+        // Nobody but its users moves this table's buckets: also those do that only overwrite.
+        self.fields.step();
         let hash = self.fields.hash(name);
         let Some(position) = self.fields.find(hash, name) else {
             self.insert_hashed(hash, Field::new(name, value, block, None));

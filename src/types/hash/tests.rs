@@ -312,7 +312,9 @@ fn packed_hashes_from_outside_are_taken_when_they_are_whole() {
     let shapes = shapes(3, 64);
     let pack = |elements: &[&str]| {
         let mut builder = listpack::Builder::with_capacity(0);
-        elements.iter().for_each(|element| builder.push(element.as_bytes()));
+        for element in elements {
+            builder.push(element.as_bytes());
+        }
         builder.finish()
     };
     let take = |elements: &[&str], timed| {
