@@ -229,6 +229,11 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// A double given by its digits; in RESP2 a bulk.
+    pub fn double_digits(&mut self, digits: &[u8]) {
+        if self.is_resp3() { self.line(b',', digits) } else { self.bulk(digits) }
+    }
+
     /// A boolean; in RESP2 the integer 1 or 0.
     pub fn boolean(&mut self, value: bool) {
         self.buf.extend_from_slice(match (self.protocol, value) {
@@ -377,7 +382,8 @@ mod tests {
     #[test]
     fn replies_of_resp3_have_their_stand_ins_in_resp2() {
         type Write = fn(&mut Reply<'_>);
-        let cases: [(Write, [&str; 2]); 13] = [
+        let cases: [(Write, [&str; 2]); 14] = [
+            (|r| r.double_digits(b"0.5"), ["$3|0.5|", ",0.5|"]),
             (|r| r.null(), ["$-1|", "_|"]),
             (|r| r.null_array(), ["*-1|", "_|"]),
             (|r| r.map(12), ["*24|", "%12|"]),

@@ -376,6 +376,13 @@ pub fn push_f64_17(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Appends a finite double with up to 17 digits after the dot, without an exponent and without trailing zeros.
+pub fn push_f64_plain(out: &mut Vec<u8>, value: f64) {
+    let text = format!("{value:.17}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    out.extend_from_slice(if text == "-0" { b"0" } else { text.as_bytes() });
+}
+
 /// The digits of a positive double that is not whole but has few digits: a whole number below 10^15 over a power of ten up to 10^6. Two
 /// such fractions never round to the same double, so the first that gives back `value` is the shortest of all.
 fn short_fraction(value: f64) -> Option<(Decimal, i32)> {
@@ -469,6 +476,24 @@ mod tests {
         ] {
             let mut out = Vec::new();
             push_f64_17(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn doubles_print_plainly_as_redis_prints_coordinates() {
+        let cases = [
+            (13.361_389_338_970_184, "13.36138933897018433"),
+            (180.0, "180"),
+            (-0.0, "0"),
+            (85.051_128_78, "85.0511287799999991"),
+            (-1.5, "-1.5"),
+            (1e-20, "0"),
+            (0.1, "0.10000000000000001"),
+        ];
+        for (value, text) in cases {
+            let mut out = Vec::new();
+            push_f64_plain(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }

@@ -73,6 +73,7 @@ scripts! {
     set_commands_answer_as_redis_does: "sets.txt",
     list_commands_answer_as_redis_does: "lists.txt",
     sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
+    geo_commands_answer_as_redis_does: "geo.txt",
     sort_answers_as_redis_does: "sort.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
