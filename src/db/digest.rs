@@ -22,6 +22,7 @@ use crate::types::hash::HashRef;
 use crate::types::list;
 use crate::types::set::SetRef;
 use crate::types::sorted_set::SortedSetRef;
+use crate::types::stream::{Id, Stream};
 use crate::types::{Entry, Kind};
 
 fn add(digest: &mut Digest, bytes: &[u8]) {
@@ -68,7 +69,20 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
                 add(digest, &pair);
             }
         }
-        kind => debug_assert!(false, "{kind:?} has no digest"),
+        Kind::Stream => {
+            let Some(stream) = entry.container::<Stream>() else { return };
+            for record in stream.range(Id::MIN, Id::MAX) {
+                let mut id = Vec::new();
+                number::push_u64(&mut id, record.id.ms);
+                id.push(b'.');
+                number::push_u64(&mut id, record.id.seq);
+                mix(digest, &id);
+                for (field, value) in record.pairs() {
+                    mix(digest, &field.to_vec());
+                    mix(digest, &value.to_vec());
+                }
+            }
+        }
     }
     if entry.expire_at().is_some() {
         add(digest, b"!!expire!!");
