@@ -44,9 +44,7 @@ impl Claim<'_> {
         let before = group.pending().get(&id).copied();
         match before {
             None if !self.force => return Outcome::Left,
-            Some(delivery)
-                if self.min_idle > 0 && self.now.wrapping_sub(delivery.time) < self.min_idle =>
-            {
+            Some(delivery) if self.min_idle > 0 && self.now.wrapping_sub(delivery.time) < self.min_idle => {
                 return Outcome::Left;
             }
             _ => {}
@@ -80,7 +78,8 @@ fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result
     while at < args.len() {
         let more = at + 1 < args.len();
         let number = |text: &str| {
-            integer(args.get(at + 1)).map_err(|_| format!("ERR Invalid {text} option argument for XCLAIM").into_bytes())
+            integer(args.get(at + 1))
+                .map_err(|_| format!("ERR Invalid {text} option argument for XCLAIM").into_bytes())
         };
         let takes_value = if args.is(at, "force") {
             claim.force = true;

@@ -84,8 +84,7 @@ fn refuse(ctx: &mut Context<'_>, args: Args<'_>, refusal: &Refusal) {
     }
 }
 
-const NO_KEY: ErrorText =
-    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option \
+const NO_KEY: ErrorText = "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option \
      to create an empty stream automatically.";
 
 /// Finds the stream at argument 2; replies with an error where there is none, or where it lacks the group of argument 3

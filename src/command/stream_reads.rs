@@ -44,19 +44,24 @@ impl<'a> Options<'a> {
                 options.most = if count > 0 { count as usize } else { usize::MAX };
             } else if args.is(at, "streams") && following >= 1 {
                 if !following.is_multiple_of(2) {
-                    return Err(if of_group { UNBALANCED_GROUP } else { UNBALANCED });
+                    // Redis names XREAD here whichever it was.
+                    return Err(UNBALANCED);
                 }
                 (options.first, options.keys) = (at + 1, following / 2);
                 break;
             } else if args.is(at, "group") && following >= 2 {
                 if !of_group {
-                    return Err("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.");
+                    return Err(
+                        "ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.",
+                    );
                 }
                 options.group = Some((args.get(at + 1), args.get(at + 2)));
                 at += 2;
             } else if args.is(at, "noack") {
                 if !of_group {
-                    return Err("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.");
+                    return Err(
+                        "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.",
+                    );
                 }
                 options.noack = true;
             } else {
@@ -75,9 +80,7 @@ impl<'a> Options<'a> {
 }
 
 const UNBALANCED: ErrorText =
-    "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.";
-const UNBALANCED_GROUP: ErrorText =
-    "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.";
+    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.";
 
 /// Replies of several streams, whose number is known last.
 struct Streams {
@@ -204,28 +207,25 @@ fn read_group(ctx: &mut Context<'_>, args: Args<'_>, options: &Options<'_>) {
         let key = args.get(i);
         let Ok(Some(at)) = ctx.find_stream_of(key) else { continue };
         changes += ctx.change_stream(at, |stream, _, reply| {
+            let last = stream.last_entry();
             let Some(found) = stream.group_mut(group) else { return 0 };
+            // A consumer comes to be with the first call that is served.
+            if after == Id::MAX && last.is_none_or(|last| last <= found.last_id) {
+                return 0;
+            }
             let before = found.consumers().len();
             let slot = found.find_or_add(consumer, now);
             let added = found.consumers().len() - before;
-            let last_id = found.last_id;
-            let served = match after {
-                Id::MAX => stream.last_entry().is_some_and(|last| last > last_id),
-                _ => true,
-            };
-            if served {
-                streams.begin(reply, key);
-                serve(stream, reply, (group, slot), after, options, now);
-            }
-            (added + usize::from(served)) as u64
+            streams.begin(reply, key);
+            serve(stream, reply, (group, slot), after, options, now);
+            added as u64 + 1
         });
     }
     ctx.keyspace.modified(changes);
     streams.end(&mut ctx.reply);
 }
 
-const LAST_ID: ErrorText =
-    "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
+const LAST_ID: ErrorText = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
      specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
 
 fn no_such_group(ctx: &mut Context<'_>, key: &[u8], group: &[u8]) {

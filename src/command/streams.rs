@@ -40,9 +40,8 @@ impl Context<'_> {
         change: impl FnOnce(&mut Stream, &Shapes, &mut Reply<'_>) -> R,
     ) -> R {
         let reply = &mut self.reply;
-        self.keyspace.reshape(self.session.db, at, |entry, shapes, _| {
-            change(stream_of_mut(entry), shapes, reply)
-        })
+        self.keyspace
+            .reshape(self.session.db, at, |entry, shapes, _| change(stream_of_mut(entry), shapes, reply))
     }
 
     /// Reads the stream at `at`, and replies.
@@ -207,9 +206,7 @@ impl Options {
                 Some(1..) => {
                     Err("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
                 }
-                _ if !adds => Err(
-                    "ERR syntax error, XTRIM must be called with one of the trimming strategies: MAXLEN or MINID",
-                ),
+                _ if !adds => Err("ERR syntax error, XTRIM must be called with a trimming strategy"),
                 Some(0) => Err(LIMIT_ALONE),
                 None => Ok(None),
             };
@@ -390,7 +387,9 @@ fn try_xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         } else if args.is(at, "maxdeletedid") {
             deleted = strict_id(value)?;
             if id < deleted {
-                return Err("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id");
+                return Err(
+                    "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
+                );
             }
         } else {
             return Err(SYNTAX);
@@ -398,9 +397,6 @@ fn try_xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     }
     let at = ctx.find_stream(args.get(1), Access::Write)?.ok_or("ERR no such key")?;
     ctx.change_stream(at, |stream, _, _| {
-        if id < stream.figures().max_deleted_id {
-            return Err("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id");
-        }
         if stream.last_entry().is_some_and(|last| id < last) {
             return Err("ERR The ID specified in XSETID is smaller than the target stream top item");
         }

@@ -42,8 +42,9 @@ fn mix_number(digest: &mut Digest, number: u32) {
 
 /// Mixes the type, the value and whether there is an expiry into the digest of what stands before.
 fn mix_value(digest: &mut Digest, entry: &Entry) {
-    // The numbers of `Kind` are those of Redis.
-    mix_number(digest, entry.kind() as u32);
+    // The numbers of `Kind` are those of Redis, where modules have one before streams.
+    let number = if entry.kind() == Kind::Stream { 6 } else { entry.kind() as u32 };
+    mix_number(digest, number);
     match entry.kind() {
         Kind::String => mix(digest, &entry.value().to_vec()),
         Kind::List => list::forwards(entry, 0, &mut |element| {

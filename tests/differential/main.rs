@@ -73,6 +73,7 @@ scripts! {
     set_commands_answer_as_redis_does: "sets.txt",
     list_commands_answer_as_redis_does: "lists.txt",
     sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
+    stream_commands_answer_as_redis_does: "streams_type.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     what_an_operator_sees_is_what_redis_shows: "monitoring.txt",

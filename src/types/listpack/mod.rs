@@ -43,8 +43,8 @@ mod write;
 pub use element::Element;
 pub use validate::{Invalid, has_duplicates, is_valid, normalize};
 pub use write::{
-    Builder, append, append_each, extend, fits, insert, merge, prepend, push_back, push_front, remove, remove_indices,
-    remove_span, replace, write_small,
+    Builder, append, append_each, extend, fits, insert, merge, prepend, push_back, push_front, remove,
+    remove_indices, remove_span, replace, write_small,
 };
 
 use super::string::Text;

@@ -183,8 +183,19 @@ mod tests {
         }
         let long = [b'0'; 128];
         let bad: [&[u8]; 13] = [
-            b"", b"-", b"+", b"1-", b"-1", b"1-1-1", b"x", b"1-x", b"1--5", b"1 ", b"\0",
-            b"18446744073709551616", &long,
+            b"",
+            b"-",
+            b"+",
+            b"1-",
+            b"-1",
+            b"1-1-1",
+            b"x",
+            b"1-x",
+            b"1--5",
+            b"1 ",
+            b"\0",
+            b"18446744073709551616",
+            &long,
         ];
         for text in bad {
             assert_eq!(Id::parse(text, 0), None, "{}", text.escape_ascii());

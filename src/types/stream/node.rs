@@ -14,10 +14,10 @@
 //! nearer end.
 
 use super::id::Id;
+use crate::types::Shapes;
 use crate::types::block::Block;
 use crate::types::listpack::{self, Element, Listpack};
 use crate::types::string::Text;
-use crate::types::Shapes;
 
 /// The entry is deleted.
 const DELETED: i64 = 1;
@@ -296,7 +296,8 @@ impl Node {
         let master = self.master();
         let same = self.has_fields(master, fields, items.clone());
         let flags = if same { SAME_FIELDS } else { 0 };
-        let distance = [flags, id.ms.wrapping_sub(self.master.ms) as i64, id.seq.wrapping_sub(self.master.seq) as i64];
+        let distance =
+            [flags, id.ms.wrapping_sub(self.master.ms) as i64, id.seq.wrapping_sub(self.master.seq) as i64];
         let elements = if same { fields + 3 } else { 2 * fields + 4 };
         let (own_count, first) = if same { (None, 1) } else { (Some(Element::integer(fields as i64)), 0) };
         let step = if same { 2 } else { 1 };
@@ -320,12 +321,7 @@ impl Node {
     }
 
     /// Whether the master entry has the fields of `items`.
-    fn has_fields<'a>(
-        &self,
-        master: Master,
-        fields: usize,
-        items: impl Iterator<Item = &'a [u8]>,
-    ) -> bool {
+    fn has_fields<'a>(&self, master: Master, fields: usize, items: impl Iterator<Item = &'a [u8]>) -> bool {
         let listpack = self.listpack();
         master.fields == fields
             && items

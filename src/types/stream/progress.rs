@@ -9,7 +9,9 @@ impl Stream {
     /// Whether an entry of ID `from` or above was deleted by its ID, as far as is known.
     fn has_gap_from(&self, from: Id) -> bool {
         let deleted = self.figures.max_deleted_id;
-        !self.is_empty() && !deleted.is_zero() && from <= deleted
+        // Nothing that is deleted stands behind an entry that is not.
+        let none = self.is_empty() || deleted.is_zero() || deleted < self.figures.first_id;
+        !none && from <= deleted
     }
 
     /// How many entries there ever were up to this ID, where that can be told.
@@ -21,9 +23,6 @@ impl Stream {
         }
         if self.is_empty() && id <= figures.last_id {
             return Some(added);
-        }
-        if !id.is_zero() && id < figures.max_deleted_id {
-            return None;
         }
         if id >= figures.last_id {
             return (id == figures.last_id).then_some(added);
