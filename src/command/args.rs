@@ -52,7 +52,7 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `first` on.
-    pub fn iter_from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter_from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let args = *self;
         (first..self.len()).map(move |i| args.get(i))
     }

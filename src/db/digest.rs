@@ -17,11 +17,12 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
-use crate::text::number::push_f64_17;
+use crate::text::number::{push_f64_17, push_u64};
 use crate::types::hash::HashRef;
 use crate::types::list;
 use crate::types::set::SetRef;
 use crate::types::sorted_set::SortedSetRef;
+use crate::types::stream::{Id, Stream};
 use crate::types::{Entry, Kind};
 
 fn add(digest: &mut Digest, bytes: &[u8]) {
@@ -41,8 +42,9 @@ fn mix_number(digest: &mut Digest, number: u32) {
 
 /// Mixes the type, the value and whether there is an expiry into the digest of what stands before.
 fn mix_value(digest: &mut Digest, entry: &Entry) {
-    // The numbers of `Kind` are those of Redis.
-    mix_number(digest, entry.kind() as u32);
+    // The numbers of `Kind` are those of Redis, where modules have one before streams.
+    let number = if entry.kind() == Kind::Stream { 6 } else { entry.kind() as u32 };
+    mix_number(digest, number);
     match entry.kind() {
         Kind::String => mix(digest, &entry.value().to_vec()),
         Kind::List => list::forwards(entry, 0, &mut |element| {
@@ -68,7 +70,20 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
                 add(digest, &pair);
             }
         }
-        Kind::Stream => debug_assert!(false, "a stream has no digest"),
+        Kind::Stream => {
+            let Some(stream) = entry.container::<Stream>() else { return };
+            for record in stream.range(Id::MIN, Id::MAX) {
+                let mut id = Vec::new();
+                push_u64(&mut id, record.id.ms);
+                id.push(b'.');
+                push_u64(&mut id, record.id.seq);
+                mix(digest, &id);
+                for (field, value) in record.pairs() {
+                    mix(digest, &field.to_vec());
+                    mix(digest, &value.to_vec());
+                }
+            }
+        }
     }
     if entry.expire_at().is_some() {
         add(digest, b"!!expire!!");

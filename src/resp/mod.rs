@@ -9,4 +9,4 @@ pub mod writer;
 
 pub use parser::{BIG_ARGUMENT, Limits, Parsed, Partial, ProtocolError, Span, SpanKind, parse};
 pub use value::Value;
-pub use writer::{Protocol, Reply};
+pub use writer::{Deferred, Protocol, Reply};

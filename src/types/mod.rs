@@ -18,6 +18,7 @@
 //! | [`random`] | pseudo-random numbers |
 //! | [`hyperloglog`] | sketches that count distinct elements: functions over a string value's bytes |
 //! | [`sorted_set`] | sorted sets: a dict of elements and a B+ tree of their order |
+//! | [`stream`] | streams: listpacks of entries in an ordered index, consumer groups |
 //! | [`access`] | the arithmetic of the 24 access bits: LRU clock, LFU counter |
 
 pub mod access;
@@ -40,6 +41,7 @@ mod rekey;
 pub mod set;
 pub mod shapes;
 pub mod sorted_set;
+pub mod stream;
 pub mod string;
 
 pub use block::Block;

@@ -53,8 +53,20 @@ impl Step {
 
     /// What the rule and the list of differences say of these two replies.
     pub fn judge(&self, subject: &Value, redis: &Value) -> Verdict {
-        let alike = match self.rule {
-            _ if subject == redis => return Verdict::Equal,
+        if subject == redis {
+            return Verdict::Equal;
+        }
+        if self.are_alike(subject, redis) {
+            return Verdict::Alike;
+        }
+        let reduced = differences::without_new_fields(&self.args, subject);
+        let intended = reduced.is_some_and(|subject| subject == *redis || self.are_alike(&subject, redis))
+            || differences::intended(&self.args, subject, redis);
+        if intended { Verdict::Intended } else { Verdict::Different }
+    }
+
+    fn are_alike(&self, subject: &Value, redis: &Value) -> bool {
+        match self.rule {
             Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => false,
             Rule::Kind => {
                 std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error()
@@ -68,11 +80,6 @@ impl Step {
             Rule::Masked | Rule::Next => masked(subject) == masked(redis),
             Rule::Unordered => sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
             Rule::UnorderedPairs => in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis)),
-        };
-        match alike {
-            true => Verdict::Alike,
-            false if differences::intended(&self.args, subject, redis) => Verdict::Intended,
-            false => Verdict::Different,
         }
     }
 

@@ -17,6 +17,7 @@
 //! ~kind RANDOMKEY                    only the kind of the reply has to be the same
 //! ~scan SCAN 0 COUNT 5               follows the cursor to its end, compares all elements in any order
 //! ~masked SLOWLOG GET                integers, addresses and times of MONITOR may differ
+//! ~times XINFO STREAM s FULL         times, which are large integers, may differ
 //! ~silent GET k                      has no reply
 //! ~next GET k                        sends nothing and reads a reply, compared as by ~masked
 //! ~raw "PING\r\n"                    these bytes, then one reply
@@ -109,6 +110,7 @@ fn rule(line: &str) -> Result<(Rule, &str), String> {
         "scan" => (Rule::Scan, rest),
         "silent" => (Rule::Silent, rest),
         "masked" => (Rule::Masked, rest),
+        "times" => (Rule::Times, rest),
         "next" => (Rule::Next, rest),
         "raw" => (Rule::Raw, rest),
         "about" => {

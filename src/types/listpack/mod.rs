@@ -43,8 +43,8 @@ mod write;
 pub use element::Element;
 pub use validate::{Invalid, has_duplicates, is_valid, normalize};
 pub use write::{
-    Builder, append, extend, fits, insert, merge, prepend, push_back, push_front, remove, remove_indices,
-    remove_span, replace, write_small,
+    Builder, append, append_each, extend, fits, insert, merge, prepend, push_back, push_front, remove,
+    remove_indices, remove_span, replace, write_small,
 };
 
 use super::string::Text;
@@ -121,6 +121,18 @@ impl<'a> Listpack<'a> {
     #[inline]
     pub fn previous(&self, at: usize) -> Option<usize> {
         (at > HEADER).then(|| before(self.bytes, at))
+    }
+
+    /// Where the element begins that comes `count` after the one at `at`, or the end. So many are there.
+    #[inline]
+    pub fn skip(&self, at: usize, count: usize) -> usize {
+        (0..count).fold(at, |at, _| after(self.bytes, at))
+    }
+
+    /// Where the element begins that comes `count` before the one at `at`, which may be the end. So many are there.
+    #[inline]
+    pub fn skip_back(&self, at: usize, count: usize) -> usize {
+        (0..count).fold(at, |at, _| before(self.bytes, at))
     }
 
     #[inline]

@@ -49,6 +49,21 @@ pub fn append(buffer: &mut impl Buffer, elements: &[Element<'_>]) {
     insert(buffer, end, elements);
 }
 
+/// The same for elements that are made twice: once to learn their sizes, once to be written.
+#[inline]
+pub fn append_each<'a>(buffer: &mut impl Buffer, elements: impl Iterator<Item = Element<'a>> + Clone) {
+    let end = buffer.bytes().len() - 1;
+    let (number, size) =
+        elements.clone().fold((0, 0), |(number, size), element| (number + 1, size + element.size()));
+    let bytes = buffer.splice(end, 0, size);
+    let mut to = end;
+    for element in elements {
+        to += element.write(&mut bytes[to..]);
+    }
+    let count = count_up(count(bytes), number);
+    set_header(bytes, count);
+}
+
 /// Adds an element behind the last one.
 #[inline]
 pub fn push_back<'a>(buffer: &mut impl Buffer, element: impl Into<Element<'a>>) {

@@ -1,0 +1,249 @@
+//! `XCLAIM` and `XAUTOCLAIM`: pending entries that another consumer takes over.
+
+use super::args::Args;
+use super::context::{Context, ErrorText, SYNTAX, integer};
+use super::stream_groups::{find_group, leading_ids, no_such_group};
+use super::streams::{range_start, reply_id, reply_record, strict_id};
+use crate::db::Access;
+use crate::resp::Reply;
+use crate::types::stream::{Id, Slot, Stream, until_zero};
+
+/// How an entry is taken over.
+struct Claim<'a> {
+    group: &'a [u8],
+    consumer: &'a [u8],
+    now: i64,
+    /// Only entries that were delivered so many milliseconds ago.
+    min_idle: i64,
+    /// The time of delivery that is noted.
+    time: i64,
+    /// The number of deliveries that is noted, in place of one more than before.
+    retries: Option<u64>,
+    /// Entries that are not pending become so.
+    force: bool,
+    /// Only IDs are answered, and nothing counts as delivered.
+    just_id: bool,
+}
+
+/// What became of an entry.
+enum Outcome {
+    Claimed,
+    /// It is not in the stream, and nothing of it is pending any more.
+    Gone(bool),
+    Left,
+}
+
+impl Claim<'_> {
+    /// Tries to take the entry over, and replies with it.
+    fn one(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: &mut Option<Slot>, id: Id) -> Outcome {
+        let exists = stream.get(id).is_some();
+        let Some(group) = stream.group_mut(self.group) else { return Outcome::Left };
+        if !exists {
+            return Outcome::Gone(group.acknowledge(id));
+        }
+        let before = group.pending().get(&id).copied();
+        match before {
+            None if !self.force => return Outcome::Left,
+            Some(delivery) if self.min_idle > 0 && self.now.wrapping_sub(delivery.time) < self.min_idle => {
+                return Outcome::Left;
+            }
+            _ => {}
+        }
+        let slot = *slot.get_or_insert_with(|| group.find_or_add(self.consumer, self.now));
+        // An entry that was not pending begins as if it was delivered once.
+        let count = before.map_or(1, |delivery| delivery.count);
+        let count = self.retries.unwrap_or(if self.just_id { count } else { count.wrapping_add(1) });
+        group.claim(id, slot, self.time, count, self.now);
+        if self.just_id {
+            reply_id(reply, id);
+        } else if let Some(record) = stream.get(id) {
+            reply_record(reply, &record);
+        }
+        Outcome::Claimed
+    }
+
+    /// Notes that a consumer that is there was heard of. One that is not is only added with what it takes over.
+    fn see(&self, stream: &mut Stream) {
+        let Some(group) = stream.group_mut(self.group) else { return };
+        if let Some(slot) = group.find(self.consumer) {
+            group.consumer_mut(slot).seen_time = self.now;
+        }
+    }
+}
+
+/// Reads the options of `XCLAIM` from argument `at` on into `claim`, and the ID to set the group to.
+fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result<Id, Vec<u8>> {
+    let mut last_id = Id::MIN;
+    let mut time = -1;
+    while at < args.len() {
+        let more = at + 1 < args.len();
+        let number = |text: &str| {
+            integer(args.get(at + 1))
+                .map_err(|_| format!("ERR Invalid {text} option argument for XCLAIM").into_bytes())
+        };
+        let takes_value = if args.is(at, "force") {
+            claim.force = true;
+            false
+        } else if args.is(at, "justid") {
+            claim.just_id = true;
+            false
+        } else if args.is(at, "idle") && more {
+            time = claim.now.wrapping_sub(number("IDLE")?);
+            true
+        } else if args.is(at, "time") && more {
+            time = number("TIME")?;
+            true
+        } else if args.is(at, "retrycount") && more {
+            claim.retries = u64::try_from(number("RETRYCOUNT")?).ok();
+            true
+        } else if args.is(at, "lastid") && more {
+            last_id = strict_id(args.get(at + 1))?.to_owned();
+            true
+        } else {
+            return Err([b"ERR Unrecognized XCLAIM option '", until_zero(args.get(at)), b"'"].concat());
+        };
+        at += 1 + usize::from(takes_value);
+    }
+    // A time that cannot be is taken for now: clients compute it from clocks of their own.
+    claim.time = if (0..=claim.now).contains(&time) { time } else { claim.now };
+    Ok(last_id)
+}
+
+/// `XCLAIM key group consumer min-idle-time id [id …] [IDLE ms] [TIME unix-ms] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID
+/// id]`: the entries that were taken over, or their IDs. O(log N) each.
+pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) {
+    if let Err(text) = try_xclaim(ctx, args) {
+        ctx.reply.error(text);
+    }
+}
+
+fn try_xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
+    let Some(at) = find_group(ctx, args, Access::Read)? else {
+        no_such_group(ctx, args.get(1), args.get(2));
+        return Ok(());
+    };
+    let min_idle = integer(args.get(4)).map_err(|_| "ERR Invalid min-idle-time argument for XCLAIM")?;
+    let ids = leading_ids(args, 5);
+    let mut claim = new_claim(ctx, args, min_idle);
+    let last_id = claim_options(&mut claim, args, 5 + ids.len())?;
+    let changes = ctx.change_stream(at, |stream, _, reply| {
+        let mut changes = 0;
+        if let Some(group) = stream.group_mut(claim.group)
+            && last_id > group.last_id
+        {
+            group.last_id = last_id;
+            changes += 1;
+        }
+        claim.see(stream);
+        let (mut slot, mut count) = (None, 0);
+        let header = reply.deferred_array();
+        for id in ids {
+            match claim.one(stream, reply, &mut slot, id) {
+                Outcome::Claimed => count += 1,
+                Outcome::Gone(true) => changes += 1,
+                Outcome::Gone(false) | Outcome::Left => {}
+            }
+        }
+        reply.finish_array(header, count);
+        changes + count as u64
+    });
+    ctx.keyspace.modified(changes);
+    Ok(())
+}
+
+fn new_claim<'a>(ctx: &Context<'_>, args: Args<'a>, min_idle: i64) -> Claim<'a> {
+    Claim {
+        group: args.get(2),
+        consumer: args.get(3),
+        now: ctx.now(),
+        min_idle,
+        time: ctx.now(),
+        retries: None,
+        force: false,
+        just_id: false,
+    }
+}
+
+/// For each entry that is wanted, so many pending ones are looked at.
+const ATTEMPTS: usize = 10;
+
+/// The largest `COUNT`: Redis multiplies it by the size of an ID.
+const MAX_COUNT: i64 = i64::MAX / 16;
+
+/// From here on Redis does not get the memory for so many IDs, whatever machine it runs on.
+const COUNT_OF_NO_MEMORY: i64 = 1 << 43;
+
+/// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`: an ID to go on with, the entries that were
+/// taken over, and the IDs of those that were deleted and are not pending any more. O(1) for a small count.
+pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = try_xautoclaim(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn try_xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let min_idle = integer(args.get(4)).map_err(|_| "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
+    let start = range_start(args.get(5))?;
+    let mut claim = new_claim(ctx, args, min_idle);
+    let (mut count, mut at) = (100, 6);
+    while at < args.len() {
+        if args.is(at, "count") && at + 1 < args.len() {
+            at += 1;
+            let wanted = integer(args.get(at)).ok().filter(|count| (1..=MAX_COUNT).contains(count));
+            count = wanted.ok_or("ERR COUNT must be > 0")?;
+        } else if args.is(at, "justid") {
+            claim.just_id = true;
+        } else {
+            return Err(SYNTAX);
+        }
+        at += 1;
+    }
+    let Some(at) = find_group(ctx, args, Access::Read)? else {
+        no_such_group(ctx, args.get(1), args.get(2));
+        return Ok(());
+    };
+    if count >= COUNT_OF_NO_MEMORY {
+        return Err("ERR Insufficient memory, failed allocating transient memory, COUNT too high.");
+    }
+    let changes = ctx.change_stream(at, |stream, _, reply| {
+        claim.see(stream);
+        claim.walk(stream, reply, start, count as usize)
+    });
+    ctx.keyspace.modified(changes);
+    Ok(())
+}
+
+impl Claim<'_> {
+    /// Takes over what is pending from `start` on, and answers how many changes that were.
+    fn walk(&self, stream: &mut Stream, reply: &mut Reply<'_>, start: Id, most: usize) -> u64 {
+        let next_from = |stream: &Stream, from: Id| {
+            stream.group(self.group).and_then(|group| group.pending().range(from..).next()).map(|(id, _)| *id)
+        };
+        // The claimed ones come behind what is only known after them.
+        let mut claimed = Vec::new();
+        let mut entries = Reply::new(&mut claimed, reply.protocol);
+        let (mut slot, mut count, mut gone) = (None, 0, Vec::new());
+        let mut next = next_from(stream, start);
+        let mut attempts = most.saturating_mul(ATTEMPTS);
+        while let Some(id) = next
+            && attempts > 0
+            && count + gone.len() < most
+        {
+            attempts -= 1;
+            match self.one(stream, &mut entries, &mut slot, id) {
+                Outcome::Claimed => count += 1,
+                Outcome::Gone(_) => gone.push(id),
+                Outcome::Left => {}
+            }
+            next = id.next().and_then(|from| next_from(stream, from));
+        }
+        reply.array(3);
+        reply_id(reply, next.unwrap_or(Id::MIN));
+        reply.array(count);
+        reply.buf.extend_from_slice(&claimed);
+        reply.array(gone.len());
+        for id in &gone {
+            reply_id(reply, *id);
+        }
+        (count + gone.len()) as u64
+    }
+}

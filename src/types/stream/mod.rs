@@ -1,0 +1,372 @@
+//! Streams: entries of fields and values in the order of their IDs, and groups of consumers that read them.
+//!
+//! ```text
+//!  nodes ──▶ [ first ID 16, Block 8 | … ]     a deque in the order of the IDs
+//!                            │
+//!                            ▼
+//!                     a listpack of up to 100 entries (see `node`)
+//! ```
+//!
+//! The one idea: what is written goes to the end, what is trimmed goes at the front, and so a deque of nodes is all the
+//! index that it takes: an ID is found by a binary search in consecutive memory, and a node costs 24 bytes there.
+//! `node` says how entries share what they have in common.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | this file | [`Stream`]: adding, deleting, trimming |
+//! | `id` | [`Id`], and how its text is read |
+//! | `node` | a listpack of entries |
+//! | `range` | entries between two IDs, in both directions |
+//! | `group` | [`Group`], its consumers, and what they have not acknowledged |
+//! | `progress` | how far a group has read, and how much is left |
+//! | `radix` | what Redis tells of its own index |
+//!
+//! Costs: adding is O(1); finding an ID is O(log n) and a walk through half a node at most. An entry of two small fields
+//! takes some 20 bytes. Deleting entries leaves their bytes until their node has none left, as in Redis; a node that
+//! goes from the middle moves the index behind it.
+
+mod group;
+mod id;
+mod node;
+mod progress;
+mod radix;
+mod range;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+pub use group::{Consumer, Delivery, Group, Slot};
+pub use id::{Id, Wanted, until_zero};
+pub use node::{Invalid, MAX_BYTES, Record};
+pub use range::{Backwards, Range};
+
+use super::container::Container;
+use super::{Encoding, Kind, Shapes};
+use node::Node;
+
+/// A stream with more nodes, or more that waits for acknowledgement, is freed in the background.
+const LARGE: usize = 64;
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Stream {
+    nodes: VecDeque<Node>,
+    length: u64,
+    figures: Figures,
+    /// In the order of their names.
+    groups: Vec<Group>,
+}
+
+/// What a stream remembers beside its entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The last ID that was given to an entry, or set.
+    pub last_id: Id,
+    /// The first entry's; `0-0` where there is none.
+    pub first_id: Id,
+    /// The largest one that was deleted by its ID.
+    pub max_deleted_id: Id,
+    /// How many entries there ever were.
+    pub entries_added: u64,
+}
+
+/// Which entries to trim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// All but so many.
+    Length(u64),
+    /// Those with a lower ID.
+    Id(Id),
+}
+
+/// How to trim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trim {
+    /// Which entries.
+    pub bound: Bound,
+    /// Only whole nodes.
+    pub approximately: bool,
+    /// No node that would make it more entries than this; 0: any number.
+    pub limit: u64,
+}
+
+// SAFETY: no other container has this pair.
+unsafe impl Container for Stream {
+    const KIND: Kind = Kind::Stream;
+    const ENCODING: Encoding = Encoding::Stream;
+
+    fn memory_bytes(&self) -> usize {
+        let blocks: usize = self.nodes.iter().map(Node::memory_bytes).sum();
+        let groups: usize = self.groups.iter().map(Group::memory_bytes).sum();
+        let index = self.nodes.capacity() * size_of::<Node>();
+        blocks + groups + index + self.groups.capacity() * size_of::<Group>()
+    }
+
+    fn is_large(&self) -> bool {
+        let pending: usize = self.groups.iter().map(|group| group.pending().len()).sum();
+        self.nodes.len() > LARGE || pending > LARGE
+    }
+
+    fn duplicate(&self) -> Stream {
+        Stream {
+            nodes: self.nodes.iter().map(Node::share).collect(),
+            length: self.length,
+            figures: self.figures,
+            groups: self.groups.clone(),
+        }
+    }
+}
+
+impl Stream {
+    /// The number of entries.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether there is none; a stream may be empty and stay.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// What it remembers beside its entries.
+    #[inline]
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The number of nodes.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The nodes that Redis's index of the same entries would have.
+    pub fn radix_nodes(&self) -> usize {
+        radix::nodes(&self.nodes.iter().map(|node| node.master.to_bytes()).collect::<Vec<_>>())
+    }
+
+    /// The nodes: the ID that entries are counted from, and the listpack.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (Id, &[u8])> {
+        self.nodes.iter().map(|node| (node.master, node.bytes()))
+    }
+
+    /// Adds a node behind the last one, from bytes that anyone may have written. The figures are still to be set.
+    pub fn push_node(&mut self, master: Id, bytes: &[u8]) -> Result<(), Invalid> {
+        let node = Node::checked(master, bytes)?;
+        let before = self.nodes.back().map(|node| node.last_id().unwrap_or(node.master));
+        if before.is_some_and(|before| master <= before) {
+            return Err(Invalid);
+        }
+        self.length += node.master().count as u64;
+        self.nodes.push_back(node);
+        Ok(())
+    }
+
+    /// Sets what is remembered beside the entries; the first ID follows from those. `last_id` is not below an entry's.
+    pub fn set_figures(&mut self, figures: Figures) -> Result<(), Invalid> {
+        let last = self.last_entry();
+        if last.is_some_and(|last| last > figures.last_id) {
+            return Err(Invalid);
+        }
+        self.figures = figures;
+        self.find_first();
+        Ok(())
+    }
+
+    /// The ID of the last entry.
+    pub fn last_entry(&self) -> Option<Id> {
+        self.range_back(Id::MIN, Id::MAX).next().map(|record| record.id)
+    }
+
+    /// Sets the last ID, which is not below the last entry's.
+    pub fn set_last_id(&mut self, id: Id) {
+        self.figures.last_id = id;
+    }
+
+    /// Sets how many entries there ever were.
+    pub fn set_entries_added(&mut self, entries: u64) {
+        self.figures.entries_added = entries;
+    }
+
+    /// Sets the largest ID that was deleted.
+    pub fn set_max_deleted_id(&mut self, id: Id) {
+        self.figures.max_deleted_id = id;
+    }
+
+    /// The ID of an entry that is added now; `None` where it would not be above the last one.
+    #[inline]
+    pub fn next_id(&self, wanted: Wanted, now_ms: u64) -> Option<Id> {
+        let last = self.figures.last_id;
+        let id = match wanted {
+            Wanted::Any if now_ms > last.ms => Id { ms: now_ms, seq: 0 },
+            Wanted::Any => last.next()?,
+            Wanted::At(ms) if ms == last.ms => Id { ms, seq: last.seq.checked_add(1)? },
+            Wanted::At(ms) => Id { ms, seq: 0 },
+            Wanted::Exactly(id) => id,
+        };
+        (id > last).then_some(id)
+    }
+
+    /// Adds an entry under an ID that [`next_id`](Self::next_id) has given: `fields` pairs, which `items` yields one after
+    /// the other.
+    pub fn append<'a>(
+        &mut self,
+        id: Id,
+        fields: usize,
+        items: impl Iterator<Item = &'a [u8]> + Clone,
+        shapes: &Shapes,
+    ) {
+        debug_assert!(id > self.figures.last_id);
+        let bytes = items.clone().map(<[u8]>::len).sum();
+        if !self.nodes.back().is_some_and(|node| node.accepts(bytes, shapes)) {
+            if let Some(full) = self.nodes.back_mut() {
+                full.close();
+            }
+            self.nodes.push_back(Node::new(id, fields, items.clone()));
+        }
+        let last = self.nodes.back_mut().expect("a node was there or was added");
+        last.push(id, fields, bytes, items);
+        self.length += 1;
+        self.figures.entries_added = self.figures.entries_added.wrapping_add(1);
+        self.figures.last_id = id;
+        if self.length == 1 {
+            self.figures.first_id = id;
+        }
+    }
+
+    /// The node in which an entry with this ID would be.
+    #[inline]
+    fn node_of(&self, id: Id) -> Option<usize> {
+        // Nearly all questions are about the end.
+        if self.nodes.back().is_some_and(|node| node.master <= id) {
+            return Some(self.nodes.len() - 1);
+        }
+        self.nodes.partition_point(|node| node.master <= id).checked_sub(1)
+    }
+
+    /// The entry with this ID.
+    pub fn get(&self, id: Id) -> Option<Record<'_>> {
+        self.nodes[self.node_of(id)?].find(id)
+    }
+
+    /// Deletes the entry with this ID and answers whether there was one. [`find_first`](Self::find_first) follows.
+    fn delete_one(&mut self, id: Id) -> bool {
+        let Some(at) = self.node_of(id) else { return false };
+        if self.nodes[at].master().count == 1 {
+            if self.nodes[at].find(id).is_none() {
+                return false;
+            }
+            self.nodes.remove(at);
+        } else if !self.nodes[at].delete(id) {
+            return false;
+        }
+        self.length -= 1;
+        true
+    }
+
+    /// Deletes the entries with these IDs and answers how many there were. O(log n) each.
+    pub fn delete(&mut self, ids: &[Id]) -> usize {
+        let first = self.figures.first_id;
+        let (mut deleted, mut was_first) = (0, false);
+        for id in ids {
+            if self.delete_one(*id) {
+                was_first |= *id == first;
+                self.figures.max_deleted_id = self.figures.max_deleted_id.max(*id);
+                deleted += 1;
+            }
+        }
+        if was_first || self.length == 0 {
+            self.find_first();
+        }
+        deleted
+    }
+
+    /// Looks up the first ID again.
+    fn find_first(&mut self) {
+        let first = self.range(Id::MIN, Id::MAX).next().map(|record| record.id);
+        self.figures.first_id = first.unwrap_or(Id::MIN);
+    }
+
+    /// Deletes entries from the front and answers how many.
+    pub fn trim(&mut self, trim: &Trim) -> u64 {
+        let mut deleted = 0;
+        while let Some(node) = self.nodes.front() {
+            if let Bound::Length(most) = trim.bound
+                && self.length <= most
+            {
+                break;
+            }
+            let entries = node.master().count as u64;
+            if trim.limit != 0 && deleted + entries > trim.limit {
+                break;
+            }
+            let whole = match trim.bound {
+                Bound::Length(most) => self.length - entries >= most,
+                Bound::Id(least) => node.last_id().unwrap_or_default() < least,
+            };
+            if whole {
+                self.nodes.pop_front();
+                self.length -= entries;
+                deleted += entries;
+                continue;
+            }
+            if !trim.approximately {
+                deleted += self.trim_first_node(trim.bound);
+            }
+            break;
+        }
+        if deleted > 0 {
+            self.find_first();
+        }
+        deleted
+    }
+
+    fn trim_first_node(&mut self, bound: Bound) -> u64 {
+        let length = self.length;
+        let Some(node) = self.nodes.front_mut() else { return 0 };
+        let deleted = node.delete_front(|id, deleted| match bound {
+            Bound::Length(most) => length - deleted > most,
+            Bound::Id(least) => id < least,
+        });
+        self.length -= deleted;
+        deleted
+    }
+
+    /// The groups, in the order of their names.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    fn group_place(&self, name: &[u8]) -> Result<usize, usize> {
+        self.groups.binary_search_by(|group| group.name().cmp(name))
+    }
+
+    /// The group of this name.
+    #[inline]
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        self.group_place(name).ok().map(|at| &self.groups[at])
+    }
+
+    /// The group of this name, to change.
+    #[inline]
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
+        self.group_place(name).ok().map(|at| &mut self.groups[at])
+    }
+
+    /// Adds a group and answers whether its name was free.
+    pub fn add_group(&mut self, group: Group) -> bool {
+        match self.group_place(group.name()) {
+            Ok(_) => false,
+            Err(at) => {
+                self.groups.insert(at, group);
+                true
+            }
+        }
+    }
+
+    /// Takes a group out.
+    pub fn remove_group(&mut self, name: &[u8]) -> Option<Group> {
+        self.group_place(name).ok().map(|at| self.groups.remove(at))
+    }
+}

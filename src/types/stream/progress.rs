@@ -1,0 +1,60 @@
+//! How far a group has read, and how much is left: counted where the stream lets it be known.
+//!
+//! A group counts the entries that it was given. The count says how many there were up to an ID only as long as no entry
+//! was deleted behind it; after that it can be told for few IDs: the last one, and those before and at the first.
+
+use super::{Group, Id, Stream};
+
+impl Stream {
+    /// Whether an entry of ID `from` or above was deleted by its ID, as far as is known.
+    fn has_gap_from(&self, from: Id) -> bool {
+        let deleted = self.figures.max_deleted_id;
+        // Nothing that is deleted stands behind an entry that is not.
+        let none = self.is_empty() || deleted.is_zero() || deleted < self.figures.first_id;
+        !none && from <= deleted
+    }
+
+    /// How many entries there ever were up to this ID, where that can be told.
+    pub fn entries_up_to(&self, id: Id) -> Option<i64> {
+        let figures = &self.figures;
+        let added = figures.entries_added as i64;
+        if added == 0 {
+            return Some(0);
+        }
+        if self.is_empty() && id <= figures.last_id {
+            return Some(added);
+        }
+        if id >= figures.last_id {
+            return (id == figures.last_id).then_some(added);
+        }
+        let no_gap_ahead = figures.max_deleted_id.is_zero() || figures.max_deleted_id < figures.first_id;
+        let before_first = added.wrapping_sub(self.length as i64);
+        match id.cmp(&figures.first_id) {
+            std::cmp::Ordering::Less if no_gap_ahead => Some(before_first),
+            std::cmp::Ordering::Equal if no_gap_ahead => Some(before_first.wrapping_add(1)),
+            _ => None,
+        }
+    }
+
+    /// How many entries a group still has to read, where that can be told.
+    pub fn lag(&self, group: &Group) -> Option<i64> {
+        let added = self.figures.entries_added as i64;
+        if added == 0 {
+            return Some(0);
+        }
+        let read = match group.entries_read {
+            Some(read) if !self.has_gap_from(group.last_id) => Some(read),
+            _ => self.entries_up_to(group.last_id),
+        };
+        read.map(|read| added.wrapping_sub(read))
+    }
+
+    /// The group's count once the entry `id` was given to it, which it was not before.
+    pub(super) fn entries_read_at(&self, id: Id, before: Option<i64>) -> Option<i64> {
+        match before {
+            Some(read) if !self.has_gap_from(id) => Some(read.wrapping_add(1)),
+            _ if self.figures.entries_added > 0 => self.entries_up_to(id),
+            before => before,
+        }
+    }
+}
