@@ -199,7 +199,7 @@ proptest! {
         let mut broken = Stream::default();
         if broken.push_node(master, &bytes).is_ok() {
             prop_assert_eq!(broken.range(Id::MIN, Id::MAX).count() as u64, broken.len());
-            let found = broken.range_back(Id::MIN, Id::MAX).map(|r| r.pairs().count()).count();
+            let found = broken.range_back(Id::MIN, Id::MAX).filter(|r| r.pairs().count() == r.len()).count();
             prop_assert_eq!(found as u64, broken.len());
             broken.trim(&Trim { bound: Bound::Length(1), approximately: false, limit: 0 });
         }
@@ -288,7 +288,9 @@ fn a_node_has_the_bytes_of_redis() {
 fn a_node_that_is_none_is_refused() {
     let build = |elements: &[&str]| {
         let mut builder = listpack::Builder::with_capacity(64);
-        elements.iter().for_each(|element| builder.push(element.as_bytes()));
+        for element in elements {
+            builder.push(element.as_bytes());
+        }
         builder.finish()
     };
     let accepts = |elements: &[&str]| Stream::default().push_node(id(5, 0), &build(elements)).is_ok();
