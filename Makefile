@@ -16,7 +16,7 @@ build: ## Build the server: target/release/redstart
 run: build ## Serve on port 6379 (ARGS="redstart.conf --port 7000" for other flags)
 	exec target/release/redstart $(ARGS)
 
-test: ## Build and run all tests; installs redis-server and redis-py where it can
+test: ## Build and run all tests; installs redis-server and clients where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
 

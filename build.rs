@@ -18,6 +18,7 @@
 //!   tips        nondeterministic_output   free words
 //!   key         RW update at 1            a key specification, see below
 //!     notes     why                       may be absent
+//!   member      2                         the argument that names a member of the first key's collection, if one does
 //!   getkeys     set                       how to find the keys where the specifications do not suffice
 //!   handler     keys::expire              a function of a family, `server`, or `help`
 //!   argument key key spec=0               name, kind, then token= since= deprecated= optional multiple multiple_token
@@ -228,6 +229,7 @@ struct Command {
     acl: u64,
     tips: Vec<String>,
     keys: Vec<Key>,
+    member: u8,
     finder: Option<String>,
     handler: Option<String>,
     arguments: Vec<Argument>,
@@ -295,6 +297,7 @@ fn read_command(node: &Node, group: Option<&str>, container: Option<&str>) -> Re
         acl: 0,
         tips: Vec::new(),
         keys: Vec::new(),
+        member: 0,
         finder: None,
         handler: None,
         arguments: Vec::new(),
@@ -332,6 +335,10 @@ fn read_field(command: &mut Command, field: &Node) -> Result<(), String> {
         "getkeys" => {
             let finder = field.one_of(field.leaf()?, vocabulary::KEY_FINDERS, "key finder")?;
             command.finder = Some(finder.to_owned());
+        }
+        "member" => {
+            let member = u8::try_from(field.integer(Some(field.leaf()?))?);
+            command.member = member.map_err(|_| field.mistake("no argument has this index"))?;
         }
         "handler" => command.handler = Some(field.leaf()?.to_owned()),
         "argument" => command.arguments.push(read_argument(field)?),
@@ -677,6 +684,7 @@ fn command_literal(id: usize, command: &Command) -> Result<String, String> {
         ("last_key", last_key.to_string()),
         ("key_step", key_step.to_string()),
         ("key_specs", list(&command.keys, key_literal)),
+        ("member", command.member.to_string()),
         ("key_finder", format!("KeyFinder::{finder}")),
         ("tips", format!("&{:?}", command.tips)),
         ("subcommands", format!("({}, {})", command.children.0, command.children.1)),

@@ -258,7 +258,9 @@ fn input(count: usize) -> Vec<([u8; 17], f64)> {
 
 fn filled<S: Set>(input: &[([u8; 17], f64)]) -> S {
     let mut set = S::empty();
-    input.iter().for_each(|(member, score)| set.add(member, *score));
+    for (member, score) in input {
+        set.add(member, *score);
+    }
     set
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt;
-use support::{Launch, Server, eventually};
+use support::{Client, Launch, Server, eventually};
 
 fn launch(flags: &str) -> Server {
     Launch::subject().flags("--enable-debug-command yes").flags(flags).start()
@@ -58,6 +58,15 @@ fn a_panic_may_be_made_to_end_with_a_status() {
     assert!(log.contains("DEBUG PANIC was called") && !log.contains("BUG REPORT"), "{log}");
 }
 
+/// A connection to the process that has started again. One to the old process may still be taken, and is reset.
+fn serves_again(server: &Server) -> Client {
+    eventually("it serves again", || {
+        let mut client = server.try_client()?;
+        client.try_call(&["PING"]).ok()?;
+        Some(client)
+    })
+}
+
 #[test]
 fn debug_restart_runs_the_same_process_again_with_the_rewritten_configuration() {
     let server = Launch::subject().config("enable-debug-command yes\ntimeout 5\n").start();
@@ -67,13 +76,13 @@ fn debug_restart_runs_the_same_process_again_with_the_rewritten_configuration() 
     client.ok("CONFIG SET timeout 77");
     client.send(&["DEBUG", "RESTART"]).unwrap();
     client.wait_closed();
-    let mut client = eventually("it serves again", || server.try_client());
+    let mut client = serves_again(&server);
     assert_ne!(client.info("run_id"), run_id);
     assert_eq!(client.info("process_id"), server.pid().to_string());
     assert_eq!(client.call(&["CONFIG", "GET", "timeout"]).elements()[1].text(), "77");
     client.send(&["DEBUG", "CRASH-AND-RECOVER", "1"]).unwrap();
     client.wait_closed();
-    let mut client = eventually("it serves again", || server.try_client());
+    let mut client = serves_again(&server);
     assert_eq!(client.info("process_id"), server.pid().to_string());
     let bad = client.run("DEBUG RESTART soon");
     assert!(bad.is_error(), "{bad:?}");

@@ -241,3 +241,32 @@ fn a_value_that_takes_the_place_of_a_hash_does_not_inherit_its_times() {
     assert_eq!(client.run("HGET k:2 a").text(), "1");
     assert_eq!(client.info_number("expired_subkeys"), 1);
 }
+
+#[test]
+fn a_copy_a_renamed_hash_and_a_restored_one_have_the_times_of_their_fields() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        client.run(&format!("HPEXPIREAT {key} {FAR_MS} FIELDS 2 a b"));
+        let Value::Bulk(payload) = client.run(&format!("DUMP {key}")) else { panic!("no payload") };
+        assert_eq!(payload[payload.len() - 10], 12, "a format of 7.4");
+        for make in ["COPY", "RESTORE", "RENAME"] {
+            match make {
+                "RESTORE" => client.call(&[&b"RESTORE"[..], b"hash", b"0", &payload[..]]),
+                _ => client.run(&format!("{make} {key} hash")),
+            };
+            assert_eq!(
+                integers(&client.run("HPEXPIRETIME hash FIELDS 3 a b c")),
+                [FAR_MS, FAR_MS, -1],
+                "{make}"
+            );
+            let encoding = if key == "packed" { "listpackex" } else { "hashtable" };
+            assert_eq!(client.run("OBJECT ENCODING hash").text(), encoding, "{make}");
+            // The cycle finds its fields.
+            client.run("HPEXPIRE hash 1 FIELDS 1 c");
+            eventually("the field to go", || (client.run("HLEN hash").integer() == 3).then_some(()));
+            assert_eq!(texts(&client.run("HMGET hash a b")), ["1", "2"], "{make}");
+            client.run("DEL hash");
+        }
+    }
+}

@@ -27,10 +27,9 @@ fn redis_py_works_in_both_protocols() {
     };
     let server = Server::start("");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python_client.py");
-    let output =
-        Command::new(python).args([script, &server.port().to_string()]).output().expect("run Python");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
+    let mut client = Command::new(python);
+    client.args([script, &server.port().to_string()]);
+    let (succeeded, text) = support::run_bounded(client);
+    assert!(succeeded, "{text}");
     assert!(text.contains("all passed: RESP2 RESP3"), "{text}");
 }

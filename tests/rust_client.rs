@@ -89,6 +89,69 @@ fn pipelines_errors_and_scans() {
 }
 
 #[test]
+fn ranges_bits_and_hyperloglogs() {
+    in_both_protocols(|c| {
+        let () = c.set("k", "Hello World").expect("set");
+        assert_eq!(c.setrange::<_, _, usize>("k", 6, "Redis").expect("setrange"), 11);
+        assert_eq!(c.getrange::<_, String>("k", -5, -1).expect("getrange"), "Redis");
+        assert!(!c.setbit::<_, bool>("bits", 7, true).expect("setbit"));
+        assert!(c.getbit::<_, bool>("bits", 7).expect("getbit"));
+        assert_eq!(c.bitcount::<_, usize>("bits").expect("bitcount"), 1);
+        assert_eq!(c.bit_not::<_, _, usize>("flipped", "bits").expect("bitop"), 1);
+        assert_eq!(c.get::<_, Vec<u8>>("flipped").expect("get"), [0xfe]);
+        let fields: Vec<Option<i64>> = redis::cmd("BITFIELD")
+            .arg(&["bits", "SET", "u8", "0", "200", "OVERFLOW", "FAIL", "INCRBY", "u8", "0", "100"])
+            .query(c)
+            .expect("bitfield");
+        assert_eq!(fields, [Some(1), None]);
+        assert!(c.pfadd::<_, _, bool>("one", &["a", "b", "c"]).expect("pfadd"));
+        assert!(c.pfadd::<_, _, bool>("two", &["c", "d"]).expect("pfadd"));
+        assert_eq!(c.pfcount::<_, usize>(&["one", "two"]).expect("pfcount"), 4);
+        let () = c.pfmerge("all", &["one", "two"]).expect("pfmerge");
+        assert_eq!(c.pfcount::<_, usize>("all").expect("pfcount"), 4);
+    });
+}
+
+#[test]
+fn keys_are_renamed_copied_dumped_and_sorted() {
+    in_both_protocols(|c| {
+        let () = c.set("a", 1).expect("set");
+        let () = c.rename("a", "b").expect("rename");
+        assert!(!c.rename_nx::<_, _, bool>("b", "b").expect("renamenx"));
+        assert!(redis::cmd("COPY").arg(&["b", "c"]).query::<bool>(c).expect("copy"));
+        let dump: Vec<u8> = redis::cmd("DUMP").arg("b").query(c).expect("dump");
+        let () = redis::cmd("RESTORE").arg("d").arg(0).arg(&dump).query(c).expect("restore");
+        assert_eq!(c.get::<_, i64>("d").expect("get"), 1);
+        let error = redis::cmd("RESTORE").arg("e").arg(0).arg("x").query::<()>(c).expect_err("no dump");
+        assert!(error.to_string().contains("DUMP payload version or checksum are wrong"), "{error}");
+        assert_eq!(c.object_encoding::<_, String>("d").expect("object"), "int");
+        assert_eq!(c.rpush::<_, _, usize>("list", &[3, 1, 2]).expect("rpush"), 3);
+        let sorted: Vec<i64> = redis::cmd("SORT").arg(&["list", "DESC"]).query(c).expect("sort");
+        assert_eq!(sorted, [3, 2, 1]);
+        let error = c.incr::<_, _, i64>("list", 1).expect_err("a list");
+        assert_eq!(error.code(), Some("WRONGTYPE"));
+    });
+}
+
+#[test]
+fn the_server_tells_of_itself() {
+    in_both_protocols(|c| {
+        let () = c.set("k", "v").expect("set");
+        let usage: Option<usize> = redis::cmd("MEMORY").arg(&["USAGE", "k"]).query(c).expect("memory usage");
+        assert!(usage.expect("a key") > 0);
+        let stats: std::collections::HashMap<String, redis::Value> =
+            redis::cmd("MEMORY").arg("STATS").query(c).expect("memory stats");
+        assert_eq!(stats["keys.count"], redis::Value::Int(1));
+        let clients: String = redis::cmd("CLIENT").arg("LIST").query(c).expect("client list");
+        assert!(clients.contains("lib-name=redis-rs"), "{clients}");
+        let slow: Vec<redis::Value> = redis::cmd("SLOWLOG").arg(&["GET", "1"]).query(c).expect("slowlog");
+        assert!(slow.len() <= 1);
+        let count: usize = redis::cmd("COMMAND").arg("COUNT").query(c).expect("command count");
+        assert!(count > 100, "{count}");
+    });
+}
+
+#[test]
 fn authentication_and_databases_by_url() {
     let server = Server::start("--requirepass secret");
     let open = |url: String| redis::Client::open(url).expect("a URL").get_connection();

@@ -17,6 +17,7 @@
 mod bare;
 mod chart;
 mod client;
+mod collections;
 mod generator;
 mod load;
 mod memory;
@@ -235,8 +236,8 @@ fn run(arguments: &[String]) -> Result<()> {
     let bench = Bench { scale: Scale::new(&matches), cores, specs: specs(&matches)?, only };
     let mut report = empty_report(&bench, arguments)?;
 
-    let sections: [(&str, Section); 3] =
-        [("cpu", workloads::run), ("memory", memory::run), ("tails", tails::run)];
+    let sections: [(&str, Section); 4] =
+        [("cpu", workloads::run), ("cpu", collections::run), ("memory", memory::run), ("tails", tails::run)];
     let all = !sections.iter().any(|(name, _)| matches.get_flag(name));
     for (name, measure) in sections {
         if all || matches.get_flag(name) {

@@ -209,60 +209,106 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 
 /// All rounds of one workload: for each subject its visits, none where the command is unknown.
 fn measure(bench: &Bench, load: &Load, workload: &Workload, depth: &Depth) -> Result<Vec<Vec<Visit>>> {
-    let mut shot = Shot {
+    let shot = Shot {
         requests: (depth.requests / workload.weight).max(CLIENTS * depth.pipeline),
         pipeline: depth.pipeline,
         clients: CLIENTS,
         keyspace: depth.keys,
         command: workload.command,
     };
-    let mut servers = Vec::new();
-    servers.push(Some(Spec::bare(&workload.reply.text())?.start(bench.cores.server, &[])?));
-    for spec in &bench.specs {
-        let server = spec.start(bench.cores.server, &[])?;
-        let mut client = server.connect()?;
-        let known = client.knows(workload.command[0].as_bytes())?;
-        if known {
-            workload.fill(&mut client, depth.keys)?;
-            server.pause();
-        }
-        servers.push(known.then_some(server));
+    Tour {
+        bare_reply: Some(workload.reply.text()),
+        extra: &[],
+        fill: &|client| workload.fill(client, depth.keys),
+        reset: &|server| workload.reset(server),
+        shot,
     }
+    .run(bench, load)
+}
 
-    let full = shot.requests;
-    let mut visits = vec![Vec::new(); servers.len()];
-    // Round 0 is short and warms: connections, code, branch predictors, the rest of a rehash.
-    for round in 0..=bench.scale.rounds {
-        shot.requests = if round == 0 { full / 5 } else { full };
-        for turn in 0..servers.len() {
-            let index = (round + turn) % servers.len();
-            let Some(server) = &servers[index] else { continue };
-            server.resume()?;
-            workload.reset(server)?;
-            let visit = load.visit(server, &shot)?;
-            server.pause();
-            if round > 0 {
-                visits[index].push(visit);
+/// One workload's way from server to server.
+pub struct Tour<'a> {
+    /// What the bare loop answers; none if it has no part in this.
+    pub bare_reply: Option<String>,
+    /// Directives for the servers that understand Redis's.
+    pub extra: &'a [&'a str],
+    /// Puts into a fresh server what the workload finds there.
+    pub fill: &'a dyn Fn(&mut Client) -> Result<()>,
+    /// Undoes what a visit has piled up, so that every visit finds the same.
+    pub reset: &'a dyn Fn(&Server) -> Result<()>,
+    /// A visit.
+    pub shot: Shot<'a>,
+}
+
+impl Tour<'_> {
+    /// All rounds: for each subject its visits, none where the command is unknown.
+    pub fn run(mut self, bench: &Bench, load: &Load) -> Result<Vec<Vec<Visit>>> {
+        let servers = self.start(bench)?;
+        let full = self.shot.requests;
+        let mut visits = vec![Vec::new(); servers.len()];
+        // Round 0 is short and warms: connections, code, branch predictors, the rest of a rehash.
+        for round in 0..=bench.scale.rounds {
+            self.shot.requests = if round == 0 { full.div_ceil(5) } else { full };
+            for turn in 0..servers.len() {
+                let index = (round + turn) % servers.len();
+                let Some(server) = &servers[index] else { continue };
+                server.resume()?;
+                (self.reset)(server)?;
+                let visit = load.visit(server, &self.shot)?;
+                server.pause();
+                if round > 0 {
+                    visits[index].push(visit);
+                }
             }
         }
+        Ok(visits)
     }
-    Ok(visits)
+
+    /// The subjects, filled and stopped.
+    fn start(&self, bench: &Bench) -> Result<Vec<Option<Server>>> {
+        let core = bench.cores.server;
+        let bare = self.bare_reply.as_ref().map(|reply| Spec::bare(reply)?.start(core, &[]));
+        let mut servers = vec![bare.transpose()?];
+        for spec in &bench.specs {
+            let server = spec.start(core, self.extra)?;
+            let mut client = server.connect()?;
+            let known = client.knows(self.shot.command[0].as_bytes())?;
+            if known {
+                (self.fill)(&mut client)?;
+                client.flush()?;
+                server.pause();
+            }
+            servers.push(known.then_some(server));
+        }
+        Ok(servers)
+    }
 }
 
 fn add(report: &mut Report, section: &str, workload: &Workload, depth: &Depth, visits: &[Vec<Visit>]) {
+    add_row(report, section, workload.name, workload.target(depth.pipeline), visits);
+}
+
+/// Adds the medians of a row's visits.
+pub fn add_row(
+    report: &mut Report,
+    section: &str,
+    name: &str,
+    target: Option<Target>,
+    visits: &[Vec<Visit>],
+) {
     let medians = |field: fn(&Visit) -> f64| -> Vec<Option<f64>> {
         visits.iter().map(|visits| median(visits.iter().map(field))).collect()
     };
     report.rows.push(Row {
         section: section.into(),
-        name: workload.name.into(),
+        name: name.into(),
         unit: "µs",
         values: medians(|visit| visit.cpu_us),
-        target: workload.target(depth.pipeline),
+        target,
     });
     report.speeds.push(Speed {
         section: section.into(),
-        name: workload.name.into(),
+        name: name.into(),
         rps: medians(|visit| visit.seen.rps),
         p50_ms: medians(|visit| visit.seen.p50_ms),
         p99_ms: medians(|visit| visit.seen.p99_ms),

@@ -7,21 +7,26 @@
 
 use libfuzzer_sys::fuzz_target;
 use redstart::codec::crc64;
+use redstart::dict::Seed;
 use redstart::persist::rdb::payload::{dump, restore};
-use redstart::persist::rdb::{Target, VERSION};
-
-const TARGET: Target<'static> = Target { key: b"key", expire_at: None };
+use redstart::persist::rdb::{LATEST, Target};
+use redstart::types::{Encoding, Shapes};
 
 fuzz_target!(|object: &[u8]| {
-    let _ = restore(object, TARGET);
-    let mut payload = [object, &VERSION.to_le_bytes()].concat();
+    let shapes = Shapes::new(Seed::plain());
+    let target = Target { key: b"key", expire_at: None, shapes: &shapes };
+    let _ = restore(object, target);
+    let mut payload = [object, &LATEST.to_le_bytes()].concat();
     payload.extend_from_slice(&crc64::checksum(&payload).to_le_bytes());
-    let Ok(entry) = restore(&payload, TARGET) else { return };
+    let Ok(entry) = restore(&payload, target) else { return };
     for compress in [false, true] {
         let first = dump(&entry, compress).expect("what was loaded has a form");
-        let again = restore(&first, TARGET).expect("what was dumped loads");
+        let again = restore(&first, target).expect("what was dumped loads");
         assert_eq!(again.kind(), entry.kind());
         assert_eq!(again.encoding(), entry.encoding());
-        assert_eq!(dump(&again, compress).as_ref(), Some(&first));
+        // A table's order is that of its hashes and of what came before.
+        if entry.encoding() != Encoding::Hashtable {
+            assert_eq!(dump(&again, compress).as_ref(), Some(&first));
+        }
     }
 });

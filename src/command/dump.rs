@@ -92,7 +92,8 @@ fn restore_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     // A time beyond all times wraps, and so is past: Redis's arithmetic.
     let origin_ms = if options.absolute { 0 } else { now_ms };
     let expire_at = (ttl_ms != 0).then(|| ttl_ms.wrapping_add(origin_ms));
-    let entry = payload::restore(args.get(3), Target { key, expire_at }).map_err(|error| match error {
+    let target = Target { key, expire_at, shapes: &ctx.keyspace.shapes };
+    let entry = payload::restore(args.get(3), target).map_err(|error| match error {
         PayloadError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
         PayloadError::Value(_) => "ERR Bad data format",
     })?;

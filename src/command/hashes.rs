@@ -1,6 +1,6 @@
 //! Hashes: fields with values under one key. What concerns the expiry of fields is in `hash_expiry`.
 //!
-//! A field whose time has come is no field to any command here: [`find`] takes it out before the command sees the hash.
+//! A field whose time has come is no field to any command here: `find` takes it out before the command sees the hash.
 //! Removing the last field removes the key.
 
 use super::args::Args;

@@ -63,6 +63,9 @@ pub fn find_keys<A: Arguments + ?Sized>(
             return Err(Unfit);
         }
     }
+    if found.len() == before && !command.key_specs.is_empty() {
+        return Err(Unfit);
+    }
     match command.key_finder {
         KeyFinder::Specs | KeyFinder::Sort => {}
         KeyFinder::Set => {
@@ -119,7 +122,11 @@ fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPos
     let count = args.count() as i64;
     let begin = match spec.begin {
         BeginSearch::Index(index) => i64::from(index),
-        BeginSearch::Keyword { keyword, from } => after_keyword(keyword, from, args)?,
+        BeginSearch::Keyword { keyword, from } => match after_keyword(keyword, from, args) {
+            Some(begin) => begin,
+            // An option that is not given.
+            None => return Some(()),
+        },
         BeginSearch::Unknown => return None,
     };
     let (first, last, step) = match spec.find {
@@ -194,8 +201,8 @@ mod tests {
         assert_eq!(keys("xread count 2 streams a b 0 0").as_deref(), Some("a b"));
         assert_eq!(keys("xread count 2 Streams a b c 0").as_deref(), Some("a b"));
         assert_eq!(keys("xread streams streams streams streams 0").as_deref(), Some("streams streams"));
-        assert_eq!(keys("xread count 2 a b 0"), None);
-        assert_eq!(keys("xread count 2 a streams"), None);
+        assert_eq!(keys("xread count 2 a b 0").as_deref(), Some(""));
+        assert_eq!(keys("xread count 2 a streams").as_deref(), Some(""));
     }
 
     #[test]
@@ -222,8 +229,8 @@ mod tests {
         let keys = |line| keys_of(&migrate, line).map(|keys| keys.join(" "));
         assert_eq!(keys("migrate host 1 x 0 10 keys a b").as_deref(), Some("a b"));
         assert_eq!(keys("migrate host 1 x 0 10 keys a").as_deref(), Some("a"));
-        assert_eq!(keys("migrate host 1 x 0 10 a keys"), None);
-        assert_eq!(keys("migrate"), None);
+        assert_eq!(keys("migrate host 1 x 0 10 a keys").as_deref(), Some(""));
+        assert_eq!(keys("migrate").as_deref(), Some(""));
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod bitmaps;
 pub mod connection;
 pub mod context;
 pub mod dump;
+pub mod geo;
+pub mod geo_search;
 pub mod hash_expiry;
 pub mod hashes;
 pub mod hyperloglog;

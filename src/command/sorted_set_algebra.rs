@@ -309,7 +309,8 @@ fn intersect(
     smallest.in_groups(&mut |group| {
         weigh(group, *weight);
         for (other, weight) in others {
-            group.keep(*other, |score, found| Some(aggregate.of(score, number_or_zero(weight * found?))));
+            // Unlike the first score of a member, a weighted one that is no number is only made zero in a sum.
+            group.keep(*other, |score, found| Some(aggregate.of(score, weight * found?)));
         }
         see(group)
     });

@@ -66,9 +66,10 @@ fn score_argument(arg: &[u8]) -> Result<f64, ErrorText> {
     number::parse_f64(arg).ok_or(NOT_A_FLOAT)
 }
 
-/// The flags of `ZADD`, whether it counts changes, and where scores and members begin.
-fn zadd_flags(args: Args<'_>) -> Result<(How, bool, usize), ErrorText> {
-    let (mut how, mut count_changes, mut first) = (How::default(), false, 2);
+/// The flags of `ZADD`, whether it counts changes, and where scores and members begin. `ZINCRBY` takes no flags, but
+/// Redis looks for them there, too.
+fn zadd_flags(args: Args<'_>, mut how: How) -> Result<(How, bool, usize), ErrorText> {
+    let (mut count_changes, mut first) = (false, 2);
     while first < args.len() {
         match args.get(first) {
             word if word.eq_ignore_ascii_case(b"nx") => how.only_new = true,
@@ -100,77 +101,81 @@ fn zadd_flags(args: Args<'_>) -> Result<(How, bool, usize), ErrorText> {
 /// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member …]`: how many members were added, with `CH` or
 /// changed; with `INCR` the new score, null if a flag forbade it. O(log n) a member.
 pub fn zadd(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome =
-        zadd_flags(args).and_then(|(how, count_changes, first)| add(ctx, args, how, count_changes, first));
+    let outcome = add(ctx, args, How::default());
     ctx.answer(outcome);
 }
 
 /// `ZINCRBY key increment member`: the new score. O(log n).
 pub fn zincrby(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = add(ctx, args, How { add: true, ..How::default() }, false, 2);
+    let outcome = add(ctx, args, How { add: true, ..How::default() });
     ctx.answer(outcome);
 }
 
-/// Adds the pairs from argument `first` on.
-fn add(
-    ctx: &mut Context<'_>,
-    args: Args<'_>,
-    how: How,
-    count_changes: bool,
-    first: usize,
-) -> Result<(), ErrorText> {
+fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result<(), ErrorText> {
+    let (how, count_changes, first) = zadd_flags(args, how)?;
     let score = score_argument(args.get(first))?;
     for i in (first + 2..args.len()).step_by(2) {
         score_argument(args.get(i))?;
     }
-    let key = args.get(1);
-    let found = find(ctx, key, Access::Write)?;
-    let at = match found {
-        Some(at) => at,
-        None if how.only_old => {
-            if how.add {
-                ctx.reply.null()
-            } else {
-                ctx.reply.integer(0)
-            }
-            return Ok(());
-        }
-        None => {
-            let entry = sorted_set::create(key, args.get(first + 1).len(), &ctx.keyspace.shapes);
-            ctx.insert(entry)
-        }
-    };
-    let (mut added, mut changed, mut last) = (0, 0, None);
-    let outcome = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
-        let mut score = score;
-        for i in (first..args.len()).step_by(2) {
-            if i > first {
-                // Read before, when it was seen to be a number.
-                score = number::parse_f64(args.get(i)).unwrap_or_default();
-            }
-            last = match sorted_set::apply(entry, args.get(i + 1), score, how, shapes)? {
-                Applied::Refused => None,
-                Applied::Same(score) => Some(score),
-                Applied::Added(score) => {
-                    added += 1;
-                    Some(score)
-                }
-                Applied::Changed(score) => {
-                    changed += 1;
-                    Some(score)
-                }
-            };
-        }
-        Ok(())
+    // The others are read again, when all have been seen to be numbers.
+    let others = (first + 2..args.len()).step_by(2).map(|i| {
+        let score = number::parse_f64(args.get(i)).unwrap_or_default();
+        (score, args.get(i + 1))
     });
-    ctx.keyspace.modified(added + changed);
-    outcome.map_err(|NotANumber| "ERR resulting score is not a number (NaN)")?;
+    let elements = std::iter::once((score, args.get(first + 1))).chain(others);
+    let Changes { added, changed, last } = apply_all(ctx, args.get(1), how, args.get(first + 1), elements)?;
     match (how.add, last) {
         (true, Some(score)) => ctx.reply.double(score),
         (true, None) => ctx.reply.null(),
         (false, _) => ctx.reply.integer(if count_changes { added + changed } else { added } as i64),
     }
     Ok(())
+}
+
+/// What came of some elements.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// How many are new.
+    pub(super) added: u64,
+    /// How many have another score.
+    pub(super) changed: u64,
+    /// The score of the last one, unless a flag forbade it.
+    last: Option<f64>,
+}
+
+/// Adds elements, of which the first has this member, to the sorted set of the request's first key, or changes their
+/// scores. Counts the changes.
+pub(super) fn apply_all<'a>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    how: How,
+    first: &[u8],
+    elements: impl Iterator<Item = (f64, &'a [u8])>,
+) -> Result<Changes, ErrorText> {
+    let mut changes = Changes::default();
+    let at = match find(ctx, key, Access::Write)? {
+        Some(at) => at,
+        None if how.only_old => return Ok(changes),
+        None => {
+            let entry = sorted_set::create(key, first.len(), &ctx.keyspace.shapes);
+            ctx.insert(entry)
+        }
+    };
+    let outcome = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
+        for (score, member) in elements {
+            let applied = sorted_set::apply(entry, member, score, how, shapes)?;
+            changes.added += u64::from(matches!(applied, Applied::Added(_)));
+            changes.changed += u64::from(matches!(applied, Applied::Changed(_)));
+            changes.last = match applied {
+                Applied::Refused => None,
+                Applied::Added(score) | Applied::Changed(score) | Applied::Same(score) => Some(score),
+            };
+        }
+        Ok(())
+    });
+    ctx.keyspace.modified(changes.added + changes.changed);
+    outcome.map_err(|NotANumber| "ERR resulting score is not a number (NaN)")?;
+    Ok(changes)
 }
 
 /// `ZREM key member [member …]`: how many were there. O(log n) a member.

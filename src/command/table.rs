@@ -68,6 +68,8 @@ pub struct Command {
     pub key_step: i32,
     /// Where keys are, exactly.
     pub key_specs: &'static [KeySpec],
+    /// The argument that names a member of the collection under the first key, which may be prefetched; 0: none does.
+    pub member: u8,
     /// How to find a call's keys and what happens to them.
     pub key_finder: KeyFinder,
     /// Hints for clients and proxies.

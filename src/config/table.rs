@@ -212,19 +212,19 @@ directives! {
     "active-defrag-max-scan-fields", active_defrag_max_scan_fields: u64 = 1000, int(1, LONG_MAX), RUN, OwnAllocator;
 
     "list-max-listpack-size" / "list-max-ziplist-size", list_max_listpack_size: i32 = -2, int(INT_MIN, INT_MAX),
-        RUN, NoCollections;
-    "list-compress-depth", list_compress_depth: u32 = 0, COUNT, RUN, NoCollections;
+        RUN, Acts;
+    "list-compress-depth", list_compress_depth: u32 = 0, COUNT, RUN, Acts;
     "hash-max-listpack-entries" / "hash-max-ziplist-entries", hash_max_listpack_entries: usize = 512, LONG, RUN, Acts;
     "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN, Acts;
-    "set-max-intset-entries", set_max_intset_entries: usize = 512, LONG, RUN, NoCollections;
-    "set-max-listpack-entries", set_max_listpack_entries: usize = 128, LONG, RUN, NoCollections;
-    "set-max-listpack-value", set_max_listpack_value: usize = 64, SIZE, RUN, NoCollections;
+    "set-max-intset-entries", set_max_intset_entries: usize = 512, LONG, RUN, Acts;
+    "set-max-listpack-entries", set_max_listpack_entries: usize = 128, LONG, RUN, Acts;
+    "set-max-listpack-value", set_max_listpack_value: usize = 64, SIZE, RUN, Acts;
     "zset-max-listpack-entries" / "zset-max-ziplist-entries", zset_max_listpack_entries: usize = 128, LONG, RUN,
-        NoCollections;
+        Acts;
     "zset-max-listpack-value" / "zset-max-ziplist-value", zset_max_listpack_value: usize = 64, SIZE, RUN,
-        NoCollections;
-    "stream-node-max-bytes", stream_node_max_bytes: usize = 4096, SIZE, RUN, NoCollections;
-    "stream-node-max-entries", stream_node_max_entries: u64 = 100, LONG, RUN, NoCollections;
+        Acts;
+    "stream-node-max-bytes", stream_node_max_bytes: usize = 4096, SIZE, RUN, Acts;
+    "stream-node-max-entries", stream_node_max_entries: u64 = 100, LONG, RUN, Acts;
     "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, Acts;
     "sanitize-dump-payload", sanitize_dump_payload: SanitizePayload = SanitizePayload::No, PLAIN, RUN, NoDisk;
 

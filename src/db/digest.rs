@@ -17,7 +17,7 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
-use crate::text::number;
+use crate::text::number::push_f64_17;
 use crate::types::hash::HashRef;
 use crate::types::list;
 use crate::types::set::SetRef;
@@ -63,9 +63,9 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
         Kind::SortedSet => {
             for (member, score) in SortedSetRef::of(entry).iter() {
                 let mut pair = Digest::default();
-                let mut digits = Vec::new();
-                number::push_f64_17(&mut digits, score);
                 mix(&mut pair, &member.to_vec());
+                let mut digits = Vec::new();
+                push_f64_17(&mut digits, score);
                 mix(&mut pair, &digits);
                 add(digest, &pair);
             }
@@ -73,11 +73,7 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
         Kind::Stream => {
             let Some(stream) = entry.container::<Stream>() else { return };
             for record in stream.range(Id::MIN, Id::MAX) {
-                let mut id = Vec::new();
-                number::push_u64(&mut id, record.id.ms);
-                id.push(b'.');
-                number::push_u64(&mut id, record.id.seq);
-                mix(digest, &id);
+                mix(digest, format!("{}.{}", record.id.ms, record.id.seq).as_bytes());
                 for (field, value) in record.pairs() {
                     mix(digest, &field.to_vec());
                     mix(digest, &value.to_vec());

@@ -27,6 +27,32 @@ pub struct Deferred {
 /// The room that is left for a deferred header: enough for a count of one digit.
 const DEFERRED: &[u8; 4] = b"*0\r\n";
 
+/// Up to this length a bulk is written without a call.
+const SHORT_BULK: usize = 32;
+/// A short bulk with its header and line end, rounded up to what is written in whole vectors.
+const SHORT_BULK_ROOM: usize = 48;
+const _: () = assert!(5 + SHORT_BULK + 2 <= SHORT_BULK_ROOM);
+
+/// Copies up to [`SHORT_BULK`] bytes as two words that may overlap.
+#[inline(always)]
+fn copy_words(to: &mut [u8], from: &[u8]) {
+    #[inline(always)]
+    fn both_ends<const WORD: usize>(to: &mut [u8], from: &[u8]) -> bool {
+        let (Some(first), Some(last)) = (from.first_chunk::<WORD>(), from.last_chunk::<WORD>()) else {
+            return false;
+        };
+        let at = from.len() - WORD;
+        to[..WORD].copy_from_slice(first);
+        to[at..at + WORD].copy_from_slice(last);
+        true
+    }
+    if !(both_ends::<16>(to, from) || both_ends::<8>(to, from) || both_ends::<4>(to, from)) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *from;
+        }
+    }
+}
+
 /// Writes replies to the end of a buffer.
 #[derive(Debug)]
 pub struct Reply<'a> {
@@ -97,10 +123,33 @@ impl<'a> Reply<'a> {
     /// A string of any bytes.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if bytes.len() <= SHORT_BULK {
+            return self.short_bulk(bytes);
+        }
         self.buf.reserve(bytes.len() + 32);
         self.header(b'$', bytes.len());
         self.buf.extend_from_slice(bytes);
         self.buf.extend_from_slice(b"\r\n");
+    }
+
+    /// A bulk of at most [`SHORT_BULK`] bytes, which most are: the buffer grows once, by a size that the compiler knows,
+    /// header and bytes are put there without a call, and what was too much is taken back.
+    #[inline]
+    fn short_bulk(&mut self, bytes: &[u8]) {
+        let (old, len) = (self.buf.len(), bytes.len());
+        self.buf.extend_from_slice(&[b'$'; SHORT_BULK_ROOM]);
+        let line = self.buf.last_chunk_mut::<SHORT_BULK_ROOM>().expect("as many were just appended");
+        let header = if len < 10 {
+            line[1..4].copy_from_slice(&[b'0' + len as u8, b'\r', b'\n']);
+            4
+        } else {
+            let [tens, ones] = pair(len as u64);
+            line[1..5].copy_from_slice(&[tens, ones, b'\r', b'\n']);
+            5
+        };
+        copy_words(&mut line[header..header + len], bytes);
+        line[header + len..][..2].copy_from_slice(b"\r\n");
+        self.buf.truncate(old + header + len + 2);
     }
 
     /// An integer as a bulk.
@@ -178,6 +227,11 @@ impl<'a> Reply<'a> {
             }
             self.buf.extend_from_slice(b"\r\n");
         }
+    }
+
+    /// A double given by its digits; in RESP2 a bulk.
+    pub fn double_digits(&mut self, digits: &[u8]) {
+        if self.is_resp3() { self.line(b',', digits) } else { self.bulk(digits) }
     }
 
     /// A boolean; in RESP2 the integer 1 or 0.
@@ -328,7 +382,8 @@ mod tests {
     #[test]
     fn replies_of_resp3_have_their_stand_ins_in_resp2() {
         type Write = fn(&mut Reply<'_>);
-        let cases: [(Write, [&str; 2]); 13] = [
+        let cases: [(Write, [&str; 2]); 14] = [
+            (|r| r.double_digits(b"0.5"), ["$3|0.5|", ",0.5|"]),
             (|r| r.null(), ["$-1|", "_|"]),
             (|r| r.null_array(), ["*-1|", "_|"]),
             (|r| r.map(12), ["*24|", "%12|"]),
@@ -348,6 +403,20 @@ mod tests {
         ];
         for (write, texts) in cases {
             assert_eq!(both(write), texts);
+        }
+    }
+
+    #[test]
+    fn a_bulk_of_any_length_is_written_whole() {
+        for len in 0..200_usize {
+            let text: String = (0..len).map(|i| char::from(b'a' + (i % 26) as u8)).collect();
+            let expected = format!("+OK|${len}|{text}|:1|");
+            let written = both(|r| {
+                r.ok();
+                r.bulk(text.as_bytes());
+                r.integer(1);
+            });
+            assert_eq!(written, [expected.clone(), expected]);
         }
     }
 

@@ -1,11 +1,12 @@
 //! A pipeline's requests, parsed ahead of their execution.
 //!
 //! All that a request needs from memory is asked for before the first is executed: names are looked up and keys
-//! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass. With a keyspace larger than the cache
+//! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass; where a run
+//! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
-use crate::command::{Args, Command, CommandNames, Refusal};
-use crate::db::Keyspace;
+use crate::command::{Args, Command, CommandNames, Refusal, flags};
+use crate::db::{Db, Keyspace};
 use crate::resp::{Span, SpanKind};
 use crate::types::Block;
 
@@ -80,10 +81,55 @@ impl Batch {
     /// Asks for the entries of all requests, whose buckets were asked for when they were added. The database may be
     /// another one by the time of execution; then this was in vain, and nothing else.
     #[inline]
-    pub fn prefetch(&self, keyspace: &Keyspace, db: usize) {
+    pub fn prefetch(&self, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
         let db = keyspace.db(db);
+        let mut before = 0;
+        let mut repeats = false;
         for request in self.requests.iter().filter(|r| r.hash != 0) {
             db.prefetch_entry(request.hash);
+            repeats |= request.hash == before;
+            before = request.hash;
+        }
+        if repeats {
+            self.prefetch_members(db, window, blocks);
+        }
+    }
+
+    /// Where neighbours work on the same large collection, asks for the members that they name: the bucket of each,
+    /// then the members themselves.
+    fn prefetch_members(&self, db: &Db, window: &[u8], blocks: &[Block]) {
+        let mut rest = &self.requests[..];
+        while let Some(first) = rest.first() {
+            let run = rest.iter().take_while(|request| request.hash == first.hash).count();
+            let (same, others) = rest.split_at(run);
+            rest = others;
+            if run == 1 || first.hash == 0 {
+                continue;
+            }
+            let args = |request: &Request| Args::new(window, request.spans(&self.spans), blocks);
+            let Ok(command) = first.command else { continue };
+            let key = args(first).get(command.first_key as usize);
+            let Some(entry) = db.dict().find(first.hash, key).map(|at| db.get(at)) else { continue };
+            if !entry.is_container() {
+                continue;
+            }
+            let mut hashes = [0; BATCH];
+            for (request, hash) in same.iter().zip(&mut hashes) {
+                let member = request.command.map_or(0, |command| usize::from(command.member));
+                let args = args(request);
+                if member != 0 && member < args.len() {
+                    *hash = entry.prefetch_bucket(args.get(member));
+                }
+            }
+            for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
+                entry.prefetch_item(*hash);
+            }
+            if !command.has(flags::WRITE) {
+                continue;
+            }
+            for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
+                entry.prefetch_place(*hash);
+            }
         }
     }
 }

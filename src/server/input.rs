@@ -364,7 +364,7 @@ impl Server {
         let Some(client) = self.clients.get(token) else { return Ran::Closing };
         let db = client.session.db;
         self.timed.start();
-        batch.prefetch(&self.keyspace, db);
+        batch.prefetch(&self.keyspace, db, window, blocks);
         for (index, request) in batch.requests.iter().enumerate() {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             self.execute(token, request.command, request.hash, args);

@@ -145,6 +145,9 @@ impl Server {
                 if event.readable || event.closed {
                     self.on_readable(&mut io, event.token, event.closed);
                 }
+                if self.output.is_large() {
+                    self.flush();
+                }
             }
             for token in std::mem::take(&mut self.resumable) {
                 self.resume(&mut io, token);

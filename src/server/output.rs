@@ -6,9 +6,10 @@
 //!   splices                                                 +-- a block of 10 MB, sent from where it lies
 //! ```
 //!
-//! At the end of the iteration, after what has to be durable is, each segment is sent with one call from the shared
-//! buffer. Bytes that several clients get (`MONITOR`) stand there once, in a segment of each. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for
-//! a client, so that one who fetches large values takes turns with the others.
+//! At the end of the iteration (or before, when there is much), after what has to be durable is, each segment is sent
+//! with one call from the shared buffer. Bytes that several clients get (`MONITOR`) stand there once, in a segment of
+//! each. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for a
+//! client, so that one who fetches large values takes turns with the others.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -26,6 +27,10 @@ const MAX_PIECES: usize = 64;
 
 /// A chunk of a queue is filled up to this size before the next one begins.
 const CHUNK: usize = 16 * 1024;
+
+/// With so many bytes of replies an iteration sends before its other clients are served: the buffer stays in the
+/// cache, and a few clients that ask for much do not make it so large that the kernel has to provide pages each time.
+const SEND_AT: usize = 256 * 1024;
 
 /// The replies of this iteration.
 #[derive(Default)]
@@ -103,6 +108,12 @@ impl Output {
             from = splice.at;
         }
         pending.push_bytes(&self.buffer[from..end]);
+    }
+
+    /// Whether it should be sent without waiting for the end of the iteration.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.buffer.len() > SEND_AT
     }
 
     /// Whether large values belong into segment `index`.

@@ -7,6 +7,8 @@
 //! Doubles are read by the rules of C's `strtod` (Redis hands the whole string to it) and printed in the shortest
 //! digits that read back as the same double. Limits: a double that over- or underflows is refused, as is NaN.
 
+use super::words;
+
 /// The longest decimal spelling of an `i64` or `u64`, sign included.
 pub const MAX_DIGITS: usize = 20;
 
@@ -185,8 +187,10 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 }
 
 /// Reads a double as a caller of `strtod` does that looks at nothing but where it stopped: space before the number is
-/// allowed, no text at all is 0, too large is infinite and too small is zero. Refused: NaN, and what follows a number.
+/// allowed, no text at all is 0, too large is infinite and too small is zero; a zero byte ends the text. Refused: NaN,
+/// and what follows a number.
 pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
+    let text = words::shown(text);
     if text.is_empty() {
         return Some(0.0);
     }
@@ -372,6 +376,13 @@ pub fn push_f64_17(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Appends a finite double with up to 17 digits after the dot, without an exponent and without trailing zeros.
+pub fn push_f64_plain(out: &mut Vec<u8>, value: f64) {
+    let text = format!("{value:.17}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    out.extend_from_slice(if text == "-0" { b"0" } else { text.as_bytes() });
+}
+
 /// The digits of a positive double that is not whole but has few digits: a whole number below 10^15 over a power of ten up to 10^6. Two
 /// such fractions never round to the same double, so the first that gives back `value` is the shortest of all.
 fn short_fraction(value: f64) -> Option<(Decimal, i32)> {
@@ -470,9 +481,29 @@ mod tests {
     }
 
     #[test]
+    fn doubles_print_plainly_as_redis_prints_coordinates() {
+        let cases = [
+            (13.361_389_338_970_184, "13.36138933897018433"),
+            (180.0, "180"),
+            (-0.0, "0"),
+            (85.051_128_78, "85.0511287799999991"),
+            (-1.5, "-1.5"),
+            (1e-20, "0"),
+            (0.1, "0.10000000000000001"),
+        ];
+        for (value, text) in cases {
+            let mut out = Vec::new();
+            push_f64_plain(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn a_bound_reads_as_what_strtod_makes_of_it() {
-        let cases: [(&str, Option<f64>); 12] = [
+        let cases: [(&str, Option<f64>); 14] = [
             ("", Some(0.0)),
+            ("\0x", Some(0.0)),
+            ("1\0x", Some(1.0)),
             (" 1", Some(1.0)),
             ("\x0b-2", Some(-2.0)),
             ("1 ", None),

@@ -5,7 +5,7 @@
 //!
 //! The loops are plain Rust over words and bytes, shaped so that the compiler vectorizes them. Combining is bound by
 //! memory with the vectors that every processor has; counting is not (x86-64 alone has no instruction for it), so
-//! counting and searching are compiled a second time for AVX2, which [`wide`] chooses at run time.
+//! counting and searching are compiled a second time for AVX2, which `wide` chooses at run time.
 //!
 //! `cargo bench --bench bits` measures, on values of 100 MB (release build, one core of an AMD EPYC with other programs
 //! beside, milliseconds):

@@ -33,6 +33,18 @@ pub unsafe trait Container: Send + Sized + 'static {
     /// An equal collection that shares nothing with this one that either could change. O(N).
     #[must_use]
     fn duplicate(&self) -> Self;
+
+    /// Asks for the memory that a lookup of `member` reads first, and answers with what
+    /// [`prefetch_item`](Self::prefetch_item) wants.
+    fn prefetch_bucket(&self, _member: &[u8]) -> u64 {
+        0
+    }
+
+    /// Asks for what a lookup reads next, once the first has arrived.
+    fn prefetch_item(&self, _hash: u64) {}
+
+    /// Asks for what a change of the item reads besides, once the item has arrived.
+    fn prefetch_place(&self, _hash: u64) {}
 }
 
 /// What works on any collection, given the address of its `Boxed`.
@@ -41,6 +53,9 @@ struct Operations {
     memory_bytes: unsafe fn(NonNull<u8>) -> usize,
     is_large: unsafe fn(NonNull<u8>) -> bool,
     duplicate: unsafe fn(NonNull<u8>) -> Handle,
+    prefetch_bucket: unsafe fn(NonNull<u8>, &[u8]) -> u64,
+    prefetch_item: unsafe fn(NonNull<u8>, u64),
+    prefetch_place: unsafe fn(NonNull<u8>, u64),
 }
 
 #[repr(C)]
@@ -59,6 +74,12 @@ impl<C: Container> Boxed<C> {
         is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),
         // SAFETY: as above.
         duplicate: |at| Handle::new(unsafe { at.cast::<Self>().as_ref() }.container.duplicate()),
+        // SAFETY: as above.
+        prefetch_bucket: |at, member| unsafe { at.cast::<Self>().as_ref() }.container.prefetch_bucket(member),
+        // SAFETY: as above.
+        prefetch_item: |at, hash| unsafe { at.cast::<Self>().as_ref() }.container.prefetch_item(hash),
+        // SAFETY: as above.
+        prefetch_place: |at, hash| unsafe { at.cast::<Self>().as_ref() }.container.prefetch_place(hash),
     };
 }
 
@@ -140,6 +161,38 @@ impl Entry {
         }
         // SAFETY: `holds` has told the type, and `&mut self` is the entry's only user.
         Some(unsafe { &mut *self.handle()?.container::<C>() })
+    }
+
+    /// Whether it has members that can be prefetched.
+    #[inline]
+    pub fn is_container(&self) -> bool {
+        self.flags() & CONTAINER != 0
+    }
+
+    /// Brings what a lookup of `member` in the collection reads first towards the cache; answers with what
+    /// [`prefetch_item`](Self::prefetch_item) wants.
+    #[inline]
+    pub fn prefetch_bucket(&self, member: &[u8]) -> u64 {
+        // SAFETY: the operations are those of what the handle points to.
+        self.handle().map_or(0, |handle| unsafe { (handle.operations().prefetch_bucket)(handle.at, member) })
+    }
+
+    /// Brings what the lookup reads next towards the cache.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        if let Some(handle) = self.handle() {
+            // SAFETY: the operations are those of what the handle points to.
+            unsafe { (handle.operations().prefetch_item)(handle.at, hash) };
+        }
+    }
+
+    /// Brings what a change of the item reads besides towards the cache.
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        if let Some(handle) = self.handle() {
+            // SAFETY: the operations are those of what the handle points to.
+            unsafe { (handle.operations().prefetch_place)(handle.at, hash) };
+        }
     }
 
     /// Puts a collection in the place of a value of the same kind; key, access bits and expiry stay.

@@ -6,6 +6,7 @@
 use crate::pair::Rule;
 use crate::support::Value;
 use redstart::codec::crc64;
+use redstart::persist::rdb::types;
 use std::collections::BTreeSet;
 
 /// What may differ in the replies to one command.
@@ -29,34 +30,51 @@ enum Allowed {
     Texts,
     /// A map with all the keys of Redis's, and more of them.
     MoreFields,
+    /// Doubles (in RESP2 bulks) are the same numbers in other digits.
+    Digits,
+    /// Redis refuses so many arguments.
+    MoreArguments,
     /// Redis's reply with one text for another.
     Text { redis: &'static str, here: &'static str },
 }
 
-/// The commands that reply with scores.
-const SCORES: &[&str] = &[
-    "ZADD",
-    "ZINCRBY",
-    "ZSCORE",
-    "ZMSCORE",
-    "ZRANGE",
-    "ZREVRANGE",
-    "ZRANGEBYSCORE",
-    "ZREVRANGEBYSCORE",
-    "ZPOPMIN",
-    "ZPOPMAX",
-    "ZMPOP",
-    "BZPOPMIN",
-    "BZPOPMAX",
-    "BZMPOP",
-    "ZUNION",
-    "ZINTER",
-    "ZDIFF",
-    "ZSCAN",
-    "ZRANDMEMBER",
-];
+/// Replies with scores.
+const fn scores(command: &'static [&'static str]) -> Difference {
+    let reason = "since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back \
+                  as the same; before that in 17 digits";
+    Difference { command, allowed: Allowed::Digits, reason }
+}
 
 const DIFFERENCES: &[Difference] = &[
+    scores(&["ZADD"]),
+    scores(&["ZINCRBY"]),
+    scores(&["ZSCORE"]),
+    scores(&["ZMSCORE"]),
+    scores(&["ZRANGE"]),
+    scores(&["ZREVRANGE"]),
+    scores(&["ZRANGEBYSCORE"]),
+    scores(&["ZREVRANGEBYSCORE"]),
+    scores(&["ZPOPMIN"]),
+    scores(&["ZPOPMAX"]),
+    scores(&["ZMPOP"]),
+    scores(&["BZPOPMIN"]),
+    scores(&["BZPOPMAX"]),
+    scores(&["BZMPOP"]),
+    scores(&["ZUNION"]),
+    scores(&["ZINTER"]),
+    scores(&["ZDIFF"]),
+    scores(&["ZSCAN"]),
+    scores(&["ZRANDMEMBER"]),
+    Difference {
+        command: &["ZRANK"],
+        allowed: Allowed::MoreArguments,
+        reason: "the option WITHSCORE came with 7.2",
+    },
+    Difference {
+        command: &["ZREVRANK"],
+        allowed: Allowed::MoreArguments,
+        reason: "the option WITHSCORE came with 7.2",
+    },
     Difference {
         command: &["HELLO"],
         allowed: Allowed::Fields(&["version", "id"]),
@@ -82,7 +100,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         command: &["DUMP"],
         allowed: Allowed::Footer,
-        reason: "version 11 of the format came with 7.2; the checksum is over the version, too",
+        reason: "version 11 of the format came with 7.2, and so did sets in listpacks; the checksum is over the version",
     },
     Difference {
         command: &["OBJECT", "REFCOUNT"],
@@ -118,6 +136,11 @@ const DIFFERENCES: &[Difference] = &[
         command: &["DEBUG", "HTSTATS", "0", "FULL"],
         allowed: Allowed::NewHere,
         reason: "came with 7.2",
+    },
+    Difference {
+        command: &["DEBUG", "HTSTATS-KEY", "LARGE", "FULL"],
+        allowed: Allowed::NewHere,
+        reason: "the option came with 7.2",
     },
     Difference {
         command: &["DEBUG", "HTSTATS-KEY", "NONE", "FULL"],
@@ -229,20 +252,19 @@ fn without(value: &Value, fields: &[&str]) -> Value {
 
 /// Whether the list allows these two replies to `args`.
 pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
-    let words: Vec<String> = args.iter().map(|a| String::from_utf8_lossy(a).to_uppercase()).collect();
     let applies = |d: &&Difference| d.applies(args);
-    // Since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back as the
-    // same; before that in 17 digits.
-    if words.first().is_some_and(|word| SCORES.contains(&&word[..])) && same_numbers(here, redis) {
-        return true;
-    }
     DIFFERENCES.iter().filter(applies).any(|difference| match difference.allowed {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),
-        Allowed::Footer => payload(here, 11).is_some_and(|object| payload(redis, 10) == Some(object)),
+        Allowed::Footer => payload(here, 11).zip(payload(redis, 10)).is_some_and(|(a, b)| same_object(a, b)),
         Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown ")),
         // What is left is compared by the command's own rule, see `without_new_fields`.
         Allowed::NewFields(_) => false,
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
+        // What an iteration has found was sorted by its digits.
+        Allowed::Digits => same_numbers(here, redis) || same_numbers(&by_numbers(here), &by_numbers(redis)),
+        Allowed::MoreArguments => {
+            matches!(redis, Value::Error(e) if e.starts_with(b"ERR wrong number of arguments"))
+        }
         Allowed::MoreFields => {
             let (here, redis) = (keys(here), keys(redis));
             here.len() > redis.len() && here.is_superset(&redis) && !redis.is_empty()
@@ -269,19 +291,49 @@ fn keys(value: &Value) -> BTreeSet<Value> {
     }
 }
 
-/// Whether the replies are the same but for doubles (in RESP2 bulks) that are printed in other digits.
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(f64::to_bits)
+}
+
+/// Whether the replies are the same but for the digits of doubles.
 fn same_numbers(here: &Value, redis: &Value) -> bool {
-    let all = |here: &[Value], redis: &[Value]| {
-        here.len() == redis.len() && here.iter().zip(redis).all(|(here, redis)| same_numbers(here, redis))
-    };
     match (here, redis) {
-        (Value::Bulk(here), Value::Bulk(redis)) | (Value::Double(here), Value::Double(redis)) => {
-            let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(f64::to_bits);
-            here == redis || (number(here).is_some() && number(here) == number(redis))
+        (Value::Bulk(a), Value::Bulk(b)) | (Value::Double(a), Value::Double(b)) => {
+            a == b || (number(a).is_some() && number(a) == number(b))
         }
-        (Value::Array(here), Value::Array(redis)) => all(here, redis),
-        (here, redis) => here == redis,
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_numbers(a, b))
+        }
+        _ => here == redis,
     }
+}
+
+/// Whether two values of payloads are one: a set may be a listpack only here, and tables have an order of their own.
+fn same_object(here: &[u8], redis: &[u8]) -> bool {
+    let in_order = |object: &[u8]| {
+        let mut bytes = object.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    match (here.first(), redis.first()) {
+        (Some(&types::SET_LISTPACK), Some(&types::SET)) => true,
+        (Some(&types::SET), Some(&types::SET)) | (Some(&types::HASH), Some(&types::HASH)) => {
+            in_order(here) == in_order(redis)
+        }
+        _ => here == redis,
+    }
+}
+
+/// The elements sorted: doubles as numbers, whatever their digits, then the rest.
+fn by_numbers(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Value::Array(all) = &mut value {
+        all.sort_by_key(|element| match element {
+            Value::Bulk(text) => number(text).ok_or_else(|| element.clone()),
+            _ => Err(element.clone()),
+        });
+    }
+    value
 }
 
 /// A reply of one line as it was sent.
@@ -349,6 +401,12 @@ const SHAPES: &[Shape] = &[
     shape("sinter", Rule::Unordered, "the order of a hash table"),
     shape("sunion", Rule::Unordered, "the order of a hash table"),
     shape("sdiff", Rule::Unordered, "the order of a hash table"),
+    shape(
+        "sort",
+        Rule::Unordered,
+        "what BY leaves unsorted has the order of a hash table; the scripts compare the order",
+    ),
+    shape("sort_ro", Rule::Unordered, "as SORT"),
     shape("hgetall", Rule::UnorderedPairs, "the order of a hash table"),
     shape("hkeys", Rule::Unordered, "the order of a hash table"),
     shape("hvals", Rule::Unordered, "the order of a hash table"),

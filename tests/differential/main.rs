@@ -74,6 +74,8 @@ scripts! {
     list_commands_answer_as_redis_does: "lists.txt",
     sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
     stream_commands_answer_as_redis_does: "streams_type.txt",
+    geo_commands_answer_as_redis_does: "geo.txt",
+    sort_answers_as_redis_does: "sort.txt",
     config_commands_answer_as_redis_does: "config.txt",
     server_commands_answer_as_redis_does: "server.txt",
     what_an_operator_sees_is_what_redis_shows: "monitoring.txt",

@@ -409,12 +409,30 @@ fn batch(steps: &[Step]) -> usize {
     steps.iter().take(PIPED.0).take_while(fits).count().max(1)
 }
 
+/// Elements in an order in which the same numbers in other digits stand at the same place.
+fn by_number(elements: &[Value]) -> Vec<Value> {
+    let number = |value: &Value| match value {
+        Value::Bulk(text) => {
+            std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(|number| format!("{number:e}"))
+        }
+        _ => None,
+    };
+    let mut elements = elements.to_vec();
+    elements.sort_by_cached_key(|value| {
+        number(value).map_or_else(|| value.clone(), |text| Value::Bulk(text.into()))
+    });
+    elements
+}
+
 fn judge(step: &Step, subject: &Answer, redis: &Answer) -> Verdict {
     match (subject, redis) {
         // Two broken servers agree on nothing.
         (Answer::Broken(_), _) => Verdict::Different,
         _ if subject == redis => Verdict::Equal,
         (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value),
+        (Answer::Elements(subject), Answer::Elements(redis)) => {
+            step.judge(&Value::Array(by_number(subject)), &Value::Array(by_number(redis)))
+        }
         _ => Verdict::Different,
     }
 }

@@ -24,6 +24,8 @@ pub use random::Random;
 pub use reply::{Reply, Value};
 pub use server::{Launch, Server};
 
+use std::io::Read;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test calls it broken. Generous: it is a deadline, not a measurement.
@@ -39,6 +41,42 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         assert!(started.elapsed() < DEADLINE, "did not happen within {DEADLINE:?}: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Runs a program to its end: whether it succeeded, and all that it printed. It is killed when the deadline passes.
+pub fn run_bounded(mut command: Command) -> (bool, String) {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    // Both are read while it runs: a full pipe would stop it.
+    let reader = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stderr.read_to_end(&mut text);
+        text
+    });
+    let printer = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stdout.read_to_end(&mut text);
+        text
+    });
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait().expect("wait") {
+            None if started.elapsed() < 2 * DEADLINE => std::thread::sleep(Duration::from_millis(5)),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+            status => break status,
+        }
+    };
+    let text = [printer, reader].map(|thread| thread.join().expect("reads a pipe")).concat();
+    let late = if status.is_none() { "killed: it did not end before the deadline\n" } else { "" };
+    (status.is_some_and(|status| status.success()), format!("{late}{}", String::from_utf8_lossy(&text)))
 }
 
 /// Raises this process's limit of open files to at least `wanted`; panics with the way out where it cannot.

@@ -113,6 +113,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result<(), Err
     let (elements, order) = match ctx.find(args.get(1), Access::Read) {
         None => (Texts::default(), Vec::new()),
         Some(at) => {
+            source::prepare(ctx, at);
             let entry = ctx.db().get(at);
             let len = source::len(&entry).ok_or(WRONG_TYPE)?;
             if !request.sorted && entry.kind() == Kind::Set && request.store.is_some() {

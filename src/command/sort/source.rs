@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use super::rank::Texts;
+use crate::command::context::Context;
+use crate::dict::Position;
 use crate::types::list::{self, End, Limits, Quicklist};
 use crate::types::set::SetRef;
+use crate::types::sorted_set::{SortedSetRef, to_large};
 use crate::types::{Encoding, Entry, Kind, Shapes, Text};
 
 /// How many elements the value has; `None` for a type that SORT refuses.
@@ -12,7 +15,15 @@ pub fn len(entry: &Entry) -> Option<usize> {
     match entry.kind() {
         Kind::List => Some(list::len(entry)),
         Kind::Set => Some(SetRef::of(entry).len()),
+        Kind::SortedSet => Some(SortedSetRef::of(entry).len()),
         _ => None,
+    }
+}
+
+/// A sorted set has its large form from then on that it is sorted: Redis needs it so, and clients see the encoding.
+pub fn prepare(ctx: &mut Context<'_>, at: Position) {
+    if ctx.db().get(at).kind() == Kind::SortedSet {
+        ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| to_large(entry, shapes));
     }
 }
 
@@ -38,6 +49,13 @@ pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
         }
         Kind::Set => {
             for member in SetRef::of(entry).members().skip(window.start).take(count) {
+                elements.push(member);
+            }
+        }
+        Kind::SortedSet => {
+            let set = SortedSetRef::of(entry);
+            let from = if backwards { set.len() - 1 - window.start } else { window.start };
+            for (member, _) in set.range(from, count, backwards) {
                 elements.push(member);
             }
         }

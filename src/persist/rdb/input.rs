@@ -22,6 +22,11 @@ pub enum LoadError {
     Malformed(&'static str),
 }
 
+impl LoadError {
+    pub(super) const EMPTY: LoadError = LoadError::Malformed("a collection without elements");
+    pub(super) const DUPLICATE: LoadError = LoadError::Malformed("an element twice");
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,8 +1,8 @@
-//! The RDB format, version 11 (Redis 7.2): a value as a type byte and its bytes.
+//! The RDB format, version 11 (Redis 7.2) and what 12 (7.4) adds for hashes: a value as a type byte and its bytes.
 //!
 //! ```text
 //!  DUMP payload:  type 1 | value … | version 2 | CRC-64 8          (`payload`)
-//!  value:         made of lengths and strings, by type              (a file a type: `string`)
+//!  value:         made of lengths and strings, by type              (a file a type: `string`, `list`, …)
 //!  length:        1, 2, 5 or 9 bytes                                (`encoder`, `input`)
 //!  string:        length | bytes, or an integer, or LZF             (`encoder`, `input`)
 //! ```
@@ -14,53 +14,131 @@
 //! Another type is a file beside `string`, its type bytes in [`types`], and an arm in each of the three functions here.
 
 mod encoder;
+mod hash;
 mod input;
+mod list;
 pub mod payload;
+mod set;
+mod sorted_set;
 mod string;
+mod ziplist;
 
 pub use encoder::Encoder;
 pub use input::{Input, LoadError, Loaded, SliceInput};
 
-use crate::types::{Entry, Kind};
+use crate::types::{Entry, Kind, Shapes};
 
-/// The version that is written; what claims a later one is refused.
+/// The version that is written where it suffices.
 pub const VERSION: u16 = 11;
+
+/// The version that fields of hashes which expire need, that of Redis 7.4; what claims a later one is refused.
+pub const LATEST: u16 = 12;
 
 /// The bytes that say which type a value has and how it is encoded.
 pub mod types {
     /// A string.
     pub const STRING: u8 = 0;
+    /// A list, element by element.
+    pub const LIST: u8 = 1;
+    /// A set, member by member.
+    pub const SET: u8 = 2;
+    /// A sorted set with scores as digits.
+    pub const ZSET: u8 = 3;
+    /// A hash, field by field.
+    pub const HASH: u8 = 4;
+    /// A sorted set with scores of eight bytes.
+    pub const ZSET_2: u8 = 5;
+    /// A hash in a zipmap.
+    pub const HASH_ZIPMAP: u8 = 9;
+    /// A list in a ziplist.
+    pub const LIST_ZIPLIST: u8 = 10;
+    /// A set of integers in an intset.
+    pub const SET_INTSET: u8 = 11;
+    /// A sorted set in a ziplist.
+    pub const ZSET_ZIPLIST: u8 = 12;
+    /// A hash in a ziplist.
+    pub const HASH_ZIPLIST: u8 = 13;
+    /// A list in ziplists.
+    pub const LIST_QUICKLIST: u8 = 14;
+    /// A hash in a listpack.
+    pub const HASH_LISTPACK: u8 = 16;
+    /// A sorted set in a listpack.
+    pub const ZSET_LISTPACK: u8 = 17;
+    /// A list in listpacks and large elements.
+    pub const LIST_QUICKLIST_2: u8 = 18;
+    /// A set in a listpack.
+    pub const SET_LISTPACK: u8 = 20;
+    /// A hash with fields that expire, field by field.
+    pub const HASH_METADATA: u8 = 24;
+    /// A hash with fields that expire in a listpack.
+    pub const HASH_LISTPACK_EX: u8 = 25;
 }
 
-/// The key and the expiry of an entry that is being loaded.
+/// The key and the expiry of an entry that is being loaded, and the limits that decide its encoding.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// The key.
     pub key: &'a [u8],
     /// When it expires, Unix milliseconds.
     pub expire_at: Option<i64>,
+    /// The limits.
+    pub shapes: &'a Shapes,
 }
 
 /// The type byte under which [`save_value`] writes the entry's value; `None` for a type that has no form here.
 pub fn type_of(entry: &Entry) -> Option<u8> {
-    match entry.kind() {
-        Kind::String => Some(types::STRING),
-        _ => None,
-    }
+    Some(match entry.kind() {
+        Kind::String => types::STRING,
+        Kind::List => types::LIST_QUICKLIST_2,
+        Kind::Set => set::type_of(entry),
+        Kind::SortedSet => sorted_set::type_of(entry),
+        Kind::Hash => hash::type_of(entry),
+        Kind::Stream => return None,
+    })
+}
+
+/// The version of the format that came with a type.
+pub fn version_of(type_byte: u8) -> u16 {
+    if type_byte >= types::HASH_METADATA { LATEST } else { VERSION }
 }
 
 /// Writes the entry's value, without its type byte. O(N) in the value's bytes.
 pub fn save_value(entry: &Entry, out: &mut Encoder<'_>) {
     match entry.kind() {
         Kind::String => string::save(entry, out),
-        kind => debug_assert!(false, "{kind:?} has no type byte"),
+        Kind::List => list::save(entry, out),
+        Kind::Set => set::save(entry, out),
+        Kind::SortedSet => sorted_set::save(entry, out),
+        Kind::Hash => hash::save(entry, out),
+        kind @ Kind::Stream => debug_assert!(false, "{kind:?} has no type byte"),
     }
 }
 
-/// Reads a value of type `type_byte` and makes an entry of it. Reads no more than belongs to it.
+/// Reads a value of type `type_byte` and makes an entry of it. Reads no more than belongs to it. A collection without
+/// elements is refused, and so is one with an element twice.
 pub fn load_value(type_byte: u8, input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     match type_byte {
         types::STRING => string::load(input, target),
+        types::LIST => list::load_elements(input, target),
+        types::LIST_ZIPLIST => list::load_ziplists(input, 1, target),
+        types::LIST_QUICKLIST => {
+            let count = input.length()?;
+            list::load_ziplists(input, count, target)
+        }
+        types::LIST_QUICKLIST_2 => list::load_nodes(input, target),
+        types::SET => set::load_members(input, target),
+        types::SET_INTSET => set::load_intset(input, target),
+        types::SET_LISTPACK => set::load_listpack(input, target),
+        types::ZSET => sorted_set::load_elements(input, sorted_set::printed_score, target),
+        types::ZSET_2 => sorted_set::load_elements(input, sorted_set::binary_score, target),
+        types::ZSET_ZIPLIST => sorted_set::load_ziplist(input, target),
+        types::ZSET_LISTPACK => sorted_set::load_listpack(input, target),
+        types::HASH => hash::load_fields(input, target),
+        types::HASH_ZIPMAP => hash::load_zipmap(input, target),
+        types::HASH_ZIPLIST => hash::load_ziplist(input, target),
+        types::HASH_LISTPACK => hash::load_listpack(input, target),
+        types::HASH_METADATA => hash::load_timed_fields(input, target),
+        types::HASH_LISTPACK_EX => hash::load_timed_listpack(input, target),
         other => Err(LoadError::UnknownType(other)),
     }
 }

@@ -4,7 +4,7 @@
 //!  type 1 | value … | version 2, little-endian | CRC-64 of all before, 8, little-endian
 //! ```
 
-use super::{Encoder, LoadError, SliceInput, Target, VERSION, load_value, save_value, type_of};
+use super::{Encoder, LATEST, LoadError, SliceInput, Target, load_value, save_value, type_of, version_of};
 use crate::codec::crc64;
 use crate::types::Entry;
 
@@ -25,7 +25,7 @@ pub fn dump(entry: &Entry, compress: bool) -> Option<Vec<u8>> {
     let type_byte = type_of(entry)?;
     let mut out = vec![type_byte];
     save_value(entry, &mut Encoder::new(&mut out, compress));
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&version_of(type_byte).to_le_bytes());
     out.extend_from_slice(&crc64::checksum(&out).to_le_bytes());
     Some(out)
 }
@@ -41,7 +41,7 @@ pub fn restore(payload: &[u8], target: Target<'_>) -> Result<Entry, PayloadError
 fn verify(payload: &[u8]) -> Option<&[u8]> {
     let (object, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER)?)?;
     let (version, sum) = footer.split_first_chunk()?;
-    let right = u16::from_le_bytes(*version) <= VERSION
+    let right = u16::from_le_bytes(*version) <= LATEST
         && crc64::checksum(&payload[..object.len() + 2]).to_le_bytes() == *sum;
     right.then_some(object)
 }

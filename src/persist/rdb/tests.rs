@@ -1,11 +1,20 @@
 //! What Redis wrote is read, what is written is what Redis writes, and nothing that is broken is believed.
 
-use super::payload::{PayloadError, dump, restore};
+use super::payload::{PayloadError, dump};
 use super::*;
 use crate::codec::crc64;
+use crate::dict::Seed;
+use crate::types::{Encoding, Text, hash, list, set, sorted_set};
 use proptest::prelude::*;
 
-const TARGET: Target<'static> = Target { key: b"key", expire_at: None };
+fn restore(payload: &[u8]) -> Result<Entry, PayloadError> {
+    restore_at(payload, None)
+}
+
+fn restore_at(payload: &[u8], expire_at: Option<i64>) -> Result<Entry, PayloadError> {
+    let shapes = Shapes::new(Seed::plain());
+    payload::restore(payload, Target { key: b"key", expire_at, shapes: &shapes })
+}
 
 fn sealed(object: &[u8], version: u16) -> Vec<u8> {
     let mut payload = [object, &version.to_le_bytes()].concat();
@@ -43,7 +52,7 @@ fn strings_are_written_in_the_form_that_redis_chooses() {
         grown.append(value);
         for entry in [whole, grown] {
             assert_eq!(saved(&entry).escape_ascii().to_string(), expected.escape_ascii().to_string());
-            let again = restore(&sealed(expected, 11), TARGET).expect("a good payload");
+            let again = restore(&sealed(expected, 11)).expect("a good payload");
             assert_eq!(again.value().to_vec(), value);
         }
     }
@@ -72,21 +81,21 @@ fn lengths_take_one_two_five_or_nine_bytes() {
 fn a_payload_that_redis_made_is_taken() {
     let payload = b"\x00\x03abc\x0a\x00";
     let payload = [&payload[..], &crc64::checksum(payload).to_le_bytes()].concat();
-    let entry = restore(&payload, Target { key: b"k", expire_at: Some(5) }).expect("a good payload");
+    let entry = restore_at(&payload, Some(5)).expect("a good payload");
     assert_eq!(
         (entry.key(), entry.value().to_vec(), entry.expire_at()),
-        (&b"k"[..], b"abc".to_vec(), Some(5))
+        (&b"key"[..], b"abc".to_vec(), Some(5))
     );
     // DUMP of a key set to 10, by Redis 7.0.15.
     let made = b"\x00\xc0\n\n\x00n\x9fWE\x0e\xaec\xbb";
-    assert_eq!(restore(made, TARGET).expect("a good payload").value().to_vec(), b"10");
+    assert_eq!(restore(made).expect("a good payload").value().to_vec(), b"10");
 }
 
 #[test]
 fn a_later_version_and_a_wrong_checksum_are_refused() {
-    assert!(restore(&sealed(b"\x00\x03abc", 11), TARGET).is_ok());
-    let refused = |payload: &[u8]| restore(payload, TARGET).err();
-    assert_eq!(refused(&sealed(b"\x00\x03abc", 12)), Some(PayloadError::VersionOrChecksum));
+    assert!(restore(&sealed(b"\x00\x03abc", 11)).is_ok());
+    let refused = |payload: &[u8]| restore(payload).err();
+    assert_eq!(refused(&sealed(b"\x00\x03abc", 13)), Some(PayloadError::VersionOrChecksum));
     for len in 0..10 {
         assert_eq!(refused(&[0; 10][..len]), Some(PayloadError::VersionOrChecksum));
     }
@@ -116,7 +125,7 @@ fn claims_that_the_bytes_do_not_keep_are_refused() {
         b"\x06\x03abc",
         b"\xff",
     ] {
-        let outcome = restore(&sealed(object, 11), TARGET);
+        let outcome = restore(&sealed(object, 11));
         assert!(matches!(outcome, Err(PayloadError::Value(_))), "{}", object.escape_ascii());
     }
 }
@@ -128,9 +137,248 @@ proptest! {
     ) {
         let entry = Entry::string(b"key", &piece.repeat(count), Some(7));
         let payload = dump(&entry, compress).expect("a string has a form");
-        let again = restore(&payload, Target { key: b"key", expire_at: Some(7) }).expect("a good payload");
+        let again = restore_at(&payload, Some(7)).expect("a good payload");
         prop_assert_eq!(again.value(), entry.value());
         prop_assert_eq!(again.encoding(), entry.encoding());
         prop_assert_eq!(again.expire_at(), Some(7));
     }
+}
+
+/// Limits so low that small data passes them.
+fn small_shapes() -> Shapes {
+    Shapes {
+        hash_max_listpack_entries: 4,
+        hash_max_listpack_value: 20,
+        set_max_intset_entries: 3,
+        set_max_listpack_entries: 5,
+        set_max_listpack_value: 20,
+        zset_max_listpack_entries: 4,
+        zset_max_listpack_value: 20,
+        list_max_listpack_size: 3,
+        ..Shapes::new(Seed::plain())
+    }
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        any::<i64>().prop_map(|n| n.to_string().into_bytes()),
+        (-200_i64..200).prop_map(|n| n.to_string().into_bytes()),
+        prop::collection::vec(any::<u8>(), 0..30),
+        (0usize..400).prop_map(|n| vec![b'x'; n]),
+    ]
+}
+
+fn list_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+    let mut entry = list::create(b"key");
+    for text in texts {
+        list::expect(&mut entry, std::iter::once(&text[..]), shapes);
+        list::push(&mut entry, list::End::Back, text, shapes);
+    }
+    entry
+}
+
+fn set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+    let mut entry = set::create(b"key", &texts[0], texts.len(), shapes);
+    for text in texts {
+        set::add(&mut entry, text, shapes);
+    }
+    entry
+}
+
+fn sorted_set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+    let mut entry = sorted_set::create(b"key", texts[0].len(), shapes);
+    for (n, text) in texts.iter().enumerate() {
+        let score = [f64::NEG_INFINITY, -1.5, 0.0, 1.0, 3e20, f64::INFINITY][n % 6];
+        let _ = sorted_set::apply(&mut entry, text, score, sorted_set::How::default(), shapes);
+    }
+    entry
+}
+
+fn hash_of(texts: &[Vec<u8>], times: bool, shapes: &Shapes) -> Entry {
+    let mut entry = hash::create(b"key", shapes, 0, std::iter::empty());
+    for (n, text) in texts.iter().enumerate() {
+        let mut hash = hash::HashMut::new(&mut entry, shapes, 0);
+        hash.set(text, Text::Int(n as i64), None, hash::Expiry::Discard);
+        if times && n % 3 == 1 {
+            hash.set_expiry(text, 1000 - n as i64, hash::Condition::Always);
+        }
+    }
+    entry
+}
+
+/// What is in a collection, in order where it has one, with its encoding.
+fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
+    let mut all = Vec::new();
+    match entry.kind() {
+        Kind::List => list::forwards(entry, 0, &mut |element| {
+            all.push(format!("{:?}", element.to_vec()));
+            true
+        }),
+        Kind::Set => all.extend(set::SetRef::of(entry).members().map(|m| format!("{:?}", m.to_vec()))),
+        Kind::SortedSet => {
+            let set = sorted_set::SortedSetRef::of(entry);
+            all.extend(set.iter().map(|(m, score)| format!("{:?} {score}", m.to_vec())));
+        }
+        Kind::Hash => {
+            for item in hash::HashRef::new(entry, i64::MIN).iter() {
+                let (field, value) = (item.field.to_vec(), item.value.to_vec());
+                all.push(format!("{field:?} {value:?} {:?}", item.expire_at));
+            }
+        }
+        Kind::String | Kind::Stream => unreachable!("no collections are made of these here"),
+    }
+    if matches!(entry.kind(), Kind::Set | Kind::Hash) {
+        all.sort();
+    }
+    (entry.encoding(), all)
+}
+
+proptest! {
+    #[test]
+    fn a_collection_comes_back_with_its_encoding(
+        texts in prop::collection::vec(text(), 1..20), low: bool, compress: bool
+    ) {
+        let shapes = if low { small_shapes() } else { Shapes::new(Seed::plain()) };
+        let entries = [
+            list_of(&texts, &shapes),
+            set_of(&texts, &shapes),
+            sorted_set_of(&texts, &shapes),
+            hash_of(&texts, false, &shapes),
+            hash_of(&texts, true, &shapes),
+        ];
+        for entry in &entries {
+            let payload = dump(entry, compress).expect("a collection has a form");
+            let target = Target { key: b"key", expire_at: Some(7), shapes: &shapes };
+            let again = payload::restore(&payload, target);
+            prop_assert!(again.is_ok(), "{:?}: {:?}", entry.kind(), again);
+            let again = again.expect("just looked");
+            prop_assert_eq!(again.expire_at(), Some(7));
+            prop_assert_eq!(contents(&again), contents(entry));
+            // Under other limits the same elements come back, in the encoding that those ask for.
+            let other = if low { Shapes::new(Seed::plain()) } else { small_shapes() };
+            let again = payload::restore(&payload, Target { shapes: &other, ..target });
+            prop_assert_eq!(contents(&again.expect("the same bytes")).1, contents(entry).1);
+            // Whatever is cut off or changed: refused or another value, and no panic.
+            let object = &payload[..payload.len() - 10];
+            for cut in (1..object.len()).step_by(object.len() / 8 + 1) {
+                let _ = restore(&sealed(&object[..cut], 11));
+            }
+        }
+    }
+
+    #[test]
+    fn changed_bytes_of_a_collection_never_panic(
+        texts in prop::collection::vec(text(), 1..8), kind in 0usize..4,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+    ) {
+        let shapes = Shapes::new(Seed::plain());
+        let entry = match kind {
+            0 => list_of(&texts, &shapes),
+            1 => set_of(&texts, &shapes),
+            2 => sorted_set_of(&texts, &shapes),
+            _ => hash_of(&texts, true, &shapes),
+        };
+        let payload = dump(&entry, false).expect("a collection has a form");
+        let mut object = payload[..payload.len() - 10].to_vec();
+        for (at, byte) in changes {
+            let at = at.index(object.len());
+            object[at] = byte;
+        }
+        if let Ok(entry) = restore(&sealed(&object, 11)) {
+            let again = restore(&dump(&entry, true).expect("what was loaded has a form"));
+            prop_assert_eq!(again.expect("what was dumped loads").kind(), entry.kind());
+        }
+    }
+}
+
+#[test]
+fn collections_in_the_encodings_of_earlier_versions_are_read() {
+    // A ziplist of "a", 5, -3, 300, 70000, 2^24 as 32 bits, 2^40, 12, "bcd".
+    let entries: [&[u8]; 9] = [
+        b"\x01a",
+        b"\xf6",
+        b"\xfe\xfd",
+        b"\xc0\x2c\x01",
+        b"\xf0\x70\x11\x01",
+        b"\xd0\x00\x00\x00\x01",
+        b"\xe0\x00\x00\x00\x00\x00\x01\x00\x00",
+        b"\xfd",
+        b"\x40\x03bcd",
+    ];
+    let expected = ["a", "5", "-3", "300", "70000", "16777216", "1099511627776", "12", "bcd"];
+    let list = restore(&sealed(&[&[types::LIST_ZIPLIST][..], &string(&ziplist(&entries))].concat(), 9));
+    let mut found = Vec::new();
+    list::forwards(&list.expect("a good list"), 0, &mut |element| {
+        found.push(String::from_utf8(element.to_vec()).expect("text"));
+        true
+    });
+    assert_eq!(found, expected);
+    let nodes =
+        [&[types::LIST_QUICKLIST, 2][..], &string(&ziplist(&entries[..2])), &string(&ziplist(&entries[2..]))];
+    assert_eq!(list::len(&restore(&sealed(&nodes.concat(), 9)).expect("a good list")), 9);
+    let pairs: [&[u8]; 4] = [b"\x01a", b"\xf2", b"\x01b", b"\x031.5"];
+    let zset =
+        restore(&sealed(&[&[types::ZSET_ZIPLIST][..], &string(&ziplist(&pairs))].concat(), 9)).expect("good");
+    assert_eq!(sorted_set::SortedSetRef::of(&zset).score(b"b"), Some(1.5));
+    let hash =
+        restore(&sealed(&[&[types::HASH_ZIPLIST][..], &string(&ziplist(&pairs))].concat(), 9)).expect("good");
+    assert_eq!(hash::HashRef::new(&hash, 0).get(b"a"), Some(Text::Int(1)));
+    let zipmap = b"\x02\x01a\x02\x01xyz\x03bcd\x00\x00\xff";
+    let hash = restore(&sealed(&[&[types::HASH_ZIPMAP][..], &string(zipmap)].concat(), 9)).expect("good");
+    assert_eq!(hash::HashRef::new(&hash, 0).get(b"a"), Some(Text::Bytes(b"xy")));
+    assert_eq!(hash::HashRef::new(&hash, 0).get(b"bcd"), Some(Text::Bytes(b"")));
+    let zset = restore(&sealed(b"\x03\x03\x01a\x031.5\x01b\xfe\x01c\xff", 9)).expect("good");
+    assert_eq!(contents(&zset).1, ["[99] -inf", "[97] 1.5", "[98] inf"]);
+    for bad in [
+        &b"\x03\x01\x01a\xfd"[..], // a score that is none
+        b"\x03\x01\x01a\x03abc",
+        b"\x03\x02\x01a\x011\x01a\x012", // a member twice
+        b"\x02\x02\x01a\x01a",
+        b"\x04\x02\x01a\x011\x01a\x012",
+        b"\x01\x00", // nothing in it
+        b"\x02\x00",
+        b"\x03\x00",
+        b"\x04\x00",
+        b"\x12\x00",
+        b"\x12\x01\x02\x07\x07\x00\x00\x00\x00\x00\xff",
+        b"\x12\x01\x03\x01a", // a node of no kind
+        b"\x0b\x08\x02\x00\x00\x00\x00\x00\x00\x00",
+        b"\x02\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a",
+        b"\x04\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a\x01a",
+        b"\x18\x01\x00\x00\x00\x00\x00\x00\x00\x01\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a\x01a",
+        b"\x18\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01\x01a\x01a",
+    ] {
+        assert!(restore(&sealed(bad, 9)).is_err(), "{}", bad.escape_ascii());
+    }
+    let good = ziplist(&entries);
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x55;
+        let _ = restore(&sealed(&[&[types::LIST_ZIPLIST][..], &string(&bad)].concat(), 9));
+        let _ = restore(&sealed(&[&[types::LIST_ZIPLIST][..], &string(&good[..at])].concat(), 9));
+    }
+}
+
+fn string(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Encoder::new(&mut out, false).string(bytes);
+    out
+}
+
+/// A ziplist of entries from their encoding on.
+fn ziplist(entries: &[&[u8]]) -> Vec<u8> {
+    let (mut body, mut last, mut before) = (Vec::new(), 10, 0);
+    for entry in entries {
+        last = 10 + body.len();
+        body.push(before);
+        body.extend_from_slice(entry);
+        before = entry.len() as u8 + 1;
+    }
+    let len = 10 + body.len() + 1;
+    let header = [
+        &(len as u32).to_le_bytes()[..],
+        &(last as u32).to_le_bytes(),
+        &(entries.len() as u16).to_le_bytes(),
+    ];
+    [&header.concat()[..], &body, &[0xff]].concat()
 }

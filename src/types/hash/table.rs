@@ -51,6 +51,16 @@ unsafe impl Container for Hash {
         }
         copy
     }
+
+    fn prefetch_bucket(&self, field: &[u8]) -> u64 {
+        let hash = self.fields.hash(field);
+        self.fields.prefetch_bucket(hash);
+        hash
+    }
+
+    fn prefetch_item(&self, hash: u64) {
+        self.fields.prefetch_entry(hash);
+    }
 }
 
 impl Hash {
@@ -116,6 +126,8 @@ impl Hash {
         keep_expiry: bool,
         now: i64,
     ) -> bool {
+        // Nobody but its users moves this table's buckets: also those do that only overwrite.
+        self.fields.step();
         let hash = self.fields.hash(name);
         let Some(position) = self.fields.find(hash, name) else {
             self.insert_hashed(hash, Field::new(name, value, block, None));

@@ -14,6 +14,11 @@
 //! With `list-compress-depth` above 0, nodes that are not among so many at either end are compressed (LZF) where that
 //! saves something; they are decompressed to be read, and in place to be changed.
 //!
+//! A push at the back writes behind what is there, but one at the front moves all that its node has. So what is pushed
+//! in front of a node that has grown is *staged* in a small node of its own, which is merged into that one when it is
+//! full: some bytes move often, many seldom. The two count as one node in all that can be seen from outside, and are
+//! one before anything but an end is changed.
+//!
 //! Costs: push and pop move a node's bytes at most; an index is found in O(nodes).
 
 use std::borrow::Cow;
@@ -36,6 +41,11 @@ const LARGE_NODE: usize = 64 << 10;
 
 /// The most bytes of a node whose elements are limited by number.
 const SAFE_BYTES: usize = 8 << 10;
+
+/// A front node of this many bytes gets its next elements by a stage, which has as many at most. Half of it moves with
+/// a push, a whole node with a merge, which comes every `STAGE / element` pushes: for nodes of 8 KiB and elements of
+/// 10 bytes the sum of both is least around here.
+const STAGE: usize = 512;
 
 /// How large a node may be, by `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +158,9 @@ impl Node {
 pub struct Quicklist {
     nodes: VecDeque<Node>,
     len: usize,
+    /// Whether the first node is the stage of the second: together they are within the limits of one. Both are
+    /// listpacks, and no node is compressed.
+    staged: bool,
 }
 
 // SAFETY: no other container has this pair.
@@ -167,7 +180,7 @@ unsafe impl Container for Quicklist {
     fn duplicate(&self) -> Quicklist {
         // The blocks are shared until either list changes them.
         let copy = |node: &Node| Node { bytes: node.bytes.share(), ..*node };
-        Quicklist { nodes: self.nodes.iter().map(copy).collect(), len: self.len }
+        Quicklist { nodes: self.nodes.iter().map(copy).collect(), ..*self }
     }
 }
 
@@ -185,7 +198,8 @@ impl Quicklist {
     pub fn of_listpack(bytes: &[u8]) -> Quicklist {
         let len = Listpack::new(bytes).len();
         let node = Node { bytes: Block::from(bytes), raw_len: 0, count: len as u32, plain: false };
-        Quicklist { nodes: if len == 0 { VecDeque::new() } else { VecDeque::from([node]) }, len }
+        let nodes = if len == 0 { VecDeque::new() } else { VecDeque::from([node]) };
+        Quicklist { nodes, len, staged: false }
     }
 
     /// The number of elements.
@@ -201,19 +215,55 @@ impl Quicklist {
 
     /// The number of nodes.
     pub fn node_count(&self) -> usize {
-        self.nodes.len()
+        self.nodes.len() - usize::from(self.staged)
     }
 
     /// Calls `see` with each node: whether it is a single plain element, and its bytes, decompressed.
     pub fn for_each_node(&self, mut see: impl FnMut(bool, &[u8])) {
-        for node in &self.nodes {
+        let stage = usize::from(self.staged) * 2;
+        if self.staged {
+            see(false, &self.with_stage());
+        }
+        for node in self.nodes.range(stage..) {
             see(node.plain, &node.raw());
         }
+    }
+
+    /// The listpack of the first node with its stage.
+    fn with_stage(&self) -> Vec<u8> {
+        let mut bytes = self.nodes[0].bytes.to_vec();
+        listpack::merge(&mut bytes, Listpack::new(&self.nodes[1].bytes));
+        bytes
+    }
+
+    /// Merges the stage into its node.
+    fn unstage(&mut self) {
+        if std::mem::take(&mut self.staged)
+            && let Some(stage) = self.nodes.pop_front()
+            && let Some(node) = self.nodes.front_mut()
+        {
+            let listpack = Listpack::new(&stage.bytes);
+            listpack::prepend(&mut node.bytes, listpack, listpack::HEADER, listpack.end());
+            node.count += stage.count;
+        }
+    }
+
+    /// Puts an empty stage in front of the first node; a present one is merged before.
+    fn stage(&mut self) {
+        self.unstage();
+        self.nodes.push_front(Node {
+            bytes: Block::from(&listpack::EMPTY[..]),
+            raw_len: 0,
+            count: 0,
+            plain: false,
+        });
+        self.staged = true;
     }
 
     /// Adds a node at the back: a listpack that was checked, or a plain element. A listpack without elements is left
     /// out.
     pub fn push_node(&mut self, plain: bool, bytes: &[u8], shapes: &Shapes) {
+        self.unstage();
         let count = if plain { 1 } else { Listpack::new(bytes).len() };
         if count > 0 {
             self.nodes.push_back(Node { bytes: Block::from(bytes), raw_len: 0, count: count as u32, plain });
@@ -225,6 +275,10 @@ impl Quicklist {
     /// The list as one listpack, when it is one node within `limits`.
     pub fn as_listpack(&self, limits: Limits) -> Option<Cow<'_, [u8]>> {
         match self.nodes.front() {
+            Some(_) if self.staged => {
+                let small = self.nodes.len() == 2 && limits.allow(self.staged_bytes(), self.len);
+                small.then(|| Cow::Owned(self.with_stage()))
+            }
             Some(node) if self.nodes.len() == 1 && !node.plain => {
                 let raw = node.raw();
                 limits.allow(raw.len(), self.len).then_some(raw)
@@ -233,26 +287,39 @@ impl Quicklist {
         }
     }
 
+    /// The bytes of the listpack that the first node with its stage would be.
+    fn staged_bytes(&self) -> usize {
+        self.nodes[0].bytes.len() + self.nodes[1].bytes.len() - listpack::EMPTY.len()
+    }
+
+    /// Whether the node at an end, with its stage if it has one, has room for an element of `size` bytes. It is not
+    /// compressed.
+    #[inline]
+    fn accepts(&self, end: End, size: usize, limits: Limits) -> bool {
+        let at = if end == End::Front { 0 } else { self.nodes.len() - 1 };
+        if self.staged && at < 2 {
+            let count = self.nodes[0].count + self.nodes[1].count;
+            return limits.allow(self.staged_bytes() + size, count as usize + 1);
+        }
+        self.nodes[at].accepts(size, limits)
+    }
+
     /// Adds an element at an end.
     pub fn push(&mut self, end: End, value: &[u8], limits: Limits) {
         self.len += 1;
-        let node = match end {
+        if !self.nodes.is_empty() && value.len() < limits.plain && self.push_into_node(end, value, limits) {
+            return;
+        }
+        if end == End::Front {
+            self.unstage();
+        }
+        let full = match end {
             End::Front => self.nodes.front_mut(),
             End::Back => self.nodes.back_mut(),
         };
-        if let Some(node) = node
-            && value.len() < limits.plain
-        {
-            let element = Element::from(value);
-            node.decompress();
-            if node.accepts(element.size(), limits) {
-                node.count += 1;
-                let at = match end {
-                    End::Front => listpack::HEADER,
-                    End::Back => node.bytes.len() - 1,
-                };
-                return listpack::insert(&mut node.bytes, at, &[element]);
-            }
+        if let Some(full) = full {
+            // What it had to spare for growing is not needed any more.
+            full.bytes.shrink_to_fit();
         }
         let node = Node::single(value, limits);
         match end {
@@ -260,6 +327,34 @@ impl Quicklist {
             End::Back => self.nodes.push_back(node),
         }
         self.settle_ends(limits.depth);
+    }
+
+    /// Adds an element to the node at an end, which there is, if it has room; whether it had.
+    #[inline]
+    fn push_into_node(&mut self, end: End, value: &[u8], limits: Limits) -> bool {
+        let element = Element::from(value);
+        if limits.depth > 0 {
+            self.unstage();
+        }
+        let last = self.nodes.len() - 1;
+        self.nodes[if end == End::Front { 0 } else { last }].decompress();
+        if !self.accepts(end, element.size(), limits) {
+            return false;
+        }
+        if end == End::Front && limits.depth == 0 && self.nodes[0].bytes.len() > STAGE {
+            self.stage();
+        }
+        let node = match end {
+            End::Front => &mut self.nodes[0],
+            End::Back => &mut self.nodes[last],
+        };
+        let at = match end {
+            End::Front => listpack::HEADER,
+            End::Back => node.bytes.len() - 1,
+        };
+        listpack::insert(&mut node.bytes, at, &[element]);
+        node.count += 1;
+        true
     }
 
     /// Takes the element at an end out and calls `see` with it. There is one.
@@ -271,6 +366,8 @@ impl Quicklist {
         let result = self.nodes[at].see(inner, see);
         self.remove_in_node(at, inner, 1);
         if self.nodes.get(at).is_none_or(|node| node.count == 0) {
+            // A stage without its node is a node, and so is a node without its stage.
+            self.staged &= at > 1;
             self.drop_empty(at);
             self.settle_ends(limits.depth);
         }
@@ -358,6 +455,7 @@ impl Quicklist {
 
     /// Puts `value` in the place of the element `index`, which is there.
     pub fn set(&mut self, index: usize, value: &[u8], limits: Limits) {
+        self.unstage();
         let (at, inner) = self.locate(index);
         let node = &mut self.nodes[at];
         if node.plain || value.len() >= limits.plain {
@@ -375,6 +473,7 @@ impl Quicklist {
         if index == 0 || index == self.len {
             return self.push(if index == 0 { End::Front } else { End::Back }, value, limits);
         }
+        self.unstage();
         let (at, inner) = self.locate(index);
         self.len += 1;
         let element = Element::from(if value.len() < limits.plain { value } else { &[] });
@@ -458,6 +557,7 @@ impl Quicklist {
         if count == 0 {
             return;
         }
+        self.unstage();
         let (first, mut inner) = self.locate(index);
         let (mut at, mut left) = (first, count);
         let mut whole = None;
@@ -483,6 +583,7 @@ impl Quicklist {
 
     /// Removes elements that equal `needle`: up to `most` from an end on.
     pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: Limits) -> usize {
+        self.unstage();
         let needle = Element::from(needle);
         let mut removed = 0;
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
@@ -547,6 +648,7 @@ impl Quicklist {
     /// The nodes whose distance to an end may have changed across the depth.
     fn settle_ends(&mut self, depth: usize) {
         if depth > 0 {
+            self.unstage();
             let len = self.nodes.len();
             for at in [depth - 1, depth, len.wrapping_sub(depth), len.wrapping_sub(depth + 1)] {
                 self.settle(at, depth);

@@ -63,6 +63,40 @@ fn a_huge_element_is_a_node_of_its_own() {
 }
 
 #[test]
+fn what_is_pushed_in_front_lies_in_the_nodes_that_the_limits_ask_for() {
+    let shapes = shapes(-2, 0, 1 << 30);
+    let (mut front, mut back) = (create(b"k"), create(b"k"));
+    let sizes = |list: &Entry| {
+        let mut sizes = Vec::new();
+        quicklist(list).for_each_node(|_, bytes| sizes.push(bytes.len()));
+        sizes
+    };
+    for i in 0..3000_usize {
+        let value = vec![b'v'; i % 40];
+        push_one(&mut front, End::Front, &value, &shapes);
+        push_one(&mut back, End::Back, &value, &shapes);
+        if front.encoding() == Encoding::Listpack {
+            continue;
+        }
+        let mut mirrored = sizes(&back);
+        mirrored.reverse();
+        assert_eq!(sizes(&front), mirrored);
+        assert_eq!(quicklist(&front).node_count(), mirrored.len());
+    }
+    assert!(quicklist(&front).node_count() > 5);
+    let mut reversed = elements(&back);
+    reversed.reverse();
+    assert_eq!(elements(&front), reversed);
+    while len(&front) > 0 {
+        pop(&mut front, End::Back, &shapes, |_| ());
+        pop(&mut back, End::Front, &shapes, |_| ());
+        shrink(&mut front, &shapes);
+        shrink(&mut back, &shapes);
+        assert_eq!(front.encoding(), back.encoding());
+    }
+}
+
+#[test]
 fn nodes_between_the_ends_are_compressed() {
     let compressed = shapes(-1, 1, 1 << 30);
     let plain = shapes(-1, 0, 1 << 30);

@@ -6,7 +6,7 @@ use crate::types::member::Member;
 use crate::types::string::Text;
 use crate::types::{intset, listpack};
 
-/// The iterator of [`SetRef::iter`].
+/// The iterator of [`SetRef::members`].
 pub struct Iter<'a>(Inner<'a>);
 
 enum Inner<'a> {

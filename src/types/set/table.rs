@@ -41,9 +41,24 @@ unsafe impl Container for Table {
         copy.member_bytes = self.member_bytes;
         copy
     }
+
+    fn prefetch_bucket(&self, member: &[u8]) -> u64 {
+        let hash = self.members.hash(member);
+        self.members.prefetch_bucket(hash);
+        hash
+    }
+
+    fn prefetch_item(&self, hash: u64) {
+        self.members.prefetch_entry(hash);
+    }
 }
 
 impl Table {
+    /// The table itself, for its statistics.
+    pub fn dict(&self) -> &Dict<Member> {
+        &self.members
+    }
+
     /// An empty one with room for `capacity` members.
     pub fn with_capacity(capacity: usize, seed: Seed) -> Table {
         let mut members = Dict::new(seed);
@@ -75,6 +90,8 @@ impl Table {
 
     /// Adds a member and answers whether it was new.
     pub fn add(&mut self, member: &[u8]) -> bool {
+        // Nobody but its users moves this table's buckets: also those do that add nothing.
+        self.members.step();
         let hash = self.members.hash(member);
         if self.members.find(hash, member).is_some() {
             return false;

@@ -50,9 +50,31 @@ unsafe impl Container for SortedSet {
         }
         gather.finish()
     }
+
+    fn prefetch_bucket(&self, member: &[u8]) -> u64 {
+        let hash = self.dict.hash(member);
+        self.dict.prefetch_bucket(hash);
+        hash
+    }
+
+    fn prefetch_item(&self, hash: u64) {
+        self.dict.prefetch_entry(hash);
+    }
+
+    /// The leaf of the element that a lookup would look at first: the one that is meant, most likely.
+    fn prefetch_place(&self, hash: u64) {
+        if let Some(at) = self.dict.find_by(hash, |_| true) {
+            self.tree.prefetch(self.dict.get(at).score());
+        }
+    }
 }
 
 impl SortedSet {
+    /// The figures of the table of its members.
+    pub fn table_stats(&self) -> crate::dict::Stats {
+        self.dict.stats()
+    }
+
     /// An empty set, hashed under `seed`.
     pub fn new(seed: Seed) -> SortedSet {
         SortedSet { tree: Tree::new(), dict: Dict::new(seed), element_bytes: 0 }
@@ -136,12 +158,11 @@ impl SortedSet {
     /// Sets the score of `member`; whether it is new.
     pub fn set(&mut self, member: &[u8], score: f64) -> bool {
         let hash = self.hash(member);
-        match self.find(hash, member) {
-            Some((at, old)) => self.rescore(at, old, score),
-            None => {
-                self.add(hash, member, score);
-                return true;
-            }
+        if let Some((at, old)) = self.find(hash, member) {
+            self.rescore(at, old, score);
+        } else {
+            self.add(hash, member, score);
+            return true;
         }
         false
     }
@@ -149,6 +170,8 @@ impl SortedSet {
     /// Adds `member` or changes its score, as the flags allow.
     #[inline]
     pub(super) fn apply(&mut self, member: &[u8], score: f64, how: How) -> Result<Applied, NotANumber> {
+        // Nobody but its users moves the dict's buckets: also those do that only change a score.
+        self.dict.step();
         let hash = self.hash(member);
         self.prefetch(hash, score);
         let Some((at, old)) = self.find(hash, member) else {
@@ -343,7 +366,7 @@ fn sort(entries: &mut [(f64, Handle)]) {
         let bits = (score + 0.0).to_bits() as i64;
         bits ^ ((bits >> 63) as u64 >> 1) as i64
     };
-    entries.sort_by(|a, b| key(a.0).cmp(&key(b.0)));
+    entries.sort_by_key(|a| key(a.0));
     for equal in entries.chunk_by_mut(|a, b| a.0 == b.0) {
         if !equal.is_sorted_by(|a, b| a.1.member() <= b.1.member()) {
             equal.sort_by(|a, b| a.1.member().cmp(b.1.member()));

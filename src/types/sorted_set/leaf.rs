@@ -19,8 +19,9 @@ use super::element::Handle;
 use crate::alloc;
 use crate::dict::prefetch;
 
-/// The most entries of a leaf. In tests few, so that a tree of some hundred entries has all shapes.
-pub(super) const MOST: usize = if cfg!(test) { 8 } else { 64 };
+/// The most entries of a leaf: as many as fill a size class. In tests few, so that a tree of some hundred entries has all
+/// shapes.
+pub(super) const MOST: usize = if cfg!(test) { 8 } else { 68 };
 
 const HEADER: usize = 8;
 const SCORE: usize = size_of::<f64>();
@@ -31,6 +32,8 @@ const SMALLEST: usize = 64;
 const SLACK: usize = MOST * 3 / 16;
 const LINE: usize = 64;
 
+const _: () =
+    assert!(cfg!(test) || alloc::class_size(HEADER + MOST * ENTRY) - (HEADER + MOST * ENTRY) < ENTRY);
 const _: () = assert!(MOST <= u16::MAX as usize && align_of::<Handle>() <= SCORE);
 const _: () = assert!(align_of::<Header>() <= SCORE && size_of::<Header>() == HEADER);
 

@@ -72,7 +72,7 @@ pub enum Applied {
     Added(f64),
     /// Another score.
     Changed(f64),
-    /// The score was this already.
+    /// The score was equal already; zero and minus zero are, and this is the one that was asked for.
     Same(f64),
 }
 
@@ -90,7 +90,7 @@ impl How {
         if (self.only_less && score >= old) || (self.only_greater && score <= old) {
             return Ok(Applied::Refused);
         }
-        Ok(if score == old { Applied::Same(old) } else { Applied::Changed(score) })
+        Ok(if score == old { Applied::Same(score) } else { Applied::Changed(score) })
     }
 }
 
@@ -163,7 +163,11 @@ pub fn remove_span(entry: &mut Entry, span: Range<usize>) {
     }
 }
 
-fn to_large(entry: &mut Entry, shapes: &Shapes) {
+/// Gives a sorted set the large form, if it has the other.
+pub fn to_large(entry: &mut Entry, shapes: &Shapes) {
+    if entry.encoding() != Encoding::Listpack {
+        return;
+    }
     let packed = SortedSetRef::of(entry);
     let mut gather = Gather::with_room(shapes.seed, packed.len() + 1);
     for (member, score) in packed.iter() {

@@ -28,6 +28,7 @@ pub(super) struct Key<'a> {
 impl Key<'_> {
     /// Whether the entry comes before this place.
     #[inline(always)]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "partitions hand out references")]
     pub(super) fn is_after(&self, score: f64, handle: &Handle) -> bool {
         score < self.score || (score == self.score && handle.member() < self.member)
     }
@@ -166,7 +167,9 @@ impl Part for Leaf {
     fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize {
         let to = (from + most).min(self.len());
         let gone = &self.handles()[from..to];
-        gone.iter().for_each(|handle| handle.prefetch());
+        for handle in gone {
+            handle.prefetch();
+        }
         see(gone);
         Leaf::remove(self, from..to);
         to - from
@@ -488,6 +491,7 @@ impl<C: Part> Row<C> {
         self.counts[..at].iter().sum::<usize>() + self.child(at).partition(before)
     }
 
+    #[expect(clippy::boxed_local, reason = "a row is too large for the stack to pass it")]
     fn merge(&mut self, mut right: Box<Row<C>>) {
         let (len, count) = (self.len, right.len);
         self.scores[len..len + count].copy_from_slice(&right.scores[..count]);

@@ -118,7 +118,7 @@ pub(super) fn remove(buffer: &mut impl Buffer, member: &[u8]) -> Option<f64> {
 /// Elements in order or backwards.
 #[derive(Clone)]
 pub(super) struct Pairs<'a> {
-    pairs: listpack::Iter<'a>,
+    elements: listpack::Iter<'a>,
     left: usize,
     backwards: bool,
 }
@@ -133,7 +133,7 @@ impl<'a> Pairs<'a> {
             (_, false) => listpack.range(at(2 * from), end),
             (_, true) => listpack.range(first, at(2 * from + 2)),
         };
-        Pairs { pairs, left: count, backwards }
+        Pairs { elements: pairs, left: count, backwards }
     }
 }
 
@@ -144,11 +144,11 @@ impl<'a> Iterator for Pairs<'a> {
     fn next(&mut self) -> Option<(Text<'a>, f64)> {
         self.left = self.left.checked_sub(1)?;
         if self.backwards {
-            let score = self.pairs.next_back()?;
-            return Some((self.pairs.next_back()?, score_of(score)));
+            let score = self.elements.next_back()?;
+            return Some((self.elements.next_back()?, score_of(score)));
         }
-        let member = self.pairs.next()?;
-        Some((member, score_of(self.pairs.next()?)))
+        let member = self.elements.next()?;
+        Some((member, score_of(self.elements.next()?)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -48,7 +48,9 @@ impl Model {
     fn remove_range(&mut self, from: usize, to: usize) {
         let gone: Vec<Vec<u8>> =
             self.elements().skip(from).take(to - from).map(|(m, _)| m.to_vec()).collect();
-        gone.iter().for_each(|member| assert!(self.remove(member).is_some()));
+        for member in gone {
+            assert!(self.remove(&member).is_some());
+        }
     }
 
     fn elements(&self) -> impl DoubleEndedIterator<Item = (&[u8], f64)> {
@@ -174,7 +176,9 @@ proptest! {
         gathered: bool,
     ) {
         let mut model = Model::default();
-        elements.iter().for_each(|(n, score)| { model.set(&member(*n), *score); });
+        for (n, score) in &elements {
+            model.set(&member(*n), *score);
+        }
         let mut set = SortedSet::new(SEED);
         let mut gather = Gather::with_room(SEED, 3);
         for (member, score) in &model.scores {
@@ -279,4 +283,224 @@ fn a_scan_returns_every_element_that_is_there_throughout() {
         }
     }
     assert!((0..500).all(|n| seen.contains(&member(n))));
+}
+
+mod entries {
+    use super::super::*;
+    use super::{Model, SEED, score};
+    use proptest::prelude::*;
+
+    fn shapes() -> Shapes {
+        Shapes { zset_max_listpack_entries: 12, zset_max_listpack_value: 10, ..Shapes::new(SEED) }
+    }
+
+    /// Numbers in their one spelling and in others, short and long names.
+    fn member(n: u32) -> Vec<u8> {
+        match n % 5 {
+            0 => (i64::from(n) * 1_234_567).to_string().into_bytes(),
+            1 => format!("0{n}").into_bytes(),
+            2 => vec![b'm'; n as usize % 12],
+            _ => format!("m{n}").into_bytes(),
+        }
+    }
+
+    fn elements(entry: &Entry) -> Vec<(Vec<u8>, f64)> {
+        SortedSetRef::of(entry).iter().map(|(member, score)| (member.to_vec(), score)).collect()
+    }
+
+    fn compare(entry: &Entry, model: &Model) {
+        let expected: Vec<(Vec<u8>, f64)> = model.elements().map(|(m, s)| (m.to_vec(), s)).collect();
+        assert_eq!(elements(entry), expected);
+        let set = SortedSetRef::of(entry);
+        let len = set.len();
+        assert_eq!(len, expected.len());
+        let backwards: Vec<_> = set.span(0..len, true).map(|(m, s)| (m.to_vec(), s)).collect();
+        assert!(backwards.iter().eq(expected.iter().rev()));
+        for (rank, (member, score)) in expected.iter().enumerate() {
+            assert_eq!(set.rank(member), Some((rank, *score)));
+            assert_eq!(set.score(member), Some(*score));
+        }
+        if let SortedSetRef::Packed(listpack) = set {
+            assert!(len == 0 || is_packed_sorted_set(listpack));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_an_ordered_set_in_either_encoding(
+            steps in prop::collection::vec((0..60u32, score(), 0..10u8, 0..16usize), 1..80),
+            most in 0..20usize,
+        ) {
+            let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
+            let mut entry = create(b"key", 3, &shapes);
+            let mut model = Model::default();
+            for (n, score, what, at) in steps {
+                let member = member(n);
+                let len = model.scores.len();
+                match what {
+                    0 | 1 => prop_assert_eq!(remove(&mut entry, &member), model.remove(&member)),
+                    2 => {
+                        let span = at.min(len)..(at + n as usize % 4).min(len);
+                        remove_span(&mut entry, span.clone());
+                        model.remove_range(span.start, span.end);
+                    }
+                    3 => {
+                        let how = How { add: true, ..How::default() };
+                        let old = model.scores.get(&member).copied();
+                        let sum = old.map_or(score, |old| old + score);
+                        match apply(&mut entry, &member, score, how, &shapes) {
+                            Err(NotANumber) => prop_assert!(sum.is_nan()),
+                            Ok(applied) => {
+                                prop_assert_eq!(applied == Applied::Added(sum), old.is_none());
+                                model.set(&member, sum);
+                            }
+                        }
+                    }
+                    _ => {
+                        let new = !model.scores.contains_key(&member);
+                        let applied = apply(&mut entry, &member, score, How::default(), &shapes);
+                        prop_assert_eq!(applied == Ok(Applied::Added(score)), new);
+                        model.set(&member, score);
+                    }
+                }
+                compare(&entry, &model);
+            }
+            let copy = entry.duplicate(b"copy");
+            compare(&copy, &model);
+        }
+
+        #[test]
+        fn flags_decide_by_the_present_score(old in score(), new in score(), there: bool, bits in 0..32u8) {
+            let how = How {
+                only_new: bits & 1 > 0,
+                only_old: bits & 2 > 0,
+                only_greater: bits & 4 > 0,
+                only_less: bits & 8 > 0,
+                add: bits & 16 > 0,
+            };
+            for most in [0, 10] {
+                let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
+                let mut entry = create(b"key", 1, &shapes);
+                if there {
+                    prop_assert_eq!(apply(&mut entry, b"m", old, How::default(), &shapes), Ok(Applied::Added(old)));
+                }
+                let sum = if how.add && there { old + new } else { new };
+                let forbidden = if there {
+                    how.only_new || how.only_greater && sum <= old || how.only_less && sum >= old
+                } else {
+                    how.only_old
+                };
+                let applied = apply(&mut entry, b"m", new, how, &shapes);
+                let score = SortedSetRef::of(&entry).score(b"m");
+                match applied {
+                    Err(NotANumber) => prop_assert!(sum.is_nan() && there),
+                    Ok(Applied::Refused) => prop_assert!(forbidden && score == there.then_some(old)),
+                    Ok(Applied::Added(s)) => prop_assert!(!forbidden && !there && score == Some(s) && s == sum),
+                    Ok(Applied::Same(s)) => prop_assert!(!forbidden && there && s == old && score == Some(s)),
+                    Ok(Applied::Changed(s)) => prop_assert!(!forbidden && there && s == sum && score == Some(s)),
+                }
+            }
+        }
+
+        #[test]
+        fn spans_are_the_same_in_either_encoding(
+            scores in prop::collection::vec(-5i8..5, 0..12),
+            (min, max) in (-6i8..6, -6i8..6),
+            (min_open, max_open) in any::<(bool, bool)>(),
+        ) {
+            let range = ScoreRange { min: min.into(), min_open, max: max.into(), max_open };
+            let inside = |score: f64| !range.is_above(score) && range.reaches(score);
+            let name = |n: i8| [b'a' + (n + 6) as u8];
+            let (low, high) = (name(min), name(max));
+            let bound = |open: bool, name| if open { LexBound::Open(name) } else { LexBound::Closed(name) };
+            let lex = LexRange { min: bound(min_open, &low), max: bound(max_open, &high) };
+            for most in [0, 100] {
+                let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
+                let (mut scored, mut named) = (create(b"key", 1, &shapes), create(b"key", 1, &shapes));
+                for (i, score) in scores.iter().enumerate() {
+                    apply(&mut scored, &[i as u8], (*score).into(), How::default(), &shapes).unwrap();
+                    apply(&mut named, &name(*score), 1.0, How::default(), &shapes).unwrap();
+                }
+                let set = SortedSetRef::of(&scored);
+                let found: Vec<f64> = set.span(set.score_span(&range), false).map(|(_, score)| score).collect();
+                let expected: Vec<f64> = set.iter().map(|(_, score)| score).filter(|score| inside(*score)).collect();
+                prop_assert_eq!(found, expected);
+                let set = SortedSetRef::of(&named);
+                for backwards in [false, true] {
+                    let found: Vec<_> = set.span(set.lex_span(&lex, backwards), false).map(|(m, _)| m.to_vec()).collect();
+                    let expected: Vec<_> = set.iter().map(|(m, _)| m.to_vec())
+                        .filter(|m| !lex.is_above(m) && lex.reaches(m)).collect();
+                    prop_assert_eq!(found, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sorted_set_changes_its_encoding_where_redis_does() {
+        let shapes = shapes();
+        let mut set = create(b"key", 10, &shapes);
+        for n in 0..12 {
+            apply(&mut set, format!("{n}").as_bytes(), n.into(), How::default(), &shapes).unwrap();
+        }
+        assert_eq!(set.encoding(), Encoding::Listpack);
+        let mut long = set.duplicate(b"key");
+        apply(&mut set, b"11", 3.5, How::default(), &shapes).unwrap();
+        assert_eq!(set.encoding(), Encoding::Listpack, "no more members than before");
+        apply(&mut set, b"12", 3.5, How::default(), &shapes).unwrap();
+        assert_eq!(set.encoding(), Encoding::Skiplist, "too many members");
+        remove(&mut long, b"3");
+        apply(&mut long, b"eleven bytes", 3.5, How { only_old: true, ..How::default() }, &shapes).unwrap();
+        assert_eq!(long.encoding(), Encoding::Listpack, "what is not added does not count");
+        apply(&mut long, b"eleven bytes", 3.5, How::default(), &shapes).unwrap();
+        assert_eq!(long.encoding(), Encoding::Skiplist, "a long member");
+        assert_eq!(create(b"key", 11, &shapes).encoding(), Encoding::Skiplist);
+        for (count, encoding) in [(12, Encoding::Listpack), (13, Encoding::Skiplist)] {
+            let mut gather = Gather::with_room(SEED, 0);
+            for n in 0..count {
+                let name = format!("{n}");
+                gather.add(gather.hash(name.as_bytes()), name.as_bytes(), -f64::from(n));
+            }
+            let entry = create_from(b"key", gather, &shapes).unwrap();
+            assert_eq!((entry.encoding(), elements(&entry).len()), (encoding, count as usize));
+        }
+        assert!(create_from(b"key", Gather::with_room(SEED, 5), &shapes).is_none());
+    }
+
+    #[test]
+    fn a_small_sorted_set_has_the_bytes_of_redis() {
+        let shapes = Shapes::new(SEED);
+        let mut set = create(b"key", 1, &shapes);
+        for (member, score) in
+            [(&b"b"[..], 2.5), (b"7", -0.0), (b"c", f64::INFINITY), (b"a", 1e30), (b"d", 300.0)]
+        {
+            apply(&mut set, member, score, How::default(), &shapes).unwrap();
+        }
+        let expected =
+            b"\x2b\0\0\0\x0a\0\x07\x01\0\x01\x81b\x02\x832.5\x04\x81d\x02\xc1\x2c\x02\x81a\x02\x851e+30\x06\
+                         \x81c\x02\x83inf\x04\xff";
+        assert_eq!(set.packed().escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+
+    #[test]
+    fn every_element_is_drawn_equally_often() {
+        const DRAWS: usize = 64_000;
+        for most in [0, 100] {
+            let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
+            let mut set = create(b"key", 1, &shapes);
+            for n in 0..64u8 {
+                apply(&mut set, &[n], (n / 3).into(), How::default(), &shapes).unwrap();
+            }
+            let mut counts = [0_u32; 64];
+            let mut random = Random::new(7);
+            for _ in 0..DRAWS {
+                let (member, _) = SortedSetRef::of(&set).random(&mut random).unwrap();
+                member.with_bytes(|member| counts[member[0] as usize] += 1);
+            }
+            let mean = DRAWS as f64 / 64.0;
+            let chi: f64 = counts.iter().map(|&count| (f64::from(count) - mean).powi(2) / mean).sum();
+            // 63 degrees of freedom: five standard deviations above the mean.
+            assert!(chi < 63.0 + 5.0 * (2.0 * 63.0f64).sqrt(), "{chi}");
+        }
+    }
 }

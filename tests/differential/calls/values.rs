@@ -74,9 +74,8 @@ pub fn samples(command: &Documented, name: &str, kind: &str) -> Vec<Vec<Word>> {
         ("key", _) => vec![key.into(), format!("{key}2"), "missing".into()],
         _ => values(&command.name, name, kind).iter().map(ToString::to_string).collect(),
     };
-    let bytes = |text: &String| match text.starts_with('"') {
-        true => split(text).expect("a quoted word").concat(),
-        false => text.as_bytes().to_vec(),
+    let bytes = |text: &String| {
+        if text.starts_with('"') { split(text).expect("a quoted word").concat() } else { text.clone().into() }
     };
     texts.iter().map(|text| vec![Word { text: bytes(text), role: role.clone() }]).collect()
 }

@@ -14,8 +14,8 @@ const SCANS: &[&str] = &["0", "0 COUNT 3", "0 MATCH k*", "0 TYPE string", "0 TYP
 pub const FAMILY: Family = Family {
     name: "keys",
     words: &[
-        "MATCH", "COUNT", "TYPE", "ASYNC", "SYNC", "string", "BY", "LIMIT", "GET", "ALPHA", "STORE",
-        "REPLACE", "DB", "1", "ABSTTL", "IDLETIME", "FREQ",
+        "MATCH", "COUNT", "TYPE", "ASYNC", "SYNC", "string", "LIMIT", "GET", "ALPHA", "STORE", "REPLACE",
+        "DB", "1", "ABSTTL", "IDLETIME", "FREQ",
     ],
     commands: &[
         Generator::new("del", 1, |r| some(r, 4, any_key)),
@@ -34,8 +34,6 @@ pub const FAMILY: Family = Family {
         Generator::new("swapdb", 1, |r| args![one_of(r, &["0", "1"]), one_of(r, &["0", "1", "-1"])])
             .sensible_only(),
         Generator::new("restore", 2, restore),
-        Generator::new("sort", 3, |r| sort(r, true)),
-        Generator::new("sort_ro", 2, |r| sort(r, false)),
         Generator::new("wait", 1, |r| args!["0", index(r)]).sensible_only(),
         Generator::new("dbsize", 1, |_| args![]),
         Generator::new("flushdb", 1, |_| args![]).sensible_only(),
@@ -72,7 +70,7 @@ const OBJECTS: &[&[u8]] = &[
 
 fn restore(random: &mut Random) -> Vec<Vec<u8>> {
     let mut payload = random.pick(OBJECTS).to_vec();
-    payload.extend_from_slice(&[*random.pick(&[10, 10, 10, 9, 12]), 0]);
+    payload.extend_from_slice(&[*random.pick(&[10, 10, 10, 9, 13]), 0]);
     payload.extend_from_slice(&crc64::checksum(&payload).to_le_bytes());
     if random.chance(20) {
         payload[0] ^= 1;
@@ -83,25 +81,5 @@ fn restore(random: &mut Random) -> Vec<Vec<u8>> {
         args.push(b"ABSTTL".to_vec());
     }
     args.extend(random.chance(2).then(|| b"REPLACE".to_vec()));
-    args
-}
-
-fn sort(random: &mut Random, store: bool) -> Vec<Vec<u8>> {
-    let mut args = args![any_key(random)];
-    for _ in 0..random.below(4) {
-        match random.below(8) {
-            0 => args.extend([
-                b"BY".to_vec(),
-                one_of(random, &["key:*", "hash:*->m1", "hash:1->*", "*", "none:*"]),
-            ]),
-            1 => args.extend([b"LIMIT".to_vec(), index(random), index(random)]),
-            2 => {
-                args.extend([b"GET".to_vec(), one_of(random, &["#", "key:*", "hash:*->m1", "nothing", "*"])]);
-            }
-            3 => args.push(one_of(random, &["ASC", "DESC"])),
-            4 if store => args.extend([b"STORE".to_vec(), any_key(random)]),
-            _ => args.push(b"ALPHA".to_vec()),
-        }
-    }
     args
 }

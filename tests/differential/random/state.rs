@@ -32,6 +32,10 @@ pub fn difference(pair: &Pair) -> Option<String> {
             steps.extend(readings(key, &redis.call(&[b"TYPE", &key[..]]).text()));
         }
     }
+    if !subject.run("DEBUG DIGEST").is_error() {
+        // Says the same of everything at once, in case the readings overlook something.
+        steps.push(Step::new(vec![b"DEBUG".to_vec(), b"DIGEST".to_vec()], Rule::Exact));
+    }
     let mut found = None;
     pair.each_of_present(2, &steps, Pace::Piped, |Outcome { at, verdict, subject, redis }| {
         if verdict == Verdict::Different {

@@ -71,7 +71,7 @@ impl Server {
             (b"object", 3) => return self.debug_object(token, args.get(2)),
             (b"sdslen", 3) => return self.debug_sdslen(token, args.get(2)),
             (b"listpack", 3) => return self.debug_listpack(token, args.get(2)),
-            (b"quicklist", 3 | 4) => return self.debug_quicklist(token, args.get(2)),
+            (b"quicklist", 3 | 4) => return self.debug_quicklist(token, args),
             (b"htstats", 3) => return self.debug_htstats(token, args.get(2)),
             (b"htstats", 4) if args.is(3, "full") => return self.debug_htstats(token, args.get(2)),
             (b"htstats-key", 3) => return self.debug_htstats_key(token, args.get(2)),

@@ -5,18 +5,21 @@
 
 use std::fmt::Write;
 
+use super::leading_number;
 use crate::codec::sha1::{Digest, hex};
 use crate::command::Args;
 use crate::command::context::integer;
 use crate::command::keys::reference_count;
+use crate::config::Config;
 use crate::db::{Access, digest};
-use crate::dict::{Position, Ref};
+use crate::dict::{self, Position, Ref};
 use crate::persist::rdb;
 use crate::server::Server;
 use crate::server::client::{Client, Query};
 use crate::sys::poller::Token;
+use crate::types::list::Quicklist;
 use crate::types::listpack::Listpack;
-use crate::types::{Block, Encoding, Entry, Kind};
+use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 
 impl Server {
     fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>, Vec<u8>> {
@@ -27,17 +30,20 @@ impl Server {
 
     /// `DEBUG OBJECT key`: a line of facts.
     pub(super) fn debug_object(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
-        let (clock, compress) = (self.keyspace.moment.clock, self.config.rdbcompression);
+        let (clock, config) = (self.keyspace.moment.clock, self.config.clone());
         let entry = self.inspected(token, key)?;
-        let text = format!(
+        let mut text = format!(
             "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
             entry.key().as_ptr(),
             reference_count(&entry),
             entry.encoding().name(),
-            serialized_len(&entry, compress),
+            serialized_len(&entry, config.rdbcompression),
             entry.access(),
             clock.idle_seconds(entry.access()),
         );
+        if let Some(list) = entry.container::<Quicklist>() {
+            text += &quicklist_facts(list, &config);
+        }
         self.reply_to(token).simple(&text);
         Ok(())
     }
@@ -70,21 +76,29 @@ impl Server {
         let listpack = Listpack::new(entry.packed());
         let mut text =
             format!("{{total bytes {}}} {{num entries {}}}\n", listpack.bytes().len(), listpack.len());
-        for (index, element) in listpack.iter().enumerate() {
-            let _ = writeln!(text, "{{index {index}}} {}", element.to_vec().escape_ascii());
-        }
+        push_elements(listpack, &mut text);
         print!("{text}");
         self.reply_to(token).simple("Listpack structure printed on stdout");
         Ok(())
     }
 
-    /// `DEBUG QUICKLIST key [0 | 1]`: refused for what is no large list.
-    pub(super) fn debug_quicklist(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
-        let entry = self.inspected(token, key)?;
-        if entry.encoding() != Encoding::Quicklist {
+    /// `DEBUG QUICKLIST key [0 | 1]`: prints the nodes of a large list to the standard output, with 1 their elements,
+    /// too.
+    pub(super) fn debug_quicklist(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+        let full = args.len() > 3 && leading_number(args.get(3)) != 0;
+        let entry = self.inspected(token, args.get(2))?;
+        let Some(list) = entry.container::<Quicklist>() else {
             return Err(b"ERR Not a quicklist encoded object.".to_vec());
-        }
-        println!("{{quicklist of {} bytes}}", entry.memory_bytes());
+        };
+        let mut text = format!("{{count : {}}}\n{{nodes : {}}}\n", list.len(), list.node_count());
+        list.for_each_node(|plain, bytes| {
+            let kind = if plain { "PLAIN" } else { "PACKED" };
+            let _ = writeln!(text, "{{container : {kind}, size : {}}}", bytes.len());
+            if full && !plain {
+                push_elements(Listpack::new(bytes), &mut text);
+            }
+        });
+        print!("{text}");
         self.reply_to(token).simple("Quicklist structure printed on stdout");
         Ok(())
     }
@@ -120,11 +134,11 @@ impl Server {
     /// `DEBUG HTSTATS-KEY key [full]`: figures of the table that a value is.
     pub(super) fn debug_htstats_key(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
         let entry = self.inspected(token, key)?;
-        if !matches!(entry.encoding(), Encoding::Hashtable | Encoding::Skiplist) {
+        let Some(stats) = table_stats(&entry) else {
             let text = "ERR The value stored at the specified key is not represented using an hash table";
             return Err(text.into());
-        }
-        let text = format!(" memory of the table and its elements: {}\n", entry.memory_bytes());
+        };
+        let text = stats.to_string();
         self.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
@@ -143,12 +157,42 @@ impl Server {
     }
 }
 
-/// Bytes of the value in an RDB file.
-fn serialized_len(entry: &Entry, compress: bool) -> usize {
-    if rdb::type_of(entry).is_none() {
-        return entry.memory_bytes();
+/// A line an element.
+fn push_elements(listpack: Listpack<'_>, text: &mut String) {
+    for (index, element) in listpack.iter().enumerate() {
+        let _ = writeln!(text, "{{index {index}}} {}", element.to_vec().escape_ascii());
     }
+}
+
+/// Bytes of the value in an RDB file, without its type. O(N).
+fn serialized_len(entry: &Entry, compress: bool) -> usize {
     let mut out = Vec::new();
-    rdb::save_value(entry, &mut rdb::Encoder::new(&mut out, compress));
+    if rdb::type_of(entry).is_some() {
+        rdb::save_value(entry, &mut rdb::Encoder::new(&mut out, compress));
+    }
     out.len()
+}
+
+/// What is known of a quicklist's nodes.
+fn quicklist_facts(list: &Quicklist, config: &Config) -> String {
+    let mut bytes = 0;
+    list.for_each_node(|_, node| bytes += node.len());
+    format!(
+        " ql_nodes:{} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{bytes}",
+        list.node_count(),
+        list.len() as f64 / list.node_count().max(1) as f64,
+        config.list_max_listpack_size,
+        u8::from(config.list_compress_depth != 0),
+    )
+}
+
+/// The figures of the table that a value is, when it is one.
+fn table_stats(entry: &Entry) -> Option<dict::Stats> {
+    if let Some(hash) = entry.container::<hash::Hash>() {
+        return Some(hash.dict().stats());
+    }
+    if let Some(sorted) = entry.container::<sorted_set::SortedSet>() {
+        return Some(sorted.table_stats());
+    }
+    entry.container::<set::Table>().map(|set| set.dict().stats())
 }

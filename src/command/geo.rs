@@ -1,0 +1,138 @@
+//! Places, one at a time: kept in sorted sets, whose scores are the places' numbers ([`crate::codec::geohash`]). Searches
+//! are in [`super::geo_search`].
+
+use super::args::Args;
+use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX};
+use super::sorted_sets::{Changes, apply_all, find};
+use crate::codec::geohash::Place;
+use crate::db::Access;
+use crate::resp::Reply;
+use crate::text::number;
+use crate::types::sorted_set::{How, SortedSetRef};
+
+/// An error's text, made or constant.
+pub(super) type Refused = Vec<u8>;
+
+/// The place in argument `at` and the one after it.
+pub(super) fn place_argument(args: Args<'_>, at: usize) -> Result<Place, Refused> {
+    let longitude = number::parse_f64(args.get(at)).ok_or(NOT_A_FLOAT)?;
+    let latitude = number::parse_f64(args.get(at + 1)).ok_or(NOT_A_FLOAT)?;
+    let place = Place { longitude, latitude };
+    if place.is_valid() {
+        return Ok(place);
+    }
+    Err(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}").into_bytes())
+}
+
+/// The meters in a unit.
+pub(super) fn unit_argument(arg: &[u8]) -> Result<f64, ErrorText> {
+    const UNITS: [(&[u8], f64); 4] = [(b"m", 1.0), (b"km", 1000.0), (b"ft", 0.3048), (b"mi", 1609.34)];
+    let found = UNITS.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
+    found.map(|(_, meters)| *meters).ok_or("ERR unsupported unit provided. please use M, KM, FT, MI")
+}
+
+/// Replies with a distance: four digits after the dot, as a bulk.
+pub(super) fn reply_distance(reply: &mut Reply<'_>, distance: f64) {
+    reply.bulk(format!("{distance:.4}").as_bytes());
+}
+
+/// Replies with a place: longitude and latitude.
+pub(super) fn reply_place(reply: &mut Reply<'_>, place: Place) {
+    reply.array(2);
+    let mut digits = Vec::new();
+    for degrees in [place.longitude, place.latitude] {
+        digits.clear();
+        number::push_f64_plain(&mut digits, degrees);
+        reply.double_digits(&digits);
+    }
+}
+
+/// `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member …]`: how many were added, with `CH` or
+/// moved. O(log n) a place.
+pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) {
+    match geoadd_inner(ctx, args) {
+        Ok(count) => ctx.reply.integer(count as i64),
+        Err(text) => ctx.reply.error(text),
+    }
+}
+
+fn geoadd_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<u64, Refused> {
+    let (mut how, mut count_changes, mut first) = (How::default(), false, 2);
+    while first < args.len() {
+        match args.get(first) {
+            word if word.eq_ignore_ascii_case(b"nx") => how.only_new = true,
+            word if word.eq_ignore_ascii_case(b"xx") => how.only_old = true,
+            word if word.eq_ignore_ascii_case(b"ch") => count_changes = true,
+            _ => break,
+        }
+        first += 1;
+    }
+    let words = args.len() - first;
+    if words == 0 || !words.is_multiple_of(3) || (how.only_new && how.only_old) {
+        return Err(SYNTAX.into());
+    }
+    let mut scores = Vec::with_capacity(words / 3);
+    for at in (first..args.len()).step_by(3) {
+        scores.push(place_argument(args, at)?.number() as f64);
+    }
+    let elements = scores.into_iter().zip((first + 2..args.len()).step_by(3).map(|at| args.get(at)));
+    let Changes { added, changed, .. } = apply_all(ctx, args.get(1), how, args.get(first + 2), elements)?;
+    Ok(if count_changes { added + changed } else { added })
+}
+
+/// `GEODIST key member member [M | KM | FT | MI]`: the distance, null if one is not there. O(1).
+pub fn geodist(ctx: &mut Context<'_>, args: Args<'_>) {
+    let outcome = geodist_inner(ctx, args);
+    ctx.answer(outcome);
+}
+
+fn geodist_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+    let unit_m = match args.len() {
+        4 => 1.0,
+        5 => unit_argument(args.get(4))?,
+        _ => return Err(SYNTAX),
+    };
+    let found = find(ctx, args.get(1), Access::Read)?;
+    let distance = found.and_then(|at| {
+        let entry = ctx.db().get(at);
+        let set = SortedSetRef::of(&entry);
+        let place = |member| set.score(member).map(Place::from_number);
+        Some(place(args.get(2))?.distance(&place(args.get(3))?))
+    });
+    match distance {
+        Some(meters) => reply_distance(&mut ctx.reply, meters / unit_m),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+/// Replies for each member from argument 2 on with what `reply` makes of its place.
+fn for_each_member(ctx: &mut Context<'_>, args: Args<'_>, reply: impl Fn(&mut Reply<'_>, Option<Place>)) {
+    let found = match find(ctx, args.get(1), Access::Read) {
+        Ok(found) => found,
+        Err(text) => return ctx.reply.error(text),
+    };
+    ctx.reply.array(args.len() - 2);
+    let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
+    let set = entry.as_ref().map(|entry| SortedSetRef::of(entry));
+    for member in args.iter_from(2) {
+        let score = set.and_then(|set| set.score(member));
+        reply(&mut ctx.reply, score.map(Place::from_number));
+    }
+}
+
+/// `GEOHASH key [member …]`: the geohash of each, or null. O(1) a member.
+pub fn geohash(ctx: &mut Context<'_>, args: Args<'_>) {
+    for_each_member(ctx, args, |reply, place| match place {
+        Some(place) => reply.bulk(&place.geohash()),
+        None => reply.null(),
+    });
+}
+
+/// `GEOPOS key [member …]`: longitude and latitude of each, or null. O(1) a member.
+pub fn geopos(ctx: &mut Context<'_>, args: Args<'_>) {
+    for_each_member(ctx, args, |reply, place| match place {
+        Some(place) => reply_place(reply, place),
+        None => reply.null_array(),
+    });
+}

@@ -1,0 +1,365 @@
+//! Searches for places, around a point or a member, in a circle or a box.
+//!
+//! A search walks the ranges of scores that the cells around its centre are, and measures the distance of each place in
+//! them. Without an order the places come cell by cell, the centre's first, each in the order of scores.
+
+use super::args::Args;
+use super::context::{Context, ErrorText, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
+use super::geo::{Refused, place_argument, reply_distance, reply_place, unit_argument};
+use super::sets::reply_member;
+use crate::codec::geohash::{Place, Search, Shape};
+use crate::db::Access;
+use crate::dict::Position;
+use crate::text::number;
+use crate::types::sorted_set::{self, Gather, ScoreRange, SortedSetRef};
+use crate::types::{Kind, Text};
+
+/// What a command of the family is.
+#[derive(Clone, Copy)]
+struct Form {
+    /// The argument that is the key to search.
+    key_at: usize,
+    /// Where options begin.
+    options_at: usize,
+    kind: FormKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FormKind {
+    /// `GEORADIUS` or, with `by_member`, `GEORADIUSBYMEMBER`; `store` says that it may.
+    Radius { by_member: bool, store: bool },
+    /// `GEOSEARCH` or `GEOSEARCHSTORE`.
+    Search { store: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    None,
+    Nearest,
+    Farthest,
+}
+
+/// What was asked for.
+#[derive(Default)]
+struct Query<'a> {
+    center: Option<Place>,
+    /// The centre was given as a member, which may be one of a sorted set that is not there.
+    from_member: bool,
+    shape: Option<(Shape, f64)>,
+    with_distance: bool,
+    with_number: bool,
+    with_place: bool,
+    order: Option<Order>,
+    any: bool,
+    /// 0: all.
+    count: usize,
+    store: Option<&'a [u8]>,
+    store_distance: bool,
+}
+
+/// A length in argument `at`, and a text for what is no number.
+fn length(args: Args<'_>, at: usize, text: ErrorText) -> Result<f64, ErrorText> {
+    number::parse_f64(args.get(at)).ok_or(text)
+}
+
+/// A radius in argument `at`, with its unit after it.
+fn circle(args: Args<'_>, at: usize) -> Result<(Shape, f64), ErrorText> {
+    let radius = length(args, at, "ERR need numeric radius")?;
+    if radius < 0.0 {
+        return Err("ERR radius cannot be negative");
+    }
+    Ok((Shape::Circle(radius), unit_argument(args.get(at + 1))?))
+}
+
+/// A width in argument `at`, then the height and the unit.
+fn square(args: Args<'_>, at: usize) -> Result<(Shape, f64), ErrorText> {
+    let width = length(args, at, "ERR need numeric width")?;
+    let height = length(args, at + 1, "ERR need numeric height")?;
+    if width < 0.0 || height < 0.0 {
+        return Err("ERR height or width cannot be negative");
+    }
+    Ok((Shape::Box { width, height }, unit_argument(args.get(at + 2))?))
+}
+
+/// The place of a member.
+fn member_place(ctx: &Context<'_>, at: Position, member: &[u8]) -> Result<Place, ErrorText> {
+    let score = SortedSetRef::of(&ctx.db().get(at)).score(member);
+    score.map(Place::from_number).ok_or("ERR could not decode requested zset member")
+}
+
+impl<'a> Query<'a> {
+    fn parse(
+        ctx: &Context<'_>,
+        args: Args<'a>,
+        form: Form,
+        found: Option<Position>,
+    ) -> Result<Query<'a>, Refused> {
+        let mut query = Query::default();
+        match form.kind {
+            FormKind::Radius { by_member: false, .. } => {
+                query.center = Some(place_argument(args, 2)?);
+                query.shape = Some(circle(args, 4)?);
+            }
+            FormKind::Radius { by_member: true, .. } => {
+                // Without a sorted set nothing of this is looked at.
+                if let Some(at) = found {
+                    query.center = Some(member_place(ctx, at, args.get(2))?);
+                    query.shape = Some(circle(args, 3)?);
+                }
+            }
+            FormKind::Search { store } => query.store = store.then(|| args.get(1)),
+        }
+        let mut i = form.options_at;
+        while i < args.len() {
+            i += query.option(ctx, args, i, form, found)?;
+        }
+        query.check(args, form)?;
+        Ok(query)
+    }
+
+    /// Takes the option in argument `i`; answers how many arguments that were.
+    fn option(
+        &mut self,
+        ctx: &Context<'_>,
+        args: Args<'a>,
+        i: usize,
+        form: Form,
+        found: Option<Position>,
+    ) -> Result<usize, Refused> {
+        let following = args.len() - i - 1;
+        match args.get(i).to_ascii_lowercase().as_slice() {
+            b"withdist" => self.with_distance = true,
+            b"withhash" => self.with_number = true,
+            b"withcoord" => self.with_place = true,
+            b"any" => self.any = true,
+            b"asc" => self.order = Some(Order::Nearest),
+            b"desc" => self.order = Some(Order::Farthest),
+            b"count" if following >= 1 => {
+                let count = number::parse_i64(args.get(i + 1)).ok_or(NOT_AN_INTEGER)?;
+                let count = usize::try_from(count).ok().filter(|count| *count > 0);
+                self.count = count.ok_or("ERR COUNT must be > 0")?;
+                return Ok(2);
+            }
+            word => {
+                return match form.kind {
+                    FormKind::Radius { store: true, .. } => self.store_option(args, word, i),
+                    FormKind::Radius { store: false, .. } => Err(SYNTAX.into()),
+                    FormKind::Search { store } => {
+                        if store && word == b"storedist" {
+                            self.store_distance = true;
+                            return Ok(1);
+                        }
+                        self.search_option(ctx, args, word, i, found)
+                    }
+                };
+            }
+        }
+        Ok(1)
+    }
+
+    fn store_option(&mut self, args: Args<'a>, word: &[u8], i: usize) -> Result<usize, Refused> {
+        if i + 1 == args.len() || !(word == b"store" || word == b"storedist") {
+            return Err(SYNTAX.into());
+        }
+        self.store = Some(args.get(i + 1));
+        self.store_distance = word == b"storedist";
+        Ok(2)
+    }
+
+    fn search_option(
+        &mut self,
+        ctx: &Context<'_>,
+        args: Args<'a>,
+        word: &[u8],
+        i: usize,
+        found: Option<Position>,
+    ) -> Result<usize, Refused> {
+        let following = args.len() - i - 1;
+        match word {
+            b"frommember" if following >= 1 && (self.from_member || self.center.is_none()) => {
+                if let Some(at) = found {
+                    self.center = Some(member_place(ctx, at, args.get(i + 1))?);
+                }
+                self.from_member = true;
+                Ok(2)
+            }
+            b"fromlonlat" if following >= 2 && !self.from_member => {
+                self.center = Some(place_argument(args, i + 1)?);
+                Ok(3)
+            }
+            b"byradius" if following >= 2 && !matches!(self.shape, Some((Shape::Box { .. }, _))) => {
+                self.shape = Some(circle(args, i + 1)?);
+                Ok(3)
+            }
+            b"bybox" if following >= 3 && !matches!(self.shape, Some((Shape::Circle(_), _))) => {
+                self.shape = Some(square(args, i + 1)?);
+                Ok(4)
+            }
+            _ => Err(SYNTAX.into()),
+        }
+    }
+
+    /// Whether the options go together.
+    fn check(&self, args: Args<'_>, form: Form) -> Result<(), Refused> {
+        let is_search = matches!(form.kind, FormKind::Search { .. });
+        if self.store.is_some() && (self.with_distance || self.with_number || self.with_place) {
+            let who = if is_search { "GEOSEARCHSTORE" } else { "STORE option in GEORADIUS" };
+            let text = format!("ERR {who} is not compatible with WITHDIST, WITHHASH and WITHCOORD options");
+            return Err(text.into_bytes());
+        }
+        let exactly_one = |of: &str| {
+            let mut text = format!("ERR exactly one of {of} can be specified for ").into_bytes();
+            text.extend_from_slice(args.get(0));
+            Err(text)
+        };
+        if is_search && self.center.is_none() && !self.from_member {
+            return exactly_one("FROMMEMBER or FROMLONLAT");
+        }
+        if is_search && self.shape.is_none() {
+            return exactly_one("BYRADIUS and BYBOX");
+        }
+        if self.any && self.count == 0 {
+            return Err(b"ERR the ANY argument requires COUNT argument".to_vec());
+        }
+        Ok(())
+    }
+}
+
+/// A place that was found.
+struct Hit<'a> {
+    member: Text<'a>,
+    score: f64,
+    place: Place,
+    distance_m: f64,
+}
+
+/// The places of `set` that `search` finds, at least `enough` of them (0: all) if there are as many.
+fn hits<'a>(set: SortedSetRef<'a>, search: &Search, enough: usize) -> Vec<Hit<'a>> {
+    let mut hits = Vec::new();
+    for (from, to) in search.ranges() {
+        let range = ScoreRange { min: from as f64, min_open: false, max: to as f64, max_open: true };
+        for (member, score) in set.span(set.score_span(&range), false) {
+            let place = Place::from_number(score);
+            if let Some(distance_m) = search.distance(&place) {
+                hits.push(Hit { member, score, place, distance_m });
+                if hits.len() == enough {
+                    return hits;
+                }
+            }
+        }
+    }
+    hits
+}
+
+/// Sorts, and keeps as many as were asked for.
+fn arrange(hits: &mut Vec<Hit<'_>>, query: &Query<'_>) {
+    // The nearest are meant when only some are wanted.
+    let default = if query.count > 0 && !query.any { Order::Nearest } else { Order::None };
+    match query.order.unwrap_or(default) {
+        Order::None => {}
+        Order::Nearest => hits.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m)),
+        Order::Farthest => hits.sort_by(|a, b| b.distance_m.total_cmp(&a.distance_m)),
+    }
+    if query.count > 0 {
+        hits.truncate(query.count);
+    }
+}
+
+fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) {
+    if let Err(text) = run_inner(ctx, args, form) {
+        ctx.reply.error(text);
+    }
+}
+
+fn run_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), Refused> {
+    let key = args.get(form.key_at);
+    let hash = ctx.keyspace.hash(key);
+    let found = ctx.find_hashed(hash, key, Access::Read);
+    if found.is_some_and(|at| ctx.db().get(at).kind() != Kind::SortedSet) {
+        return Err(WRONG_TYPE.into());
+    }
+    let query = Query::parse(ctx, args, form, found)?;
+    let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
+    let mut hits = match (&entry, query.center, query.shape) {
+        (Some(entry), Some(center), Some((shape, unit_m))) => {
+            let enough = if query.any { query.count } else { 0 };
+            hits(SortedSetRef::of(entry), &Search { center, shape, unit_m }, enough)
+        }
+        _ => Vec::new(),
+    };
+    arrange(&mut hits, &query);
+    let unit_m = query.shape.map_or(1.0, |(_, unit_m)| unit_m);
+    let Some(destination) = query.store else {
+        ctx.reply.array(hits.len());
+        for hit in &hits {
+            reply_hit(&mut ctx.reply, hit, &query, unit_m);
+        }
+        return Ok(());
+    };
+    let mut gather = Gather::with_room(ctx.keyspace.shapes.seed, hits.len());
+    for hit in &hits {
+        let score = if query.store_distance { hit.distance_m / unit_m } else { hit.score };
+        hit.member.with_bytes(|member| gather.add(gather.hash(member), member, score));
+    }
+    let count = hits.len();
+    let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
+    let hash = ctx.keyspace.hash(destination);
+    ctx.keyspace.store(ctx.session.db, hash, destination, result);
+    ctx.reply.integer(count as i64);
+    Ok(())
+}
+
+fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &Query<'_>, unit_m: f64) {
+    let options = [query.with_distance, query.with_number, query.with_place];
+    let options = options.into_iter().filter(|wanted| *wanted).count();
+    if options > 0 {
+        reply.array(1 + options);
+    }
+    reply_member(reply, hit.member);
+    if query.with_distance {
+        reply_distance(reply, hit.distance_m / unit_m);
+    }
+    if query.with_number {
+        reply.integer(hit.score as i64);
+    }
+    if query.with_place {
+        reply_place(reply, hit.place);
+    }
+}
+
+/// `GEORADIUS key longitude latitude radius M | KM | FT | MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]]
+/// [ASC | DESC] [STORE key | STOREDIST key]`: the places within the radius, or how many were stored. O(n + log m), n of
+/// the m places lying in the cells around.
+pub fn georadius(ctx: &mut Context<'_>, args: Args<'_>) {
+    let kind = FormKind::Radius { by_member: false, store: true };
+    run(ctx, args, Form { key_at: 1, options_at: 6, kind });
+}
+
+/// `GEORADIUS_RO`: the same without `STORE` and `STOREDIST`.
+pub fn georadius_ro(ctx: &mut Context<'_>, args: Args<'_>) {
+    let kind = FormKind::Radius { by_member: false, store: false };
+    run(ctx, args, Form { key_at: 1, options_at: 6, kind });
+}
+
+/// `GEORADIUSBYMEMBER key member radius M | KM | FT | MI …`: the same around a member.
+pub fn georadiusbymember(ctx: &mut Context<'_>, args: Args<'_>) {
+    let kind = FormKind::Radius { by_member: true, store: true };
+    run(ctx, args, Form { key_at: 1, options_at: 5, kind });
+}
+
+/// `GEORADIUSBYMEMBER_RO`: the same without `STORE` and `STOREDIST`.
+pub fn georadiusbymember_ro(ctx: &mut Context<'_>, args: Args<'_>) {
+    let kind = FormKind::Radius { by_member: true, store: false };
+    run(ctx, args, Form { key_at: 1, options_at: 5, kind });
+}
+
+/// `GEOSEARCH key FROMMEMBER member | FROMLONLAT longitude latitude BYRADIUS radius unit | BYBOX width height unit
+/// [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]`: the places in a circle or a box. O(n + log m).
+pub fn geosearch(ctx: &mut Context<'_>, args: Args<'_>) {
+    run(ctx, args, Form { key_at: 1, options_at: 2, kind: FormKind::Search { store: false } });
+}
+
+/// `GEOSEARCHSTORE destination source FROMMEMBER … BYRADIUS … [STOREDIST]`: how many were stored. O(n + log m).
+pub fn geosearchstore(ctx: &mut Context<'_>, args: Args<'_>) {
+    run(ctx, args, Form { key_at: 2, options_at: 3, kind: FormKind::Search { store: true } });
+}

@@ -1,0 +1,186 @@
+//! A hash: packed as it is kept, or field by field; with the times of fields that expire.
+//!
+//! ```text
+//!  16  a listpack of fields and values
+//!   4  fields, then for each: field, value
+//!  25  the next time 8, a listpack of fields, values and times                       (7.4)
+//!  24  the next time 8, fields, then for each: time, field, value                    (7.4)
+//!      0 is no time, another one counts from the next, which is 1
+//!  13  a ziplist of fields and values                                                (before 7.0)
+//!   9  a zipmap                                                                      (before 2.6)
+//! ```
+//!
+//! Fields that have expired are written and read like others: whoever has the key deletes them.
+
+use super::{Encoder, Input, LoadError, Target, types, ziplist};
+use crate::types::hash::{self, Condition, Expiry, Hash, HashMut, HashRef};
+use crate::types::listpack::{self, Listpack};
+use crate::types::{Encoding, Entry, Kind, Text};
+
+/// The moment at which no field has expired.
+const BEFORE_ALL: i64 = i64::MIN;
+
+/// The most fields that room is made for before they are there.
+const ROOM: u64 = 1024;
+
+pub(super) fn type_of(entry: &Entry) -> u8 {
+    match entry.encoding() {
+        Encoding::Listpack => types::HASH_LISTPACK,
+        Encoding::ListpackEx => types::HASH_LISTPACK_EX,
+        _ if hash::next_deadline(entry).is_some() => types::HASH_METADATA,
+        _ => types::HASH,
+    }
+}
+
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+    let next = hash::next_deadline(entry);
+    if entry.encoding() == Encoding::ListpackEx || next.is_some() {
+        out.out.extend_from_slice(&next.unwrap_or(0).to_le_bytes());
+    }
+    if entry.is_packed() {
+        return out.string(entry.packed());
+    }
+    let fields = HashRef::new(entry, BEFORE_ALL);
+    out.length(fields.len() as u64);
+    for item in fields.iter() {
+        if let Some(next) = next {
+            out.length(item.expire_at.map_or(0, |at| (at - next) as u64 + 1));
+        }
+        out.text(item.field);
+        out.text(item.value);
+    }
+}
+
+/// Type 4.
+pub(super) fn load_fields(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let count = input.length()?;
+    let mut fields = Fields::new(count, target);
+    for _ in 0..count {
+        let field = input.string()?.into_bytes().into_owned();
+        fields.add(&field, &input.string()?.into_bytes(), None)?;
+    }
+    fields.finish()
+}
+
+/// Type 24.
+pub(super) fn load_timed_fields(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let next = i64::from_le_bytes(input.array()?);
+    let count = input.length()?;
+    let mut fields = Fields::new(count, target);
+    for _ in 0..count {
+        let time = match input.length()? {
+            0 => None,
+            after => {
+                let after = i64::try_from(after - 1).ok();
+                Some(after.and_then(|after| next.checked_add(after)).ok_or(BAD_TIME)?)
+            }
+        };
+        let field = input.string()?.into_bytes().into_owned();
+        fields.add(&field, &input.string()?.into_bytes(), time)?;
+    }
+    fields.finish()
+}
+
+/// Type 16.
+pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let bytes = input.string()?.into_bytes();
+    packed(&listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?, target)
+}
+
+/// Type 25.
+pub(super) fn load_timed_listpack(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    // The next time: it follows from the fields.
+    input.array::<8>()?;
+    let bytes = input.string()?.into_bytes();
+    let bytes = listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
+    let pack = Listpack::new(&bytes);
+    if !pack.len().is_multiple_of(3) {
+        return Err(LoadError::Malformed("a field without value or time"));
+    }
+    let mut fields = Fields::new(pack.len() as u64 / 3, target);
+    HashMut::new(&mut fields.entry, target.shapes, BEFORE_ALL).allow_expiries();
+    let mut elements = pack.iter();
+    while let (Some(field), Some(value), Some(time)) = (elements.next(), elements.next(), elements.next()) {
+        let time = match time {
+            Text::Int(0) => None,
+            Text::Int(time) => Some(time),
+            Text::Bytes(_) => return Err(BAD_TIME),
+        };
+        field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, time)))?;
+    }
+    fields.finish()
+}
+
+/// Type 13.
+pub(super) fn load_ziplist(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    packed(&ziplist::to_listpack(&input.string()?.into_bytes())?, target)
+}
+
+/// Type 9.
+pub(super) fn load_zipmap(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    packed(&ziplist::zipmap_to_listpack(&input.string()?.into_bytes())?, target)
+}
+
+const BAD_TIME: LoadError = LoadError::Malformed("a field's time that is none");
+
+fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
+    let pack = Listpack::new(bytes);
+    if pack.is_empty() {
+        return Err(LoadError::EMPTY);
+    }
+    if !pack.len().is_multiple_of(2) {
+        return Err(LoadError::Malformed("a field without value"));
+    }
+    if pack.len() / 2 <= target.shapes.hash_max_listpack_entries {
+        if listpack::has_duplicates(pack, 2) {
+            return Err(LoadError::DUPLICATE);
+        }
+        return Ok(Entry::with_packed(target.key, Kind::Hash, Encoding::Listpack, bytes, target.expire_at));
+    }
+    let mut fields = Fields::new(pack.len() as u64 / 2, target);
+    for (field, value) in pack.pairs() {
+        field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, None)))?;
+    }
+    fields.finish()
+}
+
+/// A hash in the making, in the encoding that a hash of so many fields gets.
+struct Fields<'a> {
+    entry: Entry,
+    target: Target<'a>,
+}
+
+impl<'a> Fields<'a> {
+    /// For about `count` fields, of which most may only be claimed.
+    fn new(count: u64, target: Target<'a>) -> Self {
+        let entry = if count > target.shapes.hash_max_listpack_entries as u64 {
+            Entry::with_container(target.key, Hash::new(target.shapes.seed, count.min(ROOM) as usize), None)
+        } else {
+            hash::create(target.key, target.shapes, 0, std::iter::empty())
+        };
+        Fields { entry, target }
+    }
+
+    fn add(&mut self, field: &[u8], value: &[u8], time: Option<i64>) -> Result<(), LoadError> {
+        let mut hash = HashMut::new(&mut self.entry, self.target.shapes, BEFORE_ALL);
+        if !hash.set(field, Text::Bytes(value), None, Expiry::Discard) {
+            return Err(LoadError::DUPLICATE);
+        }
+        match time {
+            Some(..=0) => Err(BAD_TIME),
+            Some(time) => {
+                hash.set_expiry(field, time, Condition::Always);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<Entry, LoadError> {
+        if HashMut::new(&mut self.entry, self.target.shapes, BEFORE_ALL).is_empty() {
+            return Err(LoadError::EMPTY);
+        }
+        self.entry.set_expire(self.target.expire_at);
+        Ok(self.entry)
+    }
+}

@@ -1,0 +1,93 @@
+//! A list: nodes, each a listpack or a single large element.
+//!
+//! ```text
+//!  18  nodes, then for each: 2 and a listpack, or 1 and an element
+//!  14  nodes, then a ziplist for each          (before 7.0)
+//!  10  a ziplist                               (before 3.2)
+//!   1  elements, then each                     (before 3.2)
+//! ```
+//!
+//! A list that is one listpack here is a list of one node in its bytes, as in Redis.
+
+use super::{Encoder, Input, LoadError, Target, ziplist};
+use crate::types::list::{self, End, Limits, Quicklist};
+use crate::types::{Encoding, Entry, Kind, listpack};
+
+/// A node that is an element.
+const PLAIN: u64 = 1;
+/// A node that is a listpack.
+const PACKED: u64 = 2;
+
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+    let Some(list) = entry.container::<Quicklist>() else {
+        out.length(1);
+        out.length(PACKED);
+        return out.string(entry.packed());
+    };
+    out.length(list.node_count() as u64);
+    list.for_each_node(|plain, bytes| {
+        out.length(if plain { PLAIN } else { PACKED });
+        out.string(bytes);
+    });
+}
+
+/// Type 18.
+pub(super) fn load_nodes(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let mut list = Quicklist::default();
+    for _ in 0..input.length()? {
+        let container = input.length()?;
+        let bytes = input.string()?.into_bytes();
+        match container {
+            PLAIN => list.push_node(true, &bytes, target.shapes),
+            PACKED => {
+                let bytes =
+                    listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
+                list.push_node(false, &bytes, target.shapes);
+            }
+            _ => return Err(LoadError::Malformed("an unknown kind of node")),
+        }
+    }
+    finish(list, target)
+}
+
+/// Types 14 and 10.
+pub(super) fn load_ziplists(
+    input: &mut impl Input,
+    count: u64,
+    target: Target<'_>,
+) -> Result<Entry, LoadError> {
+    let mut list = Quicklist::default();
+    for _ in 0..count {
+        let bytes = ziplist::to_listpack(&input.string()?.into_bytes())?;
+        list.push_node(false, &bytes, target.shapes);
+    }
+    finish(list, target)
+}
+
+fn finish(list: Quicklist, target: Target<'_>) -> Result<Entry, LoadError> {
+    if list.is_empty() {
+        return Err(LoadError::EMPTY);
+    }
+    Ok(match list.as_listpack(Limits::new(target.shapes)) {
+        Some(bytes) => {
+            Entry::with_packed(target.key, Kind::List, Encoding::Listpack, &bytes, target.expire_at)
+        }
+        None => Entry::with_container(target.key, list, target.expire_at),
+    })
+}
+
+/// Type 1.
+pub(super) fn load_elements(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let count = input.length()?;
+    if count == 0 {
+        return Err(LoadError::EMPTY);
+    }
+    let mut entry = list::create(target.key);
+    for _ in 0..count {
+        let element = input.string()?.into_bytes();
+        list::expect(&mut entry, std::iter::once(&*element), target.shapes);
+        list::push(&mut entry, End::Back, &element, target.shapes);
+    }
+    entry.set_expire(target.expire_at);
+    Ok(entry)
+}

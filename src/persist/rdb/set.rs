@@ -1,0 +1,117 @@
+//! A set: packed as it is kept, or member by member.
+//!
+//! ```text
+//!  20  a listpack
+//!  11  an intset
+//!   2  members, then each
+//! ```
+
+use super::{Encoder, Input, LoadError, Target, types};
+use crate::types::intset::{self, Intset};
+use crate::types::listpack::{self, Listpack};
+use crate::types::set::{self, SetRef};
+use crate::types::{Encoding, Entry, Kind, Shapes, Text};
+
+pub(super) fn type_of(entry: &Entry) -> u8 {
+    match entry.encoding() {
+        Encoding::Intset => types::SET_INTSET,
+        Encoding::Listpack => types::SET_LISTPACK,
+        _ => types::SET,
+    }
+}
+
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+    if entry.is_packed() {
+        return out.string(entry.packed());
+    }
+    let set = SetRef::of(entry);
+    out.length(set.len() as u64);
+    set.members().for_each(|member| out.text(member));
+}
+
+/// Type 2.
+pub(super) fn load_members(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let count = input.length()?;
+    let mut members = Members::new(count, target);
+    for _ in 0..count {
+        members.add(&input.string()?.into_bytes())?;
+    }
+    members.finish()
+}
+
+/// Type 11.
+pub(super) fn load_intset(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let bytes = input.string()?.into_bytes();
+    if !intset::is_valid(&bytes) {
+        return Err(LoadError::Malformed("a bad intset"));
+    }
+    let set = Intset::new(&bytes);
+    if set.is_empty() {
+        return Err(LoadError::EMPTY);
+    }
+    if set.len() > target.shapes.set_max_intset_entries {
+        return Members::collect(set.iter().map(Text::Int), set.len(), target);
+    }
+    Ok(Entry::with_packed(target.key, Kind::Set, Encoding::Intset, &bytes, target.expire_at))
+}
+
+/// Type 20.
+pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let bytes = input.string()?.into_bytes();
+    let bytes = listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
+    let set = Listpack::new(&bytes);
+    if set.is_empty() {
+        return Err(LoadError::EMPTY);
+    }
+    if set.len() > target.shapes.set_max_listpack_entries {
+        return Members::collect(set.iter(), set.len(), target);
+    }
+    if listpack::has_duplicates(set, 1) {
+        return Err(LoadError::DUPLICATE);
+    }
+    Ok(Entry::with_packed(target.key, Kind::Set, Encoding::Listpack, &bytes, target.expire_at))
+}
+
+/// A set in the making, in the encoding that a set of so many members gets.
+struct Members<'a> {
+    entry: Option<Entry>,
+    expected: usize,
+    target: Target<'a>,
+}
+
+impl<'a> Members<'a> {
+    /// For about `count` members, of which most may only be claimed.
+    fn new(count: u64, target: Target<'a>) -> Self {
+        let Shapes { set_max_intset_entries, set_max_listpack_entries, .. } = *target.shapes;
+        let more_than_packed = set_max_intset_entries.max(set_max_listpack_entries).saturating_add(1);
+        let expected = usize::try_from(count).unwrap_or(usize::MAX).min(more_than_packed.max(ROOM));
+        Members { entry: None, expected, target }
+    }
+
+    fn collect<'t>(
+        members: impl Iterator<Item = Text<'t>>,
+        count: usize,
+        target: Target<'a>,
+    ) -> Result<Entry, LoadError> {
+        let mut all = Members::new(count as u64, target);
+        for member in members {
+            member.with_bytes(|member| all.add(member))?;
+        }
+        all.finish()
+    }
+
+    fn add(&mut self, member: &[u8]) -> Result<(), LoadError> {
+        let Target { key, shapes, .. } = self.target;
+        let entry = self.entry.get_or_insert_with(|| set::create(key, member, self.expected, shapes));
+        if set::add(entry, member, shapes) { Ok(()) } else { Err(LoadError::DUPLICATE) }
+    }
+
+    fn finish(self) -> Result<Entry, LoadError> {
+        let mut entry = self.entry.ok_or(LoadError::EMPTY)?;
+        entry.set_expire(self.target.expire_at);
+        Ok(entry)
+    }
+}
+
+/// The most members that room is made for before they are there.
+const ROOM: usize = 1024;

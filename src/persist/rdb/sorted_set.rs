@@ -1,0 +1,134 @@
+//! A sorted set: packed as it is kept, or member and score by member and score, from the last to the first.
+//!
+//! ```text
+//!  17  a listpack of members and scores
+//!   5  elements, then for each: member, score 8
+//!  12  a ziplist of members and scores         (before 7.0)
+//!   3  elements, then for each: member, digits (before 4.0)
+//! ```
+
+use super::{Encoder, Input, LoadError, Target, types, ziplist};
+use crate::text::number;
+use crate::types::listpack::{self, Listpack};
+use crate::types::sorted_set::{self, Gather, SortedSetRef, is_packed_sorted_set};
+use crate::types::{Encoding, Entry, Kind, Text};
+
+pub(super) fn type_of(entry: &Entry) -> u8 {
+    if entry.is_packed() { types::ZSET_LISTPACK } else { types::ZSET_2 }
+}
+
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+    if entry.is_packed() {
+        return out.string(entry.packed());
+    }
+    let set = SortedSetRef::of(entry);
+    out.length(set.len() as u64);
+    for (member, score) in set.span(0..set.len(), true) {
+        out.text(member);
+        out.out.extend_from_slice(&score.to_le_bytes());
+    }
+}
+
+/// Types 5 and 3, which differ in how a score is written.
+pub(super) fn load_elements<I: Input>(
+    input: &mut I,
+    score: impl Fn(&mut I) -> Result<f64, LoadError>,
+    target: Target<'_>,
+) -> Result<Entry, LoadError> {
+    let mut gather = Gather::with_room(target.shapes.seed, 0);
+    for _ in 0..input.length()? {
+        let member = input.string()?.into_bytes().into_owned();
+        let score = score(input)?;
+        add(&mut gather, &member, score)?;
+    }
+    finish(gather, target)
+}
+
+/// The eight bytes of type 5.
+pub(super) fn binary_score(input: &mut impl Input) -> Result<f64, LoadError> {
+    input.array().map(f64::from_le_bytes)
+}
+
+/// The digits of type 3: their number, or what is no number of digits.
+pub(super) fn printed_score(input: &mut impl Input) -> Result<f64, LoadError> {
+    match input.byte()? {
+        255 => Ok(f64::NEG_INFINITY),
+        254 => Ok(f64::INFINITY),
+        253 => Ok(f64::NAN),
+        len => number::parse_f64(input.bytes(len.into())?)
+            .ok_or(LoadError::Malformed("a score that is no number")),
+    }
+}
+
+/// Type 17.
+pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let bytes = input.string()?.into_bytes();
+    let bytes = listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
+    packed(&bytes, target)
+}
+
+/// Type 12.
+pub(super) fn load_ziplist(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    packed(&ziplist::to_listpack(&input.string()?.into_bytes())?, target)
+}
+
+fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
+    let pack = Listpack::new(bytes);
+    if pack.is_empty() {
+        return Err(LoadError::EMPTY);
+    }
+    if !pack.len().is_multiple_of(2) || !pack.pairs().all(|(_, score)| is_number(score)) {
+        return Err(LoadError::Malformed("a member without score"));
+    }
+    if listpack::has_duplicates(pack, 2) {
+        return Err(LoadError::DUPLICATE);
+    }
+    let entry = Entry::with_packed(target.key, Kind::SortedSet, Encoding::Listpack, bytes, target.expire_at);
+    let set = SortedSetRef::of(&entry);
+    // Out of order it is one as well, only not in this form.
+    if set.len() <= target.shapes.zset_max_listpack_entries && is_packed_sorted_set(pack) && in_order(set) {
+        return Ok(entry);
+    }
+    let mut gather = Gather::with_room(target.shapes.seed, set.len());
+    for (member, score) in set.iter() {
+        member.with_bytes(|member| add(&mut gather, member, score))?;
+    }
+    finish(gather, target)
+}
+
+fn is_number(score: Text<'_>) -> bool {
+    match score {
+        Text::Int(_) => true,
+        Text::Bytes(bytes) => number::parse_f64(bytes).is_some(),
+    }
+}
+
+/// Whether members of one score are in order, too.
+fn in_order(set: SortedSetRef<'_>) -> bool {
+    let mut before: Option<(Vec<u8>, f64)> = None;
+    set.iter().all(|(member, score)| {
+        let member = member.to_vec();
+        let right = before.as_ref().is_none_or(|(last, of)| *of < score || *last < member);
+        before = Some((member, score));
+        right
+    })
+}
+
+fn add(gather: &mut Gather, member: &[u8], score: f64) -> Result<(), LoadError> {
+    if score.is_nan() {
+        return Err(LoadError::Malformed("a score that is no number"));
+    }
+    let hash = gather.hash(member);
+    if gather.find(hash, member).is_some() {
+        return Err(LoadError::DUPLICATE);
+    }
+    gather.add(hash, member, score);
+    Ok(())
+}
+
+fn finish(gather: Gather, target: Target<'_>) -> Result<Entry, LoadError> {
+    let entry = sorted_set::create_from(target.key, gather, target.shapes);
+    let mut entry = entry.ok_or(LoadError::EMPTY)?;
+    entry.set_expire(target.expire_at);
+    Ok(entry)
+}
