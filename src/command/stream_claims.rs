@@ -97,7 +97,7 @@ fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result
             claim.retries = u64::try_from(number("RETRYCOUNT")?).ok();
             true
         } else if args.is(at, "lastid") && more {
-            last_id = strict_id(args.get(at + 1))?.to_owned();
+            last_id = strict_id(args.get(at + 1))?;
             true
         } else {
             return Err([b"ERR Unrecognized XCLAIM option '", until_zero(args.get(at)), b"'"].concat());

@@ -64,14 +64,12 @@ pub fn xinfo_stream(ctx: &mut Context<'_>, args: Args<'_>) {
         id_field(reply, "max-deleted-entry-id", figures.max_deleted_id);
         field(reply, "entries-added", figures.entries_added as i64);
         id_field(reply, "recorded-first-entry-id", figures.first_id);
-        match full {
-            Some(most) => reply_full(reply, stream, most),
-            None => {
-                field(reply, "groups", stream.groups().len() as i64);
-                entry_field(reply, "first-entry", stream.range(Id::MIN, Id::MAX).next());
-                entry_field(reply, "last-entry", stream.range_back(Id::MIN, Id::MAX).next());
-            }
+        if let Some(most) = full {
+            return reply_full(reply, stream, most);
         }
+        field(reply, "groups", stream.groups().len() as i64);
+        entry_field(reply, "first-entry", stream.range(Id::MIN, Id::MAX).next());
+        entry_field(reply, "last-entry", stream.range_back(Id::MIN, Id::MAX).next());
     });
 }
 

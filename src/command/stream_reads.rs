@@ -269,17 +269,14 @@ fn serve_history(
     let ids: Vec<Id> = known.pending_of(Some(slot), from..).map(|(id, _)| id).take(most).collect();
     let mut seen = Vec::with_capacity(ids.len());
     for id in &ids {
-        match stream.get(*id) {
-            Some(record) => {
-                reply_record(reply, &record);
-                seen.push(*id);
-            }
-            None => {
-                // It waits for its acknowledgement, and is deleted.
-                reply.array(2);
-                reply_id(reply, *id);
-                reply.null_array();
-            }
+        if let Some(record) = stream.get(*id) {
+            reply_record(reply, &record);
+            seen.push(*id);
+        } else {
+            // It waits for its acknowledgement, and is deleted.
+            reply.array(2);
+            reply_id(reply, *id);
+            reply.null_array();
         }
     }
     if let Some(known) = stream.group_mut(group) {

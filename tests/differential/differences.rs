@@ -252,7 +252,6 @@ fn without(value: &Value, fields: &[&str]) -> Value {
 
 /// Whether the list allows these two replies to `args`.
 pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
-    let words: Vec<String> = args.iter().map(|a| String::from_utf8_lossy(a).to_uppercase()).collect();
     let applies = |d: &&Difference| d.applies(args);
     DIFFERENCES.iter().filter(applies).any(|difference| match difference.allowed {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),

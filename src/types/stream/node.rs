@@ -114,7 +114,7 @@ impl<'a> Record<'a> {
 }
 
 /// A walk through a node's entries, deleted ones included, from either end.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Walk<'a> {
     listpack: Listpack<'a>,
     master_id: Id,
@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
 
     /// Goes on, for a walk forwards, with the first entry of at least `from`; from the end, where that is nearer.
     pub(super) fn seek(&mut self, from: Id) {
-        let Some(last) = self.clone_back() else { return };
+        let Some(last) = self.last_entry() else { return };
         if last.id < from {
             self.front = self.back;
             return;
@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
         let span = last.id.ms - self.master_id.ms.min(last.id.ms);
         let near_the_end = if span > 0 { passed > span / 2 } else { from.seq > last.id.seq / 2 };
         if near_the_end {
-            let mut backwards = *self;
+            let mut backwards = self.clone();
             while let Some(record) = backwards.next_back() {
                 if record.id < from {
                     self.front = record.after();
@@ -161,19 +161,14 @@ impl<'a> Walk<'a> {
                 }
             }
         } else {
-            let mut forwards = *self;
-            while let Some(record) = forwards.next() {
-                if record.id >= from {
-                    self.front = record.at;
-                    return;
-                }
-            }
+            let found = self.clone().find(|record| record.id >= from);
+            self.front = found.map_or(self.back, |record| record.at);
         }
     }
 
-    fn clone_back(&self) -> Option<Record<'a>> {
-        let mut copy = *self;
-        copy.next_back()
+    /// The last entry.
+    fn last_entry(&self) -> Option<Record<'a>> {
+        self.clone().next_back()
     }
 }
 

@@ -40,7 +40,8 @@ mod tests {
         assert_eq!(count(&[(1, 1)]), 2);
         assert_eq!(count(&[(1, 1), (1, 2)]), 4);
         assert_eq!(count(&[(1, 1), (2, 1)]), 6);
-        assert_eq!(count(&[(1, 1), (2, 1), (300, 0)]), 10);
+        assert_eq!(count(&[(1, 1), (2, 1), (300, 0)]), 9);
         assert_eq!(count(&[(0, 1), (u64::MAX, 1)]), 5);
+        assert_eq!(count(&[(1, 1), (1, 2), (1, 300), (70_000, 1), (70_000, 2)]), 13);
     }
 }
