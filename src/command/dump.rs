@@ -13,7 +13,7 @@ use crate::persist::rdb::payload::{self, PayloadError};
 pub fn dump(ctx: &mut Context<'_>, args: Args<'_>) {
     let compress = ctx.config.rdbcompression;
     let found = ctx.find(args.get(1), Access::Read);
-    match found.and_then(|at| payload::dump(&ctx.db().get(at), compress)) {
+    match found.map(|at| payload::dump(&ctx.db().get(at), compress)) {
         Some(payload) => ctx.reply.bulk(&payload),
         None => ctx.reply.null(),
     }

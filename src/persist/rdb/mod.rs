@@ -20,6 +20,7 @@ mod list;
 pub mod payload;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 mod ziplist;
 
@@ -60,14 +61,20 @@ pub mod types {
     pub const HASH_ZIPLIST: u8 = 13;
     /// A list in ziplists.
     pub const LIST_QUICKLIST: u8 = 14;
+    /// A stream of Redis 5.
+    pub const STREAM: u8 = 15;
     /// A hash in a listpack.
     pub const HASH_LISTPACK: u8 = 16;
     /// A sorted set in a listpack.
     pub const ZSET_LISTPACK: u8 = 17;
     /// A list in listpacks and large elements.
     pub const LIST_QUICKLIST_2: u8 = 18;
+    /// A stream of Redis 7.0.
+    pub const STREAM_2: u8 = 19;
     /// A set in a listpack.
     pub const SET_LISTPACK: u8 = 20;
+    /// A stream.
+    pub const STREAM_3: u8 = 21;
     /// A hash with fields that expire, field by field.
     pub const HASH_METADATA: u8 = 24;
     /// A hash with fields that expire in a listpack.
@@ -85,16 +92,16 @@ pub struct Target<'a> {
     pub shapes: &'a Shapes,
 }
 
-/// The type byte under which [`save_value`] writes the entry's value; `None` for a type that has no form here.
-pub fn type_of(entry: &Entry) -> Option<u8> {
-    Some(match entry.kind() {
+/// The type byte under which [`save_value`] writes the entry's value.
+pub fn type_of(entry: &Entry) -> u8 {
+    match entry.kind() {
         Kind::String => types::STRING,
         Kind::List => types::LIST_QUICKLIST_2,
         Kind::Set => set::type_of(entry),
         Kind::SortedSet => sorted_set::type_of(entry),
         Kind::Hash => hash::type_of(entry),
-        Kind::Stream => return None,
-    })
+        Kind::Stream => types::STREAM_3,
+    }
 }
 
 /// The version of the format that came with a type.
@@ -110,12 +117,12 @@ pub fn save_value(entry: &Entry, out: &mut Encoder<'_>) {
         Kind::Set => set::save(entry, out),
         Kind::SortedSet => sorted_set::save(entry, out),
         Kind::Hash => hash::save(entry, out),
-        kind @ Kind::Stream => debug_assert!(false, "{kind:?} has no type byte"),
+        Kind::Stream => stream::save(entry, out),
     }
 }
 
 /// Reads a value of type `type_byte` and makes an entry of it. Reads no more than belongs to it. A collection without
-/// elements is refused, and so is one with an element twice.
+/// elements is refused, but for a stream, and so is one with an element twice.
 pub fn load_value(type_byte: u8, input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     match type_byte {
         types::STRING => string::load(input, target),
@@ -139,6 +146,9 @@ pub fn load_value(type_byte: u8, input: &mut impl Input, target: Target<'_>) -> 
         types::HASH_LISTPACK => hash::load_listpack(input, target),
         types::HASH_METADATA => hash::load_timed_fields(input, target),
         types::HASH_LISTPACK_EX => hash::load_timed_listpack(input, target),
+        types::STREAM => stream::load(stream::Form::Basic, input, target),
+        types::STREAM_2 => stream::load(stream::Form::Counted, input, target),
+        types::STREAM_3 => stream::load(stream::Form::Timed, input, target),
         other => Err(LoadError::UnknownType(other)),
     }
 }

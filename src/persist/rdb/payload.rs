@@ -20,14 +20,14 @@ pub enum PayloadError {
     Value(LoadError),
 }
 
-/// The payload of the entry's value; `None` if its type has no form. Long strings are compressed if `compress`.
-pub fn dump(entry: &Entry, compress: bool) -> Option<Vec<u8>> {
-    let type_byte = type_of(entry)?;
+/// The payload of the entry's value. Long strings are compressed if `compress`.
+pub fn dump(entry: &Entry, compress: bool) -> Vec<u8> {
+    let type_byte = type_of(entry);
     let mut out = vec![type_byte];
     save_value(entry, &mut Encoder::new(&mut out, compress));
     out.extend_from_slice(&version_of(type_byte).to_le_bytes());
     out.extend_from_slice(&crc64::checksum(&out).to_le_bytes());
-    Some(out)
+    out
 }
 
 /// An entry made of a payload. Bytes between the value and the footer are ignored, as Redis ignores them.

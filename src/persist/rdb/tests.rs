@@ -4,6 +4,7 @@ use super::payload::{PayloadError, dump};
 use super::*;
 use crate::codec::crc64;
 use crate::dict::Seed;
+use crate::types::stream::{Group, Id, Stream};
 use crate::types::{Encoding, Text, hash, list, set, sorted_set};
 use proptest::prelude::*;
 
@@ -23,7 +24,7 @@ fn sealed(object: &[u8], version: u16) -> Vec<u8> {
 }
 
 fn saved(entry: &Entry) -> Vec<u8> {
-    let payload = dump(entry, true).expect("a string has a form");
+    let payload = dump(entry, true);
     payload[..payload.len() - 10].to_vec()
 }
 
@@ -136,7 +137,7 @@ proptest! {
         piece in prop::collection::vec(any::<u8>(), 0..60), count in 1usize..60, compress: bool
     ) {
         let entry = Entry::string(b"key", &piece.repeat(count), Some(7));
-        let payload = dump(&entry, compress).expect("a string has a form");
+        let payload = dump(&entry, compress);
         let again = restore_at(&payload, Some(7)).expect("a good payload");
         prop_assert_eq!(again.value(), entry.value());
         prop_assert_eq!(again.encoding(), entry.encoding());
@@ -155,6 +156,7 @@ fn small_shapes() -> Shapes {
         zset_max_listpack_entries: 4,
         zset_max_listpack_value: 20,
         list_max_listpack_size: 3,
+        stream_node_max_entries: 4,
         ..Shapes::new(Seed::plain())
     }
 }
@@ -206,6 +208,36 @@ fn hash_of(texts: &[Vec<u8>], times: bool, shapes: &Shapes) -> Entry {
     entry
 }
 
+/// A stream with deleted entries, a group that has read all of it, and one that has read nothing.
+fn stream_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+    let mut stream = Stream::default();
+    for (n, text) in texts.iter().enumerate() {
+        let id = Id { ms: (n / 2) as u64, seq: 1 + (n % 2) as u64 };
+        stream.append(id, 1, [&b"field"[..], text].into_iter(), shapes);
+    }
+    stream.delete(&[Id { ms: 0, seq: 1 }, Id { ms: 2, seq: 2 }]);
+    stream.add_group(Group::new(b"none", Id::MIN, None));
+    let mut group = Group::new(b"all", Id::MIN, Some(0));
+    let alice = group.add_consumer(b"alice", 5).expect("a new one");
+    let bob = group.add_consumer(b"bob", 6).expect("a new one");
+    stream.add_group(group);
+    stream.deliver(b"all", alice, (3, false, 7), |_| ());
+    stream.deliver(b"all", bob, (usize::MAX, false, 8), |_| ());
+    let group = stream.group_mut(b"all").expect("just added");
+    group.deliver_again(Id { ms: 1, seq: 1 }, 9);
+    Entry::with_container(b"key", stream, None)
+}
+
+fn group_contents(group: &Group) -> String {
+    let consumers: Vec<_> = group
+        .consumers()
+        .map(|c| format!("{:?} {} {} {:?}", c.name(), c.seen_time, c.active_time, c.pending()))
+        .collect();
+    let pending: Vec<_> =
+        group.pending().iter().map(|(id, d)| format!("{id:?} {} {}", d.time, d.count)).collect();
+    format!("{:?} {:?} {:?} {consumers:?} {pending:?}", group.name(), group.last_id, group.entries_read)
+}
+
 /// What is in a collection, in order where it has one, with its encoding.
 fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
     let mut all = Vec::new();
@@ -225,7 +257,14 @@ fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
                 all.push(format!("{field:?} {value:?} {:?}", item.expire_at));
             }
         }
-        Kind::String | Kind::Stream => unreachable!("no collections are made of these here"),
+        Kind::Stream => {
+            let stream = entry.container::<Stream>().expect("a stream");
+            all.push(format!("{:?} {}", stream.figures(), stream.len()));
+            let records = stream.range(Id::MIN, Id::MAX);
+            all.extend(records.map(|r| format!("{:?} {:?}", r.id, r.pairs().collect::<Vec<_>>())));
+            all.extend(stream.groups().iter().map(group_contents));
+        }
+        Kind::String => unreachable!("no strings are looked at here"),
     }
     if matches!(entry.kind(), Kind::Set | Kind::Hash) {
         all.sort();
@@ -245,9 +284,10 @@ proptest! {
             sorted_set_of(&texts, &shapes),
             hash_of(&texts, false, &shapes),
             hash_of(&texts, true, &shapes),
+            stream_of(&texts, &shapes),
         ];
         for entry in &entries {
-            let payload = dump(entry, compress).expect("a collection has a form");
+            let payload = dump(entry, compress);
             let target = Target { key: b"key", expire_at: Some(7), shapes: &shapes };
             let again = payload::restore(&payload, target);
             prop_assert!(again.is_ok(), "{:?}: {:?}", entry.kind(), again);
@@ -268,7 +308,7 @@ proptest! {
 
     #[test]
     fn changed_bytes_of_a_collection_never_panic(
-        texts in prop::collection::vec(text(), 1..8), kind in 0usize..4,
+        texts in prop::collection::vec(text(), 1..8), kind in 0usize..5,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
     ) {
         let shapes = Shapes::new(Seed::plain());
@@ -276,16 +316,17 @@ proptest! {
             0 => list_of(&texts, &shapes),
             1 => set_of(&texts, &shapes),
             2 => sorted_set_of(&texts, &shapes),
+            3 => stream_of(&texts, &shapes),
             _ => hash_of(&texts, true, &shapes),
         };
-        let payload = dump(&entry, false).expect("a collection has a form");
+        let payload = dump(&entry, false);
         let mut object = payload[..payload.len() - 10].to_vec();
         for (at, byte) in changes {
             let at = at.index(object.len());
             object[at] = byte;
         }
         if let Ok(entry) = restore(&sealed(&object, 11)) {
-            let again = restore(&dump(&entry, true).expect("what was loaded has a form"));
+            let again = restore(&dump(&entry, true));
             prop_assert_eq!(again.expect("what was dumped loads").kind(), entry.kind());
         }
     }

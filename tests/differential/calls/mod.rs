@@ -89,7 +89,7 @@ fn changed(call: &[Word]) -> Vec<Vec<Word>> {
 
 /// What goes around each call of a command.
 struct Plan {
-    rule: Rule,
+    command: String,
     /// The whole data set is made anew before each call.
     anew: bool,
     writes: bool,
@@ -115,7 +115,7 @@ impl Plan {
             .map(|(key, _)| *key)
             .collect();
         let digest = !pair.subject.client().run("DEBUG DIGEST-VALUE none").is_error();
-        Plan { rule: rule_of(command), anew: !takes_keys && writes, writes, digest, keys }
+        Plan { command: command.into(), anew: !takes_keys && writes, writes, digest, keys }
     }
 
     fn case(&self, words: &[Word], args: Vec<Vec<u8>>) -> Case {
@@ -134,9 +134,10 @@ impl Plan {
             }
         }
         let call = steps.len();
-        steps.push(Step::new(args, self.rule));
+        let rule = rule_of(&self.command, &args);
+        steps.push(Step::new(args, rule));
         // What chance has chosen leaves different things behind.
-        if self.writes && self.rule != Rule::Kind {
+        if self.writes && rule != Rule::Kind {
             for name in &named {
                 steps.extend(self.looks(name));
             }

@@ -167,9 +167,7 @@ fn push_elements(listpack: Listpack<'_>, text: &mut String) {
 /// Bytes of the value in an RDB file, without its type. O(N).
 fn serialized_len(entry: &Entry, compress: bool) -> usize {
     let mut out = Vec::new();
-    if rdb::type_of(entry).is_some() {
-        rdb::save_value(entry, &mut rdb::Encoder::new(&mut out, compress));
-    }
+    rdb::save_value(entry, &mut rdb::Encoder::new(&mut out, compress));
     out.len()
 }
 

@@ -1,0 +1,147 @@
+//! A stream: its nodes as they are kept, what it remembers beside them, and its groups.
+//!
+//! ```text
+//!  21  nodes, then for each: the first ID's 16 bytes as a string, a listpack
+//!      entries | last ID | first ID | largest deleted ID | entries ever          (an ID here: two lengths)
+//!      groups, then for each:
+//!        name | last ID | entries read
+//!        pending, then for each:   ID 16 | time 8 | deliveries
+//!        consumers, then for each: name | seen 8 | active 8 | pending, then for each: ID 16
+//!  19  without the time at which a consumer was active                           (7.0)
+//!  15  without first ID, largest deleted ID, entries ever, entries read          (5.0)
+//! ```
+//!
+//! IDs of 16 bytes are big-endian, times little-endian Unix milliseconds. Entries read that are not known are −1. What an
+//! older form does not tell is worked out as Redis does it.
+
+use super::{Encoder, Input, LoadError, Target};
+use crate::types::Entry;
+use crate::types::stream::{Figures, Group, Id, Invalid, Stream};
+
+/// What a version of the format tells, beside what all do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    /// Type 15.
+    Basic,
+    /// Type 19: with counts.
+    Counted,
+    /// Type 21: with the time at which a consumer was active.
+    Timed,
+}
+
+impl From<Invalid> for LoadError {
+    fn from(_: Invalid) -> LoadError {
+        LoadError::Malformed("a bad stream")
+    }
+}
+
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+    let Some(stream) = entry.container::<Stream>() else { return };
+    let nodes = stream.nodes();
+    out.length(nodes.len() as u64);
+    for (first, listpack) in nodes {
+        out.string(&first.to_bytes());
+        out.string(listpack);
+    }
+    let figures = stream.figures();
+    out.length(stream.len());
+    save_id(figures.last_id, out);
+    save_id(figures.first_id, out);
+    save_id(figures.max_deleted_id, out);
+    out.length(figures.entries_added);
+    out.length(stream.groups().len() as u64);
+    stream.groups().iter().for_each(|group| save_group(group, out));
+}
+
+fn save_id(id: Id, out: &mut Encoder<'_>) {
+    out.length(id.ms);
+    out.length(id.seq);
+}
+
+fn save_group(group: &Group, out: &mut Encoder<'_>) {
+    out.string(group.name());
+    save_id(group.last_id, out);
+    out.length(group.entries_read.unwrap_or(-1) as u64);
+    out.length(group.pending().len() as u64);
+    for (id, delivery) in group.pending() {
+        out.out.extend_from_slice(&id.to_bytes());
+        out.out.extend_from_slice(&delivery.time.to_le_bytes());
+        out.length(delivery.count);
+    }
+    let consumers = group.consumers();
+    out.length(consumers.len() as u64);
+    for consumer in consumers {
+        out.string(consumer.name());
+        out.out.extend_from_slice(&consumer.seen_time.to_le_bytes());
+        out.out.extend_from_slice(&consumer.active_time.to_le_bytes());
+        out.length(consumer.pending().len() as u64);
+        consumer.pending().iter().for_each(|id| out.out.extend_from_slice(&id.to_bytes()));
+    }
+}
+
+/// Types 15, 19 and 21. A stream may be empty.
+pub(super) fn load(form: Form, input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
+    let mut stream = Stream::default();
+    for _ in 0..input.length()? {
+        let key = input.string()?.into_bytes();
+        let first = Id::from_bytes(key[..].try_into().map_err(|_| Invalid)?);
+        stream.push_node(first, &input.string()?.into_bytes())?;
+    }
+    if input.length()? != stream.len() {
+        return Err(LoadError::Malformed("a stream of another length than it says"));
+    }
+    let mut figures = Figures { last_id: load_id(input)?, ..Figures::default() };
+    figures.entries_added = stream.len();
+    if form >= Form::Counted {
+        // The first ID is that of the first entry, whatever these bytes say.
+        load_id(input)?;
+        figures.max_deleted_id = load_id(input)?;
+        figures.entries_added = input.length()?;
+    }
+    stream.set_figures(figures)?;
+    for _ in 0..input.length()? {
+        let group = load_group(form, input, &stream)?;
+        if !stream.add_group(group) {
+            return Err(LoadError::DUPLICATE);
+        }
+    }
+    Ok(Entry::with_container(target.key, stream, target.expire_at))
+}
+
+fn load_id(input: &mut impl Input) -> Result<Id, LoadError> {
+    Ok(Id { ms: input.length()?, seq: input.length()? })
+}
+
+fn load_group(form: Form, input: &mut impl Input, stream: &Stream) -> Result<Group, LoadError> {
+    let name = input.string()?.into_bytes().into_owned();
+    let last_id = load_id(input)?;
+    let entries_read = if form >= Form::Counted {
+        Some(input.length()? as i64).filter(|read| *read != -1)
+    } else {
+        stream.entries_up_to(last_id)
+    };
+    let mut group = Group::new(&name, last_id, entries_read);
+    for _ in 0..input.length()? {
+        let id = Id::from_bytes(input.array()?);
+        let time = i64::from_le_bytes(input.array()?);
+        group.restore_pending(id, time, input.length()?)?;
+    }
+    for _ in 0..input.length()? {
+        load_consumer(form, input, &mut group)?;
+    }
+    if group.is_whole() { Ok(group) } else { Err(Invalid.into()) }
+}
+
+fn load_consumer(form: Form, input: &mut impl Input, group: &mut Group) -> Result<(), LoadError> {
+    let name = input.string()?.into_bytes().into_owned();
+    let seen_time = i64::from_le_bytes(input.array()?);
+    let slot = group.add_consumer(&name, seen_time).ok_or(LoadError::DUPLICATE)?;
+    group.consumer_mut(slot).active_time = match form {
+        Form::Timed => i64::from_le_bytes(input.array()?),
+        Form::Basic | Form::Counted => seen_time,
+    };
+    for _ in 0..input.length()? {
+        group.restore_owner(Id::from_bytes(input.array()?), slot)?;
+    }
+    Ok(())
+}
