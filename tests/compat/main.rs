@@ -1,8 +1,8 @@
 //! `make compat`: all of the differential tests at full size, and a table of what they found for each command.
 //!
 //! It runs what `cargo test --test differential` runs a small part of: the scripts, the calls built from COMMAND DOCS with
-//! all pairs of options, and a million random commands after each sequence of which the data sets are compared; all in
-//! RESP2 and in RESP3. It does not stop at a difference: each is shown when it is found, and counted.
+//! all pairs of options, a million random commands, and a million more of each family of commands; after each sequence
+//! of random commands the data sets are compared. All in RESP2 and in RESP3. It does not stop at a difference: each is shown when it is found, and counted.
 //!
 //! ```text
 //!   equal      the same bytes
@@ -62,7 +62,9 @@ fn command() -> Command {
         .arg(flag("calls", "calls built from COMMAND DOCS"))
         .arg(flag("random", "random commands"))
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
-        .arg(number("count", "random commands").default_value("1000000"))
+        .arg(number("count", "random commands of all families").default_value("1000000"))
+        .arg(number("each", "random commands of each family").default_value("1000000"))
+
         .arg(
             Arg::new("only")
                 .long("only")
@@ -188,24 +190,34 @@ impl Run {
     }
 
     fn random(&mut self) {
-        let (seed, count) = (self.number("seed"), self.number("count") as usize);
-        // Redis looks at what blocked clients wait for as often as this.
-        let pair = Pair::start("--hz 500");
         let chosen =
             |family: &&&Family| family.commands.iter().any(|generator| self.chosen(generator.command));
         let families: Vec<&Family> = FAMILIES.iter().filter(chosen).copied().collect();
-        let mixes: Vec<Mix> = mixes(&pair, &families);
+        let general = |name: &str| FAMILIES.iter().find(|family| family.name == name).copied();
+        // Redis looks at what blocked clients wait for as often as this.
+        let pair = Pair::start("--hz 500");
+        self.random_of(&pair, "all families", &families, self.number("count"));
+        for family in &families {
+            // With the commands on keys of any type.
+            let with: Vec<&Family> =
+                [Some(*family), general("keys"), general("expiry")].into_iter().flatten().collect();
+            self.random_of(&pair, family.name, &with, self.number("each"));
+        }
+    }
+
+    /// Runs `count` random commands of some families together.
+    fn random_of(&mut self, pair: &Pair, name: &str, families: &[&'static Family], count: u64) {
+        let Some(mix) = Mix::of(pair, families) else { return };
+        let (started, seed, count) = (Instant::now(), self.number("seed"), count as usize);
         let (mut done, mut differences) = (0, 0);
-        while done < count && differences < ENOUGH && !mixes.is_empty() {
+        while done < count && differences < ENOUGH {
             let number = (done / SEQUENCE) as u64;
-            // Every other sequence is of all families, the others are of each in turn.
-            let mix = if number.is_multiple_of(2) { 0 } else { (number as usize / 2) % mixes.len() };
             let seed = seed + number;
             let (protocol, steps) =
-                (2 + (number / 2 % 2) as u8, mixes[mix].sequence(seed, SEQUENCE.min(count - done)));
-            let origin = format!("random sequence of seed {seed}");
-            let mut equal = self.sequence(&pair, protocol, &steps, Pace::Piped, &origin, "random");
-            if equal && let Some(difference) = random::state::difference(&pair) {
+                (2 + (number / 2 % 2) as u8, mix.sequence(seed, SEQUENCE.min(count - done)));
+            let origin = format!("random sequence of {name}, seed {seed}");
+            let mut equal = self.sequence(pair, protocol, &steps, Pace::Piped, &origin, "random");
+            if equal && let Some(difference) = random::state::difference(pair) {
                 let what = format!("the data sets differ after {} commands\n{difference}", steps.len());
                 found(&origin, protocol, &what);
                 self.report.count_of("(data sets)", Verdict::Different, "random");
@@ -214,21 +226,13 @@ impl Run {
             differences += usize::from(!equal);
             done += steps.len();
         }
+        eprintln!(
+            "compat: {done} random commands of {name}, {differences} differences, {:.1} s",
+            started.elapsed().as_secs_f64()
+        );
     }
 
     fn number(&self, name: &str) -> u64 {
         *self.matches.get_one::<u64>(name).expect("it has a default")
     }
-}
-
-/// All families together, and then each with the commands on keys of any type.
-fn mixes(pair: &Pair, families: &[&'static Family]) -> Vec<Mix> {
-    let general = |name: &str| FAMILIES.iter().find(|family| family.name == name).copied();
-    let all = Mix::of(pair, families);
-    let each = families.iter().filter_map(|family| {
-        let with: Vec<&Family> =
-            [Some(*family), general("keys"), general("expiry")].into_iter().flatten().collect();
-        Mix::of(pair, &[family]).and_then(|_| Mix::of(pair, &with))
-    });
-    all.into_iter().chain(each).collect()
 }
