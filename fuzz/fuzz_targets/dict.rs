@@ -88,7 +88,9 @@ impl Both {
         self.dict.step();
         match self.find(&key) {
             None => drop(self.dict.insert_new(self.dict.hash(&key), Block::new(&key, self.clock))),
-            Some(position) if self.clock & 1 == 0 => drop(self.dict.replace(position, Block::new(&key, self.clock))),
+            Some(position) if self.clock & 1 == 0 => {
+                drop(self.dict.replace(position, Block::new(&key, self.clock)))
+            }
             Some(position) => *self.dict.get_mut(position) = Block::new(&key, self.clock),
         }
         self.model.insert(key, self.clock);

@@ -1,5 +1,5 @@
-//! RESTORE: no payload makes the loader panic or allocate by a length that is only claimed, and what was loaded is the
-//! same after another DUMP and RESTORE.
+//! RESTORE: no payload makes the loader panic or allocate by a length that is only claimed, what was loaded is the same
+//! after another DUMP and RESTORE, and a stream can be read in both directions, changed and trimmed.
 //!
 //! Input: the type byte and the value of a payload, whose footer is added here; also taken as a whole payload.
 
@@ -10,7 +10,8 @@ use redstart::codec::crc64;
 use redstart::dict::Seed;
 use redstart::persist::rdb::payload::{dump, restore};
 use redstart::persist::rdb::{LATEST, Target};
-use redstart::types::{Encoding, Shapes};
+use redstart::types::stream::{Bound, Id, Stream, Trim};
+use redstart::types::{Container, Encoding, Shapes};
 
 fuzz_target!(|object: &[u8]| {
     let shapes = Shapes::new(Seed::plain());
@@ -19,6 +20,9 @@ fuzz_target!(|object: &[u8]| {
     let mut payload = [object, &LATEST.to_le_bytes()].concat();
     payload.extend_from_slice(&crc64::checksum(&payload).to_le_bytes());
     let Ok(entry) = restore(&payload, target) else { return };
+    if let Some(stream) = entry.container::<Stream>() {
+        work_with(stream, &shapes);
+    }
     for compress in [false, true] {
         let first = dump(&entry, compress);
         let again = restore(&first, target).expect("what was dumped loads");
@@ -30,3 +34,35 @@ fuzz_target!(|object: &[u8]| {
         }
     }
 });
+
+/// What commands do to a stream, on a copy.
+fn work_with(stream: &Stream, shapes: &Shapes) {
+    let mut stream = stream.duplicate();
+    let ids: Vec<Id> = stream.range(Id::MIN, Id::MAX).map(|record| record.id).collect();
+    assert_eq!(ids.len() as u64, stream.len());
+    let mut back: Vec<Id> = stream.range_back(Id::MIN, Id::MAX).map(|record| record.id).collect();
+    back.reverse();
+    assert_eq!(ids, back);
+    for id in &ids {
+        let record = stream.get(*id).expect("an ID that a walk has found");
+        assert_eq!(record.pairs().count(), record.len());
+        assert_eq!(stream.range(*id, *id).count(), 1);
+        assert_eq!(stream.range_back(*id, *id).count(), 1);
+    }
+    for group in stream.groups() {
+        let _ = stream.lag(group);
+    }
+    let _ = (stream.radix_nodes(), stream.memory_bytes());
+    let middle = stream.len() / 2;
+    let trim = |bound, approximately| Trim { bound, approximately, limit: 0 };
+    let trimmed =
+        stream.trim(&trim(Bound::Length(middle), true)) + stream.trim(&trim(Bound::Length(middle), false));
+    assert_eq!((trimmed, stream.len()), (ids.len() as u64 - middle, middle));
+    if let Some(id) = stream.figures().last_id.next() {
+        stream.append(id, 1, [&b"field"[..], b"value"].into_iter(), shapes);
+        assert_eq!(stream.last_entry(), Some(id));
+        assert_eq!(stream.delete(&[id]), 1);
+    }
+    assert_eq!(stream.delete(&ids) as u64, middle);
+    assert!(stream.is_empty());
+}
