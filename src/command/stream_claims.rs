@@ -62,6 +62,11 @@ impl Claim<'_> {
         Outcome::Claimed
     }
 
+    /// How many consumers the group has.
+    fn consumers(&self, stream: &Stream) -> u64 {
+        stream.group(self.group).map_or(0, |group| group.consumers().len() as u64)
+    }
+
     /// Notes that a consumer that is there was heard of. One that is not is only added with what it takes over.
     fn see(&self, stream: &mut Stream) {
         let Some(group) = stream.group_mut(self.group) else { return };
@@ -128,14 +133,15 @@ fn try_xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
     let last_id = claim_options(&mut claim, args, 5 + ids.len())?;
     let changes = ctx.change_stream(at, |stream, _, reply| {
         let mut changes = 0;
+        let mut set_last_id = false;
         if let Some(group) = stream.group_mut(claim.group)
             && last_id > group.last_id
         {
             group.last_id = last_id;
-            changes += 1;
+            set_last_id = true;
         }
         claim.see(stream);
-        let (mut slot, mut count) = (None, 0);
+        let (mut slot, mut count, before) = (None, 0, claim.consumers(stream));
         let header = reply.deferred_array();
         for id in ids {
             match claim.one(stream, reply, &mut slot, id) {
@@ -145,7 +151,9 @@ fn try_xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
             }
         }
         reply.finish_array(header, count);
-        changes + count as u64
+        // The ID is a part of the change that a claim is.
+        changes += u64::from(set_last_id && count == 0);
+        changes + count as u64 + claim.consumers(stream) - before
     });
     ctx.keyspace.modified(changes);
     Ok(())
@@ -206,7 +214,8 @@ fn try_xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
     }
     let changes = ctx.change_stream(at, |stream, _, reply| {
         claim.see(stream);
-        claim.walk(stream, reply, start, count as usize)
+        let before = claim.consumers(stream);
+        claim.walk(stream, reply, start, count as usize) + claim.consumers(stream) - before
     });
     ctx.keyspace.modified(changes);
     Ok(())
