@@ -393,7 +393,7 @@ fn transfer(ctx: &mut Context<'_>, source: &[u8], destination: &[u8], from: End,
         list::expect(entry, [&value[..]].into_iter(), shapes);
         list::push(entry, to, &value, shapes);
     });
-    ctx.keyspace.modified(2);
+    ctx.keyspace.modified(1);
     ctx.reply.bulk(&value);
 }
 
