@@ -5,8 +5,7 @@ use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
 use super::sets::reply_member as reply_element;
 use crate::db::Access;
 use crate::dict::Position;
-use crate::types::list::{self, End};
-use crate::types::listpack::Element;
+use crate::types::list::{self, End, Needle};
 use crate::types::{Kind, Text};
 
 /// Finds the list of the request's first key; an error is replied.
@@ -201,11 +200,10 @@ fn try_lset(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
 
 /// The place of the first element that equals `value`.
 fn find_value(ctx: &Context<'_>, at: Position, value: &[u8]) -> Option<usize> {
-    let needle = Element::from(value);
-    let needle = needle.text();
+    let needle = Needle::new(value);
     let (mut place, mut found) = (0, false);
     list::forwards(&ctx.db().get(at), 0, &mut |element| {
-        found = element == needle;
+        found = needle.is(element);
         place += usize::from(!found);
         !found
     });
@@ -313,8 +311,7 @@ impl Search {
 
     /// Calls `found` with the place of each match, as they were asked for.
     fn run(&self, entry: &crate::types::Entry, value: &[u8], found: &mut impl FnMut(usize)) {
-        let needle = Element::from(value);
-        let needle: Text<'_> = needle.text();
+        let needle = Needle::new(value);
         let len = list::len(entry);
         let most_looked = if self.max_len == 0 { len } else { self.max_len.min(len) };
         let most = self.count.map_or(1, |count| if count == 0 { usize::MAX } else { count });
@@ -323,7 +320,7 @@ impl Search {
         let (mut looked, mut matches) = (0, 0);
         let backwards = self.rank < 0;
         let mut look = |element: Text<'_>| {
-            if element == needle {
+            if needle.is(element) {
                 if skip == 0 {
                     found(if backwards { len - 1 - looked } else { looked });
                     matches += 1;

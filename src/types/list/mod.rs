@@ -16,8 +16,30 @@ pub use quicklist::{End, Limits, Quicklist};
 
 use super::listpack::{self, Element, Listpack};
 use super::packed::Buffer;
-use super::string::Text;
+use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
+
+/// A value that is compared with elements: an integer in a node of its own is kept as text, in a listpack it is a number.
+pub struct Needle<'a> {
+    bytes: &'a [u8],
+    integer: Option<i64>,
+}
+
+impl<'a> Needle<'a> {
+    /// To look for `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Needle<'a> {
+        Needle { bytes, integer: canonical_i64(bytes) }
+    }
+
+    /// Whether `element` is it.
+    #[inline]
+    pub fn is(&self, element: Text<'_>) -> bool {
+        match element {
+            Text::Int(value) => self.integer == Some(value),
+            Text::Bytes(bytes) => self.bytes == bytes,
+        }
+    }
+}
 
 /// An empty list under `key`.
 pub fn create(key: &[u8]) -> Entry {
@@ -167,8 +189,7 @@ pub fn remove_matching(entry: &mut Entry, value: &[u8], most: usize, from: End, 
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).remove_matching(value, most, from, Limits::new(shapes));
     }
-    let needle = Element::from(value);
-    let mut places = places(Listpack::new(entry.packed()), &needle);
+    let mut places = places(Listpack::new(entry.packed()), &Element::from(value));
     match from {
         End::Front => {
             places.truncate(most);

@@ -584,7 +584,6 @@ impl Quicklist {
     /// Removes elements that equal `needle`: up to `most` from an end on.
     pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: Limits) -> usize {
         self.unstage();
-        let needle = Element::from(needle);
         let mut removed = 0;
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         if from == End::Back {
@@ -595,7 +594,7 @@ impl Quicklist {
             if removed == most {
                 break;
             }
-            let places = self.nodes[at].matches(&needle, most - removed, from);
+            let places = self.nodes[at].matches(needle, most - removed, from);
             if !places.is_empty() {
                 removed += places.len();
                 self.remove_places(at, &places);
@@ -659,14 +658,13 @@ impl Quicklist {
 
 impl Node {
     /// The byte offsets of up to `most` elements that equal `needle`, the first ones from an end on, in descending order.
-    fn matches(&self, needle: &Element<'_>, most: usize, from: End) -> Vec<usize> {
+    fn matches(&self, needle: &[u8], most: usize, from: End) -> Vec<usize> {
         if self.plain {
-            let same = matches!(needle.text(), Text::Bytes(bytes) if *bytes == self.bytes[..]);
-            return if same { vec![0] } else { Vec::new() };
+            return if self.bytes[..] == *needle { vec![0] } else { Vec::new() };
         }
         let raw = self.raw();
         let listpack = Listpack::new(&raw);
-        let mut places = super::places(listpack, needle);
+        let mut places = super::places(listpack, &needle.into());
         if from == End::Front {
             places.truncate(most);
         }

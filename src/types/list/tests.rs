@@ -63,6 +63,24 @@ fn a_huge_element_is_a_node_of_its_own() {
 }
 
 #[test]
+fn a_number_in_a_node_of_its_own_is_found() {
+    let mut list = Quicklist::default();
+    for value in [&b"123"[..], b"0123", b"", b"123"] {
+        list.push_node(true, value, &shapes(-2, 0, 1 << 30));
+    }
+    let mut list = Entry::with_container(b"k", list, None);
+    push_one(&mut list, End::Back, b"123", &shapes(-2, 0, 1 << 30));
+    let mut found = Vec::new();
+    forwards(&list, 0, &mut |text| {
+        found.push(Needle::new(b"123").is(text));
+        true
+    });
+    assert_eq!(found, [true, false, false, true, true]);
+    assert_eq!(remove_matching(&mut list, b"123", 2, End::Back, &shapes(-2, 0, 1 << 30)), 2);
+    assert_eq!(elements(&list), [&b"123"[..], b"0123", b""]);
+}
+
+#[test]
 fn what_is_pushed_in_front_lies_in_the_nodes_that_the_limits_ask_for() {
     let shapes = shapes(-2, 0, 1 << 30);
     let (mut front, mut back) = (create(b"k"), create(b"k"));
