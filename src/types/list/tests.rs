@@ -164,6 +164,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// One of few values, so that LREM finds many.
+fn compressible() -> impl Strategy<Value = Vec<u8>> {
+    (0..6_u8, prop_oneof![4 => Just(60_usize), 1 => Just(90), 1 => Just(500)])
+        .prop_map(|(n, len)| vec![b'a' + n; len])
+}
+
+/// What changes a list anywhere.
+fn change() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (end(), compressible()).prop_map(|(e, v)| Step::Push(e, v)),
+        2 => end().prop_map(Step::Pop),
+        2 => (any::<usize>(), compressible()).prop_map(|(i, v)| Step::Set(i, v)),
+        3 => (any::<usize>(), compressible()).prop_map(|(i, v)| Step::Insert(i, v)),
+        3 => (any::<usize>(), 0..30_usize).prop_map(|(i, n)| Step::RemoveRange(i, n)),
+        2 => (compressible(), 1..40_usize, end()).prop_map(|(v, n, e)| Step::RemoveMatching(v, n, e)),
+    ]
+}
+
+fn check(list: &Entry, shapes: &Shapes) {
+    if list.encoding() == Encoding::Quicklist {
+        quicklist(list).check(shapes.list_compress_depth as usize);
+    }
+}
+
 fn remove_from_model(model: &mut Vec<Vec<u8>>, value: &[u8], most: usize, from: End) -> usize {
     let mut places: Vec<usize> = (0..model.len()).filter(|i| model[*i] == value).collect();
     if from == End::Back {
@@ -230,7 +254,7 @@ proptest! {
     fn a_list_is_a_sequence(
         fill in prop_oneof![Just(-2), Just(-1), Just(3), Just(1), Just(0), Just(50)],
         depth in 0..4_u32,
-        plain in prop_oneof![Just(1_usize << 30), Just(200)],
+        plain in prop_oneof![Just(1_usize << 30), Just(200), Just(2)],
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let shapes = shapes(fill, depth, plain);
@@ -238,9 +262,30 @@ proptest! {
         for step in steps {
             apply(&mut list, &mut model, step, &shapes);
             prop_assert_eq!(len(&list), model.len());
+            check(&list, &shapes);
         }
         prop_assert_eq!(elements(&list), model.clone());
         prop_assert_eq!(elements(&list.duplicate(b"copy")), model.clone());
         prop_assert_eq!(get(&list, model.len(), |_| ()), None);
+    }
+    /// The same with nodes that are worth compressing, so many of them that most are between the ends.
+    #[test]
+    fn nodes_between_the_ends_are_compressed_again_after_every_change(
+        fill in prop_oneof![Just(1), Just(3), Just(8), Just(30)],
+        depth in 1..5_u32,
+        mut model in prop::collection::vec(compressible(), 40..400),
+        steps in prop::collection::vec(change(), 1..40),
+    ) {
+        let shapes = shapes(fill, depth, 400);
+        let mut list = create(b"k");
+        for value in &model {
+            push_one(&mut list, End::Back, value, &shapes);
+        }
+        check(&list, &shapes);
+        for step in steps {
+            apply(&mut list, &mut model, step, &shapes);
+            check(&list, &shapes);
+        }
+        prop_assert_eq!(elements(&list), model);
     }
 }
