@@ -67,9 +67,7 @@ pub fn rpushx(ctx: &mut Context<'_>, args: Args<'_>) {
 fn pop_each(ctx: &mut Context<'_>, at: Position, end: End, count: usize) {
     let reply = &mut ctx.reply;
     ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
-        for _ in 0..count {
-            list::pop(entry, end, shapes, |element| reply_element(reply, element));
-        }
+        list::pop_each(entry, end, count, shapes, &mut |element| reply_element(reply, element));
     });
     after_removal(ctx, at);
     ctx.keyspace.modified(count as u64);

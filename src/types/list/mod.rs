@@ -19,6 +19,9 @@ use super::packed::Buffer;
 use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
 
+/// So many elements are taken out of the front at once: one by one, each would move all that follows it in its node.
+const FRONT_AT_ONCE: usize = 5;
+
 /// A value that is compared with elements: an integer in a node of its own is kept as text, in a listpack it is a number.
 pub struct Needle<'a> {
     bytes: &'a [u8],
@@ -120,6 +123,20 @@ pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Tex
     let result = see(listpack.get(at));
     listpack::remove(&mut packed, at, 1);
     result
+}
+
+/// Takes `count` elements out at an end, all of which are there, and calls `see` with each.
+pub fn pop_each(entry: &mut Entry, end: End, count: usize, shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
+    if end == End::Back || count < FRONT_AT_ONCE {
+        return (0..count).for_each(|_| pop(entry, end, shapes, &mut *see));
+    }
+    let mut left = count;
+    forwards(entry, 0, &mut |element| {
+        see(element);
+        left -= 1;
+        left > 0
+    });
+    remove_range(entry, 0, count, shapes);
 }
 
 /// Calls `see` with the element `index`; nothing when it is not there.

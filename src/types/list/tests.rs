@@ -132,6 +132,7 @@ fn nodes_between_the_ends_are_compressed() {
 enum Step {
     Push(End, Vec<u8>),
     Pop(End),
+    PopEach(End, usize),
     Set(usize, Vec<u8>),
     Insert(usize, Vec<u8>),
     RemoveRange(usize, usize),
@@ -156,6 +157,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (end(), value()).prop_map(|(e, v)| Step::Push(e, v)),
         2 => end().prop_map(Step::Pop),
+        1 => (end(), 0..30_usize).prop_map(|(e, n)| Step::PopEach(e, n)),
         2 => (any::<usize>(), value()).prop_map(|(i, v)| Step::Set(i, v)),
         4 => (any::<usize>(), value()).prop_map(|(i, v)| Step::Insert(i, v)),
         1 => (any::<usize>(), 0..12_usize).prop_map(|(i, n)| Step::RemoveRange(i, n)),
@@ -175,6 +177,7 @@ fn change() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (end(), compressible()).prop_map(|(e, v)| Step::Push(e, v)),
         2 => end().prop_map(Step::Pop),
+        1 => (end(), 0..30_usize).prop_map(|(e, n)| Step::PopEach(e, n)),
         2 => (any::<usize>(), compressible()).prop_map(|(i, v)| Step::Set(i, v)),
         3 => (any::<usize>(), compressible()).prop_map(|(i, v)| Step::Insert(i, v)),
         3 => (any::<usize>(), 0..30_usize).prop_map(|(i, n)| Step::RemoveRange(i, n)),
@@ -210,6 +213,16 @@ fn apply(list: &mut Entry, model: &mut Vec<Vec<u8>>, step: Step, shapes: &Shapes
         Step::Pop(end) if !model.is_empty() => {
             let expected = model.remove(if end == End::Front { 0 } else { model.len() - 1 });
             pop(list, end, shapes, |text| assert_eq!(text.to_vec(), expected));
+        }
+        Step::PopEach(end, count) => {
+            let count = count.min(model.len());
+            let mut expected: Vec<Vec<u8>> = match end {
+                End::Front => model.drain(..count).collect(),
+                End::Back => model.drain(model.len() - count..).rev().collect(),
+            };
+            expected.reverse();
+            pop_each(list, end, count, shapes, &mut |text| assert_eq!(Some(text.to_vec()), expected.pop()));
+            assert!(expected.is_empty());
         }
         Step::Set(index, value) if !model.is_empty() => {
             let index = index % model.len();
