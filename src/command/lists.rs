@@ -364,30 +364,33 @@ pub fn lpos(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// Moves an element from an end of one list to an end of another, and replies with it.
 fn transfer(ctx: &mut Context<'_>, source: &[u8], destination: &[u8], from: End, to: End) {
-    let hash = ctx.keyspace.hash(destination);
     let Ok(found) = find_list(ctx, source, Access::Write) else { return };
-    if found.is_none() {
-        return ctx.reply.null();
-    }
-    let target = ctx.find_hashed(hash, destination, Access::Write);
-    if target.is_some_and(|at| ctx.db().get(at).kind() != Kind::List) {
-        return ctx.reply.error(WRONG_TYPE);
-    }
-    // Found again: the second lookup may have moved entries, by deleting what had expired.
-    let Some(at) = ctx.find(source, Access::Inspect) else { return ctx.reply.null() };
+    let Some(mut at) = found else { return ctx.reply.null() };
+    let target = if source == destination {
+        at
+    } else {
+        let hash = ctx.keyspace.hash(destination);
+        match ctx.find_hashed(hash, destination, Access::Write) {
+            Some(target) if ctx.db().get(target).kind() != Kind::List => return ctx.reply.error(WRONG_TYPE),
+            Some(target) => target,
+            None => {
+                let target = ctx.keyspace.insert(ctx.session.db, hash, list::create(destination));
+                // That, or the deletion of what had expired there, may have moved entries.
+                at = ctx.find(source, Access::Inspect).expect("nothing expires within a command");
+                target
+            }
+        }
+    };
     let value = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
         list::pop(entry, from, shapes, |element| element.to_vec())
     });
-    let rotated = source == destination;
-    if !rotated {
-        after_removal(ctx, at);
-    }
-    let at = if rotated { Some(at) } else { ctx.find_hashed(hash, destination, Access::Inspect) };
-    let at = at.unwrap_or_else(|| ctx.keyspace.insert(ctx.session.db, hash, list::create(destination)));
-    ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
+    ctx.keyspace.reshape(ctx.session.db, target, |entry, shapes, _| {
         list::expect(entry, [&value[..]].into_iter(), shapes);
         list::push(entry, to, &value, shapes);
     });
+    if source != destination {
+        after_removal(ctx, at);
+    }
     ctx.keyspace.modified(1);
     ctx.reply.bulk(&value);
 }
