@@ -217,10 +217,13 @@ pub fn linsert(ctx: &mut Context<'_>, args: Args<'_>) {
     };
     let Ok(found) = find_list(ctx, args.get(1), Access::Write) else { return };
     let Some(at) = found else { return ctx.reply.integer(0) };
-    let Some(pivot) = find_value(ctx, at, args.get(3)) else { return ctx.reply.integer(-1) };
     let value = args.get(4);
-    let len = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
+    // As in Redis, before it is known whether the pivot is there.
+    ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
         list::expect(entry, [value].into_iter(), shapes);
+    });
+    let Some(pivot) = find_value(ctx, at, args.get(3)) else { return ctx.reply.integer(-1) };
+    let len = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
         list::insert(entry, pivot + after, value, shapes);
         list::len(entry)
     });

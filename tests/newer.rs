@@ -1,4 +1,4 @@
-//! What streams do since Redis 7.2, which the Redis that the differential tests compare with does otherwise.
+//! What Redis does since 7.2 and the Redis that the differential tests compare with does otherwise.
 
 mod support;
 
@@ -71,4 +71,28 @@ fn an_id_that_is_missing_is_named_after_the_command() {
         client.run("XREADGROUP GROUP g c STREAMS s t 0").text(),
         "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified."
     );
+}
+
+#[test]
+fn a_list_is_made_ready_for_an_element_that_then_is_not_inserted() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.run("RPUSH l a");
+    assert_eq!(client.run("OBJECT ENCODING l").text(), "listpack");
+    assert_eq!(client.run(&format!("LINSERT l BEFORE none {}", "x".repeat(9000))).integer(), -1);
+    assert_eq!(client.run("OBJECT ENCODING l").text(), "quicklist");
+    assert_eq!(client.run("LRANGE l 0 -1").elements().len(), 1);
+}
+
+#[test]
+fn the_rank_of_a_member_comes_with_its_score() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.run("ZADD z 1.5 a 2 b");
+    for (call, rank, score) in [("ZRANK z b WITHSCORE", 1, "2"), ("ZREVRANK z a withscore", 1, "1.5")] {
+        let reply = client.run(call).elements();
+        assert_eq!((reply[0].integer(), reply[1].text()), (rank, score.to_string()));
+    }
+    assert!(client.run("ZRANK z none WITHSCORE").is_null());
+    assert_eq!(client.run("ZRANK z a SCORE").text(), "ERR syntax error");
 }
