@@ -111,6 +111,9 @@ fn set_all(hash: &mut HashMut<'_>, args: Args<'_>) -> usize {
         let value = Text::Bytes(args.get(i + 1));
         created += usize::from(hash.set(args.get(i), value, args.block(i + 1), Expiry::Discard));
     }
+    if args.len() > 4 {
+        hash.settle();
+    }
     created
 }
 

@@ -37,7 +37,11 @@ pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) {
         if found.is_some() && count > 1 {
             set::expect(entry, count, shapes);
         }
-        args.iter_from(2).filter(|member| set::add(entry, member, shapes)).count()
+        let added = args.iter_from(2).filter(|member| set::add(entry, member, shapes)).count();
+        if added < count {
+            set::settle(entry);
+        }
+        added
     });
     ctx.keyspace.modified(added as u64);
     ctx.reply.integer(added as i64);

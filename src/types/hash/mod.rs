@@ -312,6 +312,13 @@ impl<'a> HashMut<'a> {
         }
     }
 
+    /// Ends what [`prepare`](Self::prepare) or [`create`] began: room for fields that were no new ones is given up.
+    pub fn settle(&mut self) {
+        if let Some(hash) = self.entry.container_mut::<Hash>() {
+            hash.settle();
+        }
+    }
+
     /// Makes a table of a packed hash before these texts (fields and values) are set, if one of them is too long, if
     /// they alone are too many fields, or if they would make the listpack too large.
     pub fn prepare<'t>(&mut self, count: usize, texts: impl Iterator<Item = &'t [u8]>) {

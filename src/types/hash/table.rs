@@ -66,9 +66,14 @@ unsafe impl Container for Hash {
 impl Hash {
     /// Without fields, with room for `capacity` of them.
     pub fn new(seed: Seed, capacity: usize) -> Hash {
-        let mut fields = Dict::new(seed);
+        let mut fields = Dict::unattended(seed);
         fields.reserve(capacity);
         Hash { fields, deadlines: BTreeSet::new(), field_bytes: 0 }
+    }
+
+    /// Gives up room for fields that did not come.
+    pub fn settle(&mut self) {
+        self.fields.settle();
     }
 
     /// The number of fields, those included that have expired and are still there.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dict::Seed;
 use crate::types::container::Container;
-use crate::types::random::Random;
+use crate::types::random::{Random, Tally};
 
 const NOW: i64 = 1_000_000;
 
@@ -437,4 +437,52 @@ fn a_scan_returns_every_field_that_stays_while_others_come_and_go() {
             assert!(seen.contains(format!("f{i}").as_bytes()), "f{i}, seed {seed}");
         }
     }
+}
+
+#[test]
+fn a_table_that_has_shrunk_gives_its_memory_back_and_draws_its_fields_equally_often() {
+    let shapes = shapes(10, 64);
+    for left in [1, 10, 700] {
+        let mut entry = filled(30_000, &shapes);
+        let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+        for i in left..30_000 {
+            assert!(hash.remove(format!("f{i}").as_bytes()));
+            drop(hash.take_retired());
+        }
+        assert!(entry.memory_bytes() <= 400 + left * 250, "{} bytes for {left}", entry.memory_bytes());
+        let (mut random, mut tally) = (Random::new(3), Tally::default());
+        HashRef::new(&entry, NOW).sample_repeated(50 * left as u64, &mut random, &mut |item| {
+            tally.add(item.field.to_vec());
+        });
+        tally.assert_even(left, "a hash that has shrunk");
+    }
+}
+
+#[test]
+fn a_table_whose_fields_have_expired_gives_its_memory_back() {
+    let shapes = shapes(10, 64);
+    let mut entry = filled(30_000, &shapes);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    for i in 10..30_000 {
+        hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
+    }
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW + 2);
+    while hash.expire_due(100) > 0 {}
+    drop(hash.take_retired());
+    assert!(entry.memory_bytes() < 3_000, "{} bytes for 10 fields", entry.memory_bytes());
+}
+
+#[test]
+fn room_for_fields_that_were_no_new_ones_is_given_up() {
+    let shapes = shapes(10, 64);
+    let mut entry = filled(1, &shapes);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    let names: Vec<String> = (0..50_000).map(|i| format!("f{}", i % 10)).collect();
+    hash.prepare(100_000, names.iter().flat_map(|name| [name.as_bytes(), b"1"]));
+    for name in &names {
+        hash.set(name.as_bytes(), Text::Int(1), None, Expiry::Discard);
+    }
+    hash.settle();
+    drop(hash.take_retired());
+    assert!(entry.memory_bytes() < 4_000, "{} bytes for 10 fields", entry.memory_bytes());
 }

@@ -49,6 +49,13 @@ pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     }
 }
 
+/// Ends what [`create`] or [`expect`] began: room for members that were no new ones is given up.
+pub fn settle(entry: &mut Entry) {
+    if let Some(table) = entry.container_mut::<Table>() {
+        table.settle();
+    }
+}
+
 /// Adds a member and answers whether it was new.
 pub fn add(entry: &mut Entry, member: &[u8], shapes: &Shapes) -> bool {
     match entry.encoding() {

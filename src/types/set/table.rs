@@ -61,9 +61,14 @@ impl Table {
 
     /// An empty one with room for `capacity` members.
     pub fn with_capacity(capacity: usize, seed: Seed) -> Table {
-        let mut members = Dict::new(seed);
+        let mut members = Dict::unattended(seed);
         members.reserve(capacity);
         Table { members, member_bytes: 0 }
+    }
+
+    /// Gives up room for members that did not come.
+    pub fn settle(&mut self) {
+        self.members.settle();
     }
 
     /// The number of members.

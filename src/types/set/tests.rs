@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dict::Seed;
+use crate::types::random::Tally;
 
 fn small_shapes() -> Shapes {
     Shapes {
@@ -120,4 +121,52 @@ proptest! {
         prop_assert_eq!(members(&set), model.clone());
         prop_assert_eq!(members(&set.duplicate(b"other")), model);
     }
+}
+
+/// A table that had `of` members and has kept `left`.
+fn shrunk_table(of: usize, left: usize) -> Entry {
+    let shapes = Shapes { seed: Seed::new([1, 2]), ..small_shapes() };
+    let mut set = create(b"k", b"x", 100, &shapes);
+    for i in 0..of {
+        add(&mut set, format!("m{i}").as_bytes(), &shapes);
+    }
+    for i in left..of {
+        assert!(remove(&mut set, format!("m{i}").as_bytes()));
+    }
+    set
+}
+
+#[test]
+fn a_table_that_has_shrunk_gives_its_memory_back_and_draws_its_members_equally_often() {
+    for left in [1, 2, 10, 700, 5_000] {
+        let set = shrunk_table(50_000, left);
+        let bytes = set.memory_bytes();
+        assert!(bytes <= 400 + left * 250, "{bytes} bytes for {left} members");
+        let (mut random, mut tally) = (Random::new(3), Tally::default());
+        for _ in 0..50 * left {
+            tally.add(SetRef::of(&set).random(&mut random).expect("a member").to_vec());
+        }
+        tally.assert_even(left, "a set that has shrunk");
+    }
+}
+
+#[test]
+fn a_table_that_was_popped_nearly_empty_gives_its_memory_back() {
+    let mut set = shrunk_table(100_000, 100_000);
+    let mut random = Random::new(3);
+    for _ in 0..99_000 {
+        pop(&mut set, &mut random, |_| {});
+    }
+    assert!(set.memory_bytes() <= 250_000, "{} bytes for 1,000 members", set.memory_bytes());
+}
+
+#[test]
+fn room_for_members_that_were_no_new_ones_is_given_up() {
+    let shapes = small_shapes();
+    let mut set = create(b"k", b"x", 100_000, &shapes);
+    for i in 0..100_000 {
+        add(&mut set, format!("m{}", i % 10).as_bytes(), &shapes);
+    }
+    settle(&mut set);
+    assert!(set.memory_bytes() < 4_000, "{} bytes for 10 members", set.memory_bytes());
 }

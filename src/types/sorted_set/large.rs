@@ -77,7 +77,7 @@ impl SortedSet {
 
     /// An empty set, hashed under `seed`.
     pub fn new(seed: Seed) -> SortedSet {
-        SortedSet { tree: Tree::new(), dict: Dict::new(seed), element_bytes: 0 }
+        SortedSet { tree: Tree::new(), dict: Dict::unattended(seed), element_bytes: 0 }
     }
 
     /// The number of elements.
@@ -291,7 +291,7 @@ pub struct Gather {
 impl Gather {
     /// For about `room` elements, hashed under `seed`.
     pub fn with_room(seed: Seed, room: usize) -> Gather {
-        let mut dict = Dict::new(seed);
+        let mut dict = Dict::unattended(seed);
         dict.reserve(room);
         Gather { dict, handles: Vec::with_capacity(room), element_bytes: 0 }
     }
@@ -350,6 +350,7 @@ impl Gather {
     pub fn finish(self) -> SortedSet {
         let Gather { mut dict, handles, element_bytes } = self;
         // Nobody looks after the dict when it is part of a value: what it began is finished here.
+        dict.settle();
         while dict.rehash(usize::MAX) {}
         drop(dict.take_retired());
         let mut entries: Vec<(f64, Handle)> =

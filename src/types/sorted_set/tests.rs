@@ -285,6 +285,25 @@ fn a_scan_returns_every_element_that_is_there_throughout() {
     assert!((0..500).all(|n| seen.contains(&member(n))));
 }
 
+#[test]
+fn a_sorted_set_that_has_shrunk_gives_its_memory_back() {
+    for by_range in [false, true] {
+        let mut set = SortedSet::new(SEED);
+        for n in 0..50_000_u32 {
+            set.set(format!("m{n}").as_bytes(), n.into());
+        }
+        if by_range {
+            set.remove_range(10, 50_000);
+        } else {
+            for n in 10..50_000_u32 {
+                set.remove(format!("m{n}").as_bytes()).unwrap();
+            }
+        }
+        set.check();
+        assert!(set.memory_bytes() < 4_000, "{} bytes for 10 elements", set.memory_bytes());
+    }
+}
+
 mod entries {
     use super::super::*;
     use super::{Model, SEED, score};
