@@ -226,7 +226,7 @@ pub fn hvals(ctx: &mut Context<'_>, args: Args<'_>) {
     });
 }
 
-/// `HLEN key`: the number of fields. O(1).
+/// `HLEN key`: the number of fields. O(1) amortized: each field that expires is counted once.
 pub fn hlen(ctx: &mut Context<'_>, args: Args<'_>) {
     read(ctx, args, |hash, out| out.reply.integer(hash.map_or(0, |hash| hash.len() as i64)));
 }

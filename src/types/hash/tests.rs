@@ -1,6 +1,6 @@
 //! Hashes in every form against a map, their order, their sampling, and fields that expire.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -346,14 +346,23 @@ fn packed_hashes_from_outside_are_taken_when_they_are_whole() {
     assert!(from_packed(b"k", b"no listpack", false, &shapes, None).is_err());
 }
 
-/// Whether counts of equally likely outcomes are within five standard deviations of what chi-square expects. Draws
-/// without replacement vary less than independent ones, so it holds for them all the more.
-fn is_even(counts: &HashMap<Vec<u8>, u32>, outcomes: usize) -> bool {
-    let mean = f64::from(counts.values().sum::<u32>()) / outcomes as f64;
-    let met: f64 = counts.values().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
-    let chi = met + mean * (outcomes - counts.len()) as f64;
-    let freedom = outcomes as f64 - 1.0;
-    chi <= freedom + 5.0 * (2.0 * freedom).sqrt()
+/// Counts what 40 times as many draws as there are live fields give: one by one, with repetitions, and distinct ones.
+fn draw_in_every_way(hash: &HashRef<'_>, fields: usize, random: &mut Random, tallies: [&mut Tally; 3]) {
+    let [single, repeated, distinct] = tallies;
+    for _ in 0..40 * fields {
+        single.add(hash.random(random).expect("there are fields").field.to_vec());
+    }
+    hash.sample_repeated(40 * fields as u64, random, &mut |item| repeated.add(item.field.to_vec()));
+    for count in [fields / 10 + 1, fields / 2, fields - fields / 4] {
+        for _ in 0..(40 * fields).div_ceil(count.max(1)) {
+            let mut seen = std::collections::HashSet::new();
+            hash.sample_distinct(count, random, &mut |item| {
+                assert!(seen.insert(item.field.to_vec()), "distinct");
+                distinct.add(item.field.to_vec());
+            });
+            assert_eq!(seen.len(), count.min(fields));
+        }
+    }
 }
 
 #[test]
@@ -363,27 +372,11 @@ fn every_field_is_drawn_equally_often() {
         let entry = filled(fields, &shapes);
         let hash = HashRef::new(&entry, NOW);
         let mut random = Random::new(42);
-        let (mut single, mut repeated, mut distinct) = (HashMap::new(), HashMap::new(), HashMap::new());
-        for _ in 0..40 * fields {
-            let item = hash.random(&mut random).expect("there are fields");
-            *single.entry(item.field.to_vec()).or_default() += 1;
+        let (mut single, mut repeated, mut distinct) = Default::default();
+        draw_in_every_way(&hash, fields, &mut random, [&mut single, &mut repeated, &mut distinct]);
+        for (tally, what) in [(single, "single"), (repeated, "repeated"), (distinct, "distinct")] {
+            tally.assert_even(fields, &format!("{what}, {fields} fields, limit {limit}"));
         }
-        hash.sample_repeated(40 * fields as u64, &mut random, &mut |item| {
-            *repeated.entry(item.field.to_vec()).or_default() += 1;
-        });
-        for count in [fields / 10 + 1, fields / 2, fields - fields / 4] {
-            for _ in 0..(40 * fields).div_ceil(count.max(1)) {
-                let mut seen = std::collections::HashSet::new();
-                hash.sample_distinct(count, &mut random, &mut |item| {
-                    assert!(seen.insert(item.field.to_vec()), "distinct");
-                    *distinct.entry(item.field.to_vec()).or_default() += 1;
-                });
-                assert_eq!(seen.len(), count.min(fields));
-            }
-        }
-        assert!(is_even(&single, fields), "single, {fields} fields, limit {limit}");
-        assert!(is_even(&repeated, fields), "repeated, {fields} fields, limit {limit}");
-        assert!(is_even(&distinct, fields), "distinct, {fields} fields, limit {limit}");
     }
 }
 
@@ -485,4 +478,49 @@ fn room_for_fields_that_were_no_new_ones_is_given_up() {
     hash.settle();
     drop(hash.take_retired());
     assert!(entry.memory_bytes() < 4_000, "{} bytes for 10 fields", entry.memory_bytes());
+}
+
+#[test]
+fn the_few_fields_that_have_not_expired_are_drawn_equally_often() {
+    for limit in [10_000, 10] {
+        let shapes = shapes(limit, 64);
+        let mut entry = filled(3_000, &shapes);
+        let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+        for i in 30..3_000 {
+            hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
+        }
+        let hash = HashRef::new(&entry, NOW + 2);
+        assert_eq!(hash.len(), 30);
+        let mut random = Random::new(5);
+        let (mut single, mut repeated, mut distinct) = Default::default();
+        draw_in_every_way(&hash, 30, &mut random, [&mut single, &mut repeated, &mut distinct]);
+        for (tally, what) in [(single, "single"), (repeated, "repeated"), (distinct, "distinct")] {
+            tally.assert_even(30, &format!("{what}, limit {limit}"));
+        }
+    }
+}
+
+#[test]
+fn the_fields_left_are_counted_right_whatever_expires_and_in_what_order_one_asks() {
+    let shapes = shapes(5, 64);
+    let mut entry = filled(100, &shapes);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    for i in 0..100 {
+        hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1 + i, Condition::Always);
+    }
+    let len = |entry: &Entry, now| HashRef::new(entry, now).len();
+    for now in [NOW, NOW + 51, NOW + 20, NOW + 51, i64::MIN, NOW + 60] {
+        assert_eq!(len(&entry, now) as i64, 100 - now.saturating_sub(NOW + 1).clamp(0, 100), "{now}");
+    }
+    // Some that have been counted go, come back, and get other times.
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    assert!(hash.remove(b"f3") && hash.remove(b"f4"));
+    hash.set_expiry(b"f5", NOW + 300, Condition::Always);
+    hash.set_expiry(b"f90", NOW + 10, Condition::Always);
+    hash.set(b"f6", Text::Int(1), None, Expiry::Discard);
+    assert_eq!(len(&entry, NOW + 60), 98 - 59 + 4 - 1);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW + 60);
+    assert_eq!(hash.expire_due(20), 20);
+    assert_eq!(len(&entry, NOW + 60), 98 - 59 + 4 - 1);
+    assert_eq!(len(&entry, NOW + 1_000), 1);
 }
