@@ -210,10 +210,18 @@ impl<T: Item> Dict<T> {
     /// than its key.
     pub fn find_by(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
-        tables
-            .iter()
-            .enumerate()
-            .find_map(|(i, table)| table.find_by(hash, &mut wanted).map(|place| Position::new(i, place)))
+        tables.iter().enumerate().find_map(|(i, table)| {
+            table.find_by(hash, self.seed, &mut wanted).map(|place| Position::new(i, place))
+        })
+    }
+
+    /// Where the item most likely lies whose hash is `hash`: it, or one that shares seven bits of hash with it. To ask the
+    /// memory for what belongs to it.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<Position> {
+        let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
+        let mut numbered = tables.iter().enumerate();
+        numbered.find_map(|(i, table)| table.guess(hash).map(|place| Position::new(i, place)))
     }
 
     /// First where the entry more likely is: in the new table if the old one's home bucket was moved already. Entries

@@ -63,7 +63,7 @@ unsafe impl Container for SortedSet {
 
     /// The leaf of the element that a lookup would look at first: the one that is meant, most likely.
     fn prefetch_place(&self, hash: u64) {
-        if let Some(at) = self.dict.find_by(hash, |_| true) {
+        if let Some(at) = self.dict.guess(hash) {
             self.tree.prefetch(self.dict.get(at).score());
         }
     }
