@@ -403,6 +403,41 @@ fn what_has_expired_is_never_drawn() {
 }
 
 #[test]
+fn a_scan_returns_every_field_that_stays_while_others_are_removed_or_expire() {
+    let shapes = shapes(10, 64);
+    for expire in [false, true] {
+        let mut entry = filled(3_000, &shapes);
+        if expire {
+            let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+            for i in 50..3_000 {
+                hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
+            }
+        }
+        let now = NOW + 5 * i64::from(expire);
+        let mut seen = std::collections::HashSet::new();
+        let (mut cursor, mut left) = (0, 3_000);
+        loop {
+            let hash = HashRef::new(&entry, now);
+            cursor = hash.scan(cursor, &mut 0, &mut |item| _ = seen.insert(item.field.to_vec()));
+            if cursor == 0 {
+                break;
+            }
+            let (mut hash, to) = (HashMut::new(&mut entry, &shapes, now), (left - 20).max(50));
+            if expire {
+                assert_eq!(hash.expire_due(left - to), left - to);
+            } else {
+                (to..left).for_each(|i| assert!(hash.remove(format!("f{i}").as_bytes())));
+            }
+            left = to;
+        }
+        assert!(left < 1_000, "{left} left: it has shrunk");
+        for i in 0..50 {
+            assert!(seen.contains(format!("f{i}").as_bytes()), "f{i}");
+        }
+    }
+}
+
+#[test]
 fn a_scan_returns_every_field_that_stays_while_others_come_and_go() {
     let shapes = shapes(10, 64);
     for seed in 0..10 {
