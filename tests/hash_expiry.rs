@@ -270,3 +270,29 @@ fn a_copy_a_renamed_hash_and_a_restored_one_have_the_times_of_their_fields() {
         }
     }
 }
+
+/// A call takes out so many expired fields at most: what is left of them is not counted and not picked.
+#[test]
+fn of_many_expired_fields_none_is_picked() {
+    let server = Server::start("--enable-debug-command yes");
+    let mut client = server.client();
+    client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    let fields: Vec<String> = (0..3000).map(|n| format!("f{n}")).collect();
+    let pairs: Vec<String> = fields.iter().map(|field| format!("{field} v")).collect();
+    client.run(&format!("HSET e {}", pairs.join(" ")));
+    client.run(&format!("HPEXPIRE e 1 FIELDS 3000 {}", fields.join(" ")));
+    for (call, elements) in [("HRANDFIELD e -3", 3), ("HRANDFIELD e -3 WITHVALUES", 6), ("HRANDFIELD e 3", 3)]
+    {
+        // Until the time has come there are some.
+        let mut found = usize::MAX;
+        while found != 0 {
+            client.send_raw(format!("{call}\r\nPING\r\n").as_bytes()).expect("a request is sent");
+            found = client.read_reply().expect("a reply").value.elements().len();
+            assert!(found == elements || found == 0, "{found} elements");
+            assert_eq!(client.read_reply().expect("a reply").value.text(), "PONG");
+        }
+        assert_eq!(client.run("HLEN e").integer(), 0);
+        assert!(client.run("HRANDFIELD e").is_null());
+        assert_eq!(client.run("EXISTS e").integer(), 1, "there are still some to take out");
+    }
+}

@@ -305,6 +305,8 @@ fn run_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), Re
     let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
     let hash = ctx.keyspace.hash(destination);
     ctx.keyspace.store(ctx.session.db, hash, destination, result);
+    // Each place counts as a change, and the sorted set is one already.
+    ctx.keyspace.modified((count as u64).saturating_sub(1));
     ctx.reply.integer(count as i64);
     Ok(())
 }

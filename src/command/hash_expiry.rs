@@ -8,10 +8,7 @@ use super::context::{Context, ErrorText, integer};
 use super::hashes::{find, modify, read};
 use crate::db::Access;
 use crate::text::number;
-use crate::types::hash::{Condition, ExpirySet};
-
-/// The latest time of a field, in Unix milliseconds: 46 bits.
-const LATEST_MS: i64 = (1 << 46) - 1;
+use crate::types::hash::{Condition, ExpirySet, LATEST_MS};
 
 const NO_FIELD: i64 = -2;
 

@@ -372,7 +372,12 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
     let mut random = Random::new(ctx.keyspace.random.next());
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
-        let wanted = if count < 0 { count.unsigned_abs() } else { (count as u64).min(hash.len() as u64) };
+        let wanted = match hash.len() as u64 {
+            // There is still a hash, of expired fields, of which a command removes so many at most.
+            0 => 0,
+            _ if count < 0 => count.unsigned_abs(),
+            len => (count as u64).min(len),
+        };
         let in_pairs = out.reply.protocol == Protocol::Resp3;
         out.reply.array(if with_values && !in_pairs { wanted as usize * 2 } else { wanted as usize });
         let mut emit = |item: Item<'_>| {

@@ -5,8 +5,7 @@ use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
 use super::sets::reply_member as reply_element;
 use crate::db::Access;
 use crate::dict::Position;
-use crate::types::list::{self, End};
-use crate::types::listpack::Element;
+use crate::types::list::{self, End, Needle};
 use crate::types::{Kind, Text};
 
 /// Finds the list of the request's first key; an error is replied.
@@ -68,9 +67,7 @@ pub fn rpushx(ctx: &mut Context<'_>, args: Args<'_>) {
 fn pop_each(ctx: &mut Context<'_>, at: Position, end: End, count: usize) {
     let reply = &mut ctx.reply;
     ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
-        for _ in 0..count {
-            list::pop(entry, end, shapes, |element| reply_element(reply, element));
-        }
+        list::pop_each(entry, end, count, shapes, &mut |element| reply_element(reply, element));
     });
     after_removal(ctx, at);
     ctx.keyspace.modified(count as u64);
@@ -201,11 +198,10 @@ fn try_lset(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
 
 /// The place of the first element that equals `value`.
 fn find_value(ctx: &Context<'_>, at: Position, value: &[u8]) -> Option<usize> {
-    let needle = Element::from(value);
-    let needle = needle.text();
+    let needle = Needle::new(value);
     let (mut place, mut found) = (0, false);
     list::forwards(&ctx.db().get(at), 0, &mut |element| {
-        found = element == needle;
+        found = needle.is(element);
         place += usize::from(!found);
         !found
     });
@@ -221,10 +217,13 @@ pub fn linsert(ctx: &mut Context<'_>, args: Args<'_>) {
     };
     let Ok(found) = find_list(ctx, args.get(1), Access::Write) else { return };
     let Some(at) = found else { return ctx.reply.integer(0) };
-    let Some(pivot) = find_value(ctx, at, args.get(3)) else { return ctx.reply.integer(-1) };
     let value = args.get(4);
-    let len = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
+    // As in Redis, before it is known whether the pivot is there.
+    ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
         list::expect(entry, [value].into_iter(), shapes);
+    });
+    let Some(pivot) = find_value(ctx, at, args.get(3)) else { return ctx.reply.integer(-1) };
+    let len = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
         list::insert(entry, pivot + after, value, shapes);
         list::len(entry)
     });
@@ -313,8 +312,7 @@ impl Search {
 
     /// Calls `found` with the place of each match, as they were asked for.
     fn run(&self, entry: &crate::types::Entry, value: &[u8], found: &mut impl FnMut(usize)) {
-        let needle = Element::from(value);
-        let needle: Text<'_> = needle.text();
+        let needle = Needle::new(value);
         let len = list::len(entry);
         let most_looked = if self.max_len == 0 { len } else { self.max_len.min(len) };
         let most = self.count.map_or(1, |count| if count == 0 { usize::MAX } else { count });
@@ -323,7 +321,7 @@ impl Search {
         let (mut looked, mut matches) = (0, 0);
         let backwards = self.rank < 0;
         let mut look = |element: Text<'_>| {
-            if element == needle {
+            if needle.is(element) {
                 if skip == 0 {
                     found(if backwards { len - 1 - looked } else { looked });
                     matches += 1;
@@ -369,31 +367,34 @@ pub fn lpos(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// Moves an element from an end of one list to an end of another, and replies with it.
 fn transfer(ctx: &mut Context<'_>, source: &[u8], destination: &[u8], from: End, to: End) {
-    let hash = ctx.keyspace.hash(destination);
     let Ok(found) = find_list(ctx, source, Access::Write) else { return };
-    if found.is_none() {
-        return ctx.reply.null();
-    }
-    let target = ctx.find_hashed(hash, destination, Access::Write);
-    if target.is_some_and(|at| ctx.db().get(at).kind() != Kind::List) {
-        return ctx.reply.error(WRONG_TYPE);
-    }
-    // Found again: the second lookup may have moved entries, by deleting what had expired.
-    let Some(at) = ctx.find(source, Access::Inspect) else { return ctx.reply.null() };
+    let Some(mut at) = found else { return ctx.reply.null() };
+    let target = if source == destination {
+        at
+    } else {
+        let hash = ctx.keyspace.hash(destination);
+        match ctx.find_hashed(hash, destination, Access::Write) {
+            Some(target) if ctx.db().get(target).kind() != Kind::List => return ctx.reply.error(WRONG_TYPE),
+            Some(target) => target,
+            None => {
+                let target = ctx.keyspace.insert(ctx.session.db, hash, list::create(destination));
+                // That, or the deletion of what had expired there, may have moved entries.
+                at = ctx.find(source, Access::Inspect).expect("nothing expires within a command");
+                target
+            }
+        }
+    };
     let value = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
         list::pop(entry, from, shapes, |element| element.to_vec())
     });
-    let rotated = source == destination;
-    if !rotated {
-        after_removal(ctx, at);
-    }
-    let at = if rotated { Some(at) } else { ctx.find_hashed(hash, destination, Access::Inspect) };
-    let at = at.unwrap_or_else(|| ctx.keyspace.insert(ctx.session.db, hash, list::create(destination)));
-    ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
+    ctx.keyspace.reshape(ctx.session.db, target, |entry, shapes, _| {
         list::expect(entry, [&value[..]].into_iter(), shapes);
         list::push(entry, to, &value, shapes);
     });
-    ctx.keyspace.modified(2);
+    if source != destination {
+        after_removal(ctx, at);
+    }
+    ctx.keyspace.modified(1);
     ctx.reply.bulk(&value);
 }
 

@@ -35,7 +35,7 @@ enum Outcome {
 
 impl Claim<'_> {
     /// Tries to take the entry over, and replies with it.
-    fn one(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: &mut Option<Slot>, id: Id) -> Outcome {
+    fn one(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, id: Id) -> Outcome {
         let exists = stream.get(id).is_some();
         let Some(group) = stream.group_mut(self.group) else { return Outcome::Left };
         if !exists {
@@ -49,7 +49,6 @@ impl Claim<'_> {
             }
             _ => {}
         }
-        let slot = *slot.get_or_insert_with(|| group.find_or_add(self.consumer, self.now));
         // An entry that was not pending begins as if it was delivered once.
         let count = before.map_or(1, |delivery| delivery.count);
         let count = self.retries.unwrap_or(if self.just_id { count } else { count.wrapping_add(1) });
@@ -62,12 +61,12 @@ impl Claim<'_> {
         Outcome::Claimed
     }
 
-    /// Notes that a consumer that is there was heard of. One that is not is only added with what it takes over.
-    fn see(&self, stream: &mut Stream) {
-        let Some(group) = stream.group_mut(self.group) else { return };
-        if let Some(slot) = group.find(self.consumer) {
-            group.consumer_mut(slot).seen_time = self.now;
-        }
+    /// The consumer, who is heard of now, and how many changes that was: one for a new one, whatever it will get.
+    fn consumer(&self, stream: &mut Stream) -> Option<(Slot, u64)> {
+        let group = stream.group_mut(self.group)?;
+        let before = group.consumers().len();
+        let slot = group.find_or_add(self.consumer, self.now);
+        Some((slot, (group.consumers().len() - before) as u64))
     }
 }
 
@@ -128,24 +127,27 @@ fn try_xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
     let last_id = claim_options(&mut claim, args, 5 + ids.len())?;
     let changes = ctx.change_stream(at, |stream, _, reply| {
         let mut changes = 0;
+        let mut set_last_id = false;
         if let Some(group) = stream.group_mut(claim.group)
             && last_id > group.last_id
         {
             group.last_id = last_id;
-            changes += 1;
+            set_last_id = true;
         }
-        claim.see(stream);
-        let (mut slot, mut count) = (None, 0);
+        let Some((slot, added)) = claim.consumer(stream) else { return 0 };
+        let mut count = 0;
         let header = reply.deferred_array();
         for id in ids {
-            match claim.one(stream, reply, &mut slot, id) {
+            match claim.one(stream, reply, slot, id) {
                 Outcome::Claimed => count += 1,
                 Outcome::Gone(true) => changes += 1,
                 Outcome::Gone(false) | Outcome::Left => {}
             }
         }
         reply.finish_array(header, count);
-        changes + count as u64
+        // The ID is a part of the change that a claim is.
+        changes += u64::from(set_last_id && count == 0);
+        changes + count as u64 + added
     });
     ctx.keyspace.modified(changes);
     Ok(())
@@ -205,8 +207,8 @@ fn try_xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
         return Err("ERR Insufficient memory, failed allocating transient memory, COUNT too high.");
     }
     let changes = ctx.change_stream(at, |stream, _, reply| {
-        claim.see(stream);
-        claim.walk(stream, reply, start, count as usize)
+        let Some((slot, added)) = claim.consumer(stream) else { return 0 };
+        claim.walk(stream, reply, slot, start, count as usize) + added
     });
     ctx.keyspace.modified(changes);
     Ok(())
@@ -214,14 +216,14 @@ fn try_xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
 
 impl Claim<'_> {
     /// Takes over what is pending from `start` on, and answers how many changes that were.
-    fn walk(&self, stream: &mut Stream, reply: &mut Reply<'_>, start: Id, most: usize) -> u64 {
+    fn walk(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, start: Id, most: usize) -> u64 {
         let next_from = |stream: &Stream, from: Id| {
             stream.group(self.group).and_then(|group| group.pending().range(from..).next()).map(|(id, _)| *id)
         };
         // The claimed ones come behind what is only known after them.
         let mut claimed = Vec::new();
         let mut entries = Reply::new(&mut claimed, reply.protocol);
-        let (mut slot, mut count, mut gone) = (None, 0, Vec::new());
+        let (mut count, mut gone) = (0, Vec::new());
         let mut next = next_from(stream, start);
         let mut attempts = most.saturating_mul(ATTEMPTS);
         while let Some(id) = next
@@ -229,7 +231,7 @@ impl Claim<'_> {
             && count + gone.len() < most
         {
             attempts -= 1;
-            match self.one(stream, &mut entries, &mut slot, id) {
+            match self.one(stream, &mut entries, slot, id) {
                 Outcome::Claimed => count += 1,
                 Outcome::Gone(_) => gone.push(id),
                 Outcome::Left => {}

@@ -44,8 +44,7 @@ impl<'a> Options<'a> {
                 options.most = if count > 0 { count as usize } else { usize::MAX };
             } else if args.is(at, "streams") && following >= 1 {
                 if !following.is_multiple_of(2) {
-                    // Redis names XREAD here whichever it was.
-                    return Err(UNBALANCED);
+                    return Err(if of_group { UNBALANCED_GROUP } else { UNBALANCED });
                 }
                 (options.first, options.keys) = (at + 1, following / 2);
                 break;
@@ -80,7 +79,9 @@ impl<'a> Options<'a> {
 }
 
 const UNBALANCED: ErrorText =
-    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.";
+    "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.";
+const UNBALANCED_GROUP: ErrorText =
+    "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.";
 
 /// Replies of several streams, whose number is known last.
 struct Streams {
@@ -209,16 +210,16 @@ fn read_group(ctx: &mut Context<'_>, args: Args<'_>, options: &Options<'_>) {
         changes += ctx.change_stream(at, |stream, _, reply| {
             let last = stream.last_entry();
             let Some(found) = stream.group_mut(group) else { return 0 };
-            // A consumer comes to be with the first call that is served.
-            if after == Id::MAX && last.is_none_or(|last| last <= found.last_id) {
-                return 0;
-            }
+            // Who asks is a consumer from then on, served or not.
             let before = found.consumers().len();
             let slot = found.find_or_add(consumer, now);
-            let added = found.consumers().len() - before;
+            let added = (found.consumers().len() - before) as u64;
+            if after == Id::MAX && last.is_none_or(|last| last <= found.last_id) {
+                return added;
+            }
             streams.begin(reply, key);
             serve(stream, reply, (group, slot), after, options, now);
-            added as u64 + 1
+            added + 1
         });
     }
     ctx.keyspace.modified(changes);

@@ -101,7 +101,6 @@ impl Keyspace {
         let (removed, empty) =
             self.modify_hash(db, key_hash, at, |hash| (hash.expire_due(FIELDS_AT_ONCE), hash.is_empty()));
         self.counters.expired_fields += removed as u64;
-        self.counters.dirty += removed as u64;
         if empty {
             self.remove(db, at, self.lazy_expire);
         }

@@ -407,7 +407,6 @@ impl Keyspace {
 
     fn expire(&mut self, db: usize, at: Position) {
         self.counters.expired += 1;
-        self.counters.dirty += 1;
         self.remove(db, at, self.lazy_expire);
     }
 

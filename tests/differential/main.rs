@@ -4,6 +4,7 @@
 //! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
 //! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
+//! * [`changes`] compares what the commands of the scripts count as changes.
 //! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
@@ -12,6 +13,7 @@
 //! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
 
 mod calls;
+mod changes;
 mod differences;
 mod dumps;
 mod pair;

@@ -59,8 +59,9 @@ impl Step {
         if self.are_alike(subject, redis) {
             return Verdict::Alike;
         }
-        let reduced = differences::without_new_fields(&self.args, subject);
-        let intended = reduced.is_some_and(|subject| subject == *redis || self.are_alike(&subject, redis))
+        let reduced = differences::without_consumers(&self.args, subject, redis);
+        let intended = reduced
+            .is_some_and(|(subject, redis)| subject == redis || self.are_alike(&subject, &redis))
             || differences::intended(&self.args, subject, redis);
         if intended { Verdict::Intended } else { Verdict::Different }
     }

@@ -13,7 +13,7 @@
 //! Fields that have expired are written and read like others: whoever has the key deletes them.
 
 use super::{Encoder, Input, LoadError, Target, types, ziplist};
-use crate::types::hash::{self, Condition, Expiry, Hash, HashMut, HashRef};
+use crate::types::hash::{self, Condition, Expiry, Hash, HashMut, HashRef, LATEST_MS};
 use crate::types::listpack::{self, Listpack};
 use crate::types::{Encoding, Entry, Kind, Text};
 
@@ -167,7 +167,7 @@ impl<'a> Fields<'a> {
             return Err(LoadError::DUPLICATE);
         }
         match time {
-            Some(..=0) => Err(BAD_TIME),
+            Some(time) if !(1..=LATEST_MS).contains(&time) => Err(BAD_TIME),
             Some(time) => {
                 hash.set_expiry(field, time, Condition::Always);
                 Ok(())

@@ -37,9 +37,8 @@ impl From<Invalid> for LoadError {
 
 pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
     let Some(stream) = entry.container::<Stream>() else { return };
-    let nodes = stream.nodes();
-    out.length(nodes.len() as u64);
-    for (first, listpack) in nodes {
+    out.length(stream.node_count() as u64);
+    for (first, listpack) in stream.nodes() {
         out.string(&first.to_bytes());
         out.string(listpack);
     }
@@ -50,7 +49,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
     save_id(figures.max_deleted_id, out);
     out.length(figures.entries_added);
     out.length(stream.groups().len() as u64);
-    stream.groups().iter().for_each(|group| save_group(group, out));
+    stream.groups().for_each(|group| save_group(group, out));
 }
 
 fn save_id(id: Id, out: &mut Encoder<'_>) {

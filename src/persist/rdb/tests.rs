@@ -262,7 +262,7 @@ fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
             all.push(format!("{:?} {}", stream.figures(), stream.len()));
             let records = stream.range(Id::MIN, Id::MAX);
             all.extend(records.map(|r| format!("{:?} {:?}", r.id, r.pairs().collect::<Vec<_>>())));
-            all.extend(stream.groups().iter().map(group_contents));
+            all.extend(stream.groups().map(group_contents));
         }
         Kind::String => unreachable!("no strings are looked at here"),
     }
@@ -388,6 +388,7 @@ fn collections_in_the_encodings_of_earlier_versions_are_read() {
         b"\x04\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a\x01a",
         b"\x18\x01\x00\x00\x00\x00\x00\x00\x00\x01\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a\x01a",
         b"\x18\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01\x01a\x01a",
+        b"\x18\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x01\x01a\x01a", // a time that is too late
     ] {
         assert!(restore(&sealed(bad, 9)).is_err(), "{}", bad.escape_ascii());
     }

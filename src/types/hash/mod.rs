@@ -33,6 +33,9 @@ use super::shapes::Shapes;
 use super::string::Text;
 use crate::text::number::Decimal;
 
+/// The latest time at which a field may expire, in Unix milliseconds: 46 bits, as in Redis.
+pub const LATEST_MS: i64 = (1 << 46) - 1;
+
 /// The bytes of a packed hash that is put together on the stack: with the default limits, any of one field.
 const SMALL: usize = 160;
 

@@ -16,8 +16,33 @@ pub use quicklist::{End, Limits, Quicklist};
 
 use super::listpack::{self, Element, Listpack};
 use super::packed::Buffer;
-use super::string::Text;
+use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
+
+/// So many elements are taken out of the front at once: one by one, each would move all that follows it in its node.
+const FRONT_AT_ONCE: usize = 5;
+
+/// A value that is compared with elements: an integer in a node of its own is kept as text, in a listpack it is a number.
+pub struct Needle<'a> {
+    bytes: &'a [u8],
+    integer: Option<i64>,
+}
+
+impl<'a> Needle<'a> {
+    /// To look for `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Needle<'a> {
+        Needle { bytes, integer: canonical_i64(bytes) }
+    }
+
+    /// Whether `element` is it.
+    #[inline]
+    pub fn is(&self, element: Text<'_>) -> bool {
+        match element {
+            Text::Int(value) => self.integer == Some(value),
+            Text::Bytes(bytes) => self.bytes == bytes,
+        }
+    }
+}
 
 /// An empty list under `key`.
 pub fn create(key: &[u8]) -> Entry {
@@ -100,6 +125,20 @@ pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Tex
     result
 }
 
+/// Takes `count` elements out at an end, all of which are there, and calls `see` with each.
+pub fn pop_each(entry: &mut Entry, end: End, count: usize, shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
+    if end == End::Back || count < FRONT_AT_ONCE {
+        return (0..count).for_each(|_| pop(entry, end, shapes, &mut *see));
+    }
+    let mut left = count;
+    forwards(entry, 0, &mut |element| {
+        see(element);
+        left -= 1;
+        left > 0
+    });
+    remove_range(entry, 0, count, shapes);
+}
+
 /// Calls `see` with the element `index`; nothing when it is not there.
 pub fn get<R>(entry: &Entry, index: usize, see: impl FnOnce(Text<'_>) -> R) -> Option<R> {
     if entry.encoding() == Encoding::Listpack {
@@ -167,8 +206,7 @@ pub fn remove_matching(entry: &mut Entry, value: &[u8], most: usize, from: End, 
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).remove_matching(value, most, from, Limits::new(shapes));
     }
-    let needle = Element::from(value);
-    let mut places = places(Listpack::new(entry.packed()), &needle);
+    let mut places = places(Listpack::new(entry.packed()), &Element::from(value));
     match from {
         End::Front => {
             places.truncate(most);

@@ -138,6 +138,21 @@ impl Node {
         }
     }
 
+    /// Whether this node and `next` as one are within the limits.
+    fn may_take(&self, next: &Node, limits: Limits) -> bool {
+        let raw_len = |node: &Node| node.bytes.len().max(node.raw_len as usize);
+        !self.plain
+            && !next.plain
+            && limits.allow(raw_len(self) + raw_len(next), (self.count + next.count) as usize)
+    }
+
+    /// Adds the elements of `next`, which is a listpack like this one. It is not compressed then.
+    fn take(&mut self, next: &Node) {
+        self.decompress();
+        listpack::merge(&mut self.bytes, Listpack::new(&next.raw()));
+        self.count += next.count;
+    }
+
     /// Whether an element of `size` bytes may be added. The node is not compressed.
     fn accepts(&self, size: usize, limits: Limits) -> bool {
         !self.plain && limits.allow(self.bytes.len() + size, self.count as usize + 1)
@@ -268,7 +283,7 @@ impl Quicklist {
         if count > 0 {
             self.nodes.push_back(Node { bytes: Block::from(bytes), raw_len: 0, count: count as u32, plain });
             self.len += count;
-            self.settle_ends(Limits::new(shapes).depth);
+            self.settle_ends(Limits::new(shapes).depth, 1);
         }
     }
 
@@ -326,7 +341,7 @@ impl Quicklist {
             End::Front => self.nodes.push_front(node),
             End::Back => self.nodes.push_back(node),
         }
-        self.settle_ends(limits.depth);
+        self.settle_ends(limits.depth, 1);
     }
 
     /// Adds an element to the node at an end, which there is, if it has room; whether it had.
@@ -365,11 +380,12 @@ impl Quicklist {
         };
         let result = self.nodes[at].see(inner, see);
         self.remove_in_node(at, inner, 1);
-        if self.nodes.get(at).is_none_or(|node| node.count == 0) {
+        if self.nodes[at].count == 0 {
             // A stage without its node is a node, and so is a node without its stage.
             self.staged &= at > 1;
-            self.drop_empty(at);
-            self.settle_ends(limits.depth);
+            self.nodes.remove(at);
+            self.give_back();
+            self.settle_ends(limits.depth, 1);
         }
         result
     }
@@ -488,10 +504,8 @@ impl Quicklist {
         let next = self.split(at, inner);
         self.nodes.insert(next, Node::single(value, limits));
         self.merge_around(next, limits);
-        for touched in next.saturating_sub(1)..=next + 1 {
-            self.settle(touched, limits.depth);
-        }
-        self.settle_ends(limits.depth);
+        // Two more at most: the new one, and the other half of the one that was split.
+        self.settle_around(next, 2, limits.depth);
     }
 
     /// Splits node `at`, which is not compressed, before its element `inner`; answers with the index of the right half.
@@ -516,17 +530,11 @@ impl Quicklist {
     fn merge_around(&mut self, at: usize, limits: Limits) {
         for left in [at, at.wrapping_sub(1)] {
             let Some(right) = left.checked_add(1).filter(|right| *right < self.nodes.len()) else { continue };
-            let (a, b) = (&self.nodes[left], &self.nodes[right]);
-            let raw_len = |node: &Node| node.bytes.len().max(node.raw_len as usize);
-            let count = (a.count + b.count) as usize;
-            if a.plain || b.plain || !limits.allow(raw_len(a) + raw_len(b), count) {
-                continue;
+            if self.nodes[left].may_take(&self.nodes[right], limits)
+                && let Some(node) = self.nodes.remove(right)
+            {
+                self.nodes[left].take(&node);
             }
-            let Some(b) = self.nodes.remove(right) else { continue };
-            let a = &mut self.nodes[left];
-            a.decompress();
-            listpack::merge(&mut a.bytes, Listpack::new(&b.raw()));
-            a.count = count as u32;
         }
     }
 
@@ -542,11 +550,8 @@ impl Quicklist {
         }
     }
 
-    /// Drops node `at` if it has no elements.
-    fn drop_empty(&mut self, at: usize) {
-        if self.nodes.get(at).is_some_and(|node| node.count == 0) {
-            self.nodes.remove(at);
-        }
+    /// Gives memory of nodes that are gone back, when there is a lot of it.
+    fn give_back(&mut self) {
         if self.nodes.capacity() > 4 * self.nodes.len() + 16 {
             self.nodes.shrink_to(2 * self.nodes.len());
         }
@@ -560,6 +565,7 @@ impl Quicklist {
         self.unstage();
         let (first, mut inner) = self.locate(index);
         let (mut at, mut left) = (first, count);
+        let before = self.nodes.len();
         let mut whole = None;
         while left > 0 {
             let here = (self.nodes[at].count as usize - inner).min(left);
@@ -577,39 +583,59 @@ impl Quicklist {
         if let Some(from) = whole {
             let emptied = self.nodes.range(from..).take_while(|node| node.count == 0).count();
             self.nodes.drain(from..from + emptied);
+            self.give_back();
         }
-        self.after_removal(first, limits);
+        self.merge_around(first, limits.halved());
+        self.settle_around(first, before - self.nodes.len(), limits.depth);
     }
 
     /// Removes elements that equal `needle`: up to `most` from an end on.
     pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: Limits) -> usize {
         self.unstage();
-        let needle = Element::from(needle);
-        let mut removed = 0;
-        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
-        if from == End::Back {
-            order.reverse();
-        }
-        let mut touched = Vec::new();
-        for at in order {
+        let (mut removed, mut first, nodes) = (0, None, self.nodes.len());
+        for step in 0..nodes {
             if removed == most {
                 break;
             }
-            let places = self.nodes[at].matches(&needle, most - removed, from);
+            let at = if from == End::Front { step } else { nodes - 1 - step };
+            let places = self.nodes[at].matches(needle, most - removed, from);
             if !places.is_empty() {
                 removed += places.len();
                 self.remove_places(at, &places);
-                touched.push(at);
+                if self.nodes[at].count > 0 {
+                    // At once: all of them decompressed may take many times the memory of the list.
+                    self.settle(at, limits.depth);
+                }
+                first = Some(first.map_or(at, |first: usize| first.min(at)));
             }
         }
-        touched.sort_unstable();
-        for at in touched.iter().rev() {
-            self.drop_empty(*at);
-        }
-        for at in touched.into_iter().rev() {
-            self.after_removal(at, limits);
+        if let Some(first) = first {
+            self.compact(first.saturating_sub(1), limits);
         }
         removed
+    }
+
+    /// Drops empty nodes and merges neighbours where the result is within half the limits, from node `from` on.
+    /// O(nodes), however many of them that are.
+    fn compact(&mut self, from: usize, limits: Limits) {
+        let before = self.nodes.len();
+        let mut rest = self.nodes.split_off(from);
+        rest.retain(|node| node.count > 0);
+        while let Some(mut node) = rest.pop_front() {
+            let count = node.count;
+            while let Some(next) = rest.front().filter(|next| node.may_take(next, limits.halved())) {
+                node.take(next);
+                rest.pop_front();
+            }
+            // Those behind it may become fewer yet: whether it is near that end is seen then.
+            let distance = self.nodes.len().min(rest.len());
+            if node.count > count && limits.depth > 0 && distance >= limits.depth {
+                node.compress();
+            }
+            self.nodes.push_back(node);
+        }
+        self.give_back();
+        self.settle_ends(limits.depth, before - self.nodes.len());
     }
 
     /// Removes the elements of node `at` at these byte offsets, which descend.
@@ -625,16 +651,6 @@ impl Quicklist {
         }
     }
 
-    /// Puts things in order around node `at` after elements were taken out of it or it is gone.
-    fn after_removal(&mut self, at: usize, limits: Limits) {
-        self.drop_empty(at);
-        self.merge_around(at, limits.halved());
-        for touched in at.saturating_sub(1)..=at + 1 {
-            self.settle(touched, limits.depth);
-        }
-        self.settle_ends(limits.depth);
-    }
-
     /// Compresses node `at`, or decompresses it where it is near an end.
     fn settle(&mut self, at: usize, depth: usize) {
         let len = self.nodes.len();
@@ -645,13 +661,22 @@ impl Quicklist {
         if at.min(len - 1 - at) >= depth { node.compress() } else { node.decompress() }
     }
 
-    /// The nodes whose distance to an end may have changed across the depth.
-    fn settle_ends(&mut self, depth: usize) {
+    /// The same for node `at` and its neighbours, after which there are up to `moved` nodes more or fewer.
+    fn settle_around(&mut self, at: usize, moved: usize, depth: usize) {
+        for touched in at.saturating_sub(1)..=at + 1 {
+            self.settle(touched, depth);
+        }
+        self.settle_ends(depth, moved);
+    }
+
+    /// The same for all whose distance to an end may have changed across the depth, when it has changed by `moved`.
+    fn settle_ends(&mut self, depth: usize, moved: usize) {
         if depth > 0 {
             self.unstage();
             let len = self.nodes.len();
-            for at in [depth - 1, depth, len.wrapping_sub(depth), len.wrapping_sub(depth + 1)] {
-                self.settle(at, depth);
+            for distance in depth.saturating_sub(moved)..(depth + moved).min(len) {
+                self.settle(distance, depth);
+                self.settle(len - 1 - distance, depth);
             }
         }
     }
@@ -659,19 +684,37 @@ impl Quicklist {
 
 impl Node {
     /// The byte offsets of up to `most` elements that equal `needle`, the first ones from an end on, in descending order.
-    fn matches(&self, needle: &Element<'_>, most: usize, from: End) -> Vec<usize> {
+    fn matches(&self, needle: &[u8], most: usize, from: End) -> Vec<usize> {
         if self.plain {
-            let same = matches!(needle.text(), Text::Bytes(bytes) if *bytes == self.bytes[..]);
-            return if same { vec![0] } else { Vec::new() };
+            return if self.bytes[..] == *needle { vec![0] } else { Vec::new() };
         }
         let raw = self.raw();
         let listpack = Listpack::new(&raw);
-        let mut places = super::places(listpack, needle);
+        let mut places = super::places(listpack, &needle.into());
         if from == End::Front {
             places.truncate(most);
         }
         places.reverse();
         places.truncate(most);
         places
+    }
+}
+
+#[cfg(test)]
+impl Quicklist {
+    /// Panics where what a caller sees only in figures is not so: no node is empty, those near an end are as they are,
+    /// and the others are compressed where that saves something.
+    pub fn check(&self, depth: usize) {
+        let staged = usize::from(self.staged);
+        assert_eq!(self.nodes.iter().map(|node| node.count as usize).sum::<usize>(), self.len);
+        assert!(self.nodes.range(staged..).all(|node| node.count > 0), "an empty node");
+        assert!(depth == 0 || !self.staged, "a stage in a compressed list");
+        for (at, node) in self.nodes.iter().enumerate() {
+            let distance = at.min(self.nodes.len() - 1 - at);
+            let mut compressed = Node { bytes: node.bytes.share(), ..*node };
+            compressed.compress();
+            let wanted = if depth == 0 || distance < depth { 0 } else { compressed.raw_len };
+            assert_eq!(node.raw_len, wanted, "node {at} of {}", self.nodes.len());
+        }
     }
 }

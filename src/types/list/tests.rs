@@ -63,6 +63,24 @@ fn a_huge_element_is_a_node_of_its_own() {
 }
 
 #[test]
+fn a_number_in_a_node_of_its_own_is_found() {
+    let mut list = Quicklist::default();
+    for value in [&b"123"[..], b"0123", b"", b"123"] {
+        list.push_node(true, value, &shapes(-2, 0, 1 << 30));
+    }
+    let mut list = Entry::with_container(b"k", list, None);
+    push_one(&mut list, End::Back, b"123", &shapes(-2, 0, 1 << 30));
+    let mut found = Vec::new();
+    forwards(&list, 0, &mut |text| {
+        found.push(Needle::new(b"123").is(text));
+        true
+    });
+    assert_eq!(found, [true, false, false, true, true]);
+    assert_eq!(remove_matching(&mut list, b"123", 2, End::Back, &shapes(-2, 0, 1 << 30)), 2);
+    assert_eq!(elements(&list), [&b"123"[..], b"0123", b""]);
+}
+
+#[test]
 fn what_is_pushed_in_front_lies_in_the_nodes_that_the_limits_ask_for() {
     let shapes = shapes(-2, 0, 1 << 30);
     let (mut front, mut back) = (create(b"k"), create(b"k"));
@@ -114,6 +132,7 @@ fn nodes_between_the_ends_are_compressed() {
 enum Step {
     Push(End, Vec<u8>),
     Pop(End),
+    PopEach(End, usize),
     Set(usize, Vec<u8>),
     Insert(usize, Vec<u8>),
     RemoveRange(usize, usize),
@@ -138,12 +157,38 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (end(), value()).prop_map(|(e, v)| Step::Push(e, v)),
         2 => end().prop_map(Step::Pop),
+        1 => (end(), 0..30_usize).prop_map(|(e, n)| Step::PopEach(e, n)),
         2 => (any::<usize>(), value()).prop_map(|(i, v)| Step::Set(i, v)),
         4 => (any::<usize>(), value()).prop_map(|(i, v)| Step::Insert(i, v)),
         1 => (any::<usize>(), 0..12_usize).prop_map(|(i, n)| Step::RemoveRange(i, n)),
         1 => (value(), 1..4_usize, end()).prop_map(|(v, n, e)| Step::RemoveMatching(v, n, e)),
         2 => any::<usize>().prop_map(Step::Read),
     ]
+}
+
+/// One of few values, so that LREM finds many.
+fn compressible() -> impl Strategy<Value = Vec<u8>> {
+    (0..6_u8, prop_oneof![4 => Just(60_usize), 1 => Just(90), 1 => Just(500)])
+        .prop_map(|(n, len)| vec![b'a' + n; len])
+}
+
+/// What changes a list anywhere.
+fn change() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (end(), compressible()).prop_map(|(e, v)| Step::Push(e, v)),
+        2 => end().prop_map(Step::Pop),
+        1 => (end(), 0..30_usize).prop_map(|(e, n)| Step::PopEach(e, n)),
+        2 => (any::<usize>(), compressible()).prop_map(|(i, v)| Step::Set(i, v)),
+        3 => (any::<usize>(), compressible()).prop_map(|(i, v)| Step::Insert(i, v)),
+        3 => (any::<usize>(), 0..30_usize).prop_map(|(i, n)| Step::RemoveRange(i, n)),
+        2 => (compressible(), 1..40_usize, end()).prop_map(|(v, n, e)| Step::RemoveMatching(v, n, e)),
+    ]
+}
+
+fn check(list: &Entry, shapes: &Shapes) {
+    if list.encoding() == Encoding::Quicklist {
+        quicklist(list).check(shapes.list_compress_depth as usize);
+    }
 }
 
 fn remove_from_model(model: &mut Vec<Vec<u8>>, value: &[u8], most: usize, from: End) -> usize {
@@ -168,6 +213,16 @@ fn apply(list: &mut Entry, model: &mut Vec<Vec<u8>>, step: Step, shapes: &Shapes
         Step::Pop(end) if !model.is_empty() => {
             let expected = model.remove(if end == End::Front { 0 } else { model.len() - 1 });
             pop(list, end, shapes, |text| assert_eq!(text.to_vec(), expected));
+        }
+        Step::PopEach(end, count) => {
+            let count = count.min(model.len());
+            let mut expected: Vec<Vec<u8>> = match end {
+                End::Front => model.drain(..count).collect(),
+                End::Back => model.drain(model.len() - count..).rev().collect(),
+            };
+            expected.reverse();
+            pop_each(list, end, count, shapes, &mut |text| assert_eq!(Some(text.to_vec()), expected.pop()));
+            assert!(expected.is_empty());
         }
         Step::Set(index, value) if !model.is_empty() => {
             let index = index % model.len();
@@ -212,7 +267,7 @@ proptest! {
     fn a_list_is_a_sequence(
         fill in prop_oneof![Just(-2), Just(-1), Just(3), Just(1), Just(0), Just(50)],
         depth in 0..4_u32,
-        plain in prop_oneof![Just(1_usize << 30), Just(200)],
+        plain in prop_oneof![Just(1_usize << 30), Just(200), Just(2)],
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let shapes = shapes(fill, depth, plain);
@@ -220,9 +275,30 @@ proptest! {
         for step in steps {
             apply(&mut list, &mut model, step, &shapes);
             prop_assert_eq!(len(&list), model.len());
+            check(&list, &shapes);
         }
         prop_assert_eq!(elements(&list), model.clone());
         prop_assert_eq!(elements(&list.duplicate(b"copy")), model.clone());
         prop_assert_eq!(get(&list, model.len(), |_| ()), None);
+    }
+    /// The same with nodes that are worth compressing, so many of them that most are between the ends.
+    #[test]
+    fn nodes_between_the_ends_are_compressed_again_after_every_change(
+        fill in prop_oneof![Just(1), Just(3), Just(8), Just(30)],
+        depth in 1..5_u32,
+        mut model in prop::collection::vec(compressible(), 40..400),
+        steps in prop::collection::vec(change(), 1..40),
+    ) {
+        let shapes = shapes(fill, depth, 400);
+        let mut list = create(b"k");
+        for value in &model {
+            push_one(&mut list, End::Back, value, &shapes);
+        }
+        check(&list, &shapes);
+        for step in steps {
+            apply(&mut list, &mut model, step, &shapes);
+            check(&list, &shapes);
+        }
+        prop_assert_eq!(elements(&list), model);
     }
 }

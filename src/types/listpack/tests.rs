@@ -288,7 +288,7 @@ fn what_is_not_quite_a_listpack_is_refused() {
 fn more_elements_than_the_header_can_count_are_counted_by_walking() {
     let mut builder = Builder::with_capacity(0);
     for _ in 0..65_534 {
-        builder.push(1_i64);
+        builder.push(&b"an element of more bytes"[..]);
     }
     let mut bytes = builder.finish();
     assert_eq!(count(&bytes), 65_534);

@@ -103,10 +103,8 @@ pub fn remove_span(buffer: &mut impl Buffer, from: usize, to: usize, number: usi
     let bytes = buffer.splice(from, to - from, 0);
     let mut left = count(bytes);
     if left == UNKNOWN {
-        // Counted again only where the number may fit: elements have at least two bytes.
-        if bytes.len() <= HEADER + 1 + 2 * usize::from(UNKNOWN) {
-            left = count_up(0, Listpack::new_while_written(bytes).iter().count());
-        }
+        // As Redis, which counts again with the length that it asks for after each removal.
+        left = count_up(0, Listpack::new_while_written(bytes).iter().count());
     } else {
         left -= number as u16;
     }

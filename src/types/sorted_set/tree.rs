@@ -24,8 +24,8 @@
 //! node of its own: ascending inserts leave full nodes behind. A node of less than a quarter is merged with its
 //! neighbour, or takes from it, so that the height stays logarithmic.
 //!
-//! Costs: a search makes six comparisons of scores in each node, and waits for all lines of the leaf at once. The
-//! figures are in the head of [`super`].
+//! Costs: a search makes six comparisons of scores in each node, and waits for all lines of the leaf at once.
+//! `cargo bench --bench sorted_set` measures it beside a skiplist of the same data.
 
 use super::element::Handle;
 use super::leaf::{self, Leaf};

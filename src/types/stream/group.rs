@@ -3,14 +3,15 @@
 //! ```text
 //!  Group ─▶ pending:   ID ▶ time and number of deliveries, whose     a tree in the order of the IDs
 //!        ─▶ consumers: [ name, times, pending IDs ] …                slots; a consumer keeps its own
-//!        ─▶ order:     slots in the order of their names
+//!        ─▶ names:     name ▶ slot                                   a tree in the order of the names
 //! ```
 //!
 //! What is pending stands in the group's tree once; a consumer's has the IDs alone, so that its own are found without
-//! looking at those of others. Costs: O(log n) to deliver, acknowledge or claim.
+//! looking at those of others. Costs: O(log n) to deliver, acknowledge or claim, and to add or find a consumer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
+use std::sync::Arc;
 
 use super::Invalid;
 use super::id::Id;
@@ -35,7 +36,7 @@ pub struct Delivery {
 /// A consumer of a group.
 #[derive(Clone, Debug)]
 pub struct Consumer {
-    name: Box<[u8]>,
+    name: Arc<[u8]>,
     /// Unix milliseconds of when it was last heard of.
     pub seen_time: i64,
     /// Unix milliseconds of when it last got something; none yet: -1.
@@ -58,14 +59,16 @@ impl Consumer {
 /// See the module's head.
 #[derive(Clone, Debug)]
 pub struct Group {
-    name: Box<[u8]>,
+    pub(super) name: Arc<[u8]>,
     /// The ID of the last entry that was given to a consumer, or what was set.
     pub last_id: Id,
     /// How many entries the stream ever had up to there, as far as is known.
     pub entries_read: Option<i64>,
     pending: BTreeMap<Id, Delivery>,
     consumers: Vec<Option<Consumer>>,
-    order: Vec<u32>,
+    /// Slots that are not in use.
+    free: Vec<u32>,
+    names: BTreeMap<Arc<[u8]>, u32>,
 }
 
 /// A consumer's slot. It is the same as long as the consumer is there.
@@ -75,8 +78,8 @@ pub struct Slot(u32);
 impl Group {
     /// A group without consumers.
     pub fn new(name: &[u8], last_id: Id, entries_read: Option<i64>) -> Group {
-        let (consumers, order) = (Vec::new(), Vec::new());
-        Group { name: name.into(), last_id, entries_read, pending: BTreeMap::new(), consumers, order }
+        let (consumers, free, names) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Group { name: name.into(), last_id, entries_read, pending: BTreeMap::new(), consumers, free, names }
     }
 
     /// Its name.
@@ -98,12 +101,13 @@ impl Group {
             + consumers
             + tree(self.pending.len(), size_of::<(Id, Delivery)>())
             + self.consumers.capacity() * size_of::<Option<Consumer>>()
-            + self.order.capacity() * size_of::<u32>()
+            + self.free.capacity() * size_of::<u32>()
+            + tree(self.names.len(), size_of::<(Arc<[u8]>, u32)>())
     }
 
     /// The consumers, in the order of their names.
     pub fn consumers(&self) -> impl ExactSizeIterator<Item = &Consumer> {
-        self.order.iter().map(|slot| self.at(*slot))
+        self.names.values().map(|slot| self.at(*slot))
     }
 
     fn at(&self, slot: u32) -> &Consumer {
@@ -114,14 +118,10 @@ impl Group {
         self.consumers[slot as usize].as_mut().expect("a slot that is in use")
     }
 
-    fn place(&self, name: &[u8]) -> Result<usize, usize> {
-        self.order.binary_search_by(|slot| (*self.at(*slot).name).cmp(name))
-    }
-
     /// The slot of the consumer with this name.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<Slot> {
-        self.place(name).ok().map(|at| Slot(self.order[at]))
+        self.names.get(name).map(|slot| Slot(*slot))
     }
 
     /// The consumer in a slot.
@@ -136,19 +136,19 @@ impl Group {
 
     /// Adds a consumer that is heard of now; `None` where the name is taken.
     pub fn add_consumer(&mut self, name: &[u8], now: i64) -> Option<Slot> {
-        let place = self.place(name).err()?;
+        if self.names.contains_key(name) {
+            return None;
+        }
+        let name: Arc<[u8]> = name.into();
         let (seen_time, active_time) = (now, -1);
-        let consumer = Consumer { name: name.into(), seen_time, active_time, pending: BTreeSet::new() };
-        let slot = match self.consumers.iter().position(Option::is_none) {
-            Some(free) if self.order.len() < self.consumers.len() => free,
-            _ => {
-                self.consumers.push(None);
-                self.consumers.len() - 1
-            }
-        };
-        self.consumers[slot] = Some(consumer);
-        self.order.insert(place, slot as u32);
-        Some(Slot(slot as u32))
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.consumers.push(None);
+            (self.consumers.len() - 1) as u32
+        });
+        self.names.insert(Arc::clone(&name), slot);
+        self.consumers[slot as usize] =
+            Some(Consumer { name, seen_time, active_time, pending: BTreeSet::new() });
+        Some(Slot(slot))
     }
 
     /// The consumer of this name, added where there is none, and heard of now.
@@ -164,8 +164,8 @@ impl Group {
 
     /// Removes a consumer with all that it has not acknowledged, and answers how much that was.
     pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
-        let place = self.place(name).ok()?;
-        let slot = self.order.remove(place);
+        let slot = self.names.remove(name)?;
+        self.free.push(slot);
         let consumer = self.consumers[slot as usize].take().expect("a slot that is in use");
         for id in &consumer.pending {
             self.pending.remove(id);
@@ -263,11 +263,12 @@ impl Stream {
         (most, acknowledged, now): (usize, bool, i64),
         mut see: impl FnMut(&Record<'_>),
     ) -> usize {
-        let Ok(at) = self.group_place(name) else { return 0 };
         // Out of the stream while its entries are read.
-        let mut group = std::mem::replace(&mut self.groups[at], Group::new(&[], Id::MIN, None));
+        let mut groups = std::mem::take(&mut self.groups);
         let mut count = 0;
-        if let Some(from) = group.last_id.next() {
+        if let Some(group) = groups.get_mut(name)
+            && let Some(from) = group.last_id.next()
+        {
             for record in self.range(from, Id::MAX).take(most) {
                 group.entries_read = self.entries_read_at(record.id, group.entries_read);
                 group.last_id = record.id;
@@ -278,7 +279,7 @@ impl Stream {
                 count += 1;
             }
         }
-        self.groups[at] = group;
+        self.groups = groups;
         count
     }
 }

@@ -1,7 +1,7 @@
 //! Streams: entries of fields and values in the order of their IDs, and groups of consumers that read them.
 //!
 //! ```text
-//!  nodes ──▶ [ first ID 16, Block 8 | … ]     a deque in the order of the IDs
+//!  nodes ──▶ [ first ID 16, Block 8 | … ]     a deque in the order of the first IDs
 //!                            │
 //!                            ▼
 //!                     a listpack of up to 100 entries (see `node`)
@@ -22,8 +22,11 @@
 //! | `radix` | what Redis tells of its own index |
 //!
 //! Costs: adding is O(1); finding an ID is O(log n) and a walk through half a node at most. An entry of two small fields
-//! takes some 20 bytes. Deleting entries leaves their bytes until their node has none left, as in Redis; a node that
-//! goes from the middle moves the index behind it.
+//! takes some 20 bytes. Deleting entries leaves their bytes until their node has none left, as in Redis; of a node that
+//! goes from the middle an empty one stays in the index until half of the nodes are such, so deleting is O(log n), too.
+//!
+//! The last ID may be set back (`XSETID`) to one below those of deleted entries. So the IDs of entries that are there
+//! rise from one to the next, those of deleted ones need not, and whoever looks for an ID passes over them.
 
 mod group;
 mod id;
@@ -34,7 +37,9 @@ mod range;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 pub use group::{Consumer, Delivery, Group, Slot};
 pub use id::{Id, Wanted, until_zero};
@@ -45,17 +50,19 @@ use super::container::Container;
 use super::{Encoding, Kind, Shapes};
 use node::Node;
 
-/// A stream with more nodes, or more that waits for acknowledgement, is freed in the background.
+/// A stream with more nodes, or more consumers and entries that wait for acknowledgement, is freed in the background.
 const LARGE: usize = 64;
 
 /// See the module's head.
 #[derive(Default)]
 pub struct Stream {
+    /// The first and the last are not buried.
     nodes: VecDeque<Node>,
+    /// How many of the nodes are buried.
+    buried: usize,
     length: u64,
     figures: Figures,
-    /// In the order of their names.
-    groups: Vec<Group>,
+    groups: BTreeMap<Arc<[u8]>, Group>,
 }
 
 /// What a stream remembers beside its entries.
@@ -98,19 +105,20 @@ unsafe impl Container for Stream {
 
     fn memory_bytes(&self) -> usize {
         let blocks: usize = self.nodes.iter().map(Node::memory_bytes).sum();
-        let groups: usize = self.groups.iter().map(Group::memory_bytes).sum();
+        let groups: usize = self.groups.values().map(Group::memory_bytes).sum();
         let index = self.nodes.capacity() * size_of::<Node>();
-        blocks + groups + index + self.groups.capacity() * size_of::<Group>()
+        blocks + groups + index + self.groups.len() * size_of::<(Arc<[u8]>, Group)>()
     }
 
     fn is_large(&self) -> bool {
-        let pending: usize = self.groups.iter().map(|group| group.pending().len()).sum();
-        self.nodes.len() > LARGE || pending > LARGE
+        let parts = |group: &Group| 1 + group.consumers().len() + group.pending().len();
+        self.nodes.len() > LARGE || self.groups.values().map(parts).sum::<usize>() > LARGE
     }
 
     fn duplicate(&self) -> Stream {
         Stream {
             nodes: self.nodes.iter().map(Node::share).collect(),
+            buried: self.buried,
             length: self.length,
             figures: self.figures,
             groups: self.groups.clone(),
@@ -138,23 +146,23 @@ impl Stream {
 
     /// The number of nodes.
     pub fn node_count(&self) -> usize {
-        self.nodes.len()
+        self.nodes.len() - self.buried
     }
 
     /// The nodes that Redis's index of the same entries would have.
     pub fn radix_nodes(&self) -> usize {
-        radix::nodes(&self.nodes.iter().map(|node| node.master.to_bytes()).collect::<Vec<_>>())
+        radix::nodes(&self.nodes().map(|(master, _)| master.to_bytes()).collect::<Vec<_>>())
     }
 
     /// The nodes: the ID that entries are counted from, and the listpack.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (Id, &[u8])> {
-        self.nodes.iter().map(|node| (node.master, node.bytes()))
+    pub fn nodes(&self) -> impl Iterator<Item = (Id, &[u8])> {
+        self.nodes.iter().filter(|node| !node.is_buried()).map(|node| (node.master, node.bytes()))
     }
 
     /// Adds a node behind the last one, from bytes that anyone may have written. The figures are still to be set.
     pub fn push_node(&mut self, master: Id, bytes: &[u8]) -> Result<(), Invalid> {
         let node = Node::checked(master, bytes)?;
-        let before = self.nodes.back().map(|node| node.last_id().unwrap_or(node.master));
+        let before = self.nodes.back().map(|node| node.last_live_id().unwrap_or(node.master));
         if before.is_some_and(|before| master <= before) {
             return Err(Invalid);
         }
@@ -218,6 +226,11 @@ impl Stream {
         shapes: &Shapes,
     ) {
         debug_assert!(id > self.figures.last_id);
+        // Only where all entries of the last node are deleted and the last ID was set back.
+        while self.nodes.back().is_some_and(|node| node.master >= id) {
+            self.nodes.pop_back();
+            self.unbury_ends();
+        }
         let bytes = items.clone().map(<[u8]>::len).sum();
         if !self.nodes.back().is_some_and(|node| node.accepts(bytes, shapes)) {
             if let Some(full) = self.nodes.back_mut() {
@@ -253,16 +266,37 @@ impl Stream {
     /// Deletes the entry with this ID and answers whether there was one. [`find_first`](Self::find_first) follows.
     fn delete_one(&mut self, id: Id) -> bool {
         let Some(at) = self.node_of(id) else { return false };
-        if self.nodes[at].master().count == 1 {
-            if self.nodes[at].find(id).is_none() {
-                return false;
-            }
-            self.nodes.remove(at);
-        } else if !self.nodes[at].delete(id) {
+        if !self.nodes[at].delete(id) {
             return false;
+        }
+        if self.nodes[at].master().count == 0 {
+            self.bury(at);
         }
         self.length -= 1;
         true
+    }
+
+    /// Removes a node whose entries are all deleted.
+    fn bury(&mut self, at: usize) {
+        self.nodes[at].bury();
+        self.buried += 1;
+        self.unbury_ends();
+        if self.buried > self.nodes.len() / 2 {
+            self.nodes.retain(|node| !node.is_buried());
+            self.buried = 0;
+        }
+    }
+
+    /// Makes sure that the first and the last node are not buried.
+    fn unbury_ends(&mut self) {
+        while self.nodes.front().is_some_and(Node::is_buried) {
+            self.nodes.pop_front();
+            self.buried -= 1;
+        }
+        while self.nodes.back().is_some_and(Node::is_buried) {
+            self.nodes.pop_back();
+            self.buried -= 1;
+        }
     }
 
     /// Deletes the entries with these IDs and answers how many there were. O(log n) each.
@@ -307,6 +341,7 @@ impl Stream {
             };
             if whole {
                 self.nodes.pop_front();
+                self.unbury_ends();
                 self.length -= entries;
                 deleted += entries;
                 continue;
@@ -334,32 +369,28 @@ impl Stream {
     }
 
     /// The groups, in the order of their names.
-    pub fn groups(&self) -> &[Group] {
-        &self.groups
-    }
-
-    fn group_place(&self, name: &[u8]) -> Result<usize, usize> {
-        self.groups.binary_search_by(|group| group.name().cmp(name))
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &Group> {
+        self.groups.values()
     }
 
     /// The group of this name.
     #[inline]
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
-        self.group_place(name).ok().map(|at| &self.groups[at])
+        self.groups.get(name)
     }
 
     /// The group of this name, to change.
     #[inline]
     pub fn group_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
-        self.group_place(name).ok().map(|at| &mut self.groups[at])
+        self.groups.get_mut(name)
     }
 
     /// Adds a group and answers whether its name was free.
     pub fn add_group(&mut self, group: Group) -> bool {
-        match self.group_place(group.name()) {
-            Ok(_) => false,
-            Err(at) => {
-                self.groups.insert(at, group);
+        match self.groups.entry(Arc::clone(&group.name)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(group);
                 true
             }
         }
@@ -367,6 +398,6 @@ impl Stream {
 
     /// Takes a group out.
     pub fn remove_group(&mut self, name: &[u8]) -> Option<Group> {
-        self.group_place(name).ok().map(|at| self.groups.remove(at))
+        self.groups.remove(name)
     }
 }

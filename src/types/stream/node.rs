@@ -52,6 +52,11 @@ pub(super) struct Master {
     fields_at: usize,
 }
 
+impl Master {
+    /// That of no entries.
+    const NONE: Master = Master { count: 0, deleted: 0, fields: 0, fields_at: 0 };
+}
+
 /// An entry of a stream, deleted or not.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
@@ -142,33 +147,39 @@ impl<'a> Walk<'a> {
         Record { id, listpack, flags, at, count, fields_at, values_at }
     }
 
-    /// Goes on, for a walk forwards, with the first entry of at least `from`; from the end, where that is nearer.
+    /// Goes on, for a walk forwards, with the first entry of at least `from`, or deleted ones before that; from the end,
+    /// where that is nearer.
     pub(super) fn seek(&mut self, from: Id) {
-        let Some(last) = self.last_entry() else { return };
-        if last.id < from {
+        let Some(last) = self.last_live().filter(|last| last.id >= from) else {
             self.front = self.back;
             return;
-        }
+        };
         let passed = from.ms.saturating_sub(self.master_id.ms);
         let span = last.id.ms - self.master_id.ms.min(last.id.ms);
         let near_the_end = if span > 0 { passed > span / 2 } else { from.seq > last.id.seq / 2 };
         if near_the_end {
             let mut backwards = self.clone();
             while let Some(record) = backwards.next_back() {
-                if record.id < from {
+                if !record.is_deleted() && record.id < from {
                     self.front = record.after();
                     return;
                 }
             }
         } else {
-            let found = self.clone().find(|record| record.id >= from);
+            let found = self.clone().find(|record| !record.is_deleted() && record.id >= from);
             self.front = found.map_or(self.back, |record| record.at);
         }
     }
 
-    /// The last entry.
-    fn last_entry(&self) -> Option<Record<'a>> {
-        self.clone().next_back()
+    /// The last entry that is not deleted.
+    fn last_live(&self) -> Option<Record<'a>> {
+        self.clone().rfind(|record| !record.is_deleted())
+    }
+
+    /// The entry with this ID.
+    fn find_id(mut self, id: Id) -> Option<Record<'a>> {
+        self.seek(id);
+        self.find(|record| !record.is_deleted()).filter(|record| record.id == id)
     }
 }
 
@@ -236,6 +247,15 @@ impl Node {
         self.bytes.memory_bytes()
     }
 
+    /// Frees the entries, which are all deleted. What stays has a place in the index, and none.
+    pub(super) fn bury(&mut self) {
+        self.bytes = Block::from(&listpack::EMPTY[..]);
+    }
+
+    pub(super) fn is_buried(&self) -> bool {
+        self.bytes.len() == listpack::EMPTY.len()
+    }
+
     /// Gives back the room for entries that will not come any more.
     pub(super) fn close(&mut self) {
         self.bytes.shrink_to_fit();
@@ -261,7 +281,12 @@ impl Node {
     /// All entries, deleted ones included.
     #[inline]
     pub(super) fn walk(&self) -> Walk<'_> {
-        let (listpack, master) = (self.listpack(), self.master());
+        let listpack = self.listpack();
+        if self.is_buried() {
+            let (front, back) = (listpack.end(), listpack.end());
+            return Walk { listpack, master_id: self.master, master: Master::NONE, front, back };
+        }
+        let master = self.master();
         let (front, back) = (listpack.skip(master.fields_at, master.fields + 1), listpack.end());
         Walk { listpack, master_id: self.master, master, front, back }
     }
@@ -347,12 +372,7 @@ impl Node {
 
     /// Deletes the entry with this ID and answers whether there was one.
     pub(super) fn delete(&mut self, id: Id) -> bool {
-        let mut walk = self.walk();
-        walk.seek(id);
-        let place = match walk.next() {
-            Some(record) if record.id == id && !record.is_deleted() => record.at,
-            _ => return false,
-        };
+        let Some(place) = self.find(id).map(|record| record.at) else { return false };
         self.mark(&[place]);
         true
     }
@@ -377,15 +397,19 @@ impl Node {
         self.walk().next_back().map(|record| record.id)
     }
 
-    /// Whether the entry with this ID is there.
+    /// The ID of the last entry that is not deleted.
+    pub(super) fn last_live_id(&self) -> Option<Id> {
+        self.walk().last_live().map(|record| record.id)
+    }
+
+    /// The entry with this ID.
     pub(super) fn find(&self, id: Id) -> Option<Record<'_>> {
-        let mut walk = self.walk();
-        walk.seek(id);
-        walk.next().filter(|record| record.id == id && !record.is_deleted())
+        self.walk().find_id(id)
     }
 }
 
-/// Walks through a listpack that anyone may have written; `None` where it is no node.
+/// Walks through a listpack that anyone may have written; `None` where it is no node. The IDs of entries that are there
+/// rise from the master's on; a deleted one's is above those that were there before it.
 fn check(master: Id, listpack: Listpack<'_>) -> Option<()> {
     let mut elements = listpack.iter();
     let mut left = elements.clone().count();
@@ -418,7 +442,8 @@ fn check(master: Id, listpack: Listpack<'_>) -> Option<()> {
             return None;
         }
         let id = master.offset(number(&mut elements)?, number(&mut elements)?);
-        if id < master || previous.is_some_and(|previous| id <= previous) {
+        let is_deleted = flags & DELETED != 0;
+        if (id < master && !is_deleted) || previous.is_some_and(|previous| id <= previous) {
             return None;
         }
         let (values, own) = if flags & SAME_FIELDS != 0 {
@@ -433,9 +458,9 @@ fn check(master: Id, listpack: Listpack<'_>) -> Option<()> {
         if size(&mut elements)? != values + own + 3 {
             return None;
         }
-        previous = Some(id);
+        previous = if is_deleted { previous } else { Some(id) };
         found += 1;
-        marked += usize::from(flags & DELETED != 0);
+        marked += usize::from(is_deleted);
     }
     (marked == deleted && count.checked_add(deleted)? == found).then_some(())
 }

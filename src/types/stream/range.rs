@@ -54,13 +54,14 @@ impl<'a> Iterator for Range<'a> {
                 self.node += 1;
                 continue;
             };
+            if record.is_deleted() {
+                continue;
+            }
             if record.id > self.to {
                 self.walk = None;
                 return None;
             }
-            if !record.is_deleted() {
-                return Some(record);
-            }
+            return Some(record);
         }
     }
 }
@@ -76,11 +77,14 @@ impl<'a> Iterator for Backwards<'a> {
                 self.node = self.node.saturating_sub(1);
                 continue;
             };
+            if record.is_deleted() {
+                continue;
+            }
             if record.id < self.from {
                 self.walk = None;
                 return None;
             }
-            if record.id <= self.to && !record.is_deleted() {
+            if record.id <= self.to {
                 return Some(record);
             }
         }

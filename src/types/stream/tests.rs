@@ -51,6 +51,8 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 #[derive(Clone, Debug)]
 enum Step {
     Add(u64, u64, Fields),
+    /// The last ID is set between the last entry's and what it was, in so many eighths.
+    SetBack(u64),
     Delete(usize),
     DeleteAny(u64, u64),
     TrimLength(usize, bool, u64),
@@ -65,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         8 => (0_u64..3, 0_u64..300, fields).prop_map(|(ms, seq, fields)| Step::Add(ms, seq, fields)),
+        1 => (0_u64..9).prop_map(Step::SetBack),
         3 => any::<usize>().prop_map(Step::Delete),
         1 => (0_u64..40, 0_u64..300).prop_map(|(ms, seq)| Step::DeleteAny(ms, seq)),
         1 => (0_usize..40, any::<bool>(), 0_u64..9).prop_map(|(n, a, l)| Step::TrimLength(n, a, l)),
@@ -92,6 +95,11 @@ fn apply(stream: &mut Stream, model: &mut BTreeMap<Id, Fields>, step: &Step, sha
             add(stream, new, fields, shapes);
             model.insert(new, fields.clone());
             assert_eq!(stream.figures().last_id, new);
+        }
+        Step::SetBack(eighths) => {
+            let (least, last) = (stream.last_entry().unwrap_or_default(), stream.figures().last_id);
+            let ms = least.ms + (last.ms - least.ms) * eighths / 8;
+            stream.set_last_id(id(ms, if ms == least.ms { least.seq } else { 0 }));
         }
         Step::Delete(index) => {
             let gone = pick(model, *index);
@@ -251,6 +259,33 @@ proptest! {
             prop_assert_eq!(found, own);
         }
     }
+}
+
+/// Nodes of one entry each go from the middle in any order: what is left is found all the time.
+#[test]
+fn entries_that_go_from_the_middle_leave_the_others_where_they_are() {
+    let (mut stream, shapes) = (Stream::default(), shapes(1, 4096));
+    let mut model = BTreeMap::new();
+    for n in 1..=500 {
+        let fields = vec![(b"n".to_vec(), n.to_string().into_bytes())];
+        add(&mut stream, id(n, 0), &fields, &shapes);
+        model.insert(id(n, 0), fields);
+    }
+    // 197 has no factor in common with 500.
+    for step in 0..495 {
+        let gone = id(1 + step * 197 % 500, 0);
+        assert_eq!((stream.delete(&[gone]), stream.delete(&[gone])), (1, 0));
+        model.remove(&gone);
+        assert_eq!((stream.node_count(), stream.nodes().count()), (model.len(), model.len()));
+        if step % 33 == 0 {
+            check(&stream, &model);
+            check(&reloaded(&stream).unwrap(), &model);
+            check(&stream.duplicate(), &model);
+        }
+    }
+    check(&stream, &model);
+    assert_eq!(stream.trim(&Trim { bound: Bound::Length(1), approximately: false, limit: 0 }), 4);
+    assert_eq!(stream.node_count(), 1);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! How many changes a command counts (`rdb_changes_since_last_save`), which the rules of `save` are about.
+//!
+//! Every writing command of the scripts is followed by a look at the counter on both sides.
+
+use crate::SCRIPTS;
+use crate::pair::{Pair, Rule, Step};
+use crate::script;
+use crate::support::{Client, Value};
+use std::collections::{BTreeMap, HashSet};
+
+/// The scripts about data.
+const COMPARED: [&str; 16] = [
+    "bitmaps.txt",
+    "counters.txt",
+    "expiry.txt",
+    "geo.txt",
+    "hashes.txt",
+    "hyperloglog.txt",
+    "keys.txt",
+    "lists.txt",
+    "ranges.txt",
+    "set.txt",
+    "sets.txt",
+    "sort.txt",
+    "sorted_sets.txt",
+    "streams_type.txt",
+    "strings.txt",
+    "transfer.txt",
+];
+
+/// Commands that are not compared, with the reason.
+const LEFT_OUT: [(&str, &str); 5] = [
+    ("FLUSHALL", "counts the keys that have expired and are not removed yet, which hangs on time"),
+    ("FLUSHDB", "as FLUSHALL"),
+    ("XREADGROUP", "since 7.2 who asks is a consumer also when there is nothing to get, which counts"),
+    ("XCLAIM", "as XREADGROUP"),
+    ("XAUTOCLAIM", "as XREADGROUP"),
+];
+
+/// The counter.
+fn changes(client: &mut Client) -> i64 {
+    let text = client.run("INFO persistence").text();
+    let line = text.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+    line.and_then(|number| number.parse().ok()).expect("INFO tells the number of changes")
+}
+
+/// How many changes the command made.
+fn made(client: &mut Client, step: &Step, before: &mut i64) -> i64 {
+    client.call(&step.args);
+    let after = changes(client);
+    after - std::mem::replace(before, after)
+}
+
+/// The commands that write, by their names in upper case.
+fn writing(client: &mut Client) -> HashSet<String> {
+    let all = client.run("COMMAND").elements();
+    let writes = |command: &Value| {
+        let fields = command.elements();
+        let write = fields[2].elements().iter().any(|flag| flag.text() == "write");
+        write.then(|| fields[0].text().to_uppercase())
+    };
+    all.iter().filter_map(writes).collect()
+}
+
+#[test]
+fn a_command_counts_as_many_changes_as_in_redis() {
+    let (mut compared, mut wrong) = (0, BTreeMap::new());
+    let scripts: Vec<_> = SCRIPTS.iter().filter(|(name, _)| COMPARED.contains(name)).collect();
+    assert_eq!(scripts.len(), COMPARED.len(), "a script that is not there");
+    for (name, text) in scripts {
+        let script = script::parse(name, text);
+        let pair = Pair::start(&script.flags);
+        let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+        let writing = writing(&mut redis);
+        for section in script.sections.iter().filter(|s| s.protocols.contains(&2)) {
+            if pair.missing(&section.requires).is_some() {
+                continue;
+            }
+            subject.run("FLUSHALL");
+            redis.run("FLUSHALL");
+            let (mut here, mut theirs) = (changes(&mut subject), changes(&mut redis));
+            for step in &section.steps {
+                if step.connection != 1 || matches!(step.rule, Rule::Silent | Rule::Next | Rule::Raw) {
+                    continue;
+                }
+                let command = String::from_utf8_lossy(&step.args[0]).to_uppercase();
+                if !writing.contains(&command) && command != "XGROUP" {
+                    if command != "HELLO" {
+                        subject.call(&step.args);
+                        redis.call(&step.args);
+                    }
+                    continue;
+                }
+                let (a, b) = (made(&mut subject, step, &mut here), made(&mut redis, step, &mut theirs));
+                compared += 1;
+                if a != b && !LEFT_OUT.iter().any(|(name, _)| *name == command) {
+                    wrong.entry(command).or_insert_with(|| format!("{}: {a}, in Redis {b}", step.line()));
+                }
+            }
+        }
+    }
+    assert!(compared > 3000, "only {compared} commands");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,98 @@
+//! What Redis does since 7.2 and the Redis that the differential tests compare with does otherwise.
+
+mod support;
+
+use support::{Client, Server, Value, eventually};
+
+/// What `XINFO CONSUMERS` tells of a consumer: what it has pending, and the times since it asked and since it got
+/// something. `None` for one that is not there.
+fn consumer(client: &mut Client, name: &str) -> Option<(i64, i64, i64)> {
+    let all = client.run("XINFO CONSUMERS s g").elements();
+    all.iter().map(Value::elements).find(|fields| fields[1].text() == name).map(|fields| {
+        let names: Vec<String> = fields.iter().step_by(2).map(Value::text).collect();
+        assert_eq!(names, ["name", "pending", "idle", "inactive"]);
+        (fields[3].integer(), fields[5].integer(), fields[7].integer())
+    })
+}
+
+/// A stream of one entry, and a group.
+fn start(server: &Server, group_from: &str) -> Client {
+    let mut client = server.client();
+    client.ok("FLUSHALL");
+    client.run("XADD s 1-1 f v");
+    client.ok(&format!("XGROUP CREATE s g {group_from}"));
+    client
+}
+
+#[test]
+fn who_asks_is_a_consumer_also_when_there_is_nothing_to_get() {
+    let server = Server::start("");
+    let mut client = start(&server, "$");
+    for (name, call) in [
+        ("reader", "XREADGROUP GROUP g reader STREAMS s >"),
+        ("silent", "XREADGROUP GROUP g silent NOACK STREAMS s >"),
+        ("history", "XREADGROUP GROUP g history STREAMS s 0"),
+        ("claimer", "XCLAIM s g claimer 0 1-1"),
+        ("heir", "XAUTOCLAIM s g heir 0 0"),
+    ] {
+        assert_eq!(consumer(&mut client, name), None);
+        let before = client.info_number("rdb_changes_since_last_save");
+        assert!(!client.run(call).is_error(), "{call}");
+        let (pending, _, inactive) = consumer(&mut client, name).unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!((pending, inactive), (0, -1), "{name}");
+        assert!(client.info_number("rdb_changes_since_last_save") > before, "{name} is a change");
+        assert_eq!(client.run(&format!("XGROUP CREATECONSUMER s g {name}")).integer(), 0);
+    }
+}
+
+#[test]
+fn a_consumer_that_gets_nothing_is_seen_and_not_active() {
+    let server = Server::start("");
+    let mut client = start(&server, "0");
+    client.run("XREADGROUP GROUP g c STREAMS s >");
+    // Time goes by between the entry and the question that gets none.
+    eventually("20 ms without a question", || consumer(&mut client, "c").filter(|(_, idle, _)| *idle >= 20));
+    let (pending, _, inactive) = consumer(&mut client, "c").expect("a consumer");
+    assert!(pending == 1 && inactive >= 20);
+    assert!(client.run("XREADGROUP GROUP g c STREAMS s >").is_null());
+    let (_, idle, inactive) = consumer(&mut client, "c").expect("a consumer");
+    assert!(inactive >= 20 && idle < inactive, "seen {idle} ms ago, active {inactive} ms ago");
+}
+
+#[test]
+fn an_id_that_is_missing_is_named_after_the_command() {
+    let server = Server::start("");
+    let mut client = start(&server, "0");
+    assert_eq!(
+        client.run("XREAD STREAMS s t 0").text(),
+        "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified."
+    );
+    assert_eq!(
+        client.run("XREADGROUP GROUP g c STREAMS s t 0").text(),
+        "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified."
+    );
+}
+
+#[test]
+fn a_list_is_made_ready_for_an_element_that_then_is_not_inserted() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.run("RPUSH l a");
+    assert_eq!(client.run("OBJECT ENCODING l").text(), "listpack");
+    assert_eq!(client.run(&format!("LINSERT l BEFORE none {}", "x".repeat(9000))).integer(), -1);
+    assert_eq!(client.run("OBJECT ENCODING l").text(), "quicklist");
+    assert_eq!(client.run("LRANGE l 0 -1").elements().len(), 1);
+}
+
+#[test]
+fn the_rank_of_a_member_comes_with_its_score() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.run("ZADD z 1.5 a 2 b");
+    for (call, rank, score) in [("ZRANK z b WITHSCORE", 1, "2"), ("ZREVRANK z a withscore", 1, "1.5")] {
+        let reply = client.run(call).elements();
+        assert_eq!((reply[0].integer(), reply[1].text()), (rank, score.to_string()));
+    }
+    assert!(client.run("ZRANK z none WITHSCORE").is_null());
+    assert_eq!(client.run("ZRANK z a SCORE").text(), "ERR syntax error");
+}
