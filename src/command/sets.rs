@@ -183,7 +183,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) {
         }
     }
     ctx.remove(at, false);
-    ctx.keyspace.modified(1);
+    ctx.keyspace.modified(len as u64);
 }
 
 /// `SRANDMEMBER key [count]`: a random member or null; with `count`, so many different ones, with a negative one so many
