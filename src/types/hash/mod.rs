@@ -569,27 +569,3 @@ pub fn single(key: &[u8], shapes: &Shapes, field: &[u8], value: &[u8], block: Op
     listpack::append(&mut bytes, &elements);
     Entry::with_packed(key, Kind::Hash, Encoding::Listpack, &bytes, None)
 }
-
-/// An entry with the packed hash in `bytes`, which may be anything: a listpack of pairs, or of triples when `timed`.
-/// One with more fields than the limit becomes a table. Refuses what is no such hash, and one without fields.
-pub fn from_packed(
-    key: &[u8],
-    bytes: &[u8],
-    timed: bool,
-    shapes: &Shapes,
-    expire_at: Option<i64>,
-) -> Result<Entry, listpack::Invalid> {
-    let bytes = listpack::normalize(bytes)?;
-    let (elements, per_field) = (Listpack::new(&bytes), if timed { timed::TRIPLE } else { 2 });
-    let len = elements.len();
-    let whole = len > 0 && len.is_multiple_of(per_field) && !listpack::has_duplicates(elements, per_field);
-    if !whole || (timed && !timed::is_ordered(elements)) {
-        return Err(listpack::Invalid);
-    }
-    let encoding = if timed { Encoding::ListpackEx } else { Encoding::Listpack };
-    let mut entry = Entry::with_packed(key, Kind::Hash, encoding, &bytes, expire_at);
-    if len / per_field > shapes.hash_max_listpack_entries {
-        HashMut::new(&mut entry, shapes, i64::MIN).become_table(0);
-    }
-    Ok(entry)
-}

@@ -4,12 +4,9 @@ use super::deadlines::Deadlines;
 use super::field::{Field, FieldRef};
 use crate::dict::{self, Dict, Position, Retired, Seed};
 use crate::types::block::Block;
-use crate::types::container::Container;
+use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::kind::{Encoding, Kind};
 use crate::types::random::Random;
-
-/// Freeing this many fields is left to a background thread: each may be a cache miss.
-const LARGE_FIELDS: usize = 512;
 
 /// Draws for a live field, of which each is one with a chance of 1/[`LIVE_SHARE`] at least: 10⁻¹⁴ that none is.
 const MOST_DRAWS: usize = 512;
@@ -38,7 +35,7 @@ unsafe impl Container for Hash {
     }
 
     fn is_large(&self) -> bool {
-        self.fields.len() >= LARGE_FIELDS || self.field_bytes >= crate::types::entry::LARGE_BYTES
+        self.fields.len() >= LARGE_ITEMS || self.field_bytes >= crate::types::entry::LARGE_BYTES
     }
 
     fn duplicate(&self) -> Hash {

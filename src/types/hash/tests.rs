@@ -307,45 +307,6 @@ fn a_field_of_the_usual_size_takes_52_bytes_at_most_in_a_large_hash() {
     assert!(each <= 52.0, "{each} bytes a field");
 }
 
-#[test]
-fn packed_hashes_from_outside_are_taken_when_they_are_whole() {
-    let shapes = shapes(3, 64);
-    let pack = |elements: &[&str]| {
-        let mut builder = listpack::Builder::with_capacity(0);
-        for element in elements {
-            builder.push(element.as_bytes());
-        }
-        builder.finish()
-    };
-    let take = |elements: &[&str], timed| {
-        from_packed(b"k", &pack(elements), timed, &shapes, Some(9)).map(|entry| entry.encoding())
-    };
-    assert_eq!(take(&["a", "1", "b", "2", "3", "x"], false), Ok(Encoding::Listpack));
-    assert_eq!(take(&["a", "1", "b", "2", "c", "3", "d", "4"], false), Ok(Encoding::Hashtable), "too many");
-    assert_eq!(take(&["a", "1", "5", "b", "2", "5", "c", "3", "0"], true), Ok(Encoding::ListpackEx));
-    let five = ["a", "1", "5", "b", "2", "6", "c", "3", "0", "d", "4", "0"];
-    assert_eq!(take(&five, true), Ok(Encoding::Hashtable));
-    let entry = from_packed(b"k", &pack(&five), true, &shapes, Some(9)).unwrap();
-    assert_eq!(
-        (next_deadline(&entry), entry.expire_at(), HashRef::new(&entry, 6).len()),
-        (Some(5), Some(9), 3)
-    );
-    for (elements, timed) in [
-        (&[][..], false),
-        (&["a"], false),
-        (&["a", "1", "b"], false),
-        (&["a", "1", "a", "2"], false),
-        (&["a", "1", "x"], true),
-        (&["a", "1", "-5"], true),
-        (&["a", "1", "6", "b", "2", "5"], true),
-        (&["a", "1", "0", "b", "2", "5"], true),
-        (&["a", "1", "0", "b", "2"], true),
-    ] {
-        assert_eq!(take(elements, timed), Err(listpack::Invalid), "{elements:?}");
-    }
-    assert!(from_packed(b"k", b"no listpack", false, &shapes, None).is_err());
-}
-
 /// Counts what 40 times as many draws as there are live fields give: one by one, with repetitions, and distinct ones.
 fn draw_in_every_way(hash: &HashRef<'_>, fields: usize, random: &mut Random, tallies: [&mut Tally; 3]) {
     let [single, repeated, distinct] = tallies;

@@ -10,7 +10,7 @@ use super::tree::Tree;
 use super::walk::Walk;
 use super::{Applied, How, NotANumber};
 use crate::dict::{Dict, Position, Seed};
-use crate::types::container::Container;
+use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::{Encoding, Kind};
 
 /// See the module's head.
@@ -20,9 +20,6 @@ pub struct SortedSet {
     /// Bytes of all elements' blocks.
     element_bytes: usize,
 }
-
-/// More elements than this are freed in the background.
-const LARGE_ELEMENTS: usize = 64;
 
 /// Members whose buckets and then elements are asked of the memory together.
 pub const GROUP: usize = 16;
@@ -40,7 +37,7 @@ unsafe impl Container for SortedSet {
     }
 
     fn is_large(&self) -> bool {
-        self.len() > LARGE_ELEMENTS
+        self.len() >= LARGE_ITEMS
     }
 
     fn duplicate(&self) -> SortedSet {
