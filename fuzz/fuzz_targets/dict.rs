@@ -1,7 +1,7 @@
 //! The dict against a `HashMap`, driven by bytes: every operation in any order, with keys that collide as the input
 //! wants.
 //!
-//! The first byte chooses how keys are hashed and how many there are; then each operation is two bytes, what to do and
+//! The first byte chooses how keys are hashed and whether the dict is left to itself; then each operation is two bytes, what to do and
 //! with which key. After each one the two must agree on that key, and at the end on everything, by lookup, by
 //! iteration and by a scan.
 //!
@@ -54,7 +54,7 @@ unsafe impl Item for Block {
 }
 
 struct Both {
-    /// The low two bits: all keys spread; few homes; one tag and few homes; one hash.
+    /// The low two bits: all keys spread; few homes; one tag and few homes; one hash. The highest: left to itself.
     shape: u8,
     dict: Dict<Block>,
     model: HashMap<Vec<u8>, u64>,
@@ -64,7 +64,8 @@ struct Both {
 impl Both {
     fn new(shape: u8) -> Self {
         let seed = if shape & 3 == 0 { Seed::new([1, 2]) } else { Seed::plain() };
-        Self { shape, dict: Dict::new(seed), model: HashMap::new(), clock: 0 }
+        let dict = if shape & 0x80 == 0 { Dict::new(seed) } else { Dict::unattended(seed) };
+        Self { shape, dict, model: HashMap::new(), clock: 0 }
     }
 
     fn key(&self, n: u64) -> Vec<u8> {
@@ -132,7 +133,8 @@ impl Both {
             8 => (n..n + 40).for_each(|n| self.remove(n)),
             9 => drop(self.dict.rehash(usize::from(with))),
             10 => self.dict.pause_rehash(with & 1 == 0),
-            11 => drop(self.dict.shrink_if_sparse()),
+            11 if with & 1 == 0 => drop(self.dict.shrink_if_sparse()),
+            11 => self.dict.settle(),
             12 => self.dict.reserve(usize::from(with) * 8),
             13 => {
                 let model = &mut self.model;

@@ -111,6 +111,9 @@ fn set_all(hash: &mut HashMut<'_>, args: Args<'_>) -> usize {
         let value = Text::Bytes(args.get(i + 1));
         created += usize::from(hash.set(args.get(i), value, args.block(i + 1), Expiry::Discard));
     }
+    if args.len() > 4 {
+        hash.settle();
+    }
     created
 }
 
@@ -223,7 +226,7 @@ pub fn hvals(ctx: &mut Context<'_>, args: Args<'_>) {
     });
 }
 
-/// `HLEN key`: the number of fields. O(1).
+/// `HLEN key`: the number of fields. O(1) amortized: each field that expires is counted once.
 pub fn hlen(ctx: &mut Context<'_>, args: Args<'_>) {
     read(ctx, args, |hash, out| out.reply.integer(hash.map_or(0, |hash| hash.len() as i64)));
 }

@@ -125,14 +125,19 @@ fn intersect<'a>(sets: &mut [SetRef<'a>], see: &mut impl FnMut(Text<'a>) -> bool
     }
 }
 
-/// Adds every member that is in one of the sets to `into`.
-fn unite(sets: &[SetRef<'_>], into: &mut Entry, shapes: &Shapes) {
-    let mut digits = Vec::new();
-    for set in sets {
-        for member in set.members() {
-            set::add(into, set::bytes_of(member, &mut digits), shapes);
-        }
+/// Every member that is in one of the sets as a set under `key`; `None` if there is none.
+fn unite(sets: &[SetRef<'_>], key: &[u8], shapes: &Shapes) -> Option<Entry> {
+    let largest = sets.iter().map(SetRef::len).max()?;
+    // What is too large to be packed is a table from the start, else the members decide.
+    let packed = shapes.set_max_intset_entries.max(shapes.set_max_listpack_entries);
+    let expected = if largest > packed { largest } else { 1 };
+    let (mut result, mut digits) = (None, Vec::new());
+    for member in sets.iter().flat_map(SetRef::members) {
+        let member = set::bytes_of(member, &mut digits);
+        let entry = result.get_or_insert_with(|| set::create(key, member, expected, shapes));
+        set::add(entry, member, shapes);
     }
+    result
 }
 
 /// Calls `see` with every member of the first set that is in no other. Where the others are many and small, their
@@ -191,12 +196,26 @@ impl Operation {
             }),
             Operation::Difference => subtract(&sets, shapes, see),
             Operation::Union => {
-                let Some(largest) = sets.iter().max_by_key(|set| set.len()) else { return };
-                let mut all = set::create(b"", b"0", largest.len(), shapes);
-                unite(&sets, &mut all, shapes);
+                let Some(all) = unite(&sets, b"", shapes) else { return };
                 SetRef::of(&all).members().for_each(see);
             }
         }
+    }
+
+    /// The result as a set under `key`; `None` if it is empty.
+    fn collect(self, db: &Db, found: &[Option<Position>], shapes: &Shapes, key: &[u8]) -> Option<Entry> {
+        if matches!(self, Operation::Union) {
+            let entries = lend(db, found);
+            let sets: Vec<SetRef<'_>> = entries.iter().map(|entry| SetRef::of(entry)).collect();
+            return unite(&sets, key, shapes);
+        }
+        let (mut result, mut digits) = (None, Vec::new());
+        self.run(db, found, shapes, &mut |member| {
+            let member = set::bytes_of(member, &mut digits);
+            let entry = result.get_or_insert_with(|| set::create(key, member, 1, shapes));
+            set::add(entry, member, shapes);
+        });
+        result
     }
 }
 
@@ -221,13 +240,7 @@ fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
         Err(text) => return ctx.reply.error(text),
     };
     let key = args.get(1);
-    let (mut result, mut digits) = (None, Vec::new());
-    let shapes = &ctx.keyspace.shapes;
-    operation.run(ctx.keyspace.db(ctx.session.db), &found, shapes, &mut |member| {
-        let member = set::bytes_of(member, &mut digits);
-        let entry = result.get_or_insert_with(|| set::create(key, member, 1, shapes));
-        set::add(entry, member, shapes);
-    });
+    let result = operation.collect(ctx.db(), &found, &ctx.keyspace.shapes, key);
     let count = result.as_ref().map_or(0, |entry| SetRef::of(entry).len());
     let hash = ctx.keyspace.hash(key);
     ctx.keyspace.store(ctx.session.db, hash, key, result);
@@ -264,8 +277,8 @@ pub fn sdiffstore(ctx: &mut Context<'_>, args: Args<'_>) {
     store_result(ctx, args, Operation::Difference);
 }
 
-/// The number of keys and the limit (0: none) of `SINTERCARD` and `ZINTERCARD`.
-pub(super) fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize), ErrorText> {
+/// The number of keys and the limit (0: none) of `SINTERCARD`. (`ZINTERCARD` checks in another order.)
+fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize), ErrorText> {
     const NO_KEYS: ErrorText = "ERR numkeys should be greater than 0";
     let keys = integer(args.get(1)).map_err(|_| NO_KEYS)?;
     let keys = usize::try_from(keys).ok().filter(|n| *n > 0).ok_or(NO_KEYS)?;

@@ -37,7 +37,11 @@ pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) {
         if found.is_some() && count > 1 {
             set::expect(entry, count, shapes);
         }
-        args.iter_from(2).filter(|member| set::add(entry, member, shapes)).count()
+        let added = args.iter_from(2).filter(|member| set::add(entry, member, shapes)).count();
+        if added < count {
+            set::settle(entry);
+        }
+        added
     });
     ctx.keyspace.modified(added as u64);
     ctx.reply.integer(added as i64);
@@ -179,7 +183,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) {
         }
     }
     ctx.remove(at, false);
-    ctx.keyspace.modified(1);
+    ctx.keyspace.modified(len as u64);
 }
 
 /// `SRANDMEMBER key [count]`: a random member or null; with `count`, so many different ones, with a negative one so many
@@ -207,7 +211,9 @@ pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) {
         if count < 0 {
             reply_repeating(reply, set, count.unsigned_abs() as usize, random);
         } else {
-            reply_distinct(reply, set, count as usize, random);
+            let count = set.len().min(count as usize);
+            reply.array(count);
+            set.sample_distinct(count, random, &mut |member| reply_member(reply, member));
         }
     });
 }
@@ -224,32 +230,6 @@ fn reply_repeating(reply: &mut Reply<'_>, set: SetRef<'_>, count: usize, random:
     for _ in 0..count {
         if let Some(member) = set.random(random) {
             reply_member(reply, member);
-        }
-    }
-}
-
-/// Of all members where most are wanted, else by drawing until enough different ones were met.
-fn reply_distinct(reply: &mut Reply<'_>, set: SetRef<'_>, count: usize, random: &mut Random) {
-    let len = set.len();
-    let count = count.min(len);
-    reply.array(count);
-    if count * 3 > len || !matches!(set, SetRef::Table(_)) {
-        let mut left = count;
-        for (i, member) in set.members().enumerate() {
-            // Each member is taken with the chance that makes every subset equally likely (selection sampling).
-            if random.below(len - i) < left {
-                reply_member(reply, member);
-                left -= 1;
-            }
-        }
-        return;
-    }
-    let mut met = std::collections::HashSet::with_capacity(count);
-    while met.len() < count {
-        if let Some(Text::Bytes(member)) = set.random(random)
-            && met.insert(member)
-        {
-            reply.bulk(member);
         }
     }
 }

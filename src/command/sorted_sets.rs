@@ -1,8 +1,6 @@
 //! Sorted sets, one at a time: scores in and out, ranks, members from either end, random ones, iteration. Ranges are in
 //! [`super::sorted_set_ranges`], several sorted sets at once in [`super::sorted_set_algebra`].
 
-use std::collections::HashSet;
-
 use super::args::Args;
 use super::context::{
     Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, positive_count, random_count, whole_number,
@@ -428,7 +426,9 @@ fn zrandmember_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
             scores.begin(reply, count);
             (0..count).filter_map(|_| set.random(random)).for_each(|element| scores.reply(reply, element));
         } else {
-            reply_distinct(reply, set, count as usize, scores, random);
+            let count = set.len().min(count as usize);
+            scores.begin(reply, count);
+            set.sample_distinct(count, random, &mut |element| scores.reply(reply, element));
         }
     });
     Ok(())
@@ -443,37 +443,6 @@ fn with_set(
     let reply = &mut ctx.reply;
     let (entry, random) = ctx.keyspace.sample(ctx.session.db, at);
     with(reply, SortedSetRef::of(&entry), random);
-}
-
-/// By a walk where many of all are wanted, else by drawing ranks until enough different ones were met.
-fn reply_distinct(
-    reply: &mut Reply<'_>,
-    set: SortedSetRef<'_>,
-    count: usize,
-    scores: Scores,
-    random: &mut Random,
-) {
-    let len = set.len();
-    let count = count.min(len);
-    scores.begin(reply, count);
-    if count * 3 > len || matches!(set, SortedSetRef::Packed(_)) {
-        let mut left = count;
-        for (i, element) in set.iter().enumerate() {
-            // Each is taken with the chance that makes every subset equally likely (selection sampling).
-            if random.below(len - i) < left {
-                scores.reply(reply, element);
-                left -= 1;
-            }
-        }
-        return;
-    }
-    let mut met = HashSet::with_capacity(count);
-    while met.len() < count {
-        let rank = random.below(len);
-        if met.insert(rank) {
-            set.range(rank, 1, false).for_each(|element| scores.reply(reply, element));
-        }
-    }
 }
 
 /// `ZSCAN key cursor [MATCH pattern] [COUNT n]`: the next cursor and some members with their scores. A member that is

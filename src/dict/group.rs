@@ -122,6 +122,11 @@ impl Iterator for Slots {
         self.0 &= self.0 - 1;
         Some(slot)
     }
+
+    #[inline]
+    fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
 }
 
 #[cfg(test)]

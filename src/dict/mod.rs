@@ -32,8 +32,10 @@
 //! rehash. A batch of lookups calls `prefetch_bucket` for each key, then `prefetch_entry` for each, then `find`.
 //!
 //! **Costs.** 9⅓ to 21⅓ bytes a key beside the entry (a table is between 43 % and 86 % full; a million keys: 16.8). A
-//! lookup that hits is about 60 instructions with the comparison of the key, hash not included. No operation moves
-//! more than one bucket, whatever the number of entries; memory for a larger table comes untouched from the kernel
+//! lookup that hits is about 60 instructions with the comparison of the key, hash not included. No operation on a dict
+//! that is looked after ([`Dict::new`]) moves more than one bucket, whatever the number of entries; where a dict is left
+//! to itself ([`Dict::unattended`]), a removal moves four while the table changes size, and more only to give up room
+//! that was reserved in vain (see `resize`). Memory for a larger table comes untouched from the kernel
 //! (`sys::memory`), and that of the old one goes to whoever takes it ([`Dict::take_retired`]). A dict without entries
 //! owns no memory but itself.
 //!
@@ -138,6 +140,8 @@ pub struct Dict<T: Item> {
     tables: [Table<T>; 2],
     rehashing: bool,
     paused: bool,
+    /// Nobody calls `rehash`: removals have to do more.
+    unattended: bool,
     /// While rehashing, the next bucket of the main table to move; all below it are empty.
     rehash_at: usize,
     seed: Seed,
@@ -146,17 +150,28 @@ pub struct Dict<T: Item> {
 }
 
 impl<T: Item> Dict<T> {
-    /// An empty dict, which owns no memory.
+    /// An empty dict, which owns no memory, for an owner who calls [`rehash`](Dict::rehash) and
+    /// [`shrink_if_sparse`](Dict::shrink_if_sparse) from time to time. No operation moves more than one bucket.
     pub fn new(seed: Seed) -> Self {
         Self {
             tables: [Table::nothing(), Table::nothing()],
             rehashing: false,
             paused: false,
+            unattended: false,
             rehash_at: 0,
             seed,
             moves: 0,
             retired: None,
         }
+    }
+
+    /// An empty dict that nobody looks after but those who change it, as are those inside values. Its removals see to it
+    /// that a resize ends long before the entries do: each moves up to four buckets (more only to give up room that was
+    /// reserved in vain), and leaves at most three buckets an entry.
+    pub fn unattended(seed: Seed) -> Self {
+        let mut dict = Self::new(seed);
+        dict.unattended = true;
+        dict
     }
 
     /// The number of entries.
@@ -195,10 +210,18 @@ impl<T: Item> Dict<T> {
     /// than its key.
     pub fn find_by(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
-        tables
-            .iter()
-            .enumerate()
-            .find_map(|(i, table)| table.find_by(hash, &mut wanted).map(|place| Position::new(i, place)))
+        tables.iter().enumerate().find_map(|(i, table)| {
+            table.find_by(hash, self.seed, &mut wanted).map(|place| Position::new(i, place))
+        })
+    }
+
+    /// Where the item most likely lies whose hash is `hash`: it, or one that shares seven bits of hash with it. To ask the
+    /// memory for what belongs to it.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<Position> {
+        let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
+        let mut numbered = tables.iter().enumerate();
+        numbered.find_map(|(i, table)| table.guess(hash).map(|place| Position::new(i, place)))
     }
 
     /// First where the entry more likely is: in the new table if the old one's home bucket was moved already. Entries

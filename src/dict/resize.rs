@@ -18,6 +18,21 @@
 //! *Turning around* costs nothing: the tables change roles. What lies in the large one need not move, what was moved
 //! to the small one goes back, and lookups find both as before.
 //!
+//! **A dict that is left to itself.** Who moves the rest when changes cease? The keyspace has a cron for it. A dict inside
+//! a value has nobody ([`Dict::unattended`]), and both its memory and the draws for a random entry go by the buckets that
+//! exist. One bucket a removal would not do there: a table begins to shrink at 7/8 of an entry a bucket, so that its last
+//! entry would go before its last bucket was reached. So there a removal moves [`REMOVAL_BUCKETS`]:
+//!
+//! | resize | holds at the start | holds when done, if every operation is a removal |
+//! |---|---|---|
+//! | to a quarter of the size | 7/8, in the new table 3½ | 5/8, in the new table 2½ |
+//! | to the same size | at least 7/8 | at least 5/8; then it shrinks |
+//! | to twice the size | 6, in the new table 3 | 5¾, in the new table 2⅞ |
+//!
+//! and all that are left when there are more than [`BUCKETS_AN_ENTRY`]. None of these resizes comes there: it takes a
+//! table with room for entries that never came ([`Dict::reserve`]). The work of making that was in proportion to its
+//! size, and so is that of giving it up.
+//!
 //! While a fork child lives ([`Dict::pause_rehash`]), every write to a page copies it. So nothing moves and nothing
 //! starts, with two exceptions: a table that would pass 93 % gets a larger one beside it, and when the entries of both
 //! would pass 5½ a bucket of the larger one, moving begins after all (it then ends by 6½ of 7 at the latest).
@@ -54,6 +69,12 @@ fn full_load(buckets: usize) -> usize {
 fn paused_load(buckets: usize) -> usize {
     buckets * 13 / 2
 }
+
+/// The buckets that a removal moves in a dict that is left to itself.
+const REMOVAL_BUCKETS: usize = 4;
+
+/// The most buckets for each entry, old and new together, that a removal leaves there.
+const BUCKETS_AN_ENTRY: usize = 3;
 
 /// Below this many entries a table shrinks: an eighth of the slots.
 #[inline]
@@ -137,6 +158,14 @@ impl<T: Item> Dict<T> {
         sparse
     }
 
+    /// For after a load that room was reserved for: if most of it was in vain, it is given up. In a dict that is left to
+    /// itself this is when it must happen, since only removals would do it later.
+    pub fn settle(&mut self) {
+        if self.shrink_if_sparse() && self.unattended {
+            self.keep_pace();
+        }
+    }
+
     /// The last table that was given up, if it was large enough to be worth a thread's time.
     pub fn take_retired(&mut self) -> Option<Retired> {
         self.retired.take()
@@ -195,12 +224,39 @@ impl<T: Item> Dict<T> {
         let table = &self.tables[0];
         if self.rehashing {
             self.step();
+            if self.unattended {
+                self.keep_pace();
+            }
         } else if table.used() < sparse_load(table.buckets()) {
-            self.shrink_if_sparse();
+            self.settle();
         }
         if self.is_empty() {
             self.release();
         }
+    }
+
+    /// What a removal moves besides its one bucket in a dict that is left to itself.
+    #[inline(never)]
+    fn keep_pace(&mut self) {
+        // Without entries there is nothing to move: the caller gives up the memory.
+        if !self.is_empty() {
+            self.rehash(REMOVAL_BUCKETS - 1);
+            if self.live_buckets() > self.len() * BUCKETS_AN_ENTRY {
+                self.give_up_room();
+            }
+        }
+    }
+
+    /// Moves everything that is to be moved and frees what it leaves.
+    #[cold]
+    fn give_up_room(&mut self) {
+        while self.rehash(usize::MAX) || self.shrink_if_sparse() {}
+        self.retired = None;
+    }
+
+    /// The buckets that may hold entries: the rest of the old table, then the new one.
+    pub(super) fn live_buckets(&self) -> usize {
+        self.tables[0].buckets() - self.rehash_at + self.tables[1].buckets()
     }
 
     /// Starts a rehash if too many buckets are marked *ever full*: to the same size, or to the next one if the table is

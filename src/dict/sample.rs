@@ -5,7 +5,8 @@
 //!
 //! Costs: 8/7 draws over the load, that is 2 to 3 at usual loads and some 9 just before the table shrinks. Where a
 //! table is much emptier (it cannot shrink while a fork child lives, and shrinking takes its time), drawing stops
-//! after [`MOST_DRAWS`], and the first entry after a random bucket is taken: no longer quite even, but bounded.
+//! after [`MOST_DRAWS`]; then a random number is drawn and the entry of that number taken, counted from the first
+//! bucket: O(buckets), and even as well.
 
 use super::table::Place;
 use super::{Dict, Item, Position};
@@ -30,17 +31,12 @@ impl<T: Item> Dict<T> {
                 return Some(Position::new(table, Place { bucket, slot }));
             }
         }
-        self.first_after(self.random_bucket(random()))
-    }
-
-    /// The buckets that may hold entries: the rest of the old table, then the new one.
-    fn live_buckets(&self) -> usize {
-        self.tables[0].buckets() - self.rehash_at + self.tables[1].buckets()
+        self.nth(below(random(), self.len()))
     }
 
     /// A number below `live_buckets`, by the high bits of a random word.
     fn random_bucket(&self, word: u64) -> usize {
-        ((word as u128 * self.live_buckets() as u128) >> 64) as usize
+        below(word, self.live_buckets())
     }
 
     fn nth_bucket(&self, n: usize) -> (usize, usize) {
@@ -48,14 +44,24 @@ impl<T: Item> Dict<T> {
         if n < of_main { (0, self.rehash_at + n) } else { (1, n - of_main) }
     }
 
-    /// The first entry in bucket `n` of the live ones or after it, around the end.
+    /// The entry before which there are `n`, in the order of memory.
     #[cold]
-    fn first_after(&self, n: usize) -> Option<Position> {
-        let live = self.live_buckets();
-        (0..live).find_map(|step| {
-            let (table, bucket) = self.nth_bucket((n + step) % live);
-            let slot = self.tables[table].bucket(bucket).group().match_full().first()?;
+    fn nth(&self, mut n: usize) -> Option<Position> {
+        (0..self.live_buckets()).find_map(|bucket| {
+            let (table, bucket) = self.nth_bucket(bucket);
+            let mut slots = self.tables[table].bucket(bucket).group().match_full();
+            let count = slots.clone().count();
+            if n >= count {
+                n -= count;
+                return None;
+            }
+            let slot = slots.nth(n)?;
             Some(Position::new(table, Place { bucket, slot }))
         })
     }
+}
+
+/// A number below `limit` by the high bits of a random word.
+fn below(word: u64, limit: usize) -> usize {
+    ((u128::from(word) * limit as u128) >> 64) as usize
 }

@@ -17,11 +17,11 @@
 //!
 //! A table without entries yet owns nothing: it points to one static empty bucket, so that a lookup needs no test.
 
-use super::Item;
 use super::bucket::{Bucket, Known, Slot};
 use super::group::{SLOTS, tag_of};
 use super::order;
 use super::prefetch::prefetch;
+use super::{Item, Seed};
 use crate::sys::memory::Pages;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -174,12 +174,25 @@ impl<T: Item> Table<T> {
         self.probe(hash, &mut |item| same(unsafe { T::key(item) }, key))
     }
 
-    /// Where an item with this hash that `wanted` accepts lies.
-    pub(super) fn find_by(&self, hash: u64, wanted: &mut impl FnMut(&T) -> bool) -> Option<Place> {
+    /// Where an item with this hash (by `seed`) that `wanted` accepts lies.
+    pub(super) fn find_by(
+        &self,
+        hash: u64,
+        seed: Seed,
+        wanted: &mut impl FnMut(&T) -> bool,
+    ) -> Option<Place> {
         self.probe(hash, &mut |item| {
             // SAFETY: `probe` passes live items of this table; `ManuallyDrop` leaves them its own.
-            wanted(&ManuallyDrop::new(unsafe { T::from_raw(item) }))
+            let accepted = wanted(&ManuallyDrop::new(unsafe { T::from_raw(item) }));
+            // Until here only the tag was compared. What `wanted` accepts is in the cache.
+            // SAFETY: as above; the item is not changed while the table is borrowed.
+            accepted && seed.hash(unsafe { T::key(item) }) == hash
         })
+    }
+
+    /// Where the item lies that a lookup of `hash` would look at first, most likely.
+    pub(super) fn guess(&self, hash: u64) -> Option<Place> {
+        self.probe(hash, &mut |_| true)
     }
 
     /// Asks `matches` about the items on the probe path of `hash` that have its tag.

@@ -1,4 +1,8 @@
-//! Pseudo-random numbers for sampling and the Morris counter; not for secrets.
+//! Pseudo-random numbers for sampling and the Morris counter; not for secrets. And the two ways to a
+//! random choice of several elements: by a walk over all, or by drawing one after the other.
+
+use std::collections::HashSet;
+use std::hash::Hash;
 
 /// A 64-bit xorshift generator with a multiplied output (Vigna, *xorshift64\**).
 #[derive(Clone, Debug)]
@@ -24,5 +28,80 @@ impl Random {
     #[inline]
     pub fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
+    }
+
+    /// Calls `take` with `count` of the `len` elements of `all`, in their order, every choice of so many with the same
+    /// chance. Each is taken with the chance that is left for it (selection sampling: Knuth, The Art of Computer
+    /// Programming 2, 3.4.2 S): O(len), and no memory.
+    pub fn select<T>(
+        &mut self,
+        count: usize,
+        len: usize,
+        all: impl IntoIterator<Item = T>,
+        mut take: impl FnMut(T),
+    ) {
+        debug_assert!(count <= len);
+        let mut wanted = count;
+        for (met, element) in all.into_iter().enumerate() {
+            if wanted == 0 {
+                return;
+            }
+            if self.below(len - met) < wanted {
+                take(element);
+                wanted -= 1;
+            }
+        }
+    }
+
+    /// Calls `take` with `count` different elements, of which there must be as many; `draw` draws one of all, with what
+    /// tells it from the others. O(count) where these are few of all ([`is_few`]).
+    pub fn draw_distinct<K: Eq + Hash, T>(
+        &mut self,
+        count: usize,
+        mut draw: impl FnMut(&mut Random) -> Option<(K, T)>,
+        mut take: impl FnMut(T),
+    ) {
+        let mut met = HashSet::with_capacity(count);
+        while met.len() < count {
+            let Some((key, element)) = draw(self) else { return };
+            if met.insert(key) {
+                take(element);
+            }
+        }
+    }
+}
+
+/// Whether `count` of `len` elements are so few that drawing them one by one seldom meets one again; a walk that
+/// [selects](Random::select) is the other way.
+pub fn is_few(count: usize, len: usize) -> bool {
+    count <= len / 3
+}
+
+/// How often each outcome of a draw came.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Tally(std::collections::HashMap<Vec<u8>, u32>);
+
+#[cfg(test)]
+impl Tally {
+    /// Counts one.
+    pub(crate) fn add(&mut self, outcome: impl Into<Vec<u8>>) {
+        *self.0.entry(outcome.into()).or_default() += 1;
+    }
+
+    /// Panics unless the counts of `outcomes` equally likely outcomes are within five standard deviations of what
+    /// chi-square expects. Draws without replacement vary less than independent ones: it holds for them all the more.
+    pub(crate) fn assert_even(&self, outcomes: usize, what: &str) {
+        let draws: u32 = self.0.values().sum();
+        let mean = f64::from(draws) / outcomes as f64;
+        assert!(mean >= 20.0 && self.0.len() <= outcomes, "{what}: {draws} draws of {}", self.0.len());
+        let met: f64 = self.0.values().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
+        let chi = met + mean * (outcomes - self.0.len()) as f64;
+        let freedom = outcomes as f64 - 1.0;
+        let limit = freedom + 5.0 * (2.0 * freedom).sqrt();
+        assert!(
+            chi <= limit,
+            "{what}: chi-square of {outcomes} outcomes is {chi}, and at most {limit} is likely"
+        );
     }
 }

@@ -329,3 +329,17 @@ fn iteration_sees_every_item_once_while_two_tables_exist() {
     dict.for_each(|_| count += 1);
     assert_eq!(count, 6 * 64 + 1);
 }
+
+#[test]
+fn an_item_found_by_something_else_than_its_key_has_the_hash_that_was_asked_for() {
+    let shape = Shape::OneTag;
+    for count in [50, 6 * 64 + 1] {
+        let dict = filled(shape, count);
+        for n in 0..count {
+            let hash = dict.hash(&shape.key(n));
+            let at = dict.find_by(hash, |_| true).expect("it is there");
+            assert_eq!(dict.get(at).value(), n, "and not one of the same tag");
+            assert!(dict.find_by(hash, |item| item.value() != n).is_none());
+        }
+    }
+}

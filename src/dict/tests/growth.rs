@@ -91,3 +91,80 @@ fn rehashing_does_not_touch_the_keys() {
     assert!(dict.stats().main.buckets <= 1024);
     assert_eq!(dict.iter().count(), 2_000);
 }
+
+/// Puts in words by their own hashes.
+fn insert_words(dict: &mut Dict<Word>, words: &[Word]) {
+    for &word in words {
+        dict.insert_new(word.get(), word);
+    }
+}
+
+/// Removes `words` from a dict that is left to itself and answers with the most buckets that one of them moved. After
+/// each of them there are at most three buckets an entry.
+fn remove_words(dict: &mut Dict<Word>, words: &[Word]) -> u64 {
+    let mut most = 0;
+    for word in words {
+        let before = dict.moves();
+        let position = dict.find(word.get(), &word.get().to_le_bytes()).expect("it was inserted");
+        dict.remove(position);
+        most = most.max(dict.moves() - before);
+        assert!(dict.live_buckets() <= 3 * dict.len(), "{} buckets for {}", dict.live_buckets(), dict.len());
+    }
+    most
+}
+
+#[test]
+fn a_dict_left_to_itself_moves_four_buckets_a_removal_and_is_never_sparse() {
+    let items = words(200_000, |n| Random(n ^ 0x7777).next());
+    // Full tables, half full ones, such that have just begun to grow.
+    for count in [1, 2, 7, 100, 6 * 1024, 6 * 1024 + 1, 6 * 2048 + 700, 100_000, 6 * 32_768 + 1] {
+        let mut dict = Dict::unattended(Seed::plain());
+        insert_words(&mut dict, &items[..count]);
+        assert!(remove_words(&mut dict, &items[..count]) <= 4);
+        drop(dict.take_retired());
+        assert_eq!(dict.memory_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_dict_left_to_itself_is_never_sparse_whatever_else_happens() {
+    let items = words(20_000, |n| Random(n ^ 0x3333).next());
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let mut dict = Dict::unattended(Seed::plain());
+        let (mut count, most) = (0, 1 << random.below(15));
+        for _ in 0..60 {
+            match random.below(10) {
+                0 => dict.reserve(random.below(20_000) as usize),
+                1 => drop(dict.rehash(random.below(100) as usize)),
+                2 => dict.settle(),
+                3..6 => {
+                    let to = (count + random.below(most) as usize).min(items.len());
+                    insert_words(&mut dict, &items[count..to]);
+                    count = to;
+                }
+                _ => {
+                    let from = count - random.below(count as u64 + 1) as usize;
+                    remove_words(&mut dict, &items[from..count]);
+                    count = from;
+                }
+            }
+        }
+        assert_sound(&dict);
+        assert_eq!(dict.len(), count);
+    }
+}
+
+#[test]
+fn room_that_was_reserved_in_vain_is_given_up_when_the_load_is_over() {
+    let items = words(1_000, |n| Random(n ^ 0x1111).next());
+    let mut dict = Dict::unattended(Seed::plain());
+    dict.reserve(1_000_000);
+    insert_words(&mut dict, &items[..10]);
+    dict.settle();
+    assert!(dict.live_buckets() <= 30, "{} buckets for 10 entries", dict.live_buckets());
+    // It does not go back to what it had.
+    insert_words(&mut dict, &items[10..]);
+    assert!(dict.live_buckets() <= 600, "{} buckets for 1,000 entries", dict.live_buckets());
+    assert_sound(&dict);
+}

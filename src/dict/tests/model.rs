@@ -17,6 +17,7 @@ enum Op {
     Rehash(u8),
     Pause(bool),
     Shrink,
+    Settle,
     Reserve(u16),
     Drain(u8),
     Random(u64),
@@ -38,6 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => any::<u8>().prop_map(Op::Rehash),
         2 => any::<bool>().prop_map(Op::Pause),
         1 => Just(Op::Shrink),
+        1 => Just(Op::Settle),
         1 => (0_u16..3_000).prop_map(Op::Reserve),
         1 => any::<u8>().prop_map(Op::Drain),
         2 => any::<u64>().prop_map(Op::Random),
@@ -105,6 +107,7 @@ impl Both {
             Op::Rehash(buckets) => drop(self.dict.rehash(usize::from(buckets))),
             Op::Pause(paused) => self.dict.pause_rehash(paused),
             Op::Shrink => drop(self.dict.shrink_if_sparse()),
+            Op::Settle => self.dict.settle(),
             Op::Reserve(len) => self.dict.reserve(usize::from(len)),
             Op::Drain(buckets) => {
                 let model = &mut self.model;
@@ -151,9 +154,11 @@ proptest! {
     #[test]
     fn a_dict_answers_like_a_hash_map(
         shape in prop::sample::select(SHAPES.to_vec()),
+        unattended in any::<bool>(),
         ops in prop::collection::vec(op(), 1..120),
     ) {
-        let mut both = Both { shape, dict: Dict::new(shape.seed()), model: HashMap::new(), value: 0 };
+        let dict = if unattended { Dict::unattended(shape.seed()) } else { Dict::new(shape.seed()) };
+        let mut both = Both { shape, dict, model: HashMap::new(), value: 0 };
         for op in ops {
             both.apply(op);
             assert_sound(&both.dict);

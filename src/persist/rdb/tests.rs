@@ -424,3 +424,46 @@ fn ziplist(entries: &[&[u8]]) -> Vec<u8> {
     ];
     [&header.concat()[..], &body, &[0xff]].concat()
 }
+
+#[test]
+fn packed_hashes_are_taken_when_they_are_whole() {
+    let shapes = Shapes { hash_max_listpack_entries: 3, ..Shapes::new(Seed::plain()) };
+    let take = |elements: &[&str], timed| {
+        let mut builder = crate::types::listpack::Builder::with_capacity(0);
+        elements.iter().for_each(|element| builder.push(element.as_bytes()));
+        let (kind, next) = if timed { (types::HASH_LISTPACK_EX, 8) } else { (types::HASH_LISTPACK, 0) };
+        let object = [&[kind][..], &[0; 8][..next], &string(&builder.finish())].concat();
+        payload::restore(&sealed(&object, 12), Target { key: b"key", expire_at: Some(9), shapes: &shapes })
+    };
+    let encoding = |elements: &[&str], timed| take(elements, timed).expect("a good hash").encoding();
+    assert_eq!(encoding(&["a", "1", "b", "2", "3", "x"], false), Encoding::Listpack);
+    assert_eq!(encoding(&["a", "1", "b", "2", "c", "3", "d", "4"], false), Encoding::Hashtable, "too many");
+    assert_eq!(encoding(&["a", "1", "5", "b", "2", "5", "c", "3", "0"], true), Encoding::ListpackEx);
+    for elements in [
+        ["a", "1", "5", "b", "2", "6", "c", "3", "0", "d", "4", "0"],
+        ["d", "4", "0", "b", "2", "6", "c", "3", "0", "a", "1", "5"],
+    ] {
+        for elements in [&elements[..], &elements[3..]] {
+            let entry = take(elements, true).expect("a good hash");
+            let fields = elements.len() / 3;
+            assert_eq!(entry.encoding() == Encoding::Hashtable, fields > 3);
+            assert_eq!((entry.expire_at(), hash::HashRef::new(&entry, 0).len()), (Some(9), fields));
+            let first = elements.chunks(3).filter_map(|field| field[2].parse().ok().filter(|time| *time > 0));
+            assert_eq!(hash::next_deadline(&entry), first.min(), "in any order");
+        }
+    }
+    for (elements, timed) in [
+        (&[][..], false),
+        (&["a"], false),
+        (&["a", "1", "b"], false),
+        (&["a", "1", "a", "2"], false),
+        (&["a", "1", "a", "2", "b", "1", "c", "1"], false),
+        (&[], true),
+        (&["a", "1", "x"], true),
+        (&["a", "1", "-5"], true),
+        (&["a", "1", "0", "a", "2", "5"], true),
+        (&["a", "1", "0", "b", "2"], true),
+    ] {
+        assert!(take(elements, timed).is_err(), "{elements:?}");
+    }
+}

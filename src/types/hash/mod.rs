@@ -13,6 +13,7 @@
 //! Costs: packed forms O(n) with 2 to 3 ns a field, the dict O(1) with two cache misses. A field of 16 bytes with a value
 //! of 12 takes 32 bytes packed and 49 in a dict of a million.
 
+mod deadlines;
 mod field;
 mod sample;
 mod table;
@@ -93,7 +94,8 @@ impl<'a> HashRef<'a> {
         HashRef { form: Form::of(entry), now }
     }
 
-    /// The number of fields.
+    /// The number of fields. O(1) amortized: those that have expired and are still there are counted once (in a packed
+    /// form, each time).
     pub fn len(&self) -> usize {
         match self.form {
             Form::Pairs(pairs) => pairs.len() / 2,
@@ -312,6 +314,13 @@ impl<'a> HashMut<'a> {
         match Form::of(self.entry) {
             Form::Pairs(pack) | Form::Timed(pack) => pack.is_empty(),
             Form::Table(hash) => hash.is_empty(),
+        }
+    }
+
+    /// Ends what [`prepare`](Self::prepare) or [`create`] began: room for fields that were no new ones is given up.
+    pub fn settle(&mut self) {
+        if let Some(hash) = self.entry.container_mut::<Hash>() {
+            hash.settle();
         }
     }
 
@@ -559,28 +568,4 @@ pub fn single(key: &[u8], shapes: &Shapes, field: &[u8], value: &[u8], block: Op
     let mut bytes = listpack::EMPTY.to_vec();
     listpack::append(&mut bytes, &elements);
     Entry::with_packed(key, Kind::Hash, Encoding::Listpack, &bytes, None)
-}
-
-/// An entry with the packed hash in `bytes`, which may be anything: a listpack of pairs, or of triples when `timed`.
-/// One with more fields than the limit becomes a table. Refuses what is no such hash, and one without fields.
-pub fn from_packed(
-    key: &[u8],
-    bytes: &[u8],
-    timed: bool,
-    shapes: &Shapes,
-    expire_at: Option<i64>,
-) -> Result<Entry, listpack::Invalid> {
-    let bytes = listpack::normalize(bytes)?;
-    let (elements, per_field) = (Listpack::new(&bytes), if timed { timed::TRIPLE } else { 2 });
-    let len = elements.len();
-    let whole = len > 0 && len.is_multiple_of(per_field) && !listpack::has_duplicates(elements, per_field);
-    if !whole || (timed && !timed::is_ordered(elements)) {
-        return Err(listpack::Invalid);
-    }
-    let encoding = if timed { Encoding::ListpackEx } else { Encoding::Listpack };
-    let mut entry = Entry::with_packed(key, Kind::Hash, encoding, &bytes, expire_at);
-    if len / per_field > shapes.hash_max_listpack_entries {
-        HashMut::new(&mut entry, shapes, i64::MIN).become_table(0);
-    }
-    Ok(entry)
 }

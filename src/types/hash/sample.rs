@@ -1,16 +1,20 @@
 //! Random fields of a hash, each with the same chance.
 //!
-//! Packed forms are walked once and then picked from by index. Of a table distinct fields are drawn until there are
-//! enough where few are wanted (up to a third), else one walk takes each field with the chance that is left for it
-//! (selection sampling: Knuth, The Art of Computer Programming 2, 3.4.2 S), which needs no memory.
+//! Packed forms are walked once and then picked from by index, and so are tables of which most fields have expired. Of
+//! another table fields are drawn until there are enough; where many distinct ones are wanted, one walk selects them.
 
-use std::collections::HashSet;
-
-use super::{Form, HashRef, Item};
-use crate::types::random::Random;
-use crate::types::string::Text;
+use super::{Form, Hash, HashRef, Item};
+use crate::types::random::{Random, is_few};
 
 impl<'a> HashRef<'a> {
+    /// The table, when it is worth drawing from.
+    fn drawn_from(&self) -> Option<&'a Hash> {
+        match self.form {
+            Form::Table(hash) if !hash.is_mostly_expired(self.now) => Some(hash),
+            _ => None,
+        }
+    }
+
     /// A random field.
     pub fn random(&self, random: &mut Random) -> Option<Item<'a>> {
         if let Form::Table(hash) = self.form {
@@ -21,7 +25,7 @@ impl<'a> HashRef<'a> {
 
     /// Emits `count` random fields, each drawn from all of them.
     pub fn sample_repeated(&self, count: u64, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
-        if let Form::Table(hash) = self.form {
+        if let Some(hash) = self.drawn_from() {
             for _ in 0..count {
                 let Some(field) = hash.random(self.now, random) else { return };
                 emit(field.into());
@@ -30,37 +34,19 @@ impl<'a> HashRef<'a> {
         }
         let all: Vec<Item<'a>> = self.iter().collect();
         for _ in 0..count {
-            emit(all[random.below(all.len())]);
+            let Some(item) = all.get(random.below(all.len())) else { return };
+            emit(*item);
         }
     }
 
-    /// Emits `count` random fields, no two the same, where there are as many.
+    /// Emits `count` random fields, no two the same, or all where there are fewer.
     pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
         let len = self.len();
         let count = count.min(len);
-        if let Form::Table(_) = self.form
-            && count <= len / 3
-        {
-            let mut seen = HashSet::with_capacity(count);
-            while seen.len() < count {
-                let Some(item) = self.random(random) else { return };
-                if let Text::Bytes(name) = item.field
-                    && seen.insert(name)
-                {
-                    emit(item);
-                }
-            }
-            return;
-        }
-        let mut wanted = count;
-        for (met, item) in self.iter().enumerate() {
-            if wanted == 0 {
-                return;
-            }
-            if random.below(len - met) < wanted {
-                emit(item);
-                wanted -= 1;
-            }
-        }
+        let Some(hash) = self.drawn_from().filter(|_| is_few(count, len)) else {
+            return random.select(count, len, self.iter(), emit);
+        };
+        let draw = |random: &mut Random| hash.random(self.now, random).map(|field| (field.name(), field));
+        random.draw_distinct(count, draw, |field| emit(field.into()));
     }
 }

@@ -1,28 +1,26 @@
 //! The large form of a hash: a dict of [`Field`]s, and the times of those that expire in order.
 
-use std::collections::BTreeSet;
-
+use super::deadlines::Deadlines;
 use super::field::{Field, FieldRef};
 use crate::dict::{self, Dict, Position, Retired, Seed};
 use crate::types::block::Block;
-use crate::types::container::Container;
+use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::kind::{Encoding, Kind};
 use crate::types::random::Random;
 
-/// Freeing this many fields is left to a background thread: each may be a cache miss.
-const LARGE_FIELDS: usize = 512;
+/// Draws for a live field, of which each is one with a chance of 1/[`LIVE_SHARE`] at least: 10⁻¹⁴ that none is.
+const MOST_DRAWS: usize = 512;
 
-/// Nodes of the tree of deadlines are about two thirds full.
-const DEADLINE_BYTES: usize = 24;
+/// Fields are drawn only where at least one in so many has not expired.
+const LIVE_SHARE: usize = 16;
 
 /// A large hash.
 ///
 /// A field that expires is in `deadlines` with its time and the hash of its name: so the next one to go is found in
-/// O(log n), and the field itself needs no more than its time. (Two fields of one 64-bit hash and one time would share
-/// the deadline; the second is then met by lookups alone.)
+/// O(log n), and the field itself needs no more than its time.
 pub struct Hash {
     fields: Dict<Field>,
-    deadlines: BTreeSet<(i64, u64)>,
+    deadlines: Deadlines,
     /// What the fields' own memory sums up to.
     field_bytes: usize,
 }
@@ -33,11 +31,11 @@ unsafe impl Container for Hash {
     const ENCODING: Encoding = Encoding::Hashtable;
 
     fn memory_bytes(&self) -> usize {
-        self.fields.memory_bytes() + self.field_bytes + self.deadlines.len() * DEADLINE_BYTES
+        self.fields.memory_bytes() + self.field_bytes + self.deadlines.memory_bytes()
     }
 
     fn is_large(&self) -> bool {
-        self.fields.len() >= LARGE_FIELDS || self.field_bytes >= crate::types::entry::LARGE_BYTES
+        self.fields.len() >= LARGE_ITEMS || self.field_bytes >= crate::types::entry::LARGE_BYTES
     }
 
     fn duplicate(&self) -> Hash {
@@ -66,9 +64,14 @@ unsafe impl Container for Hash {
 impl Hash {
     /// Without fields, with room for `capacity` of them.
     pub fn new(seed: Seed, capacity: usize) -> Hash {
-        let mut fields = Dict::new(seed);
+        let mut fields = Dict::unattended(seed);
         fields.reserve(capacity);
-        Hash { fields, deadlines: BTreeSet::new(), field_bytes: 0 }
+        Hash { fields, deadlines: Deadlines::default(), field_bytes: 0 }
+    }
+
+    /// Gives up room for fields that did not come.
+    pub fn settle(&mut self) {
+        self.fields.settle();
     }
 
     /// The number of fields, those included that have expired and are still there.
@@ -81,9 +84,9 @@ impl Hash {
         self.fields.is_empty()
     }
 
-    /// The number of fields that have not expired by `now`. O(1) but for those that have.
+    /// The number of fields that have not expired by `now`. O(1) but for those that have expired since it was asked last.
     pub fn live_len(&self, now: i64) -> usize {
-        self.len() - self.deadlines.range(..(now, 0)).count()
+        self.len() - self.deadlines.passed(now)
     }
 
     /// The table, for its statistics.
@@ -94,7 +97,7 @@ impl Hash {
     /// When the next field expires.
     #[inline]
     pub fn next_deadline(&self) -> Option<i64> {
-        self.deadlines.first().map(|(time, _)| *time)
+        self.deadlines.first().map(|(time, _)| time)
     }
 
     /// What a resize of the table has left, for a background thread to free.
@@ -143,7 +146,7 @@ impl Hash {
         let live = time >= now;
         if !(keep_expiry && live) {
             field.set_expire(None);
-            self.deadlines.remove(&(time, hash));
+            self.deadlines.remove(time, hash);
         }
         self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
         !live
@@ -160,7 +163,7 @@ impl Hash {
         let view = field.view();
         self.field_bytes += view.memory_bytes();
         if let Some(time) = view.expire_at() {
-            self.deadlines.insert((time, hash));
+            self.deadlines.insert(time, hash);
         }
         self.fields.insert_new(hash, field);
     }
@@ -176,7 +179,7 @@ impl Hash {
         let field = self.fields.remove(position);
         self.field_bytes -= field.view().memory_bytes();
         if let Some(time) = field.view().expire_at() {
-            self.deadlines.remove(&(time, hash));
+            self.deadlines.remove(time, hash);
         }
         field
     }
@@ -188,11 +191,11 @@ impl Hash {
         let mut field = self.fields.get_mut(position);
         let before = field.view().memory_bytes();
         if let Some(old) = field.view().expire_at() {
-            self.deadlines.remove(&(old, hash));
+            self.deadlines.remove(old, hash);
         }
         field.set_expire(expire_at);
         if let Some(time) = expire_at {
-            self.deadlines.insert((time, hash));
+            self.deadlines.insert(time, hash);
         }
         self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
     }
@@ -201,7 +204,7 @@ impl Hash {
     pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
         let mut removed = 0;
         while removed < limit
-            && let Some(&(time, hash)) = self.deadlines.first()
+            && let Some((time, hash)) = self.deadlines.first()
             && time < now
         {
             match self.fields.find_by(hash, |field| field.view().expire_at() == Some(time)) {
@@ -209,7 +212,7 @@ impl Hash {
                     self.remove_at(hash, position);
                     removed += 1;
                 }
-                None => drop(self.deadlines.pop_first()),
+                None => self.deadlines.remove(time, hash),
             }
         }
         removed
@@ -225,15 +228,23 @@ impl Hash {
         self.fields.scan(cursor, &mut |field: &Field| emit(field.view()))
     }
 
-    /// A random field that has not expired by `now`. Gives up when a hundred in a row had.
+    /// Whether so many of its fields have expired by `now` that drawing would meet mostly those.
+    pub fn is_mostly_expired(&self, now: i64) -> bool {
+        self.live_len(now) * LIVE_SHARE < self.len()
+    }
+
+    /// A random field that has not expired by `now`, each with the same chance. O(1) unless the hash
+    /// [is mostly expired](Self::is_mostly_expired), then O(n).
     pub fn random(&self, now: i64, random: &mut Random) -> Option<FieldRef<'_>> {
-        for _ in 0..100 {
-            let field = self.at(self.fields.random(&mut || random.next())?);
-            if field.is_live(now) {
-                return Some(field);
+        if !self.is_mostly_expired(now) {
+            for _ in 0..MOST_DRAWS {
+                let field = self.at(self.fields.random(&mut || random.next())?);
+                if field.is_live(now) {
+                    return Some(field);
+                }
             }
         }
-        self.iter().find(|field| field.is_live(now))
+        self.iter().filter(|field| field.is_live(now)).nth(random.below(self.live_len(now)))
     }
 }
 

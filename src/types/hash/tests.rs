@@ -1,13 +1,13 @@
 //! Hashes in every form against a map, their order, their sampling, and fields that expire.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::dict::Seed;
 use crate::types::container::Container;
-use crate::types::random::Random;
+use crate::types::random::{Random, Tally};
 
 const NOW: i64 = 1_000_000;
 
@@ -307,53 +307,23 @@ fn a_field_of_the_usual_size_takes_52_bytes_at_most_in_a_large_hash() {
     assert!(each <= 52.0, "{each} bytes a field");
 }
 
-#[test]
-fn packed_hashes_from_outside_are_taken_when_they_are_whole() {
-    let shapes = shapes(3, 64);
-    let pack = |elements: &[&str]| {
-        let mut builder = listpack::Builder::with_capacity(0);
-        for element in elements {
-            builder.push(element.as_bytes());
-        }
-        builder.finish()
-    };
-    let take = |elements: &[&str], timed| {
-        from_packed(b"k", &pack(elements), timed, &shapes, Some(9)).map(|entry| entry.encoding())
-    };
-    assert_eq!(take(&["a", "1", "b", "2", "3", "x"], false), Ok(Encoding::Listpack));
-    assert_eq!(take(&["a", "1", "b", "2", "c", "3", "d", "4"], false), Ok(Encoding::Hashtable), "too many");
-    assert_eq!(take(&["a", "1", "5", "b", "2", "5", "c", "3", "0"], true), Ok(Encoding::ListpackEx));
-    let five = ["a", "1", "5", "b", "2", "6", "c", "3", "0", "d", "4", "0"];
-    assert_eq!(take(&five, true), Ok(Encoding::Hashtable));
-    let entry = from_packed(b"k", &pack(&five), true, &shapes, Some(9)).unwrap();
-    assert_eq!(
-        (next_deadline(&entry), entry.expire_at(), HashRef::new(&entry, 6).len()),
-        (Some(5), Some(9), 3)
-    );
-    for (elements, timed) in [
-        (&[][..], false),
-        (&["a"], false),
-        (&["a", "1", "b"], false),
-        (&["a", "1", "a", "2"], false),
-        (&["a", "1", "x"], true),
-        (&["a", "1", "-5"], true),
-        (&["a", "1", "6", "b", "2", "5"], true),
-        (&["a", "1", "0", "b", "2", "5"], true),
-        (&["a", "1", "0", "b", "2"], true),
-    ] {
-        assert_eq!(take(elements, timed), Err(listpack::Invalid), "{elements:?}");
+/// Counts what 40 times as many draws as there are live fields give: one by one, with repetitions, and distinct ones.
+fn draw_in_every_way(hash: &HashRef<'_>, fields: usize, random: &mut Random, tallies: [&mut Tally; 3]) {
+    let [single, repeated, distinct] = tallies;
+    for _ in 0..40 * fields {
+        single.add(hash.random(random).expect("there are fields").field.to_vec());
     }
-    assert!(from_packed(b"k", b"no listpack", false, &shapes, None).is_err());
-}
-
-/// Whether counts of equally likely outcomes are within five standard deviations of what chi-square expects. Draws
-/// without replacement vary less than independent ones, so it holds for them all the more.
-fn is_even(counts: &HashMap<Vec<u8>, u32>, outcomes: usize) -> bool {
-    let mean = f64::from(counts.values().sum::<u32>()) / outcomes as f64;
-    let met: f64 = counts.values().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
-    let chi = met + mean * (outcomes - counts.len()) as f64;
-    let freedom = outcomes as f64 - 1.0;
-    chi <= freedom + 5.0 * (2.0 * freedom).sqrt()
+    hash.sample_repeated(40 * fields as u64, random, &mut |item| repeated.add(item.field.to_vec()));
+    for count in [fields / 10 + 1, fields / 2, fields - fields / 4] {
+        for _ in 0..(40 * fields).div_ceil(count.max(1)) {
+            let mut seen = std::collections::HashSet::new();
+            hash.sample_distinct(count, random, &mut |item| {
+                assert!(seen.insert(item.field.to_vec()), "distinct");
+                distinct.add(item.field.to_vec());
+            });
+            assert_eq!(seen.len(), count.min(fields));
+        }
+    }
 }
 
 #[test]
@@ -363,27 +333,11 @@ fn every_field_is_drawn_equally_often() {
         let entry = filled(fields, &shapes);
         let hash = HashRef::new(&entry, NOW);
         let mut random = Random::new(42);
-        let (mut single, mut repeated, mut distinct) = (HashMap::new(), HashMap::new(), HashMap::new());
-        for _ in 0..40 * fields {
-            let item = hash.random(&mut random).expect("there are fields");
-            *single.entry(item.field.to_vec()).or_default() += 1;
+        let (mut single, mut repeated, mut distinct) = Default::default();
+        draw_in_every_way(&hash, fields, &mut random, [&mut single, &mut repeated, &mut distinct]);
+        for (tally, what) in [(single, "single"), (repeated, "repeated"), (distinct, "distinct")] {
+            tally.assert_even(fields, &format!("{what}, {fields} fields, limit {limit}"));
         }
-        hash.sample_repeated(40 * fields as u64, &mut random, &mut |item| {
-            *repeated.entry(item.field.to_vec()).or_default() += 1;
-        });
-        for count in [fields / 10 + 1, fields / 2, fields - fields / 4] {
-            for _ in 0..(40 * fields).div_ceil(count.max(1)) {
-                let mut seen = std::collections::HashSet::new();
-                hash.sample_distinct(count, &mut random, &mut |item| {
-                    assert!(seen.insert(item.field.to_vec()), "distinct");
-                    *distinct.entry(item.field.to_vec()).or_default() += 1;
-                });
-                assert_eq!(seen.len(), count.min(fields));
-            }
-        }
-        assert!(is_even(&single, fields), "single, {fields} fields, limit {limit}");
-        assert!(is_even(&repeated, fields), "repeated, {fields} fields, limit {limit}");
-        assert!(is_even(&distinct, fields), "distinct, {fields} fields, limit {limit}");
     }
 }
 
@@ -406,6 +360,41 @@ fn what_has_expired_is_never_drawn() {
         assert_eq!(drawn, 1);
         let never = HashRef::new(&entry, i64::MAX);
         assert_eq!(never.len(), 1);
+    }
+}
+
+#[test]
+fn a_scan_returns_every_field_that_stays_while_others_are_removed_or_expire() {
+    let shapes = shapes(10, 64);
+    for expire in [false, true] {
+        let mut entry = filled(3_000, &shapes);
+        if expire {
+            let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+            for i in 50..3_000 {
+                hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
+            }
+        }
+        let now = NOW + 5 * i64::from(expire);
+        let mut seen = std::collections::HashSet::new();
+        let (mut cursor, mut left) = (0, 3_000);
+        loop {
+            let hash = HashRef::new(&entry, now);
+            cursor = hash.scan(cursor, &mut 0, &mut |item| _ = seen.insert(item.field.to_vec()));
+            if cursor == 0 {
+                break;
+            }
+            let (mut hash, to) = (HashMut::new(&mut entry, &shapes, now), (left - 20).max(50));
+            if expire {
+                assert_eq!(hash.expire_due(left - to), left - to);
+            } else {
+                (to..left).for_each(|i| assert!(hash.remove(format!("f{i}").as_bytes())));
+            }
+            left = to;
+        }
+        assert!(left < 1_000, "{left} left: it has shrunk");
+        for i in 0..50 {
+            assert!(seen.contains(format!("f{i}").as_bytes()), "f{i}");
+        }
     }
 }
 
@@ -437,4 +426,97 @@ fn a_scan_returns_every_field_that_stays_while_others_come_and_go() {
             assert!(seen.contains(format!("f{i}").as_bytes()), "f{i}, seed {seed}");
         }
     }
+}
+
+#[test]
+fn a_table_that_has_shrunk_gives_its_memory_back_and_draws_its_fields_equally_often() {
+    let shapes = shapes(10, 64);
+    for left in [1, 10, 700] {
+        let mut entry = filled(30_000, &shapes);
+        let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+        for i in left..30_000 {
+            assert!(hash.remove(format!("f{i}").as_bytes()));
+            drop(hash.take_retired());
+        }
+        assert!(entry.memory_bytes() <= 400 + left * 250, "{} bytes for {left}", entry.memory_bytes());
+        let (mut random, mut tally) = (Random::new(3), Tally::default());
+        HashRef::new(&entry, NOW).sample_repeated(50 * left as u64, &mut random, &mut |item| {
+            tally.add(item.field.to_vec());
+        });
+        tally.assert_even(left, "a hash that has shrunk");
+    }
+}
+
+#[test]
+fn a_table_whose_fields_have_expired_gives_its_memory_back() {
+    let shapes = shapes(10, 64);
+    let mut entry = filled(30_000, &shapes);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    for i in 10..30_000 {
+        hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
+    }
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW + 2);
+    while hash.expire_due(100) > 0 {}
+    drop(hash.take_retired());
+    assert!(entry.memory_bytes() < 3_000, "{} bytes for 10 fields", entry.memory_bytes());
+}
+
+#[test]
+fn room_for_fields_that_were_no_new_ones_is_given_up() {
+    let shapes = shapes(10, 64);
+    let mut entry = filled(1, &shapes);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    let names: Vec<String> = (0..50_000).map(|i| format!("f{}", i % 10)).collect();
+    hash.prepare(100_000, names.iter().flat_map(|name| [name.as_bytes(), b"1"]));
+    for name in &names {
+        hash.set(name.as_bytes(), Text::Int(1), None, Expiry::Discard);
+    }
+    hash.settle();
+    drop(hash.take_retired());
+    assert!(entry.memory_bytes() < 4_000, "{} bytes for 10 fields", entry.memory_bytes());
+}
+
+#[test]
+fn the_few_fields_that_have_not_expired_are_drawn_equally_often() {
+    for limit in [10_000, 10] {
+        let shapes = shapes(limit, 64);
+        let mut entry = filled(3_000, &shapes);
+        let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+        for i in 30..3_000 {
+            hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
+        }
+        let hash = HashRef::new(&entry, NOW + 2);
+        assert_eq!(hash.len(), 30);
+        let mut random = Random::new(5);
+        let (mut single, mut repeated, mut distinct) = Default::default();
+        draw_in_every_way(&hash, 30, &mut random, [&mut single, &mut repeated, &mut distinct]);
+        for (tally, what) in [(single, "single"), (repeated, "repeated"), (distinct, "distinct")] {
+            tally.assert_even(30, &format!("{what}, limit {limit}"));
+        }
+    }
+}
+
+#[test]
+fn the_fields_left_are_counted_right_whatever_expires_and_in_what_order_one_asks() {
+    let shapes = shapes(5, 64);
+    let mut entry = filled(100, &shapes);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    for i in 0..100 {
+        hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1 + i, Condition::Always);
+    }
+    let len = |entry: &Entry, now| HashRef::new(entry, now).len();
+    for now in [NOW, NOW + 51, NOW + 20, NOW + 51, i64::MIN, NOW + 60] {
+        assert_eq!(len(&entry, now) as i64, 100 - now.saturating_sub(NOW + 1).clamp(0, 100), "{now}");
+    }
+    // Some that have been counted go, come back, and get other times.
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW);
+    assert!(hash.remove(b"f3") && hash.remove(b"f4"));
+    hash.set_expiry(b"f5", NOW + 300, Condition::Always);
+    hash.set_expiry(b"f90", NOW + 10, Condition::Always);
+    hash.set(b"f6", Text::Int(1), None, Expiry::Discard);
+    assert_eq!(len(&entry, NOW + 60), 98 - 59 + 4 - 1);
+    let mut hash = HashMut::new(&mut entry, &shapes, NOW + 60);
+    assert_eq!(hash.expire_due(20), 20);
+    assert_eq!(len(&entry, NOW + 60), 98 - 59 + 4 - 1);
+    assert_eq!(len(&entry, NOW + 1_000), 1);
 }

@@ -64,19 +64,6 @@ pub(super) fn next_deadline(triples: Listpack<'_>) -> Option<i64> {
     time_at(triples, triple_at(triples, first).time)
 }
 
-/// Whether every third element is a time, and these ascend and end with those that are none.
-pub(super) fn is_ordered(triples: Listpack<'_>) -> bool {
-    let mut before = 0;
-    triples.iter().skip(TRIPLE - 1).step_by(TRIPLE).all(|text| {
-        let time = match text {
-            Text::Int(0) => i64::MAX,
-            Text::Int(time @ 1..) => time,
-            _ => return false,
-        };
-        std::mem::replace(&mut before, time) <= time
-    })
-}
-
 /// How many fields have expired by `now`, and where they end.
 pub(super) fn due(triples: Listpack<'_>, now: i64) -> (usize, usize) {
     let (mut count, mut at) = (0, triples.first());

@@ -21,7 +21,7 @@ pub use table::{GROUP, Table};
 
 use super::intset::{self, Intset};
 use super::listpack::{self, Element, Listpack};
-use super::random::Random;
+use super::random::{Random, is_few};
 use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
 use crate::text::number;
@@ -46,6 +46,13 @@ pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     };
     if additional > limit {
         to_table(entry, additional, shapes);
+    }
+}
+
+/// Ends what [`create`] or [`expect`] began: room for members that were no new ones is given up.
+pub fn settle(entry: &mut Entry) {
+    if let Some(table) = entry.container_mut::<Table>() {
+        table.settle();
     }
 }
 
@@ -251,6 +258,20 @@ impl<'a> SetRef<'a> {
                 Some(listpack.get(at))
             }
             SetRef::Table(table) => table.random(random).map(Text::Bytes),
+        }
+    }
+
+    /// Emits `count` random members, no two the same, or all where there are fewer. O(N) of a packed set, or where more
+    /// than a third of all are wanted; else O(count).
+    pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(Text<'a>)) {
+        let len = self.len();
+        let count = count.min(len);
+        match self {
+            SetRef::Table(table) if is_few(count, len) => {
+                let draw = |random: &mut Random| table.random(random).map(|member| (member, member));
+                random.draw_distinct(count, draw, |member| emit(Text::Bytes(member)));
+            }
+            _ => random.select(count, len, self.members(), emit),
         }
     }
 

@@ -1,13 +1,10 @@
 //! A large set: a dict of members.
 
 use crate::dict::{Dict, Seed};
-use crate::types::container::Container;
+use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::member::Member;
 use crate::types::random::Random;
 use crate::types::{Encoding, Kind};
-
-/// More members than this are freed in the background.
-const LARGE_MEMBERS: usize = 64;
 
 /// Members whose buckets and then bytes are asked of the memory together.
 pub const GROUP: usize = 16;
@@ -29,7 +26,7 @@ unsafe impl Container for Table {
     }
 
     fn is_large(&self) -> bool {
-        self.members.len() > LARGE_MEMBERS
+        self.members.len() >= LARGE_ITEMS
     }
 
     fn duplicate(&self) -> Table {
@@ -61,9 +58,14 @@ impl Table {
 
     /// An empty one with room for `capacity` members.
     pub fn with_capacity(capacity: usize, seed: Seed) -> Table {
-        let mut members = Dict::new(seed);
+        let mut members = Dict::unattended(seed);
         members.reserve(capacity);
         Table { members, member_bytes: 0 }
+    }
+
+    /// Gives up room for members that did not come.
+    pub fn settle(&mut self) {
+        self.members.settle();
     }
 
     /// The number of members.

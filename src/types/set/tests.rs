@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dict::Seed;
+use crate::types::random::Tally;
 
 fn small_shapes() -> Shapes {
     Shapes {
@@ -45,27 +46,104 @@ fn a_set_changes_its_encoding_where_redis_does() {
     assert_eq!(create(b"k", b"x", 13, &shapes).encoding(), Encoding::Hashtable);
 }
 
+/// A set of `count` members, integers or words.
+fn filled(count: usize, words: bool) -> Entry {
+    let shapes = small_shapes();
+    let word = if words { "w" } else { "" };
+    let mut set = create(b"k", format!("{word}0").as_bytes(), 1, &shapes);
+    for i in 0..count {
+        add(&mut set, format!("{word}{i}").as_bytes(), &shapes);
+    }
+    set
+}
+
+/// A set of each encoding; the last one is a table that was much larger.
+fn of_each_encoding() -> [(Entry, &'static str); 5] {
+    [
+        (filled(8, false), "intset"),
+        (filled(10, true), "listpack"),
+        (filled(10, false), "table of few"),
+        (filled(60, true), "table"),
+        (shrunk_table(5_000, 60), "table that has shrunk"),
+    ]
+}
+
 #[test]
 fn every_member_is_drawn_equally_often() {
+    for (set, what) in of_each_encoding() {
+        let (set, mut random, mut tally) = (SetRef::of(&set), Random::new(7), Tally::default());
+        for _ in 0..100 * set.len() {
+            tally.add(set.random(&mut random).expect("a member").to_vec());
+        }
+        tally.assert_even(set.len(), what);
+    }
+}
+
+#[test]
+fn distinct_members_are_drawn_equally_often() {
+    for (set, what) in of_each_encoding() {
+        let (set, mut random) = (SetRef::of(&set), Random::new(11));
+        let len = set.len();
+        for count in [1, len / 4, len / 2, len - 1, len, len + 5] {
+            let mut tally = Tally::default();
+            for _ in 0..(60 * len).div_ceil(count) {
+                let mut seen = BTreeSet::new();
+                set.sample_distinct(count, &mut random, &mut |member| {
+                    assert!(seen.insert(member.to_vec()), "distinct");
+                });
+                assert_eq!(seen.len(), count.min(len));
+                seen.into_iter().for_each(|member| tally.add(member));
+            }
+            tally.assert_even(len, &format!("{what}, {count} distinct"));
+        }
+    }
+}
+
+#[test]
+fn every_member_is_popped_first_and_last_equally_often() {
+    for (set, what) in of_each_encoding() {
+        let len = SetRef::of(&set).len();
+        let (mut random, mut first, mut last) = (Random::new(13), Tally::default(), Tally::default());
+        for _ in 0..40 * len {
+            let mut set = set.duplicate(b"k");
+            pop(&mut set, &mut random, |member| first.add(member.to_vec()));
+        }
+        first.assert_even(len, &format!("{what}, the first"));
+        // The one that is left after all others: each pop is even whatever went before it.
+        if len <= 10 {
+            for _ in 0..40 * len {
+                let mut set = set.duplicate(b"k");
+                (1..len).for_each(|_| pop(&mut set, &mut random, |_| {}));
+                last.add(SetRef::of(&set).members().next().expect("one is left").to_vec());
+            }
+            last.assert_even(len, &format!("{what}, the last"));
+        }
+    }
+}
+
+#[test]
+fn a_scan_of_a_table_that_shrinks_returns_all_that_was_there() {
     let shapes = small_shapes();
-    for count in [4_usize, 10, 100] {
-        let words = if count == 4 { "" } else { "w" };
-        let mut set = create(b"k", b"x", count, &shapes);
-        for i in 0..count {
-            add(&mut set, format!("{words}{i}").as_bytes(), &shapes);
+    for seed in 0..20 {
+        let mut set = filled(0, true);
+        for i in 0..3_000 {
+            add(&mut set, format!("w{i}").as_bytes(), &shapes);
         }
-        let mut random = Random::new(7);
-        let mut drawn = std::collections::BTreeMap::new();
-        let draws = 1000 * count;
-        for _ in 0..draws {
-            let member = SetRef::of(&set).random(&mut random).expect("a member").to_vec();
-            *drawn.entry(member).or_insert(0_i64) += 1;
+        let (mut random, mut seen, mut cursor, mut left) = (Random::new(seed), BTreeSet::new(), 0, 3_000);
+        loop {
+            cursor = SetRef::of(&set).scan(cursor, &mut |member| _ = seen.insert(member.to_vec()));
+            if cursor == 0 {
+                break;
+            }
+            for _ in 0..random.below(40) {
+                if left > 50 {
+                    left -= 1;
+                    assert!(remove(&mut set, format!("w{left}").as_bytes()));
+                }
+            }
         }
-        let chi_square: f64 = drawn.values().map(|n| ((n - 1000) * (n - 1000)) as f64 / 1000.0).sum();
-        // The 99.9 % quantile of the distribution with `count - 1` degrees of freedom is below this for all three.
-        let limit = count as f64 + 5.0 * (2.0 * count as f64).sqrt();
-        assert_eq!(drawn.len(), count);
-        assert!(chi_square < limit, "{chi_square} for {count} members");
+        assert!(left < 1_000, "{left} left: it has shrunk");
+        assert!((0..50).all(|i| seen.contains(format!("w{i}").as_bytes())), "seed {seed}");
     }
 }
 
@@ -120,4 +198,52 @@ proptest! {
         prop_assert_eq!(members(&set), model.clone());
         prop_assert_eq!(members(&set.duplicate(b"other")), model);
     }
+}
+
+/// A table that had `of` members and has kept `left`.
+fn shrunk_table(of: usize, left: usize) -> Entry {
+    let shapes = Shapes { seed: Seed::new([1, 2]), ..small_shapes() };
+    let mut set = create(b"k", b"x", 100, &shapes);
+    for i in 0..of {
+        add(&mut set, format!("m{i}").as_bytes(), &shapes);
+    }
+    for i in left..of {
+        assert!(remove(&mut set, format!("m{i}").as_bytes()));
+    }
+    set
+}
+
+#[test]
+fn a_table_that_has_shrunk_gives_its_memory_back_and_draws_its_members_equally_often() {
+    for left in [1, 2, 10, 700, 5_000] {
+        let set = shrunk_table(50_000, left);
+        let bytes = set.memory_bytes();
+        assert!(bytes <= 400 + left * 250, "{bytes} bytes for {left} members");
+        let (mut random, mut tally) = (Random::new(3), Tally::default());
+        for _ in 0..50 * left {
+            tally.add(SetRef::of(&set).random(&mut random).expect("a member").to_vec());
+        }
+        tally.assert_even(left, "a set that has shrunk");
+    }
+}
+
+#[test]
+fn a_table_that_was_popped_nearly_empty_gives_its_memory_back() {
+    let mut set = shrunk_table(100_000, 100_000);
+    let mut random = Random::new(3);
+    for _ in 0..99_000 {
+        pop(&mut set, &mut random, |_| {});
+    }
+    assert!(set.memory_bytes() <= 250_000, "{} bytes for 1,000 members", set.memory_bytes());
+}
+
+#[test]
+fn room_for_members_that_were_no_new_ones_is_given_up() {
+    let shapes = small_shapes();
+    let mut set = create(b"k", b"x", 100_000, &shapes);
+    for i in 0..100_000 {
+        add(&mut set, format!("m{}", i % 10).as_bytes(), &shapes);
+    }
+    settle(&mut set);
+    assert!(set.memory_bytes() < 4_000, "{} bytes for 10 members", set.memory_bytes());
 }

@@ -10,7 +10,7 @@ use super::tree::Tree;
 use super::walk::Walk;
 use super::{Applied, How, NotANumber};
 use crate::dict::{Dict, Position, Seed};
-use crate::types::container::Container;
+use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::{Encoding, Kind};
 
 /// See the module's head.
@@ -20,9 +20,6 @@ pub struct SortedSet {
     /// Bytes of all elements' blocks.
     element_bytes: usize,
 }
-
-/// More elements than this are freed in the background.
-const LARGE_ELEMENTS: usize = 64;
 
 /// Members whose buckets and then elements are asked of the memory together.
 pub const GROUP: usize = 16;
@@ -40,7 +37,7 @@ unsafe impl Container for SortedSet {
     }
 
     fn is_large(&self) -> bool {
-        self.len() > LARGE_ELEMENTS
+        self.len() >= LARGE_ITEMS
     }
 
     fn duplicate(&self) -> SortedSet {
@@ -63,7 +60,7 @@ unsafe impl Container for SortedSet {
 
     /// The leaf of the element that a lookup would look at first: the one that is meant, most likely.
     fn prefetch_place(&self, hash: u64) {
-        if let Some(at) = self.dict.find_by(hash, |_| true) {
+        if let Some(at) = self.dict.guess(hash) {
             self.tree.prefetch(self.dict.get(at).score());
         }
     }
@@ -77,7 +74,7 @@ impl SortedSet {
 
     /// An empty set, hashed under `seed`.
     pub fn new(seed: Seed) -> SortedSet {
-        SortedSet { tree: Tree::new(), dict: Dict::new(seed), element_bytes: 0 }
+        SortedSet { tree: Tree::new(), dict: Dict::unattended(seed), element_bytes: 0 }
     }
 
     /// The number of elements.
@@ -291,7 +288,7 @@ pub struct Gather {
 impl Gather {
     /// For about `room` elements, hashed under `seed`.
     pub fn with_room(seed: Seed, room: usize) -> Gather {
-        let mut dict = Dict::new(seed);
+        let mut dict = Dict::unattended(seed);
         dict.reserve(room);
         Gather { dict, handles: Vec::with_capacity(room), element_bytes: 0 }
     }
@@ -350,6 +347,7 @@ impl Gather {
     pub fn finish(self) -> SortedSet {
         let Gather { mut dict, handles, element_bytes } = self;
         // Nobody looks after the dict when it is part of a value: what it began is finished here.
+        dict.settle();
         while dict.rehash(usize::MAX) {}
         drop(dict.take_retired());
         let mut entries: Vec<(f64, Handle)> =

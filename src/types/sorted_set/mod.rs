@@ -39,7 +39,7 @@ pub use range::{LexBound, LexRange, ScoreRange};
 use std::ops::Range;
 
 use super::listpack::{self, HEADER, Listpack};
-use super::random::Random;
+use super::random::{Random, is_few};
 use super::string::Text;
 use super::{Encoding, Entry, Kind, Shapes};
 use crate::text::number;
@@ -322,6 +322,18 @@ impl<'a> SortedSetRef<'a> {
             return None;
         }
         self.range(random.below(len), 1, false).next()
+    }
+
+    /// Emits `count` random elements, no two the same, or all where there are fewer. O(N) of a packed set, or where more
+    /// than a third of all are wanted; else O(log N) each.
+    pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut((Text<'a>, f64))) {
+        let len = self.len();
+        let count = count.min(len);
+        if matches!(self, SortedSetRef::Packed(_)) || !is_few(count, len) {
+            return random.select(count, len, self.iter(), emit);
+        }
+        let draw = |random: &mut Random| Some(random.below(len)).map(|rank| (rank, rank));
+        random.draw_distinct(count, draw, |rank| self.range(rank, 1, false).for_each(&mut *emit));
     }
 
     /// Visits some elements and answers with the cursor to go on with, 0 at the end. A packed set is visited at once.

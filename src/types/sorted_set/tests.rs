@@ -263,6 +263,33 @@ fn an_emptied_set_owns_no_more_than_a_new_one() {
 }
 
 #[test]
+fn a_scan_returns_every_element_that_is_there_throughout_while_others_go() {
+    let member = |n: u32| format!("m{n}").into_bytes();
+    for by_range in [false, true] {
+        let mut set = SortedSet::new(SEED);
+        for n in 0..3_000_u32 {
+            set.set(&member(n), f64::from(n));
+        }
+        let (mut seen, mut cursor, mut left) = (BTreeSet::new(), 0, 3_000);
+        loop {
+            cursor = set.scan(cursor, &mut |member, _| _ = seen.insert(member.to_vec()));
+            if cursor == 0 {
+                break;
+            }
+            let to = (left - 20).max(50);
+            if by_range {
+                set.remove_range(to as usize, left as usize);
+            } else {
+                (to..left).for_each(|n| _ = set.remove(&member(n)).expect("it is there"));
+            }
+            left = to;
+        }
+        assert!(left < 1_000, "{left} left: it has shrunk");
+        assert!((0..50).all(|n| seen.contains(&member(n))));
+    }
+}
+
+#[test]
 fn a_scan_returns_every_element_that_is_there_throughout() {
     let mut set = SortedSet::new(SEED);
     for n in 0..500 {
@@ -285,9 +312,29 @@ fn a_scan_returns_every_element_that_is_there_throughout() {
     assert!((0..500).all(|n| seen.contains(&member(n))));
 }
 
+#[test]
+fn a_sorted_set_that_has_shrunk_gives_its_memory_back() {
+    for by_range in [false, true] {
+        let mut set = SortedSet::new(SEED);
+        for n in 0..50_000_u32 {
+            set.set(format!("m{n}").as_bytes(), n.into());
+        }
+        if by_range {
+            set.remove_range(10, 50_000);
+        } else {
+            for n in 10..50_000_u32 {
+                set.remove(format!("m{n}").as_bytes()).unwrap();
+            }
+        }
+        set.check();
+        assert!(set.memory_bytes() < 4_000, "{} bytes for 10 elements", set.memory_bytes());
+    }
+}
+
 mod entries {
     use super::super::*;
     use super::{Model, SEED, score};
+    use crate::types::random::Tally;
     use proptest::prelude::*;
 
     fn shapes() -> Shapes {
@@ -482,25 +529,50 @@ mod entries {
         assert_eq!(set.packed().escape_ascii().to_string(), expected.escape_ascii().to_string());
     }
 
-    #[test]
-    fn every_element_is_drawn_equally_often() {
-        const DRAWS: usize = 64_000;
-        for most in [0, 100] {
+    /// Sorted sets in both forms, and one that was much larger.
+    fn of_each_form() -> [(Entry, &'static str); 3] {
+        let filled = |most, count: u16| {
             let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
             let mut set = create(b"key", 1, &shapes);
-            for n in 0..64u8 {
-                apply(&mut set, &[n], (n / 3).into(), How::default(), &shapes).unwrap();
+            for n in 0..count {
+                apply(&mut set, &n.to_be_bytes(), (n / 3).into(), How::default(), &shapes).unwrap();
             }
-            let mut counts = [0_u32; 64];
-            let mut random = Random::new(7);
-            for _ in 0..DRAWS {
+            set
+        };
+        let mut shrunk = filled(0, 20_000);
+        remove_span(&mut shrunk, 64..20_000);
+        [(filled(100, 64), "packed"), (filled(0, 64), "large"), (shrunk, "one that has shrunk")]
+    }
+
+    #[test]
+    fn every_element_is_drawn_equally_often() {
+        for (set, what) in of_each_form() {
+            let (mut random, mut tally) = (Random::new(7), Tally::default());
+            for _ in 0..64_000 {
                 let (member, _) = SortedSetRef::of(&set).random(&mut random).unwrap();
-                member.with_bytes(|member| counts[member[0] as usize] += 1);
+                tally.add(member.to_vec());
             }
-            let mean = DRAWS as f64 / 64.0;
-            let chi: f64 = counts.iter().map(|&count| (f64::from(count) - mean).powi(2) / mean).sum();
-            // 63 degrees of freedom: five standard deviations above the mean.
-            assert!(chi < 63.0 + 5.0 * (2.0 * 63.0f64).sqrt(), "{chi}");
+            tally.assert_even(64, what);
+        }
+    }
+
+    #[test]
+    fn distinct_elements_are_drawn_equally_often() {
+        for (set, what) in of_each_form() {
+            let (set, mut random) = (SortedSetRef::of(&set), Random::new(11));
+            for count in [1, 5, 21, 22, 40, 63, 64, 70] {
+                let mut tally = Tally::default();
+                for _ in 0..(100 * 64_usize).div_ceil(count) {
+                    let mut seen = std::collections::BTreeSet::new();
+                    set.sample_distinct(count, &mut random, &mut |(member, score)| {
+                        assert_eq!(set.score(&member.to_vec()), Some(score));
+                        assert!(seen.insert(member.to_vec()), "distinct");
+                    });
+                    assert_eq!(seen.len(), count.min(64));
+                    seen.into_iter().for_each(|member| tally.add(member));
+                }
+                tally.assert_even(64, &format!("{what}, {count} distinct"));
+            }
         }
     }
 }
