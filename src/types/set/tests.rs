@@ -13,7 +13,7 @@ fn small_shapes() -> Shapes {
         set_max_intset_entries: 8,
         set_max_listpack_entries: 12,
         set_max_listpack_value: 10,
-        ..Shapes::new(Seed::plain())
+        ..Shapes::new(Seed::new([1, 2]))
     }
 }
 
@@ -92,7 +92,9 @@ fn distinct_members_are_drawn_equally_often() {
                     assert!(seen.insert(member.to_vec()), "distinct");
                 });
                 assert_eq!(seen.len(), count.min(len));
-                seen.into_iter().for_each(|member| tally.add(member));
+                for member in seen {
+                    tally.add(member);
+                }
             }
             tally.assert_even(len, &format!("{what}, {count} distinct"));
         }
