@@ -428,6 +428,10 @@ fn zrandmember_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
         } else {
             let count = set.len().min(count as usize);
             scores.begin(reply, count);
+            if count == set.len() {
+                // There is nothing to choose: Redis goes from the last to the first.
+                return set.span(0..count, true).for_each(|element| scores.reply(reply, element));
+            }
             set.sample_distinct(count, random, &mut |element| scores.reply(reply, element));
         }
     });

@@ -51,7 +51,11 @@ pub const FAMILY: Family = Family {
         Generator::new("xread", 2, xread),
         Generator::new("xsetid", 1, xsetid),
         Generator::new("xgroup|create", 3, create),
-        Generator::new("xgroup|setid", 1, |r| args![stream(r), group(r), id(r)]),
+        Generator::new("xgroup|setid", 2, |r| {
+            let mut args = args![stream(r), group(r), id(r)];
+            args.extend(r.chance(3).then(|| args!["ENTRIESREAD", index(r)]).into_iter().flatten());
+            args
+        }),
         Generator::new("xgroup|destroy", 1, |r| args![stream(r), group(r)]),
         Generator::new("xgroup|createconsumer", 1, |r| args![stream(r), group(r), consumer(r)]),
         Generator::new("xgroup|delconsumer", 1, |r| args![stream(r), group(r), consumer(r)]),
@@ -61,19 +65,25 @@ pub const FAMILY: Family = Family {
             with_ids(r, vec![group])
         }),
         Generator::new("xpending", 2, |r| args![stream(r), group(r)]),
-        Generator::new("xclaim", 2, |r| {
-            let before = vec![group(r), consumer(r), b"0".to_vec()];
-            let mut args = with_ids(r, before);
-            args.extend(r.chance(2).then(|| b"JUSTID".to_vec()));
-            args.extend(r.chance(3).then(|| b"FORCE".to_vec()));
+        Generator::new("xpending", 2, |r| {
+            let mut args = args![stream(r), group(r)];
+            args.extend(r.chance(3).then(|| args!["IDLE", "0"]).into_iter().flatten());
+            for open in ["-", "+"] {
+                args.push(if r.chance(2) { open.into() } else { id(r) });
+            }
+            args.push(index(r));
+            args.extend(r.chance(2).then(|| consumer(r)));
             args
-        }),
+        })
+        .compared(Rule::Masked),
+        Generator::new("xclaim", 4, xclaim),
         Generator::new("xautoclaim", 2, |r| {
             let mut args = args![stream(r), group(r), consumer(r), "0", id(r)];
             args.extend(r.chance(2).then(|| args!["COUNT", index(r)]).into_iter().flatten());
             args
         }),
         Generator::new("xinfo|groups", 1, |r| args![stream(r)]),
+        Generator::new("xinfo|stream", 1, |r| args![stream(r)]),
         Generator::new("xinfo|consumers", 1, |r| args![stream(r), group(r)])
             .compared(Rule::Kind)
             .sensible_only(),
@@ -173,6 +183,21 @@ fn create(random: &mut Random) -> Vec<Vec<u8>> {
         args![stream(random), group(random), if random.chance(2) { b"0".to_vec() } else { id(random) }];
     args.extend(random.chance(2).then(|| b"MKSTREAM".to_vec()));
     args.extend(random.chance(4).then(|| args!["ENTRIESREAD", index(random)]).into_iter().flatten());
+    args
+}
+
+/// The times that it sets are those of the tests, or as near as two clocks.
+fn xclaim(random: &mut Random) -> Vec<Vec<u8>> {
+    let before = vec![group(random), consumer(random), b"0".to_vec()];
+    let mut args = with_ids(random, before);
+    args.extend(random.chance(2).then(|| b"JUSTID".to_vec()));
+    args.extend(random.chance(3).then(|| b"FORCE".to_vec()));
+    for (option, one_in) in [("IDLE", 6), ("TIME", 6), ("RETRYCOUNT", 4), ("LASTID", 6)] {
+        if random.chance(one_in) {
+            let value = if option == "LASTID" { id(random) } else { index(random) };
+            args.extend([option.into(), value]);
+        }
+    }
     args
 }
 
