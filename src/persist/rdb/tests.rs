@@ -430,7 +430,9 @@ fn packed_hashes_are_taken_when_they_are_whole() {
     let shapes = Shapes { hash_max_listpack_entries: 3, ..Shapes::new(Seed::plain()) };
     let take = |elements: &[&str], timed| {
         let mut builder = crate::types::listpack::Builder::with_capacity(0);
-        elements.iter().for_each(|element| builder.push(element.as_bytes()));
+        for element in elements {
+            builder.push(element.as_bytes());
+        }
         let (kind, next) = if timed { (types::HASH_LISTPACK_EX, 8) } else { (types::HASH_LISTPACK, 0) };
         let object = [&[kind][..], &[0; 8][..next], &string(&builder.finish())].concat();
         payload::restore(&sealed(&object, 12), Target { key: b"key", expire_at: Some(9), shapes: &shapes })

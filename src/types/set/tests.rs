@@ -92,7 +92,9 @@ fn distinct_members_are_drawn_equally_often() {
                     assert!(seen.insert(member.to_vec()), "distinct");
                 });
                 assert_eq!(seen.len(), count.min(len));
-                seen.into_iter().for_each(|member| tally.add(member));
+                for member in seen {
+                    tally.add(member);
+                }
             }
             tally.assert_even(len, &format!("{what}, {count} distinct"));
         }

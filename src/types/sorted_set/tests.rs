@@ -569,7 +569,9 @@ mod entries {
                         assert!(seen.insert(member.to_vec()), "distinct");
                     });
                     assert_eq!(seen.len(), count.min(64));
-                    seen.into_iter().for_each(|member| tally.add(member));
+                    for member in seen {
+                        tally.add(member);
+                    }
                 }
                 tally.assert_even(64, &format!("{what}, {count} distinct"));
             }
