@@ -346,15 +346,29 @@ impl Stream {
                 deleted += entries;
                 continue;
             }
-            if !trim.approximately {
-                deleted += self.trim_first_node(trim.bound);
+            if trim.approximately {
+                break;
             }
-            break;
+            deleted += self.trim_first_node(trim.bound);
+            if !self.hides_some(trim.bound) {
+                break;
+            }
+            self.nodes.pop_front();
+            self.unbury_ends();
         }
         if deleted > 0 {
             self.find_first();
         }
         deleted
+    }
+
+    /// Whether the first node has deleted entries alone, one of which has an ID that is not to be trimmed, and the one
+    /// behind it begins with an ID that is: the last ID was set back between them.
+    fn hides_some(&self, bound: Bound) -> bool {
+        let Bound::Id(least) = bound else { return false };
+        let mut nodes = self.nodes.iter();
+        nodes.next().is_some_and(|first| first.master().count == 0)
+            && nodes.find(|node| !node.is_buried()).is_some_and(|next| next.master < least)
     }
 
     fn trim_first_node(&mut self, bound: Bound) -> u64 {

@@ -380,13 +380,11 @@ impl Node {
     /// Deletes entries from the front while `more` says so of an ID and of how many were deleted before.
     pub(super) fn delete_front(&mut self, more: impl Fn(Id, u64) -> bool) -> u64 {
         let mut places = Vec::new();
-        for record in self.walk() {
+        for record in self.walk().filter(|record| !record.is_deleted()) {
             if !more(record.id, places.len() as u64) {
                 break;
             }
-            if !record.is_deleted() {
-                places.push(record.at);
-            }
+            places.push(record.at);
         }
         self.mark(&places);
         places.len() as u64
