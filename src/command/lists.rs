@@ -32,13 +32,9 @@ fn push(ctx: &mut Context<'_>, args: Args<'_>, end: End, create: bool) {
         None if create => ctx.insert(list::create(key)),
         None => return ctx.reply.integer(0),
     };
-    let len = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
-        list::expect(entry, args.iter_from(2), shapes);
-        for value in args.iter_from(2) {
-            list::push(entry, end, value, shapes);
-        }
-        list::len(entry)
-    });
+    let len = ctx
+        .keyspace
+        .reshape(ctx.session.db, at, |entry, shapes, _| list::extend(entry, end, args.iter_from(2), shapes));
     ctx.keyspace.modified(args.len() as u64 - 2);
     ctx.reply.integer(len as i64);
 }

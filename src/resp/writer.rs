@@ -5,7 +5,7 @@
 //! end, which moves the elements only when there are ten or more. What RESP2 has no kind for is written as Redis
 //! writes it for such clients (a double as a bulk, a map as a flat array, a boolean as an integer).
 
-use crate::text::number::{Decimal, MAX_DIGITS, pair, push_f64, push_u64};
+use crate::text::number::{Decimal, Line, pair, push_f64};
 
 /// The protocol version that a client chose by `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -335,10 +335,7 @@ impl<'a> Reply<'a> {
             let ([thousands, hundreds], [tens, ones]) = (pair(count / 100), pair(count % 100));
             self.buf.extend_from_slice(&[kind, thousands, hundreds, tens, ones, b'\r', b'\n']);
         } else {
-            self.buf.reserve(MAX_DIGITS + 3);
-            self.buf.push(kind);
-            push_u64(self.buf, count);
-            self.buf.extend_from_slice(b"\r\n");
+            self.buf.extend_from_slice(Line::new(kind, count).as_bytes());
         }
     }
 }

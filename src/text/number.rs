@@ -139,6 +139,32 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
     push_u64(out, value.unsigned_abs());
 }
 
+/// A byte, a number in decimal, and a line's end, put together in one piece.
+pub struct Line {
+    bytes: [u8; MAX_DIGITS + 3],
+    start: u8,
+}
+
+impl Line {
+    /// `kind`, the digits of `value`, CR and LF.
+    #[inline]
+    pub fn new(kind: u8, value: u64) -> Line {
+        let mut digits = [0; MAX_DIGITS];
+        let start = write_back(&mut digits, value);
+        let mut bytes = [0; MAX_DIGITS + 3];
+        bytes[1..=MAX_DIGITS].copy_from_slice(&digits);
+        bytes[start] = kind;
+        bytes[MAX_DIGITS + 1..].copy_from_slice(b"\r\n");
+        Line { bytes, start: start as u8 }
+    }
+
+    /// The line.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[usize::from(self.start)..]
+    }
+}
+
 /// A value in decimal without a heap allocation: for comparing or hashing what an integer would look like.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {

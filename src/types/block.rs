@@ -208,7 +208,8 @@ impl Block {
             ptr::copy(bytes.add(at + remove), bytes.add(at + insert), old - at - remove);
             self.set_len(new);
         }
-        if self.capacity() / 2 > new + SPARE_MIN {
+        // Room that was reserved for growth is left to what grows.
+        if new < old && self.capacity() / 2 > new + SPARE_MIN {
             self.reallocate(new);
         }
         // SAFETY: as in `make_mut`.

@@ -108,6 +108,24 @@ pub fn push(entry: &mut Entry, end: End, value: &[u8], shapes: &Shapes) {
     }
 }
 
+/// Adds elements at an end, one after the other, and answers how many there are then.
+#[inline]
+pub fn extend<'a>(
+    entry: &mut Entry,
+    end: End,
+    elements: impl Iterator<Item = &'a [u8]> + Clone,
+    shapes: &Shapes,
+) -> usize {
+    expect(entry, elements.clone(), shapes);
+    if entry.encoding() == Encoding::Listpack {
+        elements.for_each(|element| push(entry, end, element, shapes));
+        return len(entry);
+    }
+    let (list, limits) = (quicklist_mut(entry), Limits::new(shapes));
+    elements.for_each(|element| list.push(end, element, limits));
+    list.len()
+}
+
 /// Takes the element at an end out and calls `see` with it. There is one.
 pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Text<'_>) -> R) -> R {
     if entry.encoding() != Encoding::Listpack {

@@ -47,6 +47,9 @@ const SAFE_BYTES: usize = 8 << 10;
 /// 10 bytes the sum of both is least around here.
 const STAGE: usize = 512;
 
+/// The memory of a stage, so that it does not grow: with a small element beyond, and a size class whole.
+const STAGE_ROOM: usize = 556;
+
 /// How large a node may be, by `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -119,6 +122,7 @@ impl Node {
         Cow::Owned(lzf::decompress(&self.bytes, self.raw_len as usize).expect("a node compressed here"))
     }
 
+    #[inline]
     fn decompress(&mut self) {
         if self.raw_len != 0 {
             self.bytes = Block::from(&self.raw()[..]);
@@ -266,12 +270,9 @@ impl Quicklist {
     /// Puts an empty stage in front of the first node; a present one is merged before.
     fn stage(&mut self) {
         self.unstage();
-        self.nodes.push_front(Node {
-            bytes: Block::from(&listpack::EMPTY[..]),
-            raw_len: 0,
-            count: 0,
-            plain: false,
-        });
+        let mut bytes = Block::with_capacity(STAGE_ROOM);
+        bytes.extend_from_slice(&listpack::EMPTY);
+        self.nodes.push_front(Node { bytes, raw_len: 0, count: 0, plain: false });
         self.staged = true;
     }
 
