@@ -233,3 +233,47 @@ fn idle_times_and_frequencies_follow_the_accesses() {
     client.run("GET idle");
     assert!(client.run("OBJECT IDLETIME idle").integer() < 2, "an access ends the idle time");
 }
+
+/// Freeing tens of thousands of blocks takes milliseconds, which the loop does not have; handing over a few costs more
+/// than freeing them.
+#[test]
+fn a_large_collection_is_freed_in_the_background_and_a_small_one_at_once() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let fill = |client: &mut support::Client, kind: &str, count: usize| {
+        for first in (0..count).step_by(1000) {
+            let numbers = first..count.min(first + 1000);
+            let mut args = vec![kind.to_string(), "k".to_string()];
+            for n in numbers {
+                let element = format!("element of some bytes {n:06}");
+                match kind {
+                    "HSET" => args.extend([element, n.to_string()]),
+                    "ZADD" => args.extend([n.to_string(), element]),
+                    "XADD" => {
+                        client.call(&["XADD", "k", "*", "field", &element]);
+                    }
+                    _ => args.push(element),
+                }
+            }
+            if kind != "XADD" {
+                assert!(!client.call(&args).is_error());
+            }
+        }
+    };
+    for kind in ["RPUSH", "SADD", "HSET", "ZADD", "XADD"] {
+        // Nodes of a list and of a stream hold hundreds each.
+        let many = if kind == "XADD" { 7_000 } else { 20_000 };
+        for (count, freed) in [(5, 0), (many, 1)] {
+            for delete in ["DEL k", "SET k v", "COPY small k REPLACE"] {
+                client.run("SET small v");
+                fill(&mut client, kind, count);
+                let before = client.info_number("lazyfreed_objects");
+                client.run(delete);
+                client.wait_for_info("lazyfree_pending_objects", |n| n == 0);
+                let after = client.info_number("lazyfreed_objects");
+                assert_eq!(after - before, freed, "{delete} of {count} by {kind}");
+                client.run("DEL k");
+            }
+        }
+    }
+}
