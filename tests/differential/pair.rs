@@ -292,11 +292,15 @@ impl Pair {
                 let mut fewer = steps.clone();
                 fewer.drain(from..from + chunk);
                 match self.run(protocol, &fewer, pace) {
-                    Some(mismatch) => {
+                    // Steps that wait for what was left out wait in vain on both sides: that is another mismatch.
+                    Some(mismatch)
+                        if !matches!(mismatch.redis, Answer::Broken(_))
+                            || matches!(found.redis, Answer::Broken(_)) =>
+                    {
                         fewer.truncate(mismatch.at + 1);
                         (steps, found) = (fewer, mismatch);
                     }
-                    None => from += chunk,
+                    _ => from += chunk,
                 }
             }
             chunk = (chunk / 2).min(steps.len() / 2).max(usize::from(chunk > 1));
