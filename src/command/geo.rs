@@ -3,7 +3,7 @@
 
 use super::args::Args;
 use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX};
-use super::sorted_sets::{Changes, apply_all, find};
+use super::sorted_sets::{Changes, apply_all, find, for_each_score};
 use crate::codec::geohash::Place;
 use crate::db::Access;
 use crate::resp::Reply;
@@ -108,17 +108,7 @@ fn geodist_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText>
 
 /// Replies for each member from argument 2 on with what `reply` makes of its place.
 fn for_each_member(ctx: &mut Context<'_>, args: Args<'_>, reply: impl Fn(&mut Reply<'_>, Option<Place>)) {
-    let found = match find(ctx, args.get(1), Access::Read) {
-        Ok(found) => found,
-        Err(text) => return ctx.reply.error(text),
-    };
-    ctx.reply.array(args.len() - 2);
-    let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
-    let set = entry.as_ref().map(|entry| SortedSetRef::of(entry));
-    for member in args.iter_from(2) {
-        let score = set.and_then(|set| set.score(member));
-        reply(&mut ctx.reply, score.map(Place::from_number));
-    }
+    for_each_score(ctx, args, |out, score| reply(out, score.map(Place::from_number)));
 }
 
 /// `GEOHASH key [member …]`: the geohash of each, or null. O(1) a member.

@@ -231,6 +231,15 @@ pub fn zscore(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// `ZMSCORE key member [member …]`: the score of each, or null. O(1) a member.
 pub fn zmscore(ctx: &mut Context<'_>, args: Args<'_>) {
+    for_each_score(ctx, args, reply_score);
+}
+
+/// Replies for each member from argument 2 on with what `reply` makes of its score.
+pub(super) fn for_each_score(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: impl Fn(&mut Reply<'_>, Option<f64>),
+) {
     let found = match find(ctx, args.get(1), Access::Read) {
         Ok(found) => found,
         Err(text) => return ctx.reply.error(text),
@@ -239,7 +248,7 @@ pub fn zmscore(ctx: &mut Context<'_>, args: Args<'_>) {
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
     let set = entry.as_ref().map(|entry| SortedSetRef::of(entry));
     for member in args.iter_from(2) {
-        reply_score(&mut ctx.reply, set.and_then(|set| set.score(member)));
+        reply(&mut ctx.reply, set.and_then(|set| set.score(member)));
     }
 }
 

@@ -190,7 +190,8 @@ impl Block {
     }
 
     /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moves what follows, and returns
-    /// all bytes. Grows by an eighth at most and gives back what is more than half: see [`super::packed`].
+    /// all bytes. Grows by an eighth at most; what becomes shorter gives back room that is more than half: see
+    /// [`super::packed`].
     pub fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8] {
         let old = self.len();
         assert!(at <= old && remove <= old - at, "a splice within the block");
