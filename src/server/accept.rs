@@ -27,7 +27,7 @@ impl Server {
     /// Accepts what waits at the listener `index`, up to a batch.
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..BATCH {
-            let Some(listener) = self.listeners.get(index) else { return };
+            let Some(listener) = self.net.listeners.get(index) else { return };
             match listener.accept() {
                 Ok(Some(socket)) => {
                     self.log_accepted(&socket);
@@ -36,7 +36,7 @@ impl Server {
                 Ok(None) => return,
                 Err(error) => {
                     // Out of descriptors, mostly: the connection waits in the backlog.
-                    self.log.warning(format_args!("Accepting client connection: {error}"));
+                    self.process.log.warning(format_args!("Accepting client connection: {error}"));
                     return;
                 }
             }
@@ -44,47 +44,49 @@ impl Server {
     }
 
     fn log_accepted(&self, socket: &Socket) {
-        if self.log.is_at(LogLevel::Verbose) {
+        if self.process.log.is_at(LogLevel::Verbose) {
             match socket.peer() {
-                Address::Unix(path) => self.log.verbose(format_args!("Accepted connection to {path}")),
-                address => self.log.verbose(format_args!("Accepted {address}")),
+                Address::Unix(path) => {
+                    self.process.log.verbose(format_args!("Accepted connection to {path}"))
+                }
+                address => self.process.log.verbose(format_args!("Accepted {address}")),
             }
         }
     }
 
     fn admit(&mut self, socket: Socket) {
-        if self.clients.len() >= self.config.maxclients as usize {
-            self.stats.rejected_connections += 1;
+        if self.net.clients.len() >= self.core.config.maxclients as usize {
+            self.core.stats.rejected_connections += 1;
             // One try to say why; a socket whose buffer is full right after the connection is not worth waiting for.
             let _ = socket.send(b"-ERR max number of clients reached\r\n");
             return;
         }
-        let open = self.config.protected_mode && self.config.requirepass.is_empty();
+        let open = self.core.config.protected_mode && self.core.config.requirepass.is_empty();
         if open && !is_local(&socket.peer()) {
-            self.stats.rejected_connections += 1;
+            self.core.stats.rejected_connections += 1;
             let _ = socket.send(PROTECTED);
             return;
         }
         if let Err(error) = self.add_client(socket) {
-            self.log.warning(format_args!("Registering client connection: {error}"));
+            self.process.log.warning(format_args!("Registering client connection: {error}"));
         }
     }
 
     fn add_client(&mut self, socket: Socket) -> std::io::Result<()> {
         // Unix sockets know neither option; a connection that vanished fails at its first receive.
         let _ = socket.set_nodelay(true);
-        if self.config.tcp_keepalive > 0 {
-            let _ = socket.set_keepalive(self.config.tcp_keepalive);
+        if self.core.config.tcp_keepalive > 0 {
+            let _ = socket.set_keepalive(self.core.config.tcp_keepalive);
         }
-        let token = self.clients.next_token();
+        let token = self.net.clients.next_token();
         debug_assert!(token.generation != LISTENER, "generations wrap long after this");
-        self.poller.add(socket.as_fd(), token, Interest::READ)?;
-        self.stats.connections += 1;
-        self.next_client_id += 1;
-        let now = self.keyspace.moment.unix_ms;
-        self.clients.insert(Client {
+        self.net.poller.add(socket.as_fd(), token, Interest::READ)?;
+        self.core.stats.connections += 1;
+        self.net.next_client_id += 1;
+        let now = self.core.keyspace.moment.unix_ms;
+        self.net.clients.insert(Client {
             socket,
-            session: Session::new(self.next_client_id, self.config.requirepass.is_empty()),
+            session: Session::new(self.net.next_client_id, self.core.config.requirepass.is_empty()),
             query: None,
             rest: None,
             pending: None,

@@ -99,8 +99,8 @@ impl Cron {
 
 impl Server {
     pub(super) fn run_cron(&mut self) {
-        self.clock.synchronize();
-        let now_us = self.clock.monotonic_us();
+        self.core.clock.synchronize();
+        let now_us = self.core.clock.monotonic_us();
         self.cron.hz = self.wanted_hz();
         self.cron.next_us = now_us + 1_000_000 / u64::from(self.cron.hz);
         if self.cron.paused {
@@ -108,13 +108,13 @@ impl Server {
         }
         self.cron.runs += 1;
         self.cron.expire_credit_us =
-            if self.keyspace.active_expire { self.expire_budget().time_us } else { 0 };
+            if self.core.keyspace.active_expire { self.expire_budget().time_us } else { 0 };
         let budget_us = 10_000 / u64::from(self.cron.hz);
-        self.keyspace.housekeep(self.config.activerehashing, budget_us, clock::monotonic_us);
+        self.core.keyspace.housekeep(self.core.config.activerehashing, budget_us, clock::monotonic_us);
         self.cron.reclaiming = true;
         give_back_memory();
         self.check_clients();
-        self.timed.relax(now_us);
+        self.core.timed.relax(now_us);
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;
             self.sample(now_us);
@@ -122,32 +122,35 @@ impl Server {
         if self.cron.runs.is_multiple_of(u64::from(CENSUS_SECONDS * self.cron.hz)) {
             self.log_census();
         }
-        self.stats.cycles.cron_us += clock::monotonic_us() - now_us;
+        self.core.stats.cycles.cron_us += clock::monotonic_us() - now_us;
     }
 
     /// What there is, for a log at `verbose` (keys) and at `debug` (clients).
     fn log_census(&self) {
-        for index in 0..self.keyspace.count() {
-            let db = self.keyspace.db(index);
+        for index in 0..self.core.keyspace.count() {
+            let db = self.core.keyspace.db(index);
             if !db.is_empty() {
                 let (keys, expiring) = (db.len(), db.expires().len());
-                self.log.verbose(format_args!("DB {index}: {keys} keys ({expiring} volatile)"));
+                self.process.log.verbose(format_args!("DB {index}: {keys} keys ({expiring} volatile)"));
             }
         }
-        let clients = self.clients.len();
-        self.log.debug(format_args!("{clients} clients connected, {} bytes in use", used_memory()));
+        let clients = self.net.clients.len();
+        self.process.log.debug(format_args!("{clients} clients connected, {} bytes in use", used_memory()));
     }
 
     fn wanted_hz(&self) -> u32 {
-        let mut hz = self.config.hz;
-        while self.config.dynamic_hz && self.clients.len() / hz as usize > CLIENTS_PER_RUN && hz < MAX_HZ {
+        let mut hz = self.core.config.hz;
+        while self.core.config.dynamic_hz
+            && self.net.clients.len() / hz as usize > CLIENTS_PER_RUN
+            && hz < MAX_HZ
+        {
             hz = (hz * 2).min(MAX_HZ);
         }
         hz.max(1)
     }
 
     fn expire_budget(&self) -> CycleBudget {
-        CycleBudget::new(self.config.active_expire_effort, self.cron.hz)
+        CycleBudget::new(self.core.config.active_expire_effort, self.cron.hz)
     }
 
     /// Takes back a slice of what the background thread has freed.
@@ -160,20 +163,20 @@ impl Server {
     pub(super) fn expire_slice(&mut self) {
         let time_us = self.cron.expire_credit_us.min(EXPIRE_SLICE_US);
         let budget = CycleBudget { time_us, ..self.expire_budget() };
-        let end = self.keyspace.active_expire_cycle(budget, clock::monotonic_us);
+        let end = self.core.keyspace.active_expire_cycle(budget, clock::monotonic_us);
         self.cron.expire_credit_us =
             if end.cut_short { self.cron.expire_credit_us.saturating_sub(end.elapsed_us.max(1)) } else { 0 };
         if end.cut_short && self.cron.expire_credit_us == 0 {
-            self.keyspace.counters.expire_cycles_cut_short += 1;
+            self.core.keyspace.counters.expire_cycles_cut_short += 1;
         }
         self.note_latency("expire-cycle", end.elapsed_us);
     }
 
     /// Looks at a share of the clients, so that each is met about once a second.
     fn check_clients(&mut self) {
-        let now = self.keyspace.moment.unix_ms;
-        let timeout_ms = i64::from(self.config.timeout) * 1000;
-        let count = (self.clients.len() / self.cron.hz as usize).max(5);
+        let now = self.core.keyspace.moment.unix_ms;
+        let timeout_ms = i64::from(self.core.config.timeout) * 1000;
+        let count = (self.net.clients.len() / self.cron.hz as usize).max(5);
         let mut cursor = self.cron.client_cursor;
         let mut idle = Vec::new();
         let mut queued = Vec::new();
@@ -181,7 +184,7 @@ impl Server {
         // Each slot is emptied a second before it is used again.
         self.cron.buffers[(second + 1) % BUFFER_SECONDS] = (0, 0);
         let (query, output) = &mut self.cron.buffers[second % BUFFER_SECONDS];
-        self.clients.visit_some(&mut cursor, count, |token, client| {
+        self.net.clients.visit_some(&mut cursor, count, |token, client| {
             let flags = client.session.flags;
             let may_idle = flags.monitor || flags.waiting;
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
@@ -195,7 +198,7 @@ impl Server {
         });
         self.cron.client_cursor = cursor;
         for token in idle {
-            self.log.verbose(format_args!("Closing idle client"));
+            self.process.log.verbose(format_args!("Closing idle client"));
             self.doom(token);
         }
         for token in queued {
@@ -204,9 +207,9 @@ impl Server {
     }
 
     fn sample(&mut self, now_us: u64) {
-        self.stats.refresh_tick_rate();
+        self.core.stats.refresh_tick_rate();
         let used = used_memory();
-        let stats = &mut self.stats;
+        let stats = &mut self.core.stats;
         stats.command_rate.sample(stats.commands, now_us);
         stats.input_rate.sample(stats.net_input_bytes, now_us);
         stats.output_rate.sample(stats.net_output_bytes, now_us);
@@ -219,8 +222,8 @@ impl Server {
 
     /// Makes what the configuration says true where it is kept elsewhere: called at the start and after `CONFIG SET`.
     pub(super) fn apply_config(&mut self) {
-        let config = &self.config;
-        let keyspace = &mut self.keyspace;
+        let config = &self.core.config;
+        let keyspace = &mut self.core.keyspace;
         keyspace.access_policy = if config.maxmemory_policy.is_lfu() {
             AccessPolicy::Lfu(Lfu { log_factor: config.lfu_log_factor, decay_time: config.lfu_decay_time })
         } else {
@@ -244,9 +247,9 @@ impl Server {
             stream_node_max_entries: config.stream_node_max_entries,
             seed: keyspace.shapes.seed,
         };
-        self.stats.track_latency = config.latency_tracking;
-        self.timed.set_slow(slow_ns(config));
-        self.log.set_level(config.loglevel);
+        self.core.stats.track_latency = config.latency_tracking;
+        self.core.timed.set_slow(slow_ns(config));
+        self.process.log.set_level(config.loglevel);
     }
 }
 

@@ -16,7 +16,7 @@ impl Server {
     /// Where replies of the current command go.
     #[inline]
     pub(super) fn reply(&mut self, protocol: Protocol) -> Reply<'_> {
-        Reply { buf: &mut self.output.buffer, protocol }
+        Reply { buf: &mut self.net.output.buffer, protocol }
     }
 
     /// Executes one request of `token` and writes its reply.
@@ -28,10 +28,10 @@ impl Server {
         hash: u64,
         args: Args<'_>,
     ) {
-        if self.attention {
+        if self.audience.attention {
             return self.execute_watched(token, found, hash, args);
         }
-        let before = self.output.buffer.len();
+        let before = self.net.output.buffer.len();
         self.answer::<false>(token, found, hash, args, before);
         self.apply_reply_mode(token, before);
     }
@@ -48,12 +48,12 @@ impl Server {
     ) {
         let monitors = |command: &Command| matches!(command.handler, Handler::Server(ServerCommand::Monitor));
         if self.is_monitor(token) || found.is_ok_and(monitors) {
-            self.output.close_segment(token);
+            self.net.output.close_segment(token);
             self.deliver_feed();
         }
-        let mut before = self.output.buffer.len();
+        let mut before = self.net.output.buffer.len();
         let executed = self.answer::<true>(token, found, hash, args, before);
-        let Some(flags) = self.clients.get(token).map(|client| client.session.flags) else { return };
+        let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else { return };
         if flags.waiting {
             return;
         }
@@ -63,23 +63,23 @@ impl Server {
         }
         if flags.monitor {
             if flags.reply_off || flags.reply_skip {
-                self.output.truncate(before);
+                self.net.output.truncate(before);
             }
-            self.output.close_segment(token);
+            self.net.output.close_segment(token);
             self.deliver_feed();
-            before = self.output.buffer.len();
+            before = self.net.output.buffer.len();
         }
-        self.timed.excluding(clock::ticks().wrapping_sub(working));
+        self.core.timed.excluding(clock::ticks().wrapping_sub(working));
         self.apply_reply_mode(token, before);
     }
 
     fn is_monitor(&self, token: Token) -> bool {
-        self.clients.get(token).is_some_and(|client| client.session.flags.monitor)
+        self.net.clients.get(token).is_some_and(|client| client.session.flags.monitor)
     }
 
     /// What decides between the two forms of execution.
     pub(super) fn refresh_attention(&mut self) {
-        self.attention = self.pause.is_active() || !self.monitors.is_empty();
+        self.audience.attention = self.audience.pause.is_active() || !self.audience.monitors.is_empty();
     }
 
     /// Replies to a request; tells whether a command was executed for that.
@@ -97,7 +97,7 @@ impl Server {
                 return self.call::<WATCHED>(token, command, hash, args, before);
             }
             Ok(command) => {
-                self.stats.command(command.id).rejected += 1;
+                self.core.stats.command(command.id).rejected += 1;
                 self.refuse(token, Refusal::WrongArity(command).message(&args));
             }
             Err(_) if is_web_request(args.get(0)) => self.abort_web_request(token),
@@ -107,9 +107,9 @@ impl Server {
     }
 
     fn refuse(&mut self, token: Token, text: Vec<u8>) {
-        let Some(client) = self.clients.get(token) else { return };
+        let Some(client) = self.net.clients.get(token) else { return };
         let protocol = client.session.protocol;
-        self.stats.count_error(first_word(&text));
+        self.core.stats.count_error(first_word(&text));
         self.reply(protocol).error(text);
     }
 
@@ -118,10 +118,10 @@ impl Server {
     #[cold]
     fn abort_web_request(&mut self, token: Token) {
         const MINUTE_MS: i64 = 60_000;
-        let now = self.keyspace.moment.unix_ms;
-        if now - self.web_request_logged_ms >= MINUTE_MS {
-            self.web_request_logged_ms = now;
-            self.log.warning(format_args!(
+        let now = self.core.keyspace.moment.unix_ms;
+        if now - self.process.web_request_logged_ms >= MINUTE_MS {
+            self.process.web_request_logged_ms = now;
+            self.process.log.warning(format_args!(
                 "Possible SECURITY ATTACK: a client speaks HTTP (POST or Host:). Connection aborted: {}",
                 self.describe_client(token)
             ));
@@ -143,7 +143,7 @@ impl Server {
             self.reject(token, command, &not_allowed(command));
             return false;
         }
-        let Some(mut client) = self.clients.get_mut(token) else { return false };
+        let Some(mut client) = self.net.clients.get_mut(token) else { return false };
         if !client.session.authenticated && !command.has(flags::NO_AUTH) {
             self.reject(token, command, b"NOAUTH Authentication required.");
             return false;
@@ -156,19 +156,19 @@ impl Server {
             if self.has_to_wait(token, command) {
                 return false;
             }
-            let Some(same) = self.clients.get_mut(token) else { return false };
+            let Some(same) = self.net.clients.get_mut(token) else { return false };
             client = same;
         }
         client.session.last_command = Some(command.id);
         match command.handler {
             Handler::Keyspace(run) => {
-                let reply = Reply { buf: &mut self.output.buffer, protocol: client.session.protocol };
+                let reply = Reply { buf: &mut self.net.output.buffer, protocol: client.session.protocol };
                 let mut context = Context {
-                    keyspace: &mut self.keyspace,
+                    keyspace: &mut self.core.keyspace,
                     session: &mut client.session,
                     reply,
-                    splices: &mut self.output.splices,
-                    config: &self.config,
+                    splices: &mut self.net.output.splices,
+                    config: &self.core.config,
                     hash,
                 };
                 run(&mut context, args);
@@ -184,17 +184,17 @@ impl Server {
     /// Refuses a command that the client may not call now.
     #[cold]
     fn reject(&mut self, token: Token, command: &'static Command, text: &[u8]) {
-        self.stats.command(command.id).rejected += 1;
+        self.core.stats.command(command.id).rejected += 1;
         self.refuse(token, text.to_vec());
     }
 
     /// Whether the configuration lets this client call a protected command.
     #[cold]
     fn permits(&self, token: Token, command: &Command) -> bool {
-        let local = self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        let local = self.net.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
         let allowed = match introspect::container_of(command).name {
-            "debug" => self.config.enable_debug_command,
-            _ => self.config.enable_module_command,
+            "debug" => self.core.config.enable_debug_command,
+            _ => self.core.config.enable_module_command,
         };
         allowed.permits(local)
     }
@@ -202,23 +202,23 @@ impl Server {
     /// Statistics of a command that has just run.
     #[inline]
     fn account(&mut self, command: &'static Command, before: usize) {
-        self.timed.add(command);
-        if self.output.buffer.get(before) == Some(&b'-') {
-            self.stats.command(command.id).failed += 1;
-            self.stats.count_error(first_word(&self.output.buffer[before + 1..]));
+        self.core.timed.add(command);
+        if self.net.output.buffer.get(before) == Some(&b'-') {
+            self.core.stats.command(command.id).failed += 1;
+            self.core.stats.count_error(first_word(&self.net.output.buffer[before + 1..]));
         }
     }
 
     /// `CLIENT REPLY OFF` and `SKIP`: takes the reply back.
     #[inline]
     fn apply_reply_mode(&mut self, token: Token, before: usize) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         let flags = &mut client.session.flags;
         if !(flags.reply_off | flags.reply_skip | flags.reply_skip_next) {
             return;
         }
         if flags.reply_off || flags.reply_skip {
-            self.output.truncate(before);
+            self.net.output.truncate(before);
         }
         flags.reply_skip = flags.reply_skip_next;
         flags.reply_skip_next = false;

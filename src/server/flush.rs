@@ -13,35 +13,35 @@ impl Server {
     /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
     pub(super) fn flush(&mut self) {
         self.deliver_feed();
-        for index in 0..self.output.segments() {
+        for index in 0..self.net.output.segments() {
             self.flush_segment(index);
         }
-        self.output.clear();
-        while let Some(token) = self.doomed.pop() {
+        self.net.output.clear();
+        while let Some(token) = self.net.doomed.pop() {
             self.close(token);
         }
     }
 
     #[inline]
     fn flush_segment(&mut self, index: usize) {
-        let (token, bytes) = self.output.segment(index);
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let (token, bytes) = self.net.output.segment(index);
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.flags.close_now {
             return;
         }
         let mut sent = 0;
-        if client.pending.is_none() && !self.output.has_splices(index) {
+        if client.pending.is_none() && !self.net.output.has_splices(index) {
             let len = bytes.len().min(MAX_SEND);
             match client.socket.send(&bytes[..len]) {
                 Ok(count) => sent = count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return self.send_failed(token, &error),
             }
-            self.stats.writes += 1;
-            self.stats.net_output_bytes += sent as u64;
+            self.core.stats.writes += 1;
+            self.core.stats.net_output_bytes += sent as u64;
             if sent == bytes.len() {
                 // What a monitor was shown stands in other segments than its own replies.
-                if client.session.flags.close_after_reply && !self.output.has_segment(token, index + 1) {
+                if client.session.flags.close_after_reply && !self.net.output.has_segment(token, index + 1) {
                     self.doom(token);
                 }
                 return;
@@ -52,40 +52,40 @@ impl Server {
 
     /// The socket has not taken all of a segment: the rest waits in the client's own queue.
     fn queue_rest(&mut self, index: usize, token: Token, sent: usize) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         let is_new = client.pending.is_none();
         let pending = client.pending.get_or_insert_default();
-        self.output.queue_segment(index, sent, pending);
+        self.net.output.queue_segment(index, sent, pending);
         if is_new {
             // Values that were not copied are tried at once; the others were refused a moment ago.
-            if self.output.has_splices(index) {
+            if self.net.output.has_splices(index) {
                 self.send_pending(token);
             }
         }
-        if is_new || client_is_closing(self.clients.get(token)) {
+        if is_new || client_is_closing(self.net.clients.get(token)) {
             self.watch_writable(token);
         }
         self.check_output_limit(token);
     }
 
     fn watch_writable(&mut self, token: Token) {
-        let Some(client) = self.clients.get(token).filter(|c| c.pending.is_some()) else { return };
+        let Some(client) = self.net.clients.get(token).filter(|c| c.pending.is_some()) else { return };
         // A client that is only waited for to take its last replies is not read from again.
         let interest = if client.session.is_closing() { Interest::WRITE } else { Interest::BOTH };
-        if let Err(error) = self.poller.modify(client.socket.as_fd(), token, interest) {
+        if let Err(error) = self.net.poller.modify(client.socket.as_fd(), token, interest) {
             self.send_failed(token, &error);
         }
     }
 
     /// The socket takes bytes again.
     pub(super) fn on_writable(&mut self, token: Token) {
-        if self.clients.get(token).is_none_or(|c| c.pending.is_none()) {
+        if self.net.clients.get(token).is_none_or(|c| c.pending.is_none()) {
             return;
         }
         self.send_pending(token);
-        let Some(client) = self.clients.get(token) else { return };
+        let Some(client) = self.net.clients.get(token) else { return };
         if client.pending.is_none()
-            && let Err(error) = self.poller.modify(client.socket.as_fd(), token, Interest::READ)
+            && let Err(error) = self.net.poller.modify(client.socket.as_fd(), token, Interest::READ)
         {
             self.send_failed(token, &error);
         }
@@ -93,13 +93,13 @@ impl Server {
 
     /// Sends what waits for `token`, up to its share of an iteration.
     fn send_pending(&mut self, token: Token) {
-        let now = self.keyspace.moment.unix_ms;
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let now = self.core.keyspace.moment.unix_ms;
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         let Client { pending: Some(pending), socket, .. } = client else { return };
         match pending.send(socket) {
             Ok(count) => {
-                self.stats.writes += 1;
-                self.stats.net_output_bytes += count as u64;
+                self.core.stats.writes += 1;
+                self.core.stats.net_output_bytes += count as u64;
                 client.active_ms = now;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -114,15 +114,15 @@ impl Server {
     }
 
     fn send_failed(&mut self, token: Token, error: &std::io::Error) {
-        self.log.verbose(format_args!("Error writing to client: {error}"));
+        self.process.log.verbose(format_args!("Error writing to client: {error}"));
         self.doom(token);
     }
 
     /// `client-output-buffer-limit normal`: the hard limit at once, the soft limit after its seconds.
     pub(super) fn check_output_limit(&mut self, token: Token) {
-        let limit = self.config.client_output_buffer_limit.normal;
-        let now = self.keyspace.moment.unix_ms;
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let limit = self.core.config.client_output_buffer_limit.normal;
+        let now = self.core.keyspace.moment.unix_ms;
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         let Some(pending) = client.pending.as_mut() else { return };
         let bytes = pending.bytes() as u64;
         let hard = limit.hard > 0 && bytes >= limit.hard;
@@ -131,8 +131,8 @@ impl Server {
         pending.over_soft_limit_since = since;
         if hard || since.is_some_and(|t| now - t > limit.soft_seconds as i64 * 1000) {
             client.session.flags.close_now = true;
-            self.stats.output_limit_disconnections += 1;
-            self.log.warning(format_args!(
+            self.core.stats.output_limit_disconnections += 1;
+            self.process.log.warning(format_args!(
                 "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
                 self.describe_client(token)
             ));
@@ -142,31 +142,33 @@ impl Server {
 
     /// The client has closed its end.
     pub(super) fn on_end_of_stream(&mut self, token: Token) {
-        if self.log.is_at(LogLevel::Verbose) {
-            self.log.verbose(format_args!("Client closed connection {}", self.describe_client(token)));
+        if self.process.log.is_at(LogLevel::Verbose) {
+            self.process
+                .log
+                .verbose(format_args!("Client closed connection {}", self.describe_client(token)));
         }
         self.doom(token);
     }
 
     /// Has the client closed at the end of the iteration.
     pub(super) fn doom(&mut self, token: Token) {
-        if let Some(client) = self.clients.get_mut(token)
+        if let Some(client) = self.net.clients.get_mut(token)
             && !client.doomed
         {
             client.doomed = true;
             client.session.flags.close_now = true;
-            self.doomed.push(token);
+            self.net.doomed.push(token);
         }
     }
 
     fn close(&mut self, token: Token) {
-        if let Some(client) = self.clients.remove(token) {
+        if let Some(client) = self.net.clients.remove(token) {
             if client.session.flags.monitor {
                 self.stop_monitoring(token);
             }
-            self.waiting_clients -= u64::from(client.session.flags.waiting);
+            self.audience.waiting_clients -= u64::from(client.session.flags.waiting);
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
-            let _ = self.poller.remove(client.socket.as_fd());
+            let _ = self.net.poller.remove(client.socket.as_fd());
         }
     }
 }

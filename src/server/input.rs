@@ -69,7 +69,7 @@ enum Stopped {
 impl Server {
     /// Receives from a readable client and executes what has arrived.
     pub(super) fn on_readable(&mut self, io: &mut Io, token: Token, closed: bool) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.is_closing() {
             if closed {
                 // Its last replies have no reader any more.
@@ -80,7 +80,7 @@ impl Server {
         if client.resumable {
             return;
         }
-        self.stats.reads += 1;
+        self.core.stats.reads += 1;
         match client.query.take() {
             Some(query) => self.receive_more(io, token, query),
             None if client.rest.is_some() => {
@@ -93,7 +93,7 @@ impl Server {
 
     /// Goes on with requests that waited for their turn.
     pub(super) fn resume(&mut self, io: &mut Io, token: Token) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         client.resumable = false;
         if client.session.is_closing() {
             return;
@@ -103,7 +103,7 @@ impl Server {
         {
             return;
         }
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         if let Some(query) = client.query.take() {
             self.run_query(io, token, query);
         }
@@ -111,7 +111,7 @@ impl Server {
 
     /// The common case: nothing is held, so the bytes pass through the loop's own ring.
     fn receive(&mut self, io: &mut Io, token: Token) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         let window = io.ring.writable();
         let len = window.len().min(READ);
         match client.socket.recv(&mut window[..len]) {
@@ -119,9 +119,9 @@ impl Server {
             Ok(count) => io.ring.commit(count),
             Err(error) => return self.receive_failed(token, &error),
         }
-        client.active_ms = self.keyspace.moment.unix_ms;
+        client.active_ms = self.core.keyspace.moment.unix_ms;
         let window = io.ring.readable();
-        self.stats.net_input_bytes += window.len() as u64;
+        self.core.stats.net_input_bytes += window.len() as u64;
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
         let rest = &window[progress.consumed..];
@@ -139,7 +139,7 @@ impl Server {
 
     /// A client that holds half a request: its bytes go behind it, or into the large argument that is being filled.
     fn receive_more(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         #[expect(clippy::single_match_else, reason = "two ways to receive, side by side")]
         let received = match &mut query.filling {
             Some((block, wanted)) => {
@@ -163,16 +163,16 @@ impl Server {
         };
         match received {
             Ok(0) => return self.on_end_of_stream(token),
-            Ok(count) => self.stats.net_input_bytes += count as u64,
+            Ok(count) => self.core.stats.net_input_bytes += count as u64,
             Err(error) => {
                 client.query = Some(query);
                 return self.receive_failed(token, &error);
             }
         }
-        client.active_ms = self.keyspace.moment.unix_ms;
-        if query.len() as u64 > self.config.client_query_buffer_limit {
-            self.stats.query_limit_disconnections += 1;
-            self.log.warning(format_args!(
+        client.active_ms = self.core.keyspace.moment.unix_ms;
+        if query.len() as u64 > self.core.config.client_query_buffer_limit {
+            self.core.stats.query_limit_disconnections += 1;
+            self.process.log.warning(format_args!(
                 "Closing client that reached max query buffer length: {}",
                 self.describe_client(token)
             ));
@@ -190,14 +190,14 @@ impl Server {
             query.blocks.push(block);
             query.partial.detached();
         }
-        if self.clients.get(token).is_some_and(|client| client.rest.is_some()) {
+        if self.net.clients.get(token).is_some_and(|client| client.rest.is_some()) {
             return self.keep_query(token, query);
         }
         self.run_query(io, token, query);
     }
 
     fn keep_query(&mut self, token: Token, query: Box<Query>) {
-        if let Some(client) = self.clients.get_mut(token) {
+        if let Some(client) = self.net.clients.get_mut(token) {
             client.query = Some(query);
         }
     }
@@ -213,9 +213,9 @@ impl Server {
 
     /// Executes what had to wait. Answers whether all of it is done.
     fn run_rest(&mut self, token: Token, rest: &Rest) -> bool {
-        self.output.open_segment();
+        self.net.output.open_segment();
         let ran = self.run_batch(token, &rest.batch, &rest.bytes, &rest.blocks);
-        self.output.close_segment(token);
+        self.net.output.close_segment(token);
         if matches!(ran, Ran::Closing) {
             self.close_if_silent(token);
         }
@@ -225,13 +225,13 @@ impl Server {
     /// Gives the client what it still holds, after a run that came as far as `progress`: bytes in the ring begin where
     /// that ended.
     fn settle(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, progress: &Progress) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         match progress.stopped {
             Stopped::Closing => return,
             Stopped::Drained => {}
             Stopped::Yielded => {
                 client.resumable = true;
-                self.resumable.push(token);
+                self.net.resumable.push(token);
             }
             Stopped::Big { at, len } => {
                 let start = at - progress.consumed;
@@ -253,7 +253,7 @@ impl Server {
         if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
             return;
         }
-        self.log.verbose(format_args!("Reading from client: {error}"));
+        self.process.log.verbose(format_args!("Reading from client: {error}"));
         self.doom(token);
     }
 
@@ -266,8 +266,8 @@ impl Server {
         partial: &mut Partial,
         blocks: &[Block],
     ) -> Progress {
-        self.output.open_segment();
-        let output_start = self.output.buffer.len();
+        self.net.output.open_segment();
+        let output_start = self.net.output.buffer.len();
         let mut consumed = 0;
         let mut executed = 0;
         let stopped = loop {
@@ -296,11 +296,11 @@ impl Server {
                     break Stopped::Closing;
                 }
             }
-            if executed >= MAX_REQUESTS || self.output.buffer.len() - output_start >= MAX_OUTPUT {
+            if executed >= MAX_REQUESTS || self.net.output.buffer.len() - output_start >= MAX_OUTPUT {
                 break Stopped::Yielded;
             }
         };
-        self.output.close_segment(token);
+        self.net.output.close_segment(token);
         if matches!(stopped, Stopped::Closing) {
             self.close_if_silent(token);
         }
@@ -308,12 +308,12 @@ impl Server {
     }
 
     fn selected_db(&self, token: Token) -> usize {
-        self.clients.get(token).map_or(0, |c| c.session.db)
+        self.net.clients.get(token).map_or(0, |c| c.session.db)
     }
 
     fn limits(&self, token: Token) -> Limits {
-        let authenticated = self.clients.get(token).is_some_and(|c| c.session.authenticated);
-        Limits { authenticated, max_bulk: self.config.proto_max_bulk_len as usize }
+        let authenticated = self.net.clients.get(token).is_some_and(|c| c.session.authenticated);
+        Limits { authenticated, max_bulk: self.core.config.proto_max_bulk_len as usize }
     }
 
     /// Parses up to [`BATCH`] requests from `window[from..]`.
@@ -338,7 +338,7 @@ impl Server {
                 Ok(Parsed::Whole { end }) => {
                     at = end;
                     if batch.spans.len() > first {
-                        batch.push(first, window, blocks, self.names, &self.keyspace, db);
+                        batch.push(first, window, blocks, self.core.names, &self.core.keyspace, db);
                     }
                 }
                 Ok(Parsed::Incomplete) => return Filled { consumed: at, next: Next::Drained },
@@ -361,18 +361,18 @@ impl Server {
 
     /// Executes a batch, as far as the client may go.
     fn run_batch(&mut self, token: Token, batch: &Batch, window: &[u8], blocks: &[Block]) -> Ran {
-        let Some(client) = self.clients.get(token) else { return Ran::Closing };
+        let Some(client) = self.net.clients.get(token) else { return Ran::Closing };
         let db = client.session.db;
-        self.timed.start();
-        batch.prefetch(&self.keyspace, db, window, blocks);
+        self.core.timed.start();
+        batch.prefetch(&self.core.keyspace, db, window, blocks);
         for (index, request) in batch.requests.iter().enumerate() {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             self.execute(token, request.command, request.hash, args);
-            let stops = self.clients.get(token).is_none_or(|c| c.session.stops());
-            if (stops || !self.timed.goes_on(request, batch.requests.get(index + 1)))
-                && let Some(run) = self.timed.close(&mut self.stats)
+            let stops = self.net.clients.get(token).is_none_or(|c| c.session.stops());
+            if (stops || !self.core.timed.goes_on(request, batch.requests.get(index + 1)))
+                && let Some(run) = self.core.timed.close(&mut self.core.stats)
             {
-                let waits = self.clients.get(token).is_some_and(|c| c.session.flags.waiting);
+                let waits = self.net.clients.get(token).is_some_and(|c| c.session.flags.waiting);
                 let executed = &batch.requests[..index + usize::from(!waits)];
                 self.note_slow_run(token, &run, executed, |request| {
                     Args::new(window, request.spans(&batch.spans), blocks)
@@ -395,7 +395,7 @@ impl Server {
         window: &[u8],
         blocks: &[Block],
     ) -> Ran {
-        match self.clients.get_mut(token) {
+        match self.net.clients.get_mut(token) {
             Some(client) if !client.session.is_closing() => {
                 client.rest = Some(Box::new(batch.rest(index, window, blocks)));
                 Ran::Waiting
@@ -415,30 +415,30 @@ impl Server {
         }
         if !words.is_empty() {
             let db = self.selected_db(token);
-            batch.push(0, &window, &[], self.names, &self.keyspace, db);
+            batch.push(0, &window, &[], self.core.names, &self.core.keyspace, db);
         }
         self.run_batch(token, batch, &window, &[])
     }
 
     /// A client that is closed after its last reply, and has none to wait for: replies may be switched off.
     fn close_if_silent(&mut self, token: Token) {
-        let silent = !self.output.has_segment(token, 0);
-        if silent && self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
+        let silent = !self.net.output.has_segment(token, 0);
+        if silent && self.net.clients.get(token).is_some_and(|client| client.pending.is_none()) {
             self.doom(token);
         }
     }
 
     fn protocol_error(&mut self, token: Token, text: &[u8]) {
-        self.log.verbose(format_args!(
+        self.process.log.verbose(format_args!(
             "{} from client: {}",
             String::from_utf8_lossy(text),
             self.describe_client(token)
         ));
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.close_after_reply = true;
         let protocol = client.session.protocol;
         self.reply(protocol).error([b"ERR ", text].concat());
-        self.stats.count_error(b"ERR");
+        self.core.stats.count_error(b"ERR");
     }
 }
 

@@ -70,52 +70,73 @@ struct Io {
     spare: Vec<Box<Query>>,
 }
 
-/// The state of the server.
-pub struct Server {
+/// What commands run on: the data and what is known about the commands themselves. It holds no descriptor.
+struct Core {
     config: Config,
     keyspace: Keyspace,
-    clients: Clients,
-    output: Output,
+    /// What commands are called.
+    names: CommandNames,
     stats: Stats,
-    log: Log,
-    poller: NativePoller,
-    listeners: Vec<Listener>,
-    cron: Cron,
-    /// Clients with whole requests left from the last iteration.
-    resumable: Vec<Token>,
-    /// Clients to be closed at the end of the iteration.
-    doomed: Vec<Token>,
     clock: LoopClock,
     timed: Timed,
     slowlog: SlowLog,
     latency: LatencyMonitor,
+    /// Bytes allocated before the first key.
+    startup_memory: u64,
+    run_id: String,
+    /// What a replica would ask to go on from (`master_replid`).
+    replication_id: String,
+    /// Logins with a wrong user or password, since the start.
+    denied_logins: u64,
+}
+
+/// Connections and their bytes. It knows no key.
+struct Net {
+    poller: NativePoller,
+    listeners: Vec<Listener>,
+    clients: Clients,
+    output: Output,
+    /// Clients with whole requests left from the last iteration.
+    resumable: Vec<Token>,
+    /// Clients to be closed at the end of the iteration.
+    doomed: Vec<Token>,
+    next_client_id: u64,
+}
+
+/// Who hears of what others do: monitors, and clients whose requests wait.
+#[derive(Default)]
+struct Audience {
     monitors: Monitors,
     pause: Pause,
     /// Clients whose latest request waits.
     waiting_clients: u64,
     /// Clients are paused or monitors watch: requests are executed with more care.
     attention: bool,
-    next_client_id: u64,
-    /// When a web request was last written to the log, Unix milliseconds.
-    web_request_logged_ms: i64,
+}
+
+/// The process around the server: its log, its start and its end.
+struct Process {
+    log: Log,
     started_ms: i64,
-    /// Bytes allocated before the first key.
-    startup_memory: u64,
-    /// Who waits to be told of the start and the end.
+    /// The supervisor that is told of the start and the end.
     supervisor: Option<Supervisor>,
     /// The kernel's score for the process before `oom-score-adj` changed it.
     oom_score_before: Option<i32>,
-    /// What commands are called.
-    names: CommandNames,
-    run_id: String,
-    /// What a replica would ask to go on from (`master_replid`).
-    replication_id: String,
-    /// Logins with a wrong user or password, since the start.
-    denied_logins: u64,
     /// The pid file that this process wrote, to be removed at the end.
     pidfile: Option<PathBuf>,
+    /// When a web request was last written to the log, Unix milliseconds.
+    web_request_logged_ms: i64,
     /// `SHUTDOWN` was asked for.
     exit: bool,
+}
+
+/// The state of the server.
+pub struct Server {
+    core: Core,
+    net: Net,
+    audience: Audience,
+    process: Process,
+    cron: Cron,
 }
 
 impl Server {
@@ -124,17 +145,17 @@ impl Server {
         let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
         loop {
             let ready = self.wait(self.timeout_ms());
-            self.clock.update();
-            self.stats.cycles.begin(clock::ticks(), self.stats.commands);
-            self.keyspace.moment = Moment::at(self.clock.unix_ms());
-            if self.pause.is_over(self.clock.monotonic_us()) {
+            self.core.clock.update();
+            self.core.stats.cycles.begin(clock::ticks(), self.core.stats.commands);
+            self.core.keyspace.moment = Moment::at(self.core.clock.unix_ms());
+            if self.audience.pause.is_over(self.core.clock.monotonic_us()) {
                 self.end_pause();
             }
             for index in 0..ready {
-                if self.exit {
+                if self.process.exit {
                     break;
                 }
-                let event = self.poller.event(index);
+                let event = self.net.poller.event(index);
                 if event.token.generation == LISTENER {
                     self.accept(event.token.slot as usize);
                     continue;
@@ -145,14 +166,14 @@ impl Server {
                 if event.readable || event.closed {
                     self.on_readable(&mut io, event.token, event.closed);
                 }
-                if self.output.is_large() {
+                if self.net.output.is_large() {
                     self.flush();
                 }
             }
-            for token in std::mem::take(&mut self.resumable) {
+            for token in std::mem::take(&mut self.net.resumable) {
                 self.resume(&mut io, token);
             }
-            if self.cron.is_due(self.clock.monotonic_us()) {
+            if self.cron.is_due(self.core.clock.monotonic_us()) {
                 self.run_cron();
             }
             if self.cron.is_expiring() {
@@ -165,16 +186,16 @@ impl Server {
             if signal::shutdown_signals() > 0 {
                 self.shut_down_by_signal();
             }
-            if self.exit {
+            if self.process.exit {
                 return;
             }
-            self.stats.cycles.end(clock::ticks(), self.stats.commands);
+            self.core.stats.cycles.end(clock::ticks(), self.core.stats.commands);
         }
     }
 
     /// Whether the next iteration has something to do without an event.
     fn has_work(&self) -> bool {
-        !self.resumable.is_empty() || self.cron.is_expiring() || self.cron.is_reclaiming()
+        !self.net.resumable.is_empty() || self.cron.is_expiring() || self.cron.is_reclaiming()
     }
 
     /// How long to wait for events: until cron is due or a pause ends.
@@ -182,16 +203,16 @@ impl Server {
         if self.has_work() {
             return 0;
         }
-        let now_us = self.clock.monotonic_us();
-        self.pause.milliseconds_left(now_us, self.cron.milliseconds_left(now_us))
+        let now_us = self.core.clock.monotonic_us();
+        self.audience.pause.milliseconds_left(now_us, self.cron.milliseconds_left(now_us))
     }
 
     fn wait(&mut self, timeout_ms: u32) -> usize {
-        match self.poller.wait(Some(timeout_ms)) {
+        match self.net.poller.wait(Some(timeout_ms)) {
             Ok(ready) => ready,
             Err(error) => {
                 // Nothing that a client does makes the wait fail; going round without events keeps cron alive.
-                self.log.warning(format_args!("Waiting for events: {error}"));
+                self.process.log.warning(format_args!("Waiting for events: {error}"));
                 0
             }
         }
@@ -199,26 +220,26 @@ impl Server {
 
     fn shut_down_by_signal(&mut self) {
         let name = signal::last_shutdown_signal().unwrap_or("signal");
-        self.log.warning(format_args!("Received {name} scheduling shutdown..."));
+        self.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
         self.prepare_shutdown();
-        self.exit = true;
+        self.process.exit = true;
     }
 
     /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.
     fn prepare_shutdown(&mut self) {
-        self.log.warning(format_args!("User requested shutdown..."));
-        if let Some(supervisor) = self.supervisor {
-            supervisor.tell_stopping(&self.log);
+        self.process.log.warning(format_args!("User requested shutdown..."));
+        if let Some(supervisor) = self.process.supervisor {
+            supervisor.tell_stopping(&self.process.log);
         }
-        if let Some(path) = self.pidfile.take() {
-            self.log.notice(format_args!("Removing the pid file."));
+        if let Some(path) = self.process.pidfile.take() {
+            self.process.log.notice(format_args!("Removing the pid file."));
             let _ = std::fs::remove_file(path);
         }
-        for path in self.listeners.iter().filter_map(Listener::path) {
-            self.log.notice(format_args!("Removing the unix socket file."));
+        for path in self.net.listeners.iter().filter_map(Listener::path) {
+            self.process.log.notice(format_args!("Removing the unix socket file."));
             let _ = std::fs::remove_file(path);
         }
-        self.listeners.clear();
-        self.log.warning(format_args!("Redstart is now ready to exit, bye bye..."));
+        self.net.listeners.clear();
+        self.process.log.warning(format_args!("Redstart is now ready to exit, bye bye..."));
     }
 }

@@ -36,16 +36,16 @@ impl Monitors {
 impl Server {
     /// From now on `token` is shown what is executed.
     pub(super) fn start_monitoring(&mut self, token: Token) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.monitor = true;
-        self.monitors.watching.push(token);
+        self.audience.monitors.watching.push(token);
         self.refresh_attention();
     }
 
     /// The client is no monitor any more.
     pub(super) fn stop_monitoring(&mut self, token: Token) {
-        self.monitors.watching.retain(|watching| *watching != token);
-        if let Some(client) = self.clients.get_mut(token) {
+        self.audience.monitors.watching.retain(|watching| *watching != token);
+        if let Some(client) = self.net.clients.get_mut(token) {
             client.session.flags.monitor = false;
         }
         self.refresh_attention();
@@ -53,14 +53,14 @@ impl Server {
 
     /// Adds the line of a command that has been executed. Those of administrators are not shown.
     pub(super) fn show_to_monitors(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
-        if self.monitors.is_empty() || command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0 {
+        if self.audience.monitors.is_empty() || command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0 {
             return;
         }
-        let Some(client) = self.clients.get(token) else { return };
+        let Some(client) = self.net.clients.get(token) else { return };
         let now = clock::wall_us();
         let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
         let db = client.session.db;
-        let feed = &mut self.monitors.feed;
+        let feed = &mut self.audience.monitors.feed;
         // Writing to a Vec cannot fail.
         let _ = match client.socket.peer() {
             Address::Unix(path) => write!(feed, "+{seconds}.{micros:06} [{db} unix:{path}]"),
@@ -77,7 +77,8 @@ impl Server {
 
     /// Puts what was fed into the output of every monitor, but of those that want no replies or get no more.
     pub(super) fn deliver_feed(&mut self) {
-        let Server { monitors: Monitors { watching, feed }, clients, output, .. } = self;
+        let Monitors { watching, feed } = &mut self.audience.monitors;
+        let clients = &self.net.clients;
         if feed.is_empty() {
             return;
         }
@@ -87,7 +88,7 @@ impl Server {
                 !client.session.is_closing() && !flags.reply_off && !flags.reply_skip
             })
         };
-        output.share(feed, watching.iter().copied().filter(listens));
+        self.net.output.share(feed, watching.iter().copied().filter(listens));
         feed.clear();
         feed.shrink_to(KEEP);
     }

@@ -69,20 +69,20 @@ impl Pause {
 impl Server {
     /// Pauses clients for `milliseconds` from now on.
     pub(super) fn pause_clients(&mut self, mode: PauseMode, milliseconds: u64) {
-        let now_us = self.clock.monotonic_us();
-        if self.pause.is_over(now_us) {
+        let now_us = self.core.clock.monotonic_us();
+        if self.audience.pause.is_over(now_us) {
             self.end_pause();
         }
-        self.pause.extend(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
-        self.keyspace.hold_expired = true;
+        self.audience.pause.extend(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
+        self.core.keyspace.hold_expired = true;
         self.refresh_attention();
     }
 
     /// Ends the pause: who waited goes on, in order.
     pub(super) fn end_pause(&mut self) {
-        self.pause.running = None;
-        self.keyspace.hold_expired = false;
-        for token in std::mem::take(&mut self.pause.waiting) {
+        self.audience.pause.running = None;
+        self.core.keyspace.hold_expired = false;
+        for token in std::mem::take(&mut self.audience.pause.waiting) {
             self.wake_client(token);
         }
         self.refresh_attention();
@@ -90,28 +90,28 @@ impl Server {
 
     /// Whether `command` of the client `token` has to wait; then the client does from now on.
     pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
-        if !self.pause.stops(command) {
+        if !self.audience.pause.stops(command) {
             return false;
         }
-        let Some(client) = self.clients.get_mut(token) else { return false };
+        let Some(client) = self.net.clients.get_mut(token) else { return false };
         if client.session.flags.monitor {
             return false;
         }
         client.session.last_command = Some(command.id);
         client.session.flags.waiting = true;
-        self.waiting_clients += 1;
-        self.pause.waiting.push(token);
+        self.audience.waiting_clients += 1;
+        self.audience.pause.waiting.push(token);
         true
     }
 
     /// Lets a client that waits go on, after those that have been woken before it.
     fn wake_client(&mut self, token: Token) {
-        let Some(client) = self.clients.get_mut(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.waiting = false;
-        self.waiting_clients -= 1;
+        self.audience.waiting_clients -= 1;
         if !client.resumable {
             client.resumable = true;
-            self.resumable.push(token);
+            self.net.resumable.push(token);
         }
     }
 }

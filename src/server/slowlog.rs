@@ -88,26 +88,26 @@ impl Server {
         let members = requests.iter().rev().filter(is_member).take(run.calls as usize);
         // Of equal ones the last is kept, and that is the run's first.
         if let Some(slowest) = members.max_by_key(|request| bytes(args_of(request))) {
-            let mean = self.stats.mean_ns_before(run.command.id, run.calls, run.ns);
+            let mean = self.core.stats.mean_ns_before(run.command.id, run.calls, run.ns);
             let micros = run.ns.saturating_sub(mean * u64::from(run.calls - 1)) / 1000;
             self.note_slow_command(token, run, micros, args_of(slowest));
         }
         if run.calls > 1 {
-            self.timed.look_closely(self.clock.monotonic_us());
+            self.core.timed.look_closely(self.core.clock.monotonic_us());
         }
-        self.timed.excluding(clock::ticks().wrapping_sub(working));
+        self.core.timed.excluding(clock::ticks().wrapping_sub(working));
     }
 
     fn note_slow_command(&mut self, token: Token, run: &SlowRun, micros: u64, args: Args<'_>) {
         let command = run.command;
         let event = if command.has(flags::FAST) { "fast-command" } else { "command" };
         self.note_latency(event, micros);
-        let threshold = self.config.slowlog_log_slower_than;
+        let threshold = self.core.config.slowlog_log_slower_than;
         let is_slow = u64::try_from(threshold).is_ok_and(|threshold| micros >= threshold);
         if !is_slow || command.has(flags::SKIP_SLOWLOG) {
             return;
         }
-        let Some(client) = self.clients.get(token) else { return };
+        let Some(client) = self.net.clients.get(token) else { return };
         let entry = SlowCommand {
             id: 0,
             unix_seconds: clock::wall_us() / 1_000_000,
@@ -116,7 +116,7 @@ impl Server {
             peer: client.socket.peer().to_string(),
             name: client.session.name().to_vec(),
         };
-        self.slowlog.add(entry, self.config.slowlog_max_len);
+        self.core.slowlog.add(entry, self.core.config.slowlog_max_len);
     }
 }
 

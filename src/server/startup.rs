@@ -11,7 +11,7 @@ use super::log::Log;
 use super::stats::Stats;
 use super::supervisor::Supervisor;
 use super::timing::{LoopClock, Timed};
-use super::{LISTENER, Server};
+use super::{Audience, Core, LISTENER, Net, Process, Server};
 use crate::alloc;
 use crate::command::CommandNames;
 use crate::config::{BindAddress, Config, RenamedCommand, Text};
@@ -76,22 +76,22 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
         log.warning(format_args!("Can't keep to the processors {}: {error}", config.server_cpulist));
     }
     let mut server = build(config, log, names)?;
-    server.supervisor = supervisor;
+    server.process.supervisor = supervisor;
     server.announce();
-    if let Err(why) = server.apply_oom_score(&server.config.clone()) {
-        server.log.warning(format_args!("{why}"));
+    if let Err(why) = server.apply_oom_score(&server.core.config.clone()) {
+        server.process.log.warning(format_args!("{why}"));
     }
-    let processors = processors(&server.config.bio_cpulist, &server.log);
-    server.keyspace.keep_lazy_to(processors.unwrap_or_default());
+    let processors = processors(&server.core.config.bio_cpulist, &server.process.log);
+    server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
     server.watch_listeners(listeners)?;
     server.write_pidfile();
-    for (name, why) in server.config.without_effect() {
-        server.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
+    for (name, why) in server.core.config.without_effect() {
+        server.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
     }
-    server.log.notice(format_args!("Server initialized"));
+    server.process.log.notice(format_args!("Server initialized"));
     server.announce_ready();
     if let Some(supervisor) = supervisor {
-        supervisor.tell_ready(&server.log);
+        supervisor.tell_ready(&server.process.log);
     }
     server.run();
     Ok(())
@@ -148,40 +148,41 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
     watch_for_crashes(&config, &log).map_err(failed("Can't install the crash handler"))?;
     let now_ms = (clock::wall_us() / 1000) as i64;
-    let mut server = Server {
+    let core = Core {
         keyspace: Keyspace::new(config.databases as usize, seed),
-        clients: super::Clients::default(),
-        output: super::Output::default(),
         stats: Stats::new(clock::TickRate::calibrate()),
-        log,
-        poller,
-        listeners: Vec::new(),
-        cron: Cron::new(config.hz),
-        resumable: Vec::new(),
-        doomed: Vec::new(),
         clock: LoopClock::new(),
         timed: Timed::new(),
         slowlog: super::SlowLog::default(),
         latency: super::LatencyMonitor::default(),
-        monitors: super::Monitors::default(),
-        pause: super::Pause::default(),
-        waiting_clients: 0,
-        attention: false,
-        next_client_id: 0,
-        web_request_logged_ms: 0,
-        started_ms: now_ms,
         startup_memory: used_memory(),
         names,
-        supervisor: None,
-        oom_score_before: None,
         run_id: random_id(),
         replication_id: random_id(),
         denied_logins: 0,
-        exit: false,
         config,
-        pidfile: None,
     };
-    server.keyspace.moment = Moment::at(now_ms);
+    let net = Net {
+        poller,
+        listeners: Vec::new(),
+        clients: super::Clients::default(),
+        output: super::Output::default(),
+        resumable: Vec::new(),
+        doomed: Vec::new(),
+        next_client_id: 0,
+    };
+    let process = Process {
+        log,
+        started_ms: now_ms,
+        supervisor: None,
+        oom_score_before: None,
+        pidfile: None,
+        web_request_logged_ms: 0,
+        exit: false,
+    };
+    let cron = Cron::new(core.config.hz);
+    let mut server = Server { core, net, audience: Audience::default(), process, cron };
+    server.core.keyspace.moment = Moment::at(now_ms);
     server.apply_config();
     Ok(server)
 }
@@ -221,41 +222,42 @@ fn limit_clients(config: &mut Config, log: &Log) {
 
 impl Server {
     fn announce(&self) {
-        if self.config.always_show_logo {
-            LOGO.lines().for_each(|line| self.log.notice(format_args!("{line}")));
+        if self.core.config.always_show_logo {
+            LOGO.lines().for_each(|line| self.process.log.notice(format_args!("{line}")));
         }
-        self.log.notice(format_args!(
+        self.process.log.notice(format_args!(
             "Redstart {} is starting: {} bit, standalone mode, port {}, pid {}",
             env!("CARGO_PKG_VERSION"),
             usize::BITS,
-            self.config.port,
+            self.core.config.port,
             std::process::id()
         ));
-        match &self.config.file {
-            Some(path) => self.log.notice(format_args!("Configuration loaded from {}", path.display())),
-            None => self.log.notice(format_args!(
+        match &self.core.config.file {
+            Some(path) => self.process.log.notice(format_args!("Configuration loaded from {}", path.display())),
+            None => self.process.log.notice(format_args!(
                 "No config file specified, using the default config. To specify one: redstart /path/to/redstart.conf"
             )),
         }
     }
 
     fn announce_ready(&self) {
-        if self.config.port != 0 {
-            self.log.notice(format_args!("Ready to accept connections tcp"));
+        if self.core.config.port != 0 {
+            self.process.log.notice(format_args!("Ready to accept connections tcp"));
         }
-        if !self.config.unixsocket.is_empty() {
-            self.log.notice(format_args!("Ready to accept connections unix"));
+        if !self.core.config.unixsocket.is_empty() {
+            self.process.log.notice(format_args!("Ready to accept connections unix"));
         }
     }
 
     /// Has the poller report connections to `listeners`, which take the place of those before.
     pub(super) fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> Result<(), StartError> {
-        self.listeners.append(&mut listeners);
-        for (slot, listener) in self.listeners.iter().enumerate() {
+        self.net.listeners.append(&mut listeners);
+        for (slot, listener) in self.net.listeners.iter().enumerate() {
             let token = Token { slot: slot as u32, generation: LISTENER };
             // Those that stayed are registered anew, since their slots may have changed.
-            let _ = self.poller.remove(listener.as_fd());
-            self.poller
+            let _ = self.net.poller.remove(listener.as_fd());
+            self.net
+                .poller
                 .add(listener.as_fd(), token, Interest::READ)
                 .map_err(failed("Can't watch a listener"))?;
         }
@@ -264,23 +266,25 @@ impl Server {
 
     /// Stops listening on TCP; the Unix socket stays.
     pub(super) fn close_tcp_listeners(&mut self) {
-        for listener in self.listeners.extract_if(.., |listener| listener.path().is_none()) {
-            let _ = self.poller.remove(listener.as_fd());
+        for listener in self.net.listeners.extract_if(.., |listener| listener.path().is_none()) {
+            let _ = self.net.poller.remove(listener.as_fd());
         }
     }
 
     /// A pid file is written when one is configured, or under a default name by a daemon.
     fn write_pidfile(&mut self) {
-        let path = match (self.config.pidfile.is_empty(), self.config.daemonize) {
-            (false, _) => self.config.pidfile.as_path().to_owned(),
+        let path = match (self.core.config.pidfile.is_empty(), self.core.config.daemonize) {
+            (false, _) => self.core.config.pidfile.as_path().to_owned(),
             (true, true) => PathBuf::from("/var/run/redis.pid"),
             (true, false) => return,
         };
         let text = format!("{}\n", std::process::id());
         match file::replace(&path, text.as_bytes()) {
-            Ok(()) => self.pidfile = Some(path),
+            Ok(()) => self.process.pidfile = Some(path),
             Err(error) => {
-                self.log.warning(format_args!("Failed to write PID file {}: {error}", path.display()));
+                self.process
+                    .log
+                    .warning(format_args!("Failed to write PID file {}: {error}", path.display()));
             }
         }
     }

@@ -64,7 +64,7 @@ impl Server {
     pub(super) fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
         let failed = |error| format!("Unable to write oom_score_adj: {error}");
         let [value, ..] = config.oom_score_adj_values.0;
-        let before = match (self.oom_score_before, config.oom_score_adj) {
+        let before = match (self.process.oom_score_before, config.oom_score_adj) {
             (Some(before), _) => before,
             (None, OomScoreAdj::No) => return Ok(()),
             (None, _) => host::oom_score().map_err(failed)?,
@@ -75,7 +75,7 @@ impl Server {
             OomScoreAdj::Relative => before + value,
         };
         host::set_oom_score(score).map_err(failed)?;
-        self.oom_score_before = (config.oom_score_adj != OomScoreAdj::No).then_some(before);
+        self.process.oom_score_before = (config.oom_score_adj != OomScoreAdj::No).then_some(before);
         Ok(())
     }
 }

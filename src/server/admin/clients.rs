@@ -47,7 +47,7 @@ impl Server {
     /// A client in one line, as `CLIENT LIST` prints it.
     pub(in crate::server) fn describe_client(&self, token: Token) -> String {
         let mut line = String::new();
-        if let Some(client) = self.clients.get(token) {
+        if let Some(client) = self.net.clients.get(token) {
             self.describe(client, &mut line);
         }
         line
@@ -55,7 +55,7 @@ impl Server {
 
     fn describe(&self, client: &Client, line: &mut String) {
         let session = &client.session;
-        let now = self.keyspace.moment.unix_ms;
+        let now = self.core.keyspace.moment.unix_ms;
         let seconds = |since: i64| (now - since).max(0) / 1000;
         let qbuf = client.unexecuted_len();
         let qbuf_free = client.query.as_ref().map_or(0, |q| q.ring.capacity() - q.ring.len());
@@ -115,7 +115,7 @@ impl Server {
             return self.reply_to(token).error("ERR syntax error");
         }
         let mut lines = String::new();
-        let mut clients: Vec<_> = self.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
+        let mut clients: Vec<_> = self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
         clients.sort_by_key(|(_, client)| client.session.id);
         for (_, client) in clients {
             self.describe(client, &mut lines);
@@ -136,7 +136,7 @@ impl Server {
             }
         };
         let victims: Vec<Token> =
-            self.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).map(|(t, _)| t).collect();
+            self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).map(|(t, _)| t).collect();
         let killed = victims.len();
         for victim in victims {
             if victim == token {

@@ -11,7 +11,7 @@ impl Server {
     /// `CONFIG GET pattern [pattern …]`: a map from names to values.
     pub(super) fn config_get(&mut self, token: Token, args: Args<'_>) {
         let patterns: Vec<&[u8]> = args.iter_from(2).collect();
-        let found = config::get(&self.config, &patterns);
+        let found = config::get(&self.core.config, &patterns);
         let mut reply = self.reply_to(token);
         reply.map(found.len());
         for (name, value) in found {
@@ -30,8 +30,8 @@ impl Server {
 
     fn try_config_set(&mut self, token: Token, args: Args<'_>) -> Result<(), SetError> {
         let words: Vec<&[u8]> = args.iter_from(2).collect();
-        let local = self.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
-        let change = config::prepare(&self.config, &words, local)?;
+        let local = self.net.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        let change = config::prepare(&self.core.config, &words, local)?;
         let changed = |name: &str| change.changed.iter().any(|directive| directive.name == name);
         let refuse = |name: &str, why: String| {
             let directive = DIRECTIVES.iter().find(|d| d.name == name).expect("a name of the table");
@@ -51,20 +51,22 @@ impl Server {
         if changed("oom-score-adj") || changed("oom-score-adj-values") {
             let name = if changed("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
             self.apply_oom_score(&change.config).map_err(|why| {
-                self.log.warning(format_args!("{why}"));
+                self.process.log.warning(format_args!("{why}"));
                 refuse(name, "Failed to apply new oom_score_adj configuration, check server logs.".into())
             })?;
         }
         if changed("crash-log-enabled") || changed("use-exit-on-panic") {
-            watch_for_crashes(&change.config, &self.log)
+            watch_for_crashes(&change.config, &self.process.log)
                 .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;
         }
         for directive in &change.changed {
             if let Some(why) = directive.effect.why() {
-                self.log.warning(format_args!("The directive '{}' has no effect: {why}", directive.name));
+                self.process
+                    .log
+                    .warning(format_args!("The directive '{}' has no effect: {why}", directive.name));
             }
         }
-        self.config = change.config;
+        self.core.config = change.config;
         self.apply_config();
         Ok(())
     }
@@ -75,7 +77,7 @@ impl Server {
             Ok(reached) if reached >= files => Ok(()),
             _ => Err(format!(
                 "The operating system is not able to handle the specified number of clients, try with {}",
-                self.config.maxclients
+                self.core.config.maxclients
             )),
         }
     }
@@ -84,11 +86,11 @@ impl Server {
     fn rebind(&mut self, wanted: &Config) -> Result<(), String> {
         // What stays the same cannot be bound twice: the old sockets make room first.
         self.close_tcp_listeners();
-        match open_listeners(wanted, &self.log) {
+        match open_listeners(wanted, &self.process.log) {
             Ok(listeners) => self.watch_listeners(listeners).map_err(|error| error.to_string()),
             Err(error) => {
-                self.log.warning(format_args!("{error}"));
-                if let Ok(listeners) = open_listeners(&self.config, &self.log) {
+                self.process.log.warning(format_args!("{error}"));
+                if let Ok(listeners) = open_listeners(&self.core.config, &self.process.log) {
                     let _ = self.watch_listeners(listeners);
                 }
                 Err("Unable to listen on this port. Check server logs.".into())
@@ -98,7 +100,7 @@ impl Server {
 
     /// `CONFIG REWRITE`: the configuration file says what the server does.
     pub(super) fn config_rewrite(&mut self, token: Token) {
-        if self.config.file.is_none() {
+        if self.core.config.file.is_none() {
             return self.reply_to(token).error("ERR The server is running without a config file");
         }
         match self.rewrite_config(false) {
@@ -110,23 +112,23 @@ impl Server {
     /// Rewrites the configuration file, if there is one; `all` directives get a line, or those that have one or differ
     /// from their default. An error is the system's word for it.
     pub(super) fn rewrite_config(&self, all: bool) -> Result<(), String> {
-        let Some(path) = &self.config.file else { return Ok(()) };
+        let Some(path) = &self.core.config.file else { return Ok(()) };
         // A file that was removed is written anew.
         let old = std::fs::read(path).unwrap_or_default();
-        let written = file::replace(path, &config::rewrite(&self.config, &old, all));
+        let written = file::replace(path, &config::rewrite(&self.core.config, &old, all));
         match &written {
-            Ok(()) => self.log.notice(format_args!("CONFIG REWRITE executed with success.")),
-            Err(error) => self.log.warning(format_args!("CONFIG REWRITE failed: {error}")),
+            Ok(()) => self.process.log.notice(format_args!("CONFIG REWRITE executed with success.")),
+            Err(error) => self.process.log.warning(format_args!("CONFIG REWRITE failed: {error}")),
         }
         written.map_err(|error| file::reason(&error))
     }
 
     /// `CONFIG RESETSTAT`: the counters start again.
     pub(super) fn config_resetstat(&mut self, token: Token) {
-        self.stats.reset();
-        let dirty = self.keyspace.counters.dirty;
-        self.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
-        self.keyspace.lazy().reset();
+        self.core.stats.reset();
+        let dirty = self.core.keyspace.counters.dirty;
+        self.core.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
+        self.core.keyspace.lazy().reset();
         self.reply_to(token).ok();
     }
 }

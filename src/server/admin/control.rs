@@ -25,7 +25,7 @@ impl Server {
         let Ok(milliseconds) = u64::try_from(timeout) else {
             return self.reply_to(token).error("ERR timeout is negative");
         };
-        if timeout.checked_add(self.keyspace.moment.unix_ms).is_none() {
+        if timeout.checked_add(self.core.keyspace.moment.unix_ms).is_none() {
             return self.reply_to(token).error("ERR timeout is out of range");
         }
         self.pause_clients(mode, milliseconds);

@@ -28,7 +28,7 @@ impl Server {
         }
         self.prepare_shutdown();
         self.session(token).flags.close_now = true;
-        self.exit = true;
+        self.process.exit = true;
     }
 
     /// `TIME`: Unix seconds and the microseconds beyond them.
@@ -42,7 +42,7 @@ impl Server {
 
     /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
     pub(super) fn last_save(&mut self, token: Token) {
-        let seconds = self.started_ms / 1000;
+        let seconds = self.process.started_ms / 1000;
         self.reply_to(token).integer(seconds);
     }
 

@@ -82,9 +82,9 @@ impl Overview {
         let used = used_memory();
         let slab = alloc::stats();
         let (resident, allocator_resident) = process::memory();
-        let startup = server.startup_memory;
-        let clients = server.clients.iter().map(|(_, client)| client.memory_bytes() as u64).sum();
-        let dbs = (0..server.keyspace.count()).map(|index| (index, server.keyspace.db(index)));
+        let startup = server.core.startup_memory;
+        let clients = server.net.clients.iter().map(|(_, client)| client.memory_bytes() as u64).sum();
+        let dbs = (0..server.core.keyspace.count()).map(|index| (index, server.core.keyspace.db(index)));
         let tables: Vec<Tables> = dbs
             .filter(|(_, db)| !db.is_empty())
             .map(|(index, db)| Tables {
@@ -97,7 +97,7 @@ impl Overview {
         let overhead = startup + clients + tables.iter().map(|t| t.main + t.expires).sum::<u64>();
         Overview {
             used,
-            peak: server.stats.peak_memory.max(used),
+            peak: server.core.stats.peak_memory.max(used),
             startup,
             resident,
             allocator_resident,
@@ -202,9 +202,9 @@ impl Server {
         }
         let key = args.get(2);
         let db = self.session(token).db;
-        let hash = self.keyspace.hash(key);
+        let hash = self.core.keyspace.hash(key);
         // Neither a hit nor an access: whoever measures a key must not change its fate.
-        let bytes = self.keyspace.db(db).memory_of(hash, key);
+        let bytes = self.core.keyspace.db(db).memory_of(hash, key);
         let mut reply = self.reply_to(token);
         match bytes {
             Some(bytes) => reply.integer(bytes as i64),
@@ -267,7 +267,7 @@ impl Server {
              nothing. Ask again when there is more.\n"
                 .to_owned()
         } else {
-            let found = it.complaints(self.clients.len());
+            let found = it.complaints(self.net.clients.len());
             if found.is_empty() {
                 "Nothing looks wrong with the memory of this server.\n".to_owned()
             } else {

@@ -73,7 +73,7 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::MemoryMallocStats => server.memory_malloc_stats(token),
         C::Debug => server.debug(token, args),
         command => {
-            let names = server.names;
+            let names = server.core.names;
             let known = introspect::execute(command, &args, names, &mut server.reply_to(token));
             debug_assert!(known, "every command of the table is executed somewhere");
         }
@@ -83,7 +83,7 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
 impl Server {
     /// The reply to `token`, in its protocol.
     pub(super) fn reply_to(&mut self, token: Token) -> Reply<'_> {
-        let protocol = self.clients.get(token).map_or(Protocol::Resp2, |c| c.session.protocol);
+        let protocol = self.net.clients.get(token).map_or(Protocol::Resp2, |c| c.session.protocol);
         self.reply(protocol)
     }
 

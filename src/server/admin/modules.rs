@@ -14,7 +14,9 @@ impl Server {
     /// `MODULE LOAD path [arg …]` and `LOADEX`: refused, with the reason in the log, where the reply sends its reader.
     pub(super) fn module_load(&mut self, token: Token, args: Args<'_>) {
         let path = quote(args.get(2));
-        self.log.warning(format_args!("Module {path} failed to load: there is no interface for modules"));
+        self.process
+            .log
+            .warning(format_args!("Module {path} failed to load: there is no interface for modules"));
         self.reply_to(token).error("ERR Error loading the extension. Please check the server logs.");
     }
 

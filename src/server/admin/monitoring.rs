@@ -25,9 +25,9 @@ impl Server {
             _ => return self.reply_usage(token, args),
         };
         let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
-        reply.array(self.slowlog.len().min(count));
-        for command in self.slowlog.iter().take(count) {
+        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        reply.array(self.core.slowlog.len().min(count));
+        for command in self.core.slowlog.iter().take(count) {
             reply.array(6);
             reply.integer(command.id as i64);
             reply.integer(command.unix_seconds as i64);
@@ -41,22 +41,22 @@ impl Server {
 
     /// `SLOWLOG LEN`. O(1).
     pub(super) fn slowlog_len(&mut self, token: Token) {
-        let len = self.slowlog.len();
+        let len = self.core.slowlog.len();
         self.reply_to(token).integer(len as i64);
     }
 
     /// `SLOWLOG RESET`: `OK`. O(N).
     pub(super) fn slowlog_reset(&mut self, token: Token) {
-        self.slowlog.clear();
+        self.core.slowlog.clear();
         self.reply_to(token).ok();
     }
 
     /// `LATENCY LATEST`: for each event its name, when it last was slow, how slow, and how slow at most. O(1).
     pub(super) fn latency_latest(&mut self, token: Token) {
         let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
-        reply.array(self.latency.iter().count());
-        for (event, series) in self.latency.iter() {
+        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        reply.array(self.core.latency.iter().count());
+        for (event, series) in self.core.latency.iter() {
             let Some(latest) = series.latest() else { continue };
             reply.array(4);
             reply.bulk(event.as_bytes());
@@ -69,8 +69,8 @@ impl Server {
     /// `LATENCY HISTORY event`: an array of seconds and milliseconds, the oldest first. O(1).
     pub(super) fn latency_history(&mut self, token: Token, args: Args<'_>) {
         let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
-        let Some(series) = self.latency.get(args.get(2)) else { return reply.array(0) };
+        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        let Some(series) = self.core.latency.get(args.get(2)) else { return reply.array(0) };
         reply.array(series.len());
         for sample in series.iter() {
             reply.array(2);
@@ -82,8 +82,8 @@ impl Server {
     /// `LATENCY RESET [event …]`: how many events were forgotten; without a name all are. O(1).
     pub(super) fn latency_reset(&mut self, token: Token, args: Args<'_>) {
         let count = match args.len() {
-            2 => self.latency.reset_all(),
-            _ => args.iter_from(2).filter(|event| self.latency.reset(event)).count(),
+            2 => self.core.latency.reset_all(),
+            _ => args.iter_from(2).filter(|event| self.core.latency.reset(event)).count(),
         };
         self.reply_to(token).integer(count as i64);
     }
@@ -91,7 +91,7 @@ impl Server {
     /// `LATENCY GRAPH event`: a picture of its history. O(1).
     pub(super) fn latency_graph(&mut self, token: Token, args: Args<'_>) {
         let event = args.get(2);
-        let Some(series) = self.latency.get(event) else {
+        let Some(series) = self.core.latency.get(event) else {
             let text = [b"ERR No samples available for event '", shown(event), b"'"].concat();
             return self.reply_to(token).error(text);
         };
@@ -118,8 +118,8 @@ impl Server {
                 .collect(),
         };
         let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.output.buffer, protocol };
-        let rows = self.stats.per_command();
+        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        let rows = self.core.stats.per_command();
         let latencies = asked.into_iter().filter_map(|id| {
             let latency = rows[usize::from(id)].latency.as_ref()?;
             Some((table::all()[usize::from(id)].full_name, latency))

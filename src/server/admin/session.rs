@@ -23,7 +23,7 @@ impl Server {
     /// `AUTH [username] password`: `OK`, or `WRONGPASS`.
     pub(super) fn auth(&mut self, token: Token, args: Args<'_>) {
         let outcome = match args.len() {
-            2 if self.config.requirepass.is_empty() => {
+            2 if self.core.config.requirepass.is_empty() => {
                 Err("ERR AUTH <password> called without any password \
                 configured for the default user. Are you sure your configuration is correct?")
             }
@@ -41,15 +41,15 @@ impl Server {
     }
 
     fn check_password(&mut self, user: &[u8], password: &[u8]) -> Result<(), &'static str> {
-        let secret = self.config.requirepass.as_bytes();
+        let secret = self.core.config.requirepass.as_bytes();
         let known = user == b"default" && (secret.is_empty() || same_secret(password, secret));
-        self.denied_logins += u64::from(!known);
+        self.core.denied_logins += u64::from(!known);
         if known { Ok(()) } else { Err(WRONG_PASSWORD) }
     }
 
     /// The session of the client that is executing.
     pub(super) fn session(&mut self, token: Token) -> &mut Session {
-        &mut self.clients.get_mut(token).expect("the client of the command being executed").session
+        &mut self.net.clients.get_mut(token).expect("the client of the command being executed").session
     }
 
     /// `HELLO [protover [AUTH username password] [SETNAME name]]`: facts about the server, as a map.
@@ -121,7 +121,7 @@ impl Server {
 
     /// `RESET`: the session is as new.
     pub(super) fn reset(&mut self, token: Token) {
-        let open = self.config.requirepass.is_empty();
+        let open = self.core.config.requirepass.is_empty();
         if self.session(token).flags.monitor {
             self.stop_monitoring(token);
         }

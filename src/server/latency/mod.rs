@@ -115,15 +115,15 @@ impl LatencyMonitor {
 impl Server {
     /// An event held the loop up for `micros`: a sample, if that is a spike.
     pub(super) fn note_latency(&mut self, event: &'static str, micros: u64) {
-        let (threshold, milliseconds) = (self.config.latency_monitor_threshold, micros / 1000);
+        let (threshold, milliseconds) = (self.core.config.latency_monitor_threshold, micros / 1000);
         if threshold > 0 && milliseconds >= threshold {
-            self.latency.add(event, Sample { unix_seconds: clock::wall_us() / 1_000_000, milliseconds });
+            self.core.latency.add(event, Sample { unix_seconds: clock::wall_us() / 1_000_000, milliseconds });
         }
     }
 
     /// `LATENCY DOCTOR`: what the spikes say, in sentences.
     pub(super) fn diagnose_latency(&self) -> String {
-        doctor::report(&self.latency, &self.config)
+        doctor::report(&self.core.latency, &self.core.config)
     }
 }
 

@@ -18,7 +18,7 @@ impl Server {
         match how {
             b"segfault" => crash::fault(),
             b"oom" => {
-                self.log.warning(format_args!("Out Of Memory allocating {TOO_MUCH} bytes!"));
+                self.process.log.warning(format_args!("Out Of Memory allocating {TOO_MUCH} bytes!"));
                 let block = alloc::allocate(TOO_MUCH);
                 unreachable!("the system gave {TOO_MUCH} bytes at {block:p}")
             }
@@ -32,15 +32,15 @@ impl Server {
     pub(super) fn debug_restart(&mut self, how: &[u8], args: Args<'_>) -> Result<(), Vec<u8>> {
         let delay_ms = if args.len() > 2 { super::integer(args.get(2))?.max(0) } else { 0 };
         if how == b"restart" {
-            if self.config.file.is_some() && self.rewrite_config(false).is_err() {
-                self.log.warning(format_args!("Can't restart: configuration rewrite process failed"));
+            if self.core.config.file.is_some() && self.rewrite_config(false).is_err() {
+                self.process.log.warning(format_args!("Can't restart: configuration rewrite process failed"));
                 return Err(b"ERR failed to restart the server. Check server logs.".to_vec());
             }
             self.prepare_shutdown();
         }
         std::thread::sleep(Duration::from_millis(delay_ms as u64));
         let error: io::Error = process::run_again();
-        self.log.warning(format_args!("Can't restart: {error}"));
+        self.process.log.warning(format_args!("Can't restart: {error}"));
         // What listened is closed by now: nobody could tell this process from a dead one.
         std::process::exit(1)
     }

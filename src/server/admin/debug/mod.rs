@@ -77,7 +77,7 @@ impl Server {
             (b"htstats-key", 3) => return self.debug_htstats_key(token, args.get(2)),
             (b"htstats-key", 4) if args.is(3, "full") => return self.debug_htstats_key(token, args.get(2)),
             (b"digest", 2) => {
-                let text = hex(&digest::of_keyspace(&self.keyspace));
+                let text = hex(&digest::of_keyspace(&self.core.keyspace));
                 self.reply_to(token).simple(&text);
             }
             (b"digest-value", 2..) => self.debug_digest_value(token, args),
@@ -119,11 +119,11 @@ impl Server {
         let word = |i: usize| args.get(i);
         match (name, args.len()) {
             (b"sleep", 3) => std::thread::sleep(leading_seconds(word(2))),
-            (b"set-active-expire", 3) => self.keyspace.active_expire = leading_number(word(2)) != 0,
-            (b"dict-resizing", 3) => self.keyspace.shrinks_tables = leading_number(word(2)) != 0,
+            (b"set-active-expire", 3) => self.core.keyspace.active_expire = leading_number(word(2)) != 0,
+            (b"dict-resizing", 3) => self.core.keyspace.shrinks_tables = leading_number(word(2)) != 0,
             (b"pause-cron", 3) => self.cron.paused = leading_number(word(2)) != 0,
             (b"quicklist-packed-threshold", 3) => match packed_threshold(word(2)) {
-                Ok(bytes) => self.keyspace.shapes.list_packed_threshold = bytes as usize,
+                Ok(bytes) => self.core.keyspace.shapes.list_packed_threshold = bytes as usize,
                 Err(text) => return Some(Err(text.into())),
             },
             // There is no reply buffer beside the list of replies.
@@ -136,11 +136,13 @@ impl Server {
             (b"leak", 3) => _ = word(2).to_vec().leak(),
             (b"log", 3) => {
                 let text = String::from_utf8_lossy(shown(word(2))).replace(['\r', '\n'], " ");
-                self.log.warning(format_args!("DEBUG LOG: {text}"));
+                self.process.log.warning(format_args!("DEBUG LOG: {text}"));
             }
             (b"change-repl-id", 2) => {
-                self.log.notice(format_args!("Changing replication IDs after receiving change-repl-id"));
-                self.replication_id = random_id();
+                self.process
+                    .log
+                    .notice(format_args!("Changing replication IDs after receiving change-repl-id"));
+                self.core.replication_id = random_id();
             }
             _ => return None,
         }
@@ -164,15 +166,15 @@ impl Server {
             key.clear();
             key.extend_from_slice(prefix);
             key.extend_from_slice(format!(":{i}").as_bytes());
-            let hash = self.keyspace.hash(&key);
-            if self.keyspace.find(db, hash, &key, Access::Write).is_some() {
+            let hash = self.core.keyspace.hash(&key);
+            if self.core.keyspace.find(db, hash, &key, Access::Write).is_some() {
                 continue;
             }
             let mut value = format!("value:{i}").into_bytes();
             if size > 0 {
                 value.resize(size, 0);
             }
-            self.keyspace.insert(db, hash, Entry::string(&key, &value, None));
+            self.core.keyspace.insert(db, hash, Entry::string(&key, &value, None));
         }
         self.reply_to(token).ok();
         Ok(())
@@ -182,7 +184,7 @@ impl Server {
     fn debug_rewrite_all(&mut self, token: Token) -> Result<(), Vec<u8>> {
         let failed = |why: &str| format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}").into_bytes();
         // Without a file Redis hands the system a path that is none, and repeats what it says to that.
-        if self.config.file.is_none() {
+        if self.core.config.file.is_none() {
             return Err(failed("Bad address"));
         }
         self.rewrite_config(true).map_err(|why| failed(&why))?;
@@ -197,8 +199,8 @@ impl Server {
         for _ in 0..GLOB_TRIES {
             for word in [&mut pattern, &mut text] {
                 word.clear();
-                for _ in 0..self.keyspace.random.below(GLOB_LENGTH) {
-                    word.push(LETTERS[self.keyspace.random.below(LETTERS.len())]);
+                for _ in 0..self.core.keyspace.random.below(GLOB_LENGTH) {
+                    word.push(LETTERS[self.core.keyspace.random.below(LETTERS.len())]);
                 }
             }
             glob::matches(&pattern, &text, false);

@@ -23,14 +23,14 @@ use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 
 impl Server {
     fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>, Vec<u8>> {
-        let (db, hash) = (self.session(token).db, self.keyspace.hash(key));
-        let at: Option<Position> = self.keyspace.find(db, hash, key, Access::Inspect);
-        at.map(|at| self.keyspace.db(db).get(at)).ok_or_else(|| b"ERR no such key".to_vec())
+        let (db, hash) = (self.session(token).db, self.core.keyspace.hash(key));
+        let at: Option<Position> = self.core.keyspace.find(db, hash, key, Access::Inspect);
+        at.map(|at| self.core.keyspace.db(db).get(at)).ok_or_else(|| b"ERR no such key".to_vec())
     }
 
     /// `DEBUG OBJECT key`: a line of facts.
     pub(super) fn debug_object(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
-        let (clock, config) = (self.keyspace.moment.clock, self.config.clone());
+        let (clock, config) = (self.core.keyspace.moment.clock, self.core.config.clone());
         let entry = self.inspected(token, key)?;
         let mut text = format!(
             "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
@@ -107,9 +107,9 @@ impl Server {
     /// stands is seen.
     pub(super) fn debug_digest_value(&mut self, token: Token, args: Args<'_>) {
         let index = self.session(token).db;
-        let db = self.keyspace.db(index);
+        let db = self.core.keyspace.db(index);
         let digest_of = |key: &[u8]| {
-            let at = db.dict().find(self.keyspace.hash(key), key);
+            let at = db.dict().find(self.core.keyspace.hash(key), key);
             at.map_or(Digest::default(), |at| digest::of_value(&db.get(at)))
         };
         let digests: Vec<Digest> = args.iter_from(2).map(digest_of).collect();
@@ -122,8 +122,8 @@ impl Server {
 
     /// `DEBUG HTSTATS dbid [full]`: figures of a database's table.
     pub(super) fn debug_htstats(&mut self, token: Token, index: &[u8]) -> Result<(), Vec<u8>> {
-        let index = usize::try_from(integer(index)?).ok().filter(|index| *index < self.keyspace.count());
-        let db = self.keyspace.db(index.ok_or("ERR Out of range database")?);
+        let index = usize::try_from(integer(index)?).ok().filter(|index| *index < self.core.keyspace.count());
+        let db = self.core.keyspace.db(index.ok_or("ERR Out of range database")?);
         let mut text = String::from("[Dictionary HT]\n");
         let _ = writeln!(text, "{}", db.dict().stats());
         let _ = writeln!(text, "[Expires HT]\n keys with an expiry: {}", db.expires().len());

@@ -44,9 +44,9 @@ pub(super) fn memory(server: &Server, out: &mut String) {
         "used_memory_functions": 0,
         "used_memory_scripts": 0,
         "used_memory_scripts_human": human(0),
-        "maxmemory": server.config.maxmemory,
-        "maxmemory_human": human(server.config.maxmemory),
-        "maxmemory_policy": server.config.maxmemory_policy.name(),
+        "maxmemory": server.core.config.maxmemory,
+        "maxmemory_human": human(server.core.config.maxmemory),
+        "maxmemory_policy": server.core.config.maxmemory_policy.name(),
         "allocator_frag_ratio": format_args!("{allocator_ratio:.2}"),
         "allocator_frag_bytes": allocator_bytes,
         "allocator_rss_ratio": format_args!("{rss_ratio:.2}"),
@@ -65,7 +65,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
         "mem_allocator": mem_allocator(),
         "active_defrag_running": 0,
     );
-    let lazy = server.keyspace.lazy();
+    let lazy = server.core.keyspace.lazy();
     fields!(out, "lazyfree_pending_objects": lazy.pending(), "lazyfreed_objects": lazy.freed());
 }
 

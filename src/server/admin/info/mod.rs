@@ -84,10 +84,10 @@ impl Server {
 }
 
 fn server(server: &Server, out: &mut String) {
-    let now_ms = server.keyspace.moment.unix_ms;
-    let uptime = (now_ms - server.started_ms).max(0) / 1000;
+    let now_ms = server.core.keyspace.moment.unix_ms;
+    let uptime = (now_ms - server.process.started_ms).max(0) / 1000;
     let executable = std::env::current_exe().unwrap_or_default();
-    let config_file = server.config.file.clone().unwrap_or_default();
+    let config_file = server.core.config.file.clone().unwrap_or_default();
     fields!(out,
         "redis_version": REDIS_VERSION,
         "server_name": "redstart",
@@ -103,15 +103,15 @@ fn server(server: &Server, out: &mut String) {
         "atomicvar_api": "rust-core",
         "gcc_version": "0.0.0",
         "process_id": std::process::id(),
-        "process_supervised": if server.supervisor.is_some() { "yes" } else { "no" },
-        "run_id": server.run_id,
-        "tcp_port": server.config.port,
+        "process_supervised": if server.process.supervisor.is_some() { "yes" } else { "no" },
+        "run_id": server.core.run_id,
+        "tcp_port": server.core.config.port,
         "server_time_usec": clock::wall_us(),
         "uptime_in_seconds": uptime,
         "uptime_in_days": uptime / 86_400,
         "hz": server.cron.hz(),
-        "configured_hz": server.config.hz,
-        "lru_clock": server.keyspace.moment.lru,
+        "configured_hz": server.core.config.hz,
+        "lru_clock": server.core.keyspace.moment.lru,
         "executable": executable.display(),
         "config_file": config_file.display(),
         "io_threads_active": 0,
@@ -121,14 +121,15 @@ fn server(server: &Server, out: &mut String) {
 
 /// Where clients can connect: a line for TCP with every address as the configuration writes it, one for the Unix socket.
 fn listeners(server: &Server, out: &mut String) {
-    let names = |unix: bool| server.listeners.iter().filter(move |l| l.path().is_some() == unix);
+    let names = |unix: bool| server.net.listeners.iter().filter(move |l| l.path().is_some() == unix);
     if names(false).next().is_some() {
         out.push_str("listener0:name=tcp");
         for listener in names(false) {
-            let written = server.config.bind.iter().find(|a| BindAddress::parse(a).host == listener.name());
+            let written =
+                server.core.config.bind.iter().find(|a| BindAddress::parse(a).host == listener.name());
             let _ = write!(out, ",bind={}", written.map_or(listener.name(), String::as_str));
         }
-        let _ = write!(out, ",port={}\r\n", server.config.port);
+        let _ = write!(out, ",port={}\r\n", server.core.config.port);
     }
     for listener in names(true) {
         let _ = write!(out, "listener1:name=unix,bind={}\r\n", listener.name());
@@ -142,12 +143,12 @@ fn multiplexing_api() -> &'static str {
 fn clients(server: &Server, out: &mut String) {
     let (input, output) = server.cron.largest_buffers();
     fields!(out,
-        "connected_clients": server.clients.len(),
+        "connected_clients": server.net.clients.len(),
         "cluster_connections": 0,
-        "maxclients": server.config.maxclients,
+        "maxclients": server.core.config.maxclients,
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
-        "blocked_clients": server.waiting_clients,
+        "blocked_clients": server.audience.waiting_clients,
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
         "total_blocking_keys": 0,
@@ -165,9 +166,9 @@ fn persistence(server: &Server, out: &mut String) {
         "current_fork_perc": "0.00",
         "current_save_keys_processed": 0,
         "current_save_keys_total": 0,
-        "rdb_changes_since_last_save": server.keyspace.counters.dirty,
+        "rdb_changes_since_last_save": server.core.keyspace.counters.dirty,
         "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": server.started_ms / 1000,
+        "rdb_last_save_time": server.process.started_ms / 1000,
         "rdb_last_bgsave_status": "ok",
         "rdb_last_bgsave_time_sec": -1,
         "rdb_current_bgsave_time_sec": -1,
@@ -195,17 +196,17 @@ fn replication(server: &Server, out: &mut String) {
         "role": "master",
         "connected_slaves": 0,
     );
-    if server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
+    if server.core.config.min_replicas_to_write > 0 && server.core.config.min_replicas_max_lag > 0 {
         fields!(out, "min_slaves_good_slaves": 0);
     }
     fields!(out,
         "master_failover_state": "no-failover",
-        "master_replid": server.replication_id,
+        "master_replid": server.core.replication_id,
         "master_replid2": "0000000000000000000000000000000000000000",
         "master_repl_offset": 0,
         "second_repl_offset": -1,
         "repl_backlog_active": 0,
-        "repl_backlog_size": server.config.repl_backlog_size,
+        "repl_backlog_size": server.core.config.repl_backlog_size,
         "repl_backlog_first_byte_offset": 0,
         "repl_backlog_histlen": 0,
     );
@@ -233,8 +234,8 @@ fn cluster(_: &Server, out: &mut String) {
 }
 
 fn keyspace(server: &Server, out: &mut String) {
-    for index in 0..server.keyspace.count() {
-        let db = server.keyspace.db(index);
+    for index in 0..server.core.keyspace.count() {
+        let db = server.core.keyspace.db(index);
         if !db.is_empty() {
             let _ = write!(
                 out,

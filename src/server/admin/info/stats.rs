@@ -8,8 +8,8 @@ use crate::server::Server;
 
 /// Totals and rates.
 pub(super) fn stats(server: &Server, out: &mut String) {
-    let stats = &server.stats;
-    let keys = &server.keyspace.counters;
+    let stats = &server.core.stats;
+    let keys = &server.core.keyspace.counters;
     let (cycles, rate) = (&stats.cycles, stats.tick_rate());
     let kbps = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
     fields!(out,
@@ -71,7 +71,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "eventloop_duration_cmd_sum": stats.command_us(),
         "instantaneous_eventloop_cycles_per_sec": stats.cycle_rate.mean(),
         "instantaneous_eventloop_duration_usec": stats.cycle_us.mean(),
-        "acl_access_denied_auth": server.denied_logins,
+        "acl_access_denied_auth": server.core.denied_logins,
         "acl_access_denied_cmd": 0,
         "acl_access_denied_key": 0,
         "acl_access_denied_channel": 0,
@@ -80,11 +80,11 @@ pub(super) fn stats(server: &Server, out: &mut String) {
 
 /// Calls, time and refusals of each command that was called.
 pub(super) fn commands(server: &Server, out: &mut String) {
-    for (command, row) in table::all().iter().zip(server.stats.per_command()) {
+    for (command, row) in table::all().iter().zip(server.core.stats.per_command()) {
         if row.calls == 0 && row.rejected == 0 && row.failed == 0 {
             continue;
         }
-        let us = row.microseconds(server.stats.tick_rate());
+        let us = row.microseconds(server.core.stats.tick_rate());
         let per_call = if row.calls == 0 { 0.0 } else { us as f64 / row.calls as f64 };
         let _ = write!(
             out,
@@ -96,17 +96,17 @@ pub(super) fn commands(server: &Server, out: &mut String) {
 
 /// Error replies by their code.
 pub(super) fn errors(server: &Server, out: &mut String) {
-    for (code, count) in server.stats.errors() {
+    for (code, count) in server.core.stats.errors() {
         let _ = write!(out, "errorstat_{}:count={count}\r\n", String::from_utf8_lossy(code));
     }
 }
 
 /// Percentiles of each command's latency.
 pub(super) fn latencies(server: &Server, out: &mut String) {
-    for (command, row) in table::all().iter().zip(server.stats.per_command()) {
+    for (command, row) in table::all().iter().zip(server.core.stats.per_command()) {
         let Some(latency) = &row.latency else { continue };
         let _ = write!(out, "latency_percentiles_usec_{}:", command.full_name);
-        for (i, percent) in server.config.latency_tracking_info_percentiles.iter().enumerate() {
+        for (i, percent) in server.core.config.latency_tracking_info_percentiles.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
             let name = Percentiles::name(*percent);
             let _ = write!(out, "{comma}p{name}={:.3}", latency.percentile(*percent) as f64 / 1000.0);
@@ -117,7 +117,7 @@ pub(super) fn latencies(server: &Server, out: &mut String) {
 
 /// The loop's extremes: only for who asks for the section by name.
 pub(super) fn debug(server: &Server, out: &mut String) {
-    let (cycles, rate) = (&server.stats.cycles, server.stats.tick_rate());
+    let (cycles, rate) = (&server.core.stats.cycles, server.core.stats.tick_rate());
     fields!(out,
         "eventloop_duration_aof_sum": 0,
         "eventloop_duration_cron_sum": cycles.cron_us,
