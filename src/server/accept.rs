@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::client::Client;
+use super::net::client::Client;
 use super::{LISTENER, Server};
 use crate::command::Session;
 use crate::config::LogLevel;

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
 use super::Server;
-use super::client::Client;
-use super::output::MAX_SEND;
+use super::net::client::Client;
+use super::net::output::MAX_SEND;
 use crate::config::LogLevel;
 use crate::sys::poller::{Interest, Poller, Token};
 

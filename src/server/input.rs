@@ -12,8 +12,8 @@
 
 use std::io::ErrorKind;
 
-use super::batch::{BATCH, Batch, Rest};
-use super::client::Query;
+use super::net::batch::{BATCH, Batch, Rest};
+use super::net::client::Query;
 use super::{Io, Server};
 use crate::command::Args;
 use crate::resp::{self, BIG_ARGUMENT, Limits, Parsed, Partial, Span};

@@ -10,47 +10,30 @@
 
 mod accept;
 pub mod admin;
-mod batch;
-mod client;
+mod audience;
+mod core;
 mod cron;
 mod execute;
 mod flush;
 mod input;
-mod latency;
-mod log;
-mod monitor;
-mod output;
-mod pause;
-mod redact;
-mod slowlog;
+mod net;
+mod process;
 mod startup;
-mod stats;
-mod supervisor;
-mod timing;
 
 pub use admin::REDIS_VERSION;
 pub use startup::{StartError, start};
 
-use std::path::PathBuf;
-
-use batch::Batch;
-use client::{Clients, Query};
+use audience::Audience;
+use core::Core;
 use cron::Cron;
-use latency::LatencyMonitor;
-use log::Log;
-use monitor::Monitors;
-use output::Output;
-use pause::Pause;
-use slowlog::SlowLog;
-use stats::Stats;
-use supervisor::Supervisor;
-use timing::{LoopClock, Timed};
+use net::Net;
+use net::batch::Batch;
+use net::client::Query;
+use process::Process;
 
-use crate::command::CommandNames;
-use crate::config::Config;
-use crate::db::{Keyspace, Moment};
+use crate::db::Moment;
 use crate::sys::net::Listener;
-use crate::sys::poller::{NativePoller, Poller, Token};
+use crate::sys::poller::Poller;
 use crate::sys::ring::Ring;
 use crate::sys::{clock, signal};
 
@@ -68,66 +51,6 @@ struct Io {
     /// Queries that clients gave back.
     #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
     spare: Vec<Box<Query>>,
-}
-
-/// What commands run on: the data and what is known about the commands themselves. It holds no descriptor.
-struct Core {
-    config: Config,
-    keyspace: Keyspace,
-    /// What commands are called.
-    names: CommandNames,
-    stats: Stats,
-    clock: LoopClock,
-    timed: Timed,
-    slowlog: SlowLog,
-    latency: LatencyMonitor,
-    /// Bytes allocated before the first key.
-    startup_memory: u64,
-    run_id: String,
-    /// What a replica would ask to go on from (`master_replid`).
-    replication_id: String,
-    /// Logins with a wrong user or password, since the start.
-    denied_logins: u64,
-}
-
-/// Connections and their bytes. It knows no key.
-struct Net {
-    poller: NativePoller,
-    listeners: Vec<Listener>,
-    clients: Clients,
-    output: Output,
-    /// Clients with whole requests left from the last iteration.
-    resumable: Vec<Token>,
-    /// Clients to be closed at the end of the iteration.
-    doomed: Vec<Token>,
-    next_client_id: u64,
-}
-
-/// Who hears of what others do: monitors, and clients whose requests wait.
-#[derive(Default)]
-struct Audience {
-    monitors: Monitors,
-    pause: Pause,
-    /// Clients whose latest request waits.
-    waiting_clients: u64,
-    /// Clients are paused or monitors watch: requests are executed with more care.
-    attention: bool,
-}
-
-/// The process around the server: its log, its start and its end.
-struct Process {
-    log: Log,
-    started_ms: i64,
-    /// The supervisor that is told of the start and the end.
-    supervisor: Option<Supervisor>,
-    /// The kernel's score for the process before `oom-score-adj` changed it.
-    oom_score_before: Option<i32>,
-    /// The pid file that this process wrote, to be removed at the end.
-    pidfile: Option<PathBuf>,
-    /// When a web request was last written to the log, Unix milliseconds.
-    web_request_logged_ms: i64,
-    /// `SHUTDOWN` was asked for.
-    exit: bool,
 }
 
 /// The state of the server.

@@ -6,11 +6,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use super::core::latency::LatencyMonitor;
+use super::core::slowlog::SlowLog;
+use super::core::stats::Stats;
+use super::core::timing::{LoopClock, Timed};
 use super::cron::{Cron, used_memory};
-use super::log::Log;
-use super::stats::Stats;
-use super::supervisor::Supervisor;
-use super::timing::{LoopClock, Timed};
+use super::net::client::Clients;
+use super::net::output::Output;
+use super::process::log::Log;
+use super::process::supervisor::Supervisor;
 use super::{Audience, Core, LISTENER, Net, Process, Server};
 use crate::alloc;
 use crate::command::CommandNames;
@@ -153,8 +157,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         stats: Stats::new(clock::TickRate::calibrate()),
         clock: LoopClock::new(),
         timed: Timed::new(),
-        slowlog: super::SlowLog::default(),
-        latency: super::LatencyMonitor::default(),
+        slowlog: SlowLog::default(),
+        latency: LatencyMonitor::default(),
         startup_memory: used_memory(),
         names,
         run_id: random_id(),
@@ -165,8 +169,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     let net = Net {
         poller,
         listeners: Vec::new(),
-        clients: super::Clients::default(),
-        output: super::Output::default(),
+        clients: Clients::default(),
+        output: Output::default(),
         resumable: Vec::new(),
         doomed: Vec::new(),
         next_client_id: 0,

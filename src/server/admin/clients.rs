@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use crate::command::{Args, table};
 use crate::resp::Protocol;
 use crate::server::Server;
-use crate::server::client::Client;
+use crate::server::net::client::Client;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
 use crate::text::number;

@@ -4,7 +4,7 @@
 use crate::command::Args;
 use crate::command::context::{NOT_AN_INTEGER, integer};
 use crate::server::Server;
-use crate::server::pause::PauseMode;
+use crate::server::audience::pause::PauseMode;
 use crate::sys::poller::Token;
 use crate::text::number;
 

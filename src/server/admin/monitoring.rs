@@ -3,7 +3,7 @@
 use crate::command::{Args, table};
 use crate::resp::Reply;
 use crate::server::Server;
-use crate::server::stats::Histogram;
+use crate::server::core::stats::Histogram;
 use crate::sys::clock;
 use crate::sys::poller::Token;
 use crate::text::number;

@@ -15,7 +15,7 @@ use crate::db::{Access, digest};
 use crate::dict::{self, Position, Ref};
 use crate::persist::rdb;
 use crate::server::Server;
-use crate::server::client::{Client, Query};
+use crate::server::net::client::{Client, Query};
 use crate::sys::poller::Token;
 use crate::types::list::Quicklist;
 use crate::types::listpack::Listpack;

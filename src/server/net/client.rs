@@ -7,8 +7,8 @@
 
 use crate::command::Session;
 use crate::resp::Partial;
-use crate::server::batch::Rest;
-use crate::server::output::Pending;
+use crate::server::net::batch::Rest;
+use crate::server::net::output::Pending;
 use crate::sys::net::Socket;
 use crate::sys::poller::Token;
 use crate::sys::ring::Ring;

@@ -11,10 +11,11 @@
 
 use std::collections::VecDeque;
 
-use super::batch::Request;
+use super::redact;
 use super::timing::SlowRun;
-use super::{Server, redact};
 use crate::command::{Args, flags};
+use crate::server::Server;
+use crate::server::net::batch::Request;
 use crate::sys::clock;
 use crate::sys::poller::Token;
 
@@ -76,7 +77,7 @@ impl Server {
     /// A run of commands took as long as a slow one. `requests` are those that the client has sent up to the end of the
     /// run, `args_of` gives their arguments.
     #[cold]
-    pub(super) fn note_slow_run<'a>(
+    pub(in crate::server) fn note_slow_run<'a>(
         &mut self,
         token: Token,
         run: &SlowRun,

@@ -11,9 +11,9 @@
 //! longer does not tell which of its commands it was; that is found by what they look like ([`super::slowlog`]), and
 //! for a tenth of a second after it, and whenever commands below a millisecond count as slow, each is timed on its own.
 
-use super::batch::Request;
 use super::stats::Stats;
 use crate::command::{COMMAND_IDS, Command, table};
+use crate::server::net::batch::Request;
 use crate::sys::clock;
 
 /// The two clocks as of this iteration.

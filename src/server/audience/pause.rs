@@ -7,8 +7,8 @@
 //!
 //! The end is a time of the monotonic clock, at which the loop wakes up.
 
-use super::Server;
 use crate::command::{Command, flags};
+use crate::server::Server;
 use crate::sys::poller::Token;
 
 /// What a pause stops. In the order of strictness.
@@ -68,7 +68,7 @@ impl Pause {
 
 impl Server {
     /// Pauses clients for `milliseconds` from now on.
-    pub(super) fn pause_clients(&mut self, mode: PauseMode, milliseconds: u64) {
+    pub(in crate::server) fn pause_clients(&mut self, mode: PauseMode, milliseconds: u64) {
         let now_us = self.core.clock.monotonic_us();
         if self.audience.pause.is_over(now_us) {
             self.end_pause();
@@ -79,7 +79,7 @@ impl Server {
     }
 
     /// Ends the pause: who waited goes on, in order.
-    pub(super) fn end_pause(&mut self) {
+    pub(in crate::server) fn end_pause(&mut self) {
         self.audience.pause.running = None;
         self.core.keyspace.hold_expired = false;
         for token in std::mem::take(&mut self.audience.pause.waiting) {
@@ -89,7 +89,7 @@ impl Server {
     }
 
     /// Whether `command` of the client `token` has to wait; then the client does from now on.
-    pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
+    pub(in crate::server) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
         if !self.audience.pause.stops(command) {
             return false;
         }

@@ -9,8 +9,9 @@
 
 use std::io::Write;
 
-use super::{Server, redact};
 use crate::command::{Args, Command, flags};
+use crate::server::Server;
+use crate::server::core::redact;
 use crate::sys::clock;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
@@ -35,7 +36,7 @@ impl Monitors {
 
 impl Server {
     /// From now on `token` is shown what is executed.
-    pub(super) fn start_monitoring(&mut self, token: Token) {
+    pub(in crate::server) fn start_monitoring(&mut self, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.monitor = true;
         self.audience.monitors.watching.push(token);
@@ -43,7 +44,7 @@ impl Server {
     }
 
     /// The client is no monitor any more.
-    pub(super) fn stop_monitoring(&mut self, token: Token) {
+    pub(in crate::server) fn stop_monitoring(&mut self, token: Token) {
         self.audience.monitors.watching.retain(|watching| *watching != token);
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.flags.monitor = false;
@@ -52,7 +53,12 @@ impl Server {
     }
 
     /// Adds the line of a command that has been executed. Those of administrators are not shown.
-    pub(super) fn show_to_monitors(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+    pub(in crate::server) fn show_to_monitors(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        args: Args<'_>,
+    ) {
         if self.audience.monitors.is_empty() || command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0 {
             return;
         }
@@ -76,7 +82,7 @@ impl Server {
     }
 
     /// Puts what was fed into the output of every monitor, but of those that want no replies or get no more.
-    pub(super) fn deliver_feed(&mut self) {
+    pub(in crate::server) fn deliver_feed(&mut self) {
         let Monitors { watching, feed } = &mut self.audience.monitors;
         let clients = &self.net.clients;
         if feed.is_empty() {

@@ -1,8 +1,8 @@
 //! What the process owes to whoever started it (`supervised`), and to the kernel (`oom-score-adj`).
 
-use super::Server;
 use super::log::Log;
 use crate::config::{Config, OomScoreAdj, Supervised};
+use crate::server::Server;
 use crate::sys::host;
 
 /// Who waits to be told that the server is ready.
@@ -61,7 +61,7 @@ fn tell_systemd(state: &str, log: &Log) {
 impl Server {
     /// Sets the kernel's score as `config` says; what was there before comes back with `no`. The first of the values is
     /// that of a primary.
-    pub(super) fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
+    pub(in crate::server) fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
         let failed = |error| format!("Unable to write oom_score_adj: {error}");
         let [value, ..] = config.oom_score_adj_values.0;
         let before = match (self.process.oom_score_before, config.oom_score_adj) {

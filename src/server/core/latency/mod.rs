@@ -9,7 +9,7 @@ mod graph;
 
 use std::collections::BTreeMap;
 
-use super::Server;
+use crate::server::Server;
 use crate::sys::clock;
 
 /// Samples of a series.
@@ -114,7 +114,7 @@ impl LatencyMonitor {
 
 impl Server {
     /// An event held the loop up for `micros`: a sample, if that is a spike.
-    pub(super) fn note_latency(&mut self, event: &'static str, micros: u64) {
+    pub(in crate::server) fn note_latency(&mut self, event: &'static str, micros: u64) {
         let (threshold, milliseconds) = (self.core.config.latency_monitor_threshold, micros / 1000);
         if threshold > 0 && milliseconds >= threshold {
             self.core.latency.add(event, Sample { unix_seconds: clock::wall_us() / 1_000_000, milliseconds });
@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// `LATENCY DOCTOR`: what the spikes say, in sentences.
-    pub(super) fn diagnose_latency(&self) -> String {
+    pub(in crate::server) fn diagnose_latency(&self) -> String {
         doctor::report(&self.core.latency, &self.core.config)
     }
 }
