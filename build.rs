@@ -1,4 +1,4 @@
-//! Turns `src/command/table/*.def` into the static command table that `src/command/table.rs` includes.
+//! Turns `src/command/table/*.def` into the static command table that `src/command/table/mod.rs` includes.
 //!
 //! A definition is indented text, two spaces a level: a keyword, then its value to the end of the line. `#` begins a
 //! comment line. The files are read in the order of their names; `group` names the documentation's group for what
@@ -38,10 +38,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs, process};
 
-#[path = "src/command/perfect_hash.rs"]
+#[path = "src/command/table/perfect_hash.rs"]
 #[allow(dead_code)]
 mod perfect_hash;
-#[path = "src/command/vocabulary.rs"]
+#[path = "src/command/table/vocabulary.rs"]
 #[allow(dead_code)]
 mod vocabulary;
 
@@ -52,8 +52,8 @@ const DEFINITIONS: &str = "src/command/table";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={DEFINITIONS}");
-    println!("cargo::rerun-if-changed=src/command/perfect_hash.rs");
-    println!("cargo::rerun-if-changed=src/command/vocabulary.rs");
+    println!("cargo::rerun-if-changed=src/command/table/perfect_hash.rs");
+    println!("cargo::rerun-if-changed=src/command/table/vocabulary.rs");
     let sources = match sources(Path::new(DEFINITIONS)) {
         Ok(sources) => sources,
         Err(error) => fail(&format!("{DEFINITIONS}: {error}")),
@@ -662,7 +662,9 @@ fn command_literal(id: usize, command: &Command) -> Result<String, String> {
         None => "Handler::Container".to_owned(),
         Some("server") => format!("Handler::Server(ServerCommand::{})", variant(&full_name(command))),
         Some("help") if command.container.is_some() => "Handler::Help".to_owned(),
-        Some(path) if path.split("::").count() == 2 => format!("Handler::Keyspace(crate::command::{path})"),
+        Some(path) if matches!(path.split("::").count(), 2 | 3) => {
+            format!("Handler::Keyspace(crate::command::{path})")
+        }
         Some(other) => {
             return Err(format!("{}: handler '{other}' is no family::function", command.place));
         }

@@ -1,13 +1,13 @@
 //! Bitmaps: strings seen as rows of bits, bit 0 being the highest of the first byte.
 //!
 //! A command here reads its arguments and turns them into a range of bits; the loops over the bytes are those of
-//! [`bits`], at the memory's speed. `BITFIELD` has a file of its own ([`super::bitfield`]).
+//! [`bits`], at the memory's speed. `BITFIELD` has a file of its own ([`crate::command::bitfield`]).
 
 use std::ops::Range;
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use super::strings;
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::strings;
 use crate::config::Config;
 use crate::db::Access;
 use crate::dict::Position;

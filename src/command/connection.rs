@@ -1,8 +1,8 @@
 //! The connection itself: `PING`, `ECHO`, `SELECT`. What needs the other clients or the configuration is executed by
 //! the server's floor.
 
-use super::args::Args;
-use super::context::{Context, NOT_AN_INTEGER};
+use crate::command::args::Args;
+use crate::command::context::{Context, NOT_AN_INTEGER};
 use crate::text::number;
 
 /// `PING [message]`: `PONG`, or the message. O(1).

@@ -1,7 +1,7 @@
 //! What a command of the keyspace may touch while it executes: the databases, its session, and the reply.
 
-use super::args::Args;
-use super::session::Session;
+use crate::command::args::Args;
+use crate::command::session::Session;
 use crate::config::Config;
 use crate::db::{Access, Db, Keyspace};
 use crate::dict::Position;

@@ -3,8 +3,8 @@
 //! The bytes are those of `persist::rdb`. Nothing of them is believed: a payload with a right checksum may have been
 //! made by anybody.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer};
 use crate::db::{Access, AccessPolicy};
 use crate::persist::rdb::Target;
 use crate::persist::rdb::payload::{self, PayloadError};

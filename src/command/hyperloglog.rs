@@ -6,8 +6,8 @@
 
 use std::ops::ControlFlow;
 
-use super::args::Args;
-use super::context::{Context, ErrorText, WRONG_TYPE};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, WRONG_TYPE};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::text::words::shown;

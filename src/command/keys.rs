@@ -1,8 +1,8 @@
 //! Keys whatever they hold: existence, deletion, expiry, iteration, introspection.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer};
-use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::{Access, AccessPolicy};
 use crate::dict::Position;
 use crate::resp::Reply;

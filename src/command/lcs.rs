@@ -15,8 +15,8 @@
 //! Walking back needs nothing but these bits, so the matches are those that Redis finds, in a 32nd of the memory and
 //! about a 30th of the time. Redis's limit is kept: four bytes for each pair of bytes must fit `proto-max-bulk-len`.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer};
 use crate::db::Access;
 use crate::resp::Reply;
 use crate::types::{Block, Kind};

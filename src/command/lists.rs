@@ -1,8 +1,8 @@
 //! Lists: elements in and out at both ends, by index and by value.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use super::sets::reply_member as reply_element;
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::sets::reply_member as reply_element;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::types::list::{self, End, Needle};

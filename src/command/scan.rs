@@ -1,7 +1,7 @@
 //! What `SCAN`, `SSCAN`, `HSCAN` and `ZSCAN` have in common: cursor, options, how long a call goes on, the reply.
 
-use super::args::Args;
-use super::context::{ErrorText, SYNTAX, integer};
+use crate::command::args::Args;
+use crate::command::context::{ErrorText, SYNTAX, integer};
 use crate::resp::Reply;
 use crate::text::{glob, number};
 

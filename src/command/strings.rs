@@ -3,8 +3,10 @@
 //! A small value lives inside its key's entry, so a `SET` that fits overwrites it in place and a `GET` copies it from
 //! there to the output: no allocation on either way.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, ZERO_COPY_BYTES, integer};
+use crate::command::args::Args;
+use crate::command::context::{
+    Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, ZERO_COPY_BYTES, integer,
+};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::text::extended::Extended;

@@ -3,8 +3,8 @@
 //! The value moves or is shared; it is never copied, whatever its size. What the key has beside it (the expiry, and
 //! where it moves also the access bits) goes along.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer};
 use crate::db::Access;
 
 const NO_SUCH_KEY: ErrorText = "ERR no such key";

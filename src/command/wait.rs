@@ -3,8 +3,8 @@
 //! This server has no replicas and no append-only file, and nothing that is waited for can come: the answer is 0, and
 //! it is given at once.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, integer};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, integer};
 
 /// The milliseconds of a timeout, 0 for none.
 fn timeout(arg: &[u8]) -> Result<i64, ErrorText> {

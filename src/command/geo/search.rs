@@ -3,11 +3,11 @@
 //! A search walks the ranges of scores that the cells around its centre are, and measures the distance of each place in
 //! them. Without an order the places come cell by cell, the centre's first, each in the order of scores.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
-use super::geo::{Refused, place_argument, reply_distance, reply_place, unit_argument};
-use super::sets::reply_member;
 use crate::codec::geohash::{Place, Search, Shape};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
+use crate::command::geo::{Refused, place_argument, reply_distance, reply_place, unit_argument};
+use crate::command::sets::reply_member;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::text::number;

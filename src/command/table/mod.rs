@@ -5,13 +5,18 @@
 //! lookup and arity checks here, key extraction, ACL categories, `COMMAND` and its subcommands, the HELP of each
 //! container, statistics by id. The statics need no initialisation and are never written.
 //!
-//! Lookup is one probe: the name's words are hashed into a table that has no collisions ([`super::perfect_hash`]), and
+//! Lookup is one probe: the name's words are hashed into a table that has no collisions ([`crate::command::table::perfect_hash`]), and
 //! one comparison decides. It costs a few nanoseconds in any case of letters, allocates nothing, and never matches a
 //! name that is not in the table. Commands and subcommands share one array and one numbering, so that per-command
 //! counters are an array of [`COMMAND_IDS`].
 
-use crate::command::perfect_hash::{LONGEST_NAME, Words, shape};
-use crate::command::vocabulary;
+pub mod introspect;
+pub mod keyspecs;
+pub mod names;
+pub mod perfect_hash;
+pub mod vocabulary;
+
+use crate::command::table::perfect_hash::{LONGEST_NAME, Words, shape};
 use crate::command::{Args, Context};
 use crate::text::words::shown;
 use generated::{ALL, INDEX, NAMES, SEED, SLOT_BITS, TOP};
@@ -22,7 +27,7 @@ pub use generated::{COMMAND_IDS, ServerCommand};
 #[allow(clippy::unreadable_literal)]
 mod generated {
     use super::{Argument, BeginSearch, Command, Docs, FindKeys, Handler, KeyFinder, KeySpec};
-    use crate::command::perfect_hash::Name;
+    use crate::command::table::perfect_hash::Name;
 
     include!(concat!(env!("OUT_DIR"), "/commands.rs"));
 }
@@ -37,7 +42,7 @@ pub enum Handler {
     Keyspace(KeyspaceFn),
     /// The server itself.
     Server(ServerCommand),
-    /// `<container> HELP`: the reply is [`super::introspect::help`] of the container.
+    /// `<container> HELP`: the reply is [`crate::command::table::introspect::help`] of the container.
     Help,
     /// Nobody: the name only leads to subcommands.
     Container,

@@ -1,14 +1,19 @@
 //! Streams: entries added, read by range, deleted and trimmed. Other commands of streams are in [`stream_reads`],
 //! [`stream_groups`], [`stream_claims`] and [`stream_info`].
 //!
-//! [`stream_reads`]: super::stream_reads
-//! [`stream_groups`]: super::stream_groups
-//! [`stream_claims`]: super::stream_claims
-//! [`stream_info`]: super::stream_info
+//! [`stream_reads`]: crate::command::streams::reads
+//! [`stream_groups`]: crate::command::streams::groups
+//! [`stream_claims`]: crate::command::streams::claims
+//! [`stream_info`]: crate::command::streams::info
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer};
-use super::sets::reply_member as reply_element;
+pub mod claims;
+pub mod groups;
+pub mod info;
+pub mod reads;
+
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::sets::reply_member as reply_element;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::Reply;

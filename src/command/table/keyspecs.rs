@@ -5,8 +5,8 @@
 //! a keyword is missing or a count is no number, means that the call is malformed: then there is no partial answer.
 //! `COMMAND GETKEYS` asks here, and so does whoever must know a call's keys before it is executed.
 
+use crate::command::table::vocabulary::{KEY_FLAGS, bit};
 use crate::command::table::{Arguments, BeginSearch, Command, FindKeys, KeyFinder, KeySpec, flags};
-use crate::command::vocabulary::{KEY_FLAGS, bit};
 use crate::text::number::parse_i64;
 
 /// The key is only read.

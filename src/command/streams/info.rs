@@ -1,9 +1,9 @@
 //! `XINFO`: what a stream, its groups and their consumers are made of.
 
-use super::args::Args;
-use super::context::{Context, integer};
-use super::stream_groups::{no_such_group_of, wrong_arguments};
-use super::streams::{reply_id, reply_record, reply_records};
+use crate::command::args::Args;
+use crate::command::context::{Context, integer};
+use crate::command::streams::groups::{no_such_group_of, wrong_arguments};
+use crate::command::streams::{reply_id, reply_record, reply_records};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::Reply;

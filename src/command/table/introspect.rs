@@ -4,11 +4,11 @@
 //! hundred kilobytes, and is asked for by interactive clients when they start.
 
 use crate::command::CommandNames;
-use crate::command::keyspecs::{KeyPosition, find_keys};
+use crate::command::table::keyspecs::{KeyPosition, find_keys};
+use crate::command::table::vocabulary::{CATEGORIES, FLAGS, KEY_FLAGS, place};
 use crate::command::table::{
     Argument, Arguments, BeginSearch, Command, Docs, FindKeys, KeySpec, ServerCommand, all, commands, flags,
 };
-use crate::command::vocabulary::{CATEGORIES, FLAGS, KEY_FLAGS, place};
 use crate::resp::Reply;
 use crate::text::glob;
 

@@ -1,8 +1,8 @@
 //! `XREAD` and `XREADGROUP`: what is new in several streams at once.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use super::streams::{reply_id, reply_record, reply_records, strict_id};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::streams::{reply_id, reply_record, reply_records, strict_id};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::{Deferred, Protocol, Reply};

@@ -1,9 +1,11 @@
 //! Sets, one at a time: members in, members out, membership, random members, iteration. Several sets at once are in
-//! [`super::set_algebra`].
+//! [`crate::command::sets::algebra`].
 
-use super::args::Args;
-use super::context::{Context, SYNTAX, WRONG_TYPE, positive_count, random_count};
-use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
+pub mod algebra;
+
+use crate::command::args::Args;
+use crate::command::context::{Context, SYNTAX, WRONG_TYPE, positive_count, random_count};
+use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::Reply;

@@ -4,9 +4,9 @@
 //! groups whose buckets and members are fetched from memory together ([`Table::contains_each`]).
 //! Two intsets are merged as the sorted sequences that they are.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use super::sets::reply_member;
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::sets::reply_member;
 use crate::db::{Access, Db};
 use crate::dict::{Position, Ref};
 use crate::types::intset::Intset;
@@ -26,7 +26,7 @@ pub(super) fn find_sets(
 
 /// Finds the values of the keys from argument `first` up to `end`, which must be of these kinds; what is not there is
 /// `None`. All lookups come first (they may delete what has expired, which moves entries), then the positions.
-pub(super) fn find_all(
+pub(in crate::command) fn find_all(
     ctx: &mut Context<'_>,
     args: Args<'_>,
     first: usize,

@@ -3,9 +3,9 @@
 //! All commands name fields by `FIELDS count field …` and answer with an array of one integer a field, -2 for one that
 //! is not there; a missing key is a hash without fields.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, integer};
-use super::hashes::{find, modify, read};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, integer};
+use crate::command::hashes::{find, modify, read};
 use crate::db::Access;
 use crate::text::number;
 use crate::types::hash::{Condition, ExpirySet, LATEST_MS};

@@ -6,10 +6,10 @@
 //!
 //! Sets are taken in the order of their sizes, the smallest first: sums of more than two scores depend on it.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer, whole_number};
-use super::set_algebra::find_all;
-use super::sorted_sets::Scores;
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer, whole_number};
+use crate::command::sets::algebra::find_all;
+use crate::command::sorted_sets::Scores;
 use crate::db::{Access, Db};
 use crate::dict::Position;
 use crate::text::number;

@@ -3,9 +3,11 @@
 //! A field whose time has come is no field to any command here: `find` takes it out before the command sees the hash.
 //! Removing the last field removes the key.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, Splice, ZERO_COPY_BYTES, integer};
-use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
+pub mod expiry;
+
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, Splice, ZERO_COPY_BYTES, integer};
+use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use super::sorted_sets::{Scores, find};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::sorted_sets::{Scores, find};
 use crate::db::Access;
 use crate::text::number;
 use crate::types::Kind;

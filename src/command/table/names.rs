@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::table::{self, Arguments, Command, Refusal};
+use crate::command::table::{self, Arguments, Command, Refusal};
 
 /// The commands of Redis 7.2. A line about one that is not here yet is no mistake: a configuration that Redis takes is
 /// taken here.

@@ -1,8 +1,8 @@
 //! Consumer groups: `XGROUP`, what is acknowledged, and what is pending.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer};
-use super::streams::{range_end, range_start, reply_id, strict_id};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::streams::{range_end, range_start, reply_id, strict_id};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::Reply;
@@ -155,7 +155,7 @@ pub fn xgroup_setid(ctx: &mut Context<'_>, args: Args<'_>) {
         b"$" => ctx.read_stream(at, |stream, _| stream.figures().last_id),
         _ => match Id::parse_bound(args.get(4), 0) {
             Some(id) => id,
-            None => return ctx.reply.error(super::streams::INVALID_ID),
+            None => return ctx.reply.error(crate::command::streams::INVALID_ID),
         },
     };
     ctx.change_stream(at, |stream, _, _| {

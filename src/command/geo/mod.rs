@@ -1,10 +1,12 @@
 //! Places, one at a time: kept in sorted sets, whose scores are the places' numbers ([`crate::codec::geohash`]). Searches
-//! are in [`super::geo_search`].
+//! are in [`crate::command::geo::search`].
 
-use super::args::Args;
-use super::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX};
-use super::sorted_sets::{Changes, apply_all, find, for_each_score};
+pub mod search;
+
 use crate::codec::geohash::Place;
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX};
+use crate::command::sorted_sets::{Changes, apply_all, find, for_each_score};
 use crate::db::Access;
 use crate::resp::Reply;
 use crate::text::number;

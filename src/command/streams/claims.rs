@@ -1,9 +1,9 @@
 //! `XCLAIM` and `XAUTOCLAIM`: pending entries that another consumer takes over.
 
-use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, integer};
-use super::stream_groups::{find_group, leading_ids, no_such_group};
-use super::streams::{range_start, reply_id, reply_record, strict_id};
+use crate::command::args::Args;
+use crate::command::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::streams::groups::{find_group, leading_ids, no_such_group};
+use crate::command::streams::{range_start, reply_id, reply_record, strict_id};
 use crate::db::Access;
 use crate::resp::Reply;
 use crate::types::stream::{Id, Slot, Stream, until_zero};

@@ -1,12 +1,15 @@
 //! Sorted sets, one at a time: scores in and out, ranks, members from either end, random ones, iteration. Ranges are in
-//! [`super::sorted_set_ranges`], several sorted sets at once in [`super::sorted_set_algebra`].
+//! [`crate::command::sorted_sets::ranges`], several sorted sets at once in [`crate::command::sorted_sets::algebra`].
 
-use super::args::Args;
-use super::context::{
+pub mod algebra;
+pub mod ranges;
+
+use crate::command::args::Args;
+use crate::command::context::{
     Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, positive_count, random_count, whole_number,
 };
-use super::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use super::sets::reply_member;
+use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
+use crate::command::sets::reply_member;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};

@@ -1,5 +1,5 @@
 //! The hash under the command table's lookup, shared by `build.rs` (which searches for a seed without collisions) and
-//! by [`super::table`] (which probes once).
+//! by [`crate::command::table`] (which probes once).
 //!
 //! A name of up to 24 bytes is three words: its first eight bytes, its last eight, and the eight in between that only
 //! names longer than sixteen have. They overlap in shorter names, which does no harm: together with the length they
