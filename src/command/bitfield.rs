@@ -205,7 +205,7 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result<(),
         }
     }
     let Some(len) = room else {
-        let at = ctx.find_kind(args.get(1), Access::Read, Kind::String)?;
+        let at = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)?;
         ctx.reply.array(count);
         get_all(ctx, args, at);
         return Ok(());
@@ -235,7 +235,7 @@ fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>) {
 /// Executes subcommands on the string at `at`, which reaches as far as any of them writes.
 fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) {
     let mut changes = 0;
-    ctx.keyspace.db_mut(ctx.session.db).modify(at, |entry| {
+    ctx.keyspace.modify(ctx.session.db, at, |entry| {
         let bytes = entry.bytes_mut(0);
         for Operation { action, field, offset, overflow } in Operations::new(args, ctx.config).flatten() {
             let old = field.number(bits::read_field(bytes, offset, field.width));

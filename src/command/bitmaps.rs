@@ -36,8 +36,8 @@ pub(super) fn make_room(
     key: &[u8],
     len: usize,
 ) -> Result<(Position, bool), ErrorText> {
-    let Some(at) = ctx.find_kind(key, Access::Write, Kind::String)? else {
-        return Ok((ctx.insert(Entry::zeroed(key, len, None)), true));
+    let Some(at) = ctx.old_find_kind(key, Access::Write, Kind::String)? else {
+        return Ok((ctx.old_insert(Entry::zeroed(key, len, None)), true));
     };
     let old = ctx.db().get(at).string_len();
     let new = ctx.db_mut().modify(at, |entry| entry.bytes_mut(len).len());
@@ -69,7 +69,7 @@ fn setbit_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
 /// `GETBIT key offset`: 0 or 1; 0 past the end. O(1).
 pub fn getbit(ctx: &mut Context<'_>, args: Args<'_>) {
     let outcome = bit_offset(ctx.config, args.get(2), 0).and_then(|offset| {
-        let at = ctx.find_kind(args.get(1), Access::Read, Kind::String)?;
+        let at = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)?;
         let bit = at.is_some_and(|at| ctx.db().get(at).value().with_bytes(|bytes| bits::get(bytes, offset)));
         ctx.reply.integer(i64::from(bit));
         Ok(())
@@ -115,7 +115,7 @@ pub fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) {
 
 fn bitcount_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     // Redis looks at the key first, and at nothing else when it is missing.
-    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
         ctx.reply.integer(0);
         return Ok(());
     };
@@ -150,7 +150,7 @@ fn bitpos_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
         1 => true,
         _ => return Err("ERR The bit argument must be 1 or 0."),
     };
-    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
         ctx.reply.integer(if bit { -1 } else { 0 });
         return Ok(());
     };
@@ -188,14 +188,14 @@ fn bitop_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     }
     let mut sources = Sources::find(ctx, args)?;
     let (key, len) = (args.get(2), sources.longest);
-    let destination = ctx.find(key, Access::Write);
+    let destination = ctx.old_find(key, Access::Write);
     if len > 0 {
         let (mut target, seeded) = sources.target(ctx, destination, operation);
         bits::combine(operation, target.make_mut(), seeded, &sources.others);
         strings::store_block(ctx, key, destination, target);
     } else if let Some(at) = destination {
         ctx.keyspace.modified(1);
-        ctx.remove(at, false);
+        ctx.old_remove(at, false);
     }
     ctx.reply.integer(len as i64);
     Ok(())
@@ -218,7 +218,7 @@ impl Sources {
             if refused {
                 return;
             }
-            let Some(at) = ctx.find_hashed(hash, args.get(i), Access::Read) else {
+            let Some(at) = ctx.old_find_hashed(hash, args.get(i), Access::Read) else {
                 sources.others.push(Block::with_capacity(0));
                 return;
             };

@@ -2,36 +2,34 @@
 //! the server's floor.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, NOT_AN_INTEGER};
+use crate::command::context::Context;
+use crate::command::error::{Error, NOT_AN_INTEGER, Result};
 use crate::text::number;
 
 /// `PING [message]`: `PONG`, or the message. O(1).
-pub fn ping(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn ping(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     match args.len() {
         1 => ctx.reply.pong(),
         2 => ctx.reply.bulk(args.get(1)),
-        _ => ctx.reply.error("ERR wrong number of arguments for 'ping' command"),
+        _ => return Err(Error::wrong_arity("ping")),
     }
+    Ok(())
 }
 
 /// `ECHO message`: the message. O(1).
-pub fn echo(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn echo(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     ctx.reply.bulk(args.get(1));
+    Ok(())
 }
 
 /// `SELECT index`: `OK`. O(1).
-pub fn select(ctx: &mut Context<'_>, args: Args<'_>) {
-    match number::parse_i64(args.get(1)) {
-        None => ctx.reply.error(NOT_AN_INTEGER),
-        Some(index) if i32::try_from(index).is_err() => {
-            ctx.reply.error("ERR value is out of range, value must between -2147483648 and 2147483647");
-        }
-        Some(index) => match usize::try_from(index).ok().filter(|i| *i < ctx.keyspace.count()) {
-            Some(index) => {
-                ctx.session.db = index;
-                ctx.reply.ok();
-            }
-            None => ctx.reply.error("ERR DB index is out of range"),
-        },
+pub fn select(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let index = number::parse_i64(args.get(1)).ok_or(NOT_AN_INTEGER)?;
+    if i32::try_from(index).is_err() {
+        return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
+    let db = usize::try_from(index).ok().filter(|index| *index < ctx.keyspace.count());
+    ctx.session.db = db.ok_or(Error::new("ERR DB index is out of range"))?;
+    ctx.reply.ok();
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! What a command of the keyspace may touch while it executes: the databases, its session, and the reply.
 
 use crate::command::args::Args;
+use crate::command::error::Result;
 use crate::command::session::Session;
+use crate::command::waiting::Wait;
 use crate::config::Config;
-use crate::db::{Access, Db, Keyspace};
+use crate::db::{Access, Db, Event, Key, Keyspace, Removal};
 use crate::dict::Position;
 use crate::resp::Reply;
 use crate::text::number;
@@ -29,12 +31,14 @@ pub struct Context<'a> {
     pub session: &'a mut Session,
     /// Where the reply goes.
     pub reply: Reply<'a>,
-    /// Large values of the reply.
-    pub splices: &'a mut Vec<Splice>,
+    /// Large values of the reply, which are not copied; `None` where the caller wants all bytes in one place.
+    pub splices: Option<&'a mut Vec<Splice>>,
     /// The configuration.
     pub config: &'a Config,
     /// The hash of the request's first key, 0 when the command has none.
     pub hash: u64,
+    /// Where a command says that it has to wait; `None` where it may not (in a transaction or a script).
+    pub wait: Option<&'a mut Option<Box<Wait>>>,
 }
 
 /// Why a command was refused: the text after `-`.
@@ -56,53 +60,99 @@ impl Context<'_> {
         self.keyspace.db(self.session.db)
     }
 
-    /// The selected database, to change.
+    /// The moment at which this command executes, Unix milliseconds.
     #[inline]
-    pub fn db_mut(&mut self) -> &mut Db {
-        self.keyspace.db_mut(self.session.db)
+    pub fn now(&self) -> i64 {
+        self.keyspace.moment.unix_ms
     }
 
-    /// Finds the request's first key.
+    /// The request's first key, whose hash is known.
     #[inline]
-    pub fn find(&mut self, key: &[u8], access: Access) -> Option<Position> {
-        let hash = self.hash;
-        self.find_hashed(hash, key, access)
+    pub fn first_key<'k>(&self, name: &'k [u8]) -> Key<'k> {
+        debug_assert_eq!(self.hash, self.keyspace.hash(name), "not the first key of the request");
+        Key { db: self.session.db, hash: self.hash, name }
     }
 
-    /// Finds a key whose hash is known.
+    /// A key of the selected database.
     #[inline]
-    pub fn find_hashed(&mut self, hash: u64, key: &[u8], access: Access) -> Option<Position> {
-        let access =
-            if access == Access::Read && self.session.flags.no_touch { Access::Look } else { access };
-        self.keyspace.find(self.session.db, hash, key, access)
+    pub fn key<'k>(&self, name: &'k [u8]) -> Key<'k> {
+        self.keyspace.key(self.session.db, name)
     }
 
-    /// Finds the request's first key, which must hold a value of `kind` when it is there.
+    /// Finds a key.
     #[inline]
-    pub fn find_kind(
-        &mut self,
-        key: &[u8],
-        access: Access,
-        kind: Kind,
-    ) -> Result<Option<Position>, ErrorText> {
+    pub fn find(&mut self, key: Key<'_>, access: Access) -> Option<Position> {
+        let access = if self.session.flags.no_touch { access.without_touch() } else { access };
+        self.keyspace.find(key, access)
+    }
+
+    /// Finds a key, which must hold a value of `kind` when it is there.
+    #[inline]
+    pub fn find_kind(&mut self, key: Key<'_>, access: Access, kind: Kind) -> Result<Option<Position>> {
         let Some(at) = self.find(key, access) else { return Ok(None) };
-        if self.db().get(at).kind() == kind { Ok(Some(at)) } else { Err(WRONG_TYPE) }
+        if self.keyspace.db(key.db).get(at).kind() == kind {
+            Ok(Some(at))
+        } else {
+            Err(crate::command::error::WRONG_TYPE)
+        }
     }
 
-    /// Adds an entry under the request's first key, which is not there.
+    /// Adds an entry under `key`, which is not there.
     #[inline]
-    pub fn insert(&mut self, entry: Entry) -> Position {
-        self.keyspace.insert(self.session.db, self.hash, entry)
+    pub fn insert(&mut self, key: Key<'_>, entry: Entry) -> Position {
+        self.keyspace.insert(key, entry)
     }
 
-    /// Deletes the entry at `at`.
-    pub fn remove(&mut self, at: Position, lazily: bool) {
-        self.keyspace.remove(self.session.db, at, lazily);
+    /// Deletes `key`, whose entry is at `at`.
+    pub fn remove(&mut self, key: Key<'_>, at: Position, reason: Removal) {
+        self.keyspace.remove(key, at, reason);
     }
 
-    /// Sets or takes away the expiry of the request's first key, which is at `at`.
-    pub fn set_expiry(&mut self, at: Position, expire_at: Option<i64>) {
-        self.keyspace.set_expiry(self.session.db, self.hash, at, expire_at);
+    /// Sets or takes away the expiry of `key`, whose entry is at `at`.
+    pub fn set_expiry(&mut self, key: Key<'_>, at: Position, expire_at: Option<i64>) {
+        self.keyspace.set_expiry(key, at, expire_at);
+    }
+
+    /// Says that `count` changes were made to `key`, see [`Keyspace::changed`].
+    #[inline]
+    pub fn changed(&mut self, key: Key<'_>, event: Event, count: u64) {
+        self.keyspace.changed(key, event, count);
+    }
+
+    /// Says that a value which was opened for writing is what it was.
+    #[inline]
+    pub fn unchanged(&mut self) {
+        self.keyspace.unchanged();
+    }
+
+    /// Whether a log or a replica listens, so that it is worth making the words of [`Context::propagate`].
+    #[inline]
+    pub fn propagates(&self) -> bool {
+        self.keyspace.journal.wants_calls()
+    }
+
+    /// Has `words` propagated instead of the command as it was called. Several calls add up.
+    #[inline]
+    pub fn propagate(&mut self, words: &[&[u8]]) {
+        self.keyspace.journal.propagate(self.session.db, words);
+    }
+
+    /// The command is not propagated, whatever it changes.
+    #[inline]
+    pub fn propagate_nothing(&mut self) {
+        self.keyspace.journal.propagate_nothing();
+    }
+
+    /// The command has to wait: its client is parked, and the command is executed again when one of the keys has
+    /// changed. Where nothing may wait, the reply is that of a wait in vain.
+    pub fn wait_for(&mut self, wait: Wait) {
+        match &mut self.wait {
+            Some(place) => {
+                **place = Some(Box::new(wait));
+                self.session.flags.waiting = true;
+            }
+            None => wait.null.reply(&mut self.reply),
+        }
     }
 
     /// Replies with the string at `at`, without a copy when it is large.
@@ -113,9 +163,10 @@ impl Context<'_> {
             Text::Int(value) => self.reply.bulk_integer(value),
             Text::Bytes(bytes) if bytes.len() < ZERO_COPY_BYTES => self.reply.bulk(bytes),
             Text::Bytes(bytes) => {
+                let Some(splices) = &mut self.splices else { return self.reply.bulk(bytes) };
                 let block = entry.block().expect("a large string lies in a block").share();
                 self.reply.bulk_header(bytes.len());
-                self.splices.push(Splice { at: self.reply.buf.len(), block });
+                splices.push(Splice { at: self.reply.buf.len(), block });
                 self.reply.buf.extend_from_slice(b"\r\n");
             }
         }
@@ -123,7 +174,7 @@ impl Context<'_> {
 
     /// Replies with the refusal, when there is one.
     #[inline]
-    pub fn answer(&mut self, outcome: Result<(), ErrorText>) {
+    pub fn answer(&mut self, outcome: std::result::Result<(), ErrorText>) {
         if let Err(text) = outcome {
             self.reply.error(text);
         }
@@ -132,7 +183,7 @@ impl Context<'_> {
 
 /// The integer in an argument.
 #[inline]
-pub fn integer(arg: &[u8]) -> Result<i64, ErrorText> {
+pub fn integer(arg: &[u8]) -> std::result::Result<i64, ErrorText> {
     number::parse_i64(arg).ok_or(NOT_AN_INTEGER)
 }
 
@@ -143,12 +194,12 @@ pub fn whole_number(arg: &[u8]) -> Option<usize> {
 }
 
 /// How many elements to take out.
-pub fn positive_count(arg: &[u8]) -> Result<usize, ErrorText> {
+pub fn positive_count(arg: &[u8]) -> std::result::Result<usize, ErrorText> {
     whole_number(arg).ok_or("ERR value is out of range, must be positive")
 }
 
 /// How many random elements to draw; as many that may repeat, when negative.
-pub fn random_count(arg: &[u8]) -> Result<i64, ErrorText> {
+pub fn random_count(arg: &[u8]) -> std::result::Result<i64, ErrorText> {
     match integer(arg)? {
         i64::MIN => {
             Err("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")
@@ -188,5 +239,53 @@ impl Context<'_> {
             }
             from += count * step;
         }
+    }
+}
+
+#[allow(missing_docs)]
+impl Context<'_> {
+    pub fn db_mut(&mut self) -> OldDb<'_> {
+        OldDb(self.keyspace, self.session.db)
+    }
+
+    pub fn old_find(&mut self, key: &[u8], access: Access) -> Option<Position> {
+        let hash = self.hash;
+        self.old_find_hashed(hash, key, access)
+    }
+
+    pub fn old_find_hashed(&mut self, hash: u64, name: &[u8], access: Access) -> Option<Position> {
+        self.find(Key { db: self.session.db, hash, name }, access)
+    }
+
+    pub fn old_find_kind(
+        &mut self,
+        key: &[u8],
+        access: Access,
+        kind: Kind,
+    ) -> std::result::Result<Option<Position>, ErrorText> {
+        let Some(at) = self.old_find(key, access) else { return Ok(None) };
+        if self.db().get(at).kind() == kind { Ok(Some(at)) } else { Err(WRONG_TYPE) }
+    }
+
+    pub fn old_insert(&mut self, entry: Entry) -> Position {
+        self.keyspace.old_insert(self.session.db, self.hash, entry)
+    }
+
+    pub fn old_remove(&mut self, at: Position, lazily: bool) {
+        self.keyspace.old_remove(self.session.db, at, lazily);
+    }
+
+    pub fn old_set_expiry(&mut self, at: Position, expire_at: Option<i64>) {
+        self.keyspace.old_set_expiry(self.session.db, self.hash, at, expire_at);
+    }
+}
+
+#[allow(missing_docs)]
+pub struct OldDb<'a>(&'a mut Keyspace, usize);
+
+#[allow(missing_docs)]
+impl OldDb<'_> {
+    pub fn modify<R>(&mut self, at: Position, change: impl FnOnce(&mut Entry) -> R) -> R {
+        self.0.modify(self.1, at, change)
     }
 }

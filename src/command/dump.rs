@@ -12,7 +12,7 @@ use crate::persist::rdb::payload::{self, PayloadError};
 /// `DUMP key`: the payload, null for a missing key. O(N) in the value's size.
 pub fn dump(ctx: &mut Context<'_>, args: Args<'_>) {
     let compress = ctx.config.rdbcompression;
-    let found = ctx.find(args.get(1), Access::Read);
+    let found = ctx.old_find(args.get(1), Access::Read);
     match found.map(|at| payload::dump(&ctx.db().get(at), compress)) {
         Some(payload) => ctx.reply.bulk(&payload),
         None => ctx.reply.null(),
@@ -81,7 +81,7 @@ pub fn restore_asking(ctx: &mut Context<'_>, args: Args<'_>) {
 fn restore_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let options = Options::parse(args)?;
     let key = args.get(1);
-    if !options.replace && ctx.find(key, Access::Write).is_some() {
+    if !options.replace && ctx.old_find(key, Access::Write).is_some() {
         return Err("BUSYKEY Target key name already exists.");
     }
     let ttl_ms = integer(args.get(2))?;
@@ -98,15 +98,15 @@ fn restore_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         PayloadError::Value(_) => "ERR Bad data format",
     })?;
     if expire_at.is_some_and(|at_ms| at_ms <= now_ms) {
-        if let Some(at) = ctx.find(key, Access::Inspect) {
+        if let Some(at) = ctx.old_find(key, Access::Inspect) {
             let lazily = ctx.keyspace.lazy_server_del;
-            ctx.remove(at, lazily);
+            ctx.old_remove(at, lazily);
             ctx.keyspace.modified(1);
         }
         return Ok(());
     }
     entry.set_access(options.access(ctx));
-    ctx.keyspace.put(ctx.session.db, ctx.hash, entry);
+    ctx.keyspace.old_put(ctx.session.db, ctx.hash, entry);
     ctx.keyspace.modified(1);
     Ok(())
 }

@@ -39,7 +39,7 @@ fn form(entry: &Entry) -> Result<Form, ErrorText> {
 
 /// Finds the sketch under the first key. It is a raw string from then on, as everything that Redis changes in place.
 fn find(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<(Position, Form)>, ErrorText> {
-    let Some(at) = ctx.find(key, access) else { return Ok(None) };
+    let Some(at) = ctx.old_find(key, access) else { return Ok(None) };
     let form = form(&ctx.db().get(at))?;
     if ctx.db().get(at).encoding() != Encoding::Raw {
         ctx.db_mut().modify(at, |entry| {
@@ -65,7 +65,7 @@ fn pfadd_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         let mut sketch = hyperloglog::empty();
         hyperloglog::invalidate(&mut sketch);
         let raised = raise_all(&mut sketch, args.iter_from(2).map(Place::of), max_sparse_bytes);
-        ctx.insert(Entry::raw_string(key, &sketch, None));
+        ctx.old_insert(Entry::raw_string(key, &sketch, None));
         1 + raised.0
     };
     ctx.keyspace.modified(changes);
@@ -158,7 +158,7 @@ fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
         // After an error no other key is looked up, so what has expired among them stays unnoticed.
         if let Ok(any_dense) = outcome
-            && let Some(at) = ctx.find_hashed(hash, args.get(i), Access::Read)
+            && let Some(at) = ctx.old_find_hashed(hash, args.get(i), Access::Read)
         {
             let entry = ctx.db().get(at);
             outcome = form(&entry).and_then(|form| {
@@ -197,7 +197,7 @@ fn pfmerge_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText>
         None => {
             let mut sketch = hyperloglog::empty();
             raise_to(&mut sketch, &union, any_dense, max_sparse_bytes)?;
-            ctx.insert(Entry::raw_string(key, &sketch, None));
+            ctx.old_insert(Entry::raw_string(key, &sketch, None));
         }
     }
     ctx.keyspace.modified(1);

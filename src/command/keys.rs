@@ -14,8 +14,8 @@ fn delete(ctx: &mut Context<'_>, args: Args<'_>, lazily: bool) {
     let mut deleted = 0;
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
         // What has expired is not counted: the lookup deletes it and finds nothing.
-        if let Some(at) = ctx.find_hashed(hash, args.get(i), Access::Inspect) {
-            ctx.remove(at, lazily);
+        if let Some(at) = ctx.old_find_hashed(hash, args.get(i), Access::Inspect) {
+            ctx.old_remove(at, lazily);
             deleted += 1;
         }
     });
@@ -37,7 +37,7 @@ pub fn unlink(ctx: &mut Context<'_>, args: Args<'_>) {
 fn count(ctx: &mut Context<'_>, args: Args<'_>, access: Access) {
     let mut found = 0;
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
-        found += i64::from(ctx.find_hashed(hash, args.get(i), access).is_some());
+        found += i64::from(ctx.old_find_hashed(hash, args.get(i), access).is_some());
     });
     ctx.reply.integer(found);
 }
@@ -54,7 +54,7 @@ pub fn touch(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// `TYPE key`: the type's name, `none` for a missing key. O(1).
 pub fn type_(ctx: &mut Context<'_>, args: Args<'_>) {
-    let name = match ctx.find(args.get(1), Access::Look) {
+    let name = match ctx.old_find(args.get(1), Access::Look) {
         Some(at) => ctx.db().get(at).kind().name(),
         None => "none",
     };
@@ -63,7 +63,7 @@ pub fn type_(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// Replies with a time of the key, -1 when it has none, -2 when it is not there.
 fn reply_time(ctx: &mut Context<'_>, key: &[u8], relative: bool, seconds: bool) {
-    let value = match ctx.find(key, Access::Look) {
+    let value = match ctx.old_find(key, Access::Look) {
         None => -2,
         Some(at) => match ctx.db().get(at).expire_at() {
             None => -1,
@@ -159,16 +159,16 @@ fn expire_key(ctx: &mut Context<'_>, args: Args<'_>, name: &str, relative: bool,
         Ok(None) => return ctx.reply.error(format!("ERR invalid expire time in '{name}' command")),
         Err(text) => return ctx.reply.error(text),
     };
-    let Some(at) = ctx.find(args.get(1), Access::Write) else { return ctx.reply.integer(0) };
+    let Some(at) = ctx.old_find(args.get(1), Access::Write) else { return ctx.reply.integer(0) };
     let old = ctx.db().get(at).expire_at();
     if !conditions.allow(old, when) {
         return ctx.reply.integer(0);
     }
     if when <= ctx.keyspace.moment.unix_ms {
         let lazily = ctx.keyspace.lazy_expire;
-        ctx.remove(at, lazily);
+        ctx.old_remove(at, lazily);
     } else {
-        ctx.set_expiry(at, Some(when));
+        ctx.old_set_expiry(at, Some(when));
     }
     ctx.keyspace.modified(1);
     ctx.reply.integer(1);
@@ -196,10 +196,10 @@ pub fn pexpireat(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// `PERSIST key`: 1 if an expiry was taken away. O(1).
 pub fn persist(ctx: &mut Context<'_>, args: Args<'_>) {
-    let at = ctx.find(args.get(1), Access::Write);
+    let at = ctx.old_find(args.get(1), Access::Write);
     let at = at.filter(|at| ctx.db().get(*at).expire_at().is_some());
     if let Some(at) = at {
-        ctx.set_expiry(at, None);
+        ctx.old_set_expiry(at, None);
         ctx.keyspace.modified(1);
     }
     ctx.reply.integer(i64::from(at.is_some()));
@@ -225,8 +225,7 @@ fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
 pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) {
     match flush_mode(ctx, args) {
         Ok(lazily) => {
-            let removed = ctx.keyspace.flush(ctx.session.db, lazily);
-            ctx.keyspace.modified(removed as u64);
+            ctx.keyspace.flush(ctx.session.db, lazily);
             ctx.reply.ok();
         }
         Err(text) => ctx.reply.error(text),
@@ -237,8 +236,8 @@ pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) {
 pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) {
     match flush_mode(ctx, args) {
         Ok(lazily) => {
-            let removed: usize = (0..ctx.keyspace.count()).map(|db| ctx.keyspace.flush(db, lazily)).sum();
-            ctx.keyspace.modified(removed as u64 + 1);
+            (0..ctx.keyspace.count()).for_each(|db| drop(ctx.keyspace.flush(db, lazily)));
+            ctx.keyspace.count_changes(1);
             ctx.reply.ok();
         }
         Err(text) => ctx.reply.error(text),
@@ -312,14 +311,14 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
     for key in expired {
         let hash = ctx.keyspace.hash(&key);
         // The lookup deletes it.
-        ctx.find_hashed(hash, &key, Access::Inspect);
+        ctx.old_find_hashed(hash, &key, Access::Inspect);
     }
     reply_scan(&mut ctx.reply, cursor, found, &keys);
 }
 
 /// The key of an `OBJECT` subcommand; when it is not there, null has been replied.
 fn inspect(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
-    let at = ctx.find(args.get(2), Access::Look);
+    let at = ctx.old_find(args.get(2), Access::Look);
     if at.is_none() {
         ctx.reply.null();
     }

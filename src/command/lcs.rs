@@ -87,7 +87,7 @@ fn lcs_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
 
 /// The bytes of a string, on their own: looking for the other key may move this one. A missing key is empty.
 fn find(ctx: &mut Context<'_>, hash: u64, key: &[u8]) -> Result<Block, ErrorText> {
-    let Some(at) = ctx.find_hashed(hash, key, Access::Read) else { return Ok(Block::with_capacity(0)) };
+    let Some(at) = ctx.old_find_hashed(hash, key, Access::Read) else { return Ok(Block::with_capacity(0)) };
     let entry = ctx.db().get(at);
     if entry.kind() != Kind::String {
         return Err("ERR The specified keys must contain string values");

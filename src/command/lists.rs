@@ -10,7 +10,7 @@ use crate::types::{Kind, Text};
 
 /// Finds the list of the request's first key; an error is replied.
 fn find_list(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<Position>, ()> {
-    ctx.find_kind(key, access, Kind::List).map_err(|text| ctx.reply.error(text))
+    ctx.old_find_kind(key, access, Kind::List).map_err(|text| ctx.reply.error(text))
 }
 
 /// Puts a list in order after elements were taken out: an empty one is deleted.
@@ -20,7 +20,7 @@ fn after_removal(ctx: &mut Context<'_>, at: Position) {
         list::len(entry)
     });
     if left == 0 {
-        ctx.remove(at, false);
+        ctx.old_remove(at, false);
     }
 }
 
@@ -29,7 +29,7 @@ fn push(ctx: &mut Context<'_>, args: Args<'_>, end: End, create: bool) {
     let Ok(found) = find_list(ctx, key, Access::Write) else { return };
     let at = match found {
         Some(at) => at,
-        None if create => ctx.insert(list::create(key)),
+        None if create => ctx.old_insert(list::create(key)),
         None => return ctx.reply.integer(0),
     };
     let len = ctx
@@ -177,7 +177,7 @@ pub fn lset(ctx: &mut Context<'_>, args: Args<'_>) {
 }
 
 fn try_lset(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let found = ctx.find_kind(args.get(1), Access::Write, Kind::List)?;
+    let found = ctx.old_find_kind(args.get(1), Access::Write, Kind::List)?;
     let at = found.ok_or("ERR no such key")?;
     let index = integer(args.get(2))?;
     let len = list::len(&ctx.db().get(at));
@@ -264,7 +264,7 @@ pub fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) {
         (len - count, count == 0)
     });
     match removed {
-        (_, true) => ctx.remove(at, false),
+        (_, true) => ctx.old_remove(at, false),
         _ => after_removal(ctx, at),
     }
     ctx.keyspace.modified(removed.0 as u64);
@@ -369,13 +369,13 @@ fn transfer(ctx: &mut Context<'_>, source: &[u8], destination: &[u8], from: End,
         at
     } else {
         let hash = ctx.keyspace.hash(destination);
-        match ctx.find_hashed(hash, destination, Access::Write) {
+        match ctx.old_find_hashed(hash, destination, Access::Write) {
             Some(target) if ctx.db().get(target).kind() != Kind::List => return ctx.reply.error(WRONG_TYPE),
             Some(target) => target,
             None => {
-                let target = ctx.keyspace.insert(ctx.session.db, hash, list::create(destination));
+                let target = ctx.keyspace.old_insert(ctx.session.db, hash, list::create(destination));
                 // That, or the deletion of what had expired there, may have moved entries.
-                at = ctx.find(source, Access::Inspect).expect("nothing expires within a command");
+                at = ctx.old_find(source, Access::Inspect).expect("nothing expires within a command");
                 target
             }
         }
@@ -451,7 +451,7 @@ pub fn lmpop(ctx: &mut Context<'_>, args: Args<'_>) {
     for i in 2..2 + keys {
         let key = args.get(i);
         let hash = ctx.keyspace.hash(key);
-        let Some(at) = ctx.find_hashed(hash, key, Access::Write) else { continue };
+        let Some(at) = ctx.old_find_hashed(hash, key, Access::Write) else { continue };
         if ctx.db().get(at).kind() != Kind::List {
             return ctx.reply.error(WRONG_TYPE);
         }

@@ -54,7 +54,7 @@ fn store(
     ctx.keyspace.modified(1);
     let Some(at) = at else {
         let expire_at = if let Expiry::At(t) = expiry { Some(t) } else { None };
-        ctx.keyspace.insert(db, hash, value.into_entry(key, expire_at));
+        ctx.keyspace.old_insert(db, hash, value.into_entry(key, expire_at));
         return;
     };
     let entry = ctx.keyspace.db(db).get(at);
@@ -66,13 +66,13 @@ fn store(
         Expiry::At(t) => Some(t),
     };
     if !in_place {
-        ctx.keyspace.replace(db, hash, at, value.into_entry(key, expire_at));
+        ctx.keyspace.old_replace(db, hash, at, value.into_entry(key, expire_at));
         return;
     }
     if old_expiry != expire_at {
-        ctx.keyspace.set_expiry(db, hash, at, expire_at);
+        ctx.keyspace.old_set_expiry(db, hash, at, expire_at);
     }
-    ctx.keyspace.db_mut(db).modify(at, |entry| match value.block {
+    ctx.keyspace.modify(db, at, |entry| match value.block {
         Some(block) => entry.set_block(block),
         None => entry.set_string(value.bytes),
     });
@@ -170,7 +170,7 @@ pub fn set(ctx: &mut Context<'_>, args: Args<'_>) {
 
 fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) {
     let key = args.get(1);
-    let at = ctx.find(key, Access::Write);
+    let at = ctx.old_find(key, Access::Write);
     store(ctx, key, ctx.hash, at, Value::of(args, 2), Expiry::Discard);
     ctx.reply.ok();
 }
@@ -182,7 +182,7 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorTe
     if options.get {
         reply_old(ctx, key)?;
     }
-    let at = ctx.find(key, Access::Write);
+    let at = ctx.old_find(key, Access::Write);
     if (options.if_missing && at.is_some()) || (options.if_present && at.is_none()) {
         if !options.get {
             ctx.reply.null();
@@ -203,7 +203,7 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorTe
 
 /// Replies with the string under the first key, or null; answers where it is.
 fn reply_old(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Position>, ErrorText> {
-    let at = ctx.find_kind(key, Access::Read, Kind::String)?;
+    let at = ctx.old_find_kind(key, Access::Read, Kind::String)?;
     match at {
         Some(at) => ctx.reply_string(at),
         None => ctx.reply.null(),
@@ -214,7 +214,7 @@ fn reply_old(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Position>, Erro
 /// `SETNX key value`: 1 if the key was set, 0 if it was there. O(1).
 pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) {
     let key = args.get(1);
-    let at = ctx.find(key, Access::Write);
+    let at = ctx.old_find(key, Access::Write);
     if at.is_none() {
         store(ctx, key, ctx.hash, None, Value::of(args, 2), Expiry::Discard);
     }
@@ -225,7 +225,7 @@ fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: 
     match expire_at(ctx, args.get(2), TimeUnit { seconds, relative: true }, invalid) {
         Ok(time) => {
             let key = args.get(1);
-            let at = ctx.find(key, Access::Write);
+            let at = ctx.old_find(key, Access::Write);
             store(ctx, key, ctx.hash, at, Value::of(args, 3), Expiry::At(time));
             ctx.reply.ok();
         }
@@ -263,7 +263,7 @@ pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) {
     match reply_old(ctx, args.get(1)) {
         Ok(Some(at)) => {
             ctx.keyspace.modified(1);
-            ctx.remove(at, false);
+            ctx.old_remove(at, false);
         }
         Ok(None) => {}
         Err(text) => ctx.reply.error(text),
@@ -278,7 +278,7 @@ pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) {
 
 fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let options = Options::parse(args, 2, false)?;
-    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
         ctx.reply.null();
         return Ok(());
     };
@@ -287,15 +287,15 @@ fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     match time {
         Some(t) if t <= ctx.keyspace.moment.unix_ms => {
             ctx.keyspace.modified(1);
-            ctx.remove(at, false);
+            ctx.old_remove(at, false);
         }
         Some(_) => {
             ctx.keyspace.modified(1);
-            ctx.set_expiry(at, time);
+            ctx.old_set_expiry(at, time);
         }
         None if options.persist && ctx.db().get(at).expire_at().is_some() => {
             ctx.keyspace.modified(1);
-            ctx.set_expiry(at, None);
+            ctx.old_set_expiry(at, None);
         }
         None => {}
     }
@@ -305,7 +305,7 @@ fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
 /// `MGET key [key …]`: an array of values, null for a key that is missing or no string. O(N).
 pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.reply.array(args.len() - 1);
-    ctx.for_each_key(args, 1, 1, |ctx, i, hash| match ctx.find_hashed(hash, args.get(i), Access::Read) {
+    ctx.for_each_key(args, 1, 1, |ctx, i, hash| match ctx.old_find_hashed(hash, args.get(i), Access::Read) {
         Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
         _ => ctx.reply.null(),
     });
@@ -314,7 +314,7 @@ pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) {
 fn set_all(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
         let key = args.get(i);
-        let at = ctx.find_hashed(hash, key, Access::Write);
+        let at = ctx.old_find_hashed(hash, key, Access::Write);
         store(ctx, key, hash, at, Value::of(args, i + 1), Expiry::Discard);
     });
 }
@@ -336,7 +336,7 @@ pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) {
     let mut any = false;
     ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
         // After the first that is there no other is looked up, so what has expired among them stays unnoticed.
-        any = any || ctx.find_hashed(hash, args.get(i), Access::Write).is_some();
+        any = any || ctx.old_find_hashed(hash, args.get(i), Access::Write).is_some();
     });
     if !any {
         set_all(ctx, args);
@@ -346,7 +346,7 @@ pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// Adds `delta` to the integer under the first key and replies with the sum.
 fn add(ctx: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), ErrorText> {
-    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
+    let at = ctx.old_find_kind(key, Access::Write, Kind::String)?;
     let old = match at {
         None => 0,
         Some(at) => match ctx.db().get(at).value() {
@@ -357,7 +357,7 @@ fn add(ctx: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), ErrorText> {
     let sum = old.checked_add(delta).ok_or("ERR increment or decrement would overflow")?;
     match at {
         Some(at) => ctx.db_mut().modify(at, |entry| entry.set_integer(sum)),
-        None => drop(ctx.insert(Entry::integer(key, sum, None))),
+        None => drop(ctx.old_insert(Entry::integer(key, sum, None))),
     }
     ctx.keyspace.modified(1);
     ctx.reply.integer(sum);
@@ -398,7 +398,7 @@ pub fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) {
 
 fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let key = args.get(1);
-    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
+    let at = ctx.old_find_kind(key, Access::Write, Kind::String)?;
     let old = match at {
         None => Extended::from(0),
         Some(at) => match ctx.db().get(at).value() {
@@ -415,7 +415,7 @@ fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
     sum.push_to(&mut text);
     match at {
         Some(at) => ctx.db_mut().modify(at, |entry| entry.set_plain(&text)),
-        None => drop(ctx.insert(Entry::plain(key, &text, None))),
+        None => drop(ctx.old_insert(Entry::plain(key, &text, None))),
     }
     ctx.keyspace.modified(1);
     ctx.reply.bulk(&text);
@@ -438,7 +438,7 @@ pub fn append(ctx: &mut Context<'_>, args: Args<'_>) {
 
 fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let (key, tail) = (args.get(1), args.get(2));
-    let len = match ctx.find(key, Access::Write) {
+    let len = match ctx.old_find(key, Access::Write) {
         None => {
             store(ctx, key, ctx.hash, None, Value::of(args, 2), Expiry::Discard);
             tail.len()
@@ -460,7 +460,7 @@ fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
 
 /// `STRLEN key`: the length in bytes, 0 for a missing key. O(1).
 pub fn strlen(ctx: &mut Context<'_>, args: Args<'_>) {
-    match ctx.find_kind(args.get(1), Access::Read, Kind::String) {
+    match ctx.old_find_kind(args.get(1), Access::Read, Kind::String) {
         Ok(Some(at)) => {
             let len = ctx.db().get(at).string_len();
             ctx.reply.integer(len as i64);
@@ -480,7 +480,7 @@ pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) {
 fn setrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let (key, part) = (args.get(1), args.get(3));
     let offset = u64::try_from(integer(args.get(2))?).map_err(|_| "ERR offset is out of range")?;
-    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
+    let at = ctx.old_find_kind(key, Access::Write, Kind::String)?;
     if part.is_empty() {
         let len = at.map_or(0, |at| ctx.db().get(at).string_len());
         ctx.reply.integer(len as i64);
@@ -498,7 +498,7 @@ fn setrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
     } else {
         let mut entry = Entry::zeroed(key, span.end, None);
         let len = write(&mut entry);
-        ctx.insert(entry);
+        ctx.old_insert(entry);
         len
     };
     ctx.keyspace.modified(1);
@@ -520,7 +520,7 @@ pub fn substr(ctx: &mut Context<'_>, args: Args<'_>) {
 
 fn getrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     let (start, end) = (integer(args.get(2))?, integer(args.get(3))?);
-    let Some(at) = ctx.find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
         ctx.reply.bulk(b"");
         return Ok(());
     };

@@ -15,18 +15,18 @@ const NOT_AN_INT: ErrorText = "ERR value is out of range, value must between -21
 /// Whether the key was there and could be renamed; `None`: it was not there.
 fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Option<bool> {
     let (db, from, to) = (ctx.session.db, args.get(1), args.get(2));
-    ctx.find(from, Access::Write)?;
+    ctx.old_find(from, Access::Write)?;
     if from == to {
         return Some(!only_if_free);
     }
     let hash = ctx.keyspace.hash(to);
-    if ctx.find_hashed(hash, to, Access::Write).is_some() && only_if_free {
+    if ctx.old_find_hashed(hash, to, Access::Write).is_some() && only_if_free {
         return Some(false);
     }
     // The second lookup may have deleted an expired key, and entries may have moved.
-    let at = ctx.find(from, Access::Inspect)?;
-    let entry = ctx.keyspace.take(db, at).with_key(to);
-    ctx.keyspace.put(db, hash, entry);
+    let at = ctx.old_find(from, Access::Inspect)?;
+    let entry = ctx.keyspace.old_take(db, at).with_key(to);
+    ctx.keyspace.old_put(db, hash, entry);
     ctx.keyspace.modified(1);
     Some(true)
 }
@@ -78,17 +78,17 @@ fn copy_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
     if db == target && from == to {
         return Err(SAME_OBJECT);
     }
-    if ctx.find(from, Access::Read).is_none() {
+    if ctx.old_find(from, Access::Read).is_none() {
         return Ok(false);
     }
     let hash = ctx.keyspace.hash(to);
-    if ctx.keyspace.find(target, hash, to, Access::Write).is_some() && !replace {
+    if ctx.keyspace.old_find(target, hash, to, Access::Write).is_some() && !replace {
         return Ok(false);
     }
-    let Some(at) = ctx.find(from, Access::Inspect) else { return Ok(false) };
+    let Some(at) = ctx.old_find(from, Access::Inspect) else { return Ok(false) };
     let entry = ctx.db().get(at).duplicate(to);
     entry.set_access(ctx.keyspace.fresh_access());
-    ctx.keyspace.put(target, hash, entry);
+    ctx.keyspace.old_put(target, hash, entry);
     ctx.keyspace.modified(1);
     Ok(true)
 }
@@ -105,12 +105,12 @@ fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
     if db == target {
         return Err(SAME_OBJECT);
     }
-    let Some(at) = ctx.find(key, Access::Write) else { return Ok(false) };
-    if ctx.keyspace.find(target, hash, key, Access::Write).is_some() {
+    let Some(at) = ctx.old_find(key, Access::Write) else { return Ok(false) };
+    if ctx.keyspace.old_find(target, hash, key, Access::Write).is_some() {
         return Ok(false);
     }
-    let entry = ctx.keyspace.take(db, at);
-    ctx.keyspace.put(target, hash, entry);
+    let entry = ctx.keyspace.old_take(db, at);
+    ctx.keyspace.old_put(target, hash, entry);
     ctx.keyspace.modified(1);
     Ok(true)
 }
@@ -130,6 +130,5 @@ fn swap_databases(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
         return Err(DB_OUT_OF_RANGE);
     };
     ctx.keyspace.swap(first, second);
-    ctx.keyspace.modified(1);
     Ok(())
 }

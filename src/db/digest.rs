@@ -130,8 +130,7 @@ mod tests {
         let mut keyspace = Keyspace::new(16, Seed::plain());
         assert_eq!(hex(&of_keyspace(&keyspace)), "0".repeat(40));
         let mut set = |db: usize, key: &[u8], value: &[u8], expire: Option<i64>| {
-            let hash = keyspace.hash(key);
-            keyspace.put(db, hash, Entry::string(key, value, expire));
+            keyspace.put(keyspace.key(db, key), Entry::string(key, value, expire));
             hex(&of_keyspace(&keyspace))
         };
         assert_eq!(set(0, b"a", b"1", None), "943d800368fb9c0e951138f1bc0e313ac769d91f");

@@ -9,7 +9,7 @@
 //! at more, within a time budget that is a share of the processor (`active-expire-effort`). Fields of hashes that are due
 //! go first.
 
-use super::{Db, Keyspace};
+use super::{Db, Expiry, Keyspace};
 
 const CHUNK: usize = 4096;
 
@@ -127,9 +127,9 @@ struct Round {
 
 impl Keyspace {
     /// Deletes expired keys until few are left or the budget is spent; goes on where it was cut short the last time.
-    /// `now_us` reads a monotonic clock. Does nothing while expired keys are held.
+    /// `now_us` reads a monotonic clock. Does nothing unless what has expired is to be deleted.
     pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> CycleEnd {
-        if self.hold_expired {
+        if self.expiry != Expiry::Delete {
             return CycleEnd { cut_short: false, elapsed_us: 0 };
         }
         let start = now_us();
@@ -179,7 +179,7 @@ impl Keyspace {
             if expire_at < now {
                 // The last hash moves into the gap: the cursor stays and meets it next.
                 round.expired += 1;
-                self.expire(db, at);
+                self.expire_if_due(db, hash, at);
             } else {
                 expires.cursor += 1;
                 round.ttl_sum_ms = round.ttl_sum_ms.saturating_add(expire_at - now);

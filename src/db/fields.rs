@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Db, Garbage, Keyspace};
+use super::{Db, Event, Expiry, Garbage, Key, Keyspace, Removal};
 use crate::dict::Position;
 use crate::types::entry::Entry;
 use crate::types::hash::{self, HashMut};
@@ -66,43 +66,56 @@ impl Db {
 }
 
 impl Keyspace {
-    /// Changes the hash at `at`, whose key has the hash `key_hash`.
+    /// Changes the hash at `at`, which is `key`'s.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn modify_hash<R>(
         &mut self,
-        db: usize,
-        key_hash: u64,
+        key: Key<'_>,
         at: Position,
         change: impl FnOnce(&mut HashMut<'_>) -> R,
     ) -> R {
-        let Keyspace { dbs, shapes, moment, lazy, .. } = self;
-        let Db { dict, field_deadlines, .. } = &mut dbs[db];
+        self.opened();
+        let now = self.field_time();
+        let Keyspace { dbs, shapes, lazy, .. } = self;
+        let Db { dict, field_deadlines, .. } = &mut dbs[key.db];
         let mut entry = dict.get_mut(at);
         let before = hash::next_deadline(&entry);
-        let mut hash = HashMut::new(&mut entry, shapes, moment.unix_ms);
+        let mut hash = HashMut::new(&mut entry, shapes, now);
         let result = change(&mut hash);
         if let Some(retired) = hash.take_retired() {
             lazy.send(Garbage::Retired(retired));
         }
-        field_deadlines.change(key_hash, before, hash::next_deadline(&entry));
+        field_deadlines.change(key.hash, before, hash::next_deadline(&entry));
         result
     }
 
     /// Whether a field of the value at `at` has expired.
     #[inline]
     pub fn has_expired_fields(&self, db: usize, at: Position) -> bool {
-        hash::next_deadline(&self.db(db).get(at)).is_some_and(|time| time < self.moment.unix_ms)
+        hash::next_deadline(&self.db(db).get(at)).is_some_and(|time| self.is_past(time))
+    }
+
+    /// The moment by which fields of hashes are judged: what lies before it is not found. No field does where what has
+    /// expired is found.
+    #[inline]
+    pub fn field_time(&self) -> i64 {
+        if self.expiry == Expiry::Ignore { i64::MIN } else { self.moment.unix_ms }
     }
 
     /// Takes expired fields out of the hash at `at`, a bounded number of them, and removes the key if none is left;
-    /// whether the key is still there.
+    /// whether the key is still there. Takes nothing out unless what has expired is to be deleted.
     #[cold]
-    pub fn expire_fields(&mut self, db: usize, key_hash: u64, at: Position) -> bool {
+    pub fn expire_fields(&mut self, key: Key<'_>, at: Position) -> bool {
+        if self.expiry != Expiry::Delete {
+            return true;
+        }
         let (removed, empty) =
-            self.modify_hash(db, key_hash, at, |hash| (hash.expire_due(FIELDS_AT_ONCE), hash.is_empty()));
+            self.modify_hash(key, at, |hash| (hash.expire_due(FIELDS_AT_ONCE), hash.is_empty()));
         self.counters.expired_fields += removed as u64;
+        self.changed(key, Event::HExpired, 0);
         if empty {
-            self.remove(db, at, self.lazy_expire);
+            self.remove(key, at, Removal::Emptied);
         }
         !empty
     }
@@ -114,7 +127,10 @@ impl Keyspace {
             && time < now
         {
             match self.dbs[db].dict.find_by(key_hash, |entry| hash::next_deadline(entry) == Some(time)) {
-                Some(at) => drop(self.expire_fields(db, key_hash, at)),
+                Some(at) => {
+                    let name = self.dbs[db].dict.get(at).key().to_vec();
+                    self.expire_fields(Key { db, hash: key_hash, name: &name }, at);
+                }
                 None => drop(self.dbs[db].field_deadlines.0.pop_first()),
             }
             if out_of_time() {

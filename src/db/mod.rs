@@ -4,18 +4,27 @@
 //! Everything that a command does to a key passes through the few doors here, so that a rule stands in one place:
 //! a lookup ([`Keyspace::find`]) deletes what has expired, counts hits and misses and moves the access clock; a
 //! removal ([`Keyspace::remove`]) takes the key out of the expiry list and sends large values to the background
-//! thread; [`Keyspace::modified`] counts what a save would lose.
+//! thread; [`Keyspace::changed`] counts what a save would lose and enters the change in the [`Journal`].
 //!
-//! A lookup answers with a [`Position`], valid until the next insertion or removal; [`Db::get`] and [`Db::modify`]
+//! A lookup returns a [`Position`], valid until the next insertion or removal; [`Db::get`] and [`Keyspace::modify`]
 //! turn it into the entry. Costs: one bucket and one entry, that is two cache misses, or none when the batch has
 //! prefetched them.
+//!
+//! Whoever opens a value to write it ([`Keyspace::modify`], [`Keyspace::reshape`], [`Keyspace::modify_hash`]) has to
+//! declare afterwards what came of it: [`Keyspace::changed`] or [`Keyspace::unchanged`]. Debug builds hold every command to
+//! that ([`Keyspace::assert_declared`]).
 
 pub mod digest;
+mod event;
 mod expiry;
 mod fields;
+mod journal;
 mod lazyfree;
+mod old;
 
+pub use event::{Class, Event, Removal};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
+pub use journal::{Calls, Change, Journal, Key, Listening, Propagation, Word};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
@@ -29,12 +38,52 @@ use crate::types::random::Random;
 pub enum Access {
     /// A read: counts a hit or a miss and moves the access clock.
     Read,
-    /// A read that only looks at metadata (`TTL`, `EXISTS`, `OBJECT`): counts, but leaves the access clock.
+    /// As [`Access::Read`], also in a session whose reads leave the access clock (`TOUCH` after `CLIENT NO-TOUCH`).
+    Touch,
+    /// A read of metadata (`TTL`, `EXISTS`): counts, but leaves the access clock.
     Look,
-    /// For who neither reads nor writes the value (`DEL`, `DEBUG`): neither counts nor touches.
+    /// As [`Access::Look`], and a miss is not told to subscribers (`OBJECT`).
+    Observe,
+    /// For callers that touch only the key (`DEL`, `DEBUG`): neither counts nor moves the clock.
     Inspect,
     /// A lookup by a command that is going to write: moves the access clock, counts nothing.
     Write,
+}
+
+impl Access {
+    /// The same for a session whose commands leave the access clock.
+    #[must_use]
+    pub fn without_touch(self) -> Access {
+        match self {
+            Access::Read => Access::Look,
+            Access::Write => Access::Inspect,
+            other => other,
+        }
+    }
+
+    fn counts(self) -> bool {
+        matches!(self, Access::Read | Access::Touch | Access::Look | Access::Observe)
+    }
+
+    fn touches(self) -> bool {
+        matches!(self, Access::Read | Access::Touch | Access::Write)
+    }
+
+    fn tells_of_misses(self) -> bool {
+        matches!(self, Access::Read | Access::Touch | Access::Look)
+    }
+}
+
+/// What becomes of keys, and of fields of hashes, whose time has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Expiry {
+    /// Lookups delete them, and so does the cycle.
+    #[default]
+    Delete,
+    /// They are not found and not deleted: the data set stays as it is (`CLIENT PAUSE`).
+    Hide,
+    /// They are found: somebody else decides when they go.
+    Ignore,
 }
 
 /// What the access field of an entry records, by `maxmemory-policy`.
@@ -129,13 +178,6 @@ impl Db {
         self.dict.get(at)
     }
 
-    /// Changes the entry's value or access field; expiry has its own door, [`Keyspace::set_expiry`], and so have hashes,
-    /// [`Keyspace::modify_hash`].
-    #[inline]
-    pub fn modify<R>(&mut self, at: Position, change: impl FnOnce(&mut Entry) -> R) -> R {
-        change(&mut self.dict.get_mut(at))
-    }
-
     /// Asks the processor for the bucket of `hash`: the first of the two misses of a lookup.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
@@ -184,11 +226,8 @@ pub struct Keyspace {
     pub moment: Moment,
     /// What the access field records.
     pub access_policy: AccessPolicy,
-    /// What has expired is not found and not deleted: the data set stays as it is (`CLIENT PAUSE`). A lookup for a write
-    /// deletes nevertheless.
-    pub hold_expired: bool,
-    /// Whether lookups and the cycle delete what has expired (`DEBUG SET-ACTIVE-EXPIRE` switches the cycle alone).
-    pub active_expire: bool,
+    /// What becomes of keys and fields whose time has come.
+    pub expiry: Expiry,
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
     /// open addressing has no place for one more key.
     pub shrinks_tables: bool,
@@ -199,10 +238,17 @@ pub struct Keyspace {
     pub lazy_server_del: bool,
     /// `lazyfree-lazy-expire`: the same for keys that expire.
     pub lazy_expire: bool,
+    /// `lazyfree-lazy-eviction`: the same for keys that are evicted.
+    pub lazy_eviction: bool,
     /// The limits at which collections change their encodings.
     pub shapes: Shapes,
     /// Statistics.
     pub counters: Counters,
+    /// What the current unit has changed, for those who listen.
+    pub journal: Journal,
+    /// Where a value was opened for writing without a word on what came of it.
+    #[cfg(debug_assertions)]
+    undeclared: Option<&'static std::panic::Location<'static>>,
     lazy: LazyFree,
     /// For sampling and the Morris counter, not for secrets.
     pub random: Random,
@@ -218,14 +264,17 @@ impl Keyspace {
             seed,
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
-            hold_expired: false,
-            active_expire: true,
+            expiry: Expiry::Delete,
             shrinks_tables: true,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
+            lazy_eviction: false,
             shapes: Shapes::new(seed),
             counters: Counters::default(),
+            journal: Journal::default(),
+            #[cfg(debug_assertions)]
+            undeclared: None,
             lazy: LazyFree::default(),
             random: Random::new(seed.hash(b"random")),
             expire_next_db: 0,
@@ -265,35 +314,44 @@ impl Keyspace {
         self.lazy.processors = processors;
     }
 
-    /// Finds `key` in database `db`; what has expired is deleted and not found.
+    /// `name` as a key of database `db`.
     #[inline]
-    pub fn find(&mut self, db: usize, hash: u64, key: &[u8], access: Access) -> Option<Position> {
-        let found = self.dbs[db].dict.find(hash, key);
-        let Some(at) = found else {
-            self.count_lookup(access, false);
+    pub fn key<'a>(&self, db: usize, name: &'a [u8]) -> Key<'a> {
+        Key { db, hash: self.seed.hash(name), name }
+    }
+
+    /// Finds a key; what has expired is deleted and not found, as [`Keyspace::expiry`] says.
+    #[inline]
+    pub fn find(&mut self, key: Key<'_>, access: Access) -> Option<Position> {
+        let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) else {
+            self.count_miss(key, access);
             return None;
         };
-        if let Some(expire_at) = self.dbs[db].dict.get(at).expire_at()
-            && expire_at < self.moment.unix_ms
+        if let Some(expire_at) = self.dbs[key.db].dict.get(at).expire_at()
+            && self.is_past(expire_at)
         {
-            if !self.hold_expired || access == Access::Write {
-                self.expire(db, at);
-            }
-            self.count_lookup(access, false);
+            self.expire_if_due(key.db, key.hash, at);
+            self.count_miss(key, access);
             return None;
         }
-        self.count_lookup(access, true);
-        if matches!(access, Access::Read | Access::Write) {
-            self.touch(db, at);
+        self.counters.hits += u64::from(access.counts());
+        if access.touches() {
+            self.touch(key.db, at);
         }
         Some(at)
     }
 
+    /// Whether something that expires at `expire_at` is not to be found any more.
     #[inline]
-    fn count_lookup(&mut self, access: Access, hit: bool) {
-        if matches!(access, Access::Read | Access::Look) {
-            self.counters.hits += u64::from(hit);
-            self.counters.misses += u64::from(!hit);
+    pub fn is_past(&self, expire_at: i64) -> bool {
+        expire_at < self.moment.unix_ms && self.expiry != Expiry::Ignore
+    }
+
+    #[inline]
+    fn count_miss(&mut self, key: Key<'_>, access: Access) {
+        self.counters.misses += u64::from(access.counts());
+        if access.tells_of_misses() {
+            self.journal.note(key, Event::KeyMiss);
         }
     }
 
@@ -325,61 +383,145 @@ impl Keyspace {
         }
     }
 
-    /// Adds an entry whose key is not there.
+    /// Adds an entry under `key`, which is not there.
     #[inline]
-    pub fn insert(&mut self, db: usize, hash: u64, entry: Entry) -> Position {
+    pub fn insert(&mut self, key: Key<'_>, entry: Entry) -> Position {
         entry.set_access(self.fresh_access());
-        self.add(db, hash, entry)
+        self.add(key, entry)
     }
 
     #[inline]
-    fn add(&mut self, db: usize, hash: u64, entry: Entry) -> Position {
-        let db = &mut self.dbs[db];
+    fn add(&mut self, key: Key<'_>, entry: Entry) -> Position {
+        debug_assert_eq!(entry.key(), key.name);
+        debug_assert_eq!(self.hash(key.name), key.hash);
+        self.journal.note(key, Event::New);
+        let db = &mut self.dbs[key.db];
         if entry.expire_at().is_some() {
-            entry.set_expire_index(db.expires.push(hash));
+            entry.set_expire_index(db.expires.push(key.hash));
         }
-        db.field_deadlines.comes(hash, &entry);
-        db.dict.insert_new(hash, entry)
+        db.field_deadlines.comes(key.hash, &entry);
+        db.dict.insert_new(key.hash, entry)
     }
 
-    /// Puts `entry` under its key, whose hash this is, whether one is there or not; its access field stays as it is.
-    pub fn put(&mut self, db: usize, hash: u64, entry: Entry) {
-        let found = self.dbs[db].dict.find(hash, entry.key());
+    /// Puts `entry` under `key`, whether something is there or not; its access field stays as it is.
+    pub fn put(&mut self, key: Key<'_>, entry: Entry) {
+        let found = self.dbs[key.db].dict.find(key.hash, key.name);
         match found {
-            Some(at) => self.exchange(db, hash, at, entry),
+            Some(at) => self.exchange(key, at, entry),
             None => {
-                self.add(db, hash, entry);
+                self.add(key, entry);
             }
         }
     }
 
-    /// Takes the entry at `at` out of the database.
-    pub fn take(&mut self, db: usize, at: Position) -> Entry {
-        let db = &mut self.dbs[db];
+    /// Takes the entry at `at`, which is `key`'s, out of the database. The caller declares what that means.
+    pub fn take(&mut self, key: Key<'_>, at: Position) -> Entry {
+        let db = &mut self.dbs[key.db];
         db.detach_expiry(at);
         let entry = db.dict.remove(at);
-        db.field_deadlines.leaves(|| self.seed.hash(entry.key()), &entry);
+        db.field_deadlines.leaves(|| key.hash, &entry);
         entry
     }
 
-    /// Deletes the entry at `at`; large values, and all when `lazily`, are freed in the background.
-    pub fn remove(&mut self, db: usize, at: Position, lazily: bool) {
-        let entry = self.take(db, at);
-        self.discard(entry, lazily);
+    /// Deletes the entry at `at`, which is `key`'s. What follows from the reason: the event, what it counts, whether
+    /// the deletion is propagated, and whether a value of any size is freed in the background; large ones always are.
+    pub fn remove(&mut self, key: Key<'_>, at: Position, reason: Removal) {
+        let entry = self.take(key, at);
+        self.removed(Key { name: entry.key(), ..key }, reason);
+        self.discard(entry, self.frees_lazily(reason));
     }
 
-    /// Puts the result of a command, which has this key, in the place of whatever the key holds; without a result the
-    /// key is deleted. Counts the change.
-    pub fn store(&mut self, db: usize, hash: u64, key: &[u8], result: Option<Entry>) {
-        let old = self.find(db, hash, key, Access::Inspect);
-        self.modified(u64::from(old.is_some() || result.is_some()));
-        match (old, result) {
-            (Some(at), Some(entry)) => self.replace(db, hash, at, entry),
-            (Some(at), None) => self.remove(db, at, self.lazy_server_del),
-            (None, Some(entry)) => {
-                self.insert(db, hash, entry);
+    fn removed(&mut self, key: Key<'_>, reason: Removal) {
+        if reason.is_own() {
+            self.propagate_removal(key, reason);
+        }
+        self.changed(key, reason.event(), reason.count());
+    }
+
+    /// Propagates the deletion of `key` as a command of its own.
+    #[inline]
+    pub fn propagate_removal(&mut self, key: Key<'_>, reason: Removal) {
+        if self.journal.wants_calls() {
+            let verb: &[u8] = self.removal_verb(reason);
+            self.journal.push_call(key.db, [Word::Bytes(verb), Word::Bytes(key.name)]);
+        }
+    }
+
+    /// The command that a removal for `reason` is propagated as.
+    pub fn removal_verb(&self, reason: Removal) -> &'static [u8] {
+        if self.frees_lazily(reason) { b"UNLINK" } else { b"DEL" }
+    }
+
+    fn frees_lazily(&self, reason: Removal) -> bool {
+        match reason {
+            Removal::Del => self.lazy_user_del,
+            Removal::Unlink => true,
+            Removal::Emptied | Removal::Overwritten => self.lazy_server_del,
+            Removal::PastExpiry | Removal::Expired => self.lazy_expire,
+            Removal::Evicted => self.lazy_eviction,
+        }
+    }
+
+    /// Puts the result of a command in the place of whatever `key` holds, which is then what `event` says; without a
+    /// result the key is deleted.
+    pub fn store(&mut self, key: Key<'_>, result: Option<Entry>, event: Event) {
+        let old = self.find(key, Access::Inspect);
+        let Some(entry) = result else {
+            if let Some(at) = old {
+                self.remove(key, at, Removal::Overwritten);
             }
-            (None, None) => {}
+            return;
+        };
+        match old {
+            Some(at) => self.replace(key, at, entry),
+            None => {
+                self.insert(key, entry);
+            }
+        }
+        self.changed(key, event, 1);
+    }
+
+    /// Changes the entry's value or access field; expiry has its own door, [`Keyspace::set_expiry`], and so have hashes,
+    /// [`Keyspace::modify_hash`].
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn modify<R>(&mut self, db: usize, at: Position, change: impl FnOnce(&mut Entry) -> R) -> R {
+        self.opened();
+        change(&mut self.dbs[db].dict.get_mut(at))
+    }
+
+    /// `count` changes were made to `key`, whose subscribers are told `event`. Called after it happened.
+    #[inline]
+    pub fn changed(&mut self, key: Key<'_>, event: Event, count: u64) {
+        self.counters.dirty += count;
+        self.unchanged();
+        self.journal.note(key, event);
+    }
+
+    /// A value was opened for writing and is what it was.
+    #[inline]
+    pub fn unchanged(&mut self) {
+        #[cfg(debug_assertions)]
+        {
+            self.undeclared = None;
+        }
+    }
+
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn opened(&mut self) {
+        #[cfg(debug_assertions)]
+        {
+            self.undeclared = Some(std::panic::Location::caller());
+        }
+    }
+
+    /// In debug builds: whoever opened a value for writing has declared what came of it.
+    #[inline]
+    pub fn assert_declared(&mut self) {
+        #[cfg(debug_assertions)]
+        if let Some(place) = self.undeclared.take() {
+            panic!("{place}: opened a value for writing and declared neither `changed` nor `unchanged`");
         }
     }
 
@@ -390,12 +532,14 @@ impl Keyspace {
 
     /// Changes the entry's value with the limits of encodings and a source of random numbers at hand.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn reshape<R>(
         &mut self,
         db: usize,
         at: Position,
         change: impl FnOnce(&mut Entry, &Shapes, &mut Random) -> R,
     ) -> R {
+        self.opened();
         change(&mut self.dbs[db].dict.get_mut(at), &self.shapes, &mut self.random)
     }
 
@@ -405,33 +549,36 @@ impl Keyspace {
         }
     }
 
-    fn expire(&mut self, db: usize, at: Position) {
-        self.counters.expired += 1;
-        self.remove(db, at, self.lazy_expire);
+    /// Deletes the key at `at`, whose time has come, unless such keys are only hidden.
+    fn expire_if_due(&mut self, db: usize, hash: u64, at: Position) {
+        if self.expiry == Expiry::Delete {
+            self.counters.expired += 1;
+            self.remove(Key { db, hash, name: &[] }, at, Removal::Expired);
+        }
     }
 
     /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one. How often and
     /// when the key was used stays: it is the key's, not the value's.
-    pub fn replace(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
-        entry.set_access(self.dbs[db].dict.get(at).access());
-        self.exchange(db, hash, at, entry);
+    pub fn replace(&mut self, key: Key<'_>, at: Position, entry: Entry) {
+        entry.set_access(self.dbs[key.db].dict.get(at).access());
+        self.exchange(key, at, entry);
     }
 
-    fn exchange(&mut self, db: usize, hash: u64, at: Position, entry: Entry) {
-        let target = &mut self.dbs[db];
+    fn exchange(&mut self, key: Key<'_>, at: Position, entry: Entry) {
+        let target = &mut self.dbs[key.db];
         target.detach_expiry(at);
         if entry.expire_at().is_some() {
-            entry.set_expire_index(target.expires.push(hash));
+            entry.set_expire_index(target.expires.push(key.hash));
         }
-        target.field_deadlines.leaves(|| hash, &target.dict.get(at));
-        target.field_deadlines.comes(hash, &entry);
+        target.field_deadlines.leaves(|| key.hash, &target.dict.get(at));
+        target.field_deadlines.comes(key.hash, &entry);
         let old = target.dict.replace(at, entry);
         self.discard(old, self.lazy_server_del);
     }
 
     /// Sets, moves or (with `None`) takes away the time, Unix milliseconds, at which the key expires.
-    pub fn set_expiry(&mut self, db: usize, hash: u64, at: Position, expire_at: Option<i64>) {
-        let db = &mut self.dbs[db];
+    pub fn set_expiry(&mut self, key: Key<'_>, at: Position, expire_at: Option<i64>) {
+        let db = &mut self.dbs[key.db];
         let had = db.dict.get(at).expire_at().is_some();
         match (had, expire_at) {
             (false, None) => {}
@@ -441,7 +588,7 @@ impl Keyspace {
                 db.dict.get_mut(at).set_expire(None);
             }
             (false, Some(_)) => {
-                let index = db.expires.push(hash);
+                let index = db.expires.push(key.hash);
                 let mut entry = db.dict.get_mut(at);
                 entry.set_expire(expire_at);
                 entry.set_expire_index(index);
@@ -449,31 +596,35 @@ impl Keyspace {
         }
     }
 
-    /// A uniformly random live key of database `db`. While expired keys are held, gives up after 100 of them and answers
-    /// with the last one, as Redis does; nothing is found only in an empty database.
+    /// A uniformly random live key of database `db`. While expired keys are hidden, gives up after 100 of them and
+    /// returns the last one, as Redis does; nothing is found only in an empty database.
     pub fn random_key(&mut self, db: usize) -> Option<Vec<u8>> {
         const TRIES: usize = 100;
-        let mut held = 0;
+        let mut hidden = 0;
         loop {
             let at = self.dbs[db].dict.random(&mut || self.random.next())?;
             let entry = self.dbs[db].dict.get(at);
-            let is_live = entry.expire_at().is_none_or(|t| t >= self.moment.unix_ms);
-            held += usize::from(self.hold_expired);
-            if is_live || held >= TRIES {
+            let is_past = entry.expire_at().is_some_and(|time| self.is_past(time));
+            hidden += usize::from(self.expiry != Expiry::Delete);
+            if !is_past || hidden >= TRIES {
                 return Some(entry.key().to_vec());
             }
-            if !self.hold_expired {
-                self.expire(db, at);
-            }
+            let hash = self.hash(entry.key());
+            self.expire_if_due(db, hash, at);
         }
     }
 
-    /// Empties database `db` and answers how many keys it had. `lazily`, the background thread frees them.
+    /// Empties database `db`, counts a change for each key it had, and returns their number. `lazily`, the background
+    /// thread frees them.
     pub fn flush(&mut self, db: usize, lazily: bool) -> usize {
         let removed = self.dbs[db].len();
         let old = std::mem::replace(&mut self.dbs[db], Db::new(self.seed));
         if lazily && removed > 0 {
             self.lazy.send(Garbage::Table(Box::new(old)));
+        }
+        self.counters.dirty += removed as u64;
+        if removed > 0 {
+            self.journal.note_flush(db);
         }
         removed
     }
@@ -481,12 +632,13 @@ impl Keyspace {
     /// Exchanges the contents of two databases.
     pub fn swap(&mut self, first: usize, second: usize) {
         self.dbs.swap(first, second);
+        self.counters.dirty += 1;
+        self.journal.note_swap(first, second);
     }
 
-    /// Counts `changes` to the data set.
-    #[inline]
-    pub fn modified(&mut self, changes: u64) {
-        self.counters.dirty += changes;
+    /// Counts changes of the data set that are no key's.
+    pub fn count_changes(&mut self, count: u64) {
+        self.counters.dirty += count;
     }
 
     /// Housekeeping of one cron tick: moves rehashing on by up to `budget_us` microseconds as told by `now_us`, shrinks

@@ -31,7 +31,7 @@ impl Server {
             match listener.accept() {
                 Ok(Some(socket)) => {
                     self.log_accepted(&socket);
-                    self.admit(socket);
+                    self.take_in(socket);
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -54,7 +54,7 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, socket: Socket) {
+    fn take_in(&mut self, socket: Socket) {
         if self.net.clients.len() >= self.core.config.maxclients as usize {
             self.core.stats.rejected_connections += 1;
             // One try to say why; a socket whose buffer is full right after the connection is not worth waiting for.

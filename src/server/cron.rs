@@ -22,6 +22,8 @@ pub struct Cron {
     buffers: [(usize, usize); BUFFER_SECONDS],
     /// Nothing is done when it is due (`DEBUG PAUSE-CRON`).
     pub paused: bool,
+    /// Whether keys that nobody asks for are expired (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub expires: bool,
     /// Runs since the start.
     pub runs: u64,
     /// Resident bytes at the last run.
@@ -61,6 +63,7 @@ impl Cron {
             reclaiming: false,
             buffers: [(0, 0); BUFFER_SECONDS],
             paused: false,
+            expires: true,
             runs: 0,
             resident_bytes: 0,
         }
@@ -107,8 +110,7 @@ impl Server {
             return;
         }
         self.cron.runs += 1;
-        self.cron.expire_credit_us =
-            if self.core.keyspace.active_expire { self.expire_budget().time_us } else { 0 };
+        self.cron.expire_credit_us = if self.cron.expires { self.expire_budget().time_us } else { 0 };
         let budget_us = 10_000 / u64::from(self.cron.hz);
         self.core.keyspace.housekeep(self.core.config.activerehashing, budget_us, clock::monotonic_us);
         self.cron.reclaiming = true;
@@ -232,6 +234,7 @@ impl Server {
         keyspace.lazy_user_del = config.lazyfree_lazy_user_del;
         keyspace.lazy_server_del = config.lazyfree_lazy_server_del;
         keyspace.lazy_expire = config.lazyfree_lazy_expire;
+        keyspace.lazy_eviction = config.lazyfree_lazy_eviction;
         keyspace.shapes = Shapes {
             hash_max_listpack_entries: config.hash_max_listpack_entries,
             hash_max_listpack_value: config.hash_max_listpack_value,

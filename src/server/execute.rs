@@ -1,16 +1,15 @@
-//! One request: the checks before, the command, the accounts after.
+//! One request: admission ([`super::admit`]), the call, the accounts after.
 //!
 //! What only matters while clients are paused or monitors watch is compiled into a second form of the same functions
 //! (`WATCHED`), which one flag chooses: the usual one does not know of it.
 
+use super::core::dispatch::Caller;
+use super::net::output::Output;
 use super::{Server, admin};
-use crate::command::{Args, Command, Context, Handler, Refusal, ServerCommand, flags, introspect};
+use crate::command::{Args, Command, Context, Handler, Refusal, ServerCommand};
 use crate::resp::{Protocol, Reply};
 use crate::sys::clock;
 use crate::sys::poller::Token;
-
-/// What a monitor may not call: it would see the data without being paused or limited like others.
-const TOUCHES_KEYS: u64 = flags::WRITE | flags::READONLY | flags::MAY_REPLICATE;
 
 impl Server {
     /// Where replies of the current command go.
@@ -82,7 +81,7 @@ impl Server {
         self.audience.attention = self.audience.pause.is_active() || !self.audience.monitors.is_empty();
     }
 
-    /// Replies to a request; tells whether a command was executed for that.
+    /// Replies to a request; whether a command was executed for that.
     #[inline(always)]
     fn answer<const WATCHED: bool>(
         &mut self,
@@ -92,46 +91,13 @@ impl Server {
         args: Args<'_>,
         before: usize,
     ) -> bool {
-        match found {
-            Ok(command) if command.accepts(args.len()) => {
-                return self.call::<WATCHED>(token, command, hash, args, before);
-            }
-            Ok(command) => {
-                self.core.stats.command(command.id).rejected += 1;
-                self.refuse(token, Refusal::WrongArity(command).message(&args));
-            }
-            Err(_) if is_web_request(args.get(0)) => self.abort_web_request(token),
-            Err(refusal) => self.refuse(token, refusal.message(&args)),
-        }
-        false
+        let Some(command) = self.admit::<WATCHED>(token, found, args) else { return false };
+        self.call(token, command, hash, args, before)
     }
 
-    fn refuse(&mut self, token: Token, text: Vec<u8>) {
-        let Some(client) = self.net.clients.get(token) else { return };
-        let protocol = client.session.protocol;
-        self.core.stats.count_error(first_word(&text));
-        self.reply(protocol).error(text);
-    }
-
-    /// A browser on this machine can be made to send requests here, with commands in their bodies: the connection is
-    /// closed before the first of them. One line in the log a minute is enough.
-    #[cold]
-    fn abort_web_request(&mut self, token: Token) {
-        const MINUTE_MS: i64 = 60_000;
-        let now = self.core.keyspace.moment.unix_ms;
-        if now - self.process.web_request_logged_ms >= MINUTE_MS {
-            self.process.web_request_logged_ms = now;
-            self.process.log.warning(format_args!(
-                "Possible SECURITY ATTACK: a client speaks HTTP (POST or Host:). Connection aborted: {}",
-                self.describe_client(token)
-            ));
-        }
-        self.doom(token);
-    }
-
-    /// Executes `command`, unless it is refused or has to wait.
+    /// Calls an admitted command and keeps its accounts. Returns false if it has to wait.
     #[inline(always)]
-    fn call<const WATCHED: bool>(
+    fn call(
         &mut self,
         token: Token,
         command: &'static Command,
@@ -139,74 +105,52 @@ impl Server {
         args: Args<'_>,
         before: usize,
     ) -> bool {
-        if command.has(flags::PROTECTED) && !self.permits(token, command) {
-            self.reject(token, command, &not_allowed(command));
-            return false;
-        }
-        let Some(mut client) = self.net.clients.get_mut(token) else { return false };
-        if !client.session.authenticated && !command.has(flags::NO_AUTH) {
-            self.reject(token, command, b"NOAUTH Authentication required.");
-            return false;
-        }
-        if WATCHED {
-            if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
-                self.reject(token, command, b"ERR Replica can't interact with the keyspace");
-                return false;
-            }
-            if self.has_to_wait(token, command) {
-                return false;
-            }
-            let Some(same) = self.net.clients.get_mut(token) else { return false };
-            client = same;
-        }
+        let Some(client) = self.net.clients.get_mut(token) else { return false };
         client.session.last_command = Some(command.id);
-        match command.handler {
+        let outcome = match command.handler {
             Handler::Keyspace(run) => {
-                let reply = Reply { buf: &mut self.net.output.buffer, protocol: client.session.protocol };
-                let mut context = Context {
-                    keyspace: &mut self.core.keyspace,
-                    session: &mut client.session,
-                    reply,
-                    splices: &mut self.net.output.splices,
-                    config: &self.core.config,
-                    hash,
-                };
-                run(&mut context, args);
+                let Output { buffer, splices, .. } = &mut self.net.output;
+                let reply = Reply { buf: buffer, protocol: client.session.protocol };
+                let caller =
+                    Caller { session: &mut client.session, reply, splices: Some(splices), may_wait: true };
+                self.core.dispatch(run, caller, hash, args)
             }
-            Handler::Server(which) => admin::run(self, token, which, args),
-            Handler::Help => self.reply_help(token, command, args),
+            Handler::Legacy(run) => {
+                let Output { buffer, splices, .. } = &mut self.net.output;
+                let reply = Reply { buf: buffer, protocol: client.session.protocol };
+                let caller =
+                    Caller { session: &mut client.session, reply, splices: Some(splices), may_wait: true };
+                let run = |context: &mut Context<'_>, args: Args<'_>| {
+                    run(context, args);
+                    context.unchanged();
+                    Ok(())
+                };
+                self.core.dispatch(run, caller, hash, args)
+            }
+            Handler::Server(which) => {
+                admin::run(self, token, which, args);
+                Ok(())
+            }
+            Handler::Help => {
+                self.reply_help(token, command, args);
+                Ok(())
+            }
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
-        }
-        self.account(command, before);
-        true
-    }
-
-    /// Refuses a command that the client may not call now.
-    #[cold]
-    fn reject(&mut self, token: Token, command: &'static Command, text: &[u8]) {
-        self.core.stats.command(command.id).rejected += 1;
-        self.refuse(token, text.to_vec());
-    }
-
-    /// Whether the configuration lets this client call a protected command.
-    #[cold]
-    fn permits(&self, token: Token, command: &Command) -> bool {
-        let local = self.net.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
-        let allowed = match introspect::container_of(command).name {
-            "debug" => self.core.config.enable_debug_command,
-            _ => self.core.config.enable_module_command,
         };
-        allowed.permits(local)
-    }
-
-    /// Statistics of a command that has just run.
-    #[inline]
-    fn account(&mut self, command: &'static Command, before: usize) {
-        self.core.timed.add(command);
-        if self.net.output.buffer.get(before) == Some(&b'-') {
-            self.core.stats.command(command.id).failed += 1;
-            self.core.stats.count_error(first_word(&self.net.output.buffer[before + 1..]));
+        if self.core.wait.is_some() {
+            return false;
         }
+        self.core.timed.add(command);
+        if let Err(error) = outcome {
+            debug_assert_eq!(self.net.output.buffer.len(), before, "an error comes instead of a reply");
+            self.core.stats.command(command.id).failed += 1;
+            self.reply_error(token, &error);
+        } else if self.net.output.buffer.get(before) == Some(&b'-') {
+            self.core.stats.command(command.id).failed += 1;
+            let code = first_word(&self.net.output.buffer[before + 1..]).to_vec();
+            self.core.stats.count_error(&code);
+        }
+        true
     }
 
     /// `CLIENT REPLY OFF` and `SKIP`: takes the reply back.
@@ -223,22 +167,6 @@ impl Server {
         flags.reply_skip = flags.reply_skip_next;
         flags.reply_skip_next = false;
     }
-}
-
-/// Whether a request of another protocol, made by a browser for somebody else, has come here.
-fn is_web_request(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
-}
-
-fn not_allowed(command: &Command) -> Vec<u8> {
-    let name = introspect::container_of(command).name;
-    let upper = name.to_ascii_uppercase();
-    format!(
-        "ERR {upper} command not allowed. If the enable-{name}-command option is set to \"local\", you can run it from \
-         a local connection, otherwise you need to set this option in the configuration file, and then restart the \
-         server."
-    )
-    .into_bytes()
 }
 
 /// The error code: what stands before the first space.

@@ -10,6 +10,7 @@
 
 mod accept;
 pub mod admin;
+mod admit;
 mod audience;
 mod core;
 mod cron;

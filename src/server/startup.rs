@@ -164,6 +164,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         run_id: random_id(),
         replication_id: random_id(),
         denied_logins: 0,
+        wait: None,
         config,
     };
     let net = Net {

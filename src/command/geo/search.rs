@@ -274,7 +274,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) {
 fn run_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), Refused> {
     let key = args.get(form.key_at);
     let hash = ctx.keyspace.hash(key);
-    let found = ctx.find_hashed(hash, key, Access::Read);
+    let found = ctx.old_find_hashed(hash, key, Access::Read);
     if found.is_some_and(|at| ctx.db().get(at).kind() != Kind::SortedSet) {
         return Err(WRONG_TYPE.into());
     }
@@ -304,7 +304,7 @@ fn run_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), Re
     let count = hits.len();
     let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
     let hash = ctx.keyspace.hash(destination);
-    ctx.keyspace.store(ctx.session.db, hash, destination, result);
+    ctx.keyspace.old_store(ctx.session.db, hash, destination, result);
     // Each place counts as a change, and the sorted set is one already.
     ctx.keyspace.modified((count as u64).saturating_sub(1));
     ctx.reply.integer(count as i64);

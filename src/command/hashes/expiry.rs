@@ -93,7 +93,7 @@ fn expire_inner(
         hash.is_empty()
     });
     if empty {
-        ctx.remove(at, false);
+        ctx.old_remove(at, false);
     }
     ctx.keyspace.modified(changed);
     for outcome in outcomes {

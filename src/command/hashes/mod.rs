@@ -20,9 +20,11 @@ use crate::types::{Kind, Text};
 /// Finds the hash under the request's first key, and takes out of it what has expired.
 #[inline]
 pub(super) fn find(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<Position>, ErrorText> {
-    let Some(at) = ctx.find_kind(key, access, Kind::Hash)? else { return Ok(None) };
+    let Some(at) = ctx.old_find_kind(key, access, Kind::Hash)? else { return Ok(None) };
     let db = ctx.session.db;
-    if ctx.keyspace.has_expired_fields(db, at) && !ctx.keyspace.expire_fields(db, ctx.hash, at) {
+    if ctx.keyspace.has_expired_fields(db, at)
+        && !ctx.keyspace.expire_fields(crate::db::Key { db, hash: ctx.hash, name: key }, at)
+    {
         return Ok(None);
     }
     Ok(Some(at))
@@ -35,13 +37,13 @@ pub(super) fn modify<R>(
     at: Position,
     change: impl FnOnce(&mut HashMut<'_>) -> R,
 ) -> R {
-    ctx.keyspace.modify_hash(ctx.session.db, ctx.hash, at, change)
+    ctx.keyspace.modify_hash(crate::db::Key { db: ctx.session.db, hash: ctx.hash, name: &[] }, at, change)
 }
 
 /// Where a reply goes.
 pub(super) struct Output<'r, 'b> {
     pub(super) reply: &'r mut Reply<'b>,
-    splices: &'r mut Vec<Splice>,
+    splices: Option<&'r mut Vec<Splice>>,
 }
 
 impl Output<'_, '_> {
@@ -55,10 +57,11 @@ impl Output<'_, '_> {
     /// A value of `hash`, without a copy when it is large.
     fn value(&mut self, hash: &HashRef<'_>, field: &[u8], value: Text<'_>) {
         if value.len() >= ZERO_COPY_BYTES
+            && let Some(splices) = &mut self.splices
             && let Some(block) = hash.block(field)
         {
             self.reply.bulk_header(block.len());
-            self.splices.push(Splice { at: self.reply.buf.len(), block: block.share() });
+            splices.push(Splice { at: self.reply.buf.len(), block: block.share() });
             self.reply.buf.extend_from_slice(b"\r\n");
         } else {
             self.text(value);
@@ -84,7 +87,7 @@ pub(super) fn read(
         Ok(at) => at,
         Err(text) => return ctx.reply.error(text),
     };
-    let output = Output { reply: &mut ctx.reply, splices: ctx.splices };
+    let output = Output { reply: &mut ctx.reply, splices: ctx.splices.as_deref_mut() };
     let Some(at) = at else { return reply(None, output) };
     let entry = ctx.keyspace.db(ctx.session.db).get(at);
     reply(Some(HashRef::new(&entry, ctx.keyspace.moment.unix_ms)), output);
@@ -102,7 +105,7 @@ fn create(ctx: &mut Context<'_>, args: Args<'_>) -> usize {
         let created = set_all(&mut hash, args);
         (entry, created)
     };
-    ctx.insert(entry);
+    ctx.old_insert(entry);
     created
 }
 
@@ -264,7 +267,7 @@ fn hdel_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         (removed, hash.is_empty())
     });
     if empty {
-        ctx.remove(at, false);
+        ctx.old_remove(at, false);
     }
     ctx.keyspace.modified(removed as u64);
     ctx.reply.integer(removed as i64);
@@ -278,7 +281,7 @@ fn store_sum(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>, sum: T
         modify(ctx, at, |hash| hash.set(field, sum, None, Expiry::Keep));
     } else {
         let entry = hash::single(args.get(1), &ctx.keyspace.shapes, field, &sum.to_vec(), None);
-        ctx.insert(entry);
+        ctx.old_insert(entry);
     }
     ctx.keyspace.modified(1);
 }

@@ -37,7 +37,7 @@ pub(in crate::command) fn find_all(
     let mut hashes = Vec::with_capacity(end - first);
     for i in first..end {
         let hash = ctx.keyspace.hash(args.get(i));
-        let found = ctx.find_hashed(hash, args.get(i), access);
+        let found = ctx.old_find_hashed(hash, args.get(i), access);
         if found.is_some_and(|at| !kinds.contains(&ctx.db().get(at).kind())) {
             return Err(WRONG_TYPE);
         }
@@ -243,7 +243,7 @@ fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
     let result = operation.collect(ctx.db(), &found, &ctx.keyspace.shapes, key);
     let count = result.as_ref().map_or(0, |entry| SetRef::of(entry).len());
     let hash = ctx.keyspace.hash(key);
-    ctx.keyspace.store(ctx.session.db, hash, key, result);
+    ctx.keyspace.old_store(ctx.session.db, hash, key, result);
     ctx.reply.integer(count as i64);
 }
 

@@ -23,7 +23,7 @@ pub(super) fn reply_member(reply: &mut Reply<'_>, member: Text<'_>) {
 
 /// Finds the set of the request's first key; an error is replied.
 fn find_set(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<Position>, ()> {
-    ctx.find_kind(key, access, Kind::Set).map_err(|text| ctx.reply.error(text))
+    ctx.old_find_kind(key, access, Kind::Set).map_err(|text| ctx.reply.error(text))
 }
 
 /// `SADD key member [member …]`: how many were new. O(1) a member.
@@ -33,7 +33,7 @@ pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) {
     let count = args.len() - 2;
     let at = found.unwrap_or_else(|| {
         let entry = set::create(key, args.get(2), count, &ctx.keyspace.shapes);
-        ctx.insert(entry)
+        ctx.old_insert(entry)
     });
     let added = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
         if found.is_some() && count > 1 {
@@ -58,7 +58,7 @@ pub fn srem(ctx: &mut Context<'_>, args: Args<'_>) {
         (removed, SetRef::of(entry).is_empty())
     });
     if empty {
-        ctx.remove(at, false);
+        ctx.old_remove(at, false);
     }
     ctx.keyspace.modified(removed as u64);
     ctx.reply.integer(removed as i64);
@@ -67,10 +67,10 @@ pub fn srem(ctx: &mut Context<'_>, args: Args<'_>) {
 /// `SMOVE source destination member`: 1 if the member was moved, 0 if it was not in the source. O(1).
 pub fn smove(ctx: &mut Context<'_>, args: Args<'_>) {
     let (source, destination, member) = (args.get(1), args.get(2), args.get(3));
-    let Some(mut from) = ctx.find(source, Access::Write) else { return ctx.reply.integer(0) };
+    let Some(mut from) = ctx.old_find(source, Access::Write) else { return ctx.reply.integer(0) };
     let hash = ctx.keyspace.hash(destination);
-    let to = ctx.find_hashed(hash, destination, Access::Write);
-    if let Some(again) = ctx.find(source, Access::Inspect) {
+    let to = ctx.old_find_hashed(hash, destination, Access::Write);
+    if let Some(again) = ctx.old_find(source, Access::Inspect) {
         // The second lookup may have moved entries, by deleting what had expired.
         from = again;
     }
@@ -88,11 +88,11 @@ pub fn smove(ctx: &mut Context<'_>, args: Args<'_>) {
         return ctx.reply.integer(0);
     }
     if empty {
-        ctx.remove(from, false);
+        ctx.old_remove(from, false);
     }
-    let to = ctx.find_hashed(hash, destination, Access::Inspect).unwrap_or_else(|| {
+    let to = ctx.old_find_hashed(hash, destination, Access::Inspect).unwrap_or_else(|| {
         let entry = set::create(destination, member, 1, &ctx.keyspace.shapes);
-        ctx.keyspace.insert(ctx.session.db, hash, entry)
+        ctx.keyspace.old_insert(ctx.session.db, hash, entry)
     });
     let added = ctx.keyspace.reshape(ctx.session.db, to, |entry, shapes, _| set::add(entry, member, shapes));
     ctx.keyspace.modified(1 + u64::from(added));
@@ -146,7 +146,7 @@ fn pop_each(ctx: &mut Context<'_>, at: Position, count: usize) {
         SetRef::of(entry).is_empty()
     });
     if empty {
-        ctx.remove(at, false);
+        ctx.old_remove(at, false);
     }
     ctx.keyspace.modified(count as u64);
 }
@@ -184,7 +184,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) {
             reply_member(&mut ctx.reply, member);
         }
     }
-    ctx.remove(at, false);
+    ctx.old_remove(at, false);
     ctx.keyspace.modified(len as u64);
 }
 

@@ -110,7 +110,7 @@ impl<'a> Request<'a> {
 
 fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result<(), ErrorText> {
     let mut request = Request::parse(args, may_store)?;
-    let (elements, order) = match ctx.find(args.get(1), Access::Read) {
+    let (elements, order) = match ctx.old_find(args.get(1), Access::Read) {
         None => (Texts::default(), Vec::new()),
         Some(at) => {
             source::prepare(ctx, at);
@@ -255,7 +255,7 @@ fn store(
     let hash = ctx.keyspace.hash(destination);
     let shapes = &ctx.keyspace.shapes;
     let list = (values.len() > 0).then(|| source::list(destination, values.iter(), shapes));
-    ctx.keyspace.store(ctx.session.db, hash, destination, list);
+    ctx.keyspace.old_store(ctx.session.db, hash, destination, list);
     ctx.keyspace.modified(values.len().saturating_sub(1) as u64);
     ctx.reply.integer(values.len() as i64);
 }

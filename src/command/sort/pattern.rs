@@ -114,7 +114,7 @@ pub fn follow<'a>(
             let found = match lookup {
                 Lookup::Done(found) => *found,
                 Lookup::Key { key, hash, field } => {
-                    match ctx.find_hashed(*hash, &keys[key.clone()], Access::Read) {
+                    match ctx.old_find_hashed(*hash, &keys[key.clone()], Access::Read) {
                         Some(at) => Found::Entry(at, *field),
                         None => Found::Nothing,
                     }

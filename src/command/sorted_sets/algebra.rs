@@ -389,7 +389,7 @@ fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation, nam
     let (key, hash) = (args.get(1), ctx.hash);
     let count = gather.len();
     let result = sorted_set::create_from(key, gather, &ctx.keyspace.shapes);
-    ctx.keyspace.store(ctx.session.db, hash, key, result);
+    ctx.keyspace.old_store(ctx.session.db, hash, key, result);
     ctx.reply.integer(count as i64);
 }
 

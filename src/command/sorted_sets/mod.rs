@@ -20,7 +20,7 @@ use crate::types::{Kind, Text};
 
 /// Finds the sorted set of the request's first key.
 pub(super) fn find(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<Position>, ErrorText> {
-    ctx.find_kind(key, access, Kind::SortedSet)
+    ctx.old_find_kind(key, access, Kind::SortedSet)
 }
 
 /// How scores stand beside members in a reply.
@@ -159,7 +159,7 @@ pub(super) fn apply_all<'a>(
         None if how.only_old => return Ok(changes),
         None => {
             let entry = sorted_set::create(key, first.len(), &ctx.keyspace.shapes);
-            ctx.insert(entry)
+            ctx.old_insert(entry)
         }
     };
     let outcome = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
@@ -195,7 +195,7 @@ fn zrem_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
             SortedSetRef::of(entry).is_empty()
         });
         if empty {
-            ctx.remove(at, false);
+            ctx.old_remove(at, false);
         }
     }
     ctx.keyspace.modified(removed);
@@ -318,7 +318,7 @@ fn pop(ctx: &mut Context<'_>, at: Position, end: End, count: usize, scores: Scor
     };
     ctx.keyspace.modified(span.len() as u64);
     if empties {
-        ctx.remove(at, false);
+        ctx.old_remove(at, false);
     } else {
         ctx.db_mut().modify(at, |entry| sorted_set::remove_span(entry, span));
     }
@@ -386,7 +386,7 @@ fn zmpop_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
     for i in 2..2 + keys {
         let key = args.get(i);
         let hash = ctx.keyspace.hash(key);
-        let Some(at) = ctx.find_hashed(hash, key, Access::Write) else { continue };
+        let Some(at) = ctx.old_find_hashed(hash, key, Access::Write) else { continue };
         if ctx.db().get(at).kind() != Kind::SortedSet {
             return Err(WRONG_TYPE);
         }

@@ -226,7 +226,7 @@ fn zrangestore_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
     let query = Query::parse(args, Form { key_at: 2, by: None, backwards: None, store: true })?;
     let (destination, source) = (args.get(1), args.get(2));
     let hash = ctx.keyspace.hash(source);
-    let found = ctx.find_hashed(hash, source, Access::Read);
+    let found = ctx.old_find_hashed(hash, source, Access::Read);
     let mut gather = Gather::with_room(ctx.keyspace.shapes.seed, 0);
     if let Some(at) = found {
         let entry = ctx.db().get(at);
@@ -243,7 +243,7 @@ fn zrangestore_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
     let count = gather.len();
     let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
     let hash = ctx.hash;
-    ctx.keyspace.store(ctx.session.db, hash, destination, result);
+    ctx.keyspace.old_store(ctx.session.db, hash, destination, result);
     ctx.reply.integer(count as i64);
     Ok(())
 }
@@ -279,7 +279,7 @@ fn remove(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result<(), ErrorText
         };
         removed = span.len();
         if removed == len {
-            ctx.remove(at, false);
+            ctx.old_remove(at, false);
         } else if removed > 0 {
             ctx.db_mut().modify(at, |entry| sorted_set::remove_span(entry, span));
         }

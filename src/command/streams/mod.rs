@@ -62,17 +62,12 @@ impl Context<'_> {
 
     /// Finds the stream of the request's first key.
     pub(super) fn find_stream(&mut self, key: &[u8], access: Access) -> Result<Option<Position>, ErrorText> {
-        self.find_kind(key, access, Kind::Stream)
-    }
-
-    /// The time as commands see it.
-    pub(super) fn now(&self) -> i64 {
-        self.keyspace.moment.unix_ms
+        self.old_find_kind(key, access, Kind::Stream)
     }
 
     /// Adds an empty stream under the request's first key, which is not there.
     pub(super) fn insert_stream(&mut self, key: &[u8]) -> Position {
-        self.insert(Entry::with_container(key, Stream::default(), None))
+        self.old_insert(Entry::with_container(key, Stream::default(), None))
     }
 }
 

@@ -119,7 +119,7 @@ impl Context<'_> {
     /// Finds a stream among several keys.
     fn find_stream_of(&mut self, key: &[u8]) -> Result<Option<Position>, ErrorText> {
         let hash = self.keyspace.hash(key);
-        match self.find_hashed(hash, key, Access::Read) {
+        match self.old_find_hashed(hash, key, Access::Read) {
             Some(at) if self.db().get(at).kind() != Kind::Stream => Err(WRONG_TYPE),
             found => Ok(found),
         }

@@ -16,6 +16,7 @@ pub mod names;
 pub mod perfect_hash;
 pub mod vocabulary;
 
+use crate::command::error::Result;
 use crate::command::table::perfect_hash::{LONGEST_NAME, Words, shape};
 use crate::command::{Args, Context};
 use crate::text::words::shown;
@@ -33,13 +34,17 @@ mod generated {
 }
 
 /// What a family's function looks like: it reads its arguments and writes its reply into the context.
-pub type KeyspaceFn = fn(&mut Context<'_>, Args<'_>);
+pub type KeyspaceFn = fn(&mut Context<'_>, Args<'_>) -> Result;
+/// A function that writes its errors itself.
+pub type LegacyFn = fn(&mut Context<'_>, Args<'_>);
 
 /// Who executes a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
     /// A function of a family: it needs the keyspace and the caller's session, nothing else.
     Keyspace(KeyspaceFn),
+    /// The same, not converted.
+    Legacy(LegacyFn),
     /// The server itself.
     Server(ServerCommand),
     /// `<container> HELP`: the reply is [`crate::command::table::introspect::help`] of the container.

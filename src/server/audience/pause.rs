@@ -8,6 +8,7 @@
 //! The end is a time of the monotonic clock, at which the loop wakes up.
 
 use crate::command::{Command, flags};
+use crate::db::Expiry;
 use crate::server::Server;
 use crate::sys::poller::Token;
 
@@ -74,14 +75,14 @@ impl Server {
             self.end_pause();
         }
         self.audience.pause.extend(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
-        self.core.keyspace.hold_expired = true;
+        self.core.keyspace.expiry = Expiry::Hide;
         self.refresh_attention();
     }
 
     /// Ends the pause: who waited goes on, in order.
     pub(in crate::server) fn end_pause(&mut self) {
         self.audience.pause.running = None;
-        self.core.keyspace.hold_expired = false;
+        self.core.keyspace.expiry = Expiry::Delete;
         for token in std::mem::take(&mut self.audience.pause.waiting) {
             self.wake_client(token);
         }

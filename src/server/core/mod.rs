@@ -1,6 +1,7 @@
 //! What commands run on: the data, the configuration, the clocks and the accounts. Nothing here has a descriptor or
 //! knows of a connection.
 
+pub mod dispatch;
 pub mod latency;
 pub mod redact;
 pub mod slowlog;
@@ -13,6 +14,7 @@ use stats::Stats;
 use timing::{LoopClock, Timed};
 
 use crate::command::CommandNames;
+use crate::command::waiting::Wait;
 use crate::config::Config;
 use crate::db::Keyspace;
 
@@ -34,4 +36,6 @@ pub struct Core {
     pub(in crate::server) replication_id: String,
     /// Logins with a wrong user or password, since the start.
     pub(in crate::server) denied_logins: u64,
+    /// What the command that has just been called waits for.
+    pub(in crate::server) wait: Option<Box<Wait>>,
 }

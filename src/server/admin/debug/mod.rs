@@ -119,7 +119,7 @@ impl Server {
         let word = |i: usize| args.get(i);
         match (name, args.len()) {
             (b"sleep", 3) => std::thread::sleep(leading_seconds(word(2))),
-            (b"set-active-expire", 3) => self.core.keyspace.active_expire = leading_number(word(2)) != 0,
+            (b"set-active-expire", 3) => self.cron.expires = leading_number(word(2)) != 0,
             (b"dict-resizing", 3) => self.core.keyspace.shrinks_tables = leading_number(word(2)) != 0,
             (b"pause-cron", 3) => self.cron.paused = leading_number(word(2)) != 0,
             (b"quicklist-packed-threshold", 3) => match packed_threshold(word(2)) {
@@ -167,14 +167,14 @@ impl Server {
             key.extend_from_slice(prefix);
             key.extend_from_slice(format!(":{i}").as_bytes());
             let hash = self.core.keyspace.hash(&key);
-            if self.core.keyspace.find(db, hash, &key, Access::Write).is_some() {
+            if self.core.keyspace.old_find(db, hash, &key, Access::Write).is_some() {
                 continue;
             }
             let mut value = format!("value:{i}").into_bytes();
             if size > 0 {
                 value.resize(size, 0);
             }
-            self.core.keyspace.insert(db, hash, Entry::string(&key, &value, None));
+            self.core.keyspace.old_insert(db, hash, Entry::string(&key, &value, None));
         }
         self.reply_to(token).ok();
         Ok(())

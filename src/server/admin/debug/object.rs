@@ -24,7 +24,7 @@ use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 impl Server {
     fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>, Vec<u8>> {
         let (db, hash) = (self.session(token).db, self.core.keyspace.hash(key));
-        let at: Option<Position> = self.core.keyspace.find(db, hash, key, Access::Inspect);
+        let at: Option<Position> = self.core.keyspace.old_find(db, hash, key, Access::Inspect);
         at.map(|at| self.core.keyspace.db(db).get(at)).ok_or_else(|| b"ERR no such key".to_vec())
     }
 

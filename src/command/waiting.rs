@@ -1,0 +1,72 @@
+//! What a command says when it has to wait.
+//!
+//! A blocking command that finds nothing returns after [`super::Context::wait_for`]. The server parks the request with
+//! all that its client sent after it, and executes it again as soon as one of the keys holds a value of the kind that
+//! it waits for: right after the unit that made it so. A wait also ends by its deadline or by `CLIENT UNBLOCK`.
+
+use crate::command::error::{Error, Result};
+use crate::resp::Reply;
+use crate::text::number;
+use crate::types::Kind;
+
+/// The reply to a wait in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Null {
+    /// A null bulk.
+    Bulk,
+    /// A null array.
+    Array,
+}
+
+impl Null {
+    /// Writes it.
+    pub fn reply(self, reply: &mut Reply<'_>) {
+        match self {
+            Null::Bulk => reply.null(),
+            Null::Array => reply.null_array(),
+        }
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// Keys of the selected database, any of which may serve the command.
+    pub keys: Vec<Vec<u8>>,
+    /// The kind of value that serves it.
+    pub kind: Kind,
+    /// Whether it also wants to know that a key is gone or holds something else (`XREADGROUP`).
+    pub even_if_gone: bool,
+    /// Milliseconds after which it has waited in vain; `None`: never.
+    pub timeout_ms: Option<u64>,
+    /// The reply then.
+    pub null: Null,
+    /// Arguments that are others when the command is executed again: their indices and values (`$` of `XREAD` is the
+    /// last ID of now).
+    pub rewritten: Vec<(usize, Vec<u8>)>,
+}
+
+/// The timeout of `BLPOP` and the like: seconds, with a fraction; 0 is forever. `now_ms` is Unix time.
+pub fn seconds(arg: &[u8], now_ms: i64) -> Result<Option<u64>> {
+    let seconds = number::parse_f64(arg).ok_or(Error::new("ERR timeout is not a float or out of range"))?;
+    let ms = (seconds * 1000.0).ceil();
+    if ms > i64::MAX as f64 {
+        return Err(Error::new("ERR timeout is out of range"));
+    }
+    in_range(ms as i64, now_ms)
+}
+
+/// The timeout of `XREAD`: whole milliseconds; 0 is forever.
+pub fn milliseconds(arg: &[u8], now_ms: i64) -> Result<Option<u64>> {
+    let ms = number::parse_i64(arg).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
+    in_range(ms, now_ms)
+}
+
+fn in_range(ms: i64, now_ms: i64) -> Result<Option<u64>> {
+    match ms {
+        ..0 => Err(Error::new("ERR timeout is negative")),
+        0 => Ok(None),
+        _ if ms.checked_add(now_ms).is_none() => Err(Error::new("ERR timeout is out of range")),
+        _ => Ok(Some(ms as u64)),
+    }
+}

@@ -1,0 +1,121 @@
+//! What Redis calls the ways in which a key changes: its keyspace events, each with its class.
+//!
+//! A class is the letter by which `notify-keyspace-events` selects it. Source: the documentation of Redis keyspace
+//! notifications, 7.2; the events of expiring hash fields are those of 7.4.
+
+/// Declares the events in one table: class, then variants with their names.
+macro_rules! events {
+    ($($(#[$doc:meta])* $class:ident: $($variant:ident $name:literal),+;)*) => {
+        /// A keyspace event. The names are Redis's.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the names say it")]
+        pub enum Event { $($($variant,)+)* }
+
+        /// A group of events that are switched on together.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Class { $($(#[$doc])* $class,)* }
+
+        impl Event {
+            /// Every event, in the order of the table.
+            pub const ALL: &[Event] = &[$($(Event::$variant,)+)*];
+
+            /// What a subscriber is told; empty for a change that Redis has no event for.
+            pub const fn name(self) -> &'static str {
+                match self { $($(Event::$variant => $name,)+)* }
+            }
+
+            /// The group that it belongs to.
+            pub const fn class(self) -> Class {
+                match self { $($(Event::$variant)|+ => Class::$class,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// No event: the key changed, and Redis tells nobody (`XACK`, `XCLAIM`).
+    Silent: Unnamed "";
+    /// `g`: commands that any type of value may see.
+    Generic: Del "del", RenameFrom "rename_from", RenameTo "rename_to", MoveFrom "move_from", MoveTo "move_to",
+        CopyTo "copy_to", Restore "restore", Expire "expire", Persist "persist";
+    /// `$`: strings.
+    String: Set "set", SetRange "setrange", IncrBy "incrby", IncrByFloat "incrbyfloat", Append "append",
+        SetBit "setbit", PfAdd "pfadd";
+    /// `l`: lists.
+    List: LPush "lpush", RPush "rpush", LPop "lpop", RPop "rpop", LInsert "linsert", LSet "lset", LRem "lrem",
+        LTrim "ltrim", SortStore "sortstore";
+    /// `s`: sets.
+    Set: SAdd "sadd", SRem "srem", SPop "spop", SInterStore "sinterstore", SUnionStore "sunionstore",
+        SDiffStore "sdiffstore";
+    /// `h`: hashes.
+    Hash: HSet "hset", HIncrBy "hincrby", HIncrByFloat "hincrbyfloat", HDel "hdel", HExpire "hexpire",
+        HPersist "hpersist", HExpired "hexpired";
+    /// `z`: sorted sets.
+    SortedSet: ZAdd "zadd", ZIncr "zincr", ZRem "zrem", ZRemRangeByScore "zremrangebyscore",
+        ZRemRangeByRank "zremrangebyrank", ZRemRangeByLex "zremrangebylex", ZPopMin "zpopmin", ZPopMax "zpopmax",
+        ZUnionStore "zunionstore", ZInterStore "zinterstore", ZDiffStore "zdiffstore", ZRangeStore "zrangestore",
+        GeoSearchStore "geosearchstore", GeoRadiusStore "georadiusstore";
+    /// `t`: streams.
+    Stream: XAdd "xadd", XTrim "xtrim", XDel "xdel", XSetId "xsetid", XGroupCreate "xgroup-create",
+        XGroupSetId "xgroup-setid", XGroupDestroy "xgroup-destroy", XGroupCreateConsumer "xgroup-createconsumer",
+        XGroupDelConsumer "xgroup-delconsumer";
+    /// `x`: keys whose time has come.
+    Expired: Expired "expired";
+    /// `e`: keys that had to make room.
+    Evicted: Evicted "evicted";
+    /// `n`: keys that were not there before.
+    New: New "new";
+    /// `m`: a read that found no key.
+    KeyMiss: KeyMiss "keymiss";
+}
+
+impl Event {
+    /// Whether the key is another one afterwards. The others are only told to subscribers.
+    pub const fn is_change(self) -> bool {
+        !matches!(self, Event::New | Event::KeyMiss)
+    }
+}
+
+/// Why a key is removed. It decides where the value is freed, which event is told, and what is propagated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// `DEL` and the like.
+    Del,
+    /// `UNLINK`: freed in the background.
+    Unlink,
+    /// A command took the last element out. What is propagated is that command.
+    Emptied,
+    /// A command whose result is empty stores it here.
+    Overwritten,
+    /// An expiry was set that lies in the past (`EXPIRE key -1`).
+    PastExpiry,
+    /// Its time has come.
+    Expired,
+    /// It had to make room.
+    Evicted,
+}
+
+impl Removal {
+    /// The event that subscribers are told.
+    pub const fn event(self) -> Event {
+        match self {
+            Removal::Expired => Event::Expired,
+            Removal::Evicted => Event::Evicted,
+            _ => Event::Del,
+        }
+    }
+
+    /// How many changes it counts as. The server's own removals count none, nor does that of an emptied key, whose
+    /// elements have been counted.
+    pub const fn count(self) -> u64 {
+        match self {
+            Removal::Del | Removal::Unlink | Removal::Overwritten | Removal::PastExpiry => 1,
+            Removal::Emptied | Removal::Expired | Removal::Evicted => 0,
+        }
+    }
+
+    /// Whether no command says that the key goes, so that its deletion has to be propagated by itself.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Removal::Expired | Removal::Evicted)
+    }
+}

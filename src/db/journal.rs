@@ -1,0 +1,327 @@
+//! The journal: what a unit of execution changed, and what has to be propagated for it.
+//!
+//! ```text
+//!   handler ─▶ Keyspace::changed, remove, flush …  ─▶  changes   (database, key with its hash, event)
+//!           ─▶ Journal::propagate, propagate_nothing ─▶  calls     (database, words)
+//!   after the outermost unit the server takes both and hands them to its listeners
+//! ```
+//!
+//! The journal knows nobody above it. What is not listened to is not recorded: a change costs a count and one test
+//! then, a call nothing. Three things may be listened to ([`Listening`]): every change, changes of certain keys (those
+//! that somebody waits for), and calls.
+//!
+//! Keys and words are copied into buffers that are reused; an argument that lies in a block of its own is shared.
+
+use std::collections::HashMap;
+
+use super::event::Event;
+use crate::types::block::Block;
+
+/// A key: its database, its hash and its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The database's number.
+    pub db: usize,
+    /// [`super::Keyspace::hash`] of the name.
+    pub hash: u64,
+    /// The name.
+    pub name: &'a [u8],
+}
+
+/// A change, as a listener sees it.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// Something happened to a key.
+    Key {
+        /// The key.
+        key: Key<'a>,
+        /// What happened.
+        event: Event,
+    },
+    /// All keys of a database are gone.
+    Flushed {
+        /// The database's number.
+        db: usize,
+    },
+    /// Two databases have exchanged their keys.
+    Swapped {
+        /// The number of one.
+        first: usize,
+        /// The number of the other.
+        second: usize,
+    },
+}
+
+/// A change as it is kept: a key's name is a range of the journal's bytes.
+#[derive(Clone, Copy, Debug)]
+enum Record {
+    Key { db: usize, hash: u64, name: (usize, usize), event: Event },
+    Flushed { db: usize },
+    Swapped { first: usize, second: usize },
+}
+
+/// A word of a call.
+#[derive(Clone, Copy)]
+pub enum Word<'a> {
+    /// Copied.
+    Bytes(&'a [u8]),
+    /// Shared.
+    Block(&'a Block),
+}
+
+/// A word as it is kept.
+enum Kept {
+    Bytes { start: usize, len: usize },
+    Block(Block),
+}
+
+struct Call {
+    db: usize,
+    first_word: usize,
+}
+
+/// Calls to be propagated, in order.
+#[derive(Default)]
+pub struct Calls {
+    calls: Vec<Call>,
+    words: Vec<Kept>,
+    bytes: Vec<u8>,
+}
+
+impl Calls {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Appends a call that acts on database `db`.
+    pub fn push<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
+        self.calls.push(Call { db, first_word: self.words.len() });
+        for word in words {
+            self.words.push(match word {
+                Word::Block(block) => Kept::Block(block.share()),
+                Word::Bytes(bytes) => {
+                    let start = self.bytes.len();
+                    self.bytes.extend_from_slice(bytes);
+                    Kept::Bytes { start, len: bytes.len() }
+                }
+            });
+        }
+    }
+
+    /// The database and the words of each call.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Vec<Word<'_>>)> {
+        self.calls.iter().enumerate().map(|(index, call)| {
+            let end = self.calls.get(index + 1).map_or(self.words.len(), |next| next.first_word);
+            let words = self.words[call.first_word..end].iter().map(|word| match word {
+                Kept::Bytes { start, len } => Word::Bytes(&self.bytes[*start..*start + *len]),
+                Kept::Block(block) => Word::Block(block),
+            });
+            (call.db, words.collect())
+        })
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        const KEEP: usize = 1024 * 1024;
+        self.calls.clear();
+        self.words.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP);
+    }
+}
+
+impl Word<'_> {
+    /// Its bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Word::Bytes(bytes) => bytes,
+            Word::Block(block) => block.as_slice(),
+        }
+    }
+}
+
+/// What a command says of its own propagation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// As it was called, if it changed something.
+    #[default]
+    AsCalled,
+    /// As it was called, whether it changed something or not.
+    Forced,
+    /// Something else, which stands in the journal, or nothing.
+    Instead,
+}
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    /// Every change.
+    pub changes: bool,
+    /// Calls.
+    pub calls: bool,
+}
+
+const CHANGES: u8 = 1;
+const CALLS: u8 = 2;
+const AWAITED: u8 = 4;
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Journal {
+    /// Bits of what is listened to.
+    interest: u8,
+    records: Vec<Record>,
+    names: Vec<u8>,
+    calls: Calls,
+    propagation: Propagation,
+    /// The hashes of the keys whose changes are recorded in any case, and how often each was asked for.
+    awaited: HashMap<u64, u32>,
+}
+
+impl Journal {
+    /// Sets what is recorded from now on, beside what is awaited.
+    pub fn listen(&mut self, listening: Listening) {
+        let awaited = self.interest & AWAITED;
+        self.interest =
+            awaited | if listening.changes { CHANGES } else { 0 } | if listening.calls { CALLS } else { 0 };
+    }
+
+    /// Changes of keys with this hash are recorded until as many calls of [`Journal::forget`] as of this.
+    pub fn await_key(&mut self, hash: u64) {
+        *self.awaited.entry(hash).or_default() += 1;
+        self.interest |= AWAITED;
+    }
+
+    /// Takes one [`Journal::await_key`] back.
+    pub fn forget(&mut self, hash: u64) {
+        if let Some(count) = self.awaited.get_mut(&hash) {
+            *count -= 1;
+            if *count == 0 {
+                self.awaited.remove(&hash);
+            }
+        }
+        if self.awaited.is_empty() {
+            self.interest &= !AWAITED;
+        }
+    }
+
+    /// Whether calls are recorded: only then words need to be made.
+    #[inline]
+    pub fn wants_calls(&self) -> bool {
+        self.interest & CALLS != 0
+    }
+
+    /// Whether anything is listened to.
+    #[inline]
+    pub fn is_listening(&self) -> bool {
+        self.interest != 0
+    }
+
+    /// Whether something is recorded.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.calls.is_empty()
+    }
+
+    /// Records that something happened to a key.
+    #[inline]
+    pub(super) fn note(&mut self, key: Key<'_>, event: Event) {
+        if self.interest & (CHANGES | AWAITED) != 0 {
+            self.record(key, event);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record(&mut self, key: Key<'_>, event: Event) {
+        if self.interest & CHANGES == 0 && (!event.is_change() || !self.awaited.contains_key(&key.hash)) {
+            return;
+        }
+        let start = self.names.len();
+        self.names.extend_from_slice(key.name);
+        let name = (start, self.names.len());
+        self.records.push(Record::Key { db: key.db, hash: key.hash, name, event });
+    }
+
+    pub(super) fn note_flush(&mut self, db: usize) {
+        if self.interest & (CHANGES | AWAITED) != 0 {
+            self.records.push(Record::Flushed { db });
+        }
+    }
+
+    pub(super) fn note_swap(&mut self, first: usize, second: usize) {
+        if self.interest & (CHANGES | AWAITED) != 0 {
+            self.records.push(Record::Swapped { first, second });
+        }
+    }
+
+    /// The changes so far, in order.
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        self.records.iter().map(|record| match *record {
+            Record::Key { db, hash, name: (start, end), event } => {
+                Change::Key { key: Key { db, hash, name: &self.names[start..end] }, event }
+            }
+            Record::Flushed { db } => Change::Flushed { db },
+            Record::Swapped { first, second } => Change::Swapped { first, second },
+        })
+    }
+
+    /// The calls so far, in order.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Forgets what is recorded: the unit is over and its listeners have been told.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.names.clear();
+        self.calls.clear();
+    }
+
+    /// A command begins: what it changes is propagated as it was called unless it says otherwise. Returns what the
+    /// command around it, if there is one, had said; for [`Journal::end_call`].
+    #[inline]
+    pub fn begin_call(&mut self) -> Propagation {
+        std::mem::take(&mut self.propagation)
+    }
+
+    /// The command ends, and the one around it goes on. Returns what it said.
+    #[inline]
+    pub fn end_call(&mut self, outer: Propagation) -> Propagation {
+        std::mem::replace(&mut self.propagation, outer)
+    }
+
+    /// Appends a call. It does not replace what the current command propagates.
+    pub fn push_call<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
+        if self.wants_calls() {
+            self.calls.push(db, words);
+        }
+    }
+
+    /// Propagates `words` instead of the current command. Several calls add up.
+    #[inline]
+    pub fn propagate(&mut self, db: usize, words: &[&[u8]]) {
+        if self.wants_calls() {
+            self.propagation = Propagation::Instead;
+            self.calls.push(db, words.iter().map(|word| Word::Bytes(word)));
+        }
+    }
+
+    /// The current command is not propagated, whatever it changes.
+    #[inline]
+    pub fn propagate_nothing(&mut self) {
+        self.propagation = Propagation::Instead;
+    }
+
+    /// The current command is propagated even if it changes nothing.
+    #[inline]
+    pub fn propagate_always(&mut self) {
+        self.propagation = Propagation::Forced;
+    }
+}

@@ -1,0 +1,122 @@
+//! Admission: whether a request may be executed now.
+//!
+//! In this order: the name and the number of arguments, what the configuration forbids, authentication, and (in the form
+//! that knows of monitors and pauses, see [`super::execute`]) what monitors may not call and what has to wait. A request
+//! that is refused gets its error here and is counted as rejected.
+
+use super::Server;
+use crate::command::{Args, Command, Error, Refusal, flags, introspect};
+use crate::sys::poller::Token;
+
+/// What a monitor may not call: it would see the data without being paused or limited like others.
+const TOUCHES_KEYS: u64 = flags::WRITE | flags::READONLY | flags::MAY_REPLICATE;
+
+impl Server {
+    /// The command of a request, if it may be executed now; else it has been refused, or its client waits.
+    #[inline(always)]
+    pub(super) fn admit<const WATCHED: bool>(
+        &mut self,
+        token: Token,
+        found: Result<&'static Command, Refusal>,
+        args: Args<'_>,
+    ) -> Option<&'static Command> {
+        let command = match found {
+            Ok(command) if command.accepts(args.len()) => command,
+            _ => return self.refuse_call(token, found, args),
+        };
+        if command.has(flags::PROTECTED) && !self.permits(token, command) {
+            return self.reject(token, command, &not_allowed(command));
+        }
+        let client = self.net.clients.get(token)?;
+        if !client.session.authenticated && !command.has(flags::NO_AUTH) {
+            return self.reject(token, command, &Error::new("NOAUTH Authentication required."));
+        }
+        if WATCHED {
+            if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
+                let error = Error::new("ERR Replica can't interact with the keyspace");
+                return self.reject(token, command, &error);
+            }
+            if self.has_to_wait(token, command) {
+                return None;
+            }
+        }
+        Some(command)
+    }
+
+    /// Refuses what is not the call of a command.
+    #[cold]
+    fn refuse_call(
+        &mut self,
+        token: Token,
+        found: Result<&'static Command, Refusal>,
+        args: Args<'_>,
+    ) -> Option<&'static Command> {
+        match found {
+            Ok(command) => {
+                let error = Error::from(Refusal::WrongArity(command).message(&args));
+                return self.reject(token, command, &error);
+            }
+            Err(_) if is_web_request(args.get(0)) => self.abort_web_request(token),
+            Err(refusal) => self.reply_error(token, &refusal.message(&args).into()),
+        }
+        None
+    }
+
+    /// Refuses a command that the client may not call now.
+    #[cold]
+    fn reject(&mut self, token: Token, command: &'static Command, error: &Error) -> Option<&'static Command> {
+        self.core.stats.command(command.id).rejected += 1;
+        self.reply_error(token, error);
+        None
+    }
+
+    /// Writes an error reply and counts it.
+    #[cold]
+    pub(super) fn reply_error(&mut self, token: Token, error: &Error) {
+        self.core.stats.count_error(error.code());
+        self.reply_to(token).error(error.text());
+    }
+
+    /// Whether the configuration lets this client call a protected command.
+    #[cold]
+    fn permits(&self, token: Token, command: &Command) -> bool {
+        let local = self.net.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        let allowed = match introspect::container_of(command).name {
+            "debug" => self.core.config.enable_debug_command,
+            _ => self.core.config.enable_module_command,
+        };
+        allowed.permits(local)
+    }
+
+    /// A browser on this machine can be made to send requests here, with commands in their bodies: the connection is
+    /// closed before the first of them. One line in the log a minute is enough.
+    #[cold]
+    fn abort_web_request(&mut self, token: Token) {
+        const MINUTE_MS: i64 = 60_000;
+        let now = self.core.keyspace.moment.unix_ms;
+        if now - self.process.web_request_logged_ms >= MINUTE_MS {
+            self.process.web_request_logged_ms = now;
+            self.process.log.warning(format_args!(
+                "Possible SECURITY ATTACK: a client speaks HTTP (POST or Host:). Connection aborted: {}",
+                self.describe_client(token)
+            ));
+        }
+        self.doom(token);
+    }
+}
+
+/// Whether a request of another protocol, made by a browser for somebody else, has come here.
+fn is_web_request(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+fn not_allowed(command: &Command) -> Error {
+    let name = introspect::container_of(command).name;
+    let upper = name.to_ascii_uppercase();
+    format!(
+        "ERR {upper} command not allowed. If the enable-{name}-command option is set to \"local\", you can run it from \
+         a local connection, otherwise you need to set this option in the configuration file, and then restart the \
+         server."
+    )
+    .into()
+}
