@@ -64,7 +64,9 @@ impl Pair {
                 Handler::Help => {
                     introspect::help(introspect::container_of(command), args[0].as_bytes(), reply);
                 }
-                Handler::Keyspace(_) | Handler::Container => panic!("{args:?} asks nothing of the table"),
+                Handler::Keyspace(_) | Handler::Legacy(_) | Handler::Container => {
+                    panic!("{args:?} asks nothing of the table")
+                }
             },
         }
         bytes

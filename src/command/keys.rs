@@ -236,7 +236,9 @@ pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) {
 pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) {
     match flush_mode(ctx, args) {
         Ok(lazily) => {
-            (0..ctx.keyspace.count()).for_each(|db| drop(ctx.keyspace.flush(db, lazily)));
+            for db in 0..ctx.keyspace.count() {
+                ctx.keyspace.flush(db, lazily);
+            }
             ctx.keyspace.count_changes(1);
             ctx.reply.ok();
         }

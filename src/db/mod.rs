@@ -28,10 +28,10 @@ pub use journal::{Calls, Change, Journal, Key, Listening, Propagation, Word};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
-use crate::types::Shapes;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
 use crate::types::random::Random;
+use crate::types::{Kind, Shapes};
 
 /// How a lookup treats the access clock and the statistics.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -339,6 +339,13 @@ impl Keyspace {
             self.touch(key.db, at);
         }
         Some(at)
+    }
+
+    /// The kind of value that a key holds, if it is there and has not expired. Touches nothing.
+    pub fn kind_of(&self, key: Key<'_>) -> Option<Kind> {
+        let entry = self.dbs[key.db].dict.get(self.dbs[key.db].dict.find(key.hash, key.name)?);
+        let is_past = entry.expire_at().is_some_and(|time| self.is_past(time));
+        (!is_past).then(|| entry.kind())
     }
 
     /// Whether something that expires at `expire_at` is not to be found any more.

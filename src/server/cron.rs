@@ -116,7 +116,6 @@ impl Server {
         self.cron.reclaiming = true;
         give_back_memory();
         self.check_clients();
-        self.core.timed.relax(now_us);
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;
             self.sample(now_us);
@@ -210,6 +209,7 @@ impl Server {
 
     fn sample(&mut self, now_us: u64) {
         self.core.stats.refresh_tick_rate();
+        self.core.stopwatch.refresh(self.core.stats.tick_rate());
         let used = used_memory();
         let stats = &mut self.core.stats;
         stats.command_rate.sample(stats.commands, now_us);
@@ -251,7 +251,7 @@ impl Server {
             seed: keyspace.shapes.seed,
         };
         self.core.stats.track_latency = config.latency_tracking;
-        self.core.timed.set_slow(slow_ns(config));
+        self.core.stopwatch.set_slow(slow_ns(config), self.core.stats.tick_rate());
         self.process.log.set_level(config.loglevel);
     }
 }

@@ -8,7 +8,6 @@ use super::net::output::Output;
 use super::{Server, admin};
 use crate::command::{Args, Command, Context, Handler, Refusal, ServerCommand};
 use crate::resp::{Protocol, Reply};
-use crate::sys::clock;
 use crate::sys::poller::Token;
 
 impl Server {
@@ -33,6 +32,9 @@ impl Server {
         let before = self.net.output.buffer.len();
         self.answer::<false>(token, found, hash, args, before);
         self.apply_reply_mode(token, before);
+        if !self.core.keyspace.journal.is_empty() {
+            self.settle(token);
+        }
     }
 
     /// [`Server::execute`] while clients are paused or monitors watch.
@@ -56,7 +58,6 @@ impl Server {
         if flags.waiting {
             return;
         }
-        let working = clock::ticks();
         if let (true, Ok(command)) = (executed, found) {
             self.show_to_monitors(token, command, args);
         }
@@ -68,8 +69,11 @@ impl Server {
             self.deliver_feed();
             before = self.net.output.buffer.len();
         }
-        self.core.timed.excluding(clock::ticks().wrapping_sub(working));
         self.apply_reply_mode(token, before);
+        if !self.core.keyspace.journal.is_empty() {
+            self.settle(token);
+        }
+        self.core.stopwatch.start();
     }
 
     fn is_monitor(&self, token: Token) -> bool {
@@ -140,7 +144,12 @@ impl Server {
         if self.core.wait.is_some() {
             return false;
         }
-        self.core.timed.add(command);
+        let ticks = self.core.stopwatch.lap();
+        self.core.stats.record(command.id, ticks);
+        if self.core.stopwatch.is_slow(ticks) {
+            self.note_slow_command(token, command, ticks, args);
+            self.core.stopwatch.start();
+        }
         if let Err(error) = outcome {
             debug_assert_eq!(self.net.output.buffer.len(), before, "an error comes instead of a reply");
             self.core.stats.command(command.id).failed += 1;
@@ -155,7 +164,7 @@ impl Server {
 
     /// `CLIENT REPLY OFF` and `SKIP`: takes the reply back.
     #[inline]
-    fn apply_reply_mode(&mut self, token: Token, before: usize) {
+    pub(super) fn apply_reply_mode(&mut self, token: Token, before: usize) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let flags = &mut client.session.flags;
         if !(flags.reply_off | flags.reply_skip | flags.reply_skip_next) {

@@ -167,6 +167,7 @@ impl Server {
                 self.stop_monitoring(token);
             }
             self.audience.waiting_clients -= u64::from(client.session.flags.waiting);
+            self.unpark(token);
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
             let _ = self.net.poller.remove(client.socket.as_fd());
         }

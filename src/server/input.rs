@@ -131,7 +131,7 @@ impl Server {
             query.reserve(rest.len());
             query.ring.writable()[..rest.len()].copy_from_slice(rest);
             query.ring.commit(rest.len());
-            self.settle(io, token, query, &progress);
+            self.keep_remainder(io, token, query, &progress);
         }
         let all = io.ring.len();
         io.ring.consume(all);
@@ -208,13 +208,13 @@ impl Server {
         // Those of finished requests go; the request that is being received counts its own from 0.
         blocks.drain(..blocks.len() - partial.detached_count());
         ring.consume(progress.consumed);
-        self.settle(io, token, query, &progress);
+        self.keep_remainder(io, token, query, &progress);
     }
 
     /// Executes what had to wait. Answers whether all of it is done.
     fn run_rest(&mut self, token: Token, rest: &Rest) -> bool {
         self.net.output.open_segment();
-        let ran = self.run_batch(token, &rest.batch, &rest.bytes, &rest.blocks);
+        let ran = self.run_batch(token, &rest.batch, rest.next, &rest.bytes, &rest.blocks);
         self.net.output.close_segment(token);
         if matches!(ran, Ran::Closing) {
             self.close_if_silent(token);
@@ -224,7 +224,7 @@ impl Server {
 
     /// Gives the client what it still holds, after a run that came as far as `progress`: bytes in the ring begin where
     /// that ended.
-    fn settle(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, progress: &Progress) {
+    fn keep_remainder(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, progress: &Progress) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         match progress.stopped {
             Stopped::Closing => return,
@@ -274,7 +274,7 @@ impl Server {
             let outcome = self.fill_batch(token, batch, window, consumed, partial, blocks);
             consumed = outcome.consumed;
             executed += batch.requests.len();
-            match self.run_batch(token, batch, window, blocks) {
+            match self.run_batch(token, batch, 0, window, blocks) {
                 Ran::All => {}
                 Ran::Closing => break Stopped::Closing,
                 Ran::Waiting => break outcome.next.before_waiting(&mut consumed, partial),
@@ -359,26 +359,23 @@ impl Server {
         Filled { consumed: at, next: Next::Batch }
     }
 
-    /// Executes a batch, as far as the client may go.
-    fn run_batch(&mut self, token: Token, batch: &Batch, window: &[u8], blocks: &[Block]) -> Ran {
+    /// Executes a batch from the request `first` on, as far as the client may go.
+    fn run_batch(
+        &mut self,
+        token: Token,
+        batch: &Batch,
+        first: usize,
+        window: &[u8],
+        blocks: &[Block],
+    ) -> Ran {
         let Some(client) = self.net.clients.get(token) else { return Ran::Closing };
         let db = client.session.db;
-        self.core.timed.start();
+        self.core.stopwatch.start();
         batch.prefetch(&self.core.keyspace, db, window, blocks);
-        for (index, request) in batch.requests.iter().enumerate() {
+        for (index, request) in batch.requests.iter().enumerate().skip(first) {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             self.execute(token, request.command, request.hash, args);
-            let stops = self.net.clients.get(token).is_none_or(|c| c.session.stops());
-            if (stops || !self.core.timed.goes_on(request, batch.requests.get(index + 1)))
-                && let Some(run) = self.core.timed.close(&mut self.core.stats)
-            {
-                let waits = self.net.clients.get(token).is_some_and(|c| c.session.flags.waiting);
-                let executed = &batch.requests[..index + usize::from(!waits)];
-                self.note_slow_run(token, &run, executed, |request| {
-                    Args::new(window, request.spans(&batch.spans), blocks)
-                });
-            }
-            if stops {
+            if self.net.clients.get(token).is_none_or(|c| c.session.stops()) {
                 return self.stop_batch(token, batch, index, window, blocks);
             }
         }
@@ -398,6 +395,7 @@ impl Server {
         match self.net.clients.get_mut(token) {
             Some(client) if !client.session.is_closing() => {
                 client.rest = Some(Box::new(batch.rest(index, window, blocks)));
+                self.park(token);
                 Ran::Waiting
             }
             _ => Ran::Closing,
@@ -417,7 +415,7 @@ impl Server {
             let db = self.selected_db(token);
             batch.push(0, &window, &[], self.core.names, &self.core.keyspace, db);
         }
-        self.run_batch(token, batch, &window, &[])
+        self.run_batch(token, batch, 0, &window, &[])
     }
 
     /// A client that is closed after its last reply, and has none to wait for: replies may be switched off.

@@ -19,6 +19,7 @@ mod flush;
 mod input;
 mod net;
 mod process;
+mod settle;
 mod startup;
 
 pub use admin::REDIS_VERSION;
@@ -75,6 +76,7 @@ impl Server {
             if self.audience.pause.is_over(self.core.clock.monotonic_us()) {
                 self.end_pause();
             }
+            self.end_overdue_waits();
             for index in 0..ready {
                 if self.process.exit {
                     break;
@@ -102,10 +104,12 @@ impl Server {
             }
             if self.cron.is_expiring() {
                 self.expire_slice();
+                self.settle_own();
             }
             if self.cron.is_reclaiming() {
                 self.reclaim_slice();
             }
+            self.reply_to_ended_waits();
             self.flush();
             if signal::shutdown_signals() > 0 {
                 self.shut_down_by_signal();
@@ -122,13 +126,15 @@ impl Server {
         !self.net.resumable.is_empty() || self.cron.is_expiring() || self.cron.is_reclaiming()
     }
 
-    /// How long to wait for events: until cron is due or a pause ends.
+    /// How long to wait for events: until cron is due, a client has waited long enough, or a pause ends.
     fn timeout_ms(&self) -> u32 {
         if self.has_work() {
             return 0;
         }
         let now_us = self.core.clock.monotonic_us();
-        self.audience.pause.milliseconds_left(now_us, self.cron.milliseconds_left(now_us))
+        let until_cron = self.cron.milliseconds_left(now_us);
+        let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
+        self.audience.pause.milliseconds_left(now_us, until_deadline)
     }
 
     fn wait(&mut self, timeout_ms: u32) -> usize {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::core::latency::LatencyMonitor;
 use super::core::slowlog::SlowLog;
 use super::core::stats::Stats;
-use super::core::timing::{LoopClock, Timed};
+use super::core::timing::{LoopClock, Stopwatch};
 use super::cron::{Cron, used_memory};
 use super::net::client::Clients;
 use super::net::output::Output;
@@ -156,7 +156,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         keyspace: Keyspace::new(config.databases as usize, seed),
         stats: Stats::new(clock::TickRate::calibrate()),
         clock: LoopClock::new(),
-        timed: Timed::new(),
+        stopwatch: Stopwatch::new(),
         slowlog: SlowLog::default(),
         latency: LatencyMonitor::default(),
         startup_memory: used_memory(),

@@ -89,6 +89,12 @@ impl TickRate {
         ((u128::from(ticks) * u128::from(self.ns_per_tick)) >> 32) as u64
     }
 
+    /// The fewest ticks that take `ns`; `u64::MAX` where the number is larger than that.
+    pub fn to_ticks(&self, ns: u64) -> u64 {
+        let ticks = (u128::from(ns) << 32).div_ceil(u128::from(self.ns_per_tick.max(1)));
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+
     /// Nanoseconds since `start`, a former answer of [`ticks`].
     #[inline]
     pub fn since(&self, start: u64) -> u64 {
@@ -107,7 +113,8 @@ fn slope(from: (u64, u64), to: (u64, u64)) -> u64 {
     if ticks == 0 {
         return 1 << 32;
     }
-    u64::try_from((u128::from(ns) << 32) / u128::from(ticks)).unwrap_or(u64::MAX)
+    // Rounded up: what took a time by the clock never counts as less.
+    u64::try_from((u128::from(ns) << 32).div_ceil(u128::from(ticks))).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: whose requests wait; `GETREDIR`, `TRACKINGINFO` and `CACHING` of clients that
 //! are told of no changed keys.
 
-use crate::command::Args;
 use crate::command::context::{NOT_AN_INTEGER, integer};
+use crate::command::{Args, Error};
 use crate::server::Server;
 use crate::server::audience::pause::PauseMode;
 use crate::sys::poller::Token;
@@ -39,18 +39,23 @@ impl Server {
     }
 
     /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`: 1 if that client was blocked and is no more, else 0. A pause does not count:
-    /// who waits for its end stays. No command blocks its client for any other reason so far. O(1).
+    /// who waits for its end stays. O(N) in the number of clients.
     pub(super) fn client_unblock(&mut self, token: Token, args: Args<'_>) {
-        match args.len() {
-            3 => {}
-            4 if args.is(3, "timeout") || args.is(3, "error") => {}
+        let error = Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        let error = match args.len() {
+            3 => None,
+            4 if args.is(3, "timeout") => None,
+            4 if args.is(3, "error") => Some(error),
             4 => return self.reply_to(token).error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
             _ => return self.reply_usage(token, args),
-        }
-        match integer(args.get(2)) {
-            Ok(_) => self.reply_to(token).integer(0),
-            Err(_) => self.reply_to(token).error(NOT_AN_INTEGER),
-        }
+        };
+        let Ok(id) = integer(args.get(2)) else { return self.reply_to(token).error(NOT_AN_INTEGER) };
+        let blocked = self.net.clients.iter().find(|(_, client)| client.session.id as i64 == id);
+        let unblocked = match blocked.map(|(blocked, _)| blocked) {
+            Some(blocked) => self.end_wait(blocked, error),
+            None => false,
+        };
+        self.reply_to(token).integer(i64::from(unblocked));
     }
 
     /// `CLIENT GETREDIR`: -1, tracking is off. O(1).

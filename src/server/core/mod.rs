@@ -11,7 +11,7 @@ pub mod timing;
 use latency::LatencyMonitor;
 use slowlog::SlowLog;
 use stats::Stats;
-use timing::{LoopClock, Timed};
+use timing::{LoopClock, Stopwatch};
 
 use crate::command::CommandNames;
 use crate::command::waiting::Wait;
@@ -26,7 +26,7 @@ pub struct Core {
     pub(in crate::server) names: CommandNames,
     pub(in crate::server) stats: Stats,
     pub(in crate::server) clock: LoopClock,
-    pub(in crate::server) timed: Timed,
+    pub(in crate::server) stopwatch: Stopwatch,
     pub(in crate::server) slowlog: SlowLog,
     pub(in crate::server) latency: LatencyMonitor,
     /// Bytes allocated before the first key.

@@ -1,21 +1,13 @@
 //! The slow log: the latest commands that took at least `slowlog-log-slower-than` microseconds, with their arguments.
 //!
-//! Neighbours in a pipeline are timed together (see [`super::timing`]), so it is known that a run took long before it
-//! is known which of its commands did. A run of one command leaves no question. Of a longer run, the command with the
-//! longest arguments is taken for the slow one (the first, if all are alike: then the time went elsewhere, and any of
-//! them would have met it), with the time of the run less what the others take on average. From then on each is timed
-//! on its own for a tenth of a second. A threshold below a millisecond has every command timed on its own from the start.
-//!
 //! Bounds: `slowlog-max-len` entries, of each at most [`MAX_ARGUMENTS`] arguments of [`MAX_BYTES`] bytes and a few
 //! words.
 
 use std::collections::VecDeque;
 
 use super::redact;
-use super::timing::SlowRun;
-use crate::command::{Args, flags};
+use crate::command::{Args, Command, flags};
 use crate::server::Server;
-use crate::server::net::batch::Request;
 use crate::sys::clock;
 use crate::sys::poller::Token;
 
@@ -74,33 +66,20 @@ impl SlowLog {
 }
 
 impl Server {
-    /// A run of commands took as long as a slow one. `requests` are those that the client has sent up to the end of the
-    /// run, `args_of` gives their arguments.
+    /// A command took `ticks`, which is as long as a slow one takes.
     #[cold]
-    pub(in crate::server) fn note_slow_run<'a>(
+    #[inline(never)]
+    pub(in crate::server) fn note_slow_command(
         &mut self,
         token: Token,
-        run: &SlowRun,
-        requests: &[Request],
-        args_of: impl Fn(&Request) -> Args<'a>,
+        command: &'static Command,
+        ticks: u64,
+        args: Args<'_>,
     ) {
-        let working = clock::ticks();
-        let is_member = |request: &&Request| matches!(request.command, Ok(command) if command.id == run.command.id && command.accepts(request.len()));
-        let members = requests.iter().rev().filter(is_member).take(run.calls as usize);
-        // Of equal ones the last is kept, and that is the run's first.
-        if let Some(slowest) = members.max_by_key(|request| bytes(args_of(request))) {
-            let mean = self.core.stats.mean_ns_before(run.command.id, run.calls, run.ns);
-            let micros = run.ns.saturating_sub(mean * u64::from(run.calls - 1)) / 1000;
-            self.note_slow_command(token, run, micros, args_of(slowest));
-        }
-        if run.calls > 1 {
-            self.core.timed.look_closely(self.core.clock.monotonic_us());
-        }
-        self.core.timed.excluding(clock::ticks().wrapping_sub(working));
-    }
-
-    fn note_slow_command(&mut self, token: Token, run: &SlowRun, micros: u64, args: Args<'_>) {
-        let command = run.command;
+        // How long a tick is may be known only roughly so far, and a long command is a good measure of it.
+        self.core.stats.refresh_tick_rate();
+        self.core.stopwatch.refresh(self.core.stats.tick_rate());
+        let micros = self.core.stats.tick_rate().to_ns(ticks) / 1000;
         let event = if command.has(flags::FAST) { "fast-command" } else { "command" };
         self.note_latency(event, micros);
         let threshold = self.core.config.slowlog_log_slower_than;
@@ -119,10 +98,6 @@ impl Server {
         };
         self.core.slowlog.add(entry, self.core.config.slowlog_max_len);
     }
-}
-
-fn bytes(args: Args<'_>) -> usize {
-    args.iter_from(0).map(<[u8]>::len).sum()
 }
 
 fn shortened(args: Args<'_>, is_secret: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {

@@ -55,10 +55,10 @@ impl Histogram {
     }
 
     #[inline]
-    fn record(&mut self, ns: u64, times: u32) {
+    fn record(&mut self, ns: u64) {
         let count = &mut self.counts[Self::bucket(ns)];
-        *count = count.saturating_add(times);
-        self.total += u64::from(times);
+        *count = count.saturating_add(1);
+        self.total += 1;
     }
 
     /// How many calls were recorded.
@@ -310,26 +310,16 @@ impl Stats {
         self.rate.refresh();
     }
 
-    /// Counts `calls` executions that took `ticks` together, and answers how many nanoseconds those are.
+    /// Counts an execution that took `ticks`.
     #[inline]
-    pub fn record(&mut self, id: u16, calls: u32, ticks: u64) -> u64 {
-        self.commands += u64::from(calls);
+    pub fn record(&mut self, id: u16, ticks: u64) {
+        self.commands += 1;
         let row = &mut self.per_command[usize::from(id)];
-        row.calls += u64::from(calls);
+        row.calls += 1;
         row.ticks += ticks;
-        let ns = self.rate.to_ns(ticks);
         if self.track_latency {
-            row.latency.get_or_insert_default().record(ns / u64::from(calls), calls);
+            row.latency.get_or_insert_default().record(self.rate.to_ns(ticks));
         }
-        ns
-    }
-
-    /// What a call of the command `id` took on average before the latest `calls`, which took `ns` together; 0 when it
-    /// was not called before.
-    pub fn mean_ns_before(&self, id: u16, calls: u32, ns: u64) -> u64 {
-        let row = &self.per_command[usize::from(id)];
-        let before = row.calls - u64::from(calls);
-        self.rate.to_ns(row.ticks).saturating_sub(ns).checked_div(before).unwrap_or(0)
     }
 
     /// Counts an error reply by its code.
@@ -366,7 +356,7 @@ mod tests {
     #[test]
     fn percentiles_of_a_uniform_sample_are_its_ranks() {
         let mut histogram = Histogram::default();
-        (1..=10_000).for_each(|i| histogram.record(i * 100, 1));
+        (1..=10_000).for_each(|i| histogram.record(i * 100));
         for (percent, exact) in
             [(50.0, 500_000.0), (99.0, 990_000.0), (99.9, 999_000.0), (100.0, 1_000_000.0)]
         {
@@ -380,12 +370,12 @@ mod tests {
         let mut histogram = Histogram::default();
         assert_eq!(histogram.powers_of_two(), []);
         for (ns, times) in [(0, 1), (1_024, 2), (1_100, 3), (10_000_000, 1), (900_000_000, 4)] {
-            histogram.record(ns, times);
+            (0..times).for_each(|_| histogram.record(ns));
         }
         assert_eq!(histogram.powers_of_two(), [(1, 3), (2, 6), (16_908, 7), (1_082_130, 11)]);
         assert_eq!(histogram.count(), 11);
         let mut slow = Histogram::default();
-        slow.record(u64::MAX, 1);
+        slow.record(u64::MAX);
         assert_eq!(slow.powers_of_two(), [(1_082_130, 1)]);
     }
 

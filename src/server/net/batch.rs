@@ -26,12 +26,6 @@ pub struct Request {
 }
 
 impl Request {
-    /// How many arguments it has, with the command's name.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.count as usize
-    }
-
     /// The spans of its arguments.
     #[inline]
     pub fn spans<'a>(&self, spans: &'a [Span]) -> &'a [Span] {
@@ -138,6 +132,8 @@ impl Batch {
 pub struct Rest {
     /// The requests.
     pub batch: Batch,
+    /// Which of them comes next.
+    pub next: usize,
     /// What their spans lie in.
     pub bytes: Vec<u8>,
     /// And the blocks of large arguments.
@@ -148,6 +144,20 @@ impl Rest {
     /// Bytes of arguments.
     pub fn len(&self) -> usize {
         self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
+    }
+
+    /// The request that comes next, and its arguments.
+    pub fn current(&self) -> Option<(&Request, Args<'_>)> {
+        let request = self.batch.requests.get(self.next)?;
+        Some((request, Args::new(&self.bytes, request.spans(&self.batch.spans), &self.blocks)))
+    }
+
+    /// Gives the next request another argument at `index`.
+    pub fn rewrite(&mut self, index: usize, value: &[u8]) {
+        let Some(request) = self.batch.requests.get(self.next) else { return };
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.batch.spans[request.first as usize + index] = Span::window(start, value.len());
     }
 
     /// Bytes of memory.
@@ -161,7 +171,7 @@ impl Rest {
 impl Batch {
     /// The requests from `first` on, for a time when `window` and `blocks` will be something else.
     pub fn rest(&self, first: usize, window: &[u8], blocks: &[Block]) -> Rest {
-        let mut rest = Rest { batch: Batch::default(), bytes: Vec::new(), blocks: Vec::new() };
+        let mut rest = Rest { batch: Batch::default(), next: 0, bytes: Vec::new(), blocks: Vec::new() };
         for request in &self.requests[first..] {
             let start = rest.batch.spans.len() as u32;
             for span in request.spans(&self.spans) {

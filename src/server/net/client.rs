@@ -7,6 +7,7 @@
 
 use crate::command::Session;
 use crate::resp::Partial;
+use crate::server::audience::waiters::Parked;
 use crate::server::net::batch::Rest;
 use crate::server::net::output::Pending;
 use crate::sys::net::Socket;
@@ -74,6 +75,8 @@ pub struct Client {
     pub query: Option<Box<Query>>,
     /// Whole requests that have to wait; they come before what `query` holds.
     pub rest: Option<Box<Rest>>,
+    /// What its request waited for, while it is executed again.
+    pub woken: Option<Box<Parked>>,
     /// Output that the socket did not take.
     pub pending: Option<Box<Pending>>,
     /// When it connected, Unix milliseconds.

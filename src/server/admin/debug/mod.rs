@@ -20,7 +20,7 @@ use crate::codec::sha1::hex;
 use crate::command::Args;
 use crate::command::context::{ErrorText, integer};
 use crate::config::parse_size;
-use crate::db::{Access, digest};
+use crate::db::{Access, Listening, digest};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::startup::random_id;
@@ -80,6 +80,7 @@ impl Server {
                 let text = hex(&digest::of_keyspace(&self.core.keyspace));
                 self.reply_to(token).simple(&text);
             }
+            (b"journal", 3) => return self.debug_journal(token, args.get(2)),
             (b"digest-value", 2..) => self.debug_digest_value(token, args),
             (b"structsize", 2) => self.debug_structsize(token),
             (b"populate", 3..=5) => return self.debug_populate(token, args),
@@ -111,6 +112,25 @@ impl Server {
                 .concat());
             }
         }
+        Ok(())
+    }
+
+    /// `DEBUG JOURNAL ON | OFF | TAKE`: keeps what commands change and what they would have propagated, or returns it
+    /// and forgets it: an array of `[db, event, key]` and an array of `[db, word, …]`.
+    fn debug_journal(&mut self, token: Token, word: &[u8]) -> Result<(), Vec<u8>> {
+        if word.eq_ignore_ascii_case(b"take") {
+            let mut recorder = self.audience.recorder.take().unwrap_or_default();
+            recorder.take(&mut self.reply_to(token));
+            self.audience.recorder = Some(recorder);
+            return Ok(());
+        }
+        let on = word.eq_ignore_ascii_case(b"on");
+        if !on && !word.eq_ignore_ascii_case(b"off") {
+            return Err(b"ERR syntax error".to_vec());
+        }
+        self.audience.recorder = on.then(Box::default);
+        self.core.keyspace.journal.listen(Listening { changes: on, calls: on });
+        self.reply_to(token).ok();
         Ok(())
     }
 

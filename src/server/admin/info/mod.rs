@@ -151,8 +151,8 @@ fn clients(server: &Server, out: &mut String) {
         "blocked_clients": server.audience.waiting_clients,
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
-        "total_blocking_keys": 0,
-        "total_blocking_keys_on_nokey": 0,
+        "total_blocking_keys": server.audience.waiters.awaited_keys().0,
+        "total_blocking_keys_on_nokey": server.audience.waiters.awaited_keys().1,
     );
 }
 

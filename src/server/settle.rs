@@ -1,0 +1,209 @@
+//! After a unit: its listeners hear what it changed, and clients that waited for that are served.
+//!
+//! ```text
+//!   execute ─▶ journal ─▶ settle ─▶ hear:  recorder, waiters
+//!                            └────▶ serve: for each key that is ready, the clients that wait for it, in order;
+//!                                          each command that is executed so is a unit of its own, and is heard at once
+//! ```
+//!
+//! Serving happens right after the unit that made a key ready, before the next request of the same pipeline: who has
+//! pushed an element and looks for it afterwards does not find it if somebody waited for it. A served command may make
+//! other keys ready; those come behind the ones that are. What a served client sent after its command has its turn in the
+//! next iteration.
+
+use super::Server;
+use super::audience::waiters::{EndedWait, Parked};
+use super::net::batch::Rest;
+use crate::command::Error;
+use crate::db::Change;
+use crate::sys::poller::Token;
+
+/// What calls of a unit are to a log or a replica.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// One transaction, if there are several.
+    Together,
+    /// Each its own: keys that expired together have nothing else in common.
+    Apart,
+}
+
+impl Server {
+    /// The unit of the client `executing` is over and has left something in the journal.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn settle(&mut self, executing: Token) {
+        if self.audience.settling {
+            // A command that is being served: whoever serves it goes on with what it changed.
+            return;
+        }
+        self.net.output.close_segment(executing);
+        self.settle_unit(Framing::Together);
+        self.net.output.open_segment();
+        self.core.stopwatch.start();
+    }
+
+    /// A unit of the server itself is over (a slice of expiry).
+    pub(super) fn settle_own(&mut self) {
+        if !self.core.keyspace.journal.is_empty() {
+            self.settle_unit(Framing::Apart);
+        }
+    }
+
+    fn settle_unit(&mut self, framing: Framing) {
+        self.audience.settling = true;
+        self.hear(framing);
+        self.serve_ready();
+        self.audience.settling = false;
+    }
+
+    /// Tells all listeners what stands in the journal, and empties it.
+    fn hear(&mut self, framing: Framing) {
+        let journal = &mut self.core.keyspace.journal;
+        if let Some(recorder) = &mut self.audience.recorder {
+            recorder.record(journal, framing == Framing::Together);
+        }
+        let waiters = &mut self.audience.waiters;
+        if !waiters.is_empty() {
+            for change in journal.changes() {
+                match change {
+                    Change::Key { key, event } if event.is_change() => waiters.key_changed(key.db, key.name),
+                    Change::Key { .. } => {}
+                    Change::Flushed { db } => waiters.database_changed(db),
+                    Change::Swapped { first, second } => {
+                        waiters.database_changed(first);
+                        waiters.database_changed(second);
+                    }
+                }
+            }
+        }
+        journal.clear();
+    }
+
+    /// Serves those who wait for keys that are ready, until no such key is left.
+    fn serve_ready(&mut self) {
+        while let Some(place) = self.audience.waiters.next_ready() {
+            let mut after = None;
+            loop {
+                let kind = self.core.keyspace.kind_of(self.core.keyspace.key(place.0, &place.1));
+                let Some((ticket, token)) = self.audience.waiters.next_of(&place, after, kind) else { break };
+                after = Some(ticket);
+                self.serve(token);
+                if !self.core.keyspace.journal.is_empty() {
+                    self.hear(Framing::Together);
+                }
+            }
+        }
+    }
+
+    /// The request of a client that waits for keys has just been kept in [`super::net::client::Client::rest`]: registers
+    /// what it waits for.
+    pub(super) fn park(&mut self, token: Token) {
+        let Some(wait) = self.core.wait.take() else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        if let Some(rest) = &mut client.rest {
+            for (index, value) in &wait.rewritten {
+                rest.rewrite(*index, value);
+            }
+        }
+        let (db, again) = (client.session.db, client.woken.take());
+        let now_us = self.core.clock.monotonic_us();
+        self.audience.waiters.park(token, db, &wait, now_us, again.as_deref());
+        self.audience.waiting_clients += 1;
+        if let Some(parked) = self.audience.waiters.get(token) {
+            for name in parked.keys() {
+                let hash = self.core.keyspace.hash(name);
+                self.core.keyspace.journal.await_key(hash);
+            }
+        }
+    }
+
+    /// Ends the wait of a client for keys, if it waits for any.
+    pub(super) fn unpark(&mut self, token: Token) -> Option<Parked> {
+        let parked = self.audience.waiters.remove(token)?;
+        for name in parked.keys() {
+            let hash = self.core.keyspace.hash(name);
+            self.core.keyspace.journal.forget(hash);
+        }
+        if let Some(client) = self.net.clients.get_mut(token) {
+            client.session.flags.waiting = false;
+            self.audience.waiting_clients -= 1;
+        }
+        Some(parked)
+    }
+
+    /// Executes the command that a client waits with once more. It may have to go on waiting.
+    fn serve(&mut self, token: Token) {
+        let Some(parked) = self.unpark(token) else { return };
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        let Some(rest) = client.rest.take() else { return };
+        client.woken = Some(Box::new(parked));
+        self.net.output.open_segment();
+        self.core.stopwatch.start();
+        if let Some((request, args)) = rest.current() {
+            self.execute(token, request.command, request.hash, args);
+        }
+        self.net.output.close_segment(token);
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        if client.session.flags.waiting {
+            client.rest = Some(rest);
+            self.park(token);
+        } else {
+            client.woken = None;
+            self.advance(token, rest);
+        }
+    }
+
+    /// The next request of `rest` is done: the client goes on with what comes after it in the next iteration.
+    fn advance(&mut self, token: Token, mut rest: Box<Rest>) {
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        if client.session.is_closing() {
+            return;
+        }
+        rest.next += 1;
+        if rest.current().is_some() {
+            client.rest = Some(rest);
+        }
+        if (client.rest.is_some() || client.query.is_some()) && !client.resumable {
+            client.resumable = true;
+            self.net.resumable.push(token);
+        }
+    }
+
+    /// Ends the wait of a client for keys with an error, or in vain; the reply follows at the end of the iteration.
+    /// Returns false if it does not wait for any.
+    pub(super) fn end_wait(&mut self, token: Token, error: Option<Error>) -> bool {
+        let Some(parked) = self.unpark(token) else { return false };
+        self.audience.ended_waits.push(EndedWait { token, null: parked.null, error });
+        true
+    }
+
+    /// Replies to clients whose waits have ended without their command being executed again.
+    pub(super) fn reply_to_ended_waits(&mut self) {
+        for EndedWait { token, null, error } in std::mem::take(&mut self.audience.ended_waits) {
+            let Some(client) = self.net.clients.get_mut(token) else { continue };
+            let Some(rest) = client.rest.take() else { continue };
+            let command = rest.current().and_then(|(request, _)| request.command.ok());
+            self.net.output.open_segment();
+            let before = self.net.output.buffer.len();
+            match &error {
+                Some(error) => self.reply_error(token, error),
+                None => null.reply(&mut self.reply_to(token)),
+            }
+            if let Some(command) = command {
+                self.core.stats.record(command.id, 0);
+                self.core.stats.command(command.id).failed += u64::from(error.is_some());
+            }
+            self.apply_reply_mode(token, before);
+            self.net.output.close_segment(token);
+            self.advance(token, rest);
+        }
+    }
+
+    /// Ends the waits whose deadline has come.
+    pub(super) fn end_overdue_waits(&mut self) {
+        let now_us = self.core.clock.monotonic_us();
+        while let Some(token) = self.audience.waiters.next_overdue(now_us) {
+            self.end_wait(token, None);
+        }
+    }
+}
