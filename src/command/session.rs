@@ -55,6 +55,14 @@ pub struct Session {
     pub names: Option<Box<Names>>,
 }
 
+impl SessionFlags {
+    /// Whether replies may have to be taken back.
+    #[inline]
+    pub fn quiets(&self) -> bool {
+        self.reply_off | self.reply_skip | self.reply_skip_next
+    }
+}
+
 impl Session {
     /// A new connection's state.
     pub fn new(id: u64, authenticated: bool) -> Self {

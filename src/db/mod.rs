@@ -321,22 +321,32 @@ impl Keyspace {
     }
 
     /// Finds a key; what has expired is deleted and not found, as [`Keyspace::expiry`] says.
-    #[inline]
+    #[inline(always)]
     pub fn find(&mut self, key: Key<'_>, access: Access) -> Option<Position> {
-        let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) else {
-            self.count_miss(key, access);
+        let found = self.lookup(key.db, key.hash, key.name, access);
+        if found.is_none() && access.tells_of_misses() {
+            self.journal.note(key, Event::KeyMiss);
+        }
+        found
+    }
+
+    /// [`Keyspace::find`] without the event of a miss. A key's parts are passed in registers.
+    #[inline]
+    fn lookup(&mut self, db: usize, hash: u64, name: &[u8], access: Access) -> Option<Position> {
+        let Some(at) = self.dbs[db].dict.find(hash, name) else {
+            self.counters.misses += u64::from(access.counts());
             return None;
         };
-        if let Some(expire_at) = self.dbs[key.db].dict.get(at).expire_at()
+        if let Some(expire_at) = self.dbs[db].dict.get(at).expire_at()
             && self.is_past(expire_at)
         {
-            self.expire_if_due(key.db, key.hash, at);
-            self.count_miss(key, access);
+            self.expire_if_due(db, hash, at);
+            self.counters.misses += u64::from(access.counts());
             return None;
         }
         self.counters.hits += u64::from(access.counts());
         if access.touches() {
-            self.touch(key.db, at);
+            self.touch(db, at);
         }
         Some(at)
     }
@@ -352,14 +362,6 @@ impl Keyspace {
     #[inline]
     pub fn is_past(&self, expire_at: i64) -> bool {
         expire_at < self.moment.unix_ms && self.expiry != Expiry::Ignore
-    }
-
-    #[inline]
-    fn count_miss(&mut self, key: Key<'_>, access: Access) {
-        self.counters.misses += u64::from(access.counts());
-        if access.tells_of_misses() {
-            self.journal.note(key, Event::KeyMiss);
-        }
     }
 
     /// Moves the access clock of the entry at `at`. Under an LRU policy the line is only written when the clock has

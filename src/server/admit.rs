@@ -1,8 +1,8 @@
 //! Admission: whether a request may be executed now.
 //!
-//! In this order: the name and the number of arguments, what the configuration forbids, authentication, and (in the form
-//! that knows of monitors and pauses, see [`super::execute`]) what monitors may not call and what has to wait. A request
-//! that is refused gets its error here and is counted as rejected.
+//! In this order: the name and the number of arguments, what the configuration forbids, authentication, what monitors may
+//! not call, and what has to wait. A request that is refused gets its error here and is counted as rejected. Most requests
+//! do not come here: [`Server::execute`] has a short way for those that nothing of this can concern.
 
 use super::Server;
 use crate::command::{Args, Command, Error, Refusal, flags, introspect};
@@ -13,8 +13,7 @@ const TOUCHES_KEYS: u64 = flags::WRITE | flags::READONLY | flags::MAY_REPLICATE;
 
 impl Server {
     /// The command of a request, if it may be executed now; else it has been refused, or its client waits.
-    #[inline(always)]
-    pub(super) fn admit<const WATCHED: bool>(
+    pub(super) fn admit(
         &mut self,
         token: Token,
         found: Result<&'static Command, Refusal>,
@@ -31,14 +30,12 @@ impl Server {
         if !client.session.authenticated && !command.has(flags::NO_AUTH) {
             return self.reject(token, command, &Error::new("NOAUTH Authentication required."));
         }
-        if WATCHED {
-            if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
-                let error = Error::new("ERR Replica can't interact with the keyspace");
-                return self.reject(token, command, &error);
-            }
-            if self.has_to_wait(token, command) {
-                return None;
-            }
+        if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
+            let error = Error::new("ERR Replica can't interact with the keyspace");
+            return self.reject(token, command, &error);
+        }
+        if self.has_to_wait(token, command) {
+            return None;
         }
         Some(command)
     }

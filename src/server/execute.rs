@@ -1,12 +1,13 @@
 //! One request: admission ([`super::admit`]), the call, the accounts after.
 //!
-//! What only matters while clients are paused or monitors watch is compiled into a second form of the same functions
-//! (`WATCHED`), which one flag chooses: the usual one does not know of it.
+//! There are two ways: a short one for commands of the keyspace, which most requests are, and a careful one for
+//! everything else: refusals, commands of the server itself, and whatever only matters while clients are paused, monitors
+//! watch or a client wants no replies. The short way tests for those and knows nothing else of them.
 
 use super::core::dispatch::Caller;
 use super::net::output::Output;
 use super::{Server, admin};
-use crate::command::{Args, Command, Context, Handler, Refusal, ServerCommand};
+use crate::command::{Args, Command, Context, Error, Handler, Refusal, ServerCommand};
 use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
 
@@ -17,63 +18,82 @@ impl Server {
         Reply { buf: &mut self.net.output.buffer, protocol }
     }
 
-    /// Executes one request of `token` and writes its reply.
-    #[inline]
+    /// Executes one request of `token` and writes its reply. Returns whether the client goes no further now: it is going
+    /// to be closed, or it waits.
+    ///
+    /// This is the short way of a command of the keyspace that has nothing against it; everything else takes
+    /// [`Server::execute_carefully`].
+    #[inline(always)]
     pub(super) fn execute(
         &mut self,
         token: Token,
         found: Result<&'static Command, Refusal>,
         hash: u64,
         args: Args<'_>,
-    ) {
-        if self.audience.attention {
-            return self.execute_watched(token, found, hash, args);
+    ) -> bool {
+        let Some(client) = self.net.clients.get_mut(token) else { return true };
+        let session = &mut client.session;
+        if let Ok(command) = found
+            && let Handler::Keyspace(run) = command.handler
+            && command.accepts(args.len())
+            && session.authenticated
+            && !self.audience.attention
+            && !session.flags.quiets()
+        {
+            session.last_command = Some(command.id);
+            let Output { buffer, splices, .. } = &mut self.net.output;
+            let before = buffer.len();
+            let reply = Reply { buf: buffer, protocol: session.protocol };
+            let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
+            let outcome = self.core.dispatch(run, caller, hash, args);
+            if outcome.is_err() | session.flags.waiting | self.core.keyspace.journal.is_listening() {
+                self.complete(token, command, args, outcome, before);
+                return self.settle(token);
+            }
+            self.measure(token, command, args);
+            return false;
         }
-        let before = self.net.output.buffer.len();
-        self.answer::<false>(token, found, hash, args, before);
-        self.apply_reply_mode(token, before);
-        if !self.core.keyspace.journal.is_empty() {
-            self.settle(token);
-        }
+        self.execute_carefully(token, found, hash, args)
     }
 
-    /// [`Server::execute`] while clients are paused or monitors watch.
+    /// [`Server::execute`] with everything that may stand in a request's way, be asked of it afterwards, or be shown of
+    /// it.
     #[cold]
     #[inline(never)]
-    fn execute_watched(
+    pub(super) fn execute_carefully(
         &mut self,
         token: Token,
         found: Result<&'static Command, Refusal>,
         hash: u64,
         args: Args<'_>,
-    ) {
+    ) -> bool {
         let monitors = |command: &Command| matches!(command.handler, Handler::Server(ServerCommand::Monitor));
         if self.is_monitor(token) || found.is_ok_and(monitors) {
             self.net.output.close_segment(token);
             self.deliver_feed();
         }
         let mut before = self.net.output.buffer.len();
-        let executed = self.answer::<true>(token, found, hash, args, before);
-        let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else { return };
-        if flags.waiting {
-            return;
-        }
-        if let (true, Ok(command)) = (executed, found) {
-            self.show_to_monitors(token, command, args);
-        }
-        if flags.monitor {
-            if flags.reply_off || flags.reply_skip {
-                self.net.output.truncate(before);
+        let admitted = self.admit(token, found, args);
+        let executed = admitted.filter(|command| self.call_carefully(token, command, hash, args, before));
+        let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
+            return true;
+        };
+        if !flags.waiting {
+            if let Some(command) = executed {
+                self.show_to_monitors(token, command, args);
             }
-            self.net.output.close_segment(token);
-            self.deliver_feed();
-            before = self.net.output.buffer.len();
-        }
-        self.apply_reply_mode(token, before);
-        if !self.core.keyspace.journal.is_empty() {
-            self.settle(token);
+            if flags.monitor {
+                if flags.reply_off || flags.reply_skip {
+                    self.net.output.truncate(before);
+                }
+                self.net.output.close_segment(token);
+                self.deliver_feed();
+                before = self.net.output.buffer.len();
+            }
+            self.apply_reply_mode(token, before);
         }
         self.core.stopwatch.start();
+        self.settle(token)
     }
 
     fn is_monitor(&self, token: Token) -> bool {
@@ -85,23 +105,8 @@ impl Server {
         self.audience.attention = self.audience.pause.is_active() || !self.audience.monitors.is_empty();
     }
 
-    /// Replies to a request; whether a command was executed for that.
-    #[inline(always)]
-    fn answer<const WATCHED: bool>(
-        &mut self,
-        token: Token,
-        found: Result<&'static Command, Refusal>,
-        hash: u64,
-        args: Args<'_>,
-        before: usize,
-    ) -> bool {
-        let Some(command) = self.admit::<WATCHED>(token, found, args) else { return false };
-        self.call(token, command, hash, args, before)
-    }
-
     /// Calls an admitted command and keeps its accounts. Returns false if it has to wait.
-    #[inline(always)]
-    fn call(
+    fn call_carefully(
         &mut self,
         token: Token,
         command: &'static Command,
@@ -110,20 +115,14 @@ impl Server {
         before: usize,
     ) -> bool {
         let Some(client) = self.net.clients.get_mut(token) else { return false };
-        client.session.last_command = Some(command.id);
+        let session = &mut client.session;
+        session.last_command = Some(command.id);
+        let Output { buffer, splices, .. } = &mut self.net.output;
+        let reply = Reply { buf: buffer, protocol: session.protocol };
+        let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
         let outcome = match command.handler {
-            Handler::Keyspace(run) => {
-                let Output { buffer, splices, .. } = &mut self.net.output;
-                let reply = Reply { buf: buffer, protocol: client.session.protocol };
-                let caller =
-                    Caller { session: &mut client.session, reply, splices: Some(splices), may_wait: true };
-                self.core.dispatch(run, caller, hash, args)
-            }
+            Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
             Handler::Legacy(run) => {
-                let Output { buffer, splices, .. } = &mut self.net.output;
-                let reply = Reply { buf: buffer, protocol: client.session.protocol };
-                let caller =
-                    Caller { session: &mut client.session, reply, splices: Some(splices), may_wait: true };
                 let run = |context: &mut Context<'_>, args: Args<'_>| {
                     run(context, args);
                     context.unchanged();
@@ -141,15 +140,22 @@ impl Server {
             }
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
         };
+        self.complete(token, command, args, outcome, before)
+    }
+
+    /// Keeps the accounts of a command that has been called, and writes its error. Returns false if it has to wait.
+    fn complete(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        args: Args<'_>,
+        outcome: Result<(), Error>,
+        before: usize,
+    ) -> bool {
         if self.core.wait.is_some() {
             return false;
         }
-        let ticks = self.core.stopwatch.lap();
-        self.core.stats.record(command.id, ticks);
-        if self.core.stopwatch.is_slow(ticks) {
-            self.note_slow_command(token, command, ticks, args);
-            self.core.stopwatch.start();
-        }
+        self.measure(token, command, args);
         if let Err(error) = outcome {
             debug_assert_eq!(self.net.output.buffer.len(), before, "an error comes instead of a reply");
             self.core.stats.command(command.id).failed += 1;
@@ -160,6 +166,17 @@ impl Server {
             self.core.stats.count_error(&code);
         }
         true
+    }
+
+    /// Counts a command that has just been executed, with the time that it took.
+    #[inline]
+    fn measure(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+        let ticks = self.core.stopwatch.lap();
+        self.core.stats.record(command.id, ticks);
+        if self.core.stopwatch.is_slow(ticks) {
+            self.note_slow_command(token, command, ticks, args);
+            self.core.stopwatch.start();
+        }
     }
 
     /// `CLIENT REPLY OFF` and `SKIP`: takes the reply back.

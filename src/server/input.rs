@@ -374,8 +374,7 @@ impl Server {
         batch.prefetch(&self.core.keyspace, db, window, blocks);
         for (index, request) in batch.requests.iter().enumerate().skip(first) {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
-            self.execute(token, request.command, request.hash, args);
-            if self.net.clients.get(token).is_none_or(|c| c.session.stops()) {
+            if self.execute(token, request.command, request.hash, args) {
                 return self.stop_batch(token, batch, index, window, blocks);
             }
         }

@@ -28,18 +28,19 @@ pub(super) enum Framing {
 }
 
 impl Server {
-    /// The unit of the client `executing` is over and has left something in the journal.
+    /// The unit of the client `executing` is over: what it has left in the journal is heard. Returns whether the client
+    /// goes no further now.
     #[cold]
     #[inline(never)]
-    pub(super) fn settle(&mut self, executing: Token) {
-        if self.audience.settling {
-            // A command that is being served: whoever serves it goes on with what it changed.
-            return;
+    pub(super) fn settle(&mut self, executing: Token) -> bool {
+        // A command that is being served is settled by whoever serves it.
+        if !self.core.keyspace.journal.is_empty() && !self.audience.settling {
+            self.net.output.close_segment(executing);
+            self.settle_unit(Framing::Together);
+            self.net.output.open_segment();
+            self.core.stopwatch.start();
         }
-        self.net.output.close_segment(executing);
-        self.settle_unit(Framing::Together);
-        self.net.output.open_segment();
-        self.core.stopwatch.start();
+        self.net.clients.get(executing).is_none_or(|client| client.session.stops())
     }
 
     /// A unit of the server itself is over (a slice of expiry).
@@ -140,7 +141,7 @@ impl Server {
         self.net.output.open_segment();
         self.core.stopwatch.start();
         if let Some((request, args)) = rest.current() {
-            self.execute(token, request.command, request.hash, args);
+            self.execute_carefully(token, request.command, request.hash, args);
         }
         self.net.output.close_segment(token);
         let Some(client) = self.net.clients.get_mut(token) else { return };

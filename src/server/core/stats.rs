@@ -19,14 +19,11 @@ const MAX_ERRORS: usize = 128;
 
 /// Latencies of one command.
 #[derive(Clone)]
-pub struct Histogram {
-    counts: Box<[u32; BUCKETS]>,
-    total: u64,
-}
+pub struct Histogram(Box<[u64; BUCKETS]>);
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { counts: Box::new([0; BUCKETS]), total: 0 }
+        Histogram(Box::new([0; BUCKETS]))
     }
 }
 
@@ -56,14 +53,12 @@ impl Histogram {
 
     #[inline]
     fn record(&mut self, ns: u64) {
-        let count = &mut self.counts[Self::bucket(ns)];
-        *count = count.saturating_add(1);
-        self.total += 1;
+        self.0[Self::bucket(ns)] += 1;
     }
 
     /// How many calls were recorded.
     pub fn count(&self) -> u64 {
-        self.total
+        self.0.iter().sum()
     }
 
     /// The distribution as `LATENCY HISTOGRAM` tells it: for each power of two from 1,024 ns on at which there are more
@@ -72,13 +67,14 @@ impl Histogram {
     /// this one.
     pub fn powers_of_two(&self) -> Vec<(u64, u64)> {
         let mut steps = Vec::new();
+        let total = self.count();
         let (mut bucket, mut seen, mut reported) = (0, 0_u64, 0);
         for exponent in 10.. {
-            if reported == self.total {
+            if reported == total {
                 break;
             }
             let last = if exponent < MAX_EXPONENT { Self::bucket(1 << exponent) } else { BUCKETS - 1 };
-            seen += self.counts[bucket..=last].iter().map(|count| u64::from(*count)).sum::<u64>();
+            seen += self.0[bucket..=last].iter().sum::<u64>();
             bucket = last + 1;
             if seen > reported {
                 steps.push((((1_u64 << exponent) + (1 << (exponent - 7)) - 1) / 1000, seen));
@@ -93,10 +89,11 @@ impl Histogram {
 
     /// The time in nanoseconds below or at which `percent` of the recorded ones lie.
     pub fn percentile(&self, percent: f64) -> u64 {
-        let rank = ((percent / 100.0 * self.total as f64).ceil() as u64).clamp(1, self.total.max(1));
+        let total = self.count();
+        let rank = ((percent / 100.0 * total as f64).ceil() as u64).clamp(1, total.max(1));
         let mut seen = 0;
-        for (bucket, count) in self.counts.iter().enumerate() {
-            seen += u64::from(*count);
+        for (bucket, count) in self.0.iter().enumerate() {
+            seen += count;
             if seen >= rank {
                 return Self::upper_bound(bucket);
             }
