@@ -115,6 +115,7 @@ impl<T: Item> Dict<T> {
     /// themselves; a lookup that is going to write calls it first.
     #[inline]
     pub fn step(&mut self) {
+        self.invalidate_positions();
         if self.rehashing && !self.paused {
             self.move_bucket();
         }
@@ -122,6 +123,7 @@ impl<T: Item> Dict<T> {
 
     /// Moves up to `max_buckets` buckets; whether there is more to do now.
     pub fn rehash(&mut self, max_buckets: usize) -> bool {
+        self.invalidate_positions();
         for _ in 0..max_buckets {
             if !self.rehashing || self.paused {
                 return false;

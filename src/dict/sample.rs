@@ -28,7 +28,7 @@ impl<T: Item> Dict<T> {
             }
             let (table, bucket) = self.nth_bucket(self.random_bucket(word));
             if self.tables[table].bucket(bucket).group().is_present(slot) {
-                return Some(Position::new(table, Place { bucket, slot }));
+                return Some(self.position(table, Place { bucket, slot }));
             }
         }
         self.nth(below(random(), self.len()))
@@ -56,7 +56,7 @@ impl<T: Item> Dict<T> {
                 return None;
             }
             let slot = slots.nth(n)?;
-            Some(Position::new(table, Place { bucket, slot }))
+            Some(self.position(table, Place { bucket, slot }))
         })
     }
 }

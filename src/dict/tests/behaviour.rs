@@ -146,6 +146,59 @@ fn unsafe_copy(block: &Block) -> Block {
     Block(block.0)
 }
 
+/// The message of the panic that using a position for `used` ends with.
+#[cfg(debug_assertions)]
+fn failure(used: impl FnOnce()) -> String {
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(used)).expect_err("it panics");
+    (*payload.downcast_ref::<&str>().expect("a literal message")).to_owned()
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_position_used_after_any_change_fails_in_a_debug_build_even_if_nothing_moved() {
+    const MESSAGE: &str = "a position was used after its dict had changed";
+    let changes: [(&str, fn(&mut Dict<Block>)); 6] = [
+        ("insert", |dict| insert(dict, b"another key", 1)),
+        ("remove", |dict| assert!(remove(dict, &Shape::Spread.key(7)).is_some())),
+        ("step", |dict| dict.step()),
+        ("rehash", |dict| assert!(!dict.rehash(1))),
+        ("drain", |dict| assert!(dict.drain(0, 1, &mut drop).is_some())),
+        ("clear", |dict| dict.clear()),
+    ];
+    for (name, change) in changes {
+        let mut dict = filled(Shape::Spread, 10);
+        let key = Shape::Spread.key(3);
+        let position = dict.find(dict.hash(&key), &key).expect("it is there");
+        change(&mut dict);
+        assert_eq!(failure(|| drop(dict.get(position))), MESSAGE, "get after {name}");
+        assert_eq!(failure(|| drop(dict.get_mut(position))), MESSAGE, "get_mut after {name}");
+        assert_eq!(failure(|| drop(dict.remove(position))), MESSAGE, "remove after {name}");
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_position_of_another_dict_fails_in_a_debug_build() {
+    let (one, other) = (filled(Shape::Spread, 10), filled(Shape::Spread, 10));
+    let key = Shape::Spread.key(3);
+    let position = one.find(one.hash(&key), &key).expect("it is there");
+    assert_eq!(failure(|| drop(other.get(position))), "a position was used after its dict had changed");
+}
+
+#[test]
+fn a_position_stays_good_while_entries_are_only_read_changed_or_replaced() {
+    let mut dict = filled(Shape::Spread, 10);
+    let (key, other) = (Shape::Spread.key(3), Shape::Spread.key(4));
+    let position = dict.find(dict.hash(&key), &key).expect("it is there");
+    let second = dict.find(dict.hash(&other), &other).expect("it is there, too");
+    dict.get_mut(position).set_value(100);
+    drop(dict.replace(second, Block::new(&other, 200)));
+    dict.scan(0, &mut |_| {});
+    dict.pause_rehash(true);
+    assert_eq!((dict.get(position).value(), dict.get(second).value()), (100, 200));
+}
+
+#[cfg(not(debug_assertions))]
 #[test]
 #[should_panic(expected = "a position outlived its entry")]
 fn a_stale_position_is_noticed() {
