@@ -146,9 +146,10 @@ pub struct Dict<T: Item> {
     /// The main table, and while rehashing the one that its entries move to.
     tables: [Table<T>; 2],
     rehashing: bool,
-    paused: bool,
     /// Nobody calls `rehash`: removals have to do more.
     unattended: bool,
+    /// Removals have moved less than they should have, because the memory was shared.
+    behind: bool,
     /// While rehashing, the next bucket of the main table to move; all below it are empty.
     rehash_at: usize,
     seed: Seed,
@@ -165,8 +166,8 @@ impl<T: Item> Dict<T> {
         Self {
             tables: [Table::nothing(), Table::nothing()],
             rehashing: false,
-            paused: false,
             unattended: false,
+            behind: false,
             rehash_at: 0,
             seed,
             moves: 0,
