@@ -11,6 +11,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use redstart::dict::{Dict, Item, Position, Seed};
+use redstart::sys::memory;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -132,7 +133,7 @@ impl Both {
             6..=7 => self.remove(n),
             8 => (n..n + 40).for_each(|n| self.remove(n)),
             9 => drop(self.dict.rehash(usize::from(with))),
-            10 => self.dict.pause_rehash(with & 1 == 0),
+            10 => memory::set_shared(with & 1 == 0),
             11 if with & 1 == 0 => drop(self.dict.shrink_if_sparse()),
             11 => self.dict.settle(),
             12 => self.dict.reserve(usize::from(with) * 8),
@@ -166,6 +167,7 @@ impl Both {
 
 fuzz_target!(|data: &[u8]| {
     let Some((&shape, ops)) = data.split_first() else { return };
+    memory::set_shared(false);
     let mut both = Both::new(shape);
     // Longer inputs show nothing new and a colliding shape makes them slow.
     for op in ops.chunks_exact(2).take(512) {

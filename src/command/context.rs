@@ -160,15 +160,14 @@ impl Context<'_> {
     pub fn reply_string(&mut self, at: Position) {
         let entry = self.keyspace.db(self.session.db).get(at);
         match entry.value() {
-            Text::Int(value) => self.reply.bulk_integer(value),
-            Text::Bytes(bytes) if bytes.len() < ZERO_COPY_BYTES => self.reply.bulk(bytes),
-            Text::Bytes(bytes) => {
+            Text::Bytes(bytes) if bytes.len() >= ZERO_COPY_BYTES => {
                 let Some(splices) = &mut self.splices else { return self.reply.bulk(bytes) };
                 let block = entry.block().expect("a large string lies in a block").share();
                 self.reply.bulk_header(bytes.len());
                 splices.push(Splice { at: self.reply.buf.len(), block });
                 self.reply.buf.extend_from_slice(b"\r\n");
             }
+            text => self.reply.text(text),
         }
     }
 

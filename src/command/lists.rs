@@ -2,7 +2,6 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use crate::command::sets::reply_member as reply_element;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::types::list::{self, End, Needle};
@@ -63,7 +62,7 @@ pub fn rpushx(ctx: &mut Context<'_>, args: Args<'_>) {
 fn pop_each(ctx: &mut Context<'_>, at: Position, end: End, count: usize) {
     let reply = &mut ctx.reply;
     ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
-        list::pop_each(entry, end, count, shapes, &mut |element| reply_element(reply, element));
+        list::pop_each(entry, end, count, shapes, &mut |element| reply.text(element));
     });
     after_removal(ctx, at);
     ctx.keyspace.modified(count as u64);
@@ -139,7 +138,7 @@ pub fn lrange(ctx: &mut Context<'_>, args: Args<'_>) {
     }
     let reply = &mut ctx.reply;
     list::forwards(&entry, from, &mut |element| {
-        reply_element(reply, element);
+        reply.text(element);
         left -= 1;
         left > 0
     });
@@ -162,7 +161,7 @@ pub fn lindex(ctx: &mut Context<'_>, args: Args<'_>) {
     let entry = ctx.keyspace.db(ctx.session.db).get(at);
     let reply = &mut ctx.reply;
     let place = place(index, list::len(&entry));
-    if place.and_then(|place| list::get(&entry, place, |element| reply_element(reply, element))).is_none() {
+    if place.and_then(|place| list::get(&entry, place, |element| reply.text(element))).is_none() {
         ctx.reply.null();
     }
 }

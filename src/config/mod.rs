@@ -33,8 +33,8 @@ pub use special::{
 };
 pub use table::{Config, DIRECTIVES, Directive};
 pub use value::{
-    Allowed, AppendFsync, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy, OomScoreAdj,
-    PropagationError, PubsubDefault, SanitizePayload, Supervised, SyslogFacility, Text, TlsClients,
+    Allowed, AppendFsync, ByteText, DisklessLoad, EndpointType, LogLevel, MaxmemoryPolicy, OomScoreAdj,
+    PropagationError, PubsubDefault, SanitizePayload, Supervised, SyslogFacility, TlsClients,
 };
 
 /// What a directive does here. All but the first are taken, kept, shown and rewritten, and nothing else.

@@ -120,22 +120,22 @@ macro_rules! directives {
 directives! {
     "bind", bind: Vec<String> = vec!["*".into(), "-::*".into()], PLAIN, WORDS, Acts;
     "port", port: u16 = 6379, PORT, RUN, Acts;
-    "unixsocket", unixsocket: Text = "".into(), TEXT, START, Acts;
+    "unixsocket", unixsocket: ByteText = "".into(), TEXT, START, Acts;
     "unixsocketperm", unixsocketperm: u32 = 0, Shape::octal(0o777), START, Acts;
     "tcp-backlog", tcp_backlog: u32 = 511, COUNT, START, Acts;
     "timeout", timeout: u32 = 0, COUNT, RUN, Acts;
     "tcp-keepalive", tcp_keepalive: u32 = 300, COUNT, RUN, Acts;
     "protected-mode", protected_mode: bool = true, PLAIN, RUN, Acts;
     "maxclients", maxclients: u32 = 10_000, int(1, UINT_MAX), RUN, Acts;
-    "requirepass", requirepass: Text = "".into(), TEXT, SECRET, Acts;
-    "bind-source-addr", bind_source_addr: Text = "".into(), TEXT, RUN, NoReplication;
+    "requirepass", requirepass: ByteText = "".into(), TEXT, SECRET, Acts;
+    "bind-source-addr", bind_source_addr: ByteText = "".into(), TEXT, RUN, NoReplication;
     "socket-mark-id", socket_mark_id: u32 = 0, int(0, UINT_MAX), START, Acts;
 
     "daemonize", daemonize: bool = false, PLAIN, START, Acts;
-    "pidfile", pidfile: Text = "".into(), TEXT, START, Acts;
+    "pidfile", pidfile: ByteText = "".into(), TEXT, START, Acts;
     "dir", dir: Directory = Directory::current(), PLAIN, GUARD | ALWAYS, Acts;
     "loglevel", loglevel: LogLevel = LogLevel::Notice, PLAIN, RUN, Acts;
-    "logfile", logfile: Text = "".into(), TEXT, START, Acts;
+    "logfile", logfile: ByteText = "".into(), TEXT, START, Acts;
     "crash-log-enabled", crash_log_enabled: bool = true, PLAIN, RUN, Acts;
     "crash-memcheck-enabled", crash_memcheck_enabled: bool = true, PLAIN, RUN, NoMemoryTest;
     "use-exit-on-panic", use_exit_on_panic: bool = false, PLAIN, HIDDEN, Acts;
@@ -143,21 +143,21 @@ directives! {
     "watchdog-period", watchdog_period: u32 = 0, COUNT, HIDDEN, Debugging;
     "always-show-logo", always_show_logo: bool = false, PLAIN, START, Acts;
     "syslog-enabled", syslog_enabled: bool = false, PLAIN, START, Acts;
-    "syslog-ident", syslog_ident: Text = "redis".into(), TEXT, START, Acts;
+    "syslog-ident", syslog_ident: ByteText = "redis".into(), TEXT, START, Acts;
     "syslog-facility", syslog_facility: SyslogFacility = SyslogFacility::Local0, PLAIN, START, Acts;
     "supervised", supervised: Supervised = Supervised::No, PLAIN, START, Acts;
     "set-proc-title", set_proc_title: bool = true, PLAIN, START, NoTitle;
-    "proc-title-template", proc_title_template: Text = "{title} {listen-addr} {server-mode}".into(),
+    "proc-title-template", proc_title_template: ByteText = "{title} {listen-addr} {server-mode}".into(),
         text(check::title), RUN, NoTitle;
-    "locale-collate", locale_collate: Text = "".into(), TEXT, RUN, NoLocale;
+    "locale-collate", locale_collate: ByteText = "".into(), TEXT, RUN, NoLocale;
     "disable-thp", disable_thp: bool = true, PLAIN, START, Acts;
     "oom-score-adj", oom_score_adj: OomScoreAdj = OomScoreAdj::No, PLAIN, RUN, Acts;
     "oom-score-adj-values", oom_score_adj_values: OomScores = OomScores([0, 200, 800]), PLAIN, WORDS, Acts;
-    "server-cpulist" / "server_cpulist", server_cpulist: Text = "".into(), TEXT, START, Acts;
-    "bio-cpulist" / "bio_cpulist", bio_cpulist: Text = "".into(), TEXT, START, Acts;
-    "aof-rewrite-cpulist" / "aof_rewrite_cpulist", aof_rewrite_cpulist: Text = "".into(), TEXT, START, NoDisk;
-    "bgsave-cpulist" / "bgsave_cpulist", bgsave_cpulist: Text = "".into(), TEXT, START, NoDisk;
-    "ignore-warnings", ignore_warnings: Text = "".into(), TEXT, RUN, NoStartWarnings;
+    "server-cpulist" / "server_cpulist", server_cpulist: ByteText = "".into(), TEXT, START, Acts;
+    "bio-cpulist" / "bio_cpulist", bio_cpulist: ByteText = "".into(), TEXT, START, Acts;
+    "aof-rewrite-cpulist" / "aof_rewrite_cpulist", aof_rewrite_cpulist: ByteText = "".into(), TEXT, START, NoDisk;
+    "bgsave-cpulist" / "bgsave_cpulist", bgsave_cpulist: ByteText = "".into(), TEXT, START, NoDisk;
+    "ignore-warnings", ignore_warnings: ByteText = "".into(), TEXT, RUN, NoStartWarnings;
     "shutdown-timeout", shutdown_timeout: u32 = 10, COUNT, RUN, NoReplication;
     "shutdown-on-sigint", shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), PLAIN, WORDS, NoDisk;
     "shutdown-on-sigterm", shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(), PLAIN, WORDS, NoDisk;
@@ -165,7 +165,7 @@ directives! {
     "enable-protected-configs", enable_protected_configs: Allowed = Allowed::No, PLAIN, START, Acts;
     "enable-debug-command", enable_debug_command: Allowed = Allowed::No, PLAIN, START, Acts;
     "enable-module-command", enable_module_command: Allowed = Allowed::No, PLAIN, START, NoModules;
-    "aclfile", aclfile: Text = "".into(), TEXT, START, NoUsers;
+    "aclfile", aclfile: ByteText = "".into(), TEXT, START, NoUsers;
     "acllog-max-len", acllog_max_len: usize = 128, LONG, RUN, NoUsers;
     "acl-pubsub-default", acl_pubsub_default: PubsubDefault = PubsubDefault::Resetchannels, PLAIN, RUN, NoUsers;
 
@@ -229,7 +229,7 @@ directives! {
     "sanitize-dump-payload", sanitize_dump_payload: SanitizePayload = SanitizePayload::No, PLAIN, RUN, NoDisk;
 
     "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS | ALWAYS, NoDisk;
-    "dbfilename", dbfilename: Text = "dump.rdb".into(), text(check::snapshot_name), GUARD, NoDisk;
+    "dbfilename", dbfilename: ByteText = "dump.rdb".into(), text(check::snapshot_name), GUARD, NoDisk;
     "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, Acts;
     "rdbchecksum", rdbchecksum: bool = true, PLAIN, START, NoDisk;
     "rdb-del-sync-files", rdb_del_sync_files: bool = false, PLAIN, RUN, NoReplication;
@@ -240,8 +240,8 @@ directives! {
     "loading-process-events-interval-bytes", loading_process_events_interval_bytes: u64 = 2 * MB,
         int(1024, INT_MAX), HIDDEN, Debugging;
     "appendonly", appendonly: bool = false, PLAIN, RUN, NoDisk;
-    "appendfilename", appendfilename: Text = "appendonly.aof".into(), text(check::append_name), START, NoDisk;
-    "appenddirname", appenddirname: Text = "appendonlydir".into(), text(check::append_directory), START, NoDisk;
+    "appendfilename", appendfilename: ByteText = "appendonly.aof".into(), text(check::append_name), START, NoDisk;
+    "appenddirname", appenddirname: ByteText = "appendonlydir".into(), text(check::append_directory), START, NoDisk;
     "appendfsync", appendfsync: AppendFsync = AppendFsync::Everysec, PLAIN, RUN, NoDisk;
     "no-appendfsync-on-rewrite", no_appendfsync_on_rewrite: bool = false, PLAIN, RUN, NoDisk;
     "auto-aof-rewrite-percentage", auto_aof_rewrite_percentage: u32 = 100, COUNT, RUN, NoDisk;
@@ -253,8 +253,8 @@ directives! {
     "aof-disable-auto-gc", aof_disable_auto_gc: bool = false, PLAIN, RUN, NoDisk;
 
     "replicaof" / "slaveof", replicaof: Primary = Primary::default(), PLAIN, START | WORDS, NoReplication;
-    "masteruser", masteruser: Text = "".into(), TEXT, SECRET, NoReplication;
-    "masterauth", masterauth: Text = "".into(), TEXT, SECRET, NoReplication;
+    "masteruser", masteruser: ByteText = "".into(), TEXT, SECRET, NoReplication;
+    "masterauth", masterauth: ByteText = "".into(), TEXT, SECRET, NoReplication;
     "replica-serve-stale-data" / "slave-serve-stale-data", replica_serve_stale_data: bool = true, PLAIN, RUN,
         NoReplication;
     "replica-read-only" / "slave-read-only", replica_read_only: bool = true, PLAIN, RUN, NoReplication;
@@ -263,7 +263,7 @@ directives! {
     "replica-lazy-flush" / "slave-lazy-flush", replica_lazy_flush: bool = false, PLAIN, RUN, NoReplication;
     "replica-priority" / "slave-priority", replica_priority: u32 = 100, COUNT, RUN, NoReplication;
     "replica-announced", replica_announced: bool = true, PLAIN, RUN, NoReplication;
-    "replica-announce-ip" / "slave-announce-ip", replica_announce_ip: Text = "".into(), TEXT, RUN, NoReplication;
+    "replica-announce-ip" / "slave-announce-ip", replica_announce_ip: ByteText = "".into(), TEXT, RUN, NoReplication;
     "replica-announce-port" / "slave-announce-port", replica_announce_port: u16 = 0, PORT, RUN, NoReplication;
     "replica-ignore-disk-write-errors", replica_ignore_disk_write_errors: bool = false, PLAIN, RUN, NoReplication;
     "propagation-error-behavior", propagation_error_behavior: PropagationError = PropagationError::Ignore, PLAIN,
@@ -283,7 +283,7 @@ directives! {
     "repl-diskless-load", repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, PLAIN, RUN, NoReplication;
 
     "cluster-enabled", cluster_enabled: bool = false, PLAIN, START, NoCluster;
-    "cluster-config-file", cluster_config_file: Text = "nodes.conf".into(), TEXT, START, NoCluster;
+    "cluster-config-file", cluster_config_file: ByteText = "nodes.conf".into(), TEXT, START, NoCluster;
     "cluster-port", cluster_port: u16 = 0, PORT, START, NoCluster;
     "cluster-node-timeout", cluster_node_timeout: u64 = 15_000, LONG, RUN, NoCluster;
     "cluster-ping-interval", cluster_ping_interval: u64 = 1000, LONG, HIDDEN, NoCluster;
@@ -297,29 +297,29 @@ directives! {
     "cluster-allow-reads-when-down", cluster_allow_reads_when_down: bool = false, PLAIN, RUN, NoCluster;
     "cluster-allow-pubsubshard-when-down", cluster_allow_pubsubshard_when_down: bool = true, PLAIN, RUN, NoCluster;
     "cluster-link-sendbuf-limit", cluster_link_sendbuf_limit: u64 = 0, bytes(0, u64::MAX), RUN, NoCluster;
-    "cluster-announce-ip", cluster_announce_ip: Text = "".into(), TEXT, RUN, NoCluster;
+    "cluster-announce-ip", cluster_announce_ip: ByteText = "".into(), TEXT, RUN, NoCluster;
     "cluster-announce-port", cluster_announce_port: u16 = 0, PORT, RUN, NoCluster;
     "cluster-announce-tls-port", cluster_announce_tls_port: u16 = 0, PORT, RUN, NoCluster;
     "cluster-announce-bus-port", cluster_announce_bus_port: u16 = 0, PORT, RUN, NoCluster;
-    "cluster-announce-hostname", cluster_announce_hostname: Text = "".into(), text(check::hostname), RUN, NoCluster;
-    "cluster-announce-human-nodename", cluster_announce_human_nodename: Text = "".into(), text(check::node_name),
+    "cluster-announce-hostname", cluster_announce_hostname: ByteText = "".into(), text(check::hostname), RUN, NoCluster;
+    "cluster-announce-human-nodename", cluster_announce_human_nodename: ByteText = "".into(), text(check::node_name),
         RUN, NoCluster;
     "cluster-preferred-endpoint-type", cluster_preferred_endpoint_type: EndpointType = EndpointType::Ip, PLAIN, RUN,
         NoCluster;
 
     "tls-port", tls_port: u16 = 0, PORT, RUN, NoTls;
-    "tls-cert-file", tls_cert_file: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-key-file", tls_key_file: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-key-file-pass", tls_key_file_pass: Text = "".into(), TEXT, SECRET, NoTls;
-    "tls-client-cert-file", tls_client_cert_file: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-client-key-file", tls_client_key_file: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-client-key-file-pass", tls_client_key_file_pass: Text = "".into(), TEXT, SECRET, NoTls;
-    "tls-ca-cert-file", tls_ca_cert_file: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-ca-cert-dir", tls_ca_cert_dir: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-dh-params-file", tls_dh_params_file: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-protocols", tls_protocols: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-ciphers", tls_ciphers: Text = "".into(), TEXT, RUN, NoTls;
-    "tls-ciphersuites", tls_ciphersuites: Text = "".into(), TEXT, RUN, NoTls;
+    "tls-cert-file", tls_cert_file: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-key-file", tls_key_file: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-key-file-pass", tls_key_file_pass: ByteText = "".into(), TEXT, SECRET, NoTls;
+    "tls-client-cert-file", tls_client_cert_file: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-client-key-file", tls_client_key_file: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-client-key-file-pass", tls_client_key_file_pass: ByteText = "".into(), TEXT, SECRET, NoTls;
+    "tls-ca-cert-file", tls_ca_cert_file: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-ca-cert-dir", tls_ca_cert_dir: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-dh-params-file", tls_dh_params_file: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-protocols", tls_protocols: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-ciphers", tls_ciphers: ByteText = "".into(), TEXT, RUN, NoTls;
+    "tls-ciphersuites", tls_ciphersuites: ByteText = "".into(), TEXT, RUN, NoTls;
     "tls-prefer-server-ciphers", tls_prefer_server_ciphers: bool = false, PLAIN, RUN, NoTls;
     "tls-session-caching", tls_session_caching: bool = true, PLAIN, RUN, NoTls;
     "tls-session-cache-size", tls_session_cache_size: u32 = 20 * 1024, COUNT, RUN, NoTls;

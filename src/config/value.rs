@@ -201,9 +201,9 @@ impl Value for bool {
 
 /// A text of any bytes: a path, a password, a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text(Vec<u8>);
+pub struct ByteText(Vec<u8>);
 
-impl Text {
+impl ByteText {
     /// The text as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -216,20 +216,20 @@ impl Text {
 }
 
 /// So that it can be given to whatever takes a path.
-impl AsRef<Path> for Text {
+impl AsRef<Path> for ByteText {
     fn as_ref(&self) -> &Path {
         self.as_path()
     }
 }
 
 /// So that `Path::new` takes it.
-impl AsRef<OsStr> for Text {
+impl AsRef<OsStr> for ByteText {
     fn as_ref(&self) -> &OsStr {
         self.as_path().as_os_str()
     }
 }
 
-impl Deref for Text {
+impl Deref for ByteText {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -237,20 +237,20 @@ impl Deref for Text {
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Text {
-        Text(text.as_bytes().to_vec())
+impl From<&str> for ByteText {
+    fn from(text: &str) -> ByteText {
+        ByteText(text.as_bytes().to_vec())
     }
 }
 
 /// For log lines: bytes that are not UTF-8 are replaced.
-impl fmt::Display for Text {
+impl fmt::Display for ByteText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
-impl Value for Text {
+impl Value for ByteText {
     fn set(&mut self, words: &[&[u8]], shape: &Shape, _adds: bool) -> Result<(), Reason> {
         if let Shape::Text(check) = shape {
             check(words[0])?;

@@ -21,6 +21,8 @@ mod fields;
 mod journal;
 mod lazyfree;
 mod old;
+#[cfg(all(test, target_os = "linux"))]
+mod shared_memory;
 
 pub use event::{Class, Event, Removal};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
@@ -28,6 +30,7 @@ pub use journal::{Calls, Change, Journal, Key, Listening, Propagation, Word};
 pub use lazyfree::{Garbage, LazyFree};
 
 use crate::dict::{Dict, Position, Ref, Seed};
+use crate::sys::memory;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
 use crate::types::random::Random;
@@ -226,6 +229,8 @@ pub struct Keyspace {
     pub moment: Moment,
     /// What the access field records.
     pub access_policy: AccessPolicy,
+    /// Whether a forked child shares the memory: lookups leave the access fields alone.
+    shared: bool,
     /// What becomes of keys and fields whose time has come.
     pub expiry: Expiry,
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
@@ -264,6 +269,7 @@ impl Keyspace {
             seed,
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
+            shared: false,
             expiry: Expiry::Delete,
             shrinks_tables: true,
             lazy_user_del: false,
@@ -364,18 +370,27 @@ impl Keyspace {
         expire_at < self.moment.unix_ms && self.expiry != Expiry::Ignore
     }
 
+    /// Says whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
+    /// is written; so reads write nothing, no access clock or counter moves, and no table, of keys or inside a value,
+    /// is rehashed unless it is full.
+    pub fn share_memory(&mut self, shared: bool) {
+        self.shared = shared;
+        memory::set_shared(shared);
+    }
+
     /// Moves the access clock of the entry at `at`. Under an LRU policy the line is only written when the clock has
-    /// moved on since the last access.
+    /// moved on since the last access. Nothing is written while a child shares the memory.
     #[inline]
     fn touch(&mut self, db: usize, at: Position) {
         match self.access_policy {
             AccessPolicy::Lru => {
                 let lru = self.moment.lru;
                 let entry = self.dbs[db].dict.get(at);
-                if entry.access() != lru {
+                if entry.access() != lru && !self.shared {
                     entry.set_access(lru);
                 }
             }
+            AccessPolicy::Lfu(_) if self.shared => {}
             AccessPolicy::Lfu(lfu) => {
                 let random = self.random.next() as u32;
                 let entry = self.dbs[db].dict.get(at);
@@ -658,9 +673,7 @@ impl Keyspace {
             if self.shrinks_tables {
                 db.dict.shrink_if_sparse();
             }
-            while rehash && db.dict.is_rehashing() && now_us() - start < budget_us {
-                db.dict.rehash(100);
-            }
+            while rehash && db.dict.is_rehashing() && now_us() - start < budget_us && db.dict.rehash(100) {}
             if let Some(retired) = db.dict.take_retired() {
                 self.lazy.send(Garbage::Retired(retired));
             }

@@ -25,11 +25,11 @@
 //! * this file: [`Dict`], which is one table, or two while it changes size.
 //! * `resize`: when that happens, and how it goes on a bucket at a time.
 //! * `scan`: the cursor that survives all of it, with the proof; `sample`: a random entry; `walk`: all entries;
-//!   `guard`: how an item is lent out; `stats`: a look inside.
+//!   `guard`: how an item is lent out; `generation`: how debug builds notice a stale position; `stats`: a look inside.
 //!
 //! **Using it.** The caller hashes once and passes the hash along: `find` gives a [`Position`], with which `get`,
 //! `get_mut`, `replace` and `remove` need no second lookup. A position is good until the next insert, remove or
-//! rehash. A batch of lookups calls `prefetch_bucket` for each key, then `prefetch_entry` for each, then `find`.
+//! rehash; debug builds panic when one is used after that. A batch of lookups calls `prefetch_bucket` for each key, then `prefetch_entry` for each, then `find`.
 //!
 //! **Costs.** 9⅓ to 21⅓ bytes a key beside the entry (a table is between 43 % and 86 % full; a million keys: 16.8). A
 //! lookup that hits is about 60 instructions with the comparison of the key, hash not included. No operation on a dict
@@ -52,6 +52,7 @@
 //! threads; it may be sent to one.
 
 mod bucket;
+mod generation;
 mod group;
 mod guard;
 mod hash;
@@ -74,6 +75,7 @@ pub use stats::{CHAIN_LENGTHS, Stats, TableStats};
 pub use walk::Iter;
 
 use bucket::Known;
+use generation::Generation;
 use group::tag_of;
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
@@ -105,22 +107,27 @@ pub unsafe trait Item: Sized {
     unsafe fn key<'a>(raw: NonNull<u8>) -> &'a [u8];
 }
 
-/// Where an entry lies. Valid until the next insert, remove or rehash of its dict; a stale position is noticed by a
-/// panic or names another entry, nothing worse.
+/// Where an entry lies. Valid until the next insert, remove or rehash of its dict. In a debug build any later use
+/// panics; in a release build it panics or names another entry, nothing worse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Position(NonZeroU64);
+pub struct Position {
+    number: NonZeroU64,
+    generation: Generation,
+}
+
+const _: () = assert!(cfg!(debug_assertions) || size_of::<Option<Position>>() == size_of::<u64>());
 
 impl Position {
     #[inline]
-    fn new(table: usize, place: Place) -> Self {
+    fn new(table: usize, place: Place, generation: Generation) -> Self {
         let packed = (place.bucket as u64) << 4 | (table as u64) << 3 | place.slot as u64;
         // The lowest bit is always set: that makes the number a `NonZero`, and an `Option<Position>` one word.
-        Self(NonZeroU64::MIN | packed << 1)
+        Self { number: NonZeroU64::MIN | packed << 1, generation }
     }
 
     #[inline]
     fn packed(self) -> u64 {
-        self.0.get() >> 1
+        self.number.get() >> 1
     }
 
     #[inline]
@@ -139,14 +146,17 @@ pub struct Dict<T: Item> {
     /// The main table, and while rehashing the one that its entries move to.
     tables: [Table<T>; 2],
     rehashing: bool,
-    paused: bool,
     /// Nobody calls `rehash`: removals have to do more.
     unattended: bool,
+    /// Removals have moved less than they should have, because the memory was shared.
+    behind: bool,
     /// While rehashing, the next bucket of the main table to move; all below it are empty.
     rehash_at: usize,
     seed: Seed,
     moves: u64,
     retired: Option<Retired>,
+    /// Of positions that are valid now.
+    generation: Generation,
 }
 
 impl<T: Item> Dict<T> {
@@ -156,12 +166,13 @@ impl<T: Item> Dict<T> {
         Self {
             tables: [Table::nothing(), Table::nothing()],
             rehashing: false,
-            paused: false,
             unattended: false,
+            behind: false,
             rehash_at: 0,
             seed,
             moves: 0,
             retired: None,
+            generation: Generation::new(),
         }
     }
 
@@ -203,7 +214,7 @@ impl<T: Item> Dict<T> {
         if self.rehashing {
             return self.find_in_both(hash, key);
         }
-        self.tables[0].find(hash, key).map(|place| Position::new(0, place))
+        self.tables[0].find(hash, key).map(|place| self.position(0, place))
     }
 
     /// Where an item whose hash is `hash` and that `wanted` accepts lies: for who knows the item by something else
@@ -211,7 +222,7 @@ impl<T: Item> Dict<T> {
     pub fn find_by(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
         tables.iter().enumerate().find_map(|(i, table)| {
-            table.find_by(hash, self.seed, &mut wanted).map(|place| Position::new(i, place))
+            table.find_by(hash, self.seed, &mut wanted).map(|place| self.position(i, place))
         })
     }
 
@@ -221,7 +232,7 @@ impl<T: Item> Dict<T> {
     pub fn guess(&self, hash: u64) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
         let mut numbered = tables.iter().enumerate();
-        numbered.find_map(|(i, table)| table.guess(hash).map(|place| Position::new(i, place)))
+        numbered.find_map(|(i, table)| table.guess(hash).map(|place| self.position(i, place)))
     }
 
     /// First where the entry more likely is: in the new table if the old one's home bucket was moved already. Entries
@@ -230,13 +241,34 @@ impl<T: Item> Dict<T> {
     fn find_in_both(&self, hash: u64, key: &[u8]) -> Option<Position> {
         let moved = (hash as usize & self.tables[0].mask()) < self.rehash_at;
         let (first, second) = if moved { (1, 0) } else { (0, 1) };
-        let found = self.tables[first].find(hash, key).map(|place| Position::new(first, place));
-        found.or_else(|| self.tables[second].find(hash, key).map(|place| Position::new(second, place)))
+        let found = self.tables[first].find(hash, key).map(|place| self.position(first, place));
+        found.or_else(|| self.tables[second].find(hash, key).map(|place| self.position(second, place)))
+    }
+
+    #[inline]
+    fn position(&self, table: usize, place: Place) -> Position {
+        Position::new(table, place, self.generation)
+    }
+
+    /// Fails on a stale position, or one of another dict, in debug builds.
+    #[inline]
+    fn check(&self, position: Position) {
+        debug_assert!(
+            position.generation == self.generation,
+            "a position was used after its dict had changed"
+        );
+    }
+
+    /// Before anything that may move, add or take out an entry.
+    #[inline]
+    fn invalidate_positions(&mut self) {
+        self.generation = Generation::new();
     }
 
     /// The item at `position`, for reading.
     #[inline]
     pub fn get(&self, position: Position) -> Ref<'_, T> {
+        self.check(position);
         let slot = self.tables[position.table()].slot(position.place());
         let slot = slot.expect("a position outlived its entry");
         // SAFETY: the slot is present, so it holds an item that the table owns; the dict is borrowed for as long as
@@ -247,6 +279,7 @@ impl<T: Item> Dict<T> {
     /// The item at `position`, for changing anything but its key.
     #[inline]
     pub fn get_mut(&mut self, position: Position) -> RefMut<'_, T> {
+        self.check(position);
         let Place { bucket, slot } = position.place();
         let bucket = self.tables[position.table()].bucket_mut(bucket);
         assert!(bucket.group().is_present(slot), "a position outlived its entry");
@@ -263,6 +296,8 @@ impl<T: Item> Dict<T> {
     /// Takes out the item at `position`.
     #[inline]
     pub fn remove(&mut self, position: Position) -> T {
+        self.check(position);
+        self.invalidate_positions();
         let item = self.tables[position.table()].take(position.place());
         self.after_remove();
         item
@@ -271,6 +306,7 @@ impl<T: Item> Dict<T> {
     /// Adds an item whose key is not in the dict. `hash` is its key's.
     #[inline]
     pub fn insert_new(&mut self, hash: u64, item: T) -> Position {
+        self.invalidate_positions();
         self.step();
         self.make_room();
         let raw = item.into_raw();
@@ -286,7 +322,7 @@ impl<T: Item> Dict<T> {
             // Starts a resize at most; the position stays valid, since nothing moves before the next operation.
             self.tidy_marks();
         }
-        Position::new(into, place)
+        self.position(into, place)
     }
 
     /// Brings the bucket of `hash` towards the cache: the first half of a lookup's wait.

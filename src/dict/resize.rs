@@ -33,15 +33,17 @@
 //! table with room for entries that never came ([`Dict::reserve`]). The work of making that was in proportion to its
 //! size, and so is that of giving it up.
 //!
-//! While a fork child lives ([`Dict::pause_rehash`]), every write to a page copies it. So nothing moves and nothing
-//! starts, with two exceptions: a table that would pass 93 % gets a larger one beside it, and when the entries of both
-//! would pass 5½ a bucket of the larger one, moving begins after all (it then ends by 6½ of 7 at the latest).
+//! **While a forked child shares the memory** ([`memory::is_shared`]), the kernel copies every page that is written. So
+//! nothing moves and no resize starts, in any dict of the thread, with two exceptions: a table that would pass 93 % gets
+//! a larger one beside it, and when the entries of both would pass 5½ a bucket of the larger one, moving begins after all
+//! (it then ends by 6½ of 7 at the latest). What removals should have moved in an unattended dict is made up for after
+//! the child has gone, [`CATCH_UP_BUCKETS`] with each removal, so that none of them pays for all.
 
 use super::bucket::Known;
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
 use super::{Dict, Item};
-use crate::sys::memory::Pages;
+use crate::sys::memory::{self, Pages};
 
 /// The memory of a table that was given up: no entries. Dropping it takes the kernel a while, so it is made to be
 /// sent to another thread.
@@ -64,14 +66,16 @@ fn full_load(buckets: usize) -> usize {
     buckets * 6
 }
 
-/// The same while rehashing is paused: 93 % of the slots.
-#[inline]
-fn paused_load(buckets: usize) -> usize {
+/// The same while a child shares the memory: 93 % of the slots.
+fn shared_load(buckets: usize) -> usize {
     buckets * 13 / 2
 }
 
 /// The buckets that a removal moves in a dict that is left to itself.
 const REMOVAL_BUCKETS: usize = 4;
+
+/// The buckets that a removal moves there while the dict is behind: some microseconds' work.
+const CATCH_UP_BUCKETS: usize = 256;
 
 /// The most buckets for each entry, old and new together, that a removal leaves there.
 const BUCKETS_AN_ENTRY: usize = 3;
@@ -115,25 +119,25 @@ impl<T: Item> Dict<T> {
     /// themselves; a lookup that is going to write calls it first.
     #[inline]
     pub fn step(&mut self) {
-        if self.rehashing && !self.paused {
+        self.invalidate_positions();
+        if self.rehashing && !memory::is_shared() {
             self.move_bucket();
         }
     }
 
-    /// Moves up to `max_buckets` buckets; whether there is more to do now.
+    /// Moves up to `max_buckets` buckets, none while the memory is shared; whether more can be moved now.
     pub fn rehash(&mut self, max_buckets: usize) -> bool {
+        self.invalidate_positions();
+        if memory::is_shared() {
+            return false;
+        }
         for _ in 0..max_buckets {
-            if !self.rehashing || self.paused {
+            if !self.rehashing {
                 return false;
             }
             self.move_bucket();
         }
-        self.rehashing && !self.paused
-    }
-
-    /// While paused nothing moves and no resize starts, except where the table would fill up.
-    pub fn pause_rehash(&mut self, paused: bool) {
-        self.paused = paused;
+        self.rehashing
     }
 
     /// How many buckets were moved since the dict was made.
@@ -151,7 +155,8 @@ impl<T: Item> Dict<T> {
     /// Starts to shrink if less than an eighth of the slots is used and nothing forbids it; whether it did.
     pub fn shrink_if_sparse(&mut self) -> bool {
         let buckets = self.tables[0].buckets();
-        let sparse = !self.rehashing && !self.paused && buckets > 1 && self.len() < sparse_load(buckets);
+        let sparse =
+            !self.rehashing && buckets > 1 && self.len() < sparse_load(buckets) && !memory::is_shared();
         if sparse {
             self.start_resize(roomy(self.len()));
         }
@@ -199,9 +204,16 @@ impl<T: Item> Dict<T> {
             }
         } else {
             let buckets = self.tables[0].buckets();
-            if len > if self.paused { paused_load(buckets) } else { full_load(buckets) } {
-                self.start_resize(fitting(len));
+            if len > full_load(buckets) {
+                self.grow(len);
             }
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        if !memory::is_shared() || len > shared_load(self.tables[0].buckets()) {
+            self.start_resize(fitting(len));
         }
     }
 
@@ -213,7 +225,7 @@ impl<T: Item> Dict<T> {
                 self.tables.swap(0, 1);
                 self.rehash_at = 0;
             }
-        } else if self.paused {
+        } else if memory::is_shared() {
             self.move_bucket();
         }
     }
@@ -228,6 +240,7 @@ impl<T: Item> Dict<T> {
                 self.keep_pace();
             }
         } else if table.used() < sparse_load(table.buckets()) {
+            self.behind |= memory::is_shared();
             self.settle();
         }
         if self.is_empty() {
@@ -239,11 +252,18 @@ impl<T: Item> Dict<T> {
     #[inline(never)]
     fn keep_pace(&mut self) {
         // Without entries there is nothing to move: the caller gives up the memory.
-        if !self.is_empty() {
-            self.rehash(REMOVAL_BUCKETS - 1);
-            if self.live_buckets() > self.len() * BUCKETS_AN_ENTRY {
-                self.give_up_room();
-            }
+        if self.is_empty() {
+            return;
+        }
+        self.rehash(REMOVAL_BUCKETS - 1);
+        if self.live_buckets() <= self.len() * BUCKETS_AN_ENTRY {
+            self.behind = false;
+        } else if memory::is_shared() {
+            self.behind = true;
+        } else if self.behind {
+            self.rehash(CATCH_UP_BUCKETS);
+        } else {
+            self.give_up_room();
         }
     }
 
@@ -264,7 +284,7 @@ impl<T: Item> Dict<T> {
     #[cold]
     pub(super) fn tidy_marks(&mut self) {
         let (buckets, used) = (self.tables[0].buckets(), self.tables[0].used());
-        if self.rehashing || self.paused {
+        if self.rehashing || memory::is_shared() {
             return;
         }
         self.start_resize(if used * 4 <= buckets * 21 { buckets } else { buckets * 2 });
@@ -332,6 +352,7 @@ impl<T: Item> Dict<T> {
             self.retired = Some(Retired(pages));
         }
         self.rehashing = false;
+        self.behind = false;
         self.rehash_at = 0;
     }
 }

@@ -4,7 +4,7 @@
 //! entry has. Buckets of the old table that a rehash has emptied are left out of the draw.
 //!
 //! Costs: 8/7 draws over the load, that is 2 to 3 at usual loads and some 9 just before the table shrinks. Where a
-//! table is much emptier (it cannot shrink while a fork child lives, and shrinking takes its time), drawing stops
+//! table is much emptier (it cannot shrink while a forked child shares its memory, and shrinking takes its time), drawing stops
 //! after [`MOST_DRAWS`]; then a random number is drawn and the entry of that number taken, counted from the first
 //! bucket: O(buckets), and even as well.
 
@@ -28,7 +28,7 @@ impl<T: Item> Dict<T> {
             }
             let (table, bucket) = self.nth_bucket(self.random_bucket(word));
             if self.tables[table].bucket(bucket).group().is_present(slot) {
-                return Some(Position::new(table, Place { bucket, slot }));
+                return Some(self.position(table, Place { bucket, slot }));
             }
         }
         self.nth(below(random(), self.len()))
@@ -56,7 +56,7 @@ impl<T: Item> Dict<T> {
                 return None;
             }
             let slot = slots.nth(n)?;
-            Some(Position::new(table, Place { bucket, slot }))
+            Some(self.position(table, Place { bucket, slot }))
         })
     }
 }

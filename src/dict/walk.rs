@@ -20,6 +20,7 @@ impl<T: Item> Dict<T> {
     /// to go on, or `None` when the dict is empty. Between the calls the dict is whole, only smaller; if it is changed
     /// in between, begin at 0 again.
     pub fn drain(&mut self, from: usize, buckets: usize, take: &mut impl FnMut(T)) -> Option<usize> {
+        self.invalidate_positions();
         let of_main = self.tables[0].buckets();
         let all = of_main + self.tables[1].buckets();
         let to = from.saturating_add(buckets).min(all);

@@ -5,6 +5,7 @@
 //! end, which moves the elements only when there are ten or more. What RESP2 has no kind for is written as Redis
 //! writes it for such clients (a double as a bulk, a map as a flat array, a boolean as an integer).
 
+use crate::text::Text;
 use crate::text::number::{Decimal, Line, pair, push_f64};
 
 /// The protocol version that a client chose by `HELLO`.
@@ -155,6 +156,15 @@ impl<'a> Reply<'a> {
     /// An integer as a bulk.
     pub fn bulk_integer(&mut self, value: i64) {
         self.bulk(Decimal::new(value).as_bytes());
+    }
+
+    /// A string in either form that values keep, as a bulk.
+    #[inline]
+    pub fn text(&mut self, text: Text<'_>) {
+        match text {
+            Text::Int(value) => self.bulk_integer(value),
+            Text::Bytes(bytes) => self.bulk(bytes),
+        }
     }
 
     /// The header of a bulk whose `len` bytes and line end the caller sends.

@@ -18,7 +18,7 @@ use super::process::supervisor::Supervisor;
 use super::{Audience, Core, LISTENER, Net, Process, Server};
 use crate::alloc;
 use crate::command::CommandNames;
-use crate::config::{BindAddress, Config, RenamedCommand, Text};
+use crate::config::{BindAddress, ByteText, Config, RenamedCommand};
 use crate::db::{Keyspace, Moment};
 use crate::dict::Seed;
 use crate::sys::net::Listener;
@@ -131,7 +131,7 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartE
 }
 
 /// The processors of a list of the configuration; `None` for all.
-fn processors(list: &Text, log: &Log) -> Option<Vec<usize>> {
+fn processors(list: &ByteText, log: &Log) -> Option<Vec<usize>> {
     if list.is_empty() {
         return None;
     }

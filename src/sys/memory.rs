@@ -13,6 +13,7 @@
 //! in a table larger than the TLB's reach most of its page walk, and they cost memory bandwidth in a process that
 //! forks: the child's copy-on-write unit becomes 2 MiB. Hence the switch.
 
+use std::cell::Cell;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,6 +27,23 @@ const SMALL_PAGE: usize = 64 << 10;
 static HUGEPAGES: AtomicBool = AtomicBool::new(false);
 
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static SHARED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether a forked child shares the data set of this thread. The kernel then copies each page at its first
+/// write, so code that writes only to save time later (a rehash, an access clock, a cached figure) does not write.
+/// Per thread because a data set belongs to one thread.
+pub fn set_shared(shared: bool) {
+    SHARED.set(shared);
+}
+
+/// Whether a forked child shares the data set of this thread.
+#[inline]
+pub fn is_shared() -> bool {
+    SHARED.get()
+}
 
 /// Bytes of all mappings that stand, touched or not.
 pub fn mapped_bytes() -> usize {

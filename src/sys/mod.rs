@@ -22,6 +22,8 @@ pub mod poller;
 pub mod process;
 pub mod ring;
 pub mod signal;
+#[cfg(all(test, target_os = "linux"))]
+pub mod twin;
 
 #[cfg(all(target_os = "linux", not(libkqueue)))]
 pub mod epoll;

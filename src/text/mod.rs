@@ -4,4 +4,7 @@
 pub mod extended;
 pub mod glob;
 pub mod number;
+mod scalar;
 pub mod words;
+
+pub use scalar::Text;

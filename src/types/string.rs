@@ -12,58 +12,10 @@ use super::entry::{BLOCK, EMBEDDED_MAX, Entry, INT, WORD, WORDS, copy_short};
 use super::kind::{Encoding, Kind};
 use crate::text::number;
 
+pub use crate::text::Text;
+
 /// The longest string that Redis calls `embstr`.
 pub const EMBSTR_MAX: usize = 44;
-
-/// A string value as it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Text<'a> {
-    /// The text is the number's digits.
-    Int(i64),
-    /// The text itself.
-    Bytes(&'a [u8]),
-}
-
-impl Text<'_> {
-    /// The length of the text in bytes.
-    #[inline]
-    pub fn len(&self) -> usize {
-        match *self {
-            Text::Int(n) => number::digits_i64(n),
-            Text::Bytes(bytes) => bytes.len(),
-        }
-    }
-
-    /// Whether the text is empty.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        matches!(self, Text::Bytes([]))
-    }
-
-    /// Appends the text to `out`.
-    pub fn push_to(&self, out: &mut Vec<u8>) {
-        match *self {
-            Text::Int(n) => number::push_i64(out, n),
-            Text::Bytes(bytes) => out.extend_from_slice(bytes),
-        }
-    }
-
-    /// Calls `read` with the text.
-    #[inline]
-    pub fn with_bytes<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
-        match *self {
-            Text::Int(n) => read(number::Decimal::new(n).as_bytes()),
-            Text::Bytes(bytes) => read(bytes),
-        }
-    }
-
-    /// The text, on its own.
-    pub fn to_vec(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len());
-        self.push_to(&mut out);
-        out
-    }
-}
 
 /// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
 #[inline(always)]

@@ -7,7 +7,6 @@ use crate::codec::geohash::{Place, Search, Shape};
 use crate::command::args::Args;
 use crate::command::context::{Context, ErrorText, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
 use crate::command::geo::{Refused, place_argument, reply_distance, reply_place, unit_argument};
-use crate::command::sets::reply_member;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::text::number;
@@ -317,7 +316,7 @@ fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &Query<'_
     if options > 0 {
         reply.array(1 + options);
     }
-    reply_member(reply, hit.member);
+    reply.text(hit.member);
     if query.with_distance {
         reply_distance(reply, hit.distance_m / unit_m);
     }

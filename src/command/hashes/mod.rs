@@ -47,13 +47,6 @@ pub(super) struct Output<'r, 'b> {
 }
 
 impl Output<'_, '_> {
-    fn text(&mut self, text: Text<'_>) {
-        match text {
-            Text::Int(value) => self.reply.bulk_integer(value),
-            Text::Bytes(bytes) => self.reply.bulk(bytes),
-        }
-    }
-
     /// A value of `hash`, without a copy when it is large.
     fn value(&mut self, hash: &HashRef<'_>, field: &[u8], value: Text<'_>) {
         if value.len() >= ZERO_COPY_BYTES
@@ -64,7 +57,7 @@ impl Output<'_, '_> {
             splices.push(Splice { at: self.reply.buf.len(), block: block.share() });
             self.reply.buf.extend_from_slice(b"\r\n");
         } else {
-            self.text(value);
+            self.reply.text(value);
         }
     }
 
@@ -72,7 +65,7 @@ impl Output<'_, '_> {
         match item.field {
             Text::Bytes(field) => self.value(hash, field, item.value),
             // A field that is kept as a number is in a packed hash, where no value has a block of its own.
-            Text::Int(_) => self.text(item.value),
+            Text::Int(_) => self.reply.text(item.value),
         }
     }
 }
@@ -207,7 +200,7 @@ pub fn hgetall(ctx: &mut Context<'_>, args: Args<'_>) {
         let Some(hash) = hash else { return out.reply.map(0) };
         out.reply.map(hash.len());
         for item in hash.iter() {
-            out.text(item.field);
+            out.reply.text(item.field);
             out.item_value(&hash, &item);
         }
     });
@@ -215,10 +208,10 @@ pub fn hgetall(ctx: &mut Context<'_>, args: Args<'_>) {
 
 /// `HKEYS key`: all fields. O(N).
 pub fn hkeys(ctx: &mut Context<'_>, args: Args<'_>) {
-    read(ctx, args, |hash, mut out| {
+    read(ctx, args, |hash, out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         out.reply.array(hash.len());
-        hash.iter().for_each(|item| out.text(item.field));
+        hash.iter().for_each(|item| out.reply.text(item.field));
     });
 }
 
@@ -345,8 +338,8 @@ fn hincrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Error
 pub fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) {
     if args.len() == 2 {
         let mut random = Random::new(ctx.keyspace.random.next());
-        return read(ctx, args, |hash, mut out| match hash.and_then(|hash| hash.random(&mut random)) {
-            Some(item) => out.text(item.field),
+        return read(ctx, args, |hash, out| match hash.and_then(|hash| hash.random(&mut random)) {
+            Some(item) => out.reply.text(item.field),
             None => out.reply.null(),
         });
     }
@@ -389,7 +382,7 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
             if with_values && in_pairs {
                 out.reply.array(2);
             }
-            out.text(item.field);
+            out.reply.text(item.field);
             if with_values {
                 out.item_value(&hash, &item);
             }
@@ -418,22 +411,14 @@ pub fn hscan(ctx: &mut Context<'_>, args: Args<'_>) {
 fn scan_fields(hash: &HashRef<'_>, cursor: u64, options: &ScanOptions<'_>, reply: &mut Reply<'_>) {
     let (mut elements, mut found) = (Vec::new(), 0);
     let mut rows = Reply { buf: &mut elements, protocol: reply.protocol };
-    let mut row = |text: Text<'_>| match text {
-        Text::Int(value) => rows.bulk_integer(value),
-        Text::Bytes(bytes) => rows.bulk(bytes),
-    };
     let next = options.walk(cursor, |cursor, looked| {
         hash.scan(cursor, looked, &mut |item| {
-            let wanted = match item.field {
-                Text::Bytes(field) => options.matches(field),
-                Text::Int(field) => options.matches(number::Decimal::new(field).as_bytes()),
-            };
-            if wanted {
+            if item.field.with_bytes(|field| options.matches(field)) {
                 found += 1;
-                row(item.field);
+                rows.text(item.field);
                 if !options.no_values {
                     found += 1;
-                    row(item.value);
+                    rows.text(item.value);
                 }
             }
         })

@@ -6,7 +6,6 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use crate::command::sets::reply_member;
 use crate::db::{Access, Db};
 use crate::dict::{Position, Ref};
 use crate::types::intset::Intset;
@@ -228,7 +227,7 @@ fn reply_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
     let mut count = 0;
     let reply = &mut ctx.reply;
     operation.run(ctx.keyspace.db(ctx.session.db), &found, &ctx.keyspace.shapes, &mut |member| {
-        reply_member(reply, member);
+        reply.text(member);
         count += 1;
     });
     ctx.reply.finish_set(deferred, count);

@@ -9,17 +9,9 @@ use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::Reply;
+use crate::types::Kind;
 use crate::types::random::Random;
 use crate::types::set::{self, SetRef};
-use crate::types::{Kind, Text};
-
-/// Replies with a member.
-pub(super) fn reply_member(reply: &mut Reply<'_>, member: Text<'_>) {
-    match member {
-        Text::Int(value) => reply.bulk_integer(value),
-        Text::Bytes(bytes) => reply.bulk(bytes),
-    }
-}
 
 /// Finds the set of the request's first key; an error is replied.
 fn find_set(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<Position>, ()> {
@@ -132,7 +124,7 @@ pub fn smembers(ctx: &mut Context<'_>, args: Args<'_>) {
     let set = SetRef::of(&entry);
     ctx.reply.set(set.len());
     for member in set.members() {
-        reply_member(&mut ctx.reply, member);
+        ctx.reply.text(member);
     }
 }
 
@@ -141,7 +133,7 @@ fn pop_each(ctx: &mut Context<'_>, at: Position, count: usize) {
     let reply = &mut ctx.reply;
     let empty = ctx.keyspace.reshape(ctx.session.db, at, |entry, _, random| {
         for _ in 0..count {
-            set::pop(entry, random, |member| reply_member(reply, member));
+            set::pop(entry, random, |member| reply.text(member));
         }
         SetRef::of(entry).is_empty()
     });
@@ -181,7 +173,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) {
     {
         let entry = ctx.keyspace.db(ctx.session.db).get(at);
         for member in SetRef::of(&entry).members() {
-            reply_member(&mut ctx.reply, member);
+            ctx.reply.text(member);
         }
     }
     ctx.old_remove(at, false);
@@ -199,7 +191,7 @@ pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) {
         let Some(at) = found else { return ctx.reply.null() };
         return with_set(ctx, at, |reply, set, random| {
             if let Some(member) = set.random(random) {
-                reply_member(reply, member);
+                reply.text(member);
             }
         });
     }
@@ -215,7 +207,7 @@ pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) {
         } else {
             let count = set.len().min(count as usize);
             reply.array(count);
-            set.sample_distinct(count, random, &mut |member| reply_member(reply, member));
+            set.sample_distinct(count, random, &mut |member| reply.text(member));
         }
     });
 }
@@ -231,7 +223,7 @@ fn reply_repeating(reply: &mut Reply<'_>, set: SetRef<'_>, count: usize, random:
     reply.array(count);
     for _ in 0..count {
         if let Some(member) = set.random(random) {
-            reply_member(reply, member);
+            reply.text(member);
         }
     }
 }

@@ -232,9 +232,8 @@ fn reply(ctx: &mut Context<'_>, request: &Request<'_>, elements: &Texts, order: 
         let entry = ctx.keyspace.db(ctx.session.db).get(at);
         match text_of(&entry, field, now) {
             None => ctx.reply.null(),
-            Some(Text::Int(value)) => ctx.reply.bulk_integer(value),
-            Some(Text::Bytes(bytes)) if field.is_some() => ctx.reply.bulk(bytes),
-            Some(Text::Bytes(_)) => ctx.reply_string(at),
+            Some(text) if field.is_some() => ctx.reply.text(text),
+            Some(_) => ctx.reply_string(at),
         }
     });
 }

@@ -9,7 +9,6 @@ use crate::command::context::{
     Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, positive_count, random_count, whole_number,
 };
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use crate::command::sets::reply_member;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};
@@ -55,7 +54,7 @@ impl Scores {
         if self == Scores::Pairs {
             reply.array(2);
         }
-        reply_member(reply, member);
+        reply.text(member);
         if self != Scores::None {
             reply.double(score);
         }
@@ -411,7 +410,7 @@ fn zrandmember_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
         match find(ctx, args.get(1), Access::Read)? {
             Some(at) => with_set(ctx, at, |reply, set, random| {
                 if let Some((member, _)) = set.random(random) {
-                    reply_member(reply, member);
+                    reply.text(member);
                 }
             }),
             None => ctx.reply.null(),
@@ -486,7 +485,7 @@ fn zscan_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
             if !member.with_bytes(|member| options.matches(member)) {
                 return;
             }
-            reply_member(&mut reply, member);
+            reply.text(member);
             text.clear();
             match set {
                 SortedSetRef::Packed(_) => number::push_f64(&mut text, score),

@@ -13,7 +13,6 @@ pub mod reads;
 
 use crate::command::args::Args;
 use crate::command::context::{Context, ErrorText, SYNTAX, integer};
-use crate::command::sets::reply_member as reply_element;
 use crate::db::Access;
 use crate::dict::Position;
 use crate::resp::Reply;
@@ -85,8 +84,8 @@ pub(super) fn reply_record(reply: &mut Reply<'_>, record: &Record<'_>) {
     reply_id(reply, record.id);
     reply.array(2 * record.len());
     for (field, value) in record.pairs() {
-        reply_element(reply, field);
-        reply_element(reply, value);
+        reply.text(field);
+        reply.text(value);
     }
 }
 

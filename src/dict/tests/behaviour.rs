@@ -66,9 +66,9 @@ fn what_was_removed_is_gone_and_the_rest_is_found() {
 fn the_last_removal_gives_up_the_memory() {
     for shape in SHAPES {
         for count in [1, 5, 30, 500] {
-            for paused in [false, true] {
+            for shared in [false, true] {
                 let mut dict = filled(shape, count);
-                dict.pause_rehash(paused);
+                let _shared = shared.then(Shared::new);
                 for n in 0..count {
                     remove(&mut dict, &shape.key(n)).unwrap();
                 }
@@ -146,6 +146,62 @@ fn unsafe_copy(block: &Block) -> Block {
     Block(block.0)
 }
 
+/// The message of the panic that using a position for `used` ends with.
+#[cfg(debug_assertions)]
+fn failure(used: impl FnOnce()) -> String {
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(used)).expect_err("it panics");
+    (*payload.downcast_ref::<&str>().expect("a literal message")).to_owned()
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_position_used_after_any_change_fails_in_a_debug_build_even_if_nothing_moved() {
+    type Change = fn(&mut Dict<Block>);
+    const MESSAGE: &str = "a position was used after its dict had changed";
+    let changes: [(&str, Change); 6] = [
+        ("insert", |dict| insert(dict, b"another key", 1)),
+        ("remove", |dict| assert!(remove(dict, &Shape::Spread.key(7)).is_some())),
+        ("step", |dict| dict.step()),
+        ("rehash", |dict| assert!(!dict.rehash(1))),
+        ("drain", |dict| assert!(dict.drain(0, 1, &mut drop).is_some())),
+        ("clear", |dict| dict.clear()),
+    ];
+    for (name, change) in changes {
+        let mut dict = filled(Shape::Spread, 10);
+        let key = Shape::Spread.key(3);
+        let position = dict.find(dict.hash(&key), &key).expect("it is there");
+        change(&mut dict);
+        assert_eq!(failure(|| assert!(dict.get(position).value() > 0)), MESSAGE, "get after {name}");
+        assert_eq!(failure(|| dict.get_mut(position).set_value(0)), MESSAGE, "get_mut after {name}");
+        assert_eq!(failure(|| drop(dict.remove(position))), MESSAGE, "remove after {name}");
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_position_of_another_dict_fails_in_a_debug_build() {
+    let (one, other) = (filled(Shape::Spread, 10), filled(Shape::Spread, 10));
+    let key = Shape::Spread.key(3);
+    let position = one.find(one.hash(&key), &key).expect("it is there");
+    assert_eq!(
+        failure(|| assert!(other.get(position).value() > 0)),
+        "a position was used after its dict had changed"
+    );
+}
+
+#[test]
+fn a_position_stays_good_while_entries_are_only_read_changed_or_replaced() {
+    let mut dict = filled(Shape::Spread, 10);
+    let (key, other) = (Shape::Spread.key(3), Shape::Spread.key(4));
+    let position = dict.find(dict.hash(&key), &key).expect("it is there");
+    let second = dict.find(dict.hash(&other), &other).expect("it is there, too");
+    dict.get_mut(position).set_value(100);
+    drop(dict.replace(second, Block::new(&other, 200)));
+    dict.scan(0, &mut |_| {});
+    assert_eq!((dict.get(position).value(), dict.get(second).value()), (100, 200));
+}
+
+#[cfg(not(debug_assertions))]
 #[test]
 #[should_panic(expected = "a position outlived its entry")]
 fn a_stale_position_is_noticed() {
@@ -217,11 +273,11 @@ fn a_shrink_that_inserts_overtake_turns_around() {
     let mut dict = filled(Shape::Spread, 6_000);
     finish_rehash(&mut dict);
     let large = dict.stats().main.buckets;
-    dict.pause_rehash(true);
+    let shared = Shared::new();
     for n in 10..6_000 {
         remove(&mut dict, &Shape::Spread.key(n)).unwrap();
     }
-    dict.pause_rehash(false);
+    drop(shared);
     assert!(dict.shrink_if_sparse());
     assert!(dict.stats().target.unwrap().0.buckets < 8);
     for n in 10..3_000 {
@@ -238,11 +294,11 @@ fn a_shrink_that_inserts_overtake_turns_around() {
 }
 
 #[test]
-fn nothing_moves_while_rehashing_is_paused() {
+fn nothing_moves_while_a_child_shares_the_memory() {
     let mut dict = filled(Shape::Spread, 6 * 256);
     finish_rehash(&mut dict);
     assert_eq!(dict.stats().main.buckets, 256);
-    dict.pause_rehash(true);
+    let shared = Shared::new();
     let moves = dict.moves();
     // Up to 93 % there is one table; then a larger one stands beside it and takes the new entries.
     for n in 6 * 256..2_000 {
@@ -257,16 +313,16 @@ fn nothing_moves_while_rehashing_is_paused() {
     }
     assert_eq!(dict.moves(), moves);
     assert_sound(&dict);
-    dict.pause_rehash(false);
+    drop(shared);
     assert!(dict.rehash(1));
     assert_eq!(dict.moves(), moves + 1);
 }
 
 #[test]
-fn a_paused_dict_takes_any_number_of_inserts() {
+fn a_dict_in_shared_memory_takes_any_number_of_inserts() {
+    let _shared = Shared::new();
     for shape in [Shape::Spread, Shape::OneTag, Shape::FewHomes] {
         let mut dict = Dict::new(shape.seed());
-        dict.pause_rehash(true);
         for n in 0..3_000 {
             insert(&mut dict, &shape.key(n), n);
             let stats = dict.stats();

@@ -168,3 +168,51 @@ fn room_that_was_reserved_in_vain_is_given_up_when_the_load_is_over() {
     assert!(dict.live_buckets() <= 600, "{} buckets for 1,000 entries", dict.live_buckets());
     assert_sound(&dict);
 }
+
+#[test]
+fn nothing_moves_in_an_unattended_dict_while_a_child_shares_the_memory() {
+    let items = words(20_000, |n| Random(n ^ 0x2222).next());
+    // A table at rest, and one in the middle of growing.
+    for count in [10_000, 6 * 2048 + 10] {
+        let mut dict = Dict::unattended(Seed::plain());
+        insert_words(&mut dict, &items[..count]);
+        let (moves, shared) = (dict.moves(), Shared::new());
+        for word in &items[..count - 100] {
+            let position = dict.find(word.get(), &word.get().to_le_bytes()).expect("it was inserted");
+            dict.remove(position);
+            dict.settle();
+        }
+        assert_eq!((dict.moves(), dict.len()), (moves, 100));
+        insert_words(&mut dict, &items[..100]);
+        assert_eq!(dict.moves(), moves);
+        drop(shared);
+        assert_sound(&dict);
+    }
+}
+
+#[test]
+fn no_removal_pays_at_once_for_what_was_not_moved_while_a_child_shared_the_memory() {
+    let items = words(200_000, |n| Random(n ^ 0x4444).next());
+    let (kept, gone) = items.split_at(5_000);
+    let mut dict = Dict::unattended(Seed::plain());
+    insert_words(&mut dict, &items);
+    let shared = Shared::new();
+    for word in gone {
+        let position = dict.find(word.get(), &word.get().to_le_bytes()).expect("it was inserted");
+        dict.remove(position);
+    }
+    drop(shared);
+    assert!(dict.live_buckets() > 30_000);
+    let mut most = 0;
+    for word in &kept[..1_000] {
+        let before = dict.moves();
+        let position = dict.find(word.get(), &word.get().to_le_bytes()).expect("it was inserted");
+        dict.remove(position);
+        most = most.max(dict.moves() - before);
+    }
+    assert!((4..300).contains(&most), "{most} buckets moved by one removal");
+    assert!(dict.live_buckets() <= 3 * dict.len(), "{} buckets for {}", dict.live_buckets(), dict.len());
+    // It has caught up: from here on it is as if there had been no child.
+    assert!(remove_words(&mut dict, &kept[1_000..]) <= 4);
+    assert_eq!(dict.len(), 0);
+}

@@ -8,7 +8,24 @@ mod walking;
 use super::bucket::Known;
 use super::group::tag_of;
 use super::{Dict, Item, Seed, order};
+use crate::sys::memory;
 use std::ptr::NonNull;
+
+/// Says that a forked child shares this thread's memory, until it is dropped.
+struct Shared;
+
+impl Shared {
+    fn new() -> Self {
+        memory::set_shared(true);
+        Self
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        memory::set_shared(false);
+    }
+}
 
 /// An item with a block of its own, so that a leak, a double free and a stale pointer are seen by the sanitizer.
 #[derive(Debug)]

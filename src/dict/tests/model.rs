@@ -15,7 +15,7 @@ enum Op {
     Find(u16),
     Step,
     Rehash(u8),
-    Pause(bool),
+    Share(bool),
     Shrink,
     Settle,
     Reserve(u16),
@@ -37,7 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => key.prop_map(Op::Find),
         2 => Just(Op::Step),
         3 => any::<u8>().prop_map(Op::Rehash),
-        2 => any::<bool>().prop_map(Op::Pause),
+        2 => any::<bool>().prop_map(Op::Share),
         1 => Just(Op::Shrink),
         1 => Just(Op::Settle),
         1 => (0_u16..3_000).prop_map(Op::Reserve),
@@ -53,6 +53,7 @@ struct Both {
     dict: Dict<Block>,
     model: HashMap<Vec<u8>, u64>,
     value: u64,
+    shared: Option<Shared>,
 }
 
 impl Both {
@@ -105,7 +106,10 @@ impl Both {
             }
             Op::Step => self.dict.step(),
             Op::Rehash(buckets) => drop(self.dict.rehash(usize::from(buckets))),
-            Op::Pause(paused) => self.dict.pause_rehash(paused),
+            Op::Share(shared) => {
+                self.shared = None;
+                self.shared = shared.then(Shared::new);
+            }
             Op::Shrink => drop(self.dict.shrink_if_sparse()),
             Op::Settle => self.dict.settle(),
             Op::Reserve(len) => self.dict.reserve(usize::from(len)),
@@ -158,7 +162,7 @@ proptest! {
         ops in prop::collection::vec(op(), 1..120),
     ) {
         let dict = if unattended { Dict::unattended(shape.seed()) } else { Dict::new(shape.seed()) };
-        let mut both = Both { shape, dict, model: HashMap::new(), value: 0 };
+        let mut both = Both { shape, dict, model: HashMap::new(), value: 0, shared: None };
         for op in ops {
             both.apply(op);
             assert_sound(&both.dict);

@@ -133,6 +133,7 @@ fn scan_returns_every_element_present_throughout_while_everything_happens() {
             let mut others: Vec<u64> = Vec::new();
             let mut fresh = stay;
             let (mut growing, mut calls) = (true, 0);
+            let mut shared = None;
             let seen = walk(&mut dict, |dict| {
                 calls += 1;
                 // Later calls do ever less, so that the walk comes to an end.
@@ -149,7 +150,10 @@ fn scan_returns_every_element_present_throughout_while_everything_happens() {
                     }
                 }
                 match random.below(10) {
-                    0 => dict.pause_rehash(random.below(2) == 0),
+                    0 => {
+                        drop(shared.take());
+                        shared = (random.below(2) == 0).then(Shared::new);
+                    }
                     1 => dict.reserve(random.below(shape.scale(4_000)) as usize),
                     2 => drop(dict.shrink_if_sparse()),
                     _ => drop(dict.rehash(random.below(100) as usize)),
@@ -215,7 +219,7 @@ fn random_entries_of_a_nearly_empty_table_are_even() {
         for n in 0..50_000 {
             insert(&mut dict, &Shape::Spread.key(n), n);
         }
-        dict.pause_rehash(true);
+        let _shared = Shared::new();
         for n in left..50_000 {
             remove(&mut dict, &Shape::Spread.key(n)).unwrap();
         }
@@ -229,7 +233,7 @@ fn a_random_entry_of_a_nearly_empty_table_comes_after_few_draws() {
     for n in 0..5_000 {
         insert(&mut dict, &Shape::Spread.key(n), n);
     }
-    dict.pause_rehash(true);
+    let _shared = Shared::new();
     for n in 1..5_000 {
         remove(&mut dict, &Shape::Spread.key(n)).unwrap();
     }

@@ -44,38 +44,66 @@ const SHORT: usize = 20;
 /// What compression has to save.
 const WORTHWHILE: usize = 4;
 
-/// Appends to a buffer in the RDB format.
-pub struct Encoder<'a> {
-    /// The buffer.
-    pub out: &'a mut Vec<u8>,
+/// The most bytes of a compressed string for which memory is kept from one string to the next.
+const SCRATCH: usize = 64 << 10;
+
+/// Where encoded bytes go. It gets them in the order of the format, a string's in one piece and everything else in
+/// pieces of a few bytes, and must not fail: a sink that can (a file) keeps its first error for its owner to find.
+pub trait Sink {
+    /// Takes the next bytes.
+    fn write(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Only counts the bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted(pub usize);
+
+impl Sink for Counted {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+}
+
+/// Writes to a sink in the RDB format. It keeps nothing but one string's compressed form at a time, so a collection of
+/// any size passes through it in small pieces.
+pub struct Encoder<'a, S> {
+    sink: &'a mut S,
     compress: bool,
     scratch: Vec<u8>,
 }
 
-impl<'a> Encoder<'a> {
-    /// Appends to `out`; compresses long strings if `compress` (`rdbcompression`).
-    pub fn new(out: &'a mut Vec<u8>, compress: bool) -> Self {
-        Encoder { out, compress, scratch: Vec::new() }
+impl<'a, S: Sink> Encoder<'a, S> {
+    /// Writes to `sink`; compresses long strings if `compress` (`rdbcompression`).
+    pub fn new(sink: &'a mut S, compress: bool) -> Self {
+        Encoder { sink, compress, scratch: Vec::new() }
     }
 
-    /// A byte.
+    /// Bytes as they are, without a length.
     #[inline]
-    pub fn byte(&mut self, byte: u8) {
-        self.out.push(byte);
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.sink.write(bytes);
     }
 
     /// A length.
     pub fn length(&mut self, len: u64) {
         match len {
-            0..64 => self.byte(len as u8),
-            64..16_384 => self.out.extend_from_slice(&[LEN_14 | (len >> 8) as u8, len as u8]),
+            0..64 => self.raw(&[len as u8]),
+            64..16_384 => self.raw(&[LEN_14 | (len >> 8) as u8, len as u8]),
             16_384..=0xffff_ffff => {
-                self.byte(LEN_32);
-                self.out.extend_from_slice(&(len as u32).to_be_bytes());
+                self.raw(&[LEN_32]);
+                self.raw(&(len as u32).to_be_bytes());
             }
             _ => {
-                self.byte(LEN_64);
-                self.out.extend_from_slice(&len.to_be_bytes());
+                self.raw(&[LEN_64]);
+                self.raw(&len.to_be_bytes());
             }
         }
     }
@@ -106,13 +134,13 @@ impl<'a> Encoder<'a> {
     /// Writes an integer in as few bytes as hold it, if four do.
     fn integer(&mut self, value: i64) -> bool {
         if let Ok(value) = i8::try_from(value) {
-            self.out.extend_from_slice(&[SPECIAL | INT_8, value as u8]);
+            self.raw(&[SPECIAL | INT_8, value as u8]);
         } else if let Ok(value) = i16::try_from(value) {
-            self.byte(SPECIAL | INT_16);
-            self.out.extend_from_slice(&value.to_le_bytes());
+            self.raw(&[SPECIAL | INT_16]);
+            self.raw(&value.to_le_bytes());
         } else if let Ok(value) = i32::try_from(value) {
-            self.byte(SPECIAL | INT_32);
-            self.out.extend_from_slice(&value.to_le_bytes());
+            self.raw(&[SPECIAL | INT_32]);
+            self.raw(&value.to_le_bytes());
         } else {
             return false;
         }
@@ -124,17 +152,19 @@ impl<'a> Encoder<'a> {
         small.clear();
         let fits = lzf::compress(bytes, &mut small, bytes.len() - WORTHWHILE);
         if fits {
-            self.byte(SPECIAL | LZF);
+            self.raw(&[SPECIAL | LZF]);
             self.length(small.len() as u64);
             self.length(bytes.len() as u64);
-            self.out.extend_from_slice(&small);
+            self.raw(&small);
         }
-        self.scratch = small;
+        if small.capacity() <= SCRATCH {
+            self.scratch = small;
+        }
         fits
     }
 
     fn plain(&mut self, bytes: &[u8]) {
         self.length(bytes.len() as u64);
-        self.out.extend_from_slice(bytes);
+        self.raw(bytes);
     }
 }

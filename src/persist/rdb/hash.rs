@@ -12,7 +12,7 @@
 //!
 //! Fields that have expired are written and read like others: whoever has the key deletes them.
 
-use super::{Encoder, Input, LoadError, Target, types, ziplist};
+use super::{Encoder, Input, LoadError, Sink, Target, types, ziplist};
 use crate::types::hash::{self, Condition, Expiry, Hash, HashMut, HashRef, LATEST_MS};
 use crate::types::listpack::{self, Listpack};
 use crate::types::{Encoding, Entry, Kind, Text};
@@ -32,10 +32,10 @@ pub(super) fn type_of(entry: &Entry) -> u8 {
     }
 }
 
-pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     let next = hash::next_deadline(entry);
     if entry.encoding() == Encoding::ListpackEx || next.is_some() {
-        out.out.extend_from_slice(&next.unwrap_or(0).to_le_bytes());
+        out.raw(&next.unwrap_or(0).to_le_bytes());
     }
     if entry.is_packed() {
         return out.string(entry.packed());

@@ -9,7 +9,7 @@
 //!
 //! A list that is one listpack here is a list of one node in its bytes, as in Redis.
 
-use super::{Encoder, Input, LoadError, Target, ziplist};
+use super::{Encoder, Input, LoadError, Sink, Target, ziplist};
 use crate::types::list::{self, End, Limits, Quicklist};
 use crate::types::{Encoding, Entry, Kind, listpack};
 
@@ -18,7 +18,7 @@ const PLAIN: u64 = 1;
 /// A node that is a listpack.
 const PACKED: u64 = 2;
 
-pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     let Some(list) = entry.container::<Quicklist>() else {
         out.length(1);
         out.length(PACKED);

@@ -7,9 +7,10 @@
 //!  string:        length | bytes, or an integer, or LZF             (`encoder`, `input`)
 //! ```
 //!
-//! The one idea: what writes is an [`Encoder`] that cannot fail, what reads is an [`Input`] that can fail at every
-//! byte and never believes a length: it hands out bytes that are there, so a claim of gigabytes costs nothing. What a
-//! value was kept as does not show in its bytes where Redis's does not show either.
+//! Writing goes through an [`Encoder`] to a [`Sink`] and cannot fail. It passes a value on piece by piece, so that a huge
+//! collection is never in memory twice. Reading goes through an [`Input`], may fail at every byte and never trusts a
+//! length: it returns only bytes that are there, so a claimed gigabyte costs nothing. The encoding that a value has in
+//! memory shows in its bytes only where Redis's shows.
 //!
 //! Another type is a file beside `string`, its type bytes in [`types`], and an arm in each of the three functions here.
 
@@ -24,7 +25,7 @@ mod stream;
 mod string;
 mod ziplist;
 
-pub use encoder::Encoder;
+pub use encoder::{Counted, Encoder, Sink};
 pub use input::{Input, LoadError, Loaded, SliceInput};
 
 use crate::types::{Entry, Kind, Shapes};
@@ -110,7 +111,7 @@ pub fn version_of(type_byte: u8) -> u16 {
 }
 
 /// Writes the entry's value, without its type byte. O(N) in the value's bytes.
-pub fn save_value(entry: &Entry, out: &mut Encoder<'_>) {
+pub fn save_value(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     match entry.kind() {
         Kind::String => string::save(entry, out),
         Kind::List => list::save(entry, out),

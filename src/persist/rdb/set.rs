@@ -6,7 +6,7 @@
 //!   2  members, then each
 //! ```
 
-use super::{Encoder, Input, LoadError, Target, types};
+use super::{Encoder, Input, LoadError, Sink, Target, types};
 use crate::types::intset::{self, Intset};
 use crate::types::listpack::{self, Listpack};
 use crate::types::set::{self, SetRef};
@@ -20,7 +20,7 @@ pub(super) fn type_of(entry: &Entry) -> u8 {
     }
 }
 
-pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     if entry.is_packed() {
         return out.string(entry.packed());
     }

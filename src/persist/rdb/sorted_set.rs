@@ -7,7 +7,7 @@
 //!   3  elements, then for each: member, digits (before 4.0)
 //! ```
 
-use super::{Encoder, Input, LoadError, Target, types, ziplist};
+use super::{Encoder, Input, LoadError, Sink, Target, types, ziplist};
 use crate::text::number;
 use crate::types::listpack::{self, Listpack};
 use crate::types::sorted_set::{self, Gather, SortedSetRef, is_packed_sorted_set};
@@ -17,7 +17,7 @@ pub(super) fn type_of(entry: &Entry) -> u8 {
     if entry.is_packed() { types::ZSET_LISTPACK } else { types::ZSET_2 }
 }
 
-pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     if entry.is_packed() {
         return out.string(entry.packed());
     }
@@ -25,7 +25,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
     out.length(set.len() as u64);
     for (member, score) in set.span(0..set.len(), true) {
         out.text(member);
-        out.out.extend_from_slice(&score.to_le_bytes());
+        out.raw(&score.to_le_bytes());
     }
 }
 

@@ -14,7 +14,7 @@
 //! IDs of 16 bytes are big-endian, times little-endian Unix milliseconds. Entries read that are not known are −1. What an
 //! older form does not tell is worked out as Redis does it.
 
-use super::{Encoder, Input, LoadError, Target};
+use super::{Encoder, Input, LoadError, Sink, Target};
 use crate::types::Entry;
 use crate::types::stream::{Figures, Group, Id, Invalid, Stream};
 
@@ -35,7 +35,7 @@ impl From<Invalid> for LoadError {
     }
 }
 
-pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     let Some(stream) = entry.container::<Stream>() else { return };
     out.length(stream.node_count() as u64);
     for (first, listpack) in stream.nodes() {
@@ -52,29 +52,29 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
     stream.groups().for_each(|group| save_group(group, out));
 }
 
-fn save_id(id: Id, out: &mut Encoder<'_>) {
+fn save_id(id: Id, out: &mut Encoder<'_, impl Sink>) {
     out.length(id.ms);
     out.length(id.seq);
 }
 
-fn save_group(group: &Group, out: &mut Encoder<'_>) {
+fn save_group(group: &Group, out: &mut Encoder<'_, impl Sink>) {
     out.string(group.name());
     save_id(group.last_id, out);
     out.length(group.entries_read.unwrap_or(-1) as u64);
     out.length(group.pending().len() as u64);
     for (id, delivery) in group.pending() {
-        out.out.extend_from_slice(&id.to_bytes());
-        out.out.extend_from_slice(&delivery.time.to_le_bytes());
+        out.raw(&id.to_bytes());
+        out.raw(&delivery.time.to_le_bytes());
         out.length(delivery.count);
     }
     let consumers = group.consumers();
     out.length(consumers.len() as u64);
     for consumer in consumers {
         out.string(consumer.name());
-        out.out.extend_from_slice(&consumer.seen_time.to_le_bytes());
-        out.out.extend_from_slice(&consumer.active_time.to_le_bytes());
+        out.raw(&consumer.seen_time.to_le_bytes());
+        out.raw(&consumer.active_time.to_le_bytes());
         out.length(consumer.pending().len() as u64);
-        consumer.pending().iter().for_each(|id| out.out.extend_from_slice(&id.to_bytes()));
+        consumer.pending().iter().for_each(|id| out.raw(&id.to_bytes()));
     }
 }
 

@@ -1,9 +1,9 @@
 //! A string value: one string.
 
-use super::{Encoder, Input, LoadError, Loaded, Target};
+use super::{Encoder, Input, LoadError, Loaded, Sink, Target};
 use crate::types::Entry;
 
-pub(super) fn save(entry: &Entry, out: &mut Encoder<'_>) {
+pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     out.text(entry.value());
 }
 

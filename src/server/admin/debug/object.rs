@@ -166,9 +166,9 @@ fn push_elements(listpack: Listpack<'_>, text: &mut String) {
 
 /// Bytes of the value in an RDB file, without its type. O(N).
 fn serialized_len(entry: &Entry, compress: bool) -> usize {
-    let mut out = Vec::new();
-    rdb::save_value(entry, &mut rdb::Encoder::new(&mut out, compress));
-    out.len()
+    let mut len = rdb::Counted::default();
+    rdb::save_value(entry, &mut rdb::Encoder::new(&mut len, compress));
+    len.0
 }
 
 /// What is known of a quicklist's nodes.

@@ -1,0 +1,142 @@
+//! While a forked child shares the memory of the data set, reads write to none of it: counted in the page faults that
+//! the kernel serves by copying a page.
+
+use super::{Access, AccessPolicy, Keyspace, Moment};
+use crate::dict::{Position, Seed};
+use crate::sys::twin::{Twin, copied_pages};
+use crate::types::access::Lfu;
+use crate::types::hash::{self, Condition, Expiry, HashMut, HashRef};
+use crate::types::list::{self, End};
+use crate::types::set::{self, SetRef};
+use crate::types::sorted_set::{self, How, SortedSetRef};
+use crate::types::stream::{Id, Stream};
+use crate::types::{Entry, Shapes, Text};
+
+/// Just beyond 6 × 2¹⁴ entries, where the table has begun to grow.
+const STRINGS: u64 = 100_000;
+const ITEMS: u64 = 30_000;
+/// When the data set is made, and when it is read: every access clock would move in between.
+const MADE_MS: i64 = 1_700_000_000_000;
+const READ_MS: i64 = MADE_MS + 600_000;
+
+fn name(n: u64) -> [u8; 8] {
+    // Odd multiples of 2⁶⁴ / φ: distinct, in no order.
+    (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()
+}
+
+fn find(keyspace: &mut Keyspace, key: &[u8], access: Access) -> Position {
+    keyspace.find(keyspace.key(0, key), access).expect("the key is there")
+}
+
+fn insert(keyspace: &mut Keyspace, entry: Entry) {
+    let name = entry.key().to_vec();
+    keyspace.insert(keyspace.key(0, &name), entry);
+}
+
+fn filled(policy: AccessPolicy) -> Keyspace {
+    let mut keyspace = Keyspace::new(1, Seed::new([1, 2]));
+    keyspace.access_policy = policy;
+    keyspace.moment = Moment::at(MADE_MS);
+    let shapes = Shapes::new(Seed::new([1, 2]));
+    let mut set = set::create(b"set", &name(0), 1, &shapes);
+    let mut sorted_set = sorted_set::create(b"zset", 8, &shapes);
+    let mut hash = hash::create(b"hash", &shapes, 0, std::iter::empty());
+    let mut list = list::create(b"list");
+    let mut stream = Stream::default();
+    for n in 0..ITEMS {
+        let item = name(n);
+        set::add(&mut set, &item, &shapes);
+        sorted_set::apply(&mut sorted_set, &item, n as f64, How::default(), &shapes).expect("a number");
+        let mut fields = HashMut::new(&mut hash, &shapes, MADE_MS);
+        fields.set(&item, Text::Bytes(&[b'v'; 40]), None, Expiry::Discard);
+        if n % 3 == 0 {
+            fields.set_expiry(&item, MADE_MS + 1 + n as i64, Condition::Always);
+        }
+        list::push(&mut list, End::Back, &[b'e'; 40], &shapes);
+        stream.append(Id { ms: n, seq: 1 }, 1, [&b"field"[..], &item].into_iter(), &shapes);
+    }
+    for entry in [set, sorted_set, hash, list, Entry::with_container(b"stream", stream, None)] {
+        insert(&mut keyspace, entry);
+    }
+    for n in 0..STRINGS {
+        insert(&mut keyspace, Entry::string(&name(n), &[b'x'; 60], None));
+    }
+    keyspace
+}
+
+/// What clients read while a snapshot is written, and what the server does beside it. Returns how many bytes and
+/// items it saw.
+fn read_all(keyspace: &mut Keyspace) -> usize {
+    keyspace.moment = Moment::at(READ_MS);
+    let mut seen = 0;
+    for n in 0..STRINGS {
+        let at = find(keyspace, &name(n), Access::Read);
+        seen += keyspace.db(0).get(at).string_len();
+    }
+    let at =
+        ["set", "zset", "hash", "list", "stream"].map(|key| find(keyspace, key.as_bytes(), Access::Read));
+    let (db, random) = (keyspace.db(0), &mut crate::types::random::Random::new(1));
+    let [set, sorted_set, hash, list, stream] = at.map(|at| db.get(at));
+    let (set, sorted_set, hash) =
+        (SetRef::of(&set), SortedSetRef::of(&sorted_set), HashRef::new(&hash, READ_MS));
+    for n in 0..ITEMS {
+        let item = name(n);
+        seen += usize::from(set.contains(&item));
+        seen += sorted_set.rank(&item).map_or(0, |(rank, _)| rank);
+        seen += hash.get(&item).map_or(0, |value| value.len());
+        seen += hash.len();
+    }
+    for _ in 0..100 {
+        seen += set.random(random).map_or(0, |member| member.len());
+        seen += hash.random(random).map_or(0, |item| item.value.len());
+    }
+    seen += sorted_set.iter().count() + hash.iter().count() + set.members().count();
+    list::forwards(&list, 0, &mut |element| {
+        seen += element.len();
+        true
+    });
+    let stream = stream.container::<Stream>().expect("a stream");
+    seen += stream.range(Id::MIN, Id::MAX).map(|record| record.pairs().count()).sum::<usize>();
+    let mut cursor = 0;
+    loop {
+        cursor = db.scan(cursor, &mut |entry| seen += entry.key().len());
+        if cursor == 0 {
+            break;
+        }
+    }
+    keyspace.housekeep(true, 1_000_000, || 0);
+    seen
+}
+
+/// The pages that reading all costs beside a child, when the keyspace knows of the child and when it does not.
+fn copies_for_reads(keyspace: &mut Keyspace, shared: bool) -> (i64, usize) {
+    let child = Twin::fork();
+    keyspace.share_memory(shared);
+    // The first writes to the stack and to the counters after the fork.
+    std::hint::black_box([1_u8; 8 << 10]);
+    find(keyspace, &name(0), Access::Look);
+    let before = copied_pages();
+    let seen = read_all(keyspace);
+    let after = copied_pages();
+    keyspace.share_memory(false);
+    drop(child);
+    (after - before, seen)
+}
+
+#[test]
+fn reads_copy_no_page_of_the_data_set_while_a_child_shares_it() {
+    let lfu = AccessPolicy::Lfu(Lfu { log_factor: 0, decay_time: 1 });
+    for policy in [AccessPolicy::Lru, lfu] {
+        let mut keyspace = filled(policy);
+        assert!(keyspace.db(0).dict().is_rehashing(), "there is something to move");
+        let moves = keyspace.db(0).dict().moves();
+        let (quiet, seen) = copies_for_reads(&mut keyspace, true);
+        assert!(quiet < 40, "{quiet} pages were copied for reads under {policy:?}");
+        assert_eq!(keyspace.db(0).dict().moves(), moves);
+        // The same without a word about the child, to see that the pages are counted.
+        let (loud, seen_again) = copies_for_reads(&mut keyspace, false);
+        assert!(loud > 2_000, "{loud} pages were copied for reads that write");
+        assert_eq!(seen, seen_again);
+        assert!(keyspace.db(0).dict().moves() > moves);
+    }
+}
