@@ -275,7 +275,7 @@ fn give_back_memory() {
     }
 }
 
-/// Bytes in use: live blocks of the process's allocator and of slabs, and the tables' mappings.
+/// Bytes in use: live blocks of the process's allocator and of the keyspace's, and the tables' mappings.
 pub(super) fn used_memory() -> u64 {
-    (Counting::live_bytes() + alloc::slab_live_bytes() + memory::mapped_bytes()) as u64
+    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes()) as u64
 }
