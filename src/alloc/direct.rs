@@ -1,6 +1,20 @@
 //! Without slabs: every block comes from the system, at the size that was asked for.
 
-pub use super::system::{allocate, allocate_zeroed, release, resize};
+use std::ptr::{self, NonNull};
+
+pub use super::system::{allocate, allocate_zeroed, release};
+
+/// # Safety
+/// As [`super::resize`].
+pub unsafe fn resize(block: NonNull<u8>, old: usize, new: usize) -> NonNull<u8> {
+    let moved = allocate(new);
+    // SAFETY: both blocks have these bytes, and the old one is not used again.
+    unsafe {
+        ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr(), old.min(new));
+        release(block, old);
+    }
+    moved
+}
 
 #[inline(always)]
 pub const fn class_size(size: usize) -> usize {
@@ -11,6 +25,10 @@ pub fn set_hugepages(_on: bool) {}
 
 pub fn collect(_: usize) -> bool {
     false
+}
+
+pub fn idle_bytes() -> usize {
+    0
 }
 
 pub fn purge(_budget: usize) -> usize {

@@ -1,5 +1,5 @@
-//! The allocator in which the keyspace lives: small blocks from slabs of one size class each, large ones from the
-//! system.
+//! The allocator of the keyspace: blocks from slabs of one size class each, larger ones from runs of slabs and from
+//! mappings.
 //!
 //! A keyspace is millions of blocks of 20 to 100 bytes, nearly all allocated and freed by one thread. A general
 //! allocator rounds such a size to 16 bytes, and glibc keeps 8 more beside each block. The classes here are 4 bytes
@@ -20,8 +20,12 @@
 //! kernel when asked. An allocation is 25 instructions, a release 24, without an atomic operation. So the keyspace has
 //! an allocator of its own, and the rest of the server stays with the system's, which a static binary has anyway.
 //!
-//! Limits: a slab of 64 KiB serves one class until its last block is freed, so a keyspace that shrinks at random
-//! keeps sparse slabs; [`Stats`] shows them. Without the feature `slab` (for the sanitizers, which want to see every
+//! What one thread allocates another may release, at the cost of an atomic operation for that thread; the first takes such
+//! blocks back by the slab. All memory is the kernel's again when nobody has needed it for some seconds ([`idle_bytes`],
+//! [`purge`]), that of large values included: nothing else lies between them.
+//!
+//! Limits: a slab (64 KiB; 512 KiB for blocks above 4 KiB) serves one class until its last block is freed, so a keyspace
+//! that shrinks at random keeps sparse slabs; [`Stats`] shows them. Without the feature `slab` (for the sanitizers, which want to see every
 //! block) and in fuzz targets all blocks come from the system, through the same functions.
 
 pub mod counting;
@@ -85,14 +89,21 @@ pub fn set_hugepages(on: bool) {
     backend::set_hugepages(on);
 }
 
-/// Takes back up to `max` of this thread's blocks that other threads have released; answers whether there are more.
-/// Each thread that allocates calls it now and then; it costs two loads when there is nothing.
+/// Hands over what this thread has released of other threads' blocks; takes back up to `max` slabs in which others have
+/// released blocks of this one, and returns whether there are more. Each thread that allocates calls it now and then,
+/// and one that releases much calls it when it is done; it costs a few loads when there is nothing.
 pub fn collect(max: usize) -> bool {
     backend::collect(max)
 }
 
+/// Bytes of unused slabs whose memory the kernel still lends and that nobody has needed since the last call: what may
+/// be [`purge`]d without being missed.
+pub fn idle_bytes() -> usize {
+    backend::idle_bytes()
+}
+
 /// Gives up to `budget` bytes of unused slabs back to the kernel (a system call for each run of them); returns how many
-/// it gave, 0 when there are none. What is still used in part stays.
+/// it gave, 0 when there are none. What is still used in part stays. Other threads are not held up.
 pub fn purge(budget: usize) -> usize {
     backend::purge(budget)
 }
@@ -102,12 +113,14 @@ pub fn purge(budget: usize) -> usize {
 pub struct Stats {
     /// Bytes of live blocks in slabs, each at its class's size.
     pub slab_live_bytes: usize,
-    /// Bytes of slabs in use: the live blocks, their free neighbours, and memory never touched.
+    /// Bytes of slabs in use: the live blocks and their free neighbours.
     pub slab_bytes: usize,
-    /// How many slabs are in use.
+    /// How many slabs of 64 KiB are in use; a larger one counts as several.
     pub slabs: usize,
     /// Bytes of unused slabs whose memory the kernel still lends; [`purge`] gives them back.
     pub free_bytes: usize,
+    /// Bytes of live blocks too large for a slab.
+    pub large_live_bytes: usize,
     /// Bytes of live blocks from the system. They also count in [`Counting`], where that is the global allocator.
     pub system_live_bytes: usize,
 }
@@ -115,7 +128,7 @@ pub struct Stats {
 impl Stats {
     /// Bytes of all live blocks.
     pub fn live_bytes(&self) -> usize {
-        self.slab_live_bytes + self.system_live_bytes
+        self.slab_live_bytes + self.large_live_bytes + self.system_live_bytes
     }
 }
 
@@ -142,7 +155,7 @@ pub fn classes() -> Vec<ClassStats> {
     backend::classes()
 }
 
-/// Bytes of live blocks in slabs: the part of `used_memory` that [`Counting`] does not see. A few loads.
-pub fn slab_live_bytes() -> usize {
+/// Bytes of live blocks in slabs and of large ones: the part of `used_memory` that [`Counting`] does not see. A few loads.
+pub fn live_bytes() -> usize {
     backend::live_bytes()
 }

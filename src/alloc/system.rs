@@ -1,4 +1,4 @@
-//! Blocks from the system's allocator: large ones, and all of them where the slabs are not used.
+//! Blocks from the system's allocator: all of them where slabs are not used, and those for which there is no slab.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
@@ -41,14 +41,4 @@ pub unsafe fn release(block: NonNull<u8>, size: usize) {
     LIVE.fetch_sub(size, Relaxed);
     // SAFETY: the caller says that the block has this layout.
     unsafe { std::alloc::dealloc(block.as_ptr(), layout(size)) }
-}
-
-/// # Safety
-/// `block` came from this module for `old` bytes and is not used again.
-pub unsafe fn resize(block: NonNull<u8>, old: usize, new: usize) -> NonNull<u8> {
-    let layout_new = layout(new);
-    LIVE.fetch_add(new.wrapping_sub(old), Relaxed);
-    // SAFETY: the caller says that the block has the old layout; the new size is not zero.
-    let moved = unsafe { std::alloc::realloc(block.as_ptr(), layout(old), layout_new.size()) };
-    NonNull::new(moved).unwrap_or_else(|| handle_alloc_error(layout_new))
 }

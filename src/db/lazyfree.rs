@@ -1,7 +1,10 @@
 //! Freeing in the background: a value whose destruction takes long (a block of megabytes, a whole table) is sent to
-//! a thread that drops it, so that no pause of the loop grows with the data.
+//! a thread that drops it, so that no pause of the loop grows with the data. The same thread gives unused memory back
+//! to the kernel.
 //!
-//! The thread is started by the first piece of garbage and ends when the queue is dropped.
+//! The thread is started by the first piece of garbage and ends when the queue is dropped. It takes one piece after the
+//! other, so a [`Ticket`] is a number, and a piece is gone when as many are done: whoever has a ticket may look
+//! ([`LazyFree::is_done`]), or have the loop woken when it is worth looking again ([`LazyFree::wake_when_done`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +12,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use super::Db;
+use crate::alloc;
 use crate::dict::Retired;
+use crate::sys::poller::Waker;
 use crate::sys::{crash, host};
 use crate::types::entry::Entry;
 
@@ -33,12 +38,38 @@ impl Garbage {
     }
 }
 
+/// A piece of garbage, by its number in the order in which the pieces were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// What the thread does.
+enum Work {
+    Drop(Garbage),
+    /// Gives up to so many bytes of unused slabs back to the kernel.
+    Purge(usize),
+}
+
+/// What the thread tells the loop, and what the loop wants to be told.
+#[derive(Default)]
+struct Progress {
+    /// Objects sent and not yet freed.
+    pending: AtomicU64,
+    /// Objects freed.
+    freed: AtomicU64,
+    /// Pieces of garbage that are gone: all tickets up to this one.
+    done: AtomicU64,
+    /// The loop is woken with each ticket up to this one.
+    awaited: AtomicU64,
+}
+
 /// The queue to the thread.
 #[derive(Default)]
 pub struct LazyFree {
-    queue: Option<Sender<Garbage>>,
-    pending: Arc<AtomicU64>,
-    freed: Arc<AtomicU64>,
+    queue: Option<Sender<Work>>,
+    sent: u64,
+    progress: Arc<Progress>,
+    /// Ends the loop's wait for events. Set before the thread is started.
+    pub(super) waker: Option<Waker>,
     /// The processors that the thread keeps to, once it is started; empty for all.
     pub(super) processors: Vec<usize>,
 }
@@ -46,47 +77,127 @@ pub struct LazyFree {
 impl LazyFree {
     /// Objects sent and not yet freed (`lazyfree_pending_objects`).
     pub fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Relaxed)
+        self.progress.pending.load(Ordering::Relaxed)
     }
 
     /// Objects freed so far (`lazyfreed_objects`).
     pub fn freed(&self) -> u64 {
-        self.freed.load(Ordering::Relaxed)
+        self.progress.freed.load(Ordering::Relaxed)
     }
 
     /// Restarts the count of freed objects (`CONFIG RESETSTAT`).
     pub fn reset(&self) {
-        self.freed.store(0, Ordering::Relaxed);
+        self.progress.freed.store(0, Ordering::Relaxed);
     }
 
-    /// Has `garbage` dropped by the thread; where no thread can be started, drops it here.
-    pub fn send(&mut self, garbage: Garbage) {
+    /// Has `garbage` dropped by the thread; where no thread can be started, drops it here. O(1) otherwise.
+    pub fn send(&mut self, garbage: Garbage) -> Ticket {
+        self.sent += 1;
+        self.progress.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
+        self.hand_out(Work::Drop(garbage));
+        self.latest()
+    }
+
+    /// Has the thread give up to `bytes` of unused memory back to the kernel, when it has dropped what was sent before.
+    pub fn purge(&mut self, bytes: usize) {
+        self.hand_out(Work::Purge(bytes));
+    }
+
+    /// The ticket of what was sent last; when that is done, everything is.
+    pub fn latest(&self) -> Ticket {
+        Ticket(self.sent)
+    }
+
+    /// Whether the thread has dropped what this is the ticket of. One load.
+    pub fn is_done(&self, ticket: Ticket) -> bool {
+        self.progress.done.load(Ordering::SeqCst) >= ticket.0
+    }
+
+    /// Has the loop's wait for events end when `ticket` is done; until then it may also end with any other that becomes
+    /// done. Returns whether the ticket is done already, and then there may be no wake-up.
+    pub fn wake_when_done(&self, ticket: Ticket) -> bool {
+        // Either this load sees what the thread has done, or the thread sees that the ticket is awaited.
+        self.progress.awaited.fetch_max(ticket.0, Ordering::SeqCst);
+        self.is_done(ticket)
+    }
+
+    fn hand_out(&mut self, work: Work) {
         if self.queue.is_none() {
             self.queue = self.start();
         }
-        let Some(queue) = &self.queue else { return };
-        self.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
-        // The receiver lives as long as this sender, so the send can only fail if the thread has died: then the
-        // garbage comes back in the error and is dropped here.
-        let _ = queue.send(garbage);
+        let refused = match &self.queue {
+            // The receiver lives as long as this sender, so this can only fail if the thread has died.
+            Some(queue) => queue.send(work).err().map(|error| error.0),
+            None => Some(work),
+        };
+        if let Some(work) = refused {
+            work.perform(&self.progress, None);
+        }
     }
 
-    fn start(&self) -> Option<Sender<Garbage>> {
-        let (sender, receiver) = channel::<Garbage>();
-        let (pending, freed) = (Arc::clone(&self.pending), Arc::clone(&self.freed));
+    fn start(&self) -> Option<Sender<Work>> {
+        let (sender, receiver) = channel::<Work>();
+        let progress = Arc::clone(&self.progress);
+        let waker = self.waker.clone();
         let processors = self.processors.clone();
         let work = move || {
             // Where that cannot be, it runs where the kernel puts it.
             let _ = if processors.is_empty() { Ok(()) } else { host::pin(&processors) };
+            host::yield_to_others();
             // Without a stack of its own for signals a crash here would be reported less well, and nothing else.
             let _ = crash::protect_thread();
-            for garbage in receiver {
-                let objects = garbage.objects();
-                drop(garbage);
-                pending.fetch_sub(objects, Ordering::Relaxed);
-                freed.fetch_add(objects, Ordering::Relaxed);
+            for work in receiver {
+                work.perform(&progress, waker.as_ref());
             }
         };
         thread::Builder::new().name("lazyfree".into()).spawn(work).ok().map(|_| sender)
+    }
+}
+
+impl Work {
+    fn perform(self, progress: &Progress, waker: Option<&Waker>) {
+        let garbage = match self {
+            Work::Drop(garbage) => garbage,
+            Work::Purge(bytes) => {
+                alloc::purge(bytes);
+                return;
+            }
+        };
+        let objects = garbage.objects();
+        drop(garbage);
+        // Memory that the loop's thread shares with what was dropped goes back to it by the slab.
+        alloc::collect(0);
+        progress.pending.fetch_sub(objects, Ordering::Relaxed);
+        progress.freed.fetch_add(objects, Ordering::Relaxed);
+        let done = progress.done.fetch_add(1, Ordering::SeqCst) + 1;
+        if done <= progress.awaited.load(Ordering::SeqCst)
+            && let Some(waker) = waker
+        {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poller::{NativePoller, Poller};
+
+    #[test]
+    fn the_loop_is_woken_when_what_it_waits_for_is_gone() {
+        let mut poller = NativePoller::new().unwrap();
+        let mut lazy = LazyFree { waker: Some(poller.waker()), ..LazyFree::default() };
+        assert!(lazy.wake_when_done(lazy.latest()), "what was never sent is gone");
+        for round in 1..=200u64 {
+            let first = lazy.send(Garbage::Entry(Entry::string(b"key", &[7; 100_000], None)));
+            let second = lazy.send(Garbage::Entry(Entry::string(b"key", b"value", None)));
+            assert!(first < second && second == lazy.latest());
+            while !lazy.wake_when_done(second) {
+                // Without a wake-up this would last until the test is killed.
+                poller.wait(None).unwrap();
+            }
+            assert!(lazy.is_done(first) && lazy.is_done(second));
+            assert_eq!((lazy.pending(), lazy.freed()), (0, 2 * round));
+        }
     }
 }

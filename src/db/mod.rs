@@ -27,10 +27,11 @@ mod shared_memory;
 pub use event::{Class, Event, Removal};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 pub use journal::{Calls, Change, Journal, Key, Listening, Propagation, Word};
-pub use lazyfree::{Garbage, LazyFree};
+pub use lazyfree::{Garbage, LazyFree, Ticket};
 
 use crate::dict::{Dict, Position, Ref, Seed};
 use crate::sys::memory;
+use crate::sys::poller::Waker;
 use crate::types::access::{AccessClock, Lfu};
 use crate::types::entry::Entry;
 use crate::types::random::Random;
@@ -313,6 +314,16 @@ impl Keyspace {
     /// The background thread's queue.
     pub fn lazy(&self) -> &LazyFree {
         &self.lazy
+    }
+
+    /// The background thread's queue, to send to.
+    pub fn lazy_mut(&mut self) -> &mut LazyFree {
+        &mut self.lazy
+    }
+
+    /// What ends the loop's wait for events when the background thread is done with what the loop waits for.
+    pub fn wake_by(&mut self, waker: Waker) {
+        self.lazy.waker = Some(waker);
     }
 
     /// The processors that the background thread keeps to from its start on; empty for all.

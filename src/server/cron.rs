@@ -16,7 +16,7 @@ pub struct Cron {
     last_sample_us: u64,
     /// Microseconds that expiry may still take until the next run.
     expire_credit_us: u64,
-    /// Whether the background thread has released blocks that are not back in their slabs yet.
+    /// Whether slabs wait to be taken back of which the background thread has freed blocks.
     reclaiming: bool,
     /// The longest query and the largest output queue that were met, for each of the last seconds.
     buffers: [(usize, usize); BUFFER_SECONDS],
@@ -35,12 +35,12 @@ const CLIENTS_PER_RUN: usize = 200;
 
 const MAX_HZ: u32 = 500;
 
-/// Blocks taken back from the background thread in one iteration of the loop.
-const RECLAIM_BLOCKS: usize = 1000;
+/// Slabs that the background thread has freed blocks of, taken back in one iteration of the loop.
+const RECLAIM_SLABS: usize = 64;
 
-/// Unused slabs that are kept for what comes next, and how many bytes of the others are given back at a time.
+/// Unused memory beyond this goes back to the kernel once nobody has needed it for a second; of the rest half goes each
+/// second.
 const KEEP_FREE_BYTES: usize = 16 << 20;
-const PURGE_BYTES: usize = 8 << 20;
 
 /// Microseconds of expiry in one iteration of the loop.
 const EXPIRE_SLICE_US: u64 = 300;
@@ -79,7 +79,7 @@ impl Cron {
         self.buffers.iter().fold((0, 0), |(query, output), slot| (query.max(slot.0), output.max(slot.1)))
     }
 
-    /// Whether released blocks wait to be taken back between the requests.
+    /// Whether slabs wait to be taken back between the requests.
     pub fn is_reclaiming(&self) -> bool {
         self.reclaiming
     }
@@ -114,7 +114,9 @@ impl Server {
         let budget_us = 10_000 / u64::from(self.cron.hz);
         self.core.keyspace.housekeep(self.core.config.activerehashing, budget_us, clock::monotonic_us);
         self.cron.reclaiming = true;
-        give_back_memory();
+        if self.cron.runs.is_multiple_of(u64::from(self.cron.hz)) {
+            self.give_back_memory();
+        }
         self.check_clients();
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;
@@ -156,7 +158,15 @@ impl Server {
 
     /// Takes back a slice of what the background thread has freed.
     pub(super) fn reclaim_slice(&mut self) {
-        self.cron.reclaiming = alloc::collect(RECLAIM_BLOCKS);
+        self.cron.reclaiming = alloc::collect(RECLAIM_SLABS);
+    }
+
+    /// Has memory that was not needed since this was last called, about a second ago, given back to the kernel.
+    fn give_back_memory(&mut self) {
+        let idle = alloc::idle_bytes();
+        if idle > 0 {
+            self.core.keyspace.lazy_mut().purge(idle - idle.min(KEEP_FREE_BYTES) / 2);
+        }
     }
 
     /// Deletes expired keys for a slice of the time that expiry may take, so that requests wait for a slice at most
@@ -267,15 +277,7 @@ fn slow_ns(config: &Config) -> u64 {
     slowlog.min(latency)
 }
 
-/// Gives some of the slabs that are not used any more back to the system, when they are many.
-fn give_back_memory() {
-    let stats = alloc::stats();
-    if stats.free_bytes > KEEP_FREE_BYTES.max(stats.slab_bytes / 8) {
-        alloc::purge(PURGE_BYTES);
-    }
-}
-
-/// Bytes in use: live blocks of the process's allocator and of slabs, and the tables' mappings.
+/// Bytes in use: live blocks of the process's allocator and of the keyspace's, and the tables' mappings.
 pub(super) fn used_memory() -> u64 {
-    (Counting::live_bytes() + alloc::slab_live_bytes() + memory::mapped_bytes()) as u64
+    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes()) as u64
 }

@@ -188,6 +188,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     let cron = Cron::new(core.config.hz);
     let mut server = Server { core, net, audience: Audience::default(), process, cron };
     server.core.keyspace.moment = Moment::at(now_ms);
+    server.core.keyspace.wake_by(server.net.poller.waker());
     server.apply_config();
     Ok(server)
 }

@@ -119,6 +119,18 @@ pub fn pin(_: &[usize]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Tells the scheduler that the calling thread has work to do and no one to please: when it wakes up, it does not take a
+/// processor from a thread that runs.
+pub fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the parameters are readable; 0 is the calling thread. A refusal changes nothing.
+    unsafe {
+        let mut parameters: libc::sched_param = std::mem::zeroed();
+        parameters.sched_priority = 0;
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters);
+    }
+}
+
 /// Tells systemd about the service's state (`READY=1`, `STOPPING=1`, `STATUS=…`, a line each): a datagram to the socket
 /// that `NOTIFY_SOCKET` names. `false` when there is none: nobody waits.
 pub fn notify_systemd(state: &str) -> io::Result<bool> {

@@ -1,35 +1,49 @@
 //! Each thread's heap: the slabs that it cuts blocks from.
 //!
 //! ```text
-//!  thread ─▶ Heap { current[64] ─▶ Slab, partial[64] ─▶ Slab ⇄ Slab …, remote ─▶ block ─▶ block }
+//!  thread ─▶ Heap { current[class] ─▶ Slab, partial[class] ─▶ Slab ⇄ Slab …, inbox ─▶ Slab ─▶ Slab }
 //!
 //!  slab:  [ block | free ──▶ free ──▶ nil | block | … | bump ▸ never touched        ]
 //! ```
 //!
 //! A slab holds blocks of one class and belongs to one heap. It allocates from its list of free blocks, then from
-//! memory that was never touched. Its state follows from `used`, and a release compares `used` with one number, the
-//! slab's next `event`, to learn that anything beyond the free list is to be done:
+//! memory that was never touched. A release compares `used` with one number, the slab's next `event`, to learn that
+//! anything beyond the free list is to be done:
 //!
-//! | state | in | event |
-//! |---|---|---|
-//! | current | `current[class]` | none |
-//! | full | nothing | a 64th of its blocks is free: it becomes partial |
-//! | partial | `partial[class]`, in front | `used` is 0: it goes back to the pool |
+//! | state | in | event | wake |
+//! |---|---|---|---|
+//! | current | `current[class]` | none | none |
+//! | full | nothing | a 64th of its blocks is free: it becomes partial | a 64th |
+//! | partial | `partial[class]`, in front | half of the rest is free: look again whether all is | half of the rest |
 //!
 //! The partial slab that was listed last is the fullest, mostly; it is the next current one, so that sparse slabs
 //! are left alone and empty. Waiting for a 64th makes the change of the current slab rare under random churn, for less
-//! than 1 % of memory.
+//! than 1 % of memory. A slab without a used block goes back to the pool.
 //!
-//! A block released by a thread that does not own its slab goes onto the owner's `remote` list, the one place with
-//! atomic operations; the owner takes the list over when it needs a slab and in `collect`. The heap of a thread that
-//! has ended is taken by the next thread that needs one.
+//! # Blocks released by other threads
+//!
+//! A thread that does not own the slab puts the block on the slab's `remote` list ([`super::remote`]), with one atomic
+//! operation. The owner takes such a list over whole, when its own is used up or the slab is looked at again, so the
+//! work that it has with another thread's releases is counted in slabs and not in blocks:
+//!
+//! * The thread that releases keeps the slabs in mind (`touched`) whose `wake` it has reached. Those of which every
+//!   block has come back, and which their owner has in no list, it gives back to the pool itself.
+//! * At the end of its work ([`collect`]) it hands the others over to their owners' `inbox`. The owner takes some of them
+//!   in with each call of `collect` and when it needs a slab.
+//!
+//! `used` counts a remotely released block until the owner takes it over. A partial slab with `used` blocks has both
+//! counts, its own and that of others, at half of that: when all blocks are free, one of the two has been reached.
+//!
+//! The heap of a thread that has ended is taken by the next thread that needs one.
 
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use super::class::{self, CLASSES};
-use super::space;
+use super::class::{self, CLASSES, NARROW};
+use super::pool::{self, Shape, WIDE};
+use super::remote::{self, Remote};
+use super::space::{self, SLAB};
 use crate::alloc::{ClassStats, system};
 
 /// No event: `used` never has this value.
@@ -38,11 +52,23 @@ const NEVER: u32 = u32::MAX;
 /// The share of a full slab's blocks that are free when it is offered for allocation again.
 const PARTIAL_SHARE: u32 = 64;
 
-/// Blocks of others that an allocation takes over at most, when it needs a slab: a bounded wait, however much another
+/// Slabs from the inbox that an allocation takes in at most, when it needs a slab: a bounded wait, however much another
 /// thread has freed.
-const DRAIN: usize = 256;
+const TAKE_IN: usize = 8;
 
-/// A slab's record. Only the owner's thread uses the fields that are cells.
+/// Slabs that a releasing thread has emptied before it looks for them among those it has touched; or an eighth of
+/// these, where that is more.
+const SWEEP_MIN: u32 = 64;
+
+/// Bytes of a wide slab.
+pub const WIDE_SLAB: usize = WIDE * SLAB;
+
+const _: () = assert!(WIDE_SLAB <= remote::MOST_BYTES);
+const _: () = assert!(SLAB / class::rounded(0) <= remote::MOST_BLOCKS);
+
+/// A slab's record. Only the owner's thread uses the fields that are cells, with one exception: `block_size` is
+/// constant while a block of the slab lives, and a thread that holds one may read it. The record of a wide slab is that
+/// of its first part; the other parts have no owner.
 #[repr(C, align(64))]
 pub struct Slab {
     owner: AtomicPtr<Heap>,
@@ -52,30 +78,40 @@ pub struct Slab {
     used: Cell<u32>,
     event: Cell<u32>,
     block_size: Cell<u32>,
-    class: Cell<u32>,
     next: Cell<u32>,
     prev: Cell<u32>,
+    /// In the list of touched slabs of some heap, or in an inbox; used by the thread that has it there.
+    queue_next: AtomicU32,
+    /// A [`Remote`].
+    remote: AtomicU64,
 }
 
-// SAFETY: other threads read only `owner`, which is constant while a block of the slab lives.
+// SAFETY: other threads use atomic fields, and `block_size` while it is constant.
 unsafe impl Sync for Slab {}
 
 /// A thread's slabs. Slab numbers are never 0: the range begins with the records.
 pub struct Heap {
     current: [Cell<*const Slab>; CLASSES],
     partial: [Cell<u32>; CLASSES],
-    /// Bytes of live blocks; written by the owner alone.
+    /// Bytes of blocks that this thread has allocated less those that it has released, whoever owned them; written by
+    /// this thread alone. The sum over all heaps is what lives.
     live: AtomicUsize,
-    remote: AtomicPtr<u8>,
-    /// What was taken off `remote` and not yet put into its slabs.
-    backlog: Cell<*mut u8>,
+    /// Slabs of this heap with blocks that other threads have released.
+    inbox: AtomicU32,
+    /// What was taken off the inbox and not yet looked at.
+    backlog: Cell<u32>,
+    /// Slabs of other heaps to which this thread has released enough blocks to wake their owners, how many they are,
+    /// and how many of them were seen to be empty.
+    touched: Cell<u32>,
+    touched_len: Cell<u32>,
+    emptied: Cell<u32>,
     /// In the list of heaps without a thread; used with the pool's lock held.
     next_idle: Cell<*const Heap>,
     /// In the list of all heaps; constant once the heap is in it.
     next: Cell<*const Heap>,
 }
 
-// SAFETY: other threads use `live`, `remote`, and `next` which is constant; `next_idle` is used under the lock.
+// SAFETY: other threads use `live`, `inbox`, and `next` which is constant; `next_idle` is used under the lock.
 unsafe impl Sync for Heap {}
 
 const NO_SLAB: u32 = 0;
@@ -89,9 +125,10 @@ static FULL: Slab = Slab {
     used: Cell::new(0),
     event: Cell::new(NEVER),
     block_size: Cell::new(0),
-    class: Cell::new(0),
     next: Cell::new(NO_SLAB),
     prev: Cell::new(NO_SLAB),
+    queue_next: AtomicU32::new(NO_SLAB),
+    remote: AtomicU64::new(Remote::HELD.0),
 };
 
 /// The heap of a thread that has not allocated yet: every allocation finds it full, every release finds it foreign.
@@ -113,7 +150,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let heap = HEAP.replace(&NONE);
         if !ptr::eq(heap, &raw const NONE) {
-            space::with_lock(|| {
+            heap.hand_over();
+            pool::with_lock(|| {
                 heap.next_idle.set(IDLE.load(Ordering::Relaxed));
                 IDLE.store(ptr::from_ref(heap).cast_mut(), Ordering::Relaxed);
             });
@@ -121,11 +159,11 @@ impl Drop for Lease {
     }
 }
 
-/// Allocates a block of a size that has a class.
+/// Allocates a block of a narrow size.
 #[inline]
 pub fn allocate(size: usize) -> NonNull<u8> {
-    debug_assert!(size <= class::LARGEST);
-    let class = class::of(size) % CLASSES;
+    debug_assert!(size <= class::LARGEST_NARROW);
+    let class = class::of(size) % NARROW;
     let heap = HEAP.get();
     // SAFETY: `current` points to a record that lives for ever, and is this thread's or `FULL`.
     let slab = unsafe { &*heap.current[class].get() };
@@ -134,34 +172,76 @@ pub fn allocate(size: usize) -> NonNull<u8> {
             heap.count(slab.block_size.get() as usize);
             block
         }
-        None => allocate_slow(class, size),
+        None => allocate_slow(class, class::rounded(size)),
     }
 }
 
-/// Releases a block that lies in `slab`.
+/// Allocates a block of a wide size.
+pub fn allocate_wide(size: usize) -> NonNull<u8> {
+    let class = class::of_wide(size);
+    let heap = HEAP.get();
+    let slab = heap.current(class);
+    match slab.pop() {
+        Some(block) => {
+            heap.count(slab.block_size.get() as usize);
+            block
+        }
+        None => allocate_slow(class, class::rounded_wide(size)),
+    }
+}
+
+/// Releases a block of a narrow size; `slab` is the record of the 64 KiB in which it begins. Returns `false`, and
+/// leaves the block alone, where this is not a slab of this thread.
 ///
 /// # Safety
-/// The block came from [`allocate`], is in `slab`, and is not used again.
-#[inline]
-pub unsafe fn release(slab: NonNull<Slab>, block: NonNull<u8>) {
+/// The block came from this allocator, begins in `slab`, and is not used again unless `false` is returned.
+#[inline(always)]
+pub unsafe fn release_own(slab: NonNull<Slab>, block: NonNull<u8>) -> bool {
     // SAFETY: the record of a slab with a live block lives for ever.
     let slab = unsafe { slab.as_ref() };
     let heap = HEAP.get();
-    if ptr::eq(slab.owner.load(Ordering::Relaxed), heap) {
+    let own = ptr::eq(slab.owner.load(Ordering::Relaxed), heap);
+    if own {
         // SAFETY: the caller's promise; the slab is this thread's.
-        unsafe { heap.release_own(slab, block) };
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { slab.release_remote(block) };
+        unsafe { heap.release(slab, block) };
+    }
+    own
+}
+
+/// Releases a block that lies in another thread's slab, or in a wide one, anywhere.
+///
+/// # Safety
+/// As [`release_own`], for a block of `size` bytes, which has a class.
+pub unsafe fn release_elsewhere(block: NonNull<u8>, size: usize) {
+    let mut index = space::index_of(block);
+    if size > class::LARGEST_NARROW {
+        index -= index % WIDE as u32;
+    }
+    // SAFETY: a live block is in the slab, so it was taken.
+    let slab = unsafe { space::slab(index) };
+    if ptr::eq(HEAP.get(), &raw const NONE) {
+        acquire_heap();
+    }
+    let heap = HEAP.get();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if ptr::eq(slab.owner.load(Ordering::Relaxed), heap) {
+            heap.release(slab, block);
+        } else {
+            heap.release_remote(slab, index, block);
+        }
     }
 }
 
-/// Takes over up to `max` blocks that other threads have released to this one; answers whether there are more.
+/// Hands the slabs over in which this thread has released blocks of others; takes in up to `max` slabs of its own in
+/// which others have, and returns whether there are more.
 pub fn collect(max: usize) -> bool {
-    HEAP.get().drain_remote(max)
+    let heap = HEAP.get();
+    heap.hand_over();
+    heap.take_in(max)
 }
 
-/// Bytes of live blocks of all heaps, by class size. What was released by other threads counts until it is collected.
+/// Bytes of live blocks of all heaps, by class size.
 pub fn live_bytes() -> usize {
     let mut sum = 0usize;
     let mut heap = HEAPS.load(Ordering::Acquire).cast_const();
@@ -170,25 +250,39 @@ pub fn live_bytes() -> usize {
         sum = sum.wrapping_add(here.live.load(Ordering::Relaxed));
         heap = here.next.get();
     }
-    sum
+    // One thread may be seen to have released what another is not yet seen to have allocated.
+    if sum > isize::MAX as usize { 0 } else { sum }
+}
+
+/// Bytes of this thread's slabs that were never touched. O(classes).
+pub fn untouched_bytes() -> usize {
+    let heap = HEAP.get();
+    (0..CLASSES)
+        .map(|class| {
+            let slab = heap.current(class);
+            slab.end.get().addr() - slab.bump.get().addr()
+        })
+        .sum()
 }
 
 /// What this thread's slabs hold, by class.
 pub fn classes() -> Vec<ClassStats> {
     let mut classes = vec![ClassStats::default(); CLASSES];
     let heap = HEAP.get();
-    space::for_each_taken(|index| {
+    pool::for_each_taken(|index| {
         // SAFETY: the slab was taken once.
         let slab = unsafe { space::slab(index) };
-        // Another thread's slab may be anything by now but ours: only its owner is looked at.
+        // Of other threads' slabs only the owner is read. Ours do not change theirs while the pool is locked.
         if !ptr::eq(slab.owner.load(Ordering::Relaxed), heap) {
             return;
         }
-        let class = &mut classes[slab.class.get() as usize];
+        let class = &mut classes[slab.class()];
+        let remote = Remote(slab.remote.load(Ordering::Relaxed));
+        let live = slab.used.get().saturating_sub(remote.count());
         class.size = slab.block_size.get() as usize;
         class.slabs += 1;
-        class.live += slab.used.get() as usize;
-        class.free += (slab.capacity() - slab.used.get()) as usize;
+        class.live += live as usize;
+        class.free += (slab.capacity() - live) as usize;
     });
     classes.retain(|class| class.slabs > 0);
     classes
@@ -196,14 +290,14 @@ pub fn classes() -> Vec<ClassStats> {
 
 #[cold]
 #[inline(never)]
-fn allocate_slow(class: usize, size: usize) -> NonNull<u8> {
+fn allocate_slow(class: usize, block_size: usize) -> NonNull<u8> {
     if ptr::eq(HEAP.get(), &raw const NONE) {
         acquire_heap();
     }
     let heap = HEAP.get();
-    heap.drain_remote(DRAIN);
-    if heap.current(class).is_full() && !heap.refill(class, class::rounded(size)) {
-        return system::allocate(class::rounded(size));
+    heap.take_in(TAKE_IN);
+    if heap.current(class).is_full() && !heap.refill(class, block_size) {
+        return system::allocate(block_size);
     }
     let slab = heap.current(class);
     heap.count(slab.block_size.get() as usize);
@@ -212,7 +306,7 @@ fn allocate_slow(class: usize, size: usize) -> NonNull<u8> {
 
 /// Gives this thread a heap: one whose thread has ended, or a new one.
 fn acquire_heap() {
-    let idle = space::with_lock(|| {
+    let idle = pool::with_lock(|| {
         let heap = IDLE.load(Ordering::Relaxed);
         // SAFETY: heaps live for ever.
         if let Some(heap) = unsafe { heap.as_ref() } {
@@ -223,7 +317,7 @@ fn acquire_heap() {
     // SAFETY: heaps live for ever; this one was taken off the list by us alone.
     let heap = unsafe { idle.as_ref() }.unwrap_or_else(|| {
         let heap: &'static Heap = Box::leak(Box::new(Heap::new()));
-        space::with_lock(|| {
+        pool::with_lock(|| {
             heap.next.set(HEAPS.load(Ordering::Relaxed));
             HEAPS.store(ptr::from_ref(heap).cast_mut(), Ordering::Release);
         });
@@ -232,6 +326,21 @@ fn acquire_heap() {
     HEAP.set(heap);
     // A thread that is already past its destructors keeps the heap for good.
     let _ = LEASE.try_with(|_| ());
+}
+
+/// Which list of its owner a slab is in: see the module's head.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Current,
+    Full,
+    Partial,
+}
+
+/// What a slab was when it entered a state.
+struct Entered {
+    used: u32,
+    was_listed: bool,
+    is_queued: bool,
 }
 
 impl Slab {
@@ -258,28 +367,81 @@ impl Slab {
         self.free.get().is_null() && self.bump.get() == self.end.get()
     }
 
-    fn capacity(&self) -> u32 {
-        (space::SLAB / self.block_size.get() as usize) as u32
+    fn is_wide(&self) -> bool {
+        self.block_size.get() as usize > class::LARGEST_NARROW
     }
 
-    /// Hands a block to the slab's owner.
-    ///
-    /// # Safety
-    /// The block lies in this slab and is not used again.
-    #[cold]
-    unsafe fn release_remote(&self, block: NonNull<u8>) {
-        // SAFETY: a slab with a live block has an owner, and heaps live for ever.
-        let owner = unsafe { &*self.owner.load(Ordering::Relaxed) };
-        let mut head = owner.remote.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: the block is ours until it is in the list, and holds a pointer.
-            unsafe { block.cast::<*mut u8>().write_unaligned(head) };
-            let new = block.as_ptr();
-            match owner.remote.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => head = now,
+    fn shape(&self) -> Shape {
+        if self.is_wide() { Shape::WIDE } else { Shape::SLAB }
+    }
+
+    fn class(&self) -> usize {
+        let size = self.block_size.get() as usize;
+        if self.is_wide() { class::of_wide(size) } else { class::of(size) }
+    }
+
+    fn capacity(&self) -> u32 {
+        let bytes = if self.is_wide() { WIDE_SLAB as u32 } else { SLAB as u32 };
+        bytes / self.block_size.get()
+    }
+
+    /// Makes an unused slab, just taken, one of `heap`.
+    fn begin(&self, index: u32, heap: &Heap, block_size: usize) {
+        let memory = space::memory(index);
+        self.owner.store(ptr::from_ref(heap).cast_mut(), Ordering::Relaxed);
+        self.block_size.set(block_size as u32);
+        self.free.set(ptr::null_mut());
+        self.bump.set(memory);
+        self.end.set(memory.wrapping_add(self.capacity() as usize * block_size));
+        self.used.set(0);
+        self.event.set(NEVER);
+        self.remote.store(Remote::HELD.0, Ordering::Relaxed);
+    }
+
+    /// Takes over the blocks that others have released, and has the next `event` and `wake` be those of `state`.
+    /// `dequeue` says that the slab was just taken off a queue.
+    fn enter(&self, state: State, dequeue: bool) -> Entered {
+        let share = (self.capacity() / PARTIAL_SHARE).max(1);
+        let mut word = self.remote.load(Ordering::Relaxed);
+        let (before, used) = loop {
+            let before = Remote(word);
+            let used = self.used.get() - before.count();
+            let (event, wake) = match state {
+                State::Current => (NEVER, 0),
+                State::Full => (self.capacity() - share, share),
+                State::Partial if used == 0 => (NEVER, 0),
+                State::Partial => ((used - 1) / 2, used.div_ceil(2)),
+            };
+            self.event.set(event);
+            let after = Remote::empty(wake, state != State::Full, before.is_queued() && !dequeue);
+            // Acquire: the links were written before the blocks were listed. Release: a thread that gives the slab back
+            // has seen all that was done to it here.
+            match self.remote.compare_exchange_weak(word, after.0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break (before, used),
+                Err(now) => word = now,
             }
+        };
+        // A slab that is full is not to be touched any more: another thread may have given it back already.
+        if before.count() > 0 {
+            self.join(before);
+            self.used.set(used);
         }
+        Entered { used, was_listed: before.is_held(), is_queued: before.is_queued() && !dequeue }
+    }
+
+    /// Puts the blocks of a list that was just taken over before the free ones.
+    fn join(&self, list: Remote) {
+        let memory = space::memory(space::index_of_record(self));
+        // SAFETY: the last block of the list is free, and ours now.
+        unsafe { memory.add(list.last()).cast::<*mut u8>().write_unaligned(self.free.get()) };
+        self.free.set(memory.wrapping_add(list.first()));
+    }
+
+    /// Gives a slab without a used block, which is in no list, back to the pool.
+    fn give_back(&self, index: u32) {
+        let shape = self.shape();
+        self.owner.store(ptr::null_mut(), Ordering::Relaxed);
+        pool::put(index, shape);
     }
 }
 
@@ -289,8 +451,11 @@ impl Heap {
             current: [const { Cell::new(&raw const FULL) }; CLASSES],
             partial: [const { Cell::new(NO_SLAB) }; CLASSES],
             live: AtomicUsize::new(0),
-            remote: AtomicPtr::new(ptr::null_mut()),
-            backlog: Cell::new(ptr::null_mut()),
+            inbox: AtomicU32::new(NO_SLAB),
+            backlog: Cell::new(NO_SLAB),
+            touched: Cell::new(NO_SLAB),
+            touched_len: Cell::new(0),
+            emptied: Cell::new(0),
             next_idle: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
         }
@@ -311,7 +476,7 @@ impl Heap {
     /// # Safety
     /// The block lies in `slab`, which is this heap's, and is not used again. This is the heap's thread.
     #[inline(always)]
-    unsafe fn release_own(&self, slab: &Slab, block: NonNull<u8>) {
+    unsafe fn release(&self, slab: &Slab, block: NonNull<u8>) {
         // SAFETY: the block is free now, and holds a pointer.
         unsafe { block.cast::<*mut u8>().write_unaligned(slab.free.get()) };
         slab.free.set(block.as_ptr());
@@ -319,27 +484,35 @@ impl Heap {
         slab.used.set(used);
         self.count((slab.block_size.get() as usize).wrapping_neg());
         if used == slab.event.get() {
-            self.release_slow(slab, block);
+            self.review(slab);
         }
     }
 
-    /// The slab in which `block` was just freed becomes partial, or is empty.
+    /// Looks at a slab of which a share was freed since the last look: it becomes partial, stays so, or is empty.
     #[cold]
     #[inline(never)]
-    fn release_slow(&self, slab: &Slab, block: NonNull<u8>) {
-        let index = space::index_of(block);
-        if slab.used.get() == 0 {
-            self.unlink(slab);
-            slab.owner.store(ptr::null_mut(), Ordering::Relaxed);
-            space::put(index);
-        } else {
-            slab.event.set(0);
-            self.link(slab, index);
+    fn review(&self, slab: &Slab) {
+        self.list(slab, space::index_of_record(slab), false);
+    }
+
+    /// Puts a slab that is full or partial where it belongs by what is used of it now.
+    fn list(&self, slab: &Slab, index: u32, dequeue: bool) {
+        let entered = slab.enter(State::Partial, dequeue);
+        if entered.used > 0 || entered.is_queued {
+            // An empty slab that is in a queue is given back by the thread that takes it off.
+            if !entered.was_listed {
+                self.link(slab, index);
+            }
+            return;
         }
+        if entered.was_listed {
+            self.unlink(slab);
+        }
+        slab.give_back(index);
     }
 
     fn link(&self, slab: &Slab, index: u32) {
-        let head = &self.partial[slab.class.get() as usize];
+        let head = &self.partial[slab.class()];
         slab.prev.set(NO_SLAB);
         slab.next.set(head.get());
         if head.get() != NO_SLAB {
@@ -352,7 +525,7 @@ impl Heap {
     fn unlink(&self, slab: &Slab) {
         let (prev, next) = (slab.prev.get(), slab.next.get());
         if prev == NO_SLAB {
-            self.partial[slab.class.get() as usize].set(next);
+            self.partial[slab.class()].set(next);
         } else {
             // SAFETY: a listed slab was taken.
             unsafe { space::slab(prev) }.next.set(next);
@@ -363,62 +536,150 @@ impl Heap {
         }
     }
 
-    /// Replaces the full current slab of a class; `false` when there is no memory for one.
+    /// Gives the current slab of a class, which is full, free blocks: those that others have released, or another
+    /// slab. `false` when there is no memory for one.
     fn refill(&self, class: usize, block_size: usize) -> bool {
         let full = self.current(class);
-        let partial = self.partial[class].get();
-        let index = if partial == NO_SLAB {
-            let Some(index) = space::take() else { return false };
-            index
-        } else {
-            partial
-        };
         if !ptr::eq(full, &raw const FULL) {
-            full.event.set(full.capacity() - (full.capacity() / PARTIAL_SHARE).max(1));
+            let capacity = full.capacity();
+            if full.enter(State::Full, false).used < capacity {
+                full.enter(State::Current, false);
+                return true;
+            }
         }
-        // SAFETY: the slab was taken, by us now or when it was listed.
-        let slab = unsafe { space::slab(index) };
-        if partial == NO_SLAB {
-            let memory = space::memory(index);
-            slab.owner.store(ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
-            slab.free.set(ptr::null_mut());
-            slab.bump.set(memory);
-            slab.end.set(memory.wrapping_add(space::SLAB / block_size * block_size));
-            slab.used.set(0);
-            slab.block_size.set(block_size as u32);
-            slab.class.set(class as u32);
-        } else {
+        let partial = self.partial[class].get();
+        if partial != NO_SLAB {
+            // SAFETY: a listed slab was taken.
+            let slab = unsafe { space::slab(partial) };
             self.unlink(slab);
+            slab.enter(State::Current, false);
+            self.current[class].set(slab);
+            return true;
         }
-        slab.event.set(NEVER);
+        let shape = if block_size > class::LARGEST_NARROW { Shape::WIDE } else { Shape::SLAB };
+        let Some(taken) = pool::take(shape) else {
+            // The full slab is nobody's current one any more.
+            self.current[class].set(&raw const FULL);
+            return false;
+        };
+        // SAFETY: the slab was just taken.
+        let slab = unsafe { space::slab(taken.index) };
+        slab.begin(taken.index, self, block_size);
         self.current[class].set(slab);
         true
     }
 
-    /// Puts up to `max` blocks that others have released back into their slabs; answers whether there are more.
-    fn drain_remote(&self, max: usize) -> bool {
+    /// Puts a block on the remote list of its slab.
+    ///
+    /// # Safety
+    /// The block lies in `slab`, number `index`, which is another heap's, and is not used again. This is the heap's
+    /// thread.
+    unsafe fn release_remote(&self, slab: &Slab, index: u32, block: NonNull<u8>) {
+        let memory = space::memory(index);
+        let offset = block.addr().get() - memory.addr();
+        // A block lives, so neither changes until it is in the list.
+        let (block_size, capacity) = (slab.block_size.get(), slab.capacity());
+        let mut word = slab.remote.load(Ordering::Relaxed);
+        let (before, after) = loop {
+            let before = Remote(word);
+            let link =
+                if before.count() == 0 { ptr::null_mut() } else { memory.wrapping_add(before.first()) };
+            // SAFETY: the block is ours until it is in the list, and holds a pointer.
+            unsafe { block.cast::<*mut u8>().write_unaligned(link) };
+            let after = before.with(offset);
+            match slab.remote.compare_exchange_weak(word, after.0, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break (before, after),
+                Err(now) => word = now,
+            }
+        };
+        self.count((block_size as usize).wrapping_neg());
+        if after.is_queued() && !before.is_queued() {
+            slab.queue_next.store(self.touched.get(), Ordering::Relaxed);
+            self.touched.set(index);
+            self.touched_len.set(self.touched_len.get() + 1);
+        }
+        if after.count() == capacity {
+            self.emptied.set(self.emptied.get() + 1);
+            if self.emptied.get() >= SWEEP_MIN.max(self.touched_len.get() / 8) {
+                self.sweep(|slab, index| {
+                    slab.queue_next.store(self.touched.get(), Ordering::Relaxed);
+                    self.touched.set(index);
+                    self.touched_len.set(self.touched_len.get() + 1);
+                });
+            }
+        }
+    }
+
+    /// Empties the list of touched slabs: gives those back of which every block has come back, passes on the others.
+    fn sweep(&self, mut pass_on: impl FnMut(&'static Slab, u32)) {
+        let mut index = self.touched.replace(NO_SLAB);
+        self.touched_len.set(0);
+        self.emptied.set(0);
+        while index != NO_SLAB {
+            // SAFETY: a queued slab was taken, and is not given back by others.
+            let slab = unsafe { space::slab(index) };
+            let next = slab.queue_next.load(Ordering::Relaxed);
+            // Acquire: what its owner and all who released blocks of it did to it is done.
+            let word = Remote(slab.remote.load(Ordering::Acquire));
+            // Only a slab that its owner has in no list can have all of its blocks here: nobody refers to it any more.
+            // One that is held may be about to be allocated from.
+            if !word.is_held() && word.count() == slab.capacity() {
+                slab.give_back(index);
+            } else {
+                pass_on(slab, index);
+            }
+            index = next;
+        }
+    }
+
+    /// Hands the touched slabs over to their owners.
+    fn hand_over(&self) {
+        if self.touched.get() == NO_SLAB {
+            return;
+        }
+        self.sweep(|slab, index| {
+            // SAFETY: a queued slab has an owner, and heaps live for ever.
+            let owner = unsafe { &*slab.owner.load(Ordering::Relaxed) };
+            let mut head = owner.inbox.load(Ordering::Relaxed);
+            loop {
+                slab.queue_next.store(head, Ordering::Relaxed);
+                match owner.inbox.compare_exchange_weak(head, index, Ordering::Release, Ordering::Relaxed) {
+                    Ok(_) => return,
+                    Err(now) => head = now,
+                }
+            }
+        });
+    }
+
+    /// Looks at up to `max` slabs of the inbox; returns whether there are more.
+    fn take_in(&self, max: usize) -> bool {
         let mut next = self.backlog.get();
-        if next.is_null() {
-            if self.remote.load(Ordering::Relaxed).is_null() {
+        if next == NO_SLAB {
+            if self.inbox.load(Ordering::Relaxed) == NO_SLAB {
                 return false;
             }
-            next = self.remote.swap(ptr::null_mut(), Ordering::Acquire);
+            next = self.inbox.swap(NO_SLAB, Ordering::Acquire);
         }
-        let mut left = max;
-        while let Some(block) = NonNull::new(next).filter(|_| left > 0) {
-            left -= 1;
-            // SAFETY: a block in the list is free and begins with the link to the next.
-            next = unsafe { block.cast::<*mut u8>().read_unaligned() };
-            let slab = space::slab_of(block).expect("only blocks of slabs are released remotely");
-            // SAFETY: the block lies in that slab, which is ours: nobody else could have handed it to us.
-            unsafe { self.release_own(slab.as_ref(), block) };
+        for _ in 0..max {
+            if next == NO_SLAB {
+                break;
+            }
+            let index = next;
+            // SAFETY: a queued slab was taken.
+            let slab = unsafe { space::slab(index) };
+            next = slab.queue_next.load(Ordering::Relaxed);
+            if ptr::eq(self.current(slab.class()), slab) {
+                slab.enter(State::Current, true);
+            } else {
+                self.list(slab, index, true);
+            }
         }
         self.backlog.set(next);
-        !next.is_null() || !self.remote.load(Ordering::Relaxed).is_null()
+        next != NO_SLAB || self.inbox.load(Ordering::Relaxed) != NO_SLAB
     }
 }
 
-/// How many blocks of the slab are in use, and how many it has.
+/// How many blocks of the narrow slab are in use, and how many it has.
 #[cfg(test)]
 pub fn slab_numbers(block: NonNull<u8>) -> (u32, u32) {
     // SAFETY: the block is live, so its slab's record is there.

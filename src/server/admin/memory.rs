@@ -101,7 +101,7 @@ impl Overview {
             startup,
             resident,
             allocator_resident,
-            active: used + (slab.slab_bytes - slab.slab_live_bytes) as u64,
+            active: used + slab.slab_bytes.saturating_sub(slab.slab_live_bytes) as u64,
             clients,
             overhead,
             dataset: used.saturating_sub(overhead),
@@ -329,6 +329,7 @@ fn malloc_stats() -> String {
     };
     line("Process heap, live:", alloc::Counting::live_bytes());
     line("  of it blocks of values:", stats.system_live_bytes);
+    line("Large blocks, live:", stats.large_live_bytes);
     line("Mapped tables:", memory::mapped_bytes());
     line("Slabs, live blocks:", stats.slab_live_bytes);
     line("Slabs, in use:", stats.slab_bytes);

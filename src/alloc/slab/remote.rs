@@ -1,0 +1,121 @@
+//! What other threads have released into a slab: a list of blocks and what is to be done about it, in one word that
+//! every thread changes by compare-and-exchange.
+//!
+//! ```text
+//!  63       62     61        45 44        28 27       14 13      0
+//!  queued │ held │ last block │ first block │   wake    │  count   │      blocks: offset in the slab in units of 4 bytes
+//! ```
+//!
+//! The list is linked through the blocks themselves, first to last; since the word names both ends, the owner takes the
+//! whole list over, and joins it to its own, without a walk. *Wake* is the count at which the slab is queued: the thread
+//! that reaches it keeps the slab in mind until it hands over what it has released. *Held* says that the owner has the
+//! slab in a list or allocates from it, so that nobody else may give it back.
+
+/// The word's value. A slab that is taken from the pool begins with [`Remote::HELD`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote(pub u64);
+
+const COUNT_BITS: u32 = 14;
+const UNIT_BITS: u32 = 17;
+const WAKE: u32 = COUNT_BITS;
+const FIRST: u32 = WAKE + COUNT_BITS;
+const LAST: u32 = FIRST + UNIT_BITS;
+const HELD_BIT: u32 = LAST + UNIT_BITS;
+const QUEUED_BIT: u32 = HELD_BIT + 1;
+
+/// Offsets in a slab are kept in units of this many bytes, the alignment of every block.
+const UNIT: usize = 4;
+
+/// The largest slab and the largest number of blocks that the word can describe.
+pub const MOST_BYTES: usize = UNIT << UNIT_BITS;
+pub const MOST_BLOCKS: usize = (1 << COUNT_BITS) - 1;
+
+const _: () = assert!(QUEUED_BIT == u64::BITS - 1);
+
+impl Remote {
+    /// Nothing released, held by the owner, no count at which to wake.
+    pub const HELD: Remote = Remote(1 << HELD_BIT);
+
+    /// Nothing released. `wake` of 0 means that no count queues the slab.
+    #[inline]
+    pub fn empty(wake: u32, held: bool, queued: bool) -> Remote {
+        Remote(u64::from(wake) << WAKE | u64::from(held) << HELD_BIT | u64::from(queued) << QUEUED_BIT)
+    }
+
+    #[inline]
+    fn field(self, shift: u32, bits: u32) -> u64 {
+        self.0 >> shift & ((1 << bits) - 1)
+    }
+
+    /// How many blocks are in the list.
+    #[inline]
+    pub fn count(self) -> u32 {
+        self.field(0, COUNT_BITS) as u32
+    }
+
+    /// Offset in bytes of the first block; there is one.
+    #[inline]
+    pub fn first(self) -> usize {
+        self.field(FIRST, UNIT_BITS) as usize * UNIT
+    }
+
+    /// Offset in bytes of the last block; there is one.
+    #[inline]
+    pub fn last(self) -> usize {
+        self.field(LAST, UNIT_BITS) as usize * UNIT
+    }
+
+    #[inline]
+    pub fn is_held(self) -> bool {
+        self.field(HELD_BIT, 1) != 0
+    }
+
+    #[inline]
+    pub fn is_queued(self) -> bool {
+        self.field(QUEUED_BIT, 1) != 0
+    }
+
+    /// With the block at `offset` in front of the list; queued where that reaches the count to wake at.
+    #[inline]
+    pub fn with(self, offset: usize) -> Remote {
+        let unit = (offset / UNIT) as u64;
+        let count = self.count() + 1;
+        let last = if count == 1 { unit } else { self.field(LAST, UNIT_BITS) };
+        let wake = self.field(WAKE, COUNT_BITS);
+        let queued = self.is_queued() || u64::from(count) == wake;
+        Remote(
+            u64::from(count)
+                | wake << WAKE
+                | unit << FIRST
+                | last << LAST
+                | u64::from(self.is_held()) << HELD_BIT
+                | u64::from(queued) << QUEUED_BIT,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_keeps_both_ends_and_queues_once_at_the_count() {
+        let offsets = [8, MOST_BYTES - 4, 0, 65_536];
+        let mut word = Remote::empty(3, false, false);
+        for (i, &offset) in offsets.iter().enumerate() {
+            word = word.with(offset);
+            assert_eq!((word.count() as usize, word.first(), word.last()), (i + 1, offset, offsets[0]));
+            assert_eq!((word.is_queued(), word.is_held()), (i >= 2, false));
+        }
+    }
+
+    #[test]
+    fn without_a_count_to_wake_at_the_largest_list_is_not_queued() {
+        let mut word = Remote::HELD;
+        for _ in 0..MOST_BLOCKS {
+            word = word.with(16);
+        }
+        assert_eq!(word.count() as usize, MOST_BLOCKS);
+        assert!(word.is_held() && !word.is_queued());
+    }
+}
