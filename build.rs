@@ -51,11 +51,9 @@ use perfect_hash::{LONGEST_NAME, Words, shape};
 const LEGACY: &[&str] = &[
     "bitfield::",
     "bitmaps::",
-    "dump::",
     "geo::",
     "hashes::",
     "hyperloglog::",
-    "keys::",
     "lcs::",
     "lists::",
     "sets::",
@@ -63,8 +61,6 @@ const LEGACY: &[&str] = &[
     "sorted_sets::",
     "streams::",
     "strings::",
-    "transfer::",
-    "wait::",
 ];
 
 const DEFINITIONS: &str = "src/command/table";
