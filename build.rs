@@ -49,18 +49,14 @@ use perfect_hash::{LONGEST_NAME, Words, shape};
 
 /// Families whose functions write their errors themselves.
 const LEGACY: &[&str] = &[
-    "bitfield::",
-    "bitmaps::",
     "geo::",
     "hashes::",
     "hyperloglog::",
-    "lcs::",
     "lists::",
     "sets::",
     "sort::",
     "sorted_sets::",
     "streams::",
-    "strings::",
 ];
 
 const DEFINITIONS: &str = "src/command/table";
