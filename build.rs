@@ -51,7 +51,6 @@ use perfect_hash::{LONGEST_NAME, Words, shape};
 const LEGACY: &[&str] = &[
     "geo::",
     "hashes::",
-    "hyperloglog::",
     "lists::",
     "sets::",
     "sort::",
