@@ -53,7 +53,6 @@ const LEGACY: &[&str] = &[
     "hashes::",
     "lists::",
     "sets::",
-    "sort::",
     "sorted_sets::",
     "streams::",
 ];
