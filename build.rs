@@ -48,24 +48,7 @@ mod vocabulary;
 use perfect_hash::{LONGEST_NAME, Words, shape};
 
 /// Families whose functions write their errors themselves.
-const LEGACY: &[&str] = &[
-    "bitfield::",
-    "bitmaps::",
-    "dump::",
-    "geo::",
-    "hashes::",
-    "hyperloglog::",
-    "keys::",
-    "lcs::",
-    "lists::",
-    "sets::",
-    "sort::",
-    "sorted_sets::",
-    "streams::",
-    "strings::",
-    "transfer::",
-    "wait::",
-];
+const LEGACY: &[&str] = &["geo::", "hashes::", "lists::", "sets::", "sorted_sets::", "streams::"];
 
 const DEFINITIONS: &str = "src/command/table";
 

@@ -5,9 +5,10 @@
 
 use crate::command::args::Args;
 use crate::command::bitmaps::{bit_offset, make_room};
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::config::Config;
-use crate::db::Access;
+use crate::db::{Access, Event};
 use crate::dict::Position;
 use crate::types::{Kind, bits};
 
@@ -30,7 +31,7 @@ struct FieldType {
 }
 
 impl FieldType {
-    fn parse(arg: &[u8]) -> Result<Self, ErrorText> {
+    fn parse(arg: &[u8]) -> Result<Self> {
         let (signed, widest, digits) = match arg {
             [b'i', digits @ ..] => (true, 64, digits),
             [b'u', digits @ ..] => (false, 63, digits),
@@ -38,10 +39,9 @@ impl FieldType {
         };
         match integer(digits) {
             Ok(width) if (1..=widest).contains(&width) => Ok(FieldType { signed, width: width as u32 }),
-            _ => Err(
-                "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but \
-                      i64 is.",
-            ),
+            _ => Err(Error::new(
+                "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
+            )),
         }
     }
 
@@ -57,7 +57,7 @@ impl FieldType {
         (if self.signed { -max - 1 } else { 0 }, max)
     }
 
-    /// On which side `old + increment` leaves the limits; `None` where it fits. `SET` asks with the new value as `old`
+    /// On which side `old + increment` leaves the limits; `None` where it fits. `SET` passes the new value as `old`
     /// and no increment.
     fn leaves(self, old: i64, increment: i64) -> Option<Side> {
         let (min, max) = self.limits();
@@ -129,7 +129,7 @@ impl<'a> Operations<'a> {
     }
 
     /// The subcommand at `self.next`, which goes on to the next one; `None` for an `OVERFLOW`, which does not reply.
-    fn read(&mut self) -> Result<Option<Operation>, ErrorText> {
+    fn read(&mut self) -> Result<Option<Operation>> {
         let (args, at) = (self.args, self.next);
         let following = args.len() - at - 1;
         if args.is(at, "overflow") && following >= 1 {
@@ -141,7 +141,7 @@ impl<'a> Operations<'a> {
             } else if args.is(at + 1, "fail") {
                 Overflow::Fail
             } else {
-                return Err("ERR Invalid OVERFLOW type specified");
+                return Err("ERR Invalid OVERFLOW type specified".into());
             };
             return Ok(None);
         }
@@ -164,7 +164,7 @@ impl<'a> Operations<'a> {
 }
 
 impl Iterator for Operations<'_> {
-    type Item = Result<Operation, ErrorText>;
+    type Item = Result<Operation>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.next < self.args.len() {
@@ -184,18 +184,16 @@ impl Iterator for Operations<'_> {
 /// `BITFIELD key [GET type offset | [OVERFLOW WRAP | SAT | FAIL] SET type offset value | INCRBY type offset increment …]`:
 /// an array with the number of each `GET`, the old one of each `SET`, the new one of each `INCRBY`, and null where
 /// `OVERFLOW FAIL` kept it from being written. O(1) for each.
-pub fn bitfield(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = execute(ctx, args, false);
-    ctx.answer(outcome);
+pub fn bitfield(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    execute(ctx, args, false)
 }
 
 /// `BITFIELD_RO key [GET type offset …]`: an array of the numbers. O(1) for each.
-pub fn bitfield_ro(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = execute(ctx, args, true);
-    ctx.answer(outcome);
+pub fn bitfield_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    execute(ctx, args, true)
 }
 
-fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result<(), ErrorText> {
+fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
     let (mut count, mut room) = (0, None);
     for operation in Operations::new(args, ctx.config) {
         let Operation { action, field, offset, .. } = operation?;
@@ -204,18 +202,24 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result<(),
             room = room.max(Some((offset + u64::from(field.width)).div_ceil(8) as usize));
         }
     }
+    let key = ctx.first_key(args.get(1));
     let Some(len) = room else {
-        let at = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)?;
+        let at = ctx.find_kind(key, Access::Read, Kind::String)?;
         ctx.reply.array(count);
         get_all(ctx, args, at);
         return Ok(());
     };
     if read_only {
-        return Err("ERR BITFIELD_RO only supports the GET subcommand");
+        return Err("ERR BITFIELD_RO only supports the GET subcommand".into());
     }
-    let (at, grown) = make_room(ctx, args.get(1), len)?;
+    let (at, grown) = make_room(ctx, key, len)?;
     ctx.reply.array(count);
-    write_all(ctx, args, at, grown);
+    match write_all(ctx, args, at, grown) {
+        // A string that became longer is another one, whatever the overflows kept from being written.
+        0 if grown => ctx.changed(key, Event::Unnamed, 1),
+        0 => ctx.unchanged(),
+        changes => ctx.changed(key, Event::SetBit, changes),
+    }
     Ok(())
 }
 
@@ -232,8 +236,9 @@ fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>) {
     }
 }
 
-/// Executes subcommands on the string at `at`, which reaches as far as any of them writes.
-fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) {
+/// Executes subcommands on the string at `at`, which reaches as far as any of them writes. Returns how many wrote
+/// something else than what was there, or all that wrote where the string has `grown` for them.
+fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) -> u64 {
     let mut changes = 0;
     ctx.keyspace.modify(ctx.session.db, at, |entry| {
         let bytes = entry.bytes_mut(0);
@@ -255,7 +260,7 @@ fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) {
             ctx.reply.integer(if matches!(action, Action::Increment(_)) { new } else { old });
         }
     });
-    ctx.keyspace.modified(changes);
+    changes
 }
 
 #[cfg(test)]

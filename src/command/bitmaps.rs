@@ -6,10 +6,11 @@
 use std::ops::Range;
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Result, SYNTAX, WRONG_TYPE};
 use crate::command::strings;
 use crate::config::Config;
-use crate::db::Access;
+use crate::db::{Access, Event, Key, Removal};
 use crate::dict::Position;
 use crate::text::number;
 use crate::types::bits::{self, Operation};
@@ -17,7 +18,7 @@ use crate::types::{Block, Entry, Kind};
 
 /// The bit offset in an argument; `#n` stands for the `n`th field of `width` bits, where fields are meant (`width` is
 /// not 0). The byte that it lies in must be one that a string may have.
-pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64, ErrorText> {
+pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64> {
     let (digits, unit) = match arg {
         [b'#', digits @ ..] if width > 0 => (digits, i64::from(width)),
         digits => (digits, 1),
@@ -26,55 +27,49 @@ pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64,
     number::parse_i64(digits)
         .and_then(|offset| u64::try_from(offset.wrapping_mul(unit)).ok())
         .filter(|offset| offset / 8 < config.proto_max_bulk_len)
-        .ok_or("ERR bit offset is not an integer or out of range")
+        .ok_or("ERR bit offset is not an integer or out of range".into())
 }
 
-/// Makes room for `len` bytes in the first key's string, which is created if it is missing. Answers where it is, and
-/// whether it is new or longer than before.
-pub(super) fn make_room(
-    ctx: &mut Context<'_>,
-    key: &[u8],
-    len: usize,
-) -> Result<(Position, bool), ErrorText> {
-    let Some(at) = ctx.old_find_kind(key, Access::Write, Kind::String)? else {
-        return Ok((ctx.old_insert(Entry::zeroed(key, len, None)), true));
+/// Makes room for `len` bytes in the string of `key`, which is created if it is missing. Returns where it is, and
+/// whether it is new or longer than before. The caller declares the change.
+pub(super) fn make_room(ctx: &mut Context<'_>, key: Key<'_>, len: usize) -> Result<(Position, bool)> {
+    let found = ctx.find_kind(key, Access::Write, Kind::String)?;
+    strings::check_possible(len)?;
+    let Some(at) = found else {
+        return Ok((ctx.insert(key, Entry::zeroed(key.name, len, None)), true));
     };
     let old = ctx.db().get(at).string_len();
-    let new = ctx.db_mut().modify(at, |entry| entry.bytes_mut(len).len());
+    let new = ctx.keyspace.modify(key.db, at, |entry| entry.bytes_mut(len).len());
     Ok((at, new > old))
 }
 
 /// `SETBIT key offset value`: the bit that was there. O(1), but O(N) when the string grows.
-pub fn setbit(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = setbit_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn setbit_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn setbit(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let offset = bit_offset(ctx.config, args.get(2), 0)?;
     let on = match number::parse_i64(args.get(3)) {
         Some(0) => false,
         Some(1) => true,
-        _ => return Err("ERR bit is not an integer or out of range"),
+        _ => return Err("ERR bit is not an integer or out of range".into()),
     };
-    let (at, grown) = make_room(ctx, args.get(1), (offset / 8) as usize + 1)?;
-    let old = ctx.db_mut().modify(at, |entry| bits::set(entry.bytes_mut(0), offset, on));
+    let key = ctx.first_key(args.get(1));
+    let (at, grown) = make_room(ctx, key, (offset / 8) as usize + 1)?;
+    let old = ctx.keyspace.modify(key.db, at, |entry| bits::set(entry.bytes_mut(0), offset, on));
     if grown || old != on {
-        ctx.keyspace.modified(1);
+        ctx.changed(key, Event::SetBit, 1);
+    } else {
+        ctx.unchanged();
     }
     ctx.reply.integer(i64::from(old));
     Ok(())
 }
 
 /// `GETBIT key offset`: 0 or 1; 0 past the end. O(1).
-pub fn getbit(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = bit_offset(ctx.config, args.get(2), 0).and_then(|offset| {
-        let at = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)?;
-        let bit = at.is_some_and(|at| ctx.db().get(at).value().with_bytes(|bytes| bits::get(bytes, offset)));
-        ctx.reply.integer(i64::from(bit));
-        Ok(())
-    });
-    ctx.answer(outcome);
+pub fn getbit(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let offset = bit_offset(ctx.config, args.get(2), 0)?;
+    let at = ctx.find_kind(ctx.first_key(args.get(1)), Access::Read, Kind::String)?;
+    let bit = at.is_some_and(|at| ctx.db().get(at).value().with_bytes(|bytes| bits::get(bytes, offset)));
+    ctx.reply.integer(i64::from(bit));
+    Ok(())
 }
 
 /// What the numbers of a range count.
@@ -86,7 +81,7 @@ enum Unit {
 
 impl Unit {
     /// The unit in argument `index`; bytes if that is not there.
-    fn parse(args: Args<'_>, index: usize) -> Result<Self, ErrorText> {
+    fn parse(args: Args<'_>, index: usize) -> Result<Self> {
         if index >= args.len() {
             Ok(Unit::Byte)
         } else if args.is(index, "bit") {
@@ -108,14 +103,9 @@ impl Unit {
 }
 
 /// `BITCOUNT key [start end [BYTE | BIT]]`: the number of set bits. O(N).
-pub fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = bitcount_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn bitcount_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     // Redis looks at the key first, and at nothing else when it is missing.
-    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let Some(at) = ctx.find_kind(ctx.first_key(args.get(1)), Access::Read, Kind::String)? else {
         ctx.reply.integer(0);
         return Ok(());
     };
@@ -139,18 +129,13 @@ fn bitcount_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
 
 /// `BITPOS key bit [start [end [BYTE | BIT]]]`: the first bit that is set or clear, or -1. Without an end, what follows
 /// the string counts as clear. O(N).
-pub fn bitpos(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = bitpos_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn bitpos_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn bitpos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let bit = match integer(args.get(2))? {
         0 => false,
         1 => true,
-        _ => return Err("ERR The bit argument must be 1 or 0."),
+        _ => return Err("ERR The bit argument must be 1 or 0.".into()),
     };
-    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let Some(at) = ctx.find_kind(ctx.first_key(args.get(1)), Access::Read, Kind::String)? else {
         ctx.reply.integer(if bit { -1 } else { 0 });
         return Ok(());
     };
@@ -173,29 +158,23 @@ fn bitpos_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
 
 /// `BITOP AND | OR | XOR destination key [key …]`, `BITOP NOT destination key`: stores the combination of the strings,
 /// the shorter ones filled up with zeroes, and replies with its length; an empty one deletes the destination. O(N).
-pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = bitop_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn bitop_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let names =
         [("and", Operation::And), ("or", Operation::Or), ("xor", Operation::Xor), ("not", Operation::Not)];
     let named = names.iter().find(|(name, _)| args.is(1, name));
     let operation = named.map(|(_, operation)| *operation).ok_or(SYNTAX)?;
     if operation == Operation::Not && args.len() != 4 {
-        return Err("ERR BITOP NOT must be called with a single source key.");
+        return Err("ERR BITOP NOT must be called with a single source key.".into());
     }
     let mut sources = Sources::find(ctx, args)?;
-    let (key, len) = (args.get(2), sources.longest);
-    let destination = ctx.old_find(key, Access::Write);
+    let (key, len) = (ctx.first_key(args.get(2)), sources.longest);
+    let destination = ctx.find(key, Access::Write);
     if len > 0 {
         let (mut target, seeded) = sources.target(ctx, destination, operation);
         bits::combine(operation, target.make_mut(), seeded, &sources.others);
         strings::store_block(ctx, key, destination, target);
     } else if let Some(at) = destination {
-        ctx.keyspace.modified(1);
-        ctx.old_remove(at, false);
+        ctx.remove(key, at, Removal::Overwritten);
     }
     ctx.reply.integer(len as i64);
     Ok(())
@@ -210,15 +189,16 @@ struct Sources {
 }
 
 impl Sources {
-    fn find(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Self, ErrorText> {
+    fn find(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Self> {
         let mut sources = Sources { others: Vec::new(), destination: 0, longest: 0 };
         let mut refused = false;
         ctx.for_each_key(args, 3, 1, |ctx, i, hash| {
-            // After the first that is no string none is looked up.
+            // After the first that is not a string none is looked up.
             if refused {
                 return;
             }
-            let Some(at) = ctx.old_find_hashed(hash, args.get(i), Access::Read) else {
+            let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+            let Some(at) = ctx.find(key, Access::Read) else {
                 sources.others.push(Block::with_capacity(0));
                 return;
             };
@@ -250,7 +230,7 @@ impl Sources {
         if entry.kind() == Kind::String && entry.block().is_some_and(fits) {
             // An even number of equal sources adds nothing to a XOR.
             let seeded = self.destination > 0 && (operation != Operation::Xor || self.destination % 2 == 1);
-            let block = ctx.db_mut().modify(at, Entry::take_block);
+            let block = ctx.keyspace.modify(ctx.session.db, at, Entry::take_block);
             let mut block = block.expect("it was seen to be there");
             block.resize_zeroed(self.longest);
             return (block, seeded);

@@ -4,19 +4,22 @@
 //! made by anybody.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
-use crate::db::{Access, AccessPolicy};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Result, SYNTAX};
+use crate::db::{Access, AccessPolicy, Event, Removal, Word};
 use crate::persist::rdb::Target;
 use crate::persist::rdb::payload::{self, PayloadError};
+use crate::text::number::Decimal;
 
 /// `DUMP key`: the payload, null for a missing key. O(N) in the value's size.
-pub fn dump(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn dump(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let compress = ctx.config.rdbcompression;
-    let found = ctx.old_find(args.get(1), Access::Read);
+    let found = ctx.find(ctx.first_key(args.get(1)), Access::Read);
     match found.map(|at| payload::dump(&ctx.db().get(at), compress)) {
         Some(payload) => ctx.reply.bulk(&payload),
         None => ctx.reply.null(),
     }
+    Ok(())
 }
 
 /// What `RESTORE` was asked for beside the value.
@@ -29,7 +32,7 @@ struct Options {
 }
 
 impl Options {
-    fn parse(args: Args<'_>) -> Result<Self, ErrorText> {
+    fn parse(args: Args<'_>) -> Result<Self> {
         let mut options = Options::default();
         let mut i = 4;
         while i < args.len() {
@@ -68,45 +71,58 @@ impl Options {
 
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`: `OK`. The time to live
 /// is in milliseconds, 0 for none; one that has passed creates nothing. O(N) in the value's size.
-pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = restore_key(ctx, args).map(|()| ctx.reply.ok());
-    ctx.answer(outcome);
-}
-
-/// `RESTORE-ASKING key ttl serialized-value …`: as `RESTORE`, for keys that move between nodes of a cluster.
-pub fn restore_asking(ctx: &mut Context<'_>, args: Args<'_>) {
-    restore(ctx, args);
-}
-
-fn restore_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let options = Options::parse(args)?;
-    let key = args.get(1);
-    if !options.replace && ctx.old_find(key, Access::Write).is_some() {
-        return Err("BUSYKEY Target key name already exists.");
+    let key = ctx.first_key(args.get(1));
+    if !options.replace && ctx.find(key, Access::Write).is_some() {
+        return Err("BUSYKEY Target key name already exists.".into());
     }
     let ttl_ms = integer(args.get(2))?;
     if ttl_ms < 0 {
-        return Err("ERR Invalid TTL value, must be >= 0");
+        return Err("ERR Invalid TTL value, must be >= 0".into());
     }
-    let now_ms = ctx.keyspace.moment.unix_ms;
     // A time beyond all times wraps, and so is past: Redis's arithmetic.
-    let origin_ms = if options.absolute { 0 } else { now_ms };
+    let origin_ms = if options.absolute { 0 } else { ctx.now() };
     let expire_at = (ttl_ms != 0).then(|| ttl_ms.wrapping_add(origin_ms));
-    let target = Target { key, expire_at, shapes: &ctx.keyspace.shapes };
+    let target = Target { key: key.name, expire_at, shapes: &ctx.keyspace.shapes };
     let entry = payload::restore(args.get(3), target).map_err(|error| match error {
         PayloadError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
         PayloadError::Value(_) => "ERR Bad data format",
     })?;
-    if expire_at.is_some_and(|at_ms| at_ms <= now_ms) {
-        if let Some(at) = ctx.old_find(key, Access::Inspect) {
-            let lazily = ctx.keyspace.lazy_server_del;
-            ctx.old_remove(at, lazily);
-            ctx.keyspace.modified(1);
+    if expire_at.is_some_and(|time| ctx.keyspace.is_due(time)) {
+        if let Some(at) = ctx.find(key, Access::Inspect) {
+            ctx.remove(key, at, Removal::Overwritten);
+            ctx.propagate(&[ctx.keyspace.removal_verb(Removal::Overwritten), key.name]);
         }
-        return Ok(());
+    } else {
+        entry.set_access(options.access(ctx));
+        ctx.keyspace.put(key, entry);
+        ctx.changed(key, Event::Restore, 1);
+        if let Some(time) = expire_at.filter(|_| !options.absolute) {
+            propagate_absolute(ctx, args, time);
+        }
     }
-    entry.set_access(options.access(ctx));
-    ctx.keyspace.old_put(ctx.session.db, ctx.hash, entry);
-    ctx.keyspace.modified(1);
+    ctx.reply.ok();
     Ok(())
+}
+
+/// Propagates a `RESTORE` with the moment at which the key expires in place of the time that it has left.
+fn propagate_absolute(ctx: &mut Context<'_>, args: Args<'_>, time: i64) {
+    if !ctx.propagates() {
+        return;
+    }
+    let digits = Decimal::new(time);
+    let payload = args.block(3);
+    let words = (0..args.len()).map(|index| match (index, &payload) {
+        (2, _) => Word::Bytes(digits.as_bytes()),
+        (3, Some(block)) => Word::Block(block),
+        _ => Word::Bytes(args.get(index)),
+    });
+    ctx.propagate_nothing();
+    ctx.keyspace.journal.push_call(ctx.session.db, words.chain([Word::Bytes(b"ABSTTL")]));
+}
+
+/// `RESTORE-ASKING key ttl serialized-value …`: as `RESTORE`, for keys that move between nodes of a cluster.
+pub fn restore_asking(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    restore(ctx, args)
 }

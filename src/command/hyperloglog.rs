@@ -7,18 +7,18 @@
 use std::ops::ControlFlow;
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, WRONG_TYPE};
-use crate::db::Access;
+use crate::command::context::Context;
+use crate::command::error::{Error, Result, WRONG_TYPE};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::text::words::shown;
 use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Place, Registers, dense, sparse};
 use crate::types::{Encoding, Entry, Kind, Text};
 
-const NO_SKETCH: ErrorText = "WRONGTYPE Key is not a valid HyperLogLog string value.";
-const CORRUPTED: ErrorText = "INVALIDOBJ Corrupted HLL object detected";
+const NOT_A_SKETCH: Error = Error::new("WRONGTYPE Key is not a valid HyperLogLog string value.");
 
-fn corrupted(_: Corrupted) -> ErrorText {
-    CORRUPTED
+fn corrupted(_: Corrupted) -> Error {
+    Error::new("INVALIDOBJ Corrupted HLL object detected")
 }
 
 /// The bytes of a string entry that is not an integer.
@@ -30,77 +30,79 @@ fn bytes(entry: &Entry) -> &[u8] {
 }
 
 /// The form of the sketch in `entry`, which may hold anything.
-fn form(entry: &Entry) -> Result<Form, ErrorText> {
+fn form(entry: &Entry) -> Result<Form> {
     if entry.kind() != Kind::String {
         return Err(WRONG_TYPE);
     }
-    hyperloglog::form(bytes(entry)).ok_or(NO_SKETCH)
+    hyperloglog::form(bytes(entry)).ok_or(NOT_A_SKETCH)
 }
 
-/// Finds the sketch under the first key. It is a raw string from then on, as everything that Redis changes in place.
-fn find(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<(Position, Form)>, ErrorText> {
-    let Some(at) = ctx.old_find(key, access) else { return Ok(None) };
+/// Finds the sketch under `key`. It is a raw string from then on, as everything that Redis changes in place.
+fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Result<Option<(Position, Form)>> {
+    let Some(at) = ctx.find(key, access) else { return Ok(None) };
     let form = form(&ctx.db().get(at))?;
     if ctx.db().get(at).encoding() != Encoding::Raw {
-        ctx.db_mut().modify(at, |entry| {
+        ctx.keyspace.modify(key.db, at, |entry| {
             entry.bytes_mut(0);
         });
+        ctx.unchanged();
     }
     Ok(Some((at, form)))
 }
 
 /// `PFADD key [element …]`: 1 if the key was created or a register rose, else 0. O(1) for each element.
-pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = pfadd_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn pfadd_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let key = args.get(1);
+pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
     let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
-    let changes = if let Some((at, _)) = find(ctx, key, Access::Write)? {
-        let added = ctx.db_mut().modify(at, |entry| add(entry, args.iter_from(2), max_sparse_bytes));
-        added.map_err(corrupted)?
+    let (changes, outcome) = if let Some((at, _)) = find(ctx, key, Access::Write)? {
+        ctx.keyspace.modify(key.db, at, |entry| add(entry, args.iter_from(2), max_sparse_bytes))
     } else {
         let mut sketch = hyperloglog::empty();
         hyperloglog::invalidate(&mut sketch);
         let raised = raise_all(&mut sketch, args.iter_from(2).map(Place::of), max_sparse_bytes);
-        ctx.old_insert(Entry::raw_string(key, &sketch, None));
-        1 + raised.0
+        ctx.insert(key, Entry::raw_string(key.name, &sketch, None));
+        (1 + raised.0, Ok(()))
     };
-    ctx.keyspace.modified(changes);
+    match (changes, outcome) {
+        (0, _) => ctx.unchanged(),
+        (_, Ok(())) => ctx.changed(key, Event::PfAdd, changes),
+        // What was added before the corrupted place was met stays.
+        (_, Err(_)) => ctx.changed(key, Event::Unnamed, changes),
+    }
+    outcome.map_err(corrupted)?;
     ctx.reply.integer(i64::from(changes > 0));
     Ok(())
 }
 
-/// Adds elements to the sketch in `entry`; answers how many of them changed it. What came before an error stays.
+/// Adds elements to the sketch in `entry`. Returns how many of them changed it, and whether a corrupted sketch put an
+/// end to it.
 fn add<'a>(
     entry: &mut Entry,
     mut elements: impl Iterator<Item = &'a [u8]>,
     max_sparse_bytes: usize,
-) -> Result<u64, Corrupted> {
+) -> (u64, Result<(), Corrupted>) {
     let first = elements.try_for_each(|element| {
         let place = Place::of(element);
         if is_lower(bytes(entry), place) { ControlFlow::Break(place) } else { ControlFlow::Continue(()) }
     });
-    let ControlFlow::Break(first) = first else { return Ok(0) };
+    let ControlFlow::Break(first) = first else { return (0, Ok(())) };
     let places = std::iter::once(first).chain(elements.map(Place::of));
     if hyperloglog::form(bytes(entry)) == Some(Form::Dense) {
         let sketch = entry.bytes_mut(0);
         let raised = places.filter(|place| dense::raise(&mut sketch[HEADER..], place.register, place.rank));
         let changes = raised.count() as u64;
         hyperloglog::invalidate(sketch);
-        return Ok(changes);
+        return (changes, Ok(()));
     }
     let mut sketch = bytes(entry).to_vec();
     let (changes, outcome) = raise_all(&mut sketch, places, max_sparse_bytes);
     if changes > 0 {
         entry.set_raw(&sketch);
     }
-    outcome.map(|()| changes)
+    (changes, outcome)
 }
 
-/// Raises registers one after the other; tells how many were lower, and whether a corrupted sketch put an end to it.
+/// Raises registers one after the other. Returns how many were lower, and whether a corrupted sketch put an end to it.
 fn raise_all(
     sketch: &mut Vec<u8>,
     mut places: impl Iterator<Item = Place>,
@@ -123,22 +125,21 @@ fn is_lower(sketch: &[u8], place: Place) -> bool {
 }
 
 /// `PFCOUNT key [key …]`: the estimated number of distinct elements in all of them together, 0 for keys that are not
-/// there. O(1) for one key, whose sketch remembers the answer; O(N) for several.
-pub fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) {
+/// there. O(1) for one key, whose sketch remembers the result; O(N) for several.
+pub fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let cardinality = if args.len() == 2 {
-        count_one(ctx, args.get(1))
+        count_one(ctx, ctx.first_key(args.get(1)))?
     } else {
         let mut registers = Registers::new();
-        unite(ctx, args, &mut registers).map(|_| registers.cardinality())
+        unite(ctx, args, &mut registers)?;
+        registers.cardinality()
     };
-    match cardinality {
-        Ok(cardinality) => ctx.reply.integer(cardinality as i64),
-        Err(text) => ctx.reply.error(text),
-    }
+    ctx.reply.integer(cardinality as i64);
+    Ok(())
 }
 
-/// The cardinality of the first key's sketch, which remembers it.
-fn count_one(ctx: &mut Context<'_>, key: &[u8]) -> Result<u64, ErrorText> {
+/// The cardinality of a key's sketch, which remembers it.
+fn count_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64> {
     let Some((at, _)) = find(ctx, key, Access::Read)? else { return Ok(0) };
     let entry = ctx.db().get(at);
     let sketch = bytes(&entry);
@@ -146,19 +147,20 @@ fn count_one(ctx: &mut Context<'_>, key: &[u8]) -> Result<u64, ErrorText> {
         return Ok(cardinality);
     }
     let cardinality = hyperloglog::cardinality(sketch).map_err(corrupted)?;
-    ctx.db_mut().modify(at, |entry| hyperloglog::set_cached(entry.bytes_mut(0), cardinality));
-    ctx.keyspace.modified(1);
+    ctx.keyspace.modify(key.db, at, |entry| hyperloglog::set_cached(entry.bytes_mut(0), cardinality));
+    ctx.changed(key, Event::Unnamed, 1);
     Ok(cardinality)
 }
 
-/// Adds the sketches under all keys to `union`, and tells whether any is dense. A key that is not there is a sketch of
-/// nothing.
-fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result<bool, ErrorText> {
+/// Adds the sketches under all keys to `union`, and returns whether any is dense. A key that is not there is a sketch
+/// of nothing.
+fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result<bool> {
     let mut outcome = Ok(false);
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
+        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
         // After an error no other key is looked up, so what has expired among them stays unnoticed.
         if let Ok(any_dense) = outcome
-            && let Some(at) = ctx.old_find_hashed(hash, args.get(i), Access::Read)
+            && let Some(at) = ctx.find(key, Access::Read)
         {
             let entry = ctx.db().get(at);
             outcome = form(&entry).and_then(|form| {
@@ -172,19 +174,13 @@ fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result
 
 /// `PFMERGE destkey [sourcekey …]`: `OK`; the destination counts what is in any of the sketches, its own included.
 /// O(N) for N sketches.
-pub fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = pfmerge_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn pfmerge_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let mut union = Registers::new();
     let any_dense = unite(ctx, args, &mut union)?;
-    let key = args.get(1);
+    let key = ctx.first_key(args.get(1));
     let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
-    let found = find(ctx, key, Access::Write)?;
-    match found {
-        Some((at, Form::Dense)) => ctx.db_mut().modify(at, |entry| {
+    match find(ctx, key, Access::Write)? {
+        Some((at, Form::Dense)) => ctx.keyspace.modify(key.db, at, |entry| {
             let sketch = entry.bytes_mut(0);
             union.write_dense(sketch);
             hyperloglog::invalidate(sketch);
@@ -192,26 +188,21 @@ fn pfmerge_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText>
         Some((at, Form::Sparse)) => {
             let mut sketch = bytes(&ctx.db().get(at)).to_vec();
             raise_to(&mut sketch, &union, any_dense, max_sparse_bytes)?;
-            ctx.db_mut().modify(at, |entry| entry.set_raw(&sketch));
+            ctx.keyspace.modify(key.db, at, |entry| entry.set_raw(&sketch));
         }
         None => {
             let mut sketch = hyperloglog::empty();
             raise_to(&mut sketch, &union, any_dense, max_sparse_bytes)?;
-            ctx.old_insert(Entry::raw_string(key, &sketch, None));
+            ctx.insert(key, Entry::raw_string(key.name, &sketch, None));
         }
     }
-    ctx.keyspace.modified(1);
+    ctx.changed(key, Event::PfAdd, 1);
     ctx.reply.ok();
     Ok(())
 }
 
 /// Raises the sparse `sketch`, which is one of them, to the union.
-fn raise_to(
-    sketch: &mut Vec<u8>,
-    union: &Registers,
-    any_dense: bool,
-    max_sparse_bytes: usize,
-) -> Result<(), ErrorText> {
+fn raise_to(sketch: &mut Vec<u8>, union: &Registers, any_dense: bool, max_sparse_bytes: usize) -> Result {
     if any_dense {
         union.become_dense(sketch);
     } else {
@@ -223,18 +214,11 @@ fn raise_to(
 
 /// `PFDEBUG GETREG | DECODE | ENCODING | TODENSE key`: all registers, the opcodes of a sparse sketch as text, the name
 /// of the encoding, or 1 if the sketch was sparse and is dense now. `GETREG` makes it dense as well. O(1).
-pub fn pfdebug(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = pfdebug_inner(ctx, args);
-    if let Err(text) = outcome {
-        ctx.reply.error(text);
-    }
-}
-
-fn pfdebug_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
-    let found = find(ctx, args.get(2), Access::Write)?;
-    let (at, form) = found.ok_or("ERR The specified key does not exist")?;
+pub fn pfdebug(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(2));
+    let (at, form) = find(ctx, key, Access::Write)?.ok_or("ERR The specified key does not exist")?;
     if args.is(1, "getreg") {
-        make_dense(ctx, at, form)?;
+        make_dense(ctx, key, at, form)?;
         let mut registers = Registers::new();
         registers.merge(bytes(&ctx.db().get(at))).map_err(corrupted)?;
         ctx.reply.array(registers.values().len());
@@ -248,29 +232,29 @@ fn pfdebug_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
     } else if args.is(1, "encoding") {
         ctx.reply.simple(if form == Form::Dense { "dense" } else { "sparse" });
     } else if args.is(1, "todense") {
-        make_dense(ctx, at, form)?;
+        make_dense(ctx, key, at, form)?;
         ctx.reply.integer(i64::from(form == Form::Sparse));
     } else {
-        return Err([b"ERR Unknown PFDEBUG subcommand '", shown(args.get(1)), b"'"].concat());
+        return Err(Error::concat(&[b"ERR Unknown PFDEBUG subcommand '", shown(args.get(1)), b"'"]));
     }
     Ok(())
 }
 
-fn make_dense(ctx: &mut Context<'_>, at: Position, form: Form) -> Result<(), ErrorText> {
+fn make_dense(ctx: &mut Context<'_>, key: Key<'_>, at: Position, form: Form) -> Result {
     if form == Form::Sparse {
         let mut sketch = bytes(&ctx.db().get(at)).to_vec();
         hyperloglog::to_dense(&mut sketch).map_err(corrupted)?;
-        ctx.db_mut().modify(at, |entry| entry.set_raw(&sketch));
-        ctx.keyspace.modified(1);
+        ctx.keyspace.modify(key.db, at, |entry| entry.set_raw(&sketch));
+        ctx.changed(key, Event::Unnamed, 1);
     }
     Ok(())
 }
 
 /// `PFSELFTEST`: `OK`, or what failed. It holds the server for some tens of milliseconds.
-pub fn pfselftest(ctx: &mut Context<'_>, _: Args<'_>) {
+pub fn pfselftest(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
     let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
-    match hyperloglog::self_test(&mut || ctx.keyspace.random.next(), max_sparse_bytes) {
-        Ok(()) => ctx.reply.ok(),
-        Err(what) => ctx.reply.error(format!("TESTFAILED {what}")),
-    }
+    hyperloglog::self_test(&mut || ctx.keyspace.random.next(), max_sparse_bytes)
+        .map_err(|what| format!("TESTFAILED {what}"))?;
+    ctx.reply.ok();
+    Ok(())
 }

@@ -1,69 +1,76 @@
 //! Keys whatever they hold: existence, deletion, expiry, iteration, introspection.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use crate::db::{Access, AccessPolicy};
+use crate::db::{Access, AccessPolicy, Event, Key, Removal};
 use crate::dict::Position;
 use crate::resp::Reply;
 use crate::text::glob;
+use crate::text::number::Decimal;
 use crate::text::words::shown;
 use crate::types::{Entry, Kind, Text};
 
-fn delete(ctx: &mut Context<'_>, args: Args<'_>, lazily: bool) {
+fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) -> Result {
     let mut deleted = 0;
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
+        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
         // What has expired is not counted: the lookup deletes it and finds nothing.
-        if let Some(at) = ctx.old_find_hashed(hash, args.get(i), Access::Inspect) {
-            ctx.old_remove(at, lazily);
+        if let Some(at) = ctx.find(key, Access::Inspect) {
+            ctx.remove(key, at, reason);
             deleted += 1;
         }
     });
-    ctx.keyspace.modified(deleted);
-    ctx.reply.integer(deleted as i64);
+    ctx.reply.integer(deleted);
+    Ok(())
 }
 
 /// `DEL key [key …]`: how many were there. O(N).
-pub fn del(ctx: &mut Context<'_>, args: Args<'_>) {
-    let lazily = ctx.keyspace.lazy_user_del;
-    delete(ctx, args, lazily);
+pub fn del(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    delete(ctx, args, Removal::Del)
 }
 
 /// `UNLINK key [key …]`: as `DEL`, freeing in the background. O(N).
-pub fn unlink(ctx: &mut Context<'_>, args: Args<'_>) {
-    delete(ctx, args, true);
+pub fn unlink(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    delete(ctx, args, Removal::Unlink)
 }
 
-fn count(ctx: &mut Context<'_>, args: Args<'_>, access: Access) {
+fn count(ctx: &mut Context<'_>, args: Args<'_>, access: Access) -> Result {
     let mut found = 0;
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
-        found += i64::from(ctx.old_find_hashed(hash, args.get(i), access).is_some());
+        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+        found += i64::from(ctx.find(key, access).is_some());
     });
     ctx.reply.integer(found);
+    Ok(())
 }
 
 /// `EXISTS key [key …]`: how many of the arguments name a key. O(N).
-pub fn exists(ctx: &mut Context<'_>, args: Args<'_>) {
-    count(ctx, args, Access::Look);
+pub fn exists(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    count(ctx, args, Access::Look)
 }
 
 /// `TOUCH key [key …]`: how many were there, their access clocks moved. O(N).
-pub fn touch(ctx: &mut Context<'_>, args: Args<'_>) {
-    count(ctx, args, Access::Read);
+pub fn touch(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    count(ctx, args, Access::Touch)
 }
 
 /// `TYPE key`: the type's name, `none` for a missing key. O(1).
-pub fn type_(ctx: &mut Context<'_>, args: Args<'_>) {
-    let name = match ctx.old_find(args.get(1), Access::Look) {
+pub fn type_(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let name = match ctx.find(key, Access::Look) {
         Some(at) => ctx.db().get(at).kind().name(),
         None => "none",
     };
     ctx.reply.simple(name);
+    Ok(())
 }
 
 /// Replies with a time of the key, -1 when it has none, -2 when it is not there.
-fn reply_time(ctx: &mut Context<'_>, key: &[u8], relative: bool, seconds: bool) {
-    let value = match ctx.old_find(key, Access::Look) {
+fn reply_time(ctx: &mut Context<'_>, name: &[u8], relative: bool, seconds: bool) -> Result {
+    let key = ctx.first_key(name);
+    let value = match ctx.find(key, Access::Look) {
         None => -2,
         Some(at) => match ctx.db().get(at).expire_at() {
             None => -1,
@@ -74,26 +81,27 @@ fn reply_time(ctx: &mut Context<'_>, key: &[u8], relative: bool, seconds: bool) 
         },
     };
     ctx.reply.integer(value);
+    Ok(())
 }
 
 /// `TTL key`: seconds left, rounded; -1 without expiry, -2 without key. O(1).
-pub fn ttl(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_time(ctx, args.get(1), true, true);
+pub fn ttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_time(ctx, args.get(1), true, true)
 }
 
 /// `PTTL key`: milliseconds left. O(1).
-pub fn pttl(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_time(ctx, args.get(1), true, false);
+pub fn pttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_time(ctx, args.get(1), true, false)
 }
 
 /// `EXPIRETIME key`: Unix time in seconds. O(1).
-pub fn expiretime(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_time(ctx, args.get(1), false, true);
+pub fn expiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_time(ctx, args.get(1), false, true)
 }
 
 /// `PEXPIRETIME key`: Unix time in milliseconds. O(1).
-pub fn pexpiretime(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_time(ctx, args.get(1), false, false);
+pub fn pexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_time(ctx, args.get(1), false, false)
 }
 
 /// The conditions that `EXPIRE` and its kin take.
@@ -106,7 +114,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn parse(args: Args<'_>) -> Result<Self, Vec<u8>> {
+    fn parse(args: Args<'_>) -> Result<Self> {
         let mut conditions = Conditions::default();
         for word in args.iter_from(3) {
             match word.to_ascii_lowercase().as_slice() {
@@ -114,15 +122,15 @@ impl Conditions {
                 b"xx" => conditions.xx = true,
                 b"gt" => conditions.gt = true,
                 b"lt" => conditions.lt = true,
-                _ => return Err([b"ERR Unsupported option ", shown(word)].concat()),
+                _ => return Err(Error::concat(&[b"ERR Unsupported option ", shown(word)])),
             }
         }
         let Conditions { nx, xx, gt, lt } = conditions;
         if nx && (xx || gt || lt) {
-            return Err(b"ERR NX and XX, GT or LT options at the same time are not compatible".to_vec());
+            return Err("ERR NX and XX, GT or LT options at the same time are not compatible".into());
         }
         if gt && lt {
-            return Err(b"ERR GT and LT options at the same time are not compatible".to_vec());
+            return Err("ERR GT and LT options at the same time are not compatible".into());
         }
         Ok(conditions)
     }
@@ -137,82 +145,85 @@ impl Conditions {
 }
 
 /// The time that an argument of the `EXPIRE` family means, in Unix milliseconds; it may lie in the past.
-fn expiry_argument(
-    ctx: &Context<'_>,
-    arg: &[u8],
-    relative: bool,
-    seconds: bool,
-) -> Result<Option<i64>, ErrorText> {
+fn expiry_argument(ctx: &Context<'_>, arg: &[u8], relative: bool, seconds: bool) -> Result<Option<i64>> {
     let value = integer(arg)?;
     let origin = if relative { ctx.keyspace.moment.unix_ms } else { 0 };
     let scale = if seconds { 1000 } else { 1 };
     Ok(value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)))
 }
 
-fn expire_key(ctx: &mut Context<'_>, args: Args<'_>, name: &str, relative: bool, seconds: bool) {
-    let conditions = match Conditions::parse(args) {
-        Ok(conditions) => conditions,
-        Err(text) => return ctx.reply.error(text),
-    };
-    let when = match expiry_argument(ctx, args.get(2), relative, seconds) {
-        Ok(Some(when)) => when,
-        Ok(None) => return ctx.reply.error(format!("ERR invalid expire time in '{name}' command")),
-        Err(text) => return ctx.reply.error(text),
-    };
-    let Some(at) = ctx.old_find(args.get(1), Access::Write) else { return ctx.reply.integer(0) };
-    let old = ctx.db().get(at).expire_at();
-    if !conditions.allow(old, when) {
-        return ctx.reply.integer(0);
+/// Has `key`, whose entry is at `at`, expire at `when`; or deletes it, when that time has come, and propagates just
+/// that. Returns whether the key is still there: the caller then says how its expiry is propagated.
+pub(super) fn expire_or_remove(ctx: &mut Context<'_>, key: Key<'_>, at: Position, when: i64) -> bool {
+    if ctx.keyspace.is_due(when) {
+        ctx.remove(key, at, Removal::PastExpiry);
+        ctx.propagate(&[ctx.keyspace.removal_verb(Removal::PastExpiry), key.name]);
+        return false;
     }
-    if when <= ctx.keyspace.moment.unix_ms {
-        let lazily = ctx.keyspace.lazy_expire;
-        ctx.old_remove(at, lazily);
-    } else {
-        ctx.old_set_expiry(at, Some(when));
+    ctx.set_expiry(key, at, Some(when));
+    ctx.changed(key, Event::Expire, 1);
+    true
+}
+
+fn expire_key(ctx: &mut Context<'_>, args: Args<'_>, name: &str, relative: bool, seconds: bool) -> Result {
+    let conditions = Conditions::parse(args)?;
+    let when = expiry_argument(ctx, args.get(2), relative, seconds)?
+        .ok_or_else(|| Error::from(format!("ERR invalid expire time in '{name}' command")))?;
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find(key, Access::Write).filter(|at| conditions.allow(ctx.db().get(*at).expire_at(), when));
+    if let Some(at) = at {
+        let names_unix_ms = !relative && !seconds;
+        if expire_or_remove(ctx, key, at, when) && !names_unix_ms && ctx.propagates() {
+            let digits = Decimal::new(when);
+            let words = [b"PEXPIREAT", key.name, digits.as_bytes()].into_iter().chain(args.iter_from(3));
+            ctx.propagate(&words.collect::<Vec<_>>());
+        }
     }
-    ctx.keyspace.modified(1);
-    ctx.reply.integer(1);
+    ctx.reply.integer(i64::from(at.is_some()));
+    Ok(())
 }
 
 /// `EXPIRE key seconds [NX | XX | GT | LT]`: 1 if the expiry was set (or the key deleted at once), else 0. O(1).
-pub fn expire(ctx: &mut Context<'_>, args: Args<'_>) {
-    expire_key(ctx, args, "expire", true, true);
+pub fn expire(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    expire_key(ctx, args, "expire", true, true)
 }
 
 /// `PEXPIRE key milliseconds [NX | XX | GT | LT]`. O(1).
-pub fn pexpire(ctx: &mut Context<'_>, args: Args<'_>) {
-    expire_key(ctx, args, "pexpire", true, false);
+pub fn pexpire(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    expire_key(ctx, args, "pexpire", true, false)
 }
 
 /// `EXPIREAT key unix-seconds [NX | XX | GT | LT]`. O(1).
-pub fn expireat(ctx: &mut Context<'_>, args: Args<'_>) {
-    expire_key(ctx, args, "expireat", false, true);
+pub fn expireat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    expire_key(ctx, args, "expireat", false, true)
 }
 
 /// `PEXPIREAT key unix-milliseconds [NX | XX | GT | LT]`. O(1).
-pub fn pexpireat(ctx: &mut Context<'_>, args: Args<'_>) {
-    expire_key(ctx, args, "pexpireat", false, false);
+pub fn pexpireat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    expire_key(ctx, args, "pexpireat", false, false)
 }
 
 /// `PERSIST key`: 1 if an expiry was taken away. O(1).
-pub fn persist(ctx: &mut Context<'_>, args: Args<'_>) {
-    let at = ctx.old_find(args.get(1), Access::Write);
-    let at = at.filter(|at| ctx.db().get(*at).expire_at().is_some());
+pub fn persist(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find(key, Access::Write).filter(|at| ctx.db().get(*at).expire_at().is_some());
     if let Some(at) = at {
-        ctx.old_set_expiry(at, None);
-        ctx.keyspace.modified(1);
+        ctx.set_expiry(key, at, None);
+        ctx.changed(key, Event::Persist, 1);
     }
     ctx.reply.integer(i64::from(at.is_some()));
+    Ok(())
 }
 
 /// `DBSIZE`: number of keys. O(1).
-pub fn dbsize(ctx: &mut Context<'_>, _: Args<'_>) {
+pub fn dbsize(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
     let len = ctx.db().len();
     ctx.reply.integer(len as i64);
+    Ok(())
 }
 
 /// Whether a flush shall free in the background.
-fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
+fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool> {
     match args.len() {
         1 => Ok(ctx.config.lazyfree_lazy_user_flush),
         2 if args.is(1, "async") => Ok(true),
@@ -221,37 +232,34 @@ fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
     }
 }
 
-/// `FLUSHDB [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`.
-pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) {
-    match flush_mode(ctx, args) {
-        Ok(lazily) => {
-            ctx.keyspace.flush(ctx.session.db, lazily);
-            ctx.reply.ok();
-        }
-        Err(text) => ctx.reply.error(text),
-    }
+/// `FLUSHDB [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`. Propagated even where there is nothing to delete: whoever
+/// follows may have keys left.
+pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let lazily = flush_mode(ctx, args)?;
+    ctx.keyspace.flush(ctx.session.db, lazily);
+    ctx.keyspace.journal.propagate_always();
+    ctx.reply.ok();
+    Ok(())
 }
 
-/// `FLUSHALL [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`.
-pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) {
-    match flush_mode(ctx, args) {
-        Ok(lazily) => {
-            for db in 0..ctx.keyspace.count() {
-                ctx.keyspace.flush(db, lazily);
-            }
-            ctx.keyspace.count_changes(1);
-            ctx.reply.ok();
-        }
-        Err(text) => ctx.reply.error(text),
+/// `FLUSHALL [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`. Propagated in any case, as `FLUSHDB` is.
+pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let lazily = flush_mode(ctx, args)?;
+    for db in 0..ctx.keyspace.count() {
+        ctx.keyspace.flush(db, lazily);
     }
+    ctx.keyspace.journal.propagate_always();
+    ctx.reply.ok();
+    Ok(())
 }
 
 /// `RANDOMKEY`: a key, each with the same probability, or null. O(1).
-pub fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) {
+pub fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
     match ctx.keyspace.random_key(ctx.session.db) {
         Some(key) => ctx.reply.bulk(&key),
         None => ctx.reply.null(),
     }
+    Ok(())
 }
 
 fn is_live(entry: &Entry, now_ms: i64) -> bool {
@@ -259,7 +267,7 @@ fn is_live(entry: &Entry, now_ms: i64) -> bool {
 }
 
 /// `KEYS pattern`: all keys that match. O(N).
-pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let pattern = args.get(1);
     let all = pattern == b"*";
     let now = ctx.keyspace.moment.unix_ms;
@@ -272,17 +280,15 @@ pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) {
         }
     }
     ctx.reply.finish_array(deferred, found);
+    Ok(())
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor and some keys. A key that is there from the
 /// first call to the last is returned at least once; one that has expired and matches is deleted. Looking at the type
 /// counts as a lookup. O(1) a call.
-pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(cursor) = parse_cursor(args.get(1)) else { return ctx.reply.error("ERR invalid cursor") };
-    let options = match ScanOptions::parse(args, 2, Extra::Type) {
-        Ok(options) => options,
-        Err(text) => return ctx.reply.error(text),
-    };
+pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let cursor = parse_cursor(args.get(1)).ok_or("ERR invalid cursor")?;
+    let options = ScanOptions::parse(args, 2, Extra::Type)?;
     let now = ctx.keyspace.moment.unix_ms;
     let is_of_kind = |entry: &Entry| {
         options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.kind().name().as_bytes()))
@@ -306,21 +312,21 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) {
             }
         })
     });
+    let access = if options.kind.is_some() { Access::Observe } else { Access::Inspect };
     if options.kind.is_some() {
         ctx.keyspace.counters.hits += typed;
-        ctx.keyspace.counters.misses += expired.len() as u64;
     }
-    for key in expired {
-        let hash = ctx.keyspace.hash(&key);
+    for name in expired {
         // The lookup deletes it.
-        ctx.old_find_hashed(hash, &key, Access::Inspect);
+        ctx.find(ctx.key(&name), access);
     }
     reply_scan(&mut ctx.reply, cursor, found, &keys);
+    Ok(())
 }
 
-/// The key of an `OBJECT` subcommand; when it is not there, null has been replied.
+/// Where the key of an `OBJECT` subcommand is; when it is not there, null has been replied.
 fn inspect(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
-    let at = ctx.old_find(args.get(2), Access::Look);
+    let at = ctx.find(ctx.first_key(args.get(2)), Access::Observe);
     if at.is_none() {
         ctx.reply.null();
     }
@@ -328,11 +334,12 @@ fn inspect(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
 }
 
 /// `OBJECT ENCODING key`: the encoding's name, null for a missing key. O(1).
-pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if let Some(at) = inspect(ctx, args) {
         let name = ctx.db().get(at).encoding().name();
         ctx.reply.bulk(name.as_bytes());
     }
+    Ok(())
 }
 
 /// How many references to its value Redis would count: 1, and 2147483647 for the small integers that it shares.
@@ -342,37 +349,38 @@ pub fn reference_count(entry: &Entry) -> i64 {
 }
 
 /// `OBJECT REFCOUNT key`: see [`reference_count`]. O(1).
-pub fn object_refcount(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn object_refcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if let Some(at) = inspect(ctx, args) {
         let count = reference_count(&ctx.db().get(at));
         ctx.reply.integer(count);
     }
+    Ok(())
 }
 
 /// `OBJECT IDLETIME key`: seconds since the last access; an error under an LFU policy. O(1).
-pub fn object_idletime(ctx: &mut Context<'_>, args: Args<'_>) {
-    if let Some(at) = inspect(ctx, args) {
-        if ctx.keyspace.access_policy != AccessPolicy::Lru {
-            return ctx.reply.error(
-                "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching \
-                 between policies at runtime LRU and LFU data will take some time to adjust.",
-            );
-        }
-        let seconds = ctx.keyspace.moment.clock.idle_seconds(ctx.db().get(at).access());
-        ctx.reply.integer(i64::from(seconds));
+pub fn object_idletime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let Some(at) = inspect(ctx, args) else { return Ok(()) };
+    if ctx.keyspace.access_policy != AccessPolicy::Lru {
+        return Err(Error::new(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching \
+             between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
     }
+    let seconds = ctx.keyspace.moment.clock.idle_seconds(ctx.db().get(at).access());
+    ctx.reply.integer(i64::from(seconds));
+    Ok(())
 }
 
 /// `OBJECT FREQ key`: the LFU counter; an error under another policy. O(1).
-pub fn object_freq(ctx: &mut Context<'_>, args: Args<'_>) {
-    if let Some(at) = inspect(ctx, args) {
-        let AccessPolicy::Lfu(lfu) = ctx.keyspace.access_policy else {
-            return ctx.reply.error(
-                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-                 switching between policies at runtime LRU and LFU data will take some time to adjust.",
-            );
-        };
-        let counter = lfu.counter(ctx.db().get(at).access(), ctx.keyspace.moment.clock);
-        ctx.reply.integer(i64::from(counter));
-    }
+pub fn object_freq(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let Some(at) = inspect(ctx, args) else { return Ok(()) };
+    let AccessPolicy::Lfu(lfu) = ctx.keyspace.access_policy else {
+        return Err(Error::new(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    };
+    let counter = lfu.counter(ctx.db().get(at).access(), ctx.keyspace.moment.clock);
+    ctx.reply.integer(i64::from(counter));
+    Ok(())
 }

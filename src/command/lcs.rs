@@ -16,12 +16,16 @@
 //! about a 30th of the time. Redis's limit is kept: four bytes for each pair of bytes must fit `proto-max-bulk-len`.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
-use crate::db::Access;
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX};
+use crate::db::{Access, Key};
 use crate::resp::Reply;
 use crate::types::{Block, Kind};
 
-const NO_MEMORY: ErrorText = "ERR Insufficient memory, failed allocating transient memory for LCS";
+const NO_MEMORY: Error = Error::new("ERR Insufficient memory, failed allocating transient memory for LCS");
+const PAST_LIMIT: Error =
+    Error::new("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+const TOO_LONG: Error = Error::new("ERR String too long for LCS");
 
 /// The options of a call.
 #[derive(Default)]
@@ -33,7 +37,7 @@ struct Options {
 }
 
 impl Options {
-    fn parse(args: Args<'_>) -> Result<Self, ErrorText> {
+    fn parse(args: Args<'_>) -> Result<Self> {
         let mut options = Options::default();
         let mut i = 3;
         while i < args.len() {
@@ -52,7 +56,7 @@ impl Options {
             i += 1;
         }
         if options.ranges && options.length {
-            return Err("ERR If you want both the length and indexes, please just use IDX.");
+            return Err("ERR If you want both the length and indexes, please just use IDX.".into());
         }
         Ok(options)
     }
@@ -60,14 +64,9 @@ impl Options {
 
 /// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN n] [WITHMATCHLEN]`: the subsequence; with `LEN` its length; with `IDX` a map
 /// of the matching ranges and the length. O(N × M) / 64.
-pub fn lcs(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = lcs_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn lcs_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let a = find(ctx, ctx.hash, args.get(1));
-    let b = find(ctx, ctx.keyspace.hash(args.get(2)), args.get(2));
+pub fn lcs(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let a = find(ctx, ctx.first_key(args.get(1)));
+    let b = find(ctx, ctx.key(args.get(2)));
     let (a, b) = (a?, b?);
     let options = Options::parse(args)?;
     check_memory(a.len() as u64, b.len() as u64, ctx.config.proto_max_bulk_len)?;
@@ -86,26 +85,24 @@ fn lcs_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
 }
 
 /// The bytes of a string, on their own: looking for the other key may move this one. A missing key is empty.
-fn find(ctx: &mut Context<'_>, hash: u64, key: &[u8]) -> Result<Block, ErrorText> {
-    let Some(at) = ctx.old_find_hashed(hash, key, Access::Read) else { return Ok(Block::with_capacity(0)) };
+fn find(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Block> {
+    let Some(at) = ctx.find(key, Access::Read) else { return Ok(Block::with_capacity(0)) };
     let entry = ctx.db().get(at);
     if entry.kind() != Kind::String {
-        return Err("ERR The specified keys must contain string values");
+        return Err("ERR The specified keys must contain string values".into());
     }
     Ok(entry.to_block())
 }
 
 /// Refuses what Redis refuses: a table of a 32-bit length for each pair of prefixes.
-fn check_memory(a: u64, b: u64, limit: u64) -> Result<(), ErrorText> {
-    const TOO_LONG: u64 = u32::MAX as u64 - 1;
-    if a >= TOO_LONG || b >= TOO_LONG {
-        return Err("ERR String too long for LCS");
+fn check_memory(a: u64, b: u64, limit: u64) -> Result {
+    const LONGEST: u64 = u32::MAX as u64 - 2;
+    if a > LONGEST || b > LONGEST {
+        return Err(TOO_LONG);
     }
     match ((a + 1) * (b + 1)).checked_mul(4) {
         None => Err(NO_MEMORY),
-        Some(bytes) if bytes > limit => {
-            Err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
-        }
+        Some(bytes) if bytes > limit => Err(PAST_LIMIT),
         Some(_) => Ok(()),
     }
 }
@@ -312,8 +309,8 @@ mod tests {
     #[test]
     fn the_table_that_redis_would_need_has_to_fit() {
         assert!(check_memory(16_383, 8_191, 1 << 29).is_ok());
-        assert!(check_memory(16_384, 8_191, 1 << 29).unwrap_err().contains("exceeds proto-max-bulk-len"));
-        assert!(check_memory(u64::from(u32::MAX) - 1, 0, u64::MAX).unwrap_err().contains("too long"));
+        assert_eq!(check_memory(16_384, 8_191, 1 << 29), Err(PAST_LIMIT));
+        assert_eq!(check_memory(u64::from(u32::MAX) - 1, 0, u64::MAX), Err(TOO_LONG));
         let longest = u64::from(u32::MAX) - 2;
         assert_eq!(check_memory(longest, longest, i64::MAX as u64), Err(NO_MEMORY));
     }

@@ -78,8 +78,8 @@ impl<'a> ScanOptions<'a> {
     }
 
     /// Calls `visit`, which visits one probe chain and counts what it looked at, until that is as many as were asked
-    /// for, and answers with the cursor for the next call. A sparse table must not hold the loop: after as many chains
-    /// as ten times the count there is a reply, if an empty one.
+    /// for, and returns the cursor for the next call. A sparse table must not hold the loop: after as many chains as ten
+    /// times the count there is a reply, if an empty one.
     pub fn walk(&self, mut cursor: u64, mut visit: impl FnMut(u64, &mut u64) -> u64) -> u64 {
         let mut looked = 0;
         let mut chains = self.count.saturating_mul(10);

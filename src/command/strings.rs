@@ -4,12 +4,13 @@
 //! there to the output: no allocation on either way.
 
 use crate::command::args::Args;
-use crate::command::context::{
-    Context, ErrorText, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, ZERO_COPY_BYTES, integer,
-};
-use crate::db::Access;
+use crate::command::context::{Context, ZERO_COPY_BYTES, integer};
+use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX, WRONG_TYPE};
+use crate::command::keys;
+use crate::db::{Access, Event, Key, Removal, Word};
 use crate::dict::Position;
 use crate::text::extended::Extended;
+use crate::text::number::Decimal;
 use crate::types::block::Block;
 use crate::types::{Entry, Kind, Text};
 use std::ops::Range;
@@ -41,23 +42,15 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Stores `value` under `key`, which was found `at` or not at all.
-fn store(
-    ctx: &mut Context<'_>,
-    key: &[u8],
-    hash: u64,
-    at: Option<Position>,
-    value: Value<'_>,
-    expiry: Expiry,
-) {
-    let db = ctx.session.db;
-    ctx.keyspace.modified(1);
+/// Stores `value` under `key`, which was found `at` or not at all. The caller declares the change.
+#[inline]
+fn put(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, expiry: Expiry) {
     let Some(at) = at else {
         let expire_at = if let Expiry::At(t) = expiry { Some(t) } else { None };
-        ctx.keyspace.old_insert(db, hash, value.into_entry(key, expire_at));
+        ctx.insert(key, value.into_entry(key.name, expire_at));
         return;
     };
-    let entry = ctx.keyspace.db(db).get(at);
+    let entry = ctx.keyspace.db(key.db).get(at);
     let old_expiry = entry.expire_at();
     let in_place = entry.kind() == Kind::String && !entry.is_large();
     let expire_at = match expiry {
@@ -66,21 +59,64 @@ fn store(
         Expiry::At(t) => Some(t),
     };
     if !in_place {
-        ctx.keyspace.old_replace(db, hash, at, value.into_entry(key, expire_at));
+        ctx.keyspace.replace(key, at, value.into_entry(key.name, expire_at));
         return;
     }
     if old_expiry != expire_at {
-        ctx.keyspace.old_set_expiry(db, hash, at, expire_at);
+        ctx.set_expiry(key, at, expire_at);
     }
-    ctx.keyspace.modify(db, at, |entry| match value.block {
+    ctx.keyspace.modify(key.db, at, |entry| match value.block {
         Some(block) => entry.set_block(block),
         None => entry.set_string(value.bytes),
     });
 }
 
-/// Stores a raw string under the request's first key, which was found `at` or not at all; its expiry goes.
-pub(super) fn store_block(ctx: &mut Context<'_>, key: &[u8], at: Option<Position>, block: Block) {
-    store(ctx, key, ctx.hash, at, Value { bytes: &[], block: Some(block) }, Expiry::Discard);
+/// [`put`], as the change that `SET` makes.
+#[inline]
+fn store(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, expiry: Expiry) {
+    put(ctx, key, at, value, expiry);
+    ctx.changed(key, Event::Set, 1);
+}
+
+/// Stores a raw string under `key`, which was found `at` or not at all; its expiry goes.
+pub(super) fn store_block(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, block: Block) {
+    store(ctx, key, at, Value { bytes: &[], block: Some(block) }, Expiry::Discard);
+}
+
+/// [`store`] with an expiry at `time`.
+fn store_until(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, time: i64) {
+    store(ctx, key, at, value, Expiry::At(time));
+    ctx.changed(key, Event::Expire, 0);
+}
+
+/// Propagates `SET key value [PXAT time]` instead of the command; the value is argument `index`.
+#[inline]
+fn propagate_set(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, index: usize, time: Option<i64>) {
+    if !ctx.propagates() {
+        return;
+    }
+    let block = args.block(index);
+    let value = block.as_ref().map_or(Word::Bytes(args.get(index)), Word::Block);
+    let digits = Decimal::new(time.unwrap_or(0));
+    let words = [Word::Bytes(b"SET"), Word::Bytes(key.name), value];
+    let words = words.into_iter().chain([Word::Bytes(b"PXAT"), Word::Bytes(digits.as_bytes())]);
+    ctx.propagate_nothing();
+    ctx.keyspace.journal.push_call(key.db, words.take(if time.is_some() { 5 } else { 3 }));
+}
+
+/// Propagates a `SET` without its `GET`, which only its caller has a use for.
+fn propagate_without_get(ctx: &mut Context<'_>, args: Args<'_>) {
+    if !ctx.propagates() {
+        return;
+    }
+    let value = args.block(2);
+    let words = (0..args.len()).filter(|&index| index < 3 || !args.is(index, "get"));
+    let words = words.map(|index| match &value {
+        Some(block) if index == 2 => Word::Block(block),
+        _ => Word::Bytes(args.get(index)),
+    });
+    ctx.propagate_nothing();
+    ctx.keyspace.journal.push_call(ctx.session.db, words);
 }
 
 /// The unit and the origin of a time argument.
@@ -91,14 +127,14 @@ struct TimeUnit {
 }
 
 /// Turns a time argument into Unix milliseconds. Errors: not an integer; not positive, or past the range.
-fn expire_at(ctx: &Context<'_>, arg: &[u8], unit: TimeUnit, invalid: ErrorText) -> Result<i64, ErrorText> {
+fn expire_at(ctx: &Context<'_>, arg: &[u8], unit: TimeUnit, invalid: &'static str) -> Result<i64> {
     let value = integer(arg)?;
     if value <= 0 {
-        return Err(invalid);
+        return Err(invalid.into());
     }
     let scale = if unit.seconds { 1000 } else { 1 };
     let origin = if unit.relative { ctx.keyspace.moment.unix_ms } else { 0 };
-    value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)).ok_or(invalid)
+    value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)).ok_or(invalid.into())
 }
 
 /// The options that `SET` and `GETEX` share.
@@ -114,7 +150,7 @@ struct Options {
 
 impl Options {
     /// Reads the options from argument `first` on. `set` tells `SET`'s from `GETEX`'s.
-    fn parse(args: Args<'_>, first: usize, set: bool) -> Result<Self, ErrorText> {
+    fn parse(args: Args<'_>, first: usize, set: bool) -> Result<Self> {
         let mut options = Options::default();
         let mut i = first;
         while i < args.len() {
@@ -147,12 +183,13 @@ impl Options {
         !self.keep_ttl && !self.persist && self.time.is_none_or(same)
     }
 
-    fn expire_at(
-        &self,
-        ctx: &Context<'_>,
-        args: Args<'_>,
-        invalid: ErrorText,
-    ) -> Result<Option<i64>, ErrorText> {
+    /// Whether the time is in milliseconds since 1970 (`PXAT`).
+    fn names_unix_ms(&self) -> bool {
+        matches!(self.time, Some((_, false, false)))
+    }
+
+    /// The time, Unix milliseconds.
+    fn expire_at(&self, ctx: &Context<'_>, args: Args<'_>, invalid: &'static str) -> Result<Option<i64>> {
         let Some((index, seconds, relative)) = self.time else { return Ok(None) };
         expire_at(ctx, args.get(index), TimeUnit { seconds, relative }, invalid).map(Some)
     }
@@ -160,50 +197,58 @@ impl Options {
 
 /// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`: `OK`, or null when `NX` or `XX` forbade
 /// it; with `GET` the old value or null. O(1).
-pub fn set(ctx: &mut Context<'_>, args: Args<'_>) {
-    if args.len() == 3 {
-        return plain_set(ctx, args);
+pub fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    if args.len() > 3 {
+        return set_with_options(ctx, args);
     }
-    let outcome = set_with_options(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn plain_set(ctx: &mut Context<'_>, args: Args<'_>) {
-    let key = args.get(1);
-    let at = ctx.old_find(key, Access::Write);
-    store(ctx, key, ctx.hash, at, Value::of(args, 2), Expiry::Discard);
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find(key, Access::Write);
+    store(ctx, key, at, Value::of(args, 2), Expiry::Discard);
     ctx.reply.ok();
+    Ok(())
 }
 
-fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let key = args.get(1);
+fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
     let options = Options::parse(args, 3, true)?;
     let time = options.expire_at(ctx, args, "ERR invalid expire time in 'set' command")?;
     if options.get {
-        reply_old(ctx, key)?;
+        reply_string_of(ctx, key)?;
     }
-    let at = ctx.old_find(key, Access::Write);
+    let at = ctx.find(key, Access::Write);
     if (options.if_missing && at.is_some()) || (options.if_present && at.is_none()) {
         if !options.get {
             ctx.reply.null();
         }
         return Ok(());
     }
-    let expiry = match time {
-        Some(t) => Expiry::At(t),
-        None if options.keep_ttl => Expiry::Keep,
-        None => Expiry::Discard,
-    };
-    store(ctx, key, ctx.hash, at, Value::of(args, 2), expiry);
+    let value = Value::of(args, 2);
+    match time {
+        Some(time) => {
+            store_until(ctx, key, at, value, time);
+            // A call that names the moment says the same to everybody.
+            if !options.names_unix_ms() {
+                propagate_set(ctx, key, args, 2, Some(time));
+            }
+        }
+        None => {
+            let expiry = if options.keep_ttl { Expiry::Keep } else { Expiry::Discard };
+            store(ctx, key, at, value, expiry);
+            if options.get {
+                propagate_without_get(ctx, args);
+            }
+        }
+    }
     if !options.get {
         ctx.reply.ok();
     }
     Ok(())
 }
 
-/// Replies with the string under the first key, or null; answers where it is.
-fn reply_old(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Position>, ErrorText> {
-    let at = ctx.old_find_kind(key, Access::Read, Kind::String)?;
+/// Replies with the string under `key`, or null, and returns where it is.
+#[inline]
+fn reply_string_of(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Option<Position>> {
+    let at = ctx.find_kind(key, Access::Read, Kind::String)?;
     match at {
         Some(at) => ctx.reply_string(at),
         None => ctx.reply.null(),
@@ -212,141 +257,137 @@ fn reply_old(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Position>, Erro
 }
 
 /// `SETNX key value`: 1 if the key was set, 0 if it was there. O(1).
-pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) {
-    let key = args.get(1);
-    let at = ctx.old_find(key, Access::Write);
+pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find(key, Access::Write);
     if at.is_none() {
-        store(ctx, key, ctx.hash, None, Value::of(args, 2), Expiry::Discard);
+        store(ctx, key, None, Value::of(args, 2), Expiry::Discard);
     }
     ctx.reply.integer(i64::from(at.is_none()));
+    Ok(())
 }
 
-fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: ErrorText) {
-    match expire_at(ctx, args.get(2), TimeUnit { seconds, relative: true }, invalid) {
-        Ok(time) => {
-            let key = args.get(1);
-            let at = ctx.old_find(key, Access::Write);
-            store(ctx, key, ctx.hash, at, Value::of(args, 3), Expiry::At(time));
-            ctx.reply.ok();
-        }
-        Err(text) => ctx.reply.error(text),
-    }
+fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: &'static str) -> Result {
+    let time = expire_at(ctx, args.get(2), TimeUnit { seconds, relative: true }, invalid)?;
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find(key, Access::Write);
+    store_until(ctx, key, at, Value::of(args, 3), time);
+    propagate_set(ctx, key, args, 3, Some(time));
+    ctx.reply.ok();
+    Ok(())
 }
 
 /// `SETEX key seconds value`: `OK`. O(1).
-pub fn setex(ctx: &mut Context<'_>, args: Args<'_>) {
-    set_with_time(ctx, args, true, "ERR invalid expire time in 'setex' command");
+pub fn setex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    set_with_time(ctx, args, true, "ERR invalid expire time in 'setex' command")
 }
 
 /// `PSETEX key milliseconds value`: `OK`. O(1).
-pub fn psetex(ctx: &mut Context<'_>, args: Args<'_>) {
-    set_with_time(ctx, args, false, "ERR invalid expire time in 'psetex' command");
+pub fn psetex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    set_with_time(ctx, args, false, "ERR invalid expire time in 'psetex' command")
 }
 
 /// `GET key`: the value or null. O(1).
-pub fn get(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = reply_old(ctx, args.get(1)).map(|_| ());
-    ctx.answer(outcome);
+pub fn get(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    reply_string_of(ctx, key)?;
+    Ok(())
 }
 
 /// `GETSET key value`: the old value or null. O(1).
-pub fn getset(ctx: &mut Context<'_>, args: Args<'_>) {
-    let key = args.get(1);
-    match reply_old(ctx, key) {
-        Ok(at) => store(ctx, key, ctx.hash, at, Value::of(args, 2), Expiry::Discard),
-        Err(text) => ctx.reply.error(text),
-    }
+pub fn getset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = reply_string_of(ctx, key)?;
+    store(ctx, key, at, Value::of(args, 2), Expiry::Discard);
+    propagate_set(ctx, key, args, 2, None);
+    Ok(())
 }
 
 /// `GETDEL key`: the value, which is gone then, or null. O(1).
-pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) {
-    match reply_old(ctx, args.get(1)) {
-        Ok(Some(at)) => {
-            ctx.keyspace.modified(1);
-            ctx.old_remove(at, false);
-        }
-        Ok(None) => {}
-        Err(text) => ctx.reply.error(text),
+pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    if let Some(at) = reply_string_of(ctx, key)? {
+        ctx.remove(key, at, Removal::Del);
+        ctx.propagate(&[b"DEL", key.name]);
     }
+    Ok(())
 }
 
 /// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`: the value or null. O(1).
-pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = getex_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn getex_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let options = Options::parse(args, 2, false)?;
-    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Read, Kind::String)? else {
         ctx.reply.null();
         return Ok(());
     };
     let time = options.expire_at(ctx, args, "ERR invalid expire time in 'getex' command")?;
     ctx.reply_string(at);
-    match time {
-        Some(t) if t <= ctx.keyspace.moment.unix_ms => {
-            ctx.keyspace.modified(1);
-            ctx.old_remove(at, false);
+    if let Some(time) = time {
+        if keys::expire_or_remove(ctx, key, at, time) {
+            ctx.propagate(&[b"PEXPIREAT", key.name, Decimal::new(time).as_bytes()]);
         }
-        Some(_) => {
-            ctx.keyspace.modified(1);
-            ctx.old_set_expiry(at, time);
-        }
-        None if options.persist && ctx.db().get(at).expire_at().is_some() => {
-            ctx.keyspace.modified(1);
-            ctx.old_set_expiry(at, None);
-        }
-        None => {}
+    } else if options.persist && ctx.db().get(at).expire_at().is_some() {
+        ctx.set_expiry(key, at, None);
+        ctx.changed(key, Event::Persist, 1);
+        ctx.propagate(&[b"PERSIST", key.name]);
     }
     Ok(())
 }
 
-/// `MGET key [key …]`: an array of values, null for a key that is missing or no string. O(N).
-pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) {
+/// `MGET key [key …]`: an array of values, null for a key that is missing or not a string. O(N).
+pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     ctx.reply.array(args.len() - 1);
-    ctx.for_each_key(args, 1, 1, |ctx, i, hash| match ctx.old_find_hashed(hash, args.get(i), Access::Read) {
-        Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
-        _ => ctx.reply.null(),
+    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
+        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+        match ctx.find(key, Access::Read) {
+            Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
+            _ => ctx.reply.null(),
+        }
     });
+    Ok(())
 }
 
 fn set_all(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
-        let key = args.get(i);
-        let at = ctx.old_find_hashed(hash, key, Access::Write);
-        store(ctx, key, hash, at, Value::of(args, i + 1), Expiry::Discard);
+        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+        let at = ctx.find(key, Access::Write);
+        store(ctx, key, at, Value::of(args, i + 1), Expiry::Discard);
     });
 }
 
 /// `MSET key value [key value …]`: `OK`. O(N).
-pub fn mset(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn mset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len().is_multiple_of(2) {
-        return ctx.reply.error("ERR wrong number of arguments for 'mset' command");
+        return Err(Error::wrong_arity("mset"));
     }
     set_all(ctx, args);
     ctx.reply.ok();
+    Ok(())
 }
 
 /// `MSETNX key value [key value …]`: 1 if all were set, 0 if any was there and none was set. O(N).
-pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len().is_multiple_of(2) {
-        return ctx.reply.error("ERR wrong number of arguments for 'msetnx' command");
+        return Err(Error::wrong_arity("msetnx"));
     }
     let mut any = false;
     ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
+        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
         // After the first that is there no other is looked up, so what has expired among them stays unnoticed.
-        any = any || ctx.old_find_hashed(hash, args.get(i), Access::Write).is_some();
+        any = any || ctx.find(key, Access::Write).is_some();
     });
     if !any {
         set_all(ctx, args);
     }
     ctx.reply.integer(i64::from(!any));
+    Ok(())
 }
 
-/// Adds `delta` to the integer under the first key and replies with the sum.
-fn add(ctx: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), ErrorText> {
-    let at = ctx.old_find_kind(key, Access::Write, Kind::String)?;
+/// Adds `delta` to the integer under the first key, `name`, and replies with the sum.
+fn add(ctx: &mut Context<'_>, name: &[u8], delta: i64) -> Result {
+    let key = ctx.first_key(name);
+    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
     let old = match at {
         None => 0,
         Some(at) => match ctx.db().get(at).value() {
@@ -356,49 +397,40 @@ fn add(ctx: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), ErrorText> {
     };
     let sum = old.checked_add(delta).ok_or("ERR increment or decrement would overflow")?;
     match at {
-        Some(at) => ctx.db_mut().modify(at, |entry| entry.set_integer(sum)),
-        None => drop(ctx.old_insert(Entry::integer(key, sum, None))),
+        Some(at) => ctx.keyspace.modify(key.db, at, |entry| entry.set_integer(sum)),
+        None => drop(ctx.insert(key, Entry::integer(name, sum, None))),
     }
-    ctx.keyspace.modified(1);
+    ctx.changed(key, Event::IncrBy, 1);
     ctx.reply.integer(sum);
     Ok(())
 }
 
 /// `INCR key`: the value after adding one. O(1).
-pub fn incr(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = add(ctx, args.get(1), 1);
-    ctx.answer(outcome);
+pub fn incr(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    add(ctx, args.get(1), 1)
 }
 
 /// `DECR key`: the value after taking one away. O(1).
-pub fn decr(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = add(ctx, args.get(1), -1);
-    ctx.answer(outcome);
+pub fn decr(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    add(ctx, args.get(1), -1)
 }
 
 /// `INCRBY key n`: the sum. O(1).
-pub fn incrby(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = integer(args.get(2)).and_then(|n| add(ctx, args.get(1), n));
-    ctx.answer(outcome);
+pub fn incrby(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let delta = integer(args.get(2))?;
+    add(ctx, args.get(1), delta)
 }
 
 /// `DECRBY key n`: the difference. O(1).
-pub fn decrby(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = integer(args.get(2))
-        .and_then(|n| n.checked_neg().ok_or("ERR decrement would overflow"))
-        .and_then(|n| add(ctx, args.get(1), n));
-    ctx.answer(outcome);
+pub fn decrby(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let delta = integer(args.get(2))?.checked_neg().ok_or("ERR decrement would overflow")?;
+    add(ctx, args.get(1), delta)
 }
 
 /// `INCRBYFLOAT key x`: the sum as a string. O(1).
-pub fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = incrbyfloat_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let key = args.get(1);
-    let at = ctx.old_find_kind(key, Access::Write, Kind::String)?;
+pub fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
     let old = match at {
         None => Extended::from(0),
         Some(at) => match ctx.db().get(at).value() {
@@ -409,38 +441,48 @@ fn incrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
     let delta = Extended::parse(args.get(2)).ok_or(NOT_A_FLOAT)?;
     let sum = old.add(delta);
     if !sum.is_finite() {
-        return Err("ERR increment would produce NaN or Infinity");
+        return Err("ERR increment would produce NaN or Infinity".into());
     }
     let mut text = Vec::new();
     sum.push_to(&mut text);
     match at {
-        Some(at) => ctx.db_mut().modify(at, |entry| entry.set_plain(&text)),
-        None => drop(ctx.old_insert(Entry::plain(key, &text, None))),
+        Some(at) => ctx.keyspace.modify(key.db, at, |entry| entry.set_plain(&text)),
+        None => drop(ctx.insert(key, Entry::plain(key.name, &text, None))),
     }
-    ctx.keyspace.modified(1);
+    ctx.changed(key, Event::IncrByFloat, 1);
+    // The result, so that another machine's arithmetic cannot come to another one.
+    ctx.propagate(&[b"SET", key.name, &text, b"KEEPTTL"]);
     ctx.reply.bulk(&text);
     Ok(())
 }
 
+const TOO_LONG: Error = Error::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+
 /// Refuses a string that would be longer than `proto-max-bulk-len`.
-fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result<(), ErrorText> {
+fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result {
     if before.saturating_add(added as u64) > ctx.config.proto_max_bulk_len {
-        return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        return Err(TOO_LONG);
+    }
+    Ok(())
+}
+
+/// Refuses a string of `len` bytes that the system has no room for, when `proto-max-bulk-len` permits such: a client
+/// names the length without having to send the bytes.
+pub(super) fn check_possible(len: usize) -> Result {
+    const SURELY_POSSIBLE: usize = 512 << 20;
+    if len > SURELY_POSSIBLE && Vec::<u8>::new().try_reserve_exact(len).is_err() {
+        return Err(TOO_LONG);
     }
     Ok(())
 }
 
 /// `APPEND key value`: the length after it. O(1) amortized.
-pub fn append(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = append_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let (key, tail) = (args.get(1), args.get(2));
-    let len = match ctx.old_find(key, Access::Write) {
+pub fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let tail = args.get(2);
+    let len = match ctx.find(key, Access::Write) {
         None => {
-            store(ctx, key, ctx.hash, None, Value::of(args, 2), Expiry::Discard);
+            put(ctx, key, None, Value::of(args, 2), Expiry::Discard);
             tail.len()
         }
         Some(at) => {
@@ -450,43 +492,37 @@ fn append_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
             }
             let len = entry.string_len();
             check_length(ctx, len as u64, tail.len())?;
-            ctx.keyspace.modified(1);
-            ctx.db_mut().modify(at, |entry| entry.append(tail))
+            ctx.keyspace.modify(key.db, at, |entry| entry.append(tail))
         }
     };
+    ctx.changed(key, Event::Append, 1);
     ctx.reply.integer(len as i64);
     Ok(())
 }
 
 /// `STRLEN key`: the length in bytes, 0 for a missing key. O(1).
-pub fn strlen(ctx: &mut Context<'_>, args: Args<'_>) {
-    match ctx.old_find_kind(args.get(1), Access::Read, Kind::String) {
-        Ok(Some(at)) => {
-            let len = ctx.db().get(at).string_len();
-            ctx.reply.integer(len as i64);
-        }
-        Ok(None) => ctx.reply.integer(0),
-        Err(text) => ctx.reply.error(text),
-    }
+pub fn strlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find_kind(key, Access::Read, Kind::String)?;
+    let len = at.map_or(0, |at| ctx.db().get(at).string_len());
+    ctx.reply.integer(len as i64);
+    Ok(())
 }
 
 /// `SETRANGE key offset value`: the length after the value was written over what is at the offset; a gap before it is
 /// filled with zero bytes. O(M) for the value's length; the gap is O(N).
-pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = setrange_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn setrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let (key, part) = (args.get(1), args.get(3));
+pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let part = args.get(3);
     let offset = u64::try_from(integer(args.get(2))?).map_err(|_| "ERR offset is out of range")?;
-    let at = ctx.old_find_kind(key, Access::Write, Kind::String)?;
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find_kind(key, Access::Write, Kind::String)?;
     if part.is_empty() {
         let len = at.map_or(0, |at| ctx.db().get(at).string_len());
         ctx.reply.integer(len as i64);
         return Ok(());
     }
     check_length(ctx, offset, part.len())?;
+    check_possible(offset as usize + part.len())?;
     let span = offset as usize..offset as usize + part.len();
     let write = |entry: &mut Entry| {
         let bytes = entry.bytes_mut(span.end);
@@ -494,37 +530,28 @@ fn setrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
         bytes.len()
     };
     let len = if let Some(at) = at {
-        ctx.db_mut().modify(at, write)
+        ctx.keyspace.modify(key.db, at, write)
     } else {
-        let mut entry = Entry::zeroed(key, span.end, None);
+        let mut entry = Entry::zeroed(key.name, span.end, None);
         let len = write(&mut entry);
-        ctx.old_insert(entry);
+        ctx.insert(key, entry);
         len
     };
-    ctx.keyspace.modified(1);
+    ctx.changed(key, Event::SetRange, 1);
     ctx.reply.integer(len as i64);
     Ok(())
 }
 
 /// `GETRANGE key start end`: the bytes from the one offset to the other, both included; negative ones count from the
 /// end. O(N) for what is returned; O(1) when that is a whole large value.
-pub fn getrange(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = getrange_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-/// `SUBSTR key start end`: the older name of [`getrange`].
-pub fn substr(ctx: &mut Context<'_>, args: Args<'_>) {
-    getrange(ctx, args);
-}
-
-fn getrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn getrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (start, end) = (integer(args.get(2))?, integer(args.get(3))?);
-    let Some(at) = ctx.old_find_kind(args.get(1), Access::Read, Kind::String)? else {
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Read, Kind::String)? else {
         ctx.reply.bulk(b"");
         return Ok(());
     };
-    let entry = ctx.keyspace.db(ctx.session.db).get(at);
+    let entry = ctx.keyspace.db(key.db).get(at);
     let range = byte_range(start, end, entry.string_len());
     if range.len() >= ZERO_COPY_BYTES && range.len() == entry.string_len() {
         ctx.reply_string(at);
@@ -532,6 +559,11 @@ fn getrange_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
         entry.value().with_bytes(|bytes| ctx.reply.bulk(&bytes[range]));
     }
     Ok(())
+}
+
+/// `SUBSTR key start end`: the older name of [`getrange`].
+pub fn substr(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    getrange(ctx, args)
 }
 
 /// The part of a string of `len` bytes from `start` to `end`, both included; negative ones count from the end.

@@ -4,63 +4,64 @@
 //! where it moves also the access bits) goes along.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
-use crate::db::Access;
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, NO_SUCH_KEY, Result, SYNTAX};
+use crate::db::{Access, Event, Key};
 
-const NO_SUCH_KEY: ErrorText = "ERR no such key";
-const SAME_OBJECT: ErrorText = "ERR source and destination objects are the same";
-const DB_OUT_OF_RANGE: ErrorText = "ERR DB index is out of range";
-const NOT_AN_INT: ErrorText = "ERR value is out of range, value must between -2147483648 and 2147483647";
+const SAME_OBJECT: Error = Error::new("ERR source and destination objects are the same");
+const DB_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
+const NOT_AN_INT: Error =
+    Error::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 
-/// Whether the key was there and could be renamed; `None`: it was not there.
-fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Option<bool> {
-    let (db, from, to) = (ctx.session.db, args.get(1), args.get(2));
-    ctx.old_find(from, Access::Write)?;
-    if from == to {
-        return Some(!only_if_free);
+/// Whether the key could be renamed, which must be there.
+fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Result<bool> {
+    let from = ctx.first_key(args.get(1));
+    ctx.find(from, Access::Write).ok_or(NO_SUCH_KEY)?;
+    if args.get(1) == args.get(2) {
+        return Ok(!only_if_free);
     }
-    let hash = ctx.keyspace.hash(to);
-    if ctx.old_find_hashed(hash, to, Access::Write).is_some() && only_if_free {
-        return Some(false);
+    let to = ctx.key(args.get(2));
+    if ctx.find(to, Access::Write).is_some() && only_if_free {
+        return Ok(false);
     }
     // The second lookup may have deleted an expired key, and entries may have moved.
-    let at = ctx.old_find(from, Access::Inspect)?;
-    let entry = ctx.keyspace.old_take(db, at).with_key(to);
-    ctx.keyspace.old_put(db, hash, entry);
-    ctx.keyspace.modified(1);
-    Some(true)
+    let at = ctx.find(from, Access::Inspect).ok_or(NO_SUCH_KEY)?;
+    let entry = ctx.keyspace.take(from, at).with_key(to.name);
+    ctx.keyspace.put(to, entry);
+    ctx.changed(from, Event::RenameFrom, 1);
+    ctx.changed(to, Event::RenameTo, 0);
+    Ok(true)
 }
 
 /// `RENAME key newkey`: `OK`; what was under the new name is deleted. O(1), besides freeing that.
-pub fn rename(ctx: &mut Context<'_>, args: Args<'_>) {
-    match rename_key(ctx, args, false) {
-        Some(_) => ctx.reply.ok(),
-        None => ctx.reply.error(NO_SUCH_KEY),
-    }
+pub fn rename(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    rename_key(ctx, args, false)?;
+    ctx.reply.ok();
+    Ok(())
 }
 
 /// `RENAMENX key newkey`: 1, or 0 if the new name is taken. O(1).
-pub fn renamenx(ctx: &mut Context<'_>, args: Args<'_>) {
-    match rename_key(ctx, args, true) {
-        Some(renamed) => ctx.reply.integer(i64::from(renamed)),
-        None => ctx.reply.error(NO_SUCH_KEY),
-    }
+pub fn renamenx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let renamed = rename_key(ctx, args, true)?;
+    ctx.reply.integer(i64::from(renamed));
+    Ok(())
 }
 
 /// The database that an argument names.
-fn database(ctx: &Context<'_>, arg: &[u8]) -> Result<usize, ErrorText> {
+fn database(ctx: &Context<'_>, arg: &[u8]) -> Result<usize> {
     let index = i32::try_from(integer(arg)?).map_err(|_| NOT_AN_INT)?;
     usize::try_from(index).ok().filter(|db| *db < ctx.keyspace.count()).ok_or(DB_OUT_OF_RANGE)
 }
 
 /// `COPY source destination [DB destination-db] [REPLACE]`: 1, or 0 if the source is missing or the destination is
 /// taken. O(1) for strings, O(N) for collections.
-pub fn copy(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = copy_key(ctx, args).map(|copied| ctx.reply.integer(i64::from(copied)));
-    ctx.answer(outcome);
+pub fn copy(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let copied = copy_key(ctx, args)?;
+    ctx.reply.integer(i64::from(copied));
+    Ok(())
 }
 
-fn copy_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
+fn copy_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
     let (mut target, mut replace) = (ctx.session.db, false);
     let mut i = 3;
     while i < args.len() {
@@ -74,54 +75,51 @@ fn copy_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
         }
         i += 1;
     }
-    let (db, from, to) = (ctx.session.db, args.get(1), args.get(2));
-    if db == target && from == to {
+    let from = ctx.first_key(args.get(1));
+    let to = ctx.keyspace.key(target, args.get(2));
+    if from.db == to.db && from.name == to.name {
         return Err(SAME_OBJECT);
     }
-    if ctx.old_find(from, Access::Read).is_none() {
+    if ctx.find(from, Access::Read).is_none() {
         return Ok(false);
     }
-    let hash = ctx.keyspace.hash(to);
-    if ctx.keyspace.old_find(target, hash, to, Access::Write).is_some() && !replace {
+    if ctx.find(to, Access::Write).is_some() && !replace {
         return Ok(false);
     }
-    let Some(at) = ctx.old_find(from, Access::Inspect) else { return Ok(false) };
-    let entry = ctx.db().get(at).duplicate(to);
+    let Some(at) = ctx.find(from, Access::Inspect) else { return Ok(false) };
+    let entry = ctx.db().get(at).duplicate(to.name);
     entry.set_access(ctx.keyspace.fresh_access());
-    ctx.keyspace.old_put(target, hash, entry);
-    ctx.keyspace.modified(1);
+    ctx.keyspace.put(to, entry);
+    ctx.changed(to, Event::CopyTo, 1);
     Ok(true)
 }
 
 /// `MOVE key db`: 1, or 0 if the key is missing here or there is one in the other database. O(1).
-pub fn move_(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = move_key(ctx, args).map(|moved| ctx.reply.integer(i64::from(moved)));
-    ctx.answer(outcome);
+pub fn move_(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let moved = move_key(ctx, args)?;
+    ctx.reply.integer(i64::from(moved));
+    Ok(())
 }
 
-fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool, ErrorText> {
-    let (db, key, hash) = (ctx.session.db, args.get(1), ctx.hash);
-    let target = database(ctx, args.get(2))?;
-    if db == target {
+fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
+    let here = ctx.first_key(args.get(1));
+    let there = Key { db: database(ctx, args.get(2))?, ..here };
+    if here.db == there.db {
         return Err(SAME_OBJECT);
     }
-    let Some(at) = ctx.old_find(key, Access::Write) else { return Ok(false) };
-    if ctx.keyspace.old_find(target, hash, key, Access::Write).is_some() {
+    let Some(at) = ctx.find(here, Access::Write) else { return Ok(false) };
+    if ctx.find(there, Access::Write).is_some() {
         return Ok(false);
     }
-    let entry = ctx.keyspace.old_take(db, at);
-    ctx.keyspace.old_put(target, hash, entry);
-    ctx.keyspace.modified(1);
+    let entry = ctx.keyspace.take(here, at);
+    ctx.keyspace.put(there, entry);
+    ctx.changed(here, Event::MoveFrom, 1);
+    ctx.changed(there, Event::MoveTo, 0);
     Ok(true)
 }
 
 /// `SWAPDB index index`: `OK`; whoever has selected one of the two has the other's keys from now on. O(1).
-pub fn swapdb(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = swap_databases(ctx, args).map(|()| ctx.reply.ok());
-    ctx.answer(outcome);
-}
-
-fn swap_databases(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn swapdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let index = |arg: &[u8]| integer(arg).ok().and_then(|index| i32::try_from(index).ok());
     let first = index(args.get(1)).ok_or("ERR invalid first DB index")?;
     let second = index(args.get(2)).ok_or("ERR invalid second DB index")?;
@@ -130,5 +128,6 @@ fn swap_databases(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
         return Err(DB_OUT_OF_RANGE);
     };
     ctx.keyspace.swap(first, second);
+    ctx.reply.ok();
     Ok(())
 }

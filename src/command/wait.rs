@@ -1,49 +1,44 @@
 //! WAIT and WAITAOF: how many others have what this connection wrote.
 //!
-//! This server has no replicas and no append-only file, and nothing that is waited for can come: the answer is 0, and
-//! it is given at once.
+//! This server has no replicas and no append-only file, and nothing that is waited for can come: the reply is 0, at once.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, integer};
+use crate::command::context::{Context, integer};
+use crate::command::error::Result;
 
 /// The milliseconds of a timeout, 0 for none.
-fn timeout(arg: &[u8]) -> Result<i64, ErrorText> {
+fn timeout(arg: &[u8]) -> Result<i64> {
     match integer(arg) {
-        Ok(0..) => integer(arg),
-        Ok(_) => Err("ERR timeout is negative"),
-        Err(_) => Err("ERR timeout is not an integer or out of range"),
+        Ok(ms @ 0..) => Ok(ms),
+        Ok(_) => Err("ERR timeout is negative".into()),
+        Err(_) => Err("ERR timeout is not an integer or out of range".into()),
     }
 }
 
 /// `WAIT numreplicas timeout`: the number of replicas that acknowledged the connection's writes. O(1).
-pub fn wait(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = integer(args.get(1)).and_then(|_| timeout(args.get(2)));
-    let outcome = outcome.map(|_| ctx.reply.integer(0));
-    ctx.answer(outcome);
+pub fn wait(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    integer(args.get(1))?;
+    timeout(args.get(2))?;
+    ctx.reply.integer(0);
+    Ok(())
 }
 
 /// `WAITAOF numlocal numreplicas timeout`: whether the connection's writes are in the local append-only file, and in
 /// how many replicas' files. O(1).
-pub fn waitaof(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = waitaof_arguments(args).map(|()| {
-        ctx.reply.array(2);
-        ctx.reply.integer(0);
-        ctx.reply.integer(0);
-    });
-    ctx.answer(outcome);
-}
-
-fn waitaof_arguments(args: Args<'_>) -> Result<(), ErrorText> {
+pub fn waitaof(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let local = integer(args.get(1))?;
     if !(0..=1).contains(&local) {
-        return Err("ERR value is out of range, value must between 0 and 1");
+        return Err("ERR value is out of range, value must between 0 and 1".into());
     }
     if integer(args.get(2))? < 0 {
-        return Err("ERR value is out of range, must be positive");
+        return Err("ERR value is out of range, must be positive".into());
     }
     timeout(args.get(3))?;
     if local == 1 {
-        return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+        return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.".into());
     }
+    ctx.reply.array(2);
+    ctx.reply.integer(0);
+    ctx.reply.integer(0);
     Ok(())
 }

@@ -381,6 +381,12 @@ impl Keyspace {
         expire_at < self.moment.unix_ms && self.expiry != Expiry::Ignore
     }
 
+    /// Whether what is told to expire at `expire_at` goes at once instead: the time has come, and nobody else decides.
+    #[inline]
+    pub fn is_due(&self, expire_at: i64) -> bool {
+        expire_at <= self.moment.unix_ms && self.expiry != Expiry::Ignore
+    }
+
     /// Says whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
     /// is written; so reads write nothing, no access clock or counter moves, and no table, of keys or inside a value,
     /// is rehashed unless it is full.
@@ -438,11 +444,15 @@ impl Keyspace {
         db.dict.insert_new(key.hash, entry)
     }
 
-    /// Puts `entry` under `key`, whether something is there or not; its access field stays as it is.
+    /// Puts `entry` under `key`, which counts as new: what was there is gone first. The entry's access field stays as
+    /// it is, and the caller declares the change.
     pub fn put(&mut self, key: Key<'_>, entry: Entry) {
         let found = self.dbs[key.db].dict.find(key.hash, key.name);
         match found {
-            Some(at) => self.exchange(key, at, entry),
+            Some(at) => {
+                self.journal.note(key, Event::New);
+                self.exchange(key, at, entry);
+            }
             None => {
                 self.add(key, entry);
             }

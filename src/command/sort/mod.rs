@@ -18,28 +18,27 @@ mod source;
 use std::ops::Range;
 
 use super::args::Args;
-use super::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use crate::db::Access;
+use super::context::{Context, integer};
+use super::error::{Error, Result, SYNTAX, WRONG_TYPE};
+use crate::db::{Access, Event};
 use crate::types::hash::HashRef;
 use crate::types::{Entry, Kind, Text};
 use pattern::{Found, Pattern, follow, has_star};
 use rank::{Texts, Wanted, by_numbers, by_texts, number};
 
-const NO_NUMBER: ErrorText = "ERR One or more scores can't be converted into double";
+const NOT_A_SCORE: Error = Error::new("ERR One or more scores can't be converted into double");
 
 /// `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA] [STORE destination]`:
 /// an array of the elements, or of what the GETs lead to for each; with STORE the length of the list that it has become.
 /// O(N + M log M) for N elements of which M are asked for.
-pub fn sort(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = run(ctx, args, true);
-    ctx.answer(outcome);
+pub fn sort(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    run(ctx, args, true)
 }
 
 /// `SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA]`: as `SORT`, without
 /// STORE. O(N + M log M).
-pub fn sort_ro(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = run(ctx, args, false);
-    ctx.answer(outcome);
+pub fn sort_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    run(ctx, args, false)
 }
 
 /// What a call asks for.
@@ -56,7 +55,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn parse(args: Args<'a>, may_store: bool) -> Result<Self, ErrorText> {
+    fn parse(args: Args<'a>, may_store: bool) -> Result<Self> {
         let mut request = Request {
             sorted: true,
             by: None,
@@ -108,16 +107,16 @@ impl<'a> Request<'a> {
     }
 }
 
-fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result<(), ErrorText> {
+fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
     let mut request = Request::parse(args, may_store)?;
-    let (elements, order) = match ctx.old_find(args.get(1), Access::Read) {
+    let (elements, order) = match ctx.find(ctx.first_key(args.get(1)), Access::Read) {
         None => (Texts::default(), Vec::new()),
         Some(at) => {
             source::prepare(ctx, at);
             let entry = ctx.db().get(at);
             let len = source::len(&entry).ok_or(WRONG_TYPE)?;
             if !request.sorted && entry.kind() == Kind::Set && request.store.is_some() {
-                // The order of a set is no one's business: what is stored has one that anybody would get.
+                // A set has no order of its own: what is stored has one that everybody gets who sorts the same set.
                 request = Request { sorted: true, alpha: true, by: None, ..request };
             }
             let window = request.window(len);
@@ -144,7 +143,7 @@ fn order(
     request: &Request<'_>,
     elements: &Texts,
     window: Range<usize>,
-) -> Result<Vec<usize>, ErrorText> {
+) -> Result<Vec<usize>> {
     let wanted = Wanted { descending: request.descending, window };
     // Without STORE texts are compared as C compares strings: up to the first zero byte.
     let whole = request.store.is_some();
@@ -154,7 +153,7 @@ fn order(
             return Ok(by_texts(elements.len(), text, &wanted));
         }
         let numbers: Option<Vec<f64>> = elements.iter().map(number).collect();
-        return Ok(by_numbers(&numbers.ok_or(NO_NUMBER)?, elements, &wanted));
+        return Ok(by_numbers(&numbers.ok_or(NOT_A_SCORE)?, elements, &wanted));
     };
     let lookups = elements.iter().map(|element| (by, element));
     if request.alpha {
@@ -179,7 +178,7 @@ fn order(
             _ => numbers = None,
         }
     });
-    Ok(by_numbers(&numbers.ok_or(NO_NUMBER)?, elements, &wanted))
+    Ok(by_numbers(&numbers.ok_or(NOT_A_SCORE)?, elements, &wanted))
 }
 
 fn comparable(text: &[u8], whole: bool) -> &[u8] {
@@ -251,10 +250,10 @@ fn store(
     follow(ctx, outputs(request, elements, order), |ctx, found| {
         with_text(ctx, found, |text| values.push(text.unwrap_or(Text::Bytes(b""))));
     });
-    let hash = ctx.keyspace.hash(destination);
     let shapes = &ctx.keyspace.shapes;
     let list = (values.len() > 0).then(|| source::list(destination, values.iter(), shapes));
-    ctx.keyspace.old_store(ctx.session.db, hash, destination, list);
-    ctx.keyspace.modified(values.len().saturating_sub(1) as u64);
+    ctx.keyspace.store(ctx.key(destination), list, Event::SortStore);
+    // Each element counts, and one has been counted.
+    ctx.keyspace.count_changes(values.len().saturating_sub(1) as u64);
     ctx.reply.integer(values.len() as i64);
 }

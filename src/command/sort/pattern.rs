@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::command::context::Context;
-use crate::db::Access;
+use crate::db::{Access, Key};
 use crate::dict::Position;
 use crate::text::words::shown;
 
@@ -75,7 +75,7 @@ const GROUP: usize = 16;
 
 enum Lookup<'a> {
     Done(Found<'a>),
-    Key { key: Range<usize>, hash: u64, field: Option<&'a [u8]> },
+    Key { name: Range<usize>, hash: u64, field: Option<&'a [u8]> },
 }
 
 /// Follows each pattern with its element and calls `visit` with where it leads, in order. A position is good until the
@@ -99,7 +99,7 @@ pub fn follow<'a>(
                 }
                 let hash = ctx.keyspace.hash(&keys[start..]);
                 ctx.db().prefetch_bucket(hash);
-                Lookup::Key { key: start..keys.len(), hash, field }
+                Lookup::Key { name: start..keys.len(), hash, field }
             }
         }));
         if group.is_empty() {
@@ -113,11 +113,9 @@ pub fn follow<'a>(
         for lookup in &group {
             let found = match lookup {
                 Lookup::Done(found) => *found,
-                Lookup::Key { key, hash, field } => {
-                    match ctx.old_find_hashed(*hash, &keys[key.clone()], Access::Read) {
-                        Some(at) => Found::Entry(at, *field),
-                        None => Found::Nothing,
-                    }
+                Lookup::Key { name, hash, field } => {
+                    let key = Key { db: ctx.session.db, hash: *hash, name: &keys[name.clone()] };
+                    ctx.find(key, Access::Read).map_or(Found::Nothing, |at| Found::Entry(at, *field))
                 }
             };
             visit(ctx, found);

@@ -24,6 +24,7 @@ pub fn len(entry: &Entry) -> Option<usize> {
 pub fn prepare(ctx: &mut Context<'_>, at: Position) {
     if ctx.db().get(at).kind() == Kind::SortedSet {
         ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| to_large(entry, shapes));
+        ctx.unchanged();
     }
 }
 
