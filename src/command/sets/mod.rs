@@ -211,6 +211,8 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Ok(());
     }
     reply_members(ctx, at);
+    // Redis reads the members as `SUNION` does, which counts as a hit.
+    ctx.keyspace.counters.hits += 1;
     ctx.changed(key, Event::SPop, len as u64);
     ctx.remove(key, at, Removal::Emptied);
     let verb = ctx.keyspace.removal_verb(Removal::Emptied);
