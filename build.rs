@@ -48,7 +48,20 @@ mod vocabulary;
 use perfect_hash::{LONGEST_NAME, Words, shape};
 
 /// Families whose functions write their errors themselves.
-const LEGACY: &[&str] = &["geo::", "hashes::", "lists::", "sets::", "sorted_sets::", "streams::"];
+const LEGACY: &[&str] = &[
+    "bitfield::",
+    "bitmaps::",
+    "dump::",
+    "hyperloglog::",
+    "keys::",
+    "lcs::",
+    "lists::",
+    "sort::",
+    "streams::",
+    "strings::",
+    "transfer::",
+    "wait::",
+];
 
 const DEFINITIONS: &str = "src/command/table";
 

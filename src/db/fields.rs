@@ -1,8 +1,8 @@
 //! Hashes whose fields expire: the order in which they are due, and the doors through which hashes are changed.
 //!
-//! The one idea: a hash tells in O(1) when its next field expires ([`hash::next_deadline`]), and each database keeps
-//! these times, with the hashes of the keys, in order. So the cycle goes straight to what is due, and a database without
-//! such fields pays a comparison. The order follows every change of a value: [`Keyspace::modify_hash`] compares the
+//! A hash tells in O(1) when its next field expires ([`hash::next_deadline`]), and each database keeps these times, with
+//! the hashes of the keys, in order. So the cycle goes straight to what is due, and a database without such fields pays a
+//! comparison. The order follows every change of a value: [`Keyspace::modify_hash`] compares the
 //! deadline before and after; insertion and removal of whole entries do it in their own doors.
 //!
 //! A command that meets a hash first takes out what has expired in it ([`Keyspace::expire_fields`]), a bounded number
@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Db, Event, Expiry, Garbage, Key, Keyspace, Removal};
+use super::{Db, Event, Expiry, Garbage, Key, Keyspace, Removal, Word};
 use crate::dict::Position;
 use crate::types::entry::Entry;
 use crate::types::hash::{self, HashMut};
@@ -104,16 +104,32 @@ impl Keyspace {
     }
 
     /// Takes expired fields out of the hash at `at`, a bounded number of them, and removes the key if none is left;
-    /// whether the key is still there. Takes nothing out unless what has expired is to be deleted.
+    /// whether the key is still there. Takes nothing out unless what has expired is to be deleted. The fields are
+    /// propagated as `HDEL`, which also says that the key goes with the last.
     #[cold]
     pub fn expire_fields(&mut self, key: Key<'_>, at: Position) -> bool {
         if self.expiry != Expiry::Delete {
             return true;
         }
-        let (removed, empty) =
-            self.modify_hash(key, at, |hash| (hash.expire_due(FIELDS_AT_ONCE), hash.is_empty()));
+        let mut gone = self.journal.wants_calls().then(Vec::new);
+        let (removed, empty) = self.modify_hash(key, at, |hash| {
+            let removed = hash.expire_due(FIELDS_AT_ONCE, &mut |field| {
+                if let Some(gone) = &mut gone {
+                    gone.push(field.to_vec());
+                }
+            });
+            (removed, hash.is_empty())
+        });
+        if removed == 0 {
+            self.unchanged();
+            return true;
+        }
         self.counters.expired_fields += removed as u64;
         self.changed(key, Event::HExpired, 0);
+        if let Some(fields) = gone {
+            let words = [b"HDEL".as_slice(), key.name].into_iter().chain(fields.iter().map(Vec::as_slice));
+            self.journal.push_call(key.db, words.map(Word::Bytes));
+        }
         if empty {
             self.remove(key, at, Removal::Emptied);
         }

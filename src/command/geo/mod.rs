@@ -5,32 +5,32 @@ pub mod search;
 
 use crate::codec::geohash::Place;
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX};
+use crate::command::context::Context;
+use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX};
 use crate::command::sorted_sets::{Changes, apply_all, find, for_each_score};
-use crate::db::Access;
+use crate::db::{Access, Key};
 use crate::resp::Reply;
-use crate::text::number;
+use crate::text::number::{self, Decimal};
 use crate::types::sorted_set::{How, SortedSetRef};
 
-/// An error's text, made or constant.
-pub(super) type Refused = Vec<u8>;
-
 /// The place in argument `at` and the one after it.
-pub(super) fn place_argument(args: Args<'_>, at: usize) -> Result<Place, Refused> {
+pub(super) fn place_argument(args: Args<'_>, at: usize) -> Result<Place> {
     let longitude = number::parse_f64(args.get(at)).ok_or(NOT_A_FLOAT)?;
     let latitude = number::parse_f64(args.get(at + 1)).ok_or(NOT_A_FLOAT)?;
     let place = Place { longitude, latitude };
     if place.is_valid() {
         return Ok(place);
     }
-    Err(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}").into_bytes())
+    Err(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}").into())
 }
 
 /// The meters in a unit.
-pub(super) fn unit_argument(arg: &[u8]) -> Result<f64, ErrorText> {
+pub(super) fn unit_argument(arg: &[u8]) -> Result<f64> {
     const UNITS: [(&[u8], f64); 4] = [(b"m", 1.0), (b"km", 1000.0), (b"ft", 0.3048), (b"mi", 1609.34)];
     let found = UNITS.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
-    found.map(|(_, meters)| *meters).ok_or("ERR unsupported unit provided. please use M, KM, FT, MI")
+    found
+        .map(|(_, meters)| *meters)
+        .ok_or(Error::new("ERR unsupported unit provided. please use M, KM, FT, MI"))
 }
 
 /// Replies with a distance: four digits after the dot, as a bulk.
@@ -51,14 +51,7 @@ pub(super) fn reply_place(reply: &mut Reply<'_>, place: Place) {
 
 /// `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member …]`: how many were added, with `CH` or
 /// moved. O(log n) a place.
-pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) {
-    match geoadd_inner(ctx, args) {
-        Ok(count) => ctx.reply.integer(count as i64),
-        Err(text) => ctx.reply.error(text),
-    }
-}
-
-fn geoadd_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<u64, Refused> {
+pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (mut how, mut count_changes, mut first) = (How::default(), false, 2);
     while first < args.len() {
         match args.get(first) {
@@ -71,30 +64,43 @@ fn geoadd_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<u64, Refused> {
     }
     let words = args.len() - first;
     if words == 0 || !words.is_multiple_of(3) || (how.only_new && how.only_old) {
-        return Err(SYNTAX.into());
+        return Err(SYNTAX);
     }
-    let mut scores = Vec::with_capacity(words / 3);
+    let mut numbers = Vec::with_capacity(words / 3);
     for at in (first..args.len()).step_by(3) {
-        scores.push(place_argument(args, at)?.number() as f64);
+        numbers.push(place_argument(args, at)?.number());
     }
-    let elements = scores.into_iter().zip((first + 2..args.len()).step_by(3).map(|at| args.get(at)));
-    let Changes { added, changed, .. } = apply_all(ctx, args.get(1), how, args.get(first + 2), elements)?;
-    Ok(if count_changes { added + changed } else { added })
+    let key = ctx.first_key(args.get(1));
+    let members = (first + 2..args.len()).step_by(3).map(|at| args.get(at));
+    let elements = numbers.iter().map(|number| *number as f64).zip(members);
+    let Changes { added, changed, .. } = apply_all(ctx, key, how, args.get(first + 2), elements)?;
+    if added + changed > 0 && ctx.propagates() {
+        propagate_scores(ctx, key, args, first, &numbers);
+    }
+    ctx.reply.integer(if count_changes { added + changed } else { added } as i64);
+    Ok(())
+}
+
+/// Propagates places as what they are kept as, with the options of the call, which end before argument `first`.
+fn propagate_scores(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, first: usize, numbers: &[u64]) {
+    let scores: Vec<Decimal> = numbers.iter().map(|number| Decimal::new(*number as i64)).collect();
+    let mut words: Vec<&[u8]> = vec![b"zadd", key.name];
+    words.extend((2..first).map(|i| args.get(i)));
+    for (i, score) in scores.iter().enumerate() {
+        words.push(score.as_bytes());
+        words.push(args.get(first + 3 * i + 2));
+    }
+    ctx.propagate(&words);
 }
 
 /// `GEODIST key member member [M | KM | FT | MI]`: the distance, null if one is not there. O(1).
-pub fn geodist(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = geodist_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn geodist_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn geodist(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let unit_m = match args.len() {
         4 => 1.0,
         5 => unit_argument(args.get(4))?,
         _ => return Err(SYNTAX),
     };
-    let found = find(ctx, args.get(1), Access::Read)?;
+    let found = find(ctx, args, Access::Read)?;
     let distance = found.and_then(|at| {
         let entry = ctx.db().get(at);
         let set = SortedSetRef::of(&entry);
@@ -109,22 +115,26 @@ fn geodist_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText>
 }
 
 /// Replies for each member from argument 2 on with what `reply` makes of its place.
-fn for_each_member(ctx: &mut Context<'_>, args: Args<'_>, reply: impl Fn(&mut Reply<'_>, Option<Place>)) {
-    for_each_score(ctx, args, |out, score| reply(out, score.map(Place::from_number)));
+fn for_each_member(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: impl Fn(&mut Reply<'_>, Option<Place>),
+) -> Result {
+    for_each_score(ctx, args, |out, score| reply(out, score.map(Place::from_number)))
 }
 
 /// `GEOHASH key [member …]`: the geohash of each, or null. O(1) a member.
-pub fn geohash(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn geohash(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     for_each_member(ctx, args, |reply, place| match place {
         Some(place) => reply.bulk(&place.geohash()),
         None => reply.null(),
-    });
+    })
 }
 
 /// `GEOPOS key [member …]`: longitude and latitude of each, or null. O(1) a member.
-pub fn geopos(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn geopos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     for_each_member(ctx, args, |reply, place| match place {
         Some(place) => reply_place(reply, place),
         None => reply.null_array(),
-    });
+    })
 }

@@ -5,9 +5,11 @@
 
 use crate::codec::geohash::{Place, Search, Shape};
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
-use crate::command::geo::{Refused, place_argument, reply_distance, reply_place, unit_argument};
-use crate::db::Access;
+use crate::command::context::Context;
+use crate::command::error::{Error, NOT_AN_INTEGER, Result, SYNTAX};
+use crate::command::geo::{place_argument, reply_distance, reply_place, unit_argument};
+use crate::command::sets::reply_member;
+use crate::db::{Access, Event};
 use crate::dict::Position;
 use crate::text::number;
 use crate::types::sorted_set::{self, Gather, ScoreRange, SortedSetRef};
@@ -38,7 +40,7 @@ enum Order {
     Farthest,
 }
 
-/// What was asked for.
+/// What to search for, and how to reply.
 #[derive(Default)]
 struct Query<'a> {
     center: Option<Place>,
@@ -56,43 +58,38 @@ struct Query<'a> {
     store_distance: bool,
 }
 
-/// A length in argument `at`, and a text for what is no number.
-fn length(args: Args<'_>, at: usize, text: ErrorText) -> Result<f64, ErrorText> {
-    number::parse_f64(args.get(at)).ok_or(text)
+/// A length in argument `at`; the error is `text` if it is not a number.
+fn length(args: Args<'_>, at: usize, text: &'static str) -> Result<f64> {
+    number::parse_f64(args.get(at)).ok_or(Error::new(text))
 }
 
 /// A radius in argument `at`, with its unit after it.
-fn circle(args: Args<'_>, at: usize) -> Result<(Shape, f64), ErrorText> {
+fn circle(args: Args<'_>, at: usize) -> Result<(Shape, f64)> {
     let radius = length(args, at, "ERR need numeric radius")?;
     if radius < 0.0 {
-        return Err("ERR radius cannot be negative");
+        return Err(Error::new("ERR radius cannot be negative"));
     }
     Ok((Shape::Circle(radius), unit_argument(args.get(at + 1))?))
 }
 
 /// A width in argument `at`, then the height and the unit.
-fn square(args: Args<'_>, at: usize) -> Result<(Shape, f64), ErrorText> {
+fn square(args: Args<'_>, at: usize) -> Result<(Shape, f64)> {
     let width = length(args, at, "ERR need numeric width")?;
     let height = length(args, at + 1, "ERR need numeric height")?;
     if width < 0.0 || height < 0.0 {
-        return Err("ERR height or width cannot be negative");
+        return Err(Error::new("ERR height or width cannot be negative"));
     }
     Ok((Shape::Box { width, height }, unit_argument(args.get(at + 2))?))
 }
 
 /// The place of a member.
-fn member_place(ctx: &Context<'_>, at: Position, member: &[u8]) -> Result<Place, ErrorText> {
+fn member_place(ctx: &Context<'_>, at: Position, member: &[u8]) -> Result<Place> {
     let score = SortedSetRef::of(&ctx.db().get(at)).score(member);
-    score.map(Place::from_number).ok_or("ERR could not decode requested zset member")
+    score.map(Place::from_number).ok_or(Error::new("ERR could not decode requested zset member"))
 }
 
 impl<'a> Query<'a> {
-    fn parse(
-        ctx: &Context<'_>,
-        args: Args<'a>,
-        form: Form,
-        found: Option<Position>,
-    ) -> Result<Query<'a>, Refused> {
+    fn parse(ctx: &Context<'_>, args: Args<'a>, form: Form, found: Option<Position>) -> Result<Query<'a>> {
         let mut query = Query::default();
         match form.kind {
             FormKind::Radius { by_member: false, .. } => {
@@ -116,7 +113,7 @@ impl<'a> Query<'a> {
         Ok(query)
     }
 
-    /// Takes the option in argument `i`; answers how many arguments that were.
+    /// Takes the option in argument `i`; returns how many arguments that were.
     fn option(
         &mut self,
         ctx: &Context<'_>,
@@ -124,7 +121,7 @@ impl<'a> Query<'a> {
         i: usize,
         form: Form,
         found: Option<Position>,
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize> {
         let following = args.len() - i - 1;
         match args.get(i).to_ascii_lowercase().as_slice() {
             b"withdist" => self.with_distance = true,
@@ -136,13 +133,13 @@ impl<'a> Query<'a> {
             b"count" if following >= 1 => {
                 let count = number::parse_i64(args.get(i + 1)).ok_or(NOT_AN_INTEGER)?;
                 let count = usize::try_from(count).ok().filter(|count| *count > 0);
-                self.count = count.ok_or("ERR COUNT must be > 0")?;
+                self.count = count.ok_or(Error::new("ERR COUNT must be > 0"))?;
                 return Ok(2);
             }
             word => {
                 return match form.kind {
                     FormKind::Radius { store: true, .. } => self.store_option(args, word, i),
-                    FormKind::Radius { store: false, .. } => Err(SYNTAX.into()),
+                    FormKind::Radius { store: false, .. } => Err(SYNTAX),
                     FormKind::Search { store } => {
                         if store && word == b"storedist" {
                             self.store_distance = true;
@@ -156,9 +153,9 @@ impl<'a> Query<'a> {
         Ok(1)
     }
 
-    fn store_option(&mut self, args: Args<'a>, word: &[u8], i: usize) -> Result<usize, Refused> {
+    fn store_option(&mut self, args: Args<'a>, word: &[u8], i: usize) -> Result<usize> {
         if i + 1 == args.len() || !(word == b"store" || word == b"storedist") {
-            return Err(SYNTAX.into());
+            return Err(SYNTAX);
         }
         self.store = Some(args.get(i + 1));
         self.store_distance = word == b"storedist";
@@ -172,7 +169,7 @@ impl<'a> Query<'a> {
         word: &[u8],
         i: usize,
         found: Option<Position>,
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize> {
         let following = args.len() - i - 1;
         match word {
             b"frommember" if following >= 1 && (self.from_member || self.center.is_none()) => {
@@ -194,22 +191,25 @@ impl<'a> Query<'a> {
                 self.shape = Some(square(args, i + 1)?);
                 Ok(4)
             }
-            _ => Err(SYNTAX.into()),
+            _ => Err(SYNTAX),
         }
     }
 
     /// Whether the options go together.
-    fn check(&self, args: Args<'_>, form: Form) -> Result<(), Refused> {
+    fn check(&self, args: Args<'_>, form: Form) -> Result {
         let is_search = matches!(form.kind, FormKind::Search { .. });
         if self.store.is_some() && (self.with_distance || self.with_number || self.with_place) {
             let who = if is_search { "GEOSEARCHSTORE" } else { "STORE option in GEORADIUS" };
             let text = format!("ERR {who} is not compatible with WITHDIST, WITHHASH and WITHCOORD options");
-            return Err(text.into_bytes());
+            return Err(text.into());
         }
         let exactly_one = |of: &str| {
-            let mut text = format!("ERR exactly one of {of} can be specified for ").into_bytes();
-            text.extend_from_slice(args.get(0));
-            Err(text)
+            Err(Error::concat(&[
+                b"ERR exactly one of ",
+                of.as_bytes(),
+                b" can be specified for ",
+                args.get(0),
+            ]))
         };
         if is_search && self.center.is_none() && !self.from_member {
             return exactly_one("FROMMEMBER or FROMLONLAT");
@@ -218,7 +218,7 @@ impl<'a> Query<'a> {
             return exactly_one("BYRADIUS and BYBOX");
         }
         if self.any && self.count == 0 {
-            return Err(b"ERR the ANY argument requires COUNT argument".to_vec());
+            return Err(Error::new("ERR the ANY argument requires COUNT argument"));
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ fn hits<'a>(set: SortedSetRef<'a>, search: &Search, enough: usize) -> Vec<Hit<'a
     hits
 }
 
-/// Sorts, and keeps as many as were asked for.
+/// Sorts, and keeps as many as are wanted.
 fn arrange(hits: &mut Vec<Hit<'_>>, query: &Query<'_>) {
     // The nearest are meant when only some are wanted.
     let default = if query.count > 0 && !query.any { Order::Nearest } else { Order::None };
@@ -264,19 +264,12 @@ fn arrange(hits: &mut Vec<Hit<'_>>, query: &Query<'_>) {
     }
 }
 
-fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) {
-    if let Err(text) = run_inner(ctx, args, form) {
-        ctx.reply.error(text);
-    }
-}
-
-fn run_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), Refused> {
-    let key = args.get(form.key_at);
-    let hash = ctx.keyspace.hash(key);
-    let found = ctx.old_find_hashed(hash, key, Access::Read);
-    if found.is_some_and(|at| ctx.db().get(at).kind() != Kind::SortedSet) {
-        return Err(WRONG_TYPE.into());
-    }
+fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
+    let key = match form.key_at {
+        1 => ctx.first_key(args.get(1)),
+        at => ctx.key(args.get(at)),
+    };
+    let found = ctx.find_kind(key, Access::Read, Kind::SortedSet)?;
     let query = Query::parse(ctx, args, form, found)?;
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
     let mut hits = match (&entry, query.center, query.shape) {
@@ -302,10 +295,11 @@ fn run_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), Re
     }
     let count = hits.len();
     let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
-    let hash = ctx.keyspace.hash(destination);
-    ctx.keyspace.old_store(ctx.session.db, hash, destination, result);
+    let is_search = matches!(form.kind, FormKind::Search { .. });
+    let event = if is_search { Event::GeoSearchStore } else { Event::GeoRadiusStore };
+    ctx.keyspace.store(ctx.key(destination), result, event);
     // Each place counts as a change, and the sorted set is one already.
-    ctx.keyspace.modified((count as u64).saturating_sub(1));
+    ctx.keyspace.count_changes((count as u64).saturating_sub(1));
     ctx.reply.integer(count as i64);
     Ok(())
 }
@@ -331,36 +325,36 @@ fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &Query<'_
 /// `GEORADIUS key longitude latitude radius M | KM | FT | MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]]
 /// [ASC | DESC] [STORE key | STOREDIST key]`: the places within the radius, or how many were stored. O(n + log m), n of
 /// the m places lying in the cells around.
-pub fn georadius(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn georadius(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: false, store: true };
-    run(ctx, args, Form { key_at: 1, options_at: 6, kind });
+    run(ctx, args, Form { key_at: 1, options_at: 6, kind })
 }
 
 /// `GEORADIUS_RO`: the same without `STORE` and `STOREDIST`.
-pub fn georadius_ro(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn georadius_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: false, store: false };
-    run(ctx, args, Form { key_at: 1, options_at: 6, kind });
+    run(ctx, args, Form { key_at: 1, options_at: 6, kind })
 }
 
 /// `GEORADIUSBYMEMBER key member radius M | KM | FT | MI …`: the same around a member.
-pub fn georadiusbymember(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn georadiusbymember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: true, store: true };
-    run(ctx, args, Form { key_at: 1, options_at: 5, kind });
+    run(ctx, args, Form { key_at: 1, options_at: 5, kind })
 }
 
 /// `GEORADIUSBYMEMBER_RO`: the same without `STORE` and `STOREDIST`.
-pub fn georadiusbymember_ro(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn georadiusbymember_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: true, store: false };
-    run(ctx, args, Form { key_at: 1, options_at: 5, kind });
+    run(ctx, args, Form { key_at: 1, options_at: 5, kind })
 }
 
 /// `GEOSEARCH key FROMMEMBER member | FROMLONLAT longitude latitude BYRADIUS radius unit | BYBOX width height unit
 /// [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]`: the places in a circle or a box. O(n + log m).
-pub fn geosearch(ctx: &mut Context<'_>, args: Args<'_>) {
-    run(ctx, args, Form { key_at: 1, options_at: 2, kind: FormKind::Search { store: false } });
+pub fn geosearch(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    run(ctx, args, Form { key_at: 1, options_at: 2, kind: FormKind::Search { store: false } })
 }
 
 /// `GEOSEARCHSTORE destination source FROMMEMBER … BYRADIUS … [STOREDIST]`: how many were stored. O(n + log m).
-pub fn geosearchstore(ctx: &mut Context<'_>, args: Args<'_>) {
-    run(ctx, args, Form { key_at: 2, options_at: 3, kind: FormKind::Search { store: true } });
+pub fn geosearchstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    run(ctx, args, Form { key_at: 2, options_at: 3, kind: FormKind::Search { store: true } })
 }

@@ -4,23 +4,24 @@
 //! is not there; a missing key is a hash without fields.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, integer};
-use crate::command::hashes::{find, modify, read};
-use crate::db::Access;
-use crate::text::number;
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result};
+use crate::command::hashes::{find, read};
+use crate::db::{Access, Event, Key, Removal};
+use crate::text::number::{self, Decimal};
 use crate::types::hash::{Condition, ExpirySet, LATEST_MS};
 
 const NO_FIELD: i64 = -2;
 
 /// The fields that the arguments from `FIELDS` at `first` on name: the index of the first of them.
-fn named_fields(args: Args<'_>, first: usize, not_positive: ErrorText) -> Result<usize, ErrorText> {
+fn named_fields(args: Args<'_>, first: usize, not_positive: Error) -> Result<usize> {
     if !args.is(first, "fields") {
-        return Err("ERR Mandatory argument FIELDS is missing or not at the right position");
+        return Err(Error::new("ERR Mandatory argument FIELDS is missing or not at the right position"));
     }
     let count = if first + 1 < args.len() { number::parse_i64(args.get(first + 1)) } else { None };
     let count = count.filter(|count| *count > 0).ok_or(not_positive)?;
     if usize::try_from(count) != Ok(args.len() - first - 2) {
-        return Err("ERR The `numfields` parameter must match the number of arguments");
+        return Err(Error::new("ERR The `numfields` parameter must match the number of arguments"));
     }
     Ok(first + 2)
 }
@@ -38,13 +39,13 @@ impl Clock {
     }
 }
 
-/// The time in argument 2, in Unix milliseconds.
-fn parse_time(ctx: &Context<'_>, arg: &[u8], clock: Clock, invalid: ErrorText) -> Result<i64, ErrorText> {
+/// The time in an argument, in Unix milliseconds; `invalid` if it is out of range.
+fn parse_time(ctx: &Context<'_>, arg: &[u8], clock: Clock, invalid: Error) -> Result<i64> {
     let value = integer(arg)?;
     if value < 0 {
-        return Err("ERR invalid expire time, must be >= 0");
+        return Err(Error::new("ERR invalid expire time, must be >= 0"));
     }
-    let value = value.checked_mul(if clock.seconds { 1000 } else { 1 }).ok_or(invalid)?;
+    let Some(value) = value.checked_mul(if clock.seconds { 1000 } else { 1 }) else { return Err(invalid) };
     let origin = clock.origin_ms(ctx);
     if value > LATEST_MS - origin {
         return Err(invalid);
@@ -52,19 +53,10 @@ fn parse_time(ctx: &Context<'_>, arg: &[u8], clock: Clock, invalid: ErrorText) -
     Ok(value + origin)
 }
 
-fn expire(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock, invalid: ErrorText) {
-    let outcome = expire_inner(ctx, args, clock, invalid);
-    ctx.answer(outcome);
-}
-
-fn expire_inner(
-    ctx: &mut Context<'_>,
-    args: Args<'_>,
-    clock: Clock,
-    invalid: ErrorText,
-) -> Result<(), ErrorText> {
-    let at = find(ctx, args.get(1), Access::Write)?;
-    let time = parse_time(ctx, args.get(2), clock, invalid)?;
+fn expire(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock, invalid: &'static str) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = find(ctx, key, Access::Write)?;
+    let time = parse_time(ctx, args.get(2), clock, Error::new(invalid))?;
     let mut fields_at = 4;
     let condition = match args.get(3).to_ascii_lowercase().as_slice() {
         b"nx" => Condition::Without,
@@ -76,26 +68,31 @@ fn expire_inner(
             Condition::Always
         }
     };
-    let first = named_fields(args, fields_at, "ERR Parameter `numFields` should be greater than 0")?;
+    let not_positive = Error::new("ERR Parameter `numFields` should be greater than 0");
+    let first = named_fields(args, fields_at, not_positive)?;
     ctx.reply.array(args.len() - first);
     let Some(at) = at else {
         args.iter_from(first).for_each(|_| ctx.reply.integer(NO_FIELD));
         return Ok(());
     };
-    let (mut outcomes, mut changed) = (Vec::with_capacity(args.len() - first), 0);
-    let empty = modify(ctx, at, |hash| {
+    let mut outcomes = Vec::with_capacity(args.len() - first);
+    let empty = ctx.keyspace.modify_hash(key, at, |hash| {
         hash.allow_expiries();
-        for field in args.iter_from(first) {
-            let outcome = hash.set_expiry(field, time, condition);
-            changed += u64::from(matches!(outcome, ExpirySet::Done | ExpirySet::Deleted));
-            outcomes.push(outcome);
-        }
+        outcomes.extend(args.iter_from(first).map(|field| hash.set_expiry(field, time, condition)));
         hash.is_empty()
     });
-    if empty {
-        ctx.old_remove(at, false);
+    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64;
+    let (set, deleted) = (count(ExpirySet::Done), count(ExpirySet::Deleted));
+    match set + deleted {
+        0 => ctx.unchanged(),
+        changes => ctx.changed(key, if deleted > 0 { Event::HDel } else { Event::HExpire }, changes),
     }
-    ctx.keyspace.modified(changed);
+    if empty {
+        ctx.remove(key, at, Removal::Emptied);
+    }
+    if ctx.propagates() {
+        propagate_expiry(ctx, key, args, first, time, &outcomes);
+    }
     for outcome in outcomes {
         ctx.reply.integer(match outcome {
             ExpirySet::NoField => NO_FIELD,
@@ -107,40 +104,67 @@ fn expire_inner(
     Ok(())
 }
 
+/// Propagates the fields that are gone as `HDEL`, and those that expire at a time of the future as `HPEXPIREAT`; fields
+/// that stayed as they were are left out.
+fn propagate_expiry(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    args: Args<'_>,
+    first: usize,
+    time: i64,
+    outcomes: &[ExpirySet],
+) {
+    let fields_with = |wanted: ExpirySet| -> Vec<&[u8]> {
+        let with_outcomes = args.iter_from(first).zip(outcomes);
+        with_outcomes.filter(|(_, outcome)| **outcome == wanted).map(|(field, _)| field).collect()
+    };
+    let deleted = fields_with(ExpirySet::Deleted);
+    if !deleted.is_empty() {
+        ctx.propagate(&[&[b"HDEL", key.name], deleted.as_slice()].concat());
+    }
+    let set = fields_with(ExpirySet::Done);
+    if !set.is_empty() {
+        let (time, count) = (Decimal::new(time), Decimal::new(set.len() as i64));
+        let mut words: Vec<&[u8]> = vec![b"HPEXPIREAT", key.name, time.as_bytes()];
+        // The condition, if there is one, and `FIELDS`.
+        words.extend((3..first - 1).map(|i| args.get(i)));
+        words.push(count.as_bytes());
+        words.extend(set);
+        ctx.propagate(&words);
+    }
+}
+
 /// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS count field …`: for each field 1 if its expiry was set, 0 if the
 /// condition forbade it, 2 if it was deleted because the time is over, -2 without one. O(N).
-pub fn hexpire(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hexpire(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let clock = Clock { seconds: true, relative: true };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hexpire' command");
+    expire(ctx, args, clock, "ERR invalid expire time in 'hexpire' command")
 }
 
 /// `HPEXPIRE key milliseconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
-pub fn hpexpire(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hpexpire(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let clock = Clock { seconds: false, relative: true };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpire' command");
+    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpire' command")
 }
 
 /// `HEXPIREAT key unix-seconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
-pub fn hexpireat(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hexpireat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let clock = Clock { seconds: true, relative: false };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hexpireat' command");
+    expire(ctx, args, clock, "ERR invalid expire time in 'hexpireat' command")
 }
 
 /// `HPEXPIREAT key unix-milliseconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
-pub fn hpexpireat(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hpexpireat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let clock = Clock { seconds: false, relative: false };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpireat' command");
+    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpireat' command")
 }
 
-const NOT_POSITIVE: ErrorText = "ERR Number of fields must be a positive integer";
+const NOT_POSITIVE: Error = Error::new("ERR Number of fields must be a positive integer");
 
-fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) {
+fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) -> Result {
     let origin = clock.origin_ms(ctx);
     read(ctx, args, |hash, out| {
-        let first = match named_fields(args, 2, NOT_POSITIVE) {
-            Ok(first) => first,
-            Err(text) => return out.reply.error(text),
-        };
+        let first = named_fields(args, 2, NOT_POSITIVE)?;
         out.reply.array(args.len() - first);
         for field in args.iter_from(first) {
             out.reply.integer(match hash.and_then(|hash| hash.expire_at(field)) {
@@ -150,48 +174,49 @@ fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) {
                 Some(Some(time)) => time - origin,
             });
         }
-    });
+        Ok(())
+    })?
 }
 
 /// `HTTL key FIELDS count field …`: for each field the seconds left, rounded up; -1 without expiry, -2 without field.
 /// O(N).
-pub fn httl(ctx: &mut Context<'_>, args: Args<'_>) {
-    time_to_live(ctx, args, Clock { seconds: true, relative: true });
+pub fn httl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    time_to_live(ctx, args, Clock { seconds: true, relative: true })
 }
 
 /// `HPTTL key FIELDS count field …`: milliseconds left. O(N).
-pub fn hpttl(ctx: &mut Context<'_>, args: Args<'_>) {
-    time_to_live(ctx, args, Clock { seconds: false, relative: true });
+pub fn hpttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    time_to_live(ctx, args, Clock { seconds: false, relative: true })
 }
 
 /// `HEXPIRETIME key FIELDS count field …`: Unix times in seconds. O(N).
-pub fn hexpiretime(ctx: &mut Context<'_>, args: Args<'_>) {
-    time_to_live(ctx, args, Clock { seconds: true, relative: false });
+pub fn hexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    time_to_live(ctx, args, Clock { seconds: true, relative: false })
 }
 
 /// `HPEXPIRETIME key FIELDS count field …`: Unix times in milliseconds. O(N).
-pub fn hpexpiretime(ctx: &mut Context<'_>, args: Args<'_>) {
-    time_to_live(ctx, args, Clock { seconds: false, relative: false });
+pub fn hpexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    time_to_live(ctx, args, Clock { seconds: false, relative: false })
 }
 
 /// `HPERSIST key FIELDS count field …`: for each field 1 if its expiry was taken away, -1 if it had none, -2 without
 /// field. O(N).
-pub fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = hpersist_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn hpersist_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let at = find(ctx, args.get(1), Access::Write)?;
+pub fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = find(ctx, key, Access::Write)?;
     let first = named_fields(args, 2, NOT_POSITIVE)?;
     ctx.reply.array(args.len() - first);
     let Some(at) = at else {
         args.iter_from(first).for_each(|_| ctx.reply.integer(NO_FIELD));
         return Ok(());
     };
-    let outcomes: Vec<Option<bool>> =
-        modify(ctx, at, |hash| args.iter_from(first).map(|field| hash.persist(field)).collect());
-    ctx.keyspace.modified(outcomes.iter().filter(|outcome| **outcome == Some(true)).count() as u64);
+    let outcomes: Vec<Option<bool>> = ctx
+        .keyspace
+        .modify_hash(key, at, |hash| args.iter_from(first).map(|field| hash.persist(field)).collect());
+    match outcomes.iter().filter(|outcome| **outcome == Some(true)).count() {
+        0 => ctx.unchanged(),
+        changes => ctx.changed(key, Event::HPersist, changes as u64),
+    }
     for outcome in outcomes {
         ctx.reply.integer(match outcome {
             None => NO_FIELD,

@@ -1,14 +1,15 @@
-//! Hashes: fields with values under one key. What concerns the expiry of fields is in `hash_expiry`.
+//! Hashes: fields with values under one key. The expiry of fields is in [`expiry`].
 //!
-//! A field whose time has come is no field to any command here: `find` takes it out before the command sees the hash.
+//! No command here sees a field whose time has come: `find` takes it out first.
 //! Removing the last field removes the key.
 
 pub mod expiry;
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, NOT_A_FLOAT, SYNTAX, Splice, ZERO_COPY_BYTES, integer};
+use crate::command::context::{Context, Splice, ZERO_COPY_BYTES, integer, random_count};
+use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use crate::db::Access;
+use crate::db::{Access, Event, Key, Removal};
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};
 use crate::text::extended::Extended;
@@ -17,27 +18,14 @@ use crate::types::hash::{self, Expiry, HashMut, HashRef, Item};
 use crate::types::random::Random;
 use crate::types::{Kind, Text};
 
-/// Finds the hash under the request's first key, and takes out of it what has expired.
+/// Finds the hash under `key`, and takes out of it what has expired.
 #[inline]
-pub(super) fn find(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<Position>, ErrorText> {
-    let Some(at) = ctx.old_find_kind(key, access, Kind::Hash)? else { return Ok(None) };
-    let db = ctx.session.db;
-    if ctx.keyspace.has_expired_fields(db, at)
-        && !ctx.keyspace.expire_fields(crate::db::Key { db, hash: ctx.hash, name: key }, at)
-    {
+pub(super) fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Result<Option<Position>> {
+    let Some(at) = ctx.find_kind(key, access, Kind::Hash)? else { return Ok(None) };
+    if ctx.keyspace.has_expired_fields(key.db, at) && !ctx.keyspace.expire_fields(key, at) {
         return Ok(None);
     }
     Ok(Some(at))
-}
-
-/// Changes the hash at `at`, which is the request's first key.
-#[inline]
-pub(super) fn modify<R>(
-    ctx: &mut Context<'_>,
-    at: Position,
-    change: impl FnOnce(&mut HashMut<'_>) -> R,
-) -> R {
-    ctx.keyspace.modify_hash(crate::db::Key { db: ctx.session.db, hash: ctx.hash, name: &[] }, at, change)
 }
 
 /// Where a reply goes.
@@ -71,34 +59,32 @@ impl Output<'_, '_> {
 }
 
 /// Calls `reply` with the hash under the first key, `None` when there is none.
-pub(super) fn read(
+pub(super) fn read<R>(
     ctx: &mut Context<'_>,
     args: Args<'_>,
-    reply: impl FnOnce(Option<HashRef<'_>>, Output<'_, '_>),
-) {
-    let at = match find(ctx, args.get(1), Access::Read) {
-        Ok(at) => at,
-        Err(text) => return ctx.reply.error(text),
-    };
+    reply: impl FnOnce(Option<HashRef<'_>>, Output<'_, '_>) -> R,
+) -> Result<R> {
+    let key = ctx.first_key(args.get(1));
+    let at = find(ctx, key, Access::Read)?;
     let output = Output { reply: &mut ctx.reply, splices: ctx.splices.as_deref_mut() };
-    let Some(at) = at else { return reply(None, output) };
-    let entry = ctx.keyspace.db(ctx.session.db).get(at);
-    reply(Some(HashRef::new(&entry, ctx.keyspace.moment.unix_ms)), output);
+    let Some(at) = at else { return Ok(reply(None, output)) };
+    let entry = ctx.keyspace.db(key.db).get(at);
+    Ok(reply(Some(HashRef::new(&entry, ctx.keyspace.field_time())), output))
 }
 
-/// Adds a hash under the first key, which is not there, of the fields and values from argument 2 on; how many fields.
-fn create(ctx: &mut Context<'_>, args: Args<'_>) -> usize {
-    let (key, shapes) = (args.get(1), &ctx.keyspace.shapes);
+/// Adds a hash under `key`, which is not there, of the fields and values from argument 2 on; how many fields.
+fn create(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>) -> usize {
+    let shapes = &ctx.keyspace.shapes;
     let count = args.len() - 2;
     let (entry, created) = if count == 2 {
-        (hash::single(key, shapes, args.get(2), args.get(3), args.block(3)), 1)
+        (hash::single(key.name, shapes, args.get(2), args.get(3), args.block(3)), 1)
     } else {
-        let mut entry = hash::create(key, shapes, count, args.iter_from(2));
-        let mut hash = HashMut::new(&mut entry, shapes, ctx.keyspace.moment.unix_ms);
+        let mut entry = hash::create(key.name, shapes, count, args.iter_from(2));
+        let mut hash = HashMut::new(&mut entry, shapes, ctx.keyspace.field_time());
         let created = set_all(&mut hash, args);
         (entry, created)
     };
-    ctx.old_insert(entry);
+    ctx.insert(key, entry);
     created
 }
 
@@ -115,50 +101,45 @@ fn set_all(hash: &mut HashMut<'_>, args: Args<'_>) -> usize {
     created
 }
 
-fn set_fields(ctx: &mut Context<'_>, args: Args<'_>) -> Result<usize, ErrorText> {
-    let created = match find(ctx, args.get(1), Access::Write)? {
-        None => create(ctx, args),
-        Some(at) => modify(ctx, at, |hash| {
+fn set_fields(ctx: &mut Context<'_>, args: Args<'_>) -> Result<usize> {
+    let key = ctx.first_key(args.get(1));
+    let created = match find(ctx, key, Access::Write)? {
+        None => create(ctx, key, args),
+        Some(at) => ctx.keyspace.modify_hash(key, at, |hash| {
             hash.prepare(args.len() - 2, args.iter_from(2));
             set_all(hash, args)
         }),
     };
-    ctx.keyspace.modified((args.len() as u64 - 2) / 2);
+    ctx.changed(key, Event::HSet, (args.len() as u64 - 2) / 2);
     Ok(created)
 }
 
 /// `HSET key field value [field value …]`: how many fields were new. O(N).
-pub fn hset(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !args.len().is_multiple_of(2) {
-        return ctx.reply.error("ERR wrong number of arguments for 'hset' command");
+        return Err(Error::wrong_arity("hset"));
     }
-    match set_fields(ctx, args) {
-        Ok(created) => ctx.reply.integer(created as i64),
-        Err(text) => ctx.reply.error(text),
-    }
+    let created = set_fields(ctx, args)?;
+    ctx.reply.integer(created as i64);
+    Ok(())
 }
 
 /// `HMSET key field value [field value …]`: `OK`. O(N).
-pub fn hmset(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hmset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !args.len().is_multiple_of(2) {
-        return ctx.reply.error("ERR wrong number of arguments for 'hmset' command");
+        return Err(Error::wrong_arity("hmset"));
     }
-    match set_fields(ctx, args) {
-        Ok(_) => ctx.reply.ok(),
-        Err(text) => ctx.reply.error(text),
-    }
+    set_fields(ctx, args)?;
+    ctx.reply.ok();
+    Ok(())
 }
 
 /// `HSETNX key field value`: 1 if the field was set, 0 if it was there. O(1).
-pub fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = hsetnx_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn hsetnx_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let set = match find(ctx, args.get(1), Access::Write)? {
-        None => create(ctx, args) == 1,
-        Some(at) => modify(ctx, at, |hash| {
+pub fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let set = match find(ctx, key, Access::Write)? {
+        None => create(ctx, key, args) == 1,
+        Some(at) => ctx.keyspace.modify_hash(key, at, |hash| {
             let absent = !hash.view().contains(args.get(2));
             if absent {
                 hash.prepare(2, args.iter_from(2));
@@ -167,14 +148,18 @@ fn hsetnx_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> 
             absent
         }),
     };
-    ctx.keyspace.modified(u64::from(set));
+    if set {
+        ctx.changed(key, Event::HSet, 1);
+    } else {
+        ctx.unchanged();
+    }
     ctx.reply.integer(i64::from(set));
     Ok(())
 }
 
 /// `HGET key field`: the value or null. O(1).
-pub fn hget(ctx: &mut Context<'_>, args: Args<'_>) {
-    read(ctx, args, |hash, mut out| reply_field(hash.as_ref(), args.get(2), &mut out));
+pub fn hget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    read(ctx, args, |hash, mut out| reply_field(hash.as_ref(), args.get(2), &mut out))
 }
 
 fn reply_field(hash: Option<&HashRef<'_>>, field: &[u8], out: &mut Output<'_, '_>) {
@@ -185,17 +170,17 @@ fn reply_field(hash: Option<&HashRef<'_>>, field: &[u8], out: &mut Output<'_, '_
 }
 
 /// `HMGET key field [field …]`: an array of values, null for a field that is not there. O(N).
-pub fn hmget(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hmget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, mut out| {
         out.reply.array(args.len() - 2);
         for field in args.iter_from(2) {
             reply_field(hash.as_ref(), field, &mut out);
         }
-    });
+    })
 }
 
 /// `HGETALL key`: a map of all fields and values. O(N).
-pub fn hgetall(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hgetall(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.map(0) };
         out.reply.map(hash.len());
@@ -203,139 +188,159 @@ pub fn hgetall(ctx: &mut Context<'_>, args: Args<'_>) {
             out.reply.text(item.field);
             out.item_value(&hash, &item);
         }
-    });
+    })
 }
 
 /// `HKEYS key`: all fields. O(N).
-pub fn hkeys(ctx: &mut Context<'_>, args: Args<'_>) {
-    read(ctx, args, |hash, out| {
+pub fn hkeys(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         out.reply.array(hash.len());
-        hash.iter().for_each(|item| out.reply.text(item.field));
-    });
+        hash.iter().for_each(|item| out.text(item.field));
+    })
 }
 
 /// `HVALS key`: all values. O(N).
-pub fn hvals(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hvals(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         out.reply.array(hash.len());
         hash.iter().for_each(|item| out.item_value(&hash, &item));
-    });
+    })
 }
 
 /// `HLEN key`: the number of fields. O(1) amortized: each field that expires is counted once.
-pub fn hlen(ctx: &mut Context<'_>, args: Args<'_>) {
-    read(ctx, args, |hash, out| out.reply.integer(hash.map_or(0, |hash| hash.len() as i64)));
+pub fn hlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    read(ctx, args, |hash, out| out.reply.integer(hash.map_or(0, |hash| hash.len() as i64)))
 }
 
 /// `HEXISTS key field`: 1 or 0. O(1).
-pub fn hexists(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hexists(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, out| {
         out.reply.integer(i64::from(hash.is_some_and(|hash| hash.contains(args.get(2)))));
-    });
+    })
 }
 
 /// `HSTRLEN key field`: the length of the value, 0 without one. O(1).
-pub fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) {
+pub fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, out| {
         let value = hash.and_then(|hash| hash.get(args.get(2)));
         out.reply.integer(value.map_or(0, |value| value.len() as i64));
-    });
+    })
 }
 
 /// `HDEL key field [field …]`: how many were there. O(N).
-pub fn hdel(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = hdel_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn hdel_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let Some(at) = find(ctx, args.get(1), Access::Write)? else {
-        ctx.reply.integer(0);
-        return Ok(());
-    };
-    let (removed, empty) = modify(ctx, at, |hash| {
-        let removed = args.iter_from(2).filter(|field| hash.remove(field)).count();
-        (removed, hash.is_empty())
-    });
-    if empty {
-        ctx.old_remove(at, false);
+pub fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let mut removed = 0;
+    if let Some(at) = find(ctx, key, Access::Write)? {
+        let empty = ctx.keyspace.modify_hash(key, at, |hash| {
+            removed = args.iter_from(2).filter(|field| hash.remove(field)).count();
+            hash.is_empty()
+        });
+        if removed > 0 {
+            ctx.changed(key, Event::HDel, removed as u64);
+        } else {
+            ctx.unchanged();
+        }
+        if empty {
+            ctx.remove(key, at, Removal::Emptied);
+        }
     }
-    ctx.keyspace.modified(removed as u64);
     ctx.reply.integer(removed as i64);
     Ok(())
 }
 
 /// Sets one field to a sum, leaving its expiry.
-fn store_sum(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>, sum: Text<'_>) {
-    let field = args.get(2);
+fn store_sum(
+    ctx: &mut Context<'_>,
+    (key, at): (Key<'_>, Option<Position>),
+    field: &[u8],
+    sum: Text<'_>,
+    event: Event,
+) {
     if let Some(at) = at {
-        modify(ctx, at, |hash| hash.set(field, sum, None, Expiry::Keep));
+        ctx.keyspace.modify_hash(key, at, |hash| hash.set(field, sum, None, Expiry::Keep));
     } else {
-        let entry = hash::single(args.get(1), &ctx.keyspace.shapes, field, &sum.to_vec(), None);
-        ctx.old_insert(entry);
+        let entry = hash::single(key.name, &ctx.keyspace.shapes, field, &sum.to_vec(), None);
+        ctx.insert(key, entry);
     }
-    ctx.keyspace.modified(1);
+    ctx.changed(key, event, 1);
+}
+
+/// Calls `with` with the value of a field of the hash at `at`, if there is one.
+fn with_value<R>(
+    ctx: &Context<'_>,
+    at: Option<Position>,
+    field: &[u8],
+    with: impl FnOnce(Option<Text<'_>>) -> R,
+) -> R {
+    let Some(at) = at else { return with(None) };
+    let entry = ctx.db().get(at);
+    with(HashRef::new(&entry, ctx.keyspace.field_time()).get(field))
 }
 
 /// `HINCRBY key field n`: the sum. O(1).
-pub fn hincrby(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = hincrby_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn hincrby_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn hincrby(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let delta = integer(args.get(3))?;
-    let at = find(ctx, args.get(1), Access::Write)?;
-    let old = match at {
-        None => 0,
-        Some(at) => modify(ctx, at, |hash| match hash.view().get(args.get(2)) {
-            None => Ok(0),
-            Some(Text::Int(value)) => Ok(value),
-            Some(Text::Bytes(text)) => number::parse_i64(text).ok_or("ERR hash value is not an integer"),
-        })?,
-    };
-    let sum = old.checked_add(delta).ok_or("ERR increment or decrement would overflow")?;
-    store_sum(ctx, args, at, Text::Int(sum));
+    let (key, field) = (ctx.first_key(args.get(1)), args.get(2));
+    let at = find(ctx, key, Access::Write)?;
+    let old = with_value(ctx, at, field, |value| match value {
+        None => Some(0),
+        Some(Text::Int(value)) => Some(value),
+        Some(Text::Bytes(text)) => number::parse_i64(text),
+    });
+    let old = old.ok_or(Error::new("ERR hash value is not an integer"))?;
+    let sum = old.checked_add(delta).ok_or(Error::new("ERR increment or decrement would overflow"))?;
+    store_sum(ctx, (key, at), field, Text::Int(sum), Event::HIncrBy);
     ctx.reply.integer(sum);
     Ok(())
 }
 
 /// `HINCRBYFLOAT key field x`: the sum as a string. O(1).
-pub fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = hincrbyfloat_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn hincrbyfloat_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let delta = Extended::parse(args.get(3)).ok_or(NOT_A_FLOAT)?;
     if !delta.is_finite() {
-        return Err("ERR value is NaN or Infinity");
+        return Err(Error::new("ERR value is NaN or Infinity"));
     }
-    let at = find(ctx, args.get(1), Access::Write)?;
-    let old = match at {
-        None => Extended::from(0),
-        Some(at) => modify(ctx, at, |hash| match hash.view().get(args.get(2)) {
-            None => Ok(Extended::from(0)),
-            Some(Text::Int(value)) => Ok(Extended::from(value)),
-            Some(Text::Bytes(text)) => Extended::parse(text).ok_or("ERR hash value is not a float"),
-        })?,
-    };
-    let sum = old.add(delta);
+    let (key, field) = (ctx.first_key(args.get(1)), args.get(2));
+    let at = find(ctx, key, Access::Write)?;
+    let old = with_value(ctx, at, field, |value| match value {
+        None => Some(Extended::from(0)),
+        Some(Text::Int(value)) => Some(Extended::from(value)),
+        Some(Text::Bytes(text)) => Extended::parse(text),
+    });
+    let sum = old.ok_or(Error::new("ERR hash value is not a float"))?.add(delta);
     if !sum.is_finite() {
-        return Err("ERR increment would produce NaN or Infinity");
+        return Err(Error::new("ERR increment would produce NaN or Infinity"));
     }
     let mut text = Vec::new();
     sum.push_to(&mut text);
-    store_sum(ctx, args, at, Text::Bytes(&text));
+    store_sum(ctx, (key, at), field, Text::Bytes(&text), Event::HIncrByFloat);
+    if ctx.propagates() {
+        propagate_sum(ctx, key, at, field, &text);
+    }
     ctx.reply.bulk(&text);
     Ok(())
 }
 
+/// Propagates a sum as a value, so that nobody has to come to the same digits. Setting a value takes the field's expiry
+/// away, which is therefore set again.
+fn propagate_sum(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, field: &[u8], sum: &[u8]) {
+    ctx.propagate(&[b"HSET", key.name, field, sum]);
+    let expire_at = at.and_then(|at| {
+        let entry = ctx.db().get(at);
+        HashRef::new(&entry, ctx.keyspace.field_time()).expire_at(field)?
+    });
+    if let Some(expire_at) = expire_at {
+        let time = number::Decimal::new(expire_at);
+        ctx.propagate(&[b"HPEXPIREAT", key.name, time.as_bytes(), b"FIELDS", b"1", field]);
+    }
+}
+
 /// `HRANDFIELD key [count [WITHVALUES]]`: a random field or null; with a count an array of as many distinct fields, or
-/// of as many draws when it is negative. O(N) for N fields asked for.
-pub fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) {
+/// of as many draws when it is negative. O(N) for N fields wanted.
+pub fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() == 2 {
         let mut random = Random::new(ctx.keyspace.random.next());
         return read(ctx, args, |hash, out| match hash.and_then(|hash| hash.random(&mut random)) {
@@ -343,35 +348,28 @@ pub fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) {
             None => out.reply.null(),
         });
     }
-    match parse_random(args) {
-        Ok((count, with_values)) => random_fields(ctx, args, count, with_values),
-        Err(text) => ctx.reply.error(text),
-    }
+    let (count, with_values) = parse_random(args)?;
+    random_fields(ctx, args, count, with_values)
 }
 
-fn parse_random(args: Args<'_>) -> Result<(i64, bool), ErrorText> {
-    let count = integer(args.get(2))?;
-    if count == i64::MIN {
-        return Err(
-            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-        );
-    }
+fn parse_random(args: Args<'_>) -> Result<(i64, bool)> {
+    let count = random_count(args.get(2))?;
     let with_values = args.len() == 4 && args.is(3, "withvalues");
     if args.len() > 3 && !with_values {
         return Err(SYNTAX);
     }
     if with_values && !(-i64::MAX / 2..=i64::MAX / 2).contains(&count) {
-        return Err("ERR value is out of range");
+        return Err(Error::new("ERR value is out of range"));
     }
     Ok((count, with_values))
 }
 
-fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values: bool) {
+fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values: bool) -> Result {
     let mut random = Random::new(ctx.keyspace.random.next());
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         let wanted = match hash.len() as u64 {
-            // There is still a hash, of expired fields, of which a command removes so many at most.
+            // There may still be a hash of expired fields: a lookup removes a bounded number of them, if any.
             0 => 0,
             _ if count < 0 => count.unsigned_abs(),
             len => (count as u64).min(len),
@@ -392,20 +390,23 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
         } else {
             hash.sample_distinct(wanted as usize, &mut random, &mut emit);
         }
-    });
+    })
 }
 
 /// `HSCAN key cursor [MATCH pattern] [COUNT n] [NOVALUES]`: the next cursor and some fields with their values. A field
 /// that is there from the first call to the last is returned at least once. O(1) a call.
-pub fn hscan(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(cursor) = parse_cursor(args.get(2)) else { return ctx.reply.error("ERR invalid cursor") };
+pub fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let cursor = parse_cursor(args.get(2)).ok_or(Error::new("ERR invalid cursor"))?;
     read(ctx, args, |hash, out| {
-        let Some(hash) = hash else { return reply_scan(out.reply, 0, 0, &[]) };
-        match ScanOptions::parse(args, 3, Extra::NoValues) {
-            Ok(options) => scan_fields(&hash, cursor, &options, out.reply),
-            Err(text) => out.reply.error(text),
+        match hash {
+            None => reply_scan(out.reply, 0, 0, &[]),
+            Some(hash) => {
+                let options = ScanOptions::parse(args, 3, Extra::NoValues)?;
+                scan_fields(&hash, cursor, &options, out.reply);
+            }
         }
-    });
+        Ok(())
+    })?
 }
 
 fn scan_fields(hash: &HashRef<'_>, cursor: u64, options: &ScanOptions<'_>, reply: &mut Reply<'_>) {

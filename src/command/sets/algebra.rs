@@ -5,8 +5,10 @@
 //! Two intsets are merged as the sorted sequences that they are.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
-use crate::db::{Access, Db};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX, WRONG_TYPE};
+use crate::command::sets::reply_member;
+use crate::db::{Access, Db, Event};
 use crate::dict::{Position, Ref};
 use crate::types::intset::Intset;
 use crate::types::set::{self, GROUP, SetRef, Table};
@@ -19,7 +21,7 @@ pub(super) fn find_sets(
     first: usize,
     end: usize,
     access: Access,
-) -> Result<Vec<Option<Position>>, ErrorText> {
+) -> Result<Vec<Option<Position>>> {
     find_all(ctx, args, first, end, access, &[Kind::Set])
 }
 
@@ -32,15 +34,15 @@ pub(in crate::command) fn find_all(
     end: usize,
     access: Access,
     kinds: &[Kind],
-) -> Result<Vec<Option<Position>>, ErrorText> {
+) -> Result<Vec<Option<Position>>> {
     let mut hashes = Vec::with_capacity(end - first);
     for i in first..end {
-        let hash = ctx.keyspace.hash(args.get(i));
-        let found = ctx.old_find_hashed(hash, args.get(i), access);
+        let key = ctx.key(args.get(i));
+        let found = ctx.find(key, access);
         if found.is_some_and(|at| !kinds.contains(&ctx.db().get(at).kind())) {
             return Err(WRONG_TYPE);
         }
-        hashes.push(found.map(|_| hash));
+        hashes.push(found.map(|_| key.hash));
     }
     let find = |(i, hash): (usize, Option<u64>)| ctx.db().dict().find(hash?, args.get(i));
     Ok((first..end).zip(hashes).map(find).collect())
@@ -50,7 +52,8 @@ fn lend<'a>(db: &'a Db, found: &[Option<Position>]) -> Vec<Ref<'a, Entry>> {
     found.iter().flatten().map(|at| db.get(*at)).collect()
 }
 
-/// Calls `see` with every member of `walked` for which all of `asked` answer `wanted`, until it answers `false`.
+/// Calls `see` with every member of `walked` that is in all of `asked`, or in none of them if `wanted` is
+/// false, until it returns `false`.
 fn select<'a>(
     walked: SetRef<'a>,
     asked: &[SetRef<'_>],
@@ -92,7 +95,7 @@ fn keep(set: SetRef<'_>, group: &mut Vec<Text<'_>>, digits: &mut [Vec<u8>; GROUP
     group.retain(|_| found.next() == Some(&wanted));
 }
 
-/// Calls `see` with every integer of both sets, ascending, until it answers `false`.
+/// Calls `see` with every integer of both sets, ascending, until it returns `false`.
 fn merge(a: Intset<'_>, b: Intset<'_>, see: &mut impl FnMut(i64) -> bool) {
     let (mut a, mut b) = (a.iter(), b.iter());
     let (mut left, mut right) = (a.next(), b.next());
@@ -112,7 +115,7 @@ fn merge(a: Intset<'_>, b: Intset<'_>, see: &mut impl FnMut(i64) -> bool) {
 /// A merge looks at all of both; searching the larger for each of the smaller is cheaper when that is much smaller.
 const MERGE_RATIO: usize = 8;
 
-/// Calls `see` with every member that is in all sets, until it answers `false`.
+/// Calls `see` with every member that is in all sets, until it returns `false`.
 fn intersect<'a>(sets: &mut [SetRef<'a>], see: &mut impl FnMut(Text<'a>) -> bool) {
     sets.sort_by_key(SetRef::len);
     match sets {
@@ -147,7 +150,7 @@ fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)
     let removing: usize = sets.iter().map(SetRef::len).sum();
     if asking <= removing {
         let mut others = others.to_vec();
-        // Who has more members more likely has this one.
+        // The largest are the likeliest to have the member.
         others.sort_by_key(|set| std::cmp::Reverse(set.len()));
         return select(*first, &others, false, &mut |member| {
             see(member);
@@ -176,6 +179,15 @@ enum Operation {
 }
 
 impl Operation {
+    /// The event of storing its result.
+    fn store_event(self) -> Event {
+        match self {
+            Operation::Intersection => Event::SInterStore,
+            Operation::Union => Event::SUnionStore,
+            Operation::Difference => Event::SDiffStore,
+        }
+    }
+
     /// Calls `see` with every member of the result of the sets of `found`.
     fn run(self, db: &Db, found: &[Option<Position>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
         let missing = match self {
@@ -218,11 +230,8 @@ impl Operation {
     }
 }
 
-fn reply_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
-    let found = match find_sets(ctx, args, 1, args.len(), Access::Read) {
-        Ok(found) => found,
-        Err(text) => return ctx.reply.error(text),
-    };
+fn reply_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) -> Result {
+    let found = find_sets(ctx, args, 1, args.len(), Access::Read)?;
     let deferred = ctx.reply.deferred();
     let mut count = 0;
     let reply = &mut ctx.reply;
@@ -231,58 +240,56 @@ fn reply_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
         count += 1;
     });
     ctx.reply.finish_set(deferred, count);
+    Ok(())
 }
 
-fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) {
-    let found = match find_sets(ctx, args, 2, args.len(), Access::Write) {
-        Ok(found) => found,
-        Err(text) => return ctx.reply.error(text),
-    };
-    let key = args.get(1);
-    let result = operation.collect(ctx.db(), &found, &ctx.keyspace.shapes, key);
+fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) -> Result {
+    let found = find_sets(ctx, args, 2, args.len(), Access::Read)?;
+    let key = ctx.first_key(args.get(1));
+    let result = operation.collect(ctx.db(), &found, &ctx.keyspace.shapes, key.name);
     let count = result.as_ref().map_or(0, |entry| SetRef::of(entry).len());
-    let hash = ctx.keyspace.hash(key);
-    ctx.keyspace.old_store(ctx.session.db, hash, key, result);
+    ctx.keyspace.store(key, result, operation.store_event());
     ctx.reply.integer(count as i64);
+    Ok(())
 }
 
 /// `SINTER key [key …]`: the members that are in all sets. O(N·M), N the smallest set.
-pub fn sinter(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_result(ctx, args, Operation::Intersection);
+pub fn sinter(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_result(ctx, args, Operation::Intersection)
 }
 
 /// `SINTERSTORE destination key [key …]`: how many were stored. O(N·M).
-pub fn sinterstore(ctx: &mut Context<'_>, args: Args<'_>) {
-    store_result(ctx, args, Operation::Intersection);
+pub fn sinterstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    store_result(ctx, args, Operation::Intersection)
 }
 
 /// `SUNION key [key …]`: the members that are in one of the sets. O(N).
-pub fn sunion(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_result(ctx, args, Operation::Union);
+pub fn sunion(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_result(ctx, args, Operation::Union)
 }
 
 /// `SUNIONSTORE destination key [key …]`: how many were stored. O(N).
-pub fn sunionstore(ctx: &mut Context<'_>, args: Args<'_>) {
-    store_result(ctx, args, Operation::Union);
+pub fn sunionstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    store_result(ctx, args, Operation::Union)
 }
 
 /// `SDIFF key [key …]`: the members of the first set that are in no other. O(N).
-pub fn sdiff(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_result(ctx, args, Operation::Difference);
+pub fn sdiff(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_result(ctx, args, Operation::Difference)
 }
 
 /// `SDIFFSTORE destination key [key …]`: how many were stored. O(N).
-pub fn sdiffstore(ctx: &mut Context<'_>, args: Args<'_>) {
-    store_result(ctx, args, Operation::Difference);
+pub fn sdiffstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    store_result(ctx, args, Operation::Difference)
 }
 
 /// The number of keys and the limit (0: none) of `SINTERCARD`. (`ZINTERCARD` checks in another order.)
-fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize), ErrorText> {
-    const NO_KEYS: ErrorText = "ERR numkeys should be greater than 0";
+fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize)> {
+    const NO_KEYS: Error = Error::new("ERR numkeys should be greater than 0");
     let keys = integer(args.get(1)).map_err(|_| NO_KEYS)?;
     let keys = usize::try_from(keys).ok().filter(|n| *n > 0).ok_or(NO_KEYS)?;
     if keys > args.len() - 2 {
-        return Err("ERR Number of keys can't be greater than number of args");
+        return Err(Error::new("ERR Number of keys can't be greater than number of args"));
     }
     let (mut i, mut limit) = (2 + keys, 0);
     while i < args.len() {
@@ -290,20 +297,16 @@ fn intercard_arguments(args: Args<'_>) -> Result<(usize, usize), ErrorText> {
             return Err(SYNTAX);
         }
         let value = integer(args.get(i + 1)).ok().and_then(|n| usize::try_from(n).ok());
-        limit = value.ok_or("ERR LIMIT can't be negative")?;
+        limit = value.ok_or(Error::new("ERR LIMIT can't be negative"))?;
         i += 2;
     }
     Ok((keys, limit))
 }
 
 /// `SINTERCARD numkeys key [key …] [LIMIT limit]`: how many members are in all sets, counted up to the limit. O(N·M).
-pub fn sintercard(ctx: &mut Context<'_>, args: Args<'_>) {
-    let found = intercard_arguments(args)
-        .and_then(|(keys, limit)| Ok((find_sets(ctx, args, 2, 2 + keys, Access::Read)?, limit)));
-    let (found, limit) = match found {
-        Ok(found) => found,
-        Err(text) => return ctx.reply.error(text),
-    };
+pub fn sintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (keys, limit) = intercard_arguments(args)?;
+    let found = find_sets(ctx, args, 2, 2 + keys, Access::Read)?;
     let mut count = 0;
     if found.iter().all(Option::is_some) {
         let entries = lend(ctx.db(), &found);
@@ -314,4 +317,5 @@ pub fn sintercard(ctx: &mut Context<'_>, args: Args<'_>) {
         });
     }
     ctx.reply.integer(count as i64);
+    Ok(())
 }

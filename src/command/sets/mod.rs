@@ -4,30 +4,33 @@
 pub mod algebra;
 
 use crate::command::args::Args;
-use crate::command::context::{Context, SYNTAX, WRONG_TYPE, positive_count, random_count};
+use crate::command::context::{Context, positive_count, random_count};
+use crate::command::error::{Error, Result, SYNTAX, WRONG_TYPE};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use crate::db::Access;
+use crate::db::{Access, Event, Key, Removal};
 use crate::dict::Position;
 use crate::resp::Reply;
 use crate::types::Kind;
 use crate::types::random::Random;
 use crate::types::set::{self, SetRef};
 
-/// Finds the set of the request's first key; an error is replied.
-fn find_set(ctx: &mut Context<'_>, key: &[u8], access: Access) -> Result<Option<Position>, ()> {
-    ctx.old_find_kind(key, access, Kind::Set).map_err(|text| ctx.reply.error(text))
+/// Finds the set of the request's first key.
+#[inline]
+fn find_set(ctx: &mut Context<'_>, args: Args<'_>, access: Access) -> Result<Option<Position>> {
+    let key = ctx.first_key(args.get(1));
+    ctx.find_kind(key, access, Kind::Set)
 }
 
 /// `SADD key member [member …]`: how many were new. O(1) a member.
-pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) {
-    let key = args.get(1);
-    let Ok(found) = find_set(ctx, key, Access::Write) else { return };
+pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let found = ctx.find_kind(key, Access::Write, Kind::Set)?;
     let count = args.len() - 2;
     let at = found.unwrap_or_else(|| {
-        let entry = set::create(key, args.get(2), count, &ctx.keyspace.shapes);
-        ctx.old_insert(entry)
+        let entry = set::create(key.name, args.get(2), count, &ctx.keyspace.shapes);
+        ctx.insert(key, entry)
     });
-    let added = ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| {
+    let added = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
         if found.is_some() && count > 1 {
             set::expect(entry, count, shapes);
         }
@@ -37,89 +40,132 @@ pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) {
         }
         added
     });
-    ctx.keyspace.modified(added as u64);
+    if added > 0 {
+        ctx.changed(key, Event::SAdd, added as u64);
+    } else {
+        ctx.unchanged();
+    }
     ctx.reply.integer(added as i64);
+    Ok(())
 }
 
 /// `SREM key member [member …]`: how many were there. O(1) a member.
-pub fn srem(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Ok(found) = find_set(ctx, args.get(1), Access::Write) else { return };
-    let Some(at) = found else { return ctx.reply.integer(0) };
-    let (removed, empty) = ctx.db_mut().modify(at, |entry| {
-        let removed = args.iter_from(2).filter(|member| set::remove(entry, member)).count();
-        (removed, SetRef::of(entry).is_empty())
-    });
-    if empty {
-        ctx.old_remove(at, false);
+pub fn srem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let mut removed = 0;
+    if let Some(at) = ctx.find_kind(key, Access::Write, Kind::Set)? {
+        let empty = ctx.keyspace.modify(key.db, at, |entry| {
+            removed = args.iter_from(2).filter(|member| set::remove(entry, member)).count();
+            SetRef::of(entry).is_empty()
+        });
+        if removed > 0 {
+            ctx.changed(key, Event::SRem, removed as u64);
+        } else {
+            ctx.unchanged();
+        }
+        if empty {
+            ctx.remove(key, at, Removal::Emptied);
+        }
     }
-    ctx.keyspace.modified(removed as u64);
     ctx.reply.integer(removed as i64);
+    Ok(())
 }
 
 /// `SMOVE source destination member`: 1 if the member was moved, 0 if it was not in the source. O(1).
-pub fn smove(ctx: &mut Context<'_>, args: Args<'_>) {
-    let (source, destination, member) = (args.get(1), args.get(2), args.get(3));
-    let Some(mut from) = ctx.old_find(source, Access::Write) else { return ctx.reply.integer(0) };
-    let hash = ctx.keyspace.hash(destination);
-    let to = ctx.old_find_hashed(hash, destination, Access::Write);
-    if let Some(again) = ctx.old_find(source, Access::Inspect) {
+pub fn smove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (source, member) = (ctx.first_key(args.get(1)), args.get(3));
+    let destination = ctx.key(args.get(2));
+    let Some(mut from) = ctx.find(source, Access::Write) else {
+        ctx.reply.integer(0);
+        return Ok(());
+    };
+    let to = ctx.find(destination, Access::Write);
+    if let Some(again) = ctx.find(source, Access::Inspect) {
         // The second lookup may have moved entries, by deleting what had expired.
         from = again;
     }
     let is_set = |at: Position| ctx.db().get(at).kind() == Kind::Set;
     if !is_set(from) || to.is_some_and(|at| !is_set(at)) {
-        return ctx.reply.error(WRONG_TYPE);
+        return Err(WRONG_TYPE);
     }
-    if source == destination {
-        let there = SetRef::of(&ctx.db().get(from)).contains(member);
-        return ctx.reply.integer(i64::from(there));
-    }
-    let (removed, empty) =
-        ctx.db_mut().modify(from, |entry| (set::remove(entry, member), SetRef::of(entry).is_empty()));
+    let moved = if source.name == destination.name {
+        SetRef::of(&ctx.db().get(from)).contains(member)
+    } else {
+        move_member(ctx, (source, from), destination, member)
+    };
+    ctx.reply.integer(i64::from(moved));
+    Ok(())
+}
+
+/// Takes `member` out of one set and adds it to another; whether it was in the first.
+fn move_member(
+    ctx: &mut Context<'_>,
+    (source, from): (Key<'_>, Position),
+    destination: Key<'_>,
+    member: &[u8],
+) -> bool {
+    let (removed, empty) = ctx
+        .keyspace
+        .modify(source.db, from, |entry| (set::remove(entry, member), SetRef::of(entry).is_empty()));
     if !removed {
-        return ctx.reply.integer(0);
+        ctx.unchanged();
+        return false;
     }
+    ctx.changed(source, Event::SRem, 1);
     if empty {
-        ctx.old_remove(from, false);
+        ctx.remove(source, from, Removal::Emptied);
     }
-    let to = ctx.old_find_hashed(hash, destination, Access::Inspect).unwrap_or_else(|| {
-        let entry = set::create(destination, member, 1, &ctx.keyspace.shapes);
-        ctx.keyspace.old_insert(ctx.session.db, hash, entry)
+    let to = ctx.find(destination, Access::Inspect).unwrap_or_else(|| {
+        let entry = set::create(destination.name, member, 1, &ctx.keyspace.shapes);
+        ctx.insert(destination, entry)
     });
-    let added = ctx.keyspace.reshape(ctx.session.db, to, |entry, shapes, _| set::add(entry, member, shapes));
-    ctx.keyspace.modified(1 + u64::from(added));
-    ctx.reply.integer(1);
+    let added = ctx.keyspace.reshape(destination.db, to, |entry, shapes, _| set::add(entry, member, shapes));
+    if added {
+        ctx.changed(destination, Event::SAdd, 1);
+    } else {
+        ctx.unchanged();
+    }
+    true
 }
 
 /// `SISMEMBER key member`: 1 or 0. O(1).
-pub fn sismember(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };
+pub fn sismember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let found = find_set(ctx, args, Access::Read)?;
     let there = found.is_some_and(|at| SetRef::of(&ctx.db().get(at)).contains(args.get(2)));
     ctx.reply.integer(i64::from(there));
+    Ok(())
 }
 
 /// `SMISMEMBER key member [member …]`: 1 or 0 for each. O(1) a member.
-pub fn smismember(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };
+pub fn smismember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let found = find_set(ctx, args, Access::Read)?;
     ctx.reply.array(args.len() - 2);
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
     let set = entry.as_ref().map(|entry| SetRef::of(entry));
     for member in args.iter_from(2) {
         ctx.reply.integer(i64::from(set.is_some_and(|set| set.contains(member))));
     }
+    Ok(())
 }
 
 /// `SCARD key`: the number of members. O(1).
-pub fn scard(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };
+pub fn scard(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let found = find_set(ctx, args, Access::Read)?;
     let len = found.map_or(0, |at| SetRef::of(&ctx.db().get(at)).len());
     ctx.reply.integer(len as i64);
+    Ok(())
 }
 
 /// `SMEMBERS key`: all members. O(N).
-pub fn smembers(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };
-    let Some(at) = found else { return ctx.reply.set(0) };
+pub fn smembers(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    match find_set(ctx, args, Access::Read)? {
+        Some(at) => reply_members(ctx, at),
+        None => ctx.reply.set(0),
+    }
+    Ok(())
+}
+
+fn reply_members(ctx: &mut Context<'_>, at: Position) {
     let entry = ctx.keyspace.db(ctx.session.db).get(at);
     let set = SetRef::of(&entry);
     ctx.reply.set(set.len());
@@ -128,79 +174,99 @@ pub fn smembers(ctx: &mut Context<'_>, args: Args<'_>) {
     }
 }
 
-/// Removes up to `count` random members and replies with each.
-fn pop_each(ctx: &mut Context<'_>, at: Position, count: usize) {
+/// `SPOP key [count]`: a random member, taken out, or null; with `count`, a set of up to that many. O(1) a member.
+pub fn spop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    match args.len() {
+        2 => {}
+        3 => return spop_count(ctx, args),
+        _ => return Err(SYNTAX),
+    }
+    let key = ctx.first_key(args.get(1));
+    match ctx.find_kind(key, Access::Write, Kind::Set)? {
+        Some(at) => pop_each(ctx, key, at, 1),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let count = positive_count(args.get(2))?;
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Write, Kind::Set)?.filter(|_| count > 0) else {
+        ctx.reply.set(0);
+        return Ok(());
+    };
+    let len = SetRef::of(&ctx.db().get(at)).len();
+    if count < len {
+        ctx.reply.set(count);
+        pop_each(ctx, key, at, count);
+        return Ok(());
+    }
+    reply_members(ctx, at);
+    // Redis reads the members as `SUNION` does, which counts as a hit.
+    ctx.keyspace.counters.hits += 1;
+    ctx.changed(key, Event::SPop, len as u64);
+    ctx.remove(key, at, Removal::Emptied);
+    let verb = ctx.keyspace.removal_verb(Removal::Emptied);
+    ctx.propagate(&[verb, key.name]);
+    Ok(())
+}
+
+/// Removes `count` random members and replies with each.
+fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, count: usize) {
     let reply = &mut ctx.reply;
-    let empty = ctx.keyspace.reshape(ctx.session.db, at, |entry, _, random| {
+    let mut popped = ctx.keyspace.journal.wants_calls().then(Vec::new);
+    let empty = ctx.keyspace.reshape(key.db, at, |entry, _, random| {
         for _ in 0..count {
-            set::pop(entry, random, |member| reply.text(member));
+            set::pop(entry, random, |member| {
+                reply_member(reply, member);
+                if let Some(popped) = &mut popped {
+                    popped.push(member.to_vec());
+                }
+            });
         }
         SetRef::of(entry).is_empty()
     });
+    ctx.changed(key, Event::SPop, count as u64);
     if empty {
-        ctx.old_remove(at, false);
+        ctx.remove(key, at, Removal::Emptied);
     }
-    ctx.keyspace.modified(count as u64);
+    propagate_popped(ctx, key, &popped.unwrap_or_default());
 }
 
-/// `SPOP key [count]`: a random member, taken out, or null; with `count`, a set of so many. O(1) a member.
-pub fn spop(ctx: &mut Context<'_>, args: Args<'_>) {
-    match args.len() {
-        2 => {
-            let Ok(found) = find_set(ctx, args.get(1), Access::Write) else { return };
-            match found {
-                Some(at) => pop_each(ctx, at, 1),
-                None => ctx.reply.null(),
-            }
-        }
-        3 => spop_count(ctx, args),
-        _ => ctx.reply.error(SYNTAX),
+/// Propagates which members were drawn, since a replica or a log would draw others.
+fn propagate_popped(ctx: &mut Context<'_>, key: Key<'_>, popped: &[Vec<u8>]) {
+    /// Members that Redis puts into one command.
+    const AT_ONCE: usize = 1024;
+    for members in popped.chunks(AT_ONCE) {
+        let mut words: Vec<&[u8]> = vec![b"SREM", key.name];
+        words.extend(members.iter().map(Vec::as_slice));
+        ctx.propagate(&words);
     }
 }
 
-fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) {
-    let count = match positive_count(args.get(2)) {
-        Ok(count) => count,
-        Err(text) => return ctx.reply.error(text),
-    };
-    let Ok(found) = find_set(ctx, args.get(1), Access::Write) else { return };
-    let Some(at) = found.filter(|_| count > 0) else { return ctx.reply.set(0) };
-    let len = SetRef::of(&ctx.db().get(at)).len();
-    ctx.reply.set(len.min(count));
-    if count < len {
-        return pop_each(ctx, at, count);
-    }
-    {
-        let entry = ctx.keyspace.db(ctx.session.db).get(at);
-        for member in SetRef::of(&entry).members() {
-            ctx.reply.text(member);
-        }
-    }
-    ctx.old_remove(at, false);
-    ctx.keyspace.modified(len as u64);
-}
-
-/// `SRANDMEMBER key [count]`: a random member or null; with `count`, so many different ones, with a negative one so many
-/// that may repeat. O(1) a member.
-pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) {
+/// `SRANDMEMBER key [count]`: a random member or null; with `count`, up to that many different ones, with a negative one
+/// that many, which may repeat. O(1) a member.
+pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() > 3 {
-        return ctx.reply.error(SYNTAX);
+        return Err(SYNTAX);
     }
     if args.len() == 2 {
-        let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };
-        let Some(at) = found else { return ctx.reply.null() };
-        return with_set(ctx, at, |reply, set, random| {
-            if let Some(member) = set.random(random) {
-                reply.text(member);
-            }
-        });
+        match find_set(ctx, args, Access::Read)? {
+            None => ctx.reply.null(),
+            Some(at) => with_set(ctx, at, |reply, set, random| {
+                if let Some(member) = set.random(random) {
+                    reply_member(reply, member);
+                }
+            }),
+        }
+        return Ok(());
     }
-    let count = match random_count(args.get(2)) {
-        Ok(count) => count,
-        Err(text) => return ctx.reply.error(text),
+    let count = random_count(args.get(2))?;
+    let Some(at) = find_set(ctx, args, Access::Read)?.filter(|_| count != 0) else {
+        ctx.reply.array(0);
+        return Ok(());
     };
-    let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };
-    let Some(at) = found.filter(|_| count != 0) else { return ctx.reply.array(0) };
     with_set(ctx, at, |reply, set, random| {
         if count < 0 {
             reply_repeating(reply, set, count.unsigned_abs() as usize, random);
@@ -210,6 +276,7 @@ pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) {
             set.sample_distinct(count, random, &mut |member| reply.text(member));
         }
     });
+    Ok(())
 }
 
 /// Calls `with` with the reply, the set at `at`, and a source of random numbers.
@@ -230,14 +297,13 @@ fn reply_repeating(reply: &mut Reply<'_>, set: SetRef<'_>, count: usize, random:
 
 /// `SSCAN key cursor [MATCH pattern] [COUNT n]`: the next cursor and some members. A member that is there from the
 /// first call to the last is returned at least once. O(1) a call.
-pub fn sscan(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(cursor) = parse_cursor(args.get(2)) else { return ctx.reply.error("ERR invalid cursor") };
-    let Ok(found) = find_set(ctx, args.get(1), Access::Read) else { return };
-    let Some(at) = found else { return reply_scan(&mut ctx.reply, 0, 0, &[]) };
-    let options = match ScanOptions::parse(args, 3, Extra::None) {
-        Ok(options) => options,
-        Err(text) => return ctx.reply.error(text),
+pub fn sscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let cursor = parse_cursor(args.get(2)).ok_or(Error::new("ERR invalid cursor"))?;
+    let Some(at) = find_set(ctx, args, Access::Read)? else {
+        reply_scan(&mut ctx.reply, 0, 0, &[]);
+        return Ok(());
     };
+    let options = ScanOptions::parse(args, 3, Extra::None)?;
     let protocol = ctx.session.protocol;
     let entry = ctx.keyspace.db(ctx.session.db).get(at);
     let set = SetRef::of(&entry);
@@ -254,4 +320,5 @@ pub fn sscan(ctx: &mut Context<'_>, args: Args<'_>) {
         })
     });
     reply_scan(&mut ctx.reply, cursor, found, &members);
+    Ok(())
 }

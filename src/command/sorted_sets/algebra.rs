@@ -7,10 +7,11 @@
 //! Sets are taken in the order of their sizes, the smallest first: sums of more than two scores depend on it.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer, whole_number};
+use crate::command::context::{Context, integer, whole_number};
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::sets::algebra::find_all;
 use crate::command::sorted_sets::Scores;
-use crate::db::{Access, Db};
+use crate::db::{Access, Db, Event};
 use crate::dict::Position;
 use crate::text::number;
 use crate::types::set::{self, SetRef};
@@ -23,6 +24,17 @@ enum Operation {
     Union,
     Intersection,
     Difference,
+}
+
+impl Operation {
+    /// The event of storing its result.
+    fn store_event(self) -> Event {
+        match self {
+            Operation::Union => Event::ZUnionStore,
+            Operation::Intersection => Event::ZInterStore,
+            Operation::Difference => Event::ZDiffStore,
+        }
+    }
 }
 
 /// How two scores of one member become one.
@@ -60,7 +72,7 @@ fn number_or_zero(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value }
 }
 
-/// What a command asks for.
+/// What a command is to do.
 struct Query {
     operation: Operation,
     /// How many keys there are, and the argument that is the first.
@@ -79,7 +91,7 @@ impl Query {
     }
 
     /// Options from argument `first + keys` on.
-    fn options(&mut self, args: Args<'_>, store: bool) -> Result<(), ErrorText> {
+    fn options(&mut self, args: Args<'_>, store: bool) -> Result {
         let weighted = self.operation != Operation::Difference;
         let mut i = self.first + self.keys;
         while i < args.len() {
@@ -87,7 +99,7 @@ impl Query {
             if weighted && left > self.keys && args.is(i, "weights") {
                 for (n, weight) in self.weights.iter_mut().enumerate() {
                     let value = number::parse_f64(args.get(i + 1 + n));
-                    *weight = value.ok_or("ERR weight value is not a float")?;
+                    *weight = value.ok_or(Error::new("ERR weight value is not a float"))?;
                 }
                 i += 1 + self.keys;
             } else if weighted && left >= 2 && args.is(i, "aggregate") {
@@ -131,7 +143,7 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Calls `see` with groups of elements until it answers `false`.
+    /// Calls `see` with groups of elements until it returns `false`.
     fn in_groups(&self, see: &mut impl FnMut(&mut Group<'a>) -> bool) {
         match self {
             Operand::Sorted(set) => group(set.iter(), see),
@@ -299,7 +311,7 @@ fn unite(operands: &[(Operand<'_>, f64)], aggregate: Aggregate, shapes: &Shapes)
     gather
 }
 
-/// Calls `see` with the elements that are in all operands, until it answers `false`.
+/// Calls `see` with the elements that are in all operands, until it returns `false`.
 fn intersect(
     operands: &[(Operand<'_>, f64)],
     aggregate: Aggregate,
@@ -320,7 +332,7 @@ fn subtract(operands: &[(Operand<'_>, f64)], shapes: &Shapes) -> Gather {
     let mut gather = Gather::with_room(shapes.seed, 0);
     let Some(((first, _), others)) = operands.split_first() else { return gather };
     let mut others = others.to_vec();
-    // Who has more members more likely has this one.
+    // The largest are the likeliest to have the member.
     others.sort_by_key(|(other, _)| std::cmp::Reverse(other.len()));
     first.in_groups(&mut |group| {
         for (other, _) in &others {
@@ -333,12 +345,12 @@ fn subtract(operands: &[(Operand<'_>, f64)], shapes: &Shapes) -> Gather {
 }
 
 /// How many keys argument `at` says that there are.
-fn number_of_keys(args: Args<'_>, at: usize, name: &str) -> Result<usize, Vec<u8>> {
+fn number_of_keys(args: Args<'_>, at: usize, name: &str) -> Result<usize> {
     let keys = integer(args.get(at))?;
     if keys < 1 {
-        return Err(format!("ERR at least 1 input key is needed for '{name}' command").into_bytes());
+        return Err(format!("ERR at least 1 input key is needed for '{name}' command").into());
     }
-    Ok(usize::try_from(keys).ok().filter(|keys| *keys < args.len() - at).ok_or(SYNTAX)?)
+    usize::try_from(keys).ok().filter(|keys| *keys < args.len() - at).ok_or(SYNTAX)
 }
 
 /// The keys are looked up before the options are looked at.
@@ -347,7 +359,7 @@ fn find_operands(
     args: Args<'_>,
     first: usize,
     keys: usize,
-) -> Result<Vec<Option<Position>>, ErrorText> {
+) -> Result<Vec<Option<Position>>> {
     find_all(ctx, args, first, first + keys, Access::Read, &[Kind::SortedSet, Kind::Set])
 }
 
@@ -358,7 +370,7 @@ fn compute(
     numkeys_at: usize,
     operation: Operation,
     name: &str,
-) -> Result<(Gather, bool), Vec<u8>> {
+) -> Result<(Gather, bool)> {
     let keys = number_of_keys(args, numkeys_at, name)?;
     let first = numkeys_at + 1;
     let found = find_operands(ctx, args, first, keys)?;
@@ -368,95 +380,88 @@ fn compute(
     Ok((gather, query.with_scores))
 }
 
-fn reply_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation, name: &str) {
-    let (gather, with_scores) = match compute(ctx, args, 1, operation, name) {
-        Ok(result) => result,
-        Err(text) => return ctx.reply.error(text),
-    };
+fn reply_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation, name: &str) -> Result {
+    let (gather, with_scores) = compute(ctx, args, 1, operation, name)?;
     let scores = Scores::when(with_scores, ctx.session.protocol);
     scores.begin(&mut ctx.reply, gather.len());
     let set = gather.finish();
     for (member, score) in set.iter() {
         scores.reply(&mut ctx.reply, (Text::Bytes(member), score));
     }
+    Ok(())
 }
 
-fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation, name: &str) {
-    let gather = match compute(ctx, args, 2, operation, name) {
-        Ok((gather, _)) => gather,
-        Err(text) => return ctx.reply.error(text),
-    };
-    let (key, hash) = (args.get(1), ctx.hash);
+fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation, name: &str) -> Result {
+    let (gather, _) = compute(ctx, args, 2, operation, name)?;
+    let key = ctx.first_key(args.get(1));
     let count = gather.len();
-    let result = sorted_set::create_from(key, gather, &ctx.keyspace.shapes);
-    ctx.keyspace.old_store(ctx.session.db, hash, key, result);
+    let result = sorted_set::create_from(key.name, gather, &ctx.keyspace.shapes);
+    ctx.keyspace.store(key, result, operation.store_event());
     ctx.reply.integer(count as i64);
+    Ok(())
 }
 
 /// `ZUNION numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]`: the members of all sorted
 /// sets, in order. O(N) + O(M log M).
-pub fn zunion(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_result(ctx, args, Operation::Union, "zunion");
+pub fn zunion(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_result(ctx, args, Operation::Union, "zunion")
 }
 
 /// `ZUNIONSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]`: how many were stored.
 /// O(N) + O(M log M).
-pub fn zunionstore(ctx: &mut Context<'_>, args: Args<'_>) {
-    store_result(ctx, args, Operation::Union, "zunionstore");
+pub fn zunionstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    store_result(ctx, args, Operation::Union, "zunionstore")
 }
 
 /// `ZINTER numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]`: the members that are in all
 /// sorted sets, in order. O(N·K) + O(M log M), N the smallest.
-pub fn zinter(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_result(ctx, args, Operation::Intersection, "zinter");
+pub fn zinter(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_result(ctx, args, Operation::Intersection, "zinter")
 }
 
 /// `ZINTERSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]`: how many were stored.
 /// O(N·K) + O(M log M).
-pub fn zinterstore(ctx: &mut Context<'_>, args: Args<'_>) {
-    store_result(ctx, args, Operation::Intersection, "zinterstore");
+pub fn zinterstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    store_result(ctx, args, Operation::Intersection, "zinterstore")
 }
 
 /// `ZDIFF numkeys key [key …] [WITHSCORES]`: the members of the first sorted set that are in no other, in order. O(N·K) +
 /// O(M log M).
-pub fn zdiff(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_result(ctx, args, Operation::Difference, "zdiff");
+pub fn zdiff(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_result(ctx, args, Operation::Difference, "zdiff")
 }
 
 /// `ZDIFFSTORE destination numkeys key [key …]`: how many were stored. O(N·K) + O(M log M).
-pub fn zdiffstore(ctx: &mut Context<'_>, args: Args<'_>) {
-    store_result(ctx, args, Operation::Difference, "zdiffstore");
+pub fn zdiffstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    store_result(ctx, args, Operation::Difference, "zdiffstore")
 }
 
 /// `ZINTERCARD numkeys key [key …] [LIMIT limit]`: how many members are in all sorted sets, counted up to the limit.
 /// O(N·K), N the smallest.
-pub fn zintercard(ctx: &mut Context<'_>, args: Args<'_>) {
-    match zintercard_inner(ctx, args) {
-        Ok(count) => ctx.reply.integer(count as i64),
-        Err(text) => ctx.reply.error(text),
-    }
-}
-
-fn zintercard_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<usize, Vec<u8>> {
+pub fn zintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let keys = number_of_keys(args, 1, "zintercard")?;
     let found = find_operands(ctx, args, 2, keys)?;
     let (mut i, mut limit) = (2 + keys, 0);
     while i < args.len() {
         if !args.is(i, "limit") || i + 1 == args.len() {
-            return Err(SYNTAX.into());
+            return Err(SYNTAX);
         }
-        limit = whole_number(args.get(i + 1)).ok_or("ERR LIMIT can't be negative")?;
+        limit = whole_number(args.get(i + 1)).ok_or(Error::new("ERR LIMIT can't be negative"))?;
         i += 2;
     }
-    if found.iter().any(Option::is_none) {
-        return Ok(0);
-    }
-    let entries: Vec<_> = found.iter().map(|at| at.map(|at| ctx.db().get(at))).collect();
-    let query = Query::new(Operation::Intersection, 2, keys);
+    let count = if found.iter().all(Option::is_some) { count_common(ctx.db(), &found, limit) } else { 0 };
+    ctx.reply.integer(count as i64);
+    Ok(())
+}
+
+/// How many members are in all of `found`, counted up to `limit` (0: all).
+fn count_common(db: &Db, found: &[Option<Position>], limit: usize) -> usize {
+    let entries: Vec<_> = found.iter().map(|at| at.map(|at| db.get(at))).collect();
+    let query = Query::new(Operation::Intersection, 2, found.len());
     let mut count = 0;
     intersect(&lend(&entries, &query), query.aggregate, &mut |group| {
         count += group.elements.len();
         limit == 0 || count < limit
     });
-    Ok(if limit == 0 { count } else { count.min(limit) })
+    if limit == 0 { count } else { count.min(limit) }
 }

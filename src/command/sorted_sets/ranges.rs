@@ -6,9 +6,10 @@
 use std::ops::Range;
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::sorted_sets::{Scores, find};
-use crate::db::Access;
+use crate::db::{Access, Event, Removal};
 use crate::text::number;
 use crate::types::Kind;
 use crate::types::sorted_set::{self, Gather, LexBound, LexRange, ScoreRange, SortedSetRef};
@@ -19,6 +20,17 @@ enum By {
     Rank,
     Score,
     Member,
+}
+
+impl By {
+    /// The event of removing a range.
+    fn removal_event(self) -> Event {
+        match self {
+            By::Rank => Event::ZRemRangeByRank,
+            By::Score => Event::ZRemRangeByScore,
+            By::Member => Event::ZRemRangeByLex,
+        }
+    }
 }
 
 /// The bounds.
@@ -39,17 +51,18 @@ fn score_bound(arg: &[u8]) -> Option<(f64, bool)> {
 }
 
 impl<'a> Bounds<'a> {
-    fn parse(by: By, min: &'a [u8], max: &'a [u8]) -> Result<Bounds<'a>, ErrorText> {
+    fn parse(by: By, min: &'a [u8], max: &'a [u8]) -> Result<Bounds<'a>> {
         match by {
             By::Rank => Ok(Bounds::Ranks(integer(min)?, integer(max)?)),
             By::Score => {
                 let bounds = score_bound(min).zip(score_bound(max));
-                let ((min, min_open), (max, max_open)) = bounds.ok_or("ERR min or max is not a float")?;
+                let ((min, min_open), (max, max_open)) =
+                    bounds.ok_or(Error::new("ERR min or max is not a float"))?;
                 Ok(Bounds::Scores(ScoreRange { min, min_open, max, max_open }))
             }
             By::Member => {
                 let bounds = LexBound::parse(min).zip(LexBound::parse(max));
-                let (min, max) = bounds.ok_or("ERR min or max not valid string range item")?;
+                let (min, max) = bounds.ok_or(Error::new("ERR min or max not valid string range item"))?;
                 Ok(Bounds::Members(LexRange { min, max }))
             }
         }
@@ -77,7 +90,7 @@ fn rank_span(start: i64, stop: i64, len: usize) -> Range<usize> {
     if start < stop { start..stop } else { 0..0 }
 }
 
-/// What a command of the `ZRANGE` family asks for.
+/// What a command of the `ZRANGE` family is to do.
 struct Query<'a> {
     bounds: Bounds<'a>,
     backwards: bool,
@@ -104,7 +117,7 @@ impl Form {
 }
 
 impl<'a> Query<'a> {
-    fn parse(args: Args<'a>, form: Form) -> Result<Query<'a>, ErrorText> {
+    fn parse(args: Args<'a>, form: Form) -> Result<Query<'a>> {
         let (mut by, mut backwards) = (form.by, form.backwards);
         let (mut with_scores, mut offset, mut limit) = (false, 0, -1);
         let mut i = form.key_at + 3;
@@ -127,12 +140,12 @@ impl<'a> Query<'a> {
         }
         let (by, backwards) = (by.unwrap_or(By::Rank), backwards.unwrap_or(false));
         if limit != -1 && by == By::Rank {
-            return Err(
+            return Err(Error::new(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-            );
+            ));
         }
         if with_scores && by == By::Member {
-            return Err("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
+            return Err(Error::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
         }
         // Scores and members come as they are walked: the upper bound first, if backwards.
         let (first, second) = (args.get(form.key_at + 1), args.get(form.key_at + 2));
@@ -162,14 +175,9 @@ impl<'a> Query<'a> {
     }
 }
 
-fn reply_range(ctx: &mut Context<'_>, args: Args<'_>, form: Form) {
-    let outcome = reply_range_inner(ctx, args, form);
-    ctx.answer(outcome);
-}
-
-fn reply_range_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), ErrorText> {
+fn reply_range(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
     let query = Query::parse(args, form)?;
-    let Some(at) = find(ctx, args.get(form.key_at), Access::Read)? else {
+    let Some(at) = find(ctx, args, Access::Read)? else {
         ctx.reply.array(0);
         return Ok(());
     };
@@ -186,53 +194,44 @@ fn reply_range_inner(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Resul
 
 /// `ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`: the members of a range, with their
 /// scores. O(log n) and O(1) a member.
-pub fn zrange(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_range(ctx, args, Form { key_at: 1, by: None, backwards: None, store: false });
+pub fn zrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_range(ctx, args, Form { key_at: 1, by: None, backwards: None, store: false })
 }
 
 /// `ZREVRANGE key start stop [WITHSCORES]`: the same by rank, from the highest score down.
-pub fn zrevrange(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_range(ctx, args, Form::named(By::Rank, true));
+pub fn zrevrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_range(ctx, args, Form::named(By::Rank, true))
 }
 
 /// `ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]`: the same by score.
-pub fn zrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_range(ctx, args, Form::named(By::Score, false));
+pub fn zrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_range(ctx, args, Form::named(By::Score, false))
 }
 
 /// `ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]`: the same by score, from the highest down.
-pub fn zrevrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_range(ctx, args, Form::named(By::Score, true));
+pub fn zrevrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_range(ctx, args, Form::named(By::Score, true))
 }
 
 /// `ZRANGEBYLEX key min max [LIMIT offset count]`: the same by member, where all scores are equal.
-pub fn zrangebylex(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_range(ctx, args, Form::named(By::Member, false));
+pub fn zrangebylex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_range(ctx, args, Form::named(By::Member, false))
 }
 
 /// `ZREVRANGEBYLEX key max min [LIMIT offset count]`: the same by member, from the last down.
-pub fn zrevrangebylex(ctx: &mut Context<'_>, args: Args<'_>) {
-    reply_range(ctx, args, Form::named(By::Member, true));
+pub fn zrevrangebylex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    reply_range(ctx, args, Form::named(By::Member, true))
 }
 
 /// `ZRANGESTORE destination source start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count]`: how many elements were
 /// stored. O(log n) and O(1) an element.
-pub fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = zrangestore_inner(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn zrangestore_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let query = Query::parse(args, Form { key_at: 2, by: None, backwards: None, store: true })?;
-    let (destination, source) = (args.get(1), args.get(2));
-    let hash = ctx.keyspace.hash(source);
-    let found = ctx.old_find_hashed(hash, source, Access::Read);
+    let (destination, source) = (ctx.first_key(args.get(1)), ctx.key(args.get(2)));
+    let found = ctx.find_kind(source, Access::Read, Kind::SortedSet)?;
     let mut gather = Gather::with_room(ctx.keyspace.shapes.seed, 0);
     if let Some(at) = found {
         let entry = ctx.db().get(at);
-        if entry.kind() != Kind::SortedSet {
-            return Err(WRONG_TYPE);
-        }
         let set = SortedSetRef::of(&entry);
         let span = query.span(set);
         gather = Gather::with_room(ctx.keyspace.shapes.seed, span.len());
@@ -241,68 +240,66 @@ fn zrangestore_inner(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorT
         }
     }
     let count = gather.len();
-    let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
-    let hash = ctx.hash;
-    ctx.keyspace.old_store(ctx.session.db, hash, destination, result);
+    let result = sorted_set::create_from(destination.name, gather, &ctx.keyspace.shapes);
+    ctx.keyspace.store(destination, result, Event::ZRangeStore);
     ctx.reply.integer(count as i64);
     Ok(())
 }
 
-fn count(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result<(), ErrorText> {
+fn count(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result {
     let bounds = Bounds::parse(by, args.get(2), args.get(3))?;
-    let found = find(ctx, args.get(1), Access::Read)?;
+    let found = find(ctx, args, Access::Read)?;
     let count = found.map_or(0, |at| bounds.span(SortedSetRef::of(&ctx.db().get(at)), false).len());
     ctx.reply.integer(count as i64);
     Ok(())
 }
 
 /// `ZCOUNT key min max`: how many members have scores in the range. O(log n).
-pub fn zcount(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = count(ctx, args, By::Score);
-    ctx.answer(outcome);
+pub fn zcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    count(ctx, args, By::Score)
 }
 
 /// `ZLEXCOUNT key min max`: how many members lie in the range, where all scores are equal. O(log n).
-pub fn zlexcount(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = count(ctx, args, By::Member);
-    ctx.answer(outcome);
+pub fn zlexcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    count(ctx, args, By::Member)
 }
 
-fn remove(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result<(), ErrorText> {
+fn remove(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result {
     let bounds = Bounds::parse(by, args.get(2), args.get(3))?;
+    let key = ctx.first_key(args.get(1));
     let mut removed = 0;
-    if let Some(at) = find(ctx, args.get(1), Access::Write)? {
+    if let Some(at) = ctx.find_kind(key, Access::Write, Kind::SortedSet)? {
         let (span, len) = {
             let entry = ctx.db().get(at);
             let set = SortedSetRef::of(&entry);
             (bounds.span(set, false), set.len())
         };
         removed = span.len();
+        if removed > 0 && removed < len {
+            ctx.keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
+        }
+        if removed > 0 {
+            ctx.changed(key, by.removal_event(), removed as u64);
+        }
         if removed == len {
-            ctx.old_remove(at, false);
-        } else if removed > 0 {
-            ctx.db_mut().modify(at, |entry| sorted_set::remove_span(entry, span));
+            ctx.remove(key, at, Removal::Emptied);
         }
     }
-    ctx.keyspace.modified(removed as u64);
     ctx.reply.integer(removed as i64);
     Ok(())
 }
 
 /// `ZREMRANGEBYRANK key start stop`: how many were removed. O(log n) and O(1) an element.
-pub fn zremrangebyrank(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = remove(ctx, args, By::Rank);
-    ctx.answer(outcome);
+pub fn zremrangebyrank(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    remove(ctx, args, By::Rank)
 }
 
 /// `ZREMRANGEBYSCORE key min max`: the same by score.
-pub fn zremrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = remove(ctx, args, By::Score);
-    ctx.answer(outcome);
+pub fn zremrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    remove(ctx, args, By::Score)
 }
 
 /// `ZREMRANGEBYLEX key min max`: the same by member.
-pub fn zremrangebylex(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = remove(ctx, args, By::Member);
-    ctx.answer(outcome);
+pub fn zremrangebylex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    remove(ctx, args, By::Member)
 }

@@ -457,13 +457,13 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Removes up to `limit` fields that have expired, or all of a packed form; how many.
-    pub fn expire_due(&mut self, limit: usize) -> usize {
+    /// Removes up to `limit` fields that have expired, or all of a packed form, and calls `gone` with each; how many.
+    pub fn expire_due(&mut self, limit: usize, gone: &mut impl FnMut(Text<'_>)) -> usize {
         let now = self.now;
         match self.entry.encoding() {
             Encoding::Listpack => 0,
-            Encoding::ListpackEx => timed::expire_due(&mut self.entry.packed_mut(), now),
-            _ => self.table().expire_due(now, limit),
+            Encoding::ListpackEx => timed::expire_due(&mut self.entry.packed_mut(), now, gone),
+            _ => self.table().expire_due(now, limit, &mut |field| gone(Text::Bytes(field))),
         }
     }
 

@@ -200,8 +200,8 @@ impl Hash {
         self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
     }
 
-    /// Removes up to `limit` fields that have expired by `now`, the oldest first; how many.
-    pub fn expire_due(&mut self, now: i64, limit: usize) -> usize {
+    /// Removes up to `limit` fields that have expired by `now`, the oldest first, and calls `gone` with each; how many.
+    pub fn expire_due(&mut self, now: i64, limit: usize, gone: &mut impl FnMut(&[u8])) -> usize {
         let mut removed = 0;
         while removed < limit
             && let Some((time, hash)) = self.deadlines.first()
@@ -209,6 +209,7 @@ impl Hash {
         {
             match self.fields.find_by(hash, |field| field.view().expire_at() == Some(time)) {
                 Some(position) => {
+                    gone(self.fields.get(position).view().name());
                     self.remove_at(hash, position);
                     removed += 1;
                 }

@@ -180,7 +180,7 @@ fn apply(hash: &mut HashMut<'_>, model: &mut Model, now: i64, step: &Step) {
             }
         }
         Step::Purge(limit) => {
-            let removed = hash.expire_due(*limit);
+            let removed = hash.expire_due(*limit, &mut |_| {});
             let mut due: Vec<_> = model
                 .iter()
                 .filter_map(|(f, (_, at))| Some(((*at)?, f.clone())))
@@ -385,7 +385,7 @@ fn a_scan_returns_every_field_that_stays_while_others_are_removed_or_expire() {
             }
             let (mut hash, to) = (HashMut::new(&mut entry, &shapes, now), (left - 20).max(50));
             if expire {
-                assert_eq!(hash.expire_due(left - to), left - to);
+                assert_eq!(hash.expire_due(left - to, &mut |_| {}), left - to);
             } else {
                 (to..left).for_each(|i| assert!(hash.remove(format!("f{i}").as_bytes())));
             }
@@ -456,7 +456,7 @@ fn a_table_whose_fields_have_expired_gives_its_memory_back() {
         hash.set_expiry(format!("f{i}").as_bytes(), NOW + 1, Condition::Always);
     }
     let mut hash = HashMut::new(&mut entry, &shapes, NOW + 2);
-    while hash.expire_due(100) > 0 {}
+    while hash.expire_due(100, &mut |_| {}) > 0 {}
     drop(hash.take_retired());
     assert!(entry.memory_bytes() < 3_000, "{} bytes for 10 fields", entry.memory_bytes());
 }
@@ -516,7 +516,7 @@ fn the_fields_left_are_counted_right_whatever_expires_and_in_what_order_one_asks
     hash.set(b"f6", Text::Int(1), None, Expiry::Discard);
     assert_eq!(len(&entry, NOW + 60), 98 - 59 + 4 - 1);
     let mut hash = HashMut::new(&mut entry, &shapes, NOW + 60);
-    assert_eq!(hash.expire_due(20), 20);
+    assert_eq!(hash.expire_due(20, &mut |_| {}), 20);
     assert_eq!(len(&entry, NOW + 60), 98 - 59 + 4 - 1);
     assert_eq!(len(&entry, NOW + 1_000), 1);
 }

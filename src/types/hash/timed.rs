@@ -115,9 +115,16 @@ pub(super) fn set_time(buffer: &mut impl Buffer, name: &Element<'_>, triple: &Tr
     insert(buffer, name, &Element::from(&value[..]), time);
 }
 
-/// Removes what has expired by `now`; how many.
-pub(super) fn expire_due(buffer: &mut impl Buffer, now: i64) -> usize {
-    let (count, end) = due(Listpack::new(buffer.bytes()), now);
+/// Removes what has expired by `now` and calls `gone` with each field; how many.
+pub(super) fn expire_due(buffer: &mut impl Buffer, now: i64, gone: &mut impl FnMut(Text<'_>)) -> usize {
+    let triples = Listpack::new(buffer.bytes());
+    let (count, end) = due(triples, now);
+    let mut at = triples.first();
+    for _ in 0..count {
+        let Some(field) = at else { break };
+        gone(triples.get(field));
+        at = triples.next(triple_at(triples, field).time);
+    }
     if count > 0 {
         listpack::remove_span(buffer, HEADER, end, count * TRIPLE);
     }
