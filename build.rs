@@ -48,20 +48,7 @@ mod vocabulary;
 use perfect_hash::{LONGEST_NAME, Words, shape};
 
 /// Families whose functions write their errors themselves.
-const LEGACY: &[&str] = &[
-    "bitfield::",
-    "bitmaps::",
-    "dump::",
-    "hyperloglog::",
-    "keys::",
-    "lcs::",
-    "lists::",
-    "sort::",
-    "streams::",
-    "strings::",
-    "transfer::",
-    "wait::",
-];
+const LEGACY: &[&str] = &["lists::", "streams::"];
 
 const DEFINITIONS: &str = "src/command/table";
 

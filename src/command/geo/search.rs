@@ -8,7 +8,6 @@ use crate::command::args::Args;
 use crate::command::context::Context;
 use crate::command::error::{Error, NOT_AN_INTEGER, Result, SYNTAX};
 use crate::command::geo::{place_argument, reply_distance, reply_place, unit_argument};
-use crate::command::sets::reply_member;
 use crate::db::{Access, Event};
 use crate::dict::Position;
 use crate::text::number;

@@ -193,10 +193,10 @@ pub fn hgetall(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 /// `HKEYS key`: all fields. O(N).
 pub fn hkeys(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    read(ctx, args, |hash, mut out| {
+    read(ctx, args, |hash, out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         out.reply.array(hash.len());
-        hash.iter().for_each(|item| out.text(item.field));
+        hash.iter().for_each(|item| out.reply.text(item.field));
     })
 }
 

@@ -7,7 +7,6 @@
 use crate::command::args::Args;
 use crate::command::context::{Context, integer};
 use crate::command::error::{Error, Result, SYNTAX, WRONG_TYPE};
-use crate::command::sets::reply_member;
 use crate::db::{Access, Db, Event};
 use crate::dict::{Position, Ref};
 use crate::types::intset::Intset;

@@ -219,7 +219,7 @@ fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, count: usize) {
     let empty = ctx.keyspace.reshape(key.db, at, |entry, _, random| {
         for _ in 0..count {
             set::pop(entry, random, |member| {
-                reply_member(reply, member);
+                reply.text(member);
                 if let Some(popped) = &mut popped {
                     popped.push(member.to_vec());
                 }
@@ -256,7 +256,7 @@ pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             None => ctx.reply.null(),
             Some(at) => with_set(ctx, at, |reply, set, random| {
                 if let Some(member) = set.random(random) {
-                    reply_member(reply, member);
+                    reply.text(member);
                 }
             }),
         }

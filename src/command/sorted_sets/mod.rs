@@ -9,7 +9,6 @@ use crate::command::args::Args;
 use crate::command::context::{Context, random_count};
 use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
-use crate::command::sets::reply_member;
 use crate::db::{Access, Event, Key, Removal};
 use crate::dict::Position;
 use crate::resp::{Protocol, Reply};
