@@ -57,7 +57,6 @@ const LEGACY: &[&str] = &[
     "hyperloglog::",
     "keys::",
     "lcs::",
-    "lists::",
     "sets::",
     "sort::",
     "sorted_sets::",
