@@ -1,0 +1,90 @@
+//! The list commands that wait: as their namesakes without the `B`, and where those find no list the client is parked
+//! until one of its keys has one.
+//!
+//! What is propagated is what was done: the command that does not wait.
+
+use crate::command::args::Args;
+use crate::command::context::Context;
+use crate::command::error::Result;
+use crate::command::lists::{self, MultiPop, end_argument};
+use crate::command::waiting::{self, Null, Wait};
+use crate::db::Access;
+use crate::types::Kind;
+use crate::types::list::End;
+
+/// Waits until one of `keys` has a list.
+fn wait<'a>(
+    ctx: &mut Context<'_>,
+    keys: impl Iterator<Item = &'a [u8]>,
+    timeout_ms: Option<u64>,
+    null: Null,
+) -> Result {
+    ctx.wait_for(Wait {
+        keys: keys.map(<[u8]>::to_vec).collect(),
+        kind: Kind::List,
+        even_if_gone: false,
+        timeout_ms,
+        null,
+        rewritten: Vec::new(),
+    });
+    Ok(())
+}
+
+fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Result {
+    let last = args.len() - 1;
+    let timeout_ms = waiting::seconds(args.get(last), ctx.now())?;
+    for name in args.iter_from(1).take(last - 1) {
+        let key = ctx.key(name);
+        let Some(at) = ctx.find_kind(key, Access::Write, Kind::List)? else { continue };
+        ctx.reply.array(2);
+        ctx.reply.bulk(key.name);
+        lists::pop_each(ctx, key, at, end, 1);
+        ctx.propagate(&[lists::pop_verb(end), key.name]);
+        return Ok(());
+    }
+    wait(ctx, args.iter_from(1).take(last - 1), timeout_ms, Null::Array)
+}
+
+/// `BLPOP key [key …] timeout`: the first key that has a list, and the list's first element, taken out; null when none
+/// has one within the timeout, in seconds, 0 for ever. O(N).
+pub fn blpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    pop(ctx, args, End::Front)
+}
+
+/// `BRPOP key [key …] timeout`: as `BLPOP`, the last element. O(N).
+pub fn brpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    pop(ctx, args, End::Back)
+}
+
+/// `BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout`: the element that was moved, or null after the timeout.
+/// O(1).
+pub fn blmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (from, to) = (end_argument(args, 3)?, end_argument(args, 4)?);
+    let timeout_ms = waiting::seconds(args.get(5), ctx.now())?;
+    if !lists::move_element(ctx, args, from, to)? {
+        return wait(ctx, args.iter_from(1).take(1), timeout_ms, Null::Bulk);
+    }
+    ctx.propagate(&[b"LMOVE", args.get(1), args.get(2), args.get(3), args.get(4)]);
+    Ok(())
+}
+
+/// `BRPOPLPUSH source destination timeout`: the last element of the one, now the first of the other, or null after the
+/// timeout. O(1).
+pub fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let timeout_ms = waiting::seconds(args.get(3), ctx.now())?;
+    if !lists::move_element(ctx, args, End::Back, End::Front)? {
+        return wait(ctx, args.iter_from(1).take(1), timeout_ms, Null::Bulk);
+    }
+    ctx.propagate(&[b"RPOPLPUSH", args.get(1), args.get(2)]);
+    Ok(())
+}
+
+/// `BLMPOP timeout numkeys key [key …] LEFT | RIGHT [COUNT count]`: as `LMPOP`; null after the timeout. O(N+M).
+pub fn blmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let timeout_ms = waiting::seconds(args.get(1), ctx.now())?;
+    let pop = MultiPop::parse(args, 2)?;
+    if !pop.run(ctx)? {
+        return wait(ctx, pop.keys.iter().copied(), timeout_ms, Null::Array);
+    }
+    Ok(())
+}

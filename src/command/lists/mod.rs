@@ -1,0 +1,527 @@
+//! Lists: elements in and out at both ends, by index and by value.
+
+pub mod blocking;
+
+use crate::command::args::Args;
+use crate::command::context::{Context, integer, positive_count, whole_number};
+use crate::command::error::{Error, NO_SUCH_KEY, Result, SYNTAX};
+use crate::db::{Access, Event, Key, Removal};
+use crate::dict::Position;
+use crate::text::number::Decimal;
+use crate::types::list::{self, End, Needle};
+use crate::types::{Entry, Kind, Text};
+
+/// The event of a push at an end.
+fn pushed(end: End) -> Event {
+    match end {
+        End::Front => Event::LPush,
+        End::Back => Event::RPush,
+    }
+}
+
+/// The event of a pop at an end.
+fn popped(end: End) -> Event {
+    match end {
+        End::Front => Event::LPop,
+        End::Back => Event::RPop,
+    }
+}
+
+fn push(ctx: &mut Context<'_>, args: Args<'_>, end: End, create: bool) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = match ctx.find_kind(key, Access::Write, Kind::List)? {
+        Some(at) => at,
+        None if create => ctx.insert(key, list::create(key.name)),
+        None => {
+            ctx.reply.integer(0);
+            return Ok(());
+        }
+    };
+    let len = ctx
+        .keyspace
+        .reshape(key.db, at, |entry, shapes, _| list::extend(entry, end, args.iter_from(2), shapes));
+    ctx.changed(key, pushed(end), args.len() as u64 - 2);
+    ctx.reply.integer(len as i64);
+    Ok(())
+}
+
+/// `LPUSH key element [element …]`: the new length. O(1) an element.
+pub fn lpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    push(ctx, args, End::Front, true)
+}
+
+/// `RPUSH key element [element …]`: the new length. O(1) an element.
+pub fn rpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    push(ctx, args, End::Back, true)
+}
+
+/// `LPUSHX key element [element …]`: the new length, 0 where there is no list. O(1) an element.
+pub fn lpushx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    push(ctx, args, End::Front, false)
+}
+
+/// `RPUSHX key element [element …]`: the new length, 0 where there is no list. O(1) an element.
+pub fn rpushx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    push(ctx, args, End::Back, false)
+}
+
+/// Takes `count` elements out at an end and replies with each; there are at least that many. An emptied list is
+/// deleted.
+fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, end: End, count: usize) {
+    let reply = &mut ctx.reply;
+    let left = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        list::pop_each(entry, end, count, shapes, &mut |element| reply.text(element));
+        list::shrink(entry, shapes);
+        list::len(entry)
+    });
+    ctx.changed(key, popped(end), count as u64);
+    if left == 0 {
+        ctx.remove(key, at, Removal::Emptied);
+    }
+}
+
+fn pop(ctx: &mut Context<'_>, args: Args<'_>, name: &str, end: End) -> Result {
+    let count = match args.len() {
+        2 => None,
+        3 => Some(positive_count(args.get(2))?),
+        _ => return Err(Error::wrong_arity(name)),
+    };
+    let key = ctx.first_key(args.get(1));
+    match (ctx.find_kind(key, Access::Write, Kind::List)?, count) {
+        (None, None) => ctx.reply.null(),
+        (None, Some(_)) => ctx.reply.null_array(),
+        (Some(at), None) => pop_each(ctx, key, at, end, 1),
+        (Some(_), Some(0)) => ctx.reply.array(0),
+        (Some(at), Some(count)) => {
+            let count = count.min(list::len(&ctx.db().get(at)));
+            ctx.reply.array(count);
+            pop_each(ctx, key, at, end, count);
+        }
+    }
+    Ok(())
+}
+
+/// `LPOP key [count]`: the first element, taken out, or null; with `count`, an array of that many. O(1) an element.
+pub fn lpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    pop(ctx, args, "lpop", End::Front)
+}
+
+/// `RPOP key [count]`: the last element, taken out, or null; with `count`, an array of that many. O(1) an element.
+pub fn rpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    pop(ctx, args, "rpop", End::Back)
+}
+
+/// `LLEN key`: the length. O(1).
+pub fn llen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let found = ctx.find_kind(key, Access::Read, Kind::List)?;
+    let len = found.map_or(0, |at| list::len(&ctx.db().get(at)));
+    ctx.reply.integer(len as i64);
+    Ok(())
+}
+
+/// The first index and the number of elements that Redis's `start` and `stop` mean in a list of `len`.
+fn clamp(start: i64, stop: i64, len: usize) -> (usize, usize) {
+    let len = len as i64;
+    let from = if start < 0 { (len + start).max(0) } else { start };
+    let to = if stop < 0 { len.saturating_add(stop) } else { stop }.min(len - 1);
+    if from > to || from >= len { (0, 0) } else { (from as usize, (to - from + 1) as usize) }
+}
+
+/// Two integer arguments.
+fn bounds(args: Args<'_>) -> Result<(i64, i64)> {
+    Ok((integer(args.get(2))?, integer(args.get(3))?))
+}
+
+/// `LRANGE key start stop`: the elements between two indices, both included; negative ones count from the end. O(S+N).
+pub fn lrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (start, stop) = bounds(args)?;
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Read, Kind::List)? else {
+        ctx.reply.array(0);
+        return Ok(());
+    };
+    let entry = ctx.keyspace.db(key.db).get(at);
+    let (from, count) = clamp(start, stop, list::len(&entry));
+    ctx.reply.array(count);
+    let mut left = count;
+    if left == 0 {
+        return Ok(());
+    }
+    let reply = &mut ctx.reply;
+    list::forwards(&entry, from, &mut |element| {
+        reply.text(element);
+        left -= 1;
+        left > 0
+    });
+    Ok(())
+}
+
+/// The place from the front that an index means, when it is within a list of `len`.
+fn place(index: i64, len: usize) -> Option<usize> {
+    let index = if index < 0 { index + len as i64 } else { index };
+    usize::try_from(index).ok().filter(|index| *index < len)
+}
+
+/// `LINDEX key index`: the element, or null. O(N).
+pub fn lindex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Read, Kind::List)? else {
+        ctx.reply.null();
+        return Ok(());
+    };
+    let index = integer(args.get(2))?;
+    let entry = ctx.keyspace.db(key.db).get(at);
+    let reply = &mut ctx.reply;
+    let place = place(index, list::len(&entry));
+    if place.and_then(|place| list::get(&entry, place, |element| reply.text(element))).is_none() {
+        ctx.reply.null();
+    }
+    Ok(())
+}
+
+/// `LSET key index element`: `OK`. O(N).
+pub fn lset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find_kind(key, Access::Write, Kind::List)?.ok_or(NO_SUCH_KEY)?;
+    let index = integer(args.get(2))?;
+    let len = list::len(&ctx.db().get(at));
+    let index = place(index, len).ok_or("ERR index out of range")?;
+    let value = args.get(3);
+    ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        list::expect(entry, [value].into_iter(), shapes);
+        list::set(entry, index, value, shapes);
+        list::shrink(entry, shapes);
+    });
+    ctx.changed(key, Event::LSet, 1);
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// The place of the first element that equals `value`.
+fn find_value(ctx: &Context<'_>, at: Position, value: &[u8]) -> Option<usize> {
+    let needle = Needle::new(value);
+    let (mut place, mut found) = (0, false);
+    list::forwards(&ctx.db().get(at), 0, &mut |element| {
+        found = needle.is(element);
+        place += usize::from(!found);
+        !found
+    });
+    found.then_some(place)
+}
+
+/// `LINSERT key BEFORE | AFTER pivot element`: the new length, -1 where there is no pivot, 0 without a list. O(N).
+pub fn linsert(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let after = match (args.is(2, "before"), args.is(2, "after")) {
+        (true, _) => 0,
+        (_, true) => 1,
+        _ => return Err(SYNTAX),
+    };
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Write, Kind::List)? else {
+        ctx.reply.integer(0);
+        return Ok(());
+    };
+    let value = args.get(4);
+    // As in Redis, before it is known whether the pivot is there.
+    ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        list::expect(entry, [value].into_iter(), shapes);
+    });
+    let Some(pivot) = find_value(ctx, at, args.get(3)) else {
+        ctx.unchanged();
+        ctx.reply.integer(-1);
+        return Ok(());
+    };
+    let len = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        list::insert(entry, pivot + after, value, shapes);
+        list::len(entry)
+    });
+    ctx.changed(key, Event::LInsert, 1);
+    ctx.reply.integer(len as i64);
+    Ok(())
+}
+
+/// `LREM key count element`: how many equal elements were removed: `count` from the front, from the back where it is
+/// negative, all where it is 0. O(N).
+pub fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let count = integer(args.get(2))?;
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Write, Kind::List)? else {
+        ctx.reply.integer(0);
+        return Ok(());
+    };
+    let most = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
+    let from = if count < 0 { End::Back } else { End::Front };
+    let (removed, left) = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        let removed = list::remove_matching(entry, args.get(3), most, from, shapes);
+        list::shrink(entry, shapes);
+        (removed, list::len(entry))
+    });
+    match removed {
+        0 => ctx.unchanged(),
+        _ => ctx.changed(key, Event::LRem, removed as u64),
+    }
+    if left == 0 {
+        ctx.remove(key, at, Removal::Emptied);
+    }
+    ctx.reply.integer(removed as i64);
+    Ok(())
+}
+
+/// `LTRIM key start stop`: `OK`; only the elements between two indices stay. O(N).
+pub fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (start, stop) = bounds(args)?;
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(key, Access::Write, Kind::List)? else {
+        ctx.reply.ok();
+        return Ok(());
+    };
+    let (removed, left) = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        let len = list::len(entry);
+        let (from, count) = clamp(start, stop, len);
+        if count > 0 {
+            list::remove_range(entry, from + count, len - from - count, shapes);
+            list::remove_range(entry, 0, from, shapes);
+            list::shrink(entry, shapes);
+        }
+        (len - count, count)
+    });
+    ctx.changed(key, Event::LTrim, removed as u64);
+    if left == 0 {
+        ctx.remove(key, at, Removal::Emptied);
+    }
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// What `LPOS` was asked for.
+struct Search {
+    rank: i64,
+    count: Option<usize>,
+    max_len: usize,
+}
+
+impl Search {
+    fn parse(args: Args<'_>) -> Result<Search> {
+        let mut search = Search { rank: 1, count: None, max_len: 0 };
+        let not_negative = |arg: &[u8], text: &'static str| whole_number(arg).ok_or(Error::new(text));
+        let mut i = 3;
+        while i < args.len() {
+            let value = if i + 1 < args.len() { args.get(i + 1) } else { return Err(SYNTAX) };
+            if args.is(i, "rank") {
+                search.rank = integer(value)?;
+                if search.rank == i64::MIN {
+                    return Err(Error::new(
+                        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+                    ));
+                }
+                if search.rank == 0 {
+                    return Err(Error::new(
+                        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use \
+                         negative to start from the end of the list",
+                    ));
+                }
+            } else if args.is(i, "count") {
+                search.count = Some(not_negative(value, "ERR COUNT can't be negative")?);
+            } else if args.is(i, "maxlen") {
+                search.max_len = not_negative(value, "ERR MAXLEN can't be negative")?;
+            } else {
+                return Err(SYNTAX);
+            }
+            i += 2;
+        }
+        Ok(search)
+    }
+
+    /// Calls `found` with the place of each match, as they were asked for.
+    fn run(&self, entry: &Entry, value: &[u8], found: &mut impl FnMut(usize)) {
+        let needle = Needle::new(value);
+        let len = list::len(entry);
+        let most_looked = if self.max_len == 0 { len } else { self.max_len.min(len) };
+        let most = self.count.map_or(1, |count| if count == 0 { usize::MAX } else { count });
+        let mut skip = self.rank.unsigned_abs() as usize - 1;
+        let (mut looked, mut matches) = (0, 0);
+        let backwards = self.rank < 0;
+        let mut look = |element: Text<'_>| {
+            if needle.is(element) {
+                if skip == 0 {
+                    found(if backwards { len - 1 - looked } else { looked });
+                    matches += 1;
+                } else {
+                    skip -= 1;
+                }
+            }
+            looked += 1;
+            looked < most_looked && matches < most
+        };
+        if backwards {
+            list::backwards(entry, len - 1, &mut look);
+        } else {
+            list::forwards(entry, 0, &mut look);
+        }
+    }
+}
+
+/// `LPOS key element [RANK rank] [COUNT count] [MAXLEN len]`: the index of the match, or null; with `COUNT`, an array
+/// of several. O(N).
+pub fn lpos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let search = Search::parse(args)?;
+    let key = ctx.first_key(args.get(1));
+    let mut places = Vec::new();
+    if let Some(at) = ctx.find_kind(key, Access::Read, Kind::List)? {
+        search.run(&ctx.db().get(at), args.get(2), &mut |place| places.push(place as i64));
+    }
+    if search.count.is_some() {
+        ctx.reply.array(places.len());
+        for place in places {
+            ctx.reply.integer(place);
+        }
+    } else {
+        match places.first() {
+            Some(place) => ctx.reply.integer(*place),
+            None => ctx.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+/// Moves an element from an end of the list at `at`, which is `source`'s, to an end of `destination`, and replies with
+/// it.
+fn transfer(
+    ctx: &mut Context<'_>,
+    (source, mut at, from): (Key<'_>, Position, End),
+    (destination, to): (Key<'_>, End),
+) -> Result {
+    let rotates = source.name == destination.name;
+    let target = match if rotates { Some(at) } else { ctx.find_kind(destination, Access::Write, Kind::List)? }
+    {
+        Some(target) => target,
+        None => {
+            let target = ctx.insert(destination, list::create(destination.name));
+            // That, or the deletion of what had expired there, may have moved entries.
+            at = ctx.find(source, Access::Inspect).expect("nothing expires within a command");
+            target
+        }
+    };
+    let (value, left) = ctx.keyspace.reshape(source.db, at, |entry, shapes, _| {
+        let value = list::pop(entry, from, shapes, |element| element.to_vec());
+        if !rotates {
+            list::shrink(entry, shapes);
+        }
+        (value, list::len(entry))
+    });
+    ctx.keyspace.reshape(destination.db, target, |entry, shapes, _| {
+        list::expect(entry, [&value[..]].into_iter(), shapes);
+        list::push(entry, to, &value, shapes);
+    });
+    ctx.changed(destination, pushed(to), 1);
+    ctx.changed(source, popped(from), 0);
+    if left == 0 && !rotates {
+        ctx.remove(source, at, Removal::Emptied);
+    }
+    ctx.reply.bulk(&value);
+    Ok(())
+}
+
+fn end_argument(args: Args<'_>, index: usize) -> Result<End> {
+    if args.is(index, "left") {
+        Ok(End::Front)
+    } else if args.is(index, "right") {
+        Ok(End::Back)
+    } else {
+        Err(SYNTAX)
+    }
+}
+
+/// Moves an element between the lists of arguments 1 and 2. Returns whether the first is there.
+fn move_element(ctx: &mut Context<'_>, args: Args<'_>, from: End, to: End) -> Result<bool> {
+    let source = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_kind(source, Access::Write, Kind::List)? else { return Ok(false) };
+    let destination = ctx.key(args.get(2));
+    transfer(ctx, (source, at, from), (destination, to))?;
+    Ok(true)
+}
+
+/// `LMOVE source destination LEFT | RIGHT LEFT | RIGHT`: the element that was moved, or null. O(1).
+pub fn lmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (from, to) = (end_argument(args, 3)?, end_argument(args, 4)?);
+    if !move_element(ctx, args, from, to)? {
+        ctx.reply.null();
+    }
+    Ok(())
+}
+
+/// `RPOPLPUSH source destination`: the last element of the one, now the first of the other, or null. O(1).
+pub fn rpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    if !move_element(ctx, args, End::Back, End::Front)? {
+        ctx.reply.null();
+    }
+    Ok(())
+}
+
+/// The arguments of `LMPOP`, which those of `BLMPOP` end with.
+struct MultiPop<'a> {
+    keys: Vec<&'a [u8]>,
+    end: End,
+    count: usize,
+}
+
+impl<'a> MultiPop<'a> {
+    /// Reads the arguments from `first` on, where the number of keys stands.
+    fn parse(args: Args<'a>, first: usize) -> Result<MultiPop<'a>> {
+        let positive = |arg: &[u8], refusal: &'static str| {
+            whole_number(arg).filter(|number| *number > 0).ok_or(Error::new(refusal))
+        };
+        let keys = positive(args.get(first), "ERR numkeys should be greater than 0")?;
+        if keys > args.len() - first - 2 {
+            return Err(SYNTAX);
+        }
+        let end = end_argument(args, first + 1 + keys)?;
+        let mut count = None;
+        let mut at = first + 2 + keys;
+        while at < args.len() {
+            if count.is_some() || !args.is(at, "count") || at + 1 == args.len() {
+                return Err(SYNTAX);
+            }
+            count = Some(positive(args.get(at + 1), "ERR count should be greater than 0")?);
+            at += 2;
+        }
+        let keys = args.iter_from(first + 1).take(keys).collect();
+        Ok(MultiPop { keys, end, count: count.unwrap_or(1) })
+    }
+
+    /// Pops from the first key that has a list, and replies with both. Returns whether there was one.
+    fn run(&self, ctx: &mut Context<'_>) -> Result<bool> {
+        for name in &self.keys {
+            let key = ctx.key(name);
+            let Some(at) = ctx.find_kind(key, Access::Write, Kind::List)? else { continue };
+            let count = self.count.min(list::len(&ctx.db().get(at)));
+            ctx.reply.array(2);
+            ctx.reply.bulk(key.name);
+            ctx.reply.array(count);
+            pop_each(ctx, key, at, self.end, count);
+            if ctx.propagates() {
+                ctx.propagate(&[pop_verb(self.end), key.name, Decimal::new(count as i64).as_bytes()]);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// The command that takes elements out at an end.
+fn pop_verb(end: End) -> &'static [u8] {
+    match end {
+        End::Front => b"LPOP",
+        End::Back => b"RPOP",
+    }
+}
+
+/// `LMPOP numkeys key [key …] LEFT | RIGHT [COUNT count]`: the first key that has a list, and elements taken out of it;
+/// null when there is none. O(N+M).
+pub fn lmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    if !MultiPop::parse(args, 1)?.run(ctx)? {
+        ctx.reply.null_array();
+    }
+    Ok(())
+}
