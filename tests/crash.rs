@@ -37,6 +37,36 @@ fn each_crash_that_debug_makes_is_reported_in_the_log_and_ends_by_its_signal() {
 }
 
 #[test]
+fn a_crash_report_names_the_client_and_its_command() {
+    let mut server = launch("");
+    let mut bystander = server.client();
+    bystander.ok("SET k v");
+    let mut client = server.client();
+    let id = client.run("CLIENT ID").integer();
+    let info = client.run("CLIENT INFO").text();
+    let address = info.split(' ').find(|field| field.starts_with("addr=")).expect("an address").to_string();
+    client.send(&["DEBUG", "SEGFAULT"]).unwrap();
+    server.wait_exit();
+    let log = server.log();
+    let line =
+        log.lines().find(|line| line.starts_with("id=")).unwrap_or_else(|| panic!("no client in {log}"));
+    let fields: Vec<&str> = line.split(' ').collect();
+    assert_eq!(fields[..2], [&format!("id={id}"), &address], "{line}");
+    assert_eq!(fields.last(), Some(&"cmd=debug"), "{line}");
+
+    // A signal from outside comes while nobody is served.
+    let mut server = launch("");
+    server.client().ok("SET k v");
+    server.signal(Signal::SIGSEGV);
+    server.wait_exit();
+    let log = server.log();
+    assert!(
+        log.contains("The main thread was serving no client") && !log.contains("CURRENT CLIENT"),
+        "{log}"
+    );
+}
+
+#[test]
 fn config_set_turns_the_crash_report_off_and_on_at_once() {
     let mut server = launch("");
     server.client().ok("CONFIG SET crash-log-enabled no");

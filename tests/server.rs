@@ -7,6 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use support::server::subject_is_redis;
 use support::{Client, Launch, Server, Value, eventually, status_field};
 
@@ -268,6 +269,45 @@ fn the_log_has_the_lines_of_redis() {
     assert!(!server.log().contains("Ready to accept"), "standard output gets what a log file gets not");
 }
 
+/// Where the log goes that a test moves away, and a server that writes it.
+fn server_with_log_file() -> (PathBuf, Server) {
+    let launch = Launch::subject();
+    let path = launch.directory().join("server.log");
+    let server = launch.flags(&format!("--logfile {} --enable-debug-command yes", path.display())).start();
+    (path, server)
+}
+
+#[test]
+fn a_log_that_was_renamed_or_removed_is_created_anew_under_its_name() {
+    let (path, server) = server_with_log_file();
+    let (mut client, old) = (server.client(), path.with_extension("1"));
+    fs::rename(&path, &old).expect("rename the log");
+    client.ok("DEBUG LOG second");
+    let (first, second) = (fs::read_to_string(&old).expect("the old log"), fs::read_to_string(&path));
+    let second = second.expect("a log under the old name");
+    assert!(first.contains("Ready to accept") && !first.contains("second"), "{first}");
+    assert!(second.contains("DEBUG LOG: second") && !second.contains("Ready to accept"), "{second}");
+    fs::remove_file(&path).expect("remove the log");
+    client.ok("DEBUG LOG third");
+    let third = fs::read_to_string(&path).expect("a log under the old name");
+    assert!(third.contains("DEBUG LOG: third"), "{third}");
+}
+
+#[test]
+fn a_crash_is_reported_where_the_log_is_now() {
+    for command in ["DEBUG SEGFAULT", "DEBUG PANIC"] {
+        let (path, mut server) = server_with_log_file();
+        let old = path.with_extension("1");
+        let mut client = server.client();
+        fs::rename(&path, &old).expect("rename the log");
+        client.send(&command.split(' ').collect::<Vec<_>>()).expect("send");
+        server.wait_exit();
+        let log = fs::read_to_string(&path).expect("a log under the old name");
+        assert!(log.contains("BUG REPORT START") && log.contains("BUG REPORT END"), "{log}");
+        assert!(!fs::read_to_string(&old).expect("the old log").contains("REPORT"));
+    }
+}
+
 #[test]
 fn loglevel_leaves_out_what_is_below_it() {
     let server = Server::start("--loglevel warning");
@@ -333,20 +373,43 @@ fn sigterm_and_sigint_end_it_in_order() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_a_busy_server() {
+fn a_second_interrupt_does_not_wait_for_a_busy_server() {
     let mut server = Server::start("--enable-debug-command yes");
     let before = server.resident_bytes();
     // Far longer than any deadline here: only the second signal can end it.
     server.client().send(&["DEBUG", "POPULATE", "2000000000", "key", "100"]).expect("send");
     eventually("a busy server", || (server.resident_bytes() > before + (16 << 20)).then_some(()));
     server.signal(Signal::SIGINT);
-    eventually("the first signal's arrival", || {
+    wait_until_handled(&server);
+    server.signal(Signal::SIGINT);
+    let status = server.wait_exit();
+    assert_eq!(status.code(), Some(1), "what was cut short did not end well: {status:?}");
+    server.wait_for_log("You insist... exiting now.");
+}
+
+/// Waits until no signal to the process is pending any more.
+fn wait_until_handled(server: &Server) {
+    eventually("the signal's arrival", || {
         let pending = status_field(server.pid(), "ShdPnd");
         pending.chars().all(|c| c == '0').then_some(())
     });
-    server.signal(Signal::SIGINT);
-    let status = server.wait_exit();
-    assert!(!status.success(), "what was cut short did not end well: {status:?}");
+}
+
+#[test]
+fn a_second_termination_signal_changes_nothing_about_an_end_in_order() {
+    let launch = Launch::subject();
+    let (pidfile, socket) = (launch.directory().join("server.pid"), launch.directory().join("server.sock"));
+    let flags = format!("--pidfile {} --unixsocket {}", pidfile.display(), socket.display());
+    let mut server = launch.flags(&flags).flags("--enable-debug-command yes").start();
+    // In one packet: once the line is there, it does not get to shut down before the sleep is over.
+    server.client().send_raw(b"DEBUG LOG sleeps\r\nDEBUG SLEEP 1\r\n").expect("send");
+    server.wait_for_log("DEBUG LOG: sleeps");
+    for _ in 0..3 {
+        server.signal(Signal::SIGTERM);
+        wait_until_handled(&server);
+    }
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(!pidfile.exists() && !socket.exists(), "it takes its files along");
 }
 
 #[test]
@@ -361,10 +424,12 @@ fn shutdown_ends_it_without_a_reply() {
 }
 
 #[test]
-fn a_hangup_of_the_terminal_does_not_end_it() {
+fn a_hangup_a_broken_pipe_and_an_alarm_do_not_end_it() {
     let mut server = Server::start("");
     server.signal(Signal::SIGHUP);
     server.signal(Signal::SIGPIPE);
+    server.signal(Signal::SIGALRM);
+    wait_until_handled(&server);
     assert_eq!(server.client().run("PING"), Value::Simple(b"PONG".to_vec()));
     assert!(server.is_running());
 }

@@ -10,6 +10,7 @@ use super::{Server, admin};
 use crate::command::{Args, Command, Context, Error, Handler, Refusal, ServerCommand};
 use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
+use crate::sys::{clock, crash};
 
 impl Server {
     /// Where replies of the current command go.
@@ -117,6 +118,7 @@ impl Server {
         let Some(client) = self.net.clients.get_mut(token) else { return false };
         let session = &mut client.session;
         session.last_command = Some(command.id);
+        crash::now_executing(command.id);
         let Output { buffer, splices, .. } = &mut self.net.output;
         let reply = Reply { buf: buffer, protocol: session.protocol };
         let caller = Caller { session, reply, splices: Some(splices), may_wait: true };

@@ -17,7 +17,7 @@ use super::process::log::Log;
 use super::process::supervisor::Supervisor;
 use super::{Audience, Core, LISTENER, Net, Process, Server};
 use crate::alloc;
-use crate::command::CommandNames;
+use crate::command::{CommandNames, table};
 use crate::config::{BindAddress, ByteText, Config, RenamedCommand};
 use crate::db::{Keyspace, Moment};
 use crate::dict::Seed;
@@ -150,7 +150,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
 
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
-    watch_for_crashes(&config, &log).map_err(failed("Can't install the crash handler"))?;
+    watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
     let now_ms = (clock::wall_us() / 1000) as i64;
     let core = Core {
         keyspace: Keyspace::new(config.databases as usize, seed),
@@ -194,10 +194,13 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
 }
 
 /// Has a crash reported in the log, or not, as `crash-log-enabled` says.
-pub(super) fn watch_for_crashes(config: &Config, log: &Log) -> io::Result<()> {
+pub(super) fn watch_for_crashes(config: &Config) -> io::Result<()> {
     crash::set_exit_on_panic(config.use_exit_on_panic);
     if config.crash_log_enabled {
-        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
+        crash::install(crash::Program {
+            version: concat!("Redstart ", env!("CARGO_PKG_VERSION")),
+            command_name: |id| table::all().get(usize::from(id)).map_or("?", |command| command.full_name),
+        })
     } else {
         crash::uninstall()
     }

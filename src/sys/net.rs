@@ -148,7 +148,7 @@ impl Socket {
 
     /// The other end. For a Unix socket the path is the listener's, since clients have none.
     pub fn peer(&self) -> Address {
-        match name(&self.fd, libc::getpeername) {
+        match peer_of(self.as_raw_fd()) {
             Address::Unix(path) if path.is_empty() => self.local(),
             address => address,
         }
@@ -156,7 +156,7 @@ impl Socket {
 
     /// This end.
     pub fn local(&self) -> Address {
-        name(&self.fd, libc::getsockname)
+        name(self.as_raw_fd(), libc::getsockname)
     }
 }
 
@@ -226,7 +226,7 @@ impl Listener {
 
     /// Where it listens.
     pub fn local(&self) -> Address {
-        name(&self.fd, libc::getsockname)
+        name(self.as_raw_fd(), libc::getsockname)
     }
 
     /// Marks the packets of the listener and of the connections that it accepts, for the system's filters and routes.
@@ -388,12 +388,17 @@ fn set_option(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> 
 
 type AskName = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
 
-fn name(fd: &OwnedFd, ask: AskName) -> Address {
+/// The other end of a socket, for a signal handler: allocates only for a Unix client that has a path of its own.
+pub(super) fn peer_of(fd: RawFd) -> Address {
+    name(fd, libc::getpeername)
+}
+
+fn name(fd: RawFd, ask: AskName) -> Address {
     // SAFETY: plain numbers; all zeroes is valid.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut bytes = size_of_val(&storage) as libc::socklen_t;
     // SAFETY: the kernel writes at most `bytes` bytes into `storage`, which no address exceeds.
-    if unsafe { ask(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut bytes) } != 0 {
+    if unsafe { ask(fd, (&raw mut storage).cast(), &raw mut bytes) } != 0 {
         return Address::Unknown;
     }
     match i32::from(storage.ss_family) {

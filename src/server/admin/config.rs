@@ -56,7 +56,7 @@ impl Server {
             })?;
         }
         if changed("crash-log-enabled") || changed("use-exit-on-panic") {
-            watch_for_crashes(&change.config, &self.process.log)
+            watch_for_crashes(&change.config)
                 .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;
         }
         for directive in &change.changed {
