@@ -135,7 +135,16 @@ fn a_port_in_use_is_said_and_ends_the_start() {
     let first = Server::start("");
     let (status, output) = Launch::subject().flags(&format!("--port {}", first.port())).run_to_exit();
     assert_eq!(status.code(), Some(1), "{output}");
-    assert!(output.contains("Address already in use"), "{output}");
+    let port = first.port();
+    for line in [
+        format!(
+            "# Warning: Could not create server TCP listening socket *:{port}: bind: Address already in use"
+        ),
+        format!("# Failed listening on port {port} (tcp), aborting."),
+    ] {
+        let count = output.lines().filter(|said| said.ends_with(&line)).count();
+        assert_eq!(count, 1, "'{line}' once in {output}");
+    }
     assert_eq!(first.client().run("PING"), Value::Simple(b"PONG".to_vec()));
 }
 
@@ -457,6 +466,19 @@ fn open_files_are_raised_for_the_clients() {
     assert_eq!(directive(&mut server.client(), "maxclients"), "5000");
 }
 
+#[test]
+fn more_clients_than_the_system_allows_are_refused_with_the_number_that_it_allows() {
+    let server = Server::start("--maxclients 50");
+    let mut client = server.client();
+    let refusal = client.run("CONFIG SET maxclients 4000000000").text();
+    let (text, possible) = refusal.rsplit_once(' ').expect("words");
+    assert!(text.ends_with("handle the specified number of clients, try with"), "{refusal}");
+    assert_eq!(directive(&mut client, "maxclients"), "50");
+    assert!(possible.parse::<u32>().expect("a number") > 50, "{refusal}");
+    client.ok(&format!("CONFIG SET maxclients {possible}"));
+    assert_eq!(directive(&mut client, "maxclients"), possible);
+}
+
 const CONFIG_FILE: &str = "\
 # A comment on top
 timeout 5
@@ -547,6 +569,20 @@ fn it_says_who_it_is_and_what_it_is_compatible_with() {
         assert_eq!(client.info("redstart_version"), env!("CARGO_PKG_VERSION"));
         assert_eq!(client.run("HELLO").field("server").text(), "redis");
         assert_eq!(client.run("HELLO").field("version").text(), "7.2.4");
+    }
+}
+
+#[test]
+fn the_version_is_where_programs_that_know_redis_look_for_it() {
+    let output = std::process::Command::new(support::server::subject_binary()).arg("--version").output();
+    let line = String::from_utf8(output.expect("run").stdout).expect("text");
+    let words: Vec<&str> = line.trim_end().split(' ').collect();
+    assert_eq!(words[..2], ["Redis", "server"], "{line}");
+    let names: Vec<&str> = words[2..].iter().map(|word| word.split_once('=').expect("a value").0).collect();
+    assert_eq!(names[..5], ["v", "sha", "malloc", "bits", "build"], "{line}");
+    if !subject_is_redis() {
+        assert_eq!(words[2], "v=7.2.4", "{line}");
+        assert_eq!(words.last(), Some(&&*format!("redstart={}", env!("CARGO_PKG_VERSION"))), "{line}");
     }
 }
 

@@ -29,7 +29,7 @@ pub use rewrite::rewrite;
 pub use size::{format_size, parse_size};
 pub use special::{
     BindAddress, Directory, EventClasses, MemoryShare, OomScores, OutputLimit, OutputLimits, Percentiles,
-    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions,
+    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions, expand_title,
 };
 pub use table::{Config, DIRECTIVES, Directive};
 pub use value::{
@@ -52,7 +52,6 @@ pub enum Effect {
     NoUsers,
     NoPubsub,
     NoTracking,
-    NoTitle,
     NoLocale,
     NoStartWarnings,
     NoMemoryTest,
@@ -76,7 +75,6 @@ impl Effect {
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoPubsub => "there are no channels on which an event could be published",
             Effect::NoTracking => "clients cannot ask to be told of changed keys",
-            Effect::NoTitle => "the process keeps the name and arguments it was started with",
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
             Effect::NoMemoryTest => "a crash report does not test the memory",

@@ -694,31 +694,41 @@ pub(super) mod check {
         }
     }
 
-    /// `proc-title-template`: variables in braces, `{{` for a brace. Something must be left of it when the title is
-    /// empty, as it is while Redis checks.
+    /// `proc-title-template`. Something must be left of it when the title is empty, as it is while Redis checks.
     pub fn title(text: &[u8]) -> Result<(), &'static str> {
-        const WRONG: &str = "template format is invalid or contains unknown variables";
-        const VARIABLES: [&[u8]; 7] =
-            [b"title", b"listen-addr", b"server-mode", b"port", b"tls-port", b"unixsocket", b"config-file"];
-        let mut is_empty = true;
-        let mut rest = text;
-        while let [first, tail @ ..] = rest {
-            rest = tail;
-            if *first != b'{' {
-                is_empty &= first.is_ascii_whitespace();
-            } else if let [b'{', tail @ ..] = rest {
-                is_empty = false;
-                rest = tail;
-            } else {
-                let close = rest.iter().position(|&byte| byte == b'}').ok_or(WRONG)?;
-                let variable = &rest[..close];
-                if !VARIABLES.contains(&variable) {
-                    return Err(WRONG);
-                }
-                is_empty &= variable == b"title";
-                rest = &rest[close + 1..];
-            }
+        let expanded = super::expand_title(text, |variable| match variable {
+            b"title" | b"server-mode" => Some(Vec::new()),
+            b"listen-addr" | b"port" | b"tls-port" | b"unixsocket" | b"config-file" => Some(b"x".to_vec()),
+            _ => None,
+        });
+        if expanded.is_some_and(|title| !title.is_empty()) {
+            Ok(())
+        } else {
+            Err("template format is invalid or contains unknown variables")
         }
-        if is_empty { Err(WRONG) } else { Ok(()) }
     }
+}
+
+/// The title that a `proc-title-template` makes: the value of each variable in braces, `{` for `{{`, without spaces
+/// around. `None` when a brace is not closed or `value_of` does not know a variable.
+pub fn expand_title(template: &[u8], value_of: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let mut title = Vec::new();
+    let mut rest = template;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'{' {
+            title.push(*first);
+        } else if let [b'{', tail @ ..] = rest {
+            title.push(b'{');
+            rest = tail;
+        } else {
+            let close = rest.iter().position(|&byte| byte == b'}')?;
+            title.extend(value_of(&rest[..close])?);
+            rest = &rest[close + 1..];
+        }
+    }
+    let is_text = |byte: &u8| *byte != b' ';
+    let start = title.iter().position(is_text).unwrap_or(title.len());
+    let end = title.iter().rposition(is_text).map_or(start, |last| last + 1);
+    Some(title[start..end].to_vec())
 }

@@ -146,9 +146,9 @@ directives! {
     "syslog-ident", syslog_ident: ByteText = "redis".into(), TEXT, START, Acts;
     "syslog-facility", syslog_facility: SyslogFacility = SyslogFacility::Local0, PLAIN, START, Acts;
     "supervised", supervised: Supervised = Supervised::No, PLAIN, START, Acts;
-    "set-proc-title", set_proc_title: bool = true, PLAIN, START, NoTitle;
+    "set-proc-title", set_proc_title: bool = true, PLAIN, START, Acts;
     "proc-title-template", proc_title_template: ByteText = "{title} {listen-addr} {server-mode}".into(),
-        text(check::title), RUN, NoTitle;
+        text(check::title), RUN, Acts;
     "locale-collate", locale_collate: ByteText = "".into(), TEXT, RUN, NoLocale;
     "disable-thp", disable_thp: bool = true, PLAIN, START, Acts;
     "oom-score-adj", oom_score_adj: OomScoreAdj = OomScoreAdj::No, PLAIN, RUN, Acts;

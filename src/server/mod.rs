@@ -22,7 +22,7 @@ mod process;
 mod settle;
 mod startup;
 
-pub use admin::REDIS_VERSION;
+pub use admin::{REDIS_VERSION, mem_allocator};
 pub use startup::{StartError, start};
 
 use audience::Audience;

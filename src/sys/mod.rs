@@ -7,7 +7,8 @@
 //! In the order in which a request meets them: [`poller`] says which socket has bytes, [`net`] receives them,
 //! [`ring`] is where they land, [`clock`] tells when that was. The rest serves the process as a whole: [`signal`]
 //! and [`crash`] for its end, [`process`] for its limits and figures, [`host`] for what it arranges with the system,
-//! [`mod@file`] for its log and its configuration, [`raw_log`] for what a signal handler has to say.
+//! [`mod@file`] for its log and its configuration, [`raw_log`] for what a signal handler
+//! has to say, [`title`] for what `ps` shows.
 //!
 //! Everything here is safe to call; the `unsafe` is inside, a call at a time, each with its reason.
 
@@ -23,6 +24,7 @@ pub mod process;
 pub mod raw_log;
 pub mod ring;
 pub mod signal;
+pub mod title;
 #[cfg(all(test, target_os = "linux"))]
 pub mod twin;
 

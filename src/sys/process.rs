@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
+use crate::sys::title;
+
 /// Raises the limit of open files to at least `wanted` and says what it is now: more if it was more already, less
 /// if the system does not give that much.
 pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
@@ -69,7 +71,7 @@ pub fn daemonize() -> io::Result<()> {
 pub fn run_again() -> io::Error {
     use std::os::unix::process::CommandExt;
     match std::env::current_exe() {
-        Ok(path) => std::process::Command::new(path).args(std::env::args_os().skip(1)).exec(),
+        Ok(path) => std::process::Command::new(path).args(&title::arguments()[1..]).exec(),
         Err(error) => error,
     }
 }
