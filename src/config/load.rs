@@ -13,6 +13,7 @@ use super::special::system_reason;
 use super::table::flag;
 use super::{Config, Effect, OTHER_LINES, RenamedCommand, find};
 use crate::text::{glob, words};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read};
@@ -21,6 +22,9 @@ use std::path::{Component, Path, PathBuf};
 
 /// How deep files may include files: a file that includes itself must end in an error, not in a full stack.
 const MAX_INCLUDE_DEPTH: usize = 16;
+
+/// Characters of a line that an error repeats.
+const MAX_SHOWN: usize = 256;
 
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +47,17 @@ impl fmt::Display for ConfigError {
             write!(f, ":{}", self.line)?;
         }
         if !self.text.is_empty() {
-            write!(f, ": {}", self.text)?;
+            write!(f, ": {}", clipped(&self.text))?;
         }
-        write!(f, ": {}", self.reason)
+        write!(f, ": {}", clipped(&self.reason))
+    }
+}
+
+/// The beginning of a text: a line of a file may be as long as it likes, an error stays readable.
+fn clipped(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}... ({} bytes)", &text[..end], text.len()).into(),
+        None => text.into(),
     }
 }
 
@@ -519,6 +531,17 @@ mod tests {
         assert_eq!(rules(&arguments(&["--save", ""])), []);
         let config = arguments(&["--save", "--hz", "11"]);
         assert_eq!((rules(&config), config.hz), (vec![], 11));
+    }
+
+    #[test]
+    fn an_error_repeats_no_more_than_the_beginning_of_a_long_line() {
+        let long = "ä".repeat(1 << 19);
+        for line in [&long, &format!("hz {long}"), &format!("hz 1 {long}"), &format!("hz \"{long}")] {
+            let message = error(&format!("port 1\n{line}\n"));
+            assert!(message.starts_with("stdin:2: "), "{message}");
+            assert!(message.contains("... (") && message.len() < 400, "{} bytes", message.len());
+        }
+        assert!(argument_error(&["/dev/null", &long]).len() < 400);
     }
 
     #[test]

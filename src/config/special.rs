@@ -579,35 +579,46 @@ impl Value for ShutdownOptions {
 
 /// The working directory. Relative paths count from the one that was in force before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory(PathBuf);
+pub struct Directory {
+    path: PathBuf,
+    /// Where the process was started.
+    start: PathBuf,
+}
 
 impl Directory {
     /// Where the process was started, not yet looked up.
     pub(super) fn current() -> Directory {
-        Directory(PathBuf::from("."))
+        Directory { path: ".".into(), start: ".".into() }
     }
 
     /// The path; absolute once files and arguments are loaded.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
-    /// Looks the path up: absolute, without links.
+    /// Where the process was started: what a configuration without a directory means.
+    pub(super) fn at_start(&self) -> Directory {
+        Directory { path: self.start.clone(), start: self.start.clone() }
+    }
+
+    /// Looks the path up, and where the process was started: absolute, without links. That is the directory in which
+    /// the process still is.
     pub(super) fn resolve(&mut self) -> io::Result<()> {
-        self.0 = self.0.canonicalize()?;
+        self.path = self.path.canonicalize()?;
+        self.start = std::env::current_dir()?.canonicalize()?;
         Ok(())
     }
 }
 
 impl AsRef<Path> for Directory {
     fn as_ref(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl fmt::Display for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
+        self.path.display().fmt(f)
     }
 }
 
@@ -626,15 +637,15 @@ impl Value for Directory {
         if words[0].is_empty() {
             return Err("No such file or directory".into());
         }
-        let path = self.0.join(std::ffi::OsStr::from_bytes(words[0]));
+        let path = self.path.join(std::ffi::OsStr::from_bytes(words[0]));
         // The trailing component makes a file fail as it would fail chdir.
         let path = path.join(".").canonicalize().map_err(|error| system_reason(&error))?;
-        self.0 = path;
+        self.path = path;
         Ok(())
     }
 
     fn show(&self, _shape: &Shape) -> Vec<u8> {
-        self.0.as_os_str().as_encoded_bytes().to_vec()
+        self.path.as_os_str().as_encoded_bytes().to_vec()
     }
 
     fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {

@@ -25,8 +25,8 @@ pub(super) mod flag {
     pub const SECRET: u8 = 1 << 3;
     /// CONFIG GET shows it only by its full name.
     pub const HIDDEN: u8 = 1 << 4;
-    /// CONFIG REWRITE writes it even if it has its default.
-    pub const ALWAYS: u8 = 1 << 5;
+    /// Each of its lines sets a part of it and leaves the others.
+    pub const PARTS: u8 = 1 << 5;
 }
 use flag::*;
 
@@ -133,7 +133,7 @@ directives! {
 
     "daemonize", daemonize: bool = false, PLAIN, START, Acts;
     "pidfile", pidfile: ByteText = "".into(), TEXT, START, Acts;
-    "dir", dir: Directory = Directory::current(), PLAIN, GUARD | ALWAYS, Acts;
+    "dir", dir: Directory = Directory::current(), PLAIN, GUARD, Acts;
     "loglevel", loglevel: LogLevel = LogLevel::Notice, PLAIN, RUN, Acts;
     "logfile", logfile: ByteText = "".into(), TEXT, START, Acts;
     "crash-log-enabled", crash_log_enabled: bool = true, PLAIN, RUN, Acts;
@@ -176,8 +176,8 @@ directives! {
     "active-expire-effort", active_expire_effort: u32 = 1, int(1, 10), RUN, Acts;
     "io-threads", io_threads: u32 = 1, int(1, 128), START, OneThread;
     "io-threads-do-reads", io_threads_do_reads: bool = false, PLAIN, START, OneThread;
-    "client-output-buffer-limit", client_output_buffer_limit: OutputLimits = OutputLimits::usual(), PLAIN, WORDS,
-        Acts;
+    "client-output-buffer-limit", client_output_buffer_limit: OutputLimits = OutputLimits::usual(), PLAIN,
+        WORDS | PARTS, Acts;
     "client-query-buffer-limit", client_query_buffer_limit: u64 = 1024 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
     "proto-max-bulk-len", proto_max_bulk_len: u64 = 512 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
     "busy-reply-threshold" / "lua-time-limit", busy_reply_threshold: u64 = 5000, LONG, RUN, NoScripts;
@@ -185,7 +185,7 @@ directives! {
     "notify-keyspace-events", notify_keyspace_events: EventClasses = EventClasses::default(), PLAIN, RUN, NoPubsub;
     "latency-tracking", latency_tracking: bool = true, PLAIN, RUN, Acts;
     "latency-tracking-info-percentiles", latency_tracking_info_percentiles: Percentiles =
-        Percentiles(vec![50.0, 99.0, 99.9]), PLAIN, WORDS | ALWAYS, Acts;
+        Percentiles(vec![50.0, 99.0, 99.9]), PLAIN, WORDS, Acts;
     "latency-monitor-threshold", latency_monitor_threshold: u64 = 0, LONG, RUN, Acts;
     "slowlog-log-slower-than", slowlog_log_slower_than: i64 = 10_000, int(-1, LONG_MAX), RUN, Acts;
     "slowlog-max-len", slowlog_max_len: usize = 128, LONG, RUN, Acts;
@@ -228,7 +228,7 @@ directives! {
     "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, Acts;
     "sanitize-dump-payload", sanitize_dump_payload: SanitizePayload = SanitizePayload::No, PLAIN, RUN, NoDisk;
 
-    "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS | ALWAYS, NoDisk;
+    "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS, NoDisk;
     "dbfilename", dbfilename: ByteText = "dump.rdb".into(), text(check::snapshot_name), GUARD, NoDisk;
     "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, Acts;
     "rdbchecksum", rdbchecksum: bool = true, PLAIN, START, NoDisk;
