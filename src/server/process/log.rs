@@ -90,7 +90,9 @@ impl Log {
                 }
             }
             // There is nobody to tell that the log cannot be written: serving goes on.
-            None => drop(io::stdout().write_all(line.as_bytes())),
+            None => {
+                let _ = io::stdout().write_all(line.as_bytes());
+            }
         }
         if self.syslog {
             let urgency = match level {
