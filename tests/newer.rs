@@ -25,6 +25,20 @@ fn start(server: &Server, group_from: &str) -> Client {
 }
 
 #[test]
+fn the_least_rank_is_out_of_range_since_it_has_no_opposite() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.run("RPUSH l a b a");
+    let refusal = client.run("LPOS l a RANK -9223372036854775808").text();
+    assert_eq!(
+        refusal,
+        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+    );
+    assert!(client.run("LPOS l a RANK -9223372036854775807").is_null());
+    assert_eq!(client.run("LPOS l a RANK -2").integer(), 0);
+}
+
+#[test]
 fn who_asks_is_a_consumer_also_when_there_is_nothing_to_get() {
     let server = Server::start("");
     let mut client = start(&server, "$");

@@ -287,6 +287,11 @@ impl Search {
             let value = if i + 1 < args.len() { args.get(i + 1) } else { return Err(SYNTAX) };
             if args.is(i, "rank") {
                 search.rank = integer(value)?;
+                if search.rank == i64::MIN {
+                    return Err(
+                        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+                    );
+                }
                 if search.rank == 0 {
                     return Err(
                         "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use \
@@ -312,7 +317,7 @@ impl Search {
         let most_looked = if self.max_len == 0 { len } else { self.max_len.min(len) };
         let most = self.count.map_or(1, |count| if count == 0 { usize::MAX } else { count });
         // The least number has no opposite; Redis takes it for the first match, too.
-        let mut skip = self.rank.checked_abs().map_or(0, |rank| rank as usize - 1);
+        let mut skip = self.rank.unsigned_abs() as usize - 1;
         let (mut looked, mut matches) = (0, 0);
         let backwards = self.rank < 0;
         let mut look = |element: Text<'_>| {
