@@ -69,7 +69,7 @@ impl Poller for Epoll {
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
         // Kernels before 2.6.9 wanted an event here; it is ignored now.
-        self.control(libc::EPOLL_CTL_DEL, fd, Token::WAKER, Interest { read: false, write: false })
+        self.control(libc::EPOLL_CTL_DEL, fd, Token::WAKER, Interest::NONE)
     }
 
     #[inline]

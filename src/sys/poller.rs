@@ -57,7 +57,7 @@ impl Token {
     }
 }
 
-/// What a registration waits for. Neither is allowed, too: hang-ups and errors may still be reported then.
+/// What a registration waits for. Both may be false: hang-ups and errors may still be reported then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
     /// Wait until there is something to read, or the peer has closed its side.
@@ -67,6 +67,8 @@ pub struct Interest {
 }
 
 impl Interest {
+    /// Neither.
+    pub const NONE: Interest = Interest { read: false, write: false };
     /// Reading alone: what an idle client is registered with.
     pub const READ: Interest = Interest { read: true, write: false };
     /// Writing alone.
@@ -98,7 +100,7 @@ pub trait Poller: Sized {
     /// if another descriptor of the same open file lives on (a duplicate, a forked child).
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
 
-    /// Replaces token and interest of a registered descriptor.
+    /// Replaces the interest of a registered descriptor; `token` is the one that it was added with.
     fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
 
     /// Forgets a registered descriptor. Its events that the last wait has already returned stay readable:
