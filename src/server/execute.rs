@@ -9,8 +9,8 @@ use super::net::output::Output;
 use super::{Server, admin};
 use crate::command::{Args, Command, Context, Error, Handler, Refusal, ServerCommand};
 use crate::resp::{Protocol, Reply};
+use crate::sys::crash;
 use crate::sys::poller::Token;
-use crate::sys::{clock, crash};
 
 impl Server {
     /// Where replies of the current command go.

@@ -11,14 +11,12 @@
 //! [`Rest`], whose requests come first when the client goes on; what arrives until then is received and not parsed.
 
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
 
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::Query;
 use super::{Io, Server};
 use crate::command::Args;
 use crate::resp::{self, BIG_ARGUMENT, Limits, Parsed, Partial, Span};
-use crate::sys::crash;
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
@@ -82,7 +80,7 @@ impl Server {
         if client.resumable {
             return;
         }
-        crash::now_serving(client.session.id, client.socket.as_raw_fd());
+        client.is_served_now();
         self.core.stats.reads += 1;
         match client.query.take() {
             Some(query) => self.receive_more(io, token, query),
@@ -97,7 +95,7 @@ impl Server {
     /// Goes on with requests that waited for their turn.
     pub(super) fn resume(&mut self, io: &mut Io, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        crash::now_serving(client.session.id, client.socket.as_raw_fd());
+        client.is_served_now();
         client.resumable = false;
         if client.session.is_closing() {
             return;
