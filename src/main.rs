@@ -1,4 +1,4 @@
-//! The binary: from arguments to a serving process.
+//! The binary: turns arguments into a running server.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,8 +20,8 @@ const EXAMPLES: &str = "Examples:
   redstart --save \"\" --bind 127.0.0.1     directives alone
   echo 'port 7000' | redstart -            read the configuration from the standard input";
 
-/// The command line as clap sees it: all but `--help` and `--version` belongs to the configuration, which has a table of
-/// its own for the directives.
+/// The command line for clap. Everything but `--help` and `--version` belongs to the configuration, which has its own
+/// table of directives.
 fn command() -> Command {
     Command::new("redstart")
         .about("A Redis-compatible server")
@@ -62,8 +62,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line that begins as Redis's does: programs that start a server look for `v=` in it. The sum and the number of the
-/// build are those of INFO.
+/// One line that begins like Redis's, since programs that start a server look for `v=` in it. Checksum and build are
+/// those of INFO.
 fn version() -> String {
     format!(
         "Redis server v={} sha=00000000:0 malloc={} bits={} build=0 redstart={}",
@@ -74,7 +74,7 @@ fn version() -> String {
     )
 }
 
-/// Ends with status 1. An empty text has been said already.
+/// Ends with status 1. An empty text means that the reason has been printed already.
 fn fail(text: &str) -> ExitCode {
     if !text.is_empty() {
         eprintln!("{text}");

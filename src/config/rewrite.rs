@@ -1,12 +1,12 @@
-//! CONFIG REWRITE: the config file as it would have to be written for the present configuration.
+//! CONFIG REWRITE: the config file that describes the present configuration.
 //!
 //! As much of the old text as possible is kept: comments, blank lines and the order of directives stay, a directive's
-//! line gets its present value, further lines of it are blanked. Directives without a line are added at the end, if
+//! line gets its present value, any further lines of it are blanked. Directives without a line are added at the end, if
 //! they differ from their default, under a comment that marks where the server's own lines begin. (Redis adds `dir`,
 //! `save` and the percentiles even if they have their default.) Lines that are not values (`include`, `user`,
 //! `rename-command`) are kept as they are; an unknown line becomes a comment, since the server would not start with it.
 //!
-//! Only text in and text out: reading and replacing the file is left to the caller.
+//! This is a function from text to text: reading and replacing the file is left to the caller.
 
 use super::table::flag;
 use super::value::Shape;
@@ -30,7 +30,7 @@ pub fn rewrite(config: &Config, old: &[u8], all: bool) -> Vec<u8> {
 #[derive(Default)]
 struct Draft {
     lines: Vec<Vec<u8>>,
-    /// The lines of each directive, by its name, that were not rewritten yet.
+    /// The lines of each directive, by its name, that have not been rewritten yet.
     places: HashMap<&'static str, VecDeque<usize>>,
     has_signature: bool,
 }
@@ -69,7 +69,7 @@ impl Draft {
         let usual = directive.lines(defaults);
         let values = lines_of(directive, config, defaults);
         let is_whole = !directive.has(flag::PARTS);
-        // A line that sets the whole of a value drops the defaults: the others have to be there as well.
+        // A line that sets a whole value replaces the default, so the other lines must be present as well.
         let writes_all = all || (is_whole && (values != usual || !places.is_empty()));
         for (at, value) in values.iter().enumerate() {
             let line = [directive.name.as_bytes(), b" ", value].concat();
@@ -95,7 +95,7 @@ impl Draft {
         self.lines.push(line);
     }
 
-    /// The text; of blank lines one after the other, one is left.
+    /// The text, with runs of blank lines reduced to one.
     fn text(self) -> Vec<u8> {
         let mut text = Vec::new();
         let mut was_blank = false;
@@ -111,14 +111,14 @@ impl Draft {
     }
 }
 
-/// Whether a line that is not a value is kept: those that are ignored on reading are not.
+/// Whether a line that is not a value is kept; those that are ignored on reading are dropped.
 fn is_kept(name: &[u8]) -> bool {
     let lower = name.to_ascii_lowercase();
     let ignored = lower.starts_with(b"list-max-ziplist-") || lower == b"lua-replicate-commands";
     !ignored && OTHER_LINES.iter().any(|(known, _)| known.as_bytes() == lower)
 }
 
-/// The lines for a directive's value: none for an empty text that is empty by default.
+/// The lines for a directive's value; none for an empty text if the default is empty as well.
 fn lines_of(directive: &Directive, config: &Config, defaults: &Config) -> Vec<Vec<u8>> {
     let is_text = matches!(directive.shape, Shape::Text(_));
     if is_text && directive.show(config).is_empty() && directive.show(defaults).is_empty() {
@@ -137,7 +137,7 @@ mod tests {
         load([OsString::from("-")], &mut text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Rewrites a file after some CONFIG SET.
+    /// The file after some CONFIG SET and a CONFIG REWRITE.
     fn rewritten(text: &str, changes: &[(&str, &str)]) -> String {
         let mut config = loaded(text);
         for (name, value) in changes {

@@ -1,9 +1,9 @@
-//! The table of directives: every one that Redis 7.2 knows, a line each, and the [`Config`] that follows from it.
+//! The table of directives: every one that Redis 7.2 knows, one line each, and the [`Config`] generated from it.
 //!
-//! A line reads: name (and Redis's older name for it), the field of [`Config`] with its type and default, the shape
-//! of its value, whether it may change while the server runs, and what it does here. The macro makes of it the
-//! struct, its defaults, and the static table that loading, CONFIG GET, SET and REWRITE and the documentation walk
-//! over: a new directive is one new line.
+//! A line consists of the name (and Redis's older name for it), the field of [`Config`] with its type and default, the
+//! shape of its value, whether it may change while the server runs, and whether it has an effect. From these lines the
+//! macro generates the struct, its defaults, and the static table that loading, CONFIG GET, SET and REWRITE and the
+//! documentation use: a new directive is one new line.
 
 #![allow(clippy::wildcard_imports, clippy::enum_glob_use, reason = "the table names every type and effect")]
 
@@ -11,11 +11,11 @@ use super::Effect::{self, *};
 use super::special::*;
 use super::value::*;
 
-/// Bits of a directive, the column before its effect.
+/// Flags of a directive: the column before its effect.
 pub(super) mod flag {
     /// CONFIG SET may change it.
     pub const RUN: u8 = 0;
-    /// It is read at the start alone.
+    /// It is read only at the start.
     pub const START: u8 = 1;
     /// CONFIG SET may change it only where `enable-protected-configs` permits.
     pub const GUARD: u8 = 1 << 1;
@@ -23,9 +23,9 @@ pub(super) mod flag {
     pub const WORDS: u8 = 1 << 2;
     /// Its value must not appear in a log or an error.
     pub const SECRET: u8 = 1 << 3;
-    /// CONFIG GET shows it only by its full name.
+    /// CONFIG GET shows it only if asked for by its full name.
     pub const HIDDEN: u8 = 1 << 4;
-    /// Each of its lines sets a part of it and leaves the others.
+    /// Each of its lines sets one part of it and leaves the others unchanged.
     pub const PARTS: u8 = 1 << 5;
 }
 use flag::*;
@@ -34,14 +34,14 @@ const INT_MAX: i64 = i32::MAX as i64;
 const INT_MIN: i64 = i32::MIN as i64;
 const UINT_MAX: i64 = u32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
-/// The largest size of directives that Redis keeps in a signed number.
+/// The largest size of directives that Redis stores in a signed number.
 const SIZE_MAX: u64 = i64::MAX as u64;
 const MB: u64 = 1 << 20;
 
 const PLAIN: Shape = Shape::Plain;
 const TEXT: Shape = Shape::any_text();
 const PORT: Shape = int(0, 65535);
-/// From zero up.
+/// Zero or more.
 const COUNT: Shape = int(0, INT_MAX);
 const LONG: Shape = int(0, LONG_MAX);
 const SIZE: Shape = bytes(0, SIZE_MAX);
@@ -62,9 +62,9 @@ const fn text(check: fn(&[u8]) -> Result<(), &'static str>) -> Shape {
 pub struct Directive {
     /// The name, in lower case.
     pub name: &'static str,
-    /// Redis's older names for it, which mean the same everywhere.
+    /// Redis's older names for it, which may be used anywhere.
     pub aliases: &'static [&'static str],
-    /// What it does here.
+    /// Whether it has an effect.
     pub effect: Effect,
     pub(super) flags: u8,
     pub(super) shape: Shape,
@@ -84,7 +84,7 @@ macro_rules! directives {
         /// The value of every directive. `Default` is what Redis starts with when no file says otherwise.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
-            /// The config file, absolute; `None` when the server was started without one.
+            /// The absolute path of the config file; `None` if the server was started without one.
             pub file: Option<std::path::PathBuf>,
             /// Every `rename-command` line.
             pub renamed_commands: Vec<RenamedCommand>,

@@ -1,17 +1,17 @@
-//! The crash report: what a fatal signal leaves in the log before the process dies of it.
+//! The crash report, which is written to the log when a fatal signal ends the process.
 //!
-//! The process may be broken in any way when this runs: its heap, its locks, its stack. So the report goes from what
-//! always works to what may not: first the signal, the client with its command, the registers and the raw return
+//! Anything may be broken in the process when this runs: its heap, its locks, its stack. So the report proceeds from
+//! what always works to what may fail: first the signal, the client with its command, the registers and the raw return
 //! addresses, formatted on an alternate stack and written directly (`addr2line -e redstart` of the offsets gives names
 //! and lines); then the same stack with names, for which the library allocates and reads the executable. If any of it
-//! hangs, an alarm ends it. At last the default action is restored and the same signal raised, so that the parent and
+//! hangs, an alarm ends it. Finally the default action is restored and the same signal raised, so that the parent and
 //! the core dump see the true cause.
 //!
-//! The loop leaves numbers for the report as it works: [`now_serving`], [`now_executing`]. A panic of any thread writes
+//! The loop records what it works on as plain numbers: [`now_serving`], [`now_executing`]. A panic of any thread writes
 //! its message, then aborts, and the report follows.
 //!
-//! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. On a thread without one the
-//! stack with names is left out.
+//! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. On a thread without one
+//! the stack with names is left out.
 
 use std::backtrace::Backtrace;
 use std::ffi::{c_int, c_void};
@@ -29,7 +29,7 @@ use crate::sys::net::{Address, peer_of};
 use crate::sys::raw_log::RawLog;
 
 const FATAL: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT];
-/// Room for the library's reader of debug information; only what is used becomes memory.
+/// Enough for the library's reader of debug information; only the pages that are used take memory.
 const STACK_BYTES: usize = 1 << 20;
 const MAX_FRAMES: usize = 100;
 /// How long the report may take.
@@ -39,11 +39,11 @@ static PROGRAM: OnceLock<Program> = OnceLock::new();
 static CRASHED: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static EXIT_ON_PANIC: AtomicBool = AtomicBool::new(false);
-/// The number of the client that is served, 0 for none; its socket; the command that it sent.
+/// The number of the client that is served (0 for none), its socket, and its command.
 static CLIENT: AtomicU64 = AtomicU64::new(0);
 static CLIENT_FD: AtomicI32 = AtomicI32::new(-1);
 static COMMAND: AtomicU16 = AtomicU16::new(NO_COMMAND);
-/// The client of [`CLIENT`] has sent no whole request yet.
+/// No command of the client has been executed in its turn.
 const NO_COMMAND: u16 = u16::MAX;
 
 /// What the report says of the program.
@@ -51,12 +51,12 @@ const NO_COMMAND: u16 = u16::MAX;
 pub struct Program {
     /// Its name with its version.
     pub version: &'static str,
-    /// The name of a command by its number. It is called in the handler: it may look into what never changes.
+    /// The name of a command by its number. It is called in the handler, so it may only read constants.
     pub command_name: fn(u16) -> &'static str,
 }
 
 /// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to the log, as
-/// [`raw_log`] knows it. The first `program` counts for as long as the process lives.
+/// [`raw_log`] knows it. The first `program` is kept for the life of the process.
 pub fn install(program: Program) -> io::Result<()> {
     PROGRAM.get_or_init(|| program);
     protect_thread()?;
@@ -72,7 +72,7 @@ pub fn install(program: Program) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the handlers away: the process dies of a fatal signal as the system has it.
+/// Removes the handlers: a fatal signal has its default action again.
 pub fn uninstall() -> io::Result<()> {
     drop(std::panic::take_hook());
     let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -83,20 +83,20 @@ pub fn uninstall() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a panic ends the process with status 1 instead of a signal, and without a report.
+/// Sets whether a panic ends the process with status 1 and without a report, instead of with a signal.
 pub fn set_exit_on_panic(on: bool) {
     EXIT_ON_PANIC.store(on, Ordering::Release);
 }
 
-/// Crashes, by a write to an address that no process has.
+/// Crashes, by a write to an address that is never mapped.
 pub fn fault() -> ! {
-    // SAFETY: none: that the kernel refuses the write is the point.
+    // SAFETY: none; the fault is the purpose.
     unsafe { ptr::without_provenance_mut::<u8>(0x123).write_volatile(1) };
     unreachable!("the kernel refuses a write to the first page")
 }
 
-/// Gives this thread an alternate stack, on which even the overflow of its own can be reported. For threads that
-/// live as long as the process: the stack is never given back.
+/// Gives this thread an alternate stack, on which even an overflow of its own stack can be reported. For threads that
+/// live as long as the process: the stack is never freed.
 pub fn protect_thread() -> io::Result<()> {
     if stack_is_ours() {
         return Ok(());
@@ -118,8 +118,8 @@ pub fn protect_thread() -> io::Result<()> {
     Ok(())
 }
 
-/// The main thread works for a client from now on; what it executes is told by [`now_executing`]. Plain stores into
-/// three words, for each turn of a client.
+/// Records that the main thread works for a client from now on; [`now_executing`] adds the command. Three plain stores
+/// for each turn of a client.
 #[inline]
 pub fn now_serving(client: u64, fd: RawFd) {
     CLIENT_FD.store(fd, Ordering::Relaxed);
@@ -127,14 +127,14 @@ pub fn now_serving(client: u64, fd: RawFd) {
     COMMAND.store(NO_COMMAND, Ordering::Relaxed);
 }
 
-/// The main thread works for no client any more.
+/// Records that the main thread no longer works for a client.
 #[inline]
 pub fn now_serving_nobody() {
     CLIENT.store(0, Ordering::Relaxed);
 }
 
-/// The command, by its number, that is executed from now on for the client of [`now_serving`]. One plain store for each
-/// request.
+/// Records the command, by its number, that is executed from now on for the client of [`now_serving`]. One plain store
+/// for each request.
 #[inline]
 pub fn now_executing(command: u16) {
     COMMAND.store(command, Ordering::Relaxed);
@@ -142,7 +142,7 @@ pub fn now_executing(command: u16) {
 
 fn on_panic(what: &PanicHookInfo<'_>) {
     let (mut out, version) = (RawLog::open(), version());
-    // Whether or not it can be written, the process ends.
+    // The process ends whether or not this can be written.
     let _ = writeln!(out, "\n\n{version} {what}");
     if EXIT_ON_PANIC.load(Ordering::Acquire) {
         std::process::exit(1);
@@ -161,7 +161,7 @@ extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
         libc::alarm(REPORT_SECONDS);
     }
     let mut out = RawLog::open();
-    // A report that cannot be written is no reason to stop dying.
+    // The process ends even if the report cannot be written.
     let _ = report(&mut out, signal, info, context);
     if stack_is_ours() {
         let _ = report_names(&mut out);
@@ -189,7 +189,7 @@ fn die_by(signal: c_int) -> ! {
     }
 }
 
-/// The part that needs nothing of the process but its stack and its descriptor.
+/// The part that needs only a stack and a descriptor.
 fn report(out: &mut RawLog, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) -> fmt::Result {
     let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
     // SAFETY: the kernel gave the handler a valid structure, in which a fault's address is meaningful for a fault.
@@ -211,8 +211,7 @@ fn report(out: &mut RawLog, signal: c_int, info: *mut libc::siginfo_t, context: 
     Ok(())
 }
 
-/// What the main thread was doing. Numbers are all that it left: the rest is asked of the system and of tables that
-/// never change.
+/// What the main thread was doing. It recorded only numbers; the rest comes from the kernel and from constant tables.
 fn write_work(out: &mut RawLog) -> fmt::Result {
     let client = CLIENT.load(Ordering::Relaxed);
     if client == 0 {
@@ -242,8 +241,8 @@ fn report_names(out: &mut RawLog) -> fmt::Result {
     writeln!(out, "{:#}", Backtrace::force_capture())
 }
 
-/// Whether the handler stands on a stack of [`protect_thread`]. Those that the standard library gives its threads
-/// are too small for reading debug information.
+/// Whether the handler runs on a stack from [`protect_thread`]. Those that the standard library gives its threads are
+/// too small for reading debug information.
 fn stack_is_ours() -> bool {
     // SAFETY: plain numbers and a pointer; all zeroes is valid, and the system only writes it.
     let stack = unsafe {

@@ -1,12 +1,12 @@
 //! The poller of macOS and FreeBSD: kqueue, level-triggered, with a pair of sockets as wake-up.
 //!
-//! A kqueue knows each direction of a descriptor as a filter of its own, which comes back as an event of its own. What
-//! each descriptor is registered for is remembered here, so that a change names only the filters that come or go:
-//! mostly one of them, in one call. The wake-up is a pair of sockets rather than `EVFILT_USER`: a byte in a socket can
-//! be written by a signal handler and is the same on every kernel.
+//! A kqueue treats each direction of a descriptor as a separate filter with separate events. The interest of each
+//! descriptor is remembered here, so that a change names only the filters that are added or removed: usually one of
+//! them, in one call. The wake-up is a pair of sockets rather than `EVFILT_USER`: a byte in a socket can be written by
+//! a signal handler and works the same on every kernel.
 //!
 //! All names of the kernel come through [`ffi`]. Compiled with `--cfg libkqueue` it declares a Linux port of the
-//! interface instead, so that this file can be run where epoll is native.
+//! interface instead, so that this file can also run there.
 
 use std::io;
 use std::io::Read;
@@ -69,7 +69,7 @@ pub struct Kqueue {
     waker: Waker,
     /// What each descriptor is registered for, by its number.
     interests: Vec<Interest>,
-    /// The reading side of the wake-up.
+    /// The reading end of the wake-up.
     wakes: UnixStream,
     ready: usize,
     events: Box<[ffi::kevent]>,
@@ -93,7 +93,7 @@ fn change(fd: BorrowedFd<'_>, filter: i16, token: Token, wanted: bool) -> ffi::k
 }
 
 impl Kqueue {
-    /// Adds the filters that `interest` has and `fd` has not, and takes away those that it has not any more.
+    /// Adds the filters of `interest` that `fd` lacks, and removes its others.
     fn control(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
         let number = fd.as_raw_fd() as usize;
         let before = self.interests.get(number).copied().unwrap_or(Interest::NONE);
@@ -140,7 +140,7 @@ impl Kqueue {
         for (receipt, change) in receipts[..count as usize].iter().zip(changes) {
             let errno = receipt.data as i32;
             let absent = change.flags & ffi::EV_DELETE != 0 && errno == libc::ENOENT;
-            // Some kernels say EPIPE of a peer that is gone already; the other filter reports that.
+            // Some kernels return EPIPE if the peer is gone already; the other filter reports that.
             if errno != 0 && !absent && errno != libc::EPIPE {
                 return Err(io::Error::from_raw_os_error(errno));
             }
@@ -148,7 +148,7 @@ impl Kqueue {
         Ok(())
     }
 
-    /// Takes the wake-up at `index` out of the batch and empties its socket.
+    /// Removes the wake-up at `index` from the batch and empties its socket.
     #[cold]
     fn swallow_wake(&mut self, index: usize) {
         let mut bytes = [0u8; 512];
@@ -182,7 +182,8 @@ impl Poller for Kqueue {
 
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
         debug_assert_ne!(token, Token::WAKER);
-        // Another descriptor of this number may have been closed without a word; its filters went with it.
+        // An earlier descriptor with this number may have been closed without being removed; the kernel dropped its
+        // filters.
         if let Some(before) = self.interests.get_mut(fd.as_raw_fd() as usize) {
             *before = Interest::NONE;
         }
@@ -226,7 +227,7 @@ impl Poller for Kqueue {
     fn event(&self, index: usize) -> Event {
         let event = &self.events[..self.ready][index];
         let eof = event.flags & ffi::EV_EOF != 0;
-        // The end of the reading side alone is an ordinary end of file: the peer may still want its replies.
+        // EOF of the read filter alone is an ordinary end of file: the peer may still read its replies.
         let failed = event.flags & ffi::EV_ERROR != 0 || (eof && event.fflags != 0);
         let closed = failed || (eof && event.filter == ffi::EVFILT_WRITE);
         Event {

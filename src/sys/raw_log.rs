@@ -1,8 +1,8 @@
-//! The log as a signal handler reaches it: no lock, no allocation, nothing but system calls.
+//! The log for signal handlers: no lock, no allocation, nothing but system calls.
 //!
-//! The server's log tells where it writes with [`set`]. A log file is opened by its name for each message, so that a
-//! message is found where an operator looks for it even if the file was renamed a moment ago; the descriptor of the log
-//! is what is left when that fails.
+//! The server's log registers its destination with [`set`]. A log file is opened by name for each message, so that the
+//! message is found where an operator looks for it even if the file has just been renamed. If that fails, the message
+//! goes to the descriptor of the log.
 
 use std::ffi::{CString, c_char};
 use std::fmt::{self, Write};
@@ -17,8 +17,8 @@ static FD: AtomicI32 = AtomicI32::new(-1);
 /// The log file's name, which is never freed: a handler may be reading it.
 static PATH: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Messages go to the file at `path`, or else to `fd`, which must stay open until another is set. A path costs its
-/// length in memory for ever, so it is given once; later calls may leave it as it is with `None`.
+/// Messages go to the file at `path`, or else to `fd`, which must stay open until another one is set. A path is never
+/// freed, so it should be set once; `None` leaves it unchanged.
 pub fn set(fd: RawFd, path: Option<&Path>) {
     if let Some(path) = path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()) {
         PATH.store(path.into_raw(), Ordering::Release);
@@ -81,11 +81,12 @@ impl Drop for RawLog {
     }
 }
 
-/// A line from a signal handler, in the form that Redis gives it: the time is in seconds, since to say more takes a lock.
+/// Writes a line from a signal handler, in Redis's form: the time is in seconds, since formatting it as a date takes a
+/// lock.
 pub fn line_from_handler(text: &str) {
     // SAFETY: no pointers.
     let (pid, seconds) = unsafe { (libc::getpid(), libc::time(ptr::null_mut())) };
-    // There is nobody to tell that the log cannot be written.
+    // A failure to write to the log cannot be reported anywhere.
     let _ = writeln!(RawLog::open(), "{pid}:signal-handler ({seconds}) {text}");
 }
 

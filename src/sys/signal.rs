@@ -1,14 +1,13 @@
 //! Signals that ask the process to end.
 //!
-//! SIGTERM and SIGINT are counted and wake the poller: the loop finds the count and shuts down in order. A SIGINT after
-//! that ends the process at once, from the handler, since the loop may be the very thing that hangs: it is the second
-//! Ctrl-C of somebody at a terminal. A second SIGTERM changes nothing, because supervisors repeat theirs and mean no
-//! more by it; the last resort of a supervisor is SIGKILL.
+//! SIGTERM and SIGINT are counted and wake the poller; the loop sees the count and shuts down in order. A SIGINT after
+//! that ends the process at once, from within the handler, since the loop itself may hang: it is the second Ctrl-C at a
+//! terminal. A second SIGTERM has no effect, because supervisors repeat theirs; their last resort is SIGKILL.
 //!
-//! SIGPIPE, SIGHUP and SIGALRM are ignored: a client that is gone is an error of its send, the end of a terminal is not
-//! the server's, and there is no alarm.
+//! SIGPIPE, SIGHUP and SIGALRM are ignored: a peer that is gone is an error of its send, the server outlives its
+//! terminal, and no alarm is set.
 //!
-//! A handler may do almost nothing; these add to a number and write eight bytes to a descriptor that stays open.
+//! A handler may do almost nothing; these increment a counter and write eight bytes to a descriptor that stays open.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -24,7 +23,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 
-/// Installs the handlers for the whole process; `waker` is woken by each signal that asks for the end. A later
+/// Installs the handlers for the whole process; `waker` is woken by each signal that requests a shutdown. A later
 /// call replaces the waker; the earlier one stays open.
 pub fn install(waker: &Waker) -> io::Result<()> {
     WAKER.store(waker.leak(), Ordering::Release);
@@ -35,21 +34,21 @@ pub fn install(waker: &Waker) -> io::Result<()> {
     set(Signal::SIGINT, SigHandler::Handler(on_shutdown))
 }
 
-/// How many signals have asked for the end so far.
+/// How many signals have requested a shutdown so far.
 #[inline]
 pub fn shutdown_signals() -> u32 {
     COUNT.load(Ordering::Acquire)
 }
 
-/// The name of the latest signal that asked, for the log.
+/// The name of the latest of these signals, for the log.
 pub fn last_shutdown_signal() -> Option<&'static str> {
     Signal::try_from(LAST.load(Ordering::Acquire)).ok().map(Signal::as_str)
 }
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
-    // A wait is interrupted all the same; a write to a file goes on.
+    // This restarts a write to a file; a wait is interrupted in any case.
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the one handler passed here does only what a handler may.
+    // SAFETY: the only handler passed here does only what is permitted in one.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }
@@ -60,7 +59,7 @@ extern "C" fn on_shutdown(signal: i32) {
     let earlier = COUNT.fetch_add(1, Ordering::AcqRel);
     if earlier > 0 && signal == libc::SIGINT {
         raw_log::line_from_handler("You insist... exiting now.");
-        // SAFETY: ends the process without running anything of it.
+        // SAFETY: ends the process without running any more of its code.
         unsafe { libc::_exit(1) };
     }
     let waker: RawFd = WAKER.load(Ordering::Acquire);

@@ -1,28 +1,28 @@
 //! The title of the process: what `ps` shows instead of the arguments that it was started with.
 //!
-//! On Linux the kernel shows the memory in which it put the arguments, so a title is written over them. It may be longer
-//! than they were: the environment lies right behind, and is moved to the heap first.
+//! On Linux the kernel shows the memory in which it placed the arguments, so a title is written over them. It may be
+//! longer than they were: the environment follows them directly and is first moved to the heap.
 //!
 //! ```text
 //!   before   redstart 0 --port 0 7000 0 | HOME=/root 0 LANG=C 0
 //!   after    redstart *:7000 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
 //! ```
 //!
-//! Whoever wants the arguments after that has to have them from [`arguments`]. FreeBSD has a call for it; elsewhere the
-//! process keeps its title.
+//! After that the original arguments are available only from [`arguments`]. FreeBSD has a call for setting a title; on
+//! other systems [`set`] has no effect.
 
 use std::ffi::OsString;
 use std::sync::OnceLock;
 
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
 
-/// The arguments that the process was started with, its own name first.
+/// The arguments with which the process was started, its own name first.
 pub fn arguments() -> &'static [OsString] {
     ARGUMENTS.get_or_init(|| std::env::args_os().collect())
 }
 
-/// Sets the title, as much of it as there is room for. The first call moves the environment, so it belongs to the start
-/// of a process: no other thread may use the environment meanwhile.
+/// Sets the title, as much of it as there is room for. The first call moves the environment, so it must be made at the
+/// start of the process, before another thread uses the environment.
 pub fn set(title: &[u8]) {
     let arguments = arguments();
     platform::set(arguments, title);
@@ -39,13 +39,13 @@ mod platform {
         static environ: *const *const c_char;
     }
 
-    /// Where a title goes: address and length, `None` where the arguments are not where they are looked for.
+    /// The memory for a title: address and length; `None` if the arguments were not found.
     static ROOM: OnceLock<Option<(usize, usize)>> = OnceLock::new();
 
     pub fn set(arguments: &[OsString], title: &[u8]) {
         let Some((start, len)) = *ROOM.get_or_init(|| make_room(arguments)) else { return };
         let shown = title.len().min(len - 1);
-        // SAFETY: `make_room` found `len` bytes there that nothing else uses any more.
+        // SAFETY: `make_room` found `len` bytes there that are no longer used for anything else.
         unsafe {
             let room = slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut::<u8>(start), len);
             room[..shown].copy_from_slice(&title[..shown]);
@@ -59,8 +59,8 @@ mod platform {
         let wanted: Vec<u8> =
             arguments.iter().flat_map(|argument| argument.as_bytes().iter().copied().chain([0])).collect();
         let start = environment.0.checked_sub(wanted.len())?;
-        // SAFETY: the kernel puts arguments and environment into one piece of the stack, in this order, and the stack
-        // reaches up to them: so these bytes can be read whatever they are.
+        // SAFETY: the bytes below the environment belong to the stack, whose top the environment is, so they can be
+        // read even if they are not the arguments.
         let found = unsafe { slice::from_raw_parts(ptr::with_exposed_provenance::<u8>(start), wanted.len()) };
         if wanted.is_empty() || found != wanted {
             return None;
