@@ -1,4 +1,4 @@
-//! The binary: arguments in, a serving process out.
+//! The binary: turns arguments into a running server.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,8 +20,8 @@ const EXAMPLES: &str = "Examples:
   redstart --save \"\" --bind 127.0.0.1     directives alone
   echo 'port 7000' | redstart -            read the configuration from the standard input";
 
-/// The command line as clap sees it: what is not `--help` or `--version` belongs to the configuration, whose
-/// directives are known to its own table.
+/// The command line for clap. Everything but `--help` and `--version` belongs to the configuration, which has its own
+/// table of directives.
 fn command() -> Command {
     Command::new("redstart")
         .about("A Redis-compatible server")
@@ -48,13 +48,7 @@ fn command() -> Command {
 fn main() -> ExitCode {
     let matches = command().get_matches();
     if matches.get_flag("version") {
-        println!(
-            "Redstart v={} redis={} bits={} build={}",
-            env!("CARGO_PKG_VERSION"),
-            server::REDIS_VERSION,
-            usize::BITS,
-            std::env::consts::ARCH
-        );
+        println!("{}", version());
         return ExitCode::SUCCESS;
     }
     let arguments = matches.get_many::<OsString>("configuration").unwrap_or_default().cloned();
@@ -68,7 +62,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// One line that begins like Redis's, since programs that start a server look for `v=` in it. Checksum and build are
+/// those of INFO.
+fn version() -> String {
+    format!(
+        "Redis server v={} sha=00000000:0 malloc={} bits={} build=0 redstart={}",
+        server::REDIS_VERSION,
+        server::mem_allocator(),
+        usize::BITS,
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Ends with status 1. An empty text means that the reason has been printed already.
 fn fail(text: &str) -> ExitCode {
-    eprintln!("{text}");
+    if !text.is_empty() {
+        eprintln!("{text}");
+    }
     ExitCode::FAILURE
 }

@@ -37,6 +37,67 @@ fn each_crash_that_debug_makes_is_reported_in_the_log_and_ends_by_its_signal() {
 }
 
 #[test]
+fn a_crash_report_names_the_client_and_its_command() {
+    let mut server = launch("");
+    let mut bystander = server.client();
+    bystander.ok("SET k v");
+    let mut client = server.client();
+    let id = client.run("CLIENT ID").integer();
+    let info = client.run("CLIENT INFO").text();
+    let address = info.split(' ').find(|field| field.starts_with("addr=")).expect("an address").to_string();
+    client.send(&["DEBUG", "SEGFAULT"]).unwrap();
+    server.wait_exit();
+    let log = server.log();
+    let line =
+        log.lines().find(|line| line.starts_with("id=")).unwrap_or_else(|| panic!("no client in {log}"));
+    let fields: Vec<&str> = line.split(' ').collect();
+    assert_eq!(fields[..2], [&format!("id={id}"), &address], "{line}");
+    assert_eq!(fields.last(), Some(&"cmd=debug"), "{line}");
+
+    // A signal from outside comes while nobody is served.
+    let mut server = launch("");
+    server.client().ok("SET k v");
+    server.signal(Signal::SIGSEGV);
+    server.wait_exit();
+    let log = server.log();
+    assert!(
+        log.contains("The main thread was serving no client") && !log.contains("CURRENT CLIENT"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_string_longer_than_any_memory_is_refused_and_nothing_ends() {
+    let server = launch("");
+    let mut client = server.client();
+    client.ok("CONFIG SET proto-max-bulk-len 9223372036854775807");
+    client.ok("SET there v");
+    for key in ["missing", "there"] {
+        for offset in ["9223372036854775800", "9223372036854775806", "4611686018427387904"] {
+            let reply = client.call(&["SETRANGE", key, offset, "x"]).text();
+            assert_eq!(
+                reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+                "{key} {offset}"
+            );
+        }
+        assert!(client.call(&["SETBIT", key, "9223372036854775807", "1"]).is_error());
+        assert!(client.call(&["BITFIELD", key, "SET", "u8", "9223372036854775800", "1"]).is_error());
+    }
+    assert_eq!(client.call(&["EXISTS", "missing", "there"]).integer(), 1);
+    assert_eq!(client.run("GET there").text(), "v");
+}
+
+#[test]
+fn a_switch_of_debug_takes_any_number() {
+    let server = launch("");
+    let mut client = server.client();
+    for number in ["-9223372036854775808", "9223372036854775808", "-99999999999999999999", "x", "-", ""] {
+        client.call(&["DEBUG", "SET-ACTIVE-EXPIRE", number]);
+        assert_eq!(client.run("PING").text(), "PONG", "{number}");
+    }
+}
+
+#[test]
 fn config_set_turns_the_crash_report_off_and_on_at_once() {
     let mut server = launch("");
     server.client().ok("CONFIG SET crash-log-enabled no");

@@ -6,7 +6,7 @@ mod support;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use support::{DEADLINE, Launch, Server, eventually, status_field};
+use support::{DEADLINE, Launch, Server, Value, eventually, status_field};
 
 fn oom_score(pid: u32) -> i32 {
     let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("the score");
@@ -77,6 +77,43 @@ fn the_score_follows_the_directive_and_comes_back() {
     assert_eq!(oom_score(server.pid()), (own + 20).min(1000));
     client.ok("CONFIG SET oom-score-adj no");
     assert_eq!(oom_score(server.pid()), own);
+}
+
+/// What `ps` shows.
+fn title(server: &Server) -> String {
+    let bytes = fs::read(format!("/proc/{}/cmdline", server.pid())).expect("the title");
+    String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', "|")
+}
+
+#[test]
+fn the_title_says_where_it_listens_or_what_the_template_says() {
+    let program = support::server::subject_binary().display().to_string();
+    let server = Launch::subject().environment("SOME_VARIABLE", "whose text goes elsewhere").start();
+    let mut client = server.client();
+    assert_eq!(title(&server), format!("{program} *:{}", server.port()));
+    client.call(&["CONFIG", "SET", "proc-title-template", "{title} [{port}] {config-file} {{x}"]);
+    assert_eq!(title(&server), format!("{program} [{}] - {{x}}", server.port()));
+    // Longer than all the room there is, and then shorter.
+    client.call(&["CONFIG", "SET", "proc-title-template", &"x".repeat(1 << 20)]);
+    let longest = title(&server);
+    assert!(longest.len() > program.len() && longest.bytes().all(|byte| byte == b'x'), "{longest}");
+    client.call(&["CONFIG", "SET", "proc-title-template", "short"]);
+    assert_eq!(title(&server), "short");
+    assert_eq!(client.call(&["SET", "k", "v"]), Value::Simple(b"OK".to_vec()));
+
+    let server = Server::start("--set-proc-title no");
+    assert!(title(&server).contains("|--set-proc-title|no"), "{}", title(&server));
+    let mut client = server.client();
+    client.call(&["CONFIG", "SET", "proc-title-template", "short"]);
+    assert!(title(&server).contains("|--set-proc-title|no"), "{}", title(&server));
+}
+
+#[test]
+fn a_server_without_an_environment_has_as_much_of_its_title_as_the_arguments_leave_room_for() {
+    let program = support::server::subject_binary().display().to_string();
+    let server = Launch::subject().without_environment().start();
+    server.client().ok("SET k v");
+    assert_eq!(title(&server), format!("{program} *:{}", server.port()));
 }
 
 #[test]

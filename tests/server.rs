@@ -7,6 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use support::server::subject_is_redis;
 use support::{Client, Launch, Server, Value, eventually, status_field};
 
@@ -134,7 +135,16 @@ fn a_port_in_use_is_said_and_ends_the_start() {
     let first = Server::start("");
     let (status, output) = Launch::subject().flags(&format!("--port {}", first.port())).run_to_exit();
     assert_eq!(status.code(), Some(1), "{output}");
-    assert!(output.contains("Address already in use"), "{output}");
+    let port = first.port();
+    for line in [
+        format!(
+            "# Warning: Could not create server TCP listening socket *:{port}: bind: Address already in use"
+        ),
+        format!("# Failed listening on port {port} (tcp), aborting."),
+    ] {
+        let count = output.lines().filter(|said| said.ends_with(&line)).count();
+        assert_eq!(count, 1, "'{line}' once in {output}");
+    }
     assert_eq!(first.client().run("PING"), Value::Simple(b"PONG".to_vec()));
 }
 
@@ -268,6 +278,45 @@ fn the_log_has_the_lines_of_redis() {
     assert!(!server.log().contains("Ready to accept"), "standard output gets what a log file gets not");
 }
 
+/// Where the log goes that a test moves away, and a server that writes it.
+fn server_with_log_file() -> (PathBuf, Server) {
+    let launch = Launch::subject();
+    let path = launch.directory().join("server.log");
+    let server = launch.flags(&format!("--logfile {} --enable-debug-command yes", path.display())).start();
+    (path, server)
+}
+
+#[test]
+fn a_log_that_was_renamed_or_removed_is_created_anew_under_its_name() {
+    let (path, server) = server_with_log_file();
+    let (mut client, old) = (server.client(), path.with_extension("1"));
+    fs::rename(&path, &old).expect("rename the log");
+    client.ok("DEBUG LOG second");
+    let (first, second) = (fs::read_to_string(&old).expect("the old log"), fs::read_to_string(&path));
+    let second = second.expect("a log under the old name");
+    assert!(first.contains("Ready to accept") && !first.contains("second"), "{first}");
+    assert!(second.contains("DEBUG LOG: second") && !second.contains("Ready to accept"), "{second}");
+    fs::remove_file(&path).expect("remove the log");
+    client.ok("DEBUG LOG third");
+    let third = fs::read_to_string(&path).expect("a log under the old name");
+    assert!(third.contains("DEBUG LOG: third"), "{third}");
+}
+
+#[test]
+fn a_crash_is_reported_where_the_log_is_now() {
+    for command in ["DEBUG SEGFAULT", "DEBUG PANIC"] {
+        let (path, mut server) = server_with_log_file();
+        let old = path.with_extension("1");
+        let mut client = server.client();
+        fs::rename(&path, &old).expect("rename the log");
+        client.send(&command.split(' ').collect::<Vec<_>>()).expect("send");
+        server.wait_exit();
+        let log = fs::read_to_string(&path).expect("a log under the old name");
+        assert!(log.contains("BUG REPORT START") && log.contains("BUG REPORT END"), "{log}");
+        assert!(!fs::read_to_string(&old).expect("the old log").contains("REPORT"));
+    }
+}
+
 #[test]
 fn loglevel_leaves_out_what_is_below_it() {
     let server = Server::start("--loglevel warning");
@@ -333,20 +382,43 @@ fn sigterm_and_sigint_end_it_in_order() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_a_busy_server() {
+fn a_second_interrupt_does_not_wait_for_a_busy_server() {
     let mut server = Server::start("--enable-debug-command yes");
     let before = server.resident_bytes();
     // Far longer than any deadline here: only the second signal can end it.
     server.client().send(&["DEBUG", "POPULATE", "2000000000", "key", "100"]).expect("send");
     eventually("a busy server", || (server.resident_bytes() > before + (16 << 20)).then_some(()));
     server.signal(Signal::SIGINT);
-    eventually("the first signal's arrival", || {
+    wait_until_handled(&server);
+    server.signal(Signal::SIGINT);
+    let status = server.wait_exit();
+    assert_eq!(status.code(), Some(1), "what was cut short did not end well: {status:?}");
+    server.wait_for_log("You insist... exiting now.");
+}
+
+/// Waits until no signal to the process is pending any more.
+fn wait_until_handled(server: &Server) {
+    eventually("the signal's arrival", || {
         let pending = status_field(server.pid(), "ShdPnd");
         pending.chars().all(|c| c == '0').then_some(())
     });
-    server.signal(Signal::SIGINT);
-    let status = server.wait_exit();
-    assert!(!status.success(), "what was cut short did not end well: {status:?}");
+}
+
+#[test]
+fn a_second_termination_signal_changes_nothing_about_an_end_in_order() {
+    let launch = Launch::subject();
+    let (pidfile, socket) = (launch.directory().join("server.pid"), launch.directory().join("server.sock"));
+    let flags = format!("--pidfile {} --unixsocket {}", pidfile.display(), socket.display());
+    let mut server = launch.flags(&flags).flags("--enable-debug-command yes").start();
+    // In one packet: once the line is there, it does not get to shut down before the sleep is over.
+    server.client().send_raw(b"DEBUG LOG sleeps\r\nDEBUG SLEEP 1\r\n").expect("send");
+    server.wait_for_log("DEBUG LOG: sleeps");
+    for _ in 0..3 {
+        server.signal(Signal::SIGTERM);
+        wait_until_handled(&server);
+    }
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(!pidfile.exists() && !socket.exists(), "it takes its files along");
 }
 
 #[test]
@@ -361,10 +433,12 @@ fn shutdown_ends_it_without_a_reply() {
 }
 
 #[test]
-fn a_hangup_of_the_terminal_does_not_end_it() {
+fn a_hangup_a_broken_pipe_and_an_alarm_do_not_end_it() {
     let mut server = Server::start("");
     server.signal(Signal::SIGHUP);
     server.signal(Signal::SIGPIPE);
+    server.signal(Signal::SIGALRM);
+    wait_until_handled(&server);
     assert_eq!(server.client().run("PING"), Value::Simple(b"PONG".to_vec()));
     assert!(server.is_running());
 }
@@ -392,6 +466,19 @@ fn open_files_are_raised_for_the_clients() {
     assert_eq!(directive(&mut server.client(), "maxclients"), "5000");
 }
 
+#[test]
+fn more_clients_than_the_system_allows_are_refused_with_the_number_that_it_allows() {
+    let server = Server::start("--maxclients 50");
+    let mut client = server.client();
+    let refusal = client.run("CONFIG SET maxclients 4000000000").text();
+    let (text, possible) = refusal.rsplit_once(' ').expect("words");
+    assert!(text.ends_with("handle the specified number of clients, try with"), "{refusal}");
+    assert_eq!(directive(&mut client, "maxclients"), "50");
+    assert!(possible.parse::<u32>().expect("a number") > 50, "{refusal}");
+    client.ok(&format!("CONFIG SET maxclients {possible}"));
+    assert_eq!(directive(&mut client, "maxclients"), possible);
+}
+
 const CONFIG_FILE: &str = "\
 # A comment on top
 timeout 5
@@ -404,7 +491,7 @@ hz 10
 hz 20
 ";
 
-/// Lines that say something, but for Redis's user, who is not configurable here.
+/// Lines that say something, except for Redis's user, which is not configurable here.
 fn sorted_lines(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().filter(|l| !l.is_empty() && !l.starts_with("user ")).collect();
     lines.sort_unstable();
@@ -442,6 +529,18 @@ fn config_rewrite_keeps_comments_and_changes_what_changed() {
 }
 
 #[test]
+fn config_rewrite_leaves_a_file_as_it_is_when_nothing_changed() {
+    let launch = Launch::subject();
+    let text = format!("# a remark\n\nport {}\nsave \"\"\ndir {:?}\n", launch.port(), launch.directory());
+    let server = launch.config(&text).start();
+    let mut client = server.client();
+    for _ in 0..2 {
+        client.ok("CONFIG REWRITE");
+        assert_eq!(fs::read_to_string(server.directory().join("redstart.conf")).expect("the file"), text);
+    }
+}
+
+#[test]
 fn config_rewrite_writes_what_redis_writes() {
     let written = [Launch::subject(), Launch::redis()].map(|launch| {
         let server = launch.config(CONFIG_FILE).start();
@@ -455,8 +554,8 @@ fn config_rewrite_writes_what_redis_writes() {
         client.call(&["CONFIG", "SET", "requirepass", "a b\"c"]);
         client.ok("CONFIG REWRITE");
         let text = fs::read_to_string(server.directory().join("redstart.conf")).expect("the config file");
-        // The place of each server is its own, and Redis writes its user, who is not configurable here.
-        let own = ["port ", "dir ", "user "];
+        // The place of each server is its own, and Redis writes some lines even if nothing changed in them.
+        let own = ["port ", "dir ", "user ", "save ", "latency-tracking-info-percentiles "];
         let text: Vec<&str> = text.lines().filter(|l| !own.iter().any(|o| l.starts_with(o))).collect();
         let end =
             text.iter().position(|l| l.starts_with("# Generated")).expect("the line before what is new");
@@ -482,6 +581,20 @@ fn it_says_who_it_is_and_what_it_is_compatible_with() {
         assert_eq!(client.info("redstart_version"), env!("CARGO_PKG_VERSION"));
         assert_eq!(client.run("HELLO").field("server").text(), "redis");
         assert_eq!(client.run("HELLO").field("version").text(), "7.2.4");
+    }
+}
+
+#[test]
+fn the_version_is_where_programs_that_know_redis_look_for_it() {
+    let output = std::process::Command::new(support::server::subject_binary()).arg("--version").output();
+    let line = String::from_utf8(output.expect("run").stdout).expect("text");
+    let words: Vec<&str> = line.trim_end().split(' ').collect();
+    assert_eq!(words[..2], ["Redis", "server"], "{line}");
+    let names: Vec<&str> = words[2..].iter().map(|word| word.split_once('=').expect("a value").0).collect();
+    assert_eq!(names[..5], ["v", "sha", "malloc", "bits", "build"], "{line}");
+    if !subject_is_redis() {
+        assert_eq!(words[2], "v=7.2.4", "{line}");
+        assert_eq!(words.last(), Some(&&*format!("redstart={}", env!("CARGO_PKG_VERSION"))), "{line}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! CONFIG GET and CONFIG SET: values by name, with Redis's replies and error texts.
 //!
-//! CONFIG SET is all or none. So it is made in two steps: [`prepare`] works on a copy and returns the configuration
-//! that would follow; the server then does what a change asks of the world outside (binds a port, changes the
-//! directory) and, if that went well, puts the copy in place. If not, it has [`SetError::Refused`] for the reply and
-//! nothing else to undo in here.
+//! CONFIG SET changes all of its directives or none, so it has two steps: [`prepare`] works on a copy and returns the
+//! configuration that would follow; the server then does what the change requires outside of the configuration (binds a
+//! port, changes the directory) and, if that succeeds, puts the copy in place. If not, it replies with
+//! [`SetError::Refused`], and there is nothing to undo here.
 
 use super::table::flag;
 use super::value::Reason;
@@ -11,8 +11,8 @@ use super::{Config, DIRECTIVES, Directive, find};
 use crate::text::glob;
 use crate::text::words::shown;
 
-/// The names and values that CONFIG GET replies: each pattern is a name in any case, or a glob. No directive comes
-/// twice; one found by its name is called as the client called it.
+/// The names and values for the reply of CONFIG GET. Each pattern is a name in any case, or a glob. No directive
+/// appears twice; one that was given by name keeps the spelling of the client.
 pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     let mut add = |called: String, directive: &Directive| {
@@ -39,14 +39,14 @@ pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
 pub enum SetError {
     /// A name without a value.
     Odd,
-    /// No directive is called so.
+    /// There is no directive of this name.
     Unknown(Vec<u8>),
-    /// The directive, as the client called it, does not take the value, and why.
+    /// The directive, as the client spelled it, does not take the value, and the reason.
     Refused(Vec<u8>, Reason),
 }
 
 impl SetError {
-    /// An error for a change that the configuration allows and the machine does not.
+    /// An error for a change that the configuration permits but the machine does not.
     pub fn refused(directive: &Directive, reason: impl Into<Reason>) -> SetError {
         SetError::Refused(directive.name.into(), reason.into())
     }
@@ -69,23 +69,23 @@ impl SetError {
     }
 }
 
-/// What CONFIG SET would make of the configuration.
+/// The effect that a CONFIG SET would have on the configuration.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The configuration that follows.
+    /// The configuration afterwards.
     pub config: Config,
     /// The directives whose value differs from before, in the order in which they were given.
     pub changed: Vec<&'static Directive>,
 }
 
-/// Prepares a CONFIG SET of names and values in turn. `local` tells that the client is on this machine, where
+/// Prepares a CONFIG SET of alternating names and values. `local` means that the client is on this machine, where
 /// `enable-protected-configs local` permits more.
 pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool) -> Result<Change, SetError> {
     let pairs: Vec<(&[u8], &[u8])> = arguments.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     if pairs.len() * 2 != arguments.len() {
         return Err(SetError::Odd);
     }
-    // Redis looks at all names before it looks at a value, and a client sees which error comes first.
+    // Redis checks all names before any value, and a client can tell by the error that it gets.
     let mut directives: Vec<(&'static Directive, &'static str)> = Vec::with_capacity(pairs.len());
     for &(called, _) in &pairs {
         let directive = find(called).ok_or_else(|| SetError::Unknown(called.to_vec()))?;
@@ -96,7 +96,7 @@ pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool) -> Result<Chan
         if directive.has(flag::GUARD) && !config.enable_protected_configs.permits(local) {
             return refuse("can't set protected config");
         }
-        // Only the same name is a duplicate: Redis takes a name and its alias for two directives.
+        // Only the same name is a duplicate: Redis treats a name and its alias as two directives.
         let name = directive.names().find(|name| name.as_bytes().eq_ignore_ascii_case(called)).unwrap_or("");
         if directives.iter().any(|(_, earlier)| *earlier == name) {
             return refuse("duplicate parameter");
@@ -119,7 +119,7 @@ pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool) -> Result<Chan
     Ok(Change { config: next, changed })
 }
 
-/// [`prepare`], and the change in place: for directives that ask nothing of the world outside.
+/// [`prepare`] followed by the change: for directives that affect nothing outside of the configuration.
 pub fn set(
     config: &mut Config,
     arguments: &[&[u8]],
@@ -159,7 +159,7 @@ mod tests {
         String::from_utf8(error.message()).unwrap()
     }
 
-    /// What is refused with "possibly related to", for short.
+    /// The reason in an error with "possibly related to".
     fn reason(name: &str, value: &str) -> String {
         let message = refusal(&[name, value]);
         let start = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - ");

@@ -1,7 +1,7 @@
-//! The tests that keep `docs/configuration.md` and `redstart.conf` true to the table.
+//! The tests that keep `docs/configuration.md` and `redstart.conf` in agreement with the table.
 //!
 //! The list of directives in the document is generated: `REDSTART_WRITE_DOCS=1 cargo test config::document` writes
-//! it between its two marks, and without that variable the tests compare.
+//! it between its two marks; without that variable the tests compare.
 
 use super::table::flag;
 use super::{Config, DIRECTIVES, Directive, OTHER_LINES, find, load};

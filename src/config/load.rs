@@ -1,35 +1,39 @@
-//! Reading the configuration at the start: a file, standard input, and command-line arguments, in this order, so
-//! that the last word wins.
+//! Reading the configuration at the start: a file, standard input, and command-line arguments, in this order; later
+//! values replace earlier ones.
 //!
 //! A file is lines of quoted words: the directive, then its value. `#` begins a comment line, not the rest of a
 //! line. An argument `--name` begins a directive, and what follows up to the next `--name` is its value, except that
-//! the first word after it is its value even if it begins with `--`. Paths are relative to `dir` as it stands when
-//! they are read: `include` after a `dir` is looked up there.
+//! the first word after it is its value even if it begins with `--`. Paths are relative to the value of `dir`
+//! when they are read: an `include` after a `dir` is looked up there.
 //!
-//! Repeated directives override each other; `save` adds up, over files and arguments, from the first one on, which
-//! drops the defaults. The first error ends it, in one line that names file and line number.
+//! The last of several lines for a directive counts; lines of `save` add up, across files and arguments, and the first
+//! of them drops the defaults. The first error ends the loading, with one line that names the file and the line number.
 
 use super::special::system_reason;
 use super::table::flag;
 use super::{Config, Effect, OTHER_LINES, RenamedCommand, find};
 use crate::text::{glob, words};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// How deep files may include files: a file that includes itself must end in an error, not in a full stack.
+/// How deep files may include files: a file that includes itself must lead to an error, not to a stack overflow.
 const MAX_INCLUDE_DEPTH: usize = 16;
+
+/// The most characters of a line that an error repeats.
+const MAX_SHOWN: usize = 256;
 
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file as it was named, `stdin` or `command line`.
+    /// The file as it was given, `stdin` or `command line`.
     pub file: String,
-    /// The line, from 1; 0 where there are no lines.
+    /// The line, counted from 1; 0 if there are no lines.
     pub line: usize,
-    /// The directive with its value, as far as it may be shown; may be empty.
+    /// The directive with its value, unless that is secret; may be empty.
     pub text: String,
     /// What is wrong with it.
     pub reason: String,
@@ -43,16 +47,24 @@ impl fmt::Display for ConfigError {
             write!(f, ":{}", self.line)?;
         }
         if !self.text.is_empty() {
-            write!(f, ": {}", self.text)?;
+            write!(f, ": {}", clipped(&self.text))?;
         }
-        write!(f, ": {}", self.reason)
+        write!(f, ": {}", clipped(&self.reason))
+    }
+}
+
+/// The beginning of a text. A line of a file may have any length, but an error has to stay readable.
+fn clipped(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}... ({} bytes)", &text[..end], text.len()).into(),
+        None => text.into(),
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// Loads what the command line asks for. `arguments` are those after the program's name: a config file first, if
-/// any; `-` for `stdin` first or last; then `--name value...`.
+/// Loads the configuration that the command line describes. `arguments` are those after the program's name: a config
+/// file first, if any; `-` for `stdin` first or last; then `--name value...`.
 pub fn load(
     arguments: impl IntoIterator<Item = OsString>,
     stdin: &mut dyn Read,
@@ -95,12 +107,12 @@ pub fn load(
     Ok(loader.config)
 }
 
-/// What the command line asks for.
+/// The parts of the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan<'a> {
     file: Option<&'a [u8]>,
     stdin: bool,
-    /// Directives with their values, as lines of a file would give them.
+    /// Directives with their values, like lines of a file.
     lines: Vec<Vec<Vec<u8>>>,
 }
 
@@ -120,20 +132,20 @@ impl<'a> Plan<'a> {
             plan.stdin = true;
             rest = tail;
         }
-        // A name without a value yet: whatever comes next is its value.
+        // The last name has no value yet: the next argument is its value, whatever it is.
         let mut waits = false;
         for (at, argument) in rest.iter().enumerate() {
             let is_last = at + 1 == rest.len();
             if is_last && argument == b"-" && !waits {
                 plan.stdin = true;
             } else if let (false, Some(name)) = (waits, argument.strip_prefix(b"--")) {
-                // `"--port 7000"` in one argument is both.
+                // `"--port 7000"` in one argument is a name with its value.
                 let words = words::split(name).unwrap_or_else(|_| vec![name.to_vec()]);
                 waits = words.len() == 1;
                 plan.lines.push(words);
                 let followed_by_name = rest.get(at + 1).is_some_and(|next| next.starts_with(b"--"));
                 if waits && name.eq_ignore_ascii_case(b"save") && (is_last || followed_by_name) {
-                    // An array of no save points, expanded by a script, leaves the name alone.
+                    // A script that expands an empty array of save points leaves the name without a value.
                     plan.lines.last_mut().expect("it was just pushed").push(Vec::new());
                     waits = false;
                 }
@@ -153,7 +165,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What is wrong with a line, before it is known where the line is; or an error from an included file.
+/// An error in a line whose place is not known yet, or an error from an included file.
 enum Problem {
     Here { text: String, reason: String },
     Elsewhere(ConfigError),
@@ -172,13 +184,13 @@ impl Problem {
     }
 }
 
-/// The configuration as far as it is read.
+/// The configuration while it is read.
 #[derive(Default)]
 struct Loader {
     config: Config,
-    /// A `save` was seen: the defaults are gone.
+    /// A `save` was read: the defaults are dropped.
     has_save: bool,
-    /// The line that is being read, from 1; 0 on the command line.
+    /// The line that is being read, counted from 1; 0 on the command line.
     line: usize,
 }
 
@@ -253,7 +265,7 @@ impl Loader {
         }
     }
 
-    /// Reads the file, or the files that match a glob; no match is no error.
+    /// Reads the file, or the files that match a glob, which need not match any.
     fn include(&mut self, pattern: &[u8], from: &str, depth: usize) -> Result<(), Problem> {
         let text = || format!("include {}", words::quote(pattern));
         if depth == MAX_INCLUDE_DEPTH {
@@ -316,7 +328,7 @@ mod tests {
         load(arguments.iter().map(OsString::from), &mut stdin.as_bytes())
     }
 
-    /// A file's text, by way of standard input.
+    /// Loads a text as if it came from standard input.
     fn read(text: &str) -> Config {
         load_all(&["-"], text).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -337,7 +349,7 @@ mod tests {
         config.save.iter().map(|&SaveRule { seconds, changes }| (seconds, changes)).collect()
     }
 
-    /// A directory that goes with the value.
+    /// A directory that is removed when the value is dropped.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -519,6 +531,17 @@ mod tests {
         assert_eq!(rules(&arguments(&["--save", ""])), []);
         let config = arguments(&["--save", "--hz", "11"]);
         assert_eq!((rules(&config), config.hz), (vec![], 11));
+    }
+
+    #[test]
+    fn an_error_repeats_no_more_than_the_beginning_of_a_long_line() {
+        let long = "ä".repeat(1 << 19);
+        for line in [&long, &format!("hz {long}"), &format!("hz 1 {long}"), &format!("hz \"{long}")] {
+            let message = error(&format!("port 1\n{line}\n"));
+            assert!(message.starts_with("stdin:2: "), "{message}");
+            assert!(message.contains("... (") && message.len() < 400, "{} bytes", message.len());
+        }
+        assert!(argument_error(&["/dev/null", &long]).len() < 400);
     }
 
     #[test]

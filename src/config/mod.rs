@@ -1,4 +1,4 @@
-//! Configuration: one table of directives, and all that is done with it.
+//! Configuration: one table of directives, and everything that uses it.
 //!
 //! ```text
 //!   redstart.conf ─┐                                     ┌─▶ CONFIG GET      access.rs
@@ -11,7 +11,7 @@
 //! written. Nothing here opens a socket or changes the process: loading reads files, setting makes a new [`Config`],
 //! and the server puts it into effect. File syntax, names, defaults and error texts of CONFIG are Redis's.
 //!
-//! A lookup by name walks the table, some 200 short comparisons: files and CONFIG are not on the path of a request.
+//! A lookup by name scans the table, some 200 short comparisons; files and CONFIG are not on the path of a request.
 
 mod access;
 #[cfg(test)]
@@ -29,7 +29,7 @@ pub use rewrite::rewrite;
 pub use size::{format_size, parse_size};
 pub use special::{
     BindAddress, Directory, EventClasses, MemoryShare, OomScores, OutputLimit, OutputLimits, Percentiles,
-    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions,
+    Primary, RenamedCommand, SaveRule, SaveRules, ShutdownOptions, expand_title,
 };
 pub use table::{Config, DIRECTIVES, Directive};
 pub use value::{
@@ -37,9 +37,9 @@ pub use value::{
     PropagationError, PubsubDefault, SanitizePayload, Supervised, SyslogFacility, TlsClients,
 };
 
-/// What a directive does here. All but the first are taken, kept, shown and rewritten, and nothing else.
+/// Whether a directive has an effect. All but the first are accepted, stored, shown and rewritten, and nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "`why` has a sentence for each")]
+#[expect(missing_docs, reason = "`why` has a reason for each")]
 pub enum Effect {
     Acts,
     NoDisk,
@@ -52,7 +52,6 @@ pub enum Effect {
     NoUsers,
     NoPubsub,
     NoTracking,
-    NoTitle,
     NoLocale,
     NoStartWarnings,
     NoMemoryTest,
@@ -76,7 +75,6 @@ impl Effect {
             Effect::NoUsers => "there are no ACL users, requirepass alone guards the server",
             Effect::NoPubsub => "there are no channels on which an event could be published",
             Effect::NoTracking => "clients cannot ask to be told of changed keys",
-            Effect::NoTitle => "the process keeps the name and arguments it was started with",
             Effect::NoLocale => "texts are compared byte by byte",
             Effect::NoStartWarnings => "the start does not stop at a warning",
             Effect::NoMemoryTest => "a crash report does not test the memory",
@@ -87,7 +85,7 @@ impl Effect {
     }
 }
 
-/// Lines of a config file that are not values: each with what becomes of it.
+/// Lines of a config file that are not values, and what happens to each.
 const OTHER_LINES: &[(&str, &str)] = &[
     ("include", "reads another file, or all that match a glob, at this place"),
     (
@@ -103,8 +101,8 @@ const OTHER_LINES: &[(&str, &str)] = &[
 ];
 
 impl Config {
-    /// The directives that were given another value than their default and have no effect here, with the reason:
-    /// what the server says in its log at the start.
+    /// The directives that have no effect but were given a value other than their default, with the reason: the server
+    /// logs them at the start.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let defaults = Config::default();
         let mut found: Vec<_> = DIRECTIVES
@@ -130,12 +128,12 @@ impl Directive {
         self.flags & flag != 0
     }
 
-    /// The value as CONFIG GET replies it.
+    /// The value as CONFIG GET returns it.
     pub fn show(&self, config: &Config) -> Vec<u8> {
         (self.value)(config).show(&self.shape)
     }
 
-    /// What follows the name in the config file, a line each.
+    /// What follows the name in the config file, one element per line.
     fn lines(&self, config: &Config) -> Vec<Vec<u8>> {
         (self.value)(config).lines(&self.shape)
     }
@@ -145,7 +143,7 @@ impl Directive {
         if !self.has(table::flag::WORDS) && words.len() != 1 {
             return Err("wrong number of arguments".into());
         }
-        // One word of several parts is as good as several: `save "900 1"`, and CONFIG SET has no other way.
+        // Several parts may be given in one word, as in `save "900 1"`; CONFIG SET requires that.
         let parts: Vec<&[u8]>;
         let words = match words {
             [word] if self.has(table::flag::WORDS) => {
@@ -218,7 +216,7 @@ mod tests {
                 let kept = write(bound.clamp(keep.0, keep.1)).into_bytes();
                 assert_eq!(directive.show(&config), kept, "{}", directive.name);
             }
-            // A size beyond 64 bits is taken as the largest.
+            // A size beyond 64 bits is read as the largest.
             let above = if max == i128::from(u64::MAX) { min - 1 } else { max + 1 };
             for beyond in [min - 1, above] {
                 assert!(

@@ -1,8 +1,8 @@
-//! Sizes and lenient integers, as the config file writes them: `1k`, `64mb`, `1gb`.
+//! Sizes (`1k`, `64mb`, `1gb`) and lenient integers, as they are written in the config file.
 //!
-//! `k`, `m`, `g` are powers of 1000; `kb`, `mb`, `gb` are powers of 1024; `b` or nothing is bytes; any case. A unit
-//! without digits is zero of it, because Redis takes `maxmemory ""` for 0. What does not fit 64 bits is the largest
-//! that does: Redis lets the unit wrap round and would go on with a limit that nobody wrote.
+//! `k`, `m`, `g` are powers of 1000; `kb`, `mb`, `gb` are powers of 1024; `b` or nothing is bytes; in any case. A
+//! unit without digits is 0, because Redis reads `maxmemory ""` as 0. A size that does not fit into 64 bits becomes the
+//! largest that does; Redis lets it wrap around and would continue with an unintended limit.
 
 /// Reads a size in bytes.
 pub fn parse_size(text: &[u8]) -> Option<u64> {
@@ -25,7 +25,7 @@ pub fn parse_size(text: &[u8]) -> Option<u64> {
     Some(value.saturating_mul(factor))
 }
 
-/// Writes a size in the largest binary unit that divides it, as `CONFIG REWRITE` does.
+/// Formats a size in the largest binary unit that divides it, for `CONFIG REWRITE`.
 pub fn format_size(bytes: u64) -> String {
     for (shift, unit) in [(30, "gb"), (20, "mb"), (10, "kb")] {
         if bytes != 0 && bytes.is_multiple_of(1 << shift) {
@@ -35,8 +35,8 @@ pub fn format_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// Reads an integer as C's `strtoll` does where Redis asks only that the whole word was used: leading white space
-/// and a sign are taken, no digits at all are 0, and what is too large becomes the largest.
+/// Reads an integer as C's `strtoll` does, for directives where Redis requires only that it consumes the whole word:
+/// leading white space and a sign are accepted, an empty word is 0, and too large a number becomes the largest.
 pub fn lenient_integer(text: &[u8], radix: u32) -> Option<i64> {
     let text = text.trim_ascii_start();
     let negative = text.starts_with(b"-");

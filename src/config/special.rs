@@ -1,7 +1,7 @@
-//! Values of more than one part: save points, buffer limits, event classes, addresses, percentiles, the directory.
+//! Values with more than one part: save points, buffer limits, event classes, addresses, percentiles, the directory.
 //!
-//! Each says in its own [`Value`] how words become it and how `CONFIG GET` and the config file write it. Where Redis
-//! would let a number wrap round (`save "5 99999999999"`), it is refused here.
+//! The [`Value`] of each defines how it is parsed from words and how `CONFIG GET` and the config file write it. A
+//! number that wraps around in Redis (`save "5 99999999999"`) is refused here.
 
 use super::size::{format_size, lenient_integer, parse_size};
 use super::value::{Reason, Shape, Value, choose};
@@ -17,7 +17,7 @@ fn join<T: AsRef<[u8]>>(words: impl IntoIterator<Item = T>) -> Vec<u8> {
     words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(&b' ')
 }
 
-/// The value for the file: an empty list must be written as `""`.
+/// The value for the file, where an empty list is written as `""`.
 fn listed(shown: Vec<u8>) -> Vec<Vec<u8>> {
     if shown.is_empty() { vec![b"\"\"".to_vec()] } else { vec![shown] }
 }
@@ -37,7 +37,7 @@ pub struct SaveRule {
     pub changes: u32,
 }
 
-/// All rules of `save`; none means no snapshots.
+/// All rules of `save`; without any there are no snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SaveRules(Vec<SaveRule>);
 
@@ -48,7 +48,7 @@ impl SaveRules {
         SaveRules(rules.map(|(seconds, changes)| SaveRule { seconds, changes }).to_vec())
     }
 
-    /// Forgets all rules.
+    /// Removes all rules.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -101,14 +101,14 @@ impl Value for SaveRules {
     }
 }
 
-/// How much of a client's output may wait before the client is closed. 0 is no limit.
+/// How much output may be waiting for a client before it is closed. 0 means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimit {
     /// Bytes at which it is closed at once.
     pub hard: u64,
     /// Bytes at which it is closed once it has been beyond them for `soft_seconds`.
     pub soft: u64,
-    /// How long the soft limit may be passed.
+    /// How long the soft limit may be exceeded.
     pub soft_seconds: u32,
 }
 
@@ -194,14 +194,14 @@ impl Value for OutputLimits {
 /// A limit in bytes or as a share of `maxmemory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryShare {
-    /// So many bytes; 0 is no limit.
+    /// A number of bytes; 0 means unlimited.
     Bytes(u64),
-    /// So many percent of `maxmemory`.
+    /// A percentage of `maxmemory`.
     Percent(u8),
 }
 
 impl MemoryShare {
-    /// The limit in bytes; 0 is no limit, and so is a share of a `maxmemory` that is itself without limit.
+    /// The limit in bytes; 0 means unlimited, and so does a share of an unlimited `maxmemory`.
     pub fn bytes(self, maxmemory: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -223,7 +223,7 @@ impl Value for MemoryShare {
                 Some(percent) => Self::Percent(percent as u8),
             }
         } else {
-            // The upper half is where Redis keeps its percentages.
+            // Redis stores percentages in the upper half.
             Self::Bytes(parse_size(words[0]).filter(|&bytes| i64::try_from(bytes).is_ok()).ok_or(NEITHER)?)
         };
         Ok(())
@@ -258,7 +258,7 @@ impl EventClasses {
     pub const KEYSPACE: EventClasses = EventClasses(1);
     /// `E`: publish on `__keyevent@<db>__:<event>`.
     pub const KEYEVENT: EventClasses = EventClasses(1 << 1);
-    /// `g`: commands of any type, as DEL, EXPIRE, RENAME.
+    /// `g`: commands for keys of any type, such as DEL, EXPIRE, RENAME.
     pub const GENERIC: EventClasses = EventClasses(1 << 2);
     /// `$`: strings.
     pub const STRING: EventClasses = EventClasses(1 << 3);
@@ -276,13 +276,13 @@ impl EventClasses {
     pub const EVICTED: EventClasses = EventClasses(1 << 9);
     /// `t`: streams.
     pub const STREAM: EventClasses = EventClasses(1 << 10);
-    /// `d`: types of modules.
+    /// `d`: types defined by modules.
     pub const MODULE: EventClasses = EventClasses(1 << 11);
     /// `n`: a key was created.
     pub const NEW: EventClasses = EventClasses(1 << 12);
     /// `m`: a key was looked up and not found.
     pub const MISS: EventClasses = EventClasses(1 << 13);
-    /// `A`: all but `m` and `n`.
+    /// `A`: all except `m` and `n`.
     pub const ALL: EventClasses = EventClasses((1 << 12) - 4);
 
     /// In the order in which they are shown.
@@ -303,12 +303,12 @@ impl EventClasses {
         (b'm', Self::MISS),
     ];
 
-    /// Whether all classes of `other` are chosen.
+    /// Whether it includes all classes of `other`.
     pub const fn contains(self, other: EventClasses) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// The letters. Redis does not show `n` beside `A`; the file must not lose it.
+    /// The letters. Redis does not show `n` beside `A`, but the file must not lose it.
     fn letters(self, new_beside_all: bool) -> Vec<u8> {
         let mut letters = Vec::new();
         let all = self.contains(Self::ALL);
@@ -352,7 +352,7 @@ impl Value for EventClasses {
     }
 }
 
-/// The addresses of `bind`. [`BindAddress`] tells what one of them means.
+/// The addresses of `bind`; each is read by [`BindAddress::parse`].
 impl Value for Vec<String> {
     fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
         if words.len() > 16 {
@@ -376,29 +376,29 @@ impl Value for Vec<String> {
     }
 }
 
-/// A `rename-command` line. Which commands there are is not known here, so that it may yet be refused.
+/// A `rename-command` line. The commands are not known here, so the server may still refuse it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenamedCommand {
     /// The name that no longer means the command.
     pub from: Vec<u8>,
-    /// The name that means it from now on; empty for none.
+    /// Its new name; empty if it has none.
     pub to: Vec<u8>,
-    /// Where the line stands: `redstart.conf:12`, or `command line`.
+    /// The place of the line: `redstart.conf:12`, or `command line`.
     pub place: String,
 }
 
-/// What one address of `bind` asks for.
+/// One address of `bind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindAddress<'a> {
     /// An address for `bind(2)`: `*` has become `0.0.0.0` and `::*` has become `::`.
     pub host: &'a str,
-    /// Written with a leading `-`: a machine that does not have the address (`EADDRNOTAVAIL`) or its protocol
-    /// (`EAFNOSUPPORT`, `EPROTONOSUPPORT`) starts without it.
+    /// Written with a leading `-`: it is skipped on a machine that lacks the address (`EADDRNOTAVAIL`) or its protocol
+    /// (`EAFNOSUPPORT`, `EPROTONOSUPPORT`).
     pub optional: bool,
 }
 
 impl<'a> BindAddress<'a> {
-    /// Reads an address as it stands in the config file.
+    /// Reads an address of the config file.
     pub fn parse(address: &'a str) -> BindAddress<'a> {
         let (optional, host) = match address.strip_prefix('-') {
             Some(host) => (true, host),
@@ -413,7 +413,7 @@ impl<'a> BindAddress<'a> {
     }
 }
 
-/// Percentiles of the latency that INFO reports.
+/// The percentiles of latencies in INFO.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Percentiles(pub(super) Vec<f64>);
 
@@ -456,14 +456,14 @@ impl Deref for Percentiles {
 }
 
 impl Percentiles {
-    /// A percentile as CONFIG GET and INFO write it: up to six digits after the point, without zeros at the end.
+    /// A percentile as CONFIG GET and INFO show it: up to six decimal places, without trailing zeros.
     pub fn name(percentile: f64) -> String {
         let digits = format!("{percentile:.6}");
         digits.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 
-/// The kernel's out-of-memory score for the server, a replica, and a child that saves.
+/// The kernel's out-of-memory scores for a primary, a replica, and a child that saves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OomScores(pub [i32; 3]);
 
@@ -522,18 +522,18 @@ impl Value for Primary {
     }
 }
 
-/// What a signal's shutdown does, as the options of SHUTDOWN.
+/// The options of SHUTDOWN that apply to a shutdown by a signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownOptions(u8);
 
 impl ShutdownOptions {
-    /// A snapshot, even without a `save` rule.
+    /// Write a snapshot, even without a `save` rule.
     pub const SAVE: ShutdownOptions = ShutdownOptions(1);
-    /// No snapshot, even with a `save` rule.
+    /// Write no snapshot, even with a `save` rule.
     pub const NOSAVE: ShutdownOptions = ShutdownOptions(2);
-    /// No waiting for replicas.
+    /// Do not wait for replicas.
     pub const NOW: ShutdownOptions = ShutdownOptions(4);
-    /// Go although the snapshot failed.
+    /// Exit even if the snapshot fails.
     pub const FORCE: ShutdownOptions = ShutdownOptions(8);
 
     const NAMES: &[(&str, ShutdownOptions)] = &[
@@ -553,7 +553,7 @@ impl ShutdownOptions {
 impl Value for ShutdownOptions {
     fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
         let mut bits = 0;
-        // No word at all is as wrong as an unknown one.
+        // An empty list is as invalid as an unknown word.
         let words = if words.is_empty() { &[b"".as_slice()] } else { words };
         for word in words {
             bits |= choose(Self::NAMES, word)?.0;
@@ -577,41 +577,52 @@ impl Value for ShutdownOptions {
     }
 }
 
-/// The working directory. Relative paths count from the one that was in force before.
+/// The working directory. A relative path is relative to the previous one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory(PathBuf);
+pub struct Directory {
+    path: PathBuf,
+    /// The directory in which the process was started.
+    start: PathBuf,
+}
 
 impl Directory {
-    /// Where the process was started, not yet looked up.
+    /// The directory in which the process was started, not yet resolved.
     pub(super) fn current() -> Directory {
-        Directory(PathBuf::from("."))
+        Directory { path: ".".into(), start: ".".into() }
     }
 
     /// The path; absolute once files and arguments are loaded.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
-    /// Looks the path up: absolute, without links.
+    /// The directory in which the process was started: the default.
+    pub(super) fn at_start(&self) -> Directory {
+        Directory { path: self.start.clone(), start: self.start.clone() }
+    }
+
+    /// Makes the path absolute and free of links, and records where the process was started, which is still its working
+    /// directory.
     pub(super) fn resolve(&mut self) -> io::Result<()> {
-        self.0 = self.0.canonicalize()?;
+        self.path = self.path.canonicalize()?;
+        self.start = std::env::current_dir()?.canonicalize()?;
         Ok(())
     }
 }
 
 impl AsRef<Path> for Directory {
     fn as_ref(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl fmt::Display for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
+        self.path.display().fmt(f)
     }
 }
 
-/// The text of an operating system error as C's `strerror` gives it.
+/// The text of a system error, as C's `strerror` returns it.
 pub(super) fn system_reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
@@ -626,15 +637,15 @@ impl Value for Directory {
         if words[0].is_empty() {
             return Err("No such file or directory".into());
         }
-        let path = self.0.join(std::ffi::OsStr::from_bytes(words[0]));
-        // The trailing component makes a file fail as it would fail chdir.
+        let path = self.path.join(std::ffi::OsStr::from_bytes(words[0]));
+        // The trailing component makes a file fail as it does in chdir.
         let path = path.join(".").canonicalize().map_err(|error| system_reason(&error))?;
-        self.0 = path;
+        self.path = path;
         Ok(())
     }
 
     fn show(&self, _shape: &Shape) -> Vec<u8> {
-        self.0.as_os_str().as_encoded_bytes().to_vec()
+        self.path.as_os_str().as_encoded_bytes().to_vec()
     }
 
     fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
@@ -647,7 +658,7 @@ impl Value for Directory {
     }
 }
 
-/// Checks of texts that must be a file name, a host name, a title.
+/// Checks of texts that have to be a file name, a host name, or a title.
 pub(super) mod check {
     /// `dbfilename`.
     pub fn snapshot_name(text: &[u8]) -> Result<(), &'static str> {
@@ -694,31 +705,41 @@ pub(super) mod check {
         }
     }
 
-    /// `proc-title-template`: variables in braces, `{{` for a brace. Something must be left of it when the title is
-    /// empty, as it is while Redis checks.
+    /// `proc-title-template`. It must not be empty when the program's name is, as it is when Redis checks it.
     pub fn title(text: &[u8]) -> Result<(), &'static str> {
-        const WRONG: &str = "template format is invalid or contains unknown variables";
-        const VARIABLES: [&[u8]; 7] =
-            [b"title", b"listen-addr", b"server-mode", b"port", b"tls-port", b"unixsocket", b"config-file"];
-        let mut is_empty = true;
-        let mut rest = text;
-        while let [first, tail @ ..] = rest {
-            rest = tail;
-            if *first != b'{' {
-                is_empty &= first.is_ascii_whitespace();
-            } else if let [b'{', tail @ ..] = rest {
-                is_empty = false;
-                rest = tail;
-            } else {
-                let close = rest.iter().position(|&byte| byte == b'}').ok_or(WRONG)?;
-                let variable = &rest[..close];
-                if !VARIABLES.contains(&variable) {
-                    return Err(WRONG);
-                }
-                is_empty &= variable == b"title";
-                rest = &rest[close + 1..];
-            }
+        let expanded = super::expand_title(text, |variable| match variable {
+            b"title" | b"server-mode" => Some(Vec::new()),
+            b"listen-addr" | b"port" | b"tls-port" | b"unixsocket" | b"config-file" => Some(b"x".to_vec()),
+            _ => None,
+        });
+        if expanded.is_some_and(|title| !title.is_empty()) {
+            Ok(())
+        } else {
+            Err("template format is invalid or contains unknown variables")
         }
-        if is_empty { Err(WRONG) } else { Ok(()) }
     }
+}
+
+/// Expands a `proc-title-template`: variables in braces become their values, `{{` becomes `{`, and spaces around the
+/// whole are removed. `None` if a brace is not closed or `value_of` does not know a variable.
+pub fn expand_title(template: &[u8], value_of: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let mut title = Vec::new();
+    let mut rest = template;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'{' {
+            title.push(*first);
+        } else if let [b'{', tail @ ..] = rest {
+            title.push(b'{');
+            rest = tail;
+        } else {
+            let close = rest.iter().position(|&byte| byte == b'}')?;
+            title.extend(value_of(&rest[..close])?);
+            rest = &rest[close + 1..];
+        }
+    }
+    let is_text = |byte: &u8| *byte != b' ';
+    let start = title.iter().position(is_text).unwrap_or(title.len());
+    let end = title.iter().rposition(is_text).map_or(start, |last| last + 1);
+    Some(title[start..end].to_vec())
 }

@@ -1,9 +1,9 @@
-//! The table of directives: every one that Redis 7.2 knows, a line each, and the [`Config`] that follows from it.
+//! The table of directives: every one that Redis 7.2 knows, one line each, and the [`Config`] generated from it.
 //!
-//! A line reads: name (and Redis's older name for it), the field of [`Config`] with its type and default, the shape
-//! of its value, whether it may change while the server runs, and what it does here. The macro makes of it the
-//! struct, its defaults, and the static table that loading, CONFIG GET, SET and REWRITE and the documentation walk
-//! over: a new directive is one new line.
+//! A line consists of the name (and Redis's older name for it), the field of [`Config`] with its type and default, the
+//! shape of its value, whether it may change while the server runs, and whether it has an effect. From these lines the
+//! macro generates the struct, its defaults, and the static table that loading, CONFIG GET, SET and REWRITE and the
+//! documentation use: a new directive is one new line.
 
 #![allow(clippy::wildcard_imports, clippy::enum_glob_use, reason = "the table names every type and effect")]
 
@@ -11,11 +11,11 @@ use super::Effect::{self, *};
 use super::special::*;
 use super::value::*;
 
-/// Bits of a directive, the column before its effect.
+/// Flags of a directive: the column before its effect.
 pub(super) mod flag {
     /// CONFIG SET may change it.
     pub const RUN: u8 = 0;
-    /// It is read at the start alone.
+    /// It is read only at the start.
     pub const START: u8 = 1;
     /// CONFIG SET may change it only where `enable-protected-configs` permits.
     pub const GUARD: u8 = 1 << 1;
@@ -23,10 +23,10 @@ pub(super) mod flag {
     pub const WORDS: u8 = 1 << 2;
     /// Its value must not appear in a log or an error.
     pub const SECRET: u8 = 1 << 3;
-    /// CONFIG GET shows it only by its full name.
+    /// CONFIG GET shows it only if asked for by its full name.
     pub const HIDDEN: u8 = 1 << 4;
-    /// CONFIG REWRITE writes it even if it has its default.
-    pub const ALWAYS: u8 = 1 << 5;
+    /// Each of its lines sets one part of it and leaves the others unchanged.
+    pub const PARTS: u8 = 1 << 5;
 }
 use flag::*;
 
@@ -34,14 +34,14 @@ const INT_MAX: i64 = i32::MAX as i64;
 const INT_MIN: i64 = i32::MIN as i64;
 const UINT_MAX: i64 = u32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
-/// The largest size of directives that Redis keeps in a signed number.
+/// The largest size of directives that Redis stores in a signed number.
 const SIZE_MAX: u64 = i64::MAX as u64;
 const MB: u64 = 1 << 20;
 
 const PLAIN: Shape = Shape::Plain;
 const TEXT: Shape = Shape::any_text();
 const PORT: Shape = int(0, 65535);
-/// From zero up.
+/// Zero or more.
 const COUNT: Shape = int(0, INT_MAX);
 const LONG: Shape = int(0, LONG_MAX);
 const SIZE: Shape = bytes(0, SIZE_MAX);
@@ -62,9 +62,9 @@ const fn text(check: fn(&[u8]) -> Result<(), &'static str>) -> Shape {
 pub struct Directive {
     /// The name, in lower case.
     pub name: &'static str,
-    /// Redis's older names for it, which mean the same everywhere.
+    /// Redis's older names for it, which may be used anywhere.
     pub aliases: &'static [&'static str],
-    /// What it does here.
+    /// Whether it has an effect.
     pub effect: Effect,
     pub(super) flags: u8,
     pub(super) shape: Shape,
@@ -84,7 +84,7 @@ macro_rules! directives {
         /// The value of every directive. `Default` is what Redis starts with when no file says otherwise.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
-            /// The config file, absolute; `None` when the server was started without one.
+            /// The absolute path of the config file; `None` if the server was started without one.
             pub file: Option<std::path::PathBuf>,
             /// Every `rename-command` line.
             pub renamed_commands: Vec<RenamedCommand>,
@@ -133,7 +133,7 @@ directives! {
 
     "daemonize", daemonize: bool = false, PLAIN, START, Acts;
     "pidfile", pidfile: ByteText = "".into(), TEXT, START, Acts;
-    "dir", dir: Directory = Directory::current(), PLAIN, GUARD | ALWAYS, Acts;
+    "dir", dir: Directory = Directory::current(), PLAIN, GUARD, Acts;
     "loglevel", loglevel: LogLevel = LogLevel::Notice, PLAIN, RUN, Acts;
     "logfile", logfile: ByteText = "".into(), TEXT, START, Acts;
     "crash-log-enabled", crash_log_enabled: bool = true, PLAIN, RUN, Acts;
@@ -146,9 +146,9 @@ directives! {
     "syslog-ident", syslog_ident: ByteText = "redis".into(), TEXT, START, Acts;
     "syslog-facility", syslog_facility: SyslogFacility = SyslogFacility::Local0, PLAIN, START, Acts;
     "supervised", supervised: Supervised = Supervised::No, PLAIN, START, Acts;
-    "set-proc-title", set_proc_title: bool = true, PLAIN, START, NoTitle;
+    "set-proc-title", set_proc_title: bool = true, PLAIN, START, Acts;
     "proc-title-template", proc_title_template: ByteText = "{title} {listen-addr} {server-mode}".into(),
-        text(check::title), RUN, NoTitle;
+        text(check::title), RUN, Acts;
     "locale-collate", locale_collate: ByteText = "".into(), TEXT, RUN, NoLocale;
     "disable-thp", disable_thp: bool = true, PLAIN, START, Acts;
     "oom-score-adj", oom_score_adj: OomScoreAdj = OomScoreAdj::No, PLAIN, RUN, Acts;
@@ -176,8 +176,8 @@ directives! {
     "active-expire-effort", active_expire_effort: u32 = 1, int(1, 10), RUN, Acts;
     "io-threads", io_threads: u32 = 1, int(1, 128), START, OneThread;
     "io-threads-do-reads", io_threads_do_reads: bool = false, PLAIN, START, OneThread;
-    "client-output-buffer-limit", client_output_buffer_limit: OutputLimits = OutputLimits::usual(), PLAIN, WORDS,
-        Acts;
+    "client-output-buffer-limit", client_output_buffer_limit: OutputLimits = OutputLimits::usual(), PLAIN,
+        WORDS | PARTS, Acts;
     "client-query-buffer-limit", client_query_buffer_limit: u64 = 1024 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
     "proto-max-bulk-len", proto_max_bulk_len: u64 = 512 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
     "busy-reply-threshold" / "lua-time-limit", busy_reply_threshold: u64 = 5000, LONG, RUN, NoScripts;
@@ -185,7 +185,7 @@ directives! {
     "notify-keyspace-events", notify_keyspace_events: EventClasses = EventClasses::default(), PLAIN, RUN, NoPubsub;
     "latency-tracking", latency_tracking: bool = true, PLAIN, RUN, Acts;
     "latency-tracking-info-percentiles", latency_tracking_info_percentiles: Percentiles =
-        Percentiles(vec![50.0, 99.0, 99.9]), PLAIN, WORDS | ALWAYS, Acts;
+        Percentiles(vec![50.0, 99.0, 99.9]), PLAIN, WORDS, Acts;
     "latency-monitor-threshold", latency_monitor_threshold: u64 = 0, LONG, RUN, Acts;
     "slowlog-log-slower-than", slowlog_log_slower_than: i64 = 10_000, int(-1, LONG_MAX), RUN, Acts;
     "slowlog-max-len", slowlog_max_len: usize = 128, LONG, RUN, Acts;
@@ -228,7 +228,7 @@ directives! {
     "hll-sparse-max-bytes", hll_sparse_max_bytes: usize = 3000, SIZE, RUN, Acts;
     "sanitize-dump-payload", sanitize_dump_payload: SanitizePayload = SanitizePayload::No, PLAIN, RUN, NoDisk;
 
-    "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS | ALWAYS, NoDisk;
+    "save", save: SaveRules = SaveRules::usual(), PLAIN, WORDS, NoDisk;
     "dbfilename", dbfilename: ByteText = "dump.rdb".into(), text(check::snapshot_name), GUARD, NoDisk;
     "rdbcompression", rdbcompression: bool = true, PLAIN, RUN, Acts;
     "rdbchecksum", rdbchecksum: bool = true, PLAIN, START, NoDisk;

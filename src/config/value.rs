@@ -1,10 +1,10 @@
-//! What a directive's value can be: the trait that every field's type has, and the plain types.
+//! The values of directives: the trait that every field's type implements, and the plain types.
 //!
-//! A field of [`Config`](super::Config) has an ordinary Rust type (`u16`, `bool`, an enum), and that type knows how
-//! to take words from the outside and how to show itself. What the type cannot know (bounds, a unit, a check of a
-//! text) is the directive's [`Shape`] in the table. Composite values are in `special.rs`.
+//! A field of [`Config`](super::Config) has an ordinary Rust type (`u16`, `bool`, an enum), which can be
+//! parsed from words and shown. What the type alone does not determine (bounds, a unit, a check of a text) is the
+//! directive's [`Shape`] in the table. Composite values are in `special.rs`.
 //!
-//! Error texts are Redis's: clients and operators match on them.
+//! Error texts are Redis's, because clients and operators match on them.
 
 use super::size::{format_size, lenient_integer, parse_size};
 use crate::text::{number, words};
@@ -18,32 +18,32 @@ use std::path::Path;
 /// Why a value was refused, in Redis's words.
 pub(super) type Reason = Cow<'static, str>;
 
-/// A type that a field of the configuration can have.
+/// A type of fields of the configuration.
 pub(super) trait Value {
-    /// Takes the words that follow the directive's name. `adds` is set while files are read, where a repeated
-    /// directive that lists things adds to them. On an error the value may be half set: the caller works on a copy.
+    /// Parses the words that follow the directive's name. `adds` is set while files are read, where a repeated
+    /// directive with a list adds to it. After an error the value may be half set: the caller works on a copy.
     fn set(&mut self, words: &[&[u8]], shape: &Shape, adds: bool) -> Result<(), Reason>;
 
-    /// The value as `CONFIG GET` replies it.
+    /// The value as `CONFIG GET` returns it.
     fn show(&self, shape: &Shape) -> Vec<u8>;
 
-    /// The value as the config file writes it: what follows the directive's name, a line each.
+    /// The value in the config file: what follows the directive's name, one element per line.
     fn lines(&self, shape: &Shape) -> Vec<Vec<u8>> {
         vec![self.show(shape)]
     }
 
-    /// What may be written, in a few words for the documentation.
+    /// The permitted values, in a few words for the documentation.
     #[cfg(test)]
     fn describe(&self, shape: &Shape) -> String;
 }
 
-/// What a directive asks of its value beyond the type.
+/// What a directive requires of its value beyond its type.
 pub(super) enum Shape {
-    /// The type says all.
+    /// Nothing.
     Plain,
-    /// A number from `min` to `max`; one beyond `keep` is then moved to its nearer end.
+    /// A number from `min` to `max`, which is then clamped to `keep`.
     Number { min: i128, max: i128, unit: Unit, keep: (i128, i128) },
-    /// A text that passes the check.
+    /// A text that satisfies the check.
     Text(fn(&[u8]) -> Result<(), &'static str>),
 }
 
@@ -77,7 +77,7 @@ impl Shape {
         Shape::Number { min, max, unit, keep: (min, max) }
     }
 
-    /// The same bounds, but a value outside of `low..=high` is taken as the nearer of the two.
+    /// The same bounds, but the value is clamped to `low..=high`.
     pub const fn kept(self, low: i64, high: i64) -> Shape {
         match self {
             Shape::Number { min, max, unit, .. } => {
@@ -215,14 +215,14 @@ impl ByteText {
     }
 }
 
-/// So that it can be given to whatever takes a path.
+/// Makes it usable as a path.
 impl AsRef<Path> for ByteText {
     fn as_ref(&self) -> &Path {
         self.as_path()
     }
 }
 
-/// So that `Path::new` takes it.
+/// For `Path::new`.
 impl AsRef<OsStr> for ByteText {
     fn as_ref(&self) -> &OsStr {
         self.as_path().as_os_str()
@@ -273,7 +273,7 @@ impl Value for ByteText {
     }
 }
 
-/// Reads one of several names, in any case; the error lists them.
+/// Parses one of several names, in any case; the error lists them.
 pub(super) fn choose<T: Copy>(names: &[(&str, T)], word: &[u8]) -> Result<T, Reason> {
     if let Some((_, value)) = names.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word)) {
         return Ok(*value);
@@ -282,7 +282,7 @@ pub(super) fn choose<T: Copy>(names: &[(&str, T)], word: &[u8]) -> Result<T, Rea
     Err(format!("argument(s) must be one of the following: {}", names.join(", ")).into())
 }
 
-/// Enums whose variants are written as names. Of several names for one variant the first is shown.
+/// Enums whose variants are written as names. If a variant has several names, the first is shown.
 macro_rules! choices {
     ($($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal $(| $other:literal)*),* $(,)? })*) => {$(
         $(#[$doc])*
@@ -323,25 +323,25 @@ macro_rules! choices {
 }
 
 choices! {
-    /// How much is logged, in order: each level includes those after it.
+    /// How much is logged. Each level includes those after it.
     LogLevel {
         Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning", Nothing = "nothing",
     }
 
-    /// Which keys make room when memory is full, and with it what an entry's access clock counts.
+    /// Which keys are evicted when memory is full; determines also what the access clock of an entry measures.
     MaxmemoryPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu", VolatileRandom = "volatile-random",
         VolatileTtl = "volatile-ttl", AllkeysLru = "allkeys-lru", AllkeysLfu = "allkeys-lfu",
         AllkeysRandom = "allkeys-random", Noeviction = "noeviction",
     }
 
-    /// When the append-only file is forced to disk.
+    /// When the append-only file is synced to disk.
     AppendFsync { Everysec = "everysec", Always = "always", No = "no" }
 
-    /// Who may do something dangerous: nobody, everybody, or clients of this machine.
+    /// Which clients may do something dangerous: none, all, or those on this machine.
     Allowed { No = "no", Yes = "yes", Local = "local" }
 
-    /// Who watches the process.
+    /// The supervisor of the process.
     Supervised { Upstart = "upstart", Systemd = "systemd", Auto = "auto", No = "no" }
 
     /// The facility of log lines to syslog.
@@ -353,27 +353,27 @@ choices! {
     /// Whether a replica loads a snapshot straight from the socket.
     DisklessLoad { Disabled = "disabled", OnEmptyDb = "on-empty-db", Swapdb = "swapdb" }
 
-    /// What the kernel's out-of-memory score is set to.
+    /// How the kernel's out-of-memory score is set.
     OomScoreAdj { No = "no", Relative = "yes" | "relative", Absolute = "absolute" }
 
     /// Which channels a new user may use.
     PubsubDefault { Allchannels = "allchannels", Resetchannels = "resetchannels" }
 
-    /// Whose payloads are checked to the bottom on RESTORE.
+    /// Whose payloads are checked thoroughly by RESTORE.
     SanitizePayload { No = "no", Yes = "yes", Clients = "clients" }
 
-    /// What a cluster node tells clients to connect to.
+    /// The kind of address that a cluster node announces to clients.
     EndpointType { Ip = "ip", Hostname = "hostname", UnknownEndpoint = "unknown-endpoint" }
 
-    /// What follows an error in a command that came from the primary or the append-only file.
+    /// The reaction to an error of a command from the primary or the append-only file.
     PropagationError { Ignore = "ignore", Panic = "panic", PanicOnReplicas = "panic-on-replicas" }
 
-    /// Whether TLS clients must show a certificate.
+    /// Whether TLS clients have to present a certificate.
     TlsClients { No = "no", Yes = "yes", Optional = "optional" }
 }
 
 impl Allowed {
-    /// Whether a client may; `local` tells that it came over loopback or a Unix socket.
+    /// Whether a client may; `local` means that it connected over loopback or a Unix socket.
     pub fn permits(self, local: bool) -> bool {
         match self {
             Allowed::No => false,
@@ -384,7 +384,7 @@ impl Allowed {
 }
 
 impl MaxmemoryPolicy {
-    /// Whether the entry's access clock is a frequency counter rather than a time.
+    /// Whether the access clock of an entry is a frequency counter rather than a time.
     pub fn is_lfu(self) -> bool {
         matches!(self, Self::VolatileLfu | Self::AllkeysLfu)
     }

@@ -9,6 +9,7 @@ use super::net::output::Output;
 use super::{Server, admin};
 use crate::command::{Args, Command, Context, Error, Handler, Refusal, ServerCommand};
 use crate::resp::{Protocol, Reply};
+use crate::sys::crash;
 use crate::sys::poller::Token;
 
 impl Server {
@@ -117,6 +118,7 @@ impl Server {
         let Some(client) = self.net.clients.get_mut(token) else { return false };
         let session = &mut client.session;
         session.last_command = Some(command.id);
+        crash::now_executing(command.id);
         let Output { buffer, splices, .. } = &mut self.net.output;
         let reply = Reply { buf: buffer, protocol: session.protocol };
         let caller = Caller { session, reply, splices: Some(splices), may_wait: true };

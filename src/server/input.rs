@@ -80,6 +80,7 @@ impl Server {
         if client.resumable {
             return;
         }
+        client.is_served_now();
         self.core.stats.reads += 1;
         match client.query.take() {
             Some(query) => self.receive_more(io, token, query),
@@ -94,6 +95,7 @@ impl Server {
     /// Goes on with requests that waited for their turn.
     pub(super) fn resume(&mut self, io: &mut Io, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
+        client.is_served_now();
         client.resumable = false;
         if client.session.is_closing() {
             return;

@@ -22,7 +22,7 @@ mod process;
 mod settle;
 mod startup;
 
-pub use admin::REDIS_VERSION;
+pub use admin::{REDIS_VERSION, mem_allocator};
 pub use startup::{StartError, start};
 
 use audience::Audience;
@@ -37,7 +37,7 @@ use crate::db::Moment;
 use crate::sys::net::Listener;
 use crate::sys::poller::Poller;
 use crate::sys::ring::Ring;
-use crate::sys::{clock, signal};
+use crate::sys::{clock, crash, signal};
 
 /// Bytes of the loop's ring: a receive always finds room.
 const LOOP_RING: usize = 2 * input::READ;
@@ -99,6 +99,7 @@ impl Server {
             for token in std::mem::take(&mut self.net.resumable) {
                 self.resume(&mut io, token);
             }
+            crash::now_serving_nobody();
             if self.cron.is_due(self.core.clock.monotonic_us()) {
                 self.run_cron();
             }

@@ -37,6 +37,9 @@ impl Server {
         if !self.core.keyspace.journal.is_empty() && !self.audience.settling {
             self.net.output.close_segment(executing);
             self.settle_unit(Framing::Together);
+            if let Some(client) = self.net.clients.get(executing) {
+                client.is_served_now();
+            }
             self.net.output.open_segment();
             self.core.stopwatch.start();
         }
@@ -138,6 +141,7 @@ impl Server {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let Some(rest) = client.rest.take() else { return };
         client.woken = Some(Box::new(parked));
+        client.is_served_now();
         self.net.output.open_segment();
         self.core.stopwatch.start();
         if let Some((request, args)) = rest.current() {

@@ -17,8 +17,8 @@ use super::process::log::Log;
 use super::process::supervisor::Supervisor;
 use super::{Audience, Core, LISTENER, Net, Process, Server};
 use crate::alloc;
-use crate::command::CommandNames;
-use crate::config::{BindAddress, ByteText, Config, RenamedCommand};
+use crate::command::{CommandNames, table};
+use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
 use crate::db::{Keyspace, Moment};
 use crate::dict::Seed;
 use crate::sys::net::Listener;
@@ -35,7 +35,8 @@ pub(super) const LOGO: &str = "      ___
    \\ <_ )      a redstart, on the wire
  ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
 
-/// Why the server did not start: one line for the operator.
+/// Why the server did not start: one line for the operator. Empty when the operator has read it in the log, on the
+/// standard output.
 #[derive(Debug)]
 pub struct StartError(String);
 
@@ -60,15 +61,13 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
         log.open_syslog(&config.syslog_ident.to_string(), config.syslog_facility.name());
     }
     let supervisor = Supervisor::of(config.supervised, &log);
-    // Who is supervised stays where its supervisor sees it.
+    // A supervised process stays where its supervisor sees it.
     config.daemonize &= supervisor.is_none();
-    let outcome = listen_and_detach(&config, &log);
-    if let Err(error) = &outcome
-        && !config.logfile.is_empty()
-    {
+    let listeners = listen_and_detach(&config, &log).map_err(|error| {
         log.warning(format_args!("{error}"));
-    }
-    let listeners = outcome?;
+        let was_seen = config.logfile.is_empty() && log.is_at(LogLevel::Warning);
+        if was_seen { StartError(String::new()) } else { error }
+    })?;
     memory::set_hugepages(!config.disable_thp);
     alloc::set_hugepages(!config.disable_thp);
     // Elsewhere than on Linux there is nothing to forbid.
@@ -89,6 +88,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
     server.watch_listeners(listeners)?;
     server.write_pidfile();
+    server.set_title();
     for (name, why) in server.core.config.without_effect() {
         server.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
     }
@@ -110,7 +110,7 @@ fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
     })
 }
 
-/// Opens the sockets, and then goes into the background if asked to: who started a daemon learns by the exit status
+/// Opens the sockets, and then goes into the background if the configuration says so: a daemon's exit status tells
 /// whether it could listen.
 fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartError> {
     let mut listeners = open_listeners(config, log)?;
@@ -150,7 +150,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
 
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
-    watch_for_crashes(&config, &log).map_err(failed("Can't install the crash handler"))?;
+    watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
     let now_ms = (clock::wall_us() / 1000) as i64;
     let core = Core {
         keyspace: Keyspace::new(config.databases as usize, seed),
@@ -194,10 +194,13 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
 }
 
 /// Has a crash reported in the log, or not, as `crash-log-enabled` says.
-pub(super) fn watch_for_crashes(config: &Config, log: &Log) -> io::Result<()> {
+pub(super) fn watch_for_crashes(config: &Config) -> io::Result<()> {
     crash::set_exit_on_panic(config.use_exit_on_panic);
     if config.crash_log_enabled {
-        crash::install(log.fd(), concat!("Redstart ", env!("CARGO_PKG_VERSION")))
+        crash::install(crash::Program {
+            version: concat!("Redstart ", env!("CARGO_PKG_VERSION")),
+            command_name: |id| table::all().get(usize::from(id)).map_or("?", |command| command.full_name),
+        })
     } else {
         crash::uninstall()
     }
@@ -211,12 +214,17 @@ pub(super) fn random_id() -> String {
     random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
+/// How many clients a limit of open files leaves room for.
+pub(super) fn clients_for(open_files: u64) -> u64 {
+    open_files.saturating_sub(RESERVED_FILES).max(1)
+}
+
 /// Raises the limit of open files for `maxclients`; where the system refuses, lowers `maxclients` to what is possible.
 fn limit_clients(config: &mut Config, log: &Log) {
     let wanted = u64::from(config.maxclients) + RESERVED_FILES;
     let reached = process::raise_open_files(wanted).unwrap_or(1024);
     if reached < wanted {
-        let possible = reached.saturating_sub(RESERVED_FILES).max(1);
+        let possible = clients_for(reached);
         log.warning(format_args!(
             "You requested maxclients of {} requiring at least {wanted} max file descriptors. The limit is {reached}: \
              maxclients has been reduced to {possible}.",
@@ -296,6 +304,11 @@ impl Server {
     }
 }
 
+/// In the words of Redis, which other programs look for.
+fn cannot_listen(port: u16) -> StartError {
+    StartError(format!("Failed listening on port {port} (tcp), aborting."))
+}
+
 /// Opens the sockets of `bind` and `port`. An address with a leading `-` may be missing on the machine.
 pub(super) fn open_listeners(config: &Config, log: &Log) -> Result<Vec<Listener>, StartError> {
     let (port, backlog) = (config.port, config.tcp_backlog);
@@ -318,14 +331,17 @@ pub(super) fn open_listeners(config: &Config, log: &Log) -> Result<Vec<Listener>
                 log.verbose(format_args!("Not listening on {host}: {error}"));
             }
             Err(error) => {
-                return Err(StartError(format!(
-                    "Could not create server TCP listening socket {host}:{port}: {error}"
-                )));
+                log.warning(format_args!(
+                    "Warning: Could not create server TCP listening socket {}:{port}: bind: {}",
+                    address.strip_prefix('-').unwrap_or(address),
+                    file::reason(&error)
+                ));
+                return Err(cannot_listen(port));
             }
         }
     }
     if listeners.is_empty() && !config.bind.is_empty() {
-        return Err(StartError(format!("Failed listening on port {port} (TCP), aborting.")));
+        return Err(cannot_listen(port));
     }
     Ok(listeners)
 }

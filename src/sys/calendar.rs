@@ -1,4 +1,4 @@
-//! The calendar: a moment as people of the machine's time zone write it, for the log.
+//! The calendar: a moment in the time zone of the machine, for the log.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -9,11 +9,11 @@ pub struct LocalTime {
     millisecond: u64,
 }
 
-/// Local time of a moment in Unix milliseconds.
+/// The local time of a moment in Unix milliseconds.
 pub fn local_time(unix_ms: u64) -> LocalTime {
     let seconds = (unix_ms / 1000) as libc::time_t;
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are valid for the call; all zero bytes are a valid `tm`, should the call fail.
+    // SAFETY: both pointers are valid for the call; all zero bytes are a valid `tm` if the call fails.
     let parts = unsafe {
         libc::localtime_r(&raw const seconds, parts.as_mut_ptr());
         parts.assume_init()

@@ -1,15 +1,16 @@
 //! The one place that reads the time.
 //!
-//! Three clocks for three questions. [`wall_us`] says what time it is (expiry times are dates), [`monotonic_us`] how
-//! long something took, and [`ticks`] the same for spans so short that asking the kernel's clock would show: it reads
-//! the processor's counter, at half the price or less, and a [`TickRate`] turns differences into nanoseconds
-//! afterwards. Neither is free (a virtual machine was seen to take 26 ns for ticks and 54 ns for the clock), so a span
+//! Three clocks for three purposes. [`wall_us`] tells the date (expiry times are dates), [`monotonic_us`] measures how
+//! long something took, and [`ticks`] does the same for spans so short that reading the kernel's clock would distort
+//! them: it reads the processor's counter, at half the cost or less, and a [`TickRate`] converts differences to
+//! nanoseconds afterwards. Neither is free (26 ns for ticks and 54 ns for the clock on one virtual machine), so a span
 //! that ends where the next begins should share its reading.
 //!
 //! Limits: ticks are for statistics. A virtual machine that moves to another host may change their rate, which
-//! [`TickRate::refresh`] follows, and two cores may disagree by some nanoseconds, which [`TickRate::since`] reads as 0.
+//! [`TickRate::refresh`] follows, and two cores may disagree by a few nanoseconds, which [`TickRate::since`] treats as
+//! 0.
 
-/// Microseconds since some moment before the process started; never goes back.
+/// Microseconds since an arbitrary moment before the process started; never goes back.
 #[inline]
 pub fn monotonic_us() -> u64 {
     read_ns(libc::CLOCK_MONOTONIC) / 1000
@@ -29,7 +30,7 @@ fn read_ns(clock: libc::clockid_t) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The processor's own counter, of a unit that only a [`TickRate`] knows. Only differences mean something.
+/// The processor's own counter, in a unit that only a [`TickRate`] knows. Only differences are meaningful.
 #[inline(always)]
 pub fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
@@ -50,17 +51,17 @@ pub fn ticks() -> u64 {
     }
 }
 
-/// How many nanoseconds a tick takes, learnt by reading both clocks twice.
+/// How many nanoseconds a tick takes, measured by reading both clocks twice.
 #[derive(Clone, Debug)]
 pub struct TickRate {
-    /// Nanoseconds a tick as a binary fraction with 32 bits behind the point.
+    /// Nanoseconds per tick, as a fixed-point number with 32 fractional bits.
     ns_per_tick: u64,
-    /// When both clocks were read last: ticks, nanoseconds.
+    /// The last reading of both clocks: ticks, nanoseconds.
     anchor: (u64, u64),
 }
 
 impl TickRate {
-    /// A first estimate, good to a percent or so, from about 20 µs of reading clocks.
+    /// A first estimate, accurate to about one percent, from 20 µs of reading both clocks.
     pub fn calibrate() -> TickRate {
         const LOOK_NS: u64 = 20_000;
         let anchor = both_clocks();
@@ -72,8 +73,8 @@ impl TickRate {
         }
     }
 
-    /// Measures again over the time since the last refresh, if that is long enough (0.1 s) to be exact to a few
-    /// millionths. For a job that runs some times a second; costs two clock reads.
+    /// Measures again over the time since the last refresh, if that is long enough (0.1 s) to be accurate to a few
+    /// parts per million. For a job that runs a few times a second; costs two clock reads.
     pub fn refresh(&mut self) {
         const WORTH_NS: u64 = 100_000_000;
         let now = both_clocks();
@@ -83,19 +84,19 @@ impl TickRate {
         }
     }
 
-    /// Nanoseconds of a difference of ticks.
+    /// Converts a difference of ticks to nanoseconds.
     #[inline]
     pub fn to_ns(&self, ticks: u64) -> u64 {
         ((u128::from(ticks) * u128::from(self.ns_per_tick)) >> 32) as u64
     }
 
-    /// The fewest ticks that take `ns`; `u64::MAX` where the number is larger than that.
+    /// The smallest number of ticks that last at least `ns`; `u64::MAX` if it does not fit.
     pub fn to_ticks(&self, ns: u64) -> u64 {
         let ticks = (u128::from(ns) << 32).div_ceil(u128::from(self.ns_per_tick.max(1)));
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
-    /// Nanoseconds since `start`, a former answer of [`ticks`].
+    /// Nanoseconds since `start`, an earlier result of [`ticks`].
     #[inline]
     pub fn since(&self, start: u64) -> u64 {
         self.to_ns(ticks().saturating_sub(start))
@@ -106,14 +107,14 @@ fn both_clocks() -> (u64, u64) {
     (ticks(), read_ns(libc::CLOCK_MONOTONIC))
 }
 
-/// Nanoseconds a tick between two readings; a counter that stood still or went back counts as one nanosecond a tick.
+/// Nanoseconds per tick between two readings; one, if the counter stood still or went back.
 fn slope(from: (u64, u64), to: (u64, u64)) -> u64 {
     let ticks = to.0.saturating_sub(from.0);
     let ns = to.1.saturating_sub(from.1);
     if ticks == 0 {
         return 1 << 32;
     }
-    // Rounded up: what took a time by the clock never counts as less.
+    // Rounded up, so that a span is never reported as shorter than it was.
     u64::try_from((u128::from(ns) << 32).div_ceil(u128::from(ticks))).unwrap_or(u64::MAX)
 }
 

@@ -1,16 +1,17 @@
-//! The crash report: what a fatal signal leaves in the log before the process dies of it.
+//! The crash report, which is written to the log when a fatal signal ends the process.
 //!
-//! The process may be broken in any way when this runs: its heap, its locks, its stack. So the report goes from what
-//! always works to what may not: first the signal, the registers and the raw return addresses, formatted on a stack
-//! of their own and written directly (`addr2line -e redstart` of the offsets gives names and lines); then the same
-//! stack with names, for which the library allocates and reads the executable. If that hangs, an alarm ends it.
-//! At last the default action is restored and the same signal raised, so that the parent and the core dump see the
-//! true cause.
+//! Anything may be broken in the process when this runs: its heap, its locks, its stack. So the report proceeds from
+//! what always works to what may fail: first the signal, the client with its command, the registers and the raw return
+//! addresses, formatted on an alternate stack and written directly (`addr2line -e redstart` of the offsets gives names
+//! and lines); then the same stack with names, for which the library allocates and reads the executable. If any of it
+//! hangs, an alarm ends it. Finally the default action is restored and the same signal raised, so that the parent and
+//! the core dump see the true cause.
 //!
-//! A panic of any thread writes what it says, then aborts, and the report follows.
+//! The loop records what it works on as plain numbers: [`now_serving`], [`now_executing`]. A panic of any thread writes
+//! its message, then aborts, and the report follows.
 //!
-//! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. On one without, the
-//! stack with names is left out.
+//! Each thread needs an alternate stack of its own for the whole report: [`protect_thread`]. On a thread without one
+//! the stack with names is left out.
 
 use std::backtrace::Backtrace;
 use std::ffi::{c_int, c_void};
@@ -20,28 +21,44 @@ use std::os::fd::RawFd;
 use std::panic::PanicHookInfo;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU64, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+use crate::sys::net::{Address, peer_of};
+use crate::sys::raw_log::RawLog;
+
 const FATAL: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT];
-/// Room for the library's reader of debug information; only what is used becomes memory.
+/// Enough for the library's reader of debug information; only the pages that are used take memory.
 const STACK_BYTES: usize = 1 << 20;
 const MAX_FRAMES: usize = 100;
-/// How long the stack with names may take.
-const NAMES_SECONDS: u32 = 10;
+/// How long the report may take.
+const REPORT_SECONDS: u32 = 10;
 
-static OUTPUT: AtomicI32 = AtomicI32::new(-1);
-static VERSION: OnceLock<&'static str> = OnceLock::new();
+static PROGRAM: OnceLock<Program> = OnceLock::new();
 static CRASHED: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static EXIT_ON_PANIC: AtomicBool = AtomicBool::new(false);
+/// The number of the client that is served (0 for none), its socket, and its command.
+static CLIENT: AtomicU64 = AtomicU64::new(0);
+static CLIENT_FD: AtomicI32 = AtomicI32::new(-1);
+static COMMAND: AtomicU16 = AtomicU16::new(NO_COMMAND);
+/// No command of the client has been executed in its turn.
+const NO_COMMAND: u16 = u16::MAX;
 
-/// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to `fd`,
-/// which must stay open, and names `version`, the program with its version.
-pub fn install(fd: RawFd, version: &'static str) -> io::Result<()> {
-    set_output(fd);
-    VERSION.get_or_init(|| version);
+/// What the report says of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name with its version.
+    pub version: &'static str,
+    /// The name of a command by its number. It is called in the handler, so it may only read constants.
+    pub command_name: fn(u16) -> &'static str,
+}
+
+/// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to the log, as
+/// [`raw_log`] knows it. The first `program` is kept for the life of the process.
+pub fn install(program: Program) -> io::Result<()> {
+    PROGRAM.get_or_init(|| program);
     protect_thread()?;
     std::panic::set_hook(Box::new(on_panic));
     // RESETHAND: a fault inside the handler kills at once.
@@ -55,36 +72,31 @@ pub fn install(fd: RawFd, version: &'static str) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the handlers away: the process dies of a fatal signal as the system has it.
+/// Removes the handlers: a fatal signal has its default action again.
 pub fn uninstall() -> io::Result<()> {
     drop(std::panic::take_hook());
     let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     for signal in FATAL {
-        // SAFETY: the default action is no code of ours.
+        // SAFETY: the default action is the system's own.
         unsafe { sigaction(signal, &action) }?;
     }
     Ok(())
 }
 
-/// Whether a panic ends the process with status 1 instead of a signal, and without a report.
+/// Sets whether a panic ends the process with status 1 and without a report, instead of with a signal.
 pub fn set_exit_on_panic(on: bool) {
     EXIT_ON_PANIC.store(on, Ordering::Release);
 }
 
-/// Crashes, by a write to an address that no process has.
+/// Crashes, by a write to an address that is never mapped.
 pub fn fault() -> ! {
-    // SAFETY: none: that the kernel refuses the write is the point.
+    // SAFETY: none; the fault is the purpose.
     unsafe { ptr::without_provenance_mut::<u8>(0x123).write_volatile(1) };
     unreachable!("the kernel refuses a write to the first page")
 }
 
-/// Sends later reports to another descriptor: the log was reopened.
-pub fn set_output(fd: RawFd) {
-    OUTPUT.store(fd, Ordering::Release);
-}
-
-/// Gives this thread an alternate stack, on which even the overflow of its own can be reported. For threads that
-/// live as long as the process: the stack is never given back.
+/// Gives this thread an alternate stack, on which even an overflow of its own stack can be reported. For threads that
+/// live as long as the process: the stack is never freed.
 pub fn protect_thread() -> io::Result<()> {
     if stack_is_ours() {
         return Ok(());
@@ -106,10 +118,31 @@ pub fn protect_thread() -> io::Result<()> {
     Ok(())
 }
 
+/// Records that the main thread works for a client from now on; [`now_executing`] adds the command. Three plain stores
+/// for each turn of a client.
+#[inline]
+pub fn now_serving(client: u64, fd: RawFd) {
+    CLIENT_FD.store(fd, Ordering::Relaxed);
+    CLIENT.store(client, Ordering::Relaxed);
+    COMMAND.store(NO_COMMAND, Ordering::Relaxed);
+}
+
+/// Records that the main thread no longer works for a client.
+#[inline]
+pub fn now_serving_nobody() {
+    CLIENT.store(0, Ordering::Relaxed);
+}
+
+/// Records the command, by its number, that is executed from now on for the client of [`now_serving`]. One plain store
+/// for each request.
+#[inline]
+pub fn now_executing(command: u16) {
+    COMMAND.store(command, Ordering::Relaxed);
+}
+
 fn on_panic(what: &PanicHookInfo<'_>) {
-    let mut out = Output(OUTPUT.load(Ordering::Acquire));
-    let version = VERSION.get().copied().unwrap_or("Redstart");
-    // Whether or not it can be written, the process ends.
+    let (mut out, version) = (RawLog::open(), version());
+    // The process ends whether or not this can be written.
     let _ = writeln!(out, "\n\n{version} {what}");
     if EXIT_ON_PANIC.load(Ordering::Acquire) {
         std::process::exit(1);
@@ -122,14 +155,14 @@ extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
         die_by(signal);
     }
     SIGNAL.store(signal, Ordering::Release);
-    let mut out = Output(OUTPUT.load(Ordering::Acquire));
-    // A report that cannot be written is no reason to stop dying.
-    let _ = report(&mut out, signal, info, context);
     // SAFETY: the alarm's handler only ends the process.
     unsafe {
         libc::signal(libc::SIGALRM, on_alarm as extern "C" fn(c_int) as libc::sighandler_t);
-        libc::alarm(NAMES_SECONDS);
+        libc::alarm(REPORT_SECONDS);
     }
+    let mut out = RawLog::open();
+    // The process ends even if the report cannot be written.
+    let _ = report(&mut out, signal, info, context);
     if stack_is_ours() {
         let _ = report_names(&mut out);
     }
@@ -156,18 +189,19 @@ fn die_by(signal: c_int) -> ! {
     }
 }
 
-/// The part that needs nothing of the process but its stack and its descriptor.
-fn report(out: &mut Output, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) -> fmt::Result {
+/// The part that needs only a stack and a descriptor.
+fn report(out: &mut RawLog, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) -> fmt::Result {
     let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
     // SAFETY: the kernel gave the handler a valid structure, in which a fault's address is meaningful for a fault.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     let base = executable_base();
     out.write_str("\n\n=== REDSTART BUG REPORT START: copy from here ===\n")?;
-    let version = VERSION.get().copied().unwrap_or("Redstart");
+    let version = version();
     writeln!(out, "{version} crashed by signal: {signal} ({name}), si_code: {code}")?;
     if signal != libc::SIGABRT {
         writeln!(out, "Accessing address: {address:#x}")?;
     }
+    write_work(out)?;
     out.write_str("\n------ REGISTERS ------\n")?;
     write_registers(out, context)?;
     writeln!(out, "\n------ STACK TRACE (address, offset from {base:#x}) ------")?;
@@ -177,15 +211,38 @@ fn report(out: &mut Output, signal: c_int, info: *mut libc::siginfo_t, context: 
     Ok(())
 }
 
+/// What the main thread was doing. It recorded only numbers; the rest comes from the kernel and from constant tables.
+fn write_work(out: &mut RawLog) -> fmt::Result {
+    let client = CLIENT.load(Ordering::Relaxed);
+    if client == 0 {
+        return out.write_str("The main thread was serving no client\n");
+    }
+    let fd = CLIENT_FD.load(Ordering::Relaxed);
+    write!(out, "\n------ CURRENT CLIENT INFO ------\nid={client} addr=")?;
+    match peer_of(fd) {
+        Address::Unix(_) => out.write_str("unix")?,
+        address => write!(out, "{address}")?,
+    }
+    let command = match (COMMAND.load(Ordering::Relaxed), PROGRAM.get()) {
+        (NO_COMMAND, _) | (_, None) => "NULL",
+        (number, Some(program)) => (program.command_name)(number),
+    };
+    writeln!(out, " fd={fd} cmd={command}")
+}
+
+fn version() -> &'static str {
+    PROGRAM.get().map_or("Redstart", |program| program.version)
+}
+
 /// The part that may fail in a broken process.
-fn report_names(out: &mut Output) -> fmt::Result {
+fn report_names(out: &mut RawLog) -> fmt::Result {
     out.write_str("\n------ STACK TRACE WITH NAMES ------\n")?;
     // The alternate form keeps the addresses of frames without a name.
     writeln!(out, "{:#}", Backtrace::force_capture())
 }
 
-/// Whether the handler stands on a stack of [`protect_thread`]. Those that the standard library gives its threads
-/// are too small for reading debug information.
+/// Whether the handler runs on a stack from [`protect_thread`]. Those that the standard library gives its threads are
+/// too small for reading debug information.
 fn stack_is_ours() -> bool {
     // SAFETY: plain numbers and a pointer; all zeroes is valid, and the system only writes it.
     let stack = unsafe {
@@ -197,7 +254,7 @@ fn stack_is_ours() -> bool {
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn write_registers(out: &mut Output, context: *mut c_void) -> fmt::Result {
+fn write_registers(out: &mut RawLog, context: *mut c_void) -> fmt::Result {
     use libc::{REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
     use libc::{REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI, REG_RSP};
     let names = [
@@ -228,7 +285,7 @@ fn write_registers(out: &mut Output, context: *mut c_void) -> fmt::Result {
 }
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-fn write_registers(out: &mut Output, context: *mut c_void) -> fmt::Result {
+fn write_registers(out: &mut RawLog, context: *mut c_void) -> fmt::Result {
     // SAFETY: the kernel passes the interrupted thread's state, valid while the handler runs.
     let state = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
     writeln!(out, " pc {:#018x}\n sp {:#018x}", state.pc, state.sp)?;
@@ -239,33 +296,12 @@ fn write_registers(out: &mut Output, context: *mut c_void) -> fmt::Result {
 }
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-fn write_registers(out: &mut Output, _: *mut c_void) -> fmt::Result {
+fn write_registers(out: &mut RawLog, _: *mut c_void) -> fmt::Result {
     out.write_str("(not known on this platform)\n")
 }
 
-/// Formats straight into the descriptor: no buffer that a broken heap would have to give.
-struct Output(RawFd);
-
-impl Write for Output {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            // SAFETY: `rest` is readable for its length.
-            let count = unsafe { libc::write(self.0, rest.as_ptr().cast(), rest.len()) };
-            if count <= 0 {
-                if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
-                    continue;
-                }
-                return Err(fmt::Error);
-            }
-            rest = &rest[count as usize..];
-        }
-        Ok(())
-    }
-}
-
 struct Walk<'a> {
-    out: &'a mut Output,
+    out: &'a mut RawLog,
     base: usize,
     frames: usize,
 }
@@ -300,14 +336,13 @@ fn executable_base() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::sys::raw_log;
 
-    /// A crash needs a process of its own: this test binary again, asked for the one test `scene`. Gives the signal
+    /// A crash needs a process of its own: this test binary again, told to run the one test `scene`. Gives the signal
     /// that it died of and what it reported to its standard error.
     fn play(scene: &str) -> (Option<i32>, String) {
         let output = Command::new(std::env::current_exe().unwrap())
@@ -325,10 +360,22 @@ mod tests {
         let Ok(scene) = std::env::var("REDSTART_SCENE") else { return };
         // SAFETY: no pointers: without a core dump the scenes end faster and leave no file.
         unsafe { libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 }) };
-        install(2, "redstart 1.2.3 (test)").unwrap();
+        raw_log::set(2, None);
+        install(Program { version: "redstart 1.2.3 (test)", command_name: |_| "command|name" }).unwrap();
         match scene.as_str() {
             "fault" => fault(),
             "panic" => panic!("nobody expected this"),
+            "serving" => {
+                let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+                now_serving(17, std::os::fd::AsRawFd::as_raw_fd(&socket));
+                now_executing(5);
+                fault()
+            }
+            "served" => {
+                now_serving(17, -1);
+                now_serving_nobody();
+                fault()
+            }
             "exit" => {
                 set_exit_on_panic(true);
                 panic!("nobody expected this");
@@ -380,6 +427,19 @@ mod tests {
     }
 
     #[test]
+    fn a_report_names_the_client_that_was_served_and_its_command() {
+        let (_, report) = play("serving");
+        assert!(report.contains("CURRENT CLIENT INFO"), "{report}");
+        assert!(report.contains("\nid=17 addr=unix fd="), "{report}");
+        assert!(report.contains(" cmd=command|name\n"), "{report}");
+        for scene in ["served", "fault"] {
+            let (_, report) = play(scene);
+            assert!(report.contains("The main thread was serving no client\n"), "{report}");
+            assert!(!report.contains("id=17"), "{report}");
+        }
+    }
+
+    #[test]
     fn an_abort_is_reported() {
         let (signal, report) = play("abort");
         assert_eq!(signal, Some(libc::SIGABRT), "{report}");
@@ -419,21 +479,5 @@ mod tests {
         let (signal, report) = play("overflow");
         assert_eq!(signal, Some(libc::SIGSEGV), "{report}");
         assert!(report.contains("(SIGSEGV)") && report.contains("REGISTERS"), "{report}");
-    }
-
-    #[test]
-    fn formatted_text_reaches_the_descriptor_whole() {
-        let mut fds = [0; 2];
-        // SAFETY: room for two descriptors, both ours alone.
-        let (read, write) = unsafe {
-            assert_eq!(libc::pipe(fds.as_mut_ptr()), 0);
-            (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1]))
-        };
-        writeln!(Output(write.as_raw_fd()), "{:#x} {}", 255, 10).unwrap();
-        drop(write);
-        let mut text = String::new();
-        std::fs::File::from(read).read_to_string(&mut text).unwrap();
-        assert_eq!(text, "0xff 10\n");
-        assert!(Output(-1).write_str("nowhere").is_err());
     }
 }

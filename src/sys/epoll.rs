@@ -1,8 +1,8 @@
 //! The poller of Linux: epoll, level-triggered, with an eventfd as wake-up.
 //!
-//! The kernel writes its events into a fixed array that is read in place. A wake-up is one of them; it is taken
-//! out of the batch by looking through the tokens once after the wait, which costs less than a nanosecond an event and
-//! needs no second copy and no state shared with the threads that wake.
+//! The kernel writes its events into a fixed array that is read in place. A wake-up is one of them. It is removed from
+//! the batch by one scan of the tokens after each wait, which costs less than a nanosecond per event and needs neither
+//! a copy nor state that is shared with the threads that wake.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -33,11 +33,11 @@ impl Epoll {
         Ok(())
     }
 
-    /// Takes the wake-up at `index` out of the batch and makes the eventfd quiet again.
+    /// Removes the wake-up at `index` from the batch and resets the eventfd.
     #[cold]
     fn swallow_wake(&mut self, index: usize) {
         let mut count = [0u8; 8];
-        // SAFETY: eight writable bytes, which is what an eventfd gives; it is non-blocking.
+        // SAFETY: eight writable bytes, the size of an eventfd's counter; the read does not block.
         unsafe { libc::read(self.waker.fd().as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
         self.ready -= 1;
         self.events[index] = self.events[self.ready];
@@ -68,8 +68,8 @@ impl Poller for Epoll {
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        // Kernels before 2.6.9 wanted an event here; it is ignored now.
-        self.control(libc::EPOLL_CTL_DEL, fd, Token::WAKER, Interest { read: false, write: false })
+        // The event is ignored, but kernels before 2.6.9 require one.
+        self.control(libc::EPOLL_CTL_DEL, fd, Token::WAKER, Interest::NONE)
     }
 
     #[inline]

@@ -1,22 +1,76 @@
-//! Small files that must be whole: the log, the pid file, the rewritten configuration.
+//! Small files that must never be seen half-written (the pid file, the rewritten configuration), and the log, which may
+//! be renamed at any time.
 //!
-//! A file is replaced by writing a new one beside it, forcing that to the disk, renaming it over the old one and
-//! forcing the directory: whoever reads, and whatever stops the machine, finds the old file or the new one. Costs
-//! two fsyncs, so it is for rare writes.
+//! A file is replaced by writing a new one beside it, syncing that to disk, renaming it over the old one and syncing
+//! the directory. A reader finds either the old content or the new, and so does the system after a power failure. This
+//! costs two fsyncs, so it is for rare writes.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Opens a file for appending, creating it if need be. Each write goes to the end, wherever others have moved that.
-pub fn open_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+/// A file that is appended to by name: if it has been renamed or removed, the next write creates it again. So a log can
+/// be rotated by renaming it, without notifying the process that writes it.
+///
+/// Each write first checks that the name still refers to the open file: one system call, about a microsecond.
+#[derive(Debug)]
+pub struct AppendFile {
+    /// Absolute, so that a change of directory does not change the file.
+    path: PathBuf,
+    file: File,
+    id: FileId,
 }
 
-/// Replaces the content of `path` in one step, keeping the permissions of a file that is there. A symbolic link
-/// stays, and what it points to is replaced.
+/// Device and inode: the identity of a file, whatever its name.
+type FileId = (u64, u64);
+
+impl AppendFile {
+    /// Opens the file, and creates it if it does not exist.
+    pub fn open(path: &Path) -> io::Result<AppendFile> {
+        let path = std::path::absolute(path)?;
+        let (file, id) = open_append(&path)?;
+        Ok(AppendFile { path, file, id })
+    }
+
+    /// Its absolute name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file. It changes when [`AppendFile::append`] has to reopen it.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Appends to the file that has the name now. Returns whether that is a different file than before. If the name can
+    /// be neither found nor created, the bytes go to the file that was opened last.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        let is_other = fs::metadata(&self.path).map_or(true, |found| file_id(&found) != self.id);
+        let reopened = if is_other { open_append(&self.path).ok() } else { None };
+        let has_moved = reopened.is_some();
+        if let Some((file, id)) = reopened {
+            (self.file, self.id) = (file, id);
+        }
+        self.file.write_all(bytes)?;
+        Ok(has_moved)
+    }
+}
+
+fn open_append(path: &Path) -> io::Result<(File, FileId)> {
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let id = file_id(&file.metadata()?);
+    Ok((file, id))
+}
+
+fn file_id(metadata: &Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Replaces the content of `path` atomically and keeps the permissions of an existing file. A symbolic link stays; its
+/// target is replaced.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let temporary = beside(&target)?;
@@ -28,7 +82,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory_of(&target)
 }
 
-/// What the system says of an error, without its number: `Permission denied`.
+/// The system's text for an error, without its number: `Permission denied`.
 pub fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
@@ -36,7 +90,7 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Forces to the disk which files the directory of `path` has, so that a creation or renaming there is lasting.
+/// Syncs the directory of `path`, so that the creation or renaming of a file in it survives a power failure.
 pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -45,7 +99,7 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// A name in the same directory, hence on the same file system, that nobody else uses.
+/// An unused name in the same directory, hence on the same file system.
 fn beside(target: &Path) -> io::Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let Some(name) = target.file_name() else {
@@ -72,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory that is gone when the test is.
+    /// A directory that is removed at the end of the test.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -106,12 +160,41 @@ mod tests {
     fn appending_keeps_what_is_there() {
         let scratch = Scratch::new("append");
         let log = scratch.path("log");
-        open_append(&log).unwrap().write_all(b"one\n").unwrap();
-        let mut first = open_append(&log).unwrap();
-        let mut second = open_append(&log).unwrap();
-        first.write_all(b"two\n").unwrap();
-        second.write_all(b"three\n").unwrap();
+        AppendFile::open(&log).unwrap().append(b"one\n").unwrap();
+        let mut first = AppendFile::open(&log).unwrap();
+        let mut second = AppendFile::open(&log).unwrap();
+        assert!(!first.append(b"two\n").unwrap());
+        assert!(!second.append(b"three\n").unwrap());
         assert_eq!(fs::read(&log).unwrap(), b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn what_is_appended_after_a_renaming_goes_to_a_new_file_of_the_old_name() {
+        let scratch = Scratch::new("rotate");
+        let (log, old) = (scratch.path("log"), scratch.path("log.1"));
+        let mut file = AppendFile::open(&log).unwrap();
+        file.append(b"one\n").unwrap();
+        fs::rename(&log, &old).unwrap();
+        assert!(file.append(b"two\n").unwrap());
+        assert!(!file.append(b"three\n").unwrap());
+        assert_eq!(fs::read(&old).unwrap(), b"one\n");
+        assert_eq!(fs::read(&log).unwrap(), b"two\nthree\n");
+        // Another process has created it first.
+        fs::rename(&log, &old).unwrap();
+        fs::write(&log, "header\n").unwrap();
+        assert!(file.append(b"four\n").unwrap());
+        assert_eq!(fs::read(&log).unwrap(), b"header\nfour\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_under_the_old_name_goes_to_the_file_that_was_open() {
+        let scratch = Scratch::new("lost");
+        let (directory, moved) = (scratch.path("here"), scratch.path("there"));
+        fs::create_dir(&directory).unwrap();
+        let mut file = AppendFile::open(&directory.join("log")).unwrap();
+        fs::rename(&directory, &moved).unwrap();
+        assert!(!file.append(b"kept\n").unwrap());
+        assert_eq!(fs::read(moved.join("log")).unwrap(), b"kept\n");
     }
 
     #[test]

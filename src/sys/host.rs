@@ -1,7 +1,7 @@
-//! What the process arranges with the system around it: the system's log, the score by which the kernel picks its
-//! victim when memory runs out, the processors, and whoever supervises it.
+//! What the process arranges with the system around it: the system's log, the score by which the kernel picks a process
+//! to kill when memory runs out, the processors, and the supervisor.
 //!
-//! Each is a call or a file that is written once. Where a system has no such thing the call is an error that says so.
+//! Each is a call or a file that is written once. On a system without such a facility the call returns an error.
 
 use std::ffi::CString;
 use std::io;
@@ -18,13 +18,13 @@ pub enum Urgency {
     Debug,
     /// Rarely useful.
     Info,
-    /// What an operator wants to know.
+    /// Of interest to an operator.
     Notice,
-    /// What an operator has to know.
+    /// Important to an operator.
     Warning,
 }
 
-/// Opens the system's log under the name `ident` (its first call counts for as long as the process lives) and a
+/// Opens the system's log under the name `ident` (the first call determines it for the life of the process) and a
 /// facility: `user`, or `local0` to `local7`.
 pub fn open_syslog(ident: &str, facility: &str) {
     let number = match facility {
@@ -56,27 +56,27 @@ pub fn syslog(urgency: Urgency, line: &str) {
     unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
 }
 
-/// The score that the kernel adds when it picks the process to kill for want of memory.
+/// The score that the kernel adds when it picks the process to kill because memory has run out.
 #[cfg(target_os = "linux")]
 pub fn oom_score() -> io::Result<i32> {
     let text = std::fs::read_to_string("/proc/self/oom_score_adj")?;
     text.trim().parse().map_err(io::Error::other)
 }
 
-/// Sets that score, kept within the kernel's limits. To lower it takes a privilege.
+/// Sets that score, clamped to the kernel's limits. Lowering it requires a privilege.
 #[cfg(target_os = "linux")]
 pub fn set_oom_score(score: i32) -> io::Result<()> {
     let score = score.clamp(*SCORES.start(), *SCORES.end());
     std::fs::write("/proc/self/oom_score_adj", score.to_string())
 }
 
-/// There is no such score here.
+/// This system has no such score.
 #[cfg(not(target_os = "linux"))]
 pub fn oom_score() -> io::Result<i32> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// There is no such score here.
+/// This system has no such score.
 #[cfg(not(target_os = "linux"))]
 pub fn set_oom_score(_: i32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
@@ -97,7 +97,7 @@ pub fn parse_processors(list: &str) -> Option<Vec<usize>> {
     Some(processors)
 }
 
-/// Keeps the calling thread, and those that it starts from now on, to some processors.
+/// Restricts the calling thread, and the threads that it starts from now on, to some processors.
 #[cfg(target_os = "linux")]
 pub fn pin(processors: &[usize]) -> io::Result<()> {
     // SAFETY: a set of bits; none set is valid.
@@ -113,7 +113,7 @@ pub fn pin(processors: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
-/// The system decides alone where threads run.
+/// This system does not let a program choose processors.
 #[cfg(not(target_os = "linux"))]
 pub fn pin(_: &[usize]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
@@ -131,8 +131,8 @@ pub fn yield_to_others() {
     }
 }
 
-/// Tells systemd about the service's state (`READY=1`, `STOPPING=1`, `STATUS=…`, a line each): a datagram to the socket
-/// that `NOTIFY_SOCKET` names. `false` when there is none: nobody waits.
+/// Tells systemd about the service's state (`READY=1`, `STOPPING=1`, `STATUS=…`, one line each), by a datagram to
+/// the socket that `NOTIFY_SOCKET` names. Returns `false` if there is none.
 pub fn notify_systemd(state: &str) -> io::Result<bool> {
     use std::os::unix::net::UnixDatagram;
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(false) };
@@ -142,7 +142,7 @@ pub fn notify_systemd(state: &str) -> io::Result<bool> {
         use std::os::linux::net::SocketAddrExt;
         use std::os::unix::ffi::OsStrExt;
         use std::os::unix::net::SocketAddr;
-        // A name that begins with @ is in no file system.
+        // A name that begins with @ is in the abstract namespace, not in the file system.
         if let Some(abstract_name) = name.as_bytes().strip_prefix(b"@") {
             let address = SocketAddr::from_abstract_name(abstract_name)?;
             return socket.send_to_addr(state.as_bytes(), &address).map(|_| true);
@@ -151,7 +151,8 @@ pub fn notify_systemd(state: &str) -> io::Result<bool> {
     socket.send_to(state.as_bytes(), Path::new(&name)).map(|_| true)
 }
 
-/// Tells upstart that the service is ready, by stopping until it says to go on. `false` when it did not start us.
+/// Tells upstart that the service is ready, by stopping until upstart continues the process. Returns `false` if upstart
+/// did not start it.
 pub fn notify_upstart() -> bool {
     if std::env::var_os("UPSTART_JOB").is_none() {
         return false;

@@ -1,11 +1,12 @@
 //! The poller of macOS and FreeBSD: kqueue, level-triggered, with a pair of sockets as wake-up.
 //!
-//! A kqueue knows each direction of a descriptor as a filter of its own, so both are changed with one call and come
-//! back as two events. The wake-up is a pair of sockets rather than `EVFILT_USER`: a byte in a socket can be written by
-//! a signal handler and is the same on every kernel.
+//! A kqueue treats each direction of a descriptor as a separate filter with separate events. The interest of each
+//! descriptor is remembered here, so that a change names only the filters that are added or removed: usually one of
+//! them, in one call. The wake-up is a pair of sockets rather than `EVFILT_USER`: a byte in a socket can be written by
+//! a signal handler and works the same on every kernel.
 //!
-//! All names of the kernel come through [`ffi`]. Compiled with `--cfg libkqueue` it declares the Linux port of the
-//! interface instead, so that this file can be run where epoll is native.
+//! All names of the kernel come through [`ffi`]. Compiled with `--cfg libkqueue` it declares a Linux port of the
+//! interface instead, so that this file can also run there.
 
 use std::io;
 use std::io::Read;
@@ -66,7 +67,9 @@ const _: () = assert!(size_of::<usize>() == 8, "a token travels as a pointer");
 pub struct Kqueue {
     fd: OwnedFd,
     waker: Waker,
-    /// The reading side of the wake-up.
+    /// What each descriptor is registered for, by its number.
+    interests: Vec<Interest>,
+    /// The reading end of the wake-up.
     wakes: UnixStream,
     ready: usize,
     events: Box<[ffi::kevent]>,
@@ -90,24 +93,54 @@ fn change(fd: BorrowedFd<'_>, filter: i16, token: Token, wanted: bool) -> ffi::k
 }
 
 impl Kqueue {
-    /// Sets both filters of `fd` to what `interest` says. EV_ADD of a filter that is there replaces its token.
-    fn control(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        let changes = [
-            change(fd, ffi::EVFILT_READ, token, interest.read),
-            change(fd, ffi::EVFILT_WRITE, token, interest.write),
-        ];
+    /// Adds the filters of `interest` that `fd` lacks, and removes its others.
+    fn control(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        let number = fd.as_raw_fd() as usize;
+        let before = self.interests.get(number).copied().unwrap_or(Interest::NONE);
+        let mut changes = [empty(); 2];
+        let mut count = 0;
+        for (filter, was, wanted) in [
+            (ffi::EVFILT_READ, before.read, interest.read),
+            (ffi::EVFILT_WRITE, before.write, interest.write),
+        ] {
+            if was != wanted {
+                changes[count] = change(fd, filter, token, wanted);
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        self.apply(&changes[..count])?;
+        if number >= self.interests.len() {
+            self.interests.resize(number + 1, Interest::NONE);
+        }
+        self.interests[number] = interest;
+        Ok(())
+    }
+
+    fn apply(&self, changes: &[ffi::kevent]) -> io::Result<()> {
         let mut receipts = [empty(); 2];
-        // SAFETY: two changes to read, room for their two receipts; EV_RECEIPT makes the call return at once.
+        let count = changes.len() as i32;
+        // SAFETY: `count` changes to read, at most two, and room for their receipts; EV_RECEIPT makes the call return
+        // at once.
         let count = unsafe {
-            ffi::kevent(self.fd.as_raw_fd(), changes.as_ptr(), 2, receipts.as_mut_ptr(), 2, ptr::null())
+            ffi::kevent(
+                self.fd.as_raw_fd(),
+                changes.as_ptr(),
+                count,
+                receipts.as_mut_ptr(),
+                count,
+                ptr::null(),
+            )
         };
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
-        for (receipt, change) in receipts[..count as usize].iter().zip(&changes) {
+        for (receipt, change) in receipts[..count as usize].iter().zip(changes) {
             let errno = receipt.data as i32;
             let absent = change.flags & ffi::EV_DELETE != 0 && errno == libc::ENOENT;
-            // Some kernels answer EPIPE for a peer that is gone already; the other filter reports that.
+            // Some kernels return EPIPE if the peer is gone already; the other filter reports that.
             if errno != 0 && !absent && errno != libc::EPIPE {
                 return Err(io::Error::from_raw_os_error(errno));
             }
@@ -115,7 +148,7 @@ impl Kqueue {
         Ok(())
     }
 
-    /// Takes the wake-up at `index` out of the batch and empties its socket.
+    /// Removes the wake-up at `index` from the batch and empties its socket.
     #[cold]
     fn swallow_wake(&mut self, index: usize) {
         let mut bytes = [0u8; 512];
@@ -141,13 +174,19 @@ impl Poller for Kqueue {
         wakes.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
         let events = vec![empty(); BATCH].into_boxed_slice();
-        let kqueue = Kqueue { fd, waker: Waker::new(wake.into()), wakes, ready: 0, events };
-        kqueue.control(kqueue.wakes.as_fd(), Token::WAKER, Interest::READ)?;
+        let kqueue =
+            Kqueue { fd, waker: Waker::new(wake.into()), interests: Vec::new(), wakes, ready: 0, events };
+        kqueue.apply(&[change(kqueue.wakes.as_fd(), ffi::EVFILT_READ, Token::WAKER, true)])?;
         Ok(kqueue)
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
         debug_assert_ne!(token, Token::WAKER);
+        // An earlier descriptor with this number may have been closed without being removed; the kernel dropped its
+        // filters.
+        if let Some(before) = self.interests.get_mut(fd.as_raw_fd() as usize) {
+            *before = Interest::NONE;
+        }
         self.control(fd, token, interest)
     }
 
@@ -157,7 +196,7 @@ impl Poller for Kqueue {
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.control(fd, Token::WAKER, Interest { read: false, write: false })
+        self.control(fd, Token::WAKER, Interest::NONE)
     }
 
     #[inline]
@@ -188,7 +227,7 @@ impl Poller for Kqueue {
     fn event(&self, index: usize) -> Event {
         let event = &self.events[..self.ready][index];
         let eof = event.flags & ffi::EV_EOF != 0;
-        // The end of the reading side alone is an ordinary end of file: the peer may still want its replies.
+        // EOF of the read filter alone is an ordinary end of file: the peer may still read its replies.
         let failed = event.flags & ffi::EV_ERROR != 0 || (eof && event.fflags != 0);
         let closed = failed || (eof && event.filter == ffi::EVFILT_WRITE);
         Event {

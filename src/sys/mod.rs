@@ -1,15 +1,15 @@
 //! Every system call of the server, and nothing of Redis.
 //!
-//! The one idea: platform differences end here. Above this floor there is one poller, one socket, one ring, one
-//! clock; below it are Linux, macOS and FreeBSD, picked at compile time, so that no call on the path of a request goes
-//! through a trait object or a branch on the platform.
+//! Platform differences end here. Above this layer there is one poller, one socket, one ring and one clock; Linux,
+//! macOS and FreeBSD are selected at compile time, so that no call on the path of a request goes through a trait object
+//! or a branch on the platform.
 //!
-//! In the order in which a request meets them: [`poller`] says which socket has bytes, [`net`] receives them,
-//! [`ring`] is where they land, [`clock`] tells when that was. The rest serves the process as a whole: [`signal`]
-//! and [`crash`] for its end, [`process`] for its limits and figures, [`host`] for what it arranges with the system,
-//! [`mod@file`] for its log and its configuration.
+//! In the order in which a request meets them: [`poller`] reports which socket has bytes, [`net`] receives them into a
+//! [`ring`], and [`clock`] tells the time. The rest serves the process as a whole: [`signal`] and [`crash`] for its
+//! end, [`process`] for its limits and figures, [`host`] for what it arranges with the system, [`mod@file`] for its log
+//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows.
 //!
-//! Everything here is safe to call; the `unsafe` is inside, a call at a time, each with its reason.
+//! Everything here is safe to call. Each `unsafe` block inside is one call, with its reason.
 
 pub mod calendar;
 pub mod clock;
@@ -20,8 +20,10 @@ pub mod memory;
 pub mod net;
 pub mod poller;
 pub mod process;
+pub mod raw_log;
 pub mod ring;
 pub mod signal;
+pub mod title;
 #[cfg(all(test, target_os = "linux"))]
 pub mod twin;
 

@@ -1,11 +1,11 @@
 //! Sockets: TCP and Unix listeners, and the connections that they accept.
 //!
 //! Every descriptor is non-blocking, closed on exec and owned by its [`Socket`] or [`Listener`]. `WouldBlock` is an
-//! ordinary answer of the calls on a connection; an interrupted call is repeated here. Each method is one system
-//! call and allocates nothing, except for opening a listener and naming a Unix address.
+//! ordinary result of a call on a connection; an interrupted call is repeated here. Each method is one system call and
+//! allocates nothing, except for opening a listener and naming a Unix address.
 //!
-//! Addresses are asked of the kernel when somebody wants to see one rather than kept: an idle client owns a
-//! descriptor and nothing else.
+//! Addresses are not kept but read from the kernel when they are needed: an idle client owns a descriptor and nothing
+//! else.
 
 use std::fmt;
 use std::fs;
@@ -17,10 +17,10 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// Slices that one vectored send takes at most; the kernels' own limit.
+/// The most slices that one vectored send takes; the kernels' own limit.
 pub const MAX_SLICES: usize = 1024;
 
-/// One end of a connection, as the kernel tells it.
+/// One end of a connection, as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// TCP over IPv4.
@@ -29,7 +29,7 @@ pub enum Address {
     V6(Ipv6Addr, u16),
     /// A Unix socket: the path of the listener, empty where there is none.
     Unix(Box<str>),
-    /// The kernel would not say, for example because the connection is gone.
+    /// The kernel does not know it, for example because the connection is gone.
     Unknown,
 }
 
@@ -55,7 +55,7 @@ impl Address {
     }
 }
 
-/// As clients lists print it: `127.0.0.1:6379`, `[::1]:6379`, `/run/redis.sock:0`, `?:0`.
+/// As CLIENT LIST prints it: `127.0.0.1:6379`, `[::1]:6379`, `/run/redis.sock:0`, `?:0`.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -81,14 +81,14 @@ impl Socket {
         Ok(Socket { fd })
     }
 
-    /// Receives into `room`; says how many bytes came, 0 being the end of the peer's output (or an empty `room`).
+    /// Receives into `room`. Returns how many bytes came; 0 is the end of the peer's output (or an empty `room`).
     #[inline]
     pub fn recv(&self, room: &mut [u8]) -> io::Result<usize> {
         // SAFETY: `room` is writable for its length.
         unsafe { self.recv_raw(room.as_mut_ptr(), room.len()) }
     }
 
-    /// [`Socket::recv`] into memory that need not be initialised. Exactly the returned count is afterwards.
+    /// [`Socket::recv`] into uninitialised memory, of which as many bytes as returned are initialised afterwards.
     #[inline]
     pub fn recv_uninit(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         // SAFETY: `room` is writable for its length; the kernel does not read it.
@@ -123,7 +123,7 @@ impl Socket {
         again(|| unsafe { libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })
     }
 
-    /// Sends small replies at once instead of collecting them (TCP only).
+    /// Sends small replies at once instead of delaying them (TCP only).
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         set_option(self.fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))
     }
@@ -148,7 +148,7 @@ impl Socket {
 
     /// The other end. For a Unix socket the path is the listener's, since clients have none.
     pub fn peer(&self) -> Address {
-        match name(&self.fd, libc::getpeername) {
+        match peer_of(self.as_raw_fd()) {
             Address::Unix(path) if path.is_empty() => self.local(),
             address => address,
         }
@@ -156,7 +156,7 @@ impl Socket {
 
     /// This end.
     pub fn local(&self) -> Address {
-        name(&self.fd, libc::getsockname)
+        name(self.as_raw_fd(), libc::getsockname)
     }
 }
 
@@ -211,8 +211,8 @@ impl Listener {
         Ok(Listener { fd, name: path.to_string_lossy().into(), path: Some(path.to_path_buf()) })
     }
 
-    /// The next connection, non-blocking, or `None` when nobody is waiting. A connection that broke before it was
-    /// accepted is passed over. Out of descriptors (EMFILE, ENFILE) is an error that leaves the connection waiting.
+    /// The next connection, non-blocking, or `None` if none is waiting. A connection that broke before it was accepted
+    /// is skipped. Running out of descriptors (EMFILE, ENFILE) is an error that leaves the connection waiting.
     pub fn accept(&self) -> io::Result<Option<Socket>> {
         loop {
             match accept_raw(self.fd.as_raw_fd()) {
@@ -226,7 +226,7 @@ impl Listener {
 
     /// Where it listens.
     pub fn local(&self) -> Address {
-        name(&self.fd, libc::getsockname)
+        name(self.as_raw_fd(), libc::getsockname)
     }
 
     /// Marks the packets of the listener and of the connections that it accepts, for the system's filters and routes.
@@ -241,13 +241,13 @@ impl Listener {
         return if mark == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) };
     }
 
-    /// The address or path as whoever opened it wrote it.
+    /// The address or path as it was given.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The path of a Unix listener. It outlives the listener, since a forked child may close its copy of one that
-    /// goes on: whoever shuts down removes it.
+    /// The path of a Unix listener. It outlives the listener, since a forked child may close its copy of a listener
+    /// that goes on: it is removed by the shutdown.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -326,7 +326,7 @@ fn listen(fd: RawFd, backlog: u32) -> io::Result<()> {
 #[cfg(not(target_os = "macos"))]
 fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: the kernel is not asked for the address.
+    // SAFETY: the address is not requested.
     let fd = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -337,7 +337,7 @@ fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(target_os = "macos")]
 fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the kernel is not asked for the address.
+    // SAFETY: the address is not requested.
     let fd = unsafe { libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -348,7 +348,7 @@ fn accept_raw(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Errors of one connection that accept reports in its place; the next one may be fine.
+/// Whether accept reports an error of one pending connection, after which the next one may succeed.
 fn concerns_the_peer_alone(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -388,12 +388,17 @@ fn set_option(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> 
 
 type AskName = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
 
-fn name(fd: &OwnedFd, ask: AskName) -> Address {
+/// The other end of a socket, for a signal handler: it allocates only for a Unix client that has a path of its own.
+pub(super) fn peer_of(fd: RawFd) -> Address {
+    name(fd, libc::getpeername)
+}
+
+fn name(fd: RawFd, ask: AskName) -> Address {
     // SAFETY: plain numbers; all zeroes is valid.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut bytes = size_of_val(&storage) as libc::socklen_t;
     // SAFETY: the kernel writes at most `bytes` bytes into `storage`, which no address exceeds.
-    if unsafe { ask(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut bytes) } != 0 {
+    if unsafe { ask(fd, (&raw mut storage).cast(), &raw mut bytes) } != 0 {
         return Address::Unknown;
     }
     match i32::from(storage.ss_family) {
@@ -576,7 +581,7 @@ mod tests {
         assert_eq!(socket.peer().to_string(), client.local_addr().unwrap().to_string());
         assert!(socket.peer().to_string().starts_with("[::1]:") && socket.peer().is_loopback());
         let all = Listener::tcp("::*", 0, 16).unwrap();
-        // Somebody else may hold that very port for IPv4; then there is another one to try.
+        // That port may be taken for IPv4; then another one is tried.
         let both = Listener::tcp("*", all.local().port(), 16).is_ok()
             || (0..100).any(|_| {
                 let six = Listener::tcp("::*", 0, 16).unwrap();
@@ -592,7 +597,7 @@ mod tests {
         assert_eq!(Listener::tcp("127.0.0.1", port, 16).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         drop((accepted(&listener), listener, client));
-        // The connection lingers in the kernel, which SO_REUSEADDR overlooks.
+        // The connection lingers in the kernel, which SO_REUSEADDR permits.
         Listener::tcp("127.0.0.1", port, 16).unwrap();
     }
 

@@ -1,31 +1,31 @@
 //! The poller: which descriptors can be read or written without waiting.
 //!
 //! One trait, two kernel interfaces with the same methods in the same order (`epoll.rs`, `kqueue.rs`), one of them
-//! compiled. Level-triggered: an event comes again with every wait until its cause is gone, so a loop that takes
-//! only a bounded bite of each client forgets nothing.
+//! compiled. Level-triggered: an event is reported by every wait until its cause is gone, so a loop that does only a
+//! bounded amount of work for each client loses nothing.
 //!
 //! A registration carries a [`Token`], the client's slot and that slot's generation, and the kernel hands it back
-//! with the event. Closing a client in the middle of a batch therefore needs no search for its remaining events:
-//! they name a generation that the slot no longer has.
+//! with the event. So a client that is closed in the middle of a batch needs no search for its remaining events: they
+//! carry a generation that the slot no longer has.
 //!
 //! Costs: a wait is one system call for at most [`BATCH`] events, which stay where the kernel wrote them;
-//! [`Poller::event`] decodes one in registers. Nothing is allocated after [`Poller::new`].
+//! [`Poller::event`] decodes one in registers. A wait allocates nothing.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-/// Events that one wait returns at most. What is left over comes first in the next wait.
+/// The most events that one wait returns. The next wait begins with those that are left over.
 pub const BATCH: usize = 1024;
 
-/// The poller of the platform this is compiled for.
+/// The poller of the target platform.
 #[cfg(all(target_os = "linux", not(libkqueue)))]
 pub type NativePoller = crate::sys::epoll::Epoll;
-/// The poller of the platform this is compiled for.
+/// The poller of the target platform.
 #[cfg(any(target_os = "macos", target_os = "freebsd", libkqueue))]
 pub type NativePoller = crate::sys::kqueue::Kqueue;
 
-/// What a registration is known by: a slot of the caller's table and the generation of that slot.
+/// The name of a registration: a slot of the caller's table and the generation of that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     /// Index in the caller's table.
@@ -57,7 +57,7 @@ impl Token {
     }
 }
 
-/// What a registration waits for. Neither is allowed, too: hang-ups and errors may still be reported then.
+/// What a registration waits for. Both may be false: hang-ups and errors may still be reported then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
     /// Wait until there is something to read, or the peer has closed its side.
@@ -67,6 +67,8 @@ pub struct Interest {
 }
 
 impl Interest {
+    /// Neither.
+    pub const NONE: Interest = Interest { read: false, write: false };
     /// Reading alone: what an idle client is registered with.
     pub const READ: Interest = Interest { read: true, write: false };
     /// Writing alone.
@@ -75,17 +77,17 @@ impl Interest {
     pub const BOTH: Interest = Interest { read: true, write: true };
 }
 
-/// One event. The two directions of a descriptor may come in one event or in two, as the kernel likes.
+/// One event. The two directions of a descriptor come in one event or in two, depending on the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What the descriptor was registered with.
     pub token: Token,
-    /// A read will not block: there are bytes, or the end, or an error to collect.
+    /// A read will not block: there are bytes, the end of the stream, or an error.
     pub readable: bool,
     /// A write will not block.
     pub writable: bool,
-    /// The connection is gone in both directions or has failed. `readable` is set as well, so a loop that only
-    /// reads meets the cause in its next receive.
+    /// The connection is gone in both directions or has failed. `readable` is set as well, so that a loop
+    /// which only reads finds the cause in its next receive.
     pub closed: bool,
 }
 
@@ -98,7 +100,7 @@ pub trait Poller: Sized {
     /// if another descriptor of the same open file lives on (a duplicate, a forked child).
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
 
-    /// Replaces token and interest of a registered descriptor.
+    /// Replaces the interest of a registered descriptor; `token` is the one that it was added with.
     fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
 
     /// Forgets a registered descriptor. Its events that the last wait has already returned stay readable:
@@ -106,23 +108,22 @@ pub trait Poller: Sized {
     fn remove(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
     /// Waits until something is ready, a [`Waker`] wakes, or `timeout_ms` have passed (`None`: without limit), and
-    /// says how many events there are for [`Poller::event`]. A wake-up or a signal ends the wait and is no
+    /// returns how many events there are for [`Poller::event`]. A wake-up or a signal ends the wait and is no
     /// event, so `Ok(0)` is normal before the timeout. What a thread published before it called [`Waker::wake`]
     /// is visible when the wait that this wake-up ended returns.
     fn wait(&mut self, timeout_ms: Option<u32>) -> io::Result<usize>;
 
-    /// The `index`-th event of the last wait. Panics when it had fewer.
+    /// The `index`-th event of the last wait. Panics if it had fewer.
     fn event(&self, index: usize) -> Event;
 
     /// A handle that ends a wait from another thread or from a signal handler.
     fn waker(&self) -> Waker;
 }
 
-/// Ends a [`Poller::wait`], the running one or else the next. Wake-ups are counted together: many before one wait
-/// end that one wait only.
+/// Ends a [`Poller::wait`]: the running one, or else the next. Several wake-ups before a wait end only that one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    /// An eventfd, or one end of a pair of sockets: the kernel keeps what is written until the wait collects it.
+    /// An eventfd, or one end of a pair of sockets: the kernel keeps what is written until a wait reads it.
     fd: Arc<OwnedFd>,
 }
 
@@ -141,18 +142,17 @@ impl Waker {
         wake_raw(self.fd().as_raw_fd());
     }
 
-    /// The descriptor, and the promise that it stays open for the rest of the process: for signal handlers, which
-    /// can keep a number only.
+    /// The descriptor, which stays open for the rest of the process: for signal handlers, which can keep only a number.
     pub(super) fn leak(&self) -> RawFd {
         std::mem::forget(self.clone());
         self.fd.as_raw_fd()
     }
 }
 
-/// Wakes through a descriptor that [`Waker::leak`] gave.
+/// Wakes through a descriptor from [`Waker::leak`].
 pub(super) fn wake_raw(fd: RawFd) {
     let one = 1u64.to_ne_bytes();
-    // SAFETY: eight readable bytes, which is what an eventfd wants. A full counter or socket refuses with EAGAIN, and
+    // SAFETY: eight readable bytes, the size of an eventfd's counter. A full counter or socket refuses with EAGAIN, and
     // is then readable already.
     unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
 }
@@ -187,7 +187,7 @@ mod tests {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // One signal may come before the wait begins, so they go on until it has ended.
+                // The first signal may come before the wait begins, so they are sent until it has ended.
                 while !done.load(Ordering::Acquire) {
                     // SAFETY: the waiting thread outlives this scope.
                     assert_eq!(unsafe { libc::pthread_kill(waiting, libc::SIGUSR1) }, 0);

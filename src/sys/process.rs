@@ -1,7 +1,7 @@
 //! The process as the system sees it: limits, memory, processor time, name of the machine, randomness.
 //!
-//! Small questions with one answer each. The figures that a statistics page prints are read when it is printed
-//! (a file of `/proc` or a system call, some microseconds); nothing is cached.
+//! Figures for statistics are read when they are printed (a file of `/proc` or a system call, a few microseconds);
+//! nothing is cached.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -9,8 +9,10 @@ use std::io::{self, Read};
 use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
-/// Raises the limit of open files to at least `wanted` and says what it is now: more if it was more already, less
-/// if the system does not give that much.
+use crate::sys::title;
+
+/// Raises the limit of open files to at least `wanted`. Returns the limit that is then in force: more if it was higher
+/// already, less if the system does not permit that many.
 pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let (soft, most) = (count(soft), count(hard));
@@ -29,7 +31,7 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     } else if set(most, hard) {
         return Ok(most);
     }
-    // Some systems allow less than their hard limit says, and do not tell how much: search for it.
+    // Some systems permit fewer than their hard limit, and do not tell how many: search for the number.
     let (mut granted, mut refused) = (soft, wanted.min(most));
     while granted + 1 < refused {
         let attempt = granted.midpoint(refused);
@@ -48,8 +50,8 @@ fn count(limit: libc::rlim_t) -> u64 {
     (limit as u64).min(i64::MAX as u64)
 }
 
-/// Goes on in a child without terminal, whose standard input and outputs are `/dev/null`; the parent ends with
-/// status 0. Must be called before the process has threads, a poller or rings.
+/// Continues in a child process without a terminal, whose standard input and outputs are `/dev/null`; the parent exits
+/// with status 0. Must be called before the process has threads, a poller or rings.
 pub fn daemonize() -> io::Result<()> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     // SAFETY: the process has one thread, so the child is whole.
@@ -65,11 +67,11 @@ pub fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
-/// Runs the executable again in this process, with the arguments that it was started with. Returns only if that fails.
+/// Runs the executable again in this process, with its original arguments. Returns only if that fails.
 pub fn run_again() -> io::Error {
     use std::os::unix::process::CommandExt;
     match std::env::current_exe() {
-        Ok(path) => std::process::Command::new(path).args(std::env::args_os().skip(1)).exec(),
+        Ok(path) => std::process::Command::new(path).args(&title::arguments()[1..]).exec(),
         Err(error) => error,
     }
 }
@@ -79,18 +81,18 @@ pub fn pid() -> u32 {
     std::process::id()
 }
 
-/// Bytes of memory that the process occupies now (resident set), or 0 where the system does not say.
+/// Bytes of memory that the process occupies now (resident set), or 0 if the system does not tell.
 pub fn resident_bytes() -> u64 {
     platform::resident_bytes().unwrap_or(0)
 }
 
-/// Bytes of memory that the process occupies now, and the part of it that belongs to no file: heap, mappings and stacks.
-/// Where the system does not tell them apart both are the same; 0 where it says nothing.
+/// Bytes of memory that the process occupies now, and those of them that are not backed by a file: heap, mappings and
+/// stacks. Both are the same where the system does not distinguish them, and 0 where it reports neither.
 pub fn memory() -> (u64, u64) {
     platform::memory().unwrap_or_else(|| (resident_bytes(), resident_bytes()))
 }
 
-/// Bytes of memory that the machine has, or 0 where the system does not say.
+/// Bytes of memory that the machine has, or 0 if the system does not tell.
 pub fn total_memory_bytes() -> u64 {
     let ask = |name| {
         // SAFETY: no pointers.
@@ -127,7 +129,7 @@ pub fn children_cpu_time() -> CpuTime {
     CpuTime::of(UsageWho::RUSAGE_CHILDREN)
 }
 
-/// Processor time of the calling thread; `None` where the system does not count that.
+/// Processor time of the calling thread; `None` on a system that does not measure it.
 pub fn thread_cpu_time() -> Option<CpuTime> {
     #[cfg(any(target_os = "linux", target_os = "freebsd"))]
     {
@@ -150,10 +152,10 @@ pub fn system_name() -> String {
     )
 }
 
-/// Fills `bytes` from the kernel's generator. A system that has none ends the process: going on with numbers that
-/// can be guessed would be worse.
+/// Fills `bytes` from the kernel's generator of random numbers. Without one the process ends: to go on with predictable
+/// numbers would be worse.
 pub fn random_bytes(bytes: &mut [u8]) {
-    // The kernel gives 256 bytes a call, uninterrupted.
+    // One call returns at most 256 bytes.
     for chunk in bytes.chunks_mut(256) {
         // SAFETY: `chunk` is writable for its length.
         let given = unsafe { libc::getentropy(chunk.as_mut_ptr().cast(), chunk.len()) } == 0;
@@ -164,8 +166,8 @@ pub fn random_bytes(bytes: &mut [u8]) {
     }
 }
 
-/// Lets the kernel use huge pages for this process or forbids it: they make a fork's copies large. Does nothing
-/// where the system has no such switch.
+/// Permits or forbids the kernel to use huge pages for this process: they make the copies that follow a fork large. Has
+/// no effect on a system without such a switch.
 pub fn set_transparent_huge_pages(on: bool) -> io::Result<()> {
     platform::set_transparent_huge_pages(on)
 }

@@ -1,10 +1,13 @@
 //! Signals that ask the process to end.
 //!
-//! SIGTERM and SIGINT are counted and wake the poller: the loop finds the count and shuts down in order. A second one
-//! ends the process at once, from the handler, since the loop may be the very thing that hangs. SIGPIPE and SIGHUP are
-//! ignored: a client that is gone is an error of its send, and the end of a terminal is not the server's.
+//! SIGTERM and SIGINT are counted and wake the poller; the loop sees the count and shuts down in order. A SIGINT after
+//! that ends the process at once, from within the handler, since the loop itself may hang: it is the second Ctrl-C at a
+//! terminal. A second SIGTERM has no effect, because supervisors repeat theirs; their last resort is SIGKILL.
 //!
-//! A handler may do almost nothing; these add to a number and write eight bytes to a descriptor that stays open.
+//! SIGPIPE, SIGHUP and SIGALRM are ignored: a peer that is gone is an error of its send, the server outlives its
+//! terminal, and no alarm is set.
+//!
+//! A handler may do almost nothing; these increment a counter and write eight bytes to a descriptor that stays open.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -14,36 +17,38 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::sys::poller::{Waker, wake_raw};
+use crate::sys::raw_log;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 
-/// Installs the handlers for the whole process; `waker` is woken by each signal that asks for the end. A later
+/// Installs the handlers for the whole process; `waker` is woken by each signal that requests a shutdown. A later
 /// call replaces the waker; the earlier one stays open.
 pub fn install(waker: &Waker) -> io::Result<()> {
     WAKER.store(waker.leak(), Ordering::Release);
-    set(Signal::SIGPIPE, SigHandler::SigIgn)?;
-    set(Signal::SIGHUP, SigHandler::SigIgn)?;
+    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGALRM] {
+        set(signal, SigHandler::SigIgn)?;
+    }
     set(Signal::SIGTERM, SigHandler::Handler(on_shutdown))?;
     set(Signal::SIGINT, SigHandler::Handler(on_shutdown))
 }
 
-/// How many signals have asked for the end so far: 0, or 1, since the second one ends the process.
+/// How many signals have requested a shutdown so far.
 #[inline]
 pub fn shutdown_signals() -> u32 {
     COUNT.load(Ordering::Acquire)
 }
 
-/// The name of the signal that asked, for the log.
+/// The name of the latest of these signals, for the log.
 pub fn last_shutdown_signal() -> Option<&'static str> {
     Signal::try_from(LAST.load(Ordering::Acquire)).ok().map(Signal::as_str)
 }
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
-    // A wait is interrupted all the same; a write to a file goes on.
+    // This restarts a write to a file; a wait is interrupted in any case.
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the one handler passed here does only what a handler may.
+    // SAFETY: the only handler passed here does only what is permitted in one.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }
@@ -51,8 +56,10 @@ fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
 extern "C" fn on_shutdown(signal: i32) {
     let errno = Errno::last_raw();
     LAST.store(signal, Ordering::Release);
-    if COUNT.fetch_add(1, Ordering::AcqRel) > 0 {
-        // SAFETY: ends the process without running anything of it.
+    let earlier = COUNT.fetch_add(1, Ordering::AcqRel);
+    if earlier > 0 && signal == libc::SIGINT {
+        raw_log::line_from_handler("You insist... exiting now.");
+        // SAFETY: ends the process without running any more of its code.
         unsafe { libc::_exit(1) };
     }
     let waker: RawFd = WAKER.load(Ordering::Acquire);
@@ -72,7 +79,7 @@ mod tests {
     use crate::sys::poller::{NativePoller, Poller};
 
     /// Signals are the whole process's, so each scene is played in a process of its own: this test binary again,
-    /// asked for the one test `scene`.
+    /// told to run the one test `scene`.
     fn play(scene: &str) -> Option<i32> {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture", "sys::signal::tests::scene"])
@@ -92,13 +99,16 @@ mod tests {
         assert_eq!((shutdown_signals(), last_shutdown_signal()), (0, None));
         raise(Signal::SIGPIPE).unwrap();
         raise(Signal::SIGHUP).unwrap();
+        raise(Signal::SIGALRM).unwrap();
         assert_eq!(poller.wait(Some(0)).unwrap(), 0);
         raise(Signal::SIGTERM).unwrap();
         // Without the wake-up this would wait for ever: the signal came before the wait began.
         assert_eq!(poller.wait(None).unwrap(), 0);
         assert_eq!((shutdown_signals(), last_shutdown_signal()), (1, Some("SIGTERM")));
-        if scene == "twice" {
-            raise(Signal::SIGINT).unwrap();
+        match scene.as_str() {
+            "terminated twice" => raise(Signal::SIGTERM).unwrap(),
+            "interrupted" => raise(Signal::SIGINT).unwrap(),
+            _ => {}
         }
         std::process::exit(42);
     }
@@ -109,7 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn a_second_signal_ends_the_process_at_once() {
-        assert_eq!(play("twice"), Some(1));
+    fn an_interrupt_after_a_signal_to_end_ends_the_process_at_once() {
+        assert_eq!(play("interrupted"), Some(1));
+    }
+
+    #[test]
+    fn a_second_termination_signal_leaves_the_end_in_order() {
+        assert_eq!(play("terminated twice"), Some(42));
     }
 }

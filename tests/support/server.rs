@@ -96,6 +96,7 @@ pub struct Launch {
     flags: Vec<String>,
     stdin: Option<String>,
     environment: Vec<(String, String)>,
+    inherits_environment: bool,
     port: u16,
 }
 
@@ -119,6 +120,7 @@ impl Launch {
             flags: Vec::new(),
             stdin: None,
             environment: Vec::new(),
+            inherits_environment: true,
             port,
         }
     }
@@ -149,6 +151,13 @@ impl Launch {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Launch {
         self.environment.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// Leaves out the environment of the tests.
+    #[must_use]
+    pub fn without_environment(mut self) -> Launch {
+        self.inherits_environment = false;
         self
     }
 
@@ -220,6 +229,9 @@ impl Launch {
         command.stdout(output.try_clone().expect("clone")).stderr(output);
         command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.current_dir(self.directory.path());
+        if !self.inherits_environment {
+            command.env_clear();
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child =
             command.spawn().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.binary.display()));

@@ -3,7 +3,7 @@
 use crate::command::Args;
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
-use crate::server::startup::{RESERVED_FILES, open_listeners, watch_for_crashes};
+use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
 use crate::sys::poller::Token;
 use crate::sys::{file, process};
 
@@ -56,9 +56,10 @@ impl Server {
             })?;
         }
         if changed("crash-log-enabled") || changed("use-exit-on-panic") {
-            watch_for_crashes(&change.config, &self.process.log)
+            watch_for_crashes(&change.config)
                 .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;
         }
+        let retitles = ["proc-title-template", "port", "bind"].into_iter().any(changed);
         for directive in &change.changed {
             if let Some(why) = directive.effect.why() {
                 self.process
@@ -68,16 +69,20 @@ impl Server {
         }
         self.core.config = change.config;
         self.apply_config();
+        if retitles {
+            self.set_title();
+        }
         Ok(())
     }
 
+    /// Raises the limit of open files for the clients that `wanted` allows, or tells how many are possible.
     fn check_open_files(&self, wanted: &Config) -> Result<(), String> {
         let files = u64::from(wanted.maxclients) + RESERVED_FILES;
         match process::raise_open_files(files) {
             Ok(reached) if reached >= files => Ok(()),
-            _ => Err(format!(
+            reached => Err(format!(
                 "The operating system is not able to handle the specified number of clients, try with {}",
-                self.core.config.maxclients
+                reached.map_or(self.core.config.maxclients.into(), clients_for)
             )),
         }
     }

@@ -11,6 +11,7 @@ mod modules;
 mod monitoring;
 mod session;
 
+pub use info::mem_allocator;
 pub use session::REDIS_VERSION;
 
 use super::Server;

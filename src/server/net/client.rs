@@ -5,11 +5,14 @@
 //! owns its box and nothing else: a buffer for half a request, requests that wait and a queue of unsent output exist
 //! only while they hold something.
 
+use std::os::fd::AsRawFd;
+
 use crate::command::Session;
 use crate::resp::Partial;
 use crate::server::audience::waiters::Parked;
 use crate::server::net::batch::Rest;
 use crate::server::net::output::Pending;
+use crate::sys::crash;
 use crate::sys::net::Socket;
 use crate::sys::poller::Token;
 use crate::sys::ring::Ring;
@@ -90,6 +93,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// What is executed from now on is this client's, until another one is served: for the crash report.
+    #[inline]
+    pub fn is_served_now(&self) {
+        crash::now_serving(self.session.id, self.socket.as_raw_fd());
+    }
+
     /// Bytes of memory that the connection costs.
     pub fn memory_bytes(&self) -> usize {
         let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());

@@ -4,31 +4,40 @@
 //! ```text
 //! 4711:M 21 Nov 2026 12:00:00.123 * Ready to accept connections tcp
 //! ```
+//!
+//! A line goes to the file that has the name of `logfile` when it is written, so the log may be rotated by renaming it.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use crate::config::LogLevel;
 use crate::sys::calendar::local_time;
+use crate::sys::file::AppendFile;
 use crate::sys::host::{self, Urgency};
-use crate::sys::{clock, file};
+use crate::sys::{clock, raw_log};
 
 /// Where lines go, and from which level on.
 pub struct Log {
     level: LogLevel,
-    file: Option<File>,
+    file: Option<RefCell<AppendFile>>,
     /// Lines go to the system's log as well.
     syslog: bool,
 }
 
 impl Log {
-    /// A log at `level` to the file at `path`, or to the standard output when it is empty.
+    /// A log at `level` to the file at `path`, or to the standard output when it is empty. Signal handlers write to the
+    /// same place from now on.
     pub fn open(path: &Path, level: LogLevel) -> io::Result<Self> {
-        let file = if path.as_os_str().is_empty() { None } else { Some(file::open_append(path)?) };
-        Ok(Log { level, file, syslog: false })
+        if path.as_os_str().is_empty() {
+            raw_log::set(io::stdout().as_raw_fd(), None);
+            return Ok(Log { level, file: None, syslog: false });
+        }
+        let file = AppendFile::open(path)?;
+        raw_log::set(file.file().as_raw_fd(), Some(file.path()));
+        Ok(Log { level, file: Some(RefCell::new(file)), syslog: false })
     }
 
     /// Sends every line from now on to the system's log as well, under a name and a facility.
@@ -40,11 +49,6 @@ impl Log {
     /// Changes the level (`CONFIG SET loglevel`).
     pub fn set_level(&mut self, level: LogLevel) {
         self.level = level;
-    }
-
-    /// The descriptor that lines are written to, for the crash report.
-    pub fn fd(&self) -> RawFd {
-        self.file.as_ref().map_or_else(|| io::stdout().as_raw_fd(), AsRawFd::as_raw_fd)
     }
 
     /// Whether lines of `level` are written: for those that cost something to compose.
@@ -78,11 +82,18 @@ impl Log {
         }
         let pid = std::process::id();
         let line = format!("{pid}:M {} {mark} {text}\n", local_time(clock::wall_us() / 1000));
-        // A log that cannot be written has nobody to tell: serving goes on.
-        let _ = match &self.file {
-            Some(file) => (&mut &*file).write_all(line.as_bytes()),
-            None => io::stdout().write_all(line.as_bytes()),
-        };
+        match &self.file {
+            Some(file) => {
+                let mut file = file.borrow_mut();
+                if let Ok(true) = file.append(line.as_bytes()) {
+                    raw_log::set(file.file().as_raw_fd(), None);
+                }
+            }
+            // There is nobody to tell that the log cannot be written: serving goes on.
+            None => {
+                let _ = io::stdout().write_all(line.as_bytes());
+            }
+        }
         if self.syslog {
             let urgency = match level {
                 LogLevel::Debug => Urgency::Debug,

@@ -1,7 +1,8 @@
-//! The process around the server: its log, its supervisor, the files it leaves.
+//! The process around the server: its log, its supervisor, its title, the files it leaves.
 
 pub mod log;
 pub mod supervisor;
+mod title;
 
 use std::path::PathBuf;
 

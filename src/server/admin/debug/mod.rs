@@ -41,8 +41,10 @@ const GLOB_LENGTH: usize = 24;
 fn leading_number(word: &[u8]) -> i64 {
     let word = word.trim_ascii_start();
     let signs = usize::from(word.first().is_some_and(|byte| matches!(byte, b'+' | b'-')));
-    let digits = word[signs..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let value = number::parse_u64(&word[signs..signs + digits]).unwrap_or(0) as i64;
+    let mut value: i64 = 0;
+    for digit in word[signs..].iter().take_while(|byte| byte.is_ascii_digit()) {
+        value = value.saturating_mul(10).saturating_add(i64::from(digit - b'0'));
+    }
     if word.first() == Some(&b'-') { -value } else { value }
 }
 

@@ -69,7 +69,8 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     fields!(out, "lazyfree_pending_objects": lazy.pending(), "lazyfreed_objects": lazy.freed());
 }
 
-fn mem_allocator() -> &'static str {
+/// The allocator of the keyspace.
+pub fn mem_allocator() -> &'static str {
     if cfg!(feature = "slab") { "redstart-slab" } else { "libc" }
 }
 

@@ -13,6 +13,8 @@ macro_rules! fields {
 mod memory;
 mod stats;
 
+pub use memory::mem_allocator;
+
 use std::fmt::Write;
 
 use super::session::REDIS_VERSION;
