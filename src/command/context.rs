@@ -80,14 +80,14 @@ impl Context<'_> {
     }
 
     /// Finds a key.
-    #[inline]
+    #[inline(always)]
     pub fn find(&mut self, key: Key<'_>, access: Access) -> Option<Position> {
         let access = if self.session.flags.no_touch { access.without_touch() } else { access };
         self.keyspace.find(key, access)
     }
 
     /// Finds a key, which must hold a value of `kind` when it is there.
-    #[inline]
+    #[inline(always)]
     pub fn find_kind(&mut self, key: Key<'_>, access: Access, kind: Kind) -> Result<Option<Position>> {
         let Some(at) = self.find(key, access) else { return Ok(None) };
         if self.keyspace.db(key.db).get(at).kind() == kind {

@@ -28,17 +28,11 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    #[inline]
+    /// The seven highest bits of `ns` and how far they are from the lowest.
+    #[inline(always)]
     fn bucket(ns: u64) -> usize {
-        if ns < PARTS as u64 {
-            return ns as usize;
-        }
-        let exponent = ns.ilog2() as usize;
-        if exponent >= MAX_EXPONENT {
-            return BUCKETS - 1;
-        }
-        let part = (ns >> (exponent - 6)) as usize - PARTS;
-        (exponent - 5) * PARTS + part
+        let shift = (ns | PARTS as u64).ilog2() as usize - PARTS.ilog2() as usize;
+        (shift * PARTS + (ns >> shift) as usize).min(BUCKETS - 1)
     }
 
     /// The longest time, in nanoseconds, that falls into `bucket`.
@@ -51,7 +45,7 @@ impl Histogram {
         ((part + 1) << (exponent - 6)) - 1
     }
 
-    #[inline]
+    #[inline(always)]
     fn record(&mut self, ns: u64) {
         self.0[Self::bucket(ns)] += 1;
     }
@@ -308,15 +302,25 @@ impl Stats {
     }
 
     /// Counts an execution that took `ticks`.
-    #[inline]
+    #[inline(always)]
     pub fn record(&mut self, id: u16, ticks: u64) {
         self.commands += 1;
         let row = &mut self.per_command[usize::from(id)];
         row.calls += 1;
         row.ticks += ticks;
         if self.track_latency {
-            row.latency.get_or_insert_default().record(self.rate.to_ns(ticks));
+            match &mut row.latency {
+                Some(latency) => latency.record(self.rate.to_ns(ticks)),
+                None => self.record_first(id, ticks),
+            }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_first(&mut self, id: u16, ticks: u64) {
+        let ns = self.rate.to_ns(ticks);
+        self.per_command[usize::from(id)].latency.insert(Histogram::default()).record(ns);
     }
 
     /// Counts an error reply by its code.
