@@ -48,7 +48,7 @@ mod vocabulary;
 use perfect_hash::{LONGEST_NAME, Words, shape};
 
 /// Families whose functions write their errors themselves.
-const LEGACY: &[&str] = &["streams::"];
+const LEGACY: &[&str] = &[];
 
 const DEFINITIONS: &str = "src/command/table";
 

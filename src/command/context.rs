@@ -5,7 +5,7 @@ use crate::command::error::Result;
 use crate::command::session::Session;
 use crate::command::waiting::Wait;
 use crate::config::Config;
-use crate::db::{Access, Db, Event, Key, Keyspace, Removal};
+use crate::db::{Access, Db, Event, Key, Keyspace, Removal, Word};
 use crate::dict::Position;
 use crate::resp::Reply;
 use crate::text::number;
@@ -135,6 +135,19 @@ impl Context<'_> {
     #[inline]
     pub fn propagate(&mut self, words: &[&[u8]]) {
         self.keyspace.journal.propagate(self.session.db, words);
+    }
+
+    /// Has the command propagated as it was called but for some arguments: their indices, and what stands there instead.
+    pub fn propagate_with(&mut self, args: Args<'_>, others: &[(usize, Vec<u8>)]) {
+        let blocks: Vec<_> = (0..args.len()).map(|index| args.block(index)).collect();
+        let words = (0..args.len()).map(|index| {
+            match (others.iter().find(|(other, _)| *other == index), &blocks[index]) {
+                (Some((_, value)), _) => Word::Bytes(value),
+                (None, Some(block)) => Word::Block(block),
+                (None, None) => Word::Bytes(args.get(index)),
+            }
+        });
+        self.keyspace.journal.propagate_words(self.session.db, words);
     }
 
     /// The command is not propagated, whatever it changes.

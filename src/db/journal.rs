@@ -307,9 +307,15 @@ impl Journal {
     /// Propagates `words` instead of the current command. Several calls add up.
     #[inline]
     pub fn propagate(&mut self, db: usize, words: &[&[u8]]) {
+        self.propagate_words(db, words.iter().map(|word| Word::Bytes(word)));
+    }
+
+    /// The same, of words that may be shared.
+    #[inline]
+    pub fn propagate_words<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
         if self.wants_calls() {
             self.propagation = Propagation::Instead;
-            self.calls.push(db, words.iter().map(|word| Word::Bytes(word)));
+            self.calls.push(db, words);
         }
     }
 

@@ -1,19 +1,21 @@
 //! `XCLAIM` and `XAUTOCLAIM`: pending entries that another consumer takes over.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
-use crate::command::streams::groups::{find_group, leading_ids, no_such_group};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX};
+use crate::command::streams::groups::{Told, find_group, leading_ids, no_such_group};
 use crate::command::streams::{range_start, reply_id, reply_record, strict_id};
-use crate::db::Access;
+use crate::db::{Access, Event, Key};
+use crate::dict::Position;
 use crate::resp::Reply;
-use crate::types::stream::{Id, Slot, Stream, until_zero};
+use crate::types::stream::{Group, Id, Slot, Stream, until_zero};
 
 /// How an entry is taken over.
 struct Claim<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
     now: i64,
-    /// Only entries that were delivered so many milliseconds ago.
+    /// Only entries that were delivered at least this many milliseconds ago.
     min_idle: i64,
     /// The time of delivery that is noted.
     time: i64,
@@ -21,8 +23,10 @@ struct Claim<'a> {
     retries: Option<u64>,
     /// Entries that are not pending become so.
     force: bool,
-    /// Only IDs are answered, and nothing counts as delivered.
+    /// Only IDs are returned, and nothing counts as delivered.
     just_id: bool,
+    /// What became of entries, for a log or a replica; `None` where nobody listens.
+    told: Option<Vec<Told>>,
 }
 
 /// What became of an entry.
@@ -34,14 +38,21 @@ enum Outcome {
 }
 
 impl Claim<'_> {
-    /// Tries to take the entry over, and replies with it.
-    fn one(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, id: Id) -> Outcome {
+    /// Tries to take over the entry that `word` names, and replies with it.
+    fn one(
+        &mut self,
+        stream: &mut Stream,
+        reply: &mut Reply<'_>,
+        slot: Slot,
+        (id, word): (Id, &[u8]),
+    ) -> Outcome {
         let exists = stream.get(id).is_some();
         let Some(group) = stream.group_mut(self.group) else { return Outcome::Left };
+        let before = group.pending().get(&id).copied();
         if !exists {
+            self.tell(group, id, word);
             return Outcome::Gone(group.acknowledge(id));
         }
-        let before = group.pending().get(&id).copied();
         match before {
             None if !self.force => return Outcome::Left,
             Some(delivery) if self.min_idle > 0 && self.now.wrapping_sub(delivery.time) < self.min_idle => {
@@ -53,6 +64,7 @@ impl Claim<'_> {
         let count = before.map_or(1, |delivery| delivery.count);
         let count = self.retries.unwrap_or(if self.just_id { count } else { count.wrapping_add(1) });
         group.claim(id, slot, self.time, count, self.now);
+        self.tell(group, id, word);
         if self.just_id {
             reply_id(reply, id);
         } else if let Some(record) = stream.get(id) {
@@ -61,24 +73,62 @@ impl Claim<'_> {
         Outcome::Claimed
     }
 
-    /// The consumer, who is heard of now, and how many changes that was: one for a new one, whatever it will get.
-    fn consumer(&self, stream: &mut Stream) -> Option<(Slot, u64)> {
+    /// Notes for a log or a replica how an entry is pending; one that is not in the stream any more is taken off what is
+    /// pending there, too.
+    fn tell(&mut self, group: &Group, id: Id, word: &[u8]) {
+        if let (Some(told), Some(delivery)) = (&mut self.told, group.pending().get(&id)) {
+            told.push(Told::new(group, word, delivery));
+        }
+    }
+
+    /// The consumer, who is heard of now, and whether it is new.
+    fn consumer(&self, stream: &mut Stream) -> Option<(Slot, bool)> {
         let group = stream.group_mut(self.group)?;
         let before = group.consumers().len();
         let slot = group.find_or_add(self.consumer, self.now);
-        Some((slot, (group.consumers().len() - before) as u64))
+        Some((slot, group.consumers().len() > before))
+    }
+
+    /// Declares and propagates what was changed: whether the consumer is new, and how many changes there were beside.
+    /// `moved` says that the group was set to another ID.
+    fn declare(
+        &self,
+        ctx: &mut Context<'_>,
+        (key, at): (Key<'_>, Position),
+        added: bool,
+        changes: u64,
+        moved: bool,
+    ) {
+        ctx.unchanged();
+        if added {
+            ctx.changed(key, Event::XGroupCreateConsumer, 1);
+        }
+        // Each of the others tells of the group's ID.
+        let only_moved = moved && changes == 0;
+        if changes > 0 || only_moved {
+            ctx.changed(key, Event::Unnamed, changes.max(1));
+        }
+        ctx.propagate_nothing();
+        let last_id =
+            ctx.read_stream(at, |stream, _| stream.group(self.group).map_or(Id::MIN, |g| g.last_id));
+        for told in self.told.iter().flatten() {
+            ctx.propagate_claim(key, self.group, told, last_id);
+        }
+        if only_moved && ctx.propagates() {
+            ctx.propagate_progress(key, at, self.group);
+        }
     }
 }
 
 /// Reads the options of `XCLAIM` from argument `at` on into `claim`, and the ID to set the group to.
-fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result<Id, Vec<u8>> {
+fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result<Id> {
     let mut last_id = Id::MIN;
     let mut time = -1;
     while at < args.len() {
         let more = at + 1 < args.len();
         let number = |text: &str| {
             integer(args.get(at + 1))
-                .map_err(|_| format!("ERR Invalid {text} option argument for XCLAIM").into_bytes())
+                .map_err(|_| Error::from(format!("ERR Invalid {text} option argument for XCLAIM")))
         };
         let takes_value = if args.is(at, "force") {
             claim.force = true;
@@ -99,7 +149,11 @@ fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result
             last_id = strict_id(args.get(at + 1))?;
             true
         } else {
-            return Err([b"ERR Unrecognized XCLAIM option '", until_zero(args.get(at)), b"'"].concat());
+            return Err(Error::concat(&[
+                b"ERR Unrecognized XCLAIM option '",
+                until_zero(args.get(at)),
+                b"'",
+            ]));
         };
         at += 1 + usize::from(takes_value);
     }
@@ -110,46 +164,36 @@ fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result
 
 /// `XCLAIM key group consumer min-idle-time id [id …] [IDLE ms] [TIME unix-ms] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID
 /// id]`: the entries that were taken over, or their IDs. O(log N) each.
-pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) {
-    if let Err(text) = try_xclaim(ctx, args) {
-        ctx.reply.error(text);
-    }
-}
-
-fn try_xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), Vec<u8>> {
-    let Some(at) = find_group(ctx, args, Access::Read)? else {
-        no_such_group(ctx, args.get(1), args.get(2));
-        return Ok(());
+pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let Some((key, at)) = find_group(ctx, args, Access::Read)? else {
+        return Err(no_such_group(args.get(1), args.get(2)));
     };
     let min_idle = integer(args.get(4)).map_err(|_| "ERR Invalid min-idle-time argument for XCLAIM")?;
     let ids = leading_ids(args, 5);
     let mut claim = new_claim(ctx, args, min_idle);
     let last_id = claim_options(&mut claim, args, 5 + ids.len())?;
-    let changes = ctx.change_stream(at, |stream, _, reply| {
-        let mut changes = 0;
-        let mut set_last_id = false;
+    let (added, changes, moved) = ctx.change_stream(at, |stream, _, reply| {
+        let mut moved = false;
         if let Some(group) = stream.group_mut(claim.group)
             && last_id > group.last_id
         {
             group.last_id = last_id;
-            set_last_id = true;
+            moved = true;
         }
-        let Some((slot, added)) = claim.consumer(stream) else { return 0 };
-        let mut count = 0;
+        let Some((slot, added)) = claim.consumer(stream) else { return (false, 0, moved) };
+        let (mut count, mut gone) = (0, 0);
         let header = reply.deferred_array();
-        for id in ids {
-            match claim.one(stream, reply, slot, id) {
+        for (id, word) in ids.into_iter().zip(args.iter_from(5)) {
+            match claim.one(stream, reply, slot, (id, word)) {
                 Outcome::Claimed => count += 1,
-                Outcome::Gone(true) => changes += 1,
-                Outcome::Gone(false) | Outcome::Left => {}
+                Outcome::Gone(was_pending) => gone += u64::from(was_pending),
+                Outcome::Left => {}
             }
         }
         reply.finish_array(header, count);
-        // The ID is a part of the change that a claim is.
-        changes += u64::from(set_last_id && count == 0);
-        changes + count as u64 + added
+        (added, count as u64 + gone, moved)
     });
-    ctx.keyspace.modified(changes);
+    claim.declare(ctx, (key, at), added, changes, moved);
     Ok(())
 }
 
@@ -163,26 +207,22 @@ fn new_claim<'a>(ctx: &Context<'_>, args: Args<'a>, min_idle: i64) -> Claim<'a> 
         retries: None,
         force: false,
         just_id: false,
+        told: ctx.propagates().then(Vec::new),
     }
 }
 
-/// For each entry that is wanted, so many pending ones are looked at.
+/// For each entry that is wanted, this many pending ones are looked at.
 const ATTEMPTS: usize = 10;
 
 /// The largest `COUNT`: Redis multiplies it by the size of an ID.
 const MAX_COUNT: i64 = i64::MAX / 16;
 
-/// From here on Redis does not get the memory for so many IDs, whatever machine it runs on.
+/// From here on Redis does not get the memory for that many IDs, whatever machine it runs on.
 const COUNT_OF_NO_MEMORY: i64 = 1 << 43;
 
 /// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`: an ID to go on with, the entries that were
 /// taken over, and the IDs of those that were deleted and are not pending any more. O(1) for a small count.
-pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_xautoclaim(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn try_xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let min_idle = integer(args.get(4)).map_err(|_| "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = range_start(args.get(5))?;
     let mut claim = new_claim(ctx, args, min_idle);
@@ -199,26 +239,35 @@ fn try_xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText
         }
         at += 1;
     }
-    let Some(at) = find_group(ctx, args, Access::Read)? else {
-        no_such_group(ctx, args.get(1), args.get(2));
-        return Ok(());
+    let Some((key, at)) = find_group(ctx, args, Access::Read)? else {
+        return Err(no_such_group(args.get(1), args.get(2)));
     };
     if count >= COUNT_OF_NO_MEMORY {
-        return Err("ERR Insufficient memory, failed allocating transient memory, COUNT too high.");
+        return Err(Error::new(
+            "ERR Insufficient memory, failed allocating transient memory, COUNT too high.",
+        ));
     }
-    let changes = ctx.change_stream(at, |stream, _, reply| {
-        let Some((slot, added)) = claim.consumer(stream) else { return 0 };
-        claim.walk(stream, reply, slot, start, count as usize) + added
+    let (added, changes) = ctx.change_stream(at, |stream, _, reply| {
+        let Some((slot, added)) = claim.consumer(stream) else { return (false, 0) };
+        (added, claim.walk(stream, reply, slot, start, count as usize))
     });
-    ctx.keyspace.modified(changes);
+    claim.declare(ctx, (key, at), added, changes, false);
     Ok(())
 }
 
 impl Claim<'_> {
-    /// Takes over what is pending from `start` on, and answers how many changes that were.
-    fn walk(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, start: Id, most: usize) -> u64 {
+    /// Takes over what is pending from `start` on and returns how many changes that were.
+    fn walk(
+        &mut self,
+        stream: &mut Stream,
+        reply: &mut Reply<'_>,
+        slot: Slot,
+        start: Id,
+        most: usize,
+    ) -> u64 {
+        let group = self.group;
         let next_from = |stream: &Stream, from: Id| {
-            stream.group(self.group).and_then(|group| group.pending().range(from..).next()).map(|(id, _)| *id)
+            stream.group(group).and_then(|group| group.pending().range(from..).next()).map(|(id, _)| *id)
         };
         // The claimed ones come behind what is only known after them.
         let mut claimed = Vec::new();
@@ -231,7 +280,8 @@ impl Claim<'_> {
             && count + gone.len() < most
         {
             attempts -= 1;
-            match self.one(stream, &mut entries, slot, id) {
+            let word = if self.told.is_some() { id.to_text() } else { Vec::new() };
+            match self.one(stream, &mut entries, slot, (id, &word)) {
                 Outcome::Claimed => count += 1,
                 Outcome::Gone(_) => gone.push(id),
                 Outcome::Left => {}

@@ -1,47 +1,112 @@
 //! Consumer groups: `XGROUP`, what is acknowledged, and what is pending.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
-use crate::command::streams::{range_end, range_start, reply_id, strict_id};
-use crate::db::Access;
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX};
+use crate::command::streams::{INVALID_ID, range_end, range_start, reply_id, strict_id};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::Reply;
-use crate::types::stream::{Group, Id, until_zero};
+use crate::text::number::Decimal;
+use crate::types::stream::{Delivery, Group, Id, until_zero};
 
 /// The refusal of a call that names a group which is not there.
-pub(super) fn no_such_group(ctx: &mut Context<'_>, key: &[u8], group: &[u8]) {
-    let text = [b"NOGROUP No such key '", until_zero(key), b"' or consumer group '", until_zero(group), b"'"];
-    ctx.reply.error(text.concat());
+pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> Error {
+    Error::concat(&[
+        b"NOGROUP No such key '",
+        until_zero(key),
+        b"' or consumer group '",
+        until_zero(group),
+        b"'",
+    ])
 }
 
 /// The same as `XGROUP` and `XINFO` say it of a stream that is there.
-pub(super) fn no_such_group_of(ctx: &mut Context<'_>, key: &[u8], group: &[u8]) {
-    let text =
-        [b"NOGROUP No such consumer group '", until_zero(group), b"' for key name '", until_zero(key), b"'"];
-    ctx.reply.error(text.concat());
+pub(super) fn no_such_group_of(key: &[u8], group: &[u8]) -> Error {
+    Error::concat(&[
+        b"NOGROUP No such consumer group '",
+        until_zero(group),
+        b"' for key name '",
+        until_zero(key),
+        b"'",
+    ])
 }
 
 /// The refusal of a subcommand's arguments.
-pub(super) fn wrong_arguments(ctx: &mut Context<'_>, args: Args<'_>, container: &str) {
+pub(super) fn wrong_arguments(args: Args<'_>, container: &str) -> Error {
     let name = until_zero(args.get(1));
-    let text = [
+    Error::concat(&[
         b"ERR unknown subcommand or wrong number of arguments for '",
         &name[..name.len().min(128)],
         b"'. Try ",
         container.as_bytes(),
         b" HELP.",
-    ];
-    ctx.reply.error(text.concat());
+    ])
 }
 
-/// Finds the stream at argument 1 and whether it has the group of argument 2.
-pub(super) fn find_group(
+/// Finds the stream at argument 1, and only if it has the group of argument 2.
+pub(super) fn find_group<'a>(
     ctx: &mut Context<'_>,
-    args: Args<'_>,
+    args: Args<'a>,
     access: Access,
-) -> Result<Option<Position>, ErrorText> {
-    let found = ctx.find_stream(args.get(1), access)?;
-    Ok(found.filter(|at| ctx.read_stream(*at, |stream, _| stream.group(args.get(2)).is_some())))
+) -> Result<Option<(Key<'a>, Position)>> {
+    let key = ctx.first_key(args.get(1));
+    let found = ctx.find_stream(key, access)?;
+    let found = found.filter(|at| ctx.read_stream(*at, |stream, _| stream.group(args.get(2)).is_some()));
+    Ok(found.map(|at| (key, at)))
+}
+
+/// An entry that is pending, in the words that a log or a replica is told of it.
+pub(super) struct Told {
+    pub consumer: Vec<u8>,
+    pub id: Vec<u8>,
+    pub time: i64,
+    pub count: u64,
+}
+
+impl Told {
+    /// Says of an entry, whose ID is `id` in words, what `group` notes of it.
+    pub fn new(group: &Group, id: &[u8], delivery: &Delivery) -> Told {
+        Told {
+            consumer: group.owner(delivery).name().to_vec(),
+            id: id.to_vec(),
+            time: delivery.time,
+            count: delivery.count,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Propagates that an entry is pending as the `XCLAIM` that makes it so; `last_id` is the group's.
+    pub(super) fn propagate_claim(&mut self, key: Key<'_>, group: &[u8], told: &Told, last_id: Id) {
+        let (time, count) = (Decimal::new(told.time), Decimal::new(told.count as i64));
+        self.propagate(&[
+            b"XCLAIM",
+            key.name,
+            group,
+            &told.consumer,
+            b"0",
+            &told.id,
+            b"TIME",
+            time.as_bytes(),
+            b"RETRYCOUNT",
+            count.as_bytes(),
+            b"FORCE",
+            b"JUSTID",
+            b"LASTID",
+            &last_id.to_text(),
+        ]);
+    }
+
+    /// Propagates how far a group of the stream at `at` has read.
+    pub(super) fn propagate_progress(&mut self, key: Key<'_>, at: Position, group: &[u8]) {
+        let progress = self.read_stream(at, |stream, _| {
+            stream.group(group).map(|group| (group.last_id, group.entries_read.unwrap_or(-1)))
+        });
+        let Some((last_id, read)) = progress else { return };
+        let (last_id, read) = (last_id.to_text(), Decimal::new(read));
+        self.propagate(&[b"XGROUP", b"SETID", key.name, group, &last_id, b"ENTRIESREAD", read.as_bytes()]);
+    }
 }
 
 /// The options of `XGROUP CREATE` and `XGROUP SETID`.
@@ -50,160 +115,142 @@ struct Options {
     entries_read: Option<i64>,
 }
 
-/// Why the options are refused.
-enum Refusal {
-    Text(ErrorText),
-    Arguments,
-}
-
-fn options(args: Args<'_>, may_create: bool) -> Result<Options, Refusal> {
-    let mut options = Options { create: false, entries_read: None };
-    let mut at = 5;
-    while at < args.len() {
-        if may_create && args.is(at, "mkstream") {
-            options.create = true;
-        } else if args.is(at, "entriesread") && at + 1 < args.len() {
-            at += 1;
-            options.entries_read = match integer(args.get(at)).map_err(Refusal::Text)? {
-                -1 => None,
-                ..-1 => return Err(Refusal::Text("ERR value for ENTRIESREAD must be positive or -1")),
-                read => Some(read),
-            };
-        } else {
-            return Err(Refusal::Arguments);
-        }
-        at += 1;
-    }
-    Ok(options)
-}
-
-fn refuse(ctx: &mut Context<'_>, args: Args<'_>, refusal: &Refusal) {
-    match refusal {
-        Refusal::Text(text) => ctx.reply.error(text),
-        Refusal::Arguments => wrong_arguments(ctx, args, "XGROUP"),
-    }
-}
-
-const NO_KEY: ErrorText = "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option \
-     to create an empty stream automatically.";
-
-/// Finds the stream at argument 2; replies with an error where there is none, or where it lacks the group of argument 3
-/// and that `must_be`.
-fn find(ctx: &mut Context<'_>, args: Args<'_>, must_be: bool) -> Option<Position> {
-    let (key, group) = (args.get(2), args.get(3));
-    match ctx.find_stream(key, Access::Write) {
-        Err(text) => ctx.reply.error(text),
-        Ok(None) => ctx.reply.error(NO_KEY),
-        Ok(Some(at)) => {
-            if !must_be || ctx.read_stream(at, |stream, _| stream.group(group).is_some()) {
-                return Some(at);
+impl Options {
+    fn parse(args: Args<'_>, may_create: bool) -> Result<Options> {
+        let mut options = Options { create: false, entries_read: None };
+        let mut at = 5;
+        while at < args.len() {
+            if may_create && args.is(at, "mkstream") {
+                options.create = true;
+            } else if args.is(at, "entriesread") && at + 1 < args.len() {
+                at += 1;
+                options.entries_read = match integer(args.get(at))? {
+                    -1 => None,
+                    ..-1 => return Err(Error::new("ERR value for ENTRIESREAD must be positive or -1")),
+                    read => Some(read),
+                };
+            } else {
+                return Err(wrong_arguments(args, "XGROUP"));
             }
-            no_such_group_of(ctx, key, group);
+            at += 1;
         }
+        Ok(options)
     }
-    None
+}
+
+const NO_KEY: Error = Error::new(
+    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option \
+     to create an empty stream automatically.",
+);
+
+/// Finds the stream at argument 2.
+fn find<'a>(ctx: &mut Context<'_>, args: Args<'a>) -> Result<(Key<'a>, Position)> {
+    let key = ctx.first_key(args.get(2));
+    let at = ctx.find_stream(key, Access::Write)?.ok_or(NO_KEY)?;
+    Ok((key, at))
+}
+
+/// The same, which must have the group of argument 3.
+fn find_with_group<'a>(ctx: &mut Context<'_>, args: Args<'a>) -> Result<(Key<'a>, Position)> {
+    let (key, at) = find(ctx, args)?;
+    if ctx.read_stream(at, |stream, _| stream.group(args.get(3)).is_none()) {
+        return Err(no_such_group_of(key.name, args.get(3)));
+    }
+    Ok((key, at))
 }
 
 /// `XGROUP CREATE key group id | $ [MKSTREAM] [ENTRIESREAD entries-read]`: `OK`. O(log N).
-pub fn xgroup_create(ctx: &mut Context<'_>, args: Args<'_>) {
-    let options = match options(args, true) {
-        Ok(options) => options,
-        Err(refusal) => return refuse(ctx, args, &refusal),
-    };
-    let key = args.get(2);
-    let found = match ctx.find_stream(key, Access::Write) {
-        Ok(found) => found,
-        Err(text) => return ctx.reply.error(text),
-    };
+pub fn xgroup_create(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let options = Options::parse(args, true)?;
+    let key = ctx.first_key(args.get(2));
+    let found = ctx.find_stream(key, Access::Write)?;
     if found.is_none() && !options.create {
-        return ctx.reply.error(NO_KEY);
+        return Err(NO_KEY);
     }
     if args.len() > 8 {
-        return wrong_arguments(ctx, args, "XGROUP");
+        return Err(wrong_arguments(args, "XGROUP"));
     }
-    let last = |ctx: &mut Context<'_>| {
-        found.map_or(Id::MIN, |at| ctx.read_stream(at, |stream, _| stream.figures().last_id))
-    };
-    let id = match until_zero(args.get(4)) {
-        b"$" => last(ctx),
-        _ => match strict_id(args.get(4)) {
-            Ok(id) => id,
-            Err(text) => return ctx.reply.error(text),
-        },
+    let id = match (until_zero(args.get(4)), found) {
+        (b"$", None) => Id::MIN,
+        (b"$", Some(at)) => ctx.read_stream(at, |stream, _| stream.figures().last_id),
+        _ => strict_id(args.get(4))?,
     };
     let at = found.unwrap_or_else(|| ctx.insert_stream(key));
     let group = Group::new(args.get(3), id, options.entries_read);
-    if ctx.change_stream(at, |stream, _, _| stream.add_group(group)) {
-        ctx.keyspace.modified(1);
-        ctx.reply.ok();
-    } else {
-        ctx.reply.error("BUSYGROUP Consumer Group name already exists");
+    if !ctx.change_stream(at, |stream, _, _| stream.add_group(group)) {
+        ctx.unchanged();
+        return Err(Error::new("BUSYGROUP Consumer Group name already exists"));
     }
+    ctx.changed(key, Event::XGroupCreate, 1);
+    ctx.reply.ok();
+    Ok(())
 }
 
 /// `XGROUP SETID key group id | $ [ENTRIESREAD entries-read]`: `OK`. O(log N).
-pub fn xgroup_setid(ctx: &mut Context<'_>, args: Args<'_>) {
-    let options = match options(args, false) {
-        Ok(options) => options,
-        Err(refusal) => return refuse(ctx, args, &refusal),
-    };
-    let Some(at) = find(ctx, args, true) else { return };
+pub fn xgroup_setid(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let options = Options::parse(args, false)?;
+    let (key, at) = find_with_group(ctx, args)?;
     if args.len() > 7 {
-        return wrong_arguments(ctx, args, "XGROUP");
+        return Err(wrong_arguments(args, "XGROUP"));
     }
     let id = match until_zero(args.get(4)) {
         b"$" => ctx.read_stream(at, |stream, _| stream.figures().last_id),
-        _ => match Id::parse_bound(args.get(4), 0) {
-            Some(id) => id,
-            None => return ctx.reply.error(crate::command::streams::INVALID_ID),
-        },
+        _ => Id::parse_bound(args.get(4), 0).ok_or(INVALID_ID)?,
     };
     ctx.change_stream(at, |stream, _, _| {
         if let Some(group) = stream.group_mut(args.get(3)) {
             (group.last_id, group.entries_read) = (id, options.entries_read);
         }
     });
-    ctx.keyspace.modified(1);
+    ctx.changed(key, Event::XGroupSetId, 1);
     ctx.reply.ok();
+    Ok(())
+}
+
+/// Declares a change that was made to `key` or was not.
+fn declare(ctx: &mut Context<'_>, key: Key<'_>, event: Event, happened: bool) {
+    if happened {
+        ctx.changed(key, event, 1);
+    } else {
+        ctx.unchanged();
+    }
 }
 
 /// `XGROUP DESTROY key group`: 1 if the group was there, else 0. O(N) in what is pending.
-pub fn xgroup_destroy(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(at) = find(ctx, args, false) else { return };
+pub fn xgroup_destroy(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (key, at) = find(ctx, args)?;
     let removed = ctx.change_stream(at, |stream, _, _| stream.remove_group(args.get(3)).is_some());
-    ctx.keyspace.modified(u64::from(removed));
+    declare(ctx, key, Event::XGroupDestroy, removed);
     ctx.reply.integer(i64::from(removed));
+    Ok(())
 }
 
 /// `XGROUP CREATECONSUMER key group consumer`: 1 if it is new, else 0. O(log N).
-pub fn xgroup_createconsumer(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(at) = find(ctx, args, true) else { return };
+pub fn xgroup_createconsumer(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (key, at) = find_with_group(ctx, args)?;
     let now = ctx.now();
     let added = ctx.change_stream(at, |stream, _, _| {
         stream.group_mut(args.get(3)).is_some_and(|group| group.add_consumer(args.get(4), now).is_some())
     });
-    ctx.keyspace.modified(u64::from(added));
+    declare(ctx, key, Event::XGroupCreateConsumer, added);
     ctx.reply.integer(i64::from(added));
+    Ok(())
 }
 
 /// `XGROUP DELCONSUMER key group consumer`: how much it had pending. O(N) in that number.
-pub fn xgroup_delconsumer(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(at) = find(ctx, args, true) else { return };
+pub fn xgroup_delconsumer(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let (key, at) = find_with_group(ctx, args)?;
     let removed = ctx.change_stream(at, |stream, _, _| {
         stream.group_mut(args.get(3)).and_then(|group| group.remove_consumer(args.get(4)))
     });
-    ctx.keyspace.modified(u64::from(removed.is_some()));
+    declare(ctx, key, Event::XGroupDelConsumer, removed.is_some());
     ctx.reply.integer(removed.unwrap_or(0) as i64);
+    Ok(())
 }
 
 /// `XACK key group id [id …]`: how many entries were pending, and are not any more. O(log N) each.
-pub fn xack(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_xack(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn try_xack(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let Some(at) = find_group(ctx, args, Access::Read)? else {
+pub fn xack(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let Some((key, at)) = find_group(ctx, args, Access::Read)? else {
         ctx.reply.integer(0);
         return Ok(());
     };
@@ -215,7 +262,10 @@ fn try_xack(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         let Some(group) = stream.group_mut(args.get(2)) else { return 0 };
         args.iter_from(3).filter(|arg| strict_id(arg).is_ok_and(|id| group.acknowledge(id))).count()
     });
-    ctx.keyspace.modified(acknowledged as u64);
+    match acknowledged {
+        0 => ctx.unchanged(),
+        _ => ctx.changed(key, Event::Unnamed, acknowledged as u64),
+    }
     ctx.reply.integer(acknowledged as i64);
     Ok(())
 }
@@ -230,7 +280,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn parse(args: Args<'a>) -> Result<Option<Asked<'a>>, ErrorText> {
+    fn parse(args: Args<'a>) -> Result<Option<Asked<'a>>> {
         match args.len() {
             3 => return Ok(None),
             6..=9 => {}
@@ -254,23 +304,20 @@ impl<'a> Asked<'a> {
 /// `XPENDING key group [[IDLE min-idle-time] start end count [consumer]]`: how many entries are pending, the first and
 /// the last one's ID, and how many each consumer has; with a range, for each entry its ID, its consumer, how long ago and
 /// how often it was delivered. O(N) in what is looked at.
-pub fn xpending(ctx: &mut Context<'_>, args: Args<'_>) {
-    let asked = match Asked::parse(args) {
-        Ok(asked) => asked,
-        Err(text) => return ctx.reply.error(text),
-    };
+pub fn xpending(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let asked = Asked::parse(args)?;
     let now = ctx.now();
-    match find_group(ctx, args, Access::Read) {
-        Err(text) => ctx.reply.error(text),
-        Ok(None) => no_such_group(ctx, args.get(1), args.get(2)),
-        Ok(Some(at)) => ctx.read_stream(at, |stream, reply| {
-            let Some(group) = stream.group(args.get(2)) else { return };
-            match &asked {
-                None => reply_summary(reply, group),
-                Some(asked) => reply_pending(reply, group, asked, now),
-            }
-        }),
-    }
+    let Some((_, at)) = find_group(ctx, args, Access::Read)? else {
+        return Err(no_such_group(args.get(1), args.get(2)));
+    };
+    ctx.read_stream(at, |stream, reply| {
+        let Some(group) = stream.group(args.get(2)) else { return };
+        match &asked {
+            None => reply_summary(reply, group),
+            Some(asked) => reply_pending(reply, group, asked, now),
+        }
+    });
+    Ok(())
 }
 
 fn reply_summary(reply: &mut Reply<'_>, group: &Group) {
@@ -302,7 +349,7 @@ fn reply_pending(reply: &mut Reply<'_>, group: &Group, asked: &Asked<'_>, now: i
     };
     let header = reply.deferred_array();
     let mut count = 0;
-    // A range whose end is below its start has nothing in it, which a tree of Rust's would not hear of.
+    // A range whose end is below its start has nothing in it; a tree would panic.
     let from = if asked.from <= asked.to { asked.from } else { asked.to };
     let all = group.pending_of(slot, from..=asked.to).filter(|(id, _)| *id >= asked.from);
     let idle = |time: i64| now.wrapping_sub(time);
@@ -318,7 +365,7 @@ fn reply_pending(reply: &mut Reply<'_>, group: &Group, asked: &Asked<'_>, now: i
     reply.finish_array(header, count);
 }
 
-/// The IDs of a call, from argument `first` to the first that is none.
+/// The IDs of a call, from argument `first` to the first that is not one.
 pub(super) fn leading_ids(args: Args<'_>, first: usize) -> Vec<Id> {
     args.iter_from(first).map_while(|arg| strict_id(arg).ok()).collect()
 }

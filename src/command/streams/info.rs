@@ -2,6 +2,7 @@
 
 use crate::command::args::Args;
 use crate::command::context::{Context, integer};
+use crate::command::error::{NO_SUCH_KEY, Result};
 use crate::command::streams::groups::{no_such_group_of, wrong_arguments};
 use crate::command::streams::{reply_id, reply_record, reply_records};
 use crate::db::Access;
@@ -12,14 +13,9 @@ use crate::types::stream::{Consumer, Group, Id, Record, Stream};
 /// How many entries, pending ones and so on are shown in full when nothing else is said.
 const SHOWN: usize = 10;
 
-/// Finds the stream at argument 2, or replies with an error.
-fn find(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
-    match ctx.find_stream(args.get(2), Access::Read) {
-        Ok(None) => ctx.reply.error("ERR no such key"),
-        Err(text) => ctx.reply.error(text),
-        Ok(found) => return found,
-    }
-    None
+/// Finds the stream at argument 2.
+fn find(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Position> {
+    ctx.find_stream(ctx.first_key(args.get(2)), Access::Read)?.ok_or(NO_SUCH_KEY)
 }
 
 fn field(reply: &mut Reply<'_>, name: &str, value: i64) {
@@ -42,17 +38,16 @@ fn id_field(reply: &mut Reply<'_>, name: &str, id: Id) {
 
 /// `XINFO STREAM key [FULL [COUNT count]]`: figures of a stream with its first and last entry; in full, with entries,
 /// groups, consumers, and what is pending of them. O(1), in full O(N), and O(nodes) for the figures of Redis's index.
-pub fn xinfo_stream(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(at) = find(ctx, args) else { return };
+pub fn xinfo_stream(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let at = find(ctx, args)?;
     let full = match args.len() {
         3 => None,
         4 if args.is(3, "full") => Some(SHOWN),
-        6 if args.is(3, "full") && args.is(4, "count") => match integer(args.get(5)) {
-            Ok(0) => Some(usize::MAX),
-            Ok(count) => Some(usize::try_from(count).unwrap_or(SHOWN)),
-            Err(text) => return ctx.reply.error(text),
+        6 if args.is(3, "full") && args.is(4, "count") => match integer(args.get(5))? {
+            0 => Some(usize::MAX),
+            count => Some(usize::try_from(count).unwrap_or(SHOWN)),
         },
-        _ => return wrong_arguments(ctx, args, "XINFO"),
+        _ => return Err(wrong_arguments(args, "XINFO")),
     };
     ctx.read_stream(at, |stream, reply| {
         reply.map(if full.is_some() { 9 } else { 10 });
@@ -71,6 +66,7 @@ pub fn xinfo_stream(ctx: &mut Context<'_>, args: Args<'_>) {
         entry_field(reply, "first-entry", stream.range(Id::MIN, Id::MAX).next());
         entry_field(reply, "last-entry", stream.range_back(Id::MIN, Id::MAX).next());
     });
+    Ok(())
 }
 
 fn entry_field(reply: &mut Reply<'_>, name: &str, record: Option<Record<'_>>) {
@@ -130,8 +126,8 @@ fn reply_consumer(reply: &mut Reply<'_>, group: &Group, consumer: &Consumer, mos
 }
 
 /// `XINFO GROUPS key`: the groups of a stream. O(N).
-pub fn xinfo_groups(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(at) = find(ctx, args) else { return };
+pub fn xinfo_groups(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let at = find(ctx, args)?;
     ctx.read_stream(at, |stream, reply| {
         reply.array(stream.groups().len());
         for group in stream.groups() {
@@ -145,14 +141,15 @@ pub fn xinfo_groups(ctx: &mut Context<'_>, args: Args<'_>) {
             field_or_null(reply, "lag", stream.lag(group));
         }
     });
+    Ok(())
 }
 
 /// `XINFO CONSUMERS key group`: the consumers of a group. O(N).
-pub fn xinfo_consumers(ctx: &mut Context<'_>, args: Args<'_>) {
-    let Some(at) = find(ctx, args) else { return };
+pub fn xinfo_consumers(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let at = find(ctx, args)?;
     let now = ctx.now();
-    let known = ctx.read_stream(at, |stream, reply| {
-        let Some(group) = stream.group(args.get(3)) else { return false };
+    ctx.read_stream(at, |stream, reply| {
+        let group = stream.group(args.get(3)).ok_or_else(|| no_such_group_of(args.get(2), args.get(3)))?;
         reply.array(group.consumers().len());
         for consumer in group.consumers() {
             reply.map(4);
@@ -163,9 +160,6 @@ pub fn xinfo_consumers(ctx: &mut Context<'_>, args: Args<'_>) {
             let active = consumer.active_time;
             field(reply, "inactive", if active < 0 { -1 } else { now.wrapping_sub(active).max(0) });
         }
-        true
-    });
-    if !known {
-        no_such_group_of(ctx, args.get(2), args.get(3));
-    }
+        Ok(())
+    })
 }

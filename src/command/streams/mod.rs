@@ -12,18 +12,19 @@ pub mod info;
 pub mod reads;
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, integer};
-use crate::db::Access;
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, NO_SUCH_KEY, Result, SYNTAX};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::Reply;
-use crate::text::number::digits_u64;
+use crate::text::number::{Decimal, digits_u64};
 use crate::types::stream::{Bound, Id, MAX_BYTES, Record, Stream, Trim, Wanted};
 use crate::types::{Entry, Kind, Shapes};
 
-/// What is answered to a text that is no ID.
-pub(super) const INVALID_ID: ErrorText = "ERR Invalid stream ID specified as stream command argument";
-const INVALID_START: ErrorText = "ERR invalid start ID for the interval";
-const INVALID_END: ErrorText = "ERR invalid end ID for the interval";
+/// The refusal of a text that is not an ID.
+pub(super) const INVALID_ID: Error = Error::new("ERR Invalid stream ID specified as stream command argument");
+const INVALID_START: Error = Error::new("ERR invalid start ID for the interval");
+const INVALID_END: Error = Error::new("ERR invalid end ID for the interval");
 
 /// The stream in an entry that was found as one.
 pub(super) fn stream_of(entry: &Entry) -> &Stream {
@@ -36,8 +37,9 @@ pub(super) fn stream_of_mut(entry: &mut Entry) -> &mut Stream {
 }
 
 impl Context<'_> {
-    /// Changes the stream at `at`.
+    /// Changes the stream at `at`; what came of it is to be declared.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(super) fn change_stream<R>(
         &mut self,
         at: Position,
@@ -59,14 +61,15 @@ impl Context<'_> {
         read(stream_of(&entry), &mut self.reply)
     }
 
-    /// Finds the stream of the request's first key.
-    pub(super) fn find_stream(&mut self, key: &[u8], access: Access) -> Result<Option<Position>, ErrorText> {
-        self.old_find_kind(key, access, Kind::Stream)
+    /// Finds a stream of the selected database.
+    #[inline]
+    pub(super) fn find_stream(&mut self, key: Key<'_>, access: Access) -> Result<Option<Position>> {
+        self.find_kind(key, access, Kind::Stream)
     }
 
-    /// Adds an empty stream under the request's first key, which is not there.
-    pub(super) fn insert_stream(&mut self, key: &[u8]) -> Position {
-        self.old_insert(Entry::with_container(key, Stream::default(), None))
+    /// Adds an empty stream under `key`, which is not there.
+    pub(super) fn insert_stream(&mut self, key: Key<'_>) -> Position {
+        self.insert(key, Entry::with_container(key.name, Stream::default(), None))
     }
 }
 
@@ -89,7 +92,7 @@ pub(super) fn reply_record(reply: &mut Reply<'_>, record: &Record<'_>) {
     }
 }
 
-/// Replies with entries, and answers how many there were.
+/// Replies with entries and returns how many there were.
 pub(super) fn reply_records<'a>(reply: &mut Reply<'_>, records: impl Iterator<Item = Record<'a>>) -> usize {
     let header = reply.deferred_array();
     let mut count = 0;
@@ -102,17 +105,17 @@ pub(super) fn reply_records<'a>(reply: &mut Reply<'_>, records: impl Iterator<It
 }
 
 /// A complete ID in an argument, or one whose second number is 0.
-pub(super) fn strict_id(arg: &[u8]) -> Result<Id, ErrorText> {
+pub(super) fn strict_id(arg: &[u8]) -> Result<Id> {
     Id::parse(arg, 0).ok_or(INVALID_ID)
 }
 
 /// The IDs in the arguments from `first` on.
-pub(super) fn strict_ids(args: Args<'_>, first: usize) -> Result<Vec<Id>, ErrorText> {
+pub(super) fn strict_ids(args: Args<'_>, first: usize) -> Result<Vec<Id>> {
     args.iter_from(first).map(strict_id).collect()
 }
 
 /// A bound of a range, and whether it is without the ID itself.
-fn bound(arg: &[u8], missing_seq: u64) -> Result<(Id, bool), ErrorText> {
+fn bound(arg: &[u8], missing_seq: u64) -> Result<(Id, bool)> {
     let (id, open) = match arg {
         [b'(', id @ ..] if !id.is_empty() => (Id::parse(id, missing_seq), true),
         id => (Id::parse_bound(id, missing_seq), false),
@@ -121,7 +124,7 @@ fn bound(arg: &[u8], missing_seq: u64) -> Result<(Id, bool), ErrorText> {
 }
 
 /// The first ID of a range.
-pub(super) fn range_start(arg: &[u8]) -> Result<Id, ErrorText> {
+pub(super) fn range_start(arg: &[u8]) -> Result<Id> {
     match bound(arg, 0)? {
         (id, true) => id.next().ok_or(INVALID_START),
         (id, false) => Ok(id),
@@ -129,7 +132,7 @@ pub(super) fn range_start(arg: &[u8]) -> Result<Id, ErrorText> {
 }
 
 /// The last ID of a range.
-pub(super) fn range_end(arg: &[u8]) -> Result<Id, ErrorText> {
+pub(super) fn range_end(arg: &[u8]) -> Result<Id> {
     match bound(arg, u64::MAX)? {
         (id, true) => id.previous().ok_or(INVALID_END),
         (id, false) => Ok(id),
@@ -140,6 +143,8 @@ pub(super) fn range_end(arg: &[u8]) -> Result<Id, ErrorText> {
 #[derive(Default)]
 struct Options {
     bound: Option<Bound>,
+    /// The argument of the bound.
+    bound_at: usize,
     approximately: bool,
     limit: Option<u64>,
     no_create: bool,
@@ -147,7 +152,7 @@ struct Options {
 
 impl Options {
     /// Reads options from argument 2 on. For `XADD` they end at the ID, whose place is returned, with what it says.
-    fn parse(args: Args<'_>, adds: bool) -> Result<(Options, usize, Wanted), ErrorText> {
+    fn parse(args: Args<'_>, adds: bool) -> Result<(Options, usize, Wanted)> {
         let mut options = Options::default();
         let mut wanted = Wanted::Any;
         let mut at = 2;
@@ -158,7 +163,7 @@ impl Options {
             } else if args.is(at, "maxlen") && more {
                 at = options.strategy(args, at + 1, |arg| match integer(arg)? {
                     length @ 0.. => Ok(Bound::Length(length as u64)),
-                    _ => Err("ERR The MAXLEN argument must be >= 0."),
+                    _ => Err(Error::new("ERR The MAXLEN argument must be >= 0.")),
                 })?;
             } else if args.is(at, "minid") && more {
                 at = options.strategy(args, at + 1, |arg| Ok(Bound::Id(strict_id(arg)?)))?;
@@ -179,15 +184,17 @@ impl Options {
         Ok((options, at, wanted))
     }
 
-    /// Reads `[= | ~] threshold` from argument `at` on; answers where the threshold is.
+    /// Reads `[= | ~] threshold` from argument `at` on and returns where the threshold is.
     fn strategy(
         &mut self,
         args: Args<'_>,
         mut at: usize,
-        read: impl FnOnce(&[u8]) -> Result<Bound, ErrorText>,
-    ) -> Result<usize, ErrorText> {
+        read: impl FnOnce(&[u8]) -> Result<Bound>,
+    ) -> Result<usize> {
         if self.bound.is_some() {
-            return Err("ERR syntax error, MAXLEN and MINID options at the same time are not compatible");
+            return Err(Error::new(
+                "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+            ));
         }
         self.approximately = false;
         if at + 1 < args.len() && matches!(args.get(at), b"~" | b"=") {
@@ -195,17 +202,20 @@ impl Options {
             at += 1;
         }
         self.bound = Some(read(args.get(at))?);
+        self.bound_at = at;
         Ok(at)
     }
 
     /// The trimming that they ask for, if any.
-    fn trim(&self, adds: bool, shapes: &Shapes) -> Result<Option<Trim>, ErrorText> {
+    fn trim(&self, adds: bool, shapes: &Shapes) -> Result<Option<Trim>> {
         let Some(bound) = self.bound else {
             return match self.limit {
-                Some(1..) => {
-                    Err("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
+                Some(1..) => Err(Error::new(
+                    "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+                )),
+                _ if !adds => {
+                    Err(Error::new("ERR syntax error, XTRIM must be called with a trimming strategy"))
                 }
-                _ if !adds => Err("ERR syntax error, XTRIM must be called with a trimming strategy"),
                 Some(0) => Err(LIMIT_ALONE),
                 None => Ok(None),
             };
@@ -222,102 +232,132 @@ impl Options {
         };
         Ok(Some(Trim { bound, approximately: self.approximately, limit }))
     }
+
+    /// The words that say exactly what was trimmed approximately: the arguments to replace and what with. The stream is
+    /// as it is after trimming.
+    fn exactly(&self, stream: &Stream) -> Option<[(usize, Vec<u8>); 2]> {
+        let bound = match self.bound? {
+            _ if !self.approximately => return None,
+            Bound::Length(_) => Decimal::new(stream.len() as i64).as_bytes().to_vec(),
+            Bound::Id(_) => stream.first_remnant().unwrap_or(Id::MAX).to_text(),
+        };
+        Some([(self.bound_at - 1, b"=".to_vec()), (self.bound_at, bound)])
+    }
 }
 
-const LIMIT_ALONE: ErrorText = "ERR syntax error, LIMIT cannot be used without the special ~ option";
+const LIMIT_ALONE: Error = Error::new("ERR syntax error, LIMIT cannot be used without the special ~ option");
 
 /// `XADD key [NOMKSTREAM] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value …]`: the ID of
 /// the new entry, or null without a stream to add it to. O(1), and O(N) in what is trimmed.
-pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_xadd(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn try_xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (options, id_at, wanted) = Options::parse(args, true)?;
     let trim = options.trim(true, &ctx.keyspace.shapes)?;
     let first = id_at + 1;
     let fields = args.len().saturating_sub(first) / 2;
     if fields == 0 || first + 2 * fields != args.len() {
-        return Err("ERR wrong number of arguments for 'xadd' command");
+        return Err(Error::wrong_arity("xadd"));
     }
     if wanted == Wanted::Exactly(Id::MIN) {
-        return Err("ERR The ID specified in XADD must be greater than 0-0");
+        return Err(Error::new("ERR The ID specified in XADD must be greater than 0-0"));
     }
-    let key = args.get(1);
-    let at = match ctx.find_stream(key, Access::Write)? {
-        Some(at) => at,
-        None if options.no_create => {
-            ctx.reply.null();
-            return Ok(());
-        }
-        None => ctx.insert_stream(key),
-    };
+    let key = ctx.first_key(args.get(1));
+    let found = ctx.find_stream(key, Access::Write)?;
+    if found.is_none() && options.no_create {
+        ctx.reply.null();
+        return Ok(());
+    }
+    let at = found.unwrap_or_else(|| ctx.insert_stream(key));
     let now = ctx.now() as u64;
-    let items = args.iter_from(first);
-    ctx.change_stream(at, |stream, shapes, reply| {
-        if stream.figures().last_id == Id::MAX {
-            return Err("ERR The stream has exhausted the last possible ID, unable to add more items");
+    let added = ctx.change_stream(at, |stream, shapes, _| {
+        append(stream, (wanted, now), (fields, args.iter_from(first)), shapes)
+    });
+    let id = match added {
+        Ok(id) => id,
+        Err(error) => {
+            // A stream that was made for the entry stays, as in Redis.
+            ctx.changed(key, Event::Unnamed, u64::from(found.is_none()));
+            return Err(error);
         }
-        let id = stream
-            .next_id(wanted, now)
-            .ok_or("ERR The ID specified in XADD is equal or smaller than the target stream top item")?;
-        if items.clone().map(<[u8]>::len).sum::<usize>() > MAX_BYTES {
-            return Err("ERR Elements are too large to be stored");
-        }
-        stream.append(id, fields, items, shapes);
-        reply_id(reply, id);
-        if let Some(trim) = trim {
-            stream.trim(&trim);
-        }
-        Ok(())
-    })?;
-    ctx.keyspace.modified(1);
+    };
+    ctx.changed(key, Event::XAdd, 1);
+    if let Some(trim) = trim
+        && ctx.change_stream(at, |stream, _, _| stream.trim(&trim)) > 0
+    {
+        ctx.changed(key, Event::XTrim, 0);
+    }
+    ctx.unchanged();
+    if ctx.propagates() {
+        let exactly = ctx.read_stream(at, |stream, _| options.exactly(stream));
+        let id = (!matches!(wanted, Wanted::Exactly(_))).then(|| (id_at, id.to_text()));
+        ctx.propagate_with(args, &Vec::from_iter(exactly.into_iter().flatten().chain(id)));
+    }
+    reply_id(&mut ctx.reply, id);
     Ok(())
 }
 
-/// `XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count]`: how many entries were deleted. O(N) in that number.
-pub fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_xtrim(ctx, args);
-    ctx.answer(outcome);
+/// Adds an entry of `fields` pairs, which `items` yields one after the other.
+fn append<'a>(
+    stream: &mut Stream,
+    (wanted, now): (Wanted, u64),
+    (fields, items): (usize, impl Iterator<Item = &'a [u8]> + Clone),
+    shapes: &Shapes,
+) -> Result<Id> {
+    if stream.figures().last_id == Id::MAX {
+        return Err(Error::new(
+            "ERR The stream has exhausted the last possible ID, unable to add more items",
+        ));
+    }
+    let id = stream
+        .next_id(wanted, now)
+        .ok_or("ERR The ID specified in XADD is equal or smaller than the target stream top item")?;
+    if items.clone().map(<[u8]>::len).sum::<usize>() > MAX_BYTES {
+        return Err(Error::new("ERR Elements are too large to be stored"));
+    }
+    stream.append(id, fields, items, shapes);
+    Ok(id)
 }
 
-fn try_xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+/// `XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count]`: how many entries were deleted. O(N) in that number.
+pub fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (options, ..) = Options::parse(args, false)?;
     let trim = options.trim(false, &ctx.keyspace.shapes)?;
-    let deleted = match (ctx.find_stream(args.get(1), Access::Write)?, trim) {
-        (Some(at), Some(trim)) => ctx.change_stream(at, |stream, _, _| stream.trim(&trim)),
-        _ => 0,
-    };
-    ctx.keyspace.modified(deleted);
+    let key = ctx.first_key(args.get(1));
+    let mut deleted = 0;
+    if let (Some(at), Some(trim)) = (ctx.find_stream(key, Access::Write)?, trim) {
+        deleted = ctx.change_stream(at, |stream, _, _| stream.trim(&trim));
+        if deleted > 0 {
+            ctx.changed(key, Event::XTrim, deleted);
+            if options.approximately && ctx.propagates() {
+                let exactly = ctx.read_stream(at, |stream, _| options.exactly(stream));
+                ctx.propagate_with(args, &Vec::from_iter(exactly.into_iter().flatten()));
+            }
+        } else {
+            ctx.unchanged();
+        }
+    }
     ctx.reply.integer(deleted as i64);
     Ok(())
 }
 
 /// `XLEN key`: the number of entries. O(1).
-pub fn xlen(ctx: &mut Context<'_>, args: Args<'_>) {
-    match ctx.find_stream(args.get(1), Access::Read) {
-        Ok(found) => {
-            let len = found.map_or(0, |at| stream_of(&ctx.db().get(at)).len());
-            ctx.reply.integer(len as i64);
-        }
-        Err(text) => ctx.reply.error(text),
-    }
+pub fn xlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let found = ctx.find_stream(ctx.first_key(args.get(1)), Access::Read)?;
+    let len = found.map_or(0, |at| stream_of(&ctx.db().get(at)).len());
+    ctx.reply.integer(len as i64);
+    Ok(())
 }
 
 /// `XRANGE key start end [COUNT count]`: the entries between two IDs. O(log N + M).
-pub fn xrange(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_range(ctx, args, false);
-    ctx.answer(outcome);
+pub fn xrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    range(ctx, args, false)
 }
 
 /// `XREVRANGE key end start [COUNT count]`: the same from the last on. O(log N + M).
-pub fn xrevrange(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_range(ctx, args, true);
-    ctx.answer(outcome);
+pub fn xrevrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    range(ctx, args, true)
 }
 
-fn try_range(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result<(), ErrorText> {
+fn range(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result {
     let (start, end) = if backwards { (3, 2) } else { (2, 3) };
     let (start, end) = (range_start(args.get(start))?, range_end(args.get(end))?);
     let mut most = None;
@@ -331,7 +371,7 @@ fn try_range(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result<(
             _ => Some(0),
         };
     }
-    let Some(at) = ctx.find_stream(args.get(1), Access::Read)? else {
+    let Some(at) = ctx.find_stream(ctx.first_key(args.get(1)), Access::Read)? else {
         ctx.reply.array(0);
         return Ok(());
     };
@@ -351,32 +391,28 @@ fn try_range(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result<(
 }
 
 /// `XDEL key id [id …]`: how many entries were deleted. O(log N) each.
-pub fn xdel(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_xdel(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn try_xdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
-    let Some(at) = ctx.find_stream(args.get(1), Access::Write)? else {
+pub fn xdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let key = ctx.first_key(args.get(1));
+    let Some(at) = ctx.find_stream(key, Access::Write)? else {
         ctx.reply.integer(0);
         return Ok(());
     };
     let ids = strict_ids(args, 2)?;
-    let deleted = ctx.change_stream(at, |stream, _, _| stream.delete(&ids));
-    ctx.keyspace.modified(deleted as u64);
-    ctx.reply.integer(deleted as i64);
+    match ctx.change_stream(at, |stream, _, _| stream.delete(&ids)) {
+        0 => {
+            ctx.unchanged();
+            ctx.reply.integer(0);
+        }
+        deleted => {
+            ctx.changed(key, Event::XDel, deleted as u64);
+            ctx.reply.integer(deleted as i64);
+        }
+    }
     Ok(())
 }
 
 /// `XSETID key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]`: `OK`. O(1).
-pub fn xsetid(ctx: &mut Context<'_>, args: Args<'_>) {
-    match try_xsetid(ctx, args) {
-        Ok(()) => ctx.reply.ok(),
-        Err(text) => ctx.reply.error(text),
-    }
-}
-
-fn try_xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+pub fn xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let id = strict_id(args.get(2))?;
     let (mut added, mut deleted) = (None, Id::MIN);
     for at in (3..args.len()).step_by(2) {
@@ -386,22 +422,27 @@ fn try_xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         } else if args.is(at, "maxdeletedid") {
             deleted = strict_id(value)?;
             if id < deleted {
-                return Err(
+                return Err(Error::new(
                     "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
-                );
+                ));
             }
         } else {
             return Err(SYNTAX);
         }
     }
-    let at = ctx.find_stream(args.get(1), Access::Write)?.ok_or("ERR no such key")?;
-    ctx.change_stream(at, |stream, _, _| {
+    let key = ctx.first_key(args.get(1));
+    let at = ctx.find_stream(key, Access::Write)?.ok_or(NO_SUCH_KEY)?;
+    let refusal = ctx.read_stream(at, |stream, _| {
         if stream.last_entry().is_some_and(|last| id < last) {
-            return Err("ERR The ID specified in XSETID is smaller than the target stream top item");
+            return Some("ERR The ID specified in XSETID is smaller than the target stream top item");
         }
-        if !stream.is_empty() && added.is_some_and(|added| added < stream.len()) {
-            return Err("ERR The entries_added specified in XSETID is smaller than the target stream length");
-        }
+        (!stream.is_empty() && added.is_some_and(|added| added < stream.len()))
+            .then_some("ERR The entries_added specified in XSETID is smaller than the target stream length")
+    });
+    if let Some(text) = refusal {
+        return Err(Error::new(text));
+    }
+    ctx.change_stream(at, |stream, _, _| {
         stream.set_last_id(id);
         if let Some(added) = added {
             stream.set_entries_added(added);
@@ -409,8 +450,8 @@ fn try_xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
         if !deleted.is_zero() {
             stream.set_max_deleted_id(deleted);
         }
-        Ok(())
-    })?;
-    ctx.keyspace.modified(1);
+    });
+    ctx.changed(key, Event::XSetId, 1);
+    ctx.reply.ok();
     Ok(())
 }

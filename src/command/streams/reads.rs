@@ -1,9 +1,12 @@
 //! `XREAD` and `XREADGROUP`: what is new in several streams at once.
 
 use crate::command::args::Args;
-use crate::command::context::{Context, ErrorText, SYNTAX, WRONG_TYPE, integer};
+use crate::command::context::{Context, integer};
+use crate::command::error::{Error, Result, SYNTAX};
+use crate::command::streams::groups::Told;
 use crate::command::streams::{reply_id, reply_record, reply_records, strict_id};
-use crate::db::Access;
+use crate::command::waiting::{self, Null, Wait};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::{Deferred, Protocol, Reply};
 use crate::types::Kind;
@@ -18,26 +21,20 @@ struct Options<'a> {
     /// The argument of the first key; as many IDs as there are keys follow them.
     first: usize,
     keys: usize,
-}
-
-/// Milliseconds to wait, of which only the errors matter here: see [`xread`].
-fn check_timeout(arg: &[u8], now: i64) -> Result<(), ErrorText> {
-    match integer(arg).map_err(|_| "ERR timeout is not an integer or out of range")? {
-        ..0 => Err("ERR timeout is negative"),
-        timeout if timeout.checked_add(now).is_none() => Err("ERR timeout is out of range"),
-        _ => Ok(()),
-    }
+    /// `BLOCK`: milliseconds to wait for entries when there are none, [`None`] for ever.
+    block: Option<Option<u64>>,
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: Args<'a>, of_group: bool, now: i64) -> Result<Options<'a>, ErrorText> {
-        let mut options = Options { most: usize::MAX, noack: false, group: None, first: 0, keys: 0 };
+    fn parse(args: Args<'a>, of_group: bool, now: i64) -> Result<Options<'a>> {
+        let mut options =
+            Options { most: usize::MAX, noack: false, group: None, first: 0, keys: 0, block: None };
         let mut at = 1;
         while at < args.len() {
             let following = args.len() - at - 1;
             if args.is(at, "block") && following >= 1 {
                 at += 1;
-                check_timeout(args.get(at), now)?;
+                options.block = Some(waiting::milliseconds(args.get(at), now)?);
             } else if args.is(at, "count") && following >= 1 {
                 at += 1;
                 let count = integer(args.get(at))?;
@@ -50,17 +47,17 @@ impl<'a> Options<'a> {
                 break;
             } else if args.is(at, "group") && following >= 2 {
                 if !of_group {
-                    return Err(
+                    return Err(Error::new(
                         "ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.",
-                    );
+                    ));
                 }
                 options.group = Some((args.get(at + 1), args.get(at + 2)));
                 at += 2;
             } else if args.is(at, "noack") {
                 if !of_group {
-                    return Err(
+                    return Err(Error::new(
                         "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.",
-                    );
+                    ));
                 }
                 options.noack = true;
             } else {
@@ -72,16 +69,23 @@ impl<'a> Options<'a> {
             return Err(SYNTAX);
         }
         if of_group && options.group.is_none() {
-            return Err("ERR Missing GROUP option for XREADGROUP");
+            return Err(Error::new("ERR Missing GROUP option for XREADGROUP"));
         }
         Ok(options)
     }
+
+    /// The keys, with the arguments of their IDs.
+    fn streams(&self, args: Args<'a>) -> impl Iterator<Item = (&'a [u8], usize)> + use<'a> {
+        let keys = self.keys;
+        (self.first..self.first + keys).map(move |at| (args.get(at), at + keys))
+    }
 }
 
-const UNBALANCED: ErrorText =
-    "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.";
-const UNBALANCED_GROUP: ErrorText =
-    "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.";
+const UNBALANCED: Error =
+    Error::new("ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.");
+const UNBALANCED_GROUP: Error = Error::new(
+    "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
+);
 
 /// Replies of several streams, whose number is known last.
 struct Streams {
@@ -102,188 +106,240 @@ impl Streams {
         self.count += 1;
     }
 
-    /// Ends the reply. Null says that there was nothing.
-    ///
-    /// With `BLOCK`, too: a connection that waits is the server's to keep, and the answer to one that must not wait (in
-    /// a transaction, say) is that of a wait that was in vain.
-    fn end(self, reply: &mut Reply<'_>) {
+    /// Ends the reply. Returns whether there was any.
+    fn end(self, reply: &mut Reply<'_>) -> bool {
         match self.header {
-            None => reply.null_array(),
+            None => return false,
             Some(header) if reply.protocol == Protocol::Resp2 => reply.finish_array(header, self.count),
             Some(header) => reply.finish_map(header, self.count),
         }
+        true
     }
 }
 
-impl Context<'_> {
-    /// Finds a stream among several keys.
-    fn find_stream_of(&mut self, key: &[u8]) -> Result<Option<Position>, ErrorText> {
-        let hash = self.keyspace.hash(key);
-        match self.old_find_hashed(hash, key, Access::Read) {
-            Some(at) if self.db().get(at).kind() != Kind::Stream => Err(WRONG_TYPE),
-            found => Ok(found),
-        }
-    }
+/// There was nothing to read: waits, if that was asked for, with other words for the arguments in `rewritten`.
+fn wait_or_null(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    options: &Options<'_>,
+    rewritten: Vec<(usize, Vec<u8>)>,
+) {
+    let Some(timeout_ms) = options.block else { return ctx.reply.null_array() };
+    ctx.wait_for(Wait {
+        keys: options.streams(args).map(|(name, _)| name.to_vec()).collect(),
+        kind: Kind::Stream,
+        // A group goes with its stream: who waits for one is told.
+        even_if_gone: options.group.is_some(),
+        timeout_ms,
+        null: Null::Array,
+        rewritten,
+    });
 }
 
 /// `XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key …] id [id …]`: for each stream with entries above its ID,
-/// the key and these entries; null when there are none. `$` is the ID of the last entry. O(log N + M) a stream.
-///
-/// A call that may wait and finds nothing answers as after a wait in vain.
-pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) {
-    let outcome = try_xread(ctx, args);
-    ctx.answer(outcome);
-}
-
-fn try_xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), ErrorText> {
+/// the key and these entries; null when there are none, with `BLOCK` after waiting for some. `$` is the ID of the last
+/// entry. O(log N + M) a stream.
+pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let options = Options::parse(args, false, ctx.now())?;
     let mut wanted = Vec::with_capacity(options.keys);
-    for i in options.first..options.first + options.keys {
-        let found = ctx.find_stream_of(args.get(i))?;
-        wanted.push(match until_zero(args.get(i + options.keys)) {
-            b"$" => found.map_or(Id::MIN, |at| ctx.read_stream(at, |stream, _| stream.figures().last_id)),
+    let mut rewritten = Vec::new();
+    for (name, id_at) in options.streams(args) {
+        let key = ctx.key(name);
+        let found = ctx.find_stream(key, Access::Read)?;
+        wanted.push(match until_zero(args.get(id_at)) {
+            b"$" => {
+                let last =
+                    found.map_or(Id::MIN, |at| ctx.read_stream(at, |stream, _| stream.figures().last_id));
+                if options.block.is_some() {
+                    // What is new is so from now on, however often the command is executed.
+                    rewritten.push((id_at, last.to_text()));
+                }
+                (key, last)
+            }
             b">" => {
-                return Err(
+                return Err(Error::new(
                     "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
                      <consumer> option.",
-                );
+                ));
             }
-            _ => strict_id(args.get(i + options.keys))?,
+            _ => (key, strict_id(args.get(id_at))?),
         });
     }
     let mut streams = Streams { header: None, count: 0 };
-    for (i, after) in (options.first..).zip(wanted) {
-        let key = args.get(i);
-        let (Some(at), Some(from)) = (ctx.find_stream_of(key)?, after.next()) else { continue };
+    for (key, after) in wanted {
+        let (Some(at), Some(from)) = (ctx.find_stream(key, Access::Read)?, after.next()) else { continue };
         ctx.read_stream(at, |stream, reply| {
             let mut records = stream.range(from, Id::MAX).peekable();
             if records.peek().is_some() {
-                streams.begin(reply, key);
+                streams.begin(reply, key.name);
                 reply_records(reply, records.take(options.most));
             }
         });
     }
-    streams.end(&mut ctx.reply);
+    if !streams.end(&mut ctx.reply) {
+        wait_or_null(ctx, args, &options, rewritten);
+    }
     Ok(())
 }
 
 /// `XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key …] id [id …]`: as
-/// `XREAD`; `>` asks for entries that the group was not given yet, which become the consumer's pending ones, and an ID
+/// `XREAD`; `>` stands for entries that the group was not given yet, which become the consumer's pending ones, and an ID
 /// for those that it has pending already. O(log N + M) a stream.
-///
-/// A call that may wait and finds nothing answers as after a wait in vain.
-pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) {
-    let now = ctx.now();
-    match Options::parse(args, true, now) {
-        Ok(options) => read_group(ctx, args, &options),
-        Err(text) => ctx.reply.error(text),
-    }
-}
-
-fn read_group(ctx: &mut Context<'_>, args: Args<'_>, options: &Options<'_>) {
-    let Some((group, consumer)) = options.group else { return };
+pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let options = Options::parse(args, true, ctx.now())?;
+    let Some((group, consumer)) = options.group else { return Err(SYNTAX) };
     let mut wanted = Vec::with_capacity(options.keys);
-    for i in options.first..options.first + options.keys {
-        let found = match ctx.find_stream_of(args.get(i)) {
-            Ok(found) => found,
-            Err(text) => return ctx.reply.error(text),
-        };
+    for (name, id_at) in options.streams(args) {
+        let key = ctx.key(name);
+        let found = ctx.find_stream(key, Access::Read)?;
         let known = found.is_some_and(|at| ctx.read_stream(at, |stream, _| stream.group(group).is_some()));
         if !known {
-            return no_such_group(ctx, args.get(i), group);
+            return Err(no_such_group(name, group));
         }
-        wanted.push(match until_zero(args.get(i + options.keys)) {
-            b"$" => return ctx.reply.error(LAST_ID),
-            b">" => Id::MAX,
-            _ => match strict_id(args.get(i + options.keys)) {
-                Ok(id) => id,
-                Err(text) => return ctx.reply.error(text),
-            },
+        wanted.push(match until_zero(args.get(id_at)) {
+            b"$" => return Err(LAST_ID),
+            b">" => (key, Id::MAX),
+            _ => (key, strict_id(args.get(id_at))?),
         });
     }
-    let now = ctx.now();
+    ctx.propagate_nothing();
+    let mut reading = Reading {
+        group,
+        consumer,
+        most: options.most,
+        noack: options.noack,
+        now: ctx.now(),
+        delivered: None,
+    };
     let mut streams = Streams { header: None, count: 0 };
-    let mut changes = 0;
-    for (i, after) in (options.first..).zip(wanted) {
-        let key = args.get(i);
-        let Ok(Some(at)) = ctx.find_stream_of(key) else { continue };
-        changes += ctx.change_stream(at, |stream, _, reply| {
-            let last = stream.last_entry();
-            let Some(found) = stream.group_mut(group) else { return 0 };
-            // Who asks is a consumer from then on, served or not.
-            let before = found.consumers().len();
-            let slot = found.find_or_add(consumer, now);
-            let added = (found.consumers().len() - before) as u64;
-            if after == Id::MAX && last.is_none_or(|last| last <= found.last_id) {
-                return added;
-            }
-            streams.begin(reply, key);
-            serve(stream, reply, (group, slot), after, options, now);
-            added + 1
-        });
+    for (key, after) in wanted {
+        if let Some(at) = ctx.find_stream(key, Access::Read)? {
+            reading.one(ctx, (key, at), after, &mut streams);
+        }
     }
-    ctx.keyspace.modified(changes);
-    streams.end(&mut ctx.reply);
+    if !streams.end(&mut ctx.reply) {
+        wait_or_null(ctx, args, &options, Vec::new());
+    }
+    Ok(())
 }
 
-const LAST_ID: ErrorText = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
-     specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
+const LAST_ID: Error = Error::new(
+    "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
+     specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.",
+);
 
-fn no_such_group(ctx: &mut Context<'_>, key: &[u8], group: &[u8]) {
-    let text = [
+fn no_such_group(key: &[u8], group: &[u8]) -> Error {
+    Error::concat(&[
         b"NOGROUP No such key '",
         until_zero(key),
         b"' or consumer group '",
         until_zero(group),
         b"' in XREADGROUP with GROUP option",
-    ];
-    ctx.reply.error(text.concat());
+    ])
 }
 
-/// Replies with new entries, or with a consumer's pending ones above an ID.
-fn serve(
-    stream: &mut Stream,
-    reply: &mut Reply<'_>,
-    (group, slot): (&[u8], Slot),
-    after: Id,
-    options: &Options<'_>,
-    now: i64,
-) {
-    let header = reply.deferred_array();
-    let count = if after == Id::MAX {
-        stream.deliver(group, slot, (options.most, options.noack, now), |record| reply_record(reply, record))
-    } else {
-        serve_history(stream, reply, (group, slot), after, options.most, now)
-    };
-    reply.finish_array(header, count);
-}
-
-fn serve_history(
-    stream: &mut Stream,
-    reply: &mut Reply<'_>,
-    (group, slot): (&[u8], Slot),
-    after: Id,
+/// A consumer that reads.
+struct Reading<'a> {
+    group: &'a [u8],
+    consumer: &'a [u8],
     most: usize,
+    noack: bool,
     now: i64,
-) -> usize {
-    let (Some(from), Some(known)) = (after.next(), stream.group(group)) else { return 0 };
-    let ids: Vec<Id> = known.pending_of(Some(slot), from..).map(|(id, _)| id).take(most).collect();
-    let mut seen = Vec::with_capacity(ids.len());
-    for id in &ids {
-        if let Some(record) = stream.get(*id) {
-            reply_record(reply, &record);
-            seen.push(*id);
+    /// What was delivered from the stream at hand, for a log or a replica; `None` where nobody listens.
+    delivered: Option<Vec<Id>>,
+}
+
+impl Reading<'_> {
+    /// Reads from one stream: what is new, or what the consumer has pending above an ID.
+    fn one(
+        &mut self,
+        ctx: &mut Context<'_>,
+        (key, at): (Key<'_>, Position),
+        after: Id,
+        streams: &mut Streams,
+    ) {
+        self.delivered = ctx.propagates().then(Vec::new);
+        let (added, served) = ctx.change_stream(at, |stream, _, reply| {
+            let last = stream.last_entry();
+            let Some(found) = stream.group_mut(self.group) else { return (false, false) };
+            // It is a consumer from then on, served or not.
+            let before = found.consumers().len();
+            let slot = found.find_or_add(self.consumer, self.now);
+            let added = found.consumers().len() > before;
+            if after == Id::MAX && last.is_none_or(|last| last <= found.last_id) {
+                return (added, false);
+            }
+            streams.begin(reply, key.name);
+            self.serve(stream, reply, slot, after);
+            (added, true)
+        });
+        ctx.unchanged();
+        if added {
+            ctx.changed(key, Event::XGroupCreateConsumer, 1);
+        }
+        if served {
+            ctx.changed(key, Event::Unnamed, 1);
+        }
+        if ctx.propagates() {
+            self.propagate(ctx, (key, at), added);
+        }
+    }
+
+    /// Replies with new entries, or with the consumer's pending ones above an ID.
+    fn serve(&mut self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, after: Id) {
+        let header = reply.deferred_array();
+        let count = if after == Id::MAX {
+            stream.deliver(self.group, slot, (self.most, self.noack, self.now), |record| {
+                reply_record(reply, record);
+                if let Some(delivered) = &mut self.delivered {
+                    delivered.push(record.id);
+                }
+            })
         } else {
-            // It waits for its acknowledgement, and is deleted.
-            reply.array(2);
-            reply_id(reply, *id);
-            reply.null_array();
+            self.serve_pending(stream, reply, slot, after)
+        };
+        reply.finish_array(header, count);
+    }
+
+    fn serve_pending(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, after: Id) -> usize {
+        let (Some(from), Some(known)) = (after.next(), stream.group(self.group)) else { return 0 };
+        let ids: Vec<Id> = known.pending_of(Some(slot), from..).map(|(id, _)| id).take(self.most).collect();
+        let mut seen = Vec::with_capacity(ids.len());
+        for id in &ids {
+            if let Some(record) = stream.get(*id) {
+                reply_record(reply, &record);
+                seen.push(*id);
+            } else {
+                // It is not acknowledged yet, and is deleted.
+                reply.array(2);
+                reply_id(reply, *id);
+                reply.null_array();
+            }
+        }
+        if let Some(known) = stream.group_mut(self.group) {
+            for id in seen {
+                known.deliver_again(id, self.now);
+            }
+        }
+        ids.len()
+    }
+
+    /// Propagates what was delivered: each entry as pending, or how far the group has come when nothing becomes so. Then
+    /// no entry tells of a new consumer either.
+    fn propagate(&self, ctx: &mut Context<'_>, (key, at): (Key<'_>, Position), added: bool) {
+        let delivered = self.delivered.as_deref().unwrap_or_default();
+        if self.noack {
+            if added {
+                ctx.propagate(&[b"XGROUP", b"CREATECONSUMER", key.name, self.group, self.consumer]);
+            }
+            if !delivered.is_empty() {
+                ctx.propagate_progress(key, at, self.group);
+            }
+            return;
+        }
+        for id in delivered {
+            let told = Told { consumer: self.consumer.to_vec(), id: id.to_text(), time: self.now, count: 1 };
+            ctx.propagate_claim(key, self.group, &told, *id);
         }
     }
-    if let Some(known) = stream.group_mut(group) {
-        for id in seen {
-            known.deliver_again(id, now);
-        }
-    }
-    ids.len()
 }

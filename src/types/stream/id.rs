@@ -91,6 +91,13 @@ impl Id {
         push_u64(out, self.seq);
     }
 
+    /// `ms-seq`.
+    pub fn to_text(self) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.push_to(&mut text);
+        text
+    }
+
     /// The ID as far from `base` as an entry says; what outsiders wrote may go round.
     #[must_use]
     pub(super) fn offset(self, ms: i64, seq: i64) -> Id {

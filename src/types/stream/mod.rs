@@ -187,6 +187,11 @@ impl Stream {
         self.range_back(Id::MIN, Id::MAX).next().map(|record| record.id)
     }
 
+    /// The ID of the first entry whose bytes are still there, deleted or not.
+    pub fn first_remnant(&self) -> Option<Id> {
+        self.nodes.front()?.walk().next().map(|record| record.id)
+    }
+
     /// Sets the last ID, which is not below the last entry's.
     pub fn set_last_id(&mut self, id: Id) {
         self.figures.last_id = id;
