@@ -36,7 +36,7 @@ const NEWER_ARGUMENTS: [&str; 3] = ["hscan", "zrank", "zrevrank"];
 const NEWER_ARITY: [&str; 2] = ["zrank", "zrevrank"];
 
 /// Commands that wait: scripts may call them since 7.2, where they reply as after a wait in vain.
-const SCRIPTED: [&str; 5] = ["blmove", "blmpop", "blpop", "brpop", "brpoplpush"];
+const SCRIPTED: [&str; 7] = ["blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzpopmax", "bzpopmin"];
 
 /// The same question to the table and to Redis.
 struct Pair {
@@ -225,6 +225,9 @@ fn keys_of_calls_are_found_where_redis_finds_them() {
             "blmove a b left right 0",
             "blmpop 0 2 a b left",
             "xread block 0 streams a b 1 2",
+            "bzpopmin a b 0",
+            "bzpopmax a 0",
+            "bzmpop 0 2 a b min",
             "del a a",
             "unlink a b",
             "getex a persist",

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Client, Server, Value, eventually};
+use support::{Client, Launch, Server, Value, eventually};
 
 /// The integers of an array.
 fn integers(value: &Value) -> Vec<i64> {
@@ -294,5 +294,118 @@ fn of_many_expired_fields_none_is_picked() {
         assert_eq!(client.run("HLEN e").integer(), 0);
         assert!(client.run("HRANDFIELD e").is_null());
         assert_eq!(client.run("EXISTS e").integer(), 1, "there are still some to take out");
+    }
+}
+
+/// The texts of a reply, however deep, in one line.
+fn line(value: &Value) -> String {
+    match value {
+        Value::Array(all) => all.iter().map(line).collect::<Vec<_>>().join(" "),
+        other => other.text(),
+    }
+}
+
+/// What has changed since the last call, and what would have been propagated, as lines.
+fn journal(client: &mut Client) -> (String, String) {
+    let both = client.run("DEBUG JOURNAL TAKE").elements();
+    (line(&both[0]), line(&both[1]))
+}
+
+#[test]
+fn no_field_expires_while_writes_are_paused() {
+    let server = Launch::subject().flags("--enable-debug-command yes").start();
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        client.ok("DEBUG JOURNAL ON");
+        let (dirty, expired) = (client.info_number("rdb_changes_since_last_save"), "expired_subkeys");
+        let before = client.info_number(expired);
+        // In one packet: the pause begins before the field can expire.
+        let requests = format!("HPEXPIRE {key} 20 FIELDS 1 a\r\nCLIENT PAUSE 1000000 WRITE\r\n");
+        client.send_raw(requests.as_bytes()).expect("sent");
+        assert_eq!(integers(&client.read_reply().expect("a reply").value), [1]);
+        assert_eq!(client.read_reply().expect("a reply").value.text(), "OK");
+        client.run("DEBUG JOURNAL TAKE");
+        eventually("the time of the field", || client.run(&format!("HGET {key} a")).is_null().then_some(()));
+        for read in ["HLEN", "HGETALL", "HKEYS", "HVALS", "HRANDFIELD"] {
+            assert!(!client.run(&format!("{read} {key}")).is_error());
+        }
+        assert_eq!(client.run(&format!("HLEN {key}")).integer(), 3, "it is not seen");
+        assert_eq!(client.info_number(expired), before, "but not gone");
+        assert_eq!(journal(&mut client), (String::new(), String::new()));
+        assert_eq!(client.info_number("rdb_changes_since_last_save"), dirty + 1);
+        client.ok("CLIENT UNPAUSE");
+        client.wait_for_info(expired, |expired| expired == before + 1);
+        assert_eq!(journal(&mut client), (format!("0 hexpired {key}"), format!("0 HDEL {key} a")));
+    }
+}
+
+#[test]
+fn fields_that_expire_are_propagated_as_hdel_and_a_key_goes_with_its_last() {
+    let server = Launch::subject().flags("--enable-debug-command yes").start();
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+        client.ok("DEBUG JOURNAL ON");
+        client.run(&format!("HPEXPIRE {key} 1 FIELDS 2 a b"));
+        client.run("DEBUG JOURNAL TAKE");
+        eventually("a lookup finds it late", || client.run(&format!("HGET {key} a")).is_null().then_some(()));
+        // Fields of one time have no order.
+        let either = |calls: &str, a: &str, b: &str| {
+            calls == format!("0 HDEL {key} {a} {b}") || calls == format!("0 HDEL {key} {b} {a}")
+        };
+        let (events, calls) = journal(&mut client);
+        assert_eq!(events, format!("0 hexpired {key}"));
+        assert!(either(&calls, "a", "b"), "{calls}");
+        client.run(&format!("HPEXPIRE {key} 1 FIELDS 2 c d"));
+        client.run("DEBUG JOURNAL TAKE");
+        client.ok("DEBUG SET-ACTIVE-EXPIRE 1");
+        eventually("the cycle", || (client.run("DBSIZE").integer() < 2).then_some(()));
+        let (events, calls) = journal(&mut client);
+        assert_eq!(events, format!("0 hexpired {key} 0 del {key}"));
+        assert!(either(&calls, "c", "d"), "{calls}");
+        client.run("SET another key");
+    }
+}
+
+#[test]
+fn times_are_propagated_as_moments_and_for_the_fields_that_took_them() {
+    let server = Launch::subject().flags("--enable-debug-command yes").start();
+    let mut client = server.client();
+    for key in hashes(&mut client) {
+        client.ok("DEBUG JOURNAL ON");
+        let mut told = |request: String| {
+            client.run(&request);
+            journal(&mut client)
+        };
+        let (event, call) = told(format!("HPEXPIREAT {key} {FAR_MS} NX FIELDS 3 a no b"));
+        assert_eq!(event, format!("0 hexpire {key}"));
+        assert_eq!(call, format!("0 HPEXPIREAT {key} {FAR_MS} NX FIELDS 2 a b"));
+        let (event, call) = told(format!("HEXPIREAT {key} {} xx FIELDS 2 a c", FAR_MS / 1000));
+        assert_eq!(event, format!("0 hexpire {key}"));
+        assert_eq!(call, format!("0 HPEXPIREAT {key} {FAR_MS} xx FIELDS 1 a"));
+        let (event, call) = told(format!("HEXPIRE {key} 1000 FIELDS 1 b"));
+        assert_eq!(event, format!("0 hexpire {key}"));
+        let words: Vec<&str> = call.split(' ').collect();
+        assert_eq!(
+            [words[1], words[2], words[4], words[5], words[6]],
+            ["HPEXPIREAT", key, "FIELDS", "1", "b"]
+        );
+        assert!(words[3].parse::<i64>().expect("a time") > 1_700_000_000_000);
+        let nothing = (String::new(), String::new());
+        assert_eq!(told(format!("HEXPIRE {key} 1000 XX FIELDS 1 d")), nothing);
+        assert_eq!(told(format!("HPERSIST {key} FIELDS 1 d")), nothing);
+        let (event, call) = told(format!("HINCRBYFLOAT {key} a 0.5"));
+        assert_eq!(event, format!("0 hincrbyfloat {key}"));
+        let framed = format!("0 HSET {key} a 1.5 0 HPEXPIREAT {key} {FAR_MS} FIELDS 1 a");
+        assert!(call.contains(&framed), "{call}");
+        let (event, call) = told(format!("HPERSIST {key} FIELDS 2 a d"));
+        assert_eq!((event, call), (format!("0 hpersist {key}"), format!("0 HPERSIST {key} FIELDS 2 a d")));
+        let (event, call) = told(format!("HINCRBYFLOAT {key} a 0.5"));
+        assert_eq!((event, call), (format!("0 hincrbyfloat {key}"), format!("0 HSET {key} a 2")));
+        let (event, call) = told(format!("HEXPIRE {key} 0 FIELDS 2 a no"));
+        assert_eq!((event, call), (format!("0 hdel {key}"), format!("0 HDEL {key} a")));
+        let (event, call) = told(format!("HEXPIRE {key} 0 FIELDS 3 b c d"));
+        assert_eq!(event, format!("0 hdel {key} 0 del {key}"));
+        assert_eq!(call, format!("0 HDEL {key} b c d"));
     }
 }
