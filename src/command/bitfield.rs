@@ -215,8 +215,11 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
     let (at, grown) = make_room(ctx, key, len)?;
     ctx.reply.array(count);
     match write_all(ctx, args, at, grown) {
-        // A string that became longer is another one, whatever the overflows kept from being written.
-        0 if grown => ctx.changed(key, Event::Unnamed, 1),
+        // A string that became longer is another one, whatever overflows kept from being written. To Redis it is not.
+        0 if grown => {
+            ctx.changed(key, Event::Unnamed, 0);
+            ctx.keyspace.journal.propagate_always();
+        }
         0 => ctx.unchanged(),
         changes => ctx.changed(key, Event::SetBit, changes),
     }

@@ -10,7 +10,7 @@ use crate::command::context::{Context, integer};
 use crate::command::error::{Result, SYNTAX, WRONG_TYPE};
 use crate::command::strings;
 use crate::config::Config;
-use crate::db::{Access, Event, Key, Removal};
+use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::text::number;
 use crate::types::bits::{self, Operation};
@@ -168,13 +168,13 @@ pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     }
     let mut sources = Sources::find(ctx, args)?;
     let (key, len) = (ctx.first_key(args.get(2)), sources.longest);
-    let destination = ctx.find(key, Access::Write);
     if len > 0 {
+        let destination = ctx.find(key, Access::Write);
         let (mut target, seeded) = sources.target(ctx, destination, operation);
         bits::combine(operation, target.make_mut(), seeded, &sources.others);
         strings::store_block(ctx, key, destination, target);
-    } else if let Some(at) = destination {
-        ctx.remove(key, at, Removal::Overwritten);
+    } else {
+        ctx.keyspace.store(key, None, Event::Set);
     }
     ctx.reply.integer(len as i64);
     Ok(())

@@ -510,14 +510,14 @@ impl Keyspace {
     /// Puts the result of a command in the place of whatever `key` holds, which is then what `event` says; without a
     /// result the key is deleted.
     pub fn store(&mut self, key: Key<'_>, result: Option<Entry>, event: Event) {
-        let old = self.find(key, Access::Inspect);
         let Some(entry) = result else {
-            if let Some(at) = old {
+            // What has expired but still stands goes for this reason, too.
+            if let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) {
                 self.remove(key, at, Removal::Overwritten);
             }
             return;
         };
-        match old {
+        match self.find(key, Access::Inspect) {
             Some(at) => self.replace(key, at, entry),
             None => {
                 self.insert(key, entry);
