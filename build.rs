@@ -1,8 +1,8 @@
 //! Turns `src/command/table/*.def` into the static command table that `src/command/table/mod.rs` includes.
 //!
-//! A definition is indented text, two spaces a level: a keyword, then its value to the end of the line. `#` begins a
-//! comment line. The files are read in the order of their names; `group` names the documentation's group for what
-//! follows it in the file.
+//! A definition is text with two spaces of indentation per level: a keyword, then its value up to the end of the line.
+//! `#` begins a comment line. The files are read in the order of their names; `group` sets the group, for the
+//! documentation, of the commands that follow it in the file.
 //!
 //! ```text
 //! command expire
@@ -12,26 +12,26 @@
 //!   deprecated  version what replaces it  may be absent
 //!   syscmd                                an internal command, for the documentation
 //!   history     version what changed      any number of lines
-//!   arity       -3                        arguments with the name; negative: at least so many
+//!   arity       -3                        arguments, including the name; negative: at least that many
 //!   flags       write fast                of vocabulary::FLAGS
 //!   acl         keyspace                  of vocabulary::CATEGORIES, beyond those that the flags imply
 //!   tips        nondeterministic_output   free words
 //!   key         RW update at 1            a key specification, see below
 //!     notes     why                       may be absent
 //!   member      2                         the argument that names a member of the first key's collection, if one does
-//!   getkeys     set                       how to find the keys where the specifications do not suffice
+//!   getkeys     set                       how to find the keys if the specifications do not suffice
 //!   handler     keys::expire              a function of a family, `server`, or `help`
 //!   argument key key spec=0               name, kind, then token= since= deprecated= optional multiple multiple_token
 //!     argument ...                        of a oneof or a block
-//!   help        EXPIRE <key> ...          a line of HELP, its own indentation kept after the first two spaces
+//!   help        EXPIRE <key> ...          a line of HELP; its indentation after the first two spaces is kept
 //!   subcommand  name                      the same again, one level deeper
 //! ```
 //!
-//! A key specification is flags of `vocabulary::KEY_FLAGS`, where the keys begin (`at 1`, `after STREAMS from 1`,
-//! `unknown`), and which they are: `to -1 step 2 limit 0` (as far as they differ from `to 0 step 1 limit 0`), or
-//! `keynum 0 first 1 step 1`, or again `unknown`.
+//! A key specification consists of flags of `vocabulary::KEY_FLAGS`, of where the keys begin (`at 1`, `after STREAMS
+//! from 1`, `unknown`), and of which they are: `to -1 step 2 limit 0` (where that differs from `to 0 step 1 limit 0`),
+//! `keynum 0 first 1 step 1`, or `unknown`.
 //!
-//! A mistake ends the build with one line: file, line, and what is wrong there.
+//! A mistake ends the build with one line: the file, the line, and what is wrong there.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -76,7 +76,7 @@ fn fail(message: &str) -> ! {
     process::exit(1)
 }
 
-/// A definition file: its name for messages, and its text.
+/// A definition file: its path for messages, and its text.
 pub struct Source {
     /// The path as messages print it.
     pub file: String,
@@ -115,7 +115,7 @@ pub fn generate(sources: &[Source]) -> Result<String, String> {
     Ok(code)
 }
 
-/// One line of a definition with the lines beneath it.
+/// One line of a definition, with the lines that are indented below it.
 struct Node {
     place: String,
     keyword: String,
@@ -160,7 +160,7 @@ impl Node {
         }
     }
 
-    /// `version text`, split.
+    /// Splits `version text`.
     fn version_and_text(&self) -> Result<(String, String), String> {
         match self.leaf()?.split_once(' ') {
             Some((version, text)) => Ok((version.to_owned(), text.to_owned())),
@@ -170,7 +170,7 @@ impl Node {
 }
 
 fn read_tree(source: &Source) -> Result<Vec<Node>, String> {
-    // The open node of each level, the roots' level first; a line closes all levels below its own.
+    // The open node of each level, from the root; a line closes all levels below its own.
     let mut levels: Vec<Vec<Node>> = vec![Vec::new()];
     let close = |levels: &mut Vec<Vec<Node>>, depth: usize| {
         while levels.len() > depth + 1 {
@@ -200,7 +200,7 @@ fn read_tree(source: &Source) -> Result<Vec<Node>, String> {
             levels.push(Vec::new());
         }
         let (keyword, value) = text.split_once(' ').unwrap_or((text, ""));
-        // HELP keeps the indentation that the user is to see; its column is fixed.
+        // A line of HELP begins at a fixed column, since its own indentation is shown to the user.
         let value = match keyword {
             "help" => value.get("       ".len()..).unwrap_or("").trim_end(),
             _ => value.trim(),
@@ -238,7 +238,7 @@ struct Command {
     arguments: Vec<Argument>,
     help: Vec<String>,
     subcommands: Vec<Command>,
-    // Set when all are laid out in one array.
+    // Set when all commands are placed in one array.
     scope: u16,
     children: (usize, usize),
 }
@@ -358,7 +358,7 @@ fn read_field(command: &mut Command, field: &Node) -> Result<(), String> {
     Ok(())
 }
 
-/// What must hold between the lines of a command, and what follows from them.
+/// Checks that the lines of a command are consistent, and derives values from them.
 fn check_command(command: &mut Command, node: &Node, seen: &HashSet<&str>) -> Result<(), String> {
     for keyword in ["summary", "since", "arity"] {
         if !seen.contains(keyword) {
@@ -383,7 +383,7 @@ fn check_command(command: &mut Command, node: &Node, seen: &HashSet<&str>) -> Re
     if command.subcommands.is_empty() || command.handler.is_some() {
         imply_categories(command, node)?;
     } else {
-        // A container alone does nothing: it only waits for its subcommand's name.
+        // A container does nothing by itself: it requires the name of a subcommand.
         command.acl |= vocabulary::bit(vocabulary::CATEGORIES, "slow");
     }
     Ok(())
@@ -413,14 +413,14 @@ fn check_key(key: &Key, command: &Command, node: &Node) -> Result<(), String> {
         return Err(node.mistake("each key specification has one of RO, RW, OW, RM"));
     }
     let flag = |word| vocabulary::bit(vocabulary::FLAGS, word);
-    // One that may replicate changes what is beneath a value (a cache), and not what the value says.
+    // A command that may replicate changes the representation of a value (a cache), but not its content.
     let writes = flag("write") | flag("may_replicate");
     let reads = vocabulary::bit(vocabulary::KEY_FLAGS, "RO");
     if key.flags & reads == 0 && command.flags & writes == 0 {
         return Err(node.mistake("a command that changes a key has the flag 'write'"));
     }
     let Begin::Index(first) = key.begin else { return Ok(()) };
-    // Keys to the end of a call of any length may be none.
+    // The keys up to the end of a call of any length may be none at all.
     let may_be_none = command.arity < 0 && matches!(key.find, Find::Range { last: -1, .. });
     let least = command.arity.unsigned_abs() + u32::from(may_be_none);
     if first < 1 || first.unsigned_abs() >= least {
@@ -536,7 +536,7 @@ fn read_argument(node: &Node) -> Result<Argument, String> {
     Ok(argument)
 }
 
-/// First key, last key and step of a specification that needs no look at the arguments.
+/// First key, last key and step of a specification that does not depend on the arguments.
 fn legacy_range(key: &Key) -> Option<(i32, i32, i32)> {
     match (&key.begin, &key.find) {
         (Begin::Index(first), Find::Range { last, step, .. }) => {
@@ -546,8 +546,8 @@ fn legacy_range(key: &Key) -> Option<(i32, i32, i32)> {
     }
 }
 
-/// The three numbers with which `COMMAND INFO` has described keys since before there were specifications: the first
-/// run of specifications that follow each other with step 1, or the only one.
+/// The three numbers by which `COMMAND INFO` describes keys in addition to specifications: those of the first run of
+/// adjacent specifications with step 1, or of the only one.
 fn legacy_keys(keys: &[Key]) -> (i32, i32, i32) {
     let mut ranges = keys.iter().filter_map(legacy_range);
     let Some(mut all) = ranges.next() else { return (0, 0, 0) };
@@ -560,7 +560,7 @@ fn legacy_keys(keys: &[Key]) -> (i32, i32, i32) {
     all
 }
 
-/// All commands in one array: those of the top first, then each container's subcommands together.
+/// All commands in one array: first those of the top level, then the subcommands of each container.
 fn lay_out(mut top: Vec<Command>) -> Result<Vec<Command>, String> {
     let mut subcommands = Vec::new();
     let count = top.len();
@@ -582,15 +582,15 @@ fn lay_out(mut top: Vec<Command>) -> Result<Vec<Command>, String> {
     Ok(top)
 }
 
-/// A seed for which no two commands meet in a table of `1 << bits` slots, and that table.
+/// A seed with which no two commands share a slot in a table of `1 << bits` slots, and that table.
 struct Perfect {
     seed: u64,
     bits: u32,
     index: Vec<u16>,
 }
 
-/// Tries seeds for the smallest table first. With n names the chance for a seed is about exp(-n² / 2·slots), so that
-/// some hundred tries suffice once the table has n² / 10 slots.
+/// Tries seeds, for the smallest table first. With n names a seed succeeds with a probability of about exp(-n² /
+/// 2·slots), so some hundred tries suffice once the table has n² / 10 slots.
 fn search_perfect(commands: &[Command]) -> Perfect {
     const TRIES: u64 = 20_000;
     const VACANT: u16 = u16::MAX;
@@ -610,7 +610,7 @@ fn search_perfect(commands: &[Command]) -> Perfect {
                 free
             });
             if fits {
-                // What hashes to a vacant slot is compared with the first command, and differs.
+                // A name that hashes to a vacant slot is compared with the first command, and differs from it.
                 index.iter_mut().filter(|slot| **slot == VACANT).for_each(|slot| *slot = 0);
                 return Perfect { seed, bits, index };
             }
@@ -624,7 +624,7 @@ fn emit(code: &mut String, commands: &[Command]) -> Result<(), String> {
     let top = commands.iter().filter(|command| command.scope == 0).count();
     let count = commands.len();
     write_line(code, "// Generated by build.rs from src/command/table/*.def.");
-    write_line(code, "/// The number of commands and subcommands: ids are smaller.");
+    write_line(code, "/// The number of commands and subcommands, which is larger than every id.");
     write_line(code, &format!("pub const COMMAND_IDS: usize = {count};"));
     write_line(code, &format!("pub(super) const TOP: usize = {top};"));
     write_line(code, &format!("pub(super) const SEED: u64 = {:#x};", perfect.seed));

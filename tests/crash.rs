@@ -1,4 +1,4 @@
-//! How the process ends when something goes wrong in it, and how it starts again: the crashes that DEBUG makes.
+//! How the process ends when something goes wrong in it, and how it starts again, by the crashes of DEBUG.
 
 mod support;
 
@@ -10,7 +10,7 @@ fn launch(flags: &str) -> Server {
     Launch::subject().flags("--enable-debug-command yes").flags(flags).start()
 }
 
-/// Sends a command that ends the process; gives the signal, the status and the log.
+/// Sends a command that ends the process. Returns the signal, the status and the log.
 fn end_by(server: &mut Server, command: &str) -> (Option<i32>, Option<i32>, String) {
     let mut client = server.client();
     let words: Vec<&str> = command.split(' ').collect();
@@ -21,7 +21,7 @@ fn end_by(server: &mut Server, command: &str) -> (Option<i32>, Option<i32>, Stri
 }
 
 #[test]
-fn each_crash_that_debug_makes_is_reported_in_the_log_and_ends_by_its_signal() {
+fn each_crash_of_debug_is_reported_in_the_log_and_ends_by_its_signal() {
     for (command, signal, says) in [
         ("DEBUG SEGFAULT", Signal::SIGSEGV, "Accessing address: 0x123"),
         ("DEBUG PANIC", Signal::SIGABRT, "DEBUG PANIC was called"),
@@ -54,7 +54,7 @@ fn a_crash_report_names_the_client_and_its_command() {
     assert_eq!(fields[..2], [&format!("id={id}"), &address], "{line}");
     assert_eq!(fields.last(), Some(&"cmd=debug"), "{line}");
 
-    // A signal from outside comes while nobody is served.
+    // A signal from outside arrives while no client is served.
     let mut server = launch("");
     server.client().ok("SET k v");
     server.signal(Signal::SIGSEGV);
@@ -88,7 +88,7 @@ fn a_string_longer_than_any_memory_is_refused_and_nothing_ends() {
 }
 
 #[test]
-fn a_switch_of_debug_takes_any_number() {
+fn a_switch_of_debug_accepts_any_number() {
     let server = launch("");
     let mut client = server.client();
     for number in ["-9223372036854775808", "9223372036854775808", "-99999999999999999999", "x", "-", ""] {
@@ -119,7 +119,7 @@ fn a_panic_may_be_made_to_end_with_a_status() {
     assert!(log.contains("DEBUG PANIC was called") && !log.contains("BUG REPORT"), "{log}");
 }
 
-/// A connection to the process that has started again. One to the old process may still be taken, and is reset.
+/// A connection to the process after its restart. One to the old process may still be accepted, and is then reset.
 fn serves_again(server: &Server) -> Client {
     eventually("it serves again", || {
         let mut client = server.try_client()?;
@@ -150,7 +150,7 @@ fn debug_restart_runs_the_same_process_again_with_the_rewritten_configuration() 
 }
 
 #[test]
-fn every_directive_gets_a_line_when_a_rewrite_is_told_to_write_all() {
+fn a_forced_rewrite_writes_a_line_for_every_directive() {
     let server = Launch::subject().config("enable-debug-command yes\n# a remark\ntimeout 5\n").start();
     let mut client = server.client();
     client.ok("DEBUG CONFIG-REWRITE-FORCE-ALL");
@@ -170,7 +170,7 @@ fn a_paused_cron_expires_nothing_until_it_goes_on() {
     for i in 0..100 {
         client.call(&["PEXPIRE", &format!("key:{i}"), "1"]);
     }
-    // As long as cron would have needed many times over, measured by the server's own clock.
+    // Long enough for cron to run many times, by the server's own clock.
     client.ok("DEBUG SLEEP 0.2");
     for _ in 0..10 {
         client.run("PING");

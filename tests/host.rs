@@ -1,4 +1,5 @@
-//! What the server arranges with the system around it: its supervisor, the kernel's score, processors, the system's log.
+//! What the server arranges with the system around it: its supervisor, the kernel's score, its title, processors, the
+//! system's log.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -26,7 +27,7 @@ fn threads(pid: u32) -> Vec<(String, String)> {
 }
 
 #[test]
-fn systemd_is_told_of_the_start_and_the_end() {
+fn systemd_is_notified_of_the_start_and_the_end() {
     for supervised in ["systemd", "auto"] {
         let launch = Launch::subject();
         let path = launch.directory().join("notify");
@@ -68,7 +69,7 @@ fn the_score_follows_the_directive_and_comes_back() {
     let server = Server::start("--oom-score-adj yes --oom-score-adj-values 10 200 800");
     assert_eq!(oom_score(server.pid()), (own + 10).min(1000));
     let mut client = server.client();
-    // Lower than it was at first it could only be set with a privilege.
+    // To set it below its original value would require a privilege.
     let values = format!("{} 200 800", own + 5);
     client.call(&["CONFIG", "SET", "oom-score-adj", "absolute", "oom-score-adj-values", &values]);
     assert_eq!(oom_score(server.pid()), (own + 5).min(1000));
@@ -79,21 +80,21 @@ fn the_score_follows_the_directive_and_comes_back() {
     assert_eq!(oom_score(server.pid()), own);
 }
 
-/// What `ps` shows.
+/// The title that `ps` shows.
 fn title(server: &Server) -> String {
     let bytes = fs::read(format!("/proc/{}/cmdline", server.pid())).expect("the title");
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', "|")
 }
 
 #[test]
-fn the_title_says_where_it_listens_or_what_the_template_says() {
+fn the_title_is_the_address_or_what_the_template_says() {
     let program = support::server::subject_binary().display().to_string();
     let server = Launch::subject().environment("SOME_VARIABLE", "whose text goes elsewhere").start();
     let mut client = server.client();
     assert_eq!(title(&server), format!("{program} *:{}", server.port()));
     client.call(&["CONFIG", "SET", "proc-title-template", "{title} [{port}] {config-file} {{x}"]);
     assert_eq!(title(&server), format!("{program} [{}] - {{x}}", server.port()));
-    // Longer than all the room there is, and then shorter.
+    // Longer than there is room for, and then shorter.
     client.call(&["CONFIG", "SET", "proc-title-template", &"x".repeat(1 << 20)]);
     let longest = title(&server);
     assert!(longest.len() > program.len() && longest.bytes().all(|byte| byte == b'x'), "{longest}");
@@ -109,7 +110,7 @@ fn the_title_says_where_it_listens_or_what_the_template_says() {
 }
 
 #[test]
-fn a_server_without_an_environment_has_as_much_of_its_title_as_the_arguments_leave_room_for() {
+fn a_server_without_an_environment_has_a_title_in_the_room_of_its_arguments() {
     let program = support::server::subject_binary().display().to_string();
     let server = Launch::subject().without_environment().start();
     server.client().ok("SET k v");
@@ -130,7 +131,7 @@ fn threads_keep_to_their_processors() {
         (threads.len() > 1 && threads.iter().all(|(_, list)| list == first)).then_some(())
     });
     let server = Server::start("--server-cpulist nonsense");
-    server.wait_for_log("'nonsense' is no list of processors");
+    server.wait_for_log("'nonsense' is not a list of processors");
     assert_eq!(threads(server.pid())[0].1, all);
 }
 

@@ -1,4 +1,4 @@
-//! What the loop may rely on, of whichever poller is compiled: the same file passes with epoll and with kqueue.
+//! What the loop may rely on, whichever poller is compiled: the same tests pass with epoll and with kqueue.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -26,13 +26,13 @@ fn token(slot: u32) -> Token {
     Token::new(slot, 1)
 }
 
-/// One wait, all its events.
+/// All events of one wait.
 fn events(poller: &mut NativePoller, timeout_ms: Option<u32>) -> Vec<Event> {
     let count = poller.wait(timeout_ms).unwrap();
     (0..count).map(|index| poller.event(index)).collect()
 }
 
-/// What is ready now, the two directions of a token taken together.
+/// What is ready now, with the two directions of a token combined.
 fn ready(poller: &mut NativePoller) -> HashMap<Token, Event> {
     let mut ready: HashMap<Token, Event> = HashMap::new();
     for event in events(poller, Some(0)) {
@@ -44,7 +44,7 @@ fn ready(poller: &mut NativePoller) -> HashMap<Token, Event> {
     ready
 }
 
-/// Waits, again and again, until `wanted` holds of what is ready.
+/// Waits repeatedly until `wanted` holds for what is ready.
 fn until(poller: &mut NativePoller, wanted: impl Fn(&HashMap<Token, Event>) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -74,7 +74,7 @@ fn a_wait_ends_when_its_time_is_up_and_not_before() {
     let mut poller = poller();
     let start = Instant::now();
     assert_eq!(poller.wait(Some(30)).unwrap(), 0);
-    // Kernels count in ticks of their own: a millisecond less is the same 30.
+    // Kernels count in ticks of their own, so a wait may be a millisecond short.
     assert!(start.elapsed() >= Duration::from_millis(29));
     let start = Instant::now();
     assert_eq!(poller.wait(Some(1001)).unwrap(), 0);
@@ -141,7 +141,7 @@ fn modify_changes_the_interest() {
     assert_eq!(events(&mut poller, None), [writable]);
     poller.modify(near.as_fd(), token(1), Interest::READ).unwrap();
     assert_eq!(events(&mut poller, None), [readable]);
-    // As for a slow reader, which is waited for again and again, and then is fast.
+    // Repeated, as for a client that reads slowly at first and then catches up.
     for _ in 0..3 {
         poller.modify(near.as_fd(), token(1), Interest::BOTH).unwrap();
         until(&mut poller, |ready| {
@@ -178,7 +178,7 @@ fn a_closed_descriptor_is_forgotten() {
     drop(near);
     let _ = far.write(b"x");
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
-    // The next one may get its number.
+    // The next descriptor may get the same number.
     let (near, mut far) = pair();
     poller.add(near.as_fd(), token(2), Interest::READ).unwrap();
     far.write_all(b"x").unwrap();
@@ -214,7 +214,7 @@ fn an_event_of_a_slot_that_was_reused_carries_the_old_generation() {
     poller.add(first.as_fd(), Token::new(9, 1), Interest::READ).unwrap();
     first_far.write_all(b"x").unwrap();
     assert_eq!(poller.wait(None).unwrap(), 1);
-    // In the middle of the batch the client is closed and its slot given to the next one.
+    // In the middle of the batch the client is closed and its slot is reused.
     poller.remove(first.as_fd()).unwrap();
     drop(first);
     let (second, mut second_far) = pair();
@@ -225,7 +225,7 @@ fn an_event_of_a_slot_that_was_reused_carries_the_old_generation() {
 }
 
 #[test]
-fn a_wake_up_ends_a_wait_and_is_no_event() {
+fn a_wake_up_ends_a_wait_and_is_not_an_event() {
     let mut poller = poller();
     let waker = poller.waker();
     let published = Arc::new(AtomicBool::new(false));
@@ -246,7 +246,7 @@ fn a_wake_up_ends_a_wait_and_is_no_event() {
 fn a_wake_up_before_the_wait_is_not_lost_and_many_end_one_wait_only() {
     let mut poller = poller();
     let waker = poller.waker();
-    // More than a socket or pipe holds: the rest must neither block nor matter.
+    // More than a socket or pipe holds: the excess must not block and has no effect.
     for _ in 0..200_000 {
         waker.clone().wake();
     }
@@ -282,7 +282,7 @@ fn a_wake_up_among_events_hides_none_of_them() {
     let waker = poller.waker();
     let mut pairs = Vec::new();
     for slot in 0..20 {
-        // Around the wake-up's place in the kernel's queue.
+        // In the middle, so that the kernel's queue has events before and after the wake-up.
         if slot == 10 {
             waker.wake();
         }
@@ -305,7 +305,7 @@ fn a_waker_outlives_its_poller() {
 #[test]
 fn more_ready_descriptors_than_a_batch_are_all_reported_in_turn() {
     let wanted = BATCH as u32 + 200;
-    // Two descriptors a connection, and some for the rest of the process.
+    // Two descriptors per connection, and some for the rest of the process.
     let reached = redstart::sys::process::raise_open_files(u64::from(wanted) * 2 + 200).unwrap();
     assert!(reached >= u64::from(wanted) * 2 + 100, "this test needs {} open files", wanted * 2 + 100);
     let mut poller = poller();
@@ -323,7 +323,7 @@ fn more_ready_descriptors_than_a_batch_are_all_reported_in_turn() {
         assert!(batch.len() <= BATCH);
         for event in batch {
             let slot = event.token.slot as usize;
-            // Left unread, so that all stay ready: the kernel must take turns.
+            // Nothing is read, so that all stay ready: the kernel has to rotate them.
             assert!(event.readable && event.token == token(slot as u32));
             seen[slot] = true;
         }
@@ -345,7 +345,7 @@ fn an_error_of_the_kernel_is_reported() {
     if cfg!(target_os = "linux") {
         assert!(poller.add(file.as_fd(), token(1), Interest::READ).is_err(), "a file cannot be waited for");
     }
-    // What was never added or is gone can still be named without harm.
+    // Removing a descriptor that is not registered does no harm.
     let _ = poller.remove(near.as_fd());
     poller.add(near.as_fd(), token(2), Interest::WRITE).unwrap();
     assert_eq!(events(&mut poller, None).len(), 1);
@@ -353,7 +353,7 @@ fn an_error_of_the_kernel_is_reported() {
 
 #[test]
 #[should_panic(expected = "out of bounds")]
-fn asking_for_an_event_that_the_last_wait_did_not_have_is_a_bug() {
+fn reading_an_event_that_the_last_wait_did_not_have_is_a_bug() {
     let mut poller = poller();
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
     let _ = poller.event(0);

@@ -1,4 +1,4 @@
-//! The server as a process: how it is configured, where it listens, what it logs, how it ends.
+//! The server as a process: its configuration, its sockets, its log, its end.
 
 mod support;
 
@@ -131,7 +131,7 @@ fn bad_flags_and_missing_files_are_refused_with_status_1() {
 }
 
 #[test]
-fn a_port_in_use_is_said_and_ends_the_start() {
+fn a_port_in_use_is_reported_and_ends_the_start() {
     let first = Server::start("");
     let (status, output) = Launch::subject().flags(&format!("--port {}", first.port())).run_to_exit();
     assert_eq!(status.code(), Some(1), "{output}");
@@ -178,7 +178,7 @@ fn tcp_and_unix_sockets_serve_the_same_keys() {
 fn it_listens_where_bind_says_and_nowhere_else() {
     let launch = Launch::subject();
     let port = launch.port();
-    // The second address does not exist; the minus makes that no error.
+    // The second address does not exist; because of the minus that is not an error.
     let server = launch.flags(&format!("--port {port} --bind 127.0.0.2 -192.0.2.55")).start_unlistened();
     let elsewhere = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), port));
     let mut client = eventually("the bound address", || Client::tcp_at(elsewhere).ok());
@@ -275,10 +275,13 @@ fn the_log_has_the_lines_of_redis() {
         assert!(line.starts_with(&own), "not this process: {line}");
     }
     assert!(log.lines().any(|l| l.contains(" * ")), "notices are marked with a star");
-    assert!(!server.log().contains("Ready to accept"), "standard output gets what a log file gets not");
+    assert!(
+        !server.log().contains("Ready to accept"),
+        "with a log file nothing is written to standard output"
+    );
 }
 
-/// Where the log goes that a test moves away, and a server that writes it.
+/// A server with a log file, and the path of the file.
 fn server_with_log_file() -> (PathBuf, Server) {
     let launch = Launch::subject();
     let path = launch.directory().join("server.log");
@@ -287,7 +290,7 @@ fn server_with_log_file() -> (PathBuf, Server) {
 }
 
 #[test]
-fn a_log_that_was_renamed_or_removed_is_created_anew_under_its_name() {
+fn a_log_that_was_renamed_or_removed_is_created_again_under_its_name() {
     let (path, server) = server_with_log_file();
     let (mut client, old) = (server.client(), path.with_extension("1"));
     fs::rename(&path, &old).expect("rename the log");
@@ -329,7 +332,7 @@ fn loglevel_leaves_out_what_is_below_it() {
 }
 
 #[test]
-fn every_few_seconds_the_log_says_what_there_is() {
+fn every_few_seconds_the_log_reports_keys_and_clients() {
     let server = Server::start("--loglevel debug");
     let mut client = server.client();
     client.ok("SET k v");
@@ -338,7 +341,7 @@ fn every_few_seconds_the_log_says_what_there_is() {
     server.wait_for_log("1 clients connected");
 }
 
-/// Kills a process that is not our child, in case the test fails before it has ended.
+/// Kills a process that is not a child of the test, in case the test fails before it has ended.
 struct Daemon(i32);
 
 impl Drop for Daemon {
@@ -359,7 +362,7 @@ fn daemonize_leaves_the_terminal_and_serves_on() {
     let pid = eventually("the pidfile", || fs::read_to_string(&pidfile).ok()?.trim().parse::<i32>().ok());
     let _daemon = Daemon(pid);
     assert_ne!(pid as u32, parent.pid());
-    let mut client = eventually("the daemon's answer", || Client::tcp(port).ok());
+    let mut client = eventually("a connection to the daemon", || Client::tcp(port).ok());
     assert_eq!(client.info_number("process_id"), i64::from(pid));
     assert_ne!(status_field(pid as u32, "PPid"), std::process::id().to_string());
     client.send(&["SHUTDOWN", "NOSAVE"]).expect("send");
@@ -385,14 +388,14 @@ fn sigterm_and_sigint_end_it_in_order() {
 fn a_second_interrupt_does_not_wait_for_a_busy_server() {
     let mut server = Server::start("--enable-debug-command yes");
     let before = server.resident_bytes();
-    // Far longer than any deadline here: only the second signal can end it.
+    // This takes far longer than any deadline here: only the second signal can end it.
     server.client().send(&["DEBUG", "POPULATE", "2000000000", "key", "100"]).expect("send");
     eventually("a busy server", || (server.resident_bytes() > before + (16 << 20)).then_some(()));
     server.signal(Signal::SIGINT);
     wait_until_handled(&server);
     server.signal(Signal::SIGINT);
     let status = server.wait_exit();
-    assert_eq!(status.code(), Some(1), "what was cut short did not end well: {status:?}");
+    assert_eq!(status.code(), Some(1), "a shutdown that was cut short is not a success: {status:?}");
     server.wait_for_log("You insist... exiting now.");
 }
 
@@ -410,7 +413,7 @@ fn a_second_termination_signal_changes_nothing_about_an_end_in_order() {
     let (pidfile, socket) = (launch.directory().join("server.pid"), launch.directory().join("server.sock"));
     let flags = format!("--pidfile {} --unixsocket {}", pidfile.display(), socket.display());
     let mut server = launch.flags(&flags).flags("--enable-debug-command yes").start();
-    // In one packet: once the line is there, it does not get to shut down before the sleep is over.
+    // In one packet: once the line is logged, the server cannot shut down before the sleep is over.
     server.client().send_raw(b"DEBUG LOG sleeps\r\nDEBUG SLEEP 1\r\n").expect("send");
     server.wait_for_log("DEBUG LOG: sleeps");
     for _ in 0..3 {
@@ -418,7 +421,7 @@ fn a_second_termination_signal_changes_nothing_about_an_end_in_order() {
         wait_until_handled(&server);
     }
     assert_eq!(server.wait_exit().code(), Some(0));
-    assert!(!pidfile.exists() && !socket.exists(), "it takes its files along");
+    assert!(!pidfile.exists() && !socket.exists(), "it removes its files");
 }
 
 #[test]
@@ -491,7 +494,7 @@ hz 10
 hz 20
 ";
 
-/// Lines that say something, except for Redis's user, which is not configurable here.
+/// The lines that are not empty, except for Redis's user, which is not configurable here.
 fn sorted_lines(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().filter(|l| !l.is_empty() && !l.starts_with("user ")).collect();
     lines.sort_unstable();
@@ -517,7 +520,7 @@ fn config_rewrite_keeps_comments_and_changes_what_changed() {
     assert!(text.contains("# Generated by CONFIG REWRITE"), "{text}");
     drop(client);
 
-    // What was written is what a new server reads.
+    // A new server reads what was written.
     let server = server.stop().config(&text).start();
     let mut client = server.client();
     assert_eq!(directive(&mut client, "timeout"), "99");
@@ -554,12 +557,12 @@ fn config_rewrite_writes_what_redis_writes() {
         client.call(&["CONFIG", "SET", "requirepass", "a b\"c"]);
         client.ok("CONFIG REWRITE");
         let text = fs::read_to_string(server.directory().join("redstart.conf")).expect("the config file");
-        // The place of each server is its own, and Redis writes some lines even if nothing changed in them.
+        // Port and directory differ, and Redis writes some lines even if nothing changed in them.
         let own = ["port ", "dir ", "user ", "save ", "latency-tracking-info-percentiles "];
         let text: Vec<&str> = text.lines().filter(|l| !own.iter().any(|o| l.starts_with(o))).collect();
         let end =
             text.iter().position(|l| l.starts_with("# Generated")).expect("the line before what is new");
-        // What is new comes in no order.
+        // New lines come in any order.
         text[..end]
             .iter()
             .chain(&sorted_lines(&text[end..].join("\n")))
@@ -570,7 +573,7 @@ fn config_rewrite_writes_what_redis_writes() {
 }
 
 #[test]
-fn it_says_who_it_is_and_what_it_is_compatible_with() {
+fn it_tells_its_identity_and_what_it_is_compatible_with() {
     let server = Server::start("");
     let mut client = server.client();
     assert_eq!(client.info_number("process_id"), i64::from(server.pid()));
@@ -611,7 +614,7 @@ fn version_and_help_are_printed_and_nothing_is_started() {
 }
 
 #[test]
-fn a_daemon_that_cannot_listen_or_log_says_so_by_its_exit_status() {
+fn a_daemon_that_cannot_listen_or_log_exits_with_an_error() {
     let taken = Server::start("");
     let port = taken.port();
     let (status, said) = Launch::subject().flags(&format!("--daemonize yes --port {port}")).run_to_exit();

@@ -1,4 +1,4 @@
-//! From a configuration to a serving process: what can fail does so here, with one clear line, before anything is
+//! From a configuration to a running server. Whatever can fail does so here, with one clear line, before a client is
 //! served.
 
 use std::fmt;
@@ -26,17 +26,16 @@ use crate::sys::poller::{Interest, NativePoller, Poller, Token};
 use crate::sys::{clock, crash, file, host, memory, process, signal};
 use crate::text::words::quote;
 
-/// Descriptors that are not clients: listeners, the poller, the log, files of persistence.
+/// Descriptors that do not belong to clients: listeners, the poller, the log, files of persistence.
 pub(super) const RESERVED_FILES: u64 = 32;
 
-/// What `always-show-logo` shows.
+/// The banner of `always-show-logo`.
 pub(super) const LOGO: &str = "      ___
    __( o)>
    \\ <_ )      a redstart, on the wire
  ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
 
-/// Why the server did not start: one line for the operator. Empty when the operator has read it in the log, on the
-/// standard output.
+/// Why the server did not start: one line for the operator. Empty if it has been logged to standard output already.
 #[derive(Debug)]
 pub struct StartError(String);
 
@@ -70,7 +69,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     })?;
     memory::set_hugepages(!config.disable_thp);
     alloc::set_hugepages(!config.disable_thp);
-    // Elsewhere than on Linux there is nothing to forbid.
+    // Only Linux has such pages.
     let _ = process::set_transparent_huge_pages(!config.disable_thp);
     limit_clients(&mut config, &log);
     if let Some(processors) = processors(&config.server_cpulist, &log)
@@ -101,7 +100,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The names of commands as `rename-command` lines have changed them.
+/// The names of the commands, with the changes of `rename-command` lines.
 fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
     let lines = &config.renamed_commands;
     CommandNames::new(lines.iter().map(|line| (&*line.from, &*line.to))).map_err(|(index, why)| {
@@ -110,8 +109,8 @@ fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
     })
 }
 
-/// Opens the sockets, and then goes into the background if the configuration says so: a daemon's exit status tells
-/// whether it could listen.
+/// Opens the sockets, and then moves into the background if the configuration says so. In this order the exit status of
+/// the starting process tells whether the daemon could listen.
 fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartError> {
     let mut listeners = open_listeners(config, log)?;
     if !config.unixsocket.is_empty() {
@@ -130,19 +129,19 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartE
     Ok(listeners)
 }
 
-/// The processors of a list of the configuration; `None` for all.
+/// The processors in a list of the configuration; `None` means all.
 fn processors(list: &ByteText, log: &Log) -> Option<Vec<usize>> {
     if list.is_empty() {
         return None;
     }
     let processors = host::parse_processors(&list.to_string());
     if processors.is_none() {
-        log.warning(format_args!("'{list}' is no list of processors"));
+        log.warning(format_args!("'{list}' is not a list of processors"));
     }
     processors
 }
 
-/// A server that does not listen yet.
+/// Creates a server that does not listen yet.
 fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartError> {
     let mut random = [[0; 8]; 2];
     process::random_bytes(random.as_flattened_mut());
@@ -193,7 +192,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     Ok(server)
 }
 
-/// Has a crash reported in the log, or not, as `crash-log-enabled` says.
+/// Enables or disables crash reports in the log, according to `crash-log-enabled`.
 pub(super) fn watch_for_crashes(config: &Config) -> io::Result<()> {
     crash::set_exit_on_panic(config.use_exit_on_panic);
     if config.crash_log_enabled {
@@ -206,7 +205,7 @@ pub(super) fn watch_for_crashes(config: &Config) -> io::Result<()> {
     }
 }
 
-/// A name that nothing else has: 40 hexadecimal digits.
+/// A unique name of 40 hexadecimal digits.
 pub(super) fn random_id() -> String {
     let mut random = [0; 20];
     process::random_bytes(&mut random);
@@ -214,12 +213,12 @@ pub(super) fn random_id() -> String {
     random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// How many clients a limit of open files leaves room for.
+/// How many clients are possible with a limit of open files.
 pub(super) fn clients_for(open_files: u64) -> u64 {
     open_files.saturating_sub(RESERVED_FILES).max(1)
 }
 
-/// Raises the limit of open files for `maxclients`; where the system refuses, lowers `maxclients` to what is possible.
+/// Raises the limit of open files for `maxclients`. If the system refuses, lowers `maxclients` to what is possible.
 fn limit_clients(config: &mut Config, log: &Log) {
     let wanted = u64::from(config.maxclients) + RESERVED_FILES;
     let reached = process::raise_open_files(wanted).unwrap_or(1024);
@@ -263,12 +262,12 @@ impl Server {
         }
     }
 
-    /// Has the poller report connections to `listeners`, which take the place of those before.
+    /// Registers `listeners`, in addition to those that are still open, with the poller.
     pub(super) fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> Result<(), StartError> {
         self.net.listeners.append(&mut listeners);
         for (slot, listener) in self.net.listeners.iter().enumerate() {
             let token = Token { slot: slot as u32, generation: LISTENER };
-            // Those that stayed are registered anew, since their slots may have changed.
+            // The slots of listeners that were open already may have changed, so they are registered again.
             let _ = self.net.poller.remove(listener.as_fd());
             self.net
                 .poller
@@ -285,7 +284,7 @@ impl Server {
         }
     }
 
-    /// A pid file is written when one is configured, or under a default name by a daemon.
+    /// Writes the pid file if one is configured; a daemon has a default name for it.
     fn write_pidfile(&mut self) {
         let path = match (self.core.config.pidfile.is_empty(), self.core.config.daemonize) {
             (false, _) => self.core.config.pidfile.as_path().to_owned(),
@@ -304,7 +303,7 @@ impl Server {
     }
 }
 
-/// In the words of Redis, which other programs look for.
+/// The error in Redis's words, which other programs look for.
 fn cannot_listen(port: u16) -> StartError {
     StartError(format!("Failed listening on port {port} (tcp), aborting."))
 }
@@ -346,7 +345,7 @@ pub(super) fn open_listeners(config: &Config, log: &Log) -> Result<Vec<Listener>
     Ok(listeners)
 }
 
-/// Whether the machine lacks the address, rather than refuses it.
+/// Whether the machine lacks the address, as opposed to refusing it.
 fn is_missing(error: &io::Error) -> bool {
     let missing = [libc::EADDRNOTAVAIL, libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT];
     error.raw_os_error().is_some_and(|code| missing.contains(&code))

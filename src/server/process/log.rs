@@ -1,11 +1,11 @@
-//! The log: one line an event, in Redis's format, to the standard output or to `logfile`, and with `syslog-enabled` to
+//! The log: one line per event, in Redis's format, to standard output or `logfile`, and with `syslog-enabled` also to
 //! the system's log.
 //!
 //! ```text
 //! 4711:M 21 Nov 2026 12:00:00.123 * Ready to accept connections tcp
 //! ```
 //!
-//! A line goes to the file that has the name of `logfile` when it is written, so the log may be rotated by renaming it.
+//! A line is written to the file that has the name `logfile` at that moment, so the log may be rotated by renaming it.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,17 +19,17 @@ use crate::sys::file::AppendFile;
 use crate::sys::host::{self, Urgency};
 use crate::sys::{clock, raw_log};
 
-/// Where lines go, and from which level on.
+/// The destination of lines, and their minimum level.
 pub struct Log {
     level: LogLevel,
     file: Option<RefCell<AppendFile>>,
-    /// Lines go to the system's log as well.
+    /// Whether lines go to the system's log as well.
     syslog: bool,
 }
 
 impl Log {
-    /// A log at `level` to the file at `path`, or to the standard output when it is empty. Signal handlers write to the
-    /// same place from now on.
+    /// Opens a log at `level` to the file at `path`, or to standard output if the path is empty. Signal handlers write
+    /// to the same destination from now on.
     pub fn open(path: &Path, level: LogLevel) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             raw_log::set(io::stdout().as_raw_fd(), None);
@@ -51,7 +51,7 @@ impl Log {
         self.level = level;
     }
 
-    /// Whether lines of `level` are written: for those that cost something to compose.
+    /// Whether lines of `level` are written, for lines that are expensive to compose.
     pub fn is_at(&self, level: LogLevel) -> bool {
         level >= self.level
     }
@@ -66,12 +66,12 @@ impl Log {
         self.write(LogLevel::Verbose, '-', text);
     }
 
-    /// What an operator wants to know.
+    /// Of interest to an operator.
     pub fn notice(&self, text: fmt::Arguments<'_>) {
         self.write(LogLevel::Notice, '*', text);
     }
 
-    /// What an operator has to know.
+    /// Important to an operator.
     pub fn warning(&self, text: fmt::Arguments<'_>) {
         self.write(LogLevel::Warning, '#', text);
     }

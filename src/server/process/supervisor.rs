@@ -1,21 +1,21 @@
-//! What the process owes to whoever started it (`supervised`), and to the kernel (`oom-score-adj`).
+//! The process and its supervisor (`supervised`), and its score with the kernel (`oom-score-adj`).
 
 use super::log::Log;
 use crate::config::{Config, OomScoreAdj, Supervised};
 use crate::server::Server;
 use crate::sys::host;
 
-/// Who waits to be told that the server is ready.
+/// A supervisor that waits for a notification that the server is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Supervisor {
-    /// It listens at the socket that `NOTIFY_SOCKET` names.
+    /// It listens on the socket that `NOTIFY_SOCKET` names.
     Systemd,
     /// It waits until the process stops itself.
     Upstart,
 }
 
 impl Supervisor {
-    /// The one that the configuration names, or that the environment tells of.
+    /// The supervisor according to the configuration or the environment.
     pub fn of(supervised: Supervised, log: &Log) -> Option<Supervisor> {
         let is_set = |name: &str| std::env::var_os(name).is_some();
         let (upstart, systemd) = (is_set("UPSTART_JOB"), is_set("NOTIFY_SOCKET"));
@@ -25,7 +25,7 @@ impl Supervisor {
                 None
             }
             Supervised::Upstart => Some(Supervisor::Upstart),
-            // Without a socket it is told nothing, and still wants the process in the foreground.
+            // Without a socket there is no notification, but the process still has to stay in the foreground.
             Supervised::Systemd => Some(Supervisor::Systemd),
             Supervised::Auto if upstart => Some(Supervisor::Upstart),
             Supervised::Auto if systemd => Some(Supervisor::Systemd),
@@ -33,7 +33,7 @@ impl Supervisor {
         }
     }
 
-    /// Connections are accepted from now on.
+    /// Notifies it that connections are accepted from now on.
     pub fn tell_ready(self, log: &Log) {
         match self {
             Supervisor::Systemd => tell_systemd("STATUS=Ready to accept connections\nREADY=1\n", log),
@@ -44,7 +44,7 @@ impl Supervisor {
         }
     }
 
-    /// The end has begun.
+    /// Notifies it that the shutdown has begun.
     pub fn tell_stopping(self, log: &Log) {
         if self == Supervisor::Systemd {
             tell_systemd("STOPPING=1\n", log);
@@ -59,8 +59,8 @@ fn tell_systemd(state: &str, log: &Log) {
 }
 
 impl Server {
-    /// Sets the kernel's score as `config` says; what was there before comes back with `no`. The first of the values is
-    /// that of a primary.
+    /// Sets the kernel's score according to `config`; `no` restores the original score. The first of the values is that
+    /// of a primary.
     pub(in crate::server) fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
         let failed = |error| format!("Unable to write oom_score_adj: {error}");
         let [value, ..] = config.oom_score_adj_values.0;

@@ -1,4 +1,4 @@
-//! What `ps` shows of the server: `set-proc-title`, `proc-title-template`.
+//! The title of the process in `ps`: `set-proc-title`, `proc-title-template`.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -7,7 +7,7 @@ use crate::server::Server;
 use crate::sys::title;
 
 impl Server {
-    /// Gives the process the title that the configuration describes.
+    /// Sets the title of the process according to the configuration.
     pub(in crate::server) fn set_title(&self) {
         let config = &self.core.config;
         if !config.set_proc_title {
@@ -21,7 +21,7 @@ impl Server {
     }
 }
 
-/// The value of a variable of the template.
+/// The value of a variable in the template.
 fn variable(config: &Config, program: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     Some(match name {
         b"title" => program.to_vec(),
@@ -30,7 +30,7 @@ fn variable(config: &Config, program: &[u8], name: &[u8]) -> Option<Vec<u8>> {
             let host = config.bind.first().map_or("*", String::as_str);
             format!("{host}:{}", config.port).into_bytes()
         }
-        // Neither a cluster nor a sentinel.
+        // This is neither a cluster node nor a sentinel.
         b"server-mode" => Vec::new(),
         b"port" => config.port.to_string().into_bytes(),
         b"tls-port" => config.tls_port.to_string().into_bytes(),
