@@ -1,8 +1,8 @@
-//! One cache line of the table: a metadata word and seven slots; and what a slot knows beside its pointer.
+//! One cache line of the table: a metadata word and seven slots, and what a slot holds besides its pointer.
 //!
-//! The one idea: an address has 48 bits, a word has 64. The sixteen spare bits of a slot remember of the hash what a
-//! resize will ask for, so that moving an entry to a larger or smaller table need not touch the entry, which would be
-//! a cache miss for every key of the keyspace:
+//! An address has 48 bits, a word has 64. The sixteen spare bits of a slot keep the part of the hash that a resize needs,
+//! so that moving an entry to a larger or smaller table does not touch the entry itself, which would cost a cache miss
+//! for every key of the keyspace:
 //!
 //! ```text
 //!   63        60 59                  48 47                                            0
@@ -12,11 +12,11 @@
 //! ```
 //!
 //! * *displacement*: how many steps of the probe order lie between the entry's home bucket and this one; 15 means
-//!   "too many to say". Position and displacement give the home bucket, that is the hash's low `k` bits.
-//! * *known*: the next higher bits of the hash, up to eleven of them, under a leading 1 that tells how many there
-//!   are. Growing from `k` to `k + 1` index bits takes the lowest of them; shrinking gives bits back.
+//!   "unknown". Position and displacement give the home bucket, that is, the hash's low `k` bits.
+//! * *known*: the next higher bits of the hash, up to eleven of them, below a leading 1 that marks how many there
+//!   are. Growing from `k` to `k + 1` index bits uses up the lowest of them; shrinking gives bits back.
 //!
-//! A newly inserted entry so survives eleven doublings (a factor of 2,048) before its key must be hashed again.
+//! So a newly inserted entry survives eleven doublings (a factor of 2,048) before its key must be hashed again.
 
 use super::group::{Group, SLOTS};
 use super::order;
@@ -44,7 +44,7 @@ impl Bucket {
         self.words[0] = group.0;
     }
 
-    /// What lies in `slot` (1 to 7); means something only while the group says that it is present.
+    /// The content of `slot` (1 to 7); meaningful only while the group says that the slot is present.
     #[inline]
     pub(super) fn slot(&self, slot: usize) -> Slot {
         Slot(self.words[slot])
@@ -64,12 +64,12 @@ const KNOWN_BITS: u32 = 11;
 /// The displacement that stands for "unknown: hash the key".
 const FAR: usize = 15;
 
-/// The hash bits above a table's index that are known for an entry: `count` ones under a leading 1.
+/// The hash bits above a table's index that are known for an entry: `count` bits below a leading 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Known(u16);
 
 impl Known {
-    /// Of a whole hash, for a table with `index_bits`.
+    /// The known bits of a whole hash, for a table with `index_bits`.
     #[inline]
     pub(super) fn of_hash(hash: u64, index_bits: u32) -> Self {
         Self(1 << KNOWN_BITS | (hash >> index_bits) as u16 & ((1 << KNOWN_BITS) - 1))
@@ -78,7 +78,7 @@ impl Known {
 
 #[cfg(test)]
 impl Known {
-    /// Whether every bit known here is the same in `whole`, which knows all.
+    /// Whether every bit known here is the same in `whole`, in which all bits are known.
     pub(super) fn agrees_with(self, whole: Self) -> bool {
         let low = (1 << self.0.ilog2()) - 1;
         (self.0 ^ whole.0) & low == 0
@@ -91,7 +91,7 @@ impl Known {
 pub(super) struct Slot(u64);
 
 impl Slot {
-    /// For an entry that comes to lie `displacement` steps after its home bucket.
+    /// For an entry `displacement` steps after its home bucket.
     #[inline]
     pub(super) fn new(entry: NonNull<u8>, displacement: usize, known: Known) -> Self {
         let hint = (displacement.min(FAR) as u64) << 12 | u64::from(known.0);
@@ -103,7 +103,7 @@ impl Slot {
         let address = (self.0 & ADDRESS) as usize;
         debug_assert_ne!(address, 0, "a present slot holds a pointer");
         // SAFETY: slots are made only from `NonNull` pointers whose address fits in 48 bits (a promise of `Item`),
-        // so the masked address is that pointer's again.
+        // so the masked address is the address of that pointer.
         unsafe { NonNull::new_unchecked(std::ptr::with_exposed_provenance_mut(address)) }
     }
 

@@ -1,9 +1,9 @@
 //! Debug builds notice a [`Position`](super::Position) that is used after it went stale.
 //!
-//! A dict's generation changes with every operation that may invalidate positions, whether or not this call moves
-//! anything, and no two dicts ever share one. A position remembers the generation that it was made in. So a lookup that
-//! is used after an insert, or in another database, fails in the first test that does it, not only when the operation
-//! happens to move that entry. In a release build a generation has no size and every comparison is true.
+//! A dict's generation changes with every operation that may invalidate positions, whether or not that call moves
+//! anything, and no two dicts ever share a generation. A position remembers the generation in which it was made. So a
+//! position that is used after an insert, or in another database, fails in the first test that does so, not only when
+//! the operation happens to move that entry. In a release build a generation has no size and all of them are equal.
 
 /// A dict's generation. See the module's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// A generation that no dict has had.
+    /// A generation that no dict has had before.
     #[inline(always)]
     pub(super) fn new() -> Self {
         #[cfg(debug_assertions)]

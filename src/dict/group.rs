@@ -1,7 +1,7 @@
 //! A bucket's metadata word, and the one comparison that checks seven tags at once.
 //!
-//! The one idea: eight bytes in one register are a small vector. Byte 0 carries the bucket's flag; byte `i` (1 to 7)
-//! describes the bucket's word `i`:
+//! The eight bytes of a word are used as a small vector. Byte 0 carries the bucket's flag; byte `i` (1 to 7) describes the
+//! bucket's word `i`:
 //!
 //! ```text
 //!    byte   7     6     5     4     3     2     1     0
@@ -11,14 +11,14 @@
 //! ```
 //!
 //! `x = metadata ^ tag in every byte` has a zero byte where the tag matches, and `(x - 1) & !x` has the byte's high
-//! bit set there (Mycroft's zero-byte test). The test may also name the byte above a match when that byte is exactly
-//! 1, that is when a *present* slot's tag differs in the lowest bit alone: the caller compares keys anyway, so this
-//! costs a wasted look, never a wrong answer. A free slot is never named: its byte of `x` has the high bit set.
+//! bit set there (Mycroft's zero-byte test). The test may also report the byte above a match if that byte is exactly 1,
+//! that is, if a *present* slot's tag differs in the lowest bit only. The caller compares keys anyway, so this costs a
+//! wasted comparison, never a wrong result. A free slot is never reported: its byte of `x` has the high bit set.
 //!
-//! That is a multiplication (which does not wait for the bucket) and five plain operations, the same everywhere. An
-//! SSE2 form (`movq`, `pcmpeqb`, `pmovmskb`) was measured against it in whole lookups: 5 % more of them in a row, but
-//! each 2 % later, because eight bytes are too few to pay for the two crossings between the register files. Not enough
-//! for a second version.
+//! This takes a multiplication (which does not wait for the bucket) and five plain operations, the same on every
+//! machine. An SSE2 version (`movq`, `pcmpeqb`, `pmovmskb`) was measured against it in whole lookups: throughput was 5 %
+//! higher, but latency 2 % worse, because eight bytes are too few to pay for two moves between the register files. That
+//! does not justify a second version.
 
 /// The high bit of every tag byte.
 const PRESENT: u64 = 0x8080_8080_8080_8000;
@@ -42,7 +42,7 @@ pub(super) fn tag_of(hash: u64) -> u8 {
 }
 
 impl Group {
-    /// The slots that are present and (but for the rare neighbour, see above) carry `tag`.
+    /// The slots that are present and carry `tag` (apart from the rare neighbour, see the module's head).
     #[inline]
     pub(super) fn match_tag(self, tag: u8) -> Slots {
         let x = self.0 ^ (u64::from(tag) * ONES);
@@ -78,14 +78,14 @@ impl Group {
         (self.0 >> (slot * 8)) as u8
     }
 
-    /// With a free `slot` taken by `tag`.
+    /// The same with `tag` in the free `slot`.
     #[inline]
     pub(super) fn with(self, slot: usize, tag: u8) -> Self {
         debug_assert!(!self.is_present(slot) && tag & 0x80 != 0);
         self.without(slot).or(u64::from(tag) << (slot * 8))
     }
 
-    /// With `slot` free.
+    /// The same with `slot` free.
     #[inline]
     pub(super) fn without(self, slot: usize) -> Self {
         Self(self.0 & !(0xff << (slot * 8)))

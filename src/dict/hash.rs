@@ -1,8 +1,8 @@
 //! The hash of a key: keyed folded multiplication.
 //!
-//! The one idea: multiply two secretly masked 64-bit words to 128 bits and fold the halves together: in one step of
-//! five cycles every bit of the input reaches every bit of the output. A key of up to 16 bytes takes two such steps,
-//! a longer one a step more for every 16 bytes. (The step is that of Wang Yi's wyhash; here every mask is secret.)
+//! Each step multiplies two 64-bit words, masked with secrets, to 128 bits and xors the halves: in five cycles every bit
+//! of the input reaches every bit of the output. A key of up to 16 bytes takes two steps, a longer one another step for
+//! every 16 bytes. (The step is that of Wang Yi's wyhash; here every mask is secret.)
 //!
 //! ```text
 //!   key ≤ 16 bytes, read as two words a and b that may overlap (so no byte is missed and none is read beyond it)
@@ -12,30 +12,30 @@
 //!       b ^ s1 ─┘                   length ^ s3 ─┘
 //! ```
 //!
-//! **Why not SipHash?** The bench `dict` (`hash/*`), nanoseconds until the hash is there, one core (Zen 4, 3.7 GHz):
+//! **Why not SipHash?** The benchmark `dict` (`hash/*`), nanoseconds until the hash is known, one core (Zen 4, 3.7 GHz):
 //!
 //! | bytes | 8 | 16 | 24 | 40 | 100 | 1000 |
 //! |---|---|---|---|---|---|---|
 //! | this | 5.6 | 5.6 | 7.1 | 9.0 | 15.6 | 108 |
 //! | SipHash-1-3 | 10.3 | 12.3 | 14.9 | 18.2 | 30.7 | 236 |
 //!
-//! **Against an attacker** who chooses keys to make them collide, and so lookups slow:
+//! **Resistance to an attacker** that chooses colliding keys to make lookups slow:
 //!
-//! * One who only sends keys. All four masks come from 128 bits of kernel randomness of this process. Two given keys
-//!   collide in all 64 bits with a chance of about 2⁻⁶⁴, whatever they are; no set of keys is bad for all seeds, or
-//!   for many. The known weakness of the step, a factor of zero that swallows the other word, needs a word equal to
-//!   a secret mask: also 2⁻⁶⁴ a try. (Functions with *constant* masks fail here: their bad words can be computed.)
-//! * One who also times the answers. What he could see is that a lookup took a cache line more, some 100 ns, under a
-//!   network's jitter of microseconds, and by chance every eighth lookup does. Each such bit has to be averaged out
-//!   of thousands of requests, and relates sums of unknown carries: no practical way from there to the masks is
-//!   known, but there is no proof either, as there is an argument for SipHash as a pseudo-random function.
-//! * One who may send SCAN sees the order of his keys, that is, the low bits of their hashes, exactly. Whoever may
-//!   send SCAN may also send KEYS or FLUSHALL, which hurts more with less work.
+//! * An attacker that only sends keys. All four masks come from 128 bits of the kernel's randomness, drawn by this
+//!   process. Any two given keys collide in all 64 bits with a chance of about 2⁻⁶⁴; no set of keys is bad for all seeds,
+//!   or for many. The known weakness of the step, a factor of zero that swallows the other word, needs a word equal to
+//!   a secret mask: also 2⁻⁶⁴ per try. (Functions with *constant* masks fail here: their bad words can be computed.)
+//! * An attacker that also times the replies. It could observe that a lookup took another cache line, about 100 ns, below
+//!   a network's jitter of microseconds, and every eighth lookup does so by chance. Each such bit has to be averaged out
+//!   of thousands of requests, and relates sums of unknown carries. No practical way from there to the masks is known,
+//!   but neither is there a proof against one, whereas SipHash is designed as a pseudo-random function.
+//! * An attacker that may send SCAN sees the order of its keys, that is, the low bits of their hashes, exactly. But
+//!   a client that may send SCAN may also send KEYS or FLUSHALL, which does more harm with less work.
 //!
-//! If that balance should change, this file is the one place to put another function: nothing outside asks for more
-//! than 64 well mixed bits.
+//! If this assessment changes, only this file has to change: the rest of the server needs no more than 64 well-mixed
+//! bits.
 
-/// The secret of a hash table; whoever does not know it cannot tell where a key lies.
+/// The secret of a hash table. Without it the place of a key cannot be predicted.
 #[derive(Clone, Copy)]
 pub struct Seed {
     secrets: [u64; 4],
@@ -44,16 +44,16 @@ pub struct Seed {
 }
 
 impl std::fmt::Debug for Seed {
-    /// Says nothing: the secret has no business in a log.
+    /// Shows nothing, so that the secret never appears in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Seed")
     }
 }
 
 impl Seed {
-    /// From 128 bits of the kernel's randomness (or fixed ones in a test).
+    /// A seed from 128 bits of the kernel's randomness (or fixed ones in a test).
     pub const fn new(random: [u64; 2]) -> Self {
-        // Four words out of two: no word follows from another without the whole seed, and the last one is never 0.
+        // Four words from two: none can be derived from another without the whole seed, and the last one is never 0.
         let a = fold(random[0] ^ 0x243f_6a88_85a3_08d3, random[1] ^ 0x1319_8a2e_0370_7344);
         let b = fold(random[1] ^ 0xa409_3822_299f_31d0, a ^ 0x082e_fa98_ec4e_6c89);
         let c = fold(random[0] ^ 0x4528_21e6_38d0_1377, b ^ 0xbe54_66cf_34e9_0c6c);
@@ -65,8 +65,8 @@ impl Seed {
         }
     }
 
-    /// A seed under which a key's first eight bytes *are* its hash (least significant byte first): for tests that
-    /// choose where keys lie.
+    /// A seed with which a key's first eight bytes *are* its hash (least significant byte first), for tests that choose
+    /// where keys lie.
     #[cfg(any(test, fuzzing))]
     pub const fn plain() -> Self {
         Self { secrets: [0; 4], plain: true }
@@ -89,7 +89,7 @@ impl Seed {
             (a, b) = ends(key);
             state = s1;
         } else {
-            // All but the last 1 to 16 bytes in steps of sixteen; the tail is read so that it ends with the key.
+            // All but the last 1 to 16 bytes in steps of sixteen; the last step reads the sixteen bytes that end the key.
             let mut acc = s1;
             let mut rest = key;
             while let Some((chunk, more)) = rest.split_first_chunk::<16>() {
@@ -106,7 +106,7 @@ impl Seed {
     }
 }
 
-/// Two words that hold every byte of a key of at most 16 bytes.
+/// Two words that contain every byte of a key of at most 16 bytes.
 #[inline]
 fn ends(key: &[u8]) -> (u64, u64) {
     let len = key.len();

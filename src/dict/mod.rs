@@ -1,8 +1,8 @@
 //! The dict: from a key to its entry, for about one cache miss in the table and one for the entry.
 //!
-//! A table of a million keys does not fit into the cache, so what a lookup costs is how many cache lines it waits for.
-//! The one idea: make the bucket a cache line. Sixty-four bytes hold seven pointers to entries, and in the eighth word
-//! a byte of hash for each of them, so that one line tells which entry, if any, is worth looking at:
+//! A table of a million keys does not fit in the cache, so the cost of a lookup is the number of cache lines it waits
+//! for. A bucket is therefore exactly one cache line. Its 64 bytes hold seven pointers to entries and, in the eighth
+//! word, one byte of hash for each of them, so that a single line tells which entry, if any, is worth looking at:
 //!
 //! ```text
 //!   bucket = hash & mask                     one bucket, 64 bytes
@@ -15,16 +15,16 @@
 //!                                     └────────┴─────┴───────┘
 //! ```
 //!
-//! The files, in the order in which to read them:
+//! The files, in reading order:
 //!
-//! * `hash`: the keyed hash function, and why this one.
+//! * `hash`: the keyed hash function, and the reasons for choosing it.
 //! * `group`: the metadata word and the comparison of seven tags at once.
-//! * `bucket`: the slot: a pointer, and in its spare bits what a resize wants to know of the hash.
-//! * `order`: which bucket comes after which; the same for probing and for scanning.
-//! * `table`: one array of buckets: find, place, take.
+//! * `bucket`: the slot: a pointer, and in its spare bits the part of the hash that a resize needs.
+//! * `order`: the order of the buckets, the same for probing and for scanning.
+//! * `table`: one array of buckets: find, insert, remove.
 //! * this file: [`Dict`], which is one table, or two while it changes size.
-//! * `resize`: when that happens, and how it goes on a bucket at a time.
-//! * `scan`: the cursor that survives all of it, with the proof; `sample`: a random entry; `walk`: all entries;
+//! * `resize`: when a dict changes size, and how it moves its entries one bucket at a time.
+//! * `scan`: the cursor that survives all of this, with the proof; `sample`: a random entry; `walk`: all entries;
 //!   `guard`: how an item is lent out; `generation`: how debug builds notice a stale position; `stats`: a look inside.
 //!
 //! **Using it.** The caller hashes once and passes the hash along: `find` gives a [`Position`], with which `get`,
@@ -32,15 +32,14 @@
 //! rehash; debug builds panic when one is used after that. A batch of lookups calls `prefetch_bucket` for each key, then `prefetch_entry` for each, then `find`.
 //!
 //! **Costs.** 9⅓ to 21⅓ bytes a key beside the entry (a table is between 43 % and 86 % full; a million keys: 16.8). A
-//! lookup that hits is about 60 instructions with the comparison of the key, hash not included. No operation on a dict
-//! that is looked after ([`Dict::new`]) moves more than one bucket, whatever the number of entries; where a dict is left
-//! to itself ([`Dict::unattended`]), a removal moves four while the table changes size, and more only to give up room
-//! that was reserved in vain (see `resize`). Memory for a larger table comes untouched from the kernel
-//! (`sys::memory`), and that of the old one goes to whoever takes it ([`Dict::take_retired`]). A dict without entries
-//! owns no memory but itself.
+//! lookup that hits is about 60 instructions, including the comparison of the key but not the hash. No operation on an
+//! attended dict ([`Dict::new`]) moves more than one bucket, whatever the number of entries. In an unattended dict
+//! ([`Dict::unattended`]) a removal moves four while the table changes size, and more only to give up unused reserved
+//! room (see `resize`). Memory for a larger table comes untouched from the kernel (`sys::memory`), and the old table's
+//! can be freed elsewhere ([`Dict::take_retired`]). A dict without entries owns no memory but itself.
 //!
-//! The bench `dict` on one core (Zen 4, 3.7 GHz, least of many runs), keys of 16 bytes, nanoseconds a lookup with its
-//! hash:
+//! The benchmark `dict` on one core (Zen 4, 3.7 GHz, least of many runs), keys of 16 bytes, nanoseconds per lookup
+//! including the hash:
 //!
 //! | | 10⁴ entries | 10⁶ entries |
 //! |---|---|---|
@@ -48,8 +47,8 @@
 //! | miss | 3.4 | 30 |
 //! | hit, in batches of 16 with prefetch | 7.9 | 37 |
 //!
-//! **Limits.** Entries' addresses have 48 bits. Keys are looked up by bytes alone. The dict is not shared between
-//! threads; it may be sent to one.
+//! **Limits.** Entries' addresses have 48 bits. Keys are compared byte by byte only. A dict is not shared between
+//! threads, but it may be sent to another one.
 
 mod bucket;
 mod generation;
@@ -81,7 +80,7 @@ use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use table::{Place, Table};
 
-/// What a dict holds: an owned pointer to a block that contains its key.
+/// An item of a dict: an owned pointer to a block that contains its key.
 ///
 /// # Safety
 /// * `into_raw` returns an address below 2⁴⁸, and `from_raw` of it gives back the item that went in.
@@ -91,10 +90,10 @@ use table::{Place, Table};
 ///   dropped or changed.
 /// * Two `T`s of one pointer may exist at a time while at most one of them is used (a `Box` inside would not do).
 pub unsafe trait Item: Sized {
-    /// Gives up the item for a pointer.
+    /// Turns the item into its pointer.
     fn into_raw(self) -> NonNull<u8>;
 
-    /// Takes back what [`into_raw`](Item::into_raw) gave.
+    /// Turns a pointer from [`into_raw`](Item::into_raw) back into the item.
     ///
     /// # Safety
     /// `raw` came from `into_raw`, and no other item made of it is used or dropped.
@@ -121,7 +120,7 @@ impl Position {
     #[inline]
     fn new(table: usize, place: Place, generation: Generation) -> Self {
         let packed = (place.bucket as u64) << 4 | (table as u64) << 3 | place.slot as u64;
-        // The lowest bit is always set: that makes the number a `NonZero`, and an `Option<Position>` one word.
+        // The lowest bit is always set, so the number is a `NonZero` and an `Option<Position>` is one word.
         Self { number: NonZeroU64::MIN | packed << 1, generation }
     }
 
@@ -141,27 +140,27 @@ impl Position {
     }
 }
 
-/// A hash table of owned items that have their keys inside. See the module's head.
+/// A hash table of owned items that contain their keys. See the module's head.
 pub struct Dict<T: Item> {
     /// The main table, and while rehashing the one that its entries move to.
     tables: [Table<T>; 2],
     rehashing: bool,
-    /// Nobody calls `rehash`: removals have to do more.
+    /// No owner calls `rehash`, so removals move more.
     unattended: bool,
-    /// Removals have moved less than they should have, because the memory was shared.
+    /// Removals have moved too few buckets because a child shared the memory.
     behind: bool,
-    /// While rehashing, the next bucket of the main table to move; all below it are empty.
+    /// While rehashing, the next bucket of the main table to move; all buckets below it are empty.
     rehash_at: usize,
     seed: Seed,
     moves: u64,
     retired: Option<Retired>,
-    /// Of positions that are valid now.
+    /// The generation of all positions that are valid now.
     generation: Generation,
 }
 
 impl<T: Item> Dict<T> {
-    /// An empty dict, which owns no memory, for an owner who calls [`rehash`](Dict::rehash) and
-    /// [`shrink_if_sparse`](Dict::shrink_if_sparse) from time to time. No operation moves more than one bucket.
+    /// An empty dict, which owns no memory, for an owner that calls [`rehash`](Dict::rehash) and
+    /// [`shrink_if_sparse`](Dict::shrink_if_sparse) periodically. No operation moves more than one bucket.
     pub fn new(seed: Seed) -> Self {
         Self {
             tables: [Table::nothing(), Table::nothing()],
@@ -176,9 +175,9 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// An empty dict that nobody looks after but those who change it, as are those inside values. Its removals see to it
-    /// that a resize ends long before the entries do: each moves up to four buckets (more only to give up room that was
-    /// reserved in vain), and leaves at most three buckets an entry.
+    /// An empty dict whose resizes are driven by insertions and removals alone, for use inside values. Its removals make
+    /// sure that a resize ends long before the entries run out: each moves up to four buckets (more only to give up unused
+    /// reserved room) and leaves at most three buckets per entry.
     pub fn unattended(seed: Seed) -> Self {
         let mut dict = Self::new(seed);
         dict.unattended = true;
@@ -197,12 +196,12 @@ impl<T: Item> Dict<T> {
         self.len() == 0
     }
 
-    /// The seed of its hashes.
+    /// The seed of the dict's hashes.
     pub fn seed(&self) -> Seed {
         self.seed
     }
 
-    /// The hash that the other methods want for `key`.
+    /// The hash of `key`, which the other methods take.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.seed.hash(key)
@@ -217,8 +216,8 @@ impl<T: Item> Dict<T> {
         self.tables[0].find(hash, key).map(|place| self.position(0, place))
     }
 
-    /// Where an item whose hash is `hash` and that `wanted` accepts lies: for who knows the item by something else
-    /// than its key.
+    /// Where an item lies whose hash is `hash` and that `wanted` accepts: for callers that know something other than the
+    /// key.
     pub fn find_by(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
         tables.iter().enumerate().find_map(|(i, table)| {
@@ -226,8 +225,8 @@ impl<T: Item> Dict<T> {
         })
     }
 
-    /// Where the item most likely lies whose hash is `hash`: it, or one that shares seven bits of hash with it. To ask the
-    /// memory for what belongs to it.
+    /// Where the item with this hash most likely lies: that item, or one that shares seven bits of its hash. For
+    /// prefetching what belongs to it.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<Position> {
         let tables = if self.rehashing { &self.tables[..] } else { &self.tables[..1] };
@@ -235,8 +234,8 @@ impl<T: Item> Dict<T> {
         numbered.find_map(|(i, table)| table.guess(hash).map(|place| self.position(i, place)))
     }
 
-    /// First where the entry more likely is: in the new table if the old one's home bucket was moved already. Entries
-    /// of that home may still lie in the old table, in buckets after it that were not.
+    /// Looks first where the entry is more likely to be: in the new table if the old one's home bucket has been moved.
+    /// Even then an entry may still lie in the old table, in a later bucket that has not been moved.
     #[inline(never)]
     fn find_in_both(&self, hash: u64, key: &[u8]) -> Option<Position> {
         let moved = (hash as usize & self.tables[0].mask()) < self.rehash_at;
@@ -250,7 +249,7 @@ impl<T: Item> Dict<T> {
         Position::new(table, place, self.generation)
     }
 
-    /// Fails on a stale position, or one of another dict, in debug builds.
+    /// In debug builds, panics on a stale position or one of another dict.
     #[inline]
     fn check(&self, position: Position) {
         debug_assert!(
@@ -259,7 +258,7 @@ impl<T: Item> Dict<T> {
         );
     }
 
-    /// Before anything that may move, add or take out an entry.
+    /// Called before anything that may move, insert or remove an entry.
     #[inline]
     fn invalidate_positions(&mut self) {
         self.generation = Generation::new();
@@ -287,13 +286,13 @@ impl<T: Item> Dict<T> {
         unsafe { RefMut::new(bucket, slot) }
     }
 
-    /// Puts `item` in place of the one at `position`, which has the same key, and returns the latter.
+    /// Replaces the item at `position` with `item`, which has the same key, and returns the old one.
     #[inline]
     pub fn replace(&mut self, position: Position, item: T) -> T {
         std::mem::replace(&mut *self.get_mut(position), item)
     }
 
-    /// Takes out the item at `position`.
+    /// Removes and returns the item at `position`.
     #[inline]
     pub fn remove(&mut self, position: Position) -> T {
         self.check(position);
@@ -319,13 +318,13 @@ impl<T: Item> Dict<T> {
         let home = hash as usize & table.mask();
         let place = table.place(home, tag_of(hash), item, Known::of_hash(hash, table.bits()));
         if resize::worn_out(table.ever_full(), table.buckets()) {
-            // Starts a resize at most; the position stays valid, since nothing moves before the next operation.
+            // This only starts a resize. The position stays valid, because nothing moves before the next operation.
             self.tidy_marks();
         }
         self.position(into, place)
     }
 
-    /// Brings the bucket of `hash` towards the cache: the first half of a lookup's wait.
+    /// Prefetches the bucket of `hash`: the first half of a lookup's wait.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         self.tables[0].prefetch_bucket(hash);
@@ -334,8 +333,8 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Brings the entry that a lookup of `hash` would look at towards the cache: the second half. Reads the bucket,
-    /// so it wants a [`prefetch_bucket`](Dict::prefetch_bucket) some time before.
+    /// Prefetches the entry that a lookup of `hash` would look at: the second half. Reads the bucket, so call
+    /// [`prefetch_bucket`](Dict::prefetch_bucket) some time before.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         self.tables[0].prefetch_entry(hash);

@@ -1,9 +1,9 @@
 //! The order in which buckets follow each other: the probe order, which is also the scan order.
 //!
-//! The one idea: count with the *highest* index bit as the one that changes first. Read an index of `k` bits
-//! backwards as a binary fraction, 0.b₀b₁b₂…: the buckets stand on the interval [0, 1) in the order of that fraction,
-//! and a hash, whose low bits are the index, is a point of the interval that no resize moves. Doubling a table cuts
-//! each bucket's stretch in two halves that stay neighbours; halving it joins them again:
+//! Buckets are counted with the *highest* index bit changing first. Read an index of `k` bits backwards as a binary
+//! fraction, 0.b₀b₁b₂…: the buckets lie on the interval [0, 1) in the order of that fraction, and a hash, whose low bits
+//! are the index, is a point of the interval that no resize moves. Doubling a table cuts each bucket's stretch into two
+//! halves that stay neighbours; halving it joins them again:
 //!
 //! ```text
 //!   2 buckets   [      0      |      1      )
@@ -11,9 +11,9 @@
 //!   8 buckets   [ 0| 4 | 2| 6 | 1| 5 | 3| 7 )
 //! ```
 //!
-//! So "everything left of this point" means the same in a table of any size, which is what `scan` stands on, and
-//! entries that overflow to the next bucket stay close to home when the table changes size. (Pieter Noordhuis found
-//! the reverse-binary cursor for Redis's SCAN; probing in the same order is what lets an open-addressing table use it.)
+//! So "everything left of this point" means the same in a table of any size, which `scan` relies on, and entries that
+//! overflow to the next bucket stay close to home when the table changes size. (Pieter Noordhuis invented the
+//! reverse-binary cursor for Redis's SCAN; an open-addressing table can use it because it probes in the same order.)
 
 /// The bucket after `index` in a table of `mask + 1` buckets; after the last one comes bucket 0.
 ///
@@ -28,7 +28,7 @@ pub(super) fn next(index: usize, mask: usize) -> usize {
     (index & (top - 1)) | top
 }
 
-/// The bucket `steps` before `index` in a table of `1 << bits` buckets, around the end if need be.
+/// The bucket `steps` before `index` in a table of `1 << bits` buckets, around the end if necessary.
 #[inline]
 pub(super) fn back(index: usize, steps: usize, bits: u32) -> usize {
     if steps == 0 || bits == 0 {

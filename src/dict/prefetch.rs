@@ -1,11 +1,11 @@
-//! A wish to the processor: this cache line will be read soon.
+//! Prefetching: tells the processor that a cache line will be read soon.
 //!
-//! The one idea: a lookup in a large table waits for memory twice, for the bucket and for the entry. A wish does not
-//! wait, so a batch of lookups that wishes for all its lines first waits about once for all of them.
+//! A lookup in a large table waits for memory twice, for the bucket and for the entry. A prefetch does not wait, so a
+//! batch of lookups that prefetches all its lines first waits about once for all of them.
 //!
-//! Costs: one instruction. A wish for any address is allowed; one for an unmapped page is dropped.
+//! Costs: one instruction. Any address is allowed; a prefetch of an unmapped page is dropped.
 
-/// Asks for the cache line at `address` in all levels of the cache.
+/// Prefetches the cache line at `address` into all levels of the cache.
 #[inline(always)]
 pub fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]

@@ -1,43 +1,44 @@
 //! When a dict changes size, and how its entries move: one bucket at a time.
 //!
-//! The one idea: while two tables exist, every operation that changes the dict moves one bucket of the old table, in
-//! the order of memory. New entries go to the new table, so the old one only empties. Bucket `i` of a table of `n`
-//! goes to buckets `i` and `i + n` of one twice as large (and to their neighbours where entries are displaced): three
-//! streams that the processor's prefetcher follows, and the next step's lines are asked for besides. The entries
-//! themselves are not touched (see `bucket`).
+//! While two tables exist, every operation that changes the dict moves one bucket of the old table, in memory order. New
+//! entries go to the new table, so the old one only becomes emptier. Bucket `i` of a table of `n` goes to buckets `i` and
+//! `i + n` of a table twice as large (and to their neighbours where entries are displaced): three streams that the
+//! processor's prefetcher follows, and each step also prefetches the lines of the next. The entries themselves are not
+//! touched (see `bucket`).
 //!
-//! With 6 of 7 slots used as the limit, the arithmetic of "one bucket an insert" closes with room to spare. In entries
-//! per bucket of the table that fills:
+//! A table grows when 6 of 7 slots are used. Moving one bucket per insert then always finishes in time. In entries per
+//! bucket of the table that fills:
 //!
-//! | resize | holds at the start | holds when done, if every operation is an insert |
+//! | resize | at the start | when done, if every operation is an insert |
 //! |---|---|---|
 //! | to twice the size | 6/2 = 3 | 3.5 |
 //! | to the same size (at most 5¼) | 5¼ | 6¼ |
 //! | to a smaller table | at most 3½ | turns around at 6: the large table becomes the target again |
 //!
-//! *Turning around* costs nothing: the tables change roles. What lies in the large one need not move, what was moved
-//! to the small one goes back, and lookups find both as before.
+//! *Turning around* costs nothing: the tables swap roles. Entries in the large one stay there, those already moved to the
+//! small one go back, and lookups find both as before.
 //!
-//! **A dict that is left to itself.** Who moves the rest when changes cease? The keyspace has a cron for it. A dict inside
-//! a value has nobody ([`Dict::unattended`]), and both its memory and the draws for a random entry go by the buckets that
-//! exist. One bucket a removal would not do there: a table begins to shrink at 7/8 of an entry a bucket, so that its last
-//! entry would go before its last bucket was reached. So there a removal moves [`REMOVAL_BUCKETS`]:
+//! **Unattended dicts.** A resize also has to finish when no more inserts come. The keyspace's tables are moved on by
+//! cron. A dict inside a value ([`Dict::unattended`]) has no such help, and both its memory and the cost of drawing a
+//! random entry depend on the number of buckets. One bucket per removal would not be enough there: a table begins to
+//! shrink at 7/8 of an entry per bucket, so its last entry would be gone before its last bucket was reached. So in an
+//! unattended dict a removal moves [`REMOVAL_BUCKETS`]:
 //!
-//! | resize | holds at the start | holds when done, if every operation is a removal |
+//! | resize | at the start | when done, if every operation is a removal |
 //! |---|---|---|
 //! | to a quarter of the size | 7/8, in the new table 3½ | 5/8, in the new table 2½ |
 //! | to the same size | at least 7/8 | at least 5/8; then it shrinks |
 //! | to twice the size | 6, in the new table 3 | 5¾, in the new table 2⅞ |
 //!
-//! and all that are left when there are more than [`BUCKETS_AN_ENTRY`]. None of these resizes comes there: it takes a
-//! table with room for entries that never came ([`Dict::reserve`]). The work of making that was in proportion to its
-//! size, and so is that of giving it up.
+//! and all remaining buckets once there are more than [`BUCKETS_AN_ENTRY`] per entry. None of the resizes above gets
+//! that far; it takes a table with room reserved for entries that never came ([`Dict::reserve`]). Making such a table
+//! took work in proportion to its size, and so does giving it up.
 //!
 //! **While a forked child shares the memory** ([`memory::is_shared`]), the kernel copies every page that is written. So
-//! nothing moves and no resize starts, in any dict of the thread, with two exceptions: a table that would pass 93 % gets
-//! a larger one beside it, and when the entries of both would pass 5½ a bucket of the larger one, moving begins after all
-//! (it then ends by 6½ of 7 at the latest). What removals should have moved in an unattended dict is made up for after
-//! the child has gone, [`CATCH_UP_BUCKETS`] with each removal, so that none of them pays for all.
+//! nothing moves and no resize starts, in any dict of the thread, with two exceptions: a table about to pass 93 % gets
+//! a larger one beside it, and when the entries of both would pass 5½ per bucket of the larger one, moving starts after
+//! all (and ends by 6½ of 7 at the latest). Once the child has gone, an unattended dict catches up on the buckets that
+//! removals left, [`CATCH_UP_BUCKETS`] per removal, so that no single removal pays for all of them.
 
 use super::bucket::Known;
 use super::prefetch::prefetch;
@@ -45,8 +46,8 @@ use super::table::{Place, Table};
 use super::{Dict, Item};
 use crate::sys::memory::{self, Pages};
 
-/// The memory of a table that was given up: no entries. Dropping it takes the kernel a while, so it is made to be
-/// sent to another thread.
+/// The memory of a table that was given up, without entries. Unmapping it takes the kernel a while, so it can be sent to
+/// another thread and dropped there.
 #[derive(Debug)]
 pub struct Retired(Pages);
 
@@ -57,10 +58,10 @@ impl Retired {
     }
 }
 
-/// The bytes of an old table that are unmapped at a time: some 15 µs of the kernel's work.
+/// The bytes of an old table that are unmapped at a time: about 15 µs of the kernel's work.
 const SLICE: usize = 256 << 10;
 
-/// The most entries before a table of `buckets` grows: 6 of 7 slots.
+/// The most entries that a table of `buckets` holds before it grows: 6 of 7 slots.
 #[inline]
 fn full_load(buckets: usize) -> usize {
     buckets * 6
@@ -71,39 +72,39 @@ fn shared_load(buckets: usize) -> usize {
     buckets * 13 / 2
 }
 
-/// The buckets that a removal moves in a dict that is left to itself.
+/// The buckets that a removal moves in an unattended dict.
 const REMOVAL_BUCKETS: usize = 4;
 
-/// The buckets that a removal moves there while the dict is behind: some microseconds' work.
+/// The buckets that a removal moves there while the dict is behind: a few microseconds of work.
 const CATCH_UP_BUCKETS: usize = 256;
 
-/// The most buckets for each entry, old and new together, that a removal leaves there.
+/// The most buckets per entry, old and new together, that a removal leaves there.
 const BUCKETS_AN_ENTRY: usize = 3;
 
-/// Below this many entries a table shrinks: an eighth of the slots.
+/// The number of entries below which a table shrinks: an eighth of the slots.
 #[inline]
 fn sparse_load(buckets: usize) -> usize {
     buckets * 7 / 8
 }
 
-/// With more marked buckets than 5 of 8 a table is worn out. Marks only grow in number: inserts into a new table mark
-/// 3 % of the buckets by half load, 19 % by 5 entries a bucket and 47 % by 6, and where entries are replaced by others
-/// the rest follows, since every bucket is full for a moment sometime. If `p` is the share of marked buckets, the
-/// lookup of an absent key looks at `p / (1 - p)` buckets more than one; at this limit, 1⅔. It is reached when every
-/// entry was replaced once at 5 entries a bucket, four times at 4, eight times at half load; so cleaning up costs one
-/// bucket move for 6, 20 or 30 replacements.
+/// A table with more than 5 of 8 buckets marked is worn out. Marks only accumulate: inserts into a new table mark 3 % of
+/// the buckets by half load, 19 % by 5 entries per bucket and 47 % by 6. As entries are replaced by others the rest
+/// follow, since every bucket is full at some moment. If `p` is the share of marked buckets, the lookup of an absent key
+/// looks at `p / (1 - p)` buckets beyond the first; at this limit, 1⅔. It is reached when every entry has been replaced
+/// once at 5 entries per bucket, four times at 4, eight times at half load; so cleaning up costs one bucket move per 6,
+/// 20 or 30 replacements.
 #[inline]
 pub(super) fn worn_out(ever_full: usize, buckets: usize) -> bool {
-    // A few marks more for small tables, where one is a large share.
+    // A few more for small tables, where a single mark is a large share.
     ever_full * 8 > buckets * 5 + 64
 }
 
-/// The buckets that hold `len` entries within the full load.
+/// The number of buckets that hold `len` entries without exceeding the full load.
 fn fitting(len: usize) -> usize {
     len.div_ceil(6).next_power_of_two()
 }
 
-/// The buckets that hold `len` entries at half load or less.
+/// The number of buckets that hold `len` entries at half load or less.
 fn roomy(len: usize) -> usize {
     (len * 2).div_ceil(7).next_power_of_two()
 }
@@ -115,8 +116,8 @@ impl<T: Item> Dict<T> {
         self.rehashing
     }
 
-    /// Moves one bucket if a rehash is under way. Positions become invalid. Inserting and removing do this
-    /// themselves; a lookup that is going to write calls it first.
+    /// Moves one bucket if a rehash is under way. Positions become invalid. Insertion and removal do this themselves; a
+    /// command that looks up a key to write it calls this first.
     #[inline]
     pub fn step(&mut self) {
         self.invalidate_positions();
@@ -125,7 +126,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Moves up to `max_buckets` buckets, none while the memory is shared; whether more can be moved now.
+    /// Moves up to `max_buckets` buckets, none while a child shares the memory. Returns whether more can be moved now.
     pub fn rehash(&mut self, max_buckets: usize) -> bool {
         self.invalidate_positions();
         if memory::is_shared() {
@@ -140,19 +141,19 @@ impl<T: Item> Dict<T> {
         self.rehashing
     }
 
-    /// How many buckets were moved since the dict was made.
+    /// The number of buckets moved since the dict was made.
     pub fn moves(&self) -> u64 {
         self.moves
     }
 
-    /// Prepares for `len` entries in all, so that loading a known number does not grow step by step.
+    /// Makes room for `len` entries in all, so that loading a known number does not grow the table step by step.
     pub fn reserve(&mut self, len: usize) {
         if !self.rehashing && fitting(len) > self.tables[0].buckets() {
             self.start_resize(fitting(len));
         }
     }
 
-    /// Starts to shrink if less than an eighth of the slots is used and nothing forbids it; whether it did.
+    /// Starts to shrink if less than an eighth of the slots is used and nothing forbids it. Returns whether it did.
     pub fn shrink_if_sparse(&mut self) -> bool {
         let buckets = self.tables[0].buckets();
         let sparse =
@@ -163,21 +164,21 @@ impl<T: Item> Dict<T> {
         sparse
     }
 
-    /// For after a load that room was reserved for: if most of it was in vain, it is given up. In a dict that is left to
-    /// itself this is when it must happen, since only removals would do it later.
+    /// Ends a load that [`reserve`](Dict::reserve) made room for: if most of that room is unused, it is given up. An
+    /// unattended dict must do so now, since later only removals would.
     pub fn settle(&mut self) {
         if self.shrink_if_sparse() && self.unattended {
             self.keep_pace();
         }
     }
 
-    /// The last table that was given up, if it was large enough to be worth a thread's time.
+    /// Takes the memory of the last table that was given up, if freeing it is worth another thread's time.
     pub fn take_retired(&mut self) -> Option<Retired> {
         self.retired.take()
     }
 
-    /// Gives a slice of the table that was given up last back to the kernel. For a dict that nobody takes it from
-    /// ([`Dict::take_retired`]): called with each change, it spreads the kernel's work over them.
+    /// Returns a slice of the last retired table to the kernel. For dicts on which nothing calls
+    /// [`take_retired`](Dict::take_retired): called with each change, it spreads the kernel's work over them.
     #[inline]
     pub fn shed(&mut self) {
         if self.retired.is_some() {
@@ -198,7 +199,7 @@ impl<T: Item> Dict<T> {
     pub(super) fn make_room(&mut self) {
         let len = self.len() + 1;
         if self.rehashing {
-            // The new table is filled by half at most before this matters.
+            // The new table is at most half full before this matters.
             if len > self.tables[1].buckets() * 11 / 2 {
                 self.make_room_in_target(len);
             }
@@ -230,7 +231,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// What a removal leads to: an empty dict gives up its memory, a sparse one shrinks.
+    /// Called after a removal: an empty dict gives up its memory, a sparse one shrinks.
     #[inline]
     pub(super) fn after_remove(&mut self) {
         let table = &self.tables[0];
@@ -248,10 +249,10 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// What a removal moves besides its one bucket in a dict that is left to itself.
+    /// Moves what a removal in an unattended dict moves besides its one bucket.
     #[inline(never)]
     fn keep_pace(&mut self) {
-        // Without entries there is nothing to move: the caller gives up the memory.
+        // Without entries there is nothing to move; the caller gives up the memory.
         if self.is_empty() {
             return;
         }
@@ -267,7 +268,7 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Moves everything that is to be moved and frees what it leaves.
+    /// Finishes the rehash, shrinks as far as possible, and frees the retired memory.
     #[cold]
     fn give_up_room(&mut self) {
         while self.rehash(usize::MAX) || self.shrink_if_sparse() {}
@@ -290,7 +291,7 @@ impl<T: Item> Dict<T> {
         self.start_resize(if used * 4 <= buckets * 21 { buckets } else { buckets * 2 });
     }
 
-    /// Puts a new empty table beside the present one, or in its place if that one is empty.
+    /// Puts a new empty table beside the current one, or replaces it if it is empty.
     #[cold]
     fn start_resize(&mut self, buckets: usize) {
         debug_assert!(!self.rehashing);
@@ -342,7 +343,7 @@ impl<T: Item> Dict<T> {
         self.retired = std::mem::replace(&mut self.tables[1], Table::nothing()).into_pages().map(Retired);
     }
 
-    /// Gives up all memory; there must be no entries. Of two tables the larger one is kept as retired.
+    /// Gives up all memory; there must be no entries. The larger of two tables is retired.
     #[cold]
     pub(super) fn release(&mut self) {
         let mut tables = std::mem::replace(&mut self.tables, [Table::nothing(), Table::nothing()]);

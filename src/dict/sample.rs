@@ -1,21 +1,21 @@
 //! A random entry, each with the same chance.
 //!
-//! The one idea: draw a random *slot*, and draw again while it is free. Since every slot has the same chance, every
-//! entry has. Buckets of the old table that a rehash has emptied are left out of the draw.
+//! Draws a random *slot*, and again while the slot is free. Since every slot has the same chance, so has every entry.
+//! Buckets of the old table that a rehash has emptied are left out.
 //!
-//! Costs: 8/7 draws over the load, that is 2 to 3 at usual loads and some 9 just before the table shrinks. Where a
-//! table is much emptier (it cannot shrink while a forked child shares its memory, and shrinking takes its time), drawing stops
-//! after [`MOST_DRAWS`]; then a random number is drawn and the entry of that number taken, counted from the first
-//! bucket: O(buckets), and even as well.
+//! Costs: 8/7 draws divided by the load, that is 2 to 3 at usual loads and about 9 just before the table shrinks. A table
+//! can be much emptier (it does not shrink while a forked child shares its memory, and shrinking takes time). So drawing
+//! stops after [`MOST_DRAWS`]; then a random number is drawn and the entry of that number is taken, counted from the
+//! first bucket: O(buckets), and just as even.
 
 use super::table::Place;
 use super::{Dict, Item, Position};
 
-/// At a load of 1/8 the chance to need so many is 10⁻²⁶.
+/// At a load of 1/8 the chance of needing this many is 10⁻²⁶.
 const MOST_DRAWS: usize = 512;
 
 impl<T: Item> Dict<T> {
-    /// The position of a random entry, by random words from `random`; `None` if there is no entry.
+    /// The position of a random entry, chosen by random words from `random`; `None` if there is no entry.
     pub fn random(&self, random: &mut impl FnMut() -> u64) -> Option<Position> {
         if self.is_empty() {
             return None;
@@ -34,7 +34,7 @@ impl<T: Item> Dict<T> {
         self.nth(below(random(), self.len()))
     }
 
-    /// A number below `live_buckets`, by the high bits of a random word.
+    /// A number below `live_buckets`, from the high bits of a random word.
     fn random_bucket(&self, word: u64) -> usize {
         below(word, self.live_buckets())
     }
@@ -44,7 +44,7 @@ impl<T: Item> Dict<T> {
         if n < of_main { (0, self.rehash_at + n) } else { (1, n - of_main) }
     }
 
-    /// The entry before which there are `n`, in the order of memory.
+    /// The entry that `n` others precede in memory order.
     #[cold]
     fn nth(&self, mut n: usize) -> Option<Position> {
         (0..self.live_buckets()).find_map(|bucket| {
@@ -61,7 +61,7 @@ impl<T: Item> Dict<T> {
     }
 }
 
-/// A number below `limit` by the high bits of a random word.
+/// A number below `limit`, from the high bits of a random word.
 fn below(word: u64, limit: usize) -> usize {
     ((u128::from(word) * limit as u128) >> 64) as usize
 }

@@ -1,14 +1,14 @@
 //! Walking the dict with a cursor, in many calls, while it changes in between.
 //!
-//! **The promise.** A walk that starts with cursor 0 and goes on with each returned cursor until 0 comes back has
-//! emitted every entry that was in the dict from its start to its end, whatever was inserted, removed and resized
-//! meanwhile; some may come more than once. Nothing is remembered but the cursor.
+//! **The promise.** A walk that starts with cursor 0 and continues with each returned cursor until 0 is returned has
+//! emitted every entry that was in the dict from its start to its end, whatever was inserted, removed and resized in the
+//! meantime; some entries may be emitted more than once. No state is kept but the cursor.
 //!
 //! **Why it holds.** Think of the interval [0, 1) on which the bucket order stands (see `order`): an entry's hash,
 //! read backwards, is its *point*, which never changes; a bucket of whichever table covers a stretch; the cursor is
 //! the left end of a stretch. The invariant between calls is:
 //!
-//! > every entry that was always there and whose point lies left of the cursor has been emitted.
+//! > every entry that was there throughout and whose point lies left of the cursor has been emitted.
 //!
 //! One call with one table: it emits from the cursor's bucket to the first bucket that is not marked *ever full*.
 //!
@@ -21,19 +21,19 @@
 //! so it lies in one of these buckets and is emitted. Its point lies left of the new cursor, and no other entry's point
 //! has come to lie there: the invariant holds.
 //!
-//! Where the chain runs over the end of the table, its entries at the beginning are emitted too, and the walk is over.
-//! An entry that has so *come around* has its point far right of where it lies: the first call passes it over. So a
-//! walk over a dict that neither changes nor rehashes emits every entry once.
+//! If the chain runs over the end of the table, its entries at the beginning are emitted too, and the walk is over.
+//! The point of an entry that has *come around* the end like this lies far right of the entry's bucket, and the first
+//! call skips it. So a walk over a dict that neither changes nor rehashes emits every entry exactly once.
 //!
 //! One call while rehashing: the smaller table's chain is emitted as above and determines the next cursor. The larger
-//! table's buckets that cover the same stretch are neighbours; they are emitted, and on from the last of them to the
-//! end of *its* chain. An entry with its point in the stretch lies in one table or the other and is emitted.
+//! table's buckets that cover the same stretch are neighbours; they are emitted, and so is the rest of the chain of the
+//! last of them. An entry with its point in the stretch lies in one table or the other and is emitted.
 //!
 //! Between calls a table may have been replaced by one of another size: points do not move, so the invariant is
 //! untouched. If the cursor falls inside a bucket's stretch (the table has shrunk), the whole bucket is emitted:
 //! more than needed, which is allowed.
 //!
-//! Costs: a call emits a chain, about 5 entries at usual loads; while rehashing also the expansions of these buckets.
+//! Costs: a call emits a chain, about 5 entries at usual loads, and while rehashing also the buckets of the other table.
 
 use super::bucket::Slot;
 use super::table::Table;
@@ -56,8 +56,8 @@ impl<T: Item> Dict<T> {
         chain.next
     }
 
-    /// Emits `least` buckets from `start` on, or as many as there are to the end of the table, and then on to the end
-    /// of the chain, around the end of the table if need be; never an entry twice.
+    /// Emits `least` buckets from `start` on, or as many as there are to the end of the table, and continues to the end of
+    /// the chain, around the end of the table if necessary. Emits no entry twice.
     fn scan_chain(&self, table: &Table<T>, start: usize, least: usize, emit: &mut impl FnMut(&T)) -> Chain {
         let mut at = start;
         let mut covered = 0;
@@ -78,8 +78,8 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Emits what has come around the end of the table, as far as the chain goes or to bucket `start`, from which on
-    /// everything was emitted (0: nothing that came around was).
+    /// Emits the entries that have come around the end of the table, up to the end of the chain or to bucket `start`, from
+    /// which everything has been emitted already (0: everything but those that came around).
     #[cold]
     fn emit_around_the_end(&self, table: &Table<T>, start: usize, emit: &mut impl FnMut(&T)) {
         let mut at = 0;
@@ -93,8 +93,8 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Emits all entries of a bucket, or only those that have come around the end, or only those that have not. Asks
-    /// for all of them first: the waits overlap.
+    /// Emits all entries of a bucket, or only those that have come around the end, or only those that have not. Prefetches
+    /// all of them first, so that the waits overlap.
     #[inline]
     fn emit_bucket(&self, table: &Table<T>, index: usize, around: Option<bool>, emit: &mut impl FnMut(&T)) {
         table.prefetch_entries(index);
@@ -105,7 +105,7 @@ impl<T: Item> Dict<T> {
                 continue;
             }
             // SAFETY: the slot is present, so it holds an item that the table owns; the table is borrowed, and the
-            // guard lives no longer than this turn of the loop.
+            // guard is dropped before the next iteration.
             let item = unsafe { Ref::<T>::new(slot.entry()) };
             emit(&item);
         }
@@ -126,10 +126,10 @@ impl<T: Item> Dict<T> {
     }
 }
 
-/// What one table's part of a call has done.
+/// What a call has done in one table.
 struct Chain {
     /// The buckets emitted before the end of the table, from the cursor on.
     covered: usize,
-    /// The bucket after them; 0 if they reach to the end.
+    /// The bucket after them; 0 if they reach the end.
     next: u64,
 }

@@ -13,13 +13,13 @@ pub const CHAIN_LENGTHS: usize = 16;
 pub struct TableStats {
     /// Buckets of seven slots each.
     pub buckets: usize,
-    /// Entries.
+    /// The number of entries.
     pub used: usize,
-    /// Buckets that some insert had to go past.
+    /// Buckets marked *ever full*: some insert had to go past them.
     pub ever_full: usize,
     /// `chains[i]`: from how many home buckets the lookup of an absent key looks at `i + 1` buckets.
     pub chains: [usize; CHAIN_LENGTHS],
-    /// `displaced[i]`: how many entries lie `i` buckets from home as far as their slots tell (the last: that or more).
+    /// `displaced[i]`: how many entries lie `i` buckets from home according to their slots (the last: that many or more).
     pub displaced: [usize; CHAIN_LENGTHS],
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Stats {
 }
 
 impl<T: Item> Dict<T> {
-    /// Counts everything.
+    /// The dict's figures. O(buckets).
     pub fn stats(&self) -> Stats {
         let target = self.rehashing.then(|| (table_stats(&self.tables[1]), self.rehash_at));
         Stats { main: table_stats(&self.tables[0]), target }

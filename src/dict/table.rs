@@ -1,21 +1,21 @@
 //! One array of buckets and the probing in it; knows nothing of resizing.
 //!
-//! The one idea: a lookup starts at the home bucket (the hash's low bits), compares seven tags at once, and goes on to
-//! the next bucket of the probe order only while the bucket says *ever full*. An insert takes the first free slot on
-//! the same path and sets *ever full* on each bucket that it goes past. So for every entry, all buckets from its home
-//! to the one before it are marked, whatever is deleted in between; a deletion frees its slot and nothing else.
+//! A lookup starts at the home bucket (the hash's low bits), compares seven tags at once, and continues with the next
+//! bucket of the probe order only while the current one is marked *ever full*. An insert takes the first free slot on
+//! the same path and marks each bucket that it passes as *ever full*. So for every entry, all buckets from its home to
+//! the one before its own are marked, whatever is removed in between; a removal frees its slot and does nothing else.
 //!
 //! ```text
 //!   probe order →     home            next            next
 //!                 ┌───────────┐   ┌───────────┐   ┌───────────┐
-//!                 │■■■■■■■  E │──▶│■■□■■■■  E │──▶│■■■□□□□  - │   a lookup that meets no "E" ends: nothing with this
-//!                 └───────────┘   └───────────┘   └───────────┘   home can lie farther on
+//!                 │■■■■■■■  E │──▶│■■□■■■■  E │──▶│■■■□□□□  - │   a lookup ends at the first bucket without "E":
+//!                 └───────────┘   └───────────┘   └───────────┘   no entry with this home lies farther on
 //! ```
 //!
 //! Costs: a hit touches one bucket and one entry for nearly every key (at 6 of 7 slots used, 1.2 buckets on average).
-//! A walk ends after all buckets at the latest, even if every one is marked.
+//! A probe visits each bucket once at most, even if every bucket is marked.
 //!
-//! A table without entries yet owns nothing: it points to one static empty bucket, so that a lookup needs no test.
+//! A table that never had an entry owns no memory: it points to one static empty bucket, so lookups need no test for it.
 
 use super::bucket::{Bucket, Known, Slot};
 use super::group::{SLOTS, tag_of};
@@ -28,8 +28,8 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// Bucket arrays of this many bytes and more are mapped, and smaller ones allocated: from here on `calloc` would
-/// clear by hand what the kernel hands out clear.
+/// Bucket arrays of at least this many bytes are mapped; smaller ones are allocated. For larger ones `calloc` might clear
+/// memory that the kernel hands out already cleared.
 const MAPPED_BYTES: usize = 64 << 10;
 
 static NOTHING: Bucket = Bucket::EMPTY;
@@ -41,8 +41,8 @@ pub(super) enum Storage {
     Mapped(Pages),
 }
 
-/// A bucket array whose length is a power of two, and the items in it. Dropping it frees the array alone: whoever
-/// owns the table takes the items out first.
+/// A bucket array whose length is a power of two, and the items in it. Dropping it frees only the array: the owner of
+/// the table removes the items first.
 #[derive(Debug)]
 pub(super) struct Table<T: Item> {
     buckets: NonNull<Bucket>,
@@ -64,7 +64,7 @@ pub(super) struct Place {
 }
 
 impl<T: Item> Table<T> {
-    /// A table that owns nothing and in which nothing is found.
+    /// A table without memory, in which nothing is found.
     pub(super) fn nothing() -> Self {
         Self::over(NonNull::from(&NOTHING), 1, Storage::Nothing)
     }
@@ -73,7 +73,7 @@ impl<T: Item> Table<T> {
         Self { buckets, mask: count - 1, used: 0, ever_full: 0, storage, items: PhantomData }
     }
 
-    /// A table of `buckets` empty buckets (a power of two). The time does not depend on the size.
+    /// A table of `buckets` empty buckets (a power of two). Takes the same time for any size.
     pub(super) fn new(buckets: usize) -> Self {
         assert!(buckets.is_power_of_two());
         let layout = Layout::array::<Bucket>(buckets).expect("a table fits in the address space");
@@ -134,7 +134,7 @@ impl<T: Item> Table<T> {
         self.buckets() * size_of::<Bucket>()
     }
 
-    /// The memory, where giving it back is worth another thread's time.
+    /// The memory, if freeing it is worth another thread's time.
     pub(super) fn into_pages(mut self) -> Option<Pages> {
         match std::mem::replace(&mut self.storage, Storage::Nothing) {
             Storage::Mapped(pages) => Some(pages),
@@ -153,7 +153,7 @@ impl<T: Item> Table<T> {
         unsafe { self.buckets.add(index & self.mask).as_ref() }
     }
 
-    /// All buckets, for writing: none for a table that owns nothing.
+    /// All buckets, for writing; none for a table without memory.
     #[inline]
     fn buckets_mut(&mut self) -> &mut [Bucket] {
         // SAFETY: the array has `buckets()` initialised buckets that this table owns; it is empty in the case of the
@@ -174,7 +174,7 @@ impl<T: Item> Table<T> {
         self.probe(hash, &mut |item| same(unsafe { T::key(item) }, key))
     }
 
-    /// Where an item with this hash (by `seed`) that `wanted` accepts lies.
+    /// Where an item with this hash (by `seed`) lies that `wanted` accepts.
     pub(super) fn find_by(
         &self,
         hash: u64,
@@ -182,20 +182,20 @@ impl<T: Item> Table<T> {
         wanted: &mut impl FnMut(&T) -> bool,
     ) -> Option<Place> {
         self.probe(hash, &mut |item| {
-            // SAFETY: `probe` passes live items of this table; `ManuallyDrop` leaves them its own.
+            // SAFETY: `probe` passes live items of this table; because of `ManuallyDrop` the table keeps them.
             let accepted = wanted(&ManuallyDrop::new(unsafe { T::from_raw(item) }));
-            // Until here only the tag was compared. What `wanted` accepts is in the cache.
+            // So far only the tag was compared. An item that `wanted` has read is in the cache.
             // SAFETY: as above; the item is not changed while the table is borrowed.
             accepted && seed.hash(unsafe { T::key(item) }) == hash
         })
     }
 
-    /// Where the item lies that a lookup of `hash` would look at first, most likely.
+    /// Where the first item lies that a lookup of `hash` would compare.
     pub(super) fn guess(&self, hash: u64) -> Option<Place> {
         self.probe(hash, &mut |_| true)
     }
 
-    /// Asks `matches` about the items on the probe path of `hash` that have its tag.
+    /// Returns the first item on the probe path of `hash` that has its tag and that `matches` accepts.
     #[inline(always)]
     fn probe(&self, hash: u64, matches: &mut impl FnMut(NonNull<u8>) -> bool) -> Option<Place> {
         let home = hash as usize & self.mask;
@@ -205,7 +205,7 @@ impl<T: Item> Table<T> {
         if self.bucket(home).group().ever_full() { self.probe_beyond(home, hash, matches) } else { None }
     }
 
-    /// Goes on from a home bucket that was full once.
+    /// Continues beyond a home bucket that is marked *ever full*.
     #[inline(never)]
     fn probe_beyond(
         &self,
@@ -234,8 +234,8 @@ impl<T: Item> Table<T> {
         matches: &mut impl FnMut(NonNull<u8>) -> bool,
     ) -> Option<usize> {
         let bucket = self.bucket(index);
-        // `match_tag` names only present slots; a present slot holds what `T::into_raw` gave to `place`, which the
-        // table owns until `take`.
+        // `match_tag` returns only present slots. A present slot holds the pointer that `T::into_raw` gave to `place`,
+        // whose item the table owns until `take`.
         bucket.group().match_tag(tag).find(|&slot| matches(bucket.slot(slot).entry()))
     }
 
@@ -246,7 +246,7 @@ impl<T: Item> Table<T> {
         bucket.group().is_present(place.slot).then(|| bucket.slot(place.slot))
     }
 
-    /// Puts an item whose home bucket is `home` into the first free slot on its way. There must be one.
+    /// Puts an item whose home bucket is `home` into the first free slot of its probe path. There must be a free one.
     #[inline]
     pub(super) fn place(&mut self, home: usize, tag: u8, item: T, known: Known) -> Place {
         assert!(self.used < self.slots(), "a table is never filled to its last slot");
@@ -271,8 +271,8 @@ impl<T: Item> Table<T> {
         }
     }
 
-    /// Frees the slot at `place`, which must hold an entry, and returns what it held. The mark *ever full* stays:
-    /// entries that went past this bucket still lie behind it.
+    /// Frees the slot at `place`, which must hold an entry, and returns that entry. The mark *ever full* stays, because
+    /// entries that went past this bucket still lie beyond it.
     #[inline]
     pub(super) fn take(&mut self, place: Place) -> T {
         let bucket = self.bucket_mut(place.bucket);
@@ -281,32 +281,32 @@ impl<T: Item> Table<T> {
         let entry = bucket.slot(place.slot).entry();
         bucket.set_group(group.without(place.slot));
         self.used -= 1;
-        // SAFETY: the slot was present, so it held an item that `place` took over; it is free now, so nobody else
-        // makes an item of this pointer again.
+        // SAFETY: the slot was present, so it held an item that `place` took over; it is free now, so no other item is
+        // made of this pointer.
         unsafe { T::from_raw(entry) }
     }
 
-    /// Brings the home bucket of `hash` towards the cache.
+    /// Prefetches the home bucket of `hash`.
     #[inline]
     pub(super) fn prefetch_bucket(&self, hash: u64) {
         prefetch(std::ptr::from_ref(self.bucket(hash as usize)).cast());
     }
 
-    /// Brings the entry that a lookup of `hash` would look at first towards the cache. Waits for the home bucket.
+    /// Prefetches the entry that a lookup of `hash` would compare first. Waits for the home bucket.
     #[inline]
     pub(super) fn prefetch_entry(&self, hash: u64) {
         let bucket = self.bucket(hash as usize);
         if let Some(slot) = bucket.group().match_tag(tag_of(hash)).first() {
             let entry = bucket.slot(slot).entry().as_ptr();
             prefetch(entry);
-            // A header of some 8 bytes and a key of 32 may reach into the next line.
+            // A header of about 8 bytes and a key of 32 may reach into the next line.
             if entry.addr() % 64 > 64 - 40 {
                 prefetch(entry.wrapping_add(64));
             }
         }
     }
 
-    /// Brings all entries of a bucket towards the cache.
+    /// Prefetches all entries of a bucket.
     #[inline]
     pub(super) fn prefetch_entries(&self, index: usize) {
         let bucket = self.bucket(index);
@@ -326,8 +326,8 @@ impl<T: Item> Drop for Table<T> {
     }
 }
 
-/// Whether two keys are equal. Keys of 8 to 16 bytes, the usual ones, are compared as two words that may overlap,
-/// without a call.
+/// Whether two keys are equal. Keys of 8 to 16 bytes, the most common ones, are compared as two words that may overlap,
+/// without a function call.
 #[inline]
 fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {

@@ -1,4 +1,4 @@
-//! Walks over all entries at once, in the order of memory: to read them all, to take them all out.
+//! Walks over all entries at once, in memory order: to read them all, or to remove them all.
 
 use super::table::Place;
 use super::{Dict, Item, Ref};
@@ -16,9 +16,9 @@ impl<T: Item> Dict<T> {
         }
     }
 
-    /// Takes out the items of up to `buckets` buckets, beginning with bucket `from` (0 at first), and returns where
-    /// to go on, or `None` when the dict is empty. Between the calls the dict is whole, only smaller; if it is changed
-    /// in between, begin at 0 again.
+    /// Removes the items of up to `buckets` buckets, starting with bucket `from` (0 at first), and returns where to
+    /// continue, or `None` when the dict is empty. Between the calls the dict is intact, only smaller; if it is changed
+    /// in between, start at 0 again.
     pub fn drain(&mut self, from: usize, buckets: usize, take: &mut impl FnMut(T)) -> Option<usize> {
         self.invalidate_positions();
         let of_main = self.tables[0].buckets();
@@ -77,7 +77,7 @@ impl<'a, T: Item> Iterator for Iter<'a, T> {
             }
             let bucket = table.bucket(self.bucket);
             let slots = self.slots.get_or_insert_with(|| {
-                // The entries of the next bucket arrive while those of this one are looked at.
+                // The entries of the next bucket arrive while those of this one are read.
                 table.prefetch_entries(self.bucket + 1);
                 bucket.group().match_full()
             });

@@ -5,12 +5,12 @@
 //!  LFU:  [ 16 bits: minutes of the wall clock, wrapping after 45 days | 8 bits: counter ]
 //! ```
 //!
-//! The LFU counter is Morris's (1978) approximate counter as Redis uses it: it is raised with probability
-//! `1 / ((counter - 5) · lfu-log-factor + 1)`, so 8 bits tell a thousand hits from a million, and it falls by one for
-//! each `lfu-decay-time` minutes without a hit. New keys start at 5, so that they are not the first to be evicted.
+//! The LFU counter is Morris's (1978) approximate counter as Redis uses it: it is incremented with probability
+//! `1 / ((counter - 5) · lfu-log-factor + 1)`, so 8 bits distinguish a thousand hits from a million, and it falls by one
+//! for every `lfu-decay-time` minutes without a hit. New keys start at 5, so that they are not the first to be evicted.
 //!
-//! Which of the two the bits hold is the server's `maxmemory-policy`; an entry does not know. After a change of the
-//! policy the old bits are read as the other kind, as in Redis, and are right again after the next access.
+//! `maxmemory-policy` decides which of the two the bits hold; the entry itself does not record it. After the policy
+//! changes, old bits are read as the other kind, as in Redis, until the next access writes them.
 
 const BITS: u32 = 0x00ff_ffff;
 
@@ -24,7 +24,7 @@ pub struct AccessClock {
 }
 
 impl AccessClock {
-    /// From microseconds of the wall clock.
+    /// The access clock at a time in microseconds of the wall clock.
     pub const fn from_wall_us(us: u64) -> AccessClock {
         AccessClock { seconds: us / 1_000_000 }
     }
@@ -56,9 +56,9 @@ impl AccessClock {
 /// The two LFU settings, with the arithmetic that they govern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lfu {
-    /// `lfu-log-factor`: how many hits a step of the counter costs. 0 counts every hit.
+    /// `lfu-log-factor`: how many hits an increment takes. 0 counts every hit.
     pub log_factor: u32,
-    /// `lfu-decay-time`: minutes for the counter to fall by one. 0 never decays.
+    /// `lfu-decay-time`: minutes until the counter falls by one. 0 never decays.
     pub decay_time: u32,
 }
 
@@ -75,7 +75,7 @@ impl Lfu {
         pack(clock.minutes(), counter)
     }
 
-    /// The counter now: as it was at the last access, less what has decayed since (`OBJECT FREQ`).
+    /// The counter now: its value at the last access less the decay since (`OBJECT FREQ`).
     #[inline]
     pub const fn counter(self, access: u32, clock: AccessClock) -> u8 {
         let counter = access as u8;
@@ -93,7 +93,7 @@ impl Lfu {
         pack(clock.minutes(), self.increment(self.counter(access, clock), random))
     }
 
-    /// The counter after one more use, given uniform `random`.
+    /// The counter after one more use; `random` is uniform.
     #[inline]
     pub const fn increment(self, counter: u8, random: u32) -> u8 {
         if counter == u8::MAX {

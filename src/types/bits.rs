@@ -1,26 +1,26 @@
 //! Bits of a byte string: one at a time, counted, searched, combined, and as integers of 1 to 64 bits.
 //!
 //! Bit 0 is the highest of the first byte, as Redis numbers them, so that a field of bits reads like a big-endian
-//! number. What lies beyond the end is zero.
+//! number. Bits beyond the end are zero.
 //!
-//! The loops are plain Rust over words and bytes, shaped so that the compiler vectorizes them. Combining is bound by
-//! memory with the vectors that every processor has; counting is not (x86-64 alone has no instruction for it), so
-//! counting and searching are compiled a second time for AVX2, which `wide` chooses at run time.
+//! The loops are plain Rust over words and bytes, written so that the compiler vectorizes them. With the vectors that
+//! every processor has, combining is bound by memory. Counting is not (baseline x86-64 has no instruction for it), so
+//! counting and searching are also compiled for AVX2, which `wide` selects at run time.
 //!
-//! `cargo bench --bench bits` measures, on values of 100 MB (release build, one core of an AMD EPYC with other programs
-//! beside, milliseconds):
+//! `cargo bench --bench bits` measures, on values of 100 MB (release build, one core of an AMD EPYC that also runs other
+//! programs, milliseconds):
 //!
 //! | plain sum of the bytes | `count` | `find_in` | NOT in place | OR into one of two | AND, OR, XOR of two |
 //! |---|---|---|---|---|---|
 //! | 17 | 5.6 | 5.1 | 5.3 | 12 | 17 to 27 |
 //!
-//! Combining into memory that has to come from the kernel first takes 116: a page fault for every 4 KiB. Therefore
-//! [`combine`] writes to what its caller already has.
+//! Combining into memory that the kernel has to provide first takes 116: a page fault for every 4 KiB. Therefore
+//! [`combine`] writes to memory that its caller already has.
 
 use std::ops::{Deref, Range};
 
-/// Defines a safe function whose body is compiled for the build's processor and for one with AVX2; a call takes the
-/// best that this processor can run.
+/// Defines a safe function whose body is compiled both for the build's target and for AVX2. A call runs the best version
+/// that the processor supports.
 macro_rules! wide {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($arg:ident: $type:ty $(, $more:ident: $more_type:ty)*) -> $out:ty $body:block) => {
         $(#[$doc])*
@@ -39,7 +39,7 @@ macro_rules! wide {
                     && is_x86_feature_detected!("popcnt")
                     && is_x86_feature_detected!("bmi1")
                 {
-                    // SAFETY: the processor has what the function was compiled for.
+                    // SAFETY: the processor supports what the function was compiled for.
                     return unsafe { avx2($arg $(, $more)*) };
                 }
             }
@@ -48,14 +48,14 @@ macro_rules! wide {
     };
 }
 
-/// Below this length the question which loop to take costs more than the better one saves.
+/// Below this length, choosing between the loops costs more than the faster one saves.
 #[cfg(target_arch = "x86_64")]
 const WIDE_BYTES: usize = 128;
 
-/// What a search looks at between two questions whether it has found something.
+/// The bytes that a search compares between two checks for a result.
 const STRIDE: usize = 128;
 
-/// What is combined at a time: so little that it stays in the first cache while all sources go over it.
+/// The bytes that are combined at a time: few enough to stay in the L1 cache while all sources are applied.
 const CHUNK: usize = 4096;
 
 /// A bitwise operation between strings.
@@ -78,7 +78,7 @@ pub fn get(bytes: &[u8], at: u64) -> bool {
     byte.is_some_and(|byte| byte & (0x80 >> (at % 8)) != 0)
 }
 
-/// Sets or clears the bit `at`, whose byte must be there; answers what it was.
+/// Sets or clears the bit `at`, whose byte must be there, and returns its old value.
 #[inline]
 pub fn set(bytes: &mut [u8], at: u64, on: bool) -> bool {
     let byte = &mut bytes[(at / 8) as usize];
@@ -110,8 +110,8 @@ wide! {
     }
 }
 
-/// The byte of the first bit of `range` and that of its last, each with a mask of those of its bits that belong to
-/// the range; `None` for an empty range.
+/// The bytes of the first and the last bit of `range`, each with a mask of the bits that belong to the range; `None` for
+/// an empty range.
 fn edges(range: &Range<u64>) -> Option<((usize, u8), (usize, u8))> {
     if range.is_empty() {
         return None;
@@ -148,9 +148,9 @@ pub fn find_in(bytes: &[u8], range: Range<u64>, bit: bool) -> Option<u64> {
         .or_else(|| in_byte(last, tail))
 }
 
-/// Writes the combination of `sources` to `target`, whose length is that of the longest; what a source is too short
-/// for is zero. When `seeded`, what `target` holds is a source, too. `Not` has a single one, of the target's length.
-/// O(N) for all bytes together.
+/// Writes the combination of `sources` to `target`, whose length is that of the longest source; shorter sources are
+/// padded with zeros. If `seeded`, the old content of `target` is a source too. `Not` has a single source, of the
+/// target's length. O(N) in the bytes of all sources together.
 pub fn combine<S: Deref<Target = [u8]>>(
     operation: Operation,
     target: &mut [u8],
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The bits one by one, the way the functions must not do it.
+    /// The bits one by one: the slow, obvious way.
     fn bits(bytes: &[u8]) -> Vec<bool> {
         bytes.iter().flat_map(|byte| (0..8).map(move |i| byte & (0x80 >> i) != 0)).collect()
     }

@@ -1,58 +1,58 @@
-//! Collections that have outgrown a packed form: what a type must tell to live in an [`Entry`], and the pointer that
-//! the entry keeps.
+//! Collections that have outgrown a packed form: what a type must implement to be an [`Entry`]'s value, and the pointer
+//! that the entry keeps.
 //!
 //! ```text
 //!  Handle ──▶ [ operations 8 | the collection … ]
 //! ```
 //!
-//! The one idea: an entry finds its collection's type by the encoding in its header, so that a command pays a
-//! comparison and no indirect call; only what works on any entry (dropping it, sizing it) goes through the table of
-//! operations in front of the collection. So the entry knows no collection, and a new one needs no change here.
+//! The encoding in an entry's header identifies the collection's type, so a command pays for a comparison and not for an
+//! indirect call. Only operations that work on any entry (dropping it, sizing it) go through the table of operations in
+//! front of the collection. So the entry knows no particular collection, and a new one needs no change here.
 
 use std::ptr::NonNull;
 
 use super::entry::{CONTAINER, Entry, WORD};
 use super::kind::{Encoding, Kind};
 
-/// A collection of at least this many items, each in a block of its own, is freed in the background. An item takes some
-/// 20 ns to free, so 512 hold the loop up for 10 µs at once. That work is not saved, only spread: what the thread frees
-/// comes back over the allocator's remote list, which costs the loop some 30 ns an item.
+/// A collection of at least this many items, each in a block of its own, is freed in the background. An item takes about
+/// 20 ns to free, so 512 of them would delay the loop by 10 µs. The work is not saved, only spread: blocks that the
+/// thread frees come back through the allocator's remote list, which costs the loop about 30 ns per item.
 pub const LARGE_ITEMS: usize = 512;
 
-/// A collection in a form of its own.
+/// A large collection, in its own data structure.
 ///
 /// # Safety
-/// No two types have the same pair of `KIND` and `ENCODING`: the pair in an entry's header is what tells the type.
+/// No two types have the same pair of `KIND` and `ENCODING`: the pair in an entry's header identifies the type.
 pub unsafe trait Container: Send + Sized + 'static {
-    /// The type that `TYPE` names.
+    /// The type that `TYPE` returns.
     const KIND: Kind;
-    /// What `OBJECT ENCODING` answers.
+    /// The encoding that `OBJECT ENCODING` returns.
     const ENCODING: Encoding;
 
-    /// The bytes of all memory that it owns, itself not included.
+    /// The bytes of all memory that it owns, excluding the struct itself.
     fn memory_bytes(&self) -> usize;
 
     /// Whether freeing it should be left to a background thread.
     fn is_large(&self) -> bool;
 
-    /// An equal collection that shares nothing with this one that either could change. O(N).
+    /// An equal collection; a change to one of the two does not affect the other. O(N).
     #[must_use]
     fn duplicate(&self) -> Self;
 
-    /// Asks for the memory that a lookup of `member` reads first, and answers with what
-    /// [`prefetch_item`](Self::prefetch_item) wants.
+    /// Prefetches the memory that a lookup of `member` reads first, and returns the hash that
+    /// [`prefetch_item`](Self::prefetch_item) and [`prefetch_place`](Self::prefetch_place) take.
     fn prefetch_bucket(&self, _member: &[u8]) -> u64 {
         0
     }
 
-    /// Asks for what a lookup reads next, once the first has arrived.
+    /// Prefetches what a lookup reads next, once the first line has arrived.
     fn prefetch_item(&self, _hash: u64) {}
 
-    /// Asks for what a change of the item reads besides, once the item has arrived.
+    /// Prefetches what a change of the item also reads, once the item has arrived.
     fn prefetch_place(&self, _hash: u64) {}
 }
 
-/// What works on any collection, given the address of its `Boxed`.
+/// The operations that any collection has, given the address of its `Boxed`.
 struct Operations {
     drop: unsafe fn(NonNull<u8>),
     memory_bytes: unsafe fn(NonNull<u8>) -> usize,
@@ -111,7 +111,7 @@ impl Handle {
         unsafe { (self.operations().memory_bytes)(self.at) }
     }
 
-    /// Whether freeing it takes long.
+    /// Whether freeing it should be left to a background thread.
     pub(super) fn is_large(&self) -> bool {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().is_large)(self.at) }
@@ -134,7 +134,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: the operations are those of what lies at `at`, which nobody uses after this.
+        // SAFETY: the operations are those of what lies at `at`, which is not used after this.
         unsafe { (self.operations().drop)(self.at) }
     }
 }
@@ -148,23 +148,23 @@ impl Entry {
         entry
     }
 
-    /// The collection, when it is one of this type.
+    /// The collection, if it is of this type.
     #[inline(always)]
     pub fn container<C: Container>(&self) -> Option<&C> {
         if !self.holds::<C>() {
             return None;
         }
-        // SAFETY: `holds` has told the type, and the collection lives as long as the entry.
+        // SAFETY: `holds` has checked the type, and the collection lives as long as the entry.
         Some(unsafe { &*self.handle()?.container::<C>() })
     }
 
-    /// The collection for writing, when it is one of this type.
+    /// The collection for writing, if it is of this type.
     #[inline(always)]
     pub fn container_mut<C: Container>(&mut self) -> Option<&mut C> {
         if !self.holds::<C>() {
             return None;
         }
-        // SAFETY: `holds` has told the type, and `&mut self` is the entry's only user.
+        // SAFETY: `holds` has checked the type, and `&mut self` is the entry's only user.
         Some(unsafe { &mut *self.handle()?.container::<C>() })
     }
 
@@ -174,15 +174,15 @@ impl Entry {
         self.flags() & CONTAINER != 0
     }
 
-    /// Brings what a lookup of `member` in the collection reads first towards the cache; answers with what
-    /// [`prefetch_item`](Self::prefetch_item) wants.
+    /// Prefetches what a lookup of `member` in the collection reads first, and returns the hash that
+    /// [`prefetch_item`](Self::prefetch_item) and [`prefetch_place`](Self::prefetch_place) take.
     #[inline]
     pub fn prefetch_bucket(&self, member: &[u8]) -> u64 {
         // SAFETY: the operations are those of what the handle points to.
         self.handle().map_or(0, |handle| unsafe { (handle.operations().prefetch_bucket)(handle.at, member) })
     }
 
-    /// Brings what the lookup reads next towards the cache.
+    /// Prefetches what the lookup reads next.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
         if let Some(handle) = self.handle() {
@@ -191,7 +191,7 @@ impl Entry {
         }
     }
 
-    /// Brings what a change of the item reads besides towards the cache.
+    /// Prefetches what a change of the item also reads.
     #[inline]
     pub fn prefetch_place(&self, hash: u64) {
         if let Some(handle) = self.handle() {
@@ -200,12 +200,12 @@ impl Entry {
         }
     }
 
-    /// Puts a collection in the place of a value of the same kind; key, access bits and expiry stay.
+    /// Replaces a value of the same kind with a collection; key, access bits and expiry stay.
     pub fn set_container<C: Container>(&mut self, container: C) {
         assert!(self.kind() == C::KIND, "a value changes its encoding, not its type");
         let handle = Handle::new(container);
         self.make_room(CONTAINER, C::ENCODING, WORD);
-        // SAFETY: CONTAINER says that the value is a word for a handle, and no other is in it yet.
+        // SAFETY: CONTAINER says that the value is a word for a handle, and it does not hold one yet.
         unsafe { self.value_at().cast::<Handle>().write(handle) };
     }
 
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    /// A collection that tells when it is dropped.
+    /// A collection whose drop can be observed.
     struct Probe {
         alive: Arc<()>,
     }

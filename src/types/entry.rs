@@ -10,19 +10,20 @@
 //!          else       1 byte of length and up to 255 bytes
 //! ```
 //!
-//! The one idea: a lookup that has found the entry's first cache line has, for most keys, found everything. A key of
-//! 16 bytes with a value of 3 takes 26 bytes, with an integer 30, with 32 bytes of value 55, and 12 more with an
-//! expiry. Nothing is aligned beyond the first word, so all fields are read unaligned. Where a string value of up
-//! to 255 bytes lies does not depend on what `OBJECT ENCODING` calls it: a block of its own would never be cheaper.
+//! For most keys, the entry's first cache line holds everything that a lookup needs. A key of 16 bytes takes 26 bytes
+//! with a value of 3, 30 with an integer, 55 with a value of 32, and 12 more with an expiry. Nothing beyond the first
+//! word is aligned, so all fields are read unaligned. A string value of up to 255 bytes always lies in the entry,
+//! whatever `OBJECT ENCODING` calls it: a block of its own would never be cheaper.
 //!
-//! The size of the allocation is not kept: it follows from the header and the value's length. So a write stays in
-//! place exactly when the old and the new size fall into the same class of the allocator.
+//! The size of the allocation is not stored: it follows from the header and the value's length. So a write stays in
+//! place exactly when the old and the new size belong to the same size class of the allocator.
 //!
-//! Costs, in instructions counted by callgrind with call and return: `key` 11, `value` 20, a value overwritten in place
-//! 57 (an integer 22), a new entry of key 16 and value 3 about 125, of which the allocation is 25, dropping it 43.
+//! Costs, in instructions counted by callgrind including call and return: `key` 11, `value` 20, overwriting a value in
+//! place 57 (an integer 22), creating an entry of key 16 and value 3 about 125, of which the allocation is 25, dropping
+//! it 43.
 //!
-//! The access bits and the expiry index may be written through `&Entry`, as in a `Cell`: a read of the value is a use
-//! of the key. An entry can be sent to another thread but not be shared between threads.
+//! The access bits and the expiry index are written through `&Entry`, as in a `Cell`, since even a read of the value
+//! moves the access clock. An entry can be sent to another thread but not shared between threads.
 
 use std::ptr::{self, NonNull};
 
@@ -34,7 +35,7 @@ use crate::alloc;
 const KIND_BYTE: usize = 3;
 const FLAGS_BYTE: usize = 4;
 const KEY_LEN_BYTE: usize = 5;
-/// What every entry has before its key.
+/// The bytes that every entry has before its key.
 const HEADER: usize = 6;
 const EXPIRY_SIZE: usize = 12;
 const EXPIRY_INDEX: usize = HEADER + 8;
@@ -43,7 +44,7 @@ const ACCESS_MASK: u32 = 0x00ff_ffff;
 
 /// There is an expiry. The lowest bit, so that key offsets need no branch.
 const EXPIRY: u8 = 1;
-/// The key's length does not fit a byte.
+/// The key's length does not fit in a byte.
 const LONG_KEY: u8 = 2;
 /// The value is an `i64`.
 pub(super) const INT: u8 = 4;
@@ -63,11 +64,11 @@ const _: () = assert!(size_of::<Block>() == WORD, "a block's pointer fills a val
 const _: () = assert!(size_of::<Handle>() == WORD, "a collection's pointer fills a value's word");
 const _: () = assert!(HEADER + 16 + 1 + 3 == 26 && HEADER + 16 + WORD == 30 && HEADER + 16 + 1 + 32 == 55);
 
-/// The expiry index of an entry that is in no list of expiring entries.
+/// The expiry index of an entry that is not in a list of expiring entries.
 pub const NO_EXPIRE_INDEX: u32 = u32::MAX;
 
-/// Values whose memory is at least this large are better freed by a background thread: giving their pages back to the
-/// kernel takes time in proportion to their size.
+/// Values with at least this much memory are freed by a background thread: returning their pages to the kernel takes
+/// time proportional to their size.
 pub const LARGE_BYTES: usize = 128 << 10;
 
 /// A pointer to an entry's first byte, with the arithmetic of the layout. Its methods read what `Entry` owns.
@@ -115,7 +116,7 @@ impl Raw {
 
     #[inline(always)]
     pub(super) unsafe fn value_offset(self) -> usize {
-        // SAFETY: as the caller's.
+        // SAFETY: the caller's promise.
         let (offset, len) = unsafe { self.key_span() };
         offset + len
     }
@@ -123,7 +124,7 @@ impl Raw {
     /// The bytes from `offset`, where the value begins, to the end.
     #[inline(always)]
     unsafe fn value_size(self, offset: usize) -> usize {
-        // SAFETY: as the caller's; a value that is not a word begins with its length.
+        // SAFETY: the caller's promise; a value that is not a word begins with its length.
         unsafe { if self.flags() & WORDS == 0 { 1 + self.byte(offset) as usize } else { WORD } }
     }
 }
@@ -138,8 +139,8 @@ pub struct Entry {
 unsafe impl Send for Entry {}
 
 impl Entry {
-    /// Allocates an entry with a value of `value_size` bytes, which the caller writes at the returned place before
-    /// anything else.
+    /// Allocates an entry with a value of `value_size` bytes, which the caller writes to the returned address before it
+    /// does anything else.
     #[inline(always)]
     pub(super) fn create(
         key: &[u8],
@@ -177,16 +178,16 @@ impl Entry {
         }
     }
 
-    /// Gives up the ownership of the allocation, whose first byte this is.
+    /// Gives up ownership of the allocation and returns the address of its first byte.
     #[inline(always)]
     pub fn into_raw(self) -> NonNull<u8> {
         std::mem::ManuallyDrop::new(self).raw.0
     }
 
-    /// Takes the ownership back.
+    /// Takes ownership back.
     ///
     /// # Safety
-    /// `at` came from [`Entry::into_raw`] and nobody else owns it.
+    /// `at` came from [`Entry::into_raw`] and has no other owner.
     #[inline(always)]
     pub unsafe fn from_raw(at: NonNull<u8>) -> Entry {
         Entry { raw: Raw(at) }
@@ -221,8 +222,8 @@ impl Entry {
         unsafe { self.raw.flags() }
     }
 
-    /// Gives the value another form and size, which is seldom needed; the old value is dropped, the new one the
-    /// caller's to write.
+    /// Gives the value another form and size, which is rarely needed. The old value is dropped; the caller writes the new
+    /// one.
     #[inline(never)]
     pub(super) fn make_room(&mut self, form: u8, encoding: Encoding, size: usize) {
         self.drop_value();
@@ -233,7 +234,7 @@ impl Entry {
         self.set_encoding(encoding);
     }
 
-    /// Sets the encoding of a value whose form and kind stay.
+    /// Sets the encoding of a value that keeps its form and kind.
     #[inline(always)]
     pub(super) fn set_encoding(&mut self, encoding: Encoding) {
         let byte = kind_byte(self.kind(), encoding);
@@ -249,7 +250,7 @@ impl Entry {
             return;
         }
         let at = self.value_at();
-        // SAFETY: the flag says what the word is; it is dropped once, since the caller's next step ends its life.
+        // SAFETY: the flag says what the word is; it is dropped once, since the caller overwrites or frees it next.
         unsafe {
             if flags & BLOCK != 0 {
                 ptr::drop_in_place(at.cast::<Block>());
@@ -272,7 +273,7 @@ impl Entry {
         Kind::from_bits(self.kind_bits() >> 4)
     }
 
-    /// What `OBJECT ENCODING` says of the value.
+    /// The encoding that `OBJECT ENCODING` returns.
     #[inline(always)]
     pub fn encoding(&self) -> Encoding {
         Encoding::from_bits(self.kind_bits() & 15)
@@ -305,7 +306,7 @@ impl Entry {
         Some(i64::from_le(unsafe { self.raw.0.add(HEADER).cast::<i64>().read_unaligned() }))
     }
 
-    /// Where the keyspace's list of expiring entries has this one; [`NO_EXPIRE_INDEX`] when nobody has said.
+    /// The entry's index in the keyspace's list of expiring entries; [`NO_EXPIRE_INDEX`] if it was not set.
     #[inline(always)]
     pub fn expire_index(&self) -> u32 {
         if self.flags() & EXPIRY == 0 {
@@ -324,7 +325,7 @@ impl Entry {
         }
     }
 
-    /// Sets, changes or takes away the expiry. Changing keeps the index and is done in place; the others move the
+    /// Sets, changes or removes the expiry. A change is made in place and keeps the index; setting and removing move the
     /// entry.
     pub fn set_expire(&mut self, expire: Option<i64>) {
         match (expire, self.flags() & EXPIRY != 0) {
@@ -340,7 +341,7 @@ impl Entry {
         }
     }
 
-    /// Moves everything from offset `from` on to offset `to`, with the header before both kept.
+    /// Moves everything from offset `from` on to offset `to`; the header before both stays.
     fn shift_tail(&mut self, from: usize, to: usize, flags: u8) {
         let old = self.size();
         let new = old - from + to;
@@ -360,7 +361,7 @@ impl Entry {
         }
     }
 
-    /// The bytes asked of the allocator.
+    /// The bytes requested from the allocator.
     #[inline(always)]
     pub(super) fn size(&self) -> usize {
         // SAFETY: `self` is a live entry.
@@ -370,7 +371,7 @@ impl Entry {
         }
     }
 
-    /// Makes the value `size` bytes long, keeping what of it was there before. The entry may move.
+    /// Makes the value `size` bytes long and keeps its old bytes. The entry may move.
     #[inline(always)]
     pub(super) fn resize_value(&mut self, size: usize) {
         // SAFETY: `self` is a live entry.
@@ -413,7 +414,7 @@ impl Entry {
         Some(unsafe { &*self.value_at().cast::<Handle>() })
     }
 
-    /// Whether the value owns memory beside the entry.
+    /// Whether the value owns memory outside the entry.
     #[inline]
     pub fn owns_memory(&self) -> bool {
         self.flags() & (BLOCK | CONTAINER) != 0
@@ -428,7 +429,7 @@ impl Entry {
         self.block().is_some_and(|block| block.memory_bytes() >= LARGE_BYTES)
     }
 
-    /// The bytes of memory that key and value take, without the dict's share.
+    /// The bytes of memory of key and value, without the dict's share.
     pub fn memory_bytes(&self) -> usize {
         let beside =
             self.block().map_or(0, Block::memory_bytes) + self.handle().map_or(0, Handle::memory_bytes);

@@ -4,11 +4,12 @@
 //!  [ width u32: 2, 4 or 8 | count u32 | integer | integer | … ]      little endian, ascending, no two equal
 //! ```
 //!
-//! The one idea: all integers have the width that the widest needs. One that needs more widens them all, and goes to
-//! one end, since it is less or greater than any that was there. Removing never narrows.
+//! All integers have the width that the widest one needs. A wider one widens them all, and goes to one end, since it is
+//! less or greater than all others. Removal never narrows.
 //!
-//! Costs: search O(log n), insert and remove move what lies behind, widening rewrites all. All code here is safe Rust:
-//! on bytes that are no intset it may panic, but reads nothing else; bytes from outside pass [`is_valid`] first.
+//! Costs: search O(log n); insert and remove move what lies behind; widening rewrites everything. All code here is safe
+//! Rust: on bytes that are not an intset it may panic, but reads nothing else. Bytes from outside are checked by
+//! [`is_valid`] first.
 
 use super::packed::Buffer;
 
@@ -45,7 +46,7 @@ impl<'a> Intset<'a> {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there is no integer.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.array.is_empty()
@@ -56,7 +57,7 @@ impl<'a> Intset<'a> {
         self.width
     }
 
-    /// The integer of this index, in ascending order. Panics past the end.
+    /// The integer at this index, in ascending order. Panics past the end.
     #[inline]
     pub fn get(&self, index: usize) -> i64 {
         read(self.width, &self.array[index * self.width..])
@@ -80,10 +81,10 @@ impl<'a> Intset<'a> {
         self.search(value).is_ok()
     }
 
-    /// The index of `value`, or the one that it would have. O(log n).
+    /// The index of `value`, or as an error the index at which it would be inserted. O(log n).
     #[inline]
     pub fn search(&self, value: i64) -> Result<usize, usize> {
-        // What is greater than all or less than all is the usual new one, and needs no search.
+        // Most new values are greater or less than all others, which needs no search.
         match (self.first(), self.last()) {
             (Some(_), Some(last)) if value > last => Err(self.len()),
             (Some(first), _) if value < first => Err(0),
@@ -157,7 +158,7 @@ impl DoubleEndedIterator for Iter<'_> {
 impl ExactSizeIterator for Iter<'_> {}
 impl std::iter::FusedIterator for Iter<'_> {}
 
-/// Adds `value` and answers whether it was new.
+/// Inserts `value` and returns whether it was new.
 pub fn insert(buffer: &mut impl Buffer, value: i64) -> bool {
     let set = Intset::new(buffer.bytes());
     let width = width_of(value);
@@ -174,14 +175,14 @@ pub fn insert(buffer: &mut impl Buffer, value: i64) -> bool {
     true
 }
 
-/// Gives every integer `width` bytes and adds `value`, which needs them and so belongs to one of the ends.
+/// Gives every integer `width` bytes and inserts `value`, which needs them and so belongs to one of the ends.
 fn widen(buffer: &mut impl Buffer, width: usize, value: i64) {
     let set = Intset::new(buffer.bytes());
     let (old, count) = (set.width, set.len());
     let end = buffer.bytes().len();
     let bytes = buffer.splice(end, 0, (count + 1) * width - count * old);
     let shift = usize::from(value < 0);
-    // From the last one on, so that none is overwritten before it is read.
+    // From the last one back, so that none is overwritten before it is read.
     for i in (0..count).rev() {
         let moved = read(old, &bytes[HEADER + i * old..]);
         write(width, &mut bytes[HEADER + (i + shift) * width..], moved);
@@ -191,7 +192,7 @@ fn widen(buffer: &mut impl Buffer, width: usize, value: i64) {
     set_header(bytes, width, count + 1);
 }
 
-/// Removes `value` and answers whether it was there.
+/// Removes `value` and returns whether it was there.
 pub fn remove(buffer: &mut impl Buffer, value: i64) -> bool {
     let found = Intset::new(buffer.bytes()).search(value);
     if let Ok(index) = found {
@@ -200,7 +201,7 @@ pub fn remove(buffer: &mut impl Buffer, value: i64) -> bool {
     found.is_ok()
 }
 
-/// Removes the integer of this index and returns it. Panics past the end.
+/// Removes the integer at this index and returns it. Panics past the end.
 pub fn remove_index(buffer: &mut impl Buffer, index: usize) -> i64 {
     let set = Intset::new(buffer.bytes());
     let (width, count, value) = (set.width, set.len() - 1, set.get(index));
@@ -209,7 +210,7 @@ pub fn remove_index(buffer: &mut impl Buffer, index: usize) -> i64 {
     value
 }
 
-/// The intset of integers that ascend without two being equal, in the narrowest width.
+/// The intset of strictly ascending integers, in the narrowest width.
 pub fn from_sorted(values: &[i64]) -> Vec<u8> {
     debug_assert!(values.is_sorted_by(|a, b| a < b));
     let ends = [values.first(), values.last()];
@@ -266,13 +267,13 @@ fn read(width: usize, bytes: &[u8]) -> i64 {
     }
 }
 
-/// Writes the integer, which fits, as the first `width` bytes of `bytes`.
+/// Writes the integer, which must fit, to the first `width` bytes of `bytes`.
 #[inline(always)]
 fn write(width: usize, bytes: &mut [u8], value: i64) {
     bytes[..width].copy_from_slice(&value.to_le_bytes()[..width]);
 }
 
-/// Binary search without a branch that could be foretold wrongly, in integers of `WIDTH` bytes.
+/// Binary search without a branch that could be mispredicted, in integers of `WIDTH` bytes.
 fn search<const WIDTH: usize>(array: &[u8], value: i64) -> Result<usize, usize> {
     let (integers, _) = array.as_chunks::<WIDTH>();
     let mut base = 0;
@@ -339,7 +340,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_added_and_removed_it_is_the_sorted_set(
+        fn an_intset_behaves_like_a_sorted_set(
             steps in prop::collection::vec((any::<bool>(), integer()), 1..60),
         ) {
             let mut model = BTreeSet::new();
@@ -395,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_quite_an_intset_is_refused() {
+    fn bytes_that_are_almost_an_intset_are_refused() {
         let good = from_sorted(&[1, 2, 300]);
         assert!(is_valid(&good) && is_valid(&EMPTY));
         let bad = |change: fn(&mut Vec<u8>)| {
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_is_removed_by_its_index() {
+    fn an_integer_can_be_removed_by_its_index() {
         let mut bytes = from_sorted(&[-5, 0, 100_000]);
         assert_eq!(remove_index(&mut bytes, 1), 0);
         assert!(Intset::new(&bytes).iter().eq([-5, 100_000]));

@@ -1,4 +1,4 @@
-//! What the dict asks of an entry.
+//! An entry as an item of a dict.
 
 use std::ptr::NonNull;
 

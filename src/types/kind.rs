@@ -1,8 +1,8 @@
 //! The types of values and the encodings that Redis names for them.
 //!
-//! An encoding here is a name that clients see and tools decide by; what lies beneath may be another structure.
+//! An encoding is a name that clients see and tools rely on; the structure behind it may differ from Redis's.
 
-/// The type of a key's value, as `TYPE` answers.
+/// The type of a key's value, as `TYPE` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -23,7 +23,7 @@ pub enum Kind {
 impl Kind {
     const ALL: [Kind; 6] = [Kind::String, Kind::List, Kind::Set, Kind::SortedSet, Kind::Hash, Kind::Stream];
 
-    /// The name that `TYPE` answers.
+    /// The name that `TYPE` returns.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::String => "string",
@@ -41,7 +41,7 @@ impl Kind {
     }
 }
 
-/// How a value is kept, as `OBJECT ENCODING` answers.
+/// The encoding of a value, as `OBJECT ENCODING` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Encoding {
@@ -81,7 +81,7 @@ impl Encoding {
         Encoding::ListpackEx,
     ];
 
-    /// The name that `OBJECT ENCODING` answers.
+    /// The name that `OBJECT ENCODING` returns.
     pub const fn name(self) -> &'static str {
         match self {
             Encoding::Int => "int",

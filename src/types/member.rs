@@ -5,7 +5,7 @@
 //!             [ 255 | length 4 | bytes … ]            more
 //! ```
 //!
-//! Costs: one block of the allocator, a byte more than the member; 17 bytes take 20 (the allocator's class).
+//! Costs: one block of the allocator, a byte more than the member; 17 bytes take 20 (a size class of the allocator).
 
 use std::ptr::NonNull;
 
@@ -26,7 +26,7 @@ pub struct Member {
 // SAFETY: a member owns its memory, and nothing in it refers to a thread.
 unsafe impl Send for Member {}
 
-/// Where the bytes begin and how many they are.
+/// Where the bytes begin, and their number.
 ///
 /// # Safety
 /// A member lies at `at`.

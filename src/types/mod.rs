@@ -4,9 +4,9 @@
 //! |---|---|
 //! | [`entry`] | the entry's layout, its header fields, key and expiry |
 //! | [`string`](mod@string) | string values: reading, overwriting in place, appending |
-//! | [`packed`], `packed_value` | small collections: bytes that lie where a string's would |
+//! | [`packed`], `packed_value` | small collections: bytes stored where a string's would be |
 //! | [`listpack`], [`intset`] | their formats: packed strings, packed integers |
-//! | [`container`] | large collections: what a type must tell to live in an entry |
+//! | [`container`] | large collections: what a type must implement to be an entry's value |
 //! | [`hash`] | fields with values: packed, packed with times, a table |
 //! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | `rekey` | the same value under another key |

@@ -1,10 +1,11 @@
-//! The memory of a packed collection: a buffer that a listpack or an intset lives in.
+//! The memory of a packed collection: the buffer of a listpack or an intset.
 //!
-//! A packed collection is one run of bytes, wherever that lies: in its key's entry, in a [`Block`], or in a `Vec` while
-//! it is built. What the formats need of it is three methods, and so they are written once, over [`Buffer`].
+//! A packed collection is one run of bytes: in its key's entry, in a [`Block`], or in a `Vec` while it is built. The
+//! formats need only three methods of it, so they are written once, over [`Buffer`].
 //!
-//! Costs: a splice moves what lies behind it, once. Growth leaves at most an eighth to spare, and shrinking gives back
-//! what is more than half: packed collections are many and small, so room to spare would be most of their memory.
+//! Costs: a splice moves the bytes behind it once. Growth leaves at most an eighth of spare room, and shrinking returns
+//! memory when less than half of it is used. Packed collections are many and small, so more spare room would be most of
+//! their memory.
 
 use super::block::Block;
 
@@ -16,8 +17,8 @@ pub trait Buffer {
     /// All bytes, to change.
     fn bytes_mut(&mut self) -> &mut [u8];
 
-    /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moving what follows them, and
-    /// returns all bytes: the caller writes those at `at..at + insert`.
+    /// Replaces the `remove` bytes at `at` by `insert` bytes of unspecified content, moves what follows them, and
+    /// returns all bytes. The caller writes those at `at..at + insert`.
     ///
     /// Panics if `at + remove` is past the end.
     fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8];

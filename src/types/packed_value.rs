@@ -1,8 +1,8 @@
 //! A packed collection as an entry's value.
 //!
-//! The one idea: its bytes lie where a string's bytes of that length would: in the entry up to 255 bytes, in a [`Block`]
-//! beyond. So a small hash costs one allocation and one cache miss, and the formats, which work on any [`Buffer`], do not
-//! know the difference.
+//! Its bytes are stored where those of a string of the same length would be: in the entry up to 255 bytes, in a [`Block`]
+//! beyond. So a small hash costs one allocation and one cache miss. The formats work on any [`Buffer`] and need not know
+//! the difference.
 
 use std::ptr;
 
@@ -55,8 +55,8 @@ impl Buffer for PackedMut<'_> {
     }
 }
 
-/// A packed collection moves from its block back into the entry when it has become this short: well below the length
-/// at which it moves out, so that one that grows and shrinks does not move each time.
+/// The length at which a packed collection moves from its block back into the entry: well below the length at which it
+/// moves out, so that one that grows and shrinks repeatedly does not move each time.
 const MOVES_BACK: usize = EMBEDDED_MAX / 2;
 
 impl Entry {
@@ -105,7 +105,7 @@ impl Entry {
         PackedMut { entry: self }
     }
 
-    /// Puts a packed collection in the place of a value of the same kind; key, access bits and expiry stay.
+    /// Replaces a value of the same kind with a packed collection; key, access bits and expiry stay.
     pub fn set_packed(&mut self, encoding: Encoding, bytes: &[u8]) {
         debug_assert!(self.kind() != Kind::String);
         if bytes.len() <= EMBEDDED_MAX {
@@ -139,8 +139,7 @@ impl Entry {
             self.resize_value(1 + len);
         }
         let value = self.value_at();
-        // SAFETY: the value has `1 + max(old, len)` bytes here; the ones that are new are zeroed before anything reads
-        // them.
+        // SAFETY: the value has `1 + max(old, len)` bytes here; new ones are zeroed before anything reads them.
         unsafe {
             let bytes = value.add(1);
             bytes.add(old).write_bytes(0, len.saturating_sub(old));

@@ -1,5 +1,5 @@
-//! Pseudo-random numbers for sampling and the Morris counter; not for secrets. And the two ways to a
-//! random choice of several elements: by a walk over all, or by drawing one after the other.
+//! Pseudo-random numbers for sampling and the Morris counter, not for secrets; and the two ways of choosing several
+//! random elements: one walk over all of them, or one draw after the other.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -16,7 +16,7 @@ impl Random {
 
     /// The next number.
     #[inline]
-    #[expect(clippy::should_implement_trait, reason = "it is no iterator: it never ends")]
+    #[expect(clippy::should_implement_trait, reason = "it is not an iterator: it never ends")]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -24,15 +24,15 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// A number below `limit`, each with the same chance but for 2⁻⁶⁴ of `limit`.
+    /// A number below `limit`, each with the same chance to within `limit` · 2⁻⁶⁴.
     #[inline]
     pub fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
     }
 
-    /// Calls `take` with `count` of the `len` elements of `all`, in their order, every choice of so many with the same
-    /// chance. Each is taken with the chance that is left for it (selection sampling: Knuth, The Art of Computer
-    /// Programming 2, 3.4.2 S): O(len), and no memory.
+    /// Calls `take` with `count` of the `len` elements of `all`, in order; every subset of that size has the same chance.
+    /// Each element is taken with the probability that remains (selection sampling: Knuth, The Art of Computer
+    /// Programming 2, 3.4.2 S): O(len), without extra memory.
     pub fn select<T>(
         &mut self,
         count: usize,
@@ -53,8 +53,8 @@ impl Random {
         }
     }
 
-    /// Calls `take` with `count` different elements, of which there must be as many; `draw` draws one of all, with what
-    /// tells it from the others. O(count) where these are few of all ([`is_few`]).
+    /// Calls `take` with `count` distinct elements; there must be at least that many. `draw` returns a random element and
+    /// a key that identifies it. O(count) if that is a small share of all ([`is_few`]).
     pub fn draw_distinct<K: Eq + Hash, T>(
         &mut self,
         count: usize,
@@ -71,13 +71,13 @@ impl Random {
     }
 }
 
-/// Whether `count` of `len` elements are so few that drawing them one by one seldom meets one again; a walk that
-/// [selects](Random::select) is the other way.
+/// Whether `count` of `len` elements are few enough that drawing them one by one rarely repeats one. Otherwise a walk
+/// that [selects](Random::select) is better.
 pub fn is_few(count: usize, len: usize) -> bool {
     count <= len / 3
 }
 
-/// How often each outcome of a draw came.
+/// Counts how often each outcome was drawn.
 #[cfg(test)]
 #[derive(Default)]
 pub(crate) struct Tally(std::collections::HashMap<Vec<u8>, u32>);
@@ -90,7 +90,7 @@ impl Tally {
     }
 
     /// Panics unless the counts of `outcomes` equally likely outcomes are within five standard deviations of what
-    /// chi-square expects. Draws without replacement vary less than independent ones: it holds for them all the more.
+    /// chi-square expects. Draws without replacement vary less than independent ones, so the bound holds for them too.
     pub(crate) fn assert_even(&self, outcomes: usize, what: &str) {
         let draws: u32 = self.0.values().sum();
         let mean = f64::from(draws) / outcomes as f64;

@@ -1,10 +1,10 @@
 //! The same value under another name.
 //!
-//! An entry's key lies in its allocation, in front of the value, so another key means another allocation. What the
-//! value has in memory of its own moves along, or is shared.
+//! An entry's key lies in its allocation, in front of the value, so another key means another allocation. Memory that
+//! the value owns outside the entry moves along or is shared.
 //!
-//! Costs: an allocation, the key, and at most 256 bytes of value; a duplicate of a collection in a form of its own is
-//! a copy of it.
+//! Costs: an allocation and copying the key and at most 256 bytes of value. Duplicating a collection in a container
+//! copies it.
 
 use std::mem::ManuallyDrop;
 use std::ptr;
@@ -15,25 +15,26 @@ use super::entry::{BLOCK, CONTAINER, Entry, WORD, WORDS};
 use crate::alloc;
 
 impl Entry {
-    /// The entry under the name `key`, with its value, expiry and access bits. It is in no list of expiring entries.
+    /// The entry under the name `key`, with its value, expiry and access bits. It is not in a list of expiring entries.
     #[must_use]
     pub fn with_key(self, key: &[u8]) -> Entry {
-        // SAFETY: the old entry is memory and no more after this: what its value owns belongs to the new one.
+        // SAFETY: the old entry is only memory after this; what its value owns belongs to the new one.
         let new = unsafe { self.copy_as(key) };
         let size = self.size();
-        // SAFETY: the allocation is ours, and `size` is what was asked for.
+        // SAFETY: the allocation is ours, and `size` is the size that was requested.
         unsafe { alloc::release(self.into_raw(), size) };
         ManuallyDrop::into_inner(new)
     }
 
-    /// An equal value under the name `key`, with the same expiry and access bits. A value in a block of bytes is shared
-    /// until either is changed, a collection in a form of its own is copied: O(N). It is in no list of expiring entries.
+    /// An equal value under the name `key`, with the same expiry and access bits. A block of bytes is shared until either
+    /// value is changed; a collection in a container is copied: O(N). The new entry is not in a list of expiring entries.
     #[must_use]
     pub fn duplicate(&self, key: &[u8]) -> Entry {
-        // SAFETY: where the value owns something, it is given something of its own before it is used or dropped.
+        // SAFETY: if the value owns memory, it gets its own below, before it is used or dropped.
         let new = unsafe { self.copy_as(key) };
         let at = new.value_at();
-        // SAFETY: the value is a word of the kind that the flag says, and must not be dropped: it is the old entry's.
+        // SAFETY: the value is a word of the kind that the flag says; it is overwritten, not dropped, since the old entry
+        // owns it.
         unsafe {
             match self.flags() & WORDS {
                 BLOCK => at.cast::<Block>().write(self.block().expect("a block").share()),
@@ -44,10 +45,10 @@ impl Entry {
         ManuallyDrop::into_inner(new)
     }
 
-    /// An entry with the same header and the same bytes as value.
+    /// An entry with the same header and the same bytes as its value.
     ///
     /// # Safety
-    /// What the value's bytes point to must not be used or dropped by both entries.
+    /// Only one of the two entries may use or drop what the value's bytes point to.
     unsafe fn copy_as(&self, key: &[u8]) -> ManuallyDrop<Entry> {
         let from = self.value_at();
         let form = self.flags() & WORDS;
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_value_is_not_copied_until_one_of_two_is_changed() {
+    fn a_large_value_is_not_copied_until_one_of_the_two_is_changed() {
         let entry = Entry::string(b"k", &[b'v'; 1000], None);
         let address = entry.block().map(|block| block.as_ptr());
         let mut copy = entry.duplicate(b"copy");

@@ -1,4 +1,4 @@
-//! The limits at which a collection changes its encoding, and what a new table needs.
+//! The limits at which a collection changes its encoding, and the seed that a new table needs.
 
 use crate::dict::Seed;
 
@@ -21,9 +21,9 @@ pub struct Shapes {
     pub zset_max_listpack_value: usize,
     /// Positive: the most elements of a list's node; -1 to -5: its most bytes, 4 KiB to 64 KiB.
     pub list_max_listpack_size: i32,
-    /// Elements of a list of at least so many bytes are nodes of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
+    /// List elements of at least this many bytes get nodes of their own (`DEBUG QUICKLIST-PACKED-THRESHOLD`).
     pub list_packed_threshold: usize,
-    /// How many nodes at each end of a list are never compressed; 0: none is anywhere.
+    /// How many nodes at each end of a list are never compressed; 0: no node is compressed.
     pub list_compress_depth: u32,
     /// The most bytes of a stream's node, 0 for no limit.
     pub stream_node_max_bytes: usize,

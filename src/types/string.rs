@@ -1,11 +1,11 @@
 //! String values: what `SET`, `GET`, `APPEND` and their kin do to an entry.
 //!
-//! Which encoding a string gets is Redis's rule, since `OBJECT ENCODING` shows it: set as a whole, the canonical text
-//! of an `i64` becomes an integer, up to 44 bytes are `embstr`, more is `raw`; modified in part, it is `raw` whatever
-//! its length. Where the bytes lie is ours: an integer is 8 bytes in the entry, up to 255 bytes lie in the entry, more
-//! in a [`Block`].
+//! A string's encoding follows Redis's rules, since `OBJECT ENCODING` shows it. A value that is set as a whole becomes an
+//! integer if it is the canonical text of an `i64`, otherwise `embstr` up to 44 bytes and `raw` beyond. A value that is
+//! modified in part is `raw` whatever its length. Where the bytes lie is independent of that: an integer takes 8 bytes
+//! in the entry, up to 255 bytes lie in the entry, longer values in a [`Block`].
 //!
-//! No write loses the key, the access bits or the expiry. A write moves the entry only when its size class changes.
+//! Every write preserves the key, the access bits and the expiry. It moves the entry only when its size class changes.
 
 use super::block::Block;
 use super::entry::{BLOCK, EMBEDDED_MAX, Entry, INT, WORD, WORDS, copy_short};
@@ -17,10 +17,10 @@ pub use crate::text::Text;
 /// The longest string that Redis calls `embstr`.
 pub const EMBSTR_MAX: usize = 44;
 
-/// The integer whose canonical text this is: no sign `+`, no leading zero or space, no `-0`, within `i64`.
+/// The integer if this is its canonical text: no `+`, no leading zero or space, no `-0`, within the range of `i64`.
 #[inline(always)]
 pub(super) fn canonical_i64(text: &[u8]) -> Option<i64> {
-    // Nearly all strings that are no number are told by their first byte.
+    // The first byte rules out nearly all strings that are not numbers.
     match text {
         [b'0'..=b'9' | b'-', ..] if text.len() <= number::MAX_DIGITS => number::parse_i64(text),
         _ => None,
@@ -29,7 +29,7 @@ pub(super) fn canonical_i64(text: &[u8]) -> Option<i64> {
 
 #[inline(always)]
 fn encoding_of(len: usize) -> Encoding {
-    // Without a branch, so that the code after it is not made twice.
+    // Without a branch, so that the compiler does not duplicate the code after it.
     [Encoding::Embstr, Encoding::Raw][usize::from(len > EMBSTR_MAX)]
 }
 
@@ -43,13 +43,13 @@ impl Entry {
         }
     }
 
-    /// A string that is not looked at for an integer (`INCRBYFLOAT` keeps its result so).
+    /// A string that never becomes an integer (as `INCRBYFLOAT` stores its result).
     #[inline]
     pub fn plain(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
         Entry::text(key, value, encoding_of(value.len()), expire)
     }
 
-    /// A raw string, however short: one that is changed in part.
+    /// A raw string, however short: for values that are changed in part.
     pub fn raw_string(key: &[u8], value: &[u8], expire: Option<i64>) -> Entry {
         Entry::text(key, value, Encoding::Raw, expire)
     }
@@ -88,7 +88,7 @@ impl Entry {
         Entry::text(key, &[0; EMBEDDED_MAX][..len], Encoding::Raw, expire)
     }
 
-    /// A raw string whose bytes are already in a block; a short one is copied out of it.
+    /// A raw string whose bytes are already in a block; a short one is copied into the entry.
     pub fn with_block(key: &[u8], block: Block, expire: Option<i64>) -> Entry {
         if block.len() <= EMBEDDED_MAX {
             return Entry::text(key, &block, Encoding::Raw, expire);
@@ -113,7 +113,7 @@ impl Entry {
         Text::Bytes(self.block().map_or(&[], Block::as_slice))
     }
 
-    /// The value's text in a block: a share of its own one, or a copy of at most 255 bytes.
+    /// The value's text in a block: a share of the value's own block, or a copy of at most 255 bytes.
     pub fn to_block(&self) -> Block {
         self.block().map_or_else(|| self.value().with_bytes(|bytes| Block::from(bytes)), Block::share)
     }
@@ -133,7 +133,7 @@ impl Entry {
         }
     }
 
-    /// Sets the value without looking for an integer.
+    /// Sets the value to a string that never becomes an integer.
     #[inline]
     pub fn set_plain(&mut self, value: &[u8]) {
         if value.len() <= EMBEDDED_MAX {
@@ -170,7 +170,7 @@ impl Entry {
         self.write_integer(value);
     }
 
-    /// Sets the value to a raw string whose bytes are already in a block; a short one is copied out of it.
+    /// Sets the value to a raw string whose bytes are already in a block; a short one is copied into the entry.
     pub fn set_block(&mut self, block: Block) {
         if block.len() <= EMBEDDED_MAX {
             self.set_embedded(&block, Encoding::Raw);
@@ -203,7 +203,7 @@ impl Entry {
         len
     }
 
-    /// The whole value for writing, raw, filled up with zero bytes to at least `min_len`.
+    /// The whole value for writing, made raw and padded with zero bytes to at least `min_len`.
     pub fn bytes_mut(&mut self, min_len: usize) -> &mut [u8] {
         if self.flags() & BLOCK == 0 {
             self.make_embedded();
@@ -223,15 +223,15 @@ impl Entry {
         block.make_mut()
     }
 
-    /// The value's block, for those who want the bytes themselves; the entry keeps an empty string until it is set
-    /// again or dropped.
+    /// Takes the value's block out of the entry, for callers that want the bytes themselves. The entry holds an empty
+    /// string until it is set again or dropped.
     pub fn take_block(&mut self) -> Option<Block> {
         let block = self.block()?.share();
         self.set_embedded(&[], Encoding::Embstr);
         Some(block)
     }
 
-    /// Makes the value embedded, with `len` bytes of which the new ones are zero.
+    /// Makes the value an embedded one of `len` bytes; new bytes are zero.
     fn embedded_mut(&mut self, len: usize) -> &mut [u8] {
         let old = self.embedded().len();
         debug_assert!(old <= len && len <= EMBEDDED_MAX);
@@ -245,7 +245,7 @@ impl Entry {
         }
     }
 
-    /// Turns an integer into its text, and either into a raw string. The value is not a block.
+    /// Turns an integer into its text and makes the value raw. The value must not be a block.
     fn make_embedded(&mut self) {
         debug_assert!(self.flags() & BLOCK == 0);
         if self.flags() & INT == 0 {
@@ -256,7 +256,7 @@ impl Entry {
         }
     }
 
-    /// Moves an embedded value into a block with room for `capacity`, to which the caller makes it grow.
+    /// Moves an embedded value into a block with room for `capacity` bytes, for a caller that lets it grow to that.
     fn spill(&mut self, capacity: usize) -> &mut Block {
         debug_assert!(capacity > EMBEDDED_MAX);
         let mut block = Block::with_capacity(capacity);
@@ -268,7 +268,7 @@ impl Entry {
 
     #[inline(always)]
     fn set_embedded(&mut self, value: &[u8], encoding: Encoding) {
-        // The usual overwrite: same form, same length.
+        // The common overwrite: same form, same length.
         if self.flags() & WORDS == 0 {
             let at = self.value_at();
             // SAFETY: an embedded value begins with its length, and has as many bytes.

@@ -1,4 +1,4 @@
-//! Entries against a plain model: whatever is done to the value or the expiry, the rest stays.
+//! Entries against a plain model: a change to the value or the expiry leaves the rest alone.
 
 use proptest::prelude::*;
 
@@ -391,7 +391,7 @@ fn apply(mut entry: Entry, model: &mut Model, step: Step) -> Entry {
             let at = entry.into_raw();
             // SAFETY: `at` was just given up by the entry.
             assert_eq!(unsafe { Entry::key_at(at) }, model.key);
-            // SAFETY: as above; nobody else has taken it.
+            // SAFETY: as above; no other entry has been made of it.
             entry = unsafe { Entry::from_raw(at) };
         }
     }
@@ -400,7 +400,7 @@ fn apply(mut entry: Entry, model: &mut Model, step: Step) -> Entry {
 
 proptest! {
     #[test]
-    fn no_sequence_of_writes_loses_key_value_access_or_expiry(
+    fn no_sequence_of_writes_loses_key_value_access_bits_or_expiry(
         key in key(),
         first in bytes(),
         expire in any::<Option<i64>>(),

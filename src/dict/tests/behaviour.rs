@@ -1,4 +1,4 @@
-//! One behaviour a test.
+//! One behaviour per test.
 
 use super::*;
 
@@ -79,10 +79,10 @@ fn the_last_removal_gives_up_the_memory() {
 }
 
 #[test]
-fn a_large_table_that_is_given_up_is_kept_for_another_thread() {
+fn a_large_retired_table_is_kept_for_another_thread() {
     let mut dict = filled(Shape::Spread, 20_000);
     finish_rehash(&mut dict);
-    // The table of 2,048 buckets that the last growth left: 128 KiB.
+    // The table of 2,048 buckets that the last growth replaced: 128 KiB.
     let retired = dict.take_retired().expect("the table was large enough to be mapped");
     assert_eq!(retired.len_bytes(), 2048 * 64);
     std::thread::spawn(move || drop(retired)).join().unwrap();
@@ -132,7 +132,7 @@ fn a_forgotten_guard_loses_its_item_and_nothing_else() {
     let position = dict.find(dict.hash(&key), &key).unwrap();
     let mut guard = dict.get_mut(position);
     guard.set_value(1);
-    // Taken out by hand, so that the test itself leaks nothing.
+    // Freed by hand, so that the test itself leaks nothing.
     let lost = unsafe_copy(&guard);
     std::mem::forget(guard);
     drop(lost);
@@ -212,8 +212,8 @@ fn a_stale_position_is_noticed() {
     dict.get(position);
 }
 
-/// Fills 1,024 buckets with `count` entries and then replaces each of them `turns` times by a new one. Returns the
-/// dict, and the most buckets that were marked at a time.
+/// Fills 1,024 buckets with `count` entries and then replaces each of them `turns` times with a new one. Returns the
+/// dict, and the most buckets that were marked at any time.
 fn replaced_by_turns(count: u64, turns: u64) -> (Dict<Block>, usize) {
     let mut dict = filled(Shape::Spread, count);
     finish_rehash(&mut dict);
@@ -300,7 +300,7 @@ fn nothing_moves_while_a_child_shares_the_memory() {
     assert_eq!(dict.stats().main.buckets, 256);
     let shared = Shared::new();
     let moves = dict.moves();
-    // Up to 93 % there is one table; then a larger one stands beside it and takes the new entries.
+    // Up to 93 % there is one table; then a larger one beside it takes the new entries.
     for n in 6 * 256..2_000 {
         insert(&mut dict, &Shape::Spread.key(n), n);
         assert_eq!(dict.is_rehashing(), n >= 256 * 13 / 2);
@@ -387,7 +387,7 @@ fn iteration_sees_every_item_once_while_two_tables_exist() {
 }
 
 #[test]
-fn an_item_found_by_something_else_than_its_key_has_the_hash_that_was_asked_for() {
+fn an_item_found_by_something_other_than_its_key_has_the_given_hash() {
     let shape = Shape::OneTag;
     for count in [50, 6 * 64 + 1] {
         let dict = filled(shape, count);

@@ -1,12 +1,12 @@
-//! No operation's work grows with the number of entries: counted in bucket moves, not in time.
+//! The work of an operation does not grow with the number of entries: counted in bucket moves, not in time.
 
 use super::*;
 
 #[test]
-fn growing_to_millions_of_entries_moves_at_most_one_bucket_an_insert() {
+fn growing_to_millions_of_entries_moves_at_most_one_bucket_per_insert() {
     // Ten million in a release build; a debug build would take half a minute for them.
     const COUNT: u64 = if cfg!(debug_assertions) { 1_600_000 } else { 10_000_000 };
-    // The plain seed takes the words as hashes, so they have to be random ones.
+    // The plain seed takes the words as hashes, so they must be random.
     let mut dict = Dict::new(Seed::plain());
     let mut most = 0;
     let items = words(COUNT, |n| Random(n).next());
@@ -26,7 +26,7 @@ fn growing_to_millions_of_entries_moves_at_most_one_bucket_an_insert() {
 }
 
 #[test]
-fn shrinking_from_a_million_entries_moves_at_most_one_bucket_a_removal() {
+fn shrinking_from_a_million_entries_moves_at_most_one_bucket_per_removal() {
     let mut dict = Dict::new(Seed::plain());
     let items = words(1_000_000, |n| Random(n ^ 0x5555).next());
     for &word in &items {
@@ -44,7 +44,7 @@ fn shrinking_from_a_million_entries_moves_at_most_one_bucket_a_removal() {
     assert_eq!(dict.memory_bytes(), 0);
 }
 
-/// An item whose key must never be asked for.
+/// An item whose key must never be read.
 #[derive(Debug)]
 struct Untouchable(NonNull<u8>);
 
@@ -67,8 +67,8 @@ unsafe impl Item for Untouchable {
 fn rehashing_does_not_touch_the_keys() {
     let mut dict = Dict::new(Seed::plain());
     let mut random = Random(1);
-    // 2,000 entries are put in at 512 buckets, and stay there through nine doublings and back. A lookup in the way of
-    // a debug build's check would touch keys, so no two hashes are alike.
+    // 2,000 entries are inserted at 512 buckets and stay through nine doublings and back. They go directly into the
+    // table: `insert_new` looks the key up in debug builds.
     dict.reserve(2_000);
     let mut add = |dict: &mut Dict<Untouchable>, n: usize| {
         let hash = random.next();
@@ -92,15 +92,15 @@ fn rehashing_does_not_touch_the_keys() {
     assert_eq!(dict.iter().count(), 2_000);
 }
 
-/// Puts in words by their own hashes.
+/// Inserts words under their own hashes.
 fn insert_words(dict: &mut Dict<Word>, words: &[Word]) {
     for &word in words {
         dict.insert_new(word.get(), word);
     }
 }
 
-/// Removes `words` from a dict that is left to itself and answers with the most buckets that one of them moved. After
-/// each of them there are at most three buckets an entry.
+/// Removes `words` from an unattended dict and returns the most buckets that a single removal moved. Checks after each
+/// of them that there are at most three buckets per entry.
 fn remove_words(dict: &mut Dict<Word>, words: &[Word]) -> u64 {
     let mut most = 0;
     for word in words {
@@ -114,9 +114,9 @@ fn remove_words(dict: &mut Dict<Word>, words: &[Word]) -> u64 {
 }
 
 #[test]
-fn a_dict_left_to_itself_moves_four_buckets_a_removal_and_is_never_sparse() {
+fn an_unattended_dict_moves_four_buckets_per_removal_and_is_never_sparse() {
     let items = words(200_000, |n| Random(n ^ 0x7777).next());
-    // Full tables, half full ones, such that have just begun to grow.
+    // Full tables, half-full ones, and tables that have just started to grow.
     for count in [1, 2, 7, 100, 6 * 1024, 6 * 1024 + 1, 6 * 2048 + 700, 100_000, 6 * 32_768 + 1] {
         let mut dict = Dict::unattended(Seed::plain());
         insert_words(&mut dict, &items[..count]);
@@ -127,7 +127,7 @@ fn a_dict_left_to_itself_moves_four_buckets_a_removal_and_is_never_sparse() {
 }
 
 #[test]
-fn a_dict_left_to_itself_is_never_sparse_whatever_else_happens() {
+fn an_unattended_dict_is_never_sparse_whatever_else_happens() {
     let items = words(20_000, |n| Random(n ^ 0x3333).next());
     for seed in 0..60 {
         let mut random = Random(seed);
@@ -156,14 +156,14 @@ fn a_dict_left_to_itself_is_never_sparse_whatever_else_happens() {
 }
 
 #[test]
-fn room_that_was_reserved_in_vain_is_given_up_when_the_load_is_over() {
+fn unused_reserved_room_is_given_up_when_the_load_is_over() {
     let items = words(1_000, |n| Random(n ^ 0x1111).next());
     let mut dict = Dict::unattended(Seed::plain());
     dict.reserve(1_000_000);
     insert_words(&mut dict, &items[..10]);
     dict.settle();
     assert!(dict.live_buckets() <= 30, "{} buckets for 10 entries", dict.live_buckets());
-    // It does not go back to what it had.
+    // It does not return to the size it had.
     insert_words(&mut dict, &items[10..]);
     assert!(dict.live_buckets() <= 600, "{} buckets for 1,000 entries", dict.live_buckets());
     assert_sound(&dict);
@@ -212,7 +212,7 @@ fn no_removal_pays_at_once_for_what_was_not_moved_while_a_child_shared_the_memor
     }
     assert!((4..300).contains(&most), "{most} buckets moved by one removal");
     assert!(dict.live_buckets() <= 3 * dict.len(), "{} buckets for {}", dict.live_buckets(), dict.len());
-    // It has caught up: from here on it is as if there had been no child.
+    // It has caught up and behaves as if there had been no child.
     assert!(remove_words(&mut dict, &kept[1_000..]) <= 4);
     assert_eq!(dict.len(), 0);
 }

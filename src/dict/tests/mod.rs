@@ -1,4 +1,4 @@
-//! Tests of the whole dict: items for them, a check of all its invariants, and keys that collide on purpose.
+//! Tests of the whole dict: their items, a check of all invariants, and keys that collide on purpose.
 
 mod behaviour;
 mod growth;
@@ -27,7 +27,7 @@ impl Drop for Shared {
     }
 }
 
-/// An item with a block of its own, so that a leak, a double free and a stale pointer are seen by the sanitizer.
+/// An item with a block of its own, so that the sanitizer sees a leak, a double free and a stale pointer.
 #[derive(Debug)]
 struct Block(NonNull<(Vec<u8>, u64)>);
 
@@ -108,14 +108,14 @@ unsafe impl Item for Word {
 
 /// `count` items whose keys are the numbers from 0 on, spread by `number`.
 fn words(count: u64, number: impl Fn(u64) -> u64) -> Vec<Word> {
-    /// Where the leak sanitizer finds the slices.
+    /// Lets the leak sanitizer find the slices.
     static SLICES: std::sync::Mutex<Vec<&'static [u64]>> = std::sync::Mutex::new(Vec::new());
     let numbers: &'static [u64] = Vec::leak((0..count).map(number).collect());
     SLICES.lock().expect("no test panics while it pushes").push(numbers);
     numbers.iter().map(|number| Word(NonNull::from(number))).collect()
 }
 
-/// A small generator (SplitMix64) for tests whose random choices have to be the same every time.
+/// A small generator (SplitMix64) for tests whose random choices must be reproducible.
 struct Random(u64);
 
 impl Random {
@@ -143,7 +143,7 @@ enum Shape {
     OneTag,
     /// One hash: only the keys differ.
     OneHash,
-    /// Homes in the last buckets of the order: their chains run around the end of the table.
+    /// Home buckets at the end of the order: their chains run around the end of the table.
     LastHomes,
 }
 
@@ -154,7 +154,7 @@ impl Shape {
         if self == Self::Spread { Seed::new([11, 12]) } else { Seed::plain() }
     }
 
-    /// How many keys a test may use: a lookup among `n` keys that collide takes a time in proportion to `n`.
+    /// How many keys a test may use: a lookup among `n` colliding keys takes time proportional to `n`.
     fn scale(self, n: u64) -> u64 {
         if matches!(self, Self::Spread | Self::OneTag) { n } else { n / 8 }
     }
@@ -174,7 +174,7 @@ impl Shape {
 
 fn insert(dict: &mut Dict<Block>, key: &[u8], value: u64) {
     let position = dict.insert_new(dict.hash(key), Block::new(key, value));
-    assert_eq!(dict.get(position).key_bytes(), key, "the position of an insert is that of the item");
+    assert_eq!(dict.get(position).key_bytes(), key, "an insert returns the position of its item");
 }
 
 fn value_of(dict: &Dict<Block>, key: &[u8]) -> Option<u64> {
@@ -188,7 +188,7 @@ fn remove(dict: &mut Dict<Block>, key: &[u8]) -> Option<u64> {
     Some(item.value())
 }
 
-/// All that must hold between two operations.
+/// Checks everything that must hold between two operations.
 fn assert_sound<T: Item>(dict: &Dict<T>) {
     for (number, table) in dict.tables.iter().enumerate() {
         let (mut used, mut ever_full) = (0, 0);

@@ -1,4 +1,4 @@
-//! Random operations on a dict and on a `HashMap`, which have to agree.
+//! Random operations on a dict and on a `HashMap`, which must agree.
 
 use super::*;
 use proptest::prelude::*;
@@ -156,7 +156,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_dict_answers_like_a_hash_map(
+    fn a_dict_behaves_like_a_hash_map(
         shape in prop::sample::select(SHAPES.to_vec()),
         unattended in any::<bool>(),
         ops in prop::collection::vec(op(), 1..120),

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::HashSet;
 
-/// Walks the dict to the end, calling `between` after every call, and returns the values that came.
+/// Walks the dict to the end, calling `between` after every step, and returns the values that it saw.
 fn walk(dict: &mut Dict<Block>, mut between: impl FnMut(&mut Dict<Block>)) -> HashSet<u64> {
     let mut seen = HashSet::new();
     let mut cursor = 0;
@@ -136,7 +136,7 @@ fn scan_returns_every_element_present_throughout_while_everything_happens() {
             let mut shared = None;
             let seen = walk(&mut dict, |dict| {
                 calls += 1;
-                // Later calls do ever less, so that the walk comes to an end.
+                // Later calls do less and less, so that the walk ends.
                 let most = shape.scale(4_000) / (calls + 10);
                 growing = if random.below(8) == 0 { !growing } else { growing };
                 for _ in 0..random.below(most + 1) {
@@ -179,7 +179,7 @@ fn scan_takes_any_cursor() {
     }
 }
 
-/// Draws 200 times as often as there are entries and compares the counts with an even distribution.
+/// Draws 200 times per entry and compares the counts with an even distribution.
 fn assert_even(dict: &Dict<Block>, seed: u64) {
     let mut random = Random(seed);
     let draws = 200 * dict.len();
@@ -188,7 +188,7 @@ fn assert_even(dict: &Dict<Block>, seed: u64) {
         let position = dict.random(&mut || random.next()).expect("there are entries");
         *counts.entry(dict.get(position).value()).or_insert(0_u32) += 1;
     }
-    assert_eq!(counts.len(), dict.len(), "every entry comes");
+    assert_eq!(counts.len(), dict.len(), "every entry is drawn");
     let chi: f64 = counts.values().map(|&count| (f64::from(count) - 200.0).powi(2) / 200.0).sum();
     let freedom = dict.len() as f64 - 1.0;
     let deviation = (chi - freedom) / (2.0 * freedom).sqrt();
@@ -238,7 +238,7 @@ fn a_random_entry_of_a_nearly_empty_table_comes_after_few_draws() {
         remove(&mut dict, &Shape::Spread.key(n)).unwrap();
     }
     let mut draws = 0;
-    // A source that always names a free slot's place: the fallback has to find the entry.
+    // A source that always yields a free slot: the fallback has to find the entry.
     let position = dict.random(&mut || {
         draws += 1;
         0

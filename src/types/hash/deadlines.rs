@@ -1,8 +1,8 @@
 //! When the fields of a large hash expire, in order.
 //!
-//! The one idea: time only goes on. How many deadlines have passed is asked by every `HLEN`, and while fields wait to be
-//! taken out these are many; so the count is remembered with the moment that it was made at, and the next one counts
-//! only what has passed since. Every deadline is counted once: O(1) amortized, beside an O(log n) search.
+//! Every `HLEN` needs the number of deadlines that have passed, and while fields wait to be removed there may be many. So
+//! the count is remembered with its moment, and since time only moves forward the next call counts only the deadlines
+//! that have passed since then. Every deadline is counted once: O(1) amortized, plus an O(log n) search.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -16,29 +16,29 @@ const BYTES: usize = 24;
 const WORTH_A_PAGE: usize = 256;
 
 /// The time of each field that expires, with the hash of its name. (Two fields of one 64-bit hash and one time would
-/// share the deadline; the second is then met by lookups alone.)
+/// share the deadline; only lookups then find the second.)
 #[derive(Default)]
 pub(super) struct Deadlines {
     all: BTreeSet<(i64, u64)>,
-    /// A moment, and how many lie before it; none at first.
+    /// A moment, and how many deadlines lie before it.
     counted: Cell<(i64, usize)>,
 }
 
 impl Deadlines {
-    /// The first one: its time and the hash.
+    /// The first deadline: its time and the hash.
     #[inline]
     pub(super) fn first(&self) -> Option<(i64, u64)> {
         self.all.first().copied()
     }
 
-    /// How many lie before `now`.
+    /// How many deadlines lie before `now`.
     pub(super) fn passed(&self, now: i64) -> usize {
         let (until, before) = self.counted.get();
         if self.all.first().is_none_or(|(first, _)| *first >= now) {
             return 0;
         }
         if now < until {
-            // Of a moment that is over: nobody will ask for it again.
+            // An earlier moment is rare and not worth remembering.
             return self.all.range(..(now, 0)).count();
         }
         let since = self.all.range((until, 0)..(now, 0)).count();

@@ -1,5 +1,5 @@
-//! A field of a large hash with its value, in one allocation behind one thin pointer: what the dict of a
-//! [`Hash`](super::Hash) holds.
+//! A field of a large hash with its value, in one allocation behind one thin pointer: the item of a
+//! [`Hash`](super::Hash)'s dict.
 //!
 //! ```text
 //!    0       1
@@ -9,9 +9,9 @@
 //!          else   1 byte of length and up to 255 bytes
 //! ```
 //!
-//! Laid out like an [`Entry`](crate::types::Entry), but for what only keys have: a field of 16 bytes with a value of 12
-//! takes 31, in the allocator's class of 32, and 16.8 more in a dict of a million. The size of the allocation is not
-//! kept: it follows from the contents, and a new value stays in place exactly when its size class stays.
+//! Laid out like an [`Entry`](crate::types::Entry), without what only keys have: a field of 16 bytes with a value of 12
+//! takes 31 bytes, in the allocator's class of 32, and 16.8 more in a dict of a million. The size of the allocation is
+//! not stored: it follows from the contents, and a new value stays in place exactly when its size class is the same.
 
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -22,14 +22,14 @@ use crate::types::block::Block;
 use crate::types::entry::copy_short;
 
 const NAME_LEN_BYTE: usize = 1;
-/// What every field has before its name.
+/// The bytes that every field has before its name.
 const HEADER: usize = 2;
 const EXPIRY_SIZE: usize = 8;
 const LONG_NAME_SIZE: usize = 8;
 
 /// There is an expiry. The lowest bit, so that offsets need no branch.
 const EXPIRY: u8 = 1;
-/// The name's length does not fit a byte.
+/// The name's length does not fit in a byte.
 const LONG_NAME: u8 = 2;
 /// The value is a [`Block`].
 const BLOCK: u8 = 4;
@@ -60,7 +60,7 @@ impl<'a> FieldRef<'a> {
     /// The field that a dict has lent, for as long as the dict is borrowed.
     #[inline]
     pub fn lent(field: &Ref<'a, Field>) -> FieldRef<'a> {
-        // The guard holds the pointer alone; while the dict is borrowed for `'a` nobody changes or drops the field.
+        // The guard holds only the pointer; while the dict is borrowed for `'a` the field is neither changed nor dropped.
         FieldRef { at: field.at, field: PhantomData }
     }
 
@@ -96,7 +96,7 @@ impl<'a> FieldRef<'a> {
     #[inline(always)]
     pub fn name(self) -> &'a [u8] {
         let (offset, len) = self.name_span();
-        // SAFETY: the name's bytes lie where its span says; nobody writes the field during `'a`.
+        // SAFETY: the name's bytes lie where its span says, and the field is not written during `'a`.
         unsafe { std::slice::from_raw_parts(self.at.as_ptr().add(offset), len) }
     }
 
@@ -106,7 +106,7 @@ impl<'a> FieldRef<'a> {
         if let Some(block) = self.block() {
             return block.as_slice();
         }
-        // SAFETY: an embedded value is its length and as many bytes; nobody writes the field during `'a`.
+        // SAFETY: an embedded value is its length and as many bytes, and the field is not written during `'a`.
         unsafe {
             let value = self.at.add(self.value_offset());
             std::slice::from_raw_parts(value.add(1).as_ptr(), usize::from(value.read()))
@@ -139,7 +139,7 @@ impl<'a> FieldRef<'a> {
         self.expire_at().is_none_or(|at| at >= now)
     }
 
-    /// The bytes asked of the allocator.
+    /// The bytes requested from the allocator.
     #[inline(always)]
     fn size(self) -> usize {
         let offset = self.value_offset();
@@ -150,7 +150,7 @@ impl<'a> FieldRef<'a> {
         offset + 1 + usize::from(unsafe { self.at.add(offset).read() })
     }
 
-    /// The bytes of memory that name and value take, without the dict's share.
+    /// The bytes of memory of name and value, without the dict's share.
     #[inline]
     pub fn memory_bytes(self) -> usize {
         alloc::class_size(self.size()) + self.block().map_or(0, Block::memory_bytes)
@@ -158,7 +158,7 @@ impl<'a> FieldRef<'a> {
 }
 
 impl Field {
-    /// A field with its value, which `block` holds as well if it was received into one of its own.
+    /// A field with its value. `block` holds the value as well, if it was received into a block.
     pub fn new(name: &[u8], value: &[u8], block: Option<Block>, expire_at: Option<i64>) -> Field {
         let mut flags = 0;
         let mut offset = HEADER;
@@ -227,14 +227,14 @@ impl Field {
                     self.resize_value(WORD);
                     self.set_flags(self.view().flags() | BLOCK);
                     let block = block.unwrap_or_else(|| Block::from(value));
-                    // SAFETY: the value is a word for a block's pointer now, and none is in it yet.
+                    // SAFETY: the value is now a word for a block's pointer, and does not hold one yet.
                     unsafe { self.at.add(self.view().value_offset()).cast::<Block>().write(block) };
                 }
             }
             return;
         }
         if let Some(old) = old {
-            // SAFETY: dropped once: the flag that says so is cleared below, after the size was read by it.
+            // SAFETY: dropped once: its flag is cleared below, after it was used to compute the size.
             unsafe { ptr::drop_in_place(old) };
         }
         self.resize_value(1 + value.len());
@@ -242,7 +242,7 @@ impl Field {
         self.write_embedded(value);
     }
 
-    /// Sets, changes or takes away the expiry.
+    /// Sets, changes or removes the expiry.
     pub fn set_expire(&mut self, expire_at: Option<i64>) {
         let has = self.view().flags() & EXPIRY != 0;
         match (has, expire_at) {
@@ -305,7 +305,7 @@ impl Field {
         }
     }
 
-    /// The value's allocation has room for `value`, and no block is in it.
+    /// Writes an embedded value. The allocation has room for it, and does not hold a block.
     #[inline(always)]
     fn write_embedded(&mut self, value: &[u8]) {
         // SAFETY: the value has a byte of length and as many bytes as it says.
@@ -322,7 +322,7 @@ impl Drop for Field {
     fn drop(&mut self) {
         let size = self.view().size();
         if let Some(block) = self.block_mut() {
-            // SAFETY: the block is dropped once: its field's memory goes next.
+            // SAFETY: the block is dropped once: the field's memory is freed next.
             unsafe { ptr::drop_in_place(block) };
         }
         // SAFETY: `self` owns the allocation, whose size this is.
@@ -385,7 +385,7 @@ mod tests {
                         let shared = field.view().block().map(|block| (block.share(), value.clone()));
                         field.set_value(&new, block);
                         if let Some((shared, old)) = shared {
-                            prop_assert_eq!(&*shared, &old[..], "who sends the old value keeps it");
+                            prop_assert_eq!(&*shared, &old[..], "a share of the old value keeps its bytes");
                         }
                         value = new;
                     }

@@ -2,16 +2,15 @@
 //!
 //! | form | `OBJECT ENCODING` | when |
 //! |---|---|---|
-//! | field, value, field, value … in a listpack | `listpack` | up to `hash-max-listpack-entries` fields, none of which nor of whose values is longer than `hash-max-listpack-value` |
-//! | the same with times (`timed`) | `listpackex` | as above, since a field was given an expiry |
+//! | field, value, field, value … in a listpack | `listpack` | up to `hash-max-listpack-entries` fields, with no field or value longer than `hash-max-listpack-value` |
+//! | the same with times (`timed`) | `listpackex` | the same, once a field has been given an expiry |
 //! | a dict of [`Field`]s ([`Hash`](struct@Hash)) | `hashtable` | beyond |
 //!
-//! A hash never goes back to a form above. [`HashRef`] reads, [`HashMut`] writes, whatever the form is; neither shows a
-//! field that has expired. Such fields go when the keyspace's cycle or a command meets them
-//! ([`HashMut::expire_due`]).
+//! A hash never returns to an earlier form. [`HashRef`] reads and [`HashMut`] writes every form; neither shows fields
+//! that have expired. Those are removed when the keyspace's cycle or a command meets them ([`HashMut::expire_due`]).
 //!
-//! Costs: packed forms O(n) with 2 to 3 ns a field, the dict O(1) with two cache misses. A field of 16 bytes with a value
-//! of 12 takes 32 bytes packed and 49 in a dict of a million.
+//! Costs: packed forms O(n), 2 to 3 ns per field; the dict O(1), two cache misses. A field of 16 bytes with a value of
+//! 12 takes 32 bytes packed and 49 in a dict of a million.
 
 mod deadlines;
 mod field;
@@ -36,7 +35,7 @@ use crate::text::number::Decimal;
 /// The latest time at which a field may expire, in Unix milliseconds: 46 bits, as in Redis.
 pub const LATEST_MS: i64 = (1 << 46) - 1;
 
-/// The bytes of a packed hash that is put together on the stack: with the default limits, any of one field.
+/// The most bytes of a packed hash that is built on the stack: with the default limits, any hash of one field.
 const SMALL: usize = 160;
 
 /// A hash, for reading.
@@ -65,7 +64,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// A field with its value and, where it has one, its time in Unix milliseconds.
+/// A field with its value and, if it expires, its time in Unix milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item<'a> {
     /// The name.
@@ -94,8 +93,8 @@ impl<'a> HashRef<'a> {
         HashRef { form: Form::of(entry), now }
     }
 
-    /// The number of fields. O(1) amortized: those that have expired and are still there are counted once (in a packed
-    /// form, each time).
+    /// The number of fields that have not expired. O(1) amortized: expired fields that are still there are counted once
+    /// (in a packed form, each time).
     pub fn len(&self) -> usize {
         match self.form {
             Form::Pairs(pairs) => pairs.len() / 2,
@@ -125,7 +124,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// The block in which a field's value lies, when it has one of its own.
+    /// The block of a field's value, if the value has a block of its own.
     pub fn block(&self, field: &[u8]) -> Option<&'a Block> {
         match self.form {
             Form::Table(hash) => hash.get(field, self.now)?.block(),
@@ -143,7 +142,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// When a field expires; the outer `None` says that there is no such field.
+    /// When a field expires; the outer `None` means that there is no such field.
     pub fn expire_at(&self, field: &[u8]) -> Option<Option<i64>> {
         match self.form {
             Form::Pairs(_) => self.contains(field).then_some(None),
@@ -159,7 +158,7 @@ impl<'a> HashRef<'a> {
         timed::time_at(triples, triple.time).is_none_or(|time| time >= self.now).then_some(triple)
     }
 
-    /// All fields. Those of a packed form come in its order.
+    /// All fields, those of a packed form in its order.
     pub fn iter(self) -> Iter<'a> {
         let rest = match self.form {
             Form::Pairs(pairs) => Rest::Pairs(pairs.pairs()),
@@ -172,8 +171,8 @@ impl<'a> HashRef<'a> {
         Iter { rest, now: self.now }
     }
 
-    /// Emits the fields at `cursor` (0 to begin) and returns the next cursor, 0 at the end; adds how many it looked at
-    /// to `looked`. A packed form is emitted at once; of the dict a few at a time, with the promise of
+    /// Emits the fields at `cursor` (0 to begin) and returns the next cursor, 0 at the end. Adds the number of fields it
+    /// visited to `looked`. A packed form is emitted in one call, a dict a few fields at a time, with the guarantee of
     /// [`Dict::scan`](crate::dict::Dict::scan).
     pub fn scan(&self, cursor: u64, looked: &mut u64, emit: &mut impl FnMut(Item<'_>)) -> u64 {
         let Form::Table(hash) = self.form else {
@@ -200,7 +199,7 @@ pub struct Iter<'a> {
 
 enum Rest<'a> {
     Pairs(listpack::Pairs<'a>),
-    /// From the first that has not expired on.
+    /// The elements from the first field that has not expired.
     Timed(listpack::Iter<'a>),
     Table(table::Fields<'a>),
 }
@@ -224,7 +223,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// When the next field of the value expires; `None` for values without such fields, and for what is no hash.
+/// When the next field of the value expires; `None` if no field expires or the value is not a hash.
 #[inline]
 pub fn next_deadline(entry: &Entry) -> Option<i64> {
     if entry.kind() != Kind::Hash {
@@ -240,13 +239,13 @@ pub fn next_deadline(entry: &Entry) -> Option<i64> {
 /// What happens to a field's expiry when its value is set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expiry {
-    /// It goes (`HSET`).
+    /// It is removed (`HSET`).
     Discard,
     /// It stays (`HINCRBY`).
     Keep,
 }
 
-/// A condition on a field's present expiry.
+/// A condition on a field's current expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Condition {
     /// None.
@@ -274,7 +273,7 @@ impl Condition {
     }
 }
 
-/// What came of setting a field's expiry.
+/// The outcome of setting a field's expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExpirySet {
     /// There is no such field.
@@ -283,11 +282,11 @@ pub enum ExpirySet {
     Refused,
     /// It was set.
     Done,
-    /// The time is over: the field is gone.
+    /// The time has passed: the field was deleted.
     Deleted,
 }
 
-/// A hash, for changing. Fields that are emptied out leave an empty hash behind, whose key the caller removes.
+/// A hash, for changing. When the last field is removed, the caller removes the key.
 pub struct HashMut<'a> {
     entry: &'a mut Entry,
     shapes: &'a Shapes,
@@ -308,7 +307,7 @@ impl<'a> HashMut<'a> {
         HashRef::new(self.entry, self.now)
     }
 
-    /// Whether there is no field, not even one that has expired.
+    /// Whether there is no field at all, not even an expired one.
     #[inline]
     pub fn is_empty(&self) -> bool {
         match Form::of(self.entry) {
@@ -317,23 +316,23 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Ends what [`prepare`](Self::prepare) or [`create`] began: room for fields that were no new ones is given up.
+    /// Call after [`prepare`](Self::prepare) or [`create`] and the fields: gives up room that turned out to be unused.
     pub fn settle(&mut self) {
         if let Some(hash) = self.entry.container_mut::<Hash>() {
             hash.settle();
         }
     }
 
-    /// Makes a table of a packed hash before these texts (fields and values) are set, if one of them is too long, if
-    /// they alone are too many fields, or if they would make the listpack too large.
+    /// Turns a packed hash into a table before these texts (fields and values) are set, if one of them is too long, if
+    /// they alone are too many, or if they would make the listpack too large.
     pub fn prepare<'t>(&mut self, count: usize, texts: impl Iterator<Item = &'t [u8]>) {
         if self.entry.is_packed() && needs_table(self.shapes, self.entry.packed(), count, texts) {
             self.become_table(count / 2);
         }
     }
 
-    /// Sets a field's value, which `block` holds as well if it was received into one of its own; whether the field is
-    /// new. Where the limits are passed, the hash becomes a table.
+    /// Sets a field's value and returns whether the field is new. `block` holds the value as well, if it was received into
+    /// a block. Beyond the limits, the hash becomes a table.
     #[inline]
     pub fn set(&mut self, field: &[u8], value: Text<'_>, block: Option<Block>, expiry: Expiry) -> bool {
         let encoding = self.entry.encoding();
@@ -389,7 +388,7 @@ impl<'a> HashMut<'a> {
         !live
     }
 
-    /// Removes a field; whether there was one.
+    /// Removes a field and returns whether it was there.
     pub fn remove(&mut self, field: &[u8]) -> bool {
         match Form::of(self.entry) {
             Form::Pairs(pairs) => {
@@ -412,7 +411,7 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Makes the hash one whose fields can have expiries.
+    /// Gives the hash a form in which fields can expire.
     pub fn allow_expiries(&mut self) {
         if self.entry.encoding() == Encoding::Listpack {
             let triples = timed::from_pairs(Listpack::new(self.entry.packed()));
@@ -420,7 +419,7 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Sets when a field expires, if `condition` is met; a time that is over deletes it.
+    /// Sets when a field expires if `condition` is met; a time that has passed deletes it.
     pub fn set_expiry(&mut self, field: &[u8], at: i64, condition: Condition) -> ExpirySet {
         let Some(old) = self.view().expire_at(field) else { return ExpirySet::NoField };
         if !condition.allows(old, at) {
@@ -434,7 +433,7 @@ impl<'a> HashMut<'a> {
         ExpirySet::Done
     }
 
-    /// Takes a field's expiry away; `Some(false)` when it had none, `None` when there is no such field.
+    /// Removes a field's expiry. Returns `Some(false)` if it had none, `None` if there is no such field.
     pub fn persist(&mut self, field: &[u8]) -> Option<bool> {
         let old = self.view().expire_at(field)?;
         if old.is_some() {
@@ -467,7 +466,7 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// What a resize of the table has left, for a background thread to free.
+    /// The old table that a resize has left, for a background thread to free.
     #[inline]
     pub fn take_retired(&mut self) -> Option<crate::dict::Retired> {
         self.entry.container_mut::<Hash>()?.take_retired()
@@ -483,7 +482,7 @@ impl<'a> HashMut<'a> {
             Form::Table(_) => return,
         };
         let mut table = Hash::new(self.shapes.seed, fields + more);
-        // Those that have expired come along: they are the keyspace's to count when it deletes them.
+        // Expired fields are copied too: the keyspace counts them when it deletes them.
         for item in (HashRef { form, now: i64::MIN }).iter() {
             let (field, value) = (Plain::of(item.field), Plain::of(item.value));
             table.insert_new(field.bytes(), value.bytes(), item.expire_at);
@@ -492,7 +491,7 @@ impl<'a> HashMut<'a> {
     }
 }
 
-/// A text's bytes, with room for those of an integer.
+/// A text's bytes, with room for an integer's digits.
 enum Plain<'a> {
     Int(Decimal),
     Bytes(&'a [u8]),
@@ -530,7 +529,7 @@ fn needs_table<'t>(
         || !listpack::fits(bytes, sum)
 }
 
-/// Sets a field in a listpack of pairs; whether it is new.
+/// Sets a field in a listpack of pairs and returns whether it is new.
 #[inline]
 fn set_pair(buffer: &mut impl Buffer, field: &Element<'_>, value: &Element<'_>) -> bool {
     let pairs = Listpack::new(buffer.bytes());
@@ -543,7 +542,7 @@ fn set_pair(buffer: &mut impl Buffer, field: &Element<'_>, value: &Element<'_>) 
     false
 }
 
-/// An entry with a hash without fields, to be filled with about `count` texts, fields and values.
+/// An entry with an empty hash, to be filled with about `count` texts (fields and values).
 pub fn create<'t>(key: &[u8], shapes: &Shapes, count: usize, texts: impl Iterator<Item = &'t [u8]>) -> Entry {
     if needs_table(shapes, &[], count, texts) {
         return Entry::with_container(key, Hash::new(shapes.seed, count / 2), None);
@@ -551,7 +550,7 @@ pub fn create<'t>(key: &[u8], shapes: &Shapes, count: usize, texts: impl Iterato
     Entry::with_packed(key, Kind::Hash, Encoding::Listpack, &listpack::EMPTY, None)
 }
 
-/// An entry with a hash of one field. A small one is written at once, without a step in between.
+/// An entry with a hash of one field. A small one is written directly into the entry.
 pub fn single(key: &[u8], shapes: &Shapes, field: &[u8], value: &[u8], block: Option<Block>) -> Entry {
     let longest = shapes.hash_max_listpack_value;
     if field.len() > longest || value.len() > longest || shapes.hash_max_listpack_entries == 0 {

@@ -1,13 +1,13 @@
 //! Random fields of a hash, each with the same chance.
 //!
-//! Packed forms are walked once and then picked from by index, and so are tables of which most fields have expired. Of
-//! another table fields are drawn until there are enough; where many distinct ones are wanted, one walk selects them.
+//! Packed forms, and tables of which most fields have expired, are walked once and then picked from by index. From other
+//! tables fields are drawn until there are enough; if many distinct ones are wanted, one walk selects them.
 
 use super::{Form, Hash, HashRef, Item};
 use crate::types::random::{Random, is_few};
 
 impl<'a> HashRef<'a> {
-    /// The table, when it is worth drawing from.
+    /// The table, if drawing from it is efficient.
     fn drawn_from(&self) -> Option<&'a Hash> {
         match self.form {
             Form::Table(hash) if !hash.is_mostly_expired(self.now) => Some(hash),
@@ -23,7 +23,7 @@ impl<'a> HashRef<'a> {
         self.iter().nth(random.below(self.len()))
     }
 
-    /// Emits `count` random fields, each drawn from all of them.
+    /// Emits `count` random fields, each drawn from all fields.
     pub fn sample_repeated(&self, count: u64, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
         if let Some(hash) = self.drawn_from() {
             for _ in 0..count {
@@ -39,7 +39,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Emits `count` random fields, no two the same, or all where there are fewer.
+    /// Emits `count` distinct random fields, or all if there are fewer.
     pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
         let len = self.len();
         let count = count.min(len);

@@ -8,20 +8,20 @@ use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::kind::{Encoding, Kind};
 use crate::types::random::Random;
 
-/// Draws for a live field, of which each is one with a chance of 1/[`LIVE_SHARE`] at least: 10⁻¹⁴ that none is.
+/// The most draws for a live field. Each succeeds with a chance of at least 1/[`LIVE_SHARE`]; all fail with 10⁻¹⁴.
 const MOST_DRAWS: usize = 512;
 
-/// Fields are drawn only where at least one in so many has not expired.
+/// Fields are drawn at random only if at least one in this many has not expired.
 const LIVE_SHARE: usize = 16;
 
 /// A large hash.
 ///
-/// A field that expires is in `deadlines` with its time and the hash of its name: so the next one to go is found in
-/// O(log n), and the field itself needs no more than its time.
+/// A field that expires is listed in `deadlines` with its time and the hash of its name. So the next field to expire is
+/// found in O(log n), and the field itself stores only its time.
 pub struct Hash {
     fields: Dict<Field>,
     deadlines: Deadlines,
-    /// What the fields' own memory sums up to.
+    /// The bytes of all fields' memory.
     field_bytes: usize,
 }
 
@@ -62,19 +62,19 @@ unsafe impl Container for Hash {
 }
 
 impl Hash {
-    /// Without fields, with room for `capacity` of them.
+    /// A hash without fields, with room for `capacity` of them.
     pub fn new(seed: Seed, capacity: usize) -> Hash {
         let mut fields = Dict::unattended(seed);
         fields.reserve(capacity);
         Hash { fields, deadlines: Deadlines::default(), field_bytes: 0 }
     }
 
-    /// Gives up room for fields that did not come.
+    /// Gives up unused reserved room.
     pub fn settle(&mut self) {
         self.fields.settle();
     }
 
-    /// The number of fields, those included that have expired and are still there.
+    /// The number of fields, including expired ones that are still there.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
@@ -84,7 +84,7 @@ impl Hash {
         self.fields.is_empty()
     }
 
-    /// The number of fields that have not expired by `now`. O(1) but for those that have expired since it was asked last.
+    /// The number of fields that have not expired by `now`. O(1) plus the fields that have expired since the last call.
     pub fn live_len(&self, now: i64) -> usize {
         self.len() - self.deadlines.passed(now)
     }
@@ -100,7 +100,7 @@ impl Hash {
         self.deadlines.first().map(|(time, _)| time)
     }
 
-    /// What a resize of the table has left, for a background thread to free.
+    /// The old table that a resize has left, for a background thread to free.
     #[inline]
     pub fn take_retired(&mut self) -> Option<Retired> {
         self.fields.take_retired()
@@ -118,8 +118,8 @@ impl Hash {
         Some(self.at(position)).filter(|field| field.is_live(now))
     }
 
-    /// Sets a value; whether the field is new. One that has expired is. With `keep_expiry` the time of a live field
-    /// stays, else it goes.
+    /// Sets a value and returns whether the field is new, as an expired one is. With `keep_expiry` a live field keeps its
+    /// time; otherwise the time is removed.
     #[inline]
     pub fn set(
         &mut self,
@@ -129,7 +129,7 @@ impl Hash {
         keep_expiry: bool,
         now: i64,
     ) -> bool {
-        // Nobody but its users moves this table's buckets: also those do that only overwrite.
+        // The table is unattended: calls that only overwrite move buckets too.
         self.fields.step();
         let hash = self.fields.hash(name);
         let Some(position) = self.fields.find(hash, name) else {
@@ -152,7 +152,7 @@ impl Hash {
         !live
     }
 
-    /// Adds a field whose name is not there.
+    /// Inserts a field whose name is not there.
     pub fn insert_new(&mut self, name: &[u8], value: &[u8], expire_at: Option<i64>) {
         let hash = self.fields.hash(name);
         self.insert_hashed(hash, Field::new(name, value, None, expire_at));
@@ -168,7 +168,7 @@ impl Hash {
         self.fields.insert_new(hash, field);
     }
 
-    /// Removes a field; whether it was there and had not expired.
+    /// Removes a field and returns whether it was there and had not expired.
     pub fn remove(&mut self, name: &[u8], now: i64) -> bool {
         let hash = self.fields.hash(name);
         let Some(position) = self.fields.find(hash, name) else { return false };
@@ -184,7 +184,7 @@ impl Hash {
         field
     }
 
-    /// Sets, changes or takes away the expiry of a field that is there.
+    /// Sets, changes or removes the expiry of a field that is there.
     pub fn set_expire(&mut self, name: &[u8], expire_at: Option<i64>) {
         let hash = self.fields.hash(name);
         let Some(position) = self.fields.find(hash, name) else { return };
@@ -219,7 +219,7 @@ impl Hash {
         removed
     }
 
-    /// All fields, in no particular order, those included that have expired.
+    /// All fields, including expired ones, in no particular order.
     pub fn iter(&self) -> Fields<'_> {
         Fields { fields: self.fields.iter() }
     }
@@ -229,7 +229,7 @@ impl Hash {
         self.fields.scan(cursor, &mut |field: &Field| emit(field.view()))
     }
 
-    /// Whether so many of its fields have expired by `now` that drawing would meet mostly those.
+    /// Whether so many fields have expired by `now` that random draws would mostly hit those.
     pub fn is_mostly_expired(&self, now: i64) -> bool {
         self.live_len(now) * LIVE_SHARE < self.len()
     }

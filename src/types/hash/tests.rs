@@ -29,7 +29,7 @@ fn filled(fields: usize, shapes: &Shapes) -> Entry {
     entry
 }
 
-/// What a hash should hold: values and times.
+/// The expected contents of a hash: values and times.
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 
 fn live(model: &Model, now: i64) -> Model {
@@ -122,7 +122,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Names of some lengths, one of them as a number.
+/// Names of various lengths, one of them a number.
 fn name(n: u8) -> Vec<u8> {
     match n {
         0 => b"12".to_vec(),
@@ -188,7 +188,7 @@ fn apply(hash: &mut HashMut<'_>, model: &mut Model, now: i64, step: &Step) {
                 .collect();
             due.sort();
             assert!(removed == due.len() || removed == *limit);
-            // Which of those of one time went first is the hash's choice; it is asked below for what is left.
+            // Fields with the same time may be removed in any order, so the hash is asked below which are left.
             let left: Model = HashRef { form: hash.view().form, now: i64::MIN }
                 .iter()
                 .map(|i| (i.field.to_vec(), (i.value.to_vec(), i.expire_at)))
@@ -209,7 +209,7 @@ fn apply(hash: &mut HashMut<'_>, model: &mut Model, now: i64, step: &Step) {
 
 proptest! {
     #[test]
-    fn whatever_is_done_to_it_it_is_the_map(
+    fn a_hash_behaves_like_a_map(
         entries in prop::sample::select(vec![0_usize, 3, 8, 512]),
         longest in prop::sample::select(vec![8_usize, 64, 400]),
         steps in prop::collection::vec(step(), 1..60),
@@ -293,7 +293,7 @@ fn the_limits_are_those_of_the_directives() {
 }
 
 #[test]
-fn a_field_of_the_usual_size_takes_52_bytes_at_most_in_a_large_hash() {
+fn a_field_of_typical_size_takes_52_bytes_at_most_in_a_large_hash() {
     let (shapes, count) = (shapes(512, 64), 250_000);
     let mut entry = empty(&shapes);
     let mut hash = HashMut::new(&mut entry, &shapes, NOW);
@@ -304,10 +304,10 @@ fn a_field_of_the_usual_size_takes_52_bytes_at_most_in_a_large_hash() {
     }
     assert!(entry.is_large());
     let each = entry.memory_bytes() as f64 / f64::from(count);
-    assert!(each <= 52.0, "{each} bytes a field");
+    assert!(each <= 52.0, "{each} bytes per field");
 }
 
-/// Counts what 40 times as many draws as there are live fields give: one by one, with repetitions, and distinct ones.
+/// Draws 40 times per live field in each of three ways (one by one, with repetitions, distinct) and counts the outcomes.
 fn draw_in_every_way(hash: &HashRef<'_>, fields: usize, random: &mut Random, tallies: [&mut Tally; 3]) {
     let [single, repeated, distinct] = tallies;
     for _ in 0..40 * fields {
@@ -342,7 +342,7 @@ fn every_field_is_drawn_equally_often() {
 }
 
 #[test]
-fn what_has_expired_is_never_drawn() {
+fn an_expired_field_is_never_drawn() {
     for limit in [512, 10] {
         let shapes = shapes(limit, 64);
         let mut entry = filled(200, &shapes);
@@ -462,7 +462,7 @@ fn a_table_whose_fields_have_expired_gives_its_memory_back() {
 }
 
 #[test]
-fn room_for_fields_that_were_no_new_ones_is_given_up() {
+fn unused_reserved_room_is_given_up() {
     let shapes = shapes(10, 64);
     let mut entry = filled(1, &shapes);
     let mut hash = HashMut::new(&mut entry, &shapes, NOW);
@@ -497,7 +497,7 @@ fn the_few_fields_that_have_not_expired_are_drawn_equally_often() {
 }
 
 #[test]
-fn the_fields_left_are_counted_right_whatever_expires_and_in_what_order_one_asks() {
+fn live_fields_are_counted_correctly_whatever_expires_and_in_whatever_order_times_are_asked() {
     let shapes = shapes(5, 64);
     let mut entry = filled(100, &shapes);
     let mut hash = HashMut::new(&mut entry, &shapes, NOW);
@@ -508,7 +508,7 @@ fn the_fields_left_are_counted_right_whatever_expires_and_in_what_order_one_asks
     for now in [NOW, NOW + 51, NOW + 20, NOW + 51, i64::MIN, NOW + 60] {
         assert_eq!(len(&entry, now) as i64, 100 - now.saturating_sub(NOW + 1).clamp(0, 100), "{now}");
     }
-    // Some that have been counted go, come back, and get other times.
+    // Some fields that have been counted are removed, inserted again, and given other times.
     let mut hash = HashMut::new(&mut entry, &shapes, NOW);
     assert!(hash.remove(b"f3") && hash.remove(b"f4"));
     hash.set_expiry(b"f5", NOW + 300, Condition::Always);

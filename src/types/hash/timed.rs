@@ -1,21 +1,21 @@
-//! The packed form of a hash with fields that expire (`listpackex`): a listpack of field, value and time, three by three.
+//! The packed form of a hash with fields that expire (`listpackex`): a listpack of triples of field, value and time.
 //!
 //! ```text
 //!  [ field | value | time | field | value | time | … | field | value | 0 | field | value | 0 ]
 //!    expires first          expires next               never              never
 //! ```
 //!
-//! The one idea, Redis's: those that expire come first, in the order of their times, so that what is due is the front.
-//! Times are Unix milliseconds, 0 is none.
+//! As in Redis, fields that expire come first, ordered by their times, so that the fields that are due are at the front.
+//! Times are Unix milliseconds; 0 means none.
 
 use crate::types::listpack::{self, Element, HEADER, Listpack};
 use crate::types::packed::Buffer;
 use crate::types::string::Text;
 
-/// The elements of a field.
+/// The elements per field.
 pub(super) const TRIPLE: usize = 3;
 
-/// The places of a field's three elements, and of what follows.
+/// The offsets of a field's three elements, and of what follows them.
 pub(super) struct Triple {
     pub(super) field: usize,
     pub(super) value: usize,
@@ -23,7 +23,7 @@ pub(super) struct Triple {
     pub(super) end: usize,
 }
 
-/// The listpack of these triples for one of pairs.
+/// The listpack of triples, without times, for a listpack of pairs.
 pub(super) fn from_pairs(pairs: Listpack<'_>) -> Vec<u8> {
     let mut builder = listpack::Builder::with_capacity(pairs.bytes().len() + pairs.len());
     for (field, value) in pairs.pairs() {
@@ -41,7 +41,7 @@ fn triple_at(triples: Listpack<'_>, field: usize) -> Triple {
     Triple { field, value, time, end: triples.next(time).unwrap_or(triples.end()) }
 }
 
-/// The field of this name, expired or not.
+/// The field with this name, expired or not.
 pub(super) fn find(triples: Listpack<'_>, name: &Element<'_>) -> Option<Triple> {
     triples.find(HEADER, name, TRIPLE - 1).map(|at| triple_at(triples, at))
 }
@@ -78,7 +78,7 @@ pub(super) fn due(triples: Listpack<'_>, now: i64) -> (usize, usize) {
     (count, triples.end())
 }
 
-/// Adds a field that is not there, behind those that expire no later.
+/// Inserts a field that is not there, behind those that expire no later.
 pub(super) fn insert(buffer: &mut impl Buffer, name: &Element<'_>, value: &Element<'_>, time: Option<i64>) {
     let triples = Listpack::new(buffer.bytes());
     let place = match time {
@@ -103,13 +103,13 @@ pub(super) fn remove(buffer: &mut impl Buffer, triple: &Triple) {
     listpack::remove_span(buffer, triple.field, triple.end, TRIPLE);
 }
 
-/// Gives a field another time, and so another place.
+/// Changes a field's time, and so its place.
 pub(super) fn set_time(buffer: &mut impl Buffer, name: &Element<'_>, triple: &Triple, time: Option<i64>) {
     let triples = Listpack::new(buffer.bytes());
     if time_at(triples, triple.time) == time {
         return;
     }
-    // A copy of the value: its place is about to move.
+    // A copy of the value, which is about to move.
     let value = triples.get(triple.value).to_vec();
     remove(buffer, triple);
     insert(buffer, name, &Element::from(&value[..]), time);

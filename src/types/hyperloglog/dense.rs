@@ -5,10 +5,10 @@
 //!  11000000    22221111    33333322        four registers in three bytes, eight in six
 //! ```
 //!
-//! The one idea: eight registers are 48 bits of one word, and three rounds of shifting halves apart turn them into
-//! eight bytes (and back). A byte a register is the form in which a machine takes maxima sixteen at a time, so whole
-//! sketches are unpacked, merged and packed, never walked bit by bit. 2,048 words make a sketch: unpacking takes about
-//! 12 operations each, some microseconds in all.
+//! Eight registers are 48 bits of one word, and three rounds of shifting halves apart turn them into eight bytes (and
+//! back). With one byte per register a processor takes sixteen maxima at a time, so whole sketches are unpacked, merged
+//! and packed, never walked bit by bit. A sketch is 2,048 words; unpacking takes about 12 operations for each, a few
+//! microseconds in all.
 
 use super::{REGISTER_BITS, REGISTERS};
 
@@ -29,7 +29,7 @@ pub fn get(packed: &[u8], register: usize) -> u8 {
     (four >> shift & 0x3f) as u8
 }
 
-/// Raises one register to `rank`; tells whether it was lower.
+/// Raises one register to `rank` and returns whether it was lower.
 pub fn raise(packed: &mut [u8], register: usize, rank: u8) -> bool {
     let raises = get(packed, register) < rank;
     if raises {
@@ -42,7 +42,7 @@ pub fn raise(packed: &mut [u8], register: usize, rank: u8) -> bool {
     raises
 }
 
-/// Eight registers of 6 bits, spread to a byte each.
+/// Eight registers of 6 bits, spread to one byte each.
 #[inline(always)]
 fn spread(six: &[u8; 6]) -> u64 {
     let low = u32::from_le_bytes([six[0], six[1], six[2], 0]);
@@ -61,10 +61,10 @@ fn squeeze(word: u64) -> [u8; 6] {
     std::array::from_fn(|at| bytes[at])
 }
 
-/// Groups that are unpacked before they are compared, so that both loops are of one kind.
+/// Groups that are unpacked before they are compared, so that each loop does one thing and vectorizes.
 const GROUPS: usize = 16;
 
-/// Takes the maximum of each register and the byte for it in `values`.
+/// Raises each byte of `values` to its register if that is higher.
 pub fn merge_into(packed: &[u8], values: &mut [u8; REGISTERS]) {
     let (packed, _) = packed.as_chunks::<6>();
     let (values, _) = values.as_chunks_mut::<{ 8 * GROUPS }>();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_takes_the_greater_of_both() {
+    fn merging_takes_the_maximum() {
         let mut packed = vec![0; PACKED];
         pack(&counting(), &mut packed);
         let mut values: [u8; REGISTERS] = std::array::from_fn(|register| (register % 64) as u8);

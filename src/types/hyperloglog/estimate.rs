@@ -1,8 +1,8 @@
 //! From register values to a cardinality.
 //!
 //! Source: Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, the
-//! improved raw estimator (algorithm 6 with the series sigma and tau). All it needs is how often each value occurs. The
-//! operations are those of Redis in the same order, so that both round alike: the estimate is part of what is stored.
+//! improved raw estimator (algorithm 6 with the series sigma and tau). It needs only how often each value occurs. The
+//! operations are those of Redis in the same order, so that both round alike: the estimate is stored in the sketch.
 
 use super::{INDEX_BITS, REGISTERS};
 
@@ -11,7 +11,7 @@ const RANK_BITS: usize = u64::BITS as usize - INDEX_BITS;
 /// 1 / (2 ln 2).
 const ALPHA: f64 = 0.721_347_520_444_481_7;
 
-/// Tables that are counted into in turn: an increment need not wait for the one before when both are of one value.
+/// The counts are spread over this many tables, so that an increment need not wait for a previous one of the same value.
 const LANES: usize = 8;
 
 /// How many registers have each value.
@@ -20,13 +20,13 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Of no registers.
+    /// The histogram of no registers.
     #[expect(clippy::new_without_default, reason = "a kilobyte is not made by default")]
     pub fn new() -> Self {
         Histogram { lanes: [[0; 64]; LANES] }
     }
 
-    /// Of these registers, whose values are below 64.
+    /// The histogram of these registers, whose values are below 64.
     pub fn of(values: &[u8; REGISTERS]) -> Self {
         let mut histogram = Histogram::new();
         for eight in values.as_chunks::<LANES>().0 {
@@ -37,7 +37,7 @@ impl Histogram {
         histogram
     }
 
-    /// Counts `registers` more with `value`. In all there may be no more than there are in a sketch.
+    /// Counts `registers` more with `value`. The total must not exceed the registers of a sketch.
     pub fn add(&mut self, value: u8, registers: usize) {
         self.lanes[0][usize::from(value)] += registers as u16;
     }
@@ -47,8 +47,8 @@ impl Histogram {
         f64::from(self.lanes.iter().map(|lane| u32::from(lane[value])).sum::<u32>())
     }
 
-    /// The estimated number of distinct elements. For registers that no elements could have left behind, 2^63 where the
-    /// formula has no number.
+    /// The estimated number of distinct elements. For registers that no set of elements can produce, 2^63 if the formula
+    /// gives no number.
     pub fn cardinality(&self) -> u64 {
         let registers = REGISTERS as f64;
         let mut z = registers * tau((registers - self.count(RANK_BITS + 1)) / registers);
@@ -78,7 +78,7 @@ fn tau(mut x: f64) -> f64 {
     }
 }
 
-/// Corrects for registers at zero, of which `x` is the share.
+/// Corrects for registers at zero; `x` is their share.
 fn sigma(mut x: f64) -> f64 {
     if x >= 1.0 {
         return f64::INFINITY;
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_estimate_is_that_of_redis_for_any_registers() {
-        // Asked of redis-server 7.0 by SET of such registers and PFCOUNT.
+        // From redis-server 7.0: SET of such registers, then PFCOUNT.
         assert_eq!(cardinality(&[(0, 16_384)]), 0);
         assert_eq!(cardinality(&[(1, 16_384)]), 23_637);
         assert_eq!(cardinality(&[(33, 16_384)]), 101_520_638_258_700);

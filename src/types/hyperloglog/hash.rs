@@ -1,8 +1,8 @@
 //! From an element to its register: MurmurHash64A, and the length of the run of zero bits in the hash.
 //!
 //! Source: Austin Appleby, MurmurHash2 (64-bit variant A), with words read in little-endian order on every machine, and
-//! the seed with which Redis calls it. Both are part of the format: another hash would put an element that was counted
-//! elsewhere into a register of its own.
+//! the seed that Redis uses. Both are part of the format: with another hash, an element that was counted elsewhere would
+//! go into another register.
 
 use super::INDEX_BITS;
 
@@ -10,7 +10,7 @@ const SEED: u64 = 0xadc8_3b19;
 const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
 const SHIFT: u32 = 47;
 
-/// A register, and the value that an element raises it to.
+/// A register, and the rank to which an element raises it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Which register, below 16,384.
@@ -20,7 +20,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where `element` belongs.
+    /// The register and rank of `element`.
     pub fn of(element: &[u8]) -> Place {
         let hash = murmur64a(element);
         let rest = hash >> INDEX_BITS | 1 << (u64::BITS as usize - INDEX_BITS);
@@ -51,8 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_fall_into_the_registers_that_redis_puts_them_into() {
-        // Asked of redis-server 7.0 by PFADD and PFDEBUG DECODE.
+    fn elements_go_to_the_same_registers_as_in_redis() {
+        // From redis-server 7.0: PFADD, then PFDEBUG DECODE.
         let redis = [
             ("", 5938, 2),
             ("a", 12711, 2),

@@ -1,8 +1,8 @@
 //! HyperLogLog sketches: the number of distinct elements of a stream, within about 0.8 %, in at most 12 KiB.
 //!
-//! An element's hash picks one of 16,384 registers and offers it a rank, the length of a run of zero bits: a register
-//! keeps the highest rank that it was offered. Many distinct elements leave high ranks behind, repeated ones leave
-//! nothing new, and the sketch of a union is the maximum of each register.
+//! An element's hash selects one of 16,384 registers and a rank, the length of a run of zero bits. Each register keeps the
+//! highest rank that it has seen. Many distinct elements leave high ranks behind, repeated ones change nothing, and the
+//! sketch of a union is the maximum of each register.
 //!
 //! ```text
 //!  [ "HYLL" | form 1 | 0 0 0 | cached cardinality 8, little-endian | registers … ]
@@ -10,13 +10,13 @@
 //! ```
 //!
 //! A sketch is a string value, byte for byte Redis's (format of 2.8.9 and later): it can be read with `GET`, carried
-//! to another server and set there. So these are functions over bytes, which may come from anyone:
-//! [`form`] tells what they claim to be, and whatever follows the header is refused where it does not add up.
+//! to another server and set there. So these are functions over untrusted bytes: [`form`] reads the header, and whatever
+//! follows it is refused if it is inconsistent.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | [`hash`] | from an element to its register and rank |
-//! | [`dense`] | 6 bits a register, 12,288 bytes |
+//! | [`dense`] | 6 bits per register, 12,288 bytes |
 //! | [`sparse`] | runs of equal registers, for small sketches |
 //! | [`estimate`] | from registers to a cardinality |
 
@@ -49,11 +49,11 @@ pub const HEADER: usize = 16;
 /// The length of a dense sketch.
 pub const DENSE_LEN: usize = HEADER + dense::PACKED;
 
-/// The registers of a sketch are not 16,384, or an opcode is cut off.
+/// A sketch does not have exactly 16,384 registers, or an opcode is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupted;
 
-/// How the registers of a sketch are kept.
+/// How the registers of a sketch are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Packed, see [`dense`].
@@ -62,7 +62,7 @@ pub enum Form {
     Sparse = 1,
 }
 
-/// The form of the sketch that `value` is; `None` if it is no sketch. A sparse one may still turn out to be corrupted.
+/// The form of the sketch in `value`; `None` if it is not a sketch. A sparse one may still turn out to be corrupted.
 pub fn form(value: &[u8]) -> Option<Form> {
     if value.len() < HEADER || !value.starts_with(MAGIC) {
         return None;
@@ -74,7 +74,7 @@ pub fn form(value: &[u8]) -> Option<Form> {
     }
 }
 
-/// A sketch of nothing, sparse, with a valid cache.
+/// The sparse sketch of no elements, with a valid cache.
 pub fn empty() -> Vec<u8> {
     let mut value = vec![0; HEADER];
     value[..MAGIC.len()].copy_from_slice(MAGIC);
@@ -89,7 +89,7 @@ pub fn cached(value: &[u8]) -> Option<u64> {
     if cache[7] & NOT_CACHED == 0 { Some(u64::from_le_bytes(*cache)) } else { None }
 }
 
-/// Writes the cardinality into the header. One of 2^63 or more reads as not valid.
+/// Writes the cardinality into the header. A value of 2^63 or more reads as not valid.
 pub fn set_cached(value: &mut [u8], cardinality: u64) {
     value[CACHE..HEADER].copy_from_slice(&cardinality.to_le_bytes());
 }
@@ -99,8 +99,8 @@ pub fn invalidate(value: &mut [u8]) {
     value[CACHE_TOP] |= NOT_CACHED;
 }
 
-/// Raises the register of a sketch, which becomes dense where it has to; tells whether it was lower. A sparse sketch
-/// may grow up to `max_sparse_bytes`. What was raised has no valid cache any more.
+/// Raises a register of a sketch and returns whether it was lower. A sparse sketch may grow up to `max_sparse_bytes`;
+/// beyond that it becomes dense. Raising a register invalidates the cache.
 pub fn raise(value: &mut Vec<u8>, place: Place, max_sparse_bytes: usize) -> Result<bool, Corrupted> {
     let raised = if form(value) == Some(Form::Sparse) {
         match sparse::plan(value, &mut Cursor::START.clone(), place.register, place.rank, max_sparse_bytes)? {
@@ -123,7 +123,7 @@ pub fn raise(value: &mut Vec<u8>, place: Place, max_sparse_bytes: usize) -> Resu
     Ok(raised)
 }
 
-/// Makes a sketch dense; the header stays but for the form. On error nothing changes.
+/// Makes a sketch dense; only the form in the header changes. On error nothing changes.
 pub fn to_dense(value: &mut Vec<u8>) -> Result<(), Corrupted> {
     if form(value) == Some(Form::Dense) {
         return Ok(());
@@ -146,13 +146,13 @@ pub fn cardinality(value: &[u8]) -> Result<u64, Corrupted> {
     Ok(registers.cardinality())
 }
 
-/// All registers of a union of sketches, a byte each.
+/// All registers of a union of sketches, one byte each.
 pub struct Registers {
     values: [u8; REGISTERS],
 }
 
 impl Registers {
-    /// Of nothing.
+    /// The registers of no elements.
     #[expect(clippy::new_without_default, reason = "16 KiB are not made by default")]
     pub fn new() -> Self {
         Registers { values: [0; REGISTERS] }
@@ -163,7 +163,7 @@ impl Registers {
         &self.values
     }
 
-    /// Adds the sketch `value` to the union. After an error the union is of no use.
+    /// Adds the sketch `value` to the union. After an error the union is invalid.
     pub fn merge(&mut self, value: &[u8]) -> Result<(), Corrupted> {
         match form(value) {
             Some(Form::Dense) => dense::merge_into(&value[HEADER..], &mut self.values),
@@ -184,20 +184,20 @@ impl Registers {
         Histogram::of(&self.values).cardinality()
     }
 
-    /// Makes a dense sketch of these registers out of `value`, whose header stays but for the form.
+    /// Turns `value` into a dense sketch of these registers; only the form in its header changes.
     pub fn become_dense(&self, value: &mut Vec<u8>) {
         value.resize(DENSE_LEN, 0);
         value[FORM] = Form::Dense as u8;
         self.write_dense(value);
     }
 
-    /// Writes the registers into a dense sketch, over those that it has.
+    /// Overwrites the registers of a dense sketch.
     pub fn write_dense(&self, value: &mut [u8]) {
         dense::pack(&self.values, &mut value[HEADER..]);
     }
 
-    /// Raises the registers of the valid sparse sketch `value` to these, of which each is at least as high: the same as
-    /// raising one after the other, in ascending order.
+    /// Raises the registers of the valid sparse sketch `value` to these, each of which is at least as high. Gives the same
+    /// bytes as raising one after the other in ascending order.
     pub fn raise_sparse(&self, value: &mut Vec<u8>, max_sparse_bytes: usize) -> Result<(), Corrupted> {
         let mut cursor = Cursor::START;
         if self.sparse_len() > max_sparse_bytes.max(value.len()) {
@@ -217,7 +217,7 @@ impl Registers {
         Ok(())
     }
 
-    /// The bytes that a sparse sketch of these registers takes at least.
+    /// The fewest bytes that a sparse sketch of these registers can take.
     fn sparse_len(&self) -> usize {
         let raised = self.values.iter().filter(|rank| **rank > 0).count();
         HEADER + raised / sparse::VAL_MAX
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sparse_sketch_and_a_dense_one_say_the_same() {
+    fn a_sparse_sketch_and_a_dense_one_agree() {
         for count in [0, 1, 2, 10, 100, 1000, 5000] {
             let sparse = sketch(0..count, usize::MAX);
             let dense = sketch(0..count, 0);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sketch_is_told_by_its_header() {
+    fn bytes_that_are_not_a_sketch_are_refused_by_their_header() {
         let good = empty();
         assert_eq!(form(&good), Some(Form::Sparse));
         assert_eq!(form(&good[..HEADER]), Some(Form::Sparse));
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(with(0, b'h'), None);
         assert_eq!(with(3, b'l'), None);
         assert_eq!(with(FORM, 2), None);
-        assert_eq!(with(FORM, 0), None, "dense is of one length only");
+        assert_eq!(with(FORM, 0), None, "dense has a single length");
         assert_eq!(with(5, 9), Some(Form::Sparse));
         let mut dense = good;
         to_dense(&mut dense).unwrap();

@@ -1,14 +1,14 @@
-//! What `PFSELFTEST` runs: packed registers against plain ones, and sketches of up to a million elements, sparse and
-//! dense, against the true count. It takes some tens of milliseconds.
+//! `PFSELFTEST`: checks packed registers against plain ones, and sketches of up to a million elements, sparse and dense,
+//! against the true count. Takes some tens of milliseconds.
 
 use super::{Form, HEADER, Place, REGISTERS, Registers, cardinality, dense, empty, form, raise, to_dense};
 
 const ROUNDS: usize = 100;
 const ELEMENTS: u64 = 1_000_000;
-/// The standard error of an estimate is 1.04 / √16384; six of them are never met.
+/// The standard error of an estimate is 1.04 / √16384; a deviation of six of them practically never occurs.
 const MOST_DEVIATION: f64 = 6.0 * 1.04 / 128.0;
 
-/// Runs the tests with random numbers from `random`; an error is the sentence that says what failed.
+/// Runs the tests with random numbers from `random`. The error is a sentence that describes the failure.
 pub fn self_test(random: &mut impl FnMut() -> u64, max_sparse_bytes: usize) -> Result<(), String> {
     registers(random)?;
     estimates(random(), max_sparse_bytes)
@@ -46,7 +46,7 @@ fn estimates(seed: u64, max_sparse_bytes: usize) -> Result<(), String> {
         if n != checkpoint {
             continue;
         }
-        // An element takes at most four bytes more, a split of a long run and a value.
+        // An element adds at most four bytes: a split of a long run, and a value.
         if n < max_sparse_bytes as u64 / 4 && form(&sparse) != Some(Form::Sparse) {
             return Err("sparse encoding not used".into());
         }
@@ -55,7 +55,7 @@ fn estimates(seed: u64, max_sparse_bytes: usize) -> Result<(), String> {
             return Err("dense/sparse disagree".into());
         }
         let deviation = estimate.abs_diff(n);
-        // Of few elements two may share a register.
+        // Even of few elements two may share a register.
         let allowed = ((MOST_DEVIATION * n as f64).ceil() as u64).max(u64::from(n >= 10) * 2);
         if deviation > allowed {
             return Err(format!("Too big error. card:{n} abserr:{deviation}"));

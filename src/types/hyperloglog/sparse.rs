@@ -6,13 +6,13 @@
 //!  1vvvvvll            VAL     l+1 registers (1 to 4) are v+1 (1 to 32)
 //! ```
 //!
-//! Raising a register inside of a run splits the run in up to three; after it up to five opcodes are looked at for
-//! neighbours that became one run. Which opcodes result is not a matter of taste: the bytes are what `GET` answers and
-//! what other servers continue, so the order of looking is Redis's. In particular zero runs are never joined, and the
-//! joining starts at the opcode before the changed one.
+//! Raising a register inside a run splits the run into up to three. Then up to five opcodes are checked for neighbours
+//! that can be joined. The resulting opcodes must be exactly Redis's, since `GET` returns these bytes and other servers
+//! continue with them, so the order of these steps is Redis's. In particular zero runs are never joined, and joining
+//! starts at the opcode before the changed one.
 //!
-//! Costs: finding a register walks the opcodes from the start, eight at a time: about half a microsecond at the
-//! default limit of 3,000 bytes. Who raises registers in ascending order ([`Cursor`]) walks them once for all.
+//! Costs: finding a register walks the opcodes from the start, eight at a time: about half a microsecond at the default
+//! limit of 3,000 bytes. Callers that raise registers in ascending order ([`Cursor`]) walk the opcodes only once.
 
 use std::fmt::Write as _;
 
@@ -23,12 +23,12 @@ const VAL: u8 = 0x80;
 const ZERO_MAX: usize = 64;
 /// The most registers of one VAL opcode.
 pub const VAL_MAX: usize = 4;
-/// The highest value that a VAL opcode can say.
+/// The highest value of a VAL opcode.
 pub const RANK_MAX: u8 = 32;
-/// The opcodes that are looked at for runs to join.
+/// The opcodes that are checked for runs to join.
 const JOIN_SCAN: usize = 5;
 
-/// A run as one opcode says it.
+/// A run, as one opcode encodes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Whether it takes two bytes.
@@ -46,7 +46,7 @@ impl Run {
     }
 }
 
-/// The opcode at `at`; nothing at the end, or where the second byte is missing.
+/// The opcode at `at`; `None` at the end, or if the second byte is missing.
 #[inline(always)]
 fn run_at(value: &[u8], at: usize) -> Option<Run> {
     let first = *value.get(at)?;
@@ -60,7 +60,7 @@ fn run_at(value: &[u8], at: usize) -> Option<Run> {
     })
 }
 
-/// All opcodes of a sparse value; the last item is an error where one is cut off.
+/// All opcodes of a sparse value; the last item is an error if it is cut off.
 pub fn runs(value: &[u8]) -> impl Iterator<Item = Result<Run, Corrupted>> {
     let mut at = HEADER;
     std::iter::from_fn(move || {
@@ -73,8 +73,8 @@ pub fn runs(value: &[u8]) -> impl Iterator<Item = Result<Run, Corrupted>> {
     })
 }
 
-/// Calls `visit` with the first register and the run, for each. Runs that are not of all registers together are an
-/// error, found after some of them were visited; no visit goes past the last register.
+/// Calls `visit` with each run and its first register. Runs that do not cover exactly all registers are an error, which
+/// may be found after some of them were visited; no visit goes past the last register.
 pub fn for_each_run(value: &[u8], mut visit: impl FnMut(usize, Run)) -> Result<(), Corrupted> {
     let mut register = 0;
     for run in runs(value) {
@@ -88,7 +88,7 @@ pub fn for_each_run(value: &[u8], mut visit: impl FnMut(usize, Run)) -> Result<(
     if register == REGISTERS { Ok(()) } else { Err(Corrupted) }
 }
 
-/// The value of one register; `None` where the runs end before it.
+/// The value of one register; `None` if the runs end before it.
 pub fn get(value: &[u8], register: usize) -> Option<u8> {
     find(value, &mut Cursor::START.clone(), register).ok().map(|(_, run)| run.value)
 }
@@ -122,15 +122,15 @@ struct Spot {
 impl Spot {
     const START: Spot = Spot { at: HEADER, register: 0, before: None };
 
-    /// The place behind the opcode here, which says `run`.
+    /// The place behind the opcode here, which encodes `run`.
     #[inline(always)]
     fn after(self, run: Run) -> Spot {
         Spot { at: self.at + run.size(), register: self.register + run.len, before: Some(self.at) }
     }
 }
 
-/// Where the next search for a register may start. A search for one below those that were raised before has to begin
-/// with a cursor of its own.
+/// Where the next search for a register may start. A search for a register below those that were raised before needs a
+/// new cursor.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
     /// A spot that the last change cannot have moved.
@@ -138,22 +138,22 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// At the first register.
+    /// The cursor at the first register.
     pub const START: Cursor = Cursor { spot: Spot::START };
 }
 
-/// What raising a register comes to.
+/// What raising a register requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raise {
-    /// Nothing: it is that high already.
+    /// Nothing: it is already that high.
     None,
     /// A change of opcodes.
     Edit(Edit),
-    /// It cannot be said in opcodes, or not within the limit of bytes.
+    /// It cannot be encoded in opcodes, or not within the limit of bytes.
     Promote,
 }
 
-/// A change of opcodes, valid for the value it was planned for.
+/// A change of opcodes, valid for the value that it was planned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edit {
     at: usize,
@@ -176,7 +176,7 @@ impl Opcodes {
         self.len += 1;
     }
 
-    /// A run of up to [`REGISTERS`]; of a value above zero up to four.
+    /// Adds a run of up to [`REGISTERS`], or up to four if the value is above zero.
     fn push_run(&mut self, value: u8, len: usize) {
         match (value, len) {
             (_, 0) => {}
@@ -194,8 +194,8 @@ fn val(value: u8, len: usize) -> u8 {
     VAL | (value - 1) << 2 | (len - 1) as u8
 }
 
-/// Plans to raise `register` to `rank` in the sparse `value`, which must not grow beyond `max_bytes`. The cursor moves
-/// on, and is good for this value whether the edit is applied or not.
+/// Plans to raise `register` to `rank` in the sparse `value`, which must not grow beyond `max_bytes`. The cursor moves on,
+/// and is valid for this value whether or not the edit is applied.
 pub fn plan(
     value: &[u8],
     cursor: &mut Cursor,
@@ -226,7 +226,7 @@ pub fn plan(
 #[inline]
 fn find(value: &[u8], cursor: &mut Cursor, register: usize) -> Result<(Spot, Run), Corrupted> {
     let mut here = skip(value, cursor.spot, register);
-    // An edit changes opcodes from the one before `here` on. The one before that is the last to start from again.
+    // An edit changes opcodes from the one before `here` on. The one before that is the last safe place to resume at.
     let mut trail = [Spot::START; 2];
     let mut steps = 0;
     loop {
@@ -245,8 +245,8 @@ fn find(value: &[u8], cursor: &mut Cursor, register: usize) -> Result<(Spot, Run
     }
 }
 
-/// Goes on from `spot` to one not beyond the run of `register`, eight opcodes at a time as long as they take a byte each.
-/// In a sketch of some size nearly all do.
+/// Moves on from `spot` to one not beyond the run of `register`, eight opcodes at a time as long as each takes a single
+/// byte. In a sketch of some size nearly all do.
 #[inline]
 fn skip(value: &[u8], mut spot: Spot, register: usize) -> Spot {
     const EACH: u64 = 0x0101_0101_0101_0101;
@@ -254,7 +254,7 @@ fn skip(value: &[u8], mut spot: Spot, register: usize) -> Spot {
         let word = u64::from_le_bytes(*word);
         let vals = word >> 7 & EACH;
         let next = if word >> 6 & EACH & !vals == 0 {
-            // The length is the lower two bits of a VAL, the lower six of a ZERO.
+            // The length is in the lower two bits of a VAL, and in the lower six of a ZERO.
             let lens = word & ((0x3f * EACH) ^ (0x3c * vals));
             let pairs = (lens & 0x00ff_00ff_00ff_00ff) + (lens >> 8 & 0x00ff_00ff_00ff_00ff);
             let sum = pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48;
@@ -271,7 +271,7 @@ fn skip(value: &[u8], mut spot: Spot, register: usize) -> Spot {
     spot
 }
 
-/// Applies a planned edit, and joins what became equal.
+/// Applies a planned edit, and joins runs that have become equal.
 pub fn apply(value: &mut Vec<u8>, edit: Edit) {
     let Edit { at, removed, opcodes, join_at } = edit;
     let len = value.len();
@@ -282,7 +282,7 @@ pub fn apply(value: &mut Vec<u8>, edit: Edit) {
     join(value, join_at);
 }
 
-/// Joins neighbouring VAL runs of one value where a single opcode can say both, within the next opcodes from `at` on.
+/// Joins neighbouring VAL runs of the same value if one opcode can encode both, within the next opcodes from `at` on.
 fn join(value: &mut Vec<u8>, mut at: usize) {
     for _ in 0..JOIN_SCAN {
         let Some(run) = run_at(value, at) else { return };
@@ -293,7 +293,7 @@ fn join(value: &mut Vec<u8>, mut at: usize) {
         {
             value[at + 1] = val(run.value, run.len + next.len);
             value.remove(at);
-            // The joined run stands at `at` now and may take in its next neighbour as well.
+            // The joined run is now at `at`, and may be joined with its next neighbour as well.
             continue;
         }
         at += run.size();
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_may_not_grow_is_promoted_and_one_that_need_not_is_changed() {
+    fn a_value_that_would_have_to_grow_is_promoted_and_one_that_would_not_is_changed() {
         let mut value = empty();
         raise(&mut value, &mut Cursor::START.clone(), 5, 1);
         let len = value.len();

@@ -2,11 +2,11 @@
 //!
 //! | encoding | for | kept as |
 //! |---|---|---|
-//! | `listpack` | what fits a single node (`list-max-listpack-size`) | packed in the entry |
+//! | `listpack` | lists that fit a single node (`list-max-listpack-size`) | packed in the entry |
 //! | `quicklist` | the rest | a [`Quicklist`] of nodes |
 //!
-//! A list becomes a quicklist when it would outgrow a node, and a listpack again when it has shrunk to half of one
-//! ([`shrink`], which commands that remove call at their end). Indices count from the front.
+//! A list becomes a quicklist when it would outgrow a node, and a listpack again when it has shrunk to half a node
+//! ([`shrink`], which removing commands call at their end). Indices count from the front.
 
 mod quicklist;
 #[cfg(test)]
@@ -19,22 +19,22 @@ use super::packed::Buffer;
 use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
 
-/// So many elements are taken out of the front at once: one by one, each would move all that follows it in its node.
+/// The elements that are removed from the front together: one by one, each would move all that follow it in its node.
 const FRONT_AT_ONCE: usize = 5;
 
-/// A value that is compared with elements: an integer in a node of its own is kept as text, in a listpack it is a number.
+/// A value to compare with elements. An integer is stored as text in a node of its own, and as a number in a listpack.
 pub struct Needle<'a> {
     bytes: &'a [u8],
     integer: Option<i64>,
 }
 
 impl<'a> Needle<'a> {
-    /// To look for `bytes`.
+    /// A needle for `bytes`.
     pub fn new(bytes: &'a [u8]) -> Needle<'a> {
         Needle { bytes, integer: canonical_i64(bytes) }
     }
 
-    /// Whether `element` is it.
+    /// Whether `element` equals it.
     #[inline]
     pub fn is(&self, element: Text<'_>) -> bool {
         match element {
@@ -49,8 +49,8 @@ pub fn create(key: &[u8]) -> Entry {
     Entry::with_packed(key, Kind::List, Encoding::Listpack, &listpack::EMPTY, None)
 }
 
-/// Prepares a list for these elements, which are going to be added: a listpack that they would make too large becomes a
-/// quicklist.
+/// Prepares a list for these elements, which the caller is about to add: a listpack that they would make too large
+/// becomes a quicklist.
 pub fn expect<'a>(entry: &mut Entry, elements: impl Iterator<Item = &'a [u8]>, shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
         return;
@@ -69,7 +69,7 @@ pub fn expect<'a>(entry: &mut Entry, elements: impl Iterator<Item = &'a [u8]>, s
     }
 }
 
-/// Makes a quicklist of one small node a listpack again.
+/// Turns a quicklist of one small node back into a listpack.
 pub fn shrink(entry: &mut Entry, shapes: &Shapes) {
     let Some(list) = entry.container::<Quicklist>() else { return };
     if let Some(bytes) = list.as_listpack(Limits::new(shapes).halved()) {
@@ -95,7 +95,7 @@ pub fn len(entry: &Entry) -> usize {
     }
 }
 
-/// Adds an element at an end. The list was prepared for it by [`expect`].
+/// Pushes an element at an end. Call [`expect`] before.
 #[inline]
 pub fn push(entry: &mut Entry, end: End, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
@@ -108,7 +108,7 @@ pub fn push(entry: &mut Entry, end: End, value: &[u8], shapes: &Shapes) {
     }
 }
 
-/// Adds elements at an end, one after the other, and answers how many there are then.
+/// Pushes elements at an end, one after the other, and returns the new length.
 #[inline]
 pub fn extend<'a>(
     entry: &mut Entry,
@@ -126,7 +126,7 @@ pub fn extend<'a>(
     list.len()
 }
 
-/// Takes the element at an end out and calls `see` with it. There is one.
+/// Removes the element at an end and calls `see` with it. There must be one.
 pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Text<'_>) -> R) -> R {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).pop(end, Limits::new(shapes), see);
@@ -143,7 +143,7 @@ pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Tex
     result
 }
 
-/// Takes `count` elements out at an end, all of which are there, and calls `see` with each.
+/// Removes `count` elements at an end, all of which must be there, and calls `see` with each.
 pub fn pop_each(entry: &mut Entry, end: End, count: usize, shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
     if end == End::Back || count < FRONT_AT_ONCE {
         return (0..count).for_each(|_| pop(entry, end, shapes, &mut *see));
@@ -157,7 +157,7 @@ pub fn pop_each(entry: &mut Entry, end: End, count: usize, shapes: &Shapes, see:
     remove_range(entry, 0, count, shapes);
 }
 
-/// Calls `see` with the element `index`; nothing when it is not there.
+/// Calls `see` with the element at `index` and returns its result; `None` if there is no such element.
 pub fn get<R>(entry: &Entry, index: usize, see: impl FnOnce(Text<'_>) -> R) -> Option<R> {
     if entry.encoding() == Encoding::Listpack {
         let listpack = Listpack::new(entry.packed());
@@ -168,7 +168,7 @@ pub fn get<R>(entry: &Entry, index: usize, see: impl FnOnce(Text<'_>) -> R) -> O
     (index < list.len()).then(|| list.see(index, see))
 }
 
-/// Calls `see` with the elements from `index` on towards the back, until it answers `false`.
+/// Calls `see` with the elements from `index` towards the back until it returns `false`.
 pub fn forwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
     if entry.encoding() != Encoding::Listpack {
         return quicklist(entry).forwards(index, see);
@@ -179,7 +179,7 @@ pub fn forwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> b
     }
 }
 
-/// Calls `see` with the elements from `index` on towards the front, until it answers `false`.
+/// Calls `see` with the elements from `index` towards the front until it returns `false`.
 pub fn backwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
     if entry.encoding() != Encoding::Listpack {
         return quicklist(entry).backwards(index, see);
@@ -191,7 +191,7 @@ pub fn backwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> 
     }
 }
 
-/// Puts `value`, for which the list was prepared, in the place of the element `index`, which is there.
+/// Replaces the element at `index`, which must be there, with `value`. Call [`expect`] before.
 pub fn set(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).set(index, value, Limits::new(shapes));
@@ -200,7 +200,7 @@ pub fn set(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     listpack::replace(&mut entry.packed_mut(), at, value);
 }
 
-/// Makes `value`, for which the list was prepared, the element `index`, which is at most the length.
+/// Inserts `value` at `index`, which is at most the length. Call [`expect`] before.
 pub fn insert(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).insert(index, value, Limits::new(shapes));
@@ -210,8 +210,8 @@ pub fn insert(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     listpack::insert(&mut entry.packed_mut(), at, &[value.into()]);
 }
 
-/// Removes `count` elements from `index` on, all of which are there. The list may be left empty; the entry is then the
-/// caller's to delete.
+/// Removes `count` elements from `index` on, all of which must be there. If that leaves the list empty, the caller
+/// deletes the entry.
 pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).remove_range(index, count, Limits::new(shapes));
@@ -219,7 +219,7 @@ pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shap
     listpack::remove_indices(&mut entry.packed_mut(), index as i64, count);
 }
 
-/// Removes elements that equal `value`, up to `most` from an end on, and answers how many. The list may be left empty.
+/// Removes up to `most` elements that equal `value`, starting from an end, and returns how many. May leave the list empty.
 pub fn remove_matching(entry: &mut Entry, value: &[u8], most: usize, from: End, shapes: &Shapes) -> usize {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).remove_matching(value, most, from, Limits::new(shapes));

@@ -1,25 +1,25 @@
 //! A long list: a sequence of nodes, each a listpack of a few kilobytes.
 //!
 //! ```text
-//!  nodes ──▶ [ node | node | node | … ]        a deque of 24 bytes a node
+//!  nodes ──▶ [ node | node | node | … ]        a deque, 24 bytes per node
 //!               │
 //!               ▼
 //!            Block: a listpack, or one compressed, or (plain) a single huge element
 //! ```
 //!
-//! The one idea: elements share blocks, so a small one costs two bytes beside its own, while a change in the middle moves
-//! a node's bytes at most. Redis links its nodes; here they lie in a deque, so that finding an index reads consecutive
-//! memory, and a node costs its entry there and the block's header.
+//! Elements share blocks, so a small one costs only two bytes of overhead, and a change in the middle moves at most one
+//! node's bytes. Redis links its nodes; here they lie in a deque, so finding an index reads consecutive memory, and a
+//! node costs only its entry in the deque and the block's header.
 //!
-//! With `list-compress-depth` above 0, nodes that are not among so many at either end are compressed (LZF) where that
-//! saves something; they are decompressed to be read, and in place to be changed.
+//! With `list-compress-depth` above 0, all nodes but that many at either end are compressed (LZF) if that saves memory.
+//! They are decompressed into a copy to be read, and in place to be changed.
 //!
-//! A push at the back writes behind what is there, but one at the front moves all that its node has. So what is pushed
-//! in front of a node that has grown is *staged* in a small node of its own, which is merged into that one when it is
-//! full: some bytes move often, many seldom. The two count as one node in all that can be seen from outside, and are
-//! one before anything but an end is changed.
+//! A push at the back writes behind the last element, but a push at the front moves the whole node. So elements pushed in
+//! front of a large node are *staged* in a small node of their own, which is merged into the large one when it is full:
+//! few bytes move often, many bytes rarely. The two count as one node in everything that is visible from outside, and
+//! are merged before anything but an end is changed.
 //!
-//! Costs: push and pop move a node's bytes at most; an index is found in O(nodes).
+//! Costs: push and pop move at most one node's bytes; an index is found in O(nodes).
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -31,33 +31,33 @@ use crate::types::listpack::{self, Element, Listpack};
 use crate::types::string::Text;
 use crate::types::{Encoding, Kind, Shapes};
 
-/// Nodes of fewer bytes are not worth compressing, nor are those that get smaller by less than the other.
+/// Nodes of fewer bytes are not compressed.
 const COMPRESS_MIN: usize = 48;
 const COMPRESS_GAIN: usize = 8;
 
-/// A list with more nodes is freed in the background, and so is one with a node of this many bytes.
+/// A list with more nodes than this, or with a node of this many bytes, is freed in the background.
 const LARGE_NODES: usize = 64;
 const LARGE_NODE: usize = 64 << 10;
 
-/// The most bytes of a node whose elements are limited by number.
+/// The most bytes of a node whose size is limited by its number of elements.
 const SAFE_BYTES: usize = 8 << 10;
 
-/// A front node of this many bytes gets its next elements by a stage, which has as many at most. Half of it moves with
-/// a push, a whole node with a merge, which comes every `STAGE / element` pushes: for nodes of 8 KiB and elements of
-/// 10 bytes the sum of both is least around here.
+/// The size from which a front node gets a stage, and the most bytes of a stage. A push moves half a stage on average,
+/// and a merge, every `STAGE / element` pushes, moves a whole node. For nodes of 8 KiB and elements of 10 bytes the sum
+/// of both is smallest around here.
 const STAGE: usize = 512;
 
-/// The memory of a stage, so that it does not grow: with a small element beyond, and a size class whole.
+/// The memory of a stage, so that it never grows: room for one more small element, up to the end of a size class.
 const STAGE_ROOM: usize = 556;
 
-/// How large a node may be, by `list-max-listpack-size`.
+/// How large a node may be, according to `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     bytes: usize,
     count: usize,
-    /// Elements of this size are nodes of their own, outside a listpack.
+    /// Elements of at least this size get nodes of their own, not in a listpack.
     plain: usize,
-    /// Nodes at each end that stay uncompressed; 0: all do.
+    /// The nodes at each end that stay uncompressed; 0: all stay so.
     depth: usize,
 }
 
@@ -76,7 +76,7 @@ impl Limits {
         Limits { bytes, count, plain: shapes.list_packed_threshold, depth }
     }
 
-    /// Whether a node of so many bytes and elements is within them.
+    /// Whether a node of this many bytes and elements is within the limits.
     #[inline]
     pub fn allow(&self, bytes: usize, count: usize) -> bool {
         bytes <= self.bytes && count <= self.count
@@ -91,10 +91,10 @@ impl Limits {
 
 struct Node {
     bytes: Block,
-    /// The length of the listpack that `bytes` is the compressed form of; 0 when it is not compressed.
+    /// The length of the uncompressed listpack; 0 if the node is not compressed.
     raw_len: u32,
     count: u32,
-    /// One element as it is, not a listpack.
+    /// Whether the node is a single element and not a listpack.
     plain: bool,
 }
 
@@ -109,7 +109,7 @@ impl Node {
         Node { bytes: Block::from(value), raw_len: 0, count: 1, plain: true }
     }
 
-    /// The node that holds `value` alone.
+    /// A node that holds only `value`.
     fn single(value: &[u8], limits: Limits) -> Node {
         if value.len() >= limits.plain { Node::plain(value) } else { Node::packed(&value.into()) }
     }
@@ -142,7 +142,7 @@ impl Node {
         }
     }
 
-    /// Whether this node and `next` as one are within the limits.
+    /// Whether this node and `next`, merged, are within the limits.
     fn may_take(&self, next: &Node, limits: Limits) -> bool {
         let raw_len = |node: &Node| node.bytes.len().max(node.raw_len as usize);
         !self.plain
@@ -150,14 +150,14 @@ impl Node {
             && limits.allow(raw_len(self) + raw_len(next), (self.count + next.count) as usize)
     }
 
-    /// Adds the elements of `next`, which is a listpack like this one. It is not compressed then.
+    /// Appends the elements of `next`. Both are listpacks; afterwards this one is not compressed.
     fn take(&mut self, next: &Node) {
         self.decompress();
         listpack::merge(&mut self.bytes, Listpack::new(&next.raw()));
         self.count += next.count;
     }
 
-    /// Whether an element of `size` bytes may be added. The node is not compressed.
+    /// Whether an element of `size` bytes may be added. The node must not be compressed.
     fn accepts(&self, size: usize, limits: Limits) -> bool {
         !self.plain && limits.allow(self.bytes.len() + size, self.count as usize + 1)
     }
@@ -177,7 +177,7 @@ impl Node {
 pub struct Quicklist {
     nodes: VecDeque<Node>,
     len: usize,
-    /// Whether the first node is the stage of the second: together they are within the limits of one. Both are
+    /// Whether the first node is the stage of the second: together they are within the limits of one node. Both are
     /// listpacks, and no node is compressed.
     staged: bool,
 }
@@ -213,7 +213,7 @@ pub enum End {
 }
 
 impl Quicklist {
-    /// A list of one listpack's elements.
+    /// A list with the elements of one listpack.
     pub fn of_listpack(bytes: &[u8]) -> Quicklist {
         let len = Listpack::new(bytes).len();
         let node = Node { bytes: Block::from(bytes), raw_len: 0, count: len as u32, plain: false };
@@ -227,7 +227,7 @@ impl Quicklist {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -248,7 +248,7 @@ impl Quicklist {
         }
     }
 
-    /// The listpack of the first node with its stage.
+    /// The listpack of the first node merged with its stage.
     fn with_stage(&self) -> Vec<u8> {
         let mut bytes = self.nodes[0].bytes.to_vec();
         listpack::merge(&mut bytes, Listpack::new(&self.nodes[1].bytes));
@@ -267,7 +267,7 @@ impl Quicklist {
         }
     }
 
-    /// Puts an empty stage in front of the first node; a present one is merged before.
+    /// Puts an empty stage in front of the first node; merges the current one first if there is one.
     fn stage(&mut self) {
         self.unstage();
         let mut bytes = Block::with_capacity(STAGE_ROOM);
@@ -276,8 +276,7 @@ impl Quicklist {
         self.staged = true;
     }
 
-    /// Adds a node at the back: a listpack that was checked, or a plain element. A listpack without elements is left
-    /// out.
+    /// Adds a node at the back: a checked listpack, or a plain element. A listpack without elements is skipped.
     pub fn push_node(&mut self, plain: bool, bytes: &[u8], shapes: &Shapes) {
         self.unstage();
         let count = if plain { 1 } else { Listpack::new(bytes).len() };
@@ -288,7 +287,7 @@ impl Quicklist {
         }
     }
 
-    /// The list as one listpack, when it is one node within `limits`.
+    /// The list as one listpack, if it is a single node within `limits`.
     pub fn as_listpack(&self, limits: Limits) -> Option<Cow<'_, [u8]>> {
         match self.nodes.front() {
             Some(_) if self.staged => {
@@ -303,13 +302,13 @@ impl Quicklist {
         }
     }
 
-    /// The bytes of the listpack that the first node with its stage would be.
+    /// The size of the first node merged with its stage.
     fn staged_bytes(&self) -> usize {
         self.nodes[0].bytes.len() + self.nodes[1].bytes.len() - listpack::EMPTY.len()
     }
 
-    /// Whether the node at an end, with its stage if it has one, has room for an element of `size` bytes. It is not
-    /// compressed.
+    /// Whether the node at an end, together with its stage if it has one, has room for an element of `size` bytes. It
+    /// must not be compressed.
     #[inline]
     fn accepts(&self, end: End, size: usize, limits: Limits) -> bool {
         let at = if end == End::Front { 0 } else { self.nodes.len() - 1 };
@@ -320,7 +319,7 @@ impl Quicklist {
         self.nodes[at].accepts(size, limits)
     }
 
-    /// Adds an element at an end.
+    /// Pushes an element at an end.
     pub fn push(&mut self, end: End, value: &[u8], limits: Limits) {
         self.len += 1;
         if !self.nodes.is_empty() && value.len() < limits.plain && self.push_into_node(end, value, limits) {
@@ -334,7 +333,7 @@ impl Quicklist {
             End::Back => self.nodes.back_mut(),
         };
         if let Some(full) = full {
-            // What it had to spare for growing is not needed any more.
+            // It will not grow any more.
             full.bytes.shrink_to_fit();
         }
         let node = Node::single(value, limits);
@@ -345,7 +344,7 @@ impl Quicklist {
         self.settle_ends(limits.depth, 1);
     }
 
-    /// Adds an element to the node at an end, which there is, if it has room; whether it had.
+    /// Adds an element to the node at an end, which must exist, if it has room. Returns whether it had.
     #[inline]
     fn push_into_node(&mut self, end: End, value: &[u8], limits: Limits) -> bool {
         let element = Element::from(value);
@@ -373,7 +372,7 @@ impl Quicklist {
         true
     }
 
-    /// Takes the element at an end out and calls `see` with it. There is one.
+    /// Removes the element at an end and calls `see` with it. There must be one.
     pub fn pop<R>(&mut self, end: End, limits: Limits, see: impl FnOnce(Text<'_>) -> R) -> R {
         let (at, inner) = match end {
             End::Front => (0, 0),
@@ -382,7 +381,7 @@ impl Quicklist {
         let result = self.nodes[at].see(inner, see);
         self.remove_in_node(at, inner, 1);
         if self.nodes[at].count == 0 {
-            // A stage without its node is a node, and so is a node without its stage.
+            // A stage without its node becomes an ordinary node, and so does a node without its stage.
             self.staged &= at > 1;
             self.nodes.remove(at);
             self.give_back();
@@ -391,7 +390,7 @@ impl Quicklist {
         result
     }
 
-    /// Where the element `index`, which is there, lies: its node, and its index in that.
+    /// The node of the element at `index`, which must be there, and the element's index in that node.
     fn locate(&self, index: usize) -> (usize, usize) {
         debug_assert!(index < self.len);
         if index <= self.len / 2 {
@@ -403,7 +402,7 @@ impl Quicklist {
                 }
             }
         } else {
-            // From the end: so many elements, this one included, lie behind its predecessor.
+            // From the end: the number of elements from this one on.
             let mut left = self.len - index;
             for (at, node) in self.nodes.iter().enumerate().rev() {
                 let count = node.count as usize;
@@ -416,13 +415,13 @@ impl Quicklist {
         unreachable!("an index below the length lies in a node")
     }
 
-    /// Calls `see` with the element `index`, which is there.
+    /// Calls `see` with the element at `index`, which must be there.
     pub fn see<R>(&self, index: usize, see: impl FnOnce(Text<'_>) -> R) -> R {
         let (at, inner) = self.locate(index);
         self.nodes[at].see(inner, see)
     }
 
-    /// Calls `see` with the elements from `index` on, forwards, until it answers `false`.
+    /// Calls `see` with the elements from `index` on, forwards, until it returns `false`.
     pub fn forwards(&self, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
         if index >= self.len {
             return;
@@ -445,7 +444,7 @@ impl Quicklist {
         }
     }
 
-    /// Calls `see` with the elements from `index` on, backwards, until it answers `false`.
+    /// Calls `see` with the elements from `index` on, backwards, until it returns `false`.
     pub fn backwards(&self, index: usize, see: &mut impl FnMut(Text<'_>) -> bool) {
         if index >= self.len {
             return;
@@ -470,7 +469,7 @@ impl Quicklist {
         }
     }
 
-    /// Puts `value` in the place of the element `index`, which is there.
+    /// Replaces the element at `index`, which must be there, with `value`.
     pub fn set(&mut self, index: usize, value: &[u8], limits: Limits) {
         self.unstage();
         let (at, inner) = self.locate(index);
@@ -485,7 +484,7 @@ impl Quicklist {
         self.settle(at, limits.depth);
     }
 
-    /// Makes `value` the element `index`, which is at most the length.
+    /// Inserts `value` at `index`, which is at most the length.
     pub fn insert(&mut self, index: usize, value: &[u8], limits: Limits) {
         if index == 0 || index == self.len {
             return self.push(if index == 0 { End::Front } else { End::Back }, value, limits);
@@ -505,11 +504,11 @@ impl Quicklist {
         let next = self.split(at, inner);
         self.nodes.insert(next, Node::single(value, limits));
         self.merge_around(next, limits);
-        // Two more at most: the new one, and the other half of the one that was split.
+        // At most two more nodes: the new one, and the other half of the one that was split.
         self.settle_around(next, 2, limits.depth);
     }
 
-    /// Splits node `at`, which is not compressed, before its element `inner`; answers with the index of the right half.
+    /// Splits node `at`, which must not be compressed, before its element `inner`. Returns the index of the right half.
     fn split(&mut self, at: usize, inner: usize) -> usize {
         if inner == 0 {
             return at;
@@ -527,7 +526,7 @@ impl Quicklist {
         at + 1
     }
 
-    /// Merges node `at` with its neighbours where the result is within the limits.
+    /// Merges node `at` with its neighbours if the result is within the limits.
     fn merge_around(&mut self, at: usize, limits: Limits) {
         for left in [at, at.wrapping_sub(1)] {
             let Some(right) = left.checked_add(1).filter(|right| *right < self.nodes.len()) else { continue };
@@ -539,8 +538,8 @@ impl Quicklist {
         }
     }
 
-    /// Removes `count` elements of node `at` from its element `inner` on, all of which are there. A node that is left
-    /// without elements stays.
+    /// Removes `count` elements of node `at` from its element `inner` on, all of which must be there. A node without
+    /// elements stays.
     fn remove_in_node(&mut self, at: usize, inner: usize, count: usize) {
         let node = &mut self.nodes[at];
         self.len -= count;
@@ -551,14 +550,14 @@ impl Quicklist {
         }
     }
 
-    /// Gives memory of nodes that are gone back, when there is a lot of it.
+    /// Shrinks the deque if much of its memory is unused.
     fn give_back(&mut self) {
         if self.nodes.capacity() > 4 * self.nodes.len() + 16 {
             self.nodes.shrink_to(2 * self.nodes.len());
         }
     }
 
-    /// Removes `count` elements from `index` on, all of which are there.
+    /// Removes `count` elements from `index` on, all of which must be there.
     pub fn remove_range(&mut self, index: usize, count: usize, limits: Limits) {
         if count == 0 {
             return;
@@ -590,7 +589,7 @@ impl Quicklist {
         self.settle_around(first, before - self.nodes.len(), limits.depth);
     }
 
-    /// Removes elements that equal `needle`: up to `most` from an end on.
+    /// Removes up to `most` elements that equal `needle`, starting from an end. Returns how many.
     pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: Limits) -> usize {
         self.unstage();
         let (mut removed, mut first, nodes) = (0, None, self.nodes.len());
@@ -604,7 +603,7 @@ impl Quicklist {
                 removed += places.len();
                 self.remove_places(at, &places);
                 if self.nodes[at].count > 0 {
-                    // At once: all of them decompressed may take many times the memory of the list.
+                    // Right away: all nodes decompressed may take many times the memory of the list.
                     self.settle(at, limits.depth);
                 }
                 first = Some(first.map_or(at, |first: usize| first.min(at)));
@@ -616,8 +615,8 @@ impl Quicklist {
         removed
     }
 
-    /// Drops empty nodes and merges neighbours where the result is within half the limits, from node `from` on.
-    /// O(nodes), however many of them that are.
+    /// From node `from` on, drops empty nodes and merges neighbours if the result is within half the limits. O(nodes),
+    /// however many are dropped or merged.
     fn compact(&mut self, from: usize, limits: Limits) {
         let before = self.nodes.len();
         let mut rest = self.nodes.split_off(from);
@@ -628,7 +627,7 @@ impl Quicklist {
                 node.take(next);
                 rest.pop_front();
             }
-            // Those behind it may become fewer yet: whether it is near that end is seen then.
+            // The nodes behind it may still become fewer; nodes that end up near that end are handled last.
             let distance = self.nodes.len().min(rest.len());
             if node.count > count && limits.depth > 0 && distance >= limits.depth {
                 node.compress();
@@ -639,7 +638,7 @@ impl Quicklist {
         self.settle_ends(limits.depth, before - self.nodes.len());
     }
 
-    /// Removes the elements of node `at` at these byte offsets, which descend.
+    /// Removes the elements of node `at` at these descending byte offsets.
     fn remove_places(&mut self, at: usize, places: &[usize]) {
         let node = &mut self.nodes[at];
         self.len -= places.len();
@@ -652,7 +651,7 @@ impl Quicklist {
         }
     }
 
-    /// Compresses node `at`, or decompresses it where it is near an end.
+    /// Compresses node `at`, or decompresses it if it is near an end.
     fn settle(&mut self, at: usize, depth: usize) {
         let len = self.nodes.len();
         if depth == 0 || at >= len {
@@ -662,7 +661,7 @@ impl Quicklist {
         if at.min(len - 1 - at) >= depth { node.compress() } else { node.decompress() }
     }
 
-    /// The same for node `at` and its neighbours, after which there are up to `moved` nodes more or fewer.
+    /// The same for node `at` and its neighbours, after up to `moved` nodes were added or removed there.
     fn settle_around(&mut self, at: usize, moved: usize, depth: usize) {
         for touched in at.saturating_sub(1)..=at + 1 {
             self.settle(touched, depth);
@@ -670,7 +669,7 @@ impl Quicklist {
         self.settle_ends(depth, moved);
     }
 
-    /// The same for all whose distance to an end may have changed across the depth, when it has changed by `moved`.
+    /// The same for all nodes that may have crossed the depth when their distance to an end changed by `moved`.
     fn settle_ends(&mut self, depth: usize, moved: usize) {
         if depth > 0 {
             self.unstage();
@@ -684,7 +683,7 @@ impl Quicklist {
 }
 
 impl Node {
-    /// The byte offsets of up to `most` elements that equal `needle`, the first ones from an end on, in descending order.
+    /// The positions of up to `most` elements that equal `needle`, counted from an end, in descending order.
     fn matches(&self, needle: &[u8], most: usize, from: End) -> Vec<usize> {
         if self.plain {
             return if self.bytes[..] == *needle { vec![0] } else { Vec::new() };
@@ -703,8 +702,8 @@ impl Node {
 
 #[cfg(test)]
 impl Quicklist {
-    /// Panics where what a caller sees only in figures is not so: no node is empty, those near an end are as they are,
-    /// and the others are compressed where that saves something.
+    /// Panics unless no node is empty, nodes near an end are uncompressed, and the others are compressed if that saves
+    /// memory.
     pub fn check(&self, depth: usize) {
         let staged = usize::from(self.staged);
         assert_eq!(self.nodes.iter().map(|node| node.count as usize).sum::<usize>(), self.len);

@@ -81,7 +81,7 @@ fn a_number_in_a_node_of_its_own_is_found() {
 }
 
 #[test]
-fn what_is_pushed_in_front_lies_in_the_nodes_that_the_limits_ask_for() {
+fn elements_pushed_in_front_lie_in_nodes_of_the_configured_size() {
     let shapes = shapes(-2, 0, 1 << 30);
     let (mut front, mut back) = (create(b"k"), create(b"k"));
     let sizes = |list: &Entry| {
@@ -172,7 +172,7 @@ fn compressible() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(n, len)| vec![b'a' + n; len])
 }
 
-/// What changes a list anywhere.
+/// A change anywhere in a list.
 fn change() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (end(), compressible()).prop_map(|(e, v)| Step::Push(e, v)),
@@ -281,7 +281,7 @@ proptest! {
         prop_assert_eq!(elements(&list.duplicate(b"copy")), model.clone());
         prop_assert_eq!(get(&list, model.len(), |_| ()), None);
     }
-    /// The same with nodes that are worth compressing, so many of them that most are between the ends.
+    /// The same with compressible nodes, so many that most of them are between the ends.
     #[test]
     fn nodes_between_the_ends_are_compressed_again_after_every_change(
         fill in prop_oneof![Just(1), Just(3), Just(8), Just(30)],

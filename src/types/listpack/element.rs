@@ -1,10 +1,10 @@
-//! An element in its one encoding, before it is written or while it is searched for.
+//! An element in its canonical encoding, to be written or searched for.
 
 use super::backward_size;
 use crate::types::string::{Text, canonical_i64};
 
-/// A string or an integer as a listpack keeps it: the encoding's bytes, and the string's own, which stay where they
-/// are. Made once, it can be searched for and then written.
+/// A string or an integer as a listpack stores it: the bytes of the encoding, and a reference to the string's own bytes.
+/// Once made, it can be searched for and then written.
 #[derive(Clone, Copy)]
 pub struct Element<'a> {
     head: [u8; 9],
@@ -19,7 +19,7 @@ impl<'a> Element<'a> {
         Element { head: bytes, head_len: head.len() as u8, data }
     }
 
-    /// A string that is no integer's canonical text.
+    /// A string that is not the canonical text of an integer.
     #[inline]
     fn string(text: &'a [u8]) -> Element<'a> {
         let len = text.len();
@@ -53,7 +53,7 @@ impl<'a> Element<'a> {
         Element { head, head_len: 1 + width as u8, data: &[] }
     }
 
-    /// The element as it will be read back.
+    /// The element as it is read back.
     #[inline]
     pub fn text(&self) -> Text<'a> {
         match self.head[0] {
@@ -90,7 +90,7 @@ impl<'a> Element<'a> {
         if head_len > 1 && bytes[at + 1..].get(..head_len - 1) != Some(&self.head[1..head_len]) {
             return false;
         }
-        // The lengths are equal now, whether they stand in the first byte or behind it.
+        // The lengths are equal now, whether they are stored in the first byte or after it.
         let data = at + head_len;
         same(&bytes[data..data + self.data.len()], self.data)
     }
@@ -116,8 +116,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Writes the length of an element for who comes from behind: seven bits a byte, the lowest last, a top bit on all
-/// that are not the first.
+/// Writes the length of an element for backward reading: seven bits per byte, the lowest last, and the top bit set on all
+/// bytes but the first.
 #[inline(never)]
 pub(super) fn write_backward(out: &mut [u8], size: usize) {
     let width = out.len();
@@ -126,14 +126,15 @@ pub(super) fn write_backward(out: &mut [u8], size: usize) {
     }
 }
 
-/// Whether two slices of equal length are equal; up to 16 bytes without a call, and two words of longer ones before it.
+/// Whether two slices of equal length are equal. Compares up to 16 bytes without a call, and the ends of longer ones
+/// first.
 #[inline(always)]
 fn same(a: &[u8], b: &[u8]) -> bool {
     debug_assert_eq!(a.len(), b.len());
     if let (Some((a0, _)), Some((b0, _))) = (a.split_first_chunk::<8>(), b.split_first_chunk::<8>())
         && let (Some((_, a1)), Some((_, b1))) = (a.split_last_chunk::<8>(), b.split_last_chunk::<8>())
     {
-        // The ends differ most, as in `field:1` and `field:2`.
+        // The ends differ most often, as in `field:1` and `field:2`.
         return (word(a0) ^ word(b0)) | (word(a1) ^ word(b1)) == 0 && (a.len() <= 16 || a == b);
     }
     if let (Some((a0, _)), Some((b0, _))) = (a.split_first_chunk::<4>(), b.split_first_chunk::<4>())

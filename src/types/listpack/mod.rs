@@ -1,7 +1,7 @@
 //! A listpack: a sequence of short strings and integers in one run of bytes, Redis's format byte for byte.
 //!
 //! ```text
-//!  [ total bytes u32 | count u16 | element | element | … | 0xff ]        little endian; count 65535: not known
+//!  [ total bytes u32 | count u16 | element | element | … | 0xff ]        little endian; count 65535: unknown
 //!
 //!  element: [ encoding, with the value or its length in it | data | length of the two before, readable backwards ]
 //!
@@ -15,24 +15,24 @@
 //!
 //! The backward length is 1 to 5 groups of seven bits, read from its last byte back while the top bit is set.
 //!
-//! The one idea that makes it fast here: *an element has one encoding*. A string that is the canonical text of an `i64`
-//! is kept as an integer, everything in the shortest form; so two elements are equal exactly when their bytes are, and
-//! a search compares a word or two of the needle's own encoding ([`Element`]) with each place and never decodes
-//! anything. Bytes from outside may break that rule without being wrong; [`normalize`] checks them and puts them right,
-//! and is the only door for them.
+//! Here every element has exactly one *canonical encoding*: a string that is the canonical text of an `i64` is stored as
+//! an integer, and everything in the shortest form. So two elements are equal exactly when their bytes are equal, and a
+//! search compares one or two words of the needle's encoding ([`Element`]) with each element and decodes nothing. Bytes
+//! from outside may be a valid listpack without being canonical. [`normalize`] checks and canonicalizes them, and is the
+//! only way in for such bytes.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | this file | [`Listpack`]: reading, in both directions, by index, by search |
-//! | `element` | [`Element`]: what is about to be written or searched for |
-//! | `write` | the changes, over any [`Buffer`](super::packed::Buffer) |
+//! | `element` | [`Element`]: an element to be written or searched for |
+//! | `write` | changes, over any [`Buffer`](super::packed::Buffer) |
 //! | `validate` | bytes from outside |
 //!
 //! Positions are byte offsets of elements; a change invalidates those behind it. All code here is safe Rust: on bytes
-//! that are no listpack it may panic, but reads nothing else.
+//! that are not a listpack it may panic, but reads nothing else.
 //!
-//! Costs: next and previous O(1); index O(n), from the nearer end; search O(n), 2 to 3 ns a field of a hash. A change
-//! moves what lies behind it. Limits: 4 GiB; [`fits`] keeps to Redis's limit of 1 GiB.
+//! Costs: next and previous O(1); index O(n), from the nearer end; search O(n), 2 to 3 ns per field of a hash. A change
+//! moves what lies behind it. Limits: 4 GiB; [`fits`] enforces Redis's limit of 1 GiB.
 
 mod element;
 #[cfg(test)]
@@ -51,9 +51,9 @@ use super::string::Text;
 
 /// The bytes before the first element.
 pub const HEADER: usize = 6;
-/// What follows the last element.
+/// The byte that follows the last element.
 const END: u8 = 0xff;
-/// The count of a listpack with more elements than the header can say.
+/// The count in the header if there are more elements than it can hold.
 const UNKNOWN: u16 = u16::MAX;
 /// A listpack without elements.
 pub const EMPTY: [u8; HEADER + 1] = [HEADER as u8 + 1, 0, 0, 0, 0, 0, END];
@@ -65,7 +65,7 @@ pub struct Listpack<'a> {
 }
 
 impl<'a> Listpack<'a> {
-    /// The listpack in `bytes`, which this module has written or checked.
+    /// The listpack in `bytes`, which must have been written or checked by this module.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Listpack<'a> {
         debug_assert!(validate::has_frame(bytes));
@@ -78,7 +78,7 @@ impl<'a> Listpack<'a> {
         self.bytes
     }
 
-    /// The number of elements. O(1) up to 65,534 of them, else O(n).
+    /// The number of elements. O(1) up to 65,534 elements, otherwise O(n).
     #[inline]
     pub fn len(&self) -> usize {
         match count(self.bytes) {
@@ -105,7 +105,7 @@ impl<'a> Listpack<'a> {
         self.previous(self.end())
     }
 
-    /// Where an element behind the last would begin.
+    /// The offset behind the last element.
     #[inline]
     pub fn end(&self) -> usize {
         self.bytes.len() - 1
@@ -123,13 +123,13 @@ impl<'a> Listpack<'a> {
         (at > HEADER).then(|| before(self.bytes, at))
     }
 
-    /// Where the element begins that comes `count` after the one at `at`, or the end. So many are there.
+    /// The element `count` places after the one at `at`, or the end. There must be that many.
     #[inline]
     pub fn skip(&self, at: usize, count: usize) -> usize {
         (0..count).fold(at, |at, _| after(self.bytes, at))
     }
 
-    /// Where the element begins that comes `count` before the one at `at`, which may be the end. So many are there.
+    /// The element `count` places before the one at `at`, which may be the end. There must be that many.
     #[inline]
     pub fn skip_back(&self, at: usize, count: usize) -> usize {
         (0..count).fold(at, |at, _| before(self.bytes, at))
@@ -146,11 +146,11 @@ impl<'a> Listpack<'a> {
         decode(self.bytes, at).0
     }
 
-    /// Where the element of this index is; a negative one counts from the end, -1 being the last. O(n), from the
+    /// The offset of the element at this index; negative indices count from the end, -1 being the last. O(n), from the
     /// nearer end.
     pub fn seek(&self, index: i64) -> Option<usize> {
         let len = match count(self.bytes) {
-            // What lies near the end that the index counts from is found without knowing the count.
+            // Without the count, walk from the end that the index counts from.
             UNKNOWN => None,
             count => Some(i64::from(count)),
         };
@@ -168,7 +168,7 @@ impl<'a> Listpack<'a> {
         Some(at)
     }
 
-    /// The first element from `at` on that equals `needle`, looking at one and passing over `skip`.
+    /// The first element from `at` on that equals `needle`, comparing one element and skipping the next `skip`.
     #[inline]
     pub fn find(&self, at: usize, needle: &Element<'_>, skip: usize) -> Option<usize> {
         let bytes = self.bytes;
@@ -303,7 +303,7 @@ impl DoubleEndedIterator for Pairs<'_> {
     }
 }
 
-/// The count as the header has it.
+/// The count in the header.
 #[inline]
 fn count(bytes: &[u8]) -> u16 {
     u16::from_le_bytes([bytes[4], bytes[5]])
@@ -331,7 +331,7 @@ fn size_at(bytes: &[u8], at: usize) -> usize {
 fn after(bytes: &[u8], at: usize) -> usize {
     let first = bytes[at];
     if first < 0xc0 {
-        // The usual ones without another branch: an integer of 7 bits is its own byte, a string has a length in it.
+        // The common cases without another branch: an integer of 7 bits is one byte, a short string has its length in it.
         return at + 2 + usize::from(first & 0x3f & (first >> 7).wrapping_neg());
     }
     let size = size_at(bytes, at);
@@ -349,7 +349,7 @@ fn before(bytes: &[u8], at: usize) -> usize {
     at - length - size
 }
 
-/// The backward length that ends before `at`: what it says, and how many bytes it takes.
+/// The backward length that ends before `at`: its value, and how many bytes it takes.
 #[inline(never)]
 fn backward(bytes: &[u8], at: usize) -> (usize, usize) {
     let mut size = 0;
@@ -363,8 +363,8 @@ fn backward(bytes: &[u8], at: usize) -> (usize, usize) {
     panic!("not a backward length of a listpack");
 }
 
-/// How many bytes the backward length of an element of `size` bytes takes. The largest of each width but the first
-/// take one more than they need: so it is in Redis.
+/// How many bytes the backward length of an element of `size` bytes takes. The largest sizes of each width but the first
+/// take one byte more than necessary, as in Redis.
 #[inline(always)]
 fn backward_size(size: usize) -> usize {
     match size {
@@ -395,7 +395,7 @@ fn decode_longer(bytes: &[u8], at: usize) -> (Text<'_>, usize) {
     let data = &bytes[at..at + size];
     let text = match data[0] {
         0xc0..0xe0 => {
-            // Shifted up and down again, so that the sign is copied into the high bits.
+            // Shifted up and down again to extend the sign into the high bits.
             let value = i16::from_be_bytes([data[0], data[1]]) << 3 >> 3;
             Text::Int(i64::from(value))
         }

@@ -139,10 +139,10 @@ fn apply(buffer: &mut impl Buffer, model: &mut Vec<Vec<u8>>, step: &Step) {
     }
 }
 
-/// Every way of reading says the same as the model.
+/// Checks that every way of reading agrees with the model.
 fn check(bytes: &[u8], model: &[Vec<u8>]) {
     assert!(is_valid(bytes));
-    assert_eq!(bytes, build(model), "there is one listpack of these elements");
+    assert_eq!(bytes, build(model), "these elements have one listpack");
     let listpack = Listpack::new(bytes);
     assert_eq!(listpack.len(), model.len());
     assert_eq!(listpack.is_empty(), model.is_empty());
@@ -181,7 +181,7 @@ fn check(bytes: &[u8], model: &[Vec<u8>]) {
 
 proptest! {
     #[test]
-    fn whatever_is_done_to_it_it_is_the_vector(
+    fn a_listpack_behaves_like_a_vector(
         first in prop::collection::vec(string(), 0..6),
         steps in prop::collection::vec(step(), 1..20),
     ) {
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn a_byte_changed_makes_another_listpack_or_none(
+    fn a_changed_byte_makes_another_listpack_or_is_refused(
         elements in prop::collection::vec(string(), 1..6),
         at in any::<usize>(),
         byte in any::<u8>(),
@@ -242,7 +242,7 @@ fn elements_of_every_size_at_the_edges_of_the_format_come_back() {
 }
 
 #[test]
-fn an_element_that_is_not_in_its_one_encoding_is_put_right() {
+fn an_element_in_another_encoding_is_made_canonical() {
     // "12" as a string, 5 as an integer of 16 bits, "abc" with the length of 12 bits.
     let mut bytes = vec![0, 0, 0, 0, 3, 0];
     bytes.extend_from_slice(b"\x8212\x03");
@@ -256,7 +256,7 @@ fn an_element_that_is_not_in_its_one_encoding_is_put_right() {
 }
 
 #[test]
-fn what_is_not_quite_a_listpack_is_refused() {
+fn bytes_that_are_almost_a_listpack_are_refused() {
     let good = build(&[b"a".to_vec(), b"1000".to_vec(), vec![b'x'; 200]]);
     assert!(is_valid(&good) && is_valid(&EMPTY));
     let bad = |change: fn(&mut Vec<u8>)| {
@@ -275,7 +275,7 @@ fn what_is_not_quite_a_listpack_is_refused() {
     assert!(bad(|b| b[6] = END), "the end before the end");
     assert!(bad(|b| b[8] = 1), "a wrong backward length");
     assert!(bad(Vec::clear));
-    // The count may be unknown.
+    // An unknown count is allowed.
     let mut unknown = good.clone();
     unknown[4..6].copy_from_slice(&[0xff, 0xff]);
     assert!(is_valid(&unknown));
@@ -320,7 +320,7 @@ fn pairs_come_from_either_end() {
     assert!(pairs.rev().eq([(Text::Bytes(b"b"), Text::Int(2)), (Text::Bytes(b"a"), Text::Int(1))]));
 }
 
-/// What `DUMP` of `redis-server` has for a hash of these.
+/// The bytes are those in `DUMP` of a hash, made by `redis-server`.
 #[test]
 fn the_bytes_are_those_of_redis() {
     let elements = [
@@ -356,7 +356,8 @@ fn the_bytes_are_those_of_redis() {
     assert_eq!(build(&elements.map(|e| e.as_bytes().to_vec())), bytes);
 }
 
-/// The backward lengths that `redis-server` writes where a byte more is needed, or, at two places, one too early.
+/// The backward lengths that `redis-server` writes around the sizes that need another byte; at two of them it adds that
+/// byte one too early.
 #[test]
 fn backward_lengths_are_those_of_redis() {
     let lengths: [(usize, &[u8]); 8] = [

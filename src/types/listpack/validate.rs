@@ -1,5 +1,5 @@
-//! Listpacks from outside: from a file, a `RESTORE`, a primary. Whatever the bytes are, nothing here panics or reads
-//! beyond them.
+//! Listpacks from outside: from a file, a `RESTORE`, a primary. Nothing here panics or reads beyond the bytes, whatever
+//! they are.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -7,22 +7,22 @@ use std::collections::HashSet;
 use super::write::{Builder, backward_bytes};
 use super::{EMPTY, END, Element, HEADER, Listpack, UNKNOWN, count, decode, size_at, u32_at};
 
-/// The bytes are no listpack.
+/// The bytes are not a listpack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
-/// The shallow check: the length that the header tells, and the end mark.
+/// The shallow check: the length in the header, and the end mark.
 pub(super) fn has_frame(bytes: &[u8]) -> bool {
     bytes.len() >= EMPTY.len() && u32_at(bytes, 0) as usize == bytes.len() && bytes[bytes.len() - 1] == END
 }
 
-/// Whether `bytes` are a listpack, every element looked at: encodings, backward lengths, the count. O(n).
+/// Whether `bytes` are a listpack; checks every encoding, every backward length, and the count. O(n).
 pub fn is_valid(bytes: &[u8]) -> bool {
     check(bytes).is_some()
 }
 
 /// Checks `bytes`, which may be anything, and returns them as this module would have written them: with every element
-/// in its one encoding, which searches rely on. Nearly always these are the same bytes.
+/// in its canonical encoding, which searches rely on. Nearly always these are the same bytes.
 pub fn normalize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
     let canonical = check(bytes).ok_or(Invalid)?;
     if canonical {
@@ -35,7 +35,7 @@ pub fn normalize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
     Ok(Cow::Owned(builder.finish()))
 }
 
-/// For a listpack, whether every element has its one encoding.
+/// `None` if `bytes` are not a listpack, else whether every element is in its canonical encoding.
 fn check(bytes: &[u8]) -> Option<bool> {
     if !has_frame(bytes) {
         return None;
@@ -56,7 +56,7 @@ fn check(bytes: &[u8]) -> Option<bool> {
     (said == UNKNOWN || usize::from(said) == found).then_some(canonical)
 }
 
-/// The bytes of encoding and data of the element that begins `bytes`, when they are all there.
+/// The bytes of encoding and data of the first element in `bytes`, if it is complete.
 fn size_within(bytes: &[u8]) -> Option<usize> {
     let size_of_length = match bytes.first()? {
         0xe0..0xf0 => 2,
@@ -70,8 +70,8 @@ fn size_within(bytes: &[u8]) -> Option<usize> {
     Some(size_at(bytes, 0)).filter(|size| *size <= bytes.len())
 }
 
-/// Whether two elements are equal among those at index 0, `step`, 2 · `step`, …: the members of a set (1), the fields
-/// of a hash or the members of a sorted set (2). For a listpack in its one encoding. O(n).
+/// Whether any two of the elements at index 0, `step`, 2 · `step`, … are equal: the members of a set (1), the fields of
+/// a hash or the members of a sorted set (2). For canonical listpacks. O(n).
 pub fn has_duplicates(listpack: Listpack<'_>, step: usize) -> bool {
     let mut seen = HashSet::with_capacity(listpack.len() / step);
     let mut iter = listpack.iter();

@@ -1,7 +1,7 @@
 //! Changes to a listpack, wherever it lies.
 //!
-//! Every change is one splice, so what lies behind it moves once: several elements that go to one place are given
-//! together ([`insert`], [`append`]).
+//! Every change is a single splice, so what lies behind it moves once. Several elements for one place are therefore
+//! passed together ([`insert`], [`append`]).
 
 use super::element::{Element, write_backward};
 use super::{EMPTY, END, HEADER, Listpack, UNKNOWN, after, backward_size, count, size_at};
@@ -10,12 +10,12 @@ use crate::types::packed::Buffer;
 /// Redis's limit for the bytes of a listpack.
 const MAX_BYTES: usize = 1 << 30;
 
-/// Whether `additional` more bytes keep a listpack of `bytes` within the limit that Redis sets for safety's sake.
+/// Whether a listpack of `bytes` stays within Redis's safety limit with `additional` more bytes.
 pub fn fits(bytes: &[u8], additional: usize) -> bool {
     bytes.len().saturating_add(additional) <= MAX_BYTES
 }
 
-/// Writes the header of `bytes`, whose length is the listpack's.
+/// Writes the header of the listpack that takes all of `bytes`.
 #[inline]
 fn set_header(bytes: &mut [u8], count: u16) {
     let total = u32::try_from(bytes.len()).expect("a listpack of at most 4 GiB").to_le_bytes();
@@ -42,14 +42,14 @@ pub fn insert(buffer: &mut impl Buffer, at: usize, elements: &[Element<'_>]) {
     set_header(bytes, count);
 }
 
-/// Adds elements behind the last one.
+/// Appends elements.
 #[inline]
 pub fn append(buffer: &mut impl Buffer, elements: &[Element<'_>]) {
     let end = buffer.bytes().len() - 1;
     insert(buffer, end, elements);
 }
 
-/// The same for elements that are made twice: once to learn their sizes, once to be written.
+/// The same for elements from an iterator that runs twice: once for their sizes, once to write them.
 #[inline]
 pub fn append_each<'a>(buffer: &mut impl Buffer, elements: impl Iterator<Item = Element<'a>> + Clone) {
     let end = buffer.bytes().len() - 1;
@@ -64,19 +64,19 @@ pub fn append_each<'a>(buffer: &mut impl Buffer, elements: impl Iterator<Item = 
     set_header(bytes, count);
 }
 
-/// Adds an element behind the last one.
+/// Appends an element.
 #[inline]
 pub fn push_back<'a>(buffer: &mut impl Buffer, element: impl Into<Element<'a>>) {
     append(buffer, &[element.into()]);
 }
 
-/// Adds an element before the first one.
+/// Inserts an element before the first one.
 #[inline]
 pub fn push_front<'a>(buffer: &mut impl Buffer, element: impl Into<Element<'a>>) {
     insert(buffer, HEADER, &[element.into()]);
 }
 
-/// Puts `element` in the place of the one at `at`.
+/// Replaces the element at `at` with `element`.
 #[inline]
 pub fn replace<'a>(buffer: &mut impl Buffer, at: usize, element: impl Into<Element<'a>>) {
     let element = element.into();
@@ -91,19 +91,19 @@ pub fn replace<'a>(buffer: &mut impl Buffer, at: usize, element: impl Into<Eleme
     set_header(bytes, count);
 }
 
-/// Removes `number` elements that begin at `at`, all of which are there. What followed them is at `at` then.
+/// Removes the `number` elements from `at` on, all of which must be there. What followed them is then at `at`.
 pub fn remove(buffer: &mut impl Buffer, at: usize, number: usize) {
     let bytes = buffer.bytes();
     let to = (0..number).fold(at, |to, _| after(bytes, to));
     remove_span(buffer, at, to, number);
 }
 
-/// Removes the elements from offset `from` to before offset `to`, which are `number`.
+/// Removes the elements from offset `from` to before offset `to`, `number` in all.
 pub fn remove_span(buffer: &mut impl Buffer, from: usize, to: usize, number: usize) {
     let bytes = buffer.splice(from, to - from, 0);
     let mut left = count(bytes);
     if left == UNKNOWN {
-        // As Redis, which counts again with the length that it asks for after each removal.
+        // As Redis, which counts again when it asks for the length after each removal.
         left = count_up(0, Listpack::new_while_written(bytes).iter().count());
     } else {
         left -= number as u16;
@@ -111,7 +111,7 @@ pub fn remove_span(buffer: &mut impl Buffer, from: usize, to: usize, number: usi
     set_header(bytes, left);
 }
 
-/// Removes up to `number` elements from index `first` on (negative: from the end) and returns how many there were.
+/// Removes up to `number` elements from index `first` on (negative: from the end) and returns how many it removed.
 pub fn remove_indices(buffer: &mut impl Buffer, first: i64, number: usize) -> usize {
     let listpack = Listpack::new(buffer.bytes());
     let Some(from) = listpack.seek(first) else { return 0 };
@@ -122,18 +122,18 @@ pub fn remove_indices(buffer: &mut impl Buffer, first: i64, number: usize) -> us
     removed
 }
 
-/// Adds elements that lie in another listpack, from offset `from` to before `to`, behind the last one.
+/// Appends the elements of another listpack from offset `from` to before `to`.
 pub fn extend(buffer: &mut impl Buffer, other: Listpack<'_>, from: usize, to: usize) {
     let end = buffer.bytes().len() - 1;
     insert_span(buffer, end, other, from, to);
 }
 
-/// The same before the first one.
+/// The same in front of the first element.
 pub fn prepend(buffer: &mut impl Buffer, other: Listpack<'_>, from: usize, to: usize) {
     insert_span(buffer, HEADER, other, from, to);
 }
 
-/// Adds all elements of another listpack behind the last one.
+/// Appends all elements of another listpack.
 pub fn merge(buffer: &mut impl Buffer, other: Listpack<'_>) {
     extend(buffer, other, HEADER, other.end());
 }
@@ -154,7 +154,7 @@ impl<'a> Listpack<'a> {
     }
 }
 
-/// Writes the listpack of these elements to the beginning of `out`; `None` when there is too little room.
+/// Writes the listpack of these elements to the beginning of `out`; `None` if there is too little room.
 pub fn write_small<'o>(out: &'o mut [u8], elements: &[Element<'_>]) -> Option<&'o [u8]> {
     let size = HEADER + 1 + elements.iter().map(Element::size).sum::<usize>();
     let bytes = out.get_mut(..size)?;
@@ -174,7 +174,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Without elements, with room for `capacity` bytes.
+    /// A builder without elements and with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Builder {
         let mut bytes = Vec::with_capacity(capacity.max(EMPTY.len()));
         bytes.extend_from_slice(&EMPTY[..HEADER]);
@@ -196,7 +196,7 @@ impl Builder {
         self.count == 0
     }
 
-    /// Adds an element.
+    /// Appends an element.
     #[inline]
     pub fn push<'a>(&mut self, element: impl Into<Element<'a>>) {
         let element = element.into();
@@ -214,7 +214,7 @@ impl Builder {
     }
 }
 
-/// Writes the backward length of an element of `size` bytes for a check.
+/// The backward length of an element of `size` bytes, to compare with.
 pub(super) fn backward_bytes(size: usize) -> ([u8; 5], usize) {
     let mut bytes = [0; 5];
     let width = backward_size(size);

@@ -1,4 +1,4 @@
-//! The members of a set, one after the other.
+//! Iteration over the members of a set.
 
 use super::SetRef;
 use crate::dict;

@@ -3,13 +3,13 @@
 //! | encoding | for | kept as |
 //! |---|---|---|
 //! | `intset` | integers alone, up to `set-max-intset-entries` | ascending, packed in the entry |
-//! | `listpack` | up to `set-max-listpack-entries` of at most `set-max-listpack-value` bytes | in the order of arrival, packed |
+//! | `listpack` | up to `set-max-listpack-entries` members of at most `set-max-listpack-value` bytes | in insertion order, packed |
 //! | `hashtable` | the rest | a [`Table`] of [`Member`](super::member::Member)s |
 //!
-//! A set only ever moves down this list; as in Redis, it does not move back when it shrinks. [`SetRef`] reads all three,
-//! [`add`] and [`remove`] change them.
+//! A set only moves down this list; as in Redis, it does not move back when it shrinks. [`SetRef`] reads all three
+//! encodings, [`add`] and [`remove`] change them.
 //!
-//! Costs: a membership test is O(log n) in an intset, O(n) of few in a listpack, two cache misses in a table.
+//! Costs: a membership test is O(log n) in an intset, O(n) of a small n in a listpack, and two cache misses in a table.
 
 mod iter;
 mod table;
@@ -26,7 +26,7 @@ use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
 use crate::text::number;
 
-/// An empty set for `expected` members of which `first` is one, under `key`.
+/// An empty set under `key`, for about `expected` members including `first`.
 pub fn create(key: &[u8], first: &[u8], expected: usize, shapes: &Shapes) -> Entry {
     if expected <= shapes.set_max_intset_entries && canonical_i64(first).is_some() {
         return Entry::with_packed(key, Kind::Set, Encoding::Intset, &intset::from_sorted(&[]), None);
@@ -37,7 +37,7 @@ pub fn create(key: &[u8], first: &[u8], expected: usize, shapes: &Shapes) -> Ent
     Entry::with_container(key, Table::with_capacity(expected, shapes.seed), None)
 }
 
-/// Prepares a set for `additional` members at once: a packed one that would outgrow its encoding becomes a table.
+/// Prepares a set for `additional` members: a packed set that would outgrow its encoding becomes a table.
 pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     let limit = match entry.encoding() {
         Encoding::Intset => shapes.set_max_intset_entries,
@@ -49,14 +49,14 @@ pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     }
 }
 
-/// Ends what [`create`] or [`expect`] began: room for members that were no new ones is given up.
+/// Call after [`create`] or [`expect`] and the members: gives up room that turned out to be unused.
 pub fn settle(entry: &mut Entry) {
     if let Some(table) = entry.container_mut::<Table>() {
         table.settle();
     }
 }
 
-/// Adds a member and answers whether it was new.
+/// Adds a member and returns whether it was new.
 pub fn add(entry: &mut Entry, member: &[u8], shapes: &Shapes) -> bool {
     match entry.encoding() {
         Encoding::Intset => add_to_intset(entry, member, shapes),
@@ -82,7 +82,7 @@ fn add_to_intset(entry: &mut Entry, member: &[u8], shapes: &Shapes) -> bool {
     table_mut(entry).add(member)
 }
 
-/// Whether a set of these integers and `member` is a listpack.
+/// Whether a set of these integers and `member` fits in a listpack.
 fn fits_listpack_with(set: Intset<'_>, member: &[u8], shapes: &Shapes) -> bool {
     let digits = |value: Option<i64>| value.map_or(0, number::digits_i64);
     let longest = digits(set.first()).max(digits(set.last())).max(member.len());
@@ -106,8 +106,7 @@ fn add_to_listpack(entry: &mut Entry, member: &[u8], shapes: &Shapes) -> bool {
     table_mut(entry).add(member)
 }
 
-/// Removes a member and answers whether it was there. The last one may be removed; the entry is then the caller's to
-/// delete.
+/// Removes a member and returns whether it was there. If it was the last one, the caller deletes the entry.
 pub fn remove(entry: &mut Entry, member: &[u8]) -> bool {
     match entry.encoding() {
         Encoding::Intset => {
@@ -125,7 +124,7 @@ pub fn remove(entry: &mut Entry, member: &[u8]) -> bool {
     }
 }
 
-/// Removes a random member, each with the same chance, and calls `see` with it. There is one.
+/// Removes a random member, each with the same chance, and calls `see` with it. The set must not be empty.
 pub fn pop(entry: &mut Entry, random: &mut Random, see: impl FnOnce(Text<'_>)) {
     match entry.encoding() {
         Encoding::Intset => {
@@ -145,7 +144,7 @@ pub fn pop(entry: &mut Entry, random: &mut Random, see: impl FnOnce(Text<'_>)) {
     }
 }
 
-/// Makes a listpack of an intset.
+/// Turns an intset into a listpack.
 fn to_listpack(entry: &mut Entry) {
     let set = Intset::new(entry.packed());
     let mut builder = listpack::Builder::with_capacity(set.len() * 12);
@@ -155,7 +154,7 @@ fn to_listpack(entry: &mut Entry) {
     entry.set_packed(Encoding::Listpack, &builder.finish());
 }
 
-/// Makes a table of a packed set, with room for `additional` more members.
+/// Turns a packed set into a table with room for `additional` more members.
 fn to_table(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     let set = SetRef::of(entry);
     let mut table = Table::with_capacity(set.len() + additional, shapes.seed);
@@ -216,7 +215,7 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Whether there is none: true only between the removal of the last member and that of the key.
+    /// Whether there is no member: true only between the removal of the last member and that of the key.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -241,7 +240,7 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// All members: an intset's ascending, a listpack's in the order of arrival, a table's in none.
+    /// All members: an intset's ascending, a listpack's in insertion order, a table's in no particular order.
     pub fn members(&self) -> Iter<'a> {
         Iter::new(*self)
     }
@@ -261,8 +260,8 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Emits `count` random members, no two the same, or all where there are fewer. O(N) of a packed set, or where more
-    /// than a third of all are wanted; else O(count).
+    /// Emits `count` distinct random members, or all if there are fewer. O(N) for a packed set, or if more than a third of
+    /// all are wanted; otherwise O(count).
     pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(Text<'a>)) {
         let len = self.len();
         let count = count.min(len);
@@ -275,7 +274,7 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Visits some members and answers with the cursor to go on with, 0 at the end. A packed set is visited at once.
+    /// Visits some members and returns the next cursor, 0 at the end. A packed set is visited in one call.
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(Text<'_>)) -> u64 {
         if let SetRef::Table(table) = self {
             return table.scan(cursor, &mut |bytes| visit(Text::Bytes(bytes)));

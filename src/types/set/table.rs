@@ -6,7 +6,7 @@ use crate::types::member::Member;
 use crate::types::random::Random;
 use crate::types::{Encoding, Kind};
 
-/// Members whose buckets and then bytes are asked of the memory together.
+/// Members whose buckets, and then bytes, are prefetched together.
 pub const GROUP: usize = 16;
 
 /// See the module's head.
@@ -51,19 +51,19 @@ unsafe impl Container for Table {
 }
 
 impl Table {
-    /// The table itself, for its statistics.
+    /// The dict, for its statistics.
     pub fn dict(&self) -> &Dict<Member> {
         &self.members
     }
 
-    /// An empty one with room for `capacity` members.
+    /// An empty table with room for `capacity` members.
     pub fn with_capacity(capacity: usize, seed: Seed) -> Table {
         let mut members = Dict::unattended(seed);
         members.reserve(capacity);
         Table { members, member_bytes: 0 }
     }
 
-    /// Gives up room for members that did not come.
+    /// Gives up unused reserved room.
     pub fn settle(&mut self) {
         self.members.settle();
     }
@@ -74,7 +74,7 @@ impl Table {
         self.members.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -90,9 +90,9 @@ impl Table {
         self.members.find(self.members.hash(member), member).is_some()
     }
 
-    /// Adds a member and answers whether it was new.
+    /// Adds a member and returns whether it was new.
     pub fn add(&mut self, member: &[u8]) -> bool {
-        // Nobody but its users moves this table's buckets: also those do that add nothing.
+        // The table is unattended: calls that add nothing move buckets too.
         self.members.step();
         let hash = self.members.hash(member);
         if self.members.find(hash, member).is_some() {
@@ -105,7 +105,7 @@ impl Table {
         true
     }
 
-    /// Removes a member and answers whether it was there.
+    /// Removes a member and returns whether it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         let found = self.members.find(self.members.hash(member), member);
         if let Some(at) = found {
@@ -115,7 +115,7 @@ impl Table {
         found.is_some()
     }
 
-    /// Removes a random member. There is one.
+    /// Removes and returns a random member. There must be one.
     pub fn pop(&mut self, random: &mut Random) -> Member {
         let at = self.members.random(&mut || random.next()).expect("a set of a key has a member");
         let member = self.members.remove(at);
@@ -134,8 +134,8 @@ impl Table {
         self.members.scan(cursor, &mut |member| visit(member.bytes()))
     }
 
-    /// For each of up to [`GROUP`] members of another set whether it is here; buckets and members are fetched
-    /// together, so that a group waits for memory twice.
+    /// For each of up to [`GROUP`] members of another set, whether it is in this one. Buckets and then members are
+    /// prefetched together, so that a group waits for memory only twice.
     pub fn contains_each(&self, members: &[&[u8]], found: &mut [bool]) {
         let mut hashes = [0; GROUP];
         for (member, hash) in members.iter().zip(&mut hashes) {

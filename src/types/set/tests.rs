@@ -111,7 +111,7 @@ fn every_member_is_popped_first_and_last_equally_often() {
             pop(&mut set, &mut random, |member| first.add(member.to_vec()));
         }
         first.assert_even(len, &format!("{what}, the first"));
-        // The one that is left after all others: each pop is even whatever went before it.
+        // The member that is left after all others: each pop is even whatever came before it.
         if len <= 10 {
             for _ in 0..40 * len {
                 let mut set = set.duplicate(b"k");
@@ -175,7 +175,7 @@ fn a_scan_of_a_table_that_grows_returns_all_that_was_there() {
 
 proptest! {
     #[test]
-    fn a_set_is_a_set(
+    fn a_set_behaves_like_a_btree_set(
         steps in prop::collection::vec((0..4_u8, prop_oneof!["[0-9]{1,3}", "-?[1-9][0-9]{3,18}", "[a-c]{1,12}"]), 1..150),
     ) {
         let shapes = small_shapes();
@@ -240,7 +240,7 @@ fn a_table_that_was_popped_nearly_empty_gives_its_memory_back() {
 }
 
 #[test]
-fn room_for_members_that_were_no_new_ones_is_given_up() {
+fn unused_reserved_room_is_given_up() {
     let shapes = small_shapes();
     let mut set = create(b"k", b"x", 100_000, &shapes);
     for i in 0..100_000 {

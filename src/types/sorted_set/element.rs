@@ -1,16 +1,16 @@
-//! A member with its score, in one block; and the short pointer to it that the tree keeps.
+//! A member with its score in one block, and the short pointer to it that the tree keeps.
 //!
 //! ```text
 //!   [ score 8 | length 1 | member … ]            17 bytes of member: 26, a block of 28
 //!   [ score 8 | 255 | length 8 | member … ]      from 255 bytes on
 //! ```
 //!
-//! The one idea: the dict owns the block, and the tree names it with six bytes, since an address of user space has no
-//! more. The score is kept twice, here for who looks a member up, in the tree for who compares: a comparison reads the
-//! member only where scores are equal.
+//! The dict owns the block, and the tree refers to it with six bytes, since an address of user space has no more. The
+//! score is stored twice: here for lookups of a member, in the tree for comparisons, which read the member only if scores
+//! are equal.
 //!
-//! The score may be written through `&Element`, as in a `Cell`. An element can be sent to another thread but not be
-//! shared between threads.
+//! The score may be written through `&Element`, as in a `Cell`. An element can be sent to another thread but not shared
+//! between threads.
 
 use std::ptr::NonNull;
 
@@ -19,7 +19,7 @@ use crate::dict::{self, Item};
 use crate::types::entry::copy_short;
 
 const SCORE: usize = 8;
-/// The byte that says that the length follows in eight bytes of its own.
+/// The length byte that means that the length follows in eight bytes.
 const LONG: usize = u8::MAX as usize;
 const LONG_LENGTH: usize = 8;
 
@@ -140,14 +140,14 @@ unsafe impl Item for Element {
     }
 }
 
-/// An element's address in six bytes. It is made by [`Element::handle`] alone and kept in the tree alone, beside the
-/// dict that owns the element; who takes an element out of the dict has taken its handle out of the tree before. That
-/// is what makes reading through it sound.
+/// An element's address in six bytes. Only [`Element::handle`] makes it, and only the tree keeps it, beside the dict that
+/// owns the element. An element is removed from the dict only after its handle was removed from the tree; that makes
+/// reading through the handle sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Handle([u16; 3]);
 
 impl Handle {
-    /// Fills places of the tree that hold no element; never read through.
+    /// Fills places of the tree that hold no element; it is never followed.
     pub(super) const NOWHERE: Handle = Handle([0; 3]);
 
     #[inline(always)]
@@ -173,7 +173,7 @@ impl Handle {
         unsafe { self.address().cast::<f64>().read_unaligned() }
     }
 
-    /// Asks the processor for the element.
+    /// Prefetches the element.
     #[inline(always)]
     pub(super) fn prefetch(self) {
         dict::prefetch(self.address());

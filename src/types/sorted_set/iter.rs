@@ -1,4 +1,4 @@
-//! The elements of some ranks, one after the other.
+//! Iteration over the elements of a span of ranks.
 
 use super::SortedSetRef;
 use super::packed::Pairs;

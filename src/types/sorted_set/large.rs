@@ -1,7 +1,7 @@
 //! A sorted set of any size: a dict that finds members, a tree that orders them.
 //!
-//! The one idea: each element is one block, owned by the dict and named by the tree (`element`). Whatever enters or
-//! leaves does so in both, in this file alone: that is the door behind which a handle of the tree is a live element.
+//! Each element is one block, owned by the dict and referred to by the tree (`element`). Elements are inserted into and
+//! removed from both together, and only in this file: that guarantees that every handle in the tree is a live element.
 
 use super::element::{Element, Handle};
 use super::leaf;
@@ -21,7 +21,7 @@ pub struct SortedSet {
     element_bytes: usize,
 }
 
-/// Members whose buckets and then elements are asked of the memory together.
+/// Members whose buckets, and then elements, are prefetched together.
 pub const GROUP: usize = 16;
 
 /// The most elements that are removed together.
@@ -58,7 +58,7 @@ unsafe impl Container for SortedSet {
         self.dict.prefetch_entry(hash);
     }
 
-    /// The leaf of the element that a lookup would look at first: the one that is meant, most likely.
+    /// Prefetches the leaf of the element that a lookup would compare first, most likely the right one.
     fn prefetch_place(&self, hash: u64) {
         if let Some(at) = self.dict.guess(hash) {
             self.tree.prefetch(self.dict.get(at).score());
@@ -67,7 +67,7 @@ unsafe impl Container for SortedSet {
 }
 
 impl SortedSet {
-    /// The figures of the table of its members.
+    /// The statistics of the dict of members.
     pub fn table_stats(&self) -> crate::dict::Stats {
         self.dict.stats()
     }
@@ -83,19 +83,19 @@ impl SortedSet {
         self.tree.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no element.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The hash that [`Self::find`] and [`Self::add`] want.
+    /// The hash that [`Self::find`] and [`Self::add`] take.
     #[inline]
     pub fn hash(&self, member: &[u8]) -> u64 {
         self.dict.hash(member)
     }
 
-    /// Asks the processor for what [`Self::find`] and [`Self::add`] look at first.
+    /// Prefetches what [`Self::find`] and [`Self::add`] read first.
     #[inline]
     pub fn prefetch(&self, hash: u64, score: f64) {
         self.dict.prefetch_bucket(hash);
@@ -130,7 +130,7 @@ impl SortedSet {
         }
     }
 
-    /// Adds a member that is not there. The score is a number.
+    /// Inserts a member that is not there. The score must not be NaN.
     #[inline]
     pub fn add(&mut self, hash: u64, member: &[u8], score: f64) {
         debug_assert!(!score.is_nan());
@@ -142,7 +142,7 @@ impl SortedSet {
         self.tree.insert(score, handle);
     }
 
-    /// Gives the element at `at`, whose score is `old`, another one, which is a number.
+    /// Changes the score of the element at `at` from `old` to `score`, which must not be NaN.
     #[inline]
     pub fn rescore(&mut self, at: Position, old: f64, score: f64) {
         debug_assert!(!score.is_nan());
@@ -152,7 +152,7 @@ impl SortedSet {
         self.tree.rescore(Key { score: old, member: element.member() }, score, element.handle());
     }
 
-    /// Sets the score of `member`; whether it is new.
+    /// Sets the score of `member` and returns whether it is new.
     pub fn set(&mut self, member: &[u8], score: f64) -> bool {
         let hash = self.hash(member);
         if let Some((at, old)) = self.find(hash, member) {
@@ -167,7 +167,7 @@ impl SortedSet {
     /// Adds `member` or changes its score, as the flags allow.
     #[inline]
     pub(super) fn apply(&mut self, member: &[u8], score: f64, how: How) -> Result<Applied, NotANumber> {
-        // Nobody but its users moves the dict's buckets: also those do that only change a score.
+        // The dict is unattended: calls that only change a score move buckets too.
         self.dict.step();
         let hash = self.hash(member);
         self.prefetch(hash, score);
@@ -185,7 +185,7 @@ impl SortedSet {
         Ok(applied)
     }
 
-    /// Removes `member`; its score if it was there.
+    /// Removes `member` and returns its score if it was there.
     #[inline]
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let (at, score) = self.find(self.hash(member), member)?;
@@ -196,27 +196,27 @@ impl SortedSet {
         Some(score)
     }
 
-    /// How many elements come before `member`, and its score.
+    /// The rank of `member`, that is, how many elements come before it, and its score.
     #[inline]
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let score = self.score(member)?;
         Some((self.tree.rank(Key { score, member }), score))
     }
 
-    /// How many elements come before the first whose score `before` does not hold for.
+    /// How many elements come before the first one for whose score `before` is false.
     #[inline]
     pub fn partition_scores(&self, before: impl Fn(f64) -> bool) -> usize {
         self.tree.partition_scores(before)
     }
 
-    /// How many elements come before the first whose member `before` does not hold for. Where members of different
-    /// scores make that no clear place, the answer is any number up to the length.
+    /// How many elements come before the first one for whose member `before` is false. If scores differ, so that members
+    /// are not in order, the result is some number up to the length.
     #[inline]
     pub fn partition_members(&self, before: impl Fn(&[u8]) -> bool) -> usize {
         self.tree.partition(|_, member| before(member))
     }
 
-    /// The `count` elements from rank `from` on, or back from it. There are as many.
+    /// The `count` elements from rank `from` on, or backwards from it. There must be that many.
     #[inline]
     pub fn range(&self, from: usize, count: usize, backwards: bool) -> Walk<'_> {
         self.tree.walk(from, count, backwards)
@@ -227,7 +227,7 @@ impl SortedSet {
         self.range(0, self.len(), false)
     }
 
-    /// Removes the elements of the ranks `from..to`, which are there.
+    /// Removes the elements of the ranks `from..to`, all of which must be there.
     pub fn remove_range(&mut self, from: usize, to: usize) {
         assert!(from <= to && to <= self.len());
         let SortedSet { tree, dict, element_bytes } = self;
@@ -235,7 +235,7 @@ impl SortedSet {
         let mut left = to - from;
         while left > 0 {
             left -= tree.remove_some(from, left, &mut |handles| take_all(dict, handles, &mut gone));
-            // Dropped when the tree does not name them any more.
+            // Dropped now that the tree does not refer to them any more.
             dict.shed();
             *element_bytes -= gone.drain(..).map(|element| element.memory_bytes()).sum::<usize>();
         }
@@ -247,7 +247,7 @@ impl SortedSet {
     }
 }
 
-/// Takes the elements of a leaf's handles out of the dict, waiting for its buckets once.
+/// Removes the elements of a leaf's handles from the dict, waiting for its buckets only once.
 fn take_all(dict: &mut Dict<Element>, handles: &[Handle], taken: &mut Vec<Element>) {
     let mut hashes = [0; LEAF];
     for (hash, handle) in hashes.iter_mut().zip(handles) {
@@ -261,7 +261,7 @@ fn take_all(dict: &mut Dict<Element>, handles: &[Handle], taken: &mut Vec<Elemen
 }
 
 impl SortedSet {
-    /// Panics unless the tree is whole and says the same as the dict.
+    /// Panics unless the tree is sound and agrees with the dict.
     #[cfg(test)]
     pub(super) fn check(&self) {
         self.tree.check();
@@ -277,8 +277,8 @@ impl SortedSet {
     }
 }
 
-/// A sorted set in the making: members in any order, scores that may still change. The order is made at the end, by
-/// one sort, and the tree from leaf to leaf: that is several times as fast as inserting.
+/// A sorted set under construction: members in any order, with scores that may still change. At the end they are sorted
+/// once and the tree is built leaf by leaf, which is several times faster than inserting.
 pub struct Gather {
     dict: Dict<Element>,
     handles: Vec<Handle>,
@@ -286,7 +286,7 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// For about `room` elements, hashed under `seed`.
+    /// With room for about `room` elements, hashed under `seed`.
     pub fn with_room(seed: Seed, room: usize) -> Gather {
         let mut dict = Dict::unattended(seed);
         dict.reserve(room);
@@ -298,24 +298,24 @@ impl Gather {
         self.handles.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.handles.is_empty()
     }
 
-    /// The hash that the other methods want.
+    /// The hash that the other methods take.
     #[inline]
     pub fn hash(&self, member: &[u8]) -> u64 {
         self.dict.hash(member)
     }
 
-    /// The dict, to ask the processor for what a later call will look at.
+    /// Prefetches the bucket that a later call will read.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         self.dict.prefetch_bucket(hash);
     }
 
-    /// The same for the element, when the bucket is there.
+    /// Prefetches the element, once the bucket has arrived.
     #[inline]
     pub fn prefetch_element(&self, hash: u64) {
         self.dict.prefetch_entry(hash);
@@ -334,7 +334,7 @@ impl Gather {
         self.dict.get(at).set_score(score);
     }
 
-    /// Adds a member that is not there. Cheapest when they come in the order that they will have.
+    /// Inserts a member that is not there. Cheapest if members come in their final order.
     #[inline]
     pub fn add(&mut self, hash: u64, member: &[u8], score: f64) {
         let element = Element::new(score, member);
@@ -343,10 +343,10 @@ impl Gather {
         self.dict.insert_new(hash, element);
     }
 
-    /// Puts all in order. No score is NaN.
+    /// Sorts the elements and builds the set. No score may be NaN.
     pub fn finish(self) -> SortedSet {
         let Gather { mut dict, handles, element_bytes } = self;
-        // Nobody looks after the dict when it is part of a value: what it began is finished here.
+        // The dict of a value is unattended, so a resize in progress is finished here.
         dict.settle();
         while dict.rehash(usize::MAX) {}
         drop(dict.take_retired());
@@ -357,9 +357,9 @@ impl Gather {
     }
 }
 
-/// Sorts by score, then by member. The sort finds runs that are in order already, of which a union of sets has few.
+/// Sorts by score, then by member. The sort is fast on sorted runs, and a union of sets consists of a few of those.
 fn sort(entries: &mut [(f64, Handle)]) {
-    // Two numbers that compare as the scores do, with one zero.
+    // An integer that compares as the score does, with one zero.
     let key = |score: f64| {
         let bits = (score + 0.0).to_bits() as i64;
         bits ^ ((bits >> 63) as u64 >> 1) as i64

@@ -1,15 +1,15 @@
-//! A leaf of the tree: up to [`MOST`] scores in order, and as many handles, in a block that is as large as they need.
+//! A leaf of the tree: up to [`MOST`] scores in order, and as many handles, in a block no larger than they need.
 //!
 //! ```text
 //!   [ len 2 | capacity 2 | – 4 | score 8 × capacity | handle 6 × capacity ]
 //! ```
 //!
-//! The one idea: the block grows with its contents, a size class at a time. Leaves of a fixed size are two thirds full
-//! after random inserts, and so an entry of 14 bytes takes 21; here it takes less than 15. A leaf that is split or
-//! emptied gives the rest of its memory back.
+//! The block grows with its contents, one size class at a time. Leaves of a fixed size are two thirds full after random
+//! inserts, so that an entry of 14 bytes takes 21; here it takes less than 15. A leaf that is split or emptied gives its
+//! unused memory back.
 //!
-//! Costs: an insert moves what comes after it, 14 bytes an entry; every fourth or fifth moves the leaf to the next size
-//! class. Scores lie side by side, so that a search reads four lines of the cache at most.
+//! Costs: an insert moves what comes after it, 14 bytes per entry; every fourth or fifth insert moves the leaf to the next
+//! size class. Scores lie side by side, so a search reads at most four cache lines.
 
 use std::ops::Range;
 use std::ptr::{self, NonNull};
@@ -19,16 +19,16 @@ use super::element::Handle;
 use crate::alloc;
 use crate::dict::prefetch;
 
-/// The most entries of a leaf: as many as fill a size class. In tests few, so that a tree of some hundred entries has all
-/// shapes.
+/// The most entries of a leaf: as many as fill a size class. Few in tests, so that a tree of some hundred entries takes
+/// every shape.
 pub(super) const MOST: usize = if cfg!(test) { 8 } else { 68 };
 
 const HEADER: usize = 8;
 const SCORE: usize = size_of::<f64>();
 const ENTRY: usize = SCORE + size_of::<Handle>();
-/// From here on the allocator aligns to 8, as scores want it.
+/// From this size on the allocator aligns to 8, as the scores require.
 const SMALLEST: usize = 64;
-/// So much room is given back.
+/// Unused room for this many entries is given back.
 const SLACK: usize = MOST * 3 / 16;
 const LINE: usize = 64;
 
@@ -47,10 +47,10 @@ struct Header {
 /// An owned block; see the module's head.
 pub(super) struct Leaf(NonNull<Header>);
 
-// SAFETY: a leaf owns its memory; its handles are addresses, which who owns the elements takes care of.
+// SAFETY: a leaf owns its memory; its handles are addresses of elements that go wherever the leaf goes.
 unsafe impl Send for Leaf {}
 
-/// How many entries fit into a block that is allocated for `len` of them.
+/// How many entries fit in a block that is allocated for `len` of them.
 fn capacity_for(len: usize) -> usize {
     (alloc::class_size(size_for(len)) - HEADER) / ENTRY
 }
@@ -112,7 +112,7 @@ impl Leaf {
         unsafe { slice::from_raw_parts(self.handles_at(), self.len()) }
     }
 
-    /// Both for writing; the caller keeps the order.
+    /// Both for writing; the caller keeps them in order.
     #[inline]
     pub(super) fn entries_mut(&mut self) -> (&mut [f64], &mut [Handle]) {
         let len = self.len();
@@ -131,13 +131,13 @@ impl Leaf {
         unsafe { self.0.as_mut().len = len as u16 };
     }
 
-    /// Puts an entry where `at` was. The leaf is not full.
+    /// Inserts an entry at `at`. The leaf must not be full.
     #[inline]
     pub(super) fn insert(&mut self, at: usize, score: f64, handle: Handle) {
         self.insert_all(at, &[score], &[handle]);
     }
 
-    /// Puts as many entries as there are scores where `at` was. They fit.
+    /// Inserts entries at `at`, one for each score. They must fit.
     #[inline]
     pub(super) fn insert_all(&mut self, at: usize, scores: &[f64], handles: &[Handle]) {
         let (len, count) = (self.len(), scores.len());
@@ -157,7 +157,7 @@ impl Leaf {
         self.set_len(len + count);
     }
 
-    /// Takes out the entries of `range`.
+    /// Removes the entries of `range`.
     #[inline]
     pub(super) fn remove(&mut self, range: Range<usize>) {
         let Range { start, end } = range;
@@ -174,7 +174,7 @@ impl Leaf {
         }
     }
 
-    /// Cuts off the entries from `at` on, which become a leaf of their own.
+    /// Moves the entries from `at` on to a leaf of their own.
     pub(super) fn split_off(&mut self, at: usize) -> Leaf {
         let mut right = Leaf::with_room(self.len() - at);
         right.insert_all(0, &self.scores()[at..], &self.handles()[at..]);
@@ -182,7 +182,7 @@ impl Leaf {
         right
     }
 
-    /// Moves the entries to a block for `len` of them, if its size is another one.
+    /// Moves the entries to a block for `len` of them, if that has another size.
     #[inline(never)]
     fn resize(&mut self, len: usize) {
         debug_assert!(len >= self.len());
@@ -194,8 +194,8 @@ impl Leaf {
         *self = moved;
     }
 
-    /// Asks the processor for the scores and the handles of `len` entries, so that a search and an insert wait but
-    /// once. Whoever waits for the header to learn how many there are has waited already.
+    /// Prefetches the scores and the handles of `len` entries, so that a search and an insert wait only once. The caller
+    /// passes `len`, because reading it from the header would already be a wait.
     #[inline(always)]
     pub(super) fn prefetch(&self, len: usize) {
         let at = self.0.as_ptr().cast::<u8>();

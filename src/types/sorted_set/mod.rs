@@ -5,12 +5,12 @@
 //! | `listpack` | up to `zset-max-listpack-entries` members of at most `zset-max-listpack-value` bytes | members and scores in turn, in order, packed |
 //! | `skiplist` | the rest | a [`SortedSet`]: a dict of members and a B+ tree of their order |
 //!
-//! The second is called by Redis's name for it, which users see. A sorted set only ever moves down this list; as in
-//! Redis, it does not move back when it shrinks, but the result of a command that stores one is what fits.
+//! The second has the name that Redis shows its users for a large sorted set. A sorted set only moves down this list; as
+//! in Redis, it does not move back when it shrinks, but a command that stores a sorted set uses the encoding that fits.
 //! [`SortedSetRef`] reads both, [`apply`] and [`remove`] change them.
 //!
-//! The one idea: every range is a span of ranks. A range of scores or members becomes one by two searches, and from
-//! there on counting, paging, removing and walking are the same for all.
+//! Every range is a span of ranks. Two searches turn a range of scores or members into one, and from there on counting,
+//! paging, removing and walking are the same for all ranges.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -44,40 +44,40 @@ use super::string::Text;
 use super::{Encoding, Entry, Kind, Shapes};
 use crate::text::number;
 
-/// The sum of an infinity and the opposite one.
+/// The error for the sum of opposite infinities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotANumber;
 
 /// How a score is applied: the flags of `ZADD`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct How {
-    /// Only members that are not there yet (`NX`).
+    /// Only add new members (`NX`).
     pub only_new: bool,
-    /// Only members that are there (`XX`).
+    /// Only update members that are there (`XX`).
     pub only_old: bool,
-    /// A member that is there only gets a greater score (`GT`).
+    /// Only raise the score of a member that is there (`GT`).
     pub only_greater: bool,
-    /// A member that is there only gets a lesser score (`LT`).
+    /// Only lower the score of a member that is there (`LT`).
     pub only_less: bool,
-    /// The score is added to the present one (`INCR`).
+    /// The score is added to the current one (`INCR`).
     pub add: bool,
 }
 
-/// What became of it.
+/// The outcome of applying a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Applied {
     /// A flag forbade it.
     Refused,
-    /// A new member with this score.
+    /// The member was added with this score.
     Added(f64),
-    /// Another score.
+    /// The score was changed to this one.
     Changed(f64),
-    /// The score was equal already; zero and minus zero are, and this is the one that was asked for.
+    /// The score was already equal (as zero and minus zero are); this is the requested one.
     Same(f64),
 }
 
 impl How {
-    /// What is to become of the score of a member that is there.
+    /// The outcome for a member that is there with the score `old`.
     #[inline]
     fn to_old(self, old: f64, score: f64) -> Result<Applied, NotANumber> {
         if self.only_new {
@@ -94,7 +94,7 @@ impl How {
     }
 }
 
-/// An empty sorted set whose first member will have `member_len` bytes, under `key`.
+/// An empty sorted set under `key`, whose first member will have `member_len` bytes.
 pub fn create(key: &[u8], member_len: usize, shapes: &Shapes) -> Entry {
     if shapes.zset_max_listpack_entries == 0 || member_len > shapes.zset_max_listpack_value {
         return Entry::with_container(key, SortedSet::new(shapes.seed), None);
@@ -102,7 +102,7 @@ pub fn create(key: &[u8], member_len: usize, shapes: &Shapes) -> Entry {
     Entry::with_packed(key, Kind::SortedSet, Encoding::Listpack, &listpack::EMPTY, None)
 }
 
-/// A sorted set of what was gathered, under `key`, in the encoding that fits; `None` if that is nothing.
+/// A sorted set of the gathered elements under `key`, in the encoding that fits; `None` if there are none.
 pub fn create_from(key: &[u8], gather: Gather, shapes: &Shapes) -> Option<Entry> {
     if gather.is_empty() {
         return None;
@@ -122,7 +122,7 @@ pub fn create_from(key: &[u8], gather: Gather, shapes: &Shapes) -> Option<Entry>
     Some(Entry::with_packed(key, Kind::SortedSet, Encoding::Listpack, &builder.finish(), None))
 }
 
-/// Adds `member` or changes its score, as the flags allow. The score is no NaN.
+/// Adds `member` or changes its score, as the flags allow. The score must not be NaN.
 #[inline]
 pub fn apply(
     entry: &mut Entry,
@@ -145,7 +145,7 @@ pub fn apply(
     large_mut(entry).apply(member, score, how)
 }
 
-/// Removes `member`; its score if it was there. The last one may be removed; the entry is then the caller's to delete.
+/// Removes `member` and returns its score if it was there. If it was the last one, the caller deletes the entry.
 pub fn remove(entry: &mut Entry, member: &[u8]) -> Option<f64> {
     match entry.encoding() {
         Encoding::Listpack => packed::remove(&mut entry.packed_mut(), member),
@@ -153,7 +153,7 @@ pub fn remove(entry: &mut Entry, member: &[u8]) -> Option<f64> {
     }
 }
 
-/// Removes the elements of these ranks, which are there.
+/// Removes the elements of these ranks, all of which must be there.
 pub fn remove_span(entry: &mut Entry, span: Range<usize>) {
     match entry.encoding() {
         Encoding::Listpack => {
@@ -163,7 +163,7 @@ pub fn remove_span(entry: &mut Entry, span: Range<usize>) {
     }
 }
 
-/// Gives a sorted set the large form, if it has the other.
+/// Gives a sorted set the large form if it does not have it yet.
 pub fn to_large(entry: &mut Entry, shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
         return;
@@ -180,7 +180,7 @@ fn large_mut(entry: &mut Entry) -> &mut SortedSet {
     entry.container_mut().expect("a sorted set that is not packed is a tree")
 }
 
-/// Whether a checked listpack of bytes from outside is a sorted set: pairs, each score a number, in order.
+/// Whether a checked listpack from outside is a sorted set: pairs, each score a number, in order.
 pub fn is_packed_sorted_set(listpack: Listpack<'_>) -> bool {
     let scores = || listpack.iter().skip(1).step_by(2);
     let is_number = |text: Text<'_>| match text {
@@ -222,7 +222,7 @@ impl<'a> SortedSetRef<'a> {
         }
     }
 
-    /// Whether there is none: true only between the removal of the last element and that of the key.
+    /// Whether there is no element: true only between the removal of the last element and that of the key.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -236,7 +236,7 @@ impl<'a> SortedSetRef<'a> {
         }
     }
 
-    /// How many elements come before `member`, and its score.
+    /// The rank of `member`, that is, how many elements come before it, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         match self {
             SortedSetRef::Packed(listpack) => {
@@ -252,13 +252,13 @@ impl<'a> SortedSetRef<'a> {
         self.range(0, self.len(), false)
     }
 
-    /// The `count` elements from rank `from` on, or back from it. There are as many.
+    /// The `count` elements from rank `from` on, or backwards from it. There must be that many.
     #[inline]
     pub fn range(&self, from: usize, count: usize, backwards: bool) -> Elements<'a> {
         Elements::new(*self, from, count, backwards)
     }
 
-    /// The elements of these ranks, which are there, or the same backwards.
+    /// The elements of these ranks, all of which must be there, in order or backwards.
     #[inline]
     pub fn span(&self, span: Range<usize>, backwards: bool) -> Elements<'a> {
         let from = if backwards { span.end.saturating_sub(1) } else { span.start };
@@ -283,8 +283,8 @@ impl<'a> SortedSetRef<'a> {
         }
     }
 
-    /// The ranks of the elements whose members lie in `range`, where all scores are equal. Where they are not, members
-    /// are in no order; a small set is then searched from the end that `backwards` names, as Redis does it.
+    /// The ranks of the elements whose members lie in `range`, if all scores are equal. If they are not, members are in no
+    /// particular order; a small set is then searched from the end that `backwards` selects, as in Redis.
     pub fn lex_span(&self, range: &LexRange<'_>, backwards: bool) -> Range<usize> {
         let len = self.len();
         if range.is_empty() || len == 0 {
@@ -300,7 +300,7 @@ impl<'a> SortedSetRef<'a> {
         let is_above = |(member, _): &(Text<'_>, f64)| member.with_bytes(|member| range.is_above(member));
         let reaches = |(member, _): &(Text<'_>, f64)| member.with_bytes(|member| range.reaches(member));
         let all = |backwards| self.range(if backwards { len - 1 } else { 0 }, len, backwards);
-        // Neither end may lie on the wrong side of the range.
+        // The range must not lie entirely before the first member or behind the last.
         if all(true).next().is_none_or(|last| is_above(&last))
             || all(false).next().is_none_or(|first| !reaches(&first))
         {
@@ -315,7 +315,7 @@ impl<'a> SortedSetRef<'a> {
         from..from + all(false).skip(from).take_while(reaches).count()
     }
 
-    /// A random element, each with the same chance. There is one.
+    /// A random element, each with the same chance; `None` if there is none.
     pub fn random(&self, random: &mut Random) -> Option<(Text<'a>, f64)> {
         let len = self.len();
         if len == 0 {
@@ -324,8 +324,8 @@ impl<'a> SortedSetRef<'a> {
         self.range(random.below(len), 1, false).next()
     }
 
-    /// Emits `count` random elements, no two the same, or all where there are fewer. O(N) of a packed set, or where more
-    /// than a third of all are wanted; else O(log N) each.
+    /// Emits `count` distinct random elements, or all if there are fewer. O(N) for a packed set, or if more than a third of
+    /// all are wanted; otherwise O(log N) each.
     pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut((Text<'a>, f64))) {
         let len = self.len();
         let count = count.min(len);
@@ -336,7 +336,7 @@ impl<'a> SortedSetRef<'a> {
         random.draw_distinct(count, draw, |rank| self.range(rank, 1, false).for_each(&mut *emit));
     }
 
-    /// Visits some elements and answers with the cursor to go on with, 0 at the end. A packed set is visited at once.
+    /// Visits some elements and returns the next cursor, 0 at the end. A packed set is visited in one call.
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(Text<'_>, f64)) -> u64 {
         if let SortedSetRef::Large(set) = self {
             return set.scan(cursor, &mut |member, score| visit(Text::Bytes(member), score));

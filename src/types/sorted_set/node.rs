@@ -1,12 +1,10 @@
-//! The nodes of the tree: what each does for itself and hands down to one child.
+//! The nodes of the tree: what each does itself and what it delegates to one child.
 //!
-//! The one idea: a [`Row`] of children is the same thing whether these are leaves or rows again. It is written once
-//! over the trait [`Part`], which leaves and nodes implement; a row of leaves keeps 8 bytes a child, as a leaf is no
-//! more than a pointer.
+//! A [`Row`] of children works the same whether they are leaves or rows. It is written once over the trait [`Part`], which
+//! leaves and nodes implement. A row of leaves takes 8 bytes per child, since a leaf is only a pointer.
 //!
-//! A row keeps of each child the first entry and the number of entries below it. Both are put right on the way back
-//! from the child, so whatever happened below, the row's picture is exact; handles of elements that are gone are in no
-//! row.
+//! A row stores, for each child, its first entry and the number of entries below it. Both are updated on the way back from
+//! the child, so they are exact whatever happened below, and no row keeps the handle of a removed element.
 
 use super::element::Handle;
 use super::leaf::{self, Leaf};
@@ -18,7 +16,7 @@ pub(super) const MOST: usize = if cfg!(test) { 8 } else { 64 };
 /// How full a row is made when a tree is built.
 const BUILT: usize = MOST * 7 / 8;
 
-/// A place in the order: a score, and where scores are equal a member.
+/// A place in the order: a score, and among equal scores a member.
 #[derive(Clone, Copy)]
 pub(super) struct Key<'a> {
     pub(super) score: f64,
@@ -43,7 +41,7 @@ impl Key<'_> {
         at
     }
 
-    /// [`Self::position`] among entries of which the first has this score.
+    /// [`Self::position`] among entries that begin with this score.
     #[inline(never)]
     fn among_equals(&self, scores: &[f64], handles: &[Handle]) -> usize {
         let equal = scores.partition_point(|&score| score == self.score);
@@ -59,7 +57,7 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// Both, as the root.
+    /// Both: the root.
     pub(super) const WHOLE: Edge = Edge { first: true, last: true };
 
     /// The same for child `at` of `len`.
@@ -69,39 +67,39 @@ impl Edge {
     }
 }
 
-/// What a row asks of its children. The edge says where in the tree the part lies.
+/// A child of a row. An edge says where in the tree the part lies.
 pub(super) trait Part: Sized {
-    /// The most entries or children of its own.
+    /// The most entries or children that it has itself.
     const MOST: usize;
-    /// How many it has of its own.
+    /// How many entries or children it has itself.
     fn size(&self) -> usize;
-    /// How many entries there are in it.
+    /// How many entries there are in it, at all levels.
     fn count(&self) -> usize;
-    /// The first of these. There is one.
+    /// The first entry. There must be one.
     fn first(&self) -> (f64, Handle);
-    /// Adds an entry; what was split off comes right of this part.
+    /// Inserts an entry. If the part is split, returns the right part.
     fn insert(&mut self, key: Key<'_>, handle: Handle, edge: Edge) -> Option<Self>;
-    /// Takes out an entry, if it is there.
+    /// Removes an entry and returns whether it was there.
     fn remove(&mut self, key: Key<'_>) -> bool;
-    /// Changes an entry's score if that leaves it in the same leaf; whether it did.
+    /// Changes an entry's score if it stays in the same leaf. Returns whether it did.
     fn rescore(&mut self, key: Key<'_>, score: f64) -> bool;
-    /// Takes out up to `most` entries from rank `from` on, at least one, after showing them; answers how many.
+    /// Removes up to `most` entries from rank `from` on, at least one, after showing them to `see`. Returns how many.
     fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize;
-    /// How many entries come before the first for which `before` does not hold.
+    /// How many entries come before the first one for which `before` is false.
     fn partition(&self, before: &impl Fn(f64, &Handle) -> bool) -> usize;
-    /// Takes over what is in the part to the right. It fits.
+    /// Takes over everything from the part to the right. It must fit.
     fn merge(&mut self, right: Self);
-    /// Makes both parts about equally large.
+    /// Balances the two parts.
     fn share(&mut self, right: &mut Self);
-    /// Asks the processor for it, or for the leaf in it where `score` belongs; it has `count` entries.
+    /// Prefetches it, or the leaf in it where `score` belongs. It has `count` entries.
     fn prefetch(&self, score: f64, count: usize);
     /// The bytes of all blocks.
     fn memory_bytes(&self) -> usize;
-    /// Panics unless all is as it should be; answers the count. `last` is the entry before, then the last in it.
+    /// Panics unless it is sound, and returns its count. `last` is the entry before it, and afterwards its last one.
     #[cfg(test)]
     fn check<'a>(&'a self, edge: Edge, root: bool, last: &mut Option<(f64, &'a [u8])>) -> usize;
 
-    /// Whether it should not stay as small as it is.
+    /// Whether it is too small and should be merged.
     #[inline(always)]
     fn is_thin(&self) -> bool {
         self.size() < Self::MOST / 4
@@ -151,7 +149,7 @@ impl Part for Leaf {
         let at = key.position(self.scores(), self.handles());
         let to = Key { score, ..key }.position(self.scores(), self.handles());
         let (scores, handles) = self.entries_mut();
-        // The place is counted with the entry where it was.
+        // `to` was counted with the entry in its old place.
         if to > at {
             scores[at..to].rotate_left(1);
             handles[at..to].rotate_left(1);
@@ -234,7 +232,7 @@ fn partition(scores: &[f64], handles: &[Handle], before: &impl Fn(f64, &Handle) 
     from
 }
 
-/// Puts an entry where `at` was in a full leaf; the right one of the two that this makes is returned.
+/// Inserts an entry at `at` into a full leaf, which splits it, and returns the right half.
 #[inline(never)]
 fn split_leaf(leaf: &mut Leaf, at: usize, score: f64, handle: Handle, edge: Edge) -> Leaf {
     let len = leaf.len();
@@ -280,13 +278,13 @@ impl<C: Part> Row<C> {
         row
     }
 
-    /// How many children there are.
+    /// The number of children.
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// How many entries lie below each child.
+    /// The number of entries below each child.
     #[inline(always)]
     pub(super) fn counts(&self) -> &[usize] {
         &self.counts[..self.len]
@@ -326,8 +324,8 @@ impl<C: Part> Row<C> {
         at.saturating_sub(1)
     }
 
-    /// The same when child `at` is the first that begins with this score. A first entry that *is* the key belongs to
-    /// its child.
+    /// The same if child `at` is the first one that begins with this score. A key that equals a child's first entry
+    /// belongs to that child.
     #[inline(never)]
     fn route_among_equals(&self, key: Key<'_>, at: usize) -> usize {
         let (scores, handles) = (&self.scores[at..self.len], &self.handles[at..self.len]);
@@ -335,7 +333,7 @@ impl<C: Part> Row<C> {
         (at + handles[..equal].partition_point(|handle| handle.member() <= key.member)).saturating_sub(1)
     }
 
-    /// Makes room for a child at `at` and puts it there. The row is not full.
+    /// Inserts a child at `at`. The row must not be full.
     fn place(&mut self, at: usize, child: C) {
         let len = self.len;
         self.scores.copy_within(at..len, at + 1);
@@ -347,7 +345,7 @@ impl<C: Part> Row<C> {
         self.refresh(at);
     }
 
-    /// Takes out the child `at`.
+    /// Removes and returns the child at `at`.
     fn take(&mut self, at: usize) -> C {
         let len = self.len;
         self.scores.copy_within(at + 1..len, at);
@@ -358,7 +356,7 @@ impl<C: Part> Row<C> {
         self.children[len - 1].take().expect("a row has as many children as it says")
     }
 
-    /// Looks at child `at` anew.
+    /// Updates what the row stores about child `at`.
     #[inline]
     fn refresh(&mut self, at: usize) {
         let child = self.child(at);
@@ -372,7 +370,7 @@ impl<C: Part> Row<C> {
         }
     }
 
-    /// Cuts off the children from `at` on.
+    /// Moves the children from `at` on to a row of their own.
     fn split_off(&mut self, at: usize) -> Box<Row<C>> {
         let mut right = Row::empty();
         let count = self.len - at;
@@ -385,7 +383,7 @@ impl<C: Part> Row<C> {
         right
     }
 
-    /// Puts a child at `at`; the right one of two rows if that makes two.
+    /// Inserts a child at `at`. If that splits the row, returns the right half.
     #[inline(never)]
     fn put(&mut self, at: usize, child: C, edge: Edge) -> Option<Box<Row<C>>> {
         if self.len < MOST {
@@ -415,7 +413,7 @@ impl<C: Part> Row<C> {
             return self.put(at + 1, right, edge);
         }
         self.counts[at] += 1;
-        // Only the very first child takes what comes before its first entry.
+        // Only the very first child takes entries that come before its first one.
         if at == 0 {
             (self.scores[0], self.handles[0]) = self.child(0).first();
         }
@@ -449,11 +447,12 @@ impl<C: Part> Row<C> {
         }
     }
 
-    /// Merges the thin child `at` with a neighbour, or has it share.
+    /// Merges the thin child `at` with a neighbour, or balances the two.
     #[inline(never)]
     fn mend(&mut self, at: usize) {
         if self.len == 1 {
-            // At an end of the tree a row may have one child; without any it is itself mended, or the root.
+            // At an end of the tree a row may have a single child. A row without children is removed by its own row, or is
+            // the root.
             if self.child(0).size() == 0 {
                 self.take(0);
             }
@@ -461,7 +460,7 @@ impl<C: Part> Row<C> {
         }
         let left = at.saturating_sub(1);
         let sum = self.child(left).size() + self.child(left + 1).size();
-        // Not so full that the next insert would split it again.
+        // Not if that made it so full that the next insert would split it again.
         if sum <= C::MOST * 3 / 4 {
             let right = self.take(left + 1);
             self.child_mut(left).merge(right);
@@ -542,9 +541,9 @@ impl<C: Part> Row<C> {
     }
 }
 
-/// What lies in a row above a row of leaves, or is the root.
+/// The root, or a child of a row above a row of leaves.
 pub(super) enum Node {
-    /// The root of a small tree, and nothing else.
+    /// A leaf: only as the root of a small tree.
     Leaf(Leaf),
     /// A row of leaves.
     Low(Box<Row<Leaf>>),
@@ -565,7 +564,7 @@ impl Node {
         nodes.pop().expect("there were leaves")
     }
 
-    /// The root above what was one.
+    /// The root above the two halves of the old root.
     pub(super) fn above(left: Node, right: Node) -> Node {
         match (left, right) {
             (Node::Leaf(left), Node::Leaf(right)) => Node::Low(Row::of([left, right].into_iter())),
@@ -573,7 +572,7 @@ impl Node {
         }
     }
 
-    /// As the root: gives way to its only child, or without any to an empty leaf.
+    /// For the root: replaces it with its only child, or with an empty leaf if it has none.
     #[inline]
     pub(super) fn lower(&mut self) {
         loop {
@@ -593,14 +592,14 @@ impl Node {
         }
     }
 
-    /// Asks the processor for the leaf in which `score` belongs.
+    /// Prefetches the leaf in which `score` belongs.
     #[inline]
     pub(super) fn prefetch(&self, score: f64) {
         Part::prefetch(self, score, 0);
     }
 }
 
-/// Rows of about equally many of these parts.
+/// Rows of about the same number of these parts each.
 fn grouped<C: Part>(parts: Vec<C>) -> impl Iterator<Item = Box<Row<C>>> {
     let mut rows = Vec::new();
     let len = parts.len();
@@ -609,7 +608,7 @@ fn grouped<C: Part>(parts: Vec<C>) -> impl Iterator<Item = Box<Row<C>>> {
     rows.into_iter()
 }
 
-/// Calls a method on whichever the node is.
+/// Calls a method on the part that the node is.
 macro_rules! either {
     ($node:expr, $part:ident => $call:expr) => {
         match $node {

@@ -1,6 +1,6 @@
-//! A small sorted set: a listpack of members and scores in turn, in order, Redis's form byte for byte.
+//! A small sorted set: a listpack of alternating members and scores, in order, Redis's format byte for byte.
 //!
-//! A score that is a whole number is kept as an integer (minus zero as zero), any other as the text that replies print.
+//! A whole score is stored as an integer (minus zero as zero), any other as the text that replies show.
 
 use super::{Applied, How, NotANumber};
 use crate::text::number::{parse_f64, push_f64};
@@ -13,12 +13,12 @@ use crate::types::string::Text;
 pub(super) fn score_of(text: Text<'_>) -> f64 {
     match text {
         Text::Int(value) => value as f64,
-        // What is no number was never written here; bytes from outside are checked for it.
+        // Only numbers are written here, and bytes from outside are checked.
         Text::Bytes(bytes) => parse_f64(bytes).unwrap_or(0.0),
     }
 }
 
-/// An element for `score`, whose text may come to lie in `text`.
+/// An element for `score`; `text` holds its text if it is not whole.
 pub(super) fn score_element(score: f64, text: &mut Vec<u8>) -> Element<'_> {
     const WHOLE: f64 = (1u64 << 62) as f64;
     if score.abs() < WHOLE && score.trunc() == score {
@@ -44,7 +44,7 @@ fn place(listpack: Listpack<'_>, member: &[u8], score: f64) -> usize {
         at < score || (at == score && other.with_bytes(|other| other < member))
     };
     let mut pairs = listpack.pairs();
-    // Scores that only grow, as times do, come to the end.
+    // Scores that only grow, as times do, belong at the end.
     if pairs.clone().next_back().is_none_or(is_before) {
         return listpack.end();
     }
@@ -56,7 +56,7 @@ fn place(listpack: Listpack<'_>, member: &[u8], score: f64) -> usize {
     }
 }
 
-/// Adds a member that is not there.
+/// Inserts a member that is not there.
 pub(super) fn insert(buffer: &mut impl Buffer, member: &[u8], score: f64) {
     let at = place(Listpack::new(buffer.bytes()), member, score);
     let mut text = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn insert(buffer: &mut impl Buffer, member: &[u8], score: f64) {
 /// Changes the score of the member at `at`.
 fn rescore(buffer: &mut impl Buffer, at: usize, member: &[u8], score: f64) {
     let listpack = Listpack::new(buffer.bytes());
-    // In place where both neighbours stay on their sides.
+    // In place if both neighbours stay on their sides.
     let is_after = |other: usize| {
         let (text, at) = (listpack.get(other), listpack.next(other).map(|at| score_of(listpack.get(at))));
         at.is_some_and(|at| score < at || (score == at && text.with_bytes(|text| member < text)))
@@ -82,7 +82,7 @@ fn rescore(buffer: &mut impl Buffer, at: usize, member: &[u8], score: f64) {
     insert(buffer, member, score);
 }
 
-/// Changes or adds a member; `None` if it would have to be added and `fits` does not hold.
+/// Changes or adds a member; `None` if it would have to be added and `fits` is false.
 pub(super) fn apply(
     buffer: &mut impl Buffer,
     member: &[u8],
@@ -108,7 +108,7 @@ pub(super) fn apply(
     Ok(Some(Applied::Added(score)))
 }
 
-/// Removes `member`; its score if it was there.
+/// Removes `member` and returns its score if it was there.
 pub(super) fn remove(buffer: &mut impl Buffer, member: &[u8]) -> Option<f64> {
     let (at, score) = find(Listpack::new(buffer.bytes()), &member.into())?;
     listpack::remove(buffer, at, 2);
@@ -124,7 +124,7 @@ pub(super) struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// The `count` elements from rank `from` on, or back from it.
+    /// The `count` elements from rank `from` on, or backwards from it.
     pub(super) fn new(listpack: Listpack<'a>, from: usize, count: usize, backwards: bool) -> Pairs<'a> {
         let (first, end) = (listpack.first().unwrap_or(HEADER), listpack.end());
         let at = |index: usize| listpack.seek(index as i64).unwrap_or(end);

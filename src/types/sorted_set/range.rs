@@ -1,15 +1,15 @@
-//! Ranges of scores and of members, as commands give them.
+//! Ranges of scores and of members, as commands specify them.
 
 /// Scores between two bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScoreRange {
     /// The lower bound.
     pub min: f64,
-    /// Whether the lower bound itself is left out.
+    /// Whether the lower bound itself is excluded.
     pub min_open: bool,
     /// The upper bound.
     pub max: f64,
-    /// Whether the upper bound itself is left out.
+    /// Whether the upper bound itself is excluded.
     pub max_open: bool,
 }
 
@@ -41,12 +41,12 @@ pub enum LexBound<'a> {
     Highest,
     /// This member, included: `[member`.
     Closed(&'a [u8]),
-    /// This member, left out: `(member`.
+    /// This member, excluded: `(member`.
     Open(&'a [u8]),
 }
 
 impl<'a> LexBound<'a> {
-    /// From a command's argument.
+    /// The bound in a command's argument.
     pub fn parse(text: &'a [u8]) -> Option<LexBound<'a>> {
         match text {
             b"-" => Some(LexBound::Lowest),

@@ -62,7 +62,7 @@ impl Model {
     }
 }
 
-/// The set is whole and says what the model says.
+/// Checks that the set is sound and agrees with the model.
 fn compare(set: &SortedSet, model: &Model) {
     set.check();
     let all: Vec<_> = model.elements().map(|(m, s)| (m, s.to_bits())).collect();
@@ -73,7 +73,7 @@ fn compare(set: &SortedSet, model: &Model) {
     assert!(backwards.iter().eq(all.iter().rev()));
 }
 
-/// A member that is short, or has a score among few, or neither.
+/// A short member, or a longer one.
 fn member(n: u32) -> Vec<u8> {
     if n.is_multiple_of(7) { vec![b'x'; n as usize % 300] } else { format!("member:{n}").into_bytes() }
 }
@@ -157,7 +157,7 @@ fn apply(set: &mut SortedSet, model: &mut Model, step: &Step) {
 
 proptest! {
     #[test]
-    fn a_sorted_set_is_an_ordered_set_whatever_is_done_to_it(steps in prop::collection::vec(step(), 1..400)) {
+    fn a_large_sorted_set_behaves_like_an_ordered_set(steps in prop::collection::vec(step(), 1..400)) {
         let (mut set, mut model) = (SortedSet::new(SEED), Model::default());
         for (i, step) in steps.iter().enumerate() {
             apply(&mut set, &mut model, step);
@@ -225,7 +225,7 @@ proptest! {
     }
 }
 
-/// Nodes are full behind an insert at the end, and memory is what the head of the module says.
+/// Nodes are full behind inserts at an end, and take the memory that the head of the module states.
 #[test]
 fn ascending_and_descending_inserts_leave_full_leaves_behind() {
     for descending in [false, true] {
@@ -237,8 +237,8 @@ fn ascending_and_descending_inserts_leave_full_leaves_behind() {
         }
         set.check();
         let tree = set.memory_bytes() - empty - 4000 * 28;
-        // Small nodes, as tests have them, take more than full ones.
-        assert!(tree < 4000 * 45, "{} bytes an element", tree / 4000);
+        // The small nodes of tests take more memory per element than real ones.
+        assert!(tree < 4000 * 45, "{} bytes per element", tree / 4000);
     }
 }
 
@@ -263,7 +263,7 @@ fn an_emptied_set_owns_no_more_than_a_new_one() {
 }
 
 #[test]
-fn a_scan_returns_every_element_that_is_there_throughout_while_others_go() {
+fn a_scan_returns_every_element_that_is_there_throughout_while_others_are_removed() {
     let member = |n: u32| format!("m{n}").into_bytes();
     for by_range in [false, true] {
         let mut set = SortedSet::new(SEED);
@@ -341,7 +341,7 @@ mod entries {
         Shapes { zset_max_listpack_entries: 12, zset_max_listpack_value: 10, ..Shapes::new(SEED) }
     }
 
-    /// Numbers in their one spelling and in others, short and long names.
+    /// Numbers in canonical and other spellings, short and long names.
     fn member(n: u32) -> Vec<u8> {
         match n % 5 {
             0 => (i64::from(n) * 1_234_567).to_string().into_bytes(),
@@ -374,7 +374,7 @@ mod entries {
 
     proptest! {
         #[test]
-        fn an_entry_is_an_ordered_set_in_either_encoding(
+        fn an_entry_behaves_like_an_ordered_set_in_either_encoding(
             steps in prop::collection::vec((0..60u32, score(), 0..10u8, 0..16usize), 1..80),
             most in 0..20usize,
         ) {
@@ -417,7 +417,7 @@ mod entries {
         }
 
         #[test]
-        fn flags_decide_by_the_present_score(old in score(), new in score(), there: bool, bits in 0..32u8) {
+        fn flags_decide_by_the_current_score(old in score(), new in score(), there: bool, bits in 0..32u8) {
             let how = How {
                 only_new: bits & 1 > 0,
                 only_old: bits & 2 > 0,

@@ -13,26 +13,26 @@
 //!             └  a    c    b  … ┘  └  k    d   … ┘
 //! ```
 //!
-//! The one idea: counts make positions. How many entries come before a place is the sum of the counts to the left of
-//! the way down to it, so a rank costs what a lookup costs; any range, by rank, score or member, is a pair of ranks and
-//! then a walk over leaves. There are no links between leaves: a walk keeps its way down and steps along it (`walk`),
-//! which leaves each node one owner, and the tree safe Rust.
+//! Ranks come from counts: the number of entries before a place is the sum of the counts to the left of the path down to
+//! it, so a rank costs as much as a lookup. Any range, by rank, score or member, is a pair of ranks and then a walk over
+//! leaves. Leaves are not linked: a walk keeps its path from the root and steps along it (`walk`). So each node has one
+//! owner, and the tree is safe Rust.
 //!
-//! Entries are ordered by score, those of equal score by member, byte by byte. Zero and minus zero are equal scores.
+//! Entries are ordered by score, entries of equal score by member, byte by byte. Zero and minus zero are equal scores.
 //!
-//! A full node is split in halves, but at the ends of the tree, where entries arrive in order, the new entry begins a
-//! node of its own: ascending inserts leave full nodes behind. A node of less than a quarter is merged with its
-//! neighbour, or takes from it, so that the height stays logarithmic.
+//! A full node is split in half. But at the ends of the tree, where entries arrive in order, the new entry starts a node
+//! of its own, so that ascending inserts leave full nodes behind. A node less than a quarter full is merged with its
+//! neighbour, or takes entries from it, so that the height stays logarithmic.
 //!
 //! Costs: a search makes six comparisons of scores in each node, and waits for all lines of the leaf at once.
-//! `cargo bench --bench sorted_set` measures it beside a skiplist of the same data.
+//! `cargo bench --bench sorted_set` compares it with a skiplist of the same data.
 
 use super::element::Handle;
 use super::leaf::{self, Leaf};
 use super::node::{Edge, Key, Node, Part};
 use super::walk::Walk;
 
-/// How full [`Tree::build`] makes a leaf: the next inserts do not split at once.
+/// How full [`Tree::build`] makes a leaf, so that the next inserts do not split it at once.
 const BUILT: usize = leaf::MOST * 7 / 8;
 
 /// See the module's head.
@@ -47,7 +47,7 @@ impl Tree {
         Tree { root: Node::Leaf(Leaf::with_room(0)), len: 0 }
     }
 
-    /// A tree of entries that come in order.
+    /// A tree of entries that are in order.
     pub(super) fn build(entries: &[(f64, Handle)]) -> Tree {
         let mut leaves = Vec::with_capacity(entries.len().div_ceil(BUILT));
         for_each_share(entries.len(), BUILT, |range| {
@@ -66,13 +66,13 @@ impl Tree {
         self.len
     }
 
-    /// Asks the processor for the leaf in which `score` belongs.
+    /// Prefetches the leaf in which `score` belongs.
     #[inline]
     pub(super) fn prefetch(&self, score: f64) {
         self.root.prefetch(score);
     }
 
-    /// Adds an entry that is not in the tree.
+    /// Inserts an entry that is not in the tree.
     #[inline]
     pub(super) fn insert(&mut self, score: f64, handle: Handle) {
         let key = Key { score, member: handle.member() };
@@ -83,7 +83,7 @@ impl Tree {
         }
     }
 
-    /// Takes out the entry at `key`; whether it was there.
+    /// Removes the entry at `key` and returns whether it was there.
     #[inline]
     pub(super) fn remove(&mut self, key: Key<'_>) -> bool {
         let removed = self.root.remove(key);
@@ -92,7 +92,7 @@ impl Tree {
         removed
     }
 
-    /// Gives the entry at `key`, which is in the tree, the score `score`, where `handle` names its element.
+    /// Changes the score of the entry at `key`, which must be in the tree, to `score`; `handle` is its element.
     #[inline]
     pub(super) fn rescore(&mut self, key: Key<'_>, score: f64, handle: Handle) {
         if !self.root.rescore(key, score) {
@@ -108,21 +108,21 @@ impl Tree {
         self.root.partition(&|score, handle| key.is_after(score, handle))
     }
 
-    /// How many entries `before` holds for: true for all up to some place, false from there on. Where it is not so,
-    /// the answer is any number up to the length.
+    /// How many entries `before` is true for, if it is true up to some place and false from there on. Otherwise the result
+    /// is some number up to the length.
     #[inline]
     pub(super) fn partition(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
         self.root.partition(&|score, handle: &Handle| before(score, handle.member()))
     }
 
-    /// [`Self::partition`] by scores, which looks at no member.
+    /// [`Self::partition`] by scores, which reads no member.
     #[inline]
     pub(super) fn partition_scores(&self, before: impl Fn(f64) -> bool) -> usize {
         self.root.partition(&|score, _: &Handle| before(score))
     }
 
-    /// Takes out up to `most` entries from rank `from` on, after showing them; answers how many, at least one if there
-    /// is one.
+    /// Removes up to `most` entries from rank `from` on, after showing them to `see`. Returns how many, at least one if
+    /// there is one.
     pub(super) fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize {
         assert!(from < self.len && most > 0);
         let removed = self.root.remove_some(from, most, see);
@@ -131,7 +131,7 @@ impl Tree {
         removed
     }
 
-    /// The `count` entries from rank `from` on, or back from it.
+    /// The `count` entries from rank `from` on, or backwards from it.
     #[inline]
     pub(super) fn walk(&self, from: usize, count: usize, backwards: bool) -> Walk<'_> {
         let within = if backwards {
@@ -148,7 +148,7 @@ impl Tree {
         self.root.memory_bytes()
     }
 
-    /// Panics unless the tree is what the module's head says.
+    /// Panics unless the tree is as the module's head describes.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut last = None;

@@ -1,22 +1,22 @@
-//! A walk over the tree's entries in order, forwards or backwards, from any rank on.
+//! A walk over the tree's entries in order, forwards or backwards, from any rank.
 //!
-//! The one idea: the way down to the leaf is kept, a row and a child's number for each level, and the next leaf is one
-//! step along the lowest row that has more. Members lie anywhere in memory: while one is looked at, the processor is
-//! asked for those that come [`AHEAD`] entries later, and on entering a leaf for the next one.
+//! The walk keeps its path down to the leaf, a row and the index of a child for each level. The next leaf is one step
+//! along the lowest row that has another child. Members may lie anywhere in memory: while one is read, those [`AHEAD`]
+//! entries later are prefetched, and on entering a leaf the next leaf is.
 //!
-//! Costs: O(log n) to begin, O(1) a step, no allocation.
+//! Costs: O(log n) to begin, O(1) per step, no allocation.
 
 use super::element::Handle;
 use super::leaf::Leaf;
 use super::node::{Node, Row};
 
-/// Levels of rows above the rows of leaves. Rows that are not at an end of the tree have 16 children at least.
+/// Levels of rows above the rows of leaves. Rows that are not at an end of the tree have at least 16 children.
 const MOST_LEVELS: usize = 14;
 
-/// How many entries ahead the processor is asked for members.
+/// How many entries ahead members are prefetched.
 const AHEAD: usize = 8;
 
-/// Elements in order or backwards, member and score; see the module's head.
+/// Elements in order or backwards: member and score. See the module's head.
 #[derive(Clone)]
 pub struct Walk<'a> {
     high: [Option<(&'a Row<Node>, usize)>; MOST_LEVELS],
@@ -24,15 +24,14 @@ pub struct Walk<'a> {
     low: Option<(&'a Row<Leaf>, usize)>,
     scores: &'a [f64],
     handles: &'a [Handle],
-    /// The entry of the leaf that is next. When it is behind the last one, or before the first, the leaf is done.
+    /// The next entry of the leaf. When it is behind the last one, or before the first, the leaf is done.
     at: usize,
     left: usize,
     backwards: bool,
 }
 
 impl<'a> Walk<'a> {
-    /// Over `count` entries, of which the first has rank `rank` and the others come after it, or before it if
-    /// `backwards`.
+    /// A walk over `count` entries: the one of rank `rank` and those after it, or before it if `backwards`.
     pub(super) fn new(root: &'a Node, rank: usize, count: usize, backwards: bool) -> Walk<'a> {
         let mut elements = Walk {
             high: [None; MOST_LEVELS],
@@ -50,7 +49,7 @@ impl<'a> Walk<'a> {
         elements
     }
 
-    /// Goes down to the entry `rank` below `node`.
+    /// Descends to the entry of rank `rank` below `node`.
     fn descend(&mut self, mut node: &'a Node, mut rank: usize) {
         while let Node::High(row) = node {
             let (at, below) = row.at_rank(rank);
@@ -69,7 +68,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Comes to a leaf, at entry `at`, and asks for what is met first: members, and the leaf after this one.
+    /// Enters a leaf at entry `at`, and prefetches what is needed first: members, and the leaf after this one.
     fn enter(&mut self, leaf: &'a Leaf, at: usize) {
         (self.scores, self.handles, self.at) = (leaf.scores(), leaf.handles(), at);
         let len = self.handles.len();
@@ -90,7 +89,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Comes to the next leaf; there is one.
+    /// Enters the next leaf; there must be one.
     #[inline(never)]
     fn turn(&mut self) {
         let back = self.backwards;
@@ -126,7 +125,7 @@ impl<'a> Iterator for Walk<'a> {
         if self.left == 0 {
             return None;
         }
-        // Backwards, the place before the first entry is a number beyond all.
+        // Backwards, the index before the first entry wraps to a number beyond all.
         if self.at >= self.handles.len() {
             self.turn();
         }

@@ -1,13 +1,13 @@
-//! A group of consumers: how far it has read, and what its consumers were given and have not acknowledged.
+//! A consumer group: how far it has read, and the entries that its consumers were given and have not acknowledged.
 //!
 //! ```text
-//!  Group ─▶ pending:   ID ▶ time and number of deliveries, whose     a tree in the order of the IDs
-//!        ─▶ consumers: [ name, times, pending IDs ] …                slots; a consumer keeps its own
-//!        ─▶ names:     name ▶ slot                                   a tree in the order of the names
+//!  Group ─▶ pending:   ID ▶ time and number of deliveries, owner     a tree ordered by ID
+//!        ─▶ consumers: [ name, times, pending IDs ] …                slots; a consumer keeps its slot
+//!        ─▶ names:     name ▶ slot                                   a tree ordered by name
 //! ```
 //!
-//! What is pending stands in the group's tree once; a consumer's has the IDs alone, so that its own are found without
-//! looking at those of others. Costs: O(log n) to deliver, acknowledge or claim, and to add or find a consumer.
+//! Each pending entry is once in the group's tree. A consumer's tree has only IDs, so that its entries are found without
+//! visiting those of others. Costs: O(log n) to deliver, acknowledge or claim, and to add or find a consumer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
@@ -20,15 +20,16 @@ use super::{Record, Stream};
 /// The slot of no consumer.
 const NOBODY: u32 = u32::MAX;
 
-/// Memory of a tree's item beside itself: leaves are little more than half full where IDs rise, and have a header.
+/// The memory of a tree per byte of item, as a fraction: with rising IDs leaves are little more than half full, and each
+/// has a header.
 const TREE_SHARE: (usize, usize) = (11, 6);
 
 /// An entry that was given to a consumer and is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Unix milliseconds of the last time it was given to somebody.
+    /// When it was last delivered, Unix milliseconds.
     pub time: i64,
-    /// How often it was.
+    /// How often it was delivered.
     pub count: u64,
     consumer: u32,
 }
@@ -37,9 +38,9 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct Consumer {
     name: Arc<[u8]>,
-    /// Unix milliseconds of when it was last heard of.
+    /// When the consumer was last seen, Unix milliseconds.
     pub seen_time: i64,
-    /// Unix milliseconds of when it last got something; none yet: -1.
+    /// When the consumer last received an entry, Unix milliseconds; -1 if it never did.
     pub active_time: i64,
     pending: BTreeSet<Id>,
 }
@@ -50,7 +51,7 @@ impl Consumer {
         &self.name
     }
 
-    /// The IDs of what it has not acknowledged.
+    /// The IDs of the entries that it has not acknowledged.
     pub fn pending(&self) -> &BTreeSet<Id> {
         &self.pending
     }
@@ -60,9 +61,9 @@ impl Consumer {
 #[derive(Clone, Debug)]
 pub struct Group {
     pub(super) name: Arc<[u8]>,
-    /// The ID of the last entry that was given to a consumer, or what was set.
+    /// The ID of the last entry delivered to a consumer, or the one that was set.
     pub last_id: Id,
-    /// How many entries the stream ever had up to there, as far as is known.
+    /// How many entries the stream ever had up to that ID, if known.
     pub entries_read: Option<i64>,
     pending: BTreeMap<Id, Delivery>,
     consumers: Vec<Option<Consumer>>,
@@ -71,7 +72,7 @@ pub struct Group {
     names: BTreeMap<Arc<[u8]>, u32>,
 }
 
-/// A consumer's slot. It is the same as long as the consumer is there.
+/// A consumer's slot, which stays the same as long as the consumer exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
@@ -87,12 +88,12 @@ impl Group {
         &self.name
     }
 
-    /// All that is not acknowledged.
+    /// All entries that are not acknowledged.
     pub fn pending(&self) -> &BTreeMap<Id, Delivery> {
         &self.pending
     }
 
-    /// The bytes of memory behind it.
+    /// The bytes of memory that it owns.
     pub(super) fn memory_bytes(&self) -> usize {
         let tree = |items: usize, size: usize| items * size * TREE_SHARE.0 / TREE_SHARE.1;
         let own = |consumer: &Consumer| consumer.name.len() + tree(consumer.pending.len(), size_of::<Id>());
@@ -105,7 +106,7 @@ impl Group {
             + tree(self.names.len(), size_of::<(Arc<[u8]>, u32)>())
     }
 
-    /// The consumers, in the order of their names.
+    /// The consumers, ordered by name.
     pub fn consumers(&self) -> impl ExactSizeIterator<Item = &Consumer> {
         self.names.values().map(|slot| self.at(*slot))
     }
@@ -134,7 +135,7 @@ impl Group {
         self.at_mut(slot.0)
     }
 
-    /// Adds a consumer that is heard of now; `None` where the name is taken.
+    /// Adds a consumer, seen now; `None` if the name is taken.
     pub fn add_consumer(&mut self, name: &[u8], now: i64) -> Option<Slot> {
         if self.names.contains_key(name) {
             return None;
@@ -151,7 +152,7 @@ impl Group {
         Some(Slot(slot))
     }
 
-    /// The consumer of this name, added where there is none, and heard of now.
+    /// The consumer with this name, added if there is none, and seen now.
     pub fn find_or_add(&mut self, name: &[u8], now: i64) -> Slot {
         match self.find(name) {
             Some(slot) => {
@@ -162,7 +163,7 @@ impl Group {
         }
     }
 
-    /// Removes a consumer with all that it has not acknowledged, and answers how much that was.
+    /// Removes a consumer with its pending entries, and returns how many those were.
     pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let slot = self.names.remove(name)?;
         self.free.push(slot);
@@ -173,12 +174,12 @@ impl Group {
         Some(consumer.pending.len())
     }
 
-    /// Whose an unacknowledged entry is.
+    /// The consumer to which an unacknowledged entry belongs.
     pub fn owner(&self, delivery: &Delivery) -> &Consumer {
         self.at(delivery.consumer)
     }
 
-    /// Gives an entry to a consumer for the first time; from another one, where the group was set back.
+    /// Delivers an entry to a consumer for the first time. If the group was set back, another consumer may have it.
     fn deliver(&mut self, id: Id, slot: Slot, now: i64) {
         let delivery = Delivery { time: now, count: 1, consumer: slot.0 };
         if let Some(before) = self.pending.insert(id, delivery)
@@ -191,7 +192,7 @@ impl Group {
         consumer.active_time = now;
     }
 
-    /// Gives an entry to a consumer that takes it over, or without an owner before (`XCLAIM … FORCE`).
+    /// Gives an entry to a consumer that takes it over. The entry may have no owner yet (`XCLAIM … FORCE`).
     pub fn claim(&mut self, id: Id, slot: Slot, time: i64, count: u64, now: i64) {
         let before = self.pending.insert(id, Delivery { time, count, consumer: slot.0 });
         let owner = before.map_or(NOBODY, |before| before.consumer);
@@ -204,7 +205,7 @@ impl Group {
         self.at_mut(slot.0).active_time = now;
     }
 
-    /// Notes that an entry was given to its consumer once more.
+    /// Records that an entry was delivered to its consumer again.
     pub fn deliver_again(&mut self, id: Id, now: i64) {
         if let Some(delivery) = self.pending.get_mut(&id) {
             delivery.time = now;
@@ -212,14 +213,14 @@ impl Group {
         }
     }
 
-    /// Takes an entry off what is pending and answers whether it was there.
+    /// Removes an entry from the pending ones and returns whether it was there.
     pub fn acknowledge(&mut self, id: Id) -> bool {
         let Some(delivery) = self.pending.remove(&id) else { return false };
         self.at_mut(delivery.consumer).pending.remove(&id);
         true
     }
 
-    /// What is pending of one consumer, or of all, in the order of the IDs.
+    /// The pending entries of one consumer, or of all, ordered by ID.
     pub fn pending_of(
         &self,
         slot: Option<Slot>,
@@ -233,13 +234,13 @@ impl Group {
         own.chain(all.into_iter().flatten().map(|(id, delivery)| (*id, delivery)))
     }
 
-    /// Adds what a file says is pending; [`restore_owner`](Self::restore_owner) tells whose it is.
+    /// Adds a pending entry from a file; [`restore_owner`](Self::restore_owner) sets its owner.
     pub fn restore_pending(&mut self, id: Id, time: i64, count: u64) -> Result<(), Invalid> {
         let before = self.pending.insert(id, Delivery { time, count, consumer: NOBODY });
         if before.is_some() { Err(Invalid) } else { Ok(()) }
     }
 
-    /// Makes what was added as pending a consumer's.
+    /// Sets the owner of an entry that [`restore_pending`](Self::restore_pending) added.
     pub fn restore_owner(&mut self, id: Id, slot: Slot) -> Result<(), Invalid> {
         let delivery = self.pending.get_mut(&id).filter(|d| d.consumer == NOBODY).ok_or(Invalid)?;
         delivery.consumer = slot.0;
@@ -247,15 +248,15 @@ impl Group {
         Ok(())
     }
 
-    /// Whether all that is pending has an owner, without which a restored group must not be used.
+    /// Whether every pending entry has an owner. A restored group must not be used otherwise.
     pub fn is_whole(&self) -> bool {
         self.pending.values().all(|delivery| delivery.consumer != NOBODY)
     }
 }
 
 impl Stream {
-    /// Gives the group of this name's consumer up to `most` entries that the group was not given before, calling `see`
-    /// with each, and answers how many. Without `acknowledged` they are pending then.
+    /// Delivers up to `most` entries that the group has not read yet to one of its consumers, calls `see` with each, and
+    /// returns how many. Unless `acknowledged`, they are pending afterwards.
     pub fn deliver(
         &mut self,
         name: &[u8],
@@ -263,7 +264,7 @@ impl Stream {
         (most, acknowledged, now): (usize, bool, i64),
         mut see: impl FnMut(&Record<'_>),
     ) -> usize {
-        // Out of the stream while its entries are read.
+        // Taken out of the stream while its entries are read.
         let mut groups = std::mem::take(&mut self.groups);
         let mut count = 0;
         if let Some(group) = groups.get_mut(name)

@@ -1,30 +1,30 @@
 //! The ID of an entry: a time and a number within it, written `ms-seq`.
 //!
-//! Texts are read as Redis reads them, which is by C's rules: up to the first zero byte, at most 127 bytes, and each of
-//! the two numbers may have a `+` or leading spaces and zeros.
+//! Texts are parsed as in Redis, which follows C: up to the first zero byte, at most 127 bytes, and each of the two
+//! numbers may have a `+` or leading spaces and zeros.
 
 use crate::text::number::{parse_i64, push_u64};
 
-/// Longer texts are no IDs, whatever is in them.
+/// Longer texts are not IDs, whatever they contain.
 const LONGEST_TEXT: usize = 127;
 
 /// See the module's head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
-    /// Unix time in milliseconds, or what the client says.
+    /// Unix time in milliseconds, or whatever the client chose.
     pub ms: u64,
-    /// Which of this time.
+    /// The number of the entry within this time.
     pub seq: u64,
 }
 
-/// An ID for a new entry, as far as the client gives it.
+/// The ID of a new entry, as far as the client specifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// `*`: all of it is the server's to choose.
+    /// `*`: the server chooses all of it.
     Any,
-    /// `ms-*`: the number within the time is.
+    /// `ms-*`: the server chooses the number within the time.
     At(u64),
-    /// All of it is given.
+    /// The client specifies all of it.
     Exactly(Id),
 }
 
@@ -57,7 +57,7 @@ impl Id {
         self == Id::MIN
     }
 
-    /// The 16 bytes whose order is that of the IDs.
+    /// The ID as 16 bytes, whose order is that of the IDs.
     pub fn to_bytes(self) -> [u8; 16] {
         (u128::from(self.ms) << 64 | u128::from(self.seq)).to_be_bytes()
     }
@@ -68,7 +68,7 @@ impl Id {
         Id { ms: (number >> 64) as u64, seq: number as u64 }
     }
 
-    /// Reads `ms-seq`, or `ms` with `missing_seq` for the other.
+    /// Parses `ms-seq`, or `ms` with `missing_seq` as the other number.
     pub fn parse(text: &[u8], missing_seq: u64) -> Option<Id> {
         let (ms, seq) = split(text)?;
         let seq = seq.map_or(Some(missing_seq), parse_part)?;
@@ -106,7 +106,7 @@ impl Id {
 }
 
 impl Wanted {
-    /// Reads what may stand for the ID of a new entry, except `*`.
+    /// Parses the ID of a new entry in any form but `*`.
     pub fn parse(text: &[u8]) -> Option<Wanted> {
         match split(text)? {
             (ms, Some(b"*")) => Some(Wanted::At(parse_part(ms)?)),
@@ -115,7 +115,7 @@ impl Wanted {
     }
 }
 
-/// The part before the first `-`, and what is behind it.
+/// The parts before and behind the first `-`.
 fn split(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     if text.len() > LONGEST_TEXT {
         return None;
@@ -127,12 +127,12 @@ fn split(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     })
 }
 
-/// The text before the first zero byte, where it ends for Redis.
+/// The text up to the first zero byte, where it ends for Redis.
 pub fn until_zero(text: &[u8]) -> &[u8] {
     memchr::memchr(0, text).map_or(text, |end| &text[..end])
 }
 
-/// A number as Redis reads it: first by its own rules, where a negative one is refused, then by those of `strtoull`.
+/// A number as Redis parses it: first by its own rules, which refuse negative ones, then by those of `strtoull`.
 fn parse_part(text: &[u8]) -> Option<u64> {
     match parse_i64(text) {
         Some(value) => u64::try_from(value).ok(),
@@ -229,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_bytes_say_the_same_as_the_id(ms: u64, seq: u64) {
+        fn an_id_survives_its_text_and_its_bytes(ms: u64, seq: u64) {
             let mut text = Vec::new();
             id(ms, seq).push_to(&mut text);
             prop_assert_eq!(Id::parse(&text, 0), Some(id(ms, seq)));

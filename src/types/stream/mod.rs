@@ -1,15 +1,15 @@
-//! Streams: entries of fields and values in the order of their IDs, and groups of consumers that read them.
+//! Streams: entries of fields and values ordered by ID, and consumer groups that read them.
 //!
 //! ```text
-//!  nodes ──▶ [ first ID 16, Block 8 | … ]     a deque in the order of the first IDs
+//!  nodes ──▶ [ first ID 16, Block 8 | … ]     a deque ordered by first ID
 //!                            │
 //!                            ▼
 //!                     a listpack of up to 100 entries (see `node`)
 //! ```
 //!
-//! The one idea: what is written goes to the end, what is trimmed goes at the front, and so a deque of nodes is all the
-//! index that it takes: an ID is found by a binary search in consecutive memory, and a node costs 24 bytes there.
-//! `node` says how entries share what they have in common.
+//! Entries are added at the end and trimmed at the front, so a deque of nodes is a sufficient index: an ID is found by a
+//! binary search in consecutive memory, and a node costs 24 bytes in it. `node` describes how entries share what they
+//! have in common.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -19,14 +19,15 @@
 //! | `range` | entries between two IDs, in both directions |
 //! | `group` | [`Group`], its consumers, and what they have not acknowledged |
 //! | `progress` | how far a group has read, and how much is left |
-//! | `radix` | what Redis tells of its own index |
+//! | `radix` | the size of Redis's own index, which XINFO shows |
 //!
-//! Costs: adding is O(1); finding an ID is O(log n) and a walk through half a node at most. An entry of two small fields
-//! takes some 20 bytes. Deleting entries leaves their bytes until their node has none left, as in Redis; of a node that
-//! goes from the middle an empty one stays in the index until half of the nodes are such, so deleting is O(log n), too.
+//! Costs: adding is O(1); finding an ID is O(log n) plus a walk through half a node at most. An entry of two small fields
+//! takes about 20 bytes. As in Redis, the bytes of deleted entries stay until all entries of their node are deleted. When
+//! that happens to a node in the middle, an empty (*buried*) node stays in the index until half of the nodes are buried,
+//! so deleting is O(log n) too.
 //!
-//! The last ID may be set back (`XSETID`) to one below those of deleted entries. So the IDs of entries that are there
-//! rise from one to the next, those of deleted ones need not, and whoever looks for an ID passes over them.
+//! The last ID may be set back (`XSETID`) below the IDs of deleted entries. So the IDs of live entries strictly rise, but
+//! those of deleted ones need not, and a search skips them.
 
 mod group;
 mod id;
@@ -50,13 +51,13 @@ use super::container::Container;
 use super::{Encoding, Kind, Shapes};
 use node::Node;
 
-/// A stream with more nodes, or more consumers and entries that wait for acknowledgement, is freed in the background.
+/// A stream with more nodes than this, or more consumers and pending entries, is freed in the background.
 const LARGE: usize = 64;
 
 /// See the module's head.
 #[derive(Default)]
 pub struct Stream {
-    /// The first and the last are not buried.
+    /// The first and the last node are never buried.
     nodes: VecDeque<Node>,
     /// How many of the nodes are buried.
     buried: usize,
@@ -65,36 +66,36 @@ pub struct Stream {
     groups: BTreeMap<Arc<[u8]>, Group>,
 }
 
-/// What a stream remembers beside its entries.
+/// What a stream records besides its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// The last ID that was given to an entry, or set.
+    /// The last ID given to an entry, or set.
     pub last_id: Id,
-    /// The first entry's; `0-0` where there is none.
+    /// The first entry's ID; `0-0` if there is none.
     pub first_id: Id,
-    /// The largest one that was deleted by its ID.
+    /// The largest ID that was deleted with XDEL.
     pub max_deleted_id: Id,
-    /// How many entries there ever were.
+    /// The number of entries ever added.
     pub entries_added: u64,
 }
 
-/// Which entries to trim.
+/// Which entries trimming keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// All but so many.
+    /// Keep the newest N entries.
     Length(u64),
-    /// Those with a lower ID.
+    /// Keep the entries with this ID and above.
     Id(Id),
 }
 
-/// How to trim.
+/// What to trim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trim {
-    /// Which entries.
+    /// Which entries to keep.
     pub bound: Bound,
-    /// Only whole nodes.
+    /// Whether to remove only whole nodes.
     pub approximately: bool,
-    /// No node that would make it more entries than this; 0: any number.
+    /// With `approximately`, the most entries to remove; 0 for no limit.
     pub limit: u64,
 }
 
@@ -133,12 +134,12 @@ impl Stream {
         self.length
     }
 
-    /// Whether there is none; a stream may be empty and stay.
+    /// Whether there is no entry; the key of an empty stream stays.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// What it remembers beside its entries.
+    /// What it records besides its entries.
     #[inline]
     pub fn figures(&self) -> &Figures {
         &self.figures
@@ -149,17 +150,17 @@ impl Stream {
         self.nodes.len() - self.buried
     }
 
-    /// The nodes that Redis's index of the same entries would have.
+    /// The number of nodes that Redis's index of the same entries would have.
     pub fn radix_nodes(&self) -> usize {
         radix::nodes(&self.nodes().map(|(master, _)| master.to_bytes()).collect::<Vec<_>>())
     }
 
-    /// The nodes: the ID that entries are counted from, and the listpack.
+    /// The nodes: the ID that their entries' IDs are relative to, and the listpack.
     pub fn nodes(&self) -> impl Iterator<Item = (Id, &[u8])> {
         self.nodes.iter().filter(|node| !node.is_buried()).map(|node| (node.master, node.bytes()))
     }
 
-    /// Adds a node behind the last one, from bytes that anyone may have written. The figures are still to be set.
+    /// Appends a node from untrusted bytes. The caller sets the figures afterwards.
     pub fn push_node(&mut self, master: Id, bytes: &[u8]) -> Result<(), Invalid> {
         let node = Node::checked(master, bytes)?;
         let before = self.nodes.back().map(|node| node.last_live_id().unwrap_or(node.master));
@@ -171,7 +172,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Sets what is remembered beside the entries; the first ID follows from those. `last_id` is not below an entry's.
+    /// Sets what is recorded besides the entries; the first ID follows from the entries. `last_id` must not be below the
+    /// last entry's.
     pub fn set_figures(&mut self, figures: Figures) -> Result<(), Invalid> {
         let last = self.last_entry();
         if last.is_some_and(|last| last > figures.last_id) {
@@ -197,7 +199,7 @@ impl Stream {
         self.figures.last_id = id;
     }
 
-    /// Sets how many entries there ever were.
+    /// Sets the number of entries ever added.
     pub fn set_entries_added(&mut self, entries: u64) {
         self.figures.entries_added = entries;
     }
@@ -207,7 +209,7 @@ impl Stream {
         self.figures.max_deleted_id = id;
     }
 
-    /// The ID of an entry that is added now; `None` where it would not be above the last one.
+    /// The ID of an entry that is added now; `None` if it would not be above the last one.
     #[inline]
     pub fn next_id(&self, wanted: Wanted, now_ms: u64) -> Option<Id> {
         let last = self.figures.last_id;
@@ -221,8 +223,7 @@ impl Stream {
         (id > last).then_some(id)
     }
 
-    /// Adds an entry under an ID that [`next_id`](Self::next_id) has given: `fields` pairs, which `items` yields one after
-    /// the other.
+    /// Adds an entry under an ID from [`next_id`](Self::next_id): `fields` pairs, which `items` yields field by value.
     pub fn append<'a>(
         &mut self,
         id: Id,
@@ -231,7 +232,7 @@ impl Stream {
         shapes: &Shapes,
     ) {
         debug_assert!(id > self.figures.last_id);
-        // Only where all entries of the last node are deleted and the last ID was set back.
+        // Only possible if all entries of the last node are deleted and the last ID was set back.
         while self.nodes.back().is_some_and(|node| node.master >= id) {
             self.nodes.pop_back();
             self.unbury_ends();
@@ -253,10 +254,10 @@ impl Stream {
         }
     }
 
-    /// The node in which an entry with this ID would be.
+    /// The index of the node in which an entry with this ID would be.
     #[inline]
     fn node_of(&self, id: Id) -> Option<usize> {
-        // Nearly all questions are about the end.
+        // Nearly all lookups are near the end.
         if self.nodes.back().is_some_and(|node| node.master <= id) {
             return Some(self.nodes.len() - 1);
         }
@@ -268,7 +269,7 @@ impl Stream {
         self.nodes[self.node_of(id)?].find(id)
     }
 
-    /// Deletes the entry with this ID and answers whether there was one. [`find_first`](Self::find_first) follows.
+    /// Deletes the entry with this ID and returns whether there was one. Call [`find_first`](Self::find_first) afterwards.
     fn delete_one(&mut self, id: Id) -> bool {
         let Some(at) = self.node_of(id) else { return false };
         if !self.nodes[at].delete(id) {
@@ -281,7 +282,7 @@ impl Stream {
         true
     }
 
-    /// Removes a node whose entries are all deleted.
+    /// Frees a node whose entries are all deleted.
     fn bury(&mut self, at: usize) {
         self.nodes[at].bury();
         self.buried += 1;
@@ -304,7 +305,7 @@ impl Stream {
         }
     }
 
-    /// Deletes the entries with these IDs and answers how many there were. O(log n) each.
+    /// Deletes the entries with these IDs and returns how many there were. O(log n) each.
     pub fn delete(&mut self, ids: &[Id]) -> usize {
         let first = self.figures.first_id;
         let (mut deleted, mut was_first) = (0, false);
@@ -321,13 +322,13 @@ impl Stream {
         deleted
     }
 
-    /// Looks up the first ID again.
+    /// Updates the first ID.
     fn find_first(&mut self) {
         let first = self.range(Id::MIN, Id::MAX).next().map(|record| record.id);
         self.figures.first_id = first.unwrap_or(Id::MIN);
     }
 
-    /// Deletes entries from the front and answers how many.
+    /// Deletes entries from the front and returns how many.
     pub fn trim(&mut self, trim: &Trim) -> u64 {
         let mut deleted = 0;
         while let Some(node) = self.nodes.front() {
@@ -367,8 +368,8 @@ impl Stream {
         deleted
     }
 
-    /// Whether the first node has deleted entries alone, one of which has an ID that is not to be trimmed, and the one
-    /// behind it begins with an ID that is: the last ID was set back between them.
+    /// Whether the first node has only deleted entries, one of them with an ID that would be kept, while the next node
+    /// begins with an ID that is trimmed: the last ID was set back between them.
     fn hides_some(&self, bound: Bound) -> bool {
         let Bound::Id(least) = bound else { return false };
         let mut nodes = self.nodes.iter();
@@ -387,24 +388,24 @@ impl Stream {
         deleted
     }
 
-    /// The groups, in the order of their names.
+    /// The groups, ordered by name.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &Group> {
         self.groups.values()
     }
 
-    /// The group of this name.
+    /// The group with this name.
     #[inline]
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
         self.groups.get(name)
     }
 
-    /// The group of this name, to change.
+    /// The group with this name, for changing.
     #[inline]
     pub fn group_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
         self.groups.get_mut(name)
     }
 
-    /// Adds a group and answers whether its name was free.
+    /// Adds a group and returns whether its name was free.
     pub fn add_group(&mut self, group: Group) -> bool {
         match self.groups.entry(Arc::clone(&group.name)) {
             Entry::Occupied(_) => false,
@@ -415,7 +416,7 @@ impl Stream {
         }
     }
 
-    /// Takes a group out.
+    /// Removes and returns a group.
     pub fn remove_group(&mut self, name: &[u8]) -> Option<Group> {
         self.groups.remove(name)
     }

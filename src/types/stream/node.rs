@@ -1,4 +1,4 @@
-//! A node: up to a hundred entries or so in one listpack, Redis's format byte for byte.
+//! A node: up to about a hundred entries in one listpack, Redis's format byte for byte.
 //!
 //! ```text
 //!  master entry   count | deleted | fields n | field 1 … field n | 0
@@ -6,12 +6,11 @@
 //!  or             flags | ms - master's | seq - master's | n | field 1 | value 1 … | elements before
 //! ```
 //!
-//! The one idea: a stream's entries mostly have the same fields, so the first entry's are written once, and entries with
-//! the same (flag 2) leave them out. The last element of an entry says how many it has beside that one, which leads a
-//! reader from the end. A deleted entry (flag 1) stays until its whole node goes, so that nothing moves.
+//! The entries of a stream mostly have the same fields, so the first entry's fields are written once, and entries with
+//! the same fields (flag 2) omit them. The last element of an entry is the number of its other elements, for readers that
+//! come from the end. A deleted entry (flag 1) stays until its whole node is freed, so that nothing moves.
 //!
-//! Costs: 8 bytes or so an entry beside its values; an entry of a node is found by going from one to the next, from the
-//! nearer end.
+//! Costs: about 8 bytes per entry besides its values. An entry of a node is found by a walk from the nearer end.
 
 use super::id::Id;
 use crate::types::Shapes;
@@ -27,7 +26,7 @@ const SAME_FIELDS: i64 = 2;
 /// Redis's limit for the bytes of a node, and for those of an entry's fields and values.
 pub const MAX_BYTES: usize = 1 << 30;
 
-/// A node, and the ID that its entries' IDs are counted from: that of its first one.
+/// A node, and the ID that its entries' IDs are relative to: that of its first entry.
 pub(super) struct Node {
     pub(super) master: Id,
     bytes: Block,
@@ -35,25 +34,25 @@ pub(super) struct Node {
 
 const _: () = assert!(size_of::<Node>() == 24);
 
-/// The bytes are no node of a stream.
+/// The bytes are not a node of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
-/// What the master entry says.
+/// The contents of the master entry.
 #[derive(Clone, Copy)]
 pub(super) struct Master {
     /// Entries that are not deleted.
     pub(super) count: usize,
-    /// Entries that are.
+    /// Entries that are deleted.
     pub(super) deleted: usize,
     /// How many fields the master entry has.
     fields: usize,
-    /// Where the first of them is.
+    /// The offset of the first of them.
     fields_at: usize,
 }
 
 impl Master {
-    /// That of no entries.
+    /// The master entry of a buried node.
     const NONE: Master = Master { count: 0, deleted: 0, fields: 0, fields_at: 0 };
 }
 
@@ -64,17 +63,17 @@ pub struct Record<'a> {
     pub id: Id,
     listpack: Listpack<'a>,
     flags: i64,
-    /// Where it begins.
+    /// Its offset.
     at: usize,
     /// How many fields it has.
     count: usize,
-    /// Where the master entry's fields are.
+    /// The offset of the master entry's fields.
     fields_at: usize,
-    /// Where its first value is, or its first field where it has some of its own.
+    /// The offset of its first value, or of its first field if it has its own fields.
     values_at: usize,
 }
 
-/// The number at `at`. In a listpack that was written here or checked there is one.
+/// The number at `at`. A listpack that was written or checked here has one there.
 fn number(listpack: Listpack<'_>, at: usize) -> i64 {
     match listpack.get(at) {
         Text::Int(value) => value,
@@ -88,7 +87,7 @@ impl<'a> Record<'a> {
         self.count
     }
 
-    /// Whether there is none, which no entry of Redis's commands has.
+    /// Whether there are no fields, which the commands never create.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -147,8 +146,8 @@ impl<'a> Walk<'a> {
         Record { id, listpack, flags, at, count, fields_at, values_at }
     }
 
-    /// Goes on, for a walk forwards, with the first entry of at least `from`, or deleted ones before that; from the end,
-    /// where that is nearer.
+    /// Moves a forward walk to the first entry with an ID of at least `from`, or to deleted ones before it. Searches from
+    /// the nearer end.
     pub(super) fn seek(&mut self, from: Id) {
         let Some(last) = self.last_live().filter(|last| last.id >= from) else {
             self.front = self.back;
@@ -210,14 +209,14 @@ impl DoubleEndedIterator for Walk<'_> {
     }
 }
 
-/// The number of elements of a master entry beside its fields.
+/// The number of elements of a master entry besides its fields.
 const MASTER: usize = 4;
 
-/// What a listpack may add to a string: five bytes before it, and five behind.
+/// The most bytes that a listpack adds to a string: five before it and five behind it.
 const LONGEST_FRAME: usize = 10;
 
 impl Node {
-    /// A node for an entry with this ID and these fields. The entry is still to be added.
+    /// A node for an entry with this ID and these fields. The caller then pushes the entry.
     pub(super) fn new<'a>(id: Id, fields: usize, items: impl Iterator<Item = &'a [u8]> + Clone) -> Node {
         let mut bytes = Block::from(&listpack::EMPTY[..]);
         let head = [0, 0, fields as i64].map(Element::integer).into_iter();
@@ -226,15 +225,15 @@ impl Node {
         Node { master: id, bytes }
     }
 
-    /// A node that was written elsewhere, when it is one: a listpack of entries with rising IDs, and a master entry that
-    /// counts them right. O(n).
+    /// A node from outside, if the bytes are one: a listpack of entries with rising IDs, and a master entry with the right
+    /// counts. O(n).
     pub(super) fn checked(master: Id, bytes: &[u8]) -> Result<Node, Invalid> {
         let bytes = listpack::normalize(bytes).map_err(|_| Invalid)?;
         check(master, Listpack::new(&bytes)).ok_or(Invalid)?;
         Ok(Node { master, bytes: Block::from(&*bytes) })
     }
 
-    /// Another node with the same contents, which it shares until either is changed.
+    /// A node that shares this one's contents until either is changed.
     pub(super) fn share(&self) -> Node {
         Node { master: self.master, bytes: self.bytes.share() }
     }
@@ -247,7 +246,7 @@ impl Node {
         self.bytes.memory_bytes()
     }
 
-    /// Frees the entries, which are all deleted. What stays has a place in the index, and none.
+    /// Frees the entries, which are all deleted. The node keeps its place in the index, without entries.
     pub(super) fn bury(&mut self) {
         self.bytes = Block::from(&listpack::EMPTY[..]);
     }
@@ -256,7 +255,7 @@ impl Node {
         self.bytes.len() == listpack::EMPTY.len()
     }
 
-    /// Gives back the room for entries that will not come any more.
+    /// Gives back the room for further entries.
     pub(super) fn close(&mut self) {
         self.bytes.shrink_to_fit();
     }
@@ -305,7 +304,7 @@ impl Node {
         entries == 0 || ((master.count + master.deleted) as u64) < entries
     }
 
-    /// Adds an entry behind the last one: `fields` pairs, which `items` yields one after the other, of `bytes` together.
+    /// Appends an entry: `fields` pairs, which `items` yields field by value, of `bytes` in total.
     pub(super) fn push<'a>(
         &mut self,
         id: Id,
@@ -332,7 +331,7 @@ impl Node {
         self.set_counts(master.count + 1, master.deleted);
     }
 
-    /// A node grows entry by entry until it is closed: so its room doubles.
+    /// Doubles the room when it is used up, since a node grows entry by entry until it is closed.
     fn make_room(&mut self, fields: usize, bytes: usize) {
         let most = bytes + (2 * fields + 5) * LONGEST_FRAME;
         if self.bytes.capacity() - self.bytes.len() < most {
@@ -350,7 +349,7 @@ impl Node {
                 .all(|(item, field)| Element::from(item).text() == field)
     }
 
-    /// Writes how many entries there are. Positions of entries are not what they were.
+    /// Writes the numbers of entries, which invalidates positions.
     fn set_counts(&mut self, count: usize, deleted: usize) {
         listpack::replace(&mut self.bytes, listpack::HEADER, count as i64);
         let second = self.listpack().skip(listpack::HEADER, 1);
@@ -359,25 +358,25 @@ impl Node {
         }
     }
 
-    /// Marks the entries at `places` as deleted, which they are not, and are in rising order.
+    /// Marks the entries at `places` as deleted. They are in rising order and not deleted yet.
     fn mark(&mut self, places: &[usize]) {
         let master = self.master();
         for at in places {
-            // Both flags are numbers of one byte, so nothing moves.
+            // The flags take one byte with and without this one, so nothing moves.
             let flags = number(self.listpack(), *at) | DELETED;
             listpack::replace(&mut self.bytes, *at, flags);
         }
         self.set_counts(master.count - places.len(), master.deleted + places.len());
     }
 
-    /// Deletes the entry with this ID and answers whether there was one.
+    /// Deletes the entry with this ID and returns whether there was one.
     pub(super) fn delete(&mut self, id: Id) -> bool {
         let Some(place) = self.find(id).map(|record| record.at) else { return false };
         self.mark(&[place]);
         true
     }
 
-    /// Deletes entries from the front while `more` says so of an ID and of how many were deleted before.
+    /// Deletes entries from the front while `more` is true for an entry's ID and the number deleted so far.
     pub(super) fn delete_front(&mut self, more: impl Fn(Id, u64) -> bool) -> u64 {
         let mut places = Vec::new();
         for record in self.walk().filter(|record| !record.is_deleted()) {
@@ -390,7 +389,7 @@ impl Node {
         places.len() as u64
     }
 
-    /// The last entry's ID, deleted or not.
+    /// The ID of the last entry, deleted or not.
     pub(super) fn last_id(&self) -> Option<Id> {
         self.walk().next_back().map(|record| record.id)
     }
@@ -406,8 +405,8 @@ impl Node {
     }
 }
 
-/// Walks through a listpack that anyone may have written; `None` where it is no node. The IDs of entries that are there
-/// rise from the master's on; a deleted one's is above those that were there before it.
+/// Walks through an untrusted listpack; `None` if it is not a node. The IDs of live entries rise from the master's on, and
+/// that of a deleted entry is above those of the live entries before it.
 fn check(master: Id, listpack: Listpack<'_>) -> Option<()> {
     let mut elements = listpack.iter();
     let mut left = elements.clone().count();

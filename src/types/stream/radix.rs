@@ -1,15 +1,15 @@
-//! How many nodes Redis's index of a stream has: `XINFO STREAM` tells.
+//! The number of nodes in Redis's index of a stream, which `XINFO STREAM` shows.
 //!
-//! Redis keeps a stream's nodes in a radix tree under the 16 bytes of their first IDs. In such a tree a run of bytes
-//! that all keys beneath share is one node, a place where they part is one, and the end of a key is one. That follows
-//! from the keys alone, whatever the order in which they came and went; so it is counted when somebody asks.
+//! Redis keeps a stream's nodes in a radix tree under the 16 bytes of their first IDs. In such a tree a run of bytes that
+//! all keys below it share is one node, a place where they diverge is one, and the end of a key is one. The number follows
+//! from the keys alone, whatever the order in which they were inserted and removed, so it is computed on demand.
 
 /// A key.
 type Key = [u8; 16];
 
 /// The number of nodes for these keys, which rise. O(n).
 pub(super) fn nodes(keys: &[Key]) -> usize {
-    // The root is there without a key, too.
+    // The root exists even without a key.
     if keys.is_empty() { 1 } else { below(keys, 0) }
 }
 

@@ -1,10 +1,10 @@
-//! Entries between two IDs, both included, in either direction. Deleted ones are passed over.
+//! Entries between two IDs, both included, in either direction. Deleted ones are skipped.
 
 use super::Stream;
 use super::id::Id;
 use super::node::{Record, Walk};
 
-/// Entries from the first on.
+/// Entries from the first one on.
 pub struct Range<'a> {
     stream: &'a Stream,
     /// The node after the one that `walk` is in.
@@ -13,10 +13,10 @@ pub struct Range<'a> {
     to: Id,
 }
 
-/// Entries from the last on.
+/// Entries from the last one backwards.
 pub struct Backwards<'a> {
     stream: &'a Stream,
-    /// The node that `walk` is in; those before it follow.
+    /// The node that `walk` is in.
     node: usize,
     walk: Option<Walk<'a>>,
     from: Id,
@@ -24,7 +24,7 @@ pub struct Backwards<'a> {
 }
 
 impl Stream {
-    /// The entries from one ID to another.
+    /// The entries from one ID to another, both included.
     #[inline]
     pub fn range(&self, from: Id, to: Id) -> Range<'_> {
         let node = self.node_of(from).unwrap_or(0);
@@ -35,7 +35,7 @@ impl Stream {
         Range { stream: self, node: node + 1, walk, to }
     }
 
-    /// The same from the last on.
+    /// The same entries from the last one backwards.
     pub fn range_back(&self, from: Id, to: Id) -> Backwards<'_> {
         let node = self.node_of(to);
         let walk = node.map(|at| self.nodes[at].walk());

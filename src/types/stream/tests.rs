@@ -51,7 +51,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 #[derive(Clone, Debug)]
 enum Step {
     Add(u64, u64, Fields),
-    /// The last ID is set between the last entry's and what it was, in so many eighths.
+    /// Sets the last ID back towards the last entry's by this many eighths.
     SetBack(u64),
     Delete(usize),
     DeleteAny(u64, u64),
@@ -76,7 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The ID of the entry of some index, or one near it where there is none.
+/// The ID of the entry at an index, or one near it if there is none.
 fn pick(model: &BTreeMap<Id, Fields>, index: usize) -> Id {
     let ids: Vec<Id> = model.keys().copied().collect();
     let near = ids.get(index / 3 % ids.len().max(1)).copied().unwrap_or_default();
@@ -154,7 +154,7 @@ fn check(stream: &Stream, model: &BTreeMap<Id, Fields>) {
     }
 }
 
-/// The same stream from its own bytes.
+/// The stream, loaded again from its own bytes.
 fn reloaded(stream: &Stream) -> Result<Stream, Invalid> {
     let mut copy = Stream::default();
     for (master, bytes) in stream.nodes() {
@@ -166,7 +166,7 @@ fn reloaded(stream: &Stream) -> Result<Stream, Invalid> {
 
 proptest! {
     #[test]
-    fn a_stream_is_its_entries_in_the_order_of_their_ids(
+    fn a_stream_behaves_like_a_map_ordered_by_id(
         steps in prop::collection::vec(step(), 1..120),
         entries in prop::sample::select(vec![0_u64, 1, 3, 100]),
         bytes in prop::sample::select(vec![0_usize, 60, 4096]),
@@ -181,7 +181,7 @@ proptest! {
         let copy = stream.duplicate();
         let loaded = reloaded(&stream).unwrap();
         prop_assert_eq!(loaded.figures(), stream.figures());
-        // What happens to the stream now is nothing to those made of it.
+        // Later changes to the stream do not affect its copies.
         stream.delete(&model.keys().copied().step_by(2).collect::<Vec<_>>());
         stream.trim(&Trim { bound: Bound::Length(1), approximately: false, limit: 0 });
         check(&copy, &model);
@@ -214,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_consumer_has_pending_is_its_part_of_what_the_group_has(
+    fn the_pending_entries_of_the_consumers_make_up_those_of_the_group(
         steps in prop::collection::vec((0_u8..5, 0_usize..3, 1_u64..30), 1..80),
     ) {
         let mut stream = plain(0);
@@ -261,9 +261,9 @@ proptest! {
     }
 }
 
-/// Nodes of one entry each go from the middle in any order: what is left is found all the time.
+/// Nodes of one entry each are deleted from the middle in any order; what is left is always found.
 #[test]
-fn entries_that_go_from_the_middle_leave_the_others_where_they_are() {
+fn deleting_entries_in_the_middle_leaves_the_others_findable() {
     let (mut stream, shapes) = (Stream::default(), shapes(1, 4096));
     let mut model = BTreeMap::new();
     for n in 1..=500 {
@@ -320,7 +320,7 @@ fn a_node_has_the_bytes_of_redis() {
 }
 
 #[test]
-fn a_node_that_is_none_is_refused() {
+fn bytes_that_are_not_a_node_are_refused() {
     let build = |elements: &[&str]| {
         let mut builder = listpack::Builder::with_capacity(64);
         for element in elements {
