@@ -456,7 +456,8 @@ impl<'a> HashMut<'a> {
         }
     }
 
-    /// Removes up to `limit` fields that have expired, or all of a packed form, and calls `gone` with each; how many.
+    /// Removes up to `limit` expired fields, or all of them from a packed form, and calls `gone` with each. Returns how
+    /// many.
     pub fn expire_due(&mut self, limit: usize, gone: &mut impl FnMut(Text<'_>)) -> usize {
         let now = self.now;
         match self.entry.encoding() {

@@ -200,7 +200,8 @@ impl Hash {
         self.field_bytes = self.field_bytes - before + field.view().memory_bytes();
     }
 
-    /// Removes up to `limit` fields that have expired by `now`, the oldest first, and calls `gone` with each; how many.
+    /// Removes up to `limit` fields that have expired by `now`, the oldest first, and calls `gone` with each.
+    /// Returns how many.
     pub fn expire_due(&mut self, now: i64, limit: usize, gone: &mut impl FnMut(&[u8])) -> usize {
         let mut removed = 0;
         while removed < limit

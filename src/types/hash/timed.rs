@@ -115,7 +115,7 @@ pub(super) fn set_time(buffer: &mut impl Buffer, name: &Element<'_>, triple: &Tr
     insert(buffer, name, &Element::from(&value[..]), time);
 }
 
-/// Removes what has expired by `now` and calls `gone` with each field; how many.
+/// Removes the fields that have expired by `now`, calls `gone` with each, and returns how many.
 pub(super) fn expire_due(buffer: &mut impl Buffer, now: i64, gone: &mut impl FnMut(Text<'_>)) -> usize {
     let triples = Listpack::new(buffer.bytes());
     let (count, end) = due(triples, now);

@@ -98,7 +98,7 @@ impl Id {
         text
     }
 
-    /// The ID as far from `base` as an entry says; what outsiders wrote may go round.
+    /// The ID at an entry's distance from `base`; with bytes from outside it may wrap around.
     #[must_use]
     pub(super) fn offset(self, ms: i64, seq: i64) -> Id {
         Id { ms: self.ms.wrapping_add_signed(ms), seq: self.seq.wrapping_add_signed(seq) }

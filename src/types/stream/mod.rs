@@ -194,7 +194,7 @@ impl Stream {
         self.nodes.front()?.walk().next().map(|record| record.id)
     }
 
-    /// Sets the last ID, which is not below the last entry's.
+    /// Sets the last ID, which must not be below the last entry's.
     pub fn set_last_id(&mut self, id: Id) {
         self.figures.last_id = id;
     }
