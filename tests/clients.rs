@@ -331,6 +331,20 @@ fn client_kill_closes_those_it_names_and_no_others() {
         }
     }
     let laddr = format!("127.0.0.1:{}", server.port());
+#[test]
+fn the_memory_of_a_client_counts_the_places_of_its_arguments() {
+    const COUNT: usize = 60_000;
+    let server = Server::start("");
+    let (mut half, mut control) = (server.client(), server.client());
+    let id = half.run("CLIENT ID").integer();
+    half.send_raw(b"*100000\r\n$4\r\nMGET\r\n").expect("send");
+    half.send_raw(&b"$1\r\nk\r\n".repeat(COUNT)).expect("send");
+    eventually("the memory of many arguments", || {
+        let line = control.run(&format!("CLIENT LIST ID {id}")).text();
+        (field(line.trim(), "tot-mem").parse::<usize>().expect("a number") > 9 * COUNT).then_some(())
+    });
+}
+
     assert_eq!(control.run(&format!("CLIENT KILL LADDR {laddr}")), Value::Integer(2), "but not itself");
     control.wait_for_info("connected_clients", |n| n == 1);
     assert_eq!(control.run(&format!("CLIENT KILL LADDR {laddr} SKIPME no")), Value::Integer(1));

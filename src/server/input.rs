@@ -151,9 +151,7 @@ impl Server {
                 block.receive(&client.socket, growth)
             }
             None => {
-                if query.ring.len() == query.ring.capacity() {
-                    query.reserve(query.ring.capacity());
-                }
+                query.make_room();
                 let room = query.ring.writable();
                 let len = room.len().min(READ);
                 let received = client.socket.recv(&mut room[..len]);
@@ -172,7 +170,7 @@ impl Server {
             }
         }
         client.active_ms = self.core.keyspace.moment.unix_ms;
-        if query.len() as u64 > self.core.config.client_query_buffer_limit {
+        if query.unparsed_len() as u64 > self.core.config.client_query_buffer_limit {
             self.core.stats.query_limit_disconnections += 1;
             self.process.log.warning(format_args!(
                 "Closing client that reached max query buffer length: {}",
@@ -265,6 +263,7 @@ impl Server {
         token: Token,
         batch: &mut Batch,
         window: &[u8],
+            query.shrink();
         partial: &mut Partial,
         blocks: &[Block],
     ) -> Progress {
@@ -483,12 +482,12 @@ impl Next {
 
 #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
 fn take_query(spare: &mut Vec<Box<Query>>) -> Box<Query> {
-    spare.pop().unwrap_or_else(|| Box::new(Query::new(QUERY_RING)))
+    spare.pop().unwrap_or_else(|| Box::new(Query::new()))
 }
 
 impl Io {
     fn give_query(&mut self, query: Box<Query>) {
-        if query.ring.capacity() == QUERY_RING && self.spare.len() < MAX_SPARE {
+        if query.is_small() && self.spare.len() < MAX_SPARE {
             self.spare.push(query);
         }
     }

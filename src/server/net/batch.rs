@@ -13,6 +13,9 @@ use crate::types::Block;
 /// Requests parsed ahead.
 pub const BATCH: usize = 64;
 
+/// Room for arguments that is kept from one batch to the next.
+const KEEP_SPANS: usize = 64 * 1024;
+
 /// One parsed request.
 #[derive(Clone, Copy)]
 pub struct Request {
@@ -50,6 +53,9 @@ impl Batch {
         self.requests.clear();
     }
 
+        if self.spans.capacity() > KEEP_SPANS {
+            self.spans = Vec::new();
+        }
     /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
     /// `first` on.
     #[inline]
@@ -183,7 +189,12 @@ impl Batch {
                     }
                     SpanKind::Detached(index) => {
                         rest.blocks.push(blocks[index].share());
-                        Span::detached(rest.blocks.len() as u32 - 1)
+                        Span::detached(rest.blocks.len() - 1)
+                    }
+                    SpanKind::Piece { block, start, len } => {
+                        let moved = Span::window(rest.bytes.len(), len);
+                        rest.bytes.extend_from_slice(&blocks[block].as_slice()[start..start + len]);
+                        moved
                     }
                 };
                 rest.batch.spans.push(moved);
