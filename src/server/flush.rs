@@ -162,7 +162,16 @@ impl Server {
                 .log
                 .verbose(format_args!("Client closed connection {}", self.describe_client(token)));
         }
-        self.doom(token);
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        let flags = &mut client.session.flags;
+        if flags.waiting || flags.monitor {
+            return self.doom(token);
+        }
+        if client.pending.is_none() && !self.net.output.has_segment(token, 0) {
+            return self.doom(token);
+        }
+        flags.close_after_reply = true;
+        self.watch_writable(token);
     }
 
     /// Has the client closed at the end of the iteration.
