@@ -303,12 +303,13 @@ impl Partial {
         self.position
     }
 
-    /// Moves the arguments found so far out of the window. `put` is given where each of them lies, counted from the
-    /// request's start; it keeps those bytes in the request's blocks and returns where. Afterwards the request begins
-    /// that many bytes later in the window as are returned; those before are not needed any more.
+    /// Moves the arguments found so far out of the window, in which `received` bytes of the request lie. `put` is given
+    /// where each of them lies, counted from the request's start; it keeps those bytes in the request's blocks and
+    /// returns where. Afterwards the request begins that many bytes later in the window as are returned; those before
+    /// are not needed any more.
     ///
     /// O(arguments found since the last time).
-    pub fn move_out(&mut self, mut put: impl FnMut(Range<usize>) -> Span) -> usize {
+    pub fn move_out(&mut self, received: usize, mut put: impl FnMut(Range<usize>) -> Span) -> usize {
         for span in &mut self.spans[self.moved..] {
             if let SpanKind::Window { start, len } = span.kind() {
                 *span = put(start..start + len);
@@ -318,7 +319,10 @@ impl Partial {
             }
         }
         self.moved = self.spans.len();
-        std::mem::take(&mut self.position)
+        // A header's line feed may be taken for granted before it has come.
+        let done = self.position.min(received);
+        self.position -= done;
+        done
     }
 
     /// Tells that the big argument (see [`Parsed::Big`]) has wholly arrived in a block of its own, which is now
@@ -610,6 +614,10 @@ mod tests {
         start: usize,
         partial: Partial,
         blocks: Vec<Vec<u8>>,
+        /// Whether arguments that are there move out of the window while the others arrive.
+        moves_out: bool,
+        /// Whether any of the current request has.
+        moved: bool,
         outcomes: Vec<Outcome>,
         closed: bool,
     }
@@ -653,7 +661,10 @@ mod tests {
                     }
                     Ok(Parsed::Incomplete) => {
                         assert!(spans.is_empty());
-                        assert_eq!(self.partial.is_fresh(), self.start == self.window.len());
+                        assert!(self.moved || self.partial.is_fresh() == (self.start == self.window.len()));
+                        if self.moves_out && self.window.len() % 2 == 0 {
+                            self.move_out();
+                        }
                         let shift = self.window.len() % 3;
                         self.window.splice(..self.start, vec![b'#'; shift]);
                         self.start = shift;
@@ -675,19 +686,44 @@ mod tests {
             }
         }
 
+        fn move_out(&mut self) {
+            let Self { window, start, blocks, .. } = self;
+            let mut shared = None;
+            let moved = self.partial.move_out(window.len() - *start, |place| {
+                let bytes = &window[*start..][place];
+                if bytes.len() % 3 == 0 || bytes.len() >= MAX_PIECE {
+                    blocks.push(bytes.to_vec());
+                    return Span::detached(blocks.len() - 1);
+                }
+                let block = *shared.get_or_insert_with(|| {
+                    blocks.push(Vec::new());
+                    blocks.len() - 1
+                });
+                let at = blocks[block].len();
+                blocks[block].extend_from_slice(bytes);
+                Span::piece(block, at, bytes.len())
+            });
+            assert_eq!(self.partial.detached_count(), self.blocks.len());
+            self.window.drain(self.start..self.start + moved);
+            self.moved |= moved > 0;
+        }
+
         fn next(&mut self, end: usize) {
             assert!(self.partial.is_fresh() && self.partial.memory() == 0);
             self.start = end;
+            self.moved = false;
             self.blocks.clear();
         }
     }
 
     fn outcomes(bytes: &[u8], limits: Limits, piece: usize) -> Vec<Outcome> {
-        let mut connection = Connection { limits, ..Connection::default() };
-        for piece in bytes.chunks(piece.max(1)) {
-            connection.feed(piece);
-        }
-        connection.outcomes
+        let [stays, moves] = [false, true].map(|moves_out| {
+            let mut connection = Connection { limits, moves_out, ..Connection::default() };
+            bytes.chunks(piece.max(1)).for_each(|piece| connection.feed(piece));
+            connection.outcomes
+        });
+        assert_eq!(stays, moves, "where arguments lie changes nothing");
+        stays
     }
 
     fn words(words: &[&str]) -> Outcome {
@@ -937,6 +973,36 @@ mod tests {
             1 => proptest::collection::vec(any::<u8>(), 0..8),
         ];
         proptest::collection::vec(request, 0..8).prop_map(|requests| requests.concat())
+    }
+
+    #[test]
+    fn a_span_says_which_part_of_which_block_it_is() {
+        for block in [0, 1, MAX_WINDOW] {
+            assert_eq!(Span::detached(block).kind(), SpanKind::Detached(block));
+            for (start, len) in
+                [(0, 0), (7, MAX_PIECE - 1), (MAX_PIECE_START - 1, 0), (MAX_PIECE_START - 1, MAX_PIECE - 1)]
+            {
+                assert_eq!(Span::piece(block, start, len).kind(), SpanKind::Piece { block, start, len });
+            }
+        }
+        let blocks = [b"one".to_vec(), b"another".to_vec()];
+        assert_eq!(Span::detached(1).resolve(b"", &blocks), b"another");
+        assert_eq!(Span::piece(1, 2, 3).resolve(b"", &blocks), b"oth");
+        assert_eq!(Span::piece(1, 2, 6).resolve(b"", &blocks), b"");
+        assert_eq!(Span::piece(2, 0, 1).resolve(b"", &blocks), b"");
+    }
+
+    #[test]
+    fn arguments_that_moved_out_are_found_in_their_order() {
+        let long = vec![b'l'; 5000];
+        let arguments: Vec<&[u8]> = vec![b"MSET", b"a", b"", b"bcd", &long, b"efghi", b"x"];
+        let mut bytes = multibulk(&arguments);
+        bytes.extend(multibulk(&[b"PING"]));
+        for piece in [1, 2, 3, 7, 100, 4000] {
+            let expected =
+                [Ok(arguments.iter().map(|argument| argument.to_vec()).collect()), words(&["PING"])];
+            assert_eq!(outcomes(&bytes, Limits::default(), piece), expected);
+        }
     }
 
     proptest! {

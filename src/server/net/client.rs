@@ -129,7 +129,7 @@ impl Query {
         let Query { ring, partial, blocks, .. } = self;
         let window = ring.readable();
         let mut shared: Option<usize> = None;
-        let moved = partial.move_out(|place| {
+        let moved = partial.move_out(window.len(), |place| {
             let bytes = &window[place];
             if bytes.len() >= OWN_BLOCK {
                 blocks.push(Block::from(bytes));
