@@ -252,8 +252,43 @@ fn a_large_request_of_many_arguments_is_held_once_and_given_back() {
         .collect();
     let before = server.resident_bytes();
     assert_eq!(client.call(&words).integer(), COUNT as i64);
+    client.ok("MEMORY PURGE");
     let after = server.resident_bytes();
     assert!(after < before + 16 * MB, "{} MB stay of a request of 70", (after - before) / MB);
+}
+
+#[test]
+fn what_a_client_sends_while_it_waits_is_kept_in_order_and_its_memory_given_back() {
+    const COUNT: usize = 40_000;
+    let server = Server::start("");
+    let (mut waiting, mut control) = (server.client(), server.client());
+    let id = waiting.run("CLIENT ID").integer();
+    control.ok("SET k 0");
+    let before = server.resident_bytes();
+    control.ok("CLIENT PAUSE 100000 WRITE");
+    let mut requests = Vec::new();
+    for n in 0..COUNT {
+        requests.extend(encode(&["SET", "k", &format!("{n:01000}"), "GET"]));
+    }
+    waiting.send_raw(&requests).expect("all is taken, though nothing is executed");
+    let line = eventually("the whole pipeline in the server", || {
+        let line = control.run(&format!("CLIENT LIST ID {id}")).text();
+        let number = |name: &str| {
+            let text = line.split(' ').find_map(|pair| pair.strip_prefix(name)).expect("a field");
+            text.parse::<usize>().expect("a number")
+        };
+        (number("qbuf=") + number("argv-mem=") > COUNT * 1000).then(|| line.clone())
+    });
+    assert!(line.contains("cmd=set"), "{line}");
+    assert_eq!(control.run("GET k").text(), "0");
+    control.ok("CLIENT UNPAUSE");
+    for n in 0..COUNT {
+        let expected = if n == 0 { "0".to_string() } else { format!("{:01000}", n - 1) };
+        assert!(waiting.read_reply().expect("a reply").value.text() == expected, "reply {n}");
+    }
+    control.ok("MEMORY PURGE");
+    let after = server.resident_bytes();
+    assert!(after < before + 16 * MB, "{} MB stay of a pipeline of 40", (after - before) / MB);
 }
 
 #[test]

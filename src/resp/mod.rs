@@ -8,7 +8,8 @@ pub mod value;
 pub mod writer;
 
 pub use parser::{
-    BIG_ARGUMENT, Limits, MAX_PIECE, MAX_PIECE_START, Parsed, Partial, ProtocolError, Span, SpanKind, parse,
+    BIG_ARGUMENT, Limits, MAX_PIECE, MAX_PIECE_START, MAX_WINDOW, Parsed, Partial, ProtocolError, Span,
+    SpanKind, parse,
 };
 pub use value::Value;
 pub use writer::{Deferred, Protocol, Reply};

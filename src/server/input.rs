@@ -17,7 +17,7 @@ use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::Query;
 use super::{Io, Server};
 use crate::command::Args;
-use crate::resp::{self, BIG_ARGUMENT, Limits, Parsed, Partial, Span};
+use crate::resp::{self, BIG_ARGUMENT, Limits, MAX_WINDOW, Parsed, Partial, Span};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
@@ -133,9 +133,7 @@ impl Server {
         if !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing) {
             let mut query = take_query(&mut io.spare);
             query.partial = partial;
-            query.reserve(rest.len());
-            query.ring.writable()[..rest.len()].copy_from_slice(rest);
-            query.ring.commit(rest.len());
+            query.hold(rest);
             self.keep_remainder(io, token, query, &progress);
         }
         let all = io.ring.len();
@@ -154,10 +152,10 @@ impl Server {
                 block.receive(&client.socket, growth)
             }
             None => {
-                query.make_room();
+                let made = query.make_room();
                 let room = query.ring.writable();
                 let len = room.len().min(READ);
-                let received = client.socket.recv(&mut room[..len]);
+                let received = made.and_then(|()| client.socket.recv(&mut room[..len]));
                 if let Ok(count) = received {
                     query.ring.commit(count);
                 }
@@ -173,7 +171,8 @@ impl Server {
             }
         }
         client.active_ms = self.core.keyspace.moment.unix_ms;
-        if query.unparsed_len() as u64 > self.core.config.client_query_buffer_limit {
+        let limit = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
+        if query.unparsed_len() as u64 > limit {
             self.core.stats.query_limit_disconnections += 1;
             self.process.log.warning(format_args!(
                 "Closing client that reached max query buffer length: {}",

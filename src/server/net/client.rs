@@ -5,6 +5,7 @@
 //! owns its box and nothing else: a buffer for half a request, requests that wait and a queue of unsent output exist
 //! only while they hold something.
 
+use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::command::Session;
@@ -21,7 +22,7 @@ use crate::types::block::Block;
 /// The ring of a query, at first.
 pub const SMALL_RING: usize = 16 * 1024;
 
-/// The ring of a query that has held more. One request needs no larger one: see [`Query::make_room`].
+/// The ring of a query that has held more. One request needs no larger one.
 const LARGE_RING: usize = 128 * 1024;
 
 /// From this length on an argument that is moved out of the ring gets a block of its own, which a command may keep.
@@ -87,29 +88,37 @@ impl Query {
         size_of::<Self>() + self.ring.capacity() + self.partial.memory() + blocks + filling
     }
 
-    /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing.
-    pub fn make_room(&mut self) {
-        let room = self.ring.capacity() - self.ring.len();
-        if room >= self.ring.capacity() / 4 {
-            return;
-        }
-        if self.ring.capacity() >= LARGE_RING {
+    /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing,
+    /// since a client that waits may send a whole pipeline.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn make_room(&mut self) -> io::Result<()> {
+        let capacity = self.ring.capacity();
+        if capacity >= LARGE_RING && capacity - self.ring.len() < capacity / 4 {
             self.move_out();
         }
-        if self.ring.len() == self.ring.capacity() {
-            self.reserve(self.ring.capacity());
+        if self.ring.len() < capacity {
+            return Ok(());
         }
+        if capacity < LARGE_RING {
+            self.exchange_ring(LARGE_RING);
+            return Ok(());
+        }
+        self.ring.grow(2 * capacity)
     }
 
-    /// Makes room in the ring for at least `len` more bytes.
-    pub fn reserve(&mut self, len: usize) {
-        let wanted = self.ring.len() + len;
-        if wanted > self.ring.capacity() {
-            self.exchange_ring(wanted.next_power_of_two().max(LARGE_RING));
+    /// Takes over what one receive has left elsewhere. The ring is empty.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        debug_assert!(self.ring.is_empty() && bytes.len() <= LARGE_RING);
+        if bytes.len() > self.ring.capacity() {
+            self.exchange_ring(LARGE_RING);
         }
+        self.ring.writable()[..bytes.len()].copy_from_slice(bytes);
+        self.ring.commit(bytes.len());
     }
 
-    /// Gives room back that a client made necessary by sending while it had to wait.
+    /// Gives back the room that a client made necessary by sending while it had to wait.
     pub fn shrink(&mut self) {
         if self.ring.capacity() > LARGE_RING && self.ring.len() <= SMALL_RING {
             self.exchange_ring(SMALL_RING);
