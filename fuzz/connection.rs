@@ -4,7 +4,9 @@
 //! On the way it checks what must hold after every single call: spans lie where their header says, and memory
 //! follows what was received.
 
-use redstart::resp::{Limits, Parsed, Partial, ProtocolError, Span, SpanKind, parse};
+use redstart::resp::{
+    Limits, MAX_PIECE, MAX_PIECE_START, Parsed, Partial, ProtocolError, Span, SpanKind, parse,
+};
 
 /// What the parser made of the bytes, in order.
 #[derive(Debug, PartialEq)]
@@ -80,6 +82,9 @@ impl Connection {
                     // Only distances from the start count, so the request may move to the front.
                     self.window.drain(..self.start);
                     self.start = 0;
+                    if self.received % 3 == 0 {
+                        self.move_out();
+                    }
                     return;
                 }
                 Ok(Parsed::Big { at, len }) => {
@@ -94,6 +99,33 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Moves the arguments that are there out of the window: every other one into a block of its own, as far as the
+    /// others are short enough to share one.
+    fn move_out(&mut self) {
+        let Self { window, blocks, .. } = self;
+        let (mut shared, mut own) = (None, false);
+        let moved = self.partial.move_out(window.len(), |place| {
+            let bytes = &window[place];
+            own = !own;
+            if own || bytes.len() >= MAX_PIECE {
+                blocks.push(bytes.to_vec());
+                return Span::detached(blocks.len() - 1);
+            }
+            let block = match shared {
+                Some(block) if blocks[block].len() < MAX_PIECE_START => block,
+                _ => {
+                    blocks.push(Vec::new());
+                    *shared.insert(blocks.len() - 1)
+                }
+            };
+            let at = blocks[block].len();
+            blocks[block].extend_from_slice(bytes);
+            Span::piece(block, at, bytes.len())
+        });
+        assert_eq!(self.partial.detached_count(), self.blocks.len());
+        self.window.drain(..moved);
     }
 
     fn argument(&self, span: Span) -> Vec<u8> {

@@ -135,6 +135,30 @@ fn requests_sent_before_hanging_up_are_executed() {
     assert_eq!(server.client().run("GET counter").text(), "1000");
 }
 
+/// More than any socket holds.
+#[test]
+fn a_client_that_has_hung_up_one_way_gets_the_rest_of_its_replies() {
+    let server = Server::start("");
+    let mut control = server.client();
+    let value = Random::new(7).bytes(20 << 20);
+    control.call(&[&b"SET"[..], b"big", &value]);
+    for count in [1, 3] {
+        let mut client = server.client();
+        client.send_raw(&encode(&["GET", "big"]).repeat(count)).expect("send");
+        client.finish_sending();
+        for n in 0..count {
+            let reply = client.read_reply().expect("the value").value;
+            assert!(reply == Value::Bulk(value.clone()), "value {n} of {count} is not what was set");
+        }
+        assert_eq!(client.wait_closed(), b"", "and is closed after them");
+    }
+    // One that takes nothing any more is not kept.
+    let gone = server.client();
+    gone.twin().send(&["GET", "big"]).expect("send");
+    drop(gone);
+    control.wait_for_info("connected_clients", |n| n == 1);
+}
+
 #[test]
 fn ten_thousand_connections_are_served() {
     const COUNT: usize = 10_000;
@@ -304,6 +328,20 @@ fn client_list_tells_of_a_half_request_in_the_query_buffer() {
         let held: usize =
             ["qbuf", "argv-mem"].iter().map(|f| field(&line, f).parse::<usize>().expect("a number")).sum();
         (held > 0).then_some(())
+    });
+}
+
+#[test]
+fn the_memory_of_a_client_counts_the_places_of_its_arguments() {
+    const COUNT: usize = 60_000;
+    let server = Server::start("");
+    let (mut half, mut control) = (server.client(), server.client());
+    let id = half.run("CLIENT ID").integer();
+    half.send_raw(b"*100000\r\n$4\r\nMGET\r\n").expect("send");
+    half.send_raw(&b"$1\r\nk\r\n".repeat(COUNT)).expect("send");
+    eventually("the memory of many arguments", || {
+        let line = control.run(&format!("CLIENT LIST ID {id}")).text();
+        (field(line.trim(), "tot-mem").parse::<usize>().expect("a number") > 9 * COUNT).then_some(())
     });
 }
 

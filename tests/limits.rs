@@ -133,31 +133,162 @@ fn without_a_limit_a_slow_reader_stays() {
     }
 }
 
+/// A pipeline of large replies in one packet: the server must not make all of them before it looks at the limit.
 #[test]
-fn a_request_larger_than_the_query_buffer_limit_closes_its_client() {
-    let one_large = b"*2\r\n$3\r\nGET\r\n$4194304\r\n".iter().chain(&vec![b'k'; 4 << 20]).copied().collect();
-    // Arguments of which none is large have to wait for the last one. (Redis counts them elsewhere.)
-    let mut many_small = b"*1000000\r\n$4\r\nMGET\r\n".to_vec();
-    (0..4000).for_each(|_| many_small.extend(b"$1000\r\n".iter().chain(&[b'k'; 1000]).chain(b"\r\n")));
-    let requests: Vec<Vec<u8>> =
-        if subject_is_redis() { vec![one_large] } else { vec![one_large, many_small] };
+fn a_pipeline_of_large_replies_ends_at_the_hard_limit() {
+    let server = Server::start("");
+    let mut control = server.client();
+    control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 32mb 0 0"]);
+    let values: Vec<Vec<u8>> =
+        [b"RPUSH".to_vec(), b"l".to_vec()].into_iter().chain(vec![vec![b'x'; 1000]; 1000]).collect();
+    (0..10).for_each(|_| drop(control.call(&values)));
+    let before = server.peak_resident_bytes();
+    let mut greedy = server.client();
+    greedy.send_raw(&encode(&["LRANGE", "l", "0", "-1"]).repeat(64)).expect("send");
+    server.wait_for_log("overcoming of output buffer limits");
+    control.wait_for_info("connected_clients", |n| n == 1);
+    let most = server.peak_resident_bytes();
+    assert!(most < before + 128 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
+}
 
+/// However fast its client reads, as in Redis.
+#[test]
+fn a_single_reply_beyond_the_hard_limit_ends_its_client() {
+    let server = Server::start("");
+    let mut control = server.client();
+    control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 100kb 0 0"]);
+    let words = |size| {
+        let value = vec![b'x'; size];
+        [&b"RPUSH"[..], b"l"].into_iter().map(<[u8]>::to_vec).chain([value]).collect::<Vec<_>>()
+    };
+    control.call(&words(30_000));
+    control.call(&words(30_000));
+    let mut reader = server.client();
+    reader.send(&["LRANGE", "l", "0", "-1"]).expect("send");
+    assert!(reader.read_reply().is_ok(), "60 KB are within the limit");
+    control.call(&words(30_000));
+    control.call(&words(30_000));
+    reader.send(&["LRANGE", "l", "0", "-1"]).expect("send");
+    reader.wait_closed();
+    control.call(&[&b"SET"[..], b"big", &vec![b'x'; 200_000]]);
+    let mut reader = server.client();
+    reader.send(&["GET", "big"]).expect("send");
+    reader.wait_closed();
+    control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == 2);
+}
+
+#[test]
+fn before_authentication_replies_that_nobody_reads_take_little_memory() {
+    let server = Server::start("--requirepass secret");
+    let before = server.resident_bytes();
+    let mut flood = server.client();
+    let batch = encode(&["GET", "k"]).repeat(1000);
+    // The sockets' buffers hold megabytes; what comes after them would wait in the server.
+    let cut_off = (0..4000).any(|_| flood.send_raw(&batch).is_err());
+    assert!(cut_off, "four million errors that nobody reads");
+    let after = server.resident_bytes();
+    assert!(after < before + 16 * MB, "memory grew from {} to {} MB", before / MB, after / MB);
+    // One that reads gets as many as it wants.
+    let mut steady = server.client();
+    for _ in 0..100 {
+        let mut writer = steady.twin();
+        writer.send_raw(&batch).expect("send");
+        steady.discard(1000 * b"-NOAUTH Authentication required.\r\n".len()).expect("the errors");
+    }
+    steady.ok("AUTH secret");
+}
+
+#[test]
+fn an_argument_larger_than_the_query_buffer_limit_closes_its_client_and_a_request_of_many_does_not() {
     let server = Server::start("--client-query-buffer-limit 1mb");
     let mut control = server.client();
-    for request in requests {
-        let mut large = server.client();
-        // The server may close before it has taken all.
-        let _ = large.send_raw(&request);
-        large.wait_closed();
-        server.wait_for_log("max query buffer");
-    }
-    assert_eq!(control.run("PING"), Value::Simple(b"PONG".to_vec()));
+    let mut large = server.client();
+    // The server may close before it has taken all.
+    let _ = large.send_raw(b"*2\r\n$3\r\nGET\r\n$4194304\r\n");
+    let _ = large.send_raw(&vec![b'k'; 4 << 20]);
+    large.wait_closed();
+    server.wait_for_log("max query buffer");
+    // What has been parsed does not count: whole arguments of a request, large or small.
+    let names: Vec<String> =
+        std::iter::once("DEL".to_string()).chain((0..300).map(|n| format!("{n:010000}"))).collect();
+    assert_eq!(control.call(&names), Value::Integer(0));
+    let large = vec![b'x'; 700_000];
+    let set: Vec<&[u8]> = vec![b"MSET", b"a", &large, b"b", &large, b"c", &large];
+    assert_eq!(control.call(&set), Value::Simple(b"OK".to_vec()));
+    assert_eq!(control.run("STRLEN c").integer(), 700_000);
     // A large pipeline is not a large request.
     let pipeline = encode(&[&b"SET"[..], b"k", &vec![b'x'; 100_000]]).repeat(50);
     let mut writer = control.twin();
     let sending = std::thread::spawn(move || writer.send_raw(&pipeline).expect("send"));
     control.discard(50 * b"+OK\r\n".len()).expect("all replies");
     sending.join().expect("the sender");
+}
+
+/// Arguments stay where they were received, whatever their size: neither a buffer that doubles nor the value is a copy.
+#[test]
+fn a_large_request_of_many_arguments_is_held_once_and_given_back() {
+    const COUNT: usize = 6400;
+    const SIZE: usize = 10_000;
+    let server = Server::start("");
+    let mut client = server.client();
+    client.ok("SET warm up");
+    let before = server.peak_resident_bytes();
+    let value = vec![b'v'; SIZE];
+    let keys: Vec<String> = (0..COUNT).map(|n| format!("key:{n}")).collect();
+    let mut words: Vec<&[u8]> = vec![b"MSET"];
+    keys.iter().for_each(|key| words.extend([key.as_bytes(), &value]));
+    assert_eq!(client.call(&words), Value::Simple(b"OK".to_vec()));
+    let held = (COUNT * SIZE) as u64;
+    let most = server.peak_resident_bytes();
+    if !subject_is_redis() {
+        assert!(most < before + held * 3 / 2, "{} MB for values of {}", (most - before) / MB, held / MB);
+    }
+    assert!(client.run("GET key:0") == Value::Bulk(value.clone()));
+    assert!(client.run(&format!("GET key:{}", COUNT - 1)) == Value::Bulk(value));
+    // The same with arguments of all small sizes, which are in the server's hands only while it executes.
+    let words: Vec<Vec<u8>> = std::iter::once(b"EXISTS".to_vec())
+        .chain((0..200_000).map(|n| format!("{}{n}", "k".repeat(n % 700)).into_bytes()))
+        .chain(keys.iter().map(|key| key.clone().into_bytes()))
+        .collect();
+    let before = server.resident_bytes();
+    assert_eq!(client.call(&words).integer(), COUNT as i64);
+    client.ok("MEMORY PURGE");
+    let after = server.resident_bytes();
+    assert!(after < before + 16 * MB, "{} MB stay of a request of 70", (after - before) / MB);
+}
+
+#[test]
+fn what_a_client_sends_while_it_waits_is_kept_in_order_and_its_memory_given_back() {
+    const COUNT: usize = 40_000;
+    let server = Server::start("");
+    let (mut waiting, mut control) = (server.client(), server.client());
+    let id = waiting.run("CLIENT ID").integer();
+    control.ok("SET k 0");
+    let before = server.resident_bytes();
+    control.ok("CLIENT PAUSE 100000 WRITE");
+    let mut requests = Vec::new();
+    for n in 0..COUNT {
+        requests.extend(encode(&["SET", "k", &format!("{n:01000}"), "GET"]));
+    }
+    waiting.send_raw(&requests).expect("all is taken, though nothing is executed");
+    let line = eventually("the whole pipeline in the server", || {
+        let line = control.run(&format!("CLIENT LIST ID {id}")).text();
+        let number = |name: &str| {
+            let text = line.split(' ').find_map(|pair| pair.strip_prefix(name)).expect("a field");
+            text.parse::<usize>().expect("a number")
+        };
+        (number("qbuf=") + number("argv-mem=") > COUNT * 1000).then(|| line.clone())
+    });
+    assert!(line.contains("cmd=set"), "{line}");
+    assert_eq!(control.run("GET k").text(), "0");
+    control.ok("CLIENT UNPAUSE");
+    for n in 0..COUNT {
+        let expected = if n == 0 { "0".to_string() } else { format!("{:01000}", n - 1) };
+        assert!(waiting.read_reply().expect("a reply").value.text() == expected, "reply {n}");
+    }
+    control.ok("MEMORY PURGE");
+    let after = server.resident_bytes();
+    assert!(after < before + 16 * MB, "{} MB stay of a pipeline of 40", (after - before) / MB);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The ring against a model: any sequence of writes, consumptions and truncations leaves the bytes that a plain
+//! The ring against a model: any sequence of writes, consumptions, truncations and growth leaves the bytes that a plain
 //! queue would have, in a mirrored ring and in a compacting one of the same capacity.
 //!
 //! Input: three bytes a step, the operation and a 16-bit size, which is scaled to what the operation may take. The
@@ -22,7 +22,7 @@ fn check(ring: &mut Ring, model: &VecDeque<u8>) {
 }
 
 fn step(ring: &mut Ring, model: &mut VecDeque<u8>, next: &mut u8, operation: u8, size: usize) {
-    match operation % 4 {
+    match operation % 5 {
         // Two of four, so that the ring fills as readily as it drains.
         0 | 1 => {
             let room = ring.writable();
@@ -40,10 +40,18 @@ fn step(ring: &mut Ring, model: &mut VecDeque<u8>, next: &mut u8, operation: u8,
             ring.consume(size);
             model.drain(..size);
         }
-        _ => {
+        3 => {
             let size = size % (ring.len() + 1);
             ring.truncate(size);
             model.truncate(size);
+        }
+        _ => {
+            let wanted = ring.capacity() + size % 5000;
+            // Far below what a system refuses, unless very many steps are growth.
+            if wanted < 1 << 20 {
+                ring.grow(wanted).expect("a megabyte");
+                assert!(ring.capacity() >= wanted);
+            }
         }
     }
 }

@@ -39,6 +39,7 @@ impl<'a> Args<'a> {
         match self.spans[index].kind() {
             SpanKind::Window { start, len } => &self.window[start..start + len],
             SpanKind::Detached(block) => self.blocks[block].as_slice(),
+            SpanKind::Piece { block, start, len } => &self.blocks[block].as_slice()[start..start + len],
         }
     }
 
@@ -46,7 +47,7 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn block(&self, index: usize) -> Option<Block> {
         match self.spans[index].kind() {
-            SpanKind::Window { .. } => None,
+            SpanKind::Window { .. } | SpanKind::Piece { .. } => None,
             SpanKind::Detached(block) => Some(self.blocks[block].share()),
         }
     }

@@ -7,6 +7,9 @@ pub mod parser;
 pub mod value;
 pub mod writer;
 
-pub use parser::{BIG_ARGUMENT, Limits, Parsed, Partial, ProtocolError, Span, SpanKind, parse};
+pub use parser::{
+    BIG_ARGUMENT, Limits, MAX_PIECE, MAX_PIECE_START, MAX_WINDOW, Parsed, Partial, ProtocolError, Span,
+    SpanKind, parse,
+};
 pub use value::Value;
 pub use writer::{Deferred, Protocol, Reply};

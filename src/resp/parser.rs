@@ -16,13 +16,16 @@
 //! client only claims: eight bytes an argument, of which each took at least six on the wire.
 //!
 //! An argument of [`BIG_ARGUMENT`] bytes or more that is not wholly there is handed to the caller
-//! ([`Parsed::Big`]), who receives the rest of it straight into the block where it will stay.
+//! ([`Parsed::Big`]), who receives the rest of it straight into the block where it will stay. And of a request of many
+//! small arguments the caller may move those that are there out of the window at any time ([`Partial::move_out`]), so
+//! that the window need not grow with the request.
 //!
 //! As in C Redis, a zero byte in a line hides its end, and the two bytes after a bulk and the byte after a header's
 //! `\r` are skipped without a look at them. One difference, about what no client sends: a line of more than 64 KiB is
 //! refused however it is cut into packets (there only when its end was not received together with its start).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::text::number::parse_i64;
 use crate::text::words;
@@ -37,8 +40,8 @@ pub const MAX_ARGUMENTS: usize = i32::MAX as usize;
 pub const UNAUTHENTICATED_ARGUMENTS: usize = 10;
 /// The longest argument before the client has authenticated.
 pub const UNAUTHENTICATED_BULK: usize = 16 * 1024;
-/// No byte behind this index of a window is looked at: spans are 31 bits wide. A caller bounds its buffers
-/// (`client-query-buffer-limit`) far below.
+/// No byte behind this index of a window is looked at: spans are 31 bits wide. A caller keeps its windows far below,
+/// see [`Partial::move_out`].
 pub const MAX_WINDOW: usize = (1 << 31) - 1;
 
 /// What a client may send now.
@@ -65,8 +68,21 @@ pub struct Span {
 
 const _: () = assert!(size_of::<Span>() == 8);
 
-/// Marks a span in a block of its own; the rest of `start` is not used then, and `len` is the block's index.
+/// Marks a span in a block. The rest of `start` is the block's index then, and `len` says which part of it: all
+/// ([`WHOLE`]), or 20 bits of where the part begins and 12 of its length.
 const DETACHED: u32 = 1 << 31;
+
+/// `len` of a span that is a whole block.
+const WHOLE: u32 = u32::MAX;
+
+/// Bits of a part's length.
+const PIECE_BITS: u32 = 12;
+
+/// A part of a block is shorter than this.
+pub const MAX_PIECE: usize = 1 << PIECE_BITS;
+
+/// A part of a block begins before this.
+pub const MAX_PIECE_START: usize = 1 << 19;
 
 /// A [`Span`] taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +94,17 @@ pub enum SpanKind {
         /// Length in bytes.
         len: usize,
     },
-    /// The request's nth block that was handed over by [`Parsed::Big`], counted from 0.
+    /// The whole of the request's nth block, counted from 0.
     Detached(usize),
+    /// A part of the request's nth block.
+    Piece {
+        /// Which block, counted from 0.
+        block: usize,
+        /// Index of the first byte in the block.
+        start: usize,
+        /// Length in bytes.
+        len: usize,
+    },
 }
 
 impl Span {
@@ -90,10 +115,19 @@ impl Span {
         Self { start: start as u32, len: len as u32 }
     }
 
-    /// The span of the request's nth detached block.
+    /// The span of the request's nth block, all of it.
     #[inline]
-    pub fn detached(index: u32) -> Self {
-        Self { start: DETACHED, len: index }
+    pub fn detached(block: usize) -> Self {
+        debug_assert!(block <= MAX_WINDOW);
+        Self { start: DETACHED | block as u32, len: WHOLE }
+    }
+
+    /// The span of `len` bytes of the request's nth block; `start` and `len` must be below [`MAX_PIECE_START`] and
+    /// [`MAX_PIECE`].
+    #[inline]
+    pub fn piece(block: usize, start: usize, len: usize) -> Self {
+        debug_assert!(block <= MAX_WINDOW && start < MAX_PIECE_START && len < MAX_PIECE);
+        Self { start: DETACHED | block as u32, len: (start << PIECE_BITS | len) as u32 }
     }
 
     /// What the span stands for.
@@ -102,8 +136,17 @@ impl Span {
         if self.start & DETACHED == 0 {
             SpanKind::Window { start: self.start as usize, len: self.len as usize }
         } else {
-            SpanKind::Detached(self.len as usize)
+            self.block_kind()
         }
+    }
+
+    fn block_kind(self) -> SpanKind {
+        let block = (self.start & !DETACHED) as usize;
+        if self.len == WHOLE {
+            return SpanKind::Detached(block);
+        }
+        let len = self.len as usize;
+        SpanKind::Piece { block, start: len >> PIECE_BITS, len: len & (MAX_PIECE - 1) }
     }
 
     /// The argument's bytes. A span that does not belong to this window and these blocks gives an empty slice.
@@ -112,6 +155,9 @@ impl Span {
         match self.kind() {
             SpanKind::Window { start, len } => window.get(start..start + len).unwrap_or(&[]),
             SpanKind::Detached(index) => detached.get(index).map_or(&[], AsRef::as_ref),
+            SpanKind::Piece { block, start, len } => {
+                detached.get(block).and_then(|block| block.as_ref().get(start..start + len)).unwrap_or(&[])
+            }
         }
     }
 
@@ -228,8 +274,10 @@ pub struct Partial {
     scanned: usize,
     /// How many arguments have not been found.
     remaining: usize,
-    detached: u32,
+    detached: usize,
     spans: Vec<Span>,
+    /// How many of `spans`, from the first on, lie in blocks: see [`Partial::move_out`].
+    moved: usize,
 }
 
 impl Partial {
@@ -247,7 +295,34 @@ impl Partial {
 
     /// How many blocks of this request the caller holds.
     pub fn detached_count(&self) -> usize {
-        self.detached as usize
+        self.detached
+    }
+
+    /// How many bytes of the window, from the request's start on, have been understood.
+    pub fn parsed_len(&self) -> usize {
+        self.position
+    }
+
+    /// Moves the arguments found so far out of the window, in which `received` bytes of the request lie. `put` is given
+    /// where each of them lies, counted from the request's start; it keeps those bytes in the request's blocks and
+    /// returns where. Afterwards the request begins that many bytes later in the window as are returned; those before
+    /// are not needed any more.
+    ///
+    /// O(arguments found since the last time).
+    pub fn move_out(&mut self, received: usize, mut put: impl FnMut(Range<usize>) -> Span) -> usize {
+        for span in &mut self.spans[self.moved..] {
+            if let SpanKind::Window { start, len } = span.kind() {
+                *span = put(start..start + len);
+            }
+            if let SpanKind::Detached(block) | SpanKind::Piece { block, .. } = span.kind() {
+                self.detached = self.detached.max(block + 1);
+            }
+        }
+        self.moved = self.spans.len();
+        // A header's line feed may be taken for granted before it has come.
+        let done = self.position.min(received);
+        self.position -= done;
+        done
     }
 
     /// Tells that the big argument (see [`Parsed::Big`]) has wholly arrived in a block of its own, which is now
@@ -407,7 +482,11 @@ impl Partial {
                 }
                 Stage::Header if self.remaining == 0 => {
                     let end = start + self.position;
-                    spans.extend(self.spans.iter().map(|span| span.moved_right(start)));
+                    if start == 0 && spans.is_empty() && spans.capacity() < self.spans.len() {
+                        std::mem::swap(spans, &mut self.spans);
+                    } else {
+                        spans.extend(self.spans.iter().map(|span| span.moved_right(start)));
+                    }
                     *self = Self::default();
                     return Ok(Parsed::Whole { end });
                 }
@@ -535,6 +614,10 @@ mod tests {
         start: usize,
         partial: Partial,
         blocks: Vec<Vec<u8>>,
+        /// Whether arguments that are there move out of the window while the others arrive.
+        moves_out: bool,
+        /// Whether any of the current request has.
+        moved: bool,
         outcomes: Vec<Outcome>,
         closed: bool,
     }
@@ -578,7 +661,10 @@ mod tests {
                     }
                     Ok(Parsed::Incomplete) => {
                         assert!(spans.is_empty());
-                        assert_eq!(self.partial.is_fresh(), self.start == self.window.len());
+                        assert!(self.moved || self.partial.is_fresh() == (self.start == self.window.len()));
+                        if self.moves_out && self.window.len() % 2 == 0 {
+                            self.move_out();
+                        }
                         let shift = self.window.len() % 3;
                         self.window.splice(..self.start, vec![b'#'; shift]);
                         self.start = shift;
@@ -600,19 +686,44 @@ mod tests {
             }
         }
 
+        fn move_out(&mut self) {
+            let Self { window, start, blocks, .. } = self;
+            let mut shared = None;
+            let moved = self.partial.move_out(window.len() - *start, |place| {
+                let bytes = &window[*start..][place];
+                if bytes.len() % 3 == 0 || bytes.len() >= MAX_PIECE {
+                    blocks.push(bytes.to_vec());
+                    return Span::detached(blocks.len() - 1);
+                }
+                let block = *shared.get_or_insert_with(|| {
+                    blocks.push(Vec::new());
+                    blocks.len() - 1
+                });
+                let at = blocks[block].len();
+                blocks[block].extend_from_slice(bytes);
+                Span::piece(block, at, bytes.len())
+            });
+            assert_eq!(self.partial.detached_count(), self.blocks.len());
+            self.window.drain(self.start..self.start + moved);
+            self.moved |= moved > 0;
+        }
+
         fn next(&mut self, end: usize) {
             assert!(self.partial.is_fresh() && self.partial.memory() == 0);
             self.start = end;
+            self.moved = false;
             self.blocks.clear();
         }
     }
 
     fn outcomes(bytes: &[u8], limits: Limits, piece: usize) -> Vec<Outcome> {
-        let mut connection = Connection { limits, ..Connection::default() };
-        for piece in bytes.chunks(piece.max(1)) {
-            connection.feed(piece);
-        }
-        connection.outcomes
+        let [stays, moves] = [false, true].map(|moves_out| {
+            let mut connection = Connection { limits, moves_out, ..Connection::default() };
+            bytes.chunks(piece.max(1)).for_each(|piece| connection.feed(piece));
+            connection.outcomes
+        });
+        assert_eq!(stays, moves, "where arguments lie changes nothing");
+        stays
     }
 
     fn words(words: &[&str]) -> Outcome {
@@ -862,6 +973,36 @@ mod tests {
             1 => proptest::collection::vec(any::<u8>(), 0..8),
         ];
         proptest::collection::vec(request, 0..8).prop_map(|requests| requests.concat())
+    }
+
+    #[test]
+    fn a_span_says_which_part_of_which_block_it_is() {
+        for block in [0, 1, MAX_WINDOW] {
+            assert_eq!(Span::detached(block).kind(), SpanKind::Detached(block));
+            for (start, len) in
+                [(0, 0), (7, MAX_PIECE - 1), (MAX_PIECE_START - 1, 0), (MAX_PIECE_START - 1, MAX_PIECE - 1)]
+            {
+                assert_eq!(Span::piece(block, start, len).kind(), SpanKind::Piece { block, start, len });
+            }
+        }
+        let blocks = [b"one".to_vec(), b"another".to_vec()];
+        assert_eq!(Span::detached(1).resolve(b"", &blocks), b"another");
+        assert_eq!(Span::piece(1, 2, 3).resolve(b"", &blocks), b"oth");
+        assert_eq!(Span::piece(1, 2, 6).resolve(b"", &blocks), b"");
+        assert_eq!(Span::piece(2, 0, 1).resolve(b"", &blocks), b"");
+    }
+
+    #[test]
+    fn arguments_that_moved_out_are_found_in_their_order() {
+        let long = vec![b'l'; 5000];
+        let arguments: Vec<&[u8]> = vec![b"MSET", b"a", b"", b"bcd", &long, b"efghi", b"x"];
+        let mut bytes = multibulk(&arguments);
+        bytes.extend(multibulk(&[b"PING"]));
+        for piece in [1, 2, 3, 7, 100, 4000] {
+            let expected =
+                [Ok(arguments.iter().map(|argument| argument.to_vec()).collect()), words(&["PING"])];
+            assert_eq!(outcomes(&bytes, Limits::default(), piece), expected);
+        }
     }
 
     proptest! {

@@ -9,6 +9,9 @@ use super::net::output::MAX_SEND;
 use crate::config::LogLevel;
 use crate::sys::poller::{Interest, Poller, Token};
 
+/// The most that waits for a client which has not authenticated.
+const MAX_UNAUTHENTICATED: u64 = 16 * 1024;
+
 impl Server {
     /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
     pub(super) fn flush(&mut self) {
@@ -28,6 +31,11 @@ impl Server {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.flags.close_now {
             return;
+        }
+        let limit = self.core.config.client_output_buffer_limit.normal.hard;
+        let waiting = client.pending.as_ref().map_or(0, |pending| pending.bytes());
+        if limit > 0 && (waiting + self.net.output.segment_bytes(index)) as u64 >= limit {
+            return self.cut_off(token);
         }
         let mut sent = 0;
         if client.pending.is_none() && !self.net.output.has_splices(index) {
@@ -118,7 +126,7 @@ impl Server {
         self.doom(token);
     }
 
-    /// `client-output-buffer-limit normal`: the hard limit at once, the soft limit after its seconds.
+    /// `client-output-buffer-limit normal`, for what waits: the hard limit at once, the soft limit after its seconds.
     pub(super) fn check_output_limit(&mut self, token: Token) {
         let limit = self.core.config.client_output_buffer_limit.normal;
         let now = self.core.keyspace.moment.unix_ms;
@@ -126,28 +134,44 @@ impl Server {
         let Some(pending) = client.pending.as_mut() else { return };
         let bytes = pending.bytes() as u64;
         let hard = limit.hard > 0 && bytes >= limit.hard;
+        let unknown = !client.session.authenticated && bytes >= MAX_UNAUTHENTICATED;
         let soft = limit.soft > 0 && bytes >= limit.soft;
         let since = if soft { Some(*pending.over_soft_limit_since.get_or_insert(now)) } else { None };
         pending.over_soft_limit_since = since;
-        if hard || since.is_some_and(|t| now - t > limit.soft_seconds as i64 * 1000) {
-            client.session.flags.close_now = true;
-            self.core.stats.output_limit_disconnections += 1;
-            self.process.log.warning(format_args!(
-                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
-                self.describe_client(token)
-            ));
-            self.doom(token);
+        if hard || unknown || since.is_some_and(|t| now - t > limit.soft_seconds as i64 * 1000) {
+            self.cut_off(token);
         }
     }
 
-    /// The client has closed its end.
+    /// Ends a client that reads too slowly for what it asks.
+    #[cold]
+    fn cut_off(&mut self, token: Token) {
+        self.core.stats.output_limit_disconnections += 1;
+        self.process.log.warning(format_args!(
+            "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            self.describe_client(token)
+        ));
+        self.doom(token);
+    }
+
+    /// The client will send nothing more. It may still want the replies to what it has sent, and is closed after them;
+    /// not so if it waits, since there is no end to that, or is a monitor, since there is no end to its feed.
     pub(super) fn on_end_of_stream(&mut self, token: Token) {
         if self.process.log.is_at(LogLevel::Verbose) {
             self.process
                 .log
                 .verbose(format_args!("Client closed connection {}", self.describe_client(token)));
         }
-        self.doom(token);
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        let flags = &mut client.session.flags;
+        if flags.waiting || flags.monitor {
+            return self.doom(token);
+        }
+        if client.pending.is_none() && !self.net.output.has_segment(token, 0) {
+            return self.doom(token);
+        }
+        flags.close_after_reply = true;
+        self.watch_writable(token);
     }
 
     /// Has the client closed at the end of the iteration.

@@ -4,8 +4,9 @@
 //! executed from slices of that ring. Only what is left of an incomplete request moves to a [`Query`] of its own, and
 //! the client keeps that no longer than it holds something.
 //!
-//! Fairness: one receive of at most [`READ`] bytes and at most [`MAX_REQUESTS`] requests or [`MAX_OUTPUT`] bytes of
-//! replies a client an iteration. What is over waits in its query for the next one.
+//! Fairness: one receive of at most [`READ`] bytes a client an iteration, and a turn that ends with [`MAX_REQUESTS`]
+//! requests or with the request that makes it [`MAX_OUTPUT`] bytes of replies. What is over waits in its query for the
+//! next one.
 //!
 //! A request may also have to wait for something else (`CLIENT PAUSE`): the parsed rest of its batch is kept as a
 //! [`Rest`], whose requests come first when the client goes on; what arrives until then is received and not parsed.
@@ -16,7 +17,7 @@ use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::Query;
 use super::{Io, Server};
 use crate::command::Args;
-use crate::resp::{self, BIG_ARGUMENT, Limits, Parsed, Partial, Span};
+use crate::resp::{self, BIG_ARGUMENT, Limits, MAX_WINDOW, Parsed, Partial, Span};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
@@ -32,8 +33,8 @@ const MAX_REQUESTS: usize = 1024;
 /// Bytes of replies written for one client before the others have their turn.
 const MAX_OUTPUT: usize = 256 * 1024;
 
-/// The ring that a client gets for half a request, and the largest that is kept for the next one who needs it.
-const QUERY_RING: usize = 16 * 1024;
+/// The same for a client that has not authenticated: nobody vouches for its reading them.
+const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
 
 /// Spare queries kept.
 const MAX_SPARE: usize = 64;
@@ -52,6 +53,8 @@ enum Ran {
     Closing,
     /// The client has a [`Rest`] now.
     Waiting,
+    /// The client's turn is over; the request with this index comes next.
+    TurnOver(usize),
 }
 
 #[derive(Clone, Copy)]
@@ -101,7 +104,7 @@ impl Server {
             return;
         }
         if let Some(rest) = client.rest.take()
-            && !self.run_rest(token, &rest)
+            && !self.run_rest(token, rest)
         {
             return;
         }
@@ -130,9 +133,7 @@ impl Server {
         if !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing) {
             let mut query = take_query(&mut io.spare);
             query.partial = partial;
-            query.reserve(rest.len());
-            query.ring.writable()[..rest.len()].copy_from_slice(rest);
-            query.ring.commit(rest.len());
+            query.hold(rest);
             self.keep_remainder(io, token, query, &progress);
         }
         let all = io.ring.len();
@@ -151,12 +152,10 @@ impl Server {
                 block.receive(&client.socket, growth)
             }
             None => {
-                if query.ring.len() == query.ring.capacity() {
-                    query.reserve(query.ring.capacity());
-                }
+                let made = query.make_room();
                 let room = query.ring.writable();
                 let len = room.len().min(READ);
-                let received = client.socket.recv(&mut room[..len]);
+                let received = made.and_then(|()| client.socket.recv(&mut room[..len]));
                 if let Ok(count) = received {
                     query.ring.commit(count);
                 }
@@ -172,7 +171,8 @@ impl Server {
             }
         }
         client.active_ms = self.core.keyspace.moment.unix_ms;
-        if query.len() as u64 > self.core.config.client_query_buffer_limit {
+        let limit = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
+        if query.unparsed_len() as u64 > limit {
             self.core.stats.query_limit_disconnections += 1;
             self.process.log.warning(format_args!(
                 "Closing client that reached max query buffer length: {}",
@@ -213,15 +213,30 @@ impl Server {
         self.keep_remainder(io, token, query, &progress);
     }
 
-    /// Executes what had to wait. Answers whether all of it is done.
-    fn run_rest(&mut self, token: Token, rest: &Rest) -> bool {
-        self.net.output.open_segment();
+    /// Executes what had to wait. Returns whether all of it is done.
+    fn run_rest(&mut self, token: Token, mut rest: Box<Rest>) -> bool {
+        self.begin_turn(token);
         let ran = self.run_batch(token, &rest.batch, rest.next, &rest.bytes, &rest.blocks);
         self.net.output.close_segment(token);
-        if matches!(ran, Ran::Closing) {
-            self.close_if_silent(token);
+        match ran {
+            Ran::All => return true,
+            Ran::Waiting => {}
+            Ran::Closing => self.close_if_silent(token),
+            Ran::TurnOver(next) => {
+                rest.next = next;
+                if let Some(client) = self.net.clients.get_mut(token) {
+                    client.rest = Some(rest);
+                    client.resumable = true;
+                    self.net.resumable.push(token);
+                }
+            }
         }
-        matches!(ran, Ran::All)
+        false
+    }
+
+    fn begin_turn(&mut self, token: Token) {
+        let known = self.net.clients.get(token).is_some_and(|client| client.session.authenticated);
+        self.net.output.begin_turn(if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED });
     }
 
     /// Gives the client what it still holds, after a run that came as far as `progress`: bytes in the ring begin where
@@ -247,6 +262,7 @@ impl Server {
         if query.is_idle() && !client.resumable {
             io.give_query(query);
         } else {
+            query.shrink();
             client.query = Some(query);
         }
     }
@@ -268,8 +284,7 @@ impl Server {
         partial: &mut Partial,
         blocks: &[Block],
     ) -> Progress {
-        self.net.output.open_segment();
-        let output_start = self.net.output.buffer.len();
+        self.begin_turn(token);
         let mut consumed = 0;
         let mut executed = 0;
         let stopped = loop {
@@ -280,6 +295,12 @@ impl Server {
                 Ran::All => {}
                 Ran::Closing => break Stopped::Closing,
                 Ran::Waiting => break outcome.next.before_waiting(&mut consumed, partial),
+                Ran::TurnOver(next) => {
+                    // What comes after is parsed again, so that nothing has to be kept of it.
+                    consumed = batch.requests[next - 1].end;
+                    *partial = Partial::default();
+                    break Stopped::Yielded;
+                }
             }
             match outcome.next {
                 Next::Batch => {}
@@ -291,6 +312,7 @@ impl Server {
                         Ran::All => {}
                         Ran::Closing => break Stopped::Closing,
                         Ran::Waiting => break Stopped::Drained,
+                        Ran::TurnOver(_) => break Stopped::Yielded,
                     }
                 }
                 Next::Failed(text) => {
@@ -298,7 +320,7 @@ impl Server {
                     break Stopped::Closing;
                 }
             }
-            if executed >= MAX_REQUESTS || self.net.output.buffer.len() - output_start >= MAX_OUTPUT {
+            if executed >= MAX_REQUESTS || self.net.output.turn_is_over() {
                 break Stopped::Yielded;
             }
         };
@@ -340,7 +362,9 @@ impl Server {
                 Ok(Parsed::Whole { end }) => {
                     at = end;
                     if batch.spans.len() > first {
-                        batch.push(first, window, blocks, self.core.names, &self.core.keyspace, db);
+                        let request =
+                            batch.push(first, window, blocks, self.core.names, &self.core.keyspace, db);
+                        request.end = at;
                     }
                 }
                 Ok(Parsed::Incomplete) => return Filled { consumed: at, next: Next::Drained },
@@ -378,6 +402,9 @@ impl Server {
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             if self.execute(token, request.command, request.hash, args) {
                 return self.stop_batch(token, batch, index, window, blocks);
+            }
+            if self.net.output.turn_is_over() && index + 1 < batch.requests.len() {
+                return Ran::TurnOver(index + 1);
             }
         }
         Ran::All
@@ -483,12 +510,12 @@ impl Next {
 
 #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
 fn take_query(spare: &mut Vec<Box<Query>>) -> Box<Query> {
-    spare.pop().unwrap_or_else(|| Box::new(Query::new(QUERY_RING)))
+    spare.pop().unwrap_or_else(|| Box::new(Query::new()))
 }
 
 impl Io {
     fn give_query(&mut self, query: Box<Query>) {
-        if query.ring.capacity() == QUERY_RING && self.spare.len() < MAX_SPARE {
+        if query.is_small() && self.spare.len() < MAX_SPARE {
             self.spare.push(query);
         }
     }

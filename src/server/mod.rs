@@ -98,6 +98,9 @@ impl Server {
             }
             for token in std::mem::take(&mut self.net.resumable) {
                 self.resume(&mut io, token);
+                if self.net.output.is_large() {
+                    self.flush();
+                }
             }
             crash::now_serving_nobody();
             if self.cron.is_due(self.core.clock.monotonic_us()) {

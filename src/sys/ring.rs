@@ -19,6 +19,9 @@
 //! client that is served as fast as it sends touches the same cache lines again and again. Creating one costs
 //! about ten system calls and two of the process's memory mappings (Linux allows 65,530), so rings are pooled.
 //! A mirrored ring is shared memory: a forked child sees the parent's bytes change, and has no business in it.
+//!
+//! A ring that grows becomes a compacting one. On Linux it then grows by moving its pages to other addresses
+//! (`mremap`), which takes microseconds for megabytes; elsewhere its content is copied.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -62,6 +65,30 @@ impl Ring {
         let base = map(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, ANONYMOUS, -1)
             .unwrap_or_else(|_| out_of_memory(bytes));
         Ring { base, capacity, start: 0, end: 0, mirrored: false }
+    }
+
+    /// Makes the capacity at least `capacity` bytes; the content stays. The ring is a compacting one afterwards.
+    ///
+    /// # Errors
+    /// What `mmap` or `mremap` says; the ring is as it was then.
+    pub fn grow(&mut self, capacity: usize) -> io::Result<()> {
+        if capacity <= self.capacity {
+            return Ok(());
+        }
+        let bytes = capacity.checked_mul(2).ok_or(io::ErrorKind::OutOfMemory)?;
+        if !self.mirrored
+            && let Some(base) = extend(self.base, 2 * self.capacity, bytes)?
+        {
+            self.base = base;
+            self.capacity = capacity;
+            return Ok(());
+        }
+        let base = map(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, ANONYMOUS, -1)?;
+        let mut larger = Ring { base, capacity, start: 0, end: 0, mirrored: false };
+        larger.writable()[..self.len()].copy_from_slice(self.readable());
+        larger.commit(self.len());
+        *self = larger;
+        Ok(())
     }
 
     /// The room: `capacity() - len()` bytes behind the readable ones. What is written there becomes readable by
@@ -166,6 +193,10 @@ fn forget_addresses() {
     compiler_fence(Ordering::SeqCst);
 }
 
+/// Nothing is reserved where the system can do without: at least half of a compacting ring is hardly ever touched.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
 
 fn out_of_memory(bytes: usize) -> ! {
@@ -187,6 +218,23 @@ fn map(at: *mut u8, bytes: usize, protection: i32, flags: i32, fd: i32) -> io::R
         return Err(io::Error::last_os_error());
     }
     NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))
+}
+
+/// Makes an anonymous mapping of our own larger, at whatever address, where the system can do that without copying.
+#[cfg(target_os = "linux")]
+fn extend(base: NonNull<u8>, old: usize, new: usize) -> io::Result<Option<NonNull<u8>>> {
+    // SAFETY: the whole of a mapping of our own; its content moves along, and nobody uses the old address after that.
+    let address = unsafe { libc::mremap(base.as_ptr().cast(), old, new, libc::MREMAP_MAYMOVE) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Some(NonNull::new(address.cast()).expect("nothing is mapped at address 0")))
+}
+
+/// Makes an anonymous mapping of our own larger, at whatever address, where the system can do that without copying.
+#[cfg(not(target_os = "linux"))]
+fn extend(_: NonNull<u8>, _: usize, _: usize) -> io::Result<Option<NonNull<u8>>> {
+    Ok(None)
 }
 
 fn unmap(base: NonNull<u8>, bytes: usize) {
@@ -354,6 +402,39 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_that_grows_keeps_its_bytes_and_their_order() {
+        for mut ring in both(1) {
+            let capacity = ring.capacity();
+            put(&mut ring, &vec![b'.'; capacity]);
+            ring.consume(capacity - 3);
+            put(&mut ring, b"across the end");
+            ring.grow(capacity).unwrap();
+            assert_eq!(ring.capacity(), capacity);
+            for factor in [2, 3, 1000] {
+                ring.grow(factor * capacity).unwrap();
+                assert_eq!(ring.readable(), b"...across the end");
+                assert_eq!(ring.writable().len(), factor * capacity - ring.len());
+            }
+            let room = ring.writable().len();
+            put(&mut ring, &vec![b'!'; room]);
+            assert!(ring.readable().starts_with(b"...across the end!!") && ring.readable().ends_with(b"!"));
+            ring.consume(1000 * capacity - 1);
+            assert_eq!(ring.readable(), b"!");
+        }
+    }
+
+    #[test]
+    fn growth_that_the_system_refuses_is_an_error_and_changes_nothing() {
+        for mut ring in both(1) {
+            put(&mut ring, b"kept");
+            assert!(ring.grow(usize::MAX).is_err());
+            assert!(ring.grow(1 << 60).is_err());
+            put(&mut ring, b"!");
+            assert_eq!(ring.readable(), b"kept!");
+        }
+    }
+
+    #[test]
     fn truncate_keeps_the_oldest_bytes() {
         for mut ring in both(1) {
             put(&mut ring, b"keep and drop");
@@ -388,6 +469,7 @@ mod tests {
         Write(usize),
         Consume(usize),
         Truncate(usize),
+        Grow(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -395,6 +477,7 @@ mod tests {
             4 => any::<usize>().prop_map(Step::Write),
             4 => any::<usize>().prop_map(Step::Consume),
             1 => any::<usize>().prop_map(Step::Truncate),
+            1 => (1usize..5000).prop_map(Step::Grow),
         ]
     }
 
@@ -424,6 +507,7 @@ mod tests {
                     ring.truncate(size);
                     model.truncate(size);
                 }
+                Step::Grow(more) => ring.grow(ring.capacity() + more).unwrap(),
             }
             assert_eq!(ring.len(), model.len());
             assert_eq!(ring.writable().len(), ring.capacity() - model.len());

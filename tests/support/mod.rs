@@ -98,6 +98,11 @@ pub fn resident_bytes(pid: u32) -> u64 {
     status_field(pid, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
 }
 
+/// The most resident memory that a process has had, in bytes.
+pub fn peak_resident_bytes(pid: u32) -> u64 {
+    status_field(pid, "VmHWM").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+}
+
 /// One line of `/proc/PID/status`.
 pub fn status_field(pid: u32, name: &str) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's status");

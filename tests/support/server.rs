@@ -333,6 +333,11 @@ impl Server {
         super::resident_bytes(self.pid())
     }
 
+    /// The most resident memory that the server has had, in bytes.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        super::peak_resident_bytes(self.pid())
+    }
+
     /// How many file descriptors the server holds.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the server's descriptors").count()

@@ -57,7 +57,8 @@ impl Server {
         let session = &client.session;
         let now = self.core.keyspace.moment.unix_ms;
         let seconds = |since: i64| (now - since).max(0) / 1000;
-        let qbuf = client.unexecuted_len();
+        let qbuf = client.unparsed_len();
+        let argv = client.unexecuted_len() - qbuf;
         let qbuf_free = client.query.as_ref().map_or(0, |q| q.ring.capacity() - q.ring.len());
         let (queue_len, queue_bytes) = client.pending.as_ref().map_or((0, 0), |p| (p.pieces(), p.bytes()));
         let names = session.names.as_deref();
@@ -69,7 +70,7 @@ impl Server {
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 \
-             qbuf={qbuf} qbuf-free={qbuf_free} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={queue_len} \
+             qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} multi-mem=0 rbs=0 rbp=0 obl=0 oll={queue_len} \
              omem={queue_bytes} tot-mem={} events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             session.id,
             client.socket.peer(),

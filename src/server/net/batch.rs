@@ -13,6 +13,9 @@ use crate::types::Block;
 /// Requests parsed ahead.
 pub const BATCH: usize = 64;
 
+/// Room for arguments that is kept from one batch to the next.
+const KEEP_SPANS: usize = 64 * 1024;
+
 /// One parsed request.
 #[derive(Clone, Copy)]
 pub struct Request {
@@ -21,6 +24,8 @@ pub struct Request {
     /// Its arguments' place in the batch.
     first: u32,
     count: u32,
+    /// Index in the window behind it.
+    pub end: usize,
     /// The hash of its first key, 0 without one.
     pub hash: u64,
 }
@@ -48,10 +53,13 @@ impl Batch {
     pub fn clear(&mut self) {
         self.spans.clear();
         self.requests.clear();
+        if self.spans.capacity() > KEEP_SPANS {
+            self.spans = Vec::new();
+        }
     }
 
     /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
-    /// `first` on.
+    /// `first` on. Its end is for the caller to note.
     #[inline]
     pub fn push(
         &mut self,
@@ -61,7 +69,7 @@ impl Batch {
         names: CommandNames,
         keyspace: &Keyspace,
         db: usize,
-    ) {
+    ) -> &mut Request {
         let args = Args::new(window, &self.spans[first..], blocks);
         let command = names.find(&args);
         let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
@@ -69,7 +77,8 @@ impl Batch {
             keyspace.db(db).prefetch_bucket(hash);
         }
         let count = args.len() as u32;
-        self.requests.push(Request { command, first: first as u32, count, hash });
+        self.requests.push(Request { command, first: first as u32, count, end: 0, hash });
+        self.requests.last_mut().expect("just added")
     }
 
     /// Asks for the entries of all requests, whose buckets were asked for when they were added. The database may be
@@ -183,7 +192,12 @@ impl Batch {
                     }
                     SpanKind::Detached(index) => {
                         rest.blocks.push(blocks[index].share());
-                        Span::detached(rest.blocks.len() as u32 - 1)
+                        Span::detached(rest.blocks.len() - 1)
+                    }
+                    SpanKind::Piece { block, start, len } => {
+                        let moved = Span::window(rest.bytes.len(), len);
+                        rest.bytes.extend_from_slice(&blocks[block].as_slice()[start..start + len]);
+                        moved
                     }
                 };
                 rest.batch.spans.push(moved);

@@ -5,10 +5,11 @@
 //! owns its box and nothing else: a buffer for half a request, requests that wait and a queue of unsent output exist
 //! only while they hold something.
 
+use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::command::Session;
-use crate::resp::Partial;
+use crate::resp::{MAX_PIECE, MAX_PIECE_START, Partial, Span};
 use crate::server::audience::waiters::Parked;
 use crate::server::net::batch::Rest;
 use crate::server::net::output::Pending;
@@ -18,27 +19,54 @@ use crate::sys::poller::Token;
 use crate::sys::ring::Ring;
 use crate::types::block::Block;
 
+/// The ring of a query, at first.
+pub const SMALL_RING: usize = 16 * 1024;
+
+/// The ring of a query that has held more. One request needs no larger one.
+const LARGE_RING: usize = 128 * 1024;
+
+/// From this length on an argument that is moved out of the ring gets a block of its own, which a command may keep.
+const OWN_BLOCK: usize = 4096;
+const _: () = assert!(OWN_BLOCK <= MAX_PIECE, "a shorter argument can be a piece of a block");
+
+/// Shorter ones share blocks of at most this size.
+const SHARED_BLOCK: usize = 64 * 1024;
+const _: () = assert!(SHARED_BLOCK <= MAX_PIECE_START);
+
 /// Part of a request, waiting for the rest.
+///
+/// ```text
+///   … $5\r\nvalue\r\n$6\r\nsec      the ring: what was not moved out, the unfinished argument last
+///   [one][key][two] [large …]      the blocks: arguments that have wholly arrived
+/// ```
+///
+/// The ring does not grow with the request. When it is full, the arguments that are there move into blocks: each once,
+/// a large one to where it may stay as a value.
 pub struct Query {
     /// The bytes from the start of the request on.
     pub ring: Ring,
     /// Where the parser stands.
     pub partial: Partial,
-    /// Arguments that were received into blocks of their own.
+    /// Arguments outside of the ring.
     pub blocks: Vec<Block>,
     /// The one that is being received: its block and how many bytes it shall have, line end included.
     pub filling: Option<(Block, usize)>,
 }
 
 impl Query {
-    /// An empty one with a ring of `capacity` bytes.
-    pub fn new(capacity: usize) -> Self {
-        Query { ring: Ring::new(capacity), partial: Partial::default(), blocks: Vec::new(), filling: None }
+    /// An empty one.
+    pub fn new() -> Self {
+        Query { ring: Ring::new(SMALL_RING), partial: Partial::default(), blocks: Vec::new(), filling: None }
     }
 
     /// Whether it holds nothing, so that the client can do without it.
     pub fn is_idle(&self) -> bool {
         self.ring.is_empty() && self.blocks.is_empty() && self.filling.is_none() && self.partial.is_fresh()
+    }
+
+    /// Whether its ring is as small as a new one's.
+    pub fn is_small(&self) -> bool {
+        self.ring.capacity() <= SMALL_RING
     }
 
     /// Bytes that the client has sent and that were not executed yet.
@@ -47,24 +75,87 @@ impl Query {
         self.ring.len() + blocks + self.filling.as_ref().map_or(0, |(block, _)| block.len())
     }
 
+    /// Those of them that are not whole arguments of the current request: what `client-query-buffer-limit` limits.
+    pub fn unparsed_len(&self) -> usize {
+        let filling = self.filling.as_ref().map_or(0, |(block, _)| block.len());
+        self.ring.len().saturating_sub(self.partial.parsed_len()) + filling
+    }
+
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(Block::memory_bytes).sum();
         let filling = self.filling.as_ref().map_or(0, |(block, _)| block.memory_bytes());
-        size_of::<Self>() + self.ring.capacity() + blocks + filling
+        size_of::<Self>() + self.ring.capacity() + self.partial.memory() + blocks + filling
     }
 
-    /// Makes room in the ring for at least `len` more bytes.
-    pub fn reserve(&mut self, len: usize) {
-        let wanted = self.ring.len() + len;
-        if wanted <= self.ring.capacity() {
-            return;
+    /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing,
+    /// since a client that waits may send a whole pipeline.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn make_room(&mut self) -> io::Result<()> {
+        let capacity = self.ring.capacity();
+        if capacity >= LARGE_RING && capacity - self.ring.len() < capacity / 4 {
+            self.move_out();
         }
-        let mut larger = Ring::new(wanted.next_power_of_two());
+        if self.ring.len() < capacity {
+            return Ok(());
+        }
+        if capacity < LARGE_RING {
+            self.exchange_ring(LARGE_RING);
+            return Ok(());
+        }
+        self.ring.grow(2 * capacity)
+    }
+
+    /// Takes over what one receive has left elsewhere. The ring is empty.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        debug_assert!(self.ring.is_empty() && bytes.len() <= LARGE_RING);
+        if bytes.len() > self.ring.capacity() {
+            self.exchange_ring(LARGE_RING);
+        }
+        self.ring.writable()[..bytes.len()].copy_from_slice(bytes);
+        self.ring.commit(bytes.len());
+    }
+
+    /// Gives back the room that a client made necessary by sending while it had to wait.
+    pub fn shrink(&mut self) {
+        if self.ring.capacity() > LARGE_RING && self.ring.len() <= SMALL_RING {
+            self.exchange_ring(SMALL_RING);
+        }
+    }
+
+    fn exchange_ring(&mut self, capacity: usize) {
+        let mut ring = Ring::new(capacity);
         let held = self.ring.readable();
-        larger.writable()[..held.len()].copy_from_slice(held);
-        larger.commit(held.len());
-        self.ring = larger;
+        ring.writable()[..held.len()].copy_from_slice(held);
+        ring.commit(held.len());
+        self.ring = ring;
+    }
+
+    /// Moves the arguments of the current request that are wholly there out of the ring.
+    fn move_out(&mut self) {
+        let Query { ring, partial, blocks, .. } = self;
+        let window = ring.readable();
+        let mut shared: Option<usize> = None;
+        let moved = partial.move_out(window.len(), |place| {
+            let bytes = &window[place];
+            if bytes.len() >= OWN_BLOCK {
+                blocks.push(Block::from(bytes));
+                return Span::detached(blocks.len() - 1);
+            }
+            let index = match shared {
+                Some(index) if blocks[index].len() + bytes.len() <= SHARED_BLOCK => index,
+                _ => {
+                    blocks.push(Block::with_capacity(bytes.len()));
+                    *shared.insert(blocks.len() - 1)
+                }
+            };
+            let start = blocks[index].len();
+            blocks[index].extend_from_slice(bytes);
+            Span::piece(index, start, bytes.len())
+        });
+        ring.consume(moved);
     }
 }
 
@@ -105,6 +196,11 @@ impl Client {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
         let pending = self.pending.as_ref().map_or(0, |p| p.bytes());
         size_of::<Self>() + query + rest + pending
+    }
+
+    /// Bytes that it has sent and that are not whole arguments yet.
+    pub fn unparsed_len(&self) -> usize {
+        self.query.as_ref().map_or(0, |query| query.unparsed_len())
     }
 
     /// Bytes that it has sent and that were not executed yet.

@@ -42,12 +42,39 @@ pub struct Output {
     segments: Vec<(Token, usize, usize)>,
     /// Where the segment that is being written begins.
     open: usize,
+    turn: Turn,
+}
+
+/// Where the turn of the client that is being served began, and how much it may write.
+#[derive(Default)]
+struct Turn {
+    start: usize,
+    splices: usize,
+    most: usize,
 }
 
 impl Output {
     /// What is written from here on belongs to the next client whose segment is closed.
     pub fn open_segment(&mut self) {
         self.open = self.buffer.len();
+    }
+
+    /// A client has its turn, which is over when its commands have written `most` bytes.
+    pub fn begin_turn(&mut self, most: usize) {
+        self.turn = Turn { start: self.buffer.len(), splices: self.splices.len(), most };
+        self.open_segment();
+    }
+
+    /// Whether the turn has brought forth as much output as it may. Replies to clients that waited for what its commands
+    /// did count, too.
+    #[inline]
+    pub fn turn_is_over(&self) -> bool {
+        let mut written = self.buffer.len().saturating_sub(self.turn.start);
+        if self.splices.len() > self.turn.splices {
+            written +=
+                self.splices[self.turn.splices..].iter().map(|splice| splice.block.len()).sum::<usize>();
+        }
+        written >= self.turn.most
     }
 
     /// Says that the bytes since the last opening or closing are `client`'s.
@@ -126,6 +153,14 @@ impl Output {
         self.splices.get(first).is_some_and(|splice| splice.at < end)
     }
 
+    /// Bytes of the segment `index`, with the large values in it.
+    pub fn segment_bytes(&self, index: usize) -> usize {
+        let (_, start, end) = self.segments[index];
+        let first = self.splices.partition_point(|splice| splice.at <= start);
+        let splices = self.splices[first..].iter().take_while(|splice| splice.at < end);
+        end - start + splices.map(|splice| splice.block.len()).sum::<usize>()
+    }
+
     /// Starts the next iteration. A buffer that one iteration made large is given back.
     pub fn clear(&mut self) {
         const KEEP: usize = 1024 * 1024;
@@ -133,6 +168,7 @@ impl Output {
         self.splices.clear();
         self.buffer.clear();
         self.open = 0;
+        self.turn = Turn::default();
         if self.buffer.capacity() > KEEP {
             self.buffer.shrink_to(KEEP);
         }
