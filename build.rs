@@ -47,9 +47,6 @@ mod vocabulary;
 
 use perfect_hash::{LONGEST_NAME, Words, shape};
 
-/// Families whose functions write their errors themselves.
-const LEGACY: &[&str] = &[];
-
 const DEFINITIONS: &str = "src/command/table";
 
 fn main() {
@@ -665,9 +662,6 @@ fn command_literal(id: usize, command: &Command) -> Result<String, String> {
         None => "Handler::Container".to_owned(),
         Some("server") => format!("Handler::Server(ServerCommand::{})", variant(&full_name(command))),
         Some("help") if command.container.is_some() => "Handler::Help".to_owned(),
-        Some(path) if LEGACY.iter().any(|family| path.starts_with(family)) => {
-            format!("Handler::Legacy(crate::command::{path})")
-        }
         Some(path) if matches!(path.split("::").count(), 2 | 3) => {
             format!("Handler::Keyspace(crate::command::{path})")
         }

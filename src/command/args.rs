@@ -3,8 +3,10 @@
 //! Nothing is copied to make them. An argument of 32 KiB or more may lie in a [`Block`]; a command that stores it
 //! takes a share of that block instead of a copy ([`Args::block`]).
 
+use crate::command::error::{Error, LEAST_INTEGER, NOT_AN_INTEGER, Result};
 use crate::command::table::Arguments;
 use crate::resp::{Span, SpanKind};
+use crate::text::number;
 use crate::types::block::Block;
 
 /// The arguments of a request, the command's name first.
@@ -71,5 +73,30 @@ impl Arguments for Args<'_> {
 
     fn get(&self, index: usize) -> &[u8] {
         Args::get(self, index)
+    }
+}
+
+/// The integer in an argument.
+#[inline]
+pub fn integer(arg: &[u8]) -> Result<i64> {
+    number::parse_i64(arg).ok_or(NOT_AN_INTEGER)
+}
+
+/// The number in an argument, when it is 0 or more.
+#[inline]
+pub fn whole_number(arg: &[u8]) -> Option<usize> {
+    usize::try_from(number::parse_i64(arg)?).ok()
+}
+
+/// How many elements to take out.
+pub fn positive_count(arg: &[u8]) -> Result<usize> {
+    whole_number(arg).ok_or(Error::new("ERR value is out of range, must be positive"))
+}
+
+/// How many random elements to draw; if negative, how many that may repeat.
+pub fn random_count(arg: &[u8]) -> Result<i64> {
+    match integer(arg)? {
+        i64::MIN => Err(LEAST_INTEGER),
+        count => Ok(count),
     }
 }

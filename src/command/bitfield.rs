@@ -3,9 +3,9 @@
 //! The subcommands are read twice: once to find every mistake and how far the string has to reach, before anything is
 //! changed, and once to execute. So a call needs no memory for them, however many there are.
 
-use crate::command::args::Args;
+use crate::command::args::{Args, integer};
 use crate::command::bitmaps::{bit_offset, make_room};
-use crate::command::context::{Context, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::config::Config;
 use crate::db::{Access, Event};

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Result, SYNTAX, WRONG_TYPE};
 use crate::command::strings;
 use crate::config::Config;

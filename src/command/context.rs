@@ -1,14 +1,13 @@
 //! What a command of the keyspace may touch while it executes: the databases, its session, and the reply.
 
 use crate::command::args::Args;
-use crate::command::error::Result;
+use crate::command::error::{Result, WRONG_TYPE};
 use crate::command::session::Session;
 use crate::command::waiting::Wait;
 use crate::config::Config;
 use crate::db::{Access, Db, Event, Key, Keyspace, Removal, Word};
 use crate::dict::Position;
 use crate::resp::Reply;
-use crate::text::number;
 use crate::types::block::Block;
 use crate::types::{Entry, Kind, Text};
 
@@ -40,18 +39,6 @@ pub struct Context<'a> {
     /// Where a command says that it has to wait; `None` where it may not (in a transaction or a script).
     pub wait: Option<&'a mut Option<Box<Wait>>>,
 }
-
-/// Why a command was refused: the text after `-`.
-pub type ErrorText = &'static str;
-
-/// `ERR syntax error`.
-pub const SYNTAX: ErrorText = "ERR syntax error";
-/// `WRONGTYPE …`.
-pub const WRONG_TYPE: ErrorText = "WRONGTYPE Operation against a key holding the wrong kind of value";
-/// `ERR value is not an integer or out of range`.
-pub const NOT_AN_INTEGER: ErrorText = "ERR value is not an integer or out of range";
-/// `ERR value is not a valid float`.
-pub const NOT_A_FLOAT: ErrorText = "ERR value is not a valid float";
 
 impl Context<'_> {
     /// The selected database.
@@ -90,11 +77,7 @@ impl Context<'_> {
     #[inline(always)]
     pub fn find_kind(&mut self, key: Key<'_>, access: Access, kind: Kind) -> Result<Option<Position>> {
         let Some(at) = self.find(key, access) else { return Ok(None) };
-        if self.keyspace.db(key.db).get(at).kind() == kind {
-            Ok(Some(at))
-        } else {
-            Err(crate::command::error::WRONG_TYPE)
-        }
+        if self.keyspace.db(key.db).get(at).kind() == kind { Ok(Some(at)) } else { Err(WRONG_TYPE) }
     }
 
     /// Adds an entry under `key`, which is not there.
@@ -183,41 +166,6 @@ impl Context<'_> {
             text => self.reply.text(text),
         }
     }
-
-    /// Replies with the refusal, when there is one.
-    #[inline]
-    pub fn answer(&mut self, outcome: std::result::Result<(), ErrorText>) {
-        if let Err(text) = outcome {
-            self.reply.error(text);
-        }
-    }
-}
-
-/// The integer in an argument.
-#[inline]
-pub fn integer(arg: &[u8]) -> std::result::Result<i64, ErrorText> {
-    number::parse_i64(arg).ok_or(NOT_AN_INTEGER)
-}
-
-/// The number in an argument, when it is 0 or more.
-#[inline]
-pub fn whole_number(arg: &[u8]) -> Option<usize> {
-    usize::try_from(number::parse_i64(arg)?).ok()
-}
-
-/// How many elements to take out.
-pub fn positive_count(arg: &[u8]) -> std::result::Result<usize, ErrorText> {
-    whole_number(arg).ok_or("ERR value is out of range, must be positive")
-}
-
-/// How many random elements to draw; as many that may repeat, when negative.
-pub fn random_count(arg: &[u8]) -> std::result::Result<i64, ErrorText> {
-    match integer(arg)? {
-        i64::MIN => {
-            Err("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")
-        }
-        count => Ok(count),
-    }
 }
 
 /// Keys that are hashed and prefetched together: as many misses as a processor core keeps in flight.
@@ -251,53 +199,5 @@ impl Context<'_> {
             }
             from += count * step;
         }
-    }
-}
-
-#[allow(missing_docs)]
-impl Context<'_> {
-    pub fn db_mut(&mut self) -> OldDb<'_> {
-        OldDb(self.keyspace, self.session.db)
-    }
-
-    pub fn old_find(&mut self, key: &[u8], access: Access) -> Option<Position> {
-        let hash = self.hash;
-        self.old_find_hashed(hash, key, access)
-    }
-
-    pub fn old_find_hashed(&mut self, hash: u64, name: &[u8], access: Access) -> Option<Position> {
-        self.find(Key { db: self.session.db, hash, name }, access)
-    }
-
-    pub fn old_find_kind(
-        &mut self,
-        key: &[u8],
-        access: Access,
-        kind: Kind,
-    ) -> std::result::Result<Option<Position>, ErrorText> {
-        let Some(at) = self.old_find(key, access) else { return Ok(None) };
-        if self.db().get(at).kind() == kind { Ok(Some(at)) } else { Err(WRONG_TYPE) }
-    }
-
-    pub fn old_insert(&mut self, entry: Entry) -> Position {
-        self.keyspace.old_insert(self.session.db, self.hash, entry)
-    }
-
-    pub fn old_remove(&mut self, at: Position, lazily: bool) {
-        self.keyspace.old_remove(self.session.db, at, lazily);
-    }
-
-    pub fn old_set_expiry(&mut self, at: Position, expire_at: Option<i64>) {
-        self.keyspace.old_set_expiry(self.session.db, self.hash, at, expire_at);
-    }
-}
-
-#[allow(missing_docs)]
-pub struct OldDb<'a>(&'a mut Keyspace, usize);
-
-#[allow(missing_docs)]
-impl OldDb<'_> {
-    pub fn modify<R>(&mut self, at: Position, change: impl FnOnce(&mut Entry) -> R) -> R {
-        self.0.modify(self.1, at, change)
     }
 }

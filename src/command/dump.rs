@@ -3,8 +3,8 @@
 //! The bytes are those of `persist::rdb`. Nothing of them is believed: a payload with a right checksum may have been
 //! made by anybody.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Result, SYNTAX};
 use crate::db::{Access, AccessPolicy, Event, Removal, Word};
 use crate::persist::rdb::Target;

@@ -17,6 +17,9 @@ pub const SYNTAX: Error = Error::new("ERR syntax error");
 pub const WRONG_TYPE: Error = Error::new("WRONGTYPE Operation against a key holding the wrong kind of value");
 /// `ERR value is not an integer or out of range`.
 pub const NOT_AN_INTEGER: Error = Error::new("ERR value is not an integer or out of range");
+/// An integer that cannot be negated.
+pub const LEAST_INTEGER: Error =
+    Error::new("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
 /// `ERR value is not a valid float`.
 pub const NOT_A_FLOAT: Error = Error::new("ERR value is not a valid float");
 /// `ERR no such key`.

@@ -1,7 +1,7 @@
 //! Keys whatever they hold: existence, deletion, expiry, iteration, introspection.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::{Access, AccessPolicy, Event, Key, Removal};

@@ -15,8 +15,8 @@
 //! Walking back needs nothing but these bits, so the matches are those that Redis finds, in a 32nd of the memory and
 //! about a 30th of the time. Redis's limit is kept: four bytes for each pair of bytes must fit `proto-max-bulk-len`.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::db::{Access, Key};
 use crate::resp::Reply;

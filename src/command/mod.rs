@@ -3,7 +3,7 @@
 //! A command of the keyspace is a function of a [`Context`] and its [`Args`]; those that need the server itself
 //! (`CLIENT`, `CONFIG`, `INFO`, …) are only named here ([`ServerCommand`]) and executed a floor above.
 
-mod args;
+pub mod args;
 pub mod bitfield;
 pub mod bitmaps;
 pub mod connection;

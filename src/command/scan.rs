@@ -1,7 +1,7 @@
 //! What `SCAN`, `SSCAN`, `HSCAN` and `ZSCAN` have in common: cursor, options, how long a call goes on, the reply.
 
-use crate::command::args::Args;
-use crate::command::context::{ErrorText, SYNTAX, integer};
+use crate::command::args::{Args, integer};
+use crate::command::error::{Result, SYNTAX};
 use crate::resp::Reply;
 use crate::text::{glob, number};
 
@@ -46,7 +46,7 @@ pub enum Extra {
 
 impl<'a> ScanOptions<'a> {
     /// Parses the arguments from `first` on.
-    pub fn parse(args: Args<'a>, first: usize, extra: Extra) -> Result<Self, ErrorText> {
+    pub fn parse(args: Args<'a>, first: usize, extra: Extra) -> Result<Self> {
         let mut options = ScanOptions { pattern: None, count: 10, kind: None, no_values: false };
         let mut i = first;
         while i < args.len() {

@@ -3,8 +3,8 @@
 //! A small value lives inside its key's entry, so a `SET` that fits overwrites it in place and a `GET` copies it from
 //! there to the output: no allocation on either way.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, ZERO_COPY_BYTES, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::{Context, ZERO_COPY_BYTES};
 use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX, WRONG_TYPE};
 use crate::command::keys;
 use crate::db::{Access, Event, Key, Removal, Word};

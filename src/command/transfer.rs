@@ -3,8 +3,8 @@
 //! The value moves or is shared; it is never copied, whatever its size. What the key has beside it (the expiry, and
 //! where it moves also the access bits) goes along.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, NO_SUCH_KEY, Result, SYNTAX};
 use crate::db::{Access, Event, Key};
 

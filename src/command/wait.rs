@@ -2,8 +2,8 @@
 //!
 //! This server has no replicas and no append-only file, and nothing that is waited for can come: the reply is 0, at once.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::Result;
 
 /// The milliseconds of a timeout, 0 for none.

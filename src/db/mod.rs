@@ -20,7 +20,6 @@ mod expiry;
 mod fields;
 mod journal;
 mod lazyfree;
-mod old;
 #[cfg(all(test, target_os = "linux"))]
 mod shared_memory;
 

@@ -7,7 +7,7 @@
 use super::core::dispatch::Caller;
 use super::net::output::Output;
 use super::{Server, admin};
-use crate::command::{Args, Command, Context, Error, Handler, Refusal, ServerCommand};
+use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand};
 use crate::resp::{Protocol, Reply};
 use crate::sys::crash;
 use crate::sys::poller::Token;
@@ -124,18 +124,7 @@ impl Server {
         let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
         let outcome = match command.handler {
             Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
-            Handler::Legacy(run) => {
-                let run = |context: &mut Context<'_>, args: Args<'_>| {
-                    run(context, args);
-                    context.unchanged();
-                    Ok(())
-                };
-                self.core.dispatch(run, caller, hash, args)
-            }
-            Handler::Server(which) => {
-                admin::run(self, token, which, args);
-                Ok(())
-            }
+            Handler::Server(which) => admin::run(self, token, which, args),
             Handler::Help => {
                 self.reply_help(token, command, args);
                 Ok(())
@@ -162,10 +151,6 @@ impl Server {
             debug_assert_eq!(self.net.output.buffer.len(), before, "an error comes instead of a reply");
             self.core.stats.command(command.id).failed += 1;
             self.reply_error(token, &error);
-        } else if self.net.output.buffer.get(before) == Some(&b'-') {
-            self.core.stats.command(command.id).failed += 1;
-            let code = first_word(&self.net.output.buffer[before + 1..]).to_vec();
-            self.core.stats.count_error(&code);
         }
         true
     }
@@ -195,10 +180,4 @@ impl Server {
         flags.reply_skip = flags.reply_skip_next;
         flags.reply_skip_next = false;
     }
-}
-
-/// The error code: what stands before the first space.
-fn first_word(text: &[u8]) -> &[u8] {
-    let end = text.iter().position(|b| matches!(b, b' ' | b'\r' | b'\n')).unwrap_or(text.len());
-    &text[..end]
 }

@@ -3,8 +3,8 @@
 //! All commands name fields by `FIELDS count field …` and answer with an array of one integer a field, -2 for one that
 //! is not there; a missing key is a hash without fields.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result};
 use crate::command::hashes::{find, read};
 use crate::db::{Access, Event, Key, Removal};

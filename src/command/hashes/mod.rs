@@ -5,8 +5,8 @@
 
 pub mod expiry;
 
-use crate::command::args::Args;
-use crate::command::context::{Context, Splice, ZERO_COPY_BYTES, integer, random_count};
+use crate::command::args::{Args, integer, random_count};
+use crate::command::context::{Context, Splice, ZERO_COPY_BYTES};
 use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::{Access, Event, Key, Removal};

@@ -2,8 +2,8 @@
 
 pub mod blocking;
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer, positive_count, whole_number};
+use crate::command::args::{Args, integer, positive_count, whole_number};
+use crate::command::context::Context;
 use crate::command::error::{Error, NO_SUCH_KEY, Result, SYNTAX};
 use crate::db::{Access, Event, Key, Removal};
 use crate::dict::Position;

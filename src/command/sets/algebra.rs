@@ -4,8 +4,8 @@
 //! groups whose buckets and members are fetched from memory together ([`Table::contains_each`]).
 //! Two intsets are merged as the sorted sequences that they are.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX, WRONG_TYPE};
 use crate::db::{Access, Db, Event};
 use crate::dict::{Position, Ref};

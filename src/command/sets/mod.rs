@@ -3,8 +3,8 @@
 
 pub mod algebra;
 
-use crate::command::args::Args;
-use crate::command::context::{Context, positive_count, random_count};
+use crate::command::args::{Args, positive_count, random_count};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX, WRONG_TYPE};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::{Access, Event, Key, Removal};

@@ -18,8 +18,9 @@ mod source;
 use std::ops::Range;
 
 use super::args::Args;
-use super::context::{Context, integer};
 use super::error::{Error, Result, SYNTAX, WRONG_TYPE};
+use crate::command::args::integer;
+use crate::command::context::Context;
 use crate::db::{Access, Event};
 use crate::types::hash::HashRef;
 use crate::types::{Entry, Kind, Text};

@@ -6,8 +6,8 @@
 //!
 //! Sets are taken in the order of their sizes, the smallest first: sums of more than two scores depend on it.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer, whole_number};
+use crate::command::args::{Args, integer, whole_number};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::sets::algebra::find_all;
 use crate::command::sorted_sets::Scores;

@@ -5,8 +5,8 @@ pub mod algebra;
 pub mod pops;
 pub mod ranges;
 
-use crate::command::args::Args;
-use crate::command::context::{Context, random_count};
+use crate::command::args::{Args, random_count};
+use crate::command::context::Context;
 use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::db::{Access, Event, Key, Removal};

@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use super::Scores;
-use crate::command::args::Args;
-use crate::command::context::{Context, positive_count, whole_number};
+use crate::command::args::{Args, positive_count, whole_number};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::waiting::{self, Null, Wait};
 use crate::db::{Access, Event, Key, Removal};

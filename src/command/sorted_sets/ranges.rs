@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::sorted_sets::{Scores, find};
 use crate::db::{Access, Event, Removal};

@@ -1,7 +1,7 @@
 //! `XCLAIM` and `XAUTOCLAIM`: pending entries that another consumer takes over.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::streams::groups::{Told, find_group, leading_ids, no_such_group};
 use crate::command::streams::{range_start, reply_id, reply_record, strict_id};

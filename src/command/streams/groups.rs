@@ -1,7 +1,7 @@
 //! Consumer groups: `XGROUP`, what is acknowledged, and what is pending.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::streams::{INVALID_ID, range_end, range_start, reply_id, strict_id};
 use crate::db::{Access, Event, Key};

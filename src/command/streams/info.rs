@@ -1,7 +1,7 @@
 //! `XINFO`: what a stream, its groups and their consumers are made of.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{NO_SUCH_KEY, Result};
 use crate::command::streams::groups::{no_such_group_of, wrong_arguments};
 use crate::command::streams::{reply_id, reply_record, reply_records};

@@ -11,8 +11,8 @@ pub mod groups;
 pub mod info;
 pub mod reads;
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, NO_SUCH_KEY, Result, SYNTAX};
 use crate::db::{Access, Event, Key};
 use crate::dict::Position;

@@ -1,7 +1,7 @@
 //! `XREAD` and `XREADGROUP`: what is new in several streams at once.
 
-use crate::command::args::Args;
-use crate::command::context::{Context, integer};
+use crate::command::args::{Args, integer};
+use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::streams::groups::Told;
 use crate::command::streams::{reply_id, reply_record, reply_records, strict_id};

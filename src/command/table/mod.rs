@@ -35,16 +35,12 @@ mod generated {
 
 /// What a family's function looks like: it reads its arguments and writes its reply into the context.
 pub type KeyspaceFn = fn(&mut Context<'_>, Args<'_>) -> Result;
-/// A function that writes its errors itself.
-pub type LegacyFn = fn(&mut Context<'_>, Args<'_>);
 
 /// Who executes a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
     /// A function of a family: it needs the keyspace and the caller's session, nothing else.
     Keyspace(KeyspaceFn),
-    /// The same, not converted.
-    Legacy(LegacyFn),
     /// The server itself.
     Server(ServerCommand),
     /// `<container> HELP`: the reply is [`crate::command::table::introspect::help`] of the container.

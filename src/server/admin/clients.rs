@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
 
+use crate::command::error::{Error, Result};
 use crate::command::{Args, table};
 use crate::resp::Protocol;
 use crate::server::Server;
@@ -35,11 +36,11 @@ impl Filter<'_> {
 }
 
 /// Whether the type's name means normal connections.
-fn parse_type(name: &[u8]) -> Result<bool, Vec<u8>> {
+fn parse_type(name: &[u8]) -> Result<bool, Error> {
     match name.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(true),
         b"master" | b"slave" | b"replica" | b"pubsub" => Ok(false),
-        _ => Err([b"ERR Unknown client type '", shown(name), b"'"].concat()),
+        _ => Err(Error::concat(&[b"ERR Unknown client type '", shown(name), b"'"])),
     }
 }
 
@@ -90,30 +91,31 @@ impl Server {
     }
 
     /// `CLIENT INFO`: the own line.
-    pub(super) fn client_info(&mut self, token: Token) {
+    pub(super) fn client_info(&mut self, token: Token) -> Result {
         let line = self.describe_client(token) + "\n";
         self.reply_to(token).verbatim(*b"txt", line.as_bytes());
+        Ok(())
     }
 
     /// `CLIENT LIST [TYPE type] [ID id …]`: a line a client.
-    pub(super) fn client_list(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn client_list(&mut self, token: Token, args: Args<'_>) -> Result {
         let mut filter = Filter::default();
         if args.len() == 4 && args.is(2, "type") {
             match parse_type(args.get(3)) {
                 Ok(normal) => filter.normal = Some(normal),
-                Err(text) => return self.reply_to(token).error(text),
+                Err(text) => return Err(text.into()),
             }
         } else if args.len() > 3 && args.is(2, "id") {
             let mut ids = Vec::new();
             for arg in args.iter_from(3) {
                 match number::parse_i64(arg) {
                     Some(id) => ids.push(id as u64),
-                    None => return self.reply_to(token).error("ERR Invalid client ID"),
+                    None => return Err("ERR Invalid client ID".into()),
                 }
             }
             filter.ids = Some(ids);
         } else if args.len() != 2 {
-            return self.reply_to(token).error("ERR syntax error");
+            return Err("ERR syntax error".into());
         }
         let mut lines = String::new();
         let mut clients: Vec<_> = self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
@@ -123,17 +125,18 @@ impl Server {
             lines.push('\n');
         }
         self.reply_to(token).verbatim(*b"txt", lines.as_bytes());
+        Ok(())
     }
 
     /// `CLIENT KILL addr`: `OK` or an error. `CLIENT KILL filter value …`: how many were killed.
-    pub(super) fn client_kill(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn client_kill(&mut self, token: Token, args: Args<'_>) -> Result {
         let old_style = args.len() == 3;
         let filter = if old_style {
             Filter { addr: Some(args.get(2)), ..Filter::default() }
         } else {
             match parse_kill(token, args) {
                 Ok(filter) => filter,
-                Err(text) => return self.reply_to(token).error(text),
+                Err(text) => return Err(text.into()),
             }
         };
         let victims: Vec<Token> =
@@ -148,34 +151,35 @@ impl Server {
         }
         let mut reply = self.reply_to(token);
         match (old_style, killed) {
-            (true, 0) => reply.error("ERR No such client"),
+            (true, 0) => return Err(Error::new("ERR No such client")),
             (true, _) => reply.ok(),
             (false, _) => reply.integer(killed as i64),
         }
+        Ok(())
     }
 }
 
-fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Vec<u8>> {
+fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
     let mut filter = Filter { skip: Some(own), ..Filter::default() };
     let mut i = 2;
     while i < args.len() {
         if i + 1 >= args.len() {
-            return Err(b"ERR syntax error".to_vec());
+            return Err(Error::new("ERR syntax error"));
         }
         let value = args.get(i + 1);
         match args.get(i).to_ascii_lowercase().as_slice() {
             b"id" => match number::parse_i64(value) {
                 Some(id) if id > 0 => filter.ids = Some(vec![id as u64]),
-                _ => return Err(b"ERR client-id should be greater than 0".to_vec()),
+                _ => return Err(Error::new("ERR client-id should be greater than 0")),
             },
             b"type" => filter.normal = Some(parse_type(value)?),
             b"addr" => filter.addr = Some(value),
             b"laddr" => filter.laddr = Some(value),
             b"user" if value == b"default" => {}
-            b"user" => return Err([b"ERR No such user '", shown(value), b"'"].concat()),
+            b"user" => return Err(Error::concat(&[b"ERR No such user '", shown(value), b"'"])),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip = Some(own),
             b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip = None,
-            _ => return Err(b"ERR syntax error".to_vec()),
+            _ => return Err(Error::new("ERR syntax error")),
         }
         i += 2;
     }

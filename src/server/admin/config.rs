@@ -1,6 +1,7 @@
 //! `CONFIG GET`, `SET`, `REWRITE`, `RESETSTAT`, and what a changed directive asks of the running server.
 
 use crate::command::Args;
+use crate::command::error::Result;
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
 use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
@@ -9,7 +10,7 @@ use crate::sys::{file, process};
 
 impl Server {
     /// `CONFIG GET pattern [pattern …]`: a map from names to values.
-    pub(super) fn config_get(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn config_get(&mut self, token: Token, args: Args<'_>) -> Result {
         let patterns: Vec<&[u8]> = args.iter_from(2).collect();
         let found = config::get(&self.core.config, &patterns);
         let mut reply = self.reply_to(token);
@@ -18,14 +19,16 @@ impl Server {
             reply.bulk(name.as_bytes());
             reply.bulk(&value);
         }
+        Ok(())
     }
 
     /// `CONFIG SET name value [name value …]`: all of them, or an error and none.
-    pub(super) fn config_set(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn config_set(&mut self, token: Token, args: Args<'_>) -> Result {
         match self.try_config_set(token, args) {
             Ok(()) => self.reply_to(token).ok(),
-            Err(error) => self.reply_to(token).error(error.message()),
+            Err(error) => return Err(error.message().into()),
         }
+        Ok(())
     }
 
     fn try_config_set(&mut self, token: Token, args: Args<'_>) -> Result<(), SetError> {
@@ -104,14 +107,15 @@ impl Server {
     }
 
     /// `CONFIG REWRITE`: the configuration file says what the server does.
-    pub(super) fn config_rewrite(&mut self, token: Token) {
+    pub(super) fn config_rewrite(&mut self, token: Token) -> Result {
         if self.core.config.file.is_none() {
-            return self.reply_to(token).error("ERR The server is running without a config file");
+            return Err("ERR The server is running without a config file".into());
         }
         match self.rewrite_config(false) {
             Ok(()) => self.reply_to(token).ok(),
-            Err(why) => self.reply_to(token).error(format!("ERR Rewriting config file: {why}")),
+            Err(why) => return Err(format!("ERR Rewriting config file: {why}").into()),
         }
+        Ok(())
     }
 
     /// Rewrites the configuration file, if there is one; `all` directives get a line, or those that have one or differ
@@ -129,11 +133,12 @@ impl Server {
     }
 
     /// `CONFIG RESETSTAT`: the counters start again.
-    pub(super) fn config_resetstat(&mut self, token: Token) {
+    pub(super) fn config_resetstat(&mut self, token: Token) -> Result {
         self.core.stats.reset();
         let dirty = self.core.keyspace.counters.dirty;
         self.core.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
         self.core.keyspace.lazy().reset();
         self.reply_to(token).ok();
+        Ok(())
     }
 }

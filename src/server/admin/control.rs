@@ -1,8 +1,10 @@
 //! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: whose requests wait; `GETREDIR`, `TRACKINGINFO` and `CACHING` of clients that
 //! are told of no changed keys.
 
-use crate::command::context::{NOT_AN_INTEGER, integer};
-use crate::command::{Args, Error};
+use crate::command::Args;
+use crate::command::args::integer;
+use crate::command::error::NOT_AN_INTEGER;
+use crate::command::error::{Error, Result};
 use crate::server::Server;
 use crate::server::audience::pause::PauseMode;
 use crate::sys::poller::Token;
@@ -11,60 +13,64 @@ use crate::text::number;
 impl Server {
     /// `CLIENT PAUSE timeout [WRITE | ALL]`: nothing, or nothing that writes, is executed for so many milliseconds. A
     /// pause that runs grows longer or stricter, never the other way. O(1).
-    pub(super) fn client_pause(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn client_pause(&mut self, token: Token, args: Args<'_>) -> Result {
         let mode = match args.len() {
             3 => PauseMode::All,
             4 if args.is(3, "write") => PauseMode::Write,
             4 if args.is(3, "all") => PauseMode::All,
-            4 => return self.reply_to(token).error("ERR CLIENT PAUSE mode must be WRITE or ALL"),
-            _ => return self.reply_usage(token, args),
+            4 => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
+            _ => return Err(super::usage(args)),
         };
         let Some(timeout) = number::parse_i64(args.get(2)) else {
-            return self.reply_to(token).error("ERR timeout is not an integer or out of range");
+            return Err("ERR timeout is not an integer or out of range".into());
         };
         let Ok(milliseconds) = u64::try_from(timeout) else {
-            return self.reply_to(token).error("ERR timeout is negative");
+            return Err("ERR timeout is negative".into());
         };
         if timeout.checked_add(self.core.keyspace.moment.unix_ms).is_none() {
-            return self.reply_to(token).error("ERR timeout is out of range");
+            return Err("ERR timeout is out of range".into());
         }
         self.pause_clients(mode, milliseconds);
         self.reply_to(token).ok();
+        Ok(())
     }
 
     /// `CLIENT UNPAUSE`: `OK`; who waited goes on. O(N) in the number of those.
-    pub(super) fn client_unpause(&mut self, token: Token) {
+    pub(super) fn client_unpause(&mut self, token: Token) -> Result {
         self.end_pause();
         self.reply_to(token).ok();
+        Ok(())
     }
 
     /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`: 1 if that client was blocked and is no more, else 0. A pause does not count:
     /// who waits for its end stays. O(N) in the number of clients.
-    pub(super) fn client_unblock(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn client_unblock(&mut self, token: Token, args: Args<'_>) -> Result {
         let error = Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
         let error = match args.len() {
             3 => None,
             4 if args.is(3, "timeout") => None,
             4 if args.is(3, "error") => Some(error),
-            4 => return self.reply_to(token).error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
-            _ => return self.reply_usage(token, args),
+            4 => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
+            _ => return Err(super::usage(args)),
         };
-        let Ok(id) = integer(args.get(2)) else { return self.reply_to(token).error(NOT_AN_INTEGER) };
+        let Ok(id) = integer(args.get(2)) else { return Err(NOT_AN_INTEGER) };
         let blocked = self.net.clients.iter().find(|(_, client)| client.session.id as i64 == id);
         let unblocked = match blocked.map(|(blocked, _)| blocked) {
             Some(blocked) => self.end_wait(blocked, error),
             None => false,
         };
         self.reply_to(token).integer(i64::from(unblocked));
+        Ok(())
     }
 
     /// `CLIENT GETREDIR`: -1, tracking is off. O(1).
-    pub(super) fn client_getredir(&mut self, token: Token) {
+    pub(super) fn client_getredir(&mut self, token: Token) -> Result {
         self.reply_to(token).integer(-1);
+        Ok(())
     }
 
     /// `CLIENT TRACKINGINFO`: a map that says that tracking is off. O(1).
-    pub(super) fn client_trackinginfo(&mut self, token: Token) {
+    pub(super) fn client_trackinginfo(&mut self, token: Token) -> Result {
         let mut reply = self.reply_to(token);
         reply.map(3);
         reply.bulk(b"flags");
@@ -74,13 +80,14 @@ impl Server {
         reply.integer(-1);
         reply.bulk(b"prefixes");
         reply.array(0);
+        Ok(())
     }
 
     /// `CLIENT CACHING YES | NO`: an error, tracking is off. O(1).
-    pub(super) fn client_caching(&mut self, token: Token) {
-        self.reply_to(token).error(
+    pub(super) fn client_caching() -> Result {
+        Err(Error::new(
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode \
              enabled",
-        );
+        ))
     }
 }

@@ -1,6 +1,7 @@
 //! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`, `LASTSAVE`), and who it is (`ROLE`, `LOLWUT`).
 
 use crate::command::Args;
+use crate::command::error::Result;
 use crate::server::Server;
 use crate::server::admin::REDIS_VERSION;
 use crate::server::startup::LOGO;
@@ -9,7 +10,7 @@ use crate::sys::poller::Token;
 
 impl Server {
     /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply when it works; the connections just end.
-    pub(super) fn shutdown(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn shutdown(&mut self, token: Token, args: Args<'_>) -> Result {
         let (mut save, mut nosave, mut abort, mut other) = (false, false, false, false);
         for word in args.iter_from(1) {
             match word.to_ascii_lowercase().as_slice() {
@@ -17,51 +18,56 @@ impl Server {
                 b"save" => save = true,
                 b"now" | b"force" => other = true,
                 b"abort" => abort = true,
-                _ => return self.reply_to(token).error("ERR syntax error"),
+                _ => return Err("ERR syntax error".into()),
             }
         }
         if (abort && (save || nosave || other)) || (save && nosave) {
-            return self.reply_to(token).error("ERR syntax error");
+            return Err("ERR syntax error".into());
         }
         if abort {
-            return self.reply_to(token).error("ERR No shutdown in progress.");
+            return Err("ERR No shutdown in progress.".into());
         }
         self.prepare_shutdown();
         self.session(token).flags.close_now = true;
         self.process.exit = true;
+        Ok(())
     }
 
     /// `TIME`: Unix seconds and the microseconds beyond them.
-    pub(super) fn time(&mut self, token: Token) {
+    pub(super) fn time(&mut self, token: Token) -> Result {
         let now = clock::wall_us();
         let mut reply = self.reply_to(token);
         reply.array(2);
         reply.bulk((now / 1_000_000).to_string().as_bytes());
         reply.bulk((now % 1_000_000).to_string().as_bytes());
+        Ok(())
     }
 
     /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
-    pub(super) fn last_save(&mut self, token: Token) {
+    pub(super) fn last_save(&mut self, token: Token) -> Result {
         let seconds = self.process.started_ms / 1000;
         self.reply_to(token).integer(seconds);
+        Ok(())
     }
 
     /// `ROLE`: a primary, its replication offset, and its replicas, of which there are none.
-    pub(super) fn role(&mut self, token: Token) {
+    pub(super) fn role(&mut self, token: Token) -> Result {
         let mut reply = self.reply_to(token);
         reply.array(3);
         reply.bulk(b"master");
         reply.integer(0);
         reply.array(0);
+        Ok(())
     }
 
     /// `LOLWUT [VERSION n] …`: a small picture, and the version.
-    pub(super) fn lolwut(&mut self, token: Token, args: Args<'_>) {
-        if args.len() > 2 && args.is(1, "version") && crate::command::context::integer(args.get(2)).is_err() {
-            return self.reply_to(token).error(crate::command::context::NOT_AN_INTEGER);
+    pub(super) fn lolwut(&mut self, token: Token, args: Args<'_>) -> Result {
+        if args.len() > 2 && args.is(1, "version") && crate::command::args::integer(args.get(2)).is_err() {
+            return Err(crate::command::error::NOT_AN_INTEGER);
         }
         let text =
             format!("{LOGO}\nRedis ver. {REDIS_VERSION}, Redstart ver. {}\n", env!("CARGO_PKG_VERSION"));
         self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        Ok(())
     }
 }

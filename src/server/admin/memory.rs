@@ -19,7 +19,8 @@ use std::fmt::Write;
 
 use crate::alloc;
 use crate::command::Args;
-use crate::command::context::{ErrorText, SYNTAX, integer};
+use crate::command::args::integer;
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::cron::used_memory;
@@ -196,9 +197,9 @@ impl Overview {
 impl Server {
     /// `MEMORY USAGE key [SAMPLES count]`: the bytes that the key takes with its value, its slot in the table and its
     /// place among those that expire; null when it is not there. O(1), for a collection O(N) in its blocks.
-    pub(super) fn memory_usage(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn memory_usage(&mut self, token: Token, args: Args<'_>) -> Result {
         if let Err(text) = parse_samples(args) {
-            return self.reply_to(token).error(text);
+            return Err(text.into());
         }
         let key = args.get(2);
         let db = self.session(token).db;
@@ -210,10 +211,11 @@ impl Server {
             Some(bytes) => reply.integer(bytes as i64),
             None => reply.null(),
         }
+        Ok(())
     }
 
     /// `MEMORY STATS`: a map of figures; a map of its own for each database that has keys.
-    pub(super) fn memory_stats(&mut self, token: Token) {
+    pub(super) fn memory_stats(&mut self, token: Token) -> Result {
         let it = Overview::of(self);
         let since_start = it.used.saturating_sub(it.startup);
         let mut reply = self.reply_to(token);
@@ -257,10 +259,11 @@ impl Server {
             reply.bulk(names[1].as_bytes());
             reply.integer(bytes);
         }
+        Ok(())
     }
 
     /// `MEMORY DOCTOR`: what looks wrong, in words.
-    pub(super) fn memory_doctor(&mut self, token: Token) {
+    pub(super) fn memory_doctor(&mut self, token: Token) -> Result {
         let it = Overview::of(self);
         let text = if it.used < TOO_SMALL {
             "There is too little data here for a diagnosis: less than 5 MiB are in use, and ratios of so little say \
@@ -279,20 +282,23 @@ impl Server {
             }
         };
         self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        Ok(())
     }
 
     /// `MEMORY PURGE`: gives what is unused back to the system. O(unused pages).
-    pub(super) fn memory_purge(&mut self, token: Token) {
+    pub(super) fn memory_purge(&mut self, token: Token) -> Result {
         while alloc::collect(PURGE_STEP) {}
         while alloc::purge(PURGE_STEP) > 0 {}
         memory::trim_heap();
         self.reply_to(token).ok();
+        Ok(())
     }
 
     /// `MEMORY MALLOC-STATS`: where the allocator's memory is, for people. O(slabs).
-    pub(super) fn memory_malloc_stats(&mut self, token: Token) {
+    pub(super) fn memory_malloc_stats(&mut self, token: Token) -> Result {
         let text = malloc_stats();
         self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        Ok(())
     }
 }
 
@@ -307,7 +313,7 @@ fn share(reply: &mut Reply<'_>, name: &str, value: f32) {
 }
 
 /// Checks the options of `MEMORY USAGE`.
-fn parse_samples(args: Args<'_>) -> Result<(), ErrorText> {
+fn parse_samples(args: Args<'_>) -> Result<(), Error> {
     let mut i = 3;
     while i < args.len() {
         if !args.is(i, "samples") || i + 1 == args.len() {

@@ -15,13 +15,14 @@ pub use info::mem_allocator;
 pub use session::REDIS_VERSION;
 
 use super::Server;
+use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, ServerCommand, introspect};
 use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 
 /// Executes `which` for the client `token`, which is connected.
-pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) {
+pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) -> Result {
     use ServerCommand as C;
     match which {
         C::Auth => server.auth(token, args),
@@ -43,7 +44,7 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::ClientUnblock => server.client_unblock(token, args),
         C::ClientGetredir => server.client_getredir(token),
         C::ClientTrackinginfo => server.client_trackinginfo(token),
-        C::ClientCaching => server.client_caching(token),
+        C::ClientCaching => Server::client_caching(),
         C::ConfigGet => server.config_get(token, args),
         C::ConfigSet => server.config_set(token, args),
         C::ConfigRewrite => server.config_rewrite(token),
@@ -65,8 +66,8 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::Role => server.role(token),
         C::Lastsave => server.last_save(token),
         C::ModuleList => server.module_list(token),
-        C::ModuleLoad | C::ModuleLoadex => server.module_load(token, args),
-        C::ModuleUnload => server.module_unload(token),
+        C::ModuleLoad | C::ModuleLoadex => server.module_load(args),
+        C::ModuleUnload => Server::module_unload(),
         C::MemoryUsage => server.memory_usage(token, args),
         C::MemoryStats => server.memory_stats(token),
         C::MemoryDoctor => server.memory_doctor(token),
@@ -77,6 +78,7 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
             let names = server.core.names;
             let known = introspect::execute(command, &args, names, &mut server.reply_to(token));
             debug_assert!(known, "every command of the table is executed somewhere");
+            Ok(())
         }
     }
 }
@@ -86,19 +88,6 @@ impl Server {
     pub(super) fn reply_to(&mut self, token: Token) -> Reply<'_> {
         let protocol = self.net.clients.get(token).map_or(Protocol::Resp2, |c| c.session.protocol);
         self.reply(protocol)
-    }
-
-    /// A subcommand was called with more arguments than it takes.
-    fn reply_usage(&mut self, token: Token, args: Args<'_>) {
-        let (container, subcommand) = (args.get(0).to_ascii_uppercase(), args.get(1));
-        let text = [
-            b"ERR unknown subcommand or wrong number of arguments for '",
-            shown(&subcommand[..subcommand.len().min(128)]),
-            b"'. Try ",
-            &container,
-            b" HELP.",
-        ];
-        self.reply_to(token).error(text.concat());
     }
 
     /// `<container> HELP`.
@@ -115,4 +104,16 @@ fn same_secret(given: &[u8], secret: &[u8]) -> bool {
         difference |= usize::from(byte ^ other);
     }
     difference == 0
+}
+
+/// A subcommand was called with more arguments than it takes.
+fn usage(args: Args<'_>) -> Error {
+    let (container, subcommand) = (args.get(0).to_ascii_uppercase(), args.get(1));
+    Error::concat(&[
+        b"ERR unknown subcommand or wrong number of arguments for '",
+        shown(&subcommand[..subcommand.len().min(128)]),
+        b"'. Try ",
+        &container,
+        b" HELP.",
+    ])
 }

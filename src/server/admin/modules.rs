@@ -1,27 +1,29 @@
 //! `MODULE`: there is no interface for modules, so the list is empty and nothing can be loaded.
 
 use crate::command::Args;
+use crate::command::error::{Error, Result};
 use crate::server::Server;
 use crate::sys::poller::Token;
 use crate::text::words::quote;
 
 impl Server {
     /// `MODULE LIST`: an empty array.
-    pub(super) fn module_list(&mut self, token: Token) {
+    pub(super) fn module_list(&mut self, token: Token) -> Result {
         self.reply_to(token).array(0);
+        Ok(())
     }
 
     /// `MODULE LOAD path [arg …]` and `LOADEX`: refused, with the reason in the log, where the reply sends its reader.
-    pub(super) fn module_load(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn module_load(&mut self, args: Args<'_>) -> Result {
         let path = quote(args.get(2));
         self.process
             .log
             .warning(format_args!("Module {path} failed to load: there is no interface for modules"));
-        self.reply_to(token).error("ERR Error loading the extension. Please check the server logs.");
+        Err(Error::new("ERR Error loading the extension. Please check the server logs."))
     }
 
     /// `MODULE UNLOAD name`: no module has any name.
-    pub(super) fn module_unload(&mut self, token: Token) {
-        self.reply_to(token).error("ERR Error unloading module: no such module with that name");
+    pub(super) fn module_unload() -> Result {
+        Err(Error::new("ERR Error unloading module: no such module with that name"))
     }
 }

@@ -1,5 +1,6 @@
 //! `SLOWLOG`, `LATENCY`, `MONITOR`: what the server does, as an operator sees it.
 
+use crate::command::error::Result;
 use crate::command::{Args, table};
 use crate::resp::Reply;
 use crate::server::Server;
@@ -14,15 +15,15 @@ const SLOWLOG_ENTRIES: usize = 10;
 
 impl Server {
     /// `SLOWLOG GET [count]`: an array of entries, the latest first. O(N) in the number of entries.
-    pub(super) fn slowlog_get(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn slowlog_get(&mut self, token: Token, args: Args<'_>) -> Result {
         let count = match args.len() {
             2 => SLOWLOG_ENTRIES,
             3 => match number::parse_i64(args.get(2)) {
                 Some(-1) => usize::MAX,
                 Some(count @ 0..) => usize::try_from(count).unwrap_or(usize::MAX),
-                _ => return self.reply_to(token).error("ERR count should be greater than or equal to -1"),
+                _ => return Err("ERR count should be greater than or equal to -1".into()),
             },
-            _ => return self.reply_usage(token, args),
+            _ => return Err(super::usage(args)),
         };
         let protocol = self.session(token).protocol;
         let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
@@ -37,22 +38,25 @@ impl Server {
             reply.bulk(command.peer.as_bytes());
             reply.bulk(&command.name);
         }
+        Ok(())
     }
 
     /// `SLOWLOG LEN`. O(1).
-    pub(super) fn slowlog_len(&mut self, token: Token) {
+    pub(super) fn slowlog_len(&mut self, token: Token) -> Result {
         let len = self.core.slowlog.len();
         self.reply_to(token).integer(len as i64);
+        Ok(())
     }
 
     /// `SLOWLOG RESET`: `OK`. O(N).
-    pub(super) fn slowlog_reset(&mut self, token: Token) {
+    pub(super) fn slowlog_reset(&mut self, token: Token) -> Result {
         self.core.slowlog.clear();
         self.reply_to(token).ok();
+        Ok(())
     }
 
     /// `LATENCY LATEST`: for each event its name, when it last was slow, how slow, and how slow at most. O(1).
-    pub(super) fn latency_latest(&mut self, token: Token) {
+    pub(super) fn latency_latest(&mut self, token: Token) -> Result {
         let protocol = self.session(token).protocol;
         let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
         reply.array(self.core.latency.iter().count());
@@ -64,50 +68,58 @@ impl Server {
             reply.integer(latest.milliseconds as i64);
             reply.integer(series.worst_ms() as i64);
         }
+        Ok(())
     }
 
     /// `LATENCY HISTORY event`: an array of seconds and milliseconds, the oldest first. O(1).
-    pub(super) fn latency_history(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn latency_history(&mut self, token: Token, args: Args<'_>) -> Result {
         let protocol = self.session(token).protocol;
         let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
-        let Some(series) = self.core.latency.get(args.get(2)) else { return reply.array(0) };
+        let Some(series) = self.core.latency.get(args.get(2)) else {
+            reply.array(0);
+            return Ok(());
+        };
         reply.array(series.len());
         for sample in series.iter() {
             reply.array(2);
             reply.integer(sample.unix_seconds as i64);
             reply.integer(sample.milliseconds as i64);
         }
+        Ok(())
     }
 
     /// `LATENCY RESET [event …]`: how many events were forgotten; without a name all are. O(1).
-    pub(super) fn latency_reset(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn latency_reset(&mut self, token: Token, args: Args<'_>) -> Result {
         let count = match args.len() {
             2 => self.core.latency.reset_all(),
             _ => args.iter_from(2).filter(|event| self.core.latency.reset(event)).count(),
         };
         self.reply_to(token).integer(count as i64);
+        Ok(())
     }
 
     /// `LATENCY GRAPH event`: a picture of its history. O(1).
-    pub(super) fn latency_graph(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn latency_graph(&mut self, token: Token, args: Args<'_>) -> Result {
         let event = args.get(2);
         let Some(series) = self.core.latency.get(event) else {
             let text = [b"ERR No samples available for event '", shown(event), b"'"].concat();
-            return self.reply_to(token).error(text);
+            return Err(text.into());
         };
         let graph = series.graph(&String::from_utf8_lossy(event), clock::wall_us() / 1_000_000);
         self.reply_to(token).verbatim(*b"txt", graph.as_bytes());
+        Ok(())
     }
 
     /// `LATENCY DOCTOR`: what the history says, in sentences. O(1).
-    pub(super) fn latency_doctor(&mut self, token: Token) {
+    pub(super) fn latency_doctor(&mut self, token: Token) -> Result {
         let report = self.diagnose_latency();
         self.reply_to(token).verbatim(*b"txt", report.as_bytes());
+        Ok(())
     }
 
     /// `LATENCY HISTOGRAM [command …]`: for each command that was called, how many calls took no longer than some powers
     /// of two microseconds. A container stands for its subcommands. O(N) in the number of commands.
-    pub(super) fn latency_histogram(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn latency_histogram(&mut self, token: Token, args: Args<'_>) -> Result {
         let asked: Vec<u16> = match args.len() {
             2 => table::all().iter().map(|command| command.id).collect(),
             _ => args
@@ -129,14 +141,16 @@ impl Server {
             reply.bulk(name.as_bytes());
             push_histogram(&mut reply, latency);
         }
+        Ok(())
     }
 
     /// `MONITOR`: `OK`, then a line for every command. A monitor that asks again gets no reply.
-    pub(super) fn monitor(&mut self, token: Token) {
+    pub(super) fn monitor(&mut self, token: Token) -> Result {
         if !self.session(token).flags.monitor {
             self.start_monitoring(token);
             self.reply_to(token).ok();
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `AUTH`, `HELLO`, `RESET`, `QUIT`: who the client is and how it is spoken to.
 
 use super::same_secret;
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, Session};
 use crate::resp::Protocol;
 use crate::server::Server;
@@ -21,30 +22,28 @@ pub(super) fn is_valid_name(name: &[u8]) -> bool {
 
 impl Server {
     /// `AUTH [username] password`: `OK`, or `WRONGPASS`.
-    pub(super) fn auth(&mut self, token: Token, args: Args<'_>) {
-        let outcome = match args.len() {
+    pub(super) fn auth(&mut self, token: Token, args: Args<'_>) -> Result {
+        match args.len() {
             2 if self.core.config.requirepass.is_empty() => {
-                Err("ERR AUTH <password> called without any password \
-                configured for the default user. Are you sure your configuration is correct?")
+                return Err(Error::new(
+                    "ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                     your configuration is correct?",
+                ));
             }
-            2 => self.check_password(b"default", args.get(1)),
-            3 => self.check_password(args.get(1), args.get(2)),
-            _ => Err("ERR syntax error"),
-        };
-        match outcome {
-            Ok(()) => {
-                self.session(token).authenticated = true;
-                self.reply_to(token).ok();
-            }
-            Err(text) => self.reply_to(token).error(text),
+            2 => self.check_password(b"default", args.get(1))?,
+            3 => self.check_password(args.get(1), args.get(2))?,
+            _ => return Err(SYNTAX),
         }
+        self.session(token).authenticated = true;
+        self.reply_to(token).ok();
+        Ok(())
     }
 
-    fn check_password(&mut self, user: &[u8], password: &[u8]) -> Result<(), &'static str> {
+    fn check_password(&mut self, user: &[u8], password: &[u8]) -> Result {
         let secret = self.core.config.requirepass.as_bytes();
         let known = user == b"default" && (secret.is_empty() || same_secret(password, secret));
         self.core.denied_logins += u64::from(!known);
-        if known { Ok(()) } else { Err(WRONG_PASSWORD) }
+        if known { Ok(()) } else { Err(Error::new(WRONG_PASSWORD)) }
     }
 
     /// The session of the client that is executing.
@@ -53,10 +52,8 @@ impl Server {
     }
 
     /// `HELLO [protover [AUTH username password] [SETNAME name]]`: facts about the server, as a map.
-    pub(super) fn hello(&mut self, token: Token, args: Args<'_>) {
-        if let Err(text) = self.try_hello(token, args) {
-            return self.reply_to(token).error(text);
-        }
+    pub(super) fn hello(&mut self, token: Token, args: Args<'_>) -> Result {
+        self.apply_hello(token, args)?;
         let session = self.session(token);
         let (id, protocol) = (session.id, session.protocol);
         let mut reply = self.reply_to(token);
@@ -75,17 +72,18 @@ impl Server {
         reply.bulk(b"master");
         reply.bulk(b"modules");
         reply.array(0);
+        Ok(())
     }
 
     /// The changes that `HELLO` makes: all of them, or none and the error's text.
-    fn try_hello(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+    fn apply_hello(&mut self, token: Token, args: Args<'_>) -> Result {
         let protocol = match args.len() {
             1 => None,
             _ => match number::parse_i64(args.get(1)) {
                 Some(2) => Some(Protocol::Resp2),
                 Some(3) => Some(Protocol::Resp3),
-                Some(_) => return Err(b"NOPROTO unsupported protocol version".to_vec()),
-                None => return Err(b"ERR Protocol version is not an integer or out of range".to_vec()),
+                Some(_) => return Err(Error::new("NOPROTO unsupported protocol version")),
+                None => return Err(Error::new("ERR Protocol version is not an integer or out of range")),
             },
         };
         let mut name = None;
@@ -102,15 +100,20 @@ impl Server {
                 }
                 i += 2;
             } else {
-                return Err([b"ERR Syntax error in HELLO option '", shown(args.get(i)), b"'"].concat());
+                return Err(Error::concat(&[
+                    b"ERR Syntax error in HELLO option '",
+                    shown(args.get(i)),
+                    b"'",
+                ]));
             }
         }
         let session = self.session(token);
         if !session.authenticated {
-            return Err(b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+            return Err(Error::new(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
                 AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
-                version at the same time"
-                .to_vec());
+                version at the same time",
+            ));
         }
         if let Some(name) = name {
             session.names_mut().name = name.to_vec();
@@ -120,7 +123,7 @@ impl Server {
     }
 
     /// `RESET`: the session is as new.
-    pub(super) fn reset(&mut self, token: Token) {
+    pub(super) fn reset(&mut self, token: Token) -> Result {
         let open = self.core.config.requirepass.is_empty();
         if self.session(token).flags.monitor {
             self.stop_monitoring(token);
@@ -136,49 +139,58 @@ impl Server {
             (names.lib_name, names.lib_version) = (lib_name, lib_version);
         }
         self.reply_to(token).simple("RESET");
+        Ok(())
     }
 
     /// `QUIT`: `OK`, then the connection is closed.
-    pub(super) fn quit(&mut self, token: Token) {
+    pub(super) fn quit(&mut self, token: Token) -> Result {
         self.reply_to(token).ok();
         self.session(token).flags.close_after_reply = true;
+        Ok(())
     }
 
     /// `CLIENT ID`.
-    pub(super) fn client_id(&mut self, token: Token) {
+    pub(super) fn client_id(&mut self, token: Token) -> Result {
         let id = self.session(token).id;
         self.reply_to(token).integer(id as i64);
+        Ok(())
     }
 
     /// `CLIENT GETNAME`: the name, or null.
-    pub(super) fn client_getname(&mut self, token: Token) {
+    pub(super) fn client_getname(&mut self, token: Token) -> Result {
         let name = self.session(token).name().to_vec();
         let mut reply = self.reply_to(token);
-        if name.is_empty() { reply.null() } else { reply.bulk(&name) }
+        if name.is_empty() {
+            reply.null()
+        } else {
+            reply.bulk(&name)
+        }
+        Ok(())
     }
 
     /// `CLIENT SETNAME name`.
-    pub(super) fn client_setname(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn client_setname(&mut self, token: Token, args: Args<'_>) -> Result {
         let name = args.get(2);
         if !is_valid_name(name) {
-            return self.reply_to(token).error(BAD_NAME);
+            return Err(BAD_NAME.into());
         }
         self.session(token).names_mut().name = name.to_vec();
         self.reply_to(token).ok();
+        Ok(())
     }
 
     /// `CLIENT SETINFO LIB-NAME name` or `LIB-VER version`.
-    pub(super) fn client_setinfo(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn client_setinfo(&mut self, token: Token, args: Args<'_>) -> Result {
         let value = args.get(3).to_vec();
         let is_name = args.is(2, "lib-name");
         if !is_name && !args.is(2, "lib-ver") {
             let text = [b"ERR Unrecognized option '", shown(args.get(2)), b"'"].concat();
-            return self.reply_to(token).error(text);
+            return Err(text.into());
         }
         if !is_valid_name(&value) {
             let attribute = if is_name { "lib-name" } else { "lib-ver" };
             let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
-            return self.reply_to(token).error(text);
+            return Err(text.into());
         }
         let names = self.session(token).names_mut();
         if is_name {
@@ -187,37 +199,25 @@ impl Server {
             names.lib_version = value;
         }
         self.reply_to(token).ok();
-    }
-
-    fn on_or_off(&mut self, token: Token, args: Args<'_>) -> Option<bool> {
-        if args.is(2, "on") {
-            return Some(true);
-        }
-        if args.is(2, "off") {
-            return Some(false);
-        }
-        self.reply_to(token).error("ERR syntax error");
-        None
+        Ok(())
     }
 
     /// `CLIENT NO-EVICT ON | OFF`.
-    pub(super) fn client_no_evict(&mut self, token: Token, args: Args<'_>) {
-        if let Some(on) = self.on_or_off(token, args) {
-            self.session(token).flags.no_evict = on;
-            self.reply_to(token).ok();
-        }
+    pub(super) fn client_no_evict(&mut self, token: Token, args: Args<'_>) -> Result {
+        self.session(token).flags.no_evict = on_or_off(args)?;
+        self.reply_to(token).ok();
+        Ok(())
     }
 
     /// `CLIENT NO-TOUCH ON | OFF`.
-    pub(super) fn client_no_touch(&mut self, token: Token, args: Args<'_>) {
-        if let Some(on) = self.on_or_off(token, args) {
-            self.session(token).flags.no_touch = on;
-            self.reply_to(token).ok();
-        }
+    pub(super) fn client_no_touch(&mut self, token: Token, args: Args<'_>) -> Result {
+        self.session(token).flags.no_touch = on_or_off(args)?;
+        self.reply_to(token).ok();
+        Ok(())
     }
 
     /// `CLIENT REPLY ON | OFF | SKIP`: only `ON` is answered.
-    pub(super) fn client_reply(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn client_reply(&mut self, token: Token, args: Args<'_>) -> Result {
         let flags = &mut self.session(token).flags;
         if args.is(2, "on") {
             flags.reply_off = false;
@@ -228,7 +228,17 @@ impl Server {
         } else if args.is(2, "skip") {
             flags.reply_skip_next = !flags.reply_off;
         } else {
-            self.reply_to(token).error("ERR syntax error");
+            return Err(SYNTAX);
         }
+        Ok(())
+    }
+}
+
+/// The switch at argument 2.
+fn on_or_off(args: Args<'_>) -> Result<bool> {
+    match (args.is(2, "on"), args.is(2, "off")) {
+        (true, _) => Ok(true),
+        (_, true) => Ok(false),
+        _ => Err(SYNTAX),
     }
 }

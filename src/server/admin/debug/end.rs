@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::alloc;
 use crate::command::Args;
+use crate::command::error::{Error, Result};
 use crate::server::Server;
 use crate::sys::{crash, process};
 
@@ -29,12 +30,12 @@ impl Server {
 
     /// `DEBUG RESTART [milliseconds]` and `CRASH-AND-RECOVER [milliseconds]`: the same process runs the executable
     /// again, in order or at once. There is a reply only if that fails.
-    pub(super) fn debug_restart(&mut self, how: &[u8], args: Args<'_>) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_restart(&mut self, how: &[u8], args: Args<'_>) -> Result {
         let delay_ms = if args.len() > 2 { super::integer(args.get(2))?.max(0) } else { 0 };
         if how == b"restart" {
             if self.core.config.file.is_some() && self.rewrite_config(false).is_err() {
                 self.process.log.warning(format_args!("Can't restart: configuration rewrite process failed"));
-                return Err(b"ERR failed to restart the server. Check server logs.".to_vec());
+                return Err(Error::new("ERR failed to restart the server. Check server logs."));
             }
             self.prepare_shutdown();
         }

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use crate::codec::sha1::hex;
 use crate::command::Args;
-use crate::command::context::{ErrorText, integer};
+use crate::command::args::integer;
+use crate::command::error::{Error, Result};
 use crate::config::parse_size;
-use crate::db::{Access, Listening, digest};
+use crate::db::{Access, Event, Listening, digest};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::startup::random_id;
@@ -56,13 +57,7 @@ fn leading_seconds(word: &[u8]) -> Duration {
 
 impl Server {
     /// `DEBUG subcommand …`.
-    pub(super) fn debug(&mut self, token: Token, args: Args<'_>) {
-        if let Err(text) = self.try_debug(token, args) {
-            self.reply_to(token).error(text);
-        }
-    }
-
-    fn try_debug(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+    pub(super) fn debug(&mut self, token: Token, args: Args<'_>) -> Result {
         let name = args.get(1).to_ascii_lowercase();
         if let Some(done) = self.debug_switch(&name, args) {
             done?;
@@ -96,7 +91,7 @@ impl Server {
                 self.try_patterns();
                 self.reply_to(token).simple("Apparently Redis did not crash: test passed");
             }
-            (b"client-eviction", 2) => return Err(b"ERR maxmemory-clients is disabled.".to_vec()),
+            (b"client-eviction", 2) => return Err(Error::new("ERR maxmemory-clients is disabled.")),
             (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(token),
             (b"segfault" | b"panic" | b"assert" | b"oom", _) => self.debug_crash(&name),
             (b"restart" | b"crash-and-recover", _) => return self.debug_restart(&name, args),
@@ -106,12 +101,11 @@ impl Server {
             }
             _ => {
                 let name = args.get(1);
-                return Err([
+                return Err(Error::concat(&[
                     b"ERR unknown subcommand or wrong number of arguments for '",
                     shown(&name[..name.len().min(128)]),
                     b"'. Try DEBUG HELP.",
-                ]
-                .concat());
+                ]));
             }
         }
         Ok(())
@@ -119,7 +113,7 @@ impl Server {
 
     /// `DEBUG JOURNAL ON | OFF | TAKE`: keeps what commands change and what they would have propagated, or returns it
     /// and forgets it: an array of `[db, event, key]` and an array of `[db, word, …]`.
-    fn debug_journal(&mut self, token: Token, word: &[u8]) -> Result<(), Vec<u8>> {
+    fn debug_journal(&mut self, token: Token, word: &[u8]) -> Result {
         if word.eq_ignore_ascii_case(b"take") {
             let mut recorder = self.audience.recorder.take().unwrap_or_default();
             recorder.take(&mut self.reply_to(token));
@@ -128,7 +122,7 @@ impl Server {
         }
         let on = word.eq_ignore_ascii_case(b"on");
         if !on && !word.eq_ignore_ascii_case(b"off") {
-            return Err(b"ERR syntax error".to_vec());
+            return Err(Error::new("ERR syntax error"));
         }
         self.audience.recorder = on.then(Box::default);
         self.core.keyspace.journal.listen(Listening { changes: on, calls: on });
@@ -137,7 +131,7 @@ impl Server {
     }
 
     /// What is answered with `OK` when it works; `None` when the call is none of these.
-    fn debug_switch(&mut self, name: &[u8], args: Args<'_>) -> Option<Result<(), Vec<u8>>> {
+    fn debug_switch(&mut self, name: &[u8], args: Args<'_>) -> Option<Result> {
         let word = |i: usize| args.get(i);
         match (name, args.len()) {
             (b"sleep", 3) => std::thread::sleep(leading_seconds(word(2))),
@@ -173,8 +167,8 @@ impl Server {
 
     /// `DEBUG POPULATE count [prefix] [size]`: keys `prefix:0` … with values `value:0` …, cut or padded with zero
     /// bytes to `size`. A key that is there stays as it is.
-    fn debug_populate(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
-        const RANGE: ErrorText = "ERR value is out of range, must be positive";
+    fn debug_populate(&mut self, token: Token, args: Args<'_>) -> Result {
+        const RANGE: Error = Error::new("ERR value is out of range, must be positive");
         let positive = |i: usize| match integer(args.get(i)) {
             Ok(n) => usize::try_from(n).map_err(|_| RANGE),
             Err(_) => Err(RANGE),
@@ -188,26 +182,27 @@ impl Server {
             key.clear();
             key.extend_from_slice(prefix);
             key.extend_from_slice(format!(":{i}").as_bytes());
-            let hash = self.core.keyspace.hash(&key);
-            if self.core.keyspace.old_find(db, hash, &key, Access::Write).is_some() {
+            let name = self.core.keyspace.key(db, &key);
+            if self.core.keyspace.find(name, Access::Write).is_some() {
                 continue;
             }
             let mut value = format!("value:{i}").into_bytes();
             if size > 0 {
                 value.resize(size, 0);
             }
-            self.core.keyspace.old_insert(db, hash, Entry::string(&key, &value, None));
+            self.core.keyspace.insert(name, Entry::string(&key, &value, None));
+            self.core.keyspace.changed(name, Event::Unnamed, 0);
         }
         self.reply_to(token).ok();
         Ok(())
     }
 
     /// `DEBUG CONFIG-REWRITE-FORCE-ALL`: the configuration file gets a line for every directive.
-    fn debug_rewrite_all(&mut self, token: Token) -> Result<(), Vec<u8>> {
-        let failed = |why: &str| format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}").into_bytes();
+    fn debug_rewrite_all(&mut self, token: Token) -> Result {
+        let failed = |why: &str| format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}");
         // Without a file Redis hands the system a path that is none, and repeats what it says to that.
         if self.core.config.file.is_none() {
-            return Err(failed("Bad address"));
+            return Err(failed("Bad address").into());
         }
         self.rewrite_config(true).map_err(|why| failed(&why))?;
         self.reply_to(token).ok();
@@ -237,11 +232,11 @@ fn debug_error(reply: &mut Reply<'_>, text: &[u8]) {
     reply.buf.extend_from_slice(b"\r\n");
 }
 
-fn packed_threshold(word: &[u8]) -> Result<u64, ErrorText> {
+fn packed_threshold(word: &[u8]) -> Result<u64, Error> {
     match parse_size(word) {
         Some(0) => Ok(PACKED_THRESHOLD),
         Some(bytes) if bytes <= MAX_PACKED_THRESHOLD => Ok(bytes),
-        _ => Err("ERR argument must be a memory value bigger than 1 and smaller than 4gb"),
+        _ => Err(Error::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb")),
     }
 }
 

@@ -8,10 +8,11 @@ use std::fmt::Write;
 use super::leading_number;
 use crate::codec::sha1::{Digest, hex};
 use crate::command::Args;
-use crate::command::context::integer;
+use crate::command::args::integer;
+use crate::command::error::{Error, Result};
 use crate::command::keys::reference_count;
 use crate::config::Config;
-use crate::db::{Access, digest};
+use crate::db::{Access, Key, digest};
 use crate::dict::{self, Position, Ref};
 use crate::persist::rdb;
 use crate::server::Server;
@@ -22,14 +23,14 @@ use crate::types::listpack::Listpack;
 use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 
 impl Server {
-    fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>, Vec<u8>> {
+    fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>> {
         let (db, hash) = (self.session(token).db, self.core.keyspace.hash(key));
-        let at: Option<Position> = self.core.keyspace.old_find(db, hash, key, Access::Inspect);
-        at.map(|at| self.core.keyspace.db(db).get(at)).ok_or_else(|| b"ERR no such key".to_vec())
+        let at: Option<Position> = self.core.keyspace.find(Key { db, hash, name: key }, Access::Inspect);
+        at.map(|at| self.core.keyspace.db(db).get(at)).ok_or(Error::new("ERR no such key"))
     }
 
     /// `DEBUG OBJECT key`: a line of facts.
-    pub(super) fn debug_object(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_object(&mut self, token: Token, key: &[u8]) -> Result {
         let (clock, config) = (self.core.keyspace.moment.clock, self.core.config.clone());
         let entry = self.inspected(token, key)?;
         let mut text = format!(
@@ -50,10 +51,10 @@ impl Server {
 
     /// `DEBUG SDSLEN key`: lengths, what is allocated beyond them, and the blocks' sizes. The first block is the
     /// entry's, in which a short value lies as well; a value without a block of its own has 0.
-    pub(super) fn debug_sdslen(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_sdslen(&mut self, token: Token, key: &[u8]) -> Result {
         let entry = self.inspected(token, key)?;
         if entry.kind() != Kind::String || entry.encoding() == Encoding::Int {
-            return Err(b"ERR Not an sds encoded string.".to_vec());
+            return Err(Error::new("ERR Not an sds encoded string."));
         }
         let block = entry.block().map_or(0, Block::memory_bytes);
         let text = format!(
@@ -68,10 +69,10 @@ impl Server {
     }
 
     /// `DEBUG LISTPACK key`: prints the elements of a packed value to the standard output.
-    pub(super) fn debug_listpack(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_listpack(&mut self, token: Token, key: &[u8]) -> Result {
         let entry = self.inspected(token, key)?;
         if entry.encoding() != Encoding::Listpack {
-            return Err(b"ERR Not a listpack encoded object.".to_vec());
+            return Err(Error::new("ERR Not a listpack encoded object."));
         }
         let listpack = Listpack::new(entry.packed());
         let mut text =
@@ -84,11 +85,11 @@ impl Server {
 
     /// `DEBUG QUICKLIST key [0 | 1]`: prints the nodes of a large list to the standard output, with 1 their elements,
     /// too.
-    pub(super) fn debug_quicklist(&mut self, token: Token, args: Args<'_>) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_quicklist(&mut self, token: Token, args: Args<'_>) -> Result {
         let full = args.len() > 3 && leading_number(args.get(3)) != 0;
         let entry = self.inspected(token, args.get(2))?;
         let Some(list) = entry.container::<Quicklist>() else {
-            return Err(b"ERR Not a quicklist encoded object.".to_vec());
+            return Err(Error::new("ERR Not a quicklist encoded object."));
         };
         let mut text = format!("{{count : {}}}\n{{nodes : {}}}\n", list.len(), list.node_count());
         list.for_each_node(|plain, bytes| {
@@ -121,7 +122,7 @@ impl Server {
     }
 
     /// `DEBUG HTSTATS dbid [full]`: figures of a database's table.
-    pub(super) fn debug_htstats(&mut self, token: Token, index: &[u8]) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_htstats(&mut self, token: Token, index: &[u8]) -> Result {
         let index = usize::try_from(integer(index)?).ok().filter(|index| *index < self.core.keyspace.count());
         let db = self.core.keyspace.db(index.ok_or("ERR Out of range database")?);
         let mut text = String::from("[Dictionary HT]\n");
@@ -132,7 +133,7 @@ impl Server {
     }
 
     /// `DEBUG HTSTATS-KEY key [full]`: figures of the table that a value is.
-    pub(super) fn debug_htstats_key(&mut self, token: Token, key: &[u8]) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_htstats_key(&mut self, token: Token, key: &[u8]) -> Result {
         let entry = self.inspected(token, key)?;
         let Some(stats) = table_stats(&entry) else {
             let text = "ERR The value stored at the specified key is not represented using an hash table";

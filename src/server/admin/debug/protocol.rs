@@ -1,12 +1,13 @@
 //! `DEBUG PROTOCOL`: a reply of each type, for the tests of clients.
 
+use crate::command::error::{Error, Result};
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::sys::poller::Token;
 
 impl Server {
     /// `DEBUG PROTOCOL type`: a reply of each type that the protocol has.
-    pub(super) fn debug_protocol(&mut self, token: Token, kind: &[u8]) -> Result<(), Vec<u8>> {
+    pub(super) fn debug_protocol(&mut self, token: Token, kind: &[u8]) -> Result {
         let mut reply = self.reply_to(token);
         match kind.to_ascii_lowercase().as_slice() {
             b"string" => reply.bulk(b"Hello World"),
@@ -40,7 +41,7 @@ impl Server {
             }
             b"push" => {
                 if reply.protocol == Protocol::Resp2 {
-                    return Err(b"ERR RESP2 is not supported by this command".to_vec());
+                    return Err(Error::new("ERR RESP2 is not supported by this command"));
                 }
                 reply.push(2);
                 reply.bulk(b"server-cpu-usage");
@@ -53,9 +54,10 @@ impl Server {
             b"verbatim" => reply.verbatim(*b"txt", b"This is a verbatim\nstring"),
             b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
             _ => {
-                return Err(b"ERR Wrong protocol type name. Please use one of the following: \
-                    string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
-                    .to_vec());
+                return Err(Error::new(
+                    "ERR Wrong protocol type name. Please use one of the following: \
+                    string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+                ));
             }
         }
         Ok(())

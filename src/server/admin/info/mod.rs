@@ -19,6 +19,7 @@ use std::fmt::Write;
 
 use super::session::REDIS_VERSION;
 use crate::command::Args;
+use crate::command::error::Result;
 use crate::config::BindAddress;
 use crate::server::Server;
 use crate::sys::poller::Token;
@@ -62,7 +63,7 @@ const SECTIONS: &[Section] = &[
 impl Server {
     /// `INFO [section …]`: text, a line a field. Names of sections in any case and order; those that do not exist are
     /// passed over. `default`, `all` and `everything` are several at once.
-    pub(super) fn info(&mut self, token: Token, args: Args<'_>) {
+    pub(super) fn info(&mut self, token: Token, args: Args<'_>) -> Result {
         let asked = |word: &str| args.iter_from(1).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         let all = asked("all") || asked("everything");
         let default = args.len() == 1 || asked("default");
@@ -82,6 +83,7 @@ impl Server {
             }
         }
         self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        Ok(())
     }
 }
 
