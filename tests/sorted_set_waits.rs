@@ -94,8 +94,7 @@ fn whatever_makes_a_sorted_set_serves() {
     ] {
         client.ok("FLUSHALL");
         client.run("ZADD other 1 a");
-        let elsewhere = server.client();
-        let mut elsewhere = elsewhere;
+        let mut elsewhere = server.client();
         elsewhere.ok("SELECT 1");
         elsewhere.run("ZADD z 1 a");
         let mut waiting = waiter(&server, "BZPOPMIN missing z 0", 1);
@@ -147,6 +146,17 @@ fn a_wait_in_vain_ends_with_a_null_array() {
     client.send(&["BZPOPMIN", "z", "0.01"]).expect("sent");
     assert_eq!(client.read_reply().expect("a reply").raw, b"_\r\n");
     assert_eq!(client.info_number("blocked_clients"), 0);
+}
+
+#[test]
+fn nobody_waits_beyond_the_end_of_time() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for timeout in ["inf", "1e300", "9223372036854775807", "9223372036854775"] {
+        for request in [format!("BZPOPMIN z {timeout}"), format!("BZMPOP {timeout} 1 z MAX")] {
+            assert_eq!(client.run(&request).text(), "ERR timeout is out of range", "{request}");
+        }
+    }
 }
 
 #[test]

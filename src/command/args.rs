@@ -36,7 +36,7 @@ impl<'a> Args<'a> {
     }
 
     /// The argument `index`, which must be there.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, index: usize) -> &'a [u8] {
         match self.spans[index].kind() {
             SpanKind::Window { start, len } => &self.window[start..start + len],
