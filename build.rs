@@ -666,7 +666,7 @@ fn command_literal(id: usize, command: &Command) -> Result<String, String> {
             format!("Handler::Keyspace(crate::command::{path})")
         }
         Some(other) => {
-            return Err(format!("{}: handler '{other}' is no family::function", command.place));
+            return Err(format!("{}: handler '{other}' is not of the form family::function", command.place));
         }
     };
     let finder = match command.finder.as_deref() {

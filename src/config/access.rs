@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn get_answers_names_globs_and_aliases_once_each() {
+    fn get_returns_names_globs_and_aliases_once_each() {
         let config = Config::default();
         let names = |patterns: &[&str]| -> Vec<String> {
             get_all(&config, patterns).into_iter().map(|(name, _)| name).collect()

@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn an_included_glob_reads_what_matches_in_order_and_nothing_is_no_error() {
+    fn an_included_glob_reads_what_matches_in_order_and_need_not_match() {
         let scratch = Scratch::new();
         scratch.write("conf.d/10-a.conf", "hz 20\ntimeout 1\n");
         scratch.write("conf.d/20-b.conf", "hz 30\n");

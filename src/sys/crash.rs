@@ -56,7 +56,7 @@ pub struct Program {
 }
 
 /// Installs the handlers for the whole process, and the alternate stack of this thread. The report goes to the log, as
-/// [`raw_log`] knows it. The first `program` is kept for the life of the process.
+/// [`crate::sys::raw_log`] knows it. The first `program` is kept for the life of the process.
 pub fn install(program: Program) -> io::Result<()> {
     PROGRAM.get_or_init(|| program);
     protect_thread()?;

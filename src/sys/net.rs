@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waiting_is_no_connection_and_nothing_sent_would_block() {
+    fn without_a_peer_accept_gives_none_and_without_bytes_recv_would_block() {
         let listener = Listener::tcp("127.0.0.1", 0, 16).unwrap();
         assert!(listener.accept().unwrap().is_none());
         let (_client, socket) = connected();
@@ -504,9 +504,9 @@ mod tests {
         assert_eq!(&room[..8], b"question");
         assert_eq!(socket.send(b"one ").unwrap(), 4);
         assert_eq!(socket.send_vectored(&[IoSlice::new(b"two "), IoSlice::new(b"three")]).unwrap(), 9);
-        let mut answer = [0; 13];
-        client.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"one two three");
+        let mut bytes = [0; 13];
+        client.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"one two three");
         drop(client);
         assert_eq!(received(&socket, &mut room).unwrap(), 0);
     }

@@ -89,7 +89,7 @@ impl Log {
                     raw_log::set(file.file().as_raw_fd(), None);
                 }
             }
-            // There is nobody to tell that the log cannot be written: serving goes on.
+            // A failure to write to the log cannot be reported anywhere; the server goes on.
             None => {
                 let _ = io::stdout().write_all(line.as_bytes());
             }
