@@ -298,17 +298,17 @@ impl Partial {
         self.detached
     }
 
-    /// How many bytes of the window, from the request's start on, have been understood.
+    /// How many bytes of the window, from the request's start on, have been parsed.
     pub fn parsed_len(&self) -> usize {
         self.position
     }
 
-    /// Moves the arguments found so far out of the window, in which `received` bytes of the request lie. `put` is given
-    /// where each of them lies, counted from the request's start; it keeps those bytes in the request's blocks and
-    /// returns where. Afterwards the request begins that many bytes later in the window as are returned; those before
-    /// are not needed any more.
+    /// Moves the arguments found so far out of the window, which holds `received` bytes of the request. `put` gets the
+    /// range of each argument, relative to the request's start; it stores those bytes in the request's blocks and returns
+    /// their span there. Returns by how many bytes the start of the request has moved; the bytes before it are no longer
+    /// needed.
     ///
-    /// O(arguments found since the last time).
+    /// O(arguments found since the last call).
     pub fn move_out(&mut self, received: usize, mut put: impl FnMut(Range<usize>) -> Span) -> usize {
         for span in &mut self.spans[self.moved..] {
             if let SpanKind::Window { start, len } = span.kind() {
@@ -319,7 +319,7 @@ impl Partial {
             }
         }
         self.moved = self.spans.len();
-        // A header's line feed may be taken for granted before it has come.
+        // A header's line feed may be counted before it has arrived.
         let done = self.position.min(received);
         self.position -= done;
         done
