@@ -1,18 +1,18 @@
-//! What a block of the keyspace costs in memory and time, against the general allocators.
+//! What a block of the keyspace costs in memory and time, compared with general-purpose allocators.
 //!
 //! Run: `cargo bench --bench alloc`. glibc is the system's; mimalloc and jemalloc (Debian: libmimalloc2.0 or
-//! libmimalloc3, libjemalloc2) are put before it by `LD_PRELOAD` where they are installed, so every allocator does the
-//! same calls from the same program. Times are of the thread's CPU; each figure is from a process of its own, the
-//! least of five runs.
+//! libmimalloc3, libjemalloc2) replace it through `LD_PRELOAD` if they are installed, so every allocator gets the same
+//! calls from the same program. Times are the thread's CPU time; each figure is from a process of its own, the least of
+//! five runs.
 //!
 //! | column | what is measured |
 //! |---|---|
-//! | bytes | growth of the resident set, a block |
+//! | bytes | growth of the resident set, per block |
 //! | fill | allocate and write a million blocks, page faults included |
-//! | churn | release a block at random of the million and allocate one in its place |
-//! | hot | the same among 1,000 blocks, which the caches hold |
+//! | churn | release a random block of the million and allocate one in its place |
+//! | hot | the same among 1,000 blocks, which fit in the caches |
 //! | drain | release the million in random order |
-//! | left | resident bytes for each of the million after all were released and the unused memory was given back |
+//! | left | resident bytes per block of the million after all were released and unused memory was given back |
 
 use std::ffi::OsString;
 use std::hint::black_box;
@@ -26,7 +26,7 @@ const SIZES: [usize; 4] = [26, 30, 55, 123];
 const RUNS: usize = 5;
 const COLUMNS: usize = 6;
 
-/// Where blocks come from.
+/// An allocator to measure.
 trait Source {
     fn allocate(size: usize) -> NonNull<u8>;
     /// # Safety
@@ -121,7 +121,7 @@ fn churn<S: Source>(blocks: &mut [NonNull<u8>], size: usize, random: &mut Random
             // SAFETY: the slot's block is replaced at once.
             unsafe { S::release(*slot, size) };
             *slot = black_box(S::allocate(size));
-            // SAFETY: every block has more than a byte.
+            // SAFETY: every block has at least one byte.
             unsafe { slot.write(1) };
         }
     })

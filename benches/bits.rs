@@ -1,8 +1,8 @@
-//! The bitmap loops on a value of 100 MB, beside a plain sum over its bytes: how far from the memory's speed are they?
+//! The bitmap loops on a value of 100 MB, beside a plain sum over its bytes: how close are they to memory speed?
 //!
-//! Run: `cargo bench --bench bits`. The throughput is of source bytes: two values for AND, OR and XOR, one for the
-//! others. `and_into_new` is what `BITOP` costs where the destination has no memory yet that it could be written into,
-//! with the kernel's work on fresh pages.
+//! Run: `cargo bench --bench bits`. Throughput counts source bytes: two values for AND, OR and XOR, one for the others.
+//! `and_into_new` is the cost of `BITOP` if the destination has no memory to write to yet, including the kernel's work on
+//! fresh pages.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use redstart::types::bits::{self, Operation};
 
 const LEN: usize = 100_000_000;
 
-/// Bytes without a pattern that a processor could guess.
+/// Bytes without a pattern that a processor could predict.
 fn value(mut state: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LEN);
     while bytes.len() < LEN {

@@ -1,7 +1,7 @@
-//! How many bytes a second do the codecs of DUMP payloads and RDB files take? On one core: `cargo bench --bench codec`.
+//! How many bytes per second do the codecs of DUMP payloads and RDB files process? On one core: `cargo bench --bench codec`.
 //!
-//! `json`: many short matches, as in the usual document. `log`: longer ones. `noise`: none, so the compressor gives up
-//! where the output would be too long. The rate is of the uncompressed bytes.
+//! `json`: many short matches, as in typical documents. `log`: longer ones. `noise`: none, so the compressor gives up when
+//! the output would be too long. The rate counts uncompressed bytes.
 
 use std::hint::black_box;
 

@@ -1,16 +1,16 @@
-//! The questions that these figures answer:
+//! These benchmarks answer the following questions:
 //!
 //! * `hash/*`: what does hashing a key cost, by function and key length? (Which function the dict should use.)
 //! * `find/*`: what does a lookup of a present (`hit`) or absent (`miss`) key of 16 bytes cost, in the cache (10⁴
-//!   entries) and out of it (10⁶), beside the standard library's map and hashbrown with its own, faster hash?
-//! * `batch/*`: how much of a lookup's wait is hidden when sixteen lookups ask for their cache lines first, as the
+//!   entries) and out of it (10⁶), compared with the standard library's map and hashbrown with its own, faster hash?
+//! * `batch/*`: how much of a lookup's wait is hidden when sixteen lookups prefetch their cache lines first, as the
 //!   server does with a pipeline?
 //! * `insert/*`: what does an insert cost while the table grows from nothing?
 //! * `churn/*`: what does replacing one key by another cost in a table of constant size?
 //!
-//! `cargo bench --bench dict -- 'find/hit'` runs some of them. Keys come in random order, another one for each table,
-//! so that neither the table nor the entries are met in the order of memory. `REDSTART_HUGEPAGES=1` lets the dict's
-//! table use huge pages.
+//! `cargo bench --bench dict -- 'find/hit'` runs some of them. Keys come in random order, a different one for each table,
+//! so that neither the table nor the entries are visited in memory order. `REDSTART_HUGEPAGES=1` lets the dict's table
+//! use huge pages.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
@@ -68,8 +68,8 @@ unsafe impl Item for Entry {
     }
 
     unsafe fn key<'a>(raw: NonNull<u8>) -> &'a [u8] {
-        // SAFETY: the caller promises that the block lives; the length is that of the key in it. As in the server,
-        // the length is read and not known to the compiler.
+        // SAFETY: the caller promises that the block lives; the length is that of the key in it. As in the server, the
+        // length is read from memory and unknown to the compiler.
         unsafe {
             let block = raw.cast::<Block>();
             let start = (&raw const (*block.as_ptr()).key).cast();
@@ -78,7 +78,7 @@ unsafe impl Item for Entry {
     }
 }
 
-/// `count` different keys in random order.
+/// `count` distinct keys in random order.
 fn keys(count: u32, series: char) -> Vec<Key> {
     let mut keys: Vec<Key> = (0..count)
         .map(|n| format!("{series}ey:{n:012}").into_bytes().try_into().expect("sixteen bytes"))
@@ -123,7 +123,7 @@ fn each_key<R>(
 fn find(c: &mut Criterion) {
     for size in SIZES {
         let (present, absent) = (keys(size, 'k'), keys(size, 'x'));
-        // The entries lie in memory in another order than the lookups come.
+        // The entries lie in memory in another order than that of the lookups.
         let mut order = present.clone();
         order.sort_unstable_by_key(|key| key[KEY_BYTES - 1].wrapping_mul(151) ^ key[KEY_BYTES - 3]);
         let dict = dict_of(&order);
@@ -206,7 +206,7 @@ fn insert(c: &mut Criterion) {
 
 fn churn(c: &mut Criterion) {
     for size in SIZES {
-        // Twice as many keys as entries: each turn takes out the oldest and puts in the next.
+        // Twice as many keys as entries: each iteration removes the oldest and inserts the next.
         let keys = keys(2 * size, 'k');
         let half = size as usize;
         let mut group = c.benchmark_group("churn");
@@ -245,7 +245,7 @@ fn rotated(keys: &[Key], first: usize) -> Vec<Key> {
     keys
 }
 
-/// SipHash-1-3 (Aumasson and Bernstein 2012, with one round a word and three at the end): the usual choice against
+/// SipHash-1-3 (Aumasson and Bernstein 2012, with one round per word and three at the end): the common choice against
 /// chosen keys, for comparison.
 fn siphash_1_3(seed: [u64; 2], key: &[u8]) -> u64 {
     fn round(v: &mut [u64; 4]) {
@@ -296,7 +296,7 @@ fn hash(c: &mut Criterion) {
     group.finish();
 }
 
-/// The time until a hash is there: each one decides which key is hashed next.
+/// The time until a hash is known: each hash decides which key is hashed next.
 fn latency(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,

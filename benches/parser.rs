@@ -2,7 +2,7 @@
 //! `cargo bench --bench parser`.
 //!
 //! `pipeline`: 16 requests in one window, as one `recv` delivers them with `redis-benchmark -P 16`; the time is per
-//! request. `split`: the same requests in pieces, the price of remembering half a request. `reply`: one reply.
+//! request. `split`: the same requests in pieces, which shows the cost of incomplete requests. `reply`: one reply.
 
 use std::hint::black_box;
 
@@ -64,7 +64,7 @@ fn pipelines(c: &mut Criterion) {
     group.finish();
 }
 
-/// Sixteen SETs whose keys and values have lengths of one to four digits in no order that a branch predictor could
+/// Sixteen SETs whose keys and values have lengths of one to four digits, in an order that a branch predictor cannot
 /// learn from one window to the next (it does learn a single window).
 fn many_lengths() -> Vec<u8> {
     let mut seed = 12345u64;

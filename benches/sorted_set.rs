@@ -1,15 +1,15 @@
-//! The questions that these figures answer:
+//! These benchmarks answer the following questions:
 //!
-//! * `fill/*`: what does an element cost while a set grows from nothing to a million, scores in random or ascending
+//! * `fill/*`: what does an element cost while a set grows from nothing to a million, with scores in random or ascending
 //!   order? And what does gathering the same elements and sorting them once cost?
 //! * `churn/*`: what does adding one element and removing another cost in a set of a million?
 //! * `rescore/*`: what does changing a random element's score cost?
 //! * `rank/*`: what does the rank of a random member cost?
 //! * `range/*`: what do 100 elements from a random rank on cost, found by rank and by score?
 //!
-//! Beside them a plain skiplist with spans, as Redis has it, with a hash map from member to score; its nodes lie in one
-//! vector, which is kinder to it than an allocation each. `cargo bench --bench sorted_set -- rank` runs some of them;
-//! `REDSTART_ELEMENTS` is another number than a million.
+//! For comparison each also measures a plain skiplist with spans, as in Redis, plus a hash map from member to score. Its
+//! nodes lie in one vector, which favours it over an allocation per node. `cargo bench --bench sorted_set -- rank` runs
+//! some of them; `REDSTART_ELEMENTS` replaces the million.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use hashbrown::HashMap;
@@ -48,7 +48,7 @@ fn member(n: usize) -> [u8; 17] {
     format!("member:{n:010}").into_bytes().try_into().expect("17 bytes")
 }
 
-/// What is measured of both.
+/// The operations that are measured on both.
 trait Set {
     fn empty() -> Self;
     fn add(&mut self, member: &[u8], score: f64);
@@ -104,7 +104,7 @@ struct Node {
     links: Box<[Link]>,
 }
 
-/// A skiplist whose links know how many elements they pass.
+/// A skiplist whose links record how many elements they skip.
 struct Skiplist {
     nodes: Vec<Node>,
     free: Vec<u32>,
@@ -115,7 +115,7 @@ struct Skiplist {
 }
 
 impl Skiplist {
-    /// For each level the last node before the place, and its rank.
+    /// For each level, the last node before the place, and its rank.
     fn way(&self, score: f64, member: &[u8]) -> [(u32, u32); LEVELS] {
         let mut way = [(0, 0); LEVELS];
         let (mut at, mut rank) = (0, 0);
@@ -334,7 +334,7 @@ fn main() {
     c.final_summary();
 }
 
-/// Bytes an element, as the set counts them.
+/// Prints the bytes per element, as the set counts them.
 fn memory(ascending: &[([u8; 17], f64)]) {
     let mut shuffled = ascending.to_vec();
     shuffled.sort_unstable_by_key(|(member, _)| *member);

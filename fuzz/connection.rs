@@ -1,14 +1,14 @@
-//! A client's connection as the server plays it, for the parser's fuzz targets: bytes arrive in pieces, big
-//! arguments move into blocks of their own, and what was understood is written down.
+//! A client's connection as the server handles it, for the parser's fuzz targets: bytes arrive in pieces, big arguments
+//! move into blocks of their own, and the parsed requests are recorded.
 //!
-//! On the way it checks what must hold after every single call: spans lie where their header says, and memory
-//! follows what was received.
+//! It also checks what must hold after every call: spans lie where their headers say, and memory grows only with what was
+//! received.
 
 use redstart::resp::{
     Limits, MAX_PIECE, MAX_PIECE_START, Parsed, Partial, ProtocolError, Span, SpanKind, parse,
 };
 
-/// What the parser made of the bytes, in order.
+/// A result of the parser.
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
     Request(Vec<Vec<u8>>),
@@ -33,7 +33,7 @@ impl Connection {
         Self { limits, ..Self::default() }
     }
 
-    /// Takes in what one `recv` delivered.
+    /// Handles the bytes of one `recv`.
     pub fn feed(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() && !self.closed {
             let taken = match self.partial.big() {
@@ -63,7 +63,7 @@ impl Connection {
         loop {
             let mut spans = Vec::new();
             let parsed = parse(&self.window, self.start, &mut self.partial, &self.limits, &mut spans);
-            // Eight bytes an argument, which took six or more; a vector may have twice what it needs.
+            // Eight bytes per argument, which took at least six; a vector may have twice what it needs.
             assert!(self.partial.memory() <= 3 * self.received + 64);
             match parsed {
                 Ok(Parsed::Whole { end }) => {

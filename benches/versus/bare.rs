@@ -1,13 +1,12 @@
-//! The floor: a loop that waits, receives, counts requests, answers each with one fixed reply, and sends.
+//! The lower bound: a loop that waits, receives, counts requests, replies to each with one fixed reply, and sends.
 //!
-//! The one idea: what is left when a server does nothing but the system calls that serving takes. It makes the
-//! same calls as a server (`epoll_wait`, `recv`, `send`, one of each a batch of requests) and finds neither keys
-//! nor commands. A `*` begins a request, and the benchmark's keys and values have none elsewhere, so a request
-//! is counted by one vectorised pass, whether or not it arrived whole. Replies have the shape that the load
-//! expects, lie ready in a buffer, and go out with one call.
+//! It does nothing but the system calls that serving takes: the same calls as a server (`epoll_wait`, `recv`, `send`, one
+//! of each per batch of requests), without keys or commands. A `*` begins a request, and the benchmark's keys and values
+//! contain none, so one vectorised pass counts the requests, whether or not they arrived whole. Replies have the shape
+//! that the load expects, lie ready in a buffer, and go out with one call.
 //!
-//! It runs in a process of its own (the benchmark started again with [`ARGUMENT`]), pinned and measured like any
-//! server. Sockets stay blocking: the load always reads, so a send never waits for long.
+//! It runs in a process of its own (the benchmark started again with [`ARGUMENT`]), pinned and measured like any server.
+//! Sockets are blocking: the load always reads, so a send never waits for long.
 
 use super::Result;
 use super::system::Epoll;
@@ -15,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-/// The first argument that makes the benchmark's binary be the bare loop; port and reply follow.
+/// The first argument that turns the benchmark's binary into the bare loop; port and reply follow.
 pub const ARGUMENT: &str = "bare-loop";
 
 /// The token of the listener; connections have their descriptors.
@@ -29,7 +28,7 @@ pub fn run(port: &str, reply: &str) -> Result<()> {
     serve(&TcpListener::bind(("127.0.0.1", port.parse()?))?, reply.as_bytes())
 }
 
-/// Answers every request on every connection of `listener` with `reply`.
+/// Replies to every request on every connection of `listener` with `reply`.
 pub fn serve(listener: &TcpListener, reply: &[u8]) -> Result<()> {
     let ready = reply.repeat((READY_BYTES / reply.len()).max(1));
     let mut received = vec![0; 64 * 1024];
@@ -64,12 +63,12 @@ fn count(bytes: &[u8]) -> usize {
     memchr::memchr_iter(b'*', bytes).count()
 }
 
-/// Sends `requests` replies of `len` bytes each out of the buffer of ready ones.
+/// Sends `requests` replies of `len` bytes each from the buffer of prepared ones.
 #[inline]
 fn answer(stream: &mut TcpStream, ready: &[u8], len: usize, mut requests: usize) {
     while requests > 0 {
         let batch = requests.min(ready.len() / len);
-        // A load that went away in between is no failure; the next read sees its end.
+        // It is not an error if the load has disconnected; the next read sees that.
         if stream.write_all(&ready[..batch * len]).is_err() {
             break;
         }
@@ -84,10 +83,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_gets_one_reply_also_when_it_comes_in_pieces() {
+    fn every_request_gets_one_reply_even_if_it_comes_in_pieces() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        // The loop has no end; the thread ends with the test's process.
+        // The loop never ends; the thread ends with the test's process.
         std::thread::spawn(move || serve(&listener, b"+OK\r\n").map_err(|error| error.to_string()));
         let mut client = Client::connect(port).unwrap();
         for _ in 0..10_000 {
@@ -102,7 +101,7 @@ mod tests {
         let mut replies = [0; 15];
         stream.read_exact(&mut replies).unwrap();
         assert_eq!(&replies, b"+OK\r\n+OK\r\n+OK\r\n");
-        // Nothing more than the three may come: the next reply belongs to the next request.
+        // Only three replies may come: the next one belongs to the next request.
         stream.write_all(b"*1\r\n$4\r\nPING\r\n").unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut rest = Vec::new();

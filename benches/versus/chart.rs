@@ -1,7 +1,7 @@
 //! The bar chart: the main table as SVG, without a plotting library.
 //!
-//! The one idea: figures of one section differ by a factor of twenty, so every group of bars has a scale of its
-//! own (its longest bar is full) and the figure stands at the bar's end. A mark on Redstart's bar is its target.
+//! The figures of one section differ by a factor of twenty, so every group of bars has its own scale (its longest bar is
+//! full) and the figure is at the bar's end. A mark on Redstart's bar is its target.
 //!
 //! ```text
 //!            bare loop  ███████ 0.41
@@ -20,7 +20,7 @@ const BAR: f64 = 12.0;
 const GROUP_GAP: f64 = 10.0;
 const TITLE: f64 = 34.0;
 
-/// Fills of the columns, told apart also without colours by their order: bare loop, Redstart, Redis, others.
+/// The colours of the columns. Their order identifies them too: bare loop, Redstart, Redis, others.
 const COLOURS: [&str; 6] = ["#b8bec6", "#d1495b", "#30638e", "#66a182", "#edae49", "#8d6a9f"];
 
 /// Draws all rows that have at least two figures in a unit. `title` gives the heading of a section.
@@ -50,7 +50,7 @@ fn colour(column: usize) -> &'static str {
     COLOURS[column.min(COLOURS.len() - 1)]
 }
 
-/// Draws the legend and gives the y beneath it.
+/// Draws the legend and returns the y below it.
 fn legend(body: &mut String, subjects: &[String]) -> f64 {
     let mut x = 16.0;
     for (column, subject) in subjects.iter().enumerate() {
@@ -66,7 +66,7 @@ fn legend(body: &mut String, subjects: &[String]) -> f64 {
     28.0
 }
 
-/// Draws the bars of one row from `y` on and gives the y beneath them.
+/// Draws the bars of one row from `y` on and returns the y below them.
 fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
     let longest = row.values.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
     let bars = row.values.iter().flatten().count() as f64;
@@ -90,7 +90,7 @@ fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
                 body,
                 r##"<rect x="{x:.1}" y="{top:.1}" width="2" height="{height}" fill="#1c2733"/>"##
             );
-            // A mark in the figure's place moves the figure behind itself.
+            // If the mark is in the figure's place, the figure moves behind it.
             if (text_at - 5.0..text_at + 40.0).contains(&x) {
                 text_at = x + 7.0;
             }
@@ -102,7 +102,7 @@ fn group(body: &mut String, row: &Row, mut y: f64) -> f64 {
     y
 }
 
-/// Text as it may stand in XML.
+/// Text escaped for XML.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

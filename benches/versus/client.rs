@@ -1,14 +1,14 @@
-//! A small blocking client: fills servers, asks what they know, counts what they answer.
+//! A small blocking client that fills servers, queries them, and checks their replies.
 //!
-//! The one idea: requests are sent in batches small enough that neither side's socket buffer fills while the
-//! other is not reading, so one thread can write a batch and then read its replies.
+//! Requests are sent in batches small enough that neither side's socket buffer fills while the other is not reading, so
+//! one thread can write a batch and then read its replies.
 
 use super::Result;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Requests are sent when this many bytes of them have gathered.
+/// Requests are sent once this many bytes have been queued.
 const BATCH_BYTES: usize = 48 * 1024;
 
 /// How long a reply may take before the server counts as stuck.
@@ -24,7 +24,7 @@ pub fn push_request(out: &mut Vec<u8>, arguments: &[&[u8]]) {
     }
 }
 
-/// A reply, as far as the benchmark tells replies apart.
+/// A reply, as far as the benchmark distinguishes them.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A status, number or null.
@@ -33,7 +33,7 @@ pub enum Reply {
     Error(String),
     /// A string.
     Bulk(Vec<u8>),
-    /// An array with this many elements, which were read and dropped.
+    /// An array of this many elements, which were read and dropped.
     Array(usize),
 }
 
@@ -91,7 +91,7 @@ impl Client {
         Ok(Self { input: BufReader::with_capacity(len, stream), output: Vec::new(), outstanding: 0 })
     }
 
-    /// Sends one request and gives its reply, be it an error.
+    /// Sends one request and returns its reply, which may be an error.
     pub fn ask(&mut self, arguments: &[&[u8]]) -> Result<Reply> {
         self.flush()?;
         push_request(&mut self.output, arguments);
@@ -99,7 +99,7 @@ impl Client {
         read_reply(&mut self.input)
     }
 
-    /// Like [`Client::ask`], but an error reply is an error.
+    /// Like [`Client::ask`], but an error reply is an `Err`.
     pub fn must(&mut self, arguments: &[&[u8]]) -> Result<Reply> {
         match self.ask(arguments)? {
             Reply::Error(text) => Err(format!(
@@ -111,7 +111,7 @@ impl Client {
         }
     }
 
-    /// Whether the server knows a command: it must not answer as to an unknown one.
+    /// Whether the server knows a command, that is, does not reply as to an unknown one.
     pub fn knows(&mut self, command: &[u8]) -> Result<bool> {
         // Without arguments nothing is changed: a known command complains about their number.
         match self.ask(&[command])? {
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// Queues a request; it is sent with others, and its reply is only checked for being no error.
+    /// Queues a request. It is sent with others, and its reply is only checked not to be an error.
     pub fn queue(&mut self, arguments: &[&[u8]]) -> Result<()> {
         push_request(&mut self.output, arguments);
         self.outstanding += 1;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_or_foreign_reply_is_an_error() {
+    fn a_truncated_or_unknown_reply_is_an_error() {
         for bytes in [&b"+OK"[..], b"", b"$5\r\nab", b"hello\r\n", b"\r\n", b"*x\r\n"] {
             assert!(read_reply(&mut &bytes[..]).is_err(), "{bytes:?}");
         }

@@ -1,9 +1,9 @@
-//! CPU time a request of what works on whole collections: intersections and unions of a million, ranges, whole
-//! hashes, streams, walks through the keyspace.
+//! CPU time per request of commands on whole collections: intersections and unions of a million, ranges, whole hashes,
+//! streams, walks through the keyspace.
 //!
-//! The one idea: as in `workloads.rs`, whose tours these are, but each row with a number of requests of its own,
-//! since one may take a second where another takes a microsecond. The target is the same for all: half as much again
-//! as Redis's efficiency. The bare loop has no part here: nobody asks what the kernel costs when a reply is megabytes.
+//! The method is that of `workloads.rs`, but each row has its own number of requests, since one may take a second where
+//! another takes a microsecond. The target is the same for all: one and a half times Redis's efficiency. The bare loop is
+//! not measured here, because the kernel's share does not matter when a reply has megabytes.
 
 use super::client::{Client, numbered};
 use super::load::{Load, Shot};
@@ -21,7 +21,7 @@ const TARGET: f64 = 1.0 / 1.5;
 /// Elements that one request of the filling adds.
 const TOGETHER: usize = 100;
 
-/// Of two collections the second begins so many tenths into the first: a reply holds the tenth that both have.
+/// The second of two collections begins this many tenths into the first, so a reply contains the tenth that both have.
 const OVERLAP: usize = 9;
 
 /// One row.
@@ -29,10 +29,10 @@ struct Row {
     name: &'static str,
     command: &'static [&'static str],
     extra: &'static [&'static str],
-    /// What the server finds, for a scale of so many elements.
+    /// Fills the server, for a scale of this many elements.
     fill: fn(&mut Client, usize) -> Result<()>,
     reset: fn(&Server) -> Result<()>,
-    /// The requests of a visit are those of the run, divided by this.
+    /// The number of requests of a visit is that of the run divided by this.
     weight: usize,
     /// Connections, and requests in flight on each.
     load: [usize; 2],
@@ -40,7 +40,7 @@ struct Row {
 
 /// Many requests in flight, as at pipeline 16.
 const PIPED: [usize; 2] = [50, 16];
-/// One request after the other: it is long enough alone.
+/// One request after the other, for requests that take long enough alone.
 const ALONE: [usize; 2] = [1, 1];
 
 const fn row(

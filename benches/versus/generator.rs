@@ -1,9 +1,9 @@
 //! An open-loop load: requests go out when they are due, not when the last reply is in.
 //!
-//! The one idea: a latency is counted from the moment at which the request was *due*. A load that waits for a
-//! reply before it sends the next stops sending exactly while the server is slow, and so leaves out the worst
-//! samples (coordinated omission). Here a stalled server finds the whole backlog counted against it, and so does
-//! a stalled generator: how late requests were sent is measured too, so that one can tell the two apart.
+//! A latency is counted from the moment at which the request was *due*. A load that waits for a reply before it sends the
+//! next request stops sending exactly while the server is slow, and so misses the worst samples (coordinated omission).
+//! Here the whole backlog counts against a stalled server, and also against a stalled generator: how late requests were
+//! sent is measured too, so that the two can be distinguished.
 //!
 //! ```text
 //!            due        sent                    replied
@@ -12,12 +12,12 @@
 //!             │◀──────────── latency ─────────────▶│
 //! ```
 //!
-//! One thread, busy on a core of its own: it sends what is due, asks epoll without waiting, receives from what
-//! is ready, looking for due requests in between. What a neighbour fetches beside the load is received in
-//! bounded pieces, so that the generator does not make the stall that it is to find.
+//! One thread, busy on a core of its own: it sends the requests that are due, polls epoll without waiting, and receives
+//! from sockets that are ready, checking for due requests in between. The replies of the client beside the load are
+//! received in bounded pieces, so that the generator does not cause the stalls that it measures.
 //!
-//! Costs and limits: a request costs this side about as much as it costs a fast server, so the rate ends at
-//! some 100,000 a second on one core. A latency above 4.29 s is counted as 4.29 s.
+//! Costs and limits: a request costs this side about as much as it costs a fast server, so the rate is limited to about
+//! 100,000 per second on one core. A latency above 4.29 s is counted as 4.29 s.
 
 use super::Result;
 use super::client::{numbered, push_request};
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// The token of the connection beside the load.
 const BESIDE: u64 = u64::MAX;
 
-/// Most bytes received at once.
+/// The most bytes received at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Requests sent before replies are looked for again, and replies received before requests are.
@@ -39,15 +39,15 @@ const BURST: usize = 8;
 /// SETs in one batch of the writer beside the load.
 const WRITE_BATCH: usize = 16;
 
-/// Batches that the writer may have out; it drops its pace rather than fill the server's buffers.
+/// The most unanswered batches of the writer; it slows down rather than fill the server's buffers.
 const WRITES_OUT: usize = 8;
 
-/// What the load is.
+/// The parameters of the load.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Connections, which take turns.
     pub connections: usize,
-    /// GETs a second, all together.
+    /// GETs per second, over all connections.
     pub rate: u64,
     /// Time before samples count.
     pub warm_up: Duration,
@@ -61,12 +61,12 @@ pub struct Plan {
     pub patience: Duration,
 }
 
-/// What another client does meanwhile.
+/// What another client does at the same time.
 #[derive(Clone, Debug)]
 pub enum Beside {
     /// Nothing.
     Nothing,
-    /// GETs `key`, whose value has `value_bytes`, so many times a second.
+    /// GETs `key`, whose value has `value_bytes`, this often per second.
     Fetch {
         /// The key of the big value.
         key: &'static str,
@@ -75,31 +75,31 @@ pub enum Beside {
         /// How often.
         per_second: u64,
     },
-    /// SETs `grow:…` keys at this pace: each of `0..keys` once and in order, and then over again if `again`.
+    /// SETs `grow:…` keys at this pace: each of `0..keys` once in order, and then repeatedly if `again`.
     Write {
         /// How many keys there are.
         keys: usize,
-        /// Keep on writing the same keys for the plan's length, or end when each has been written.
+        /// Whether to keep writing the same keys for the plan's length, or to end once each has been written.
         again: bool,
-        /// SETs a second.
+        /// SETs per second.
         per_second: u64,
     },
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Nanoseconds from due to replied, ascending; `u32::MAX` for those never answered.
+    /// Nanoseconds from due to replied, ascending; `u32::MAX` for requests without a reply.
     pub latencies: Vec<u32>,
     /// Nanoseconds from due to sent, ascending.
     pub late: Vec<u32>,
-    /// Requests never answered.
+    /// Requests without a reply.
     pub unanswered: usize,
     /// Replies that the client beside the load got.
     pub beside: usize,
 }
 
-/// One connection: what was asked when, and how much of the next reply is here.
+/// One connection: when its requests were due, and how much of the next reply has arrived.
 struct Lane {
     stream: TcpStream,
     due: VecDeque<u64>,
@@ -129,7 +129,7 @@ impl Lane {
         Ok(Self { stream, due: VecDeque::with_capacity(1024), unsent: Vec::new(), reply, received: 0 })
     }
 
-    /// Sends `request`, or keeps what the socket does not take.
+    /// Sends `request`, and keeps what the socket does not accept.
     fn send(&mut self, request: &[u8], due: u64) -> Result<()> {
         self.due.push_back(due);
         if self.unsent.is_empty() {
@@ -158,7 +158,7 @@ impl Lane {
         }
     }
 
-    /// Receives once, and calls `replied` with the due time of each reply that is now whole.
+    /// Receives once, and calls `replied` with the due time of each reply that is now complete.
     fn receive(&mut self, buffer: &mut [u8], mut replied: impl FnMut(u64)) -> Result<()> {
         let len = match self.stream.read(buffer) {
             Ok(0) => return Err("the server closed a connection of the load".into()),
@@ -182,7 +182,7 @@ impl Lane {
                 replied(self.due.pop_front().ok_or("a reply that nobody asked for")?);
             }
         }
-        // What did not fit before may fit now that the server reads again.
+        // The rest may fit now that the server reads again.
         self.flush()
     }
 }
@@ -247,7 +247,7 @@ impl Neighbour {
                     push_request(&mut request, &[b"SET", &numbered("grow:", self.written % keys), b"xxx"]);
                     self.written += 1;
                 }
-                // One lane entry a reply: the batch goes out as one request with further replies owed.
+                // One entry per reply: the batch is sent as one request that gets several replies.
                 self.lane.due.extend(std::iter::repeat_n(due, WRITE_BATCH - 1));
                 self.lane.send(&request, due)?;
             }
@@ -255,12 +255,12 @@ impl Neighbour {
         Ok(())
     }
 
-    /// Whether it has nothing more to send of its own accord.
+    /// Whether it has nothing more to send.
     fn ended(&self) -> bool {
         matches!(self.beside, Beside::Write { keys, again: false, .. } if self.written >= keys)
     }
 
-    /// Whether the load has to go on for it.
+    /// Whether the load has to continue for its sake.
     fn unfinished(&self) -> bool {
         matches!(self.beside, Beside::Write { again: false, .. }) && !self.ended()
     }
@@ -273,7 +273,7 @@ struct Run<'a> {
     begin: Instant,
     /// Requests of the load sent so far.
     sent: u64,
-    /// Requests are sent that are due before this.
+    /// Requests that are due before this are sent.
     end_ns: u64,
     draw: Draw,
     outcome: Outcome,
@@ -325,7 +325,7 @@ impl Run<'_> {
         })
     }
 
-    /// Whether every request that was due before the end is sent, however late that was.
+    /// Whether every request that was due before the end has been sent, however late.
     fn ended(&self) -> bool {
         self.due(self.sent) >= self.end_ns && self.now() >= self.end_ns
     }
@@ -418,7 +418,7 @@ mod tests {
 
     const VALUE_BYTES: usize = 100;
 
-    /// A server that answers each GET, but does nothing for `stall` when it sees the first.
+    /// A server that replies to each GET, but first does nothing for `stall` when it sees the first one.
     fn serve(stall: Duration) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -464,8 +464,8 @@ mod tests {
 
     #[test]
     fn a_stall_is_counted_against_all_requests_that_were_due_in_it() {
-        // Nothing is answered in the first 300 ms, so the 200 requests that were due in the first 200 ms are at
-        // least 100 ms old. A load that waits for its reply would have seen one slow request.
+        // There is no reply in the first 300 ms, so the 200 requests that were due in the first 200 ms are at least
+        // 100 ms old. A load that waits for its reply would have seen a single slow request.
         let outcome = run(serve(Duration::from_millis(300)), &plan(), &Beside::Nothing).unwrap();
         assert_eq!(outcome.latencies.len(), 500);
         assert_eq!(outcome.unanswered, 0);

@@ -1,8 +1,8 @@
 //! The load: one run of `redis-benchmark` against one server, and what it cost the server.
 //!
-//! The one idea: the client is often the bottleneck, so its throughput says little about the server. What is
-//! taken is the server's CPU time over the run, from the kernel, divided by the requests; throughput and
-//! latencies stand beside it. Connecting and closing the 50 clients is part of the run, for all servers alike.
+//! The client is often the bottleneck, so its throughput says little about the server. The figure is therefore the
+//! server's CPU time over the run, from the kernel, divided by the requests; throughput and latencies are reported beside
+//! it. Connecting and closing the 50 clients is part of the run, for all servers alike.
 //!
 //! Commands are given in full rather than by the names of `-t`: some of those run more than one test.
 
@@ -34,27 +34,27 @@ pub struct Shot<'a> {
     pub pipeline: usize,
     /// Connections.
     pub clients: usize,
-    /// What `__rand_int__` is drawn from.
+    /// The range of `__rand_int__`.
     pub keyspace: usize,
     /// The command and its arguments.
     pub command: &'a [&'a str],
 }
 
-/// What one run gave.
+/// The figures of one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Visit {
-    /// Microseconds of the server's CPU time a request.
+    /// Microseconds of the server's CPU time per request.
     pub cpu_us: f64,
-    /// Time that the server was ready but something else had its core, over its CPU time.
+    /// The time that the server was ready but something else ran on its core, over its CPU time.
     pub disturbed: f64,
-    /// What the load saw.
+    /// What the load reported.
     pub seen: Seen,
 }
 
 /// What `redis-benchmark` reports of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// Requests a second.
+    /// Requests per second.
     pub rps: f64,
     /// Median latency in milliseconds.
     pub p50_ms: f64,
@@ -96,7 +96,7 @@ impl Load {
         for (option, value) in options {
             command.args([option, &value.to_string()]);
         }
-        // Both outputs are some lines, less than a pipe holds: they can be read after the end.
+        // Both outputs are a few lines, less than a pipe holds, so they can be read after the end.
         command.args(shot.command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Pinned::spawn(&mut command, self.core)?;
         let deadline = Instant::now() + PATIENCE;
@@ -122,15 +122,15 @@ impl Load {
     }
 }
 
-/// Reads the last line of `redis-benchmark --csv` by the names in its heading. What stands before the heading
-/// (warnings of a server without CONFIG) is skipped.
+/// Reads the last line of `redis-benchmark --csv` by the names in its heading. Text before the heading (warnings about a
+/// server without CONFIG) is skipped.
 pub fn parse_csv(output: &str) -> Option<Seen> {
     let mut lines = output.lines().skip_while(|line| !line.starts_with("\"test\","));
     let names = fields(lines.next()?);
     let values = fields(lines.last()?);
     let value = |name: &str| {
         let index = names.iter().position(|field| field == name)?;
-        // A command may hold a quote or comma itself; the figures are counted from the end.
+        // A command may contain a quote or comma itself, so the figures are counted from the end.
         let index = values.len().checked_sub(names.len() - index)?;
         values[index].parse().ok()
     };

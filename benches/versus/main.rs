@@ -1,18 +1,18 @@
-//! Redstart beside other servers: CPU time a request, bytes an element, tails.
+//! Redstart beside other servers: CPU time per request, bytes per element, tail latencies.
 //!
-//! The one idea: everything is measured from outside and in turn within one run, so that the ratios hold where
-//! the absolute figures drift. See `workloads.rs` for the method; `docs/benchmarks.md` is what a full run writes.
+//! Everything is measured from outside, and alternately within one run, so that the ratios hold even if the absolute
+//! figures drift. See `workloads.rs` for the method; a full run writes `docs/benchmarks.md`.
 //!
 //! ```text
-//!   core 0: the server that is visited       core 1: this program, redis-benchmark or the open-loop generator
+//!   core 0: the server being measured        core 1: this program, redis-benchmark or the open-loop generator
 //! ```
 //!
-//! `cargo bench --bench versus` runs all of it (some twenty minutes), `-- --help` says how to run less. The
-//! servers: the `redstart` that cargo has built, or `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`;
-//! further ones by `--peer`. Limits: Linux, two cores, `redis-benchmark` in `PATH`.
+//! `cargo bench --bench versus` runs all of it (about twenty minutes); `-- --help` says how to run less. The servers: the
+//! `redstart` that cargo has built, or `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`; others with `--peer`.
+//! Limits: Linux, two cores, `redis-benchmark` in `PATH`.
 //!
-//! The parts that compute have their tests beside them; `cargo test --test versus` runs those. (Cargo sets
-//! `cfg(test)` here, too, where no harness uses them: hence their `allow(unused)`.)
+//! The computations have their tests beside them; `cargo test --test versus` runs those. (Cargo sets `cfg(test)` here
+//! too, where no harness uses the tests: hence their `allow(unused)`.)
 
 mod bare;
 mod chart;
@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use system::Cores;
 
-/// What goes wrong here ends the run with one text.
+/// An error ends the run with its text.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Measures its rows and adds them to the report.
@@ -62,13 +62,13 @@ struct Scale {
     tail_rounds: usize,
     /// How long each phase of tails counts.
     tail_length: Duration,
-    /// GETs a second for tails.
+    /// GETs per second for tails.
     rate: u64,
-    /// Millions of keys that a table grows to; 0 leaves the scenario out.
+    /// Millions of keys to which a table grows; 0 skips the scenario.
     grow_millions: usize,
 }
 
-/// What is to be measured, and on whom.
+/// What to measure, and on which servers.
 struct Bench {
     scale: Scale,
     cores: Cores,
@@ -78,14 +78,14 @@ struct Bench {
 }
 
 impl Bench {
-    /// Whether a row is to be measured: all are, or those that have one of the `--only` words in their names.
+    /// Whether to measure a row: all, or those with one of the `--only` words in their names.
     fn chosen(&self, section: &str, name: &str) -> bool {
         let name = format!("{section}: {name}").to_lowercase();
         self.only.is_empty() || self.only.iter().any(|word| name.contains(word))
     }
 }
 
-/// Says on stderr what goes on.
+/// Reports progress on stderr.
 fn say(what: &str) {
     eprintln!("versus: {what}");
 }
@@ -201,7 +201,7 @@ fn empty_report(bench: &Bench, arguments: &[String]) -> Result<Report> {
     Ok(report)
 }
 
-/// The files to write: those that were named, and for a full run those of the repository.
+/// The files to write: those given on the command line, and for a full run those of the repository.
 fn outputs(matches: &ArgMatches, full: bool) -> (Option<PathBuf>, Option<PathBuf>) {
     let path = |option: &str, default: &str| {
         let named = matches.get_one::<String>(option).map(PathBuf::from);
@@ -219,7 +219,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// How the page links the chart: by name when both lie in one directory, else by path.
+/// How the page links the chart: by name if both are in one directory, otherwise by path.
 fn link(markdown: &Path, svg: &Path) -> String {
     let name = svg.file_name().filter(|_| markdown.parent() == svg.parent());
     name.map_or(svg.display().to_string(), |name| name.to_string_lossy().into_owned())
@@ -267,7 +267,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
         [first, port, reply] if first == bare::ARGUMENT => bare::run(port, reply),
-        // `cargo test --all-targets` starts it without arguments; a run of twenty minutes is not what is meant.
+        // `cargo test --all-targets` starts it without arguments, and does not want a run of twenty minutes.
         [] => {
             println!("nothing is measured without being asked for: cargo bench --bench versus [-- --help]");
             Ok(())

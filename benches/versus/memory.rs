@@ -1,11 +1,11 @@
-//! Resident bytes: how much a server grows by an element, and by a connection that does nothing.
+//! Resident bytes: how much a server grows per element, and per idle connection.
 //!
-//! The one idea: the kernel's count of resident pages before and after, divided by what was added. It has in it
-//! what a user pays: headers, the table, the allocator's rounding, and what the server keeps of its buffers.
-//! Each row has a fresh server, since freed memory of an earlier row would hide a later one's growth.
+//! The kernel's count of resident pages before and after, divided by the number of things added. That includes everything
+//! a user pays for: headers, the table, the allocator's rounding, and the server's buffers. Each row has a fresh server,
+//! since memory freed by an earlier row would hide a later one's growth.
 //!
-//! Limits: growth that falls into pages which were resident before (start-up, the first connection) is not
-//! seen, which matters below some ten thousand elements.
+//! Limits: growth within pages that were already resident (start-up, the first connection) is not seen, which matters
+//! below about ten thousand elements.
 
 use super::client::{Client, numbered};
 use super::report::{Report, Row, Target};
@@ -20,24 +20,24 @@ const SECTION: &str = "memory";
 /// Requests that a connection sends before the first reading, so that the server's own buffers exist.
 const WARM_REQUESTS: usize = 2_000;
 
-/// A reading counts when memory has moved less than this for [`STILL_READINGS`] readings.
+/// A reading counts once memory has changed by less than this for [`STILL_READINGS`] readings.
 const STILL_BYTES: u64 = 64 * 1024;
 const STILL_READINGS: usize = 10;
 const READING_GAP: Duration = Duration::from_millis(100);
 const READING_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Connections that are made before their replies are read: fewer than wait in a server's backlog, enough that the
-/// first is not idle for long when the last is made.
+/// Connections that are made before their replies are read: fewer than fit in a server's backlog, and few enough that the
+/// first is not idle for long before the last is made.
 const CONNECT_BATCH: usize = 256;
 
 /// This side's buffer of an idle connection.
 const IDLE_BUFFER_BYTES: usize = 64;
 
-/// One kind of element: how to add number `n` of so many.
+/// One kind of element, and how to add the one with number `n`.
 struct Kind {
     name: &'static str,
     command: &'static str,
-    /// Most bytes an element.
+    /// The target: the most bytes per element.
     target: f64,
     add: fn(&mut Client, usize) -> Result<()>,
 }
@@ -53,7 +53,7 @@ static KINDS: [Kind; 12] = [
         name: "string, integer value",
         command: "SET",
         target: 50.0,
-        // Above the small numbers of which some servers keep one shared object.
+        // Above the small numbers for which some servers keep shared objects.
         add: |client, n| {
             client.queue(&[b"SET", &numbered("key:", n), (1_000_000 + n).to_string().as_bytes()])
         },
@@ -142,7 +142,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let name = "idle connection";
     if bench.chosen(SECTION, name) {
         say(&format!("memory: {name}"));
-        // Two descriptors a connection are in this process and the server; each has its own limit.
+        // Each connection takes a descriptor here and one in the server; each process has its own limit.
         let wanted = bench.scale.idle_connections;
         let allowed = system::raise_open_files(wanted as u64 + 500) as usize;
         let connections = wanted.min(allowed.saturating_sub(500)).max(1);
@@ -157,7 +157,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A value for every column; the bare loop holds nothing.
+/// A value for every column; the bare loop stores nothing.
 fn each(bench: &Bench, measure: impl Fn(&Spec) -> Result<Option<f64>>) -> Result<Vec<Option<f64>>> {
     std::iter::once(Ok(None)).chain(bench.specs.iter().map(measure)).collect()
 }
@@ -199,11 +199,11 @@ fn idle_bytes(bench: &Bench, spec: &Spec, connections: usize) -> Result<f64> {
             client.send()?;
             idle.push(client);
         }
-        // Idle, not untouched: each has had a reply, and what the server keeps after one is counted.
+        // Idle but not unused: each has had a reply, and what the server keeps after that is counted.
         idle[begin..].iter_mut().try_for_each(Client::flush)?;
     }
-    // Read at once: some servers shrink the buffers of a client that has been idle for seconds, and how many
-    // have got that far by some later moment depends on how fast the connections were made.
+    // Read immediately: some servers shrink the buffers of clients that have been idle for seconds, and how many clients
+    // that affects later on depends on how fast the connections were made.
     server.settled_cpu_time()?;
     let grown = server.resident_bytes()?.saturating_sub(before);
     Ok(grown as f64 / connections as f64)
@@ -216,7 +216,7 @@ fn warm(client: &mut Client) -> Result<()> {
     client.flush()
 }
 
-/// Resident bytes once they have stopped moving.
+/// Resident bytes once they have stopped changing.
 fn still_bytes(server: &Server) -> Result<u64> {
     let deadline = Instant::now() + READING_DEADLINE;
     let mut last = server.resident_bytes()?;

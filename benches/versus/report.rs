@@ -1,21 +1,20 @@
 //! The report: rows of figures, their targets, and the tables that show them.
 //!
-//! The one idea: one list of cells a table, rendered twice, for the terminal and as Markdown; so both say the
-//! same. A row knows its target and whether Redstart meets it. Lower is better in all rows but those that say
-//! `≥`.
+//! Each table is one list of cells, rendered twice, for the terminal and as Markdown, so both agree. A row has its target
+//! and whether Redstart meets it. Lower is better in all rows except those with `≥`.
 
 use super::chart;
 use super::stats::{figure, grouped};
 use std::fmt::Write;
 
-/// The columns of figures, in this order; further servers follow.
+/// The column of the bare loop. The columns are in this order; further servers follow.
 pub const BARE: usize = 0;
 /// The server that is judged.
 pub const REDSTART: usize = 1;
 /// The server that targets are ratios of.
 pub const REDIS: usize = 2;
 
-/// What is expected of Redstart's figure.
+/// The target for Redstart's figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// At most this times the bare loop's.
@@ -28,7 +27,7 @@ pub enum Target {
     AtLeast(f64),
 }
 
-/// One measured thing on all subjects; `None` where a subject has no part in it.
+/// One measurement on all subjects; `None` for a subject that does not take part.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The group of rows that it belongs to.
@@ -98,14 +97,14 @@ impl Target {
     }
 }
 
-/// What the load saw of one workload, by column.
+/// What the load reported for one workload, by column.
 #[derive(Clone, Debug)]
 pub struct Speed {
     /// The section of its row.
     pub section: String,
     /// The workload.
     pub name: String,
-    /// Requests a second.
+    /// Requests per second.
     pub rps: Vec<Option<f64>>,
     /// Median latency.
     pub p50_ms: Vec<Option<f64>>,
@@ -132,13 +131,13 @@ pub struct TailRow {
     pub late_ms: Option<f64>,
     /// Share of its core that the server used.
     pub busy: Option<f64>,
-    /// Requests without an answer.
+    /// Requests without a reply.
     pub unanswered: Option<f64>,
     /// Replies to the client beside the load.
     pub beside: Option<f64>,
 }
 
-/// How much the servers had to share their core with others.
+/// How much the servers had to share their core with other programs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disturbance {
     sum: f64,
@@ -161,16 +160,16 @@ impl Disturbance {
     }
 }
 
-/// All that was measured.
+/// Everything that was measured.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The name of each column.
     pub subjects: Vec<String>,
-    /// What each server calls itself.
+    /// The version that each server reports.
     pub versions: Vec<String>,
-    /// The machine, in some short lines.
+    /// The machine, in a few short lines.
     pub machine: Vec<String>,
-    /// The command that measured.
+    /// The command that produced the report.
     pub command: String,
     /// The day.
     pub date: String,
@@ -180,7 +179,7 @@ pub struct Report {
     pub speeds: Vec<Speed>,
     /// Tails in detail.
     pub tails: Vec<TailRow>,
-    /// What a reader should know of this run.
+    /// Notes about this run.
     pub notes: Vec<String>,
     /// How quiet the machine was.
     pub disturbance: Disturbance,
@@ -203,7 +202,7 @@ fn ratio(value: Option<f64>) -> String {
 }
 
 impl Report {
-    /// A row's values where only Redstart has one.
+    /// A row's values if only Redstart has one.
     pub fn only_redstart(&self, value: Option<f64>) -> Vec<Option<f64>> {
         (0..self.subjects.len()).map(|column| value.filter(|_| column == REDSTART)).collect()
     }
@@ -288,7 +287,7 @@ impl Report {
         text
     }
 
-    /// A page for the repository; `chart` is the chart's path as the page links it.
+    /// A page for the repository; `chart` is the path under which the page links the chart.
     pub fn markdown(&self, chart: Option<&str>) -> String {
         let mut text = String::from("# Benchmarks\n\n");
         let _ = writeln!(text, "Measured on {} with `{}`, which wrote this page.\n", self.date, self.command);
@@ -343,7 +342,7 @@ impl Report {
     }
 }
 
-/// The method, as the page tells it.
+/// The method, as the page describes it.
 const METHOD: &str = "
 The servers run on one core and the load on another, persistence off. For each workload all servers are started and
 filled alike and visited in turn, round after round, the order turning by one; a figure is the median of the rounds.
@@ -353,7 +352,7 @@ the throughput is what is compared. The *bare loop* answers without doing anythi
 the kernel alone costs. Absolute figures drift from machine to machine, ratios within a run hold.
 ";
 
-/// How the tails are to be read.
+/// How to read the tails.
 const TAILS: &str = "
 ## Tails
 
@@ -363,7 +362,7 @@ the share of its core that the server used, *beside* the replies to the client b
 
 ";
 
-/// What a section's heading says beyond its name.
+/// The heading of a section.
 fn section_title(section: &str) -> String {
     let more = match section {
         "pipeline 1" => ": CPU time a request, 50 clients, one request in flight each",

@@ -1,8 +1,8 @@
-//! The servers that are compared: which there are, how one is started, and what it has used so far.
+//! The servers that are compared: which there are, how they are started, and what they have used.
 //!
-//! The one idea: every server is measured from outside, by what the kernel counts for its process, so that the
-//! same code measures all of them and none reports on itself. While one is visited the others are stopped
-//! (SIGSTOP): they keep their memory but none of their timers runs on the shared core.
+//! Every server is measured from outside, by what the kernel counts for its process, so that the same code measures all of
+//! them and none reports on itself. While one is measured the others are stopped (SIGSTOP): they keep their memory, but
+//! none of their timers runs on the shared core.
 //!
 //! Limits: a server must be one process that listens on `127.0.0.1` and stays in the foreground.
 
@@ -19,13 +19,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it answers its first request.
+/// How long a server may take until it replies to its first request.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How often a start is repeated when the free port was taken by someone else in between.
+/// How often a start is retried if another process has taken the free port in the meantime.
 const START_ATTEMPTS: usize = 3;
 
-/// What stands in a peer's arguments for the port.
+/// The placeholder for the port in a peer's arguments.
 const PORT: &str = "{port}";
 
 /// A server that can be started.
@@ -39,7 +39,7 @@ pub struct Spec {
     directed: bool,
 }
 
-/// The arguments of a server with Redis's directives: no persistence, nothing read from disk, no chatter.
+/// The arguments of a server with Redis's directives: no persistence, nothing read from disk, little logging.
 fn directives() -> Vec<String> {
     let temporary = std::env::temp_dir().display().to_string();
     let text = [
@@ -64,14 +64,14 @@ fn directives() -> Vec<String> {
 }
 
 impl Spec {
-    /// A server that understands Redis's directives. `program` is a path or a name to be found in `PATH`.
+    /// A server that understands Redis's directives. `program` is a path, or a name in `PATH`.
     pub fn directed(name: &str, program: &str) -> Result<Self> {
         let program = find(program).ok_or_else(|| format!("{program} is not installed"))?;
         Ok(Self { name: name.into(), program, arguments: directives(), directed: true })
     }
 
-    /// A further server from the command line: `NAME=PROGRAM`, or `NAME=PROGRAM ARGUMENTS` with `{port}` where
-    /// the port belongs for a server that has arguments of its own.
+    /// Another server from the command line: `NAME=PROGRAM`, or `NAME=PROGRAM ARGUMENTS`, with `{port}` in place of the
+    /// port, for a server with its own arguments.
     pub fn peer(text: &str) -> Result<Self> {
         let (name, command) = text.split_once('=').ok_or("a peer is given as NAME=PROGRAM")?;
         let mut words = command.split_ascii_whitespace().map(String::from);
@@ -87,14 +87,14 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The bare loop that answers everything with `reply`.
+    /// The bare loop, which replies to everything with `reply`.
     pub fn bare(reply: &str) -> Result<Self> {
         let arguments = vec![bare::ARGUMENT.into(), PORT.into(), reply.into()];
         Ok(Self { name: "bare loop".into(), program: std::env::current_exe()?, arguments, directed: false })
     }
 
-    /// Starts the server on `core` and waits until it answers. `extra` directives are for those servers that
-    /// understand Redis's.
+    /// Starts the server on `core` and waits until it replies. `extra` directives are passed to servers that understand
+    /// Redis's.
     pub fn start(&self, core: usize, extra: &[&str]) -> Result<Server> {
         let mut attempt = 1;
         loop {
@@ -133,7 +133,7 @@ impl Spec {
     }
 }
 
-/// An unlinked file in the temporary directory: what a child says goes there and leaves nothing behind.
+/// An unlinked file in the temporary directory, for a child's output, that leaves nothing behind.
 fn scratch_file() -> Result<File> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name =
@@ -144,7 +144,7 @@ fn scratch_file() -> Result<File> {
     Ok(file)
 }
 
-/// The last lines of what a server said.
+/// The last lines of a server's output.
 fn tail_of(mut log: File) -> String {
     let mut text = Vec::new();
     let _ = log.seek(SeekFrom::Start(0)).and_then(|_| log.read_to_end(&mut text));
@@ -153,7 +153,7 @@ fn tail_of(mut log: File) -> String {
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-/// Finds a program by path (when it has a slash) or in `PATH`.
+/// Finds a program by path (if it contains a slash) or in `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let is_file = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
     if program.contains('/') {
@@ -186,30 +186,30 @@ impl Server {
         self.connect()?.ask(&[b"PING"])
     }
 
-    /// Takes it off its core until [`Server::resume`].
+    /// Stops it until [`Server::resume`].
     pub fn pause(&self) {
         self.process.pause();
     }
 
-    /// Lets it run again and waits until it has caught up with its timers.
+    /// Continues it and waits until it has caught up with its timers.
     pub fn resume(&self) -> Result<()> {
         self.process.resume();
         self.settled_cpu_time().map(drop)
     }
 
-    /// What its threads have used so far.
+    /// The CPU time that its threads have used so far.
     pub fn cpu_time(&self) -> Result<CpuTime> {
         Ok(system::cpu_time(self.process.pid())?)
     }
 
-    /// Its CPU time once it has come to rest: what it still does after the last reply belongs to the requests.
+    /// Its CPU time once it is idle: work that it does after the last reply belongs to the requests.
     pub fn settled_cpu_time(&self) -> Result<CpuTime> {
         let deadline = Instant::now() + Duration::from_millis(500);
         let mut time = self.cpu_time()?;
         loop {
             sleep(Duration::from_millis(3));
             let now = self.cpu_time()?;
-            // Timers of an idle server take some microseconds; that is rest.
+            // The timers of an idle server take some microseconds, which counts as idle.
             if now.since(time).run_ns < 100_000 || Instant::now() > deadline {
                 return Ok(now);
             }
@@ -222,7 +222,7 @@ impl Server {
         Ok(system::resident_bytes(self.process.pid())?)
     }
 
-    /// What it calls itself in `INFO server`, such as `redis 7.0.15`.
+    /// Its product and version in `INFO server`, such as `redis 7.0.15`.
     pub fn version(&self) -> Result<String> {
         match self.connect()?.ask(&[b"INFO", b"server"])? {
             Reply::Bulk(text) => Ok(version_in(&String::from_utf8_lossy(&text))),
@@ -231,8 +231,8 @@ impl Server {
     }
 }
 
-/// The product and version in the text of `INFO server`: a product's own field goes before the Redis version
-/// that it is compatible with.
+/// The product and version in the text of `INFO server`. A product's own field takes precedence over the Redis version
+/// with which it is compatible.
 fn version_in(info: &str) -> String {
     let fields: Vec<(&str, &str)> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
     let versions = fields.iter().filter_map(|(name, value)| Some((name.strip_suffix("_version")?, value)));

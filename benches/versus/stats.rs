@@ -1,7 +1,7 @@
 //! The arithmetic of the benchmark: medians, percentiles, means, and figures as text.
 //!
-//! The one idea: exact figures from all samples. A run has at most some millions of them, so they are kept and
-//! sorted; no histogram rounds them.
+//! Figures are exact and use all samples. A run has at most a few million of them, so they are kept and sorted; no
+//! histogram rounds them.
 
 /// The middle value, or the mean of the two middle ones; `None` without values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
@@ -32,7 +32,7 @@ pub fn geometric_mean(values: &[f64]) -> Option<f64> {
     Some((logs / values.len() as f64).exp())
 }
 
-/// A figure with about three telling digits: `0.482`, `6.41`, `115.9`, `9,704`.
+/// A figure with about three significant digits: `0.482`, `6.41`, `115.9`, `9,704`.
 pub fn figure(value: f64) -> String {
     match value.abs() {
         v if v < 0.9995 => format!("{value:.3}"),
@@ -57,8 +57,8 @@ pub fn grouped(value: i64) -> String {
 
 /// The UTC date of a Unix time as `2024-02-29`.
 ///
-/// Days are counted in years that begin in March, so that the leap day is a year's last and needs no case of
-/// its own; 146,097 days are 400 years.
+/// Days are counted in years that begin in March, so that the leap day is the last of its year and needs no special case;
+/// 146,097 days are 400 years.
 pub fn date(unix_seconds: u64) -> String {
     let days = unix_seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_keep_three_telling_digits() {
+    fn figures_keep_three_significant_digits() {
         assert_eq!(figure(0.4823), "0.482");
         assert_eq!(figure(0.9996), "1.00");
         assert_eq!(figure(6.405), "6.41");

@@ -1,9 +1,9 @@
 //! The system calls that the benchmark needs beyond std, behind safe functions: cores, epoll, signals, limits,
 //! and what `/proc` says about a process.
 //!
-//! The one idea: a child must not outlive the benchmark, however it ends. Three nets, each for what the one
-//! before it misses: the owner's `Drop` (return and panic), the handler of SIGINT/SIGTERM/SIGHUP, which kills
-//! every registered pid, and the kernel's parent-death signal (the benchmark itself killed by SIGKILL).
+//! A child must not outlive the benchmark, however that ends. Three mechanisms make sure of it, each for what the previous
+//! one misses: the owner's `Drop` (return and panic), the handler of SIGINT/SIGTERM/SIGHUP, which kills every registered
+//! pid, and the kernel's parent-death signal (the benchmark itself killed by SIGKILL).
 //!
 //! Costs and limits: Linux only, at most [`MAX_CHILDREN`] children at once.
 
@@ -30,7 +30,7 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Takes the first two cores that this process may use; `None` when it has only one.
+    /// The first two cores that this process may use; `None` if it has only one.
     pub fn pick() -> io::Result<Option<Self>> {
         // SAFETY: an all-zero cpu_set_t is the empty set.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -45,7 +45,7 @@ impl Cores {
     }
 }
 
-/// Pins the calling thread (and the children that it makes later) to `core`.
+/// Pins the calling thread (and its later children) to `core`.
 pub fn pin(core: usize) -> io::Result<()> {
     // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET ignores an index beyond the set.
     let set = unsafe {
@@ -101,12 +101,12 @@ impl Pinned {
         &mut self.child
     }
 
-    /// The pid, the child's until this value is dropped (nobody else reaps it).
+    /// The pid, which is the child's until this value is dropped (it is reaped only here).
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends SIGSTOP: the process stays but takes no time of its core.
+    /// Sends SIGSTOP: the process stays but uses no CPU time.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
     }
@@ -124,7 +124,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // Out of the registry first: once reaped, the pid may belong to a stranger.
+        // Unregister it first: once reaped, the pid may belong to another process.
         let _ = self.child.kill();
         CHILDREN[self.place].store(0, Ordering::SeqCst);
         let _ = self.child.wait();
@@ -151,7 +151,7 @@ pub fn kill_children_on_signals() {
     }
 }
 
-/// Raises this process's limit of open files (children inherit it) towards `wanted`; gives what was reached.
+/// Raises this process's limit of open files, which children inherit, towards `wanted`. Returns the new limit.
 pub fn raise_open_files(wanted: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a writable rlimit.
@@ -182,14 +182,14 @@ pub struct Epoll {
 }
 
 impl Epoll {
-    /// A set that reports at most `capacity` events a wait.
+    /// A set that reports at most `capacity` events per wait.
     pub fn new(capacity: usize) -> io::Result<Self> {
         // SAFETY: epoll_create1 has no memory preconditions.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: `fd` was just made and nobody else owns it.
+        // SAFETY: `fd` was just created and has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; capacity] })
     }
@@ -204,7 +204,7 @@ impl Epoll {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits up to `timeout_ms` (-1: without end, 0: not at all) and gives the count of events.
+    /// Waits up to `timeout_ms` (-1: forever, 0: not at all) and returns the number of events.
     #[inline]
     pub fn wait(&mut self, timeout_ms: i32) -> io::Result<usize> {
         // SAFETY: the pointer and the length describe the vector's initialised events.
@@ -230,7 +230,7 @@ impl Epoll {
     }
 }
 
-/// What the scheduler has counted for a process, all its threads together.
+/// The scheduler's counts for a process, over all its threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {
     /// Nanoseconds on a core, user and system.
@@ -240,7 +240,7 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// What was added since `earlier`.
+    /// The difference to `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             run_ns: self.run_ns.saturating_sub(earlier.run_ns),
@@ -249,7 +249,7 @@ impl CpuTime {
     }
 }
 
-/// Sums `/proc/PID/task/*/schedstat`. A thread that ended in between takes its time with it.
+/// Sums `/proc/PID/task/*/schedstat`. The time of a thread that has ended is missing.
 pub fn cpu_time(pid: u32) -> io::Result<CpuTime> {
     let mut sum = CpuTime::default();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -268,8 +268,8 @@ pub fn parse_schedstat(line: &str) -> Option<CpuTime> {
     Some(CpuTime { run_ns: fields.next()?.ok()?, wait_ns: fields.next()?.ok()? })
 }
 
-/// Resident bytes of a process. From `smaps_rollup`, which walks the pages: the counters behind `statm` are
-/// batched by core and can be off by megabytes.
+/// Resident bytes of a process, from `smaps_rollup`, which walks the pages: the counters behind `statm` are batched per
+/// core and can be off by megabytes.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     parse_rollup(&text).ok_or_else(|| io::Error::other("smaps_rollup has no Rss line"))
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_child_is_gone_and_its_place_is_free() {
+    fn a_dropped_child_is_gone_and_its_slot_is_free() {
         let cores = Cores::pick().unwrap();
         let core = cores.map_or(0, |cores| cores.load);
         for _ in 0..2 * MAX_CHILDREN {

@@ -1,9 +1,8 @@
-//! Tails: what 256 clients see while something big happens beside them.
+//! Tail latencies: what 256 clients see while something big happens at the same time.
 //!
-//! The one idea: the same open-loop load twice, quiet and then beside the event, and the ratio of the two
-//! p99.9. A server that lets one client or one growing table have the loop for itself shows it here and nowhere
-//! else. Growth has a third figure between the two, the same writes on keys that are there already, so that
-//! what growing costs can be told from what writing costs.
+//! The same open-loop load runs twice, quiet and then beside the event; the figure is the ratio of the two p99.9. A server
+//! that lets one client or one growing table occupy the loop shows it here and nowhere else. Growth has a third figure in
+//! between, the same writes to keys that exist already, so that the cost of growing can be separated from that of writing.
 
 use super::client::{Client, numbered};
 use super::generator::{self, Beside, Outcome, Plan};
@@ -24,19 +23,19 @@ const BIG_KEY: &str = "big";
 const BIG_BYTES: usize = 10 * 1000 * 1000;
 const BIG_PER_SECOND: u64 = 10;
 
-/// SETs a second while a table grows.
+/// SETs per second while a table grows.
 const GROW_PER_SECOND: u64 = 150_000;
 
-/// The load is divided by this while a table grows, so that both together stay below what one core can do.
+/// The load is divided by this while a table grows, so that the two together stay within what one core can do.
 const GROW_LOAD_DIVISOR: u64 = 4;
 
-/// A reply that is later than this after the end counts as none.
+/// A reply that comes later than this after the end does not count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The section of these rows in the report.
 const SECTION: &str = "tails";
 
-/// Keys that are written over and over, to be compared with a table that grows.
+/// Keys that are written repeatedly, for comparison with a table that grows.
 const KNOWN_KEYS: usize = 10_000;
 
 /// One phase of a scenario.
@@ -45,14 +44,14 @@ struct Phase {
     beside: Beside,
 }
 
-/// A scenario: the first phase is the quiet one that the others are held against.
+/// A scenario: the first phase is the quiet one, with which the others are compared.
 struct Scenario {
     name: &'static str,
     rate: u64,
     phases: Vec<Phase>,
 }
 
-/// What one phase gave in one round, in milliseconds.
+/// The figures of one phase in one round, in milliseconds.
 #[derive(Clone, Copy, Default)]
 struct Sample {
     p50: f64,
@@ -65,7 +64,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// Whether the load was so late that it is a good part of what looks like the server's latency.
+    /// Whether the load was so late that it accounts for much of the apparent latency of the server.
     fn is_the_generators(&self) -> bool {
         self.late > self.p999 / 2.0
     }
@@ -169,7 +168,7 @@ fn measure(bench: &Bench, scenario: &Scenario, phase: &Phase, server: &Server) -
 /// Adds one scenario: `samples` by server, phase and round.
 fn add(report: &mut Report, scenario: &Scenario, samples: &[Vec<Vec<Sample>>]) {
     let medians = |phase: usize, field: fn(&Sample) -> f64| -> Vec<Option<f64>> {
-        // The bare loop has no part in it.
+        // The bare loop does not take part.
         let servers = samples.iter().map(|phases| median(phases[phase].iter().map(field)));
         std::iter::once(None).chain(servers).collect()
     };

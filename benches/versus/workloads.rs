@@ -1,8 +1,8 @@
-//! CPU time a request: the workloads, and the visits in turn.
+//! CPU time per request: the workloads, and how servers are measured alternately.
 //!
-//! The one idea: for each workload all servers are started and filled alike, then visited in turn, round after
-//! round; the order turns by one each round so that nobody is always first. What drifts (the clock of the cores,
-//! the neighbours of the machine) then drifts for all, and the ratio of the medians holds.
+//! For each workload all servers are started and filled alike, then visited one after the other, in several rounds; the
+//! order rotates by one each round, so that no server is always first. Drift (of the cores' clock, of other load on the
+//! machine) then affects all servers, and the ratio of the medians holds.
 
 use super::client::{Client, numbered};
 use super::load::{Load, Shot, Visit};
@@ -17,7 +17,7 @@ const CLIENTS: usize = 50;
 /// Elements of the list that LRANGE reads from.
 const RANGE_LIST: usize = 1000;
 
-/// What a workload finds in the server before it starts.
+/// The contents of the server before a workload starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fill {
     Nothing,
@@ -33,24 +33,24 @@ enum Fill {
     SortedSet,
 }
 
-/// One workload: what redis-benchmark's test of that name sends.
+/// One workload: the requests of redis-benchmark's test of that name.
 #[derive(Debug)]
 struct Workload {
     name: &'static str,
     command: &'static [&'static str],
-    /// What a server answers, for the bare loop.
+    /// A server's reply, for the bare loop.
     reply: Answer,
     fill: Fill,
-    /// Requests are divided by this: some are ten times as long as others.
+    /// The number of requests is divided by this: some take ten times as long as others.
     weight: usize,
     /// Target at pipeline 1, over the bare loop.
     over_bare: Option<f64>,
-    /// Target at pipeline 16 in µs, and what Redis 7.0 took on the machine where the target was set: their
-    /// ratio holds on other machines.
+    /// The target at pipeline 16 in µs, and the time of Redis 7.0 on the machine where the target was set: their ratio
+    /// holds on other machines.
     piped_us: [f64; 2],
 }
 
-/// The reply of a workload, as short as it can be written here.
+/// The reply of a workload, in short form.
 #[derive(Debug)]
 enum Answer {
     Text(&'static str),
@@ -170,7 +170,7 @@ impl Workload {
         client.flush()
     }
 
-    /// Undoes what the last visit has piled up, so that every visit finds the same.
+    /// Removes what the last visit has accumulated, so that every visit finds the same data.
     fn reset(&self, server: &Server) -> Result<()> {
         if self.name == "LPUSH" {
             server.connect()?.must(&[b"DEL", b"mylist"])?;
@@ -207,7 +207,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// All rounds of one workload: for each subject its visits, none where the command is unknown.
+/// All rounds of one workload: for each subject its visits, none if it does not know the command.
 fn measure(bench: &Bench, load: &Load, workload: &Workload, depth: &Depth) -> Result<Vec<Vec<Visit>>> {
     let shot = Shot {
         requests: (depth.requests / workload.weight).max(CLIENTS * depth.pipeline),
@@ -226,27 +226,27 @@ fn measure(bench: &Bench, load: &Load, workload: &Workload, depth: &Depth) -> Re
     .run(bench, load)
 }
 
-/// One workload's way from server to server.
+/// One workload, measured on server after server.
 pub struct Tour<'a> {
-    /// What the bare loop answers; none if it has no part in this.
+    /// The bare loop's reply; `None` if it does not take part.
     pub bare_reply: Option<String>,
-    /// Directives for the servers that understand Redis's.
+    /// Directives for servers that understand Redis's.
     pub extra: &'a [&'a str],
-    /// Puts into a fresh server what the workload finds there.
+    /// Fills a fresh server.
     pub fill: &'a dyn Fn(&mut Client) -> Result<()>,
-    /// Undoes what a visit has piled up, so that every visit finds the same.
+    /// Removes what a visit has accumulated, so that every visit finds the same data.
     pub reset: &'a dyn Fn(&Server) -> Result<()>,
     /// A visit.
     pub shot: Shot<'a>,
 }
 
 impl Tour<'_> {
-    /// All rounds: for each subject its visits, none where the command is unknown.
+    /// Runs all rounds. Returns the visits of each subject, none if it does not know the command.
     pub fn run(mut self, bench: &Bench, load: &Load) -> Result<Vec<Vec<Visit>>> {
         let servers = self.start(bench)?;
         let full = self.shot.requests;
         let mut visits = vec![Vec::new(); servers.len()];
-        // Round 0 is short and warms: connections, code, branch predictors, the rest of a rehash.
+        // Round 0 is short and warms up: connections, code, branch predictors, the rest of a rehash.
         for round in 0..=bench.scale.rounds {
             self.shot.requests = if round == 0 { full.div_ceil(5) } else { full };
             for turn in 0..servers.len() {
@@ -318,7 +318,7 @@ pub fn add_row(
     }
 }
 
-/// The efficiency over the best of the other servers, all workloads at pipeline 16 together.
+/// Adds the efficiency relative to the best of the other servers, over all workloads at pipeline 16.
 fn add_efficiency(report: &mut Report) {
     let ratios: Vec<f64> = report
         .rows

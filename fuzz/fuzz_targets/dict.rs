@@ -1,12 +1,12 @@
 //! The dict against a `HashMap`, driven by bytes: every operation in any order, with keys that collide as the input
-//! wants.
+//! chooses.
 //!
-//! The first byte chooses how keys are hashed and whether the dict is left to itself; then each operation is two bytes, what to do and
-//! with which key. After each one the two must agree on that key, and at the end on everything, by lookup, by
+//! The first byte chooses how keys are hashed and whether the dict is unattended. Then each operation is two bytes: the
+//! operation and the key. After each one the two must agree on that key, and at the end on everything, by lookup, by
 //! iteration and by a scan.
 //!
-//! Under `cfg(fuzzing)` there is a seed that takes a key's first eight bytes as its hash, which is how the input gets
-//! to choose home buckets and tags.
+//! Under `cfg(fuzzing)` there is a seed that takes a key's first eight bytes as its hash, so that the input can choose
+//! home buckets and tags.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -55,7 +55,7 @@ unsafe impl Item for Block {
 }
 
 struct Both {
-    /// The low two bits: all keys spread; few homes; one tag and few homes; one hash. The highest: left to itself.
+    /// The low two bits: all keys spread; few homes; one tag and few homes; one hash. The highest: unattended.
     shape: u8,
     dict: Dict<Block>,
     model: HashMap<Vec<u8>, u64>,
@@ -169,7 +169,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&shape, ops)) = data.split_first() else { return };
     memory::set_shared(false);
     let mut both = Both::new(shape);
-    // Longer inputs show nothing new and a colliding shape makes them slow.
+    // Longer inputs find nothing new, and colliding keys make them slow.
     for op in ops.chunks_exact(2).take(512) {
         both.apply(op[0], op[1]);
     }

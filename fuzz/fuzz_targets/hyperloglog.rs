@@ -1,8 +1,8 @@
-//! Bytes from outside as a HyperLogLog: whatever they are, everything can be done to them, and what holds 16,384
-//! registers goes on holding those that it should.
+//! Untrusted bytes as a HyperLogLog: every operation is safe on them, and a sketch with 16,384 registers keeps the right
+//! values in them.
 //!
-//! The first byte tells how many bytes are steps of three (a register and a rank), the second the limit of a sparse
-//! sketch in units of 16 bytes, the third whether the rest is a whole value or the opcodes of a sparse one.
+//! The first byte is the number of bytes that are steps of three (a register and a rank), the second the limit of a
+//! sparse sketch in units of 16 bytes; the third says whether the rest is a whole value or the opcodes of a sparse one.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -36,7 +36,7 @@ fn get(sketch: &[u8], register: usize) -> Option<u8> {
     }
 }
 
-/// Raising all at once is raising one after the other.
+/// Checks that raising all registers at once is the same as raising one after the other.
 fn check_union(sketch: &[u8], other: &[u8], limit: usize) {
     let mut union = Registers::new();
     if hyperloglog::form(sketch) != Some(Form::Sparse)

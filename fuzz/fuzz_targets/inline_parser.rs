@@ -1,5 +1,5 @@
-//! Inline requests: the quoting rules are total (no bytes make them panic), quoting is the inverse of splitting, and
-//! the parser finds in a line, whole or byte by byte, just the words that splitting finds.
+//! Inline requests: the quoting rules are total (no bytes make them panic), quoting is the inverse of splitting, and the
+//! parser finds the same words in a line as splitting does, whole or byte by byte.
 //!
 //! Input: a line.
 

@@ -1,7 +1,7 @@
-//! Bytes from outside as an intset: the check refuses them or everything can be done to them.
+//! Untrusted bytes as an intset: either the check refuses them or every operation is safe on them.
 //!
-//! The first byte tells how many bytes are steps of nine bytes; the rest is the intset. What passes is read and changed
-//! beside a sorted set.
+//! The first byte is the number of bytes that are steps of nine bytes; the rest is the intset. One that passes is read and
+//! changed beside a sorted set.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

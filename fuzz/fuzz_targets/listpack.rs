@@ -1,8 +1,8 @@
-//! Bytes from outside as a listpack: the check refuses them or everything can be done to them.
+//! Untrusted bytes as a listpack: either the check refuses them or every operation is safe on them.
 //!
-//! The first byte tells how many bytes are steps of two bytes; the rest is the listpack. To get past the header with
-//! most inputs, the total length and the end mark are put right when the steps are of odd number. What passes is
-//! normalized, read in both directions, searched for each of its own elements, and changed as the steps say, beside a
+//! The first byte is the number of bytes that are steps of two bytes; the rest is the listpack. So that most inputs get
+//! past the header, the total length and the end mark are corrected if the number of steps is odd. A listpack that passes
+//! is normalized, read in both directions, searched for each of its own elements, and changed by the steps, beside a
 //! vector of its elements.
 #![no_main]
 
@@ -25,7 +25,7 @@ fn check(bytes: &[u8], model: &[Vec<u8>]) {
     assert_eq!(backwards, model);
 }
 
-/// A string or an integer of any length that the format treats differently.
+/// A string or an integer, of each length that the format treats differently.
 fn made_of(byte: u8) -> Vec<u8> {
     match byte % 8 {
         0 => vec![b'x'; usize::from(byte)],

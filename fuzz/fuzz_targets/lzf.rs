@@ -1,7 +1,7 @@
-//! LZF: no bytes make the decompressor panic or yield another length than was asked for, and what was compressed
-//! comes back.
+//! LZF: no bytes make the decompressor panic or return another length than requested, and compressed data decompresses to
+//! the original.
 //!
-//! Input: two bytes of claimed length, then bytes that are decompressed as they are, and compressed.
+//! Input: two bytes of claimed length, then bytes that are both decompressed and compressed.
 
 #![no_main]
 

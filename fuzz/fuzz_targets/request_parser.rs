@@ -1,8 +1,8 @@
-//! The request parser: no bytes make it panic or allocate beyond what was sent, and how they are cut into pieces
-//! changes nothing.
+//! The request parser: no bytes make it panic or allocate more than was sent, and the result does not depend on how they
+//! are split into pieces.
 //!
-//! Input: a byte of limits, a byte of seed for the cuts, then what the client sends. `=N;` in it stands for N filler
-//! bytes (N up to 99999), so that a short input reaches the big arguments and long lines.
+//! Input: a byte of limits, a byte of seed for the splits, then the client's bytes. `=N;` in them stands for N filler
+//! bytes (N up to 99999), so that a short input reaches big arguments and long lines.
 
 #![no_main]
 
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     whole.feed(&bytes);
 
     let mut pieces = Connection::new(limits);
-    // A few bytes a piece, more where there are many, from one to twice the usual size.
+    // A few bytes per piece, more if there are many bytes, from one to twice the usual size.
     let usual = 1 + bytes.len() / 200;
     let mut state = u32::from(*seed);
     let mut rest = &bytes[..];

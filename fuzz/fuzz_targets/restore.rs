@@ -1,7 +1,7 @@
-//! RESTORE: no payload makes the loader panic or allocate by a length that is only claimed, what was loaded is the same
-//! after another DUMP and RESTORE, and a stream can be read in both directions, changed and trimmed.
+//! RESTORE: no payload makes the loader panic or allocate a length that is only claimed; a loaded value is the same after
+//! another DUMP and RESTORE; and a stream can be read in both directions, changed and trimmed.
 //!
-//! Input: the type byte and the value of a payload, whose footer is added here; also taken as a whole payload.
+//! Input: the type byte and the value of a payload, to which the footer is added; also used as a whole payload.
 
 #![no_main]
 
@@ -28,14 +28,14 @@ fuzz_target!(|object: &[u8]| {
         let again = restore(&first, target).expect("what was dumped loads");
         assert_eq!(again.kind(), entry.kind());
         assert_eq!(again.encoding(), entry.encoding());
-        // A table's order is that of its hashes and of what came before.
+        // A table's order depends on its hashes and its history.
         if entry.encoding() != Encoding::Hashtable {
             assert_eq!(dump(&again, compress), first);
         }
     }
 });
 
-/// What commands do to a stream, on a copy.
+/// Does to a copy of a stream what commands do.
 fn work_with(stream: &Stream, shapes: &Shapes) {
     let mut stream = stream.duplicate();
     let ids: Vec<Id> = stream.range(Id::MIN, Id::MAX).map(|record| record.id).collect();

@@ -1,8 +1,8 @@
 //! The ring against a model: any sequence of writes, consumptions, truncations and growth leaves the bytes that a plain
 //! queue would have, in a mirrored ring and in a compacting one of the same capacity.
 //!
-//! Input: three bytes a step, the operation and a 16-bit size, which is scaled to what the operation may take. The
-//! bytes written are a running count, so the content needs no input.
+//! Input: three bytes per step, the operation and a 16-bit size, which is scaled to what the operation allows. The bytes
+//! written are a running count, so the content needs no input.
 
 #![no_main]
 
@@ -30,7 +30,7 @@ fn step(ring: &mut Ring, model: &mut VecDeque<u8>, next: &mut u8, operation: u8,
             for byte in &mut room[..size] {
                 *byte = *next;
                 model.push_back(*next);
-                // A period that divides no page size: a copy shifted by a page cannot look right.
+                // A period that does not divide the page size, so that a copy shifted by a page looks wrong.
                 *next = (*next + 1) % 251;
             }
             ring.commit(size);

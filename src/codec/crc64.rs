@@ -1,11 +1,10 @@
-//! The checksum behind DUMP payloads and RDB files: CRC-64 with Jones's polynomial, reflected, starting from 0.
+//! The checksum of DUMP payloads and RDB files: CRC-64 with Jones's polynomial, reflected, starting from 0.
 //!
-//! The one idea (Kounavis and Berry, 2005, "slicing"): a byte's effect on the remainder does not depend on the bytes
-//! beside it, so sixteen bytes at a time are looked up in sixteen tables, one for each distance to the end of the
-//! group, and xored together. The lookups of a group do not wait for each other; only eight of them wait for the
-//! group before.
+//! It uses "slicing" (Kounavis and Berry, 2005): a byte's effect on the remainder does not depend on the other bytes, so
+//! sixteen bytes at a time are looked up in sixteen tables, one for each distance to the end of the group, and xored
+//! together. The lookups of a group do not wait for each other; only eight of them wait for the previous group.
 //!
-//! Costs: 32 KiB of tables in the binary, made at compile time; about 3 GB/s from the first-level cache.
+//! Costs: 32 KiB of tables in the binary, computed at compile time; about 3 GB/s from the L1 cache.
 
 /// x⁶⁴ + …, lowest bit first: 0xad93d23594c935a9 read backwards.
 const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
@@ -42,7 +41,7 @@ const fn tables() -> [[u64; 256]; SLICES] {
     tables
 }
 
-/// The checksum of what had `crc` (0 for nothing) followed by `bytes`.
+/// The checksum of data whose checksum is `crc` (0 for none), followed by `bytes`.
 pub fn update(mut crc: u64, bytes: &[u8]) -> u64 {
     let (groups, rest) = bytes.as_chunks::<SLICES>();
     for group in groups {
@@ -65,7 +64,7 @@ fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// The remainder of eight bytes that are followed by `zeroes` others.
+/// The remainder of eight bytes followed by `zeroes` zero bytes.
 #[inline]
 fn slices(word: u64, zeroes: usize) -> u64 {
     let mut remainder = 0;
@@ -88,7 +87,7 @@ mod tests {
         assert_eq!(checksum(text), 0x4215_3dc5_db99_540f);
     }
 
-    /// The definition: a bit at a time.
+    /// The definition: one bit at a time.
     fn by_definition(bytes: &[u8]) -> u64 {
         bytes.iter().fold(0, |crc, byte| {
             (0..8).fold(crc ^ u64::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 })

@@ -7,14 +7,14 @@
 //!  52 bits: … lon lat lon lat                          a prefix of 2·step bits is a cell, everything in it a range
 //! ```
 //!
-//! The one idea: interleaving the bits of both coordinates puts what lies in one square cell next to each other on a line,
-//! so that an ordered set of numbers is an index of places. A search looks at the cell of its centre, as large as what is
-//! sought, and at the eight around it. (G. M. Morton 1966; the strings are G. Niemeyer's geohash. 52 bits fit a double.)
+//! With the bits of both coordinates interleaved, the places in one square cell are neighbours on a line, so an ordered set
+//! of numbers is an index of places. A search covers the cell of its centre, about as large as the shape, and the eight
+//! around it. (G. M. Morton 1966; the strings are G. Niemeyer's geohash. 52 bits fit in a double.)
 //!
-//! Latitudes end where the web's Mercator projection is a square, at ±85.05112878. The earth is a sphere of radius
-//! 6,372,797.560856 m, distances follow the haversine formula.
+//! Latitudes end where the Mercator projection of the web is a square, at ±85.05112878. The earth is a sphere of radius
+//! 6,372,797.560856 m; distances follow the haversine formula.
 //!
-//! Costs: a comparison of a place with a circle takes two sines, two cosines, a root and an arc sine, some 50 ns.
+//! Costs: comparing a place with a circle takes two sines, two cosines, a root and an arc sine, about 50 ns.
 
 use std::f64::consts::PI;
 
@@ -26,7 +26,7 @@ pub const MAX_LATITUDE: f64 = 85.051_128_78;
 /// How often a place's coordinates are halved.
 const STEPS: u32 = 26;
 const EARTH_RADIUS_M: f64 = 6_372_797.560_856;
-/// Half the side of the square that the projection makes of the earth.
+/// Half the side of the square onto which the projection maps the earth.
 const MERCATOR_MAX_M: f64 = 20_037_726.37;
 
 /// A place, in degrees.
@@ -38,7 +38,7 @@ pub struct Place {
     pub latitude: f64,
 }
 
-/// `bits` spread out to the even places.
+/// `bits` spread to the even bit positions.
 fn spread(bits: u32) -> u64 {
     let mut x = u64::from(bits);
     x = (x | x << 16) & 0x0000_ffff_0000_ffff;
@@ -48,7 +48,7 @@ fn spread(bits: u32) -> u64 {
     (x | x << 1) & 0x5555_5555_5555_5555
 }
 
-/// The bits in the even places, together.
+/// The bits at the even positions, gathered.
 fn gather(bits: u64) -> u32 {
     let mut x = bits & 0x5555_5555_5555_5555;
     x = (x | x >> 1) & 0x3333_3333_3333_3333;
@@ -72,7 +72,7 @@ struct Cell {
     step: u32,
 }
 
-/// What a cell covers, in degrees.
+/// The area of a cell, in degrees.
 struct Area {
     min: Place,
     max: Place,
@@ -105,14 +105,14 @@ impl Cell {
         Area { min: corner(0.0), max: corner(1.0) }
     }
 
-    /// So many cells to the east and to the north, around the earth.
+    /// The cell that is this many cells to the east and to the north, wrapping around the earth.
     fn neighbour(self, east: i32, north: i32) -> Cell {
         let mask = ((1_u64 << self.step) - 1) as u32;
         let moved = |part: u32, by: i32| if by == 0 { part } else { part.wrapping_add_signed(by) & mask };
         Cell { longitude: moved(self.longitude, east), latitude: moved(self.latitude, north), ..self }
     }
 
-    /// The numbers of all places in it: from the first to before the second.
+    /// The numbers of all places in it: from the first up to but not including the second.
     fn numbers(self) -> (u64, u64) {
         let (bits, shift) = (self.bits(), 2 * (STEPS - self.step));
         (bits << shift, bits.wrapping_add(1) << shift)
@@ -120,7 +120,7 @@ impl Cell {
 }
 
 impl Place {
-    /// Whether there is such a place.
+    /// Whether the coordinates are within the limits.
     pub fn is_valid(&self) -> bool {
         (-MAX_LONGITUDE..=MAX_LONGITUDE).contains(&self.longitude)
             && (-MAX_LATITUDE..=MAX_LATITUDE).contains(&self.latitude)
@@ -135,7 +135,7 @@ impl Place {
     pub fn from_number(number: f64) -> Place {
         const END: f64 = 18_446_744_073_709_551_616.0;
         let bits = match number {
-            // As a processor converts to a signed number, and then to an unsigned one.
+            // Converts like x86: to a signed number, and then to an unsigned one.
             _ if number < END / 2.0 => number as i64 as u64,
             _ if number < END => number as u64,
             _ => 0,
@@ -147,8 +147,8 @@ impl Place {
         }
     }
 
-    /// The usual geohash of eleven letters, for which latitudes reach to the poles. The last is always `0`: it would take
-    /// 55 bits.
+    /// The standard geohash of eleven letters, in which latitudes reach to the poles. The last letter is always `0`, since
+    /// it would take 55 bits.
     pub fn geohash(&self) -> [u8; 11] {
         const LETTERS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
         let cell = Cell {
@@ -189,7 +189,7 @@ fn meridian_distance(from: f64, to: f64) -> f64 {
     EARTH_RADIUS_M * (radians(to) - radians(from)).abs()
 }
 
-/// What is searched, around a centre; lengths in some unit.
+/// A shape around a centre; lengths are in some unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape {
     /// Within this radius.
@@ -208,7 +208,7 @@ pub enum Shape {
 pub struct Search {
     /// The centre.
     pub center: Place,
-    /// What is searched.
+    /// The shape to search.
     pub shape: Shape,
     /// Meters in the unit of the shape's lengths.
     pub unit_m: f64,
@@ -224,7 +224,7 @@ impl Search {
             }
             Shape::Box { width, height } => {
                 let (width, height) = (width * self.unit_m, height * self.unit_m);
-                // The cheaper one first.
+                // The cheaper check first.
                 if meridian_distance(place.latitude, self.center.latitude) > height / 2.0 {
                     return None;
                 }
@@ -243,7 +243,7 @@ impl Search {
         let Place { longitude, latitude } = self.center;
         let angle = |length: f64| self.unit_m * length / EARTH_RADIUS_M;
         let tall = degrees(angle(height));
-        // Where the box is nearer to a pole, it spans more degrees.
+        // The side nearer to a pole spans more degrees.
         let nearest = if latitude < 0.0 { latitude - tall } else { latitude + tall };
         let wide = degrees(angle(width) / radians(nearest).cos());
         Area {
@@ -269,15 +269,15 @@ impl Search {
             reach *= 2.0;
             steps += 1;
         }
-        // Room for all but the rarest cases, and more of it towards the poles, where cells are narrow.
+        // Larger cells, to cover all but the rarest cases; even larger towards the poles, where cells are narrow.
         steps -= 2;
         let latitude = self.center.latitude.abs();
         steps -= i32::from(latitude > 66.0) + i32::from(latitude > 80.0);
         steps.clamp(1, STEPS as i32) as u32
     }
 
-    /// Ranges of numbers, each from the first to before the second, in which all places of the shape lie: the cell of the
-    /// centre, then those around it as far as they are needed.
+    /// Ranges of numbers, each excluding its end, in which all places of the shape lie: the cell of the centre, then those
+    /// around it that are needed.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
         let bounds = self.bounds();
         let mut cell = Cell::of(self.center, self.steps());
@@ -291,7 +291,7 @@ impl Search {
             cell = Cell::of(self.center, cell.step - 1);
         }
         let area = cell.area();
-        // A side on which the centre's cell covers the shape needs no neighbours.
+        // No neighbours are needed on a side where the centre's cell covers the shape.
         let cut = cell.step >= 2;
         let none_west = cut && area.min.longitude < bounds.min.longitude;
         let none_east = cut && area.max.longitude > bounds.max.longitude;
@@ -308,7 +308,7 @@ impl Search {
                 return None;
             }
             let neighbour = cell.neighbour(east, north);
-            // Of a few cells for the whole earth some are each other's neighbours twice.
+            // If the whole earth has only a few cells, the same neighbour can come twice.
             (last.replace(neighbour) != Some(neighbour)).then(|| neighbour.numbers())
         })
     }
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_is_some_place() {
+    fn any_number_is_a_place() {
         let numbers = [0.0, -1.0, 1.5, -1e300, 1e300, f64::INFINITY, f64::NEG_INFINITY, 9e15, 1.7e19];
         for number in numbers {
             assert!(Place::from_number(number).is_valid(), "{number}");
@@ -354,7 +354,7 @@ mod tests {
         }
 
         #[test]
-        fn bits_that_are_spread_come_together_again(bits: u32) {
+        fn gathering_undoes_spreading(bits: u32) {
             prop_assert_eq!(gather(spread(bits)), bits);
             prop_assert_eq!(gather(spread(bits) << 1), 0);
         }
@@ -367,7 +367,7 @@ mod tests {
         }
 
         #[test]
-        fn a_search_looks_where_the_places_are(
+        fn a_search_covers_all_places_of_its_shape(
             (longitude, latitude) in (-179.0..179.0f64, -60.0..60.0f64),
             (east, north) in (-1.0..1.0f64, -1.0..1.0f64),
             reach in 1.0..100_000.0f64,

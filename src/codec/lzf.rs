@@ -1,37 +1,37 @@
 //! LZF (Marc Lehmann's format): the compression of strings in DUMP payloads and RDB files.
 //!
 //! ```text
-//!  000lllll                     l + 1 bytes follow as they are                  (1 to 32)
-//!  lllooooo oooooooo            l + 2 bytes are those that begin o + 1 before   (3 to 8, up to 8192 before)
+//!  000lllll                     l + 1 literal bytes follow                      (1 to 32)
+//!  lllooooo oooooooo            copy l + 2 bytes from o + 1 bytes back          (3 to 8, up to 8192 back)
 //!  111ooooo llllllll oooooooo   the same with l + 9 bytes                       (9 to 264)
 //! ```
 //!
-//! The one idea of the compressor: a table from a hash of three bytes to where they were last seen; where they are
-//! seen again, the longer match that begins there is taken without looking for a better one. Which matches are found
-//! is decided by the hash and by which positions are entered into the table; both, and the tests by which an output
-//! that grows too long is given up, are those of the library that Redis carries, so that the bytes are the same.
+//! The compressor has a table from a hash of three bytes to where they were last seen. When they occur again, the match
+//! that starts there is extended and used, without a search for a better one. Which matches are found depends on the hash
+//! and on which positions are entered into the table. Both, and the checks that give up when the output becomes too long,
+//! are those of the library in Redis, so that the bytes are the same.
 //!
-//! The table is 256 KiB, more than most strings that are compressed. It is kept for the thread and never cleared:
-//! positions count on from one string to the next, and those below the present string's start are empty slots.
+//! The table takes 256 KiB, more than most compressed strings. Each thread keeps one and never clears it: positions
+//! continue from one string to the next, and those below the start of the current string count as empty.
 //!
-//! Costs: compression 250 to 500 MB/s, decompression 1 GB/s and more. The decompressor allocates what it was asked
-//! for only after checking that the input could be that long: no more than 88 bytes for each of its own.
+//! Costs: compression 250 to 500 MB/s, decompression 1 GB/s and more. The decompressor allocates the requested length
+//! only after checking that the input can be that long: at most 88 bytes per byte of input.
 
 use std::cell::RefCell;
 
-/// The longest run of bytes as they are.
+/// The longest run of literal bytes.
 const MAX_LITERALS: usize = 32;
 /// How far back a match may begin.
 const MAX_OFFSET: usize = 1 << 13;
 /// The longest match.
 const MAX_MATCH: usize = 264;
-/// Bytes of the shortest match, and what the table is asked for.
+/// The bytes of the shortest match, and of what the table hashes.
 const MIN_MATCH: usize = 3;
 
 const SLOTS: usize = 1 << 16;
 
-/// Where each hash was last seen: `base` plus the position in the string. What is not above `base` is of an earlier
-/// string, or its first byte, at which no match may begin.
+/// Where each hash was last seen: `base` plus the position in the string. Values not above `base` are from an earlier
+/// string, or the first byte, at which no match may start.
 struct Positions {
     slots: Box<[u32; SLOTS]>,
     base: u32,
@@ -41,8 +41,8 @@ thread_local! {
     static POSITIONS: RefCell<Option<Positions>> = const { RefCell::new(None) };
 }
 
-/// Appends `input`, compressed, to `out` if that takes less than some `most` bytes, and otherwise leaves `out` as it
-/// was and answers false.
+/// Appends the compressed `input` to `out` if that takes no more than about `most` bytes; otherwise leaves `out` unchanged
+/// and returns `false`.
 pub fn compress(input: &[u8], out: &mut Vec<u8>, most: usize) -> bool {
     let Ok(len) = u32::try_from(input.len()) else { return false };
     let start = out.len();
@@ -74,13 +74,13 @@ struct Compressor<'a> {
 }
 
 impl Compressor<'_> {
-    /// Whether the whole input found room.
+    /// Compresses the input and returns whether it fitted.
     fn run(&mut self) -> bool {
         let input = self.input;
         let (mut at, mut literals) = (0, 0);
         while at + MIN_MATCH <= input.len() {
             let three = three_bytes(input, at);
-            // The bytes that are out, and the run that is not, with its length in front.
+            // The bytes written so far, and the pending run with its length byte.
             let used = self.out.len() - self.start + 1 + (at - literals);
             if let Some(before) = self.exchange(three, at) {
                 if used + 4 - usize::from(at == literals) >= self.most {
@@ -116,14 +116,14 @@ impl Compressor<'_> {
         true
     }
 
-    /// Notes that `three` bytes are at `at`; answers where they were before, if that is where a match may begin.
+    /// Records that `three` bytes are at `at`, and returns where they were before if a match may start there.
     #[inline]
     fn exchange(&mut self, three: u32, at: usize) -> Option<usize> {
         let Positions { slots, base } = &mut *self.positions;
-        // The low sixteen bits alone: an index that needs no check.
+        // Only the low sixteen bits: an index that needs no bounds check.
         let hash = (three >> 8).wrapping_sub(three.wrapping_mul(5)) as u16;
         let seen = std::mem::replace(&mut slots[usize::from(hash)], *base + at as u32);
-        // First the distance: that it is short is seldom and foreseeable, that the slot is not empty is neither.
+        // The distance first: that it is short enough is rare and predictable; that the slot is not empty is neither.
         let distance = (*base + at as u32).wrapping_sub(seen);
         let near = distance <= MAX_OFFSET as u32 && seen > *base;
         let before = at.wrapping_sub(distance as usize);
@@ -157,11 +157,10 @@ fn three_bytes(input: &[u8], at: usize) -> u32 {
     }
 }
 
-/// How many bytes from `at` on are those from `before` on, where three are.
+/// The length of the match between `at` and `before`, where at least three bytes match.
 #[inline]
 fn match_len(input: &[u8], before: usize, at: usize) -> usize {
-    // Two bytes are left behind a match where there are that many, but the first nineteen bytes may always match: so
-    // does the library compare.
+    // As in the library: a match does not reach into the last two bytes, unless it is at most nineteen bytes long.
     let most = (input.len() - at - 2).min(MAX_MATCH);
     let most = if most > 16 { most.max(19) } else { most.max(MIN_MATCH) };
     let (old, new) = (&input[before + MIN_MATCH..before + most], &input[at + MIN_MATCH..at + most]);
@@ -180,7 +179,7 @@ fn match_len(input: &[u8], before: usize, at: usize) -> usize {
 /// The longest match takes three bytes.
 const MOST_FOR_A_BYTE: usize = MAX_MATCH / 3;
 
-/// The `len` bytes that `input` stands for; `None` if it is malformed or stands for more or fewer.
+/// Decompresses `input` to `len` bytes; `None` if it is malformed or has another length.
 pub fn decompress(input: &[u8], len: usize) -> Option<Vec<u8>> {
     if len > input.len().saturating_mul(MOST_FOR_A_BYTE) {
         return None;
@@ -192,7 +191,7 @@ pub fn decompress(input: &[u8], len: usize) -> Option<Vec<u8>> {
         if control < MAX_LITERALS as u8 {
             let count = usize::from(control) + 1;
             if let (Some(from), Some(into)) = (input[at..].first_chunk(), out[to..].first_chunk_mut()) {
-                // As many as a run can have: what is too much is overwritten by what follows.
+                // Always copies the longest run; the surplus is overwritten by what follows.
                 let from: &[u8; MAX_LITERALS] = from;
                 *into = *from;
             } else {
@@ -230,7 +229,7 @@ fn copy_match(out: &mut [u8], to: usize, from: usize, count: usize) -> Option<()
         }
         return Some(());
     }
-    // A short distance is a pattern that repeats; each copy doubles what there is of it.
+    // A short distance means a repeating pattern; each copy doubles it.
     let mut done = 0;
     while done < count {
         let ready = (to + done - from).min(count - done);
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_text_becomes_what_redis_makes_of_it() {
+    fn a_repeated_text_is_compressed_as_by_redis() {
         // From DUMP of Redis 7.0.15, without the header.
         let cases: [(&[u8], &[u8]); 4] = [
             (&[b'a'; 21], b"\x01aa\xe0\x0a\x00"),
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_become_shorter_is_left_alone() {
+    fn text_that_does_not_become_shorter_is_left_alone() {
         let all: Vec<u8> = (0..=255).collect();
         for len in 0..all.len() {
             assert_eq!(compressed(&all[..len]), None, "{len} bytes");
@@ -294,11 +293,11 @@ mod tests {
             (b"\x00a\xe0", 10),     // or without its length
             (b"\x00a\x20\x01", 4),  // a match that begins before the start
             (b"\x20\x00", 3),       // or at it
-            (b"\x00a\x20\x00", 3),  // more bytes than asked for
+            (b"\x00a\x20\x00", 3),  // more bytes than requested
             (b"\x02abc", 2),
             (b"\x00a\x20\x00", 5), // fewer
             (b"", 1),
-            (b"\x00a", usize::MAX), // a claim that no input of this length can stand for
+            (b"\x00a", usize::MAX), // a length that this input cannot have
         ] {
             assert_eq!(decompress(input, len), None, "{}", input.escape_ascii());
         }
@@ -332,7 +331,7 @@ mod tests {
         }
     }
 
-    /// A byte at a time.
+    /// The definition: one byte at a time.
     fn by_definition(mut input: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let mut next = |count: usize| {

@@ -1,4 +1,4 @@
-//! Codecs of Redis's formats that know nothing of Redis: bytes in, bytes or a number out.
+//! Codecs used by Redis's formats, independent of Redis itself: bytes in, bytes or a number out.
 
 pub mod crc64;
 pub mod geohash;

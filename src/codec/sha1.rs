@@ -1,9 +1,9 @@
 //! SHA-1 (FIPS 180-4), for `DEBUG DIGEST`, whose scheme is built on it.
 //!
-//! A fingerprint to compare data sets with, not a protection against anybody. The plainest code: blocks of 64 bytes,
-//! 80 rounds over a schedule that is made beforehand; nothing is allocated.
+//! A fingerprint for comparing data sets, not a protection against attackers. The code is the plainest possible: blocks of
+//! 64 bytes, 80 rounds over a schedule that is computed first; nothing is allocated.
 //!
-//! Costs: about 6 cycles a byte, and a block's worth for anything up to 55 bytes.
+//! Costs: about 6 cycles per byte; anything up to 55 bytes costs as much as one block.
 
 /// A digest.
 pub type Digest = [u8; 20];
@@ -17,7 +17,7 @@ pub fn sha1(bytes: &[u8]) -> Digest {
     for block in blocks {
         compress(&mut state, block);
     }
-    // The end: a bit, zeroes, and the length in bits; in a block of its own when the rest leaves no room for it.
+    // The end: a bit, zeroes, and the length in bits, in another block if the rest leaves no room for it.
     let mut last = [[0; 64]; 2];
     let needed = if rest.len() < 56 { 1 } else { 2 };
     let flat = last.as_flattened_mut();

@@ -1,4 +1,4 @@
-//! What outlives the process: values as bytes.
+//! Data that outlives the process: values as bytes.
 //!
 //! | module | what is in it |
 //! |---|---|

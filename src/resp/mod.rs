@@ -1,6 +1,6 @@
 //! The wire protocol: requests in ([`parser`]), replies out ([`writer`]), RESP2 and RESP3.
 //!
-//! Neither builds values: a request is a list of spans of the receive window, a reply is bytes in the output. Only
+//! Neither builds values: a request is a list of spans of the receive window, and a reply is bytes in the output. Only
 //! the client side of tests and tools reads replies as values ([`value`]).
 
 pub mod parser;

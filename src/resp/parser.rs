@@ -8,21 +8,21 @@
 //! spans     (8, 3)       (17, 3)       (26, 5)    end = 33
 //! ```
 //!
-//! [`parse`] reads one request. What makes it fast is that a header is recognised as a whole: four bytes are loaded
-//! as one word and compared with `$d\r` under a mask, so the usual argument costs one load, one comparison and one
-//! addition, and its bytes are not looked at. Where the window ends, or something is not as usual, [`Partial`] takes
-//! over, which remembers how far it came. So a request may arrive in any pieces, each byte is looked at once, and
-//! the result does not depend on the pieces. Memory grows with what was received, never with a length that the
-//! client only claims: eight bytes an argument, of which each took at least six on the wire.
+//! [`parse`] reads one request. It is fast because it recognises a header as a whole: four bytes are loaded as one word
+//! and compared with `$d\r` under a mask, so a typical argument costs one load, one comparison and one addition, and its
+//! own bytes are not read. If the window ends or anything unusual comes, [`Partial`] takes over and remembers how far it
+//! has come. So a request may arrive in any pieces, each byte is read once, and the result does not depend on the
+//! pieces. Memory grows with the bytes received, never with a length that the client only claims: eight bytes per
+//! argument, each of which took at least six on the wire.
 //!
-//! An argument of [`BIG_ARGUMENT`] bytes or more that is not wholly there is handed to the caller
-//! ([`Parsed::Big`]), who receives the rest of it straight into the block where it will stay. And of a request of many
-//! small arguments the caller may move those that are there out of the window at any time ([`Partial::move_out`]), so
-//! that the window need not grow with the request.
+//! An argument of [`BIG_ARGUMENT`] bytes or more that has not arrived completely is handed to the caller
+//! ([`Parsed::Big`]), which receives the rest directly into the block where it will stay. If a request has many small
+//! arguments, the caller may move those that have arrived out of the window at any time ([`Partial::move_out`]), so that
+//! the window need not grow with the request.
 //!
-//! As in C Redis, a zero byte in a line hides its end, and the two bytes after a bulk and the byte after a header's
-//! `\r` are skipped without a look at them. One difference, about what no client sends: a line of more than 64 KiB is
-//! refused however it is cut into packets (there only when its end was not received together with its start).
+//! As in C Redis, a zero byte in a line hides the line's end, and the two bytes after a bulk and the byte after a
+//! header's `\r` are skipped unchecked. There is one difference, which no client notices: a line of more than 64 KiB is
+//! refused however it is split into packets (in Redis only if its end was not received together with its start).
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -30,7 +30,7 @@ use std::ops::Range;
 use crate::text::number::parse_i64;
 use crate::text::words;
 
-/// From this length on an argument that is not wholly received is handed over as [`Parsed::Big`].
+/// From this length on, an argument that has not arrived completely is handed over as [`Parsed::Big`].
 pub const BIG_ARGUMENT: usize = 32 * 1024;
 /// The longest line (an inline request, or a header) without its line feed.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -40,11 +40,11 @@ pub const MAX_ARGUMENTS: usize = i32::MAX as usize;
 pub const UNAUTHENTICATED_ARGUMENTS: usize = 10;
 /// The longest argument before the client has authenticated.
 pub const UNAUTHENTICATED_BULK: usize = 16 * 1024;
-/// No byte behind this index of a window is looked at: spans are 31 bits wide. A caller keeps its windows far below,
-/// see [`Partial::move_out`].
+/// No byte behind this index of a window is read: spans are 31 bits wide. Callers keep their windows far smaller, see
+/// [`Partial::move_out`].
 pub const MAX_WINDOW: usize = (1 << 31) - 1;
 
-/// What a client may send now.
+/// Limits on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Before authentication (where a password is required) the limits are much smaller.
@@ -68,14 +68,14 @@ pub struct Span {
 
 const _: () = assert!(size_of::<Span>() == 8);
 
-/// Marks a span in a block. The rest of `start` is the block's index then, and `len` says which part of it: all
-/// ([`WHOLE`]), or 20 bits of where the part begins and 12 of its length.
+/// Marks a span in a block. The rest of `start` is then the block's index, and `len` says which part of the block: all of
+/// it ([`WHOLE`]), or 20 bits for where the part begins and 12 for its length.
 const DETACHED: u32 = 1 << 31;
 
-/// `len` of a span that is a whole block.
+/// The `len` of a span that is a whole block.
 const WHOLE: u32 = u32::MAX;
 
-/// Bits of a part's length.
+/// The bits of a part's length.
 const PIECE_BITS: u32 = 12;
 
 /// A part of a block is shorter than this.
@@ -84,7 +84,7 @@ pub const MAX_PIECE: usize = 1 << PIECE_BITS;
 /// A part of a block begins before this.
 pub const MAX_PIECE_START: usize = 1 << 19;
 
-/// A [`Span`] taken apart.
+/// A decoded [`Span`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
     /// `window[start..start + len]`.
@@ -130,7 +130,7 @@ impl Span {
         Self { start: DETACHED | block as u32, len: (start << PIECE_BITS | len) as u32 }
     }
 
-    /// What the span stands for.
+    /// The span, decoded.
     #[inline]
     pub fn kind(self) -> SpanKind {
         if self.start & DETACHED == 0 {
@@ -161,12 +161,12 @@ impl Span {
         }
     }
 
-    /// The same span where the window begins `offset` bytes earlier.
+    /// The same span for a window that begins `offset` bytes earlier.
     fn moved_right(self, offset: usize) -> Self {
         if self.start & DETACHED == 0 { Self { start: self.start + offset as u32, ..self } } else { self }
     }
 
-    /// The same span where the window begins `offset` bytes later; all of it lies behind that point.
+    /// The same span for a window that begins `offset` bytes later; all of it must lie behind that point.
     fn moved_left(self, offset: usize) -> Self {
         debug_assert!(self.start & DETACHED == 0 && self.start as usize >= offset);
         Self { start: self.start - offset as u32, ..self }
@@ -190,7 +190,7 @@ pub enum Parsed {
     },
     /// More bytes are needed. The window must still hold the request from its start the next time.
     Incomplete,
-    /// An argument of `len` bytes (at least [`BIG_ARGUMENT`]) begins at `window[at]` and is not wholly there.
+    /// An argument of `len` bytes (at least [`BIG_ARGUMENT`]) begins at `window[at]` and has not arrived completely.
     /// The caller takes `window[at..]` out of the window, receives until it has `len + 2` bytes, drops the last
     /// two, and calls [`Partial::detached`]; what follows is appended to the window at `at`.
     Big {
@@ -201,7 +201,7 @@ pub enum Parsed {
     },
 }
 
-/// Why a client's bytes are not requests. It gets the message as an error and is closed.
+/// Why a client's bytes are not requests. The client gets the message as an error and is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
     /// The count after `*` is not a number or too large.
@@ -212,7 +212,7 @@ pub enum ProtocolError {
     TooBigMultibulk,
     /// An argument does not begin with `$` but with this byte.
     ExpectedBulk(u8),
-    /// The length after `$` is not a number, negative or too large.
+    /// The length after `$` is not a number, or negative, or too large.
     InvalidBulk,
     /// A longer argument than a client may send before it has authenticated.
     UnauthenticatedBulk,
@@ -225,8 +225,8 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The text of the error reply after `-ERR `, byte for byte as Redis sends it. It may hold one byte of the
-    /// client's, which need not be UTF-8 (the reply writer turns line ends into spaces).
+    /// The text of the error reply after `-ERR `, byte for byte as Redis sends it. It may contain one byte from the
+    /// client, which need not be UTF-8 (the reply writer turns line ends into spaces).
     pub fn message(self) -> Cow<'static, [u8]> {
         let text: &'static [u8] = match self {
             Self::InvalidMultibulk => b"Protocol error: invalid multibulk length",
@@ -245,7 +245,7 @@ impl ProtocolError {
     }
 }
 
-/// What the parser waits for.
+/// The next thing that the parser expects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     /// The first byte of a request.
@@ -255,24 +255,24 @@ enum Stage {
     Count,
     /// The rest of an inline request's line.
     Inline,
-    /// A bulk's header, or nothing more where no argument remains.
+    /// A bulk's header, or nothing more if no argument remains.
     Header,
     /// A bulk's bytes and line end.
     Body { len: usize },
-    /// The caller, who receives a big bulk of this length.
+    /// The caller, which receives a big bulk of this length.
     Big { len: usize },
 }
 
-/// How far a request that has not wholly arrived was parsed. All positions are relative to the request's start, so
-/// the caller may move the request within its buffers. Holds no memory while it is fresh.
+/// How far a request that has not arrived completely was parsed. All positions are relative to the request's start, so
+/// the caller may move the request within its buffers. Owns no memory while it is fresh.
 #[derive(Debug, Default)]
 pub struct Partial {
     stage: Stage,
     /// Where the unfinished element (line or body) begins.
     position: usize,
-    /// How many bytes from `position` on are known to hold no line end.
+    /// How many bytes from `position` on are known to contain no line end.
     scanned: usize,
-    /// How many arguments have not been found.
+    /// How many arguments have not been found yet.
     remaining: usize,
     detached: usize,
     spans: Vec<Span>,
@@ -281,7 +281,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Whether no byte of a request has been taken in.
+    /// Whether no byte of a request has been consumed.
     #[inline]
     pub fn is_fresh(&self) -> bool {
         self.stage == Stage::First
@@ -293,22 +293,22 @@ impl Partial {
         if let Stage::Big { len } = self.stage { Some(len) } else { None }
     }
 
-    /// How many blocks of this request the caller holds.
+    /// The number of this request's blocks that the caller holds.
     pub fn detached_count(&self) -> usize {
         self.detached
     }
 
-    /// How many bytes of the window, from the request's start on, have been understood.
+    /// How many bytes of the window, from the request's start on, have been parsed.
     pub fn parsed_len(&self) -> usize {
         self.position
     }
 
-    /// Moves the arguments found so far out of the window, in which `received` bytes of the request lie. `put` is given
-    /// where each of them lies, counted from the request's start; it keeps those bytes in the request's blocks and
-    /// returns where. Afterwards the request begins that many bytes later in the window as are returned; those before
-    /// are not needed any more.
+    /// Moves the arguments found so far out of the window, which holds `received` bytes of the request. `put` gets the
+    /// range of each argument, relative to the request's start; it stores those bytes in the request's blocks and returns
+    /// their span there. Returns by how many bytes the start of the request has moved; the bytes before it are no longer
+    /// needed.
     ///
-    /// O(arguments found since the last time).
+    /// O(arguments found since the last call).
     pub fn move_out(&mut self, received: usize, mut put: impl FnMut(Range<usize>) -> Span) -> usize {
         for span in &mut self.spans[self.moved..] {
             if let SpanKind::Window { start, len } = span.kind() {
@@ -319,14 +319,14 @@ impl Partial {
             }
         }
         self.moved = self.spans.len();
-        // A header's line feed may be taken for granted before it has come.
+        // A header's line feed may be counted before it has arrived.
         let done = self.position.min(received);
         self.position -= done;
         done
     }
 
-    /// Tells that the big argument (see [`Parsed::Big`]) has wholly arrived in a block of its own, which is now
-    /// the argument. Without a pending big argument nothing happens.
+    /// Says that the big argument (see [`Parsed::Big`]) has arrived completely in a block of its own, which is now the
+    /// argument. Does nothing if no big argument is pending.
     pub fn detached(&mut self) {
         if let Stage::Big { .. } = self.stage {
             self.spans.push(Span::detached(self.detached));
@@ -345,8 +345,8 @@ impl Partial {
 /// Parses the one request that begins at `window[start]`.
 ///
 /// On [`Parsed::Whole`] its spans have been appended to `spans` and `partial` is fresh again; otherwise `spans` is
-/// as it was. After [`Parsed::Incomplete`] call again with the same `partial` and a longer window, in which the
-/// request begins at `start` (not necessarily the same index). After an error the connection is of no more use.
+/// unchanged. After [`Parsed::Incomplete`] call again with the same `partial` and a longer window, in which the request
+/// begins at `start` (not necessarily the same index). After an error the connection must be closed.
 ///
 /// O(bytes of the request) over all calls.
 #[inline]
@@ -372,8 +372,8 @@ pub fn parse(
     partial.resume(window, start, limits, spans)
 }
 
-/// Reads a header of the usual kind, `$` (or `*`) and a number of up to nine digits, at `at`: the number and the
-/// index after the line. Anything else, and a header at the very end of the window, is none.
+/// Reads a common header at `at`: `$` (or `*`) and a number of up to nine digits. Returns the number and the index after
+/// the line; `None` for anything else, and for a header at the very end of the window.
 #[inline(always)]
 fn short_header(window: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     let word = u32::from_le_bytes(*window.get(at..)?.first_chunk()?);
@@ -391,7 +391,7 @@ fn short_header(window: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     if word as u8 == kind { long_header(window, at) } else { None }
 }
 
-/// [`short_header`] for three to nine digits; the kind is known to be right.
+/// [`short_header`] for three to nine digits; the kind has been checked.
 #[inline]
 fn long_header(window: &[u8], at: usize) -> Option<(usize, usize)> {
     let line = window.get(at + 1..)?;
@@ -409,8 +409,8 @@ fn long_header(window: &[u8], at: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// Takes whole bulks with short headers from `at` on, as many as there are up to `remaining`. Returns where it
-/// stopped and how many are still to come.
+/// Consumes complete bulks with short headers from `at` on, up to `remaining` of them. Returns where it stopped and how
+/// many are still to come.
 #[inline(always)]
 fn take_bulks(
     window: &[u8],
@@ -445,9 +445,9 @@ impl Limits {
     }
 }
 
-/// The slow way: one step for each element, every one of which may find the window at its end.
+/// The slow path: one step per element, each of which may reach the end of the window.
 impl Partial {
-    /// Keeps what the fast way found before it came to something that it does not take.
+    /// Keeps what the fast path found before it met something that it does not handle.
     #[cold]
     fn suspend(&mut self, start: usize, at: usize, remaining: usize, spans: &mut Vec<Span>, mark: usize) {
         self.stage = Stage::Header;
@@ -543,7 +543,7 @@ impl Partial {
         if received > MAX_LINE { Err(too_long) } else { Ok(None) }
     }
 
-    /// Takes a header line with its two end bytes: what stands before them.
+    /// Consumes a header line with its two end bytes, and returns what precedes them.
     fn take_line<'a>(
         &mut self,
         request: &'a [u8],
@@ -574,7 +574,7 @@ impl Partial {
     fn take_header(&mut self, request: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         let Some(line) = self.take_line(request, ProtocolError::TooBigBulk)? else { return Ok(None) };
         let [b'$', digits @ ..] = line else {
-            // On an empty line the byte in the dollar's place is the line end.
+            // On an empty line, the line end is in the dollar's place.
             return Err(ProtocolError::ExpectedBulk(line.first().copied().unwrap_or(b'\r')));
         };
         match parse_i64(digits).map(usize::try_from) {
@@ -605,12 +605,12 @@ mod tests {
     /// A request as its arguments, or the error that ended the connection.
     type Outcome = Result<Vec<Vec<u8>>, String>;
 
-    /// Plays the part of a client's connection: bytes come in pieces, big arguments get blocks of their own.
+    /// Acts as a client's connection: bytes come in pieces, and big arguments get blocks of their own.
     #[derive(Default)]
     struct Connection {
         limits: Limits,
         window: Vec<u8>,
-        /// Where the unfinished request begins; moved about to show that only distances from it count.
+        /// Where the unfinished request begins; moved around, because only distances from it may matter.
         start: usize,
         partial: Partial,
         blocks: Vec<Vec<u8>>,
@@ -828,7 +828,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_not_authenticated_may_send_only_little() {
+    fn a_client_that_has_not_authenticated_may_send_little() {
         let cases: [(&[u8], &str); 5] = [
             (b"*11\r\n", "unauthenticated multibulk length"),
             (b"*2147483647\r\n", "unauthenticated multibulk length"),
@@ -893,7 +893,7 @@ mod tests {
     }
 
     #[test]
-    fn a_big_argument_is_handed_over_just_when_it_is_not_wholly_there() {
+    fn a_big_argument_is_handed_over_only_if_it_is_incomplete() {
         let big = vec![b'b'; BIG_ARGUMENT];
         let bytes = multibulk(&[b"SET", b"k", &big]);
         let (mut partial, mut spans) = (Partial::default(), Vec::new());
@@ -931,7 +931,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_follows_what_was_received_and_not_what_was_claimed() {
+    fn memory_grows_with_what_was_received_and_not_with_what_was_claimed() {
         let mut connection = Connection::default();
         connection.feed(b"*2147483647\r\n");
         assert_eq!(connection.partial.memory(), 0);

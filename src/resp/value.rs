@@ -1,9 +1,9 @@
-//! Replies as values: what the client side (tests, tools) reads from a server.
+//! Replies as values, for the client side (tests, tools).
 //!
-//! [`Value::decode`] reads one reply of RESP2 or RESP3 from the front of the bytes received so far and says how long
-//! it was, or that there is not enough yet; then it starts over the next time, which suits clients that receive
-//! whole replies mostly. [`skip`] only finds where a reply ends. Neither trusts a length before the bytes are there,
-//! and nesting is bounded ([`MAX_DEPTH`]), so hostile bytes cost no more than what was received.
+//! [`Value::decode`] reads one reply of RESP2 or RESP3 from the front of the bytes received so far and returns it with its
+//! length, or reports that it is incomplete. Then the next call starts over, which suits clients that mostly receive
+//! whole replies. [`skip`] only finds where a reply ends. Neither trusts a length before the bytes are there, and nesting
+//! is limited ([`MAX_DEPTH`]), so hostile bytes cost no more than was received.
 //!
 //! Streamed strings and aggregates (`$?`, `*?`), which no Redis server sends, are malformed here.
 
@@ -27,7 +27,7 @@ pub enum Value {
     Null,
     /// `*`
     Array(Vec<Value>),
-    /// `%`, in the order in which they were sent.
+    /// `%`, in the order in which the pairs were sent.
     Map(Vec<(Value, Value)>),
     /// `~`
     Set(Vec<Value>),
@@ -65,7 +65,7 @@ impl std::fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Why decoding stops early; the public interface tells the first as `None`.
+/// Why decoding stops early; the public interface returns the first as `None`.
 enum Stop {
     Incomplete,
     Error(DecodeError),
@@ -82,7 +82,7 @@ fn outcome<T>(result: Result<T, Stop>, end: usize) -> Result<Option<(T, usize)>,
 }
 
 impl Value {
-    /// Reads the reply at the front of `bytes`: it and its length, or nothing if it is not wholly there.
+    /// Reads the reply at the front of `bytes`. Returns it with its length, or `None` if it is incomplete.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Value, usize)>, DecodeError> {
         let mut reader = Reader { bytes, at: 0 };
         let value = reader.value(MAX_DEPTH);
@@ -107,8 +107,8 @@ impl Value {
     }
 }
 
-/// The length of the reply at the front of `bytes`, or nothing if it is not wholly there. Numbers in it are not
-/// checked; it is for clients that count replies.
+/// The length of the reply at the front of `bytes`, or `None` if it is incomplete. For clients that only count replies:
+/// numbers in it are not checked.
 pub fn skip(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
     let mut reader = Reader { bytes, at: 0 };
     let result = reader.skip();
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A count or length; -1 is none.
+    /// A count or length; `None` for -1.
     fn count(text: &[u8]) -> Result<Option<usize>, Stop> {
         match parse_i64(text) {
             Some(-1) => Ok(None),
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Goes past one reply. No recursion: what an aggregate adds to the number of replies to pass is enough to know.
+    /// Skips one reply. Not recursive: it only counts the replies that are left, to which an aggregate adds its elements.
     fn skip(&mut self) -> Result<(), Stop> {
         let mut left = 1usize;
         while left > 0 {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_reply_are_refused() {
+    fn bytes_that_are_not_a_reply_are_refused() {
         for bytes in [
             &b"OK\r\n"[..],
             b"\r\n",

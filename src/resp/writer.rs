@@ -1,36 +1,36 @@
 //! The reply writer: every kind of reply as RESP2 or RESP3 bytes, straight into the output.
 //!
-//! There is no tree of values in between: a command calls [`Reply::array`] and then writes the elements. Where the
-//! number of elements is known last, [`Reply::deferred`] leaves room for a short header that is corrected at the
-//! end, which moves the elements only when there are ten or more. What RESP2 has no kind for is written as Redis
-//! writes it for such clients (a double as a bulk, a map as a flat array, a boolean as an integer).
+//! There is no tree of values in between: a command calls [`Reply::array`] and then writes the elements. If the number of
+//! elements is only known afterwards, [`Reply::deferred`] leaves room for a short header that is filled in at the end,
+//! which moves the elements only if there are ten or more. Types that RESP2 lacks are written as Redis writes them for
+//! RESP2 clients (a double as a bulk, a map as a flat array, a boolean as an integer).
 
 use crate::text::Text;
 use crate::text::number::{Decimal, Line, pair, push_f64};
 
-/// The protocol version that a client chose by `HELLO`.
+/// The protocol version that a client has chosen with `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// The protocol of all clients at first.
+    /// The initial protocol of every client.
     #[default]
     Resp2,
     /// Typed replies and out-of-band pushes.
     Resp3,
 }
 
-/// Where a header of unknown count was left out; see [`Reply::deferred`].
+/// The place of a header whose count is not known yet; see [`Reply::deferred`].
 #[derive(Debug)]
 #[must_use = "the header is missing until one of the finish functions is called"]
 pub struct Deferred {
     at: usize,
 }
 
-/// The room that is left for a deferred header: enough for a count of one digit.
+/// The room left for a deferred header: enough for a count of one digit.
 const DEFERRED: &[u8; 4] = b"*0\r\n";
 
-/// Up to this length a bulk is written without a call.
+/// Up to this length, a bulk is written without a call.
 const SHORT_BULK: usize = 32;
-/// A short bulk with its header and line end, rounded up to what is written in whole vectors.
+/// A short bulk with its header and line end, rounded up to whole vectors.
 const SHORT_BULK_ROOM: usize = 48;
 const _: () = assert!(5 + SHORT_BULK + 2 <= SHORT_BULK_ROOM);
 
@@ -59,7 +59,7 @@ fn copy_words(to: &mut [u8], from: &[u8]) {
 pub struct Reply<'a> {
     /// The output.
     pub buf: &'a mut Vec<u8>,
-    /// How the client wants it.
+    /// The client's protocol.
     pub protocol: Protocol,
 }
 
@@ -100,8 +100,8 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error. The text begins with its code (`ERR …`, `WRONGTYPE …`), without `-`. Line ends in it become spaces,
-    /// at its end they are dropped.
+    /// An error. The text begins with its code (`ERR …`, `WRONGTYPE …`), without `-`. Line ends inside become spaces;
+    /// those at the end are dropped.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         let len = text.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |last| last + 1);
@@ -133,13 +133,13 @@ impl<'a> Reply<'a> {
         self.buf.extend_from_slice(b"\r\n");
     }
 
-    /// A bulk of at most [`SHORT_BULK`] bytes, which most are: the buffer grows once, by a size that the compiler knows,
-    /// header and bytes are put there without a call, and what was too much is taken back.
+    /// A bulk of at most [`SHORT_BULK`] bytes, as most are: the buffer grows once by a constant size, header and bytes are
+    /// written without a call, and the surplus is cut off.
     #[inline]
     fn short_bulk(&mut self, bytes: &[u8]) {
         let (old, len) = (self.buf.len(), bytes.len());
         self.buf.extend_from_slice(&[b'$'; SHORT_BULK_ROOM]);
-        let line = self.buf.last_chunk_mut::<SHORT_BULK_ROOM>().expect("as many were just appended");
+        let line = self.buf.last_chunk_mut::<SHORT_BULK_ROOM>().expect("just appended");
         let header = if len < 10 {
             line[1..4].copy_from_slice(&[b'0' + len as u8, b'\r', b'\n']);
             4
@@ -158,7 +158,7 @@ impl<'a> Reply<'a> {
         self.bulk(Decimal::new(value).as_bytes());
     }
 
-    /// A string in either form that values keep, as a bulk.
+    /// A string in either of the forms in which values hold it, as a bulk.
     #[inline]
     pub fn text(&mut self, text: Text<'_>) {
         match text {
@@ -167,19 +167,19 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The header of a bulk whose `len` bytes and line end the caller sends.
+    /// The header of a bulk; the caller sends its `len` bytes and line end.
     #[inline]
     pub fn bulk_header(&mut self, len: usize) {
         self.header(b'$', len);
     }
 
-    /// The missing value: `$-1`, in RESP3 `_`.
+    /// A null value: `$-1`, in RESP3 `_`.
     #[inline]
     pub fn null(&mut self) {
         self.buf.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
     }
 
-    /// The missing array: `*-1`, in RESP3 `_`.
+    /// A null array: `*-1`, in RESP3 `_`.
     #[inline]
     pub fn null_array(&mut self) {
         self.buf.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
@@ -209,9 +209,9 @@ impl<'a> Reply<'a> {
         self.header(if self.is_resp3() { b'>' } else { b'*' }, count);
     }
 
-    /// The header of an attribute of `pairs`, which precedes a reply. RESP2 has none: nothing is written, and the
-    /// result tells not to write the pairs.
-    #[must_use = "the pairs must be left out where there are no attributes"]
+    /// The header of an attribute of `pairs`, which precedes a reply. RESP2 has no attributes: nothing is written, and
+    /// `false` tells the caller not to write the pairs.
+    #[must_use = "the pairs must be left out if there are no attributes"]
     pub fn attribute(&mut self, pairs: usize) -> bool {
         if self.is_resp3() {
             self.header(b'|', pairs);
@@ -226,7 +226,7 @@ impl<'a> Reply<'a> {
             push_f64(self.buf, value);
             self.buf.extend_from_slice(b"\r\n");
         } else {
-            // One or two digits of length; one is a guess that is put right behind the number.
+            // The length has one or two digits. One is assumed, and corrected after the number is written.
             let at = self.buf.len();
             self.buf.extend_from_slice(b"$0\r\n");
             push_f64(self.buf, value);
@@ -259,7 +259,7 @@ impl<'a> Reply<'a> {
         if self.is_resp3() { self.line(b'(', digits) } else { self.bulk(digits) }
     }
 
-    /// Text for people, with the three letters of its format (`txt`, `mkd`); in RESP2 a bulk without them.
+    /// Text for humans, with the three letters of its format (`txt`, `mkd`); in RESP2 a bulk without them.
     pub fn verbatim(&mut self, format: [u8; 3], text: &[u8]) {
         if self.is_resp3() {
             self.header(b'=', text.len() + 4);
@@ -272,9 +272,8 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Begins an aggregate whose count is not known yet. It is finished, on the same buffer and before any deferred
-    /// one that was begun earlier, by [`Self::finish_array`], [`Self::finish_map`], [`Self::finish_set`] or
-    /// [`Self::finish_push`].
+    /// Begins an aggregate whose count is not known yet. Finish it with [`Self::finish_array`], [`Self::finish_map`],
+    /// [`Self::finish_set`] or [`Self::finish_push`], on the same buffer and before any deferred one that began earlier.
     pub fn deferred(&mut self) -> Deferred {
         let at = self.buf.len();
         self.buf.extend_from_slice(DEFERRED);
@@ -334,7 +333,7 @@ impl<'a> Reply<'a> {
     }
 
     fn long_header(&mut self, kind: u8, count: u64) {
-        // Each length in one piece, whose size the compiler knows.
+        // Each case writes a constant number of bytes.
         if count < 100 {
             let [tens, ones] = pair(count);
             self.buf.extend_from_slice(&[kind, tens, ones, b'\r', b'\n']);

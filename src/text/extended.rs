@@ -1,19 +1,19 @@
 //! 80-bit extended floating point in software, for INCRBYFLOAT and HINCRBYFLOAT.
 //!
 //! Redis computes these commands in C's `long double`, which on x86-64 is the x87 format: a sign, 15 bits of
-//! exponent and 64 bits of mantissa. Clients see it (`0.1 + 0.2` gives `0.3`, where doubles give
-//! `0.30000000000000004`), and the result is what a replica and the append-only file get. Rust has no such type, so
-//! reading, addition and printing are done here on integers, with the same result on every machine.
+//! exponent and 64 bits of mantissa. Clients can see it (`0.1 + 0.2` gives `0.3`, where doubles give
+//! `0.30000000000000004`), and replicas and the append-only file get the result. Rust has no such type, so parsing,
+//! addition and printing are done here on integers, with the same result on every machine.
 //!
-//! A value is `mantissa × 2^exponent`. Every operation first finds its exact result, or its upper 65 bits or more
-//! and whether anything nonzero was cut off (`sticky`), and then `Extended::rounded` alone rounds to nearest, halves
-//! to even, into the format. Ordinary decimal numbers fit `u128` on the way; long ones and those with a large
-//! exponent go through `Natural`, an integer of any size. Worst case, at the 5,119 characters that a number may
-//! have or at `1e4932`: some 100 µs.
+//! A value is `mantissa × 2^exponent`. Every operation first computes its exact result, or at least its upper 65 bits and
+//! whether anything nonzero was cut off (`sticky`). Then `Extended::rounded` rounds it to the format, to nearest, halves
+//! to even; no other function rounds. Ordinary decimal numbers fit in `u128` on the way; long ones and those with a large
+//! exponent use `Natural`, an integer of any size. Worst case, at the 5,119 characters that a number may have or at
+//! `1e4932`: about 100 µs.
 
 use super::number::{HexFloat, parse_exponent, round_half_even};
 
-/// The longest text that is read as a number.
+/// The longest text that is parsed as a number.
 pub const MAX_TEXT: usize = 5 * 1024 - 1;
 
 /// The exponent of the smallest unit, that of denormal numbers and of zero.
@@ -51,14 +51,14 @@ impl Extended {
     const INFINITY: Self = Self { class: Class::Infinite, ..Self::ZERO };
     const NAN: Self = Self { class: Class::Nan, ..Self::ZERO };
 
-    /// Neither infinite nor NaN.
+    /// Whether it is neither infinite nor NaN.
     pub fn is_finite(self) -> bool {
         self.class == Class::Finite
     }
 
-    /// Reads a whole string by the rules of C's `strtold`: decimal or hexadecimal, `inf` and `infinity` in any case,
-    /// an optional sign; no space before or after. Refused: NaN, a finite number out of range, and one so small
-    /// that only zero is left of it.
+    /// Parses a whole string by the rules of C's `strtold`: decimal or hexadecimal, `inf` and `infinity` in any case, an
+    /// optional sign; no space before or after. Refused: NaN, a finite number out of range, and a nonzero one that rounds
+    /// to zero.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (negative, magnitude) = match text {
             [b'-', rest @ ..] => (true, rest),
@@ -93,7 +93,7 @@ impl Extended {
         if exponent > i64::from(MAX_EXPONENT) + 64 {
             return Self::INFINITY;
         }
-        // How many bits are too many; negative where the mantissa has room on its left.
+        // The number of surplus bits; negative if the mantissa has free bits on the left.
         let drop = (bits - 64).max(i64::from(MIN_EXPONENT) - exponent);
         let kept = match drop {
             ..=0 => mantissa << -drop,
@@ -134,8 +134,8 @@ impl Extended {
         } else {
             (self, other)
         };
-        // The larger at bits 62 to 125: room for a carry above, and for the smaller's bits below. Where these are
-        // too far below, the difference loses at most one leading bit, so that enough are left to round.
+        // The larger number is at bits 62 to 125, with room for a carry above and for the smaller one's bits below. If
+        // those are too far below, the difference loses at most one leading bit, so that enough are left to round.
         let distance = (large.exponent - small.exponent) as u32;
         let wide = u128::from(small.mantissa) << 62;
         let aligned = wide.checked_shr(distance).unwrap_or(0);
@@ -145,13 +145,13 @@ impl Extended {
         if large.negative == small.negative {
             return Self { negative: large.negative, ..Self::rounded(top + aligned, exponent, sticky) };
         }
-        // What was cut off is subtracted as well: one less, and a little more than that.
+        // The bits that were cut off are subtracted too: one less, plus a little.
         let difference = top - aligned - u128::from(sticky);
         Self { negative: large.negative && difference != 0, ..Self::rounded(difference, exponent, sticky) }
     }
 
     /// Appends the number as Redis prints such results: up to 17 digits after the dot, without an exponent, without
-    /// trailing zeros; `0` also for what rounds to minus zero.
+    /// trailing zeros; `0` also for numbers that round to minus zero.
     pub fn push_to(self, out: &mut Vec<u8>) {
         let mark = out.len();
         if self.negative {
@@ -183,19 +183,19 @@ impl Extended {
         let below = self.exponent.unsigned_abs();
         let whole = self.mantissa.checked_shr(below).unwrap_or(0);
         let rest = self.mantissa - whole.checked_shl(below).unwrap_or(0);
-        // Below 2^64 times 10^17, so that from 128 bits on nothing but zero is left.
+        // Below 2^64 times 10^17, so shifting by 128 bits or more leaves zero.
         let scaled = u128::from(rest) * u128::from(UNITS);
         let units = if below < 128 { round_half_even(scaled, below, false) as u64 } else { 0 };
         if units == UNITS { (whole + 1, 0) } else { (whole, units) }
     }
 }
 
-/// Refuses what over- or underflowed.
+/// Refuses numbers that over- or underflowed.
 fn in_range(value: Extended, is_nonzero: bool) -> Option<Extended> {
     if !value.is_finite() || (value.mantissa == 0 && is_nonzero) { None } else { Some(value) }
 }
 
-/// Reads digits with an optional dot and an optional exponent.
+/// Parses digits with an optional dot and an optional exponent.
 fn parse_decimal(text: &[u8]) -> Option<Extended> {
     let split = text.iter().position(|b| matches!(b, b'e' | b'E')).unwrap_or(text.len());
     let mut power = match text.get(split + 1..) {
@@ -526,10 +526,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_short_way_and_the_long_way_of_reading_agree(number in 1u64..1 << 63, power in -27i64..=27) {
+        fn the_fast_path_and_the_slow_path_of_parsing_agree(number in 1u64..1 << 63, power in -27i64..=27) {
             let digits: Vec<u8> = number.to_string().bytes().map(|b| b - b'0').collect();
             let short = scale(&digits, power);
-            // Twenty zeros more make it take the long way.
+            // Twenty more zeros make it take the slow path.
             let longer = [&digits[..], &[0; 20]].concat();
             prop_assert_eq!(scale(&longer, power - 20), short);
         }
@@ -537,8 +537,8 @@ mod tests {
         #[test]
         fn a_double_is_read_exactly_and_sums_of_doubles_round_like_doubles(a: f64, b: f64) {
             prop_assume!((a + b).is_finite() && a.is_finite() && b.is_finite());
-            // Rust prints a double's digits; 25 of them identify an extended number near enough to check its
-            // upper 53 bits against the sum in doubles, except where double rounding differs.
+            // Rust prints a double's digits; 25 of them determine an extended number closely enough to check its
+            // upper 53 bits against the sum in doubles, except for double rounding.
             let exact = |value: f64| read(&format!("{value:.30e}"));
             let sum = exact(a).add(exact(b));
             let expected = exact(a + b);

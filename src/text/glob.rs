@@ -1,17 +1,17 @@
 //! Glob patterns in Redis's dialect: `*` any run, `?` any byte, `[a-z]`, `[^a]`, `\x` the byte x.
 //!
-//! Bytes, not characters; ASCII case is ignored on request. The one idea: on a mismatch only the *last* `*` needs
-//! to take one byte more (what an earlier star could gain, the last one gains as well), so two saved positions
-//! replace recursion and the cost is at most pattern × text, also for `a*a*a*a*b`.
+//! Matches bytes, not characters; ASCII case is ignored on request. On a mismatch only the *last* `*` needs to match one
+//! byte more (whatever an earlier star could match, the last one can too). So two saved positions replace recursion, and
+//! the cost is at most pattern × text, even for `a*a*a*a*b`.
 
 /// Whether `pattern` matches all of `text`.
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     if text.is_empty() {
-        // Redis does not look at the pattern then, except that `*` alone is everything.
+        // Redis ignores the pattern here, except that `*` alone matches everything.
         return matches!(pattern, [] | [b'*']);
     }
     let (mut p, mut t) = (0, 0);
-    // Where to go on when a byte does not match: after the last star, and the text position it is tried at.
+    // Where to resume after a mismatch: the pattern position after the last star, and the text position to try it at.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         if pattern.get(p) == Some(&b'*') {
@@ -27,10 +27,10 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
             continue;
         }
         let Some(&byte) = text.get(t) else {
-            // The star could only leave still less text for the rest of the pattern.
+            // A longer match of the star would leave even less text for the rest of the pattern.
             return p == pattern.len();
         };
-        // Most elements are the byte itself.
+        // Most pattern elements are plain bytes.
         let plain = pattern.get(p).is_some_and(|&element| element == byte && !is_special(element));
         let next = if plain { Some(p + 1) } else { match_one(pattern, p, byte, ignore_case) };
         if let Some(next) = next {
@@ -63,7 +63,8 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b'\\')
 }
 
-/// Matches one byte against the pattern element at `p` (never a star); the position after the element if it fits.
+/// Matches one byte against the pattern element at `p` (never a star). Returns the position after the element if it
+/// matches.
 fn match_one(pattern: &[u8], p: usize, byte: u8, ignore_case: bool) -> Option<usize> {
     let (literal, next) = match *pattern.get(p..)? {
         [] => return None,
@@ -78,9 +79,9 @@ fn match_one(pattern: &[u8], p: usize, byte: u8, ignore_case: bool) -> Option<us
     (fold(literal, ignore_case) == fold(byte, ignore_case)).then_some(next)
 }
 
-/// Matches a byte against a class whose `[` is behind `p`. A class that is not closed ends with the pattern. An
-/// escaped member keeps its case even where case is ignored. A range is turned round if it falls, and its bytes are
-/// signed, as C's `char` is on x86: those from 128 on come before the ASCII ones.
+/// Matches a byte against the class that starts after the `[` before `p`. An unclosed class ends with the pattern. An
+/// escaped member keeps its case even if case is ignored. The ends of a descending range are swapped. Bytes in ranges are
+/// signed, like C's `char` on x86: those from 128 on come before the ASCII ones.
 fn match_class(pattern: &[u8], mut p: usize, byte: u8, ignore_case: bool) -> (bool, usize) {
     let negated = pattern.get(p) == Some(&b'^');
     p += usize::from(negated);
@@ -195,7 +196,7 @@ mod tests {
         assert!(!matches(&pattern, &b"a".repeat(20_000), false));
     }
 
-    /// The definition, exponential: the star takes nothing or one byte and tries again.
+    /// The definition, in exponential time: a star matches nothing, or one byte and then again.
     fn by_definition(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([], _) => text.is_empty(),
@@ -211,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_last_star_alone_gives_what_trying_every_star_gives(
+        fn retrying_only_the_last_star_gives_the_same_result_as_retrying_every_star(
             pattern in "[abc*?\\[\\]^\\-\\\\]{0,9}", text in "[abc\\-\\]]{0,8}"
         ) {
             let (pattern, text) = (pattern.as_bytes(), text.as_bytes());

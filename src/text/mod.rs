@@ -1,5 +1,5 @@
-//! Text to numbers and back, globs and quoted words: the small notations that the protocol, the config file and
-//! the commands share. Pure functions over byte slices; nothing here knows of a connection or a key.
+//! Numbers as text, globs and quoted words: the small notations that the protocol, the config file and the commands
+//! share. Pure functions over byte slices; nothing here knows about connections or keys.
 
 pub mod extended;
 pub mod glob;

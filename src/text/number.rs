@@ -1,11 +1,11 @@
-//! Integers and doubles as Redis reads and prints them.
+//! Integers and doubles as Redis parses and prints them.
 //!
-//! Reading is strict: a number has exactly one spelling (`parse_i64(b"+1")`, `b"01"`, `b"-0"` and `b" 1"` are not
-//! numbers), because a string that reads as an integer is stored as one and must come back byte for byte. Printing
-//! looks two digits at a time up in a table of `00` to `99`, which halves the divisions, and needs no allocation.
+//! Parsing integers is strict: each has exactly one spelling (`parse_i64(b"+1")`, `b"01"`, `b"-0"` and `b" 1"` are not
+//! integers), because a string that parses as an integer is stored as one and must come back byte for byte. Printing
+//! takes two digits at a time from a table of `00` to `99`, which halves the divisions, and needs no allocation.
 //!
-//! Doubles are read by the rules of C's `strtod` (Redis hands the whole string to it) and printed in the shortest
-//! digits that read back as the same double. Limits: a double that over- or underflows is refused, as is NaN.
+//! Doubles are parsed by the rules of C's `strtod` (Redis passes the whole string to it) and printed with the fewest
+//! digits that parse back to the same double. Limits: a double that over- or underflows is refused, as is NaN.
 
 use super::words;
 
@@ -23,7 +23,7 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// The two digits of a number below 100 (of its rest by 100, if it is larger).
+/// The two digits of a number below 100; of a larger one, its last two.
 #[inline]
 pub fn pair(value: u64) -> [u8; 2] {
     PAIRS[(value % 100) as usize]
@@ -35,7 +35,7 @@ fn digit(byte: u8) -> u8 {
     byte.wrapping_sub(b'0')
 }
 
-/// Reads a whole string as an unsigned integer: digits only, no leading zero but in `0` itself.
+/// Parses a whole string as an unsigned integer: digits only, no leading zero except in `0` itself.
 #[inline]
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
     let (&first, rest) = text.split_first()?;
@@ -59,7 +59,7 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// Reads a whole string as a signed integer: an optional `-`, then as [`parse_u64`]; `-0` is not a number.
+/// Parses a whole string as a signed integer: an optional `-`, then as [`parse_u64`]; `-0` is not a number.
 #[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     match text {
@@ -139,7 +139,7 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
     push_u64(out, value.unsigned_abs());
 }
 
-/// A byte, a number in decimal, and a line's end, put together in one piece.
+/// A byte, a number in decimal, and a line end, built in one piece.
 pub struct Line {
     bytes: [u8; MAX_DIGITS + 3],
     start: u8,
@@ -165,7 +165,7 @@ impl Line {
     }
 }
 
-/// A value in decimal without a heap allocation: for comparing or hashing what an integer would look like.
+/// An integer's digits without a heap allocation, for comparing or hashing its text.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
     bytes: [u8; MAX_DIGITS],
@@ -192,9 +192,9 @@ impl Decimal {
     }
 }
 
-/// Reads a whole string as a double by the rules of C's `strtod`: decimal or hexadecimal (`0x1.8p3`), `inf` and
-/// `infinity` in any case, an optional sign; no space before or after. Refused: NaN, a finite number too large for
-/// a double, and one so small that only zero is left of it.
+/// Parses a whole string as a double by the rules of C's `strtod`: decimal or hexadecimal (`0x1.8p3`), `inf` and
+/// `infinity` in any case, an optional sign; no space before or after. Refused: NaN, a finite number too large for a
+/// double, and a nonzero one that rounds to zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let (negative, magnitude) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -212,9 +212,9 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// Reads a double as a caller of `strtod` does that looks at nothing but where it stopped: space before the number is
-/// allowed, no text at all is 0, too large is infinite and too small is zero; a zero byte ends the text. Refused: NaN,
-/// and what follows a number.
+/// Parses a double like a caller of `strtod` that only checks where parsing stopped: space before the number is allowed,
+/// an empty text is 0, a number too large is infinite and one too small is zero; a zero byte ends the text. Refused: NaN,
+/// and anything after the number.
 pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
     let text = words::shown(text);
     if text.is_empty() {
@@ -223,7 +223,7 @@ pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
     let text = text.trim_ascii_start();
     let text = text.strip_prefix(b"\x0b").map_or(text, |rest| rest.trim_ascii_start());
     parse_f64(text).or_else(|| {
-        // What is a number but out of range.
+        // A number that is out of range.
         let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
         (!value.is_nan()).then_some(value)
     })
@@ -239,13 +239,13 @@ fn parse_decimal(magnitude: &[u8]) -> Option<f64> {
     if value == 0.0 && is_nonzero() { None } else { Some(value) }
 }
 
-/// What follows `0x`: digits with at most one dot, at least one digit, an optional `p` exponent.
+/// The text after `0x`: digits with at most one dot, at least one digit, an optional `p` exponent.
 fn parse_hex(text: &[u8]) -> Option<f64> {
     let hex = HexFloat::parse(text)?;
     if hex.mantissa == 0 {
         return Some(0.0);
     }
-    // Keep 53 bits, or fewer where the result is below the normal range; round half to even.
+    // Keep 53 bits, or fewer if the result is below the normal range; round half to even.
     let top = hex.exponent.saturating_add(127 - i64::from(hex.mantissa.leading_zeros()));
     if top > 1023 {
         return None;
@@ -263,8 +263,8 @@ fn parse_hex(text: &[u8]) -> Option<f64> {
     if value.is_infinite() || value == 0.0 { None } else { Some(value) }
 }
 
-/// `value / 2^shift` to the nearest integer, halves to even; `sticky` says that `value` itself was cut short of
-/// something below its last bit. `shift` is 1 to 127.
+/// `value / 2^shift` rounded to the nearest integer, halves to even. `sticky` says that nonzero bits below the last bit of
+/// `value` were cut off. `shift` is 1 to 127.
 pub(super) fn round_half_even(value: u128, shift: u32, sticky: bool) -> u128 {
     let floor = value >> shift;
     let rest = value & ((1 << shift) - 1);
@@ -316,7 +316,7 @@ impl HexFloat {
     }
 }
 
-/// An exponent: an optional sign and digits, clamped far outside of what any float can hold.
+/// An exponent: an optional sign and digits, clamped far outside the range of any float.
 pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -336,9 +336,9 @@ pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// Appends a double as Redis 7.2 prints it: whole numbers below 2^62 as integers, others in the shortest digits
-/// that read back as the same double, with an exponent (`1e+23`, `1.5e-7`) where plain digits would be long;
-/// `inf`, `-inf`, `nan`, and `-0` for negative zero.
+/// Appends a double as Redis 7.2 prints it: whole numbers below 2^62 as integers, others with the fewest digits that
+/// parse back to the same double, with an exponent (`1e+23`, `1.5e-7`) if plain digits would be long; `inf`, `-inf`,
+/// `nan`, and `-0` for negative zero.
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     const WHOLE: f64 = (1u64 << 62) as f64;
     if value.is_nan() {
@@ -362,7 +362,7 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// Appends a double with up to 17 digits, as C's `%.17g` prints it: where Redis treats a score as a long double.
+/// Appends a double with up to 17 digits, as C's `%.17g` prints it: for scores that Redis treats as a long double.
 pub fn push_f64_17(out: &mut Vec<u8>, value: f64) {
     const DIGITS: i32 = 17;
     if !value.is_finite() {
@@ -409,17 +409,17 @@ pub fn push_f64_plain(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(if text == "-0" { b"0" } else { text.as_bytes() });
 }
 
-/// The digits of a positive double that is not whole but has few digits: a whole number below 10^15 over a power of ten up to 10^6. Two
-/// such fractions never round to the same double, so the first that gives back `value` is the shortest of all.
+/// The digits of a positive double that is not whole but has few digits: a whole number below 10^15 divided by a power of
+/// ten up to 10^6. Two such fractions never round to the same double, so the first one that yields `value` is the shortest.
 fn short_fraction(value: f64) -> Option<(Decimal, i32)> {
     for (places, power) in [1e1, 1e2, 1e3, 1e4, 1e5, 1e6].into_iter().enumerate() {
         let scaled = value * power;
         if scaled >= 1e15 {
             break;
         }
-        // Rounded by hand: without SSE4.1, which cannot be counted on, `round` is a call.
+        // Rounded by hand: without SSE4.1, which not every processor has, `round` is a call.
         let whole = (scaled + 0.5) as i64 as f64;
-        // Both are exact, so that the division rounds just once, as reading the digits does.
+        // Both are exact, so the division rounds only once, as parsing the digits does.
         if (whole / power).to_bits() == value.to_bits() {
             let digits = Decimal::new(whole as i64);
             let exponent = digits.as_bytes().len() as i32 - places as i32 - 2;
@@ -434,7 +434,7 @@ fn shortest(value: f64) -> ([u8; 24], usize, i32) {
     use std::io::Write as _;
     let mut text = [0; 32];
     let mut free = &mut text[..];
-    // The longest is 17 digits, a dot and `e-308`: it always fits.
+    // At most 17 digits, a dot and `e-308`: it always fits.
     let _ = write!(free, "{value:e}");
     let used = 32 - free.len();
     let (mut digits, mut count) = ([0; 24], 0);
@@ -447,7 +447,7 @@ fn shortest(value: f64) -> ([u8; 24], usize, i32) {
     (digits, count, exponent as i32)
 }
 
-/// Digits with the decimal point where `exponent` (the power of ten of the first digit) says.
+/// Appends digits with the decimal point given by `exponent`, the power of ten of the first digit.
 fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32, negative: bool) {
     let count = digits.len() as i32;
     // The power of ten of the last digit.
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_reads_as_what_strtod_makes_of_it() {
+    fn a_bound_is_parsed_as_strtod_parses_it() {
         let cases: [(&str, Option<f64>); 14] = [
             ("", Some(0.0)),
             ("\0x", Some(0.0)),
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_read_as_strtod_reads_them() {
+    fn doubles_are_parsed_as_strtod_parses_them() {
         for (text, value) in [
             ("1", 1.0),
             ("+1", 1.0),
@@ -704,7 +704,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_reads_as_an_integer_just_when_it_is_its_own_spelling(text in "[-+0-9]{0,21}") {
+        fn a_text_parses_as_an_integer_exactly_if_it_is_the_spelling_of_one(text in "[-+0-9]{0,21}") {
             let expected = text.parse::<i64>().ok().filter(|value| value.to_string() == text);
             prop_assert_eq!(parse_i64(text.as_bytes()), expected);
         }
@@ -717,7 +717,7 @@ mod tests {
         }
 
         #[test]
-        fn short_fractions_have_the_digits_that_the_long_way_finds(whole in 1u64..3_000_000_000, places in 0i32..9) {
+        fn short_fractions_have_the_digits_that_the_slow_path_finds(whole in 1u64..3_000_000_000, places in 0i32..9) {
             let value = whole as f64 / 10f64.powi(places);
             prop_assume!(value.fract() != 0.0);
             if let Some((digits, exponent)) = short_fraction(value) {

@@ -1,4 +1,4 @@
-//! A string as values keep it: its bytes, or an integer that stands for its digits.
+//! A string as values hold it: its bytes, or the integer whose digits it is.
 
 use super::number;
 

@@ -1,9 +1,10 @@
-//! Lines of quoted words: how inline requests, config files and the interactive client write arguments.
+//! Lines of quoted words: the notation for arguments in inline requests, config files and the interactive client.
 //!
-//! Words are parted by white space. `"..."` knows `\n \r \t \b \a`, `\xHH` and `\` before any other byte; `'...'`
-//! knows only `\'`. A quote may open in the middle of a word but must close at its end. [`quote`] is the way back.
+//! Words are separated by white space. `"..."` recognises `\n \r \t \b \a`, `\xHH` and `\` before any other byte;
+//! `'...'` recognises only `\'`. A quote may open in the middle of a word but must close at its end. [`quote`] is the
+//! inverse.
 
-/// What a message shows of a client's word: nothing from its first zero byte on, as C prints it.
+/// A client's word as messages show it: up to its first zero byte, as C prints it.
 pub fn shown(word: &[u8]) -> &[u8] {
     memchr::memchr(0, word).map_or(word, |end| &word[..end])
 }
@@ -12,12 +13,12 @@ pub fn shown(word: &[u8]) -> &[u8] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unbalanced;
 
-/// White space as C's `isspace` sees it.
+/// White space by C's `isspace`.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Ends a bare word. Fewer than [`is_space`]: Redis keeps vertical tabs and form feeds inside of words.
+/// Whether a byte ends a bare word. Fewer do than [`is_space`]: Redis keeps vertical tabs and form feeds in words.
 fn ends_word(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
@@ -109,7 +110,7 @@ fn unescape(byte: u8) -> u8 {
     }
 }
 
-/// Appends `bytes` in double quotes so that [`split`] gives them back, and so that only printable ASCII is left.
+/// Appends `bytes` in double quotes, as printable ASCII from which [`split`] recovers them.
 pub fn push_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for &byte in bytes {
@@ -131,7 +132,7 @@ pub fn push_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// [`push_quoted`] as a string of its own.
+/// [`push_quoted`] into a new string.
 pub fn quote(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len() + 2);
     push_quoted(&mut out, bytes);

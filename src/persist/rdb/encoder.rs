@@ -1,4 +1,4 @@
-//! Writes the parts of which values are made: lengths, integers, strings.
+//! Writes the building blocks of values: lengths, integers, strings.
 //!
 //! ```text
 //!  length   00nnnnnn                       up to 63
@@ -12,23 +12,23 @@
 //!           11000011 length length bytes   LZF: compressed length, length
 //! ```
 //!
-//! The choice among a string's forms is Redis's, so that the bytes are: what is the canonical text of a 32-bit integer
-//! is written as one, whatever it is kept as; more than 20 bytes are compressed if that saves at least four.
+//! The choice among a string's forms is Redis's, so that the bytes are too: the canonical text of a 32-bit integer is
+//! written as an integer, whatever its form in memory; more than 20 bytes are compressed if that saves at least four.
 
 use crate::codec::lzf;
 use crate::text::number::{self, Decimal};
 use crate::types::Text;
 
-/// What the two highest bits of a length's first byte say.
+/// The two highest bits of a length's first byte: a length of 14 bits.
 pub(super) const LEN_14: u8 = 0b0100_0000;
 /// A length in the next four bytes.
 pub(super) const LEN_32: u8 = 0b1000_0000;
 /// A length in the next eight.
 pub(super) const LEN_64: u8 = 0b1000_0001;
-/// No length: the other bits say what follows.
+/// Not a length: the other bits say what follows.
 pub(super) const SPECIAL: u8 = 0b1100_0000;
 
-/// What follows a byte that is [`SPECIAL`].
+/// The other bits of a [`SPECIAL`] byte: an integer of 8 bits.
 pub(super) const INT_8: u8 = 0;
 /// An integer of 16 bits.
 pub(super) const INT_16: u8 = 1;
@@ -41,7 +41,7 @@ pub(super) const LZF: u8 = 3;
 const INT_DIGITS: usize = 11;
 /// Strings of up to this length are not compressed.
 const SHORT: usize = 20;
-/// What compression has to save.
+/// The bytes that compression has to save.
 const WORTHWHILE: usize = 4;
 
 /// The most bytes of a compressed string for which memory is kept from one string to the next.
@@ -86,13 +86,13 @@ impl<'a, S: Sink> Encoder<'a, S> {
         Encoder { sink, compress, scratch: Vec::new() }
     }
 
-    /// Bytes as they are, without a length.
+    /// Writes bytes as they are, without a length.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
         self.sink.write(bytes);
     }
 
-    /// A length.
+    /// Writes a length.
     pub fn length(&mut self, len: u64) {
         match len {
             0..64 => self.raw(&[len as u8]),
@@ -108,7 +108,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
         }
     }
 
-    /// A string that is kept in either form.
+    /// Writes a string that is kept in either form.
     pub fn text(&mut self, text: Text<'_>) {
         match text {
             Text::Bytes(bytes) => self.string(bytes),
@@ -120,7 +120,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
         }
     }
 
-    /// A string.
+    /// Writes a string.
     pub fn string(&mut self, bytes: &[u8]) {
         let number = if bytes.len() <= INT_DIGITS { number::parse_i64(bytes) } else { None };
         if number.is_some_and(|value| self.integer(value)) {
@@ -131,7 +131,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
         }
     }
 
-    /// Writes an integer in as few bytes as hold it, if four do.
+    /// Writes an integer in one, two or four bytes and returns `true`, or returns `false` if it needs more.
     fn integer(&mut self, value: i64) -> bool {
         if let Ok(value) = i8::try_from(value) {
             self.raw(&[SPECIAL | INT_8, value as u8]);

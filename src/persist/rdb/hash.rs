@@ -1,26 +1,26 @@
-//! A hash: packed as it is kept, or field by field; with the times of fields that expire.
+//! A hash: packed as it is in memory, or field by field; with the times of expiring fields.
 //!
 //! ```text
 //!  16  a listpack of fields and values
 //!   4  fields, then for each: field, value
 //!  25  the next time 8, a listpack of fields, values and times                       (7.4)
 //!  24  the next time 8, fields, then for each: time, field, value                    (7.4)
-//!      0 is no time, another one counts from the next, which is 1
+//!      0: no time; otherwise the time relative to the next one, which is 1
 //!  13  a ziplist of fields and values                                                (before 7.0)
 //!   9  a zipmap                                                                      (before 2.6)
 //! ```
 //!
-//! Fields that have expired are written and read like others: whoever has the key deletes them.
+//! Expired fields are written and read like others; the keyspace that has the key deletes them.
 
 use super::{Encoder, Input, LoadError, Sink, Target, types, ziplist};
 use crate::types::hash::{self, Condition, Expiry, Hash, HashMut, HashRef, LATEST_MS};
 use crate::types::listpack::{self, Listpack};
 use crate::types::{Encoding, Entry, Kind, Text};
 
-/// The moment at which no field has expired.
+/// A moment at which no field has expired.
 const BEFORE_ALL: i64 = i64::MIN;
 
-/// The most fields that room is made for before they are there.
+/// The most fields for which room is reserved before they have been read.
 const ROOM: u64 = 1024;
 
 pub(super) fn type_of(entry: &Entry) -> u8 {
@@ -89,7 +89,7 @@ pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Resul
 
 /// Type 25.
 pub(super) fn load_timed_listpack(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    // The next time: it follows from the fields.
+    // The next time; it also follows from the fields.
     input.array::<8>()?;
     let bytes = input.string()?.into_bytes();
     let bytes = listpack::normalize(&bytes).map_err(|_| LoadError::Malformed("a bad listpack"))?;
@@ -121,7 +121,7 @@ pub(super) fn load_zipmap(input: &mut impl Input, target: Target<'_>) -> Result<
     packed(&ziplist::zipmap_to_listpack(&input.string()?.into_bytes())?, target)
 }
 
-const BAD_TIME: LoadError = LoadError::Malformed("a field's time that is none");
+const BAD_TIME: LoadError = LoadError::Malformed("a field's time that is not one");
 
 fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
     let pack = Listpack::new(bytes);
@@ -144,14 +144,14 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
     fields.finish()
 }
 
-/// A hash in the making, in the encoding that a hash of so many fields gets.
+/// A hash under construction, in the encoding that its number of fields calls for.
 struct Fields<'a> {
     entry: Entry,
     target: Target<'a>,
 }
 
 impl<'a> Fields<'a> {
-    /// For about `count` fields, of which most may only be claimed.
+    /// For about `count` fields, a number that the input only claims.
     fn new(count: u64, target: Target<'a>) -> Self {
         let entry = if count > target.shapes.hash_max_listpack_entries as u64 {
             Entry::with_container(target.key, Hash::new(target.shapes.seed, count.min(ROOM) as usize), None)

@@ -1,8 +1,7 @@
-//! Reads the parts of which values are made, from bytes that nobody vouches for.
+//! Reads the building blocks of values from untrusted bytes.
 //!
-//! An [`Input`] hands out bytes that it has; what is asked for beyond them is [`LoadError::Ended`], so a length that
-//! is only claimed allocates nothing. A compressed string is the one thing that becomes longer than its bytes, and
-//! `codec::lzf` bounds that.
+//! An [`Input`] returns only bytes that it has, and [`LoadError::Ended`] beyond them, so a length that is only claimed
+//! allocates nothing. Only a compressed string becomes longer than its bytes, and `codec::lzf` bounds that.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,14 +10,14 @@ use super::encoder::{INT_8, INT_16, INT_32, LEN_14, LEN_32, LEN_64, LZF, SPECIAL
 use crate::codec::lzf;
 use crate::text::number::Decimal;
 
-/// Why bytes are no value.
+/// Why bytes are not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadError {
-    /// They end too early.
+    /// The bytes end too early.
     Ended,
-    /// The type byte is of no type that is known.
+    /// The type byte is unknown.
     UnknownType(u8),
-    /// They say something that cannot be.
+    /// The bytes contradict themselves or the format.
     Malformed(&'static str),
 }
 
@@ -58,7 +57,7 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// What a length's place may hold.
+/// A length, or what may stand in its place.
 enum Length {
     Plain(u64),
     Special(u8),
@@ -121,12 +120,12 @@ fn length<I: Input + ?Sized>(input: &mut I) -> Result<Length, LoadError> {
     })
 }
 
-/// A length that the address space has room for; more is more than any input has.
+/// A length that fits the address space; no input has more bytes than that.
 fn addressable(len: u64) -> Result<usize, LoadError> {
     usize::try_from(len).map_err(|_| LoadError::Ended)
 }
 
-/// Bytes that are all there.
+/// An input over bytes in memory.
 pub struct SliceInput<'a> {
     rest: &'a [u8],
 }
@@ -137,7 +136,7 @@ impl<'a> SliceInput<'a> {
         SliceInput { rest: bytes }
     }
 
-    /// What was not read yet.
+    /// The bytes that have not been read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }

@@ -7,7 +7,7 @@
 //!   1  elements, then each                     (before 3.2)
 //! ```
 //!
-//! A list that is one listpack here is a list of one node in its bytes, as in Redis.
+//! A list that is a single listpack in memory is written as a list of one node, as in Redis.
 
 use super::{Encoder, Input, LoadError, Sink, Target, ziplist};
 use crate::types::list::{self, End, Limits, Quicklist};

@@ -12,7 +12,7 @@
 //! length: it returns only bytes that are there, so a claimed gigabyte costs nothing. The encoding that a value has in
 //! memory shows in its bytes only where Redis's shows.
 //!
-//! Another type is a file beside `string`, its type bytes in [`types`], and an arm in each of the three functions here.
+//! To add a type, add a file beside `string`, its type bytes in [`types`], and an arm in each of the three functions here.
 
 mod encoder;
 mod hash;
@@ -30,13 +30,13 @@ pub use input::{Input, LoadError, Loaded, SliceInput};
 
 use crate::types::{Entry, Kind, Shapes};
 
-/// The version that is written where it suffices.
+/// The version that is written unless the value needs a later one.
 pub const VERSION: u16 = 11;
 
-/// The version that fields of hashes which expire need, that of Redis 7.4; what claims a later one is refused.
+/// The version that hashes with expiring fields need, that of Redis 7.4. Payloads of a later version are refused.
 pub const LATEST: u16 = 12;
 
-/// The bytes that say which type a value has and how it is encoded.
+/// The bytes that identify a value's type and encoding.
 pub mod types {
     /// A string.
     pub const STRING: u8 = 0;
@@ -105,7 +105,7 @@ pub fn type_of(entry: &Entry) -> u8 {
     }
 }
 
-/// The version of the format that came with a type.
+/// The version of the format that introduced a type.
 pub fn version_of(type_byte: u8) -> u16 {
     if type_byte >= types::HASH_METADATA { LATEST } else { VERSION }
 }
@@ -122,8 +122,8 @@ pub fn save_value(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     }
 }
 
-/// Reads a value of type `type_byte` and makes an entry of it. Reads no more than belongs to it. A collection without
-/// elements is refused, but for a stream, and so is one with an element twice.
+/// Reads a value of type `type_byte` and makes an entry of it. Reads exactly the value's bytes. A collection without
+/// elements is refused, unless it is a stream, and so is one with duplicate elements.
 pub fn load_value(type_byte: u8, input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     match type_byte {
         types::STRING => string::load(input, target),

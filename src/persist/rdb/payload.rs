@@ -1,4 +1,4 @@
-//! What `DUMP` returns and `RESTORE` takes: a type byte, a value, and ten bytes that vouch for both.
+//! The payload that `DUMP` returns and `RESTORE` takes: a type byte, a value, and a footer of ten bytes that verifies both.
 //!
 //! ```text
 //!  type 1 | value … | version 2, little-endian | CRC-64 of all before, 8, little-endian
@@ -14,7 +14,7 @@ const FOOTER: usize = 10;
 /// Why a payload was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadError {
-    /// It is of a later version, or its checksum is that of other bytes.
+    /// It has a later version or a wrong checksum.
     VersionOrChecksum,
     /// The value in it cannot be read.
     Value(LoadError),
@@ -37,7 +37,7 @@ pub fn restore(payload: &[u8], target: Target<'_>) -> Result<Entry, PayloadError
     load_value(*type_byte, &mut SliceInput::new(value), target).map_err(PayloadError::Value)
 }
 
-/// The payload without its footer, if that is right.
+/// The payload without its footer, if the footer is correct.
 fn verify(payload: &[u8]) -> Option<&[u8]> {
     let (object, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER)?)?;
     let (version, sum) = footer.split_first_chunk()?;

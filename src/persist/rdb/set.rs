@@ -1,4 +1,4 @@
-//! A set: packed as it is kept, or member by member.
+//! A set: packed as it is in memory, or member by member.
 //!
 //! ```text
 //!  20  a listpack
@@ -72,7 +72,7 @@ pub(super) fn load_listpack(input: &mut impl Input, target: Target<'_>) -> Resul
     Ok(Entry::with_packed(target.key, Kind::Set, Encoding::Listpack, &bytes, target.expire_at))
 }
 
-/// A set in the making, in the encoding that a set of so many members gets.
+/// A set under construction, in the encoding that its number of members calls for.
 struct Members<'a> {
     entry: Option<Entry>,
     expected: usize,
@@ -80,7 +80,7 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// For about `count` members, of which most may only be claimed.
+    /// For about `count` members, a number that the input only claims.
     fn new(count: u64, target: Target<'a>) -> Self {
         let Shapes { set_max_intset_entries, set_max_listpack_entries, .. } = *target.shapes;
         let more_than_packed = set_max_intset_entries.max(set_max_listpack_entries).saturating_add(1);
@@ -113,5 +113,5 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The most members that room is made for before they are there.
+/// The most members for which room is reserved before they have been read.
 const ROOM: usize = 1024;

@@ -1,4 +1,4 @@
-//! A sorted set: packed as it is kept, or member and score by member and score, from the last to the first.
+//! A sorted set: packed as it is in memory, or as members with scores, from the last to the first.
 //!
 //! ```text
 //!  17  a listpack of members and scores
@@ -49,14 +49,14 @@ pub(super) fn binary_score(input: &mut impl Input) -> Result<f64, LoadError> {
     input.array().map(f64::from_le_bytes)
 }
 
-/// The digits of type 3: their number, or what is no number of digits.
+/// The digits of type 3: a byte with their number, or a special value in its place.
 pub(super) fn printed_score(input: &mut impl Input) -> Result<f64, LoadError> {
     match input.byte()? {
         255 => Ok(f64::NEG_INFINITY),
         254 => Ok(f64::INFINITY),
         253 => Ok(f64::NAN),
         len => number::parse_f64(input.bytes(len.into())?)
-            .ok_or(LoadError::Malformed("a score that is no number")),
+            .ok_or(LoadError::Malformed("a score that is not a number")),
     }
 }
 
@@ -85,7 +85,7 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
     }
     let entry = Entry::with_packed(target.key, Kind::SortedSet, Encoding::Listpack, bytes, target.expire_at);
     let set = SortedSetRef::of(&entry);
-    // Out of order it is one as well, only not in this form.
+    // Out of order it is still a sorted set, but not in this form.
     if set.len() <= target.shapes.zset_max_listpack_entries && is_packed_sorted_set(pack) && in_order(set) {
         return Ok(entry);
     }
@@ -103,7 +103,7 @@ fn is_number(score: Text<'_>) -> bool {
     }
 }
 
-/// Whether members of one score are in order, too.
+/// Whether members with equal scores are in order too.
 fn in_order(set: SortedSetRef<'_>) -> bool {
     let mut before: Option<(Vec<u8>, f64)> = None;
     set.iter().all(|(member, score)| {
@@ -116,7 +116,7 @@ fn in_order(set: SortedSetRef<'_>) -> bool {
 
 fn add(gather: &mut Gather, member: &[u8], score: f64) -> Result<(), LoadError> {
     if score.is_nan() {
-        return Err(LoadError::Malformed("a score that is no number"));
+        return Err(LoadError::Malformed("a score that is not a number"));
     }
     let hash = gather.hash(member);
     if gather.find(hash, member).is_some() {

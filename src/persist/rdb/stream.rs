@@ -11,14 +11,14 @@
 //!  15  without first ID, largest deleted ID, entries ever, entries read          (5.0)
 //! ```
 //!
-//! IDs of 16 bytes are big-endian, times little-endian Unix milliseconds. Entries read that are not known are −1. What an
-//! older form does not tell is worked out as Redis does it.
+//! IDs of 16 bytes are big-endian, times little-endian Unix milliseconds. An unknown number of entries read is −1. What an
+//! older form lacks is derived as in Redis.
 
 use super::{Encoder, Input, LoadError, Sink, Target};
 use crate::types::Entry;
 use crate::types::stream::{Figures, Group, Id, Invalid, Stream};
 
-/// What a version of the format tells, beside what all do.
+/// What a version of the format contains in addition to the basics.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
     /// Type 15.
@@ -87,12 +87,12 @@ pub(super) fn load(form: Form, input: &mut impl Input, target: Target<'_>) -> Re
         stream.push_node(first, &input.string()?.into_bytes())?;
     }
     if input.length()? != stream.len() {
-        return Err(LoadError::Malformed("a stream of another length than it says"));
+        return Err(LoadError::Malformed("a stream of another length than it claims"));
     }
     let mut figures = Figures { last_id: load_id(input)?, ..Figures::default() };
     figures.entries_added = stream.len();
     if form >= Form::Counted {
-        // The first ID is that of the first entry, whatever these bytes say.
+        // The first ID follows from the entries; these bytes are ignored.
         load_id(input)?;
         figures.max_deleted_id = load_id(input)?;
         figures.entries_added = input.length()?;

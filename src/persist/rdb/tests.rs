@@ -1,4 +1,4 @@
-//! What Redis wrote is read, what is written is what Redis writes, and nothing that is broken is believed.
+//! Payloads made by Redis are read, those written are byte for byte Redis's, and broken ones are refused.
 
 use super::payload::{PayloadError, dump};
 use super::*;
@@ -79,7 +79,7 @@ fn lengths_take_one_two_five_or_nine_bytes() {
 }
 
 #[test]
-fn a_payload_that_redis_made_is_taken() {
+fn a_payload_made_by_redis_is_accepted() {
     let payload = b"\x00\x03abc\x0a\x00";
     let payload = [&payload[..], &crc64::checksum(payload).to_le_bytes()].concat();
     let entry = restore_at(&payload, Some(5)).expect("a good payload");
@@ -109,7 +109,7 @@ fn a_later_version_and_a_wrong_checksum_are_refused() {
 }
 
 #[test]
-fn claims_that_the_bytes_do_not_keep_are_refused() {
+fn claims_beyond_the_bytes_are_refused() {
     for object in [
         &b""[..],
         b"\x00",
@@ -145,7 +145,7 @@ proptest! {
     }
 }
 
-/// Limits so low that small data passes them.
+/// Limits so low that small values exceed them.
 fn small_shapes() -> Shapes {
     Shapes {
         hash_max_listpack_entries: 4,
@@ -238,7 +238,7 @@ fn group_contents(group: &Group) -> String {
     format!("{:?} {:?} {:?} {consumers:?} {pending:?}", group.name(), group.last_id, group.entries_read)
 }
 
-/// What is in a collection, in order where it has one, with its encoding.
+/// The contents of a collection, in its order if it has one, with its encoding.
 fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
     let mut all = Vec::new();
     match entry.kind() {
@@ -294,11 +294,11 @@ proptest! {
             let again = again.expect("just looked");
             prop_assert_eq!(again.expire_at(), Some(7));
             prop_assert_eq!(contents(&again), contents(entry));
-            // Under other limits the same elements come back, in the encoding that those ask for.
+            // With other limits the same elements come back, in the encoding that those call for.
             let other = if low { Shapes::new(Seed::plain()) } else { small_shapes() };
             let again = payload::restore(&payload, Target { shapes: &other, ..target });
             prop_assert_eq!(contents(&again.expect("the same bytes")).1, contents(entry).1);
-            // Whatever is cut off or changed: refused or another value, and no panic.
+            // Truncated or changed bytes are refused or give another value, without a panic.
             let object = &payload[..payload.len() - 10];
             for cut in (1..object.len()).step_by(object.len() / 8 + 1) {
                 let _ = restore(&sealed(&object[..cut], 11));
@@ -371,18 +371,18 @@ fn collections_in_the_encodings_of_earlier_versions_are_read() {
     let zset = restore(&sealed(b"\x03\x03\x01a\x031.5\x01b\xfe\x01c\xff", 9)).expect("good");
     assert_eq!(contents(&zset).1, ["[99] -inf", "[97] 1.5", "[98] inf"]);
     for bad in [
-        &b"\x03\x01\x01a\xfd"[..], // a score that is none
+        &b"\x03\x01\x01a\xfd"[..], // a score that is not a number
         b"\x03\x01\x01a\x03abc",
         b"\x03\x02\x01a\x011\x01a\x012", // a member twice
         b"\x02\x02\x01a\x01a",
         b"\x04\x02\x01a\x011\x01a\x012",
-        b"\x01\x00", // nothing in it
+        b"\x01\x00", // no members
         b"\x02\x00",
         b"\x03\x00",
         b"\x04\x00",
         b"\x12\x00",
         b"\x12\x01\x02\x07\x07\x00\x00\x00\x00\x00\xff",
-        b"\x12\x01\x03\x01a", // a node of no kind
+        b"\x12\x01\x03\x01a", // an unknown kind of node
         b"\x0b\x08\x02\x00\x00\x00\x00\x00\x00\x00",
         b"\x02\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a",
         b"\x04\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a\x01a",
@@ -407,7 +407,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A ziplist of entries from their encoding on.
+/// A ziplist of these entries, each starting at its encoding.
 fn ziplist(entries: &[&[u8]]) -> Vec<u8> {
     let (mut body, mut last, mut before) = (Vec::new(), 10, 0);
     for entry in entries {
@@ -426,7 +426,7 @@ fn ziplist(entries: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn packed_hashes_are_taken_when_they_are_whole() {
+fn packed_hashes_are_accepted_if_they_are_complete() {
     let shapes = Shapes { hash_max_listpack_entries: 3, ..Shapes::new(Seed::plain()) };
     let take = |elements: &[&str], timed| {
         let mut builder = crate::types::listpack::Builder::with_capacity(0);

@@ -1,4 +1,4 @@
-//! Small collections as Redis kept them before 7.0, read into listpacks; nobody writes them any more.
+//! Small collections in the formats of Redis before 7.0, read into listpacks. They are no longer written.
 //!
 //! ```text
 //!  ziplist  bytes 4 | offset of the last 4 | entries 2 | entry … | ff
@@ -9,7 +9,7 @@
 //!  zipmap   fields 1 | length, field, length, free 1, value, free bytes … | ff        length: 1, or fe and 4
 //! ```
 //!
-//! Every entry is checked, the length of the one before included: what is wrong in one place is refused as a whole.
+//! Every entry is checked, including the length of the one before; a single error refuses the whole collection.
 
 use super::{Input, LoadError, SliceInput};
 use crate::types::Text;
@@ -55,7 +55,7 @@ pub(super) fn to_listpack(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     Ok(builder.finish())
 }
 
-/// Reads an entry from its encoding on.
+/// Reads an entry, starting at its encoding.
 fn push_entry(input: &mut SliceInput<'_>, builder: &mut Builder) -> Result<(), LoadError> {
     let first = input.byte()?;
     let len = match first >> 6 {

@@ -31,7 +31,7 @@ use crate::types::listpack::{self, Element, Listpack};
 use crate::types::string::Text;
 use crate::types::{Encoding, Kind, Shapes};
 
-/// Nodes of fewer bytes are not compressed.
+/// Nodes of fewer bytes are not compressed, nor are those of which compression saves less than [`COMPRESS_GAIN`].
 const COMPRESS_MIN: usize = 48;
 const COMPRESS_GAIN: usize = 8;
 
