@@ -105,7 +105,7 @@ impl Connection {
     /// others are short enough to share one.
     fn move_out(&mut self) {
         let Self { window, blocks, .. } = self;
-        let (mut shared, mut own) = (None, false);
+        let (mut shared, mut own) = (None::<usize>, false);
         let moved = self.partial.move_out(window.len(), |place| {
             let bytes = &window[place];
             own = !own;

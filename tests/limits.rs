@@ -177,6 +177,49 @@ fn a_single_reply_beyond_the_hard_limit_ends_its_client() {
     control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == 2);
 }
 
+/// Draws with repetition go on as long as the client asks, whatever the data.
+#[test]
+fn a_command_stops_when_its_reply_is_beyond_the_hard_limit() {
+    let server = Server::start("");
+    let mut control = server.client();
+    control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 16mb 0 0"]);
+    for n in 0..1000 {
+        // One of each kind that is small enough to be packed, and one that is not.
+        if n < 10 {
+            control.run(&format!("SADD s0 member:{n}"));
+            control.run(&format!("HSET h0 field:{n} v"));
+            control.run(&format!("ZADD z0 {n} member:{n}"));
+        }
+        control.run(&format!("SADD s1 member:{n}"));
+        control.run(&format!("HSET h1 field:{n} v"));
+        control.run(&format!("ZADD z1 {n} member:{n}"));
+    }
+    let before = server.peak_resident_bytes();
+    let mut ended = 0;
+    for number in 0..2 {
+        for request in [
+            format!("SRANDMEMBER s{number} -9000000000000000000"),
+            format!("HRANDFIELD h{number} -9000000000000000000"),
+            format!("HRANDFIELD h{number} -4000000000000000000 WITHVALUES"),
+            format!("ZRANDMEMBER z{number} -2147483649"),
+            format!("ZRANDMEMBER z{number} -4000000000000000000 WITHSCORES"),
+        ] {
+            let mut greedy = server.client();
+            greedy.send(&request.split(' ').collect::<Vec<_>>()).expect("send");
+            // The rest of its pipeline is not executed.
+            let _ = greedy.send(&["INCR", "counter"]);
+            assert_eq!(greedy.wait_closed(), b"", "{request}");
+            ended += 1;
+            control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == ended);
+        }
+    }
+    assert_eq!(control.run("EXISTS counter").integer(), 0);
+    let most = server.peak_resident_bytes();
+    assert!(most < before + 96 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
+    // What is within the limit is drawn as always.
+    assert!(matches!(control.run("SRANDMEMBER s1 -1000"), Value::Array(members) if members.len() == 1000));
+}
+
 #[test]
 fn before_authentication_replies_that_nobody_reads_take_little_memory() {
     let server = Server::start("--requirepass secret");

@@ -96,6 +96,21 @@ impl Context<'_> {
         self.keyspace.set_expiry(key, at, expire_at);
     }
 
+    /// How long the output may become before this reply alone is more than its client is allowed to have waiting. What
+    /// a command writes is bounded by its data; one that can go on beyond that stops there, and calls
+    /// [`Context::end_beyond`].
+    pub fn output_bound(&self) -> usize {
+        match self.config.client_output_buffer_limit.normal.hard {
+            hard if hard > 0 && self.splices.is_some() => self.reply.buf.len().saturating_add(hard as usize),
+            _ => usize::MAX,
+        }
+    }
+
+    /// Ends the client if the output has grown beyond `bound`: nobody is going to see this reply.
+    pub fn end_beyond(&mut self, bound: usize) {
+        self.session.flags.close_now |= self.reply.buf.len() > bound;
+    }
+
     /// Says that `count` changes were made to `key`, see [`Keyspace::changed`].
     #[inline]
     pub fn changed(&mut self, key: Key<'_>, event: Event, count: u64) {

@@ -145,7 +145,7 @@ impl Server {
 
     /// Ends a client that reads too slowly for what it asks.
     #[cold]
-    fn cut_off(&mut self, token: Token) {
+    pub(super) fn cut_off(&mut self, token: Token) {
         self.core.stats.output_limit_disconnections += 1;
         self.process.log.warning(format_args!(
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",

@@ -426,6 +426,11 @@ impl Server {
                 self.park(token);
                 Ran::Waiting
             }
+            Some(client) if client.session.flags.close_now && !client.doomed => {
+                // A command has stopped in the middle of a reply that is beyond the hard limit.
+                self.cut_off(token);
+                Ran::Closing
+            }
             _ => Ran::Closing,
         }
     }

@@ -366,6 +366,7 @@ fn parse_random(args: Args<'_>) -> Result<(i64, bool)> {
 
 fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values: bool) -> Result {
     let mut random = Random::new(ctx.keyspace.random.next());
+    let bound = ctx.output_bound();
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         let wanted = match hash.len() as u64 {
@@ -384,13 +385,18 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
             if with_values {
                 out.item_value(&hash, &item);
             }
+            out.reply.buf.len() <= bound
         };
         if count < 0 {
             hash.sample_repeated(wanted, &mut random, &mut emit);
         } else {
-            hash.sample_distinct(wanted as usize, &mut random, &mut emit);
+            hash.sample_distinct(wanted as usize, &mut random, &mut |item| {
+                emit(item);
+            });
         }
-    })
+    })?;
+    ctx.end_beyond(bound);
+    Ok(())
 }
 
 /// `HSCAN key cursor [MATCH pattern] [COUNT n] [NOVALUES]`: the next cursor and some fields with their values. A field

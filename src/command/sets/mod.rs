@@ -267,15 +267,17 @@ pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         ctx.reply.array(0);
         return Ok(());
     };
+    let bound = ctx.output_bound();
     with_set(ctx, at, |reply, set, random| {
         if count < 0 {
-            reply_repeating(reply, set, count.unsigned_abs() as usize, random);
+            reply_repeating(reply, set, count.unsigned_abs() as usize, random, bound);
         } else {
             let count = set.len().min(count as usize);
             reply.array(count);
             set.sample_distinct(count, random, &mut |member| reply.text(member));
         }
     });
+    ctx.end_beyond(bound);
     Ok(())
 }
 
@@ -286,11 +288,14 @@ fn with_set(ctx: &mut Context<'_>, at: Position, with: impl FnOnce(&mut Reply<'_
     with(reply, SetRef::of(&entry), random);
 }
 
-fn reply_repeating(reply: &mut Reply<'_>, set: SetRef<'_>, count: usize, random: &mut Random) {
+fn reply_repeating(reply: &mut Reply<'_>, set: SetRef<'_>, count: usize, random: &mut Random, bound: usize) {
     reply.array(count);
     for _ in 0..count {
         if let Some(member) = set.random(random) {
             reply.text(member);
+        }
+        if reply.buf.len() > bound {
+            break;
         }
     }
 }

@@ -314,11 +314,17 @@ pub fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         ctx.reply.array(0);
         return Ok(());
     };
+    let bound = ctx.output_bound();
     with_set(ctx, at, |reply, set, random| {
         if count < 0 {
             let count = count.unsigned_abs() as usize;
             scores.begin(reply, count);
-            (0..count).filter_map(|_| set.random(random)).for_each(|element| scores.reply(reply, element));
+            for element in (0..count).filter_map(|_| set.random(random)) {
+                scores.reply(reply, element);
+                if reply.buf.len() > bound {
+                    break;
+                }
+            }
         } else {
             let count = set.len().min(count as usize);
             scores.begin(reply, count);
@@ -329,6 +335,7 @@ pub fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             set.sample_distinct(count, random, &mut |element| scores.reply(reply, element));
         }
     });
+    ctx.end_beyond(bound);
     Ok(())
 }
 

@@ -23,19 +23,23 @@ impl<'a> HashRef<'a> {
         self.iter().nth(random.below(self.len()))
     }
 
-    /// Emits `count` random fields, each drawn from all fields.
-    pub fn sample_repeated(&self, count: u64, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
+    /// Emits `count` random fields, each drawn from all fields, or fewer if `emit` returns that it wants no more.
+    pub fn sample_repeated(&self, count: u64, random: &mut Random, emit: &mut impl FnMut(Item<'a>) -> bool) {
         if let Some(hash) = self.drawn_from() {
             for _ in 0..count {
                 let Some(field) = hash.random(self.now, random) else { return };
-                emit(field.into());
+                if !emit(field.into()) {
+                    return;
+                }
             }
             return;
         }
         let all: Vec<Item<'a>> = self.iter().collect();
         for _ in 0..count {
             let Some(item) = all.get(random.below(all.len())) else { return };
-            emit(*item);
+            if !emit(*item) {
+                return;
+            }
         }
     }
 

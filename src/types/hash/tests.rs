@@ -313,7 +313,10 @@ fn draw_in_every_way(hash: &HashRef<'_>, fields: usize, random: &mut Random, tal
     for _ in 0..40 * fields {
         single.add(hash.random(random).expect("there are fields").field.to_vec());
     }
-    hash.sample_repeated(40 * fields as u64, random, &mut |item| repeated.add(item.field.to_vec()));
+    hash.sample_repeated(40 * fields as u64, random, &mut |item| {
+        repeated.add(item.field.to_vec());
+        true
+    });
     for count in [fields / 10 + 1, fields / 2, fields - fields / 4] {
         for _ in 0..(40 * fields).div_ceil(count.max(1)) {
             let mut seen = std::collections::HashSet::new();
@@ -442,6 +445,7 @@ fn a_table_that_has_shrunk_gives_its_memory_back_and_draws_its_fields_equally_of
         let (mut random, mut tally) = (Random::new(3), Tally::default());
         HashRef::new(&entry, NOW).sample_repeated(50 * left as u64, &mut random, &mut |item| {
             tally.add(item.field.to_vec());
+            true
         });
         tally.assert_even(left, "a hash that has shrunk");
     }
