@@ -10,11 +10,11 @@
 //! memory that was never touched. A release compares `used` with one number, the slab's next `event`, to learn that
 //! anything beyond the free list is to be done:
 //!
-//! | state | in | event | wake |
-//! |---|---|---|---|
-//! | current | `current[class]` | none | none |
-//! | full | nothing | a 64th of its blocks is free: it becomes partial | a 64th |
-//! | partial | `partial[class]`, in front | half of the rest is free: look again whether all is | half of the rest |
+//! | state | in | event |
+//! |---|---|---|
+//! | current | `current[class]` | none |
+//! | full | nothing | a 64th of its blocks is free: it becomes partial |
+//! | partial | `partial[class]`, in front | less than a 64th is used, then half of that, and so on: is it empty? |
 //!
 //! The partial slab that was listed last is the fullest, mostly; it is the next current one, so that sparse slabs
 //! are left alone and empty. Waiting for a 64th makes the change of the current slab rare under random churn, for less
@@ -26,13 +26,17 @@
 //! operation. The owner takes such a list over whole, when its own is used up or the slab is looked at again, so the
 //! work that it has with another thread's releases is counted in slabs and not in blocks:
 //!
-//! * The thread that releases keeps the slabs in mind (`touched`) whose `wake` it has reached. Those of which every
-//!   block has come back, and which their owner has in no list, it gives back to the pool itself.
+//! * The thread that releases keeps the slabs in mind (`touched`) of which a 64th has come back this way, the count to
+//!   `wake` at. Those of which every block has come back, and which their owner has in no list, it gives back to the pool
+//!   itself.
 //! * At the end of its work ([`collect`]) it hands the others over to their owners' `inbox`. The owner takes some of them
 //!   in with each call of `collect` and when it needs a slab.
 //!
-//! `used` counts a remotely released block until the owner takes it over. A partial slab with `used` blocks has both
-//! counts, its own and that of others, at half of that: when all blocks are free, one of the two has been reached.
+//! `used` counts a remotely released block until the owner takes it over. So a partial slab may become empty by what the
+//! owner and others do together. The owner looks when all but less than a 64th of the used blocks were released here,
+//! others queue it when they have released a 64th; when all are free, one of the two has happened. Below a 64th, both
+//! counts are half of what is used. Only that far down does the owner write to the word that others write to, too: an
+//! atomic operation waits for all stores before it, which are cache misses in a large keyspace.
 //!
 //! The heap of a thread that has ended is taken by the next thread that needs one.
 
@@ -60,23 +64,23 @@ const TAKE_IN: usize = 8;
 /// these, where that is more.
 const SWEEP_MIN: u32 = 64;
 
-/// Bytes of a wide slab.
-pub const WIDE_SLAB: usize = WIDE * SLAB;
-
-const _: () = assert!(WIDE_SLAB <= remote::MOST_BYTES);
+const _: () = assert!(WIDE * SLAB <= remote::MOST_BYTES);
 const _: () = assert!(SLAB / class::rounded(0) <= remote::MOST_BLOCKS);
 
-/// A slab's record. Only the owner's thread uses the fields that are cells, with one exception: `block_size` is
-/// constant while a block of the slab lives, and a thread that holds one may read it. The record of a wide slab is that
-/// of its first part; the other parts have no owner.
+/// A slab's record. Only the owner's thread uses the fields that are cells, with two exceptions: `block_size`
+/// and `capacity` are constant while a block of the slab lives, and a thread that holds one may read them. `event` is written by the owner
+/// alone. The record of a wide slab is that of its first part; the other parts have no owner.
 #[repr(C, align(64))]
 pub struct Slab {
     owner: AtomicPtr<Heap>,
     free: Cell<*mut u8>,
     bump: Cell<*mut u8>,
-    end: Cell<*mut u8>,
+    /// Where `bump` ends: the lower half of the address, which tells places of one slab apart.
+    end: Cell<u32>,
+    class: Cell<u16>,
+    capacity: Cell<u16>,
     used: Cell<u32>,
-    event: Cell<u32>,
+    event: AtomicU32,
     block_size: Cell<u32>,
     next: Cell<u32>,
     prev: Cell<u32>,
@@ -86,7 +90,7 @@ pub struct Slab {
     remote: AtomicU64,
 }
 
-// SAFETY: other threads use atomic fields, and `block_size` while it is constant.
+// SAFETY: other threads use atomic fields, and `block_size` and `capacity` while these are constant.
 unsafe impl Sync for Slab {}
 
 /// A thread's slabs. Slab numbers are never 0: the range begins with the records.
@@ -121,14 +125,16 @@ static FULL: Slab = Slab {
     owner: AtomicPtr::new(ptr::null_mut()),
     free: Cell::new(ptr::null_mut()),
     bump: Cell::new(ptr::null_mut()),
-    end: Cell::new(ptr::null_mut()),
+    end: Cell::new(0),
+    class: Cell::new(0),
+    capacity: Cell::new(0),
     used: Cell::new(0),
-    event: Cell::new(NEVER),
+    event: AtomicU32::new(NEVER),
     block_size: Cell::new(0),
     next: Cell::new(NO_SLAB),
     prev: Cell::new(NO_SLAB),
     queue_next: AtomicU32::new(NO_SLAB),
-    remote: AtomicU64::new(Remote::HELD.0),
+    remote: AtomicU64::new(0),
 };
 
 /// The heap of a thread that has not allocated yet: every allocation finds it full, every release finds it foreign.
@@ -260,7 +266,7 @@ pub fn untouched_bytes() -> usize {
     (0..CLASSES)
         .map(|class| {
             let slab = heap.current(class);
-            slab.end.get().addr() - slab.bump.get().addr()
+            slab.end.get().wrapping_sub(low(slab.bump.get())) as usize
         })
         .sum()
 }
@@ -328,6 +334,12 @@ fn acquire_heap() {
     let _ = LEASE.try_with(|_| ());
 }
 
+/// The lower half of an address.
+#[inline(always)]
+fn low(at: *mut u8) -> u32 {
+    at.addr() as u32
+}
+
 /// Which list of its owner a slab is in: see the module's head.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -336,11 +348,16 @@ enum State {
     Partial,
 }
 
-/// What a slab was when it entered a state.
+/// What a slab was when it entered a state, and what is used of it.
 struct Entered {
+    was: State,
     used: u32,
-    was_listed: bool,
     is_queued: bool,
+}
+
+/// What a slab of blocks of this size is.
+fn shape(block_size: usize) -> Shape {
+    if block_size > class::LARGEST_NARROW { Shape::WIDE } else { Shape::SLAB }
 }
 
 impl Slab {
@@ -352,7 +369,7 @@ impl Slab {
             block
         } else {
             let block = self.bump.get();
-            if block == self.end.get() {
+            if low(block) == self.end.get() {
                 return None;
             }
             self.bump.set(block.wrapping_add(self.block_size.get() as usize));
@@ -364,69 +381,88 @@ impl Slab {
     }
 
     fn is_full(&self) -> bool {
-        self.free.get().is_null() && self.bump.get() == self.end.get()
-    }
-
-    fn is_wide(&self) -> bool {
-        self.block_size.get() as usize > class::LARGEST_NARROW
+        self.free.get().is_null() && low(self.bump.get()) == self.end.get()
     }
 
     fn shape(&self) -> Shape {
-        if self.is_wide() { Shape::WIDE } else { Shape::SLAB }
+        shape(self.block_size.get() as usize)
     }
 
     fn class(&self) -> usize {
-        let size = self.block_size.get() as usize;
-        if self.is_wide() { class::of_wide(size) } else { class::of(size) }
+        usize::from(self.class.get())
     }
 
     fn capacity(&self) -> u32 {
-        let bytes = if self.is_wide() { WIDE_SLAB as u32 } else { SLAB as u32 };
-        bytes / self.block_size.get()
+        u32::from(self.capacity.get())
+    }
+
+    /// A 64th of the blocks.
+    fn share(&self) -> u32 {
+        (self.capacity() / PARTIAL_SHARE).max(1)
+    }
+
+    /// The event of a slab that is full. No other state has it.
+    fn full_event(&self) -> u32 {
+        self.capacity() - self.share()
     }
 
     /// Makes an unused slab, just taken, one of `heap`.
-    fn begin(&self, index: u32, heap: &Heap, block_size: usize) {
+    fn begin(&self, index: u32, heap: &Heap, class: usize, block_size: usize) {
         let memory = space::memory(index);
+        let capacity = shape(block_size).bytes() / block_size;
         self.owner.store(ptr::from_ref(heap).cast_mut(), Ordering::Relaxed);
+        self.class.set(class as u16);
         self.block_size.set(block_size as u32);
+        self.capacity.set(capacity as u16);
         self.free.set(ptr::null_mut());
         self.bump.set(memory);
-        self.end.set(memory.wrapping_add(self.capacity() as usize * block_size));
+        self.end.set(low(memory.wrapping_add(capacity * block_size)));
         self.used.set(0);
-        self.event.set(NEVER);
-        self.remote.store(Remote::HELD.0, Ordering::Relaxed);
+        self.event.store(NEVER, Ordering::Relaxed);
+        self.remote.store(Remote::empty(self.share(), false).0, Ordering::Relaxed);
     }
 
-    /// Takes over the blocks that others have released, and has the next `event` and `wake` be those of `state`.
-    /// `dequeue` says that the slab was just taken off a queue.
+    /// Puts the slab into a state, after taking over the blocks that others have released. `dequeue` says that the slab
+    /// was just taken off a queue. A slab that is full is not to be touched after this: another thread may have given it
+    /// back already.
+    #[inline(always)]
     fn enter(&self, state: State, dequeue: bool) -> Entered {
-        let share = (self.capacity() / PARTIAL_SHARE).max(1);
-        let mut word = self.remote.load(Ordering::Relaxed);
-        let (before, used) = loop {
-            let before = Remote(word);
+        let (full_event, share) = (self.full_event(), self.share());
+        let was = match self.event.load(Ordering::Relaxed) {
+            NEVER => State::Current,
+            event if event == full_event => State::Full,
+            _ => State::Partial,
+        };
+        let mut before = Remote(self.remote.load(Ordering::Acquire));
+        let (used, wake, is_queued) = loop {
             let used = self.used.get() - before.count();
-            let (event, wake) = match state {
-                State::Current => (NEVER, 0),
-                State::Full => (self.capacity() - share, share),
-                State::Partial if used == 0 => (NEVER, 0),
-                State::Partial => ((used - 1) / 2, used.div_ceil(2)),
-            };
-            self.event.set(event);
-            let after = Remote::empty(wake, state != State::Full, before.is_queued() && !dequeue);
-            // Acquire: the links were written before the blocks were listed. Release: a thread that gives the slab back
-            // has seen all that was done to it here.
-            match self.remote.compare_exchange_weak(word, after.0, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break (before, used),
-                Err(now) => word = now,
+            let is_nearly_empty = state == State::Partial && used > 0 && used < share;
+            let wake = if is_nearly_empty { used.div_ceil(2) } else { share };
+            let is_queued = before.is_queued() && !dequeue;
+            let after = Remote::empty(wake, is_queued);
+            if after == before {
+                break (used, wake, is_queued);
+            }
+            // Acquire: the links were written before the blocks were listed.
+            match self.remote.compare_exchange_weak(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break (used, wake, is_queued),
+                Err(now) => before = Remote(now),
             }
         };
-        // A slab that is full is not to be touched any more: another thread may have given it back already.
         if before.count() > 0 {
             self.join(before);
             self.used.set(used);
         }
-        Entered { used, was_listed: before.is_held(), is_queued: before.is_queued() && !dequeue }
+        let event = match state {
+            State::Current => NEVER,
+            State::Full => full_event,
+            // When the owner has released so many that others have less than `wake` left.
+            State::Partial if wake == share => share - 1,
+            State::Partial => (used - 1) / 2,
+        };
+        // Release: a thread that sees the slab to be full and gives it back has seen all that was done to it here.
+        self.event.store(event, Ordering::Release);
+        Entered { was, used, is_queued }
     }
 
     /// Puts the blocks of a list that was just taken over before the free ones.
@@ -483,7 +519,7 @@ impl Heap {
         let used = slab.used.get() - 1;
         slab.used.set(used);
         self.count((slab.block_size.get() as usize).wrapping_neg());
-        if used == slab.event.get() {
+        if used == slab.event.load(Ordering::Relaxed) {
             self.review(slab);
         }
     }
@@ -498,14 +534,19 @@ impl Heap {
     /// Puts a slab that is full or partial where it belongs by what is used of it now.
     fn list(&self, slab: &Slab, index: u32, dequeue: bool) {
         let entered = slab.enter(State::Partial, dequeue);
+        if entered.was == State::Full && entered.used > slab.full_event() {
+            // It was queued when it was current, and what others had released was taken over then.
+            slab.enter(State::Full, false);
+            return;
+        }
         if entered.used > 0 || entered.is_queued {
             // An empty slab that is in a queue is given back by the thread that takes it off.
-            if !entered.was_listed {
+            if entered.was != State::Partial {
                 self.link(slab, index);
             }
             return;
         }
-        if entered.was_listed {
+        if entered.was == State::Partial {
             self.unlink(slab);
         }
         slab.give_back(index);
@@ -556,15 +597,14 @@ impl Heap {
             self.current[class].set(slab);
             return true;
         }
-        let shape = if block_size > class::LARGEST_NARROW { Shape::WIDE } else { Shape::SLAB };
-        let Some(taken) = pool::take(shape) else {
+        let Some(taken) = pool::take(shape(block_size)) else {
             // The full slab is nobody's current one any more.
             self.current[class].set(&raw const FULL);
             return false;
         };
         // SAFETY: the slab was just taken.
         let slab = unsafe { space::slab(taken.index) };
-        slab.begin(taken.index, self, block_size);
+        slab.begin(taken.index, self, class, block_size);
         self.current[class].set(slab);
         true
     }
@@ -619,11 +659,12 @@ impl Heap {
             // SAFETY: a queued slab was taken, and is not given back by others.
             let slab = unsafe { space::slab(index) };
             let next = slab.queue_next.load(Ordering::Relaxed);
-            // Acquire: what its owner and all who released blocks of it did to it is done.
+            // Acquire: what others who released blocks of it, and then its owner, did to it is done.
             let word = Remote(slab.remote.load(Ordering::Acquire));
-            // Only a slab that its owner has in no list can have all of its blocks here: nobody refers to it any more.
-            // One that is held may be about to be allocated from.
-            if !word.is_held() && word.count() == slab.capacity() {
+            let is_empty = word.count() == slab.capacity();
+            // All of its blocks are here, so its owner allocates none and releases none. Where it has the slab in no
+            // list either, nobody refers to it any more; from a current one it may be about to allocate.
+            if is_empty && slab.event.load(Ordering::Acquire) == slab.full_event() {
                 slab.give_back(index);
             } else {
                 pass_on(slab, index);

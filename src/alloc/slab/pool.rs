@@ -58,6 +58,10 @@ impl Shape {
         Shape { slabs, kind: slabs, places: ALL }
     }
 
+    pub const fn bytes(self) -> usize {
+        self.slabs * SLAB
+    }
+
     /// The lowest place for it among these free slabs.
     fn place(self, free: u32) -> Option<u32> {
         let (mut starts, mut len) = (free, 1);

@@ -2,16 +2,15 @@
 //! every thread changes by compare-and-exchange.
 //!
 //! ```text
-//!  63       62     61        45 44        28 27       14 13      0
-//!  queued │ held │ last block │ first block │   wake    │  count   │      blocks: offset in the slab in units of 4 bytes
+//!   62     61        45 44         28 27      14 13      0
+//!  queued │ last block │ first block │   wake   │  count   │      blocks: offset in the slab in units of 4 bytes
 //! ```
 //!
 //! The list is linked through the blocks themselves, first to last; since the word names both ends, the owner takes the
 //! whole list over, and joins it to its own, without a walk. *Wake* is the count at which the slab is queued: the thread
-//! that reaches it keeps the slab in mind until it hands over what it has released. *Held* says that the owner has the
-//! slab in a list or allocates from it, so that nobody else may give it back.
+//! that reaches it keeps the slab in mind until it hands over what it has released.
 
-/// The word's value. A slab that is taken from the pool begins with [`Remote::HELD`].
+/// The word's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote(pub u64);
 
@@ -20,8 +19,7 @@ const UNIT_BITS: u32 = 17;
 const WAKE: u32 = COUNT_BITS;
 const FIRST: u32 = WAKE + COUNT_BITS;
 const LAST: u32 = FIRST + UNIT_BITS;
-const HELD_BIT: u32 = LAST + UNIT_BITS;
-const QUEUED_BIT: u32 = HELD_BIT + 1;
+const QUEUED: u32 = LAST + UNIT_BITS;
 
 /// Offsets in a slab are kept in units of this many bytes, the alignment of every block.
 const UNIT: usize = 4;
@@ -30,16 +28,13 @@ const UNIT: usize = 4;
 pub const MOST_BYTES: usize = UNIT << UNIT_BITS;
 pub const MOST_BLOCKS: usize = (1 << COUNT_BITS) - 1;
 
-const _: () = assert!(QUEUED_BIT == u64::BITS - 1);
+const _: () = assert!(QUEUED < u64::BITS);
 
 impl Remote {
-    /// Nothing released, held by the owner, no count at which to wake.
-    pub const HELD: Remote = Remote(1 << HELD_BIT);
-
-    /// Nothing released. `wake` of 0 means that no count queues the slab.
+    /// Nothing released; queued when `wake` blocks are, or already.
     #[inline]
-    pub fn empty(wake: u32, held: bool, queued: bool) -> Remote {
-        Remote(u64::from(wake) << WAKE | u64::from(held) << HELD_BIT | u64::from(queued) << QUEUED_BIT)
+    pub fn empty(wake: u32, queued: bool) -> Remote {
+        Remote(u64::from(wake) << WAKE | u64::from(queued) << QUEUED)
     }
 
     #[inline]
@@ -66,13 +61,8 @@ impl Remote {
     }
 
     #[inline]
-    pub fn is_held(self) -> bool {
-        self.field(HELD_BIT, 1) != 0
-    }
-
-    #[inline]
     pub fn is_queued(self) -> bool {
-        self.field(QUEUED_BIT, 1) != 0
+        self.field(QUEUED, 1) != 0
     }
 
     /// With the block at `offset` in front of the list; queued where that reaches the count to wake at.
@@ -83,14 +73,7 @@ impl Remote {
         let last = if count == 1 { unit } else { self.field(LAST, UNIT_BITS) };
         let wake = self.field(WAKE, COUNT_BITS);
         let queued = self.is_queued() || u64::from(count) == wake;
-        Remote(
-            u64::from(count)
-                | wake << WAKE
-                | unit << FIRST
-                | last << LAST
-                | u64::from(self.is_held()) << HELD_BIT
-                | u64::from(queued) << QUEUED_BIT,
-        )
+        Remote(u64::from(count) | wake << WAKE | unit << FIRST | last << LAST | u64::from(queued) << QUEUED)
     }
 }
 
@@ -101,21 +84,20 @@ mod tests {
     #[test]
     fn the_word_keeps_both_ends_and_queues_once_at_the_count() {
         let offsets = [8, MOST_BYTES - 4, 0, 65_536];
-        let mut word = Remote::empty(3, false, false);
+        let mut word = Remote::empty(3, false);
         for (i, &offset) in offsets.iter().enumerate() {
             word = word.with(offset);
             assert_eq!((word.count() as usize, word.first(), word.last()), (i + 1, offset, offsets[0]));
-            assert_eq!((word.is_queued(), word.is_held()), (i >= 2, false));
+            assert_eq!(word.is_queued(), i >= 2);
         }
     }
 
     #[test]
-    fn without_a_count_to_wake_at_the_largest_list_is_not_queued() {
-        let mut word = Remote::HELD;
-        for _ in 0..MOST_BLOCKS {
-            word = word.with(16);
+    fn the_largest_list_fits() {
+        let mut word = Remote::empty(MOST_BLOCKS as u32, false);
+        for i in 1..=MOST_BLOCKS {
+            word = word.with(MOST_BYTES - 4);
+            assert_eq!((word.count() as usize, word.is_queued()), (i, i == MOST_BLOCKS));
         }
-        assert_eq!(word.count() as usize, MOST_BLOCKS);
-        assert!(word.is_held() && !word.is_queued());
     }
 }
