@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
 
-use crate::command::error::{Error, Result};
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, table};
 use crate::resp::Protocol;
 use crate::server::Server;
@@ -101,21 +101,16 @@ impl Server {
     pub(super) fn client_list(&mut self, token: Token, args: Args<'_>) -> Result {
         let mut filter = Filter::default();
         if args.len() == 4 && args.is(2, "type") {
-            match parse_type(args.get(3)) {
-                Ok(normal) => filter.normal = Some(normal),
-                Err(text) => return Err(text.into()),
-            }
+            filter.normal = Some(parse_type(args.get(3))?);
         } else if args.len() > 3 && args.is(2, "id") {
             let mut ids = Vec::new();
             for arg in args.iter_from(3) {
-                match number::parse_i64(arg) {
-                    Some(id) => ids.push(id as u64),
-                    None => return Err("ERR Invalid client ID".into()),
-                }
+                let id = number::parse_i64(arg).ok_or(Error::new("ERR Invalid client ID"))?;
+                ids.push(id as u64);
             }
             filter.ids = Some(ids);
         } else if args.len() != 2 {
-            return Err("ERR syntax error".into());
+            return Err(SYNTAX);
         }
         let mut lines = String::new();
         let mut clients: Vec<_> = self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
@@ -134,10 +129,7 @@ impl Server {
         let filter = if old_style {
             Filter { addr: Some(args.get(2)), ..Filter::default() }
         } else {
-            match parse_kill(token, args) {
-                Ok(filter) => filter,
-                Err(text) => return Err(text.into()),
-            }
+            parse_kill(token, args)?
         };
         let victims: Vec<Token> =
             self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).map(|(t, _)| t).collect();
@@ -164,7 +156,7 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
     let mut i = 2;
     while i < args.len() {
         if i + 1 >= args.len() {
-            return Err(Error::new("ERR syntax error"));
+            return Err(SYNTAX);
         }
         let value = args.get(i + 1);
         match args.get(i).to_ascii_lowercase().as_slice() {
@@ -179,7 +171,7 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
             b"user" => return Err(Error::concat(&[b"ERR No such user '", shown(value), b"'"])),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip = Some(own),
             b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip = None,
-            _ => return Err(Error::new("ERR syntax error")),
+            _ => return Err(SYNTAX),
         }
         i += 2;
     }

@@ -1,7 +1,7 @@
 //! `CONFIG GET`, `SET`, `REWRITE`, `RESETSTAT`, and what a changed directive asks of the running server.
 
 use crate::command::Args;
-use crate::command::error::Result;
+use crate::command::error::{Error, Result};
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
 use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
@@ -109,7 +109,7 @@ impl Server {
     /// `CONFIG REWRITE`: the configuration file says what the server does.
     pub(super) fn config_rewrite(&mut self, token: Token) -> Result {
         if self.core.config.file.is_none() {
-            return Err("ERR The server is running without a config file".into());
+            return Err(Error::new("ERR The server is running without a config file"));
         }
         match self.rewrite_config(false) {
             Ok(()) => self.reply_to(token).ok(),

@@ -18,17 +18,17 @@ impl Server {
             3 => PauseMode::All,
             4 if args.is(3, "write") => PauseMode::Write,
             4 if args.is(3, "all") => PauseMode::All,
-            4 => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
+            4 => return Err(Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
             _ => return Err(super::usage(args)),
         };
         let Some(timeout) = number::parse_i64(args.get(2)) else {
-            return Err("ERR timeout is not an integer or out of range".into());
+            return Err(Error::new("ERR timeout is not an integer or out of range"));
         };
         let Ok(milliseconds) = u64::try_from(timeout) else {
-            return Err("ERR timeout is negative".into());
+            return Err(Error::new("ERR timeout is negative"));
         };
         if timeout.checked_add(self.core.keyspace.moment.unix_ms).is_none() {
-            return Err("ERR timeout is out of range".into());
+            return Err(Error::new("ERR timeout is out of range"));
         }
         self.pause_clients(mode, milliseconds);
         self.reply_to(token).ok();
@@ -50,7 +50,7 @@ impl Server {
             3 => None,
             4 if args.is(3, "timeout") => None,
             4 if args.is(3, "error") => Some(error),
-            4 => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
+            4 => return Err(Error::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
             _ => return Err(super::usage(args)),
         };
         let Ok(id) = integer(args.get(2)) else { return Err(NOT_AN_INTEGER) };

@@ -1,7 +1,7 @@
 //! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`, `LASTSAVE`), and who it is (`ROLE`, `LOLWUT`).
 
 use crate::command::Args;
-use crate::command::error::Result;
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::server::Server;
 use crate::server::admin::REDIS_VERSION;
 use crate::server::startup::LOGO;
@@ -18,14 +18,14 @@ impl Server {
                 b"save" => save = true,
                 b"now" | b"force" => other = true,
                 b"abort" => abort = true,
-                _ => return Err("ERR syntax error".into()),
+                _ => return Err(SYNTAX),
             }
         }
         if (abort && (save || nosave || other)) || (save && nosave) {
-            return Err("ERR syntax error".into());
+            return Err(SYNTAX);
         }
         if abort {
-            return Err("ERR No shutdown in progress.".into());
+            return Err(Error::new("ERR No shutdown in progress."));
         }
         self.prepare_shutdown();
         self.session(token).flags.close_now = true;

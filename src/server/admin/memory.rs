@@ -198,9 +198,7 @@ impl Server {
     /// `MEMORY USAGE key [SAMPLES count]`: the bytes that the key takes with its value, its slot in the table and its
     /// place among those that expire; null when it is not there. O(1), for a collection O(N) in its blocks.
     pub(super) fn memory_usage(&mut self, token: Token, args: Args<'_>) -> Result {
-        if let Err(text) = parse_samples(args) {
-            return Err(text.into());
-        }
+        parse_samples(args)?;
         let key = args.get(2);
         let db = self.session(token).db;
         let hash = self.core.keyspace.hash(key);

@@ -1,6 +1,6 @@
 //! `SLOWLOG`, `LATENCY`, `MONITOR`: what the server does, as an operator sees it.
 
-use crate::command::error::Result;
+use crate::command::error::{Error, Result};
 use crate::command::{Args, table};
 use crate::resp::Reply;
 use crate::server::Server;
@@ -21,7 +21,7 @@ impl Server {
             3 => match number::parse_i64(args.get(2)) {
                 Some(-1) => usize::MAX,
                 Some(count @ 0..) => usize::try_from(count).unwrap_or(usize::MAX),
-                _ => return Err("ERR count should be greater than or equal to -1".into()),
+                _ => return Err(Error::new("ERR count should be greater than or equal to -1")),
             },
             _ => return Err(super::usage(args)),
         };
@@ -102,8 +102,7 @@ impl Server {
     pub(super) fn latency_graph(&mut self, token: Token, args: Args<'_>) -> Result {
         let event = args.get(2);
         let Some(series) = self.core.latency.get(event) else {
-            let text = [b"ERR No samples available for event '", shown(event), b"'"].concat();
-            return Err(text.into());
+            return Err(Error::concat(&[b"ERR No samples available for event '", shown(event), b"'"]));
         };
         let graph = series.graph(&String::from_utf8_lossy(event), clock::wall_us() / 1_000_000);
         self.reply_to(token).verbatim(*b"txt", graph.as_bytes());

@@ -184,8 +184,7 @@ impl Server {
         let value = args.get(3).to_vec();
         let is_name = args.is(2, "lib-name");
         if !is_name && !args.is(2, "lib-ver") {
-            let text = [b"ERR Unrecognized option '", shown(args.get(2)), b"'"].concat();
-            return Err(text.into());
+            return Err(Error::concat(&[b"ERR Unrecognized option '", shown(args.get(2)), b"'"]));
         }
         if !is_valid_name(&value) {
             let attribute = if is_name { "lib-name" } else { "lib-ver" };

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::codec::sha1::hex;
 use crate::command::Args;
 use crate::command::args::integer;
-use crate::command::error::{Error, Result};
+use crate::command::error::{Error, Result, SYNTAX};
 use crate::config::parse_size;
 use crate::db::{Access, Event, Listening, digest};
 use crate::resp::Reply;
@@ -122,7 +122,7 @@ impl Server {
         }
         let on = word.eq_ignore_ascii_case(b"on");
         if !on && !word.eq_ignore_ascii_case(b"off") {
-            return Err(Error::new("ERR syntax error"));
+            return Err(SYNTAX);
         }
         self.audience.recorder = on.then(Box::default);
         self.core.keyspace.journal.listen(Listening { changes: on, calls: on });
@@ -140,7 +140,7 @@ impl Server {
             (b"pause-cron", 3) => self.cron.paused = leading_number(word(2)) != 0,
             (b"quicklist-packed-threshold", 3) => match packed_threshold(word(2)) {
                 Ok(bytes) => self.core.keyspace.shapes.list_packed_threshold = bytes as usize,
-                Err(text) => return Some(Err(text.into())),
+                Err(error) => return Some(Err(error)),
             },
             // There is no reply buffer beside the list of replies.
             (b"replybuffer", 4) if args.is(2, "resizing") => {}
