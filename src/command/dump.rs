@@ -118,8 +118,7 @@ fn propagate_absolute(ctx: &mut Context<'_>, args: Args<'_>, time: i64) {
         (3, Some(block)) => Word::Block(block),
         _ => Word::Bytes(args.get(index)),
     });
-    ctx.propagate_nothing();
-    ctx.keyspace.journal.push_call(ctx.session.db, words.chain([Word::Bytes(b"ABSTTL")]));
+    ctx.keyspace.journal.propagate_words(ctx.session.db, words.chain([Word::Bytes(b"ABSTTL")]));
 }
 
 /// `RESTORE-ASKING key ttl serialized-value …`: as `RESTORE`, for keys that move between nodes of a cluster.

@@ -12,7 +12,7 @@ use crate::text::number::Decimal;
 use crate::text::words::shown;
 use crate::types::{Entry, Kind, Text};
 
-fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) -> Result {
+fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) {
     let mut deleted = 0;
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
         let key = Key { db: ctx.session.db, hash, name: args.get(i) };
@@ -23,37 +23,39 @@ fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) -> Result {
         }
     });
     ctx.reply.integer(deleted);
-    Ok(())
 }
 
 /// `DEL key [key …]`: how many were there. O(N).
 pub fn del(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    delete(ctx, args, Removal::Del)
+    delete(ctx, args, Removal::Del);
+    Ok(())
 }
 
 /// `UNLINK key [key …]`: as `DEL`, freeing in the background. O(N).
 pub fn unlink(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    delete(ctx, args, Removal::Unlink)
+    delete(ctx, args, Removal::Unlink);
+    Ok(())
 }
 
-fn count(ctx: &mut Context<'_>, args: Args<'_>, access: Access) -> Result {
+fn count(ctx: &mut Context<'_>, args: Args<'_>, access: Access) {
     let mut found = 0;
     ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
         let key = Key { db: ctx.session.db, hash, name: args.get(i) };
         found += i64::from(ctx.find(key, access).is_some());
     });
     ctx.reply.integer(found);
-    Ok(())
 }
 
 /// `EXISTS key [key …]`: how many of the arguments name a key. O(N).
 pub fn exists(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    count(ctx, args, Access::Look)
+    count(ctx, args, Access::Look);
+    Ok(())
 }
 
 /// `TOUCH key [key …]`: how many were there, their access clocks moved. O(N).
 pub fn touch(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    count(ctx, args, Access::Touch)
+    count(ctx, args, Access::Touch);
+    Ok(())
 }
 
 /// `TYPE key`: the type's name, `none` for a missing key. O(1).
@@ -68,7 +70,7 @@ pub fn type_(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 /// Replies with a time of the key, -1 when it has none, -2 when it is not there.
-fn reply_time(ctx: &mut Context<'_>, name: &[u8], relative: bool, seconds: bool) -> Result {
+fn reply_time(ctx: &mut Context<'_>, name: &[u8], relative: bool, seconds: bool) {
     let key = ctx.first_key(name);
     let value = match ctx.find(key, Access::Look) {
         None => -2,
@@ -81,27 +83,30 @@ fn reply_time(ctx: &mut Context<'_>, name: &[u8], relative: bool, seconds: bool)
         },
     };
     ctx.reply.integer(value);
-    Ok(())
 }
 
 /// `TTL key`: seconds left, rounded; -1 without expiry, -2 without key. O(1).
 pub fn ttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_time(ctx, args.get(1), true, true)
+    reply_time(ctx, args.get(1), true, true);
+    Ok(())
 }
 
 /// `PTTL key`: milliseconds left. O(1).
 pub fn pttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_time(ctx, args.get(1), true, false)
+    reply_time(ctx, args.get(1), true, false);
+    Ok(())
 }
 
 /// `EXPIRETIME key`: Unix time in seconds. O(1).
 pub fn expiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_time(ctx, args.get(1), false, true)
+    reply_time(ctx, args.get(1), false, true);
+    Ok(())
 }
 
 /// `PEXPIRETIME key`: Unix time in milliseconds. O(1).
 pub fn pexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_time(ctx, args.get(1), false, false)
+    reply_time(ctx, args.get(1), false, false);
+    Ok(())
 }
 
 /// The conditions that `EXPIRE` and its kin take.

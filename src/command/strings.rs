@@ -100,8 +100,7 @@ fn propagate_set(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, index: usi
     let digits = Decimal::new(time.unwrap_or(0));
     let words = [Word::Bytes(b"SET"), Word::Bytes(key.name), value];
     let words = words.into_iter().chain([Word::Bytes(b"PXAT"), Word::Bytes(digits.as_bytes())]);
-    ctx.propagate_nothing();
-    ctx.keyspace.journal.push_call(key.db, words.take(if time.is_some() { 5 } else { 3 }));
+    ctx.keyspace.journal.propagate_words(key.db, words.take(if time.is_some() { 5 } else { 3 }));
 }
 
 /// Propagates a `SET` without its `GET`, which only its caller has a use for.
@@ -115,8 +114,7 @@ fn propagate_without_get(ctx: &mut Context<'_>, args: Args<'_>) {
         Some(block) if index == 2 => Word::Block(block),
         _ => Word::Bytes(args.get(index)),
     });
-    ctx.propagate_nothing();
-    ctx.keyspace.journal.push_call(ctx.session.db, words);
+    ctx.keyspace.journal.propagate_words(ctx.session.db, words);
 }
 
 /// The unit and the origin of a time argument.
@@ -223,20 +221,17 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Ok(());
     }
     let value = Value::of(args, 2);
-    match time {
-        Some(time) => {
-            store_until(ctx, key, at, value, time);
-            // A call that names the moment says the same to everybody.
-            if !options.names_unix_ms() {
-                propagate_set(ctx, key, args, 2, Some(time));
-            }
+    if let Some(time) = time {
+        store_until(ctx, key, at, value, time);
+        // A call that names the moment says the same to everybody.
+        if !options.names_unix_ms() {
+            propagate_set(ctx, key, args, 2, Some(time));
         }
-        None => {
-            let expiry = if options.keep_ttl { Expiry::Keep } else { Expiry::Discard };
-            store(ctx, key, at, value, expiry);
-            if options.get {
-                propagate_without_get(ctx, args);
-            }
+    } else {
+        let expiry = if options.keep_ttl { Expiry::Keep } else { Expiry::Discard };
+        store(ctx, key, at, value, expiry);
+        if options.get {
+            propagate_without_get(ctx, args);
         }
     }
     if !options.get {
