@@ -12,6 +12,10 @@ use crate::resp::{Deferred, Protocol, Reply};
 use crate::types::Kind;
 use crate::types::stream::{Id, Slot, Stream, until_zero};
 
+/// Milliseconds to wait; `None`: forever.
+#[derive(Clone, Copy)]
+struct Timeout(Option<u64>);
+
 /// What a call asks for.
 struct Options<'a> {
     /// The most entries of each stream.
@@ -22,7 +26,7 @@ struct Options<'a> {
     first: usize,
     keys: usize,
     /// `BLOCK`: milliseconds to wait for entries when there are none, [`None`] for ever.
-    block: Option<Option<u64>>,
+    block: Option<Timeout>,
 }
 
 impl<'a> Options<'a> {
@@ -34,7 +38,7 @@ impl<'a> Options<'a> {
             let following = args.len() - at - 1;
             if args.is(at, "block") && following >= 1 {
                 at += 1;
-                options.block = Some(waiting::milliseconds(args.get(at), now)?);
+                options.block = Some(Timeout(waiting::milliseconds(args.get(at), now)?));
             } else if args.is(at, "count") && following >= 1 {
                 at += 1;
                 let count = integer(args.get(at))?;
@@ -124,7 +128,7 @@ fn wait_or_null(
     options: &Options<'_>,
     rewritten: Vec<(usize, Vec<u8>)>,
 ) {
-    let Some(timeout_ms) = options.block else { return ctx.reply.null_array() };
+    let Some(Timeout(timeout_ms)) = options.block else { return ctx.reply.null_array() };
     ctx.wait_for(Wait {
         keys: options.streams(args).map(|(name, _)| name.to_vec()).collect(),
         kind: Kind::Stream,
