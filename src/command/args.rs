@@ -67,10 +67,12 @@ impl<'a> Args<'a> {
 }
 
 impl Arguments for Args<'_> {
+    #[inline(always)]
     fn count(&self) -> usize {
         self.len()
     }
 
+    #[inline(always)]
     fn get(&self, index: usize) -> &[u8] {
         Args::get(self, index)
     }

@@ -230,7 +230,7 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 /// Replies with the string under `key`, or null, and returns where it is.
-#[inline]
+#[inline(always)]
 fn reply_string_of(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Option<Position>> {
     let at = ctx.find_kind(key, Access::Read, Kind::String)?;
     match at {

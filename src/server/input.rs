@@ -398,9 +398,10 @@ impl Server {
         let db = client.session.db;
         self.core.stopwatch.start();
         batch.prefetch(&self.core.keyspace, db, window, blocks);
-        for (index, request) in batch.requests.iter().enumerate().skip(first) {
+        for (offset, request) in batch.requests[first..].iter().enumerate() {
+            let index = first + offset;
             let args = Args::new(window, request.spans(&batch.spans), blocks);
-            if self.execute(token, request.command, request.hash, args) {
+            if self.execute(token, request.command, request.hash, &args) {
                 return self.stop_batch(token, batch, index, window, blocks);
             }
             if self.net.output.turn_is_over() && index + 1 < batch.requests.len() {

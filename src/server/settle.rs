@@ -145,7 +145,7 @@ impl Server {
         self.net.output.open_segment();
         self.core.stopwatch.start();
         if let Some((request, args)) = rest.current() {
-            self.execute_carefully(token, request.command, request.hash, args);
+            self.execute_carefully(token, request.command, request.hash, &args);
         }
         self.net.output.close_segment(token);
         let Some(client) = self.net.clients.get_mut(token) else { return };

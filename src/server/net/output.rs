@@ -45,12 +45,13 @@ pub struct Output {
     turn: Turn,
 }
 
-/// Where the turn of the client that is being served began, and how much it may write.
+/// How much the client that is being served may write.
 #[derive(Default)]
 struct Turn {
-    start: usize,
+    /// The length of the buffer at which it is over.
+    end: usize,
+    /// How many large values there were when it began.
     splices: usize,
-    most: usize,
 }
 
 impl Output {
@@ -61,20 +62,22 @@ impl Output {
 
     /// A client has its turn, which is over when its commands have written `most` bytes.
     pub fn begin_turn(&mut self, most: usize) {
-        self.turn = Turn { start: self.buffer.len(), splices: self.splices.len(), most };
+        self.turn = Turn { end: self.buffer.len() + most, splices: self.splices.len() };
         self.open_segment();
     }
 
     /// Whether the turn has brought forth as much output as it may. Replies to clients that waited for what its commands
     /// did count, too.
-    #[inline]
+    #[inline(always)]
     pub fn turn_is_over(&self) -> bool {
-        let mut written = self.buffer.len().saturating_sub(self.turn.start);
-        if self.splices.len() > self.turn.splices {
-            written +=
-                self.splices[self.turn.splices..].iter().map(|splice| splice.block.len()).sum::<usize>();
-        }
-        written >= self.turn.most
+        self.buffer.len() >= self.turn.end
+            || (self.splices.len() > self.turn.splices && self.turn_is_over_with_splices())
+    }
+
+    #[cold]
+    fn turn_is_over_with_splices(&self) -> bool {
+        let spliced: usize = self.splices[self.turn.splices..].iter().map(|splice| splice.block.len()).sum();
+        self.buffer.len() + spliced >= self.turn.end
     }
 
     /// Says that the bytes since the last opening or closing are `client`'s.
