@@ -433,26 +433,14 @@ impl Slab {
             event if event == full_event => State::Full,
             _ => State::Partial,
         };
-        let mut before = Remote(self.remote.load(Ordering::Acquire));
-        let (used, wake, is_queued) = loop {
-            let used = self.used.get() - before.count();
-            let is_nearly_empty = state == State::Partial && used > 0 && used < share;
-            let wake = if is_nearly_empty { used.div_ceil(2) } else { share };
-            let is_queued = before.is_queued() && !dequeue;
-            let after = Remote::empty(wake, is_queued);
-            if after == before {
-                break (used, wake, is_queued);
-            }
-            // Acquire: the links were written before the blocks were listed.
-            match self.remote.compare_exchange_weak(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => break (used, wake, is_queued),
-                Err(now) => before = Remote(now),
-            }
+        let word = Remote(self.remote.load(Ordering::Acquire));
+        let used = self.used.get();
+        let is_nearly_empty = state == State::Partial && used > 0 && used < share;
+        let (used, wake, is_queued) = if word == Remote::empty(share, false) && !is_nearly_empty {
+            (used, share, false)
+        } else {
+            self.take_over(word, state, dequeue)
         };
-        if before.count() > 0 {
-            self.join(before);
-            self.used.set(used);
-        }
         let event = match state {
             State::Current => NEVER,
             State::Full => full_event,
@@ -463,6 +451,31 @@ impl Slab {
         // Release: a thread that sees the slab to be full and gives it back has seen all that was done to it here.
         self.event.store(event, Ordering::Release);
         Entered { was, used, is_queued }
+    }
+
+    /// What [`Self::enter`] does where others have released blocks or have to know that few are left: returns how many
+    /// are used, the count to wake at, and whether the slab is still queued.
+    #[cold]
+    #[inline(never)]
+    fn take_over(&self, mut before: Remote, state: State, dequeue: bool) -> (u32, u32, bool) {
+        let share = self.share();
+        let (used, wake, is_queued) = loop {
+            let used = self.used.get() - before.count();
+            let is_nearly_empty = state == State::Partial && used > 0 && used < share;
+            let wake = if is_nearly_empty { used.div_ceil(2) } else { share };
+            let is_queued = before.is_queued() && !dequeue;
+            let after = Remote::empty(wake, is_queued);
+            // Acquire: the links were written before the blocks were listed.
+            match self.remote.compare_exchange_weak(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break (used, wake, is_queued),
+                Err(now) => before = Remote(now),
+            }
+        };
+        if before.count() > 0 {
+            self.join(before);
+            self.used.set(used);
+        }
+        (used, wake, is_queued)
     }
 
     /// Puts the blocks of a list that was just taken over before the free ones.
