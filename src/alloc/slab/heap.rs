@@ -120,7 +120,7 @@ unsafe impl Sync for Heap {}
 
 const NO_SLAB: u32 = 0;
 
-/// What `current` holds where there is no slab: full for ever.
+/// What `current` holds where there is no slab: it is always full.
 static FULL: Slab = Slab {
     owner: AtomicPtr::new(ptr::null_mut()),
     free: Cell::new(ptr::null_mut()),
@@ -444,7 +444,7 @@ impl Slab {
         let event = match state {
             State::Current => NEVER,
             State::Full => full_event,
-            // When the owner has released so many that others have less than `wake` left.
+            // Once the owner has released this far, fewer than `wake` blocks are left to others.
             State::Partial if wake == share => share - 1,
             State::Partial => (used - 1) / 2,
         };
@@ -672,7 +672,7 @@ impl Heap {
             // SAFETY: a queued slab was taken, and is not given back by others.
             let slab = unsafe { space::slab(index) };
             let next = slab.queue_next.load(Ordering::Relaxed);
-            // Acquire: what others who released blocks of it, and then its owner, did to it is done.
+            // Acquire: what other threads, and then its owner, did to the slab has happened.
             let word = Remote(slab.remote.load(Ordering::Acquire));
             let is_empty = word.count() == slab.capacity();
             // All of its blocks are here, so its owner allocates none and releases none. Where it has the slab in no
