@@ -1,7 +1,7 @@
-//! The system's allocator with a count of the bytes that live, for `used_memory`.
+//! The system's allocator with a count of live bytes, for `used_memory`.
 //!
-//! The count is one relaxed atomic addition for each call. The requests of the hot path do not get here: their blocks
-//! come from slabs, and buffers are reused.
+//! The count is one relaxed atomic addition for each call. Ordinary requests do not get here: their blocks come from
+//! slabs, and buffers are reused.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,7 +12,7 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 pub struct Counting;
 
 impl Counting {
-    /// The bytes that were asked for and not given back, by the whole process. Zero where `Counting` is not the
+    /// The bytes that the whole process has allocated and not freed. Zero where `Counting` is not the
     /// global allocator. Slabs are not in it: they come from the kernel directly.
     pub fn live_bytes() -> usize {
         LIVE.load(Relaxed)

@@ -1,4 +1,4 @@
-//! Without slabs: every block comes from the system, at the size that was asked for.
+//! Without slabs: every block comes from the system, at exactly the requested size.
 
 use std::ptr::{self, NonNull};
 

@@ -3,7 +3,7 @@
 //!
 //! A keyspace is millions of blocks of 20 to 100 bytes, nearly all allocated and freed by one thread. A general
 //! allocator rounds such a size to 16 bytes, and glibc keeps 8 more beside each block. The classes here are 4 bytes
-//! apart up to 64, and nothing is kept beside a block: whoever releases it says its size.
+//! apart up to 64, and nothing is kept beside a block: its size is passed to the release.
 //!
 //! Measured with `cargo bench --bench alloc` (a million blocks, release build, AMD EPYC, least of five runs; the
 //! columns are explained there). glibc 2.36, mimalloc 2.0.9 and jemalloc 5.3.0 as Debian 12 has them:
@@ -25,8 +25,8 @@
 //! [`purge`]), that of large values included: nothing else lies between them.
 //!
 //! Limits: a slab (64 KiB; 512 KiB for blocks above 4 KiB) serves one class until its last block is freed, so a keyspace
-//! that shrinks at random keeps sparse slabs; [`Stats`] shows them. Without the feature `slab` (for the sanitizers, which want to see every
-//! block) and in fuzz targets all blocks come from the system, through the same functions.
+//! that shrinks at random keeps sparse slabs; [`Stats`] shows them. Without the feature `slab` (for the sanitizers, which
+//! have to see every block) and in fuzz targets all blocks come from the system, through the same functions.
 
 pub mod counting;
 #[cfg(not(all(feature = "slab", target_pointer_width = "64", not(fuzzing))))]
@@ -84,7 +84,7 @@ pub const fn class_size(size: usize) -> usize {
     backend::class_size(size)
 }
 
-/// Asks for huge pages in memory that is taken from the kernel from now on.
+/// Allows or forbids huge pages in memory taken from the kernel from now on.
 pub fn set_hugepages(on: bool) {
     backend::set_hugepages(on);
 }

@@ -10,7 +10,7 @@ fn layout(size: usize) -> Layout {
     Layout::from_size_align(size.max(1), 8).expect("size of a block")
 }
 
-/// Bytes asked of the system and not given back.
+/// Bytes allocated from the system and not released.
 pub fn live_bytes() -> usize {
     LIVE.load(Relaxed)
 }

@@ -3,8 +3,8 @@
 //! to the kernel.
 //!
 //! The thread is started by the first piece of garbage and ends when the queue is dropped. It takes one piece after the
-//! other, so a [`Ticket`] is a number, and a piece is gone when as many are done: whoever has a ticket may look
-//! ([`LazyFree::is_done`]), or have the loop woken when it is worth looking again ([`LazyFree::wake_when_done`]).
+//! other, so a [`Ticket`] is a number, and a piece is gone when that many are done. The holder of a ticket can check
+//! ([`LazyFree::is_done`]), or have the loop woken when it is worth checking again ([`LazyFree::wake_when_done`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +45,7 @@ pub struct Ticket(u64);
 /// What the thread does.
 enum Work {
     Drop(Garbage),
-    /// Gives up to so many bytes of unused slabs back to the kernel.
+    /// Returns up to this many bytes of unused slabs to the kernel.
     Purge(usize),
 }
 

@@ -119,8 +119,8 @@ pub fn pin(_: &[usize]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Tells the scheduler that the calling thread has work to do and no one to please: when it wakes up, it does not take a
-/// processor from a thread that runs.
+/// Tells the scheduler that nothing waits for the calling thread: when it wakes up, it does not take a processor from a
+/// thread that runs.
 pub fn yield_to_others() {
     #[cfg(target_os = "linux")]
     // SAFETY: the parameters are readable; 0 is the calling thread. A refusal changes nothing.

@@ -1,15 +1,14 @@
 //! Large zeroed memory straight from the kernel.
 //!
-//! The one idea: an anonymous mapping *is* zeroed memory that costs nothing until it is touched. Asking for a
-//! gigabyte takes one system call of a few microseconds, and the kernel zeroes each page when it is first written.
-//! So a table can double without a pause that grows with its size, which `calloc` only promises while it is in the
-//! mood to map.
+//! An anonymous mapping *is* zeroed memory that costs nothing until it is touched. A gigabyte takes one system call of
+//! a few microseconds, and the kernel zeroes each page when it is first written. So a table can double without a pause
+//! that grows with its size, which `calloc` guarantees only for sizes that it decides to map.
 //!
 //! Costs and limits: one `mmap` and one `munmap` a mapping (two more `munmap` for the alignment of a mapping of 2 MiB
 //! and more), one page fault (some 0.25 µs, more in a guest) for each 4 KiB page touched. Giving back a large mapping
 //! costs the kernel about 0.1 µs a touched page: [`Pages`] is `Send`, so that a background thread may drop it.
 //!
-//! Huge pages are asked for with `MADV_HUGEPAGE` when [`set_hugepages`] has allowed them. They spare a random access
+//! Huge pages are requested with `MADV_HUGEPAGE` when [`set_hugepages`] has allowed them. They spare a random access
 //! in a table larger than the TLB's reach most of its page walk, and they cost memory bandwidth in a process that
 //! forks: the child's copy-on-write unit becomes 2 MiB. Hence the switch.
 
@@ -21,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The size and the alignment of a huge page on x86-64 and on arm64 with 4 KiB base pages.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// A multiple of the page size of every machine that we know.
+/// A multiple of the page size of every supported machine.
 const SMALL_PAGE: usize = 64 << 10;
 
 static HUGEPAGES: AtomicBool = AtomicBool::new(false);
@@ -55,12 +54,12 @@ pub fn set_hugepages(allowed: bool) {
     HUGEPAGES.store(allowed, Ordering::Relaxed);
 }
 
-/// Whether new mappings of 2 MiB and more ask for huge pages.
+/// Whether new mappings of 2 MiB and more request huge pages.
 pub fn hugepages() -> bool {
     HUGEPAGES.load(Ordering::Relaxed)
 }
 
-/// Has the system's allocator give pages that hold nothing back to the kernel. Does nothing where it cannot be asked.
+/// Makes the system's allocator return unused pages to the kernel. Does nothing where that is not supported.
 pub fn trim_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: no pointers.
@@ -83,7 +82,7 @@ impl Pages {
     /// Maps `len` bytes of zeros (`len` > 0). The start is aligned to a page, and to 2 MiB where huge pages apply.
     ///
     /// # Errors
-    /// What `mmap` says: `ENOMEM` when the address space or the overcommit limit refuses.
+    /// Those of `mmap`: `ENOMEM` when the address space or the overcommit limit refuses.
     pub fn zeroed(len: usize) -> io::Result<Self> {
         assert!(len > 0, "an empty mapping cannot be made");
         if hugepages() && len >= HUGE_PAGE { Self::huge(len) } else { Ok(Self::own(map(len)?, len)) }
@@ -94,7 +93,7 @@ impl Pages {
         self.start
     }
 
-    /// The length in bytes, as asked for.
+    /// The length in bytes, as requested.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -118,7 +117,7 @@ impl Pages {
         debug_assert_eq!(refused, 0, "a part of a mapping of our own can be unmapped");
     }
 
-    /// Takes a mapping over.
+    /// Takes ownership of a mapping.
     fn own(start: NonNull<u8>, len: usize) -> Self {
         MAPPED.fetch_add(len, Ordering::Relaxed);
         Self { start, len }
@@ -134,7 +133,7 @@ impl Pages {
         let whole = map(padded)?;
         let before = whole.as_ptr().align_offset(HUGE_PAGE);
         let after = padded - before - (padded - HUGE_PAGE);
-        // SAFETY: both ends lie inside the mapping just made, are whole pages, and nobody knows them yet. The offset
+        // SAFETY: both ends lie inside the mapping just made, are whole pages, and nothing refers to them yet. The offset
         // is less than the mapping's length, so the start cannot be null.
         let start = unsafe {
             let start = whole.add(before);
@@ -214,7 +213,11 @@ mod tests {
         check(&pages, 3 * SMALL_PAGE);
         let mut odd = Pages::zeroed(3 * SMALL_PAGE + 1).unwrap();
         odd.cut(SMALL_PAGE);
-        assert_eq!(odd.len(), 3 * SMALL_PAGE + 1, "what is no whole number of pages is left alone");
+        assert_eq!(
+            odd.len(),
+            3 * SMALL_PAGE + 1,
+            "a length that is not a whole number of pages is left alone"
+        );
     }
 
     #[test]

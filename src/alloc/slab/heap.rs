@@ -120,7 +120,7 @@ unsafe impl Sync for Heap {}
 
 const NO_SLAB: u32 = 0;
 
-/// What `current` holds where there is no slab: full for ever.
+/// What `current` holds where there is no slab: it is always full.
 static FULL: Slab = Slab {
     owner: AtomicPtr::new(ptr::null_mut()),
     free: Cell::new(ptr::null_mut()),
@@ -433,16 +433,38 @@ impl Slab {
             event if event == full_event => State::Full,
             _ => State::Partial,
         };
-        let mut before = Remote(self.remote.load(Ordering::Acquire));
+        let word = Remote(self.remote.load(Ordering::Acquire));
+        let used = self.used.get();
+        let is_nearly_empty = state == State::Partial && used > 0 && used < share;
+        let (used, wake, is_queued) = if word == Remote::empty(share, false) && !is_nearly_empty {
+            (used, share, false)
+        } else {
+            self.take_over(word, state, dequeue)
+        };
+        let event = match state {
+            State::Current => NEVER,
+            State::Full => full_event,
+            // Once the owner has released this far, fewer than `wake` blocks are left to others.
+            State::Partial if wake == share => share - 1,
+            State::Partial => (used - 1) / 2,
+        };
+        // Release: a thread that sees the slab to be full and gives it back has seen all that was done to it here.
+        self.event.store(event, Ordering::Release);
+        Entered { was, used, is_queued }
+    }
+
+    /// What [`Self::enter`] does where others have released blocks or have to know that few are left: returns how many
+    /// are used, the count to wake at, and whether the slab is still queued.
+    #[cold]
+    #[inline(never)]
+    fn take_over(&self, mut before: Remote, state: State, dequeue: bool) -> (u32, u32, bool) {
+        let share = self.share();
         let (used, wake, is_queued) = loop {
             let used = self.used.get() - before.count();
             let is_nearly_empty = state == State::Partial && used > 0 && used < share;
             let wake = if is_nearly_empty { used.div_ceil(2) } else { share };
             let is_queued = before.is_queued() && !dequeue;
             let after = Remote::empty(wake, is_queued);
-            if after == before {
-                break (used, wake, is_queued);
-            }
             // Acquire: the links were written before the blocks were listed.
             match self.remote.compare_exchange_weak(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break (used, wake, is_queued),
@@ -453,16 +475,7 @@ impl Slab {
             self.join(before);
             self.used.set(used);
         }
-        let event = match state {
-            State::Current => NEVER,
-            State::Full => full_event,
-            // When the owner has released so many that others have less than `wake` left.
-            State::Partial if wake == share => share - 1,
-            State::Partial => (used - 1) / 2,
-        };
-        // Release: a thread that sees the slab to be full and gives it back has seen all that was done to it here.
-        self.event.store(event, Ordering::Release);
-        Entered { was, used, is_queued }
+        (used, wake, is_queued)
     }
 
     /// Puts the blocks of a list that was just taken over before the free ones.
@@ -659,7 +672,7 @@ impl Heap {
             // SAFETY: a queued slab was taken, and is not given back by others.
             let slab = unsafe { space::slab(index) };
             let next = slab.queue_next.load(Ordering::Relaxed);
-            // Acquire: what others who released blocks of it, and then its owner, did to it is done.
+            // Acquire: what other threads, and then its owner, did to the slab has happened.
             let word = Remote(slab.remote.load(Ordering::Acquire));
             let is_empty = word.count() == slab.capacity();
             // All of its blocks are here, so its owner allocates none and releases none. Where it has the slab in no
