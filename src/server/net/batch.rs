@@ -5,6 +5,8 @@
 //! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
+use std::ops::Range;
+
 use crate::command::{Args, Command, CommandNames, Refusal, flags};
 use crate::db::{Db, Keyspace};
 use crate::resp::{Span, SpanKind};
@@ -56,6 +58,12 @@ impl Batch {
         if self.spans.capacity() > KEEP_SPANS {
             self.spans = Vec::new();
         }
+    }
+
+    /// Forgets the requests from `first` on, and arguments that belong to none.
+    pub fn forget_from(&mut self, first: usize) {
+        self.requests.truncate(first);
+        self.spans.truncate(self.requests.last().map_or(0, |last| (last.first + last.count) as usize));
     }
 
     /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
@@ -178,10 +186,10 @@ impl Rest {
 }
 
 impl Batch {
-    /// The requests from `first` on, for a time when `window` and `blocks` will be something else.
-    pub fn rest(&self, first: usize, window: &[u8], blocks: &[Block]) -> Rest {
+    /// Some of the requests, for a time when `window` and `blocks` will be something else.
+    pub fn rest(&self, requests: Range<usize>, window: &[u8], blocks: &[Block]) -> Rest {
         let mut rest = Rest { batch: Batch::default(), next: 0, bytes: Vec::new(), blocks: Vec::new() };
-        for request in &self.requests[first..] {
+        for request in &self.requests[requests] {
             let start = rest.batch.spans.len() as u32;
             for span in request.spans(&self.spans) {
                 let moved = match span.kind() {
