@@ -423,7 +423,7 @@ fn many_clients_that_come_and_go_at_once_get_their_own_replies() {
 }
 
 /// One client pulls a gigabyte in values of 10 MB; meanwhile another one's requests are answered in between, not
-/// after. Counted in replies: a server that serves the big client first would answer a handful.
+/// after. Counted in replies: a server that serves the big client first would send a handful.
 #[test]
 fn a_client_that_pulls_large_values_does_not_stop_the_others() {
     const VALUES: usize = 100;

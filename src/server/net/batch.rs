@@ -1,6 +1,6 @@
 //! A pipeline's requests, parsed ahead of their execution.
 //!
-//! All that a request needs from memory is asked for before the first is executed: names are looked up and keys
+//! All that requests need from memory is prefetched before the first is executed: names are looked up and keys
 //! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass; where a run
 //! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
@@ -89,8 +89,8 @@ impl Batch {
         self.requests.last_mut().expect("just added")
     }
 
-    /// Asks for the entries of all requests, whose buckets were asked for when they were added. The database may be
-    /// another one by the time of execution; then this was in vain, and nothing else.
+    /// Prefetches the entries of all requests, whose buckets were prefetched when they were added. Another database may
+    /// be selected by the time of execution; then this was in vain, and does no harm.
     #[inline]
     pub fn prefetch(&self, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
         let db = keyspace.db(db);
@@ -106,7 +106,7 @@ impl Batch {
         }
     }
 
-    /// Where neighbours work on the same large collection, asks for the members that they name: the bucket of each,
+    /// Where neighbours work on the same large collection, prefetches the members that they name: the bucket of each,
     /// then the members themselves.
     fn prefetch_members(&self, db: &Db, window: &[u8], blocks: &[Block]) {
         let mut rest = &self.requests[..];
