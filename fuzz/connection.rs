@@ -84,7 +84,7 @@ impl Connection {
                     // Only distances from the start count, so the request may move to the front.
                     self.window.drain(..self.start);
                     self.start = 0;
-                    if self.received % 3 == 0 {
+                    if self.received.is_multiple_of(3) {
                         self.move_out();
                     }
                     return;

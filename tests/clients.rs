@@ -423,7 +423,7 @@ fn many_clients_that_come_and_go_at_once_get_their_own_replies() {
 }
 
 /// One client pulls a gigabyte in values of 10 MB; meanwhile another one's requests are answered in between, not
-/// after. Counted in replies: a server that serves the big client first would answer a handful.
+/// after. Counted in replies: a server that serves the big client first would send a handful.
 #[test]
 fn a_client_that_pulls_large_values_does_not_stop_the_others() {
     const VALUES: usize = 100;
@@ -482,6 +482,72 @@ fn endless_pipeline(request: &[u8]) {
     let replies = reading.join().expect("the reader");
     assert!(replies.ends_with(format!(":{}\r\n", ROUNDS * BATCH).as_bytes()));
     assert!(answered > ROUNDS, "only {answered} replies while {} commands were executed", ROUNDS * BATCH);
+}
+
+/// Clients that are ready at the same moment are received from one after the other and executed after that; what one of
+/// them does is nothing to the others.
+#[test]
+fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
+    const COUNT: usize = 100;
+    let server = Server::start("--enable-debug-command yes");
+    let mut control = server.client();
+    control.call(&[&b"SET"[..], b"big", &vec![b'x'; 400_000]]);
+    let mut clients: Vec<Client> = (0..COUNT).map(|_| server.client()).collect();
+    let [mut half, mut quitting, mut waiting, mut large, mut broken, mut inline, mut killed] =
+        std::array::from_fn(|_| server.client());
+    waiting.run("SELECT 1");
+    let id = killed.run("CLIENT ID").integer();
+    // While the server sleeps, all the others become ready.
+    control.send(&["DEBUG", "SLEEP", "0.5"]).expect("send");
+    let pairs = |n: usize| {
+        [encode(&["SET", &format!("k{n}"), &format!("v{n}")]), encode(&["GET", &format!("k{n}")])].concat()
+    };
+    half.send_raw(&encode(&["ECHO", "half of this"])[..20]).expect("send");
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send_raw(&pairs(n)).expect("send");
+        match n {
+            10 => {
+                quitting.send_raw(&[encode(&["QUIT"]), encode(&["SET", "quit", "1"])].concat()).expect("send")
+            }
+            20 => waiting
+                .send_raw(&[encode(&["BLPOP", "q", "0"]), encode(&["ECHO", "after"])].concat())
+                .expect("send"),
+            30 => large.send_raw(&encode(&["GET", "big"]).repeat(3)).expect("send"),
+            40 => broken
+                .send_raw(&[encode(&["ECHO", "before"]), b"*1\r\n!\r\n".to_vec()].concat())
+                .expect("send"),
+            50 => inline.send_raw(b"ECHO inline\r\n").expect("send"),
+            60 => clients_kill(&mut half, id),
+            _ => {}
+        }
+    }
+    let _ = killed.send(&["SET", "killed", "1"]);
+    assert_eq!(control.read_reply().expect("the sleeper's reply").raw, b"+OK\r\n");
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.read_reply().expect("a reply").raw, b"+OK\r\n");
+        assert_eq!(client.read_reply().expect("a reply").value.text(), format!("v{n}"));
+    }
+    assert_eq!(half.read_reply().expect("the first half was finished").value.text(), "half of this");
+    assert_eq!(half.read_reply().expect("the kill").raw, b":1\r\n");
+    assert_eq!(quitting.wait_closed(), b"+OK\r\n");
+    for _ in 0..3 {
+        assert_eq!(large.read_reply().expect("a value").value.text().len(), 400_000);
+    }
+    assert_eq!(broken.wait_closed(), b"$6\r\nbefore\r\n-ERR Protocol error: expected '$', got '!'\r\n");
+    assert_eq!(inline.read_reply().expect("a reply").value.text(), "inline");
+    assert!(killed.wait_closed().is_empty());
+    assert_eq!(control.run("EXISTS quit killed").integer(), 0);
+    control.ok("SELECT 1");
+    assert_eq!(control.run("RPUSH q element").integer(), 1);
+    let popped = vec![Value::Bulk(b"q".to_vec()), Value::Bulk(b"element".to_vec())];
+    assert_eq!(waiting.read_reply().expect("the element").value, Value::Array(popped));
+    assert_eq!(waiting.read_reply().expect("what came after").value.text(), "after");
+}
+
+/// Finishes half a request, and has the client `id` killed.
+fn clients_kill(half: &mut Client, id: i64) {
+    half.send_raw(&encode(&["ECHO", "half of this"])[20..]).expect("send");
+    half.send(&["CLIENT", "KILL", "ID", &id.to_string()]).expect("send");
 }
 
 #[test]

@@ -691,7 +691,7 @@ mod tests {
             let mut shared = None;
             let moved = self.partial.move_out(window.len() - *start, |place| {
                 let bytes = &window[*start..][place];
-                if bytes.len() % 3 == 0 || bytes.len() >= MAX_PIECE {
+                if bytes.len().is_multiple_of(3) || bytes.len() >= MAX_PIECE {
                     blocks.push(bytes.to_vec());
                     return Span::detached(blocks.len() - 1);
                 }

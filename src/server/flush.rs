@@ -143,7 +143,7 @@ impl Server {
         }
     }
 
-    /// Ends a client that reads too slowly for what it asks.
+    /// Closes a client that does not read as much as it requests.
     #[cold]
     pub(super) fn cut_off(&mut self, token: Token) {
         self.core.stats.output_limit_disconnections += 1;
@@ -154,8 +154,8 @@ impl Server {
         self.doom(token);
     }
 
-    /// The client will send nothing more. It may still want the replies to what it has sent, and is closed after them;
-    /// not so if it waits, since there is no end to that, or is a monitor, since there is no end to its feed.
+    /// The client will send nothing more. It may still want the replies to what it has sent, and is closed after them.
+    /// One that waits and a monitor are closed at once: their replies may never end.
     pub(super) fn on_end_of_stream(&mut self, token: Token) {
         if self.process.log.is_at(LogLevel::Verbose) {
             self.process

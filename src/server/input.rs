@@ -12,7 +12,9 @@
 //! [`Rest`], whose requests come first when the client goes on; what arrives until then is received and not parsed.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 
+use super::gather::SHORT;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::Query;
 use super::{Io, Server};
@@ -117,6 +119,8 @@ impl Server {
     /// The common case: nothing is held, so the bytes pass through the loop's own ring.
     fn receive(&mut self, io: &mut Io, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
+        // Before it lies what has been gathered.
+        let start = io.ring.len();
         let window = io.ring.writable();
         let len = window.len().min(READ);
         match client.socket.recv(&mut window[..len]) {
@@ -125,8 +129,12 @@ impl Server {
             Err(error) => return self.receive_failed(token, &error),
         }
         client.active_ms = self.core.keyspace.moment.unix_ms;
-        let window = io.ring.readable();
-        self.core.stats.net_input_bytes += window.len() as u64;
+        let count = io.ring.len() - start;
+        self.core.stats.net_input_bytes += count as u64;
+        if count <= SHORT && self.gather(io, token, start) {
+            return;
+        }
+        let window = &io.ring.readable()[start..];
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
         let rest = &window[progress.consumed..];
@@ -136,8 +144,34 @@ impl Server {
             query.hold(rest);
             self.keep_remainder(io, token, query, &progress);
         }
-        let all = io.ring.len();
-        io.ring.consume(all);
+        io.ring.truncate(start);
+    }
+
+    /// The turn of a client whose requests have been gathered.
+    pub(super) fn run_turn(&mut self, token: Token, batch: &Batch, requests: Range<usize>, window: &[u8]) {
+        let Some(client) = self.net.clients.get(token) else { return };
+        if client.session.is_closing() {
+            return;
+        }
+        client.is_served_now();
+        self.begin_turn(token);
+        let end = requests.end;
+        let ran = self.run_requests(token, batch, requests, window, &[]);
+        self.net.output.close_segment(token);
+        match ran {
+            Ran::All | Ran::Waiting => {}
+            Ran::Closing => self.close_if_silent(token),
+            Ran::TurnOver(next) => self.keep_rest(token, Box::new(batch.rest(next..end, window, &[]))),
+        }
+    }
+
+    /// Keeps requests for the client's turn in the next iteration.
+    fn keep_rest(&mut self, token: Token, rest: Box<Rest>) {
+        if let Some(client) = self.net.clients.get_mut(token) {
+            client.rest = Some(rest);
+            client.resumable = true;
+            self.net.resumable.push(token);
+        }
     }
 
     /// A client that holds half a request: its bytes go behind it, or into the large argument that is being filled.
@@ -224,11 +258,7 @@ impl Server {
             Ran::Closing => self.close_if_silent(token),
             Ran::TurnOver(next) => {
                 rest.next = next;
-                if let Some(client) = self.net.clients.get_mut(token) {
-                    client.rest = Some(rest);
-                    client.resumable = true;
-                    self.net.resumable.push(token);
-                }
+                self.keep_rest(token, rest);
             }
         }
         false
@@ -335,7 +365,7 @@ impl Server {
         self.net.clients.get(token).map_or(0, |c| c.session.db)
     }
 
-    fn limits(&self, token: Token) -> Limits {
+    pub(super) fn limits(&self, token: Token) -> Limits {
         let authenticated = self.net.clients.get(token).is_some_and(|c| c.session.authenticated);
         Limits { authenticated, max_bulk: self.core.config.proto_max_bulk_len as usize }
     }
@@ -395,35 +425,46 @@ impl Server {
         blocks: &[Block],
     ) -> Ran {
         let Some(client) = self.net.clients.get(token) else { return Ran::Closing };
-        let db = client.session.db;
+        batch.prefetch(&self.core.keyspace, client.session.db, window, blocks);
+        self.run_requests(token, batch, first..batch.requests.len(), window, blocks)
+    }
+
+    /// Executes some of a batch, as far as the client may go.
+    fn run_requests(
+        &mut self,
+        token: Token,
+        batch: &Batch,
+        requests: Range<usize>,
+        window: &[u8],
+        blocks: &[Block],
+    ) -> Ran {
         self.core.stopwatch.start();
-        batch.prefetch(&self.core.keyspace, db, window, blocks);
-        for (offset, request) in batch.requests[first..].iter().enumerate() {
-            let index = first + offset;
+        for index in requests.clone() {
+            let request = &batch.requests[index];
             let args = Args::new(window, request.spans(&batch.spans), blocks);
             if self.execute(token, request.command, request.hash, &args) {
-                return self.stop_batch(token, batch, index, window, blocks);
+                return self.stop_batch(token, batch, index..requests.end, window, blocks);
             }
-            if self.net.output.turn_is_over() && index + 1 < batch.requests.len() {
+            if self.net.output.turn_is_over() && index + 1 < requests.end {
                 return Ran::TurnOver(index + 1);
             }
         }
         Ran::All
     }
 
-    /// The client's turn has ended with request `index`, which waits if it was not executed.
+    /// The client's turn has ended with the first of `requests`, which waits if it was not executed.
     #[cold]
     fn stop_batch(
         &mut self,
         token: Token,
         batch: &Batch,
-        index: usize,
+        requests: Range<usize>,
         window: &[u8],
         blocks: &[Block],
     ) -> Ran {
         match self.net.clients.get_mut(token) {
             Some(client) if !client.session.is_closing() => {
-                client.rest = Some(Box::new(batch.rest(index, window, blocks)));
+                client.rest = Some(Box::new(batch.rest(requests, window, blocks)));
                 self.park(token);
                 Ran::Waiting
             }

@@ -16,6 +16,7 @@ mod core;
 mod cron;
 mod execute;
 mod flush;
+mod gather;
 mod input;
 mod net;
 mod process;
@@ -28,6 +29,7 @@ pub use startup::{StartError, start};
 use audience::Audience;
 use core::Core;
 use cron::Cron;
+use gather::Gathered;
 use net::Net;
 use net::batch::Batch;
 use net::client::Query;
@@ -50,6 +52,7 @@ struct Io {
     /// What clients without half a request read into.
     ring: Ring,
     batch: Batch,
+    gathered: Gathered,
     /// Queries that clients gave back.
     #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
     spare: Vec<Box<Query>>,
@@ -67,7 +70,12 @@ pub struct Server {
 impl Server {
     /// Serves until shutdown.
     pub fn run(&mut self) {
-        let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
+        let mut io = Io {
+            ring: Ring::new(LOOP_RING),
+            batch: Batch::default(),
+            gathered: Gathered::default(),
+            spare: Vec::new(),
+        };
         loop {
             let ready = self.wait(self.timeout_ms());
             self.core.clock.update();
@@ -96,6 +104,7 @@ impl Server {
                     self.flush();
                 }
             }
+            self.run_gathered(&mut io);
             for token in std::mem::take(&mut self.net.resumable) {
                 self.resume(&mut io, token);
                 if self.net.output.is_large() {

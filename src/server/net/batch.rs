@@ -1,9 +1,11 @@
 //! A pipeline's requests, parsed ahead of their execution.
 //!
-//! All that a request needs from memory is asked for before the first is executed: names are looked up and keys
+//! All that requests need from memory is prefetched before the first is executed: names are looked up and keys
 //! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass; where a run
 //! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
+
+use std::ops::Range;
 
 use crate::command::{Args, Command, CommandNames, Refusal, flags};
 use crate::db::{Db, Keyspace};
@@ -58,6 +60,12 @@ impl Batch {
         }
     }
 
+    /// Forgets the requests from `first` on, and arguments that belong to none.
+    pub fn forget_from(&mut self, first: usize) {
+        self.requests.truncate(first);
+        self.spans.truncate(self.requests.last().map_or(0, |last| (last.first + last.count) as usize));
+    }
+
     /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
     /// `first` on. Its end is for the caller to note.
     #[inline]
@@ -81,8 +89,8 @@ impl Batch {
         self.requests.last_mut().expect("just added")
     }
 
-    /// Asks for the entries of all requests, whose buckets were asked for when they were added. The database may be
-    /// another one by the time of execution; then this was in vain, and nothing else.
+    /// Prefetches the entries of all requests, whose buckets were prefetched when they were added. Another database may
+    /// be selected by the time of execution; then this was in vain, and does no harm.
     #[inline]
     pub fn prefetch(&self, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
         let db = keyspace.db(db);
@@ -98,7 +106,7 @@ impl Batch {
         }
     }
 
-    /// Where neighbours work on the same large collection, asks for the members that they name: the bucket of each,
+    /// Where neighbours work on the same large collection, prefetches the members that they name: the bucket of each,
     /// then the members themselves.
     fn prefetch_members(&self, db: &Db, window: &[u8], blocks: &[Block]) {
         let mut rest = &self.requests[..];
@@ -178,10 +186,10 @@ impl Rest {
 }
 
 impl Batch {
-    /// The requests from `first` on, for a time when `window` and `blocks` will be something else.
-    pub fn rest(&self, first: usize, window: &[u8], blocks: &[Block]) -> Rest {
+    /// Some of the requests, for a time when `window` and `blocks` will be something else.
+    pub fn rest(&self, requests: Range<usize>, window: &[u8], blocks: &[Block]) -> Rest {
         let mut rest = Rest { batch: Batch::default(), next: 0, bytes: Vec::new(), blocks: Vec::new() };
-        for request in &self.requests[first..] {
+        for request in &self.requests[requests] {
             let start = rest.batch.spans.len() as u32;
             for span in request.spans(&self.spans) {
                 let moved = match span.kind() {

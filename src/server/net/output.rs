@@ -9,7 +9,7 @@
 //! At the end of the iteration (or before, when there is much), after what has to be durable is, each segment is sent
 //! with one call from the shared buffer. Bytes that several clients get (`MONITOR`) stand there once, in a segment of
 //! each. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for a
-//! client, so that one who fetches large values takes turns with the others.
+//! client, so that one that fetches large values takes turns with the others.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -28,8 +28,8 @@ const MAX_PIECES: usize = 64;
 /// A chunk of a queue is filled up to this size before the next one begins.
 const CHUNK: usize = 16 * 1024;
 
-/// With so many bytes of replies an iteration sends before its other clients are served: the buffer stays in the
-/// cache, and a few clients that ask for much do not make it so large that the kernel has to provide pages each time.
+/// From this many bytes of replies on an iteration sends before it serves further clients: the buffer stays in the cache,
+/// and a few clients with large replies do not make it grow until the kernel has to provide fresh pages each time.
 const SEND_AT: usize = 256 * 1024;
 
 /// The replies of this iteration.
@@ -66,8 +66,7 @@ impl Output {
         self.open_segment();
     }
 
-    /// Whether the turn has brought forth as much output as it may. Replies to clients that waited for what its commands
-    /// did count, too.
+    /// Whether the turn has written as much as it may. Replies to clients that its commands have woken count as well.
     #[inline(always)]
     pub fn turn_is_over(&self) -> bool {
         self.buffer.len() >= self.turn.end
@@ -103,7 +102,7 @@ impl Output {
         self.open = end;
     }
 
-    /// Whether `client` has a segment from `first` on. Looks from the end: O(1) for who has written last.
+    /// Whether `client` has a segment from `first` on. Searches from the end: O(1) for the client that has written last.
     pub fn has_segment(&self, client: Token, first: usize) -> bool {
         self.segments[first..].iter().rev().any(|(owner, ..)| *owner == client)
     }
@@ -244,7 +243,7 @@ impl Pending {
         }
     }
 
-    /// Sends up to [`MAX_SEND`] bytes and answers how many the socket took.
+    /// Sends up to [`MAX_SEND`] bytes and returns how many the socket took.
     pub fn send(&mut self, socket: &Socket) -> io::Result<usize> {
         const EMPTY: &[u8] = &[];
         let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
