@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::text::number;
-use crate::types::bits::{self, BitOperation};
+use crate::types::bits::{self, Operation};
 use crate::types::{Block, Entry, Kind};
 
 /// The bit offset in an argument; `#n` stands for the `n`th field of `width` bits, where fields are meant (`width` is
@@ -159,15 +159,11 @@ pub fn bitpos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `BITOP AND | OR | XOR destination key [key …]`, `BITOP NOT destination key`: stores the combination of the strings,
 /// the shorter ones filled up with zeroes, and replies with its length; an empty one deletes the destination. O(N).
 pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let names = [
-        ("and", BitOperation::And),
-        ("or", BitOperation::Or),
-        ("xor", BitOperation::Xor),
-        ("not", BitOperation::Not),
-    ];
+    let names =
+        [("and", Operation::And), ("or", Operation::Or), ("xor", Operation::Xor), ("not", Operation::Not)];
     let named = names.iter().find(|(name, _)| args.is(1, name));
     let operation = named.map(|(_, operation)| *operation).ok_or(SYNTAX)?;
-    if operation == BitOperation::Not && args.len() != 4 {
+    if operation == Operation::Not && args.len() != 4 {
         return Err("ERR BITOP NOT must be called with a single source key.".into());
     }
     let mut sources = Sources::find(ctx, args)?;
@@ -224,12 +220,7 @@ impl Sources {
     /// The block for the result, of its length, and whether it holds one of the sources already. It is the
     /// destination's own where that has one of fitting size which no client waits for: writing to memory that is
     /// there is several times faster than asking for new pages. Else the destination becomes one of the others.
-    fn target(
-        &mut self,
-        ctx: &mut Context<'_>,
-        at: Option<Position>,
-        operation: BitOperation,
-    ) -> (Block, bool) {
+    fn target(&mut self, ctx: &mut Context<'_>, at: Option<Position>, operation: Operation) -> (Block, bool) {
         let Some(at) = at else { return (Block::zeroed(self.longest), false) };
         let entry = ctx.keyspace.db(ctx.session.db).get(at);
         let fits = |block: &Block| {
@@ -238,8 +229,7 @@ impl Sources {
         };
         if entry.kind() == Kind::String && entry.block().is_some_and(fits) {
             // An even number of equal sources adds nothing to a XOR.
-            let seeded =
-                self.destination > 0 && (operation != BitOperation::Xor || self.destination % 2 == 1);
+            let seeded = self.destination > 0 && (operation != Operation::Xor || self.destination % 2 == 1);
             let block = ctx.keyspace.modify(ctx.session.db, at, Entry::take_block);
             let mut block = block.expect("it was seen to be there");
             block.resize_zeroed(self.longest);

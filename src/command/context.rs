@@ -155,7 +155,7 @@ impl Context<'_> {
     }
 
     /// The command has to wait: its client is parked, and the command is executed again when one of the keys has
-    /// changed. Where nothing may wait, the reply is that of a wait in vain.
+    /// changed. Where nothing may wait, the reply is null at once.
     pub fn wait_for(&mut self, wait: Wait) {
         match &mut self.wait {
             Some(place) => {

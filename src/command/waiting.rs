@@ -9,7 +9,7 @@ use crate::resp::Reply;
 use crate::text::number;
 use crate::types::Kind;
 
-/// The reply to a wait in vain.
+/// The reply where nothing may wait (in a transaction or a script). That to a wait in vain is always a null array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Null {
     /// A null bulk.
@@ -39,7 +39,7 @@ pub struct Wait {
     pub even_if_gone: bool,
     /// Milliseconds after which it has waited in vain; `None`: never.
     pub timeout_ms: Option<u64>,
-    /// The reply then.
+    /// The reply where nothing may wait.
     pub null: Null,
     /// Arguments that are others when the command is executed again: their indices and values (`$` of `XREAD` is the
     /// last ID of now).

@@ -74,6 +74,25 @@ impl Event {
     pub const fn is_change(self) -> bool {
         !matches!(self, Event::New | Event::KeyMiss)
     }
+
+    /// Whether a command that waits for the key may find now what it did not find before. What only takes away from a
+    /// value, or keeps its accounts, serves nobody.
+    pub const fn may_serve(self) -> bool {
+        use Event::*;
+        let takes_away = matches!(self, LPop | RPop | LRem | LTrim | ZPopMin | ZPopMax | ZRem | XDel | XTrim);
+        let accounts = matches!(
+            self,
+            Unnamed
+                | Expire
+                | Persist
+                | XSetId
+                | XGroupCreate
+                | XGroupSetId
+                | XGroupCreateConsumer
+                | XGroupDelConsumer
+        );
+        self.is_change() && !takes_away && !accounts
+    }
 }
 
 /// Why a key is removed. It decides where the value is freed, which event is told, and what is propagated.

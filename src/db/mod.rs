@@ -440,7 +440,7 @@ impl Keyspace {
             entry.set_expire_index(db.expires.push(key.hash));
         }
         db.field_deadlines.comes(key.hash, &entry);
-        db.dict.insert(key.hash, entry)
+        db.dict.insert_new(key.hash, entry)
     }
 
     /// Puts `entry` under `key`, which counts as new: what was there is gone first. The entry's access field stays as

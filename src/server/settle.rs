@@ -36,7 +36,10 @@ impl Server {
         // A command that is being served is settled by whoever serves it.
         if !self.core.keyspace.journal.is_empty() && !self.audience.settling {
             self.net.output.close_segment(executing);
+            // It may have to wait itself, and is parked after this.
+            let wait = self.core.wait.take();
             self.settle_unit(Framing::Together);
+            self.core.wait = wait;
             if let Some(client) = self.net.clients.get(executing) {
                 client.is_served_now();
             }
@@ -70,7 +73,7 @@ impl Server {
         if !waiters.is_empty() {
             for change in journal.changes() {
                 match change {
-                    Change::Key { key, event } if event.is_change() => waiters.key_changed(key.db, key.name),
+                    Change::Key { key, event } if event.may_serve() => waiters.key_changed(key.db, key.name),
                     Change::Key { .. } => {}
                     Change::Flushed { db } => waiters.database_changed(db),
                     Change::Swapped { first, second } => {
@@ -177,14 +180,16 @@ impl Server {
     /// Ends the wait of a client for keys with an error, or in vain; the reply follows at the end of the iteration.
     /// Returns false if it does not wait for any.
     pub(super) fn end_wait(&mut self, token: Token, error: Option<Error>) -> bool {
-        let Some(parked) = self.unpark(token) else { return false };
-        self.audience.ended_waits.push(EndedWait { token, null: parked.null, error });
+        if self.unpark(token).is_none() {
+            return false;
+        }
+        self.audience.ended_waits.push(EndedWait { token, error });
         true
     }
 
     /// Replies to clients whose waits have ended without their command being executed again.
     pub(super) fn reply_to_ended_waits(&mut self) {
-        for EndedWait { token, null, error } in std::mem::take(&mut self.audience.ended_waits) {
+        for EndedWait { token, error } in std::mem::take(&mut self.audience.ended_waits) {
             let Some(client) = self.net.clients.get_mut(token) else { continue };
             let Some(rest) = client.rest.take() else { continue };
             let command = rest.current().and_then(|(request, _)| request.command.ok());
@@ -192,7 +197,7 @@ impl Server {
             let before = self.net.output.buffer.len();
             match &error {
                 Some(error) => self.reply_error(token, error),
-                None => null.reply(&mut self.reply_to(token)),
+                None => self.reply_to(token).null_array(),
             }
             if let Some(command) = command {
                 self.core.stats.record(command.id, 0);

@@ -81,8 +81,8 @@ pub fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 /// `BLMPOP timeout numkeys key [key …] LEFT | RIGHT [COUNT count]`: as `LMPOP`; null after the timeout. O(N+M).
 pub fn blmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let timeout_ms = waiting::seconds(args.get(1), ctx.now())?;
     let pop = MultiPop::parse(args, 2)?;
+    let timeout_ms = waiting::seconds(args.get(1), ctx.now())?;
     if !pop.run(ctx)? {
         return wait(ctx, pop.keys.iter().copied(), timeout_ms, Null::Array);
     }

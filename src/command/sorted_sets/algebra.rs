@@ -266,7 +266,7 @@ fn gather_new(gather: &mut Gather, group: &mut Group<'_>) {
         gather.prefetch_bucket(*hash);
     }
     for ((name, hash), (_, score)) in names.iter().zip(hashes).zip(&group.elements) {
-        gather.insert(hash, name, *score);
+        gather.add(hash, name, *score);
     }
 }
 
@@ -284,7 +284,7 @@ fn gather_any(gather: &mut Gather, group: &mut Group<'_>, aggregate: Aggregate) 
     for ((name, hash), (_, score)) in names.iter().zip(hashes).zip(&group.elements) {
         match gather.find(hash, name) {
             Some((at, old)) => gather.set_score(at, aggregate.of(old, *score)),
-            None => gather.insert(hash, name, *score),
+            None => gather.add(hash, name, *score),
         }
     }
 }

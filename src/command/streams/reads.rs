@@ -10,11 +10,7 @@ use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::{Deferred, Protocol, Reply};
 use crate::types::Kind;
-use crate::types::stream::{ConsumerSlot, Id, Stream, until_zero};
-
-/// Milliseconds to wait; `None`: forever.
-#[derive(Clone, Copy)]
-struct Timeout(Option<u64>);
+use crate::types::stream::{Id, Slot, Stream, until_zero};
 
 /// What a call asks for.
 struct Options<'a> {
@@ -26,7 +22,7 @@ struct Options<'a> {
     first: usize,
     keys: usize,
     /// `BLOCK`: milliseconds to wait for entries when there are none, [`None`] for ever.
-    block: Option<Timeout>,
+    block: Option<Option<u64>>,
 }
 
 impl<'a> Options<'a> {
@@ -38,7 +34,7 @@ impl<'a> Options<'a> {
             let following = args.len() - at - 1;
             if args.is(at, "block") && following >= 1 {
                 at += 1;
-                options.block = Some(Timeout(waiting::milliseconds(args.get(at), now)?));
+                options.block = Some(waiting::milliseconds(args.get(at), now)?);
             } else if args.is(at, "count") && following >= 1 {
                 at += 1;
                 let count = integer(args.get(at))?;
@@ -128,7 +124,7 @@ fn wait_or_null(
     options: &Options<'_>,
     rewritten: Vec<(usize, Vec<u8>)>,
 ) {
-    let Some(Timeout(timeout_ms)) = options.block else { return ctx.reply.null_array() };
+    let Some(timeout_ms) = options.block else { return ctx.reply.null_array() };
     ctx.wait_for(Wait {
         keys: options.streams(args).map(|(name, _)| name.to_vec()).collect(),
         kind: Kind::Stream,
@@ -290,7 +286,7 @@ impl Reading<'_> {
     }
 
     /// Replies with new entries, or with the consumer's pending ones above an ID.
-    fn serve(&mut self, stream: &mut Stream, reply: &mut Reply<'_>, slot: ConsumerSlot, after: Id) {
+    fn serve(&mut self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, after: Id) {
         let header = reply.deferred_array();
         let count = if after == Id::MAX {
             stream.deliver(self.group, slot, (self.most, self.noack, self.now), |record| {
@@ -305,13 +301,7 @@ impl Reading<'_> {
         reply.finish_array(header, count);
     }
 
-    fn serve_pending(
-        &self,
-        stream: &mut Stream,
-        reply: &mut Reply<'_>,
-        slot: ConsumerSlot,
-        after: Id,
-    ) -> usize {
+    fn serve_pending(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, after: Id) -> usize {
         let (Some(from), Some(known)) = (after.next(), stream.group(self.group)) else { return 0 };
         let ids: Vec<Id> = known.pending_of(Some(slot), from..).map(|(id, _)| id).take(self.most).collect();
         let mut seen = Vec::with_capacity(ids.len());

@@ -161,9 +161,9 @@ impl Server {
         let name = self.session(token).name().to_vec();
         let mut reply = self.reply_to(token);
         if name.is_empty() {
-            reply.null();
+            reply.null()
         } else {
-            reply.bulk(&name);
+            reply.bulk(&name)
         }
         Ok(())
     }

@@ -51,9 +51,7 @@ impl Recorder {
         for (db, words) in calls {
             reply.array(1 + words.len());
             reply.integer(db as i64);
-            for word in &words {
-                reply.bulk(word);
-            }
+            words.iter().for_each(|word| reply.bulk(word));
         }
     }
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
 use crate::command::Error;
-use crate::command::waiting::{Null, Wait};
+use crate::command::waiting::Wait;
 use crate::sys::poller::Token;
 use crate::types::Kind;
 
@@ -36,8 +36,6 @@ pub struct Parked {
     pub even_if_gone: bool,
     /// Microseconds of the monotonic clock.
     deadline_us: Option<u64>,
-    /// Its reply if it waits in vain.
-    pub null: Null,
 }
 
 impl Parked {
@@ -51,9 +49,7 @@ impl Parked {
 pub struct EndedWait {
     /// The client.
     pub token: Token,
-    /// The reply to a wait in vain.
-    pub null: Null,
-    /// The error that it gets instead.
+    /// The error that it gets instead of a null.
     pub error: Option<Error>,
 }
 
@@ -108,15 +104,8 @@ impl Waiters {
         if let Some(deadline) = deadline_us {
             self.by_deadline.insert((deadline, ticket), token);
         }
-        let parked = Parked {
-            ticket,
-            db,
-            keys,
-            kind: wait.kind,
-            even_if_gone: wait.even_if_gone,
-            deadline_us,
-            null: wait.null,
-        };
+        let parked =
+            Parked { ticket, db, keys, kind: wait.kind, even_if_gone: wait.even_if_gone, deadline_us };
         self.parked.insert(token, parked);
     }
 
@@ -198,6 +187,7 @@ impl Waiters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::waiting::Null;
 
     fn token(slot: u32) -> Token {
         Token { slot, generation: 0 }

@@ -117,20 +117,15 @@ pub(super) fn remove(buffer: &mut impl Buffer, member: &[u8]) -> Option<f64> {
 
 /// Elements in order or backwards.
 #[derive(Clone)]
-pub(super) struct PackedElements<'a> {
+pub(super) struct Pairs<'a> {
     elements: listpack::Iter<'a>,
     left: usize,
     backwards: bool,
 }
 
-impl<'a> PackedElements<'a> {
+impl<'a> Pairs<'a> {
     /// The `count` elements from rank `from` on, or backwards from it.
-    pub(super) fn new(
-        listpack: Listpack<'a>,
-        from: usize,
-        count: usize,
-        backwards: bool,
-    ) -> PackedElements<'a> {
+    pub(super) fn new(listpack: Listpack<'a>, from: usize, count: usize, backwards: bool) -> Pairs<'a> {
         let (first, end) = (listpack.first().unwrap_or(HEADER), listpack.end());
         let at = |index: usize| listpack.seek(index as i64).unwrap_or(end);
         let pairs = match (count, backwards) {
@@ -138,11 +133,11 @@ impl<'a> PackedElements<'a> {
             (_, false) => listpack.range(at(2 * from), end),
             (_, true) => listpack.range(first, at(2 * from + 2)),
         };
-        PackedElements { elements: pairs, left: count, backwards }
+        Pairs { elements: pairs, left: count, backwards }
     }
 }
 
-impl<'a> Iterator for PackedElements<'a> {
+impl<'a> Iterator for Pairs<'a> {
     type Item = (Text<'a>, f64);
 
     #[inline]

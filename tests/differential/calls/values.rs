@@ -174,7 +174,6 @@ pub fn odd(role: &Role) -> &'static [&'static [u8]] {
         b"1.5",
         b"9223372036854775807",
         b"9223372036854775808",
-        b"-9223372036854775808",
         b"+1",
         b"01",
         b" 1",
@@ -183,7 +182,10 @@ pub fn odd(role: &Role) -> &'static [&'static [u8]] {
         b"nan",
         b"4294967296",
         b"-0",
+        b"-9223372036854775808",
     ];
+    // All but the last, which LPOS refuses since 7.2.
+    const RANKS: &[&[u8]] = INTEGERS.split_last().unwrap().1;
     const DOUBLES: &[&[u8]] = &[
         b"",
         b"abc",
@@ -211,6 +213,7 @@ pub fn odd(role: &Role) -> &'static [&'static [u8]] {
     const TEXTS: &[&[u8]] = &[b"", b"abc", b"\x00\xff", &[b'x'; 100], b"-1", b"1.5", b"*", b"$", b"("];
     match role {
         Role::Value { name, .. } if name == "timeout" || name == "numreplicas" => TIMEOUTS,
+        Role::Value { name, .. } if name == "rank" => RANKS,
         Role::Value { kind, .. } if kind == "integer" || kind == "unix-time" => INTEGERS,
         Role::Value { kind, .. } if kind == "double" => DOUBLES,
         Role::Value { .. } => TEXTS,
