@@ -277,3 +277,24 @@ fn a_large_collection_is_freed_in_the_background_and_a_small_one_at_once() {
         }
     }
 }
+
+#[test]
+fn a_flush_replies_when_all_is_freed_and_what_comes_after_it_stays() {
+    let server = Server::start("--enable-debug-command yes");
+    let (mut flushing, mut other) = (server.client(), server.client());
+    for flush in ["FLUSHALL", "FLUSHALL SYNC", "FLUSHDB SYNC"] {
+        flushing.ok("DEBUG POPULATE 50000");
+        let pipeline = format!("{flush}\r\nINFO memory\r\nSET after 1\r\nDBSIZE\r\n");
+        flushing.send_raw(pipeline.as_bytes()).expect("the requests are sent");
+        // The other is served while the memory is being freed, or after that; its key comes after the flush.
+        eventually("the flush", || Some(()).filter(|()| other.run("DBSIZE").integer() < 50_000));
+        other.ok("SET others 1");
+        assert_eq!(flushing.read_reply().expect("a reply").value.text(), "OK", "{flush}");
+        let memory = flushing.read_reply().expect("a reply").value.text();
+        assert!(memory.contains("lazyfree_pending_objects:0\r\n"), "{flush}: {memory}");
+        flushing.read_reply().expect("the reply to SET");
+        flushing.read_reply().expect("the reply to DBSIZE");
+        assert_eq!(other.run("EXISTS after others"), Value::Integer(2), "{flush}");
+    }
+    assert!(other.info("cmdstat_flushall").starts_with("calls=2,"));
+}

@@ -3,7 +3,7 @@
 use crate::command::args::Args;
 use crate::command::error::{Result, WRONG_TYPE};
 use crate::command::session::Session;
-use crate::command::waiting::Wait;
+use crate::command::waiting::{Parking, Wait};
 use crate::config::Config;
 use crate::db::{Access, Db, Event, Key, Keyspace, Removal, Word};
 use crate::dict::Position;
@@ -37,7 +37,7 @@ pub struct Context<'a> {
     /// The hash of the request's first key, 0 when the command has none.
     pub hash: u64,
     /// Where a command says that it has to wait; `None` where it may not (in a transaction or a script).
-    pub wait: Option<&'a mut Option<Box<Wait>>>,
+    pub wait: Option<&'a mut Option<Box<Parking>>>,
 }
 
 impl Context<'_> {
@@ -159,11 +159,20 @@ impl Context<'_> {
     pub fn wait_for(&mut self, wait: Wait) {
         match &mut self.wait {
             Some(place) => {
-                **place = Some(Box::new(wait));
+                **place = Some(Box::new(Parking::Keys(wait)));
                 self.session.flags.waiting = true;
             }
             None => wait.null.reply(&mut self.reply),
         }
+    }
+
+    /// Replies with `OK` as soon as the background thread has freed everything that was sent to it. Returns false where
+    /// nothing may wait; then the reply is still to be written.
+    pub fn reply_when_freed(&mut self) -> bool {
+        let Some(place) = &mut self.wait else { return false };
+        **place = Some(Box::new(Parking::Freed(self.keyspace.lazy().latest())));
+        self.session.flags.waiting = true;
+        true
     }
 
     /// Replies with the string at `at`, without a copy when it is large.

@@ -1,5 +1,7 @@
 //! Keys whatever they hold: existence, deletion, expiry, iteration, introspection.
 
+use std::ops::Range;
+
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
@@ -227,7 +229,7 @@ pub fn dbsize(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Whether a flush shall free in the background.
+/// Whether the reply to a flush comes at once, and not when everything has been freed.
 fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool> {
     match args.len() {
         1 => Ok(ctx.config.lazyfree_lazy_user_flush),
@@ -237,25 +239,28 @@ fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool> {
     }
 }
 
-/// `FLUSHDB [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`. Propagated even where there is nothing to delete: whoever
-/// follows may have keys left.
-pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let lazily = flush_mode(ctx, args)?;
-    ctx.keyspace.flush(ctx.session.db, lazily);
+/// Empties databases. The background thread frees the keys in any case, so that only the caller waits for that, unless
+/// nothing may wait. Propagated even where there is nothing to delete: a replica may have keys left.
+fn flush(ctx: &mut Context<'_>, args: Args<'_>, databases: Range<usize>) -> Result {
+    let at_once = flush_mode(ctx, args)?;
+    let in_background = at_once || ctx.wait.is_some();
+    let flushed: usize = databases.map(|db| ctx.keyspace.flush(db, in_background)).sum();
     ctx.keyspace.journal.propagate_always();
-    ctx.reply.ok();
+    if at_once || flushed == 0 || !ctx.reply_when_freed() {
+        ctx.reply.ok();
+    }
     Ok(())
 }
 
-/// `FLUSHALL [ASYNC | SYNC]`: `OK`. O(N), or O(1) with `ASYNC`. Propagated in any case, as `FLUSHDB` is.
+/// `FLUSHDB [ASYNC | SYNC]`: `OK`; with `SYNC` when the memory has been freed. O(1) for everybody else.
+pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    let db = ctx.session.db;
+    flush(ctx, args, db..db + 1)
+}
+
+/// `FLUSHALL [ASYNC | SYNC]`: as `FLUSHDB`, for all databases.
 pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let lazily = flush_mode(ctx, args)?;
-    for db in 0..ctx.keyspace.count() {
-        ctx.keyspace.flush(db, lazily);
-    }
-    ctx.keyspace.journal.propagate_always();
-    ctx.reply.ok();
-    Ok(())
+    flush(ctx, args, 0..ctx.keyspace.count())
 }
 
 /// `RANDOMKEY`: a key, each with the same probability, or null. O(1).

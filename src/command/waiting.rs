@@ -5,6 +5,7 @@
 //! it waits for: right after the unit that made it so. A wait also ends by its deadline or by `CLIENT UNBLOCK`.
 
 use crate::command::error::{Error, Result};
+use crate::db::Ticket;
 use crate::resp::Reply;
 use crate::text::number;
 use crate::types::Kind;
@@ -44,6 +45,16 @@ pub struct Wait {
     /// Arguments that are others when the command is executed again: their indices and values (`$` of `XREAD` is the
     /// last ID of now).
     pub rewritten: Vec<(usize, Vec<u8>)>,
+}
+
+/// Why a request is parked.
+#[derive(Clone, Debug)]
+pub enum Parking {
+    /// It found nothing, and is executed again when one of its keys serves it.
+    Keys(Wait),
+    /// It is done, but for memory that the background thread is still freeing: `OK` follows when that is gone
+    /// (`FLUSHALL SYNC`).
+    Freed(Ticket),
 }
 
 /// The timeout of `BLPOP` and the like: seconds, with a fraction; 0 is forever. `now_ms` is Unix time.

@@ -7,6 +7,7 @@
 use super::core::dispatch::Caller;
 use super::net::output::Output;
 use super::{Server, admin};
+use crate::command::waiting::Parking;
 use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand};
 use crate::resp::Reply;
 use crate::sys::crash;
@@ -73,10 +74,10 @@ impl Server {
         let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
             return true;
         };
+        if let Some(command) = executed {
+            self.show_to_monitors(token, command, *args);
+        }
         if !flags.waiting {
-            if let Some(command) = executed {
-                self.show_to_monitors(token, command, *args);
-            }
             if flags.monitor {
                 if flags.reply_off || flags.reply_skip {
                     self.net.output.truncate(before);
@@ -123,7 +124,8 @@ impl Server {
         self.complete(token, command, args, outcome, before)
     }
 
-    /// Keeps the accounts of a command that has been called, and writes its error. Returns false if it has to wait.
+    /// Keeps the accounts of a command that has been called, and writes its error. Returns false if it is to be executed
+    /// again.
     fn complete(
         &mut self,
         token: Token,
@@ -132,7 +134,7 @@ impl Server {
         outcome: Result<(), Error>,
         before: usize,
     ) -> bool {
-        if self.core.wait.is_some() {
+        if matches!(self.core.wait.as_deref(), Some(Parking::Keys(_))) {
             return false;
         }
         self.measure(token, command, args);

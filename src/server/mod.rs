@@ -123,6 +123,7 @@ impl Server {
             if self.cron.is_reclaiming() {
                 self.cron.reclaim_slice();
             }
+            self.end_waits_for_freeing();
             self.reply_to_ended_waits();
             self.flush();
             if signal::shutdown_signals() > 0 {

@@ -13,9 +13,10 @@
 
 use super::Server;
 use super::audience::Framing;
-use super::audience::waiters::{EndedWait, Parked};
+use super::audience::waiters::{End, EndedWait, Parked};
 use super::net::batch::Rest;
 use crate::command::Error;
+use crate::command::waiting::Parking;
 use crate::sys::poller::Token;
 
 impl Server {
@@ -85,7 +86,16 @@ impl Server {
 
     /// [`Server::park`] for a client that keeps the place of `former`, a wait which it was taken out of.
     fn park_again(&mut self, token: Token, former: Option<&Parked>) {
-        let Some(wait) = self.core.wait.take() else { return };
+        let Some(parking) = self.core.wait.take() else { return };
+        let wait = match *parking {
+            Parking::Keys(wait) => wait,
+            Parking::Freed(ticket) => {
+                self.audience.freeing.push_back((ticket, token));
+                // Where it is done already, the end of this iteration replies.
+                self.core.keyspace.lazy().wake_when_done(ticket);
+                return;
+            }
+        };
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if let Some(rest) = &mut client.rest {
             for (index, value) in &wait.rewritten {
@@ -158,25 +168,42 @@ impl Server {
         if self.unpark(token).is_none() {
             return false;
         }
-        self.audience.ended_waits.push(EndedWait { token, error });
+        self.audience.ended_waits.push(EndedWait { token, end: error.map_or(End::InVain, End::Failed) });
         true
+    }
+
+    /// Ends the waits for memory that has been freed by now.
+    pub(super) fn end_waits_for_freeing(&mut self) {
+        while let Some((ticket, token)) = self.audience.freeing.front().copied()
+            && self.core.keyspace.lazy().is_done(ticket)
+        {
+            self.audience.freeing.pop_front();
+            if let Some(client) = self.net.clients.get_mut(token) {
+                client.session.flags.waiting = false;
+                self.audience.ended_waits.push(EndedWait { token, end: End::Done });
+            }
+        }
     }
 
     /// Replies to clients whose waits have ended without their command being executed again.
     pub(super) fn reply_to_ended_waits(&mut self) {
-        for EndedWait { token, error } in std::mem::take(&mut self.audience.ended_waits) {
+        for EndedWait { token, end } in std::mem::take(&mut self.audience.ended_waits) {
             let Some(client) = self.net.clients.get_mut(token) else { continue };
             let Some(rest) = client.rest.take() else { continue };
             let command = rest.current().and_then(|(request, _)| request.command.ok());
             self.net.output.open_segment();
             let before = self.net.output.buffer.len();
-            match &error {
-                Some(error) => self.reply_error(token, error),
-                None => self.net.reply_to(token).null_array(),
+            match &end {
+                End::Done => self.net.reply_to(token).ok(),
+                End::InVain => self.net.reply_to(token).null_array(),
+                End::Failed(error) => self.reply_error(token, error),
             }
-            if let Some(command) = command {
+            // A command that was done before it waited has been counted then.
+            if let Some(command) = command
+                && !matches!(end, End::Done)
+            {
                 self.core.stats.record(command.id, 0);
-                self.core.stats.command(command.id).failed += u64::from(error.is_some());
+                self.core.stats.command(command.id).failed += u64::from(matches!(end, End::Failed(_)));
             }
             self.apply_reply_mode(token, before);
             self.net.output.close_segment(token);

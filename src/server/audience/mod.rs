@@ -8,12 +8,14 @@ pub mod pause;
 pub mod recorder;
 pub mod waiters;
 
+use std::collections::VecDeque;
+
 use monitor::Monitors;
 use pause::{Pause, PauseMode};
 use recorder::Recorder;
 use waiters::{EndedWait, Waiters};
 
-use crate::db::Journal;
+use crate::db::{Journal, Ticket};
 use crate::resp::Reply;
 use crate::sys::poller::Token;
 
@@ -33,6 +35,8 @@ pub struct Audience {
     pause: Pause,
     /// Clients that wait for keys.
     pub(super) waiters: Waiters,
+    /// Clients whose command is done when memory has been freed, in the order of the tickets.
+    pub(super) freeing: VecDeque<(Ticket, Token)>,
     /// Waits that have ended without a reply so far.
     pub(super) ended_waits: Vec<EndedWait>,
     /// Keeps what units have changed (`DEBUG JOURNAL`).

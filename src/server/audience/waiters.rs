@@ -46,12 +46,22 @@ impl Parked {
     }
 }
 
-/// A wait that was ended from outside: by its deadline or by `CLIENT UNBLOCK`.
+/// How a wait ended without its command being executed again.
+pub enum End {
+    /// What the command left to the background is done.
+    Done,
+    /// By its deadline, or by `CLIENT UNBLOCK`.
+    InVain,
+    /// By `CLIENT UNBLOCK … ERROR`.
+    Failed(Error),
+}
+
+/// A wait that has ended so.
 pub struct EndedWait {
     /// The client.
     pub token: Token,
-    /// The error that it gets instead of a null.
-    pub error: Option<Error>,
+    /// The reply follows from it.
+    pub end: End,
 }
 
 /// The clients that wait for one key.

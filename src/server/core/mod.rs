@@ -15,7 +15,7 @@ use timing::{LoopClock, Stopwatch};
 
 use crate::alloc::{self, Counting};
 use crate::command::CommandNames;
-use crate::command::waiting::Wait;
+use crate::command::waiting::Parking;
 use crate::config::Config;
 use crate::db::{AccessPolicy, Keyspace, Moment};
 use crate::dict::Seed;
@@ -46,7 +46,7 @@ pub struct Core {
     /// Logins with a wrong user or password, since the start.
     pub(super) denied_logins: u64,
     /// What the command that has just been called waits for.
-    pub(super) wait: Option<Box<Wait>>,
+    pub(super) wait: Option<Box<Parking>>,
 }
 
 impl Core {
