@@ -89,7 +89,6 @@ impl Server {
             session: Session::new(self.net.next_client_id, self.core.config.requirepass.is_empty()),
             query: None,
             rest: None,
-            woken: None,
             pending: None,
             created_ms: now,
             active_ms: now,

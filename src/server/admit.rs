@@ -71,7 +71,7 @@ impl Server {
     #[cold]
     pub(super) fn reply_error(&mut self, token: Token, error: &Error) {
         self.core.stats.count_error(error.code());
-        self.reply_to(token).error(error.text());
+        self.net.reply_to(token).error(error.text());
     }
 
     /// Whether the configuration lets this client call a protected command.
@@ -98,7 +98,7 @@ impl Server {
                 self.describe_client(token)
             ));
         }
-        self.doom(token);
+        self.net.doom(token);
     }
 }
 

@@ -1,12 +1,10 @@
 //! What happens `hz` times a second: expiry, rehashing, idle clients, samples of the rates.
 
 use super::Server;
-use crate::alloc::{self, Counting};
-use crate::config::Config;
-use crate::db::{AccessPolicy, CycleBudget};
-use crate::sys::{clock, memory, process};
-use crate::types::Shapes;
-use crate::types::access::Lfu;
+use super::core::used_memory;
+use crate::alloc;
+use crate::db::CycleBudget;
+use crate::sys::clock;
 
 /// When cron is due, and what it remembers between runs.
 pub struct Cron {
@@ -26,8 +24,6 @@ pub struct Cron {
     pub expires: bool,
     /// Runs since the start.
     pub runs: u64,
-    /// Resident bytes at the last run.
-    pub resident_bytes: u64,
 }
 
 /// Clients that a faster cron is worth for each (`dynamic-hz`).
@@ -37,10 +33,6 @@ const MAX_HZ: u32 = 500;
 
 /// Slabs that the background thread has freed blocks of, taken back in one iteration of the loop.
 const RECLAIM_SLABS: usize = 64;
-
-/// Unused memory beyond this goes back to the kernel once nobody has needed it for a second; of the rest half goes each
-/// second.
-const KEEP_FREE_BYTES: usize = 16 << 20;
 
 /// Microseconds of expiry in one iteration of the loop.
 const EXPIRE_SLICE_US: u64 = 300;
@@ -65,7 +57,6 @@ impl Cron {
             paused: false,
             expires: true,
             runs: 0,
-            resident_bytes: 0,
         }
     }
 
@@ -98,6 +89,11 @@ impl Cron {
     pub fn is_due(&self, now_us: u64) -> bool {
         now_us >= self.next_us
     }
+
+    /// Takes back a slice of what the background thread has freed.
+    pub fn reclaim_slice(&mut self) {
+        self.reclaiming = alloc::collect(RECLAIM_SLABS);
+    }
 }
 
 impl Server {
@@ -115,12 +111,12 @@ impl Server {
         self.core.keyspace.housekeep(self.core.config.activerehashing, budget_us, clock::monotonic_us);
         self.cron.reclaiming = true;
         if self.cron.runs.is_multiple_of(u64::from(self.cron.hz)) {
-            self.give_back_memory();
+            self.core.give_back_memory();
         }
         self.check_clients();
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;
-            self.sample(now_us);
+            self.core.sample(now_us);
         }
         if self.cron.runs.is_multiple_of(u64::from(CENSUS_SECONDS * self.cron.hz)) {
             self.log_census();
@@ -156,19 +152,6 @@ impl Server {
         CycleBudget::new(self.core.config.active_expire_effort, self.cron.hz)
     }
 
-    /// Takes back a slice of what the background thread has freed.
-    pub(super) fn reclaim_slice(&mut self) {
-        self.cron.reclaiming = alloc::collect(RECLAIM_SLABS);
-    }
-
-    /// Has memory that was not needed since this was last called, about a second ago, given back to the kernel.
-    fn give_back_memory(&mut self) {
-        let idle = alloc::idle_bytes();
-        if idle > 0 {
-            self.core.keyspace.lazy_mut().purge(idle - idle.min(KEEP_FREE_BYTES) / 2);
-        }
-    }
-
     /// Deletes expired keys for a slice of the time that expiry may take, so that requests wait for a slice at most
     /// even when a million keys expire at once.
     pub(super) fn expire_slice(&mut self) {
@@ -180,7 +163,7 @@ impl Server {
         if end.cut_short && self.cron.expire_credit_us == 0 {
             self.core.keyspace.counters.expire_cycles_cut_short += 1;
         }
-        self.note_latency("expire-cycle", end.elapsed_us);
+        self.core.note_latency("expire-cycle", end.elapsed_us);
     }
 
     /// Looks at a share of the clients, so that each is met about once a second.
@@ -210,74 +193,10 @@ impl Server {
         self.cron.client_cursor = cursor;
         for token in idle {
             self.process.log.verbose(format_args!("Closing idle client"));
-            self.doom(token);
+            self.net.doom(token);
         }
         for token in queued {
             self.check_output_limit(token);
         }
     }
-
-    fn sample(&mut self, now_us: u64) {
-        self.core.stats.refresh_tick_rate();
-        self.core.stopwatch.refresh(self.core.stats.tick_rate());
-        let used = used_memory();
-        let stats = &mut self.core.stats;
-        stats.command_rate.sample(stats.commands, now_us);
-        stats.input_rate.sample(stats.net_input_bytes, now_us);
-        stats.output_rate.sample(stats.net_output_bytes, now_us);
-        stats.cycle_rate.sample(stats.cycles.count, now_us);
-        let cycles_us = stats.cycles.total_us(stats.tick_rate());
-        stats.cycle_us.sample_per(cycles_us, stats.cycles.count, 1);
-        stats.peak_memory = stats.peak_memory.max(used);
-        self.cron.resident_bytes = process::resident_bytes();
-    }
-
-    /// Makes what the configuration says true where it is kept elsewhere: called at the start and after `CONFIG SET`.
-    pub(super) fn apply_config(&mut self) {
-        let config = &self.core.config;
-        let keyspace = &mut self.core.keyspace;
-        keyspace.access_policy = if config.maxmemory_policy.is_lfu() {
-            AccessPolicy::Lfu(Lfu { log_factor: config.lfu_log_factor, decay_time: config.lfu_decay_time })
-        } else {
-            AccessPolicy::Lru
-        };
-        keyspace.lazy_user_del = config.lazyfree_lazy_user_del;
-        keyspace.lazy_server_del = config.lazyfree_lazy_server_del;
-        keyspace.lazy_expire = config.lazyfree_lazy_expire;
-        keyspace.lazy_eviction = config.lazyfree_lazy_eviction;
-        keyspace.shapes = Shapes {
-            hash_max_listpack_entries: config.hash_max_listpack_entries,
-            hash_max_listpack_value: config.hash_max_listpack_value,
-            set_max_intset_entries: config.set_max_intset_entries,
-            set_max_listpack_entries: config.set_max_listpack_entries,
-            set_max_listpack_value: config.set_max_listpack_value,
-            zset_max_listpack_entries: config.zset_max_listpack_entries,
-            zset_max_listpack_value: config.zset_max_listpack_value,
-            list_max_listpack_size: config.list_max_listpack_size,
-            list_packed_threshold: keyspace.shapes.list_packed_threshold,
-            list_compress_depth: config.list_compress_depth,
-            stream_node_max_bytes: config.stream_node_max_bytes,
-            stream_node_max_entries: config.stream_node_max_entries,
-            seed: keyspace.shapes.seed,
-        };
-        self.core.stats.track_latency = config.latency_tracking;
-        self.core.stopwatch.set_slow(slow_ns(config), self.core.stats.tick_rate());
-        self.process.log.set_level(config.loglevel);
-    }
-}
-
-/// From how many nanoseconds on a command is of interest to the slow log or the latency monitor.
-fn slow_ns(config: &Config) -> u64 {
-    let slowlog =
-        u64::try_from(config.slowlog_log_slower_than).map_or(u64::MAX, |us| us.saturating_mul(1000));
-    let latency = match config.latency_monitor_threshold {
-        0 => u64::MAX,
-        ms => ms.saturating_mul(1_000_000),
-    };
-    slowlog.min(latency)
-}
-
-/// Bytes in use: live blocks of the process's allocator and of the keyspace's, and the tables' mappings.
-pub(super) fn used_memory() -> u64 {
-    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes()) as u64
 }

@@ -8,17 +8,11 @@ use super::core::dispatch::Caller;
 use super::net::output::Output;
 use super::{Server, admin};
 use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand};
-use crate::resp::{Protocol, Reply};
+use crate::resp::Reply;
 use crate::sys::crash;
 use crate::sys::poller::Token;
 
 impl Server {
-    /// Where replies of the current command go.
-    #[inline]
-    pub(super) fn reply(&mut self, protocol: Protocol) -> Reply<'_> {
-        Reply { buf: &mut self.net.output.buffer, protocol }
-    }
-
     /// Executes one request of `token` and writes its reply. Returns whether the client goes no further now: it is going
     /// to be closed, or it waits.
     ///
@@ -38,7 +32,7 @@ impl Server {
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
             && session.authenticated
-            && !self.audience.attention
+            && !self.audience.needs_attention()
             && !session.flags.quiets()
         {
             session.last_command = Some(command.id);
@@ -101,11 +95,6 @@ impl Server {
         self.net.clients.get(token).is_some_and(|client| client.session.flags.monitor)
     }
 
-    /// What decides between the two forms of execution.
-    pub(super) fn refresh_attention(&mut self) {
-        self.audience.attention = self.audience.pause.is_active() || !self.audience.monitors.is_empty();
-    }
-
     /// Calls an admitted command and keeps its accounts. Returns false if it has to wait.
     fn call_carefully(
         &mut self,
@@ -164,6 +153,14 @@ impl Server {
             self.note_slow_command(token, command, ticks, *args);
             self.core.stopwatch.start();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_slow_command(&mut self, token: Token, command: &'static Command, ticks: u64, args: Args<'_>) {
+        let Some(client) = self.net.clients.get(token) else { return };
+        let client = || (client.socket.peer().to_string(), client.session.name().to_vec());
+        self.core.note_slow_command(command, args, ticks, client);
     }
 
     /// `CLIENT REPLY OFF` and `SKIP`: takes the reply back.

@@ -50,7 +50,7 @@ impl Server {
             if sent == bytes.len() {
                 // What a monitor was shown stands in other segments than its own replies.
                 if client.session.flags.close_after_reply && !self.net.output.has_segment(token, index + 1) {
-                    self.doom(token);
+                    self.net.doom(token);
                 }
                 return;
             }
@@ -116,14 +116,14 @@ impl Server {
         if pending.is_empty() {
             client.pending = None;
             if client.session.flags.close_after_reply {
-                self.doom(token);
+                self.net.doom(token);
             }
         }
     }
 
     fn send_failed(&mut self, token: Token, error: &std::io::Error) {
         self.process.log.verbose(format_args!("Error writing to client: {error}"));
-        self.doom(token);
+        self.net.doom(token);
     }
 
     /// `client-output-buffer-limit normal`, for what waits: the hard limit at once, the soft limit after its seconds.
@@ -151,7 +151,7 @@ impl Server {
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
             self.describe_client(token)
         ));
-        self.doom(token);
+        self.net.doom(token);
     }
 
     /// The client will send nothing more. It may still want the replies to what it has sent, and is closed after them.
@@ -165,24 +165,13 @@ impl Server {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let flags = &mut client.session.flags;
         if flags.waiting || flags.monitor {
-            return self.doom(token);
+            return self.net.doom(token);
         }
         if client.pending.is_none() && !self.net.output.has_segment(token, 0) {
-            return self.doom(token);
+            return self.net.doom(token);
         }
         flags.close_after_reply = true;
         self.watch_writable(token);
-    }
-
-    /// Has the client closed at the end of the iteration.
-    pub(super) fn doom(&mut self, token: Token) {
-        if let Some(client) = self.net.clients.get_mut(token)
-            && !client.doomed
-        {
-            client.doomed = true;
-            client.session.flags.close_now = true;
-            self.net.doomed.push(token);
-        }
     }
 
     fn close(&mut self, token: Token) {
@@ -190,8 +179,9 @@ impl Server {
             if client.session.flags.monitor {
                 self.stop_monitoring(token);
             }
-            self.audience.waiting_clients -= u64::from(client.session.flags.waiting);
-            self.unpark(token);
+            if client.session.flags.waiting && self.unpark(token).is_none() {
+                self.audience.leave_pause();
+            }
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
             let _ = self.net.poller.remove(client.socket.as_fd());
         }

@@ -78,7 +78,7 @@ impl Server {
         if client.session.is_closing() {
             if closed {
                 // Its last replies have no reader any more.
-                self.doom(token);
+                self.net.doom(token);
             }
             return;
         }
@@ -169,8 +169,7 @@ impl Server {
     fn keep_rest(&mut self, token: Token, rest: Box<Rest>) {
         if let Some(client) = self.net.clients.get_mut(token) {
             client.rest = Some(rest);
-            client.resumable = true;
-            self.net.resumable.push(token);
+            self.net.schedule(token);
         }
     }
 
@@ -212,7 +211,7 @@ impl Server {
                 "Closing client that reached max query buffer length: {}",
                 self.describe_client(token)
             ));
-            return self.doom(token);
+            return self.net.doom(token);
         }
         if let Some((block, wanted)) = &mut query.filling {
             if block.len() < *wanted {
@@ -302,7 +301,7 @@ impl Server {
             return;
         }
         self.process.log.verbose(format_args!("Reading from client: {error}"));
-        self.doom(token);
+        self.net.doom(token);
     }
 
     /// Parses and executes the requests in `window`, batch by batch.
@@ -497,7 +496,7 @@ impl Server {
     fn close_if_silent(&mut self, token: Token) {
         let silent = !self.net.output.has_segment(token, 0);
         if silent && self.net.clients.get(token).is_some_and(|client| client.pending.is_none()) {
-            self.doom(token);
+            self.net.doom(token);
         }
     }
 
@@ -509,8 +508,7 @@ impl Server {
         ));
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.close_after_reply = true;
-        let protocol = client.session.protocol;
-        self.reply(protocol).error([b"ERR ", text].concat());
+        self.net.reply_to(token).error([b"ERR ", text].concat());
         self.core.stats.count_error(b"ERR");
     }
 }

@@ -11,6 +11,7 @@
 mod accept;
 pub mod admin;
 mod admit;
+mod attention;
 mod audience;
 mod core;
 mod cron;
@@ -81,7 +82,7 @@ impl Server {
             self.core.clock.update();
             self.core.stats.cycles.begin(clock::ticks(), self.core.stats.commands);
             self.core.keyspace.moment = Moment::at(self.core.clock.unix_ms());
-            if self.audience.pause.is_over(self.core.clock.monotonic_us()) {
+            if self.audience.pause().is_over(self.core.clock.monotonic_us()) {
                 self.end_pause();
             }
             self.end_overdue_waits();
@@ -120,7 +121,7 @@ impl Server {
                 self.settle_own();
             }
             if self.cron.is_reclaiming() {
-                self.reclaim_slice();
+                self.cron.reclaim_slice();
             }
             self.reply_to_ended_waits();
             self.flush();
@@ -147,7 +148,7 @@ impl Server {
         let now_us = self.core.clock.monotonic_us();
         let until_cron = self.cron.milliseconds_left(now_us);
         let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
-        self.audience.pause.milliseconds_left(now_us, until_deadline)
+        self.audience.pause().milliseconds_left(now_us, until_deadline)
     }
 
     fn wait(&mut self, timeout_ms: u32) -> usize {

@@ -12,20 +12,11 @@
 //! next iteration.
 
 use super::Server;
+use super::audience::Framing;
 use super::audience::waiters::{EndedWait, Parked};
 use super::net::batch::Rest;
 use crate::command::Error;
-use crate::db::Change;
 use crate::sys::poller::Token;
-
-/// What calls of a unit are to a log or a replica.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// One transaction, if there are several.
-    Together,
-    /// Each its own: keys that expired together have nothing else in common.
-    Apart,
-}
 
 impl Server {
     /// The unit of the client `executing` is over: what it has left in the journal is heard. Returns whether the client
@@ -66,23 +57,7 @@ impl Server {
     /// Tells all listeners what stands in the journal, and empties it.
     fn hear(&mut self, framing: Framing) {
         let journal = &mut self.core.keyspace.journal;
-        if let Some(recorder) = &mut self.audience.recorder {
-            recorder.record(journal, framing == Framing::Together);
-        }
-        let waiters = &mut self.audience.waiters;
-        if !waiters.is_empty() {
-            for change in journal.changes() {
-                match change {
-                    Change::Key { key, event } if event.may_serve() => waiters.key_changed(key.db, key.name),
-                    Change::Key { .. } => {}
-                    Change::Flushed { db } => waiters.database_changed(db),
-                    Change::Swapped { first, second } => {
-                        waiters.database_changed(first);
-                        waiters.database_changed(second);
-                    }
-                }
-            }
-        }
+        self.audience.hear(journal, framing);
         journal.clear();
     }
 
@@ -105,6 +80,11 @@ impl Server {
     /// The request of a client that waits for keys has just been kept in [`super::net::client::Client::rest`]: registers
     /// what it waits for.
     pub(super) fn park(&mut self, token: Token) {
+        self.park_again(token, None);
+    }
+
+    /// [`Server::park`] for a client that keeps the place of `former`, a wait which it was taken out of.
+    fn park_again(&mut self, token: Token, former: Option<&Parked>) {
         let Some(wait) = self.core.wait.take() else { return };
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if let Some(rest) = &mut client.rest {
@@ -112,10 +92,9 @@ impl Server {
                 rest.rewrite(*index, value);
             }
         }
-        let (db, again) = (client.session.db, client.woken.take());
+        let db = client.session.db;
         let now_us = self.core.clock.monotonic_us();
-        self.audience.waiters.park(token, db, &wait, now_us, again.as_deref());
-        self.audience.waiting_clients += 1;
+        self.audience.waiters.park(token, db, &wait, now_us, former);
         if let Some(parked) = self.audience.waiters.get(token) {
             for name in parked.keys() {
                 let hash = self.core.keyspace.hash(name);
@@ -133,7 +112,6 @@ impl Server {
         }
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.flags.waiting = false;
-            self.audience.waiting_clients -= 1;
         }
         Some(parked)
     }
@@ -143,7 +121,6 @@ impl Server {
         let Some(parked) = self.unpark(token) else { return };
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let Some(rest) = client.rest.take() else { return };
-        client.woken = Some(Box::new(parked));
         client.is_served_now();
         self.net.output.open_segment();
         self.core.stopwatch.start();
@@ -154,9 +131,8 @@ impl Server {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.flags.waiting {
             client.rest = Some(rest);
-            self.park(token);
+            self.park_again(token, Some(&parked));
         } else {
-            client.woken = None;
             self.advance(token, rest);
         }
     }
@@ -171,9 +147,8 @@ impl Server {
         if rest.current().is_some() {
             client.rest = Some(rest);
         }
-        if (client.rest.is_some() || client.query.is_some()) && !client.resumable {
-            client.resumable = true;
-            self.net.resumable.push(token);
+        if client.rest.is_some() || client.query.is_some() {
+            self.net.schedule(token);
         }
     }
 
@@ -197,7 +172,7 @@ impl Server {
             let before = self.net.output.buffer.len();
             match &error {
                 Some(error) => self.reply_error(token, error),
-                None => self.reply_to(token).null_array(),
+                None => self.net.reply_to(token).null_array(),
             }
             if let Some(command) = command {
                 self.core.stats.record(command.id, 0);

@@ -6,11 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use super::core::latency::LatencyMonitor;
-use super::core::slowlog::SlowLog;
-use super::core::stats::Stats;
-use super::core::timing::{LoopClock, Stopwatch};
-use super::cron::{Cron, used_memory};
+use super::cron::Cron;
 use super::net::client::Clients;
 use super::net::output::Output;
 use super::process::log::Log;
@@ -19,11 +15,9 @@ use super::{Audience, Core, LISTENER, Net, Process, Server};
 use crate::alloc;
 use crate::command::{CommandNames, table};
 use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
-use crate::db::{Keyspace, Moment};
-use crate::dict::Seed;
 use crate::sys::net::Listener;
 use crate::sys::poller::{Interest, NativePoller, Poller, Token};
-use crate::sys::{clock, crash, file, host, memory, process, signal};
+use crate::sys::{crash, file, host, memory, process, signal};
 use crate::text::words::quote;
 
 /// Descriptors that do not belong to clients: listeners, the poller, the log, files of persistence.
@@ -143,29 +137,10 @@ fn processors(list: &ByteText, log: &Log) -> Option<Vec<usize>> {
 
 /// Creates a server that does not listen yet.
 fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartError> {
-    let mut random = [[0; 8]; 2];
-    process::random_bytes(random.as_flattened_mut());
-    let seed = Seed::new(random.map(u64::from_le_bytes));
-
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
     watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
-    let now_ms = (clock::wall_us() / 1000) as i64;
-    let core = Core {
-        keyspace: Keyspace::new(config.databases as usize, seed),
-        stats: Stats::new(clock::TickRate::calibrate()),
-        clock: LoopClock::new(),
-        stopwatch: Stopwatch::new(),
-        slowlog: SlowLog::default(),
-        latency: LatencyMonitor::default(),
-        startup_memory: used_memory(),
-        names,
-        run_id: random_id(),
-        replication_id: random_id(),
-        denied_logins: 0,
-        wait: None,
-        config,
-    };
+    let core = Core::new(config, names);
     let net = Net {
         poller,
         listeners: Vec::new(),
@@ -177,7 +152,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     };
     let process = Process {
         log,
-        started_ms: now_ms,
+        started_ms: core.clock.unix_ms(),
         supervisor: None,
         oom_score_before: None,
         pidfile: None,
@@ -186,9 +161,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     };
     let cron = Cron::new(core.config.hz);
     let mut server = Server { core, net, audience: Audience::default(), process, cron };
-    server.core.keyspace.moment = Moment::at(now_ms);
     server.core.keyspace.wake_by(server.net.poller.waker());
-    server.apply_config();
     Ok(server)
 }
 
@@ -203,14 +176,6 @@ pub(super) fn watch_for_crashes(config: &Config) -> io::Result<()> {
     } else {
         crash::uninstall()
     }
-}
-
-/// A unique name of 40 hexadecimal digits.
-pub(super) fn random_id() -> String {
-    let mut random = [0; 20];
-    process::random_bytes(&mut random);
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// How many clients are possible with a limit of open files.

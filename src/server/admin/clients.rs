@@ -93,7 +93,7 @@ impl Server {
     /// `CLIENT INFO`: the own line.
     pub(super) fn client_info(&mut self, token: Token) -> Result {
         let line = self.describe_client(token) + "\n";
-        self.reply_to(token).verbatim(*b"txt", line.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", line.as_bytes());
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Server {
             self.describe(client, &mut lines);
             lines.push('\n');
         }
-        self.reply_to(token).verbatim(*b"txt", lines.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", lines.as_bytes());
         Ok(())
     }
 
@@ -136,12 +136,12 @@ impl Server {
         let killed = victims.len();
         for victim in victims {
             if victim == token {
-                self.session(token).flags.close_after_reply = true;
+                self.net.session(token).flags.close_after_reply = true;
             } else {
-                self.doom(victim);
+                self.net.doom(victim);
             }
         }
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         match (old_style, killed) {
             (true, 0) => return Err(Error::new("ERR No such client")),
             (true, _) => reply.ok(),

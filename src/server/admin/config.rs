@@ -13,7 +13,7 @@ impl Server {
     pub(super) fn config_get(&mut self, token: Token, args: Args<'_>) -> Result {
         let patterns: Vec<&[u8]> = args.iter_from(2).collect();
         let found = config::get(&self.core.config, &patterns);
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         reply.map(found.len());
         for (name, value) in found {
             reply.bulk(name.as_bytes());
@@ -25,7 +25,7 @@ impl Server {
     /// `CONFIG SET name value [name value …]`: all of them, or an error and none.
     pub(super) fn config_set(&mut self, token: Token, args: Args<'_>) -> Result {
         match self.try_config_set(token, args) {
-            Ok(()) => self.reply_to(token).ok(),
+            Ok(()) => self.net.reply_to(token).ok(),
             Err(error) => return Err(error.message().into()),
         }
         Ok(())
@@ -71,7 +71,8 @@ impl Server {
             }
         }
         self.core.config = change.config;
-        self.apply_config();
+        self.core.apply_config();
+        self.process.log.set_level(self.core.config.loglevel);
         if retitles {
             self.set_title();
         }
@@ -112,7 +113,7 @@ impl Server {
             return Err(Error::new("ERR The server is running without a config file"));
         }
         match self.rewrite_config(false) {
-            Ok(()) => self.reply_to(token).ok(),
+            Ok(()) => self.net.reply_to(token).ok(),
             Err(why) => return Err(format!("ERR Rewriting config file: {why}").into()),
         }
         Ok(())
@@ -138,7 +139,7 @@ impl Server {
         let dirty = self.core.keyspace.counters.dirty;
         self.core.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
         self.core.keyspace.lazy().reset();
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 }

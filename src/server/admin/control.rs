@@ -31,14 +31,14 @@ impl Server {
             return Err(Error::new("ERR timeout is out of range"));
         }
         self.pause_clients(mode, milliseconds);
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
     /// `CLIENT UNPAUSE`: `OK`; who waited goes on. O(N) in the number of those.
     pub(super) fn client_unpause(&mut self, token: Token) -> Result {
         self.end_pause();
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
@@ -59,19 +59,19 @@ impl Server {
             Some(blocked) => self.end_wait(blocked, error),
             None => false,
         };
-        self.reply_to(token).integer(i64::from(unblocked));
+        self.net.reply_to(token).integer(i64::from(unblocked));
         Ok(())
     }
 
     /// `CLIENT GETREDIR`: -1, tracking is off. O(1).
     pub(super) fn client_getredir(&mut self, token: Token) -> Result {
-        self.reply_to(token).integer(-1);
+        self.net.reply_to(token).integer(-1);
         Ok(())
     }
 
     /// `CLIENT TRACKINGINFO`: a map that says that tracking is off. O(1).
     pub(super) fn client_trackinginfo(&mut self, token: Token) -> Result {
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         reply.map(3);
         reply.bulk(b"flags");
         reply.set(1);

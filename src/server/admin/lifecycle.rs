@@ -28,7 +28,7 @@ impl Server {
             return Err(Error::new("ERR No shutdown in progress."));
         }
         self.prepare_shutdown();
-        self.session(token).flags.close_now = true;
+        self.net.session(token).flags.close_now = true;
         self.process.exit = true;
         Ok(())
     }
@@ -36,7 +36,7 @@ impl Server {
     /// `TIME`: Unix seconds and the microseconds beyond them.
     pub(super) fn time(&mut self, token: Token) -> Result {
         let now = clock::wall_us();
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         reply.array(2);
         reply.bulk((now / 1_000_000).to_string().as_bytes());
         reply.bulk((now % 1_000_000).to_string().as_bytes());
@@ -46,13 +46,13 @@ impl Server {
     /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
     pub(super) fn last_save(&mut self, token: Token) -> Result {
         let seconds = self.process.started_ms / 1000;
-        self.reply_to(token).integer(seconds);
+        self.net.reply_to(token).integer(seconds);
         Ok(())
     }
 
     /// `ROLE`: a primary, its replication offset, and its replicas, of which there are none.
     pub(super) fn role(&mut self, token: Token) -> Result {
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         reply.array(3);
         reply.bulk(b"master");
         reply.integer(0);
@@ -67,7 +67,7 @@ impl Server {
         }
         let text =
             format!("{LOGO}\nRedis ver. {REDIS_VERSION}, Redstart ver. {}\n", env!("CARGO_PKG_VERSION"));
-        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use crate::command::args::integer;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::resp::Reply;
 use crate::server::Server;
-use crate::server::cron::used_memory;
+use crate::server::core::used_memory;
 use crate::sys::poller::Token;
 use crate::sys::{memory, process};
 
@@ -200,11 +200,11 @@ impl Server {
     pub(super) fn memory_usage(&mut self, token: Token, args: Args<'_>) -> Result {
         parse_samples(args)?;
         let key = args.get(2);
-        let db = self.session(token).db;
+        let db = self.net.session(token).db;
         let hash = self.core.keyspace.hash(key);
         // Neither a hit nor an access: whoever measures a key must not change its fate.
         let bytes = self.core.keyspace.db(db).memory_of(hash, key);
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         match bytes {
             Some(bytes) => reply.integer(bytes as i64),
             None => reply.null(),
@@ -216,7 +216,7 @@ impl Server {
     pub(super) fn memory_stats(&mut self, token: Token) -> Result {
         let it = Overview::of(self);
         let since_start = it.used.saturating_sub(it.startup);
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         reply.map(27 + it.tables.len());
         figure(&mut reply, "peak.allocated", it.peak);
         figure(&mut reply, "total.allocated", it.used);
@@ -279,7 +279,7 @@ impl Server {
                 text
             }
         };
-        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
@@ -288,14 +288,14 @@ impl Server {
         while alloc::collect(PURGE_STEP) {}
         while alloc::purge(PURGE_STEP) > 0 {}
         memory::trim_heap();
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
     /// `MEMORY MALLOC-STATS`: where the allocator's memory is, for people. O(slabs).
     pub(super) fn memory_malloc_stats(&mut self, token: Token) -> Result {
         let text = malloc_stats();
-        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 }

@@ -17,7 +17,6 @@ pub use session::REDIS_VERSION;
 use super::Server;
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, ServerCommand, introspect};
-use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 
@@ -76,7 +75,7 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::Debug => server.debug(token, args),
         command => {
             let names = server.core.names;
-            let known = introspect::execute(command, &args, names, &mut server.reply_to(token));
+            let known = introspect::execute(command, &args, names, &mut server.net.reply_to(token));
             debug_assert!(known, "every command of the table is executed somewhere");
             Ok(())
         }
@@ -84,15 +83,9 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
 }
 
 impl Server {
-    /// The reply to `token`, in its protocol.
-    pub(super) fn reply_to(&mut self, token: Token) -> Reply<'_> {
-        let protocol = self.net.clients.get(token).map_or(Protocol::Resp2, |c| c.session.protocol);
-        self.reply(protocol)
-    }
-
     /// `<container> HELP`.
     pub(super) fn reply_help(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
-        introspect::help(introspect::container_of(command), args.get(0), &mut self.reply_to(token));
+        introspect::help(introspect::container_of(command), args.get(0), &mut self.net.reply_to(token));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::text::words::quote;
 impl Server {
     /// `MODULE LIST`: an empty array.
     pub(super) fn module_list(&mut self, token: Token) -> Result {
-        self.reply_to(token).array(0);
+        self.net.reply_to(token).array(0);
         Ok(())
     }
 

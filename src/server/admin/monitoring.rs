@@ -25,8 +25,7 @@ impl Server {
             },
             _ => return Err(super::usage(args)),
         };
-        let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        let mut reply = self.net.reply_to(token);
         reply.array(self.core.slowlog.len().min(count));
         for command in self.core.slowlog.iter().take(count) {
             reply.array(6);
@@ -44,21 +43,20 @@ impl Server {
     /// `SLOWLOG LEN`. O(1).
     pub(super) fn slowlog_len(&mut self, token: Token) -> Result {
         let len = self.core.slowlog.len();
-        self.reply_to(token).integer(len as i64);
+        self.net.reply_to(token).integer(len as i64);
         Ok(())
     }
 
     /// `SLOWLOG RESET`: `OK`. O(N).
     pub(super) fn slowlog_reset(&mut self, token: Token) -> Result {
         self.core.slowlog.clear();
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
     /// `LATENCY LATEST`: for each event its name, when it last was slow, how slow, and how slow at most. O(1).
     pub(super) fn latency_latest(&mut self, token: Token) -> Result {
-        let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        let mut reply = self.net.reply_to(token);
         reply.array(self.core.latency.iter().count());
         for (event, series) in self.core.latency.iter() {
             let Some(latest) = series.latest() else { continue };
@@ -73,8 +71,7 @@ impl Server {
 
     /// `LATENCY HISTORY event`: an array of seconds and milliseconds, the oldest first. O(1).
     pub(super) fn latency_history(&mut self, token: Token, args: Args<'_>) -> Result {
-        let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        let mut reply = self.net.reply_to(token);
         let Some(series) = self.core.latency.get(args.get(2)) else {
             reply.array(0);
             return Ok(());
@@ -94,7 +91,7 @@ impl Server {
             2 => self.core.latency.reset_all(),
             _ => args.iter_from(2).filter(|event| self.core.latency.reset(event)).count(),
         };
-        self.reply_to(token).integer(count as i64);
+        self.net.reply_to(token).integer(count as i64);
         Ok(())
     }
 
@@ -105,14 +102,14 @@ impl Server {
             return Err(Error::concat(&[b"ERR No samples available for event '", shown(event), b"'"]));
         };
         let graph = series.graph(&String::from_utf8_lossy(event), clock::wall_us() / 1_000_000);
-        self.reply_to(token).verbatim(*b"txt", graph.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", graph.as_bytes());
         Ok(())
     }
 
     /// `LATENCY DOCTOR`: what the history says, in sentences. O(1).
     pub(super) fn latency_doctor(&mut self, token: Token) -> Result {
-        let report = self.diagnose_latency();
-        self.reply_to(token).verbatim(*b"txt", report.as_bytes());
+        let report = self.core.diagnose_latency();
+        self.net.reply_to(token).verbatim(*b"txt", report.as_bytes());
         Ok(())
     }
 
@@ -128,8 +125,7 @@ impl Server {
                 .map(|command| command.id)
                 .collect(),
         };
-        let protocol = self.session(token).protocol;
-        let mut reply = Reply { buf: &mut self.net.output.buffer, protocol };
+        let mut reply = self.net.reply_to(token);
         let rows = self.core.stats.per_command();
         let latencies = asked.into_iter().filter_map(|id| {
             let latency = rows[usize::from(id)].latency.as_ref()?;
@@ -145,9 +141,9 @@ impl Server {
 
     /// `MONITOR`: `OK`, then a line for every command. A monitor that asks again gets no reply.
     pub(super) fn monitor(&mut self, token: Token) -> Result {
-        if !self.session(token).flags.monitor {
+        if !self.net.session(token).flags.monitor {
             self.start_monitoring(token);
-            self.reply_to(token).ok();
+            self.net.reply_to(token).ok();
         }
         Ok(())
     }

@@ -34,8 +34,8 @@ impl Server {
             3 => self.check_password(args.get(1), args.get(2))?,
             _ => return Err(SYNTAX),
         }
-        self.session(token).authenticated = true;
-        self.reply_to(token).ok();
+        self.net.session(token).authenticated = true;
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
@@ -46,17 +46,12 @@ impl Server {
         if known { Ok(()) } else { Err(Error::new(WRONG_PASSWORD)) }
     }
 
-    /// The session of the client that is executing.
-    pub(super) fn session(&mut self, token: Token) -> &mut Session {
-        &mut self.net.clients.get_mut(token).expect("the client of the command being executed").session
-    }
-
     /// `HELLO [protover [AUTH username password] [SETNAME name]]`: facts about the server, as a map.
     pub(super) fn hello(&mut self, token: Token, args: Args<'_>) -> Result {
         self.apply_hello(token, args)?;
-        let session = self.session(token);
+        let session = self.net.session(token);
         let (id, protocol) = (session.id, session.protocol);
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         reply.map(7);
         reply.bulk(b"server");
         reply.bulk(b"redis");
@@ -91,7 +86,7 @@ impl Server {
         while i < args.len() {
             if args.is(i, "auth") && i + 2 < args.len() {
                 self.check_password(args.get(i + 1), args.get(i + 2))?;
-                self.session(token).authenticated = true;
+                self.net.session(token).authenticated = true;
                 i += 3;
             } else if args.is(i, "setname") && i + 1 < args.len() {
                 name = Some(args.get(i + 1));
@@ -107,7 +102,7 @@ impl Server {
                 ]));
             }
         }
-        let session = self.session(token);
+        let session = self.net.session(token);
         if !session.authenticated {
             return Err(Error::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
@@ -125,10 +120,10 @@ impl Server {
     /// `RESET`: the session is as new.
     pub(super) fn reset(&mut self, token: Token) -> Result {
         let open = self.core.config.requirepass.is_empty();
-        if self.session(token).flags.monitor {
+        if self.net.session(token).flags.monitor {
             self.stop_monitoring(token);
         }
-        let session = self.session(token);
+        let session = self.net.session(token);
         let (lib_name, lib_version) = session
             .names
             .take()
@@ -138,28 +133,28 @@ impl Server {
             let names = session.names_mut();
             (names.lib_name, names.lib_version) = (lib_name, lib_version);
         }
-        self.reply_to(token).simple("RESET");
+        self.net.reply_to(token).simple("RESET");
         Ok(())
     }
 
     /// `QUIT`: `OK`, then the connection is closed.
     pub(super) fn quit(&mut self, token: Token) -> Result {
-        self.reply_to(token).ok();
-        self.session(token).flags.close_after_reply = true;
+        self.net.reply_to(token).ok();
+        self.net.session(token).flags.close_after_reply = true;
         Ok(())
     }
 
     /// `CLIENT ID`.
     pub(super) fn client_id(&mut self, token: Token) -> Result {
-        let id = self.session(token).id;
-        self.reply_to(token).integer(id as i64);
+        let id = self.net.session(token).id;
+        self.net.reply_to(token).integer(id as i64);
         Ok(())
     }
 
     /// `CLIENT GETNAME`: the name, or null.
     pub(super) fn client_getname(&mut self, token: Token) -> Result {
-        let name = self.session(token).name().to_vec();
-        let mut reply = self.reply_to(token);
+        let name = self.net.session(token).name().to_vec();
+        let mut reply = self.net.reply_to(token);
         if name.is_empty() {
             reply.null()
         } else {
@@ -174,8 +169,8 @@ impl Server {
         if !is_valid_name(name) {
             return Err(BAD_NAME.into());
         }
-        self.session(token).names_mut().name = name.to_vec();
-        self.reply_to(token).ok();
+        self.net.session(token).names_mut().name = name.to_vec();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
@@ -191,37 +186,37 @@ impl Server {
             let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
             return Err(text.into());
         }
-        let names = self.session(token).names_mut();
+        let names = self.net.session(token).names_mut();
         if is_name {
             names.lib_name = value;
         } else {
             names.lib_version = value;
         }
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
     /// `CLIENT NO-EVICT ON | OFF`.
     pub(super) fn client_no_evict(&mut self, token: Token, args: Args<'_>) -> Result {
-        self.session(token).flags.no_evict = on_or_off(args)?;
-        self.reply_to(token).ok();
+        self.net.session(token).flags.no_evict = on_or_off(args)?;
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
     /// `CLIENT NO-TOUCH ON | OFF`.
     pub(super) fn client_no_touch(&mut self, token: Token, args: Args<'_>) -> Result {
-        self.session(token).flags.no_touch = on_or_off(args)?;
-        self.reply_to(token).ok();
+        self.net.session(token).flags.no_touch = on_or_off(args)?;
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
     /// `CLIENT REPLY ON | OFF | SKIP`: only `ON` is answered.
     pub(super) fn client_reply(&mut self, token: Token, args: Args<'_>) -> Result {
-        let flags = &mut self.session(token).flags;
+        let flags = &mut self.net.session(token).flags;
         if args.is(2, "on") {
             flags.reply_off = false;
             flags.reply_skip = false;
-            self.reply_to(token).ok();
+            self.net.reply_to(token).ok();
         } else if args.is(2, "off") {
             flags.reply_off = true;
         } else if args.is(2, "skip") {

@@ -1,4 +1,7 @@
-//! Clients that hear of what others do: monitors, and those whose requests wait.
+//! Listeners: what hears of the commands of others (monitors, the recorder) or waits for their effects.
+//!
+//! A client is a [`Token`] here. What is to be written to it, and what it does once its wait has ended, is decided in
+//! [`super::attention`] and [`super::settle`].
 
 pub mod monitor;
 pub mod pause;
@@ -6,25 +9,117 @@ pub mod recorder;
 pub mod waiters;
 
 use monitor::Monitors;
-use pause::Pause;
+use pause::{Pause, PauseMode};
 use recorder::Recorder;
 use waiters::{EndedWait, Waiters};
 
-/// Who hears of what others do: monitors, and clients whose requests wait.
+use crate::db::Journal;
+use crate::resp::Reply;
+use crate::sys::poller::Token;
+
+/// What the calls of a unit are to a log or a replica.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// One transaction, if there are several.
+    Together,
+    /// Each its own: keys that expired together have nothing else in common.
+    Apart,
+}
+
+/// All listeners.
 #[derive(Default)]
 pub struct Audience {
-    pub(in crate::server) monitors: Monitors,
-    pub(in crate::server) pause: Pause,
+    monitors: Monitors,
+    pause: Pause,
     /// Clients that wait for keys.
-    pub(in crate::server) waiters: Waiters,
-    /// Those whose wait has ended and who have no reply yet.
-    pub(in crate::server) ended_waits: Vec<EndedWait>,
+    pub(super) waiters: Waiters,
+    /// Waits that have ended without a reply so far.
+    pub(super) ended_waits: Vec<EndedWait>,
     /// Keeps what units have changed (`DEBUG JOURNAL`).
-    pub(in crate::server) recorder: Option<Box<Recorder>>,
+    recorder: Option<Box<Recorder>>,
     /// The listeners are being told of a unit.
-    pub(in crate::server) settling: bool,
+    pub(super) settling: bool,
+    attention: bool,
+}
+
+impl Audience {
+    /// Whether clients are paused or monitors watch: requests are executed with more care.
+    #[inline(always)]
+    pub fn needs_attention(&self) -> bool {
+        self.attention
+    }
+
+    fn refresh_attention(&mut self) {
+        self.attention = self.pause.is_active() || !self.monitors.is_empty();
+    }
+
     /// Clients whose latest request waits.
-    pub(in crate::server) waiting_clients: u64,
-    /// Clients are paused or monitors watch: requests are executed with more care.
-    pub(in crate::server) attention: bool,
+    pub fn waiting_clients(&self) -> usize {
+        self.waiters.len() + self.pause.waiting_clients()
+    }
+
+    /// The monitors, and what they have to be told.
+    pub fn monitors(&mut self) -> &mut Monitors {
+        &mut self.monitors
+    }
+
+    /// From now on `token` is a monitor.
+    pub fn start_monitoring(&mut self, token: Token) {
+        self.monitors.add(token);
+        self.refresh_attention();
+    }
+
+    /// From now on `token` is not a monitor.
+    pub fn stop_monitoring(&mut self, token: Token) {
+        self.monitors.remove(token);
+        self.refresh_attention();
+    }
+
+    /// The pause, if there is one.
+    pub fn pause(&self) -> &Pause {
+        &self.pause
+    }
+
+    /// Begins a pause, or extends the one that there is: at least as strict, and at least until `until_us`.
+    pub fn begin_pause(&mut self, mode: PauseMode, until_us: u64) {
+        self.pause.extend(mode, until_us);
+        self.refresh_attention();
+    }
+
+    /// Ends the pause. Returns the clients that waited for it, in the order in which they began to wait.
+    pub fn end_pause(&mut self) -> Vec<Token> {
+        let waiting = self.pause.end();
+        self.refresh_attention();
+        waiting
+    }
+
+    /// A client waits for the end of the pause.
+    pub fn wait_for_end_of_pause(&mut self, token: Token) {
+        self.pause.add(token);
+    }
+
+    /// A client that waited for the end of the pause is gone.
+    pub fn leave_pause(&mut self) {
+        self.pause.leave();
+    }
+
+    /// Starts or stops keeping what units change.
+    pub fn record(&mut self, on: bool) {
+        self.recorder = on.then(Box::default);
+    }
+
+    /// Replies with what was recorded, and forgets it.
+    pub fn reply_with_record(&mut self, reply: &mut Reply<'_>) {
+        self.recorder.get_or_insert_default().take(reply);
+    }
+
+    /// Tells the listeners what a unit has left in the journal.
+    pub fn hear(&mut self, journal: &Journal, framing: Framing) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hear(journal, framing);
+        }
+        if !self.waiters.is_empty() {
+            self.waiters.hear(journal);
+        }
+    }
 }

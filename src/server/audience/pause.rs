@@ -1,15 +1,13 @@
 //! `CLIENT PAUSE`: for a while nothing is executed, or nothing that writes.
 //!
-//! A command that may not run yet waits with all that its client sends after it ([`super::batch::Rest`]); the clients
-//! go on in the order in which they stopped. Expired keys are not found during a pause and not deleted either: the data
+//! A command that may not run yet waits with all that its client sends after it; the clients go on in the order in which
+//! they stopped. Expired keys are not found during a pause and not deleted either: the data
 //! set stays as it is. Replies go out, connections are accepted, and a request that is refused anyway is refused at
 //! once. Monitors are not paused, as in Redis.
 //!
 //! The end is a time of the monotonic clock, at which the loop wakes up.
 
 use crate::command::{Command, flags};
-use crate::db::Expiry;
-use crate::server::Server;
 use crate::sys::poller::Token;
 
 /// What a pause stops. In the order of strictness.
@@ -26,7 +24,9 @@ pub enum PauseMode {
 pub struct Pause {
     /// What is stopped, and until when: microseconds of the monotonic clock.
     running: Option<(PauseMode, u64)>,
+    /// In the order in which they began to wait, those that are gone included.
     waiting: Vec<Token>,
+    gone: usize,
 }
 
 impl Pause {
@@ -36,7 +36,7 @@ impl Pause {
     }
 
     /// Whether `command` has to wait.
-    fn stops(&self, command: &Command) -> bool {
+    pub fn stops(&self, command: &Command) -> bool {
         match self.running {
             None => false,
             Some((PauseMode::All, _)) => true,
@@ -61,59 +61,29 @@ impl Pause {
     }
 
     /// Begins one, or makes the one that runs as strict and as long as this one, never less.
-    fn extend(&mut self, mode: PauseMode, until_us: u64) {
+    pub(super) fn extend(&mut self, mode: PauseMode, until_us: u64) {
         let (running, until) = self.running.unwrap_or((mode, until_us));
         self.running = Some((running.max(mode), until.max(until_us)));
     }
-}
 
-impl Server {
-    /// Pauses clients for `milliseconds` from now on.
-    pub(in crate::server) fn pause_clients(&mut self, mode: PauseMode, milliseconds: u64) {
-        let now_us = self.core.clock.monotonic_us();
-        if self.audience.pause.is_over(now_us) {
-            self.end_pause();
-        }
-        self.audience.pause.extend(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
-        self.core.keyspace.expiry = Expiry::Hide;
-        self.refresh_attention();
+    /// Ends it. Returns who waited for that, in order; clients that are gone may be among them.
+    pub(super) fn end(&mut self) -> Vec<Token> {
+        std::mem::take(self).waiting
     }
 
-    /// Ends the pause: who waited goes on, in order.
-    pub(in crate::server) fn end_pause(&mut self) {
-        self.audience.pause.running = None;
-        self.core.keyspace.expiry = Expiry::Delete;
-        for token in std::mem::take(&mut self.audience.pause.waiting) {
-            self.wake_client(token);
-        }
-        self.refresh_attention();
+    /// How many clients wait for its end.
+    pub(super) fn waiting_clients(&self) -> usize {
+        self.waiting.len() - self.gone
     }
 
-    /// Whether `command` of the client `token` has to wait; then the client does from now on.
-    pub(in crate::server) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
-        if !self.audience.pause.stops(command) {
-            return false;
-        }
-        let Some(client) = self.net.clients.get_mut(token) else { return false };
-        if client.session.flags.monitor {
-            return false;
-        }
-        client.session.last_command = Some(command.id);
-        client.session.flags.waiting = true;
-        self.audience.waiting_clients += 1;
-        self.audience.pause.waiting.push(token);
-        true
+    /// A client begins to wait for its end.
+    pub(super) fn add(&mut self, token: Token) {
+        self.waiting.push(token);
     }
 
-    /// Lets a client that waits go on, after those that have been woken before it.
-    fn wake_client(&mut self, token: Token) {
-        let Some(client) = self.net.clients.get_mut(token) else { return };
-        client.session.flags.waiting = false;
-        self.audience.waiting_clients -= 1;
-        if !client.resumable {
-            client.resumable = true;
-            self.net.resumable.push(token);
-        }
+    /// One of those that wait is gone.
+    pub(super) fn leave(&mut self) {
+        self.gone += 1;
     }
 }
 
@@ -139,6 +109,18 @@ mod tests {
         assert!(!pause.is_over(7000) && pause.is_over(7001));
         pause.extend(PauseMode::Write, u64::MAX);
         assert_eq!(pause.milliseconds_left(0, 100), 100);
+    }
+
+    #[test]
+    fn clients_go_on_in_the_order_in_which_they_began_to_wait_and_those_that_are_gone_do_not_count() {
+        let token = |slot| Token { slot, generation: 0 };
+        let mut pause = Pause::default();
+        pause.extend(PauseMode::All, 1);
+        [5, 2, 9].into_iter().for_each(|slot| pause.add(token(slot)));
+        pause.leave();
+        assert_eq!(pause.waiting_clients(), 2);
+        assert_eq!(pause.end(), [5, 2, 9].map(token));
+        assert!(!pause.is_active() && pause.waiting_clients() == 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `DEBUG JOURNAL`: keeps what units have changed and what they would have propagated, for tests.
 
+use super::Framing;
 use crate::db::{Change, Journal};
 use crate::resp::Reply;
 
@@ -13,8 +14,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Takes down what a unit has left in the journal. Several calls are one transaction if they stand `together`.
-    pub fn record(&mut self, journal: &Journal, together: bool) {
+    /// Keeps what a unit has left in the journal.
+    pub fn hear(&mut self, journal: &Journal, framing: Framing) {
         for change in journal.changes() {
             if let Change::Key { key, event } = change
                 && !event.name().is_empty()
@@ -22,7 +23,7 @@ impl Recorder {
                 self.events.push((key.db, event.name(), key.name.to_vec()));
             }
         }
-        let framed = together && journal.calls().len() > 1;
+        let framed = framing == Framing::Together && journal.calls().len() > 1;
         let mut last_db = 0;
         for (index, (db, words)) in journal.calls().iter().enumerate() {
             if framed && index == 0 {

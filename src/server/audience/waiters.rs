@@ -17,6 +17,7 @@ use std::ops::Bound;
 
 use crate::command::Error;
 use crate::command::waiting::Wait;
+use crate::db::{Change, Journal};
 use crate::sys::poller::Token;
 use crate::types::Kind;
 
@@ -78,6 +79,11 @@ impl Waiters {
         self.parked.is_empty()
     }
 
+    /// How many clients wait.
+    pub fn len(&self) -> usize {
+        self.parked.len()
+    }
+
     /// How many keys are waited for, and for how many of them somebody wants to know when they are gone.
     pub fn awaited_keys(&self) -> (usize, usize) {
         (self.by_key.len(), self.by_key.values().filter(|queue| queue.even_if_gone > 0).count())
@@ -132,8 +138,23 @@ impl Waiters {
         Some(parked)
     }
 
+    /// Makes the keys ready that a unit has changed and somebody waits for.
+    pub fn hear(&mut self, journal: &Journal) {
+        for change in journal.changes() {
+            match change {
+                Change::Key { key, event } if event.may_serve() => self.key_changed(key.db, key.name),
+                Change::Key { .. } => {}
+                Change::Flushed { db } => self.database_changed(db),
+                Change::Swapped { first, second } => {
+                    self.database_changed(first);
+                    self.database_changed(second);
+                }
+            }
+        }
+    }
+
     /// A key has changed: if somebody waits for it, it is ready, unless it is already.
-    pub fn key_changed(&mut self, db: usize, name: &[u8]) {
+    fn key_changed(&mut self, db: usize, name: &[u8]) {
         let place = (db, name.into());
         if self.by_key.contains_key(&place) && self.is_ready.insert(place.clone()) {
             self.ready.push_back(place);
@@ -141,7 +162,7 @@ impl Waiters {
     }
 
     /// All keys of a database may have changed.
-    pub fn database_changed(&mut self, db: usize) {
+    fn database_changed(&mut self, db: usize) {
         let mut names: Vec<_> = self.by_key.keys().filter(|(of, _)| *of == db).cloned().collect();
         names.sort();
         for (db, name) in names {

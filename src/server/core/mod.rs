@@ -13,29 +13,139 @@ use slowlog::SlowLog;
 use stats::Stats;
 use timing::{LoopClock, Stopwatch};
 
+use crate::alloc::{self, Counting};
 use crate::command::CommandNames;
 use crate::command::waiting::Wait;
 use crate::config::Config;
-use crate::db::Keyspace;
+use crate::db::{AccessPolicy, Keyspace, Moment};
+use crate::dict::Seed;
+use crate::sys::{clock, memory, process};
+use crate::types::Shapes;
+use crate::types::access::Lfu;
 
-/// What commands run on: the data and what is known about the commands themselves. It holds no descriptor.
+/// Unused memory beyond this goes back to the kernel once nobody has needed it for a second; of the rest half goes each
+/// second.
+const KEEP_FREE_BYTES: usize = 16 << 20;
+
+/// The data and what is known about the commands themselves.
 pub struct Core {
-    pub(in crate::server) config: Config,
-    pub(in crate::server) keyspace: Keyspace,
+    pub(super) config: Config,
+    pub(super) keyspace: Keyspace,
     /// What commands are called.
-    pub(in crate::server) names: CommandNames,
-    pub(in crate::server) stats: Stats,
-    pub(in crate::server) clock: LoopClock,
-    pub(in crate::server) stopwatch: Stopwatch,
-    pub(in crate::server) slowlog: SlowLog,
-    pub(in crate::server) latency: LatencyMonitor,
+    pub(super) names: CommandNames,
+    pub(super) stats: Stats,
+    pub(super) clock: LoopClock,
+    pub(super) stopwatch: Stopwatch,
+    pub(super) slowlog: SlowLog,
+    pub(super) latency: LatencyMonitor,
     /// Bytes allocated before the first key.
-    pub(in crate::server) startup_memory: u64,
-    pub(in crate::server) run_id: String,
+    pub(super) startup_memory: u64,
+    pub(super) run_id: String,
     /// What a replica would ask to go on from (`master_replid`).
-    pub(in crate::server) replication_id: String,
+    pub(super) replication_id: String,
     /// Logins with a wrong user or password, since the start.
-    pub(in crate::server) denied_logins: u64,
+    pub(super) denied_logins: u64,
     /// What the command that has just been called waits for.
-    pub(in crate::server) wait: Option<Box<Wait>>,
+    pub(super) wait: Option<Box<Wait>>,
+}
+
+impl Core {
+    /// An empty keyspace, as `config` wants it.
+    pub fn new(config: Config, names: CommandNames) -> Core {
+        let mut random = [[0; 8]; 2];
+        process::random_bytes(random.as_flattened_mut());
+        let seed = Seed::new(random.map(u64::from_le_bytes));
+        let mut core = Core {
+            keyspace: Keyspace::new(config.databases as usize, seed),
+            stats: Stats::new(clock::TickRate::calibrate()),
+            clock: LoopClock::new(),
+            stopwatch: Stopwatch::new(),
+            slowlog: SlowLog::default(),
+            latency: LatencyMonitor::default(),
+            startup_memory: used_memory(),
+            names,
+            run_id: random_id(),
+            replication_id: random_id(),
+            denied_logins: 0,
+            wait: None,
+            config,
+        };
+        core.keyspace.moment = Moment::at(core.clock.unix_ms());
+        core.apply_config();
+        core
+    }
+
+    /// Copies what the configuration says to where it is kept a second time: called at the start and after `CONFIG SET`.
+    pub fn apply_config(&mut self) {
+        let Core { config, keyspace, .. } = self;
+        keyspace.access_policy = if config.maxmemory_policy.is_lfu() {
+            AccessPolicy::Lfu(Lfu { log_factor: config.lfu_log_factor, decay_time: config.lfu_decay_time })
+        } else {
+            AccessPolicy::Lru
+        };
+        keyspace.lazy_user_del = config.lazyfree_lazy_user_del;
+        keyspace.lazy_server_del = config.lazyfree_lazy_server_del;
+        keyspace.lazy_expire = config.lazyfree_lazy_expire;
+        keyspace.lazy_eviction = config.lazyfree_lazy_eviction;
+        keyspace.shapes = Shapes {
+            hash_max_listpack_entries: config.hash_max_listpack_entries,
+            hash_max_listpack_value: config.hash_max_listpack_value,
+            set_max_intset_entries: config.set_max_intset_entries,
+            set_max_listpack_entries: config.set_max_listpack_entries,
+            set_max_listpack_value: config.set_max_listpack_value,
+            zset_max_listpack_entries: config.zset_max_listpack_entries,
+            zset_max_listpack_value: config.zset_max_listpack_value,
+            list_max_listpack_size: config.list_max_listpack_size,
+            list_packed_threshold: keyspace.shapes.list_packed_threshold,
+            list_compress_depth: config.list_compress_depth,
+            stream_node_max_bytes: config.stream_node_max_bytes,
+            stream_node_max_entries: config.stream_node_max_entries,
+            seed: keyspace.shapes.seed,
+        };
+        self.stats.track_latency = config.latency_tracking;
+        self.stopwatch.set_slow(slow_ns(config), self.stats.tick_rate());
+    }
+
+    /// Gives this data set another name, under which no replica knows it.
+    pub fn change_replication_id(&mut self) {
+        self.replication_id = random_id();
+    }
+
+    /// Gives memory that was not needed since this was last called, about a second ago, back to the kernel.
+    pub fn give_back_memory(&mut self) {
+        let idle = alloc::idle_bytes();
+        if idle > 0 {
+            self.keyspace.lazy_mut().purge(idle - idle.min(KEEP_FREE_BYTES) / 2);
+        }
+    }
+
+    /// Takes a sample of all rates, and of what is in use.
+    pub fn sample(&mut self, now_us: u64) {
+        self.stats.sample(now_us, used_memory());
+        self.stopwatch.refresh(self.stats.tick_rate());
+    }
+}
+
+/// From how many nanoseconds on a command is of interest to the slow log or the latency monitor.
+fn slow_ns(config: &Config) -> u64 {
+    let slowlog =
+        u64::try_from(config.slowlog_log_slower_than).map_or(u64::MAX, |us| us.saturating_mul(1000));
+    let latency = match config.latency_monitor_threshold {
+        0 => u64::MAX,
+        ms => ms.saturating_mul(1_000_000),
+    };
+    slowlog.min(latency)
+}
+
+/// A unique name of 40 hexadecimal digits.
+fn random_id() -> String {
+    let mut random = [0; 20];
+    process::random_bytes(&mut random);
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Bytes in use: live blocks of the process's allocator and of the keyspace's, and the tables' mappings.
+pub fn used_memory() -> u64 {
+    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes()) as u64
 }

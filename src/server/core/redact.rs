@@ -6,10 +6,15 @@ use crate::command::{Args, Command, Handler, ServerCommand};
 use crate::config;
 
 /// What stands in place of a secret.
-pub const REDACTED: &[u8] = b"(redacted)";
+const REDACTED: &[u8] = b"(redacted)";
+
+/// The words of a call of `command`, its secrets replaced.
+pub fn shown_words<'a>(command: &'static Command, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
+    (0..args.len()).map(move |index| if is_secret(command, args, index) { REDACTED } else { args.get(index) })
+}
 
 /// Whether argument `index` of a call of `command` is a secret.
-pub fn is_secret(command: &Command, args: Args<'_>, index: usize) -> bool {
+fn is_secret(command: &Command, args: Args<'_>, index: usize) -> bool {
     match command.handler {
         Handler::Server(ServerCommand::Auth) => index > 0,
         Handler::Server(ServerCommand::Hello) => is_hello_secret(args, index),
@@ -53,8 +58,8 @@ mod tests {
         }
         let args = Args::new(line.as_bytes(), &spans, &[]);
         let command = find(&args).expect("a command");
-        let word = |i| if is_secret(command, args, i) { REDACTED } else { args.get(i) };
-        let words: Vec<_> = (0..args.len()).map(|i| String::from_utf8_lossy(word(i)).into_owned()).collect();
+        let words: Vec<_> =
+            shown_words(command, args).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         words.join(" ")
     }
 

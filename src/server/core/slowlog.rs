@@ -5,11 +5,9 @@
 
 use std::collections::VecDeque;
 
-use super::redact;
+use super::{Core, redact};
 use crate::command::{Args, Command, flags};
-use crate::server::Server;
 use crate::sys::clock;
-use crate::sys::poller::Token;
 
 /// Arguments kept of a command; where there are more, the last one says how many.
 const MAX_ARGUMENTS: usize = 32;
@@ -65,80 +63,74 @@ impl SlowLog {
     }
 }
 
-impl Server {
-    /// A command took `ticks`, which is as long as a slow one takes.
+impl Core {
+    /// A command took `ticks`, which is as long as a slow one takes. `client` returns the address and the name of its
+    /// client.
     #[cold]
     #[inline(never)]
-    pub(in crate::server) fn note_slow_command(
+    pub fn note_slow_command(
         &mut self,
-        token: Token,
         command: &'static Command,
-        ticks: u64,
         args: Args<'_>,
+        ticks: u64,
+        client: impl FnOnce() -> (String, Vec<u8>),
     ) {
         // How long a tick is may be known only roughly so far, and a long command is a good measure of it.
-        self.core.stats.refresh_tick_rate();
-        self.core.stopwatch.refresh(self.core.stats.tick_rate());
-        let micros = self.core.stats.tick_rate().to_ns(ticks) / 1000;
+        self.stats.refresh_tick_rate();
+        self.stopwatch.refresh(self.stats.tick_rate());
+        let micros = self.stats.tick_rate().to_ns(ticks) / 1000;
         let event = if command.has(flags::FAST) { "fast-command" } else { "command" };
         self.note_latency(event, micros);
-        let threshold = self.core.config.slowlog_log_slower_than;
+        let threshold = self.config.slowlog_log_slower_than;
         let is_slow = u64::try_from(threshold).is_ok_and(|threshold| micros >= threshold);
         if !is_slow || command.has(flags::SKIP_SLOWLOG) {
             return;
         }
-        let Some(client) = self.net.clients.get(token) else { return };
+        let (peer, name) = client();
         let entry = SlowCommand {
             id: 0,
             unix_seconds: clock::wall_us() / 1_000_000,
             micros,
-            args: shortened(args, |index| redact::is_secret(command, args, index)),
-            peer: client.socket.peer().to_string(),
-            name: client.session.name().to_vec(),
+            args: shortened(args.len(), redact::shown_words(command, args)),
+            peer,
+            name,
         };
-        self.core.slowlog.add(entry, self.core.config.slowlog_max_len);
+        self.slowlog.add(entry, self.config.slowlog_max_len);
     }
 }
 
-fn shortened(args: Args<'_>, is_secret: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
-    let kept = if args.len() > MAX_ARGUMENTS { MAX_ARGUMENTS - 1 } else { args.len() };
-    let mut shortened: Vec<Vec<u8>> = (0..kept)
-        .map(|index| {
-            let arg = if is_secret(index) { redact::REDACTED } else { args.get(index) };
-            let mut text = arg[..arg.len().min(MAX_BYTES)].to_vec();
-            if arg.len() > MAX_BYTES {
-                text.extend_from_slice(format!("... ({} more bytes)", arg.len() - MAX_BYTES).as_bytes());
-            }
-            text
-        })
-        .collect();
-    if kept < args.len() {
-        shortened.push(format!("... ({} more arguments)", args.len() - kept).into_bytes());
+/// The first of the `count` arguments of a command, and the beginning of each.
+fn shortened<'a>(count: usize, args: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let kept = if count > MAX_ARGUMENTS { MAX_ARGUMENTS - 1 } else { count };
+    let mut shortened: Vec<Vec<u8>> = args.take(kept).map(cut).collect();
+    if kept < count {
+        shortened.push(format!("... ({} more arguments)", count - kept).into_bytes());
     }
     shortened
+}
+
+fn cut(arg: &[u8]) -> Vec<u8> {
+    let mut text = arg[..arg.len().min(MAX_BYTES)].to_vec();
+    if arg.len() > MAX_BYTES {
+        text.extend_from_slice(format!("... ({} more bytes)", arg.len() - MAX_BYTES).as_bytes());
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::Span;
 
     fn texts(lengths: &[usize]) -> Vec<String> {
-        let window = vec![b'x'; lengths.iter().sum()];
-        let mut at = 0;
-        let mut spans = Vec::new();
-        for len in lengths {
-            spans.push(Span::window(at, *len));
-            at += len;
-        }
-        let args = Args::new(&window, &spans, &[]);
-        shortened(args, |index| index == 2).into_iter().map(|text| String::from_utf8(text).unwrap()).collect()
+        let window = vec![b'x'; 500];
+        let kept = shortened(lengths.len(), lengths.iter().map(|len| &window[..*len]));
+        kept.into_iter().map(|text| String::from_utf8(text).unwrap()).collect()
     }
 
     #[test]
-    fn long_arguments_are_cut_and_secret_ones_replaced() {
+    fn long_arguments_are_cut() {
         let x = "x".repeat(128);
-        assert_eq!(texts(&[1, 128, 500, 129]), ["x", &*x, "(redacted)", &format!("{x}... (1 more bytes)")]);
+        assert_eq!(texts(&[1, 128, 129]), ["x", &*x, &format!("{x}... (1 more bytes)")]);
     }
 
     #[test]

@@ -301,6 +301,18 @@ impl Stats {
         self.rate.refresh();
     }
 
+    /// Takes a sample of all rates, of the memory in use, and of how long a tick is.
+    pub fn sample(&mut self, now_us: u64, used_memory: u64) {
+        self.refresh_tick_rate();
+        self.command_rate.sample(self.commands, now_us);
+        self.input_rate.sample(self.net_input_bytes, now_us);
+        self.output_rate.sample(self.net_output_bytes, now_us);
+        self.cycle_rate.sample(self.cycles.count, now_us);
+        let cycles_us = self.cycles.total_us(&self.rate);
+        self.cycle_us.sample_per(cycles_us, self.cycles.count, 1);
+        self.peak_memory = self.peak_memory.max(used_memory);
+    }
+
     /// Counts an execution that took `ticks`.
     #[inline(always)]
     pub fn record(&mut self, id: u16, ticks: u64) {

@@ -10,7 +10,6 @@ use std::os::fd::AsRawFd;
 
 use crate::command::Session;
 use crate::resp::{MAX_PIECE, MAX_PIECE_START, Partial, Span};
-use crate::server::audience::waiters::Parked;
 use crate::server::net::batch::Rest;
 use crate::server::net::output::Pending;
 use crate::sys::crash;
@@ -169,8 +168,6 @@ pub struct Client {
     pub query: Option<Box<Query>>,
     /// Whole requests that have to wait; they come before what `query` holds.
     pub rest: Option<Box<Rest>>,
-    /// What its request waited for, while it is executed again.
-    pub woken: Option<Box<Parked>>,
     /// Output that the socket did not take.
     pub pending: Option<Box<Pending>>,
     /// When it connected, Unix milliseconds.

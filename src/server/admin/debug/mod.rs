@@ -24,7 +24,6 @@ use crate::config::parse_size;
 use crate::db::{Access, Event, Listening, digest};
 use crate::resp::Reply;
 use crate::server::Server;
-use crate::server::startup::random_id;
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 use crate::text::{glob, number};
@@ -61,7 +60,7 @@ impl Server {
         let name = args.get(1).to_ascii_lowercase();
         if let Some(done) = self.debug_switch(&name, args) {
             done?;
-            self.reply_to(token).ok();
+            self.net.reply_to(token).ok();
             return Ok(());
         }
         match (name.as_slice(), args.len()) {
@@ -75,21 +74,21 @@ impl Server {
             (b"htstats-key", 4) if args.is(3, "full") => return self.debug_htstats_key(token, args.get(2)),
             (b"digest", 2) => {
                 let text = hex(&digest::of_keyspace(&self.core.keyspace));
-                self.reply_to(token).simple(&text);
+                self.net.reply_to(token).simple(&text);
             }
             (b"journal", 3) => return self.debug_journal(token, args.get(2)),
             (b"digest-value", 2..) => self.debug_digest_value(token, args),
             (b"structsize", 2) => self.debug_structsize(token),
             (b"populate", 3..=5) => return self.debug_populate(token, args),
             (b"protocol", 3) => return self.debug_protocol(token, args.get(2)),
-            (b"error", 3) => debug_error(&mut self.reply_to(token), args.get(2)),
+            (b"error", 3) => debug_error(&mut self.net.reply_to(token), args.get(2)),
             (b"stringmatch-len", 4) => {
                 let matches = glob::matches(args.get(2), args.get(3), false);
-                self.reply_to(token).integer(i64::from(matches));
+                self.net.reply_to(token).integer(i64::from(matches));
             }
             (b"stringmatch-test", 2) => {
                 self.try_patterns();
-                self.reply_to(token).simple("Apparently Redis did not crash: test passed");
+                self.net.reply_to(token).simple("Apparently Redis did not crash: test passed");
             }
             (b"client-eviction", 2) => return Err(Error::new("ERR maxmemory-clients is disabled.")),
             (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(token),
@@ -115,18 +114,16 @@ impl Server {
     /// and forgets it: an array of `[db, event, key]` and an array of `[db, word, …]`.
     fn debug_journal(&mut self, token: Token, word: &[u8]) -> Result {
         if word.eq_ignore_ascii_case(b"take") {
-            let mut recorder = self.audience.recorder.take().unwrap_or_default();
-            recorder.take(&mut self.reply_to(token));
-            self.audience.recorder = Some(recorder);
+            self.audience.reply_with_record(&mut self.net.reply_to(token));
             return Ok(());
         }
         let on = word.eq_ignore_ascii_case(b"on");
         if !on && !word.eq_ignore_ascii_case(b"off") {
             return Err(SYNTAX);
         }
-        self.audience.recorder = on.then(Box::default);
+        self.audience.record(on);
         self.core.keyspace.journal.listen(Listening { changes: on, calls: on });
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
@@ -158,7 +155,7 @@ impl Server {
                 self.process
                     .log
                     .notice(format_args!("Changing replication IDs after receiving change-repl-id"));
-                self.core.replication_id = random_id();
+                self.core.change_replication_id();
             }
             _ => return None,
         }
@@ -176,7 +173,7 @@ impl Server {
         let count = positive(2)?;
         let prefix = if args.len() > 3 { args.get(3) } else { b"key" };
         let size = if args.len() > 4 { positive(4)? } else { 0 };
-        let db = self.session(token).db;
+        let db = self.net.session(token).db;
         let mut key = Vec::new();
         for i in 0..count {
             key.clear();
@@ -193,7 +190,7 @@ impl Server {
             self.core.keyspace.insert(name, Entry::string(&key, &value, None));
             self.core.keyspace.changed(name, Event::Unnamed, 0);
         }
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 
@@ -205,7 +202,7 @@ impl Server {
             return Err(failed("Bad address").into());
         }
         self.rewrite_config(true).map_err(|why| failed(&why))?;
-        self.reply_to(token).ok();
+        self.net.reply_to(token).ok();
         Ok(())
     }
 

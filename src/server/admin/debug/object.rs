@@ -24,7 +24,7 @@ use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 
 impl Server {
     fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>> {
-        let (db, hash) = (self.session(token).db, self.core.keyspace.hash(key));
+        let (db, hash) = (self.net.session(token).db, self.core.keyspace.hash(key));
         let at: Option<Position> = self.core.keyspace.find(Key { db, hash, name: key }, Access::Inspect);
         at.map(|at| self.core.keyspace.db(db).get(at)).ok_or(Error::new("ERR no such key"))
     }
@@ -45,7 +45,7 @@ impl Server {
         if let Some(list) = entry.container::<Quicklist>() {
             text += &quicklist_facts(list, &config);
         }
-        self.reply_to(token).simple(&text);
+        self.net.reply_to(token).simple(&text);
         Ok(())
     }
 
@@ -64,7 +64,7 @@ impl Server {
             entry.string_len(),
             entry.block().map_or(0, |block| block.capacity() - block.len()),
         );
-        self.reply_to(token).simple(&text);
+        self.net.reply_to(token).simple(&text);
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Server {
             format!("{{total bytes {}}} {{num entries {}}}\n", listpack.bytes().len(), listpack.len());
         push_elements(listpack, &mut text);
         print!("{text}");
-        self.reply_to(token).simple("Listpack structure printed on stdout");
+        self.net.reply_to(token).simple("Listpack structure printed on stdout");
         Ok(())
     }
 
@@ -100,21 +100,21 @@ impl Server {
             }
         });
         print!("{text}");
-        self.reply_to(token).simple("Quicklist structure printed on stdout");
+        self.net.reply_to(token).simple("Quicklist structure printed on stdout");
         Ok(())
     }
 
     /// `DEBUG DIGEST-VALUE [key …]`: the digest of each key's value, zeroes for a missing one. What has expired but
     /// stands is seen.
     pub(super) fn debug_digest_value(&mut self, token: Token, args: Args<'_>) {
-        let index = self.session(token).db;
+        let index = self.net.session(token).db;
         let db = self.core.keyspace.db(index);
         let digest_of = |key: &[u8]| {
             let at = db.dict().find(self.core.keyspace.hash(key), key);
             at.map_or(Digest::default(), |at| digest::of_value(&db.get(at)))
         };
         let digests: Vec<Digest> = args.iter_from(2).map(digest_of).collect();
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         reply.array(digests.len());
         for digest in &digests {
             reply.simple(&hex(digest));
@@ -128,7 +128,7 @@ impl Server {
         let mut text = String::from("[Dictionary HT]\n");
         let _ = writeln!(text, "{}", db.dict().stats());
         let _ = writeln!(text, "[Expires HT]\n keys with an expiry: {}", db.expires().len());
-        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Server {
             return Err(text.into());
         };
         let text = stats.to_string();
-        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
@@ -154,7 +154,7 @@ impl Server {
             size_of::<Client>(),
             size_of::<Query>(),
         );
-        self.reply_to(token).bulk(text.as_bytes());
+        self.net.reply_to(token).bulk(text.as_bytes());
     }
 }
 

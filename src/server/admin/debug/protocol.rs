@@ -8,7 +8,7 @@ use crate::sys::poller::Token;
 impl Server {
     /// `DEBUG PROTOCOL type`: a reply of each type that the protocol has.
     pub(super) fn debug_protocol(&mut self, token: Token, kind: &[u8]) -> Result {
-        let mut reply = self.reply_to(token);
+        let mut reply = self.net.reply_to(token);
         match kind.to_ascii_lowercase().as_slice() {
             b"string" => reply.bulk(b"Hello World"),
             b"integer" => reply.integer(12345),

@@ -82,7 +82,7 @@ impl Server {
                 (section.write)(self, &mut text);
             }
         }
-        self.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 }
@@ -152,7 +152,7 @@ fn clients(server: &Server, out: &mut String) {
         "maxclients": server.core.config.maxclients,
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
-        "blocked_clients": server.audience.waiting_clients,
+        "blocked_clients": server.audience.waiting_clients(),
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
         "total_blocking_keys": server.audience.waiters.awaited_keys().0,

@@ -40,7 +40,7 @@ impl Figures {
 }
 
 /// The report as of now.
-pub(in crate::server) fn report(monitor: &LatencyMonitor, config: &Config) -> String {
+pub fn report(monitor: &LatencyMonitor, config: &Config) -> String {
     report_at(monitor, config, crate::sys::clock::wall_us() / 1_000_000)
 }
 

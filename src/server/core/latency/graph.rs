@@ -28,7 +28,7 @@ const ROWS: usize = 4;
 const LEVELS: [char; 3] = ['_', 'o', '#'];
 
 /// The whole text.
-pub(in crate::server) fn draw(event: &str, series: &Series, now_seconds: u64) -> String {
+pub fn draw(event: &str, series: &Series, now_seconds: u64) -> String {
     let samples: Vec<Sample> = series.iter().collect();
     let times = || samples.iter().map(|sample| sample.milliseconds);
     let (low, high) = (times().min().unwrap_or(0), times().max().unwrap_or(0));

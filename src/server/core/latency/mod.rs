@@ -9,7 +9,7 @@ mod graph;
 
 use std::collections::BTreeMap;
 
-use crate::server::Server;
+use super::Core;
 use crate::sys::clock;
 
 /// Samples of a series.
@@ -112,18 +112,18 @@ impl LatencyMonitor {
     }
 }
 
-impl Server {
+impl Core {
     /// An event held the loop up for `micros`: a sample, if that is a spike.
-    pub(in crate::server) fn note_latency(&mut self, event: &'static str, micros: u64) {
-        let (threshold, milliseconds) = (self.core.config.latency_monitor_threshold, micros / 1000);
+    pub fn note_latency(&mut self, event: &'static str, micros: u64) {
+        let (threshold, milliseconds) = (self.config.latency_monitor_threshold, micros / 1000);
         if threshold > 0 && milliseconds >= threshold {
-            self.core.latency.add(event, Sample { unix_seconds: clock::wall_us() / 1_000_000, milliseconds });
+            self.latency.add(event, Sample { unix_seconds: clock::wall_us() / 1_000_000, milliseconds });
         }
     }
 
     /// `LATENCY DOCTOR`: what the spikes say, in sentences.
-    pub(in crate::server) fn diagnose_latency(&self) -> String {
-        doctor::report(&self.core.latency, &self.core.config)
+    pub fn diagnose_latency(&self) -> String {
+        doctor::report(&self.latency, &self.config)
     }
 }
 

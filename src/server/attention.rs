@@ -1,0 +1,91 @@
+//! What makes requests be executed with more care: monitors and pauses. The parts that these concern meet here: the
+//! clients, the commands, and the listeners in [`super::audience`].
+
+use super::Server;
+use super::audience::pause::PauseMode;
+use super::core::redact;
+use crate::command::{Args, Command, flags};
+use crate::db::Expiry;
+use crate::sys::net::Address;
+use crate::sys::poller::Token;
+
+impl Server {
+    /// From now on `token` is shown what is executed.
+    pub(super) fn start_monitoring(&mut self, token: Token) {
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        client.session.flags.monitor = true;
+        self.audience.start_monitoring(token);
+    }
+
+    /// From now on `token` is shown nothing more.
+    pub(super) fn stop_monitoring(&mut self, token: Token) {
+        self.audience.stop_monitoring(token);
+        if let Some(client) = self.net.clients.get_mut(token) {
+            client.session.flags.monitor = false;
+        }
+    }
+
+    /// Adds the line of a command that has been executed. Those of administrators are not shown.
+    pub(super) fn show_to_monitors(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+        let monitors = self.audience.monitors();
+        if monitors.is_empty() || command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0 {
+            return;
+        }
+        let Some(client) = self.net.clients.get(token) else { return };
+        let (db, words) = (client.session.db, redact::shown_words(command, args));
+        match client.socket.peer() {
+            Address::Unix(path) => monitors.show(db, format_args!("unix:{path}"), words),
+            peer => monitors.show(db, format_args!("{peer}"), words),
+        }
+    }
+
+    /// Puts the feed into the output of every monitor, except those that want no replies or get no more.
+    pub(super) fn deliver_feed(&mut self) {
+        let (clients, output) = (&self.net.clients, &mut self.net.output);
+        let listens = |token: &Token| {
+            clients.get(*token).is_some_and(|client| {
+                let flags = client.session.flags;
+                !client.session.is_closing() && !flags.reply_off && !flags.reply_skip
+            })
+        };
+        self.audience.monitors().deliver(|feed, watching| {
+            output.share(feed, watching.iter().copied().filter(listens));
+        });
+    }
+
+    /// Pauses clients for `milliseconds` from now on.
+    pub(super) fn pause_clients(&mut self, mode: PauseMode, milliseconds: u64) {
+        let now_us = self.core.clock.monotonic_us();
+        if self.audience.pause().is_over(now_us) {
+            self.end_pause();
+        }
+        self.audience.begin_pause(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
+        self.core.keyspace.expiry = Expiry::Hide;
+    }
+
+    /// Ends the pause: the clients that waited go on, in order.
+    pub(super) fn end_pause(&mut self) {
+        self.core.keyspace.expiry = Expiry::Delete;
+        for token in self.audience.end_pause() {
+            if let Some(client) = self.net.clients.get_mut(token) {
+                client.session.flags.waiting = false;
+                self.net.schedule(token);
+            }
+        }
+    }
+
+    /// Whether `command` of the client `token` has to wait for the end of a pause; then the client does from now on.
+    pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
+        if !self.audience.pause().stops(command) {
+            return false;
+        }
+        let Some(client) = self.net.clients.get_mut(token) else { return false };
+        if client.session.flags.monitor {
+            return false;
+        }
+        client.session.last_command = Some(command.id);
+        client.session.flags.waiting = true;
+        self.audience.wait_for_end_of_pause(token);
+        true
+    }
+}
