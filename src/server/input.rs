@@ -169,8 +169,7 @@ impl Server {
     fn keep_rest(&mut self, token: Token, rest: Box<Rest>) {
         if let Some(client) = self.net.clients.get_mut(token) {
             client.rest = Some(rest);
-            client.resumable = true;
-            self.net.resumable.push(token);
+            self.net.schedule(token);
         }
     }
 
