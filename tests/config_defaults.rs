@@ -1,4 +1,4 @@
-//! The table of directives beside `redis-server` itself: names, defaults, what CONFIG SET takes and answers, what a
+//! The table of directives beside `redis-server` itself: names, defaults, what CONFIG SET accepts and replies, what a
 //! config file may hold, and what CONFIG REWRITE writes. It compares the library with Redis and needs no server of
 //! ours. `REDIS_BIN` names another binary than the `redis-server` of the search path.
 
@@ -35,11 +35,11 @@ const NEWER: &[&str] = &[
     "set-max-listpack-value",
 ];
 
-/// Values that Redis lets wrap round and that are refused here.
+/// Values that wrap around in Redis and are refused here.
 const WRAPPED: &[(&str, &str)] =
     &[("maxmemory-clients", "99999999999999999999"), ("maxmemory-clients", "9223372036854775808")];
 
-/// An error text as 7.0 has it: the log level `nothing` came with 7.2.
+/// An error text as in 7.0: the log level `nothing` came with 7.2.
 fn without_newer(text: &str) -> String {
     text.replace("warning, nothing", "warning")
 }
@@ -71,7 +71,7 @@ impl Scratch {
         path
     }
 
-    /// What each server is told about its surroundings.
+    /// What each server is told of its environment.
     fn preamble(&self) -> String {
         format!("port 0\nunixsocket {0}/socket\nlogfile {0}/log\ndir {0}\n", self.0.display())
     }
@@ -221,7 +221,7 @@ fn the_same_directives_are_immutable_protected_and_hidden() {
     let mut config = load(&file);
     let mut seen = std::collections::BTreeSet::new();
     for (name, value) in redis.config_get("*") {
-        // One that may be set is refused as well, since it is there twice: nothing changes.
+        // One that may be set is named twice and thus refused as well: nothing changes.
         let arguments = [name.as_str(), &value, &name, &value];
         let theirs = redis.config_set(&arguments);
         assert_eq!(config_set(&mut config, &arguments), theirs);
@@ -418,9 +418,9 @@ fn config_set_of_several_refuses_the_same_one_first() {
     }
 }
 
-/// What `redis-server` says of a config file of this one line: the reason, or `None` if it takes the line.
+/// What `redis-server` says of a config file of this one line: the reason, or `None` if it accepts the line.
 fn redis_refuses(scratch: &Scratch, line: &str) -> Option<String> {
-    // A last line that is refused in any case keeps it from starting.
+    // The last line is always refused, so that the server does not start.
     let file = scratch.write("bad.conf", &format!("{line}\nend-of-the-test\n"));
     let output = Command::new(redis_binary())
         .arg(file)

@@ -1,4 +1,4 @@
-//! How the process ends when something goes wrong in it, and how it starts again, by the crashes of DEBUG.
+//! How the process ends when something goes wrong in it, and how it starts again, by means of DEBUG's crashes.
 
 mod support;
 
@@ -119,7 +119,7 @@ fn a_panic_may_be_made_to_end_with_a_status() {
     assert!(log.contains("DEBUG PANIC was called") && !log.contains("BUG REPORT"), "{log}");
 }
 
-/// A connection to the process after its restart. One to the old process may still be accepted, and is then reset.
+/// A connection to the restarted process. The old one may still accept a connection, which is then reset.
 fn serves_again(server: &Server) -> Client {
     eventually("it serves again", || {
         let mut client = server.try_client()?;

@@ -1,5 +1,5 @@
-//! A value is encoded in pieces: whatever its size, no more of it is in memory a second time than one element and what
-//! its sink keeps.
+//! A value is encoded in pieces: whatever its size, only one element of it, and what the sink keeps, is in memory
+//! twice.
 
 use redstart::alloc::Counting;
 use redstart::codec::crc64;
@@ -19,7 +19,7 @@ const ITEMS: u64 = 10_000;
 const ITEM_BYTES: usize = 200;
 const CHUNK: usize = 64 << 10;
 
-/// Gathers a chunk, as a file's buffer would, and lets it go; notes the most memory that there was at any piece.
+/// Collects a chunk, as a file's buffer would, and drops it; notes the most memory in use at any piece.
 struct Chunks {
     chunk: Vec<u8>,
     written: Vec<u64>,
@@ -61,7 +61,7 @@ impl Sink for Chunks {
     }
 }
 
-/// An element that neither is a number nor can be compressed.
+/// An element that is not a number and cannot be compressed.
 fn item(n: u64) -> Vec<u8> {
     let mut state = n + 1;
     let mut next = || {
@@ -97,10 +97,10 @@ fn large_values() -> Vec<Entry> {
     vec![set, sorted_set, hash, timed_hash, list, Entry::with_container(b"stream", stream, None)]
 }
 
-/// One test, since the count of memory is the whole process's.
+/// All in one test, since memory is counted for the whole process.
 #[test]
 fn encoding_a_value_of_any_size_takes_the_memory_of_an_element() {
-    // The compressor's own table, made once a thread.
+    // The compressor's own table, allocated once in each thread.
     save_value(&Entry::string(b"", &item(0), None), &mut Encoder::new(&mut Vec::new(), true));
     a_collection_is_written_in_pieces();
     a_long_string_leaves_no_memory_behind_in_its_encoder();

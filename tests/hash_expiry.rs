@@ -1,5 +1,5 @@
-//! Fields of hashes that expire: what each command answers, and that they go by themselves. (The Redis that the
-//! differential tests compare with has no such fields.)
+//! Fields of hashes that expire: what each command replies, and that they are deleted without being asked for. (The Redis
+//! that the differential tests compare with has no such fields.)
 
 mod support;
 
@@ -114,7 +114,7 @@ fn writing_a_value_takes_the_expiry_away_and_adding_to_it_does_not() {
 }
 
 #[test]
-fn errors_are_told_in_the_order_of_redis() {
+fn errors_are_checked_in_the_order_of_redis() {
     let server = Server::start("");
     let mut client = server.client();
     client.ok("SET string v");
@@ -262,7 +262,7 @@ fn a_copy_a_renamed_hash_and_a_restored_one_have_the_times_of_their_fields() {
             );
             let encoding = if key == "packed" { "listpackex" } else { "hashtable" };
             assert_eq!(client.run("OBJECT ENCODING hash").text(), encoding, "{make}");
-            // The cycle finds its fields.
+            // The cycle finds the fields under the new key.
             client.run("HPEXPIRE hash 1 FIELDS 1 c");
             eventually("the field to go", || (client.run("HLEN hash").integer() == 3).then_some(()));
             assert_eq!(texts(&client.run("HMGET hash a b")), ["1", "2"], "{make}");
@@ -271,9 +271,9 @@ fn a_copy_a_renamed_hash_and_a_restored_one_have_the_times_of_their_fields() {
     }
 }
 
-/// A call takes out so many expired fields at most: what is left of them is not counted and not picked.
+/// A call deletes a limited number of expired fields; those left are neither counted nor picked.
 #[test]
-fn of_many_expired_fields_none_is_picked() {
+fn no_expired_field_is_picked_however_many_there_are() {
     let server = Server::start("--enable-debug-command yes");
     let mut client = server.client();
     client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
@@ -283,7 +283,7 @@ fn of_many_expired_fields_none_is_picked() {
     client.run(&format!("HPEXPIRE e 1 FIELDS 3000 {}", fields.join(" ")));
     for (call, elements) in [("HRANDFIELD e -3", 3), ("HRANDFIELD e -3 WITHVALUES", 6), ("HRANDFIELD e 3", 3)]
     {
-        // Until the time has come there are some.
+        // Until then there are some.
         let mut found = usize::MAX;
         while found != 0 {
             client.send_raw(format!("{call}\r\nPING\r\n").as_bytes()).expect("a request is sent");
@@ -305,7 +305,7 @@ fn line(value: &Value) -> String {
     }
 }
 
-/// What has changed since the last call, and what would have been propagated, as lines.
+/// The changes since the last call, and what would have been propagated, as lines.
 fn journal(client: &mut Client) -> (String, String) {
     let both = client.run("DEBUG JOURNAL TAKE").elements();
     (line(&both[0]), line(&both[1]))
@@ -349,7 +349,7 @@ fn fields_that_expire_are_propagated_as_hdel_and_a_key_goes_with_its_last() {
         client.run(&format!("HPEXPIRE {key} 1 FIELDS 2 a b"));
         client.run("DEBUG JOURNAL TAKE");
         eventually("a lookup finds it late", || client.run(&format!("HGET {key} a")).is_null().then_some(()));
-        // Fields of one time have no order.
+        // Fields with the same time have no order.
         let either = |calls: &str, a: &str, b: &str| {
             calls == format!("0 HDEL {key} {a} {b}") || calls == format!("0 HDEL {key} {b} {a}")
         };

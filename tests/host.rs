@@ -1,5 +1,5 @@
-//! What the server arranges with the system around it: its supervisor, the kernel's score, its title, processors, the
-//! system's log.
+//! What the server arranges with the system around it: supervisor, the kernel's OOM score, process title, processors,
+//! system log.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -69,7 +69,7 @@ fn the_score_follows_the_directive_and_comes_back() {
     let server = Server::start("--oom-score-adj yes --oom-score-adj-values 10 200 800");
     assert_eq!(oom_score(server.pid()), (own + 10).min(1000));
     let mut client = server.client();
-    // To set it below its original value would require a privilege.
+    // Setting it below its original value would require a privilege.
     let values = format!("{} 200 800", own + 5);
     client.call(&["CONFIG", "SET", "oom-score-adj", "absolute", "oom-score-adj-values", &values]);
     assert_eq!(oom_score(server.pid()), (own + 5).min(1000));
@@ -94,7 +94,7 @@ fn the_title_is_the_address_or_what_the_template_says() {
     assert_eq!(title(&server), format!("{program} *:{}", server.port()));
     client.call(&["CONFIG", "SET", "proc-title-template", "{title} [{port}] {config-file} {{x}"]);
     assert_eq!(title(&server), format!("{program} [{}] - {{x}}", server.port()));
-    // Longer than there is room for, and then shorter.
+    // First longer than there is room for, then shorter.
     client.call(&["CONFIG", "SET", "proc-title-template", &"x".repeat(1 << 20)]);
     let longest = title(&server);
     assert!(longest.len() > program.len() && longest.bytes().all(|byte| byte == b'x'), "{longest}");
@@ -139,7 +139,7 @@ fn threads_keep_to_their_processors() {
 fn a_server_with_the_system_s_log_and_a_mark_serves_whether_or_not_they_are_there() {
     let server = Server::start("--syslog-enabled yes --syslog-ident redstart-test --syslog-facility local7");
     server.client().ok("SET k v");
-    // Without the privilege the mark is refused, and the log says so.
+    // Without the privilege, the mark is refused and the log says so.
     let server = Server::start("--socket-mark-id 7");
     server.client().ok("SET k v");
 }

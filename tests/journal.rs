@@ -1,11 +1,11 @@
-//! What commands enter in the journal where the comparison with Redis does not look: Redis enters nothing there, or what
-//! was entered only shows in how keys are used.
+//! What commands enter in the journal where it cannot be compared with Redis: Redis propagates nothing there, or the
+//! effect only shows in how keys are used.
 
 mod support;
 
 use support::{Client, Server};
 
-/// A server and a client of it; from now on the journal is kept.
+/// A server that keeps the journal, and a client.
 fn start() -> (Server, Client) {
     let server = Server::start("--enable-debug-command yes");
     let mut client = server.client();
@@ -13,7 +13,7 @@ fn start() -> (Server, Client) {
     (server, client)
 }
 
-/// The calls that are to be propagated since the last look, their words joined.
+/// The calls to be propagated since this was last called, their words joined.
 fn calls(client: &mut Client) -> Vec<String> {
     let calls = client.run("DEBUG JOURNAL TAKE").elements()[1].elements();
     let words =

@@ -22,7 +22,7 @@ fn set(key: &str, rest: &[&str]) -> Vec<u8> {
     support::client::encode(&words)
 }
 
-/// Waits until the server's own clock has gone on by more than a second: at least ten turns of its timer.
+/// Waits until the server's own clock has advanced by more than a second: at least ten runs of cron.
 fn wait_for_timer(client: &mut Client) {
     let start = client.info_number("uptime_in_seconds");
     client.wait_for_info("uptime_in_seconds", |now| now >= start + 2);
@@ -101,7 +101,7 @@ fn keys_that_expire_together_do_not_stop_the_server() {
     assert!(answered > 1);
 }
 
-/// One whole iteration; what happens between its calls is `between`.
+/// One whole iteration; `between` runs between its calls.
 fn scan(client: &mut Client, count: usize, mut between: impl FnMut(&mut Client)) -> Vec<String> {
     let (mut cursor, mut found) = ("0".to_string(), Vec::new());
     for _ in 0..1_000_000 {
@@ -126,7 +126,7 @@ fn scan_returns_every_key_present_throughout_while_the_keyspace_grows_and_shrink
     let (mut first, mut next) = (0, 0);
     for count in [1000, 100, 10, 37] {
         let found = scan(&mut client, count, |client| {
-            // Mostly growing for the first half of the range, mostly shrinking after it.
+            // Grows for most of the first half of the range, shrinks for most of the second.
             let (add, remove) = if random.chance(2) { (400, 100) } else { (50, 500) };
             pipeline(client, (next..next + add).map(|n| set(&format!("passing:{n}"), &[])));
             next += add;
@@ -234,8 +234,8 @@ fn idle_times_and_frequencies_follow_the_accesses() {
     assert!(client.run("OBJECT IDLETIME idle").integer() < 2, "an access ends the idle time");
 }
 
-/// Freeing tens of thousands of blocks takes milliseconds, which the loop does not have; handing over a few costs more
-/// than freeing them.
+/// Freeing tens of thousands of blocks takes milliseconds, during which the loop would serve nobody; handing over a few
+/// costs more than freeing them.
 #[test]
 fn a_large_collection_is_freed_in_the_background_and_a_small_one_at_once() {
     let server = Server::start("");
@@ -261,7 +261,7 @@ fn a_large_collection_is_freed_in_the_background_and_a_small_one_at_once() {
         }
     };
     for kind in ["RPUSH", "SADD", "HSET", "ZADD", "XADD"] {
-        // Nodes of a list and of a stream hold hundreds each.
+        // A node of a list or a stream holds hundreds.
         let many = if kind == "XADD" { 7_000 } else { 20_000 };
         for (count, freed) in [(5, 0), (many, 1)] {
             for delete in ["DEL k", "SET k v", "COPY small k REPLACE"] {

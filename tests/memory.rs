@@ -40,12 +40,12 @@ fn delete(client: &mut Client, prefix: &str, count: usize) {
     client.ok("FLUSHALL");
 }
 
-/// Fills a server with 60 MB of values of this length, deletes them, and waits until the memory is the system's again.
+/// Fills a server with 60 MB of values of this length, deletes them, and waits until the system has the memory back.
 fn memory_comes_and_goes(len: usize) {
     let count = (60 << 20) / len;
     let server = Server::start("");
     let mut client = server.client();
-    // What the server needs to serve is there before.
+    // What the server needs for serving at all is allocated first.
     fill(&mut client, "warm", 10, len);
     client.ok("FLUSHALL");
     let before = server.resident_bytes();
@@ -68,7 +68,7 @@ fn memory_of_deleted_values_goes_back_to_the_system() {
     });
 }
 
-/// Deleted by one client while others work, a collection is given back as a whole.
+/// The memory of a collection that is deleted while other clients work is given back completely.
 #[test]
 fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
     const MEMBERS: usize = 400_000;
@@ -83,7 +83,7 @@ fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
         }
         assert_eq!(client.call(&words), Value::Integer(1000));
         if start % 40_000 == 0 {
-            // A key of the size of a member stays between them.
+            // Keys of the same size as a member stay between the members.
             client.ok(&format!("SET key:{start:012} abc"));
         }
     }
@@ -128,7 +128,7 @@ impl Drop for Limited {
     }
 }
 
-/// The allocator reserves addresses for all that the keyspace may become; a limit leaves them to the data.
+/// The allocator reserves addresses for whatever the keyspace may become; under a limit it leaves them to the data.
 #[test]
 fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     const LIMIT: u64 = 500;
@@ -137,7 +137,7 @@ fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     }
     let server = Limited::start(LIMIT);
     let mut client = eventually("an answer on the port", || Client::tcp(server.port).ok());
-    // Three quarters of the limit, in values that lie in slabs, in runs of them and in mappings of their own.
+    // Three quarters of the limit, in values that lie in slabs, in runs of slabs and in mappings of their own.
     fill(&mut client, "small", 1_000_000, 40);
     fill(&mut client, "medium", 20_000, 9000);
     fill(&mut client, "large", 400, 150_000);

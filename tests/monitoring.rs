@@ -1,4 +1,4 @@
-//! The server under observation: the slow log, the latency monitor, MONITOR; and clients that have to wait.
+//! The server under observation: the slow log, the latency monitor, MONITOR; and clients that wait for a pause to end.
 
 mod support;
 
@@ -6,7 +6,7 @@ use support::client::encode;
 use support::server::subject_is_redis;
 use support::{Client, Launch, Server, Value, eventually};
 
-/// The lines of the slow log, the oldest first: arguments parted by spaces.
+/// The lines of the slow log, the oldest first: arguments separated by spaces.
 fn slow_commands(client: &mut Client) -> Vec<String> {
     let entries = client.run("SLOWLOG GET -1").elements();
     let words =
@@ -59,7 +59,7 @@ fn an_entry_of_the_slow_log_says_who_when_and_how_long() {
     client.ok("CLIENT SETNAME sleeper");
     client.ok("DEBUG SLEEP 0.03");
     let entries = client.run("SLOWLOG GET").elements();
-    // A machine in trouble may have made another command slow.
+    // On a busy machine another command may have been slow.
     let entry = entries.iter().map(Value::elements).find(|e| e[3].elements()[0].text() == "DEBUG");
     let entry = entry.expect("the sleep is slow");
     let after = client.run("TIME").elements()[0].text().parse::<i64>().expect("seconds");
@@ -182,7 +182,7 @@ fn a_monitor_that_does_not_read_is_closed_at_the_limit_and_hurts_nobody() {
     let mut quick = monitor(&server);
     let value = "x".repeat(100_000);
     let mut sent = 0;
-    // Far more than the limit and what both sockets hold.
+    // Far more than the limit and what both sockets' buffers hold.
     eventually("the end of the monitor that does not read", || {
         client.call(&["SET", "k", &value]);
         sent += 1;
@@ -240,7 +240,7 @@ fn paused_clients_go_on_in_order_with_all_that_they_have_sent() {
     for (n, client) in paused.iter_mut().enumerate() {
         client.send(&["APPEND", "order", &format!("{n},")]).expect("send");
         wait_for_waiting(&mut control, n as i64 + 1);
-        // What comes later waits in the server: many small requests, a large one in pieces, an inline one.
+        // What follows waits in the server: many small requests, a large one in pieces, an inline one.
         let mut more = Vec::new();
         for _ in 0..200 {
             more.extend(encode(&["INCR", &format!("counter{n}")]));
@@ -400,13 +400,13 @@ fn expired_keys_stay_in_the_data_set_during_a_pause() {
     client.ok("SET dies v PX 100");
     client.ok("CLIENT PAUSE 1000000 WRITE");
     eventually("the key's end", || client.run("GET dies").is_null().then_some(()));
-    // Several turns of the timer that would delete it.
+    // Several runs of cron, which would delete it.
     let start = client.info_number("uptime_in_seconds");
     client.wait_for_info("uptime_in_seconds", |now| now >= start + 2);
     assert_eq!(client.run("DBSIZE").integer(), 1);
     assert_eq!(client.info_number("expired_keys"), 0);
     if !subject_is_redis() {
-        // Redis 7.0 searches a live key forever.
+        // Redis 7.0 searches for a live key forever.
         assert_eq!(client.run("RANDOMKEY").text(), "dies");
     }
     client.ok("CLIENT UNPAUSE");

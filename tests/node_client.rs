@@ -21,7 +21,7 @@ fn packages() -> &'static Path {
     if own.is_dir() { own } else { Path::new(env!("CARGO_MANIFEST_DIR")) }
 }
 
-/// Runs a script of the directory; it has to say that all passed, for these protocols.
+/// Runs a script of the directory, which has to report that all checks passed, for these protocols.
 fn run(package: &str, script: &str, protocols: &str) {
     if !has(package) {
         println!("not tested: no node with {package}; `make test` installs it into target/node");

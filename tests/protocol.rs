@@ -1,6 +1,6 @@
-//! The protocol over time: what errors close and what they spare, and RESP2 beside RESP3.
+//! The protocol over time: which connections errors close and which they do not, and RESP2 beside RESP3.
 //!
-//! What single requests and broken streams are answered with is compared with Redis in `differential/streams.rs`.
+//! The replies to single requests and broken streams are compared with Redis in `differential/streams.rs`.
 
 mod support;
 

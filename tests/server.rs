@@ -341,7 +341,7 @@ fn every_few_seconds_the_log_reports_keys_and_clients() {
     server.wait_for_log("1 clients connected");
 }
 
-/// Kills a process that is not a child of the test, in case the test fails before it has ended.
+/// Kills a process that is not a child of the test, if the test fails before that process has ended.
 struct Daemon(i32);
 
 impl Drop for Daemon {

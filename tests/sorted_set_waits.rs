@@ -1,11 +1,11 @@
-//! BZPOPMIN, BZPOPMAX and BZMPOP: a client that waits for a sorted set is served as soon as there is one, in its turn.
-//! (With `REDSTART_BIN` naming a `redis-server` of version 7.2 the tests hold Redis to the same.)
+//! BZPOPMIN, BZPOPMAX and BZMPOP: a client that waits for a sorted set is served as soon as there is one, in the order of
+//! arrival. (If `REDSTART_BIN` names a `redis-server` of version 7.2, the tests check Redis itself.)
 
 mod support;
 
 use support::{Client, Launch, Server, Value};
 
-/// A client whose `request` waits; it is the `count`th that does.
+/// A client whose `request` waits; it is the `count`th one waiting.
 fn waiter(server: &Server, request: &str, count: i64) -> Client {
     let mut client = server.client();
     wait(&mut client, request);
@@ -32,7 +32,7 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn who_waits_longest_is_served_first() {
+fn the_client_that_has_waited_longest_is_served_first() {
     let server = Server::start("");
     let mut first = waiter(&server, "BZPOPMIN z 0", 1);
     let mut second = waiter(&server, "BZPOPMAX z 0", 2);
@@ -123,7 +123,7 @@ fn a_value_of_another_type_serves_nobody() {
     assert_eq!(client.info_number("blocked_clients"), 1);
     client.ok("SET a x");
     assert_eq!(client.info_number("blocked_clients"), 1);
-    // Now it is executed again, and meets the string first.
+    // The command is executed again, and meets the string first.
     client.run("ZADD b 1 x");
     assert_eq!(
         reply(&mut waiting).text(),

@@ -348,7 +348,7 @@ The servers run on one core and the load on another, persistence off. For each w
 filled alike and visited in turn, round after round, the order turning by one; a figure is the median of the rounds.
 While one is visited the others are stopped. CPU time is the server process's own, user and system, from
 `/proc/PID/task/*/schedstat` over the run, divided by the requests; the load is often the bottleneck, so this and not
-the throughput is what is compared. The *bare loop* answers without doing anything, with the same system calls: what
+the throughput is what is compared. The *bare loop* replies without doing anything, with the same system calls: what
 the kernel alone costs. Absolute figures drift from machine to machine, ratios within a run hold.
 ";
 
