@@ -78,18 +78,28 @@ impl Event {
     /// Whether a command that waits for the key may find now what it did not find before. What only takes away from a
     /// value, or keeps its accounts, serves nobody.
     pub const fn may_serve(self) -> bool {
-        use Event::*;
-        let takes_away = matches!(self, LPop | RPop | LRem | LTrim | ZPopMin | ZPopMax | ZRem | XDel | XTrim);
+        let takes_away = matches!(
+            self,
+            Self::LPop
+                | Self::RPop
+                | Self::LRem
+                | Self::LTrim
+                | Self::ZPopMin
+                | Self::ZPopMax
+                | Self::ZRem
+                | Self::XDel
+                | Self::XTrim
+        );
         let accounts = matches!(
             self,
-            Unnamed
-                | Expire
-                | Persist
-                | XSetId
-                | XGroupCreate
-                | XGroupSetId
-                | XGroupCreateConsumer
-                | XGroupDelConsumer
+            Self::Unnamed
+                | Self::Expire
+                | Self::Persist
+                | Self::XSetId
+                | Self::XGroupCreate
+                | Self::XGroupSetId
+                | Self::XGroupCreateConsumer
+                | Self::XGroupDelConsumer
         );
         self.is_change() && !takes_away && !accounts
     }

@@ -18,7 +18,7 @@ fn wait<'a>(
     keys: impl Iterator<Item = &'a [u8]>,
     timeout_ms: Option<u64>,
     null: Null,
-) -> Result {
+) {
     ctx.wait_for(Wait {
         keys: keys.map(<[u8]>::to_vec).collect(),
         kind: Kind::List,
@@ -27,7 +27,6 @@ fn wait<'a>(
         null,
         rewritten: Vec::new(),
     });
-    Ok(())
 }
 
 fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Result {
@@ -42,7 +41,8 @@ fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Result {
         ctx.propagate(&[lists::pop_verb(end), key.name]);
         return Ok(());
     }
-    wait(ctx, args.iter_from(1).take(last - 1), timeout_ms, Null::Array)
+    wait(ctx, args.iter_from(1).take(last - 1), timeout_ms, Null::Array);
+    Ok(())
 }
 
 /// `BLPOP key [key …] timeout`: the first key that has a list, and the list's first element, taken out; null when none
@@ -62,7 +62,8 @@ pub fn blmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (from, to) = (end_argument(args, 3)?, end_argument(args, 4)?);
     let timeout_ms = waiting::seconds(args.get(5), ctx.now())?;
     if !lists::move_element(ctx, args, from, to)? {
-        return wait(ctx, args.iter_from(1).take(1), timeout_ms, Null::Bulk);
+        wait(ctx, args.iter_from(1).take(1), timeout_ms, Null::Bulk);
+        return Ok(());
     }
     ctx.propagate(&[b"LMOVE", args.get(1), args.get(2), args.get(3), args.get(4)]);
     Ok(())
@@ -73,7 +74,8 @@ pub fn blmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 pub fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let timeout_ms = waiting::seconds(args.get(3), ctx.now())?;
     if !lists::move_element(ctx, args, End::Back, End::Front)? {
-        return wait(ctx, args.iter_from(1).take(1), timeout_ms, Null::Bulk);
+        wait(ctx, args.iter_from(1).take(1), timeout_ms, Null::Bulk);
+        return Ok(());
     }
     ctx.propagate(&[b"RPOPLPUSH", args.get(1), args.get(2)]);
     Ok(())
@@ -84,7 +86,7 @@ pub fn blmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let pop = MultiPop::parse(args, 2)?;
     let timeout_ms = waiting::seconds(args.get(1), ctx.now())?;
     if !pop.run(ctx)? {
-        return wait(ctx, pop.keys.iter().copied(), timeout_ms, Null::Array);
+        wait(ctx, pop.keys.iter().copied(), timeout_ms, Null::Array);
     }
     Ok(())
 }

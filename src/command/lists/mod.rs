@@ -393,16 +393,13 @@ fn transfer(
     (destination, to): (Key<'_>, End),
 ) -> Result {
     let rotates = source.name == destination.name;
-    let target = match if rotates { Some(at) } else { ctx.find_kind(destination, Access::Write, Kind::List)? }
-    {
-        Some(target) => target,
-        None => {
-            let target = ctx.insert(destination, list::create(destination.name));
-            // That, or the deletion of what had expired there, may have moved entries.
-            at = ctx.find(source, Access::Inspect).expect("nothing expires within a command");
-            target
-        }
-    };
+    let found = if rotates { Some(at) } else { ctx.find_kind(destination, Access::Write, Kind::List)? };
+    let target = found.unwrap_or_else(|| {
+        let target = ctx.insert(destination, list::create(destination.name));
+        // That, or the deletion of what had expired there, may have moved entries.
+        at = ctx.find(source, Access::Inspect).expect("nothing expires within a command");
+        target
+    });
     let (value, left) = ctx.keyspace.reshape(source.db, at, |entry, shapes, _| {
         let value = list::pop(entry, from, shapes, |element| element.to_vec());
         if !rotates {

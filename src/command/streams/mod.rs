@@ -289,7 +289,8 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if ctx.propagates() {
         let exactly = ctx.read_stream(at, |stream, _| options.exactly(stream));
         let id = (!matches!(wanted, Wanted::Exactly(_))).then(|| (id_at, id.to_text()));
-        ctx.propagate_with(args, &Vec::from_iter(exactly.into_iter().flatten().chain(id)));
+        let others: Vec<_> = exactly.into_iter().flatten().chain(id).collect();
+        ctx.propagate_with(args, &others);
     }
     reply_id(&mut ctx.reply, id);
     Ok(())
@@ -329,7 +330,8 @@ pub fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             ctx.changed(key, Event::XTrim, deleted);
             if options.approximately && ctx.propagates() {
                 let exactly = ctx.read_stream(at, |stream, _| options.exactly(stream));
-                ctx.propagate_with(args, &Vec::from_iter(exactly.into_iter().flatten()));
+                let others: Vec<_> = exactly.into_iter().flatten().collect();
+                ctx.propagate_with(args, &others);
             }
         } else {
             ctx.unchanged();

@@ -21,20 +21,28 @@ struct Options<'a> {
     /// The argument of the first key; as many IDs as there are keys follow them.
     first: usize,
     keys: usize,
-    /// `BLOCK`: milliseconds to wait for entries when there are none, [`None`] for ever.
-    block: Option<Option<u64>>,
+    /// `BLOCK`: it waits for entries when there are none, this many milliseconds at most.
+    waits: bool,
+    timeout_ms: Option<u64>,
 }
 
 impl<'a> Options<'a> {
     fn parse(args: Args<'a>, of_group: bool, now: i64) -> Result<Options<'a>> {
-        let mut options =
-            Options { most: usize::MAX, noack: false, group: None, first: 0, keys: 0, block: None };
+        let mut options = Options {
+            most: usize::MAX,
+            noack: false,
+            group: None,
+            first: 0,
+            keys: 0,
+            waits: false,
+            timeout_ms: None,
+        };
         let mut at = 1;
         while at < args.len() {
             let following = args.len() - at - 1;
             if args.is(at, "block") && following >= 1 {
                 at += 1;
-                options.block = Some(waiting::milliseconds(args.get(at), now)?);
+                (options.waits, options.timeout_ms) = (true, waiting::milliseconds(args.get(at), now)?);
             } else if args.is(at, "count") && following >= 1 {
                 at += 1;
                 let count = integer(args.get(at))?;
@@ -124,13 +132,15 @@ fn wait_or_null(
     options: &Options<'_>,
     rewritten: Vec<(usize, Vec<u8>)>,
 ) {
-    let Some(timeout_ms) = options.block else { return ctx.reply.null_array() };
+    if !options.waits {
+        return ctx.reply.null_array();
+    }
     ctx.wait_for(Wait {
         keys: options.streams(args).map(|(name, _)| name.to_vec()).collect(),
         kind: Kind::Stream,
         // A group goes with its stream: who waits for one is told.
         even_if_gone: options.group.is_some(),
-        timeout_ms,
+        timeout_ms: options.timeout_ms,
         null: Null::Array,
         rewritten,
     });
@@ -150,7 +160,7 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             b"$" => {
                 let last =
                     found.map_or(Id::MIN, |at| ctx.read_stream(at, |stream, _| stream.figures().last_id));
-                if options.block.is_some() {
+                if options.waits {
                     // What is new is so from now on, however often the command is executed.
                     rewritten.push((id_at, last.to_text()));
                 }
