@@ -1,9 +1,9 @@
 //! Redstart: a Redis-compatible server in one static binary.
 //!
-//! The modules stand in floors; a module uses only modules on floors below its own, and `tests/tidy.rs` holds
-//! them to it. In the order in which a request meets them:
+//! The modules form layers: a module uses only modules in layers below its own, which `tests/tidy.rs` enforces. What
+//! each one does for a request:
 //!
-//! | floor | module | what it does with the request |
+//! | layer | module | what it does for a request |
 //! |---|---|---|
 //! | 0 | [`sys`] | waits for the socket, receives the bytes into a ring, tells the time, sends the reply |
 //! | 0 | [`text`] | turns bytes into numbers and back, matches globs, splits quoted lines |
@@ -15,8 +15,8 @@
 //! | 2 | [`config`] | the one table of directives, and the values that the others read |
 //! | 3 | [`db`] | the keyspace: lookup, expiry, access clock |
 //! | 4 | [`persist`] | turns a value into the bytes of DUMP payloads and RDB files, and back |
-//! | 5 | [`command`] | the table of commands and one file a family that executes them |
-//! | 6 | [`server`] | the loop that ties all together: clients, batches, output, cron |
+//! | 5 | [`command`] | the table of commands, and the families of functions that execute them |
+//! | 6 | [`server`] | the loop that ties everything together: clients, batches, output, cron |
 
 pub mod alloc;
 pub mod codec;

@@ -1,8 +1,8 @@
-//! Fingerprints of values and of the whole data set, the same numbers that Redis computes: `DEBUG DIGEST`.
+//! Fingerprints of values and of the whole data set, the same that Redis computes: `DEBUG DIGEST`.
 //!
 //! ```text
-//!  add(d, x)   d ^= SHA-1(x)             the order of what is added does not matter
-//!  mix(d, x)   add(d, x); d = SHA-1(d)   it does
+//!  add(d, x)   d ^= SHA-1(x)             independent of the order in which values are added
+//!  mix(d, x)   add(d, x); d = SHA-1(d)   dependent on the order
 //!
 //!  value       mix(type's number, 4 bytes big-endian), then what the type is made of, then add("!!expire!!") if
 //!              the key has an expiry
@@ -11,9 +11,10 @@
 //! ```
 //!
 //! A sequence is mixed, the members of a set are added, and what belongs together (a field and its value) is mixed into
-//! a digest of its own that is added. Where a value lies and how it is encoded does not show.
+//! a digest of its own that is added. The encoding of a value makes no difference.
 //!
-//! Costs: seven SHA-1 of a block for a short key and value, about 2 µs. What has expired but stands is counted.
+//! Cost: seven SHA-1 of one block for a short key and value, about 2 µs. Keys that have expired but are not deleted yet
+//! are included.
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
@@ -40,9 +41,9 @@ fn mix_number(digest: &mut Digest, number: u32) {
     mix(digest, &number.to_be_bytes());
 }
 
-/// Mixes the type, the value and whether there is an expiry into the digest of what stands before.
+/// Mixes the type, the value and whether there is an expiry into `digest`.
 fn mix_value(digest: &mut Digest, entry: &Entry) {
-    // The numbers of `Kind` are those of Redis, where modules have one before streams.
+    // The numbers of `Kind` are Redis's, except that Redis has one for modules before that of streams.
     let number = if entry.kind() == Kind::Stream { 6 } else { entry.kind() as u32 };
     mix_number(digest, number);
     match entry.kind() {

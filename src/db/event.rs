@@ -1,4 +1,4 @@
-//! What Redis calls the ways in which a key changes: its keyspace events, each with its class.
+//! Redis's keyspace events, the names for the ways in which a key changes, each with its class.
 //!
 //! A class is the letter by which `notify-keyspace-events` selects it. Source: the documentation of Redis keyspace
 //! notifications, 7.2; the events of expiring hash fields are those of 7.4.
@@ -19,7 +19,7 @@ macro_rules! events {
             /// Every event, in the order of the table.
             pub const ALL: &[Event] = &[$($(Event::$variant,)+)*];
 
-            /// What a subscriber is told; empty for a change that Redis has no event for.
+            /// The name that subscribers receive; empty for a change that Redis has no event for.
             pub const fn name(self) -> &'static str {
                 match self { $($(Event::$variant => $name,)+)* }
             }
@@ -33,9 +33,9 @@ macro_rules! events {
 }
 
 events! {
-    /// No event: the key changed, and Redis tells nobody (`XACK`, `XCLAIM`).
+    /// No event: a change that Redis does not publish (`XACK`, `XCLAIM`).
     Silent: Unnamed "";
-    /// `g`: commands that any type of value may see.
+    /// `g`: commands for values of any type.
     Generic: Del "del", RenameFrom "rename_from", RenameTo "rename_to", MoveFrom "move_from", MoveTo "move_to",
         CopyTo "copy_to", Restore "restore", Expire "expire", Persist "persist";
     /// `$`: strings.
@@ -59,9 +59,9 @@ events! {
     Stream: XAdd "xadd", XTrim "xtrim", XDel "xdel", XSetId "xsetid", XGroupCreate "xgroup-create",
         XGroupSetId "xgroup-setid", XGroupDestroy "xgroup-destroy", XGroupCreateConsumer "xgroup-createconsumer",
         XGroupDelConsumer "xgroup-delconsumer";
-    /// `x`: keys whose time has come.
+    /// `x`: keys that have expired.
     Expired: Expired "expired";
-    /// `e`: keys that had to make room.
+    /// `e`: keys deleted because of `maxmemory`.
     Evicted: Evicted "evicted";
     /// `n`: keys that were not there before.
     New: New "new";
@@ -70,13 +70,13 @@ events! {
 }
 
 impl Event {
-    /// Whether the key is another one afterwards. The others are only told to subscribers.
+    /// Whether the event changes the key or its value. The other events only inform subscribers.
     pub const fn is_change(self) -> bool {
         !matches!(self, Event::New | Event::KeyMiss)
     }
 
-    /// Whether a command that waits for the key may find now what it did not find before. What only takes away from a
-    /// value, or keeps its accounts, serves nobody.
+    /// Whether a command that waits for the key may find something now that it did not find before. Events that only
+    /// remove elements or change metadata cannot serve anyone.
     pub const fn may_serve(self) -> bool {
         let takes_away = matches!(
             self,
@@ -105,27 +105,27 @@ impl Event {
     }
 }
 
-/// Why a key is removed. It decides where the value is freed, which event is told, and what is propagated.
+/// Why a key is removed. This decides where its value is freed, which event is recorded, and what is propagated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// `DEL` and the like.
     Del,
     /// `UNLINK`: freed in the background.
     Unlink,
-    /// A command took the last element out. What is propagated is that command.
+    /// A command removed the last element. That command is propagated, not the removal.
     Emptied,
-    /// A command whose result is empty stores it here.
+    /// A command stores its result here, and the result is empty.
     Overwritten,
-    /// An expiry was set that lies in the past (`EXPIRE key -1`).
+    /// The key was given an expiry in the past (`EXPIRE key -1`).
     PastExpiry,
-    /// Its time has come.
+    /// It has expired.
     Expired,
-    /// It had to make room.
+    /// Memory is short (`maxmemory`).
     Evicted,
 }
 
 impl Removal {
-    /// The event that subscribers are told.
+    /// The event that subscribers receive.
     pub const fn event(self) -> Event {
         match self {
             Removal::Expired => Event::Expired,
@@ -134,8 +134,8 @@ impl Removal {
         }
     }
 
-    /// How many changes it counts as. The server's own removals count none, nor does that of an emptied key, whose
-    /// elements have been counted.
+    /// How many changes it counts as. Removals by the server itself do not count; nor does that of an emptied key,
+    /// whose elements have been counted.
     pub const fn count(self) -> u64 {
         match self {
             Removal::Del | Removal::Unlink | Removal::Overwritten | Removal::PastExpiry => 1,
@@ -143,7 +143,7 @@ impl Removal {
         }
     }
 
-    /// Whether no command says that the key goes, so that its deletion has to be propagated by itself.
+    /// Whether no propagated command implies the removal, so that it has to be propagated on its own.
     pub const fn is_own(self) -> bool {
         matches!(self, Removal::Expired | Removal::Evicted)
     }

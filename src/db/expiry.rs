@@ -1,13 +1,13 @@
-//! Keys that expire: the list of them, and the cycle that deletes those that nobody asks for.
+//! Keys that expire: the list of them, and the cycle that deletes those that no lookup meets.
 //!
-//! The list holds the 64-bit hash of every key with an expiry, in chunks, densely; the entry knows its index in it.
-//! So a key with an expiry costs 8 bytes here and 12 in its entry, instead of a second table of 17 bytes a key;
-//! adding is a push, removing moves the last hash into the gap (and tells that entry its new index), and the cycle
-//! walks it in order. Hashes instead of pointers keep the list right when an entry moves in memory.
+//! The list is a dense, chunked array with the 64-bit hash of every key that has an expiry; the entry stores its index.
+//! So a key with an expiry costs 8 bytes here and 12 in its entry, instead of 17 in a second table. Adding is a push;
+//! removing moves the last hash into the gap and updates the index in that hash's entry; the cycle walks the list in
+//! order. The list holds hashes rather than pointers because entries move in memory.
 //!
-//! The cycle is Redis's: look at a few keys, and as long as more than the acceptable share of them had expired, look
-//! at more, within a time budget that is a share of the processor (`active-expire-effort`). Fields of hashes that are due
-//! go first.
+//! The cycle is Redis's: it looks at a few keys, and continues for as long as more than an acceptable share of them had
+//! expired, within a time budget that is a share of the processor (`active-expire-effort`). Expired fields of hashes go
+//! first.
 
 use super::{Db, Expiry, Keyspace};
 
@@ -18,7 +18,7 @@ const CHUNK: usize = 4096;
 pub struct ExpiryList {
     chunks: Vec<Box<[u64]>>,
     len: usize,
-    /// Where the cycle goes on.
+    /// Where the next cycle starts.
     cursor: usize,
     /// Running mean of the time to live, milliseconds (`avg_ttl`).
     average_ttl_ms: i64,
@@ -35,7 +35,7 @@ impl ExpiryList {
         self.len == 0
     }
 
-    /// Mean time to live of the keys that the cycle met, in milliseconds.
+    /// Mean time to live, in milliseconds, of the keys that the cycle has looked at.
     pub fn average_ttl_ms(&self) -> i64 {
         self.average_ttl_ms
     }
@@ -45,7 +45,7 @@ impl ExpiryList {
         self.chunks.len() * CHUNK * size_of::<u64>()
     }
 
-    /// Adds a hash and answers with its index.
+    /// Adds a hash and returns its index.
     pub(super) fn push(&mut self, hash: u64) -> u32 {
         let index = self.len;
         if index == self.chunks.len() * CHUNK {
@@ -56,14 +56,14 @@ impl ExpiryList {
         u32::try_from(index).expect("at most 2^32 keys expire")
     }
 
-    /// Removes the hash at `index`. When the last one was moved there, answers with it: its entry, which says
-    /// index `len()` until now, has to be told.
+    /// Removes the hash at `index`. If the last hash was moved there, returns it: the caller must update the index in
+    /// its entry, which was the new `len()`.
     pub(super) fn remove(&mut self, index: u32) -> Option<u64> {
         let index = index as usize;
         debug_assert!(index < self.len);
         self.len -= 1;
         let last = self.hash(self.len);
-        // One spare chunk stays, so that a key that comes and goes at the boundary does not allocate each time.
+        // One spare chunk stays, so that adding and removing a key at the boundary does not allocate each time.
         if self.len + 2 * CHUNK <= self.chunks.len() * CHUNK {
             self.chunks.pop();
         }
@@ -89,14 +89,14 @@ impl ExpiryList {
 pub struct CycleBudget {
     /// Microseconds.
     pub time_us: u64,
-    /// Keys a round looks at.
+    /// Keys that a round looks at.
     pub keys_per_round: usize,
-    /// The share of expired keys, in percent, below which a database is left alone.
+    /// The share of expired keys, in percent, below which the cycle leaves a database.
     pub acceptable_stale_percent: u64,
 }
 
 impl CycleBudget {
-    /// What expiry may cost between two runs of cron, `hz` times a second, for `active-expire-effort` 1 to 10.
+    /// The budget of one run of cron, which runs `hz` times a second, for `active-expire-effort` 1 to 10.
     pub fn new(effort: u32, hz: u32) -> Self {
         let effort = u64::from(effort.clamp(1, 10)) - 1;
         CycleBudget {
@@ -110,7 +110,7 @@ impl CycleBudget {
 /// How a run of the cycle ended.
 #[derive(Clone, Copy, Debug)]
 pub struct CycleEnd {
-    /// Time ran out: there is more to delete.
+    /// Time ran out, and there may be more to delete.
     pub cut_short: bool,
     /// Microseconds that it took.
     pub elapsed_us: u64,
@@ -126,8 +126,8 @@ struct Round {
 }
 
 impl Keyspace {
-    /// Deletes expired keys until few are left or the budget is spent; goes on where it was cut short the last time.
-    /// `now_us` reads a monotonic clock. Does nothing unless what has expired is to be deleted.
+    /// Deletes expired keys until few are left or the budget is spent; the next run continues where this one stops.
+    /// `now_us` reads a monotonic clock. Does nothing unless the policy is to delete.
     pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> CycleEnd {
         if self.expiry != Expiry::Delete {
             return CycleEnd { cut_short: false, elapsed_us: 0 };
@@ -177,7 +177,7 @@ impl Keyspace {
             let expire_at = dict.get(at).expire_at().unwrap_or(i64::MAX);
             round.looked += 1;
             if expire_at < now {
-                // The last hash moves into the gap: the cursor stays and meets it next.
+                // The last hash moves into the gap, so the cursor stays and meets it next.
                 round.expired += 1;
                 self.expire_if_due(db, hash, at);
             } else {

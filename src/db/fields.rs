@@ -1,12 +1,12 @@
-//! Hashes whose fields expire: the order in which they are due, and the doors through which hashes are changed.
+//! Hashes whose fields expire: the order in which they are due, and the function through which hashes are changed.
 //!
-//! A hash tells in O(1) when its next field expires ([`hash::next_deadline`]), and each database keeps these times, with
-//! the hashes of the keys, in order. So the cycle goes straight to what is due, and a database without such fields pays a
-//! comparison. The order follows every change of a value: [`Keyspace::modify_hash`] compares the
-//! deadline before and after; insertion and removal of whole entries do it in their own doors.
+//! A hash knows in O(1) when its next field expires ([`hash::next_deadline`]), and each database keeps these deadlines
+//! sorted, each with the hash of its key. So the cycle goes straight to what is due, and a database without such fields
+//! pays for one comparison. [`Keyspace::modify_hash`] keeps the deadlines up to date by comparing the one before and
+//! after a change; the functions that insert, replace and remove entries do so themselves.
 //!
-//! A command that meets a hash first takes out what has expired in it ([`Keyspace::expire_fields`]), a bounded number
-//! at a time; what is left then is passed over by [`hash::HashRef`].
+//! A command that finds a hash first removes expired fields ([`Keyspace::expire_fields`]), up to a bound;
+//! [`hash::HashRef`] skips those that are left.
 
 use std::collections::BTreeSet;
 
@@ -15,27 +15,27 @@ use crate::dict::Position;
 use crate::types::entry::Entry;
 use crate::types::hash::{self, HashMut};
 
-/// Fields that a lookup takes out, and that the cycle takes out between two looks at the clock.
+/// How many fields a lookup removes, and the cycle removes between two reads of the clock.
 const FIELDS_AT_ONCE: usize = 100;
 
-/// The times at which the hashes of a database have fields to expire, with the hashes of their keys. (Two keys of one
-/// 64-bit hash and one time would share an entry; the second is then met by lookups alone.)
+/// The deadline of each hash in a database with the hash of its key. (Two keys with the same 64-bit hash and the same
+/// deadline share an element; the fields of the second are then only removed by lookups.)
 #[derive(Default)]
 pub(super) struct FieldDeadlines(BTreeSet<(i64, u64)>);
 
 impl FieldDeadlines {
-    /// The number of hashes.
+    /// The number of hashes with fields that expire.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Records the deadline of a value that comes to a key.
+    /// Adds the deadline of a value that is stored under a key.
     #[inline]
     pub(super) fn comes(&mut self, key_hash: u64, entry: &Entry) {
         self.change(key_hash, None, hash::next_deadline(entry));
     }
 
-    /// Forgets the deadline of a value that leaves its key.
+    /// Removes the deadline of a value that leaves its key.
     #[inline]
     pub(super) fn leaves(&mut self, key_hash: impl FnOnce() -> u64, entry: &Entry) {
         if let Some(time) = hash::next_deadline(entry) {
@@ -43,7 +43,7 @@ impl FieldDeadlines {
         }
     }
 
-    /// Records that the next field of the value under a key goes at `new` and no longer at `old`.
+    /// Changes the deadline of a value from `old` to `new`.
     #[inline]
     pub(super) fn change(&mut self, key_hash: u64, old: Option<i64>, new: Option<i64>) {
         if old == new {
@@ -66,7 +66,7 @@ impl Db {
 }
 
 impl Keyspace {
-    /// Changes the hash at `at`, which is `key`'s.
+    /// Changes the hash under `key`, whose entry is at `at`.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn modify_hash<R>(
@@ -96,16 +96,16 @@ impl Keyspace {
         hash::next_deadline(&self.db(db).get(at)).is_some_and(|time| self.is_past(time))
     }
 
-    /// The moment by which fields of hashes are judged: what lies before it is not found. No field does where what has
-    /// expired is found.
+    /// Fields of hashes that expire before this time cannot be found. It lies before all times if the policy is to
+    /// ignore expiry.
     #[inline]
     pub fn field_time(&self) -> i64 {
         if self.expiry == Expiry::Ignore { i64::MIN } else { self.moment.unix_ms }
     }
 
-    /// Takes expired fields out of the hash at `at`, a bounded number of them, and removes the key if none is left;
-    /// whether the key is still there. Takes nothing out unless what has expired is to be deleted. The fields are
-    /// propagated as `HDEL`, which also says that the key goes with the last.
+    /// Removes expired fields from the hash at `at`, up to a bound, and the key if no field is left. Returns whether
+    /// the key is still there. Removes nothing unless the policy is to delete. The fields are propagated as `HDEL`,
+    /// which implies the removal of the key with the last one.
     #[cold]
     pub fn expire_fields(&mut self, key: Key<'_>, at: Position) -> bool {
         if self.expiry != Expiry::Delete {
@@ -136,7 +136,8 @@ impl Keyspace {
         !empty
     }
 
-    /// Takes out expired fields of database `db` until none is left or `out_of_time` says so; whether it did.
+    /// Removes expired fields of database `db` until none is left or `out_of_time` returns true. Returns whether it
+    /// did.
     pub(super) fn expire_due_fields(&mut self, db: usize, out_of_time: &impl Fn() -> bool) -> bool {
         let now = self.moment.unix_ms;
         while let Some(&(time, key_hash)) = self.dbs[db].field_deadlines.0.first()

@@ -1,4 +1,4 @@
-//! The journal: what a unit of execution changed, and what has to be propagated for it.
+//! The journal: what a unit of execution has changed, and the calls to propagate for it.
 //!
 //! ```text
 //!   handler ─▶ Keyspace::changed, remove, flush …  ─▶  changes   (database, key with its hash, event)
@@ -6,11 +6,11 @@
 //!   after the outermost unit the server takes both and hands them to its listeners
 //! ```
 //!
-//! The journal knows nobody above it. What is not listened to is not recorded: a change costs a count and one test
-//! then, a call nothing. Three things may be listened to ([`Listening`]): every change, changes of certain keys (those
-//! that somebody waits for), and calls.
+//! The journal does not know its readers. What nobody listens to is not recorded: then a change costs a counter and a
+//! test, and a call nothing. Readers can listen to every change, to calls ([`Listening`]), and to changes of the keys
+//! that clients wait for ([`Journal::await_key`]).
 //!
-//! Keys and words are copied into buffers that are reused; an argument that lies in a block of its own is shared.
+//! Keys and words are copied into buffers that are reused; an argument that has a block of its own is shared.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ pub enum Change<'a> {
         /// The database's number.
         db: usize,
     },
-    /// Two databases have exchanged their keys.
+    /// Two databases have swapped their keys.
     Swapped {
         /// The number of one.
         first: usize,
@@ -52,7 +52,7 @@ pub enum Change<'a> {
     },
 }
 
-/// A change as it is kept: a key's name is a range of the journal's bytes.
+/// A change as it is stored: the key's name is a range of [`Journal::names`].
 #[derive(Clone, Copy, Debug)]
 enum Record {
     Key { db: usize, hash: u64, name: (usize, usize), event: Event },
@@ -69,7 +69,7 @@ pub enum Word<'a> {
     Block(&'a Block),
 }
 
-/// A word as it is kept.
+/// A word as it is stored.
 enum Kept {
     Bytes { start: usize, len: usize },
     Block(Block),
@@ -80,7 +80,7 @@ struct Call {
     first_word: usize,
 }
 
-/// Calls to be propagated, in order.
+/// Calls to propagate, in order.
 #[derive(Default)]
 pub struct Calls {
     calls: Vec<Call>,
@@ -114,7 +114,7 @@ impl Calls {
         }
     }
 
-    /// The database and the words of each call.
+    /// The database and the words of every call.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Vec<Word<'_>>)> {
         self.calls.iter().enumerate().map(|(index, call)| {
             let end = self.calls.get(index + 1).map_or(self.words.len(), |next| next.first_word);
@@ -126,7 +126,7 @@ impl Calls {
         })
     }
 
-    /// Forgets all.
+    /// Removes all calls. Keeps buffers of a moderate size.
     pub fn clear(&mut self) {
         const KEEP: usize = 1024 * 1024;
         self.calls.clear();
@@ -146,7 +146,7 @@ impl Word<'_> {
     }
 }
 
-/// What a command says of its own propagation.
+/// How a command is propagated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Propagation {
     /// As it was called, if it changed something.
@@ -154,11 +154,11 @@ pub enum Propagation {
     AsCalled,
     /// As it was called, whether it changed something or not.
     Forced,
-    /// Something else, which stands in the journal, or nothing.
+    /// The calls that it added to the journal instead, or nothing if it added none.
     Instead,
 }
 
-/// What is recorded.
+/// What the journal records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listening {
     /// Every change.
@@ -174,31 +174,31 @@ const AWAITED: u8 = 4;
 /// See the module's head.
 #[derive(Default)]
 pub struct Journal {
-    /// Bits of what is listened to.
+    /// What is listened to: bits, so that [`Journal::note`] needs one test.
     interest: u8,
     records: Vec<Record>,
     names: Vec<u8>,
     calls: Calls,
     propagation: Propagation,
-    /// The hashes of the keys whose changes are recorded in any case, and how often each was asked for.
+    /// The hashes of the awaited keys, each with the number of [`Journal::await_key`] calls for it.
     awaited: HashMap<u64, u32>,
 }
 
 impl Journal {
-    /// Sets what is recorded from now on, beside what is awaited.
+    /// Sets what is recorded from now on, in addition to changes of awaited keys.
     pub fn listen(&mut self, listening: Listening) {
         let awaited = self.interest & AWAITED;
         self.interest =
             awaited | if listening.changes { CHANGES } else { 0 } | if listening.calls { CALLS } else { 0 };
     }
 
-    /// Changes of keys with this hash are recorded until as many calls of [`Journal::forget`] as of this.
+    /// Records changes of keys with this hash, until [`Journal::forget`] has been called as often as this.
     pub fn await_key(&mut self, hash: u64) {
         *self.awaited.entry(hash).or_default() += 1;
         self.interest |= AWAITED;
     }
 
-    /// Takes one [`Journal::await_key`] back.
+    /// Undoes one [`Journal::await_key`].
     pub fn forget(&mut self, hash: u64) {
         if let Some(count) = self.awaited.get_mut(&hash) {
             *count -= 1;
@@ -211,7 +211,7 @@ impl Journal {
         }
     }
 
-    /// Whether calls are recorded: only then words need to be made.
+    /// Whether calls are recorded. If not, there is no need to build their words.
     #[inline]
     pub fn wants_calls(&self) -> bool {
         self.interest & CALLS != 0
@@ -277,40 +277,40 @@ impl Journal {
         &self.calls
     }
 
-    /// Forgets what is recorded: the unit is over and its listeners have been told.
+    /// Removes all records, after the unit when the listeners have read them.
     pub fn clear(&mut self) {
         self.records.clear();
         self.names.clear();
         self.calls.clear();
     }
 
-    /// A command begins: what it changes is propagated as it was called unless it says otherwise. Returns what the
-    /// command around it, if there is one, had said; for [`Journal::end_call`].
+    /// Begins a command, which is propagated as it was called unless it says otherwise. Returns the state of the
+    /// command around it, if there is one, for [`Journal::end_call`].
     #[inline]
     pub fn begin_call(&mut self) -> Propagation {
         std::mem::take(&mut self.propagation)
     }
 
-    /// The command ends, and the one around it goes on. Returns what it said.
+    /// Ends a command and restores the state of the one around it. Returns how the ended one is propagated.
     #[inline]
     pub fn end_call(&mut self, outer: Propagation) -> Propagation {
         std::mem::replace(&mut self.propagation, outer)
     }
 
-    /// Appends a call. It does not replace what the current command propagates.
+    /// Propagates a call in addition to the current command.
     pub fn push_call<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
         if self.wants_calls() {
             self.calls.push(db, words);
         }
     }
 
-    /// Propagates `words` instead of the current command. Several calls add up.
+    /// Propagates `words` instead of the current command. Called repeatedly, propagates all of them in order.
     #[inline]
     pub fn propagate(&mut self, db: usize, words: &[&[u8]]) {
         self.propagate_words(db, words.iter().map(|word| Word::Bytes(word)));
     }
 
-    /// The same, of words that may be shared.
+    /// [`Journal::propagate`] for words that may be shared.
     #[inline]
     pub fn propagate_words<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
         if self.wants_calls() {
@@ -319,13 +319,13 @@ impl Journal {
         }
     }
 
-    /// The current command is not propagated, whatever it changes.
+    /// Does not propagate the current command, whatever it changes.
     #[inline]
     pub fn propagate_nothing(&mut self) {
         self.propagation = Propagation::Instead;
     }
 
-    /// The current command is propagated even if it changes nothing.
+    /// Propagates the current command even if it changes nothing.
     #[inline]
     pub fn propagate_always(&mut self) {
         self.propagation = Propagation::Forced;

@@ -18,7 +18,7 @@ use crate::sys::poller::Waker;
 use crate::sys::{crash, host};
 use crate::types::entry::Entry;
 
-/// What can be sent away.
+/// What can be sent to the thread.
 pub enum Garbage {
     /// One entry with its value.
     Entry(Entry),
@@ -49,7 +49,7 @@ enum Work {
     Purge(usize),
 }
 
-/// What the thread tells the loop, and what the loop wants to be told.
+/// What the thread has done, and when the loop wants to be woken.
 #[derive(Default)]
 struct Progress {
     /// Objects sent and not yet freed.
@@ -70,7 +70,7 @@ pub struct LazyFree {
     progress: Arc<Progress>,
     /// Ends the loop's wait for events. Set before the thread is started.
     pub(super) waker: Option<Waker>,
-    /// The processors that the thread keeps to, once it is started; empty for all.
+    /// The processors that the thread is pinned to when it starts; empty for all.
     pub(super) processors: Vec<usize>,
 }
 
@@ -108,7 +108,7 @@ impl LazyFree {
         Ticket(self.sent)
     }
 
-    /// Whether the thread has dropped what this is the ticket of. One load.
+    /// Whether the thread has dropped the garbage with this ticket. One load.
     pub fn is_done(&self, ticket: Ticket) -> bool {
         self.progress.done.load(Ordering::SeqCst) >= ticket.0
     }

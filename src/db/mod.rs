@@ -1,18 +1,17 @@
-//! The keyspace: numbered databases of entries, each a [`Dict`] from key to [`Entry`] and a list of the keys that
-//! expire.
+//! The keyspace: numbered databases, each a [`Dict`] from key to [`Entry`] and a list of the keys that expire.
 //!
-//! Everything that a command does to a key passes through the few doors here, so that a rule stands in one place:
-//! a lookup ([`Keyspace::find`]) deletes what has expired, counts hits and misses and moves the access clock; a
-//! removal ([`Keyspace::remove`]) takes the key out of the expiry list and sends large values to the background
-//! thread; [`Keyspace::changed`] counts what a save would lose and enters the change in the [`Journal`].
+//! Commands reach keys only through the few functions here, so that each rule is written once: a lookup
+//! ([`Keyspace::find`]) deletes what has expired, counts hits and misses and moves the access clock; a removal
+//! ([`Keyspace::remove`]) takes the key out of the expiry list and sends large values to the background thread;
+//! [`Keyspace::changed`] counts what would be lost without a save and records the change in the [`Journal`].
 //!
 //! A lookup returns a [`Position`], valid until the next insertion or removal; [`Db::get`] and [`Keyspace::modify`]
 //! turn it into the entry. Costs: one bucket and one entry, that is two cache misses, or none when the batch has
 //! prefetched them.
 //!
-//! Whoever opens a value to write it ([`Keyspace::modify`], [`Keyspace::reshape`], [`Keyspace::modify_hash`]) has to
-//! declare afterwards what came of it: [`Keyspace::changed`] or [`Keyspace::unchanged`]. Debug builds hold every command to
-//! that ([`Keyspace::assert_declared`]).
+//! Code that opens a value for writing ([`Keyspace::modify`], [`Keyspace::reshape`], [`Keyspace::modify_hash`]) must
+//! then declare the outcome with [`Keyspace::changed`] or [`Keyspace::unchanged`]. Debug builds check that every
+//! command does ([`Keyspace::assert_declared`]).
 
 pub mod digest;
 mod event;
@@ -41,20 +40,21 @@ use crate::types::{Kind, Shapes};
 pub enum Access {
     /// A read: counts a hit or a miss and moves the access clock.
     Read,
-    /// As [`Access::Read`], also in a session whose reads leave the access clock (`TOUCH` after `CLIENT NO-TOUCH`).
+    /// As [`Access::Read`], but moves the access clock even in a session whose reads do not (`TOUCH` after `CLIENT
+    /// NO-TOUCH ON`).
     Touch,
-    /// A read of metadata (`TTL`, `EXISTS`): counts, but leaves the access clock.
+    /// A read of metadata (`TTL`, `EXISTS`): counts, but does not move the access clock.
     Look,
-    /// As [`Access::Look`], and a miss is not told to subscribers (`OBJECT`).
+    /// As [`Access::Look`], but a miss is not an event (`OBJECT`).
     Observe,
     /// For callers that touch only the key (`DEL`, `DEBUG`): neither counts nor moves the clock.
     Inspect,
-    /// A lookup by a command that is going to write: moves the access clock, counts nothing.
+    /// A lookup by a command that writes: moves the access clock, counts nothing.
     Write,
 }
 
 impl Access {
-    /// The same for a session whose commands leave the access clock.
+    /// The same access in a session whose commands do not move the access clock.
     #[must_use]
     pub fn without_touch(self) -> Access {
         match self {
@@ -72,20 +72,20 @@ impl Access {
         matches!(self, Access::Read | Access::Touch | Access::Write)
     }
 
-    fn tells_of_misses(self) -> bool {
+    fn notes_misses(self) -> bool {
         matches!(self, Access::Read | Access::Touch | Access::Look)
     }
 }
 
-/// What becomes of keys, and of fields of hashes, whose time has come.
+/// How keys and fields of hashes are treated after the time at which they expire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Expiry {
-    /// Lookups delete them, and so does the cycle.
+    /// They are deleted, by lookups and by the expiry cycle.
     #[default]
     Delete,
-    /// They are not found and not deleted: the data set stays as it is (`CLIENT PAUSE`).
+    /// They are neither found nor deleted, so the data set does not change (`CLIENT PAUSE`).
     Hide,
-    /// They are found: somebody else decides when they go.
+    /// They are still found: something else decides when they are deleted.
     Ignore,
 }
 
@@ -104,9 +104,9 @@ pub enum AccessPolicy {
 pub struct Moment {
     /// Unix time in milliseconds.
     pub unix_ms: i64,
-    /// The same as access fields count it.
+    /// The same moment in the units of access fields.
     pub clock: AccessClock,
-    /// The access field of a key that is used now, under an LRU policy.
+    /// The access field of a key that is accessed now, under an LRU policy.
     pub lru: u32,
 }
 
@@ -125,15 +125,15 @@ pub struct Counters {
     pub hits: u64,
     /// Lookups that did not.
     pub misses: u64,
-    /// Keys that were deleted because their time had come.
+    /// Keys that were deleted because they had expired.
     pub expired: u64,
-    /// Fields of hashes that were deleted because their time had come.
+    /// Fields of hashes that were deleted because they had expired.
     pub expired_fields: u64,
     /// Active-expiry cycles that ran out of time.
     pub expire_cycles_cut_short: u64,
     /// Microseconds spent in active expiry.
     pub expire_cycle_us: u64,
-    /// A running estimate of the share of keys that have expired but still stand, in percent.
+    /// A running estimate of the share of keys that have expired but are not deleted yet, in percent.
     pub expired_stale_percent: f64,
     /// Changes since the last save.
     pub dirty: u64,
@@ -155,7 +155,7 @@ impl Db {
         }
     }
 
-    /// Number of keys, those included that have expired but were not met yet.
+    /// Number of keys, including those that have expired but are not deleted yet.
     pub fn len(&self) -> usize {
         self.dict.len()
     }
@@ -165,7 +165,7 @@ impl Db {
         self.dict.is_empty()
     }
 
-    /// The expiring keys.
+    /// The keys that expire.
     pub fn expires(&self) -> &ExpiryList {
         &self.expires
     }
@@ -181,20 +181,20 @@ impl Db {
         self.dict.get(at)
     }
 
-    /// Asks the processor for the bucket of `hash`: the first of the two misses of a lookup.
+    /// Prefetches the bucket of `hash`, the first of the two cache misses of a lookup.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         self.dict.prefetch_bucket(hash);
     }
 
-    /// Asks for the likely entry of `hash`, once its bucket has arrived.
+    /// Prefetches the likely entry of `hash`, the second miss. Reads the bucket, which should have arrived.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         self.dict.prefetch_entry(hash);
     }
 
-    /// The bytes that `key` takes: its entry with the value, its slot in the table, its place in the list of those that
-    /// expire. A key that has expired counts as long as it stands.
+    /// The bytes that `key` takes: its entry with the value, its slot in the table, its place in the list of keys that
+    /// expire. A key that has expired counts until it is deleted.
     pub fn memory_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let entry = self.dict.get(self.dict.find(hash, key)?);
         let expiry = if entry.expire_at().is_some() { size_of::<u64>() } else { 0 };
@@ -229,15 +229,15 @@ pub struct Keyspace {
     pub moment: Moment,
     /// What the access field records.
     pub access_policy: AccessPolicy,
-    /// Whether a forked child shares the memory: lookups leave the access fields alone.
+    /// Whether a forked child shares the memory: then lookups do not write access fields.
     shared: bool,
-    /// What becomes of keys and fields whose time has come.
+    /// How keys and fields that have expired are treated.
     pub expiry: Expiry,
-    /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They always grow: a full table of
-    /// open addressing has no place for one more key.
+    /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They grow in any case, since a full
+    /// open-addressing table cannot take another key.
     pub shrinks_tables: bool,
-    /// `lazyfree-lazy-user-del`: `DEL` sends every value that lies in a block of its own to the background; large
-    /// ones go there anyway.
+    /// `lazyfree-lazy-user-del`: `DEL` frees every value that has a block of its own in the background. Large values
+    /// are freed there whatever this says.
     pub lazy_user_del: bool,
     /// `lazyfree-lazy-server-del`: the same for values that a write replaces.
     pub lazy_server_del: bool,
@@ -249,15 +249,15 @@ pub struct Keyspace {
     pub shapes: Shapes,
     /// Statistics.
     pub counters: Counters,
-    /// What the current unit has changed, for those who listen.
+    /// What the current unit has changed, for the listeners.
     pub journal: Journal,
-    /// Where a value was opened for writing without a word on what came of it.
+    /// Where a value was opened for writing, until the outcome is declared.
     #[cfg(debug_assertions)]
     undeclared: Option<&'static std::panic::Location<'static>>,
     lazy: LazyFree,
     /// For sampling and the Morris counter, not for secrets.
     pub random: Random,
-    /// The database at which the expiry cycle goes on.
+    /// The database at which the next expiry cycle starts.
     expire_next_db: usize,
 }
 
@@ -320,12 +320,12 @@ impl Keyspace {
         &mut self.lazy
     }
 
-    /// What ends the loop's wait for events when the background thread is done with what the loop waits for.
+    /// Sets what ends the loop's wait for events when the background thread is done with what the loop waits for.
     pub fn wake_by(&mut self, waker: Waker) {
         self.lazy.waker = Some(waker);
     }
 
-    /// The processors that the background thread keeps to from its start on; empty for all.
+    /// Sets the processors that the background thread is pinned to when it starts; empty for all.
     pub fn keep_lazy_to(&mut self, processors: Vec<usize>) {
         self.lazy.processors = processors;
     }
@@ -336,17 +336,17 @@ impl Keyspace {
         Key { db, hash: self.seed.hash(name), name }
     }
 
-    /// Finds a key; what has expired is deleted and not found, as [`Keyspace::expiry`] says.
+    /// Finds a key. One that has expired is treated as [`Keyspace::expiry`] says, by default deleted and not found.
     #[inline(always)]
     pub fn find(&mut self, key: Key<'_>, access: Access) -> Option<Position> {
         let found = self.lookup(key.db, key.hash, key.name, access);
-        if found.is_none() && access.tells_of_misses() {
+        if found.is_none() && access.notes_misses() {
             self.journal.note(key, Event::KeyMiss);
         }
         found
     }
 
-    /// [`Keyspace::find`] without the event of a miss. A key's parts are passed in registers.
+    /// [`Keyspace::find`] without the event of a miss. Takes the parts of a key because those are passed in registers.
     #[inline]
     fn lookup(&mut self, db: usize, hash: u64, name: &[u8], access: Access) -> Option<Position> {
         let Some(at) = self.dbs[db].dict.find(hash, name) else {
@@ -367,35 +367,36 @@ impl Keyspace {
         Some(at)
     }
 
-    /// The kind of value that a key holds, if it is there and has not expired. Touches nothing.
+    /// The kind of value that a key holds, if it is there and has not expired. Changes nothing.
     pub fn kind_of(&self, key: Key<'_>) -> Option<Kind> {
         let entry = self.dbs[key.db].dict.get(self.dbs[key.db].dict.find(key.hash, key.name)?);
         let is_past = entry.expire_at().is_some_and(|time| self.is_past(time));
         (!is_past).then(|| entry.kind())
     }
 
-    /// Whether something that expires at `expire_at` is not to be found any more.
+    /// Whether a key or field that expires at `expire_at` can no longer be found.
     #[inline]
     pub fn is_past(&self, expire_at: i64) -> bool {
         expire_at < self.moment.unix_ms && self.expiry != Expiry::Ignore
     }
 
-    /// Whether what is told to expire at `expire_at` goes at once instead: the time has come, and nobody else decides.
+    /// Whether a key or field that is given the expiry `expire_at` is deleted at once instead, because that time is
+    /// over and expiry is decided here.
     #[inline]
     pub fn is_due(&self, expire_at: i64) -> bool {
         expire_at <= self.moment.unix_ms && self.expiry != Expiry::Ignore
     }
 
-    /// Says whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
-    /// is written; so reads write nothing, no access clock or counter moves, and no table, of keys or inside a value,
-    /// is rehashed unless it is full.
+    /// Sets whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
+    /// is written. So reads then write nothing: no access clock or counter moves, and no table, of keys or inside a
+    /// value, is rehashed unless it is full.
     pub fn share_memory(&mut self, shared: bool) {
         self.shared = shared;
         memory::set_shared(shared);
     }
 
-    /// Moves the access clock of the entry at `at`. Under an LRU policy the line is only written when the clock has
-    /// moved on since the last access. Nothing is written while a child shares the memory.
+    /// Moves the access clock of the entry at `at`. Under an LRU policy the cache line is only written when the clock
+    /// has advanced since the last access. Nothing is written while a child shares the memory.
     #[inline]
     fn touch(&mut self, db: usize, at: Position) {
         match self.access_policy {
@@ -415,7 +416,7 @@ impl Keyspace {
         }
     }
 
-    /// The access field of an entry that is created now.
+    /// The access field of an entry that is created at this moment.
     pub fn fresh_access(&self) -> u32 {
         match self.access_policy {
             AccessPolicy::Lru => self.moment.lru,
@@ -467,8 +468,8 @@ impl Keyspace {
         entry
     }
 
-    /// Deletes the entry at `at`, which is `key`'s. What follows from the reason: the event, what it counts, whether
-    /// the deletion is propagated, and whether a value of any size is freed in the background; large ones always are.
+    /// Deletes the entry of `key`, which is at `at`. The reason determines the event, how many changes it counts as,
+    /// whether the deletion is propagated, and whether a small value too is freed in the background.
     pub fn remove(&mut self, key: Key<'_>, at: Position, reason: Removal) {
         let entry = self.take(key, at);
         self.removed(Key { name: entry.key(), ..key }, reason);
@@ -525,8 +526,8 @@ impl Keyspace {
         self.changed(key, event, 1);
     }
 
-    /// Changes the entry's value or access field; expiry has its own door, [`Keyspace::set_expiry`], and so have hashes,
-    /// [`Keyspace::modify_hash`].
+    /// Changes the entry's value or access field. Not for expiry ([`Keyspace::set_expiry`]) or hashes
+    /// ([`Keyspace::modify_hash`]).
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn modify<R>(&mut self, db: usize, at: Position, change: impl FnOnce(&mut Entry) -> R) -> R {
@@ -534,7 +535,8 @@ impl Keyspace {
         change(&mut self.dbs[db].dict.get_mut(at))
     }
 
-    /// `count` changes were made to `key`, whose subscribers are told `event`. Called after it happened.
+    /// Declares that `count` changes were made to `key`, with the event that subscribers receive. Called after the
+    /// fact.
     #[inline]
     pub fn changed(&mut self, key: Key<'_>, event: Event, count: u64) {
         self.counters.dirty += count;
@@ -542,7 +544,7 @@ impl Keyspace {
         self.journal.note(key, event);
     }
 
-    /// A value was opened for writing and is what it was.
+    /// Declares that a value was opened for writing but was not changed.
     #[inline]
     pub fn unchanged(&mut self) {
         #[cfg(debug_assertions)]
@@ -560,7 +562,7 @@ impl Keyspace {
         }
     }
 
-    /// In debug builds: whoever opened a value for writing has declared what came of it.
+    /// In debug builds, panics if a value was opened for writing and the outcome was not declared.
     #[inline]
     pub fn assert_declared(&mut self) {
         #[cfg(debug_assertions)]
@@ -569,12 +571,12 @@ impl Keyspace {
         }
     }
 
-    /// The entry at `at` for reading, with a source of random numbers.
+    /// The entry at `at`, and a source of random numbers.
     pub fn sample(&mut self, db: usize, at: Position) -> (Ref<'_, Entry>, &mut Random) {
         (self.dbs[db].dict.get(at), &mut self.random)
     }
 
-    /// Changes the entry's value with the limits of encodings and a source of random numbers at hand.
+    /// [`Keyspace::modify`] for changes that may need the limits of encodings or random numbers.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn reshape<R>(
@@ -593,7 +595,7 @@ impl Keyspace {
         }
     }
 
-    /// Deletes the key at `at`, whose time has come, unless such keys are only hidden.
+    /// Deletes the key at `at`, which has expired, unless such keys are only hidden.
     fn expire_if_due(&mut self, db: usize, hash: u64, at: Position) {
         if self.expiry == Expiry::Delete {
             self.counters.expired += 1;
@@ -620,7 +622,7 @@ impl Keyspace {
         self.discard(old, self.lazy_server_del);
     }
 
-    /// Sets, moves or (with `None`) takes away the time, Unix milliseconds, at which the key expires.
+    /// Sets the time at which the key expires, in Unix milliseconds; `None` removes its expiry.
     pub fn set_expiry(&mut self, key: Key<'_>, at: Position, expire_at: Option<i64>) {
         let db = &mut self.dbs[key.db];
         let had = db.dict.get(at).expire_at().is_some();
@@ -640,8 +642,8 @@ impl Keyspace {
         }
     }
 
-    /// A uniformly random live key of database `db`. While expired keys are hidden, gives up after 100 of them and
-    /// returns the last one, as Redis does; nothing is found only in an empty database.
+    /// A uniformly random key of database `db` that has not expired; `None` if the database is empty. While expired
+    /// keys are not deleted, gives up after 100 tries and returns the last key, expired or not, as Redis does.
     pub fn random_key(&mut self, db: usize) -> Option<Vec<u8>> {
         const TRIES: usize = 100;
         let mut hidden = 0;
@@ -658,8 +660,8 @@ impl Keyspace {
         }
     }
 
-    /// Empties database `db`, counts a change for each key it had, and returns their number. `lazily`, the background
-    /// thread frees them.
+    /// Empties database `db`, counts a change for each key that it had, and returns their number. With `lazily` they
+    /// are freed in the background.
     pub fn flush(&mut self, db: usize, lazily: bool) -> usize {
         let removed = self.dbs[db].len();
         let old = std::mem::replace(&mut self.dbs[db], Db::new(self.seed));
@@ -673,20 +675,20 @@ impl Keyspace {
         removed
     }
 
-    /// Exchanges the contents of two databases.
+    /// Swaps the contents of two databases.
     pub fn swap(&mut self, first: usize, second: usize) {
         self.dbs.swap(first, second);
         self.counters.dirty += 1;
         self.journal.note_swap(first, second);
     }
 
-    /// Counts changes of the data set that are no key's.
+    /// Counts changes that [`Keyspace::changed`] has not counted.
     pub fn count_changes(&mut self, count: u64) {
         self.counters.dirty += count;
     }
 
-    /// Housekeeping of one cron tick: moves rehashing on by up to `budget_us` microseconds as told by `now_us`, shrinks
-    /// sparse tables, hands retired tables to the background thread.
+    /// Housekeeping of one cron tick: rehashes for up to `budget_us` microseconds by the clock `now_us`, shrinks sparse
+    /// tables, sends retired bucket arrays to the background thread.
     pub fn housekeep(&mut self, rehash: bool, budget_us: u64, now_us: impl Fn() -> u64) {
         let start = now_us();
         for db in &mut self.dbs {

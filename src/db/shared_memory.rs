@@ -1,5 +1,5 @@
-//! While a forked child shares the memory of the data set, reads write to none of it: counted in the page faults that
-//! the kernel serves by copying a page.
+//! Test that reads do not write to the data set while a forked child shares its memory, measured by the page faults
+//! that the kernel serves by copying a page.
 
 use super::{Access, AccessPolicy, Keyspace, Moment};
 use crate::dict::{Position, Seed};
@@ -15,7 +15,7 @@ use crate::types::{Entry, Shapes, Text};
 /// Just beyond 6 × 2¹⁴ entries, where the table has begun to grow.
 const STRINGS: u64 = 100_000;
 const ITEMS: u64 = 30_000;
-/// When the data set is made, and when it is read: every access clock would move in between.
+/// When the data set is made, and when it is read: far enough apart for every access clock to move.
 const MADE_MS: i64 = 1_700_000_000_000;
 const READ_MS: i64 = MADE_MS + 600_000;
 
@@ -64,8 +64,8 @@ fn filled(policy: AccessPolicy) -> Keyspace {
     keyspace
 }
 
-/// What clients read while a snapshot is written, and what the server does beside it. Returns how many bytes and
-/// items it saw.
+/// The reads of clients while a snapshot is written, and the housekeeping that goes on meanwhile. Returns how many
+/// bytes and items it saw.
 fn read_all(keyspace: &mut Keyspace) -> usize {
     keyspace.moment = Moment::at(READ_MS);
     let mut seen = 0;
@@ -108,7 +108,7 @@ fn read_all(keyspace: &mut Keyspace) -> usize {
     seen
 }
 
-/// The pages that reading all costs beside a child, when the keyspace knows of the child and when it does not.
+/// How many pages are copied by reading everything while there is a child, which the keyspace knows of if `shared`.
 fn copies_for_reads(keyspace: &mut Keyspace, shared: bool) -> (i64, usize) {
     let child = Twin::fork();
     keyspace.share_memory(shared);
@@ -133,7 +133,7 @@ fn reads_copy_no_page_of_the_data_set_while_a_child_shares_it() {
         let (quiet, seen) = copies_for_reads(&mut keyspace, true);
         assert!(quiet < 40, "{quiet} pages were copied for reads under {policy:?}");
         assert_eq!(keyspace.db(0).dict().moves(), moves);
-        // The same without a word about the child, to see that the pages are counted.
+        // Without telling the keyspace of the child, to check that copied pages are counted at all.
         let (loud, seen_again) = copies_for_reads(&mut keyspace, false);
         assert!(loud > 2_000, "{loud} pages were copied for reads that write");
         assert_eq!(seen, seen_again);
