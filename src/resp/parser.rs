@@ -349,7 +349,7 @@ impl Partial {
 /// begins at `start` (not necessarily the same index). After an error the connection must be closed.
 ///
 /// O(bytes of the request) over all calls.
-#[inline]
+#[inline(always)]
 pub fn parse(
     window: &[u8],
     start: usize,

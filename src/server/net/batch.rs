@@ -91,7 +91,7 @@ impl Batch {
 
     /// Prefetches the entries of all requests, whose buckets were prefetched when they were added. Another database may
     /// be selected by the time of execution; then this was in vain, and does no harm.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
         let db = keyspace.db(db);
         let mut before = 0;
