@@ -502,22 +502,19 @@ fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
     let pairs = |n: usize| {
         [encode(&["SET", &format!("k{n}"), &format!("v{n}")]), encode(&["GET", &format!("k{n}")])].concat()
     };
+    let quit = [encode(&["QUIT"]), encode(&["SET", "quit", "1"])].concat();
+    let wait = [encode(&["BLPOP", "q", "0"]), encode(&["ECHO", "after"])].concat();
+    let mistake = [encode(&["ECHO", "before"]), b"*1\r\n!\r\n".to_vec()].concat();
     half.send_raw(&encode(&["ECHO", "half of this"])[..20]).expect("send");
     for (n, client) in clients.iter_mut().enumerate() {
         client.send_raw(&pairs(n)).expect("send");
         match n {
-            10 => {
-                quitting.send_raw(&[encode(&["QUIT"]), encode(&["SET", "quit", "1"])].concat()).expect("send")
-            }
-            20 => waiting
-                .send_raw(&[encode(&["BLPOP", "q", "0"]), encode(&["ECHO", "after"])].concat())
-                .expect("send"),
+            10 => quitting.send_raw(&quit).expect("send"),
+            20 => waiting.send_raw(&wait).expect("send"),
             30 => large.send_raw(&encode(&["GET", "big"]).repeat(3)).expect("send"),
-            40 => broken
-                .send_raw(&[encode(&["ECHO", "before"]), b"*1\r\n!\r\n".to_vec()].concat())
-                .expect("send"),
+            40 => broken.send_raw(&mistake).expect("send"),
             50 => inline.send_raw(b"ECHO inline\r\n").expect("send"),
-            60 => clients_kill(&mut half, id),
+            60 => finish_and_kill(&mut half, id),
             _ => {}
         }
     }
@@ -547,7 +544,7 @@ fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
 }
 
 /// Finishes half a request, and has the client `id` killed.
-fn clients_kill(half: &mut Client, id: i64) {
+fn finish_and_kill(half: &mut Client, id: i64) {
     half.send_raw(&encode(&["ECHO", "half of this"])[20..]).expect("send");
     half.send(&["CLIENT", "KILL", "ID", &id.to_string()]).expect("send");
 }
