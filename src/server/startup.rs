@@ -3,20 +3,17 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::cron::Cron;
-use super::net::client::Clients;
-use super::net::output::Output;
 use super::process::log::Log;
 use super::process::supervisor::Supervisor;
-use super::{Audience, Core, LISTENER, Net, Process, Server};
+use super::{Audience, Core, Net, Process, Server};
 use crate::alloc;
 use crate::command::{CommandNames, table};
 use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
 use crate::sys::net::Listener;
-use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+use crate::sys::poller::{NativePoller, Poller};
 use crate::sys::{crash, file, host, memory, process, signal};
 use crate::text::words::quote;
 
@@ -79,7 +76,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     }
     let processors = processors(&server.core.config.bio_cpulist, &server.process.log);
     server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
-    server.watch_listeners(listeners)?;
+    server.net.watch_listeners(listeners).map_err(failed("Can't watch a listener"))?;
     server.write_pidfile();
     server.set_title();
     for (name, why) in server.core.config.without_effect() {
@@ -141,15 +138,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
     watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
     let core = Core::new(config, names);
-    let net = Net {
-        poller,
-        listeners: Vec::new(),
-        clients: Clients::default(),
-        output: Output::default(),
-        resumable: Vec::new(),
-        doomed: Vec::new(),
-        next_client_id: 0,
-    };
+    let net = Net::new(poller);
     let process = Process {
         log,
         started_ms: core.clock.unix_ms(),
@@ -224,28 +213,6 @@ impl Server {
         }
         if !self.core.config.unixsocket.is_empty() {
             self.process.log.notice(format_args!("Ready to accept connections unix"));
-        }
-    }
-
-    /// Registers `listeners`, in addition to those that are still open, with the poller.
-    pub(super) fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> Result<(), StartError> {
-        self.net.listeners.append(&mut listeners);
-        for (slot, listener) in self.net.listeners.iter().enumerate() {
-            let token = Token { slot: slot as u32, generation: LISTENER };
-            // The slots of listeners that were open already may have changed, so they are registered again.
-            let _ = self.net.poller.remove(listener.as_fd());
-            self.net
-                .poller
-                .add(listener.as_fd(), token, Interest::READ)
-                .map_err(failed("Can't watch a listener"))?;
-        }
-        Ok(())
-    }
-
-    /// Stops listening on TCP; the Unix socket stays.
-    pub(super) fn close_tcp_listeners(&mut self) {
-        for listener in self.net.listeners.extract_if(.., |listener| listener.path().is_none()) {
-            let _ = self.net.poller.remove(listener.as_fd());
         }
     }
 

@@ -94,13 +94,13 @@ impl Server {
     /// Listens where `wanted` says, instead of where it was; on an error everything stays.
     fn rebind(&mut self, wanted: &Config) -> Result<(), String> {
         // What stays the same cannot be bound twice: the old sockets make room first.
-        self.close_tcp_listeners();
+        self.net.close_tcp_listeners();
         match open_listeners(wanted, &self.process.log) {
-            Ok(listeners) => self.watch_listeners(listeners).map_err(|error| error.to_string()),
+            Ok(listeners) => self.net.watch_listeners(listeners).map_err(|error| error.to_string()),
             Err(error) => {
                 self.process.log.warning(format_args!("{error}"));
                 if let Ok(listeners) = open_listeners(&self.core.config, &self.process.log) {
-                    let _ = self.watch_listeners(listeners);
+                    let _ = self.net.watch_listeners(listeners);
                 }
                 Err("Unable to listen on this port. Check server logs.".into())
             }
