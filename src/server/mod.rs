@@ -168,14 +168,7 @@ impl Server {
 
     /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.
     fn prepare_shutdown(&mut self) {
-        self.process.log.warning(format_args!("User requested shutdown..."));
-        if let Some(supervisor) = self.process.supervisor {
-            supervisor.tell_stopping(&self.process.log);
-        }
-        if let Some(path) = self.process.pidfile.take() {
-            self.process.log.notice(format_args!("Removing the pid file."));
-            let _ = std::fs::remove_file(path);
-        }
+        self.process.begin_shutdown();
         for path in self.net.close_listeners() {
             self.process.log.notice(format_args!("Removing the unix socket file."));
             let _ = std::fs::remove_file(path);

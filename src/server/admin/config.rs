@@ -4,6 +4,7 @@ use crate::command::Args;
 use crate::command::error::{Error, Result};
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
+use crate::server::process::title;
 use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
 use crate::sys::poller::Token;
 use crate::sys::{file, process};
@@ -53,7 +54,7 @@ impl Server {
         }
         if changed("oom-score-adj") || changed("oom-score-adj-values") {
             let name = if changed("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
-            self.apply_oom_score(&change.config).map_err(|why| {
+            self.process.apply_oom_score(&change.config).map_err(|why| {
                 self.process.log.warning(format_args!("{why}"));
                 refuse(name, "Failed to apply new oom_score_adj configuration, check server logs.".into())
             })?;
@@ -74,7 +75,7 @@ impl Server {
         self.core.apply_config();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {
-            self.set_title();
+            title::apply(&self.core.config);
         }
         Ok(())
     }
