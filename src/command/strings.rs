@@ -30,6 +30,7 @@ struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    #[inline(always)]
     fn of(args: Args<'a>, index: usize) -> Self {
         Value { bytes: args.get(index), block: args.block(index) }
     }

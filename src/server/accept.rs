@@ -1,13 +1,8 @@
 //! New connections: taken from the listeners in batches, turned away with a word, or given a slot.
 
-use std::os::fd::AsFd;
-
-use super::net::client::Client;
-use super::{LISTENER, Server};
-use crate::command::Session;
+use super::Server;
 use crate::config::LogLevel;
 use crate::sys::net::{Address, Socket};
-use crate::sys::poller::{Interest, Poller};
 
 /// Connections accepted from one listener in an iteration.
 const BATCH: usize = 256;
@@ -27,7 +22,7 @@ impl Server {
     /// Accepts what waits at the listener `index`, up to a batch.
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..BATCH {
-            let Some(listener) = self.net.listeners.get(index) else { return };
+            let Some(listener) = self.net.listeners().get(index) else { return };
             match listener.accept() {
                 Ok(Some(socket)) => {
                     self.log_accepted(&socket);
@@ -62,7 +57,7 @@ impl Server {
             return;
         }
         let open = self.core.config.protected_mode && self.core.config.requirepass.is_empty();
-        if open && !is_local(&socket.peer()) {
+        if open && !socket.peer().is_loopback() {
             self.core.stats.rejected_connections += 1;
             let _ = socket.send(PROTECTED);
             return;
@@ -78,27 +73,9 @@ impl Server {
         if self.core.config.tcp_keepalive > 0 {
             let _ = socket.set_keepalive(self.core.config.tcp_keepalive);
         }
-        let token = self.net.clients.next_token();
-        debug_assert!(token.generation != LISTENER, "generations wrap long after this");
-        self.net.poller.add(socket.as_fd(), token, Interest::READ)?;
+        let open = self.core.config.requirepass.is_empty();
+        self.net.add_client(socket, open, self.core.keyspace.moment.unix_ms)?;
         self.core.stats.connections += 1;
-        self.net.next_client_id += 1;
-        let now = self.core.keyspace.moment.unix_ms;
-        self.net.clients.insert(Client {
-            socket,
-            session: Session::new(self.net.next_client_id, self.core.config.requirepass.is_empty()),
-            query: None,
-            rest: None,
-            pending: None,
-            created_ms: now,
-            active_ms: now,
-            resumable: false,
-            doomed: false,
-        });
         Ok(())
     }
-}
-
-fn is_local(peer: &Address) -> bool {
-    peer.is_loopback()
 }

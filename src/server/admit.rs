@@ -89,15 +89,9 @@ impl Server {
     /// closed before the first of them. One line in the log a minute is enough.
     #[cold]
     fn abort_web_request(&mut self, token: Token) {
-        const MINUTE_MS: i64 = 60_000;
-        let now = self.core.keyspace.moment.unix_ms;
-        if now - self.process.web_request_logged_ms >= MINUTE_MS {
-            self.process.web_request_logged_ms = now;
-            self.process.log.warning(format_args!(
-                "Possible SECURITY ATTACK: a client speaks HTTP (POST or Host:). Connection aborted: {}",
-                self.describe_client(token)
-            ));
-        }
+        let now_ms = self.core.keyspace.moment.unix_ms;
+        let line = self.describe_client(token);
+        self.process.warn_of_web_request(now_ms, &line);
         self.net.doom(token);
     }
 }

@@ -20,7 +20,7 @@ impl Server {
             self.flush_segment(index);
         }
         self.net.output.clear();
-        while let Some(token) = self.net.doomed.pop() {
+        while let Some(token) = self.net.next_doomed() {
             self.close(token);
         }
     }

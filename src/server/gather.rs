@@ -17,7 +17,7 @@
 use std::ops::Range;
 
 use super::net::batch::Batch;
-use super::{Io, Server};
+use super::{Io, Server, lookup};
 use crate::resp::{self, Parsed, Partial};
 use crate::sys::poller::Token;
 
@@ -60,7 +60,7 @@ impl Server {
             at = end;
             if batch.spans.len() > spans {
                 let names = self.core.names;
-                batch.push(spans, window, &[], names, &self.core.keyspace, db).end = at;
+                lookup::push(batch, spans, window, &[], names, &self.core.keyspace, db).end = at;
             }
         }
         turns.push((token, first..batch.requests.len()));
@@ -78,7 +78,7 @@ impl Server {
         }
         let window = io.ring.readable();
         let Gathered { batch, turns, db } = &mut io.gathered;
-        batch.prefetch(&self.core.keyspace, *db, window, &[]);
+        lookup::prefetch(batch, &self.core.keyspace, *db, window, &[]);
         for (token, requests) in turns.drain(..) {
             if !self.process.exit {
                 self.run_turn(token, batch, requests, window);

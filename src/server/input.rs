@@ -5,7 +5,7 @@
 //! the client keeps that no longer than it holds something.
 //!
 //! Fairness: one receive of at most [`READ`] bytes a client an iteration, and a turn that ends with [`MAX_REQUESTS`]
-//! requests or with the request that makes it [`MAX_OUTPUT`] bytes of replies. What is over waits in its query for the
+//! requests or with the request that makes it [`super::net::MAX_OUTPUT`] bytes of replies. What is over waits in its query for the
 //! next one.
 //!
 //! A request may also have to wait for something else (`CLIENT PAUSE`): the parsed rest of its batch is kept as a
@@ -17,7 +17,7 @@ use std::ops::Range;
 use super::gather::SHORT;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::Query;
-use super::{Io, Server};
+use super::{Io, Server, lookup};
 use crate::command::Args;
 use crate::resp::{self, BIG_ARGUMENT, Limits, MAX_WINDOW, Parsed, Partial, Span};
 use crate::sys::poller::Token;
@@ -31,12 +31,6 @@ const MAX_RECEIVE: usize = 256 * 1024;
 
 /// Requests executed for one client before the others have their turn.
 const MAX_REQUESTS: usize = 1024;
-
-/// Bytes of replies written for one client before the others have their turn.
-const MAX_OUTPUT: usize = 256 * 1024;
-
-/// The same for a client that has not authenticated: nobody vouches for its reading them.
-const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
 
 /// Spare queries kept.
 const MAX_SPARE: usize = 64;
@@ -154,13 +148,13 @@ impl Server {
             return;
         }
         client.is_served_now();
-        self.begin_turn(token);
+        self.net.begin_turn(token);
         let end = requests.end;
         let ran = self.run_requests(token, batch, requests, window, &[]);
         self.net.output.close_segment(token);
         match ran {
             Ran::All | Ran::Waiting => {}
-            Ran::Closing => self.close_if_silent(token),
+            Ran::Closing => self.net.close_if_silent(token),
             Ran::TurnOver(next) => self.keep_rest(token, Box::new(batch.rest(next..end, window, &[]))),
         }
     }
@@ -215,7 +209,7 @@ impl Server {
         }
         if let Some((block, wanted)) = &mut query.filling {
             if block.len() < *wanted {
-                return self.keep_query(token, query);
+                return self.net.keep_query(token, query);
             }
             let (mut block, wanted) = query.filling.take().expect("checked above");
             block.truncate(wanted - 2);
@@ -226,15 +220,9 @@ impl Server {
             query.partial.detached();
         }
         if self.net.clients.get(token).is_some_and(|client| client.rest.is_some()) {
-            return self.keep_query(token, query);
+            return self.net.keep_query(token, query);
         }
         self.run_query(io, token, query);
-    }
-
-    fn keep_query(&mut self, token: Token, query: Box<Query>) {
-        if let Some(client) = self.net.clients.get_mut(token) {
-            client.query = Some(query);
-        }
     }
 
     fn run_query(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
@@ -248,13 +236,13 @@ impl Server {
 
     /// Executes what had to wait. Returns whether all of it is done.
     fn run_rest(&mut self, token: Token, mut rest: Box<Rest>) -> bool {
-        self.begin_turn(token);
+        self.net.begin_turn(token);
         let ran = self.run_batch(token, &rest.batch, rest.next, &rest.bytes, &rest.blocks);
         self.net.output.close_segment(token);
         match ran {
             Ran::All => return true,
             Ran::Waiting => {}
-            Ran::Closing => self.close_if_silent(token),
+            Ran::Closing => self.net.close_if_silent(token),
             Ran::TurnOver(next) => {
                 rest.next = next;
                 self.keep_rest(token, rest);
@@ -263,22 +251,13 @@ impl Server {
         false
     }
 
-    fn begin_turn(&mut self, token: Token) {
-        let known = self.net.clients.get(token).is_some_and(|client| client.session.authenticated);
-        self.net.output.begin_turn(if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED });
-    }
-
     /// Gives the client what it still holds, after a run that came as far as `progress`: bytes in the ring begin where
     /// that ended.
     fn keep_remainder(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, progress: &Progress) {
-        let Some(client) = self.net.clients.get_mut(token) else { return };
         match progress.stopped {
             Stopped::Closing => return,
             Stopped::Drained => {}
-            Stopped::Yielded => {
-                client.resumable = true;
-                self.net.resumable.push(token);
-            }
+            Stopped::Yielded => self.net.schedule(token),
             Stopped::Big { at, len } => {
                 let start = at - progress.consumed;
                 let head = &query.ring.readable()[start..];
@@ -288,6 +267,7 @@ impl Server {
                 query.filling = Some((block, len + 2));
             }
         }
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         if query.is_idle() && !client.resumable {
             io.give_query(query);
         } else {
@@ -313,7 +293,7 @@ impl Server {
         partial: &mut Partial,
         blocks: &[Block],
     ) -> Progress {
-        self.begin_turn(token);
+        self.net.begin_turn(token);
         let mut consumed = 0;
         let mut executed = 0;
         let stopped = loop {
@@ -355,13 +335,9 @@ impl Server {
         };
         self.net.output.close_segment(token);
         if matches!(stopped, Stopped::Closing) {
-            self.close_if_silent(token);
+            self.net.close_if_silent(token);
         }
         Progress { consumed, stopped }
-    }
-
-    fn selected_db(&self, token: Token) -> usize {
-        self.net.clients.get(token).map_or(0, |c| c.session.db)
     }
 
     pub(super) fn limits(&self, token: Token) -> Limits {
@@ -381,7 +357,7 @@ impl Server {
     ) -> Filled {
         batch.clear();
         let limits = self.limits(token);
-        let db = self.selected_db(token);
+        let db = self.net.selected_db(token);
         // Before the password is known, one request at a time: the next one's limits depend on it.
         let most = if limits.authenticated { BATCH } else { 1 };
         let mut at = from;
@@ -391,8 +367,15 @@ impl Server {
                 Ok(Parsed::Whole { end }) => {
                     at = end;
                     if batch.spans.len() > first {
-                        let request =
-                            batch.push(first, window, blocks, self.core.names, &self.core.keyspace, db);
+                        let request = lookup::push(
+                            batch,
+                            first,
+                            window,
+                            blocks,
+                            self.core.names,
+                            &self.core.keyspace,
+                            db,
+                        );
                         request.end = at;
                     }
                 }
@@ -424,7 +407,7 @@ impl Server {
         blocks: &[Block],
     ) -> Ran {
         let Some(client) = self.net.clients.get(token) else { return Ran::Closing };
-        batch.prefetch(&self.core.keyspace, client.session.db, window, blocks);
+        lookup::prefetch(batch, &self.core.keyspace, client.session.db, window, blocks);
         self.run_requests(token, batch, first..batch.requests.len(), window, blocks)
     }
 
@@ -486,18 +469,10 @@ impl Server {
             start += word.len();
         }
         if !words.is_empty() {
-            let db = self.selected_db(token);
-            batch.push(0, &window, &[], self.core.names, &self.core.keyspace, db);
+            let db = self.net.selected_db(token);
+            lookup::push(batch, 0, &window, &[], self.core.names, &self.core.keyspace, db);
         }
         self.run_batch(token, batch, 0, &window, &[])
-    }
-
-    /// A client that is closed after its last reply, and has none to wait for: replies may be switched off.
-    fn close_if_silent(&mut self, token: Token) {
-        let silent = !self.net.output.has_segment(token, 0);
-        if silent && self.net.clients.get(token).is_some_and(|client| client.pending.is_none()) {
-            self.net.doom(token);
-        }
     }
 
     fn protocol_error(&mut self, token: Token, text: &[u8]) {

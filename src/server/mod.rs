@@ -19,6 +19,7 @@ mod execute;
 mod flush;
 mod gather;
 mod input;
+mod lookup;
 mod net;
 mod process;
 mod settle;
@@ -31,22 +32,18 @@ use audience::Audience;
 use core::Core;
 use cron::Cron;
 use gather::Gathered;
-use net::Net;
 use net::batch::Batch;
 use net::client::Query;
+use net::{LISTENER, Net};
 use process::Process;
 
 use crate::db::Moment;
-use crate::sys::net::Listener;
 use crate::sys::poller::Poller;
 use crate::sys::ring::Ring;
 use crate::sys::{clock, crash, signal};
 
 /// Bytes of the loop's ring: a receive always finds room.
 const LOOP_RING: usize = 2 * input::READ;
-
-/// The generation that no client's slot reaches: the token of a listener.
-const LISTENER: u32 = u32::MAX;
 
 /// The buffers of the loop.
 struct Io {
@@ -106,7 +103,7 @@ impl Server {
                 }
             }
             self.run_gathered(&mut io);
-            for token in std::mem::take(&mut self.net.resumable) {
+            for token in self.net.take_scheduled() {
                 self.resume(&mut io, token);
                 if self.net.output.is_large() {
                     self.flush();
@@ -138,7 +135,7 @@ impl Server {
 
     /// Whether the next iteration has something to do without an event.
     fn has_work(&self) -> bool {
-        !self.net.resumable.is_empty() || self.cron.is_expiring() || self.cron.is_reclaiming()
+        self.net.has_scheduled() || self.cron.is_expiring() || self.cron.is_reclaiming()
     }
 
     /// How long to wait for events: until cron is due, a client has waited long enough, or a pause ends.
@@ -172,19 +169,11 @@ impl Server {
 
     /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.
     fn prepare_shutdown(&mut self) {
-        self.process.log.warning(format_args!("User requested shutdown..."));
-        if let Some(supervisor) = self.process.supervisor {
-            supervisor.tell_stopping(&self.process.log);
-        }
-        if let Some(path) = self.process.pidfile.take() {
-            self.process.log.notice(format_args!("Removing the pid file."));
-            let _ = std::fs::remove_file(path);
-        }
-        for path in self.net.listeners.iter().filter_map(Listener::path) {
+        self.process.begin_shutdown();
+        for path in self.net.close_listeners() {
             self.process.log.notice(format_args!("Removing the unix socket file."));
             let _ = std::fs::remove_file(path);
         }
-        self.net.listeners.clear();
         self.process.log.warning(format_args!("Redstart is now ready to exit, bye bye..."));
     }
 }

@@ -3,31 +3,22 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
-use std::path::PathBuf;
 
 use super::cron::Cron;
-use super::net::client::Clients;
-use super::net::output::Output;
 use super::process::log::Log;
 use super::process::supervisor::Supervisor;
-use super::{Audience, Core, LISTENER, Net, Process, Server};
+use super::process::title;
+use super::{Audience, Core, Net, Process, Server};
 use crate::alloc;
 use crate::command::{CommandNames, table};
 use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
 use crate::sys::net::Listener;
-use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+use crate::sys::poller::{NativePoller, Poller};
 use crate::sys::{crash, file, host, memory, process, signal};
 use crate::text::words::quote;
 
 /// Descriptors that do not belong to clients: listeners, the poller, the log, files of persistence.
 pub(super) const RESERVED_FILES: u64 = 32;
-
-/// The banner of `always-show-logo`.
-pub(super) const LOGO: &str = "      ___
-   __( o)>
-   \\ <_ )      a redstart, on the wire
- ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
 
 /// Why the server did not start: one line for the operator. Empty if it has been logged to standard output already.
 #[derive(Debug)]
@@ -73,23 +64,20 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     }
     let mut server = build(config, log, names)?;
     server.process.supervisor = supervisor;
-    server.announce();
-    if let Err(why) = server.apply_oom_score(&server.core.config.clone()) {
+    server.process.announce(&server.core.config);
+    if let Err(why) = server.process.apply_oom_score(&server.core.config) {
         server.process.log.warning(format_args!("{why}"));
     }
     let processors = processors(&server.core.config.bio_cpulist, &server.process.log);
     server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
-    server.watch_listeners(listeners)?;
-    server.write_pidfile();
-    server.set_title();
+    server.net.watch_listeners(listeners).map_err(failed("Can't watch a listener"))?;
+    server.process.write_pidfile(&server.core.config);
+    title::apply(&server.core.config);
     for (name, why) in server.core.config.without_effect() {
         server.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
     }
     server.process.log.notice(format_args!("Server initialized"));
-    server.announce_ready();
-    if let Some(supervisor) = supervisor {
-        supervisor.tell_ready(&server.process.log);
-    }
+    server.process.announce_ready(&server.core.config);
     server.run();
     Ok(())
 }
@@ -141,24 +129,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
     watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
     let core = Core::new(config, names);
-    let net = Net {
-        poller,
-        listeners: Vec::new(),
-        clients: Clients::default(),
-        output: Output::default(),
-        resumable: Vec::new(),
-        doomed: Vec::new(),
-        next_client_id: 0,
-    };
-    let process = Process {
-        log,
-        started_ms: core.clock.unix_ms(),
-        supervisor: None,
-        oom_score_before: None,
-        pidfile: None,
-        web_request_logged_ms: 0,
-        exit: false,
-    };
+    let net = Net::new(poller);
+    let process = Process::new(log, core.clock.unix_ms());
     let cron = Cron::new(core.config.hz);
     let mut server = Server { core, net, audience: Audience::default(), process, cron };
     server.core.keyspace.wake_by(server.net.poller.waker());
@@ -195,76 +167,6 @@ fn limit_clients(config: &mut Config, log: &Log) {
             config.maxclients
         ));
         config.maxclients = possible as u32;
-    }
-}
-
-impl Server {
-    fn announce(&self) {
-        if self.core.config.always_show_logo {
-            LOGO.lines().for_each(|line| self.process.log.notice(format_args!("{line}")));
-        }
-        self.process.log.notice(format_args!(
-            "Redstart {} is starting: {} bit, standalone mode, port {}, pid {}",
-            env!("CARGO_PKG_VERSION"),
-            usize::BITS,
-            self.core.config.port,
-            std::process::id()
-        ));
-        match &self.core.config.file {
-            Some(path) => self.process.log.notice(format_args!("Configuration loaded from {}", path.display())),
-            None => self.process.log.notice(format_args!(
-                "No config file specified, using the default config. To specify one: redstart /path/to/redstart.conf"
-            )),
-        }
-    }
-
-    fn announce_ready(&self) {
-        if self.core.config.port != 0 {
-            self.process.log.notice(format_args!("Ready to accept connections tcp"));
-        }
-        if !self.core.config.unixsocket.is_empty() {
-            self.process.log.notice(format_args!("Ready to accept connections unix"));
-        }
-    }
-
-    /// Registers `listeners`, in addition to those that are still open, with the poller.
-    pub(super) fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> Result<(), StartError> {
-        self.net.listeners.append(&mut listeners);
-        for (slot, listener) in self.net.listeners.iter().enumerate() {
-            let token = Token { slot: slot as u32, generation: LISTENER };
-            // The slots of listeners that were open already may have changed, so they are registered again.
-            let _ = self.net.poller.remove(listener.as_fd());
-            self.net
-                .poller
-                .add(listener.as_fd(), token, Interest::READ)
-                .map_err(failed("Can't watch a listener"))?;
-        }
-        Ok(())
-    }
-
-    /// Stops listening on TCP; the Unix socket stays.
-    pub(super) fn close_tcp_listeners(&mut self) {
-        for listener in self.net.listeners.extract_if(.., |listener| listener.path().is_none()) {
-            let _ = self.net.poller.remove(listener.as_fd());
-        }
-    }
-
-    /// Writes the pid file if one is configured; a daemon has a default name for it.
-    fn write_pidfile(&mut self) {
-        let path = match (self.core.config.pidfile.is_empty(), self.core.config.daemonize) {
-            (false, _) => self.core.config.pidfile.as_path().to_owned(),
-            (true, true) => PathBuf::from("/var/run/redis.pid"),
-            (true, false) => return,
-        };
-        let text = format!("{}\n", std::process::id());
-        match file::replace(&path, text.as_bytes()) {
-            Ok(()) => self.process.pidfile = Some(path),
-            Err(error) => {
-                self.process
-                    .log
-                    .warning(format_args!("Failed to write PID file {}: {error}", path.display()));
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::command::Args;
 use crate::command::error::{Error, Result};
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
+use crate::server::process::title;
 use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
 use crate::sys::poller::Token;
 use crate::sys::{file, process};
@@ -53,7 +54,7 @@ impl Server {
         }
         if changed("oom-score-adj") || changed("oom-score-adj-values") {
             let name = if changed("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
-            self.apply_oom_score(&change.config).map_err(|why| {
+            self.process.apply_oom_score(&change.config).map_err(|why| {
                 self.process.log.warning(format_args!("{why}"));
                 refuse(name, "Failed to apply new oom_score_adj configuration, check server logs.".into())
             })?;
@@ -74,7 +75,7 @@ impl Server {
         self.core.apply_config();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {
-            self.set_title();
+            title::apply(&self.core.config);
         }
         Ok(())
     }
@@ -94,13 +95,13 @@ impl Server {
     /// Listens where `wanted` says, instead of where it was; on an error everything stays.
     fn rebind(&mut self, wanted: &Config) -> Result<(), String> {
         // What stays the same cannot be bound twice: the old sockets make room first.
-        self.close_tcp_listeners();
+        self.net.close_tcp_listeners();
         match open_listeners(wanted, &self.process.log) {
-            Ok(listeners) => self.watch_listeners(listeners).map_err(|error| error.to_string()),
+            Ok(listeners) => self.net.watch_listeners(listeners).map_err(|error| error.to_string()),
             Err(error) => {
                 self.process.log.warning(format_args!("{error}"));
                 if let Ok(listeners) = open_listeners(&self.core.config, &self.process.log) {
-                    let _ = self.watch_listeners(listeners);
+                    let _ = self.net.watch_listeners(listeners);
                 }
                 Err("Unable to listen on this port. Check server logs.".into())
             }

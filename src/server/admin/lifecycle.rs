@@ -4,7 +4,7 @@ use crate::command::Args;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::server::Server;
 use crate::server::admin::REDIS_VERSION;
-use crate::server::startup::LOGO;
+use crate::server::process::LOGO;
 use crate::sys::clock;
 use crate::sys::poller::Token;
 

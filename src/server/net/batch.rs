@@ -1,14 +1,11 @@
-//! A pipeline's requests, parsed ahead of their execution.
+//! A pipeline's requests, parsed ahead of their execution; and those that have to wait.
 //!
-//! All that requests need from memory is prefetched before the first is executed: names are looked up and keys
-//! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass; where a run
-//! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
-//! the misses of up to [`BATCH`] requests overlap instead of following each other.
+//! A request is a command, the hash of its first key, and the spans of its arguments, which lie where they were received.
+//! What the lookup of a batch is good for is told in [`crate::server::lookup`].
 
 use std::ops::Range;
 
-use crate::command::{Args, Command, CommandNames, Refusal, flags};
-use crate::db::{Db, Keyspace};
+use crate::command::{Args, Command, Refusal};
 use crate::resp::{Span, SpanKind};
 use crate::types::Block;
 
@@ -66,82 +63,18 @@ impl Batch {
         self.spans.truncate(self.requests.last().map_or(0, |last| (last.first + last.count) as usize));
     }
 
-    /// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to `spans` from
-    /// `first` on. Its end is for the caller to note.
+    /// Adds the request whose `count` arguments have been appended to `spans` from `first` on. Its end is for the caller
+    /// to note.
     #[inline]
     pub fn push(
         &mut self,
         first: usize,
-        window: &[u8],
-        blocks: &[Block],
-        names: CommandNames,
-        keyspace: &Keyspace,
-        db: usize,
+        count: usize,
+        command: Result<&'static Command, Refusal>,
+        hash: u64,
     ) -> &mut Request {
-        let args = Args::new(window, &self.spans[first..], blocks);
-        let command = names.find(&args);
-        let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
-        if hash != 0 {
-            keyspace.db(db).prefetch_bucket(hash);
-        }
-        let count = args.len() as u32;
-        self.requests.push(Request { command, first: first as u32, count, end: 0, hash });
+        self.requests.push(Request { command, first: first as u32, count: count as u32, end: 0, hash });
         self.requests.last_mut().expect("just added")
-    }
-
-    /// Prefetches the entries of all requests, whose buckets were prefetched when they were added. Another database may
-    /// be selected by the time of execution; then this was in vain, and does no harm.
-    #[inline(always)]
-    pub fn prefetch(&self, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
-        let db = keyspace.db(db);
-        let mut before = 0;
-        let mut repeats = false;
-        for request in self.requests.iter().filter(|r| r.hash != 0) {
-            db.prefetch_entry(request.hash);
-            repeats |= request.hash == before;
-            before = request.hash;
-        }
-        if repeats {
-            self.prefetch_members(db, window, blocks);
-        }
-    }
-
-    /// Where neighbours work on the same large collection, prefetches the members that they name: the bucket of each,
-    /// then the members themselves.
-    fn prefetch_members(&self, db: &Db, window: &[u8], blocks: &[Block]) {
-        let mut rest = &self.requests[..];
-        while let Some(first) = rest.first() {
-            let run = rest.iter().take_while(|request| request.hash == first.hash).count();
-            let (same, others) = rest.split_at(run);
-            rest = others;
-            if run == 1 || first.hash == 0 {
-                continue;
-            }
-            let args = |request: &Request| Args::new(window, request.spans(&self.spans), blocks);
-            let Ok(command) = first.command else { continue };
-            let key = args(first).get(command.first_key as usize);
-            let Some(entry) = db.dict().find(first.hash, key).map(|at| db.get(at)) else { continue };
-            if !entry.is_container() {
-                continue;
-            }
-            let mut hashes = [0; BATCH];
-            for (request, hash) in same.iter().zip(&mut hashes) {
-                let member = request.command.map_or(0, |command| usize::from(command.member));
-                let args = args(request);
-                if member != 0 && member < args.len() {
-                    *hash = entry.prefetch_bucket(args.get(member));
-                }
-            }
-            for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
-                entry.prefetch_item(*hash);
-            }
-            if !command.has(flags::WRITE) {
-                continue;
-            }
-            for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
-                entry.prefetch_place(*hash);
-            }
-        }
     }
 }
 
@@ -214,10 +147,4 @@ impl Batch {
         }
         rest
     }
-}
-
-#[inline]
-fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
-    let first = command.first_key as usize;
-    if first == 0 || first >= args.len() { 0 } else { keyspace.hash(args.get(first)) }
 }

@@ -4,28 +4,147 @@ pub mod batch;
 pub mod client;
 pub mod output;
 
-use client::Clients;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use client::{Client, Clients, Query};
 use output::Output;
 
 use crate::command::Session;
 use crate::resp::{Protocol, Reply};
-use crate::sys::net::Listener;
-use crate::sys::poller::{NativePoller, Token};
+use crate::sys::net::{Listener, Socket};
+use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+
+/// Bytes of replies written for one client before the others have their turn.
+pub const MAX_OUTPUT: usize = 256 * 1024;
+
+/// The same for a client that has not authenticated: nobody vouches for its reading them.
+const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
+
+/// The generation that no client's slot reaches: the token of a listener.
+pub const LISTENER: u32 = u32::MAX;
 
 /// All connections.
 pub struct Net {
-    pub(in crate::server) poller: NativePoller,
-    pub(in crate::server) listeners: Vec<Listener>,
-    pub(in crate::server) clients: Clients,
-    pub(in crate::server) output: Output,
+    pub(super) poller: NativePoller,
+    listeners: Vec<Listener>,
+    pub(super) clients: Clients,
+    pub(super) output: Output,
     /// Clients with whole requests left from the last iteration.
-    pub(in crate::server) resumable: Vec<Token>,
+    resumable: Vec<Token>,
     /// Clients to be closed at the end of the iteration.
-    pub(in crate::server) doomed: Vec<Token>,
-    pub(in crate::server) next_client_id: u64,
+    doomed: Vec<Token>,
+    next_client_id: u64,
 }
 
 impl Net {
+    /// Without a listener and without a client.
+    pub fn new(poller: NativePoller) -> Net {
+        Net {
+            poller,
+            listeners: Vec::new(),
+            clients: Clients::default(),
+            output: Output::default(),
+            resumable: Vec::new(),
+            doomed: Vec::new(),
+            next_client_id: 0,
+        }
+    }
+
+    /// The sockets that clients connect to.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// Registers `listeners`, in addition to those that are still open, with the poller.
+    pub fn watch_listeners(&mut self, mut listeners: Vec<Listener>) -> io::Result<()> {
+        self.listeners.append(&mut listeners);
+        for (slot, listener) in self.listeners.iter().enumerate() {
+            let token = Token { slot: slot as u32, generation: LISTENER };
+            // The slots of listeners that were open already may have changed, so they are registered again.
+            let _ = self.poller.remove(listener.as_fd());
+            self.poller.add(listener.as_fd(), token, Interest::READ)?;
+        }
+        Ok(())
+    }
+
+    /// Stops listening on TCP; the Unix socket stays.
+    pub fn close_tcp_listeners(&mut self) {
+        for listener in self.listeners.extract_if(.., |listener| listener.path().is_none()) {
+            let _ = self.poller.remove(listener.as_fd());
+        }
+    }
+
+    /// Stops listening, and returns the paths of the sockets that leave a file.
+    pub fn close_listeners(&mut self) -> Vec<PathBuf> {
+        self.listeners.drain(..).filter_map(|listener| listener.path().map(Path::to_owned)).collect()
+    }
+
+    /// Takes a connection in. `authenticated`: without a password.
+    ///
+    /// # Errors
+    /// The kernel refuses to watch the socket.
+    pub fn add_client(&mut self, socket: Socket, authenticated: bool, now_ms: i64) -> io::Result<()> {
+        let token = self.clients.next_token();
+        debug_assert!(token.generation != LISTENER, "generations wrap long after this");
+        self.poller.add(socket.as_fd(), token, Interest::READ)?;
+        self.next_client_id += 1;
+        self.clients.insert(Client {
+            socket,
+            session: Session::new(self.next_client_id, authenticated),
+            query: None,
+            rest: None,
+            pending: None,
+            created_ms: now_ms,
+            active_ms: now_ms,
+            resumable: false,
+            doomed: false,
+        });
+        Ok(())
+    }
+
+    /// Whether clients have whole requests left from the last iteration.
+    pub fn has_scheduled(&self) -> bool {
+        !self.resumable.is_empty()
+    }
+
+    /// The clients that have whole requests left from the last iteration: they are to have their turn now.
+    pub fn take_scheduled(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.resumable)
+    }
+
+    /// The next client to be closed.
+    pub fn next_doomed(&mut self) -> Option<Token> {
+        self.doomed.pop()
+    }
+
+    /// The database that a client has selected.
+    pub fn selected_db(&self, token: Token) -> usize {
+        self.clients.get(token).map_or(0, |client| client.session.db)
+    }
+
+    /// A client has its turn.
+    pub fn begin_turn(&mut self, token: Token) {
+        let known = self.clients.get(token).is_some_and(|client| client.session.authenticated);
+        self.output.begin_turn(if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED });
+    }
+
+    /// Keeps the half of a request that a client has sent.
+    pub fn keep_query(&mut self, token: Token, query: Box<Query>) {
+        if let Some(client) = self.clients.get_mut(token) {
+            client.query = Some(query);
+        }
+    }
+
+    /// Closes a client that was to be closed after its last reply and has none to wait for: replies may be switched off.
+    pub fn close_if_silent(&mut self, token: Token) {
+        let silent = !self.output.has_segment(token, 0);
+        if silent && self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
+            self.doom(token);
+        }
+    }
+
     /// The reply to `token`, in its protocol.
     pub fn reply_to(&mut self, token: Token) -> Reply<'_> {
         let protocol = self.clients.get(token).map_or(Protocol::Resp2, |client| client.session.protocol);

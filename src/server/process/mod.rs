@@ -2,25 +2,123 @@
 
 pub mod log;
 pub mod supervisor;
-mod title;
+pub mod title;
 
 use std::path::PathBuf;
 
 use log::Log;
 use supervisor::Supervisor;
 
+use crate::config::Config;
+use crate::sys::file;
+
+/// The banner of `always-show-logo`.
+pub const LOGO: &str = "      ___
+   __( o)>
+   \\ <_ )      a redstart, on the wire
+ ~~~`--'~~~~~~~~~~~~~~~~~~~~~~~~~~~~~";
+
+/// A line about web requests is written once in this time.
+const MINUTE_MS: i64 = 60_000;
+
 /// The state of the process: its log, its start and its end.
 pub struct Process {
-    pub(in crate::server) log: Log,
-    pub(in crate::server) started_ms: i64,
+    pub(super) log: Log,
+    pub(super) started_ms: i64,
     /// The supervisor to notify of the start and the end.
-    pub(in crate::server) supervisor: Option<Supervisor>,
+    pub(super) supervisor: Option<Supervisor>,
     /// The kernel's score of the process before `oom-score-adj` changed it.
-    pub(in crate::server) oom_score_before: Option<i32>,
+    oom_score_before: Option<i32>,
     /// The pid file that this process wrote, to be removed at the end.
-    pub(in crate::server) pidfile: Option<PathBuf>,
+    pidfile: Option<PathBuf>,
     /// When a web request was last logged, in Unix milliseconds.
-    pub(in crate::server) web_request_logged_ms: i64,
+    web_request_logged_ms: i64,
     /// Whether a shutdown was requested.
-    pub(in crate::server) exit: bool,
+    pub(super) exit: bool,
+}
+
+impl Process {
+    /// A process that started at `started_ms`, Unix milliseconds.
+    pub fn new(log: Log, started_ms: i64) -> Process {
+        Process {
+            log,
+            started_ms,
+            supervisor: None,
+            oom_score_before: None,
+            pidfile: None,
+            web_request_logged_ms: 0,
+            exit: false,
+        }
+    }
+
+    /// The first words to the log.
+    pub fn announce(&self, config: &Config) {
+        if config.always_show_logo {
+            LOGO.lines().for_each(|line| self.log.notice(format_args!("{line}")));
+        }
+        self.log.notice(format_args!(
+            "Redstart {} is starting: {} bit, standalone mode, port {}, pid {}",
+            env!("CARGO_PKG_VERSION"),
+            usize::BITS,
+            config.port,
+            std::process::id()
+        ));
+        match &config.file {
+            Some(path) => self.log.notice(format_args!("Configuration loaded from {}", path.display())),
+            None => self.log.notice(format_args!(
+                "No config file specified, using the default config. To specify one: redstart /path/to/redstart.conf"
+            )),
+        }
+    }
+
+    /// Tells the log and the supervisor that connections are accepted from now on.
+    pub fn announce_ready(&self, config: &Config) {
+        if config.port != 0 {
+            self.log.notice(format_args!("Ready to accept connections tcp"));
+        }
+        if !config.unixsocket.is_empty() {
+            self.log.notice(format_args!("Ready to accept connections unix"));
+        }
+        if let Some(supervisor) = self.supervisor {
+            supervisor.tell_ready(&self.log);
+        }
+    }
+
+    /// Writes the pid file if one is configured; a daemon has a default name for it.
+    pub fn write_pidfile(&mut self, config: &Config) {
+        let path = match (config.pidfile.is_empty(), config.daemonize) {
+            (false, _) => config.pidfile.as_path().to_owned(),
+            (true, true) => PathBuf::from("/var/run/redis.pid"),
+            (true, false) => return,
+        };
+        let text = format!("{}\n", std::process::id());
+        match file::replace(&path, text.as_bytes()) {
+            Ok(()) => self.pidfile = Some(path),
+            Err(error) => {
+                self.log.warning(format_args!("Failed to write PID file {}: {error}", path.display()));
+            }
+        }
+    }
+
+    /// Warns of a web request, once a minute at most.
+    pub fn warn_of_web_request(&mut self, now_ms: i64, client: &str) {
+        if now_ms - self.web_request_logged_ms >= MINUTE_MS {
+            self.web_request_logged_ms = now_ms;
+            self.log.warning(format_args!(
+                "Possible SECURITY ATTACK: a client speaks HTTP (POST or Host:). Connection aborted: {client}"
+            ));
+        }
+    }
+
+    /// Begins the end: the supervisor is told, and the pid file is removed.
+    pub fn begin_shutdown(&mut self) {
+        self.log.warning(format_args!("User requested shutdown..."));
+        if let Some(supervisor) = self.supervisor {
+            supervisor.tell_stopping(&self.log);
+        }
+        if let Some(path) = self.pidfile.take() {
+            self.log.notice(format_args!("Removing the pid file."));
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }

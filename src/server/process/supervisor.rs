@@ -1,8 +1,8 @@
 //! The process and its supervisor (`supervised`), and its score with the kernel (`oom-score-adj`).
 
+use super::Process;
 use super::log::Log;
 use crate::config::{Config, OomScoreAdj, Supervised};
-use crate::server::Server;
 use crate::sys::host;
 
 /// A supervisor that waits for a notification that the server is ready.
@@ -58,13 +58,13 @@ fn tell_systemd(state: &str, log: &Log) {
     }
 }
 
-impl Server {
+impl Process {
     /// Sets the kernel's score according to `config`; `no` restores the original score. The first of the values is that
     /// of a primary.
-    pub(in crate::server) fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
+    pub fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
         let failed = |error| format!("Unable to write oom_score_adj: {error}");
         let [value, ..] = config.oom_score_adj_values.0;
-        let before = match (self.process.oom_score_before, config.oom_score_adj) {
+        let before = match (self.oom_score_before, config.oom_score_adj) {
             (Some(before), _) => before,
             (None, OomScoreAdj::No) => return Ok(()),
             (None, _) => host::oom_score().map_err(failed)?,
@@ -75,7 +75,7 @@ impl Server {
             OomScoreAdj::Relative => before + value,
         };
         host::set_oom_score(score).map_err(failed)?;
-        self.process.oom_score_before = (config.oom_score_adj != OomScoreAdj::No).then_some(before);
+        self.oom_score_before = (config.oom_score_adj != OomScoreAdj::No).then_some(before);
         Ok(())
     }
 }

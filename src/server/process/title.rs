@@ -3,21 +3,16 @@
 use std::os::unix::ffi::OsStrExt;
 
 use crate::config::{Config, expand_title};
-use crate::server::Server;
 use crate::sys::title;
 
-impl Server {
-    /// Sets the title of the process according to the configuration.
-    pub(in crate::server) fn set_title(&self) {
-        let config = &self.core.config;
-        if !config.set_proc_title {
-            return;
-        }
-        let program = title::arguments().first().map_or(&[][..], |name| name.as_bytes());
-        if let Some(text) = expand_title(&config.proc_title_template, |name| variable(config, program, name))
-        {
-            title::set(&text);
-        }
+/// Sets the title of the process according to the configuration.
+pub fn apply(config: &Config) {
+    if !config.set_proc_title {
+        return;
+    }
+    let program = title::arguments().first().map_or(&[][..], |name| name.as_bytes());
+    if let Some(text) = expand_title(&config.proc_title_template, |name| variable(config, program, name)) {
+        title::set(&text);
     }
 }
 

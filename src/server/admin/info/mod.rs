@@ -125,7 +125,7 @@ fn server(server: &Server, out: &mut String) {
 
 /// Where clients can connect: a line for TCP with every address as the configuration writes it, one for the Unix socket.
 fn listeners(server: &Server, out: &mut String) {
-    let names = |unix: bool| server.net.listeners.iter().filter(move |l| l.path().is_some() == unix);
+    let names = |unix: bool| server.net.listeners().iter().filter(move |l| l.path().is_some() == unix);
     if names(false).next().is_some() {
         out.push_str("listener0:name=tcp");
         for listener in names(false) {

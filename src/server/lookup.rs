@@ -1,0 +1,94 @@
+//! From parsed requests to prefetched memory.
+//!
+//! All that requests need from memory is prefetched before the first of a batch is executed: names are looked up and keys
+//! hashed and their buckets prefetched while the next request is parsed, then the entries in a second pass; where a run
+//! of requests works on one large collection, also the members that they name. With a keyspace larger than the cache
+//! the misses of up to [`BATCH`] requests overlap instead of following each other.
+
+use super::net::batch::{BATCH, Batch, Request};
+use crate::command::{Args, Command, CommandNames, flags};
+use crate::db::{Db, Keyspace};
+use crate::types::Block;
+
+/// Adds the request whose arguments, which lie in `window` and `blocks`, have been appended to the spans of `batch` from
+/// `first` on. Its end is for the caller to note.
+#[inline]
+pub fn push<'a>(
+    batch: &'a mut Batch,
+    first: usize,
+    window: &[u8],
+    blocks: &[Block],
+    names: CommandNames,
+    keyspace: &Keyspace,
+    db: usize,
+) -> &'a mut Request {
+    let args = Args::new(window, &batch.spans[first..], blocks);
+    let command = names.find(&args);
+    let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
+    if hash != 0 {
+        keyspace.db(db).prefetch_bucket(hash);
+    }
+    let count = args.len();
+    batch.push(first, count, command, hash)
+}
+
+#[inline]
+fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
+    let first = command.first_key as usize;
+    if first == 0 || first >= args.len() { 0 } else { keyspace.hash(args.get(first)) }
+}
+
+/// Prefetches the entries of all requests, whose buckets were prefetched when they were added. Another database may
+/// be selected by the time of execution; then this was in vain, and does no harm.
+#[inline(always)]
+pub fn prefetch(batch: &Batch, keyspace: &Keyspace, db: usize, window: &[u8], blocks: &[Block]) {
+    let db = keyspace.db(db);
+    let mut before = 0;
+    let mut repeats = false;
+    for request in batch.requests.iter().filter(|r| r.hash != 0) {
+        db.prefetch_entry(request.hash);
+        repeats |= request.hash == before;
+        before = request.hash;
+    }
+    if repeats {
+        prefetch_members(batch, db, window, blocks);
+    }
+}
+
+/// Where neighbours work on the same large collection, prefetches the members that they name: the bucket of each,
+/// then the members themselves.
+fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
+    let mut rest = &batch.requests[..];
+    while let Some(first) = rest.first() {
+        let run = rest.iter().take_while(|request| request.hash == first.hash).count();
+        let (same, others) = rest.split_at(run);
+        rest = others;
+        if run == 1 || first.hash == 0 {
+            continue;
+        }
+        let args = |request: &Request| Args::new(window, request.spans(&batch.spans), blocks);
+        let Ok(command) = first.command else { continue };
+        let key = args(first).get(command.first_key as usize);
+        let Some(entry) = db.dict().find(first.hash, key).map(|at| db.get(at)) else { continue };
+        if !entry.is_container() {
+            continue;
+        }
+        let mut hashes = [0; BATCH];
+        for (request, hash) in same.iter().zip(&mut hashes) {
+            let member = request.command.map_or(0, |command| usize::from(command.member));
+            let args = args(request);
+            if member != 0 && member < args.len() {
+                *hash = entry.prefetch_bucket(args.get(member));
+            }
+        }
+        for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
+            entry.prefetch_item(*hash);
+        }
+        if !command.has(flags::WRITE) {
+            continue;
+        }
+        for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {
+            entry.prefetch_place(*hash);
+        }
+    }
+}
