@@ -12,7 +12,7 @@ use redstart::resp::{Protocol, Reply};
 use std::collections::BTreeSet;
 use support::{Client, Launch, Server, Value, reply};
 
-/// What our table has and Redis 7.0 does not know.
+/// What our table has and Redis 7.0 does not.
 const NEWER: [&str; 13] = [
     "quit",
     "client|setinfo",
@@ -38,7 +38,7 @@ const NEWER_ARITY: [&str; 2] = ["zrank", "zrevrank"];
 /// Commands that wait: scripts may call them since 7.2, where they reply as after a wait in vain.
 const SCRIPTED: [&str; 7] = ["blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzpopmax", "bzpopmin"];
 
-/// The same question to the table and to Redis.
+/// Asks the table and Redis the same question.
 struct Pair {
     redis: Client,
     protocol: Protocol,
@@ -269,7 +269,7 @@ fn each_command_refuses_too_few_and_too_many_arguments_with_redis_words() {
         let counts = [least - 1, if command.arity > 0 { least + 1 } else { 0 }];
         for count in counts.into_iter().filter(|count| *count >= name.len()) {
             let request = [name.as_slice(), &vec!["x"; count - name.len()]].concat();
-            // A container that is called with a word more than its name looks for a subcommand.
+            // Called with one more word than its name, a container looks for a subcommand.
             if table::find(request.as_slice()).is_ok_and(|found| found.id == command.id) {
                 pair.assert_same(&request);
             }

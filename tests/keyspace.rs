@@ -298,3 +298,21 @@ fn a_flush_replies_when_all_is_freed_and_what_comes_after_it_stays() {
     }
     assert!(other.info("cmdstat_flushall").starts_with("calls=2,"));
 }
+
+#[test]
+fn a_client_that_hangs_up_while_its_flush_frees_memory_leaves_nothing_behind() {
+    let server = Server::start("--enable-debug-command yes");
+    let mut other = server.client();
+    let hung_up_in_time = [100_000, 500_000, 2_500_000].iter().any(|keys| {
+        other.ok(&format!("DEBUG POPULATE {keys}"));
+        let mut flushing = server.client();
+        flushing.send_raw(b"FLUSHALL SYNC\r\n").expect("the request is sent");
+        eventually("the flush", || Some(()).filter(|()| other.run("DBSIZE") == Value::Integer(0)));
+        drop(flushing);
+        eventually("the client to go", || Some(()).filter(|()| other.info_number("connected_clients") == 1));
+        let in_time = other.info_number("lazyfree_pending_objects") > 0;
+        assert_eq!(other.info("blocked_clients"), "0");
+        in_time
+    });
+    assert!(hung_up_in_time, "memory was always freed before the client was gone");
+}

@@ -1,4 +1,4 @@
-//! What every integration test stands on: real server processes, a client that shows raw bytes, deadlines.
+//! What every integration test is built on: real server processes, a client that shows raw bytes, deadlines.
 //!
 //! * [`server`] starts the binary under test (or `redis-server` beside it) on a free port in a directory of its
 //!   own, captures what it logs and kills it when the test ends.
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test calls it broken. Generous: it is a deadline, not a measurement.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Asks `probe` until it has an answer; panics with `what` when the deadline passes first.
+/// Calls `probe` until it returns something; panics with `what` if the deadline passes first.
 pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -43,7 +43,7 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Runs a program to its end: whether it succeeded, and all that it printed. It is killed when the deadline passes.
+/// Runs a program to its end. Returns whether it succeeded, and all that it printed. Kills it when the deadline passes.
 pub fn run_bounded(mut command: Command) -> (bool, String) {
     let mut child = command
         .stdout(Stdio::piped())
@@ -79,7 +79,7 @@ pub fn run_bounded(mut command: Command) -> (bool, String) {
     (status.is_some_and(|status| status.success()), format!("{late}{}", String::from_utf8_lossy(&text)))
 }
 
-/// Raises this process's limit of open files to at least `wanted`; panics with the way out where it cannot.
+/// Raises this process's limit of open files to at least `wanted`; panics with advice if it cannot.
 pub fn raise_open_files(wanted: u64) {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit");

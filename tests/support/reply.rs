@@ -1,11 +1,11 @@
-//! RESP2 and RESP3 replies as values, with the bytes that they came as.
+//! RESP2 and RESP3 replies as values, with the bytes that they were sent as.
 //!
 //! Decoding is strict: a byte that the protocol does not allow is an error, so a test that reads a reply also
 //! checks that it is well formed. Map, set and push keep the order of arrival.
 
 use std::fmt;
 
-/// One reply, decoded. Doubles and big numbers keep their text, because their text is what is compared.
+/// One reply, decoded. Doubles and big numbers keep their text, since it is the text that is compared.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     Simple(Vec<u8>),
@@ -72,7 +72,7 @@ impl Value {
     }
 }
 
-/// Readable: texts as texts, `+`, `-` and `(kind)` before those that are not bulk strings.
+/// Readable: texts as they are, with `+`, `-` or `(kind)` before those that are not bulk strings.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, all) = match self {
@@ -102,7 +102,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// A reply: what it means, and the bytes that said so.
+/// A reply: its meaning and its bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     pub value: Value,
@@ -124,7 +124,7 @@ impl fmt::Debug for Reply {
 pub enum Decoded {
     /// A whole reply of this many bytes.
     Whole(Value, usize),
-    /// Part of one: it cannot be whole before this many bytes are there.
+    /// Part of one: it cannot be complete with fewer bytes than this.
     Part(usize),
 }
 
