@@ -172,9 +172,9 @@ pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         let destination = ctx.find(key, Access::Write);
         let (mut target, seeded) = sources.target(ctx, destination, operation);
         bits::combine(operation, target.make_mut(), seeded, &sources.others);
-        strings::store_block(ctx, key, destination, target);
+        strings::put_block(ctx, key, destination, target);
     } else {
-        ctx.keyspace.store(key, None, Event::Set);
+        ctx.keyspace.put_result(key, None, Event::Set);
     }
     ctx.reply.integer(len as i64);
     Ok(())
@@ -192,12 +192,11 @@ impl Sources {
     fn find(ctx: &mut Context<'_>, args: Args<'_>) -> Result<Self> {
         let mut sources = Sources { others: Vec::new(), destination: 0, longest: 0 };
         let mut refused = false;
-        ctx.for_each_key(args, 3, 1, |ctx, i, hash| {
+        ctx.for_each_key(args, 3, 1, |ctx, _, key| {
             // After the first that is not a string none is looked up.
             if refused {
                 return;
             }
-            let key = Key { db: ctx.session.db, hash, name: args.get(i) };
             let Some(at) = ctx.find(key, Access::Read) else {
                 sources.others.push(Block::with_capacity(0));
                 return;
@@ -208,7 +207,7 @@ impl Sources {
                 return;
             }
             sources.longest = sources.longest.max(entry.string_len());
-            if args.get(i) == args.get(2) {
+            if key.name == args.get(2) {
                 sources.destination += 1;
             } else {
                 sources.others.push(entry.to_block());

@@ -135,7 +135,8 @@ impl Context<'_> {
         self.keyspace.journal.propagate(self.session.db, words);
     }
 
-    /// Has the command propagated as it was called but for some arguments: their indices, and what stands there instead.
+    /// Has the command propagated as it was called but for some arguments: their indices, and what stands there
+    /// instead.
     pub fn propagate_with(&mut self, args: Args<'_>, others: &[(usize, Vec<u8>)]) {
         let blocks: Vec<_> = (0..args.len()).map(|index| args.block(index)).collect();
         let words = (0..args.len()).map(|index| {
@@ -192,20 +193,21 @@ impl Context<'_> {
     }
 }
 
-/// Keys that are hashed and prefetched together: as many misses as a processor core keeps in flight.
+/// How many keys are hashed and prefetched together: as many misses as a processor core keeps in flight.
 const GROUP: usize = 16;
 
 impl Context<'_> {
-    /// Calls `visit` with the index and the hash of every `step`th argument from `first` on, which are keys of the
-    /// selected database. The keys are taken in groups whose buckets and entries are prefetched together, so that a
-    /// command of many keys waits for memory once a group instead of twice a key.
-    pub fn for_each_key(
+    /// Calls `visit` with every `step`th argument from `first` on, which are keys of the selected database: with the
+    /// index of the argument and the key. Keys are taken in groups whose buckets and entries are prefetched together,
+    /// so that a command with many keys waits for memory once a group instead of twice a key.
+    pub fn for_each_key<'a>(
         &mut self,
-        args: Args<'_>,
+        args: Args<'a>,
         first: usize,
         step: usize,
-        mut visit: impl FnMut(&mut Self, usize, u64),
+        mut visit: impl FnMut(&mut Self, usize, Key<'a>),
     ) {
+        let db = self.session.db;
         let mut hashes = [0; GROUP];
         let mut from = first;
         while from < args.len() {
@@ -218,8 +220,9 @@ impl Context<'_> {
             for hash in group.iter() {
                 self.db().prefetch_entry(*hash);
             }
-            for (i, hash) in group.iter().enumerate() {
-                visit(self, from + i * step, *hash);
+            for (i, &hash) in group.iter().enumerate() {
+                let index = from + i * step;
+                visit(self, index, Key { db, hash, name: args.get(index) });
             }
             from += count * step;
         }

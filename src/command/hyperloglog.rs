@@ -156,8 +156,7 @@ fn count_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64> {
 /// of nothing.
 fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result<bool> {
     let mut outcome = Ok(false);
-    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
-        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+    ctx.for_each_key(args, 1, 1, |ctx, _, key| {
         // After an error no other key is looked up, so what has expired among them stays unnoticed.
         if let Ok(any_dense) = outcome
             && let Some(at) = ctx.find(key, Access::Read)

@@ -16,8 +16,7 @@ use crate::types::{Entry, Kind, Text};
 
 fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) {
     let mut deleted = 0;
-    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
-        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+    ctx.for_each_key(args, 1, 1, |ctx, _, key| {
         // What has expired is not counted: the lookup deletes it and finds nothing.
         if let Some(at) = ctx.find(key, Access::Inspect) {
             ctx.remove(key, at, reason);
@@ -41,8 +40,7 @@ pub fn unlink(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 fn count(ctx: &mut Context<'_>, args: Args<'_>, access: Access) {
     let mut found = 0;
-    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
-        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+    ctx.for_each_key(args, 1, 1, |ctx, _, key| {
         found += i64::from(ctx.find(key, access).is_some());
     });
     ctx.reply.integer(found);

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 /// What a write does to the key's expiry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Expiry {
+enum NewExpiry {
     Discard,
     Keep,
     At(i64),
@@ -43,11 +43,11 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Stores `value` under `key`, which was found `at` or not at all. The caller declares the change.
+/// Sets `key`, which was found at `at` or is not there, to `value`. The caller declares the change.
 #[inline]
-fn put(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, expiry: Expiry) {
+fn write(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, expiry: NewExpiry) {
     let Some(at) = at else {
-        let expire_at = if let Expiry::At(t) = expiry { Some(t) } else { None };
+        let expire_at = if let NewExpiry::At(t) = expiry { Some(t) } else { None };
         ctx.insert(key, value.into_entry(key.name, expire_at));
         return;
     };
@@ -55,9 +55,9 @@ fn put(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'
     let old_expiry = entry.expire_at();
     let in_place = entry.kind() == Kind::String && !entry.is_large();
     let expire_at = match expiry {
-        Expiry::Discard => None,
-        Expiry::Keep => old_expiry,
-        Expiry::At(t) => Some(t),
+        NewExpiry::Discard => None,
+        NewExpiry::Keep => old_expiry,
+        NewExpiry::At(t) => Some(t),
     };
     if !in_place {
         ctx.keyspace.replace(key, at, value.into_entry(key.name, expire_at));
@@ -72,21 +72,21 @@ fn put(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'
     });
 }
 
-/// [`put`], as the change that `SET` makes.
+/// [`write`], declared as the change that `SET` makes.
 #[inline]
-fn store(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, expiry: Expiry) {
-    put(ctx, key, at, value, expiry);
+fn put(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, expiry: NewExpiry) {
+    write(ctx, key, at, value, expiry);
     ctx.changed(key, Event::Set, 1);
 }
 
-/// Stores a raw string under `key`, which was found `at` or not at all; its expiry goes.
-pub(super) fn store_block(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, block: Block) {
-    store(ctx, key, at, Value { bytes: &[], block: Some(block) }, Expiry::Discard);
+/// [`put`] of a raw string, which removes the expiry.
+pub(super) fn put_block(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, block: Block) {
+    put(ctx, key, at, Value { bytes: &[], block: Some(block) }, NewExpiry::Discard);
 }
 
-/// [`store`] with an expiry at `time`.
-fn store_until(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, time: i64) {
-    store(ctx, key, at, value, Expiry::At(time));
+/// [`put`] with an expiry at `time`.
+fn put_until(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, time: i64) {
+    put(ctx, key, at, value, NewExpiry::At(time));
     ctx.changed(key, Event::Expire, 0);
 }
 
@@ -202,7 +202,7 @@ pub fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     }
     let key = ctx.first_key(args.get(1));
     let at = ctx.find(key, Access::Write);
-    store(ctx, key, at, Value::of(args, 2), Expiry::Discard);
+    put(ctx, key, at, Value::of(args, 2), NewExpiry::Discard);
     ctx.reply.ok();
     Ok(())
 }
@@ -223,14 +223,14 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     }
     let value = Value::of(args, 2);
     if let Some(time) = time {
-        store_until(ctx, key, at, value, time);
+        put_until(ctx, key, at, value, time);
         // A call that names the moment says the same to everybody.
         if !options.names_unix_ms() {
             propagate_set(ctx, key, args, 2, Some(time));
         }
     } else {
-        let expiry = if options.keep_ttl { Expiry::Keep } else { Expiry::Discard };
-        store(ctx, key, at, value, expiry);
+        let expiry = if options.keep_ttl { NewExpiry::Keep } else { NewExpiry::Discard };
+        put(ctx, key, at, value, expiry);
         if options.get {
             propagate_without_get(ctx, args);
         }
@@ -257,7 +257,7 @@ pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = ctx.find(key, Access::Write);
     if at.is_none() {
-        store(ctx, key, None, Value::of(args, 2), Expiry::Discard);
+        put(ctx, key, None, Value::of(args, 2), NewExpiry::Discard);
     }
     ctx.reply.integer(i64::from(at.is_none()));
     Ok(())
@@ -267,7 +267,7 @@ fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: 
     let time = expire_at(ctx, args.get(2), TimeUnit { seconds, relative: true }, invalid)?;
     let key = ctx.first_key(args.get(1));
     let at = ctx.find(key, Access::Write);
-    store_until(ctx, key, at, Value::of(args, 3), time);
+    put_until(ctx, key, at, Value::of(args, 3), time);
     propagate_set(ctx, key, args, 3, Some(time));
     ctx.reply.ok();
     Ok(())
@@ -294,7 +294,7 @@ pub fn get(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 pub fn getset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = reply_string_of(ctx, key)?;
-    store(ctx, key, at, Value::of(args, 2), Expiry::Discard);
+    put(ctx, key, at, Value::of(args, 2), NewExpiry::Discard);
     propagate_set(ctx, key, args, 2, None);
     Ok(())
 }
@@ -334,21 +334,17 @@ pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `MGET key [key …]`: an array of values, null for a key that is missing or not a string. O(N).
 pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     ctx.reply.array(args.len() - 1);
-    ctx.for_each_key(args, 1, 1, |ctx, i, hash| {
-        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
-        match ctx.find(key, Access::Read) {
-            Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
-            _ => ctx.reply.null(),
-        }
+    ctx.for_each_key(args, 1, 1, |ctx, _, key| match ctx.find(key, Access::Read) {
+        Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
+        _ => ctx.reply.null(),
     });
     Ok(())
 }
 
 fn set_all(ctx: &mut Context<'_>, args: Args<'_>) {
-    ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
-        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+    ctx.for_each_key(args, 1, 2, |ctx, i, key| {
         let at = ctx.find(key, Access::Write);
-        store(ctx, key, at, Value::of(args, i + 1), Expiry::Discard);
+        put(ctx, key, at, Value::of(args, i + 1), NewExpiry::Discard);
     });
 }
 
@@ -368,8 +364,7 @@ pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Err(Error::wrong_arity("msetnx"));
     }
     let mut any = false;
-    ctx.for_each_key(args, 1, 2, |ctx, i, hash| {
-        let key = Key { db: ctx.session.db, hash, name: args.get(i) };
+    ctx.for_each_key(args, 1, 2, |ctx, _, key| {
         // After the first that is there no other is looked up, so what has expired among them stays unnoticed.
         any = any || ctx.find(key, Access::Write).is_some();
     });
@@ -478,7 +473,7 @@ pub fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let tail = args.get(2);
     let len = match ctx.find(key, Access::Write) {
         None => {
-            put(ctx, key, None, Value::of(args, 2), Expiry::Discard);
+            write(ctx, key, None, Value::of(args, 2), NewExpiry::Discard);
             tail.len()
         }
         Some(at) => {

@@ -9,7 +9,7 @@
 //! expired, within a time budget that is a share of the processor (`active-expire-effort`). Expired fields of hashes go
 //! first.
 
-use super::{Db, Expiry, Keyspace};
+use super::{Db, ExpiryPolicy, Keyspace};
 
 const CHUNK: usize = 4096;
 
@@ -129,7 +129,7 @@ impl Keyspace {
     /// Deletes expired keys until few are left or the budget is spent; the next run continues where this one stops.
     /// `now_us` reads a monotonic clock. Does nothing unless the policy is to delete.
     pub fn active_expire_cycle(&mut self, budget: CycleBudget, now_us: impl Fn() -> u64) -> CycleEnd {
-        if self.expiry != Expiry::Delete {
+        if self.expiry != ExpiryPolicy::Delete {
             return CycleEnd { cut_short: false, elapsed_us: 0 };
         }
         let start = now_us();

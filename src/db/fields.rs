@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Db, Event, Expiry, Garbage, Key, Keyspace, Removal, Word};
+use super::{Db, Event, ExpiryPolicy, Garbage, Key, Keyspace, Removal, Word};
 use crate::dict::Position;
 use crate::types::entry::Entry;
 use crate::types::hash::{self, HashMut};
@@ -100,7 +100,7 @@ impl Keyspace {
     /// ignore expiry.
     #[inline]
     pub fn field_time(&self) -> i64 {
-        if self.expiry == Expiry::Ignore { i64::MIN } else { self.moment.unix_ms }
+        if self.expiry == ExpiryPolicy::Ignore { i64::MIN } else { self.moment.unix_ms }
     }
 
     /// Removes expired fields from the hash at `at`, up to a bound, and the key if no field is left. Returns whether
@@ -108,7 +108,7 @@ impl Keyspace {
     /// which implies the removal of the key with the last one.
     #[cold]
     pub fn expire_fields(&mut self, key: Key<'_>, at: Position) -> bool {
-        if self.expiry != Expiry::Delete {
+        if self.expiry != ExpiryPolicy::Delete {
             return true;
         }
         let mut gone = self.journal.wants_calls().then(Vec::new);

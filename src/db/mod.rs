@@ -5,6 +5,15 @@
 //! ([`Keyspace::remove`]) takes the key out of the expiry list and sends large values to the background thread;
 //! [`Keyspace::changed`] counts what would be lost without a save and records the change in the [`Journal`].
 //!
+//! | to … | call |
+//! |---|---|
+//! | add a key that is not there | [`Keyspace::insert`] |
+//! | change the value of one that is | [`Keyspace::modify`], [`Keyspace::reshape`], [`Keyspace::modify_hash`] |
+//! | replace its value | [`Keyspace::replace`] |
+//! | set what a key holds, there or not | [`Keyspace::put`], or [`Keyspace::put_result`] for the result of a command |
+//! | move its entry elsewhere | [`Keyspace::take`] |
+//! | delete it | [`Keyspace::remove`] |
+//!
 //! A lookup returns a [`Position`], valid until the next insertion or removal; [`Db::get`] and [`Keyspace::modify`]
 //! turn it into the entry. Costs: one bucket and one entry, that is two cache misses, or none when the batch has
 //! prefetched them.
@@ -79,7 +88,7 @@ impl Access {
 
 /// How keys and fields of hashes are treated after the time at which they expire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Expiry {
+pub enum ExpiryPolicy {
     /// They are deleted, by lookups and by the expiry cycle.
     #[default]
     Delete,
@@ -232,7 +241,7 @@ pub struct Keyspace {
     /// Whether a forked child shares the memory: then lookups do not write access fields.
     shared: bool,
     /// How keys and fields that have expired are treated.
-    pub expiry: Expiry,
+    pub expiry: ExpiryPolicy,
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They grow in any case, since a full
     /// open-addressing table cannot take another key.
     pub shrinks_tables: bool,
@@ -270,7 +279,7 @@ impl Keyspace {
             moment: Moment::at(0),
             access_policy: AccessPolicy::Lru,
             shared: false,
-            expiry: Expiry::Delete,
+            expiry: ExpiryPolicy::Delete,
             shrinks_tables: true,
             lazy_user_del: false,
             lazy_server_del: false,
@@ -377,14 +386,14 @@ impl Keyspace {
     /// Whether a key or field that expires at `expire_at` can no longer be found.
     #[inline]
     pub fn is_past(&self, expire_at: i64) -> bool {
-        expire_at < self.moment.unix_ms && self.expiry != Expiry::Ignore
+        expire_at < self.moment.unix_ms && self.expiry != ExpiryPolicy::Ignore
     }
 
     /// Whether a key or field that is given the expiry `expire_at` is deleted at once instead, because that time is
     /// over and expiry is decided here.
     #[inline]
     pub fn is_due(&self, expire_at: i64) -> bool {
-        expire_at <= self.moment.unix_ms && self.expiry != Expiry::Ignore
+        expire_at <= self.moment.unix_ms && self.expiry != ExpiryPolicy::Ignore
     }
 
     /// Sets whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
@@ -424,15 +433,16 @@ impl Keyspace {
         }
     }
 
-    /// Adds an entry under `key`, which is not there.
+    /// Adds an entry under `key`, which is not there, as accessed at this moment.
     #[inline]
     pub fn insert(&mut self, key: Key<'_>, entry: Entry) -> Position {
         entry.set_access(self.fresh_access());
-        self.add(key, entry)
+        self.insert_with_access(key, entry)
     }
 
+    /// [`Keyspace::insert`] of an entry that keeps its access field.
     #[inline]
-    fn add(&mut self, key: Key<'_>, entry: Entry) -> Position {
+    fn insert_with_access(&mut self, key: Key<'_>, entry: Entry) -> Position {
         debug_assert_eq!(entry.key(), key.name);
         debug_assert_eq!(self.hash(key.name), key.hash);
         self.journal.note(key, Event::New);
@@ -444,22 +454,22 @@ impl Keyspace {
         db.dict.insert_new(key.hash, entry)
     }
 
-    /// Puts `entry` under `key`, which counts as new: what was there is gone first. The entry's access field stays as
-    /// it is, and the caller declares the change.
+    /// Sets what `key` holds, as if the key were deleted first and then inserted. The entry keeps its access field. The
+    /// caller declares the change.
     pub fn put(&mut self, key: Key<'_>, entry: Entry) {
         let found = self.dbs[key.db].dict.find(key.hash, key.name);
         match found {
             Some(at) => {
                 self.journal.note(key, Event::New);
-                self.exchange(key, at, entry);
+                self.replace_with_access(key, at, entry);
             }
             None => {
-                self.add(key, entry);
+                self.insert_with_access(key, entry);
             }
         }
     }
 
-    /// Takes the entry at `at`, which is `key`'s, out of the database. The caller declares what that means.
+    /// Moves the entry of `key`, which is at `at`, out of the database. The caller declares the change.
     pub fn take(&mut self, key: Key<'_>, at: Position) -> Entry {
         let db = &mut self.dbs[key.db];
         db.detach_expiry(at);
@@ -473,7 +483,7 @@ impl Keyspace {
     pub fn remove(&mut self, key: Key<'_>, at: Position, reason: Removal) {
         let entry = self.take(key, at);
         self.removed(Key { name: entry.key(), ..key }, reason);
-        self.discard(entry, self.frees_lazily(reason));
+        self.free(entry, self.frees_lazily(reason));
     }
 
     fn removed(&mut self, key: Key<'_>, reason: Removal) {
@@ -507,11 +517,11 @@ impl Keyspace {
         }
     }
 
-    /// Puts the result of a command in the place of whatever `key` holds, which is then what `event` says; without a
-    /// result the key is deleted.
-    pub fn store(&mut self, key: Key<'_>, result: Option<Entry>, event: Event) {
+    /// Sets what `key` holds to the result of a command such as `SINTERSTORE`, and declares `event`; without a result,
+    /// deletes the key. A key that was there stays the same key, with its access field.
+    pub fn put_result(&mut self, key: Key<'_>, result: Option<Entry>, event: Event) {
         let Some(entry) = result else {
-            // What has expired but still stands goes for this reason, too.
+            // A key that has expired is removed for this reason too, and not as expired.
             if let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) {
                 self.remove(key, at, Removal::Overwritten);
             }
@@ -589,7 +599,8 @@ impl Keyspace {
         change(&mut self.dbs[db].dict.get_mut(at), &self.shapes, &mut self.random)
     }
 
-    fn discard(&mut self, entry: Entry, lazily: bool) {
+    /// Drops `entry`, in the background if it is large, or if it has a block of its own and `lazily` is set.
+    fn free(&mut self, entry: Entry, lazily: bool) {
         if entry.is_large() || (lazily && entry.owns_memory()) {
             self.lazy.send(Garbage::Entry(entry));
         }
@@ -597,20 +608,21 @@ impl Keyspace {
 
     /// Deletes the key at `at`, which has expired, unless such keys are only hidden.
     fn expire_if_due(&mut self, db: usize, hash: u64, at: Position) {
-        if self.expiry == Expiry::Delete {
+        if self.expiry == ExpiryPolicy::Delete {
             self.counters.expired += 1;
             self.remove(Key { db, hash, name: &[] }, at, Removal::Expired);
         }
     }
 
-    /// Puts `entry`, which has the same key, where the one at `at` is; the expiry goes with the old one. How often and
-    /// when the key was used stays: it is the key's, not the value's.
+    /// Replaces the entry of `key`, which is at `at`, together with its expiry. The access field is kept: it belongs to
+    /// the key, not to the value. The caller declares the change.
     pub fn replace(&mut self, key: Key<'_>, at: Position, entry: Entry) {
         entry.set_access(self.dbs[key.db].dict.get(at).access());
-        self.exchange(key, at, entry);
+        self.replace_with_access(key, at, entry);
     }
 
-    fn exchange(&mut self, key: Key<'_>, at: Position, entry: Entry) {
+    /// [`Keyspace::replace`] by an entry that keeps its own access field.
+    fn replace_with_access(&mut self, key: Key<'_>, at: Position, entry: Entry) {
         let target = &mut self.dbs[key.db];
         target.detach_expiry(at);
         if entry.expire_at().is_some() {
@@ -619,7 +631,7 @@ impl Keyspace {
         target.field_deadlines.leaves(|| key.hash, &target.dict.get(at));
         target.field_deadlines.comes(key.hash, &entry);
         let old = target.dict.replace(at, entry);
-        self.discard(old, self.lazy_server_del);
+        self.free(old, self.lazy_server_del);
     }
 
     /// Sets the time at which the key expires, in Unix milliseconds; `None` removes its expiry.
@@ -651,7 +663,7 @@ impl Keyspace {
             let at = self.dbs[db].dict.random(&mut || self.random.next())?;
             let entry = self.dbs[db].dict.get(at);
             let is_past = entry.expire_at().is_some_and(|time| self.is_past(time));
-            hidden += usize::from(self.expiry != Expiry::Delete);
+            hidden += usize::from(self.expiry != ExpiryPolicy::Delete);
             if !is_past || hidden >= TRIES {
                 return Some(entry.key().to_vec());
             }

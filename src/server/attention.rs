@@ -5,7 +5,7 @@ use super::Server;
 use super::audience::pause::PauseMode;
 use super::core::redact;
 use crate::command::{Args, Command, flags};
-use crate::db::Expiry;
+use crate::db::ExpiryPolicy;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
 
@@ -60,12 +60,12 @@ impl Server {
             self.end_pause();
         }
         self.audience.begin_pause(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
-        self.core.keyspace.expiry = Expiry::Hide;
+        self.core.keyspace.expiry = ExpiryPolicy::Hide;
     }
 
     /// Ends the pause: the clients that waited go on, in order.
     pub(super) fn end_pause(&mut self) {
-        self.core.keyspace.expiry = Expiry::Delete;
+        self.core.keyspace.expiry = ExpiryPolicy::Delete;
         for token in self.audience.end_pause() {
             if let Some(client) = self.net.clients.get_mut(token) {
                 client.session.flags.waiting = false;

@@ -296,7 +296,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
     let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);
     let is_search = matches!(form.kind, FormKind::Search { .. });
     let event = if is_search { Event::GeoSearchStore } else { Event::GeoRadiusStore };
-    ctx.keyspace.store(ctx.key(destination), result, event);
+    ctx.keyspace.put_result(ctx.key(destination), result, event);
     // Each place counts as a change, and the sorted set is one already.
     ctx.keyspace.count_changes((count as u64).saturating_sub(1));
     ctx.reply.integer(count as i64);

@@ -247,7 +247,7 @@ fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) -> 
     let key = ctx.first_key(args.get(1));
     let result = operation.collect(ctx.db(), &found, &ctx.keyspace.shapes, key.name);
     let count = result.as_ref().map_or(0, |entry| SetRef::of(entry).len());
-    ctx.keyspace.store(key, result, operation.store_event());
+    ctx.keyspace.put_result(key, result, operation.store_event());
     ctx.reply.integer(count as i64);
     Ok(())
 }

@@ -253,7 +253,7 @@ fn store(
     });
     let shapes = &ctx.keyspace.shapes;
     let list = (values.len() > 0).then(|| source::list(destination, values.iter(), shapes));
-    ctx.keyspace.store(ctx.key(destination), list, Event::SortStore);
+    ctx.keyspace.put_result(ctx.key(destination), list, Event::SortStore);
     // Each element counts, and one has been counted.
     ctx.keyspace.count_changes(values.len().saturating_sub(1) as u64);
     ctx.reply.integer(values.len() as i64);

@@ -396,7 +396,7 @@ fn store_result(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation, nam
     let key = ctx.first_key(args.get(1));
     let count = gather.len();
     let result = sorted_set::create_from(key.name, gather, &ctx.keyspace.shapes);
-    ctx.keyspace.store(key, result, operation.store_event());
+    ctx.keyspace.put_result(key, result, operation.store_event());
     ctx.reply.integer(count as i64);
     Ok(())
 }
