@@ -42,7 +42,7 @@ impl Server {
         if self.process.log.is_at(LogLevel::Verbose) {
             match socket.peer() {
                 Address::Unix(path) => {
-                    self.process.log.verbose(format_args!("Accepted connection to {path}"))
+                    self.process.log.verbose(format_args!("Accepted connection to {path}"));
                 }
                 address => self.process.log.verbose(format_args!("Accepted {address}")),
             }
