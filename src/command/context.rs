@@ -134,8 +134,7 @@ impl Context<'_> {
         self.keyspace.journal.propagate(self.session.db, words);
     }
 
-    /// Has the command propagated as it was called but for some arguments: their indices, and what stands there
-    /// instead.
+    /// Propagates the command with some arguments replaced: `others` has their indices and the new words.
     pub fn propagate_with(&mut self, args: Args<'_>, others: &[(usize, Vec<u8>)]) {
         let blocks: Vec<_> = (0..args.len()).map(|index| args.block(index)).collect();
         let words = (0..args.len()).map(|index| {
