@@ -24,7 +24,7 @@ impl<'a> Args<'a> {
         Args { window, spans, blocks }
     }
 
-    /// How many there are, with the command's name.
+    /// How many there are, including the command's name.
     #[inline]
     pub fn len(&self) -> usize {
         self.spans.len()
@@ -45,7 +45,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A share of the block in which argument `index` lies, when it has one of its own.
+    /// A share of the block that argument `index` has to itself, if it has one.
     #[inline]
     pub fn block(&self, index: usize) -> Option<Block> {
         match self.spans[index].kind() {
@@ -60,7 +60,7 @@ impl<'a> Args<'a> {
         (first..self.len()).map(move |i| args.get(i))
     }
 
-    /// Whether argument `index` is `word`, in any case of letters; `word` is lower case.
+    /// Whether argument `index` is `word` in any case.
     pub fn is(&self, index: usize, word: &str) -> bool {
         self.get(index).eq_ignore_ascii_case(word.as_bytes())
     }
@@ -78,24 +78,24 @@ impl Arguments for Args<'_> {
     }
 }
 
-/// The integer in an argument.
+/// Parses an integer.
 #[inline]
 pub fn integer(arg: &[u8]) -> Result<i64> {
     number::parse_i64(arg).ok_or(NOT_AN_INTEGER)
 }
 
-/// The number in an argument, when it is 0 or more.
+/// Parses an integer of 0 or more; `None` for anything else.
 #[inline]
 pub fn whole_number(arg: &[u8]) -> Option<usize> {
     usize::try_from(number::parse_i64(arg)?).ok()
 }
 
-/// How many elements to take out.
+/// Parses the number of elements to remove.
 pub fn positive_count(arg: &[u8]) -> Result<usize> {
     whole_number(arg).ok_or(Error::new("ERR value is out of range, must be positive"))
 }
 
-/// How many random elements to draw; if negative, how many that may repeat.
+/// Parses the number of random elements to draw, which is negative if they may repeat.
 pub fn random_count(arg: &[u8]) -> Result<i64> {
     match integer(arg)? {
         i64::MIN => Err(LEAST_INTEGER),

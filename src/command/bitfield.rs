@@ -1,7 +1,7 @@
 //! `BITFIELD`: integers of any width up to 64 bits, anywhere in a string.
 //!
-//! The subcommands are read twice: once to find every mistake and how far the string has to reach, before anything is
-//! changed, and once to execute. So a call needs no memory for them, however many there are.
+//! The subcommands are parsed twice: first to find errors and the length that the string needs, before anything is
+//! changed, then to execute them. So a call allocates nothing for them, however many there are.
 
 use crate::command::args::{Args, integer};
 use crate::command::bitmaps::{bit_offset, make_room};
@@ -12,12 +12,12 @@ use crate::db::{Access, Event};
 use crate::dict::Position;
 use crate::types::{Kind, bits};
 
-/// What happens to a number that does not fit its field.
+/// How a number is treated that does not fit its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Overflow {
-    /// The bits that do not fit are dropped.
+    /// Bits that do not fit are dropped.
     Wrap,
-    /// The nearest number that fits is taken.
+    /// The nearest number that fits is written.
     Saturate,
     /// Nothing is written.
     Fail,
@@ -45,28 +45,28 @@ impl FieldType {
         }
     }
 
-    /// The number that the bits `raw` stand for.
+    /// The number with the bits `raw`.
     fn number(self, raw: u64) -> i64 {
         let spare = 64 - self.width;
         if self.signed { (raw << spare) as i64 >> spare } else { raw as i64 }
     }
 
-    /// The smallest and the largest number that fits.
+    /// The smallest and the largest number that fit.
     fn limits(self) -> (i64, i64) {
         let max = (u64::MAX >> (64 - self.width) >> u32::from(self.signed)) as i64;
         (if self.signed { -max - 1 } else { 0 }, max)
     }
 
-    /// On which side `old + increment` leaves the limits; `None` where it fits. `SET` passes the new value as `old`
-    /// and no increment.
+    /// Which limit `old + increment` exceeds; `None` if it fits. `SET` passes the new value as `old` and an increment
+    /// of 0.
     fn leaves(self, old: i64, increment: i64) -> Option<Side> {
         let (min, max) = self.limits();
         if !self.signed && old < 0 {
-            // What a client gives for an unsigned field is read as an unsigned number.
+            // The value for an unsigned field is interpreted as an unsigned number.
             return Some(Side::Above);
         }
-        // Only for numbers below `max - i64::MAX` does the first difference wrap around: `SET i8` of the smallest
-        // 64-bit numbers overflows upwards in Redis, and so it does here.
+        // The first difference only wraps for numbers below `max - i64::MAX`: as in Redis, `SET i8` of the smallest
+        // 64-bit numbers overflows upwards.
         if old > max || (self.width < 64 || old >= 0) && increment > max.wrapping_sub(old) {
             Some(Side::Above)
         } else if old < min || (self.width < 64 || old < 0) && increment < min.wrapping_sub(old) {
@@ -76,7 +76,7 @@ impl FieldType {
         }
     }
 
-    /// The number that `old + increment` becomes; `None` when nothing shall be written.
+    /// The number to write for `old + increment`; `None` if nothing is to be written.
     fn add(self, old: i64, increment: i64, overflow: Overflow) -> Option<i64> {
         let (min, max) = self.limits();
         match (self.leaves(old, increment), overflow) {
@@ -91,7 +91,7 @@ impl FieldType {
     }
 }
 
-/// On which side a number leaves its field's limits.
+/// The limit that a number exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Above,
@@ -106,7 +106,7 @@ enum Action {
     Increment(i64),
 }
 
-/// A subcommand that replies.
+/// A subcommand other than `OVERFLOW`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Operation {
     action: Action,
@@ -115,7 +115,7 @@ struct Operation {
     overflow: Overflow,
 }
 
-/// The subcommands of a call, one after the other; ends with the first mistake.
+/// Iterates over the subcommands of a call; ends with the first error.
 struct Operations<'a> {
     args: Args<'a>,
     config: &'a Config,
@@ -128,7 +128,7 @@ impl<'a> Operations<'a> {
         Operations { args, config, next: 2, overflow: Overflow::Wrap }
     }
 
-    /// The subcommand at `self.next`, which goes on to the next one; `None` for an `OVERFLOW`, which does not reply.
+    /// Parses the subcommand at `self.next` and advances; `None` for an `OVERFLOW`, which has no reply.
     fn read(&mut self) -> Result<Option<Operation>> {
         let (args, at) = (self.args, self.next);
         let following = args.len() - at - 1;
@@ -181,9 +181,9 @@ impl Iterator for Operations<'_> {
     }
 }
 
-/// `BITFIELD key [GET type offset | [OVERFLOW WRAP | SAT | FAIL] SET type offset value | INCRBY type offset increment …]`:
-/// an array with the number of each `GET`, the old one of each `SET`, the new one of each `INCRBY`, and null where
-/// `OVERFLOW FAIL` kept it from being written. O(1) for each.
+/// `BITFIELD key [GET type offset | [OVERFLOW WRAP | SAT | FAIL] SET type offset value | INCRBY type offset increment
+/// …]`: an array with the number of each `GET`, the old one of each `SET`, the new one of each `INCRBY`, and null if
+/// `OVERFLOW FAIL` prevented the write. O(1) for each.
 pub fn bitfield(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     execute(ctx, args, false)
 }
@@ -215,7 +215,7 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
     let (at, grown) = make_room(ctx, key, len)?;
     ctx.reply.array(count);
     match write_all(ctx, args, at, grown) {
-        // A string that became longer is another one, whatever overflows kept from being written. To Redis it is not.
+        // A string that became longer has changed even if overflows prevented every write. Redis does not count this.
         0 if grown => {
             ctx.changed(key, Event::Unnamed, 0);
             ctx.keyspace.journal.propagate_always();
@@ -239,8 +239,8 @@ fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>) {
     }
 }
 
-/// Executes subcommands on the string at `at`, which reaches as far as any of them writes. Returns how many wrote
-/// something else than what was there, or all that wrote where the string has `grown` for them.
+/// Executes subcommands on the string at `at`, which is long enough for all of them. Returns how many changed a field,
+/// or if the string has `grown` for them, how many wrote one.
 fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) -> u64 {
     let mut changes = 0;
     ctx.keyspace.modify(ctx.session.db, at, |entry| {

@@ -1,7 +1,7 @@
-//! Bitmaps: strings seen as rows of bits, bit 0 being the highest of the first byte.
+//! Bitmaps: strings as arrays of bits, where bit 0 is the highest bit of the first byte.
 //!
-//! A command here reads its arguments and turns them into a range of bits; the loops over the bytes are those of
-//! [`bits`], at the memory's speed. `BITFIELD` has a file of its own ([`crate::command::bitfield`]).
+//! The commands turn their arguments into ranges of bits; the loops over the bytes are in [`bits`] and run at the speed
+//! of memory. `BITFIELD` is in [`crate::command::bitfield`].
 
 use std::ops::Range;
 
@@ -16,21 +16,21 @@ use crate::text::number;
 use crate::types::bits::{self, Operation};
 use crate::types::{Block, Entry, Kind};
 
-/// The bit offset in an argument; `#n` stands for the `n`th field of `width` bits, where fields are meant (`width` is
-/// not 0). The byte that it lies in must be one that a string may have.
+/// Parses a bit offset. If `width` is not 0, `#n` stands for the `n`th field of that many bits. The offset must be
+/// within the longest string that is allowed.
 pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64> {
     let (digits, unit) = match arg {
         [b'#', digits @ ..] if width > 0 => (digits, i64::from(width)),
         digits => (digits, 1),
     };
-    // A product past 64 bits wraps around, as it does in Redis; whatever comes out has to be in range.
+    // A product of more than 64 bits wraps, as in Redis; the result must be in range.
     number::parse_i64(digits)
         .and_then(|offset| u64::try_from(offset.wrapping_mul(unit)).ok())
         .filter(|offset| offset / 8 < config.proto_max_bulk_len)
         .ok_or("ERR bit offset is not an integer or out of range".into())
 }
 
-/// Makes room for `len` bytes in the string of `key`, which is created if it is missing. Returns where it is, and
+/// Extends the string under `key` to at least `len` bytes, and creates it if it is missing. Returns its position, and
 /// whether it is new or longer than before. The caller declares the change.
 pub(super) fn make_room(ctx: &mut Context<'_>, key: Key<'_>, len: usize) -> Result<(Position, bool)> {
     let found = ctx.find_kind(key, Access::Write, Kind::String)?;
@@ -72,7 +72,7 @@ pub fn getbit(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// What the numbers of a range count.
+/// The unit of the numbers of a range.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Byte,
@@ -80,7 +80,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// The unit in argument `index`; bytes if that is not there.
+    /// Parses the unit in argument `index`, which defaults to bytes.
     fn parse(args: Args<'_>, index: usize) -> Result<Self> {
         if index >= args.len() {
             Ok(Unit::Byte)
@@ -104,7 +104,7 @@ impl Unit {
 
 /// `BITCOUNT key [start end [BYTE | BIT]]`: the number of set bits. O(N).
 pub fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    // Redis looks at the key first, and at nothing else when it is missing.
+    // Redis looks at the key first, and if it is missing at nothing else.
     let Some(at) = ctx.find_kind(ctx.first_key(args.get(1)), Access::Read, Kind::String)? else {
         ctx.reply.integer(0);
         return Ok(());
@@ -127,8 +127,8 @@ pub fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `BITPOS key bit [start [end [BYTE | BIT]]]`: the first bit that is set or clear, or -1. Without an end, what follows
-/// the string counts as clear. O(N).
+/// `BITPOS key bit [start [end [BYTE | BIT]]]`: the position of the first bit that is set or clear, or -1. Without an
+/// end, the bits after the string count as clear. O(N).
 pub fn bitpos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let bit = match integer(args.get(2))? {
         0 => false,
@@ -157,7 +157,8 @@ pub fn bitpos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 /// `BITOP AND | OR | XOR destination key [key …]`, `BITOP NOT destination key`: stores the combination of the strings,
-/// the shorter ones filled up with zeroes, and replies with its length; an empty one deletes the destination. O(N).
+/// where shorter ones are padded with zeroes, and replies with its length; an empty result deletes the destination.
+/// O(N).
 pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let names =
         [("and", Operation::And), ("or", Operation::Or), ("xor", Operation::Xor), ("not", Operation::Not)];
@@ -180,8 +181,8 @@ pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// What `BITOP` combines: shares of the large values, copies of those that lie in their entries, and how often the
-/// destination itself is among them. Such a one is not shared, so that it can be written in place.
+/// The sources of `BITOP`: shares of large values, copies of those inside entries, and how often the destination itself
+/// is among them. The destination is not shared, so that it can be written in place.
 struct Sources {
     others: Vec<Block>,
     destination: usize,
@@ -193,7 +194,7 @@ impl Sources {
         let mut sources = Sources { others: Vec::new(), destination: 0, longest: 0 };
         let mut refused = false;
         ctx.for_each_key(args, 3, 1, |ctx, _, key| {
-            // After the first that is not a string none is looked up.
+            // After the first value that is not a string, no more keys are looked up.
             if refused {
                 return;
             }
@@ -216,9 +217,10 @@ impl Sources {
         if refused { Err(WRONG_TYPE) } else { Ok(sources) }
     }
 
-    /// The block for the result, of its length, and whether it holds one of the sources already. It is the
-    /// destination's own where that has one of fitting size which no client waits for: writing to memory that is
-    /// there is several times faster than asking for new pages. Else the destination becomes one of the others.
+    /// The block for the result, with its length, and whether it already holds one of the sources. It is the
+    /// destination's own block if that has a suitable size and is not shared with a pending reply: writing to memory
+    /// that is mapped is several times faster than getting new pages. Otherwise the destination is copied or shared
+    /// like the others.
     fn target(&mut self, ctx: &mut Context<'_>, at: Option<Position>, operation: Operation) -> (Block, bool) {
         let Some(at) = at else { return (Block::zeroed(self.longest), false) };
         let entry = ctx.keyspace.db(ctx.session.db).get(at);
@@ -227,7 +229,7 @@ impl Sources {
             !block.is_shared() && capacity >= self.longest && capacity / 2 <= self.longest
         };
         if entry.kind() == Kind::String && entry.block().is_some_and(fits) {
-            // An even number of equal sources adds nothing to a XOR.
+            // In a XOR an even number of equal sources cancels out.
             let seeded = self.destination > 0 && (operation != Operation::Xor || self.destination % 2 == 1);
             let block = ctx.keyspace.modify(ctx.session.db, at, Entry::take_block);
             let mut block = block.expect("it was seen to be there");

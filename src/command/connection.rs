@@ -1,5 +1,5 @@
-//! The connection itself: `PING`, `ECHO`, `SELECT`. What needs the other clients or the configuration is executed by
-//! the server's floor.
+//! Commands of the connection itself: `PING`, `ECHO`, `SELECT`. Those that need other clients or change the
+//! configuration are executed in `server/admin/`.
 
 use crate::command::args::Args;
 use crate::command::context::Context;

@@ -1,4 +1,4 @@
-//! What a command of the keyspace may touch while it executes: the databases, its session, and the reply.
+//! What a keyspace command can reach while it executes: the databases, its session, the reply, the configuration.
 
 use crate::command::args::Args;
 use crate::command::error::{Result, WRONG_TYPE};
@@ -11,10 +11,10 @@ use crate::resp::Reply;
 use crate::types::block::Block;
 use crate::types::{Entry, Kind, Text};
 
-/// Values of this many bytes and more are not copied into the reply but sent from where they lie.
+/// Values of at least this many bytes are not copied into the reply but sent from where they are.
 pub const ZERO_COPY_BYTES: usize = 32 * 1024;
 
-/// A value that belongs into the output before byte `at` of the buffer.
+/// A value to send before byte `at` of the output buffer.
 pub struct Splice {
     /// Position in the output buffer.
     pub at: usize,
@@ -30,11 +30,11 @@ pub struct Context<'a> {
     pub session: &'a mut Session,
     /// Where the reply goes.
     pub reply: Reply<'a>,
-    /// Large values of the reply, which are not copied; `None` where the caller wants all bytes in one place.
+    /// Large values of the reply, which are not copied; `None` if the caller needs all bytes in one buffer.
     pub splices: Option<&'a mut Vec<Splice>>,
     /// The configuration.
     pub config: &'a Config,
-    /// The hash of the request's first key, 0 when the command has none.
+    /// The hash of the request's first key, 0 if it has none.
     pub hash: u64,
     /// Where a command says that it has to wait; `None` where it may not (in a transaction or a script).
     pub wait: Option<&'a mut Option<Box<Parking>>>,
@@ -53,7 +53,7 @@ impl Context<'_> {
         self.keyspace.moment.unix_ms
     }
 
-    /// The request's first key, whose hash is known.
+    /// The request's first key, whose hash has been computed already.
     #[inline]
     pub fn first_key<'k>(&self, name: &'k [u8]) -> Key<'k> {
         debug_assert_eq!(self.hash, self.keyspace.hash(name), "not the first key of the request");
@@ -73,7 +73,7 @@ impl Context<'_> {
         self.keyspace.find(key, access)
     }
 
-    /// Finds a key, which must hold a value of `kind` when it is there.
+    /// Finds a key. If it is there, it must hold a value of `kind`; otherwise the result is [`WRONG_TYPE`].
     #[inline(always)]
     pub fn find_kind(&mut self, key: Key<'_>, access: Access, kind: Kind) -> Result<Option<Position>> {
         let Some(at) = self.find(key, access) else { return Ok(None) };
@@ -91,14 +91,13 @@ impl Context<'_> {
         self.keyspace.remove(key, at, reason);
     }
 
-    /// Sets or takes away the expiry of `key`, whose entry is at `at`.
+    /// Sets or removes the expiry of `key`, whose entry is at `at`.
     pub fn set_expiry(&mut self, key: Key<'_>, at: Position, expire_at: Option<i64>) {
         self.keyspace.set_expiry(key, at, expire_at);
     }
 
-    /// How long the output may become before this reply alone is more than its client is allowed to have waiting. What
-    /// a command writes is bounded by its data; one that can go on beyond that stops there, and calls
-    /// [`Context::end_beyond`].
+    /// The length of the output at which this reply alone exceeds its client's hard limit. Most replies are bounded by
+    /// the size of the data; a command whose reply is not stops at this length and calls [`Context::end_beyond`].
     pub fn output_bound(&self) -> usize {
         match self.config.client_output_buffer_limit.normal.hard {
             hard if hard > 0 && self.splices.is_some() => self.reply.buf.len().saturating_add(hard as usize),
@@ -106,37 +105,36 @@ impl Context<'_> {
         }
     }
 
-    /// Ends the client if the output has grown beyond `bound`: nobody is going to see this reply.
+    /// Closes the client if the output has grown beyond `bound`.
     pub fn end_beyond(&mut self, bound: usize) {
         self.session.flags.close_now |= self.reply.buf.len() > bound;
     }
 
-    /// Says that `count` changes were made to `key`, see [`Keyspace::changed`].
+    /// Declares that `count` changes were made to `key`, see [`Keyspace::changed`].
     #[inline]
     pub fn changed(&mut self, key: Key<'_>, event: Event, count: u64) {
         self.keyspace.changed(key, event, count);
     }
 
-    /// Says that a value which was opened for writing is what it was.
+    /// Declares that a value was opened for writing but was not changed.
     #[inline]
     pub fn unchanged(&mut self) {
         self.keyspace.unchanged();
     }
 
-    /// Whether a log or a replica listens, so that it is worth making the words of [`Context::propagate`].
+    /// Whether a log or a replica listens, so that [`Context::propagate`] needs its words.
     #[inline]
     pub fn propagates(&self) -> bool {
         self.keyspace.journal.wants_calls()
     }
 
-    /// Has `words` propagated instead of the command as it was called. Several calls add up.
+    /// Propagates `words` instead of the command as it was called. Called repeatedly, propagates all of them in order.
     #[inline]
     pub fn propagate(&mut self, words: &[&[u8]]) {
         self.keyspace.journal.propagate(self.session.db, words);
     }
 
-    /// Has the command propagated as it was called but for some arguments: their indices, and what stands there
-    /// instead.
+    /// Propagates the command with some arguments replaced: `others` has their indices and the new words.
     pub fn propagate_with(&mut self, args: Args<'_>, others: &[(usize, Vec<u8>)]) {
         let blocks: Vec<_> = (0..args.len()).map(|index| args.block(index)).collect();
         let words = (0..args.len()).map(|index| {
@@ -149,14 +147,14 @@ impl Context<'_> {
         self.keyspace.journal.propagate_words(self.session.db, words);
     }
 
-    /// The command is not propagated, whatever it changes.
+    /// Does not propagate the command, whatever it changes.
     #[inline]
     pub fn propagate_nothing(&mut self) {
         self.keyspace.journal.propagate_nothing();
     }
 
-    /// The command has to wait: its client is parked, and the command is executed again when one of the keys has
-    /// changed. Where nothing may wait, the reply is null at once.
+    /// Makes the client wait: it is parked, and the command is executed again when one of the keys has changed. Where
+    /// waiting is not allowed, replies with null instead.
     pub fn wait_for(&mut self, wait: Wait) {
         match &mut self.wait {
             Some(place) => {

@@ -1,7 +1,6 @@
-//! DUMP and RESTORE: a value as bytes that another server, or this one another day, makes a value of again.
+//! DUMP and RESTORE: a value as bytes, from which another server, or this one later, can recreate it.
 //!
-//! The bytes are those of `persist::rdb`. Nothing of them is believed: a payload with a right checksum may have been
-//! made by anybody.
+//! The format is that of `persist::rdb`. A payload is untrusted input: anyone can compute a correct checksum.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -11,7 +10,7 @@ use crate::persist::rdb::Target;
 use crate::persist::rdb::payload::{self, PayloadError};
 use crate::text::number::Decimal;
 
-/// `DUMP key`: the payload, null for a missing key. O(N) in the value's size.
+/// `DUMP key`: the payload, or null if the key is missing. O(N) in the value's size.
 pub fn dump(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let compress = ctx.config.rdbcompression;
     let found = ctx.find(ctx.first_key(args.get(1)), Access::Read);
@@ -22,18 +21,18 @@ pub fn dump(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// What `RESTORE` was asked for beside the value.
+/// The options of `RESTORE`.
 #[derive(Default)]
-struct Options {
+struct RestoreOptions {
     replace: bool,
     absolute: bool,
     idle_seconds: Option<u64>,
     frequency: Option<u8>,
 }
 
-impl Options {
+impl RestoreOptions {
     fn parse(args: Args<'_>) -> Result<Self> {
-        let mut options = Options::default();
+        let mut options = RestoreOptions::default();
         let mut i = 4;
         while i < args.len() {
             let valued = i + 1 < args.len();
@@ -58,7 +57,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The access bits that the new key shall have. An option that belongs to the other policy is ignored.
+    /// The access bits of the new key. An option that belongs to the other policy is ignored.
     fn access(&self, ctx: &Context<'_>) -> u32 {
         let clock = ctx.keyspace.moment.clock;
         match (ctx.keyspace.access_policy, self.idle_seconds, self.frequency) {
@@ -72,7 +71,7 @@ impl Options {
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`: `OK`. The time to live
 /// is in milliseconds, 0 for none; one that has passed creates nothing. O(N) in the value's size.
 pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let options = Options::parse(args)?;
+    let options = RestoreOptions::parse(args)?;
     let key = ctx.first_key(args.get(1));
     if !options.replace && ctx.find(key, Access::Write).is_some() {
         return Err("BUSYKEY Target key name already exists.".into());
@@ -81,7 +80,7 @@ pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if ttl_ms < 0 {
         return Err("ERR Invalid TTL value, must be >= 0".into());
     }
-    // A time beyond all times wraps, and so is past: Redis's arithmetic.
+    // A time out of range wraps and so is in the past, as in Redis.
     let origin_ms = if options.absolute { 0 } else { ctx.now() };
     let expire_at = (ttl_ms != 0).then(|| ttl_ms.wrapping_add(origin_ms));
     let target = Target { key: key.name, expire_at, shapes: &ctx.keyspace.shapes };
@@ -106,7 +105,7 @@ pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Propagates a `RESTORE` with the moment at which the key expires in place of the time that it has left.
+/// Propagates a `RESTORE` with the time at which the key expires instead of its time to live.
 fn propagate_absolute(ctx: &mut Context<'_>, args: Args<'_>, time: i64) {
     if !ctx.propagates() {
         return;

@@ -1,6 +1,6 @@
-//! Why a command was refused: an error reply.
+//! The errors of commands: why one was refused, as the text of the reply.
 //!
-//! A command returns its error; whoever called it writes the reply, counts the code, or hands the text on (a script).
+//! A command returns its error. The caller writes the reply and counts the code, or passes the text on (a script).
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Cow<'static, [u8]>);
 
-/// What a command returns: its reply has been written, or it is refused.
+/// What a command returns: its reply has been written, or it was refused.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// `ERR syntax error`.
@@ -26,12 +26,12 @@ pub const NOT_A_FLOAT: Error = Error::new("ERR value is not a valid float");
 pub const NO_SUCH_KEY: Error = Error::new("ERR no such key");
 
 impl Error {
-    /// An error whose text is known beforehand.
+    /// An error with a fixed text.
     pub const fn new(text: &'static str) -> Error {
         Error(Cow::Borrowed(text.as_bytes()))
     }
 
-    /// An error whose text is put together from `parts`.
+    /// An error with the text of `parts`, concatenated.
     pub fn concat(parts: &[&[u8]]) -> Error {
         Error(Cow::Owned(parts.concat()))
     }
@@ -46,7 +46,7 @@ impl Error {
         &self.0
     }
 
-    /// The code: what stands before the first space.
+    /// The code: the text before the first space.
     pub fn code(&self) -> &[u8] {
         let end = self.0.iter().position(|b| matches!(b, b' ' | b'\r' | b'\n')).unwrap_or(self.0.len());
         &self.0[..end]

@@ -1,8 +1,8 @@
 //! HyperLogLog: counting distinct elements in little memory.
 //!
-//! A sketch is a string value in the format of [`crate::types::hyperloglog`], which does the work; here it is found,
-//! checked, and written back. A dense sketch is changed where it lies. A sparse one is small: it is copied when an
-//! element changes it, and elements that change nothing, the most by far, copy nothing.
+//! A sketch is a string value in the format of [`crate::types::hyperloglog`], which does the work; the commands here
+//! find it, check it, and write it back. A dense sketch is changed in place. A sparse one is small, and copied if an
+//! element changes it; most elements do not.
 
 use std::ops::ControlFlow;
 
@@ -29,7 +29,7 @@ fn bytes(entry: &Entry) -> &[u8] {
     }
 }
 
-/// The form of the sketch in `entry`, which may hold anything.
+/// The form of the sketch in `entry`; an error if the value is not a sketch.
 fn form(entry: &Entry) -> Result<Form> {
     if entry.kind() != Kind::String {
         return Err(WRONG_TYPE);
@@ -37,7 +37,7 @@ fn form(entry: &Entry) -> Result<Form> {
     hyperloglog::form(bytes(entry)).ok_or(NOT_A_SKETCH)
 }
 
-/// Finds the sketch under `key`. It is a raw string from then on, as everything that Redis changes in place.
+/// Finds the sketch under `key` and gives it the raw encoding, as Redis does with strings that it changes in place.
 fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Result<Option<(Position, Form)>> {
     let Some(at) = ctx.find(key, access) else { return Ok(None) };
     let form = form(&ctx.db().get(at))?;
@@ -66,7 +66,7 @@ pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     match (changes, outcome) {
         (0, _) => ctx.unchanged(),
         (_, Ok(())) => ctx.changed(key, Event::PfAdd, changes),
-        // What was added before the corrupted place was met stays.
+        // Elements that were added before the corruption was found stay.
         (_, Err(_)) => ctx.changed(key, Event::Unnamed, changes),
     }
     outcome.map_err(corrupted)?;
@@ -74,8 +74,7 @@ pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Adds elements to the sketch in `entry`. Returns how many of them changed it, and whether a corrupted sketch put an
-/// end to it.
+/// Adds elements to the sketch in `entry`. Returns how many of them changed it, and an error if it is corrupted.
 fn add<'a>(
     entry: &mut Entry,
     mut elements: impl Iterator<Item = &'a [u8]>,
@@ -102,7 +101,7 @@ fn add<'a>(
     (changes, outcome)
 }
 
-/// Raises registers one after the other. Returns how many were lower, and whether a corrupted sketch put an end to it.
+/// Raises registers one after the other. Returns how many were lower, and an error if the sketch is corrupted.
 fn raise_all(
     sketch: &mut Vec<u8>,
     mut places: impl Iterator<Item = Place>,
@@ -124,8 +123,8 @@ fn is_lower(sketch: &[u8], place: Place) -> bool {
     }
 }
 
-/// `PFCOUNT key [key …]`: the estimated number of distinct elements in all of them together, 0 for keys that are not
-/// there. O(1) for one key, whose sketch remembers the result; O(N) for several.
+/// `PFCOUNT key [key …]`: the estimated number of distinct elements in all of them together; missing keys count as
+/// empty. O(1) for one key, whose sketch caches the result; O(N) for several.
 pub fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let cardinality = if args.len() == 2 {
         count_one(ctx, ctx.first_key(args.get(1)))?
@@ -138,7 +137,7 @@ pub fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The cardinality of a key's sketch, which remembers it.
+/// The cardinality of one key's sketch, which caches it.
 fn count_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64> {
     let Some((at, _)) = find(ctx, key, Access::Read)? else { return Ok(0) };
     let entry = ctx.db().get(at);
@@ -152,12 +151,12 @@ fn count_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64> {
     Ok(cardinality)
 }
 
-/// Adds the sketches under all keys to `union`, and returns whether any is dense. A key that is not there is a sketch
-/// of nothing.
+/// Adds the sketches under all keys to `union`, and returns whether any is dense. A missing key counts as an empty
+/// sketch.
 fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result<bool> {
     let mut outcome = Ok(false);
     ctx.for_each_key(args, 1, 1, |ctx, _, key| {
-        // After an error no other key is looked up, so what has expired among them stays unnoticed.
+        // After an error no more keys are looked up, so those that have expired are not deleted.
         if let Ok(any_dense) = outcome
             && let Some(at) = ctx.find(key, Access::Read)
         {
@@ -171,7 +170,7 @@ fn unite(ctx: &mut Context<'_>, args: Args<'_>, union: &mut Registers) -> Result
     outcome
 }
 
-/// `PFMERGE destkey [sourcekey …]`: `OK`; the destination counts what is in any of the sketches, its own included.
+/// `PFMERGE destkey [sourcekey …]`: `OK`; merges all sketches, the destination's own included, into the destination.
 /// O(N) for N sketches.
 pub fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let mut union = Registers::new();
@@ -200,7 +199,7 @@ pub fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Raises the sparse `sketch`, which is one of them, to the union.
+/// Raises the sparse `sketch`, one of those merged, to the union.
 fn raise_to(sketch: &mut Vec<u8>, union: &Registers, any_dense: bool, max_sparse_bytes: usize) -> Result {
     if any_dense {
         union.become_dense(sketch);
@@ -249,7 +248,7 @@ fn make_dense(ctx: &mut Context<'_>, key: Key<'_>, at: Position, form: Form) -> 
     Ok(())
 }
 
-/// `PFSELFTEST`: `OK`, or what failed. It holds the server for some tens of milliseconds.
+/// `PFSELFTEST`: `OK`, or the check that failed. Takes some tens of milliseconds.
 pub fn pfselftest(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
     let max_sparse_bytes = ctx.config.hll_sparse_max_bytes;
     hyperloglog::self_test(&mut || ctx.keyspace.random.next(), max_sparse_bytes)

@@ -1,4 +1,4 @@
-//! Keys whatever they hold: existence, deletion, expiry, iteration, introspection.
+//! Commands for keys with values of any type: existence, deletion, expiry, iteration, introspection.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use crate::types::{Entry, Kind, Text};
 fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) {
     let mut deleted = 0;
     ctx.for_each_key(args, 1, 1, |ctx, _, key| {
-        // What has expired is not counted: the lookup deletes it and finds nothing.
+        // A key that has expired is not counted: the lookup deletes it and does not find it.
         if let Some(at) = ctx.find(key, Access::Inspect) {
             ctx.remove(key, at, reason);
             deleted += 1;
@@ -26,7 +26,7 @@ fn delete(ctx: &mut Context<'_>, args: Args<'_>, reason: Removal) {
     ctx.reply.integer(deleted);
 }
 
-/// `DEL key [key …]`: how many were there. O(N).
+/// `DEL key [key …]`: how many of them existed. O(N).
 pub fn del(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     delete(ctx, args, Removal::Del);
     Ok(())
@@ -52,7 +52,7 @@ pub fn exists(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `TOUCH key [key …]`: how many were there, their access clocks moved. O(N).
+/// `TOUCH key [key …]`: how many of them exist; moves their access clocks. O(N).
 pub fn touch(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     count(ctx, args, Access::Touch);
     Ok(())
@@ -69,7 +69,7 @@ pub fn type_(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Replies with a time of the key, -1 when it has none, -2 when it is not there.
+/// Replies with the key's expiry as time left or Unix time; -1 if it has none, -2 if the key is missing.
 fn reply_time(ctx: &mut Context<'_>, name: &[u8], relative: bool, seconds: bool) {
     let key = ctx.first_key(name);
     let value = match ctx.find(key, Access::Look) {
@@ -85,7 +85,7 @@ fn reply_time(ctx: &mut Context<'_>, name: &[u8], relative: bool, seconds: bool)
     ctx.reply.integer(value);
 }
 
-/// `TTL key`: seconds left, rounded; -1 without expiry, -2 without key. O(1).
+/// `TTL key`: seconds left, rounded; -1 if the key has no expiry, -2 if it is missing. O(1).
 pub fn ttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_time(ctx, args.get(1), true, true);
     Ok(())
@@ -109,7 +109,7 @@ pub fn pexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The conditions that `EXPIRE` and its kin take.
+/// The conditions that `EXPIRE` and similar commands take.
 #[derive(Default)]
 struct Conditions {
     nx: bool,
@@ -140,7 +140,7 @@ impl Conditions {
         Ok(conditions)
     }
 
-    /// Whether an expiry at `new` may take the place of `old`; no expiry counts as the latest.
+    /// Whether an expiry at `new` may replace `old`; no expiry counts as later than any.
     fn allow(&self, old: Option<i64>, new: i64) -> bool {
         !(self.nx && old.is_some()
             || self.xx && old.is_none()
@@ -149,7 +149,7 @@ impl Conditions {
     }
 }
 
-/// The time that an argument of the `EXPIRE` family means, in Unix milliseconds; it may lie in the past.
+/// Parses a time of the `EXPIRE` family as Unix milliseconds, which may be in the past; `None` if it is out of range.
 fn expiry_argument(ctx: &Context<'_>, arg: &[u8], relative: bool, seconds: bool) -> Result<Option<i64>> {
     let value = integer(arg)?;
     let origin = if relative { ctx.keyspace.moment.unix_ms } else { 0 };
@@ -157,8 +157,8 @@ fn expiry_argument(ctx: &Context<'_>, arg: &[u8], relative: bool, seconds: bool)
     Ok(value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)))
 }
 
-/// Has `key`, whose entry is at `at`, expire at `when`; or deletes it, when that time has come, and propagates just
-/// that. Returns whether the key is still there: the caller then says how its expiry is propagated.
+/// Makes `key`, whose entry is at `at`, expire at `when`; if that time is over, deletes it and propagates the deletion.
+/// Returns whether the key is still there: then the caller propagates the expiry.
 pub(super) fn expire_or_remove(ctx: &mut Context<'_>, key: Key<'_>, at: Position, when: i64) -> bool {
     if ctx.keyspace.is_due(when) {
         ctx.remove(key, at, Removal::PastExpiry);
@@ -208,7 +208,7 @@ pub fn pexpireat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     expire_key(ctx, args, "pexpireat", false, false)
 }
 
-/// `PERSIST key`: 1 if an expiry was taken away. O(1).
+/// `PERSIST key`: 1 if an expiry was removed, else 0. O(1).
 pub fn persist(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = ctx.find(key, Access::Write).filter(|at| ctx.db().get(*at).expire_at().is_some());
@@ -261,7 +261,7 @@ pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     flush(ctx, args, 0..ctx.keyspace.count())
 }
 
-/// `RANDOMKEY`: a key, each with the same probability, or null. O(1).
+/// `RANDOMKEY`: a uniformly random key, or null if there is none. O(1).
 pub fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
     match ctx.keyspace.random_key(ctx.session.db) {
         Some(key) => ctx.reply.bulk(&key),
@@ -291,9 +291,9 @@ pub fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor and some keys. A key that is there from the
-/// first call to the last is returned at least once; one that has expired and matches is deleted. Looking at the type
-/// counts as a lookup. O(1) a call.
+/// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor and some keys. A key that exists
+/// throughout a full iteration is returned at least once; one that has expired and matches is deleted. With `TYPE`,
+/// keys count as looked up. O(1) a call.
 pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let cursor = parse_cursor(args.get(1)).ok_or("ERR invalid cursor")?;
     let options = ScanOptions::parse(args, 2, Extra::Type)?;
@@ -332,7 +332,7 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Where the key of an `OBJECT` subcommand is; when it is not there, null has been replied.
+/// Finds the key of an `OBJECT` subcommand, and replies with null if it is missing.
 fn inspect(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
     let at = ctx.find(ctx.first_key(args.get(2)), Access::Observe);
     if at.is_none() {
@@ -341,7 +341,7 @@ fn inspect(ctx: &mut Context<'_>, args: Args<'_>) -> Option<Position> {
     at
 }
 
-/// `OBJECT ENCODING key`: the encoding's name, null for a missing key. O(1).
+/// `OBJECT ENCODING key`: the encoding's name, or null if the key is missing. O(1).
 pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if let Some(at) = inspect(ctx, args) {
         let name = ctx.db().get(at).encoding().name();
@@ -350,7 +350,7 @@ pub fn object_encoding(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// How many references to its value Redis would count: 1, and 2147483647 for the small integers that it shares.
+/// The reference count that Redis would report: 1, or 2147483647 for the small integers that it shares.
 pub fn reference_count(entry: &Entry) -> i64 {
     let shared = entry.kind() == Kind::String && matches!(entry.value(), Text::Int(0..10_000));
     if shared { i64::from(i32::MAX) } else { 1 }

@@ -1,8 +1,8 @@
 //! `LCS`: the longest common subsequence of two strings.
 //!
-//! The table of lengths that everyone starts from has a row for each byte of the one string and a column for each of
-//! the other. Neighbours in a row differ by 0 or 1, so a row is kept as one bit a column, and 64 columns are computed
-//! by a few operations on words: the bits that carry in an addition are those where a longer subsequence begins
+//! The textbook algorithm fills a table of lengths with a row for each byte of one string and a column for each byte of
+//! the other. Neighbours in a row differ by 0 or 1, so here a row has one bit for each column, and 64 columns are
+//! computed with a few operations on words: the bits that carry in an addition mark where a longer subsequence begins
 //! (Crochemore, Iliopoulos, Pinzon and Reid, "A fast and practical bit-vector algorithm for the longest common
 //! subsequence problem", 2001; Hyyrö, "Bit-parallel LCS-length computation revisited", 2004).
 //!
@@ -12,8 +12,8 @@
 //!  bits kept  0 1 0 1 0         no rise go left, also when both are the same
 //! ```
 //!
-//! Walking back needs nothing but these bits, so the matches are those that Redis finds, in a 32nd of the memory and
-//! about a 30th of the time. Redis's limit is kept: four bytes for each pair of bytes must fit `proto-max-bulk-len`.
+//! Walking back needs only these bits, so the matches are the ones that Redis finds, with 1/32 of its memory and about
+//! 1/30 of its time. Redis's limit is kept: four bytes for each pair of bytes must fit in `proto-max-bulk-len`.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -84,7 +84,8 @@ pub fn lcs(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// The bytes of a string, on their own: looking for the other key may move this one. A missing key is empty.
+/// The bytes of a string in a block of their own, since the lookup of the other key can move this entry. Empty if the
+/// key is missing.
 fn find(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Block> {
     let Some(at) = ctx.find(key, Access::Read) else { return Ok(Block::with_capacity(0)) };
     let entry = ctx.db().get(at);
@@ -129,9 +130,9 @@ fn reply_ranges(reply: &mut Reply<'_>, table: &Table<'_>, options: &Options) {
     reply.integer(table.length() as i64);
 }
 
-/// For each byte that both strings have, the columns where the second one has it: a bit each.
+/// For each byte that occurs in both strings, a mask with a bit for each column: where the second string has this byte.
 struct Columns {
-    /// One more than the byte's place among the masks, 0 without one.
+    /// The index of the byte's mask plus one, or 0 if it has none.
     places: [u16; 256],
     masks: Vec<u64>,
     words: usize,
@@ -164,7 +165,7 @@ impl Columns {
         Some(Columns { places, masks, words })
     }
 
-    /// Turns the bits of a row into those of the next, which stands for `byte`.
+    /// Turns the bits of a row into those of the next one, which is the row of `byte`.
     fn advance(&self, row: &mut [u64], byte: u8) {
         let Some(place) = usize::from(self.places[usize::from(byte)]).checked_sub(1) else { return };
         let mut carry = false;
@@ -177,12 +178,12 @@ impl Columns {
     }
 }
 
-/// How much a row rises from its left end to its right one: the length that it stands for.
+/// How much a row rises from its left end to its right end: the length at the right end.
 fn rises(row: &[u64]) -> u64 {
     row.iter().map(|bits| u64::from(bits.count_zeros())).sum()
 }
 
-/// The length of the longest common subsequence, with memory for a single row; `None` when there is none.
+/// The length of the longest common subsequence. Allocates a single row; `None` if there is no memory for it.
 fn length(a: &[u8], b: &[u8]) -> Option<u64> {
     let columns = Columns::new(a, b)?;
     let mut row = Vec::new();
@@ -229,7 +230,7 @@ impl<'a> Table<'a> {
         self.rows[(i - 1) * self.words + (j - 1) / 64] >> ((j - 1) % 64) & 1 == 0
     }
 
-    /// The runs of bytes that both strings have, from the last to the first.
+    /// The runs of bytes in the common subsequence, from the last to the first.
     fn matches(&self) -> impl Iterator<Item = Match> {
         let (mut i, mut j) = (self.a.len(), self.b.len());
         std::iter::from_fn(move || {
@@ -270,7 +271,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The textbook's table, and the way back that prefers the second string where both are as good.
+    /// The textbook's table, walked back so that the second string is preferred if both are equally good.
     fn textbook(a: &[u8], b: &[u8]) -> (u64, Vec<u8>) {
         let mut table = vec![vec![0u64; b.len() + 1]; a.len() + 1];
         for i in 1..=a.len() {

@@ -1,11 +1,11 @@
-//! What `SCAN`, `SSCAN`, `HSCAN` and `ZSCAN` have in common: cursor, options, how long a call goes on, the reply.
+//! What `SCAN`, `SSCAN`, `HSCAN` and `ZSCAN` have in common: cursor, options, when a call stops, the reply.
 
 use crate::command::args::{Args, integer};
 use crate::command::error::{Result, SYNTAX};
 use crate::resp::Reply;
 use crate::text::{glob, number};
 
-/// A cursor as C's `strtoul` reads it: a sign is allowed, and a negative number wraps.
+/// Parses a cursor as C's `strtoul` does: a sign is allowed, and a negative number wraps.
 pub fn parse_cursor(arg: &[u8]) -> Option<u64> {
     let (negative, digits) = match arg {
         [b'-', rest @ ..] => (true, rest),
@@ -23,7 +23,7 @@ pub fn parse_cursor(arg: &[u8]) -> Option<u64> {
     Some(if negative { value.wrapping_neg() } else { value })
 }
 
-/// What a scan was asked for.
+/// The options of a scan.
 pub struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
     count: u64,
@@ -77,9 +77,9 @@ impl<'a> ScanOptions<'a> {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
     }
 
-    /// Calls `visit`, which visits one probe chain and counts what it looked at, until that is as many as were asked
-    /// for, and returns the cursor for the next call. A sparse table must not hold the loop: after as many chains as ten
-    /// times the count there is a reply, if an empty one.
+    /// Calls `visit`, which visits one probe chain and adds how many elements it looked at, until `COUNT` elements have
+    /// been looked at. Returns the cursor for the next call. So that a sparse table does not hold up the loop, it also
+    /// stops after ten times `COUNT` chains, even if the reply is empty.
     pub fn walk(&self, mut cursor: u64, mut visit: impl FnMut(u64, &mut u64) -> u64) -> u64 {
         let mut looked = 0;
         let mut chains = self.count.saturating_mul(10);
@@ -93,7 +93,7 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// Replies with the cursor and `count` elements that `elements` has the replies of.
+/// Replies with the cursor and `count` elements, whose replies are in `elements`.
 pub fn reply_scan(reply: &mut Reply<'_>, cursor: u64, count: usize, elements: &[u8]) {
     let mut digits = Vec::new();
     number::push_u64(&mut digits, cursor);

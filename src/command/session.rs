@@ -1,4 +1,4 @@
-//! What a command knows of the connection that sent it.
+//! What a command knows about the connection that sent it.
 
 use crate::resp::Protocol;
 
@@ -13,19 +13,19 @@ pub struct SessionFlags {
     pub reply_off: bool,
     /// `CLIENT REPLY SKIP`: the reply of the command being executed is dropped.
     pub reply_skip: bool,
-    /// `CLIENT REPLY SKIP` was this command: the next one's reply is dropped.
+    /// This command is `CLIENT REPLY SKIP`: the reply of the next one is dropped.
     pub reply_skip_next: bool,
     /// `CLIENT NO-EVICT ON`.
     pub no_evict: bool,
-    /// `CLIENT NO-TOUCH ON`: reads leave the access clock.
+    /// `CLIENT NO-TOUCH ON`: reads do not move the access clock.
     pub no_touch: bool,
-    /// `MONITOR`: it is shown every command.
+    /// `MONITOR`: receives every command.
     pub monitor: bool,
-    /// Its latest request has to wait, and all that come after it.
+    /// Its latest request waits, and with it all requests after that.
     pub waiting: bool,
 }
 
-/// What few sessions have: kept in a block of its own so that an idle connection stays small.
+/// What few sessions have, allocated apart so that an idle connection stays small.
 #[derive(Debug, Default)]
 pub struct Names {
     /// `CLIENT SETNAME`.
@@ -39,7 +39,7 @@ pub struct Names {
 /// The state of one connection as commands see it.
 #[derive(Debug)]
 pub struct Session {
-    /// `CLIENT ID`: counts up from 1, never used again.
+    /// `CLIENT ID`: counts up from 1 and is never reused.
     pub id: u64,
     /// The selected database.
     pub db: usize,
@@ -56,7 +56,7 @@ pub struct Session {
 }
 
 impl SessionFlags {
-    /// Whether replies may have to be taken back.
+    /// Whether replies may have to be dropped after they are written.
     #[inline]
     pub fn quiets(&self) -> bool {
         self.reply_off | self.reply_skip | self.reply_skip_next
@@ -77,13 +77,13 @@ impl Session {
         }
     }
 
-    /// Whether the connection is going to be closed: nothing more is executed for it.
+    /// Whether the connection is about to be closed, so that nothing more is executed for it.
     #[inline]
     pub fn is_closing(&self) -> bool {
         self.flags.close_after_reply | self.flags.close_now
     }
 
-    /// Whether nothing more is executed for it now: it is going to be closed, or waits.
+    /// Whether nothing more is executed for it for now, because it is about to be closed or waits.
     #[inline]
     pub fn stops(&self) -> bool {
         self.is_closing() | self.flags.waiting
@@ -94,7 +94,7 @@ impl Session {
         self.names.get_or_insert_default()
     }
 
-    /// The connection's name, empty when it has none.
+    /// The connection's name, empty if it has none.
     pub fn name(&self) -> &[u8] {
         self.names.as_ref().map_or(&[], |n| &n.name)
     }

@@ -1,7 +1,7 @@
 //! Strings and counters.
 //!
-//! A small value lives inside its key's entry, so a `SET` that fits overwrites it in place and a `GET` copies it from
-//! there to the output: no allocation on either way.
+//! A small value is inside its key's entry, so a `SET` that fits overwrites it in place and a `GET` copies it from
+//! there to the output: neither allocates.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::{Context, ZERO_COPY_BYTES};
@@ -23,7 +23,7 @@ enum NewExpiry {
     At(i64),
 }
 
-/// A value to store: the bytes, and the block they lie in if they were received into one.
+/// A value to write: the bytes, and their block if they were received into one of their own.
 struct Value<'a> {
     bytes: &'a [u8],
     block: Option<Block>,
@@ -104,7 +104,7 @@ fn propagate_set(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, index: usi
     ctx.keyspace.journal.propagate_words(key.db, words.take(if time.is_some() { 5 } else { 3 }));
 }
 
-/// Propagates a `SET` without its `GET`, which only its caller has a use for.
+/// Propagates a `SET` without its option `GET`, which only concerns the reply.
 fn propagate_without_get(ctx: &mut Context<'_>, args: Args<'_>) {
     if !ctx.propagates() {
         return;
@@ -125,7 +125,7 @@ struct TimeUnit {
     relative: bool,
 }
 
-/// Turns a time argument into Unix milliseconds. Errors: not an integer; not positive, or past the range.
+/// Parses a time as Unix milliseconds. Fails if it is not an integer, not positive, or out of range.
 fn expire_at(ctx: &Context<'_>, arg: &[u8], unit: TimeUnit, invalid: &'static str) -> Result<i64> {
     let value = integer(arg)?;
     if value <= 0 {
@@ -148,7 +148,7 @@ struct Options {
 }
 
 impl Options {
-    /// Reads the options from argument `first` on. `set` tells `SET`'s from `GETEX`'s.
+    /// Parses the options from argument `first` on: those of `SET` if `set` is true, otherwise those of `GETEX`.
     fn parse(args: Args<'_>, first: usize, set: bool) -> Result<Self> {
         let mut options = Options::default();
         let mut i = first;
@@ -176,7 +176,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a time may be given in the way of `word`: nothing else was said of the expiry, but for the same word.
+    /// Whether the option `word` with a time is allowed: no other option for the expiry was given, except the same one.
     fn takes_time(&self, word: &[u8]) -> bool {
         let same = |(_, seconds, relative)| (seconds, relative) == (word[0] == b'e', word.len() == 2);
         !self.keep_ttl && !self.persist && self.time.is_none_or(same)
@@ -224,7 +224,7 @@ fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let value = Value::of(args, 2);
     if let Some(time) = time {
         put_until(ctx, key, at, value, time);
-        // A call that names the moment says the same to everybody.
+        // A call with an absolute time means the same later and elsewhere.
         if !options.names_unix_ms() {
             propagate_set(ctx, key, args, 2, Some(time));
         }
@@ -252,7 +252,7 @@ fn reply_string_of(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Option<Positio
     Ok(at)
 }
 
-/// `SETNX key value`: 1 if the key was set, 0 if it was there. O(1).
+/// `SETNX key value`: 1 if the key was set, 0 if it existed. O(1).
 pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = ctx.find(key, Access::Write);
@@ -299,7 +299,7 @@ pub fn getset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `GETDEL key`: the value, which is gone then, or null. O(1).
+/// `GETDEL key`: the value, which is deleted, or null. O(1).
 pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     if let Some(at) = reply_string_of(ctx, key)? {
@@ -358,14 +358,14 @@ pub fn mset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `MSETNX key value [key value …]`: 1 if all were set, 0 if any was there and none was set. O(N).
+/// `MSETNX key value [key value …]`: 1 if all were set, 0 if none was because one existed. O(N).
 pub fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len().is_multiple_of(2) {
         return Err(Error::wrong_arity("msetnx"));
     }
     let mut any = false;
     ctx.for_each_key(args, 1, 2, |ctx, _, key| {
-        // After the first that is there no other is looked up, so what has expired among them stays unnoticed.
+        // After the first key that exists no more are looked up, so those that have expired are not deleted.
         any = any || ctx.find(key, Access::Write).is_some();
     });
     if !any {
@@ -401,7 +401,7 @@ pub fn incr(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     add(ctx, args.get(1), 1)
 }
 
-/// `DECR key`: the value after taking one away. O(1).
+/// `DECR key`: the value after subtracting one. O(1).
 pub fn decr(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     add(ctx, args.get(1), -1)
 }
@@ -441,7 +441,7 @@ pub fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         None => drop(ctx.insert(key, Entry::plain(key.name, &text, None))),
     }
     ctx.changed(key, Event::IncrByFloat, 1);
-    // The result, so that another machine's arithmetic cannot come to another one.
+    // Propagates the result, since the arithmetic of another machine might differ.
     ctx.propagate(&[b"SET", key.name, &text, b"KEEPTTL"]);
     ctx.reply.bulk(&text);
     Ok(())
@@ -457,8 +457,8 @@ fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result {
     Ok(())
 }
 
-/// Refuses a string of `len` bytes that the system has no room for, when `proto-max-bulk-len` permits such: a client
-/// names the length without having to send the bytes.
+/// Refuses a string of `len` bytes if the system has no memory for it although `proto-max-bulk-len` permits it: a
+/// client can name a length without sending that many bytes.
 pub(super) fn check_possible(len: usize) -> Result {
     const SURELY_POSSIBLE: usize = 512 << 20;
     if len > SURELY_POSSIBLE && Vec::<u8>::new().try_reserve_exact(len).is_err() {
@@ -467,7 +467,7 @@ pub(super) fn check_possible(len: usize) -> Result {
     Ok(())
 }
 
-/// `APPEND key value`: the length after it. O(1) amortized.
+/// `APPEND key value`: the new length. O(1) amortized.
 pub fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let tail = args.get(2);
@@ -491,7 +491,7 @@ pub fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `STRLEN key`: the length in bytes, 0 for a missing key. O(1).
+/// `STRLEN key`: the length in bytes, 0 if the key is missing. O(1).
 pub fn strlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = ctx.find_kind(key, Access::Read, Kind::String)?;
@@ -500,8 +500,8 @@ pub fn strlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `SETRANGE key offset value`: the length after the value was written over what is at the offset; a gap before it is
-/// filled with zero bytes. O(M) for the value's length; the gap is O(N).
+/// `SETRANGE key offset value`: overwrites the string from the offset on, and replies with its new length; a gap before
+/// the offset is filled with zero bytes. O(M) for the value's length; the gap is O(N).
 pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let part = args.get(3);
     let offset = u64::try_from(integer(args.get(2))?).map_err(|_| "ERR offset is out of range")?;
@@ -533,8 +533,8 @@ pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `GETRANGE key start end`: the bytes from the one offset to the other, both included; negative ones count from the
-/// end. O(N) for what is returned; O(1) when that is a whole large value.
+/// `GETRANGE key start end`: the bytes between two offsets, both included; negative offsets count from the end. O(N) in
+/// the length of the reply; O(1) if that is a whole large value.
 pub fn getrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (start, end) = (integer(args.get(2))?, integer(args.get(3))?);
     let key = ctx.first_key(args.get(1));
@@ -557,11 +557,11 @@ pub fn substr(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     getrange(ctx, args)
 }
 
-/// The part of a string of `len` bytes from `start` to `end`, both included; negative ones count from the end.
+/// The range of a string of `len` bytes from `start` to `end`, both included; negative offsets count from the end.
 fn byte_range(start: i64, end: i64, len: usize) -> Range<usize> {
     let from_front = |at: i64| if at < 0 { at.saturating_add(len as i64).max(0) } else { at };
     let (first, last) = (from_front(start), from_front(end).min(len as i64 - 1));
-    // Two negative ones in the wrong order are nothing, even where both lie before the first byte.
+    // Two negative offsets in the wrong order are an empty range, even if both are before the first byte.
     if first > last || (start < 0 && end < 0 && start > end) {
         return 0..0;
     }

@@ -1,7 +1,7 @@
-//! Keys that get another name or another database: RENAME, RENAMENX, COPY, MOVE, SWAPDB.
+//! Moving keys to another name or database: RENAME, RENAMENX, COPY, MOVE, SWAPDB.
 //!
-//! The value moves or is shared; it is never copied, whatever its size. What the key has beside it (the expiry, and
-//! where it moves also the access bits) goes along.
+//! A value that moves is not copied, whatever its size, and keeps its expiry and its access bits. A copy has the
+//! expiry, and shares the block of a large string.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -13,7 +13,7 @@ const DB_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
 const NOT_AN_INT: Error =
     Error::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 
-/// Whether the key could be renamed, which must be there.
+/// Renames a key, which must be there. Returns `false` if `only_if_free` and the new name is taken.
 fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Result<bool> {
     let from = ctx.first_key(args.get(1));
     ctx.find(from, Access::Write).ok_or(NO_SUCH_KEY)?;
@@ -24,7 +24,7 @@ fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Resu
     if ctx.find(to, Access::Write).is_some() && only_if_free {
         return Ok(false);
     }
-    // The second lookup may have deleted an expired key, and entries may have moved.
+    // The second lookup may have deleted an expired key, which can move entries.
     let at = ctx.find(from, Access::Inspect).ok_or(NO_SUCH_KEY)?;
     let entry = ctx.keyspace.take(from, at).with_key(to.name);
     ctx.keyspace.put(to, entry);
@@ -33,7 +33,7 @@ fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Resu
     Ok(true)
 }
 
-/// `RENAME key newkey`: `OK`; what was under the new name is deleted. O(1), besides freeing that.
+/// `RENAME key newkey`: `OK`; a key with the new name is deleted. O(1), plus freeing its value.
 pub fn rename(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     rename_key(ctx, args, false)?;
     ctx.reply.ok();
@@ -94,7 +94,7 @@ fn copy_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// `MOVE key db`: 1, or 0 if the key is missing here or there is one in the other database. O(1).
+/// `MOVE key db`: 1, or 0 if the key is missing or the other database has one of that name. O(1).
 pub fn move_(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let moved = move_key(ctx, args)?;
     ctx.reply.integer(i64::from(moved));
@@ -118,7 +118,7 @@ fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// `SWAPDB index index`: `OK`; whoever has selected one of the two has the other's keys from now on. O(1).
+/// `SWAPDB index index`: `OK`; clients of either database see the keys of the other one from now on. O(1).
 pub fn swapdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let index = |arg: &[u8]| integer(arg).ok().and_then(|index| i32::try_from(index).ok());
     let first = index(args.get(1)).ok_or("ERR invalid first DB index")?;

@@ -1,12 +1,12 @@
-//! WAIT and WAITAOF: how many others have what this connection wrote.
+//! WAIT and WAITAOF: how many replicas and logs have this connection's writes.
 //!
-//! This server has no replicas and no append-only file, and nothing that is waited for can come: the reply is 0, at once.
+//! This server has no replicas and no append-only file, so nothing can be waited for: the reply is 0 at once.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::Result;
 
-/// The milliseconds of a timeout, 0 for none.
+/// Parses a timeout in milliseconds, 0 for none.
 fn timeout(arg: &[u8]) -> Result<i64> {
     match integer(arg) {
         Ok(ms @ 0..) => Ok(ms),

@@ -1,8 +1,8 @@
-//! What a command says when it has to wait.
+//! How a command waits for keys.
 //!
-//! A blocking command that finds nothing returns after [`super::Context::wait_for`]. The server parks the request with
-//! all that its client sent after it, and executes it again as soon as one of the keys holds a value of the kind that
-//! it waits for: right after the unit that made it so. A wait also ends by its deadline or by `CLIENT UNBLOCK`.
+//! A blocking command that finds nothing calls [`super::Context::wait_for`] and returns. The server parks the request
+//! and everything that its client sent after it, and executes it again as soon as one of the keys holds a value of the
+//! right kind: immediately after the unit that put it there. A wait also ends at its deadline or by `CLIENT UNBLOCK`.
 
 use crate::command::error::{Error, Result};
 use crate::db::Ticket;
@@ -10,7 +10,7 @@ use crate::resp::Reply;
 use crate::text::number;
 use crate::types::Kind;
 
-/// The reply where nothing may wait (in a transaction or a script). That to a wait in vain is always a null array.
+/// The reply where waiting is not allowed (in a transaction or a script). After a timeout it is always a null array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Null {
     /// A null bulk.
@@ -29,21 +29,21 @@ impl Null {
     }
 }
 
-/// What is waited for.
+/// What a command waits for.
 #[derive(Clone, Debug)]
 pub struct Wait {
     /// Keys of the selected database, any of which may serve the command.
     pub keys: Vec<Vec<u8>>,
-    /// The kind of value that serves it.
+    /// The kind of value that it needs.
     pub kind: Kind,
-    /// Whether it also wants to know that a key is gone or holds something else (`XREADGROUP`).
+    /// Whether it is also executed again when a key is deleted or holds another kind (`XREADGROUP`).
     pub even_if_gone: bool,
-    /// Milliseconds after which it has waited in vain; `None`: never.
+    /// Milliseconds until it gives up; `None`: never.
     pub timeout_ms: Option<u64>,
-    /// The reply where nothing may wait.
+    /// The reply where waiting is not allowed.
     pub null: Null,
-    /// Arguments that are others when the command is executed again: their indices and values (`$` of `XREAD` is the
-    /// last ID of now).
+    /// Arguments to replace when the command is executed again, with their indices (`$` of `XREAD` by the last ID at
+    /// the time of the call).
     pub rewritten: Vec<(usize, Vec<u8>)>,
 }
 
@@ -67,7 +67,7 @@ pub fn seconds(arg: &[u8], now_ms: i64) -> Result<Option<u64>> {
     in_range(ms as i64, now_ms)
 }
 
-/// The timeout of `XREAD`: whole milliseconds; 0 is forever.
+/// Parses the timeout of `XREAD`, whole milliseconds; `None` for 0, which is for ever.
 pub fn milliseconds(arg: &[u8], now_ms: i64) -> Result<Option<u64>> {
     let ms = number::parse_i64(arg).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
     in_range(ms, now_ms)

@@ -1,5 +1,5 @@
-//! Places, one at a time: kept in sorted sets, whose scores are the places' numbers ([`crate::codec::geohash`]). Searches
-//! are in [`crate::command::geo::search`].
+//! Geographic positions in sorted sets, whose scores are geohashes ([`crate::codec::geohash`]). Searches are in
+//! [`crate::command::geo::search`].
 
 pub mod search;
 
@@ -13,7 +13,7 @@ use crate::resp::Reply;
 use crate::text::number::{self, Decimal};
 use crate::types::sorted_set::{How, SortedSetRef};
 
-/// The place in argument `at` and the one after it.
+/// Parses a place: longitude in argument `at`, latitude in the next one.
 pub(super) fn place_argument(args: Args<'_>, at: usize) -> Result<Place> {
     let longitude = number::parse_f64(args.get(at)).ok_or(NOT_A_FLOAT)?;
     let latitude = number::parse_f64(args.get(at + 1)).ok_or(NOT_A_FLOAT)?;
@@ -24,7 +24,7 @@ pub(super) fn place_argument(args: Args<'_>, at: usize) -> Result<Place> {
     Err(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}").into())
 }
 
-/// The meters in a unit.
+/// Parses a unit, and returns how many meters it has.
 pub(super) fn unit_argument(arg: &[u8]) -> Result<f64> {
     const UNITS: [(&[u8], f64); 4] = [(b"m", 1.0), (b"km", 1000.0), (b"ft", 0.3048), (b"mi", 1609.34)];
     let found = UNITS.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
@@ -33,7 +33,7 @@ pub(super) fn unit_argument(arg: &[u8]) -> Result<f64> {
         .ok_or(Error::new("ERR unsupported unit provided. please use M, KM, FT, MI"))
 }
 
-/// Replies with a distance: four digits after the dot, as a bulk.
+/// Replies with a distance, as a bulk string with four decimals.
 pub(super) fn reply_distance(reply: &mut Reply<'_>, distance: f64) {
     reply.bulk(format!("{distance:.4}").as_bytes());
 }
@@ -49,8 +49,8 @@ pub(super) fn reply_place(reply: &mut Reply<'_>, place: Place) {
     }
 }
 
-/// `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member …]`: how many were added, with `CH` or
-/// moved. O(log n) a place.
+/// `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member …]`: how many were added, or with
+/// `CH` added or moved. O(log n) a place.
 pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (mut how, mut count_changes, mut first) = (How::default(), false, 2);
     while first < args.len() {
@@ -81,7 +81,7 @@ pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Propagates places as what they are kept as, with the options of the call, which end before argument `first`.
+/// Propagates places as a `ZADD` of their scores, with the options of the call, which end before argument `first`.
 fn propagate_scores(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, first: usize, numbers: &[u64]) {
     let scores: Vec<Decimal> = numbers.iter().map(|number| Decimal::new(*number as i64)).collect();
     let mut words: Vec<&[u8]> = vec![b"zadd", key.name];
@@ -93,7 +93,7 @@ fn propagate_scores(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, first: 
     ctx.propagate(&words);
 }
 
-/// `GEODIST key member member [M | KM | FT | MI]`: the distance, null if one is not there. O(1).
+/// `GEODIST key member member [M | KM | FT | MI]`: the distance, or null if either is missing. O(1).
 pub fn geodist(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let unit_m = match args.len() {
         4 => 1.0,
@@ -114,7 +114,7 @@ pub fn geodist(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Replies for each member from argument 2 on with what `reply` makes of its place.
+/// Calls `reply` with the place of each member from argument 2 on.
 fn for_each_member(
     ctx: &mut Context<'_>,
     args: Args<'_>,

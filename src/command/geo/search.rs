@@ -1,7 +1,8 @@
-//! Searches for places, around a point or a member, in a circle or a box.
+//! Searches for places around a point or a member, in a circle or a box.
 //!
-//! A search walks the ranges of scores that the cells around its centre are, and measures the distance of each place in
-//! them. Without an order the places come cell by cell, the centre's first, each in the order of scores.
+//! The cells around the centre are ranges of scores. A search walks these ranges and computes the distance of each
+//! place in them. Unless an order is wanted, places are returned cell by cell from the central one on, and in a cell by
+//! score.
 
 use crate::codec::geohash::{Place, Search, Shape};
 use crate::command::args::Args;
@@ -14,10 +15,10 @@ use crate::text::number;
 use crate::types::sorted_set::{self, Gather, ScoreRange, SortedSetRef};
 use crate::types::{Kind, Text};
 
-/// What a command of the family is.
+/// How the commands of the family differ.
 #[derive(Clone, Copy)]
 struct Form {
-    /// The argument that is the key to search.
+    /// The argument with the key to search.
     key_at: usize,
     /// Where options begin.
     options_at: usize,
@@ -26,7 +27,7 @@ struct Form {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FormKind {
-    /// `GEORADIUS` or, with `by_member`, `GEORADIUSBYMEMBER`; `store` says that it may.
+    /// `GEORADIUS` or, with `by_member`, `GEORADIUSBYMEMBER`; `store` unless it is the `_RO` form.
     Radius { by_member: bool, store: bool },
     /// `GEOSEARCH` or `GEOSEARCHSTORE`.
     Search { store: bool },
@@ -39,11 +40,11 @@ enum Order {
     Farthest,
 }
 
-/// What to search for, and how to reply.
+/// The options of a search.
 #[derive(Default)]
 struct Query<'a> {
     center: Option<Place>,
-    /// The centre was given as a member, which may be one of a sorted set that is not there.
+    /// Whether the centre was given as a member, possibly of a missing sorted set.
     from_member: bool,
     shape: Option<(Shape, f64)>,
     with_distance: bool,
@@ -57,12 +58,12 @@ struct Query<'a> {
     store_distance: bool,
 }
 
-/// A length in argument `at`; the error is `text` if it is not a number.
+/// Parses the length in argument `at`; the error is `text` if it is not a number.
 fn length(args: Args<'_>, at: usize, text: &'static str) -> Result<f64> {
     number::parse_f64(args.get(at)).ok_or(Error::new(text))
 }
 
-/// A radius in argument `at`, with its unit after it.
+/// Parses a radius in argument `at` and the unit after it.
 fn circle(args: Args<'_>, at: usize) -> Result<(Shape, f64)> {
     let radius = length(args, at, "ERR need numeric radius")?;
     if radius < 0.0 {
@@ -71,7 +72,7 @@ fn circle(args: Args<'_>, at: usize) -> Result<(Shape, f64)> {
     Ok((Shape::Circle(radius), unit_argument(args.get(at + 1))?))
 }
 
-/// A width in argument `at`, then the height and the unit.
+/// Parses a width in argument `at`, then the height and the unit.
 fn square(args: Args<'_>, at: usize) -> Result<(Shape, f64)> {
     let width = length(args, at, "ERR need numeric width")?;
     let height = length(args, at + 1, "ERR need numeric height")?;
@@ -96,7 +97,7 @@ impl<'a> Query<'a> {
                 query.shape = Some(circle(args, 4)?);
             }
             FormKind::Radius { by_member: true, .. } => {
-                // Without a sorted set nothing of this is looked at.
+                // If there is no sorted set, the member is not looked at.
                 if let Some(at) = found {
                     query.center = Some(member_place(ctx, at, args.get(2))?);
                     query.shape = Some(circle(args, 3)?);
@@ -112,7 +113,7 @@ impl<'a> Query<'a> {
         Ok(query)
     }
 
-    /// Takes the option in argument `i`; returns how many arguments that were.
+    /// Parses the option in argument `i`, and returns how many arguments it has.
     fn option(
         &mut self,
         ctx: &Context<'_>,
@@ -194,7 +195,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Whether the options go together.
+    /// Checks that the options can be combined.
     fn check(&self, args: Args<'_>, form: Form) -> Result {
         let is_search = matches!(form.kind, FormKind::Search { .. });
         if self.store.is_some() && (self.with_distance || self.with_number || self.with_place) {
@@ -231,7 +232,7 @@ struct Hit<'a> {
     distance_m: f64,
 }
 
-/// The places of `set` that `search` finds, at least `enough` of them (0: all) if there are as many.
+/// The places of `set` that `search` finds. Stops after `enough` of them, unless that is 0.
 fn hits<'a>(set: SortedSetRef<'a>, search: &Search, enough: usize) -> Vec<Hit<'a>> {
     let mut hits = Vec::new();
     for (from, to) in search.ranges() {
@@ -249,9 +250,9 @@ fn hits<'a>(set: SortedSetRef<'a>, search: &Search, enough: usize) -> Vec<Hit<'a
     hits
 }
 
-/// Sorts, and keeps as many as are wanted.
+/// Sorts the hits and truncates them to the wanted number.
 fn arrange(hits: &mut Vec<Hit<'_>>, query: &Query<'_>) {
-    // The nearest are meant when only some are wanted.
+    // COUNT without ANY means the nearest.
     let default = if query.count > 0 && !query.any { Order::Nearest } else { Order::None };
     match query.order.unwrap_or(default) {
         Order::None => {}
@@ -297,7 +298,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
     let is_search = matches!(form.kind, FormKind::Search { .. });
     let event = if is_search { Event::GeoSearchStore } else { Event::GeoRadiusStore };
     ctx.keyspace.put_result(ctx.key(destination), result, event);
-    // Each place counts as a change, and the sorted set is one already.
+    // Each place counts as a change, and one has been counted.
     ctx.keyspace.count_changes((count as u64).saturating_sub(1));
     ctx.reply.integer(count as i64);
     Ok(())
@@ -322,8 +323,8 @@ fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &Query<'_
 }
 
 /// `GEORADIUS key longitude latitude radius M | KM | FT | MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]]
-/// [ASC | DESC] [STORE key | STOREDIST key]`: the places within the radius, or how many were stored. O(n + log m), n of
-/// the m places lying in the cells around.
+/// [ASC | DESC] [STORE key | STOREDIST key]`: the places within the radius, or how many were stored. O(n + log m) for n
+/// of m places in the cells around the centre.
 pub fn georadius(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: false, store: true };
     run(ctx, args, Form { key_at: 1, options_at: 6, kind })

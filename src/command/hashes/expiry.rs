@@ -1,7 +1,7 @@
-//! The expiry of single fields of hashes, as Redis 7.4 has it.
+//! The expiry of single fields of hashes, as in Redis 7.4.
 //!
-//! All commands name fields by `FIELDS count field …` and answer with an array of one integer a field, -2 for one that
-//! is not there; a missing key is a hash without fields.
+//! All commands take fields as `FIELDS count field …` and reply with an array of one integer a field, -2 for a missing
+//! one. A missing key counts as a hash without fields.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -13,7 +13,7 @@ use crate::types::hash::{Condition, ExpirySet, LATEST_MS};
 
 const NO_FIELD: i64 = -2;
 
-/// The fields that the arguments from `FIELDS` at `first` on name: the index of the first of them.
+/// Parses `FIELDS count field …` from argument `first` on, and returns the index of the first field.
 fn named_fields(args: Args<'_>, first: usize, not_positive: Error) -> Result<usize> {
     if !args.is(first, "fields") {
         return Err(Error::new("ERR Mandatory argument FIELDS is missing or not at the right position"));
@@ -26,7 +26,7 @@ fn named_fields(args: Args<'_>, first: usize, not_positive: Error) -> Result<usi
     Ok(first + 2)
 }
 
-/// The unit and the origin of the times of a command.
+/// The unit and the origin of a command's times.
 #[derive(Clone, Copy)]
 struct Clock {
     seconds: bool,
@@ -39,7 +39,7 @@ impl Clock {
     }
 }
 
-/// The time in an argument, in Unix milliseconds; `invalid` if it is out of range.
+/// Parses a time as Unix milliseconds; fails with `invalid` if it is out of range.
 fn parse_time(ctx: &Context<'_>, arg: &[u8], clock: Clock, invalid: Error) -> Result<i64> {
     let value = integer(arg)?;
     if value < 0 {
@@ -104,8 +104,8 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock, invalid: &'static
     Ok(())
 }
 
-/// Propagates the fields that are gone as `HDEL`, and those that expire at a time of the future as `HPEXPIREAT`; fields
-/// that stayed as they were are left out.
+/// Propagates the fields that were deleted as `HDEL`, and those that now have an expiry as `HPEXPIREAT`. Fields that
+/// did not change are left out.
 fn propagate_expiry(
     ctx: &mut Context<'_>,
     key: Key<'_>,
@@ -135,7 +135,7 @@ fn propagate_expiry(
 }
 
 /// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS count field …`: for each field 1 if its expiry was set, 0 if the
-/// condition forbade it, 2 if it was deleted because the time is over, -2 without one. O(N).
+/// condition was not met, 2 if it was deleted because the time is in the past, -2 if it is missing. O(N).
 pub fn hexpire(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let clock = Clock { seconds: true, relative: true };
     expire(ctx, args, clock, "ERR invalid expire time in 'hexpire' command")
@@ -178,8 +178,8 @@ fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) -> Result {
     })?
 }
 
-/// `HTTL key FIELDS count field …`: for each field the seconds left, rounded up; -1 without expiry, -2 without field.
-/// O(N).
+/// `HTTL key FIELDS count field …`: for each field the seconds left, rounded up; -1 if it has no expiry, -2 if it is
+/// missing. O(N).
 pub fn httl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     time_to_live(ctx, args, Clock { seconds: true, relative: true })
 }
@@ -199,8 +199,8 @@ pub fn hpexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     time_to_live(ctx, args, Clock { seconds: false, relative: false })
 }
 
-/// `HPERSIST key FIELDS count field …`: for each field 1 if its expiry was taken away, -1 if it had none, -2 without
-/// field. O(N).
+/// `HPERSIST key FIELDS count field …`: for each field 1 if its expiry was removed, -1 if it had none, -2 if it is
+/// missing. O(N).
 pub fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = find(ctx, key, Access::Write)?;

@@ -1,6 +1,6 @@
 //! Hashes: fields with values under one key. The expiry of fields is in [`expiry`].
 //!
-//! No command here sees a field whose time has come: `find` takes it out first.
+//! No command here sees a field that has expired: `find` removes some of them, and [`HashRef`] skips the others.
 //! Removing the last field removes the key.
 
 pub mod expiry;
@@ -18,7 +18,7 @@ use crate::types::hash::{self, Expiry, HashMut, HashRef, Item};
 use crate::types::random::Random;
 use crate::types::{Kind, Text};
 
-/// Finds the hash under `key`, and takes out of it what has expired.
+/// Finds the hash under `key`, and removes fields that have expired from it.
 #[inline]
 pub(super) fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Result<Option<Position>> {
     let Some(at) = ctx.find_kind(key, access, Kind::Hash)? else { return Ok(None) };
@@ -28,14 +28,14 @@ pub(super) fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Resul
     Ok(Some(at))
 }
 
-/// Where a reply goes.
+/// The reply and its splices, borrowed apart from the rest of the context.
 pub(super) struct Output<'r, 'b> {
     pub(super) reply: &'r mut Reply<'b>,
     splices: Option<&'r mut Vec<Splice>>,
 }
 
 impl Output<'_, '_> {
-    /// A value of `hash`, without a copy when it is large.
+    /// Writes a value of `hash`, without copying it if it is large.
     fn value(&mut self, hash: &HashRef<'_>, field: &[u8], value: Text<'_>) {
         if value.len() >= ZERO_COPY_BYTES
             && let Some(splices) = &mut self.splices
@@ -52,13 +52,13 @@ impl Output<'_, '_> {
     fn item_value(&mut self, hash: &HashRef<'_>, item: &Item<'_>) {
         match item.field {
             Text::Bytes(field) => self.value(hash, field, item.value),
-            // A field that is kept as a number is in a packed hash, where no value has a block of its own.
+            // A field stored as a number is in a packed hash, where no value has a block of its own.
             Text::Int(_) => self.reply.text(item.value),
         }
     }
 }
 
-/// Calls `reply` with the hash under the first key, `None` when there is none.
+/// Calls `reply` with the hash under the first key, or `None` if it is missing.
 pub(super) fn read<R>(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -72,7 +72,8 @@ pub(super) fn read<R>(
     Ok(reply(Some(HashRef::new(&entry, ctx.keyspace.field_time())), output))
 }
 
-/// Adds a hash under `key`, which is not there, of the fields and values from argument 2 on; how many fields.
+/// Adds a hash under `key`, which is not there, with the fields and values from argument 2 on. Returns the number of
+/// fields.
 fn create(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>) -> usize {
     let shapes = &ctx.keyspace.shapes;
     let count = args.len() - 2;
@@ -88,7 +89,7 @@ fn create(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>) -> usize {
     created
 }
 
-/// Sets the fields and values from argument 2 on; how many fields were new.
+/// Sets the fields and values from argument 2 on. Returns how many fields were new.
 fn set_all(hash: &mut HashMut<'_>, args: Args<'_>) -> usize {
     let mut created = 0;
     for i in (2..args.len()).step_by(2) {
@@ -134,7 +135,7 @@ pub fn hmset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `HSETNX key field value`: 1 if the field was set, 0 if it was there. O(1).
+/// `HSETNX key field value`: 1 if the field was set, 0 if it existed. O(1).
 pub fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let set = match find(ctx, key, Access::Write)? {
@@ -169,7 +170,7 @@ fn reply_field(hash: Option<&HashRef<'_>>, field: &[u8], out: &mut Output<'_, '_
     }
 }
 
-/// `HMGET key field [field …]`: an array of values, null for a field that is not there. O(N).
+/// `HMGET key field [field …]`: an array of values, null for missing fields. O(N).
 pub fn hmget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, mut out| {
         out.reply.array(args.len() - 2);
@@ -209,7 +210,7 @@ pub fn hvals(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     })
 }
 
-/// `HLEN key`: the number of fields. O(1) amortized: each field that expires is counted once.
+/// `HLEN key`: the number of fields. O(1) amortized: each field that expires is visited once.
 pub fn hlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, out| out.reply.integer(hash.map_or(0, |hash| hash.len() as i64)))
 }
@@ -221,7 +222,7 @@ pub fn hexists(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     })
 }
 
-/// `HSTRLEN key field`: the length of the value, 0 without one. O(1).
+/// `HSTRLEN key field`: the length of the value, 0 if there is none. O(1).
 pub fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, out| {
         let value = hash.and_then(|hash| hash.get(args.get(2)));
@@ -229,7 +230,7 @@ pub fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     })
 }
 
-/// `HDEL key field [field …]`: how many were there. O(N).
+/// `HDEL key field [field …]`: how many of them existed. O(N).
 pub fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let mut removed = 0;
@@ -251,7 +252,7 @@ pub fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Sets one field to a sum, leaving its expiry.
+/// Sets a field to a sum, and keeps its expiry.
 fn store_sum(
     ctx: &mut Context<'_>,
     (key, at): (Key<'_>, Option<Position>),
@@ -324,8 +325,8 @@ pub fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Propagates a sum as a value, so that nobody has to come to the same digits. Setting a value takes the field's expiry
-/// away, which is therefore set again.
+/// Propagates a sum as a value, since other arithmetic might round differently. `HSET` removes the field's expiry,
+/// which is therefore propagated as well.
 fn propagate_sum(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, field: &[u8], sum: &[u8]) {
     ctx.propagate(&[b"HSET", key.name, field, sum]);
     let expire_at = at.and_then(|at| {
@@ -338,8 +339,8 @@ fn propagate_sum(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, fiel
     }
 }
 
-/// `HRANDFIELD key [count [WITHVALUES]]`: a random field or null; with a count an array of as many distinct fields, or
-/// of as many draws when it is negative. O(N) for N fields wanted.
+/// `HRANDFIELD key [count [WITHVALUES]]`: a random field or null; with a count an array of up to that many distinct
+/// fields, or if it is negative, of that many that may repeat. O(N) in the number of fields returned.
 pub fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() == 2 {
         let mut random = Random::new(ctx.keyspace.random.next());
@@ -370,7 +371,7 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
     read(ctx, args, |hash, mut out| {
         let Some(hash) = hash else { return out.reply.array(0) };
         let wanted = match hash.len() as u64 {
-            // There may still be a hash of expired fields: a lookup removes a bounded number of them, if any.
+            // All remaining fields may have expired: a lookup removes only up to a bounded number of them.
             0 => 0,
             _ if count < 0 => count.unsigned_abs(),
             len => (count as u64).min(len),
@@ -400,7 +401,7 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
 }
 
 /// `HSCAN key cursor [MATCH pattern] [COUNT n] [NOVALUES]`: the next cursor and some fields with their values. A field
-/// that is there from the first call to the last is returned at least once. O(1) a call.
+/// that exists throughout a full iteration is returned at least once. O(1) a call.
 pub fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let cursor = parse_cursor(args.get(2)).ok_or(Error::new("ERR invalid cursor"))?;
     read(ctx, args, |hash, out| {

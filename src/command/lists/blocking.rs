@@ -56,8 +56,8 @@ pub fn brpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop(ctx, args, End::Back)
 }
 
-/// `BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout`: the element that was moved, or null after the timeout.
-/// O(1).
+/// `BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout`: the element that was moved, or null after the
+/// timeout. O(1).
 pub fn blmove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (from, to) = (end_argument(args, 3)?, end_argument(args, 4)?);
     let timeout_ms = waiting::seconds(args.get(5), ctx.now())?;

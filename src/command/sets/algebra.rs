@@ -1,8 +1,8 @@
-//! Several sets at once: intersection, union, difference, and their forms that store the result.
+//! Commands for several sets: intersection, union, difference, and their forms that store the result.
 //!
-//! An intersection walks the smallest set and asks the others, a difference walks the first; members are asked for in
-//! groups whose buckets and members are fetched from memory together ([`Table::contains_each`]).
-//! Two intsets are merged as the sorted sequences that they are.
+//! An intersection walks the smallest set and looks its members up in the others; a difference walks the first set.
+//! Lookups are grouped so that their cache misses overlap ([`Table::contains_each`]). Two intsets are merged as the
+//! sorted sequences that they are.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -24,8 +24,8 @@ pub(super) fn find_sets(
     find_all(ctx, args, first, end, access, &[Kind::Set])
 }
 
-/// Finds the values of the keys from argument `first` up to `end`, which must be of these kinds; what is not there is
-/// `None`. All lookups come first (they may delete what has expired, which moves entries), then the positions.
+/// Finds the values of the keys from argument `first` up to `end`, which must be of these kinds; missing ones are
+/// `None`. Positions are taken after all lookups, since a lookup may delete an expired key, which can move entries.
 pub(in crate::command) fn find_all(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -51,8 +51,8 @@ fn lend<'a>(db: &'a Db, found: &[Option<Position>]) -> Vec<Ref<'a, Entry>> {
     found.iter().flatten().map(|at| db.get(*at)).collect()
 }
 
-/// Calls `see` with every member of `walked` that is in all of `asked`, or in none of them if `wanted` is
-/// false, until it returns `false`.
+/// Calls `see` with every member of `walked` that is in all of `asked`, or if `wanted` is false in none of them, until
+/// it returns `false`.
 fn select<'a>(
     walked: SetRef<'a>,
     asked: &[SetRef<'_>],
@@ -79,7 +79,7 @@ fn select<'a>(
     }
 }
 
-/// Keeps those of a group of members that are, or are not, in `set`.
+/// Keeps the members of a group that are in `set`, or if `wanted` is false those that are not.
 fn keep(set: SetRef<'_>, group: &mut Vec<Text<'_>>, digits: &mut [Vec<u8>; GROUP], wanted: bool) {
     let SetRef::Table(table) = set else {
         return group.retain(|member| set.contains_text(*member) == wanted);
@@ -111,7 +111,8 @@ fn merge(a: Intset<'_>, b: Intset<'_>, see: &mut impl FnMut(i64) -> bool) {
     }
 }
 
-/// A merge looks at all of both; searching the larger for each of the smaller is cheaper when that is much smaller.
+/// A merge reads both intsets; from this ratio of sizes on, it is cheaper to search the larger for each member of the
+/// smaller.
 const MERGE_RATIO: usize = 8;
 
 /// Calls `see` with every member that is in all sets, until it returns `false`.
@@ -126,10 +127,10 @@ fn intersect<'a>(sets: &mut [SetRef<'a>], see: &mut impl FnMut(Text<'a>) -> bool
     }
 }
 
-/// Every member that is in one of the sets as a set under `key`; `None` if there is none.
+/// The union of the sets as a set under `key`; `None` if it is empty.
 fn unite(sets: &[SetRef<'_>], key: &[u8], shapes: &Shapes) -> Option<Entry> {
     let largest = sets.iter().map(SetRef::len).max()?;
-    // What is too large to be packed is a table from the start, else the members decide.
+    // A union that is too large to be packed is built as a table; otherwise the members decide.
     let packed = shapes.set_max_intset_entries.max(shapes.set_max_listpack_entries);
     let expected = if largest > packed { largest } else { 1 };
     let (mut result, mut digits) = (None, Vec::new());
@@ -141,15 +142,15 @@ fn unite(sets: &[SetRef<'_>], key: &[u8], shapes: &Shapes) -> Option<Entry> {
     result
 }
 
-/// Calls `see` with every member of the first set that is in no other. Where the others are many and small, their
-/// members are taken out of a copy instead.
+/// Calls `see` with every member of the first set that is in none of the others. If the others are many and small,
+/// removes their members from a copy of the first set instead.
 fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
     let Some((first, others)) = sets.split_first() else { return };
     let asking = first.len() * others.len() / 2;
     let removing: usize = sets.iter().map(SetRef::len).sum();
     if asking <= removing {
         let mut others = others.to_vec();
-        // The largest are the likeliest to have the member.
+        // A larger set is more likely to have the member.
         others.sort_by_key(|set| std::cmp::Reverse(set.len()));
         return select(*first, &others, false, &mut |member| {
             see(member);
@@ -169,7 +170,7 @@ fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)
     SetRef::Table(&left).members().for_each(see);
 }
 
-/// Which operation.
+/// The operation.
 #[derive(Clone, Copy)]
 enum Operation {
     Intersection,
@@ -187,7 +188,7 @@ impl Operation {
         }
     }
 
-    /// Calls `see` with every member of the result of the sets of `found`.
+    /// Calls `see` with every member of the result for the sets at `found`.
     fn run(self, db: &Db, found: &[Option<Position>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
         let missing = match self {
             Operation::Intersection => found.iter().any(Option::is_none),

@@ -1,5 +1,5 @@
-//! Sets, one at a time: members in, members out, membership, random members, iteration. Several sets at once are in
-//! [`crate::command::sets::algebra`].
+//! Commands for single sets: adding, removing and testing members, random members, iteration. Those for several sets
+//! are in [`crate::command::sets::algebra`].
 
 pub mod algebra;
 
@@ -49,7 +49,7 @@ pub fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `SREM key member [member …]`: how many were there. O(1) a member.
+/// `SREM key member [member …]`: how many of them existed. O(1) a member.
 pub fn srem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let mut removed = 0;
@@ -81,7 +81,7 @@ pub fn smove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     };
     let to = ctx.find(destination, Access::Write);
     if let Some(again) = ctx.find(source, Access::Inspect) {
-        // The second lookup may have moved entries, by deleting what had expired.
+        // The second lookup may have deleted an expired key, which can move entries.
         from = again;
     }
     let is_set = |at: Position| ctx.db().get(at).kind() == Kind::Set;
@@ -97,7 +97,7 @@ pub fn smove(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Takes `member` out of one set and adds it to another; whether it was in the first.
+/// Moves `member` from one set to another. Returns whether it was in the first.
 fn move_member(
     ctx: &mut Context<'_>,
     (source, from): (Key<'_>, Position),
@@ -174,7 +174,8 @@ fn reply_members(ctx: &mut Context<'_>, at: Position) {
     }
 }
 
-/// `SPOP key [count]`: a random member, taken out, or null; with `count`, a set of up to that many. O(1) a member.
+/// `SPOP key [count]`: a random member, which is removed, or null; with `count`, a set of up to that many. O(1) a
+/// member.
 pub fn spop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     match args.len() {
         2 => {}
@@ -203,7 +204,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Ok(());
     }
     reply_members(ctx, at);
-    // Redis reads the members as `SUNION` does, which counts as a hit.
+    // Redis reads the members as `SUNION` does, which counts another hit.
     ctx.keyspace.counters.hits += 1;
     ctx.changed(key, Event::SPop, len as u64);
     ctx.remove(key, at, Removal::Emptied);
@@ -234,9 +235,9 @@ fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, count: usize) {
     propagate_popped(ctx, key, &popped.unwrap_or_default());
 }
 
-/// Propagates which members were drawn, since a replica or a log would draw others.
+/// Propagates the removal of the members that were drawn, since a replica would draw others.
 fn propagate_popped(ctx: &mut Context<'_>, key: Key<'_>, popped: &[Vec<u8>]) {
-    /// Members that Redis puts into one command.
+    /// How many members Redis puts into one command.
     const AT_ONCE: usize = 1024;
     for members in popped.chunks(AT_ONCE) {
         let mut words: Vec<&[u8]> = vec![b"SREM", key.name];
@@ -245,8 +246,8 @@ fn propagate_popped(ctx: &mut Context<'_>, key: Key<'_>, popped: &[Vec<u8>]) {
     }
 }
 
-/// `SRANDMEMBER key [count]`: a random member or null; with `count`, up to that many different ones, with a negative one
-/// that many, which may repeat. O(1) a member.
+/// `SRANDMEMBER key [count]`: a random member or null; with `count`, up to that many different ones, with a negative
+/// one that many, which may repeat. O(1) a member.
 pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() > 3 {
         return Err(SYNTAX);
@@ -300,8 +301,8 @@ fn reply_repeating(reply: &mut Reply<'_>, set: SetRef<'_>, count: usize, random:
     }
 }
 
-/// `SSCAN key cursor [MATCH pattern] [COUNT n]`: the next cursor and some members. A member that is there from the
-/// first call to the last is returned at least once. O(1) a call.
+/// `SSCAN key cursor [MATCH pattern] [COUNT n]`: the next cursor and some members. A member that exists throughout
+/// a full iteration is returned at least once. O(1) a call.
 pub fn sscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let cursor = parse_cursor(args.get(2)).ok_or(Error::new("ERR invalid cursor"))?;
     let Some(at) = find_set(ctx, args, Access::Read)? else {

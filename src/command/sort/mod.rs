@@ -1,15 +1,15 @@
 //! SORT and SORT_RO: the elements of a list, set or sorted set in an order of their own or of other keys.
 //!
 //! ```text
-//!  elements ──▶ what BY leads to ──▶ order of the window ──▶ what GET leads to ──▶ reply, or a list
-//!  source.rs     pattern.rs           rank.rs                 pattern.rs
+//!  elements ──▶ weights by BY ──▶ order of the window ──▶ values by GET ──▶ reply, or a list
+//!  source.rs     pattern.rs        rank.rs                 pattern.rs
 //! ```
 //!
-//! The elements are copied out of the collection first: the lookups of BY and GET may delete keys that have expired,
-//! and a destination may be the collection itself. Lookups go in groups whose misses overlap.
+//! The elements are copied out of the collection first, because the lookups of BY and GET may delete keys that have
+//! expired, and the destination may be the collection itself. Lookups are grouped so that their cache misses overlap.
 //!
-//! Costs: O(N + M log M) for N elements and M in the window of LIMIT, and a lookup for each element with BY, for each in
-//! the window and each GET. Where nothing is to be sorted, only the window of a list or sorted set is looked at.
+//! Costs: O(N + M log M) for N elements and M in the window of LIMIT, and a lookup for each element with BY, for each
+//! in the window and each GET. If nothing is sorted, only the window of a list or sorted set is read.
 
 mod pattern;
 mod rank;
@@ -30,21 +30,21 @@ use rank::{Texts, Wanted, by_numbers, by_texts, number};
 const NOT_A_SCORE: Error = Error::new("ERR One or more scores can't be converted into double");
 
 /// `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA] [STORE destination]`:
-/// an array of the elements, or of what the GETs lead to for each; with STORE the length of the list that it has become.
-/// O(N + M log M) for N elements of which M are asked for.
+/// an array of the elements, or of the values of the GETs for each; with STORE the length of the list stored.
+/// O(N + M log M) for N elements of which M are returned.
 pub fn sort(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     run(ctx, args, true)
 }
 
-/// `SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA]`: as `SORT`, without
-/// STORE. O(N + M log M).
+/// `SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern …]] [ASC | DESC] [ALPHA]`: as `SORT`,
+/// without STORE. O(N + M log M).
 pub fn sort_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     run(ctx, args, false)
 }
 
-/// What a call asks for.
+/// The options of a call.
 struct Request<'a> {
-    /// Whether to sort at all: no BY was without a star.
+    /// Whether to sort: false if there is a BY without a star.
     sorted: bool,
     by: Option<Pattern<'a>>,
     alpha: bool,
@@ -100,7 +100,7 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Which places of the order are asked for, of `len` elements.
+    /// Which part of the order of `len` elements is wanted.
     fn window(&self, len: usize) -> Range<usize> {
         let start = usize::try_from(self.offset).unwrap_or(0).min(len);
         let count = usize::try_from(self.count).unwrap_or(len);
@@ -117,7 +117,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
             let entry = ctx.db().get(at);
             let len = source::len(&entry).ok_or(WRONG_TYPE)?;
             if !request.sorted && entry.kind() == Kind::Set && request.store.is_some() {
-                // A set has no order of its own: what is stored has one that everybody gets who sorts the same set.
+                // A set has no order of its own; the stored list must not depend on the order in memory.
                 request = Request { sorted: true, alpha: true, by: None, ..request };
             }
             let window = request.window(len);
@@ -138,7 +138,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
     Ok(())
 }
 
-/// The numbers of the elements in the window, in the order that is asked for.
+/// The indices of the elements in the window, in the wanted order.
 fn order(
     ctx: &mut Context<'_>,
     request: &Request<'_>,
@@ -146,7 +146,7 @@ fn order(
     window: Range<usize>,
 ) -> Result<Vec<usize>> {
     let wanted = Wanted { descending: request.descending, window };
-    // Without STORE texts are compared as C compares strings: up to the first zero byte.
+    // Without STORE, texts are compared as C strings, up to the first zero byte.
     let whole = request.store.is_some();
     let Some(by) = request.by else {
         if request.alpha {
@@ -172,7 +172,7 @@ fn order(
     }
     let mut numbers = Some(Vec::with_capacity(elements.len()));
     follow(ctx, lookups, |ctx, found| {
-        // An element whose weight is not there weighs nothing.
+        // A missing weight counts as 0.
         let weight = with_text(ctx, found, |text| text.map_or(Some(0.0), number_of));
         match (&mut numbers, weight) {
             (Some(numbers), Some(weight)) => numbers.push(weight),
@@ -193,7 +193,7 @@ fn number_of(text: Text<'_>) -> Option<f64> {
     }
 }
 
-/// Calls `see` with the text that a pattern has led to: of a string, or of a hash's field.
+/// Calls `see` with the text that a pattern has found: a string, or the value of a hash's field.
 fn with_text<R>(ctx: &Context<'_>, found: Found<'_>, see: impl FnOnce(Option<Text<'_>>) -> R) -> R {
     match found {
         Found::Nothing => see(None),
@@ -210,7 +210,7 @@ fn text_of<'a>(entry: &'a Entry, field: Option<&[u8]>, now: i64) -> Option<Text<
     }
 }
 
-/// What goes out: the elements in their order, or for each of them what every GET leads to.
+/// The output: the elements in order, or for each of them the value of every GET.
 fn outputs<'a>(
     request: &'a Request<'a>,
     elements: &'a Texts,
@@ -238,7 +238,7 @@ fn reply(ctx: &mut Context<'_>, request: &Request<'_>, elements: &Texts, order: 
     });
 }
 
-/// Makes a list of what would be replied, with empty strings for nothing, and replies with its length. An empty one
+/// Stores the output as a list, with empty strings for missing values, and replies with its length. An empty list
 /// deletes the destination.
 fn store(
     ctx: &mut Context<'_>,
@@ -254,7 +254,7 @@ fn store(
     let shapes = &ctx.keyspace.shapes;
     let list = (values.len() > 0).then(|| source::list(destination, values.iter(), shapes));
     ctx.keyspace.put_result(ctx.key(destination), list, Event::SortStore);
-    // Each element counts, and one has been counted.
+    // Each element counts as a change, and one has been counted.
     ctx.keyspace.count_changes(values.len().saturating_sub(1) as u64);
     ctx.reply.integer(values.len() as i64);
 }

@@ -1,10 +1,10 @@
-//! The patterns of BY and GET: a key with a place for the element in it, and perhaps a field of a hash.
+//! The patterns of BY and GET: the name of a key with a star for the element, and optionally a field of a hash.
 //!
 //! ```text
 //!  weight_*          the string under weight_<element>
 //!  user_*->name      the field name of the hash under user_<element>
 //!  #                 the element itself
-//!  anything else     nothing: a pattern without a star names no key of an element
+//!  anything else     nothing: without a star the key does not depend on the element
 //! ```
 
 use std::ops::Range;
@@ -14,31 +14,31 @@ use crate::db::{Access, Key};
 use crate::dict::Position;
 use crate::text::words::shown;
 
-/// What a pattern stands for, given an element.
+/// A pattern, parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern<'a> {
     /// `#`.
     Element,
-    /// No star in it.
+    /// There is no star in it.
     Nothing,
-    /// What stands before and after the star, and the field.
+    /// The text before and after the star, and the field.
     Key {
         /// Before the star.
         prefix: &'a [u8],
         /// Between the star and the arrow, or the end.
         suffix: &'a [u8],
-        /// Behind the arrow.
+        /// After the arrow.
         field: Option<&'a [u8]>,
     },
 }
 
-/// Whether BY orders by what the pattern leads to; one without a star says that nothing is to be sorted.
+/// Whether there is a star in a pattern. BY with a pattern that has none means not to sort.
 pub fn has_star(pattern: &[u8]) -> bool {
     memchr::memchr(b'*', shown(pattern)).is_some()
 }
 
 impl<'a> Pattern<'a> {
-    /// Reads a pattern. Star and arrow are looked for up to the first zero byte.
+    /// Parses a pattern. Star and arrow are only recognised before the first zero byte.
     pub fn parse(text: &'a [u8]) -> Pattern<'a> {
         let visible = shown(text);
         if visible == b"#" {
@@ -47,7 +47,7 @@ impl<'a> Pattern<'a> {
         let Some(star) = memchr::memchr(b'*', visible) else { return Pattern::Nothing };
         let behind = star + 1;
         let arrow = memchr::memmem::find(&visible[behind..], b"->").map(|found| behind + found);
-        // An arrow that nothing follows is part of the key.
+        // An arrow at the end is part of the key.
         match arrow.filter(|arrow| arrow + 2 < visible.len()) {
             Some(arrow) => Pattern::Key {
                 prefix: &text[..star],
@@ -59,18 +59,18 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// Where a pattern has led.
+/// What a pattern has found for an element.
 #[derive(Clone, Copy)]
 pub enum Found<'a> {
-    /// Nowhere, or to no key.
+    /// Nothing: the key is missing, or the pattern has no star.
     Nothing,
-    /// Back to the element.
+    /// The element itself.
     Element(&'a [u8]),
-    /// To the entry of a key, which may be of any type, and a field if it is a hash.
+    /// The entry of a key, which may be of any type, and a field if it is to be a hash.
     Entry(Position, Option<&'a [u8]>),
 }
 
-/// Lookups that are prepared together, so that the waits for memory overlap.
+/// How many keys are prefetched together, so that their cache misses overlap.
 const GROUP: usize = 16;
 
 enum Lookup<'a> {
@@ -78,7 +78,7 @@ enum Lookup<'a> {
     Key { name: Range<usize>, hash: u64, field: Option<&'a [u8]> },
 }
 
-/// Follows each pattern with its element and calls `visit` with where it leads, in order. A position is good until the
+/// Looks up each pattern with its element and calls `visit` with what it finds, in order. A position is valid until the
 /// next lookup.
 pub fn follow<'a>(
     ctx: &mut Context<'_>,

@@ -1,8 +1,8 @@
-//! The order of SORT, without the keyspace: texts in, the numbers of those in the wanted window out, in their order.
+//! The order of SORT, without the keyspace: texts in; out come the indices of those in the wanted window, in order.
 //!
-//! The one idea: each element is compared by a word first, its number or the first eight bytes of its text, that lies
-//! beside its index; the text itself is fetched only where the words are equal. Every order is a total one (the last
-//! resort is the place before), so that the fast unstable sort is stable, and a window is found by partitioning:
+//! Elements are first compared by a word, which is the number or the first eight bytes of the text and is stored next
+//! to the index; the text itself is only read if the words are equal. Ties are broken by the original index, so the
+//! order is total: the fast unstable sort gives a stable result, and a window can be found by partitioning, which takes
 //! O(N + W log W) for N elements and W in the window.
 
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ use crate::text::number;
 use crate::text::words::shown;
 use crate::types::Text;
 
-/// Texts one behind the other.
+/// Texts in one buffer.
 #[derive(Default)]
 pub struct Texts {
     bytes: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// None, with room for so many.
+    /// No texts, with capacity for `count`.
     pub fn with_capacity(count: usize) -> Texts {
         Texts { bytes: Vec::new(), ends: Vec::with_capacity(count) }
     }
@@ -48,29 +48,29 @@ impl Texts {
     }
 }
 
-/// An element is compared with others by its word first.
+/// An element: the word by which it is compared first, and its index.
 #[derive(Clone, Copy)]
 struct Key {
     word: u64,
     index: usize,
 }
 
-/// The direction and the part of the order that is wanted.
+/// Which part of the order is wanted, and its direction.
 #[derive(Clone)]
 pub struct Wanted {
     /// Whether the greatest comes first.
     pub descending: bool,
-    /// Which places of the order.
+    /// The part of the order.
     pub window: Range<usize>,
 }
 
-/// A word that compares as the number does; both zeros are one.
+/// A word that compares as the number does; both zeros have the same word.
 fn word_of_number(number: f64) -> u64 {
     let bits = (number + 0.0).to_bits();
     if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
 }
 
-/// A word that compares as the text does, as far as eight bytes go.
+/// A word that compares as the first eight bytes of the text do.
 fn word_of_text(text: &[u8]) -> u64 {
     let mut word = [0; 8];
     let len = text.len().min(8);
@@ -78,14 +78,14 @@ fn word_of_text(text: &[u8]) -> u64 {
     u64::from_be_bytes(word)
 }
 
-/// Orders by `numbers`, those that are equal by their elements.
+/// Orders by `numbers`, and equal ones by their elements.
 pub fn by_numbers(numbers: &[f64], elements: &Texts, wanted: &Wanted) -> Vec<usize> {
     let keys = numbers.iter().enumerate().map(|(index, number)| Key { word: word_of_number(*number), index });
     order(keys.collect(), |index| elements.get(index), wanted)
 }
 
-/// Orders by what `text` says of each of `count` elements; nothing comes before any text. Of two equal ones the first
-/// stays first, in either direction.
+/// Orders `count` elements by their `text`, where `None` comes before any text. Equal ones keep their order in either
+/// direction.
 pub fn by_texts<'a>(count: usize, text: impl Fn(usize) -> Option<&'a [u8]>, wanted: &Wanted) -> Vec<usize> {
     let word = |index| text(index).map_or(0, word_of_text);
     let keys = (0..count).map(|index| Key { word: word(index), index });
@@ -103,7 +103,7 @@ fn order<T: Ord>(mut keys: Vec<Key>, text: impl Fn(usize) -> T, wanted: &Wanted)
     keys.iter().map(|key| key.index).collect()
 }
 
-/// Brings those that belong into the window of the order together, in any order.
+/// Selects the elements in the window of the order, in no order.
 fn take_window<'a>(
     keys: &'a mut [Key],
     window: &Range<usize>,
@@ -123,9 +123,9 @@ fn take_window<'a>(
     &mut keys[start..]
 }
 
-/// The number that a text is for SORT: by the rules of C's `strtod`, up to the first zero byte, with space before it but
-/// not after it; nothing at all is zero. Refused beside what is no number: NaN, and what a double can only hold
-/// rounded to infinity or into the range below the normal numbers.
+/// Parses a number as SORT does: by the rules of C's `strtod`, up to the first zero byte, with space allowed before it
+/// but not after it; an empty text is zero. `None` for anything that is not a number, NaN, and numbers that a double
+/// can only represent by rounding them to infinity or to a subnormal.
 pub fn number(text: &[u8]) -> Option<f64> {
     if let Some(integer) = number::parse_i64(text) {
         return Some(integer as f64);
@@ -134,12 +134,12 @@ pub fn number(text: &[u8]) -> Option<f64> {
     if text.is_empty() {
         return Some(0.0);
     }
-    // C's isspace knows a vertical tab, Rust's does not.
+    // C's isspace includes the vertical tab, Rust's does not.
     let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
     let start = text.iter().position(|byte| !blank(byte))?;
     let text = &text[start..];
     let number = number::parse_f64(text)?;
-    // Decimal digits that are exactly such a number are too many for anyone to write; hexadecimal ones are few.
+    // A decimal number that is exactly subnormal has too many digits to occur; a hexadecimal one may have few.
     let rounded = number.is_subnormal() && !text.iter().any(|byte| matches!(byte, b'x' | b'X'));
     if rounded { None } else { Some(number) }
 }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_strtod_reads_them() {
-        // Asked of redis-server 7.0.
+        // Checked with redis-server 7.0.
         let taken = [
             ("", 0.0),
             ("  3", 3.0),

@@ -1,4 +1,4 @@
-//! What SORT needs of the types: the elements of a collection, a field of a hash, and a list to store.
+//! What SORT needs from the types: the elements of a collection, and a list to store.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ pub fn len(entry: &Entry) -> Option<usize> {
     }
 }
 
-/// A sorted set has its large form from then on that it is sorted: Redis needs it so, and clients see the encoding.
+/// Converts a sorted set to its large form, as Redis does in order to sort it: clients can see the encoding.
 pub fn prepare(ctx: &mut Context<'_>, at: Position) {
     if ctx.db().get(at).kind() == Kind::SortedSet {
         ctx.keyspace.reshape(ctx.session.db, at, |entry, shapes, _| to_large(entry, shapes));
@@ -28,8 +28,8 @@ pub fn prepare(ctx: &mut Context<'_>, at: Position) {
     }
 }
 
-/// The elements in the `window` of the order that they have by themselves. `backwards`, that order begins with the last;
-/// a set has none and no direction.
+/// The elements in `window` of the collection's own order, or with `backwards` of the reverse. A set has an arbitrary
+/// order and no direction.
 pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
     let count = window.len();
     let mut elements = Texts::with_capacity(count);
@@ -65,7 +65,7 @@ pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
     elements
 }
 
-/// A list of these elements, in the encoding that one gets that was a quicklist and fits a single node.
+/// A list of these elements, in the encoding of a list that was a quicklist and has shrunk to a single node.
 pub fn list<'a>(key: &[u8], elements: impl Iterator<Item = &'a [u8]>, shapes: &Shapes) -> Entry {
     let limits = Limits::new(shapes);
     let mut quicklist = Quicklist::default();

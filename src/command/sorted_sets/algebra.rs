@@ -1,10 +1,11 @@
-//! Several sorted sets at once, plain sets among them, whose members have score 1: union, intersection, difference, and
-//! their forms that store the result.
+//! Commands for several sorted sets, or sets, whose members count as having score 1: union, intersection, difference,
+//! and their forms that store the result.
 //!
-//! The result is gathered in a dict without any order, sorted once, and built ([`Gather`]): that is what makes a union of
-//! millions cheap. Members are looked up in groups whose buckets and elements are fetched from memory together.
+//! The result is gathered in a dict without any order, sorted once, and built ([`Gather`]): that is what makes a union
+//! of millions cheap. Members are looked up in groups whose buckets and elements are fetched from memory together.
 //!
-//! Sets are taken in the order of their sizes, the smallest first: sums of more than two scores depend on it.
+//! Sets are processed in the order of their sizes, the smallest first, as in Redis: sums of more than two scores depend
+//! on it.
 
 use crate::command::args::{Args, integer, whole_number};
 use crate::command::context::Context;
@@ -18,7 +19,7 @@ use crate::types::set::{self, SetRef};
 use crate::types::sorted_set::{self, GROUP, Gather, SortedSetRef};
 use crate::types::{Entry, Kind, Shapes, Text};
 
-/// Which operation.
+/// The operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Union,
@@ -37,7 +38,7 @@ impl Operation {
     }
 }
 
-/// How two scores of one member become one.
+/// How two scores of a member are combined.
 #[derive(Clone, Copy)]
 enum Aggregate {
     Sum,
@@ -67,15 +68,15 @@ impl Aggregate {
     }
 }
 
-/// Zero for the sum of opposite infinities, and for a weight of zero on an infinity.
+/// Replaces NaN by zero: the sum of opposite infinities, and an infinity times zero.
 fn number_or_zero(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value }
 }
 
-/// What a command is to do.
+/// The options of a command.
 struct Query {
     operation: Operation,
-    /// How many keys there are, and the argument that is the first.
+    /// The number of keys, and the index of the first.
     keys: usize,
     first: usize,
     /// One for each key.
@@ -90,7 +91,7 @@ impl Query {
         Query { operation, keys, first, weights, aggregate, with_scores: false }
     }
 
-    /// Options from argument `first + keys` on.
+    /// Parses the options from argument `first + keys` on.
     fn options(&mut self, args: Args<'_>, store: bool) -> Result {
         let weighted = self.operation != Operation::Difference;
         let mut i = self.first + self.keys;
@@ -192,7 +193,8 @@ impl Group<'_> {
         names
     }
 
-    /// Keeps the elements that are in `other`, their scores aggregated; or without `others`, those that are not.
+    /// Replaces the score of each element by what `merge` makes of it and of its score in `other`; drops those for
+    /// which that is `None`.
     fn keep(&mut self, other: Operand<'_>, mut merge: impl FnMut(f64, Option<f64>) -> Option<f64>) {
         let mut scores = [None; GROUP];
         let names = Group::names(&self.elements, &mut self.digits);
@@ -217,7 +219,7 @@ fn group<'a>(mut all: impl Iterator<Item = (Text<'a>, f64)>, see: &mut impl FnMu
     }
 }
 
-/// The operands that there are with their weights, the smallest first, which a difference leaves as they are.
+/// The operands that exist, with their weights; the smallest first, except for a difference.
 fn lend<'a>(
     entries: &'a [Option<impl std::ops::Deref<Target = Entry>>],
     query: &Query,
@@ -257,7 +259,7 @@ fn run(db: &Db, found: &[Option<Position>], query: &Query, shapes: &Shapes) -> G
     }
 }
 
-/// Adds elements whose members were not gathered yet.
+/// Adds elements whose members have not been gathered yet.
 fn gather_new(gather: &mut Gather, group: &mut Group<'_>) {
     let names = Group::names(&group.elements, &mut group.digits);
     let mut hashes = [0; GROUP];
@@ -321,7 +323,7 @@ fn intersect(
     smallest.in_groups(&mut |group| {
         weigh(group, *weight);
         for (other, weight) in others {
-            // Unlike the first score of a member, a weighted one that is no number is only made zero in a sum.
+            // As in Redis, a NaN here is only replaced by zero in a sum, unlike that of a member's first score.
             group.keep(*other, |score, found| Some(aggregate.of(score, weight * found?)));
         }
         see(group)
@@ -332,7 +334,7 @@ fn subtract(operands: &[(Operand<'_>, f64)], shapes: &Shapes) -> Gather {
     let mut gather = Gather::with_room(shapes.seed, 0);
     let Some(((first, _), others)) = operands.split_first() else { return gather };
     let mut others = others.to_vec();
-    // The largest are the likeliest to have the member.
+    // A larger one is more likely to have the member.
     others.sort_by_key(|(other, _)| std::cmp::Reverse(other.len()));
     first.in_groups(&mut |group| {
         for (other, _) in &others {
@@ -344,7 +346,7 @@ fn subtract(operands: &[(Operand<'_>, f64)], shapes: &Shapes) -> Gather {
     gather
 }
 
-/// How many keys argument `at` says that there are.
+/// Parses the number of keys in argument `at`.
 fn number_of_keys(args: Args<'_>, at: usize, name: &str) -> Result<usize> {
     let keys = integer(args.get(at))?;
     if keys < 1 {
@@ -353,7 +355,7 @@ fn number_of_keys(args: Args<'_>, at: usize, name: &str) -> Result<usize> {
     usize::try_from(keys).ok().filter(|keys| *keys < args.len() - at).ok_or(SYNTAX)
 }
 
-/// The keys are looked up before the options are looked at.
+/// Finds the operands, which Redis does before it parses the options.
 fn find_operands(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -363,7 +365,8 @@ fn find_operands(
     find_all(ctx, args, first, first + keys, Access::Read, &[Kind::SortedSet, Kind::Set])
 }
 
-/// Parses, finds and computes. The number of keys is argument `numkeys_at`; what comes before it is a destination.
+/// Parses the arguments, finds the keys and computes the result. Argument `numkeys_at` is the number of keys, after a
+/// destination if there is one.
 fn compute(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -413,8 +416,8 @@ pub fn zunionstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Union, "zunionstore")
 }
 
-/// `ZINTER numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]`: the members that are in all
-/// sorted sets, in order. O(N·K) + O(M log M), N the smallest.
+/// `ZINTER numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]`: the members that are in
+/// all sorted sets, in order. O(N·K) + O(M log M), N the smallest.
 pub fn zinter(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Intersection, "zinter")
 }
@@ -425,8 +428,8 @@ pub fn zinterstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     store_result(ctx, args, Operation::Intersection, "zinterstore")
 }
 
-/// `ZDIFF numkeys key [key …] [WITHSCORES]`: the members of the first sorted set that are in no other, in order. O(N·K) +
-/// O(M log M).
+/// `ZDIFF numkeys key [key …] [WITHSCORES]`: the members of the first sorted set that are in no other, in order. O(N·K)
+/// + O(M log M).
 pub fn zdiff(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_result(ctx, args, Operation::Difference, "zdiff")
 }

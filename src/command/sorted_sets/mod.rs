@@ -1,5 +1,5 @@
-//! Sorted sets, one at a time: scores in and out, ranks, random members, iteration. Members from either end are in
-//! [`pops`], ranges in [`ranges`], several sorted sets at once in [`algebra`].
+//! Commands for single sorted sets: scores, ranks, random members, iteration. Popping is in [`pops`], ranges are in
+//! [`ranges`], several sorted sets at once in [`algebra`].
 
 pub mod algebra;
 pub mod pops;
@@ -24,10 +24,10 @@ pub(super) fn find(ctx: &mut Context<'_>, args: Args<'_>, access: Access) -> Res
     ctx.find_kind(key, access, Kind::SortedSet)
 }
 
-/// How scores stand beside members in a reply.
+/// How scores appear in a reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scores {
-    /// They do not.
+    /// Not at all.
     None,
     /// Member, score, member, score.
     Flat,
@@ -36,7 +36,7 @@ pub(super) enum Scores {
 }
 
 impl Scores {
-    /// As `WITHSCORES` means it: in pairs in RESP3.
+    /// The layout for `WITHSCORES`: pairs in RESP3.
     pub(super) fn when(wanted: bool, protocol: Protocol) -> Scores {
         match (wanted, protocol) {
             (false, _) => Scores::None,
@@ -45,12 +45,12 @@ impl Scores {
         }
     }
 
-    /// The header of `count` elements.
+    /// Writes the header of `count` elements.
     pub(super) fn begin(self, reply: &mut Reply<'_>, count: usize) {
         reply.array(if self == Scores::Flat { 2 * count } else { count });
     }
 
-    /// One of them.
+    /// Writes an element.
     #[inline]
     pub(super) fn reply(self, reply: &mut Reply<'_>, (member, score): (Text<'_>, f64)) {
         if self == Scores::Pairs {
@@ -63,13 +63,13 @@ impl Scores {
     }
 }
 
-/// The score in an argument.
+/// Parses a score.
 fn score_argument(arg: &[u8]) -> Result<f64> {
     number::parse_f64(arg).ok_or(NOT_A_FLOAT)
 }
 
-/// The flags of `ZADD`, whether it counts changes, and where scores and members begin. `ZINCRBY` takes no flags, but
-/// Redis looks for them there, too.
+/// The flags of `ZADD`, whether it counts changes, and the index of the first score. `ZINCRBY` has no flags, but Redis
+/// parses them there too.
 fn zadd_flags(args: Args<'_>, mut how: How) -> Result<(How, bool, usize)> {
     let (mut count_changes, mut first) = (false, 2);
     while first < args.len() {
@@ -100,8 +100,8 @@ fn zadd_flags(args: Args<'_>, mut how: How) -> Result<(How, bool, usize)> {
     Ok((how, count_changes, first))
 }
 
-/// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member …]`: how many members were added, with `CH` or
-/// changed; with `INCR` the new score, null if a flag forbade it. O(log n) a member.
+/// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member …]`: how many members were added, or with `CH`
+/// added or changed; with `INCR` the new score, or null if a flag prevented it. O(log n) a member.
 pub fn zadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     add(ctx, args, How::default())
 }
@@ -117,7 +117,7 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result {
     for i in (first + 2..args.len()).step_by(2) {
         score_argument(args.get(i))?;
     }
-    // The others are read again, when all have been seen to be numbers.
+    // The scores have been checked, and are parsed again as they are needed.
     let others = (first + 2..args.len()).step_by(2).map(|i| {
         let score = number::parse_f64(args.get(i)).unwrap_or_default();
         (score, args.get(i + 1))
@@ -133,18 +133,18 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result {
     Ok(())
 }
 
-/// What came of some elements.
+/// The outcome of adding elements.
 #[derive(Default)]
 pub(super) struct Changes {
     /// How many are new.
     pub(super) added: u64,
     /// How many have another score.
     pub(super) changed: u64,
-    /// The score of the last one, unless a flag forbade it.
+    /// The score of the last one, unless a flag prevented it.
     last: Option<f64>,
 }
 
-/// Adds elements, of which the first has the member `first`, to the sorted set of `key`, or changes their scores.
+/// Adds elements to the sorted set of `key`, or changes their scores. The first element's member is `first`.
 pub(super) fn apply_all<'a>(
     ctx: &mut Context<'_>,
     key: Key<'_>,
@@ -181,7 +181,7 @@ pub(super) fn apply_all<'a>(
     Ok(changes)
 }
 
-/// `ZREM key member [member …]`: how many were there. O(log n) a member.
+/// `ZREM key member [member …]`: how many of them existed. O(log n) a member.
 pub fn zrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let mut removed = 0;
@@ -233,7 +233,7 @@ pub fn zmscore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     for_each_score(ctx, args, reply_score)
 }
 
-/// Replies for each member from argument 2 on with what `reply` makes of its score.
+/// Calls `reply` with the score of each member from argument 2 on.
 pub(super) fn for_each_score(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -249,7 +249,7 @@ pub(super) fn for_each_score(
     Ok(())
 }
 
-/// `ZRANK key member [WITHSCORE]`: how many members come before it, with its score; null if it is not there. O(log n).
+/// `ZRANK key member [WITHSCORE]`: how many members come before it, with its score; null if it is missing. O(log n).
 pub fn zrank(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     rank(ctx, args, false)
 }
@@ -286,8 +286,8 @@ fn rank(ctx: &mut Context<'_>, args: Args<'_>, backwards: bool) -> Result {
     Ok(())
 }
 
-/// `ZRANDMEMBER key [count [WITHSCORES]]`: a random member or null; with `count`, up to that many different ones,
-/// with a negative one that many, which may repeat. O(log n) a member.
+/// `ZRANDMEMBER key [count [WITHSCORES]]`: a random member or null; with `count`, up to that many distinct ones,
+/// or if it is negative, that many that may repeat. O(log n) a member.
 pub fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() == 2 {
         match find(ctx, args, Access::Read)? {
@@ -329,7 +329,7 @@ pub fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             let count = set.len().min(count as usize);
             scores.begin(reply, count);
             if count == set.len() {
-                // There is nothing to choose: Redis goes from the last to the first.
+                // All are wanted: Redis returns them from the last to the first.
                 return set.span(0..count, true).for_each(|element| scores.reply(reply, element));
             }
             set.sample_distinct(count, random, &mut |element| scores.reply(reply, element));
@@ -350,8 +350,8 @@ fn with_set(
     with(reply, SortedSetRef::of(&entry), random);
 }
 
-/// `ZSCAN key cursor [MATCH pattern] [COUNT n]`: the next cursor and some members with their scores. A member that is
-/// there from the first call to the last is returned at least once. O(1) a call.
+/// `ZSCAN key cursor [MATCH pattern] [COUNT n]`: the next cursor and some members with their scores. A member that
+/// exists throughout a full iteration is returned at least once. O(1) a call.
 pub fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let cursor = parse_cursor(args.get(2)).ok_or(Error::new("ERR invalid cursor"))?;
     let Some(at) = find(ctx, args, Access::Read)? else {
@@ -374,7 +374,7 @@ pub fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             text.clear();
             match set {
                 SortedSetRef::Packed(_) => number::push_f64(&mut text, score),
-                // Here Redis prints a long double.
+                // Redis prints a long double here.
                 SortedSetRef::Large(_) => number::push_f64_17(&mut text, score),
             }
             reply.bulk(&text);

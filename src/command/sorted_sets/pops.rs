@@ -1,6 +1,6 @@
-//! Elements taken out at either end of a sorted set: at once, or as soon as there is one.
+//! Popping elements from either end of a sorted set, at once or as soon as there are any.
 //!
-//! Which key a command found, and how many elements, depends on when it was executed; so what it took is propagated as
+//! Which key a command pops from, and how many elements, depends on when it is executed; so it is propagated as
 //! `ZPOPMIN` or `ZPOPMAX` of that key.
 
 use std::ops::Range;
@@ -32,7 +32,7 @@ impl End {
         }
     }
 
-    /// The command that takes elements of one key.
+    /// The command that pops elements from one key.
     fn verb(self) -> &'static [u8] {
         match self {
             End::Min => b"ZPOPMIN",
@@ -41,12 +41,12 @@ impl End {
     }
 }
 
-/// What the reply is beside the elements.
+/// The layout of the reply.
 #[derive(Clone, Copy)]
 enum Layout {
-    /// Nothing.
+    /// Only the elements.
     Elements(Scores),
-    /// The key before the first element, in one array (`BZPOPMIN`).
+    /// One array of the key and the element (`BZPOPMIN`).
     AfterKey,
     /// An array of the key and an array of pairs (`ZMPOP`).
     BesideKey,
@@ -77,8 +77,8 @@ impl Layout {
     }
 }
 
-/// Replies with up to `count` elements of one end of the sorted set at `at`, which is `key`'s, and removes them; how
-/// many.
+/// Removes up to `count` elements from an end of the sorted set of `key`, which is at `at`, and replies with them.
+/// Returns how many there were.
 fn pop(
     ctx: &mut Context<'_>,
     (key, at): (Key<'_>, Position),
@@ -109,12 +109,12 @@ fn pop(
     count
 }
 
-/// `ZPOPMIN key [count]`: the members with the lowest scores, taken out, with these. O(log n) a member.
+/// `ZPOPMIN key [count]`: the members with the lowest scores, which are removed, and the scores. O(log n) a member.
 pub fn zpopmin(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop_one_key(ctx, args, End::Min)
 }
 
-/// `ZPOPMAX key [count]`: the members with the highest scores, taken out, with these. O(log n) a member.
+/// `ZPOPMAX key [count]`: the members with the highest scores, which are removed, and the scores. O(log n) a member.
 pub fn zpopmax(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop_one_key(ctx, args, End::Max)
 }
@@ -135,12 +135,12 @@ fn pop_one_key(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Result {
     Ok(())
 }
 
-/// What a command of several keys takes.
+/// The arguments of a command for several keys.
 struct Query {
-    /// The arguments that are keys.
+    /// The indices of the keys.
     keys: Range<usize>,
     end: End,
-    /// `None`: one, and the reply has no array for it.
+    /// `None` for one that is not in an array of its own.
     count: Option<usize>,
 }
 
@@ -172,7 +172,7 @@ impl Query {
         Ok(Query { keys, end, count: Some(count.unwrap_or(1)) })
     }
 
-    /// Takes elements of the first key that there is; whether there is one.
+    /// Pops elements from the first key that exists. Returns whether one does.
     fn pop(&self, ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
         for i in self.keys.clone() {
             let key = ctx.key(args.get(i));
@@ -193,7 +193,7 @@ impl Query {
         Ok(false)
     }
 
-    /// The same, or waits for one of the keys; argument `timeout_at` says how long.
+    /// [`Query::pop`], or waits for one of the keys. The timeout is argument `timeout_at`.
     fn pop_or_wait(&self, ctx: &mut Context<'_>, args: Args<'_>, timeout_at: usize) -> Result {
         let timeout_ms = waiting::seconds(args.get(timeout_at), ctx.now())?;
         if !self.pop(ctx, args)? {
@@ -210,8 +210,8 @@ impl Query {
     }
 }
 
-/// `ZMPOP numkeys key [key …] MIN | MAX [COUNT count]`: the first key that there is, and its members with the lowest or
-/// highest scores, taken out; null if there is no key. O(log n) a member.
+/// `ZMPOP numkeys key [key …] MIN | MAX [COUNT count]`: the first key that exists, and its members with the lowest or
+/// highest scores, which are removed; null if there is no key. O(log n) a member.
 pub fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !Query::parse(args, 1)?.pop(ctx, args)? {
         ctx.reply.null_array();
@@ -219,19 +219,19 @@ pub fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: the same, but waits for a key if there is none. O(log n)
-/// a member.
+/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: the same, but waits for a key if there is none. O(log
+/// n) a member.
 pub fn bzmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Query::parse(args, 2)?.pop_or_wait(ctx, args, 1)
 }
 
-/// `BZPOPMIN key [key …] timeout`: the first key that there is, and its member with the lowest score, taken out, with
+/// `BZPOPMIN key [key …] timeout`: the first key that exists, its member with the lowest score, which is removed, and
 /// the score; waits for a key if there is none. O(log n).
 pub fn bzpopmin(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop_one_or_wait(ctx, args, End::Min)
 }
 
-/// `BZPOPMAX key [key …] timeout`: the same with the highest score. O(log n).
+/// `BZPOPMAX key [key …] timeout`: as `BZPOPMIN`, with the highest score. O(log n).
 pub fn bzpopmax(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     pop_one_or_wait(ctx, args, End::Max)
 }

@@ -1,7 +1,7 @@
 //! Ranges of a sorted set, by rank, score or member: read, counted, stored, removed.
 //!
-//! Whatever a range is given by, it becomes a span of ranks; `LIMIT` cuts that, and a reply or a removal walks it. So an
-//! offset into a range costs nothing.
+//! Whatever a range is given by, it becomes a span of ranks; `LIMIT` cuts that, and a reply or a removal walks it. So
+//! an offset into a range costs nothing.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::text::number;
 use crate::types::Kind;
 use crate::types::sorted_set::{self, Gather, LexBound, LexRange, ScoreRange, SortedSetRef};
 
-/// What the bounds of a range are.
+/// What the bounds of a range refer to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Rank,
@@ -36,13 +36,13 @@ impl By {
 /// The bounds.
 #[derive(Clone, Copy)]
 enum Bounds<'a> {
-    /// From either end, as in an argument.
+    /// Counted from the end if negative.
     Ranks(i64, i64),
     Scores(ScoreRange),
     Members(LexRange<'a>),
 }
 
-/// A bound of scores, and whether it is left out.
+/// Parses a bound by score, and whether it is exclusive.
 fn score_bound(arg: &[u8]) -> Option<(f64, bool)> {
     match arg {
         [b'(', rest @ ..] => Some((number::parse_f64_loosely(rest)?, true)),
@@ -68,7 +68,7 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// The ranks in `set`. If `backwards`, given ranks count from the end.
+    /// The ranks in `set`. If `backwards`, bounds by rank count from the end.
     fn span(&self, set: SortedSetRef<'_>, backwards: bool) -> Range<usize> {
         match self {
             Bounds::Scores(range) => set.score_span(range),
@@ -82,7 +82,7 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// The ranks from `start` to `stop`, both of which count from the end when negative.
+/// The ranks from `start` to `stop`, which count from the end if negative.
 fn rank_span(start: i64, stop: i64, len: usize) -> Range<usize> {
     let absolute = |index: i64| if index < 0 { index.saturating_add(len as i64) } else { index };
     let start = absolute(start).max(0) as usize;
@@ -90,7 +90,7 @@ fn rank_span(start: i64, stop: i64, len: usize) -> Range<usize> {
     if start < stop { start..stop } else { 0..0 }
 }
 
-/// What a command of the `ZRANGE` family is to do.
+/// The options of a command of the `ZRANGE` family.
 struct Query<'a> {
     bounds: Bounds<'a>,
     backwards: bool,
@@ -100,10 +100,10 @@ struct Query<'a> {
     limit: i64,
 }
 
-/// What a command of the family fixes by its name; `ZRANGE` and `ZRANGESTORE` leave it to options.
+/// What the name of a command fixes; `ZRANGE` and `ZRANGESTORE` have options for it.
 #[derive(Clone, Copy)]
 struct Form {
-    /// The argument that is the key to read.
+    /// The argument with the key to read.
     key_at: usize,
     by: Option<By>,
     backwards: Option<bool>,
@@ -147,7 +147,7 @@ impl<'a> Query<'a> {
         if with_scores && by == By::Member {
             return Err(Error::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
         }
-        // Scores and members come as they are walked: the upper bound first, if backwards.
+        // Bounds by score and member are given in the order of the walk: the upper one first, if backwards.
         let (first, second) = (args.get(form.key_at + 1), args.get(form.key_at + 2));
         let swapped = backwards && by != By::Rank;
         let (min, max) = if swapped { (second, first) } else { (first, second) };
@@ -161,7 +161,7 @@ impl<'a> Query<'a> {
         if matches!(self.bounds, Bounds::Ranks(..)) {
             return span;
         }
-        // A negative offset is never reached.
+        // A negative offset is beyond the end.
         let skip = usize::try_from(self.offset).map_or(span.len(), |offset| offset.min(span.len()));
         let left = span.len() - skip;
         let take = usize::try_from(self.limit).map_or(left, |limit| limit.min(left));
@@ -192,8 +192,8 @@ fn reply_range(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
     Ok(())
 }
 
-/// `ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`: the members of a range, with their
-/// scores. O(log n) and O(1) a member.
+/// `ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`: the members of a range, with
+/// their scores. O(log n) and O(1) a member.
 pub fn zrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     reply_range(ctx, args, Form { key_at: 1, by: None, backwards: None, store: false })
 }

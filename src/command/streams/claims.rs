@@ -73,8 +73,8 @@ impl Claim<'_> {
         Outcome::Claimed
     }
 
-    /// Notes for a log or a replica how an entry is pending; one that is not in the stream any more is taken off what is
-    /// pending there, too.
+    /// Notes for a log or a replica how an entry is pending; one that is not in the stream any more is taken off what
+    /// is pending there, too.
     fn tell(&mut self, group: &Group, id: Id, word: &[u8]) {
         if let (Some(told), Some(delivery)) = (&mut self.told, group.pending().get(&id)) {
             told.push(Told::new(group, word, delivery));
@@ -162,8 +162,8 @@ fn claim_options(claim: &mut Claim<'_>, args: Args<'_>, mut at: usize) -> Result
     Ok(last_id)
 }
 
-/// `XCLAIM key group consumer min-idle-time id [id …] [IDLE ms] [TIME unix-ms] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID
-/// id]`: the entries that were taken over, or their IDs. O(log N) each.
+/// `XCLAIM key group consumer min-idle-time id [id …] [IDLE ms] [TIME unix-ms] [RETRYCOUNT count] [FORCE] [JUSTID]
+/// [LASTID id]`: the entries that were taken over, or their IDs. O(log N) each.
 pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let Some((key, at)) = find_group(ctx, args, Access::Read)? else {
         return Err(no_such_group(args.get(1), args.get(2)));
@@ -220,8 +220,8 @@ const MAX_COUNT: i64 = i64::MAX / 16;
 /// From here on Redis does not get the memory for that many IDs, whatever machine it runs on.
 const COUNT_OF_NO_MEMORY: i64 = 1 << 43;
 
-/// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`: an ID to go on with, the entries that were
-/// taken over, and the IDs of those that were deleted and are not pending any more. O(1) for a small count.
+/// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`: an ID to go on with, the entries that
+/// were taken over, and the IDs of those that were deleted and are not pending any more. O(1) for a small count.
 pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let min_idle = integer(args.get(4)).map_err(|_| "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = range_start(args.get(5))?;

@@ -302,8 +302,8 @@ impl<'a> Asked<'a> {
 }
 
 /// `XPENDING key group [[IDLE min-idle-time] start end count [consumer]]`: how many entries are pending, the first and
-/// the last one's ID, and how many each consumer has; with a range, for each entry its ID, its consumer, how long ago and
-/// how often it was delivered. O(N) in what is looked at.
+/// the last one's ID, and how many each consumer has; with a range, for each entry its ID, its consumer, how long ago
+/// and how often it was delivered. O(N) in what is looked at.
 pub fn xpending(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let asked = Asked::parse(args)?;
     let now = ctx.now();

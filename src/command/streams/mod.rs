@@ -247,8 +247,8 @@ impl Options {
 
 const LIMIT_ALONE: Error = Error::new("ERR syntax error, LIMIT cannot be used without the special ~ option");
 
-/// `XADD key [NOMKSTREAM] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value …]`: the ID of
-/// the new entry, or null without a stream to add it to. O(1), and O(N) in what is trimmed.
+/// `XADD key [NOMKSTREAM] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value …]`: the ID
+/// of the new entry, or null without a stream to add it to. O(1), and O(N) in what is trimmed.
 pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (options, id_at, wanted) = Options::parse(args, true)?;
     let trim = options.trim(true, &ctx.keyspace.shapes)?;

@@ -193,8 +193,8 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 /// `XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key …] id [id …]`: as
-/// `XREAD`; `>` stands for entries that the group was not given yet, which become the consumer's pending ones, and an ID
-/// for those that it has pending already. O(log N + M) a stream.
+/// `XREAD`; `>` stands for entries that the group was not given yet, which become the consumer's pending ones, and an
+/// ID for those that it has pending already. O(log N + M) a stream.
 pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let options = Options::parse(args, true, ctx.now())?;
     let Some((group, consumer)) = options.group else { return Err(SYNTAX) };
@@ -334,8 +334,8 @@ impl Reading<'_> {
         ids.len()
     }
 
-    /// Propagates what was delivered: each entry as pending, or how far the group has come when nothing becomes so. Then
-    /// no entry tells of a new consumer either.
+    /// Propagates what was delivered: each entry as pending, or how far the group has come when nothing becomes so.
+    /// Then no entry tells of a new consumer either.
     fn propagate(&self, ctx: &mut Context<'_>, (key, at): (Key<'_>, Position), added: bool) {
         let delivered = self.delivered.as_deref().unwrap_or_default();
         if self.noack {

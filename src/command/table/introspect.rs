@@ -1,7 +1,7 @@
-//! What the command table tells about itself: `COMMAND` with its subcommands, and the HELP of any container.
+//! Introspection of the command table: `COMMAND` with its subcommands, and the HELP of any container.
 //!
-//! Nothing is cached and nothing copied: each reply is written from the statics. The whole of `COMMAND DOCS` is some
-//! hundred kilobytes, and is asked for by interactive clients when they start.
+//! Nothing is cached or copied: each reply is written from the statics. All of `COMMAND DOCS` is some hundred
+//! kilobytes, which interactive clients request when they start.
 
 use crate::command::CommandNames;
 use crate::command::table::keyspecs::{KeyPosition, find_keys};
@@ -12,8 +12,8 @@ use crate::command::table::{
 use crate::resp::Reply;
 use crate::text::glob;
 
-/// Executes `COMMAND` or one of its subcommands. Any other of the server's commands is left to the caller: the result
-/// is then `false`, and nothing was written.
+/// Executes `COMMAND` or one of its subcommands. For any other command of the server, writes nothing and returns
+/// `false`.
 pub fn execute<A: Arguments + ?Sized>(
     which: ServerCommand,
     args: &A,
@@ -34,7 +34,7 @@ pub fn execute<A: Arguments + ?Sized>(
 }
 
 /// `<container> HELP`: an array of simple strings. A command without subcommands that takes HELP as an argument (DEBUG)
-/// has its lines in its own definition. The container is named as the client has `called` it.
+/// has its lines in its own definition. The reply names the container as the client `called` it.
 ///
 /// Complexity: O(N) in the number of lines.
 pub fn help(container: &Command, called: &[u8], reply: &mut Reply<'_>) {
@@ -54,7 +54,7 @@ pub fn container_of(help: &Command) -> &'static Command {
     &all()[usize::from(help.container.unwrap_or(help.id))]
 }
 
-/// The commands that have a name.
+/// The commands that can be called under some name.
 fn named(known: CommandNames) -> impl Iterator<Item = &'static Command> {
     commands().iter().filter(move |command| known.has(command))
 }
@@ -69,7 +69,7 @@ fn all_infos(known: CommandNames, reply: &mut Reply<'_>) {
     }
 }
 
-/// `COMMAND INFO [name ...]`: an array with the description of each, or null where there is no such command.
+/// `COMMAND INFO [name ...]`: an array with the description of each, or null if there is no such command.
 ///
 /// Complexity: O(N) in the number of names.
 fn infos<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>) {
@@ -130,7 +130,7 @@ fn names(wanted: impl Fn(&Command) -> bool, reply: &mut Reply<'_>) {
     }
 }
 
-/// The arguments of the call that `COMMAND GETKEYS` asks about.
+/// The call in the arguments of `COMMAND GETKEYS`.
 struct Inner<'a, A: ?Sized>(&'a A);
 
 impl<A: Arguments + ?Sized> Arguments for Inner<'_, A> {
@@ -186,7 +186,7 @@ fn info(command: &Command, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(command.full_name.as_bytes());
     reply.integer(command.arity.into());
-    // What Redis keeps to itself.
+    // Redis does not show these two.
     words(command.flags & !(flags::MAY_REPLICATE | flags::PROTECTED), FLAGS, "", reply);
     reply.integer(command.first_key.into());
     reply.integer(command.last_key.into());
@@ -249,7 +249,7 @@ fn key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
     }
 }
 
-/// The head of a rule of which `fields` pairs follow.
+/// The head of a rule, which is followed by `fields` pairs.
 fn rule(kind: &str, fields: usize, reply: &mut Reply<'_>) {
     reply.map(2);
     text("type", kind, reply);
@@ -316,7 +316,7 @@ fn documented(command: &Command, reply: &mut Reply<'_>) {
     }
 }
 
-/// A field with the set of the marks that hold, unless none does.
+/// A field with the set of the marks that are true; nothing if none is.
 fn marked(field: &str, marks: &[(&str, bool)], reply: &mut Reply<'_>) {
     let count = marks.iter().filter(|(_, holds)| *holds).count();
     if count == 0 {

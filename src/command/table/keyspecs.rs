@@ -1,9 +1,9 @@
-//! Which arguments of a call are keys, and what happens to each: told by the command's key specifications.
+//! Which arguments of a call are keys and what happens to each, according to the command's key specifications.
 //!
 //! A specification first finds where keys begin (an argument's number, or the one after a keyword), then which
-//! arguments from there on are keys (a range, or as many as an argument says). One that does not fit the call, because
-//! a keyword is missing or a count is no number, means that the call is malformed: then there is no partial answer.
-//! `COMMAND GETKEYS` asks here, and so does whoever must know a call's keys before it is executed.
+//! arguments from there on are keys (a range, or as many as an argument says). If one does not fit the call, because a
+//! keyword is missing or a count is not a number, the call is malformed and there is no partial result. Used by
+//! `COMMAND GETKEYS`, and by code that needs the keys of a call before it is executed.
 
 use crate::command::table::vocabulary::{KEY_FLAGS, bit};
 use crate::command::table::{Arguments, BeginSearch, Command, FindKeys, KeyFinder, KeySpec, flags};
@@ -13,11 +13,11 @@ use crate::text::number::parse_i64;
 pub const RO: u64 = bit(KEY_FLAGS, "RO");
 /// The key is read and changed.
 pub const RW: u64 = bit(KEY_FLAGS, "RW");
-/// The key is overwritten, whatever it was.
+/// The key is overwritten without being read.
 pub const OW: u64 = bit(KEY_FLAGS, "OW");
 /// The key is deleted.
 pub const RM: u64 = bit(KEY_FLAGS, "RM");
-/// The caller learns something of the value.
+/// The reply depends on the value.
 pub const ACCESS: u64 = bit(KEY_FLAGS, "access");
 /// The value is changed.
 pub const UPDATE: u64 = bit(KEY_FLAGS, "update");
@@ -25,7 +25,7 @@ pub const UPDATE: u64 = bit(KEY_FLAGS, "update");
 pub const INSERT: u64 = bit(KEY_FLAGS, "insert");
 /// The value, or a part of it, is deleted.
 pub const DELETE: u64 = bit(KEY_FLAGS, "delete");
-/// It is a name that lives in the key's slot, but no key.
+/// It is not a key, but a name that belongs to a slot as keys do.
 pub const NOT_KEY: u64 = bit(KEY_FLAGS, "not_key");
 /// There may be keys that the specification does not find.
 pub const INCOMPLETE: u64 = bit(KEY_FLAGS, "incomplete");
@@ -43,8 +43,8 @@ pub struct KeyPosition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit;
 
-/// Appends the keys of a call to `found`, in the order of the specifications. The call's number of arguments has been
-/// checked. On error `found` is as it was.
+/// Appends the keys of a call to `found`, in the order of the specifications. The number of arguments must have been
+/// checked. On error, `found` is unchanged.
 pub fn find_keys<A: Arguments + ?Sized>(
     command: &Command,
     args: &A,
@@ -81,8 +81,8 @@ pub fn find_keys<A: Arguments + ?Sized>(
     Ok(())
 }
 
-/// The destination of a SORT, the last one that is given. What follows a word that is no option is looked at as well, so
-/// that a call that is refused for its syntax may still name a destination here.
+/// The destination of a SORT, the last one that is given. What follows a word that is no option is looked at as well,
+/// so that a call that is refused for its syntax may still name a destination here.
 fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
     let mut destination = None;
     let mut at = 2;
@@ -100,7 +100,7 @@ fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
     destination
 }
 
-/// Whether a call of BITFIELD is made of `GET` and `OVERFLOW` only. One that makes no sense may as well write.
+/// Whether a call of BITFIELD only consists of `GET` and `OVERFLOW`. A call with a syntax error counts as a write.
 fn only_gets<A: Arguments + ?Sized>(args: &A) -> bool {
     let mut at = 2;
     while at < args.count() {
@@ -124,7 +124,7 @@ fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPos
         BeginSearch::Index(index) => i64::from(index),
         BeginSearch::Keyword { keyword, from } => match after_keyword(keyword, from, args) {
             Some(begin) => begin,
-            // An option that is not given.
+            // The option is not in the call.
             None => return Some(()),
         },
         BeginSearch::Unknown => return None,
@@ -157,7 +157,7 @@ fn apply<A: Arguments + ?Sized>(spec: &KeySpec, args: &A, found: &mut Vec<KeyPos
     Some(())
 }
 
-/// The argument after the keyword: searched forwards from argument `from`, or backwards from the one that stands
+/// The argument after the keyword: searched forwards from argument `from`, or if that is negative, backwards from
 /// `-from` before the end.
 fn after_keyword<A: Arguments + ?Sized>(keyword: &str, from: i32, args: &A) -> Option<i64> {
     let count = args.count();

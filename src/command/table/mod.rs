@@ -1,14 +1,14 @@
-//! The command table: what each command is called, how it may be called, where its keys are, who executes it, and what
-//! there is to say about it.
+//! The command table: the name of each command, its syntax, where its keys are, what executes it, and its
+//! documentation.
 //!
-//! One definition (`src/command/table/*.def`, turned into statics by `build.rs`) drives everything that knows commands:
-//! lookup and arity checks here, key extraction, ACL categories, `COMMAND` and its subcommands, the HELP of each
-//! container, statistics by id. The statics need no initialisation and are never written.
+//! One definition (`src/command/table/*.def`, turned into statics by `build.rs`) drives everything that knows about
+//! commands: lookup and arity checks here, key extraction, ACL categories, `COMMAND` and its subcommands, the HELP of
+//! each container, statistics by id. The statics need no initialisation and are never written.
 //!
-//! Lookup is one probe: the name's words are hashed into a table that has no collisions ([`crate::command::table::perfect_hash`]), and
-//! one comparison decides. It costs a few nanoseconds in any case of letters, allocates nothing, and never matches a
-//! name that is not in the table. Commands and subcommands share one array and one numbering, so that per-command
-//! counters are an array of [`COMMAND_IDS`].
+//! Lookup is one probe: the words of the name are hashed into a table without collisions
+//! ([`crate::command::table::perfect_hash`]), and one comparison decides. It costs a few nanoseconds in any case of
+//! letters, allocates nothing, and never matches a name that is not in the table. Commands and subcommands share one
+//! array and one numbering, so that per-command counters are an array of [`COMMAND_IDS`].
 
 pub mod introspect;
 pub mod keyspecs;
@@ -33,19 +33,19 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/commands.rs"));
 }
 
-/// What a family's function looks like: it reads its arguments and writes its reply into the context.
+/// The function of a keyspace command: reads its arguments, and writes its reply into the context.
 pub type KeyspaceFn = fn(&mut Context<'_>, Args<'_>) -> Result;
 
-/// Who executes a command.
+/// What executes a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
-    /// A function of a family: it needs the keyspace and the caller's session, nothing else.
+    /// A function that only needs the keyspace and the caller's session.
     Keyspace(KeyspaceFn),
     /// The server itself.
     Server(ServerCommand),
     /// `<container> HELP`: the reply is [`crate::command::table::introspect::help`] of the container.
     Help,
-    /// Nobody: the name only leads to subcommands.
+    /// Nothing: the name only has subcommands.
     Container,
 }
 
@@ -60,13 +60,13 @@ pub struct Command {
     pub id: u16,
     /// The id of the container, for a subcommand.
     pub container: Option<u16>,
-    /// The number of arguments with the name (and the subcommand's); negative: at least so many.
+    /// The number of arguments including the name (and the subcommand's); if negative, the minimum.
     pub arity: i32,
     /// Bits of [`flags`].
     pub flags: u64,
     /// Bits of the ACL categories, in the order of [`vocabulary::CATEGORIES`].
     pub acl: u64,
-    /// The first argument that is a key, 0 if there is none at a fixed place.
+    /// The first argument that is a key, 0 if there is none at a fixed position.
     pub first_key: i32,
     /// The last such argument; negative: counted from the end.
     pub last_key: i32,
@@ -74,7 +74,7 @@ pub struct Command {
     pub key_step: i32,
     /// Where keys are, exactly.
     pub key_specs: &'static [KeySpec],
-    /// The argument that names a member of the collection under the first key, which may be prefetched; 0: none does.
+    /// The argument with a member of the collection under the first key, to be prefetched; 0 if there is none.
     pub member: u8,
     /// How to find a call's keys and what happens to them.
     pub key_finder: KeyFinder,
@@ -82,9 +82,9 @@ pub struct Command {
     pub tips: &'static [&'static str],
     /// The ids of the subcommands, as a range.
     subcommands: (usize, usize),
-    /// Who executes it.
+    /// What executes it.
     pub handler: Handler,
-    /// What `COMMAND DOCS` and `HELP` say; apart, because execution never reads it.
+    /// What `COMMAND DOCS` and `HELP` print. Stored apart because execution never reads it.
     pub docs: &'static Docs,
 }
 
@@ -94,7 +94,7 @@ impl Command {
         &ALL[self.subcommands.0..self.subcommands.1]
     }
 
-    /// Whether a call with `count` arguments, the name included, has as many as the command takes.
+    /// Whether the command takes `count` arguments, including its name.
     #[inline]
     pub const fn accepts(&self, count: usize) -> bool {
         if self.arity >= 0 {
@@ -150,9 +150,9 @@ pub mod flags {
         FAST = "fast";
         /// Allowed before authentication.
         NO_AUTH = "no_auth";
-        /// May change replicas although it is no write.
+        /// May change replicas although it is not a write.
         MAY_REPLICATE = "may_replicate";
-        /// Need not name a key although it can.
+        /// May be called without a key although it takes keys.
         NO_MANDATORY_KEYS = "no_mandatory_keys";
         /// Refused unless the configuration enables it.
         PROTECTED = "protected";
@@ -160,9 +160,9 @@ pub mod flags {
         NO_ASYNC_LOADING = "no_async_loading";
         /// Not allowed in a transaction.
         NO_MULTI = "no_multi";
-        /// Some keys' places depend on the arguments.
+        /// The positions of some keys depend on the arguments.
         MOVABLEKEYS = "movablekeys";
-        /// Allowed while a script has run for too long.
+        /// Allowed while a script runs for too long.
         ALLOW_BUSY = "allow_busy";
     }
 }
@@ -172,7 +172,7 @@ pub mod flags {
 pub struct KeySpec {
     /// Bits in the order of [`vocabulary::KEY_FLAGS`].
     pub flags: u64,
-    /// A remark for readers of the documentation.
+    /// A note in the documentation.
     pub notes: Option<&'static str>,
     /// Where to start.
     pub begin: BeginSearch,
@@ -187,20 +187,20 @@ pub enum BeginSearch {
     Index(i32),
     /// After this word, searched from argument `from` on, or from that far before the end and backwards.
     Keyword {
-        /// The word, in upper case; calls may write it in any.
+        /// The word, in upper case; matched in any case.
         keyword: &'static str,
         /// Where the search starts.
         from: i32,
     },
-    /// No rule tells.
+    /// There is no rule.
     Unknown,
 }
 
 /// Which arguments are keys, from where [`BeginSearch`] led.
 #[derive(Clone, Copy, Debug)]
 pub enum FindKeys {
-    /// Every `step`-th up to `last`, which counts from the start, or if negative from the end; of a negative `last`
-    /// only the first part of `limit` is meant if that is above 1.
+    /// Every `step`-th up to `last`, which counts from the start, or if negative from the end. If `last` is negative
+    /// and `limit` is above 1, only the first of `limit` equal parts are keys.
     Range {
         /// The last one.
         last: i32,
@@ -209,11 +209,11 @@ pub enum FindKeys {
         /// Two for "the first half".
         limit: i32,
     },
-    /// Their number stands in an argument.
+    /// An argument has the number of keys.
     KeyNum {
-        /// Where the number stands, from the start.
+        /// The argument with the number, from the start.
         at: i32,
-        /// Where the first key stands, from the start.
+        /// The first key, from the start.
         first: i32,
         /// From one to the next.
         step: i32,
@@ -231,7 +231,7 @@ pub enum KeyFinder {
     Set,
     /// By the specifications, but whether BITFIELD writes the key depends on its subcommands.
     Bitfield,
-    /// The first argument, and SORT's destination, which may stand anywhere among the options.
+    /// The first argument, and the destination of SORT, which may be anywhere among the options.
     Sort,
 }
 
@@ -240,13 +240,13 @@ pub enum KeyFinder {
 pub struct Docs {
     /// One sentence.
     pub summary: &'static str,
-    /// The version of Redis that brought it.
+    /// The version of Redis that introduced it.
     pub since: &'static str,
     /// Of [`vocabulary::GROUPS`].
     pub group: &'static str,
-    /// The time it takes.
+    /// Its time complexity.
     pub complexity: Option<&'static str>,
-    /// Since when it should not be used, and what to use.
+    /// The version since which it is deprecated, and what to use instead.
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Whether it is an internal command.
     pub syscmd: bool,
@@ -254,30 +254,30 @@ pub struct Docs {
     pub history: &'static [(&'static str, &'static str)],
     /// The syntax.
     pub arguments: &'static [Argument],
-    /// The lines that it brings to HELP.
+    /// Its lines of HELP.
     pub help: &'static [&'static str],
 }
 
 /// A node of a command's syntax.
 #[derive(Debug)]
 pub struct Argument {
-    /// What the documentation calls it.
+    /// Its name in the documentation.
     pub name: &'static str,
     /// Of [`vocabulary::ARGUMENT_KINDS`].
     pub kind: &'static str,
     /// Which key specification finds it, if it is a key.
     pub key_spec: Option<usize>,
-    /// The word that stands before it, or that it is.
+    /// The keyword before it, or that it consists of.
     pub token: Option<&'static str>,
-    /// The version of Redis that brought it.
+    /// The version of Redis that introduced it.
     pub since: Option<&'static str>,
-    /// Since when it should not be used.
+    /// The version since which it is deprecated.
     pub deprecated_since: Option<&'static str>,
-    /// It may be absent.
+    /// Whether it can be omitted.
     pub optional: bool,
-    /// It may stand several times.
+    /// Whether it can be repeated.
     pub multiple: bool,
-    /// And its token with it each time.
+    /// Whether its token is repeated with it.
     pub multiple_token: bool,
     /// The alternatives of a `oneof`, the parts of a `block`.
     pub arguments: &'static [Argument],
@@ -349,7 +349,7 @@ pub enum Refusal {
     UnknownCommand,
     /// The container has no such subcommand.
     UnknownSubcommand,
-    /// The command takes another number of arguments.
+    /// The command takes a different number of arguments.
     WrongArity(&'static Command),
 }
 
@@ -366,7 +366,7 @@ pub fn find<A: Arguments + ?Sized>(args: &A) -> Result<&'static Command, Refusal
     find_below(lookup(args.get(0)), args)
 }
 
-/// As [`find`], when it is known what the first word of the call means.
+/// [`find`], for when the command of the call's first word is known.
 #[inline(always)]
 pub(super) fn find_below<A: Arguments + ?Sized>(
     first: Option<&'static Command>,
@@ -380,7 +380,7 @@ pub(super) fn find_below<A: Arguments + ?Sized>(
 }
 
 impl Refusal {
-    /// The error's text as Redis words it, without the leading `-`. Names are quoted up to their first 128 bytes.
+    /// The error's text in the words of Redis, without the leading `-`. Quotes up to 128 bytes of a name.
     pub fn message<A: Arguments + ?Sized>(&self, args: &A) -> Vec<u8> {
         match self {
             Refusal::UnknownCommand => unknown_command(args),
@@ -399,7 +399,7 @@ impl Refusal {
 /// The most bytes of a client's words that an error repeats.
 const QUOTED: usize = 128;
 
-/// What an error shows of a client's word: no more than [`QUOTED`] bytes, and nothing from a zero byte on.
+/// The part of a client's word that an error quotes: up to [`QUOTED`] bytes, and up to the first zero byte.
 fn quoted(word: &[u8]) -> &[u8] {
     shown(&word[..word.len().min(QUOTED)])
 }

@@ -1,15 +1,15 @@
-//! What commands are called: by their own names, or otherwise where `rename-command` lines say so.
+//! The names of commands: their own, or others given by `rename-command` lines.
 //!
-//! Nearly every server leaves the names alone; then a lookup is that of the static table and one comparison with null.
-//! Otherwise a map of the changed names is asked first. Only the names of the top change: subcommands keep theirs, and
-//! whatever describes a command (errors, statistics, `COMMAND`) calls it by its own.
+//! Nearly every server leaves the names alone; then a lookup costs one comparison with null before that in the static
+//! table. Otherwise a map of the changed names is searched first. Only top-level names change: subcommands keep theirs,
+//! and errors, statistics and `COMMAND` use a command's own name.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::command::table::{self, Arguments, Command, Refusal};
 
-/// The commands of Redis 7.2. A line about one that is not here yet is no mistake: a configuration that Redis takes is
-/// taken here.
+/// The commands of Redis 7.2. A line that renames one which does not exist here is not an error: a configuration that
+/// Redis accepts is accepted.
 const COMMANDS_OF_REDIS: &str = "acl append asking auth bgrewriteaof bgsave bitcount bitfield bitfield_ro bitop bitpos \
     blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin client cluster command config copy dbsize debug decr \
     decrby del discard dump echo eval eval_ro evalsha evalsha_ro exec exists expire expireat expiretime failover fcall \
@@ -35,15 +35,15 @@ pub struct CommandNames(Option<&'static Renames>);
 
 #[derive(Debug, Default)]
 struct Renames {
-    /// Names in lower case: what they mean now, `None` for nothing.
+    /// Changed names, in lower case, with their commands; `None` if the name no longer has one.
     changed: HashMap<Vec<u8>, Option<&'static Command>>,
-    /// Ids of commands that no name leads to.
+    /// Ids of commands that no longer have a name.
     gone: HashSet<u16>,
 }
 
 impl CommandNames {
-    /// The names after these changes, each from a name to another one, or to an empty one that takes the command away.
-    /// They are kept as long as the process lives.
+    /// The names after these changes, each from a name to another one, or to an empty one to remove the command. They
+    /// are kept until the process ends.
     ///
     /// # Errors
     /// The index of the first change that cannot be made, and why.
@@ -89,7 +89,7 @@ impl CommandNames {
         table::find_below(self.lookup(args.get(0)), args)
     }
 
-    /// Whether some name leads to a command, or to a subcommand's container.
+    /// Whether a command, or a subcommand's container, has a name.
     pub fn has(self, command: &Command) -> bool {
         let top = command.container.unwrap_or(command.id);
         self.0.is_none_or(|renames| !renames.gone.contains(&top))

@@ -4,8 +4,7 @@
 //! A name of up to 24 bytes is three words: its first eight bytes, its last eight, and the eight in between that only
 //! names longer than sixteen have. They overlap in shorter names, which does no harm: together with the length they
 //! determine the name. The hash folds case by setting bit 5 of every byte, which also merges a few characters that are
-//! no letters (`@` and a backquote); the comparison after the probe is exact, so that costs nothing but a probe in
-//! vain:
+//! not letters (`@` and a backquote). The comparison after the probe is exact, so this costs a wasted probe at most:
 //!
 //! ```text
 //!   asked    G  e  T         differs from the stored name only in bit 5 ...
@@ -33,7 +32,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Loads the words of `name`, of which bytes beyond the first sixteen and the last eight are not looked at.
+    /// Loads the words of `name`, which ignore bytes other than the first sixteen and the last eight.
     #[inline(always)]
     pub const fn of(name: &[u8]) -> Words {
         let (Some(head), Some(tail)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) else {
@@ -50,8 +49,8 @@ impl Words {
         Words { head: u64::from_le_bytes(*head), middle, tail: u64::from_le_bytes(*tail) }
     }
 
-    /// The slot's number before it is cut to the size of the index: multiply by two halves of one seed, so that the
-    /// upper bits depend on every bit of the name and of its [`shape`].
+    /// The number of the slot before it is reduced to the size of the index. Multiplies by two halves of one seed, so
+    /// that the upper bits depend on every bit of the name and of its [`shape`].
     #[inline(always)]
     pub const fn hash(self, shape: u64, seed: u64) -> u64 {
         let head = (self.head | CASE_BITS).wrapping_mul(seed);
@@ -80,7 +79,7 @@ const fn short(name: &[u8]) -> u64 {
     }
 }
 
-/// What the probe compares: a lower-case name, where it must be met exactly, and its shape. One cache line.
+/// What the probe compares: a lower-case name, the bits that must match exactly, and the shape. One cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub struct Name {

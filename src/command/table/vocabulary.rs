@@ -52,8 +52,7 @@ pub const CATEGORIES: &[&str] = &[
     "scripting",
 ];
 
-/// The categories that a command belongs to because of a flag, with the flag that brings each. A command that is not
-/// `fast` is `slow`.
+/// The categories that follow from flags, each with its flag. A command that is not `fast` is `slow`.
 pub const IMPLIED: &[(&str, &str)] = &[
     ("write", "write"),
     ("readonly", "read"),
@@ -79,7 +78,7 @@ pub const KEY_FLAGS: &[&str] = &[
     "variable_flags",
 ];
 
-/// What a documented argument is.
+/// The kinds of documented arguments.
 pub const ARGUMENT_KINDS: &[&str] =
     &["string", "integer", "double", "key", "pattern", "unix-time", "pure-token", "oneof", "block"];
 
@@ -105,7 +104,7 @@ pub const GROUPS: &[&str] = &[
     "module",
 ];
 
-/// The ways to tell a call's keys where the key specifications alone do not.
+/// The ways to find a call's keys where the key specifications are not enough.
 pub const KEY_FINDERS: &[&str] = &["set", "bitfield", "sort"];
 
 /// The place of `word` in `list`, or `None`: `const`, so that a misspelt constant does not compile.
