@@ -1,6 +1,6 @@
 //! Reads the source and keeps the house in order.
 //!
-//! What it holds: imports run down the floors only, `unsafe` stays in the modules that may have it and says why it
+//! What it holds: imports run down the floors only, a part of the server names only what it may know, `unsafe` stays in the modules that may have it and says why it
 //! is sound, every file says what it is, no file outgrows 900 lines, the dependencies are the agreed ones, and nothing
 //! names a machine's paths. Each check is a function from text to complaints, tested at the end on text that it has
 //! to complain about.
@@ -28,6 +28,51 @@ const FLOORS: &[(&str, u32)] = &[
     ("server", 6),
     ("tools", 7),
     ("main", 8),
+];
+
+/// A part of the server: a folder of `src/server`, and what no file in it names, with all that is below. Of the server
+/// itself a part knows what is in its own folder.
+struct Part {
+    name: &'static str,
+    never: &'static [&'static str],
+    /// What it may name all the same.
+    except: &'static [&'static str],
+}
+
+const PARTS: &[Part] = &[
+    // Commands and data, without a descriptor.
+    Part {
+        name: "core",
+        never: &["sys::net", "sys::poller", "sys::ring", "std::net", "std::os::fd", "std::fs"],
+        except: &[],
+    },
+    // Connections and bytes, without a key.
+    Part {
+        name: "net",
+        never: &["config", "db", "dict", "persist", "types", "std::fs"],
+        except: &["types::Block", "types::block"],
+    },
+    // Listeners, which know clients by their tokens.
+    Part {
+        name: "audience",
+        never: &[
+            "config",
+            "dict",
+            "persist",
+            "sys::net",
+            "sys::poller",
+            "sys::ring",
+            "std::net",
+            "std::os::fd",
+        ],
+        except: &["sys::poller::Token"],
+    },
+    // The process around them, without keys and commands.
+    Part {
+        name: "process",
+        never: &["command", "db", "dict", "persist", "resp", "sys::net", "sys::poller", "sys::ring", "types"],
+        except: &[],
+    },
 ];
 
 /// Modules that may contain `unsafe`.
@@ -199,6 +244,97 @@ fn floor_complaints(module: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// The path of a source file as a module: `["server", "core", "stats"]`.
+fn module_path(path: &Path) -> Vec<String> {
+    let below = path.strip_prefix("src").unwrap_or(path).with_extension("");
+    let mut names: Vec<String> = below.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    if names.last().is_some_and(|last| last == "mod") {
+        names.pop();
+    }
+    names
+}
+
+/// All paths that `code` names from a root (`crate`, `std`, `self`, `super`), as seen from the crate: groups are taken
+/// apart and `super::` is resolved for the module `own`.
+fn named_paths(code: &str, own: &[String]) -> Vec<String> {
+    let starts_word = |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || "_:".contains(c));
+    let mut paths = Vec::new();
+    for root in ["crate::", "std::", "self::", "super::"] {
+        for (at, _) in code.match_indices(root).filter(|(at, _)| starts_word(*at)) {
+            let mut rest = &code[at..];
+            let mut base: Vec<String> = if rest.starts_with("crate::") { vec![] } else { own.to_vec() };
+            while let Some(after) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = after;
+            }
+            rest = rest.strip_prefix("crate::").or(rest.strip_prefix("self::")).unwrap_or(rest);
+            if rest.starts_with("std::") && root == "std::" {
+                base.clear();
+            }
+            expand(rest, &base.join("::"), &mut paths);
+        }
+    }
+    paths
+}
+
+/// Appends the paths of the use tree that `text` begins with, below `base`. Returns what comes after the tree.
+fn expand<'a>(text: &'a str, base: &str, paths: &mut Vec<String>) -> &'a str {
+    let join = |name: &str| if base.is_empty() { name.to_string() } else { format!("{base}::{name}") };
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = rest.trim_start();
+            if let Some(after) = rest.strip_prefix('}') {
+                return after;
+            }
+            let after = expand(rest, base, paths).trim_start();
+            let after = after.trim_start_matches(|c| !matches!(c, ',' | '}'));
+            let after = after.strip_prefix(',').unwrap_or(after);
+            if after.len() == rest.len() || after.is_empty() {
+                return after;
+            }
+            rest = after;
+        }
+    }
+    let name = identifier(text);
+    let rest = &text[name.len()..];
+    match rest.strip_prefix("::") {
+        Some(below) if below.starts_with(|c: char| c.is_alphabetic() || "_{".contains(c)) => {
+            expand(below, &join(&name), paths)
+        }
+        _ => {
+            paths.push(if name == "self" || name.is_empty() { base.to_string() } else { join(&name) });
+            rest
+        }
+    }
+}
+
+/// What a file in a part's folder names and may not know.
+fn part_complaints(path: &Path, text: &str) -> Vec<String> {
+    let own = module_path(path);
+    let Some(part) = PARTS.iter().find(|part| own.len() > 1 && own[0] == "server" && own[1] == part.name)
+    else {
+        return vec![];
+    };
+    let home = format!("server::{}", part.name);
+    let is_below = |path: &str, ancestor: &str| {
+        path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    let joined: String = code(text).iter().flat_map(|(_, line)| [line.trim(), " "]).collect();
+    // A visibility is not a use.
+    let joined = joined.replace("pub(in crate::server)", "pub");
+    let mut complaints = Vec::new();
+    for named in named_paths(&joined, &own) {
+        let foreign = is_below(&named, "server") && !is_below(&named, &home);
+        let never = part.never.iter().any(|never| is_below(&named, never));
+        let excepted = part.except.iter().any(|except| is_below(&named, except));
+        if foreign || (never && !excepted) {
+            complaints.push(format!("the part {} of the server names {named}", part.name));
+        }
+    }
+    complaints
+}
+
 /// `unsafe` outside its modules, and `unsafe` blocks and impls without the reason in front of them.
 fn unsafe_complaints(module: Option<&str>, text: &str) -> Vec<String> {
     let all: Vec<&str> = text.lines().collect();
@@ -315,6 +451,15 @@ fn modules_use_only_modules_on_floors_below_their_own() {
 }
 
 #[test]
+fn parts_of_the_server_name_only_what_they_may_know() {
+    for part in PARTS {
+        let folder = Path::new("src/server").join(part.name);
+        assert!(sources().iter().any(|source| source.path.starts_with(&folder)), "no files in {folder:?}");
+    }
+    check(|source| part_complaints(&source.path, &source.text));
+}
+
+#[test]
 fn unsafe_is_where_it_may_be_and_says_why_it_is_sound() {
     check(|source| {
         // Fuzz targets and benchmarks count allocations; they are not part of the server.
@@ -389,6 +534,43 @@ fn the_checks_complain_about_what_they_are_for() {
     assert!(floor_complaints("server", "use crate::command;\n// use crate::tools;").is_empty());
     assert!(floor_complaints("dict", "#[cfg(test)]\nmod tests {\n    use crate::server;\n}").is_empty());
     assert_eq!(floor_complaints("dict", "#[cfg(test)]\nmod tests;\nuse crate::server;").len(), 1);
+
+    let part = |path: &str, text: &str| part_complaints(Path::new(path), text).len();
+    assert_eq!(part("src/server/core/stats.rs", "use crate::sys::net::Socket;"), 1);
+    assert_eq!(part("src/server/core/stats.rs", "use crate::sys::{clock, poller::Token};"), 1);
+    assert_eq!(
+        part("src/server/core/stats.rs", "use crate::sys::{\n    clock::{self, ticks},\n    net,\n};"),
+        1
+    );
+    assert_eq!(
+        part("src/server/core/latency/doctor.rs", "use super::super::Server;"),
+        0,
+        "that is core::Server"
+    );
+    assert_eq!(part("src/server/core/latency/doctor.rs", "use super::super::super::Server;"), 1);
+    assert_eq!(part("src/server/core/mod.rs", "fn f(s: &super::Server) {}"), 1);
+    assert_eq!(part("src/server/core/mod.rs", "use super::{net::Net, audience};"), 2);
+    assert_eq!(part("src/server/core/mod.rs", "pub(super) a: u8, pub(in crate::server) b: u8,"), 0);
+    assert_eq!(part("src/server/net/client.rs", "let a = crate::db::Keyspace::new();"), 1);
+    assert_eq!(part("src/server/net/client.rs", "use crate::types::{Block, Entry};"), 1);
+    assert_eq!(
+        part("src/server/net/client.rs", "use crate::types::block::Block; use super::output::Pending;"),
+        0
+    );
+    assert_eq!(part("src/server/audience/monitor.rs", "use crate::sys::poller::{Poller, Token};"), 1);
+    assert_eq!(part("src/server/process/log.rs", "use crate::command::Args; use std::fs::File;"), 1);
+    assert_eq!(
+        part(
+            "src/server/process/log.rs",
+            "//! [`crate::db`]\n#[cfg(test)]\nmod tests {\n    use crate::db;\n}"
+        ),
+        0
+    );
+    assert_eq!(
+        part("src/server/settle.rs", "use crate::db::Change; use super::net::Net;"),
+        0,
+        "between the parts"
+    );
 
     assert_eq!(unsafe_complaints(Some("server"), "// SAFETY: no\nunsafe { x() }").len(), 1);
     assert_eq!(unsafe_complaints(None, "unsafe { x() }").len(), 1);
