@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use redstart::types::Block;
-use redstart::types::bits::{self, Operation};
+use redstart::types::bits::{self, BitOperation};
 
 const LEN: usize = 100_000_000;
 
@@ -38,21 +38,21 @@ fn large(c: &mut Criterion) {
         b.iter(|| bits::find_in(black_box(&zeroes), 0..LEN as u64 * 8, true));
     });
     group.bench_function("not_in_place", |b| {
-        b.iter(|| bits::combine::<&[u8]>(Operation::Not, black_box(&mut target), true, &[]));
+        b.iter(|| bits::combine::<&[u8]>(BitOperation::Not, black_box(&mut target), true, &[]));
     });
     group.throughput(Throughput::Bytes(2 * LEN as u64));
-    for operation in [Operation::And, Operation::Or, Operation::Xor] {
+    for operation in [BitOperation::And, BitOperation::Or, BitOperation::Xor] {
         group.bench_function(format!("{operation:?}").to_lowercase(), |b| {
             b.iter(|| bits::combine(operation, black_box(&mut target), false, black_box(&[&one[..], &two])));
         });
     }
     group.bench_function("or_in_place", |b| {
-        b.iter(|| bits::combine(Operation::Or, black_box(&mut target), true, black_box(&[&two[..]])));
+        b.iter(|| bits::combine(BitOperation::Or, black_box(&mut target), true, black_box(&[&two[..]])));
     });
     group.bench_function("and_into_new", |b| {
         b.iter(|| {
             let mut fresh = Block::zeroed(LEN);
-            bits::combine(Operation::And, fresh.make_mut(), false, black_box(&[&one[..], &two]));
+            bits::combine(BitOperation::And, fresh.make_mut(), false, black_box(&[&one[..], &two]));
             fresh
         });
     });

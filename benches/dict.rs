@@ -94,7 +94,7 @@ fn keys(count: u32, series: char) -> Vec<Key> {
 fn dict_of(keys: &[Key]) -> Dict<Entry> {
     let mut dict = Dict::new(Seed::new([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]));
     for (n, key) in keys.iter().enumerate() {
-        dict.insert_new(dict.hash(key), Entry::new(*key, n as u64));
+        dict.insert(dict.hash(key), Entry::new(*key, n as u64));
     }
     while dict.rehash(1024) {}
     dict
@@ -217,7 +217,7 @@ fn churn(c: &mut Criterion) {
             dict.step();
             let position = dict.find(dict.hash(key), key).expect("the oldest key is there");
             drop(dict.remove(position));
-            dict.insert_new(dict.hash(new), Entry::new(*new, 1));
+            dict.insert(dict.hash(new), Entry::new(*new, 1));
         });
         let mut old = keys.iter().cycle();
         let mut map: HashMap<Box<[u8]>, u64> = keys[..half].iter().map(|key| ((*key).into(), 1)).collect();

@@ -68,7 +68,7 @@ impl Set for SortedSet {
         let hash = self.hash(member);
         self.prefetch(hash, score);
         assert!(self.find(hash, member).is_none());
-        SortedSet::add(self, hash, member, score);
+        SortedSet::insert(self, hash, member, score);
     }
 
     fn remove(&mut self, member: &[u8]) {
@@ -273,7 +273,7 @@ fn fill(c: &mut Criterion, name: &str, input: &[([u8; 17], f64)]) {
         b.iter_with_large_drop(|| {
             let mut gather = Gather::with_room(SEED, input.len());
             for (member, score) in input {
-                gather.add(gather.hash(member), member, *score);
+                gather.insert(gather.hash(member), member, *score);
             }
             gather.finish()
         });

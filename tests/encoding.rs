@@ -5,7 +5,7 @@ use redstart::alloc::Counting;
 use redstart::codec::crc64;
 use redstart::dict::Seed;
 use redstart::persist::rdb::{Encoder, Sink, payload, save_value};
-use redstart::types::hash::{self, Condition, Expiry, HashMut};
+use redstart::types::hash::{self, Condition, FieldExpiry, HashMut};
 use redstart::types::list::{self, End};
 use redstart::types::set;
 use redstart::types::sorted_set::{self, How};
@@ -86,7 +86,7 @@ fn large_values() -> Vec<Entry> {
         sorted_set::apply(&mut sorted_set, &item, n as f64, How::default(), &shapes).expect("a number");
         for (entry, time) in [(&mut hash, None), (&mut timed_hash, Some(2 + n as i64))] {
             let mut fields = HashMut::new(entry, &shapes, 0);
-            fields.set(&n.to_be_bytes(), Text::Bytes(&item), None, Expiry::Discard);
+            fields.set(&n.to_be_bytes(), Text::Bytes(&item), None, FieldExpiry::Remove);
             if let Some(time) = time {
                 fields.set_expiry(&n.to_be_bytes(), time, Condition::Always);
             }

@@ -279,7 +279,9 @@ fn a_large_request_of_many_arguments_is_held_once_and_given_back() {
     let value = vec![b'v'; SIZE];
     let keys: Vec<String> = (0..COUNT).map(|n| format!("key:{n}")).collect();
     let mut words: Vec<&[u8]> = vec![b"MSET"];
-    keys.iter().for_each(|key| words.extend([key.as_bytes(), &value]));
+    for key in &keys {
+        words.extend([key.as_bytes(), &value]);
+    }
     assert_eq!(client.call(&words), Value::Simple(b"OK".to_vec()));
     let held = (COUNT * SIZE) as u64;
     let most = server.peak_resident_bytes();

@@ -89,7 +89,7 @@ impl Both {
         self.clock += 1;
         self.dict.step();
         match self.find(&key) {
-            None => drop(self.dict.insert_new(self.dict.hash(&key), Block::new(&key, self.clock))),
+            None => drop(self.dict.insert(self.dict.hash(&key), Block::new(&key, self.clock))),
             Some(position) if self.clock & 1 == 0 => {
                 drop(self.dict.replace(position, Block::new(&key, self.clock)))
             }

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use redstart::types::hyperloglog::{self, Form, HEADER, Place, REGISTERS, Registers, dense, sparse};
+use redstart::types::hyperloglog::{self, Form, HEADER, Observation, REGISTERS, Registers, dense, sparse};
 
 fn registers(sketch: &[u8]) -> Option<Box<[u8; REGISTERS]>> {
     let mut registers = Registers::new();
@@ -48,7 +48,7 @@ fn check_union(sketch: &[u8], other: &[u8], limit: usize) {
     let (mut at_once, mut one_by_one) = (sketch.to_vec(), sketch.to_vec());
     union.raise_sparse(&mut at_once, limit).expect("a valid sketch");
     for (register, rank) in union.values().iter().enumerate().filter(|(_, rank)| **rank > 0) {
-        hyperloglog::raise(&mut one_by_one, Place { register, rank: *rank }, limit).expect("a valid sketch");
+        hyperloglog::raise(&mut one_by_one, Observation { register, rank: *rank }, limit).expect("a valid sketch");
     }
     hyperloglog::invalidate(&mut at_once);
     hyperloglog::invalidate(&mut one_by_one);
@@ -75,7 +75,7 @@ fuzz_target!(|data: &[u8]| {
         let register = usize::from(u16::from_le_bytes([step[0], step[1]])) % REGISTERS;
         let rank = step[2] % 51 + 1;
         let before = get(&sketch, register);
-        let raised = hyperloglog::raise(&mut sketch, Place { register, rank }, limit);
+        let raised = hyperloglog::raise(&mut sketch, Observation { register, rank }, limit);
         if let Some(model) = &mut model {
             assert_eq!(before, Some(model[register]));
             assert_eq!(raised, Ok(model[register] < rank));

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::text::number;
-use crate::types::bits::{self, Operation};
+use crate::types::bits::{self, BitOperation};
 use crate::types::{Block, Entry, Kind};
 
 /// Parses a bit offset. If `width` is not 0, `#n` stands for the `n`th field of that many bits. The offset must be
@@ -160,11 +160,15 @@ pub fn bitpos(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// where shorter ones are padded with zeroes, and replies with its length; an empty result deletes the destination.
 /// O(N).
 pub fn bitop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let names =
-        [("and", Operation::And), ("or", Operation::Or), ("xor", Operation::Xor), ("not", Operation::Not)];
+    let names = [
+        ("and", BitOperation::And),
+        ("or", BitOperation::Or),
+        ("xor", BitOperation::Xor),
+        ("not", BitOperation::Not),
+    ];
     let named = names.iter().find(|(name, _)| args.is(1, name));
     let operation = named.map(|(_, operation)| *operation).ok_or(SYNTAX)?;
-    if operation == Operation::Not && args.len() != 4 {
+    if operation == BitOperation::Not && args.len() != 4 {
         return Err("ERR BITOP NOT must be called with a single source key.".into());
     }
     let mut sources = Sources::find(ctx, args)?;
@@ -217,11 +221,15 @@ impl Sources {
         if refused { Err(WRONG_TYPE) } else { Ok(sources) }
     }
 
-    /// The block for the result, with its length, and whether it already holds one of the sources. It is the
-    /// destination's own block if that has a suitable size and is not shared with a pending reply: writing to memory
-    /// that is mapped is several times faster than getting new pages. Otherwise the destination is copied or shared
-    /// like the others.
-    fn target(&mut self, ctx: &mut Context<'_>, at: Option<Position>, operation: Operation) -> (Block, bool) {
+    /// The block for the result, of its length, and whether it holds one of the sources already. It is the
+    /// destination's own where that has one of fitting size which no client waits for: writing to memory that is
+    /// there is several times faster than asking for new pages. Else the destination becomes one of the others.
+    fn target(
+        &mut self,
+        ctx: &mut Context<'_>,
+        at: Option<Position>,
+        operation: BitOperation,
+    ) -> (Block, bool) {
         let Some(at) = at else { return (Block::zeroed(self.longest), false) };
         let entry = ctx.keyspace.db(ctx.session.db).get(at);
         let fits = |block: &Block| {
@@ -229,8 +237,9 @@ impl Sources {
             !block.is_shared() && capacity >= self.longest && capacity / 2 <= self.longest
         };
         if entry.kind() == Kind::String && entry.block().is_some_and(fits) {
-            // In a XOR an even number of equal sources cancels out.
-            let seeded = self.destination > 0 && (operation != Operation::Xor || self.destination % 2 == 1);
+            // An even number of equal sources adds nothing to a XOR.
+            let seeded =
+                self.destination > 0 && (operation != BitOperation::Xor || self.destination % 2 == 1);
             let block = ctx.keyspace.modify(ctx.session.db, at, Entry::take_block);
             let mut block = block.expect("it was seen to be there");
             block.resize_zeroed(self.longest);

@@ -12,7 +12,7 @@ use crate::command::error::{Error, Result, WRONG_TYPE};
 use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::text::words::shown;
-use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Place, Registers, dense, sparse};
+use crate::types::hyperloglog::{self, Corrupted, Form, HEADER, Observation, Registers, dense, sparse};
 use crate::types::{Encoding, Entry, Kind, Text};
 
 const NOT_A_SKETCH: Error = Error::new("WRONGTYPE Key is not a valid HyperLogLog string value.");
@@ -59,7 +59,7 @@ pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     } else {
         let mut sketch = hyperloglog::empty();
         hyperloglog::invalidate(&mut sketch);
-        let raised = raise_all(&mut sketch, args.iter_from(2).map(Place::of), max_sparse_bytes);
+        let raised = raise_all(&mut sketch, args.iter_from(2).map(Observation::of), max_sparse_bytes);
         ctx.insert(key, Entry::raw_string(key.name, &sketch, None));
         (1 + raised.0, Ok(()))
     };
@@ -81,11 +81,11 @@ fn add<'a>(
     max_sparse_bytes: usize,
 ) -> (u64, Result<(), Corrupted>) {
     let first = elements.try_for_each(|element| {
-        let place = Place::of(element);
+        let place = Observation::of(element);
         if is_lower(bytes(entry), place) { ControlFlow::Break(place) } else { ControlFlow::Continue(()) }
     });
     let ControlFlow::Break(first) = first else { return (0, Ok(())) };
-    let places = std::iter::once(first).chain(elements.map(Place::of));
+    let places = std::iter::once(first).chain(elements.map(Observation::of));
     if hyperloglog::form(bytes(entry)) == Some(Form::Dense) {
         let sketch = entry.bytes_mut(0);
         let raised = places.filter(|place| dense::raise(&mut sketch[HEADER..], place.register, place.rank));
@@ -104,7 +104,7 @@ fn add<'a>(
 /// Raises registers one after the other. Returns how many were lower, and an error if the sketch is corrupted.
 fn raise_all(
     sketch: &mut Vec<u8>,
-    mut places: impl Iterator<Item = Place>,
+    mut places: impl Iterator<Item = Observation>,
     max_sparse_bytes: usize,
 ) -> (u64, Result<(), Corrupted>) {
     let mut changes = 0;
@@ -116,7 +116,7 @@ fn raise_all(
 }
 
 /// Whether the register is lower than the element would make it, or cannot be found.
-fn is_lower(sketch: &[u8], place: Place) -> bool {
+fn is_lower(sketch: &[u8], place: Observation) -> bool {
     match hyperloglog::form(sketch) {
         Some(Form::Dense) => dense::get(&sketch[HEADER..], place.register) < place.rank,
         _ => sparse::get(sketch, place.register).is_none_or(|rank| rank < place.rank),

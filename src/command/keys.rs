@@ -6,6 +6,7 @@ use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::scan::{Extra, ScanOptions, parse_cursor, reply_scan};
+use crate::command::time::TimeForm;
 use crate::db::{Access, AccessPolicy, Event, Key, Removal};
 use crate::dict::Position;
 use crate::resp::Reply;
@@ -149,16 +150,8 @@ impl Conditions {
     }
 }
 
-/// Parses a time of the `EXPIRE` family as Unix milliseconds, which may be in the past; `None` if it is out of range.
-fn expiry_argument(ctx: &Context<'_>, arg: &[u8], relative: bool, seconds: bool) -> Result<Option<i64>> {
-    let value = integer(arg)?;
-    let origin = if relative { ctx.keyspace.moment.unix_ms } else { 0 };
-    let scale = if seconds { 1000 } else { 1 };
-    Ok(value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)))
-}
-
-/// Makes `key`, whose entry is at `at`, expire at `when`; if that time is over, deletes it and propagates the deletion.
-/// Returns whether the key is still there: then the caller propagates the expiry.
+/// Has `key`, whose entry is at `at`, expire at `when`; or deletes it, when that time has come, and propagates just
+/// that. Returns whether the key is still there: the caller then says how its expiry is propagated.
 pub(super) fn expire_or_remove(ctx: &mut Context<'_>, key: Key<'_>, at: Position, when: i64) -> bool {
     if ctx.keyspace.is_due(when) {
         ctx.remove(key, at, Removal::PastExpiry);
@@ -172,7 +165,8 @@ pub(super) fn expire_or_remove(ctx: &mut Context<'_>, key: Key<'_>, at: Position
 
 fn expire_key(ctx: &mut Context<'_>, args: Args<'_>, name: &str, relative: bool, seconds: bool) -> Result {
     let conditions = Conditions::parse(args)?;
-    let when = expiry_argument(ctx, args.get(2), relative, seconds)?
+    let when = (TimeForm { seconds, relative })
+        .unix_ms(ctx, integer(args.get(2))?)
         .ok_or_else(|| Error::from(format!("ERR invalid expire time in '{name}' command")))?;
     let key = ctx.first_key(args.get(1));
     let at = ctx.find(key, Access::Write).filter(|at| conditions.allow(ctx.db().get(*at).expire_at(), when));

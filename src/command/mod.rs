@@ -24,6 +24,7 @@ pub mod sorted_sets;
 pub mod streams;
 pub mod strings;
 pub mod table;
+mod time;
 pub mod transfer;
 pub mod wait;
 pub mod waiting;

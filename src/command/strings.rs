@@ -7,6 +7,7 @@ use crate::command::args::{Args, integer};
 use crate::command::context::{Context, ZERO_COPY_BYTES};
 use crate::command::error::{Error, NOT_A_FLOAT, Result, SYNTAX, WRONG_TYPE};
 use crate::command::keys;
+use crate::command::time::TimeForm;
 use crate::db::{Access, Event, Key, Removal, Word};
 use crate::dict::Position;
 use crate::text::extended::Extended;
@@ -72,7 +73,7 @@ fn write(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value
     });
 }
 
-/// [`write`], declared as the change that `SET` makes.
+/// [`write()`], declared as the change that `SET` makes.
 #[inline]
 fn put(ctx: &mut Context<'_>, key: Key<'_>, at: Option<Position>, value: Value<'_>, expiry: NewExpiry) {
     write(ctx, key, at, value, expiry);
@@ -118,22 +119,10 @@ fn propagate_without_get(ctx: &mut Context<'_>, args: Args<'_>) {
     ctx.keyspace.journal.propagate_words(ctx.session.db, words);
 }
 
-/// The unit and the origin of a time argument.
-#[derive(Clone, Copy)]
-struct TimeUnit {
-    seconds: bool,
-    relative: bool,
-}
-
-/// Parses a time as Unix milliseconds. Fails if it is not an integer, not positive, or out of range.
-fn expire_at(ctx: &Context<'_>, arg: &[u8], unit: TimeUnit, invalid: &'static str) -> Result<i64> {
-    let value = integer(arg)?;
-    if value <= 0 {
-        return Err(invalid.into());
-    }
-    let scale = if unit.seconds { 1000 } else { 1 };
-    let origin = if unit.relative { ctx.keyspace.moment.unix_ms } else { 0 };
-    value.checked_mul(scale).and_then(|ms| ms.checked_add(origin)).ok_or(invalid.into())
+/// The time in an argument, in Unix milliseconds; `invalid` if it is not positive or out of range.
+fn expire_at(ctx: &Context<'_>, arg: &[u8], form: TimeForm, invalid: &'static str) -> Result<i64> {
+    let value = Some(integer(arg)?).filter(|value| *value > 0);
+    value.and_then(|value| form.unix_ms(ctx, value)).ok_or(invalid.into())
 }
 
 /// The options that `SET` and `GETEX` share.
@@ -190,7 +179,7 @@ impl Options {
     /// The time, Unix milliseconds.
     fn expire_at(&self, ctx: &Context<'_>, args: Args<'_>, invalid: &'static str) -> Result<Option<i64>> {
         let Some((index, seconds, relative)) = self.time else { return Ok(None) };
-        expire_at(ctx, args.get(index), TimeUnit { seconds, relative }, invalid).map(Some)
+        expire_at(ctx, args.get(index), TimeForm { seconds, relative }, invalid).map(Some)
     }
 }
 
@@ -264,7 +253,7 @@ pub fn setnx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 fn set_with_time(ctx: &mut Context<'_>, args: Args<'_>, seconds: bool, invalid: &'static str) -> Result {
-    let time = expire_at(ctx, args.get(2), TimeUnit { seconds, relative: true }, invalid)?;
+    let time = expire_at(ctx, args.get(2), TimeForm { seconds, relative: true }, invalid)?;
     let key = ctx.first_key(args.get(1));
     let at = ctx.find(key, Access::Write);
     put_until(ctx, key, at, Value::of(args, 3), time);

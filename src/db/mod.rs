@@ -451,7 +451,7 @@ impl Keyspace {
             entry.set_expire_index(db.expires.push(key.hash));
         }
         db.field_deadlines.comes(key.hash, &entry);
-        db.dict.insert_new(key.hash, entry)
+        db.dict.insert(key.hash, entry)
     }
 
     /// Sets what `key` holds, as if the key were deleted first and then inserted. The entry keeps its access field. The

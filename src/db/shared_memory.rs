@@ -5,7 +5,7 @@ use super::{Access, AccessPolicy, Keyspace, Moment};
 use crate::dict::{Position, Seed};
 use crate::sys::twin::{Twin, copied_pages};
 use crate::types::access::Lfu;
-use crate::types::hash::{self, Condition, Expiry, HashMut, HashRef};
+use crate::types::hash::{self, Condition, FieldExpiry, HashMut, HashRef};
 use crate::types::list::{self, End};
 use crate::types::set::{self, SetRef};
 use crate::types::sorted_set::{self, How, SortedSetRef};
@@ -48,7 +48,7 @@ fn filled(policy: AccessPolicy) -> Keyspace {
         set::add(&mut set, &item, &shapes);
         sorted_set::apply(&mut sorted_set, &item, n as f64, How::default(), &shapes).expect("a number");
         let mut fields = HashMut::new(&mut hash, &shapes, MADE_MS);
-        fields.set(&item, Text::Bytes(&[b'v'; 40]), None, Expiry::Discard);
+        fields.set(&item, Text::Bytes(&[b'v'; 40]), None, FieldExpiry::Remove);
         if n % 3 == 0 {
             fields.set_expiry(&item, MADE_MS + 1 + n as i64, Condition::Always);
         }

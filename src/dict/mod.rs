@@ -70,7 +70,7 @@ pub use guard::{Ref, RefMut};
 pub use hash::Seed;
 pub use prefetch::prefetch;
 pub use resize::Retired;
-pub use stats::{CHAIN_LENGTHS, Stats, TableStats};
+pub use stats::{CHAIN_LENGTHS, DictStats, TableStats};
 pub use walk::Iter;
 
 use bucket::Known;
@@ -297,14 +297,14 @@ impl<T: Item> Dict<T> {
     pub fn remove(&mut self, position: Position) -> T {
         self.check(position);
         self.invalidate_positions();
-        let item = self.tables[position.table()].take(position.place());
+        let item = self.tables[position.table()].remove(position.place());
         self.after_remove();
         item
     }
 
-    /// Adds an item whose key is not in the dict. `hash` is its key's.
+    /// Inserts an item whose key is not in the dict; `hash` is that of the key.
     #[inline]
-    pub fn insert_new(&mut self, hash: u64, item: T) -> Position {
+    pub fn insert(&mut self, hash: u64, item: T) -> Position {
         self.invalidate_positions();
         self.step();
         self.make_room();
@@ -316,7 +316,7 @@ impl<T: Item> Dict<T> {
         let into = usize::from(self.rehashing);
         let table = &mut self.tables[into];
         let home = hash as usize & table.mask();
-        let place = table.place(home, tag_of(hash), item, Known::of_hash(hash, table.bits()));
+        let place = table.insert(home, tag_of(hash), item, Known::of_hash(hash, table.bits()));
         if resize::worn_out(table.ever_full(), table.buckets()) {
             // This only starts a resize. The position stays valid, because nothing moves before the next operation.
             self.tidy_marks();

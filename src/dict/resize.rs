@@ -320,8 +320,8 @@ impl<T: Item> Dict<T> {
                 let hash = self.seed.hash(unsafe { T::key(hint.entry()) });
                 (hash as usize & new.mask(), Known::of_hash(hash, to_bits))
             });
-            let item = old.take(Place { bucket: at, slot });
-            new.place(home, group.tag(slot), item, known);
+            let item = old.remove(Place { bucket: at, slot });
+            new.insert(home, group.tag(slot), item, known);
         }
         self.moves += 1;
         self.rehash_at = at + 1;

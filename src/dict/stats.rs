@@ -25,7 +25,7 @@ pub struct TableStats {
 
 /// Figures of a dict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct DictStats {
     /// The main table.
     pub main: TableStats,
     /// While rehashing: the table that entries move to, and how many buckets of the main one are done.
@@ -46,7 +46,7 @@ impl fmt::Display for TableStats {
     }
 }
 
-impl fmt::Display for Stats {
+impl fmt::Display for DictStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Main table:\n{}", self.main)?;
         if let Some((target, moved)) = &self.target {
@@ -58,9 +58,9 @@ impl fmt::Display for Stats {
 
 impl<T: Item> Dict<T> {
     /// The dict's figures. O(buckets).
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> DictStats {
         let target = self.rehashing.then(|| (table_stats(&self.tables[1]), self.rehash_at));
-        Stats { main: table_stats(&self.tables[0]), target }
+        DictStats { main: table_stats(&self.tables[0]), target }
     }
 }
 

@@ -234,8 +234,8 @@ impl<T: Item> Table<T> {
         matches: &mut impl FnMut(NonNull<u8>) -> bool,
     ) -> Option<usize> {
         let bucket = self.bucket(index);
-        // `match_tag` returns only present slots. A present slot holds the pointer that `T::into_raw` gave to `place`,
-        // whose item the table owns until `take`.
+        // `match_tag` returns only present slots. A present slot holds the pointer that `T::into_raw` gave to
+        // `insert`, whose item the table owns until `remove`.
         bucket.group().match_tag(tag).find(|&slot| matches(bucket.slot(slot).entry()))
     }
 
@@ -248,7 +248,7 @@ impl<T: Item> Table<T> {
 
     /// Puts an item whose home bucket is `home` into the first free slot of its probe path. There must be a free one.
     #[inline]
-    pub(super) fn place(&mut self, home: usize, tag: u8, item: T, known: Known) -> Place {
+    pub(super) fn insert(&mut self, home: usize, tag: u8, item: T, known: Known) -> Place {
         assert!(self.used < self.slots(), "a table is never filled to its last slot");
         let mask = self.mask;
         let mut at = home;
@@ -274,14 +274,14 @@ impl<T: Item> Table<T> {
     /// Frees the slot at `place`, which must hold an entry, and returns that entry. The mark *ever full* stays, because
     /// entries that went past this bucket still lie beyond it.
     #[inline]
-    pub(super) fn take(&mut self, place: Place) -> T {
+    pub(super) fn remove(&mut self, place: Place) -> T {
         let bucket = self.bucket_mut(place.bucket);
         let group = bucket.group();
         assert!(group.is_present(place.slot), "a position outlived its entry");
         let entry = bucket.slot(place.slot).entry();
         bucket.set_group(group.without(place.slot));
         self.used -= 1;
-        // SAFETY: the slot was present, so it held an item that `place` took over; it is free now, so no other item is
+        // SAFETY: the slot was present, so it held an item that `insert` took over; it is free now, so no other item is
         // made of this pointer.
         unsafe { T::from_raw(entry) }
     }

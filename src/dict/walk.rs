@@ -28,7 +28,7 @@ impl<T: Item> Dict<T> {
             let (table, bucket) = if n < of_main { (0, n) } else { (1, n - of_main) };
             let table = &mut self.tables[table];
             for slot in table.bucket(bucket).group().match_full() {
-                take(table.take(Place { bucket, slot }));
+                take(table.remove(Place { bucket, slot }));
             }
         }
         if to < all {

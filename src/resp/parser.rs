@@ -662,7 +662,7 @@ mod tests {
                     Ok(Parsed::Incomplete) => {
                         assert!(spans.is_empty());
                         assert!(self.moved || self.partial.is_fresh() == (self.start == self.window.len()));
-                        if self.moves_out && self.window.len() % 2 == 0 {
+                        if self.moves_out && self.window.len().is_multiple_of(2) {
                             self.move_out();
                         }
                         let shift = self.window.len() % 3;

@@ -60,7 +60,7 @@ const CHUNK: usize = 4096;
 
 /// A bitwise operation between strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum BitOperation {
     /// Bits that are in all.
     And,
     /// Bits that are in any.
@@ -152,7 +152,7 @@ pub fn find_in(bytes: &[u8], range: Range<u64>, bit: bool) -> Option<u64> {
 /// padded with zeros. If `seeded`, the old content of `target` is a source too. `Not` has a single source, of the
 /// target's length. O(N) in the bytes of all sources together.
 pub fn combine<S: Deref<Target = [u8]>>(
-    operation: Operation,
+    operation: BitOperation,
     target: &mut [u8],
     seeded: bool,
     sources: &[S],
@@ -171,7 +171,7 @@ pub fn combine<S: Deref<Target = [u8]>>(
         for part in parts {
             fold(operation, chunk, part);
         }
-        if operation == Operation::Not {
+        if operation == BitOperation::Not {
             for byte in chunk {
                 *byte = !*byte;
             }
@@ -180,16 +180,16 @@ pub fn combine<S: Deref<Target = [u8]>>(
 }
 
 /// Combines `chunk` with `part`, which may be shorter.
-fn fold(operation: Operation, chunk: &mut [u8], part: &[u8]) {
+fn fold(operation: BitOperation, chunk: &mut [u8], part: &[u8]) {
     let pairs = chunk.iter_mut().zip(part);
     match operation {
-        Operation::And => {
+        BitOperation::And => {
             pairs.for_each(|(byte, other)| *byte &= other);
             chunk[part.len()..].fill(0);
         }
-        Operation::Or => pairs.for_each(|(byte, other)| *byte |= other),
-        Operation::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
-        Operation::Not => {}
+        BitOperation::Or => pairs.for_each(|(byte, other)| *byte |= other),
+        BitOperation::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
+        BitOperation::Not => {}
     }
 }
 
@@ -287,11 +287,11 @@ mod tests {
             let len = sources.iter().map(Vec::len).max().unwrap_or(0);
             let at = |source: &Vec<u8>, i: usize| source.get(i).copied().unwrap_or(0);
             let (seed, others) = sources.split_first().expect("at least one");
-            for operation in [Operation::And, Operation::Or, Operation::Xor] {
+            for operation in [BitOperation::And, BitOperation::Or, BitOperation::Xor] {
                 let combined = |i: usize| {
                     others.iter().fold(at(seed, i), |a, source| match operation {
-                        Operation::And => a & at(source, i),
-                        Operation::Or => a | at(source, i),
+                        BitOperation::And => a & at(source, i),
+                        BitOperation::Or => a | at(source, i),
                         _ => a ^ at(source, i),
                     })
                 };
@@ -302,7 +302,7 @@ mod tests {
             }
             let mut inverted = seed.clone();
             let alone = if seeded { &[] } else { &sources[..1] };
-            combine(Operation::Not, &mut inverted, seeded, alone);
+            combine(BitOperation::Not, &mut inverted, seeded, alone);
             prop_assert_eq!(inverted, seed.iter().map(|byte| !byte).collect::<Vec<u8>>());
         }
 

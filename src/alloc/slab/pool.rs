@@ -370,7 +370,9 @@ pub mod tests {
             // SAFETY: the slab was taken.
             assert_eq!(slab_of(last).unwrap().as_ptr().cast_const(), &raw const *unsafe { slab(index) });
         }
-        taken.into_iter().for_each(|index| put(index, Shape::SLAB));
+        for index in taken {
+            put(index, Shape::SLAB);
+        }
     }
 
     #[test]
@@ -396,7 +398,9 @@ pub mod tests {
                 put(index, shape);
             }
         }
-        taken.into_iter().for_each(|(index, shape)| put(index, shape));
+        for (index, shape) in taken {
+            put(index, shape);
+        }
     }
 
     #[test]

@@ -291,7 +291,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
     let mut gather = Gather::with_room(ctx.keyspace.shapes.seed, hits.len());
     for hit in &hits {
         let score = if query.store_distance { hit.distance_m / unit_m } else { hit.score };
-        hit.member.with_bytes(|member| gather.add(gather.hash(member), member, score));
+        hit.member.with_bytes(|member| gather.insert(gather.hash(member), member, score));
     }
     let count = hits.len();
     let result = sorted_set::create_from(destination, gather, &ctx.keyspace.shapes);

@@ -7,6 +7,7 @@ use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result};
 use crate::command::hashes::{find, read};
+use crate::command::time::TimeForm;
 use crate::db::{Access, Event, Key, Removal};
 use crate::text::number::{self, Decimal};
 use crate::types::hash::{Condition, ExpirySet, LATEST_MS};
@@ -26,37 +27,19 @@ fn named_fields(args: Args<'_>, first: usize, not_positive: Error) -> Result<usi
     Ok(first + 2)
 }
 
-/// The unit and the origin of a command's times.
-#[derive(Clone, Copy)]
-struct Clock {
-    seconds: bool,
-    relative: bool,
-}
-
-impl Clock {
-    fn origin_ms(self, ctx: &Context<'_>) -> i64 {
-        if self.relative { ctx.keyspace.moment.unix_ms } else { 0 }
-    }
-}
-
-/// Parses a time as Unix milliseconds; fails with `invalid` if it is out of range.
-fn parse_time(ctx: &Context<'_>, arg: &[u8], clock: Clock, invalid: Error) -> Result<i64> {
+/// The time in an argument, in Unix milliseconds; `invalid` if it is out of range.
+fn parse_time(ctx: &Context<'_>, arg: &[u8], form: TimeForm, invalid: Error) -> Result<i64> {
     let value = integer(arg)?;
     if value < 0 {
         return Err(Error::new("ERR invalid expire time, must be >= 0"));
     }
-    let Some(value) = value.checked_mul(if clock.seconds { 1000 } else { 1 }) else { return Err(invalid) };
-    let origin = clock.origin_ms(ctx);
-    if value > LATEST_MS - origin {
-        return Err(invalid);
-    }
-    Ok(value + origin)
+    form.unix_ms(ctx, value).filter(|time| *time <= LATEST_MS).ok_or(invalid)
 }
 
-fn expire(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock, invalid: &'static str) -> Result {
+fn expire(ctx: &mut Context<'_>, args: Args<'_>, form: TimeForm, invalid: &'static str) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = find(ctx, key, Access::Write)?;
-    let time = parse_time(ctx, args.get(2), clock, Error::new(invalid))?;
+    let time = parse_time(ctx, args.get(2), form, Error::new(invalid))?;
     let mut fields_at = 4;
     let condition = match args.get(3).to_ascii_lowercase().as_slice() {
         b"nx" => Condition::Without,
@@ -137,32 +120,32 @@ fn propagate_expiry(
 /// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS count field …`: for each field 1 if its expiry was set, 0 if the
 /// condition was not met, 2 if it was deleted because the time is in the past, -2 if it is missing. O(N).
 pub fn hexpire(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let clock = Clock { seconds: true, relative: true };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hexpire' command")
+    let form = TimeForm { seconds: true, relative: true };
+    expire(ctx, args, form, "ERR invalid expire time in 'hexpire' command")
 }
 
 /// `HPEXPIRE key milliseconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
 pub fn hpexpire(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let clock = Clock { seconds: false, relative: true };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpire' command")
+    let form = TimeForm { seconds: false, relative: true };
+    expire(ctx, args, form, "ERR invalid expire time in 'hpexpire' command")
 }
 
 /// `HEXPIREAT key unix-seconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
 pub fn hexpireat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let clock = Clock { seconds: true, relative: false };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hexpireat' command")
+    let form = TimeForm { seconds: true, relative: false };
+    expire(ctx, args, form, "ERR invalid expire time in 'hexpireat' command")
 }
 
 /// `HPEXPIREAT key unix-milliseconds [NX | XX | GT | LT] FIELDS count field …`. O(N).
 pub fn hpexpireat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let clock = Clock { seconds: false, relative: false };
-    expire(ctx, args, clock, "ERR invalid expire time in 'hpexpireat' command")
+    let form = TimeForm { seconds: false, relative: false };
+    expire(ctx, args, form, "ERR invalid expire time in 'hpexpireat' command")
 }
 
 const NOT_POSITIVE: Error = Error::new("ERR Number of fields must be a positive integer");
 
-fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) -> Result {
-    let origin = clock.origin_ms(ctx);
+fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, form: TimeForm) -> Result {
+    let origin = form.origin_ms(ctx);
     read(ctx, args, |hash, out| {
         let first = named_fields(args, 2, NOT_POSITIVE)?;
         out.reply.array(args.len() - first);
@@ -170,7 +153,7 @@ fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) -> Result {
             out.reply.integer(match hash.and_then(|hash| hash.expire_at(field)) {
                 None => NO_FIELD,
                 Some(None) => -1,
-                Some(Some(time)) if clock.seconds => (time - origin + 999) / 1000,
+                Some(Some(time)) if form.seconds => (time - origin + 999) / 1000,
                 Some(Some(time)) => time - origin,
             });
         }
@@ -181,22 +164,22 @@ fn time_to_live(ctx: &mut Context<'_>, args: Args<'_>, clock: Clock) -> Result {
 /// `HTTL key FIELDS count field …`: for each field the seconds left, rounded up; -1 if it has no expiry, -2 if it is
 /// missing. O(N).
 pub fn httl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    time_to_live(ctx, args, Clock { seconds: true, relative: true })
+    time_to_live(ctx, args, TimeForm { seconds: true, relative: true })
 }
 
 /// `HPTTL key FIELDS count field …`: milliseconds left. O(N).
 pub fn hpttl(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    time_to_live(ctx, args, Clock { seconds: false, relative: true })
+    time_to_live(ctx, args, TimeForm { seconds: false, relative: true })
 }
 
 /// `HEXPIRETIME key FIELDS count field …`: Unix times in seconds. O(N).
 pub fn hexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    time_to_live(ctx, args, Clock { seconds: true, relative: false })
+    time_to_live(ctx, args, TimeForm { seconds: true, relative: false })
 }
 
 /// `HPEXPIRETIME key FIELDS count field …`: Unix times in milliseconds. O(N).
 pub fn hpexpiretime(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    time_to_live(ctx, args, Clock { seconds: false, relative: false })
+    time_to_live(ctx, args, TimeForm { seconds: false, relative: false })
 }
 
 /// `HPERSIST key FIELDS count field …`: for each field 1 if its expiry was removed, -1 if it had none, -2 if it is

@@ -14,7 +14,7 @@ use crate::dict::Position;
 use crate::resp::{Protocol, Reply};
 use crate::text::extended::Extended;
 use crate::text::number;
-use crate::types::hash::{self, Expiry, HashMut, HashRef, Item};
+use crate::types::hash::{self, FieldExpiry, FieldItem, HashMut, HashRef};
 use crate::types::random::Random;
 use crate::types::{Kind, Text};
 
@@ -49,7 +49,7 @@ impl Output<'_, '_> {
         }
     }
 
-    fn item_value(&mut self, hash: &HashRef<'_>, item: &Item<'_>) {
+    fn item_value(&mut self, hash: &HashRef<'_>, item: &FieldItem<'_>) {
         match item.field {
             Text::Bytes(field) => self.value(hash, field, item.value),
             // A field stored as a number is in a packed hash, where no value has a block of its own.
@@ -94,7 +94,7 @@ fn set_all(hash: &mut HashMut<'_>, args: Args<'_>) -> usize {
     let mut created = 0;
     for i in (2..args.len()).step_by(2) {
         let value = Text::Bytes(args.get(i + 1));
-        created += usize::from(hash.set(args.get(i), value, args.block(i + 1), Expiry::Discard));
+        created += usize::from(hash.set(args.get(i), value, args.block(i + 1), FieldExpiry::Remove));
     }
     if args.len() > 4 {
         hash.settle();
@@ -261,7 +261,7 @@ fn store_sum(
     event: Event,
 ) {
     if let Some(at) = at {
-        ctx.keyspace.modify_hash(key, at, |hash| hash.set(field, sum, None, Expiry::Keep));
+        ctx.keyspace.modify_hash(key, at, |hash| hash.set(field, sum, None, FieldExpiry::Keep));
     } else {
         let entry = hash::single(key.name, &ctx.keyspace.shapes, field, &sum.to_vec(), None);
         ctx.insert(key, entry);
@@ -378,7 +378,7 @@ fn random_fields(ctx: &mut Context<'_>, args: Args<'_>, count: i64, with_values:
         };
         let in_pairs = out.reply.protocol == Protocol::Resp3;
         out.reply.array(if with_values && !in_pairs { wanted as usize * 2 } else { wanted as usize });
-        let mut emit = |item: Item<'_>| {
+        let mut emit = |item: FieldItem<'_>| {
             if with_values && in_pairs {
                 out.reply.array(2);
             }

@@ -1,8 +1,8 @@
 //! Commands for several sets: intersection, union, difference, and their forms that store the result.
 //!
-//! An intersection walks the smallest set and looks its members up in the others; a difference walks the first set.
-//! Lookups are grouped so that their cache misses overlap ([`Table::contains_each`]). Two intsets are merged as the
-//! sorted sequences that they are.
+//! An intersection walks the smallest set and asks the others, a difference walks the first; members are asked for in
+//! groups whose buckets and members are fetched from memory together ([`MemberTable::contains_each`]).
+//! Two intsets are merged as the sorted sequences that they are.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -10,7 +10,7 @@ use crate::command::error::{Error, Result, SYNTAX, WRONG_TYPE};
 use crate::db::{Access, Db, Event};
 use crate::dict::{Position, Ref};
 use crate::types::intset::Intset;
-use crate::types::set::{self, GROUP, SetRef, Table};
+use crate::types::set::{self, GROUP, MemberTable, SetRef};
 use crate::types::{Entry, Kind, Shapes, Text};
 
 /// Finds the sets of the keys from argument `first` up to `end`.
@@ -157,7 +157,7 @@ fn subtract(sets: &[SetRef<'_>], shapes: &Shapes, see: &mut impl FnMut(Text<'_>)
             true
         });
     }
-    let mut left = Table::with_capacity(first.len(), shapes.seed);
+    let mut left = MemberTable::with_capacity(first.len(), shapes.seed);
     let mut digits = Vec::new();
     for member in first.members() {
         left.add(set::bytes_of(member, &mut digits));

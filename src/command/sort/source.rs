@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::rank::Texts;
 use crate::command::context::Context;
 use crate::dict::Position;
-use crate::types::list::{self, End, Limits, Quicklist};
+use crate::types::list::{self, End, NodeLimits, Quicklist};
 use crate::types::set::SetRef;
 use crate::types::sorted_set::{SortedSetRef, to_large};
 use crate::types::{Encoding, Entry, Kind, Shapes, Text};
@@ -67,7 +67,7 @@ pub fn elements(entry: &Entry, window: Range<usize>, backwards: bool) -> Texts {
 
 /// A list of these elements, in the encoding of a list that was a quicklist and has shrunk to a single node.
 pub fn list<'a>(key: &[u8], elements: impl Iterator<Item = &'a [u8]>, shapes: &Shapes) -> Entry {
-    let limits = Limits::new(shapes);
+    let limits = NodeLimits::new(shapes);
     let mut quicklist = Quicklist::default();
     for element in elements {
         quicklist.push(End::Back, element, limits);

@@ -268,7 +268,7 @@ fn gather_new(gather: &mut Gather, group: &mut Group<'_>) {
         gather.prefetch_bucket(*hash);
     }
     for ((name, hash), (_, score)) in names.iter().zip(hashes).zip(&group.elements) {
-        gather.add(hash, name, *score);
+        gather.insert(hash, name, *score);
     }
 }
 
@@ -286,7 +286,7 @@ fn gather_any(gather: &mut Gather, group: &mut Group<'_>, aggregate: Aggregate) 
     for ((name, hash), (_, score)) in names.iter().zip(hashes).zip(&group.elements) {
         match gather.find(hash, name) {
             Some((at, old)) => gather.set_score(at, aggregate.of(old, *score)),
-            None => gather.add(hash, name, *score),
+            None => gather.insert(hash, name, *score),
         }
     }
 }

@@ -236,7 +236,7 @@ pub fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         let span = query.span(set);
         gather = Gather::with_room(ctx.keyspace.shapes.seed, span.len());
         for (member, score) in set.span(span, false) {
-            member.with_bytes(|member| gather.add(gather.hash(member), member, score));
+            member.with_bytes(|member| gather.insert(gather.hash(member), member, score));
         }
     }
     let count = gather.len();

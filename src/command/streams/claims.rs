@@ -8,7 +8,7 @@ use crate::command::streams::{range_start, reply_id, reply_record, strict_id};
 use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::Reply;
-use crate::types::stream::{Group, Id, Slot, Stream, until_zero};
+use crate::types::stream::{ConsumerSlot, Group, Id, Stream, until_zero};
 
 /// How an entry is taken over.
 struct Claim<'a> {
@@ -43,7 +43,7 @@ impl Claim<'_> {
         &mut self,
         stream: &mut Stream,
         reply: &mut Reply<'_>,
-        slot: Slot,
+        slot: ConsumerSlot,
         (id, word): (Id, &[u8]),
     ) -> Outcome {
         let exists = stream.get(id).is_some();
@@ -82,7 +82,7 @@ impl Claim<'_> {
     }
 
     /// The consumer, who is heard of now, and whether it is new.
-    fn consumer(&self, stream: &mut Stream) -> Option<(Slot, bool)> {
+    fn consumer(&self, stream: &mut Stream) -> Option<(ConsumerSlot, bool)> {
         let group = stream.group_mut(self.group)?;
         let before = group.consumers().len();
         let slot = group.find_or_add(self.consumer, self.now);
@@ -261,7 +261,7 @@ impl Claim<'_> {
         &mut self,
         stream: &mut Stream,
         reply: &mut Reply<'_>,
-        slot: Slot,
+        slot: ConsumerSlot,
         start: Id,
         most: usize,
     ) -> u64 {

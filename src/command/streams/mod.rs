@@ -18,7 +18,7 @@ use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::Reply;
 use crate::text::number::{Decimal, digits_u64};
-use crate::types::stream::{Bound, Id, MAX_BYTES, Record, Stream, Trim, Wanted};
+use crate::types::stream::{Bound, Id, MAX_BYTES, Record, Stream, Trim, WantedId};
 use crate::types::{Entry, Kind, Shapes};
 
 /// The refusal of a text that is not an ID.
@@ -152,9 +152,9 @@ struct Options {
 
 impl Options {
     /// Reads options from argument 2 on. For `XADD` they end at the ID, whose place is returned, with what it says.
-    fn parse(args: Args<'_>, adds: bool) -> Result<(Options, usize, Wanted)> {
+    fn parse(args: Args<'_>, adds: bool) -> Result<(Options, usize, WantedId)> {
         let mut options = Options::default();
-        let mut wanted = Wanted::Any;
+        let mut wanted = WantedId::Any;
         let mut at = 2;
         while at < args.len() {
             let more = at + 1 < args.len();
@@ -174,7 +174,7 @@ impl Options {
             } else if adds && args.is(at, "nomkstream") {
                 options.no_create = true;
             } else if adds {
-                wanted = Wanted::parse(args.get(at)).ok_or(INVALID_ID)?;
+                wanted = WantedId::parse(args.get(at)).ok_or(INVALID_ID)?;
                 break;
             } else {
                 return Err(SYNTAX);
@@ -257,7 +257,7 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if fields == 0 || first + 2 * fields != args.len() {
         return Err(Error::wrong_arity("xadd"));
     }
-    if wanted == Wanted::Exactly(Id::MIN) {
+    if wanted == WantedId::Exactly(Id::MIN) {
         return Err(Error::new("ERR The ID specified in XADD must be greater than 0-0"));
     }
     let key = ctx.first_key(args.get(1));
@@ -288,9 +288,8 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     ctx.unchanged();
     if ctx.propagates() {
         let exactly = ctx.read_stream(at, |stream, _| options.exactly(stream));
-        let id = (!matches!(wanted, Wanted::Exactly(_))).then(|| (id_at, id.to_text()));
-        let others: Vec<_> = exactly.into_iter().flatten().chain(id).collect();
-        ctx.propagate_with(args, &others);
+        let id = (!matches!(wanted, WantedId::Exactly(_))).then(|| (id_at, id.to_text()));
+        ctx.propagate_with(args, &exactly.into_iter().flatten().chain(id).collect::<Vec<_>>());
     }
     reply_id(&mut ctx.reply, id);
     Ok(())
@@ -299,7 +298,7 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// Adds an entry of `fields` pairs, which `items` yields one after the other.
 fn append<'a>(
     stream: &mut Stream,
-    (wanted, now): (Wanted, u64),
+    (wanted, now): (WantedId, u64),
     (fields, items): (usize, impl Iterator<Item = &'a [u8]> + Clone),
     shapes: &Shapes,
 ) -> Result<Id> {
@@ -330,8 +329,7 @@ pub fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             ctx.changed(key, Event::XTrim, deleted);
             if options.approximately && ctx.propagates() {
                 let exactly = ctx.read_stream(at, |stream, _| options.exactly(stream));
-                let others: Vec<_> = exactly.into_iter().flatten().collect();
-                ctx.propagate_with(args, &others);
+                ctx.propagate_with(args, &exactly.into_iter().flatten().collect::<Vec<_>>());
             }
         } else {
             ctx.unchanged();

@@ -10,7 +10,7 @@ use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::{Deferred, Protocol, Reply};
 use crate::types::Kind;
-use crate::types::stream::{Id, Slot, Stream, until_zero};
+use crate::types::stream::{ConsumerSlot, Id, Stream, until_zero};
 
 /// What a call asks for.
 struct Options<'a> {
@@ -296,7 +296,7 @@ impl Reading<'_> {
     }
 
     /// Replies with new entries, or with the consumer's pending ones above an ID.
-    fn serve(&mut self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, after: Id) {
+    fn serve(&mut self, stream: &mut Stream, reply: &mut Reply<'_>, slot: ConsumerSlot, after: Id) {
         let header = reply.deferred_array();
         let count = if after == Id::MAX {
             stream.deliver(self.group, slot, (self.most, self.noack, self.now), |record| {
@@ -311,7 +311,13 @@ impl Reading<'_> {
         reply.finish_array(header, count);
     }
 
-    fn serve_pending(&self, stream: &mut Stream, reply: &mut Reply<'_>, slot: Slot, after: Id) -> usize {
+    fn serve_pending(
+        &self,
+        stream: &mut Stream,
+        reply: &mut Reply<'_>,
+        slot: ConsumerSlot,
+        after: Id,
+    ) -> usize {
         let (Some(from), Some(known)) = (after.next(), stream.group(self.group)) else { return 0 };
         let ids: Vec<Id> = known.pending_of(Some(slot), from..).map(|(id, _)| id).take(self.most).collect();
         let mut seen = Vec::with_capacity(ids.len());

@@ -12,7 +12,7 @@ fn growing_to_millions_of_entries_moves_at_most_one_bucket_per_insert() {
     let items = words(COUNT, |n| Random(n).next());
     for &word in &items {
         let before = dict.moves();
-        dict.insert_new(word.get(), word);
+        dict.insert(word.get(), word);
         most = most.max(dict.moves() - before);
     }
     assert_eq!((most, dict.len() as u64), (1, COUNT));
@@ -30,7 +30,7 @@ fn shrinking_from_a_million_entries_moves_at_most_one_bucket_per_removal() {
     let mut dict = Dict::new(Seed::plain());
     let items = words(1_000_000, |n| Random(n ^ 0x5555).next());
     for &word in &items {
-        dict.insert_new(word.get(), word);
+        dict.insert(word.get(), word);
     }
     let mut most = 0;
     for word in &items {
@@ -68,14 +68,14 @@ fn rehashing_does_not_touch_the_keys() {
     let mut dict = Dict::new(Seed::plain());
     let mut random = Random(1);
     // 2,000 entries are inserted at 512 buckets and stay through nine doublings and back. They go directly into the
-    // table: `insert_new` looks the key up in debug builds.
+    // table: `insert` looks the key up in debug builds.
     dict.reserve(2_000);
     let mut add = |dict: &mut Dict<Untouchable>, n: usize| {
         let hash = random.next();
         let table = &mut dict.tables[0];
         let home = hash as usize & table.mask();
         let entry = NonNull::new(std::ptr::without_provenance_mut((n + 1) * 16)).unwrap();
-        table.place(home, tag_of(hash), Untouchable(entry), Known::of_hash(hash, table.bits()));
+        table.insert(home, tag_of(hash), Untouchable(entry), Known::of_hash(hash, table.bits()));
     };
     for n in 0..2_000 {
         add(&mut dict, n);
@@ -95,7 +95,7 @@ fn rehashing_does_not_touch_the_keys() {
 /// Inserts words under their own hashes.
 fn insert_words(dict: &mut Dict<Word>, words: &[Word]) {
     for &word in words {
-        dict.insert_new(word.get(), word);
+        dict.insert(word.get(), word);
     }
 }
 

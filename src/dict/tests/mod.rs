@@ -173,7 +173,7 @@ impl Shape {
 }
 
 fn insert(dict: &mut Dict<Block>, key: &[u8], value: u64) {
-    let position = dict.insert_new(dict.hash(key), Block::new(key, value));
+    let position = dict.insert(dict.hash(key), Block::new(key, value));
     assert_eq!(dict.get(position).key_bytes(), key, "an insert returns the position of its item");
 }
 

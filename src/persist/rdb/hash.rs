@@ -13,7 +13,7 @@
 //! Expired fields are written and read like others; the keyspace that has the key deletes them.
 
 use super::{Encoder, Input, LoadError, Sink, Target, types, ziplist};
-use crate::types::hash::{self, Condition, Expiry, Hash, HashMut, HashRef, LATEST_MS};
+use crate::types::hash::{self, Condition, FieldExpiry, Hash, HashMut, HashRef, LATEST_MS};
 use crate::types::listpack::{self, Listpack};
 use crate::types::{Encoding, Entry, Kind, Text};
 
@@ -163,7 +163,7 @@ impl<'a> Fields<'a> {
 
     fn add(&mut self, field: &[u8], value: &[u8], time: Option<i64>) -> Result<(), LoadError> {
         let mut hash = HashMut::new(&mut self.entry, self.target.shapes, BEFORE_ALL);
-        if !hash.set(field, Text::Bytes(value), None, Expiry::Discard) {
+        if !hash.set(field, Text::Bytes(value), None, FieldExpiry::Remove) {
             return Err(LoadError::DUPLICATE);
         }
         match time {

@@ -10,7 +10,7 @@
 //! A list that is a single listpack in memory is written as a list of one node, as in Redis.
 
 use super::{Encoder, Input, LoadError, Sink, Target, ziplist};
-use crate::types::list::{self, End, Limits, Quicklist};
+use crate::types::list::{self, End, NodeLimits, Quicklist};
 use crate::types::{Encoding, Entry, Kind, listpack};
 
 /// A node that is an element.
@@ -68,7 +68,7 @@ fn finish(list: Quicklist, target: Target<'_>) -> Result<Entry, LoadError> {
     if list.is_empty() {
         return Err(LoadError::EMPTY);
     }
-    Ok(match list.as_listpack(Limits::new(target.shapes)) {
+    Ok(match list.as_listpack(NodeLimits::new(target.shapes)) {
         Some(bytes) => {
             Entry::with_packed(target.key, Kind::List, Encoding::Listpack, &bytes, target.expire_at)
         }

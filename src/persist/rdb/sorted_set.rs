@@ -122,7 +122,7 @@ fn add(gather: &mut Gather, member: &[u8], score: f64) -> Result<(), LoadError> 
     if gather.find(hash, member).is_some() {
         return Err(LoadError::DUPLICATE);
     }
-    gather.add(hash, member, score);
+    gather.insert(hash, member, score);
     Ok(())
 }
 

@@ -16,7 +16,7 @@
 
 use super::{Encoder, Input, LoadError, Sink, Target};
 use crate::types::Entry;
-use crate::types::stream::{Figures, Group, Id, Invalid, Stream};
+use crate::types::stream::{Figures, Group, Id, InvalidStream, Stream};
 
 /// What a version of the format contains in addition to the basics.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,8 +29,8 @@ pub(super) enum Form {
     Timed,
 }
 
-impl From<Invalid> for LoadError {
-    fn from(_: Invalid) -> LoadError {
+impl From<InvalidStream> for LoadError {
+    fn from(_: InvalidStream) -> LoadError {
         LoadError::Malformed("a bad stream")
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn load(form: Form, input: &mut impl Input, target: Target<'_>) -> Re
     let mut stream = Stream::default();
     for _ in 0..input.length()? {
         let key = input.string()?.into_bytes();
-        let first = Id::from_bytes(key[..].try_into().map_err(|_| Invalid)?);
+        let first = Id::from_bytes(key[..].try_into().map_err(|_| InvalidStream)?);
         stream.push_node(first, &input.string()?.into_bytes())?;
     }
     if input.length()? != stream.len() {
@@ -128,7 +128,7 @@ fn load_group(form: Form, input: &mut impl Input, stream: &Stream) -> Result<Gro
     for _ in 0..input.length()? {
         load_consumer(form, input, &mut group)?;
     }
-    if group.is_whole() { Ok(group) } else { Err(Invalid.into()) }
+    if group.is_whole() { Ok(group) } else { Err(InvalidStream.into()) }
 }
 
 fn load_consumer(form: Form, input: &mut impl Input, group: &mut Group) -> Result<(), LoadError> {

@@ -200,7 +200,7 @@ fn hash_of(texts: &[Vec<u8>], times: bool, shapes: &Shapes) -> Entry {
     let mut entry = hash::create(b"key", shapes, 0, std::iter::empty());
     for (n, text) in texts.iter().enumerate() {
         let mut hash = hash::HashMut::new(&mut entry, shapes, 0);
-        hash.set(text, Text::Int(n as i64), None, hash::Expiry::Discard);
+        hash.set(text, Text::Int(n as i64), None, hash::FieldExpiry::Remove);
         if times && n % 3 == 1 {
             hash.set_expiry(text, 1000 - n as i64, hash::Condition::Always);
         }

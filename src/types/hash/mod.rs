@@ -66,7 +66,7 @@ impl<'a> Form<'a> {
 
 /// A field with its value and, if it expires, its time in Unix milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Item<'a> {
+pub struct FieldItem<'a> {
     /// The name.
     pub field: Text<'a>,
     /// The value.
@@ -75,10 +75,10 @@ pub struct Item<'a> {
     pub expire_at: Option<i64>,
 }
 
-impl<'a> From<FieldRef<'a>> for Item<'a> {
+impl<'a> From<FieldRef<'a>> for FieldItem<'a> {
     #[inline]
-    fn from(field: FieldRef<'a>) -> Item<'a> {
-        Item {
+    fn from(field: FieldRef<'a>) -> FieldItem<'a> {
+        FieldItem {
             field: Text::Bytes(field.name()),
             value: Text::Bytes(field.value()),
             expire_at: field.expire_at(),
@@ -174,7 +174,7 @@ impl<'a> HashRef<'a> {
     /// Emits the fields at `cursor` (0 to begin) and returns the next cursor, 0 at the end. Adds the number of fields it
     /// visited to `looked`. A packed form is emitted in one call, a dict a few fields at a time, with the guarantee of
     /// [`Dict::scan`](crate::dict::Dict::scan).
-    pub fn scan(&self, cursor: u64, looked: &mut u64, emit: &mut impl FnMut(Item<'_>)) -> u64 {
+    pub fn scan(&self, cursor: u64, looked: &mut u64, emit: &mut impl FnMut(FieldItem<'_>)) -> u64 {
         let Form::Table(hash) = self.form else {
             for item in self.iter() {
                 *looked += 1;
@@ -205,20 +205,20 @@ enum Rest<'a> {
 }
 
 impl<'a> Iterator for Iter<'a> {
-    type Item = Item<'a>;
+    type Item = FieldItem<'a>;
 
     #[inline]
-    fn next(&mut self) -> Option<Item<'a>> {
+    fn next(&mut self) -> Option<FieldItem<'a>> {
         match &mut self.rest {
             Rest::Pairs(pairs) => {
                 let (field, value) = pairs.next()?;
-                Some(Item { field, value, expire_at: None })
+                Some(FieldItem { field, value, expire_at: None })
             }
             Rest::Timed(elements) => {
                 let (field, value) = (elements.next()?, elements.next()?);
-                Some(Item { field, value, expire_at: timed::time_of(elements.next()?) })
+                Some(FieldItem { field, value, expire_at: timed::time_of(elements.next()?) })
             }
-            Rest::Table(fields) => fields.find(|field| field.is_live(self.now)).map(Item::from),
+            Rest::Table(fields) => fields.find(|field| field.is_live(self.now)).map(FieldItem::from),
         }
     }
 }
@@ -238,9 +238,9 @@ pub fn next_deadline(entry: &Entry) -> Option<i64> {
 
 /// What happens to a field's expiry when its value is set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Expiry {
+pub enum FieldExpiry {
     /// It is removed (`HSET`).
-    Discard,
+    Remove,
     /// It stays (`HINCRBY`).
     Keep,
 }
@@ -334,7 +334,7 @@ impl<'a> HashMut<'a> {
     /// Sets a field's value and returns whether the field is new. `block` holds the value as well, if it was received into
     /// a block. Beyond the limits, the hash becomes a table.
     #[inline]
-    pub fn set(&mut self, field: &[u8], value: Text<'_>, block: Option<Block>, expiry: Expiry) -> bool {
+    pub fn set(&mut self, field: &[u8], value: Text<'_>, block: Option<Block>, expiry: FieldExpiry) -> bool {
         let encoding = self.entry.encoding();
         if encoding == Encoding::Hashtable {
             return self.set_in_table(field, value, block, expiry);
@@ -357,8 +357,14 @@ impl<'a> HashMut<'a> {
     }
 
     #[inline]
-    fn set_in_table(&mut self, field: &[u8], value: Text<'_>, block: Option<Block>, expiry: Expiry) -> bool {
-        let (keep, now) = (expiry == Expiry::Keep, self.now);
+    fn set_in_table(
+        &mut self,
+        field: &[u8],
+        value: Text<'_>,
+        block: Option<Block>,
+        expiry: FieldExpiry,
+    ) -> bool {
+        let (keep, now) = (expiry == FieldExpiry::Keep, self.now);
         let hash = self.table();
         match value {
             Text::Bytes(value) => hash.set(field, value, block, keep, now),
@@ -370,7 +376,7 @@ impl<'a> HashMut<'a> {
         self.entry.container_mut::<Hash>().expect("a hash that is not packed is a table")
     }
 
-    fn set_timed(&mut self, field: &Element<'_>, value: &Element<'_>, expiry: Expiry) -> bool {
+    fn set_timed(&mut self, field: &Element<'_>, value: &Element<'_>, expiry: FieldExpiry) -> bool {
         let mut buffer = self.entry.packed_mut();
         let triples = Listpack::new(buffer.bytes());
         let Some(triple) = timed::find(triples, field) else {
@@ -379,7 +385,7 @@ impl<'a> HashMut<'a> {
         };
         let time = timed::time_at(triples, triple.time);
         let live = time.is_none_or(|time| time >= self.now);
-        if time.is_none() || (expiry == Expiry::Keep && live) {
+        if time.is_none() || (expiry == FieldExpiry::Keep && live) {
             listpack::replace(&mut buffer, triple.value, *value);
         } else {
             timed::remove(&mut buffer, &triple);
@@ -486,7 +492,7 @@ impl<'a> HashMut<'a> {
         // Expired fields are copied too: the keyspace counts them when it deletes them.
         for item in (HashRef { form, now: i64::MIN }).iter() {
             let (field, value) = (Plain::of(item.field), Plain::of(item.value));
-            table.insert_new(field.bytes(), value.bytes(), item.expire_at);
+            table.insert(field.bytes(), value.bytes(), item.expire_at);
         }
         self.entry.set_container(table);
     }

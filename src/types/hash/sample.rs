@@ -3,7 +3,7 @@
 //! Packed forms, and tables of which most fields have expired, are walked once and then picked from by index. From other
 //! tables fields are drawn until there are enough; if many distinct ones are wanted, one walk selects them.
 
-use super::{Form, Hash, HashRef, Item};
+use super::{FieldItem, Form, Hash, HashRef};
 use crate::types::random::{Random, is_few};
 
 impl<'a> HashRef<'a> {
@@ -16,15 +16,20 @@ impl<'a> HashRef<'a> {
     }
 
     /// A random field.
-    pub fn random(&self, random: &mut Random) -> Option<Item<'a>> {
+    pub fn random(&self, random: &mut Random) -> Option<FieldItem<'a>> {
         if let Form::Table(hash) = self.form {
-            return hash.random(self.now, random).map(Item::from);
+            return hash.random(self.now, random).map(FieldItem::from);
         }
         self.iter().nth(random.below(self.len()))
     }
 
-    /// Emits `count` random fields, each drawn from all fields, or fewer if `emit` returns that it wants no more.
-    pub fn sample_repeated(&self, count: u64, random: &mut Random, emit: &mut impl FnMut(Item<'a>) -> bool) {
+    /// Emits `count` random fields, each drawn from all fields, until `emit` returns `false`.
+    pub fn sample_repeated(
+        &self,
+        count: u64,
+        random: &mut Random,
+        emit: &mut impl FnMut(FieldItem<'a>) -> bool,
+    ) {
         if let Some(hash) = self.drawn_from() {
             for _ in 0..count {
                 let Some(field) = hash.random(self.now, random) else { return };
@@ -34,7 +39,7 @@ impl<'a> HashRef<'a> {
             }
             return;
         }
-        let all: Vec<Item<'a>> = self.iter().collect();
+        let all: Vec<FieldItem<'a>> = self.iter().collect();
         for _ in 0..count {
             let Some(item) = all.get(random.below(all.len())) else { return };
             if !emit(*item) {
@@ -44,7 +49,7 @@ impl<'a> HashRef<'a> {
     }
 
     /// Emits `count` distinct random fields, or all if there are fewer.
-    pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(Item<'a>)) {
+    pub fn sample_distinct(&self, count: usize, random: &mut Random, emit: &mut impl FnMut(FieldItem<'a>)) {
         let len = self.len();
         let count = count.min(len);
         let Some(hash) = self.drawn_from().filter(|_| is_few(count, len)) else {

@@ -153,7 +153,7 @@ impl Hash {
     }
 
     /// Inserts a field whose name is not there.
-    pub fn insert_new(&mut self, name: &[u8], value: &[u8], expire_at: Option<i64>) {
+    pub fn insert(&mut self, name: &[u8], value: &[u8], expire_at: Option<i64>) {
         let hash = self.fields.hash(name);
         self.insert_hashed(hash, Field::new(name, value, None, expire_at));
     }
@@ -165,7 +165,7 @@ impl Hash {
         if let Some(time) = view.expire_at() {
             self.deadlines.insert(time, hash);
         }
-        self.fields.insert_new(hash, field);
+        self.fields.insert(hash, field);
     }
 
     /// Removes a field and returns whether it was there and had not expired.

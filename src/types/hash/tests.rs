@@ -24,7 +24,7 @@ fn filled(fields: usize, shapes: &Shapes) -> Entry {
     let mut entry = empty(shapes);
     let mut hash = HashMut::new(&mut entry, shapes, NOW);
     for i in 0..fields {
-        hash.set(format!("f{i}").as_bytes(), Text::Int(i as i64), None, Expiry::Discard);
+        hash.set(format!("f{i}").as_bytes(), Text::Int(i as i64), None, FieldExpiry::Remove);
     }
     entry
 }
@@ -50,7 +50,8 @@ fn check(entry: &Entry, model: &Model, now: i64) {
     let mut scanned = Model::new();
     let mut cursor = 0;
     loop {
-        let mut emit = |i: Item<'_>| drop(scanned.insert(i.field.to_vec(), (i.value.to_vec(), i.expire_at)));
+        let mut emit =
+            |i: FieldItem<'_>| drop(scanned.insert(i.field.to_vec(), (i.value.to_vec(), i.expire_at)));
         cursor = hash.scan(cursor, &mut 0, &mut emit);
         if cursor == 0 {
             break;
@@ -84,7 +85,7 @@ fn check(entry: &Entry, model: &Model, now: i64) {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Set(u8, Vec<u8>, Expiry),
+    Set(u8, Vec<u8>, FieldExpiry),
     SetInteger(u8, i64),
     Remove(u8),
     Expire(u8, i64, Condition),
@@ -101,7 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(any::<u8>(), 250..600),
         1 => prop::collection::vec(any::<u8>(), 8..70),
     ];
-    let expiry = prop::sample::select(vec![Expiry::Discard, Expiry::Keep]);
+    let expiry = prop::sample::select(vec![FieldExpiry::Remove, FieldExpiry::Keep]);
     let condition = prop::sample::select(vec![
         Condition::Always,
         Condition::Always,
@@ -139,14 +140,14 @@ fn apply(hash: &mut HashMut<'_>, model: &mut Model, now: i64, step: &Step) {
                 Step::Set(n, value, expiry) => (name(*n), value.clone(), Text::Bytes(value), *expiry),
                 Step::SetInteger(n, value) => {
                     digits = *value;
-                    (name(*n), value.to_string().into_bytes(), Text::Int(digits), Expiry::Keep)
+                    (name(*n), value.to_string().into_bytes(), Text::Int(digits), FieldExpiry::Keep)
                 }
                 _ => unreachable!("a set"),
             };
             let old = live(model, now).remove(&field);
             let block = (value.len() > 300).then(|| Block::from(&value[..]));
             assert_eq!(hash.set(&field, text, block, expiry), old.is_none());
-            let keep = if expiry == Expiry::Keep { old.and_then(|(_, at)| at) } else { None };
+            let keep = if expiry == FieldExpiry::Keep { old.and_then(|(_, at)| at) } else { None };
             model.insert(field, (value, keep));
         }
         Step::Remove(n) => {
@@ -237,7 +238,7 @@ proptest! {
         let shapes = shapes(512, longest);
         let at_once = single(b"key", &shapes, &field, &value, None);
         let mut step_by_step = empty(&shapes);
-        HashMut::new(&mut step_by_step, &shapes, NOW).set(&field, Text::Bytes(&value), None, Expiry::Discard);
+        HashMut::new(&mut step_by_step, &shapes, NOW).set(&field, Text::Bytes(&value), None, FieldExpiry::Remove);
         prop_assert_eq!(at_once.encoding(), step_by_step.encoding());
         check(&at_once, &Model::from([(field, (value, None))]), NOW);
         if at_once.is_packed() {
@@ -251,9 +252,9 @@ fn a_packed_hash_keeps_the_order_of_insertion() {
     let shapes = shapes(512, 64);
     let mut entry = filled(5, &shapes);
     let mut hash = HashMut::new(&mut entry, &shapes, NOW);
-    hash.set(b"f1", Text::Bytes(b"a longer value"), None, Expiry::Discard);
+    hash.set(b"f1", Text::Bytes(b"a longer value"), None, FieldExpiry::Remove);
     hash.remove(b"f3");
-    hash.set(b"f3", Text::Int(1), None, Expiry::Discard);
+    hash.set(b"f3", Text::Int(1), None, FieldExpiry::Remove);
     let order: Vec<Vec<u8>> = HashRef::new(&entry, NOW).iter().map(|i| i.field.to_vec()).collect();
     assert_eq!(order, [b"f0", b"f1", b"f2", b"f4", b"f3"]);
 }
@@ -284,7 +285,7 @@ fn the_limits_are_those_of_the_directives() {
     {
         let mut entry = empty(&shapes);
         let (field, value) = (vec![b'f'; field], vec![b'v'; value]);
-        HashMut::new(&mut entry, &shapes, NOW).set(&field, Text::Bytes(&value), None, Expiry::Discard);
+        HashMut::new(&mut entry, &shapes, NOW).set(&field, Text::Bytes(&value), None, FieldExpiry::Remove);
         assert_eq!(entry.encoding(), encoding);
     }
     let texts = || (0..10).map(|_| &b"x"[..]);
@@ -299,7 +300,7 @@ fn a_field_of_typical_size_takes_52_bytes_at_most_in_a_large_hash() {
     let mut hash = HashMut::new(&mut entry, &shapes, NOW);
     for i in 0..count {
         let (field, value) = (format!("field:{i:010}"), format!("value:{i:06}"));
-        hash.set(field.as_bytes(), Text::Bytes(value.as_bytes()), None, Expiry::Discard);
+        hash.set(field.as_bytes(), Text::Bytes(value.as_bytes()), None, FieldExpiry::Remove);
         drop(hash.take_retired());
     }
     assert!(entry.is_large());
@@ -418,7 +419,7 @@ fn a_scan_returns_every_field_that_stays_while_others_come_and_go() {
             let mut hash = HashMut::new(&mut entry, &shapes, NOW);
             for _ in 0..random.below(40) {
                 if random.below(3) == 0 {
-                    hash.set(format!("f{next}").as_bytes(), Text::Int(1), None, Expiry::Discard);
+                    hash.set(format!("f{next}").as_bytes(), Text::Int(1), None, FieldExpiry::Remove);
                     next += 1;
                 } else if next > 300 {
                     hash.remove(format!("f{}", 100 + random.below(next - 100)).as_bytes());
@@ -473,7 +474,7 @@ fn unused_reserved_room_is_given_up() {
     let names: Vec<String> = (0..50_000).map(|i| format!("f{}", i % 10)).collect();
     hash.prepare(100_000, names.iter().flat_map(|name| [name.as_bytes(), b"1"]));
     for name in &names {
-        hash.set(name.as_bytes(), Text::Int(1), None, Expiry::Discard);
+        hash.set(name.as_bytes(), Text::Int(1), None, FieldExpiry::Remove);
     }
     hash.settle();
     drop(hash.take_retired());
@@ -517,7 +518,7 @@ fn live_fields_are_counted_correctly_whatever_expires_and_in_whatever_order_time
     assert!(hash.remove(b"f3") && hash.remove(b"f4"));
     hash.set_expiry(b"f5", NOW + 300, Condition::Always);
     hash.set_expiry(b"f90", NOW + 10, Condition::Always);
-    hash.set(b"f6", Text::Int(1), None, Expiry::Discard);
+    hash.set(b"f6", Text::Int(1), None, FieldExpiry::Remove);
     assert_eq!(len(&entry, NOW + 60), 98 - 59 + 4 - 1);
     let mut hash = HashMut::new(&mut entry, &shapes, NOW + 60);
     assert_eq!(hash.expire_due(20, &mut |_| {}), 20);

@@ -15,20 +15,20 @@ const ALPHA: f64 = 0.721_347_520_444_481_7;
 const LANES: usize = 8;
 
 /// How many registers have each value.
-pub struct Histogram {
+pub struct RankCounts {
     lanes: [[u16; 64]; LANES],
 }
 
-impl Histogram {
+impl RankCounts {
     /// The histogram of no registers.
     #[expect(clippy::new_without_default, reason = "a kilobyte is not made by default")]
     pub fn new() -> Self {
-        Histogram { lanes: [[0; 64]; LANES] }
+        RankCounts { lanes: [[0; 64]; LANES] }
     }
 
     /// The histogram of these registers, whose values are below 64.
     pub fn of(values: &[u8; REGISTERS]) -> Self {
-        let mut histogram = Histogram::new();
+        let mut histogram = RankCounts::new();
         for eight in values.as_chunks::<LANES>().0 {
             for (lane, value) in histogram.lanes.iter_mut().zip(eight) {
                 lane[usize::from(value & 63)] += 1;
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn cardinality(runs: &[(u8, usize)]) -> u64 {
-        let mut histogram = Histogram::new();
+        let mut histogram = RankCounts::new();
         for (value, registers) in runs {
             histogram.add(*value, *registers);
         }
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn counting_in_lanes_and_in_runs_is_the_same() {
         let values = std::array::from_fn(|register| (register * register % 53) as u8);
-        let all = Histogram::of(&values);
-        let mut runs = Histogram::new();
+        let all = RankCounts::of(&values);
+        let mut runs = RankCounts::new();
         for value in values {
             runs.add(value, 1);
         }

@@ -12,19 +12,22 @@ const SHIFT: u32 = 47;
 
 /// A register, and the rank to which an element raises it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Observation {
     /// Which register, below 16,384.
     pub register: usize,
     /// One more than the number of zero bits that follow the register's index in the hash: 1 to 51.
     pub rank: u8,
 }
 
-impl Place {
+impl Observation {
     /// The register and rank of `element`.
-    pub fn of(element: &[u8]) -> Place {
+    pub fn of(element: &[u8]) -> Observation {
         let hash = murmur64a(element);
         let rest = hash >> INDEX_BITS | 1 << (u64::BITS as usize - INDEX_BITS);
-        Place { register: (hash & ((1 << INDEX_BITS) - 1)) as usize, rank: rest.trailing_zeros() as u8 + 1 }
+        Observation {
+            register: (hash & ((1 << INDEX_BITS) - 1)) as usize,
+            rank: rest.trailing_zeros() as u8 + 1,
+        }
     }
 }
 
@@ -68,13 +71,13 @@ mod tests {
             ("the quick brown fox jumps over the lazy dog", 5508, 3),
         ];
         for (element, register, rank) in redis {
-            assert_eq!(Place::of(element.as_bytes()), Place { register, rank }, "{element}");
+            assert_eq!(Observation::of(element.as_bytes()), Observation { register, rank }, "{element}");
         }
     }
 
     #[test]
     fn a_hash_of_zeroes_behind_the_index_has_the_highest_rank() {
-        let ranks = (0..100_000u32).map(|n| Place::of(&n.to_le_bytes()).rank);
+        let ranks = (0..100_000u32).map(|n| Observation::of(&n.to_le_bytes()).rank);
         assert!(ranks.clone().all(|rank| (1..=51).contains(&rank)));
         assert!(ranks.max() > Some(12));
     }

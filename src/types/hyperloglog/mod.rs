@@ -26,10 +26,10 @@ pub mod hash;
 mod selftest;
 pub mod sparse;
 
-pub use hash::Place;
+pub use hash::Observation;
 pub use selftest::self_test;
 
-use estimate::Histogram;
+use estimate::RankCounts;
 use sparse::{Cursor, Raise};
 
 /// Bits of the hash that are the register's index.
@@ -101,7 +101,7 @@ pub fn invalidate(value: &mut [u8]) {
 
 /// Raises a register of a sketch and returns whether it was lower. A sparse sketch may grow up to `max_sparse_bytes`;
 /// beyond that it becomes dense. Raising a register invalidates the cache.
-pub fn raise(value: &mut Vec<u8>, place: Place, max_sparse_bytes: usize) -> Result<bool, Corrupted> {
+pub fn raise(value: &mut Vec<u8>, place: Observation, max_sparse_bytes: usize) -> Result<bool, Corrupted> {
     let raised = if form(value) == Some(Form::Sparse) {
         match sparse::plan(value, &mut Cursor::START.clone(), place.register, place.rank, max_sparse_bytes)? {
             Raise::None => false,
@@ -137,7 +137,7 @@ pub fn to_dense(value: &mut Vec<u8>) -> Result<(), Corrupted> {
 /// The cardinality of a sketch, whatever its cache says.
 pub fn cardinality(value: &[u8]) -> Result<u64, Corrupted> {
     if form(value) == Some(Form::Sparse) {
-        let mut histogram = Histogram::new();
+        let mut histogram = RankCounts::new();
         sparse::for_each_run(value, |_, run| histogram.add(run.value, run.len))?;
         return Ok(histogram.cardinality());
     }
@@ -181,7 +181,7 @@ impl Registers {
 
     /// The cardinality of the union.
     pub fn cardinality(&self) -> u64 {
-        Histogram::of(&self.values).cardinality()
+        RankCounts::of(&self.values).cardinality()
     }
 
     /// Turns `value` into a dense sketch of these registers; only the form in its header changes.
@@ -231,7 +231,7 @@ mod tests {
     fn sketch(elements: std::ops::Range<u32>, max_sparse_bytes: usize) -> Vec<u8> {
         let mut value = empty();
         for n in elements {
-            raise(&mut value, Place::of(n.to_string().as_bytes()), max_sparse_bytes).unwrap();
+            raise(&mut value, Observation::of(n.to_string().as_bytes()), max_sparse_bytes).unwrap();
         }
         value
     }
@@ -282,7 +282,7 @@ mod tests {
             union.merge(&sketch(mine / 2..other, usize::MAX)).unwrap();
             let mut one_by_one = target.clone();
             for (register, rank) in union.values().iter().enumerate().filter(|(_, rank)| **rank > 0) {
-                raise(&mut one_by_one, Place { register, rank: *rank }, max).unwrap();
+                raise(&mut one_by_one, Observation { register, rank: *rank }, max).unwrap();
             }
             let mut at_once = target;
             union.raise_sparse(&mut at_once, max).unwrap();
@@ -295,7 +295,7 @@ mod tests {
     fn the_cache_is_valid_until_a_register_rises() {
         let mut value = empty();
         assert_eq!(cached(&value), Some(0));
-        let place = Place::of(b"a");
+        let place = Observation::of(b"a");
         assert_eq!(raise(&mut value, place, 3000), Ok(true));
         assert_eq!(cached(&value), None);
         set_cached(&mut value, 0x0102_0304);
@@ -338,7 +338,7 @@ mod tests {
         let before = value.clone();
         assert_eq!(to_dense(&mut value), Err(Corrupted));
         assert_eq!(cardinality(&value), Err(Corrupted));
-        assert_eq!(raise(&mut value, Place::of(b"a"), 0), Err(Corrupted));
+        assert_eq!(raise(&mut value, Observation::of(b"a"), 0), Err(Corrupted));
         assert_eq!(value, before);
     }
 }

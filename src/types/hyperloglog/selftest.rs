@@ -1,7 +1,9 @@
 //! `PFSELFTEST`: checks packed registers against plain ones, and sketches of up to a million elements, sparse and dense,
 //! against the true count. Takes some tens of milliseconds.
 
-use super::{Form, HEADER, Place, REGISTERS, Registers, cardinality, dense, empty, form, raise, to_dense};
+use super::{
+    Form, HEADER, Observation, REGISTERS, Registers, cardinality, dense, empty, form, raise, to_dense,
+};
 
 const ROUNDS: usize = 100;
 const ELEMENTS: u64 = 1_000_000;
@@ -40,7 +42,7 @@ fn estimates(seed: u64, max_sparse_bytes: usize) -> Result<(), String> {
     to_dense(&mut plain).map_err(|_| "an empty sketch cannot be made dense")?;
     let mut checkpoint = 1;
     for n in 1..=ELEMENTS {
-        let place = Place::of(&(n ^ seed).to_ne_bytes());
+        let place = Observation::of(&(n ^ seed).to_ne_bytes());
         dense::raise(&mut plain[HEADER..], place.register, place.rank);
         raise(&mut sparse, place, max_sparse_bytes).map_err(|_| "a sketch got corrupted")?;
         if n != checkpoint {

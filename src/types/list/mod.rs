@@ -12,7 +12,7 @@ mod quicklist;
 #[cfg(test)]
 mod tests;
 
-pub use quicklist::{End, Limits, Quicklist};
+pub use quicklist::{End, NodeLimits, Quicklist};
 
 use super::listpack::{self, Element, Listpack};
 use super::packed::Buffer;
@@ -63,7 +63,7 @@ pub fn expect<'a>(entry: &mut Entry, elements: impl Iterator<Item = &'a [u8]>, s
         longest = longest.max(element.len());
         count += 1;
     }
-    if !Limits::new(shapes).allow(bytes, count) || longest >= shapes.list_packed_threshold {
+    if !NodeLimits::new(shapes).allow(bytes, count) || longest >= shapes.list_packed_threshold {
         let list = Quicklist::of_listpack(entry.packed());
         entry.set_container(list);
     }
@@ -72,7 +72,7 @@ pub fn expect<'a>(entry: &mut Entry, elements: impl Iterator<Item = &'a [u8]>, s
 /// Turns a quicklist of one small node back into a listpack.
 pub fn shrink(entry: &mut Entry, shapes: &Shapes) {
     let Some(list) = entry.container::<Quicklist>() else { return };
-    if let Some(bytes) = list.as_listpack(Limits::new(shapes).halved()) {
+    if let Some(bytes) = list.as_listpack(NodeLimits::new(shapes).halved()) {
         let bytes = bytes.into_owned();
         entry.set_packed(Encoding::Listpack, &bytes);
     }
@@ -99,7 +99,7 @@ pub fn len(entry: &Entry) -> usize {
 #[inline]
 pub fn push(entry: &mut Entry, end: End, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
-        return quicklist_mut(entry).push(end, value, Limits::new(shapes));
+        return quicklist_mut(entry).push(end, value, NodeLimits::new(shapes));
     }
     let mut packed = entry.packed_mut();
     match end {
@@ -121,7 +121,7 @@ pub fn extend<'a>(
         elements.for_each(|element| push(entry, end, element, shapes));
         return len(entry);
     }
-    let (list, limits) = (quicklist_mut(entry), Limits::new(shapes));
+    let (list, limits) = (quicklist_mut(entry), NodeLimits::new(shapes));
     elements.for_each(|element| list.push(end, element, limits));
     list.len()
 }
@@ -129,7 +129,7 @@ pub fn extend<'a>(
 /// Removes the element at an end and calls `see` with it. There must be one.
 pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Text<'_>) -> R) -> R {
     if entry.encoding() != Encoding::Listpack {
-        return quicklist_mut(entry).pop(end, Limits::new(shapes), see);
+        return quicklist_mut(entry).pop(end, NodeLimits::new(shapes), see);
     }
     let mut packed = entry.packed_mut();
     let listpack = Listpack::new(packed.bytes());
@@ -194,7 +194,7 @@ pub fn backwards(entry: &Entry, index: usize, see: &mut impl FnMut(Text<'_>) -> 
 /// Replaces the element at `index`, which must be there, with `value`. Call [`expect`] before.
 pub fn set(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
-        return quicklist_mut(entry).set(index, value, Limits::new(shapes));
+        return quicklist_mut(entry).set(index, value, NodeLimits::new(shapes));
     }
     let at = Listpack::new(entry.packed()).seek(index as i64).expect("an index below the length");
     listpack::replace(&mut entry.packed_mut(), at, value);
@@ -203,7 +203,7 @@ pub fn set(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
 /// Inserts `value` at `index`, which is at most the length. Call [`expect`] before.
 pub fn insert(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
-        return quicklist_mut(entry).insert(index, value, Limits::new(shapes));
+        return quicklist_mut(entry).insert(index, value, NodeLimits::new(shapes));
     }
     let listpack = Listpack::new(entry.packed());
     let at = listpack.seek(index as i64).unwrap_or(listpack.end());
@@ -214,7 +214,7 @@ pub fn insert(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
 /// deletes the entry.
 pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shapes) {
     if entry.encoding() != Encoding::Listpack {
-        return quicklist_mut(entry).remove_range(index, count, Limits::new(shapes));
+        return quicklist_mut(entry).remove_range(index, count, NodeLimits::new(shapes));
     }
     listpack::remove_indices(&mut entry.packed_mut(), index as i64, count);
 }
@@ -222,7 +222,7 @@ pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shap
 /// Removes up to `most` elements that equal `value`, starting from an end, and returns how many. May leave the list empty.
 pub fn remove_matching(entry: &mut Entry, value: &[u8], most: usize, from: End, shapes: &Shapes) -> usize {
     if entry.encoding() != Encoding::Listpack {
-        return quicklist_mut(entry).remove_matching(value, most, from, Limits::new(shapes));
+        return quicklist_mut(entry).remove_matching(value, most, from, NodeLimits::new(shapes));
     }
     let mut places = places(Listpack::new(entry.packed()), &Element::from(value));
     match from {

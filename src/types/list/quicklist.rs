@@ -52,7 +52,7 @@ const STAGE_ROOM: usize = 556;
 
 /// How large a node may be, according to `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct NodeLimits {
     bytes: usize,
     count: usize,
     /// Elements of at least this size get nodes of their own, not in a listpack.
@@ -61,9 +61,9 @@ pub struct Limits {
     depth: usize,
 }
 
-impl Limits {
+impl NodeLimits {
     /// The limits that the configuration sets.
-    pub fn new(shapes: &Shapes) -> Limits {
+    pub fn new(shapes: &Shapes) -> NodeLimits {
         let (bytes, count) = match shapes.list_max_listpack_size {
             fill @ 0.. => (SAFE_BYTES, fill.max(1) as usize),
             -1 => (4 << 10, usize::MAX),
@@ -73,7 +73,7 @@ impl Limits {
             _ => (64 << 10, usize::MAX),
         };
         let depth = shapes.list_compress_depth as usize;
-        Limits { bytes, count, plain: shapes.list_packed_threshold, depth }
+        NodeLimits { bytes, count, plain: shapes.list_packed_threshold, depth }
     }
 
     /// Whether a node of this many bytes and elements is within the limits.
@@ -84,8 +84,8 @@ impl Limits {
 
     /// The limits below which a list of one node becomes a listpack again.
     #[must_use]
-    pub fn halved(self) -> Limits {
-        Limits { bytes: self.bytes / 2, count: self.count / 2, ..self }
+    pub fn halved(self) -> NodeLimits {
+        NodeLimits { bytes: self.bytes / 2, count: self.count / 2, ..self }
     }
 }
 
@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// A node that holds only `value`.
-    fn single(value: &[u8], limits: Limits) -> Node {
+    fn single(value: &[u8], limits: NodeLimits) -> Node {
         if value.len() >= limits.plain { Node::plain(value) } else { Node::packed(&value.into()) }
     }
 
@@ -143,7 +143,7 @@ impl Node {
     }
 
     /// Whether this node and `next`, merged, are within the limits.
-    fn may_take(&self, next: &Node, limits: Limits) -> bool {
+    fn may_take(&self, next: &Node, limits: NodeLimits) -> bool {
         let raw_len = |node: &Node| node.bytes.len().max(node.raw_len as usize);
         !self.plain
             && !next.plain
@@ -158,7 +158,7 @@ impl Node {
     }
 
     /// Whether an element of `size` bytes may be added. The node must not be compressed.
-    fn accepts(&self, size: usize, limits: Limits) -> bool {
+    fn accepts(&self, size: usize, limits: NodeLimits) -> bool {
         !self.plain && limits.allow(self.bytes.len() + size, self.count as usize + 1)
     }
 
@@ -283,12 +283,12 @@ impl Quicklist {
         if count > 0 {
             self.nodes.push_back(Node { bytes: Block::from(bytes), raw_len: 0, count: count as u32, plain });
             self.len += count;
-            self.settle_ends(Limits::new(shapes).depth, 1);
+            self.settle_ends(NodeLimits::new(shapes).depth, 1);
         }
     }
 
     /// The list as one listpack, if it is a single node within `limits`.
-    pub fn as_listpack(&self, limits: Limits) -> Option<Cow<'_, [u8]>> {
+    pub fn as_listpack(&self, limits: NodeLimits) -> Option<Cow<'_, [u8]>> {
         match self.nodes.front() {
             Some(_) if self.staged => {
                 let small = self.nodes.len() == 2 && limits.allow(self.staged_bytes(), self.len);
@@ -310,7 +310,7 @@ impl Quicklist {
     /// Whether the node at an end, together with its stage if it has one, has room for an element of `size` bytes. It
     /// must not be compressed.
     #[inline]
-    fn accepts(&self, end: End, size: usize, limits: Limits) -> bool {
+    fn accepts(&self, end: End, size: usize, limits: NodeLimits) -> bool {
         let at = if end == End::Front { 0 } else { self.nodes.len() - 1 };
         if self.staged && at < 2 {
             let count = self.nodes[0].count + self.nodes[1].count;
@@ -320,7 +320,7 @@ impl Quicklist {
     }
 
     /// Pushes an element at an end.
-    pub fn push(&mut self, end: End, value: &[u8], limits: Limits) {
+    pub fn push(&mut self, end: End, value: &[u8], limits: NodeLimits) {
         self.len += 1;
         if !self.nodes.is_empty() && value.len() < limits.plain && self.push_into_node(end, value, limits) {
             return;
@@ -346,7 +346,7 @@ impl Quicklist {
 
     /// Adds an element to the node at an end, which must exist, if it has room. Returns whether it had.
     #[inline]
-    fn push_into_node(&mut self, end: End, value: &[u8], limits: Limits) -> bool {
+    fn push_into_node(&mut self, end: End, value: &[u8], limits: NodeLimits) -> bool {
         let element = Element::from(value);
         if limits.depth > 0 {
             self.unstage();
@@ -373,7 +373,7 @@ impl Quicklist {
     }
 
     /// Removes the element at an end and calls `see` with it. There must be one.
-    pub fn pop<R>(&mut self, end: End, limits: Limits, see: impl FnOnce(Text<'_>) -> R) -> R {
+    pub fn pop<R>(&mut self, end: End, limits: NodeLimits, see: impl FnOnce(Text<'_>) -> R) -> R {
         let (at, inner) = match end {
             End::Front => (0, 0),
             End::Back => (self.nodes.len() - 1, self.nodes[self.nodes.len() - 1].count as usize - 1),
@@ -470,7 +470,7 @@ impl Quicklist {
     }
 
     /// Replaces the element at `index`, which must be there, with `value`.
-    pub fn set(&mut self, index: usize, value: &[u8], limits: Limits) {
+    pub fn set(&mut self, index: usize, value: &[u8], limits: NodeLimits) {
         self.unstage();
         let (at, inner) = self.locate(index);
         let node = &mut self.nodes[at];
@@ -485,7 +485,7 @@ impl Quicklist {
     }
 
     /// Inserts `value` at `index`, which is at most the length.
-    pub fn insert(&mut self, index: usize, value: &[u8], limits: Limits) {
+    pub fn insert(&mut self, index: usize, value: &[u8], limits: NodeLimits) {
         if index == 0 || index == self.len {
             return self.push(if index == 0 { End::Front } else { End::Back }, value, limits);
         }
@@ -527,7 +527,7 @@ impl Quicklist {
     }
 
     /// Merges node `at` with its neighbours if the result is within the limits.
-    fn merge_around(&mut self, at: usize, limits: Limits) {
+    fn merge_around(&mut self, at: usize, limits: NodeLimits) {
         for left in [at, at.wrapping_sub(1)] {
             let Some(right) = left.checked_add(1).filter(|right| *right < self.nodes.len()) else { continue };
             if self.nodes[left].may_take(&self.nodes[right], limits)
@@ -558,7 +558,7 @@ impl Quicklist {
     }
 
     /// Removes `count` elements from `index` on, all of which must be there.
-    pub fn remove_range(&mut self, index: usize, count: usize, limits: Limits) {
+    pub fn remove_range(&mut self, index: usize, count: usize, limits: NodeLimits) {
         if count == 0 {
             return;
         }
@@ -590,7 +590,7 @@ impl Quicklist {
     }
 
     /// Removes up to `most` elements that equal `needle`, starting from an end. Returns how many.
-    pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: Limits) -> usize {
+    pub fn remove_matching(&mut self, needle: &[u8], most: usize, from: End, limits: NodeLimits) -> usize {
         self.unstage();
         let (mut removed, mut first, nodes) = (0, None, self.nodes.len());
         for step in 0..nodes {
@@ -617,7 +617,7 @@ impl Quicklist {
 
     /// From node `from` on, drops empty nodes and merges neighbours if the result is within half the limits. O(nodes),
     /// however many are dropped or merged.
-    fn compact(&mut self, from: usize, limits: Limits) {
+    fn compact(&mut self, from: usize, limits: NodeLimits) {
         let before = self.nodes.len();
         let mut rest = self.nodes.split_off(from);
         rest.retain(|node| node.count > 0);

@@ -9,7 +9,7 @@ use super::{EMPTY, END, Element, HEADER, Listpack, UNKNOWN, count, decode, size_
 
 /// The bytes are not a listpack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Invalid;
+pub struct InvalidListpack;
 
 /// The shallow check: the length in the header, and the end mark.
 pub(super) fn has_frame(bytes: &[u8]) -> bool {
@@ -23,8 +23,8 @@ pub fn is_valid(bytes: &[u8]) -> bool {
 
 /// Checks `bytes`, which may be anything, and returns them as this module would have written them: with every element
 /// in its canonical encoding, which searches rely on. Nearly always these are the same bytes.
-pub fn normalize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
-    let canonical = check(bytes).ok_or(Invalid)?;
+pub fn normalize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InvalidListpack> {
+    let canonical = check(bytes).ok_or(InvalidListpack)?;
     if canonical {
         return Ok(Cow::Borrowed(bytes));
     }

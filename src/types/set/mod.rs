@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `intset` | integers alone, up to `set-max-intset-entries` | ascending, packed in the entry |
 //! | `listpack` | up to `set-max-listpack-entries` members of at most `set-max-listpack-value` bytes | in insertion order, packed |
-//! | `hashtable` | the rest | a [`Table`] of [`Member`](super::member::Member)s |
+//! | `hashtable` | the rest | a [`MemberTable`] of [`Member`](super::member::Member)s |
 //!
 //! A set only moves down this list; as in Redis, it does not move back when it shrinks. [`SetRef`] reads all three
 //! encodings, [`add`] and [`remove`] change them.
@@ -17,7 +17,7 @@ mod table;
 mod tests;
 
 pub use iter::Iter;
-pub use table::{GROUP, Table};
+pub use table::{GROUP, MemberTable};
 
 use super::intset::{self, Intset};
 use super::listpack::{self, Element, Listpack};
@@ -34,7 +34,7 @@ pub fn create(key: &[u8], first: &[u8], expected: usize, shapes: &Shapes) -> Ent
     if expected <= shapes.set_max_listpack_entries {
         return Entry::with_packed(key, Kind::Set, Encoding::Listpack, &listpack::EMPTY, None);
     }
-    Entry::with_container(key, Table::with_capacity(expected, shapes.seed), None)
+    Entry::with_container(key, MemberTable::with_capacity(expected, shapes.seed), None)
 }
 
 /// Prepares a set for `additional` members: a packed set that would outgrow its encoding becomes a table.
@@ -51,7 +51,7 @@ pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
 
 /// Call after [`create`] or [`expect`] and the members: gives up room that turned out to be unused.
 pub fn settle(entry: &mut Entry) {
-    if let Some(table) = entry.container_mut::<Table>() {
+    if let Some(table) = entry.container_mut::<MemberTable>() {
         table.settle();
     }
 }
@@ -157,7 +157,7 @@ fn to_listpack(entry: &mut Entry) {
 /// Turns a packed set into a table with room for `additional` more members.
 fn to_table(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     let set = SetRef::of(entry);
-    let mut table = Table::with_capacity(set.len() + additional, shapes.seed);
+    let mut table = MemberTable::with_capacity(set.len() + additional, shapes.seed);
     let mut digits = Vec::new();
     for member in set.members() {
         table.add(bytes_of(member, &mut digits));
@@ -165,7 +165,7 @@ fn to_table(entry: &mut Entry, additional: usize, shapes: &Shapes) {
     entry.set_container(table);
 }
 
-fn table_mut(entry: &mut Entry) -> &mut Table {
+fn table_mut(entry: &mut Entry) -> &mut MemberTable {
     entry.container_mut().expect("a set that is not packed is a table")
 }
 
@@ -190,7 +190,7 @@ pub enum SetRef<'a> {
     /// Few members.
     Listpack(Listpack<'a>),
     /// Many.
-    Table(&'a Table),
+    Table(&'a MemberTable),
 }
 
 impl<'a> SetRef<'a> {

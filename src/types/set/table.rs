@@ -10,14 +10,14 @@ use crate::types::{Encoding, Kind};
 pub const GROUP: usize = 16;
 
 /// See the module's head.
-pub struct Table {
+pub struct MemberTable {
     members: Dict<Member>,
     /// Bytes of all members' blocks.
     member_bytes: usize,
 }
 
 // SAFETY: no other container has this pair.
-unsafe impl Container for Table {
+unsafe impl Container for MemberTable {
     const KIND: Kind = Kind::Set;
     const ENCODING: Encoding = Encoding::Hashtable;
 
@@ -29,11 +29,11 @@ unsafe impl Container for Table {
         self.members.len() >= LARGE_ITEMS
     }
 
-    fn duplicate(&self) -> Table {
-        let mut copy = Table::with_capacity(self.len(), self.members.seed());
+    fn duplicate(&self) -> MemberTable {
+        let mut copy = MemberTable::with_capacity(self.len(), self.members.seed());
         for member in &self.members {
             let hash = copy.members.hash(member.bytes());
-            copy.members.insert_new(hash, Member::new(member.bytes()));
+            copy.members.insert(hash, Member::new(member.bytes()));
         }
         copy.member_bytes = self.member_bytes;
         copy
@@ -50,17 +50,17 @@ unsafe impl Container for Table {
     }
 }
 
-impl Table {
+impl MemberTable {
     /// The dict, for its statistics.
     pub fn dict(&self) -> &Dict<Member> {
         &self.members
     }
 
     /// An empty table with room for `capacity` members.
-    pub fn with_capacity(capacity: usize, seed: Seed) -> Table {
+    pub fn with_capacity(capacity: usize, seed: Seed) -> MemberTable {
         let mut members = Dict::unattended(seed);
         members.reserve(capacity);
-        Table { members, member_bytes: 0 }
+        MemberTable { members, member_bytes: 0 }
     }
 
     /// Gives up unused reserved room.
@@ -100,7 +100,7 @@ impl Table {
         }
         let member = Member::new(member);
         self.member_bytes += member.memory_bytes();
-        self.members.insert_new(hash, member);
+        self.members.insert(hash, member);
         self.members.shed();
         true
     }

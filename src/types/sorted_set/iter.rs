@@ -1,7 +1,7 @@
 //! Iteration over the elements of a span of ranks.
 
 use super::SortedSetRef;
-use super::packed::Pairs;
+use super::packed::PackedElements;
 use super::walk::Walk;
 use crate::types::string::Text;
 
@@ -12,14 +12,16 @@ pub struct Elements<'a>(Inner<'a>);
 #[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "lives on the stack of one command")]
 enum Inner<'a> {
-    Packed(Pairs<'a>),
+    Packed(PackedElements<'a>),
     Large(Walk<'a>),
 }
 
 impl<'a> Elements<'a> {
     pub(super) fn new(set: SortedSetRef<'a>, from: usize, count: usize, backwards: bool) -> Elements<'a> {
         Elements(match set {
-            SortedSetRef::Packed(listpack) => Inner::Packed(Pairs::new(listpack, from, count, backwards)),
+            SortedSetRef::Packed(listpack) => {
+                Inner::Packed(PackedElements::new(listpack, from, count, backwards))
+            }
             SortedSetRef::Large(set) => Inner::Large(set.range(from, count, backwards)),
         })
     }

@@ -5,7 +5,7 @@
 
 use super::element::{Element, Handle};
 use super::leaf;
-use super::node::Key;
+use super::node::OrderKey;
 use super::tree::Tree;
 use super::walk::Walk;
 use super::{Applied, How, NotANumber};
@@ -43,7 +43,7 @@ unsafe impl Container for SortedSet {
     fn duplicate(&self) -> SortedSet {
         let mut gather = Gather::with_room(self.dict.seed(), self.len());
         for (member, score) in self.iter() {
-            gather.add(gather.hash(member), member, score);
+            gather.insert(gather.hash(member), member, score);
         }
         gather.finish()
     }
@@ -68,7 +68,7 @@ unsafe impl Container for SortedSet {
 
 impl SortedSet {
     /// The statistics of the dict of members.
-    pub fn table_stats(&self) -> crate::dict::Stats {
+    pub fn table_stats(&self) -> crate::dict::DictStats {
         self.dict.stats()
     }
 
@@ -89,13 +89,13 @@ impl SortedSet {
         self.len() == 0
     }
 
-    /// The hash that [`Self::find`] and [`Self::add`] take.
+    /// The hash that [`Self::find`] and [`Self::insert`] take.
     #[inline]
     pub fn hash(&self, member: &[u8]) -> u64 {
         self.dict.hash(member)
     }
 
-    /// Prefetches what [`Self::find`] and [`Self::add`] read first.
+    /// Prefetches what [`Self::find`] and [`Self::insert`] read first.
     #[inline]
     pub fn prefetch(&self, hash: u64, score: f64) {
         self.dict.prefetch_bucket(hash);
@@ -132,12 +132,12 @@ impl SortedSet {
 
     /// Inserts a member that is not there. The score must not be NaN.
     #[inline]
-    pub fn add(&mut self, hash: u64, member: &[u8], score: f64) {
+    pub fn insert(&mut self, hash: u64, member: &[u8], score: f64) {
         debug_assert!(!score.is_nan());
         let element = Element::new(score, member);
         let handle = element.handle();
         self.element_bytes += element.memory_bytes();
-        self.dict.insert_new(hash, element);
+        self.dict.insert(hash, element);
         self.dict.shed();
         self.tree.insert(score, handle);
     }
@@ -149,7 +149,7 @@ impl SortedSet {
         let element = self.dict.get(at);
         debug_assert!(element.score().to_bits() == old.to_bits());
         element.set_score(score);
-        self.tree.rescore(Key { score: old, member: element.member() }, score, element.handle());
+        self.tree.rescore(OrderKey { score: old, member: element.member() }, score, element.handle());
     }
 
     /// Sets the score of `member` and returns whether it is new.
@@ -158,7 +158,7 @@ impl SortedSet {
         if let Some((at, old)) = self.find(hash, member) {
             self.rescore(at, old, score);
         } else {
-            self.add(hash, member, score);
+            self.insert(hash, member, score);
             return true;
         }
         false
@@ -175,7 +175,7 @@ impl SortedSet {
             if how.only_old {
                 return Ok(Applied::Refused);
             }
-            self.add(hash, member, score);
+            self.insert(hash, member, score);
             return Ok(Applied::Added(score));
         };
         let applied = how.to_old(old, score)?;
@@ -189,7 +189,7 @@ impl SortedSet {
     #[inline]
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let (at, score) = self.find(self.hash(member), member)?;
-        let removed = self.tree.remove(Key { score, member });
+        let removed = self.tree.remove(OrderKey { score, member });
         debug_assert!(removed, "the dict and the tree have the same scores");
         self.element_bytes -= self.dict.remove(at).memory_bytes();
         self.dict.shed();
@@ -200,7 +200,7 @@ impl SortedSet {
     #[inline]
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let score = self.score(member)?;
-        Some((self.tree.rank(Key { score, member }), score))
+        Some((self.tree.rank(OrderKey { score, member }), score))
     }
 
     /// How many elements come before the first one for whose score `before` is false.
@@ -336,11 +336,11 @@ impl Gather {
 
     /// Inserts a member that is not there. Cheapest if members come in their final order.
     #[inline]
-    pub fn add(&mut self, hash: u64, member: &[u8], score: f64) {
+    pub fn insert(&mut self, hash: u64, member: &[u8], score: f64) {
         let element = Element::new(score, member);
         self.handles.push(element.handle());
         self.element_bytes += element.memory_bytes();
-        self.dict.insert_new(hash, element);
+        self.dict.insert(hash, element);
     }
 
     /// Sorts the elements and builds the set. No score may be NaN.

@@ -171,7 +171,7 @@ pub fn to_large(entry: &mut Entry, shapes: &Shapes) {
     let packed = SortedSetRef::of(entry);
     let mut gather = Gather::with_room(shapes.seed, packed.len() + 1);
     for (member, score) in packed.iter() {
-        member.with_bytes(|member| gather.add(gather.hash(member), member, score));
+        member.with_bytes(|member| gather.insert(gather.hash(member), member, score));
     }
     entry.set_container(gather.finish());
 }

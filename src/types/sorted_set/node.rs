@@ -18,12 +18,12 @@ const BUILT: usize = MOST * 7 / 8;
 
 /// A place in the order: a score, and among equal scores a member.
 #[derive(Clone, Copy)]
-pub(super) struct Key<'a> {
+pub(super) struct OrderKey<'a> {
     pub(super) score: f64,
     pub(super) member: &'a [u8],
 }
 
-impl Key<'_> {
+impl OrderKey<'_> {
     /// Whether the entry comes before this place.
     #[inline(always)]
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "partitions hand out references")]
@@ -78,11 +78,11 @@ pub(super) trait Part: Sized {
     /// The first entry. There must be one.
     fn first(&self) -> (f64, Handle);
     /// Inserts an entry. If the part is split, returns the right part.
-    fn insert(&mut self, key: Key<'_>, handle: Handle, edge: Edge) -> Option<Self>;
+    fn insert(&mut self, key: OrderKey<'_>, handle: Handle, edge: Edge) -> Option<Self>;
     /// Removes an entry and returns whether it was there.
-    fn remove(&mut self, key: Key<'_>) -> bool;
+    fn remove(&mut self, key: OrderKey<'_>) -> bool;
     /// Changes an entry's score if it stays in the same leaf. Returns whether it did.
-    fn rescore(&mut self, key: Key<'_>, score: f64) -> bool;
+    fn rescore(&mut self, key: OrderKey<'_>, score: f64) -> bool;
     /// Removes up to `most` entries from rank `from` on, at least one, after showing them to `see`. Returns how many.
     fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize;
     /// How many entries come before the first one for which `before` is false.
@@ -125,7 +125,7 @@ impl Part for Leaf {
     }
 
     #[inline(always)]
-    fn insert(&mut self, key: Key<'_>, handle: Handle, edge: Edge) -> Option<Leaf> {
+    fn insert(&mut self, key: OrderKey<'_>, handle: Handle, edge: Edge) -> Option<Leaf> {
         let at = key.position(self.scores(), self.handles());
         if self.len() == leaf::MOST {
             return Some(split_leaf(self, at, key.score, handle, edge));
@@ -135,7 +135,7 @@ impl Part for Leaf {
     }
 
     #[inline]
-    fn remove(&mut self, key: Key<'_>) -> bool {
+    fn remove(&mut self, key: OrderKey<'_>) -> bool {
         let at = key.position(self.scores(), self.handles());
         let found = self.scores().get(at) == Some(&key.score) && self.handles()[at].member() == key.member;
         if found {
@@ -145,9 +145,9 @@ impl Part for Leaf {
     }
 
     #[inline]
-    fn rescore(&mut self, key: Key<'_>, score: f64) -> bool {
+    fn rescore(&mut self, key: OrderKey<'_>, score: f64) -> bool {
         let at = key.position(self.scores(), self.handles());
-        let to = Key { score, ..key }.position(self.scores(), self.handles());
+        let to = OrderKey { score, ..key }.position(self.scores(), self.handles());
         let (scores, handles) = self.entries_mut();
         // `to` was counted with the entry in its old place.
         if to > at {
@@ -315,7 +315,7 @@ impl<C: Part> Row<C> {
 
     /// The child in which `key` belongs.
     #[inline(always)]
-    fn route(&self, key: Key<'_>) -> usize {
+    fn route(&self, key: OrderKey<'_>) -> usize {
         let scores = &self.scores[..self.len];
         let at = scores.partition_point(|&score| score < key.score);
         if at < scores.len() && scores[at] == key.score {
@@ -327,7 +327,7 @@ impl<C: Part> Row<C> {
     /// The same if child `at` is the first one that begins with this score. A key that equals a child's first entry
     /// belongs to that child.
     #[inline(never)]
-    fn route_among_equals(&self, key: Key<'_>, at: usize) -> usize {
+    fn route_among_equals(&self, key: OrderKey<'_>, at: usize) -> usize {
         let (scores, handles) = (&self.scores[at..self.len], &self.handles[at..self.len]);
         let equal = scores.partition_point(|&score| score == key.score);
         (at + handles[..equal].partition_point(|handle| handle.member() <= key.member)).saturating_sub(1)
@@ -405,7 +405,7 @@ impl<C: Part> Row<C> {
     }
 
     #[inline]
-    fn insert(&mut self, key: Key<'_>, handle: Handle, edge: Edge) -> Option<Box<Row<C>>> {
+    fn insert(&mut self, key: OrderKey<'_>, handle: Handle, edge: Edge) -> Option<Box<Row<C>>> {
         let at = self.route(key);
         let edge_below = edge.of_child(at, self.len);
         if let Some(right) = self.child_mut(at).insert(key, handle, edge_below) {
@@ -420,7 +420,7 @@ impl<C: Part> Row<C> {
         None
     }
 
-    fn remove(&mut self, key: Key<'_>) -> bool {
+    fn remove(&mut self, key: OrderKey<'_>) -> bool {
         let at = self.route(key);
         let removed = self.child_mut(at).remove(key);
         if removed {
@@ -474,9 +474,9 @@ impl<C: Part> Row<C> {
         self.refresh(left);
     }
 
-    fn rescore(&mut self, key: Key<'_>, score: f64) -> bool {
+    fn rescore(&mut self, key: OrderKey<'_>, score: f64) -> bool {
         let at = self.route(key);
-        if self.route(Key { score, ..key }) != at || !self.child_mut(at).rescore(key, score) {
+        if self.route(OrderKey { score, ..key }) != at || !self.child_mut(at).rescore(key, score) {
             return false;
         }
         (self.scores[at], self.handles[at]) = self.child(at).first();
@@ -645,7 +645,7 @@ impl Part for Node {
     }
 
     #[inline]
-    fn insert(&mut self, key: Key<'_>, handle: Handle, edge: Edge) -> Option<Node> {
+    fn insert(&mut self, key: OrderKey<'_>, handle: Handle, edge: Edge) -> Option<Node> {
         match self {
             Node::Leaf(leaf) => Part::insert(leaf, key, handle, edge).map(Node::Leaf),
             Node::Low(row) => row.insert(key, handle, edge).map(Node::Low),
@@ -653,7 +653,7 @@ impl Part for Node {
         }
     }
 
-    fn remove(&mut self, key: Key<'_>) -> bool {
+    fn remove(&mut self, key: OrderKey<'_>) -> bool {
         match self {
             Node::Leaf(leaf) => Part::remove(leaf, key),
             Node::Low(row) => row.remove(key),
@@ -661,7 +661,7 @@ impl Part for Node {
         }
     }
 
-    fn rescore(&mut self, key: Key<'_>, score: f64) -> bool {
+    fn rescore(&mut self, key: OrderKey<'_>, score: f64) -> bool {
         either!(self, part => part.rescore(key, score))
     }
 

@@ -117,15 +117,20 @@ pub(super) fn remove(buffer: &mut impl Buffer, member: &[u8]) -> Option<f64> {
 
 /// Elements in order or backwards.
 #[derive(Clone)]
-pub(super) struct Pairs<'a> {
+pub(super) struct PackedElements<'a> {
     elements: listpack::Iter<'a>,
     left: usize,
     backwards: bool,
 }
 
-impl<'a> Pairs<'a> {
+impl<'a> PackedElements<'a> {
     /// The `count` elements from rank `from` on, or backwards from it.
-    pub(super) fn new(listpack: Listpack<'a>, from: usize, count: usize, backwards: bool) -> Pairs<'a> {
+    pub(super) fn new(
+        listpack: Listpack<'a>,
+        from: usize,
+        count: usize,
+        backwards: bool,
+    ) -> PackedElements<'a> {
         let (first, end) = (listpack.first().unwrap_or(HEADER), listpack.end());
         let at = |index: usize| listpack.seek(index as i64).unwrap_or(end);
         let pairs = match (count, backwards) {
@@ -133,11 +138,11 @@ impl<'a> Pairs<'a> {
             (_, false) => listpack.range(at(2 * from), end),
             (_, true) => listpack.range(first, at(2 * from + 2)),
         };
-        Pairs { elements: pairs, left: count, backwards }
+        PackedElements { elements: pairs, left: count, backwards }
     }
 }
 
-impl<'a> Iterator for Pairs<'a> {
+impl<'a> Iterator for PackedElements<'a> {
     type Item = (Text<'a>, f64);
 
     #[inline]

@@ -183,7 +183,7 @@ proptest! {
         let mut gather = Gather::with_room(SEED, 3);
         for (member, score) in &model.scores {
             if gathered {
-                gather.add(gather.hash(member), member, *score);
+                gather.insert(gather.hash(member), member, *score);
             } else {
                 set.set(member, *score);
             }
@@ -506,7 +506,7 @@ mod entries {
             let mut gather = Gather::with_room(SEED, 0);
             for n in 0..count {
                 let name = format!("{n}");
-                gather.add(gather.hash(name.as_bytes()), name.as_bytes(), -f64::from(n));
+                gather.insert(gather.hash(name.as_bytes()), name.as_bytes(), -f64::from(n));
             }
             let entry = create_from(b"key", gather, &shapes).unwrap();
             assert_eq!((entry.encoding(), elements(&entry).len()), (encoding, count as usize));

@@ -29,7 +29,7 @@
 
 use super::element::Handle;
 use super::leaf::{self, Leaf};
-use super::node::{Edge, Key, Node, Part};
+use super::node::{Edge, Node, OrderKey, Part};
 use super::walk::Walk;
 
 /// How full [`Tree::build`] makes a leaf, so that the next inserts do not split it at once.
@@ -75,7 +75,7 @@ impl Tree {
     /// Inserts an entry that is not in the tree.
     #[inline]
     pub(super) fn insert(&mut self, score: f64, handle: Handle) {
-        let key = Key { score, member: handle.member() };
+        let key = OrderKey { score, member: handle.member() };
         self.len += 1;
         if let Some(right) = self.root.insert(key, handle, Edge::WHOLE) {
             let left = std::mem::replace(&mut self.root, Node::Leaf(Leaf::with_room(0)));
@@ -85,7 +85,7 @@ impl Tree {
 
     /// Removes the entry at `key` and returns whether it was there.
     #[inline]
-    pub(super) fn remove(&mut self, key: Key<'_>) -> bool {
+    pub(super) fn remove(&mut self, key: OrderKey<'_>) -> bool {
         let removed = self.root.remove(key);
         self.len -= usize::from(removed);
         self.root.lower();
@@ -94,7 +94,7 @@ impl Tree {
 
     /// Changes the score of the entry at `key`, which must be in the tree, to `score`; `handle` is its element.
     #[inline]
-    pub(super) fn rescore(&mut self, key: Key<'_>, score: f64, handle: Handle) {
+    pub(super) fn rescore(&mut self, key: OrderKey<'_>, score: f64, handle: Handle) {
         if !self.root.rescore(key, score) {
             let removed = self.remove(key);
             debug_assert!(removed, "the dict and the tree have the same scores");
@@ -104,7 +104,7 @@ impl Tree {
 
     /// How many entries come before `key`.
     #[inline]
-    pub(super) fn rank(&self, key: Key<'_>) -> usize {
+    pub(super) fn rank(&self, key: OrderKey<'_>) -> usize {
         self.root.partition(&|score, handle| key.is_after(score, handle))
     }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use super::Invalid;
+use super::InvalidStream;
 use super::id::Id;
 use super::{Record, Stream};
 
@@ -74,7 +74,7 @@ pub struct Group {
 
 /// A consumer's slot, which stays the same as long as the consumer exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u32);
+pub struct ConsumerSlot(u32);
 
 impl Group {
     /// A group without consumers.
@@ -121,22 +121,22 @@ impl Group {
 
     /// The slot of the consumer with this name.
     #[inline]
-    pub fn find(&self, name: &[u8]) -> Option<Slot> {
-        self.names.get(name).map(|slot| Slot(*slot))
+    pub fn find(&self, name: &[u8]) -> Option<ConsumerSlot> {
+        self.names.get(name).map(|slot| ConsumerSlot(*slot))
     }
 
     /// The consumer in a slot.
-    pub fn consumer(&self, slot: Slot) -> &Consumer {
+    pub fn consumer(&self, slot: ConsumerSlot) -> &Consumer {
         self.at(slot.0)
     }
 
     /// The consumer in a slot, to change its times.
-    pub fn consumer_mut(&mut self, slot: Slot) -> &mut Consumer {
+    pub fn consumer_mut(&mut self, slot: ConsumerSlot) -> &mut Consumer {
         self.at_mut(slot.0)
     }
 
     /// Adds a consumer, seen now; `None` if the name is taken.
-    pub fn add_consumer(&mut self, name: &[u8], now: i64) -> Option<Slot> {
+    pub fn add_consumer(&mut self, name: &[u8], now: i64) -> Option<ConsumerSlot> {
         if self.names.contains_key(name) {
             return None;
         }
@@ -149,11 +149,11 @@ impl Group {
         self.names.insert(Arc::clone(&name), slot);
         self.consumers[slot as usize] =
             Some(Consumer { name, seen_time, active_time, pending: BTreeSet::new() });
-        Some(Slot(slot))
+        Some(ConsumerSlot(slot))
     }
 
     /// The consumer with this name, added if there is none, and seen now.
-    pub fn find_or_add(&mut self, name: &[u8], now: i64) -> Slot {
+    pub fn find_or_add(&mut self, name: &[u8], now: i64) -> ConsumerSlot {
         match self.find(name) {
             Some(slot) => {
                 self.at_mut(slot.0).seen_time = now;
@@ -180,7 +180,7 @@ impl Group {
     }
 
     /// Delivers an entry to a consumer for the first time. If the group was set back, another consumer may have it.
-    fn deliver(&mut self, id: Id, slot: Slot, now: i64) {
+    fn deliver(&mut self, id: Id, slot: ConsumerSlot, now: i64) {
         let delivery = Delivery { time: now, count: 1, consumer: slot.0 };
         if let Some(before) = self.pending.insert(id, delivery)
             && before.consumer != slot.0
@@ -193,7 +193,7 @@ impl Group {
     }
 
     /// Gives an entry to a consumer that takes it over. The entry may have no owner yet (`XCLAIM … FORCE`).
-    pub fn claim(&mut self, id: Id, slot: Slot, time: i64, count: u64, now: i64) {
+    pub fn claim(&mut self, id: Id, slot: ConsumerSlot, time: i64, count: u64, now: i64) {
         let before = self.pending.insert(id, Delivery { time, count, consumer: slot.0 });
         let owner = before.map_or(NOBODY, |before| before.consumer);
         if owner != slot.0 {
@@ -223,7 +223,7 @@ impl Group {
     /// The pending entries of one consumer, or of all, ordered by ID.
     pub fn pending_of(
         &self,
-        slot: Option<Slot>,
+        slot: Option<ConsumerSlot>,
         range: impl RangeBounds<Id> + Clone,
     ) -> impl Iterator<Item = (Id, &Delivery)> {
         let (own, all) = match slot {
@@ -235,14 +235,14 @@ impl Group {
     }
 
     /// Adds a pending entry from a file; [`restore_owner`](Self::restore_owner) sets its owner.
-    pub fn restore_pending(&mut self, id: Id, time: i64, count: u64) -> Result<(), Invalid> {
+    pub fn restore_pending(&mut self, id: Id, time: i64, count: u64) -> Result<(), InvalidStream> {
         let before = self.pending.insert(id, Delivery { time, count, consumer: NOBODY });
-        if before.is_some() { Err(Invalid) } else { Ok(()) }
+        if before.is_some() { Err(InvalidStream) } else { Ok(()) }
     }
 
     /// Sets the owner of an entry that [`restore_pending`](Self::restore_pending) added.
-    pub fn restore_owner(&mut self, id: Id, slot: Slot) -> Result<(), Invalid> {
-        let delivery = self.pending.get_mut(&id).filter(|d| d.consumer == NOBODY).ok_or(Invalid)?;
+    pub fn restore_owner(&mut self, id: Id, slot: ConsumerSlot) -> Result<(), InvalidStream> {
+        let delivery = self.pending.get_mut(&id).filter(|d| d.consumer == NOBODY).ok_or(InvalidStream)?;
         delivery.consumer = slot.0;
         self.at_mut(slot.0).pending.insert(id);
         Ok(())
@@ -260,7 +260,7 @@ impl Stream {
     pub fn deliver(
         &mut self,
         name: &[u8],
-        slot: Slot,
+        slot: ConsumerSlot,
         (most, acknowledged, now): (usize, bool, i64),
         mut see: impl FnMut(&Record<'_>),
     ) -> usize {

@@ -19,7 +19,7 @@ pub struct Id {
 
 /// The ID of a new entry, as far as the client specifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedId {
     /// `*`: the server chooses all of it.
     Any,
     /// `ms-*`: the server chooses the number within the time.
@@ -105,12 +105,12 @@ impl Id {
     }
 }
 
-impl Wanted {
+impl WantedId {
     /// Parses the ID of a new entry in any form but `*`.
-    pub fn parse(text: &[u8]) -> Option<Wanted> {
+    pub fn parse(text: &[u8]) -> Option<WantedId> {
         match split(text)? {
-            (ms, Some(b"*")) => Some(Wanted::At(parse_part(ms)?)),
-            _ => Some(Wanted::Exactly(Id::parse(text, 0)?)),
+            (ms, Some(b"*")) => Some(WantedId::At(parse_part(ms)?)),
+            _ => Some(WantedId::Exactly(Id::parse(text, 0)?)),
         }
     }
 }
@@ -213,10 +213,10 @@ mod tests {
 
     #[test]
     fn a_new_entry_may_leave_its_number_to_the_server() {
-        assert_eq!(Wanted::parse(b"5-*"), Some(Wanted::At(5)));
-        assert_eq!(Wanted::parse(b"5"), Some(Wanted::Exactly(id(5, 0))));
+        assert_eq!(WantedId::parse(b"5-*"), Some(WantedId::At(5)));
+        assert_eq!(WantedId::parse(b"5"), Some(WantedId::Exactly(id(5, 0))));
         for text in [&b"*-1"[..], b"5-**", b"-*", b"x-*"] {
-            assert_eq!(Wanted::parse(text), None);
+            assert_eq!(WantedId::parse(text), None);
         }
     }
 

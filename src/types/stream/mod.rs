@@ -42,9 +42,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-pub use group::{Consumer, Delivery, Group, Slot};
-pub use id::{Id, Wanted, until_zero};
-pub use node::{Invalid, MAX_BYTES, Record};
+pub use group::{Consumer, ConsumerSlot, Delivery, Group};
+pub use id::{Id, WantedId, until_zero};
+pub use node::{InvalidStream, MAX_BYTES, Record};
 pub use range::{Backwards, Range};
 
 use super::container::Container;
@@ -161,11 +161,11 @@ impl Stream {
     }
 
     /// Appends a node from untrusted bytes. The caller sets the figures afterwards.
-    pub fn push_node(&mut self, master: Id, bytes: &[u8]) -> Result<(), Invalid> {
+    pub fn push_node(&mut self, master: Id, bytes: &[u8]) -> Result<(), InvalidStream> {
         let node = Node::checked(master, bytes)?;
         let before = self.nodes.back().map(|node| node.last_live_id().unwrap_or(node.master));
         if before.is_some_and(|before| master <= before) {
-            return Err(Invalid);
+            return Err(InvalidStream);
         }
         self.length += node.master().count as u64;
         self.nodes.push_back(node);
@@ -174,10 +174,10 @@ impl Stream {
 
     /// Sets what is recorded besides the entries; the first ID follows from the entries. `last_id` must not be below the
     /// last entry's.
-    pub fn set_figures(&mut self, figures: Figures) -> Result<(), Invalid> {
+    pub fn set_figures(&mut self, figures: Figures) -> Result<(), InvalidStream> {
         let last = self.last_entry();
         if last.is_some_and(|last| last > figures.last_id) {
-            return Err(Invalid);
+            return Err(InvalidStream);
         }
         self.figures = figures;
         self.find_first();
@@ -211,14 +211,14 @@ impl Stream {
 
     /// The ID of an entry that is added now; `None` if it would not be above the last one.
     #[inline]
-    pub fn next_id(&self, wanted: Wanted, now_ms: u64) -> Option<Id> {
+    pub fn next_id(&self, wanted: WantedId, now_ms: u64) -> Option<Id> {
         let last = self.figures.last_id;
         let id = match wanted {
-            Wanted::Any if now_ms > last.ms => Id { ms: now_ms, seq: 0 },
-            Wanted::Any => last.next()?,
-            Wanted::At(ms) if ms == last.ms => Id { ms, seq: last.seq.checked_add(1)? },
-            Wanted::At(ms) => Id { ms, seq: 0 },
-            Wanted::Exactly(id) => id,
+            WantedId::Any if now_ms > last.ms => Id { ms: now_ms, seq: 0 },
+            WantedId::Any => last.next()?,
+            WantedId::At(ms) if ms == last.ms => Id { ms, seq: last.seq.checked_add(1)? },
+            WantedId::At(ms) => Id { ms, seq: 0 },
+            WantedId::Exactly(id) => id,
         };
         (id > last).then_some(id)
     }

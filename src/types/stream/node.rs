@@ -36,7 +36,7 @@ const _: () = assert!(size_of::<Node>() == 24);
 
 /// The bytes are not a node of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Invalid;
+pub struct InvalidStream;
 
 /// The contents of the master entry.
 #[derive(Clone, Copy)]
@@ -227,9 +227,9 @@ impl Node {
 
     /// A node from outside, if the bytes are one: a listpack of entries with rising IDs, and a master entry with the right
     /// counts. O(n).
-    pub(super) fn checked(master: Id, bytes: &[u8]) -> Result<Node, Invalid> {
-        let bytes = listpack::normalize(bytes).map_err(|_| Invalid)?;
-        check(master, Listpack::new(&bytes)).ok_or(Invalid)?;
+    pub(super) fn checked(master: Id, bytes: &[u8]) -> Result<Node, InvalidStream> {
+        let bytes = listpack::normalize(bytes).map_err(|_| InvalidStream)?;
+        check(master, Listpack::new(&bytes)).ok_or(InvalidStream)?;
         Ok(Node { master, bytes: Block::from(&*bytes) })
     }
 

@@ -155,7 +155,7 @@ fn check(stream: &Stream, model: &BTreeMap<Id, Fields>) {
 }
 
 /// The stream, loaded again from its own bytes.
-fn reloaded(stream: &Stream) -> Result<Stream, Invalid> {
+fn reloaded(stream: &Stream) -> Result<Stream, InvalidStream> {
     let mut copy = Stream::default();
     for (master, bytes) in stream.nodes() {
         copy.push_node(master, bytes)?;
@@ -364,12 +364,12 @@ fn bytes_that_are_not_a_node_are_refused() {
 fn pending_entries_of_a_file_have_one_owner_each() {
     let mut group = Group::new(b"g", Id::MIN, None);
     group.restore_pending(id(1, 0), 7, 3).unwrap();
-    assert_eq!(group.restore_pending(id(1, 0), 7, 3), Err(Invalid));
+    assert_eq!(group.restore_pending(id(1, 0), 7, 3), Err(InvalidStream));
     assert!(!group.is_whole());
     let slot = group.add_consumer(b"c", 9).unwrap();
-    assert_eq!(group.restore_owner(id(2, 0), slot), Err(Invalid));
+    assert_eq!(group.restore_owner(id(2, 0), slot), Err(InvalidStream));
     group.restore_owner(id(1, 0), slot).unwrap();
-    assert_eq!(group.restore_owner(id(1, 0), slot), Err(Invalid));
+    assert_eq!(group.restore_owner(id(1, 0), slot), Err(InvalidStream));
     assert!(group.is_whole());
     assert_eq!(group.remove_consumer(b"c"), Some(1));
     assert!(group.pending().is_empty());

@@ -186,12 +186,12 @@ fn quicklist_facts(list: &Quicklist, config: &Config) -> String {
 }
 
 /// The figures of the table that a value is, when it is one.
-fn table_stats(entry: &Entry) -> Option<dict::Stats> {
+fn table_stats(entry: &Entry) -> Option<dict::DictStats> {
     if let Some(hash) = entry.container::<hash::Hash>() {
         return Some(hash.dict().stats());
     }
     if let Some(sorted) = entry.container::<sorted_set::SortedSet>() {
         return Some(sorted.table_stats());
     }
-    entry.container::<set::Table>().map(|set| set.dict().stats())
+    entry.container::<set::MemberTable>().map(|set| set.dict().stats())
 }
