@@ -83,7 +83,7 @@ struct Call {
 /// Calls to propagate, in order.
 #[derive(Default)]
 pub struct Calls {
-    calls: Vec<Call>,
+    list: Vec<Call>,
     words: Vec<Kept>,
     bytes: Vec<u8>,
 }
@@ -91,17 +91,17 @@ pub struct Calls {
 impl Calls {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.calls.len()
+        self.list.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+        self.list.is_empty()
     }
 
     /// Appends a call that acts on database `db`.
     pub fn push<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
-        self.calls.push(Call { db, first_word: self.words.len() });
+        self.list.push(Call { db, first_word: self.words.len() });
         for word in words {
             self.words.push(match word {
                 Word::Block(block) => Kept::Block(block.share()),
@@ -116,8 +116,8 @@ impl Calls {
 
     /// The database and the words of every call.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Vec<Word<'_>>)> {
-        self.calls.iter().enumerate().map(|(index, call)| {
-            let end = self.calls.get(index + 1).map_or(self.words.len(), |next| next.first_word);
+        self.list.iter().enumerate().map(|(index, call)| {
+            let end = self.list.get(index + 1).map_or(self.words.len(), |next| next.first_word);
             let words = self.words[call.first_word..end].iter().map(|word| match word {
                 Kept::Bytes { start, len } => Word::Bytes(&self.bytes[*start..*start + *len]),
                 Kept::Block(block) => Word::Block(block),
@@ -129,7 +129,7 @@ impl Calls {
     /// Removes all calls. Keeps buffers of a moderate size.
     pub fn clear(&mut self) {
         const KEEP: usize = 1024 * 1024;
-        self.calls.clear();
+        self.list.clear();
         self.words.clear();
         self.bytes.clear();
         self.bytes.shrink_to(KEEP);

@@ -189,7 +189,7 @@ mod tests {
         let mut lazy = LazyFree { waker: Some(poller.waker()), ..LazyFree::default() };
         assert!(lazy.wake_when_done(lazy.latest()), "what was never sent is gone");
         for round in 1..=200u64 {
-            let first = lazy.send(Garbage::Entry(Entry::string(b"key", &[7; 100_000], None)));
+            let first = lazy.send(Garbage::Entry(Entry::string(b"key", &vec![7; 100_000], None)));
             let second = lazy.send(Garbage::Entry(Entry::string(b"key", b"value", None)));
             assert!(first < second && second == lazy.latest());
             while !lazy.wake_when_done(second) {

@@ -156,9 +156,9 @@ impl Server {
         let name = self.net.session(token).name().to_vec();
         let mut reply = self.net.reply_to(token);
         if name.is_empty() {
-            reply.null()
+            reply.null();
         } else {
-            reply.bulk(&name)
+            reply.bulk(&name);
         }
         Ok(())
     }

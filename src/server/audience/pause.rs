@@ -116,7 +116,9 @@ mod tests {
         let token = |slot| Token { slot, generation: 0 };
         let mut pause = Pause::default();
         pause.extend(PauseMode::All, 1);
-        [5, 2, 9].into_iter().for_each(|slot| pause.add(token(slot)));
+        for slot in [5, 2, 9] {
+            pause.add(token(slot));
+        }
         pause.leave();
         assert_eq!(pause.waiting_clients(), 2);
         assert_eq!(pause.end(), [5, 2, 9].map(token));

@@ -52,7 +52,9 @@ impl Recorder {
         for (db, words) in calls {
             reply.array(1 + words.len());
             reply.integer(db as i64);
-            words.iter().for_each(|word| reply.bulk(word));
+            for word in &words {
+                reply.bulk(word);
+            }
         }
     }
 }

@@ -143,7 +143,7 @@ impl Server {
             (b"replybuffer", 4) if args.is(2, "resizing") => {}
             (b"replybuffer", 4) if args.is(2, "peak-reset-time") => {
                 let known = args.is(3, "never") || args.is(3, "reset");
-                return Some(if known { Ok(()) } else { integer(word(3)).map(drop).map_err(Into::into) });
+                return Some(if known { Ok(()) } else { integer(word(3)).map(drop) });
             }
             (b"client-enforce-reply-list", 3) => {}
             (b"leak", 3) => _ = word(2).to_vec().leak(),
