@@ -1,4 +1,4 @@
-//! `AUTH`, `HELLO`, `RESET`, `QUIT`: who the client is and how it is spoken to.
+//! `AUTH`, `HELLO`, `RESET`, `QUIT`: the identity of the client and the protocol that it speaks.
 
 use super::same_secret;
 use crate::command::error::{Error, Result, SYNTAX};
@@ -156,9 +156,9 @@ impl Server {
         let name = self.net.session(token).name().to_vec();
         let mut reply = self.net.reply_to(token);
         if name.is_empty() {
-            reply.null()
+            reply.null();
         } else {
-            reply.bulk(&name)
+            reply.bulk(&name);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::Framing;
 use crate::db::{Change, Journal};
 use crate::resp::Reply;
 
-/// What was heard since it was last asked for.
+/// What was heard since it was last taken.
 #[derive(Debug, Default)]
 pub struct Recorder {
     /// Database, event, key.
@@ -52,7 +52,9 @@ impl Recorder {
         for (db, words) in calls {
             reply.array(1 + words.len());
             reply.integer(db as i64);
-            words.iter().for_each(|word| reply.bulk(word));
+            for word in &words {
+                reply.bulk(word);
+            }
         }
     }
 }
