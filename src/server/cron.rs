@@ -20,7 +20,7 @@ pub struct Cron {
     buffers: [(usize, usize); BUFFER_SECONDS],
     /// Nothing is done when it is due (`DEBUG PAUSE-CRON`).
     pub paused: bool,
-    /// Whether keys that nobody asks for are expired (`DEBUG SET-ACTIVE-EXPIRE`).
+    /// Whether keys that are not accessed are expired, too (`DEBUG SET-ACTIVE-EXPIRE`).
     pub expires: bool,
     /// Runs since the start.
     pub runs: u64,

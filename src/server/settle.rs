@@ -6,8 +6,8 @@
 //!                                          each command that is executed so is a unit of its own, and is heard at once
 //! ```
 //!
-//! Serving happens right after the unit that made a key ready, before the next request of the same pipeline: who has
-//! pushed an element and looks for it afterwards does not find it if somebody waited for it. A served command may make
+//! Serving happens right after the unit that made a key ready, before the next request of the same pipeline: a client
+//! that pushes an element and looks for it afterwards does not find it if another one waited for it. A served command may make
 //! other keys ready; those come behind the ones that are. What a served client sent after its command has its turn in the
 //! next iteration.
 
@@ -25,7 +25,7 @@ impl Server {
     #[cold]
     #[inline(never)]
     pub(super) fn settle(&mut self, executing: Token) -> bool {
-        // A command that is being served is settled by whoever serves it.
+        // A command that is being served is settled by `serve_ready`.
         if !self.core.keyspace.journal.is_empty() && !self.audience.settling {
             self.net.output.close_segment(executing);
             // It may have to wait itself, and is parked after this.
@@ -62,7 +62,7 @@ impl Server {
         journal.clear();
     }
 
-    /// Serves those who wait for keys that are ready, until no such key is left.
+    /// Serves the clients that wait for keys that are ready, until no such key is left.
     fn serve_ready(&mut self) {
         while let Some(place) = self.audience.waiters.next_ready() {
             let mut after = None;

@@ -1,4 +1,4 @@
-//! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: whose requests wait; `GETREDIR`, `TRACKINGINFO` and `CACHING` of clients that
+//! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: clients whose requests wait; `GETREDIR`, `TRACKINGINFO` and `CACHING` of clients that
 //! are told of no changed keys.
 
 use crate::command::Args;
@@ -11,7 +11,7 @@ use crate::sys::poller::Token;
 use crate::text::number;
 
 impl Server {
-    /// `CLIENT PAUSE timeout [WRITE | ALL]`: nothing, or nothing that writes, is executed for so many milliseconds. A
+    /// `CLIENT PAUSE timeout [WRITE | ALL]`: nothing, or nothing that writes, is executed for `timeout` milliseconds. A
     /// pause that runs grows longer or stricter, never the other way. O(1).
     pub(super) fn client_pause(&mut self, token: Token, args: Args<'_>) -> Result {
         let mode = match args.len() {
@@ -35,15 +35,15 @@ impl Server {
         Ok(())
     }
 
-    /// `CLIENT UNPAUSE`: `OK`; who waited goes on. O(N) in the number of those.
+    /// `CLIENT UNPAUSE`: `OK`; the clients that waited go on. O(N) in their number.
     pub(super) fn client_unpause(&mut self, token: Token) -> Result {
         self.end_pause();
         self.net.reply_to(token).ok();
         Ok(())
     }
 
-    /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`: 1 if that client was blocked and is no more, else 0. A pause does not count:
-    /// who waits for its end stays. O(N) in the number of clients.
+    /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`: 1 if that client was blocked until now, else 0. A client that waits for
+    /// the end of a pause does not count. O(N) in the number of clients.
     pub(super) fn client_unblock(&mut self, token: Token, args: Args<'_>) -> Result {
         let error = Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
         let error = match args.len() {

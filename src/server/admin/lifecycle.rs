@@ -1,4 +1,4 @@
-//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`, `LASTSAVE`), and who it is (`ROLE`, `LOLWUT`).
+//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`, `LASTSAVE`), and what it is (`ROLE`, `LOLWUT`).
 
 use crate::command::Args;
 use crate::command::error::{Error, Result, SYNTAX};

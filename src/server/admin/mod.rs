@@ -1,5 +1,7 @@
 //! Commands that need the server itself: other clients, the configuration, the statistics, the end.
 
+#![expect(clippy::unnecessary_wraps, reason = "commands have one form, whether they can fail or not")]
+
 mod clients;
 mod config;
 mod control;

@@ -1,4 +1,4 @@
-//! `AUTH`, `HELLO`, `RESET`, `QUIT`: who the client is and how it is spoken to.
+//! `AUTH`, `HELLO`, `RESET`, `QUIT`: the identity of the client and the protocol that it speaks.
 
 use super::same_secret;
 use crate::command::error::{Error, Result, SYNTAX};

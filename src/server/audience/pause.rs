@@ -19,7 +19,7 @@ pub enum PauseMode {
     All,
 }
 
-/// A pause, if there is one, and who waits for its end.
+/// A pause, if there is one, and the clients that wait for its end.
 #[derive(Default)]
 pub struct Pause {
     /// What is stopped, and until when: microseconds of the monotonic clock.
@@ -66,7 +66,7 @@ impl Pause {
         self.running = Some((running.max(mode), until.max(until_us)));
     }
 
-    /// Ends it. Returns who waited for that, in order; clients that are gone may be among them.
+    /// Ends it. Returns the clients that waited for that, in order; some of them may be gone.
     pub(super) fn end(&mut self) -> Vec<Token> {
         std::mem::take(self).waiting
     }

@@ -4,7 +4,7 @@ use super::Framing;
 use crate::db::{Change, Journal};
 use crate::resp::Reply;
 
-/// What was heard since it was last asked for.
+/// What was heard since it was last taken.
 #[derive(Debug, Default)]
 pub struct Recorder {
     /// Database, event, key.

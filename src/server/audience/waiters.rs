@@ -7,9 +7,9 @@
 //! ```
 //!
 //! A change of a key that somebody waits for puts the key on the list of those that are *ready*; the server goes through
-//! that list right after the unit that made the change ([`crate::server::settle`]). The maps are ordered: whoever waits
-//! longest is served first, and the next deadline is the first entry. Nothing here costs anything while nobody waits, and
-//! a hundred thousand who wait cost nothing while nothing changes: the journal records changes of awaited keys alone.
+//! that list right after the unit that made the change ([`crate::server::settle`]). The maps are ordered: the client that
+//! has waited longest is served first, and the next deadline is the first entry. Nothing here costs anything while no
+//! client waits, and a hundred thousand that wait cost nothing while nothing changes: the journal records changes of awaited keys alone.
 //! Beginning and ending a wait take O(log n) a key.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -84,7 +84,7 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    /// Whether nobody waits.
+    /// Whether no client waits.
     pub fn is_empty(&self) -> bool {
         self.parked.is_empty()
     }
@@ -130,7 +130,7 @@ impl Waiters {
         self.parked.get(&token)
     }
 
-    /// The client waits no more.
+    /// Ends the wait of a client. Returns what it waited for.
     pub fn remove(&mut self, token: Token) -> Option<Parked> {
         let parked = self.parked.remove(&token)?;
         for name in &parked.keys {

@@ -23,7 +23,7 @@ use crate::sys::{clock, memory, process};
 use crate::types::Shapes;
 use crate::types::access::Lfu;
 
-/// Unused memory beyond this goes back to the kernel once nobody has needed it for a second; of the rest half goes each
+/// Unused memory beyond this goes back to the kernel once it has not been needed for a second; of the rest half goes each
 /// second.
 const KEEP_FREE_BYTES: usize = 16 << 20;
 

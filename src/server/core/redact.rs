@@ -1,4 +1,4 @@
-//! Which arguments nobody but the server may see: passwords, in what the slow log keeps and monitors are shown.
+//! Which arguments are secret: passwords are replaced in the slow log and in what monitors are shown.
 //!
 //! A request that was refused is treated like one that worked: a password in the wrong place is still a password.
 

@@ -50,7 +50,7 @@ impl LoopClock {
 pub struct Stopwatch {
     /// The ticks at which the current command began.
     since: u64,
-    /// A command that takes so many ticks is of interest to the slow log or the latency monitor.
+    /// From this many ticks on a command is of interest to the slow log or the latency monitor.
     slow_ticks: u64,
     slow_ns: u64,
 }

@@ -19,7 +19,7 @@ use crate::sys::poller::{Interest, NativePoller, Poller, Token};
 /// Bytes of replies written for one client before the others have their turn.
 pub const MAX_OUTPUT: usize = 256 * 1024;
 
-/// The same for a client that has not authenticated: nobody vouches for its reading them.
+/// The same for a client that has not authenticated, and may never read them.
 const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
 
 /// The generation that no client's slot reaches: the token of a listener.

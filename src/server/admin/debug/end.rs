@@ -42,7 +42,7 @@ impl Server {
         std::thread::sleep(Duration::from_millis(delay_ms as u64));
         let error: io::Error = process::run_again();
         self.process.log.warning(format_args!("Can't restart: {error}"));
-        // What listened is closed by now: nobody could tell this process from a dead one.
+        // The listeners are closed by now: nothing could tell this process from a dead one.
         std::process::exit(1)
     }
 }

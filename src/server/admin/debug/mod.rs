@@ -127,7 +127,7 @@ impl Server {
         Ok(())
     }
 
-    /// What is answered with `OK` when it works; `None` when the call is none of these.
+    /// The subcommands that reply with `OK`; `None` if the call is none of these.
     fn debug_switch(&mut self, name: &[u8], args: Args<'_>) -> Option<Result> {
         let word = |i: usize| args.get(i);
         match (name, args.len()) {
@@ -139,7 +139,7 @@ impl Server {
                 Ok(bytes) => self.core.keyspace.shapes.list_packed_threshold = bytes as usize,
                 Err(error) => return Some(Err(error)),
             },
-            // There is no reply buffer beside the list of replies.
+            // Replies have no other buffer than their list.
             (b"replybuffer", 4) if args.is(2, "resizing") => {}
             (b"replybuffer", 4) if args.is(2, "peak-reset-time") => {
                 let known = args.is(3, "never") || args.is(3, "reset");

@@ -46,7 +46,7 @@ impl Server {
                 reply.push(2);
                 reply.bulk(b"server-cpu-usage");
                 reply.integer(42);
-                // A push answers nothing: whoever waits for a reply gets one besides.
+                // A push is not a reply: a client that waits for one gets it in addition.
                 reply.bulk(b"Some real reply following the push reply");
             }
             b"true" => reply.boolean(true),

@@ -25,7 +25,7 @@ use crate::server::Server;
 use crate::sys::poller::Token;
 use crate::sys::{clock, process};
 
-/// A section: its name, whether it is part of plain `INFO`, and who writes it.
+/// A section: its name, whether it is part of plain `INFO`, and its writer.
 struct Section {
     name: &'static str,
     shown: Shown,
@@ -61,8 +61,7 @@ const SECTIONS: &[Section] = &[
 ];
 
 impl Server {
-    /// `INFO [section …]`: text, a line a field. Names of sections in any case and order; those that do not exist are
-    /// passed over. `default`, `all` and `everything` are several at once.
+    /// `INFO [section …]`: text, a line a field. Names of sections in any case and order; unknown ones are ignored. `default`, `all` and `everything` are several at once.
     pub(super) fn info(&mut self, token: Token, args: Args<'_>) -> Result {
         let asked = |word: &str| args.iter_from(1).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         let all = asked("all") || asked("everything");

@@ -115,7 +115,7 @@ pub(super) fn latencies(server: &Server, out: &mut String) {
     }
 }
 
-/// The loop's extremes: only for who asks for the section by name.
+/// The loop's extremes: shown only when the section is named.
 pub(super) fn debug(server: &Server, out: &mut String) {
     let (cycles, rate) = (&server.core.stats.cycles, server.core.stats.tick_rate());
     fields!(out,
