@@ -1,8 +1,8 @@
 //! Commands for several sorted sets, or sets, whose members count as having score 1: union, intersection, difference,
 //! and their forms that store the result.
 //!
-//! The result is gathered in a dict without any order, sorted once, and built ([`Gather`]): that is what makes a union
-//! of millions cheap. Members are looked up in groups whose buckets and elements are fetched from memory together.
+//! The result is gathered in an unordered dict, sorted once, and built from that ([`Gather`]), which makes a union of
+//! millions cheap. Lookups are grouped so that their cache misses overlap.
 //!
 //! Sets are processed in the order of their sizes, the smallest first, as in Redis: sums of more than two scores depend
 //! on it.

@@ -219,8 +219,8 @@ pub fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: the same, but waits for a key if there is none. O(log
-/// n) a member.
+/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: as `ZMPOP`, but waits for a key if there is none.
+/// O(log n) a member.
 pub fn bzmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Query::parse(args, 2)?.pop_or_wait(ctx, args, 1)
 }
