@@ -1,7 +1,7 @@
 //! Ranges of a sorted set, by rank, score or member: read, counted, stored, removed.
 //!
-//! Every range is first converted to a span of ranks, which `LIMIT` cuts and a reply or a removal walks. So an offset into
-//! a range costs nothing.
+//! Every range is first converted to a span of ranks, which `LIMIT` cuts and a reply or a removal walks. So an offset
+//! into a range costs nothing.
 
 use std::ops::Range;
 
