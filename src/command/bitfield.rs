@@ -108,7 +108,7 @@ enum Action {
 
 /// A subcommand other than `OVERFLOW`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Operation {
+struct Subcommand {
     action: Action,
     field: FieldType,
     offset: u64,
@@ -116,20 +116,20 @@ struct Operation {
 }
 
 /// Iterates over the subcommands of a call; ends with the first error.
-struct Operations<'a> {
+struct Subcommands<'a> {
     args: Args<'a>,
     config: &'a Config,
     next: usize,
     overflow: Overflow,
 }
 
-impl<'a> Operations<'a> {
+impl<'a> Subcommands<'a> {
     fn new(args: Args<'a>, config: &'a Config) -> Self {
-        Operations { args, config, next: 2, overflow: Overflow::Wrap }
+        Subcommands { args, config, next: 2, overflow: Overflow::Wrap }
     }
 
     /// Parses the subcommand at `self.next` and advances; `None` for an `OVERFLOW`, which has no reply.
-    fn read(&mut self) -> Result<Option<Operation>> {
+    fn read(&mut self) -> Result<Option<Subcommand>> {
         let (args, at) = (self.args, self.next);
         let following = args.len() - at - 1;
         if args.is(at, "overflow") && following >= 1 {
@@ -159,12 +159,12 @@ impl<'a> Operations<'a> {
         let writes = action(0) != Action::Get;
         let number = if writes { integer(args.get(at + 3))? } else { 0 };
         self.next += if writes { 4 } else { 3 };
-        Ok(Some(Operation { action: action(number), field, offset, overflow: self.overflow }))
+        Ok(Some(Subcommand { action: action(number), field, offset, overflow: self.overflow }))
     }
 }
 
-impl Iterator for Operations<'_> {
-    type Item = Result<Operation>;
+impl Iterator for Subcommands<'_> {
+    type Item = Result<Subcommand>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.next < self.args.len() {
@@ -195,8 +195,8 @@ pub fn bitfield_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
     let (mut count, mut room) = (0, None);
-    for operation in Operations::new(args, ctx.config) {
-        let Operation { action, field, offset, .. } = operation?;
+    for operation in Subcommands::new(args, ctx.config) {
+        let Subcommand { action, field, offset, .. } = operation?;
         count += 1;
         if action != Action::Get {
             room = room.max(Some((offset + u64::from(field.width)).div_ceil(8) as usize));
@@ -229,7 +229,7 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
 /// Executes subcommands that only read, on a key that may be missing.
 fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>) {
     let mut reply_from = |bytes: &[u8]| {
-        for Operation { field, offset, .. } in Operations::new(args, ctx.config).flatten() {
+        for Subcommand { field, offset, .. } in Subcommands::new(args, ctx.config).flatten() {
             ctx.reply.integer(field.number(bits::read_field(bytes, offset, field.width)));
         }
     };
@@ -245,7 +245,7 @@ fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) -
     let mut changes = 0;
     ctx.keyspace.modify(ctx.session.db, at, |entry| {
         let bytes = entry.bytes_mut(0);
-        for Operation { action, field, offset, overflow } in Operations::new(args, ctx.config).flatten() {
+        for Subcommand { action, field, offset, overflow } in Subcommands::new(args, ctx.config).flatten() {
             let old = field.number(bits::read_field(bytes, offset, field.width));
             let new = match action {
                 Action::Get => Some(old),

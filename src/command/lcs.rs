@@ -29,16 +29,16 @@ const TOO_LONG: Error = Error::new("ERR String too long for LCS");
 
 /// The options of a call.
 #[derive(Default)]
-struct Options {
+struct LcsOptions {
     length: bool,
     ranges: bool,
     with_lengths: bool,
     shortest: u64,
 }
 
-impl Options {
+impl LcsOptions {
     fn parse(args: Args<'_>) -> Result<Self> {
-        let mut options = Options::default();
+        let mut options = LcsOptions::default();
         let mut i = 3;
         while i < args.len() {
             if args.is(i, "idx") {
@@ -68,7 +68,7 @@ pub fn lcs(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let a = find(ctx, ctx.first_key(args.get(1)));
     let b = find(ctx, ctx.key(args.get(2)));
     let (a, b) = (a?, b?);
-    let options = Options::parse(args)?;
+    let options = LcsOptions::parse(args)?;
     check_memory(a.len() as u64, b.len() as u64, ctx.config.proto_max_bulk_len)?;
     if options.length {
         let length = length(&a, &b).ok_or(NO_MEMORY)?;
@@ -108,7 +108,7 @@ fn check_memory(a: u64, b: u64, limit: u64) -> Result {
     }
 }
 
-fn reply_ranges(reply: &mut Reply<'_>, table: &Table<'_>, options: &Options) {
+fn reply_ranges(reply: &mut Reply<'_>, table: &Table<'_>, options: &LcsOptions) {
     reply.map(2);
     reply.bulk(b"matches");
     let matches = reply.deferred_array();

@@ -127,7 +127,7 @@ fn expire_at(ctx: &Context<'_>, arg: &[u8], form: TimeForm, invalid: &'static st
 
 /// The options that `SET` and `GETEX` share.
 #[derive(Default)]
-struct Options {
+struct SetOptions {
     if_missing: bool,
     if_present: bool,
     get: bool,
@@ -136,10 +136,10 @@ struct Options {
     time: Option<(usize, bool, bool)>,
 }
 
-impl Options {
+impl SetOptions {
     /// Parses the options from argument `first` on: those of `SET` if `set` is true, otherwise those of `GETEX`.
     fn parse(args: Args<'_>, first: usize, set: bool) -> Result<Self> {
-        let mut options = Options::default();
+        let mut options = SetOptions::default();
         let mut i = first;
         while i < args.len() {
             let word = args.get(i);
@@ -198,7 +198,7 @@ pub fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 fn set_with_options(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
-    let options = Options::parse(args, 3, true)?;
+    let options = SetOptions::parse(args, 3, true)?;
     let time = options.expire_at(ctx, args, "ERR invalid expire time in 'set' command")?;
     if options.get {
         reply_string_of(ctx, key)?;
@@ -300,7 +300,7 @@ pub fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 /// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`: the value or null. O(1).
 pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let options = Options::parse(args, 2, false)?;
+    let options = SetOptions::parse(args, 2, false)?;
     let key = ctx.first_key(args.get(1));
     let Some(at) = ctx.find_kind(key, Access::Read, Kind::String)? else {
         ctx.reply.null();

@@ -7,6 +7,7 @@
 use crate::command::error::{Error, Result};
 use crate::db::Ticket;
 use crate::resp::Reply;
+use crate::text::extended::Extended;
 use crate::text::number;
 use crate::types::Kind;
 
@@ -59,12 +60,10 @@ pub enum Parking {
 
 /// The timeout of `BLPOP` and the like: seconds, with a fraction; 0 is forever. `now_ms` is Unix time.
 pub fn seconds(arg: &[u8], now_ms: i64) -> Result<Option<u64>> {
-    let seconds = number::parse_f64(arg).ok_or(Error::new("ERR timeout is not a float or out of range"))?;
-    let ms = (seconds * 1000.0).ceil();
-    if ms > i64::MAX as f64 {
-        return Err(Error::new("ERR timeout is out of range"));
-    }
-    in_range(ms as i64, now_ms)
+    // Redis computes this in a `long double`, in which a thousand times -0.001 is a little above -1 and so rounds up to
+    // 0.
+    let seconds = Extended::parse(arg).ok_or(Error::new("ERR timeout is not a float or out of range"))?;
+    in_range(seconds.scaled_up(1000), now_ms)
 }
 
 /// Parses the timeout of `XREAD`, whole milliseconds; `None` for 0, which is for ever.
@@ -79,5 +78,46 @@ fn in_range(ms: i64, now_ms: i64) -> Result<Option<u64>> {
         0 => Ok(None),
         _ if ms.checked_add(now_ms).is_none() => Err(Error::new("ERR timeout is out of range")),
         _ => Ok(Some(ms as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checked with redis-server 7.2.6.
+    #[test]
+    fn a_timeout_is_rounded_up_to_milliseconds_as_redis_rounds_it() {
+        for (arg, expected) in [
+            ("0", None),
+            ("-0.001", None),
+            ("-0.0001", None),
+            ("-1e-400", None),
+            ("1e-400", Some(1)),
+            ("0.0009", Some(1)),
+            ("0.5", Some(500)),
+            ("1.0001", Some(1001)),
+            ("0x1p-3", Some(125)),
+            ("+1", Some(1000)),
+            ("9223370000000000", Some(9_223_370_000_000_000_000)),
+        ] {
+            assert_eq!(seconds(arg.as_bytes(), 1_700_000_000_000).ok(), Some(expected), "{arg}");
+        }
+        for (arg, expected) in [
+            ("-0.0011", "ERR timeout is negative"),
+            ("-inf", "ERR timeout is negative"),
+            ("-1e300", "ERR timeout is negative"),
+            ("9223372036854775.807", "ERR timeout is out of range"),
+            ("1e400", "ERR timeout is out of range"),
+            ("inf", "ERR timeout is out of range"),
+            ("nan", "ERR timeout is not a float or out of range"),
+            ("1e5000", "ERR timeout is not a float or out of range"),
+            ("1e-5000", "ERR timeout is not a float or out of range"),
+            (" 1", "ERR timeout is not a float or out of range"),
+            ("", "ERR timeout is not a float or out of range"),
+        ] {
+            let error = seconds(arg.as_bytes(), 1_700_000_000_000).expect_err(arg);
+            assert_eq!(error.text(), expected.as_bytes(), "{arg}");
+        }
     }
 }

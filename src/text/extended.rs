@@ -1,15 +1,15 @@
-//! 80-bit extended floating point in software, for INCRBYFLOAT and HINCRBYFLOAT.
+//! 80-bit extended floating point in software, for INCRBYFLOAT, HINCRBYFLOAT, and the timeouts of blocking commands.
 //!
 //! Redis computes these commands in C's `long double`, which on x86-64 is the x87 format: a sign, 15 bits of
 //! exponent and 64 bits of mantissa. Clients can see it (`0.1 + 0.2` gives `0.3`, where doubles give
 //! `0.30000000000000004`), and replicas and the append-only file get the result. Rust has no such type, so parsing,
 //! addition and printing are done here on integers, with the same result on every machine.
 //!
-//! A value is `mantissa × 2^exponent`. Every operation first computes its exact result, or at least its upper 65 bits and
-//! whether anything nonzero was cut off (`sticky`). Then `Extended::rounded` rounds it to the format, to nearest, halves
-//! to even; no other function rounds. Ordinary decimal numbers fit in `u128` on the way; long ones and those with a large
-//! exponent use `Natural`, an integer of any size. Worst case, at the 5,119 characters that a number may have or at
-//! `1e4932`: about 100 µs.
+//! A value is `mantissa × 2^exponent`. Every operation first computes its exact result, or at least its upper 65 bits
+//! and whether anything nonzero was cut off (`sticky`). Then `Extended::rounded` rounds it to the format, to nearest,
+//! halves to even; no other function rounds. Ordinary decimal numbers fit in `u128` on the way; long ones and those
+//! with a large exponent use `Natural`, an integer of any size. Worst case, at the 5,119 characters that a number may
+//! have or at `1e4932`: about 100 µs.
 
 use super::number::{HexFloat, parse_exponent, round_half_even};
 
@@ -56,9 +56,9 @@ impl Extended {
         self.class == Class::Finite
     }
 
-    /// Parses a whole string by the rules of C's `strtold`: decimal or hexadecimal, `inf` and `infinity` in any case, an
-    /// optional sign; no space before or after. Refused: NaN, a finite number out of range, and a nonzero one that rounds
-    /// to zero.
+    /// Parses a whole string by the rules of C's `strtold`: decimal or hexadecimal, `inf` and `infinity` in any case,
+    /// an optional sign; no space before or after. Refused: NaN, a finite number out of range, and a nonzero one that
+    /// rounds to zero.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (negative, magnitude) = match text {
             [b'-', rest @ ..] => (true, rest),
@@ -148,6 +148,30 @@ impl Extended {
         // The bits that were cut off are subtracted too: one less, plus a little.
         let difference = top - aligned - u128::from(sticky);
         Self { negative: large.negative && difference != 0, ..Self::rounded(difference, exponent, sticky) }
+    }
+
+    /// The product with `factor`, rounded to the format, then up to an integer; saturates at the limits of `i64`. Not
+    /// for NaN.
+    pub fn scaled_up(self, factor: u32) -> i64 {
+        let product =
+            Self::rounded(u128::from(self.mantissa) * u128::from(factor), self.exponent.into(), false);
+        let mantissa = u128::from(product.mantissa);
+        let magnitude = match product.exponent {
+            _ if self.class != Class::Finite || product.class != Class::Finite => u128::MAX,
+            64.. => u128::MAX,
+            shift @ 0.. => mantissa << shift,
+            shift => {
+                let whole = mantissa.checked_shr(shift.unsigned_abs()).unwrap_or(0);
+                let is_whole = whole.checked_shl(shift.unsigned_abs()).unwrap_or(0) == mantissa;
+                whole + u128::from(!is_whole && !self.negative)
+            }
+        };
+        match i64::try_from(magnitude) {
+            Ok(magnitude) if self.negative => -magnitude,
+            Ok(magnitude) => magnitude,
+            Err(_) if self.negative => i64::MIN,
+            Err(_) => i64::MAX,
+        }
     }
 
     /// Appends the number as Redis prints such results: up to 17 digits after the dot, without an exponent, without

@@ -17,7 +17,7 @@ use crate::types::{Kind, Text};
 
 /// How the commands of the family differ.
 #[derive(Clone, Copy)]
-struct Form {
+struct GeoForm {
     /// The argument with the key to search.
     key_at: usize,
     /// Where options begin.
@@ -42,7 +42,7 @@ enum Order {
 
 /// The options of a search.
 #[derive(Default)]
-struct Query<'a> {
+struct GeoQuery<'a> {
     center: Option<Place>,
     /// Whether the centre was given as a member, possibly of a missing sorted set.
     from_member: bool,
@@ -88,9 +88,14 @@ fn member_place(ctx: &Context<'_>, at: Position, member: &[u8]) -> Result<Place>
     score.map(Place::from_number).ok_or(Error::new("ERR could not decode requested zset member"))
 }
 
-impl<'a> Query<'a> {
-    fn parse(ctx: &Context<'_>, args: Args<'a>, form: Form, found: Option<Position>) -> Result<Query<'a>> {
-        let mut query = Query::default();
+impl<'a> GeoQuery<'a> {
+    fn parse(
+        ctx: &Context<'_>,
+        args: Args<'a>,
+        form: GeoForm,
+        found: Option<Position>,
+    ) -> Result<GeoQuery<'a>> {
+        let mut query = GeoQuery::default();
         match form.kind {
             FormKind::Radius { by_member: false, .. } => {
                 query.center = Some(place_argument(args, 2)?);
@@ -119,7 +124,7 @@ impl<'a> Query<'a> {
         ctx: &Context<'_>,
         args: Args<'a>,
         i: usize,
-        form: Form,
+        form: GeoForm,
         found: Option<Position>,
     ) -> Result<usize> {
         let following = args.len() - i - 1;
@@ -196,7 +201,7 @@ impl<'a> Query<'a> {
     }
 
     /// Checks that the options can be combined.
-    fn check(&self, args: Args<'_>, form: Form) -> Result {
+    fn check(&self, args: Args<'_>, form: GeoForm) -> Result {
         let is_search = matches!(form.kind, FormKind::Search { .. });
         if self.store.is_some() && (self.with_distance || self.with_number || self.with_place) {
             let who = if is_search { "GEOSEARCHSTORE" } else { "STORE option in GEORADIUS" };
@@ -251,7 +256,7 @@ fn hits<'a>(set: SortedSetRef<'a>, search: &Search, enough: usize) -> Vec<Hit<'a
 }
 
 /// Sorts the hits and truncates them to the wanted number.
-fn arrange(hits: &mut Vec<Hit<'_>>, query: &Query<'_>) {
+fn arrange(hits: &mut Vec<Hit<'_>>, query: &GeoQuery<'_>) {
     // COUNT without ANY means the nearest.
     let default = if query.count > 0 && !query.any { Order::Nearest } else { Order::None };
     match query.order.unwrap_or(default) {
@@ -264,13 +269,13 @@ fn arrange(hits: &mut Vec<Hit<'_>>, query: &Query<'_>) {
     }
 }
 
-fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
+fn run(ctx: &mut Context<'_>, args: Args<'_>, form: GeoForm) -> Result {
     let key = match form.key_at {
         1 => ctx.first_key(args.get(1)),
         at => ctx.key(args.get(at)),
     };
     let found = ctx.find_kind(key, Access::Read, Kind::SortedSet)?;
-    let query = Query::parse(ctx, args, form, found)?;
+    let query = GeoQuery::parse(ctx, args, form, found)?;
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
     let mut hits = match (&entry, query.center, query.shape) {
         (Some(entry), Some(center), Some((shape, unit_m))) => {
@@ -304,7 +309,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
     Ok(())
 }
 
-fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &Query<'_>, unit_m: f64) {
+fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &GeoQuery<'_>, unit_m: f64) {
     let options = [query.with_distance, query.with_number, query.with_place];
     let options = options.into_iter().filter(|wanted| *wanted).count();
     if options > 0 {
@@ -327,34 +332,34 @@ fn reply_hit(reply: &mut crate::resp::Reply<'_>, hit: &Hit<'_>, query: &Query<'_
 /// of m places in the cells around the centre.
 pub fn georadius(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: false, store: true };
-    run(ctx, args, Form { key_at: 1, options_at: 6, kind })
+    run(ctx, args, GeoForm { key_at: 1, options_at: 6, kind })
 }
 
 /// `GEORADIUS_RO`: the same without `STORE` and `STOREDIST`.
 pub fn georadius_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: false, store: false };
-    run(ctx, args, Form { key_at: 1, options_at: 6, kind })
+    run(ctx, args, GeoForm { key_at: 1, options_at: 6, kind })
 }
 
 /// `GEORADIUSBYMEMBER key member radius M | KM | FT | MI …`: the same around a member.
 pub fn georadiusbymember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: true, store: true };
-    run(ctx, args, Form { key_at: 1, options_at: 5, kind })
+    run(ctx, args, GeoForm { key_at: 1, options_at: 5, kind })
 }
 
 /// `GEORADIUSBYMEMBER_RO`: the same without `STORE` and `STOREDIST`.
 pub fn georadiusbymember_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let kind = FormKind::Radius { by_member: true, store: false };
-    run(ctx, args, Form { key_at: 1, options_at: 5, kind })
+    run(ctx, args, GeoForm { key_at: 1, options_at: 5, kind })
 }
 
 /// `GEOSEARCH key FROMMEMBER member | FROMLONLAT longitude latitude BYRADIUS radius unit | BYBOX width height unit
 /// [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]`: the places in a circle or a box. O(n + log m).
 pub fn geosearch(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    run(ctx, args, Form { key_at: 1, options_at: 2, kind: FormKind::Search { store: false } })
+    run(ctx, args, GeoForm { key_at: 1, options_at: 2, kind: FormKind::Search { store: false } })
 }
 
 /// `GEOSEARCHSTORE destination source FROMMEMBER … BYRADIUS … [STOREDIST]`: how many were stored. O(n + log m).
 pub fn geosearchstore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    run(ctx, args, Form { key_at: 2, options_at: 3, kind: FormKind::Search { store: true } })
+    run(ctx, args, GeoForm { key_at: 2, options_at: 3, kind: FormKind::Search { store: true } })
 }

@@ -29,12 +29,12 @@ pub(super) fn find(ctx: &mut Context<'_>, key: Key<'_>, access: Access) -> Resul
 }
 
 /// The reply and its splices, borrowed apart from the rest of the context.
-pub(super) struct Output<'r, 'b> {
+pub(super) struct HashReply<'r, 'b> {
     pub(super) reply: &'r mut Reply<'b>,
     splices: Option<&'r mut Vec<Splice>>,
 }
 
-impl Output<'_, '_> {
+impl HashReply<'_, '_> {
     /// Writes a value of `hash`, without copying it if it is large.
     fn value(&mut self, hash: &HashRef<'_>, field: &[u8], value: Text<'_>) {
         if value.len() >= ZERO_COPY_BYTES
@@ -62,11 +62,11 @@ impl Output<'_, '_> {
 pub(super) fn read<R>(
     ctx: &mut Context<'_>,
     args: Args<'_>,
-    reply: impl FnOnce(Option<HashRef<'_>>, Output<'_, '_>) -> R,
+    reply: impl FnOnce(Option<HashRef<'_>>, HashReply<'_, '_>) -> R,
 ) -> Result<R> {
     let key = ctx.first_key(args.get(1));
     let at = find(ctx, key, Access::Read)?;
-    let output = Output { reply: &mut ctx.reply, splices: ctx.splices.as_deref_mut() };
+    let output = HashReply { reply: &mut ctx.reply, splices: ctx.splices.as_deref_mut() };
     let Some(at) = at else { return Ok(reply(None, output)) };
     let entry = ctx.keyspace.db(key.db).get(at);
     Ok(reply(Some(HashRef::new(&entry, ctx.keyspace.field_time())), output))
@@ -163,7 +163,7 @@ pub fn hget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     read(ctx, args, |hash, mut out| reply_field(hash.as_ref(), args.get(2), &mut out))
 }
 
-fn reply_field(hash: Option<&HashRef<'_>>, field: &[u8], out: &mut Output<'_, '_>) {
+fn reply_field(hash: Option<&HashRef<'_>>, field: &[u8], out: &mut HashReply<'_, '_>) {
     match hash.and_then(|hash| Some((hash, hash.get(field)?))) {
         Some((hash, value)) => out.value(hash, field, value),
         None => out.reply.null(),

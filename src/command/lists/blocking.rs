@@ -1,7 +1,5 @@
-//! The list commands that wait: as their namesakes without the `B`, and where those find no list the client is parked
-//! until one of its keys has one.
-//!
-//! What is propagated is what was done: the command that does not wait.
+//! The blocking list commands. They do what the commands without the `B` do, but if those find no list, the client is
+//! parked until one of its keys has one. What is propagated is the command that does not block.
 
 use crate::command::args::Args;
 use crate::command::context::Context;

@@ -55,12 +55,12 @@ pub fn rpush(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     push(ctx, args, End::Back, true)
 }
 
-/// `LPUSHX key element [element …]`: the new length, 0 where there is no list. O(1) an element.
+/// `LPUSHX key element [element …]`: the new length, 0 if there is no list. O(1) an element.
 pub fn lpushx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     push(ctx, args, End::Front, false)
 }
 
-/// `RPUSHX key element [element …]`: the new length, 0 where there is no list. O(1) an element.
+/// `RPUSHX key element [element …]`: the new length, 0 if there is no list. O(1) an element.
 pub fn rpushx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     push(ctx, args, End::Back, false)
 }
@@ -210,7 +210,7 @@ fn find_value(ctx: &Context<'_>, at: Position, value: &[u8]) -> Option<usize> {
     found.then_some(place)
 }
 
-/// `LINSERT key BEFORE | AFTER pivot element`: the new length, -1 where there is no pivot, 0 without a list. O(N).
+/// `LINSERT key BEFORE | AFTER pivot element`: the new length, -1 if the pivot is missing, 0 if there is no list. O(N).
 pub fn linsert(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let after = match (args.is(2, "before"), args.is(2, "after")) {
         (true, _) => 0,
@@ -294,7 +294,7 @@ pub fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// What `LPOS` was asked for.
+/// The options of `LPOS`.
 struct Search {
     rank: i64,
     count: Option<usize>,
@@ -333,7 +333,7 @@ impl Search {
         Ok(search)
     }
 
-    /// Calls `found` with the place of each match, as they were asked for.
+    /// Calls `found` with the index of each match that is wanted.
     fn run(&self, entry: &Entry, value: &[u8], found: &mut impl FnMut(usize)) {
         let needle = Needle::new(value);
         let len = list::len(entry);

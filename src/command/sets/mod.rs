@@ -246,8 +246,8 @@ fn propagate_popped(ctx: &mut Context<'_>, key: Key<'_>, popped: &[Vec<u8>]) {
     }
 }
 
-/// `SRANDMEMBER key [count]`: a random member or null; with `count`, up to that many different ones, with a negative
-/// one that many, which may repeat. O(1) a member.
+/// `SRANDMEMBER key [count]`: a random member or null; with `count`, up to that many distinct ones, or if it is
+/// negative, that many that may repeat. O(1) a member.
 pub fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if args.len() > 3 {
         return Err(SYNTAX);

@@ -43,7 +43,7 @@ pub fn sort_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 }
 
 /// The options of a call.
-struct Request<'a> {
+struct SortRequest<'a> {
     /// Whether to sort: false if there is a BY without a star.
     sorted: bool,
     by: Option<Pattern<'a>>,
@@ -55,9 +55,9 @@ struct Request<'a> {
     store: Option<&'a [u8]>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> SortRequest<'a> {
     fn parse(args: Args<'a>, may_store: bool) -> Result<Self> {
-        let mut request = Request {
+        let mut request = SortRequest {
             sorted: true,
             by: None,
             alpha: false,
@@ -109,7 +109,7 @@ impl<'a> Request<'a> {
 }
 
 fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
-    let mut request = Request::parse(args, may_store)?;
+    let mut request = SortRequest::parse(args, may_store)?;
     let (elements, order) = match ctx.find(ctx.first_key(args.get(1)), Access::Read) {
         None => (Texts::default(), Vec::new()),
         Some(at) => {
@@ -118,7 +118,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
             let len = source::len(&entry).ok_or(WRONG_TYPE)?;
             if !request.sorted && entry.kind() == Kind::Set && request.store.is_some() {
                 // A set has no order of its own; the stored list must not depend on the order in memory.
-                request = Request { sorted: true, alpha: true, by: None, ..request };
+                request = SortRequest { sorted: true, alpha: true, by: None, ..request };
             }
             let window = request.window(len);
             if request.sorted {
@@ -141,7 +141,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
 /// The indices of the elements in the window, in the wanted order.
 fn order(
     ctx: &mut Context<'_>,
-    request: &Request<'_>,
+    request: &SortRequest<'_>,
     elements: &Texts,
     window: Range<usize>,
 ) -> Result<Vec<usize>> {
@@ -212,7 +212,7 @@ fn text_of<'a>(entry: &'a Entry, field: Option<&[u8]>, now: i64) -> Option<Text<
 
 /// The output: the elements in order, or for each of them the value of every GET.
 fn outputs<'a>(
-    request: &'a Request<'a>,
+    request: &'a SortRequest<'a>,
     elements: &'a Texts,
     order: &'a [usize],
 ) -> impl Iterator<Item = (Pattern<'a>, &'a [u8])> {
@@ -220,7 +220,7 @@ fn outputs<'a>(
     order.iter().flat_map(move |index| get.iter().map(|pattern| (*pattern, elements.get(*index))))
 }
 
-fn reply(ctx: &mut Context<'_>, request: &Request<'_>, elements: &Texts, order: &[usize]) {
+fn reply(ctx: &mut Context<'_>, request: &SortRequest<'_>, elements: &Texts, order: &[usize]) {
     ctx.reply.array(order.len() * request.get.len().max(1));
     let now = ctx.keyspace.moment.unix_ms;
     follow(ctx, outputs(request, elements, order), |ctx, found| {
@@ -242,7 +242,7 @@ fn reply(ctx: &mut Context<'_>, request: &Request<'_>, elements: &Texts, order: 
 /// deletes the destination.
 fn store(
     ctx: &mut Context<'_>,
-    request: &Request<'_>,
+    request: &SortRequest<'_>,
     elements: &Texts,
     order: &[usize],
     destination: &[u8],

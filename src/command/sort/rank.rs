@@ -50,7 +50,7 @@ impl Texts {
 
 /// An element: the word by which it is compared first, and its index.
 #[derive(Clone, Copy)]
-struct Key {
+struct Ranked {
     word: u64,
     index: usize,
 }
@@ -80,7 +80,8 @@ fn word_of_text(text: &[u8]) -> u64 {
 
 /// Orders by `numbers`, and equal ones by their elements.
 pub fn by_numbers(numbers: &[f64], elements: &Texts, wanted: &Wanted) -> Vec<usize> {
-    let keys = numbers.iter().enumerate().map(|(index, number)| Key { word: word_of_number(*number), index });
+    let keys =
+        numbers.iter().enumerate().map(|(index, number)| Ranked { word: word_of_number(*number), index });
     order(keys.collect(), |index| elements.get(index), wanted)
 }
 
@@ -88,12 +89,12 @@ pub fn by_numbers(numbers: &[f64], elements: &Texts, wanted: &Wanted) -> Vec<usi
 /// direction.
 pub fn by_texts<'a>(count: usize, text: impl Fn(usize) -> Option<&'a [u8]>, wanted: &Wanted) -> Vec<usize> {
     let word = |index| text(index).map_or(0, word_of_text);
-    let keys = (0..count).map(|index| Key { word: word(index), index });
+    let keys = (0..count).map(|index| Ranked { word: word(index), index });
     order(keys.collect(), text, wanted)
 }
 
-fn order<T: Ord>(mut keys: Vec<Key>, text: impl Fn(usize) -> T, wanted: &Wanted) -> Vec<usize> {
-    let compare = |a: &Key, b: &Key| {
+fn order<T: Ord>(mut keys: Vec<Ranked>, text: impl Fn(usize) -> T, wanted: &Wanted) -> Vec<usize> {
+    let compare = |a: &Ranked, b: &Ranked| {
         let upwards = a.word.cmp(&b.word).then_with(|| text(a.index).cmp(&text(b.index)));
         let ordering = if wanted.descending { upwards.reverse() } else { upwards };
         ordering.then(a.index.cmp(&b.index))
@@ -105,10 +106,10 @@ fn order<T: Ord>(mut keys: Vec<Key>, text: impl Fn(usize) -> T, wanted: &Wanted)
 
 /// Selects the elements in the window of the order, in no order.
 fn take_window<'a>(
-    keys: &'a mut [Key],
+    keys: &'a mut [Ranked],
     window: &Range<usize>,
-    compare: impl Fn(&Key, &Key) -> Ordering,
-) -> &'a mut [Key] {
+    compare: impl Fn(&Ranked, &Ranked) -> Ordering,
+) -> &'a mut [Ranked] {
     let (start, end) = (window.start.min(keys.len()), window.end.min(keys.len()));
     if start >= end {
         return &mut [];

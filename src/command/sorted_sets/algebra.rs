@@ -1,8 +1,8 @@
 //! Commands for several sorted sets, or sets, whose members count as having score 1: union, intersection, difference,
 //! and their forms that store the result.
 //!
-//! The result is gathered in a dict without any order, sorted once, and built ([`Gather`]): that is what makes a union
-//! of millions cheap. Members are looked up in groups whose buckets and elements are fetched from memory together.
+//! The result is gathered in an unordered dict, sorted once, and built from that ([`Gather`]), which makes a union of
+//! millions cheap. Lookups are grouped so that their cache misses overlap.
 //!
 //! Sets are processed in the order of their sizes, the smallest first, as in Redis: sums of more than two scores depend
 //! on it.
@@ -74,7 +74,7 @@ fn number_or_zero(value: f64) -> f64 {
 }
 
 /// The options of a command.
-struct Query {
+struct AlgebraQuery {
     operation: Operation,
     /// The number of keys, and the index of the first.
     keys: usize,
@@ -85,10 +85,10 @@ struct Query {
     with_scores: bool,
 }
 
-impl Query {
-    fn new(operation: Operation, first: usize, keys: usize) -> Query {
+impl AlgebraQuery {
+    fn new(operation: Operation, first: usize, keys: usize) -> AlgebraQuery {
         let (weights, aggregate) = (vec![1.0; keys], Aggregate::Sum);
-        Query { operation, keys, first, weights, aggregate, with_scores: false }
+        AlgebraQuery { operation, keys, first, weights, aggregate, with_scores: false }
     }
 
     /// Parses the options from argument `first + keys` on.
@@ -222,7 +222,7 @@ fn group<'a>(mut all: impl Iterator<Item = (Text<'a>, f64)>, see: &mut impl FnMu
 /// The operands that exist, with their weights; the smallest first, except for a difference.
 fn lend<'a>(
     entries: &'a [Option<impl std::ops::Deref<Target = Entry>>],
-    query: &Query,
+    query: &AlgebraQuery,
 ) -> Vec<(Operand<'a>, f64)> {
     let mut operands: Vec<(Operand<'a>, f64)> = (entries.iter().zip(&query.weights))
         .filter_map(|(entry, weight)| Some((Operand::of(entry.as_deref()?), *weight)))
@@ -234,7 +234,7 @@ fn lend<'a>(
 }
 
 /// The result of `query` on the values of `found`, in no order.
-fn run(db: &Db, found: &[Option<Position>], query: &Query, shapes: &Shapes) -> Gather {
+fn run(db: &Db, found: &[Option<Position>], query: &AlgebraQuery, shapes: &Shapes) -> Gather {
     let missing = match query.operation {
         Operation::Intersection => found.iter().any(Option::is_none),
         Operation::Union => false,
@@ -377,7 +377,7 @@ fn compute(
     let keys = number_of_keys(args, numkeys_at, name)?;
     let first = numkeys_at + 1;
     let found = find_operands(ctx, args, first, keys)?;
-    let mut query = Query::new(operation, first, keys);
+    let mut query = AlgebraQuery::new(operation, first, keys);
     query.options(args, numkeys_at > 1)?;
     let gather = run(ctx.db(), &found, &query, &ctx.keyspace.shapes);
     Ok((gather, query.with_scores))
@@ -460,7 +460,7 @@ pub fn zintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// How many members are in all of `found`, counted up to `limit` (0: all).
 fn count_common(db: &Db, found: &[Option<Position>], limit: usize) -> usize {
     let entries: Vec<_> = found.iter().map(|at| at.map(|at| db.get(at))).collect();
-    let query = Query::new(Operation::Intersection, 2, found.len());
+    let query = AlgebraQuery::new(Operation::Intersection, 2, found.len());
     let mut count = 0;
     intersect(&lend(&entries, &query), query.aggregate, &mut |group| {
         count += group.elements.len();

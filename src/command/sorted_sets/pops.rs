@@ -136,7 +136,7 @@ fn pop_one_key(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Result {
 }
 
 /// The arguments of a command for several keys.
-struct Query {
+struct PopQuery {
     /// The indices of the keys.
     keys: Range<usize>,
     end: End,
@@ -144,9 +144,9 @@ struct Query {
     count: Option<usize>,
 }
 
-impl Query {
+impl PopQuery {
     /// `numkeys key [key …] MIN | MAX [COUNT count]` from argument `keys_at` on.
-    fn parse(args: Args<'_>, keys_at: usize) -> Result<Query> {
+    fn parse(args: Args<'_>, keys_at: usize) -> Result<PopQuery> {
         let above_0 = |arg, text| whole_number(arg).filter(|n| *n > 0).ok_or(Error::new(text));
         let keys = above_0(args.get(keys_at), "ERR numkeys should be greater than 0")?;
         let first = keys_at + 1;
@@ -169,7 +169,7 @@ impl Query {
             count = Some(above_0(args.get(i + 1), "ERR count should be greater than 0")?);
             i += 2;
         }
-        Ok(Query { keys, end, count: Some(count.unwrap_or(1)) })
+        Ok(PopQuery { keys, end, count: Some(count.unwrap_or(1)) })
     }
 
     /// Pops elements from the first key that exists. Returns whether one does.
@@ -193,7 +193,7 @@ impl Query {
         Ok(false)
     }
 
-    /// [`Query::pop`], or waits for one of the keys. The timeout is argument `timeout_at`.
+    /// [`PopQuery::pop`], or waits for one of the keys. The timeout is argument `timeout_at`.
     fn pop_or_wait(&self, ctx: &mut Context<'_>, args: Args<'_>, timeout_at: usize) -> Result {
         let timeout_ms = waiting::seconds(args.get(timeout_at), ctx.now())?;
         if !self.pop(ctx, args)? {
@@ -213,16 +213,16 @@ impl Query {
 /// `ZMPOP numkeys key [key …] MIN | MAX [COUNT count]`: the first key that exists, and its members with the lowest or
 /// highest scores, which are removed; null if there is no key. O(log n) a member.
 pub fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    if !Query::parse(args, 1)?.pop(ctx, args)? {
+    if !PopQuery::parse(args, 1)?.pop(ctx, args)? {
         ctx.reply.null_array();
     }
     Ok(())
 }
 
-/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: the same, but waits for a key if there is none. O(log
-/// n) a member.
+/// `BZMPOP timeout numkeys key [key …] MIN | MAX [COUNT count]`: as `ZMPOP`, but waits for a key if there is none.
+/// O(log n) a member.
 pub fn bzmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    Query::parse(args, 2)?.pop_or_wait(ctx, args, 1)
+    PopQuery::parse(args, 2)?.pop_or_wait(ctx, args, 1)
 }
 
 /// `BZPOPMIN key [key …] timeout`: the first key that exists, its member with the lowest score, which is removed, and
@@ -238,5 +238,5 @@ pub fn bzpopmax(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 fn pop_one_or_wait(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Result {
     let timeout_at = args.len() - 1;
-    Query { keys: 1..timeout_at, end, count: None }.pop_or_wait(ctx, args, timeout_at)
+    PopQuery { keys: 1..timeout_at, end, count: None }.pop_or_wait(ctx, args, timeout_at)
 }

@@ -1,7 +1,7 @@
 //! Ranges of a sorted set, by rank, score or member: read, counted, stored, removed.
 //!
-//! Whatever a range is given by, it becomes a span of ranks; `LIMIT` cuts that, and a reply or a removal walks it. So
-//! an offset into a range costs nothing.
+//! Every range is first converted to a span of ranks, which `LIMIT` cuts and a reply or a removal walks. So an offset
+//! into a range costs nothing.
 
 use std::ops::Range;
 
@@ -91,7 +91,7 @@ fn rank_span(start: i64, stop: i64, len: usize) -> Range<usize> {
 }
 
 /// The options of a command of the `ZRANGE` family.
-struct Query<'a> {
+struct RangeQuery<'a> {
     bounds: Bounds<'a>,
     backwards: bool,
     with_scores: bool,
@@ -102,7 +102,7 @@ struct Query<'a> {
 
 /// What the name of a command fixes; `ZRANGE` and `ZRANGESTORE` have options for it.
 #[derive(Clone, Copy)]
-struct Form {
+struct RangeForm {
     /// The argument with the key to read.
     key_at: usize,
     by: Option<By>,
@@ -110,14 +110,14 @@ struct Form {
     store: bool,
 }
 
-impl Form {
-    const fn named(by: By, backwards: bool) -> Form {
-        Form { key_at: 1, by: Some(by), backwards: Some(backwards), store: false }
+impl RangeForm {
+    const fn named(by: By, backwards: bool) -> RangeForm {
+        RangeForm { key_at: 1, by: Some(by), backwards: Some(backwards), store: false }
     }
 }
 
-impl<'a> Query<'a> {
-    fn parse(args: Args<'a>, form: Form) -> Result<Query<'a>> {
+impl<'a> RangeQuery<'a> {
+    fn parse(args: Args<'a>, form: RangeForm) -> Result<RangeQuery<'a>> {
         let (mut by, mut backwards) = (form.by, form.backwards);
         let (mut with_scores, mut offset, mut limit) = (false, 0, -1);
         let mut i = form.key_at + 3;
@@ -152,7 +152,7 @@ impl<'a> Query<'a> {
         let swapped = backwards && by != By::Rank;
         let (min, max) = if swapped { (second, first) } else { (first, second) };
         let bounds = Bounds::parse(by, min, max)?;
-        Ok(Query { bounds, backwards, with_scores, offset, limit })
+        Ok(RangeQuery { bounds, backwards, with_scores, offset, limit })
     }
 
     /// The ranks in `set`, cut by offset and limit.
@@ -175,8 +175,8 @@ impl<'a> Query<'a> {
     }
 }
 
-fn reply_range(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
-    let query = Query::parse(args, form)?;
+fn reply_range(ctx: &mut Context<'_>, args: Args<'_>, form: RangeForm) -> Result {
+    let query = RangeQuery::parse(args, form)?;
     let Some(at) = find(ctx, args, Access::Read)? else {
         ctx.reply.array(0);
         return Ok(());
@@ -195,38 +195,38 @@ fn reply_range(ctx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result {
 /// `ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`: the members of a range, with
 /// their scores. O(log n) and O(1) a member.
 pub fn zrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_range(ctx, args, Form { key_at: 1, by: None, backwards: None, store: false })
+    reply_range(ctx, args, RangeForm { key_at: 1, by: None, backwards: None, store: false })
 }
 
 /// `ZREVRANGE key start stop [WITHSCORES]`: the same by rank, from the highest score down.
 pub fn zrevrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_range(ctx, args, Form::named(By::Rank, true))
+    reply_range(ctx, args, RangeForm::named(By::Rank, true))
 }
 
 /// `ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]`: the same by score.
 pub fn zrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_range(ctx, args, Form::named(By::Score, false))
+    reply_range(ctx, args, RangeForm::named(By::Score, false))
 }
 
 /// `ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]`: the same by score, from the highest down.
 pub fn zrevrangebyscore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_range(ctx, args, Form::named(By::Score, true))
+    reply_range(ctx, args, RangeForm::named(By::Score, true))
 }
 
 /// `ZRANGEBYLEX key min max [LIMIT offset count]`: the same by member, where all scores are equal.
 pub fn zrangebylex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_range(ctx, args, Form::named(By::Member, false))
+    reply_range(ctx, args, RangeForm::named(By::Member, false))
 }
 
 /// `ZREVRANGEBYLEX key max min [LIMIT offset count]`: the same by member, from the last down.
 pub fn zrevrangebylex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    reply_range(ctx, args, Form::named(By::Member, true))
+    reply_range(ctx, args, RangeForm::named(By::Member, true))
 }
 
 /// `ZRANGESTORE destination source start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count]`: how many elements were
 /// stored. O(log n) and O(1) an element.
 pub fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let query = Query::parse(args, Form { key_at: 2, by: None, backwards: None, store: true })?;
+    let query = RangeQuery::parse(args, RangeForm { key_at: 2, by: None, backwards: None, store: true })?;
     let (destination, source) = (ctx.first_key(args.get(1)), ctx.key(args.get(2)));
     let found = ctx.find_kind(source, Access::Read, Kind::SortedSet)?;
     let mut gather = Gather::with_room(ctx.keyspace.shapes.seed, 0);

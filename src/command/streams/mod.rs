@@ -104,7 +104,7 @@ pub(super) fn reply_records<'a>(reply: &mut Reply<'_>, records: impl Iterator<It
     count
 }
 
-/// A complete ID in an argument, or one whose second number is 0.
+/// Parses an ID, whose second number defaults to 0.
 pub(super) fn strict_id(arg: &[u8]) -> Result<Id> {
     Id::parse(arg, 0).ok_or(INVALID_ID)
 }
@@ -151,7 +151,7 @@ struct Options {
 }
 
 impl Options {
-    /// Reads options from argument 2 on. For `XADD` they end at the ID, whose place is returned, with what it says.
+    /// Parses options from argument 2 on. For `XADD` they end at the ID, which is returned with its index.
     fn parse(args: Args<'_>, adds: bool) -> Result<(Options, usize, WantedId)> {
         let mut options = Options::default();
         let mut wanted = WantedId::Any;

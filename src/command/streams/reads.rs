@@ -21,7 +21,7 @@ struct Options<'a> {
     /// The argument of the first key; as many IDs as there are keys follow them.
     first: usize,
     keys: usize,
-    /// `BLOCK`: it waits for entries when there are none, this many milliseconds at most.
+    /// `BLOCK`: whether to wait for entries if there are none, and for how many milliseconds at most.
     waits: bool,
     timeout_ms: Option<u64>,
 }
@@ -95,7 +95,7 @@ const UNBALANCED_GROUP: Error = Error::new(
     "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
 );
 
-/// Replies of several streams, whose number is known last.
+/// The reply of several streams, whose number is not known before the end.
 struct Streams {
     header: Option<Deferred>,
     count: usize,
@@ -125,7 +125,8 @@ impl Streams {
     }
 }
 
-/// There was nothing to read: waits, if that was asked for, with other words for the arguments in `rewritten`.
+/// For a call that found nothing: waits if it has `BLOCK`, with the arguments in `rewritten` replaced; otherwise
+/// replies null.
 fn wait_or_null(
     ctx: &mut Context<'_>,
     args: Args<'_>,
@@ -138,7 +139,7 @@ fn wait_or_null(
     ctx.wait_for(Wait {
         keys: options.streams(args).map(|(name, _)| name.to_vec()).collect(),
         kind: Kind::Stream,
-        // A group goes with its stream: who waits for one is told.
+        // A group is deleted with its stream, and a client that waits for it gets an error.
         even_if_gone: options.group.is_some(),
         timeout_ms: options.timeout_ms,
         null: Null::Array,

@@ -81,8 +81,8 @@ pub fn find_keys<A: Arguments + ?Sized>(
     Ok(())
 }
 
-/// The destination of a SORT, the last one that is given. What follows a word that is no option is looked at as well,
-/// so that a call that is refused for its syntax may still name a destination here.
+/// The destination of a SORT, the last one if there are several. Words that are not options are skipped, so a call with
+/// a syntax error may still have a destination.
 fn sort_destination<A: Arguments + ?Sized>(args: &A) -> Option<usize> {
     let mut destination = None;
     let mut at = 2;
