@@ -64,7 +64,7 @@ fn command() -> Command {
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
         .arg(number("count", "random commands of all families").default_value("1000000"))
         .arg(number("each", "random commands of each family").default_value("1000000"))
-
+        .arg(flag("brief", "show a difference in three lines, look for no shorter sequence, and go on after it"))
         .arg(
             Arg::new("only")
                 .long("only")
@@ -131,7 +131,7 @@ impl Run {
             let script = script::parse(&name, &text);
             let pair = Pair::start(&script.flags);
             for section in &script.sections {
-                if pair.missing(&section.requires).is_some() {
+                if section.obstacle(&pair).is_some() {
                     continue;
                 }
                 for &protocol in &section.protocols {
@@ -142,7 +142,8 @@ impl Run {
         }
     }
 
-    /// Runs a sequence up to its first difference. Whether there was none.
+    /// Runs a sequence up to its first difference, or to its end if differences are shown in brief. Whether there was
+    /// none.
     fn sequence(
         &mut self,
         pair: &Pair,
@@ -153,14 +154,24 @@ impl Run {
         part: &'static str,
     ) -> bool {
         let mut mismatch = None;
-        let (report, only) = (&mut self.report, &self.only);
+        let (report, only, brief) = (&mut self.report, &self.only, self.matches.get_flag("brief"));
+        let mut equal = true;
         pair.each(protocol, steps, pace, |Outcome { at, verdict, subject, redis }| {
             report.count(&steps[at].args, verdict, part, only);
             if verdict == Verdict::Different {
-                mismatch = Some(Mismatch { at, subject, redis });
+                equal = false;
+                let found = Mismatch { at, subject, redis };
+                if brief {
+                    eprintln!("{origin}, RESP{protocol}:\n{}", found.lines(steps));
+                } else {
+                    mismatch = Some(found);
+                }
             }
             mismatch.is_none()
         });
+        if brief {
+            return equal;
+        }
         let Some(mismatch) = mismatch else { return true };
         let explained = pair.explain(protocol, steps, pace, mismatch);
         found(origin, protocol, &explained);
@@ -177,7 +188,8 @@ impl Run {
             let calls = calls::generate(&pair, &command, Depth::Full);
             for protocol in [2, 3] {
                 let mut explained = Vec::new();
-                calls.run(&pair, protocol, |_, verdict, difference| {
+                let brief = self.matches.get_flag("brief");
+                calls.run(&pair, protocol, brief, |_, verdict, difference| {
                     self.report.count_of(&command, verdict, "calls");
                     explained.extend(difference);
                 });

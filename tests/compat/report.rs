@@ -2,7 +2,7 @@
 
 use crate::differences;
 use crate::pair::{Pair, Verdict};
-use crate::support::Value;
+use crate::support::{Value, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -40,7 +40,7 @@ impl Counts {
 pub struct Report {
     /// The commands that the server under test has, as COMMAND LIST names them.
     names: BTreeSet<String>,
-    redis_version: String,
+    peer: Version,
     rows: BTreeMap<String, Counts>,
     /// Replies compared by each part of the run.
     parts: BTreeMap<&'static str, u64>,
@@ -49,9 +49,8 @@ pub struct Report {
 impl Report {
     pub fn new(pair: &Pair) -> Report {
         let listed = pair.subject.client().run("COMMAND LIST").elements();
-        let redis_version = pair.redis.client().info("redis_version");
         let names = listed.iter().map(Value::text).collect();
-        Report { names, redis_version, rows: BTreeMap::new(), parts: BTreeMap::new() }
+        Report { names, peer: pair.peer, rows: BTreeMap::new(), parts: BTreeMap::new() }
     }
 
     /// Counts a reply to `args` under the command's name; not that of a command that nobody has, or is not in `only`.
@@ -116,7 +115,7 @@ impl Report {
         let mut out = format!(
             "Beside `redis-server` {}: {} replies to the lines of the scripts, {} to calls built from `COMMAND DOCS`, {} to \
              random commands; in RESP2 and RESP3.\n\n",
-            self.redis_version,
+            self.peer,
             part("scripts"),
             part("calls"),
             part("random")
@@ -130,7 +129,7 @@ impl Report {
             let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
         }
         out.push_str("\nIntended differences:\n\n| command | reason |\n|---|---|\n");
-        for (command, reason) in differences::intended_ones() {
+        for (command, reason) in differences::intended_ones(self.peer) {
             let _ = writeln!(out, "| `{command}` | {reason} |");
         }
         out.push_str("\nAlike is enough for generated calls of these:\n\n| command | reason |\n|---|---|\n");

@@ -73,7 +73,7 @@ fn a_command_counts_as_many_changes_as_in_redis() {
         let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
         let writing = writing(&mut redis);
         for section in script.sections.iter().filter(|s| s.protocols.contains(&2)) {
-            if pair.missing(&section.requires).is_some() {
+            if section.obstacle(&pair).is_some() {
                 continue;
             }
             subject.run("FLUSHALL");

@@ -1,10 +1,13 @@
-//! Replies that are meant to differ from those of `redis-server` 7.0, each with its reason.
+//! Replies that are meant to differ from those of `redis-server`, each with its reason.
 //!
 //! Everything that is not here has to be equal byte for byte. The list is short on purpose: a difference that a
 //! client could notice needs a reason that a user would accept.
+//!
+//! We implement Redis 7.2 and the expiry of hash fields of 7.4, while the `redis-server` of most machines is older. A
+//! difference that only says "a later version does this" is accepted only beside a Redis older than that version.
 
 use crate::pair::Rule;
-use crate::support::Value;
+use crate::support::{Value, Version};
 use redstart::codec::crc64;
 use redstart::persist::rdb::types;
 use std::collections::BTreeSet;
@@ -14,8 +17,15 @@ struct Difference {
     /// The first words of the command, in upper case.
     command: &'static [&'static str],
     allowed: Allowed,
+    /// Accepted beside a Redis older than this.
+    before: Version,
     reason: &'static str,
 }
+
+/// For what no Redis does as we do.
+const ALWAYS: Version = Version::new(u16::MAX, 0);
+const V7_2: Version = Version::new(7, 2);
+const V7_4: Version = Version::new(7, 4);
 
 enum Allowed {
     /// The values beside these keys of a map, as long as they are of the same kind.
@@ -43,7 +53,7 @@ enum Allowed {
 const fn scores(command: &'static [&'static str]) -> Difference {
     let reason = "since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back \
                   as the same; before that in 17 digits";
-    Difference { command, allowed: Allowed::Digits, reason }
+    Difference { command, allowed: Allowed::Digits, before: V7_2, reason }
 }
 
 const DIFFERENCES: &[Difference] = &[
@@ -69,43 +79,69 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         command: &["ZRANK"],
         allowed: Allowed::MoreArguments,
+        before: V7_2,
         reason: "the option WITHSCORE came with 7.2",
     },
     Difference {
         command: &["ZREVRANK"],
         allowed: Allowed::MoreArguments,
+        before: V7_2,
         reason: "the option WITHSCORE came with 7.2",
     },
     Difference {
         command: &["HELLO"],
         allowed: Allowed::Fields(&["version", "id"]),
+        before: V7_2,
         reason: "the version is 7.2.4 here; connections are numbered from the start of each server",
     },
-    Difference { command: &["CLIENT", "SETINFO"], allowed: Allowed::NewHere, reason: "came with 7.2" },
-    Difference { command: &["HEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPERSIST"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference {
+        command: &["CLIENT", "SETINFO"],
+        allowed: Allowed::NewHere,
+        before: V7_2,
+        reason: "came with 7.2",
+    },
+    Difference { command: &["HEXPIRE"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIRE"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HEXPIREAT"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIREAT"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HTTL"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HPTTL"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference {
+        command: &["HEXPIRETIME"],
+        allowed: Allowed::NewHere,
+        before: V7_4,
+        reason: "came with 7.4",
+    },
+    Difference {
+        command: &["HPEXPIRETIME"],
+        allowed: Allowed::NewHere,
+        before: V7_4,
+        reason: "came with 7.4",
+    },
+    Difference { command: &["HPERSIST"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
     Difference {
         command: &["CLIENT", "PAUSE", "9223372036854775807"],
         allowed: Allowed::Text { redis: "+OK\r\n", here: "-ERR timeout is out of range\r\n" },
+        before: ALWAYS,
         reason: "the end of the pause overflows into the past there, so that nothing is paused",
     },
-    Difference { command: &["CLIENT", "NO-TOUCH"], allowed: Allowed::NewHere, reason: "came with 7.2" },
-    Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference {
+        command: &["CLIENT", "NO-TOUCH"],
+        allowed: Allowed::NewHere,
+        before: V7_2,
+        reason: "came with 7.2",
+    },
+    Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, before: V7_2, reason: "came with 7.2" },
     Difference {
         command: &["DUMP"],
         allowed: Allowed::Footer,
+        before: V7_2,
         reason: "version 11 of the format came with 7.2, and so did sets in listpacks and the type byte of streams; the checksum is over the version",
     },
     Difference {
         command: &["OBJECT", "REFCOUNT"],
         allowed: Allowed::Text { redis: ":1\r\n", here: ":2147483647\r\n" },
+        before: ALWAYS,
         reason: "COPY of a small integer makes an object in Redis that is not the shared one; no object is shared here",
     },
     Difference {
@@ -116,6 +152,7 @@ const DIFFERENCES: &[Difference] = &[
             here: "-ERR CONFIG SET failed (possibly related to argument 'loglevel') - argument(s) must be one of the \
                    following: debug, verbose, notice, warning, nothing\r\n",
         },
+        before: V7_2,
         reason: "the level that logs nothing came with 7.2",
     },
     Difference {
@@ -125,22 +162,31 @@ const DIFFERENCES: &[Difference] = &[
             here: "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - argument must be a \
                    memory or percent value\r\n",
         },
+        before: ALWAYS,
         reason: "Redis's number overflows and becomes a limit of 1%, which nobody asked for",
     },
-    Difference { command: &["DEBUG", "DICT-RESIZING"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference {
+        command: &["DEBUG", "DICT-RESIZING"],
+        allowed: Allowed::NewHere,
+        before: V7_2,
+        reason: "came with 7.2",
+    },
     Difference {
         command: &["DEBUG", "CLIENT-ENFORCE-REPLY-LIST"],
         allowed: Allowed::NewHere,
+        before: V7_2,
         reason: "came with 7.2",
     },
     Difference {
         command: &["DEBUG", "HTSTATS", "0", "FULL"],
         allowed: Allowed::NewHere,
+        before: V7_2,
         reason: "came with 7.2",
     },
     Difference {
         command: &["DEBUG", "HTSTATS-KEY", "LARGE", "FULL"],
         allowed: Allowed::NewHere,
+        before: V7_2,
         reason: "the option came with 7.2",
     },
     Difference {
@@ -149,31 +195,37 @@ const DIFFERENCES: &[Difference] = &[
             redis: "-ERR unknown subcommand or wrong number of arguments for 'HTSTATS-KEY'. Try DEBUG HELP.\r\n",
             here: "-ERR no such key\r\n",
         },
+        before: V7_2,
         reason: "the option came with 7.2",
     },
     Difference {
         command: &["DEBUG", "STRINGMATCH-LEN"],
         allowed: Allowed::NewHere,
+        before: ALWAYS,
         reason: "Redis tries its patterns in one test of its own; here anyone can try one",
     },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$9\r\nhashtable\r\n", here: "$8\r\nlistpack\r\n" },
+        before: V7_2,
         reason: "small sets of words are listpacks since 7.2",
     },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$9\r\nquicklist\r\n", here: "$8\r\nlistpack\r\n" },
+        before: V7_2,
         reason: "small lists are listpacks since 7.2",
     },
     Difference {
         command: &["CLIENT", "HELP"],
         allowed: Allowed::Texts,
+        before: ALWAYS,
         reason: "it tells of the subcommands of 7.2, and of none that is not here",
     },
     Difference {
         command: &["CONFIG", "GET"],
         allowed: Allowed::MoreFields,
+        before: V7_2,
         reason: "patterns find the directives of 7.2, too; tables.rs compares directive by directive",
     },
     Difference {
@@ -182,27 +234,32 @@ const DIFFERENCES: &[Difference] = &[
             redis: "-ERR Elements are too large to be stored\r\n",
             here: "-ERR The ID specified in XADD is equal or smaller than the target stream top item\r\n",
         },
+        before: V7_2,
         reason: "where `ms-*` finds no number left within its time, Redis 7.0 blames the elements",
     },
     Difference {
         command: &["XINFO", "CONSUMERS"],
         allowed: Allowed::Consumers(&["inactive"]),
+        before: V7_2,
         reason: "7.2 tells how long a consumer has got nothing beside how long nothing was heard of it, and who asks is a \
                  consumer also when there is nothing to get",
     },
     Difference {
         command: &["XINFO", "STREAM"],
         allowed: Allowed::Consumers(&["active-time"]),
+        before: V7_2,
         reason: "as XINFO CONSUMERS",
     },
     Difference {
         command: &["XINFO", "GROUPS"],
         allowed: Allowed::Consumers(&[]),
+        before: V7_2,
         reason: "as XINFO CONSUMERS",
     },
     Difference {
         command: &["XGROUP", "CREATECONSUMER"],
         allowed: Allowed::Text { redis: ":1\r\n", here: ":0\r\n" },
+        before: V7_2,
         reason: "as XINFO CONSUMERS",
     },
     Difference {
@@ -211,6 +268,7 @@ const DIFFERENCES: &[Difference] = &[
             redis: "-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.\r\n",
             here: "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.\r\n",
         },
+        before: V7_2,
         reason: "the text of 7.2",
     },
     Difference {
@@ -219,24 +277,28 @@ const DIFFERENCES: &[Difference] = &[
             redis: "-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.\r\n",
             here: "-ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.\r\n",
         },
+        before: V7_2,
         reason: "the text of 7.2",
     },
     Difference {
         command: &["MEMORY", "DOCTOR"],
         allowed: Allowed::Texts,
+        before: ALWAYS,
         reason: "what it finds and advises is about our allocator, in our words",
     },
 ];
 
-/// The commands of the list and the reasons.
-pub fn intended_ones() -> impl Iterator<Item = (String, &'static str)> {
-    DIFFERENCES.iter().map(|difference| (difference.command.join(" "), difference.reason))
+/// The commands of the list and the reasons, as far as they apply beside a Redis of version `peer`.
+pub fn intended_ones(peer: Version) -> impl Iterator<Item = (String, &'static str)> {
+    let applying = DIFFERENCES.iter().filter(move |difference| peer < difference.before);
+    applying.map(|difference| (difference.command.join(" "), difference.reason))
 }
 
 impl Difference {
-    /// Whether it is about this command.
-    fn applies(&self, args: &[Vec<u8>]) -> bool {
-        self.command.len() <= args.len()
+    /// Whether it is about this command, beside this Redis.
+    fn applies(&self, args: &[Vec<u8>], peer: Version) -> bool {
+        peer < self.before
+            && self.command.len() <= args.len()
             && self
                 .command
                 .iter()
@@ -247,9 +309,14 @@ impl Difference {
 
 /// Both replies without the keys that only this server has and without what is told of consumers that have nothing
 /// pending; `None` when the list says nothing of these.
-pub fn without_consumers(args: &[Vec<u8>], here: &Value, redis: &Value) -> Option<(Value, Value)> {
+pub fn without_consumers(
+    args: &[Vec<u8>],
+    here: &Value,
+    redis: &Value,
+    peer: Version,
+) -> Option<(Value, Value)> {
     let fields = DIFFERENCES.iter().find_map(|difference| match difference.allowed {
-        Allowed::Consumers(fields) if difference.applies(args) => Some(fields),
+        Allowed::Consumers(fields) if difference.applies(args, peer) => Some(fields),
         _ => None,
     })?;
     Some((reduced(here, fields), reduced(redis, fields)))
@@ -298,9 +365,9 @@ fn reduced(value: &Value, fields: &[&str]) -> Value {
     }
 }
 
-/// Whether the list allows these two replies to `args`.
-pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
-    let applies = |d: &&Difference| d.applies(args);
+/// Whether the list allows these two replies to `args` beside a Redis of version `peer`.
+pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value, peer: Version) -> bool {
+    let applies = |d: &&Difference| d.applies(args, peer);
     DIFFERENCES.iter().filter(applies).any(|difference| match difference.allowed {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),
         Allowed::Footer => payload(here, 11).zip(payload(redis, 10)).is_some_and(|(a, b)| same_object(a, b)),
@@ -521,7 +588,9 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
 /// A reason is what makes a difference one that is meant.
 #[test]
 fn every_difference_has_a_reason() {
-    let given = intended_ones().chain(shapes()).chain(NOT_GENERATED.iter().map(|(c, r)| (c.to_string(), *r)));
+    let oldest = Version::new(0, 0);
+    let given =
+        intended_ones(oldest).chain(shapes()).chain(NOT_GENERATED.iter().map(|(c, r)| (c.to_string(), *r)));
     for (command, reason) in given {
         assert!(!command.is_empty() && reason.len() > 4, "{command}: {reason}");
     }

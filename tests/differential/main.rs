@@ -32,8 +32,8 @@ fn run_script(name: &str, text: &str) {
     let pair = Pair::start(&script.flags);
     let mut compared = 0;
     for section in &script.sections {
-        if let Some(missing) = pair.missing(&section.requires) {
-            println!("{name}: '{}' waits for the command {missing}", section.title);
+        if let Some(obstacle) = section.obstacle(&pair) {
+            println!("{name}: '{}' {obstacle}", section.title);
             continue;
         }
         for protocol in &section.protocols {

@@ -3,7 +3,7 @@
 use crate::differences;
 use crate::support::client::encode;
 use crate::support::server::{Launch, Server};
-use crate::support::{Client, Reply, Value};
+use crate::support::{Client, Reply, Value, Version};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -51,18 +51,18 @@ impl Step {
         Step { connection: 1, args, rule }
     }
 
-    /// What the rule and the list of differences say of these two replies.
-    pub fn judge(&self, subject: &Value, redis: &Value) -> Verdict {
+    /// What the rule and the list of differences say of these two replies; `peer` is the version of `redis`.
+    pub fn judge(&self, subject: &Value, redis: &Value, peer: Version) -> Verdict {
         if subject == redis {
             return Verdict::Equal;
         }
         if self.are_alike(subject, redis) {
             return Verdict::Alike;
         }
-        let reduced = differences::without_consumers(&self.args, subject, redis);
+        let reduced = differences::without_consumers(&self.args, subject, redis, peer);
         let intended = reduced
             .is_some_and(|(subject, redis)| subject == redis || self.are_alike(&subject, &redis))
-            || differences::intended(&self.args, subject, redis);
+            || differences::intended(&self.args, subject, redis, peer);
         if intended { Verdict::Intended } else { Verdict::Different }
     }
 
@@ -152,10 +152,20 @@ pub struct Mismatch {
     pub redis: Answer,
 }
 
+impl Mismatch {
+    /// The command of `steps` and both answers.
+    pub fn lines(&self, steps: &[Step]) -> String {
+        let (line, here, redis) = (steps[self.at].line(), &self.subject, &self.redis);
+        format!("  command: {line}\n  here:    {here:?}\n  redis:   {redis:?}")
+    }
+}
+
 /// The server under test and Redis, started alike.
 pub struct Pair {
     pub subject: Server,
     pub redis: Server,
+    /// The version of `redis`.
+    pub peer: Version,
     password: Option<String>,
 }
 
@@ -167,20 +177,25 @@ impl Pair {
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
         let subject = Launch::subject().flags(flags).start();
         let redis = Launch::redis().flags(flags).start();
-        let pair = Pair { subject, redis, password };
-        for server in [&pair.subject, &pair.redis] {
-            let mut client = server.client();
-            if let Some(password) = &pair.password {
-                client.call(&["AUTH", password]);
-            }
-            client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+        let pair = Pair::with(subject, redis, password);
+        for session in pair.sessions(2) {
+            session.connect(0, true).ok("DEBUG SET-ACTIVE-EXPIRE 0");
         }
         pair
     }
 
     /// Two servers that are running already.
     pub fn of(subject: Server, redis: Server) -> Pair {
-        Pair { subject, redis, password: None }
+        Pair::with(subject, redis, None)
+    }
+
+    fn with(subject: Server, redis: Server, password: Option<String>) -> Pair {
+        let mut client = redis.client();
+        if let Some(password) = &password {
+            client.call(&["AUTH", password]);
+        }
+        let peer = Version::of(&mut client);
+        Pair { subject, redis, peer, password }
     }
 
     /// The first of `commands` that the server under test does not have.
@@ -216,7 +231,7 @@ impl Pair {
             let mut going = true;
             for (at, step) in steps.iter().enumerate().take(to).skip(from) {
                 let (subject, redis) = (subject.answer(step), redis.answer(step));
-                let verdict = judge(step, &subject, &redis);
+                let verdict = judge(step, &subject, &redis, self.peer);
                 // All replies are awaited: what still runs would disturb what comes after.
                 going = going && go_on(Outcome { at, verdict, subject, redis });
             }
@@ -267,11 +282,8 @@ impl Pair {
             if self.is_alive() { self.shrink(protocol, all, pace, first) } else { (all, first) };
         let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
         format!(
-            "the servers differ\n  command: {}\n  here:    {:?}\n  redis:   {:?}\n  after a FLUSHALL this sequence \
-             shows it{}:\n{}",
-            sequence[last.at].line(),
-            last.subject,
-            last.redis,
+            "the servers differ\n{}\n  after a FLUSHALL this sequence shows it{}:\n{}",
+            last.lines(&sequence),
             if pace == Pace::Piped { ", sent at once" } else { "" },
             lines.join("\n")
         )
@@ -403,9 +415,13 @@ fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
     Answer::Broken("the iteration does not end".into())
 }
 
-/// How many of `steps` can be sent at once: what follows a cursor needs the connection for itself.
+/// How many of `steps` can be sent at once: what follows a cursor needs the connection for itself, and Redis 7.2 does not
+/// reply to a wrong password while another reply is on its way.
 fn batch(steps: &[Step]) -> usize {
-    let alone = |step: &Step| matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Next | Rule::Raw);
+    let alone = |step: &Step| {
+        let authenticates = ["AUTH", "HELLO"].iter().any(|name| step.args[0].eq_ignore_ascii_case(name.as_bytes()));
+        authenticates || matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Next | Rule::Raw)
+    };
     let mut bytes = 0;
     let fits = |step: &&Step| {
         bytes += step.args.iter().map(|arg| arg.len() + 20).sum::<usize>();
@@ -429,14 +445,14 @@ fn by_number(elements: &[Value]) -> Vec<Value> {
     elements
 }
 
-fn judge(step: &Step, subject: &Answer, redis: &Answer) -> Verdict {
+fn judge(step: &Step, subject: &Answer, redis: &Answer, peer: Version) -> Verdict {
     match (subject, redis) {
         // Two broken servers agree on nothing.
         (Answer::Broken(_), _) => Verdict::Different,
         _ if subject == redis => Verdict::Equal,
-        (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value),
+        (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value, peer),
         (Answer::Elements(subject), Answer::Elements(redis)) => {
-            step.judge(&Value::Array(by_number(subject)), &Value::Array(by_number(redis)))
+            step.judge(&Value::Array(by_number(subject)), &Value::Array(by_number(redis)), peer)
         }
         _ => Verdict::Different,
     }

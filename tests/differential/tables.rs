@@ -256,7 +256,7 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
         for value in VALUES.iter().copied().chain([&*original]) {
             let set = ["CONFIG", "SET", &name, value];
             let (here, theirs) = (subject.call(&set), redis.call(&set));
-            let meant = intended(&set.map(|word| word.as_bytes().to_vec()), &here, &theirs);
+            let meant = intended(&set.map(|word| word.as_bytes().to_vec()), &here, &theirs, pair.peer);
             if here != theirs && !meant {
                 wrong.push(format!("CONFIG SET {name} '{value}': {here:?}, Redis says {theirs:?}"));
             }

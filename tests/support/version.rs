@@ -1,0 +1,35 @@
+//! The version of Redis that a server says it is, by which tests decide what to expect of it.
+
+use super::Client;
+use std::fmt;
+
+/// A version of Redis; a later one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    major: u16,
+    minor: u16,
+    patch: u16,
+}
+
+impl Version {
+    /// The first version of a release.
+    pub const fn new(major: u16, minor: u16) -> Version {
+        Version { major, minor, patch: 0 }
+    }
+
+    /// What `INFO` says; panics where it says nothing that looks like a version.
+    pub fn of(client: &mut Client) -> Version {
+        let text = client.info("redis_version");
+        let numbers: Option<Vec<u16>> = text.split('.').map(|number| number.parse().ok()).collect();
+        match numbers.as_deref() {
+            Some(&[major, minor, patch]) => Version { major, minor, patch },
+            _ => panic!("redis_version is {text}"),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
