@@ -419,7 +419,8 @@ fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
 /// reply to a wrong password while another reply is on its way.
 fn batch(steps: &[Step]) -> usize {
     let alone = |step: &Step| {
-        let authenticates = ["AUTH", "HELLO"].iter().any(|name| step.args[0].eq_ignore_ascii_case(name.as_bytes()));
+        let authenticates =
+            ["AUTH", "HELLO"].iter().any(|name| step.args[0].eq_ignore_ascii_case(name.as_bytes()));
         authenticates || matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Next | Rule::Raw)
     };
     let mut bytes = 0;

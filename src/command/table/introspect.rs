@@ -46,7 +46,7 @@ pub fn help(container: &Command, called: &[u8], reply: &mut Reply<'_>) {
         reply.simple(line);
     }
     reply.simple("HELP");
-    reply.simple("    Prints this help.");
+    reply.simple("    Print this help.");
 }
 
 /// The container that a `HELP` subcommand belongs to.

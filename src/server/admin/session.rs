@@ -106,7 +106,7 @@ impl Server {
         if !session.authenticated {
             return Err(Error::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-                AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
                 version at the same time",
             ));
         }
@@ -182,9 +182,8 @@ impl Server {
             return Err(Error::concat(&[b"ERR Unrecognized option '", shown(args.get(2)), b"'"]));
         }
         if !is_valid_name(&value) {
-            let attribute = if is_name { "lib-name" } else { "lib-ver" };
-            let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
-            return Err(text.into());
+            let rest = b" cannot contain spaces, newlines or special characters.";
+            return Err(Error::concat(&[b"ERR ", args.get(2), rest]));
         }
         let names = self.net.session(token).names_mut();
         if is_name {

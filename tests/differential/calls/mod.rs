@@ -11,6 +11,7 @@ mod values;
 
 use crate::differences::{NOT_GENERATED, rule_of};
 use crate::pair::{Mismatch, Outcome, Pace, Pair, Rule, Step, Verdict};
+use crate::random::state::DIGEST_OF_SHORT_SCORES;
 use crate::support::{Client, Value};
 use documented::{Documented, Role, Word};
 use std::collections::HashSet;
@@ -93,7 +94,9 @@ struct Plan {
     /// The whole data set is made anew before each call.
     anew: bool,
     writes: bool,
-    digest: bool,
+    /// The command that tells all there is in a key.
+    content: &'static [&'static str],
+    content_end: &'static [&'static str],
     /// Keys of the data set that both servers have the commands for.
     keys: Vec<&'static str>,
 }
@@ -114,8 +117,14 @@ impl Plan {
             .filter(|(_, lines)| lines.iter().all(&mut has))
             .map(|(key, _)| *key)
             .collect();
-        let digest = !pair.subject.client().run("DEBUG DIGEST-VALUE none").is_error();
-        Plan { command: command.into(), anew: !takes_keys && writes, writes, digest, keys }
+        let documented = Documented::ask(redis, command);
+        let makes_scores = ["sorted-set", "geo"].contains(&&*documented.group);
+        let (content, content_end) = if makes_scores && pair.peer < DIGEST_OF_SHORT_SCORES {
+            (&["ZRANGE"][..], &["0", "-1", "WITHSCORES"][..])
+        } else {
+            (&["DEBUG", "DIGEST-VALUE"][..], &[][..])
+        };
+        Plan { command: command.into(), anew: !takes_keys && writes, writes, content, content_end, keys }
     }
 
     fn case(&self, words: &[Word], args: Vec<Vec<u8>>) -> Case {
@@ -154,16 +163,16 @@ impl Plan {
 
     /// What there is to know of a key after a call.
     fn looks(&self, key: &[u8]) -> Vec<Step> {
-        let step = |words: &[&str], rule| {
-            let words = words.iter().map(|word| word.as_bytes().to_vec()).chain([key.to_vec()]);
+        let step = |words: &[&str], end: &[&str], rule| {
+            let bytes = |word: &&str| word.as_bytes().to_vec();
+            let words = words.iter().map(bytes).chain([key.to_vec()]).chain(end.iter().map(bytes));
             Step::new(words.collect(), rule)
         };
-        let content = if self.digest { &["DEBUG", "DIGEST-VALUE"][..] } else { &["GET"] };
         vec![
-            step(&["TYPE"], Rule::Exact),
-            step(&["OBJECT", "ENCODING"], Rule::Exact),
-            step(&["PTTL"], Rule::About(60_000)),
-            step(content, Rule::Exact),
+            step(&["TYPE"], &[], Rule::Exact),
+            step(&["OBJECT", "ENCODING"], &[], Rule::Exact),
+            step(&["PTTL"], &[], Rule::About(60_000)),
+            step(self.content, self.content_end, Rule::Exact),
         ]
     }
 }
