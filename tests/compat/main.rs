@@ -23,6 +23,8 @@
 mod calls;
 #[path = "../differential/differences.rs"]
 mod differences;
+#[path = "../differential/effects/mod.rs"]
+mod effects;
 #[path = "../differential/pair.rs"]
 mod pair;
 #[path = "../differential/random/mod.rs"]

@@ -5,6 +5,7 @@
 //! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
 //! * [`changes`] compares what the commands of the scripts count as changes.
+//! * [`effects`] compares keyspace events and propagated commands.
 //! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
@@ -16,6 +17,7 @@ mod calls;
 mod changes;
 mod differences;
 mod dumps;
+mod effects;
 mod pair;
 mod random;
 mod script;

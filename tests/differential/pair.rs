@@ -5,7 +5,6 @@ use crate::support::client::encode;
 use crate::support::server::{Launch, Server};
 use crate::support::{Client, Reply, Value, Version};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 /// How long a mismatch may be shrunk before what is left is printed.
@@ -87,16 +86,18 @@ impl Step {
     /// The command as a line of a script.
     pub fn line(&self) -> String {
         let mut line = if self.connection == 1 { String::new() } else { format!("{}: ", self.connection) };
-        for arg in &self.args {
-            let plain =
-                !arg.is_empty() && arg.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\{}".contains(b));
-            let shown = arg[..arg.len().min(200)].escape_ascii();
-            let _ = if plain { write!(line, "{shown} ") } else { write!(line, "\"{shown}\" ") };
-            if arg.len() > 200 {
-                let _ = write!(line, "(... {} bytes) ", arg.len());
-            }
-        }
-        line.trim_end().to_string()
+        let words: Vec<String> = self.args.iter().map(|arg| Step::word(arg)).collect();
+        line += &words.join(" ");
+        line
+    }
+
+    /// An argument as a word of a script; a long one is cut.
+    pub fn word(arg: &[u8]) -> String {
+        const SHOWN: usize = 200;
+        let plain = !arg.is_empty() && arg.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\{}".contains(b));
+        let shown = arg[..arg.len().min(SHOWN)].escape_ascii();
+        let word = if plain { shown.to_string() } else { format!("\"{shown}\"") };
+        if arg.len() > SHOWN { format!("{word}(... {} bytes)", arg.len()) } else { word }
     }
 }
 
@@ -289,36 +290,46 @@ impl Pair {
         )
     }
 
-    /// Leaves out commands, half of them first, as long as some mismatch remains.
+    /// The shortest sequence found that still shows a mismatch.
     pub fn shrink(
         &self,
         protocol: u8,
-        mut steps: Vec<Step>,
+        steps: Vec<Step>,
         pace: Pace,
-        mut found: Mismatch,
+        found: Mismatch,
     ) -> (Vec<Step>, Mismatch) {
-        let (mut chunk, started) = (steps.len() / 2, Instant::now());
-        while chunk > 0 && started.elapsed() < SHRINKING {
-            let mut from = 0;
-            while from + chunk < steps.len() && started.elapsed() < SHRINKING && self.is_alive() {
-                let mut fewer = steps.clone();
-                fewer.drain(from..from + chunk);
-                match self.run(protocol, &fewer, pace) {
-                    // Steps that wait for what was left out wait in vain on both sides: that is another mismatch.
-                    Some(mismatch)
-                        if !matches!(mismatch.redis, Answer::Broken(_))
-                            || matches!(found.redis, Answer::Broken(_)) =>
-                    {
-                        fewer.truncate(mismatch.at + 1);
-                        (steps, found) = (fewer, mismatch);
-                    }
-                    _ => from += chunk,
-                }
-            }
-            chunk = (chunk / 2).min(steps.len() / 2).max(usize::from(chunk > 1));
-        }
-        (steps, found)
+        // Steps that wait for what was left out wait in vain on both sides: that is another mismatch.
+        let was_broken = matches!(found.redis, Answer::Broken(_));
+        shrink(steps, found, |steps| {
+            let mismatch = if self.is_alive() { self.run(protocol, steps, pace)? } else { return None };
+            let same = was_broken || !matches!(mismatch.redis, Answer::Broken(_));
+            same.then_some((mismatch.at, mismatch))
+        })
     }
+}
+
+/// Leaves out steps, half of them first, as long as `run` still finds something, and says at which step.
+pub fn shrink<T>(
+    mut steps: Vec<Step>,
+    mut found: T,
+    run: impl Fn(&[Step]) -> Option<(usize, T)>,
+) -> (Vec<Step>, T) {
+    let (mut chunk, started) = (steps.len() / 2, Instant::now());
+    while chunk > 0 && started.elapsed() < SHRINKING {
+        let mut from = 0;
+        while from + chunk < steps.len() && started.elapsed() < SHRINKING {
+            let mut fewer = steps.clone();
+            fewer.drain(from..from + chunk);
+            if let Some((at, still)) = run(&fewer) {
+                fewer.truncate(at + 1);
+                (steps, found) = (fewer, still);
+            } else {
+                from += chunk;
+            }
+        }
+        chunk = (chunk / 2).min(steps.len() / 2).max(usize::from(chunk > 1));
+    }
+    (steps, found)
 }
 
 /// The connections of one run to one server.
