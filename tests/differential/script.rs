@@ -67,7 +67,7 @@ pub fn parse(name: &str, text: &str) -> Script {
         if let Some(title) = line.strip_prefix("= ") {
             before.clear();
             let (title, requires, steps) = (title.to_string(), Vec::new(), Vec::new());
-            let peers = Version::new(0, 0)..Version::new(u16::MAX, 0);
+            let peers = Version::new(0, 0)..Version::LAST;
             script.sections.push(Section { title, protocols: vec![2, 3], peers, requires, steps });
             continue;
         }
@@ -100,9 +100,8 @@ pub fn parse(name: &str, text: &str) -> Script {
 
 /// The versions that `7.2` or `<7.2` stands for.
 fn peers(text: &str) -> Option<Range<Version>> {
-    let (major, minor) = text.trim_start_matches('<').split_once('.')?;
-    let version = Version::new(major.parse().ok()?, minor.parse().ok()?);
-    let (first, end) = (Version::new(0, 0), Version::new(u16::MAX, 0));
+    let version = Version::parse(text.trim_start_matches('<'))?;
+    let (first, end) = (Version::new(0, 0), Version::LAST);
     Some(if text.starts_with('<') { first..version } else { version..end })
 }
 

@@ -2,11 +2,11 @@
 
 use crate::differences::intended;
 use crate::pair::{Pace, Pair, Rule, Step};
-use crate::support::{Client, Value};
+use crate::support::{Client, Value, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every command that the server may have and the Redis 7.0 that we compare with does not know, with its version.
-const SINCE_7_2: &[(&str, &str)] = &[
+/// Every command that the server may have and Redis 7.0 does not know, with the version that it came with.
+const LATER: &[(&str, &str)] = &[
     ("client|setinfo", "7.2"),
     ("client|no-touch", "7.2"),
     ("waitaof", "7.2"),
@@ -25,8 +25,11 @@ const SINCE_7_2: &[(&str, &str)] = &[
 /// Commands with arguments that the Redis we compare with does not know.
 const NEWER_ARGUMENTS: &[&str] = &["hscan"];
 
-/// Commands of 7.0 that take more since, with what it is; their entries in the tables differ.
-const EXTENDED: &[(&str, &str)] = &[("zrank", "7.2: WITHSCORE"), ("zrevrank", "7.2: WITHSCORE")];
+/// Commands of 7.0 that take more since 7.2, with what it is; their entries in the tables differ.
+const EXTENDED: &[(&str, &str)] = &[("zrank", "WITHSCORE"), ("zrevrank", "WITHSCORE")];
+
+const V7_2: Version = Version::new(7, 2);
+const V7_4: Version = Version::new(7, 4);
 
 /// What has to be there at least, so that no test passes because a server tells of nothing.
 const AT_LEAST: usize = 75;
@@ -50,7 +53,8 @@ pub fn callable(client: &mut Client) -> BTreeSet<String> {
 /// The commands that both servers have with the same arguments.
 fn compared(pair: &Pair) -> Vec<String> {
     let theirs = listed(&mut pair.redis.client());
-    let alike = |name: &String| theirs.contains(name) && EXTENDED.iter().all(|(other, _)| other != name);
+    let extended = |name: &String| pair.peer < V7_2 && EXTENDED.iter().any(|(other, _)| other == name);
+    let alike = |name: &String| theirs.contains(name) && !extended(name);
     let both: Vec<String> = callable(&mut pair.subject.client()).into_iter().filter(alike).collect();
     assert!(both.len() >= AT_LEAST, "only {} commands in common", both.len());
     both
@@ -60,11 +64,13 @@ fn compared(pair: &Pair) -> Vec<String> {
 fn every_command_that_redis_lacks_is_one_of_a_later_version() {
     let pair = Pair::start("");
     let (here, theirs) = (listed(&mut pair.subject.client()), listed(&mut pair.redis.client()));
-    let known = |name: &&String| SINCE_7_2.iter().any(|(later, _)| later == name);
+    let known = |name: &&String| LATER.iter().any(|(later, _)| later == name);
     let unknown: Vec<&String> = here.difference(&theirs).filter(|name| !known(name)).collect();
     assert!(unknown.is_empty(), "Redis does not know {unknown:?}");
-    let old: Vec<_> = SINCE_7_2.iter().filter(|(name, _)| theirs.contains(*name)).collect();
-    assert!(old.is_empty(), "Redis 7.0 knows {old:?}");
+    let is_old = |since: &str| Version::parse(since).expect("a version") <= pair.peer;
+    let wrong: Vec<_> =
+        LATER.iter().filter(|(name, since)| theirs.contains(*name) != is_old(since)).collect();
+    assert!(wrong.is_empty(), "Redis {} should know, or should not know, {wrong:?}", pair.peer);
 }
 
 /// Commands that wait, which scripts may call since 7.2; there they reply as after a wait in vain.
@@ -287,19 +293,19 @@ fn info_fields(client: &mut Client, what: &str) -> Vec<(String, Vec<String>)> {
     sections
 }
 
-/// Beginnings of INFO's fields that are here and not in the Redis that we compare with, and why.
-const MORE_FIELDS: &[(&str, &str)] = &[
-    ("server_name", "tells clients that this is not Redis itself"),
-    ("redstart_version", "its own version"),
-    ("expired_subkeys", "since 7.4"),
-    ("listener", "since 7.2"),
-    ("total_blocking_keys", "since 7.2"),
-    ("client_query_buffer_limit_disconnections", "since 7.2"),
-    ("client_output_buffer_limit_disconnections", "since 7.2"),
-    ("eventloop_", "since 7.2"),
-    ("instantaneous_eventloop_", "since 7.2"),
-    ("acl_access_denied_", "since 7.2"),
-    ("expired_subkeys", "since 7.4"),
+/// Beginnings of INFO's fields that are here and not in an older Redis, or in none.
+const MORE_FIELDS: &[(&str, Version)] = &[
+    // That this is not Redis itself, and its own version.
+    ("server_name", Version::LAST),
+    ("redstart_version", Version::LAST),
+    ("expired_subkeys", V7_4),
+    ("listener", V7_2),
+    ("total_blocking_keys", V7_2),
+    ("client_query_buffer_limit_disconnections", V7_2),
+    ("client_output_buffer_limit_disconnections", V7_2),
+    ("eventloop_", V7_2),
+    ("instantaneous_eventloop_", V7_2),
+    ("acl_access_denied_", V7_2),
 ];
 
 #[test]
@@ -321,7 +327,9 @@ fn info_has_the_sections_and_fields_of_redis_in_their_order() {
             if ["Commandstats", "Latencystats"].contains(&&*title) {
                 continue;
             }
-            let is_more = |f: &String| MORE_FIELDS.iter().any(|(start, _)| f.starts_with(start));
+            let is_more = |field: &String| {
+                MORE_FIELDS.iter().any(|(start, since)| pair.peer < *since && field.starts_with(start))
+            };
             here.retain(|field| !is_more(field));
             if here != theirs {
                 let place = here.iter().zip(&theirs).take_while(|(a, b)| a == b).count();

@@ -17,14 +17,23 @@ impl Version {
         Version { major, minor, patch: 0 }
     }
 
+    /// Later than any version.
+    pub const LAST: Version = Version::new(u16::MAX, 0);
+
+    /// Reads `7.2` or `7.2.4`.
+    pub fn parse(text: &str) -> Option<Version> {
+        let numbers: Option<Vec<u16>> = text.split('.').map(|number| number.parse().ok()).collect();
+        match numbers?[..] {
+            [major, minor] => Some(Version::new(major, minor)),
+            [major, minor, patch] => Some(Version { major, minor, patch }),
+            _ => None,
+        }
+    }
+
     /// What `INFO` says; panics where it says nothing that looks like a version.
     pub fn of(client: &mut Client) -> Version {
         let text = client.info("redis_version");
-        let numbers: Option<Vec<u16>> = text.split('.').map(|number| number.parse().ok()).collect();
-        match numbers.as_deref() {
-            Some(&[major, minor, patch]) => Version { major, minor, patch },
-            _ => panic!("redis_version is {text}"),
-        }
+        Version::parse(&text).unwrap_or_else(|| panic!("redis_version is {text}"))
     }
 }
 

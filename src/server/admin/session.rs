@@ -81,12 +81,11 @@ impl Server {
                 None => return Err(Error::new("ERR Protocol version is not an integer or out of range")),
             },
         };
-        let mut name = None;
+        let (mut name, mut credentials) = (None, None);
         let mut i = 2;
         while i < args.len() {
             if args.is(i, "auth") && i + 2 < args.len() {
-                self.check_password(args.get(i + 1), args.get(i + 2))?;
-                self.net.session(token).authenticated = true;
+                credentials = Some((args.get(i + 1), args.get(i + 2)));
                 i += 3;
             } else if args.is(i, "setname") && i + 1 < args.len() {
                 name = Some(args.get(i + 1));
@@ -101,6 +100,10 @@ impl Server {
                     b"'",
                 ]));
             }
+        }
+        if let Some((user, password)) = credentials {
+            self.check_password(user, password)?;
+            self.net.session(token).authenticated = true;
         }
         let session = self.net.session(token);
         if !session.authenticated {

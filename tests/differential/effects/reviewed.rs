@@ -21,12 +21,13 @@ enum Allowed {
     Consumers,
     /// One SREM for each member, or one for several.
     Members,
-    /// A word in our calls, which Redis leaves out.
-    Word(&'static str),
+    /// The words of a SET with a time, other than the key, the value and the time.
+    Options,
 }
 
 const V7_2: Version = Version::new(7, 2);
-const ALWAYS: Version = Version::new(u16::MAX, 0);
+/// For what no Redis does as we do.
+const ALWAYS: Version = Version::LAST;
 
 const DIFFERENCES: &[Difference] = &[
     Difference {
@@ -38,9 +39,9 @@ const DIFFERENCES: &[Difference] = &[
     Difference { command: "SCAN", allowed: Allowed::Order, before: ALWAYS, reason: "as KEYS" },
     Difference {
         command: "SET",
-        allowed: Allowed::Word("GET"),
+        allowed: Allowed::Options,
         before: V7_2,
-        reason: "since 7.2 SET with GET and a time is propagated with its GET",
+        reason: "since 7.2 SET with a time is propagated as called but for the time",
     },
     Difference {
         command: "SPOP",
@@ -93,11 +94,13 @@ impl Allowed {
                 calls.retain(|call| !is_frame(call));
                 *calls = calls.iter().flat_map(one_by_one).collect();
             }
-            Allowed::Word(word) => {
-                for call in calls {
-                    call.args.retain(|arg| !arg.eq_ignore_ascii_case(word.as_bytes()));
+            Allowed::Options => calls.iter_mut().for_each(|call| {
+                let is_pxat = |arg: &Vec<u8>| arg.eq_ignore_ascii_case(b"PXAT");
+                if let Some(at) = call.args.iter().skip(3).rposition(is_pxat) {
+                    call.args.drain(3..3 + at);
+                    call.args[0].make_ascii_uppercase();
                 }
-            }
+            }),
         }
     }
 }
