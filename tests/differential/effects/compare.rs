@@ -60,11 +60,11 @@ fn same_word(a: &[u8], b: &[u8]) -> bool {
     a == b || times_of(a).zip(times_of(b)).is_some_and(|(a, b)| a.1 == b.1 && a.0.abs_diff(b.0) <= APART_MS)
 }
 
-/// Milliseconds since 1970 of this century, and what comes after the dash of a stream's ID.
+/// Milliseconds since 1970 that are no small number, and what comes after the dash of a stream's ID.
 fn times_of(word: &[u8]) -> Option<(u64, &str)> {
     let text = std::str::from_utf8(word).ok()?;
     let (ms, rest) = text.split_once('-').map_or((text, ""), |(ms, rest)| (ms, rest));
-    let ms = ms.parse().ok().filter(|ms| (1_000_000_000_000..5_000_000_000_000).contains(ms))?;
+    let ms = ms.parse().ok().filter(|ms| *ms >= 1_000_000_000_000)?;
     Some((ms, rest))
 }
 

@@ -143,7 +143,10 @@ impl RedisWitness {
         loop {
             let call = self.replica.read_reply().expect("a propagated call").value.elements();
             let args: Vec<Vec<u8>> = call.iter().map(bytes).collect();
-            match args.iter().map(Vec::as_slice).collect::<Vec<_>>()[..] {
+            let mut words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let name = words[0].to_ascii_uppercase();
+            words[0] = &name;
+            match words[..] {
                 [b"SELECT", db] => {
                     let db = String::from_utf8_lossy(db);
                     self.selected = db.parse().expect("the number of a database");

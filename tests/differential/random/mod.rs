@@ -44,6 +44,7 @@ mod strings;
 pub mod words;
 
 use crate::pair::{Pace, Pair, Rule, Step};
+use crate::support::Version;
 use crate::support::random::{Random, seeds};
 
 /// Commands that belong together.
@@ -64,6 +65,8 @@ pub struct Generator {
     arguments: fn(&mut Random) -> Vec<Vec<u8>>,
     rule: Rule,
     nonsense: bool,
+    /// The first Redis to compare with.
+    since: Version,
 }
 
 impl Generator {
@@ -73,12 +76,17 @@ impl Generator {
         weight: usize,
         arguments: fn(&mut Random) -> Vec<Vec<u8>>,
     ) -> Self {
-        Generator { command, weight, arguments, rule: Rule::Exact, nonsense: true }
+        Generator { command, weight, arguments, rule: Rule::Exact, nonsense: true, since: Version::new(0, 0) }
     }
 
     /// With another way to compare replies.
     pub const fn compared(self, rule: Rule) -> Self {
         Generator { rule, ..self }
+    }
+
+    /// Not beside a Redis older than this, where the command leaves something else behind.
+    pub const fn since(self, since: Version) -> Self {
+        Generator { since, ..self }
     }
 
     /// Never with arguments other than those it makes itself.
@@ -136,6 +144,7 @@ impl Mix {
         let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
         let mut generators: Vec<_> =
             families.iter().flat_map(|f| f.commands.iter().map(|generator| (*generator, f.words))).collect();
+        generators.retain(|(generator, _)| pair.peer >= generator.since);
         generators.retain(|(generator, _)| {
             let mut knows = [&mut subject, &mut redis].into_iter();
             knows.all(|client| !client.call(&["COMMAND", "INFO", generator.command]).elements()[0].is_null())
