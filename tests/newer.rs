@@ -1,4 +1,4 @@
-//! What Redis does since 7.2 and the Redis that the differential tests compare with does otherwise.
+//! What Redis does since 7.2. The differential tests compare it only where they find a Redis of that version.
 
 mod support;
 
@@ -39,7 +39,7 @@ fn the_least_rank_is_out_of_range_since_it_has_no_opposite() {
 }
 
 #[test]
-fn who_asks_is_a_consumer_also_when_there_is_nothing_to_get() {
+fn asking_makes_a_consumer_even_when_there_is_nothing_to_get() {
     let server = Server::start("");
     let mut client = start(&server, "$");
     for (name, call) in [
@@ -52,7 +52,8 @@ fn who_asks_is_a_consumer_also_when_there_is_nothing_to_get() {
         assert_eq!(consumer(&mut client, name), None);
         let before = client.info_number("rdb_changes_since_last_save");
         assert!(!client.run(call).is_error(), "{call}");
-        let (pending, _, inactive) = consumer(&mut client, name).unwrap_or_else(|| panic!("no {name}"));
+        let (pending, _, inactive) =
+            consumer(&mut client, name).unwrap_or_else(|| panic!("no consumer {name}"));
         assert_eq!((pending, inactive), (0, -1), "{name}");
         assert!(client.info_number("rdb_changes_since_last_save") > before, "{name} is a change");
         assert_eq!(client.run(&format!("XGROUP CREATECONSUMER s g {name}")).integer(), 0);

@@ -1,6 +1,7 @@
 //! The table of `make compat`: for each command how many replies were compared, and how they compared.
 
 use crate::differences;
+use crate::effects;
 use crate::pair::{Pair, Verdict};
 use crate::support::{Value, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,7 @@ impl Report {
         Report { names, peer: pair.peer, rows: BTreeMap::new(), parts: BTreeMap::new() }
     }
 
-    /// Counts a reply to `args` under the command's name; not that of a command that nobody has, or is not in `only`.
+    /// Counts a reply to `args` under the command's name; not if no server has the command, or if it is not in `only`.
     pub fn count(&mut self, args: &[Vec<u8>], verdict: Verdict, part: &'static str, only: &[String]) {
         let word = |at: usize| {
             args.get(at).map(|arg| String::from_utf8_lossy(arg).to_lowercase()).unwrap_or_default()
@@ -70,6 +71,11 @@ impl Report {
     pub fn count_of(&mut self, name: &str, verdict: Verdict, part: &'static str) {
         self.rows.entry(name.to_string()).or_default().add(verdict);
         *self.parts.entry(part).or_default() += 1;
+    }
+
+    /// Counts commands whose events and propagated calls were compared.
+    pub fn count_effects(&mut self, commands: usize) {
+        *self.parts.entry("effects").or_default() += commands as u64;
     }
 
     /// Replies that differ and should not.
@@ -114,11 +120,12 @@ impl Report {
         let part = |name: &str| grouped(self.parts.get(name).copied().unwrap_or_default());
         let mut out = format!(
             "Beside `redis-server` {}: {} replies to the lines of the scripts, {} to calls built from `COMMAND DOCS`, {} to \
-             random commands; in RESP2 and RESP3.\n\n",
+             random commands; in RESP2 and RESP3. Keyspace events and propagated calls after {} commands.\n\n",
             self.peer,
             part("scripts"),
             part("calls"),
-            part("random")
+            part("random"),
+            part("effects")
         );
         out.push_str(
             "| command | cases | equal | alike | intended | different |\n|---|---:|---:|---:|---:|---:|\n",
@@ -130,6 +137,12 @@ impl Report {
         }
         out.push_str("\nIntended differences:\n\n| command | reason |\n|---|---|\n");
         for (command, reason) in differences::intended_ones(self.peer) {
+            let _ = writeln!(out, "| `{command}` | {reason} |");
+        }
+        out.push_str(
+            "\nIntended differences of events and propagated calls:\n\n| command | reason |\n|---|---|\n",
+        );
+        for (command, reason) in effects::reviewed::intended_ones(self.peer) {
             let _ = writeln!(out, "| `{command}` | {reason} |");
         }
         out.push_str("\nAlike is enough for generated calls of these:\n\n| command | reason |\n|---|---|\n");

@@ -1,4 +1,4 @@
-//! How many changes a command counts (`rdb_changes_since_last_save`), which the rules of `save` are about.
+//! How many changes a command counts (`rdb_changes_since_last_save`), on which the rules of `save` depend.
 //!
 //! Every writing command of the scripts is followed by a look at the counter on both sides.
 
@@ -33,7 +33,7 @@ const LEFT_OUT: [(&str, Version, &str); 6] = [
     (
         "FLUSHALL",
         Version::LAST,
-        "counts the keys that have expired and are not removed yet, which hangs on time",
+        "counts the keys that have expired and are not removed yet, which depends on time",
     ),
     ("FLUSHDB", Version::LAST, "as FLUSHALL"),
     (

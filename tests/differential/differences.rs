@@ -22,7 +22,7 @@ struct Difference {
     reason: &'static str,
 }
 
-/// For what no Redis does as we do.
+/// For what every Redis does differently.
 const ALWAYS: Version = Version::LAST;
 const V7_2: Version = Version::new(7, 2);
 const V7_4: Version = Version::new(7, 4);
@@ -32,18 +32,17 @@ enum Allowed {
     Fields(&'static [&'static str]),
     /// The version and the checksum at the end of a payload.
     Footer,
-    /// Redis calls the command unknown, here it works.
+    /// Redis does not know the command; we do.
     NewHere,
-    /// Here maps have these keys, too, wherever they stand, and consumers that have nothing pending may be on one side
-    /// only.
+    /// Our maps also have these keys, at any depth, and a consumer with nothing pending may be on one side only.
     Consumers(&'static [&'static str]),
-    /// Both answer with some text.
+    /// Both reply with some text.
     Texts,
     /// A map with all the keys of Redis's, and more of them.
     MoreFields,
     /// Doubles (in RESP2 bulks) are the same numbers in other digits.
     Digits,
-    /// Redis refuses so many arguments.
+    /// Redis does not take that many arguments.
     MoreArguments,
     /// Payloads of tables, whose elements have an order of their own.
     Order,
@@ -199,6 +198,12 @@ const DIFFERENCES: &[Difference] = &[
         reason: "all options are read before the password is looked at since 7.2",
     },
     Difference {
+        command: &["LPOS"],
+        allowed: Allowed::ErrorHere("ERR value is out of range, value must between -9223372036854775807"),
+        before: V7_2,
+        reason: "a rank that cannot be negated is refused since 7.2",
+    },
+    Difference {
         command: &["LSET"],
         allowed: Allowed::ErrorHere("ERR index out of range"),
         before: ALWAYS,
@@ -245,7 +250,7 @@ const DIFFERENCES: &[Difference] = &[
                    memory or percent value\r\n",
         },
         before: ALWAYS,
-        reason: "Redis's number overflows and becomes a limit of 1%, which nobody asked for",
+        reason: "Redis's number overflows and becomes a limit of 1%",
     },
     Difference {
         command: &["CONFIG", "SET", "LOCALE-COLLATE"],
@@ -305,7 +310,7 @@ const DIFFERENCES: &[Difference] = &[
         command: &["CONFIG", "GET"],
         allowed: Allowed::MoreFields,
         before: ALWAYS,
-        reason: "patterns find the directives of later versions, too; tables.rs compares directive by directive",
+        reason: "patterns also find the directives of later versions; tables.rs compares directive by directive",
     },
     Difference {
         command: &["XADD"],
@@ -320,8 +325,8 @@ const DIFFERENCES: &[Difference] = &[
         command: &["XINFO", "CONSUMERS"],
         allowed: Allowed::Consumers(&["inactive"]),
         before: V7_2,
-        reason: "7.2 tells how long a consumer has got nothing beside how long nothing was heard of it, and who asks is a \
-                 consumer also when there is nothing to get",
+        reason: "since 7.2 there is the time since a consumer last got an entry, beside the time since it last asked, and \
+                 asking makes a consumer even when there is nothing to get",
     },
     Difference {
         command: &["XINFO", "STREAM"],
@@ -672,12 +677,12 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("slaveof", "makes the server a replica"),
     ("failover", "needs replicas"),
     ("quit", "ends the connection"),
-    ("subscribe", "is answered once a channel"),
-    ("psubscribe", "is answered once a pattern"),
-    ("ssubscribe", "is answered once a channel"),
-    ("unsubscribe", "is answered once a channel"),
-    ("punsubscribe", "is answered once a pattern"),
-    ("sunsubscribe", "is answered once a channel"),
+    ("subscribe", "has a reply for each channel"),
+    ("psubscribe", "has a reply for each pattern"),
+    ("ssubscribe", "has a reply for each channel"),
+    ("unsubscribe", "has a reply for each channel"),
+    ("punsubscribe", "has a reply for each pattern"),
+    ("sunsubscribe", "has a reply for each channel"),
 ];
 
 /// A reason is what makes a difference one that is meant.

@@ -11,15 +11,13 @@
 //! [`reviewed`] with its reason. `REDSTART_BIN=…/redis-server` compares two versions of Redis.
 
 mod compare;
-mod reviewed;
+pub mod reviewed;
 mod witness;
 
 use crate::pair::{Outcome, Pace, Pair, Rule, Step, Verdict, shrink};
 use std::cell::RefCell;
 use std::fmt;
 use witness::Witness;
-
-pub use reviewed::intended_ones;
 
 /// The scripts whose effects are compared: those about data.
 pub const SCRIPTS: &[&str] = &[

@@ -32,7 +32,7 @@ impl Witness {
         Witness::Redis(RedisWitness::attach(server))
     }
 
-    /// Asks for all that was left behind so far. [`Witness::take`] is to follow.
+    /// Requests all that was left behind so far; [`Witness::take`] reads it.
     pub fn mark(&mut self) {
         let sent = match self {
             Witness::Journal(client) => client.send(&["DEBUG", "JOURNAL", "TAKE"]),
