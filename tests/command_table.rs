@@ -403,7 +403,7 @@ fn a_mistake_in_a_definition_is_named_with_its_file_and_line() {
             instead("  handler strings::get\n", ""),
             "some.def:2: 'get' has no 'handler' line and no subcommands",
         ),
-        (instead("strings::get", "get"), "some.def:2: handler 'get' is no family::function"),
+        (instead("strings::get", "get"), "some.def:2: handler 'get' is not of the form family::function"),
         (instead("group string", "group strings"), "some.def:1: unknown group 'strings'"),
         (instead("group string\n", ""), "some.def:1: no 'group' line above the first command"),
     ] {
