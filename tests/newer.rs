@@ -164,6 +164,7 @@ fn a_wait_has_to_end_at_a_moment_that_can_be_told() {
     let mut client = server.client();
     assert_eq!(client.run("WAIT 0 9223372036854775807").text(), "ERR timeout is out of range");
     assert_eq!(client.run("WAIT 0 1").integer(), 0);
+    assert_eq!(client.run("WAITAOF 0 x 1").text(), "ERR value is out of range, must be positive");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub fn waitaof(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !(0..=1).contains(&local) {
         return Err("ERR value is out of range, value must between 0 and 1".into());
     }
-    if integer(args.get(2))? < 0 {
+    if !integer(args.get(2)).is_ok_and(|replicas| replicas >= 0) {
         return Err("ERR value is out of range, must be positive".into());
     }
     check_timeout(ctx, args.get(3))?;
