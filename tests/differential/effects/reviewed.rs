@@ -5,7 +5,7 @@ use crate::support::Version;
 
 /// What may differ after one command.
 struct Difference {
-    /// The command's name in upper case.
+    /// The command's name in upper case; `*` stands for any.
     command: &'static str,
     allowed: Allowed,
     /// Accepted beside a Redis older than this.
@@ -23,6 +23,8 @@ enum Allowed {
     Members,
     /// The words of a SET with a time, other than the key, the value and the time.
     Options,
+    /// The words LEFT and RIGHT of LMOVE, in any case.
+    Ends,
     /// Calls that only this server makes.
     MoreCalls,
 }
@@ -44,6 +46,18 @@ const DIFFERENCES: &[Difference] = &[
         allowed: Allowed::MoreCalls,
         before: ALWAYS,
         reason: "a string that only became longer is changed; Redis keeps that from its replicas",
+    },
+    Difference {
+        command: "PFADD",
+        allowed: Allowed::MoreCalls,
+        before: ALWAYS,
+        reason: "what was added before the corrupted place of a sketch was met stays; Redis keeps that from its replicas",
+    },
+    Difference {
+        command: "*",
+        allowed: Allowed::Ends,
+        before: V7_2,
+        reason: "since 7.2 the LMOVE of a client that waited names the ends in capitals, however the client wrote them",
     },
     Difference {
         command: "SET",
@@ -76,7 +90,7 @@ pub fn intended_ones(peer: Version) -> impl Iterator<Item = (&'static str, &'sta
 /// Makes equal what may differ after the command `args`.
 pub fn without_differences(args: &[Vec<u8>], here: &mut Effects, redis: &mut Effects, peer: Version) {
     let name = String::from_utf8_lossy(&args[0]).to_uppercase();
-    for difference in DIFFERENCES.iter().filter(|d| peer < d.before && d.command == name) {
+    for difference in DIFFERENCES.iter().filter(|d| peer < d.before && ["*", &*name].contains(&d.command)) {
         for effects in [&mut *here, &mut *redis] {
             difference.allowed.apply(effects);
         }
@@ -106,6 +120,11 @@ impl Allowed {
                 *calls = calls.iter().flat_map(one_by_one).collect();
             }
             Allowed::MoreCalls => {}
+            Allowed::Ends => {
+                for call in calls.iter_mut().filter(|call| call.args[0] == b"LMOVE") {
+                    call.args.iter_mut().skip(3).for_each(|end| end.make_ascii_uppercase());
+                }
+            }
             Allowed::Options => calls.iter_mut().for_each(|call| {
                 let is_pxat = |arg: &Vec<u8>| arg.eq_ignore_ascii_case(b"PXAT");
                 if let Some(at) = call.args.iter().skip(3).rposition(is_pxat) {
