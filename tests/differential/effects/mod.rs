@@ -145,16 +145,15 @@ impl Watched<'_> {
 impl Finding {
     /// The command and what it left behind, as far as it differs.
     pub fn lines(&self, steps: &[Step]) -> String {
-        let mut text = format!("  command: {}", steps[self.at].line());
-        if self.here.events != self.redis.events {
-            text +=
-                &format!("\n  events here:  {:?}\n  events redis: {:?}", self.here.events, self.redis.events);
+        let mut lines = vec![format!("  command: {}", steps[self.at].line())];
+        let (here, redis) = (&self.here, &self.redis);
+        if here.events != redis.events {
+            lines.push(format!("  events here:  {:?}\n  events redis: {:?}", here.events, redis.events));
         }
-        if self.here.calls != self.redis.calls {
-            text +=
-                &format!("\n  calls here:   {:?}\n  calls redis:  {:?}", self.here.calls, self.redis.calls);
+        if here.calls != redis.calls {
+            lines.push(format!("  calls here:   {:?}\n  calls redis:  {:?}", here.calls, redis.calls));
         }
-        text
+        lines.join("\n")
     }
 }
 
