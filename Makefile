@@ -20,7 +20,7 @@ test: ## Build and run all tests; installs redis-server and clients where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
 
-compat: ## Compare every command with redis-server's, a million random ones of each family, too: a table (some twenty minutes)
+compat: ## Compare every command with redis-server's, and a million random ones of each family: a table (some twenty minutes)
 	$(CARGO) test --release --locked --test compat -- --write docs/compatibility.md $(ARGS)
 
 bench: build ## Measure beside redis-server: a table, Markdown and a chart (some twenty minutes)

@@ -21,7 +21,8 @@
 //!   member      2                         the argument that names a member of the first key's collection, if one does
 //!   getkeys     set                       how to find the keys if the specifications do not suffice
 //!   handler     keys::expire              a function of a family, `server`, or `help`
-//!   argument key key spec=0               name, kind, then token= since= deprecated= optional multiple multiple_token
+//!   argument key key spec=0               name, kind, then display= spec= token= since= deprecated= optional multiple
+//!                                         multiple_token
 //!     argument ...                        of a oneof or a block
 //!   help        EXPIRE <key> ...          a line of HELP; its indentation after the first two spaces is kept
 //!   subcommand  name                      the same again, one level deeper
@@ -262,6 +263,7 @@ enum Find {
 struct Argument {
     name: String,
     kind: String,
+    display: Option<String>,
     key_spec: Option<usize>,
     token: Option<String>,
     since: Option<String>,
@@ -494,6 +496,7 @@ fn read_argument(node: &Node) -> Result<Argument, String> {
     let mut argument = Argument {
         name,
         kind: kind.to_owned(),
+        display: None,
         key_spec: None,
         token: None,
         since: None,
@@ -508,6 +511,7 @@ fn read_argument(node: &Node) -> Result<Argument, String> {
             Some(("spec", index)) => {
                 argument.key_spec = Some(node.integer(Some(index))?.unsigned_abs() as usize);
             }
+            Some(("display", text)) => argument.display = Some(text.to_owned()),
             Some(("token", token)) => argument.token = Some(token.to_owned()),
             Some(("since", version)) => argument.since = Some(version.to_owned()),
             Some(("deprecated", version)) => argument.deprecated_since = Some(version.to_owned()),
@@ -716,10 +720,11 @@ fn docs_literal(command: &Command) -> String {
 
 fn argument_literal(argument: &Argument) -> String {
     format!(
-        "Argument {{ name: {:?}, kind: {:?}, key_spec: {:?}, token: {:?}, since: {:?}, deprecated_since: {:?}, \
+        "Argument {{ name: {:?}, kind: {:?}, display: {:?}, key_spec: {:?}, token: {:?}, since: {:?}, deprecated_since: {:?}, \
          optional: {}, multiple: {}, multiple_token: {}, arguments: {} }}",
         argument.name,
         argument.kind,
+        argument.display,
         argument.key_spec,
         argument.token,
         argument.since,

@@ -1,4 +1,4 @@
-//! What Redis does since 7.2 and the Redis that the differential tests compare with does otherwise.
+//! What Redis does since 7.2. The differential tests compare it only where they find a Redis of that version.
 
 mod support;
 
@@ -39,7 +39,7 @@ fn the_least_rank_is_out_of_range_since_it_has_no_opposite() {
 }
 
 #[test]
-fn who_asks_is_a_consumer_also_when_there_is_nothing_to_get() {
+fn asking_makes_a_consumer_even_when_there_is_nothing_to_get() {
     let server = Server::start("");
     let mut client = start(&server, "$");
     for (name, call) in [
@@ -52,7 +52,8 @@ fn who_asks_is_a_consumer_also_when_there_is_nothing_to_get() {
         assert_eq!(consumer(&mut client, name), None);
         let before = client.info_number("rdb_changes_since_last_save");
         assert!(!client.run(call).is_error(), "{call}");
-        let (pending, _, inactive) = consumer(&mut client, name).unwrap_or_else(|| panic!("no {name}"));
+        let (pending, _, inactive) =
+            consumer(&mut client, name).unwrap_or_else(|| panic!("no consumer {name}"));
         assert_eq!((pending, inactive), (0, -1), "{name}");
         assert!(client.info_number("rdb_changes_since_last_save") > before, "{name} is a change");
         assert_eq!(client.run(&format!("XGROUP CREATECONSUMER s g {name}")).integer(), 0);
@@ -109,4 +110,69 @@ fn the_rank_of_a_member_comes_with_its_score() {
     }
     assert!(client.run("ZRANK z none WITHSCORE").is_null());
     assert_eq!(client.run("ZRANK z a SCORE").text(), "ERR syntax error");
+}
+
+#[test]
+fn the_last_id_of_a_stream_is_never_set_below_a_deleted_one() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.run("XADD s 1-0 f v");
+    client.run("XADD s 9-0 f v");
+    client.run("XDEL s 9-0");
+    assert_eq!(
+        client.run("XSETID s 8-0").text(),
+        "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+    );
+    client.ok("XSETID s 9-0");
+}
+
+#[test]
+fn a_key_that_is_renamed_or_moved_is_a_new_one_for_the_access_counter() {
+    let server = Server::start("--maxmemory-policy allkeys-lfu");
+    let mut client = server.client();
+    client.ok("SET k v");
+    let payload = match client.run("DUMP k") {
+        Value::Bulk(payload) => payload,
+        other => panic!("no payload: {other:?}"),
+    };
+    client.call(&[&b"RESTORE"[..], b"used", b"0", &payload[..], b"FREQ", b"200"]);
+    client.call(&[&b"RESTORE"[..], b"other", b"0", &payload[..], b"FREQ", b"200"]);
+    assert_eq!(client.run("OBJECT FREQ used").integer(), 200);
+    client.ok("RENAME used renamed");
+    assert_eq!(client.run("OBJECT FREQ renamed").integer(), 5);
+    client.run("MOVE other 1");
+    client.ok("SELECT 1");
+    assert_eq!(client.run("OBJECT FREQ other").integer(), 5);
+}
+
+#[test]
+fn options_of_hello_are_all_read_before_its_password() {
+    let server = Server::start("--requirepass secret");
+    let mut client = server.client();
+    assert_eq!(
+        client.run("HELLO 3 AUTH default wrong what").text(),
+        "ERR Syntax error in HELLO option 'what'"
+    );
+    assert!(client.run("HELLO 3 AUTH default wrong").text().starts_with("WRONGPASS "));
+    assert!(client.run("HELLO 3").text().starts_with("NOAUTH HELLO must be called"));
+    assert!(!client.run("HELLO 3 AUTH default secret").is_error());
+}
+
+#[test]
+fn a_wait_has_to_end_at_a_moment_that_can_be_told() {
+    let server = Server::start("");
+    let mut client = server.client();
+    assert_eq!(client.run("WAIT 0 9223372036854775807").text(), "ERR timeout is out of range");
+    assert_eq!(client.run("WAIT 0 1").integer(), 0);
+    assert_eq!(client.run("WAITAOF 0 x 1").text(), "ERR value is out of range, must be positive");
+}
+
+#[test]
+fn the_push_of_debug_protocol_follows_the_reply() {
+    let server = Server::start("--enable-debug-command yes");
+    let mut client = server.client();
+    client.run("HELLO 3");
+    assert_eq!(client.run("DEBUG PROTOCOL push").text(), "Some real reply following the push reply");
+    let push = client.read_reply().expect("a push").value.elements();
+    assert_eq!((push[0].text(), push[1].integer()), ("server-cpu-usage".into(), 42));
 }

@@ -257,7 +257,9 @@ pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 /// `RANDOMKEY`: a uniformly random key, or null if there is none. O(1).
 pub fn randomkey(ctx: &mut Context<'_>, _: Args<'_>) -> Result {
-    match ctx.keyspace.random_key(ctx.session.db) {
+    let key = ctx.keyspace.random_key(ctx.session.db);
+    ctx.keyspace.journal.propagate_apart();
+    match key {
         Some(key) => ctx.reply.bulk(&key),
         None => ctx.reply.null(),
     }
@@ -322,6 +324,7 @@ pub fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         // The lookup deletes it.
         ctx.find(ctx.key(&name), access);
     }
+    ctx.keyspace.journal.propagate_apart();
     reply_scan(&mut ctx.reply, cursor, found, &keys);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Moving keys to another name or database: RENAME, RENAMENX, COPY, MOVE, SWAPDB.
 //!
-//! A value that moves is not copied, whatever its size, and keeps its expiry and its access bits. A copy has the
-//! expiry, and shares the block of a large string.
+//! A value that moves is not copied, whatever its size, and keeps its expiry; for the access clock it is a new key. A
+//! copy has the expiry, and shares the block of a large string.
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
@@ -27,6 +27,7 @@ fn rename_key(ctx: &mut Context<'_>, args: Args<'_>, only_if_free: bool) -> Resu
     // The second lookup may have deleted an expired key, which can move entries.
     let at = ctx.find(from, Access::Inspect).ok_or(NO_SUCH_KEY)?;
     let entry = ctx.keyspace.take(from, at).with_key(to.name);
+    entry.set_access(ctx.keyspace.fresh_access());
     ctx.keyspace.put(to, entry);
     ctx.changed(from, Event::RenameFrom, 1);
     ctx.changed(to, Event::RenameTo, 0);
@@ -112,6 +113,7 @@ fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Result<bool> {
         return Ok(false);
     }
     let entry = ctx.keyspace.take(here, at);
+    entry.set_access(ctx.keyspace.fresh_access());
     ctx.keyspace.put(there, entry);
     ctx.changed(here, Event::MoveFrom, 1);
     ctx.changed(there, Event::MoveTo, 0);

@@ -6,10 +6,11 @@ use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::Result;
 
-/// Parses a timeout in milliseconds, 0 for none.
-fn timeout(arg: &[u8]) -> Result<i64> {
+/// Checks a timeout in milliseconds, 0 for none: its end has to be a moment that can be told.
+fn check_timeout(ctx: &Context<'_>, arg: &[u8]) -> Result {
     match integer(arg) {
-        Ok(ms @ 0..) => Ok(ms),
+        Ok(ms @ 1..) if ms.checked_add(ctx.now()).is_none() => Err("ERR timeout is out of range".into()),
+        Ok(0..) => Ok(()),
         Ok(_) => Err("ERR timeout is negative".into()),
         Err(_) => Err("ERR timeout is not an integer or out of range".into()),
     }
@@ -18,7 +19,7 @@ fn timeout(arg: &[u8]) -> Result<i64> {
 /// `WAIT numreplicas timeout`: the number of replicas that acknowledged the connection's writes. O(1).
 pub fn wait(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     integer(args.get(1))?;
-    timeout(args.get(2))?;
+    check_timeout(ctx, args.get(2))?;
     ctx.reply.integer(0);
     Ok(())
 }
@@ -30,10 +31,10 @@ pub fn waitaof(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !(0..=1).contains(&local) {
         return Err("ERR value is out of range, value must between 0 and 1".into());
     }
-    if integer(args.get(2))? < 0 {
+    if !integer(args.get(2)).is_ok_and(|replicas| replicas >= 0) {
         return Err("ERR value is out of range, must be positive".into());
     }
-    timeout(args.get(3))?;
+    check_timeout(ctx, args.get(3))?;
     if local == 1 {
         return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.".into());
     }

@@ -218,7 +218,7 @@ directives! {
     "hash-max-listpack-value" / "hash-max-ziplist-value", hash_max_listpack_value: usize = 64, SIZE, RUN, Acts;
     "set-max-intset-entries", set_max_intset_entries: usize = 512, LONG, RUN, Acts;
     "set-max-listpack-entries", set_max_listpack_entries: usize = 128, LONG, RUN, Acts;
-    "set-max-listpack-value", set_max_listpack_value: usize = 64, SIZE, RUN, Acts;
+    "set-max-listpack-value", set_max_listpack_value: usize = 64, LONG, RUN, Acts;
     "zset-max-listpack-entries" / "zset-max-ziplist-entries", zset_max_listpack_entries: usize = 128, LONG, RUN,
         Acts;
     "zset-max-listpack-value" / "zset-max-ziplist-value", zset_max_listpack_value: usize = 64, SIZE, RUN,

@@ -180,6 +180,8 @@ pub struct Journal {
     names: Vec<u8>,
     calls: Calls,
     propagation: Propagation,
+    /// See [`Journal::propagate_apart`].
+    apart: bool,
     /// The hashes of the awaited keys, each with the number of [`Journal::await_key`] calls for it.
     awaited: HashMap<u64, u32>,
 }
@@ -282,6 +284,17 @@ impl Journal {
         self.records.clear();
         self.names.clear();
         self.calls.clear();
+        self.apart = false;
+    }
+
+    /// The calls made so far in this unit are not one transaction: the keys that it met have nothing in common.
+    pub fn propagate_apart(&mut self) {
+        self.apart = !self.is_empty();
+    }
+
+    /// Whether the calls of this unit are each their own.
+    pub fn is_apart(&self) -> bool {
+        self.apart
     }
 
     /// Begins a command, which is propagated as it was called unless it says otherwise. Returns the state of the

@@ -58,6 +58,7 @@ impl Server {
     /// Tells all listeners what stands in the journal, and empties it.
     fn hear(&mut self, framing: Framing) {
         let journal = &mut self.core.keyspace.journal;
+        let framing = if journal.is_apart() { Framing::Apart } else { framing };
         self.audience.hear(journal, framing);
         journal.clear();
     }

@@ -2,7 +2,9 @@
 //!
 //! It runs what `cargo test --test differential` runs a small part of: the scripts, the calls built from COMMAND DOCS with
 //! all pairs of options, a million random commands, and a million more of each family of commands; after each sequence
-//! of random commands the data sets are compared. All in RESP2 and in RESP3. It does not stop at a difference: each is shown when it is found, and counted.
+//! of random commands the data sets are compared. All in RESP2 and in RESP3. The keyspace events
+//! and the propagated calls of the scripts and of random commands are compared too. It does not stop at a difference: each
+//! is shown when it is found, and counted.
 //!
 //! ```text
 //!   equal      the same bytes
@@ -23,6 +25,8 @@
 mod calls;
 #[path = "../differential/differences.rs"]
 mod differences;
+#[path = "../differential/effects/mod.rs"]
+mod effects;
 #[path = "../differential/pair.rs"]
 mod pair;
 #[path = "../differential/random/mod.rs"]
@@ -35,9 +39,11 @@ mod support;
 
 use calls::Depth;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use effects::Watched;
 use pair::{Mismatch, Outcome, Pace, Pair, Step, Verdict};
 use random::{FAMILIES, Family, Mix};
 use report::Report;
+use script::Script;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -45,7 +51,7 @@ use std::time::Instant;
 /// Commands of a random sequence: long enough for some state, short enough to be shrunk.
 const SEQUENCE: usize = 500;
 
-/// After so many differences in random sequences there is no use in more of them.
+/// After this many differences in random sequences more of them tell nothing new.
 const ENOUGH: usize = 20;
 
 fn command() -> Command {
@@ -57,14 +63,16 @@ fn command() -> Command {
     };
     Command::new("compat")
         .about("Compares Redstart's replies with those of redis-server, command by command")
-        .after_help("Without --scripts, --calls or --random all three are run.")
+        .after_help("Without --scripts, --calls, --random or --effects all four are run.")
         .arg(flag("scripts", "the scripts of tests/differential"))
         .arg(flag("calls", "calls built from COMMAND DOCS"))
         .arg(flag("random", "random commands"))
+        .arg(flag("effects", "keyspace events and propagated calls, after commands of the scripts and random ones"))
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
         .arg(number("count", "random commands of all families").default_value("1000000"))
         .arg(number("each", "random commands of each family").default_value("1000000"))
-
+        .arg(number("watched", "random commands of each family whose effects are compared").default_value("20000"))
+        .arg(flag("brief", "show a difference in three lines, look for no shorter sequence, and go on after it"))
         .arg(
             Arg::new("only")
                 .long("only")
@@ -78,7 +86,8 @@ fn command() -> Command {
 /// A part of a run.
 type Part = (&'static str, fn(&mut Run));
 
-const PARTS: [Part; 3] = [("scripts", Run::scripts), ("calls", Run::calls), ("random", Run::random)];
+const PARTS: [Part; 4] =
+    [("scripts", Run::scripts), ("calls", Run::calls), ("random", Run::random), ("effects", Run::effects)];
 
 /// What is to be run, and what came of it.
 struct Run {
@@ -117,21 +126,30 @@ impl Run {
         self.only.is_empty() || self.only.iter().any(|name| name == command)
     }
 
-    fn scripts(&mut self) {
+    /// The scripts and their names, in order; not those that `chosen` leaves out.
+    fn parsed(chosen: impl Fn(&str) -> bool) -> Vec<(String, Script)> {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential");
         let entries = std::fs::read_dir(directory).expect("the directory of the scripts");
         let mut names: Vec<String> = entries
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name of UTF-8"))
             // The streams are another language, of whole connections instead of commands.
             .filter(|name| Path::new(name).extension().is_some_and(|e| e == "txt") && name != "streams.txt")
+            .filter(|name| chosen(name))
             .collect();
         names.sort();
-        for name in names {
+        let parse = |name: String| {
             let text = std::fs::read_to_string(Path::new(directory).join(&name)).expect("a script");
             let script = script::parse(&name, &text);
+            (name, script)
+        };
+        names.into_iter().map(parse).collect()
+    }
+
+    fn scripts(&mut self) {
+        for (name, script) in Run::parsed(|_| true) {
             let pair = Pair::start(&script.flags);
             for section in &script.sections {
-                if pair.missing(&section.requires).is_some() {
+                if section.obstacle(&pair).is_some() {
                     continue;
                 }
                 for &protocol in &section.protocols {
@@ -142,7 +160,8 @@ impl Run {
         }
     }
 
-    /// Runs a sequence up to its first difference. Whether there was none.
+    /// Runs a sequence up to its first difference, or to its end if differences are shown in brief. Whether there was
+    /// none.
     fn sequence(
         &mut self,
         pair: &Pair,
@@ -153,14 +172,24 @@ impl Run {
         part: &'static str,
     ) -> bool {
         let mut mismatch = None;
-        let (report, only) = (&mut self.report, &self.only);
+        let (report, only, brief) = (&mut self.report, &self.only, self.matches.get_flag("brief"));
+        let mut equal = true;
         pair.each(protocol, steps, pace, |Outcome { at, verdict, subject, redis }| {
             report.count(&steps[at].args, verdict, part, only);
             if verdict == Verdict::Different {
-                mismatch = Some(Mismatch { at, subject, redis });
+                equal = false;
+                let found = Mismatch { at, subject, redis };
+                if brief {
+                    eprintln!("{origin}, RESP{protocol}:\n{}", found.lines(steps));
+                } else {
+                    mismatch = Some(found);
+                }
             }
             mismatch.is_none()
         });
+        if brief {
+            return equal;
+        }
         let Some(mismatch) = mismatch else { return true };
         let explained = pair.explain(protocol, steps, pace, mismatch);
         found(origin, protocol, &explained);
@@ -177,7 +206,8 @@ impl Run {
             let calls = calls::generate(&pair, &command, Depth::Full);
             for protocol in [2, 3] {
                 let mut explained = Vec::new();
-                calls.run(&pair, protocol, |_, verdict, difference| {
+                let brief = self.matches.get_flag("brief");
+                calls.run(&pair, protocol, brief, |_, verdict, difference| {
                     self.report.count_of(&command, verdict, "calls");
                     explained.extend(difference);
                 });
@@ -189,10 +219,50 @@ impl Run {
         }
     }
 
-    fn random(&mut self) {
+    /// The families with a command that is wanted.
+    fn families(&self) -> Vec<&'static Family> {
         let chosen =
             |family: &&&Family| family.commands.iter().any(|generator| self.chosen(generator.command));
-        let families: Vec<&Family> = FAMILIES.iter().filter(chosen).copied().collect();
+        FAMILIES.iter().filter(chosen).copied().collect()
+    }
+
+    fn effects(&mut self) {
+        for (name, script) in Run::parsed(|name| effects::SCRIPTS.contains(&name)) {
+            let pair = Pair::start(&script.flags);
+            let watched = Watched::new(&pair);
+            let sections = script.sections.iter().filter(|section| section.protocols.contains(&2));
+            for section in sections.filter(|section| section.obstacle(&pair).is_none()) {
+                self.watch(&watched, &section.steps, &format!("{name}, '{}'", section.title));
+            }
+        }
+        let pair = Pair::start("");
+        let watched = Watched::new(&pair);
+        let (first, count) = (self.number("seed"), self.number("watched"));
+        for family in self.families() {
+            let Some(mix) = Mix::of(&pair, &[family]) else { continue };
+            for seed in first..first + count / SEQUENCE as u64 {
+                let steps = mix.sequence(seed, SEQUENCE);
+                self.watch(&watched, &steps, &format!("random sequence of {}, seed {seed}", family.name));
+            }
+        }
+    }
+
+    /// Compares what the commands of a sequence leave behind.
+    fn watch(&mut self, watched: &Watched<'_>, steps: &[Step], origin: &str) {
+        let mut findings = Vec::new();
+        watched.each(2, steps, |finding| {
+            findings.push(finding);
+            true
+        });
+        self.report.count_effects(steps.len());
+        for finding in findings {
+            found(origin, 2, &finding.lines(steps));
+            self.report.count(&steps[finding.at].args, Verdict::Different, "differing effects", &self.only);
+        }
+    }
+
+    fn random(&mut self) {
+        let families = self.families();
         let general = |name: &str| FAMILIES.iter().find(|family| family.name == name).copied();
         // Redis looks at what blocked clients wait for as often as this.
         let pair = Pair::start("--hz 500");

@@ -1,8 +1,9 @@
 //! The table of `make compat`: for each command how many replies were compared, and how they compared.
 
 use crate::differences;
+use crate::effects;
 use crate::pair::{Pair, Verdict};
-use crate::support::Value;
+use crate::support::{Value, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -40,7 +41,7 @@ impl Counts {
 pub struct Report {
     /// The commands that the server under test has, as COMMAND LIST names them.
     names: BTreeSet<String>,
-    redis_version: String,
+    peer: Version,
     rows: BTreeMap<String, Counts>,
     /// Replies compared by each part of the run.
     parts: BTreeMap<&'static str, u64>,
@@ -49,12 +50,11 @@ pub struct Report {
 impl Report {
     pub fn new(pair: &Pair) -> Report {
         let listed = pair.subject.client().run("COMMAND LIST").elements();
-        let redis_version = pair.redis.client().info("redis_version");
         let names = listed.iter().map(Value::text).collect();
-        Report { names, redis_version, rows: BTreeMap::new(), parts: BTreeMap::new() }
+        Report { names, peer: pair.peer, rows: BTreeMap::new(), parts: BTreeMap::new() }
     }
 
-    /// Counts a reply to `args` under the command's name; not that of a command that nobody has, or is not in `only`.
+    /// Counts a reply to `args` under the command's name; not if no server has the command, or if it is not in `only`.
     pub fn count(&mut self, args: &[Vec<u8>], verdict: Verdict, part: &'static str, only: &[String]) {
         let word = |at: usize| {
             args.get(at).map(|arg| String::from_utf8_lossy(arg).to_lowercase()).unwrap_or_default()
@@ -71,6 +71,11 @@ impl Report {
     pub fn count_of(&mut self, name: &str, verdict: Verdict, part: &'static str) {
         self.rows.entry(name.to_string()).or_default().add(verdict);
         *self.parts.entry(part).or_default() += 1;
+    }
+
+    /// Counts commands whose events and propagated calls were compared.
+    pub fn count_effects(&mut self, commands: usize) {
+        *self.parts.entry("effects").or_default() += commands as u64;
     }
 
     /// Replies that differ and should not.
@@ -115,11 +120,12 @@ impl Report {
         let part = |name: &str| grouped(self.parts.get(name).copied().unwrap_or_default());
         let mut out = format!(
             "Beside `redis-server` {}: {} replies to the lines of the scripts, {} to calls built from `COMMAND DOCS`, {} to \
-             random commands; in RESP2 and RESP3.\n\n",
-            self.redis_version,
+             random commands; in RESP2 and RESP3. Keyspace events and propagated calls after {} commands.\n\n",
+            self.peer,
             part("scripts"),
             part("calls"),
-            part("random")
+            part("random"),
+            part("effects")
         );
         out.push_str(
             "| command | cases | equal | alike | intended | different |\n|---|---:|---:|---:|---:|---:|\n",
@@ -130,7 +136,13 @@ impl Report {
             let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
         }
         out.push_str("\nIntended differences:\n\n| command | reason |\n|---|---|\n");
-        for (command, reason) in differences::intended_ones() {
+        for (command, reason) in differences::intended_ones(self.peer) {
+            let _ = writeln!(out, "| `{command}` | {reason} |");
+        }
+        out.push_str(
+            "\nIntended differences of events and propagated calls:\n\n| command | reason |\n|---|---|\n",
+        );
+        for (command, reason) in effects::reviewed::intended_ones(self.peer) {
             let _ = writeln!(out, "| `{command}` | {reason} |");
         }
         out.push_str("\nAlike is enough for generated calls of these:\n\n| command | reason |\n|---|---|\n");

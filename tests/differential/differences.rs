@@ -1,40 +1,57 @@
-//! Replies that are meant to differ from those of `redis-server` 7.0, each with its reason.
+//! Replies that are meant to differ from those of `redis-server`, each with its reason.
 //!
 //! Everything that is not here has to be equal byte for byte. The list is short on purpose: a difference that a
 //! client could notice needs a reason that a user would accept.
+//!
+//! We implement Redis 7.2 and the expiry of hash fields of 7.4, while the `redis-server` of most machines is older. A
+//! difference that only says "a later version does this" is accepted only beside a Redis older than that version.
 
 use crate::pair::Rule;
-use crate::support::Value;
+use crate::support::{Value, Version};
 use redstart::codec::crc64;
 use redstart::persist::rdb::types;
 use std::collections::BTreeSet;
 
 /// What may differ in the replies to one command.
 struct Difference {
-    /// The first words of the command, in upper case.
+    /// The first words of the command, in upper case; `*` stands for any.
     command: &'static [&'static str],
     allowed: Allowed,
+    /// Accepted beside a Redis older than this.
+    before: Version,
     reason: &'static str,
 }
+
+/// For what every Redis does differently.
+const ALWAYS: Version = Version::LAST;
+const V7_2: Version = Version::new(7, 2);
+const V7_4: Version = Version::new(7, 4);
 
 enum Allowed {
     /// The values beside these keys of a map, as long as they are of the same kind.
     Fields(&'static [&'static str]),
     /// The version and the checksum at the end of a payload.
     Footer,
-    /// Redis calls the command unknown, here it works.
+    /// Redis does not know the command; we do.
     NewHere,
-    /// Here maps have these keys, too, wherever they stand, and consumers that have nothing pending may be on one side
-    /// only.
+    /// Our maps also have these keys, at any depth, and a consumer with nothing pending may be on one side only.
     Consumers(&'static [&'static str]),
-    /// Both answer with some text.
+    /// Both reply with some text.
     Texts,
     /// A map with all the keys of Redis's, and more of them.
     MoreFields,
     /// Doubles (in RESP2 bulks) are the same numbers in other digits.
     Digits,
-    /// Redis refuses so many arguments.
+    /// Redis does not take that many arguments.
     MoreArguments,
+    /// Payloads of tables, whose elements have an order of their own.
+    Order,
+    /// Redis refuses with an error that begins so.
+    ErrorThere(&'static str),
+    /// This server refuses with an error that begins so, where Redis does not refuse.
+    ErrorHere(&'static str),
+    /// The last line of an array of lines.
+    LastLine { redis: &'static str, here: &'static str },
     /// Redis's reply with one text for another.
     Text { redis: &'static str, here: &'static str },
 }
@@ -43,7 +60,13 @@ enum Allowed {
 const fn scores(command: &'static [&'static str]) -> Difference {
     let reason = "since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back \
                   as the same; before that in 17 digits";
-    Difference { command, allowed: Allowed::Digits, reason }
+    Difference { command, allowed: Allowed::Digits, before: V7_2, reason }
+}
+
+/// Commands that name a connection or its library.
+const fn zero_byte(command: &'static [&'static str], refused: &'static str) -> Difference {
+    let reason = "7.2 looks at a name up to its first zero byte; CLIENT LIST would have a zero byte in it";
+    Difference { command, allowed: Allowed::ErrorHere(refused), before: ALWAYS, reason }
 }
 
 const DIFFERENCES: &[Difference] = &[
@@ -69,43 +92,143 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         command: &["ZRANK"],
         allowed: Allowed::MoreArguments,
+        before: V7_2,
         reason: "the option WITHSCORE came with 7.2",
     },
     Difference {
         command: &["ZREVRANK"],
         allowed: Allowed::MoreArguments,
+        before: V7_2,
         reason: "the option WITHSCORE came with 7.2",
     },
     Difference {
         command: &["HELLO"],
         allowed: Allowed::Fields(&["version", "id"]),
+        before: ALWAYS,
         reason: "the version is 7.2.4 here; connections are numbered from the start of each server",
     },
-    Difference { command: &["CLIENT", "SETINFO"], allowed: Allowed::NewHere, reason: "came with 7.2" },
-    Difference { command: &["HEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPEXPIRE"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPEXPIREAT"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPTTL"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPEXPIRETIME"], allowed: Allowed::NewHere, reason: "came with 7.4" },
-    Difference { command: &["HPERSIST"], allowed: Allowed::NewHere, reason: "came with 7.4" },
+    Difference {
+        command: &["CLIENT", "SETINFO"],
+        allowed: Allowed::NewHere,
+        before: V7_2,
+        reason: "came with 7.2",
+    },
+    Difference { command: &["HEXPIRE"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIRE"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HEXPIREAT"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HPEXPIREAT"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HTTL"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference { command: &["HPTTL"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
+    Difference {
+        command: &["HEXPIRETIME"],
+        allowed: Allowed::NewHere,
+        before: V7_4,
+        reason: "came with 7.4",
+    },
+    Difference {
+        command: &["HPEXPIRETIME"],
+        allowed: Allowed::NewHere,
+        before: V7_4,
+        reason: "came with 7.4",
+    },
+    Difference { command: &["HPERSIST"], allowed: Allowed::NewHere, before: V7_4, reason: "came with 7.4" },
     Difference {
         command: &["CLIENT", "PAUSE", "9223372036854775807"],
         allowed: Allowed::Text { redis: "+OK\r\n", here: "-ERR timeout is out of range\r\n" },
+        before: ALWAYS,
         reason: "the end of the pause overflows into the past there, so that nothing is paused",
     },
-    Difference { command: &["CLIENT", "NO-TOUCH"], allowed: Allowed::NewHere, reason: "came with 7.2" },
-    Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference {
+        command: &["CLIENT", "NO-TOUCH"],
+        allowed: Allowed::NewHere,
+        before: V7_2,
+        reason: "came with 7.2",
+    },
+    Difference {
+        command: &["WAIT"],
+        allowed: Allowed::Text { redis: ":0\r\n", here: "-ERR timeout is out of range\r\n" },
+        before: V7_2,
+        reason: "since 7.2 a wait has to end at a moment that can be told",
+    },
+    Difference {
+        command: &["XSETID"],
+        allowed: Allowed::Text {
+            redis: "-ERR The ID specified in XSETID is smaller than the target stream top item\r\n",
+            here: "-ERR The ID specified in XSETID is smaller than current max_deleted_entry_id\r\n",
+        },
+        before: V7_2,
+        reason: "an ID below those of deleted entries is refused since 7.2",
+    },
+    Difference { command: &["WAITAOF"], allowed: Allowed::NewHere, before: V7_2, reason: "came with 7.2" },
     Difference {
         command: &["DUMP"],
         allowed: Allowed::Footer,
+        before: V7_2,
         reason: "version 11 of the format came with 7.2, and so did sets in listpacks and the type byte of streams; the checksum is over the version",
+    },
+    Difference {
+        command: &["DUMP"],
+        allowed: Allowed::Order,
+        before: ALWAYS,
+        reason: "the order of a hash table; the checksum is over the order",
+    },
+    Difference {
+        command: &["*", "HELP"],
+        allowed: Allowed::LastLine { redis: "    Prints this help.", here: "    Print this help." },
+        before: V7_2,
+        reason: "the text of 7.2",
+    },
+    Difference {
+        command: &["HELLO"],
+        allowed: Allowed::Text {
+            redis: "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+                    <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                    version at the same time\r\n",
+            here: "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
+                   AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                   version at the same time\r\n",
+        },
+        before: V7_2,
+        reason: "the text of 7.2",
+    },
+    Difference {
+        command: &["HELLO"],
+        allowed: Allowed::ErrorThere("WRONGPASS "),
+        before: V7_2,
+        reason: "all options are read before the password is looked at since 7.2",
+    },
+    Difference {
+        command: &["LPOS"],
+        allowed: Allowed::ErrorHere("ERR value is out of range, value must between -9223372036854775807"),
+        before: V7_2,
+        reason: "a rank that cannot be negated is refused since 7.2",
+    },
+    Difference {
+        command: &["LSET"],
+        allowed: Allowed::ErrorHere("ERR index out of range"),
+        before: ALWAYS,
+        reason: "7.2 takes the index modulo 2^32, and sets another element than was asked for",
+    },
+    zero_byte(&["HELLO"], "ERR Client names"),
+    zero_byte(&["CLIENT", "SETNAME"], "ERR Client names"),
+    zero_byte(&["CLIENT", "SETINFO", "LIB-NAME"], "ERR LIB-NAME"),
+    zero_byte(&["CLIENT", "SETINFO", "LIB-VER"], "ERR LIB-VER"),
+    Difference {
+        command: &["COMMAND", "GETKEYS"],
+        allowed: Allowed::ErrorThere("ERR wrong number of arguments for 'command|getkeys' command"),
+        before: V7_2,
+        reason: "a command without arguments may be asked about since 7.2",
+    },
+    Difference {
+        command: &["COMMAND", "GETKEYSANDFLAGS"],
+        allowed: Allowed::ErrorThere("ERR wrong number of arguments for 'command|getkeysandflags' command"),
+        before: V7_2,
+        reason: "as COMMAND GETKEYS",
     },
     Difference {
         command: &["OBJECT", "REFCOUNT"],
         allowed: Allowed::Text { redis: ":1\r\n", here: ":2147483647\r\n" },
+        before: ALWAYS,
         reason: "COPY of a small integer makes an object in Redis that is not the shared one; no object is shared here",
     },
     Difference {
@@ -116,6 +239,7 @@ const DIFFERENCES: &[Difference] = &[
             here: "-ERR CONFIG SET failed (possibly related to argument 'loglevel') - argument(s) must be one of the \
                    following: debug, verbose, notice, warning, nothing\r\n",
         },
+        before: V7_2,
         reason: "the level that logs nothing came with 7.2",
     },
     Difference {
@@ -125,56 +249,68 @@ const DIFFERENCES: &[Difference] = &[
             here: "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - argument must be a \
                    memory or percent value\r\n",
         },
-        reason: "Redis's number overflows and becomes a limit of 1%, which nobody asked for",
+        before: ALWAYS,
+        reason: "Redis's number overflows and becomes a limit of 1%",
     },
-    Difference { command: &["DEBUG", "DICT-RESIZING"], allowed: Allowed::NewHere, reason: "came with 7.2" },
+    Difference {
+        command: &["CONFIG", "SET", "LOCALE-COLLATE"],
+        allowed: Allowed::ErrorThere("ERR CONFIG SET failed"),
+        before: ALWAYS,
+        reason: "which locales there are is the machine's; here texts are compared byte by byte whatever it is set to",
+    },
+    Difference {
+        command: &["DEBUG", "DICT-RESIZING"],
+        allowed: Allowed::NewHere,
+        before: V7_4,
+        reason: "came with 7.4",
+    },
     Difference {
         command: &["DEBUG", "CLIENT-ENFORCE-REPLY-LIST"],
         allowed: Allowed::NewHere,
-        reason: "came with 7.2",
+        before: V7_4,
+        reason: "came with 7.4",
     },
     Difference {
-        command: &["DEBUG", "HTSTATS", "0", "FULL"],
+        command: &["DEBUG", "HTSTATS"],
         allowed: Allowed::NewHere,
-        reason: "came with 7.2",
+        before: V7_2,
+        reason: "a word after the database is allowed since 7.2",
     },
     Difference {
-        command: &["DEBUG", "HTSTATS-KEY", "LARGE", "FULL"],
-        allowed: Allowed::NewHere,
-        reason: "the option came with 7.2",
-    },
-    Difference {
-        command: &["DEBUG", "HTSTATS-KEY", "NONE", "FULL"],
-        allowed: Allowed::Text {
-            redis: "-ERR unknown subcommand or wrong number of arguments for 'HTSTATS-KEY'. Try DEBUG HELP.\r\n",
-            here: "-ERR no such key\r\n",
-        },
-        reason: "the option came with 7.2",
+        command: &["DEBUG", "HTSTATS-KEY"],
+        allowed: Allowed::ErrorThere("ERR unknown subcommand"),
+        before: V7_2,
+        reason: "a word after the key is allowed since 7.2",
     },
     Difference {
         command: &["DEBUG", "STRINGMATCH-LEN"],
         allowed: Allowed::NewHere,
+        before: ALWAYS,
         reason: "Redis tries its patterns in one test of its own; here anyone can try one",
     },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$9\r\nhashtable\r\n", here: "$8\r\nlistpack\r\n" },
+        before: V7_2,
         reason: "small sets of words are listpacks since 7.2",
     },
     Difference {
         command: &["OBJECT", "ENCODING"],
         allowed: Allowed::Text { redis: "$9\r\nquicklist\r\n", here: "$8\r\nlistpack\r\n" },
+        before: V7_2,
         reason: "small lists are listpacks since 7.2",
     },
     Difference {
         command: &["CLIENT", "HELP"],
         allowed: Allowed::Texts,
+        before: ALWAYS,
         reason: "it tells of the subcommands of 7.2, and of none that is not here",
     },
     Difference {
         command: &["CONFIG", "GET"],
         allowed: Allowed::MoreFields,
-        reason: "patterns find the directives of 7.2, too; tables.rs compares directive by directive",
+        before: ALWAYS,
+        reason: "patterns also find the directives of later versions; tables.rs compares directive by directive",
     },
     Difference {
         command: &["XADD"],
@@ -182,27 +318,32 @@ const DIFFERENCES: &[Difference] = &[
             redis: "-ERR Elements are too large to be stored\r\n",
             here: "-ERR The ID specified in XADD is equal or smaller than the target stream top item\r\n",
         },
+        before: V7_2,
         reason: "where `ms-*` finds no number left within its time, Redis 7.0 blames the elements",
     },
     Difference {
         command: &["XINFO", "CONSUMERS"],
         allowed: Allowed::Consumers(&["inactive"]),
-        reason: "7.2 tells how long a consumer has got nothing beside how long nothing was heard of it, and who asks is a \
-                 consumer also when there is nothing to get",
+        before: V7_2,
+        reason: "since 7.2 there is the time since a consumer last got an entry, beside the time since it last asked, and \
+                 asking makes a consumer even when there is nothing to get",
     },
     Difference {
         command: &["XINFO", "STREAM"],
         allowed: Allowed::Consumers(&["active-time"]),
+        before: V7_2,
         reason: "as XINFO CONSUMERS",
     },
     Difference {
         command: &["XINFO", "GROUPS"],
         allowed: Allowed::Consumers(&[]),
+        before: V7_2,
         reason: "as XINFO CONSUMERS",
     },
     Difference {
         command: &["XGROUP", "CREATECONSUMER"],
         allowed: Allowed::Text { redis: ":1\r\n", here: ":0\r\n" },
+        before: V7_2,
         reason: "as XINFO CONSUMERS",
     },
     Difference {
@@ -211,6 +352,7 @@ const DIFFERENCES: &[Difference] = &[
             redis: "-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.\r\n",
             here: "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.\r\n",
         },
+        before: V7_2,
         reason: "the text of 7.2",
     },
     Difference {
@@ -219,37 +361,46 @@ const DIFFERENCES: &[Difference] = &[
             redis: "-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.\r\n",
             here: "-ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.\r\n",
         },
+        before: V7_2,
         reason: "the text of 7.2",
     },
     Difference {
         command: &["MEMORY", "DOCTOR"],
         allowed: Allowed::Texts,
+        before: ALWAYS,
         reason: "what it finds and advises is about our allocator, in our words",
     },
 ];
 
-/// The commands of the list and the reasons.
-pub fn intended_ones() -> impl Iterator<Item = (String, &'static str)> {
-    DIFFERENCES.iter().map(|difference| (difference.command.join(" "), difference.reason))
+/// The commands of the list and the reasons, as far as they apply beside a Redis of version `peer`.
+pub fn intended_ones(peer: Version) -> impl Iterator<Item = (String, &'static str)> {
+    let applying = DIFFERENCES.iter().filter(move |difference| peer < difference.before);
+    applying.map(|difference| (difference.command.join(" "), difference.reason))
 }
 
 impl Difference {
-    /// Whether it is about this command.
-    fn applies(&self, args: &[Vec<u8>]) -> bool {
-        self.command.len() <= args.len()
+    /// Whether it is about this command, beside this Redis.
+    fn applies(&self, args: &[Vec<u8>], peer: Version) -> bool {
+        peer < self.before
+            && self.command.len() <= args.len()
             && self
                 .command
                 .iter()
                 .zip(args)
-                .all(|(word, arg)| String::from_utf8_lossy(arg).to_uppercase() == **word)
+                .all(|(word, arg)| *word == "*" || String::from_utf8_lossy(arg).to_uppercase() == **word)
     }
 }
 
 /// Both replies without the keys that only this server has and without what is told of consumers that have nothing
 /// pending; `None` when the list says nothing of these.
-pub fn without_consumers(args: &[Vec<u8>], here: &Value, redis: &Value) -> Option<(Value, Value)> {
+pub fn without_consumers(
+    args: &[Vec<u8>],
+    here: &Value,
+    redis: &Value,
+    peer: Version,
+) -> Option<(Value, Value)> {
     let fields = DIFFERENCES.iter().find_map(|difference| match difference.allowed {
-        Allowed::Consumers(fields) if difference.applies(args) => Some(fields),
+        Allowed::Consumers(fields) if difference.applies(args, peer) => Some(fields),
         _ => None,
     })?;
     Some((reduced(here, fields), reduced(redis, fields)))
@@ -298,27 +449,43 @@ fn reduced(value: &Value, fields: &[&str]) -> Value {
     }
 }
 
-/// Whether the list allows these two replies to `args`.
-pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value) -> bool {
-    let applies = |d: &&Difference| d.applies(args);
+/// Whether the list allows these two replies to `args` beside a Redis of version `peer`.
+pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value, peer: Version) -> bool {
+    let applies = |d: &&Difference| d.applies(args, peer);
     DIFFERENCES.iter().filter(applies).any(|difference| match difference.allowed {
         Allowed::Fields(fields) => masked(here, fields) == masked(redis, fields),
         Allowed::Footer => payload(here, 11).zip(payload(redis, 10)).is_some_and(|(a, b)| same_object(a, b)),
-        Allowed::NewHere => matches!(redis, Value::Error(e) if e.starts_with(b"ERR unknown ")),
+        Allowed::Order => payload(here, 11).zip(payload(redis, 11)).is_some_and(|(a, b)| same_object(a, b)),
+        Allowed::NewHere => fails_with(redis, "ERR unknown "),
+        Allowed::ErrorThere(text) => fails_with(redis, text),
+        Allowed::ErrorHere(text) => fails_with(here, text) && !redis.is_error(),
+        Allowed::LastLine { redis: theirs, here: ours } => {
+            without_last(here, ours).is_some_and(|lines| Some(lines) == without_last(redis, theirs))
+        }
         // What is left is compared by the command's own rule, see `without_consumers`.
         Allowed::Consumers(_) => false,
         Allowed::Texts => std::mem::discriminant(here) == std::mem::discriminant(redis) && !here.is_error(),
         // What an iteration has found was sorted by its digits.
         Allowed::Digits => same_numbers(here, redis) || same_numbers(&by_numbers(here), &by_numbers(redis)),
-        Allowed::MoreArguments => {
-            matches!(redis, Value::Error(e) if e.starts_with(b"ERR wrong number of arguments"))
-        }
+        Allowed::MoreArguments => fails_with(redis, "ERR wrong number of arguments"),
         Allowed::MoreFields => {
             let (here, redis) = (keys(here), keys(redis));
             here.len() > redis.len() && here.is_superset(&redis) && !redis.is_empty()
         }
         Allowed::Text { redis: theirs, here: ours } => encoded(redis) == theirs && encoded(here) == ours,
     })
+}
+
+/// Whether a reply is an error whose text begins with `start`.
+fn fails_with(reply: &Value, start: &str) -> bool {
+    matches!(reply, Value::Error(text) if text.starts_with(start.as_bytes()))
+}
+
+/// The lines before the last, if that is `last`.
+fn without_last(value: &Value, last: &str) -> Option<Vec<Value>> {
+    let Value::Array(lines) = value else { return None };
+    let (end, before) = lines.split_last()?;
+    (*end == Value::Simple(last.into())).then(|| before.to_vec())
 }
 
 /// A payload without its footer, if that is of this version and right.
@@ -510,18 +677,20 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("slaveof", "makes the server a replica"),
     ("failover", "needs replicas"),
     ("quit", "ends the connection"),
-    ("subscribe", "is answered once a channel"),
-    ("psubscribe", "is answered once a pattern"),
-    ("ssubscribe", "is answered once a channel"),
-    ("unsubscribe", "is answered once a channel"),
-    ("punsubscribe", "is answered once a pattern"),
-    ("sunsubscribe", "is answered once a channel"),
+    ("subscribe", "has a reply for each channel"),
+    ("psubscribe", "has a reply for each pattern"),
+    ("ssubscribe", "has a reply for each channel"),
+    ("unsubscribe", "has a reply for each channel"),
+    ("punsubscribe", "has a reply for each pattern"),
+    ("sunsubscribe", "has a reply for each channel"),
 ];
 
 /// A reason is what makes a difference one that is meant.
 #[test]
 fn every_difference_has_a_reason() {
-    let given = intended_ones().chain(shapes()).chain(NOT_GENERATED.iter().map(|(c, r)| (c.to_string(), *r)));
+    let oldest = Version::new(0, 0);
+    let given =
+        intended_ones(oldest).chain(shapes()).chain(NOT_GENERATED.iter().map(|(c, r)| (c.to_string(), *r)));
     for (command, reason) in given {
         assert!(!command.is_empty() && reason.len() > 4, "{command}: {reason}");
     }

@@ -5,10 +5,11 @@
 //! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
 //! * [`changes`] compares what the commands of the scripts count as changes.
-//! * [`streams`] compares what whole byte streams (broken ones, too) are answered with.
+//! * [`effects`] compares keyspace events and propagated commands.
+//! * [`streams`] compares the replies to whole byte streams, broken ones included.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
-//! * [`differences`] is the list of replies that are meant to differ, with the reason of each.
+//! * [`differences`] is the list of replies that are meant to differ, each with its reason.
 //!
 //! A mismatch prints the command, both replies and the shortest sequence found that still shows it.
 
@@ -16,6 +17,7 @@ mod calls;
 mod changes;
 mod differences;
 mod dumps;
+mod effects;
 mod pair;
 mod random;
 mod script;
@@ -32,8 +34,8 @@ fn run_script(name: &str, text: &str) {
     let pair = Pair::start(&script.flags);
     let mut compared = 0;
     for section in &script.sections {
-        if let Some(missing) = pair.missing(&section.requires) {
-            println!("{name}: '{}' waits for the command {missing}", section.title);
+        if let Some(obstacle) = section.obstacle(&pair) {
+            println!("{name}: '{}' {obstacle}", section.title);
             continue;
         }
         for protocol in &section.protocols {
@@ -58,37 +60,37 @@ macro_rules! scripts {
 }
 
 scripts! {
-    connection_commands_answer_as_redis_does: "connection.txt",
-    set_with_every_combination_of_options_answers_as_redis_does: "set.txt",
-    string_commands_answer_as_redis_does: "strings.txt",
-    ranges_and_common_subsequences_answer_as_redis_does: "ranges.txt",
-    bitmap_commands_answer_as_redis_does: "bitmaps.txt",
-    hyperloglog_commands_answer_as_redis_does: "hyperloglog.txt",
-    counters_answer_as_redis_does: "counters.txt",
-    key_commands_answer_as_redis_does: "keys.txt",
-    commands_that_rename_copy_and_move_answer_as_redis_does: "transfer.txt",
-    dump_and_restore_answer_as_redis_does: "dump.txt",
-    wait_answers_as_redis_does: "wait.txt",
-    expiry_commands_answer_as_redis_does: "expiry.txt",
-    scans_answer_as_redis_does: "scan.txt",
-    hash_commands_answer_as_redis_does: "hashes.txt",
-    set_commands_answer_as_redis_does: "sets.txt",
-    list_commands_answer_as_redis_does: "lists.txt",
-    sorted_set_commands_answer_as_redis_does: "sorted_sets.txt",
-    geo_commands_answer_as_redis_does: "geo.txt",
-    sort_answers_as_redis_does: "sort.txt",
-    stream_commands_answer_as_redis_does: "streams_type.txt",
-    config_commands_answer_as_redis_does: "config.txt",
-    server_commands_answer_as_redis_does: "server.txt",
+    connection_commands_reply_as_redis_does: "connection.txt",
+    set_with_every_combination_of_options_replies_as_redis_does: "set.txt",
+    string_commands_reply_as_redis_does: "strings.txt",
+    ranges_and_common_subsequences_reply_as_redis_does: "ranges.txt",
+    bitmap_commands_reply_as_redis_does: "bitmaps.txt",
+    hyperloglog_commands_reply_as_redis_does: "hyperloglog.txt",
+    counters_reply_as_redis_does: "counters.txt",
+    key_commands_reply_as_redis_does: "keys.txt",
+    commands_that_rename_copy_and_move_reply_as_redis_does: "transfer.txt",
+    dump_and_restore_reply_as_redis_does: "dump.txt",
+    wait_replies_as_redis_does: "wait.txt",
+    expiry_commands_reply_as_redis_does: "expiry.txt",
+    scans_reply_as_redis_does: "scan.txt",
+    hash_commands_reply_as_redis_does: "hashes.txt",
+    set_commands_reply_as_redis_does: "sets.txt",
+    list_commands_reply_as_redis_does: "lists.txt",
+    sorted_set_commands_reply_as_redis_does: "sorted_sets.txt",
+    geo_commands_reply_as_redis_does: "geo.txt",
+    sort_replies_as_redis_does: "sort.txt",
+    stream_commands_reply_as_redis_does: "streams_type.txt",
+    config_commands_reply_as_redis_does: "config.txt",
+    server_commands_reply_as_redis_does: "server.txt",
     what_an_operator_sees_is_what_redis_shows: "monitoring.txt",
-    debug_answers_as_redis_does: "debug.txt",
-    renamed_commands_answer_as_redis_does: "renamed.txt",
-    introspection_commands_answer_as_redis_does: "introspection.txt",
+    debug_replies_as_redis_does: "debug.txt",
+    renamed_commands_reply_as_redis_does: "renamed.txt",
+    introspection_commands_reply_as_redis_does: "introspection.txt",
     wrong_types_are_refused_as_redis_does: "wrong_types.txt",
-    requests_before_authentication_answer_as_redis_does: "password.txt",
+    requests_before_authentication_reply_as_redis_does: "password.txt",
 }
 
-/// A script that nobody lists above would never run.
+/// A script that is not listed above would never run.
 #[test]
 fn every_script_in_the_directory_is_run() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential");
@@ -99,7 +101,7 @@ fn every_script_in_the_directory_is_run() {
     }
 }
 
-/// A command without a line in the scripts is a command that nothing compares.
+/// A command that no script calls is not compared at all.
 #[test]
 fn every_command_of_the_server_is_in_the_scripts() {
     let mut called = std::collections::BTreeSet::new();

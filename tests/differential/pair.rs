@@ -3,9 +3,8 @@
 use crate::differences;
 use crate::support::client::encode;
 use crate::support::server::{Launch, Server};
-use crate::support::{Client, Reply, Value};
+use crate::support::{Client, Reply, Value, Version};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 /// How long a mismatch may be shrunk before what is left is printed.
@@ -51,18 +50,18 @@ impl Step {
         Step { connection: 1, args, rule }
     }
 
-    /// What the rule and the list of differences say of these two replies.
-    pub fn judge(&self, subject: &Value, redis: &Value) -> Verdict {
+    /// What the rule and the list of differences say of these two replies; `peer` is the version of `redis`.
+    pub fn judge(&self, subject: &Value, redis: &Value, peer: Version) -> Verdict {
         if subject == redis {
             return Verdict::Equal;
         }
         if self.are_alike(subject, redis) {
             return Verdict::Alike;
         }
-        let reduced = differences::without_consumers(&self.args, subject, redis);
+        let reduced = differences::without_consumers(&self.args, subject, redis, peer);
         let intended = reduced
             .is_some_and(|(subject, redis)| subject == redis || self.are_alike(&subject, &redis))
-            || differences::intended(&self.args, subject, redis);
+            || differences::intended(&self.args, subject, redis, peer);
         if intended { Verdict::Intended } else { Verdict::Different }
     }
 
@@ -87,16 +86,18 @@ impl Step {
     /// The command as a line of a script.
     pub fn line(&self) -> String {
         let mut line = if self.connection == 1 { String::new() } else { format!("{}: ", self.connection) };
-        for arg in &self.args {
-            let plain =
-                !arg.is_empty() && arg.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\{}".contains(b));
-            let shown = arg[..arg.len().min(200)].escape_ascii();
-            let _ = if plain { write!(line, "{shown} ") } else { write!(line, "\"{shown}\" ") };
-            if arg.len() > 200 {
-                let _ = write!(line, "(... {} bytes) ", arg.len());
-            }
-        }
-        line.trim_end().to_string()
+        let words: Vec<String> = self.args.iter().map(|arg| Step::word(arg)).collect();
+        line += &words.join(" ");
+        line
+    }
+
+    /// An argument as a word of a script; a long one is cut.
+    pub fn word(arg: &[u8]) -> String {
+        const SHOWN: usize = 200;
+        let plain = !arg.is_empty() && arg.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\{}".contains(b));
+        let shown = arg[..arg.len().min(SHOWN)].escape_ascii();
+        let word = if plain { shown.to_string() } else { format!("\"{shown}\"") };
+        if arg.len() > SHOWN { format!("{word}(... {} bytes)", arg.len()) } else { word }
     }
 }
 
@@ -152,10 +153,20 @@ pub struct Mismatch {
     pub redis: Answer,
 }
 
+impl Mismatch {
+    /// The command of `steps` and both answers.
+    pub fn lines(&self, steps: &[Step]) -> String {
+        let (line, here, redis) = (steps[self.at].line(), &self.subject, &self.redis);
+        format!("  command: {line}\n  here:    {here:?}\n  redis:   {redis:?}")
+    }
+}
+
 /// The server under test and Redis, started alike.
 pub struct Pair {
     pub subject: Server,
     pub redis: Server,
+    /// The version of `redis`.
+    pub peer: Version,
     password: Option<String>,
 }
 
@@ -167,20 +178,25 @@ impl Pair {
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
         let subject = Launch::subject().flags(flags).start();
         let redis = Launch::redis().flags(flags).start();
-        let pair = Pair { subject, redis, password };
-        for server in [&pair.subject, &pair.redis] {
-            let mut client = server.client();
-            if let Some(password) = &pair.password {
-                client.call(&["AUTH", password]);
-            }
-            client.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+        let pair = Pair::with(subject, redis, password);
+        for session in pair.sessions(2) {
+            session.connect(0, true).ok("DEBUG SET-ACTIVE-EXPIRE 0");
         }
         pair
     }
 
     /// Two servers that are running already.
     pub fn of(subject: Server, redis: Server) -> Pair {
-        Pair { subject, redis, password: None }
+        Pair::with(subject, redis, None)
+    }
+
+    fn with(subject: Server, redis: Server, password: Option<String>) -> Pair {
+        let mut client = redis.client();
+        if let Some(password) = &password {
+            client.call(&["AUTH", password]);
+        }
+        let peer = Version::of(&mut client);
+        Pair { subject, redis, peer, password }
     }
 
     /// The first of `commands` that the server under test does not have.
@@ -216,7 +232,7 @@ impl Pair {
             let mut going = true;
             for (at, step) in steps.iter().enumerate().take(to).skip(from) {
                 let (subject, redis) = (subject.answer(step), redis.answer(step));
-                let verdict = judge(step, &subject, &redis);
+                let verdict = judge(step, &subject, &redis, self.peer);
                 // All replies are awaited: what still runs would disturb what comes after.
                 going = going && go_on(Outcome { at, verdict, subject, redis });
             }
@@ -267,46 +283,53 @@ impl Pair {
             if self.is_alive() { self.shrink(protocol, all, pace, first) } else { (all, first) };
         let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
         format!(
-            "the servers differ\n  command: {}\n  here:    {:?}\n  redis:   {:?}\n  after a FLUSHALL this sequence \
-             shows it{}:\n{}",
-            sequence[last.at].line(),
-            last.subject,
-            last.redis,
+            "the servers differ\n{}\n  after a FLUSHALL this sequence shows it{}:\n{}",
+            last.lines(&sequence),
             if pace == Pace::Piped { ", sent at once" } else { "" },
             lines.join("\n")
         )
     }
 
-    /// Leaves out commands, half of them first, as long as some mismatch remains.
+    /// The shortest sequence found that still shows a mismatch.
     pub fn shrink(
         &self,
         protocol: u8,
-        mut steps: Vec<Step>,
+        steps: Vec<Step>,
         pace: Pace,
-        mut found: Mismatch,
+        found: Mismatch,
     ) -> (Vec<Step>, Mismatch) {
-        let (mut chunk, started) = (steps.len() / 2, Instant::now());
-        while chunk > 0 && started.elapsed() < SHRINKING {
-            let mut from = 0;
-            while from + chunk < steps.len() && started.elapsed() < SHRINKING && self.is_alive() {
-                let mut fewer = steps.clone();
-                fewer.drain(from..from + chunk);
-                match self.run(protocol, &fewer, pace) {
-                    // Steps that wait for what was left out wait in vain on both sides: that is another mismatch.
-                    Some(mismatch)
-                        if !matches!(mismatch.redis, Answer::Broken(_))
-                            || matches!(found.redis, Answer::Broken(_)) =>
-                    {
-                        fewer.truncate(mismatch.at + 1);
-                        (steps, found) = (fewer, mismatch);
-                    }
-                    _ => from += chunk,
-                }
-            }
-            chunk = (chunk / 2).min(steps.len() / 2).max(usize::from(chunk > 1));
-        }
-        (steps, found)
+        // Steps that wait for what was left out wait in vain on both sides: that is another mismatch.
+        let was_broken = matches!(found.redis, Answer::Broken(_));
+        shrink(steps, found, |steps| {
+            let mismatch = if self.is_alive() { self.run(protocol, steps, pace)? } else { return None };
+            let same = was_broken || !matches!(mismatch.redis, Answer::Broken(_));
+            same.then_some((mismatch.at, mismatch))
+        })
     }
+}
+
+/// Leaves out steps, half of them first, as long as `run` still finds something, and says at which step.
+pub fn shrink<T>(
+    mut steps: Vec<Step>,
+    mut found: T,
+    run: impl Fn(&[Step]) -> Option<(usize, T)>,
+) -> (Vec<Step>, T) {
+    let (mut chunk, started) = (steps.len() / 2, Instant::now());
+    while chunk > 0 && started.elapsed() < SHRINKING {
+        let mut from = 0;
+        while from + chunk < steps.len() && started.elapsed() < SHRINKING {
+            let mut fewer = steps.clone();
+            fewer.drain(from..from + chunk);
+            if let Some((at, still)) = run(&fewer) {
+                fewer.truncate(at + 1);
+                (steps, found) = (fewer, still);
+            } else {
+                from += chunk;
+            }
+        }
+        chunk = (chunk / 2).min(steps.len() / 2).max(usize::from(chunk > 1));
+    }
+    (steps, found)
 }
 
 /// The connections of one run to one server.
@@ -403,9 +426,14 @@ fn iterate(client: &mut Client, step: &Step, first: Reply) -> Answer {
     Answer::Broken("the iteration does not end".into())
 }
 
-/// How many of `steps` can be sent at once: what follows a cursor needs the connection for itself.
+/// How many of `steps` can be sent at once: what follows a cursor needs the connection for itself, and Redis 7.2 does not
+/// reply to a wrong password while another reply is on its way.
 fn batch(steps: &[Step]) -> usize {
-    let alone = |step: &Step| matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Next | Rule::Raw);
+    let alone = |step: &Step| {
+        let authenticates =
+            ["AUTH", "HELLO"].iter().any(|name| step.args[0].eq_ignore_ascii_case(name.as_bytes()));
+        authenticates || matches!(step.rule, Rule::Scan | Rule::Silent | Rule::Next | Rule::Raw)
+    };
     let mut bytes = 0;
     let fits = |step: &&Step| {
         bytes += step.args.iter().map(|arg| arg.len() + 20).sum::<usize>();
@@ -429,14 +457,14 @@ fn by_number(elements: &[Value]) -> Vec<Value> {
     elements
 }
 
-fn judge(step: &Step, subject: &Answer, redis: &Answer) -> Verdict {
+fn judge(step: &Step, subject: &Answer, redis: &Answer, peer: Version) -> Verdict {
     match (subject, redis) {
         // Two broken servers agree on nothing.
         (Answer::Broken(_), _) => Verdict::Different,
         _ if subject == redis => Verdict::Equal,
-        (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value),
+        (Answer::Reply(subject), Answer::Reply(redis)) => step.judge(&subject.value, &redis.value, peer),
         (Answer::Elements(subject), Answer::Elements(redis)) => {
-            step.judge(&Value::Array(by_number(subject)), &Value::Array(by_number(redis)))
+            step.judge(&Value::Array(by_number(subject)), &Value::Array(by_number(redis)), peer)
         }
         _ => Verdict::Different,
     }

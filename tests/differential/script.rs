@@ -5,6 +5,7 @@
 //! @flags --requirepass secret        first lines: flags for both servers
 //! = what this section is about       starts from an empty keyspace and fresh connections
 //! @protocol 3                        only in RESP3 (default: the section runs in both)
+//! @redis 7.2                         only beside a Redis of this version or a later one; `<7.2`: only beside an older one
 //! @requires LPUSH                    skipped, with a line saying so, while the server has no such command
 //! @before DEL k                      runs before each command of the lines below; alone it ends that
 //! SET k v {NX|XX|} {EX 10|PX 9|}     one command for every combination: here 9
@@ -23,7 +24,9 @@
 //! ~raw "PING\r\n"                    these bytes, then one reply
 //! ```
 
-use crate::pair::{Rule, Step};
+use crate::pair::{Pair, Rule, Step};
+use crate::support::Version;
+use std::ops::Range;
 
 /// A parsed script.
 pub struct Script {
@@ -35,8 +38,20 @@ pub struct Script {
 pub struct Section {
     pub title: String,
     pub protocols: Vec<u8>,
+    /// The versions of Redis that it can be compared with.
+    pub peers: Range<Version>,
     pub requires: Vec<String>,
     pub steps: Vec<Step>,
+}
+
+impl Section {
+    /// What keeps the section from running with these servers: `None` when it runs.
+    pub fn obstacle(&self, pair: &Pair) -> Option<String> {
+        if !self.peers.contains(&pair.peer) {
+            return Some(format!("is not for Redis {}", pair.peer));
+        }
+        pair.missing(&self.requires).map(|command| format!("waits for the command {command}"))
+    }
 }
 
 /// Parses a script; a line that makes no sense panics with its number.
@@ -52,7 +67,8 @@ pub fn parse(name: &str, text: &str) -> Script {
         if let Some(title) = line.strip_prefix("= ") {
             before.clear();
             let (title, requires, steps) = (title.to_string(), Vec::new(), Vec::new());
-            script.sections.push(Section { title, protocols: vec![2, 3], requires, steps });
+            let peers = Version::new(0, 0)..Version::LAST;
+            script.sections.push(Section { title, protocols: vec![2, 3], peers, requires, steps });
             continue;
         }
         if let Some(flags) = line.strip_prefix("@flags ") {
@@ -63,6 +79,8 @@ pub fn parse(name: &str, text: &str) -> Script {
         let section = script.sections.last_mut().unwrap_or_else(|| panic!("{}: before any section", place()));
         if let Some(protocol) = line.strip_prefix("@protocol ") {
             section.protocols = vec![protocol.parse().unwrap_or_else(|_| panic!("{}", place()))];
+        } else if let Some(version) = line.strip_prefix("@redis ") {
+            section.peers = peers(version).unwrap_or_else(|| panic!("{}", place()));
         } else if let Some(command) = line.strip_prefix("@requires ") {
             section.requires.extend(command.split(' ').map(String::from));
         } else if let Some(command) = line.strip_prefix("@before ") {
@@ -78,6 +96,13 @@ pub fn parse(name: &str, text: &str) -> Script {
         }
     }
     script
+}
+
+/// The versions that `7.2` or `<7.2` stands for.
+fn peers(text: &str) -> Option<Range<Version>> {
+    let version = Version::parse(text.trim_start_matches('<'))?;
+    let (first, end) = (Version::new(0, 0), Version::LAST);
+    Some(if text.starts_with('<') { first..version } else { version..end })
 }
 
 /// The steps that one line stands for.

@@ -1,7 +1,7 @@
-//! Whole byte streams, well-formed and broken, and everything that is answered to them until the connection ends.
+//! Whole byte streams, well-formed and broken, and everything that comes back until the connection ends.
 //!
 //! A stream is sent on a connection of its own, the sending side is closed, and all that comes back is kept: so the
-//! transcript of a half request or of a protocol error has an end without anybody guessing when. (The answers to a
+//! transcript of a half request or of a protocol error has an end that no test has to guess. (The replies to a
 //! stream stay below 64 KiB: beyond, Redis closes with part of them unsent.) Redis gets the
 //! stream at once; the server under test gets it at once, byte by byte and in random pieces, and has to give the
 //! same transcript every time. The last stream on every server is a PING that has to work: an error closes the
@@ -40,19 +40,19 @@ fn parse(text: &str) -> Vec<Streams> {
     vec![open, locked]
 }
 
-/// Everything that is answered to `stream`, sent in pieces that end at `cuts`.
+/// Everything that comes back for `stream`, sent in pieces that end at `cuts`.
 fn transcript(server: &Server, stream: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut client = server.client();
     let mut from = 0;
     for &cut in cuts.iter().chain([&stream.len()]) {
-        // After an error the server closes while we still send; what it said is read below.
+        // After an error the server closes while we are still sending; what it sent is read below.
         if client.send_raw(&stream[from..cut]).is_err() {
             break;
         }
         from = cut;
     }
     client.finish_sending();
-    client.read_to_end().expect("the server answers and closes")
+    client.read_to_end().expect("the server replies and closes")
 }
 
 fn cuts(random: &mut Random, len: usize) -> Vec<usize> {
@@ -81,7 +81,7 @@ fn assert_same(place: &str, how: &str, stream: &[u8], here: &[u8], redis: &[u8])
 }
 
 #[test]
-fn byte_streams_in_any_pieces_are_answered_as_redis_does() {
+fn byte_streams_in_any_pieces_get_the_replies_of_redis() {
     let mut compared = 0;
     for group in parse(include_str!("streams.txt")) {
         let pair = Pair::start(group.flags);
@@ -114,14 +114,14 @@ fn byte_streams_in_any_pieces_are_answered_as_redis_does() {
 
 fn reset(server: &Server) {
     let mut client = server.client();
-    // Fails where there is no password, which is as good.
+    // This fails where there is no password, and that is fine.
     client.call(&["AUTH", "secret"]);
     client.ok("FLUSHALL");
 }
 
 /// Valid requests with one byte changed, dropped or doubled: whatever Redis says to that, we say.
 #[test]
-fn damaged_requests_are_answered_as_redis_does() {
+fn damaged_requests_get_the_replies_of_redis() {
     const REQUESTS: [&[u8]; 6] = [
         b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n",
         b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",

@@ -2,11 +2,11 @@
 
 use crate::differences::intended;
 use crate::pair::{Pace, Pair, Rule, Step};
-use crate::support::{Client, Value};
+use crate::support::{Client, Value, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every command that the server may have and the Redis 7.0 that we compare with does not know, with its version.
-const SINCE_7_2: &[(&str, &str)] = &[
+/// Every command that the server may have and Redis 7.0 does not know, with the version that it came with.
+const LATER: &[(&str, &str)] = &[
     ("client|setinfo", "7.2"),
     ("client|no-touch", "7.2"),
     ("waitaof", "7.2"),
@@ -25,8 +25,17 @@ const SINCE_7_2: &[(&str, &str)] = &[
 /// Commands with arguments that the Redis we compare with does not know.
 const NEWER_ARGUMENTS: &[&str] = &["hscan"];
 
-/// Commands of 7.0 that take more since, with what it is; their entries in the tables differ.
-const EXTENDED: &[(&str, &str)] = &[("zrank", "7.2: WITHSCORE"), ("zrevrank", "7.2: WITHSCORE")];
+/// Commands whose entries in the tables of 7.0 are other ones, with what they are since 7.2.
+const EXTENDED: &[(&str, &str)] = &[
+    ("zrank", "takes WITHSCORE"),
+    ("zrevrank", "takes WITHSCORE"),
+    ("command|getkeys", "takes a call without arguments"),
+    ("command|getkeysandflags", "takes a call without arguments"),
+    ("wait", "may be called by scripts"),
+];
+
+const V7_2: Version = Version::new(7, 2);
+const V7_4: Version = Version::new(7, 4);
 
 /// What has to be there at least, so that no test passes because a server tells of nothing.
 const AT_LEAST: usize = 75;
@@ -50,7 +59,8 @@ pub fn callable(client: &mut Client) -> BTreeSet<String> {
 /// The commands that both servers have with the same arguments.
 fn compared(pair: &Pair) -> Vec<String> {
     let theirs = listed(&mut pair.redis.client());
-    let alike = |name: &String| theirs.contains(name) && EXTENDED.iter().all(|(other, _)| other != name);
+    let extended = |name: &String| pair.peer < V7_2 && EXTENDED.iter().any(|(other, _)| other == name);
+    let alike = |name: &String| theirs.contains(name) && !extended(name);
     let both: Vec<String> = callable(&mut pair.subject.client()).into_iter().filter(alike).collect();
     assert!(both.len() >= AT_LEAST, "only {} commands in common", both.len());
     both
@@ -60,23 +70,13 @@ fn compared(pair: &Pair) -> Vec<String> {
 fn every_command_that_redis_lacks_is_one_of_a_later_version() {
     let pair = Pair::start("");
     let (here, theirs) = (listed(&mut pair.subject.client()), listed(&mut pair.redis.client()));
-    let known = |name: &&String| SINCE_7_2.iter().any(|(later, _)| later == name);
+    let known = |name: &&String| LATER.iter().any(|(later, _)| later == name);
     let unknown: Vec<&String> = here.difference(&theirs).filter(|name| !known(name)).collect();
     assert!(unknown.is_empty(), "Redis does not know {unknown:?}");
-    let old: Vec<_> = SINCE_7_2.iter().filter(|(name, _)| theirs.contains(*name)).collect();
-    assert!(old.is_empty(), "Redis 7.0 knows {old:?}");
-}
-
-/// Commands that wait, which scripts may call since 7.2; there they reply as after a wait in vain.
-const SCRIPTED: [&str; 6] = ["blmove", "blpop", "brpop", "brpoplpush", "bzpopmax", "bzpopmin"];
-
-/// The flags of a command without `noscript`.
-fn for_scripts(flags: &Value) -> Value {
-    let mut flags = flags.clone();
-    if let Value::Array(all) | Value::Set(all) = &mut flags {
-        all.retain(|flag| flag.text() != "noscript");
-    }
-    flags
+    let is_old = |since: &str| Version::parse(since).expect("a version") <= pair.peer;
+    let wrong: Vec<_> =
+        LATER.iter().filter(|(name, since)| theirs.contains(*name) != is_old(since)).collect();
+    assert!(wrong.is_empty(), "Redis {} should know, or should not know, {wrong:?}", pair.peer);
 }
 
 /// `COMMAND INFO name`; without the subcommands, of which a server may have fewer.
@@ -86,6 +86,17 @@ fn command_info(client: &mut Client, name: &str) -> Vec<Value> {
     let mut fields = all[0].elements();
     assert_eq!(fields.len(), 10, "COMMAND INFO {name}");
     fields.pop();
+    fields
+}
+
+/// The fields of COMMAND INFO as far as 7.2 has not revised them: without the tips, and without the flag that keeps
+/// commands that wait out of scripts.
+fn as_before_7_2(mut fields: Vec<Value>) -> Vec<Value> {
+    fields.remove(7);
+    if let Value::Array(flags) | Value::Set(flags) = &mut fields[2] {
+        let waits = flags.iter().any(|flag| flag.text() == "blocking");
+        flags.retain(|flag| !waits || flag.text() != "noscript");
+    }
     fields
 }
 
@@ -112,10 +123,9 @@ fn command_info_of_every_command_is_that_of_redis() {
         for name in &compared(&pair) {
             let container = name.split('|').next().filter(|_| name.contains('|'));
             for name in container.into_iter().chain([&**name]) {
-                let (here, mut theirs) = (command_info(&mut subject, name), command_info(&mut redis, name));
-                if SCRIPTED.contains(&name) {
-                    theirs[2] = for_scripts(&theirs[2]);
-                }
+                let (here, theirs) = (command_info(&mut subject, name), command_info(&mut redis, name));
+                let [here, theirs] = [here, theirs]
+                    .map(|fields| if pair.peer < V7_2 { as_before_7_2(fields) } else { fields });
                 for (here, theirs) in here.iter().zip(&theirs) {
                     if in_order(here) != in_order(theirs) {
                         wrong.push(format!("{protocol}, {name}: {here:?}, Redis has {theirs:?}"));
@@ -138,15 +148,35 @@ fn command_docs_describe_the_arguments_that_redis_describes() {
         let (here, theirs) = (docs(&mut subject), docs(&mut redis));
         assert_eq!(here.first(), theirs.first(), "COMMAND DOCS {name}");
         let described: BTreeSet<String> = theirs[1].elements().chunks(2).map(|pair| pair[0].text()).collect();
-        for field in ["since", "group", "complexity", "arguments"] {
+        let fields: &[&str] = if pair.peer < V7_2 {
+            // The rest is worded anew in 7.2, and arguments have other names.
+            &["group"]
+        } else {
+            &[
+                "summary",
+                "since",
+                "group",
+                "complexity",
+                "history",
+                "deprecated_since",
+                "replaced_by",
+                "arguments",
+            ]
+        };
+        for &field in fields {
             let there = here[1].elements().chunks(2).any(|pair| pair[0].text() == field);
             if field == "arguments" && NEWER_ARGUMENTS.contains(&&*name) {
                 continue;
             }
             if there != described.contains(field) {
                 wrong.push(format!("{name}: {field} is {}", if there { "too much" } else { "missing" }));
-            } else if there && in_order(&here[1].field(field)) != in_order(&theirs[1].field(field)) {
-                let (here, theirs) = (here[1].field(field), theirs[1].field(field));
+                continue;
+            }
+            if !there {
+                continue;
+            }
+            let [here, theirs] = [&here, &theirs].map(|docs| in_order(&docs[1].field(field)));
+            if here != theirs {
                 wrong.push(format!("{name}: {field} is {here:?}, Redis has {theirs:?}"));
             }
         }
@@ -256,7 +286,7 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
         for value in VALUES.iter().copied().chain([&*original]) {
             let set = ["CONFIG", "SET", &name, value];
             let (here, theirs) = (subject.call(&set), redis.call(&set));
-            let meant = intended(&set.map(|word| word.as_bytes().to_vec()), &here, &theirs);
+            let meant = intended(&set.map(|word| word.as_bytes().to_vec()), &here, &theirs, pair.peer);
             if here != theirs && !meant {
                 wrong.push(format!("CONFIG SET {name} '{value}': {here:?}, Redis says {theirs:?}"));
             }
@@ -287,19 +317,19 @@ fn info_fields(client: &mut Client, what: &str) -> Vec<(String, Vec<String>)> {
     sections
 }
 
-/// Beginnings of INFO's fields that are here and not in the Redis that we compare with, and why.
-const MORE_FIELDS: &[(&str, &str)] = &[
-    ("server_name", "tells clients that this is not Redis itself"),
-    ("redstart_version", "its own version"),
-    ("expired_subkeys", "since 7.4"),
-    ("listener", "since 7.2"),
-    ("total_blocking_keys", "since 7.2"),
-    ("client_query_buffer_limit_disconnections", "since 7.2"),
-    ("client_output_buffer_limit_disconnections", "since 7.2"),
-    ("eventloop_", "since 7.2"),
-    ("instantaneous_eventloop_", "since 7.2"),
-    ("acl_access_denied_", "since 7.2"),
-    ("expired_subkeys", "since 7.4"),
+/// Beginnings of INFO's fields that are here and not in an older Redis, or in none.
+const MORE_FIELDS: &[(&str, Version)] = &[
+    // That this is not Redis itself, and its own version.
+    ("server_name", Version::LAST),
+    ("redstart_version", Version::LAST),
+    ("expired_subkeys", V7_4),
+    ("listener", V7_2),
+    ("total_blocking_keys", V7_2),
+    ("client_query_buffer_limit_disconnections", V7_4),
+    ("client_output_buffer_limit_disconnections", V7_4),
+    ("eventloop_", V7_2),
+    ("instantaneous_eventloop_", V7_2),
+    ("acl_access_denied_", V7_2),
 ];
 
 #[test]
@@ -321,7 +351,9 @@ fn info_has_the_sections_and_fields_of_redis_in_their_order() {
             if ["Commandstats", "Latencystats"].contains(&&*title) {
                 continue;
             }
-            let is_more = |f: &String| MORE_FIELDS.iter().any(|(start, _)| f.starts_with(start));
+            let is_more = |field: &String| {
+                MORE_FIELDS.iter().any(|(start, since)| pair.peer < *since && field.starts_with(start))
+            };
             here.retain(|field| !is_more(field));
             if here != theirs {
                 let place = here.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
@@ -445,7 +477,13 @@ fn debug_object_says_of_a_string_what_redis_says() {
             for (i, value) in values.iter().enumerate() {
                 client.call(&["SET", &key(i), value]);
                 let text = client.call(&["DEBUG", "OBJECT", &key(i)]).text();
-                let own = |word: &&str| !word.starts_with("at:") && !word.starts_with("lru:");
+                // No access is written to an object that many keys share.
+                let shared = text.contains("refcount:2147483647");
+                let own = |word: &&str| {
+                    let of_access =
+                        word.starts_with("lru:") || shared && word.starts_with("lru_seconds_idle:");
+                    !word.starts_with("at:") && !of_access
+                };
                 let words: Vec<&str> = text.split(' ').filter(own).collect();
                 described.push(format!("{} {}", &value[..value.len().min(30)], words.join(" ")));
             }
@@ -463,9 +501,16 @@ fn debug_object_says_of_a_string_what_redis_says() {
 
 #[test]
 fn debug_help_has_redis_lines_for_what_is_there() {
-    // What has another text: options of 7.2, and a subcommand of our own.
-    const OWN: &[&str] =
-        &["HTSTATS", "HTSTATS-KEY", "DICT-RESIZING", "CLIENT-ENFORCE-REPLY-LIST", "STRINGMATCH-LEN"];
+    // What has another text or comes with another version, and subcommands of our own.
+    const OWN: &[&str] = &[
+        "HTSTATS",
+        "HTSTATS-KEY",
+        "DICT-RESIZING",
+        "CLIENT-ENFORCE-REPLY-LIST",
+        "STRINGMATCH-LEN",
+        "JOURNAL",
+        "HELP",
+    ];
     let pair = Pair::start("");
     // From the name of a subcommand to its lines, in the order of the reply.
     let help = |client: &mut Client| -> Vec<(String, Vec<String>)> {
@@ -540,7 +585,7 @@ fn statistics_of_commands_and_errors_are_counted_as_redis_counts_them() {
         "CLIENT SETNAME a\nb",
         "AUTH x",
         "HELLO 9",
-        "COMMAND GETKEYS GET",
+        "COMMAND GETKEYS",
         "STRLEN n",
         "TYPE none",
         "TOUCH n none",

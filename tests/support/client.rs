@@ -1,7 +1,7 @@
 //! A blocking RESP client that sends exactly the bytes it is given and keeps exactly the bytes it received.
 //!
-//! It has no opinion about the protocol's state: a test may send half a request, ignore replies or hang up. Every
-//! read has a deadline; a server that never answers fails the test instead of hanging it.
+//! It has no opinion of the protocol's state: a test may send half a request, ignore replies or hang up. Every
+//! read has a deadline; a server that never replies fails the test instead of hanging it.
 
 use super::reply::{Decoded, Reply, Value, decode};
 use super::{DEADLINE, eventually};
@@ -197,7 +197,7 @@ impl Client {
         self.call(&line.split(' ').collect::<Vec<_>>())
     }
 
-    /// Runs a line that has to answer `+OK`.
+    /// Runs a line whose reply has to be `+OK`.
     pub fn ok(&mut self, line: &str) {
         let reply = self.run(line);
         assert_eq!(reply, Value::Simple(b"OK".to_vec()), "reply to {line}");
@@ -211,7 +211,7 @@ impl Client {
     /// The number beside `field` in `INFO`; panics where INFO has no such number.
     pub fn info_number(&mut self, field: &str) -> i64 {
         let text = self.info(field);
-        text.parse().unwrap_or_else(|_| panic!("INFO {field} is no number: {text}"))
+        text.parse().unwrap_or_else(|_| panic!("INFO {field} is not a number: {text}"))
     }
 
     /// The text beside `field` in `INFO everything`.

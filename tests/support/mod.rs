@@ -4,6 +4,7 @@
 //!   own, captures what it logs and kills it when the test ends.
 //! * [`client`] is a blocking RESP client that never hides a byte: what a server sent stays next to what it means.
 //! * [`reply`] decodes RESP2 and RESP3.
+//! * [`version`] is the version of Redis that a server implements.
 //! * [`random`] is a seeded generator, so that a failing run can be repeated.
 //!
 //! The binary under test is the crate's own unless the environment names another one in `REDSTART_BIN`;
@@ -18,11 +19,13 @@ pub mod client;
 pub mod random;
 pub mod reply;
 pub mod server;
+pub mod version;
 
 pub use client::Client;
 pub use random::Random;
 pub use reply::{Reply, Value};
 pub use server::{Launch, Server};
+pub use version::Version;
 
 use std::io::Read;
 use std::process::{Command, Stdio};

@@ -128,7 +128,7 @@ pub enum Decoded {
     Part(usize),
 }
 
-/// Why there is no whole reply.
+/// Why a whole reply could not be read.
 enum Stop {
     Part(usize),
     Malformed(String),

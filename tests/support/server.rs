@@ -29,7 +29,7 @@ pub fn redis_binary() -> PathBuf {
     std::env::var_os("REDIS_BIN").map_or_else(|| PathBuf::from("redis-server"), PathBuf::from)
 }
 
-/// A port that nobody listened on a moment ago. Below the kernel's ephemeral range, so that no outgoing connection
+/// A port that was free a moment ago. Below the kernel's ephemeral range, so that no outgoing connection
 /// takes it before the server does.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -177,14 +177,14 @@ impl Launch {
         self.directory.path()
     }
 
-    /// Starts a server on its port and waits until it answers.
+    /// Starts a server on its port and waits until it replies.
     pub fn start(mut self) -> Server {
         for _ in 0..20 {
             let child = self.spawn(true);
             let mut server = Server { child, launch: self };
             match server.wait_ready() {
                 Ok(()) => return server,
-                // Somebody took the port between our look and the server's bind.
+                // Another process took the port between our look and the server's bind.
                 Err(log) if log.contains("Address already in use") => self = server.stop(),
                 Err(log) => panic!("the server did not start:\n{log}"),
             }
@@ -198,9 +198,9 @@ impl Launch {
         Server { child: self.spawn(false), launch: self }
     }
 
-    /// Waits until whatever listens on the port of this launch answers. For flags that make the server go its own way.
+    /// Waits for a reply on the port of this launch, whichever process sends it: for flags that make the server fork.
     pub fn wait_for_answer(&self) -> Client {
-        eventually("an answer on the port", || Client::tcp(self.port).ok())
+        eventually("a reply on the port", || Client::tcp(self.port).ok())
     }
 
     /// Runs the binary until it ends by itself: its exit status and all that it printed.
@@ -291,7 +291,7 @@ impl Server {
         eventually(&format!("'{text}' in the log"), || self.log().contains(text).then_some(()));
     }
 
-    /// Ready is: our process lives, and whoever answers on the port is our process.
+    /// Ready means that our process lives, and that it is the process that replies on the port.
     fn wait_ready(&mut self) -> Result<(), String> {
         let started = Instant::now();
         loop {
@@ -308,7 +308,7 @@ impl Server {
                 }
             }
             if started.elapsed() > DEADLINE {
-                return Err(format!("no answer within {DEADLINE:?}\n{}", self.log()));
+                return Err(format!("no reply within {DEADLINE:?}\n{}", self.log()));
             }
             std::thread::sleep(std::time::Duration::from_millis(2));
         }

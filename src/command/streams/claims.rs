@@ -223,6 +223,8 @@ const COUNT_OF_NO_MEMORY: i64 = 1 << 43;
 /// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`: an ID to go on with, the entries that
 /// were taken over, and the IDs of those that were deleted and are not pending any more. O(1) for a small count.
 pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    // A key that is missing is a miss also where an argument is wrong.
+    ctx.find(ctx.first_key(args.get(1)), Access::Read);
     let min_idle = integer(args.get(4)).map_err(|_| "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = range_start(args.get(5))?;
     let mut claim = new_claim(ctx, args, min_idle);
@@ -239,7 +241,7 @@ pub fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         }
         at += 1;
     }
-    let Some((key, at)) = find_group(ctx, args, Access::Read)? else {
+    let Some((key, at)) = find_group(ctx, args, Access::Inspect)? else {
         return Err(no_such_group(args.get(1), args.get(2)));
     };
     if count >= COUNT_OF_NO_MEMORY {

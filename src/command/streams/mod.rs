@@ -433,6 +433,9 @@ pub fn xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = ctx.find_stream(key, Access::Write)?.ok_or(NO_SUCH_KEY)?;
     let refusal = ctx.read_stream(at, |stream, _| {
+        if id < stream.figures().max_deleted_id {
+            return Some("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id");
+        }
         if stream.last_entry().is_some_and(|last| id < last) {
             return Some("ERR The ID specified in XSETID is smaller than the target stream top item");
         }

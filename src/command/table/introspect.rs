@@ -46,7 +46,7 @@ pub fn help(container: &Command, called: &[u8], reply: &mut Reply<'_>) {
         reply.simple(line);
     }
     reply.simple("HELP");
-    reply.simple("    Prints this help.");
+    reply.simple("    Print this help.");
 }
 
 /// The container that a `HELP` subcommand belongs to.
@@ -337,7 +337,9 @@ fn syntax(arguments: &[Argument], reply: &mut Reply<'_>) {
             ("multiple", argument.multiple),
             ("multiple_token", argument.multiple_token),
         ];
+        let shown = argument.arguments.is_empty();
         let optional_fields = [
+            shown,
             argument.key_spec.is_some(),
             argument.token.is_some(),
             argument.since.is_some(),
@@ -348,6 +350,9 @@ fn syntax(arguments: &[Argument], reply: &mut Reply<'_>) {
         reply.map(2 + optional_fields.iter().filter(|present| **present).count());
         text("name", argument.name, reply);
         text("type", argument.kind, reply);
+        if shown {
+            text("display_text", argument.display.unwrap_or(argument.name), reply);
+        }
         if let Some(index) = argument.key_spec {
             number("key_spec_index", index as i32, reply);
         }

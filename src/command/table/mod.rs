@@ -265,6 +265,8 @@ pub struct Argument {
     pub name: &'static str,
     /// Of [`vocabulary::ARGUMENT_KINDS`].
     pub kind: &'static str,
+    /// What a reader is shown instead of the name, where the name is only there to be unique.
+    pub display: Option<&'static str>,
     /// Which key specification finds it, if it is a key.
     pub key_spec: Option<usize>,
     /// The keyword before it, or that it consists of.

@@ -81,12 +81,11 @@ impl Server {
                 None => return Err(Error::new("ERR Protocol version is not an integer or out of range")),
             },
         };
-        let mut name = None;
+        let (mut name, mut credentials) = (None, None);
         let mut i = 2;
         while i < args.len() {
             if args.is(i, "auth") && i + 2 < args.len() {
-                self.check_password(args.get(i + 1), args.get(i + 2))?;
-                self.net.session(token).authenticated = true;
+                credentials = Some((args.get(i + 1), args.get(i + 2)));
                 i += 3;
             } else if args.is(i, "setname") && i + 1 < args.len() {
                 name = Some(args.get(i + 1));
@@ -102,11 +101,15 @@ impl Server {
                 ]));
             }
         }
+        if let Some((user, password)) = credentials {
+            self.check_password(user, password)?;
+            self.net.session(token).authenticated = true;
+        }
         let session = self.net.session(token);
         if !session.authenticated {
             return Err(Error::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-                AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
                 version at the same time",
             ));
         }
@@ -182,9 +185,8 @@ impl Server {
             return Err(Error::concat(&[b"ERR Unrecognized option '", shown(args.get(2)), b"'"]));
         }
         if !is_valid_name(&value) {
-            let attribute = if is_name { "lib-name" } else { "lib-ver" };
-            let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
-            return Err(text.into());
+            let rest = b" cannot contain spaces, newlines or special characters.";
+            return Err(Error::concat(&[b"ERR ", args.get(2), rest]));
         }
         let names = self.net.session(token).names_mut();
         if is_name {

@@ -164,7 +164,7 @@ fn values(command: &str, name: &str, kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// What may be put in place of a value: too large, too small, almost a number, nothing, not text.
+/// What may be put in place of a value: too large, too small, almost a number, empty, not text.
 pub fn odd(role: &Role) -> &'static [&'static [u8]] {
     const INTEGERS: &[&[u8]] = &[
         b"",

@@ -30,7 +30,7 @@ fn counter(random: &mut Random) -> Vec<u8> {
     format!("{kind}:{}", random.below(4)).into_bytes()
 }
 
-/// A few elements, or so many that the counter outgrows its sparse form.
+/// A few elements, or enough of them to outgrow the sparse form.
 fn add(random: &mut Random) -> Vec<Vec<u8>> {
     let mut args = args![counter(random)];
     let most = *random.pick(&[1, 4, 4, 4, 30, 1500]);

@@ -19,7 +19,7 @@
 //!
 //! * A command that one of the servers does not know is left out of the run (they are asked by COMMAND INFO), so a file
 //!   may come before its commands.
-//! * Replies must depend on nothing but the commands before: where they hang on time or chance, the generator says by
+//! * Replies must depend on nothing but the commands before: where they depend on time or chance, the generator says by
 //!   which [`Rule`] they are compared. What blocks, or ends the connection, is `sensible_only`: no nonsense is made of it.
 //! * [`words`] has keys, values, numbers and times. A family's keys are mostly its own (`key_of(r, "list")`), now and then
 //!   another's: then the types are wrong.
@@ -44,6 +44,7 @@ mod strings;
 pub mod words;
 
 use crate::pair::{Pace, Pair, Rule, Step};
+use crate::support::Version;
 use crate::support::random::{Random, seeds};
 
 /// Commands that belong together.
@@ -64,6 +65,8 @@ pub struct Generator {
     arguments: fn(&mut Random) -> Vec<Vec<u8>>,
     rule: Rule,
     nonsense: bool,
+    /// The first Redis to compare with.
+    since: Version,
 }
 
 impl Generator {
@@ -73,12 +76,17 @@ impl Generator {
         weight: usize,
         arguments: fn(&mut Random) -> Vec<Vec<u8>>,
     ) -> Self {
-        Generator { command, weight, arguments, rule: Rule::Exact, nonsense: true }
+        Generator { command, weight, arguments, rule: Rule::Exact, nonsense: true, since: Version::new(0, 0) }
     }
 
     /// With another way to compare replies.
     pub const fn compared(self, rule: Rule) -> Self {
         Generator { rule, ..self }
+    }
+
+    /// Not beside a Redis older than this, where the command leaves something else behind.
+    pub const fn since(self, since: Version) -> Self {
+        Generator { since, ..self }
     }
 
     /// Never with arguments other than those it makes itself.
@@ -136,6 +144,7 @@ impl Mix {
         let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
         let mut generators: Vec<_> =
             families.iter().flat_map(|f| f.commands.iter().map(|generator| (*generator, f.words))).collect();
+        generators.retain(|(generator, _)| pair.peer >= generator.since);
         generators.retain(|(generator, _)| {
             let mut knows = [&mut subject, &mut redis].into_iter();
             knows.all(|client| !client.call(&["COMMAND", "INFO", generator.command]).elements()[0].is_null())
@@ -219,19 +228,19 @@ fn run_with(flags: &str, families: &[&Family], seeds: &[u64], count: usize) {
 }
 
 #[test]
-fn random_commands_of_all_families_answer_as_redis_does() {
+fn random_commands_of_all_families_reply_as_redis_does() {
     run(FAMILIES, &seeds(&[1, 2, 3, 4, 5, 6, 7, 8]), 3000);
 }
 
 #[test]
-fn random_commands_of_each_family_answer_as_redis_does() {
+fn random_commands_of_each_family_reply_as_redis_does() {
     let only = std::env::var("REDSTART_FAMILY").ok();
     for family in FAMILIES.iter().filter(|family| only.as_ref().is_none_or(|only| family.name == only)) {
         run(&[family], &seeds(&[11, 12, 13, 14]), 500);
     }
 }
 
-/// The harness can fail: Redis with one policy and Redis with another answer differently, and it says so.
+/// The harness can fail: two Redis with different policies reply differently, and it reports that.
 #[test]
 fn a_difference_is_found_and_shrunk_to_what_it_takes() {
     use crate::support::server::Launch;

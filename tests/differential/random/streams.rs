@@ -4,6 +4,7 @@ use super::words::{index, key_of, member, one_of, some};
 use super::{Family, Generator};
 use crate::args;
 use crate::pair::Rule;
+use crate::support::Version;
 use crate::support::random::Random;
 
 const GROUPS: &[&str] = &["g1", "g2", "g3", "none"];
@@ -49,7 +50,8 @@ pub const FAMILY: Family = Family {
             args
         }),
         Generator::new("xread", 2, xread),
-        Generator::new("xsetid", 1, xsetid),
+        // An ID below those of deleted entries is refused since 7.2.
+        Generator::new("xsetid", 1, xsetid).since(Version::new(7, 2)),
         Generator::new("xgroup|create", 3, create),
         Generator::new("xgroup|setid", 2, |r| {
             let mut args = args![stream(r), group(r), id(r)];

@@ -147,7 +147,7 @@ pub fn split(text: &str) -> Vec<Vec<u8>> {
     text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// What is no sensible time to live, or one that never ends while a test runs.
+/// Not a sensible time to live, or one that does not end while a test runs.
 pub fn odd_time(random: &mut Random) -> Vec<u8> {
     random.pick(ODD_TIMES).as_bytes().to_vec()
 }

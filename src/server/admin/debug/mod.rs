@@ -68,10 +68,9 @@ impl Server {
             (b"sdslen", 3) => return self.debug_sdslen(token, args.get(2)),
             (b"listpack", 3) => return self.debug_listpack(token, args.get(2)),
             (b"quicklist", 3 | 4) => return self.debug_quicklist(token, args),
-            (b"htstats", 3) => return self.debug_htstats(token, args.get(2)),
-            (b"htstats", 4) if args.is(3, "full") => return self.debug_htstats(token, args.get(2)),
-            (b"htstats-key", 3) => return self.debug_htstats_key(token, args.get(2)),
-            (b"htstats-key", 4) if args.is(3, "full") => return self.debug_htstats_key(token, args.get(2)),
+            // What follows is `full`, or nothing that matters.
+            (b"htstats", 3..) => return self.debug_htstats(token, args.get(2)),
+            (b"htstats-key", 3..) => return self.debug_htstats_key(token, args.get(2)),
             (b"digest", 2) => {
                 let text = hex(&digest::of_keyspace(&self.core.keyspace));
                 self.net.reply_to(token).simple(&text);

@@ -43,11 +43,11 @@ impl Server {
                 if reply.protocol == Protocol::Resp2 {
                     return Err(Error::new("ERR RESP2 is not supported by this command"));
                 }
+                // A push is not a reply, so the command has one besides; what a command pushes follows its reply.
+                reply.bulk(b"Some real reply following the push reply");
                 reply.push(2);
                 reply.bulk(b"server-cpu-usage");
                 reply.integer(42);
-                // A push is not a reply: a client that waits for one gets it in addition.
-                reply.bulk(b"Some real reply following the push reply");
             }
             b"true" => reply.boolean(true),
             b"false" => reply.boolean(false),

@@ -1,0 +1,162 @@
+//! Effects that are meant to differ from those of Redis, each with its reason.
+
+use super::{Call, Effects};
+use crate::support::Version;
+
+/// What may differ after one command.
+struct Difference {
+    /// The command's name in upper case; `*` stands for any.
+    command: &'static str,
+    allowed: Allowed,
+    /// Accepted beside a Redis older than this.
+    before: Version,
+    reason: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Allowed {
+    /// Events and calls in another order.
+    Order,
+    /// Consumers that only one of the servers creates.
+    Consumers,
+    /// One SREM for each member, or one for several.
+    Members,
+    /// The words of a SET with a time, other than the key, the value and the time.
+    Options,
+    /// The words LEFT and RIGHT of LMOVE, in any case.
+    Ends,
+    /// Calls that only this server makes.
+    MoreCalls,
+}
+
+const V7_2: Version = Version::new(7, 2);
+/// For what no Redis does as we do.
+const ALWAYS: Version = Version::LAST;
+
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        command: "SCAN",
+        allowed: Allowed::Order,
+        before: ALWAYS,
+        reason: "what has expired is met in the order of a hash table",
+    },
+    Difference { command: "RANDOMKEY", allowed: Allowed::Order, before: ALWAYS, reason: "as SCAN" },
+    Difference {
+        command: "BITFIELD",
+        allowed: Allowed::MoreCalls,
+        before: ALWAYS,
+        reason: "a string that only became longer is changed; Redis keeps that from its replicas",
+    },
+    Difference {
+        command: "PFADD",
+        allowed: Allowed::MoreCalls,
+        before: ALWAYS,
+        reason: "what was added before the corrupted place of a sketch was met stays; Redis keeps that from its replicas",
+    },
+    Difference {
+        command: "*",
+        allowed: Allowed::Ends,
+        before: V7_2,
+        reason: "since 7.2 the LMOVE of a client that waited names the ends in capitals, however the client wrote them",
+    },
+    Difference {
+        command: "SET",
+        allowed: Allowed::Options,
+        before: V7_2,
+        reason: "since 7.2 SET with a time is propagated as called but for the time",
+    },
+    Difference {
+        command: "SPOP",
+        allowed: Allowed::Members,
+        before: V7_2,
+        reason: "since 7.2 several members are removed by one SREM",
+    },
+    Difference {
+        command: "XREADGROUP",
+        allowed: Allowed::Consumers,
+        before: V7_2,
+        reason: "since 7.2 a group has a consumer from its first question on, also when there is nothing to get",
+    },
+    Difference { command: "XCLAIM", allowed: Allowed::Consumers, before: V7_2, reason: "as XREADGROUP" },
+    Difference { command: "XAUTOCLAIM", allowed: Allowed::Consumers, before: V7_2, reason: "as XREADGROUP" },
+];
+
+/// The commands of the list and the reasons, as far as they apply beside a Redis of version `peer`.
+pub fn intended_ones(peer: Version) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let applying = DIFFERENCES.iter().filter(move |difference| peer < difference.before);
+    applying.map(|difference| (difference.command, difference.reason))
+}
+
+/// Makes equal what may differ after the command `args`.
+pub fn without_differences(args: &[Vec<u8>], here: &mut Effects, redis: &mut Effects, peer: Version) {
+    let name = String::from_utf8_lossy(&args[0]).to_uppercase();
+    for difference in DIFFERENCES.iter().filter(|d| peer < d.before && ["*", &*name].contains(&d.command)) {
+        for effects in [&mut *here, &mut *redis] {
+            difference.allowed.apply(effects);
+        }
+        if matches!(difference.allowed, Allowed::MoreCalls) && redis.calls.is_empty() {
+            here.calls.clear();
+        }
+    }
+}
+
+impl Allowed {
+    /// Brings effects into the form in which this does not show.
+    fn apply(self, effects: &mut Effects) {
+        let Effects { events, calls } = effects;
+        match self {
+            Allowed::Order => {
+                events.sort();
+                calls.sort_by(|a, b| a.args.cmp(&b.args));
+            }
+            Allowed::Consumers => {
+                events.retain(|event| event.name != b"xgroup-createconsumer");
+                calls.retain(|call| {
+                    !is_frame(call) && call.args.get(1).is_none_or(|arg| arg != b"CREATECONSUMER")
+                });
+            }
+            Allowed::Members => {
+                calls.retain(|call| !is_frame(call));
+                *calls = calls.iter().flat_map(one_by_one).collect();
+            }
+            Allowed::MoreCalls => {}
+            Allowed::Ends => {
+                for call in calls.iter_mut().filter(|call| call.args[0] == b"LMOVE") {
+                    call.args.iter_mut().skip(3).for_each(|end| end.make_ascii_uppercase());
+                }
+            }
+            Allowed::Options => calls.iter_mut().for_each(|call| {
+                let is_pxat = |arg: &Vec<u8>| arg.eq_ignore_ascii_case(b"PXAT");
+                if let Some(at) = call.args.iter().skip(3).rposition(is_pxat) {
+                    call.args.drain(3..3 + at);
+                    call.args.truncate(5);
+                    call.args[0].make_ascii_uppercase();
+                }
+            }),
+        }
+    }
+}
+
+/// MULTI or EXEC, which stand around several calls.
+fn is_frame(call: &Call) -> bool {
+    call.args == [b"MULTI"] || call.args == [b"EXEC"]
+}
+
+/// `SREM key a b` as `SREM key a` and `SREM key b`; any other call as it is.
+fn one_by_one(call: &Call) -> Vec<Call> {
+    match &call.args[..] {
+        [name, key, members @ ..] if name == b"SREM" => {
+            let alone = |member: &Vec<u8>| vec![name.clone(), key.clone(), member.clone()];
+            members.iter().map(|member| Call { db: call.db, args: alone(member) }).collect()
+        }
+        _ => vec![call.clone()],
+    }
+}
+
+/// A reason is what makes a difference one that is meant.
+#[test]
+fn every_difference_has_a_reason() {
+    assert!(
+        intended_ones(Version::new(0, 0)).all(|(command, reason)| !command.is_empty() && reason.len() > 4)
+    );
+}

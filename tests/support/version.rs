@@ -1,0 +1,44 @@
+//! The version of Redis that a server says it is, by which tests decide what to expect of it.
+
+use super::Client;
+use std::fmt;
+
+/// A version of Redis; a later one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    major: u16,
+    minor: u16,
+    patch: u16,
+}
+
+impl Version {
+    /// The first version of a release.
+    pub const fn new(major: u16, minor: u16) -> Version {
+        Version { major, minor, patch: 0 }
+    }
+
+    /// Later than any version.
+    pub const LAST: Version = Version::new(u16::MAX, 0);
+
+    /// Reads `7.2` or `7.2.4`.
+    pub fn parse(text: &str) -> Option<Version> {
+        let numbers: Option<Vec<u16>> = text.split('.').map(|number| number.parse().ok()).collect();
+        match numbers?[..] {
+            [major, minor] => Some(Version::new(major, minor)),
+            [major, minor, patch] => Some(Version { major, minor, patch }),
+            _ => None,
+        }
+    }
+
+    /// What `INFO` says; panics where it says nothing that looks like a version.
+    pub fn of(client: &mut Client) -> Version {
+        let text = client.info("redis_version");
+        Version::parse(&text).unwrap_or_else(|| panic!("redis_version is {text}"))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
