@@ -240,7 +240,7 @@ fn a_value_of_another_type_wakes_nobody_and_what_replaces_it_does() {
 #[test]
 fn a_wait_ends_after_its_timeout_in_seconds_with_a_fraction() {
     both(
-        r#"
+        r"
         1: BLPOP a 0.001 => (null array)
         1: BRPOP a b 0.0001 => (null array)
         1: BLMOVE a b LEFT LEFT 1e-2 => (null array)
@@ -250,7 +250,7 @@ fn a_wait_ends_after_its_timeout_in_seconds_with_a_fraction() {
         0: XGROUP CREATE s g 0 MKSTREAM => +OK
         1: XREADGROUP GROUP g c BLOCK 1 STREAMS s > => (null array)
         1: BZPOPMIN z 0.001 => (null array)
-        "#,
+        ",
     );
 }
 
@@ -341,7 +341,7 @@ fn what_a_client_sends_behind_its_command_waits_with_it() {
 #[test]
 fn client_unblock_ends_a_wait_in_vain_or_with_an_error() {
     both(
-        r#"
+        r"
         1 waits: BLPOP a 0
         0: CLIENT UNBLOCK #1 => 1
         1 gets (null array)
@@ -356,7 +356,7 @@ fn client_unblock_ends_a_wait_in_vain_or_with_an_error() {
         0: LLEN a => 1
         1: PING => +PONG
         blocked 0
-        "#,
+        ",
     );
 }
 

@@ -73,12 +73,16 @@ impl TickRate {
         }
     }
 
-    /// Measures again over the time since the last refresh, if that is long enough (0.1 s) to be accurate to a few
-    /// parts per million. For a job that runs a few times a second; costs two clock reads.
+    /// Measures again over the time since the last refresh, if that is long enough (0.1 s) to be exact to a few
+    /// millionths. For a job that runs some times a second; costs a few clock reads.
     pub fn refresh(&mut self) {
-        const WORTH_NS: u64 = 100_000_000;
+        self.refresh_over(100_000_000);
+    }
+
+    /// Measures again if at least `worth_ns` nanoseconds have passed since the last time. The shorter, the less exact.
+    pub fn refresh_over(&mut self, worth_ns: u64) {
         let now = both_clocks();
-        if now.1.saturating_sub(self.anchor.1) >= WORTH_NS {
+        if now.1.saturating_sub(self.anchor.1) >= worth_ns {
             self.ns_per_tick = slope(self.anchor, now);
             self.anchor = now;
         }
@@ -103,8 +107,17 @@ impl TickRate {
     }
 }
 
+/// Both clocks at one moment: the tick counter is read between two readings of the other, and of a few tries the one
+/// counts in which those are closest, since the process may be interrupted in between.
 fn both_clocks() -> (u64, u64) {
-    (ticks(), read_ns(libc::CLOCK_MONOTONIC))
+    const TRIES: usize = 5;
+    let read = || {
+        let before = read_ns(libc::CLOCK_MONOTONIC);
+        let ticks = ticks();
+        let after = read_ns(libc::CLOCK_MONOTONIC);
+        (after.saturating_sub(before), (ticks, before + after.saturating_sub(before) / 2))
+    };
+    (0..TRIES).map(|_| read()).min_by_key(|(width, _)| *width).map_or((0, 0), |(_, clocks)| clocks)
 }
 
 /// Nanoseconds per tick between two readings; one, if the counter stood still or went back.

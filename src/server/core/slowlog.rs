@@ -76,7 +76,7 @@ impl Core {
         client: impl FnOnce() -> (String, Vec<u8>),
     ) {
         // How long a tick is may be known only roughly so far, and a long command is a good measure of it.
-        self.stats.refresh_tick_rate();
+        self.stats.refresh_tick_rate_over_a_command();
         self.stopwatch.refresh(self.stats.tick_rate());
         let micros = self.stats.tick_rate().to_ns(ticks) / 1000;
         let event = if command.has(flags::FAST) { "fast-command" } else { "command" };

@@ -301,6 +301,12 @@ impl Stats {
         self.rate.refresh();
     }
 
+    /// Measures the rate over what has just been a long command, however young the server is: from a millisecond on that
+    /// is exact enough to tell its time.
+    pub fn refresh_tick_rate_over_a_command(&mut self) {
+        self.rate.refresh_over(1_000_000);
+    }
+
     /// Takes a sample of all rates, of the memory in use, and of how long a tick is.
     pub fn sample(&mut self, now_us: u64, used_memory: u64) {
         self.refresh_tick_rate();
