@@ -194,6 +194,7 @@ fn a_command_stops_when_its_reply_is_beyond_the_hard_limit() {
         control.run(&format!("HSET h1 field:{n} v"));
         control.run(&format!("ZADD z1 {n} member:{n}"));
     }
+    control.run(&format!("HSET large field {}", "v".repeat(10_000)));
     let before = server.peak_resident_bytes();
     let mut ended = 0;
     for number in 0..2 {
@@ -203,6 +204,8 @@ fn a_command_stops_when_its_reply_is_beyond_the_hard_limit() {
             format!("HRANDFIELD h{number} -4000000000000000000 WITHVALUES"),
             format!("ZRANDMEMBER z{number} -2147483649"),
             format!("ZRANDMEMBER z{number} -4000000000000000000 WITHSCORES"),
+            format!("SORT s1 ALPHA{}", " GET #".repeat(10_000)),
+            format!("HMGET large{}", " field".repeat(10_000)),
         ] {
             let mut greedy = server.client();
             greedy.send(&request.split(' ').collect::<Vec<_>>()).expect("send");

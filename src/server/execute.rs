@@ -7,7 +7,6 @@
 use super::core::dispatch::Caller;
 use super::net::output::Output;
 use super::{Server, admin};
-use crate::command::waiting::Parking;
 use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand};
 use crate::resp::Reply;
 use crate::sys::crash;
@@ -70,11 +69,16 @@ impl Server {
         }
         let mut before = self.net.output.buffer.len();
         let admitted = self.admit(token, found, *args);
-        let executed = admitted.filter(|command| self.call_carefully(token, command, hash, args, before));
+        if let Some(command) = admitted {
+            self.call_carefully(token, command, hash, args, before);
+        }
         let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
             return true;
         };
-        if let Some(command) = executed {
+        // A command that is being served was shown when it began to wait.
+        if let Some(command) = admitted
+            && !self.audience.settling
+        {
             self.show_to_monitors(token, command, *args);
         }
         if !flags.waiting {
@@ -96,7 +100,7 @@ impl Server {
         self.net.clients.get(token).is_some_and(|client| client.session.flags.monitor)
     }
 
-    /// Calls an admitted command and keeps its accounts. Returns false if it has to wait.
+    /// Calls an admitted command and keeps its accounts.
     fn call_carefully(
         &mut self,
         token: Token,
@@ -104,8 +108,8 @@ impl Server {
         hash: u64,
         args: &Args<'_>,
         before: usize,
-    ) -> bool {
-        let Some(client) = self.net.clients.get_mut(token) else { return false };
+    ) {
+        let Some(client) = self.net.clients.get_mut(token) else { return };
         let session = &mut client.session;
         session.last_command = Some(command.id);
         crash::now_executing(command.id);
@@ -121,11 +125,11 @@ impl Server {
             }
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
         };
-        self.complete(token, command, args, outcome, before)
+        self.complete(token, command, args, outcome, before);
     }
 
-    /// Keeps the accounts of a command that has been called, and writes its error. Returns false if it is to be executed
-    /// again.
+    /// Keeps the accounts of a command that has been called, and writes its error. One that waits has them kept when its
+    /// wait ends.
     fn complete(
         &mut self,
         token: Token,
@@ -133,9 +137,10 @@ impl Server {
         args: &Args<'_>,
         outcome: Result<(), Error>,
         before: usize,
-    ) -> bool {
-        if matches!(self.core.wait.as_deref(), Some(Parking::Keys(_))) {
-            return false;
+    ) {
+        if self.core.wait.is_some() {
+            self.core.wait_ticks = self.core.stopwatch.lap();
+            return;
         }
         self.measure(token, command, args);
         if let Err(error) = outcome {
@@ -143,13 +148,18 @@ impl Server {
             self.core.stats.command(command.id).failed += 1;
             self.reply_error(token, &error);
         }
-        true
     }
 
     /// Counts a command that has just been executed, with the time that it took.
     #[inline(always)]
     fn measure(&mut self, token: Token, command: &'static Command, args: &Args<'_>) {
         let ticks = self.core.stopwatch.lap();
+        self.record(token, command, ticks, args);
+    }
+
+    /// Counts a command that took `ticks`.
+    #[inline(always)]
+    pub(super) fn record(&mut self, token: Token, command: &'static Command, ticks: u64, args: &Args<'_>) {
         self.core.stats.record(command.id, ticks);
         if self.core.stopwatch.is_slow(ticks) {
             self.note_slow_command(token, command, ticks, *args);

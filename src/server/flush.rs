@@ -179,8 +179,10 @@ impl Server {
             if client.session.flags.monitor {
                 self.stop_monitoring(token);
             }
-            let awaits_memory = || self.audience.freeing.iter().any(|(_, waiting)| *waiting == token);
-            if client.session.flags.waiting && !awaits_memory() && self.unpark(token).is_none() {
+            if client.session.flags.waiting
+                && !self.audience.forget_freeing(token)
+                && self.unpark(token).is_none()
+            {
                 self.audience.leave_pause();
             }
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.

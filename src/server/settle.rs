@@ -17,6 +17,7 @@ use super::audience::waiters::{End, EndedWait, Parked};
 use super::net::batch::Rest;
 use crate::command::Error;
 use crate::command::waiting::Parking;
+use crate::sys::clock;
 use crate::sys::poller::Token;
 
 impl Server {
@@ -29,9 +30,9 @@ impl Server {
         if !self.core.keyspace.journal.is_empty() && !self.audience.settling {
             self.net.output.close_segment(executing);
             // It may have to wait itself, and is parked after this.
-            let wait = self.core.wait.take();
+            let wait = (self.core.wait.take(), self.core.wait_ticks);
             self.settle_unit(Framing::Together);
-            self.core.wait = wait;
+            (self.core.wait, self.core.wait_ticks) = wait;
             if let Some(client) = self.net.clients.get(executing) {
                 client.is_served_now();
             }
@@ -91,7 +92,8 @@ impl Server {
         let wait = match *parking {
             Parking::Keys(wait) => wait,
             Parking::Freed(ticket) => {
-                self.audience.freeing.push_back((ticket, token));
+                let began = clock::ticks().wrapping_sub(self.core.wait_ticks);
+                self.audience.freeing.push_back((ticket, token, began));
                 // Where it is done already, the end of this iteration replies.
                 self.core.keyspace.lazy().wake_when_done(ticket);
                 return;
@@ -105,7 +107,7 @@ impl Server {
         }
         let db = client.session.db;
         let now_us = self.core.clock.monotonic_us();
-        self.audience.waiters.park(token, db, &wait, now_us, former);
+        self.audience.waiters.park(token, db, &wait, (now_us, self.core.wait_ticks), former);
         if let Some(parked) = self.audience.waiters.get(token) {
             for name in parked.keys() {
                 let hash = self.core.keyspace.hash(name);
@@ -166,32 +168,32 @@ impl Server {
     /// Ends the wait of a client for keys with an error, or in vain; the reply follows at the end of the iteration.
     /// Returns false if it does not wait for any.
     pub(super) fn end_wait(&mut self, token: Token, error: Option<Error>) -> bool {
-        if self.unpark(token).is_none() {
-            return false;
-        }
-        self.audience.ended_waits.push(EndedWait { token, end: error.map_or(End::InVain, End::Failed) });
+        let Some(parked) = self.unpark(token) else { return false };
+        let end = error.map_or(End::InVain, End::Failed);
+        self.audience.ended_waits.push(EndedWait { token, end, ticks: parked.ticks });
         true
     }
 
     /// Ends the waits for memory that has been freed by now.
     pub(super) fn end_waits_for_freeing(&mut self) {
-        while let Some((ticket, token)) = self.audience.freeing.front().copied()
+        while let Some((ticket, token, began)) = self.audience.freeing.front().copied()
             && self.core.keyspace.lazy().is_done(ticket)
         {
             self.audience.freeing.pop_front();
             if let Some(client) = self.net.clients.get_mut(token) {
                 client.session.flags.waiting = false;
-                self.audience.ended_waits.push(EndedWait { token, end: End::Done });
+                let ticks = clock::ticks().wrapping_sub(began);
+                self.audience.ended_waits.push(EndedWait { token, end: End::Done, ticks });
             }
         }
     }
 
     /// Replies to clients whose waits have ended without their command being executed again.
     pub(super) fn reply_to_ended_waits(&mut self) {
-        for EndedWait { token, end } in std::mem::take(&mut self.audience.ended_waits) {
+        for EndedWait { token, end, ticks } in std::mem::take(&mut self.audience.ended_waits) {
             let Some(client) = self.net.clients.get_mut(token) else { continue };
             let Some(rest) = client.rest.take() else { continue };
-            let command = rest.current().and_then(|(request, _)| request.command.ok());
+            let called = rest.current().and_then(|(request, args)| Some((request.command.ok()?, args)));
             self.net.output.open_segment();
             let before = self.net.output.buffer.len();
             match &end {
@@ -199,11 +201,8 @@ impl Server {
                 End::InVain => self.net.reply_to(token).null_array(),
                 End::Failed(error) => self.reply_error(token, error),
             }
-            // A command that was done before it waited has been counted then.
-            if let Some(command) = command
-                && !matches!(end, End::Done)
-            {
-                self.core.stats.record(command.id, 0);
+            if let Some((command, args)) = called {
+                self.record(token, command, ticks, &args);
                 self.core.stats.command(command.id).failed += u64::from(matches!(end, End::Failed(_)));
             }
             self.apply_reply_mode(token, before);

@@ -172,12 +172,19 @@ fn reply_field(hash: Option<&HashRef<'_>>, field: &[u8], out: &mut HashReply<'_,
 
 /// `HMGET key field [field …]`: an array of values, null for missing fields. O(N).
 pub fn hmget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
+    // A field may be named any number of times.
+    let bound = ctx.output_bound();
     read(ctx, args, |hash, mut out| {
         out.reply.array(args.len() - 2);
         for field in args.iter_from(2) {
+            if out.reply.buf.len() > bound {
+                break;
+            }
             reply_field(hash.as_ref(), field, &mut out);
         }
-    })
+    })?;
+    ctx.end_beyond(bound);
+    Ok(())
 }
 
 /// `HGETALL key`: a map of all fields and values. O(N).

@@ -223,7 +223,12 @@ fn outputs<'a>(
 fn reply(ctx: &mut Context<'_>, request: &SortRequest<'_>, elements: &Texts, order: &[usize]) {
     ctx.reply.array(order.len() * request.get.len().max(1));
     let now = ctx.keyspace.moment.unix_ms;
+    // `GET` may repeat each element any number of times.
+    let bound = ctx.output_bound();
     follow(ctx, outputs(request, elements, order), |ctx, found| {
+        if ctx.reply.buf.len() > bound {
+            return;
+        }
         let (at, field) = match found {
             Found::Nothing => return ctx.reply.null(),
             Found::Element(element) => return ctx.reply.bulk(element),
@@ -236,6 +241,7 @@ fn reply(ctx: &mut Context<'_>, request: &SortRequest<'_>, elements: &Texts, ord
             Some(_) => ctx.reply_string(at),
         }
     });
+    ctx.end_beyond(bound);
 }
 
 /// Stores the output as a list, with empty strings for missing values, and replies with its length. An empty list

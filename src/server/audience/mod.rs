@@ -35,8 +35,9 @@ pub struct Audience {
     pause: Pause,
     /// Clients that wait for keys.
     pub(super) waiters: Waiters,
-    /// Clients whose command is done when memory has been freed, in the order of the tickets.
-    pub(super) freeing: VecDeque<(Ticket, Token)>,
+    /// Clients whose command is done when memory has been freed, in the order of the tickets, with the ticks at which the
+    /// command began.
+    pub(super) freeing: VecDeque<(Ticket, Token, u64)>,
     /// Waits that have ended without a reply so far.
     pub(super) ended_waits: Vec<EndedWait>,
     /// Keeps what units have changed (`DEBUG JOURNAL`).
@@ -59,7 +60,7 @@ impl Audience {
 
     /// Clients whose latest request waits.
     pub fn waiting_clients(&self) -> usize {
-        self.waiters.len() + self.pause.waiting_clients()
+        self.waiters.len() + self.pause.waiting_clients() + self.freeing.len()
     }
 
     /// The monitors, and what they have to be told.
@@ -100,6 +101,13 @@ impl Audience {
     /// A client waits for the end of the pause.
     pub fn wait_for_end_of_pause(&mut self, token: Token) {
         self.pause.add(token);
+    }
+
+    /// A client that is gone does not wait for memory to be freed. Returns whether it did.
+    pub fn forget_freeing(&mut self, token: Token) -> bool {
+        let before = self.freeing.len();
+        self.freeing.retain(|(_, waiting, _)| *waiting != token);
+        self.freeing.len() < before
     }
 
     /// A client that waited for the end of the pause is gone.

@@ -37,6 +37,8 @@ pub struct Parked {
     pub even_if_gone: bool,
     /// Microseconds of the monotonic clock.
     deadline_us: Option<u64>,
+    /// How long its command has been executed so far.
+    pub ticks: u64,
 }
 
 impl Parked {
@@ -62,6 +64,8 @@ pub struct EndedWait {
     pub token: Token,
     /// The reply follows from it.
     pub end: End,
+    /// How long the command took, and what it waited for if that was its own work.
+    pub ticks: u64,
 }
 
 /// The clients that wait for one key.
@@ -101,13 +105,21 @@ impl Waiters {
 
     /// A client begins to wait for keys of database `db`, behind all others; or goes on with `again`, the wait that it
     /// was taken out of, in its former place.
-    pub fn park(&mut self, token: Token, db: usize, wait: &Wait, now_us: u64, again: Option<&Parked>) {
+    pub fn park(
+        &mut self,
+        token: Token,
+        db: usize,
+        wait: &Wait,
+        (now_us, ticks): (u64, u64),
+        again: Option<&Parked>,
+    ) {
         let ticket = again.map_or(self.next_ticket, |parked| parked.ticket);
         self.next_ticket = self.next_ticket.max(ticket + 1);
         let deadline_us = match again {
             Some(parked) => parked.deadline_us,
             None => wait.timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000))),
         };
+        let ticks = ticks + again.map_or(0, |parked| parked.ticks);
         let mut keys: Vec<Box<[u8]>> = Vec::with_capacity(wait.keys.len());
         for name in &wait.keys {
             let queue = self.by_key.entry((db, name.as_slice().into())).or_default();
@@ -121,7 +133,7 @@ impl Waiters {
             self.by_deadline.insert((deadline, ticket), token);
         }
         let parked =
-            Parked { ticket, db, keys, kind: wait.kind, even_if_gone: wait.even_if_gone, deadline_us };
+            Parked { ticket, db, keys, kind: wait.kind, even_if_gone: wait.even_if_gone, deadline_us, ticks };
         self.parked.insert(token, parked);
     }
 
@@ -242,14 +254,14 @@ mod tests {
     #[test]
     fn clients_are_served_in_the_order_in_which_they_began_to_wait_and_keep_their_place() {
         let mut waiters = Waiters::default();
-        waiters.park(token(3), 0, &wait(&["a", "b", "a"], None), 0, None);
-        waiters.park(token(1), 0, &wait(&["b"], None), 0, None);
+        waiters.park(token(3), 0, &wait(&["a", "b", "a"], None), (0, 0), None);
+        waiters.park(token(1), 0, &wait(&["b"], None), (0, 0), None);
         let (first, client) = waiters.next_of(&place("b"), None, Some(Kind::List)).unwrap();
         assert_eq!(client, token(3));
         let parked = waiters.remove(token(3)).unwrap();
         assert_eq!(parked.keys().collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(waiters.next_of(&place("a"), None, Some(Kind::List)), None);
-        waiters.park(token(3), 0, &wait(&["a", "b"], None), 0, Some(&parked));
+        waiters.park(token(3), 0, &wait(&["a", "b"], None), (0, 0), Some(&parked));
         assert_eq!(waiters.next_of(&place("b"), None, Some(Kind::List)), Some((first, token(3))));
         let next = waiters.next_of(&place("b"), Some(first), Some(Kind::List));
         assert_eq!(next.map(|(_, client)| client), Some(token(1)));
@@ -261,8 +273,8 @@ mod tests {
     fn the_next_deadline_is_known_and_goes_with_its_client() {
         let mut waiters = Waiters::default();
         assert_eq!(waiters.milliseconds_left(0, 100), 100);
-        waiters.park(token(1), 0, &wait(&["a"], Some(7)), 1000, None);
-        waiters.park(token(2), 0, &wait(&["a"], Some(3)), 2000, None);
+        waiters.park(token(1), 0, &wait(&["a"], Some(7)), (1000, 0), None);
+        waiters.park(token(2), 0, &wait(&["a"], Some(3)), (2000, 0), None);
         assert_eq!(waiters.milliseconds_left(2500, 100), 3);
         assert_eq!(waiters.next_overdue(4999), None);
         assert_eq!(waiters.next_overdue(5000), Some(token(2)));
@@ -276,7 +288,7 @@ mod tests {
     #[test]
     fn a_key_that_changed_is_ready_once_and_only_if_somebody_waits_for_it() {
         let mut waiters = Waiters::default();
-        waiters.park(token(1), 0, &wait(&["a", "b"], None), 0, None);
+        waiters.park(token(1), 0, &wait(&["a", "b"], None), (0, 0), None);
         for name in ["b", "c", "a", "b"] {
             waiters.key_changed(0, name.as_bytes());
         }

@@ -47,6 +47,8 @@ pub struct Core {
     pub(super) denied_logins: u64,
     /// What the command that has just been called waits for.
     pub(super) wait: Option<Box<Parking>>,
+    /// How long that took until it began to wait.
+    pub(super) wait_ticks: u64,
 }
 
 impl Core {
@@ -68,6 +70,7 @@ impl Core {
             replication_id: random_id(),
             denied_logins: 0,
             wait: None,
+            wait_ticks: 0,
             config,
         };
         core.keyspace.moment = Moment::at(core.clock.unix_ms());
