@@ -26,7 +26,7 @@ pub fn alike(
         && here.calls.iter().zip(&redis.calls).all(|(a, b)| a.args.len() == b.args.len());
     here.events == redis.events
         && here.calls.len() == redis.calls.len()
-        && (chosen || here.calls.iter().zip(&redis.calls).all(|(a, b)| same_call(a, b)))
+        && (chosen || here.calls.iter().zip(&redis.calls).all(|(a, b)| same_call(step, a, b)))
 }
 
 /// Whether these are the calls for what chance has chosen: SREM of just the members that SPOP returned.
@@ -51,15 +51,23 @@ fn chosen_by_reply(step: &Step, answer: &Answer, calls: &[Call]) -> bool {
     !popped.is_empty() && removed == popped
 }
 
-fn same_call(a: &Call, b: &Call) -> bool {
-    a.db == b.db && a.args.len() == b.args.len() && a.args.iter().zip(&b.args).all(|(a, b)| same_word(a, b))
+fn same_call(step: &Step, a: &Call, b: &Call) -> bool {
+    let id_of_clock = step.args[0].eq_ignore_ascii_case(b"XADD") && step.args.iter().any(|arg| arg == b"*");
+    a.db == b.db
+        && a.args.len() == b.args.len()
+        && a.args.iter().zip(&b.args).all(|(a, b)| same_word(a, b, id_of_clock))
 }
 
 /// Equal, or two times, or two IDs of streams that are times, not far from each other. The number after the dash of an ID
-/// depends on whether the clock has moved since the last one.
-fn same_word(a: &[u8], b: &[u8]) -> bool {
-    let near = |a: u64, b: u64| a != b && a.abs_diff(b) <= APART_MS;
-    let alike = |((a, x), (b, y)): ((u64, &str), (u64, &str))| near(a, b) && x.is_empty() == y.is_empty();
+/// depends on whether the clock has moved since the last one; so it may differ in one millisecond only if the server has
+/// chosen the ID.
+fn same_word(a: &[u8], b: &[u8], id_of_clock: bool) -> bool {
+    let near = |a: u64, b: u64| a.abs_diff(b) <= APART_MS;
+    let alike = |((ms, seq), (other_ms, other_seq)): ((u64, &str), (u64, &str))| {
+        near(ms, other_ms)
+            && seq.is_empty() == other_seq.is_empty()
+            && (ms != other_ms || id_of_clock && !seq.is_empty())
+    };
     a == b || times_of(a).zip(times_of(b)).is_some_and(alike)
 }
 
@@ -131,6 +139,10 @@ mod tests {
         assert!(!same("SET k v PXAT 1795345870532", "SET k v PXAT 1795346870532"));
         assert!(!same("XADD s 1795345870532-0 f v", "XADD s 1795345870532-1 f v"));
         assert!(!same("SET k 10", "SET k 11"));
+        let chosen = |a: &str, b: &str| are_alike("XADD s * f v", &ok, &call(a), &call(b));
+        assert!(chosen("XADD s 1795345870532-0 f v", "XADD s 1795345870532-1 f v"));
+        assert!(!chosen("XADD s 1795345870532-0 f v", "XADD s 1795345870532-0 f w"));
+        assert!(!chosen("XADD s 1795345870532-0 f v", "XADD s 1795346870532-0 f v"));
     }
 
     #[test]
