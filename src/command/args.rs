@@ -5,6 +5,7 @@
 
 use crate::command::error::{Error, LEAST_INTEGER, NOT_AN_INTEGER, Result};
 use crate::command::table::Arguments;
+use crate::db::Word;
 use crate::resp::{Span, SpanKind};
 use crate::text::number;
 use crate::types::block::Block;
@@ -52,6 +53,12 @@ impl<'a> Args<'a> {
             SpanKind::Window { .. } | SpanKind::Piece { .. } => None,
             SpanKind::Detached(block) => Some(self.blocks[block].share()),
         }
+    }
+
+    /// Argument `index` as a word to propagate.
+    #[inline]
+    pub fn word(&self, index: usize) -> Word<'a> {
+        self.block(index).map_or_else(|| Word::Bytes(self.get(index)), Word::Block)
     }
 
     /// The arguments from `first` on.

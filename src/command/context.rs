@@ -136,13 +136,9 @@ impl Context<'_> {
 
     /// Propagates the command with some arguments replaced: `others` has their indices and the new words.
     pub fn propagate_with(&mut self, args: Args<'_>, others: &[(usize, Vec<u8>)]) {
-        let blocks: Vec<_> = (0..args.len()).map(|index| args.block(index)).collect();
-        let words = (0..args.len()).map(|index| {
-            match (others.iter().find(|(other, _)| *other == index), &blocks[index]) {
-                (Some((_, value)), _) => Word::Bytes(value),
-                (None, Some(block)) => Word::Block(block),
-                (None, None) => Word::Bytes(args.get(index)),
-            }
+        let words = (0..args.len()).map(|index| match others.iter().find(|(other, _)| *other == index) {
+            Some((_, value)) => Word::Bytes(value),
+            None => args.word(index),
         });
         self.keyspace.journal.propagate_words(self.session.db, words);
     }

@@ -111,11 +111,9 @@ fn propagate_absolute(ctx: &mut Context<'_>, args: Args<'_>, time: i64) {
         return;
     }
     let digits = Decimal::new(time);
-    let payload = args.block(3);
-    let words = (0..args.len()).map(|index| match (index, &payload) {
-        (2, _) => Word::Bytes(digits.as_bytes()),
-        (3, Some(block)) => Word::Block(block),
-        _ => Word::Bytes(args.get(index)),
+    let words = (0..args.len()).map(|index| match index {
+        2 => Word::Bytes(digits.as_bytes()),
+        _ => args.word(index),
     });
     ctx.keyspace.journal.propagate_words(ctx.session.db, words.chain([Word::Bytes(b"ABSTTL")]));
 }

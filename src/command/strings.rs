@@ -97,10 +97,8 @@ fn propagate_set(ctx: &mut Context<'_>, key: Key<'_>, args: Args<'_>, index: usi
     if !ctx.propagates() {
         return;
     }
-    let block = args.block(index);
-    let value = block.as_ref().map_or(Word::Bytes(args.get(index)), Word::Block);
     let digits = Decimal::new(time.unwrap_or(0));
-    let words = [Word::Bytes(b"SET"), Word::Bytes(key.name), value];
+    let words = [Word::Bytes(b"SET"), Word::Bytes(key.name), args.word(index)];
     let words = words.into_iter().chain([Word::Bytes(b"PXAT"), Word::Bytes(digits.as_bytes())]);
     ctx.keyspace.journal.propagate_words(key.db, words.take(if time.is_some() { 5 } else { 3 }));
 }
@@ -110,12 +108,8 @@ fn propagate_without_get(ctx: &mut Context<'_>, args: Args<'_>) {
     if !ctx.propagates() {
         return;
     }
-    let value = args.block(2);
     let words = (0..args.len()).filter(|&index| index < 3 || !args.is(index, "get"));
-    let words = words.map(|index| match &value {
-        Some(block) if index == 2 => Word::Block(block),
-        _ => Word::Bytes(args.get(index)),
-    });
+    let words = words.map(|index| args.word(index));
     ctx.keyspace.journal.propagate_words(ctx.session.db, words);
 }
 

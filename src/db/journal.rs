@@ -3,19 +3,19 @@
 //! ```text
 //!   handler ─▶ Keyspace::changed, remove, flush …  ─▶  changes   (database, key with its hash, event)
 //!           ─▶ Journal::propagate, propagate_nothing ─▶  calls     (database, words)
-//!   after the outermost unit the server takes both and hands them to its listeners
+//!   after the outermost unit the server hands the changes to their listeners, and at the end of the iteration the calls
 //! ```
 //!
 //! The journal does not know its readers. What nobody listens to is not recorded: then a change costs a counter and a
 //! test, and a call nothing. Readers can listen to every change, to calls ([`Listening`]), and to changes of the keys
 //! that clients wait for ([`Journal::await_key`]).
 //!
-//! Keys and words are copied into buffers that are reused; an argument that has a block of its own is shared.
+//! Keys are copied into a buffer that is reused; calls are encoded at once ([`super::calls`]).
 
 use std::collections::HashMap;
 
+use super::calls::{Calls, Framing, Word};
 use super::event::Event;
-use crate::types::block::Block;
 
 /// A key: its database, its hash and its name.
 #[derive(Clone, Copy, Debug)]
@@ -60,92 +60,6 @@ enum Record {
     Swapped { first: usize, second: usize },
 }
 
-/// A word of a call.
-#[derive(Clone, Copy)]
-pub enum Word<'a> {
-    /// Copied.
-    Bytes(&'a [u8]),
-    /// Shared.
-    Block(&'a Block),
-}
-
-/// A word as it is stored.
-enum Kept {
-    Bytes { start: usize, len: usize },
-    Block(Block),
-}
-
-struct Call {
-    db: usize,
-    first_word: usize,
-}
-
-/// Calls to propagate, in order.
-#[derive(Default)]
-pub struct Calls {
-    list: Vec<Call>,
-    words: Vec<Kept>,
-    bytes: Vec<u8>,
-}
-
-impl Calls {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// Appends a call that acts on database `db`.
-    pub fn push<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
-        self.list.push(Call { db, first_word: self.words.len() });
-        for word in words {
-            self.words.push(match word {
-                Word::Block(block) => Kept::Block(block.share()),
-                Word::Bytes(bytes) => {
-                    let start = self.bytes.len();
-                    self.bytes.extend_from_slice(bytes);
-                    Kept::Bytes { start, len: bytes.len() }
-                }
-            });
-        }
-    }
-
-    /// The database and the words of every call.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, Vec<Word<'_>>)> {
-        self.list.iter().enumerate().map(|(index, call)| {
-            let end = self.list.get(index + 1).map_or(self.words.len(), |next| next.first_word);
-            let words = self.words[call.first_word..end].iter().map(|word| match word {
-                Kept::Bytes { start, len } => Word::Bytes(&self.bytes[*start..*start + *len]),
-                Kept::Block(block) => Word::Block(block),
-            });
-            (call.db, words.collect())
-        })
-    }
-
-    /// Removes all calls. Keeps buffers of a moderate size.
-    pub fn clear(&mut self) {
-        const KEEP: usize = 1024 * 1024;
-        self.list.clear();
-        self.words.clear();
-        self.bytes.clear();
-        self.bytes.shrink_to(KEEP);
-    }
-}
-
-impl Word<'_> {
-    /// Its bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        match self {
-            Word::Bytes(bytes) => bytes,
-            Word::Block(block) => block.as_slice(),
-        }
-    }
-}
-
 /// How a command is propagated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Propagation {
@@ -165,11 +79,14 @@ pub struct Listening {
     pub changes: bool,
     /// Calls.
     pub calls: bool,
+    /// What each unit has called, right after it.
+    pub units: bool,
 }
 
 const CHANGES: u8 = 1;
 const CALLS: u8 = 2;
 const AWAITED: u8 = 4;
+const UNITS: u8 = 8;
 
 /// See the module's head.
 #[derive(Default)]
@@ -189,9 +106,11 @@ pub struct Journal {
 impl Journal {
     /// Sets what is recorded from now on, in addition to changes of awaited keys.
     pub fn listen(&mut self, listening: Listening) {
-        let awaited = self.interest & AWAITED;
-        self.interest =
-            awaited | if listening.changes { CHANGES } else { 0 } | if listening.calls { CALLS } else { 0 };
+        let bit = |wanted: bool, bit: u8| if wanted { bit } else { 0 };
+        self.interest = self.interest & AWAITED
+            | bit(listening.changes, CHANGES)
+            | bit(listening.calls | listening.units, CALLS)
+            | bit(listening.units, UNITS);
     }
 
     /// Records changes of keys with this hash, until [`Journal::forget`] has been called as often as this.
@@ -225,10 +144,12 @@ impl Journal {
         self.interest != 0
     }
 
-    /// Whether something is recorded.
+    /// Whether the current unit has left something for its listeners, or calls that make one transaction.
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.calls.is_empty()
+    pub fn is_unsettled(&self) -> bool {
+        !self.records.is_empty()
+            || self.calls.of_unit() > 1
+            || self.interest & UNITS != 0 && self.calls.of_unit() > 0
     }
 
     /// Records that something happened to a key.
@@ -274,27 +195,50 @@ impl Journal {
         })
     }
 
-    /// The calls so far, in order.
+    /// The calls of all units since they were last taken.
+    #[inline]
     pub fn calls(&self) -> &Calls {
         &self.calls
     }
 
-    /// Removes all records, after the unit when the listeners have read them.
-    pub fn clear(&mut self) {
+    /// The calls, for whoever takes them.
+    #[inline]
+    pub fn calls_mut(&mut self) -> &mut Calls {
+        &mut self.calls
+    }
+
+    /// After a unit in the short way: whether [`Journal::is_unsettled`]. If not, the unit is ended.
+    #[inline(always)]
+    pub fn holds_unit(&mut self) -> bool {
+        if self.interest == 0 {
+            return false;
+        }
+        if self.is_unsettled() {
+            return true;
+        }
+        self.calls.begin_unit();
+        self.apart = false;
+        false
+    }
+
+    /// The current unit makes no more calls: frames those that it has made.
+    pub fn frame(&mut self, framing: Framing) {
+        let framing = if self.apart { Framing::Apart } else { framing };
+        self.calls.frame(framing);
+    }
+
+    /// Ends the current unit, when the listeners have read what it changed. Its calls stay until they are taken.
+    #[inline]
+    pub fn end_unit(&mut self) {
         self.records.clear();
         self.names.clear();
-        self.calls.clear();
+        self.calls.begin_unit();
         self.apart = false;
     }
 
     /// The calls made so far in this unit are not one transaction: the keys that it met have nothing in common.
     pub fn propagate_apart(&mut self) {
-        self.apart = !self.is_empty();
-    }
-
-    /// Whether the calls of this unit are each their own.
-    pub fn is_apart(&self) -> bool {
-        self.apart
+        self.apart = !self.records.is_empty() || self.calls.of_unit() > 0;
     }
 
     /// Begins a command, which is propagated as it was called unless it says otherwise. Returns the state of the

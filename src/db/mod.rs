@@ -22,6 +22,7 @@
 //! then declare the outcome with [`Keyspace::changed`] or [`Keyspace::unchanged`]. Debug builds check that every
 //! command does ([`Keyspace::assert_declared`]).
 
+mod calls;
 pub mod digest;
 mod event;
 mod expiry;
@@ -31,9 +32,10 @@ mod lazyfree;
 #[cfg(all(test, target_os = "linux"))]
 mod shared_memory;
 
+pub use calls::{Calls, Framing, Word};
 pub use event::{Class, Event, Removal};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
-pub use journal::{Calls, Change, Journal, Key, Listening, Propagation, Word};
+pub use journal::{Change, Journal, Key, Listening, Propagation};
 pub use lazyfree::{Garbage, LazyFree, Ticket};
 
 use crate::dict::{Dict, Position, Ref, Seed};

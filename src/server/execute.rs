@@ -41,7 +41,7 @@ impl Server {
             let reply = Reply { buf: buffer, protocol: session.protocol };
             let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
             let outcome = self.core.dispatch(run, caller, hash, args);
-            if outcome.is_err() | session.stops() | self.core.keyspace.journal.is_listening() {
+            if outcome.is_err() | session.stops() | self.core.keyspace.journal.holds_unit() {
                 self.complete(token, command, args, outcome, before);
                 return self.settle(token);
             }

@@ -12,11 +12,11 @@
 //! next iteration.
 
 use super::Server;
-use super::audience::Framing;
 use super::audience::waiters::{End, EndedWait, Parked};
 use super::net::batch::Rest;
 use crate::command::Error;
 use crate::command::waiting::Parking;
+use crate::db::Framing;
 use crate::sys::clock;
 use crate::sys::poller::Token;
 
@@ -27,25 +27,36 @@ impl Server {
     #[inline(never)]
     pub(super) fn settle(&mut self, executing: Token) -> bool {
         // A command that is being served is settled by `serve_ready`.
-        if !self.core.keyspace.journal.is_empty() && !self.audience.settling {
-            self.net.output.close_segment(executing);
-            // It may have to wait itself, and is parked after this.
-            let wait = (self.core.wait.take(), self.core.wait_ticks);
-            self.settle_unit(Framing::Together);
-            (self.core.wait, self.core.wait_ticks) = wait;
-            if let Some(client) = self.net.clients.get(executing) {
-                client.is_served_now();
+        if !self.audience.settling {
+            if self.core.keyspace.journal.is_unsettled() {
+                self.settle_client(executing);
+            } else {
+                self.core.keyspace.journal.end_unit();
             }
-            self.net.output.open_segment();
-            self.core.stopwatch.start();
         }
         self.net.clients.get(executing).is_none_or(|client| client.session.stops())
     }
 
+    /// Settles the unit of a client.
+    fn settle_client(&mut self, executing: Token) {
+        self.net.output.close_segment(executing);
+        // It may have to wait itself, and is parked after this.
+        let wait = (self.core.wait.take(), self.core.wait_ticks);
+        self.settle_unit(Framing::Together);
+        (self.core.wait, self.core.wait_ticks) = wait;
+        if let Some(client) = self.net.clients.get(executing) {
+            client.is_served_now();
+        }
+        self.net.output.open_segment();
+        self.core.stopwatch.start();
+    }
+
     /// A unit of the server itself is over (a slice of expiry).
     pub(super) fn settle_own(&mut self) {
-        if !self.core.keyspace.journal.is_empty() {
+        if self.core.keyspace.journal.is_unsettled() {
             self.settle_unit(Framing::Apart);
+        } else {
+            self.core.keyspace.journal.end_unit();
         }
     }
 
@@ -56,12 +67,12 @@ impl Server {
         self.audience.settling = false;
     }
 
-    /// Tells all listeners what stands in the journal, and empties it.
+    /// Ends a unit, and tells all listeners what it has left in the journal.
     fn hear(&mut self, framing: Framing) {
         let journal = &mut self.core.keyspace.journal;
-        let framing = if journal.is_apart() { Framing::Apart } else { framing };
-        self.audience.hear(journal, framing);
-        journal.clear();
+        journal.frame(framing);
+        self.audience.hear(journal);
+        journal.end_unit();
     }
 
     /// Serves the clients that wait for keys that are ready, until no such key is left.
@@ -73,9 +84,7 @@ impl Server {
                 let Some((ticket, token)) = self.audience.waiters.next_of(&place, after, kind) else { break };
                 after = Some(ticket);
                 self.serve(token);
-                if !self.core.keyspace.journal.is_empty() {
-                    self.hear(Framing::Together);
-                }
+                self.hear(Framing::Together);
             }
         }
     }

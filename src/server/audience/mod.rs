@@ -19,15 +19,6 @@ use crate::db::{Journal, Ticket};
 use crate::resp::Reply;
 use crate::sys::poller::Token;
 
-/// What the calls of a unit are to a log or a replica.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// One transaction, if there are several.
-    Together,
-    /// Each its own: keys that expired together have nothing else in common.
-    Apart,
-}
-
 /// All listeners.
 #[derive(Default)]
 pub struct Audience {
@@ -126,9 +117,9 @@ impl Audience {
     }
 
     /// Tells the listeners what a unit has left in the journal.
-    pub fn hear(&mut self, journal: &Journal, framing: Framing) {
+    pub fn hear(&mut self, journal: &Journal) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.hear(journal, framing);
+            recorder.hear(journal);
         }
         if !self.waiters.is_empty() {
             self.waiters.hear(journal);

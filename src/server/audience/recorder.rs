@@ -1,8 +1,9 @@
 //! `DEBUG JOURNAL`: keeps what units have changed and what they would have propagated, for tests.
 
-use super::Framing;
+use crate::command::Args;
 use crate::db::{Change, Journal};
-use crate::resp::Reply;
+use crate::resp::{self, Limits, Parsed, Partial, Reply};
+use crate::text::number;
 
 /// What was heard since it was last taken.
 #[derive(Debug, Default)]
@@ -11,11 +12,13 @@ pub struct Recorder {
     events: Vec<(usize, &'static str, Vec<u8>)>,
     /// Database and words.
     calls: Vec<(usize, Vec<Vec<u8>>)>,
+    /// The database that the stream of calls has selected.
+    selected: usize,
 }
 
 impl Recorder {
     /// Keeps what a unit has left in the journal.
-    pub fn hear(&mut self, journal: &Journal, framing: Framing) {
+    pub fn hear(&mut self, journal: &Journal) {
         for change in journal.changes() {
             if let Change::Key { key, event } = change
                 && !event.name().is_empty()
@@ -23,23 +26,36 @@ impl Recorder {
                 self.events.push((key.db, event.name(), key.name.to_vec()));
             }
         }
-        let framed = framing == Framing::Together && journal.calls().len() > 1;
-        let mut last_db = 0;
-        for (index, (db, words)) in journal.calls().iter().enumerate() {
-            if framed && index == 0 {
-                self.calls.push((db, vec![b"MULTI".to_vec()]));
+        self.keep_calls(&journal.calls().unit_bytes());
+    }
+
+    /// Keeps the calls of a stream, each with the database that it acts on; `MULTI` has that of the call after it.
+    fn keep_calls(&mut self, stream: &[u8]) {
+        let limits = Limits { max_bulk: usize::MAX, ..Limits::default() };
+        let (mut at, mut spans) = (0, Vec::new());
+        let mut unselected = self.calls.len();
+        while let Ok(Parsed::Whole { end }) =
+            resp::parse(stream, at, &mut Partial::default(), &limits, &mut spans)
+        {
+            at = end;
+            let words: Vec<_> =
+                (0..spans.len()).map(|i| Args::new(stream, &spans, &[]).get(i).to_vec()).collect();
+            spans.clear();
+            if words[0] == b"SELECT" {
+                self.selected = number::parse_u64(&words[1]).map_or(0, |db| db as usize);
+                self.calls[unselected..].iter_mut().for_each(|(db, _)| *db = self.selected);
+            } else {
+                if words[0] != b"MULTI" {
+                    unselected = self.calls.len() + 1;
+                }
+                self.calls.push((self.selected, words));
             }
-            self.calls.push((db, words.iter().map(|word| word.as_slice().to_vec()).collect()));
-            last_db = db;
-        }
-        if framed {
-            self.calls.push((last_db, vec![b"EXEC".to_vec()]));
         }
     }
 
     /// Replies with two arrays, events and calls, and forgets both.
     pub fn take(&mut self, reply: &mut Reply<'_>) {
-        let Recorder { events, calls } = std::mem::take(self);
+        let (events, calls) = (std::mem::take(&mut self.events), std::mem::take(&mut self.calls));
         reply.array(2);
         reply.array(events.len());
         for (db, event, key) in events {

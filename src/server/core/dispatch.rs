@@ -6,7 +6,7 @@
 
 use super::Core;
 use crate::command::{Args, Context, Result, Session, Splice};
-use crate::db::{Propagation, Word};
+use crate::db::Propagation;
 use crate::resp::Reply;
 
 /// On whose behalf a command is called, and where its reply goes.
@@ -56,7 +56,6 @@ impl Core {
     }
 
     /// [`Core::dispatch`] while calls are listened to.
-    #[cold]
     #[inline(never)]
     fn dispatch_and_propagate(
         &mut self,
@@ -75,12 +74,7 @@ impl Core {
             Propagation::Instead => {}
             Propagation::AsCalled if !changed => {}
             Propagation::AsCalled | Propagation::Forced => {
-                let blocks: Vec<_> = (0..args.len()).map(|index| args.block(index)).collect();
-                let words = (0..args.len()).map(|index| match &blocks[index] {
-                    Some(block) => Word::Block(block),
-                    None => Word::Bytes(args.get(index)),
-                });
-                journal.push_call(db, words);
+                journal.push_call(db, (0..args.len()).map(|index| args.word(index)));
             }
         }
         outcome

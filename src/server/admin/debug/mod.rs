@@ -121,7 +121,8 @@ impl Server {
             return Err(SYNTAX);
         }
         self.audience.record(on);
-        self.core.keyspace.journal.listen(Listening { changes: on, calls: on });
+        self.core.keyspace.journal.calls_mut().forget_selection();
+        self.core.keyspace.journal.listen(Listening { changes: on, calls: on, units: on });
         self.net.reply_to(token).ok();
         Ok(())
     }
