@@ -96,7 +96,11 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    File::open(directory)?.sync_all()
+    match File::open(directory)?.sync_all() {
+        // Some file systems cannot sync a directory, and need not.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EBADF)) => Ok(()),
+        result => result,
+    }
 }
 
 /// An unused name in the same directory, hence on the same file system.

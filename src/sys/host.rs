@@ -43,6 +43,13 @@ pub fn open_syslog(ident: &str, facility: &str) {
     unsafe { libc::openlog(ident.into_raw(), libc::LOG_PID | libc::LOG_NDELAY | libc::LOG_NOWAIT, number) };
 }
 
+/// Closes the connection to the system's log; the next line opens one again. For a forked child, before it closes
+/// descriptors whose numbers the library would go on to use.
+pub fn close_syslog() {
+    // SAFETY: no arguments.
+    unsafe { libc::closelog() };
+}
+
 /// Writes a line to the system's log.
 pub fn syslog(urgency: Urgency, line: &str) {
     let priority = match urgency {

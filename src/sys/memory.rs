@@ -59,6 +59,27 @@ pub fn hugepages() -> bool {
     HUGEPAGES.load(Ordering::Relaxed)
 }
 
+/// Bytes of this process's memory that it shares with no other process and that differ from their file, if any. In a
+/// forked child that is what was copied since the fork, by writes of either process. 0 where the system does not tell.
+///
+/// The kernel walks all page tables: some milliseconds for each gigabyte.
+pub fn private_dirty_bytes() -> u64 {
+    // One line sums up the process; before Linux 4.14 there is one for each mapping.
+    ["/proc/self/smaps_rollup", "/proc/self/smaps"]
+        .iter()
+        .find_map(|path| std::fs::read(path).ok())
+        .map_or(0, |text| sum_of_field(&text, b"Private_Dirty:"))
+}
+
+/// The sum, in bytes, of all lines `name     123 kB`.
+fn sum_of_field(text: &[u8], name: &[u8]) -> u64 {
+    let of_line = |line: &[u8]| -> Option<u64> {
+        let value = std::str::from_utf8(line.strip_prefix(name)?).ok()?;
+        value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    text.split(|&byte| byte == b'\n').filter_map(of_line).sum::<u64>() << 10
+}
+
 /// Makes the system's allocator return unused pages to the kernel. Does nothing where that is not supported.
 pub fn trim_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -203,6 +224,21 @@ mod tests {
         for len in [1, 4096, 65_536, HUGE_PAGE - 1, HUGE_PAGE, 5 * HUGE_PAGE + 1] {
             check(&Pages::zeroed(len).unwrap(), len);
         }
+    }
+
+    #[test]
+    fn the_lines_of_a_field_are_added_up() {
+        let text = b"Rss: 9 kB\nPrivate_Dirty:         12 kB\nPrivate_Dirty:\nx Private_Dirty: 5 kB\nPrivate_Dirty: 1 kB";
+        assert_eq!(sum_of_field(text, b"Private_Dirty:"), 13 << 10);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_was_written_is_private_and_dirty() {
+        let pages = Pages::zeroed(16 << 20).unwrap();
+        // SAFETY: the mapping is this long and ours.
+        unsafe { pages.start().write_bytes(1, 16 << 20) };
+        assert!(private_dirty_bytes() >= 16 << 20);
     }
 
     #[test]

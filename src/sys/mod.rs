@@ -7,14 +7,17 @@
 //! In the order in which a request meets them: [`poller`] reports which socket has bytes, [`net`] receives them into a
 //! [`ring`], and [`clock`] tells the time. The rest serves the process as a whole: [`signal`] and [`crash`] for its
 //! end, [`process`] for its limits and figures, [`host`] for what it arranges with the system, [`mod@file`] for its log
-//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows.
+//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows. Persistence
+//! stands on [`mod@fork`] and [`disk`].
 //!
 //! Everything here is safe to call. Each `unsafe` block inside is one call, with its reason.
 
 pub mod calendar;
 pub mod clock;
 pub mod crash;
+pub mod disk;
 pub mod file;
+pub mod fork;
 pub mod host;
 pub mod memory;
 pub mod net;

@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
 use crate::config::LogLevel;
@@ -44,6 +44,11 @@ impl Log {
     pub fn open_syslog(&mut self, ident: &str, facility: &str) {
         host::open_syslog(ident, facility);
         self.syslog = true;
+    }
+
+    /// The log file's descriptor, which a child needs to go on writing to it; `None` for the standard output.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.file.as_ref().map(|file| file.borrow().file().as_raw_fd())
     }
 
     /// Changes the level (`CONFIG SET loglevel`).

@@ -1,5 +1,6 @@
 //! The process around the server: its log, its supervisor, its title, the files it leaves.
 
+pub mod child;
 pub mod log;
 pub mod supervisor;
 pub mod title;

@@ -63,19 +63,29 @@ impl Process {
     /// of a primary.
     pub fn apply_oom_score(&mut self, config: &Config) -> Result<(), String> {
         let failed = |error| format!("Unable to write oom_score_adj: {error}");
-        let [value, ..] = config.oom_score_adj_values.0;
         let before = match (self.oom_score_before, config.oom_score_adj) {
             (Some(before), _) => before,
             (None, OomScoreAdj::No) => return Ok(()),
             (None, _) => host::oom_score().map_err(failed)?,
         };
-        let score = match config.oom_score_adj {
-            OomScoreAdj::No => before,
-            OomScoreAdj::Absolute => value,
-            OomScoreAdj::Relative => before + value,
-        };
+        let [value, ..] = config.oom_score_adj_values.0;
+        let score = score(config.oom_score_adj, before, value);
         host::set_oom_score(score).map_err(failed)?;
         self.oom_score_before = (config.oom_score_adj != OomScoreAdj::No).then_some(before);
         Ok(())
+    }
+    /// The score of a child that works in the background, the third of the values; `None` leaves it the server's.
+    pub(super) fn child_oom_score(&self, config: &Config) -> Option<i32> {
+        let [_, _, value] = config.oom_score_adj_values.0;
+        self.oom_score_before.map(|before| score(config.oom_score_adj, before, value))
+    }
+}
+
+/// A score, from the one that the process was started with.
+fn score(adjust: OomScoreAdj, before: i32, value: i32) -> i32 {
+    match adjust {
+        OomScoreAdj::No => before,
+        OomScoreAdj::Absolute => value,
+        OomScoreAdj::Relative => before + value,
     }
 }

@@ -7,13 +7,19 @@ use crate::sys::title;
 
 /// Sets the title of the process according to the configuration.
 pub fn apply(config: &Config) {
-    if !config.set_proc_title {
-        return;
-    }
     let program = title::arguments().first().map_or(&[][..], |name| name.as_bytes());
-    if let Some(text) = expand_title(&config.proc_title_template, |name| variable(config, program, name)) {
+    if let Some(text) = of(config, program) {
         title::set(&text);
     }
+}
+
+/// The title of a process that is called `program`, if the configuration wants titles. A child has a name of its own:
+/// `redis-rdb-bgsave`, `redis-aof-rewrite`.
+pub fn of(config: &Config, program: &[u8]) -> Option<Vec<u8>> {
+    if !config.set_proc_title {
+        return None;
+    }
+    expand_title(&config.proc_title_template, |name| variable(config, program, name))
 }
 
 /// The value of a variable in the template.

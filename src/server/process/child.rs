@@ -1,0 +1,32 @@
+//! What a child that works in the background is to the system: its title, its score, its processors.
+
+use super::{Process, title};
+use crate::config::{ByteText, Config};
+use crate::sys::fork::Role;
+use crate::sys::host;
+
+/// The work of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It writes a dump.
+    Save,
+    /// It writes the base of the append-only log.
+    Rewrite,
+}
+
+impl Process {
+    /// The role of a child of this process, according to the configuration. A list of processors that is none has no
+    /// effect, as it has none for the server itself.
+    pub fn child_role(&self, config: &Config, work: Work) -> Role {
+        let (name, processors): (&[u8], &ByteText) = match work {
+            Work::Save => (b"redis-rdb-bgsave", &config.bgsave_cpulist),
+            Work::Rewrite => (b"redis-aof-rewrite", &config.aof_rewrite_cpulist),
+        };
+        Role {
+            title: title::of(config, name),
+            oom_score: self.child_oom_score(config),
+            processors: host::parse_processors(&processors.to_string()).unwrap_or_default(),
+            keep: self.log.fd().into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Large files that have to be on disk when somebody relies on them: dumps, the append-only log.
+//!
+//! [`append`] adds pieces from several places in one call and tells how much of them was written when the disk is full.
+//! [`BulkWriter`] writes files of gigabytes in one go. It sends what it has written to the disk every few megabytes, so
+//! that the sync at the end does not have to wait for all of it while every other writer of the disk waits along.
+//! [`rename_durably`] gives a finished file its name.
+//!
+//! All calls go through the C library's names (`write`, `writev`, `fdatasync`, `rename`), so that a test can make any of
+//! them fail.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::sys::file::sync_directory_of;
+
+/// Who may read the files of persistence: everybody, where the process's mask permits.
+const MODE: u32 = 0o644;
+
+/// Opens a file for appending, and creates it if it does not exist. Returns its length as well.
+pub fn open_append(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    let len = file.metadata()?.len();
+    Ok((file, len))
+}
+
+/// Creates a file for writing; one that exists is emptied.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)
+}
+
+/// Waits until the bytes of a file, and what it takes to read them back, are on the disk; in its permanent memory where
+/// the system can say so (macOS).
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// What became of an [`append`].
+#[derive(Debug)]
+#[must_use]
+pub struct Appended {
+    /// Bytes that were written, from the first on.
+    pub bytes: u64,
+    /// Why not all were. The file then ends within what was to be written, unless `bytes` is 0.
+    pub error: Option<io::Error>,
+}
+
+/// Writes `pieces`, one after the other, at the end of a file that was opened for appending (elsewhere, where it stands). A
+/// call for each thousand pieces, more where the system writes less than it was given. `pieces` is used up.
+pub fn append(mut file: &File, mut pieces: &mut [IoSlice<'_>]) -> Appended {
+    let mut bytes = 0;
+    IoSlice::advance_slices(&mut pieces, 0);
+    while !pieces.is_empty() {
+        match file.write_vectored(pieces) {
+            Ok(0) => return Appended { bytes, error: Some(io::ErrorKind::WriteZero.into()) },
+            Ok(count) => {
+                bytes += count as u64;
+                IoSlice::advance_slices(&mut pieces, count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Appended { bytes, error: Some(error) },
+        }
+    }
+    Appended { bytes, error: None }
+}
+
+/// Renames a file, over another one if there is one of that name, so that after a power failure one of the two is found
+/// under it. The file's contents must be on disk already.
+pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_directory_of(to)
+}
+
+/// Removes a file's name, and returns the file: its blocks are freed when it is closed, which takes long for a large one
+/// and may happen on another thread.
+pub fn unlink_open(path: &Path) -> io::Result<File> {
+    // Not to wait for the other end if it is a pipe.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// Tells the system that a file's pages need not be kept in memory; those that are not on disk yet stay. Does nothing
+/// where there is no such call.
+pub fn drop_cached(file: &File) {
+    #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+    // SAFETY: numbers alone; advice, which may be refused.
+    unsafe {
+        libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+    let _ = file;
+}
+
+/// How a [`BulkWriter`] brings what it writes to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syncing {
+    /// After so many bytes, what was written begins its way to the disk, and what began it so many bytes ago is waited
+    /// for. `None` leaves all of it to the end.
+    pub every: Option<u64>,
+    /// Whether the pages are dropped from memory once they are on disk: nobody is going to read the file soon.
+    pub drop_cached: bool,
+}
+
+impl Syncing {
+    /// As `rdb-save-incremental-fsync` and `aof-rewrite-incremental-fsync` say: every 4 MiB, or at the end.
+    pub fn incremental(on: bool) -> Syncing {
+        Syncing { every: on.then_some(PIECE as u64), drop_cached: on }
+    }
+}
+
+/// Bytes gathered before they are written. Larger writes go to the file at once.
+const BUFFER: usize = 256 << 10;
+
+/// The most bytes of one call.
+const PIECE: usize = 4 << 20;
+
+/// A file that is written once, from its first to its last byte.
+///
+/// After an error every further call fails as well, so that no file with a gap in it is taken for a whole one. Dropping
+/// the writer discards what it has gathered.
+#[derive(Debug)]
+pub struct BulkWriter {
+    file: File,
+    buffer: Vec<u8>,
+    /// Bytes in the file.
+    written: u64,
+    syncing: Syncing,
+    /// Bytes of the file that were sent on their way to the disk.
+    started: u64,
+    /// The part that was sent last.
+    under_way: Range<u64>,
+    /// The system's number of the error that ended the writing.
+    failed: Option<i32>,
+}
+
+impl BulkWriter {
+    /// A writer to an empty file.
+    pub fn new(file: File, syncing: Syncing) -> BulkWriter {
+        BulkWriter {
+            file,
+            buffer: Vec::with_capacity(BUFFER),
+            written: 0,
+            syncing,
+            started: 0,
+            under_way: 0..0,
+            failed: None,
+        }
+    }
+
+    /// How many bytes were given to it.
+    pub fn len(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Whether it was given none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the rest, and waits until all of it is on the disk.
+    pub fn finish(mut self) -> io::Result<File> {
+        self.flush()?;
+        sync_data(&self.file)?;
+        if self.syncing.drop_cached {
+            drop_cached(&self.file);
+        }
+        Ok(self.file)
+    }
+
+    /// Writes what was gathered, and `more`.
+    fn write_out(&mut self, more: &[u8]) -> io::Result<()> {
+        if let Some(number) = self.failed {
+            return Err(io::Error::from_raw_os_error(number));
+        }
+        let mut pieces = [IoSlice::new(&self.buffer), IoSlice::new(more)];
+        let appended = append(&self.file, &mut pieces);
+        self.written += appended.bytes;
+        self.buffer.clear();
+        let result = appended.error.map_or_else(|| self.sync_some(), Err);
+        if let Err(error) = &result {
+            self.failed = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        result
+    }
+
+    /// Sends what was written to the disk if it is enough, and waits for what was sent before.
+    fn sync_some(&mut self) -> io::Result<()> {
+        let Some(every) = self.syncing.every else { return Ok(()) };
+        if self.written - self.started < every {
+            return Ok(());
+        }
+        let part = self.started..self.written;
+        start_sync(&self.file, &part)?;
+        wait_for_sync(&self.file, &self.under_way)?;
+        if self.syncing.drop_cached {
+            drop_cached(&self.file);
+        }
+        self.started = part.end;
+        self.under_way = part;
+        Ok(())
+    }
+}
+
+impl Write for BulkWriter {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() <= BUFFER - self.buffer.len() {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        // In pieces, so that the disk is kept busy by a value of any size.
+        bytes.chunks(PIECE).try_for_each(|piece| self.write_out(piece))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_out(&[])
+    }
+}
+
+/// Sends a part of a file on its way to the disk, without waiting for it where that is possible.
+#[cfg(target_os = "linux")]
+fn start_sync(file: &File, part: &Range<u64>) -> io::Result<()> {
+    sync_range(file, part, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Waits for a part of a file that was sent on its way.
+#[cfg(target_os = "linux")]
+fn wait_for_sync(file: &File, part: &Range<u64>) -> io::Result<()> {
+    let wait =
+        libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_range(file, part, wait)
+}
+
+#[cfg(target_os = "linux")]
+fn sync_range(file: &File, part: &Range<u64>, flags: libc::c_uint) -> io::Result<()> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    let (start, len) = (part.start as i64, (part.end - part.start) as i64);
+    // SAFETY: numbers alone.
+    if unsafe { libc::sync_file_range(file.as_raw_fd(), start, len, flags) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // Not a file on a disk, or a file system without the call: the sync at the end does it all.
+        Some(libc::ESPIPE | libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Elsewhere a file is synced as a whole, and waited for.
+#[cfg(not(target_os = "linux"))]
+fn start_sync(file: &File, _: &Range<u64>) -> io::Result<()> {
+    sync_data(file)
+}
+
+/// Nothing is under way.
+#[cfg(not(target_os = "linux"))]
+fn wait_for_sync(_: &File, _: &Range<u64>) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A directory that is removed at the end of the test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let path = std::env::temp_dir().join(format!("redstart-disk-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Scratch(path)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn pattern(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
+    }
+
+    /// A pipe whose writing end refuses what does not fit.
+    fn small_pipe() -> (io::PipeReader, File) {
+        let (reader, writer) = io::pipe().unwrap();
+        let writer = File::from(OwnedFd::from(writer));
+        let flag = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+        nix::fcntl::fcntl(&writer, flag).unwrap();
+        (reader, writer)
+    }
+
+    #[test]
+    fn pieces_are_appended_in_order_to_what_is_there() {
+        let scratch = Scratch::new("append");
+        let path = scratch.path("log");
+        fs::write(&path, "before ").unwrap();
+        let (file, len) = open_append(&path).unwrap();
+        assert_eq!(len, 7);
+        // More pieces than one call takes, empty ones among them.
+        let texts: Vec<String> =
+            (0..5000).map(|i| if i % 7 == 0 { String::new() } else { format!("{i},") }).collect();
+        let mut pieces: Vec<IoSlice> = texts.iter().map(|text| IoSlice::new(text.as_bytes())).collect();
+        let appended = append(&file, &mut pieces);
+        let expected = texts.concat();
+        assert!(appended.error.is_none());
+        assert_eq!(appended.bytes, expected.len() as u64);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("before {expected}"));
+        let nothing = append(&file, &mut [IoSlice::new(b""), IoSlice::new(b"")]);
+        assert!(nothing.bytes == 0 && nothing.error.is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_that_tells_what_did() {
+        let (mut reader, writer) = small_pipe();
+        let bytes = pattern(1 << 20);
+        let (head, tail) = bytes.split_at(10_000);
+        let appended = append(&writer, &mut [IoSlice::new(head), IoSlice::new(tail)]);
+        assert_eq!(appended.error.unwrap().kind(), io::ErrorKind::WouldBlock);
+        drop(writer);
+        let mut found = Vec::new();
+        reader.read_to_end(&mut found).unwrap();
+        assert!(appended.bytes >= 10_000, "{}", appended.bytes);
+        assert_eq!(found, bytes[..appended.bytes as usize]);
+    }
+
+    #[test]
+    fn a_file_is_what_was_written_whatever_the_sizes_of_the_pieces_and_the_syncing() {
+        let scratch = Scratch::new("bulk");
+        let bytes = pattern(23 << 20);
+        for syncing in [
+            Syncing::incremental(false),
+            Syncing::incremental(true),
+            Syncing { every: Some(1), drop_cached: false },
+        ] {
+            let path = scratch.path("file");
+            let mut writer = BulkWriter::new(create(&path).unwrap(), syncing);
+            assert!(writer.is_empty());
+            let (mut at, mut size) = (0, 1);
+            while at < bytes.len() {
+                let end = bytes.len().min(at + size);
+                writer.write_all(&bytes[at..end]).unwrap();
+                assert_eq!(writer.len(), end as u64);
+                // Up to pieces that are larger than the buffer, and than what is synced at once.
+                (at, size) = (end, size * 5 / 2 + 1);
+            }
+            drop(writer.finish().unwrap());
+            assert!(fs::read(&path).unwrap() == bytes, "{syncing:?}");
+        }
+    }
+
+    #[test]
+    fn after_an_error_nothing_more_is_written() {
+        let (mut reader, pipe) = small_pipe();
+        let mut writer = BulkWriter::new(pipe, Syncing::incremental(true));
+        let error = writer.write_all(&pattern(1 << 20)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let mut found = vec![0; 1 << 20];
+        let first = reader.read(&mut found).unwrap();
+        assert!(first > 0);
+        // There is room again, but what follows would come after a gap.
+        assert_eq!(writer.write_all(&pattern(1 << 20)).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        writer.write_all(b"small").unwrap();
+        assert_eq!(writer.flush().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(writer.finish().is_err());
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        found.truncate(first);
+        found.extend(rest);
+        assert!(found == pattern(1 << 20)[..found.len()], "only a beginning was written");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_an_error_at_the_latest_at_the_end() {
+        let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else { return };
+        let mut writer = BulkWriter::new(full, Syncing::incremental(true));
+        writer.write_all(b"gathered").unwrap();
+        assert_eq!(writer.finish().unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+    }
+
+    #[test]
+    fn a_finished_file_takes_the_place_of_another() {
+        let scratch = Scratch::new("rename");
+        let (temporary, path) = (scratch.path("temp-1.rdb"), scratch.path("dump.rdb"));
+        fs::write(&path, "old").unwrap();
+        let mut writer = BulkWriter::new(create(&temporary).unwrap(), Syncing::incremental(true));
+        writer.write_all(b"new").unwrap();
+        drop(writer.finish().unwrap());
+        rename_durably(&temporary, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(!temporary.exists());
+        assert!(rename_durably(&temporary, &path).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_there_until_it_is_closed() {
+        let scratch = Scratch::new("unlink");
+        let path = scratch.path("file");
+        fs::write(&path, "content").unwrap();
+        let mut file = unlink_open(&path).unwrap();
+        assert!(!path.exists());
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+        assert!(unlink_open(&path).is_err());
+        assert!(unlink_open(&scratch.path(".")).is_err(), "a directory stays");
+    }
+}
