@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
 use redstart::alloc::Counting;
-use redstart::{config, server};
+use redstart::{config, server, tools};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -18,7 +18,8 @@ const EXAMPLES: &str = "Examples:
   redstart redstart.conf --port 7000 --maxmemory 1gb
                                            a file, and directives that override it
   redstart --save \"\" --bind 127.0.0.1     directives alone
-  echo 'port 7000' | redstart -            read the configuration from the standard input";
+  echo 'port 7000' | redstart -            read the configuration from the standard input
+  redstart check-rdb dump.rdb              check an RDB file";
 
 /// The command line for clap. Everything but `--help` and `--version` belongs to the configuration, which has its own
 /// table of directives.
@@ -46,6 +47,10 @@ fn command() -> Command {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some((tool, call)) = tools::find(&words) {
+        return tool(&call);
+    }
     let matches = command().get_matches();
     if matches.get_flag("version") {
         println!("{}", version());

@@ -5,7 +5,7 @@
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Result, SYNTAX};
-use crate::db::{Access, AccessPolicy, Event, Removal, Word};
+use crate::db::{Access, Event, Removal, Word};
 use crate::persist::rdb::Target;
 use crate::persist::rdb::payload::{self, PayloadError};
 use crate::text::number::Decimal;
@@ -56,16 +56,6 @@ impl RestoreOptions {
         }
         Ok(options)
     }
-
-    /// The access bits of the new key. An option that belongs to the other policy is ignored.
-    fn access(&self, ctx: &Context<'_>) -> u32 {
-        let clock = ctx.keyspace.moment.clock;
-        match (ctx.keyspace.access_policy, self.idle_seconds, self.frequency) {
-            (AccessPolicy::Lru, Some(seconds), _) => clock.lru_idle_for(seconds),
-            (AccessPolicy::Lfu(lfu), _, Some(counter)) => lfu.with_counter(clock, counter),
-            _ => ctx.keyspace.fresh_access(),
-        }
-    }
 }
 
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`: `OK`. The time to live
@@ -94,7 +84,7 @@ pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             ctx.propagate(&[ctx.keyspace.removal_verb(Removal::Overwritten), key.name]);
         }
     } else {
-        entry.set_access(options.access(ctx));
+        entry.set_access(ctx.keyspace.access_of(options.idle_seconds, options.frequency));
         ctx.keyspace.put(key, entry);
         ctx.changed(key, Event::Restore, 1);
         if let Some(time) = expire_at.filter(|_| !options.absolute) {

@@ -11,6 +11,7 @@
 //! | change the value of one that is | [`Keyspace::modify`], [`Keyspace::reshape`], [`Keyspace::modify_hash`] |
 //! | replace its value | [`Keyspace::replace`] |
 //! | set what a key holds, there or not | [`Keyspace::put`], or [`Keyspace::put_result`] for the result of a command |
+//! | add what a file holds | [`Keyspace::load`] |
 //! | move its entry elsewhere | [`Keyspace::take`] |
 //! | delete it | [`Keyspace::remove`] |
 //!
@@ -192,6 +193,11 @@ impl Db {
         self.dict.get(at)
     }
 
+    /// Makes room for `keys` keys in all, so that loading them does not grow the table step by step.
+    pub fn reserve(&mut self, keys: usize) {
+        self.dict.reserve(keys);
+    }
+
     /// Prefetches the bucket of `hash`, the first of the two cache misses of a lookup.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
@@ -215,6 +221,16 @@ impl Db {
     /// Visits one probe chain of the table, see [`Dict::scan`].
     pub fn scan(&self, cursor: u64, visit: &mut impl FnMut(&Entry)) -> u64 {
         self.dict.scan(cursor, visit)
+    }
+
+    /// Adds an entry whose key is not there.
+    #[inline]
+    fn add(&mut self, hash: u64, entry: Entry) -> Position {
+        if entry.expire_at().is_some() {
+            entry.set_expire_index(self.expires.push(hash));
+        }
+        self.field_deadlines.comes(hash, &entry);
+        self.dict.insert(hash, entry)
     }
 
     fn detach_expiry(&mut self, at: Position) {
@@ -435,6 +451,33 @@ impl Keyspace {
         }
     }
 
+    /// The access field of an entry that was used `idle_seconds` ago and `frequency` often. What belongs to another policy
+    /// is ignored.
+    pub fn access_of(&self, idle_seconds: Option<u64>, frequency: Option<u8>) -> u32 {
+        let clock = self.moment.clock;
+        match (self.access_policy, idle_seconds, frequency) {
+            (AccessPolicy::Lru, Some(seconds), _) => clock.lru_idle_for(seconds),
+            (AccessPolicy::Lfu(lfu), _, Some(counter)) => lfu.with_counter(clock, counter),
+            _ => self.fresh_access(),
+        }
+    }
+
+    /// Adds an entry that comes from a file, with its access field, to database `db`; `hash` is that of its key. Nothing
+    /// is declared: loading is not a change. If the key is there, replaces what it holds if `replace`, and returns the
+    /// entry otherwise.
+    pub fn load(&mut self, db: usize, hash: u64, entry: Entry, replace: bool) -> Result<(), Entry> {
+        debug_assert_eq!(self.hash(entry.key()), hash);
+        if let Some(at) = self.dbs[db].dict.find(hash, entry.key()) {
+            if !replace {
+                return Err(entry);
+            }
+            self.replace_with_access(Key { db, hash, name: &[] }, at, entry);
+            return Ok(());
+        }
+        self.dbs[db].add(hash, entry);
+        Ok(())
+    }
+
     /// Adds an entry under `key`, which is not there, as accessed at this moment.
     #[inline]
     pub fn insert(&mut self, key: Key<'_>, entry: Entry) -> Position {
@@ -448,12 +491,7 @@ impl Keyspace {
         debug_assert_eq!(entry.key(), key.name);
         debug_assert_eq!(self.hash(key.name), key.hash);
         self.journal.note(key, Event::New);
-        let db = &mut self.dbs[key.db];
-        if entry.expire_at().is_some() {
-            entry.set_expire_index(db.expires.push(key.hash));
-        }
-        db.field_deadlines.comes(key.hash, &entry);
-        db.dict.insert(key.hash, entry)
+        self.dbs[key.db].add(key.hash, entry)
     }
 
     /// Sets what `key` holds, as if the key were deleted first and then inserted. The entry keeps its access field. The

@@ -86,6 +86,12 @@ impl<'a, S: Sink> Encoder<'a, S> {
         Encoder { sink, compress, scratch: Vec::new() }
     }
 
+    /// The sink.
+    #[inline]
+    pub fn sink(&self) -> &S {
+        self.sink
+    }
+
     /// Writes bytes as they are, without a length.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {

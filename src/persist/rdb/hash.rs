@@ -20,8 +20,8 @@ use crate::types::{Encoding, Entry, Kind, Text};
 /// A moment at which no field has expired.
 const BEFORE_ALL: i64 = i64::MIN;
 
-/// The most fields for which room is reserved before they have been read.
-const ROOM: u64 = 1024;
+/// The bytes that a field with its value takes at least, about.
+const FIELD: u64 = 6;
 
 pub(super) fn type_of(entry: &Entry) -> u8 {
     match entry.encoding() {
@@ -51,10 +51,25 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     }
 }
 
+/// Type 4, of the fields that have not expired at `now`, and without the times of those that will.
+pub(super) fn save_live(entry: &Entry, now: i64, out: &mut Encoder<'_, impl Sink>) {
+    let fields = HashRef::new(entry, now);
+    out.length(fields.len() as u64);
+    for item in fields.iter() {
+        out.text(item.field);
+        out.text(item.value);
+    }
+}
+
+/// The number of fields that have not expired at `now`.
+pub(super) fn live_fields(entry: &Entry, now: i64) -> usize {
+    HashRef::new(entry, now).len()
+}
+
 /// Type 4.
 pub(super) fn load_fields(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     let count = input.length()?;
-    let mut fields = Fields::new(count, target);
+    let mut fields = Fields::new(count, input.reservable(count, FIELD), target);
     for _ in 0..count {
         let field = input.string()?.into_bytes().into_owned();
         fields.add(&field, &input.string()?.into_bytes(), None)?;
@@ -66,7 +81,7 @@ pub(super) fn load_fields(input: &mut impl Input, target: Target<'_>) -> Result<
 pub(super) fn load_timed_fields(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     let next = i64::from_le_bytes(input.array()?);
     let count = input.length()?;
-    let mut fields = Fields::new(count, target);
+    let mut fields = Fields::new(count, input.reservable(count, FIELD), target);
     for _ in 0..count {
         let time = match input.length()? {
             0 => None,
@@ -97,7 +112,7 @@ pub(super) fn load_timed_listpack(input: &mut impl Input, target: Target<'_>) ->
     if !pack.len().is_multiple_of(3) {
         return Err(LoadError::Malformed("a field without value or time"));
     }
-    let mut fields = Fields::new(pack.len() as u64 / 3, target);
+    let mut fields = Fields::new(pack.len() as u64 / 3, pack.len() / 3, target);
     HashMut::new(&mut fields.entry, target.shapes, BEFORE_ALL).allow_expiries();
     let mut elements = pack.iter();
     while let (Some(field), Some(value), Some(time)) = (elements.next(), elements.next(), elements.next()) {
@@ -137,7 +152,7 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
         }
         return Ok(Entry::with_packed(target.key, Kind::Hash, Encoding::Listpack, bytes, target.expire_at));
     }
-    let mut fields = Fields::new(pack.len() as u64 / 2, target);
+    let mut fields = Fields::new(pack.len() as u64 / 2, pack.len() / 2, target);
     for (field, value) in pack.pairs() {
         field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, None)))?;
     }
@@ -151,10 +166,10 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// For about `count` fields, a number that the input only claims.
-    fn new(count: u64, target: Target<'a>) -> Self {
+    /// For `count` fields, a number that the input only claims, with room for `room` of them.
+    fn new(count: u64, room: usize, target: Target<'a>) -> Self {
         let entry = if count > target.shapes.hash_max_listpack_entries as u64 {
-            Entry::with_container(target.key, Hash::new(target.shapes.seed, count.min(ROOM) as usize), None)
+            Entry::with_container(target.key, Hash::new(target.shapes.seed, room), None)
         } else {
             hash::create(target.key, target.shapes, 0, std::iter::empty())
         };

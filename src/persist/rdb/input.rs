@@ -68,6 +68,15 @@ pub trait Input {
     /// The next `len` bytes, or [`LoadError::Ended`] if there are fewer.
     fn bytes(&mut self, len: usize) -> Result<&[u8], LoadError>;
 
+    /// The most bytes that may follow, as far as that is known.
+    fn room(&self) -> u64;
+
+    /// For how many of `count` things, a number that the input only claims, room may be reserved: as many as the rest of
+    /// the input can contain if each takes at least about `least_bytes`.
+    fn reservable(&self, count: u64, least_bytes: u64) -> usize {
+        usize::try_from(count.min(self.room() / least_bytes + 1)).unwrap_or(usize::MAX)
+    }
+
     /// The next byte.
     fn byte(&mut self) -> Result<u8, LoadError> {
         self.array().map(|[byte]| byte)
@@ -147,5 +156,9 @@ impl Input for SliceInput<'_> {
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(LoadError::Ended)?;
         self.rest = rest;
         Ok(bytes)
+    }
+
+    fn room(&self) -> u64 {
+        self.rest.len() as u64
     }
 }

@@ -15,9 +15,11 @@
 //! To add a type, add a file beside `string`, its type bytes in [`types`], and an arm in each of the three functions here.
 
 mod encoder;
+pub mod file;
 mod hash;
 mod input;
 mod list;
+mod older;
 pub mod payload;
 mod set;
 mod sorted_set;
@@ -50,6 +52,10 @@ pub mod types {
     pub const HASH: u8 = 4;
     /// A sorted set with scores of eight bytes.
     pub const ZSET_2: u8 = 5;
+    /// A value of a module in a form that only release candidates of 4.0 wrote.
+    pub const MODULE_PRE_GA: u8 = 6;
+    /// A value of a module, which can be skipped but not read.
+    pub const MODULE: u8 = 7;
     /// A hash in a zipmap.
     pub const HASH_ZIPMAP: u8 = 9;
     /// A list in a ziplist.
@@ -80,6 +86,11 @@ pub mod types {
     pub const HASH_METADATA: u8 = 24;
     /// A hash with fields that expire in a listpack.
     pub const HASH_LISTPACK_EX: u8 = 25;
+
+    /// Whether a byte is one of these.
+    pub fn is_known(byte: u8) -> bool {
+        matches!(byte, STRING..=MODULE | HASH_ZIPMAP..=STREAM_3 | HASH_METADATA | HASH_LISTPACK_EX)
+    }
 }
 
 /// The key and the expiry of an entry that is being loaded, and the limits that decide its encoding.

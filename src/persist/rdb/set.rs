@@ -24,6 +24,11 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     if entry.is_packed() {
         return out.string(entry.packed());
     }
+    save_members(entry, out);
+}
+
+/// Type 2.
+pub(super) fn save_members(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     let set = SetRef::of(entry);
     out.length(set.len() as u64);
     set.members().for_each(|member| out.text(member));
@@ -32,7 +37,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
 /// Type 2.
 pub(super) fn load_members(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     let count = input.length()?;
-    let mut members = Members::new(count, target);
+    let mut members = Members::new(count, input.reservable(count, MEMBER), target);
     for _ in 0..count {
         members.add(&input.string()?.into_bytes())?;
     }
@@ -80,11 +85,11 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// For about `count` members, a number that the input only claims.
-    fn new(count: u64, target: Target<'a>) -> Self {
+    /// For `count` members, a number that the input only claims, with room for `room` of them.
+    fn new(count: u64, room: usize, target: Target<'a>) -> Self {
         let Shapes { set_max_intset_entries, set_max_listpack_entries, .. } = *target.shapes;
         let more_than_packed = set_max_intset_entries.max(set_max_listpack_entries).saturating_add(1);
-        let expected = usize::try_from(count).unwrap_or(usize::MAX).min(more_than_packed.max(ROOM));
+        let expected = usize::try_from(count).unwrap_or(usize::MAX).min(more_than_packed.max(room));
         Members { entry: None, expected, target }
     }
 
@@ -93,7 +98,7 @@ impl<'a> Members<'a> {
         count: usize,
         target: Target<'a>,
     ) -> Result<Entry, LoadError> {
-        let mut all = Members::new(count as u64, target);
+        let mut all = Members::new(count as u64, count, target);
         for member in members {
             member.with_bytes(|member| all.add(member))?;
         }
@@ -113,5 +118,5 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The most members for which room is reserved before they have been read.
-const ROOM: usize = 1024;
+/// The bytes that a member of a large set takes at least, about.
+const MEMBER: u64 = 4;

@@ -13,6 +13,9 @@ use crate::types::listpack::{self, Listpack};
 use crate::types::sorted_set::{self, Gather, SortedSetRef, is_packed_sorted_set};
 use crate::types::{Encoding, Entry, Kind, Text};
 
+/// The bytes that a member with its score takes at least, about.
+const ELEMENT: u64 = 10;
+
 pub(super) fn type_of(entry: &Entry) -> u8 {
     if entry.is_packed() { types::ZSET_LISTPACK } else { types::ZSET_2 }
 }
@@ -35,8 +38,9 @@ pub(super) fn load_elements<I: Input>(
     score: impl Fn(&mut I) -> Result<f64, LoadError>,
     target: Target<'_>,
 ) -> Result<Entry, LoadError> {
-    let mut gather = Gather::with_room(target.shapes.seed, 0);
-    for _ in 0..input.length()? {
+    let count = input.length()?;
+    let mut gather = Gather::with_room(target.shapes.seed, input.reservable(count, ELEMENT));
+    for _ in 0..count {
         let member = input.string()?.into_bytes().into_owned();
         let score = score(input)?;
         add(&mut gather, &member, score)?;

@@ -36,6 +36,12 @@ impl From<InvalidStream> for LoadError {
 }
 
 pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
+    save_as(entry, Form::Timed, out);
+}
+
+/// Writes a form that has counts.
+pub(super) fn save_as(entry: &Entry, form: Form, out: &mut Encoder<'_, impl Sink>) {
+    debug_assert!(form >= Form::Counted);
     let Some(stream) = entry.container::<Stream>() else { return };
     out.length(stream.node_count() as u64);
     for (first, listpack) in stream.nodes() {
@@ -49,7 +55,7 @@ pub(super) fn save(entry: &Entry, out: &mut Encoder<'_, impl Sink>) {
     save_id(figures.max_deleted_id, out);
     out.length(figures.entries_added);
     out.length(stream.groups().len() as u64);
-    stream.groups().for_each(|group| save_group(group, out));
+    stream.groups().for_each(|group| save_group(group, form, out));
 }
 
 fn save_id(id: Id, out: &mut Encoder<'_, impl Sink>) {
@@ -57,7 +63,7 @@ fn save_id(id: Id, out: &mut Encoder<'_, impl Sink>) {
     out.length(id.seq);
 }
 
-fn save_group(group: &Group, out: &mut Encoder<'_, impl Sink>) {
+fn save_group(group: &Group, form: Form, out: &mut Encoder<'_, impl Sink>) {
     out.string(group.name());
     save_id(group.last_id, out);
     out.length(group.entries_read.unwrap_or(-1) as u64);
@@ -72,7 +78,9 @@ fn save_group(group: &Group, out: &mut Encoder<'_, impl Sink>) {
     for consumer in consumers {
         out.string(consumer.name());
         out.raw(&consumer.seen_time.to_le_bytes());
-        out.raw(&consumer.active_time.to_le_bytes());
+        if form >= Form::Timed {
+            out.raw(&consumer.active_time.to_le_bytes());
+        }
         out.length(consumer.pending().len() as u64);
         consumer.pending().iter().for_each(|id| out.raw(&id.to_bytes()));
     }

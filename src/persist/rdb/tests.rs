@@ -146,7 +146,7 @@ proptest! {
 }
 
 /// Limits so low that small values exceed them.
-fn small_shapes() -> Shapes {
+pub(super) fn small_shapes() -> Shapes {
     Shapes {
         hash_max_listpack_entries: 4,
         hash_max_listpack_value: 20,
@@ -161,7 +161,7 @@ fn small_shapes() -> Shapes {
     }
 }
 
-fn text() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         any::<i64>().prop_map(|n| n.to_string().into_bytes()),
         (-200_i64..200).prop_map(|n| n.to_string().into_bytes()),
@@ -170,7 +170,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn list_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+pub(super) fn list_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
     let mut entry = list::create(b"key");
     for text in texts {
         list::expect(&mut entry, std::iter::once(&text[..]), shapes);
@@ -179,7 +179,7 @@ fn list_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
     entry
 }
 
-fn set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+pub(super) fn set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
     let mut entry = set::create(b"key", &texts[0], texts.len(), shapes);
     for text in texts {
         set::add(&mut entry, text, shapes);
@@ -187,7 +187,7 @@ fn set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
     entry
 }
 
-fn sorted_set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+pub(super) fn sorted_set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
     let mut entry = sorted_set::create(b"key", texts[0].len(), shapes);
     for (n, text) in texts.iter().enumerate() {
         let score = [f64::NEG_INFINITY, -1.5, 0.0, 1.0, 3e20, f64::INFINITY][n % 6];
@@ -196,7 +196,7 @@ fn sorted_set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
     entry
 }
 
-fn hash_of(texts: &[Vec<u8>], times: bool, shapes: &Shapes) -> Entry {
+pub(super) fn hash_of(texts: &[Vec<u8>], times: bool, shapes: &Shapes) -> Entry {
     let mut entry = hash::create(b"key", shapes, 0, std::iter::empty());
     for (n, text) in texts.iter().enumerate() {
         let mut hash = hash::HashMut::new(&mut entry, shapes, 0);
@@ -209,7 +209,7 @@ fn hash_of(texts: &[Vec<u8>], times: bool, shapes: &Shapes) -> Entry {
 }
 
 /// A stream with deleted entries, a group that has read all of it, and one that has read nothing.
-fn stream_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
+pub(super) fn stream_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
     let mut stream = Stream::default();
     for (n, text) in texts.iter().enumerate() {
         let id = Id { ms: (n / 2) as u64, seq: 1 + (n % 2) as u64 };
@@ -239,7 +239,7 @@ fn group_contents(group: &Group) -> String {
 }
 
 /// The contents of a collection, in its order if it has one, with its encoding.
-fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
+pub(super) fn contents(entry: &Entry) -> (Encoding, Vec<String>) {
     let mut all = Vec::new();
     match entry.kind() {
         Kind::List => list::forwards(entry, 0, &mut |element| {

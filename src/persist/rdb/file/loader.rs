@@ -1,0 +1,234 @@
+//! From a file to the keyspace, in slices, so that the event loop runs in between.
+//!
+//! The table of a database is sized at once by what the file says about it, as far as the file is long enough for that
+//! many keys. Entries wait in a short queue before they are inserted: meanwhile the buckets that they go to arrive in the
+//! cache.
+//!
+//! A slice ends with the value that exceeds its budget: a single large collection is not divided.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+
+use super::{Checksum, Fault, KeyHead, RdbError, Record, Records, Source};
+use crate::db::Keyspace;
+use crate::types::Entry;
+
+/// How many entries wait for their buckets.
+const AHEAD: usize = 16;
+
+/// How a file is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Whether the checksum is verified (`rdbchecksum`).
+    pub checksum: bool,
+    /// Keys that expire before this time, Unix milliseconds, are not loaded. `None`, for replicas and for the base of an
+    /// append-only file, loads all.
+    pub drop_expired_before: Option<i64>,
+    /// Whether a key replaces one that is there already; otherwise that is an error.
+    pub merge: bool,
+}
+
+/// What the file says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The version of its writer (`redis-ver`).
+    pub redis_version: Option<Vec<u8>>,
+    /// When it was written, Unix seconds (`ctime`).
+    pub unix_seconds: Option<i64>,
+    /// The memory that the data set took (`used-mem`).
+    pub used_memory: Option<u64>,
+    /// Whether it is the base of an append-only file (`aof-base`).
+    pub aof_base: bool,
+    /// The ID of the stream of replication (`repl-id`).
+    pub replication_id: Option<Vec<u8>>,
+    /// The offset in it (`repl-offset`).
+    pub replication_offset: Option<i64>,
+    /// The database that is selected there (`repl-stream-db`).
+    pub replication_db: Option<i32>,
+}
+
+impl About {
+    fn learn(&mut self, name: &[u8], value: Vec<u8>) {
+        fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
+            std::str::from_utf8(value).ok()?.parse().ok()
+        }
+        match name {
+            b"redis-ver" => self.redis_version = Some(value),
+            b"ctime" => self.unix_seconds = number(&value),
+            b"used-mem" => self.used_memory = number(&value),
+            b"aof-base" => self.aof_base = value == b"1",
+            b"repl-id" => self.replication_id = Some(value),
+            b"repl-offset" => self.replication_offset = number(&value),
+            b"repl-stream-db" => self.replication_db = number(&value),
+            // Others are for information only.
+            _ => {}
+        }
+    }
+}
+
+/// What has been found so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The keys that were loaded.
+    pub keys: u64,
+    /// The keys that were not, because they had expired.
+    pub expired: u64,
+    /// The keys that were not, because they held nothing.
+    pub empty: u64,
+    /// Data of modules that was skipped.
+    pub skipped_module_data: u64,
+    /// The sources of the libraries of functions.
+    pub functions: Vec<Vec<u8>>,
+    /// What the file says about itself.
+    pub about: About,
+    /// What is known about its checksum; `None` before the end.
+    pub checksum: Option<Checksum>,
+}
+
+/// Whether there is more to load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is.
+    More,
+    /// The file has been loaded.
+    Done,
+}
+
+/// Loads a file.
+pub struct Loader<R = File> {
+    records: Records<R>,
+    options: LoadOptions,
+    db: usize,
+    /// Entries of that database that have not been inserted yet, with the hashes of their keys.
+    waiting: VecDeque<(u64, Entry)>,
+    report: Report,
+}
+
+impl Loader<File> {
+    /// Opens a file at its current position.
+    pub fn open(file: File, options: LoadOptions) -> Result<Self, RdbError> {
+        let len = file.metadata().map_or(0, |metadata| metadata.len());
+        Loader::new(file, len, options)
+    }
+}
+
+impl<R: Read> Loader<R> {
+    /// Reads `from`, which has about `len` bytes (see [`Source::new`]).
+    pub fn new(from: R, len: u64, options: LoadOptions) -> Result<Self, RdbError> {
+        Ok(Loader::of_records(Records::open(Source::new(from, len), options.checksum)?, options))
+    }
+
+    /// Loads the records that have not been read yet.
+    pub fn of_records(records: Records<R>, options: LoadOptions) -> Self {
+        let waiting = VecDeque::with_capacity(AHEAD);
+        Loader { records, options, db: 0, waiting, report: Report::default() }
+    }
+
+    /// The number of bytes that have been read.
+    pub fn offset(&self) -> u64 {
+        self.records.offset()
+    }
+
+    /// What has been found so far.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What was read beyond the end, and the file: an append-only file may begin with an RDB file.
+    pub fn into_rest(self) -> (Report, Vec<u8>, R) {
+        let (rest, from) = self.records.into_rest();
+        (self.report, rest, from)
+    }
+
+    /// Loads about `budget_bytes` of the file. After an error, what has been loaded is in the keyspace.
+    pub fn load_some(&mut self, keyspace: &mut Keyspace, budget_bytes: u64) -> Result<Step, RdbError> {
+        let until = self.offset().saturating_add(budget_bytes);
+        while self.offset() < until {
+            match self.records.next()? {
+                Record::Key(head) => self.load_key(&head, keyspace)?,
+                other => {
+                    self.insert_waiting(keyspace, 0)?;
+                    if self.take(other, keyspace)? == Step::Done {
+                        return Ok(Step::Done);
+                    }
+                }
+            }
+        }
+        self.insert_waiting(keyspace, 0)?;
+        Ok(Step::More)
+    }
+
+    fn take(&mut self, record: Record, keyspace: &mut Keyspace) -> Result<Step, RdbError> {
+        match record {
+            Record::Aux(name, value) => self.report.about.learn(&name, value),
+            Record::Select(db) => match usize::try_from(db) {
+                Ok(db) if db < keyspace.count() => self.db = db,
+                _ => return Err(self.records.error(Fault::Database(db))),
+            },
+            Record::Resize(keys, _) => {
+                let keys = self.records.reservable_keys(keys);
+                keyspace.db_mut(self.db).reserve(keys);
+            }
+            Record::Function(source) => self.report.functions.push(source),
+            Record::ModuleAux(_) => self.report.skipped_module_data += 1,
+            Record::SlotInfo | Record::Key(_) => {}
+            Record::End(checksum) => {
+                self.report.checksum = Some(checksum);
+                return Ok(Step::Done);
+            }
+        }
+        Ok(Step::More)
+    }
+
+    #[inline]
+    fn load_key(&mut self, head: &KeyHead, keyspace: &mut Keyspace) -> Result<(), RdbError> {
+        let entry = match self.records.value(head, &keyspace.shapes) {
+            Ok(entry) => entry,
+            Err(error) if error.is_empty() => {
+                self.report.empty += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if let (Some(time), Some(before)) = (head.expire_at, self.options.drop_expired_before)
+            && time < before
+        {
+            self.report.expired += 1;
+            return Ok(());
+        }
+        entry.set_access(keyspace.access_of(head.idle_seconds, head.frequency));
+        let hash = keyspace.hash(entry.key());
+        keyspace.db(self.db).prefetch_bucket(hash);
+        self.waiting.push_back((hash, entry));
+        self.insert_waiting(keyspace, AHEAD - 1)
+    }
+
+    /// Inserts entries until at most `left` wait.
+    #[inline]
+    fn insert_waiting(&mut self, keyspace: &mut Keyspace, left: usize) -> Result<(), RdbError> {
+        while self.waiting.len() > left {
+            let Some((hash, entry)) = self.waiting.pop_front() else { break };
+            match keyspace.load(self.db, hash, entry, self.options.merge) {
+                Ok(()) => self.report.keys += 1,
+                Err(entry) => {
+                    let error = self.records.error(Fault::Duplicate(self.db));
+                    return Err(RdbError { key: Some(entry.key().to_vec()), type_byte: None, ..error });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Loads a whole file at once.
+pub fn load(
+    keyspace: &mut Keyspace,
+    from: impl Read,
+    len: u64,
+    options: LoadOptions,
+) -> Result<Report, RdbError> {
+    let mut loader = Loader::new(from, len, options)?;
+    while loader.load_some(keyspace, u64::MAX)? == Step::More {}
+    Ok(loader.report)
+}

@@ -1,0 +1,76 @@
+//! RDB files: a whole data set in one file, written in one pass and read in slices.
+//!
+//! ```text
+//!  REDIS 0011                              the signature and the version, four digits
+//!  AUX name value …                        about the file: who wrote it, when
+//!  FUNCTION2 source …                      the libraries of functions
+//!  SELECTDB n
+//!  RESIZEDB keys expiring-keys             how much room to reserve
+//!    [EXPIRETIME_MS 8] [IDLE n | FREQ 1] type key value …
+//!  …
+//!  EOF | CRC-64 of all before, 8           0: none was computed
+//! ```
+//!
+//! Lengths, strings and values are those of the parent module. What else a reader has to know how to read: EXPIRETIME
+//! (seconds, before version 3), MODULE_AUX and SLOT_INFO (skipped).
+//!
+//! **Versions.** A file says which version it needs, and a server refuses one that is later than its own. Written are 11
+//! (Redis 7.2), 10 (Redis 7.0, `rdb-write-version`), and 12 (Redis 7.4) where a field of a hash expires, since the
+//! earlier versions cannot say so. Asked for version 10, the writer gives up what that version has no words for: fields
+//! of hashes are written without their times, except that those that have expired are left out, and the time at which a
+//! consumer of a stream was active is not written. Versions 1 to 12 are read.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `output` | the sink of the encoder: buffer, checksum, first error |
+//! | `writer` | [`save`] |
+//! | `source` | the input of the decoders: a file behind a buffer, with offset and checksum |
+//! | `records` | [`Records`]: what is in a file, one thing after the other |
+//! | `loader` | [`Loader`]: from records to the keyspace, in slices |
+//! | `error` | [`RdbError`]: what is wrong with a file, and where |
+
+mod error;
+mod loader;
+mod output;
+mod records;
+mod source;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::{Doing, Fault, RdbError, type_name};
+pub use loader::{About as LoadedAbout, LoadOptions, Loader, Report, Step, load};
+pub use records::{Checksum, KeyHead, Record, Records};
+pub use source::Source;
+pub use writer::{About, Progress, Replication, SaveOptions, Version, save};
+
+/// What a file begins with; four digits follow.
+const SIGNATURE: &[u8; 5] = b"REDIS";
+
+/// The bytes that stand where a type byte could.
+mod opcode {
+    /// Three lengths about a slot of a cluster (7.4).
+    pub const SLOT_INFO: u8 = 244;
+    /// The source of a library.
+    pub const FUNCTION2: u8 = 245;
+    /// A function in a form that only release candidates of 7.0 wrote.
+    pub const FUNCTION_PRE_GA: u8 = 246;
+    /// Data of a module that belongs to no key.
+    pub const MODULE_AUX: u8 = 247;
+    /// Seconds since the next key was used.
+    pub const IDLE: u8 = 248;
+    /// The counter of how often the next key was used.
+    pub const FREQ: u8 = 249;
+    /// A name and a value.
+    pub const AUX: u8 = 250;
+    /// The numbers of keys and of expiring keys in the database.
+    pub const RESIZEDB: u8 = 251;
+    /// When the next key expires, milliseconds.
+    pub const EXPIRETIME_MS: u8 = 252;
+    /// When the next key expires, seconds.
+    pub const EXPIRETIME: u8 = 253;
+    /// The database of the keys that follow.
+    pub const SELECTDB: u8 = 254;
+    /// The end.
+    pub const EOF: u8 = 255;
+}

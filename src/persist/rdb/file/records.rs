@@ -1,0 +1,313 @@
+//! What is in a file, one thing after the other.
+//!
+//! A record is what a type byte or an opcode introduces. What stands before a key, its expiry and how it was used, belongs
+//! to the key's record. The value is read by a call of its own, [`Records::value`], since only the caller knows what it is
+//! to become.
+
+use std::io::Read;
+
+use super::super::{Input, LATEST, LoadError, Target, load_value, types};
+use super::{Doing, Fault, RdbError, SIGNATURE, Source, opcode};
+use crate::types::{Entry, Shapes};
+
+/// The first version that ends with a checksum.
+const WITH_CHECKSUM: u16 = 5;
+
+/// The digits of the version.
+const DIGITS: usize = 4;
+
+/// What stands before a value. The key itself is [`Records::key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHead {
+    /// The type byte of the value.
+    pub type_byte: u8,
+    /// When the key expires, Unix milliseconds.
+    pub expire_at: Option<i64>,
+    /// Seconds since it was used.
+    pub idle_seconds: Option<u64>,
+    /// The counter of how often it was used.
+    pub frequency: Option<u8>,
+}
+
+/// What is known about the checksum at the end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// It is right.
+    Right,
+    /// The writer computed none.
+    Off,
+    /// It was not to be verified.
+    Ignored,
+    /// The file's version has none.
+    None,
+}
+
+/// A part of a file.
+#[derive(Debug)]
+pub enum Record {
+    /// A name and a value about the file.
+    Aux(Vec<u8>, Vec<u8>),
+    /// The keys that follow are in this database.
+    Select(u64),
+    /// The database that was selected has about so many keys, and so many that expire.
+    Resize(u64, u64),
+    /// The source of a library of functions.
+    Function(Vec<u8>),
+    /// Data of the module with this ID, which was skipped.
+    ModuleAux(u64),
+    /// Figures about a slot of a cluster, which were skipped.
+    SlotInfo,
+    /// A key. Its value is next: [`Records::value`] or [`Records::skip_module_value`] has to be called.
+    Key(KeyHead),
+    /// The end of the file.
+    End(Checksum),
+}
+
+/// Reads a file record by record.
+pub struct Records<R> {
+    source: Source<R>,
+    version: u16,
+    doing: Doing,
+    key: Vec<u8>,
+    type_byte: Option<u8>,
+    verify: bool,
+}
+
+impl<R: Read> Records<R> {
+    /// Reads the signature and the version. Verifies the checksum at the end if `checksum`.
+    pub fn open(mut source: Source<R>, checksum: bool) -> Result<Self, RdbError> {
+        if !checksum {
+            source.ignore_checksum();
+        }
+        let mut records = Records {
+            source,
+            version: 0,
+            doing: Doing::Start,
+            key: Vec::new(),
+            type_byte: None,
+            verify: checksum,
+        };
+        let head: [u8; SIGNATURE.len() + DIGITS] =
+            records.source.array().map_err(|error| records.value_error(error))?;
+        let (signature, digits) = head.split_at(SIGNATURE.len());
+        if signature != SIGNATURE {
+            return Err(records.error(Fault::Signature));
+        }
+        let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+        records.version = digits.fold(0, |version, digit| version * 10 + u16::from(digit - b'0'));
+        match records.version {
+            1..=LATEST => Ok(records),
+            other => Err(records.error(Fault::Version(other.into()))),
+        }
+    }
+
+    /// The version of the format.
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// The number of bytes that have been read.
+    pub fn offset(&self) -> u64 {
+        self.source.offset()
+    }
+
+    /// The key whose record was read last.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// For how many of `count` keys room may be reserved.
+    pub fn reservable_keys(&self, count: u64) -> usize {
+        self.source.reservable(count, KEY_BYTES)
+    }
+
+    /// What was read ahead, and the file.
+    pub fn into_rest(self) -> (Vec<u8>, R) {
+        self.source.into_rest()
+    }
+
+    /// An error at the place that has been reached.
+    pub fn error(&self, fault: Fault) -> RdbError {
+        RdbError {
+            offset: self.offset(),
+            fault,
+            doing: self.doing,
+            key: (self.doing == Doing::Value).then(|| self.key.clone()),
+            type_byte: self.type_byte,
+        }
+    }
+
+    #[cold]
+    fn value_error(&mut self, error: LoadError) -> RdbError {
+        let fault = match (self.source.take_error(), error) {
+            (Some(error), _) => Fault::Io(error),
+            (None, LoadError::Ended) => Fault::Ended,
+            (None, LoadError::UnknownType(byte)) => Fault::Type(byte),
+            (None, error) => Fault::Value(error),
+        };
+        self.error(fault)
+    }
+
+    /// Runs a step that reads, and gives its error the place.
+    #[inline]
+    fn read<T>(
+        &mut self,
+        doing: Doing,
+        step: impl FnOnce(&mut Source<R>) -> Result<T, LoadError>,
+    ) -> Result<T, RdbError> {
+        self.doing = doing;
+        step(&mut self.source).map_err(|error| self.value_error(error))
+    }
+
+    fn string(&mut self, doing: Doing) -> Result<Vec<u8>, RdbError> {
+        self.read(doing, |source| Ok(source.string()?.into_bytes().into_owned()))
+    }
+
+    fn length(&mut self, doing: Doing) -> Result<u64, RdbError> {
+        self.read(doing, Source::length)
+    }
+
+    /// The next record.
+    #[inline]
+    pub fn next(&mut self) -> Result<Record, RdbError> {
+        let mut head = KeyHead { type_byte: 0, expire_at: None, idle_seconds: None, frequency: None };
+        self.type_byte = None;
+        loop {
+            let byte = self.read(Doing::Type, Source::byte)?;
+            match byte {
+                opcode::EXPIRETIME_MS => {
+                    let time = self.read(Doing::Expire, Source::array)?;
+                    head.expire_at = Some(i64::from_le_bytes(time));
+                }
+                opcode::EXPIRETIME => {
+                    let seconds = self.read(Doing::Expire, Source::array)?;
+                    head.expire_at = Some(i64::from(i32::from_le_bytes(seconds)) * 1000);
+                }
+                opcode::IDLE => head.idle_seconds = Some(self.length(Doing::Type)?),
+                opcode::FREQ => head.frequency = Some(self.read(Doing::Type, Source::byte)?),
+                opcode::SLOT_INFO..=opcode::EOF => return self.special(byte),
+                type_byte => {
+                    if !types::is_known(type_byte) {
+                        return Err(self.error(Fault::Type(type_byte)));
+                    }
+                    self.type_byte = Some(type_byte);
+                    head.type_byte = type_byte;
+                    self.read_key()?;
+                    return Ok(Record::Key(head));
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn read_key(&mut self) -> Result<(), RdbError> {
+        self.doing = Doing::Key;
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        let read = self.source.string().map(|name| key.extend_from_slice(&name.into_bytes()));
+        self.key = key;
+        read.map_err(|error| self.value_error(error))
+    }
+
+    /// A record that is not a key.
+    #[inline(never)]
+    fn special(&mut self, byte: u8) -> Result<Record, RdbError> {
+        Ok(match byte {
+            opcode::AUX => Record::Aux(self.string(Doing::Aux)?, self.string(Doing::Aux)?),
+            opcode::SELECTDB => Record::Select(self.length(Doing::Length)?),
+            opcode::RESIZEDB => Record::Resize(self.length(Doing::Length)?, self.length(Doing::Length)?),
+            opcode::FUNCTION2 => Record::Function(self.string(Doing::Functions)?),
+            opcode::FUNCTION_PRE_GA => return Err(self.error(Fault::OldFunction)),
+            opcode::MODULE_AUX => {
+                let id = self.length(Doing::ModuleAux)?;
+                let when = self.length(Doing::ModuleAux)?;
+                self.length(Doing::ModuleAux)?;
+                if when != module::UINT {
+                    return Err(self.error(Fault::ModuleAux));
+                }
+                self.read(Doing::ModuleAux, skip_module_data)?;
+                Record::ModuleAux(id)
+            }
+            opcode::SLOT_INFO => {
+                for _ in 0..3 {
+                    self.length(Doing::Length)?;
+                }
+                Record::SlotInfo
+            }
+            _ => Record::End(self.end()?),
+        })
+    }
+
+    fn end(&mut self) -> Result<Checksum, RdbError> {
+        if self.version < WITH_CHECKSUM {
+            return Ok(Checksum::None);
+        }
+        let own = self.source.checksum();
+        let expected = u64::from_le_bytes(self.read(Doing::Checksum, Source::array)?);
+        match expected {
+            _ if !self.verify => Ok(Checksum::Ignored),
+            0 => Ok(Checksum::Off),
+            _ if expected == own => Ok(Checksum::Right),
+            _ => Err(self.error(Fault::Checksum(expected, own))),
+        }
+    }
+
+    /// The value of the key that `head` describes, as an entry under that key and with its expiry. An error that
+    /// [`is_empty`](RdbError::is_empty) leaves the next record to be read.
+    #[inline]
+    pub fn value(&mut self, head: &KeyHead, shapes: &Shapes) -> Result<Entry, RdbError> {
+        self.doing = Doing::Value;
+        if matches!(head.type_byte, types::MODULE | types::MODULE_PRE_GA) {
+            return Err(self.error(Fault::Module));
+        }
+        let target = Target { key: &self.key, expire_at: head.expire_at, shapes };
+        let loaded = load_value(head.type_byte, &mut self.source, target);
+        self.source.forget_long_string();
+        loaded.map_err(|error| self.value_error(error))
+    }
+
+    /// Skips the value of a module.
+    pub fn skip_module_value(&mut self) -> Result<(), RdbError> {
+        if self.type_byte != Some(types::MODULE) {
+            self.doing = Doing::Value;
+            return Err(self.error(Fault::Module));
+        }
+        self.read(Doing::Value, |source| {
+            source.length()?;
+            skip_module_data(source)
+        })
+    }
+}
+
+impl RdbError {
+    /// Whether the value is a collection without elements, which older versions of Redis could write.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.fault, Fault::Value(LoadError::EMPTY))
+    }
+}
+
+/// The bytes that a key with its value takes at least, about.
+const KEY_BYTES: u64 = 8;
+
+/// What the data of a module is made of.
+mod module {
+    pub const EOF: u64 = 0;
+    pub const SINT: u64 = 1;
+    pub const UINT: u64 = 2;
+    pub const FLOAT: u64 = 3;
+    pub const DOUBLE: u64 = 4;
+    pub const STRING: u64 = 5;
+}
+
+fn skip_module_data(source: &mut Source<impl Read>) -> Result<(), LoadError> {
+    loop {
+        match source.length()? {
+            module::EOF => return Ok(()),
+            module::SINT | module::UINT => drop(source.length()?),
+            module::FLOAT => drop(source.array::<4>()?),
+            module::DOUBLE => drop(source.array::<8>()?),
+            module::STRING => drop(source.string()?),
+            _ => return Err(LoadError::Malformed("unknown data of a module")),
+        }
+    }
+}

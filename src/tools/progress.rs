@@ -1,0 +1,57 @@
+//! A progress bar for tools that read a file from start to end. It goes to the standard error, and only to a terminal.
+
+use std::io::{IsTerminal, Write, stderr};
+
+/// The characters of the bar itself.
+const WIDTH: u64 = 40;
+
+/// A bar that is redrawn when the share of the file that has been read changes by a percent.
+#[derive(Debug)]
+pub struct Progress {
+    total: u64,
+    shown: Option<u64>,
+    visible: bool,
+}
+
+impl Progress {
+    /// A bar for a file of `total` bytes; nothing is drawn until [`Progress::reach`].
+    pub fn new(total: u64) -> Self {
+        Progress { total, shown: None, visible: total > 0 && stderr().is_terminal() }
+    }
+
+    /// Draws the bar for a file of which `offset` bytes have been read.
+    pub fn reach(&mut self, offset: u64) {
+        if !self.visible {
+            return;
+        }
+        let percent = offset.min(self.total).saturating_mul(100) / self.total;
+        if self.shown != Some(percent) {
+            self.shown = Some(percent);
+            let _ = stderr().write_all(line(percent).as_bytes());
+        }
+    }
+
+    /// Removes the bar, before other text is printed. It is drawn again by the next [`Progress::reach`].
+    pub fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            let _ = stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
+fn line(percent: u64) -> String {
+    let full = (percent * WIDTH / 100) as usize;
+    format!("\r[{}{}] {percent:3} %", "#".repeat(full), ".".repeat(WIDTH as usize - full))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_fills_up_from_left_to_right() {
+        assert_eq!(line(0), format!("\r[{}]   0 %", ".".repeat(40)));
+        assert_eq!(line(50), format!("\r[{}{}]  50 %", "#".repeat(20), ".".repeat(20)));
+        assert_eq!(line(100), format!("\r[{}] 100 %", "#".repeat(40)));
+    }
+}
