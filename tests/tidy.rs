@@ -67,6 +67,12 @@ const PARTS: &[Part] = &[
         ],
         except: &["sys::poller::Token"],
     },
+    // What keeps the data beyond the process: files and children, without a connection.
+    Part {
+        name: "persistence",
+        never: &["command", "sys::net", "sys::poller", "sys::ring", "std::net"],
+        except: &[],
+    },
     // The process around them, without keys and commands.
     Part {
         name: "process",

@@ -252,7 +252,9 @@ pub fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 /// `FLUSHALL [ASYNC | SYNC]`: as `FLUSHDB`, for all databases.
 pub fn flushall(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    flush(ctx, args, 0..ctx.keyspace.count())
+    flush(ctx, args, 0..ctx.keyspace.count())?;
+    ctx.keyspace.journal.note_emptied();
+    Ok(())
 }
 
 /// `RANDOMKEY`: a uniformly random key, or null if there is none. O(1).

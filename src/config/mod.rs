@@ -42,7 +42,7 @@ pub use value::{
 #[expect(missing_docs, reason = "`why` has a reason for each")]
 pub enum Effect {
     Acts,
-    NoDisk,
+    AlwaysVerified,
     NoMemoryLimit,
     NoReplication,
     NoCluster,
@@ -65,7 +65,7 @@ impl Effect {
     pub const fn why(self) -> Option<&'static str> {
         Some(match self {
             Effect::Acts => return None,
-            Effect::NoDisk => "nothing is saved to disk or loaded from it",
+            Effect::AlwaysVerified => "what is loaded is always verified in full",
             Effect::NoMemoryLimit => "memory is not limited, no key is evicted",
             Effect::NoReplication => "there are no replicas and no primary",
             Effect::NoCluster => "there is no cluster",

@@ -544,6 +544,12 @@ impl ShutdownOptions {
         ("force", Self::FORCE),
     ];
 
+    /// These and another one.
+    #[must_use]
+    pub const fn with(self, option: ShutdownOptions) -> ShutdownOptions {
+        ShutdownOptions(self.0 | option.0)
+    }
+
     /// Whether an option is chosen.
     pub const fn contains(self, option: ShutdownOptions) -> bool {
         self.0 & option.0 != 0

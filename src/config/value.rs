@@ -384,6 +384,11 @@ impl Allowed {
 }
 
 impl MaxmemoryPolicy {
+    /// Whether keys are evicted by the time of their last access.
+    pub fn is_lru(self) -> bool {
+        matches!(self, Self::VolatileLru | Self::AllkeysLru)
+    }
+
     /// Whether the access clock of an entry is a frequency counter rather than a time.
     pub fn is_lfu(self) -> bool {
         matches!(self, Self::VolatileLfu | Self::AllkeysLfu)

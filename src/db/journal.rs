@@ -91,6 +91,8 @@ const UNITS: u8 = 8;
 /// See the module's head.
 #[derive(Default)]
 pub struct Journal {
+    /// See [`Journal::take_emptied`].
+    emptied: bool,
     /// What is listened to: bits, so that [`Journal::note`] needs one test.
     interest: u8,
     records: Vec<Record>,
@@ -182,6 +184,17 @@ impl Journal {
         if self.interest & (CHANGES | AWAITED) != 0 {
             self.records.push(Record::Swapped { first, second });
         }
+    }
+
+    /// All databases were emptied at once by a command.
+    pub fn note_emptied(&mut self) {
+        self.emptied = true;
+    }
+
+    /// Whether all databases were emptied at once since this was last called.
+    #[inline]
+    pub fn take_emptied(&mut self) -> bool {
+        std::mem::take(&mut self.emptied)
     }
 
     /// The changes so far, in order.

@@ -1,7 +1,11 @@
-//! Data that outlives the process: values as bytes.
+//! Data that outlives the process: values, files and logs as bytes.
 //!
 //! | module | what is in it |
 //! |---|---|
 //! | [`rdb`] | a value as `DUMP` and RDB files write it |
+//! | [`aof`] | the files of the append-only log |
+//! | [`syncer`] | the thread that syncs and closes files |
 
+pub mod aof;
 pub mod rdb;
+pub mod syncer;

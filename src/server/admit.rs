@@ -34,6 +34,11 @@ impl Server {
             let error = Error::new("ERR Replica can't interact with the keyspace");
             return self.reject(token, command, &error);
         }
+        if self.guarded
+            && let Some(error) = self.refuse_for_disk(command)
+        {
+            return self.reject(token, command, &error);
+        }
         if self.has_to_wait(token, command) {
             return None;
         }

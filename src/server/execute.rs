@@ -32,7 +32,7 @@ impl Server {
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
             && session.authenticated
-            && !self.audience.needs_attention()
+            && !(self.audience.needs_attention() | self.guarded)
             && !session.flags.quiets()
         {
             session.last_command = Some(command.id);

@@ -15,7 +15,7 @@ const MAX_UNAUTHENTICATED: u64 = 16 * 1024;
 impl Server {
     /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
     pub(super) fn flush(&mut self) {
-        self.core.keyspace.journal.calls_mut().clear();
+        self.write_log();
         self.deliver_feed();
         for index in 0..self.net.output.segments() {
             self.flush_segment(index);

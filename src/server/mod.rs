@@ -15,13 +15,17 @@ mod attention;
 mod audience;
 mod core;
 mod cron;
+mod durability;
 mod execute;
 mod flush;
 mod gather;
 mod input;
+mod loading;
 mod lookup;
 mod net;
+mod persistence;
 mod process;
+mod saving;
 mod settle;
 mod startup;
 
@@ -32,11 +36,14 @@ use audience::Audience;
 use core::Core;
 use cron::Cron;
 use gather::Gathered;
+use loading::Loading;
 use net::batch::Batch;
 use net::client::Query;
 use net::{LISTENER, Net};
+use persistence::Persistence;
 use process::Process;
 
+use crate::config::ShutdownOptions;
 use crate::db::Moment;
 use crate::sys::poller::Poller;
 use crate::sys::ring::Ring;
@@ -61,8 +68,17 @@ pub struct Server {
     core: Core,
     net: Net,
     audience: Audience,
+    persistence: Persistence,
     process: Process,
     cron: Cron,
+    /// The data set while it is being loaded.
+    loading: Option<Box<Loading>>,
+    /// Whether some commands are refused, because the data is being loaded or the disk refuses what they change.
+    guarded: bool,
+    /// Signals that asked for an end which was not possible.
+    refused_signals: u32,
+    /// When the log's disk was last complained about.
+    log_complained_us: Option<u64>,
 }
 
 impl Server {
@@ -98,20 +114,23 @@ impl Server {
                 if event.readable || event.closed {
                     self.on_readable(&mut io, event.token, event.closed);
                 }
-                if self.net.output.is_large() {
+                if self.has_much_to_write() {
                     self.flush();
                 }
             }
             self.run_gathered(&mut io);
             for token in self.net.take_scheduled() {
                 self.resume(&mut io, token);
-                if self.net.output.is_large() {
+                if self.has_much_to_write() {
                     self.flush();
                 }
             }
             crash::now_serving_nobody();
             if self.cron.is_due(self.core.clock.monotonic_us()) {
                 self.run_cron();
+            }
+            if self.loading.is_some() {
+                self.load_slice();
             }
             if self.cron.is_expiring() {
                 self.expire_slice();
@@ -123,7 +142,7 @@ impl Server {
             self.end_waits_for_freeing();
             self.reply_to_ended_waits();
             self.flush();
-            if signal::shutdown_signals() > 0 {
+            if signal::shutdown_signals() > self.refused_signals {
                 self.shut_down_by_signal();
             }
             if self.process.exit {
@@ -133,9 +152,17 @@ impl Server {
         }
     }
 
+    /// Whether replies or the log should be written before the iteration ends.
+    fn has_much_to_write(&self) -> bool {
+        self.net.output.is_large() || self.core.keyspace.journal.calls().is_large()
+    }
+
     /// Whether the next iteration has something to do without an event.
     fn has_work(&self) -> bool {
-        self.net.has_scheduled() || self.cron.is_expiring() || self.cron.is_reclaiming()
+        self.net.has_scheduled()
+            || self.cron.is_expiring()
+            || self.cron.is_reclaiming()
+            || self.loading.is_some()
     }
 
     /// How long to wait for events: until cron is due, a client has waited long enough, or a pause ends.
@@ -163,17 +190,29 @@ impl Server {
     fn shut_down_by_signal(&mut self) {
         let name = signal::last_shutdown_signal().unwrap_or("signal");
         self.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
-        self.prepare_shutdown();
-        self.process.exit = true;
+        let config = &self.core.config;
+        let options = if name == "SIGINT" { config.shutdown_on_sigint } else { config.shutdown_on_sigterm };
+        if self.prepare_shutdown(options).is_ok() {
+            self.process.exit = true;
+        } else {
+            self.refused_signals = signal::shutdown_signals();
+            self.process.log.warning(format_args!(
+                "{name} received but errors trying to shut down the server, check the logs for more information"
+            ));
+        }
     }
 
-    /// What is done before the process ends: the last words to the log, the Unix socket and the pid file removed.
-    fn prepare_shutdown(&mut self) {
+    /// What is done before the process ends: children ended, the data written, the last words to the log, the Unix socket
+    /// and the pid file removed. Unless it is forced, it fails when the data cannot be written.
+    fn prepare_shutdown(&mut self, options: ShutdownOptions) -> Result<(), ()> {
+        self.process.log.warning(format_args!("User requested shutdown..."));
+        self.write_for_good(options)?;
         self.process.begin_shutdown();
         for path in self.net.close_listeners() {
             self.process.log.notice(format_args!("Removing the unix socket file."));
             let _ = std::fs::remove_file(path);
         }
         self.process.log.warning(format_args!("Redstart is now ready to exit, bye bye..."));
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::cron::Cron;
+use super::persistence::Persistence;
 use super::process::log::Log;
 use super::process::supervisor::Supervisor;
 use super::process::title;
@@ -12,6 +13,8 @@ use super::{Audience, Core, Net, Process, Server};
 use crate::alloc;
 use crate::command::{CommandNames, table};
 use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
+use crate::persist::aof::Directory;
+use crate::persist::syncer::Syncer;
 use crate::sys::net::Listener;
 use crate::sys::poller::{NativePoller, Poller};
 use crate::sys::{crash, file, host, memory, process, signal};
@@ -77,7 +80,9 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
         server.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
     }
     server.process.log.notice(format_args!("Server initialized"));
-    server.process.announce_ready(&server.core.config);
+    if let Err(failed) = server.begin_loading() {
+        server.die_of(failed);
+    }
     server.run();
     Ok(())
 }
@@ -132,9 +137,30 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     let net = Net::new(poller);
     let process = Process::new(log, core.clock.unix_ms());
     let cron = Cron::new(core.config.hz);
-    let mut server = Server { core, net, audience: Audience::default(), process, cron };
+    let persistence = persistence(&core.config, core.clock.unix_ms() / 1000, &process.log)?;
+    let mut server = Server {
+        core,
+        net,
+        audience: Audience::default(),
+        persistence,
+        process,
+        cron,
+        loading: None,
+        guarded: false,
+        refused_signals: 0,
+        log_complained_us: None,
+    };
     server.core.keyspace.wake_by(server.net.poller.waker());
     Ok(server)
+}
+
+/// Where the data is kept, and nothing loaded yet.
+fn persistence(config: &Config, now: i64, log: &Log) -> Result<Persistence, StartError> {
+    // A later change of `dir` does not move the log.
+    let home = std::env::current_dir().map_err(failed("Can't find the working directory"))?;
+    let directory = Directory::new(&home, &config.appenddirname, &config.appendfilename);
+    let syncer = Syncer::new(processors(&config.bio_cpulist, log).unwrap_or_default());
+    Ok(Persistence::new(directory, syncer, now))
 }
 
 /// Enables or disables crash reports in the log, according to `crash-log-enabled`.

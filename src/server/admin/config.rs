@@ -63,6 +63,9 @@ impl Server {
             watch_for_crashes(&change.config)
                 .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;
         }
+        if changed("appendonly") {
+            self.switch_log(&change.config).map_err(|why| refuse("appendonly", why))?;
+        }
         let retitles = ["proc-title-template", "port", "bind"].into_iter().any(changed);
         for directive in &change.changed {
             if let Some(why) = directive.effect.why() {
@@ -77,7 +80,21 @@ impl Server {
         if retitles {
             title::apply(&self.core.config);
         }
+        self.refresh_denial();
         Ok(())
+    }
+
+    /// Begins or ends the log.
+    fn switch_log(&mut self, wanted: &Config) -> Result<(), String> {
+        if self.loading.is_some() {
+            return Err("The data set is being loaded".into());
+        }
+        if wanted.appendonly {
+            self.begin_log()
+        } else {
+            self.end_log();
+            Ok(())
+        }
     }
 
     /// Raises the limit of open files for the clients that `wanted` allows, or tells how many are possible.

@@ -1,7 +1,8 @@
-//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`, `LASTSAVE`), and what it is (`ROLE`, `LOLWUT`).
+//! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and what it is (`ROLE`, `LOLWUT`).
 
 use crate::command::Args;
 use crate::command::error::{Error, Result, SYNTAX};
+use crate::config::ShutdownOptions;
 use crate::server::Server;
 use crate::server::admin::REDIS_VERSION;
 use crate::server::process::LOGO;
@@ -11,23 +12,27 @@ use crate::sys::poller::Token;
 impl Server {
     /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply when it works; the connections just end.
     pub(super) fn shutdown(&mut self, token: Token, args: Args<'_>) -> Result {
-        let (mut save, mut nosave, mut abort, mut other) = (false, false, false, false);
+        let (mut options, mut abort) = (ShutdownOptions::default(), false);
         for word in args.iter_from(1) {
             match word.to_ascii_lowercase().as_slice() {
-                b"nosave" => nosave = true,
-                b"save" => save = true,
-                b"now" | b"force" => other = true,
+                b"nosave" => options = options.with(ShutdownOptions::NOSAVE),
+                b"save" => options = options.with(ShutdownOptions::SAVE),
+                b"now" => options = options.with(ShutdownOptions::NOW),
+                b"force" => options = options.with(ShutdownOptions::FORCE),
                 b"abort" => abort = true,
                 _ => return Err(SYNTAX),
             }
         }
-        if (abort && (save || nosave || other)) || (save && nosave) {
+        let both = options.contains(ShutdownOptions::SAVE) && options.contains(ShutdownOptions::NOSAVE);
+        if both || (abort && options != ShutdownOptions::default()) {
             return Err(SYNTAX);
         }
         if abort {
             return Err(Error::new("ERR No shutdown in progress."));
         }
-        self.prepare_shutdown();
+        if self.prepare_shutdown(options).is_err() {
+            return Err(Error::new("ERR Errors trying to SHUTDOWN. Check logs."));
+        }
         self.net.session(token).flags.close_now = true;
         self.process.exit = true;
         Ok(())
@@ -40,13 +45,6 @@ impl Server {
         reply.array(2);
         reply.bulk((now / 1_000_000).to_string().as_bytes());
         reply.bulk((now % 1_000_000).to_string().as_bytes());
-        Ok(())
-    }
-
-    /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
-    pub(super) fn last_save(&mut self, token: Token) -> Result {
-        let seconds = self.process.started_ms / 1000;
-        self.net.reply_to(token).integer(seconds);
         Ok(())
     }
 

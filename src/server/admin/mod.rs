@@ -11,6 +11,7 @@ mod lifecycle;
 mod memory;
 mod modules;
 mod monitoring;
+mod persistence;
 mod session;
 
 pub use info::mem_allocator;
@@ -66,6 +67,9 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::Monitor => server.monitor(token),
         C::Role => server.role(token),
         C::Lastsave => server.last_save(token),
+        C::Save => server.save(token),
+        C::Bgsave => server.bgsave(token, args),
+        C::Bgrewriteaof => server.bgrewriteaof(token),
         C::ModuleList => server.module_list(token),
         C::ModuleLoad | C::ModuleLoadex => server.module_load(args),
         C::ModuleUnload => Server::module_unload(),

@@ -106,6 +106,11 @@ impl Audience {
         self.pause.leave();
     }
 
+    /// Whether what units change is kept.
+    pub fn is_recording(&self) -> bool {
+        self.recorder.is_some()
+    }
+
     /// Starts or stops keeping what units change.
     pub fn record(&mut self, on: bool) {
         self.recorder = on.then(Box::default);

@@ -25,6 +25,8 @@ pub struct Log {
     file: Option<RefCell<AppendFile>>,
     /// Whether lines go to the system's log as well.
     syslog: bool,
+    /// Of the process that writes: `M` for the server, `C` for a child.
+    role: char,
 }
 
 impl Log {
@@ -33,11 +35,11 @@ impl Log {
     pub fn open(path: &Path, level: LogLevel) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             raw_log::set(io::stdout().as_raw_fd(), None);
-            return Ok(Log { level, file: None, syslog: false });
+            return Ok(Log { level, file: None, syslog: false, role: 'M' });
         }
         let file = AppendFile::open(path)?;
         raw_log::set(file.file().as_raw_fd(), Some(file.path()));
-        Ok(Log { level, file: Some(RefCell::new(file)), syslog: false })
+        Ok(Log { level, file: Some(RefCell::new(file)), syslog: false, role: 'M' })
     }
 
     /// Sends every line from now on to the system's log as well, under a name and a facility.
@@ -49,6 +51,12 @@ impl Log {
     /// The log file's descriptor, which a child needs to go on writing to it; `None` for the standard output.
     pub fn fd(&self) -> Option<RawFd> {
         self.file.as_ref().map(|file| file.borrow().file().as_raw_fd())
+    }
+
+    /// The lines from now on are those of a forked child, which has no connection to the system's log.
+    pub fn become_child(&mut self) {
+        self.role = 'C';
+        self.syslog = false;
     }
 
     /// Changes the level (`CONFIG SET loglevel`).
@@ -86,7 +94,8 @@ impl Log {
             return;
         }
         let pid = std::process::id();
-        let line = format!("{pid}:M {} {mark} {text}\n", local_time(clock::wall_us() / 1000));
+        let time = local_time(clock::wall_us() / 1000);
+        let line = format!("{pid}:{} {time} {mark} {text}\n", self.role);
         match &self.file {
             Some(file) => {
                 let mut file = file.borrow_mut();

@@ -113,7 +113,6 @@ impl Process {
 
     /// Begins the end: the supervisor is told, and the pid file is removed.
     pub fn begin_shutdown(&mut self) {
-        self.log.warning(format_args!("User requested shutdown..."));
         if let Some(supervisor) = self.supervisor {
             supervisor.tell_stopping(&self.log);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::alloc;
 use crate::command::Args;
 use crate::command::error::{Error, Result};
+use crate::config::ShutdownOptions;
 use crate::server::Server;
 use crate::sys::{crash, process};
 
@@ -37,7 +38,9 @@ impl Server {
                 self.process.log.warning(format_args!("Can't restart: configuration rewrite process failed"));
                 return Err(Error::new("ERR failed to restart the server. Check server logs."));
             }
-            self.prepare_shutdown();
+            if self.prepare_shutdown(ShutdownOptions::default()).is_err() {
+                return Err(Error::new("ERR failed to restart the server. Check server logs."));
+            }
         }
         std::thread::sleep(Duration::from_millis(delay_ms as u64));
         let error: io::Error = process::run_again();

@@ -21,7 +21,7 @@ use crate::command::Args;
 use crate::command::args::integer;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::config::parse_size;
-use crate::db::{Access, Event, Listening, digest};
+use crate::db::{Access, Event, digest};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::sys::poller::Token;
@@ -89,6 +89,8 @@ impl Server {
                 self.try_patterns();
                 self.net.reply_to(token).simple("Apparently Redis did not crash: test passed");
             }
+            (b"reload", _) => return self.debug_reload(token, args),
+            (b"loadaof", 2) => return self.debug_loadaof(token),
             (b"client-eviction", 2) => return Err(Error::new("ERR maxmemory-clients is disabled.")),
             (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(token),
             (b"segfault" | b"panic" | b"assert" | b"oom", _) => self.debug_crash(&name),
@@ -122,7 +124,7 @@ impl Server {
         }
         self.audience.record(on);
         self.core.keyspace.journal.calls_mut().forget_selection();
-        self.core.keyspace.journal.listen(Listening { changes: on, calls: on, units: on });
+        self.listen();
         self.net.reply_to(token).ok();
         Ok(())
     }
@@ -146,6 +148,9 @@ impl Server {
                 return Some(if known { Ok(()) } else { integer(word(3)).map(drop) });
             }
             (b"client-enforce-reply-list", 3) => {}
+            (b"set-skip-checksum-validation", 3) => {
+                self.persistence.verifies_checksums = leading_number(word(2)) == 0;
+            }
             (b"leak", 3) => _ = word(2).to_vec().leak(),
             (b"log", 3) => {
                 let text = String::from_utf8_lossy(shown(word(2))).replace(['\r', '\n'], " ");

@@ -11,6 +11,7 @@ macro_rules! fields {
 }
 
 mod memory;
+mod persistence;
 mod stats;
 
 pub use memory::mem_allocator;
@@ -47,7 +48,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "Server", shown: Shown::Default, write: server },
     Section { name: "Clients", shown: Shown::Default, write: clients },
     Section { name: "Memory", shown: Shown::Default, write: memory::memory },
-    Section { name: "Persistence", shown: Shown::Default, write: persistence },
+    Section { name: "Persistence", shown: Shown::Default, write: persistence::persistence },
     Section { name: "Stats", shown: Shown::Default, write: stats::stats },
     Section { name: "Replication", shown: Shown::Default, write: replication },
     Section { name: "CPU", shown: Shown::Default, write: cpu },
@@ -156,41 +157,6 @@ fn clients(server: &Server, out: &mut String) {
         "clients_in_timeout_table": 0,
         "total_blocking_keys": server.audience.waiters.awaited_keys().0,
         "total_blocking_keys_on_nokey": server.audience.waiters.awaited_keys().1,
-    );
-}
-
-fn persistence(server: &Server, out: &mut String) {
-    fields!(out,
-        "loading": 0,
-        "async_loading": 0,
-        "current_cow_peak": 0,
-        "current_cow_size": 0,
-        "current_cow_size_age": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
-        "rdb_changes_since_last_save": server.core.keyspace.counters.dirty,
-        "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": server.process.started_ms / 1000,
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
-        "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
-        "aof_enabled": 0,
-        "aof_rewrite_in_progress": 0,
-        "aof_rewrite_scheduled": 0,
-        "aof_last_rewrite_time_sec": -1,
-        "aof_current_rewrite_time_sec": -1,
-        "aof_last_bgrewrite_status": "ok",
-        "aof_rewrites": 0,
-        "aof_rewrites_consecutive_failures": 0,
-        "aof_last_write_status": "ok",
-        "aof_last_cow_size": 0,
-        "module_fork_in_progress": 0,
-        "module_fork_last_cow_size": 0,
     );
 }
 

@@ -1,0 +1,135 @@
+//! `SAVE`, `BGSAVE`, `BGREWRITEAOF`, `LASTSAVE`, and the subcommands of `DEBUG` that load what was saved.
+
+use crate::command::Args;
+use crate::command::error::{Error, Result, SYNTAX};
+use crate::server::Server;
+use crate::server::persistence::job::Work;
+use crate::sys::poller::Token;
+
+/// The error of a command whose reason is in the log.
+const FAILED: Error = Error::new("ERR");
+
+impl Server {
+    /// `SAVE`: the reply comes when the data is on disk; everybody waits for it.
+    pub(super) fn save(&mut self, token: Token) -> Result {
+        if self.persistence.is_at(Work::Snapshot) {
+            return Err(Error::new("ERR Background save already in progress"));
+        }
+        self.save_snapshot().map_err(|()| FAILED)?;
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `BGSAVE [SCHEDULE]`: a child writes the snapshot.
+    pub(super) fn bgsave(&mut self, token: Token, args: Args<'_>) -> Result {
+        let schedule = match args.len() {
+            1 => false,
+            2 if args.is(1, "schedule") => true,
+            _ => return Err(SYNTAX),
+        };
+        if self.persistence.is_at(Work::Snapshot) {
+            return Err(Error::new("ERR Background save already in progress"));
+        }
+        if self.persistence.job.is_some() {
+            if !schedule {
+                return Err(Error::new(
+                    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+                     schedule a BGSAVE whenever possible.",
+                ));
+            }
+            self.persistence.snapshots.scheduled = true;
+            self.net.reply_to(token).simple("Background saving scheduled");
+            return Ok(());
+        }
+        self.begin_snapshot().map_err(|()| FAILED)?;
+        self.net.reply_to(token).simple("Background saving started");
+        Ok(())
+    }
+
+    /// `BGREWRITEAOF`: a child writes a new base of the log.
+    pub(super) fn bgrewriteaof(&mut self, token: Token) -> Result {
+        if self.persistence.is_at(Work::Rewrite) {
+            return Err(Error::new("ERR Background append only file rewriting already in progress"));
+        }
+        let text = if self.persistence.job.is_some() {
+            self.persistence.rewrites.scheduled = true;
+            // Whoever asks for it does not wait for failures of earlier ones to be forgotten.
+            self.persistence.rewrites.failures = 0;
+            "Background append only file rewriting scheduled"
+        } else if self.begin_rewrite().is_ok() {
+            "Background append only file rewriting started"
+        } else {
+            return Err(Error::new(
+                "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
+            ));
+        };
+        self.net.reply_to(token).simple(text);
+        Ok(())
+    }
+
+    /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
+    pub(super) fn last_save(&mut self, token: Token) -> Result {
+        let seconds = self.persistence.snapshots.last_save;
+        self.net.reply_to(token).integer(seconds);
+        Ok(())
+    }
+
+    /// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`: saves the data, drops it and loads it again while everybody waits.
+    pub(super) fn debug_reload(&mut self, token: Token, args: Args<'_>) -> Result {
+        let (mut merge, mut flush, mut save) = (false, true, true);
+        for word in args.iter_from(2) {
+            match word.to_ascii_lowercase().as_slice() {
+                b"merge" => merge = true,
+                b"noflush" => flush = false,
+                b"nosave" => save = false,
+                _ => {
+                    return Err(Error::new(
+                        "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                    ));
+                }
+            }
+        }
+        self.refuse_while_loading()?;
+        if save {
+            self.save_snapshot().map_err(|()| FAILED)?;
+        }
+        if flush {
+            self.drop_data();
+        }
+        if !self.reload_snapshot(merge) {
+            return Err(Error::new("ERR Error trying to load the RDB dump, check server logs"));
+        }
+        self.process.log.notice(format_args!("DB reloaded by DEBUG RELOAD"));
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `DEBUG LOADAOF`: drops the data and loads it from the log.
+    pub(super) fn debug_loadaof(&mut self, token: Token) -> Result {
+        self.refuse_while_loading()?;
+        self.write_log();
+        self.drop_data();
+        self.reload_log();
+        self.process.log.notice(format_args!("Append Only File loaded by DEBUG LOADAOF"));
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    fn refuse_while_loading(&self) -> Result {
+        if self.loading.is_some() {
+            return Err(Error::new("LOADING Redis is loading the dataset in memory"));
+        }
+        Ok(())
+    }
+
+    /// Drops all data without a trace: neither logged nor counted.
+    fn drop_data(&mut self) {
+        let keyspace = &mut self.core.keyspace;
+        let dirty = keyspace.counters.dirty;
+        for db in 0..keyspace.count() {
+            keyspace.flush(db, true);
+        }
+        keyspace.counters.dirty = dirty;
+        self.persistence.functions.clear();
+    }
+}

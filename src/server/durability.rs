@@ -1,0 +1,172 @@
+//! What must be on disk before a reply leaves, and what is refused while the disk refuses.
+//!
+//! All that the units of an iteration have propagated is appended to the log by one write, before the replies of the
+//! iteration are sent; with `appendfsync always` one sync follows it. So whoever has a reply can rely on the change.
+
+use std::io;
+use std::time::Duration;
+
+use super::Server;
+use super::persistence::Denial;
+use super::persistence::log::{Policy, State, Synced};
+use crate::command::{Command, Error, flags};
+use crate::db::Listening;
+use crate::sys::{clock, file};
+
+/// A disk that refuses is complained about once in this time.
+const COMPLAIN_EVERY_US: u64 = 30_000_000;
+
+impl Server {
+    /// Appends to the log what has been propagated since this was last called, and syncs it if that is due.
+    #[inline]
+    pub(super) fn write_log(&mut self) {
+        if self.core.keyspace.journal.take_emptied() {
+            self.all_flushed();
+        }
+        if self.persistence.log.state() == State::Off {
+            self.core.keyspace.journal.calls_mut().clear();
+        } else {
+            self.append_and_sync();
+        }
+    }
+
+    fn append_and_sync(&mut self) {
+        let config = &self.core.config;
+        let (policy, annotates) = (config.appendfsync, config.aof_timestamp_enabled);
+        let rests = config.no_appendfsync_on_rewrite && self.persistence.job.is_some();
+        let calls = self.core.keyspace.journal.calls();
+        if !calls.is_empty() || self.persistence.log.backlog_bytes() > 0 {
+            let annotation = annotates.then(|| self.core.keyspace.moment.unix_ms / 1000);
+            let began_us = clock::monotonic_us();
+            let syncing = self.persistence.log.is_syncing();
+            let refused = self.persistence.log.error().is_some();
+            let appended = self.persistence.log.append(calls, annotation);
+            self.core.keyspace.journal.calls_mut().clear();
+            self.note_append(clock::monotonic_us() - began_us, syncing);
+            match appended {
+                Ok(()) if refused => self.disk_takes_again(),
+                Ok(()) => {}
+                Err(error) => return self.disk_refuses(&error, policy),
+            }
+        }
+        if !rests {
+            self.sync_log(policy);
+        }
+    }
+
+    fn sync_log(&mut self, policy: Policy) {
+        let began_us = clock::monotonic_us();
+        match self.persistence.log.sync_if_due(policy, began_us) {
+            Synced::Fine => {
+                if policy == Policy::Always {
+                    self.core.note_latency("aof-fsync-always", clock::monotonic_us() - began_us);
+                }
+            }
+            Synced::Late => self.process.log.notice(format_args!(
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Nothing is synced until it is done, and \
+                 writing may slow down."
+            )),
+            Synced::Failed(error) => self.die(format_args!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. Exiting...",
+                file::reason(&error)
+            )),
+        }
+    }
+
+    fn note_append(&mut self, took_us: u64, syncing: bool) {
+        let circumstance = if syncing {
+            "aof-write-pending-fsync"
+        } else if self.persistence.job.is_some() {
+            "aof-write-active-child"
+        } else {
+            "aof-write-alone"
+        };
+        self.core.note_latency(circumstance, took_us);
+        self.core.note_latency("aof-write", took_us);
+    }
+
+    #[cold]
+    fn disk_refuses(&mut self, error: &io::Error, policy: Policy) {
+        let now_us = self.core.clock.monotonic_us();
+        if self.log_complained_us.is_none_or(|last| now_us - last >= COMPLAIN_EVERY_US) {
+            self.log_complained_us = Some(now_us);
+            self.process.log.warning(format_args!("Error writing to the AOF file: {}", file::reason(error)));
+        }
+        if policy == Policy::Always {
+            self.die(format_args!(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
+            ));
+        }
+        self.refresh_denial();
+    }
+
+    #[cold]
+    fn disk_takes_again(&mut self) {
+        self.log_complained_us = None;
+        self.process.log.warning(format_args!("AOF write error looks solved. The server can write again."));
+        self.refresh_denial();
+    }
+
+    /// Ends the process, because going on would acknowledge what is not on disk.
+    #[cold]
+    pub(super) fn die(&mut self, why: std::fmt::Arguments<'_>) -> ! {
+        self.process.log.warning(why);
+        std::process::exit(1)
+    }
+
+    /// Cron's part: syncs what nothing was appended after, and notices syncs that failed in the background.
+    pub(super) fn look_after_log(&mut self) {
+        if self.persistence.log.state() != State::Off {
+            self.write_log();
+            self.refresh_denial();
+        }
+    }
+
+    /// Has the journal record what there are listeners for.
+    pub(super) fn listen(&mut self) {
+        let records = self.audience.is_recording();
+        let calls = self.persistence.log.is_open();
+        self.core.keyspace.journal.listen(Listening { changes: records, calls, units: records });
+    }
+
+    /// Finds out whether commands that change the data are refused now.
+    pub(super) fn refresh_denial(&mut self) {
+        let guards = self.core.config.stop_writes_on_bgsave_error && !self.core.config.save.is_empty();
+        self.persistence.refresh_denial(guards);
+        self.guarded = self.persistence.denial().is_some() || self.loading.is_some();
+    }
+
+    /// Why `command` is refused, because of the disk or because the data is still being loaded.
+    #[cold]
+    pub(super) fn refuse_for_disk(&self, command: &Command) -> Option<Error> {
+        if let Some(denial) = self.persistence.denial()
+            && (command.has(flags::WRITE) || command.full_name == "ping")
+        {
+            return Some(self.misconfigured(denial));
+        }
+        let loading = self.loading.is_some() && !command.has(flags::LOADING);
+        loading.then(|| Error::new("LOADING Redis is loading the dataset in memory"))
+    }
+
+    fn misconfigured(&self, denial: Denial) -> Error {
+        match denial {
+            Denial::Snapshot => Error::new(
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                 Commands that may modify the data set are disabled, because this instance is configured to report \
+                 errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check \
+                 the Redis logs for details about the RDB error.",
+            ),
+            Denial::Log => {
+                let why = self.persistence.log.error().map_or_else(String::new, |error| file::reason(&error));
+                format!("MISCONF Errors writing to the AOF file: {why}").into()
+            }
+        }
+    }
+}
+
+/// `rdb-key-save-delay`: a pause after each key, or after that many keys where it is negative.
+pub(super) fn pause(microseconds: i32) {
+    if microseconds > 0 {
+        std::thread::sleep(Duration::from_micros(microseconds as u64));
+    }
+}

@@ -1,0 +1,572 @@
+//! Loading: the data set comes back from a snapshot or from a log, in slices between which clients are served.
+//!
+//! ```text
+//!   begin_loading ─▶ files in order ─▶ load_slice, once an iteration ─▶ loaded: the log is opened, writes are served
+//!                      snapshot, base     Loader::load_some                └─▶ or the process ends with a clear word
+//!                      parts of a log     Reader::next_batch ─▶ prefetch ─▶ dispatch
+//! ```
+//!
+//! Until all is there, only commands that say so in the command table are executed; the others get `-LOADING`. The
+//! commands of a log are executed as requests are, by [`super::core::dispatch`], in the name of a session that has no
+//! connection. Nothing expires meanwhile, since a log says itself what it deleted. The commands of a transaction are kept
+//! until its `EXEC`, so that a log which ends within one leaves nothing of it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::core::dispatch::Caller;
+use super::net::batch::{BATCH, Batch, Rest};
+use super::{Server, lookup};
+use crate::command::{Args, Handler, Session};
+use crate::db::{ExpiryPolicy, Listening};
+use crate::persist::aof::{Manifest, ReadError, Reader};
+use crate::persist::rdb::file::{self as rdb, Loader, Step};
+use crate::resp::{Protocol, Reply};
+use crate::sys::file;
+
+/// How long clients wait for a slice.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// Bytes of a snapshot that are loaded between two looks at the clock.
+const CHUNK: u64 = 64 * 1024;
+
+/// Time between two lines of progress in the log.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Replies to commands of a log are kept in a buffer of at most this size.
+const KEEP_REPLY: usize = 64 * 1024;
+
+/// Why the data could not be loaded: what to tell the operator, line by line.
+pub(super) struct LoadFailed(Vec<String>);
+
+impl From<String> for LoadFailed {
+    fn from(line: String) -> Self {
+        LoadFailed(vec![line])
+    }
+}
+
+/// Where the data comes from.
+enum Origin {
+    Snapshot,
+    Log(Manifest),
+}
+
+/// What is being read.
+enum Reading {
+    Snapshot(Box<Loader>),
+    Log(Box<Reader>),
+}
+
+/// The state of loading.
+pub(super) struct Loading {
+    origin: Origin,
+    /// The files that have not been begun.
+    files: VecDeque<PathBuf>,
+    current: Option<(PathBuf, Reading)>,
+    /// Whether the file that is read ends with commands after a snapshot, which has been loaded.
+    file_bytes: u64,
+    /// Whether a key replaces one that is there already (`DEBUG RELOAD MERGE`).
+    merge: bool,
+    /// Bytes of all files, and of those that are done.
+    pub total_bytes: u64,
+    done_bytes: u64,
+    /// What the snapshot says of the memory that it took.
+    pub used_memory: u64,
+    /// When it began, Unix seconds.
+    pub began_at: i64,
+    began: Instant,
+    file_began: Instant,
+    told: Instant,
+    /// Keys and commands so far, and until the last line of progress.
+    done: u64,
+    told_done: u64,
+    session: Session,
+    transaction: Option<Vec<Rest>>,
+    batch: Batch,
+    replies: Vec<u8>,
+    /// Changes since the last save before anything was loaded: what is loaded is no change.
+    dirty: u64,
+}
+
+impl Loading {
+    fn new(origin: Origin, files: VecDeque<PathBuf>, began_at: i64) -> Result<Loading, LoadFailed> {
+        let mut total_bytes = 0;
+        for path in &files {
+            total_bytes += path.metadata().map_err(|error| cannot_open(path, &error))?.len();
+        }
+        let now = Instant::now();
+        Ok(Loading {
+            origin,
+            files,
+            current: None,
+            file_bytes: 0,
+            merge: false,
+            total_bytes,
+            done_bytes: 0,
+            used_memory: 0,
+            began_at,
+            began: now,
+            file_began: now,
+            told: now,
+            done: 0,
+            told_done: 0,
+            session: Session::new(0, true),
+            transaction: None,
+            batch: Batch::default(),
+            replies: Vec::new(),
+            dirty: 0,
+        })
+    }
+
+    /// Bytes that have been loaded.
+    pub fn loaded_bytes(&self) -> u64 {
+        let current = match &self.current {
+            Some((_, Reading::Snapshot(loader))) => loader.offset(),
+            Some((_, Reading::Log(reader))) => reader.offset(),
+            None => 0,
+        };
+        self.done_bytes + current
+    }
+
+    /// Seconds that it will go on for at the pace so far.
+    pub fn seconds_left(&self) -> u64 {
+        let loaded = self.loaded_bytes().max(1);
+        let elapsed = self.began.elapsed().as_secs();
+        let left =
+            u128::from(elapsed) * u128::from(self.total_bytes.saturating_sub(loaded)) / u128::from(loaded);
+        if elapsed == 0 { 1 } else { left as u64 }
+    }
+
+    /// How much has been loaded, in percent.
+    pub fn percent(&self) -> f64 {
+        self.loaded_bytes() as f64 / self.total_bytes.max(1) as f64 * 100.0
+    }
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> String {
+    format!("Fatal error: can't open the file {} for reading: {}", path.display(), file::reason(error))
+}
+
+impl Server {
+    /// At the start: begins to load what there is, from the log if it is switched on, else from the snapshot.
+    pub(super) fn begin_loading(&mut self) -> Result<(), LoadFailed> {
+        let began_at = self.unix_seconds();
+        let loading = if self.core.config.appendonly {
+            let manifest = self.find_log()?;
+            let directory = self.persistence.log.directory();
+            let files = manifest.parts().map(|part| directory.part(part)).collect();
+            Loading::new(Origin::Log(manifest), files, began_at)?
+        } else {
+            let path = self.core.config.dbfilename.as_path();
+            let files = if path.exists() { VecDeque::from([path.to_path_buf()]) } else { VecDeque::new() };
+            Loading::new(Origin::Snapshot, files, began_at)?
+        };
+        self.start_loading(loading);
+        if self.loading.as_ref().is_some_and(|loading| loading.files.is_empty()) {
+            self.load_slice();
+        }
+        Ok(())
+    }
+
+    /// `DEBUG RELOAD`: loads the snapshot while everybody waits. Returns false if that fails, which is logged.
+    pub(super) fn reload_snapshot(&mut self, merge: bool) -> bool {
+        let path = self.core.config.dbfilename.as_path().to_path_buf();
+        let loading = Loading::new(Origin::Snapshot, VecDeque::from([path]), self.unix_seconds());
+        let loaded = loading.and_then(|mut loading| {
+            loading.merge = merge;
+            self.load_at_once(loading)
+        });
+        if let Err(LoadFailed(lines)) = &loaded {
+            lines.iter().for_each(|line| self.process.log.warning(format_args!("{line}")));
+        }
+        loaded.is_ok()
+    }
+
+    /// `DEBUG LOADAOF`: loads the log while everybody waits; ends the process if that fails.
+    pub(super) fn reload_log(&mut self) {
+        let loaded = self.find_log().and_then(|manifest| {
+            let directory = self.persistence.log.directory();
+            let files = manifest.parts().map(|part| directory.part(part)).collect();
+            self.load_at_once(Loading::new(Origin::Log(manifest), files, self.unix_seconds())?)
+        });
+        if let Err(failed) = loaded {
+            self.die_of(failed);
+        }
+    }
+
+    fn load_at_once(&mut self, mut loading: Loading) -> Result<(), LoadFailed> {
+        let dirty = self.core.keyspace.counters.dirty;
+        self.core.keyspace.expiry = ExpiryPolicy::Ignore;
+        self.core.keyspace.journal.listen(Listening::default());
+        let outcome = self.load_for(&mut loading, Duration::MAX).map(drop);
+        self.core.keyspace.expiry = ExpiryPolicy::Delete;
+        self.core.keyspace.counters.dirty = dirty;
+        self.core.keyspace.journal.take_emptied();
+        self.listen();
+        outcome
+    }
+
+    fn start_loading(&mut self, mut loading: Loading) {
+        loading.dirty = self.core.keyspace.counters.dirty;
+        self.loading = Some(Box::new(loading));
+        self.core.keyspace.expiry = ExpiryPolicy::Ignore;
+        self.core.keyspace.journal.listen(Listening::default());
+        self.refresh_denial();
+    }
+
+    /// The log's manifest; that of an old log of one file is made.
+    fn find_log(&self) -> Result<Manifest, LoadFailed> {
+        let directory = self.persistence.log.directory();
+        let found = directory.load().map_err(|error| error.to_string())?;
+        let taken = directory.take_over(found.as_ref()).map_err(|error| error.to_string())?;
+        Ok(taken.or(found).unwrap_or_default())
+    }
+
+    /// Loads for as long as clients may wait. Ends the process if that fails.
+    pub(super) fn load_slice(&mut self) {
+        let Some(mut loading) = self.loading.take() else { return };
+        let outcome = self.load_for(&mut loading, SLICE);
+        match outcome {
+            Ok(false) => self.loading = Some(loading),
+            Ok(true) => {
+                if let Err(failed) = self.loaded(*loading) {
+                    self.die_of(failed);
+                }
+            }
+            Err(failed) => self.die_of(failed),
+        }
+    }
+
+    pub(super) fn die_of(&mut self, failed: LoadFailed) -> ! {
+        failed.0.iter().for_each(|line| self.process.log.warning(format_args!("{line}")));
+        self.die(format_args!("Fatal error loading the DB, check server logs. Exiting."))
+    }
+
+    /// Loads until `limit` is over. Returns whether all is loaded.
+    fn load_for(&mut self, loading: &mut Loading, limit: Duration) -> Result<bool, LoadFailed> {
+        let began = Instant::now();
+        while began.elapsed() < limit {
+            if loading.current.is_none() && !self.open_next(loading)? {
+                return Ok(true);
+            }
+            if self.load_some(loading)? {
+                self.end_file(loading);
+            }
+            self.tell_progress(loading);
+        }
+        Ok(false)
+    }
+
+    /// Opens the next file. Returns false if there is none.
+    fn open_next(&self, loading: &mut Loading) -> Result<bool, LoadFailed> {
+        let Some(path) = loading.files.pop_front() else { return Ok(false) };
+        let open = || -> io::Result<(File, u64, bool)> {
+            let file = File::open(&path)?;
+            let bytes = file.metadata()?.len();
+            let mut magic = [0; 5];
+            let is_snapshot =
+                std::os::unix::fs::FileExt::read_at(&file, &mut magic, 0)? == 5 && magic == *b"REDIS";
+            Ok((file, bytes, is_snapshot))
+        };
+        let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
+        let from_log = matches!(loading.origin, Origin::Log(_));
+        let reading = if is_snapshot || !from_log {
+            let options = rdb::LoadOptions {
+                checksum: self.core.config.rdbchecksum && self.persistence.verifies_checksums,
+                drop_expired_before: (!from_log).then_some(self.core.keyspace.moment.unix_ms),
+                merge: loading.merge,
+            };
+            let loader =
+                Loader::open(file, options).map_err(|error| bad_snapshot(&path, from_log, &error))?;
+            Reading::Snapshot(Box::new(loader))
+        } else {
+            Reading::Log(Box::new(Reader::new(file)))
+        };
+        loading.file_bytes = bytes;
+        loading.file_began = Instant::now();
+        loading.current = Some((path, reading));
+        Ok(true)
+    }
+
+    /// Loads a little. Returns whether the file is done.
+    fn load_some(&mut self, loading: &mut Loading) -> Result<bool, LoadFailed> {
+        let Some((path, reading)) = loading.current.take() else { return Ok(true) };
+        match reading {
+            Reading::Snapshot(mut loader) => {
+                let from_log = matches!(loading.origin, Origin::Log(_));
+                let step = loader.load_some(&mut self.core.keyspace, CHUNK);
+                let step = step.map_err(|error| bad_snapshot(&path, from_log, &error))?;
+                loading.done = loader.report().keys;
+                loading.used_memory = loader.report().about.used_memory.unwrap_or(0);
+                if step == Step::More {
+                    loading.current = Some((path, Reading::Snapshot(loader)));
+                    return Ok(false);
+                }
+                let offset = loader.offset();
+                let (report, rest, file) = loader.into_rest();
+                self.take_report(report);
+                // In a log, commands may follow in the same file.
+                loading.current = Some((path, Reading::Log(Box::new(Reader::after(file, rest, offset)))));
+                Ok(!from_log)
+            }
+            Reading::Log(mut reader) => {
+                let outcome = self.load_batch(loading, &path, &mut reader);
+                let outcome = match outcome {
+                    Ok(is_done) => Ok(is_done),
+                    Err(ReadOrRun::Read(error)) => self.handle_bad_log(loading, &path, error),
+                    Err(ReadOrRun::Run(failed)) => Err(failed),
+                };
+                loading.current = Some((path, Reading::Log(reader)));
+                outcome
+            }
+        }
+    }
+
+    fn take_report(&mut self, report: rdb::Report) {
+        let snapshots = &mut self.persistence.snapshots;
+        (snapshots.loaded_keys, snapshots.expired_keys) = (report.keys, report.expired);
+        for library in report.functions {
+            if !self.persistence.functions.contains(&library) {
+                self.persistence.functions.push(library);
+            }
+        }
+        self.process.log.notice(format_args!(
+            "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
+            report.keys, report.expired, report.empty
+        ));
+    }
+
+    /// Executes the next commands of a log. Returns whether it is at its end.
+    fn load_batch(
+        &mut self,
+        loading: &mut Loading,
+        path: &Path,
+        reader: &mut Reader,
+    ) -> Result<bool, ReadOrRun> {
+        let read = reader.next_batch(BATCH).map_err(ReadOrRun::Read)?;
+        if read.is_empty() {
+            return Ok(true);
+        }
+        let (window, blocks) = (read.window(), read.blocks());
+        let mut batch = std::mem::take(&mut loading.batch);
+        batch.clear();
+        let db = loading.session.db;
+        for index in 0..read.len() {
+            let first = batch.spans.len();
+            batch.spans.extend_from_slice(read.spans(index));
+            lookup::push(&mut batch, first, window, blocks, self.core.names, &self.core.keyspace, db);
+        }
+        lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
+        loading.done += read.len() as u64;
+        for index in 0..batch.requests.len() {
+            let request = batch.requests[index];
+            let args = Args::new(window, request.spans(&batch.spans), blocks);
+            let name = args.get(0);
+            if name.eq_ignore_ascii_case(b"multi") {
+                loading.transaction = Some(Vec::new());
+            } else if name.eq_ignore_ascii_case(b"exec") {
+                for rest in loading.transaction.take().unwrap_or_default() {
+                    if let Some((request, args)) = rest.current() {
+                        self.run_loaded(loading, path, request, args).map_err(ReadOrRun::Run)?;
+                    }
+                }
+            } else if let Some(transaction) = &mut loading.transaction {
+                transaction.push(batch.rest(index..index + 1, window, blocks));
+            } else {
+                self.run_loaded(loading, path, &request, args).map_err(ReadOrRun::Run)?;
+            }
+        }
+        loading.batch = batch;
+        Ok(false)
+    }
+
+    /// Executes a command of a log. It may fail, as it did when it was logged.
+    fn run_loaded(
+        &mut self,
+        loading: &mut Loading,
+        path: &Path,
+        request: &super::net::batch::Request,
+        args: Args<'_>,
+    ) -> Result<(), LoadFailed> {
+        let shown = || String::from_utf8_lossy(args.get(0)).into_owned();
+        let command = match request.command {
+            Ok(command) if command.accepts(args.len()) => command,
+            Ok(_) => {
+                let why = "Wrong number of arguments for command";
+                return Err(
+                    format!("{why} '{}' reading the append only file {}", shown(), path.display()).into()
+                );
+            }
+            Err(_) => {
+                let why = "Unknown command";
+                return Err(
+                    format!("{why} '{}' reading the append only file {}", shown(), path.display()).into()
+                );
+            }
+        };
+        let Handler::Keyspace(run) = command.handler else {
+            let why = "Command without effect on the data";
+            return Err(format!("{why} '{}' reading the append only file {}", shown(), path.display()).into());
+        };
+        if loading.replies.len() > KEEP_REPLY {
+            loading.replies = Vec::new();
+        }
+        loading.replies.clear();
+        let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
+        let caller = Caller { session: &mut loading.session, reply, splices: None, may_wait: false };
+        if let Err(error) = self.core.dispatch(run, caller, request.hash, &args) {
+            self.process.log.warning(format_args!(
+                "The command '{}' of the append only file {} failed: {}",
+                shown(),
+                path.display(),
+                String::from_utf8_lossy(error.text())
+            ));
+        }
+        Ok(())
+    }
+
+    /// The file that is being loaded is done.
+    fn end_file(&mut self, loading: &mut Loading) {
+        let Some((path, _)) = loading.current.take() else { return };
+        loading.done_bytes += loading.file_bytes;
+        if let Origin::Log(manifest) = &loading.origin {
+            let is_base = manifest.base.as_ref().is_some_and(|base| {
+                path.file_name().is_some_and(|name| name.as_encoded_bytes() == base.name)
+            });
+            let kind = if is_base { "base" } else { "incr" };
+            self.process.log.notice(format_args!(
+                "DB loaded from {kind} file {}: {:.3} seconds",
+                path.file_name().unwrap_or_default().display(),
+                loading.file_began.elapsed().as_secs_f64()
+            ));
+        }
+    }
+
+    /// A log that cannot be read to its end: one that merely ends too early is cut after what is whole, if the
+    /// configuration says so and nothing comes after it.
+    fn handle_bad_log(
+        &mut self,
+        loading: &mut Loading,
+        path: &Path,
+        error: ReadError,
+    ) -> Result<bool, LoadFailed> {
+        let shown = path.display();
+        let advice = "make a backup of your AOF file, then use ./redis-check-aof --fix <filename.manifest>";
+        let valid_up_to = match error {
+            ReadError::Truncated { valid_up_to } => valid_up_to,
+            ReadError::Malformed { offset, what } => {
+                return Err(format!(
+                    "Bad file format reading the append only file {shown} at offset {offset} ({what}): {advice}"
+                )
+                .into());
+            }
+            ReadError::Io(error) => {
+                let why = file::reason(&error);
+                return Err(format!("Unrecoverable error reading the append only file {shown}: {why}").into());
+            }
+        };
+        if !loading.files.is_empty() {
+            return Err(LoadFailed(vec![
+                format!(
+                    "Unexpected end of file reading the append only file {shown} at offset {valid_up_to}"
+                ),
+                "Fatal error: the truncated file is not the last file".into(),
+            ]));
+        }
+        if !self.core.config.aof_load_truncated {
+            return Err(format!(
+                "Unexpected end of file reading the append only file {shown} at offset {valid_up_to}. You can: 1) Make a \
+                 backup of your AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you \
+                 can set the 'aof-load-truncated' configuration option to yes and restart the server."
+            )
+            .into());
+        }
+        let log = &self.process.log;
+        log.warning(format_args!("!!! Warning: short read while loading the AOF file {shown}!!!"));
+        log.warning(format_args!("!!! Truncating the AOF {shown} at offset {valid_up_to} !!!"));
+        let cut = File::options().write(true).open(path).and_then(|file| {
+            file.set_len(valid_up_to)?;
+            file.sync_all()
+        });
+        cut.map_err(|error| format!("Error truncating the AOF file {shown}: {}", file::reason(&error)))?;
+        log.warning(format_args!("AOF {shown} loaded anyway because aof-load-truncated is enabled"));
+        loading.transaction = None;
+        Ok(true)
+    }
+
+    fn tell_progress(&self, loading: &mut Loading) {
+        let passed = loading.told.elapsed();
+        if passed < TELL_EVERY {
+            return;
+        }
+        let what = if matches!(loading.current, Some((_, Reading::Log(_)))) { "commands" } else { "keys" };
+        let pace = loading.done.saturating_sub(loading.told_done) as f64 / passed.as_secs_f64();
+        self.process.log.notice(format_args!(
+            "Loading: {:.1}% of {} bytes, {} {what}, {pace:.0} {what}/s",
+            loading.percent(),
+            loading.total_bytes,
+            loading.done
+        ));
+        (loading.told, loading.told_done) = (Instant::now(), loading.done);
+    }
+
+    /// All is loaded: the data may change again.
+    fn loaded(&mut self, loading: Loading) -> Result<(), LoadFailed> {
+        self.core.keyspace.expiry = ExpiryPolicy::Delete;
+        self.core.keyspace.counters.dirty = loading.dirty;
+        let seconds = loading.began.elapsed().as_secs_f64();
+        match loading.origin {
+            Origin::Snapshot if loading.total_bytes == 0 => {}
+            Origin::Snapshot => {
+                self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
+            }
+            Origin::Log(manifest) => {
+                if !manifest.is_empty() {
+                    self.process
+                        .log
+                        .notice(format_args!("DB loaded from append only file: {seconds:.3} seconds"));
+                }
+                self.open_log(manifest)?;
+            }
+        }
+        self.core.keyspace.journal.take_emptied();
+        self.listen();
+        self.refresh_denial();
+        self.process.announce_ready(&self.core.config);
+        Ok(())
+    }
+
+    /// Opens the log after it was loaded. A log without a file gets a base, the empty data set.
+    fn open_log(&mut self, mut manifest: Manifest) -> Result<(), LoadFailed> {
+        if manifest.is_empty() {
+            let is_rdb = self.core.config.aof_use_rdb_preamble;
+            let write = |path: &Path| self.write_base(path, is_rdb, &mut |_| {});
+            manifest = self.persistence.log.make_base(is_rdb, write).map_err(|error| error.to_string())?;
+            self.process.log.notice(format_args!("Creating AOF base file on server start"));
+        }
+        let opened = self.persistence.log.open(manifest);
+        opened.map_err(|error| LoadFailed::from(error.to_string()))?;
+        if !self.core.config.aof_disable_auto_gc {
+            let _ = self.persistence.log.remove_history();
+        }
+        self.persistence.rewrites.base_size = self.persistence.log.bytes();
+        Ok(())
+    }
+}
+
+enum ReadOrRun {
+    Read(ReadError),
+    Run(LoadFailed),
+}
+
+fn bad_snapshot(path: &Path, from_log: bool, error: &rdb::RdbError) -> LoadFailed {
+    let shown = path.display();
+    let mut lines = vec![format!("{error} (file {shown})")];
+    if from_log {
+        lines.push(format!("Error reading the RDB preamble of the AOF file {shown}, AOF loading aborted"));
+    }
+    LoadFailed(lines)
+}

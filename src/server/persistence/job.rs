@@ -1,0 +1,89 @@
+//! A child at work on a copy of the data, as its parent sees it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::sys::fork::{Child, Exit, Report};
+
+/// What a child writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A snapshot (`BGSAVE`).
+    Snapshot,
+    /// A new base of the log (`BGREWRITEAOF`).
+    Rewrite,
+}
+
+/// A child that has not ended yet.
+pub struct Job {
+    /// What it writes.
+    pub work: Work,
+    child: Child,
+    began: Instant,
+    /// The keys that there were when it began.
+    pub keys: u64,
+    /// `Counters::dirty` at that time.
+    pub dirty: u64,
+    /// The temporary file that it writes.
+    pub path: PathBuf,
+    /// Whether the file is an RDB file.
+    pub is_rdb: bool,
+    report: Report,
+    reported: Instant,
+    cow_peak: u64,
+}
+
+/// A child that has ended.
+pub struct Ended {
+    /// What it was.
+    pub job: Job,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+impl Job {
+    /// `child` has just begun to write `path`.
+    pub fn new(work: Work, child: Child, path: PathBuf, is_rdb: bool, keys: u64, dirty: u64) -> Job {
+        let now = Instant::now();
+        Job {
+            work,
+            child,
+            began: now,
+            keys,
+            dirty,
+            path,
+            is_rdb,
+            report: Report::default(),
+            reported: now,
+            cow_peak: 0,
+        }
+    }
+
+    /// How long it has been at work.
+    pub fn duration(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Keys that it has written.
+    pub fn keys_done(&self) -> u64 {
+        self.report.keys
+    }
+
+    /// Bytes that were copied so far because parent or child wrote to them; the most of it at a time; and the age of the
+    /// first of these figures.
+    pub fn copied(&self) -> (u64, u64, Duration) {
+        (self.report.cow_bytes, self.cow_peak, self.reported.elapsed())
+    }
+
+    /// Takes in what the child has reported. Returns how it ended, if it has.
+    pub fn poll(&mut self) -> Option<Exit> {
+        let exit = self.child.poll();
+        while let Some(report) = self.child.next_report() {
+            self.report = report;
+            self.reported = Instant::now();
+            self.cow_peak = self.cow_peak.max(report.cow_bytes);
+        }
+        // A child that cannot be waited for is nobody's any more.
+        exit.unwrap_or(Some(Exit::Status(255)))
+    }
+}

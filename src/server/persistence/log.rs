@@ -1,0 +1,389 @@
+//! The log (AOF): every change in the order in which it was made, on its way to the disk before its reply leaves.
+//!
+//! ```text
+//!   units ─▶ journal's calls ─▶ append (one write an iteration) ─▶ file of the newest part ─▶ sync, by `appendfsync`
+//!                                     └─ refused ─▶ backlog, written first when the disk takes bytes again
+//! ```
+//!
+//! | `appendfsync` | synced | what a power failure costs |
+//! |---|---|---|
+//! | `always` | after each append, before the replies; a failure ends the process | nothing acknowledged |
+//! | `everysec` | a second after the last sync, by the [`Syncer`]'s thread | at most two seconds |
+//! | `no` | when the system likes | what the system has not written |
+//!
+//! A process that is killed loses nothing acknowledged under any of them, since the kernel has the bytes. That is why an
+//! append does not wait for a sync that is under way, as it does in Redis: a sync that takes longer than two seconds is
+//! counted (`aof_delayed_fsync`), and no other one is begun meanwhile.
+//!
+//! Each write of an append ends at the end of a call. Where the disk takes only a part, the part is cut off again, so that
+//! the file ends with a whole call whatever happens next.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::db::Calls;
+use crate::persist::aof::{Directory, DirectoryError, Manifest};
+use crate::persist::syncer::Syncer;
+use crate::sys::{disk, file};
+
+/// Time between two syncs by `everysec`.
+const SYNC_EVERY_US: u64 = 1_000_000;
+
+/// A sync that takes longer is counted as delayed.
+const SYNC_PATIENCE_US: u64 = 2_000_000;
+
+/// Whether there is a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is none.
+    Off,
+    /// Every change is appended.
+    On,
+    /// It was switched on while the server ran: changes are appended to a part that counts from when the first base has
+    /// been written.
+    Beginning,
+}
+
+/// When a log is synced: `appendfsync`.
+pub use crate::config::AppendFsync as Policy;
+
+/// What came of a look at whether the log has to be synced.
+#[derive(Debug)]
+pub enum Synced {
+    /// There was nothing to do, or it was begun.
+    Fine,
+    /// The last sync takes longer than two seconds.
+    Late,
+    /// It failed; only with [`Policy::Always`].
+    Failed(io::Error),
+}
+
+/// What could not be done to the files of the log, and why.
+#[derive(Debug)]
+pub struct Failed(String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<DirectoryError> for Failed {
+    fn from(error: DirectoryError) -> Failed {
+        Failed(error.to_string())
+    }
+}
+
+fn failed<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Failed + 'a {
+    move |error| Failed(format!("can't {what} {}: {}", path.display(), file::reason(&error)))
+}
+
+/// See the module's head.
+pub struct Log {
+    state: State,
+    directory: Directory,
+    manifest: Manifest,
+    /// The newest part.
+    file: Option<Arc<File>>,
+    /// Its length; it ends with a whole call.
+    part_bytes: u64,
+    /// Bytes of all parts.
+    bytes: u64,
+    /// Calls that the disk refused.
+    backlog: Vec<u8>,
+    /// Why it refused them.
+    refusal: Option<io::Error>,
+    syncer: Syncer,
+    /// Bytes were appended to the newest part that no sync has been requested for.
+    unsynced: bool,
+    /// When the last sync was requested.
+    synced_us: u64,
+    /// The sync under way has been counted as late.
+    counted_late: bool,
+    /// The second of the last annotation.
+    annotated: i64,
+    /// Syncs that took too long, since the start.
+    pub delayed_syncs: u64,
+}
+
+impl Log {
+    /// No log yet, for the files of `directory`, synced by `syncer`.
+    pub fn new(directory: Directory, syncer: Syncer) -> Log {
+        Log {
+            state: State::Off,
+            directory,
+            manifest: Manifest::default(),
+            file: None,
+            part_bytes: 0,
+            bytes: 0,
+            backlog: Vec::new(),
+            refusal: None,
+            syncer,
+            unsynced: false,
+            synced_us: 0,
+            counted_late: false,
+            annotated: 0,
+            delayed_syncs: 0,
+        }
+    }
+
+    /// Whether there is a log.
+    #[inline]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether what is propagated goes into it.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Its files.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Whether a sync by the thread is under way.
+    pub fn is_syncing(&self) -> bool {
+        self.syncer.is_syncing()
+    }
+
+    /// Syncs that were requested of the thread and are not done.
+    pub fn pending_syncs(&self) -> u64 {
+        self.syncer.pending_syncs()
+    }
+
+    /// Bytes of all parts.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes that wait for the disk to take them.
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Why the last append or sync failed; `None` if it did not.
+    pub fn error(&self) -> Option<io::Error> {
+        let refusal = self.refusal.as_ref().and_then(io::Error::raw_os_error);
+        refusal.or(self.syncer.last_error()).map(io::Error::from_raw_os_error)
+    }
+
+    /// Appends calls, after an annotation with the time `now` (Unix seconds) if it is wanted and was not made in this
+    /// second. Without a log it does nothing.
+    ///
+    /// # Errors
+    /// The disk refuses. What it did not take waits in the backlog, and is tried again with the next append.
+    pub fn append(&mut self, calls: &Calls, annotate: Option<i64>) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let annotation = match annotate {
+            Some(now) if now != self.annotated && !calls.is_empty() => {
+                self.annotated = now;
+                format!("#TS:{now}\r\n")
+            }
+            _ => String::new(),
+        };
+        let pieces = [&self.backlog[..], annotation.as_bytes()].into_iter().chain(calls.pieces());
+        let mut slices: Vec<_> = pieces.filter(|piece| !piece.is_empty()).map(IoSlice::new).collect();
+        if slices.is_empty() {
+            return Ok(());
+        }
+        let all = self.backlog.len() + annotation.len() + calls.len();
+        let appended = disk::append(file, &mut slices);
+        let mut taken = appended.bytes as usize;
+        let outcome = match appended.error {
+            None => Ok(()),
+            Some(error) => {
+                if taken > 0 && file.set_len(self.part_bytes).is_ok() {
+                    taken = 0;
+                }
+                Err(error)
+            }
+        };
+        self.note_appended(taken);
+        if taken == all {
+            self.backlog.clear();
+            self.backlog.shrink_to(1 << 16);
+        } else {
+            self.keep_backlog(taken, annotation.as_bytes(), calls);
+        }
+        self.refusal =
+            outcome.as_ref().err().and_then(io::Error::raw_os_error).map(io::Error::from_raw_os_error);
+        outcome
+    }
+
+    fn note_appended(&mut self, bytes: usize) {
+        self.part_bytes += bytes as u64;
+        self.bytes += bytes as u64;
+        self.unsynced |= bytes > 0;
+    }
+
+    /// Of backlog, annotation and calls, the disk has taken the first `taken` bytes.
+    fn keep_backlog(&mut self, taken: usize, annotation: &[u8], calls: &Calls) {
+        self.backlog.extend_from_slice(annotation);
+        calls.pieces().for_each(|piece| self.backlog.extend_from_slice(piece));
+        self.backlog.drain(..taken);
+    }
+
+    /// Has what was appended synced, if `policy` says that it is time.
+    pub fn sync_if_due(&mut self, policy: Policy, now_us: u64) -> Synced {
+        let Some(file) = self.file.as_ref().filter(|_| self.unsynced) else { return Synced::Fine };
+        match policy {
+            Policy::Always => {
+                let outcome = disk::sync_data(file);
+                self.unsynced = outcome.is_err();
+                self.synced_us = now_us;
+                outcome.map_or_else(Synced::Failed, |()| Synced::Fine)
+            }
+            Policy::Everysec if now_us.saturating_sub(self.synced_us) < SYNC_EVERY_US => Synced::Fine,
+            Policy::Everysec if !self.syncer.is_syncing() => {
+                self.syncer.request_sync(Arc::clone(file), self.bytes);
+                (self.unsynced, self.synced_us, self.counted_late) = (false, now_us, false);
+                Synced::Fine
+            }
+            Policy::Everysec if !self.counted_late && now_us - self.synced_us > SYNC_PATIENCE_US => {
+                self.counted_late = true;
+                self.delayed_syncs += 1;
+                Synced::Late
+            }
+            Policy::Everysec | Policy::No => Synced::Fine,
+        }
+    }
+
+    /// Syncs all that was appended, whatever the policy is.
+    pub fn sync_now(&mut self) -> io::Result<()> {
+        match self.file.as_ref().filter(|_| self.unsynced) {
+            Some(file) => {
+                disk::sync_data(file)?;
+                self.unsynced = false;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes over the files of a log that has just been loaded, which `manifest` names, and goes on with its newest part.
+    pub fn open(&mut self, mut manifest: Manifest) -> Result<(), Failed> {
+        let name = self.directory.file();
+        if manifest.last_incremental().is_none() {
+            manifest = manifest.with_new_incremental(name);
+        }
+        let newest = manifest.last_incremental().expect("there is one by now");
+        let path = self.directory.part(newest);
+        let (file, bytes) = disk::open_append(&path).map_err(failed("open", &path))?;
+        self.directory.persist(&manifest)?;
+        (self.file, self.part_bytes) = (Some(Arc::new(file)), bytes);
+        self.take_manifest(manifest)?;
+        self.state = State::On;
+        Ok(())
+    }
+
+    /// Writes the base of a log that has none, with `write`; returns the manifest with it.
+    pub fn make_base(
+        &self,
+        is_rdb: bool,
+        write: impl FnOnce(&Path) -> Result<(), String>,
+    ) -> Result<Manifest, Failed> {
+        self.directory.create()?;
+        let manifest = Manifest::default().with_new_base(self.directory.file(), is_rdb, false);
+        let base = manifest.base.as_ref().expect("just added");
+        write(&self.directory.part(base)).map_err(Failed)?;
+        Ok(manifest)
+    }
+
+    /// Begins a part, to which everything is appended from now on: what comes after the snapshot that a rewrite makes. Of
+    /// a log that begins, the part stands in no manifest until [`Log::finish_rewrite`].
+    pub fn begin_part(&mut self, policy: Policy) -> Result<(), Failed> {
+        let manifest = match self.state {
+            State::On => Some(self.manifest.with_new_incremental(self.directory.file())),
+            State::Off | State::Beginning => None,
+        };
+        let newest = manifest.as_ref().and_then(Manifest::last_incremental);
+        let path =
+            newest.map_or_else(|| self.directory.temporary_incremental(), |part| self.directory.part(part));
+        self.directory.create()?;
+        let (file, _) = disk::open_append(&path).map_err(failed("open", &path))?;
+        // Nothing of an earlier try is to stand before what is appended now.
+        file.set_len(0).map_err(failed("empty", &path))?;
+        if let Some(manifest) = manifest {
+            self.directory.persist(&manifest)?;
+            self.manifest = manifest;
+        } else {
+            self.state = State::Beginning;
+            self.bytes = 0;
+        }
+        if let Some(old) = self.file.replace(Arc::new(file)) {
+            self.let_go(old, policy);
+        }
+        (self.part_bytes, self.unsynced) = (0, false);
+        Ok(())
+    }
+
+    /// Has a part closed that nothing more is appended to, after a sync if something in it needs one.
+    fn let_go(&mut self, part: Arc<File>, policy: Policy) {
+        if self.unsynced && policy != Policy::No {
+            self.syncer.request_sync(part, self.bytes);
+        } else if let Ok(file) = Arc::try_unwrap(part) {
+            self.syncer.close_later(file);
+        }
+    }
+
+    /// The log is to begin as soon as a child can write its first base.
+    pub fn begin(&mut self) {
+        self.state = State::Beginning;
+    }
+
+    /// A rewrite has written `base`, a temporary file, and synced it: it takes the place of all parts but the newest. The
+    /// old files are removed in the background, unless `keep_history`.
+    pub fn finish_rewrite(&mut self, base: &Path, is_rdb: bool, keep_history: bool) -> Result<(), Failed> {
+        let name = self.directory.file();
+        let begins = self.state == State::Beginning;
+        let mut manifest = self.manifest.with_new_base(name, is_rdb, !begins);
+        let path = self.directory.part(manifest.base.as_ref().expect("just added"));
+        disk::rename_durably(base, &path).map_err(failed("rename the new base to", &path))?;
+        if begins {
+            manifest = manifest.with_new_incremental(name);
+            let path = self.directory.part(manifest.last_incremental().expect("just added"));
+            disk::rename_durably(&self.directory.temporary_incremental(), &path)
+                .map_err(failed("rename the first part to", &path))?;
+        }
+        self.directory.persist(&manifest)?;
+        self.state = State::On;
+        self.take_manifest(manifest)?;
+        if keep_history { Ok(()) } else { self.remove_history() }
+    }
+
+    fn take_manifest(&mut self, manifest: Manifest) -> Result<(), Failed> {
+        self.bytes = self.directory.total_size(&manifest)?;
+        self.manifest = manifest;
+        Ok(())
+    }
+
+    /// Removes files that a rewrite has made superfluous.
+    pub fn remove_history(&mut self) -> Result<(), Failed> {
+        if self.manifest.history.is_empty() {
+            return Ok(());
+        }
+        for part in &self.manifest.history {
+            if let Some(file) = self.directory.delete(part)? {
+                self.syncer.close_later(file);
+            }
+        }
+        self.manifest = self.manifest.without_history();
+        Ok(self.directory.persist(&self.manifest)?)
+    }
+
+    /// Ends the log: nothing is appended from now on. Its files stay.
+    pub fn close(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.let_go(file, Policy::Everysec);
+        }
+        self.state = State::Off;
+        self.backlog = Vec::new();
+        self.refusal = None;
+        self.unsynced = false;
+    }
+}

@@ -1,0 +1,89 @@
+//! What keeps the data beyond the process: the log, snapshots, and the children that write them. Files and processes are
+//! known here; what they contain is [`crate::persist`]'s, and when something is written is decided in the files beside
+//! this folder ([`super::durability`], [`super::saving`], [`super::loading`]).
+
+pub mod job;
+pub mod log;
+pub mod rewrites;
+pub mod snapshots;
+
+use job::{Ended, Job, Work};
+use log::Log;
+use rewrites::Rewrites;
+use snapshots::Snapshots;
+
+use crate::persist::aof::Directory;
+use crate::persist::syncer::Syncer;
+
+/// Why commands that change the data are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The last snapshot failed (`stop-writes-on-bgsave-error`).
+    Snapshot,
+    /// The log cannot be written.
+    Log,
+}
+
+/// See the module's head.
+pub struct Persistence {
+    pub(super) log: Log,
+    pub(super) rewrites: Rewrites,
+    pub(super) snapshots: Snapshots,
+    /// The child at work. There is one at most, since two would copy twice as many pages.
+    pub(super) job: Option<Job>,
+    /// Libraries of functions, which are kept as they were loaded.
+    pub(super) functions: Vec<Vec<u8>>,
+    /// Microseconds that the last fork took, and how many there were.
+    pub(super) last_fork_us: u64,
+    pub(super) forks: u64,
+    /// Whether the checksum of what is loaded is verified (`DEBUG SET-SKIP-CHECKSUM-VALIDATION`).
+    pub(super) verifies_checksums: bool,
+    /// See [`Persistence::denial`].
+    denial: Option<Denial>,
+}
+
+impl Persistence {
+    /// Nothing saved and nothing loaded, at `now` (Unix seconds).
+    pub fn new(directory: Directory, syncer: Syncer, now: i64) -> Persistence {
+        Persistence {
+            log: Log::new(directory, syncer),
+            rewrites: Rewrites::default(),
+            snapshots: Snapshots::new(now),
+            job: None,
+            functions: Vec::new(),
+            last_fork_us: 0,
+            forks: 0,
+            verifies_checksums: true,
+            denial: None,
+        }
+    }
+
+    /// Whether a child of this kind is at work.
+    pub fn is_at(&self, work: Work) -> bool {
+        self.job.as_ref().is_some_and(|job| job.work == work)
+    }
+
+    /// Why commands that change the data are refused now, if they are.
+    pub fn denial(&self) -> Option<Denial> {
+        self.denial
+    }
+
+    /// Finds out why commands that change the data are refused. `guards_snapshots`: a failed snapshot is a reason.
+    /// Returns whether the answer has changed.
+    pub fn refresh_denial(&mut self, guards_snapshots: bool) -> bool {
+        let denial = if guards_snapshots && !self.snapshots.succeeded {
+            Some(Denial::Snapshot)
+        } else if self.log.error().is_some() {
+            Some(Denial::Log)
+        } else {
+            None
+        };
+        std::mem::replace(&mut self.denial, denial) != denial
+    }
+
+    /// The child, if it has ended: then it is no longer there.
+    pub fn take_ended(&mut self) -> Option<Ended> {
+        let exit = self.job.as_mut()?.poll()?;
+        self.job.take().map(|job| Ended { job, exit })
+    }
+}

@@ -1,0 +1,497 @@
+//! Snapshots, and rewrites of the log: when one begins, what its child does, and what comes of it.
+//!
+//! ```text
+//!   parent   fork ──────────────────────────────▶ poll (cron) ─▶ snapshot_ended, rewrite_ended
+//!   child     └─▶ write a temporary file, sync it ─▶ snapshot: rename it ─▶ exit
+//! ```
+//!
+//! The child sees the data as it was when it was forked. A snapshot becomes `dbfilename` in the child; the base that a
+//! rewrite has written becomes part of the log in the parent, which has begun a new part before it forked.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::admin::REDIS_VERSION;
+use super::core::used_memory;
+use super::persistence::job::{Ended, Job, Work};
+use super::persistence::log::State;
+use super::process::child;
+use super::{Server, durability};
+use crate::config::ShutdownOptions;
+use crate::persist::rdb::file as rdb;
+use crate::sys::fork::{self, Exit, Forked, Link, Role};
+use crate::sys::{disk, file};
+
+/// Megabytes, for the log.
+const MB: u64 = 1 << 20;
+
+impl Server {
+    /// `SAVE`: writes a snapshot while everybody waits. What goes wrong is logged.
+    pub(super) fn save_snapshot(&mut self) -> Result<(), ()> {
+        let path = temporary_snapshot();
+        let saved = self.write_snapshot(&path, &mut |_| {});
+        match saved {
+            Ok(()) => {
+                self.process.log.notice(format_args!("DB saved on disk"));
+                self.core.keyspace.counters.dirty = 0;
+                self.persistence.snapshots.saved(self.unix_seconds());
+                self.refresh_denial();
+                Ok(())
+            }
+            Err(why) => {
+                self.process.log.warning(format_args!("{why}"));
+                Err(())
+            }
+        }
+    }
+
+    /// Forks a child that writes a snapshot. What goes wrong is logged.
+    pub(super) fn begin_snapshot(&mut self) -> Result<(), ()> {
+        self.persistence.snapshots.scheduled = false;
+        self.persistence.snapshots.last_try = self.unix_seconds();
+        match self.fork_for(Work::Snapshot, true) {
+            Ok(pid) => {
+                self.process.log.notice(format_args!("Background saving started by pid {pid}"));
+                Ok(())
+            }
+            Err(error) => {
+                let why = file::reason(&error);
+                self.process.log.warning(format_args!("Can't save in background: fork: {why}"));
+                self.persistence.snapshots.succeeded = false;
+                self.refresh_denial();
+                Err(())
+            }
+        }
+    }
+
+    /// Begins a part of the log, and forks a child that writes a base from what came before it. What goes wrong is
+    /// logged.
+    pub(super) fn begin_rewrite(&mut self) -> Result<(), ()> {
+        self.persistence.rewrites.scheduled = false;
+        self.write_log();
+        let begun = self.persistence.log.begin_part(self.core.config.appendfsync);
+        let forked =
+            begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
+                self.core.keyspace.journal.calls_mut().forget_selection();
+                self.listen();
+                let is_rdb = self.core.config.aof_use_rdb_preamble;
+                let failed = |error: io::Error| {
+                    format!("Can't rewrite append only file in background: fork: {}", file::reason(&error))
+                };
+                self.fork_for(Work::Rewrite, is_rdb).map_err(failed)
+            });
+        match forked {
+            Ok(pid) => {
+                self.process
+                    .log
+                    .notice(format_args!("Background append only file rewriting started by pid {pid}"));
+                Ok(())
+            }
+            Err(why) => {
+                self.process.log.warning(format_args!("{why}"));
+                self.persistence.rewrites.succeeded = false;
+                self.persistence.rewrites.failures += 1;
+                Err(())
+            }
+        }
+    }
+
+    fn fork_for(&mut self, work: Work, is_rdb: bool) -> io::Result<i32> {
+        let keys = (0..self.core.keyspace.count()).map(|db| self.core.keyspace.db(db).len() as u64).sum();
+        let role = self.process.child_role(
+            &self.core.config,
+            match work {
+                Work::Snapshot => child::Work::Save,
+                Work::Rewrite => child::Work::Rewrite,
+            },
+        );
+        let (forked, took_us) = fork::fork()?;
+        match forked {
+            Forked::Child(link) => self.be_child(link, &role, work, is_rdb),
+            Forked::Parent(child) => {
+                let pid = child.pid();
+                self.core.keyspace.share_memory(true);
+                self.core.note_latency("fork", took_us);
+                self.persistence.last_fork_us = took_us;
+                self.persistence.forks += 1;
+                let path = temporary_file(work, pid as u32);
+                let dirty = self.core.keyspace.counters.dirty;
+                self.persistence.job = Some(Job::new(work, child, path, is_rdb, keys, dirty));
+                Ok(pid)
+            }
+        }
+    }
+
+    /// The life of a child.
+    fn be_child(&mut self, mut link: Link, role: &Role, work: Work, is_rdb: bool) -> ! {
+        link.begin(role);
+        self.process.log.become_child();
+        let delay = self.core.config.rdb_key_save_delay;
+        let path = temporary_file(work, std::process::id());
+        let mut keys = 0;
+        let mut progress = |done: rdb::Progress<'_>| {
+            keys = done.keys;
+            link.progress(keys);
+            if delay != 0 {
+                durability::pause(delay);
+            }
+        };
+        let written = match work {
+            Work::Snapshot => self.write_snapshot(&path, &mut progress),
+            Work::Rewrite => self.write_base(&path, is_rdb, &mut progress),
+        };
+        if let Err(why) = written {
+            self.process.log.warning(format_args!("{why}"));
+            link.exit(1);
+        }
+        let copied = link.finish(keys);
+        let (what, name) = match work {
+            Work::Snapshot => ("DB saved on disk", "RDB"),
+            Work::Rewrite => ("AOF rewrite: the new base is on disk", "AOF rewrite"),
+        };
+        self.process.log.notice(format_args!("{what}"));
+        self.process.log.notice(format_args!(
+            "Fork CoW for {name}: current {} MB, peak {} MB, average {} MB",
+            copied.current / MB,
+            copied.peak / MB,
+            copied.average / MB
+        ));
+        link.exit(0)
+    }
+
+    /// Writes the data to `path`, and renames that to `dbfilename`.
+    fn write_snapshot(&self, path: &Path, progress: &mut dyn FnMut(rdb::Progress<'_>)) -> Result<(), String> {
+        let target = self.core.config.dbfilename.as_path();
+        let place = || self.core.config.dir.to_string();
+        let incremental = self.core.config.rdb_save_incremental_fsync;
+        self.write_rdb(path, false, incremental, progress)?;
+        disk::rename_durably(path, target).map_err(|error| {
+            let _ = fs::remove_file(path);
+            format!(
+                "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
+                path.display(),
+                target.display(),
+                place(),
+                file::reason(&error)
+            )
+        })
+    }
+
+    /// Writes a base of the log to `path`.
+    pub(super) fn write_base(
+        &self,
+        path: &Path,
+        is_rdb: bool,
+        progress: &mut dyn FnMut(rdb::Progress<'_>),
+    ) -> Result<(), String> {
+        let incremental = self.core.config.aof_rewrite_incremental_fsync;
+        if is_rdb {
+            return self.write_rdb(path, true, incremental, progress);
+        }
+        let annotation = self.core.config.aof_timestamp_enabled.then(|| self.unix_seconds());
+        write_file(path, incremental, |out| {
+            let _ = (annotation, &progress, &out);
+            Err(io::ErrorKind::Unsupported.into())
+        })
+    }
+
+    fn write_rdb(
+        &self,
+        path: &Path,
+        aof_base: bool,
+        incremental: bool,
+        progress: &mut dyn FnMut(rdb::Progress<'_>),
+    ) -> Result<(), String> {
+        let config = &self.core.config;
+        let about = rdb::About {
+            redis_version: REDIS_VERSION,
+            unix_seconds: self.unix_seconds(),
+            used_memory: used_memory(),
+            aof_base,
+            replication: None,
+            functions: &self.persistence.functions,
+        };
+        let options = rdb::SaveOptions {
+            compress: config.rdbcompression,
+            checksum: config.rdbchecksum,
+            idle_times: config.maxmemory_policy.is_lru(),
+            version: if config.rdb_write_version == 10 { rdb::Version::Ten } else { rdb::Version::Eleven },
+        };
+        write_file(path, incremental, |out| rdb::save(&self.core.keyspace, &about, &options, out, progress))
+    }
+
+    /// Asks after the child; called by cron. Begins what is due or was scheduled for when there is none.
+    pub(super) fn look_after_children(&mut self) {
+        if let Some(ended) = self.persistence.take_ended() {
+            self.core.keyspace.share_memory(false);
+            match ended.job.work {
+                Work::Snapshot => self.snapshot_ended(&ended),
+                Work::Rewrite => self.rewrite_ended(&ended),
+            }
+            self.refresh_denial();
+        }
+        if self.persistence.job.is_some() || self.loading.is_some() {
+            return;
+        }
+        if self.persistence.rewrites.scheduled {
+            let _ = self.begin_rewrite();
+        } else if !self.begin_snapshot_if_due() {
+            self.begin_rewrite_if_due();
+        }
+    }
+
+    fn begin_snapshot_if_due(&mut self) -> bool {
+        let now = self.unix_seconds();
+        let snapshots = &self.persistence.snapshots;
+        if snapshots.scheduled && snapshots.may_retry(now) {
+            return self.begin_snapshot().is_ok();
+        }
+        let changes = self.core.keyspace.counters.dirty;
+        let Some(rule) = snapshots.due(&self.core.config.save, changes, now).copied() else { return false };
+        self.process
+            .log
+            .notice(format_args!("{} changes in {} seconds. Saving...", rule.changes, rule.seconds));
+        self.begin_snapshot().is_ok()
+    }
+
+    fn begin_rewrite_if_due(&mut self) {
+        if self.persistence.log.state() != State::On {
+            return;
+        }
+        let (percentage, min) =
+            (self.core.config.auto_aof_rewrite_percentage, self.core.config.auto_aof_rewrite_min_size);
+        let bytes = self.persistence.log.bytes();
+        let Some(growth) = self.persistence.rewrites.due(bytes, percentage, min) else { return };
+        let (limited, pause) = self.persistence.rewrites.is_limited(Instant::now());
+        if let Some(pause) = pause {
+            self.process.log.warning(format_args!(
+                "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {} minutes",
+                pause.as_secs() / 60
+            ));
+        }
+        if !limited {
+            self.process.log.notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
+            let _ = self.begin_rewrite();
+        }
+    }
+
+    fn snapshot_ended(&mut self, ended: &Ended) {
+        let Ended { job, exit } = ended;
+        let now = self.unix_seconds();
+        let snapshots = &mut self.persistence.snapshots;
+        snapshots.last_duration = Some(job.duration());
+        snapshots.last_cow_bytes = job.copied().0;
+        match exit {
+            Exit::Status(0) => {
+                let counters = &mut self.core.keyspace.counters;
+                counters.dirty = counters.dirty.saturating_sub(job.dirty);
+                snapshots.saved(now);
+                self.process.log.notice(format_args!("Background saving terminated with success"));
+            }
+            Exit::Status(_) => {
+                snapshots.succeeded = false;
+                self.process.log.warning(format_args!("Background saving error"));
+            }
+            Exit::Signal(signal) => {
+                snapshots.succeeded &= exit.was_wanted();
+                let _ = fs::remove_file(&job.path);
+                self.process.log.warning(format_args!("Background saving terminated by signal {signal}"));
+            }
+        }
+    }
+
+    fn rewrite_ended(&mut self, ended: &Ended) {
+        let Ended { job, exit } = ended;
+        self.persistence.rewrites.last_duration = Some(job.duration());
+        self.persistence.rewrites.last_cow_bytes = job.copied().0;
+        let succeeded = match exit {
+            Exit::Status(0) => self.take_over_base(job),
+            Exit::Status(_) => {
+                self.process.log.warning(format_args!("Background AOF rewrite terminated with error"));
+                false
+            }
+            Exit::Signal(signal) => {
+                self.process
+                    .log
+                    .warning(format_args!("Background AOF rewrite terminated by signal {signal}"));
+                exit.was_wanted()
+            }
+        };
+        let rewrites = &mut self.persistence.rewrites;
+        if succeeded && *exit == Exit::Status(0) {
+            rewrites.rewrites += 1;
+            rewrites.failures = 0;
+            rewrites.base_size = self.persistence.log.bytes();
+        } else {
+            let _ = fs::remove_file(&job.path);
+            rewrites.failures += u32::from(!succeeded);
+        }
+        rewrites.succeeded = succeeded;
+        // A log that is to begin has no base until a rewrite succeeds.
+        rewrites.scheduled |= self.persistence.log.state() == State::Beginning;
+    }
+
+    fn take_over_base(&mut self, job: &Job) -> bool {
+        self.process.log.notice(format_args!("Background AOF rewrite terminated with success"));
+        if self.persistence.log.state() == State::Off {
+            let _ = fs::remove_file(&job.path);
+            return true;
+        }
+        // What was written since the fork must be on its way to the disk before the parts that it follows may go.
+        self.write_log();
+        let keep_history = self.core.config.aof_disable_auto_gc;
+        match self.persistence.log.finish_rewrite(&job.path, job.is_rdb, keep_history) {
+            Ok(()) => {
+                self.process.log.notice(format_args!("Background AOF rewrite finished successfully"));
+                true
+            }
+            Err(error) => {
+                self.process.log.warning(format_args!("Can't take over the new base of the AOF: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Ends the child, if there is one, and waits until it is gone.
+    pub(super) fn end_job(&mut self) {
+        if let Some(job) = self.persistence.job.take() {
+            let path = job.path.clone();
+            drop(job);
+            let _ = fs::remove_file(path);
+            self.core.keyspace.share_memory(false);
+        }
+    }
+
+    /// At the end: what is to be found at the next start is written.
+    pub(super) fn write_for_good(&mut self, options: ShutdownOptions) -> Result<(), ()> {
+        if self.loading.is_some() {
+            // What there is is a part of what is on disk.
+            return Ok(());
+        }
+        if self.persistence.is_at(Work::Snapshot) {
+            self.process.log.warning(format_args!("There is a child saving an .rdb. Killing it!"));
+            self.end_job();
+        }
+        let forced = options.contains(ShutdownOptions::FORCE);
+        if self.persistence.log.state() != State::Off {
+            if self.persistence.log.state() == State::Beginning && self.persistence.is_at(Work::Rewrite) {
+                if !forced {
+                    self.process.log.warning(format_args!("Writing initial AOF, can't exit"));
+                    return Err(());
+                }
+                self.process.log.warning(format_args!("Writing initial AOF. Exit anyway."));
+            } else if self.persistence.is_at(Work::Rewrite) {
+                self.process.log.warning(format_args!("There is a child rewriting the AOF. Killing it!"));
+            }
+            self.end_job();
+            self.process.log.notice(format_args!("Calling fsync() on the AOF file."));
+            self.write_log();
+            if let Err(error) = self.persistence.log.sync_now() {
+                self.process
+                    .log
+                    .warning(format_args!("Fail to fsync the AOF file: {}", file::reason(&error)));
+            }
+        }
+        let saves = !self.core.config.save.is_empty() && !options.contains(ShutdownOptions::NOSAVE);
+        if saves || options.contains(ShutdownOptions::SAVE) {
+            self.process.log.notice(format_args!("Saving the final RDB snapshot before exiting."));
+            if self.save_snapshot().is_err() {
+                if !forced {
+                    self.process.log.warning(format_args!("Error trying to save the DB, can't exit."));
+                    return Err(());
+                }
+                self.process.log.warning(format_args!("Error trying to save the DB, exit anyway."));
+            }
+        }
+        Ok(())
+    }
+
+    /// After `FLUSHALL`: a snapshot that is being written is out of date, and the last one is emptied as well.
+    #[cold]
+    pub(super) fn all_flushed(&mut self) {
+        if self.persistence.is_at(Work::Snapshot) {
+            self.end_job();
+        }
+        if !self.core.config.save.is_empty() && self.loading.is_none() {
+            let dirty = self.core.keyspace.counters.dirty;
+            let _ = self.save_snapshot();
+            self.core.keyspace.counters.dirty = dirty;
+        }
+    }
+
+    /// `CONFIG SET appendonly yes`: the log begins with the next rewrite, which is begun.
+    pub(super) fn begin_log(&mut self) -> Result<(), String> {
+        if self.persistence.is_at(Work::Rewrite) {
+            self.process.log.warning(format_args!(
+                "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and \
+                 starting a rewrite now."
+            ));
+            self.end_job();
+        }
+        self.persistence.log.begin();
+        if self.persistence.job.is_some() {
+            self.persistence.rewrites.scheduled = true;
+            self.process.log.warning(format_args!(
+                "AOF was enabled but there is already another background operation. An AOF background was scheduled to \
+                 start when possible."
+            ));
+        } else if self.begin_rewrite().is_err() {
+            self.process.log.warning(format_args!(
+                "Redis needs to enable the AOF but can't trigger a background AOF rewrite operation. Check the above \
+                 logs for more info about the error."
+            ));
+            self.end_log();
+            return Err("Unable to turn on AOF. Check server logs.".into());
+        }
+        Ok(())
+    }
+
+    /// `CONFIG SET appendonly no`: what was logged stays as it is.
+    pub(super) fn end_log(&mut self) {
+        self.write_log();
+        let _ = self.persistence.log.sync_now();
+        if self.persistence.is_at(Work::Rewrite) {
+            self.end_job();
+        }
+        self.persistence.rewrites.scheduled = false;
+        self.persistence.log.close();
+        self.listen();
+        self.refresh_denial();
+    }
+
+    /// The time of the current iteration, Unix seconds.
+    pub(super) fn unix_seconds(&self) -> i64 {
+        self.core.keyspace.moment.unix_ms / 1000
+    }
+}
+
+/// Creates `path`, writes it with `write` and syncs it; a file that could not be finished is removed.
+fn write_file(
+    path: &Path,
+    incremental: bool,
+    write: impl FnOnce(&mut disk::BulkWriter) -> io::Result<u64>,
+) -> Result<(), String> {
+    let shown = path.display();
+    let file = disk::create(path).map_err(|error| {
+        format!("Failed opening the temp file {shown} for saving: {}", file::reason(&error))
+    })?;
+    let mut writer = disk::BulkWriter::new(file, disk::Syncing::incremental(incremental));
+    write(&mut writer).and_then(|_| writer.finish()).map(drop).map_err(|error| {
+        let _ = fs::remove_file(path);
+        format!("Write error saving DB on disk({shown}): {}", file::reason(&error))
+    })
+}
+
+fn temporary_snapshot() -> PathBuf {
+    temporary_file(Work::Snapshot, std::process::id())
+}
+
+/// The temporary file of the process `pid`.
+fn temporary_file(work: Work, pid: u32) -> PathBuf {
+    match work {
+        Work::Snapshot => format!("temp-{pid}.rdb").into(),
+        Work::Rewrite => format!("temp-rewriteaof-bg-{pid}.aof").into(),
+    }
+}
