@@ -303,6 +303,11 @@ impl Partial {
         self.position
     }
 
+    /// Whether the line that begins at [`Partial::parsed_len`] has to be an argument's header.
+    pub fn expects_header(&self) -> bool {
+        self.stage == Stage::Header && self.remaining > 0
+    }
+
     /// Moves the arguments found so far out of the window, which holds `received` bytes of the request. `put` gets the
     /// range of each argument, relative to the request's start; it stores those bytes in the request's blocks and returns
     /// their span there. Returns by how many bytes the start of the request has moved; the bytes before it are no longer

@@ -1,0 +1,24 @@
+//! Append-only files, in the form of Redis 7: a directory of files, and a manifest that says in which order they are read.
+//!
+//! ```text
+//!  appendonlydir/appendonly.aof.manifest          the list of the others                        (`manifest`)
+//!                appendonly.aof.1.base.rdb        the data set when the log was last rewritten:
+//!                                                 an RDB file, or commands                      (`dump`)
+//!                appendonly.aof.1.incr.aof        commands since then                           (`reader`)
+//!                appendonly.aof.2.incr.aof        commands since the current rewrite began
+//! ```
+//!
+//! A rewrite first switches the log to a new incremental file, then writes a new base from the data as they were at that
+//! moment, and at last replaces the manifest. Only that replacement takes effect, at once and for all files, so at any
+//! moment the manifest on disk names a complete data set. What it no longer needs is listed as history until it is
+//! deleted.
+//!
+//! `directory` reads and writes the manifest and moves the single file of older versions into place.
+
+mod directory;
+mod manifest;
+mod reader;
+
+pub use directory::{Directory, DirectoryError};
+pub use manifest::{Manifest, ManifestError, Part};
+pub use reader::{Batch, ReadError, Reader};
