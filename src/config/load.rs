@@ -460,6 +460,10 @@ mod tests {
                 "appendfilename a/b",
                 "stdin:1: appendfilename \"a/b\": appendfilename can't be a path, just a filename",
             ),
+            (
+                "appendfilename a\\b",
+                "stdin:1: appendfilename \"a\\\\b\": appendfilename can't be a path, just a filename",
+            ),
             ("appenddirname \"\"", "stdin:1: appenddirname \"\": appenddirname can't be empty"),
             ("slaveof h x", "stdin:1: slaveof \"h\" \"x\": Invalid master port"),
             ("dir /no/such", "stdin:1: dir \"/no/such\": No such file or directory"),

@@ -666,16 +666,21 @@ impl Value for Directory {
 
 /// Checks of texts that have to be a file name, a host name, or a title.
 pub(super) mod check {
+    /// A manifest of append-only files with a backslash in a name is refused, so no name may have one.
+    fn is_path(text: &[u8]) -> bool {
+        text.contains(&b'/') || text.contains(&b'\\')
+    }
+
     /// `dbfilename`.
     pub fn snapshot_name(text: &[u8]) -> Result<(), &'static str> {
-        if text.contains(&b'/') { Err("dbfilename can't be a path, just a filename") } else { Ok(()) }
+        if is_path(text) { Err("dbfilename can't be a path, just a filename") } else { Ok(()) }
     }
 
     /// `appendfilename`.
     pub fn append_name(text: &[u8]) -> Result<(), &'static str> {
         match text {
             [] => Err("appendfilename can't be empty"),
-            _ if text.contains(&b'/') => Err("appendfilename can't be a path, just a filename"),
+            _ if is_path(text) => Err("appendfilename can't be a path, just a filename"),
             _ => Ok(()),
         }
     }
@@ -684,7 +689,7 @@ pub(super) mod check {
     pub fn append_directory(text: &[u8]) -> Result<(), &'static str> {
         match text {
             [] => Err("appenddirname can't be empty"),
-            _ if text.contains(&b'/') => Err("appenddirname can't be a path, just a dirname"),
+            _ if is_path(text) => Err("appenddirname can't be a path, just a dirname"),
             _ => Ok(()),
         }
     }

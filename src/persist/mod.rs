@@ -2,6 +2,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | [`aof`] | the append-only files: manifest, reader of commands, the data set as commands |
 //! | [`rdb`] | a value as `DUMP` and RDB files write it |
 //! | [`aof`] | the files of the append-only log |
 //! | [`syncer`] | the thread that syncs and closes files |

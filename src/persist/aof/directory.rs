@@ -49,8 +49,6 @@ pub enum DirectoryError {
         /// Why.
         error: ManifestError,
     },
-    /// The names of the files are so long that the manifest could not be read again.
-    LongNames,
 }
 
 impl fmt::Display for DirectoryError {
@@ -60,9 +58,6 @@ impl fmt::Display for DirectoryError {
                 write!(f, "{what} {}: {}", path.display(), file::reason(error))
             }
             DirectoryError::Manifest { path, error } => write!(f, "{}: {error}", path.display()),
-            DirectoryError::LongNames => {
-                f.write_str("appendfilename is too long for a line of the AOF manifest")
-            }
         }
     }
 }
@@ -139,14 +134,10 @@ impl Directory {
 
     /// Replaces the manifest on disk; see the module's head. The files that it names must have been created.
     pub fn persist(&self, new: &Manifest) -> Result<()> {
-        let bytes = new.encode();
-        if !new.is_empty() && Manifest::parse(&bytes).is_err() {
-            return Err(DirectoryError::LongNames);
-        }
-        let (path, temporary) =
-            (self.manifest(), manifest::join(&self.path, &manifest::temporary_file_name(&self.file)));
+        let path = self.manifest();
+        let temporary = manifest::join(&self.path, &manifest::temporary_file_name(&self.file));
         let mut file = File::create(&temporary).doing("can't create the AOF manifest file", &temporary)?;
-        file.write_all(&bytes).doing("can't write the temporary AOF manifest file", &temporary)?;
+        file.write_all(&new.encode()).doing("can't write the temporary AOF manifest file", &temporary)?;
         file.sync_all().doing("can't fsync the temporary AOF manifest file", &temporary)?;
         file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &temporary)?;
         fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)?;
@@ -245,16 +236,6 @@ mod tests {
         fs::write(log.manifest(), "file").expect("written");
         let error = log.load().expect_err("a bad manifest").to_string();
         assert!(error.ends_with("appendonly.aof.manifest: The AOF manifest file contains too long line"));
-    }
-
-    #[test]
-    fn a_manifest_that_could_not_be_read_again_is_not_written() {
-        let home = Home::new("long");
-        let log = Directory::new(&home.0, b"dir", &[0xff; 250]);
-        log.create().expect("created");
-        let error = log.persist(&Manifest::of_single_file(log.file())).expect_err("too long");
-        assert!(matches!(error, DirectoryError::LongNames));
-        assert!(log.load().expect("no manifest").is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! The parser is that of requests ([`resp::parse`]), so an argument costs no copy, and one of 32 KiB or more that does
 //! not end in the window is read into a block of its own, which the command may keep. Memory grows with the bytes that
 //! are there, never with a length that is claimed. Unlike a client's, a command of a log has at least one argument and is
-//! not written inline, every line and argument must end as it should, and there is no limit on lengths.
+//! not written inline, every argument must end as it should, and there is no limit on lengths.
 //!
 //! Lines that begin with `#` are annotations (`#TS:1700000000`, when commands were written) and skipped. Redis does not
 //! mind one without an end; here that is a truncated file, since what is appended to it later would belong to the line.
@@ -35,8 +35,6 @@ pub const MAX_ANNOTATION: usize = 1024;
 
 const LIMITS: Limits = Limits { authenticated: true, max_bulk: isize::MAX as usize };
 
-const NO_END: &str = "an argument that does not end where it should";
-
 /// See the module's head.
 pub struct Reader<R = File> {
     file: R,
@@ -52,6 +50,8 @@ pub struct Reader<R = File> {
     blocks: Vec<Block>,
     /// A large argument that is being read, and its length with its line end.
     filling: Option<(Block, usize)>,
+    /// Whether no line end followed one of `blocks`.
+    flawed: bool,
     spans: Vec<Span>,
     commands: Vec<Place>,
     /// Where in the file the next command or annotation begins.
@@ -189,6 +189,7 @@ impl<R: Read> Reader<R> {
             partial: Partial::default(),
             blocks: Vec::new(),
             filling: None,
+            flawed: false,
             spans: Vec::new(),
             commands: Vec::new(),
             next: offset,
@@ -246,7 +247,7 @@ impl<R: Read> Reader<R> {
 
     /// Parses what is in the window. An error is returned when there is no command before it.
     fn parse(&mut self, most: usize) -> Result<Stop, ReadError> {
-        if !self.fill_argument()? {
+        if !self.fill_argument() {
             return Ok(Stop::Hungry);
         }
         while self.commands.len() < most {
@@ -291,12 +292,13 @@ impl<R: Read> Reader<R> {
             return Some("a command without arguments");
         }
         let ends = |span: &Span| match span.kind() {
-            SpanKind::Window { start, len } => {
-                self.window[start - 1] == b'\n' && self.window[start + len..].starts_with(b"\r\n")
-            }
+            SpanKind::Window { start, len } => is_ended(&self.window, start + len),
             SpanKind::Detached(_) | SpanKind::Piece { .. } => true,
         };
-        if spans.iter().all(ends) { None } else { Some(NO_END) }
+        if spans.iter().all(ends) && !self.flawed {
+            return None;
+        }
+        Some("an argument that does not end where it should")
     }
 
     /// Adds the command whose arguments were parsed to the batch.
@@ -306,6 +308,7 @@ impl<R: Read> Reader<R> {
         self.at = end;
         self.next = self.read - (self.filled - end) as u64;
         self.done = self.next;
+        self.flawed = false;
         self.commands.push(Place {
             first: first as u32,
             count: (self.spans.len() - first) as u32,
@@ -369,14 +372,12 @@ impl<R: Read> Reader<R> {
 
     /// Completes the large argument that is being read, if there is one and it is whole. Returns whether parsing can go
     /// on.
-    fn fill_argument(&mut self) -> Result<bool, ReadError> {
-        let Some((block, wanted)) = &self.filling else { return Ok(true) };
+    fn fill_argument(&mut self) -> bool {
+        let Some((block, wanted)) = &self.filling else { return true };
         if block.len() < *wanted {
-            return Ok(false);
+            return false;
         }
-        if !block.as_slice().ends_with(b"\r\n") {
-            self.malformed(0, NO_END)?;
-        }
+        self.flawed |= !block.as_slice().ends_with(b"\r\n");
         if let Some((mut block, wanted)) = self.filling.take() {
             block.truncate(wanted - 2);
             if block.capacity() - block.len() > block.len() / 8 {
@@ -385,7 +386,7 @@ impl<R: Read> Reader<R> {
             self.blocks.push(block);
             self.partial.detached();
         }
-        Ok(true)
+        true
     }
 
     /// Reads more of the file. Returns whether there was more.
@@ -423,6 +424,7 @@ impl<R: Read> Reader<R> {
         if self.window.len() >= self.largest_window {
             let (window, blocks) = (&self.window, &mut self.blocks);
             let moved = self.partial.move_out(self.filled, |place| {
+                self.flawed |= !is_ended(window, place.end);
                 blocks.push(Block::from(&window[place]));
                 Span::detached(blocks.len() - 1)
             });
@@ -453,6 +455,12 @@ impl<R: Read> Reader<R> {
     }
 }
 
+/// Whether a line end follows the argument that ends here.
+#[inline]
+fn is_ended(window: &[u8], end: usize) -> bool {
+    window[end..].starts_with(b"\r\n")
+}
+
 /// The bytes of a span that the reader has made.
 #[inline]
 fn resolve<'a>(span: Span, window: &'a [u8], blocks: &'a [Block]) -> &'a [u8] {
@@ -464,5 +472,4 @@ fn resolve<'a>(span: Span, window: &'a [u8], blocks: &'a [Block]) -> &'a [u8] {
 }
 
 #[cfg(test)]
-#[path = "reader_tests.rs"]
 mod tests;
