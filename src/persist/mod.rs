@@ -4,8 +4,7 @@
 //! |---|---|
 //! | [`aof`] | the append-only files: manifest, reader of commands, the data set as commands |
 //! | [`rdb`] | a value as `DUMP` and RDB files write it |
-//! | [`aof`] | the files of the append-only log |
-//! | [`syncer`] | the thread that syncs and closes files |
+//! | [`syncer`] | the thread that waits for the disk |
 
 pub mod aof;
 pub mod rdb;
