@@ -4,7 +4,9 @@
 //!   own, captures what it logs and kills it when the test ends.
 //! * [`client`] is a blocking RESP client that never hides a byte: what a server sent stays next to what it means.
 //! * [`reply`] decodes RESP2 and RESP3.
+//! * [`shim`] makes calls for files fail, and records them.
 //! * [`version`] is the version of Redis that a server implements.
+//! * [`workload`] writes under load, and knows what must be there after the server died.
 //! * [`random`] is a seeded generator, so that a failing run can be repeated.
 //!
 //! The binary under test is the crate's own unless the environment names another one in `REDSTART_BIN`;
@@ -19,7 +21,9 @@ pub mod client;
 pub mod random;
 pub mod reply;
 pub mod server;
+pub mod shim;
 pub mod version;
+pub mod workload;
 
 pub use client::Client;
 pub use random::Random;

@@ -3,6 +3,7 @@
 //! The seed of a run is fixed in the test or comes from `REDSTART_SEED`, and is printed with every failure.
 
 /// A stream of numbers determined by its seed.
+#[derive(Clone)]
 pub struct Random(u64);
 
 impl Random {

@@ -133,6 +133,13 @@ impl Launch {
         self
     }
 
+    /// Takes the last `words` of the command line away again.
+    #[must_use]
+    pub fn without_flags(mut self, words: usize) -> Launch {
+        self.flags.truncate(self.flags.len() - words);
+        self
+    }
+
     /// Starts with a config file of this text (`redstart.conf` in the server's directory).
     #[must_use]
     pub fn config(mut self, text: &str) -> Launch {
@@ -191,6 +198,15 @@ impl Launch {
             self.port = free_port();
         }
         panic!("found no free port");
+    }
+
+    /// Starts a server on its port and waits until it replies or has ended.
+    pub fn start_or_exit(self) -> Server {
+        let child = self.spawn(true);
+        let mut server = Server { child, launch: self };
+        // An error means that it has ended.
+        let _ = server.wait_ready();
+        server
     }
 
     /// Starts the process and returns at once; nothing is said about a port, the flags have to do that.

@@ -1,0 +1,406 @@
+//! Disks that fail: every call for a file goes wrong in turn, and nothing acknowledged is lost.
+//!
+//! The calls are made to fail by a library under the server ([`support::shim`]). `REDSTART_ROUNDS` makes the tests that
+//! try every call try more of them (`make soak`: all), and `REDSTART_BIN=redis-server` shows what Redis does.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use support::shim::{EACCES, EAGAIN, EIO, ENOMEM, ENOSPC, EROFS, Shim};
+use support::{Client, Launch, Server, eventually};
+
+/// Numbers that are pushed to a list, one after the other: which were acknowledged, and which may be there.
+#[derive(Default)]
+struct Log {
+    acknowledged: u64,
+    sent: u64,
+}
+
+impl Log {
+    /// Pushes the next number. `Ok(Some(text))` is an error reply: the number was refused.
+    fn try_push(&mut self, client: &mut Client) -> io::Result<Option<String>> {
+        self.sent = self.acknowledged + 1;
+        let reply = client.try_call(&["RPUSH", "log", &self.sent.to_string()])?.value;
+        if reply.is_error() {
+            self.sent = self.acknowledged;
+            return Ok(Some(reply.text()));
+        }
+        self.acknowledged = self.sent;
+        Ok(None)
+    }
+
+    /// Pushes numbers that have to be accepted.
+    fn push(&mut self, client: &mut Client, count: u64) {
+        for _ in 0..count {
+            let refused = self.try_push(client).expect("a reply");
+            assert_eq!(refused, None);
+        }
+    }
+
+    /// Pushes numbers, each again and again until it is accepted.
+    fn push_in_the_end(&mut self, client: &mut Client, count: u64) -> io::Result<()> {
+        for _ in 0..count {
+            eventually("a write is accepted", || {
+                self.try_push(client).map(|r| r.is_none().then_some(())).transpose()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Pushes numbers until one is refused; returns why.
+    fn push_until_refused(&mut self, client: &mut Client) -> String {
+        eventually("a write is refused", || self.try_push(client).expect("a reply"))
+    }
+
+    /// All acknowledged numbers are on the server in their order, and at most one more.
+    fn verify(&self, client: &mut Client) {
+        let found = client.run("LRANGE log 0 -1").elements();
+        let found: Vec<u64> = found.iter().map(|n| n.text().parse().expect("a number")).collect();
+        let is_complete = found.iter().copied().eq(1..=found.len() as u64);
+        assert!(is_complete, "not in order: {found:?}");
+        let len = found.len() as u64;
+        assert!(
+            (self.acknowledged..=self.sent).contains(&len),
+            "{len} numbers are there; {} were acknowledged and {} sent",
+            self.acknowledged,
+            self.sent
+        );
+    }
+}
+
+fn launch(flags: &str) -> (Launch, Shim) {
+    Shim::on(Launch::subject().flags(flags))
+}
+
+fn start(launch: Launch) -> Server {
+    let server = launch.start();
+    server.client().wait_for_info("loading", |loading| loading == 0);
+    server
+}
+
+/// Kills the server, starts it again without faults and looks whether all is there.
+fn verify_after_restart(server: Server, shim: &Shim, log: &Log) -> Server {
+    let launch = server.stop();
+    shim.clear();
+    let server = start(launch);
+    log.verify(&mut server.client());
+    server
+}
+
+/// Waits until nothing is saved or rewritten, nor about to be.
+fn wait_for_jobs(client: &mut Client) -> io::Result<()> {
+    eventually("the jobs end", || {
+        let reply = match client.try_call(&["INFO", "persistence"]) {
+            Ok(reply) => reply.value.text(),
+            Err(error) => return Some(Err(error)),
+        };
+        let idle = ["rdb_bgsave_in_progress:0", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
+        idle.iter().all(|field| reply.contains(field)).then_some(Ok(()))
+    })
+}
+
+/// Runs BGSAVE or BGREWRITEAOF to its end; returns the status field that INFO has then.
+fn job(client: &mut Client, command: &str) -> String {
+    let reply = client.run(command);
+    let field = if command == "BGSAVE" { "rdb_last_bgsave_status" } else { "aof_last_bgrewrite_status" };
+    if reply.is_error() {
+        return client.info(field);
+    }
+    wait_for_jobs(client).expect("replies");
+    client.info(field)
+}
+
+#[test]
+fn under_always_a_failed_write_or_sync_ends_the_server_before_anything_is_acknowledged() {
+    for (rule, says) in [
+        (format!("sync incr.aof 1 fail:{EIO}"), "Can't persist AOF for fsync error"),
+        (format!("write incr.aof 1 fail:{ENOSPC}"), "Can't recover from AOF write error"),
+        (format!("write incr.aof 1 fail:{EIO}"), "Can't recover from AOF write error"),
+        (
+            format!("write incr.aof 1 short:9\nwrite incr.aof 1 fail:{ENOSPC}"),
+            "Can't recover from AOF write error",
+        ),
+    ] {
+        let (launch, shim) = launch("--appendonly yes --appendfsync always");
+        let mut server = start(launch);
+        let mut client = server.client();
+        let mut log = Log::default();
+        log.push(&mut client, 10);
+        shim.rules(&rule);
+        let refused = log.try_push(&mut client);
+        assert!(refused.is_err(), "{rule}: the reply was {refused:?}");
+        let status = server.wait_exit();
+        assert_eq!((status.code(), status.signal()), (Some(1), None), "{rule}: {}", server.log());
+        assert!(server.log().contains(says), "{rule}: {}", server.log());
+        verify_after_restart(server, &shim, &log);
+    }
+}
+
+#[test]
+fn clients_get_misconf_while_the_log_cannot_be_written_and_go_on_when_it_can() {
+    for policy in ["everysec", "no"] {
+        for (rules, why) in [
+            (format!("write incr.aof 1+ fail:{ENOSPC}"), "No space left on device"),
+            (format!("write incr.aof 1+ fail:{EIO}"), "Input/output error"),
+            // A part is written, and the rest is not; what cannot be taken back is completed later.
+            (format!("write incr.aof 1 short:9\nwrite incr.aof 1+ fail:{ENOSPC}"), "No space left on device"),
+            (
+                format!(
+                    "write incr.aof 1 short:9\nwrite incr.aof 1+ fail:{ENOSPC}\ntruncate incr 1+ fail:{EIO}"
+                ),
+                "No space left on device",
+            ),
+        ] {
+            let (launch, shim) = launch(&format!("--appendonly yes --appendfsync {policy}"));
+            let server = start(launch);
+            let mut client = server.client();
+            let mut log = Log::default();
+            log.push(&mut client, 10);
+            shim.rules(&rules);
+            let refused = log.push_until_refused(&mut client);
+            assert_eq!(refused, format!("MISCONF Errors writing to the AOF file: {why}"), "{rules}");
+            assert_eq!(client.info("aof_last_write_status"), "err");
+            log.verify(&mut client);
+            shim.clear();
+            log.push_in_the_end(&mut client, 10).expect("replies");
+            assert_eq!(client.info("aof_last_write_status"), "ok");
+            log.verify(&mut client);
+            let server = verify_after_restart(server, &shim, &log);
+            log.push(&mut server.client(), 10);
+            verify_after_restart(server, &shim, &log);
+        }
+    }
+}
+
+#[test]
+fn clients_get_misconf_while_the_log_cannot_be_synced_and_go_on_when_it_can() {
+    let (launch, shim) = launch("--appendonly yes --appendfsync everysec");
+    let server = start(launch);
+    let mut client = server.client();
+    let mut log = Log::default();
+    shim.rules(&format!("sync incr.aof 1+ fail:{EIO}"));
+    let refused = log.push_until_refused(&mut client);
+    assert_eq!(refused, "MISCONF Errors writing to the AOF file: Input/output error");
+    assert_eq!(client.info("aof_last_write_status"), "err");
+    log.verify(&mut client);
+    shim.clear();
+    log.push_in_the_end(&mut client, 10).expect("replies");
+    verify_after_restart(server, &shim, &log);
+}
+
+#[test]
+fn a_save_that_fails_leaves_the_old_file_and_refuses_writes_until_one_succeeds() {
+    for rule in [
+        format!("fork * 1 fail:{EAGAIN}"),
+        format!("open temp 1 fail:{EACCES}"),
+        format!("write temp 1 fail:{ENOSPC}"),
+        format!("write temp 1 short:5\nwrite temp 1+ fail:{EIO}"),
+        "write temp 1 torn:5".to_string(),
+        format!("sync temp 1 fail:{EIO}"),
+        format!("rename dump.rdb 1 fail:{EROFS}"),
+        "rename dump.rdb 1 kill".to_string(),
+    ] {
+        let (launch, shim) = launch("--appendonly no --save 3600 1000000");
+        let server = start(launch);
+        let mut client = server.client();
+        let mut log = Log::default();
+        log.push(&mut client, 10);
+        assert_eq!(job(&mut client, "BGSAVE"), "ok");
+        let saved = fs::read(shim.data().join("dump.rdb")).expect("the saved file");
+        let mut lost = Log { ..log };
+        lost.push(&mut client, 10);
+
+        shim.rules(&rule);
+        assert_eq!(job(&mut client, "BGSAVE"), "err", "{rule}");
+        assert_ne!(shim.hits(), [""; 0], "{rule}");
+        let refused = lost.push_until_refused(&mut client);
+        assert!(refused.starts_with("MISCONF Redis is configured to save RDB snapshots, but"), "{refused}");
+        assert_eq!(client.run("LLEN log").integer(), 20);
+        assert!(fs::read(shim.data().join("dump.rdb")).expect("the old file") == saved, "{rule}");
+        let names: Vec<_> = files(shim.data());
+        assert_eq!(names, ["dump.rdb"], "{rule}");
+        // What a death now would bring back is the old file.
+        let server = verify_after_restart(server, &shim, &log);
+        let mut client = server.client();
+        shim.rules(&rule);
+        assert_eq!(job(&mut client, "BGSAVE"), "err", "{rule}");
+        shim.clear();
+        assert_eq!(job(&mut client, "BGSAVE"), "ok", "{rule}");
+        log.push(&mut client, 10);
+        assert_eq!(job(&mut client, "BGSAVE"), "ok", "{rule}");
+        verify_after_restart(server, &shim, &log);
+    }
+}
+
+/// The names in a directory, sorted.
+fn files(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("the directory");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_save_in_the_foreground_that_fails_says_so_and_leaves_the_old_file() {
+    let (launch, shim) = launch("--appendonly no");
+    let server = start(launch);
+    let mut client = server.client();
+    let mut log = Log::default();
+    log.push(&mut client, 10);
+    client.ok("SAVE");
+    let mut more = Log { ..log };
+    more.push(&mut client, 10);
+    for rule in ["open temp", "write temp", "sync temp", "rename dump.rdb"] {
+        shim.rules(&format!("{rule} 1 fail:{ENOSPC}"));
+        assert!(client.run("SAVE").is_error(), "{rule}");
+        assert_eq!(files(shim.data()), ["dump.rdb"], "{rule}");
+    }
+    let server = verify_after_restart(server, &shim, &log);
+    log.push(&mut server.client(), 10);
+    server.client().ok("SAVE");
+    verify_after_restart(server, &shim, &log);
+}
+
+#[test]
+fn a_rewrite_that_fails_loses_nothing_and_the_next_one_succeeds() {
+    for preamble in ["yes", "no"] {
+        for rule in [
+            format!("fork * 1 fail:{ENOMEM}"),
+            format!("open temp-rewriteaof 1 fail:{EACCES}"),
+            format!("write temp-rewriteaof 1 fail:{ENOSPC}"),
+            "write temp-rewriteaof 1 torn:5".to_string(),
+            format!("sync temp-rewriteaof 1 fail:{EIO}"),
+            format!("rename temp-rewriteaof 1 fail:{EIO}"),
+            format!("rename temp-rewriteaof 2 fail:{EIO}"),
+            format!("open 2.incr 1 fail:{ENOSPC}"),
+            format!("open manifest 1 fail:{ENOSPC}"),
+            format!("write manifest 1 fail:{ENOSPC}"),
+            format!("sync manifest 1 fail:{EIO}"),
+            format!("rename manifest 1 fail:{EIO}"),
+            format!("open manifest 2 fail:{ENOSPC}"),
+            format!("write manifest 2 fail:{ENOSPC}"),
+            format!("sync manifest 2 fail:{EIO}"),
+            format!("rename manifest 2 fail:{EIO}"),
+        ] {
+            let flags = format!("--appendonly yes --appendfsync everysec --aof-use-rdb-preamble {preamble}");
+            let (launch, shim) = launch(&flags);
+            let server = start(launch);
+            let mut client = server.client();
+            let mut log = Log::default();
+            log.push(&mut client, 10);
+            shim.rules(&rule);
+            assert_eq!(job(&mut client, "BGREWRITEAOF"), "err", "{rule}: {:?}", shim.hits());
+            assert_ne!(shim.hits(), [""; 0], "{rule}");
+            log.push(&mut client, 10);
+            let server = verify_after_restart(server, &shim, &log);
+            let mut client = server.client();
+            log.push(&mut client, 10);
+            shim.rules(&rule);
+            job(&mut client, "BGREWRITEAOF");
+            shim.clear();
+            assert_eq!(job(&mut client, "BGREWRITEAOF"), "ok", "{rule}");
+            log.push(&mut client, 10);
+            let server = verify_after_restart(server, &shim, &log);
+            assert_eq!(leftovers(&shim), [""; 0], "{rule}");
+            drop(server);
+        }
+    }
+}
+
+/// Files that no manifest names: what a rewrite did not take away.
+fn leftovers(shim: &Shim) -> Vec<String> {
+    let directory = shim.data().join("appendonlydir");
+    let manifest = fs::read_to_string(directory.join("appendonly.aof.manifest")).expect("the manifest");
+    let mut names = files(&directory);
+    names.retain(|name| !name.ends_with(".manifest") && !manifest.contains(name));
+    names
+}
+
+/// Writes, rewrites and saves while calls fail, and gets on with whatever the server says to it. An error means that the
+/// server has ended.
+fn exercise(server: &Server, shim: &Shim, log: &mut Log) -> io::Result<()> {
+    let mut client = server.try_client().ok_or(io::ErrorKind::ConnectionRefused)?;
+    for command in ["PING", "BGREWRITEAOF", "BGSAVE", "BGREWRITEAOF"] {
+        client.try_call(&[command])?;
+        for _ in 0..5 {
+            log.try_push(&mut client)?;
+        }
+        wait_for_jobs(&mut client)?;
+    }
+    // From now on nothing fails any more, so it must recover, whatever was broken.
+    shim.clear();
+    log.push_in_the_end(&mut client, 5)?;
+    log.verify(&mut client);
+    for command in ["BGREWRITEAOF", "BGSAVE"] {
+        assert_eq!(job(&mut client, command), "ok", "{command} after the faults: {}", server.log());
+    }
+    Ok(())
+}
+
+/// One run in which `rule` acts. False if there was no call for it.
+fn survives(policy: &str, rule: &str) -> bool {
+    let (launch, shim) = launch(&format!("--appendonly yes --appendfsync {policy}"));
+    shim.rules(rule);
+    let mut log = Log::default();
+    let mut server = launch.start_or_exit();
+    if server.is_running() && exercise(&server, &shim, &mut log).is_err() {
+        let status = server.wait_exit();
+        let is_killed = status.signal() == Some(9) && (rule.contains("kill") || rule.contains("torn"));
+        assert!(is_killed || status.code() == Some(1), "{rule}: {status:?}: {}", server.log());
+    }
+    let has_acted = !shim.hits().is_empty();
+    let server = verify_after_restart(server, &shim, &log);
+    log.push(&mut server.client(), 1);
+    has_acted
+}
+
+/// Lets the first call fail, then the second, and so on, in steps of `stride`, on several servers at a time.
+fn every_call_in_turn(policy: &str, what: &str, stride: u64) {
+    let stride = if std::env::var_os("REDSTART_ROUNDS").is_some() { 1 } else { stride };
+    let next = AtomicU64::new(1);
+    let last = AtomicU64::new(u64::MAX);
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(stride, Ordering::SeqCst);
+                    if number >= last.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let rule = what.replace('N', &number.to_string());
+                    if !survives(policy, &rule) {
+                        last.fetch_min(number, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    let tried = last.load(Ordering::SeqCst);
+    assert!(tried > 20, "only {tried} calls were tried");
+}
+
+#[test]
+fn whichever_call_fails_nothing_acknowledged_is_lost() {
+    every_call_in_turn("always", &format!("any * N fail:{EIO}"), 3);
+    every_call_in_turn("everysec", &format!("any * N fail:{EIO}"), 3);
+}
+
+#[test]
+fn whichever_call_is_the_first_to_fail_of_all_that_follow_nothing_acknowledged_is_lost() {
+    every_call_in_turn("everysec", &format!("any * N+ fail:{ENOSPC}"), 3);
+    every_call_in_turn("no", &format!("any * N+ fail:{ENOSPC}"), 5);
+}
+
+#[test]
+fn whichever_call_is_the_last_of_a_process_nothing_acknowledged_is_lost() {
+    every_call_in_turn("always", "any * N kill", 3);
+    every_call_in_turn("always", "any * N killafter", 4);
+    every_call_in_turn("everysec", "any * N torn:7", 4);
+}

@@ -1,0 +1,134 @@
+//! `kill -9` under load: what was acknowledged is there when the server starts again, under every `appendfsync`, and
+//! nothing is there that was not sent.
+//!
+//! A process that is killed leaves what it has written to the system, synced or not; so here the policies promise the
+//! same. What each of them promises when the power fails is tested in `power_cut.rs`.
+//!
+//! `REDSTART_ROUNDS` sets how many times each test kills (`make soak`), `REDSTART_SEED` repeats a run.
+
+mod support;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use support::random::seeds;
+use support::workload::{Countdown, Writer};
+use support::{Client, Launch, Random, Server};
+
+/// How many times a test kills its server.
+fn rounds(usual: u64) -> u64 {
+    std::env::var("REDSTART_ROUNDS").map_or(usual, |text| text.parse().expect("REDSTART_ROUNDS is a number"))
+}
+
+/// Starts the server and waits until it has loaded its files.
+fn start(launch: Launch) -> Server {
+    let server = launch.start();
+    server.client().wait_for_info("loading", |loading| loading == 0);
+    server
+}
+
+fn writers(seed: u64) -> Vec<Writer> {
+    [1, 1, 5, 50]
+        .iter()
+        .enumerate()
+        .map(|(i, depth)| Writer::new(&format!("w{i}"), seed + i as u64, *depth))
+        .collect()
+}
+
+/// Asks for rewrites and saves while the others write, until the server is gone.
+fn disturb(port: u16, random: &mut Random, countdown: &Countdown, is_over: &AtomicBool) {
+    let Ok(mut client) = Client::tcp(port) else { return };
+    while !is_over.load(Ordering::SeqCst) {
+        let next = countdown.done() + 1 + random.below(600) as u64;
+        while countdown.done() < next && !is_over.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        let command = random.pick(&["BGREWRITEAOF", "BGREWRITEAOF", "BGSAVE", "DBSIZE"]);
+        if client.try_call(&[command]).is_err() {
+            return;
+        }
+    }
+}
+
+/// Lets all write until one of them has counted down, and kills the server in that moment.
+fn write_and_kill(server: &Server, writers: &mut [Writer], random: &mut Random, disturbed: bool) {
+    let countdown = Countdown::new(1 + random.below(3000) as u64);
+    let (port, pid) = (server.port(), Pid::from_raw(server.pid() as i32));
+    let is_over = AtomicBool::new(false);
+    let (countdown, is_over) = (&countdown, &is_over);
+    thread::scope(|scope| {
+        if disturbed {
+            scope.spawn(|| disturb(port, random, countdown, is_over));
+        }
+        let all: Vec<_> = writers
+            .iter_mut()
+            .map(|writer| {
+                scope.spawn(move || {
+                    writer.write(port, || {
+                        if countdown.count() {
+                            kill(pid, Signal::SIGKILL).expect("kill the server");
+                        }
+                        true
+                    });
+                })
+            })
+            .collect();
+        for thread in all {
+            thread.join().expect("a writer");
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+}
+
+/// Starts a server and kills it at once, most likely while it loads.
+fn kill_while_loading(launch: Launch, random: &mut Random) -> Launch {
+    let port = launch.port().to_string();
+    let (delay, turns) = (["--key-load-delay", "300"].join(" "), random.below(20));
+    let launch = launch.flags(&format!("--port {port} {delay}"));
+    let server = launch.start_unlistened();
+    for _ in 0..turns {
+        let _ = server.try_client().map(|mut client| client.try_call(&["INFO", "persistence"]));
+        thread::yield_now();
+    }
+    server.stop().without_flags(4)
+}
+
+fn killed_again_and_again(policy: &str, seed: u64) {
+    let mut random = Random::new(seed);
+    let mut writers = writers(seed);
+    let mut launch = Launch::subject().flags(&format!("--appendonly yes --appendfsync {policy}"));
+    let mut acknowledged = 0;
+    for round in 0..rounds(12) {
+        let server = start(launch);
+        let mut client = server.client();
+        acknowledged = writers.iter_mut().map(|writer| writer.verify(&mut client)).sum::<u64>();
+        write_and_kill(&server, &mut writers, &mut random, round % 4 != 0);
+        launch = server.stop();
+        if random.chance(3) {
+            launch = kill_while_loading(launch, &mut random);
+        }
+    }
+    assert!(acknowledged > rounds(12), "only {acknowledged} operations");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_under_always() {
+    for seed in seeds(&[11]) {
+        killed_again_and_again("always", seed);
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_under_everysec() {
+    for seed in seeds(&[12]) {
+        killed_again_and_again("everysec", seed);
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_under_no() {
+    for seed in seeds(&[13]) {
+        killed_again_and_again("no", seed);
+    }
+}

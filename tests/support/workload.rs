@@ -1,0 +1,421 @@
+//! Clients that write under load, and what the server must hold after it died under them.
+//!
+//! Each client has keys of its own, and its operations follow from its seed: after any number of them its [`Model`]
+//! says what its keys hold. A client knows how many operations were acknowledged and how many it has sent. Whatever
+//! ends the server, what comes back must be the state after *some* number of operations between these two: nothing
+//! acknowledged is missing, nothing is there that was not sent, nothing was taken out of order or by halves.
+//!
+//! An operation is one unit of execution: a command, or a MULTI with its EXEC.
+
+use super::client::encode;
+use super::{Client, Random};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Elements that lists, streams and bags are trimmed to, so that states stay small however long the test runs.
+const LONGEST: usize = 60;
+
+/// What a key holds, in the form in which the server is asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Held {
+    Text(String),
+    List(VecDeque<String>),
+    Set(BTreeSet<String>),
+    Hash(BTreeMap<String, String>),
+    Scores(BTreeMap<String, u64>),
+    /// The numbers of a stream's entries.
+    Stream(VecDeque<u64>),
+    /// Random members are removed from this set; only how many there are is known.
+    Bag(usize),
+}
+
+/// Requests that are executed as one, and how many replies they have.
+pub struct Operation {
+    pub requests: Vec<u8>,
+    pub replies: usize,
+}
+
+/// What a client's keys hold after a number of operations.
+#[derive(Clone)]
+pub struct Model {
+    name: String,
+    random: Random,
+    done: u64,
+    keys: BTreeMap<&'static str, Held>,
+}
+
+impl Model {
+    /// Before the first operation of the client with this name.
+    pub fn new(name: &str, seed: u64) -> Model {
+        Model { name: name.to_string(), random: Random::new(seed), done: 0, keys: BTreeMap::new() }
+    }
+
+    /// How many operations have led here.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}:{key}", self.name)
+    }
+
+    /// The next operation. The model is then what it leads to.
+    pub fn advance(&mut self) -> Operation {
+        self.done += 1;
+        let requests = self.choose();
+        let requests: Vec<Vec<String>> = requests
+            .into_iter()
+            .map(|words| words.into_iter().map(|word| word.replace("{}", &self.name)).collect())
+            .collect();
+        let bytes = requests.iter().flat_map(|words| encode(words)).collect();
+        Operation { requests: bytes, replies: requests.len() }
+    }
+
+    fn choose(&mut self) -> Vec<Vec<String>> {
+        let number = self.done;
+        match self.random.below(14) {
+            0 => vec![self.set("text", number.to_string())],
+            1 | 2 => vec![self.push(number)],
+            3 => vec![self.count()],
+            4 => vec![self.hash_set(number)],
+            5 => vec![self.score(number)],
+            6 => vec![self.member(number)],
+            7 => vec![self.entry(number)],
+            8 => vec![self.move_element()],
+            9 => {
+                let inner = [self.push(number), self.set("text", number.to_string()), self.count()];
+                let mut all = vec![words("MULTI")];
+                all.extend(inner);
+                all.push(words("EXEC"));
+                all
+            }
+            10 => vec![self.append(number)],
+            11 => vec![self.fill_bag(number)],
+            12 => vec![self.draw_from_bag()],
+            _ => vec![self.rare(number)],
+        }
+    }
+
+    fn set(&mut self, key: &'static str, text: String) -> Vec<String> {
+        self.keys.insert(key, Held::Text(text.clone()));
+        let mut all = words(&format!("SET {{}}:{key}"));
+        all.push(text);
+        all
+    }
+
+    fn list(&mut self, key: &'static str) -> &mut VecDeque<String> {
+        match self.keys.entry(key).or_insert_with(|| Held::List(VecDeque::new())) {
+            Held::List(list) => list,
+            other => panic!("{key} is {other:?}"),
+        }
+    }
+
+    fn push(&mut self, number: u64) -> Vec<String> {
+        let list = self.list("list");
+        if list.len() > LONGEST {
+            list.drain(..LONGEST / 2);
+            return words(&format!("LTRIM {{}}:list {} -1", LONGEST / 2));
+        }
+        list.push_back(number.to_string());
+        words(&format!("RPUSH {{}}:list {number}"))
+    }
+
+    fn count(&mut self) -> Vec<String> {
+        let before = match self.keys.get("count") {
+            Some(Held::Text(text)) => text.parse().expect("a number"),
+            _ => 0,
+        };
+        self.keys.insert("count", Held::Text((before + 1).to_string()));
+        words("INCR {}:count")
+    }
+
+    fn hash_set(&mut self, number: u64) -> Vec<String> {
+        let field = format!("f{}", number % 16);
+        match self.keys.entry("hash").or_insert_with(|| Held::Hash(BTreeMap::new())) {
+            Held::Hash(hash) => hash.insert(field.clone(), number.to_string()),
+            other => panic!("hash is {other:?}"),
+        };
+        words(&format!("HSET {{}}:hash {field} {number}"))
+    }
+
+    fn score(&mut self, number: u64) -> Vec<String> {
+        let member = format!("m{}", number % 16);
+        match self.keys.entry("scores").or_insert_with(|| Held::Scores(BTreeMap::new())) {
+            Held::Scores(scores) => scores.insert(member.clone(), number),
+            other => panic!("scores is {other:?}"),
+        };
+        words(&format!("ZADD {{}}:scores {number} {member}"))
+    }
+
+    fn member(&mut self, number: u64) -> Vec<String> {
+        let member = format!("m{}", number % 23);
+        let Held::Set(set) = self.keys.entry("set").or_insert_with(|| Held::Set(BTreeSet::new())) else {
+            panic!("set is something else");
+        };
+        let (is_in, is_last) = (set.contains(&member), set.len() == 1);
+        if !is_in {
+            set.insert(member.clone());
+            return words(&format!("SADD {{}}:set {member}"));
+        }
+        set.remove(&member);
+        if is_last {
+            self.keys.remove("set");
+        }
+        words(&format!("SREM {{}}:set {member}"))
+    }
+
+    fn entry(&mut self, number: u64) -> Vec<String> {
+        match self.keys.entry("stream").or_insert_with(|| Held::Stream(VecDeque::new())) {
+            Held::Stream(entries) => {
+                entries.push_back(number);
+                while entries.len() > LONGEST {
+                    entries.pop_front();
+                }
+            }
+            other => panic!("stream is {other:?}"),
+        }
+        words(&format!("XADD {{}}:stream MAXLEN = {LONGEST} {number}-1 number {number}"))
+    }
+
+    fn move_element(&mut self) -> Vec<String> {
+        let Some(Held::List(list)) = self.keys.get_mut("list") else {
+            return words("LMOVE {}:list {}:moved LEFT RIGHT");
+        };
+        let moved = list.pop_front();
+        if list.is_empty() {
+            self.keys.remove("list");
+        }
+        let other = self.list("moved");
+        other.extend(moved);
+        if other.len() <= LONGEST {
+            return words("LMOVE {}:list {}:moved LEFT RIGHT");
+        }
+        // Moved back: the list of what was moved must not grow for ever.
+        let moved = other.pop_back().expect("an element");
+        self.list("list").push_front(moved);
+        self.keys.remove("moved");
+        words("DEL {}:moved")
+    }
+
+    fn append(&mut self, number: u64) -> Vec<String> {
+        let Held::Text(text) = self.keys.entry("long").or_insert_with(|| Held::Text(String::new())) else {
+            panic!("long is something else");
+        };
+        if text.len() > 8 * LONGEST {
+            self.keys.remove("long");
+            return words("GETDEL {}:long");
+        }
+        text.push_str(&format!("{number},"));
+        words(&format!("APPEND {{}}:long {number},"))
+    }
+
+    fn fill_bag(&mut self, number: u64) -> Vec<String> {
+        let Held::Bag(size) = self.keys.entry("bag").or_insert(Held::Bag(0)) else {
+            panic!("bag is something else");
+        };
+        if *size > LONGEST {
+            self.keys.remove("bag");
+            return words("UNLINK {}:bag");
+        }
+        *size += 3;
+        words(&format!("SADD {{}}:bag {number}a {number}b {number}c"))
+    }
+
+    fn draw_from_bag(&mut self) -> Vec<String> {
+        if let Some(Held::Bag(size)) = self.keys.get_mut("bag") {
+            *size = size.saturating_sub(2);
+            if *size == 0 {
+                self.keys.remove("bag");
+            }
+        }
+        words("SPOP {}:bag 2")
+    }
+
+    /// A value larger than any buffer on its way, or one with a time that does not come.
+    fn rare(&mut self, number: u64) -> Vec<String> {
+        if number.is_multiple_of(3) {
+            return self.set("large", format!("{number:08}").repeat(4000));
+        }
+        self.keys.insert("timed", Held::Text(number.to_string()));
+        words(&format!("SET {{}}:timed {number} EX 1000000"))
+    }
+
+    /// Reads the client's keys from a server and returns the first difference from this model, if there is one.
+    fn difference(&self, found: &BTreeMap<String, Held>) -> Option<String> {
+        let expected = self.keys.iter().map(|(key, held)| (self.key(key), held.clone())).collect();
+        if *found == expected {
+            return None;
+        }
+        let keys: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+        let first = keys.into_iter().find(|key| found.get(*key) != expected.get(*key))?;
+        let shown = |all: &BTreeMap<String, Held>| {
+            all.get(first).map_or("nothing".to_string(), |held| {
+                let mut text = format!("{held:?}");
+                text.truncate(1500);
+                text
+            })
+        };
+        Some(format!("{first} holds {}, not {}", shown(found), shown(&expected)))
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(String::from).collect()
+}
+
+/// All that the server holds below a client's name.
+fn fetch(client: &mut Client, name: &str) -> BTreeMap<String, Held> {
+    let mut found = BTreeMap::new();
+    for key in client.run(&format!("KEYS {name}:*")).elements() {
+        let key = key.text();
+        found.insert(key.clone(), fetch_key(client, &key));
+    }
+    found
+}
+
+fn fetch_key(client: &mut Client, key: &str) -> Held {
+    let mut texts = |line: &str| -> Vec<String> {
+        client.run(line).elements().into_iter().map(|value| value.text()).collect()
+    };
+    let kind = key.rsplit(':').next().expect("a key's last part");
+    match kind {
+        "list" | "moved" => Held::List(texts(&format!("LRANGE {key} 0 -1")).into()),
+        "set" => Held::Set(texts(&format!("SMEMBERS {key}")).into_iter().collect()),
+        "hash" => Held::Hash(
+            texts(&format!("HGETALL {key}")).chunks(2).map(|p| (p[0].clone(), p[1].clone())).collect(),
+        ),
+        "scores" => Held::Scores(
+            texts(&format!("ZRANGE {key} 0 -1 WITHSCORES"))
+                .chunks(2)
+                .map(|p| (p[0].clone(), p[1].parse().expect("a score")))
+                .collect(),
+        ),
+        "stream" => {
+            let entries = client.run(&format!("XRANGE {key} - +")).elements();
+            let number = |entry: &super::Value| {
+                let parts = entry.elements();
+                let number = parts[1].elements()[1].text().parse().expect("a number");
+                assert_eq!(parts[0].text(), format!("{number}-1"));
+                number
+            };
+            Held::Stream(entries.iter().map(number).collect())
+        }
+        "bag" => Held::Bag(client.run(&format!("SCARD {key}")).integer() as usize),
+        "timed" => {
+            assert!(client.run(&format!("TTL {key}")).integer() > 900_000, "{key} has lost its time");
+            Held::Text(client.run(&format!("GET {key}")).text())
+        }
+        _ => Held::Text(client.run(&format!("GET {key}")).text()),
+    }
+}
+
+/// A client that writes, and what it knows of it.
+pub struct Writer {
+    /// After the operations that were found on the server last.
+    known: Model,
+    /// After all operations that were sent.
+    sent: Model,
+    acknowledged: u64,
+    /// Operations that are sent before the first reply is read.
+    depth: usize,
+    /// The port that it connected from last, by which a recorder of the server's calls knows it.
+    pub port: u16,
+}
+
+impl Writer {
+    pub fn new(name: &str, seed: u64, depth: usize) -> Writer {
+        let model = Model::new(name, seed);
+        Writer { known: model.clone(), sent: model, acknowledged: 0, depth, port: 0 }
+    }
+
+    /// Operations that a state of the server may have: all acknowledged ones, and at most those that were sent.
+    pub fn allowed(&self) -> RangeInclusive<u64> {
+        self.acknowledged..=self.sent.done
+    }
+
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Writes until the connection breaks, or `after_each`, called after every acknowledged operation, returns false.
+    /// An error reply is a failure of the test.
+    pub fn write(&mut self, port: u16, mut after_each: impl FnMut() -> bool) {
+        let Ok(mut client) = Client::tcp(port) else { return };
+        self.port = client.local_port();
+        while let Ok(true) = self.burst(&mut client, &mut after_each) {}
+    }
+
+    /// Sends as many operations as the depth says and reads their replies.
+    fn burst(&mut self, client: &mut Client, after_each: &mut impl FnMut() -> bool) -> io::Result<bool> {
+        let operations: Vec<Operation> = (0..self.depth).map(|_| self.sent.advance()).collect();
+        let bytes: Vec<u8> = operations.iter().flat_map(|operation| operation.requests.clone()).collect();
+        client.send_raw(&bytes)?;
+        let mut goes_on = true;
+        for operation in operations {
+            for _ in 0..operation.replies {
+                let reply = client.read_reply()?.value;
+                assert!(!reply.is_error(), "{}: {reply:?}", self.sent.name);
+            }
+            self.acknowledged += 1;
+            goes_on &= after_each();
+        }
+        Ok(goes_on)
+    }
+
+    /// Checks what the server holds against the states that are allowed, and goes on from the one that was found.
+    /// Returns how many operations that state has.
+    pub fn verify(&mut self, client: &mut Client) -> u64 {
+        let found = self.check(client, self.allowed()).unwrap_or_else(|complaint| panic!("{complaint}"));
+        self.acknowledged = found.done;
+        self.known = found.clone();
+        self.sent = found;
+        self.known.done
+    }
+
+    /// The state that the server holds, if it is one after a number of operations that is `allowed`.
+    pub fn check(&self, client: &mut Client, allowed: RangeInclusive<u64>) -> Result<Model, String> {
+        let found = fetch(client, &self.known.name);
+        let mut model = self.known.clone();
+        assert!(model.done <= *allowed.start(), "operation {} is known to be there", model.done);
+        let (mut at_start, mut elsewhere) = (None, None);
+        while model.done <= *allowed.end() {
+            match model.difference(&found) {
+                None if allowed.contains(&model.done) => return Ok(model),
+                None => elsewhere = Some(model.done),
+                Some(difference) if model.done == *allowed.start() => at_start = Some(difference),
+                Some(_) => {}
+            }
+            model.advance();
+        }
+        let but = elsewhere.map_or("none".to_string(), |number| format!("that after {number}"));
+        Err(format!(
+            "no state after {allowed:?} operations of {} is what the server holds, but {but}; after {}: {}",
+            self.known.name,
+            allowed.start(),
+            at_start.unwrap_or_default(),
+        ))
+    }
+}
+
+/// Counts what clients of several threads had acknowledged, and tells one of them when it is time.
+pub struct Countdown {
+    done: AtomicU64,
+    at: AtomicU64,
+}
+
+impl Countdown {
+    pub fn new(at: u64) -> Countdown {
+        Countdown { done: AtomicU64::new(0), at: AtomicU64::new(at) }
+    }
+
+    /// Counts one. True for the one that was waited for.
+    pub fn count(&self) -> bool {
+        self.done.fetch_add(1, Ordering::SeqCst) + 1 == self.at.load(Ordering::SeqCst)
+    }
+
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::SeqCst)
+    }
+}
