@@ -234,10 +234,10 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(config.without_effect(), []);
         config.port = 7000;
-        config.appendonly = true;
+        config.replica_priority = 7;
         config.users.push(vec![b"alice".to_vec()]);
         let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["appendonly", "user"]);
+        assert_eq!(names, ["replica-priority", "user"]);
     }
 
     #[test]
