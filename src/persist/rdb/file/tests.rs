@@ -319,9 +319,10 @@ fn version_10_has_only_the_forms_of_redis_7_0() {
     let over = from.key(4, b"over");
     let at = from.db(4).dict().find(over.hash, b"over").expect("it is there");
     from.modify_hash(over, at, |hash| {
-        hash.set_expiry(&texts[1], NOW_MS - 1, crate::types::hash::Condition::Always);
+        hash.set_expiry(&texts[1], NOW_MS + 1, crate::types::hash::Condition::Always);
     });
     from.unchanged();
+    from.moment = Moment::at(NOW_MS + 2);
     let file = saved_with(&from, &ABOUT, &SaveOptions { version: Version::Ten, ..SaveOptions::default() });
     assert_eq!(&file[..9], b"REDIS0010");
     let mut records = Records::open(Source::new(&file[..], file.len() as u64), true).expect("a good file");
@@ -389,7 +390,10 @@ fn a_changed_byte_is_detected() {
         for change in [1, 0x80, 0xff] {
             let mut changed = file.clone();
             changed[at] ^= change;
-            refused(&changed);
+            // The first versions had no checksum.
+            if !changed.starts_with(b"REDIS000") {
+                refused(&changed);
+            }
         }
     }
 }
