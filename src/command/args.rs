@@ -7,7 +7,7 @@ use crate::command::error::{Error, LEAST_INTEGER, NOT_AN_INTEGER, Result};
 use crate::command::table::Arguments;
 use crate::db::Word;
 use crate::resp::{Span, SpanKind};
-use crate::text::number;
+use crate::text::number::{self, digits_u64};
 use crate::types::block::Block;
 
 /// The arguments of a request, the command's name first.
@@ -53,6 +53,28 @@ impl<'a> Args<'a> {
             SpanKind::Window { .. } | SpanKind::Piece { .. } => None,
             SpanKind::Detached(block) => Some(self.blocks[block].share()),
         }
+    }
+
+    /// The request as it was received, if that is what it is encoded as: an array of bulks whose headers have no
+    /// superfluous digits, all of it in the window.
+    #[inline]
+    pub fn encoded(&self) -> Option<&'a [u8]> {
+        let bulk = |len: usize| 1 + digits_u64(len as u64) + 2 + len + 2;
+        let header = 1 + digits_u64(self.spans.len() as u64) + 2;
+        let (mut expected, mut start, mut end) = (header, usize::MAX, 0);
+        for span in self.spans {
+            let SpanKind::Window { start: at, len } = span.kind() else { return None };
+            expected += bulk(len);
+            start = start.min(at - (bulk(len) - len - 2).min(at));
+            end = at + len + 2;
+        }
+        // Everything else is shorter (words of a line, arguments moved elsewhere) or longer (more digits, other words
+        // in between).
+        let start = start.checked_sub(header)?;
+        if end - start != expected || self.window[start] != b'*' {
+            return None;
+        }
+        self.window.get(start..end)
     }
 
     /// Argument `index` as a word to propagate.
@@ -107,5 +129,37 @@ pub fn random_count(arg: &[u8]) -> Result<i64> {
     match integer(arg)? {
         i64::MIN => Err(LEAST_INTEGER),
         count => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::{self, Limits, Parsed, Partial};
+
+    /// The first request in `bytes`, after `skip` bytes of others.
+    fn encoded(bytes: &[u8], skip: usize) -> Option<Vec<u8>> {
+        let mut spans = Vec::new();
+        let parsed = resp::parse(bytes, skip, &mut Partial::default(), &Limits::default(), &mut spans);
+        assert!(matches!(parsed, Ok(Parsed::Whole { .. })), "{parsed:?}");
+        Args::new(bytes, &spans, &[]).encoded().map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn a_request_is_its_own_encoding_if_nothing_in_it_is_superfluous() {
+        let plain = b"*3\r\n$3\r\nSET\r\n$11\r\nhello world\r\n$0\r\n\r\n";
+        assert_eq!(encoded(plain, 0).as_deref(), Some(&plain[..]));
+        let second = [&plain[..], &plain[..], b"*1\r\n"].concat();
+        assert_eq!(encoded(&second, plain.len()).as_deref(), Some(&plain[..]));
+        for other in [
+            &b"*03\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"[..],
+            b"*3\r\n$3\r\nSET\r\n$01\r\na\r\n$1\r\nb\r\n",
+        ] {
+            assert_eq!(encoded(other, 0), None, "{other:?}");
+        }
+        let moved = [Span::window(0, 3), Span::window(3, 1), Span::window(4, 1)];
+        assert_eq!(Args::new(b"SETab", &moved, &[]).encoded(), None);
+        let line = [Span::window(0, 3), Span::window(4, 1), Span::window(6, 1)];
+        assert_eq!(Args::new(b"SET a b\r\n", &line, &[]).encoded(), None);
     }
 }

@@ -113,6 +113,16 @@ impl Calls {
         }
     }
 
+    /// [`Calls::push`] of a call that is encoded already.
+    #[inline]
+    pub fn push_encoded(&mut self, db: usize, request: &[u8]) {
+        if self.selected != Some(db) {
+            self.select(db);
+        }
+        self.made += 1;
+        self.bytes.extend_from_slice(request);
+    }
+
     #[inline]
     fn push_bytes(&mut self, bytes: &[u8]) {
         Reply::new(&mut self.bytes, Protocol::Resp2).bulk(bytes);

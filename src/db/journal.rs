@@ -274,6 +274,14 @@ impl Journal {
         }
     }
 
+    /// [`Journal::push_call`] of a call that is encoded already.
+    #[inline]
+    pub fn push_encoded(&mut self, db: usize, request: &[u8]) {
+        if self.wants_calls() {
+            self.calls.push_encoded(db, request);
+        }
+    }
+
     /// Propagates `words` instead of the current command. Called repeatedly, propagates all of them in order.
     #[inline]
     pub fn propagate(&mut self, db: usize, words: &[&[u8]]) {

@@ -73,9 +73,10 @@ impl Core {
         match journal.end_call(outer) {
             Propagation::Instead => {}
             Propagation::AsCalled if !changed => {}
-            Propagation::AsCalled | Propagation::Forced => {
-                journal.push_call(db, (0..args.len()).map(|index| args.word(index)));
-            }
+            Propagation::AsCalled | Propagation::Forced => match args.encoded() {
+                Some(request) => journal.push_encoded(db, request),
+                None => journal.push_call(db, (0..args.len()).map(|index| args.word(index))),
+            },
         }
         outcome
     }
