@@ -55,8 +55,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The request as it was received, if that is what it is encoded as: an array of bulks whose headers have no
-    /// superfluous digits, all of it in the window.
+    /// The request as it was received, if that was an array of bulks and all of it lies in the window still.
     #[inline]
     pub fn encoded(&self) -> Option<&'a [u8]> {
         let bulk = |len: usize| 1 + digits_u64(len as u64) + 2 + len + 2;
@@ -68,8 +67,7 @@ impl<'a> Args<'a> {
             start = start.min(at - (bulk(len) - len - 2).min(at));
             end = at + len + 2;
         }
-        // Everything else is shorter (words of a line, arguments moved elsewhere) or longer (more digits, other words
-        // in between).
+        // Words of a line, and arguments that were moved together, take less room.
         let start = start.checked_sub(header)?;
         if end - start != expected || self.window[start] != b'*' {
             return None;
@@ -146,17 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_its_own_encoding_if_nothing_in_it_is_superfluous() {
+    fn a_request_is_its_own_encoding_where_it_lies_as_it_was_received() {
         let plain = b"*3\r\n$3\r\nSET\r\n$11\r\nhello world\r\n$0\r\n\r\n";
         assert_eq!(encoded(plain, 0).as_deref(), Some(&plain[..]));
         let second = [&plain[..], &plain[..], b"*1\r\n"].concat();
         assert_eq!(encoded(&second, plain.len()).as_deref(), Some(&plain[..]));
-        for other in [
-            &b"*03\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"[..],
-            b"*3\r\n$3\r\nSET\r\n$01\r\na\r\n$1\r\nb\r\n",
-        ] {
-            assert_eq!(encoded(other, 0), None, "{other:?}");
-        }
         let moved = [Span::window(0, 3), Span::window(3, 1), Span::window(4, 1)];
         assert_eq!(Args::new(b"SETab", &moved, &[]).encoded(), None);
         let line = [Span::window(0, 3), Span::window(4, 1), Span::window(6, 1)];
