@@ -16,9 +16,11 @@
 //! `directory` reads and writes the manifest and moves the single file of older versions into place.
 
 mod directory;
+mod dump;
 mod manifest;
 mod reader;
 
 pub use directory::{Directory, DirectoryError};
+pub use dump::dump;
 pub use manifest::{Manifest, ManifestError, Part};
 pub use reader::{Batch, ReadError, Reader};

@@ -199,7 +199,7 @@ fn a_failure_to_read_is_passed_on() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_written_is_read_and_damage_is_found_the_same_way_in_any_pieces(
