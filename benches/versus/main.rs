@@ -18,6 +18,7 @@ mod bare;
 mod chart;
 mod client;
 mod collections;
+mod fork;
 mod generator;
 mod load;
 mod memory;
@@ -66,6 +67,8 @@ struct Scale {
     rate: u64,
     /// Millions of keys to which a table grows; 0 skips the scenario.
     grow_millions: usize,
+    /// Keys of a server that forks.
+    fork_keys: usize,
 }
 
 /// What to measure, and on which servers.
@@ -103,21 +106,23 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory or --tails all three are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails or --fork the first three are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
         .arg(flag("memory", "bytes an element and a connection"))
         .arg(flag("tails", "latencies beside something big"))
+        .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag("quick", "few requests: shows that it works, not how fast"))
         .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
-        .arg(text("peer", "NAME=PROGRAM", "a further server; '{port}' in its arguments if it has its own").action(ArgAction::Append))
+        .arg(text("peer", "NAME=PROGRAM", "a further server, with more of Redis's directives or, if '{port}' is among them, its own arguments").action(ArgAction::Append))
         .arg(count("rounds", "visits to each server"))
         .arg(count("requests", "requests of a visit at pipeline 16, ten times those at pipeline 1"))
         .arg(count("elements", "elements of a memory row"))
         .arg(count("connections", "connections of the idle row"))
         .arg(count("rate", "GETs a second for tails"))
         .arg(count("seconds", "length of each phase of tails"))
+        .arg(count("keys", "keys of a server that forks"))
         .arg(count("grow", "also tails while a table grows to N million keys"))
         .arg(text("markdown", "FILE", "where the page is written"))
         .arg(text("svg", "FILE", "where the chart is written"))
@@ -143,6 +148,7 @@ impl Scale {
             tail_length: Duration::from_secs(size("seconds", 10, 1) as u64),
             rate: size("rate", 100_000, 10_000) as u64,
             grow_millions: matches.get_one("grow").copied().unwrap_or(0),
+            fork_keys: size("keys", 10_000_000, 100_000),
         }
     }
 }
@@ -238,11 +244,14 @@ fn run(arguments: &[String]) -> Result<()> {
 
     let sections: [(&str, Section); 4] =
         [("cpu", workloads::run), ("cpu", collections::run), ("memory", memory::run), ("tails", tails::run)];
-    let all = !sections.iter().any(|(name, _)| matches.get_flag(name));
+    let all = !sections.iter().any(|(name, _)| matches.get_flag(name)) && !matches.get_flag("fork");
     for (name, measure) in sections {
         if all || matches.get_flag(name) {
             measure(&bench, &mut report)?;
         }
+    }
+    if matches.get_flag("fork") {
+        fork::run(&bench, &mut report)?;
     }
     if matches.get_flag("quick") {
         report.notes.push("A quick run: it shows that everything works; its figures say little.".into());

@@ -39,6 +39,9 @@ pub struct Spec {
     directed: bool,
 }
 
+/// The name of a dump in the temporary directory; only what saves on purpose leaves one.
+pub const DUMP: &str = "redstart-versus-none.rdb";
+
 /// The arguments of a server with Redis's directives: no persistence, nothing read from disk, little logging.
 fn directives() -> Vec<String> {
     let temporary = std::env::temp_dir().display().to_string();
@@ -56,7 +59,7 @@ fn directives() -> Vec<String> {
         "--loglevel",
         "warning",
         "--dbfilename",
-        "redstart-versus-none.rdb",
+        DUMP,
         "--dir",
         &temporary,
     ];
@@ -70,19 +73,18 @@ impl Spec {
         Ok(Self { name: name.into(), program, arguments: directives(), directed: true })
     }
 
-    /// Another server from the command line: `NAME=PROGRAM`, or `NAME=PROGRAM ARGUMENTS`, with `{port}` in place of the
-    /// port, for a server with its own arguments.
+    /// Another server from the command line: `NAME=PROGRAM`, or `NAME=PROGRAM ARGUMENTS`. With `{port}` among them, in
+    /// place of the port, these are all its arguments; without, they are directives besides those of every server.
     pub fn peer(text: &str) -> Result<Self> {
         let (name, command) = text.split_once('=').ok_or("a peer is given as NAME=PROGRAM")?;
         let mut words = command.split_ascii_whitespace().map(String::from);
         let mut spec = Self::directed(name, &words.next().ok_or("a peer needs a program")?)?;
         let arguments: Vec<String> = words.collect();
-        if !arguments.is_empty() {
-            if !arguments.iter().any(|argument| argument.contains(PORT)) {
-                return Err(format!("the arguments of {name} do not say where the {PORT} belongs").into());
-            }
+        if arguments.iter().any(|argument| argument.contains(PORT)) {
             spec.arguments = arguments;
             spec.directed = false;
+        } else {
+            spec.arguments.extend(arguments);
         }
         Ok(spec)
     }
@@ -257,13 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_with_arguments_must_place_the_port() {
+    fn a_peer_with_arguments_has_its_own_if_they_place_the_port() {
         let plain = Spec::peer("other=sh").unwrap();
         assert_eq!(plain.name, "other");
         assert_eq!(plain.arguments, directives());
         let own = Spec::peer("other=sh -p {port} -q").unwrap();
-        assert_eq!(own.arguments, ["-p", "{port}", "-q"]);
-        assert!(Spec::peer("other=sh -p 7000").is_err());
+        assert_eq!((own.arguments, own.directed), (["-p", "{port}", "-q"].map(String::from).into(), false));
+        let more = Spec::peer("other=sh --hz 100").unwrap();
+        assert_eq!(more.arguments, [directives(), vec!["--hz".into(), "100".into()]].concat());
+        assert!(more.directed);
         assert!(Spec::peer("sh").is_err());
         assert!(Spec::peer("other=no-such-program-here").is_err());
     }

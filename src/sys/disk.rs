@@ -11,7 +11,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -89,7 +88,7 @@ pub fn drop_cached(file: &File) {
     #[cfg(any(target_os = "linux", target_os = "freebsd"))]
     // SAFETY: numbers alone; advice, which may be refused.
     unsafe {
-        libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED);
+        libc::posix_fadvise(std::os::fd::AsRawFd::as_raw_fd(file), 0, 0, libc::POSIX_FADV_DONTNEED);
     }
     #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
     let _ = file;
@@ -248,7 +247,7 @@ fn sync_range(file: &File, part: &Range<u64>, flags: libc::c_uint) -> io::Result
     }
     let (start, len) = (part.start as i64, (part.end - part.start) as i64);
     // SAFETY: numbers alone.
-    if unsafe { libc::sync_file_range(file.as_raw_fd(), start, len, flags) } == 0 {
+    if unsafe { libc::sync_file_range(std::os::fd::AsRawFd::as_raw_fd(file), start, len, flags) } == 0 {
         return Ok(());
     }
     let error = io::Error::last_os_error();

@@ -80,6 +80,30 @@ fn sum_of_field(text: &[u8], name: &[u8]) -> u64 {
     text.split(|&byte| byte == b'\n').filter_map(of_line).sum::<u64>() << 10
 }
 
+/// Gives the whole pages between `start` and `start + len` back to the kernel, for a forked child that has read what it
+/// wanted there: the parent, then their only user, writes to them without a copy. They read as zeroes from now on. Returns
+/// how many bytes that was; 0 where there is no whole page, no such call, or where huge pages are allowed, which it would
+/// split.
+///
+/// # Safety
+/// Nothing refers to these bytes, no code relies on what they were, and any bytes are valid there.
+pub unsafe fn dismiss(start: NonNull<u8>, len: usize) -> usize {
+    if hugepages() || !cfg!(target_os = "linux") {
+        return 0;
+    }
+    // SAFETY: no pointers.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let skipped = start.addr().get().wrapping_neg() % page;
+    let whole = len.saturating_sub(skipped) / page * page;
+    if whole == 0 {
+        return 0;
+    }
+    // SAFETY: whole pages of the range, whose contents the caller gives up. A refusal changes nothing.
+    let refused =
+        unsafe { libc::madvise(start.add(skipped).as_ptr().cast(), whole, libc::MADV_DONTNEED) } != 0;
+    if refused { 0 } else { whole }
+}
+
 /// Makes the system's allocator return unused pages to the kernel. Does nothing where that is not supported.
 pub fn trim_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

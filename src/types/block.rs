@@ -20,6 +20,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::alloc;
+use crate::sys::memory;
 use crate::sys::net::Socket;
 
 /// Alignment 4 is what `alloc` promises for the smallest blocks.
@@ -291,6 +292,17 @@ impl Block {
         if !self.is_shared() {
             self.reallocate(self.len());
         }
+    }
+
+    /// For a forked child that does not read the contents again: gives their pages back to the kernel, so that the parent
+    /// can write to them without a copy. What has another owner stays, since that may be another value. Returns the number
+    /// of bytes; they are zero from now on.
+    pub fn dismiss(&self) -> usize {
+        if self.is_shared() {
+            return 0;
+        }
+        // SAFETY: the contents and the spare room are this owner's, who gives them up; they are plain bytes.
+        unsafe { memory::dismiss(NonNull::new_unchecked(self.bytes()), self.capacity()) }
     }
 
     /// The bytes that its memory takes.

@@ -35,6 +35,12 @@ pub unsafe trait Container: Send + Sized + 'static {
     /// Whether freeing it should be left to a background thread.
     fn is_large(&self) -> bool;
 
+    /// Gives the pages of large items back to the kernel, for a forked child: see [`Entry::dismiss`]. Returns the number of
+    /// bytes.
+    fn dismiss(&self) -> usize {
+        0
+    }
+
     /// An equal collection; a change to one of the two does not affect the other. O(N).
     #[must_use]
     fn duplicate(&self) -> Self;
@@ -57,6 +63,7 @@ struct Operations {
     drop: unsafe fn(NonNull<u8>),
     memory_bytes: unsafe fn(NonNull<u8>) -> usize,
     is_large: unsafe fn(NonNull<u8>) -> bool,
+    dismiss: unsafe fn(NonNull<u8>) -> usize,
     duplicate: unsafe fn(NonNull<u8>) -> Handle,
     prefetch_bucket: unsafe fn(NonNull<u8>, &[u8]) -> u64,
     prefetch_item: unsafe fn(NonNull<u8>, u64),
@@ -77,6 +84,8 @@ impl<C: Container> Boxed<C> {
         memory_bytes: |at| size_of::<Self>() + unsafe { at.cast::<Self>().as_ref() }.container.memory_bytes(),
         // SAFETY: as above.
         is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),
+        // SAFETY: as above.
+        dismiss: |at| unsafe { at.cast::<Self>().as_ref() }.container.dismiss(),
         // SAFETY: as above.
         duplicate: |at| Handle::new(unsafe { at.cast::<Self>().as_ref() }.container.duplicate()),
         // SAFETY: as above.
@@ -115,6 +124,12 @@ impl Handle {
     pub(super) fn is_large(&self) -> bool {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().is_large)(self.at) }
+    }
+
+    /// Gives the pages of large items back to the kernel.
+    pub(super) fn dismiss(&self) -> usize {
+        // SAFETY: the operations are those of what lies at `at`.
+        unsafe { (self.operations().dismiss)(self.at) }
     }
 
     /// An equal collection with a pointer of its own.

@@ -53,5 +53,7 @@ pub use packed_value::PackedMut;
 pub use shapes::Shapes;
 pub use string::Text;
 
+#[cfg(all(test, target_os = "linux"))]
+mod dismissal;
 #[cfg(test)]
 mod tests;

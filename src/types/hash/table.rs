@@ -14,6 +14,9 @@ const MOST_DRAWS: usize = 512;
 /// Fields are drawn at random only if at least one in this many has not expired.
 const LIVE_SHARE: usize = 16;
 
+/// The average size from which fields have whole pages.
+const DISMISSED_FIELD: usize = 2048;
+
 /// A large hash.
 ///
 /// A field that expires is listed in `deadlines` with its time and the hash of its name. So the next field to expire is
@@ -36,6 +39,14 @@ unsafe impl Container for Hash {
 
     fn is_large(&self) -> bool {
         self.fields.len() >= LARGE_ITEMS || self.field_bytes >= crate::types::entry::LARGE_BYTES
+    }
+
+    fn dismiss(&self) -> usize {
+        // Not worth a second look at every field where few are larger than a page.
+        if self.field_bytes / self.fields.len().max(1) < DISMISSED_FIELD {
+            return 0;
+        }
+        self.into_iter().map(|field| field.block().map_or(0, Block::dismiss)).sum()
     }
 
     fn duplicate(&self) -> Hash {

@@ -196,6 +196,10 @@ unsafe impl Container for Quicklist {
         self.nodes.len() > LARGE_NODES || self.nodes.iter().any(|node| node.bytes.len() >= LARGE_NODE)
     }
 
+    fn dismiss(&self) -> usize {
+        self.nodes.iter().map(|node| node.bytes.dismiss()).sum()
+    }
+
     fn duplicate(&self) -> Quicklist {
         // The blocks are shared until either list changes them.
         let copy = |node: &Node| Node { bytes: node.bytes.share(), ..*node };

@@ -1,0 +1,171 @@
+//! Forked snapshots of a large keyspace: how long the server stands still for `fork`, how much the kernel copies when keys
+//! are written while the child lives, and what the same memory costs at rest.
+//!
+//! Each server is filled with keys of 16 bytes and values of 32, at rest it serves GETs and SETs of random keys, and then it
+//! saves in the background while a client overwrites random keys as fast as it can, a fixed number of times. The pause
+//! and the copies are what the server itself reports (`latest_fork_usec`, `rdb_last_cow_size`).
+//!
+//! One server is there at a time, so that memory suffices. The dump is written to the temporary directory and removed.
+
+use super::client::{Client, Reply, numbered};
+use super::load::{Load, Shot};
+use super::report::{Report, Row};
+use super::servers::{DUMP, Server, Spec};
+use super::stats::{grouped, median};
+use super::{Bench, Result, say};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The section of these rows in the report.
+const SECTION: &str = "fork";
+
+/// Bytes of the values.
+const VALUE_BYTES: usize = 32;
+
+/// Keys that are overwritten while a child lives.
+const OVERWRITTEN: usize = 200_000;
+
+/// How long a child may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The figures of one server.
+#[derive(Clone, Debug, Default)]
+struct Figures {
+    /// Of each save.
+    pauses_ms: Vec<f64>,
+    copied_mb: Vec<f64>,
+    saved_s: Vec<f64>,
+    /// Resident bytes a key before the first save.
+    key_bytes: f64,
+    get_us: Vec<f64>,
+    set_us: Vec<f64>,
+}
+
+/// Measures all servers, one after the other, and adds the rows to the report.
+pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let mut all = Vec::new();
+    for spec in &bench.specs {
+        let figures = measure(bench, spec);
+        // Also where it failed. A peer with a directory of its own leaves its dump there.
+        let _ = std::fs::remove_file(std::env::temp_dir().join(DUMP));
+        all.push(figures?);
+    }
+    let keys = bench.scale.fork_keys;
+    let section = format!("{SECTION}, {} keys", grouped(keys as i64));
+    let mut add = |name: String, unit, value: &dyn Fn(&Figures) -> Option<f64>| {
+        // The bare loop stores nothing.
+        let values = std::iter::once(None).chain(all.iter().map(value)).collect();
+        report.rows.push(Row { section: section.clone(), name, unit, values, target: None });
+    };
+    let of = |list: fn(&Figures) -> &Vec<f64>| move |figures: &Figures| median(list(figures).iter().copied());
+    add("pause of the fork".into(), "ms", &of(|figures| &figures.pauses_ms));
+    let written = grouped(OVERWRITTEN.min(keys) as i64);
+    add(
+        format!("copied while {written} random keys are overwritten"),
+        "MB",
+        &of(|figures| &figures.copied_mb),
+    );
+    add("BGSAVE".into(), "s", &of(|figures| &figures.saved_s));
+    add("resident, a key".into(), "B", &|figures| Some(figures.key_bytes));
+    add("GET of random keys, pipeline 16".into(), "µs", &of(|figures| &figures.get_us));
+    add("SET of random keys, pipeline 16".into(), "µs", &of(|figures| &figures.set_us));
+    Ok(())
+}
+
+fn measure(bench: &Bench, spec: &Spec) -> Result<Figures> {
+    say(&format!("fork: filling {}", spec.name));
+    let server = spec.start(bench.cores.server, &[])?;
+    let mut client = server.connect()?;
+    client.must(&[b"CONFIG", b"SET", b"save", b""])?;
+    let before = server.resident_bytes()?;
+    let (keys, value) = (bench.scale.fork_keys, [b'x'; VALUE_BYTES]);
+    for number in 0..keys {
+        client.queue(&[b"SET", &numbered("key:", number), &value])?;
+    }
+    client.flush()?;
+    let mut figures = Figures {
+        key_bytes: (server.resident_bytes()?.saturating_sub(before)) as f64 / keys as f64,
+        ..Figures::default()
+    };
+    let load = Load::new(bench.cores.load)?;
+    for _ in 0..bench.scale.rounds {
+        say(&format!("fork: {} at rest", spec.name));
+        figures.get_us.push(visit(bench, &load, &server, &["GET", "key:__rand_int__"])?);
+        let value = "y".repeat(VALUE_BYTES);
+        figures.set_us.push(visit(bench, &load, &server, &["SET", "key:__rand_int__", &value])?);
+    }
+    let mut random = 1u64;
+    for _ in 0..bench.scale.rounds {
+        say(&format!("fork: {} saves", spec.name));
+        save(bench, &mut client, &mut random, &mut figures)?;
+    }
+    Ok(figures)
+}
+
+fn visit(bench: &Bench, load: &Load, server: &Server, command: &[&str]) -> Result<f64> {
+    let shot = Shot {
+        requests: bench.scale.requests,
+        pipeline: 16,
+        clients: 50,
+        keyspace: bench.scale.fork_keys,
+        command,
+    };
+    Ok(load.visit(server, &shot)?.cpu_us)
+}
+
+/// One save in the background, with writes meanwhile.
+fn save(bench: &Bench, client: &mut Client, random: &mut u64, figures: &mut Figures) -> Result<()> {
+    let begin = Instant::now();
+    client.must(&[b"BGSAVE"])?;
+    let keys = bench.scale.fork_keys;
+    for _ in 0..OVERWRITTEN.min(keys) {
+        // A generator of Lehmer's kind: all keys are about as likely.
+        *random = random.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+        let number = (*random >> 33) as usize % keys;
+        client.queue(&[b"SET", &numbered("key:", number), &[b'z'; VALUE_BYTES]])?;
+    }
+    client.flush()?;
+    loop {
+        let info = info(client)?;
+        if field(&info, "rdb_bgsave_in_progress") == Some(0.0) {
+            if !info.contains("rdb_last_bgsave_status:ok") {
+                return Err("a save in the background has failed".into());
+            }
+            let missing = || "INFO lacks figures of the fork";
+            figures.pauses_ms.push(field(&info, "latest_fork_usec").ok_or_else(missing)? / 1e3);
+            figures.copied_mb.push(field(&info, "rdb_last_cow_size").ok_or_else(missing)? / 1e6);
+            figures.saved_s.push(begin.elapsed().as_secs_f64());
+            return Ok(());
+        }
+        if begin.elapsed() > PATIENCE {
+            return Err("a save in the background does not end".into());
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn info(client: &mut Client) -> Result<String> {
+    match client.must(&[b"INFO"])? {
+        Reply::Bulk(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        other => Err(format!("INFO returned {other:?}").into()),
+    }
+}
+
+/// A number in the text of INFO.
+fn field(info: &str, name: &str) -> Option<f64> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+#[allow(unused)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let info = "# Stats\r\nlatest_fork_usec_x:7\r\nlatest_fork_usec:1234\r\nrole:master\r\n";
+        assert_eq!(field(info, "latest_fork_usec"), Some(1234.0));
+        assert_eq!(field(info, "role"), None);
+        assert_eq!(field(info, "latest"), None);
+    }
+}
