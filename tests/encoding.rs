@@ -75,7 +75,7 @@ fn item(n: u64) -> Vec<u8> {
 fn large_values() -> Vec<Entry> {
     let shapes = Shapes::new(Seed::new([1, 2]));
     let mut set = set::create(b"set", &item(0), 1, &shapes);
-    let mut sorted_set = sorted_set::create(b"zset", ITEM_BYTES, &shapes);
+    let mut sorted_set = sorted_set::create(b"zset", ITEM_BYTES, 1, &shapes);
     let mut hash = hash::create(b"hash", &shapes, 0, std::iter::empty());
     let mut timed_hash = hash::create(b"timed", &shapes, 0, std::iter::empty());
     let mut list = list::create(b"list");

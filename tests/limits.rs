@@ -339,6 +339,31 @@ fn what_a_client_sends_while_it_waits_is_kept_in_order_and_its_memory_given_back
     assert!(after < before + 16 * MB, "{} MB stay of a pipeline of 40", (after - before) / MB);
 }
 
+/// The large argument of a request is being received when the wait of the one before it ends.
+#[test]
+fn a_large_argument_is_whole_though_a_wait_ends_while_it_arrives() {
+    let server = Server::start("");
+    let (mut waiting, mut control) = (server.client(), server.client());
+    let id = waiting.run("CLIENT ID").integer();
+    let value: Vec<u8> = (0..50_000_u32).flat_map(|n| (n as u16).to_le_bytes()).collect();
+    let mut requests = encode(&["BLPOP", "list", "0"]);
+    requests.extend(encode(&[b"SET", &b"k"[..], &value]));
+    requests.extend(encode(&["STRLEN", "k"]));
+    let (first, second) = requests.split_at(60_000);
+    waiting.send_raw(first).expect("send");
+    eventually("the server has the first part", || {
+        let line = control.run(&format!("CLIENT LIST ID {id}")).text();
+        let query = line.split(' ').find_map(|pair| pair.strip_prefix("qbuf=")).expect("a field");
+        (line.contains("flags=b") && query.parse::<usize>().expect("a number") > 50_000).then_some(())
+    });
+    control.run("RPUSH list x");
+    assert_eq!(waiting.read_reply().expect("the reply to BLPOP").value.elements().len(), 2);
+    waiting.send_raw(second).expect("send");
+    assert_eq!(waiting.read_reply().expect("the reply to SET").value.text(), "OK");
+    assert_eq!(waiting.read_reply().expect("the reply to STRLEN").value.integer(), value.len() as i64);
+    assert!(matches!(control.run("GET k"), Value::Bulk(bytes) if bytes == value));
+}
+
 #[test]
 fn proto_max_bulk_len_limits_one_argument() {
     let server = Server::start("--proto-max-bulk-len 1mb");

@@ -39,7 +39,7 @@ fn filled(policy: AccessPolicy) -> Keyspace {
     keyspace.moment = Moment::at(MADE_MS);
     let shapes = Shapes::new(Seed::new([1, 2]));
     let mut set = set::create(b"set", &name(0), 1, &shapes);
-    let mut sorted_set = sorted_set::create(b"zset", 8, &shapes);
+    let mut sorted_set = sorted_set::create(b"zset", 8, 1, &shapes);
     let mut hash = hash::create(b"hash", &shapes, 0, std::iter::empty());
     let mut list = list::create(b"list");
     let mut stream = Stream::default();

@@ -105,7 +105,8 @@ impl Server {
             return;
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        if let Some(query) = client.query.take() {
+        // While a large argument is being received, there is nothing to parse behind it.
+        if let Some(query) = client.query.take_if(|query| query.filling.is_none()) {
             self.run_query(io, token, query);
         }
     }

@@ -20,6 +20,7 @@ use super::persistence::log::State;
 use super::process::child;
 use super::{Server, durability};
 use crate::config::ShutdownOptions;
+use crate::persist::aof;
 use crate::persist::rdb::file as rdb;
 use crate::sys::fork::{self, Exit, Forked, Link, Role};
 use crate::sys::{disk, file};
@@ -134,6 +135,7 @@ impl Server {
         let mut progress = |done: rdb::Progress<'_>| {
             keys = done.keys;
             link.progress(keys);
+            done.entry.dismiss();
             if delay != 0 {
                 durability::pause(delay);
             }
@@ -192,8 +194,7 @@ impl Server {
         }
         let annotation = self.core.config.aof_timestamp_enabled.then(|| self.unix_seconds());
         write_file(path, incremental, |out| {
-            let _ = (annotation, &progress, &out);
-            Err(io::ErrorKind::Unsupported.into())
+            aof::dump(&self.core.keyspace, &self.persistence.functions, annotation, out, progress)
         })
     }
 

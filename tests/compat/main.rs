@@ -288,8 +288,7 @@ impl Run {
             let origin = format!("random sequence of {name}, seed {seed}");
             let mut equal = self.sequence(pair, protocol, &steps, Pace::Piped, &origin, "random");
             if equal && let Some(difference) = random::state::difference(pair) {
-                let what = format!("the data sets differ after {} commands\n{difference}", steps.len());
-                found(&origin, protocol, &what);
+                found(&origin, protocol, &Run::explain_state(pair, protocol, steps.clone(), difference));
                 self.report.count_of("(data sets)", Verdict::Different, "random");
                 equal = false;
             }
@@ -300,6 +299,19 @@ impl Run {
             "compat: {done} random commands of {name}, {differences} differences, {:.1} s",
             started.elapsed().as_secs_f64()
         );
+    }
+
+    /// What differs in the data sets after `steps`, with the shortest sequence found after which something does.
+    fn explain_state(pair: &Pair, protocol: u8, steps: Vec<Step>, difference: String) -> String {
+        let (sequence, difference) = pair::shrink(steps, difference, |steps| {
+            let still = match pair.run(protocol, steps, Pace::Piped) {
+                None => random::state::difference(pair)?,
+                Some(_) => return None,
+            };
+            Some((steps.len() - 1, still))
+        });
+        let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
+        format!("the data sets differ\n{difference}\n  after a FLUSHALL and this sequence:\n{}", lines.join("\n"))
     }
 
     fn number(&self, name: &str) -> u64 {

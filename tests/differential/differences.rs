@@ -50,6 +50,8 @@ enum Allowed {
     ErrorThere(&'static str),
     /// This server refuses with an error that begins so, where Redis does not refuse.
     ErrorHere(&'static str),
+    /// Both refuse, this server with an error that begins so.
+    OtherError(&'static str),
     /// The last line of an array of lines.
     LastLine { redis: &'static str, here: &'static str },
     /// Redis's reply with one text for another.
@@ -204,6 +206,12 @@ const DIFFERENCES: &[Difference] = &[
         reason: "a rank that cannot be negated is refused since 7.2",
     },
     Difference {
+        command: &["LPOS"],
+        allowed: Allowed::OtherError("ERR value is out of range, value must between -9223372036854775807"),
+        before: V7_2,
+        reason: "such a rank is refused before the next option is read",
+    },
+    Difference {
         command: &["LSET"],
         allowed: Allowed::ErrorHere("ERR index out of range"),
         before: ALWAYS,
@@ -299,6 +307,12 @@ const DIFFERENCES: &[Difference] = &[
         allowed: Allowed::Text { redis: "$9\r\nquicklist\r\n", here: "$8\r\nlistpack\r\n" },
         before: V7_2,
         reason: "small lists are listpacks since 7.2",
+    },
+    Difference {
+        command: &["OBJECT", "ENCODING"],
+        allowed: Allowed::Text { redis: "$8\r\nlistpack\r\n", here: "$8\r\nskiplist\r\n" },
+        before: V7_2,
+        reason: "since 7.2 the elements that one ZADD names are counted, not those that are new",
     },
     Difference {
         command: &["CLIENT", "HELP"],
@@ -459,6 +473,7 @@ pub fn intended(args: &[Vec<u8>], here: &Value, redis: &Value, peer: Version) ->
         Allowed::NewHere => fails_with(redis, "ERR unknown "),
         Allowed::ErrorThere(text) => fails_with(redis, text),
         Allowed::ErrorHere(text) => fails_with(here, text) && !redis.is_error(),
+        Allowed::OtherError(text) => fails_with(here, text) && redis.is_error(),
         Allowed::LastLine { redis: theirs, here: ours } => {
             without_last(here, ours).is_some_and(|lines| Some(lines) == without_last(redis, theirs))
         }

@@ -185,14 +185,19 @@ pub fn lset(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let at = ctx.find_kind(key, Access::Write, Kind::List)?.ok_or(NO_SUCH_KEY)?;
     let index = integer(args.get(2))?;
-    let len = list::len(&ctx.db().get(at));
-    let index = place(index, len).ok_or("ERR index out of range")?;
     let value = args.get(3);
-    ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+    let found = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        // As in Redis, before it is known whether the index is in the list.
         list::expect(entry, [value].into_iter(), shapes);
+        let index = place(index, list::len(entry))?;
         list::set(entry, index, value, shapes);
         list::shrink(entry, shapes);
+        Some(())
     });
+    if found.is_none() {
+        ctx.unchanged();
+        return Err("ERR index out of range".into());
+    }
     ctx.changed(key, Event::LSet, 1);
     ctx.reply.ok();
     Ok(())
@@ -254,7 +259,9 @@ pub fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let from = if count < 0 { End::Back } else { End::Front };
     let (removed, left) = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
         let removed = list::remove_matching(entry, args.get(3), most, from, shapes);
-        list::shrink(entry, shapes);
+        if removed > 0 {
+            list::shrink(entry, shapes);
+        }
         (removed, list::len(entry))
     });
     match removed {
@@ -410,6 +417,9 @@ fn transfer(
     ctx.keyspace.reshape(destination.db, target, |entry, shapes, _| {
         list::expect(entry, [&value[..]].into_iter(), shapes);
         list::push(entry, to, &value, shapes);
+        if rotates {
+            list::shrink(entry, shapes);
+        }
     });
     ctx.changed(destination, pushed(to), 1);
     ctx.changed(source, popped(from), 0);

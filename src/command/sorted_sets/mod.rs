@@ -124,7 +124,8 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, how: How) -> Result {
     });
     let key = ctx.first_key(args.get(1));
     let elements = std::iter::once((score, args.get(first + 1))).chain(others);
-    let Changes { added, changed, last } = apply_all(ctx, key, how, args.get(first + 1), elements)?;
+    let expected = (args.get(first + 1), (args.len() - first) / 2);
+    let Changes { added, changed, last } = apply_all(ctx, key, how, expected, elements)?;
     match (how.add, last) {
         (true, Some(score)) => ctx.reply.double(score),
         (true, None) => ctx.reply.null(),
@@ -144,12 +145,13 @@ pub(super) struct Changes {
     last: Option<f64>,
 }
 
-/// Adds elements to the sorted set of `key`, or changes their scores. The first element's member is `first`.
+/// Adds elements to the sorted set of `key`, or changes their scores. There are `count` of them, and the member of the
+/// first is `first`.
 pub(super) fn apply_all<'a>(
     ctx: &mut Context<'_>,
     key: Key<'_>,
     how: How,
-    first: &[u8],
+    (first, count): (&[u8], usize),
     elements: impl Iterator<Item = (f64, &'a [u8])>,
 ) -> Result<Changes> {
     let mut changes = Changes::default();
@@ -157,11 +159,12 @@ pub(super) fn apply_all<'a>(
         Some(at) => at,
         None if how.only_old => return Ok(changes),
         None => {
-            let entry = sorted_set::create(key.name, first.len(), &ctx.keyspace.shapes);
+            let entry = sorted_set::create(key.name, first.len(), count, &ctx.keyspace.shapes);
             ctx.insert(key, entry)
         }
     };
     let outcome = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        sorted_set::expect(entry, count, shapes);
         for (score, member) in elements {
             let applied = sorted_set::apply(entry, member, score, how, shapes)?;
             changes.added += u64::from(matches!(applied, Applied::Added(_)));

@@ -188,7 +188,7 @@ pub(super) fn set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
 }
 
 pub(super) fn sorted_set_of(texts: &[Vec<u8>], shapes: &Shapes) -> Entry {
-    let mut entry = sorted_set::create(b"key", texts[0].len(), shapes);
+    let mut entry = sorted_set::create(b"key", texts[0].len(), 1, shapes);
     for (n, text) in texts.iter().enumerate() {
         let score = [f64::NEG_INFINITY, -1.5, 0.0, 1.0, 3e20, f64::INFINITY][n % 6];
         let _ = sorted_set::apply(&mut entry, text, score, sorted_set::How::default(), shapes);

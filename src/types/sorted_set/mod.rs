@@ -94,12 +94,20 @@ impl How {
     }
 }
 
-/// An empty sorted set under `key`, whose first member will have `member_len` bytes.
-pub fn create(key: &[u8], member_len: usize, shapes: &Shapes) -> Entry {
-    if shapes.zset_max_listpack_entries == 0 || member_len > shapes.zset_max_listpack_value {
+/// An empty sorted set under `key`, to which `expected` elements are added, the first with a member of `member_len` bytes.
+pub fn create(key: &[u8], member_len: usize, expected: usize, shapes: &Shapes) -> Entry {
+    if expected > shapes.zset_max_listpack_entries || member_len > shapes.zset_max_listpack_value {
         return Entry::with_container(key, SortedSet::new(shapes.seed), None);
     }
     Entry::with_packed(key, Kind::SortedSet, Encoding::Listpack, &listpack::EMPTY, None)
+}
+
+/// Prepares a sorted set for `additional` elements, whichever of them are new or refused: it takes the large form if they
+/// alone would outgrow the packed one.
+pub fn expect(entry: &mut Entry, additional: usize, shapes: &Shapes) {
+    if additional > shapes.zset_max_listpack_entries {
+        to_large(entry, shapes);
+    }
 }
 
 /// A sorted set of the gathered elements under `key`, in the encoding that fits; `None` if there are none.

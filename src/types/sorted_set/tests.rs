@@ -379,7 +379,7 @@ mod entries {
             most in 0..20usize,
         ) {
             let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
-            let mut entry = create(b"key", 3, &shapes);
+            let mut entry = create(b"key", 3, 1, &shapes);
             let mut model = Model::default();
             for (n, score, what, at) in steps {
                 let member = member(n);
@@ -427,7 +427,7 @@ mod entries {
             };
             for most in [0, 10] {
                 let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
-                let mut entry = create(b"key", 1, &shapes);
+                let mut entry = create(b"key", 1, 1, &shapes);
                 if there {
                     prop_assert_eq!(apply(&mut entry, b"m", old, How::default(), &shapes), Ok(Applied::Added(old)));
                 }
@@ -463,7 +463,7 @@ mod entries {
             let lex = LexRange { min: bound(min_open, &low), max: bound(max_open, &high) };
             for most in [0, 100] {
                 let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
-                let (mut scored, mut named) = (create(b"key", 1, &shapes), create(b"key", 1, &shapes));
+                let (mut scored, mut named) = (create(b"key", 1, 1, &shapes), create(b"key", 1, 1, &shapes));
                 for (i, score) in scores.iter().enumerate() {
                     apply(&mut scored, &[i as u8], (*score).into(), How::default(), &shapes).unwrap();
                     apply(&mut named, &name(*score), 1.0, How::default(), &shapes).unwrap();
@@ -486,7 +486,7 @@ mod entries {
     #[test]
     fn a_sorted_set_changes_its_encoding_where_redis_does() {
         let shapes = shapes();
-        let mut set = create(b"key", 10, &shapes);
+        let mut set = create(b"key", 10, 1, &shapes);
         for n in 0..12 {
             apply(&mut set, format!("{n}").as_bytes(), n.into(), How::default(), &shapes).unwrap();
         }
@@ -501,7 +501,7 @@ mod entries {
         assert_eq!(long.encoding(), Encoding::Listpack, "what is not added does not count");
         apply(&mut long, b"eleven bytes", 3.5, How::default(), &shapes).unwrap();
         assert_eq!(long.encoding(), Encoding::Skiplist, "a long member");
-        assert_eq!(create(b"key", 11, &shapes).encoding(), Encoding::Skiplist);
+        assert_eq!(create(b"key", 11, 1, &shapes).encoding(), Encoding::Skiplist);
         for (count, encoding) in [(12, Encoding::Listpack), (13, Encoding::Skiplist)] {
             let mut gather = Gather::with_room(SEED, 0);
             for n in 0..count {
@@ -517,7 +517,7 @@ mod entries {
     #[test]
     fn a_small_sorted_set_has_the_bytes_of_redis() {
         let shapes = Shapes::new(SEED);
-        let mut set = create(b"key", 1, &shapes);
+        let mut set = create(b"key", 1, 1, &shapes);
         for (member, score) in
             [(&b"b"[..], 2.5), (b"7", -0.0), (b"c", f64::INFINITY), (b"a", 1e30), (b"d", 300.0)]
         {
@@ -533,7 +533,7 @@ mod entries {
     fn of_each_form() -> [(Entry, &'static str); 3] {
         let filled = |most, count: u16| {
             let shapes = Shapes { zset_max_listpack_entries: most, ..shapes() };
-            let mut set = create(b"key", 1, &shapes);
+            let mut set = create(b"key", 1, 1, &shapes);
             for n in 0..count {
                 apply(&mut set, &n.to_be_bytes(), (n / 3).into(), How::default(), &shapes).unwrap();
             }

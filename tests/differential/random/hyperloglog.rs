@@ -5,6 +5,8 @@ use super::{Family, Generator, run_with};
 use crate::args;
 use crate::support::random::{Random, seeds};
 
+const REGISTERS: u32 = 16384;
+
 pub const FAMILY: Family = Family {
     name: "hyperloglog",
     words: &["GETREG", "DECODE", "ENCODING", "TODENSE"],
@@ -42,21 +44,27 @@ fn add(random: &mut Random) -> Vec<Vec<u8>> {
 }
 
 /// A string that begins like a counter and does not go on like one. No run of zeros lacks its second byte: Redis reads
-/// what lies behind the string then.
+/// what lies behind the string then. Nothing follows the last register: Redis ignores that until 7.2.10.
 fn damaged(random: &mut Random) -> Vec<Vec<u8>> {
     let mut value = b"HYLL".to_vec();
     value.push(random.below(3) as u8);
     value.extend([0; 3]);
     value.extend([0, 0, 0, 0, 0, 0, 0, *random.pick(&[0, 0x80])]);
+    let mut registers = 0;
     for _ in 0..random.below(4) {
-        value.extend_from_slice(random.pick::<&[u8]>(&[
-            b"\x7f\xfe",
-            b"\x40\x40",
-            b"\x00",
-            b"\x84",
-            b"\x3f",
-            b"\xff",
-        ]));
+        let (opcode, count) = *random.pick::<(&[u8], u32)>(&[
+            (b"\x7f\xfe", 0x3fff),
+            (b"\x40\x40", 0x41),
+            (b"\x00", 1),
+            (b"\x84", 1),
+            (b"\x3f", 0x40),
+            (b"\xff", 4),
+        ]);
+        value.extend_from_slice(opcode);
+        registers += count;
+        if registers == REGISTERS {
+            break;
+        }
     }
     args![counter(random), value]
 }

@@ -81,7 +81,7 @@ fn each_database_is_selected_and_each_key_made_by_commands_of_its_type() {
         set::add(entry, b"7", &shapes);
         set::add(entry, b"8", &shapes);
     });
-    let mut zset = sorted_set::create(b"z", 1, &shapes);
+    let mut zset = sorted_set::create(b"z", 1, 1, &shapes);
     for (member, score) in [(b"a", 0.1), (b"b", -0.0), (b"c", f64::INFINITY), (b"d", 1e100)] {
         assert!(sorted_set::apply(&mut zset, member, score, sorted_set::How::default(), &shapes).is_ok());
     }

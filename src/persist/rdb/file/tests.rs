@@ -499,7 +499,7 @@ fn files_of_all_versions_are_read() {
         add(&mut from, 0, b"k", Entry::string(b"", b"v", None), Some(i64::from(i32::MAX) * 1000));
         add(&mut from, 0, b"l", list_of(&[b"a".to_vec(), b"7".to_vec()], &shapes), None);
         add(&mut from, 0, b"s", set_of(&[b"a".to_vec()], &shapes), None);
-        let mut zset = crate::types::sorted_set::create(b"", 1, &shapes);
+        let mut zset = crate::types::sorted_set::create(b"", 1, 1, &shapes);
         for (member, score) in [(b"a", 1.5), (b"b", f64::INFINITY)] {
             let how = crate::types::sorted_set::How::default();
             let _ = crate::types::sorted_set::apply(&mut zset, member, score, how, &shapes);
