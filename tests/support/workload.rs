@@ -320,14 +320,14 @@ pub struct Writer {
     acknowledged: u64,
     /// Operations that are sent before the first reply is read.
     depth: usize,
-    /// The port that it connected from last, by which a recorder of the server's calls knows it.
-    pub port: u16,
+    /// The port of each of its connections, and the operations that had been sent before.
+    connections: Vec<(u16, u64)>,
 }
 
 impl Writer {
     pub fn new(name: &str, seed: u64, depth: usize) -> Writer {
         let model = Model::new(name, seed);
-        Writer { known: model.clone(), sent: model, acknowledged: 0, depth, port: 0 }
+        Writer { known: model.clone(), sent: model, acknowledged: 0, depth, connections: Vec::new() }
     }
 
     /// Operations that a state of the server may have: all acknowledged ones, and at most those that were sent.
@@ -339,11 +339,28 @@ impl Writer {
         self.acknowledged
     }
 
+    /// How many operations were acknowledged when so many replies had been sent to each port.
+    pub fn acknowledged_by(&self, replies: impl Fn(u16) -> usize) -> u64 {
+        let mut done = self.known.done;
+        for (port, first) in &self.connections {
+            let mut model = self.known.clone();
+            while model.done < *first {
+                model.advance();
+            }
+            let mut left = replies(*port);
+            while let Some(rest) = left.checked_sub(model.advance().replies) {
+                left = rest;
+                done = model.done;
+            }
+        }
+        done
+    }
+
     /// Writes until the connection breaks, or `after_each`, called after every acknowledged operation, returns false.
     /// An error reply is a failure of the test.
     pub fn write(&mut self, port: u16, mut after_each: impl FnMut() -> bool) {
         let Ok(mut client) = Client::tcp(port) else { return };
-        self.port = client.local_port();
+        self.connections.push((client.local_port(), self.sent.done));
         while let Ok(true) = self.burst(&mut client, &mut after_each) {}
     }
 
