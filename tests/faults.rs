@@ -278,7 +278,7 @@ fn a_rewrite_that_fails_loses_nothing_and_the_next_one_succeeds() {
             "write temp-rewriteaof 1 torn:5".to_string(),
             format!("sync temp-rewriteaof 1 fail:{EIO}"),
             format!("rename temp-rewriteaof 1 fail:{EIO}"),
-            format!("rename temp-rewriteaof 2 fail:{EIO}"),
+            format!("rename 2.base 1 fail:{EIO}"),
             format!("open 2.incr 1 fail:{ENOSPC}"),
             format!("open manifest 1 fail:{ENOSPC}"),
             format!("write manifest 1 fail:{ENOSPC}"),

@@ -82,11 +82,12 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory_of(&target)
 }
 
-/// The system's text for an error, without its number: `Permission denied`.
+/// The C library's text for an error, without its number: `Permission denied`.
 pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
     match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
-        None => error.to_string(),
+        Some(code) => text.trim_end_matches(&format!(" (os error {code})")).to_owned(),
+        None => text,
     }
 }
 

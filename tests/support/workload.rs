@@ -5,7 +5,7 @@
 //! ends the server, what comes back must be the state after *some* number of operations between these two: nothing
 //! acknowledged is missing, nothing is there that was not sent, nothing was taken out of order or by halves.
 //!
-//! An operation is one unit of execution: a command, or a MULTI with its EXEC.
+//! An operation is one unit of execution, which is there as a whole or not at all.
 
 use super::client::encode;
 use super::{Client, Random};
@@ -29,12 +29,6 @@ enum Held {
     Stream(VecDeque<u64>),
     /// Random members are removed from this set; only how many there are is known.
     Bag(usize),
-}
-
-/// Requests that are executed as one, and how many replies they have.
-pub struct Operation {
-    pub requests: Vec<u8>,
-    pub replies: usize,
 }
 
 /// What a client's keys hold after a number of operations.
@@ -61,40 +55,29 @@ impl Model {
         format!("{}:{key}", self.name)
     }
 
-    /// The next operation. The model is then what it leads to.
-    pub fn advance(&mut self) -> Operation {
+    /// The request of the next operation. The model is then what it leads to.
+    pub fn advance(&mut self) -> Vec<u8> {
         self.done += 1;
-        let requests = self.choose();
-        let requests: Vec<Vec<String>> = requests
-            .into_iter()
-            .map(|words| words.into_iter().map(|word| word.replace("{}", &self.name)).collect())
-            .collect();
-        let bytes = requests.iter().flat_map(|words| encode(words)).collect();
-        Operation { requests: bytes, replies: requests.len() }
+        let words: Vec<String> = self.choose().iter().map(|word| word.replace("{}", &self.name)).collect();
+        encode(&words)
     }
 
-    fn choose(&mut self) -> Vec<Vec<String>> {
+    fn choose(&mut self) -> Vec<String> {
         let number = self.done;
         match self.random.below(14) {
-            0 => vec![self.set("text", number.to_string())],
-            1 | 2 => vec![self.push(number)],
-            3 => vec![self.count()],
-            4 => vec![self.hash_set(number)],
-            5 => vec![self.score(number)],
-            6 => vec![self.member(number)],
-            7 => vec![self.entry(number)],
-            8 => vec![self.move_element()],
-            9 => {
-                let inner = [self.push(number), self.set("text", number.to_string()), self.count()];
-                let mut all = vec![words("MULTI")];
-                all.extend(inner);
-                all.push(words("EXEC"));
-                all
-            }
-            10 => vec![self.append(number)],
-            11 => vec![self.fill_bag(number)],
-            12 => vec![self.draw_from_bag()],
-            _ => vec![self.rare(number)],
+            0 => self.set("text", number.to_string()),
+            1 | 2 => self.push(number),
+            3 => self.count(),
+            4 => self.hash_set(number),
+            5 => self.score(number),
+            6 => self.member(number),
+            7 => self.entry(number),
+            8 => self.move_element(),
+            9 => self.set_two(number),
+            10 => self.append(number),
+            11 => self.fill_bag(number),
+            12 => self.draw_from_bag(),
+            _ => self.rare(number),
         }
     }
 
@@ -103,6 +86,13 @@ impl Model {
         let mut all = words(&format!("SET {{}}:{key}"));
         all.push(text);
         all
+    }
+
+    fn set_two(&mut self, number: u64) -> Vec<String> {
+        for key in ["text", "twin"] {
+            self.keys.insert(key, Held::Text(number.to_string()));
+        }
+        words(&format!("MSET {{}}:text {number} {{}}:twin {number}"))
     }
 
     fn list(&mut self, key: &'static str) -> &mut VecDeque<String> {
@@ -233,13 +223,36 @@ impl Model {
         words("SPOP {}:bag 2")
     }
 
-    /// A value larger than any buffer on its way, or one with a time that does not come.
+    /// A value larger than any buffer on its way, one with a time that does not come, or one that is logged in several
+    /// calls.
     fn rare(&mut self, number: u64) -> Vec<String> {
-        if number.is_multiple_of(3) {
-            return self.set("large", format!("{number:08}").repeat(4000));
+        match number % 3 {
+            0 => self.set("large", format!("{number:08}").repeat(4000)),
+            1 => {
+                self.keys.insert("timed", Held::Text(number.to_string()));
+                words(&format!("SET {{}}:timed {number} EX 1000000"))
+            }
+            _ => self.crowd(),
         }
-        self.keys.insert("timed", Held::Text(number.to_string()));
-        words(&format!("SET {{}}:timed {number} EX 1000000"))
+    }
+
+    /// Fills a set and draws from it what takes several calls to log.
+    fn crowd(&mut self) -> Vec<String> {
+        match self.keys.get("crowd") {
+            None => {
+                self.keys.insert("crowd", Held::Bag(2500));
+                let members = (0..2500).map(|i| i.to_string());
+                words("SADD {}:crowd").into_iter().chain(members).collect()
+            }
+            Some(Held::Bag(2500)) => {
+                self.keys.insert("crowd", Held::Bag(100));
+                words("SPOP {}:crowd 2400")
+            }
+            Some(_) => {
+                self.keys.remove("crowd");
+                words("DEL {}:crowd")
+            }
+        }
     }
 
     /// Reads the client's keys from a server and returns the first difference from this model, if there is one.
@@ -302,7 +315,7 @@ fn fetch_key(client: &mut Client, key: &str) -> Held {
             };
             Held::Stream(entries.iter().map(number).collect())
         }
-        "bag" => Held::Bag(client.run(&format!("SCARD {key}")).integer() as usize),
+        "bag" | "crowd" => Held::Bag(client.run(&format!("SCARD {key}")).integer() as usize),
         "timed" => {
             assert!(client.run(&format!("TTL {key}")).integer() > 900_000, "{key} has lost its time");
             Held::Text(client.run(&format!("GET {key}")).text())
@@ -320,14 +333,14 @@ pub struct Writer {
     acknowledged: u64,
     /// Operations that are sent before the first reply is read.
     depth: usize,
-    /// The port that it connected from last, by which a recorder of the server's calls knows it.
-    pub port: u16,
+    /// The port of each of its connections, and the operations that had been sent before.
+    connections: Vec<(u16, u64)>,
 }
 
 impl Writer {
     pub fn new(name: &str, seed: u64, depth: usize) -> Writer {
         let model = Model::new(name, seed);
-        Writer { known: model.clone(), sent: model, acknowledged: 0, depth, port: 0 }
+        Writer { known: model.clone(), sent: model, acknowledged: 0, depth, connections: Vec::new() }
     }
 
     /// Operations that a state of the server may have: all acknowledged ones, and at most those that were sent.
@@ -339,25 +352,31 @@ impl Writer {
         self.acknowledged
     }
 
+    /// How many operations were acknowledged when so many replies had been sent to each port.
+    pub fn acknowledged_by(&self, replies: impl Fn(u16) -> usize) -> u64 {
+        let of_connections = self.connections.iter().filter_map(|(port, first)| match replies(*port) {
+            0 => None,
+            replies => Some(first + replies as u64),
+        });
+        of_connections.max().unwrap_or(0)
+    }
+
     /// Writes until the connection breaks, or `after_each`, called after every acknowledged operation, returns false.
     /// An error reply is a failure of the test.
     pub fn write(&mut self, port: u16, mut after_each: impl FnMut() -> bool) {
         let Ok(mut client) = Client::tcp(port) else { return };
-        self.port = client.local_port();
+        self.connections.push((client.local_port(), self.sent.done));
         while let Ok(true) = self.burst(&mut client, &mut after_each) {}
     }
 
     /// Sends as many operations as the depth says and reads their replies.
     fn burst(&mut self, client: &mut Client, after_each: &mut impl FnMut() -> bool) -> io::Result<bool> {
-        let operations: Vec<Operation> = (0..self.depth).map(|_| self.sent.advance()).collect();
-        let bytes: Vec<u8> = operations.iter().flat_map(|operation| operation.requests.clone()).collect();
-        client.send_raw(&bytes)?;
+        let requests: Vec<u8> = (0..self.depth).flat_map(|_| self.sent.advance()).collect();
+        client.send_raw(&requests)?;
         let mut goes_on = true;
-        for operation in operations {
-            for _ in 0..operation.replies {
-                let reply = client.read_reply()?.value;
-                assert!(!reply.is_error(), "{}: {reply:?}", self.sent.name);
-            }
+        for _ in 0..self.depth {
+            let reply = client.read_reply()?.value;
+            assert!(!reply.is_error(), "{}: {reply:?}", self.sent.name);
             self.acknowledged += 1;
             goes_on &= after_each();
         }
