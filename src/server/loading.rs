@@ -160,6 +160,8 @@ impl Server {
             let files = manifest.parts().map(|part| directory.part(part)).collect();
             Loading::new(Origin::Log(manifest), files, began_at)?
         } else {
+            let found = self.persistence.log.directory().load().map_err(|error| error.to_string())?;
+            self.persistence.log.remember(found.unwrap_or_default());
             let path = self.core.config.dbfilename.as_path();
             let files = if path.exists() { VecDeque::from([path.to_path_buf()]) } else { VecDeque::new() };
             Loading::new(Origin::Snapshot, files, began_at)?

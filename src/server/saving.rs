@@ -336,10 +336,6 @@ impl Server {
 
     fn take_over_base(&mut self, job: &Job) -> bool {
         self.process.log.notice(format_args!("Background AOF rewrite terminated with success"));
-        if self.persistence.log.state() == State::Off {
-            let _ = fs::remove_file(&job.path);
-            return true;
-        }
         // What was written since the fork must be on its way to the disk before the parts that it follows may go.
         self.write_log();
         let keep_history = self.core.config.aof_disable_auto_gc;

@@ -281,6 +281,11 @@ impl Log {
         Ok(())
     }
 
+    /// There are files of a log that is switched off: what is written later comes after them.
+    pub fn remember(&mut self, manifest: Manifest) {
+        self.manifest = manifest;
+    }
+
     /// Writes the base of a log that has none, with `write`; returns the manifest with it.
     pub fn make_base(
         &self,
@@ -296,10 +301,13 @@ impl Log {
 
     /// Begins a part, to which everything is appended from now on: what comes after the snapshot that a rewrite makes. Of
     /// a log that begins, the part stands in no manifest until [`Log::finish_rewrite`].
+    ///
+    /// Without a log it does nothing: then a rewrite only makes a base.
     pub fn begin_part(&mut self, policy: Policy) -> Result<(), Failed> {
         let manifest = match self.state {
+            State::Off => return Ok(self.directory.create()?),
             State::On => Some(self.manifest.with_new_incremental(self.directory.file())),
-            State::Off | State::Beginning => None,
+            State::Beginning => None,
         };
         let newest = manifest.as_ref().and_then(Manifest::last_incremental);
         let path =
@@ -312,7 +320,6 @@ impl Log {
             self.directory.persist(&manifest)?;
             self.manifest = manifest;
         } else {
-            self.state = State::Beginning;
             self.bytes = 0;
         }
         if let Some(old) = self.file.replace(Arc::new(file)) {
@@ -341,7 +348,7 @@ impl Log {
     pub fn finish_rewrite(&mut self, base: &Path, is_rdb: bool, keep_history: bool) -> Result<(), Failed> {
         let name = self.directory.file();
         let begins = self.state == State::Beginning;
-        let mut manifest = self.manifest.with_new_base(name, is_rdb, !begins);
+        let mut manifest = self.manifest.with_new_base(name, is_rdb, self.state == State::On);
         let path = self.directory.part(manifest.base.as_ref().expect("just added"));
         disk::rename_durably(base, &path).map_err(failed("rename the new base to", &path))?;
         if begins {
@@ -351,7 +358,9 @@ impl Log {
                 .map_err(failed("rename the first part to", &path))?;
         }
         self.directory.persist(&manifest)?;
-        self.state = State::On;
+        if begins {
+            self.state = State::On;
+        }
         self.take_manifest(manifest)?;
         if keep_history { Ok(()) } else { self.remove_history() }
     }
