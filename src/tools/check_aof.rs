@@ -234,7 +234,7 @@ impl<W: Write, I: Read> Check<W, I> {
             to_timestamp: self.mode.to_timestamp,
             line: &mut self.line,
             multi: 0,
-            error: String::new(),
+            error: Vec::new(),
             error_at: 0,
         };
         let (good, end) = commands.run(&mut progress);
@@ -248,7 +248,7 @@ impl<W: Write, I: Read> Check<W, I> {
             End::Quit(text) => return self.quit(&text),
         }
         if !error.is_empty() {
-            writeln!(self.out, "{error}")?;
+            self.out.write_all(&[&error[..], b"\n"].concat())?;
         }
         self.conclude(target, &handle, size, good)
     }
@@ -380,7 +380,7 @@ struct Commands<'a, R> {
     /// The depth of transactions, which is 0 or 1 in a good file.
     multi: i64,
     /// What is wrong.
-    error: String,
+    error: Vec<u8>,
     /// Where the element was that was last read.
     error_at: u64,
 }
@@ -415,7 +415,7 @@ impl<R: BufRead> Commands<'_, R> {
     }
 
     fn fail(&mut self, text: &str) -> bool {
-        self.error = format!("0x{:16x}: {text}", self.error_at);
+        self.error = format!("0x{:16x}: {text}", self.error_at).into_bytes();
         false
     }
 
@@ -473,12 +473,9 @@ impl<R: BufRead> Commands<'_, R> {
             return Ok(None);
         };
         if line[0] != prefix {
-            let text = format!(
-                "Expected prefix '{}', got: '{}'",
-                char::from(prefix),
-                String::from_utf8_lossy(&line[..1])
-            );
-            self.fail(&text);
+            let found = line[0];
+            self.fail(&format!("Expected prefix '{}', got: '", char::from(prefix)));
+            self.error.extend_from_slice(&[found, b'\'']);
             return Ok(None);
         }
         let (number, end) = leading_i64(&line[1..]);
