@@ -71,6 +71,25 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
+/// The number that a text begins with and what follows it, as C's `strtol` reads it: white space and a sign may come first.
+/// Without digits it is 0, and nothing is consumed. Beyond its range a number becomes the nearest in range.
+pub fn leading_i64(text: &[u8]) -> (i64, &[u8]) {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    let (digits, is_negative) = match &text[blanks..] {
+        [b'-', digits @ ..] => (digits, true),
+        [b'+', digits @ ..] | digits => (digits, false),
+    };
+    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if count == 0 {
+        return (0, text);
+    }
+    let value = digits[..count].iter().fold(0_i64, |value, digit| {
+        let digit = i64::from(digit - b'0');
+        value.saturating_mul(10).saturating_add(if is_negative { -digit } else { digit })
+    });
+    (value, &digits[count..])
+}
+
 /// How many bytes [`push_u64`] writes.
 #[inline]
 pub fn digits_u64(value: u64) -> usize {
@@ -482,6 +501,20 @@ fn push_scientific(out: &mut Vec<u8>, digits: &[u8], exponent: i32, negative: bo
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_text_may_go_on_after_the_number_that_it_begins_with() {
+        for (text, value, rest) in [
+            (&b"12\r\n"[..], 12, &b"\r\n"[..]),
+            (b" \t+7x", 7, b"x"),
+            (b"-9223372036854775809", i64::MIN, b""),
+            (b"9223372036854775808 ", i64::MAX, b" "),
+            (b" -x", 0, b" -x"),
+            (b"", 0, b""),
+        ] {
+            assert_eq!(leading_i64(text), (value, rest));
+        }
+    }
 
     #[test]
     fn doubles_print_in_17_digits_as_printf_does() {

@@ -2,10 +2,12 @@
 //!
 //! | subcommand | or by the name of a link | what it does |
 //! |---|---|---|
+//! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
 //!
 //! To add one, add a file here and a line to [`TOOLS`].
 
+pub mod check_aof;
 pub mod check_rdb;
 mod progress;
 
@@ -28,7 +30,7 @@ pub struct Call {
 pub type Tool = fn(&Call) -> ExitCode;
 
 /// The tools by the name of their subcommand.
-const TOOLS: &[(&str, Tool)] = &[("check-rdb", check_rdb::main)];
+const TOOLS: &[(&str, Tool)] = &[("check-aof", check_aof::main), ("check-rdb", check_rdb::main)];
 
 /// The tool that the command line `words` calls, its first word being the program: by that word (`redis-check-rdb`) or
 /// by a subcommand (`redstart check-rdb`).

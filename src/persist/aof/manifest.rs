@@ -17,7 +17,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::text::number::push_i64;
+use crate::text::number::{leading_i64, push_i64};
 use crate::text::words;
 
 /// The longest line, with its line feed.
@@ -259,7 +259,7 @@ fn parse_line(line: &[u8]) -> Result<(u8, Part), &'static str> {
             }
             name = Some(value.to_vec());
         } else if key.eq_ignore_ascii_case(b"seq") {
-            seq = leading_number(value);
+            seq = leading_i64(value).0;
         } else if key.eq_ignore_ascii_case(b"type") {
             kind = value.first().copied().unwrap_or(0);
         }
@@ -268,21 +268,6 @@ fn parse_line(line: &[u8]) -> Result<(u8, Part), &'static str> {
         Some(name) if seq != 0 && seq <= MAX_SEQ && kind != 0 => Ok((kind, Part { name, seq })),
         _ => Err(BAD_FORMAT),
     }
-}
-
-/// The number that a text begins with, as C's `atoll` reads it; 0 if there is none. Overflow saturates.
-fn leading_number(text: &[u8]) -> i64 {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
-    let start = text.iter().position(|byte| !is_space(byte)).unwrap_or(text.len());
-    let (digits, negative) = match &text[start..] {
-        [b'-', digits @ ..] => (digits, true),
-        [b'+', digits @ ..] | digits => (digits, false),
-    };
-    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0_i64, |number, digit| {
-        let digit = i64::from(digit - b'0');
-        number.saturating_mul(10).saturating_add(if negative { -digit } else { digit })
-    })
 }
 
 /// A line without blanks at its ends. Vertical tabs and form feeds stay.

@@ -1,0 +1,518 @@
+//! `redstart check-aof [--fix | --truncate-to-timestamp SECONDS] FILE`: checks a log, and cuts off what is broken.
+//!
+//! FILE is a manifest, whose base and incremental files are then checked in order, or one file: commands, or an RDB
+//! file followed by commands. `--fix` cuts the file after the last whole command or transaction, once the user has
+//! agreed; `--truncate-to-timestamp` before the first annotation of a later time. Of a manifest's files only the last
+//! one may be cut, since the others would then not fit together.
+//!
+//! Reports and questions are those of redis-check-aof, and so is what it takes for a good file. A file is opened for
+//! writing only if it may be cut. Memory does not grow with the file, nor with what it claims.
+//!
+//! Exit status: 0 if all files are good or were cut, otherwise 1.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{Call, Progress, check_rdb};
+use crate::persist::aof::{Manifest, Part};
+use crate::sys::file;
+use crate::text::number::leading_i64;
+
+/// Bytes read at once.
+const BUFFER: usize = 256 * 1024;
+
+/// Room for the line before an argument, and for an annotation; longer lines are read in pieces.
+const HEADER: usize = 127;
+const ANNOTATION: usize = 1023;
+
+/// The longest line of a manifest.
+const MANIFEST_LINE: usize = 1024;
+
+/// How the tool was called.
+#[derive(Clone, Copy, Default)]
+struct Mode {
+    fix: bool,
+    /// `--truncate-to-timestamp`; 0 is the same as none.
+    to_timestamp: i64,
+}
+
+/// The end of the tool with status 1. What there is to say has been printed.
+struct Quit;
+
+impl From<io::Error> for Quit {
+    /// The report cannot be written.
+    fn from(_: io::Error) -> Quit {
+        Quit
+    }
+}
+
+/// How a file was found, or left.
+enum Verdict {
+    Good,
+    Empty,
+    Cut,
+    CutToTimestamp,
+}
+
+/// Runs the tool.
+pub fn main(call: &Call) -> ExitCode {
+    let words: Vec<&str> = call.arguments.iter().map(|word| word.to_str().unwrap_or("")).collect();
+    let mut mode = Mode::default();
+    match words[..] {
+        [_] => {}
+        ["--fix", _] => mode.fix = true,
+        ["--truncate-to-timestamp", text, _] => match leading_i64(text.as_bytes()) {
+            (i64::MIN | i64::MAX, _) | (_, [_, ..]) => {
+                println!("Invalid timestamp, aborting...");
+                return ExitCode::FAILURE;
+            }
+            (seconds, []) => mode.to_timestamp = seconds,
+        },
+        _ => {
+            let usage = "[--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>";
+            println!("Usage: {} {usage}", call.program);
+            return ExitCode::FAILURE;
+        }
+    }
+    let path = call.arguments.last().map(PathBuf::from).unwrap_or_default();
+    let check = Check { out: io::stdout().lock(), answers: io::stdin().lock(), mode, line: 1 };
+    match check.run(&path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Quit) => ExitCode::FAILURE,
+    }
+}
+
+/// A check of all files of a log.
+struct Check<W, I> {
+    out: W,
+    answers: I,
+    mode: Mode,
+    /// Lines read so far, of all files.
+    line: u64,
+}
+
+/// One of the files.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    name: &'a str,
+    path: &'a Path,
+    /// Whether no other file follows it.
+    is_last: bool,
+    is_rdb: bool,
+}
+
+impl<W: Write, I: Read> Check<W, I> {
+    fn run(mut self, path: &Path) -> Result<(), Quit> {
+        if self.is_manifest(path)? {
+            return self.parts(path);
+        }
+        let is_rdb = self.is_rdb(path)?;
+        writeln!(self.out, "Start checking Old-Style AOF")?;
+        let name = path.display().to_string();
+        self.target(Target { name: &name, path, is_last: true, is_rdb }, "AOF")
+    }
+
+    /// Prints a last word.
+    fn quit<T>(&mut self, text: &str) -> Result<T, Quit> {
+        let _ = writeln!(self.out, "{text}");
+        Err(Quit)
+    }
+
+    fn open(&mut self, path: &Path) -> Result<(File, u64), Quit> {
+        match File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata.len()))) {
+            Ok(opened) => Ok(opened),
+            Err(error) => {
+                self.quit(&format!("Cannot open file {}: {}", path.display(), file::reason(&error)))
+            }
+        }
+    }
+
+    /// Whether the file's first line that is not a comment begins as a manifest's.
+    fn is_manifest(&mut self, path: &Path) -> Result<bool, Quit> {
+        let mut lines = Lines::new(BufReader::new(self.open(path)?.0), 0);
+        loop {
+            match lines.line(MANIFEST_LINE) {
+                Ok(Some([b'#', ..])) => {}
+                Ok(line) => return Ok(line.is_some_and(|line| line.starts_with(b"file"))),
+                Err(_) => return self.quit(&format!("Cannot read file: {}", path.display())),
+            }
+        }
+    }
+
+    /// Whether the file begins as an RDB file, and is long enough to be one.
+    fn is_rdb(&mut self, path: &Path) -> Result<bool, Quit> {
+        let (mut file, len) = self.open(path)?;
+        let mut start = [0; 5];
+        Ok(len >= 8 && file.read_exact(&mut start).is_ok() && start == *b"REDIS")
+    }
+
+    /// Checks the files of a manifest.
+    fn parts(&mut self, path: &Path) -> Result<(), Quit> {
+        writeln!(self.out, "Start checking Multi Part AOF")?;
+        let mut bytes = Vec::new();
+        if let Err(error) = self.open(path)?.0.read_to_end(&mut bytes) {
+            return self.quit(&format!("Cannot read file: {}: {}", path.display(), file::reason(&error)));
+        }
+        let manifest = match Manifest::parse(&bytes) {
+            Ok(manifest) => manifest,
+            Err(error) => return self.quit(error.log_lines().concat().trim_end_matches('\n')),
+        };
+        let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        if let Some(base) = &manifest.base {
+            let is_rdb = self.is_rdb(&base.path(directory))?;
+            let format = if is_rdb { "RDB" } else { "RESP" };
+            writeln!(self.out, "Start to check BASE AOF ({format} format).")?;
+            self.part(directory, base, manifest.incremental.is_empty(), is_rdb, "BASE AOF")?;
+        }
+        if let Some((last, others)) = manifest.incremental.split_last() {
+            writeln!(self.out, "Start to check INCR files.")?;
+            for part in others {
+                self.part(directory, part, false, false, "INCR AOF")?;
+            }
+            self.part(directory, last, true, false, "INCR AOF")?;
+        }
+        writeln!(self.out, "All AOF files and manifest are valid")?;
+        Ok(())
+    }
+
+    fn part(
+        &mut self,
+        directory: &Path,
+        part: &Part,
+        is_last: bool,
+        is_rdb: bool,
+        kind: &str,
+    ) -> Result<(), Quit> {
+        let target = Target { name: &part.shown(), path: &part.path(directory), is_last, is_rdb };
+        self.target(target, kind)
+    }
+
+    fn target(&mut self, target: Target<'_>, kind: &str) -> Result<(), Quit> {
+        let (name, timestamp) = (target.name, self.mode.to_timestamp);
+        match self.file(target)? {
+            Verdict::Good => writeln!(self.out, "{kind} {name} is valid")?,
+            Verdict::Empty => writeln!(self.out, "{kind} {name} is empty")?,
+            Verdict::Cut => writeln!(self.out, "Successfully truncated AOF {name}")?,
+            Verdict::CutToTimestamp => {
+                writeln!(self.out, "Successfully truncated AOF {name} to timestamp {timestamp}")?
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks one file, and cuts it.
+    fn file(&mut self, target: Target<'_>) -> Result<Verdict, Quit> {
+        let may_cut = self.mode.fix || self.mode.to_timestamp != 0;
+        let opened = OpenOptions::new().read(true).write(may_cut).open(target.path);
+        let opened = opened.and_then(|file| Ok((file.metadata()?.len(), file.try_clone()?, file)));
+        let (size, handle, file) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let (path, reason) = (target.path.display(), file::reason(&error));
+                return self.quit(&format!("Cannot open file {path}: {reason}, aborting..."));
+            }
+        };
+        if size == 0 {
+            return Ok(Verdict::Empty);
+        }
+        let (mut read, mut offset) = (Vec::new(), 0);
+        let mut file = file;
+        if target.is_rdb {
+            let Some(rest) = check_rdb::check(target.path, file, size, &mut self.out)? else {
+                return self.quit("RDB preamble of AOF file is not sane, aborting.");
+            };
+            (read, file, offset) = (rest.read, rest.from, rest.offset);
+            writeln!(self.out, "RDB preamble is OK, proceeding with AOF tail...")?;
+        }
+        let input = BufReader::with_capacity(BUFFER, io::Cursor::new(read).chain(file));
+        let mut progress = Progress::new(size);
+        let mut commands = Commands {
+            lines: Lines::new(input, offset),
+            target,
+            to_timestamp: self.mode.to_timestamp,
+            line: &mut self.line,
+            multi: 0,
+            error: Vec::new(),
+            error_at: 0,
+        };
+        let (good, end) = commands.run(&mut progress);
+        let error = std::mem::take(&mut commands.error);
+        progress.clear();
+        match end {
+            End::Broken => {}
+            End::File => {}
+            End::Format => writeln!(self.out, "AOF {} format error", target.name)?,
+            End::Later(at) => return self.cut_to_timestamp(target, &handle, at),
+            End::Quit(text) => return self.quit(&text),
+        }
+        if !error.is_empty() {
+            self.out.write_all(&[&error[..], b"\n"].concat())?;
+        }
+        self.conclude(target, &handle, size, good)
+    }
+
+    /// Cuts the file before an annotation with a later time.
+    fn cut_to_timestamp(&mut self, target: Target<'_>, file: &File, at: u64) -> Result<Verdict, Quit> {
+        let (path, timestamp) = (target.path.display(), self.mode.to_timestamp);
+        if at == 0 {
+            return self.quit(&format!("AOF {path} has nothing before timestamp {timestamp}, aborting..."));
+        }
+        if !target.is_last {
+            return self.quit(&format!(
+                "Failed to truncate AOF {path} to timestamp {timestamp} to offset {at} because it is not the last \
+                 file.\nIf you insist, please delete all files after this file according to the manifest file and \
+                 delete the corresponding records in manifest file manually. Then re-run redis-check-aof."
+            ));
+        }
+        match file.set_len(at).and_then(|()| file.sync_all()) {
+            Ok(()) => Ok(Verdict::CutToTimestamp),
+            Err(_) => self.quit(&format!("Failed to truncate AOF {path} to timestamp {timestamp}")),
+        }
+    }
+
+    /// Reports on a file of `size` bytes, of which `good` are good, and cuts it if that is wanted.
+    fn conclude(&mut self, target: Target<'_>, file: &File, size: u64, good: u64) -> Result<Verdict, Quit> {
+        let (name, bad) = (target.name, size.saturating_sub(good));
+        if bad == 0 && self.mode.to_timestamp != 0 {
+            writeln!(self.out, "Truncate nothing in AOF {name} to timestamp {}", self.mode.to_timestamp)?;
+            return Ok(Verdict::Good);
+        }
+        writeln!(
+            self.out,
+            "AOF analyzed: filename={name}, size={size}, ok_up_to={good}, ok_up_to_line={}, diff={bad}",
+            self.line
+        )?;
+        if bad == 0 {
+            return Ok(Verdict::Good);
+        }
+        if !self.mode.fix {
+            return self.quit(&format!("AOF {name} is not valid. Use the --fix option to try fixing it."));
+        }
+        if !target.is_last {
+            return self.quit(&format!("Failed to truncate AOF {name} because it is not the last file"));
+        }
+        writeln!(
+            self.out,
+            "This will shrink the AOF {name} from {size} bytes, with {bad} bytes, to {good} bytes"
+        )?;
+        write!(self.out, "Continue? [y/N]: ")?;
+        self.out.flush()?;
+        let mut answer = [0];
+        if self.answers.read_exact(&mut answer).is_err() || !answer.eq_ignore_ascii_case(b"y") {
+            return self.quit("Aborting...");
+        }
+        match file.set_len(good).and_then(|()| file.sync_all()) {
+            Ok(()) => Ok(Verdict::Cut),
+            Err(_) => self.quit(&format!("Failed to truncate AOF {name}")),
+        }
+    }
+}
+
+/// A file read by lines and bytes, with the offset.
+struct Lines<R> {
+    input: R,
+    offset: u64,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(input: R, offset: u64) -> Self {
+        Lines { input, offset, line: Vec::new() }
+    }
+
+    fn peek(&mut self) -> io::Result<Option<u8>> {
+        Ok(self.input.fill_buf()?.first().copied())
+    }
+
+    /// The next line with its line feed, or its first `longest` bytes; `None` at the end.
+    fn line(&mut self, longest: usize) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        let count = self.input.by_ref().take(longest as u64).read_until(b'\n', &mut self.line)?;
+        self.offset += count as u64;
+        Ok(if count == 0 { None } else { Some(&self.line) })
+    }
+
+    /// Passes over `count` bytes, of which it copies the first to `first` and the last two to `last`. Returns how many
+    /// there were.
+    fn pass(&mut self, count: u64, first: &mut Vec<u8>, last: &mut [u8; 2]) -> io::Result<u64> {
+        let mut passed = 0;
+        while passed < count {
+            let here = self.input.fill_buf()?;
+            let here = &here[..usize::try_from(count - passed).unwrap_or(usize::MAX).min(here.len())];
+            let Some(&end) = here.last() else { break };
+            let before = if here.len() > 1 { here[here.len() - 2] } else { last[1] };
+            *last = [before, end];
+            first.extend_from_slice(&here[..here.len().min(FIRST - first.len())]);
+            let len = here.len();
+            self.input.consume(len);
+            passed += len as u64;
+        }
+        self.offset += passed;
+        Ok(passed)
+    }
+}
+
+/// Enough bytes of a command's name to tell `MULTI` from what begins like it.
+const FIRST: usize = 6;
+
+/// How a file's commands end.
+enum End {
+    /// With the file.
+    File,
+    /// With a command that is not whole, or not one.
+    Broken,
+    /// With a line that is neither a command nor an annotation.
+    Format,
+    /// With an annotation that stands here and whose time is later than wanted.
+    Later(u64),
+    /// With something after which the tool ends.
+    Quit(String),
+}
+
+/// The commands of one file.
+struct Commands<'a, R> {
+    lines: Lines<R>,
+    target: Target<'a>,
+    to_timestamp: i64,
+    line: &'a mut u64,
+    /// The depth of transactions, which is 0 or 1 in a good file.
+    multi: i64,
+    /// What is wrong.
+    error: Vec<u8>,
+    /// Where the element was that was last read.
+    error_at: u64,
+}
+
+impl<R: BufRead> Commands<'_, R> {
+    /// Reads all commands. Returns up to where the file is good, and how it ended.
+    fn run(&mut self, progress: &mut Progress) -> (u64, End) {
+        let mut good = self.lines.offset;
+        loop {
+            progress.reach(self.lines.offset);
+            if self.multi == 0 {
+                good = self.lines.offset;
+            }
+            let end = match self.lines.peek() {
+                Ok(None) => Some(self.end_of_file()),
+                Ok(Some(b'#')) => self.annotation().unwrap_or_else(|_| Some(self.unreadable())),
+                Ok(Some(b'*')) => match self.command() {
+                    Ok(is_whole) => (!is_whole).then_some(End::Broken),
+                    Err(_) => Some(self.unreadable()),
+                },
+                Ok(Some(_)) => Some(End::Format),
+                Err(_) => Some(self.unreadable()),
+            };
+            if let Some(end) = end {
+                return (good, end);
+            }
+        }
+    }
+
+    fn unreadable(&self) -> End {
+        End::Quit(format!("Failed to read from AOF {}, aborting...", self.target.name))
+    }
+
+    fn fail(&mut self, text: &str) -> bool {
+        self.error = format!("0x{:16x}: {text}", self.error_at).into_bytes();
+        false
+    }
+
+    fn end_of_file(&mut self) -> End {
+        if self.multi != 0 {
+            self.fail("Reached EOF before reading EXEC for MULTI");
+        }
+        End::File
+    }
+
+    /// Reads an annotation. Returns an end if it is one.
+    fn annotation(&mut self) -> io::Result<Option<End>> {
+        self.error_at = self.lines.offset;
+        let Some(line) = self.lines.line(ANNOTATION)? else { return Ok(None) };
+        let Some(time) = line.strip_prefix(b"#TS:").filter(|_| self.to_timestamp != 0) else {
+            return Ok(None);
+        };
+        Ok(match leading_i64(time) {
+            (i64::MIN | i64::MAX, _) => Some(End::Quit("Invalid timestamp annotation".into())),
+            (time, [b'\r', ..]) => (time > self.to_timestamp).then_some(End::Later(self.error_at)),
+            _ => Some(End::Quit("Invalid timestamp annotation".into())),
+        })
+    }
+
+    /// Reads a command and returns whether it is one.
+    fn command(&mut self) -> io::Result<bool> {
+        let Some(count) = self.header(b'*')? else { return Ok(false) };
+        for index in 0..count {
+            let Some(mut first) = self.argument()? else { return Ok(false) };
+            if index > 0 {
+                continue;
+            }
+            first.truncate(memchr::memchr(0, &first).unwrap_or(FIRST));
+            let path = self.target.path.display();
+            if first.eq_ignore_ascii_case(b"multi") {
+                self.multi += 1;
+                if self.multi != 1 {
+                    return Ok(self.fail(&format!("Unexpected MULTI in AOF {path}")));
+                }
+            } else if first.eq_ignore_ascii_case(b"exec") {
+                self.multi -= 1;
+                if self.multi != 0 {
+                    return Ok(self.fail(&format!("Unexpected EXEC in AOF {path}")));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads a line of `prefix` and a number.
+    fn header(&mut self, prefix: u8) -> io::Result<Option<i64>> {
+        self.error_at = self.lines.offset;
+        let Some(line) = self.lines.line(HEADER)? else {
+            self.end_of_file();
+            return Ok(None);
+        };
+        if line[0] != prefix {
+            let found = line[0];
+            self.fail(&format!("Expected prefix '{}', got: '", char::from(prefix)));
+            self.error.extend_from_slice(&[found, b'\'']);
+            return Ok(None);
+        }
+        let (number, end) = leading_i64(&line[1..]);
+        let end = [end.first().copied().unwrap_or(0), end.get(1).copied().unwrap_or(0)];
+        Ok(self.line_end(end).then_some(number))
+    }
+
+    /// Reads an argument and returns its first bytes.
+    fn argument(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(len) = self.header(b'$')? else { return Ok(None) };
+        let wanted = match u64::try_from(len) {
+            Ok(len) if len <= i64::MAX as u64 - 2 => len + 2,
+            _ => {
+                self.fail(&format!(
+                    "Expected to read string of {len} bytes, which is not in the suitable range"
+                ));
+                return Ok(None);
+            }
+        };
+        self.error_at = self.lines.offset;
+        let (mut first, mut last) = (Vec::new(), [0; 2]);
+        let passed = self.lines.pass(wanted, &mut first, &mut last)?;
+        if passed != wanted {
+            self.fail(&format!("Expected to read {wanted} bytes, got {passed} bytes"));
+            return Ok(None);
+        }
+        first.truncate((wanted - 2).min(FIRST as u64) as usize);
+        Ok(self.line_end(last).then_some(first))
+    }
+
+    fn line_end(&mut self, bytes: [u8; 2]) -> bool {
+        if bytes != *b"\r\n" {
+            // As C prints characters that are signed.
+            let [first, second] = bytes.map(|byte| i32::from(byte as i8));
+            return self.fail(&format!("Expected \\r\\n, got: {first:02x}{second:02x}"));
+        }
+        *self.line += 1;
+        true
+    }
+}
