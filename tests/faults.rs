@@ -314,6 +314,24 @@ fn a_rewrite_that_fails_loses_nothing_and_the_next_one_succeeds() {
     }
 }
 
+#[test]
+fn what_the_disk_refuses_while_a_rewrite_begins_is_logged_once() {
+    let (launch, shim) = launch("--appendonly yes --appendfsync everysec");
+    let server = start(launch);
+    let mut client = server.client();
+    let mut log = Log::default();
+    log.push(&mut client, 10);
+    shim.rules(&format!("write 1.incr.aof 1+ fail:{ENOSPC}"));
+    log.push_until_refused(&mut client);
+    job(&mut client, "BGREWRITEAOF");
+    shim.clear();
+    log.push_in_the_end(&mut client, 10).expect("replies");
+    let server = verify_after_restart(server, &shim, &log);
+    let mut client = server.client();
+    assert_eq!(job(&mut client, "BGREWRITEAOF"), "ok");
+    verify_after_restart(server, &shim, &log);
+}
+
 /// Files that no manifest names: what a rewrite did not take away.
 fn leftovers(shim: &Shim) -> Vec<String> {
     let directory = shim.data().join("appendonlydir");

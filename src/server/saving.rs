@@ -72,7 +72,7 @@ impl Server {
     pub(super) fn begin_rewrite(&mut self) -> Result<(), ()> {
         self.persistence.rewrites.scheduled = false;
         self.write_log();
-        let begun = self.persistence.log.begin_part(self.core.config.appendfsync);
+        let begun = self.persistence.log.begin_part();
         let forked =
             begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
                 self.core.keyspace.journal.calls_mut().forget_selection();

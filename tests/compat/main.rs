@@ -311,7 +311,10 @@ impl Run {
             Some((steps.len() - 1, still))
         });
         let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
-        format!("the data sets differ\n{difference}\n  after a FLUSHALL and this sequence:\n{}", lines.join("\n"))
+        format!(
+            "the data sets differ\n{difference}\n  after a FLUSHALL and this sequence:\n{}",
+            lines.join("\n")
+        )
     }
 
     fn number(&self, name: &str) -> u64 {

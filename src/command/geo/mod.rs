@@ -73,7 +73,8 @@ pub fn geoadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let members = (first + 2..args.len()).step_by(3).map(|at| args.get(at));
     let elements = numbers.iter().map(|number| *number as f64).zip(members);
-    let Changes { added, changed, .. } = apply_all(ctx, key, how, (args.get(first + 2), numbers.len()), elements)?;
+    let Changes { added, changed, .. } =
+        apply_all(ctx, key, how, (args.get(first + 2), numbers.len()), elements)?;
     if added + changed > 0 && ctx.propagates() {
         propagate_scores(ctx, key, args, first, &numbers);
     }

@@ -302,8 +302,15 @@ impl Log {
     /// Begins a part, to which everything is appended from now on: what comes after the snapshot that a rewrite makes. Of
     /// a log that begins, the part stands in no manifest until [`Log::finish_rewrite`].
     ///
+    /// The part before is complete and on disk when a manifest says that another one follows: a loader takes a torn end in
+    /// the last part only. So this waits for the disk, which the new manifest has to do anyway.
+    ///
     /// Without a log it does nothing: then a rewrite only makes a base.
-    pub fn begin_part(&mut self, policy: Policy) -> Result<(), Failed> {
+    ///
+    /// # Errors
+    /// A file cannot be made or synced, or calls wait for a disk that refuses them: the snapshot would contain them, and
+    /// so would the part after it.
+    pub fn begin_part(&mut self) -> Result<(), Failed> {
         let manifest = match self.state {
             State::Off => return Ok(self.directory.create()?),
             State::On => Some(self.manifest.with_new_incremental(self.directory.file())),
@@ -317,21 +324,37 @@ impl Log {
         // Nothing of an earlier try is to stand before what is appended now.
         file.set_len(0).map_err(failed("empty", &path))?;
         if let Some(manifest) = manifest {
+            self.complete_part()?;
             self.directory.persist(&manifest)?;
             self.manifest = manifest;
         } else {
             self.bytes = 0;
+            self.backlog.clear();
         }
         if let Some(old) = self.file.replace(Arc::new(file)) {
-            self.let_go(old, policy);
+            self.let_go(old);
         }
         (self.part_bytes, self.unsynced) = (0, false);
         Ok(())
     }
 
+    /// Makes sure that the newest part can become an inner one: see [`Log::begin_part`].
+    fn complete_part(&mut self) -> Result<(), Failed> {
+        if !self.backlog.is_empty() {
+            return Err(Failed("the disk refuses what belongs before it".into()));
+        }
+        if let Some(file) = &self.file {
+            disk::sync_data(file).map_err(|error| {
+                Failed(format!("can't sync the part before it: {}", file::reason(&error)))
+            })?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
     /// Has a part closed that nothing more is appended to, after a sync if something in it needs one.
-    fn let_go(&mut self, part: Arc<File>, policy: Policy) {
-        if self.unsynced && policy != Policy::No {
+    fn let_go(&mut self, part: Arc<File>) {
+        if self.unsynced {
             self.syncer.request_sync(part, self.bytes);
         } else if let Ok(file) = Arc::try_unwrap(part) {
             self.syncer.close_later(file);
@@ -388,7 +411,7 @@ impl Log {
     /// Ends the log: nothing is appended from now on. Its files stay.
     pub fn close(&mut self) {
         if let Some(file) = self.file.take() {
-            self.let_go(file, Policy::Everysec);
+            self.let_go(file);
         }
         self.state = State::Off;
         self.backlog = Vec::new();
