@@ -10,48 +10,58 @@ use crate::resp::{Span, SpanKind};
 use crate::text::number::{self, digits_u64};
 use crate::types::block::Block;
 
-/// The arguments of a request, the command's name first.
+/// Where the arguments of a request lie: in `window` at `spans`, or in `blocks`.
 #[derive(Clone, Copy)]
-pub struct Args<'a> {
-    window: &'a [u8],
-    spans: &'a [Span],
-    blocks: &'a [Block],
+pub struct Places<'a> {
+    /// What was received.
+    pub window: &'a [u8],
+    /// A span for each argument.
+    pub spans: &'a [Span],
+    /// What was received on its own.
+    pub blocks: &'a [Block],
 }
 
-impl<'a> Args<'a> {
-    /// Arguments that lie in `window` at `spans`, or in `blocks`.
-    #[inline]
-    pub fn new(window: &'a [u8], spans: &'a [Span], blocks: &'a [Block]) -> Self {
-        Args { window, spans, blocks }
+impl<'a> Places<'a> {
+    /// The arguments that lie there.
+    #[inline(always)]
+    pub fn args(&'a self) -> Args<'a> {
+        Args(self)
     }
+}
 
+/// The arguments of a request, the command's name first. It is one pointer, which is passed on in a register: copies of
+/// three slices would cost more than many a command.
+#[derive(Clone, Copy)]
+pub struct Args<'a>(&'a Places<'a>);
+
+impl<'a> Args<'a> {
     /// How many there are, including the command's name.
     #[inline]
     pub fn len(&self) -> usize {
-        self.spans.len()
+        self.0.spans.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.0.spans.is_empty()
     }
 
     /// The argument `index`, which must be there.
     #[inline(always)]
     pub fn get(&self, index: usize) -> &'a [u8] {
-        match self.spans[index].kind() {
-            SpanKind::Window { start, len } => &self.window[start..start + len],
-            SpanKind::Detached(block) => self.blocks[block].as_slice(),
-            SpanKind::Piece { block, start, len } => &self.blocks[block].as_slice()[start..start + len],
+        match self.0.spans[index].kind() {
+            SpanKind::Window { start, len } => &self.0.window[start..start + len],
+            SpanKind::Detached(block) => self.0.blocks[block].as_slice(),
+            SpanKind::Piece { block, start, len } => &self.0.blocks[block].as_slice()[start..start + len],
         }
     }
 
     /// A share of the block that argument `index` has to itself, if it has one.
     #[inline]
     pub fn block(&self, index: usize) -> Option<Block> {
-        match self.spans[index].kind() {
+        match self.0.spans[index].kind() {
             SpanKind::Window { .. } | SpanKind::Piece { .. } => None,
-            SpanKind::Detached(block) => Some(self.blocks[block].share()),
+            SpanKind::Detached(block) => Some(self.0.blocks[block].share()),
         }
     }
 
@@ -59,9 +69,9 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn encoded(&self) -> Option<&'a [u8]> {
         let bulk = |len: usize| 1 + digits_u64(len as u64) + 2 + len + 2;
-        let header = 1 + digits_u64(self.spans.len() as u64) + 2;
+        let header = 1 + digits_u64(self.0.spans.len() as u64) + 2;
         let (mut expected, mut start, mut end) = (header, usize::MAX, 0);
-        for span in self.spans {
+        for span in self.0.spans {
             let SpanKind::Window { start: at, len } = span.kind() else { return None };
             expected += bulk(len);
             start = start.min(at - (bulk(len) - len - 2).min(at));
@@ -69,10 +79,10 @@ impl<'a> Args<'a> {
         }
         // Words of a line, and arguments that were moved together, take less room.
         let start = start.checked_sub(header)?;
-        if end - start != expected || self.window[start] != b'*' {
+        if end - start != expected || self.0.window[start] != b'*' {
             return None;
         }
-        self.window.get(start..end)
+        self.0.window.get(start..end)
     }
 
     /// Argument `index` as a word to propagate.
@@ -140,7 +150,7 @@ mod tests {
         let mut spans = Vec::new();
         let parsed = resp::parse(bytes, skip, &mut Partial::default(), &Limits::default(), &mut spans);
         assert!(matches!(parsed, Ok(Parsed::Whole { .. })), "{parsed:?}");
-        Args::new(bytes, &spans, &[]).encoded().map(<[u8]>::to_vec)
+        Places { window: bytes, spans: &spans, blocks: &[] }.args().encoded().map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -150,8 +160,8 @@ mod tests {
         let second = [&plain[..], &plain[..], b"*1\r\n"].concat();
         assert_eq!(encoded(&second, plain.len()).as_deref(), Some(&plain[..]));
         let moved = [Span::window(0, 3), Span::window(3, 1), Span::window(4, 1)];
-        assert_eq!(Args::new(b"SETab", &moved, &[]).encoded(), None);
+        assert_eq!(Places { window: b"SETab", spans: &moved, blocks: &[] }.args().encoded(), None);
         let line = [Span::window(0, 3), Span::window(4, 1), Span::window(6, 1)];
-        assert_eq!(Args::new(b"SET a b\r\n", &line, &[]).encoded(), None);
+        assert_eq!(Places { window: b"SET a b\r\n", spans: &line, blocks: &[] }.args().encoded(), None);
     }
 }

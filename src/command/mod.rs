@@ -29,7 +29,7 @@ pub mod transfer;
 pub mod wait;
 pub mod waiting;
 
-pub use args::Args;
+pub use args::{Args, Places};
 pub use context::{Context, Splice};
 pub use error::{Error, Result};
 pub use session::{Names, Session, SessionFlags};

@@ -223,15 +223,18 @@ impl Journal {
     /// After a unit in the short way: whether [`Journal::is_unsettled`]. If not, the unit is ended.
     #[inline(always)]
     pub fn holds_unit(&mut self) -> bool {
-        if self.interest == 0 {
-            return false;
+        self.is_listening() && self.holds_unit_for_listeners()
+    }
+
+    /// Out of line, for a call costs less than what it would take from the way on which nobody listens.
+    #[inline(never)]
+    fn holds_unit_for_listeners(&mut self) -> bool {
+        let unsettled = self.is_unsettled();
+        if !unsettled {
+            self.calls.begin_unit();
+            self.apart = false;
         }
-        if self.is_unsettled() {
-            return true;
-        }
-        self.calls.begin_unit();
-        self.apart = false;
-        false
+        unsettled
     }
 
     /// The current unit makes no more calls: frames those that it has made.

@@ -24,7 +24,7 @@ impl Server {
         token: Token,
         found: Result<&'static Command, Refusal>,
         hash: u64,
-        args: &Args<'_>,
+        args: Args<'_>,
     ) -> bool {
         let Some(client) = self.net.clients.get_mut(token) else { return true };
         let session = &mut client.session;
@@ -60,7 +60,7 @@ impl Server {
         token: Token,
         found: Result<&'static Command, Refusal>,
         hash: u64,
-        args: &Args<'_>,
+        args: Args<'_>,
     ) -> bool {
         let monitors = |command: &Command| matches!(command.handler, Handler::Server(ServerCommand::Monitor));
         if self.is_monitor(token) || found.is_ok_and(monitors) {
@@ -68,7 +68,7 @@ impl Server {
             self.deliver_feed();
         }
         let mut before = self.net.output.buffer.len();
-        let admitted = self.admit(token, found, *args);
+        let admitted = self.admit(token, found, args);
         if let Some(command) = admitted {
             self.call_carefully(token, command, hash, args, before);
         }
@@ -79,7 +79,7 @@ impl Server {
         if let Some(command) = admitted
             && !self.audience.settling
         {
-            self.show_to_monitors(token, command, *args);
+            self.show_to_monitors(token, command, args);
         }
         if !flags.waiting {
             if flags.monitor {
@@ -106,7 +106,7 @@ impl Server {
         token: Token,
         command: &'static Command,
         hash: u64,
-        args: &Args<'_>,
+        args: Args<'_>,
         before: usize,
     ) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
@@ -118,9 +118,9 @@ impl Server {
         let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
         let outcome = match command.handler {
             Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
-            Handler::Server(which) => admin::run(self, token, which, *args),
+            Handler::Server(which) => admin::run(self, token, which, args),
             Handler::Help => {
-                self.reply_help(token, command, *args);
+                self.reply_help(token, command, args);
                 Ok(())
             }
             Handler::Container => unreachable!("a container's arity asks for a subcommand"),
@@ -134,7 +134,7 @@ impl Server {
         &mut self,
         token: Token,
         command: &'static Command,
-        args: &Args<'_>,
+        args: Args<'_>,
         outcome: Result<(), Error>,
         before: usize,
     ) {
@@ -152,17 +152,17 @@ impl Server {
 
     /// Counts a command that has just been executed, with the time that it took.
     #[inline(always)]
-    fn measure(&mut self, token: Token, command: &'static Command, args: &Args<'_>) {
+    fn measure(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
         let ticks = self.core.stopwatch.lap();
         self.record(token, command, ticks, args);
     }
 
     /// Counts a command that took `ticks`.
     #[inline(always)]
-    pub(super) fn record(&mut self, token: Token, command: &'static Command, ticks: u64, args: &Args<'_>) {
+    pub(super) fn record(&mut self, token: Token, command: &'static Command, ticks: u64, args: Args<'_>) {
         self.core.stats.record(command.id, ticks);
         if self.core.stopwatch.is_slow(ticks) {
-            self.note_slow_command(token, command, ticks, *args);
+            self.note_slow_command(token, command, ticks, args);
             self.core.stopwatch.start();
         }
     }

@@ -18,7 +18,7 @@ use super::gather::SHORT;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::Query;
 use super::{Io, Server, lookup};
-use crate::command::Args;
+use crate::command::Places;
 use crate::resp::{self, BIG_ARGUMENT, Limits, MAX_WINDOW, Parsed, Partial, Span};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
@@ -424,8 +424,8 @@ impl Server {
         self.core.stopwatch.start();
         for index in requests.clone() {
             let request = &batch.requests[index];
-            let args = Args::new(window, request.spans(&batch.spans), blocks);
-            if self.execute(token, request.command, request.hash, &args) {
+            let places = Places { window, spans: request.spans(&batch.spans), blocks };
+            if self.execute(token, request.command, request.hash, places.args()) {
                 return self.stop_batch(token, batch, index..requests.end, window, blocks);
             }
             if self.net.output.turn_is_over() && index + 1 < requests.end {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use super::core::dispatch::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::{Server, lookup};
-use crate::command::{Args, Handler, Session};
+use crate::command::{Args, Handler, Places, Session};
 use crate::db::{ExpiryPolicy, Listening};
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
@@ -365,14 +365,15 @@ impl Server {
         loading.done += read.len() as u64;
         for index in 0..batch.requests.len() {
             let request = batch.requests[index];
-            let args = Args::new(window, request.spans(&batch.spans), blocks);
+            let places = Places { window, spans: request.spans(&batch.spans), blocks };
+            let args = places.args();
             let name = args.get(0);
             if name.eq_ignore_ascii_case(b"multi") {
                 loading.transaction = Some(Vec::new());
             } else if name.eq_ignore_ascii_case(b"exec") {
                 for rest in loading.transaction.take().unwrap_or_default() {
-                    if let Some((request, args)) = rest.current() {
-                        self.run_loaded(loading, path, request, args).map_err(ReadOrRun::Run)?;
+                    if let Some((request, places)) = rest.current() {
+                        self.run_loaded(loading, path, request, places.args()).map_err(ReadOrRun::Run)?;
                     }
                 }
             } else if let Some(transaction) = &mut loading.transaction {
@@ -419,7 +420,7 @@ impl Server {
         loading.replies.clear();
         let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
         let caller = Caller { session: &mut loading.session, reply, splices: None, may_wait: false };
-        if let Err(error) = self.core.dispatch(run, caller, request.hash, &args) {
+        if let Err(error) = self.core.dispatch(run, caller, request.hash, args) {
             self.process.log.warning(format_args!(
                 "The command '{}' of the append only file {} failed: {}",
                 shown(),

@@ -6,7 +6,7 @@
 //! the misses of up to [`BATCH`] requests overlap instead of following each other.
 
 use super::net::batch::{BATCH, Batch, Request};
-use crate::command::{Args, Command, CommandNames, flags};
+use crate::command::{Args, Command, CommandNames, Places, flags};
 use crate::db::{Db, Keyspace};
 use crate::types::Block;
 
@@ -22,7 +22,8 @@ pub fn push<'a>(
     keyspace: &Keyspace,
     db: usize,
 ) -> &'a mut Request {
-    let args = Args::new(window, &batch.spans[first..], blocks);
+    let places = Places { window, spans: &batch.spans[first..], blocks };
+    let args = places.args();
     let command = names.find(&args);
     let hash = command.map_or(0, |command| hash_first_key(command, args, keyspace));
     if hash != 0 {
@@ -66,9 +67,10 @@ fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
         if run == 1 || first.hash == 0 {
             continue;
         }
-        let args = |request: &Request| Args::new(window, request.spans(&batch.spans), blocks);
+        let places = |request: &Request| Places { window, spans: request.spans(&batch.spans), blocks };
         let Ok(command) = first.command else { continue };
-        let key = args(first).get(command.first_key as usize);
+        let first_places = places(first);
+        let key = first_places.args().get(command.first_key as usize);
         let Some(entry) = db.dict().find(first.hash, key).map(|at| db.get(at)) else { continue };
         if !entry.is_container() {
             continue;
@@ -76,9 +78,9 @@ fn prefetch_members(batch: &Batch, db: &Db, window: &[u8], blocks: &[Block]) {
         let mut hashes = [0; BATCH];
         for (request, hash) in same.iter().zip(&mut hashes) {
             let member = request.command.map_or(0, |command| usize::from(command.member));
-            let args = args(request);
-            if member != 0 && member < args.len() {
-                *hash = entry.prefetch_bucket(args.get(member));
+            let places = places(request);
+            if member != 0 && member < places.spans.len() {
+                *hash = entry.prefetch_bucket(places.args().get(member));
             }
         }
         for hash in hashes.iter().take(run).filter(|hash| **hash != 0) {

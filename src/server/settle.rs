@@ -146,8 +146,8 @@ impl Server {
         client.is_served_now();
         self.net.output.open_segment();
         self.core.stopwatch.start();
-        if let Some((request, args)) = rest.current() {
-            self.execute_carefully(token, request.command, request.hash, &args);
+        if let Some((request, places)) = rest.current() {
+            self.execute_carefully(token, request.command, request.hash, places.args());
         }
         self.net.output.close_segment(token);
         let Some(client) = self.net.clients.get_mut(token) else { return };
@@ -202,7 +202,7 @@ impl Server {
         for EndedWait { token, end, ticks } in std::mem::take(&mut self.audience.ended_waits) {
             let Some(client) = self.net.clients.get_mut(token) else { continue };
             let Some(rest) = client.rest.take() else { continue };
-            let called = rest.current().and_then(|(request, args)| Some((request.command.ok()?, args)));
+            let called = rest.current().and_then(|(request, places)| Some((request.command.ok()?, places)));
             self.net.output.open_segment();
             let before = self.net.output.buffer.len();
             match &end {
@@ -210,8 +210,8 @@ impl Server {
                 End::InVain => self.net.reply_to(token).null_array(),
                 End::Failed(error) => self.reply_error(token, error),
             }
-            if let Some((command, args)) = called {
-                self.record(token, command, ticks, &args);
+            if let Some((command, places)) = called {
+                self.record(token, command, ticks, places.args());
                 self.core.stats.command(command.id).failed += u64::from(matches!(end, End::Failed(_)));
             }
             self.apply_reply_mode(token, before);

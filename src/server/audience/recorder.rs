@@ -1,6 +1,6 @@
 //! `DEBUG JOURNAL`: keeps what units have changed and what they would have propagated, for tests.
 
-use crate::command::Args;
+use crate::command::Places;
 use crate::db::{Change, Journal};
 use crate::resp::{self, Limits, Parsed, Partial, Reply};
 use crate::text::number;
@@ -38,8 +38,9 @@ impl Recorder {
             resp::parse(stream, at, &mut Partial::default(), &limits, &mut spans)
         {
             at = end;
-            let words: Vec<_> =
-                (0..spans.len()).map(|i| Args::new(stream, &spans, &[]).get(i).to_vec()).collect();
+            let words: Vec<_> = (0..spans.len())
+                .map(|i| Places { window: stream, spans: &spans, blocks: &[] }.args().get(i).to_vec())
+                .collect();
             spans.clear();
             if words[0] == b"SELECT" {
                 self.selected = number::parse_u64(&words[1]).map_or(0, |db| db as usize);

@@ -30,7 +30,7 @@ impl Core {
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
         caller: Caller<'_>,
         hash: u64,
-        args: &Args<'_>,
+        args: Args<'_>,
     ) -> Result {
         if self.keyspace.journal.wants_calls() {
             return self.dispatch_and_propagate(run, caller, hash, args);
@@ -44,13 +44,13 @@ impl Core {
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
         caller: Caller<'_>,
         hash: u64,
-        args: &Args<'_>,
+        args: Args<'_>,
     ) -> Result {
         let Caller { session, reply, splices, may_wait } = caller;
         let Core { keyspace, config, wait, .. } = self;
         let wait = may_wait.then_some(wait);
         let mut context = Context { keyspace, session, reply, splices, config, hash, wait };
-        let outcome = run(&mut context, *args);
+        let outcome = run(&mut context, args);
         self.keyspace.assert_declared();
         outcome
     }
@@ -62,7 +62,7 @@ impl Core {
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
         caller: Caller<'_>,
         hash: u64,
-        args: &Args<'_>,
+        args: Args<'_>,
     ) -> Result {
         let db = caller.session.db;
         let before = self.keyspace.counters.dirty;

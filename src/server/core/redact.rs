@@ -45,7 +45,7 @@ fn is_hello_secret(args: Args<'_>, index: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::find;
+    use crate::command::{Places, find};
     use crate::resp::Span;
 
     /// The request as it is shown.
@@ -56,7 +56,8 @@ mod tests {
             spans.push(Span::window(at, word.len()));
             at += word.len() + 1;
         }
-        let args = Args::new(line.as_bytes(), &spans, &[]);
+        let places = Places { window: line.as_bytes(), spans: &spans, blocks: &[] };
+        let args = places.args();
         let command = find(&args).expect("a command");
         let words: Vec<_> =
             shown_words(command, args).map(|word| String::from_utf8_lossy(word).into_owned()).collect();

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::command::{Args, Command, Refusal};
+use crate::command::{Command, Places, Refusal};
 use crate::resp::{Span, SpanKind};
 use crate::types::Block;
 
@@ -96,10 +96,11 @@ impl Rest {
         self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
     }
 
-    /// The request that comes next, and its arguments.
-    pub fn current(&self) -> Option<(&Request, Args<'_>)> {
+    /// The request that comes next, and where its arguments lie.
+    pub fn current(&self) -> Option<(&Request, Places<'_>)> {
         let request = self.batch.requests.get(self.next)?;
-        Some((request, Args::new(&self.bytes, request.spans(&self.batch.spans), &self.blocks)))
+        let spans = request.spans(&self.batch.spans);
+        Some((request, Places { window: &self.bytes, spans, blocks: &self.blocks }))
     }
 
     /// Gives the next request another argument at `index`.
