@@ -2,8 +2,8 @@
 //! are written while the child lives, and what the same memory costs at rest.
 //!
 //! Each server is filled with keys of 16 bytes and values of 32, at rest it serves GETs and SETs of random keys, and then it
-//! saves in the background while a client overwrites random keys as fast as it can, a fixed number of times. The pause
-//! and the copies are what the server itself reports (`latest_fork_usec`, `rdb_last_cow_size`).
+//! saves in the background while a client overwrites random keys as fast as it can, a fixed number of times; then the same
+//! with large values. The pause and the copies are what the server itself reports (`latest_fork_usec`, `rdb_last_cow_size`).
 //!
 //! One server is there at a time, so that memory suffices. The dump is written to the temporary directory and removed.
 
@@ -25,6 +25,10 @@ const VALUE_BYTES: usize = 32;
 /// Keys that are overwritten while a child lives.
 const OVERWRITTEN: usize = 200_000;
 
+/// Bytes of large values; and the step in which they are overwritten, a prime.
+const LARGE_BYTES: usize = 100_000;
+const STRIDE: usize = 7919;
+
 /// How long a child may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -39,13 +43,20 @@ struct Figures {
     key_bytes: f64,
     get_us: Vec<f64>,
     set_us: Vec<f64>,
+    /// With large values.
+    large_copied_mb: Vec<f64>,
 }
 
 /// Measures all servers, one after the other, and adds the rows to the report.
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut all = Vec::new();
     for spec in &bench.specs {
-        let figures = measure(bench, spec);
+        let figures = measure(bench, spec).and_then(|mut figures| {
+            for _ in 0..bench.scale.rounds {
+                figures.large_copied_mb.push(large(bench, spec)?);
+            }
+            Ok(figures)
+        });
         // Also where it failed. A peer with a directory of its own leaves its dump there.
         let _ = std::fs::remove_file(std::env::temp_dir().join(DUMP));
         all.push(figures?);
@@ -65,6 +76,8 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         "MB",
         &of(|figures| &figures.copied_mb),
     );
+    let large = format!("copied while {} values of 100 KB are", grouped(large_values(bench) as i64));
+    add(large, "MB", &of(|figures| &figures.large_copied_mb));
     add("BGSAVE".into(), "s", &of(|figures| &figures.saved_s));
     add("resident, a key".into(), "B", &|figures| Some(figures.key_bytes));
     add("GET of random keys, pipeline 16".into(), "µs", &of(|figures| &figures.get_us));
@@ -97,7 +110,16 @@ fn measure(bench: &Bench, spec: &Spec) -> Result<Figures> {
     let mut random = 1u64;
     for _ in 0..bench.scale.rounds {
         say(&format!("fork: {} saves", spec.name));
-        save(bench, &mut client, &mut random, &mut figures)?;
+        let save = save(&mut client, &mut |client| {
+            (0..OVERWRITTEN.min(keys)).try_for_each(|_| {
+                random = random.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+                let number = (random >> 33) as usize % keys;
+                client.queue(&[b"SET", &numbered("key:", number), &[b'z'; VALUE_BYTES]])
+            })
+        })?;
+        figures.pauses_ms.push(save.pause_ms);
+        figures.copied_mb.push(save.copied_mb);
+        figures.saved_s.push(save.seconds);
     }
     Ok(figures)
 }
@@ -113,17 +135,43 @@ fn visit(bench: &Bench, load: &Load, server: &Server, command: &[&str]) -> Resul
     Ok(load.visit(server, &shot)?.cpu_us)
 }
 
-/// One save in the background, with writes meanwhile.
-fn save(bench: &Bench, client: &mut Client, random: &mut u64, figures: &mut Figures) -> Result<()> {
+/// Copies, in megabytes, while all of a number of large values are overwritten.
+fn large(bench: &Bench, spec: &Spec) -> Result<f64> {
+    say(&format!("fork: {} with large values", spec.name));
+    let server = spec.start(bench.cores.server, &[])?;
+    let mut client = server.connect()?;
+    client.must(&[b"CONFIG", b"SET", b"save", b""])?;
+    let set = |client: &mut Client, number: usize, byte: u8| {
+        client.queue(&[b"SET", &numbered("key:", number), &vec![byte; LARGE_BYTES]])
+    };
+    let values = large_values(bench);
+    (0..values).try_for_each(|number| set(&mut client, number, b'x'))?;
+    client.flush()?;
+    let save = save(&mut client, &mut |client| {
+        // Every value once, in an order that has nothing to do with that of the table.
+        (0..values).try_for_each(|number| set(client, number * STRIDE % values, b'y'))
+    })?;
+    Ok(save.copied_mb)
+}
+
+/// As many as have a hundred bytes for each key of the other rows.
+fn large_values(bench: &Bench) -> usize {
+    // Not a multiple of the stride.
+    (bench.scale.fork_keys * 100 / LARGE_BYTES).max(1) | 1
+}
+
+/// What a server reports of a save in the background.
+struct Save {
+    pause_ms: f64,
+    copied_mb: f64,
+    seconds: f64,
+}
+
+/// Saves in the background, with `write` meanwhile.
+fn save(client: &mut Client, write: &mut dyn FnMut(&mut Client) -> Result<()>) -> Result<Save> {
     let begin = Instant::now();
     client.must(&[b"BGSAVE"])?;
-    let keys = bench.scale.fork_keys;
-    for _ in 0..OVERWRITTEN.min(keys) {
-        // A generator of Lehmer's kind: all keys are about as likely.
-        *random = random.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-        let number = (*random >> 33) as usize % keys;
-        client.queue(&[b"SET", &numbered("key:", number), &[b'z'; VALUE_BYTES]])?;
-    }
+    write(client)?;
     client.flush()?;
     loop {
         let info = info(client)?;
@@ -131,11 +179,12 @@ fn save(bench: &Bench, client: &mut Client, random: &mut u64, figures: &mut Figu
             if !info.contains("rdb_last_bgsave_status:ok") {
                 return Err("a save in the background has failed".into());
             }
-            let missing = || "INFO lacks figures of the fork";
-            figures.pauses_ms.push(field(&info, "latest_fork_usec").ok_or_else(missing)? / 1e3);
-            figures.copied_mb.push(field(&info, "rdb_last_cow_size").ok_or_else(missing)? / 1e6);
-            figures.saved_s.push(begin.elapsed().as_secs_f64());
-            return Ok(());
+            let figure = |name| field(&info, name).ok_or("INFO lacks figures of the fork");
+            return Ok(Save {
+                pause_ms: figure("latest_fork_usec")? / 1e3,
+                copied_mb: figure("rdb_last_cow_size")? / 1e6,
+                seconds: begin.elapsed().as_secs_f64(),
+            });
         }
         if begin.elapsed() > PATIENCE {
             return Err("a save in the background does not end".into());

@@ -23,6 +23,9 @@ const HUGE_PAGE: usize = 2 << 20;
 /// A multiple of the page size of every supported machine.
 const SMALL_PAGE: usize = 64 << 10;
 
+/// No supported machine has smaller pages.
+const SMALLEST_PAGE: usize = 4096;
+
 static HUGEPAGES: AtomicBool = AtomicBool::new(false);
 
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
@@ -88,7 +91,7 @@ fn sum_of_field(text: &[u8], name: &[u8]) -> u64 {
 /// # Safety
 /// Nothing refers to these bytes, no code relies on what they were, and any bytes are valid there.
 pub unsafe fn dismiss(start: NonNull<u8>, len: usize) -> usize {
-    if hugepages() || !cfg!(target_os = "linux") {
+    if len < SMALLEST_PAGE || hugepages() || !cfg!(target_os = "linux") {
         return 0;
     }
     // SAFETY: no pointers.
