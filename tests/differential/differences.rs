@@ -682,6 +682,8 @@ pub fn rule_of(command: &str, args: &[Vec<u8>]) -> Rule {
 /// What no generated call is made of, with the reason of each. The scripts and tests of their own call these.
 pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("shutdown", "ends the server"),
+    ("bgsave", "depends on whether a child of an earlier call is still at work"),
+    ("bgrewriteaof", "as BGSAVE"),
     ("debug", "may end the server, or sleep"),
     ("client|reply", "turns replies off"),
     ("client|kill", "ends connections, among them the test's own"),
