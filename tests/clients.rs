@@ -580,3 +580,13 @@ fn a_client_whose_replies_are_off_is_closed_by_quit() {
     }
     steady.wait_for_info("connected_clients", |n| n == 1);
 }
+
+#[test]
+fn client_list_shows_the_clients_that_are_named_in_that_order_and_as_often() {
+    let server = Server::start("");
+    let (mut first, mut second) = (server.client(), server.client());
+    let (a, b) = (first.run("CLIENT ID").integer(), second.run("CLIENT ID").integer());
+    let listed = first.run(&format!("CLIENT LIST ID {b} {a} 999 {b}")).text();
+    let ids: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(ids, [format!("id={b}"), format!("id={a}"), format!("id={b}")]);
+}

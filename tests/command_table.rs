@@ -72,7 +72,10 @@ impl Pair {
             Err(refusal) => reply.error(refusal.message(args)),
             Ok(command) => match command.handler {
                 Handler::Server(which) => {
-                    assert!(introspect::execute(which, args, CommandNames::default(), reply), "{args:?}");
+                    assert!(
+                        introspect::execute(which, args, CommandNames::default(), reply, usize::MAX),
+                        "{args:?}"
+                    );
                 }
                 Handler::Help => {
                     introspect::help(introspect::container_of(command), args[0].as_bytes(), reply);

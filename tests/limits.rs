@@ -223,6 +223,56 @@ fn a_command_stops_when_its_reply_is_beyond_the_hard_limit() {
     assert!(matches!(control.run("SRANDMEMBER s1 -1000"), Value::Array(members) if members.len() == 1000));
 }
 
+/// Arguments may name the same thing any number of times.
+#[test]
+fn a_command_of_many_arguments_stops_when_its_reply_is_beyond_the_hard_limit() {
+    let server = Server::start("");
+    let mut control = server.client();
+    control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0"]);
+    let value = "v".repeat(10_000);
+    for line in [
+        format!("SET string {value}"),
+        format!("XADD stream 1-1 field {value}"),
+        "XGROUP CREATE stream group 0".into(),
+        "XREADGROUP GROUP group c STREAMS stream >".into(),
+        "SADD set m".into(),
+        "ZADD zset 0.123456789 m".into(),
+        "GEOADD places 13.361389 38.115556 m".into(),
+    ] {
+        assert!(!control.run(&line).is_error(), "{line}");
+    }
+    let id = control.run("CLIENT ID").integer();
+    let before = server.peak_resident_bytes();
+    let mut ended = 0;
+    for request in [
+        format!("MGET{}", " string".repeat(20_000)),
+        format!("XREAD STREAMS{}{}", " stream".repeat(20_000), " 0".repeat(20_000)),
+        format!("XREADGROUP GROUP group c STREAMS{}{}", " stream".repeat(20_000), " 0".repeat(20_000)),
+        format!("XCLAIM stream group c 0{}", " 1-1".repeat(20_000)),
+        format!("ZMSCORE zset{}", " m".repeat(100_000)),
+        format!("SMISMEMBER set{}", " m".repeat(300_000)),
+        format!("GEOPOS places{}", " m".repeat(100_000)),
+        format!("GEOHASH places{}", " m".repeat(100_000)),
+        format!("BITFIELD string{}", " GET u32 0".repeat(100_000)),
+        format!("BITFIELD number{}", " INCRBY i64 0 1".repeat(150_000)),
+        format!("COMMAND INFO{}", " client".repeat(20_000)),
+        format!("COMMAND DOCS{}", " client".repeat(20_000)),
+        format!("COMMAND GETKEYSANDFLAGS DEL{}", " k".repeat(100_000)),
+        format!("CLIENT LIST ID{}", format!(" {id}").repeat(200_000)),
+        format!("LATENCY HISTOGRAM{}", " xadd".repeat(200_000)),
+    ] {
+        let mut greedy = server.client();
+        greedy.send(&request.split(' ').collect::<Vec<_>>()).expect("send");
+        assert_eq!(greedy.wait_closed(), b"", "{}", &request[..40]);
+        ended += 1;
+        control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == ended);
+    }
+    let most = server.peak_resident_bytes();
+    assert!(most < before + 48 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
+    // What changes data is executed whole, as in Redis.
+    assert_eq!(control.run("BITFIELD number GET i64 0").elements()[0].integer(), 150_000);
+}
+
 #[test]
 fn before_authentication_replies_that_nobody_reads_take_little_memory() {
     let server = Server::start("--requirepass secret");

@@ -203,10 +203,13 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
         }
     }
     let key = ctx.first_key(args.get(1));
+    // Any number of subcommands may name a field. All are executed, whether or not there is anyone left to reply to.
+    let bound = ctx.output_bound();
     let Some(len) = room else {
         let at = ctx.find_kind(key, Access::Read, Kind::String)?;
         ctx.reply.array(count);
-        get_all(ctx, args, at);
+        get_all(ctx, args, at, bound);
+        ctx.end_beyond(bound);
         return Ok(());
     };
     if read_only {
@@ -214,7 +217,7 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
     }
     let (at, grown) = make_room(ctx, key, len)?;
     ctx.reply.array(count);
-    match write_all(ctx, args, at, grown) {
+    match write_all(ctx, args, at, grown, bound) {
         // A string that became longer has changed even if overflows prevented every write. Redis does not count this.
         0 if grown => {
             ctx.changed(key, Event::Unnamed, 0);
@@ -223,13 +226,17 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
         0 => ctx.unchanged(),
         changes => ctx.changed(key, Event::SetBit, changes),
     }
+    ctx.end_beyond(bound);
     Ok(())
 }
 
-/// Executes subcommands that only read, on a key that may be missing.
-fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>) {
+/// Executes subcommands that only read, on a key that may be missing, until the output is longer than `bound`.
+fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>, bound: usize) {
     let mut reply_from = |bytes: &[u8]| {
         for Subcommand { field, offset, .. } in Subcommands::new(args, ctx.config).flatten() {
+            if ctx.reply.buf.len() > bound {
+                break;
+            }
             ctx.reply.integer(field.number(bits::read_field(bytes, offset, field.width)));
         }
     };
@@ -240,8 +247,8 @@ fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>) {
 }
 
 /// Executes subcommands on the string at `at`, which is long enough for all of them. Returns how many changed a field,
-/// or if the string has `grown` for them, how many wrote one.
-fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) -> u64 {
+/// or if the string has `grown` for them, how many wrote one. Stops replying when the output is longer than `bound`.
+fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool, bound: usize) -> u64 {
     let mut changes = 0;
     ctx.keyspace.modify(ctx.session.db, at, |entry| {
         let bytes = entry.bytes_mut(0);
@@ -252,15 +259,21 @@ fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool) -
                 Action::Set(value) => field.add(value, 0, overflow),
                 Action::Increment(increment) => field.add(old, increment, overflow),
             };
-            let Some(new) = new else {
-                ctx.reply.null();
-                continue;
-            };
-            if action != Action::Get {
+            if let Some(new) = new
+                && action != Action::Get
+            {
                 bits::write_field(bytes, offset, field.width, new as u64);
                 changes += u64::from(grown || new != old);
             }
-            ctx.reply.integer(if matches!(action, Action::Increment(_)) { new } else { old });
+            if ctx.reply.buf.len() > bound {
+                continue;
+            }
+            match new {
+                None => ctx.reply.null(),
+                Some(new) => {
+                    ctx.reply.integer(if matches!(action, Action::Increment(_)) { new } else { old })
+                }
+            }
         }
     });
     changes

@@ -317,10 +317,18 @@ pub fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `MGET key [key …]`: an array of values, null for a key that is missing or not a string. O(N).
 pub fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     ctx.reply.array(args.len() - 1);
-    ctx.for_each_key(args, 1, 1, |ctx, _, key| match ctx.find(key, Access::Read) {
-        Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
-        _ => ctx.reply.null(),
+    // A key may be named any number of times.
+    let bound = ctx.output_bound();
+    ctx.for_each_key(args, 1, 1, |ctx, _, key| {
+        if ctx.reply.buf.len() > bound {
+            return;
+        }
+        match ctx.find(key, Access::Read) {
+            Some(at) if ctx.db().get(at).kind() == Kind::String => ctx.reply_string(at),
+            _ => ctx.reply.null(),
+        }
     });
+    ctx.end_beyond(bound);
     Ok(())
 }
 

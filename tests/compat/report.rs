@@ -8,10 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Where the table stands in the page.
-const START: &str = "<!-- compat:start -->";
-const END: &str = "<!-- compat:end -->";
-
 /// Replies of one command.
 #[derive(Clone, Copy, Default)]
 struct Counts {
@@ -158,13 +154,15 @@ impl Report {
         out
     }
 
-    /// Puts the tables between the marks of a page.
+    /// Puts the tables between the marks that a page has for the release of this Redis.
     pub fn write(&self, page: &Path) {
+        let mark = |place| format!("<!-- compat {}:{place} -->", self.peer.release());
+        let (start, end) = (mark("start"), mark("end"));
         let text = std::fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
         let (before, rest) =
-            text.split_once(START).unwrap_or_else(|| panic!("no {START} in {}", page.display()));
-        let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("no {END} in {}", page.display()));
-        let text = format!("{before}{START}\n\n{}\n{END}{after}", self.markdown());
+            text.split_once(&start).unwrap_or_else(|| panic!("no {start} in {}", page.display()));
+        let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end} in {}", page.display()));
+        let text = format!("{before}{start}\n\n{}\n{end}{after}", self.markdown());
         std::fs::write(page, text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
     }
 }

@@ -30,6 +30,11 @@ impl Version {
         }
     }
 
+    /// The release, as in `7.2`.
+    pub fn release(self) -> String {
+        format!("{}.{}", self.major, self.minor)
+    }
+
     /// What `INFO` says; panics where it says nothing that looks like a version.
     pub fn of(client: &mut Client) -> Version {
         let text = client.info("redis_version");

@@ -139,12 +139,18 @@ pub fn sismember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `SMISMEMBER key member [member …]`: 1 or 0 for each. O(1) a member.
 pub fn smismember(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let found = find_set(ctx, args, Access::Read)?;
+    // A member may be named any number of times.
+    let bound = ctx.output_bound();
     ctx.reply.array(args.len() - 2);
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
     let set = entry.as_ref().map(|entry| SetRef::of(entry));
     for member in args.iter_from(2) {
+        if ctx.reply.buf.len() > bound {
+            break;
+        }
         ctx.reply.integer(i64::from(set.is_some_and(|set| set.contains(member))));
     }
+    ctx.end_beyond(bound);
     Ok(())
 }
 

@@ -243,12 +243,18 @@ pub(super) fn for_each_score(
     reply: impl Fn(&mut Reply<'_>, Option<f64>),
 ) -> Result {
     let found = find(ctx, args, Access::Read)?;
+    // A member may be named any number of times.
+    let bound = ctx.output_bound();
     ctx.reply.array(args.len() - 2);
     let entry = found.map(|at| ctx.keyspace.db(ctx.session.db).get(at));
     let set = entry.as_ref().map(|entry| SortedSetRef::of(entry));
     for member in args.iter_from(2) {
+        if ctx.reply.buf.len() > bound {
+            break;
+        }
         reply(&mut ctx.reply, set.and_then(|set| set.score(member)));
     }
+    ctx.end_beyond(bound);
     Ok(())
 }
 

@@ -172,6 +172,8 @@ pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let ids = leading_ids(args, 5);
     let mut claim = new_claim(ctx, args, min_idle);
     let last_id = claim_options(&mut claim, args, 5 + ids.len())?;
+    // An entry may be named any number of times.
+    let bound = ctx.output_bound();
     let (added, changes, moved) = ctx.change_stream(at, |stream, _, reply| {
         let mut moved = false;
         if let Some(group) = stream.group_mut(claim.group)
@@ -184,6 +186,9 @@ pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         let (mut count, mut gone) = (0, 0);
         let header = reply.deferred_array();
         for (id, word) in ids.into_iter().zip(args.iter_from(5)) {
+            if reply.buf.len() > bound {
+                break;
+            }
             match claim.one(stream, reply, slot, (id, word)) {
                 Outcome::Claimed => count += 1,
                 Outcome::Gone(was_pending) => gone += u64::from(was_pending),
@@ -194,6 +199,7 @@ pub fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         (added, count as u64 + gone, moved)
     });
     claim.declare(ctx, (key, at), added, changes, moved);
+    ctx.end_beyond(bound);
     Ok(())
 }
 

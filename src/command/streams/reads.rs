@@ -177,7 +177,12 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         });
     }
     let mut streams = Streams { header: None, count: 0 };
+    // A stream may be named any number of times.
+    let bound = ctx.output_bound();
     for (key, after) in wanted {
+        if ctx.reply.buf.len() > bound {
+            break;
+        }
         let (Some(at), Some(from)) = (ctx.find_stream(key, Access::Read)?, after.next()) else { continue };
         ctx.read_stream(at, |stream, reply| {
             let mut records = stream.range(from, Id::MAX).peekable();
@@ -190,6 +195,7 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !streams.end(&mut ctx.reply) {
         wait_or_null(ctx, args, &options, rewritten);
     }
+    ctx.end_beyond(bound);
     Ok(())
 }
 
@@ -223,7 +229,11 @@ pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         delivered: None,
     };
     let mut streams = Streams { header: None, count: 0 };
+    let bound = ctx.output_bound();
     for (key, after) in wanted {
+        if ctx.reply.buf.len() > bound {
+            break;
+        }
         if let Some(at) = ctx.find_stream(key, Access::Read)? {
             reading.one(ctx, (key, at), after, &mut streams);
         }
@@ -231,6 +241,7 @@ pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     if !streams.end(&mut ctx.reply) {
         wait_or_null(ctx, args, &options, Vec::new());
     }
+    ctx.end_beyond(bound);
     Ok(())
 }
 

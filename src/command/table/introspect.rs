@@ -13,21 +13,23 @@ use crate::resp::Reply;
 use crate::text::glob;
 
 /// Executes `COMMAND` or one of its subcommands. For any other command of the server, writes nothing and returns
-/// `false`.
+/// `false`. Since a command may be named any number of times, stops in the middle of the reply when the output is longer
+/// than `bound`.
 pub fn execute<A: Arguments + ?Sized>(
     which: ServerCommand,
     args: &A,
     known: CommandNames,
     reply: &mut Reply<'_>,
+    bound: usize,
 ) -> bool {
     match which {
         ServerCommand::Command => all_infos(known, reply),
         ServerCommand::CommandCount => reply.integer(named(known).count() as i64),
         ServerCommand::CommandList => list(args, known, reply),
-        ServerCommand::CommandInfo => infos(args, known, reply),
-        ServerCommand::CommandDocs => docs(args, known, reply),
-        ServerCommand::CommandGetkeys => keys(args, false, known, reply),
-        ServerCommand::CommandGetkeysandflags => keys(args, true, known, reply),
+        ServerCommand::CommandInfo => infos(args, known, reply, bound),
+        ServerCommand::CommandDocs => docs(args, known, reply, bound),
+        ServerCommand::CommandGetkeys => keys(args, false, known, reply, bound),
+        ServerCommand::CommandGetkeysandflags => keys(args, true, known, reply, bound),
         _ => return false,
     }
     true
@@ -72,12 +74,15 @@ fn all_infos(known: CommandNames, reply: &mut Reply<'_>) {
 /// `COMMAND INFO [name ...]`: an array with the description of each, or null if there is no such command.
 ///
 /// Complexity: O(N) in the number of names.
-fn infos<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>) {
+fn infos<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>, bound: usize) {
     if args.count() == 2 {
         return all_infos(known, reply);
     }
     reply.array(args.count() - 2);
     for at in 2..args.count() {
+        if reply.buf.len() > bound {
+            return;
+        }
         match known.lookup_full(args.get(at)) {
             Some(command) => info(command, reply),
             None => reply.null(),
@@ -88,7 +93,7 @@ fn infos<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply
 /// `COMMAND DOCS [name ...]`: a map from full names to documentation. Unknown names are left out.
 ///
 /// Complexity: O(N) in the number of names.
-fn docs<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>) {
+fn docs<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<'_>, bound: usize) {
     if args.count() == 2 {
         reply.map(named(known).count());
         for command in named(known) {
@@ -98,7 +103,12 @@ fn docs<A: Arguments + ?Sized>(args: &A, known: CommandNames, reply: &mut Reply<
     }
     let asked = (2..args.count()).filter_map(|at| known.lookup_full(args.get(at)));
     reply.map(asked.clone().count());
-    asked.for_each(|command| documented(command, reply));
+    for command in asked {
+        if reply.buf.len() > bound {
+            return;
+        }
+        documented(command, reply);
+    }
 }
 
 /// `COMMAND LIST [FILTERBY MODULE module | ACLCAT category | PATTERN pattern]`: an array of full names.
@@ -147,7 +157,13 @@ impl<A: Arguments + ?Sized> Arguments for Inner<'_, A> {
 /// set of what happens to it.
 ///
 /// Complexity: O(N) in the number of arguments.
-fn keys<A: Arguments + ?Sized>(args: &A, with_flags: bool, known: CommandNames, reply: &mut Reply<'_>) {
+fn keys<A: Arguments + ?Sized>(
+    args: &A,
+    with_flags: bool,
+    known: CommandNames,
+    reply: &mut Reply<'_>,
+    bound: usize,
+) {
     let args = &Inner(args);
     let Ok(command) = known.find(args) else { return reply.error("ERR Invalid command specified") };
     if command.key_specs.is_empty() {
@@ -162,6 +178,9 @@ fn keys<A: Arguments + ?Sized>(args: &A, with_flags: bool, known: CommandNames, 
     }
     reply.array(found.len());
     for key in found {
+        if reply.buf.len() > bound {
+            return;
+        }
         if with_flags {
             reply.array(2);
         }

@@ -16,7 +16,7 @@ use crate::text::words::shown;
 /// Which connections a `CLIENT LIST` or `CLIENT KILL` means.
 #[derive(Default)]
 struct Filter<'a> {
-    ids: Option<Vec<u64>>,
+    id: Option<u64>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
     /// Whether normal connections are meant: no other kind exists so far.
@@ -29,7 +29,7 @@ impl Filter<'_> {
         !client.session.flags.close_now
             && self.skip != Some(token)
             && self.normal != Some(false)
-            && self.ids.as_ref().is_none_or(|ids| ids.contains(&client.session.id))
+            && self.id.is_none_or(|id| client.session.id == id)
             && self.addr.is_none_or(|addr| client.socket.peer().to_string().as_bytes() == addr)
             && self.laddr.is_none_or(|addr| client.socket.local().to_string().as_bytes() == addr)
     }
@@ -99,27 +99,33 @@ impl Server {
 
     /// `CLIENT LIST [TYPE type] [ID id …]`: a line a client.
     pub(super) fn client_list(&mut self, token: Token, args: Args<'_>) -> Result {
-        let mut filter = Filter::default();
+        let (mut filter, mut ids) = (Filter::default(), None);
         if args.len() == 4 && args.is(2, "type") {
             filter.normal = Some(parse_type(args.get(3))?);
         } else if args.len() > 3 && args.is(2, "id") {
-            let mut ids = Vec::new();
-            for arg in args.iter_from(3) {
-                let id = number::parse_i64(arg).ok_or(Error::new("ERR Invalid client ID"))?;
-                ids.push(id as u64);
-            }
-            filter.ids = Some(ids);
+            let parse = |arg| number::parse_i64(arg).map(|id| id as u64);
+            let parsed: Option<Vec<u64>> = args.iter_from(3).map(parse).collect();
+            ids = Some(parsed.ok_or(Error::new("ERR Invalid client ID"))?);
         } else if args.len() != 2 {
             return Err(SYNTAX);
         }
-        let mut lines = String::new();
         let mut clients: Vec<_> = self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
         clients.sort_by_key(|(_, client)| client.session.id);
+        if let Some(ids) = &ids {
+            // In the order in which they are named, each as often as it is.
+            let known = |id: &u64| clients.binary_search_by_key(id, |(_, client)| client.session.id).ok();
+            clients = ids.iter().filter_map(known).map(|at| clients[at]).collect();
+        }
+        let (mut lines, bound) = (String::new(), self.output_bound());
         for (_, client) in clients {
+            if self.net.output.buffer.len() + lines.len() > bound {
+                break;
+            }
             self.describe(client, &mut lines);
             lines.push('\n');
         }
         self.net.reply_to(token).verbatim(*b"txt", lines.as_bytes());
+        self.end_beyond(token, bound);
         Ok(())
     }
 
@@ -161,7 +167,7 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
         let value = args.get(i + 1);
         match args.get(i).to_ascii_lowercase().as_slice() {
             b"id" => match number::parse_i64(value) {
-                Some(id) if id > 0 => filter.ids = Some(vec![id as u64]),
+                Some(id) if id > 0 => filter.id = Some(id as u64),
                 _ => return Err(Error::new("ERR client-id should be greater than 0")),
             },
             b"type" => filter.normal = Some(parse_type(value)?),

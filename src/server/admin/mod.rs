@@ -80,9 +80,10 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
         C::MemoryMallocStats => server.memory_malloc_stats(token),
         C::Debug => server.debug(token, args),
         command => {
-            let names = server.core.names;
-            let known = introspect::execute(command, &args, names, &mut server.net.reply_to(token));
+            let (names, bound) = (server.core.names, server.output_bound());
+            let known = introspect::execute(command, &args, names, &mut server.net.reply_to(token), bound);
             debug_assert!(known, "every command of the table is executed somewhere");
+            server.end_beyond(token, bound);
             Ok(())
         }
     }
@@ -92,6 +93,21 @@ impl Server {
     /// `<container> HELP`.
     pub(super) fn reply_help(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
         introspect::help(introspect::container_of(command), args.get(0), &mut self.net.reply_to(token));
+    }
+
+    /// As [`crate::command::Context::output_bound`].
+    fn output_bound(&self) -> usize {
+        match self.core.config.client_output_buffer_limit.normal.hard {
+            0 => usize::MAX,
+            hard => self.net.output.buffer.len().saturating_add(hard as usize),
+        }
+    }
+
+    /// As [`crate::command::Context::end_beyond`].
+    fn end_beyond(&mut self, token: Token, bound: usize) {
+        if self.net.output.buffer.len() > bound {
+            self.net.session(token).flags.close_now = true;
+        }
     }
 }
 

@@ -125,6 +125,8 @@ impl Server {
                 .map(|command| command.id)
                 .collect(),
         };
+        // A command may be named any number of times.
+        let bound = self.output_bound();
         let mut reply = self.net.reply_to(token);
         let rows = self.core.stats.per_command();
         let latencies = asked.into_iter().filter_map(|id| {
@@ -133,9 +135,13 @@ impl Server {
         });
         reply.map(latencies.clone().count());
         for (name, latency) in latencies {
+            if reply.buf.len() > bound {
+                break;
+            }
             reply.bulk(name.as_bytes());
             push_histogram(&mut reply, latency);
         }
+        self.end_beyond(token, bound);
         Ok(())
     }
 
