@@ -9,24 +9,29 @@ mod support;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use support::shim::{EACCES, EAGAIN, EIO, ENOMEM, ENOSPC, EROFS, Shim};
-use support::{Client, Launch, Server, eventually};
+use support::{Client, Launch, Random, Server, Value, eventually};
 
 /// Numbers that are pushed to a list, one after the other: which were acknowledged, and which may be there.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Log {
     acknowledged: u64,
     sent: u64,
+    /// Random bytes that follow each number, which no compression makes shorter.
+    padding: usize,
 }
 
 impl Log {
     /// Pushes the next number. `Ok(Some(text))` is an error reply: the number was refused.
     fn try_push(&mut self, client: &mut Client) -> io::Result<Option<String>> {
         self.sent = self.acknowledged + 1;
-        let reply = client.try_call(&["RPUSH", "log", &self.sent.to_string()])?.value;
+        let mut element = format!("{}:", self.sent).into_bytes();
+        element.extend(Random::new(self.sent).bytes(self.padding));
+        let reply = client.try_call(&[&b"RPUSH"[..], b"log", &element])?.value;
         if reply.is_error() {
             self.sent = self.acknowledged;
             return Ok(Some(reply.text()));
@@ -61,7 +66,9 @@ impl Log {
     /// All acknowledged numbers are on the server in their order, and at most one more.
     fn verify(&self, client: &mut Client) {
         let found = client.run("LRANGE log 0 -1").elements();
-        let found: Vec<u64> = found.iter().map(|n| n.text().parse().expect("a number")).collect();
+        let number =
+            |element: &Value| element.text().split(':').next().and_then(|number| number.parse().ok());
+        let found: Vec<u64> = found.iter().filter_map(number).collect();
         let is_complete = found.iter().copied().eq(1..=found.len() as u64);
         assert!(is_complete, "not in order: {found:?}");
         let len = found.len() as u64;
@@ -184,13 +191,19 @@ fn clients_get_misconf_while_the_log_cannot_be_synced_and_go_on_when_it_can() {
     let server = start(launch);
     let mut client = server.client();
     let mut log = Log::default();
-    shim.rules(&format!("sync incr.aof 1+ fail:{EIO}"));
-    let refused = log.push_until_refused(&mut client);
-    assert_eq!(refused, "MISCONF Errors writing to the AOF file: Input/output error");
-    assert_eq!(client.info("aof_last_write_status"), "err");
-    log.verify(&mut client);
-    shim.clear();
-    log.push_in_the_end(&mut client, 10).expect("replies");
+    // Once, and again and again.
+    for rule in [format!("sync incr.aof 1 fail:{EIO}"), format!("sync incr.aof 1+ fail:{EIO}")] {
+        let rewrites = client.info_number("aof_rewrites");
+        shim.rules(&rule);
+        let refused = log.push_until_refused(&mut client);
+        assert_eq!(refused, "MISCONF Errors writing to the AOF file: Input/output error", "{rule}");
+        log.verify(&mut client);
+        shim.clear();
+        log.push_in_the_end(&mut client, 10).expect("replies");
+        assert_eq!(client.info("aof_last_write_status"), "ok", "{rule}");
+        // What the failed sync should have brought to the disk is written again, to another file.
+        client.wait_for_info("aof_rewrites", |number| number > rewrites);
+    }
     verify_after_restart(server, &shim, &log);
 }
 
@@ -213,7 +226,7 @@ fn a_save_that_fails_leaves_the_old_file_and_refuses_writes_until_one_succeeds()
         log.push(&mut client, 10);
         assert_eq!(job(&mut client, "BGSAVE"), "ok");
         let saved = fs::read(shim.data().join("dump.rdb")).expect("the saved file");
-        let mut lost = Log { ..log };
+        let mut lost = log.clone();
         lost.push(&mut client, 10);
 
         shim.rules(&rule);
@@ -255,7 +268,7 @@ fn a_save_in_the_foreground_that_fails_says_so_and_leaves_the_old_file() {
     let mut log = Log::default();
     log.push(&mut client, 10);
     client.ok("SAVE");
-    let mut more = Log { ..log };
+    let mut more = log.clone();
     more.push(&mut client, 10);
     for rule in ["open temp", "write temp", "sync temp", "rename dump.rdb"] {
         shim.rules(&format!("{rule} 1 fail:{ENOSPC}"));
@@ -339,6 +352,72 @@ fn leftovers(shim: &Shim) -> Vec<String> {
     let mut names = files(&directory);
     names.retain(|name| !name.ends_with(".manifest") && !manifest.contains(name));
     names
+}
+
+/// A small disk of its own, if this process may mount one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, megabytes: u32) -> Option<SmallDisk> {
+        fs::create_dir_all(at).expect("a directory");
+        let size = format!("size={megabytes}m");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output().ok()?;
+        mount.status.success().then(|| SmallDisk(at.to_path_buf()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // It is gone from the tree at once, and for good when the last file on it is closed.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_the_server_starts_on_it_and_goes_on_when_there_is_room() {
+    let launch = Launch::subject().flags("--appendonly yes --appendfsync everysec");
+    let data = launch.directory().join("data");
+    let disk = SmallDisk::mount(&data, 4);
+    let (launch, shim) = Shim::on_directory(launch, &data);
+    let ballast = data.join("ballast");
+    if disk.is_some() {
+        fs::write(&ballast, vec![1; 1 << 20]).expect("write the ballast");
+    } else {
+        eprintln!("no disk of its own: the calls say that there is no space");
+    }
+    let full = || {
+        if disk.is_none() {
+            shim.rules("write * 1+ quota:3000000")
+        }
+    };
+    full();
+    let server = start(launch);
+    let mut client = server.client();
+    let mut log = Log { padding: 10_000, ..Log::default() };
+    log.push(&mut client, 180);
+    // Neither a rewrite nor a snapshot has room beside the log.
+    for command in ["BGREWRITEAOF", "BGSAVE"] {
+        assert_eq!(job(&mut client, command), "err", "{command}");
+        log.push(&mut client, 1);
+    }
+    let refused = log.push_until_refused(&mut client);
+    assert_eq!(refused, "MISCONF Errors writing to the AOF file: No space left on device");
+    log.verify(&mut client);
+    // The last number is acknowledged, and waits for the disk: it dies with the process, and nothing else does.
+    let server = start(server.stop());
+    let mut client = server.client();
+    log.acknowledged -= 1;
+    log.verify(&mut client);
+    let found = client.run("LLEN log").integer() as u64;
+    (log.acknowledged, log.sent) = (found, found);
+    log.push_until_refused(&mut client);
+    if disk.is_some() {
+        fs::remove_file(&ballast).expect("remove the ballast");
+    }
+    shim.clear();
+    log.push_in_the_end(&mut client, 3).expect("replies");
+    verify_after_restart(server, &shim, &log);
 }
 
 /// Writes, rewrites and saves while calls fail, and gets on with whatever the server says to it. An error means that the

@@ -118,6 +118,12 @@ impl Server {
     pub(super) fn look_after_log(&mut self) {
         if self.persistence.log.state() != State::Off {
             self.write_log();
+            if self.persistence.log.recovers_from_failed_sync(clock::monotonic_us()) {
+                self.process.log.warning(format_args!(
+                    "The AOF can be synced again. It is rewritten, since the disk may lack what could not be synced."
+                ));
+                self.persistence.rewrites.scheduled = true;
+            }
             self.refresh_denial();
         }
     }

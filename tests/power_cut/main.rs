@@ -4,7 +4,7 @@
 //! for every moment it is known what was safe on the disk, what was only written, and what the clients had been told.
 //! [`disk`] makes the states that a cut in that moment could leave; a server starts on each and is looked at.
 //!
-//! `REDSTART_ROUNDS` sets how many cuts each test tries (`make soak`), `REDSTART_SEED` repeats a run.
+//! Usually some cuts are tried; with `REDSTART_ROUNDS` (`make soak`) every one. `REDSTART_SEED` repeats a run.
 #![cfg(target_os = "linux")]
 
 mod disk;
@@ -15,6 +15,7 @@ use disk::{Disk, Left};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use support::random::seeds;
@@ -235,33 +236,49 @@ fn moment(life: &Life, random: &mut Random) -> usize {
     *random.pick(&rare)
 }
 
-/// Cuts the power again and again.
+/// The cuts that are tried on one life: a sample, or, in a soak test, every one.
+fn cuts(life: &Life, seed: u64) -> Vec<(usize, Left)> {
+    const LEFT: [Left; 5] = [Left::Beginning, Left::Nothing, Left::Beginning, Left::All, Left::Scattered];
+    if rounds().is_some() {
+        return (0..=life.records.len()).flat_map(|cut| LEFT.map(|left| (cut, left))).collect();
+    }
+    let mut random = Random::new(seed);
+    LEFT.iter().cycle().take(60).map(|left| (moment(life, &mut random), *left)).collect()
+}
+
+/// `REDSTART_ROUNDS`: how many lives a soak test tries.
+fn rounds() -> Option<u64> {
+    std::env::var("REDSTART_ROUNDS").ok().map(|text| text.parse().expect("REDSTART_ROUNDS is a number"))
+}
+
+/// Lets servers live, and cuts their power again and again.
 fn cut_again_and_again(flags: &str, commands: &[&'static str], seed: u64) {
+    let lives = rounds().map_or(1, |rounds| rounds.div_ceil(100));
+    (0..lives).for_each(|number| cut_one_life(flags, commands, seed + 100 * number));
+}
+
+fn cut_one_life(flags: &str, commands: &[&'static str], seed: u64) {
     let life = Life::record(flags, commands, seed);
-    let cuts = std::env::var("REDSTART_ROUNDS").map_or(60, |text| text.parse().expect("a number"));
-    let (next, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (cuts, next) = (cuts(&life, seed), AtomicUsize::new(0));
+    let refusals = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::SeqCst);
-                    if number >= cuts {
-                        return;
-                    }
-                    let mut random = Random::new(seed * 1_000_003 + number as u64);
-                    let left = [Left::Beginning, Left::Nothing, Left::Beginning, Left::All, Left::Scattered]
-                        [number % 5];
-                    let cut = moment(&life, &mut random);
-                    if let Err(log) = life.survives(cut, left, &mut random) {
-                        // Redis, too, asks for a hand where pages are missing in the middle of what was written last.
-                        assert_eq!(left, Left::Scattered, "cut {cut} of {flags}: it does not start: {log}");
-                        refused.fetch_add(1, Ordering::SeqCst);
-                    }
+                while let Some((cut, left)) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let mut random = Random::new(seed ^ (*cut as u64) << 8);
+                    let Err(log) = life.survives(*cut, *left, &mut random) else { continue };
+                    // Redis, too, asks for a hand where pages are missing before others that are there.
+                    assert_eq!(*left, Left::Scattered, "cut {cut} of {flags}: it does not start: {log}");
+                    let why = log.lines().last().unwrap_or_default().split_once(" # ").unwrap_or_default().1;
+                    let why: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
+                    *refusals.lock().expect("not poisoned").entry(why).or_insert(0) += 1;
                 }
             });
         }
     });
-    eprintln!("{flags}: {} records, {cuts} cuts, {} refused", life.records.len(), refused.into_inner());
+    let refusals = refusals.into_inner().expect("not poisoned");
+    assert!(refusals.keys().all(|why| !why.is_empty()), "ended without a reason: {refusals:?}");
+    println!("{flags}: {} records, {} cuts; refused: {refusals:#?}", life.records.len(), cuts.len());
 }
 
 #[test]

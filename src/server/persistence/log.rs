@@ -101,6 +101,8 @@ pub struct Log {
     unsynced: bool,
     /// When the last sync was requested.
     synced_us: u64,
+    /// Failed syncs of the thread that have been dealt with.
+    forgiven: u64,
     /// The sync under way has been counted as late.
     counted_late: bool,
     /// The second of the last annotation.
@@ -124,6 +126,7 @@ impl Log {
             syncer,
             unsynced: false,
             synced_us: 0,
+            forgiven: 0,
             counted_late: false,
             annotated: 0,
             delayed_syncs: 0,
@@ -253,16 +256,34 @@ impl Log {
         }
     }
 
+    /// Tries once a second to sync again after a sync by the thread has failed. Until one succeeds nobody may write, so
+    /// there need not be anything new to sync. True when writing works again: the kernel may have dropped what it could
+    /// not write and say nothing of it any more, so all has to be written to other files, which is what a rewrite does.
+    pub fn recovers_from_failed_sync(&mut self, now_us: u64) -> bool {
+        let has_failed = self.syncer.failures() != self.forgiven;
+        if !has_failed || self.syncer.is_syncing() {
+            return false;
+        }
+        if self.syncer.last_error().is_none() {
+            self.forgiven = self.syncer.failures();
+            return true;
+        }
+        if let Some(file) =
+            self.file.as_ref().filter(|_| now_us.saturating_sub(self.synced_us) >= SYNC_EVERY_US)
+        {
+            self.syncer.request_sync(Arc::clone(file), self.bytes);
+            self.synced_us = now_us;
+        }
+        false
+    }
+
     /// Syncs all that was appended, whatever the policy is.
     pub fn sync_now(&mut self) -> io::Result<()> {
-        match self.file.as_ref().filter(|_| self.unsynced) {
-            Some(file) => {
-                disk::sync_data(file)?;
-                self.unsynced = false;
-                Ok(())
-            }
-            None => Ok(()),
+        if let Some(file) = &self.file {
+            disk::sync_data(file)?;
+            self.unsynced = false;
         }
+        Ok(())
     }
 
     /// Takes over the files of a log that has just been loaded, which `manifest` names, and goes on with its newest part.
