@@ -169,7 +169,7 @@ fn files_that_were_cut_off_or_changed_anywhere_get_the_same_report() {
     let mut random = Random::new(7);
     for _ in 0..200 {
         let mut changed = bytes.clone();
-        for _ in 0..1 + random.below(2) {
+        for _ in 0..=random.below(2) {
             let at = random.below(changed.len());
             changed[at] = b"*$#\r\n019-xme"[random.below(11)];
         }

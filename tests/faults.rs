@@ -388,7 +388,7 @@ fn a_full_disk_loses_nothing_and_the_server_starts_on_it_and_goes_on_when_there_
     }
     let full = || {
         if disk.is_none() {
-            shim.rules("write * 1+ quota:3000000")
+            shim.rules("write * 1+ quota:3000000");
         }
     };
     full();

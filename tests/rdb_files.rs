@@ -50,7 +50,7 @@ fn fill(client: &mut Client, random: &mut Random, keys: usize) {
             let text = text(random, longest);
             match kind {
                 "ZADD" => {
-                    call.extend([format!("{}", random.below(1000) as f64 / 8.0 - 9.0).into_bytes(), text])
+                    call.extend([format!("{}", random.below(1000) as f64 / 8.0 - 9.0).into_bytes(), text]);
                 }
                 "HSET" => call.extend([text, element.to_string().into_bytes()]),
                 "SADD" if longest == 5 => call.push(random.below(100_000).to_string().into_bytes()),

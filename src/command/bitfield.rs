@@ -271,7 +271,7 @@ fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool, b
             match new {
                 None => ctx.reply.null(),
                 Some(new) => {
-                    ctx.reply.integer(if matches!(action, Action::Increment(_)) { new } else { old })
+                    ctx.reply.integer(if matches!(action, Action::Increment(_)) { new } else { old });
                 }
             }
         }

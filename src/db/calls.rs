@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     /// Words separated by spaces, as a call.
-    fn call<'a>(line: &'a str) -> impl Iterator<Item = Word<'a>> {
+    fn call(line: &str) -> impl Iterator<Item = Word<'_>> {
         line.split(' ').map(|word| Word::Bytes(word.as_bytes()))
     }
 
@@ -266,7 +266,9 @@ mod tests {
         let mut calls = Calls::default();
         let unit = |calls: &mut Calls, lines: &[&str], framing| {
             calls.begin_unit();
-            lines.iter().for_each(|line| calls.push(1, call(line)));
+            for line in lines {
+                calls.push(1, call(line));
+            }
             calls.frame(framing);
         };
         unit(&mut calls, &["SET a 1"], Framing::Together);

@@ -36,7 +36,7 @@ impl Server {
         let rests = config.no_appendfsync_on_rewrite && self.persistence.job.is_some();
         let calls = self.core.keyspace.journal.calls();
         if !calls.is_empty() || self.persistence.log.backlog_bytes() > 0 {
-            let annotation = annotates.then(|| self.core.keyspace.moment.unix_ms / 1000);
+            let annotation = annotates.then_some(self.core.keyspace.moment.unix_ms / 1000);
             let began_us = clock::monotonic_us();
             let syncing = self.persistence.log.is_syncing();
             let refused = self.persistence.log.error().is_some();

@@ -182,7 +182,9 @@ impl Server {
             self.load_at_once(loading)
         });
         if let Err(LoadFailed(lines)) = &loaded {
-            lines.iter().for_each(|line| self.process.log.warning(format_args!("{line}")));
+            for line in lines {
+                self.process.log.warning(format_args!("{line}"));
+            }
         }
         loaded.is_ok()
     }
@@ -195,7 +197,7 @@ impl Server {
             self.load_at_once(Loading::new(Origin::Log(manifest), files, self.unix_seconds())?)
         });
         if let Err(failed) = loaded {
-            self.die_of(failed);
+            self.die_of(&failed);
         }
     }
 
@@ -235,15 +237,17 @@ impl Server {
             Ok(false) => self.loading = Some(loading),
             Ok(true) => {
                 if let Err(failed) = self.loaded(*loading) {
-                    self.die_of(failed);
+                    self.die_of(&failed);
                 }
             }
-            Err(failed) => self.die_of(failed),
+            Err(failed) => self.die_of(&failed),
         }
     }
 
-    pub(super) fn die_of(&mut self, failed: LoadFailed) -> ! {
-        failed.0.iter().for_each(|line| self.process.log.warning(format_args!("{line}")));
+    pub(super) fn die_of(&mut self, failed: &LoadFailed) -> ! {
+        for line in &failed.0 {
+            self.process.log.warning(format_args!("{line}"));
+        }
         self.die(format_args!("Fatal error loading the DB, check server logs. Exiting."))
     }
 

@@ -322,7 +322,7 @@ impl Server {
         };
         let rewrites = &mut self.persistence.rewrites;
         if succeeded && *exit == Exit::Status(0) {
-            rewrites.rewrites += 1;
+            rewrites.completed += 1;
             rewrites.failures = 0;
             rewrites.base_size = self.persistence.log.bytes();
         } else {

@@ -81,7 +81,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     }
     server.process.log.notice(format_args!("Server initialized"));
     if let Err(failed) = server.begin_loading() {
-        server.die_of(failed);
+        server.die_of(&failed);
     }
     server.run();
     Ok(())

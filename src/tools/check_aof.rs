@@ -196,7 +196,7 @@ impl<W: Write, I: Read> Check<W, I> {
             Verdict::Empty => writeln!(self.out, "{kind} {name} is empty")?,
             Verdict::Cut => writeln!(self.out, "Successfully truncated AOF {name}")?,
             Verdict::CutToTimestamp => {
-                writeln!(self.out, "Successfully truncated AOF {name} to timestamp {timestamp}")?
+                writeln!(self.out, "Successfully truncated AOF {name} to timestamp {timestamp}")?;
             }
         }
         Ok(())

@@ -175,7 +175,7 @@ impl<R: Read, W: Write> Check<'_, R, W> {
                     match checksum {
                         Checksum::Right => self.say("Checksum OK")?,
                         Checksum::Off | Checksum::Ignored => {
-                            self.say("RDB file was saved with checksum disabled: no check performed.")?
+                            self.say("RDB file was saved with checksum disabled: no check performed.")?;
                         }
                         Checksum::None => {}
                     }

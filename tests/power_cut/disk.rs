@@ -143,7 +143,7 @@ impl Disk {
                 self.name(folder, Naming::Link(name.to_string(), number));
             }
             b'W' => {
-                self.file(record).pending.push(Change::Write(record.number as usize, record.data.clone()))
+                self.file(record).pending.push(Change::Write(record.number as usize, record.data.clone()));
             }
             b'T' => self.file(record).pending.push(Change::Truncate(record.number as usize)),
             b'S' => {
@@ -169,7 +169,7 @@ impl Disk {
         match self.kinds[number] {
             Kind::File => self.files.get_mut(&number).expect("a file").settle(changes, change_file),
             Kind::Folder => {
-                self.folders.get_mut(&number).expect("a directory").settle(changes, change_folder)
+                self.folders.get_mut(&number).expect("a directory").settle(changes, change_folder);
             }
         }
     }

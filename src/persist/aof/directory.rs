@@ -288,7 +288,7 @@ mod tests {
         );
         fs::remove_file(log.path()).expect("removed");
         log.create().expect("created");
-        assert!(log.delete(&manifest.parts().next().expect("a base")).expect("gone").is_none());
+        assert!(log.delete(manifest.parts().next().expect("a base")).expect("gone").is_none());
         assert_eq!(
             said(log.total_size(&manifest).expect_err("missing")),
             "can't find the AOF file …/appendonlydir/appendonly.aof: No such file or directory"

@@ -126,7 +126,9 @@ impl<W: Write> Log<'_, W> {
 
     fn command(&mut self, words: &[&[u8]]) {
         self.begin(words.len());
-        words.iter().for_each(|word| self.argument(word));
+        for word in words {
+            self.argument(word);
+        }
     }
 
     #[cold]
@@ -190,7 +192,7 @@ impl<W: Write> Log<'_, W> {
             Kind::SortedSet => self.sorted_set(key, SortedSetRef::of(entry)),
             Kind::Hash => self.hash(key, HashRef::new(entry, i64::MIN)),
             Kind::Stream => {
-                entry.container::<Stream>().into_iter().for_each(|stream| self.stream(key, stream))
+                entry.container::<Stream>().into_iter().for_each(|stream| self.stream(key, stream));
             }
         }
         if let Some(time) = entry.expire_at() {

@@ -197,6 +197,7 @@ impl Manifest {
     }
 
     /// The same with a new incremental file of the log `file` at the end.
+    #[must_use]
     pub fn with_new_incremental(&self, file: &[u8]) -> Manifest {
         let mut new = self.clone();
         new.incremental_seq = next_seq(new.incremental_seq);
@@ -207,6 +208,7 @@ impl Manifest {
     /// The same with a new base of the log `file`, an RDB file or commands (`aof-use-rdb-preamble`). The old base becomes
     /// history and so do the incremental files, except the last one if `keeps_last`, which is being written: what
     /// it contains comes after the new base.
+    #[must_use]
     pub fn with_new_base(&self, file: &[u8], is_rdb: bool, keeps_last: bool) -> Manifest {
         let mut new = self.clone();
         new.base_seq = next_seq(new.base_seq);
@@ -219,6 +221,7 @@ impl Manifest {
     }
 
     /// The same without history, whose files are to be deleted.
+    #[must_use]
     pub fn without_history(&self) -> Manifest {
         Manifest { history: Vec::new(), ..self.clone() }
     }

@@ -200,6 +200,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The same with a buffer that starts at `window` bytes and grows to at most `largest`.
+    #[must_use]
     pub fn with_window(mut self, window: usize, largest: usize) -> Self {
         self.window.truncate(self.filled.max(window).max(1));
         self.largest_window = largest;

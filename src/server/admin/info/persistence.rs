@@ -10,7 +10,7 @@ use crate::server::persistence::log::State;
 pub(super) fn persistence(server: &Server, out: &mut String) {
     let kept = &server.persistence;
     let job = kept.job.as_ref();
-    let (copied, peak, age) = job.map_or((0, 0, Duration::ZERO), |job| job.copied());
+    let (copied, peak, age) = job.map_or((0, 0, Duration::ZERO), crate::server::persistence::job::Job::copied);
     let (keys, done) = job.map_or((0, 0), |job| (job.keys, job.keys_done()));
     fields!(out,
         "loading": u8::from(server.loading.is_some()),
@@ -37,7 +37,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
         "aof_last_rewrite_time_sec": seconds(kept.rewrites.last_duration),
         "aof_current_rewrite_time_sec": current_seconds(server, Work::Rewrite),
         "aof_last_bgrewrite_status": status(kept.rewrites.succeeded),
-        "aof_rewrites": kept.rewrites.rewrites,
+        "aof_rewrites": kept.rewrites.completed,
         "aof_rewrites_consecutive_failures": kept.rewrites.failures,
         "aof_last_write_status": status(kept.log.error().is_none()),
         "aof_last_cow_size": kept.rewrites.last_cow_bytes,
@@ -78,5 +78,5 @@ fn seconds(duration: Option<Duration>) -> i64 {
 /// How long a child has been at `work`.
 fn current_seconds(server: &Server, work: Work) -> i64 {
     let job = server.persistence.job.as_ref().filter(|job| job.work == work);
-    seconds(job.map(|job| job.duration()))
+    seconds(job.map(crate::server::persistence::job::Job::duration))
 }
