@@ -15,7 +15,9 @@ use crate::codec::crc64;
 use crate::persist::rdb::{Input, LoadError};
 
 /// The size of the buffer.
-const BUFFER: usize = 1 << 20;
+const BUFFER: u64 = 1 << 20;
+/// That of a small file.
+const SMALL_BUFFER: u64 = 16 << 10;
 
 /// Reads from `R` and keeps the offset and the checksum.
 pub struct Source<R> {
@@ -39,13 +41,14 @@ pub struct Source<R> {
 impl<R: Read> Source<R> {
     /// Reads `from`, which has about `len` bytes: for what it claims beyond, no memory is reserved.
     pub fn new(from: R, len: u64) -> Self {
-        Self::with_buffer(from, len, BUFFER)
+        Self::with_buffer(from, len, len.clamp(SMALL_BUFFER, BUFFER) as usize)
     }
 
-    pub(super) fn with_buffer(from: R, len: u64, buffer: usize) -> Self {
+    /// [`Source::new`] with a buffer of `buffer` bytes, at least 16.
+    pub fn with_buffer(from: R, len: u64, buffer: usize) -> Self {
         Source {
             from,
-            buffer: vec![0; buffer].into_boxed_slice(),
+            buffer: vec![0; buffer.max(16)].into_boxed_slice(),
             summed: 0,
             start: 0,
             end: 0,
