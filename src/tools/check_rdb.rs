@@ -161,7 +161,7 @@ impl<R: Read, W: Write> Check<'_, R, W> {
         let shapes = Shapes::new(Seed::new(random.map(u64::from_le_bytes)));
         let now_ms = (clock::wall_us() / 1000) as i64;
         loop {
-            let record = self.records.next()?;
+            let record = self.records.next_record()?;
             match record {
                 Record::Key(head) => self.key(&head, &shapes, now_ms)?,
                 Record::Aux(name, value) => {

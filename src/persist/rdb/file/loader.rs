@@ -145,7 +145,7 @@ impl<R: Read> Loader<R> {
     pub fn load_some(&mut self, keyspace: &mut Keyspace, budget_bytes: u64) -> Result<Step, RdbError> {
         let until = self.offset().saturating_add(budget_bytes);
         while self.offset() < until {
-            match self.records.next()? {
+            match self.records.next_record()? {
                 Record::Key(head) => self.load_key(&head, keyspace)?,
                 other => {
                     self.insert_waiting(keyspace, 0)?;

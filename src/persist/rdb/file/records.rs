@@ -169,7 +169,7 @@ impl<R: Read> Records<R> {
 
     /// The next record.
     #[inline]
-    pub fn next(&mut self) -> Result<Record, RdbError> {
+    pub fn next_record(&mut self) -> Result<Record, RdbError> {
         let mut head = KeyHead { type_byte: 0, expire_at: None, idle_seconds: None, frequency: None };
         self.type_byte = None;
         loop {

@@ -327,7 +327,7 @@ fn version_10_has_only_the_forms_of_redis_7_0() {
     assert_eq!(&file[..9], b"REDIS0010");
     let mut records = Records::open(Source::new(&file[..], file.len() as u64), true).expect("a good file");
     loop {
-        match records.next().expect("a good file") {
+        match records.next_record().expect("a good file") {
             Record::End(_) => break,
             Record::Key(head) => {
                 assert!(head.type_byte <= types::STREAM_2, "type {} of 7.2", head.type_byte);
