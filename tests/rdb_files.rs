@@ -50,7 +50,7 @@ fn fill(client: &mut Client, random: &mut Random, keys: usize) {
             let text = text(random, longest);
             match kind {
                 "ZADD" => {
-                    call.extend([format!("{}", random.below(1000) as f64 / 8.0 - 9.0).into_bytes(), text])
+                    call.extend([format!("{}", random.below(1000) as f64 / 8.0 - 9.0).into_bytes(), text]);
                 }
                 "HSET" => call.extend([text, element.to_string().into_bytes()]),
                 "SADD" if longest == 5 => call.push(random.below(100_000).to_string().into_bytes()),
@@ -102,8 +102,12 @@ fn load(path: &Path) -> (Keyspace, Report) {
     (keyspace, report)
 }
 
+fn hex_digit(digit: u8) -> char {
+    char::from_digit(digit.into(), 16).expect("four bits")
+}
+
 fn digest_here(keyspace: &Keyspace) -> String {
-    digest::of_keyspace(keyspace).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::of_keyspace(keyspace).iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
 }
 
 fn digest_there(client: &mut Client) -> String {

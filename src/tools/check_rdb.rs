@@ -46,9 +46,8 @@ pub fn main(call: &Call) -> ExitCode {
     };
     match checked {
         Ok(Some(_)) => ExitCode::SUCCESS,
-        Ok(None) => ExitCode::FAILURE,
-        // Nobody reads the report.
-        Err(_) => ExitCode::FAILURE,
+        // Or nobody reads the report.
+        Ok(None) | Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -175,7 +174,7 @@ impl<R: Read, W: Write> Check<'_, R, W> {
                     match checksum {
                         Checksum::Right => self.say("Checksum OK")?,
                         Checksum::Off | Checksum::Ignored => {
-                            self.say("RDB file was saved with checksum disabled: no check performed.")?
+                            self.say("RDB file was saved with checksum disabled: no check performed.")?;
                         }
                         Checksum::None => {}
                     }
