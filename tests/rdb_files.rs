@@ -102,8 +102,12 @@ fn load(path: &Path) -> (Keyspace, Report) {
     (keyspace, report)
 }
 
+fn hex_digit(digit: u8) -> char {
+    char::from_digit(digit.into(), 16).expect("four bits")
+}
+
 fn digest_here(keyspace: &Keyspace) -> String {
-    digest::of_keyspace(keyspace).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::of_keyspace(keyspace).iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
 }
 
 fn digest_there(client: &mut Client) -> String {

@@ -45,15 +45,15 @@ fn string(keyspace: &mut Keyspace, db: usize, key: &str, value: &[u8]) {
     add(keyspace, db, key.as_bytes(), Entry::string(b"", value, None), None);
 }
 
-fn saved_with(keyspace: &Keyspace, about: &About<'_>, options: &SaveOptions) -> Vec<u8> {
+fn saved_with(keyspace: &Keyspace, about: &About<'_>, options: SaveOptions) -> Vec<u8> {
     let mut file = Vec::new();
-    let len = save(keyspace, about, options, &mut file, &mut |_| {}).expect("a vector takes everything");
+    let len = save(keyspace, about, &options, &mut file, &mut |_| {}).expect("a vector takes everything");
     assert_eq!(len, file.len() as u64);
     file
 }
 
 fn saved(keyspace: &Keyspace) -> Vec<u8> {
-    saved_with(keyspace, &ABOUT, &SaveOptions::default())
+    saved_with(keyspace, &ABOUT, SaveOptions::default())
 }
 
 fn loaded(file: &[u8]) -> (Keyspace, Report) {
@@ -127,7 +127,7 @@ proptest! {
         let mut from = everything(&texts, shapes);
         add(&mut from, 4, b"timed", hash_of(&texts, true, &shapes), None);
         let options = SaveOptions { compress, checksum, ..SaveOptions::default() };
-        let file = saved_with(&from, &ABOUT, &options);
+        let file = saved_with(&from, &ABOUT, options);
         let mut to = keyspace();
         to.shapes = shapes;
         let report = load(&mut to, &file[..], file.len() as u64, LOAD).expect("a good file");
@@ -190,7 +190,7 @@ fn a_file_says_what_redis_says_and_nothing_else() {
     .concat();
     let sealed = [&expected[..], &crc64::checksum(&expected).to_le_bytes()].concat();
     assert_eq!(saved(&from).escape_ascii().to_string(), sealed.escape_ascii().to_string());
-    let plain = saved_with(&from, &ABOUT, &SaveOptions { checksum: false, ..SaveOptions::default() });
+    let plain = saved_with(&from, &ABOUT, SaveOptions { checksum: false, ..SaveOptions::default() });
     assert_eq!(plain, [&expected[..], &[0; 8]].concat());
 }
 
@@ -200,7 +200,7 @@ fn what_a_file_says_about_itself_comes_back() {
     let id = "0123456789012345678901234567890123456789";
     let replication = Some(Replication { id, offset: 1 << 40, db: -1 });
     let about = About { aof_base: true, replication, functions: &functions, ..ABOUT };
-    let (_, report) = loaded(&saved_with(&keyspace(), &about, &SaveOptions::default()));
+    let (_, report) = loaded(&saved_with(&keyspace(), &about, SaveOptions::default()));
     assert_eq!(report.functions, functions);
     let expected = LoadedAbout {
         redis_version: Some(b"7.2.4".to_vec()),
@@ -221,7 +221,7 @@ fn idle_times_and_counters_come_back_under_their_policy() {
     let at = from.db(0).dict().find(from.hash(b"k"), b"k").expect("it is there");
     from.db(0).get(at).set_access(from.moment.clock.lru_idle_for(1000));
     let options = SaveOptions { idle_times: true, ..SaveOptions::default() };
-    let (to, _) = loaded(&saved_with(&from, &ABOUT, &options));
+    let (to, _) = loaded(&saved_with(&from, &ABOUT, options));
     assert_same(&from, &to);
     let (fresh, _) = loaded(&saved(&from));
     assert_eq!(fresh.db(0).dict().iter().next().expect("a key").access(), fresh.moment.lru);
@@ -323,7 +323,7 @@ fn version_10_has_only_the_forms_of_redis_7_0() {
     });
     from.unchanged();
     from.moment = Moment::at(NOW_MS + 2);
-    let file = saved_with(&from, &ABOUT, &SaveOptions { version: Version::Ten, ..SaveOptions::default() });
+    let file = saved_with(&from, &ABOUT, SaveOptions { version: Version::Ten, ..SaveOptions::default() });
     assert_eq!(&file[..9], b"REDIS0010");
     let mut records = Records::open(Source::new(&file[..], file.len() as u64), true).expect("a good file");
     loop {
