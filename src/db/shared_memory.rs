@@ -1,8 +1,13 @@
-//! Test that reads do not write to the data set while a forked child shares its memory, measured by the page faults
-//! that the kernel serves by copying a page.
+//! Tests of a data set that a forked child shares: reads do not write to it, measured by the page faults that the kernel
+//! serves by copying a page; and the child has whole allocators.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{Access, AccessPolicy, Keyspace, Moment};
+use crate::alloc;
 use crate::dict::{Position, Seed};
+use crate::sys::fork::{Exit, Forked, fork};
 use crate::sys::twin::{Twin, copied_pages};
 use crate::types::access::Lfu;
 use crate::types::hash::{self, Condition, FieldExpiry, HashMut, HashRef};
@@ -139,4 +144,62 @@ fn reads_copy_no_page_of_the_data_set_while_a_child_shares_it() {
         assert_eq!(seen, seen_again);
         assert!(keyspace.db(0).dict().moves() > moves);
     }
+}
+
+/// Allocates and frees values of all sizes, and memory of the system's allocator.
+fn exercise(rounds: usize) -> bool {
+    let (mut entries, mut texts) = (Vec::new(), Vec::new());
+    for i in 0..rounds {
+        let size = [20, 100, 3000, 9000, 100_000, 2_000_000][i % 6] + i;
+        entries.push(Entry::string(b"key", &vec![i as u8; size], None));
+        texts.push(vec![i as u8; 10 + size % 5000]);
+        if i % 3 == 0 {
+            entries.swap_remove(i / 2 % entries.len());
+            texts.swap_remove(i / 2 % texts.len());
+        }
+    }
+    drop(entries);
+    alloc::collect(10);
+    texts.iter().all(|text| text.first() == text.last())
+}
+
+#[test]
+fn a_child_can_allocate_and_free_whatever_other_threads_did_when_it_was_forked() {
+    /// Lets the threads end also where the test fails.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                assert!(exercise(100));
+            }
+        });
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                alloc::purge(1 << 20);
+                assert!(alloc::stats().live_bytes() < usize::MAX);
+            }
+        });
+        for _ in 0..200 {
+            let mut child = match fork().expect("a child") {
+                (Forked::Parent(child), _) => child,
+                (Forked::Child(link), _) => link.exit(i32::from(!exercise(30))),
+            };
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let end = loop {
+                if let Some(end) = child.poll().expect("it can be waited for") {
+                    break end;
+                }
+                assert!(Instant::now() < deadline, "the child hangs");
+                std::thread::yield_now();
+            };
+            assert_eq!(end, Exit::Status(0));
+        }
+    });
 }

@@ -241,8 +241,7 @@ impl<W: Write, I: Read> Check<W, I> {
         let error = std::mem::take(&mut commands.error);
         progress.clear();
         match end {
-            End::Broken => {}
-            End::File => {}
+            End::Broken | End::File => {}
             End::Format => writeln!(self.out, "AOF {} format error", target.name)?,
             End::Later(at) => return self.cut_to_timestamp(target, &handle, at),
             End::Quit(text) => return self.quit(&text),

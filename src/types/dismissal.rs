@@ -42,7 +42,7 @@ fn whole_pages_of_a_value_are_given_back_and_nothing_beside_it() {
         let (bytes, len) = (block.dismiss(), block.len());
         assert!(bytes + 2 * 4096 > block.capacity() && bytes <= block.capacity());
         assert_eq!(block.len(), len, "its header stays");
-        let zeroes = block.iter().filter(|byte| **byte == 0).count();
+        let zeroes: usize = block.iter().map(|byte| usize::from(*byte == 0)).sum();
         assert!(zeroes + (block.capacity() - len) >= bytes);
     }
     for (i, block) in blocks.iter().enumerate().skip(1).step_by(2) {
@@ -53,7 +53,7 @@ fn whole_pages_of_a_value_are_given_back_and_nothing_beside_it() {
 
 #[test]
 fn what_is_also_part_of_another_value_stays() {
-    let (original, other) = (Entry::string(b"a", &[7; LARGE], None), list(50, 9000));
+    let (original, other) = (Entry::string(b"a", &vec![7; LARGE], None), list(50, 9000));
     let copies = [original.duplicate(b"b"), other.duplicate(b"c")];
     let before: Vec<Vec<u8>> = vec![copies[0].value().to_vec(), list_bytes(&copies[1])];
     let given = [original.dismiss(), other.dismiss()];
@@ -75,7 +75,7 @@ fn list_bytes(entry: &Entry) -> Vec<u8> {
 #[test]
 fn of_collections_the_large_parts_are_given_back() {
     for (entry, large) in [
-        (Entry::string(b"string", &[1; LARGE], None), true),
+        (Entry::string(b"string", &vec![1; LARGE], None), true),
         (list(100, 7000), true),
         (hash(100, 9000), true),
         (Entry::string(b"string", b"small", None), false),
@@ -95,7 +95,7 @@ fn of_collections_the_large_parts_are_given_back() {
 /// Bytes that were copied in all because the parent has overwritten all values after the child has read them, and given
 /// them back if `dismiss`.
 fn copies(dismiss: bool) -> u64 {
-    let mut values: Vec<Entry> = (0..300).map(|_| Entry::string(b"key", &[1; LARGE], None)).collect();
+    let mut values: Vec<Entry> = (0..300).map(|_| Entry::string(b"key", &vec![1; LARGE], None)).collect();
     let pipes = || (std::io::pipe().unwrap(), std::io::pipe().unwrap());
     let ((mut is_read, mut tell_read), (mut is_written, mut tell_written)) = pipes();
     let mut child = match fork().unwrap().0 {
@@ -110,7 +110,7 @@ fn copies(dismiss: bool) -> u64 {
     };
     is_read.read_exact(&mut [0]).unwrap();
     for value in &mut values {
-        value.set_string(&[2; LARGE]);
+        value.set_string(&vec![2; LARGE]);
     }
     tell_written.write_all(b"x").unwrap();
     let exit = loop {

@@ -197,7 +197,7 @@ impl Model {
             self.keys.remove("long");
             return words("GETDEL {}:long");
         }
-        text.push_str(&format!("{number},"));
+        text.extend([number.to_string().as_str(), ","]);
         words(&format!("APPEND {{}}:long {number},"))
     }
 

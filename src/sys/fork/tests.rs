@@ -1,12 +1,9 @@
 //! Tests of forked children. A child of the test program goes on with one of its threads, so it uses nothing that
 //! another may hold (the standard output, a channel); it tells by its status what it found.
 
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::alloc;
 
 /// Forks a child that does `work` and ends with the status that this returns.
 fn child(work: impl FnOnce(&mut Link) -> i32) -> Child {
@@ -269,60 +266,4 @@ fn what_is_written_after_the_fork_is_counted_as_copied() {
     let report = until(|| child.next_report());
     assert_eq!(end_of(&mut child), Exit::Status(0));
     assert!(report.cow_bytes >= bytes as u64, "{report:?}");
-}
-
-/// Allocates and frees, in both allocators, blocks of all sizes.
-fn exercise(rounds: usize) -> bool {
-    let mut blocks: Vec<(NonNull<u8>, usize)> = Vec::new();
-    let mut texts = Vec::new();
-    for i in 0..rounds {
-        let size = [20, 100, 3000, 9000, 100_000, 2_000_000][i % 6] + i;
-        let block = alloc::allocate(size);
-        // SAFETY: the block has that many bytes.
-        unsafe { block.write(i as u8) };
-        blocks.push((block, size));
-        texts.push(vec![i as u8; 10 + size % 5000]);
-        if i % 3 == 0 {
-            let (block, size) = blocks.swap_remove(i / 2 % blocks.len());
-            // SAFETY: the block is ours, and of this size.
-            unsafe { alloc::release(block, size) };
-            texts.swap_remove(i / 2 % texts.len());
-        }
-    }
-    for (block, size) in blocks {
-        // SAFETY: the block is ours, and of this size.
-        unsafe { alloc::release(block, size) };
-    }
-    alloc::collect(10);
-    texts.iter().all(|text| text.first() == text.last())
-}
-
-#[test]
-fn a_child_can_allocate_and_free_whatever_other_threads_did_at_that_moment() {
-    /// Lets the threads end also where the test fails.
-    struct Stop<'a>(&'a AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let _stop = Stop(&stop);
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                assert!(exercise(300));
-            }
-        });
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                alloc::purge(1 << 20);
-                assert!(alloc::stats().live_bytes() < usize::MAX);
-            }
-        });
-        for _ in 0..1000 {
-            let mut child = child(|_| i32::from(!exercise(60)));
-            assert_eq!(end_of(&mut child), Exit::Status(0));
-        }
-    });
 }

@@ -64,7 +64,9 @@ fn each_database_is_selected_and_each_key_made_by_commands_of_its_type() {
     let mut list = list::create(b"l");
     (0..130).for_each(|n: i64| list::push(&mut list, End::Back, Decimal::new(n).as_bytes(), &shapes));
     add(&mut keyspace, 9, list);
-    let group = |from: usize, to: usize| (from..to).map(|n| format!(" {n}")).collect::<String>();
+    let group = |from: usize, to: usize| -> String {
+        (from..to).flat_map(|n| [" ".to_string(), n.to_string()]).collect()
+    };
     assert_eq!(
         dumped(&keyspace),
         [

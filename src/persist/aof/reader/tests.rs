@@ -22,7 +22,9 @@ fn command(arguments: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut out = Reply::new(&mut bytes, Protocol::Resp2);
     out.array(arguments.len());
-    arguments.iter().for_each(|argument| out.bulk(argument));
+    for argument in arguments {
+        out.bulk(argument);
+    }
     bytes
 }
 
