@@ -108,6 +108,12 @@ pub fn purge(budget: usize) -> usize {
     backend::purge(budget)
 }
 
+/// Calls `visit` with address and length of each region of which all memory is in use or was, a huge page each where these
+/// are allowed, until it returns `false`.
+pub fn for_each_region(visit: impl FnMut(usize, usize) -> bool) {
+    backend::for_each_region(visit);
+}
+
 /// Where the memory is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {

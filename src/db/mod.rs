@@ -28,6 +28,7 @@ pub mod digest;
 mod event;
 mod expiry;
 mod fields;
+mod huge_pages;
 mod journal;
 mod lazyfree;
 #[cfg(all(test, target_os = "linux"))]
@@ -36,6 +37,7 @@ mod shared_memory;
 pub use calls::{Calls, Framing, Word};
 pub use event::{Class, Event, Removal};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
+use huge_pages::Joiner;
 pub use journal::{Change, Journal, Key, Listening, Propagation};
 pub use lazyfree::{Garbage, LazyFree, Ticket};
 
@@ -282,6 +284,7 @@ pub struct Keyspace {
     #[cfg(debug_assertions)]
     undeclared: Option<&'static std::panic::Location<'static>>,
     lazy: LazyFree,
+    joiner: Joiner,
     /// For sampling and the Morris counter, not for secrets.
     pub random: Random,
     /// The database at which the next expiry cycle starts.
@@ -309,6 +312,7 @@ impl Keyspace {
             #[cfg(debug_assertions)]
             undeclared: None,
             lazy: LazyFree::default(),
+            joiner: Joiner::default(),
             random: Random::new(seed.hash(b"random")),
             expire_next_db: 0,
         }
@@ -416,10 +420,16 @@ impl Keyspace {
 
     /// Sets whether a forked child shares the memory of the data set. While one does, the kernel copies every page that
     /// is written. So reads then write nothing: no access clock or counter moves, and no table, of keys or inside a
-    /// value, is rehashed unless it is full.
+    /// value, is rehashed unless it is full. When none does any more, huge pages that were split are joined.
     pub fn share_memory(&mut self, shared: bool) {
         self.shared = shared;
         memory::set_shared(shared);
+        if shared {
+            self.joiner.stop();
+        } else {
+            let tables = self.dbs.iter().flat_map(|db| db.dict.mappings()).collect();
+            self.joiner.start(tables, self.lazy.processors.clone());
+        }
     }
 
     /// Moves the access clock of the entry at `at`. Under an LRU policy the cache line is only written when the clock

@@ -343,6 +343,11 @@ impl<T: Item> Dict<T> {
         }
     }
 
+    /// Addresses and lengths of the bucket arrays that are mappings of their own: the large ones.
+    pub fn mappings(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.tables.iter().filter_map(Table::mapping)
+    }
+
     /// The bytes of the bucket arrays, the retired one included.
     pub fn memory_bytes(&self) -> usize {
         let retired = self.retired.as_ref().map_or(0, Retired::len_bytes);

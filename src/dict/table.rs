@@ -134,6 +134,14 @@ impl<T: Item> Table<T> {
         self.buckets() * size_of::<Bucket>()
     }
 
+    /// Address and length of the memory, if it is a mapping of its own.
+    pub(super) fn mapping(&self) -> Option<(usize, usize)> {
+        match &self.storage {
+            Storage::Mapped(pages) => Some((pages.start().expose_provenance().get(), pages.len())),
+            _ => None,
+        }
+    }
+
     /// The memory, if freeing it is worth another thread's time.
     pub(super) fn into_pages(mut self) -> Option<Pages> {
         match std::mem::replace(&mut self.storage, Storage::Nothing) {

@@ -55,10 +55,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
         let was_seen = config.logfile.is_empty() && log.is_at(LogLevel::Warning);
         if was_seen { StartError(String::new()) } else { error }
     })?;
-    memory::set_hugepages(!config.disable_thp);
-    alloc::set_hugepages(!config.disable_thp);
-    // Only Linux has such pages.
-    let _ = process::set_transparent_huge_pages(!config.disable_thp);
+    use_huge_pages(&config);
     limit_clients(&mut config, &log);
     if let Some(processors) = processors(&config.server_cpulist, &log)
         && let Err(error) = host::pin(&processors)
@@ -85,6 +82,19 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     }
     server.run();
     Ok(())
+}
+
+/// Requests huge pages for the data set if `huge-pages` says so, and leaves them to other memory unless `disable-thp`.
+fn use_huge_pages(config: &Config) {
+    memory::set_hugepages(config.huge_pages);
+    alloc::set_hugepages(config.huge_pages);
+    let restriction = match (config.disable_thp, config.huge_pages) {
+        (false, _) => process::HugePages::AsConfigured,
+        (true, true) => process::HugePages::WhereRequested,
+        (true, false) => process::HugePages::Nowhere,
+    };
+    // Only Linux has such pages, and older kernels do not know the middle way.
+    let _ = process::restrict_huge_pages(restriction);
 }
 
 /// The names of the commands, with the changes of `rename-command` lines.

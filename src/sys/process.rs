@@ -166,15 +166,25 @@ pub fn random_bytes(bytes: &mut [u8]) {
     }
 }
 
-/// Permits or forbids the kernel to use huge pages for this process: they make the copies that follow a fork large. Has
-/// no effect on a system without such a switch.
-pub fn set_transparent_huge_pages(on: bool) -> io::Result<()> {
-    platform::set_transparent_huge_pages(on)
+/// For which memory of this process the kernel may use huge pages without being asked for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HugePages {
+    /// What the system's administrator has chosen.
+    AsConfigured,
+    /// For that alone for which they are requested; before Linux 6.18 as configured.
+    WhereRequested,
+    /// For none, requested or not.
+    Nowhere,
+}
+
+/// Restricts the use of huge pages. Has no effect on a system without such a switch.
+pub fn restrict_huge_pages(to: HugePages) -> io::Result<()> {
+    platform::restrict_huge_pages(to)
 }
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use super::{File, Read, io};
+    use super::{File, HugePages, Read, io};
 
     pub fn resident_bytes() -> Option<u64> {
         memory().map(|(resident, _)| resident)
@@ -192,18 +202,24 @@ mod platform {
         Some((resident * page, resident.saturating_sub(of_files) * page))
     }
 
-    pub fn set_transparent_huge_pages(on: bool) -> io::Result<()> {
+    pub fn restrict_huge_pages(to: HugePages) -> io::Result<()> {
+        /// Leaves them to memory for which they are requested.
+        const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
+        let (disable, flags): (libc::c_ulong, libc::c_ulong) = match to {
+            HugePages::AsConfigured => (0, 0),
+            HugePages::WhereRequested => (1, EXCEPT_ADVISED),
+            HugePages::Nowhere => (1, 0),
+        };
         let zero: libc::c_ulong = 0;
         // SAFETY: no pointers.
-        let result =
-            unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, libc::c_ulong::from(!on), zero, zero, zero) };
+        let result = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, disable, flags, zero, zero) };
         if result != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
 #[cfg(target_os = "macos")]
 mod platform {
-    use super::io;
+    use super::{HugePages, io};
 
     pub fn resident_bytes() -> Option<u64> {
         // SAFETY: plain numbers; all zeroes is valid.
@@ -221,14 +237,14 @@ mod platform {
     }
 
     #[allow(clippy::unnecessary_wraps)]
-    pub fn set_transparent_huge_pages(_: bool) -> io::Result<()> {
+    pub fn restrict_huge_pages(_: HugePages) -> io::Result<()> {
         Ok(())
     }
 }
 
 #[cfg(target_os = "freebsd")]
 mod platform {
-    use super::io;
+    use super::{HugePages, io};
 
     pub fn resident_bytes() -> Option<u64> {
         // SAFETY: plain numbers and pointers; all zeroes is valid.
@@ -253,7 +269,7 @@ mod platform {
     }
 
     #[allow(clippy::unnecessary_wraps)]
-    pub fn set_transparent_huge_pages(_: bool) -> io::Result<()> {
+    pub fn restrict_huge_pages(_: HugePages) -> io::Result<()> {
         Ok(())
     }
 }
@@ -317,7 +333,10 @@ mod tests {
 
     #[test]
     fn huge_pages_can_be_forbidden_and_allowed() {
-        set_transparent_huge_pages(false).unwrap();
-        set_transparent_huge_pages(true).unwrap();
+        restrict_huge_pages(HugePages::Nowhere).unwrap();
+        restrict_huge_pages(HugePages::AsConfigured).unwrap();
+        // Refused by older kernels.
+        let _ = restrict_huge_pages(HugePages::WhereRequested);
+        restrict_huge_pages(HugePages::AsConfigured).unwrap();
     }
 }

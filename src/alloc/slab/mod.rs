@@ -21,7 +21,7 @@ use std::ptr::{self, NonNull};
 use super::{Stats, system};
 
 pub use heap::{classes, collect};
-pub use pool::{idle_bytes, purge};
+pub use pool::{for_each_region, idle_bytes, purge};
 pub use space::set_hugepages;
 
 #[inline(always)]

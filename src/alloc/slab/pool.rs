@@ -250,6 +250,19 @@ pub fn for_each_taken(mut visit: impl FnMut(u32)) {
     }
 }
 
+/// Calls `visit` with address and length of each region whose slabs were all touched since the kernel had their memory,
+/// until it returns `false`. The lock is not held meanwhile.
+pub fn for_each_region(mut visit: impl FnMut(usize, usize) -> bool) {
+    let (first, usable) = with_pool(|pool| (pool.first, pool.usable));
+    for number in first..usable {
+        if with_pool(|pool| pool.regions[number].touched) == ALL
+            && !visit(space::memory((number * SLABS_IN_REGION) as u32).expose_provenance(), REGION)
+        {
+            return;
+        }
+    }
+}
+
 impl Pool {
     fn begin(&mut self, first: usize) {
         self.first = first;
