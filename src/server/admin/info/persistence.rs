@@ -10,7 +10,8 @@ use crate::server::persistence::log::State;
 pub(super) fn persistence(server: &Server, out: &mut String) {
     let kept = &server.persistence;
     let job = kept.job.as_ref();
-    let (copied, peak, age) = job.map_or((0, 0, Duration::ZERO), crate::server::persistence::job::Job::copied);
+    let (copied, peak, age) =
+        job.map_or((0, 0, Duration::ZERO), crate::server::persistence::job::Job::copied);
     let (keys, done) = job.map_or((0, 0), |job| (job.keys, job.keys_done()));
     fields!(out,
         "loading": u8::from(server.loading.is_some()),
