@@ -3,9 +3,11 @@
 CARGO ?= cargo
 ARGS ?=
 FUZZ_SECONDS ?= 30
+ROUNDS ?= 500
+SEED ?= $(shell date +%s)
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help build run test compat bench fuzz static lint cross-check
+.PHONY: help build run test compat bench fuzz soak static lint cross-check
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +30,11 @@ bench: build ## Measure beside redis-server: a table, Markdown and a chart (some
 
 fuzz: ## Fuzz every target for FUZZ_SECONDS (30), from the corpora in fuzz/corpus
 	.ci/fuzz $(FUZZ_SECONDS) $(ARGS)
+
+soak: ## Kill the server, let its disk fail and cut its power ROUNDS (500) times; every moment and every call (an hour or more)
+	@echo "REDSTART_SEED=$(SEED) repeats this run"
+	REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) $(CARGO) test --release --locked \
+		--test killed --test faults --test power_cut -- --nocapture $(ARGS)
 
 static: ## Build one static file that runs on any Linux: target/static/redstart
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --locked --target $(HOST)

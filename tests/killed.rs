@@ -10,11 +10,13 @@ mod support;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use support::random::seeds;
 use support::workload::{Countdown, Writer};
-use support::{Client, Launch, Random, Server};
+use support::{Client, Launch, Random, Server, eventually};
 
 /// How many times a test kills its server.
 fn rounds(usual: u64) -> u64 {
@@ -41,9 +43,9 @@ fn disturb(port: u16, random: &mut Random, countdown: &Countdown, is_over: &Atom
     let Ok(mut client) = Client::tcp(port) else { return };
     while !is_over.load(Ordering::SeqCst) {
         let next = countdown.done() + 1 + random.below(600) as u64;
-        while countdown.done() < next && !is_over.load(Ordering::SeqCst) {
-            thread::yield_now();
-        }
+        eventually("others write", || {
+            (countdown.done() >= next || is_over.load(Ordering::SeqCst)).then_some(())
+        });
         let command = random.pick(&["BGREWRITEAOF", "BGREWRITEAOF", "BGSAVE", "DBSIZE"]);
         if client.try_call(&[command]).is_err() {
             return;
@@ -129,6 +131,56 @@ fn nothing_acknowledged_is_lost_under_everysec() {
 #[test]
 fn nothing_acknowledged_is_lost_under_no() {
     for seed in seeds(&[13]) {
-        killed_again_and_again("no", seed);
+        killed_again_and_again("no --aof-use-rdb-preamble no", seed);
+    }
+}
+
+/// The children of a process.
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a list of children");
+    text.split_whitespace().map(|child| child.parse().expect("a process")).collect()
+}
+
+#[test]
+fn a_child_never_outlives_its_server_and_what_it_had_begun_counts_for_nothing() {
+    for command in ["BGSAVE", "BGREWRITEAOF"] {
+        let server = start(Launch::subject().flags("--appendonly yes --rdb-key-save-delay 100000"));
+        let mut client = server.client();
+        for number in 0..1000 {
+            client.ok(&format!("SET key:{number} {number}"));
+        }
+        assert!(!client.run(command).is_error());
+        let child = eventually("a child", || children(server.pid()).pop());
+        let launch = server.stop();
+        eventually("the child is gone", || {
+            (!Path::new(&format!("/proc/{child}/stat")).exists()).then_some(())
+        });
+        assert!(!launch.directory().join("dump.rdb").exists());
+        let server = start(launch);
+        assert_eq!(server.client().run("DBSIZE").integer(), 1000, "{command}");
+    }
+}
+
+#[test]
+fn a_killed_child_leaves_no_file_and_the_next_one_succeeds() {
+    for (command, field) in
+        [("BGSAVE", "rdb_last_bgsave_status"), ("BGREWRITEAOF", "aof_last_bgrewrite_status")]
+    {
+        let server = start(Launch::subject().flags("--appendonly yes --rdb-key-save-delay 100000"));
+        let mut client = server.client();
+        for number in 0..1000 {
+            client.ok(&format!("SET key:{number} {number}"));
+        }
+        assert!(!client.run(command).is_error());
+        let child = eventually("a child", || children(server.pid()).pop());
+        kill(Pid::from_raw(child as i32), Signal::SIGKILL).expect("kill the child");
+        eventually("it is missed", || (client.info(field) == "err").then_some(()));
+        let names = fs::read_dir(server.directory()).expect("the directory");
+        let mut names =
+            names.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        assert!(!names.any(|name| name.starts_with("temp-")), "{command}");
+        client.ok("CONFIG SET rdb-key-save-delay 0");
+        assert!(!client.run(command).is_error());
+        eventually("it succeeds", || (client.info(field) == "ok").then_some(()));
     }
 }

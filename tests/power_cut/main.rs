@@ -269,8 +269,8 @@ fn cut_one_life(flags: &str, commands: &[&'static str], seed: u64) {
                     let Err(log) = life.survives(*cut, *left, &mut random) else { continue };
                     // Redis, too, asks for a hand where pages are missing before others that are there.
                     assert_eq!(*left, Left::Scattered, "cut {cut} of {flags}: it does not start: {log}");
-                    let why = log.lines().last().unwrap_or_default().split_once(" # ").unwrap_or_default().1;
-                    let why: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
+                    let lines = log.lines().filter_map(|line| Some(line.split_once(" # ")?.1));
+                    let why = lines.collect::<String>().replace(|c: char| c.is_ascii_digit(), "");
                     *refusals.lock().expect("not poisoned").entry(why).or_insert(0) += 1;
                 }
             });

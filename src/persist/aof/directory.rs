@@ -119,6 +119,13 @@ impl Directory {
         }
     }
 
+    /// Makes sure that a power failure does not take away what is in the directory now, nor the directory itself: whoever
+    /// made them may have died before.
+    pub fn sync(&self) -> Result<()> {
+        file::sync_directory_of(&self.manifest()).doing("can't fsync the AOF directory", &self.path)?;
+        file::sync_directory_of(&self.path).doing("can't fsync the directory of", &self.path)
+    }
+
     /// Reads the manifest; `None` if there is no directory or no manifest in it.
     pub fn load(&self) -> Result<Option<Manifest>> {
         let path = self.manifest();
