@@ -160,7 +160,7 @@ impl Server {
             let files = manifest.parts().map(|part| directory.part(part)).collect();
             Loading::new(Origin::Log(manifest), files, began_at)?
         } else {
-            let found = self.persistence.log.directory().load().map_err(|error| error.to_string())?;
+            let found = self.read_manifest()?;
             self.persistence.log.remember(found.unwrap_or_default());
             let path = self.core.config.dbfilename.as_path();
             let files = if path.exists() { VecDeque::from([path.to_path_buf()]) } else { VecDeque::new() };
@@ -181,7 +181,21 @@ impl Server {
             loading.merge = merge;
             self.load_at_once(loading)
         });
-        if let Err(LoadFailed(lines)) = &loaded {
+        self.note_reloaded(&loaded)
+    }
+
+    /// `DEBUG LOADAOF`: loads the log while everybody waits. Returns false if that fails, which is logged.
+    pub(super) fn reload_log(&mut self) -> bool {
+        let loaded = self.find_log().and_then(|manifest| {
+            let directory = self.persistence.log.directory();
+            let files = manifest.parts().map(|part| directory.part(part)).collect();
+            self.load_at_once(Loading::new(Origin::Log(manifest), files, self.unix_seconds())?)
+        });
+        self.note_reloaded(&loaded)
+    }
+
+    fn note_reloaded(&self, loaded: &Result<(), LoadFailed>) -> bool {
+        if let Err(LoadFailed(lines)) = loaded {
             for line in lines {
                 self.process.log.warning(format_args!("{line}"));
             }
@@ -189,25 +203,11 @@ impl Server {
         loaded.is_ok()
     }
 
-    /// `DEBUG LOADAOF`: loads the log while everybody waits; ends the process if that fails.
-    pub(super) fn reload_log(&mut self) {
-        let loaded = self.find_log().and_then(|manifest| {
-            let directory = self.persistence.log.directory();
-            let files = manifest.parts().map(|part| directory.part(part)).collect();
-            self.load_at_once(Loading::new(Origin::Log(manifest), files, self.unix_seconds())?)
-        });
-        if let Err(failed) = loaded {
-            self.die_of(&failed);
-        }
-    }
-
     fn load_at_once(&mut self, mut loading: Loading) -> Result<(), LoadFailed> {
-        let dirty = self.core.keyspace.counters.dirty;
         self.core.keyspace.expiry = ExpiryPolicy::Ignore;
         self.core.keyspace.journal.listen(Listening::default());
         let outcome = self.load_for(&mut loading, Duration::MAX).map(drop);
         self.core.keyspace.expiry = ExpiryPolicy::Delete;
-        self.core.keyspace.counters.dirty = dirty;
         self.core.keyspace.journal.take_emptied();
         self.listen();
         outcome
@@ -224,9 +224,13 @@ impl Server {
     /// The log's manifest; that of an old log of one file is made.
     fn find_log(&self) -> Result<Manifest, LoadFailed> {
         let directory = self.persistence.log.directory();
-        let found = directory.load().map_err(|error| error.to_string())?;
+        let found = self.read_manifest()?;
         let taken = directory.take_over(found.as_ref()).map_err(|error| error.to_string())?;
         Ok(taken.or(found).unwrap_or_default())
+    }
+
+    fn read_manifest(&self) -> Result<Option<Manifest>, LoadFailed> {
+        Ok(self.persistence.log.directory().load().map_err(|error| error.to_string())?)
     }
 
     /// Loads for as long as clients may wait. Ends the process if that fails.
@@ -551,14 +555,13 @@ impl Server {
         if manifest.is_empty() {
             let is_rdb = self.core.config.aof_use_rdb_preamble;
             let write = |path: &Path| self.write_base(path, is_rdb, &mut |_| {});
-            manifest = self.persistence.log.make_base(is_rdb, write).map_err(|error| error.to_string())?;
+            let made = self.persistence.log.make_base(&manifest, is_rdb, write);
+            manifest = made.map_err(|error| error.to_string())?;
             self.process.log.notice(format_args!("Creating AOF base file on server start"));
         }
         let opened = self.persistence.log.open(manifest);
         opened.map_err(|error| LoadFailed::from(error.to_string()))?;
-        if !self.core.config.aof_disable_auto_gc {
-            let _ = self.persistence.log.remove_history();
-        }
+        self.remove_history();
         self.persistence.rewrites.base_size = self.persistence.log.bytes();
         Ok(())
     }

@@ -75,8 +75,6 @@ pub struct Server {
     loading: Option<Box<Loading>>,
     /// Whether some commands are refused, because the data is being loaded or the disk refuses what they change.
     guarded: bool,
-    /// Signals that asked for an end which was not possible.
-    refused_signals: u32,
     /// When the log's disk was last complained about.
     log_complained_us: Option<u64>,
 }
@@ -120,10 +118,17 @@ impl Server {
             }
             self.run_gathered(&mut io);
             for token in self.net.take_scheduled() {
+                if self.process.exit {
+                    break;
+                }
                 self.resume(&mut io, token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
+            }
+            if self.process.exit {
+                // The data has been written: nothing may change it after that.
+                return self.flush();
             }
             crash::now_serving_nobody();
             if self.cron.is_due(self.core.clock.monotonic_us()) {
@@ -142,7 +147,7 @@ impl Server {
             self.end_waits_for_freeing();
             self.reply_to_ended_waits();
             self.flush();
-            if signal::shutdown_signals() > self.refused_signals {
+            if signal::shutdown_signals() > 0 {
                 self.shut_down_by_signal();
             }
             if self.process.exit {
@@ -188,6 +193,7 @@ impl Server {
     }
 
     fn shut_down_by_signal(&mut self) {
+        let signals = signal::shutdown_signals();
         let name = signal::last_shutdown_signal().unwrap_or("signal");
         self.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
         let config = &self.core.config;
@@ -195,10 +201,7 @@ impl Server {
         if self.prepare_shutdown(options).is_ok() {
             self.process.exit = true;
         } else {
-            self.refused_signals = signal::shutdown_signals();
-            self.process.log.warning(format_args!(
-                "{name} received but errors trying to shut down the server, check the logs for more information"
-            ));
+            signal::forget_shutdown_signals(signals);
         }
     }
 
@@ -206,7 +209,11 @@ impl Server {
     /// and the pid file removed. Unless it is forced, it fails when the data cannot be written.
     fn prepare_shutdown(&mut self, options: ShutdownOptions) -> Result<(), ()> {
         self.process.log.warning(format_args!("User requested shutdown..."));
-        self.write_for_good(options)?;
+        self.write_for_good(options).inspect_err(|()| {
+            self.process.log.warning(format_args!(
+                "Errors trying to shut down the server. Check the logs for more information."
+            ));
+        })?;
         self.process.begin_shutdown();
         for path in self.net.close_listeners() {
             self.process.log.notice(format_args!("Removing the unix socket file."));

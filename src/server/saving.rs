@@ -338,9 +338,9 @@ impl Server {
         self.process.log.notice(format_args!("Background AOF rewrite terminated with success"));
         // What was written since the fork must be on its way to the disk before the parts that it follows may go.
         self.write_log();
-        let keep_history = self.core.config.aof_disable_auto_gc;
-        match self.persistence.log.finish_rewrite(&job.path, job.is_rdb, keep_history) {
+        match self.persistence.log.finish_rewrite(&job.path, job.is_rdb) {
             Ok(()) => {
+                self.remove_history();
                 self.process.log.notice(format_args!("Background AOF rewrite finished successfully"));
                 true
             }
@@ -348,6 +348,16 @@ impl Server {
                 self.process.log.warning(format_args!("Can't take over the new base of the AOF: {error}"));
                 false
             }
+        }
+    }
+
+    /// Removes the files that a rewrite has replaced, unless `aof-disable-auto-gc`. One that cannot be removed now is
+    /// removed after the next rewrite.
+    pub(super) fn remove_history(&mut self) {
+        if !self.core.config.aof_disable_auto_gc
+            && let Err(error) = self.persistence.log.remove_history()
+        {
+            self.process.log.warning(format_args!("Can't remove old files of the AOF: {error}"));
         }
     }
 
@@ -375,7 +385,7 @@ impl Server {
         if self.persistence.log.state() != State::Off {
             if self.persistence.log.state() == State::Beginning && self.persistence.is_at(Work::Rewrite) {
                 if !forced {
-                    self.process.log.warning(format_args!("Writing initial AOF, can't exit"));
+                    self.process.log.warning(format_args!("Writing initial AOF, can't exit."));
                     return Err(());
                 }
                 self.process.log.warning(format_args!("Writing initial AOF. Exit anyway."));
@@ -399,7 +409,7 @@ impl Server {
                     self.process.log.warning(format_args!("Error trying to save the DB, can't exit."));
                     return Err(());
                 }
-                self.process.log.warning(format_args!("Error trying to save the DB, exit anyway."));
+                self.process.log.warning(format_args!("Error trying to save the DB. Exit anyway."));
             }
         }
         Ok(())
@@ -412,9 +422,7 @@ impl Server {
             self.end_job();
         }
         if !self.core.config.save.is_empty() && self.loading.is_none() {
-            let dirty = self.core.keyspace.counters.dirty;
             let _ = self.save_snapshot();
-            self.core.keyspace.counters.dirty = dirty;
         }
     }
 

@@ -157,7 +157,6 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         cron,
         loading: None,
         guarded: false,
-        refused_signals: 0,
         log_complained_us: None,
     };
     server.core.keyspace.wake_by(server.net.poller.waker());

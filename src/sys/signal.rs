@@ -40,6 +40,11 @@ pub fn shutdown_signals() -> u32 {
     COUNT.load(Ordering::Acquire)
 }
 
+/// Forgets `count` of them, because the shutdown that they requested was not possible.
+pub fn forget_shutdown_signals(count: u32) {
+    COUNT.fetch_sub(count, Ordering::AcqRel);
+}
+
 /// The name of the latest of these signals, for the log.
 pub fn last_shutdown_signal() -> Option<&'static str> {
     Signal::try_from(LAST.load(Ordering::Acquire)).ok().map(Signal::as_str)
@@ -108,6 +113,11 @@ mod tests {
         match scene.as_str() {
             "terminated twice" => raise(Signal::SIGTERM).unwrap(),
             "interrupted" => raise(Signal::SIGINT).unwrap(),
+            "refused" => {
+                forget_shutdown_signals(shutdown_signals());
+                raise(Signal::SIGINT).unwrap();
+                assert_eq!((shutdown_signals(), last_shutdown_signal()), (1, Some("SIGINT")));
+            }
             _ => {}
         }
         std::process::exit(42);
@@ -121,6 +131,11 @@ mod tests {
     #[test]
     fn an_interrupt_after_a_signal_to_end_ends_the_process_at_once() {
         assert_eq!(play("interrupted"), Some(1));
+    }
+
+    #[test]
+    fn an_interrupt_after_a_shutdown_that_was_not_possible_asks_for_another_one() {
+        assert_eq!(play("refused"), Some(42));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Server {
         if self.prepare_shutdown(options).is_err() {
             return Err(Error::new("ERR Errors trying to SHUTDOWN. Check logs."));
         }
-        self.net.session(token).flags.close_now = true;
+        self.net.session(token).flags.close_after_reply = true;
         self.process.exit = true;
         Ok(())
     }

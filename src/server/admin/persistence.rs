@@ -97,8 +97,9 @@ impl Server {
             self.drop_data();
         }
         if !self.reload_snapshot(merge) {
-            return Err(Error::new("ERR Error trying to load the RDB dump, check server logs"));
+            return Err(Error::new("ERR Error trying to load the RDB dump, check server logs."));
         }
+        self.core.keyspace.counters.dirty = 0;
         self.process.log.notice(format_args!("DB reloaded by DEBUG RELOAD"));
         self.net.reply_to(token).ok();
         Ok(())
@@ -109,7 +110,10 @@ impl Server {
         self.refuse_while_loading()?;
         self.write_log();
         self.drop_data();
-        self.reload_log();
+        if !self.reload_log() {
+            return Err(Error::new("ERR Error trying to load the AOF files, check server logs."));
+        }
+        self.core.keyspace.counters.dirty = 0;
         self.process.log.notice(format_args!("Append Only File loaded by DEBUG LOADAOF"));
         self.net.reply_to(token).ok();
         Ok(())
@@ -122,14 +126,11 @@ impl Server {
         Ok(())
     }
 
-    /// Drops all data without a trace: neither logged nor counted.
+    /// Drops all data without a trace in the log.
     fn drop_data(&mut self) {
-        let keyspace = &mut self.core.keyspace;
-        let dirty = keyspace.counters.dirty;
-        for db in 0..keyspace.count() {
-            keyspace.flush(db, true);
+        for db in 0..self.core.keyspace.count() {
+            self.core.keyspace.flush(db, true);
         }
-        keyspace.counters.dirty = dirty;
         self.persistence.functions.clear();
     }
 }

@@ -19,7 +19,7 @@
 //! the file ends with a whole call whatever happens next.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
@@ -312,14 +312,15 @@ impl Log {
         self.manifest = manifest;
     }
 
-    /// Writes the base of a log that has none, with `write`; returns the manifest with it.
+    /// Writes the base of a log that has none, with `write`; returns `manifest` with it.
     pub fn make_base(
         &self,
+        manifest: &Manifest,
         is_rdb: bool,
         write: impl FnOnce(&Path) -> Result<(), String>,
     ) -> Result<Manifest, Failed> {
         self.directory.create()?;
-        let manifest = Manifest::default().with_new_base(self.directory.file(), is_rdb, false);
+        let manifest = manifest.with_new_base(self.directory.file(), is_rdb, false);
         let base = manifest.base.as_ref().expect("just added");
         write(&self.directory.part(base)).map_err(Failed)?;
         Ok(manifest)
@@ -392,9 +393,9 @@ impl Log {
         self.state = State::Beginning;
     }
 
-    /// A rewrite has written `base`, a temporary file, and synced it: it takes the place of all parts but the newest. The
-    /// old files are removed in the background, unless `keep_history`.
-    pub fn finish_rewrite(&mut self, base: &Path, is_rdb: bool, keep_history: bool) -> Result<(), Failed> {
+    /// A rewrite has written `base`, a temporary file, and synced it: it takes the place of all parts but the one that is
+    /// written to. The old files become history ([`Log::remove_history`]).
+    pub fn finish_rewrite(&mut self, base: &Path, is_rdb: bool) -> Result<(), Failed> {
         let name = self.directory.file();
         let begins = self.state == State::Beginning;
         let mut manifest = self.manifest.with_new_base(name, is_rdb, self.state == State::On);
@@ -410,17 +411,17 @@ impl Log {
         if begins {
             self.state = State::On;
         }
-        self.take_manifest(manifest)?;
-        if keep_history { Ok(()) } else { self.remove_history() }
+        self.take_manifest(manifest)
     }
 
     fn take_manifest(&mut self, manifest: Manifest) -> Result<(), Failed> {
-        self.bytes = self.directory.total_size(&manifest)?;
+        let bytes = self.directory.total_size(&manifest);
         self.manifest = manifest;
+        self.bytes = bytes?;
         Ok(())
     }
 
-    /// Removes files that a rewrite has made superfluous.
+    /// Removes files that a rewrite has made superfluous, in the background.
     pub fn remove_history(&mut self) -> Result<(), Failed> {
         if self.manifest.history.is_empty() {
             return Ok(());
@@ -438,6 +439,9 @@ impl Log {
     pub fn close(&mut self) {
         if let Some(file) = self.file.take() {
             self.let_go(file);
+        }
+        if self.state == State::Beginning {
+            let _ = fs::remove_file(self.directory.temporary_incremental());
         }
         self.state = State::Off;
         self.backlog = Vec::new();
