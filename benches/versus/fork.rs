@@ -144,7 +144,8 @@ fn save(bench: &Bench, client: &mut Client, random: &mut u64, figures: &mut Figu
     }
 }
 
-fn info(client: &mut Client) -> Result<String> {
+/// The text of INFO.
+pub fn info(client: &mut Client) -> Result<String> {
     match client.must(&[b"INFO"])? {
         Reply::Bulk(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
         other => Err(format!("INFO returned {other:?}").into()),
@@ -152,7 +153,7 @@ fn info(client: &mut Client) -> Result<String> {
 }
 
 /// A number in the text of INFO.
-fn field(info: &str, name: &str) -> Option<f64> {
+pub fn field(info: &str, name: &str) -> Option<f64> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
 }
 
