@@ -193,7 +193,8 @@ fn save(client: &mut Client, write: &mut dyn FnMut(&mut Client) -> Result<()>) -
     }
 }
 
-fn info(client: &mut Client) -> Result<String> {
+/// The text of INFO.
+pub fn info(client: &mut Client) -> Result<String> {
     match client.must(&[b"INFO"])? {
         Reply::Bulk(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
         other => Err(format!("INFO returned {other:?}").into()),
@@ -201,7 +202,7 @@ fn info(client: &mut Client) -> Result<String> {
 }
 
 /// A number in the text of INFO.
-fn field(info: &str, name: &str) -> Option<f64> {
+pub fn field(info: &str, name: &str) -> Option<f64> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
 }
 

@@ -22,7 +22,9 @@ mod fork;
 mod generator;
 mod load;
 mod memory;
+mod persistence;
 mod report;
+mod saves;
 mod servers;
 mod stats;
 mod system;
@@ -69,6 +71,8 @@ struct Scale {
     grow_millions: usize,
     /// Keys of a server that forks.
     fork_keys: usize,
+    /// Keys of a server that saves and loads.
+    stored_keys: usize,
 }
 
 /// What to measure, and on which servers.
@@ -106,12 +110,13 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails or --fork the first three are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence or --fork all but the last are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
         .arg(flag("memory", "bytes an element and a connection"))
         .arg(flag("tails", "latencies beside something big"))
+        .arg(flag("persistence", "saving, loading, the cost of the log, and latencies while a child writes"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag("quick", "few requests: shows that it works, not how fast"))
         .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
@@ -122,7 +127,7 @@ fn command() -> Command {
         .arg(count("connections", "connections of the idle row"))
         .arg(count("rate", "GETs a second for tails"))
         .arg(count("seconds", "length of each phase of tails"))
-        .arg(count("keys", "keys of a server that forks"))
+        .arg(count("keys", "keys of a server that forks, or that saves and loads"))
         .arg(count("grow", "also tails while a table grows to N million keys"))
         .arg(text("markdown", "FILE", "where the page is written"))
         .arg(text("svg", "FILE", "where the chart is written"))
@@ -149,6 +154,7 @@ impl Scale {
             rate: size("rate", 100_000, 10_000) as u64,
             grow_millions: matches.get_one("grow").copied().unwrap_or(0),
             fork_keys: size("keys", 10_000_000, 100_000),
+            stored_keys: size("keys", 2_000_000, 50_000),
         }
     }
 }
@@ -242,8 +248,13 @@ fn run(arguments: &[String]) -> Result<()> {
     let bench = Bench { scale: Scale::new(&matches), cores, specs: specs(&matches)?, only };
     let mut report = empty_report(&bench, arguments)?;
 
-    let sections: [(&str, Section); 4] =
-        [("cpu", workloads::run), ("cpu", collections::run), ("memory", memory::run), ("tails", tails::run)];
+    let sections: [(&str, Section); 5] = [
+        ("cpu", workloads::run),
+        ("cpu", collections::run),
+        ("memory", memory::run),
+        ("tails", tails::run),
+        (persistence::SECTION, persistence::run),
+    ];
     let all = !sections.iter().any(|(name, _)| matches.get_flag(name)) && !matches.get_flag("fork");
     for (name, measure) in sections {
         if all || matches.get_flag(name) {

@@ -89,6 +89,11 @@ impl Spec {
         Ok(spec)
     }
 
+    /// Whether it understands Redis's directives.
+    pub fn is_directed(&self) -> bool {
+        self.directed
+    }
+
     /// The bare loop, which replies to everything with `reply`.
     pub fn bare(reply: &str) -> Result<Self> {
         let arguments = vec![bare::ARGUMENT.into(), PORT.into(), reply.into()];
