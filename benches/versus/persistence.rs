@@ -135,10 +135,8 @@ pub fn wait_for_child(client: &mut Client, glance: Duration) -> Result<()> {
             .all(is_zero)
         {
             let succeeded = ["rdb_last_bgsave_status:ok", "aof_last_bgrewrite_status:ok"];
-            return match succeeded.iter().all(|text| info.contains(text)) {
-                true => Ok(()),
-                false => Err("a child that writes has failed".into()),
-            };
+            let failed = || "a child that writes has failed".into();
+            return if succeeded.iter().all(|text| info.contains(text)) { Ok(()) } else { Err(failed()) };
         }
         if begin.elapsed() > PATIENCE {
             return Err("a child that writes does not end".into());

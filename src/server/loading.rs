@@ -13,7 +13,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -277,8 +278,7 @@ impl Server {
             let file = File::open(&path)?;
             let bytes = file.metadata()?.len();
             let mut magic = [0; 5];
-            let is_snapshot =
-                std::os::unix::fs::FileExt::read_at(&file, &mut magic, 0)? == 5 && magic == *b"REDIS";
+            let is_snapshot = file.read_at(&mut magic, 0)? == 5 && magic == *b"REDIS";
             Ok((file, bytes, is_snapshot))
         };
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
@@ -468,6 +468,8 @@ impl Server {
         let advice = "make a backup of your AOF file, then use ./redis-check-aof --fix <filename.manifest>";
         let valid_up_to = match error {
             ReadError::Truncated { valid_up_to } => valid_up_to,
+            // What follows is as good as not there.
+            ReadError::Malformed { offset, .. } if ends_unwritten(path, offset).unwrap_or(false) => offset,
             ReadError::Malformed { offset, what } => {
                 return Err(format!(
                     "Bad file format reading the append only file {shown} at offset {offset} ({what}): {advice}"
@@ -572,6 +574,28 @@ enum ReadOrRun {
     Run(LoadFailed),
 }
 
+/// Whether a log has nothing from `offset` on but the beginning of a command and then zero bytes: a file that a power
+/// failure has left longer than what was written. A whole log ends with a line feed.
+fn ends_unwritten(path: &Path, offset: u64) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut end = file.metadata()?.len();
+    let full = end;
+    let mut chunk = vec![0; 64 * 1024];
+    while end > offset {
+        let len = chunk.len().min((end - offset) as usize);
+        let chunk = &mut chunk[..len];
+        file.read_exact_at(chunk, end - len as u64)?;
+        if let Some(last) = chunk.iter().rposition(|byte| *byte != 0) {
+            end = end - len as u64 + last as u64 + 1;
+            break;
+        }
+        end -= len as u64;
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    let begun = Reader::new(file.take(end - offset)).next_batch(1).map(|batch| batch.is_empty());
+    Ok(end < full && matches!(begun, Ok(true) | Err(ReadError::Truncated { .. })))
+}
+
 fn bad_snapshot(path: &Path, from_log: bool, error: &rdb::RdbError) -> LoadFailed {
     let shown = path.display();
     let mut lines = vec![format!("{error} (file {shown})")];
@@ -579,4 +603,27 @@ fn bad_snapshot(path: &Path, from_log: bool, error: &rdb::RdbError) -> LoadFaile
         lines.push(format!("Error reading the RDB preamble of the AOF file {shown}, AOF loading aborted"));
     }
     LoadFailed(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_ends_with_zero_bytes_was_not_written_to_its_end() {
+        let path = std::env::temp_dir().join(format!("redstart-unwritten-{}", std::process::id()));
+        let whole = b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n";
+        let at = whole.len() as u64;
+        let mut judge = |tail: &[u8]| {
+            std::fs::write(&path, [whole, tail].concat()).expect("written");
+            ends_unwritten(&path, at).expect("read")
+        };
+        assert!(judge(&[0; 5000]));
+        assert!(judge(&[&b"*2\r\n$3\r\nDEL\r\n$1"[..], &[0; 200_000]].concat()));
+        assert!(judge(&[&b"*2\r\n$3\r\nDEL\r\n$5\r\nab"[..], &[0; 70]].concat()));
+        assert!(!judge(b"*2\r\n$3\r\nDEL\r\n$1"), "it ends early, but has no zero byte");
+        assert!(!judge(&[&b"*2\r\n$3\r\nDEL\r\nXX"[..], &[0; 70]].concat()), "damage comes before them");
+        assert!(!judge(&[&[0; 70][..], whole].concat()), "something comes after them");
+        std::fs::remove_file(&path).expect("removed");
+    }
 }
