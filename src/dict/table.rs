@@ -137,7 +137,7 @@ impl<T: Item> Table<T> {
     /// Address and length of the memory, if it is a mapping of its own.
     pub(super) fn mapping(&self) -> Option<(usize, usize)> {
         match &self.storage {
-            Storage::Mapped(pages) => Some((pages.start().expose_provenance().get(), pages.len())),
+            Storage::Mapped(pages) => Some((pages.start().as_ptr().expose_provenance(), pages.len())),
             _ => None,
         }
     }
