@@ -290,7 +290,7 @@ mod tests {
         // SAFETY: the mapping is this long and ours.
         let bytes = unsafe { std::slice::from_raw_parts_mut(pages.start().as_ptr(), pages.len()) };
         bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i % 251) as u8);
-        let (start, stop) = (pages.start().expose_provenance().get(), AtomicBool::new(false));
+        let (start, stop) = (pages.start().as_ptr().expose_provenance(), AtomicBool::new(false));
         assert!(join(start, pages.len(), &stop) <= 6);
         assert!(bytes.iter().enumerate().all(|(i, byte)| *byte == (i % 251) as u8));
         stop.store(true, Ordering::Relaxed);
