@@ -227,14 +227,13 @@ fn content(file: &File, left: Left, random: &mut Random) -> Vec<u8> {
     let first = random.below(file.pending.len() + 1);
     for (index, change) in file.pending.iter().enumerate() {
         match (left, change) {
-            (Left::Nothing, _) => {}
             (Left::All, change) => change_file(&mut bytes, change),
             (Left::Beginning, change) if index < first => change_file(&mut bytes, change),
             (Left::Beginning, Change::Write(at, data)) if index == first => {
                 let torn = data[..random.below(data.len() + 1)].to_vec();
                 change_file(&mut bytes, &Change::Write(*at, torn));
             }
-            (Left::Beginning, _) => {}
+            (Left::Nothing | Left::Beginning, _) => {}
             (Left::Scattered, Change::Truncate(_)) => {
                 if random.chance(2) {
                     change_file(&mut bytes, change);
@@ -298,7 +297,9 @@ mod tests {
 
     fn after(records: &[Record], left: Left) -> BTreeMap<String, Vec<u8>> {
         let mut disk = Disk::new();
-        records.iter().for_each(|record| disk.apply(record));
+        for record in records {
+            disk.apply(record);
+        }
         let directory = Directory::new();
         disk.lay_down(directory.path(), left, &mut Random::new(1));
         super::super::contents(directory.path())
