@@ -231,7 +231,11 @@ impl Server {
     }
 
     fn read_manifest(&self) -> Result<Option<Manifest>, LoadFailed> {
-        Ok(self.persistence.log.directory().load().map_err(|error| error.to_string())?)
+        let directory = self.persistence.log.directory();
+        if !directory.path().is_dir() {
+            return Ok(None);
+        }
+        Ok(directory.load().map_err(|error| error.to_string())?)
     }
 
     /// Loads for as long as clients may wait. Ends the process if that fails.
@@ -402,25 +406,22 @@ impl Server {
         request: &super::net::batch::Request,
         args: Args<'_>,
     ) -> Result<(), LoadFailed> {
-        let shown = || String::from_utf8_lossy(args.get(0)).into_owned();
+        let called = || String::from_utf8_lossy(args.get(0)).into_owned();
+        let file = shown(path);
         let command = match request.command {
             Ok(command) if command.accepts(args.len()) => command,
             Ok(_) => {
                 let why = "Wrong number of arguments for command";
-                return Err(
-                    format!("{why} '{}' reading the append only file {}", shown(), path.display()).into()
-                );
+                return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
             }
             Err(_) => {
                 let why = "Unknown command";
-                return Err(
-                    format!("{why} '{}' reading the append only file {}", shown(), path.display()).into()
-                );
+                return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
             }
         };
         let Handler::Keyspace(run) = command.handler else {
             let why = "Command without effect on the data";
-            return Err(format!("{why} '{}' reading the append only file {}", shown(), path.display()).into());
+            return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
         };
         if loading.replies.len() > KEEP_REPLY {
             loading.replies = Vec::new();
@@ -430,9 +431,8 @@ impl Server {
         let caller = Caller { session: &mut loading.session, reply, splices: None, may_wait: false };
         if let Err(error) = self.core.dispatch(run, caller, request.hash, args) {
             self.process.log.warning(format_args!(
-                "The command '{}' of the append only file {} failed: {}",
-                shown(),
-                path.display(),
+                "The command '{}' of the append only file {file} failed: {}",
+                called(),
                 String::from_utf8_lossy(error.text())
             ));
         }
@@ -464,17 +464,19 @@ impl Server {
         path: &Path,
         error: ReadError,
     ) -> Result<bool, LoadFailed> {
-        let shown = path.display();
-        let advice = "make a backup of your AOF file, then use ./redis-check-aof --fix <filename.manifest>";
+        let shown = shown(path);
         let valid_up_to = match error {
             ReadError::Truncated { valid_up_to } => valid_up_to,
             // What follows is as good as not there.
             ReadError::Malformed { offset, .. } if ends_unwritten(path, offset).unwrap_or(false) => offset,
             ReadError::Malformed { offset, what } => {
-                return Err(format!(
-                    "Bad file format reading the append only file {shown} at offset {offset} ({what}): {advice}"
-                )
-                .into());
+                return Err(LoadFailed(vec![
+                    format!("The append only file {shown} is valid up to offset {offset}: {what}"),
+                    format!(
+                        "Bad file format reading the append only file {shown}: make a backup of your AOF file, then use \
+                         ./redis-check-aof --fix <filename.manifest>"
+                    ),
+                ]));
             }
             ReadError::Io(error) => {
                 let why = file::reason(&error);
@@ -483,21 +485,24 @@ impl Server {
         };
         if !loading.files.is_empty() {
             return Err(LoadFailed(vec![
-                format!(
-                    "Unexpected end of file reading the append only file {shown} at offset {valid_up_to}"
-                ),
+                format!("The append only file {shown} is valid up to offset {valid_up_to}, where it ends"),
                 "Fatal error: the truncated file is not the last file".into(),
             ]));
         }
         if !self.core.config.aof_load_truncated {
-            return Err(format!(
-                "Unexpected end of file reading the append only file {shown} at offset {valid_up_to}. You can: 1) Make a \
-                 backup of your AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you \
-                 can set the 'aof-load-truncated' configuration option to yes and restart the server."
-            )
-            .into());
+            return Err(LoadFailed(vec![
+                format!("The append only file {shown} is valid up to offset {valid_up_to}, where it ends"),
+                format!(
+                    "Unexpected end of file reading the append only file {shown}. You can: 1) Make a backup of your AOF \
+                     file, then use ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you can set the \
+                     'aof-load-truncated' configuration option to yes and restart the server."
+                ),
+            ]));
         }
         let log = &self.process.log;
+        if loading.transaction.take().is_some() {
+            log.warning(format_args!("Revert incomplete MULTI/EXEC transaction in AOF file {shown}"));
+        }
         log.warning(format_args!("!!! Warning: short read while loading the AOF file {shown}!!!"));
         log.warning(format_args!("!!! Truncating the AOF {shown} at offset {valid_up_to} !!!"));
         let cut = File::options().write(true).open(path).and_then(|file| {
@@ -506,7 +511,6 @@ impl Server {
         });
         cut.map_err(|error| format!("Error truncating the AOF file {shown}: {}", file::reason(&error)))?;
         log.warning(format_args!("AOF {shown} loaded anyway because aof-load-truncated is enabled"));
-        loading.transaction = None;
         Ok(true)
     }
 
@@ -569,6 +573,11 @@ impl Server {
     }
 }
 
+/// The name of a file, for people.
+fn shown(path: &Path) -> std::path::Display<'_> {
+    Path::new(path.file_name().unwrap_or_default()).display()
+}
+
 enum ReadOrRun {
     Read(ReadError),
     Run(LoadFailed),
@@ -597,7 +606,7 @@ fn ends_unwritten(path: &Path, offset: u64) -> io::Result<bool> {
 }
 
 fn bad_snapshot(path: &Path, from_log: bool, error: &rdb::RdbError) -> LoadFailed {
-    let shown = path.display();
+    let shown = shown(path);
     let mut lines = vec![format!("{error} (file {shown})")];
     if from_log {
         lines.push(format!("Error reading the RDB preamble of the AOF file {shown}, AOF loading aborted"));

@@ -54,6 +54,7 @@ impl Server {
         self.persistence.snapshots.last_try = self.unix_seconds();
         match self.fork_for(Work::Snapshot, true) {
             Ok(pid) => {
+                self.persistence.snapshots.saves += 1;
                 self.process.log.notice(format_args!("Background saving started by pid {pid}"));
                 Ok(())
             }
@@ -85,6 +86,7 @@ impl Server {
             });
         match forked {
             Ok(pid) => {
+                self.persistence.rewrites.begun += 1;
                 self.process
                     .log
                     .notice(format_args!("Background append only file rewriting started by pid {pid}"));
@@ -322,7 +324,6 @@ impl Server {
         };
         let rewrites = &mut self.persistence.rewrites;
         if succeeded && *exit == Exit::Status(0) {
-            rewrites.completed += 1;
             rewrites.failures = 0;
             rewrites.base_size = self.persistence.log.bytes();
         } else {

@@ -15,6 +15,7 @@ impl Server {
         if self.persistence.is_at(Work::Snapshot) {
             return Err(Error::new("ERR Background save already in progress"));
         }
+        self.persistence.snapshots.saves += 1;
         self.save_snapshot().map_err(|()| FAILED)?;
         self.net.reply_to(token).ok();
         Ok(())

@@ -19,8 +19,8 @@ pub struct Rewrites {
     pub last_duration: Option<Duration>,
     /// Bytes that were copied because parent or child wrote to them while the last one ran.
     pub last_cow_bytes: u64,
-    /// Rewrites since the start.
-    pub completed: u64,
+    /// Rewrites that have begun since the start.
+    pub begun: u64,
     /// Failures since the last that worked.
     pub failures: u32,
     /// The size of the log after the last rewrite, or at the start.
@@ -35,7 +35,7 @@ impl Default for Rewrites {
             succeeded: true,
             last_duration: None,
             last_cow_bytes: 0,
-            completed: 0,
+            begun: 0,
             failures: 0,
             base_size: 0,
             next_try: None,

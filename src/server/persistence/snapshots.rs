@@ -20,7 +20,7 @@ pub struct Snapshots {
     pub last_duration: Option<Duration>,
     /// Bytes that were copied because parent or child wrote to them while the last one ran.
     pub last_cow_bytes: u64,
-    /// Saves since the start.
+    /// `SAVE`s and background saves since the start, as far as they began.
     pub saves: u64,
     /// `BGSAVE SCHEDULE` waits for another child to end.
     pub scheduled: bool,
@@ -62,7 +62,6 @@ impl Snapshots {
     pub fn saved(&mut self, now: i64) {
         self.last_save = now;
         self.succeeded = true;
-        self.saves += 1;
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
         "aof_last_rewrite_time_sec": seconds(kept.rewrites.last_duration),
         "aof_current_rewrite_time_sec": current_seconds(server, Work::Rewrite),
         "aof_last_bgrewrite_status": status(kept.rewrites.succeeded),
-        "aof_rewrites": kept.rewrites.completed,
+        "aof_rewrites": kept.rewrites.begun,
         "aof_rewrites_consecutive_failures": kept.rewrites.failures,
         "aof_last_write_status": status(kept.log.error().is_none()),
         "aof_last_cow_size": kept.rewrites.last_cow_bytes,

@@ -1,0 +1,289 @@
+//! When a snapshot is made by itself, what counts as a change since the last one, and what follows when one fails.
+
+use crate::support::{Launch, Server, eventually};
+use crate::{begin, digest, names, refused_after, restart, restart_after, start, wait_for_jobs};
+use std::fs;
+
+/// Makes a directory stand where the snapshot would: saving fails, also for root.
+fn obstruct(server: &Server) {
+    let place = server.directory().join("dump.rdb");
+    let _ = fs::remove_file(&place);
+    fs::create_dir(&place).expect("a directory");
+    fs::write(place.join("file"), "").expect("a file");
+}
+
+fn clear(server: &Server) {
+    fs::remove_dir_all(server.directory().join("dump.rdb")).expect("removed");
+}
+
+#[test]
+fn a_save_rule_makes_a_snapshot_when_its_changes_and_its_time_are_there() {
+    let server = begin("--save 1 3");
+    let mut client = server.client();
+    client.ok("SET a 1");
+    client.ok("SET b 1");
+    let cycles = client.info_number("eventloop_cycles");
+    client.wait_for_info("eventloop_cycles", |now| now > cycles + 15);
+    assert_eq!(client.info_number("rdb_saves"), 0, "two changes are too few");
+    client.ok("SET c 1");
+    client.wait_for_info("rdb_saves", |saves| saves == 1);
+    wait_for_jobs(&mut client);
+    server.wait_for_log("3 changes in 1 seconds. Saving...");
+    assert_eq!(client.info_number("rdb_changes_since_last_save"), 0);
+    assert_eq!(restart(server).client().run("DBSIZE").integer(), 3);
+}
+
+#[test]
+fn config_set_changes_the_rules_of_a_running_server() {
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("SET a 1");
+    client.call(&["CONFIG", "SET", "save", "3600 100 1 1"]);
+    client.wait_for_info("rdb_saves", |saves| saves == 1);
+    wait_for_jobs(&mut client);
+    client.call(&["CONFIG", "SET", "save", ""]);
+    client.ok("SET a 2");
+    assert_eq!(client.info_number("rdb_changes_since_last_save"), 1);
+}
+
+#[test]
+fn changes_that_are_made_while_a_snapshot_is_written_count_for_the_next_one() {
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("DEBUG POPULATE 100");
+    client.ok("SET before v");
+    client.ok("CONFIG SET rdb-key-save-delay 5000");
+    client.run("BGSAVE");
+    assert_eq!(client.info_number("rdb_bgsave_in_progress"), 1);
+    client.ok("SET during v");
+    client.ok("SET during w");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.info_number("rdb_changes_since_last_save"), 2);
+    client.ok("CONFIG SET rdb-key-save-delay 0");
+    client.ok("SAVE");
+    assert_eq!(client.info_number("rdb_changes_since_last_save"), 0);
+}
+
+#[test]
+fn what_is_written_during_a_snapshot_is_not_in_it() {
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("DEBUG POPULATE 200");
+    client.run("RPUSH list 1 2 3");
+    let before = digest(&mut client);
+    client.ok("CONFIG SET rdb-key-save-delay 3000");
+    client.run("BGSAVE");
+    for n in 0..200 {
+        client.ok(&format!("SET key:{n} changed"));
+    }
+    client.run("RPUSH list 4");
+    client.ok("SET more v");
+    assert_eq!(client.info_number("rdb_bgsave_in_progress"), 1, "it has ended before the writes");
+    wait_for_jobs(&mut client);
+    assert_ne!(digest(&mut client), before);
+    assert_eq!(digest(&mut restart(server).client()), before);
+}
+
+#[test]
+fn pages_that_are_written_during_a_snapshot_are_counted() {
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("DEBUG POPULATE 20000 key 200");
+    client.ok("CONFIG SET rdb-key-save-delay 100");
+    client.run("BGSAVE");
+    let value = "x".repeat(200);
+    for n in 0..20_000 {
+        client.send(&["SET", &format!("key:{n}"), &value]).expect("sent");
+    }
+    client.discard(20_000 * 5).expect("replies");
+    client.wait_for_info("current_cow_size", |bytes| bytes > 0);
+    assert!(client.info_number("current_save_keys_processed") > 0);
+    assert_eq!(client.info_number("current_save_keys_total"), 20_000);
+    client.wait_for_info("rdb_bgsave_in_progress", |busy| busy == 0);
+    assert!(client.info_number("rdb_last_cow_size") > 1 << 20);
+    for field in ["current_cow_size", "current_save_keys_processed", "current_save_keys_total"] {
+        assert_eq!(client.info_number(field), 0, "{field}");
+    }
+    assert!(client.info_number("rdb_last_bgsave_time_sec") >= 0);
+    assert_eq!(client.info_number("rdb_current_bgsave_time_sec"), -1);
+    assert!(client.info_number("latest_fork_usec") > 0);
+    assert_eq!(client.info_number("total_forks"), 1);
+}
+
+const DENIED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+    Commands that may modify the data set are disabled, because this instance is configured to report errors during \
+    writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details \
+    about the RDB error.";
+
+#[test]
+fn writes_are_refused_after_a_snapshot_has_failed_until_one_succeeds() {
+    let server = begin("--save 3600 100000");
+    let mut client = server.client();
+    client.ok("SET k v");
+    obstruct(&server);
+    assert_eq!(client.run("BGSAVE").text(), "Background saving started");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.info("rdb_last_bgsave_status"), "err");
+    for line in ["SET k w", "DEL k", "PING", "FLUSHALL", "RPUSH list a"] {
+        assert_eq!(client.run(line).text(), DENIED, "{line}");
+    }
+    assert_eq!(client.run("GET k").text(), "v");
+    assert!(!client.run("CONFIG GET save").is_error());
+    client.ok("CONFIG SET stop-writes-on-bgsave-error no");
+    client.ok("SET k w");
+    client.ok("CONFIG SET stop-writes-on-bgsave-error yes");
+    assert_eq!(client.run("PING").text(), DENIED);
+    client.call(&["CONFIG", "SET", "save", ""]);
+    assert_eq!(client.run("PING").text(), "PONG", "without rules nobody relies on snapshots");
+    client.call(&["CONFIG", "SET", "save", "3600 100000"]);
+    clear(&server);
+    assert_eq!(client.run("PING").text(), DENIED);
+    client.run("BGSAVE");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
+    client.ok("SET k x");
+    assert_eq!(client.run("PING").text(), "PONG");
+}
+
+#[test]
+fn a_failed_save_in_the_foreground_refuses_nothing_and_a_successful_one_allows_again() {
+    let server = begin("--save 3600 100000");
+    let mut client = server.client();
+    obstruct(&server);
+    assert!(client.run("SAVE").is_error());
+    client.ok("SET k v");
+    client.run("BGSAVE");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.run("PING").text(), DENIED);
+    clear(&server);
+    client.ok("SAVE");
+    client.ok("SET k w");
+    assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
+}
+
+#[test]
+fn a_child_that_is_killed_leaves_no_file_and_the_old_snapshot_stays() {
+    let server = begin("--save 3600 100000");
+    let mut client = server.client();
+    client.ok("DEBUG POPULATE 100");
+    client.ok("SET k old");
+    client.ok("SAVE");
+    client.ok("SET k new");
+    client.ok("CONFIG SET rdb-key-save-delay 1000000");
+    client.run("BGSAVE");
+    let child = eventually("the child", || {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    });
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL)
+        .expect("killed");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.info("rdb_last_bgsave_status"), "err");
+    server.wait_for_log("Background saving terminated by signal 9");
+    let left = names(server.directory());
+    assert!(!left.iter().any(|name| name.starts_with("temp-")), "{left:?}");
+    assert_eq!(client.run("PING").text(), DENIED);
+    assert_eq!(restart(server).client().run("GET k").text(), "old");
+}
+
+/// SIGUSR1 tells a child of Redis to end, which is not a failure.
+#[test]
+fn a_child_that_is_told_to_end_is_no_failure() {
+    let server = begin("--save 3600 100000");
+    let mut client = server.client();
+    client.ok("DEBUG POPULATE 100");
+    client.ok("CONFIG SET rdb-key-save-delay 1000000");
+    client.run("BGSAVE");
+    let child = eventually("the child", || {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    });
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGUSR1)
+        .expect("sent");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.info("rdb_last_bgsave_status"), "ok");
+    client.ok("SET k v");
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_with_a_reason() {
+    let start = || {
+        let server = begin("");
+        let mut client = server.client();
+        client.ok("SET key value");
+        client.run("RPUSH list a b c");
+        client.ok("SAVE");
+        server
+    };
+    let log = refused_after(start(), |directory| {
+        let path = directory.join("dump.rdb");
+        let mut bytes = fs::read(&path).expect("a snapshot");
+        *bytes.last_mut().expect("some") ^= 1;
+        fs::write(path, bytes).expect("written");
+    });
+    assert!(log.contains("RDB"), "{log}");
+    assert!(log.to_lowercase().contains("checksum") || log.contains("CRC"), "{log}");
+    let len = fs::metadata(start().directory().join("dump.rdb")).expect("a snapshot").len();
+    for cut in [0, 3, 9, 20, len / 2, len - 9, len - 1] {
+        let log = refused_after(start(), |directory| {
+            let file = fs::OpenOptions::new().write(true).open(directory.join("dump.rdb")).expect("opens");
+            file.set_len(cut).expect("cut");
+        });
+        assert!(!log.contains("Ready to accept connections"), "{cut}: {log}");
+        assert!(log.contains("RDB") || log.contains("rdb"), "{cut}: {log}");
+    }
+    let log = refused_after(start(), |directory| {
+        fs::write(directory.join("dump.rdb"), "this is no snapshot").expect("written");
+    });
+    assert!(log.contains("Wrong signature trying to load DB from file"), "{log}");
+    let log = refused_after(start(), |directory| {
+        fs::write(directory.join("dump.rdb"), "REDIS9999 from the future").expect("written");
+    });
+    assert!(log.contains("Can't handle RDB format version 9999"), "{log}");
+}
+
+#[test]
+fn without_checksums_nothing_is_verified() {
+    let server = begin("--rdbchecksum no");
+    let mut client = server.client();
+    client.ok("SET key value");
+    client.ok("SAVE");
+    let bytes = fs::read(server.directory().join("dump.rdb")).expect("a snapshot");
+    assert_eq!(bytes[bytes.len() - 8..], [0; 8]);
+    let server = restart(server);
+    assert_eq!(server.client().run("GET key").text(), "value");
+    // A file without a checksum is loaded where checksums are on.
+    let server = start(server.stop().without_flags(2).flags("--rdbchecksum yes"));
+    assert_eq!(server.client().run("GET key").text(), "value");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_opened_is_not_taken_for_none() {
+    if nix::unistd::geteuid().is_root() {
+        // Root reads everything; a directory cannot be read by anybody.
+        let launch = Launch::subject();
+        fs::create_dir(launch.directory().join("dump.rdb")).expect("a directory");
+        let mut server = launch.start_or_exit();
+        assert_eq!(server.wait_exit().code(), Some(1), "{}", server.log());
+        return;
+    }
+    let server = begin("");
+    server.client().ok("SAVE");
+    let log = refused_after(server, |directory| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(directory.join("dump.rdb"), fs::Permissions::from_mode(0)).expect("changed");
+    });
+    assert!(log.contains("Permission denied"), "{log}");
+}
+
+#[test]
+fn temporary_files_of_an_earlier_life_do_no_harm() {
+    let server = begin("");
+    server.client().ok("SET k v");
+    server.client().ok("SAVE");
+    let server = restart_after(server, |directory| {
+        fs::write(directory.join("temp-1.rdb"), "REDIS0011 half a snapshot").expect("written");
+        fs::write(directory.join("temp-rewriteaof-bg-1.aof"), "*3").expect("written");
+    });
+    assert_eq!(server.client().run("GET k").text(), "v");
+}
