@@ -623,12 +623,12 @@ mod tests {
         let path = std::env::temp_dir().join(format!("redstart-unwritten-{}", std::process::id()));
         let whole = b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n";
         let at = whole.len() as u64;
-        let mut judge = |tail: &[u8]| {
+        let judge = |tail: &[u8]| {
             std::fs::write(&path, [whole, tail].concat()).expect("written");
             ends_unwritten(&path, at).expect("read")
         };
         assert!(judge(&[0; 5000]));
-        assert!(judge(&[&b"*2\r\n$3\r\nDEL\r\n$1"[..], &[0; 200_000]].concat()));
+        assert!(judge(&[&b"*2\r\n$3\r\nDEL\r\n$1"[..], &vec![0; 200_000]].concat()));
         assert!(judge(&[&b"*2\r\n$3\r\nDEL\r\n$5\r\nab"[..], &[0; 70]].concat()));
         assert!(!judge(b"*2\r\n$3\r\nDEL\r\n$1"), "it ends early, but has no zero byte");
         assert!(!judge(&[&b"*2\r\n$3\r\nDEL\r\nXX"[..], &[0; 70]].concat()), "damage comes before them");
