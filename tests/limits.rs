@@ -243,8 +243,7 @@ fn a_command_of_many_arguments_stops_when_its_reply_is_beyond_the_hard_limit() {
     }
     let id = control.run("CLIENT ID").integer();
     let before = server.peak_resident_bytes();
-    let mut ended = 0;
-    for request in [
+    let requests = [
         format!("MGET{}", " string".repeat(20_000)),
         format!("XREAD STREAMS{}{}", " stream".repeat(20_000), " 0".repeat(20_000)),
         format!("XREADGROUP GROUP group c STREAMS{}{}", " stream".repeat(20_000), " 0".repeat(20_000)),
@@ -260,12 +259,12 @@ fn a_command_of_many_arguments_stops_when_its_reply_is_beyond_the_hard_limit() {
         format!("COMMAND GETKEYSANDFLAGS DEL{}", " k".repeat(100_000)),
         format!("CLIENT LIST ID{}", format!(" {id}").repeat(200_000)),
         format!("LATENCY HISTOGRAM{}", " xadd".repeat(200_000)),
-    ] {
+    ];
+    for (before, request) in requests.iter().enumerate() {
         let mut greedy = server.client();
         greedy.send(&request.split(' ').collect::<Vec<_>>()).expect("send");
         assert_eq!(greedy.wait_closed(), b"", "{}", &request[..40]);
-        ended += 1;
-        control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == ended);
+        control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == before as _ + 1);
     }
     let most = server.peak_resident_bytes();
     assert!(most < before + 48 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
