@@ -28,6 +28,9 @@ pub const WIDE: usize = 8;
 /// Multiples of [`WIDE`].
 const WIDE_PLACES: u32 = 0x0101_0101;
 
+/// So many free slabs of a region are worth that its huge page is split.
+const WORTH_A_SPLIT: u32 = u32::BITS / 2;
+
 /// The most slabs of a run.
 pub const LONGEST_RUN: usize = 17;
 
@@ -198,7 +201,7 @@ pub fn put_run(index: u32, slabs: usize) {
 }
 
 /// Gives up to `budget` bytes of free slabs back to the kernel, and at most what completes a region more; returns how
-/// many it gave, 0 when none is left. With huge pages only whole regions go, since a part would split the page.
+/// many it gave, 0 when none is left. With huge pages only half a region and more goes, since it splits the page.
 pub fn purge(budget: usize) -> usize {
     let mut given = 0;
     while given < budget
@@ -338,7 +341,7 @@ impl Pool {
             self.purge_at = number + 1;
             let region = &mut self.regions[number];
             let idle = region.free & region.touched;
-            if idle == 0 || (hugepages && region.free != ALL) {
+            if idle == 0 || (hugepages && idle.count_ones() < WORTH_A_SPLIT) {
                 continue;
             }
             region.free &= !idle;
