@@ -31,11 +31,8 @@ fn start(launch: Launch) -> Server {
 }
 
 fn writers(seed: u64) -> Vec<Writer> {
-    [1, 1, 5, 50]
-        .iter()
-        .enumerate()
-        .map(|(i, depth)| Writer::new(&format!("w{i}"), seed + i as u64, *depth))
-        .collect()
+    let depths = [1, 1, 5, 50].into_iter().enumerate();
+    depths.map(|(number, depth)| Writer::new(number, seed + number as u64, depth)).collect()
 }
 
 /// Asks for rewrites and saves while the others write, until the server is gone.
@@ -96,10 +93,10 @@ fn kill_while_loading(launch: Launch, random: &mut Random) -> Launch {
     server.stop().without_flags(4)
 }
 
-fn killed_again_and_again(policy: &str, seed: u64) {
+fn killed_again_and_again(flags: &str, seed: u64) {
     let mut random = Random::new(seed);
     let mut writers = writers(seed);
-    let mut launch = Launch::subject().flags(&format!("--appendonly yes --appendfsync {policy}"));
+    let mut launch = Launch::subject().flags(&format!("--appendonly yes {flags}"));
     let mut acknowledged = 0;
     for round in 0..rounds(12) {
         let server = start(launch);
@@ -117,21 +114,24 @@ fn killed_again_and_again(policy: &str, seed: u64) {
 #[test]
 fn nothing_acknowledged_is_lost_under_always() {
     for seed in seeds(&[11]) {
-        killed_again_and_again("always", seed);
+        killed_again_and_again("--appendfsync always", seed);
     }
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_under_everysec() {
     for seed in seeds(&[12]) {
-        killed_again_and_again("everysec", seed);
+        killed_again_and_again("--appendfsync everysec --aof-timestamp-enabled yes --save 1 100", seed);
     }
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_under_no() {
     for seed in seeds(&[13]) {
-        killed_again_and_again("no --aof-use-rdb-preamble no", seed);
+        killed_again_and_again(
+            "--appendfsync no --aof-use-rdb-preamble no --auto-aof-rewrite-min-size 100kb",
+            seed,
+        );
     }
 }
 

@@ -67,7 +67,7 @@ impl Life {
         let mut writers: Vec<Writer> = [1, 2, 7]
             .into_iter()
             .zip(0..)
-            .map(|(depth, i)| Writer::new(&format!("w{i}"), seed * 10 + i, depth))
+            .map(|(depth, number)| Writer::new(number, seed * 10 + number as u64, depth))
             .collect();
         let mut phases = Vec::new();
         for command in commands {

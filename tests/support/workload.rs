@@ -336,6 +336,7 @@ pub struct Writer {
     /// After all operations that were sent.
     sent: Model,
     acknowledged: u64,
+    database: usize,
     /// Operations that are sent before the first reply is read.
     depth: usize,
     /// The port of each of its connections, and the operations that had been sent before.
@@ -343,9 +344,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(name: &str, seed: u64, depth: usize) -> Writer {
-        let model = Model::new(name, seed);
-        Writer { known: model.clone(), sent: model, acknowledged: 0, depth, connections: Vec::new() }
+    /// The writer with this number, which is that of its database, too.
+    pub fn new(number: usize, seed: u64, depth: usize) -> Writer {
+        let model = Model::new(&format!("w{number}"), seed);
+        Writer {
+            database: number,
+            known: model.clone(),
+            sent: model,
+            acknowledged: 0,
+            depth,
+            connections: Vec::new(),
+        }
     }
 
     /// Operations that a state of the server may have: all acknowledged ones, and at most those that were sent.
@@ -361,7 +370,8 @@ impl Writer {
     pub fn acknowledged_by(&self, replies: impl Fn(u16) -> usize) -> u64 {
         let of_connections = self.connections.iter().filter_map(|(port, first)| match replies(*port) {
             0 => None,
-            replies => Some(first + replies as u64),
+            // One was to SELECT.
+            replies => Some(first + replies as u64 - 1),
         });
         of_connections.max().unwrap_or(0)
     }
@@ -370,6 +380,9 @@ impl Writer {
     /// An error reply is a failure of the test.
     pub fn write(&mut self, port: u16, mut after_each: impl FnMut() -> bool) {
         let Ok(mut client) = Client::tcp(port) else { return };
+        if client.try_call(&["SELECT", &self.database.to_string()]).is_err() {
+            return;
+        }
         self.connections.push((client.local_port(), self.sent.done));
         while let Ok(true) = self.burst(&mut client, &mut after_each) {}
     }
@@ -407,6 +420,7 @@ impl Writer {
         allowed: RangeInclusive<u64>,
         all: bool,
     ) -> Result<Model, String> {
+        client.ok(&format!("SELECT {}", self.database));
         let mut found = fetch(client, &self.known.name);
         if !all {
             found.remove(&self.known.key(LARGE));
