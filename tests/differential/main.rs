@@ -6,6 +6,7 @@
 //! * [`random`] generates commands from a seed.
 //! * [`changes`] compares what the commands of the scripts count as changes.
 //! * [`effects`] compares keyspace events and propagated commands.
+//! * [`files`] takes snapshots and logs from one server to the other.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
@@ -18,6 +19,7 @@ mod changes;
 mod differences;
 mod dumps;
 mod effects;
+mod files;
 mod pair;
 mod random;
 mod script;
