@@ -5,7 +5,9 @@
 //! ```
 //!
 //! The first fsync of the directory makes the files durable that the new manifest names; the second makes the manifest
-//! itself durable. After a crash at any point there is the old manifest or the new one, and all that it names.
+//! itself durable. After a crash at any point there is the old manifest or the new one, and all that it names. Each fsync
+//! is a pause for the clients of the server, so a manifest that only forgets files does without those of the directory:
+//! it names nothing new, and the old manifest does as well.
 //!
 //! While the log is switched on in a running server, Redis collects commands in `temp-NAME.incr`, which no manifest names
 //! until the first rewrite is done: that log has no base yet. This is done here too: see
@@ -139,16 +141,29 @@ impl Directory {
         }
     }
 
-    /// Replaces the manifest on disk; see the module's head. The files that it names must have been created.
+    /// Replaces the manifest on disk; see the module's head. The files that it names must have been created under their
+    /// names, which need not be durable yet.
     pub fn persist(&self, new: &Manifest) -> Result<()> {
-        let path = self.manifest();
+        let (path, temporary) = (self.manifest(), self.write_temporary(new)?);
+        file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &temporary)?;
+        fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)?;
+        file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &path)
+    }
+
+    /// Like [`Directory::persist`], for a manifest that names nothing which the one on disk does not: after a power
+    /// failure either is found.
+    pub fn persist_shorter(&self, new: &Manifest) -> Result<()> {
+        let (path, temporary) = (self.manifest(), self.write_temporary(new)?);
+        fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)
+    }
+
+    /// Writes a manifest that nobody reads yet, and syncs it. Returns where it is.
+    fn write_temporary(&self, new: &Manifest) -> Result<PathBuf> {
         let temporary = manifest::join(&self.path, &manifest::temporary_file_name(&self.file));
         let mut file = File::create(&temporary).doing("can't create the AOF manifest file", &temporary)?;
         file.write_all(&new.encode()).doing("can't write the temporary AOF manifest file", &temporary)?;
         file.sync_all().doing("can't fsync the temporary AOF manifest file", &temporary)?;
-        file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &temporary)?;
-        fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)?;
-        file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &path)
+        Ok(temporary)
     }
 
     /// Takes over a log that is one file in `dir`, as versions before 7 write it: it becomes the base. Does so if

@@ -400,11 +400,12 @@ impl Log {
         let begins = self.state == State::Beginning;
         let mut manifest = self.manifest.with_new_base(name, is_rdb, self.state == State::On);
         let path = self.directory.part(manifest.base.as_ref().expect("just added"));
-        disk::rename_durably(base, &path).map_err(failed("rename the new base to", &path))?;
+        // `persist` makes the names durable before the manifest with them.
+        fs::rename(base, &path).map_err(failed("rename the new base to", &path))?;
         if begins {
             manifest = manifest.with_new_incremental(name);
             let path = self.directory.part(manifest.last_incremental().expect("just added"));
-            disk::rename_durably(&self.directory.temporary_incremental(), &path)
+            fs::rename(self.directory.temporary_incremental(), &path)
                 .map_err(failed("rename the first part to", &path))?;
         }
         self.directory.persist(&manifest)?;
@@ -432,7 +433,7 @@ impl Log {
             }
         }
         self.manifest = self.manifest.without_history();
-        Ok(self.directory.persist(&self.manifest)?)
+        Ok(self.directory.persist_shorter(&self.manifest)?)
     }
 
     /// Ends the log: nothing is appended from now on. Its files stay.
