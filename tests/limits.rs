@@ -264,7 +264,7 @@ fn a_command_of_many_arguments_stops_when_its_reply_is_beyond_the_hard_limit() {
         let mut greedy = server.client();
         greedy.send(&request.split(' ').collect::<Vec<_>>()).expect("send");
         assert_eq!(greedy.wait_closed(), b"", "{}", &request[..40]);
-        control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == before as _ + 1);
+        control.wait_for_info("client_output_buffer_limit_disconnections", |n| n == before as i64 + 1);
     }
     let most = server.peak_resident_bytes();
     assert!(most < before + 48 * MB, "memory grew from {} to {} MB", before / MB, most / MB);
