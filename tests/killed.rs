@@ -52,7 +52,7 @@ fn disturb(port: u16, random: &mut Random, countdown: &Countdown, is_over: &Atom
 
 /// Lets all write until one of them has counted down, and kills the server in that moment.
 fn write_and_kill(server: &Server, writers: &mut [Writer], random: &mut Random, disturbed: bool) {
-    let countdown = Countdown::new(1 + random.below(3000) as u64);
+    let countdown = Countdown::new(1 + random.below(2000) as u64);
     let (port, pid) = (server.port(), Pid::from_raw(server.pid() as i32));
     let is_over = AtomicBool::new(false);
     let (countdown, is_over) = (&countdown, &is_over);
@@ -98,7 +98,7 @@ fn killed_again_and_again(flags: &str, seed: u64) {
     let mut writers = writers(seed);
     let mut launch = Launch::subject().flags(&format!("--appendonly yes {flags}"));
     let mut acknowledged = 0;
-    for round in 0..rounds(12) {
+    for round in 0..rounds(10) {
         let server = start(launch);
         let mut client = server.client();
         acknowledged = writers.iter_mut().map(|writer| writer.verify(&mut client)).sum::<u64>();
@@ -108,7 +108,7 @@ fn killed_again_and_again(flags: &str, seed: u64) {
             launch = kill_while_loading(launch, &mut random);
         }
     }
-    assert!(acknowledged > rounds(12), "only {acknowledged} operations");
+    assert!(acknowledged > rounds(10), "only {acknowledged} operations");
 }
 
 #[test]
