@@ -2,9 +2,10 @@
 //! nothing is there that was not sent.
 //!
 //! A process that is killed leaves what it has written to the system, synced or not; so here the policies promise the
-//! same. What each of them promises when the power fails is tested in `power_cut.rs`.
+//! same. What each of them promises when the power fails is tested in `power_cut/`.
 //!
 //! `REDSTART_ROUNDS` sets how many times each test kills (`make soak`), `REDSTART_SEED` repeats a run.
+#![cfg(target_os = "linux")]
 
 mod support;
 
@@ -82,11 +83,9 @@ fn write_and_kill(server: &Server, writers: &mut [Writer], random: &mut Random, 
 
 /// Starts a server and kills it at once, most likely while it loads.
 fn kill_while_loading(launch: Launch, random: &mut Random) -> Launch {
-    let port = launch.port().to_string();
-    let (delay, turns) = (["--key-load-delay", "300"].join(" "), random.below(20));
-    let launch = launch.flags(&format!("--port {port} {delay}"));
-    let server = launch.start_unlistened();
-    for _ in 0..turns {
+    let slow = format!("--port {} --key-load-delay 300", launch.port());
+    let server = launch.flags(&slow).start_unlistened();
+    for _ in 0..random.below(20) {
         let _ = server.try_client().map(|mut client| client.try_call(&["INFO", "persistence"]));
         thread::yield_now();
     }
