@@ -92,6 +92,7 @@ impl Life {
                 shim.clear();
                 server = server.stop().start();
                 (director, watcher) = (server.client(), server.client());
+                watcher.wait_for_info("loading", |loading| loading == 0);
             } else {
                 assert!(!director.run(command).is_error(), "{command}");
             }
