@@ -299,11 +299,11 @@ fn call(kind: &str, path: &str, real: impl FnOnce() -> c_int, success: impl FnOn
         Action::Pass | Action::Short(_) | Action::KillAfter => {}
     }
     let result = real();
-    if matches!(action, Action::KillAfter) {
-        die();
-    }
     if result >= 0 {
         success(result);
+    }
+    if matches!(action, Action::KillAfter) {
+        die();
     }
     result
 }
@@ -328,15 +328,15 @@ fn written(fd: c_int, data: &[u8], at: Option<u64>, real: impl FnOnce(usize) -> 
         Action::Pass | Action::KillAfter => data.len(),
     };
     let result = real(len);
-    if matches!(action, Action::KillAfter | Action::Torn(_)) {
-        die();
-    }
     if result > 0 {
         let end = || {
             // SAFETY: changes nothing.
             unsafe { lseek(fd, 0, SEEK_CUR) as u64 - result as u64 }
         };
         record(b'W', inode(fd), at.unwrap_or_else(end), &path, &data[..result as usize]);
+    }
+    if matches!(action, Action::KillAfter | Action::Torn(_)) {
+        die();
     }
     result
 }

@@ -12,8 +12,10 @@ mod disk;
 mod support;
 
 use disk::{Disk, Left};
+use nix::sys::signal::Signal;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +57,17 @@ struct Life {
 /// The phases of a life with a log: after each of these commands the clients write.
 const WITH_LOG: &[&str] = &["PING", "BGREWRITEAOF", "BGSAVE", "BGREWRITEAOF", "PING"];
 
+/// Those of a server that dies in rewrites, by these rules, and is started again.
+const WITH_DEATHS: &[&str] = &[
+    "PING",
+    "rename manifest 1 kill",
+    "rename manifest 1 killafter",
+    "rename manifest 2 kill",
+    "rename manifest 2 killafter",
+    "unlink incr 1 killafter",
+    "PING",
+];
+
 /// Those of a life without one.
 const WITHOUT_LOG: &[&str] = &["SAVE", "BGSAVE", "SAVE", "BGSAVE", "PING"];
 
@@ -62,7 +75,7 @@ impl Life {
     /// Lets a server live, and records it.
     fn record(flags: &str, commands: &[&'static str], seed: u64) -> Life {
         let (launch, shim) = Shim::on(Launch::subject().flags(flags));
-        let server = shim.record(launch).start();
+        let mut server = shim.record(launch).start();
         let (mut director, mut watcher) = (server.client(), server.client());
         let mut writers: Vec<Writer> = [1, 2, 7]
             .into_iter()
@@ -72,7 +85,17 @@ impl Life {
         let mut phases = Vec::new();
         for command in commands {
             phases.push((*command, writers.iter().map(Writer::acknowledged).collect()));
-            assert!(!director.run(command).is_error(), "{command}");
+            if command.contains("kill") {
+                shim.rules(command);
+                director.send(&["BGREWRITEAOF"]).expect("a live server");
+                assert_eq!(server.wait_exit().signal(), Some(Signal::SIGKILL as i32), "{command}");
+                shim.clear();
+                server = server.stop().start();
+                (director, watcher) = (server.client(), server.client());
+                watcher.wait_for_info("loading", |loading| loading == 0);
+            } else {
+                assert!(!director.run(command).is_error(), "{command}");
+            }
             write(&server, &mut writers, 25);
             if flags.contains("everysec") {
                 let before = shim.trace().len();
@@ -292,6 +315,13 @@ fn always_loses_nothing_that_was_acknowledged() {
             WITH_LOG,
             seed,
         );
+    }
+}
+
+#[test]
+fn always_loses_nothing_to_a_power_cut_after_a_process_that_was_killed() {
+    for seed in seeds(&[5]) {
+        cut_again_and_again("--appendonly yes --appendfsync always", WITH_DEATHS, seed);
     }
 }
 

@@ -185,28 +185,31 @@ impl Launch {
     }
 
     /// Starts a server on its port and waits until it replies.
-    pub fn start(mut self) -> Server {
-        for _ in 0..20 {
-            let child = self.spawn(true);
-            let mut server = Server { child, launch: self };
-            match server.wait_ready() {
-                Ok(()) => return server,
-                // Another process took the port between our look and the server's bind.
-                Err(log) if log.contains("Address already in use") => self = server.stop(),
-                Err(log) => panic!("the server did not start:\n{log}"),
-            }
-            self.port = free_port();
-        }
-        panic!("found no free port");
+    pub fn start(self) -> Server {
+        let (server, ready) = self.start_somewhere();
+        ready.unwrap_or_else(|log| panic!("the server did not start:\n{log}"));
+        server
     }
 
     /// Starts a server on its port and waits until it replies or has ended.
     pub fn start_or_exit(self) -> Server {
-        let child = self.spawn(true);
-        let mut server = Server { child, launch: self };
-        // An error means that it has ended.
-        let _ = server.wait_ready();
-        server
+        self.start_somewhere().0
+    }
+
+    /// Starts a server on a free port. Waits until it is ready; an error is the log of one that is not.
+    fn start_somewhere(mut self) -> (Server, Result<(), String>) {
+        for _ in 0..20 {
+            let child = self.spawn(true);
+            let mut server = Server { child, launch: self };
+            let ready = server.wait_ready();
+            // Another process took the port between our look and the server's bind.
+            if !ready.as_ref().is_err_and(|log| log.contains("Address already in use")) {
+                return (server, ready);
+            }
+            self = server.stop();
+            self.port = free_port();
+        }
+        panic!("found no free port");
     }
 
     /// Starts the process and returns at once; nothing is said about a port, the flags have to do that.
