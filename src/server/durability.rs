@@ -36,6 +36,7 @@ impl Server {
         let rests = config.no_appendfsync_on_rewrite && self.persistence.job.is_some();
         let calls = self.core.keyspace.journal.calls();
         if !calls.is_empty() || self.persistence.log.backlog_bytes() > 0 {
+            pause(self.persistence.append_delay_us);
             let annotation = annotates.then_some(self.core.keyspace.moment.unix_ms / 1000);
             let began_us = clock::monotonic_us();
             let syncing = self.persistence.log.is_syncing();
@@ -170,7 +171,7 @@ impl Server {
     }
 }
 
-/// `rdb-key-save-delay`: a pause after each key, or after that many keys where it is negative.
+/// A pause, for tests: `rdb-key-save-delay`, `DEBUG AOF-FLUSH-SLEEP`. None where it is not positive.
 pub(super) fn pause(microseconds: i32) {
     if microseconds > 0 {
         std::thread::sleep(Duration::from_micros(microseconds as u64));

@@ -188,6 +188,9 @@ impl Server {
     /// `DEBUG LOADAOF`: loads the log while everybody waits. Returns false if that fails, which is logged.
     pub(super) fn reload_log(&mut self) -> bool {
         let loaded = self.find_log().and_then(|manifest| {
+            if manifest.is_empty() {
+                return Err(String::from("There is no AOF to load").into());
+            }
             let directory = self.persistence.log.directory();
             let files = manifest.parts().map(|part| directory.part(part)).collect();
             self.load_at_once(Loading::new(Origin::Log(manifest), files, self.unix_seconds())?)

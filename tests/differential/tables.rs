@@ -509,6 +509,7 @@ fn debug_help_has_redis_lines_for_what_is_there() {
         "CLIENT-ENFORCE-REPLY-LIST",
         "STRINGMATCH-LEN",
         "JOURNAL",
+        "RELOAD",
         "HELP",
     ];
     let pair = Pair::start("");

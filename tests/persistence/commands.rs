@@ -391,6 +391,47 @@ fn a_reloaded_log_holds_what_was_changed_before_and_takes_what_comes_after() {
 }
 
 #[test]
+fn there_may_be_no_log_to_reload() {
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("SET k v");
+    assert_eq!(
+        client.run("DEBUG LOADAOF").text(),
+        "ERR Error trying to load the AOF files, check server logs."
+    );
+    assert_eq!(client.run("DBSIZE").integer(), 0, "the data was dropped before");
+}
+
+#[test]
+fn a_reload_beside_what_is_there_refuses_a_key_that_is_there_already() {
+    if subject_is_redis() {
+        // It ends.
+        return;
+    }
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.ok("SAVE");
+    assert_eq!(
+        client.run("DEBUG RELOAD NOSAVE NOFLUSH").text(),
+        "ERR Error trying to load the RDB dump, check server logs."
+    );
+    client.run("DEL k");
+    client.ok("DEBUG RELOAD NOSAVE NOFLUSH");
+    assert_eq!(client.run("GET k").text(), "v");
+}
+
+#[test]
+fn appends_may_be_made_slow_for_tests() {
+    let server = begin("--appendonly yes");
+    let mut client = server.client();
+    client.ok("DEBUG AOF-FLUSH-SLEEP 1000");
+    client.ok("SET k v");
+    client.ok("DEBUG AOF-FLUSH-SLEEP 0");
+    assert_eq!(restart(server).client().run("GET k").text(), "v");
+}
+
+#[test]
 fn a_wrong_checksum_is_refused_unless_it_is_not_looked_at() {
     let server = begin("");
     let mut client = server.client();

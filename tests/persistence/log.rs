@@ -348,8 +348,9 @@ fn a_log_is_rewritten_when_it_has_grown_by_its_percentage() {
     client.wait_for_info("aof_rewrites", |count| count == 1);
     wait_for_jobs(&mut client);
     server.wait_for_log("Starting automatic rewriting of AOF on ");
-    assert!(client.info_number("aof_current_size") < 1000);
-    assert_eq!(client.info_number("aof_base_size"), client.info_number("aof_current_size"));
+    // At most what was written after the rewrite began is still there.
+    assert!(client.info_number("aof_current_size") < 15_000);
+    assert!(client.info_number("aof_base_size") <= client.info_number("aof_current_size"));
     client.ok("CONFIG SET auto-aof-rewrite-percentage 0");
     for _ in 0..300 {
         client.call(&["SET", "k", &"v".repeat(100)]);

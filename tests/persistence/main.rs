@@ -5,9 +5,11 @@
 //! * [`snapshots`]: save rules, what counts as a change, failures.
 //! * [`log`]: the files of the append-only log through starts, rewrites and switches.
 //! * [`loading`]: what is served meanwhile, and files that are cut or damaged.
+//! * [`info`]: INFO persistence.
 //! * [`time`]: what expires while the server is down.
 
 mod commands;
+mod info;
 mod loading;
 mod log;
 mod snapshots;

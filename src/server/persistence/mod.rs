@@ -38,6 +38,8 @@ pub struct Persistence {
     pub(super) forks: u64,
     /// Whether the checksum of what is loaded is verified (`DEBUG SET-SKIP-CHECKSUM-VALIDATION`).
     pub(super) verifies_checksums: bool,
+    /// Microseconds to wait before each append to the log (`DEBUG AOF-FLUSH-SLEEP`).
+    pub(super) append_delay_us: i32,
     /// See [`Persistence::denial`].
     denial: Option<Denial>,
 }
@@ -54,6 +56,7 @@ impl Persistence {
             last_fork_us: 0,
             forks: 0,
             verifies_checksums: true,
+            append_delay_us: 0,
             denial: None,
         }
     }

@@ -151,6 +151,10 @@ impl Server {
             (b"set-skip-checksum-validation", 3) => {
                 self.persistence.verifies_checksums = leading_number(word(2)) == 0;
             }
+            (b"aof-flush-sleep", 3) => {
+                self.persistence.append_delay_us =
+                    leading_number(word(2)).clamp(0, i64::from(i32::MAX)) as i32;
+            }
             (b"leak", 3) => _ = word(2).to_vec().leak(),
             (b"log", 3) => {
                 let text = String::from_utf8_lossy(shown(word(2))).replace(['\r', '\n'], " ");
