@@ -433,6 +433,14 @@ impl Server {
         let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
         let caller = Caller { session: &mut loading.session, reply, splices: None, may_wait: false };
         if let Err(error) = self.core.dispatch(run, caller, request.hash, args) {
+            if command.full_name == "select" {
+                // What follows would go into the wrong database.
+                return Err(format!(
+                    "FATAL: The append only file {file} is of a server configured to handle more than {} databases",
+                    self.core.keyspace.count()
+                )
+                .into());
+            }
             self.process.log.warning(format_args!(
                 "The command '{}' of the append only file {file} failed: {}",
                 called(),

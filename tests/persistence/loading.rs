@@ -274,14 +274,45 @@ fn damage_in_the_middle_is_refused_with_its_place() {
 }
 
 #[test]
-fn commands_that_no_log_contains_are_refused() {
-    for (line, says) in
-        [("NOSUCH a b", "Unknown command 'NOSUCH' reading the append only file appendonly.aof.1.incr.aof")]
-    {
+fn a_command_that_does_not_exist_is_refused() {
+    let server = begin("--appendonly yes");
+    server.client().ok("SET k v");
+    let log = refused_after(server, |directory| append(directory, "1.incr.aof", &encoded(&["NOSUCH a b"])));
+    let says = "Unknown command 'NOSUCH' reading the append only file appendonly.aof.1.incr.aof";
+    assert!(log.contains(says), "{log}");
+}
+
+/// What follows would go into another database.
+#[test]
+fn a_log_of_more_databases_than_there_are_is_refused() {
+    if subject_is_redis() {
+        // It goes on in the database before.
+        return;
+    }
+    let server = begin("--appendonly yes --databases 32");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.ok("SELECT 20");
+    client.ok("SET k w");
+    let mut server = server.stop().flags("--databases 16").start_or_exit();
+    assert_eq!(server.wait_exit().code(), Some(1), "{}", server.log());
+    assert!(server.log().contains("configured to handle more than 16 databases"), "{}", server.log());
+}
+
+#[test]
+fn a_log_that_ends_within_an_annotation_is_cut_before_it() {
+    if subject_is_redis() {
+        // It appends to the half line, and cannot read that the next time.
+        return;
+    }
+    for annotation in ["#", "#TS:", "#TS:1700000000", "#TS:1700000000\r"] {
         let server = begin("--appendonly yes");
         server.client().ok("SET k v");
-        let log = refused_after(server, |directory| append(directory, "1.incr.aof", &encoded(&[line])));
-        assert!(log.contains(says), "{line}: {log}");
+        let server =
+            restart_after(server, |directory| append(directory, "1.incr.aof", annotation.as_bytes()));
+        server.client().ok("SET k w");
+        let server = restart(server);
+        assert_eq!(server.client().run("GET k").text(), "w", "{annotation:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::client::encode;
 use crate::support::server::subject_is_redis;
-use crate::support::{Client, Launch, Server, eventually};
+use crate::support::{Client, Launch, Server, Value, eventually};
 use crate::{begin, digest, encoded, manifest, names, part, refused_after, restart, rewrite, set, start};
 use crate::{restart_after, wait_for_jobs};
 use std::fs;
@@ -183,7 +183,7 @@ fn write_while(server: &Server, meanwhile: impl FnOnce(&mut Client)) -> i64 {
 fn assert_list(client: &mut Client, count: i64) {
     let found = client.run("LRANGE list 0 -1").elements();
     assert!(
-        found.iter().map(|n| n.text()).eq((1..=count).map(|n| n.to_string())),
+        found.iter().map(Value::text).eq((1..=count).map(|n| n.to_string())),
         "{} of {count}",
         found.len()
     );
@@ -236,7 +236,7 @@ fn a_log_that_is_switched_off_stays_as_it_is_and_is_replaced_by_the_next_one() {
     });
     let server = restart(server);
     assert_eq!(
-        server.client().run("MGET k l").elements().iter().map(|v| v.text()).collect::<Vec<_>>(),
+        server.client().run("MGET k l").elements().iter().map(Value::text).collect::<Vec<_>>(),
         ["2", "3"]
     );
 }
@@ -258,10 +258,7 @@ fn a_log_that_is_switched_on_beside_an_earlier_one_takes_its_place() {
         "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
     );
     let server = start(server.stop().flags("--appendonly yes"));
-    assert_eq!(
-        server.client().run("KEYS *").elements().iter().map(|v| v.text()).collect::<Vec<_>>(),
-        ["new"]
-    );
+    assert_eq!(server.client().run("KEYS *").elements().iter().map(Value::text).collect::<Vec<_>>(), ["new"]);
 }
 
 #[test]
@@ -540,15 +537,44 @@ fn a_value_of_any_size_comes_back() {
     let server = restart(server);
     let mut client = server.client();
     for (key, value) in &values {
-        assert!(client.run(&format!("GET {key}")) == crate::support::Value::Bulk(value.clone()), "{key}");
+        assert!(client.run(&format!("GET {key}")) == Value::Bulk(value.clone()), "{key}");
     }
     rewrite(&mut client);
     let server = restart(server);
     for (key, value) in &values {
-        assert!(
-            server.client().run(&format!("GET {key}")) == crate::support::Value::Bulk(value.clone()),
-            "{key}"
-        );
+        assert!(server.client().run(&format!("GET {key}")) == Value::Bulk(value.clone()), "{key}");
+    }
+}
+
+#[test]
+fn a_log_is_switched_on_with_what_is_set_beside_it() {
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("SET k v");
+    assert!(client.run("CONFIG SET appendonly yes dir /nonexistent").is_error());
+    assert_eq!(client.info_number("aof_enabled"), 0);
+    client.ok("CONFIG SET appendonly yes aof-use-rdb-preamble no");
+    wait_for_jobs(&mut client);
+    assert!(
+        manifest(server.directory()).contains("appendonly.aof.1.base.aof"),
+        "{}",
+        manifest(server.directory())
+    );
+}
+
+#[test]
+fn a_server_that_restarts_itself_has_its_data() {
+    for flags in ["--appendonly yes", "--save 3600 1000"] {
+        let server = begin(flags);
+        let mut client = server.client();
+        client.ok("SET k v");
+        client.send(&["DEBUG", "RESTART"]).expect("sent");
+        client.wait_closed();
+        let mut client = eventually("it is there again", || {
+            let mut client = server.try_client()?;
+            client.try_call(&["PING"]).ok().filter(|reply| reply.value.text() == "PONG").map(|_| client)
+        });
+        assert_eq!(client.run("GET k").text(), "v", "{flags}");
     }
 }
 

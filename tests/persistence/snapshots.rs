@@ -271,9 +271,21 @@ fn a_snapshot_that_cannot_be_opened_is_not_taken_for_none() {
     server.client().ok("SAVE");
     let log = refused_after(server, |directory| {
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(directory.join("dump.rdb"), fs::Permissions::from_mode(0)).expect("changed");
+        fs::set_permissions(directory.join("dump.rdb"), fs::Permissions::from_mode(0o000)).expect("changed");
     });
     assert!(log.contains("Permission denied"), "{log}");
+}
+
+#[test]
+fn a_snapshot_of_more_databases_than_there_are_is_refused() {
+    let server = begin("--databases 32");
+    let mut client = server.client();
+    client.ok("SELECT 20");
+    client.ok("SET k v");
+    client.ok("SAVE");
+    let mut server = server.stop().flags("--databases 16").start_or_exit();
+    assert_eq!(server.wait_exit().code(), Some(1), "{}", server.log());
+    assert!(server.log().contains("configured to handle more"), "{}", server.log());
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn fields_of_hashes_keep_their_times_and_those_that_have_expired_are_gone() {
                     .run(&format!("HTTL {key} FIELDS 3 short long stays"))
                     .elements()
                     .iter()
-                    .map(|time| time.integer())
+                    .map(crate::support::Value::integer)
                     .collect();
                 assert!(times[0] == -2 && times[1] > 900 && times[2] == -1, "{flags} {key}: {times:?}");
             }

@@ -63,8 +63,13 @@ impl Server {
             watch_for_crashes(&change.config)
                 .map_err(|error| refuse("crash-log-enabled", error.to_string()))?;
         }
-        if changed("appendonly") {
-            self.switch_log(&change.config).map_err(|why| refuse("appendonly", why))?;
+        // The log begins with what is set beside it.
+        let before = std::mem::replace(&mut self.core.config, change.config);
+        if changed("appendonly")
+            && let Err(why) = self.switch_log()
+        {
+            self.core.config = before;
+            return Err(refuse("appendonly", why));
         }
         let retitles = ["proc-title-template", "port", "bind"].into_iter().any(changed);
         for directive in &change.changed {
@@ -74,7 +79,6 @@ impl Server {
                     .warning(format_args!("The directive '{}' has no effect: {why}", directive.name));
             }
         }
-        self.core.config = change.config;
         self.core.apply_config();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {
@@ -85,11 +89,11 @@ impl Server {
     }
 
     /// Begins or ends the log.
-    fn switch_log(&mut self, wanted: &Config) -> Result<(), String> {
+    fn switch_log(&mut self) -> Result<(), String> {
         if self.loading.is_some() {
             return Err("The data set is being loaded".into());
         }
-        if wanted.appendonly {
+        if self.core.config.appendonly {
             self.begin_log()
         } else {
             self.end_log();
