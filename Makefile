@@ -25,7 +25,7 @@ test: ## Build and run all tests; installs redis-server and clients where it can
 compat: ## Compare every command with redis-server's, and a million random ones of each family: a table (some twenty minutes)
 	$(CARGO) test --release --locked --test compat -- --write docs/compatibility.md $(ARGS)
 
-bench: build ## Measure beside redis-server: a table, Markdown and a chart (some twenty minutes)
+bench: build ## Measure beside redis-server: a table, Markdown and a chart (some thirty minutes)
 	$(CARGO) bench --locked --bench versus -- $(ARGS)
 
 fuzz: ## Fuzz every target for FUZZ_SECONDS (30), from the corpora in fuzz/corpus

@@ -7,7 +7,7 @@
 //!   core 0: the server being measured        core 1: this program, redis-benchmark or the open-loop generator
 //! ```
 //!
-//! `cargo bench --bench versus` runs all of it (about twenty minutes); `-- --help` says how to run less. The servers: the
+//! `cargo bench --bench versus` runs all of it (about half an hour); `-- --help` says how to run less. The servers: the
 //! `redstart` that cargo has built, or `REDSTART_BIN`; `redis-server` from `PATH`, or `REDIS_BIN`; others with `--peer`.
 //! Limits: Linux, two cores, `redis-benchmark` in `PATH`.
 //!
@@ -287,7 +287,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
         [first, port, reply] if first == bare::ARGUMENT => bare::run(port, reply),
-        // `cargo test --all-targets` starts it without arguments, and does not want a run of twenty minutes.
+        // `cargo test --all-targets` starts it without arguments, and does not want a run of half an hour.
         [] => {
             println!("nothing is measured without being asked for: cargo bench --bench versus [-- --help]");
             Ok(())
