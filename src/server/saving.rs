@@ -48,12 +48,12 @@ impl Server {
         }
     }
 
-    /// Forks a child that writes a snapshot. What goes wrong is logged.
+    /// Forks a child that writes a snapshot. What goes wrong is logged; one that was scheduled stays so then.
     pub(super) fn begin_snapshot(&mut self) -> Result<(), ()> {
-        self.persistence.snapshots.scheduled = false;
         self.persistence.snapshots.last_try = self.unix_seconds();
         match self.fork_for(Work::Snapshot, true) {
             Ok(pid) => {
+                self.persistence.snapshots.scheduled = false;
                 self.process.log.notice(format_args!("Background saving started by pid {pid}"));
                 Ok(())
             }
@@ -68,9 +68,8 @@ impl Server {
     }
 
     /// Begins a part of the log, and forks a child that writes a base from what came before it. What goes wrong is
-    /// logged.
+    /// logged; a rewrite that was scheduled stays so then.
     pub(super) fn begin_rewrite(&mut self) -> Result<(), ()> {
-        self.persistence.rewrites.scheduled = false;
         self.write_log();
         let begun = self.persistence.log.begin_part();
         let forked =
@@ -85,6 +84,7 @@ impl Server {
             });
         match forked {
             Ok(pid) => {
+                self.persistence.rewrites.scheduled = false;
                 self.process
                     .log
                     .notice(format_args!("Background append only file rewriting started by pid {pid}"));
@@ -237,7 +237,10 @@ impl Server {
             return;
         }
         if self.persistence.rewrites.scheduled {
-            let _ = self.begin_rewrite();
+            // A log that begins has no other way to the disk. Elsewhere each failure may leave one more part.
+            if self.persistence.log.state() == State::Beginning || !self.rewrites_are_limited() {
+                let _ = self.begin_rewrite();
+            }
         } else if !self.begin_snapshot_if_due() {
             self.begin_rewrite_if_due();
         }
@@ -265,6 +268,14 @@ impl Server {
             (self.core.config.auto_aof_rewrite_percentage, self.core.config.auto_aof_rewrite_min_size);
         let bytes = self.persistence.log.bytes();
         let Some(growth) = self.persistence.rewrites.due(bytes, percentage, min) else { return };
+        if !self.rewrites_are_limited() {
+            self.process.log.notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
+            let _ = self.begin_rewrite();
+        }
+    }
+
+    /// Whether a rewrite that nobody waits for is put off because the last ones failed.
+    fn rewrites_are_limited(&mut self) -> bool {
         let (limited, pause) = self.persistence.rewrites.is_limited(Instant::now());
         if let Some(pause) = pause {
             self.process.log.warning(format_args!(
@@ -272,10 +283,7 @@ impl Server {
                 pause.as_secs() / 60
             ));
         }
-        if !limited {
-            self.process.log.notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
-            let _ = self.begin_rewrite();
-        }
+        limited
     }
 
     fn snapshot_ended(&mut self, ended: &Ended) {
