@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::core::dispatch::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::{Server, lookup};
-use crate::command::{Args, Handler, Places, Session};
+use crate::command::{Args, Error, Handler, Places, Session};
 use crate::db::{ExpiryPolicy, Listening};
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
@@ -339,9 +339,7 @@ impl Server {
         let snapshots = &mut self.persistence.snapshots;
         (snapshots.loaded_keys, snapshots.expired_keys) = (report.keys, report.expired);
         for library in report.functions {
-            if !self.persistence.functions.contains(&library) {
-                self.persistence.functions.push(library);
-            }
+            self.persistence.functions.keep(library);
         }
         self.process.log.notice(format_args!(
             "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
@@ -411,6 +409,13 @@ impl Server {
                     format!("{why} '{}' reading the append only file {}", shown(), path.display()).into()
                 );
             }
+            Err(_) if args.is(0, "function") => {
+                let words: Vec<&[u8]> = args.iter_from(0).collect();
+                if let Err(error) = self.persistence.functions.follow(&words) {
+                    self.note_failed_command(path, args, &error);
+                }
+                return Ok(());
+            }
             Err(_) => {
                 let why = "Unknown command";
                 return Err(
@@ -429,14 +434,18 @@ impl Server {
         let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
         let caller = Caller { session: &mut loading.session, reply, splices: None, may_wait: false };
         if let Err(error) = self.core.dispatch(run, caller, request.hash, args) {
-            self.process.log.warning(format_args!(
-                "The command '{}' of the append only file {} failed: {}",
-                shown(),
-                path.display(),
-                String::from_utf8_lossy(error.text())
-            ));
+            self.note_failed_command(path, args, &error);
         }
         Ok(())
+    }
+
+    fn note_failed_command(&self, path: &Path, args: Args<'_>, error: &Error) {
+        self.process.log.warning(format_args!(
+            "The command '{}' of the append only file {} failed: {}",
+            String::from_utf8_lossy(args.get(0)),
+            path.display(),
+            String::from_utf8_lossy(error.text())
+        ));
     }
 
     /// The file that is being loaded is done.

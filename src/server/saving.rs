@@ -194,7 +194,7 @@ impl Server {
         }
         let annotation = self.core.config.aof_timestamp_enabled.then(|| self.unix_seconds());
         write_file(path, incremental, |out| {
-            aof::dump(&self.core.keyspace, &self.persistence.functions, annotation, out, progress)
+            aof::dump(&self.core.keyspace, self.persistence.functions.sources(), annotation, out, progress)
         })
     }
 
@@ -212,7 +212,7 @@ impl Server {
             used_memory: used_memory(),
             aof_base,
             replication: None,
-            functions: &self.persistence.functions,
+            functions: self.persistence.functions.sources(),
         };
         let options = rdb::SaveOptions {
             compress: config.rdbcompression,
