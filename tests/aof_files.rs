@@ -167,6 +167,49 @@ fn a_log_of_ours_is_the_same_data_set_to_redis_and_to_us() {
 }
 
 #[test]
+fn functions_in_a_log_of_redis_stay_in_the_log_here() {
+    let library = |name: &str, value: u8| {
+        format!("#!lua name={name}\nredis.register_function('{name}', function() return {value} end)")
+            .into_bytes()
+    };
+    let load = |client: &mut Client, name: &str, value: u8| {
+        call(client, &[b"FUNCTION", b"LOAD", b"REPLACE", &library(name, value)]);
+    };
+    let server = Launch::redis().flags(FLAGS).start();
+    let mut client = server.client();
+    load(&mut client, "base", 1);
+    load(&mut client, "changed", 2);
+    rewrite(&mut client);
+    load(&mut client, "later", 3);
+    load(&mut client, "changed", 4);
+    load(&mut client, "gone", 5);
+    call(&mut client, &[b"FUNCTION", b"DELETE", b"gone"]);
+    let there = server.stop();
+    for preamble in ["no", "yes"] {
+        let here = Launch::subject()
+            .flags(FLAGS)
+            .flags(&format!("--aof-use-rdb-preamble {preamble} --rdb-write-version 10"));
+        copy_log(there.directory(), here.directory());
+        let server = here.start();
+        rewrite(&mut server.client());
+        // What was written is read again.
+        let here = server.stop();
+        let server = here.start();
+        rewrite(&mut server.client());
+        let here = server.stop();
+        let back = Launch::redis().flags(FLAGS);
+        copy_log(here.directory(), back.directory());
+        let server = back.start();
+        let mut client = server.client();
+        client.wait_for_info("loading", |loading| loading == 0);
+        let values =
+            ["base", "changed", "later"].map(|name| client.run(&format!("FCALL {name} 0")).integer());
+        assert_eq!(values, [1, 4, 3], "preamble {preamble}");
+        assert_eq!(client.run("FUNCTION LIST").elements().len(), 3);
+    }
+}
+
+#[test]
 fn a_log_of_redis_is_the_same_data_set_here() {
     for seed in seeds(&[3, 4]) {
         let (wanted, stopped) = logged(Launch::redis().flags(FLAGS).start(), &mut Random::new(seed));

@@ -384,6 +384,58 @@ fn a_log_that_is_switched_on_while_the_disk_fails_is_whole_in_the_end() {
     }
 }
 
+#[test]
+fn a_job_that_was_scheduled_is_tried_again_until_it_can_begin() {
+    let fork = format!("fork * 2 fail:{ENOMEM}");
+    let part = format!("open incr 1 fail:{EACCES}");
+    for (flags, rule, scheduled, done) in [
+        ("--appendonly yes", &fork, "BGREWRITEAOF", "aof_rewrites"),
+        ("--appendonly yes", &part, "BGREWRITEAOF", "aof_rewrites"),
+        ("--appendonly no", &fork, "CONFIG SET appendonly yes", "aof_rewrites"),
+        ("--appendonly no", &part, "CONFIG SET appendonly yes", "aof_rewrites"),
+        ("--appendonly no", &fork, "BGREWRITEAOF", "aof_rewrites"),
+    ] {
+        let (launch, shim) = launch(flags);
+        let server = start(launch);
+        let mut client = server.client();
+        let mut log = Log::default();
+        log.push(&mut client, 10);
+        client.run("MSET a 1 b 2 c 3");
+        client.run("CONFIG SET rdb-key-save-delay 50000");
+        shim.rules(rule);
+        assert!(!client.run("BGSAVE").is_error(), "{rule}");
+        assert!(!client.run(scheduled).is_error(), "{scheduled}");
+        wait_for_hit(&shim);
+        client.run("CONFIG SET rdb-key-save-delay 0");
+        client.wait_for_info(done, |number| number > 0);
+        assert_eq!(client.info("aof_last_bgrewrite_status"), "ok", "{scheduled}, {rule}");
+        if client.info_number("aof_enabled") == 1 {
+            log.push(&mut client, 10);
+            let launch = server.stop().flags("--appendonly yes");
+            shim.clear();
+            log.verify(&mut start(launch).client());
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_switched_off_refuses_nothing_because_it_could_not_be_synced() {
+    let (launch, shim) = launch("--appendonly yes --appendfsync everysec");
+    let server = start(launch);
+    let mut client = server.client();
+    let mut log = Log::default();
+    shim.rules(&format!("sync incr.aof 1+ fail:{EIO}"));
+    log.push_until_refused(&mut client);
+    client.run("CONFIG SET appendonly no");
+    log.push(&mut client, 10);
+    shim.clear();
+    assert_eq!(client.run("CONFIG SET appendonly yes").text(), "OK");
+    wait_for_jobs(&mut client).expect("replies");
+    log.push_in_the_end(&mut client, 10).expect("replies");
+    log.verify(&mut client);
+    verify_after_restart(server, &shim, &log);
+}
+
 /// Waits until a rule has acted.
 fn wait_for_hit(shim: &Shim) {
     eventually("a call fails", || (!shim.hits().is_empty()).then_some(()));

@@ -183,3 +183,20 @@ fn a_killed_child_leaves_no_file_and_the_next_one_succeeds() {
         eventually("it succeeds", || (client.info(field) == "ok").then_some(()));
     }
 }
+
+#[test]
+fn a_snapshot_that_a_child_still_writes_does_not_replace_the_one_that_is_reloaded() {
+    let server = start(Launch::subject().flags("--rdb-key-save-delay 100000 --enable-debug-command yes"));
+    let mut client = server.client();
+    for number in 0..100 {
+        client.ok(&format!("SET key:{number} {number}"));
+    }
+    assert!(!client.run("BGSAVE").is_error());
+    let child = eventually("a child", || children(server.pid()).pop());
+    client.ok("SET later 1");
+    client.ok("DEBUG RELOAD");
+    assert!(!Path::new(&format!("/proc/{child}/stat")).exists());
+    assert_eq!(client.run("DBSIZE").integer(), 101);
+    let server = start(server.stop());
+    assert_eq!(server.client().run("DBSIZE").integer(), 101);
+}

@@ -151,7 +151,7 @@ directives! {
         text(check::title), RUN, Acts;
     "locale-collate", locale_collate: ByteText = "".into(), TEXT, RUN, NoLocale;
     "disable-thp", disable_thp: bool = true, PLAIN, START, Acts;
-    "huge-pages", huge_pages: bool = true, PLAIN, START, Acts;
+    "huge-pages", huge_pages: bool = false, PLAIN, START, Acts;
     "oom-score-adj", oom_score_adj: OomScoreAdj = OomScoreAdj::No, PLAIN, RUN, Acts;
     "oom-score-adj-values", oom_score_adj_values: OomScores = OomScores([0, 200, 800]), PLAIN, WORDS, Acts;
     "server-cpulist" / "server_cpulist", server_cpulist: ByteText = "".into(), TEXT, START, Acts;

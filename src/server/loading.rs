@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::core::dispatch::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::{Server, lookup};
-use crate::command::{Args, Handler, Places, Session};
+use crate::command::{Args, Error, Handler, Places, Session};
 use crate::db::{ExpiryPolicy, Listening};
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
@@ -346,9 +346,7 @@ impl Server {
         let snapshots = &mut self.persistence.snapshots;
         (snapshots.loaded_keys, snapshots.expired_keys) = (report.keys, report.expired);
         for library in report.functions {
-            if !self.persistence.functions.contains(&library) {
-                self.persistence.functions.push(library);
-            }
+            self.persistence.functions.keep(library);
         }
         self.process.log.notice(format_args!(
             "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
@@ -417,6 +415,13 @@ impl Server {
                 let why = "Wrong number of arguments for command";
                 return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
             }
+            Err(_) if args.is(0, "function") => {
+                let words: Vec<&[u8]> = args.iter_from(0).collect();
+                if let Err(error) = self.persistence.functions.follow(&words) {
+                    self.note_failed_command(path, args, &error);
+                }
+                return Ok(());
+            }
             Err(_) => {
                 let why = "Unknown command";
                 return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
@@ -441,13 +446,18 @@ impl Server {
                 )
                 .into());
             }
-            self.process.log.warning(format_args!(
-                "The command '{}' of the append only file {file} failed: {}",
-                called(),
-                String::from_utf8_lossy(error.text())
-            ));
+            self.note_failed_command(path, args, &error);
         }
         Ok(())
+    }
+
+    fn note_failed_command(&self, path: &Path, args: Args<'_>, error: &Error) {
+        self.process.log.warning(format_args!(
+            "The command '{}' of the append only file {} failed: {}",
+            String::from_utf8_lossy(args.get(0)),
+            path.display(),
+            String::from_utf8_lossy(error.text())
+        ));
     }
 
     /// The file that is being loaded is done.

@@ -48,13 +48,13 @@ impl Server {
         }
     }
 
-    /// Forks a child that writes a snapshot. What goes wrong is logged.
+    /// Forks a child that writes a snapshot. What goes wrong is logged; one that was scheduled stays so then.
     pub(super) fn begin_snapshot(&mut self) -> Result<(), ()> {
-        self.persistence.snapshots.scheduled = false;
         self.persistence.snapshots.last_try = self.unix_seconds();
         match self.fork_for(Work::Snapshot, true) {
             Ok(pid) => {
                 self.persistence.snapshots.saves += 1;
+                self.persistence.snapshots.scheduled = false;
                 self.process.log.notice(format_args!("Background saving started by pid {pid}"));
                 Ok(())
             }
@@ -69,9 +69,8 @@ impl Server {
     }
 
     /// Begins a part of the log, and forks a child that writes a base from what came before it. What goes wrong is
-    /// logged.
+    /// logged; a rewrite that was scheduled stays so then.
     pub(super) fn begin_rewrite(&mut self) -> Result<(), ()> {
-        self.persistence.rewrites.scheduled = false;
         self.write_log();
         let begun = self.persistence.log.begin_part();
         let forked =
@@ -87,6 +86,7 @@ impl Server {
         match forked {
             Ok(pid) => {
                 self.persistence.rewrites.begun += 1;
+                self.persistence.rewrites.scheduled = false;
                 self.process
                     .log
                     .notice(format_args!("Background append only file rewriting started by pid {pid}"));
@@ -196,7 +196,7 @@ impl Server {
         }
         let annotation = self.core.config.aof_timestamp_enabled.then(|| self.unix_seconds());
         write_file(path, incremental, |out| {
-            aof::dump(&self.core.keyspace, &self.persistence.functions, annotation, out, progress)
+            aof::dump(&self.core.keyspace, self.persistence.functions.sources(), annotation, out, progress)
         })
     }
 
@@ -214,7 +214,7 @@ impl Server {
             used_memory: used_memory(),
             aof_base,
             replication: None,
-            functions: &self.persistence.functions,
+            functions: self.persistence.functions.sources(),
         };
         let options = rdb::SaveOptions {
             compress: config.rdbcompression,
@@ -239,7 +239,10 @@ impl Server {
             return;
         }
         if self.persistence.rewrites.scheduled {
-            let _ = self.begin_rewrite();
+            // A log that begins has no other way to the disk. Elsewhere each failure may leave one more part.
+            if self.persistence.log.state() == State::Beginning || !self.rewrites_are_limited() {
+                let _ = self.begin_rewrite();
+            }
         } else if !self.begin_snapshot_if_due() {
             self.begin_rewrite_if_due();
         }
@@ -267,6 +270,14 @@ impl Server {
             (self.core.config.auto_aof_rewrite_percentage, self.core.config.auto_aof_rewrite_min_size);
         let bytes = self.persistence.log.bytes();
         let Some(growth) = self.persistence.rewrites.due(bytes, percentage, min) else { return };
+        if !self.rewrites_are_limited() {
+            self.process.log.notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
+            let _ = self.begin_rewrite();
+        }
+    }
+
+    /// Whether a rewrite that nobody waits for is put off because the last ones failed.
+    fn rewrites_are_limited(&mut self) -> bool {
         let (limited, pause) = self.persistence.rewrites.is_limited(Instant::now());
         if let Some(pause) = pause {
             self.process.log.warning(format_args!(
@@ -274,10 +285,7 @@ impl Server {
                 pause.as_secs() / 60
             ));
         }
-        if !limited {
-            self.process.log.notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
-            let _ = self.begin_rewrite();
-        }
+        limited
     }
 
     fn snapshot_ended(&mut self, ended: &Ended) {

@@ -92,6 +92,10 @@ impl Server {
         }
         self.refuse_while_loading()?;
         if save {
+            if self.persistence.is_at(Work::Snapshot) {
+                // An older snapshot is not to take the place of this one before it is loaded.
+                self.end_job();
+            }
             self.save_snapshot().map_err(|()| FAILED)?;
         }
         if flush {

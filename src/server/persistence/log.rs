@@ -169,8 +169,11 @@ impl Log {
         self.backlog.len()
     }
 
-    /// Why the last append or sync failed; `None` if it did not.
+    /// Why the last append or sync failed; `None` if it did not, or if there is no log any more.
     pub fn error(&self) -> Option<io::Error> {
+        if self.state == State::Off {
+            return None;
+        }
         let refusal = self.refusal.as_ref().and_then(io::Error::raw_os_error);
         refusal.or(self.syncer.last_error()).map(io::Error::from_raw_os_error)
     }
