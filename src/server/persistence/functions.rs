@@ -57,7 +57,9 @@ impl Functions {
                 if words.len() > 3 && is(3, "flush") {
                     self.clear();
                 }
-                restored.into_iter().for_each(|source| self.keep(source));
+                for source in restored {
+                    self.keep(source);
+                }
             }
             _ => {
                 return Err(Error::new(
