@@ -417,8 +417,8 @@ impl Server {
             }
             Err(_) if args.is(0, "function") => {
                 let words: Vec<&[u8]> = args.iter_from(0).collect();
-                if let Err(error) = self.persistence.functions.follow(&words) {
-                    self.note_failed_command(path, args, &error);
+                if let Err(why) = self.persistence.functions.follow(&words) {
+                    self.note_failed_command(path, args, &Error::new(why));
                 }
                 return Ok(());
             }

@@ -3,7 +3,6 @@
 //!
 //! A snapshot has their sources. A log has the commands that loaded and removed them, which are followed here.
 
-use crate::command::{Error, Result};
 use crate::persist::rdb::file::{Record, Records, Source};
 
 /// The version, and the checksum that verifies nothing, which make the payload of `FUNCTION RESTORE` an RDB file.
@@ -43,8 +42,8 @@ impl Functions {
     /// `FUNCTION LOAD [REPLACE] source | DELETE name | FLUSH [ASYNC | SYNC] | RESTORE payload [FLUSH | APPEND | REPLACE]`.
     ///
     /// # Errors
-    /// It is none of these, or the payload is damaged.
-    pub fn follow(&mut self, words: &[&[u8]]) -> Result {
+    /// It is none of these, or the payload is damaged: says which.
+    pub fn follow(&mut self, words: &[&[u8]]) -> Result<(), &'static str> {
         let is = |index: usize, word: &str| words[index].eq_ignore_ascii_case(word.as_bytes());
         match *words {
             [_, _, ..] if is(1, "flush") => self.clear(),
@@ -52,8 +51,7 @@ impl Functions {
             [_, _, name] if is(1, "delete") => self.sources.retain(|kept| library_name(kept) != name),
             [_, _, payload, ..] if is(1, "restore") => {
                 let restored = libraries(payload);
-                let restored =
-                    restored.ok_or(Error::new("ERR DUMP payload version or checksum are wrong"))?;
+                let restored = restored.ok_or("ERR DUMP payload version or checksum are wrong")?;
                 if words.len() > 3 && is(3, "flush") {
                     self.clear();
                 }
@@ -62,9 +60,7 @@ impl Functions {
                 }
             }
             _ => {
-                return Err(Error::new(
-                    "ERR unknown subcommand or wrong number of arguments for 'function' command",
-                ));
+                return Err("ERR unknown subcommand or wrong number of arguments for 'function' command");
             }
         }
         Ok(())
