@@ -216,3 +216,23 @@ fn a_log_of_redis_is_the_same_data_set_here() {
         assert_same_there(&stopped, Launch::subject().flags(FLAGS), &wanted);
     }
 }
+
+#[test]
+fn a_transaction_whose_end_was_never_written_leaves_nothing_and_what_comes_later_stays() {
+    let server = Launch::subject().flags(FLAGS).start();
+    server.client().ok("SET before 1");
+    let mut launch = server.stop();
+    let log = launch.directory().join("appendonlydir/log.1.incr.aof");
+    let mut bytes = fs::read(&log).expect("the log");
+    bytes.extend(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$1\r\n1\r\n");
+    bytes.extend([0; 5000]);
+    fs::write(&log, bytes).expect("written");
+    for round in 0..2 {
+        let server = launch.start();
+        let mut client = server.client();
+        client.wait_for_info("loading", |loading| loading == 0);
+        assert_eq!(client.run("DBSIZE").integer(), 1 + round);
+        client.ok("SET later 1");
+        launch = server.stop();
+    }
+}

@@ -308,6 +308,11 @@ impl Partial {
         self.stage == Stage::Header && self.remaining > 0
     }
 
+    /// Whether what begins at [`Partial::parsed_len`] is a line of a request with a count, and not bytes of an argument.
+    pub fn expects_line(&self) -> bool {
+        self.stage == Stage::Count || self.expects_header()
+    }
+
     /// Moves the arguments found so far out of the window, which holds `received` bytes of the request. `put` gets the
     /// range of each argument, relative to the request's start; it stores those bytes in the request's blocks and returns
     /// their span there. Returns by how many bytes the start of the request has moved; the bytes before it are no longer

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::core::dispatch::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::{Server, lookup};
-use crate::command::{Args, Error, Handler, Places, Session};
+use crate::command::{Args, Handler, Places, Session};
 use crate::db::{ExpiryPolicy, Listening};
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
@@ -333,7 +333,9 @@ impl Server {
                 let outcome = self.load_batch(loading, &path, &mut reader);
                 let outcome = match outcome {
                     Ok(is_done) => Ok(is_done),
-                    Err(ReadOrRun::Read(error)) => self.handle_bad_log(loading, &path, error),
+                    Err(ReadOrRun::Read(error)) => {
+                        self.handle_bad_log(loading, &path, reader.valid_up_to(), error)
+                    }
                     Err(ReadOrRun::Run(failed)) => Err(failed),
                 };
                 loading.current = Some((path, Reading::Log(reader)));
@@ -418,7 +420,7 @@ impl Server {
             Err(_) if args.is(0, "function") => {
                 let words: Vec<&[u8]> = args.iter_from(0).collect();
                 if let Err(why) = self.persistence.functions.follow(&words) {
-                    self.note_failed_command(path, args, &Error::new(why));
+                    self.note_failed_command(path, args, why.as_bytes());
                 }
                 return Ok(());
             }
@@ -446,17 +448,17 @@ impl Server {
                 )
                 .into());
             }
-            self.note_failed_command(path, args, &error);
+            self.note_failed_command(path, args, error.text());
         }
         Ok(())
     }
 
-    fn note_failed_command(&self, path: &Path, args: Args<'_>, error: &Error) {
+    fn note_failed_command(&self, path: &Path, args: Args<'_>, why: &[u8]) {
         self.process.log.warning(format_args!(
             "The command '{}' of the append only file {} failed: {}",
             String::from_utf8_lossy(args.get(0)),
             path.display(),
-            String::from_utf8_lossy(error.text())
+            String::from_utf8_lossy(why)
         ));
     }
 
@@ -478,18 +480,21 @@ impl Server {
     }
 
     /// A log that cannot be read to its end: one that merely ends too early is cut after what is whole, if the
-    /// configuration says so and nothing comes after it.
+    /// configuration says so and nothing comes after it. All before `whole` is.
     fn handle_bad_log(
         &mut self,
         loading: &mut Loading,
         path: &Path,
+        whole: u64,
         error: ReadError,
     ) -> Result<bool, LoadFailed> {
         let shown = shown(path);
         let valid_up_to = match error {
             ReadError::Truncated { valid_up_to } => valid_up_to,
-            // What follows is as good as not there.
-            ReadError::Malformed { offset, .. } if ends_unwritten(path, offset).unwrap_or(false) => offset,
+            // What follows is as good as not there, and with it the transaction that it belongs to.
+            ReadError::Malformed { offset, .. } if ends_unwritten(path, offset).unwrap_or(false) => {
+                offset.min(whole)
+            }
             ReadError::Malformed { offset, what } => {
                 return Err(LoadFailed(vec![
                     format!("The append only file {shown} is valid up to offset {offset}: {what}"),

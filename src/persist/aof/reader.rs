@@ -452,6 +452,14 @@ impl<R: Read> Reader<R> {
                 what: "expected '$' at the start of an argument".into(),
             });
         }
+        // The parser takes a line with a zero byte for one without an end, however much comes after it.
+        let line = rest.get(self.partial.parsed_len()..).unwrap_or_default();
+        if self.partial.expects_line() && line.contains(&0) {
+            return Err(ReadError::Malformed {
+                offset: self.next,
+                what: "a zero byte where a length should be".into(),
+            });
+        }
         if !rest.is_empty() || self.multi.is_some() { Err(cut) } else { Ok(()) }
     }
 }

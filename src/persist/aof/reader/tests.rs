@@ -225,3 +225,15 @@ proptest! {
         let _ = read(&bytes);
     }
 }
+
+#[test]
+fn a_zero_byte_in_a_length_is_damage_and_not_the_end_of_the_file() {
+    let before = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let after = b"vvvvvvvvvv\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n";
+    for damaged in
+        [&b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$z\0z10\r\n"[..], b"*\x003\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n"]
+    {
+        let found = read(&[before, damaged, after].concat());
+        assert_eq!(found.end, Err((false, before.len() as u64)));
+    }
+}
