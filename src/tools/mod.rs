@@ -5,7 +5,7 @@
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
 //!
-//! To add one, add a file here and a line to [`TOOLS`].
+//! To add one, add a file here and a line to `TOOLS`.
 
 pub mod check_aof;
 pub mod check_rdb;
