@@ -238,7 +238,7 @@ mod tests {
             for _ in 0..count.parse().expect("a count") {
                 let length = lines.next().and_then(|line| line.strip_prefix('$')).expect("a header");
                 let word = lines.next().expect("a word");
-                assert_eq!(word.len(), length.parse().expect("a length"), "{stream:?}");
+                assert_eq!(word.len(), length.parse::<usize>().expect("a length"), "{stream:?}");
                 words.push(if word.len() > 20 { format!("<{}>", word.len()) } else { word.to_owned() });
             }
             told.push(words.join(" "));
@@ -294,7 +294,7 @@ mod tests {
         let large_words = vec![format!("<{}>", 3 * SMALL); 12].join(" ");
         let expected = format!("SELECT 0|SET a 1|MULTI|SET b <{}>|{large_words}|SET c 3|EXEC", 3 * SMALL);
         assert_eq!(told(&calls), expected);
-        assert_eq!(calls.len(), calls.pieces().map(<[u8]>::len).sum());
+        assert_eq!(calls.len(), calls.pieces().map(<[u8]>::len).sum::<usize>());
         assert!(large.is_shared());
         let last = calls.pieces().flatten().copied().collect::<Vec<u8>>();
         assert!(last.ends_with(&calls.unit_bytes()));

@@ -3,6 +3,7 @@
 
 pub mod extended;
 pub mod glob;
+mod grisu;
 pub mod number;
 mod scalar;
 pub mod words;

@@ -4,10 +4,10 @@
 //! integers), because a string that parses as an integer is stored as one and must come back byte for byte. Printing
 //! takes two digits at a time from a table of `00` to `99`, which halves the divisions, and needs no allocation.
 //!
-//! Doubles are parsed by the rules of C's `strtod` (Redis passes the whole string to it) and printed with the fewest
-//! digits that parse back to the same double. Limits: a double that over- or underflows is refused, as is NaN.
+//! Doubles are parsed by the rules of C's `strtod` (Redis passes the whole string to it) and printed with few
+//! digits that parse back to the same double (`grisu`). Limits: a double that over- or underflows is refused, as is NaN.
 
-use super::words;
+use super::{grisu, words};
 
 /// The longest decimal spelling of an `i64` or `u64`, sign included.
 pub const MAX_DIGITS: usize = 20;
@@ -355,8 +355,8 @@ pub(super) fn parse_exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// Appends a double as Redis 7.2 prints it: whole numbers below 2^62 as integers, others with the fewest digits that
-/// parse back to the same double, with an exponent (`1e+23`, `1.5e-7`) if plain digits would be long; `inf`, `-inf`,
+/// Appends a double as Redis 7.2 prints it: whole numbers below 2^62 as integers, others with as few digits as Grisu2
+/// needs so that they parse back to the same double, with an exponent (`1e+23`, `1.5e-7`) if plain digits would be long; `inf`, `-inf`,
 /// `nan`, and `-0` for negative zero.
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     const WHOLE: f64 = (1u64 << 62) as f64;
@@ -372,12 +372,8 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
         if value < 0.0 {
             out.push(b'-');
         }
-        if let Some((digits, exponent)) = short_fraction(value.abs()) {
-            push_scientific(out, digits.as_bytes(), exponent, value < 0.0);
-        } else {
-            let (digits, count, exponent) = shortest(value.abs());
-            push_scientific(out, &digits[..count], exponent, value < 0.0);
-        }
+        let (digits, count, last) = grisu::digits(value.abs());
+        push_scientific(out, &digits[..count], last + count as i32 - 1, value < 0.0);
     }
 }
 
@@ -426,44 +422,6 @@ pub fn push_f64_plain(out: &mut Vec<u8>, value: f64) {
     let text = format!("{value:.17}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     out.extend_from_slice(if text == "-0" { b"0" } else { text.as_bytes() });
-}
-
-/// The digits of a positive double that is not whole but has few digits: a whole number below 10^15 divided by a power of
-/// ten up to 10^6. Two such fractions never round to the same double, so the first one that yields `value` is the shortest.
-fn short_fraction(value: f64) -> Option<(Decimal, i32)> {
-    for (places, power) in [1e1, 1e2, 1e3, 1e4, 1e5, 1e6].into_iter().enumerate() {
-        let scaled = value * power;
-        if scaled >= 1e15 {
-            break;
-        }
-        // Rounded by hand: without SSE4.1, which not every processor has, `round` is a call.
-        let whole = (scaled + 0.5) as i64 as f64;
-        // Both are exact, so the division rounds only once, as parsing the digits does.
-        if (whole / power).to_bits() == value.to_bits() {
-            let digits = Decimal::new(whole as i64);
-            let exponent = digits.as_bytes().len() as i32 - places as i32 - 2;
-            return Some((digits, exponent));
-        }
-    }
-    None
-}
-
-/// The shortest decimal digits of a positive finite double and the power of ten of its first digit.
-fn shortest(value: f64) -> ([u8; 24], usize, i32) {
-    use std::io::Write as _;
-    let mut text = [0; 32];
-    let mut free = &mut text[..];
-    // At most 17 digits, a dot and `e-308`: it always fits.
-    let _ = write!(free, "{value:e}");
-    let used = 32 - free.len();
-    let (mut digits, mut count) = ([0; 24], 0);
-    let split = text[..used].iter().position(|&b| b == b'e').unwrap_or(used);
-    for &byte in text[..split].iter().filter(|&&b| b != b'.') {
-        digits[count] = byte;
-        count += 1;
-    }
-    let exponent = parse_exponent(text.get(split + 1..used).unwrap_or(b"0")).unwrap_or(0);
-    (digits, count, exponent as i32)
 }
 
 /// Appends digits with the decimal point given by `exponent`, the power of ten of the first digit.
@@ -747,17 +705,6 @@ mod tests {
             let value = f64::from_bits(bits);
             prop_assume!(!value.is_nan());
             prop_assert_eq!(parse_f64(printed(value).as_bytes()).map(f64::to_bits), Some(bits));
-        }
-
-        #[test]
-        fn short_fractions_have_the_digits_that_the_slow_path_finds(whole in 1u64..3_000_000_000, places in 0i32..9) {
-            let value = whole as f64 / 10f64.powi(places);
-            prop_assume!(value.fract() != 0.0);
-            if let Some((digits, exponent)) = short_fraction(value) {
-                let (expected, count, power) = shortest(value);
-                prop_assert_eq!((digits.as_bytes(), exponent), (&expected[..count], power));
-            }
-            prop_assert_eq!(parse_f64(printed(value).as_bytes()), Some(value));
         }
 
         #[test]
