@@ -18,7 +18,7 @@
 
 use super::Keyspace;
 use crate::codec::sha1::{Digest, sha1};
-use crate::text::number::{push_f64, push_u64};
+use crate::text::number::{push_f64_short, push_u64};
 use crate::types::hash::HashRef;
 use crate::types::list;
 use crate::types::set::SetRef;
@@ -66,7 +66,7 @@ fn mix_value(digest: &mut Digest, entry: &Entry) {
                 let mut pair = Digest::default();
                 mix(&mut pair, &member.to_vec());
                 let mut digits = Vec::new();
-                push_f64(&mut digits, score);
+                push_f64_short(&mut digits, score);
                 mix(&mut pair, &digits);
                 add(digest, &pair);
             }

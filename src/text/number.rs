@@ -369,12 +369,21 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     } else if value.abs() <= WHOLE && value.trunc().to_bits() == value.to_bits() {
         push_i64(out, value as i64);
     } else {
-        if value < 0.0 {
-            out.push(b'-');
-        }
-        let (digits, count, last) = grisu::digits(value.abs());
-        push_scientific(out, &digits[..count], last + count as i32 - 1, value < 0.0);
+        push_f64_short(out, value);
     }
+}
+
+/// Appends a double as [`push_f64`] does, but whole numbers, too, with as few digits as parse back to them: for the
+/// digest of sorted sets. Those below 2^53 look the same.
+pub fn push_f64_short(out: &mut Vec<u8>, value: f64) {
+    if value == 0.0 || !value.is_finite() {
+        return push_f64(out, value);
+    }
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    let (digits, count, last) = grisu::digits(value.abs());
+    push_scientific(out, &digits[..count], last + count as i32 - 1, value < 0.0);
 }
 
 /// Appends a double with up to 17 digits, as C's `%.17g` prints it: for scores that Redis treats as a long double.
