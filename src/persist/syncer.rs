@@ -210,7 +210,7 @@ impl Worker {
             Err(error) => {
                 self.damaged.push(Arc::downgrade(file));
                 self.progress.failures.fetch_add(1, Ordering::AcqRel);
-                self.progress.error.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
+                self.progress.error.store(disk::error_number(&error), Ordering::Release);
             }
         }
     }

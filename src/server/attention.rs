@@ -60,13 +60,26 @@ impl Server {
             self.end_pause();
         }
         self.audience.begin_pause(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
-        self.core.keyspace.expiry = ExpiryPolicy::Hide;
+        self.refresh_expiry();
+    }
+
+    /// Decides what becomes of keys and fields whose time is over: a log that is loaded says so itself, and during a pause
+    /// nothing changes.
+    pub(super) fn refresh_expiry(&mut self) {
+        self.core.keyspace.expiry = if self.loading.is_some() {
+            ExpiryPolicy::Ignore
+        } else if self.audience.pause().is_active() {
+            ExpiryPolicy::Hide
+        } else {
+            ExpiryPolicy::Delete
+        };
     }
 
     /// Ends the pause: the clients that waited go on, in order.
     pub(super) fn end_pause(&mut self) {
-        self.core.keyspace.expiry = ExpiryPolicy::Delete;
-        for token in self.audience.end_pause() {
+        let waiting = self.audience.end_pause();
+        self.refresh_expiry();
+        for token in waiting {
             if let Some(client) = self.net.clients.get_mut(token) {
                 client.session.flags.waiting = false;
                 self.net.schedule(token);

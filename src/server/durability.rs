@@ -35,6 +35,7 @@ impl Server {
         let (policy, annotates) = (config.appendfsync, config.aof_timestamp_enabled);
         let rests = config.no_appendfsync_on_rewrite && self.persistence.job.is_some();
         let calls = self.core.keyspace.journal.calls();
+        let mut now_us = self.core.clock.monotonic_us();
         if !calls.is_empty() || self.persistence.log.backlog_bytes() > 0 {
             pause(self.persistence.append_delay_us);
             let annotation = annotates.then_some(self.core.keyspace.moment.unix_ms / 1000);
@@ -43,7 +44,8 @@ impl Server {
             let refused = self.persistence.log.error().is_some();
             let appended = self.persistence.log.append(calls, annotation);
             self.core.keyspace.journal.calls_mut().clear();
-            self.note_append(clock::monotonic_us() - began_us, syncing);
+            now_us = clock::monotonic_us();
+            self.note_append(now_us - began_us, syncing);
             match appended {
                 Ok(()) if refused => self.disk_takes_again(),
                 Ok(()) => {}
@@ -51,18 +53,14 @@ impl Server {
             }
         }
         if !rests {
-            self.sync_log(policy);
+            self.sync_log(policy, now_us);
         }
     }
 
-    fn sync_log(&mut self, policy: Policy) {
-        let began_us = clock::monotonic_us();
-        match self.persistence.log.sync_if_due(policy, began_us) {
-            Synced::Fine => {
-                if policy == Policy::Always {
-                    self.core.note_latency("aof-fsync-always", clock::monotonic_us() - began_us);
-                }
-            }
+    fn sync_log(&mut self, policy: Policy, now_us: u64) {
+        match self.persistence.log.sync_if_due(policy, now_us) {
+            Synced::Fine => {}
+            Synced::Done => self.core.note_latency("aof-fsync-always", clock::monotonic_us() - now_us),
             Synced::Late => self.process.log.notice(format_args!(
                 "Asynchronous AOF fsync is taking too long (disk is busy?). Nothing is synced until it is done, and \
                  writing may slow down."

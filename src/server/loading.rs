@@ -67,7 +67,7 @@ pub(super) struct Loading {
     /// The files that have not been begun.
     files: VecDeque<PathBuf>,
     current: Option<(PathBuf, Reading)>,
-    /// Whether the file that is read ends with commands after a snapshot, which has been loaded.
+    /// The length of the file that is being read.
     file_bytes: u64,
     /// Whether a key replaces one that is there already (`DEBUG RELOAD MERGE`).
     merge: bool,
@@ -211,7 +211,7 @@ impl Server {
         self.core.keyspace.expiry = ExpiryPolicy::Ignore;
         self.core.keyspace.journal.listen(Listening::default());
         let outcome = self.load_for(&mut loading, Duration::MAX).map(drop);
-        self.core.keyspace.expiry = ExpiryPolicy::Delete;
+        self.refresh_expiry();
         self.core.keyspace.journal.take_emptied();
         self.listen();
         outcome
@@ -220,7 +220,7 @@ impl Server {
     fn start_loading(&mut self, mut loading: Loading) {
         loading.dirty = self.core.keyspace.counters.dirty;
         self.loading = Some(Box::new(loading));
-        self.core.keyspace.expiry = ExpiryPolicy::Ignore;
+        self.refresh_expiry();
         self.core.keyspace.journal.listen(Listening::default());
         self.refresh_denial();
     }
@@ -558,7 +558,7 @@ impl Server {
 
     /// All is loaded: the data may change again.
     fn loaded(&mut self, loading: Loading) -> Result<(), LoadFailed> {
-        self.core.keyspace.expiry = ExpiryPolicy::Delete;
+        self.refresh_expiry();
         self.core.keyspace.counters.dirty = loading.dirty;
         let seconds = loading.began.elapsed().as_secs_f64();
         match loading.origin {

@@ -66,6 +66,11 @@ pub fn append(mut file: &File, mut pieces: &mut [IoSlice<'_>]) -> Appended {
     Appended { bytes, error: None }
 }
 
+/// The system's number of an error; that of a failed device for one that has none, such as a write of nothing.
+pub fn error_number(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
 /// Renames a file, over another one if there is one of that name, so that after a power failure one of the two is found
 /// under it. The file's contents must be on disk already.
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
@@ -181,7 +186,7 @@ impl BulkWriter {
         self.buffer.clear();
         let result = appended.error.map_or_else(|| self.sync_some(), Err);
         if let Err(error) = &result {
-            self.failed = Some(error.raw_os_error().unwrap_or(libc::EIO));
+            self.failed = Some(error_number(error));
         }
         result
     }

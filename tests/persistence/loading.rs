@@ -16,7 +16,7 @@ fn append(directory: &Path, name: &str, bytes: &[u8]) {
 /// A server that is loading: its log begins with a key that takes long to load, and has commands after it.
 fn slow_to_load(count: usize) -> Launch {
     let launch = Launch::subject().flags("--appendonly yes --enable-debug-command yes");
-    let mut log = encoded(&["SET first v", "RPUSH list a b"]);
+    let mut log = encoded(&["SET first v", "RPUSH list a b", "SET timed v", "PEXPIREAT timed 1000"]);
     // Each command visits a list from its middle, so that even a fast machine takes a while.
     let text = "x".repeat(100);
     for _ in 0..1000 {
@@ -26,7 +26,7 @@ fn slow_to_load(count: usize) -> Launch {
     }
     let removal = encoded(&["LREM long 1 missing"]);
     log.extend(removal.repeat(count));
-    log.extend(encoded(&["SET last v"]));
+    log.extend(encoded(&["PERSIST timed", "SET last v"]));
     fs::write(launch.directory().join("appendonly.aof"), log).expect("written");
     launch
 }
@@ -105,6 +105,21 @@ fn commands_that_need_the_data_are_refused_while_it_is_loaded_and_others_are_ser
         assert!(field("loading_eta_seconds") >= 0.0, "{text}");
         assert!(field("loading_loaded_bytes") <= field("loading_total_bytes"), "{text}");
         assert!((0.0..=100.0).contains(&field("loading_loaded_perc")), "{text}");
+        true
+    });
+}
+
+/// A log says itself what has expired, whoever pauses meanwhile.
+#[test]
+fn a_pause_while_loading_lets_nothing_expire() {
+    while_loading(|_, client| {
+        client.ok("CLIENT PAUSE 100000 WRITE");
+        client.ok("CLIENT UNPAUSE");
+        if client.info("loading") != "1" {
+            return false;
+        }
+        client.wait_for_info("loading", |loading| loading == 0);
+        assert_eq!(client.run("GET timed").text(), "v");
         true
     });
 }

@@ -55,6 +55,8 @@ pub use crate::config::AppendFsync as Policy;
 pub enum Synced {
     /// There was nothing to do, or it was begun.
     Fine,
+    /// It is done; only with [`Policy::Always`].
+    Done,
     /// The last sync takes longer than two seconds.
     Late,
     /// It failed; only with [`Policy::Always`].
@@ -94,8 +96,8 @@ pub struct Log {
     bytes: u64,
     /// Calls that the disk refused.
     backlog: Vec<u8>,
-    /// Why it refused them.
-    refusal: Option<io::Error>,
+    /// Why it refused them: the system's number.
+    refusal: Option<i32>,
     syncer: Syncer,
     /// Bytes were appended to the newest part that no sync has been requested for.
     unsynced: bool,
@@ -174,8 +176,7 @@ impl Log {
         if self.state == State::Off {
             return None;
         }
-        let refusal = self.refusal.as_ref().and_then(io::Error::raw_os_error);
-        refusal.or(self.syncer.last_error()).map(io::Error::from_raw_os_error)
+        self.refusal.or(self.syncer.last_error()).map(io::Error::from_raw_os_error)
     }
 
     /// Appends calls, after an annotation with the time `now` (Unix seconds) if it is wanted and was not made in this
@@ -200,15 +201,10 @@ impl Log {
         let all = self.backlog.len() + annotation.len() + calls.len();
         let appended = disk::append(file, &mut slices);
         let mut taken = appended.bytes as usize;
-        let outcome = match appended.error {
-            None => Ok(()),
-            Some(error) => {
-                if taken > 0 && file.set_len(self.part_bytes).is_ok() {
-                    taken = 0;
-                }
-                Err(error)
-            }
-        };
+        self.refusal = appended.error.as_ref().map(disk::error_number);
+        if appended.error.is_some() && taken > 0 && file.set_len(self.part_bytes).is_ok() {
+            taken = 0;
+        }
         self.note_appended(taken);
         if taken == all {
             self.backlog.clear();
@@ -216,9 +212,7 @@ impl Log {
         } else {
             self.keep_backlog(taken, annotation.as_bytes(), calls);
         }
-        self.refusal =
-            outcome.as_ref().err().and_then(io::Error::raw_os_error).map(io::Error::from_raw_os_error);
-        outcome
+        appended.error.map_or(Ok(()), Err)
     }
 
     fn note_appended(&mut self, bytes: usize) {
@@ -242,7 +236,7 @@ impl Log {
                 let outcome = disk::sync_data(file);
                 self.unsynced = outcome.is_err();
                 self.synced_us = now_us;
-                outcome.map_or_else(Synced::Failed, |()| Synced::Fine)
+                outcome.map_or_else(Synced::Failed, |()| Synced::Done)
             }
             Policy::Everysec if now_us.saturating_sub(self.synced_us) < SYNC_EVERY_US => Synced::Fine,
             Policy::Everysec if !self.syncer.is_syncing() => {
@@ -250,7 +244,9 @@ impl Log {
                 (self.unsynced, self.synced_us, self.counted_late) = (false, now_us, false);
                 Synced::Fine
             }
-            Policy::Everysec if !self.counted_late && now_us - self.synced_us > SYNC_PATIENCE_US => {
+            Policy::Everysec
+                if !self.counted_late && now_us.saturating_sub(self.synced_us) > SYNC_PATIENCE_US =>
+            {
                 self.counted_late = true;
                 self.delayed_syncs += 1;
                 Synced::Late
