@@ -14,7 +14,6 @@
 use std::io::ErrorKind;
 use std::ops::Range;
 
-use super::gather::SHORT;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::net::client::Query;
 use super::{Io, Server, lookup};
@@ -114,8 +113,6 @@ impl Server {
     /// The common case: nothing is held, so the bytes pass through the loop's own ring.
     fn receive(&mut self, io: &mut Io, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        // Before it lies what has been gathered.
-        let start = io.ring.len();
         let window = io.ring.writable();
         let len = window.len().min(READ);
         match client.socket.recv(&mut window[..len]) {
@@ -124,12 +121,8 @@ impl Server {
             Err(error) => return self.receive_failed(token, &error),
         }
         client.active_ms = self.core.keyspace.moment.unix_ms;
-        let count = io.ring.len() - start;
-        self.core.stats.net_input_bytes += count as u64;
-        if count <= SHORT && self.gather(io, token, start) {
-            return;
-        }
-        let window = &io.ring.readable()[start..];
+        self.core.stats.net_input_bytes += io.ring.len() as u64;
+        let window = io.ring.readable();
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
         let rest = &window[progress.consumed..];
@@ -139,25 +132,7 @@ impl Server {
             query.hold(rest);
             self.keep_remainder(io, token, query, &progress);
         }
-        io.ring.truncate(start);
-    }
-
-    /// The turn of a client whose requests have been gathered.
-    pub(super) fn run_turn(&mut self, token: Token, batch: &Batch, requests: Range<usize>, window: &[u8]) {
-        let Some(client) = self.net.clients.get(token) else { return };
-        if client.session.is_closing() {
-            return;
-        }
-        client.is_served_now();
-        self.net.begin_turn(token);
-        let end = requests.end;
-        let ran = self.run_requests(token, batch, requests, window, &[]);
-        self.net.output.close_segment(token);
-        match ran {
-            Ran::All | Ran::Waiting => {}
-            Ran::Closing => self.net.close_if_silent(token),
-            Ran::TurnOver(next) => self.keep_rest(token, Box::new(batch.rest(next..end, window, &[]))),
-        }
+        io.ring.truncate(0);
     }
 
     /// Keeps requests for the client's turn in the next iteration.

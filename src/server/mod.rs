@@ -18,7 +18,6 @@ mod cron;
 mod durability;
 mod execute;
 mod flush;
-mod gather;
 mod input;
 mod loading;
 mod lookup;
@@ -35,7 +34,6 @@ pub use startup::{StartError, start};
 use audience::Audience;
 use core::Core;
 use cron::Cron;
-use gather::Gathered;
 use loading::Loading;
 use net::batch::Batch;
 use net::client::Query;
@@ -57,7 +55,6 @@ struct Io {
     /// What clients without half a request read into.
     ring: Ring,
     batch: Batch,
-    gathered: Gathered,
     /// Queries that clients gave back.
     #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
     spare: Vec<Box<Query>>,
@@ -82,12 +79,7 @@ pub struct Server {
 impl Server {
     /// Serves until shutdown.
     pub fn run(&mut self) {
-        let mut io = Io {
-            ring: Ring::new(LOOP_RING),
-            batch: Batch::default(),
-            gathered: Gathered::default(),
-            spare: Vec::new(),
-        };
+        let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
         loop {
             let ready = self.wait(self.timeout_ms());
             self.core.clock.update();
@@ -116,7 +108,6 @@ impl Server {
                     self.flush();
                 }
             }
-            self.run_gathered(&mut io);
             for token in self.net.take_scheduled() {
                 if self.process.exit {
                     break;

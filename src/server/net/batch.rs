@@ -57,12 +57,6 @@ impl Batch {
         }
     }
 
-    /// Forgets the requests from `first` on, and arguments that belong to none.
-    pub fn forget_from(&mut self, first: usize) {
-        self.requests.truncate(first);
-        self.spans.truncate(self.requests.last().map_or(0, |last| (last.first + last.count) as usize));
-    }
-
     /// Adds the request whose `count` arguments have been appended to `spans` from `first` on. Its end is for the caller
     /// to note.
     #[inline]
