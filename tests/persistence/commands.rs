@@ -2,7 +2,7 @@
 
 use crate::support::server::subject_is_redis;
 use crate::support::{Server, eventually};
-use crate::{begin, digest, names, restart, rewrite, set, start, wait_for_jobs};
+use crate::{begin, clear, digest, names, obstruct, restart, rewrite, set, start, wait_for_jobs};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -14,18 +14,6 @@ fn slow(flags: &str) -> Server {
     client.ok("DEBUG POPULATE 1000");
     client.ok("CONFIG SET rdb-key-save-delay 1000000");
     server
-}
-
-/// Makes a directory stand where the snapshot would: saving fails, also for root.
-fn obstruct(server: &Server) {
-    let place = server.directory().join("dump.rdb");
-    let _ = fs::remove_file(&place);
-    fs::create_dir(&place).expect("a directory");
-    fs::write(place.join("file"), "").expect("a file");
-}
-
-fn clear(server: &Server) {
-    fs::remove_dir_all(server.directory().join("dump.rdb")).expect("removed");
 }
 
 #[test]

@@ -100,3 +100,16 @@ fn manifest(directory: &Path) -> String {
 fn encoded(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| support::client::encode(&line.split(' ').collect::<Vec<_>>())).collect()
 }
+
+/// Makes a directory stand where the snapshot would: saving fails, also for root.
+fn obstruct(server: &Server) {
+    let place = server.directory().join("dump.rdb");
+    let _ = fs::remove_file(&place);
+    fs::create_dir(&place).expect("a directory");
+    fs::write(place.join("file"), "").expect("a file");
+}
+
+/// Undoes [`obstruct`].
+fn clear(server: &Server) {
+    fs::remove_dir_all(server.directory().join("dump.rdb")).expect("removed");
+}

@@ -1,20 +1,10 @@
 //! When a snapshot is made by itself, what counts as a change since the last one, and what follows when one fails.
 
-use crate::support::{Launch, Server, eventually};
-use crate::{begin, digest, names, refused_after, restart, restart_after, start, wait_for_jobs};
+use crate::support::{Launch, eventually};
+use crate::{
+    begin, clear, digest, names, obstruct, refused_after, restart, restart_after, start, wait_for_jobs,
+};
 use std::fs;
-
-/// Makes a directory stand where the snapshot would: saving fails, also for root.
-fn obstruct(server: &Server) {
-    let place = server.directory().join("dump.rdb");
-    let _ = fs::remove_file(&place);
-    fs::create_dir(&place).expect("a directory");
-    fs::write(place.join("file"), "").expect("a file");
-}
-
-fn clear(server: &Server) {
-    fs::remove_dir_all(server.directory().join("dump.rdb")).expect("removed");
-}
 
 #[test]
 fn a_save_rule_makes_a_snapshot_when_its_changes_and_its_time_are_there() {
