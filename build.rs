@@ -408,14 +408,15 @@ fn imply_categories(command: &mut Command, node: &Node) -> Result<(), String> {
 
 fn check_key(key: &Key, command: &Command, node: &Node) -> Result<(), String> {
     let access = vocabulary::KEY_FLAGS[..4].iter().map(|word| vocabulary::bit(vocabulary::KEY_FLAGS, word));
-    if access.filter(|bit| key.flags & bit != 0).count() != 1 {
-        return Err(node.mistake("each key specification has one of RO, RW, OW, RM"));
+    let is_key = key.flags & vocabulary::bit(vocabulary::KEY_FLAGS, "not_key") == 0;
+    if access.filter(|bit| key.flags & bit != 0).count() != usize::from(is_key) {
+        return Err(node.mistake("each key specification has one of RO, RW, OW, RM, or not_key"));
     }
     let flag = |word| vocabulary::bit(vocabulary::FLAGS, word);
     // A command that may replicate changes the representation of a value (a cache), but not its content.
     let writes = flag("write") | flag("may_replicate");
     let reads = vocabulary::bit(vocabulary::KEY_FLAGS, "RO");
-    if key.flags & reads == 0 && command.flags & writes == 0 {
+    if is_key && key.flags & reads == 0 && command.flags & writes == 0 {
         return Err(node.mistake("a command that changes a key has the flag 'write'"));
     }
     let Begin::Index(first) = key.begin else { return Ok(()) };

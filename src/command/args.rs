@@ -68,6 +68,11 @@ impl<'a> Args<'a> {
     /// The request as it was received, if that was an array of bulks and all of it lies in the window still.
     #[inline]
     pub fn encoded(&self) -> Option<&'a [u8]> {
+        self.encoded_at().map(|(_, request)| request)
+    }
+
+    /// [`Args::encoded`], and where in the window it begins.
+    pub fn encoded_at(&self) -> Option<(usize, &'a [u8])> {
         let bulk = |len: usize| 1 + digits_u64(len as u64) + 2 + len + 2;
         let header = 1 + digits_u64(self.0.spans.len() as u64) + 2;
         let (mut expected, mut start, mut end) = (header, usize::MAX, 0);
@@ -82,7 +87,13 @@ impl<'a> Args<'a> {
         if end - start != expected || self.0.window[start] != b'*' {
             return None;
         }
-        self.0.window.get(start..end)
+        Some((start, self.0.window.get(start..end)?))
+    }
+
+    /// Where they lie.
+    #[inline]
+    pub fn places(&self) -> Places<'a> {
+        *self.0
     }
 
     /// Argument `index` as a word to propagate.

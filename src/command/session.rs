@@ -23,6 +23,14 @@ pub struct SessionFlags {
     pub monitor: bool,
     /// Its latest request waits, and with it all requests after that.
     pub waiting: bool,
+    /// `MULTI`: requests are queued until `EXEC`, or are those that `EXEC` executes.
+    pub transaction: bool,
+    /// It has subscriptions, so it is limited to few commands in RESP2.
+    pub subscribed: bool,
+    /// `CLIENT TRACKING ON`: keys that it reads are remembered.
+    pub tracking: bool,
+    /// The reply of the command being executed consists of pushes, which no `CLIENT REPLY` holds back.
+    pub pushed: bool,
 }
 
 /// What few sessions have, allocated apart so that an idle connection stays small.
@@ -57,9 +65,14 @@ pub struct Session {
 
 impl SessionFlags {
     /// Whether replies may have to be dropped after they are written.
-    #[inline]
     pub fn quiets(&self) -> bool {
         self.reply_off | self.reply_skip | self.reply_skip_next
+    }
+
+    /// Whether requests are executed in another way than those of most sessions.
+    #[inline]
+    pub fn needs_care(&self) -> bool {
+        self.quiets() | self.transaction | self.subscribed | self.tracking
     }
 }
 
@@ -81,6 +94,12 @@ impl Session {
     #[inline]
     pub fn is_closing(&self) -> bool {
         self.flags.close_after_reply | self.flags.close_now
+    }
+
+    /// Whether it may call few commands beside those for subscriptions.
+    #[inline]
+    pub fn is_limited_to_subscribing(&self) -> bool {
+        self.flags.subscribed && self.protocol == Protocol::Resp2
     }
 
     /// Whether nothing more is executed for it for now, because it is about to be closed or waits.

@@ -134,6 +134,11 @@ impl OutputLimits {
         }
     }
 
+    /// The limits of a client that is not a replica.
+    pub const fn of(&self, subscribed: bool) -> OutputLimit {
+        if subscribed { self.pubsub } else { self.normal }
+    }
+
     fn class(&mut self, name: &[u8]) -> Option<&mut OutputLimit> {
         match name.to_ascii_lowercase().as_slice() {
             b"normal" => Some(&mut self.normal),

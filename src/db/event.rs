@@ -33,8 +33,8 @@ macro_rules! events {
 }
 
 events! {
-    /// No event: a change that Redis does not publish (`XACK`, `XCLAIM`).
-    Silent: Unnamed "";
+    /// No event: changes that Redis does not publish: of a value (`PFCOUNT`), or of what is known about one (`XACK`).
+    Silent: Unnamed "", Bookkeeping "";
     /// `g`: commands for values of any type.
     Generic: Del "del", RenameFrom "rename_from", RenameTo "rename_to", MoveFrom "move_from", MoveTo "move_to",
         CopyTo "copy_to", Restore "restore", Expire "expire", Persist "persist";
@@ -75,6 +75,27 @@ impl Event {
         !matches!(self, Event::New | Event::KeyMiss)
     }
 
+    /// Whether those hear of it who watch the key or have a copy of its value. What happens to the consumer groups of a
+    /// stream is not part of that.
+    pub const fn touches(self) -> bool {
+        let of_groups = matches!(
+            self,
+            Self::Bookkeeping
+                | Self::XSetId
+                | Self::XGroupCreate
+                | Self::XGroupSetId
+                | Self::XGroupDestroy
+                | Self::XGroupCreateConsumer
+                | Self::XGroupDelConsumer
+        );
+        self.is_change() && !of_groups
+    }
+
+    /// Whether the key is gone.
+    pub const fn removes(self) -> bool {
+        matches!(self, Self::Del | Self::Expired | Self::Evicted)
+    }
+
     /// Whether a command that waits for the key may find something now that it did not find before. Events that only
     /// remove elements or change metadata cannot serve anyone.
     pub const fn may_serve(self) -> bool {
@@ -93,6 +114,7 @@ impl Event {
         let accounts = matches!(
             self,
             Self::Unnamed
+                | Self::Bookkeeping
                 | Self::Expire
                 | Self::Persist
                 | Self::XSetId

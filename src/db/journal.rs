@@ -8,7 +8,7 @@
 //!
 //! The journal does not know its readers. What nobody listens to is not recorded: then a change costs a counter and a
 //! test, and a call nothing. Readers can listen to every change, to calls ([`Listening`]), and to changes of the keys
-//! that clients wait for ([`Journal::await_key`]).
+//! that clients wait for or watch ([`Journal::await_key`]).
 //!
 //! Keys are copied into a buffer that is reused; calls are encoded at once ([`super::calls`]).
 
@@ -83,6 +83,35 @@ pub struct Listening {
     pub units: bool,
 }
 
+/// Which changes of a key are of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaiting {
+    /// Those that may give a command what it waits for.
+    Value,
+    /// Those that [`Event::touches`] says.
+    Change,
+}
+
+/// How many readers want to know of changes of a key, or of keys that share its hash.
+#[derive(Clone, Copy, Debug, Default)]
+struct Awaited {
+    values: u32,
+    changes: u32,
+}
+
+impl Awaited {
+    fn count(&mut self, awaiting: Awaiting) -> &mut u32 {
+        match awaiting {
+            Awaiting::Value => &mut self.values,
+            Awaiting::Change => &mut self.changes,
+        }
+    }
+
+    fn wants(self, event: Event) -> bool {
+        self.values > 0 && event.may_serve() || self.changes > 0 && event.touches()
+    }
+}
+
 const CHANGES: u8 = 1;
 const CALLS: u8 = 2;
 const AWAITED: u8 = 4;
@@ -102,7 +131,7 @@ pub struct Journal {
     /// See [`Journal::propagate_apart`].
     apart: bool,
     /// The hashes of the awaited keys, each with the number of [`Journal::await_key`] calls for it.
-    awaited: HashMap<u64, u32>,
+    awaited: HashMap<u64, Awaited>,
 }
 
 impl Journal {
@@ -116,16 +145,16 @@ impl Journal {
     }
 
     /// Records changes of keys with this hash, until [`Journal::forget`] has been called as often as this.
-    pub fn await_key(&mut self, hash: u64) {
-        *self.awaited.entry(hash).or_default() += 1;
+    pub fn await_key(&mut self, hash: u64, awaiting: Awaiting) {
+        *self.awaited.entry(hash).or_default().count(awaiting) += 1;
         self.interest |= AWAITED;
     }
 
     /// Undoes one [`Journal::await_key`].
-    pub fn forget(&mut self, hash: u64) {
-        if let Some(count) = self.awaited.get_mut(&hash) {
-            *count -= 1;
-            if *count == 0 {
+    pub fn forget(&mut self, hash: u64, awaiting: Awaiting) {
+        if let Some(awaited) = self.awaited.get_mut(&hash) {
+            *awaited.count(awaiting) -= 1;
+            if awaited.values == 0 && awaited.changes == 0 {
                 self.awaited.remove(&hash);
             }
         }
@@ -165,7 +194,8 @@ impl Journal {
     #[cold]
     #[inline(never)]
     fn record(&mut self, key: Key<'_>, event: Event) {
-        if self.interest & CHANGES == 0 && (!event.may_serve() || !self.awaited.contains_key(&key.hash)) {
+        let wanted = |awaited: &Awaited| awaited.wants(event);
+        if self.interest & CHANGES == 0 && !self.awaited.get(&key.hash).is_some_and(wanted) {
             return;
         }
         let start = self.names.len();
@@ -197,9 +227,20 @@ impl Journal {
         std::mem::take(&mut self.emptied)
     }
 
+    /// How many changes there are so far.
+    #[inline]
+    pub fn changes_len(&self) -> usize {
+        self.records.len()
+    }
+
     /// The changes so far, in order.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        self.records.iter().map(|record| match *record {
+        self.changes_from(0)
+    }
+
+    /// The changes so far but for the first `from`, in order.
+    pub fn changes_from(&self, from: usize) -> impl Iterator<Item = Change<'_>> {
+        self.records[from..].iter().map(|record| match *record {
             Record::Key { db, hash, name: (start, end), event } => {
                 Change::Key { key: Key { db, hash, name: &self.names[start..end] }, event }
             }

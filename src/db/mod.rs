@@ -38,7 +38,7 @@ pub use calls::{Calls, Framing, Word};
 pub use event::{Class, Event, Removal};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 use huge_pages::Joiner;
-pub use journal::{Change, Journal, Key, Listening, Propagation};
+pub use journal::{Awaiting, Change, Journal, Key, Listening, Propagation};
 pub use lazyfree::{Garbage, LazyFree, Ticket};
 
 use crate::dict::{Dict, Position, Ref, Seed};

@@ -130,6 +130,14 @@ impl Span {
         Self { start: DETACHED | block as u32, len: (start << PIECE_BITS | len) as u32 }
     }
 
+    /// The same span of the window, after what stood at `from` has been copied to `to` in another.
+    #[inline]
+    #[must_use]
+    pub fn moved(self, from: usize, to: usize) -> Self {
+        debug_assert!(self.start & DETACHED == 0 && self.start as usize >= from, "not in what was copied");
+        Self::window(self.start as usize - from + to, self.len as usize)
+    }
+
     /// The span, decoded.
     #[inline]
     pub fn kind(self) -> SpanKind {

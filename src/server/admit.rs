@@ -4,8 +4,8 @@
 //! not call, and what has to wait. A request that is refused gets its error here and is counted as rejected. Most requests
 //! do not come here: [`Server::execute`] has a short way for those that nothing of this can concern.
 
-use super::Server;
-use crate::command::{Args, Command, Error, Refusal, flags, introspect};
+use super::{Server, transactions};
+use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand, flags, introspect};
 use crate::sys::poller::Token;
 
 /// What a monitor may not call: it would see the data without being paused or limited like others.
@@ -30,12 +30,18 @@ impl Server {
         if !client.session.authenticated && !command.has(flags::NO_AUTH) {
             return self.reject(token, command, &Error::new("NOAUTH Authentication required."));
         }
+        if client.session.flags.transaction && command.has(flags::NO_MULTI) {
+            return self.reject(token, command, &Error::new("ERR Command not allowed inside a transaction"));
+        }
         if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
             let error = Error::new("ERR Replica can't interact with the keyspace");
             return self.reject(token, command, &error);
         }
+        if client.session.is_limited_to_subscribing() && !may_be_called_by_subscribers(command) {
+            return self.reject(token, command, &not_for_subscribers(command));
+        }
         if self.guarded
-            && let Some(error) = self.refuse_for_disk(command)
+            && let Some(error) = self.refuse_for_disk(token, command)
         {
             return self.reject(token, command, &error);
         }
@@ -59,7 +65,10 @@ impl Server {
                 return self.reject(token, command, &error);
             }
             Err(_) if is_web_request(args.get(0)) => self.abort_web_request(token),
-            Err(refusal) => self.reply_error(token, &refusal.message(&args).into()),
+            Err(refusal) => {
+                self.refuse_transaction(token);
+                self.reply_error(token, &refusal.message(&args).into());
+            }
         }
         None
     }
@@ -68,7 +77,13 @@ impl Server {
     #[cold]
     fn reject(&mut self, token: Token, command: &'static Command, error: &Error) -> Option<&'static Command> {
         self.core.stats.command(command.id).rejected += 1;
-        self.reply_error(token, error);
+        self.refuse_transaction(token);
+        if matches!(command.handler, Handler::Server(ServerCommand::Exec)) {
+            self.end_transaction(token);
+            self.reply_error(token, &transactions::aborted_because(error));
+        } else {
+            self.reply_error(token, error);
+        }
         None
     }
 
@@ -113,6 +128,33 @@ fn not_allowed(command: &Command) -> Error {
         "ERR {upper} command not allowed. If the enable-{name}-command option is set to \"local\", you can run it from \
          a local connection, otherwise you need to set this option in the configuration file, and then restart the \
          server."
+    )
+    .into()
+}
+
+/// Whether a client that has subscriptions may call this in RESP2, where other replies could be taken for messages.
+fn may_be_called_by_subscribers(command: &Command) -> bool {
+    use ServerCommand as C;
+    let manages = matches!(
+        command.handler,
+        Handler::Server(
+            C::Subscribe
+                | C::Psubscribe
+                | C::Ssubscribe
+                | C::Unsubscribe
+                | C::Punsubscribe
+                | C::Sunsubscribe
+                | C::Quit
+                | C::Reset
+        )
+    );
+    manages || command.name == "ping"
+}
+
+fn not_for_subscribers(command: &Command) -> Error {
+    format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        command.full_name
     )
     .into()
 }

@@ -1,9 +1,12 @@
 //! What makes requests be executed with more care: monitors and pauses. The parts that these concern meet here: the
 //! clients, the commands, and the listeners in [`super::audience`].
 
+use std::rc::Rc;
+
 use super::Server;
 use super::audience::pause::PauseMode;
 use super::core::redact;
+use super::net::output::Readers;
 use crate::command::{Args, Command, flags};
 use crate::db::ExpiryPolicy;
 use crate::sys::net::Address;
@@ -49,7 +52,8 @@ impl Server {
             })
         };
         self.audience.monitors().deliver(|feed, watching| {
-            output.share(feed, watching.iter().copied().filter(listens));
+            let watching = watching.iter().copied().filter(listens).collect();
+            output.share(feed, None, Readers::Many(Rc::new(watching)));
         });
     }
 
@@ -89,7 +93,7 @@ impl Server {
 
     /// Whether `command` of the client `token` has to wait for the end of a pause; then the client does from now on.
     pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
-        if !self.audience.pause().stops(command) {
+        if !self.audience.pause().stops(self.flags_with_queued(token, command)) {
             return false;
         }
         let Some(client) = self.net.clients.get_mut(token) else { return false };

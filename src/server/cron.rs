@@ -183,7 +183,7 @@ impl Server {
         let (query, output) = &mut self.cron.buffers[second % BUFFER_SECONDS];
         self.net.clients.visit_some(&mut cursor, count, |token, client| {
             let flags = client.session.flags;
-            let may_idle = flags.monitor || flags.waiting;
+            let may_idle = flags.monitor || flags.waiting || flags.subscribed;
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
                 idle.push(token);
             }

@@ -11,6 +11,7 @@ use super::persistence::Denial;
 use super::persistence::log::{Policy, State, Synced};
 use crate::command::{Command, Error, flags};
 use crate::db::Listening;
+use crate::sys::poller::Token;
 use crate::sys::{clock, file};
 
 /// A disk that refuses is complained about once in this time.
@@ -129,9 +130,9 @@ impl Server {
 
     /// Has the journal record what there are listeners for.
     pub(super) fn listen(&mut self) {
-        let records = self.audience.is_recording();
         let calls = self.persistence.log.is_open();
-        self.core.keyspace.journal.listen(Listening { changes: records, calls, units: records });
+        let (changes, units) = (self.audience.wants_changes(), self.audience.is_recording());
+        self.core.keyspace.journal.listen(Listening { changes, calls, units });
     }
 
     /// Finds out whether commands that change the data are refused now.
@@ -143,9 +144,9 @@ impl Server {
 
     /// Why `command` is refused, because of the disk or because the data is still being loaded.
     #[cold]
-    pub(super) fn refuse_for_disk(&self, command: &Command) -> Option<Error> {
+    pub(super) fn refuse_for_disk(&self, token: Token, command: &Command) -> Option<Error> {
         if let Some(denial) = self.persistence.denial()
-            && (command.has(flags::WRITE) || command.full_name == "ping")
+            && (self.flags_with_queued(token, command) & flags::WRITE != 0 || command.full_name == "ping")
         {
             return Some(self.misconfigured(denial));
         }

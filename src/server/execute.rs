@@ -33,7 +33,7 @@ impl Server {
             && command.accepts(args.len())
             && session.authenticated
             && !(self.audience.needs_attention() | self.guarded)
-            && !session.flags.quiets()
+            && !session.flags.needs_care()
         {
             session.last_command = Some(command.id);
             let Output { buffer, splices, .. } = &mut self.net.output;
@@ -68,7 +68,12 @@ impl Server {
             self.deliver_feed();
         }
         let mut before = self.net.output.buffer.len();
-        let admitted = self.admit(token, found, args);
+        let mut admitted = self.admit(token, found, args);
+        if let Some(command) = admitted
+            && self.queue(token, command, hash, args)
+        {
+            admitted = None;
+        }
         if let Some(command) = admitted {
             self.call_carefully(token, command, hash, args, before);
         }
@@ -118,19 +123,14 @@ impl Server {
         let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
         let outcome = match command.handler {
             Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
-            Handler::Server(which) => admin::run(self, token, which, args),
-            Handler::Help => {
-                self.reply_help(token, command, args);
-                Ok(())
-            }
-            Handler::Container => unreachable!("a container's arity asks for a subcommand"),
+            _ => admin::call(self, token, command, args),
         };
         self.complete(token, command, args, outcome, before);
     }
 
     /// Keeps the accounts of a command that has been called, and writes its error. One that waits has them kept when its
     /// wait ends.
-    fn complete(
+    pub(super) fn complete(
         &mut self,
         token: Token,
         command: &'static Command,
@@ -180,10 +180,11 @@ impl Server {
     pub(super) fn apply_reply_mode(&mut self, token: Token, before: usize) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let flags = &mut client.session.flags;
-        if !(flags.reply_off | flags.reply_skip | flags.reply_skip_next) {
+        let pushed = std::mem::take(&mut flags.pushed);
+        if !flags.quiets() {
             return;
         }
-        if flags.reply_off || flags.reply_skip {
+        if (flags.reply_off || flags.reply_skip) && !pushed {
             self.net.output.truncate(before);
         }
         flags.reply_skip = flags.reply_skip_next;

@@ -17,8 +17,8 @@ impl Server {
     pub(super) fn flush(&mut self) {
         self.write_log();
         self.deliver_feed();
-        for index in 0..self.net.output.segments() {
-            self.flush_segment(index);
+        for chain in 0..self.net.output.arrange() {
+            self.flush_chain(self.net.output.head(chain));
         }
         self.net.output.clear();
         while let Some(token) = self.net.next_doomed() {
@@ -26,48 +26,54 @@ impl Server {
         }
     }
 
+    /// Sends a chain of segments, which are all of one client.
     #[inline]
-    fn flush_segment(&mut self, index: usize) {
-        let (token, bytes) = self.net.output.segment(index);
+    fn flush_chain(&mut self, head: usize) {
+        let output = &self.net.output;
+        let (token, bytes) = output.segment(head);
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.flags.close_now {
             return;
         }
-        let limit = self.core.config.client_output_buffer_limit.normal.hard;
+        let limit = self.core.config.client_output_buffer_limit.of(client.session.flags.subscribed).hard;
         let waiting = client.pending.as_ref().map_or(0, |pending| pending.bytes());
-        if limit > 0 && (waiting + self.net.output.segment_bytes(index)) as u64 >= limit {
+        if limit > 0 && (waiting + output.chain_bytes(head)) as u64 >= limit {
             return self.cut_off(token);
         }
         let mut sent = 0;
-        if client.pending.is_none() && !self.net.output.has_splices(index) {
-            let len = bytes.len().min(MAX_SEND);
-            match client.socket.send(&bytes[..len]) {
+        if client.pending.is_none() && !output.has_splices(head) {
+            let taken = if output.has_next(head) {
+                let (slices, count) = output.slices(head);
+                client.socket.send_vectored(&slices[..count])
+            } else {
+                client.socket.send(&bytes[..bytes.len().min(MAX_SEND)])
+            };
+            match taken {
                 Ok(count) => sent = count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return self.send_failed(token, &error),
             }
             self.core.stats.writes += 1;
             self.core.stats.net_output_bytes += sent as u64;
-            if sent == bytes.len() {
-                // What a monitor was shown stands in other segments than its own replies.
-                if client.session.flags.close_after_reply && !self.net.output.has_segment(token, index + 1) {
+            if sent == bytes.len() && !output.has_next(head) || sent == output.chain_bytes(head) {
+                if client.session.flags.close_after_reply && !output.has_more(token, head) {
                     self.net.doom(token);
                 }
                 return;
             }
         }
-        self.queue_rest(index, token, sent);
+        self.queue_rest(head, token, sent);
     }
 
-    /// The socket has not taken all of a segment: the rest waits in the client's own queue.
-    fn queue_rest(&mut self, index: usize, token: Token, sent: usize) {
+    /// The socket has not taken all of a chain: the rest waits in the client's own queue.
+    fn queue_rest(&mut self, head: usize, token: Token, sent: usize) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let is_new = client.pending.is_none();
         let pending = client.pending.get_or_insert_default();
-        self.net.output.queue_segment(index, sent, pending);
+        self.net.output.queue_chain(head, sent, pending);
         if is_new {
             // Values that were not copied are tried at once; the others were refused a moment ago.
-            if self.net.output.has_splices(index) {
+            if self.net.output.has_splices(head) {
                 self.send_pending(token);
             }
         }
@@ -129,9 +135,9 @@ impl Server {
 
     /// `client-output-buffer-limit normal`, for what waits: the hard limit at once, the soft limit after its seconds.
     pub(super) fn check_output_limit(&mut self, token: Token) {
-        let limit = self.core.config.client_output_buffer_limit.normal;
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
+        let limit = self.core.config.client_output_buffer_limit.of(client.session.flags.subscribed);
         let Some(pending) = client.pending.as_mut() else { return };
         let bytes = pending.bytes() as u64;
         let hard = limit.hard > 0 && bytes >= limit.hard;
@@ -165,7 +171,7 @@ impl Server {
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let flags = &mut client.session.flags;
-        if flags.waiting || flags.monitor {
+        if flags.waiting || flags.monitor || flags.subscribed {
             return self.net.doom(token);
         }
         if client.pending.is_none() && !self.net.output.has_segment(token, 0) {
@@ -179,6 +185,10 @@ impl Server {
         if let Some(client) = self.net.clients.remove(token) {
             if client.session.flags.monitor {
                 self.stop_monitoring(token);
+            }
+            self.unwatch_all(token);
+            if client.session.flags.subscribed {
+                self.end_subscriptions(token);
             }
             if client.session.flags.waiting
                 && !self.audience.forget_freeing(token)

@@ -176,12 +176,7 @@ impl Server {
         client.active_ms = self.core.keyspace.moment.unix_ms;
         let limit = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
         if query.unparsed_len() as u64 > limit {
-            self.core.stats.query_limit_disconnections += 1;
-            self.process.log.warning(format_args!(
-                "Closing client that reached max query buffer length: {}",
-                self.describe_client(token)
-            ));
-            return self.net.doom(token);
+            return self.close_for_query_limit(token);
         }
         if let Some((block, wanted)) = &mut query.filling {
             if block.len() < *wanted {
@@ -199,6 +194,17 @@ impl Server {
             return self.net.keep_query(token, query);
         }
         self.run_query(io, token, query);
+    }
+
+    /// Closes a client that has sent more than `client-query-buffer-limit` which cannot be executed yet.
+    #[cold]
+    pub(super) fn close_for_query_limit(&mut self, token: Token) {
+        self.core.stats.query_limit_disconnections += 1;
+        self.process.log.warning(format_args!(
+            "Closing client that reached max query buffer length: {}",
+            self.describe_client(token)
+        ));
+        self.net.doom(token);
     }
 
     fn run_query(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {

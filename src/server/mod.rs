@@ -11,6 +11,7 @@
 mod accept;
 pub mod admin;
 mod admit;
+mod announce;
 mod attention;
 mod audience;
 mod core;
@@ -27,6 +28,7 @@ mod process;
 mod saving;
 mod settle;
 mod startup;
+mod transactions;
 
 pub use admin::{REDIS_VERSION, mem_allocator};
 pub use startup::{StartError, start};

@@ -16,7 +16,7 @@ use super::audience::waiters::{End, EndedWait, Parked};
 use super::net::batch::Rest;
 use crate::command::Error;
 use crate::command::waiting::Parking;
-use crate::db::Framing;
+use crate::db::{Awaiting, Framing};
 use crate::sys::clock;
 use crate::sys::poller::Token;
 
@@ -28,7 +28,7 @@ impl Server {
     pub(super) fn settle(&mut self, executing: Token) -> bool {
         // A command that is being served is settled by `serve_ready`.
         if !self.audience.settling {
-            if self.core.keyspace.journal.is_unsettled() {
+            if self.core.keyspace.journal.is_unsettled() || !self.audience.post.is_empty() {
                 self.settle_client(executing);
             } else {
                 self.core.keyspace.journal.end_unit();
@@ -72,7 +72,21 @@ impl Server {
         let journal = &mut self.core.keyspace.journal;
         journal.frame(framing);
         self.audience.hear(journal);
-        journal.end_unit();
+        if !self.audience.watchers.is_empty() {
+            self.tell_watchers();
+        }
+        self.core.keyspace.journal.end_unit();
+        if !self.audience.post.is_empty() {
+            self.deliver_post();
+        }
+    }
+
+    /// Clients that watch what the unit has changed will see their `EXEC` fail.
+    fn tell_watchers(&mut self) {
+        let keyspace = &self.core.keyspace;
+        let exists = |db: usize, name: &[u8]| keyspace.kind_of(keyspace.key(db, name)).is_some();
+        let released = self.audience.watchers.hear(&keyspace.journal, exists);
+        self.forget_watched(&released);
     }
 
     /// Serves the clients that wait for keys that are ready, until no such key is left.
@@ -120,7 +134,7 @@ impl Server {
         if let Some(parked) = self.audience.waiters.get(token) {
             for name in parked.keys() {
                 let hash = self.core.keyspace.hash(name);
-                self.core.keyspace.journal.await_key(hash);
+                self.core.keyspace.journal.await_key(hash, Awaiting::Value);
             }
         }
     }
@@ -130,7 +144,7 @@ impl Server {
         let parked = self.audience.waiters.remove(token)?;
         for name in parked.keys() {
             let hash = self.core.keyspace.hash(name);
-            self.core.keyspace.journal.forget(hash);
+            self.core.keyspace.journal.forget(hash, Awaiting::Value);
         }
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.flags.waiting = false;

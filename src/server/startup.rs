@@ -160,6 +160,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         log_complained_us: None,
     };
     server.core.keyspace.wake_by(server.net.poller.waker());
+    server.refresh_announcer();
     Ok(server)
 }
 

@@ -106,7 +106,7 @@ impl Claim<'_> {
         // Each of the others tells of the group's ID.
         let only_moved = moved && changes == 0;
         if changes > 0 || only_moved {
-            ctx.changed(key, Event::Unnamed, changes.max(1));
+            ctx.changed(key, Event::Bookkeeping, changes.max(1));
         }
         ctx.propagate_nothing();
         let last_id =

@@ -264,7 +264,7 @@ pub fn xack(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     });
     match acknowledged {
         0 => ctx.unchanged(),
-        _ => ctx.changed(key, Event::Unnamed, acknowledged as u64),
+        _ => ctx.changed(key, Event::Bookkeeping, acknowledged as u64),
     }
     ctx.reply.integer(acknowledged as i64);
     Ok(())

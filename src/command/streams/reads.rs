@@ -300,7 +300,7 @@ impl Reading<'_> {
             ctx.changed(key, Event::XGroupCreateConsumer, 1);
         }
         if served {
-            ctx.changed(key, Event::Unnamed, 1);
+            ctx.changed(key, Event::Bookkeeping, 1);
         }
         if ctx.propagates() {
             self.propagate(ctx, (key, at), added);

@@ -49,12 +49,12 @@ impl Server {
     pub(in crate::server) fn describe_client(&self, token: Token) -> String {
         let mut line = String::new();
         if let Some(client) = self.net.clients.get(token) {
-            self.describe(client, &mut line);
+            self.describe(token, client, &mut line);
         }
         line
     }
 
-    fn describe(&self, client: &Client, line: &mut String) {
+    fn describe(&self, token: Token, client: &Client, line: &mut String) {
         let session = &client.session;
         let now = self.core.keyspace.moment.unix_ms;
         let seconds = |since: i64| (now - since).max(0) / 1000;
@@ -62,6 +62,11 @@ impl Server {
         let argv = client.unexecuted_len() - qbuf;
         let qbuf_free = client.query.as_ref().map_or(0, |q| q.ring.capacity() - q.ring.len());
         let (queue_len, queue_bytes) = client.pending.as_ref().map_or((0, 0), |p| (p.pieces(), p.bytes()));
+        let subscriptions = self.audience.subscribers.counts(token);
+        let transaction = client.transaction.as_ref().filter(|_| session.flags.transaction);
+        let queued = transaction.map_or(-1, |transaction| transaction.len() as i64);
+        let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes());
+        let watched = self.audience.watchers.count(token);
         let names = session.names.as_deref();
         let text = |pick: fn(&crate::command::Names) -> &Vec<u8>| {
             names.map_or(String::new(), |n| String::from_utf8_lossy(pick(n)).into_owned())
@@ -70,8 +75,8 @@ impl Server {
         // Writing to a String cannot fail.
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 \
-             qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} multi-mem=0 rbs=0 rbp=0 obl=0 oll={queue_len} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
+             multi={queued} watch={watched} qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={queue_len} \
              omem={queue_bytes} tot-mem={} events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             session.id,
             client.socket.peer(),
@@ -82,6 +87,9 @@ impl Server {
             seconds(client.active_ms),
             flags(client),
             session.db,
+            subscriptions.channels,
+            subscriptions.patterns,
+            subscriptions.shards,
             client.memory_bytes(),
             if queue_bytes > 0 { "rw" } else { "r" },
             if session.protocol == Protocol::Resp3 { 3 } else { 2 },
@@ -117,11 +125,11 @@ impl Server {
             clients = ids.iter().filter_map(known).map(|at| clients[at]).collect();
         }
         let (mut lines, bound) = (String::new(), self.output_bound());
-        for (_, client) in clients {
+        for (token, client) in clients {
             if self.net.output.buffer.len() + lines.len() > bound {
                 break;
             }
-            self.describe(client, &mut lines);
+            self.describe(token, client, &mut lines);
             lines.push('\n');
         }
         self.net.reply_to(token).verbatim(*b"txt", lines.as_bytes());
@@ -189,6 +197,8 @@ fn flags(client: &Client) -> String {
     let mut flags = String::new();
     let letters = [
         (session.monitor, 'O'),
+        (session.subscribed, 'P'),
+        (session.transaction, 'x'),
         (session.waiting, 'b'),
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),

@@ -80,6 +80,7 @@ impl Server {
             }
         }
         self.core.apply_config();
+        self.refresh_announcer();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {
             title::apply(&self.core.config);

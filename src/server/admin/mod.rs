@@ -12,25 +12,62 @@ mod memory;
 mod modules;
 mod monitoring;
 mod persistence;
+mod pubsub;
 mod session;
 
 pub use info::mem_allocator;
 pub use session::REDIS_VERSION;
 
 use super::Server;
+use super::audience::subscribers::Kind;
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command, ServerCommand, introspect};
+use crate::command::{Args, Command, Handler, ServerCommand, introspect};
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 
+/// Executes a command that is not of the keyspace for the client `token`, which is connected.
+pub(super) fn call(server: &mut Server, token: Token, command: &'static Command, args: Args<'_>) -> Result {
+    match command.handler {
+        Handler::Server(which) => run(server, token, which, args),
+        Handler::Help => {
+            reply_help(server, token, command, args);
+            Ok(())
+        }
+        Handler::Keyspace(_) | Handler::Container => unreachable!("called elsewhere, and nothing to call"),
+    }
+}
+
+/// `<container> HELP`.
+fn reply_help(server: &mut Server, token: Token, command: &'static Command, args: Args<'_>) {
+    introspect::help(introspect::container_of(command), args.get(0), &mut server.net.reply_to(token));
+}
+
 /// Executes `which` for the client `token`, which is connected.
-pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) -> Result {
+fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) -> Result {
     use ServerCommand as C;
     match which {
         C::Auth => server.auth(token, args),
         C::Hello => server.hello(token, args),
         C::Reset => server.reset(token),
         C::Quit => server.quit(token),
+        C::Multi => server.multi(token),
+        C::Exec => server.exec(token),
+        C::Discard => server.discard(token),
+        C::Watch => server.watch(token, args),
+        C::Unwatch => server.unwatch(token),
+        C::Subscribe => server.subscribe(token, Kind::Channel, args),
+        C::Psubscribe => server.subscribe(token, Kind::Pattern, args),
+        C::Ssubscribe => server.subscribe(token, Kind::Shard, args),
+        C::Unsubscribe => server.unsubscribe(token, Kind::Channel, args),
+        C::Punsubscribe => server.unsubscribe(token, Kind::Pattern, args),
+        C::Sunsubscribe => server.unsubscribe(token, Kind::Shard, args),
+        C::Publish => server.publish(token, Kind::Channel, args),
+        C::Spublish => server.publish(token, Kind::Shard, args),
+        C::PubsubChannels => server.pubsub_channels(token, Kind::Channel, args),
+        C::PubsubShardchannels => server.pubsub_channels(token, Kind::Shard, args),
+        C::PubsubNumsub => server.pubsub_numsub(token, Kind::Channel, args),
+        C::PubsubShardnumsub => server.pubsub_numsub(token, Kind::Shard, args),
+        C::PubsubNumpat => server.pubsub_numpat(token),
         C::ClientId => server.client_id(token),
         C::ClientGetname => server.client_getname(token),
         C::ClientSetname => server.client_setname(token, args),
@@ -90,13 +127,8 @@ pub(super) fn run(server: &mut Server, token: Token, which: ServerCommand, args:
 }
 
 impl Server {
-    /// `<container> HELP`.
-    pub(super) fn reply_help(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
-        introspect::help(introspect::container_of(command), args.get(0), &mut self.net.reply_to(token));
-    }
-
     /// As [`crate::command::Context::output_bound`].
-    fn output_bound(&self) -> usize {
+    pub(super) fn output_bound(&self) -> usize {
         match self.core.config.client_output_buffer_limit.normal.hard {
             0 => usize::MAX,
             hard => self.net.output.buffer.len().saturating_add(hard as usize),
@@ -104,7 +136,7 @@ impl Server {
     }
 
     /// As [`crate::command::Context::end_beyond`].
-    fn end_beyond(&mut self, token: Token, bound: usize) {
+    pub(super) fn end_beyond(&mut self, token: Token, bound: usize) {
         if self.net.output.buffer.len() > bound {
             self.net.session(token).flags.close_now = true;
         }

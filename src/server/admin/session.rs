@@ -117,6 +117,8 @@ impl Server {
             session.names_mut().name = name.to_vec();
         }
         session.protocol = protocol.unwrap_or(session.protocol);
+        let protocol = session.protocol;
+        self.audience.subscribers.change_protocol(token, protocol);
         Ok(())
     }
 
@@ -126,6 +128,8 @@ impl Server {
         if self.net.session(token).flags.monitor {
             self.stop_monitoring(token);
         }
+        self.end_transaction(token);
+        self.end_subscriptions(token);
         let session = self.net.session(token);
         let (lib_name, lib_version) = session
             .names

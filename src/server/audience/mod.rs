@@ -4,18 +4,26 @@
 //! [`super::attention`] and [`super::settle`].
 
 pub mod monitor;
+pub mod notifications;
 pub mod pause;
+pub mod post;
 pub mod recorder;
+pub mod subscribers;
 pub mod waiters;
+pub mod watchers;
 
 use std::collections::VecDeque;
 
 use monitor::Monitors;
+use notifications::Announcer;
 use pause::{Pause, PauseMode};
+use post::Post;
 use recorder::Recorder;
+use subscribers::Subscribers;
 use waiters::{EndedWait, Waiters};
+use watchers::Watchers;
 
-use crate::db::{Journal, Ticket};
+use crate::db::{Change, Journal, Ticket};
 use crate::resp::Reply;
 use crate::sys::poller::Token;
 
@@ -26,6 +34,16 @@ pub struct Audience {
     pause: Pause,
     /// Clients that wait for keys.
     pub(super) waiters: Waiters,
+    /// What clients are subscribed to.
+    pub(super) subscribers: Subscribers,
+    /// Publishes what happens to keys.
+    pub(super) announcer: Announcer,
+    /// Messages for clients.
+    pub(super) post: Post,
+    /// How many changes of the unit have been announced.
+    heard: usize,
+    /// Clients that watch keys.
+    pub(super) watchers: Watchers,
     /// Clients whose command is done when memory has been freed, in the order of the tickets, with the ticks at which the
     /// command began.
     pub(super) freeing: VecDeque<(Ticket, Token, u64)>,
@@ -121,8 +139,28 @@ impl Audience {
         self.recorder.get_or_insert_default().take(reply);
     }
 
+    /// Whether all changes are of interest.
+    pub fn wants_changes(&self) -> bool {
+        self.is_recording() || self.announcer.is_on() && !self.subscribers.is_empty()
+    }
+
+    /// Tells those listeners what a command has left in the journal who hear of each command of a unit.
+    pub fn hear_command(&mut self, journal: &Journal) {
+        let announces = self.announcer.is_on() && !self.subscribers.is_empty();
+        for change in journal.changes_from(self.heard) {
+            if let Change::Key { key, event } = change
+                && announces
+            {
+                self.announcer.announce(&mut self.post, &self.subscribers, key, event);
+            }
+        }
+        self.heard = journal.changes_len();
+    }
+
     /// Tells the listeners what a unit has left in the journal.
     pub fn hear(&mut self, journal: &Journal) {
+        self.hear_command(journal);
+        self.heard = 0;
         if let Some(recorder) = &mut self.recorder {
             recorder.hear(journal);
         }

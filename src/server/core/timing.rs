@@ -78,6 +78,16 @@ impl Stopwatch {
         self.since = clock::ticks();
     }
 
+    /// The ticks at which the current command began.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// The current command is one that began at `since`: those that it consists of have been measured apart.
+    pub fn resume(&mut self, since: u64) {
+        self.since = since;
+    }
+
     /// The command ends and the next one begins. Returns the ticks that it took.
     #[inline]
     pub fn lap(&mut self) -> u64 {

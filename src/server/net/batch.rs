@@ -73,6 +73,7 @@ impl Batch {
 }
 
 /// Parsed requests that wait, with what they are made of.
+#[derive(Default)]
 pub struct Rest {
     /// The requests.
     pub batch: Batch,
@@ -85,6 +86,46 @@ pub struct Rest {
 }
 
 impl Rest {
+    /// Adds a request, whose arguments are copied but for the blocks that are theirs alone. One that lies in one piece
+    /// as it was received is copied so, to be propagated by one copy later.
+    pub fn push(&mut self, command: Result<&'static Command, Refusal>, hash: u64, places: Places<'_>) {
+        let first = self.batch.spans.len();
+        let args = places.args();
+        if let Some((at, encoded)) = args.encoded_at() {
+            let base = self.bytes.len();
+            self.bytes.extend_from_slice(encoded);
+            self.batch.spans.extend(places.spans.iter().map(|span| span.moved(at, base)));
+        } else {
+            for span in places.spans {
+                let moved = self.take(*span, &places);
+                self.batch.spans.push(moved);
+            }
+        }
+        self.batch.push(first, places.spans.len(), command, hash);
+    }
+
+    /// Copies an argument, or takes a share of its block.
+    fn take(&mut self, span: Span, places: &Places<'_>) -> Span {
+        let bytes = match span.kind() {
+            SpanKind::Window { start, len } => &places.window[start..start + len],
+            SpanKind::Piece { block, start, len } => &places.blocks[block].as_slice()[start..start + len],
+            SpanKind::Detached(index) => {
+                self.blocks.push(places.blocks[index].share());
+                return Span::detached(self.blocks.len() - 1);
+            }
+        };
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Span::window(start, bytes.len())
+    }
+
+    /// Request `index`, and where its arguments lie.
+    pub fn request(&self, index: usize) -> Option<(&Request, Places<'_>)> {
+        let request = self.batch.requests.get(index)?;
+        let spans = request.spans(&self.batch.spans);
+        Some((request, Places { window: &self.bytes, spans, blocks: &self.blocks }))
+    }
+
     /// Bytes of arguments.
     pub fn len(&self) -> usize {
         self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
@@ -92,9 +133,7 @@ impl Rest {
 
     /// The request that comes next, and where its arguments lie.
     pub fn current(&self) -> Option<(&Request, Places<'_>)> {
-        let request = self.batch.requests.get(self.next)?;
-        let spans = request.spans(&self.batch.spans);
-        Some((request, Places { window: &self.bytes, spans, blocks: &self.blocks }))
+        self.request(self.next)
     }
 
     /// Gives the next request another argument at `index`.
@@ -116,29 +155,10 @@ impl Rest {
 impl Batch {
     /// Some of the requests, for a time when `window` and `blocks` will be something else.
     pub fn rest(&self, requests: Range<usize>, window: &[u8], blocks: &[Block]) -> Rest {
-        let mut rest = Rest { batch: Batch::default(), next: 0, bytes: Vec::new(), blocks: Vec::new() };
+        let mut rest = Rest::default();
         for request in &self.requests[requests] {
-            let start = rest.batch.spans.len() as u32;
-            for span in request.spans(&self.spans) {
-                let moved = match span.kind() {
-                    SpanKind::Window { start, len } => {
-                        let moved = Span::window(rest.bytes.len(), len);
-                        rest.bytes.extend_from_slice(&window[start..start + len]);
-                        moved
-                    }
-                    SpanKind::Detached(index) => {
-                        rest.blocks.push(blocks[index].share());
-                        Span::detached(rest.blocks.len() - 1)
-                    }
-                    SpanKind::Piece { block, start, len } => {
-                        let moved = Span::window(rest.bytes.len(), len);
-                        rest.bytes.extend_from_slice(&blocks[block].as_slice()[start..start + len]);
-                        moved
-                    }
-                };
-                rest.batch.spans.push(moved);
-            }
-            rest.batch.requests.push(Request { first: start, ..*request });
+            let spans = request.spans(&self.spans);
+            rest.push(request.command, request.hash, Places { window, spans, blocks });
         }
         rest
     }

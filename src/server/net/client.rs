@@ -11,7 +11,8 @@ use std::os::fd::AsRawFd;
 use crate::command::Session;
 use crate::resp::{MAX_PIECE, MAX_PIECE_START, Partial, Span};
 use crate::server::net::batch::Rest;
-use crate::server::net::output::Pending;
+use crate::server::net::pending::Pending;
+use crate::server::net::transaction::Transaction;
 use crate::sys::crash;
 use crate::sys::net::Socket;
 use crate::sys::poller::Token;
@@ -168,6 +169,8 @@ pub struct Client {
     pub query: Option<Box<Query>>,
     /// Whole requests that have to wait; they come before what `query` holds.
     pub rest: Option<Box<Rest>>,
+    /// Requests that are queued for `EXEC`.
+    pub transaction: Option<Box<Transaction>>,
     /// Output that the socket did not take.
     pub pending: Option<Box<Pending>>,
     /// When it connected, Unix milliseconds.
@@ -192,7 +195,8 @@ impl Client {
         let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
         let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
         let pending = self.pending.as_ref().map_or(0, |p| p.bytes());
-        size_of::<Self>() + query + rest + pending
+        let transaction = self.transaction.as_ref().map_or(0, |t| t.memory_bytes());
+        size_of::<Self>() + query + rest + transaction + pending
     }
 
     /// Bytes that it has sent and that are not whole arguments yet.

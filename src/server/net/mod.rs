@@ -3,6 +3,8 @@
 pub mod batch;
 pub mod client;
 pub mod output;
+pub mod pending;
+pub mod transaction;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -95,6 +97,7 @@ impl Net {
             session: Session::new(self.next_client_id, authenticated),
             query: None,
             rest: None,
+            transaction: None,
             pending: None,
             created_ms: now_ms,
             active_ms: now_ms,

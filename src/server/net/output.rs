@@ -7,15 +7,15 @@
 //! ```
 //!
 //! At the end of the iteration (or before, when there is much), after what has to be durable is, each segment is sent
-//! with one call from the shared buffer. Bytes that several clients get (`MONITOR`) stand there once, in a segment of
-//! each. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for a
+//! with one call from the shared buffer. Bytes that several clients get (messages, `MONITOR`) stand there once, with a list
+//! of these clients; before sending, all that goes to a client is linked into a chain, which leaves by one `writev`. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for a
 //! client, so that one that fetches large values takes turns with the others.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
+use std::rc::Rc;
 
+use super::pending::Pending;
 use crate::command::Splice;
-use crate::sys::net::Socket;
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
@@ -23,14 +23,33 @@ use crate::types::block::Block;
 pub const MAX_SEND: usize = 128 * 1024;
 
 /// Pieces handed to one `writev`.
-const MAX_PIECES: usize = 64;
-
-/// A chunk of a queue is filled up to this size before the next one begins.
-const CHUNK: usize = 16 * 1024;
+pub const MAX_PIECES: usize = 64;
 
 /// From this many bytes of replies on an iteration sends before it serves further clients: the buffer stays in the cache,
 /// and a few clients with large replies do not make it grow until the kernel has to provide fresh pages each time.
 const SEND_AT: usize = 256 * 1024;
+
+/// An iteration sends before it serves further clients, too, when it has this many deliveries of messages before it.
+const MAX_READERS: usize = 128 * 1024;
+
+/// The end of a chain of segments.
+const NONE: u32 = u32::MAX;
+
+/// Those who get a message.
+pub enum Readers {
+    /// One client.
+    One(Token),
+    /// All of a list.
+    Many(Rc<Vec<Token>>),
+}
+
+/// A part of the buffer that several clients get, each before its segments from `before` on.
+struct Share {
+    before: usize,
+    start: usize,
+    end: usize,
+    readers: Rc<Vec<Token>>,
+}
 
 /// The replies of this iteration.
 #[derive(Default)]
@@ -40,6 +59,15 @@ pub struct Output {
     /// Large values between them.
     pub splices: Vec<Splice>,
     segments: Vec<(Token, usize, usize)>,
+    /// Messages for many, in order.
+    shares: Vec<Share>,
+    /// How many clients they are for, in sum.
+    readers: usize,
+    /// Whether there were messages, so that a client may have many segments.
+    has_shares: bool,
+    /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
+    heads: Vec<u32>,
+    next: Vec<u32>,
     /// Where the segment that is being written begins.
     open: usize,
     turn: Turn,
@@ -92,19 +120,115 @@ impl Output {
         }
     }
 
-    /// Appends `bytes`, which are for each of `clients`. No segment may be open.
-    pub fn share(&mut self, bytes: &[u8], clients: impl Iterator<Item = Token>) {
+    /// Appends a message for each of `readers`; a large payload belongs before byte `payload.0` of it. No segment may be
+    /// open.
+    pub fn share(&mut self, bytes: &[u8], payload: Option<(usize, &Block)>, readers: Readers) {
         debug_assert_eq!(self.open, self.buffer.len(), "bytes of a client would become everybody's");
         let start = self.buffer.len();
         self.buffer.extend_from_slice(bytes);
         let end = self.buffer.len();
-        self.segments.extend(clients.map(|client| (client, start, end)));
         self.open = end;
+        if let Some((at, block)) = payload {
+            self.splices.push(Splice { at: start + at, block: block.share() });
+        }
+        self.has_shares = true;
+        match readers {
+            Readers::One(token) => self.segments.push((token, start, end)),
+            Readers::Many(readers) => self.share_with_many(readers, start, end),
+        }
+    }
+
+    fn share_with_many(&mut self, readers: Rc<Vec<Token>>, start: usize, end: usize) {
+        let before = self.segments.len();
+        if let Some(last) = self.shares.last_mut()
+            && last.before == before
+            && last.end == start
+            && Rc::ptr_eq(&last.readers, &readers)
+        {
+            last.end = end;
+            return;
+        }
+        self.readers += readers.len();
+        if self.readers > MAX_READERS {
+            self.turn.end = 0;
+        }
+        self.shares.push(Share { before, start, end, readers });
     }
 
     /// Whether `client` has a segment from `first` on. Searches from the end: O(1) for the client that has written last.
     pub fn has_segment(&self, client: Token, first: usize) -> bool {
         self.segments[first..].iter().rev().any(|(owner, ..)| *owner == client)
+            || self.shares.iter().any(|share| share.readers.contains(&client))
+    }
+
+    /// Ends the collecting of segments, before they are sent. Returns how many chains there are: a chain is all that goes
+    /// to one client, except that without messages each segment is one. O(segments and readers).
+    pub fn arrange(&mut self) -> usize {
+        if !self.has_shares {
+            return self.segments.len();
+        }
+        self.spread();
+        self.link();
+        self.heads.len()
+    }
+
+    /// Gives each reader of what is shared a segment of its own, in the place of the shared one.
+    fn spread(&mut self) {
+        if self.shares.is_empty() {
+            return;
+        }
+        let mut spread = Vec::with_capacity(self.segments.len() + self.readers);
+        let mut from = 0;
+        for Share { before, start, end, readers } in self.shares.drain(..) {
+            spread.extend_from_slice(&self.segments[from..before]);
+            from = before;
+            spread.extend(readers.iter().map(|token| (*token, start, end)));
+        }
+        spread.extend_from_slice(&self.segments[from..]);
+        self.segments = spread;
+    }
+
+    /// Links the segments of each client in their order. Those that touch each other become one.
+    fn link(&mut self) {
+        let slots = self.segments.iter().map(|(token, ..)| token.slot as usize + 1).max().unwrap_or(0);
+        // The last segment of each slot so far.
+        let mut last = vec![NONE; slots];
+        self.next.resize(self.segments.len(), NONE);
+        for index in 0..self.segments.len() {
+            let (token, start, end) = self.segments[index];
+            let before = last[token.slot as usize];
+            match self.segments.get_mut(before as usize) {
+                Some((owner, _, its_end)) if *owner == token && *its_end == start => {
+                    *its_end = end;
+                    continue;
+                }
+                Some((owner, ..)) if *owner == token => self.next[before as usize] = index as u32,
+                _ => self.heads.push(index as u32),
+            }
+            last[token.slot as usize] = index as u32;
+        }
+    }
+
+    /// The first segment of a chain.
+    pub fn head(&self, chain: usize) -> usize {
+        if self.has_shares { self.heads[chain] as usize } else { chain }
+    }
+
+    /// Whether more segments follow `segment` in its chain.
+    pub fn has_next(&self, segment: usize) -> bool {
+        self.next.get(segment).is_some_and(|next| *next != NONE)
+    }
+
+    /// Whether `token` has segments that are not in the chain of `head`, behind it.
+    pub fn has_more(&self, token: Token, head: usize) -> bool {
+        !self.has_shares && self.has_segment(token, head + 1)
+    }
+
+    /// The segments of the chain that begins with `head`.
+    fn chain(&self, head: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(head), |segment| {
+            self.next.get(*segment).filter(|next| **next != NONE).map(|next| *next as usize)
+        })
     }
 
     /// Takes back what was written from `start` on.
@@ -115,23 +239,44 @@ impl Output {
         }
     }
 
-    /// How many segments wait.
-    pub fn segments(&self) -> usize {
-        self.segments.len()
-    }
-
     /// The segment `index`: its client and its bytes.
     pub fn segment(&self, index: usize) -> (Token, &[u8]) {
         let (client, start, end) = self.segments[index];
         (client, &self.buffer[start..end])
     }
 
-    /// Moves the segment `index`, but for its first `skip` bytes, to a queue, large values included.
-    pub fn queue_segment(&self, index: usize, skip: usize, pending: &mut Pending) {
+    /// The first [`MAX_SEND`] bytes of a chain without large values, for one `writev`, and how many there are.
+    pub fn slices(&self, head: usize) -> ([IoSlice<'_>; MAX_PIECES], usize) {
+        const EMPTY: &[u8] = &[];
+        let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
+        let (mut count, mut left) = (0, MAX_SEND);
+        for (slice, segment) in slices.iter_mut().zip(self.chain(head)) {
+            let bytes = self.segment(segment).1;
+            *slice = IoSlice::new(&bytes[..bytes.len().min(left)]);
+            left -= slice.len();
+            count += 1;
+            if left == 0 {
+                break;
+            }
+        }
+        (slices, count)
+    }
+
+    /// Moves a chain, but for its first `skip` bytes, to a queue, large values included.
+    pub fn queue_chain(&self, head: usize, mut skip: usize, pending: &mut Pending) {
+        for segment in self.chain(head) {
+            let len = self.segment(segment).1.len();
+            if skip < len {
+                self.queue_segment(segment, skip, pending);
+            }
+            skip = skip.saturating_sub(len);
+        }
+    }
+
+    fn queue_segment(&self, index: usize, skip: usize, pending: &mut Pending) {
         let (_, start, end) = self.segments[index];
         let mut from = start + skip;
-        let first = self.splices.partition_point(|splice| splice.at <= start);
-        for splice in self.splices[first..].iter().take_while(|splice| splice.at < end) {
+        for splice in self.splices_of(index) {
             pending.push_bytes(&self.buffer[from..splice.at]);
             pending.push_block(splice.block.share());
             from = splice.at;
@@ -142,25 +287,28 @@ impl Output {
     /// Whether it should be sent without waiting for the end of the iteration.
     #[inline]
     pub fn is_large(&self) -> bool {
-        self.buffer.len() > SEND_AT
+        self.buffer.len() > SEND_AT || self.readers > MAX_READERS
     }
 
-    /// Whether large values belong into segment `index`.
-    pub fn has_splices(&self, index: usize) -> bool {
-        if self.splices.is_empty() {
-            return false;
-        }
-        let (_, start, end) = self.segments[index];
-        let first = self.splices.partition_point(|splice| splice.at <= start);
-        self.splices.get(first).is_some_and(|splice| splice.at < end)
+    /// Whether large values belong into a chain.
+    pub fn has_splices(&self, head: usize) -> bool {
+        !self.splices.is_empty() && self.chain(head).any(|segment| self.splices_of(segment).next().is_some())
     }
 
-    /// Bytes of the segment `index`, with the large values in it.
-    pub fn segment_bytes(&self, index: usize) -> usize {
-        let (_, start, end) = self.segments[index];
+    /// The large values of a segment.
+    fn splices_of(&self, segment: usize) -> impl Iterator<Item = &Splice> {
+        let (_, start, end) = self.segments[segment];
         let first = self.splices.partition_point(|splice| splice.at <= start);
-        let splices = self.splices[first..].iter().take_while(|splice| splice.at < end);
-        end - start + splices.map(|splice| splice.block.len()).sum::<usize>()
+        self.splices[first..].iter().take_while(move |splice| splice.at < end)
+    }
+
+    /// Bytes of a chain, with the large values in it.
+    pub fn chain_bytes(&self, head: usize) -> usize {
+        let bytes = |segment| {
+            let splices = self.splices_of(segment).map(|splice| splice.block.len());
+            self.segment(segment).1.len() + splices.sum::<usize>()
+        };
+        self.chain(head).map(bytes).sum()
     }
 
     /// Starts the next iteration. A buffer that one iteration made large is given back.
@@ -168,6 +316,9 @@ impl Output {
         const KEEP: usize = 1024 * 1024;
         self.segments.clear();
         self.splices.clear();
+        if self.has_shares {
+            self.clear_shares();
+        }
         self.buffer.clear();
         self.open = 0;
         self.turn = Turn::default();
@@ -175,107 +326,16 @@ impl Output {
             self.buffer.shrink_to(KEEP);
         }
     }
-}
 
-enum Piece {
-    Bytes(Vec<u8>),
-    Block(Block),
-}
-
-impl Piece {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Piece::Bytes(bytes) => bytes,
-            Piece::Block(block) => block.as_slice(),
-        }
-    }
-}
-
-/// What one client's socket did not take yet.
-#[derive(Default)]
-pub struct Pending {
-    pieces: VecDeque<Piece>,
-    /// Bytes of the first piece that have been sent.
-    sent: usize,
-    bytes: usize,
-    /// Since when, Unix milliseconds, the queue has been over the soft limit.
-    pub over_soft_limit_since: Option<i64>,
-}
-
-impl Pending {
-    /// Bytes that wait.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Pieces that wait.
-    pub fn pieces(&self) -> usize {
-        self.pieces.len()
-    }
-
-    /// Whether all has been sent.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// Appends a copy of `bytes`.
-    pub fn push_bytes(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.bytes += bytes.len();
-        if let Some(Piece::Bytes(last)) = self.pieces.back_mut()
-            && last.len() + bytes.len() <= CHUNK
-        {
-            last.extend_from_slice(bytes);
-            return;
-        }
-        let mut chunk = Vec::with_capacity(bytes.len().max(CHUNK.min(bytes.len() * 4)));
-        chunk.extend_from_slice(bytes);
-        self.pieces.push_back(Piece::Bytes(chunk));
-    }
-
-    /// Appends a value without copying it.
-    pub fn push_block(&mut self, block: Block) {
-        if !block.is_empty() {
-            self.bytes += block.len();
-            self.pieces.push_back(Piece::Block(block));
-        }
-    }
-
-    /// Sends up to [`MAX_SEND`] bytes and returns how many the socket took.
-    pub fn send(&mut self, socket: &Socket) -> io::Result<usize> {
-        const EMPTY: &[u8] = &[];
-        let mut slices = [IoSlice::new(EMPTY); MAX_PIECES];
-        let mut count = 0;
-        let mut left = MAX_SEND;
-        let mut skip = self.sent;
-        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            let bytes = &piece.as_slice()[skip..];
-            skip = 0;
-            *slice = IoSlice::new(&bytes[..bytes.len().min(left)]);
-            left -= slice.len();
-            count += 1;
-            if left == 0 {
-                break;
-            }
-        }
-        let taken = socket.send_vectored(&slices[..count])?;
-        self.advance(taken);
-        Ok(taken)
-    }
-
-    fn advance(&mut self, mut taken: usize) {
-        self.bytes -= taken;
-        while taken > 0 {
-            let left = self.pieces[0].as_slice().len() - self.sent;
-            if taken < left {
-                self.sent += taken;
-                return;
-            }
-            taken -= left;
-            self.sent = 0;
-            self.pieces.pop_front();
-        }
+    fn clear_shares(&mut self) {
+        const KEEP: usize = 64 * 1024;
+        self.shares.clear();
+        self.readers = 0;
+        self.heads.clear();
+        self.next.clear();
+        self.heads.shrink_to(KEEP);
+        self.next.shrink_to(KEEP);
+        self.segments.shrink_to(KEEP);
+        self.has_shares = false;
     }
 }

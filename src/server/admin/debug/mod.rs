@@ -97,7 +97,7 @@ impl Server {
             (b"restart" | b"crash-and-recover", _) => return self.debug_restart(&name, args),
             (b"help", 2) => {
                 let command = crate::command::table::lookup(b"debug").expect("DEBUG is in the table");
-                self.reply_help(token, command, args);
+                super::reply_help(self, token, command, args);
             }
             _ => {
                 let name = args.get(1);

@@ -1,0 +1,66 @@
+//! What clients are told without having asked for it just then: published messages, announced changes, invalidated keys.
+//!
+//! ```text
+//!   PUBLISH ──────────────────────────────────────┐
+//!   a command of the unit ─▶ journal ─▶ announcer ─┴▶ post ─▶ (the unit is over) ─▶ output
+//! ```
+//!
+//! Messages come about while a unit executes, in the order of what they tell of, and wait in the post until its reply is
+//! complete.
+
+use super::Server;
+use super::audience::post::Address;
+use super::net::output::Readers;
+use crate::config::EventClasses;
+use crate::db::Class;
+
+/// The letters of `notify-keyspace-events` and what they announce.
+const CLASSES: &[(EventClasses, Class)] = &[
+    (EventClasses::GENERIC, Class::Generic),
+    (EventClasses::STRING, Class::String),
+    (EventClasses::LIST, Class::List),
+    (EventClasses::SET, Class::Set),
+    (EventClasses::HASH, Class::Hash),
+    (EventClasses::ZSET, Class::SortedSet),
+    (EventClasses::STREAM, Class::Stream),
+    (EventClasses::EXPIRED, Class::Expired),
+    (EventClasses::EVICTED, Class::Evicted),
+    (EventClasses::NEW, Class::New),
+    (EventClasses::MISS, Class::KeyMiss),
+];
+
+impl Server {
+    /// Takes over what the configuration says of notifications.
+    pub(super) fn refresh_announcer(&mut self) {
+        let wanted = self.core.config.notify_keyspace_events;
+        let announcer = &mut self.audience.announcer;
+        announcer.by_key = wanted.contains(EventClasses::KEYSPACE);
+        announcer.by_event = wanted.contains(EventClasses::KEYEVENT);
+        let selected = CLASSES.iter().filter(|(letter, _)| wanted.contains(*letter));
+        announcer.classes = selected.map(|(_, class)| *class).collect();
+        self.listen();
+    }
+
+    /// A command of the unit is over, but not the unit: those hear of its changes now who are told of them in order with
+    /// what is published.
+    #[inline]
+    pub(super) fn hear_between(&mut self) {
+        if self.core.keyspace.journal.is_listening() {
+            self.audience.hear_command(&self.core.keyspace.journal);
+        }
+    }
+
+    /// Puts the post into the output. No segment may be open.
+    pub(super) fn deliver_post(&mut self) {
+        let post = &mut self.audience.post;
+        for letter in post.letters() {
+            let readers = match &letter.address {
+                Address::One(token) => Readers::One(*token),
+                Address::Many(recipients) => Readers::Many(recipients.clone()),
+            };
+            let payload = letter.payload.as_ref().map(|(at, block)| (at - letter.bytes.start, block));
+            self.net.output.share(&post.buffer()[letter.bytes.clone()], payload, readers);
+        }
+        post.clear();
+    }
+}

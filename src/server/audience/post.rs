@@ -1,0 +1,133 @@
+//! Messages on their way to clients, in the order in which they came about.
+//!
+//! What a unit publishes, and what its changes are announced as, is collected here and delivered when the unit is over:
+//! then the reply to its own client is complete. A message is encoded once for all clients that get it in that form; the
+//! list of these is shared with the subscription. A large payload is shared, too, with the output of every client.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::resp::{Protocol, Reply};
+use crate::sys::poller::Token;
+use crate::types::block::Block;
+
+/// Clients that get the same message.
+pub type Recipients = Rc<Vec<Token>>;
+
+/// From this length on a payload that many may have to wait for is not copied for each of them.
+pub const SHARED: usize = 4096;
+
+/// Room that is kept.
+const KEEP: usize = 1 << 20;
+
+/// What a message says.
+pub enum Payload<'a> {
+    /// To be copied.
+    Bytes(&'a [u8]),
+    /// To be shared.
+    Block(Block),
+}
+
+impl<'a> Payload<'a> {
+    /// `bytes`, which may be the whole of a block.
+    pub fn new(bytes: &'a [u8], block: Option<Block>) -> Self {
+        match block {
+            Some(block) => Payload::Block(block),
+            None if bytes.len() >= SHARED => Payload::Block(Block::from(bytes)),
+            None => Payload::Bytes(bytes),
+        }
+    }
+}
+
+/// To whom a letter goes.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// One client.
+    One(Token),
+    /// Several.
+    Many(Recipients),
+}
+
+/// A message in one form, with its recipients.
+pub struct Letter {
+    /// To whom it goes.
+    pub address: Address,
+    /// Where it stands in [`Post::buffer`].
+    pub bytes: Range<usize>,
+    /// Its large payload, and before which byte of the buffer that belongs.
+    pub payload: Option<(usize, Block)>,
+}
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Post {
+    buffer: Vec<u8>,
+    letters: Vec<Letter>,
+}
+
+impl Post {
+    /// Whether there is nothing to deliver.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    /// The bytes of all letters.
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The letters, in order.
+    pub fn letters(&self) -> &[Letter] {
+        &self.letters
+    }
+
+    /// Forgets what has been delivered.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.buffer.shrink_to(KEEP);
+        self.letters.clear();
+        self.letters.shrink_to(KEEP / size_of::<Letter>());
+    }
+
+    /// Sends the array of `words` and `payload` to all of `recipients`, who speak `protocol`.
+    pub fn send(
+        &mut self,
+        recipients: &Recipients,
+        protocol: Protocol,
+        words: &[&[u8]],
+        payload: &Payload<'_>,
+    ) {
+        let start = self.buffer.len();
+        let mut reply = Reply::new(&mut self.buffer, protocol);
+        reply.push(words.len() + 1);
+        for word in words {
+            reply.bulk(word);
+        }
+        let payload = match payload {
+            Payload::Bytes(bytes) => {
+                reply.bulk(bytes);
+                None
+            }
+            Payload::Block(block) => {
+                reply.bulk_header(block.len());
+                let at = reply.buf.len();
+                reply.buf.extend_from_slice(b"\r\n");
+                Some((at, block.share()))
+            }
+        };
+        let address = match recipients.as_slice() {
+            [only] => Address::One(*only),
+            _ => Address::Many(recipients.clone()),
+        };
+        self.letters.push(Letter { address, bytes: start..self.buffer.len(), payload });
+    }
+
+    /// Sends what `write` writes to one client, which speaks `protocol`.
+    pub fn write(&mut self, token: Token, protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) {
+        let start = self.buffer.len();
+        write(&mut Reply::new(&mut self.buffer, protocol));
+        let bytes = start..self.buffer.len();
+        self.letters.push(Letter { address: Address::One(token), bytes, payload: None });
+    }
+}

@@ -1,0 +1,227 @@
+//! Transactions: `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
+//!
+//! Between `MULTI` and `EXEC` a client's requests are admitted like any others but queued instead of called, as copies
+//! ([`super::net::transaction`]). `EXEC` calls them one after the other: one unit, so nothing comes in between, and what
+//! they propagate is framed by `MULTI` and `EXEC` when it is settled. A request that is refused while the queue is open
+//! makes `EXEC` fail; one that fails when it is executed does not keep the others from it. What a client watches is
+//! known to [`super::audience::watchers`].
+
+use super::core::dispatch::Caller;
+use super::net::batch::Rest;
+use super::net::output::Output;
+use super::{Server, admin};
+use crate::command::error::{Error, Result};
+use crate::command::{Args, Command, Handler, ServerCommand};
+use crate::db::Awaiting;
+use crate::resp::{MAX_WINDOW, Reply};
+use crate::server::audience::watchers::Watched;
+use crate::sys::crash;
+use crate::sys::poller::Token;
+
+const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// Whether a client calls this command though its requests are queued.
+fn is_called_at_once(command: &Command) -> bool {
+    use ServerCommand as C;
+    matches!(
+        command.handler,
+        Handler::Server(C::Exec | C::Discard | C::Multi | C::Watch | C::Quit | C::Reset)
+    )
+}
+
+impl Server {
+    /// Queues an admitted request if its client has a transaction open. Returns whether it did.
+    pub(super) fn queue(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        hash: u64,
+        args: Args<'_>,
+    ) -> bool {
+        let Some(client) = self.net.clients.get_mut(token) else { return false };
+        let Some(transaction) = client.transaction.as_mut() else { return false };
+        if is_called_at_once(command) {
+            return false;
+        }
+        client.session.last_command = Some(command.id);
+        if !transaction.is_refused() && !self.audience.watchers.is_touched(token) {
+            transaction.push(command, hash, args.places());
+            let most = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
+            if transaction.argument_bytes() as u64 > most {
+                self.close_for_query_limit(token);
+                return true;
+            }
+        }
+        self.net.reply_to(token).queued();
+        true
+    }
+
+    /// A request of `token` was refused: a transaction that it has open will not be executed.
+    #[cold]
+    pub(super) fn refuse_transaction(&mut self, token: Token) {
+        if let Some(client) = self.net.clients.get_mut(token)
+            && let Some(transaction) = &mut client.transaction
+        {
+            transaction.refuse();
+        }
+    }
+
+    /// The flags of `command`; those of `EXEC` are also those of what it will execute.
+    pub(super) fn flags_with_queued(&self, token: Token, command: &Command) -> u64 {
+        let is_exec = matches!(command.handler, Handler::Server(ServerCommand::Exec));
+        let client = self.net.clients.get(token).filter(|_| is_exec);
+        let queued = client.and_then(|client| client.transaction.as_ref());
+        command.flags | queued.map_or(0, |transaction| transaction.flags())
+    }
+
+    /// `MULTI`: requests are queued from now on.
+    pub(super) fn multi(&mut self, token: Token) -> Result {
+        let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
+        if client.transaction.is_some() {
+            return Err(Error::new("ERR MULTI calls can not be nested"));
+        }
+        client.transaction = Some(Box::default());
+        client.session.flags.transaction = true;
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `DISCARD`: forgets what was queued, and what is watched.
+    pub(super) fn discard(&mut self, token: Token) -> Result {
+        if !self.end_transaction(token) {
+            return Err(Error::new("ERR DISCARD without MULTI"));
+        }
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `token` has no transaction any more, and watches nothing. Returns whether it had one.
+    pub(super) fn end_transaction(&mut self, token: Token) -> bool {
+        self.unwatch_all(token);
+        let Some(client) = self.net.clients.get_mut(token) else { return false };
+        client.session.flags.transaction = false;
+        client.transaction.take().is_some()
+    }
+
+    /// `EXEC`: the replies of all that was queued, or null if a watched key was touched.
+    pub(super) fn exec(&mut self, token: Token) -> Result {
+        let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
+        let Some(transaction) = client.transaction.as_deref_mut() else {
+            return Err(Error::new("ERR EXEC without MULTI"));
+        };
+        if transaction.is_refused() {
+            self.end_transaction(token);
+            return Err(Error::new(ABORTED));
+        }
+        let requests = transaction.take();
+        if self.audience.watchers.is_touched(token) || self.has_watched_key_expired(token) {
+            self.end_transaction(token);
+            self.net.reply_to(token).null_array();
+            return Ok(());
+        }
+        self.unwatch_all(token);
+        self.execute_queued(token, &requests);
+        self.end_transaction(token);
+        Ok(())
+    }
+
+    fn execute_queued(&mut self, token: Token, requests: &Rest) {
+        let began = self.core.stopwatch.since();
+        let start = self.net.output.buffer.len();
+        let bound = self.output_bound();
+        self.net.reply_to(token).array(requests.batch.requests.len());
+        let mut next = 0;
+        while let Some((request, places)) = requests.request(next) {
+            let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
+            let before = self.net.output.buffer.len();
+            self.call_queued(token, command, request.hash, places.args(), before);
+            self.hear_between();
+            // All of it is executed, whether or not the replies have a reader.
+            if self.net.clients.get(token).is_some_and(|client| client.session.flags.close_now) {
+                self.net.output.truncate(start);
+            } else {
+                self.end_beyond(token, bound);
+            }
+            next += 1;
+        }
+        if let Some(exec) = self.net.session(token).last_command {
+            crash::now_executing(exec);
+        }
+        self.core.stopwatch.resume(began);
+    }
+
+    /// Calls a command that was queued, and keeps its accounts.
+    fn call_queued(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        hash: u64,
+        args: Args<'_>,
+        before: usize,
+    ) {
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        let session = &mut client.session;
+        crash::now_executing(command.id);
+        let Output { buffer, splices, .. } = &mut self.net.output;
+        let reply = Reply { buf: buffer, protocol: session.protocol };
+        let caller = Caller { session, reply, splices: Some(splices), may_wait: false };
+        let outcome = match command.handler {
+            Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
+            _ => admin::call(self, token, command, args),
+        };
+        self.complete(token, command, args, outcome, before);
+        self.show_to_monitors(token, command, args);
+    }
+
+    /// `WATCH key …`: the next `EXEC` fails if one of these keys changes before.
+    pub(super) fn watch(&mut self, token: Token, args: Args<'_>) -> Result {
+        if self.net.session(token).flags.transaction {
+            return Err(Error::new("ERR WATCH inside MULTI is not allowed"));
+        }
+        let db = self.net.selected_db(token);
+        for name in args.iter_from(1) {
+            let key = self.core.keyspace.key(db, name);
+            let present = self.core.keyspace.kind_of(key).is_some();
+            if self.audience.watchers.watch(token, Watched { db, name: name.into(), present }) {
+                self.core.keyspace.journal.await_key(key.hash, Awaiting::Change);
+            }
+        }
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `UNWATCH`: no key is watched any more.
+    pub(super) fn unwatch(&mut self, token: Token) -> Result {
+        self.unwatch_all(token);
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `token` watches nothing any more, and is not touched.
+    pub(super) fn unwatch_all(&mut self, token: Token) {
+        let keys = self.audience.watchers.forget(token);
+        self.forget_watched(&keys);
+    }
+
+    /// The journal need not record changes of `keys` for their watchers.
+    pub(super) fn forget_watched(&mut self, keys: &[Watched]) {
+        for key in keys {
+            let hash = self.core.keyspace.hash(&key.name);
+            self.core.keyspace.journal.forget(hash, Awaiting::Change);
+        }
+    }
+
+    /// Whether a key that `token` watches has expired since, and was not deleted yet.
+    fn has_watched_key_expired(&self, token: Token) -> bool {
+        let keyspace = &self.core.keyspace;
+        let is_gone = |key: &Watched| keyspace.kind_of(keyspace.key(key.db, &key.name)).is_none();
+        self.audience.watchers.keys(token).iter().any(|key| key.present && is_gone(key))
+    }
+}
+
+/// What `EXEC` replies when it is refused because of `error`.
+pub(super) fn aborted_because(error: &Error) -> Error {
+    let text = error.text();
+    let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
+    Error::concat(&[b"EXECABORT Transaction discarded because of: ", reason])
+}
