@@ -366,3 +366,114 @@ impl Subscribers {
         directory.get(name).map_or(0, Audience::len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::audience::post::Address;
+
+    fn token(slot: u32) -> Token {
+        Token { slot, generation: 0 }
+    }
+
+    /// What each client gets, sorted, of a message to `channel`, and what the publisher is told.
+    fn published(subscribers: &Subscribers, channel: &str) -> (usize, Vec<(u32, String)>) {
+        let mut post = Post::default();
+        let count = subscribers.publish(&mut post, channel.as_bytes(), &Payload::Bytes(b"hi"));
+        let mut received = Vec::new();
+        for letter in post.letters() {
+            let text = String::from_utf8(post.buffer()[letter.bytes.clone()].to_vec()).unwrap();
+            match &letter.address {
+                Address::One(token) => received.push((token.slot, text)),
+                Address::Many(all) => received.extend(all.iter().map(|token| (token.slot, text.clone()))),
+            }
+        }
+        received.sort();
+        (count, received)
+    }
+
+    fn message(protocol: char, words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        format!("{protocol}{}\r\n{}", words.len(), words.concat())
+    }
+
+    #[test]
+    fn a_message_has_the_form_of_the_protocol_that_its_reader_speaks_now() {
+        let mut subscribers = Subscribers::default();
+        subscribers.subscribe(token(1), Protocol::Resp2, Kind::Channel, b"c");
+        subscribers.subscribe(token(2), Protocol::Resp3, Kind::Channel, b"c");
+        subscribers.subscribe(token(2), Protocol::Resp3, Kind::Pattern, b"?");
+        let resp2 = message('*', &["message", "c", "hi"]);
+        let resp3 = message('>', &["message", "c", "hi"]);
+        let pattern = message('>', &["pmessage", "?", "c", "hi"]);
+        let expected = vec![(1, resp2.clone()), (2, resp3.clone()), (2, pattern)];
+        assert_eq!(published(&subscribers, "c"), (3, expected));
+        subscribers.change_protocol(token(1), Protocol::Resp3);
+        subscribers.unsubscribe(token(2), Kind::Pattern, b"?");
+        assert_eq!(published(&subscribers, "c"), (2, vec![(1, resp3.clone()), (2, resp3)]));
+        subscribers.change_protocol(token(1), Protocol::Resp2);
+        subscribers.forget(token(2));
+        assert_eq!(published(&subscribers, "c"), (1, vec![(1, resp2)]));
+    }
+
+    #[test]
+    fn patterns_are_found_by_what_their_channels_begin_with() {
+        let mut subscribers = Subscribers::default();
+        let patterns = ["*", "news.*", "news.?", "ne[vw]s.a", "news.a", "\\news.a", "x*", ""];
+        for (slot, pattern) in patterns.iter().enumerate() {
+            subscribers.subscribe(token(slot as u32), Protocol::Resp2, Kind::Pattern, pattern.as_bytes());
+        }
+        let matching = |channel: &str| {
+            let (count, received) = published(&subscribers, channel);
+            assert_eq!(count, received.len());
+            received.into_iter().map(|(slot, _)| slot).collect::<Vec<_>>()
+        };
+        assert_eq!(matching("news.a"), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(matching("news.bc"), [0, 1]);
+        assert_eq!(matching("x"), [0, 6]);
+        assert_eq!(matching(""), [0, 7]);
+        assert_eq!(subscribers.totals(), Counts { channels: 0, patterns: 8, shards: 0 });
+        for slot in 0..8 {
+            subscribers.forget(token(slot));
+        }
+        assert!(subscribers.is_empty() && subscribers.patterns.lengths.is_empty());
+        assert!(subscribers.patterns.by_start.is_empty() && subscribers.clients.is_empty());
+    }
+
+    #[test]
+    fn thousands_come_and_go_in_any_order_and_the_others_stay() {
+        let mut subscribers = Subscribers::default();
+        let all = 1000;
+        for slot in 0..all {
+            subscribers.subscribe(token(slot), Protocol::Resp2, Kind::Channel, b"c");
+            subscribers.subscribe(token(slot), Protocol::Resp2, Kind::Channel, b"c");
+        }
+        let mut left: Vec<u32> = (0..all).collect();
+        let mut step = 0;
+        while !left.is_empty() {
+            step = (step * 31 + 17) % left.len();
+            subscribers.unsubscribe(token(left.remove(step)), Kind::Channel, b"c");
+            if left.len().is_multiple_of(97) || left.len() < 80 {
+                let (count, received) = published(&subscribers, "c");
+                assert_eq!(count, left.len());
+                assert_eq!(received.into_iter().map(|(slot, _)| slot).collect::<Vec<_>>(), left);
+            }
+        }
+        assert!(subscribers.is_empty() && subscribers.channels.is_empty());
+    }
+
+    #[test]
+    fn shard_channels_are_apart_from_channels_and_patterns() {
+        let mut subscribers = Subscribers::default();
+        subscribers.subscribe(token(1), Protocol::Resp2, Kind::Shard, b"c");
+        subscribers.subscribe(token(1), Protocol::Resp2, Kind::Channel, b"d");
+        assert_eq!(published(&subscribers, "c").0, 0);
+        let mut post = Post::default();
+        assert_eq!(subscribers.publish_to_shard(&mut post, b"c", &Payload::Bytes(b"x")), 1);
+        assert_eq!(post.buffer(), message('*', &["smessage", "c", "x"]).as_bytes());
+        let counts = subscribers.counts(token(1));
+        assert_eq!((counts.beside(Kind::Pattern), counts.beside(Kind::Shard), counts.total()), (1, 1, 2));
+        assert_eq!(subscribers.active(Kind::Shard, None), [b"c"]);
+        assert_eq!(subscribers.active(Kind::Channel, Some(b"x*")), [b""; 0]);
+    }
+}

@@ -142,3 +142,80 @@ impl Watchers {
         self.watching.iter().filter(|(_, watching)| watches(watching)).map(|(token, _)| *token).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Awaiting, Event, Keyspace};
+    use crate::dict::Seed;
+
+    const CLIENT: Token = Token { slot: 1, generation: 0 };
+    const OTHER: Token = Token { slot: 2, generation: 0 };
+
+    fn watch(watchers: &mut Watchers, token: Token, db: usize, name: &str, present: bool) -> bool {
+        watchers.watch(token, Watched { db, name: name.as_bytes().into(), present })
+    }
+
+    /// Tells watchers of changes of the keys `k` and `gone`, which the journal records since they are watched.
+    fn tell(watchers: &mut Watchers, exists: bool, change: impl FnOnce(&mut Keyspace)) -> usize {
+        let mut keyspace = Keyspace::new(3, Seed::new([1, 2]));
+        for name in ["k", "gone"] {
+            let hash = keyspace.hash(name.as_bytes());
+            keyspace.journal.await_key(hash, Awaiting::Change);
+        }
+        change(&mut keyspace);
+        watchers.hear(&keyspace.journal, |_, _| exists).len()
+    }
+
+    fn event(db: usize, name: &'static str, event: Event) -> impl FnOnce(&mut Keyspace) {
+        move |keyspace| {
+            let hash = keyspace.hash(name.as_bytes());
+            keyspace.changed(crate::db::Key { db, hash, name: name.as_bytes() }, event, 1);
+        }
+    }
+
+    #[test]
+    fn a_change_touches_all_who_watch_the_key_in_this_database_and_releases_their_keys() {
+        let mut watchers = Watchers::default();
+        assert!(watch(&mut watchers, CLIENT, 0, "k", true));
+        assert!(!watch(&mut watchers, CLIENT, 0, "k", true));
+        assert!(watch(&mut watchers, CLIENT, 1, "other", true));
+        assert!(watch(&mut watchers, OTHER, 1, "k", true));
+        assert_eq!(tell(&mut watchers, true, event(2, "k", Event::Set)), 0);
+        assert_eq!(tell(&mut watchers, true, event(0, "k", Event::Bookkeeping)), 0);
+        assert_eq!(tell(&mut watchers, true, event(0, "k", Event::Set)), 2);
+        assert!(watchers.is_touched(CLIENT) && !watchers.is_touched(OTHER));
+        assert_eq!((watchers.count(CLIENT), watchers.count(OTHER)), (0, 1));
+        assert!(!watch(&mut watchers, CLIENT, 0, "new", true));
+        assert!(watchers.forget(CLIENT).is_empty() && !watchers.is_touched(CLIENT));
+        assert_eq!(watchers.forget(OTHER).len(), 1);
+        assert!(watchers.is_empty());
+    }
+
+    #[test]
+    fn the_deletion_of_a_key_that_had_expired_already_touches_nobody() {
+        let mut watchers = Watchers::default();
+        watch(&mut watchers, CLIENT, 0, "gone", false);
+        watch(&mut watchers, OTHER, 0, "k", true);
+        assert_eq!(tell(&mut watchers, false, event(0, "gone", Event::Expired)), 0);
+        assert_eq!(tell(&mut watchers, false, |keyspace| drop(keyspace.flush(0, false))), 0);
+        assert!(!watchers.is_touched(CLIENT));
+        assert_eq!(tell(&mut watchers, true, event(0, "gone", Event::Set)), 1);
+        assert_eq!(tell(&mut watchers, false, event(0, "k", Event::Expired)), 1);
+        assert!(watchers.is_touched(CLIENT) && watchers.is_touched(OTHER));
+    }
+
+    #[test]
+    fn a_swap_touches_those_whose_key_is_there_before_or_after_it() {
+        for (present, exists, touched) in
+            [(true, false, true), (false, true, true), (true, true, true), (false, false, false)]
+        {
+            let mut watchers = Watchers::default();
+            watch(&mut watchers, CLIENT, 1, "k", present);
+            watch(&mut watchers, OTHER, 2, "k", true);
+            tell(&mut watchers, exists, |keyspace| keyspace.swap(0, 1));
+            assert_eq!(watchers.is_touched(CLIENT), touched, "{present} {exists}");
+            assert!(!watchers.is_touched(OTHER));
+        }
+    }
+}

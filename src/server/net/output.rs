@@ -339,3 +339,119 @@ impl Output {
         self.has_shares = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(slot: u32) -> Token {
+        Token { slot, generation: 7 }
+    }
+
+    fn reply(output: &mut Output, slot: u32, bytes: &[u8]) {
+        output.open_segment();
+        output.buffer.extend_from_slice(bytes);
+        output.close_segment(token(slot));
+    }
+
+    fn many(slots: &[u32]) -> Rc<Vec<Token>> {
+        Rc::new(slots.iter().copied().map(token).collect())
+    }
+
+    /// What each client gets, as it is sent or queued.
+    fn delivered(output: &mut Output) -> Vec<(u32, String)> {
+        let chains = output.arrange();
+        let texts = (0..chains).map(|chain| {
+            let head = output.head(chain);
+            let mut pending = Pending::default();
+            output.queue_chain(head, 0, &mut pending);
+            assert_eq!(pending.bytes(), output.chain_bytes(head));
+            if !output.has_splices(head) {
+                let (slices, count) = output.slices(head);
+                assert_eq!(slices[..count].iter().map(|slice| slice.len()).sum::<usize>(), pending.bytes());
+            }
+            (output.segment(head).0.slot, String::from_utf8(pending.content()).unwrap())
+        });
+        let texts = texts.collect();
+        output.clear();
+        texts
+    }
+
+    fn texts(expected: &[(u32, &str)]) -> Vec<(u32, String)> {
+        expected.iter().map(|(slot, text)| (*slot, (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn without_messages_each_segment_is_sent_by_itself() {
+        let mut output = Output::default();
+        reply(&mut output, 1, b"a");
+        reply(&mut output, 2, b"b");
+        reply(&mut output, 2, b"c");
+        reply(&mut output, 1, b"d");
+        assert_eq!(delivered(&mut output), texts(&[(1, "a"), (2, "bc"), (1, "d")]));
+    }
+
+    #[test]
+    fn what_a_client_gets_between_messages_for_many_is_one_chain_in_its_order() {
+        let mut output = Output::default();
+        let (all, some) = (many(&[1, 2, 3]), many(&[3, 5]));
+        reply(&mut output, 1, b"a");
+        output.share(b"[m]", None, Readers::Many(all.clone()));
+        output.share(b"[n]", None, Readers::Many(all.clone()));
+        reply(&mut output, 1, b"b");
+        output.share(b"[o]", None, Readers::Many(some));
+        output.share(b"[p]", None, Readers::One(token(2)));
+        reply(&mut output, 4, b"c");
+        let expected = [(1, "a[m][n]b"), (2, "[m][n][p]"), (3, "[m][n][o]"), (5, "[o]"), (4, "c")];
+        assert_eq!(delivered(&mut output), texts(&expected));
+        // The next iteration begins with nothing.
+        reply(&mut output, 3, b"x");
+        assert_eq!(delivered(&mut output), texts(&[(3, "x")]));
+    }
+
+    #[test]
+    fn messages_that_follow_each_other_to_the_same_list_are_one_share() {
+        let mut output = Output::default();
+        let all = many(&[1, 2]);
+        for _ in 0..100 {
+            output.share(b"m", None, Readers::Many(all.clone()));
+        }
+        assert_eq!((output.shares.len(), output.readers), (1, 2));
+        let text = "m".repeat(100);
+        assert_eq!(delivered(&mut output), texts(&[(1, &text), (2, &text)]));
+    }
+
+    #[test]
+    fn a_large_payload_stands_in_the_chain_of_each_reader_and_is_not_copied() {
+        let mut output = Output::default();
+        let block = Block::from(&b"payload"[..]);
+        output.share(b"<>", Some((1, &block)), Readers::Many(many(&[1, 2])));
+        reply(&mut output, 2, b"r");
+        assert_eq!(output.buffer, b"<>r");
+        assert_eq!(delivered(&mut output), texts(&[(1, "<payload>"), (2, "<payload>r")]));
+    }
+
+    #[test]
+    fn the_turn_of_a_client_ends_when_it_has_caused_many_deliveries() {
+        let mut output = Output::default();
+        output.begin_turn(1000);
+        let slots: Vec<u32> = (0..1000).collect();
+        for _ in 0..MAX_READERS / 1000 {
+            output.share(b"m", None, Readers::Many(many(&slots)));
+            assert!(!output.turn_is_over() && !output.is_large());
+        }
+        output.share(b"m", None, Readers::Many(many(&slots)));
+        assert!(output.turn_is_over() && output.is_large());
+    }
+
+    #[test]
+    fn a_token_that_reuses_a_slot_has_a_chain_of_its_own() {
+        let mut output = Output::default();
+        let later = Token { slot: 1, generation: 8 };
+        output.share(b"a", None, Readers::One(token(1)));
+        output.share(b"b", None, Readers::One(later));
+        let chains = output.arrange();
+        let owners: Vec<Token> = (0..chains).map(|chain| output.segment(output.head(chain)).0).collect();
+        assert_eq!(owners, [token(1), later]);
+    }
+}

@@ -112,3 +112,12 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+impl Pending {
+    /// All that waits, for tests.
+    pub fn content(&self) -> Vec<u8> {
+        let all: Vec<u8> = self.pieces.iter().flat_map(|piece| piece.as_slice().iter().copied()).collect();
+        all[self.sent..].to_vec()
+    }
+}
