@@ -5,7 +5,7 @@
 //! ends the server, what comes back must be the state after *some* number of operations between these two: nothing
 //! acknowledged is missing, nothing is there that was not sent, nothing was taken out of order or by halves.
 //!
-//! An operation is one unit of execution, which is there as a whole or not at all.
+//! An operation is one unit of execution, a command or a transaction, which is there as a whole or not at all.
 
 use super::client::encode;
 use super::{Client, Random};
@@ -34,6 +34,12 @@ enum Held {
     Bag(usize),
 }
 
+/// Requests that make one unit, and how many replies they have.
+pub struct Operation {
+    requests: Vec<u8>,
+    replies: usize,
+}
+
 /// What a client's keys hold after a number of operations.
 #[derive(Clone)]
 pub struct Model {
@@ -58,11 +64,30 @@ impl Model {
         format!("{}:{key}", self.name)
     }
 
-    /// The request of the next operation. The model is then what it leads to.
-    pub fn advance(&mut self) -> Vec<u8> {
+    /// The next operation. The model is then what it leads to.
+    pub fn advance(&mut self) -> Operation {
         self.done += 1;
-        let words: Vec<String> = self.choose().iter().map(|word| word.replace("{}", &self.name)).collect();
-        encode(&words)
+        let requests = if self.random.below(15) == 0 { self.transaction() } else { vec![self.choose()] };
+        let named = |words: Vec<String>| words.iter().map(|word| word.replace("{}", &self.name)).collect();
+        let encoded = requests.into_iter().map(|words| -> Vec<String> { named(words) });
+        let encoded: Vec<Vec<u8>> = encoded.map(|words| encode(&words)).collect();
+        Operation { requests: encoded.concat(), replies: encoded.len() }
+    }
+
+    /// Several changes of different kinds that are made together.
+    fn transaction(&mut self) -> Vec<Vec<String>> {
+        let number = self.done;
+        let texts = ["text", "twin"].map(|key| self.set(key, number.to_string()));
+        let [text, twin] = texts;
+        vec![
+            words("MULTI"),
+            text,
+            self.push(number),
+            self.hash_set(number),
+            self.count(),
+            twin,
+            words("EXEC"),
+        ]
     }
 
     fn choose(&mut self) -> Vec<String> {
@@ -339,8 +364,16 @@ pub struct Writer {
     database: usize,
     /// Operations that are sent before the first reply is read.
     depth: usize,
-    /// The port of each of its connections, and the operations that had been sent before.
-    connections: Vec<(u16, u64)>,
+    connections: Vec<Connection>,
+}
+
+/// A connection of a writer.
+struct Connection {
+    port: u16,
+    /// The operations that had been sent before.
+    first: u64,
+    /// After how many replies each of its operations is acknowledged.
+    acknowledged_after: Vec<usize>,
 }
 
 impl Writer {
@@ -368,10 +401,11 @@ impl Writer {
 
     /// How many operations were acknowledged when so many replies had been sent to each port.
     pub fn acknowledged_by(&self, replies: impl Fn(u16) -> usize) -> u64 {
-        let of_connections = self.connections.iter().filter_map(|(port, first)| match replies(*port) {
-            0 => None,
-            // One was to SELECT.
-            replies => Some(first + replies as u64 - 1),
+        let of_connections = self.connections.iter().filter_map(|connection| {
+            // The first reply is that to SELECT.
+            let replies = replies(connection.port).checked_sub(1)?;
+            let done = connection.acknowledged_after.partition_point(|after| *after <= replies);
+            Some(connection.first + done as u64)
         });
         of_connections.max().unwrap_or(0)
     }
@@ -383,18 +417,26 @@ impl Writer {
         if client.try_call(&["SELECT", &self.database.to_string()]).is_err() {
             return;
         }
-        self.connections.push((client.local_port(), self.sent.done));
+        let (port, first) = (client.local_port(), self.sent.done);
+        self.connections.push(Connection { port, first, acknowledged_after: Vec::new() });
         while let Ok(true) = self.burst(&mut client, &mut after_each) {}
     }
 
     /// Sends as many operations as the depth says and reads their replies.
     fn burst(&mut self, client: &mut Client, after_each: &mut impl FnMut() -> bool) -> io::Result<bool> {
-        let requests: Vec<u8> = (0..self.depth).flat_map(|_| self.sent.advance()).collect();
+        let operations: Vec<Operation> = (0..self.depth).map(|_| self.sent.advance()).collect();
+        let after = &mut self.connections.last_mut().expect("this connection").acknowledged_after;
+        for operation in &operations {
+            after.push(after.last().unwrap_or(&0) + operation.replies);
+        }
+        let requests: Vec<u8> = operations.iter().flat_map(|operation| operation.requests.clone()).collect();
         client.send_raw(&requests)?;
         let mut goes_on = true;
-        for _ in 0..self.depth {
-            let reply = client.read_reply()?.value;
-            assert!(!reply.is_error(), "{}: {reply:?}", self.sent.name);
+        for operation in operations {
+            for _ in 0..operation.replies {
+                let reply = client.read_reply()?.value;
+                assert!(!reply.is_error(), "{}: {reply:?}", self.sent.name);
+            }
             self.acknowledged += 1;
             goes_on &= after_each();
         }
