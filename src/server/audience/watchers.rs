@@ -198,7 +198,7 @@ mod tests {
         watch(&mut watchers, CLIENT, 0, "gone", false);
         watch(&mut watchers, OTHER, 0, "k", true);
         assert_eq!(tell(&mut watchers, false, event(0, "gone", Event::Expired)), 0);
-        assert_eq!(tell(&mut watchers, false, |keyspace| drop(keyspace.flush(0, false))), 0);
+        assert_eq!(tell(&mut watchers, false, |keyspace| _ = keyspace.flush(0, false)), 0);
         assert!(!watchers.is_touched(CLIENT));
         assert_eq!(tell(&mut watchers, true, event(0, "gone", Event::Set)), 1);
         assert_eq!(tell(&mut watchers, false, event(0, "k", Event::Expired)), 1);
