@@ -421,18 +421,23 @@ impl Log {
         Ok(())
     }
 
-    /// Removes files that a rewrite has made superfluous, in the background.
+    /// Removes files that a rewrite has made superfluous. Their blocks are freed in the background, and only once the
+    /// manifest has been synced: a file system that has gigabytes to free (`discard`) makes a sync after it wait.
     pub fn remove_history(&mut self) -> Result<(), Failed> {
         if self.manifest.history.is_empty() {
             return Ok(());
         }
-        for part in &self.manifest.history {
-            if let Some(file) = self.directory.delete(part)? {
-                self.syncer.close_later(file);
-            }
-        }
-        self.manifest = self.manifest.without_history();
-        Ok(self.directory.persist_shorter(&self.manifest)?)
+        let mut deleted = Vec::new();
+        let removed = self.manifest.history.iter().try_for_each(|part| {
+            deleted.extend(self.directory.delete(part)?);
+            Ok(())
+        });
+        let persisted = removed.and_then(|()| {
+            self.manifest = self.manifest.without_history();
+            self.directory.persist_shorter(&self.manifest)
+        });
+        deleted.into_iter().for_each(|file| self.syncer.close_later(file));
+        Ok(persisted?)
     }
 
     /// Ends the log: nothing is appended from now on. Its files stay.
