@@ -24,7 +24,7 @@ use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use crate::sys::{crash, disk, host};
+use crate::sys::{crash, disk, file, host};
 
 /// What the thread does.
 enum Job {
@@ -33,6 +33,7 @@ enum Job {
         file: Arc<File>,
         offset: u64,
     },
+    SyncDirectory(File),
     Close(File),
     /// Tells that all jobs before are done.
     Tell(SyncSender<()>),
@@ -79,6 +80,12 @@ impl Syncer {
     pub fn request_sync(&mut self, file: Arc<File>, offset: u64) {
         self.progress.pending_syncs.fetch_add(1, Ordering::Release);
         self.send(Job::Sync { file, offset });
+    }
+
+    /// Has the names in a directory synced. It is a sync like others, but none of bytes of the log.
+    pub fn request_directory_sync(&mut self, directory: File) {
+        self.progress.pending_syncs.fetch_add(1, Ordering::Release);
+        self.send(Job::SyncDirectory(directory));
     }
 
     /// Has a file closed that nobody needs any more.
@@ -187,6 +194,12 @@ impl Worker {
                 drop(file);
                 self.progress.pending_syncs.fetch_sub(1, Ordering::Release);
             }
+            Job::SyncDirectory(directory) => {
+                if let Err(error) = file::sync_directory(&directory) {
+                    self.note_failure(&error);
+                }
+                self.progress.pending_syncs.fetch_sub(1, Ordering::Release);
+            }
             Job::Close(file) => {
                 drop(file);
                 self.progress.pending_closes.fetch_sub(1, Ordering::Release);
@@ -209,10 +222,14 @@ impl Worker {
             }
             Err(error) => {
                 self.damaged.push(Arc::downgrade(file));
-                self.progress.failures.fetch_add(1, Ordering::AcqRel);
-                self.progress.error.store(disk::error_number(&error), Ordering::Release);
+                self.note_failure(&error);
             }
         }
+    }
+
+    fn note_failure(&self, error: &io::Error) {
+        self.progress.failures.fetch_add(1, Ordering::AcqRel);
+        self.progress.error.store(disk::error_number(error), Ordering::Release);
     }
 }
 

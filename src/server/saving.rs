@@ -72,7 +72,7 @@ impl Server {
     /// logged; a rewrite that was scheduled stays so then.
     pub(super) fn begin_rewrite(&mut self) -> Result<(), ()> {
         self.write_log();
-        let begun = self.persistence.log.begin_part();
+        let begun = self.persistence.log.begin_part(self.core.config.appendfsync);
         let forked =
             begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
                 self.core.keyspace.journal.calls_mut().forget_selection();

@@ -97,7 +97,12 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    match File::open(directory)?.sync_all() {
+    sync_directory(&File::open(directory)?)
+}
+
+/// Syncs an open directory.
+pub fn sync_directory(directory: &File) -> io::Result<()> {
+    match directory.sync_all() {
         // Some file systems cannot sync a directory, and need not.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EBADF)) => Ok(()),
         result => result,

@@ -144,10 +144,23 @@ impl Directory {
     /// Replaces the manifest on disk; see the module's head. The files that it names must have been created under their
     /// names, which need not be durable yet.
     pub fn persist(&self, new: &Manifest) -> Result<()> {
+        self.replace(new)?;
+        let path = self.manifest();
+        file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &path)
+    }
+
+    /// Like [`Directory::persist`] without its last step: until the directory, which is returned, has been synced, a power
+    /// failure may bring the old manifest back.
+    pub fn persist_unsynced(&self, new: &Manifest) -> Result<File> {
+        let directory = File::open(&self.path).doing("can't open the AOF directory", &self.path)?;
+        self.replace(new)?;
+        Ok(directory)
+    }
+
+    fn replace(&self, new: &Manifest) -> Result<()> {
         let (path, temporary) = (self.manifest(), self.write_temporary(new)?);
         file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &temporary)?;
-        fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)?;
-        file::sync_directory_of(&path).doing("can't fsync the AOF directory of", &path)
+        fs::rename(&temporary, &path).doing("can't replace the AOF manifest file", &path)
     }
 
     /// Like [`Directory::persist`], for a manifest that names nothing which the one on disk does not: after a power

@@ -83,6 +83,16 @@ fn failed<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Failed
     move |error| Failed(format!("can't {what} {}: {}", path.display(), file::reason(&error)))
 }
 
+/// Waits for syncs that were begun under another policy: what follows them is not on disk before they are done.
+#[inline]
+fn finish_syncs(syncer: &mut Syncer) -> io::Result<()> {
+    if syncer.is_syncing() {
+        syncer.drain();
+        return syncer.last_error().map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)));
+    }
+    Ok(())
+}
+
 /// See the module's head.
 pub struct Log {
     state: State,
@@ -233,7 +243,7 @@ impl Log {
         let Some(file) = self.file.as_ref().filter(|_| self.unsynced) else { return Synced::Fine };
         match policy {
             Policy::Always => {
-                let outcome = disk::sync_data(file);
+                let outcome = finish_syncs(&mut self.syncer).and_then(|()| disk::sync_data(file));
                 self.unsynced = outcome.is_err();
                 self.synced_us = now_us;
                 outcome.map_or_else(Synced::Failed, |()| Synced::Done)
@@ -279,6 +289,7 @@ impl Log {
     /// Syncs all that was appended, whatever the policy is.
     pub fn sync_now(&mut self) -> io::Result<()> {
         if let Some(file) = &self.file {
+            finish_syncs(&mut self.syncer)?;
             disk::sync_data(file)?;
             self.unsynced = false;
         }
@@ -329,14 +340,15 @@ impl Log {
     /// a log that begins, the part stands in no manifest until [`Log::finish_rewrite`].
     ///
     /// The part before is complete and on disk when a manifest says that another one follows: a loader takes a torn end in
-    /// the last part only. So this waits for the disk, which the new manifest has to do anyway.
+    /// the last part only. So this waits for the disk, which the new manifest has to do anyway. Where `policy` does not
+    /// promise that all is on disk, the thread makes the new name durable, before it syncs anything of the new part.
     ///
     /// Without a log it does nothing: then a rewrite only makes a base.
     ///
     /// # Errors
     /// A file cannot be made or synced, or calls wait for a disk that refuses them: the snapshot would contain them, and
     /// so would the part after it.
-    pub fn begin_part(&mut self) -> Result<(), Failed> {
+    pub fn begin_part(&mut self, policy: Policy) -> Result<(), Failed> {
         let manifest = match self.state {
             State::Off => return Ok(self.directory.create()?),
             State::On => Some(self.manifest.with_new_incremental(self.directory.file())),
@@ -351,7 +363,12 @@ impl Log {
         file.set_len(0).map_err(failed("empty", &path))?;
         if let Some(manifest) = manifest {
             self.complete_part()?;
-            self.directory.persist(&manifest)?;
+            if policy == Policy::Always {
+                self.directory.persist(&manifest)?;
+            } else {
+                let directory = self.directory.persist_unsynced(&manifest)?;
+                self.syncer.request_directory_sync(directory);
+            }
             self.manifest = manifest;
         } else {
             self.bytes = 0;
@@ -421,18 +438,23 @@ impl Log {
         Ok(())
     }
 
-    /// Removes files that a rewrite has made superfluous, in the background.
+    /// Removes files that a rewrite has made superfluous. Their blocks are freed in the background, and only once the
+    /// manifest has been synced: a file system that has gigabytes to free (`discard`) makes a sync after it wait.
     pub fn remove_history(&mut self) -> Result<(), Failed> {
         if self.manifest.history.is_empty() {
             return Ok(());
         }
-        for part in &self.manifest.history {
-            if let Some(file) = self.directory.delete(part)? {
-                self.syncer.close_later(file);
-            }
-        }
-        self.manifest = self.manifest.without_history();
-        Ok(self.directory.persist_shorter(&self.manifest)?)
+        let mut deleted = Vec::new();
+        let removed = self.manifest.history.iter().try_for_each(|part| {
+            deleted.extend(self.directory.delete(part)?);
+            Ok(())
+        });
+        let persisted = removed.and_then(|()| {
+            self.manifest = self.manifest.without_history();
+            self.directory.persist_shorter(&self.manifest)
+        });
+        deleted.into_iter().for_each(|file| self.syncer.close_later(file));
+        Ok(persisted?)
     }
 
     /// Ends the log: nothing is appended from now on. Its files stay.
