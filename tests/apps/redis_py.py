@@ -49,6 +49,12 @@ def pipelines(r):
         for n in range(5_000):
             pipe.rpush("many", n)
         assert pipe.execute() == list(range(1, 5_001))
+    # Values that come in several pieces, queued between small ones.
+    texts = [str(n) * size for n, size in enumerate((1, 40_000, 5, 300_000, 32_768, 3_000_000))]
+    with r.pipeline() as pipe:
+        for n, text in enumerate(texts):
+            pipe.set(f"text:{n}", text).append(f"text:{n}", "!").get(f"text:{n}")
+        assert pipe.execute()[2::3] == [text + "!" for text in texts]
 
 
 def pipelines_are_seen_whole(r):
@@ -157,6 +163,18 @@ def subscribing(r):
         pubsub.punsubscribe()
         assert next_of(pubsub)["data"] == 0 and not pubsub.subscribed
     eventually("the end of the subscriptions", lambda: r.pubsub_channels() == [] and r.pubsub_numpat() == 0)
+
+    # All that is published arrives, in its order, short or long.
+    with r.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe("log")
+        eventually("the subscription", lambda: r.publish("log", "begin") == 1)
+        lines = [f"{n}" * (1 + n % 7 * 1_000) for n in range(3_000)]
+        with r.pipeline() as pipe:
+            for line in lines:
+                pipe.publish("log", line)
+            assert pipe.execute() == [1] * len(lines)
+        assert next_of(pubsub)["data"] == "begin"
+        assert [next_of(pubsub)["data"] for _ in lines] == lines
 
     with r.pubsub() as pubsub:
         pubsub.ssubscribe("shard")

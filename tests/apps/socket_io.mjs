@@ -76,6 +76,14 @@ async function check(adapter, options) {
   first.except('room').emit('others', 1);
   assert.deepEqual((await heard(sockets, 'others', [1, 3])).map((args) => args.length), [0, 1, 0, 1]);
 
+  // A conversation arrives in its order.
+  const lines = Array.from({ length: 500 }, (_, n) => `${n} `.repeat(1 + (n % 5) * 500));
+  for (const line of lines) first.emit('line', line);
+  first.emit('last line');
+  await heard(sockets, 'last line', [0, 1, 2, 3]);
+  // With recovery an offset into the stream comes behind each.
+  for (const received of await heard(sockets, 'line', [])) assert.deepEqual(received.map(([line]) => line), lines);
+
   // Questions to all: who is there, and what each says.
   const present = await second.fetchSockets();
   assert.deepEqual(present.map(({ id }) => id).sort(), sockets.map(({ id }) => id).sort());
