@@ -69,6 +69,11 @@ fn django_channels_reach_groups_over_pub_sub() {
 }
 
 #[test]
+fn flask_keeps_results_and_sessions() {
+    python("python", "flask_app.py");
+}
+
+#[test]
 fn arq_queues_jobs_and_its_worker_does_them() {
     python("arq", "arq_queue.py");
 }
@@ -91,6 +96,11 @@ fn keyv_and_cache_manager_share_what_they_keep() {
 #[test]
 fn express_sessions_are_known_to_two_servers() {
     node("sessions.mjs");
+}
+
+#[test]
+fn graphql_subscriptions_reach_another_server() {
+    node("graphql_subscriptions.mjs");
 }
 
 #[test]
