@@ -7,7 +7,7 @@ ROUNDS ?= 500
 SEED ?= $(shell date +%s)
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help build run test compat bench fuzz soak static lint cross-check
+.PHONY: help build run test apps compat bench fuzz soak static lint cross-check
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,6 +21,11 @@ run: build ## Serve on port 6379 (ARGS="redstart.conf --port 7000" for other fla
 test: ## Build and run all tests; installs redis-server and clients where it can
 	tests/prepare
 	$(CARGO) test --locked $(ARGS)
+
+apps: ## Run applications from their registries on the server: caches, sessions, job queues, chats (ARGS=django for one)
+	tests/prepare
+	tests/apps/prepare
+	$(CARGO) test --locked --test apps -- $(ARGS)
 
 compat: ## Compare every command with redis-server's, and a million random ones of each family: a table (some twenty minutes)
 	$(CARGO) test --release --locked --test compat -- --write docs/compatibility.md $(ARGS)

@@ -163,3 +163,62 @@ fn authentication_and_databases_by_url() {
     assert_eq!(three.get::<_, String>("k").expect("get"), "three");
     assert!(open(format!("redis://:wrong@127.0.0.1:{port}/")).is_err());
 }
+
+#[test]
+fn transactions_are_whole_and_start_again_when_a_watched_key_changes() {
+    let server = Server::start("");
+    for protocol in ["resp2", "resp3"] {
+        let mut connection = connect(&server, protocol);
+        let (set, sum): (String, i64) = redis::pipe()
+            .atomic()
+            .set("n", 40)
+            .incr("n", 2)
+            .query(&mut connection)
+            .expect("MULTI in one pipeline");
+        assert_eq!((set.as_str(), sum), ("OK", 42));
+        let wrong: redis::RedisResult<(i64, i64)> =
+            redis::pipe().atomic().incr("n", 1).cmd("NOSUCHCOMMAND").query(&mut connection);
+        assert_eq!(wrong.expect_err("a command that is not known").code(), Some("EXECABORT"));
+
+        let mut other = connect(&server, protocol);
+        let mut rounds = 0;
+        let (n,): (i64,) = redis::transaction(&mut connection, &["n"], |c, pipe| {
+            rounds += 1;
+            let n: i64 = c.get("n")?;
+            if rounds == 1 {
+                let () = other.set("n", 1)?;
+            }
+            pipe.set("n", n * 10).ignore().get("n").query(c)
+        })
+        .expect("a transaction");
+        assert_eq!((rounds, n), (2, 10));
+    }
+}
+
+#[test]
+fn subscribers_receive_what_is_published() {
+    let server = Server::start("");
+    let mut publisher = connect(&server, "resp2");
+    for protocol in ["resp2", "resp3"] {
+        let mut connection = connect(&server, protocol);
+        let mut subscriber = connection.as_pubsub();
+        subscriber.set_read_timeout(Some(support::DEADLINE)).expect("a time limit");
+        subscriber.subscribe(&["news", "weather"]).expect("subscribe");
+        subscriber.psubscribe("n*").expect("psubscribe");
+        assert_eq!(publisher.publish::<_, _, usize>("news", "hello").expect("publish"), 2);
+        let mut heard = || {
+            let message = subscriber.get_message().expect("a message");
+            let pattern: Option<String> = message.get_pattern().expect("text");
+            (pattern, message.get_channel_name().to_string(), message.get_payload::<String>().expect("text"))
+        };
+        let (channel, text) = ("news".to_string(), "hello".to_string());
+        assert_eq!(heard(), (None, channel.clone(), text.clone()));
+        assert_eq!(heard(), (Some("n*".to_string()), channel, text));
+        subscriber.unsubscribe("weather").expect("unsubscribe");
+        assert_eq!(publisher.publish::<_, _, usize>("weather", "nobody").expect("publish"), 0);
+        // Without its subscriptions the connection is an ordinary one again.
+        drop(subscriber);
+        assert!(connection.set::<_, _, bool>("k", "v").expect("set"));
+        assert_eq!(publisher.publish::<_, _, usize>("news", "nobody").expect("publish"), 0);
+    }
+}

@@ -1,0 +1,109 @@
+//! `make apps`: applications and libraries on top of clients, unmodified from their registries, against the server.
+//!
+//! Each test starts a server with a password, and runs the script beside this file that uses one application as its
+//! documentation says. The scripts check what a user of the application relies on: values, jobs done, messages at the
+//! other server's clients, pages from a cache. `tests/apps/prepare` installs the applications below `target/apps`, in the
+//! versions that are named here; without them these tests fail, and they are not among what `cargo test` runs.
+//!
+//! `REDSTART_BIN=redis-server make apps` checks the scripts themselves.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::Server;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What has been installed under a name. The server is useless to a test without it.
+fn installed(name: &str) -> PathBuf {
+    let directory = root().join("target/apps").join(name);
+    assert!(
+        directory.join("installed").exists(),
+        "nothing in {}: `make apps` installs it",
+        directory.display()
+    );
+    directory
+}
+
+/// Runs a script with the server's URL. It has to end well, and to say that nothing was left out.
+fn run(mut command: Command, script: &str) {
+    let mut server = Server::start("--requirepass secret");
+    command.arg(root().join("tests/apps").join(script));
+    command.arg(format!("redis://default:secret@127.0.0.1:{}/0", server.port()));
+    let (succeeded, text) = support::run_bounded(command);
+    assert!(server.is_running(), "the server has ended:\n{}\n{text}", server.log());
+    assert!(succeeded, "{script} failed:\n{text}");
+    assert!(text.contains("all passed"), "{script} ended early:\n{text}");
+}
+
+fn python(environment: &str, script: &str) {
+    let mut command = Command::new(installed(environment).join("bin/python"));
+    // Nothing is written beside the scripts.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    run(command, script);
+}
+
+fn node(script: &str) {
+    let mut command = Command::new("node");
+    command.current_dir(installed("node"));
+    run(command, script);
+}
+
+#[test]
+fn redis_py_has_its_transactions_and_subscriptions() {
+    python("python", "redis_py.py");
+}
+
+#[test]
+fn django_keeps_values_pages_and_sessions() {
+    python("python", "django_cache.py");
+}
+
+#[test]
+fn django_channels_reach_groups_over_pub_sub() {
+    python("python", "channel_layer.py");
+}
+
+#[test]
+fn flask_keeps_results_and_sessions() {
+    python("python", "flask_app.py");
+}
+
+#[test]
+fn arq_queues_jobs_and_its_worker_does_them() {
+    python("arq", "arq_queue.py");
+}
+
+#[test]
+fn node_redis_has_its_transactions_subscriptions_and_cache() {
+    node("node_redis.mjs");
+}
+
+#[test]
+fn ioredis_has_its_transactions_and_subscriptions() {
+    node("ioredis.mjs");
+}
+
+#[test]
+fn keyv_and_cache_manager_share_what_they_keep() {
+    node("caches.mjs");
+}
+
+#[test]
+fn express_sessions_are_known_to_two_servers() {
+    node("sessions.mjs");
+}
+
+#[test]
+fn graphql_subscriptions_reach_another_server() {
+    node("graphql_subscriptions.mjs");
+}
+
+#[test]
+fn socket_io_servers_reach_the_clients_of_one_another() {
+    node("socket_io.mjs");
+}
