@@ -78,7 +78,7 @@ const OF_MESSAGES: Option<f64> = Some(0.6);
 static CASES: [Case; 13] = [
     Case {
         divided: Some(("MULTI/EXEC of 10 SETs, a SET", SETS)),
-        ..case("MULTI/EXEC of 10 SETs", SETS, OF_TRANSACTIONS, transactions)
+        ..case("MULTI/EXEC of 10 SETs", 2 * SETS, OF_TRANSACTIONS, transactions)
     },
     case("PUBLISH to 1 subscriber", 4, OF_MESSAGES, |server, _| subscribers(server, 1)),
     Case {
@@ -105,18 +105,18 @@ static CASES: [Case; 13] = [
             patterns_of_many(server)
         })
     },
-    case("GET beside 100,000 keys that another client tracks", 1, OF_MESSAGES, |server, scale| {
+    case("GET beside 100,000 keys that another client tracks", 2, OF_MESSAGES, |server, scale| {
         beside_tracked(server, scale, &["GET", KEY], &format!("${}\r\n{VALUE}\r\n", VALUE.len()), 0)
     }),
-    case("GET of 100,000 keys by the clients that track them", 1, OF_MESSAGES, reads_of_trackers),
-    case("SET of a tracked key, and GET by the client that tracks it", 2, OF_MESSAGES, tracked_writes),
-    case("SET of an untracked key beside 100,000 tracked ones", 1, OF_MESSAGES, |server, scale| {
+    case("GET of 100,000 keys by the clients that track them", 2, OF_MESSAGES, reads_of_trackers),
+    case("SET of a tracked key, and GET by the client that tracks it", 4, OF_MESSAGES, tracked_writes),
+    case("SET of an untracked key beside 100,000 tracked ones", 2, OF_MESSAGES, |server, scale| {
         beside_tracked(server, scale, &["SET", KEY, VALUE], "+OK\r\n", 1)
     }),
-    case("SET, `notify-keyspace-events KEA`, nobody subscribed", 1, None, |server, scale| {
+    case("SET, `notify-keyspace-events KEA`, nobody subscribed", 2, None, |server, scale| {
         notified(server, scale, false)
     }),
-    case("SET, `notify-keyspace-events KEA`, one pattern for all of it", 2, None, |server, scale| {
+    case("SET, `notify-keyspace-events KEA`, one pattern for all of it", 4, None, |server, scale| {
         notified(server, scale, true)
     }),
 ];
