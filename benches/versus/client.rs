@@ -37,7 +37,7 @@ pub enum Reply {
     Array(usize),
 }
 
-/// Reads one RESP2 reply.
+/// Reads one reply, of RESP2 or of what a connection's setup in RESP3 gets.
 pub fn read_reply(input: &mut impl BufRead) -> Result<Reply> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line)?;
@@ -59,6 +59,13 @@ pub fn read_reply(input: &mut impl BufRead) -> Result<Reply> {
         }
         Some(b'*') => {
             let Some(len) = count()? else { return Ok(Reply::Line("nil".into())) };
+            for _ in 0..len {
+                read_reply(input)?;
+            }
+            Ok(Reply::Array(len))
+        }
+        Some(b'%') => {
+            let len = 2 * count()?.unwrap_or(0);
             for _ in 0..len {
                 read_reply(input)?;
             }
@@ -109,6 +116,16 @@ impl Client {
             .into()),
             reply => Ok(reply),
         }
+    }
+
+    /// The connection itself. Everything that was asked for has to have arrived.
+    pub fn into_stream(mut self) -> Result<TcpStream> {
+        self.flush()?;
+        if !self.input.buffer().is_empty() {
+            return Err("something arrived that was not asked for".into());
+        }
+        let stream = self.input.into_inner();
+        Ok(stream)
     }
 
     /// Whether the server knows a command, that is, does not reply as to an unknown one.
@@ -175,7 +192,7 @@ mod tests {
     #[test]
     fn replies_of_every_shape_are_told_apart() {
         let replies =
-            read(b"+OK\r\n:12\r\n-ERR no\r\n$3\r\na\r\n\r\n$-1\r\n*2\r\n$1\r\nx\r\n*1\r\n:1\r\n*-1\r\n");
+            read(b"+OK\r\n:12\r\n-ERR no\r\n$3\r\na\r\n\r\n$-1\r\n*2\r\n$1\r\nx\r\n*1\r\n:1\r\n*-1\r\n%1\r\n+a\r\n:1\r\n");
         assert_eq!(
             replies,
             [
@@ -186,6 +203,7 @@ mod tests {
                 Reply::Line("nil".into()),
                 Reply::Array(2),
                 Reply::Line("nil".into()),
+                Reply::Array(2),
             ]
         );
     }

@@ -154,6 +154,11 @@ impl Disturbance {
         self.worst = self.worst.max(share);
     }
 
+    /// Whether there was a visit.
+    pub fn is_known(&self) -> bool {
+        self.count > 0
+    }
+
     /// The mean of all visits.
     pub fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
@@ -328,7 +333,7 @@ impl Report {
 
     fn all_notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
-        if !self.speeds.is_empty() {
+        if self.disturbance.is_known() {
             let (mean, worst) = (self.disturbance.mean() * 100.0, self.disturbance.worst * 100.0);
             let verdict =
                 if mean > 2.0 { "others used it too: take these figures with care" } else { "a quiet run" };
@@ -367,6 +372,7 @@ fn section_title(section: &str) -> String {
     let more = match section {
         "pipeline 1" => ": CPU time a request, 50 clients, one request in flight each",
         "pipeline 16" => ": CPU time a request, 50 clients, 16 requests in flight each",
+        "listeners" => ": CPU time a request or a message, 16 requests in flight on each connection",
         "memory" => ": resident bytes each",
         _ => "",
     };

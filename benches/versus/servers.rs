@@ -209,6 +209,11 @@ impl Server {
         Ok(system::cpu_time(self.process.pid())?)
     }
 
+    /// The clock ticks that it has used so far in user and in system mode.
+    pub fn ticks(&self) -> Result<[u64; 2]> {
+        Ok(system::ticks(self.process.pid())?)
+    }
+
     /// Its CPU time once it is idle: work that it does after the last reply belongs to the requests.
     pub fn settled_cpu_time(&self) -> Result<CpuTime> {
         let deadline = Instant::now() + Duration::from_millis(500);

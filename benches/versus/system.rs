@@ -230,6 +230,14 @@ impl Epoll {
     }
 }
 
+/// Throws away what a blocking socket has received, at most `len` bytes, and returns how many they were. The kernel does
+/// not copy them. 0 is the end of the stream.
+pub fn discard(source: &impl AsRawFd, len: usize) -> io::Result<usize> {
+    // SAFETY: with MSG_TRUNC a stream socket writes nothing, so that a null pointer stands for any length (tcp(7)).
+    let count = unsafe { libc::recv(source.as_raw_fd(), std::ptr::null_mut(), len, libc::MSG_TRUNC) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
 /// The scheduler's counts for a process, over all its threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {
@@ -268,6 +276,19 @@ pub fn parse_schedstat(line: &str) -> Option<CpuTime> {
     Some(CpuTime { run_ns: fields.next()?.ok()?, wait_ns: fields.next()?.ok()? })
 }
 
+/// Clock ticks of a process in user and in system mode, from `/proc/PID/stat`. The kernel samples them, so they say more
+/// about a share than about a time.
+pub fn ticks(pid: u32) -> io::Result<[u64; 2]> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_stat(&text).ok_or_else(|| io::Error::other(format!("stat is not understood: {text:?}")))
+}
+
+/// The fields `utime` and `stime` of a `stat` line; the name before them may contain anything.
+pub fn parse_stat(line: &str) -> Option<[u64; 2]> {
+    let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    Some([fields.next()?.parse().ok()?, fields.next()?.parse().ok()?])
+}
+
 /// Resident bytes of a process, from `smaps_rollup`, which walks the pages: the counters behind `statm` are batched per
 /// core and can be off by megabytes.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
@@ -284,8 +305,10 @@ pub fn parse_rollup(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 #[allow(unused)]
-mod tests {
+pub mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn schedstat_gives_run_and_wait_time() {
@@ -295,6 +318,36 @@ mod tests {
         );
         assert_eq!(parse_schedstat("12\n"), None);
         assert_eq!(parse_schedstat("a b c"), None);
+    }
+
+    #[test]
+    fn stat_gives_ticks_behind_any_name() {
+        let line = "71 (a) b (c) S 1 71 71 0 -1 4194560 1000 0 0 0 52 17 3 4 20 0 1 0 100 0 0\n";
+        assert_eq!(parse_stat(line), Some([52, 17]));
+        assert_eq!(parse_stat("71 (a"), None);
+        assert_eq!(parse_stat("71 (a) S 1"), None);
+    }
+
+    #[test]
+    fn what_is_discarded_is_counted_and_gone() {
+        let (mut here, there) = connected();
+        here.write_all(b"abcdef").unwrap();
+        assert_eq!(discard(&there, 4).unwrap(), 4);
+        let mut rest = [0; 2];
+        (&there).read_exact(&mut rest).unwrap();
+        assert_eq!(&rest, b"ef");
+        drop(here);
+        assert_eq!(discard(&there, 4).unwrap(), 0);
+    }
+
+    /// The two ends of a connection that sends at once.
+    pub fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (there, _) = listener.accept().unwrap();
+        here.set_nodelay(true).unwrap();
+        there.set_nodelay(true).unwrap();
+        (here, there)
     }
 
     #[test]
