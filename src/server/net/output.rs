@@ -29,7 +29,9 @@ pub const MAX_PIECES: usize = 64;
 /// and a few clients with large replies do not make it grow until the kernel has to provide fresh pages each time.
 const SEND_AT: usize = 256 * 1024;
 
-/// An iteration sends before it serves further clients, too, when it has this many deliveries of messages before it.
+/// Messages to others do not end a turn, so that what many clients get leaves by one call for each; but they do, and are
+/// sent, when there are this many bytes of them or this many deliveries.
+const MAX_SHARED: usize = 2 * 1024 * 1024;
 const MAX_READERS: usize = 128 * 1024;
 
 /// The end of a chain of segments.
@@ -63,6 +65,8 @@ pub struct Output {
     shares: Vec<Share>,
     /// How many clients they are for, in sum.
     readers: usize,
+    /// Bytes of the buffer that are messages.
+    shared: usize,
     /// Whether there were messages, so that a client may have many segments.
     has_shares: bool,
     /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
@@ -132,6 +136,11 @@ impl Output {
             self.splices.push(Splice { at: start + at, block: block.share() });
         }
         self.has_shares = true;
+        self.shared += bytes.len();
+        self.turn.end += bytes.len();
+        if self.shared > MAX_SHARED {
+            self.turn.end = 0;
+        }
         match readers {
             Readers::One(token) => self.segments.push((token, start, end)),
             Readers::Many(readers) => self.share_with_many(readers, start, end),
@@ -287,7 +296,7 @@ impl Output {
     /// Whether it should be sent without waiting for the end of the iteration.
     #[inline]
     pub fn is_large(&self) -> bool {
-        self.buffer.len() > SEND_AT || self.readers > MAX_READERS
+        self.buffer.len() > SEND_AT + self.shared.min(MAX_SHARED) || self.readers > MAX_READERS
     }
 
     /// Whether large values belong into a chain.
@@ -313,7 +322,7 @@ impl Output {
 
     /// Starts the next iteration. A buffer that one iteration made large is given back.
     pub fn clear(&mut self) {
-        const KEEP: usize = 1024 * 1024;
+        const KEEP: usize = 2 * MAX_SHARED;
         self.segments.clear();
         self.splices.clear();
         if self.has_shares {
@@ -331,6 +340,7 @@ impl Output {
         const KEEP: usize = 64 * 1024;
         self.shares.clear();
         self.readers = 0;
+        self.shared = 0;
         self.heads.clear();
         self.next.clear();
         self.heads.shrink_to(KEEP);
@@ -434,13 +444,20 @@ mod tests {
     #[test]
     fn the_turn_of_a_client_ends_when_it_has_caused_many_deliveries() {
         let mut output = Output::default();
-        output.begin_turn(1000);
+        output.begin_turn(10);
         let slots: Vec<u32> = (0..1000).collect();
         for _ in 0..MAX_READERS / 1000 {
             output.share(b"m", None, Readers::Many(many(&slots)));
             assert!(!output.turn_is_over() && !output.is_large());
         }
         output.share(b"m", None, Readers::Many(many(&slots)));
+        assert!(output.turn_is_over() && output.is_large());
+        output.clear();
+        output.begin_turn(10);
+        let long = vec![b'm'; MAX_SHARED];
+        output.share(&long, None, Readers::One(token(1)));
+        assert!(!output.turn_is_over() && !output.is_large());
+        output.share(&vec![b'm'; SEND_AT + 1], None, Readers::One(token(1)));
         assert!(output.turn_is_over() && output.is_large());
     }
 
