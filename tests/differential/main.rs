@@ -2,6 +2,7 @@
 //! byte, in RESP2 and in RESP3.
 //!
 //! * `*.txt` beside this file are scripts, one command a line; [`script`] says how they are written.
+//! * [`clients`] has scripts of several clients, and compares what each of them receives.
 //! * [`calls`] are built from COMMAND DOCS: every command with every option.
 //! * [`random`] generates commands from a seed.
 //! * [`changes`] compares what the commands of the scripts count as changes.
@@ -16,6 +17,7 @@
 
 mod calls;
 mod changes;
+mod clients;
 mod differences;
 mod dumps;
 mod effects;

@@ -31,6 +31,10 @@ pub enum Rule {
     Masked,
     /// Nothing is sent, a reply is awaited: of a command that had to wait, or a line of MONITOR. Compared like `Masked`.
     Next,
+    /// Lines of CLIENT LIST, but for times, descriptors and the sizes of buffers (see [`clients`]).
+    Clients,
+    /// Of several clients: what each receives may come in any order.
+    Shuffled,
     /// No reply is expected.
     Silent,
     /// The one argument is sent as it is.
@@ -67,7 +71,7 @@ impl Step {
 
     fn are_alike(&self, subject: &Value, redis: &Value) -> bool {
         match self.rule {
-            Rule::Exact | Rule::Raw | Rule::Scan | Rule::Silent => false,
+            Rule::Exact | Rule::Raw | Rule::Scan | Rule::Shuffled | Rule::Silent => false,
             Rule::Kind => {
                 std::mem::discriminant(subject) == std::mem::discriminant(redis) && !subject.is_error()
             }
@@ -78,6 +82,7 @@ impl Step {
             },
             Rule::Times => without_times(subject) == without_times(redis),
             Rule::Masked | Rule::Next => masked(subject) == masked(redis),
+            Rule::Clients => clients(subject).is_some_and(|s| Some(s) == clients(redis)),
             Rule::Unordered => sorted(subject).is_some_and(|s| Some(s) == sorted(redis)),
             Rule::UnorderedPairs => in_pairs(subject).is_some_and(|s| Some(s) == in_pairs(redis)),
         }
@@ -309,11 +314,11 @@ impl Pair {
 }
 
 /// Leaves out steps, half of them first, as long as `run` still finds something, and says at which step.
-pub fn shrink<T>(
-    mut steps: Vec<Step>,
+pub fn shrink<S: Clone, T>(
+    mut steps: Vec<S>,
     mut found: T,
-    run: impl Fn(&[Step]) -> Option<(usize, T)>,
-) -> (Vec<Step>, T) {
+    run: impl Fn(&[S]) -> Option<(usize, T)>,
+) -> (Vec<S>, T) {
     let (mut chunk, started) = (steps.len() / 2, Instant::now());
     while chunk > 0 && started.elapsed() < SHRINKING {
         let mut from = 0;
@@ -524,6 +529,27 @@ fn masked_text(text: &[u8]) -> Vec<u8> {
         }
     };
     parts.map(without_port).collect::<Vec<_>>().join(HOST).into_bytes()
+}
+
+/// The lines of CLIENT LIST without what hangs on time or on how a server keeps its buffers; of the memory that a client
+/// holds there is left whether it is any.
+fn clients(value: &Value) -> Option<String> {
+    let (Value::Bulk(text) | Value::Verbatim(text)) = value else { return None };
+    let text = std::str::from_utf8(text).ok()?;
+    // A client without a command is the one that is used to wait for the others: its reply may still be on its way.
+    let is_waiting = |line: &str| line.contains(" cmd=NULL ");
+    let word = |waiting: bool, word: &str| match word.split_once('=') {
+        Some(("obl", _)) if waiting => String::new(),
+        Some(("fd" | "age" | "idle" | "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "events", _)) => String::new(),
+        Some((name @ ("qbuf" | "argv-mem" | "multi-mem" | "obl" | "oll" | "omem"), size)) => {
+            format!("{name}={} ", if size == "0" { "none" } else { "some" })
+        }
+        _ => format!("{word} "),
+    };
+    let line =
+        |line: &str| line.split(' ').map(|text| word(is_waiting(line), text)).collect::<String>() + "\n";
+    let lines = text.lines().map(line);
+    Some(lines.collect())
 }
 
 #[test]

@@ -19,6 +19,7 @@
 //! ~scan SCAN 0 COUNT 5               follows the cursor to its end, compares all elements in any order
 //! ~masked SLOWLOG GET                integers, addresses and times of MONITOR may differ
 //! ~times XINFO STREAM s FULL         times, which are large integers, may differ
+//! ~clients CLIENT LIST               times and sizes of buffers may differ
 //! ~silent GET k                      has no reply
 //! ~next GET k                        sends nothing and reads a reply, compared as by ~masked
 //! ~raw "PING\r\n"                    these bytes, then one reply
@@ -99,7 +100,7 @@ pub fn parse(name: &str, text: &str) -> Script {
 }
 
 /// The versions that `7.2` or `<7.2` stands for.
-fn peers(text: &str) -> Option<Range<Version>> {
+pub fn peers(text: &str) -> Option<Range<Version>> {
     let version = Version::parse(text.trim_start_matches('<'))?;
     let (first, end) = (Version::new(0, 0), Version::LAST);
     Some(if text.starts_with('<') { first..version } else { version..end })
@@ -126,7 +127,8 @@ fn steps(line: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-fn rule(line: &str) -> Result<(Rule, &str), String> {
+/// The rule that a line names after its `~`, and the rest of the line.
+pub fn rule(line: &str) -> Result<(Rule, &str), String> {
     let (name, rest) = line.split_once(' ').ok_or("a rule without a command")?;
     Ok(match name {
         "unordered" => (Rule::Unordered, rest),
@@ -135,6 +137,8 @@ fn rule(line: &str) -> Result<(Rule, &str), String> {
         "scan" => (Rule::Scan, rest),
         "silent" => (Rule::Silent, rest),
         "masked" => (Rule::Masked, rest),
+        "clients" => (Rule::Clients, rest),
+        "shuffled" => (Rule::Shuffled, rest),
         "times" => (Rule::Times, rest),
         "next" => (Rule::Next, rest),
         "raw" => (Rule::Raw, rest),

@@ -124,6 +124,49 @@ impl Client {
         }
     }
 
+    /// Receives what has arrived by now, without waiting for more. How many bytes these are, and whether the server has
+    /// closed the connection after them.
+    pub fn receive_arrived(&mut self) -> io::Result<(usize, bool)> {
+        let before = self.pending().len();
+        self.set_nonblocking(true)?;
+        let ended = self.receive_present();
+        self.set_nonblocking(false)?;
+        Ok((self.pending().len() - before, ended?))
+    }
+
+    /// Takes what has been received: the whole replies, and the bytes of one that has only begun.
+    pub fn take_received(&mut self) -> io::Result<(Vec<Reply>, Vec<u8>)> {
+        let mut replies = Vec::new();
+        while !self.pending().is_empty() {
+            match decode(self.pending()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {
+                Decoded::Part(_) => break,
+                Decoded::Whole(value, len) => replies.push(Reply { value, raw: self.take(len) }),
+            }
+        }
+        let rest = self.take(self.pending().len());
+        Ok((replies, rest))
+    }
+
+    /// Receives until there is nothing more. Whether the stream has ended; a reset is an end.
+    fn receive_present(&mut self) -> io::Result<bool> {
+        loop {
+            match self.receive() {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(true),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(s) => s.set_nonblocking(nonblocking),
+            Stream::Unix(s) => s.set_nonblocking(nonblocking),
+        }
+    }
+
     /// The first `len` received bytes.
     fn take(&mut self, len: usize) -> Vec<u8> {
         let taken = self.pending()[..len].to_vec();

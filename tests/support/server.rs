@@ -299,6 +299,11 @@ impl Server {
         Client::tcp(self.port()).ok()
     }
 
+    /// A client through the socket `name` in the server's directory.
+    pub fn unix_client(&self, name: &str) -> Client {
+        Client::unix(&self.directory().join(name)).expect("connect to the socket")
+    }
+
     /// What the server has printed so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.launch.directory.join("output.log")).unwrap_or_default();

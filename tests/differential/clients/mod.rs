@@ -1,0 +1,84 @@
+//! Several clients of both servers act in a fixed order, and after each act all that each of them has received is
+//! compared: replies, pushes and messages, byte for byte, and closed connections.
+//!
+//! * `*.txt` beside this file are scripts; [`script`] says how they are written.
+//! * [`stage`] is how they are run, and how it is known that nothing more is to come.
+
+pub mod script;
+pub mod stage;
+
+use script::Script;
+use stage::{Setting, Stage};
+
+macro_rules! scripts {
+    ($($test:ident: $file:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            run($file);
+        })*
+
+        /// Every script.
+        pub const SCRIPTS: &[&str] = &[$($file,)*];
+    };
+}
+
+scripts! {
+    transactions_are_to_all_clients_what_they_are_in_redis: "transactions.txt",
+    messages_reach_subscribers_as_in_redis: "pubsub.txt",
+    notifications_reach_subscribers_as_in_redis: "notifications.txt",
+    invalidations_reach_clients_that_cache_as_in_redis: "tracking.txt",
+    connections_are_seen_and_ended_by_others_as_in_redis: "connections.txt",
+}
+
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/clients");
+
+/// Reads and parses a script.
+pub fn load(name: &str) -> Script {
+    let path = format!("{DIRECTORY}/{name}");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    script::parse(name, &text)
+}
+
+/// The servers for a script, if the server under test has the commands that it needs.
+pub fn stage(name: &str, script: &Script) -> Option<Stage> {
+    let stage = Stage::start(&script.flags);
+    if let Some(command) = stage.pair().missing(&script.requires) {
+        println!("{name} waits for the command {command}");
+        return None;
+    }
+    Some(stage)
+}
+
+/// Runs every section of a script in both protocols.
+fn run(name: &str) {
+    let script = load(name);
+    let Some(stage) = stage(name, &script) else { return };
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for section in &script.sections {
+        if !section.peers.contains(&stage.peer()) {
+            println!("{name}: '{}' is not for Redis {}", section.title, stage.peer());
+            continue;
+        }
+        for &protocol in &section.protocols {
+            let setting = Setting::of(section, protocol);
+            if let Some(mismatch) = stage.run(&setting, &section.acts) {
+                let explained = stage.explain(&setting, &section.acts, mismatch);
+                wrong.push(format!("{name}, '{}', RESP{protocol}: {explained}", section.title));
+            }
+            compared += section.acts.len();
+        }
+    }
+    println!("{name}: {compared} acts compared");
+    assert!(compared > 0, "{name} compares nothing");
+    assert!(wrong.is_empty(), "{} sections differ\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A script that is not listed above would never run.
+#[test]
+fn every_script_of_several_clients_is_run() {
+    for file in std::fs::read_dir(DIRECTORY).expect("the directory of the scripts") {
+        let name = file.expect("an entry").file_name().into_string().expect("a name of UTF-8");
+        let listed = SCRIPTS.contains(&&*name);
+        assert!(listed || !name.contains(".txt"), "{name} is in the directory and is not run");
+    }
+}

@@ -1,0 +1,459 @@
+//! Two servers with the same clients, who act in turn; after each act all that every client has received is compared.
+//!
+//! What is to come after an act is known without waiting for a guessed time. The clients use a Unix socket, where what one
+//! side has written is there for the other at once. A further client, the *control*, calls a command that does not exist,
+//! twice:
+//!
+//! ```text
+//!   act ──▶ control's call ──▶ its reply ──▶ control's call ──▶ its reply ──▶ read what has arrived, on every client
+//! ```
+//!
+//! When the first reply is there, the server has executed the act, or has it in the same turn of its loop; when the second
+//! one is, that turn is over, and with it all that was written to anyone. An unknown command is refused before a pause,
+//! and is not shown by MONITOR.
+//!
+//! Both servers give their clients the same numbers: before anything starts, the server that has seen fewer connections
+//! gets as many as it lacks. Since the socket has the same name on both too, replies with numbers and addresses in them
+//! are the same bytes.
+
+use super::script::{Act, Deed, Section};
+use crate::pair::{Pair, Rule, Step, Verdict, shrink};
+use crate::support::server::Server;
+use crate::support::{Client, DEADLINE, Reply, Value, Version};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// The socket, in the directory of each server.
+const SOCKET: &str = "clients.sock";
+
+/// When so many bytes have arrived for one client, there may be more than a server sends in one turn.
+const MUCH: usize = 16 << 10;
+
+/// What a client has received after an act.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Received {
+    pub replies: Vec<Reply>,
+    /// The beginning of a reply that does not go on.
+    rest: Vec<u8>,
+    /// The server has closed the connection.
+    pub closed: bool,
+    /// What was not RESP, or did not come to its end.
+    broken: Option<String>,
+}
+
+/// What the clients have received, but for those with nothing.
+pub type Scene = BTreeMap<char, Received>;
+
+/// An act after which clients of the two servers had received different things.
+#[derive(Clone)]
+pub struct Mismatch {
+    pub at: usize,
+    pub here: Scene,
+    pub redis: Scene,
+}
+
+/// What became of one act.
+pub struct Outcome {
+    pub at: usize,
+    pub verdict: Verdict,
+    pub here: Scene,
+    pub redis: Scene,
+}
+
+/// What holds for all acts of a sequence.
+#[derive(Clone)]
+pub struct Setting<'a> {
+    pub protocol: u8,
+    pub tcp: bool,
+    pub config: &'a [(String, String)],
+}
+
+impl<'a> Setting<'a> {
+    /// That of a section.
+    pub fn of(section: &'a Section, protocol: u8) -> Setting<'a> {
+        Setting { protocol, tcp: section.tcp, config: &section.config }
+    }
+
+    /// RESP2 or RESP3, and nothing else.
+    pub fn plain(protocol: u8) -> Setting<'static> {
+        Setting { protocol, tcp: false, config: &[] }
+    }
+}
+
+/// Two servers for sequences of acts.
+pub struct Stage {
+    pair: Pair,
+    password: Option<String>,
+}
+
+impl Stage {
+    /// Starts both servers with `flags`.
+    pub fn start(flags: &str) -> Stage {
+        let pair = Pair::start(&format!("--unixsocket {SOCKET} {flags}"));
+        let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
+        Stage { pair, password }
+    }
+
+    pub fn peer(&self) -> Version {
+        self.pair.peer
+    }
+
+    pub fn pair(&self) -> &Pair {
+        &self.pair
+    }
+
+    /// Runs `acts` on empty keyspaces and shows what became of each, as long as `go_on` says so.
+    pub fn each(&self, setting: &Setting<'_>, acts: &[Act], mut go_on: impl FnMut(Outcome) -> bool) {
+        let mut sides = [&self.pair.subject, &self.pair.redis]
+            .map(|server| Side::new(server, setting, self.password.as_deref()));
+        let [here, redis] = &mut sides;
+        while here.number != redis.number {
+            let behind = if here.number < redis.number { &mut *here } else { &mut *redis };
+            behind.connect_control();
+        }
+        let before = [here.prepare(setting), redis.prepare(setting)];
+        for (at, act) in acts.iter().enumerate() {
+            here.act(act);
+            redis.act(act);
+            let (here, redis) = (here.finish(act), redis.finish(act));
+            let verdict = judge(act, &here, &redis, self.pair.peer);
+            if !go_on(Outcome { at, verdict, here, redis }) {
+                break;
+            }
+        }
+        for (side, config) in sides.into_iter().zip(before) {
+            side.leave(&config);
+        }
+    }
+
+    /// Runs `acts` until the servers differ.
+    pub fn run(&self, setting: &Setting<'_>, acts: &[Act]) -> Option<Mismatch> {
+        let mut found = None;
+        self.each(setting, acts, |Outcome { at, verdict, here, redis }| {
+            found = (verdict == Verdict::Different).then_some(Mismatch { at, here, redis });
+            found.is_none()
+        });
+        found
+    }
+
+    /// A mismatch with the shortest sequence found that shows it, as lines for a person.
+    pub fn explain(&self, setting: &Setting<'_>, acts: &[Act], first: Mismatch) -> String {
+        let all = acts[..=first.at].to_vec();
+        let was_broken = first.redis.values().any(|received| received.broken.is_some());
+        let (sequence, last) = shrink(all, first, |acts| {
+            let mismatch = if self.pair.is_alive() { self.run(setting, acts)? } else { return None };
+            let broken = mismatch.redis.values().any(|received| received.broken.is_some());
+            (was_broken || !broken).then_some((mismatch.at, mismatch))
+        });
+        let lines: Vec<String> = sequence.iter().map(|act| format!("    {}", act.line())).collect();
+        format!(
+            "the servers differ\n{}\n  this sequence shows it:\n{}",
+            last.lines(&sequence),
+            lines.join("\n")
+        )
+    }
+}
+
+impl Mismatch {
+    /// The act, and what the clients received where it differs.
+    pub fn lines(&self, acts: &[Act]) -> String {
+        let nothing = Received::default();
+        let mut lines = vec![format!("  after:   {}", acts[self.at].line())];
+        for client in 'a'..='z' {
+            let of = |scene: &Scene| scene.get(&client).unwrap_or(&nothing).clone();
+            let (here, redis) = (of(&self.here), of(&self.redis));
+            if here != redis {
+                lines.push(format!("  {client} here:  {here:?}\n  {client} redis: {redis:?}"));
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+impl std::fmt::Debug for Received {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts: Vec<String> = self.replies.iter().map(|reply| format!("{reply:?}")).collect();
+        parts.extend((!self.rest.is_empty()).then(|| format!("(cut) \"{}\"", self.rest.escape_ascii())));
+        parts.extend(self.closed.then(|| "(closed)".into()));
+        parts.extend(self.broken.iter().map(|why| format!("(broken: {why})")));
+        f.write_str(if parts.is_empty() { "nothing".into() } else { parts.join(" ") }.as_str())
+    }
+}
+
+/// How what the clients have received compares, by the rule of `act`.
+fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
+    let is_broken = |scene: &Scene| scene.values().any(|received| received.broken.is_some());
+    if is_broken(here) || is_broken(redis) || here.len() != redis.len() {
+        return Verdict::Different;
+    }
+    let args = match &act.deed {
+        Deed::Call(args) => args.clone(),
+        _ => vec![Vec::new()],
+    };
+    let (step, lines) = (Step::new(args.clone(), act.rule), Step::new(args, Rule::Masked));
+    let mut worst = Verdict::Equal;
+    for ((client, a), (other, b)) in here.iter().zip(redis) {
+        let alike = client == other && a.closed == b.closed && a.rest == b.rest;
+        if !alike || a.replies.len() != b.replies.len() {
+            return Verdict::Different;
+        }
+        if act.rule == Rule::Shuffled {
+            let alike = shuffled(&a.replies) == shuffled(&b.replies);
+            worst = if alike { Verdict::Alike } else { return Verdict::Different };
+            continue;
+        }
+        for (a, b) in a.replies.iter().zip(&b.replies) {
+            // A line of MONITOR has its time in it.
+            let is_line = matches!(a.value, Value::Simple(_)) && step.rule == Rule::Exact;
+            let step = if is_line { &lines } else { &step };
+            match if a.raw == b.raw { Verdict::Equal } else { step.judge(&a.value, &b.value, peer) } {
+                Verdict::Different => return Verdict::Different,
+                Verdict::Equal => {}
+                other => worst = other,
+            }
+        }
+    }
+    worst
+}
+
+/// Replies sorted, and apart from them the counts at their ends, in the order of arrival: these say how many subscriptions
+/// are left, whichever was ended first.
+fn shuffled(replies: &[Reply]) -> (Vec<Value>, Vec<i64>) {
+    let mut counts = Vec::new();
+    let mut values: Vec<Value> = replies.iter().map(|reply| reply.value.clone()).collect();
+    for value in &mut values {
+        if let Value::Array(parts) | Value::Push(parts) = value
+            && let Some(Value::Integer(count)) = parts.last_mut()
+        {
+            counts.push(std::mem::take(count));
+        }
+    }
+    values.sort();
+    (values, counts)
+}
+
+/// A connection of a side.
+struct Player {
+    client: Client,
+    number: i64,
+    closed: bool,
+    /// Whether it has been in a scene that it was closed.
+    told: bool,
+    failed: Option<String>,
+}
+
+impl Player {
+    fn new(client: Client) -> Player {
+        Player { client, number: 0, closed: false, told: false, failed: None }
+    }
+}
+
+/// One server with its clients.
+struct Side<'a> {
+    server: &'a Server,
+    protocol: u8,
+    tcp: bool,
+    password: Option<&'a str>,
+    control: Client,
+    /// The number of the control, the last that was given before the clients'.
+    number: i64,
+    players: BTreeMap<char, Player>,
+    /// Received, and not yet returned by `finish`.
+    scene: Scene,
+}
+
+impl<'a> Side<'a> {
+    fn new(server: &'a Server, setting: &Setting<'_>, password: Option<&'a str>) -> Side<'a> {
+        let control = server.unix_client(SOCKET);
+        let Setting { protocol, tcp, .. } = *setting;
+        let (players, scene) = (BTreeMap::new(), BTreeMap::new());
+        let mut side = Side { server, protocol, tcp, password, control, number: 0, players, scene };
+        side.connect_control();
+        side
+    }
+
+    /// Makes a new control.
+    fn connect_control(&mut self) {
+        self.control = self.server.unix_client(SOCKET);
+        if let Some(password) = self.password {
+            self.control.call(&["AUTH", password]);
+        }
+        self.number = self.control.run("CLIENT ID").integer();
+    }
+
+    /// Brings the server into the state in which sections begin. Returns the directives as they were.
+    fn prepare(&mut self, setting: &Setting<'_>) -> Vec<(String, String)> {
+        self.control.ok("FLUSHALL");
+        let mut before = Vec::new();
+        for (name, value) in setting.config {
+            let old = self.control.call(&["CONFIG", "GET", name]).field(name).text();
+            before.push((name.clone(), old));
+            let reply = self.control.call(&["CONFIG", "SET", name, value]);
+            assert!(!reply.is_error(), "CONFIG SET {name} {value}: {reply:?}");
+        }
+        before
+    }
+
+    /// Hangs up, and gives the directives their values back.
+    fn leave(mut self, config: &[(String, String)]) {
+        self.players.clear();
+        self.connect_control();
+        for (name, value) in config {
+            self.control.call(&["CONFIG", "SET", name, value]);
+        }
+    }
+
+    fn player(&mut self, name: char) -> &mut Player {
+        if !self.players.contains_key(&name) {
+            let player = self.connect(name);
+            self.players.insert(name, player);
+        }
+        self.players.get_mut(&name).expect("just inserted")
+    }
+
+    fn connect(&self, name: char) -> Player {
+        let client = if self.tcp { self.server.client() } else { self.server.unix_client(SOCKET) };
+        let mut player = Player::new(client);
+        if !('x'..='z').contains(&name) {
+            if let Some(password) = self.password {
+                player.client.call(&["AUTH", password]);
+            }
+            if self.protocol == 3 {
+                player.client.run("HELLO 3");
+            }
+            player.number = player.client.run("CLIENT ID").integer();
+        }
+        player
+    }
+
+    /// Does what `act` says, and requests the first sign that it is done.
+    fn act(&mut self, act: &Act) {
+        match &act.deed {
+            Deed::Call(args) => {
+                let args: Vec<Vec<u8>> = args.iter().map(|arg| self.substituted(arg)).collect();
+                // A server may have closed; then it is in the scene.
+                let _ = self.player(act.client).client.send(&args);
+            }
+            Deed::Raw(bytes) => {
+                let _ = self.player(act.client).client.send_raw(bytes);
+            }
+            Deed::Close => {
+                self.players.remove(&act.client);
+            }
+            Deed::Await(_) | Deed::Until(..) | Deed::Pass(_) => {}
+        }
+        let _ = self.call_nothing();
+    }
+
+    /// `{id:b}` replaced by the number of b, `{port:b}` by its port.
+    fn substituted(&self, arg: &[u8]) -> Vec<u8> {
+        let Ok(text) = std::str::from_utf8(arg) else { return arg.to_vec() };
+        let mut text = text.to_string();
+        for (name, player) in &self.players {
+            text = text.replace(&format!("{{id:{name}}}"), &player.number.to_string());
+            text = text.replace(&format!("{{port:{name}}}"), &player.client.local_port().to_string());
+        }
+        text.replace("{port}", &self.server.port().to_string()).into_bytes()
+    }
+
+    /// Waits until `act` and what follows from it is over. Returns what the clients have received.
+    fn finish(&mut self, act: &Act) -> Scene {
+        self.settle_begun();
+        let started = Instant::now();
+        let mut base = None;
+        while !self.is_reached(act, &mut base) && started.elapsed() < DEADLINE {
+            std::thread::sleep(Duration::from_micros(300));
+            let _ = self.call_nothing();
+            self.settle_begun();
+        }
+        if act.held { Scene::new() } else { std::mem::take(&mut self.scene) }
+    }
+
+    /// Whether what `act` waits for has come; `base` is the server's time when it was first asked.
+    fn is_reached(&mut self, act: &Act, base: &mut Option<i64>) -> bool {
+        match &act.deed {
+            Deed::Await(count) => {
+                let name = act.client;
+                self.player(name);
+                self.scene.get(&name).is_some_and(|r| r.closed || r.replies.len() >= *count)
+            }
+            Deed::Until(wanted, args) => {
+                let reply = self.control.call(args);
+                // What was waited for may have had consequences in the same turn of the server's loop.
+                let _ = self.call_nothing();
+                self.settle_begun();
+                match reply {
+                    Value::Array(_) | Value::Map(_) => panic!("{}: {reply:?}", act.line()),
+                    other if other.is_null() => wanted == "null",
+                    other => other.text() == *wanted,
+                }
+            }
+            Deed::Pass(ms) => {
+                let time = self.control.run("TIME").elements();
+                let micros = |at: usize| time[at].text().parse::<i64>().expect("a number");
+                let now = micros(0) * 1_000_000 + micros(1);
+                now > *base.get_or_insert(now) + *ms as i64 * 1000
+            }
+            _ => true,
+        }
+    }
+
+    /// After the first call of the control: the second one, and all that has arrived; again as long as there may be more.
+    fn settle_begun(&mut self) {
+        self.await_nothing();
+        let (mut more, mut before) = (true, 0);
+        while more {
+            let _ = self.call_nothing();
+            self.await_nothing();
+            let bytes = self.collect();
+            more = bytes > MUCH || bytes > 0 && before > MUCH;
+            before = bytes;
+        }
+        self.take();
+    }
+
+    fn call_nothing(&mut self) -> io::Result<()> {
+        self.control.send(&["nothing"])
+    }
+
+    /// Awaits the refusal of a command that does not exist. A control that was closed is replaced.
+    fn await_nothing(&mut self) {
+        while self.control.read_reply().is_err() {
+            self.connect_control();
+            let _ = self.call_nothing();
+        }
+    }
+
+    /// Receives what has arrived. Returns how many bytes the client has got that got most.
+    fn collect(&mut self) -> usize {
+        let mut most = 0;
+        for player in self.players.values_mut().filter(|player| !player.closed) {
+            match player.client.receive_arrived() {
+                Ok((bytes, closed)) => {
+                    player.closed = closed;
+                    most = most.max(bytes);
+                }
+                Err(e) => player.failed = Some(e.to_string()),
+            }
+        }
+        most
+    }
+
+    /// Adds what has been received to the scene.
+    fn take(&mut self) {
+        for (name, player) in &mut self.players {
+            let taken = player.client.take_received();
+            let failed = player.failed.take().or_else(|| taken.as_ref().err().map(ToString::to_string));
+            let (replies, rest) = taken.unwrap_or_default();
+            let ended = player.closed && !std::mem::replace(&mut player.told, player.closed);
+            if !replies.is_empty() || !rest.is_empty() || ended || failed.is_some() {
+                let all = self.scene.entry(*name).or_default();
+                all.replies.extend(replies);
+                all.rest.extend(rest);
+                all.closed |= ended;
+                all.broken = all.broken.take().or(failed);
+            }
+        }
+    }
+}
