@@ -51,7 +51,7 @@ async function pubSub() {
   assert.equal(await publisher.spublish('shard', 'one'), 1);
   await eventually('three messages', () => heard.length === 3);
   assert.deepEqual(heard.sort(), ['n* news: hello', 'news: hello', 'shard shard: one']);
-  await publisher.client('KILL', 'TYPE', 'pubsub');
+  assert.equal(await publisher.client('KILL', 'TYPE', 'pubsub'), 1);
   await eventually('the subscriptions again', async () => (await publisher.publish('news', 'again')) === 2);
   await eventually('the message', () => heard.includes('news: again'));
   assert.equal(await subscriber.unsubscribe('news', 'weather'), 1);
