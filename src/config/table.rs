@@ -183,7 +183,7 @@ directives! {
     "proto-max-bulk-len", proto_max_bulk_len: u64 = 512 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
     "busy-reply-threshold" / "lua-time-limit", busy_reply_threshold: u64 = 5000, LONG, RUN, NoScripts;
     "tracking-table-max-keys", tracking_table_max_keys: usize = 1_000_000, LONG, RUN, NoTracking;
-    "notify-keyspace-events", notify_keyspace_events: EventClasses = EventClasses::default(), PLAIN, RUN, NoPubsub;
+    "notify-keyspace-events", notify_keyspace_events: EventClasses = EventClasses::default(), PLAIN, RUN, Acts;
     "latency-tracking", latency_tracking: bool = true, PLAIN, RUN, Acts;
     "latency-tracking-info-percentiles", latency_tracking_info_percentiles: Percentiles =
         Percentiles(vec![50.0, 99.0, 99.9]), PLAIN, WORDS, Acts;
