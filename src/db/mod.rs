@@ -741,7 +741,9 @@ impl Keyspace {
     pub fn swap(&mut self, first: usize, second: usize) {
         self.dbs.swap(first, second);
         self.counters.dirty += 1;
-        self.journal.note_swap(first, second);
+        if first != second {
+            self.journal.note_swap(first, second);
+        }
     }
 
     /// Counts changes that [`Keyspace::changed`] has not counted.

@@ -33,12 +33,12 @@ impl Server {
         if client.session.flags.transaction && command.has(flags::NO_MULTI) {
             return self.reject(token, command, &Error::new("ERR Command not allowed inside a transaction"));
         }
+        if client.session.is_limited_to_subscribing() && !may_be_called_by_subscribers(command) {
+            return self.reject(token, command, &not_for_subscribers(command));
+        }
         if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
             let error = Error::new("ERR Replica can't interact with the keyspace");
             return self.reject(token, command, &error);
-        }
-        if client.session.is_limited_to_subscribing() && !may_be_called_by_subscribers(command) {
-            return self.reject(token, command, &not_for_subscribers(command));
         }
         if self.guarded
             && let Some(error) = self.refuse_for_disk(token, command)

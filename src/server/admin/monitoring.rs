@@ -147,7 +147,11 @@ impl Server {
 
     /// `MONITOR`: `OK`, then a line for every command. A monitor that asks again gets no reply.
     pub(super) fn monitor(&mut self, token: Token) -> Result {
-        if !self.net.session(token).flags.monitor {
+        let flags = self.net.session(token).flags;
+        if flags.transaction {
+            return Err(Error::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+        }
+        if !flags.monitor {
             self.start_monitoring(token);
             self.net.reply_to(token).ok();
         }

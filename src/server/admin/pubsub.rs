@@ -1,7 +1,7 @@
 //! Pub/sub: `SUBSCRIBE` and its relatives, `PUBLISH`, `SPUBLISH`, `PUBSUB`.
 
 use crate::command::Args;
-use crate::command::error::Result;
+use crate::command::error::{Error, Result};
 use crate::server::Server;
 use crate::server::audience::post::Payload;
 use crate::server::audience::subscribers::Kind;
@@ -28,7 +28,11 @@ impl Kind {
 impl Server {
     /// `SUBSCRIBE`, `PSUBSCRIBE`, `SSUBSCRIBE` `name …`: a push for each name, with the number of subscriptions.
     pub(super) fn subscribe(&mut self, token: Token, kind: Kind, args: Args<'_>) -> Result {
-        let protocol = self.net.session(token).protocol;
+        let session = self.net.session(token);
+        if kind == Kind::Shard && session.flags.transaction {
+            return Err(Error::new("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+        }
+        let protocol = session.protocol;
         for name in args.iter_from(1) {
             self.audience.subscribers.subscribe(token, protocol, kind, name);
             self.confirm(token, kind, kind.subscribe_word(), Some(name));

@@ -217,8 +217,13 @@ impl Patterns {
     fn matching(&self, channel: &[u8]) -> impl Iterator<Item = (&Name, &Audience)> {
         let starts = self.lengths.range(..=channel.len()).map(|(len, _)| &channel[..*len]);
         let patterns = starts.filter_map(|start| self.by_start.get(start)).flatten();
-        patterns.filter(|(pattern, _)| glob::matches(pattern, channel, false))
+        patterns.filter(|(pattern, _)| matches(pattern, channel))
     }
+}
+
+/// Whether a channel's name matches a pattern. The empty name matches nothing but the empty pattern, as in Redis.
+fn matches(pattern: &[u8], channel: &[u8]) -> bool {
+    if channel.is_empty() { pattern.is_empty() } else { glob::matches(pattern, channel, false) }
 }
 
 /// All subscriptions.
@@ -356,7 +361,7 @@ impl Subscribers {
     /// The channels or shard channels that have subscribers and match `pattern`.
     pub fn active(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<&[u8]> {
         let directory = if kind == Kind::Shard { &self.shards } else { &self.channels };
-        let matches = |name: &&[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, name, false));
+        let matches = |name: &&[u8]| pattern.is_none_or(|pattern| matches(pattern, name));
         directory.keys().map(|name| &**name).filter(matches).collect()
     }
 
@@ -431,7 +436,7 @@ mod tests {
         assert_eq!(matching("news.a"), [0, 1, 2, 3, 4, 5]);
         assert_eq!(matching("news.bc"), [0, 1]);
         assert_eq!(matching("x"), [0, 6]);
-        assert_eq!(matching(""), [0, 7]);
+        assert_eq!(matching(""), [7]);
         assert_eq!(subscribers.totals(), Counts { channels: 0, patterns: 8, shards: 0 });
         for slot in 0..8 {
             subscribers.forget(token(slot));
