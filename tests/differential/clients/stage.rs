@@ -20,6 +20,7 @@ use super::script::{Act, Deed, Section};
 use crate::pair::{Pair, Rule, Step, Verdict, shrink};
 use crate::support::server::Server;
 use crate::support::{Client, DEADLINE, Reply, Value, Version};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -29,6 +30,15 @@ const SOCKET: &str = "clients.sock";
 
 /// When so many bytes have arrived for one client, there may be more than a server sends in one turn.
 const MUCH: usize = 16 << 10;
+
+/// What scripts change of a server's configuration, as it is at the beginning of each sequence.
+const CONFIG: [[&str; 2]; 5] = [
+    ["maxmemory", "0"],
+    ["maxmemory-policy", "noeviction"],
+    ["notify-keyspace-events", ""],
+    ["slowlog-log-slower-than", "10000"],
+    ["tracking-table-max-keys", "1000000"],
+];
 
 /// What a client has received after an act.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -85,6 +95,8 @@ impl<'a> Setting<'a> {
 pub struct Stage {
     pair: Pair,
     password: Option<String>,
+    /// The number of the act that is being done.
+    current: Cell<usize>,
 }
 
 impl Stage {
@@ -92,11 +104,23 @@ impl Stage {
     pub fn start(flags: &str) -> Stage {
         let pair = Pair::start(&format!("--unixsocket {SOCKET} {flags}"));
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
-        Stage { pair, password }
+        Stage { pair, password, current: Cell::new(0) }
     }
 
     pub fn peer(&self) -> Version {
         self.pair.peer
+    }
+
+    /// The act that was done last.
+    pub fn current(&self) -> usize {
+        self.current.get()
+    }
+
+    /// The lines of the server's log that tell of its end.
+    pub fn panics(&self) -> String {
+        let log = self.pair.subject.log();
+        let told = log.lines().skip_while(|line| !line.contains("panicked")).take(3);
+        told.map(|line| format!("  log:     {line}\n")).collect()
     }
 
     pub fn pair(&self) -> &Pair {
@@ -105,15 +129,17 @@ impl Stage {
 
     /// Runs `acts` on empty keyspaces and shows what became of each, as long as `go_on` says so.
     pub fn each(&self, setting: &Setting<'_>, acts: &[Act], mut go_on: impl FnMut(Outcome) -> bool) {
-        let mut sides = [&self.pair.subject, &self.pair.redis]
+        self.current.set(0);
+        let [mut here, mut redis] = [&self.pair.subject, &self.pair.redis]
             .map(|server| Side::new(server, setting, self.password.as_deref()));
-        let [here, redis] = &mut sides;
         while here.number != redis.number {
-            let behind = if here.number < redis.number { &mut *here } else { &mut *redis };
+            let behind = if here.number < redis.number { &mut here } else { &mut redis };
             behind.connect_control();
         }
-        let before = [here.prepare(setting), redis.prepare(setting)];
+        here.prepare(setting);
+        redis.prepare(setting);
         for (at, act) in acts.iter().enumerate() {
+            self.current.set(at);
             here.act(act);
             redis.act(act);
             let (here, redis) = (here.finish(act), redis.finish(act));
@@ -121,9 +147,6 @@ impl Stage {
             if !go_on(Outcome { at, verdict, here, redis }) {
                 break;
             }
-        }
-        for (side, config) in sides.into_iter().zip(before) {
-            side.leave(&config);
         }
     }
 
@@ -205,7 +228,7 @@ fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
         }
         for (a, b) in a.replies.iter().zip(&b.replies) {
             // A line of MONITOR has its time in it.
-            let is_line = matches!(a.value, Value::Simple(_)) && step.rule == Rule::Exact;
+            let is_line = matches!(a.value, Value::Simple(_));
             let step = if is_line { &lines } else { &step };
             match if a.raw == b.raw { Verdict::Equal } else { step.judge(&a.value, &b.value, peer) } {
                 Verdict::Different => return Verdict::Different,
@@ -282,26 +305,17 @@ impl<'a> Side<'a> {
         self.number = self.control.run("CLIENT ID").integer();
     }
 
-    /// Brings the server into the state in which sections begin. Returns the directives as they were.
-    fn prepare(&mut self, setting: &Setting<'_>) -> Vec<(String, String)> {
-        self.control.ok("FLUSHALL");
-        let mut before = Vec::new();
-        for (name, value) in setting.config {
-            let old = self.control.call(&["CONFIG", "GET", name]).field(name).text();
-            before.push((name.clone(), old));
+    /// Brings the server into the state in which a sequence begins, whatever the one before has left.
+    fn prepare(&mut self, setting: &Setting<'_>) {
+        self.control.ok("CLIENT UNPAUSE");
+        let usual = CONFIG.iter().map(|[name, value]| (*name, *value));
+        let wanted = setting.config.iter().map(|(name, value)| (&**name, &**value));
+        for (name, value) in usual.chain(wanted) {
             let reply = self.control.call(&["CONFIG", "SET", name, value]);
             assert!(!reply.is_error(), "CONFIG SET {name} {value}: {reply:?}");
         }
-        before
-    }
-
-    /// Hangs up, and gives the directives their values back.
-    fn leave(mut self, config: &[(String, String)]) {
-        self.players.clear();
-        self.connect_control();
-        for (name, value) in config {
-            self.control.call(&["CONFIG", "SET", name, value]);
-        }
+        self.control.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+        self.control.ok("FLUSHALL");
     }
 
     fn player(&mut self, name: char) -> &mut Player {
