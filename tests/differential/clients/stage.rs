@@ -31,6 +31,9 @@ const SOCKET: &str = "clients.sock";
 /// When so many bytes have arrived for one client, there may be more than a server sends in one turn.
 const MUCH: usize = 16 << 10;
 
+/// How late a reply may come that is sent when work in the background is done.
+const LATE: Duration = Duration::from_secs(5);
+
 /// What scripts change of a server's configuration, as it is at the beginning of each sequence.
 const CONFIG: [[&str; 2]; 5] = [
     ["maxmemory", "0"],
@@ -142,7 +145,11 @@ impl Stage {
             self.current.set(at);
             here.act(act);
             redis.act(act);
-            let (here, redis) = (here.finish(act), redis.finish(act));
+            let (theirs, mut ours) = (redis.finish(act), here.finish(act));
+            if replies_late(act) {
+                here.catch_up(act, &theirs, &mut ours);
+            }
+            let (here, redis) = (ours, theirs);
             let verdict = judge(act, &here, &redis, self.pair.peer);
             if !go_on(Outcome { at, verdict, here, redis }) {
                 break;
@@ -202,6 +209,12 @@ impl std::fmt::Debug for Received {
         parts.extend(self.broken.iter().map(|why| format!("(broken: {why})")));
         f.write_str(if parts.is_empty() { "nothing".into() } else { parts.join(" ") }.as_str())
     }
+}
+
+/// Whether a server may work in the background before it replies.
+fn replies_late(act: &Act) -> bool {
+    let flushes = |name: &[u8]| name.eq_ignore_ascii_case(b"FLUSHALL") || name.eq_ignore_ascii_case(b"FLUSHDB");
+    matches!(&act.deed, Deed::Call(args) if flushes(&args[0]))
 }
 
 /// How what the clients have received compares, by the rule of `act`.
@@ -382,6 +395,19 @@ impl<'a> Side<'a> {
             self.settle_begun();
         }
         if act.held { Scene::new() } else { std::mem::take(&mut self.scene) }
+    }
+
+    /// Waits until the client of `act` has received as many replies as it did from the other server.
+    fn catch_up(&mut self, act: &Act, other: &Scene, own: &mut Scene) {
+        let count = |scene: &Scene| scene.get(&act.client).map_or(0, |received| received.replies.len());
+        let (wanted, started) = (count(other), Instant::now());
+        while count(own) < wanted && started.elapsed() < LATE {
+            let _ = self.call_nothing();
+            self.settle_begun();
+            for (name, received) in std::mem::take(&mut self.scene) {
+                own.entry(name).or_default().replies.extend(received.replies);
+            }
+        }
     }
 
     /// Whether what `act` waits for has come; `base` is the server's time when it was first asked.
