@@ -540,7 +540,8 @@ fn clients(value: &Value) -> Option<String> {
     let is_waiting = |line: &str| line.contains(" cmd=NULL ");
     let word = |waiting: bool, word: &str| match word.split_once('=') {
         Some(("obl", _)) if waiting => String::new(),
-        Some(("fd" | "age" | "idle" | "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "events", _)) => {
+        // `watch` came with 7.4.
+        Some(("fd" | "age" | "idle" | "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "events" | "watch", _)) => {
             String::new()
         }
         Some((name @ ("qbuf" | "argv-mem" | "multi-mem" | "obl" | "oll" | "omem"), size)) => {

@@ -7,8 +7,9 @@
 pub mod script;
 pub mod stage;
 
-use script::Script;
+use script::{Script, Section};
 use stage::{Setting, Stage};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 macro_rules! scripts {
     ($($test:ident: $file:literal,)*) => {
@@ -49,10 +50,26 @@ pub fn stage(name: &str, script: &Script) -> Option<Stage> {
     Some(stage)
 }
 
+/// Runs a section; returns what is to be told of a difference, or of a server that ended or does not reply.
+pub fn differs(stage: &Stage, setting: &Setting<'_>, section: &Section) -> Option<String> {
+    let run = || {
+        let mismatch = stage.run(setting, &section.acts)?;
+        Some(stage.explain(setting, &section.acts, mismatch))
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(explained) => explained,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map_or("a panic", |text| text);
+            let act = section.acts.get(stage.current()).map_or_else(String::new, script::Act::line);
+            Some(format!("{text}\n  after:   {act}\n{}", stage.panics()))
+        }
+    }
+}
+
 /// Runs every section of a script in both protocols.
 fn run(name: &str) {
     let script = load(name);
-    let Some(stage) = stage(name, &script) else { return };
+    let Some(mut stage) = stage(name, &script) else { return };
     let (mut compared, mut wrong) = (0, Vec::new());
     for section in &script.sections {
         if !section.peers.contains(&stage.peer()) {
@@ -60,10 +77,10 @@ fn run(name: &str) {
             continue;
         }
         for &protocol in &section.protocols {
-            let setting = Setting::of(section, protocol);
-            if let Some(mismatch) = stage.run(&setting, &section.acts) {
-                let explained = stage.explain(&setting, &section.acts, mismatch);
+            if let Some(explained) = differs(&stage, &Setting::of(section, protocol), section) {
                 wrong.push(format!("{name}, '{}', RESP{protocol}: {explained}", section.title));
+                // A server that has ended, or is in a state that the other is not in, spoils what follows.
+                stage = Stage::start(&script.flags);
             }
             compared += section.acts.len();
         }
