@@ -126,7 +126,7 @@ impl Server {
                 .collect(),
         };
         // A command may be named any number of times.
-        let bound = self.output_bound();
+        let bound = self.output_bound(token);
         let mut reply = self.net.reply_to(token);
         let rows = self.core.stats.per_command();
         let latencies = asked.into_iter().filter_map(|id| {
@@ -147,6 +147,9 @@ impl Server {
 
     /// `MONITOR`: `OK`, then a line for every command. A monitor that asks again gets no reply.
     pub(super) fn monitor(&mut self, token: Token) -> Result {
+        if self.net.session(token).flags.transaction {
+            return Err(Error::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+        }
         if !self.net.session(token).flags.monitor {
             self.start_monitoring(token);
             self.net.reply_to(token).ok();

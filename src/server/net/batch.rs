@@ -148,7 +148,8 @@ impl Rest {
     pub fn memory_bytes(&self) -> usize {
         let Batch { spans, requests } = &self.batch;
         let blocks: usize = self.blocks.iter().map(Block::memory_bytes).sum();
-        size_of::<Self>() + self.bytes.len() + blocks + size_of_val(&spans[..]) + size_of_val(&requests[..])
+        let tables = spans.capacity() * size_of::<Span>() + requests.capacity() * size_of::<Request>();
+        size_of::<Self>() + self.bytes.capacity() + blocks + tables
     }
 }
 

@@ -194,7 +194,7 @@ impl Client {
     pub fn memory_bytes(&self) -> usize {
         let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
         let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
-        let pending = self.pending.as_ref().map_or(0, |p| p.bytes());
+        let pending = self.pending.as_ref().map_or(0, |p| p.memory_bytes());
         let transaction = self.transaction.as_ref().map_or(0, |t| t.memory_bytes());
         size_of::<Self>() + query + rest + transaction + pending
     }
