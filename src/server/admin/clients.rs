@@ -91,20 +91,18 @@ impl Server {
         let now = self.core.keyspace.moment.unix_ms;
         let seconds = |since: i64| (now - since).max(0) / 1000;
         let in_hand = self.net.in_hand(token);
-        let waits = client.unparsed_len();
-        let qbuf = waits + in_hand.bytes;
-        let argv = client.unexecuted_len() - waits + beside.arguments;
+        let qbuf = client.unparsed_len() + in_hand.bytes;
+        let argv = client.argument_bytes() + beside.arguments;
         let qbuf_free = client.query.as_ref().map_or(in_hand.room, |q| q.ring.capacity() - q.ring.len());
         let (queue_len, queue_bytes) = client.pending.as_ref().map_or((0, 0), |p| (p.pieces(), p.bytes()));
         let subscriptions = self.audience.subscribers.counts(token);
         let transaction = client.transaction.as_ref().filter(|_| session.flags.transaction);
         let queued = transaction.map_or(-1, |transaction| transaction.len() as i64);
         let watched = self.audience.watchers.count(token);
-        let watched_bytes = self.audience.watchers.memory_bytes(token);
-        let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes()) + watched_bytes;
+        let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes());
         // Arguments that lie among the received bytes are not memory of their own.
         let memory = client.memory_bytes()
-            + watched_bytes
+            + self.audience.watchers.memory_bytes(token)
             + self.audience.subscribers.memory_bytes(token)
             + in_hand.room
             + in_hand.bytes.max(beside.arguments)
