@@ -99,7 +99,7 @@ impl Context<'_> {
     /// The length of the output at which this reply alone exceeds its client's hard limit. Most replies are bounded by
     /// the size of the data; a command whose reply is not stops at this length and calls [`Context::end_beyond`].
     pub fn output_bound(&self) -> usize {
-        match self.config.client_output_buffer_limit.normal.hard {
+        match self.config.client_output_buffer_limit.of(self.session.flags.subscribed).hard {
             hard if hard > 0 && self.splices.is_some() => self.reply.buf.len().saturating_add(hard as usize),
             _ => usize::MAX,
         }

@@ -354,6 +354,11 @@ impl Partial {
         }
     }
 
+    /// Where the arguments lie that have been found.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
     /// Memory held for the request's spans, in bytes.
     pub fn memory(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()

@@ -123,6 +123,7 @@ impl Server {
         client.active_ms = self.core.keyspace.moment.unix_ms;
         self.core.stats.net_input_bytes += io.ring.len() as u64;
         let window = io.ring.readable();
+        self.net.take_in_hand(token, window.len(), 0);
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
         let rest = &window[progress.consumed..];
@@ -209,6 +210,7 @@ impl Server {
 
     fn run_query(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
         let Query { ring, partial, blocks, .. } = &mut *query;
+        self.net.take_in_hand(token, ring.len(), ring.capacity() - ring.len());
         let progress = self.run_window(token, &mut io.batch, ring.readable(), partial, blocks);
         // Those of finished requests go; the request that is being received counts its own from 0.
         blocks.drain(..blocks.len() - partial.detached_count());
@@ -219,7 +221,9 @@ impl Server {
     /// Executes what had to wait. Returns whether all of it is done.
     fn run_rest(&mut self, token: Token, mut rest: Box<Rest>) -> bool {
         self.net.begin_turn(token);
+        self.net.take_in_hand(token, rest.bytes.len(), 0);
         let ran = self.run_batch(token, &rest.batch, rest.next, &rest.bytes, &rest.blocks);
+        self.net.put_down();
         self.net.output.close_segment(token);
         match ran {
             Ran::All => return true,
@@ -315,6 +319,7 @@ impl Server {
                 break Stopped::Yielded;
             }
         };
+        self.net.put_down();
         self.net.output.close_segment(token);
         if matches!(stopped, Stopped::Closing) {
             self.net.close_if_silent(token);

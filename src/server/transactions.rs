@@ -128,26 +128,42 @@ impl Server {
     fn execute_queued(&mut self, token: Token, requests: &Rest) {
         let began = self.core.stopwatch.since();
         let start = self.net.output.buffer.len();
-        let bound = self.output_bound();
+        let bound = self.output_bound(token);
         self.net.reply_to(token).array(requests.batch.requests.len());
+        self.take_back_unwanted(token, start, false);
+        let mut spliced = 0;
         let mut next = 0;
         while let Some((request, places)) = requests.request(next) {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
             let before = self.net.output.buffer.len();
+            let closing = self.net.session(token).is_closing();
             self.call_queued(token, command, request.hash, places.args(), before);
             self.hear_between();
+            self.take_back_unwanted(token, before, closing);
+            spliced += self.net.output.spliced_bytes(before);
             // All of it is executed, whether or not the replies have a reader.
-            if self.net.clients.get(token).is_some_and(|client| client.session.flags.close_now) {
+            if self.net.session(token).flags.close_now {
                 self.net.output.truncate(start);
             } else {
-                self.end_beyond(token, bound);
+                self.end_beyond(token, bound.saturating_sub(spliced));
             }
             next += 1;
         }
+        self.net.session(token).flags.pushed = true;
         if let Some(exec) = self.net.session(token).last_command {
             crash::now_executing(exec);
         }
         self.core.stopwatch.resume(began);
+    }
+
+    /// Takes back what was written from `before` on if the client of an `EXEC` does not get it: it is `closing` after
+    /// the replies before that, or wants none. What `CLIENT REPLY` does inside begins and ends with the command itself.
+    fn take_back_unwanted(&mut self, token: Token, before: usize, closing: bool) {
+        let flags = &mut self.net.session(token).flags;
+        let pushed = std::mem::take(&mut flags.pushed);
+        if closing || (flags.reply_off || flags.reply_skip) && !pushed {
+            self.net.output.truncate(before);
+        }
     }
 
     /// Calls a command that was queued, and keeps its accounts.

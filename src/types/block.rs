@@ -141,6 +141,11 @@ impl Block {
         self.refs().load(Ordering::Acquire) != 1
     }
 
+    /// How many owners there are, this one included.
+    pub fn owners(&self) -> usize {
+        self.refs().load(Ordering::Relaxed) as usize
+    }
+
     /// The bytes for writing; copies them first when shared.
     pub fn make_mut(&mut self) -> &mut [u8] {
         self.own(0);

@@ -1,5 +1,6 @@
 //! `CLIENT INFO`, `LIST` and `KILL`: the connections as an operator sees them.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
 
@@ -13,14 +14,39 @@ use crate::sys::poller::Token;
 use crate::text::number;
 use crate::text::words::shown;
 
+/// The `TYPE` of a connection: whose output limits it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Normal,
+    Master,
+    Replica,
+    Pubsub,
+}
+
+impl Class {
+    /// The class of a connection. There is none to a master or a replica so far.
+    fn of(client: &Client) -> Class {
+        if client.session.flags.subscribed { Class::Pubsub } else { Class::Normal }
+    }
+
+    fn parse(name: &[u8]) -> Result<Class, Error> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Class::Normal),
+            b"master" => Ok(Class::Master),
+            b"slave" | b"replica" => Ok(Class::Replica),
+            b"pubsub" => Ok(Class::Pubsub),
+            _ => Err(Error::concat(&[b"ERR Unknown client type '", shown(name), b"'"])),
+        }
+    }
+}
+
 /// Which connections a `CLIENT LIST` or `CLIENT KILL` means.
 #[derive(Default)]
 struct Filter<'a> {
     id: Option<u64>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
-    /// Whether normal connections are meant: no other kind exists so far.
-    normal: Option<bool>,
+    class: Option<Class>,
     skip: Option<Token>,
 }
 
@@ -28,45 +54,59 @@ impl Filter<'_> {
     fn accepts(&self, token: Token, client: &Client) -> bool {
         !client.session.flags.close_now
             && self.skip != Some(token)
-            && self.normal != Some(false)
+            && self.class.is_none_or(|class| Class::of(client) == class)
             && self.id.is_none_or(|id| client.session.id == id)
             && self.addr.is_none_or(|addr| client.socket.peer().to_string().as_bytes() == addr)
             && self.laddr.is_none_or(|addr| client.socket.local().to_string().as_bytes() == addr)
     }
 }
 
-/// Whether the type's name means normal connections.
-fn parse_type(name: &[u8]) -> Result<bool, Error> {
-    match name.to_ascii_lowercase().as_slice() {
-        b"normal" => Ok(true),
-        b"master" | b"slave" | b"replica" | b"pubsub" => Ok(false),
-        _ => Err(Error::concat(&[b"ERR Unknown client type '", shown(name), b"'"])),
-    }
+/// What the line of a connection shows beside what the connection itself knows.
+#[derive(Clone, Copy, Default)]
+struct Beside {
+    /// Bytes of the arguments of its request, which is being executed.
+    arguments: usize,
+    /// Bytes of replies that its socket has not been offered yet.
+    unsent: usize,
 }
 
 impl Server {
     /// A client in one line, as `CLIENT LIST` prints it.
     pub(in crate::server) fn describe_client(&self, token: Token) -> String {
+        let unsent =
+            self.net.output.unsent().filter(|(client, _)| *client == token).map(|(_, bytes)| bytes).sum();
+        self.describe_client_beside(token, Beside { arguments: 0, unsent })
+    }
+
+    fn describe_client_beside(&self, token: Token, beside: Beside) -> String {
         let mut line = String::new();
         if let Some(client) = self.net.clients.get(token) {
-            self.describe(token, client, &mut line);
+            self.describe(token, client, beside, &mut line);
         }
         line
     }
 
-    fn describe(&self, token: Token, client: &Client, line: &mut String) {
+    fn describe(&self, token: Token, client: &Client, beside: Beside, line: &mut String) {
         let session = &client.session;
         let now = self.core.keyspace.moment.unix_ms;
         let seconds = |since: i64| (now - since).max(0) / 1000;
-        let qbuf = client.unparsed_len();
-        let argv = client.unexecuted_len() - qbuf;
-        let qbuf_free = client.query.as_ref().map_or(0, |q| q.ring.capacity() - q.ring.len());
+        let in_hand = self.net.in_hand(token);
+        let qbuf = client.unparsed_len() + in_hand.bytes;
+        let argv = client.argument_bytes() + beside.arguments;
+        let qbuf_free = client.query.as_ref().map_or(in_hand.room, |q| q.ring.capacity() - q.ring.len());
         let (queue_len, queue_bytes) = client.pending.as_ref().map_or((0, 0), |p| (p.pieces(), p.bytes()));
         let subscriptions = self.audience.subscribers.counts(token);
         let transaction = client.transaction.as_ref().filter(|_| session.flags.transaction);
         let queued = transaction.map_or(-1, |transaction| transaction.len() as i64);
-        let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes());
         let watched = self.audience.watchers.count(token);
+        let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes());
+        // Arguments that lie among the received bytes are not memory of their own.
+        let memory = client.memory_bytes()
+            + self.audience.watchers.memory_bytes(token)
+            + self.audience.subscribers.memory_bytes(token)
+            + in_hand.room
+            + in_hand.bytes.max(beside.arguments)
+            + beside.unsent;
         let names = session.names.as_deref();
         let text = |pick: fn(&crate::command::Names) -> &Vec<u8>| {
             names.map_or(String::new(), |n| String::from_utf8_lossy(pick(n)).into_owned())
@@ -76,8 +116,9 @@ impl Server {
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
-             multi={queued} watch={watched} qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={queue_len} \
-             omem={queue_bytes} tot-mem={} events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             multi={queued} watch={watched} qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} \
+             multi-mem={queued_bytes} rbs=0 rbp=0 obl={} oll={queue_len} omem={queue_bytes} tot-mem={memory} \
+             events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             session.id,
             client.socket.peer(),
             client.socket.local(),
@@ -85,12 +126,12 @@ impl Server {
             text(|n| &n.name),
             seconds(client.created_ms),
             seconds(client.active_ms),
-            flags(client),
+            flags(client, self.audience.watchers.is_touched(token)),
             session.db,
             subscriptions.channels,
             subscriptions.patterns,
             subscriptions.shards,
-            client.memory_bytes(),
+            beside.unsent,
             if queue_bytes > 0 { "rw" } else { "r" },
             if session.protocol == Protocol::Resp3 { 3 } else { 2 },
             text(|n| &n.lib_name),
@@ -98,9 +139,20 @@ impl Server {
         );
     }
 
+    /// What the line of the client shows that asks for it.
+    fn beside_asking(&mut self, token: Token, args: Args<'_>) -> Beside {
+        // Inside `EXEC` that is the request: what was queued counts as such.
+        let in_transaction = self.net.session(token).flags.transaction;
+        let arguments = if in_transaction { "exec".len() } else { args.iter_from(0).map(<[u8]>::len).sum() };
+        Beside { arguments, unsent: self.net.output.open_bytes() }
+    }
+
     /// `CLIENT INFO`: the own line.
-    pub(super) fn client_info(&mut self, token: Token) -> Result {
-        let line = self.describe_client(token) + "\n";
+    pub(super) fn client_info(&mut self, token: Token, args: Args<'_>) -> Result {
+        let mut beside = self.beside_asking(token, args);
+        let closed = self.net.output.unsent().filter(|(client, _)| *client == token);
+        beside.unsent += closed.map(|(_, bytes)| bytes).sum::<usize>();
+        let line = self.describe_client_beside(token, beside) + "\n";
         self.net.reply_to(token).verbatim(*b"txt", line.as_bytes());
         Ok(())
     }
@@ -109,13 +161,17 @@ impl Server {
     pub(super) fn client_list(&mut self, token: Token, args: Args<'_>) -> Result {
         let (mut filter, mut ids) = (Filter::default(), None);
         if args.len() == 4 && args.is(2, "type") {
-            filter.normal = Some(parse_type(args.get(3))?);
+            filter.class = Some(Class::parse(args.get(3))?);
         } else if args.len() > 3 && args.is(2, "id") {
             let parse = |arg| number::parse_i64(arg).map(|id| id as u64);
             let parsed: Option<Vec<u64>> = args.iter_from(3).map(parse).collect();
             ids = Some(parsed.ok_or(Error::new("ERR Invalid client ID"))?);
         } else if args.len() != 2 {
             return Err(SYNTAX);
+        }
+        let mut beside: HashMap<Token, Beside> = HashMap::from([(token, self.beside_asking(token, args))]);
+        for (client, bytes) in self.net.output.unsent() {
+            beside.entry(client).or_default().unsent += bytes;
         }
         let mut clients: Vec<_> = self.net.clients.iter().filter(|(t, c)| filter.accepts(*t, c)).collect();
         clients.sort_by_key(|(_, client)| client.session.id);
@@ -124,12 +180,13 @@ impl Server {
             let known = |id: &u64| clients.binary_search_by_key(id, |(_, client)| client.session.id).ok();
             clients = ids.iter().filter_map(known).map(|at| clients[at]).collect();
         }
-        let (mut lines, bound) = (String::new(), self.output_bound());
-        for (token, client) in clients {
+        let (mut lines, bound) = (String::new(), self.output_bound(token));
+        for (listed, client) in clients {
             if self.net.output.buffer.len() + lines.len() > bound {
                 break;
             }
-            self.describe(token, client, &mut lines);
+            let beside = beside.get(&listed).copied().unwrap_or_default();
+            self.describe(listed, client, beside, &mut lines);
             lines.push('\n');
         }
         self.net.reply_to(token).verbatim(*b"txt", lines.as_bytes());
@@ -178,7 +235,7 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
                 Some(id) if id > 0 => filter.id = Some(id as u64),
                 _ => return Err(Error::new("ERR client-id should be greater than 0")),
             },
-            b"type" => filter.normal = Some(parse_type(value)?),
+            b"type" => filter.class = Some(Class::parse(value)?),
             b"addr" => filter.addr = Some(value),
             b"laddr" => filter.laddr = Some(value),
             b"user" if value == b"default" => {}
@@ -192,7 +249,7 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
     Ok(filter)
 }
 
-fn flags(client: &Client) -> String {
+fn flags(client: &Client, touched: bool) -> String {
     let session = &client.session.flags;
     let mut flags = String::new();
     let letters = [
@@ -200,6 +257,7 @@ fn flags(client: &Client) -> String {
         (session.subscribed, 'P'),
         (session.transaction, 'x'),
         (session.waiting, 'b'),
+        (touched, 'd'),
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),
         (matches!(client.socket.local(), Address::Unix(_)), 'U'),

@@ -72,7 +72,7 @@ fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) 
         C::ClientGetname => server.client_getname(token),
         C::ClientSetname => server.client_setname(token, args),
         C::ClientSetinfo => server.client_setinfo(token, args),
-        C::ClientInfo => server.client_info(token),
+        C::ClientInfo => server.client_info(token, args),
         C::ClientList => server.client_list(token, args),
         C::ClientKill => server.client_kill(token, args),
         C::ClientNoEvict => server.client_no_evict(token, args),
@@ -117,7 +117,7 @@ fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) 
         C::MemoryMallocStats => server.memory_malloc_stats(token),
         C::Debug => server.debug(token, args),
         command => {
-            let (names, bound) = (server.core.names, server.output_bound());
+            let (names, bound) = (server.core.names, server.output_bound(token));
             let known = introspect::execute(command, &args, names, &mut server.net.reply_to(token), bound);
             debug_assert!(known, "every command of the table is executed somewhere");
             server.end_beyond(token, bound);
@@ -128,8 +128,9 @@ fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) 
 
 impl Server {
     /// As [`crate::command::Context::output_bound`].
-    pub(super) fn output_bound(&self) -> usize {
-        match self.core.config.client_output_buffer_limit.normal.hard {
+    pub(super) fn output_bound(&self, token: Token) -> usize {
+        let subscribed = self.net.clients.get(token).is_some_and(|client| client.session.flags.subscribed);
+        match self.core.config.client_output_buffer_limit.of(subscribed).hard {
             0 => usize::MAX,
             hard => self.net.output.buffer.len().saturating_add(hard as usize),
         }

@@ -126,7 +126,7 @@ impl Server {
                 .collect(),
         };
         // A command may be named any number of times.
-        let bound = self.output_bound();
+        let bound = self.output_bound(token);
         let mut reply = self.net.reply_to(token);
         let rows = self.core.stats.per_command();
         let latencies = asked.into_iter().filter_map(|id| {

@@ -135,7 +135,10 @@ impl Server {
             .names
             .take()
             .map_or((Vec::new(), Vec::new()), |names| (names.lib_name, names.lib_version));
+        let reply_skip = session.flags.reply_skip;
         *session = Session { last_command: session.last_command, ..Session::new(session.id, open) };
+        // Its own reply is the one that is dropped after `CLIENT REPLY SKIP`.
+        session.flags.reply_skip = reply_skip;
         if !lib_name.is_empty() || !lib_version.is_empty() {
             let names = session.names_mut();
             (names.lib_name, names.lib_version) = (lib_name, lib_version);

@@ -260,6 +260,16 @@ impl Subscribers {
         })
     }
 
+    /// Bytes of memory that the subscriptions of `token` take, its share of the names included.
+    pub fn memory_bytes(&self, token: Token) -> usize {
+        let of = |(_, name): (Kind, &Name)| {
+            size_of::<Name>() + size_of::<Token>() + name.len() / Rc::strong_count(name)
+        };
+        self.clients
+            .get(&token)
+            .map_or(0, |client| size_of::<Subscriptions>() + client.all().map(of).sum::<usize>())
+    }
+
     /// What `token` is subscribed to.
     pub fn names(&self, token: Token, kind: Kind) -> Vec<Name> {
         self.clients.get(&token).map_or_else(Vec::new, |client| client.of(kind).iter().cloned().collect())

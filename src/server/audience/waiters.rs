@@ -98,6 +98,11 @@ impl Waiters {
         self.parked.len()
     }
 
+    /// How many clients wait for a limited time.
+    pub fn deadlines(&self) -> usize {
+        self.by_deadline.len()
+    }
+
     /// How many keys are waited for, and for how many of them somebody wants to know when they are gone.
     pub fn awaited_keys(&self) -> (usize, usize) {
         (self.by_key.len(), self.by_key.values().filter(|queue| queue.even_if_gone > 0).count())

@@ -54,6 +54,13 @@ impl Watchers {
         self.watching.get(&token).map_or(0, |watching| watching.keys.len())
     }
 
+    /// Bytes of memory that the keys which `token` watches take.
+    pub fn memory_bytes(&self, token: Token) -> usize {
+        // A name lies with its client and with its key.
+        let of = |key: &Watched| size_of::<Watched>() + size_of::<(Place, Vec<Token>)>() + 2 * key.name.len();
+        self.keys(token).iter().map(of).sum()
+    }
+
     /// Whether a key that `token` watched has been touched.
     pub fn is_touched(&self, token: Token) -> bool {
         self.watching.get(&token).is_some_and(|watching| watching.touched)

@@ -15,6 +15,15 @@ pub const BATCH: usize = 64;
 /// Room for arguments that is kept from one batch to the next.
 const KEEP_SPANS: usize = 64 * 1024;
 
+/// The sum of the arguments at `spans`, some of which may lie in `blocks`.
+pub fn argument_bytes(spans: &[Span], blocks: &[Block]) -> usize {
+    let len = |span: &Span| match span.kind() {
+        SpanKind::Window { len, .. } | SpanKind::Piece { len, .. } => len,
+        SpanKind::Detached(index) => blocks[index].len(),
+    };
+    spans.iter().map(len).sum()
+}
+
 /// One parsed request.
 #[derive(Clone, Copy)]
 pub struct Request {
@@ -131,6 +140,12 @@ impl Rest {
         self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
     }
 
+    /// The sum of the arguments of all requests that wait.
+    pub fn argument_bytes(&self) -> usize {
+        let waiting = self.batch.requests.iter().skip(self.next);
+        waiting.map(|request| argument_bytes(request.spans(&self.batch.spans), &self.blocks)).sum()
+    }
+
     /// The request that comes next, and where its arguments lie.
     pub fn current(&self) -> Option<(&Request, Places<'_>)> {
         self.request(self.next)
@@ -148,7 +163,8 @@ impl Rest {
     pub fn memory_bytes(&self) -> usize {
         let Batch { spans, requests } = &self.batch;
         let blocks: usize = self.blocks.iter().map(Block::memory_bytes).sum();
-        size_of::<Self>() + self.bytes.len() + blocks + size_of_val(&spans[..]) + size_of_val(&requests[..])
+        let tables = spans.capacity() * size_of::<Span>() + requests.capacity() * size_of::<Request>();
+        size_of::<Self>() + self.bytes.capacity() + blocks + tables
     }
 }
 

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 
 use crate::command::Session;
 use crate::resp::{MAX_PIECE, MAX_PIECE_START, Partial, Span};
-use crate::server::net::batch::Rest;
+use crate::server::net::batch::{Rest, argument_bytes};
 use crate::server::net::pending::Pending;
 use crate::server::net::transaction::Transaction;
 use crate::sys::crash;
@@ -194,7 +194,7 @@ impl Client {
     pub fn memory_bytes(&self) -> usize {
         let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
         let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
-        let pending = self.pending.as_ref().map_or(0, |p| p.bytes());
+        let pending = self.pending.as_ref().map_or(0, |p| p.memory_bytes());
         let transaction = self.transaction.as_ref().map_or(0, |t| t.memory_bytes());
         size_of::<Self>() + query + rest + transaction + pending
     }
@@ -202,6 +202,13 @@ impl Client {
     /// Bytes that it has sent and that are not whole arguments yet.
     pub fn unparsed_len(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.unparsed_len())
+    }
+
+    /// The sum of the arguments that have been parsed and not executed: of requests that wait, and of the one that is being
+    /// received. O(arguments).
+    pub fn argument_bytes(&self) -> usize {
+        let received = self.query.as_ref().map_or(0, |q| argument_bytes(q.partial.spans(), &q.blocks));
+        received + self.rest.as_ref().map_or(0, |rest| rest.argument_bytes())
     }
 
     /// Bytes that it has sent and that were not executed yet.

@@ -27,6 +27,17 @@ const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
 /// The generation that no client's slot reaches: the token of a listener.
 pub const LISTENER: u32 = u32::MAX;
 
+/// What a client has sent whose turn it is: the buffers are not with it meanwhile.
+#[derive(Clone, Copy, Default)]
+pub struct InHand {
+    /// The client, if one has its turn.
+    pub client: Option<Token>,
+    /// Bytes that it has sent and that were not executed when its turn began.
+    pub bytes: usize,
+    /// Room behind them, in a ring of its own.
+    pub room: usize,
+}
+
 /// All connections.
 pub struct Net {
     pub(super) poller: NativePoller,
@@ -38,6 +49,7 @@ pub struct Net {
     /// Clients to be closed at the end of the iteration.
     doomed: Vec<Token>,
     next_client_id: u64,
+    in_hand: InHand,
 }
 
 impl Net {
@@ -51,6 +63,7 @@ impl Net {
             resumable: Vec::new(),
             doomed: Vec::new(),
             next_client_id: 0,
+            in_hand: InHand::default(),
         }
     }
 
@@ -131,6 +144,27 @@ impl Net {
     pub fn begin_turn(&mut self, token: Token) {
         let known = self.clients.get(token).is_some_and(|client| client.session.authenticated);
         self.output.begin_turn(if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED });
+    }
+
+    /// The buffers of a client that has its turn are taken out of it.
+    pub fn take_in_hand(&mut self, client: Token, bytes: usize, room: usize) {
+        self.in_hand = InHand { client: Some(client), bytes, room };
+    }
+
+    /// The turn is over, and the client has its buffers again.
+    pub fn put_down(&mut self) {
+        self.in_hand = InHand::default();
+    }
+
+    /// What is in hand of `client`.
+    pub fn in_hand(&self, client: Token) -> InHand {
+        if self.in_hand.client == Some(client) { self.in_hand } else { InHand::default() }
+    }
+
+    /// Bytes of memory that all connections cost. O(clients).
+    pub fn memory_bytes(&self) -> usize {
+        let clients: usize = self.clients.iter().map(|(_, client)| client.memory_bytes()).sum();
+        clients + self.in_hand.bytes + self.in_hand.room
     }
 
     /// Keeps the half of a request that a client has sent.

@@ -248,6 +248,32 @@ impl Output {
         }
     }
 
+    /// Bytes of the large values that belong behind `start`.
+    pub fn spliced_bytes(&self, start: usize) -> usize {
+        let spliced = self.splices.iter().rev().take_while(|splice| splice.at > start);
+        spliced.map(|splice| splice.block.len()).sum()
+    }
+
+    /// Bytes for each client that have not been offered to its socket yet: those of whole segments, and what is shared.
+    /// O(segments and readers).
+    pub fn unsent(&self) -> impl Iterator<Item = (Token, usize)> {
+        let own = self.segments.iter().enumerate().map(|(index, (client, start, end))| {
+            let spliced: usize = self.splices_of(index).map(|splice| splice.block.len()).sum();
+            (*client, end - start + spliced)
+        });
+        let shared = self.shares.iter().flat_map(|share| {
+            let spliced: usize =
+                self.splices_between(share.start, share.end).map(|splice| splice.block.len()).sum();
+            share.readers.iter().map(move |client| (*client, share.end - share.start + spliced))
+        });
+        own.chain(shared)
+    }
+
+    /// Bytes of the segment that is being written.
+    pub fn open_bytes(&self) -> usize {
+        self.buffer.len() - self.open + self.spliced_bytes(self.open)
+    }
+
     /// The segment `index`: its client and its bytes.
     pub fn segment(&self, index: usize) -> (Token, &[u8]) {
         let (client, start, end) = self.segments[index];
@@ -307,6 +333,10 @@ impl Output {
     /// The large values of a segment.
     fn splices_of(&self, segment: usize) -> impl Iterator<Item = &Splice> {
         let (_, start, end) = self.segments[segment];
+        self.splices_between(start, end)
+    }
+
+    fn splices_between(&self, start: usize, end: usize) -> impl Iterator<Item = &Splice> {
         let first = self.splices.partition_point(|splice| splice.at <= start);
         self.splices[first..].iter().take_while(move |splice| splice.at < end)
     }

@@ -46,6 +46,15 @@ impl Pending {
         self.pieces.len()
     }
 
+    /// Bytes of memory. Of a value that others refer to as well, its share counts. O(pieces).
+    pub fn memory_bytes(&self) -> usize {
+        let of = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.capacity(),
+            Piece::Block(block) => block.memory_bytes() / block.owners(),
+        };
+        self.pieces.capacity() * size_of::<Piece>() + self.pieces.iter().map(of).sum::<usize>()
+    }
+
     /// Whether all has been sent.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0

@@ -11,6 +11,8 @@ pub struct Transaction {
     count: usize,
     /// The flags of all of them together.
     flags: u64,
+    /// The memory of the requests that are being executed.
+    executing_bytes: usize,
     /// A request could not be queued, so `EXEC` will execute none.
     refused: bool,
 }
@@ -46,6 +48,7 @@ impl Transaction {
 
     /// Takes the requests out, to execute them.
     pub fn take(&mut self) -> Rest {
+        self.executing_bytes = self.requests.memory_bytes();
         std::mem::take(&mut self.requests)
     }
 
@@ -56,6 +59,6 @@ impl Transaction {
 
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.requests.memory_bytes()
+        size_of::<Self>() - size_of::<Rest>() + self.requests.memory_bytes() + self.executing_bytes
     }
 }

@@ -154,7 +154,7 @@ fn clients(server: &Server, out: &mut String) {
         "client_recent_max_output_buffer": output,
         "blocked_clients": server.audience.waiting_clients(),
         "tracking_clients": 0,
-        "clients_in_timeout_table": 0,
+        "clients_in_timeout_table": server.audience.waiters.deadlines(),
         "total_blocking_keys": server.audience.waiters.awaited_keys().0,
         "total_blocking_keys_on_nokey": server.audience.waiters.awaited_keys().1,
     );

@@ -11,6 +11,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     let stats = &server.core.stats;
     let keys = &server.core.keyspace.counters;
     let (cycles, rate) = (&stats.cycles, stats.tick_rate());
+    let subscribed = server.audience.subscribers.totals();
     let kbps = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
     fields!(out,
         "total_connections_received": stats.connections,
@@ -39,9 +40,9 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": keys.hits,
         "keyspace_misses": keys.misses,
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
-        "pubsubshard_channels": 0,
+        "pubsub_channels": subscribed.channels,
+        "pubsub_patterns": subscribed.patterns,
+        "pubsubshard_channels": subscribed.shards,
         "latest_fork_usec": server.persistence.last_fork_us,
         "total_forks": server.persistence.forks,
         "migrate_cached_sockets": 0,
