@@ -135,7 +135,7 @@ impl Server {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
             let before = self.net.output.buffer.len();
             self.call_queued(token, command, request.hash, places.args(), before);
-            self.hear_between();
+            self.hear_between(token);
             // All of it is executed, whether or not the replies have a reader.
             if self.net.clients.get(token).is_some_and(|client| client.session.flags.close_now) {
                 self.net.output.truncate(start);
@@ -170,6 +170,7 @@ impl Server {
             _ => admin::call(self, token, command, args),
         };
         self.complete(token, command, args, outcome, before);
+        self.remember_keys(token, command, args);
         self.show_to_monitors(token, command, args);
     }
 

@@ -3,10 +3,12 @@
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
 
+use super::tracking::redirection;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, table};
 use crate::resp::Protocol;
 use crate::server::Server;
+use crate::server::audience::trackers::Tracking;
 use crate::server::net::client::Client;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
@@ -67,6 +69,8 @@ impl Server {
         let queued = transaction.map_or(-1, |transaction| transaction.len() as i64);
         let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes());
         let watched = self.audience.watchers.count(token);
+        let tracking = self.audience.trackers.get(token);
+        let redirection = tracking.map_or(-1, redirection);
         let names = session.names.as_deref();
         let text = |pick: fn(&crate::command::Names) -> &Vec<u8>| {
             names.map_or(String::new(), |n| String::from_utf8_lossy(pick(n)).into_owned())
@@ -77,7 +81,7 @@ impl Server {
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
              multi={queued} watch={watched} qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} multi-mem={queued_bytes} rbs=0 rbp=0 obl=0 oll={queue_len} \
-             omem={queue_bytes} tot-mem={} events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             omem={queue_bytes} tot-mem={} events={} cmd={command} user=default redir={redirection} resp={} lib-name={} lib-ver={}",
             session.id,
             client.socket.peer(),
             client.socket.local(),
@@ -85,7 +89,7 @@ impl Server {
             text(|n| &n.name),
             seconds(client.created_ms),
             seconds(client.active_ms),
-            flags(client),
+            flags(client, tracking),
             session.db,
             subscriptions.channels,
             subscriptions.patterns,
@@ -192,7 +196,7 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
     Ok(filter)
 }
 
-fn flags(client: &Client) -> String {
+fn flags(client: &Client, tracking: Option<&Tracking>) -> String {
     let session = &client.session.flags;
     let mut flags = String::new();
     let letters = [
@@ -200,6 +204,9 @@ fn flags(client: &Client) -> String {
         (session.subscribed, 'P'),
         (session.transaction, 'x'),
         (session.waiting, 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|tracking| tracking.broken), 'R'),
+        (tracking.is_some_and(|tracking| tracking.options.broadcast), 'B'),
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),
         (matches!(client.socket.local(), Address::Unix(_)), 'U'),

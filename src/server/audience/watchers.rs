@@ -112,7 +112,7 @@ impl Watchers {
                     }
                 }
                 Change::Key { .. } => {}
-                Change::Flushed { db } => touched.extend(self.of_database(db, |watched| watched.present)),
+                Change::Flushed { db, .. } => touched.extend(self.of_database(db, |watched| watched.present)),
                 Change::Swapped { first, second } => {
                     for db in [first, second] {
                         let changes = |key: &Watched| key.present || exists(key.db, &key.name);
