@@ -27,8 +27,12 @@ pub struct SessionFlags {
     pub transaction: bool,
     /// It has subscriptions, so it is limited to few commands in RESP2.
     pub subscribed: bool,
-    /// `CLIENT TRACKING ON`: keys that it reads are remembered.
+    /// `CLIENT TRACKING ON`, but not `BCAST`: keys that it reads are remembered.
     pub tracking: bool,
+    /// `CLIENT TRACKING ON OPTIN`: they are only if `caching` is set, and without it only if it is not.
+    pub opt_in: bool,
+    /// `CLIENT CACHING` was called for the command that follows.
+    pub caching: bool,
     /// The reply of the command being executed consists of pushes, which no `CLIENT REPLY` holds back.
     pub pushed: bool,
 }

@@ -42,6 +42,8 @@ pub enum Change<'a> {
     Flushed {
         /// The database's number.
         db: usize,
+        /// How many keys there were; perhaps none.
+        removed: usize,
     },
     /// Two databases have swapped their keys.
     Swapped {
@@ -56,7 +58,7 @@ pub enum Change<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Record {
     Key { db: usize, hash: u64, name: (usize, usize), event: Event },
-    Flushed { db: usize },
+    Flushed { db: usize, removed: usize },
     Swapped { first: usize, second: usize },
 }
 
@@ -204,9 +206,9 @@ impl Journal {
         self.records.push(Record::Key { db: key.db, hash: key.hash, name, event });
     }
 
-    pub(super) fn note_flush(&mut self, db: usize) {
+    pub(super) fn note_flush(&mut self, db: usize, removed: usize) {
         if self.interest & (CHANGES | AWAITED) != 0 {
-            self.records.push(Record::Flushed { db });
+            self.records.push(Record::Flushed { db, removed });
         }
     }
 
@@ -244,7 +246,7 @@ impl Journal {
             Record::Key { db, hash, name: (start, end), event } => {
                 Change::Key { key: Key { db, hash, name: &self.names[start..end] }, event }
             }
-            Record::Flushed { db } => Change::Flushed { db },
+            Record::Flushed { db, removed } => Change::Flushed { db, removed },
             Record::Swapped { first, second } => Change::Swapped { first, second },
         })
     }

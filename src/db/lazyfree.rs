@@ -17,6 +17,7 @@ use crate::dict::Retired;
 use crate::sys::poller::Waker;
 use crate::sys::{crash, host};
 use crate::types::entry::Entry;
+use crate::types::hash::Hash;
 
 /// What can be sent to the thread.
 pub enum Garbage {
@@ -26,6 +27,8 @@ pub enum Garbage {
     Table(Box<Db>),
     /// The bucket array that a finished rehash left behind.
     Retired(Retired),
+    /// What was remembered of keys, by their names.
+    Names(Box<Hash>),
 }
 
 impl Garbage {
@@ -34,6 +37,7 @@ impl Garbage {
             Garbage::Entry(_) => 1,
             Garbage::Table(table) => table.len() as u64,
             Garbage::Retired(_) => 0,
+            Garbage::Names(names) => names.len() as u64,
         }
     }
 }

@@ -731,10 +731,13 @@ impl Keyspace {
             self.lazy.send(Garbage::Table(Box::new(old)));
         }
         self.counters.dirty += removed as u64;
-        if removed > 0 {
-            self.journal.note_flush(db);
-        }
+        self.journal.note_flush(db, removed);
         removed
+    }
+
+    /// Has something freed in the background that is not of the keyspace, but is as large.
+    pub fn send_garbage(&mut self, garbage: Garbage) {
+        self.lazy.send(garbage);
     }
 
     /// Swaps the contents of two databases.

@@ -10,9 +10,11 @@
 
 use super::Server;
 use super::audience::post::Address;
+use super::invalidate::reader;
 use super::net::output::Readers;
 use crate::config::EventClasses;
 use crate::db::Class;
+use crate::sys::poller::Token;
 
 /// The letters of `notify-keyspace-events` and what they announce.
 const CLASSES: &[(EventClasses, Class)] = &[
@@ -44,9 +46,11 @@ impl Server {
     /// A command of the unit is over, but not the unit: those hear of its changes now who are told of them in order with
     /// what is published.
     #[inline]
-    pub(super) fn hear_between(&mut self) {
+    pub(super) fn hear_between(&mut self, executing: Token) {
         if self.core.keyspace.journal.is_listening() {
-            self.audience.hear_command(&self.core.keyspace.journal);
+            let clients = &self.net.clients;
+            let reach = |token| reader(clients, token);
+            self.audience.hear_command(&self.core.keyspace.journal, Some(executing), &reach);
         }
     }
 

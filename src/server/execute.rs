@@ -76,7 +76,9 @@ impl Server {
         }
         if let Some(command) = admitted {
             self.call_carefully(token, command, hash, args, before);
+            self.remember_keys(token, command, args);
         }
+        self.end_caching(token, found);
         let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
             return true;
         };

@@ -16,6 +16,7 @@ impl Server {
     /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
     pub(super) fn flush(&mut self) {
         self.write_log();
+        self.deliver_broadcasts();
         self.deliver_feed();
         for chain in 0..self.net.output.arrange() {
             self.flush_chain(self.net.output.head(chain));
@@ -187,6 +188,7 @@ impl Server {
                 self.stop_monitoring(token);
             }
             self.unwatch_all(token);
+            self.forget_tracking(token);
             if client.session.flags.subscribed {
                 self.end_subscriptions(token);
             }

@@ -20,6 +20,7 @@ mod durability;
 mod execute;
 mod flush;
 mod input;
+mod invalidate;
 mod loading;
 mod lookup;
 mod net;

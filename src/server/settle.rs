@@ -13,6 +13,7 @@
 
 use super::Server;
 use super::audience::waiters::{End, EndedWait, Parked};
+use super::invalidate::reader;
 use super::net::batch::Rest;
 use crate::command::Error;
 use crate::command::waiting::Parking;
@@ -42,7 +43,7 @@ impl Server {
         self.net.output.close_segment(executing);
         // It may have to wait itself, and is parked after this.
         let wait = (self.core.wait.take(), self.core.wait_ticks);
-        self.settle_unit(Framing::Together);
+        self.settle_unit(Framing::Together, Some(executing));
         (self.core.wait, self.core.wait_ticks) = wait;
         if let Some(client) = self.net.clients.get(executing) {
             client.is_served_now();
@@ -54,24 +55,26 @@ impl Server {
     /// A unit of the server itself is over (a slice of expiry).
     pub(super) fn settle_own(&mut self) {
         if self.core.keyspace.journal.is_unsettled() {
-            self.settle_unit(Framing::Apart);
+            self.settle_unit(Framing::Apart, None);
         } else {
             self.core.keyspace.journal.end_unit();
         }
     }
 
-    fn settle_unit(&mut self, framing: Framing) {
+    fn settle_unit(&mut self, framing: Framing, executing: Option<Token>) {
         self.audience.settling = true;
-        self.hear(framing);
+        self.hear(framing, executing);
         self.serve_ready();
         self.audience.settling = false;
     }
 
     /// Ends a unit, and tells all listeners what it has left in the journal.
-    fn hear(&mut self, framing: Framing) {
+    fn hear(&mut self, framing: Framing, executing: Option<Token>) {
         let journal = &mut self.core.keyspace.journal;
         journal.frame(framing);
-        self.audience.hear(journal);
+        let clients = &self.net.clients;
+        self.audience.hear(journal, executing, &|token| reader(clients, token));
+        self.discard_tracked();
         if !self.audience.watchers.is_empty() {
             self.tell_watchers();
         }
@@ -98,7 +101,7 @@ impl Server {
                 let Some((ticket, token)) = self.audience.waiters.next_of(&place, after, kind) else { break };
                 after = Some(ticket);
                 self.serve(token);
-                self.hear(Framing::Together);
+                self.hear(Framing::Together, Some(token));
             }
         }
     }

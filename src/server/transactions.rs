@@ -138,7 +138,7 @@ impl Server {
             let before = self.net.output.buffer.len();
             let closing = self.net.session(token).is_closing();
             self.call_queued(token, command, request.hash, places.args(), before);
-            self.hear_between();
+            self.hear_between(token);
             self.take_back_unwanted(token, before, closing);
             spliced += self.net.output.spliced_bytes(before);
             // All of it is executed, whether or not the replies have a reader.
@@ -186,6 +186,7 @@ impl Server {
             _ => admin::call(self, token, command, args),
         };
         self.complete(token, command, args, outcome, before);
+        self.remember_keys(token, command, args);
         self.show_to_monitors(token, command, args);
     }
 

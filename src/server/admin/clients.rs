@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
 
+use super::tracking::redirection;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, table};
 use crate::resp::Protocol;
 use crate::server::Server;
+use crate::server::audience::trackers::Tracking;
 use crate::server::net::client::Client;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
@@ -100,6 +102,8 @@ impl Server {
         let queued = transaction.map_or(-1, |transaction| transaction.len() as i64);
         let watched = self.audience.watchers.count(token);
         let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes());
+        let tracking = self.audience.trackers.get(token);
+        let redirection = tracking.map_or(-1, redirection);
         // Arguments that lie among the received bytes are not memory of their own.
         let memory = client.memory_bytes()
             + self.audience.watchers.memory_bytes(token)
@@ -118,7 +122,7 @@ impl Server {
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
              multi={queued} watch={watched} qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} \
              multi-mem={queued_bytes} rbs=0 rbp=0 obl={} oll={queue_len} omem={queue_bytes} tot-mem={memory} \
-             events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             events={} cmd={command} user=default redir={redirection} resp={} lib-name={} lib-ver={}",
             session.id,
             client.socket.peer(),
             client.socket.local(),
@@ -126,7 +130,7 @@ impl Server {
             text(|n| &n.name),
             seconds(client.created_ms),
             seconds(client.active_ms),
-            flags(client, self.audience.watchers.is_touched(token)),
+            flags(client, tracking, self.audience.watchers.is_touched(token)),
             session.db,
             subscriptions.channels,
             subscriptions.patterns,
@@ -249,7 +253,7 @@ fn parse_kill(own: Token, args: Args<'_>) -> Result<Filter<'_>, Error> {
     Ok(filter)
 }
 
-fn flags(client: &Client, touched: bool) -> String {
+fn flags(client: &Client, tracking: Option<&Tracking>, touched: bool) -> String {
     let session = &client.session.flags;
     let mut flags = String::new();
     let letters = [
@@ -257,6 +261,9 @@ fn flags(client: &Client, touched: bool) -> String {
         (session.subscribed, 'P'),
         (session.transaction, 'x'),
         (session.waiting, 'b'),
+        (tracking.is_some(), 't'),
+        (tracking.is_some_and(|tracking| tracking.broken), 'R'),
+        (tracking.is_some_and(|tracking| tracking.options.broadcast), 'B'),
         (touched, 'd'),
         (session.close_after_reply, 'c'),
         (session.close_now, 'A'),

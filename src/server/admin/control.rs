@@ -1,5 +1,4 @@
-//! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: clients whose requests wait; `GETREDIR`, `TRACKINGINFO` and `CACHING` of clients that
-//! are told of no changed keys.
+//! `CLIENT PAUSE`, `UNPAUSE` and `UNBLOCK`: clients whose requests wait.
 
 use crate::command::Args;
 use crate::command::args::integer;
@@ -61,33 +60,5 @@ impl Server {
         };
         self.net.reply_to(token).integer(i64::from(unblocked));
         Ok(())
-    }
-
-    /// `CLIENT GETREDIR`: -1, tracking is off. O(1).
-    pub(super) fn client_getredir(&mut self, token: Token) -> Result {
-        self.net.reply_to(token).integer(-1);
-        Ok(())
-    }
-
-    /// `CLIENT TRACKINGINFO`: a map that says that tracking is off. O(1).
-    pub(super) fn client_trackinginfo(&mut self, token: Token) -> Result {
-        let mut reply = self.net.reply_to(token);
-        reply.map(3);
-        reply.bulk(b"flags");
-        reply.set(1);
-        reply.bulk(b"off");
-        reply.bulk(b"redirect");
-        reply.integer(-1);
-        reply.bulk(b"prefixes");
-        reply.array(0);
-        Ok(())
-    }
-
-    /// `CLIENT CACHING YES | NO`: an error, tracking is off. O(1).
-    pub(super) fn client_caching() -> Result {
-        Err(Error::new(
-            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode \
-             enabled",
-        ))
     }
 }

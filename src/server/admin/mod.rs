@@ -14,6 +14,7 @@ mod monitoring;
 mod persistence;
 mod pubsub;
 mod session;
+mod tracking;
 
 pub use info::mem_allocator;
 pub use session::REDIS_VERSION;
@@ -83,7 +84,8 @@ fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) 
         C::ClientUnblock => server.client_unblock(token, args),
         C::ClientGetredir => server.client_getredir(token),
         C::ClientTrackinginfo => server.client_trackinginfo(token),
-        C::ClientCaching => Server::client_caching(),
+        C::ClientCaching => server.client_caching(token, args),
+        C::ClientTracking => server.client_tracking(token, args),
         C::ConfigGet => server.config_get(token, args),
         C::ConfigSet => server.config_set(token, args),
         C::ConfigRewrite => server.config_rewrite(token),

@@ -130,6 +130,7 @@ impl Server {
         }
         self.end_transaction(token);
         self.end_subscriptions(token);
+        self.forget_tracking(token);
         let session = self.net.session(token);
         let (lib_name, lib_version) = session
             .names

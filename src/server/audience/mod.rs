@@ -9,6 +9,7 @@ pub mod pause;
 pub mod post;
 pub mod recorder;
 pub mod subscribers;
+pub mod trackers;
 pub mod waiters;
 pub mod watchers;
 
@@ -20,6 +21,7 @@ use pause::{Pause, PauseMode};
 use post::Post;
 use recorder::Recorder;
 use subscribers::Subscribers;
+use trackers::{Reach, Trackers};
 use waiters::{EndedWait, Waiters};
 use watchers::Watchers;
 
@@ -40,6 +42,8 @@ pub struct Audience {
     pub(super) announcer: Announcer,
     /// Messages for clients.
     pub(super) post: Post,
+    /// Clients that have copies of values.
+    pub(super) trackers: Trackers,
     /// How many changes of the unit have been announced.
     heard: usize,
     /// Clients that watch keys.
@@ -141,26 +145,44 @@ impl Audience {
 
     /// Whether all changes are of interest.
     pub fn wants_changes(&self) -> bool {
-        self.is_recording() || self.announcer.is_on() && !self.subscribers.is_empty()
+        self.is_recording() || !self.trackers.is_idle() || self.announces()
     }
 
-    /// Tells those listeners what a command has left in the journal who hear of each command of a unit.
-    pub fn hear_command(&mut self, journal: &Journal) {
-        let announces = self.announcer.is_on() && !self.subscribers.is_empty();
+    fn announces(&self) -> bool {
+        self.announcer.is_on() && !self.subscribers.is_empty()
+    }
+
+    /// Tells those listeners what a command has left in the journal who hear of each command of a unit; `executing` is
+    /// the client of the unit.
+    pub fn hear_command(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
+        let (announces, tracks) = (self.announces(), !self.trackers.is_idle());
+        let mut flushed = false;
         for change in journal.changes_from(self.heard) {
-            if let Change::Key { key, event } = change
-                && announces
-            {
-                self.announcer.announce(&mut self.post, &self.subscribers, key, event);
+            match change {
+                Change::Key { key, event } => {
+                    if tracks && event.touches() {
+                        self.trackers.hear_key(&mut self.post, key, event, executing, reach);
+                    }
+                    if announces {
+                        self.announcer.announce(&mut self.post, &self.subscribers, key, event);
+                    }
+                }
+                Change::Flushed { .. } => flushed = true,
+                Change::Swapped { .. } => {}
             }
+        }
+        // Once, however many databases a command has emptied.
+        if flushed && tracks {
+            self.trackers.hear_flush(&mut self.post, executing, reach);
         }
         self.heard = journal.changes_len();
     }
 
     /// Tells the listeners what a unit has left in the journal.
-    pub fn hear(&mut self, journal: &Journal) {
-        self.hear_command(journal);
+    pub fn hear(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
+        self.hear_command(journal, executing, reach);
         self.heard = 0;
+        self.trackers.tell_own(&mut self.post, executing, reach);
         if let Some(recorder) = &mut self.recorder {
             recorder.hear(journal);
         }

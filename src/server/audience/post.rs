@@ -123,11 +123,20 @@ impl Post {
         self.letters.push(Letter { address, bytes: start..self.buffer.len(), payload });
     }
 
-    /// Sends what `write` writes to one client, which speaks `protocol`.
-    pub fn write(&mut self, token: Token, protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) {
+    /// Sends what `write` writes to all of `recipients`, who speak `protocol`.
+    pub fn write_to(
+        &mut self,
+        recipients: Vec<Token>,
+        protocol: Protocol,
+        write: impl FnOnce(&mut Reply<'_>),
+    ) {
+        let address = match recipients.as_slice() {
+            [] => return,
+            [only] => Address::One(*only),
+            _ => Address::Many(Rc::new(recipients)),
+        };
         let start = self.buffer.len();
         write(&mut Reply::new(&mut self.buffer, protocol));
-        let bytes = start..self.buffer.len();
-        self.letters.push(Letter { address: Address::One(token), bytes, payload: None });
+        self.letters.push(Letter { address, bytes: start..self.buffer.len(), payload: None });
     }
 }

@@ -171,7 +171,8 @@ impl Waiters {
             match change {
                 Change::Key { key, event } if event.may_serve() => self.key_changed(key.db, key.name),
                 Change::Key { .. } => {}
-                Change::Flushed { db } => self.database_changed(db),
+                Change::Flushed { removed: 0, .. } => {}
+                Change::Flushed { db, .. } => self.database_changed(db),
                 Change::Swapped { first, second } => {
                     self.database_changed(first);
                     self.database_changed(second);

@@ -119,7 +119,7 @@ impl Watchers {
                     }
                 }
                 Change::Key { .. } => {}
-                Change::Flushed { db } => touched.extend(self.of_database(db, |watched| watched.present)),
+                Change::Flushed { db, .. } => touched.extend(self.of_database(db, |watched| watched.present)),
                 Change::Swapped { first, second } => {
                     for db in [first, second] {
                         let changes = |key: &Watched| key.present || exists(key.db, &key.name);
@@ -203,10 +203,10 @@ mod tests {
     fn the_deletion_of_a_key_that_had_expired_already_touches_nobody() {
         let mut watchers = Watchers::default();
         watch(&mut watchers, CLIENT, 0, "gone", false);
-        watch(&mut watchers, OTHER, 0, "k", true);
         assert_eq!(tell(&mut watchers, false, event(0, "gone", Event::Expired)), 0);
         assert_eq!(tell(&mut watchers, false, |keyspace| _ = keyspace.flush(0, false)), 0);
         assert!(!watchers.is_touched(CLIENT));
+        watch(&mut watchers, OTHER, 0, "k", true);
         assert_eq!(tell(&mut watchers, true, event(0, "gone", Event::Set)), 1);
         assert_eq!(tell(&mut watchers, false, event(0, "k", Event::Expired)), 1);
         assert!(watchers.is_touched(CLIENT) && watchers.is_touched(OTHER));

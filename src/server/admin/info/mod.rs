@@ -153,7 +153,7 @@ fn clients(server: &Server, out: &mut String) {
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
         "blocked_clients": server.audience.waiting_clients(),
-        "tracking_clients": 0,
+        "tracking_clients": server.audience.trackers.totals().clients,
         "clients_in_timeout_table": server.audience.waiters.deadlines(),
         "total_blocking_keys": server.audience.waiters.awaited_keys().0,
         "total_blocking_keys_on_nokey": server.audience.waiters.awaited_keys().1,

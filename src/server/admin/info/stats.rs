@@ -9,6 +9,7 @@ use crate::server::Server;
 /// Totals and rates.
 pub(super) fn stats(server: &Server, out: &mut String) {
     let stats = &server.core.stats;
+    let tracked = server.audience.trackers.totals();
     let keys = &server.core.keyspace.counters;
     let (cycles, rate) = (&stats.cycles, stats.tick_rate());
     let subscribed = server.audience.subscribers.totals();
@@ -53,9 +54,9 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "active_defrag_key_misses": 0,
         "total_active_defrag_time": 0,
         "current_active_defrag_time": 0,
-        "tracking_total_keys": 0,
-        "tracking_total_items": 0,
-        "tracking_total_prefixes": 0,
+        "tracking_total_keys": tracked.keys,
+        "tracking_total_items": tracked.items,
+        "tracking_total_prefixes": tracked.prefixes,
         "unexpected_error_replies": 0,
         "total_error_replies": stats.error_replies,
         "dump_payload_sanitizations": 0,

@@ -1,0 +1,371 @@
+//! Client-side caching: which clients are told that a key has changed, and how.
+//!
+//! ```text
+//!   a command reads ─▶ Table     key ─▶ clients that may have a copy of it            the default mode
+//!   CLIENT TRACKING ─▶ Prefixes  prefix ─▶ clients that want to hear of all its keys  BCAST
+//!
+//!   change ─▶ Table:     told when the unit is over; the key is forgotten, until it is read again
+//!          └▶ Prefixes:  collected, told at the end of the iteration in one message a prefix
+//! ```
+//!
+//! A client is told as `invalidate`, a push of RESP3, or through another one that it redirects to. That may speak RESP2
+//! if it has subscriptions: then it gets a message on the channel `__redis__:invalidate`. A client of RESP2 that does not
+//! redirect is told nothing. Protocols and subscriptions are asked for when a message is written ([`Reach`]).
+//!
+//! The table does not know databases: a key is a name. What a client read before it left stays in the table until the
+//! key changes, is given up for another one ([`Trackers::evict`]), or nobody is left who tracks keys.
+
+mod prefixes;
+mod table;
+
+use std::collections::{BTreeSet, HashMap};
+
+use prefixes::Prefixes;
+use table::Table;
+
+use super::post::Post;
+use crate::db::{Event, Garbage, Key};
+use crate::resp::{Protocol, Reply};
+use crate::sys::poller::Token;
+use crate::types::Shapes;
+use crate::types::random::Random;
+
+/// What a client of RESP2 is told on, through a subscriber.
+const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+/// What a message for a client depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
+    /// Whether it has subscriptions.
+    pub subscribed: bool,
+}
+
+/// Finds the reader that a token stands for, if it is still there.
+pub type Reach<'a> = &'a dyn Fn(Token) -> Option<Reader>;
+
+/// The client that another one has its messages sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct Redirect {
+    /// Its `CLIENT ID`.
+    pub id: u64,
+    /// The client.
+    pub token: Token,
+}
+
+/// What a client has asked for by `CLIENT TRACKING ON`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// `BCAST`: it hears of all keys with its prefixes, whether it has read them or not.
+    pub broadcast: bool,
+    /// `OPTIN`: only what it reads right after `CLIENT CACHING YES` is remembered.
+    pub opt_in: bool,
+    /// `OPTOUT`: what it reads right after `CLIENT CACHING NO` is not remembered.
+    pub opt_out: bool,
+    /// `NOLOOP`: it does not hear of its own changes.
+    pub no_loop: bool,
+    /// `REDIRECT`: who is told instead.
+    pub redirect: Option<Redirect>,
+}
+
+/// A client that tracks keys.
+#[derive(Debug, Default)]
+pub struct Tracking {
+    /// What it has asked for.
+    pub options: Options,
+    /// The one that it redirects to was gone when there was something to tell.
+    pub broken: bool,
+    /// Its prefixes in the broadcasting mode.
+    pub prefixes: BTreeSet<Box<[u8]>>,
+}
+
+/// Numbers for `INFO`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Clients that track keys.
+    pub clients: usize,
+    /// Keys that are remembered.
+    pub keys: usize,
+    /// Clients of all these keys together.
+    pub items: usize,
+    /// Prefixes.
+    pub prefixes: usize,
+}
+
+/// What has changed.
+#[derive(Clone, Copy)]
+enum News<'a> {
+    /// One key.
+    Key(&'a [u8]),
+    /// An array of keys, encoded.
+    Keys(&'a [u8]),
+    /// All keys may have changed.
+    Everything,
+}
+
+impl News<'_> {
+    /// Writes what a message says for a client that speaks `source`.
+    fn write(self, reply: &mut Reply<'_>, source: Protocol) {
+        match self {
+            News::Key(name) => {
+                reply.array(1);
+                reply.bulk(name);
+            }
+            News::Keys(array) => reply.buf.extend_from_slice(array),
+            // Also where the one that is told speaks another protocol.
+            News::Everything => Reply::new(reply.buf, source).null(),
+        }
+    }
+}
+
+/// All clients that track keys, and what is known of the keys. See the module's head.
+pub struct Trackers {
+    clients: HashMap<Token, Tracking>,
+    /// From the first client that tracks keys on until there is none.
+    table: Option<Table>,
+    prefixes: Prefixes,
+    /// Keys that the client of the current unit has changed itself, and is told of when the unit is over; `None`: all.
+    own: Vec<Option<Box<[u8]>>>,
+    random: Random,
+    discarded: Vec<Garbage>,
+}
+
+impl Default for Trackers {
+    fn default() -> Self {
+        Trackers {
+            clients: HashMap::new(),
+            table: None,
+            prefixes: Prefixes::default(),
+            own: Vec::new(),
+            random: Random::new(0x2545_f491),
+            discarded: Vec::new(),
+        }
+    }
+}
+
+impl Trackers {
+    /// Whether there is nobody to tell and nothing to forget.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.table.is_none()
+    }
+
+    /// Numbers for `INFO`.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            clients: self.clients.len(),
+            keys: self.table.as_ref().map_or(0, Table::len),
+            items: self.table.as_ref().map_or(0, Table::items),
+            prefixes: self.prefixes.len(),
+        }
+    }
+
+    /// What `token` has asked for, if it tracks keys.
+    pub fn get(&self, token: Token) -> Option<&Tracking> {
+        self.clients.get(&token)
+    }
+
+    /// `token` tracks keys from now on, or in another way; in the broadcasting mode those with `prefixes`, beside those
+    /// with the prefixes that it has.
+    pub fn begin(&mut self, token: Token, options: Options, prefixes: &[&[u8]], shapes: &Shapes) {
+        self.table.get_or_insert_with(|| Table::new(shapes));
+        let tracking = self.clients.entry(token).or_default();
+        tracking.options = options;
+        tracking.broken = false;
+        if options.broadcast {
+            let every_key: &[&[u8]] = &[b""];
+            for prefix in if prefixes.is_empty() { every_key } else { prefixes } {
+                if tracking.prefixes.insert((*prefix).into()) {
+                    self.prefixes.add(token, prefix);
+                }
+            }
+        }
+    }
+
+    /// `token` does not track keys any more. Returns whether it did.
+    pub fn end(&mut self, token: Token) -> bool {
+        let Some(tracking) = self.clients.remove(&token) else { return false };
+        for prefix in &tracking.prefixes {
+            self.prefixes.remove(token, prefix);
+        }
+        true
+    }
+
+    /// `token` has read a key, whose copies are to be invalidated when it changes.
+    #[inline]
+    pub fn remember(&mut self, token: Token, name: &[u8]) {
+        let Some(table) = &mut self.table else { return };
+        table.remember(token, name);
+        self.discarded.extend(table.take_retired());
+    }
+
+    /// A key has changed; `executing` is the client of the unit.
+    pub fn hear_key(
+        &mut self,
+        post: &mut Post,
+        key: Key<'_>,
+        event: Event,
+        executing: Option<Token>,
+        reach: Reach<'_>,
+    ) {
+        if self.prefixes.len() > 0 {
+            // What the server deletes is nobody's own change.
+            let by = executing.filter(|_| !matches!(event, Event::Expired | Event::Evicted));
+            self.prefixes.collect(key.name, by);
+        }
+        self.invalidate(post, key.name, executing, reach);
+    }
+
+    /// Forgets a key and tells its readers.
+    fn invalidate(&mut self, post: &mut Post, name: &[u8], executing: Option<Token>, reach: Reach<'_>) {
+        let Some(readers) = self.table.as_mut().and_then(|table| table.take(name)) else { return };
+        let is_told = |token: &Token, tracking: &Tracking, own: &mut Vec<Option<Box<[u8]>>>| {
+            if tracking.options.broadcast || executing != Some(*token) {
+                return !tracking.options.broadcast;
+            }
+            if !tracking.options.no_loop {
+                own.push(Some(name.into()));
+            }
+            false
+        };
+        let Trackers { clients, own, .. } = self;
+        let told = readers.iter().filter(|token| clients.get(token).is_some_and(|t| is_told(token, t, own)));
+        let told: Vec<Token> = told.collect();
+        self.tell(post, &told, News::Key(name), reach);
+    }
+
+    /// All keys of a database are gone, or of all databases. The table does not tell databases apart, so every copy is
+    /// invalid.
+    pub fn hear_flush(&mut self, post: &mut Post, executing: Option<Token>, reach: Reach<'_>) {
+        if let Some(garbage) = self.table.as_mut().and_then(Table::clear) {
+            self.discarded.push(garbage);
+        }
+        let told: Vec<Token> =
+            self.clients.keys().copied().filter(|token| executing != Some(*token)).collect();
+        self.tell(post, &told, News::Everything, reach);
+        if executing.is_some_and(|token| self.clients.contains_key(&token)) {
+            self.own.push(None);
+        }
+    }
+
+    /// The unit of `executing` is over: it is told what it has changed itself.
+    pub fn tell_own(&mut self, post: &mut Post, executing: Option<Token>, reach: Reach<'_>) {
+        for own in std::mem::take(&mut self.own) {
+            let news = own.as_deref().map_or(News::Everything, News::Key);
+            self.tell(post, executing.as_slice(), news, reach);
+        }
+    }
+
+    /// Whether keys have changed that the end of the iteration tells of.
+    #[inline]
+    pub fn has_collected(&self) -> bool {
+        self.prefixes.has_collected()
+    }
+
+    /// Tells the clients of the broadcasting mode what has changed since this was last called: those of one prefix after
+    /// those of the other.
+    pub fn broadcast(&mut self, post: &mut Post, reach: Reach<'_>) {
+        for (members, changed) in self.prefixes.take_collected() {
+            let (selective, others): (Vec<Token>, Vec<Token>) = members
+                .into_iter()
+                .partition(|token| self.clients.get(token).is_some_and(|tracking| tracking.options.no_loop));
+            if !others.is_empty() {
+                self.tell(post, &others, News::Keys(&changed.encode(None)), reach);
+            }
+            for token in selective {
+                if changed.is_only_of(token) {
+                    continue;
+                }
+                self.tell(post, &[token], News::Keys(&changed.encode(Some(token))), reach);
+            }
+        }
+    }
+
+    /// Gives up random keys while there are more than `most`, but at most `limit` of them; their readers are told as if
+    /// the keys had changed. Returns whether there are still too many.
+    pub fn evict(&mut self, post: &mut Post, most: usize, limit: usize, reach: Reach<'_>) -> bool {
+        for _ in 0..limit {
+            let Some(table) = self.table.as_ref().filter(|table| table.len() > most) else { return false };
+            let Some(name) = table.random(&mut self.random) else { return false };
+            self.invalidate(post, &name, None, reach);
+        }
+        self.table.as_ref().is_some_and(|table| table.len() > most)
+    }
+
+    /// Drops the table if no client tracks keys any more. Returns whether it did.
+    pub fn retire(&mut self) -> bool {
+        if !self.clients.is_empty() {
+            return false;
+        }
+        let Some(mut table) = self.table.take() else { return false };
+        self.discarded.extend(table.clear());
+        true
+    }
+
+    /// What is to be freed elsewhere.
+    pub fn take_discarded(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.discarded)
+    }
+
+    /// Whether there is something to be freed elsewhere.
+    #[inline]
+    pub fn has_discarded(&self) -> bool {
+        !self.discarded.is_empty()
+    }
+
+    /// Writes `news` for each of `tokens` that tracks keys. Those that get the same bytes share them.
+    fn tell(&mut self, post: &mut Post, tokens: &[Token], news: News<'_>, reach: Reach<'_>) {
+        let mut direct = Vec::new();
+        for token in tokens {
+            let Some(tracking) = self.clients.get_mut(token) else { continue };
+            let Some(source) = reach(*token) else { continue };
+            match tracking.options.redirect {
+                None if source.protocol == Protocol::Resp3 => direct.push(*token),
+                None => {}
+                Some(redirect) => match reach(redirect.token) {
+                    Some(target) => tell_through(post, redirect.token, target, source.protocol, news),
+                    None => {
+                        tracking.broken = true;
+                        tell_of_loss(post, *token, source.protocol, redirect.id);
+                    }
+                },
+            }
+        }
+        post.write_to(direct, Protocol::Resp3, |reply| {
+            reply.push(2);
+            reply.bulk(b"invalidate");
+            news.write(reply, Protocol::Resp3);
+        });
+    }
+}
+
+/// Sends `news` for a client that speaks `source` to the one that it redirects to.
+fn tell_through(post: &mut Post, token: Token, target: Reader, source: Protocol, news: News<'_>) {
+    let is_push = target.protocol == Protocol::Resp3;
+    if !is_push && !target.subscribed {
+        return;
+    }
+    post.write_to(vec![token], target.protocol, |reply| {
+        if is_push {
+            reply.push(2);
+            reply.bulk(b"invalidate");
+        } else {
+            reply.array(3);
+            reply.bulk(b"message");
+            reply.bulk(CHANNEL);
+        }
+        news.write(reply, source);
+    });
+}
+
+/// Tells a client that the one which it redirects to, `id`, is gone.
+fn tell_of_loss(post: &mut Post, token: Token, protocol: Protocol, id: u64) {
+    if protocol == Protocol::Resp3 {
+        post.write_to(vec![token], protocol, |reply| {
+            reply.push(2);
+            reply.bulk(b"tracking-redir-broken");
+            reply.integer(id as i64);
+        });
+    }
+}

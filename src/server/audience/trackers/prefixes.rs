@@ -1,0 +1,108 @@
+//! The broadcasting mode: prefixes, the clients that hear of their keys, and the keys that have changed.
+//!
+//! A prefix is found by its length: one lookup for each length that there is, however many prefixes. A key that changes
+//! repeatedly in an iteration is collected once, with the client that changed it last.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::resp::{Protocol, Reply};
+use crate::sys::poller::Token;
+
+/// Keys that have changed, in order, each with the client that did it last; `None`: the server.
+#[derive(Debug, Default)]
+pub struct Changed(BTreeMap<Box<[u8]>, Option<Token>>);
+
+impl Changed {
+    /// Whether `token` did all of it.
+    pub fn is_only_of(&self, token: Token) -> bool {
+        self.0.values().all(|by| *by == Some(token))
+    }
+
+    /// The array of the keys, but for those that `except` has changed.
+    pub fn encode(&self, except: Option<Token>) -> Vec<u8> {
+        let is_told = |by: &Option<Token>| except.is_none() || *by != except;
+        let mut array = Vec::new();
+        // An array of strings is the same in both protocols.
+        let mut reply = Reply::new(&mut array, Protocol::Resp3);
+        reply.array(self.0.values().filter(|by| is_told(by)).count());
+        for (name, _) in self.0.iter().filter(|(_, by)| is_told(by)) {
+            reply.bulk(name);
+        }
+        array
+    }
+}
+
+/// One prefix.
+#[derive(Debug, Default)]
+struct Prefix {
+    members: HashSet<Token>,
+    changed: Changed,
+}
+
+/// All prefixes.
+#[derive(Debug, Default)]
+pub struct Prefixes {
+    prefixes: BTreeMap<Box<[u8]>, Prefix>,
+    /// Their lengths, each with how many have it.
+    lengths: BTreeMap<usize, usize>,
+    collected: bool,
+}
+
+impl Prefixes {
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.prefixes.len()
+    }
+
+    /// `token` hears of the keys with this prefix.
+    pub fn add(&mut self, token: Token, prefix: &[u8]) {
+        let known = self.prefixes.entry(prefix.into()).or_insert_with(|| {
+            *self.lengths.entry(prefix.len()).or_default() += 1;
+            Prefix::default()
+        });
+        known.members.insert(token);
+    }
+
+    /// `token` does not hear of the keys with this prefix any more.
+    pub fn remove(&mut self, token: Token, prefix: &[u8]) {
+        let Some(known) = self.prefixes.get_mut(prefix) else { return };
+        known.members.remove(&token);
+        if known.members.is_empty() {
+            self.prefixes.remove(prefix);
+            if let Some(count) = self.lengths.get_mut(&prefix.len()) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lengths.remove(&prefix.len());
+                }
+            }
+        }
+    }
+
+    /// A key has changed, by a command of the client `by`.
+    pub fn collect(&mut self, name: &[u8], by: Option<Token>) {
+        for (len, _) in self.lengths.range(..=name.len()) {
+            let Some(prefix) = self.prefixes.get_mut(&name[..*len]) else { continue };
+            match prefix.changed.0.get_mut(name) {
+                Some(last) => *last = by,
+                None => drop(prefix.changed.0.insert(name.into(), by)),
+            }
+            self.collected = true;
+        }
+    }
+
+    /// Whether keys with a prefix have changed.
+    #[inline]
+    pub fn has_collected(&self) -> bool {
+        self.collected
+    }
+
+    /// The keys that have changed since this was last called: for each prefix in order its clients and the keys.
+    pub fn take_collected(&mut self) -> Vec<(Vec<Token>, Changed)> {
+        self.collected = false;
+        let changed = self.prefixes.values_mut().filter(|prefix| !prefix.changed.0.is_empty());
+        changed
+            .map(|prefix| (prefix.members.iter().copied().collect(), std::mem::take(&mut prefix.changed)))
+            .collect()
+    }
+}

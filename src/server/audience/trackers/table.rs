@@ -1,0 +1,109 @@
+//! Which clients may have a copy of which key.
+//!
+//! The table is a [`Hash`](struct@Hash), as it holds the fields of a large hash: a name and its clients, 8 bytes each and
+//! in order, make one block. So it grows and shrinks without a pause, and gives random names. A key of 16 bytes with one
+//! client takes 28 bytes and its share of the dict, about 17.
+
+use crate::db::Garbage;
+use crate::sys::poller::Token;
+use crate::types::Shapes;
+use crate::types::hash::Hash;
+use crate::types::random::Random;
+
+/// Bytes of a client.
+const ITEM: usize = 8;
+
+/// The moment for a hash none of whose fields expire.
+const NEVER: i64 = 0;
+
+/// A client as it stands in the table: in this form the order of the bytes is an order of the clients.
+fn item(token: Token) -> [u8; ITEM] {
+    (u64::from(token.slot) << 32 | u64::from(token.generation)).to_be_bytes()
+}
+
+/// The clients of a key.
+pub struct Readers(Vec<u8>);
+
+impl Readers {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Token> {
+        let (items, _) = self.0.as_chunks::<ITEM>();
+        items.iter().map(|item| {
+            let [s0, s1, s2, s3, g0, g1, g2, g3] = *item;
+            Token {
+                slot: u32::from_be_bytes([s0, s1, s2, s3]),
+                generation: u32::from_be_bytes([g0, g1, g2, g3]),
+            }
+        })
+    }
+}
+
+/// See the module's head.
+pub struct Table {
+    names: Box<Hash>,
+    /// Clients of all keys together.
+    items: usize,
+}
+
+impl Table {
+    /// An empty one, hashed as `shapes` say.
+    pub fn new(shapes: &Shapes) -> Table {
+        Table { names: Box::new(Hash::new(shapes.seed, 0)), items: 0 }
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// How many clients they have together.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// `token` may have a copy of the key. One lookup if that is known.
+    #[inline]
+    pub fn remember(&mut self, token: Token, name: &[u8]) {
+        let item = item(token);
+        let known = self.names.get(name, NEVER).map(|field| field.value());
+        let (readers, _) = known.unwrap_or(&[]).as_chunks::<ITEM>();
+        // Most keys have one reader.
+        if readers == [item] {
+            return;
+        }
+        let Err(place) = readers.binary_search(&item) else { return };
+        let mut readers = readers.as_flattened().to_vec();
+        readers.splice(place * ITEM..place * ITEM, item);
+        self.names.set(name, &readers, None, false, NEVER);
+        self.items += 1;
+    }
+
+    /// Forgets a key and returns its clients, if it was there.
+    pub fn take(&mut self, name: &[u8]) -> Option<Readers> {
+        let readers = self.names.get(name, NEVER)?.value().to_vec();
+        self.names.remove(name, NEVER);
+        self.items -= readers.len() / ITEM;
+        Some(Readers(readers))
+    }
+
+    /// A random key.
+    pub fn random(&self, random: &mut Random) -> Option<Vec<u8>> {
+        self.names.random(NEVER, random).map(|field| field.name().to_vec())
+    }
+
+    /// Forgets all keys. What is left of them is to be freed elsewhere.
+    pub fn clear(&mut self) -> Option<Garbage> {
+        if self.names.is_empty() {
+            return None;
+        }
+        self.items = 0;
+        let empty = Box::new(Hash::new(self.names.dict().seed(), 0));
+        Some(Garbage::Names(std::mem::replace(&mut self.names, empty)))
+    }
+
+    /// The memory that a change of size has left, to be freed elsewhere.
+    #[inline]
+    pub fn take_retired(&mut self) -> Option<Garbage> {
+        self.names.take_retired().map(Garbage::Retired)
+    }
+}

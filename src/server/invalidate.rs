@@ -1,0 +1,126 @@
+//! Client-side caching where clients, commands and keys meet: what is remembered of a command, and when the listeners
+//! in [`super::audience::trackers`] are told or tell.
+
+use super::Server;
+use super::audience::trackers::{Options, Reader};
+use super::net::client::Clients;
+use crate::command::table::keyspecs::find_keys;
+use crate::command::{Args, Command, Refusal, flags, introspect};
+use crate::sys::poller::Token;
+
+/// The most keys that are given up after a command because there are too many.
+const EVICTED_PER_COMMAND: usize = 100;
+
+/// The same for a run of cron: about a millisecond.
+const EVICTED_PER_RUN: usize = 4096;
+
+/// What a message for `token` depends on; `None` if it is gone, or as good as gone.
+pub(super) fn reader(clients: &Clients, token: Token) -> Option<Reader> {
+    let session = &clients.get(token)?.session;
+    let flags = session.flags;
+    (!flags.close_now).then_some(Reader { protocol: session.protocol, subscribed: flags.subscribed })
+}
+
+impl Server {
+    /// From now on `token` tracks keys as `options` say.
+    pub(super) fn track(&mut self, token: Token, options: Options, prefixes: &[&[u8]]) {
+        self.audience.trackers.begin(token, options, prefixes, &self.core.keyspace.shapes);
+        let flags = &mut self.net.session(token).flags;
+        flags.tracking = !options.broadcast;
+        flags.opt_in = options.opt_in;
+        flags.caching &= options.opt_in || options.opt_out;
+        self.listen();
+    }
+
+    /// `token` does not track keys any more. It may be gone.
+    pub(super) fn forget_tracking(&mut self, token: Token) {
+        if self.audience.trackers.end(token)
+            && let Some(client) = self.net.clients.get_mut(token)
+        {
+            let flags = &mut client.session.flags;
+            (flags.tracking, flags.opt_in, flags.caching) = (false, false, false);
+        }
+    }
+
+    /// A command has been executed for `token`: if that wants to be told when what it has read changes, the keys are
+    /// remembered.
+    #[inline]
+    pub(super) fn remember_keys(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+        let Some(client) = self.net.clients.get(token) else { return };
+        let session = client.session.flags;
+        let reads = command.flags & (flags::READONLY | flags::PUBSUB) == flags::READONLY;
+        if !session.tracking || session.caching != session.opt_in || !reads {
+            return;
+        }
+        // A key that has expired in this command is forgotten before it is remembered again.
+        if self.core.keyspace.journal.is_unsettled() {
+            self.hear_between(token);
+        }
+        let trackers = &mut self.audience.trackers;
+        if command.key_specs.len() == 1 && (command.first_key, command.last_key) == (1, 1) {
+            trackers.remember(token, args.get(1));
+        } else {
+            let mut keys = Vec::new();
+            // A call that does not fit was refused, and has read nothing.
+            let _ = find_keys(command, &args, &mut keys);
+            keys.iter().for_each(|key| trackers.remember(token, args.get(key.index)));
+        }
+        self.evict_tracked(EVICTED_PER_COMMAND);
+        self.discard_tracked();
+    }
+
+    /// `CLIENT CACHING` was called for the command that is over now, unless a transaction is open.
+    #[inline]
+    pub(super) fn end_caching(&mut self, token: Token, found: Result<&'static Command, Refusal>) {
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        let flags = &mut client.session.flags;
+        if flags.caching && !flags.transaction && !flags.waiting {
+            let is_client = found.is_ok_and(|command| introspect::container_of(command).name == "client");
+            flags.caching = is_client;
+        }
+    }
+
+    /// Gives up keys, at most `limit` of them, while more are remembered than the configuration allows.
+    fn evict_tracked(&mut self, limit: usize) {
+        let most = self.core.config.tracking_table_max_keys;
+        if most > 0 && self.audience.trackers.totals().keys > most {
+            let clients = &self.net.clients;
+            let post = &mut self.audience.post;
+            self.audience.trackers.evict(post, most, limit, &|token| reader(clients, token));
+        }
+    }
+
+    /// Has freed elsewhere what the trackers have given up.
+    #[inline]
+    pub(super) fn discard_tracked(&mut self) {
+        if self.audience.trackers.has_discarded() {
+            for garbage in self.audience.trackers.take_discarded() {
+                self.core.keyspace.send_garbage(garbage);
+            }
+        }
+    }
+
+    /// Cron's part: keeps to the limit where that was lowered, and ends what nobody needs any more.
+    pub(super) fn look_after_trackers(&mut self) {
+        if self.audience.trackers.is_idle() {
+            return;
+        }
+        self.evict_tracked(EVICTED_PER_RUN);
+        if self.audience.trackers.retire() {
+            self.listen();
+        }
+        self.discard_tracked();
+        self.deliver_post();
+    }
+
+    /// Tells the clients of the broadcasting mode what has changed in this iteration. No segment may be open.
+    #[inline]
+    pub(super) fn deliver_broadcasts(&mut self) {
+        if self.audience.trackers.has_collected() {
+            let clients = &self.net.clients;
+            let post = &mut self.audience.post;
+            self.audience.trackers.broadcast(post, &|token| reader(clients, token));
+            self.deliver_post();
+        }
+    }
+}
