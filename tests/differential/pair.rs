@@ -540,7 +540,9 @@ fn clients(value: &Value) -> Option<String> {
     let is_waiting = |line: &str| line.contains(" cmd=NULL ");
     let word = |waiting: bool, word: &str| match word.split_once('=') {
         Some(("obl", _)) if waiting => String::new(),
-        Some(("fd" | "age" | "idle" | "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "events", _)) => String::new(),
+        Some(("fd" | "age" | "idle" | "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "events", _)) => {
+            String::new()
+        }
         Some((name @ ("qbuf" | "argv-mem" | "multi-mem" | "obl" | "oll" | "omem"), size)) => {
             format!("{name}={} ", if size == "0" { "none" } else { "some" })
         }

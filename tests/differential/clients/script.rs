@@ -205,7 +205,8 @@ fn acts(line: &str) -> Option<Vec<Act>> {
 
 #[test]
 fn a_line_names_its_client_and_a_directive_what_is_waited_for() {
-    let script = parse("test", "@flags --x\n= one\n@config n \"\"\nPING\nb: GET {k|l}\n@await c 2\n@close b\n");
+    let script =
+        parse("test", "@flags --x\n= one\n@config n \"\"\nPING\nb: GET {k|l}\n@await c 2\n@close b\n");
     assert_eq!(script.flags, "--x");
     let section = &script.sections[0];
     assert_eq!(section.config, [("n".into(), String::new())]);
