@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Messages come about while a unit executes, in the order of what they tell of, and wait in the post until its reply is
-//! complete.
+//! complete, and the turn of its client over.
 
 use super::Server;
 use super::audience::post::Address;
 use super::invalidate::reader;
+use super::net::client::Client;
 use super::net::output::Readers;
 use crate::config::EventClasses;
 use crate::db::Class;
@@ -54,9 +55,22 @@ impl Server {
         }
     }
 
-    /// Puts the post into the output. No segment may be open.
+    /// Whether the post cannot wait for the end of the turn of `executing`: because that may be among its readers, monitors
+    /// are shown what comes between, or there is much of it.
+    pub(super) fn has_to_deliver_now(&self, executing: Token) -> bool {
+        let may_read = |client: &Client| client.session.flags.subscribed | client.session.flags.tracking;
+        self.audience.post.is_large()
+            || self.audience.needs_attention()
+            || self.net.clients.get(executing).is_none_or(may_read)
+    }
+
+    /// Puts the post into the output. No segment may be open. This happens at the latest when the turn of a client ends:
+    /// before another one gets a reply, so that each reads what it is sent in the order in which it came about.
     pub(super) fn deliver_post(&mut self) {
         let post = &mut self.audience.post;
+        if post.is_empty() {
+            return;
+        }
         for letter in post.letters() {
             let readers = match &letter.address {
                 Address::One(token) => Readers::One(*token),

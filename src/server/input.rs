@@ -225,6 +225,7 @@ impl Server {
         let ran = self.run_batch(token, &rest.batch, rest.next, &rest.bytes, &rest.blocks);
         self.net.put_down();
         self.net.output.close_segment(token);
+        self.deliver_post();
         match ran {
             Ran::All => return true,
             Ran::Waiting => {}
@@ -321,6 +322,7 @@ impl Server {
         };
         self.net.put_down();
         self.net.output.close_segment(token);
+        self.deliver_post();
         if matches!(stopped, Stopped::Closing) {
             self.net.close_if_silent(token);
         }

@@ -29,10 +29,14 @@ impl Server {
     pub(super) fn settle(&mut self, executing: Token) -> bool {
         // A command that is being served is settled by `serve_ready`.
         if !self.audience.settling {
-            if self.core.keyspace.journal.is_unsettled() || !self.audience.post.is_empty() {
+            if self.core.keyspace.journal.is_unsettled() {
                 self.settle_client(executing);
             } else {
                 self.core.keyspace.journal.end_unit();
+            }
+            if !self.audience.post.is_empty() && self.has_to_deliver_now(executing) {
+                self.net.output.close_segment(executing);
+                self.deliver_post();
             }
         }
         self.net.clients.get(executing).is_none_or(|client| client.session.stops())
@@ -66,6 +70,9 @@ impl Server {
         self.hear(framing, executing);
         self.serve_ready();
         self.audience.settling = false;
+        if executing.is_none() {
+            self.deliver_post();
+        }
     }
 
     /// Ends a unit, and tells all listeners what it has left in the journal.
@@ -79,9 +86,6 @@ impl Server {
             self.tell_watchers();
         }
         self.core.keyspace.journal.end_unit();
-        if !self.audience.post.is_empty() {
-            self.deliver_post();
-        }
     }
 
     /// Clients that watch what the unit has changed will see their `EXEC` fail.
@@ -161,6 +165,7 @@ impl Server {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let Some(rest) = client.rest.take() else { return };
         client.is_served_now();
+        self.deliver_post();
         self.net.output.open_segment();
         self.core.stopwatch.start();
         if let Some((request, places)) = rest.current() {

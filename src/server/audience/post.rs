@@ -17,6 +17,9 @@ pub type Recipients = Rc<Vec<Token>>;
 /// From this length on a payload that many may have to wait for is not copied for each of them.
 pub const SHARED: usize = 4096;
 
+/// Bytes of letters from which on they should be delivered.
+const LARGE: usize = 128 * 1024;
+
 /// Room that is kept.
 const KEEP: usize = 1 << 20;
 
@@ -70,6 +73,12 @@ impl Post {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.letters.is_empty()
+    }
+
+    /// Whether it should be delivered without waiting for more.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.buffer.len() > LARGE
     }
 
     /// The bytes of all letters.

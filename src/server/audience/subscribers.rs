@@ -241,11 +241,6 @@ impl Subscribers {
         self.channels.is_empty() && self.patterns.count == 0
     }
 
-    /// How many clients have subscriptions.
-    pub fn clients(&self) -> usize {
-        self.clients.len()
-    }
-
     /// How many channels, patterns and shard channels have subscribers.
     pub fn totals(&self) -> Counts {
         Counts { channels: self.channels.len(), patterns: self.patterns.count, shards: self.shards.len() }

@@ -142,7 +142,10 @@ impl Output {
             self.turn.end = 0;
         }
         match readers {
-            Readers::One(token) => self.segments.push((token, start, end)),
+            Readers::One(token) => match self.segments.last_mut() {
+                Some((last, _, last_end)) if *last == token && *last_end == start => *last_end = end,
+                _ => self.segments.push((token, start, end)),
+            },
             Readers::Many(readers) => self.share_with_many(readers, start, end),
         }
     }
