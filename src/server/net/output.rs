@@ -31,7 +31,7 @@ const SEND_AT: usize = 256 * 1024;
 
 /// Messages to others do not end a turn, so that what many clients get leaves by one call for each; but they do, and are
 /// sent, when there are this many bytes of them or this many deliveries.
-const MAX_SHARED: usize = 2 * 1024 * 1024;
+const MAX_SHARED: usize = 8 * 1024 * 1024;
 const MAX_READERS: usize = 128 * 1024;
 
 /// The end of a chain of segments.
@@ -72,6 +72,8 @@ pub struct Output {
     /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
     heads: Vec<u32>,
     next: Vec<u32>,
+    /// For how many iterations a small buffer would have done.
+    unused: u32,
     /// Where the segment that is being written begins.
     open: usize,
     turn: Turn,
@@ -353,9 +355,11 @@ impl Output {
         self.chain(head).map(bytes).sum()
     }
 
-    /// Starts the next iteration. A buffer that one iteration made large is given back.
+    /// Starts the next iteration. A buffer that was large for one iteration and not for the next ones is given back.
     pub fn clear(&mut self) {
-        const KEEP: usize = 2 * MAX_SHARED;
+        const KEEP: usize = 1024 * 1024;
+        const PATIENCE: u32 = 100;
+        self.unused = if self.buffer.len() > KEEP { 0 } else { self.unused.saturating_add(1) };
         self.segments.clear();
         self.splices.clear();
         if self.has_shares {
@@ -364,7 +368,8 @@ impl Output {
         self.buffer.clear();
         self.open = 0;
         self.turn = Turn::default();
-        if self.buffer.capacity() > KEEP {
+        if self.unused > PATIENCE && self.buffer.capacity() > KEEP {
+            self.unused = 0;
             self.buffer.shrink_to(KEEP);
         }
     }
