@@ -217,8 +217,8 @@ fn the_replies_of_a_transaction_are_one_reply_for_the_output_limit() {
     let server = Server::start("");
     let mut control = server.client();
     control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0"]);
-    control.call(&[&b"SET"[..], b"small", &[b's'; 30_000]]);
-    control.call(&[&b"SET"[..], b"large", &[b'l'; 300_000]]);
+    control.call(&[&b"SET"[..], b"small", &vec![b's'; 30_000]]);
+    control.call(&[&b"SET"[..], b"large", &vec![b'l'; 300_000]]);
     for (ended, key) in ["small", "large"].into_iter().enumerate() {
         let mut greedy = server.client();
         greedy.ok("MULTI");
@@ -234,7 +234,9 @@ fn the_replies_of_a_transaction_are_one_reply_for_the_output_limit() {
     }
     let mut modest = server.client();
     modest.ok("MULTI");
-    (0..3).for_each(|_| drop(modest.run("GET large")));
+    for _ in 0..3 {
+        modest.run("GET large");
+    }
     assert_eq!(modest.run("EXEC").elements().len(), 3);
 }
 
