@@ -134,7 +134,7 @@ impl Server {
         self.net.doom(token);
     }
 
-    /// `client-output-buffer-limit normal`, for what waits: the hard limit at once, the soft limit after its seconds.
+    /// `client-output-buffer-limit` of the client's class, for what waits: the hard limit at once, the soft limit after its seconds.
     pub(super) fn check_output_limit(&mut self, token: Token) {
         let now = self.core.keyspace.moment.unix_ms;
         let Some(client) = self.net.clients.get_mut(token) else { return };
