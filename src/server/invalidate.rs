@@ -18,7 +18,11 @@ const EVICTED_PER_RUN: usize = 4096;
 pub(super) fn reader(clients: &Clients, token: Token) -> Option<Reader> {
     let session = &clients.get(token)?.session;
     let flags = session.flags;
-    (!flags.close_now).then_some(Reader { protocol: session.protocol, subscribed: flags.subscribed })
+    (!flags.close_now).then_some(Reader {
+        protocol: session.protocol,
+        subscribed: flags.subscribed,
+        waits: flags.waiting,
+    })
 }
 
 impl Server {
@@ -111,6 +115,17 @@ impl Server {
         }
         self.discard_tracked();
         self.deliver_post();
+    }
+
+    /// A wait of `token` has ended with a reply: if what it waited for was to empty a database, it is told now that its
+    /// copies are invalid. No segment may be open.
+    pub(super) fn tell_own_flush(&mut self, token: Token) {
+        if !self.audience.trackers.is_idle() {
+            let clients = &self.net.clients;
+            let post = &mut self.audience.post;
+            self.audience.trackers.tell_flush(post, token, &|token| reader(clients, token));
+            self.deliver_post();
+        }
     }
 
     /// Tells the clients of the broadcasting mode what has changed in this iteration. No segment may be open.

@@ -233,6 +233,7 @@ impl Server {
             }
             self.apply_reply_mode(token, before);
             self.net.output.close_segment(token);
+            self.tell_own_flush(token);
             self.advance(token, rest);
         }
     }

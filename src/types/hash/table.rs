@@ -85,6 +85,12 @@ impl Hash {
         self.fields.settle();
     }
 
+    /// Moves a part of a table that changes size: for a hash that is read more often than it is written.
+    #[inline]
+    pub fn step(&mut self) {
+        self.fields.step();
+    }
+
     /// The number of fields, including expired ones that are still there.
     pub fn len(&self) -> usize {
         self.fields.len()

@@ -40,6 +40,8 @@ pub struct Reader {
     pub protocol: Protocol,
     /// Whether it has subscriptions.
     pub subscribed: bool,
+    /// Whether its latest command has no reply yet.
+    pub waits: bool,
 }
 
 /// Finds the reader that a token stands for, if it is still there.
@@ -78,6 +80,8 @@ pub struct Tracking {
     pub broken: bool,
     /// Its prefixes in the broadcasting mode.
     pub prefixes: BTreeSet<Box<[u8]>>,
+    /// It has emptied a database, and is told so when that has a reply.
+    flushing: bool,
 }
 
 /// Numbers for `INFO`.
@@ -251,9 +255,24 @@ impl Trackers {
 
     /// The unit of `executing` is over: it is told what it has changed itself.
     pub fn tell_own(&mut self, post: &mut Post, executing: Option<Token>, reach: Reach<'_>) {
+        let Some(token) = executing.filter(|_| !self.own.is_empty()) else { return };
         for own in std::mem::take(&mut self.own) {
-            let news = own.as_deref().map_or(News::Everything, News::Key);
-            self.tell(post, executing.as_slice(), news, reach);
+            match (own, self.clients.get_mut(&token)) {
+                (Some(name), _) => self.tell(post, &[token], News::Key(&name), reach),
+                (None, Some(tracking)) if reach(token).is_some_and(|reader| reader.waits) => {
+                    tracking.flushing = true;
+                }
+                (None, _) => self.tell(post, &[token], News::Everything, reach),
+            }
+        }
+    }
+
+    /// A command that `token` has waited for got its reply: if it has emptied a database, the client is told.
+    pub fn tell_flush(&mut self, post: &mut Post, token: Token, reach: Reach<'_>) {
+        if let Some(tracking) = self.clients.get_mut(&token)
+            && std::mem::take(&mut tracking.flushing)
+        {
+            self.tell(post, &[token], News::Everything, reach);
         }
     }
 

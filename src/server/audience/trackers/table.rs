@@ -64,6 +64,7 @@ impl Table {
     /// `token` may have a copy of the key. One lookup if that is known.
     #[inline]
     pub fn remember(&mut self, token: Token, name: &[u8]) {
+        self.names.step();
         let item = item(token);
         let known = self.names.get(name, NEVER).map(|field| field.value());
         let (readers, _) = known.unwrap_or(&[]).as_chunks::<ITEM>();
@@ -80,6 +81,7 @@ impl Table {
 
     /// Forgets a key and returns its clients, if it was there.
     pub fn take(&mut self, name: &[u8]) -> Option<Readers> {
+        self.names.step();
         let readers = self.names.get(name, NEVER)?.value().to_vec();
         self.names.remove(name, NEVER);
         self.items -= readers.len() / ITEM;
