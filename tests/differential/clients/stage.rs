@@ -213,7 +213,8 @@ impl std::fmt::Debug for Received {
 
 /// Whether a server may work in the background before it replies.
 fn replies_late(act: &Act) -> bool {
-    let flushes = |name: &[u8]| name.eq_ignore_ascii_case(b"FLUSHALL") || name.eq_ignore_ascii_case(b"FLUSHDB");
+    let flushes =
+        |name: &[u8]| name.eq_ignore_ascii_case(b"FLUSHALL") || name.eq_ignore_ascii_case(b"FLUSHDB");
     matches!(&act.deed, Deed::Call(args) if flushes(&args[0]))
 }
 
