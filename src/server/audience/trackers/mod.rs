@@ -388,3 +388,148 @@ fn tell_of_loss(post: &mut Post, token: Token, protocol: Protocol, id: u64) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dict::Seed;
+    use crate::server::audience::post::Address;
+
+    const ANN: Token = Token { slot: 1, generation: 7 };
+    const BOB: Token = Token { slot: 0x0102_0304, generation: 0 };
+    const EVE: Token = Token { slot: 1, generation: 6 };
+
+    const RESP3: Reader = Reader { protocol: Protocol::Resp3, subscribed: false, waits: false };
+
+    fn all_here(_: Token) -> Option<Reader> {
+        Some(RESP3)
+    }
+
+    fn trackers(clients: &[(Token, Options)]) -> Trackers {
+        let mut trackers = Trackers::default();
+        for (token, options) in clients {
+            trackers.begin(*token, *options, &[], &Shapes::new(Seed::new([1, 2])));
+        }
+        trackers
+    }
+
+    fn changes(trackers: &mut Trackers, post: &mut Post, name: &str, by: Option<Token>, reach: Reach<'_>) {
+        let key = Key { db: 0, hash: 0, name: name.as_bytes() };
+        trackers.hear_key(post, key, Event::Set, by, reach);
+        trackers.tell_own(post, by, reach);
+    }
+
+    /// Each letter: to whom it goes, in order, and its bytes.
+    fn letters(post: &mut Post) -> Vec<(Vec<Token>, String)> {
+        let text = |letter: &super::super::post::Letter| {
+            String::from_utf8(post.buffer()[letter.bytes.clone()].to_vec()).unwrap()
+        };
+        let readers = |address: &Address| match address {
+            Address::One(token) => vec![*token],
+            Address::Many(tokens) => {
+                let mut tokens = tokens.to_vec();
+                tokens.sort_by_key(|token| (token.slot, token.generation));
+                tokens
+            }
+        };
+        let all = post.letters().iter().map(|letter| (readers(&letter.address), text(letter))).collect();
+        post.clear();
+        all
+    }
+
+    fn invalid(name: &str) -> String {
+        format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{name}\r\n", name.len())
+    }
+
+    #[test]
+    fn readers_are_told_once_by_one_letter_that_they_share() {
+        let default = Options::default();
+        let (mut trackers, mut post) =
+            (trackers(&[(ANN, default), (BOB, default), (EVE, default)]), Post::default());
+        for token in [BOB, ANN, EVE, ANN, BOB] {
+            trackers.remember(token, b"key");
+        }
+        trackers.remember(ANN, b"other");
+        assert_eq!(trackers.totals(), Totals { clients: 3, keys: 2, items: 4, prefixes: 0 });
+        trackers.end(EVE);
+        changes(&mut trackers, &mut post, "key", None, &all_here);
+        assert_eq!(letters(&mut post), [(vec![ANN, BOB], invalid("key"))]);
+        changes(&mut trackers, &mut post, "key", None, &all_here);
+        assert!(post.is_empty());
+        assert_eq!(trackers.totals(), Totals { clients: 2, keys: 1, items: 1, prefixes: 0 });
+    }
+
+    #[test]
+    fn own_changes_are_told_last_and_with_noloop_not_at_all() {
+        let quiet = Options { no_loop: true, ..Options::default() };
+        let (mut trackers, mut post) =
+            (trackers(&[(ANN, Options::default()), (BOB, quiet)]), Post::default());
+        for by in [ANN, BOB] {
+            trackers.remember(ANN, b"key");
+            trackers.remember(BOB, b"key");
+            changes(&mut trackers, &mut post, "key", Some(by), &all_here);
+        }
+        let told = letters(&mut post);
+        assert_eq!(told, [BOB, ANN, ANN].map(|token| (vec![token], invalid("key"))));
+    }
+
+    #[test]
+    fn a_key_with_more_readers_than_fit_beside_its_name_keeps_all_of_them() {
+        let tokens: Vec<Token> = (0..1000).rev().map(|slot| Token { slot, generation: slot % 3 }).collect();
+        let clients: Vec<_> = tokens.iter().map(|token| (*token, Options::default())).collect();
+        let (mut trackers, mut post) = (trackers(&clients), Post::default());
+        for token in tokens.iter().chain(&tokens) {
+            trackers.remember(*token, b"key");
+        }
+        assert_eq!(trackers.totals().items, 1000);
+        changes(&mut trackers, &mut post, "key", None, &all_here);
+        let [(told, _)] = letters(&mut post).try_into().unwrap();
+        assert_eq!(told, tokens.into_iter().rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn messages_go_where_they_are_redirected_if_they_can_be_read_there() {
+        let redirect = Some(Redirect { id: 9, token: BOB });
+        let (mut trackers, mut post) =
+            (trackers(&[(ANN, Options { redirect, ..Options::default() })]), Post::default());
+        let mut tell = |target: Option<Reader>| {
+            trackers.remember(ANN, b"key");
+            changes(&mut trackers, &mut post, "key", None, &|token| {
+                if token == BOB { target } else { Some(RESP3) }
+            });
+            letters(&mut post)
+        };
+        let resp2 = Reader { protocol: Protocol::Resp2, ..RESP3 };
+        assert_eq!(tell(Some(RESP3)), [(vec![BOB], invalid("key"))]);
+        assert!(tell(Some(resp2)).is_empty());
+        let message = "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$3\r\nkey\r\n";
+        assert_eq!(tell(Some(Reader { subscribed: true, ..resp2 })), [(vec![BOB], message.to_owned())]);
+        let lost = ">2\r\n$21\r\ntracking-redir-broken\r\n:9\r\n";
+        assert_eq!(tell(None), [(vec![ANN], lost.to_owned())]);
+        assert!(trackers.get(ANN).unwrap().broken);
+    }
+
+    #[test]
+    fn a_prefix_collects_keys_in_order_and_leaves_out_own_ones() {
+        let options = Options { broadcast: true, no_loop: true, ..Options::default() };
+        let (mut trackers, mut post) = (Trackers::default(), Post::default());
+        let shapes = Shapes::new(Seed::new([1, 2]));
+        trackers.begin(ANN, options, &[b"b", b"a:"], &shapes);
+        trackers.begin(BOB, Options { no_loop: false, ..options }, &[b"b"], &shapes);
+        for (name, by) in [("b2", None), ("b1", Some(ANN)), ("a", None), ("c", None), ("b1", Some(BOB))] {
+            changes(&mut trackers, &mut post, name, by, &all_here);
+        }
+        changes(&mut trackers, &mut post, "b0", Some(ANN), &all_here);
+        assert!(post.is_empty() && trackers.has_collected());
+        trackers.broadcast(&mut post, &all_here);
+        let message = |keys: &str| format!(">2\r\n$10\r\ninvalidate\r\n{keys}");
+        let for_bob = message("*3\r\n$2\r\nb0\r\n$2\r\nb1\r\n$2\r\nb2\r\n");
+        let for_ann = message("*2\r\n$2\r\nb1\r\n$2\r\nb2\r\n");
+        assert_eq!(letters(&mut post), [(vec![BOB], for_bob), (vec![ANN], for_ann)]);
+        changes(&mut trackers, &mut post, "a:1", Some(ANN), &all_here);
+        trackers.broadcast(&mut post, &all_here);
+        assert!(post.is_empty() && !trackers.has_collected());
+        assert!(trackers.end(ANN) && trackers.end(BOB) && !trackers.end(BOB));
+        assert_eq!(trackers.totals(), Totals::default());
+    }
+}
