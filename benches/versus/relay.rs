@@ -23,8 +23,9 @@ use std::time::Duration;
 /// Requests that a member sends at once; the next follow when all their replies have arrived.
 pub const DEPTH: usize = 16;
 
-/// How far the audience may be behind, in messages to each listener: far below the limits at which a server closes it.
-const LAG: u64 = 8 * DEPTH as u64;
+/// How far the audience may be behind, in messages to each listener: what fifty publishers have in flight, which is far
+/// below the limits at which a server closes a listener.
+const LAG: u64 = 50 * DEPTH as u64;
 
 /// How long nothing may arrive before the server counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
