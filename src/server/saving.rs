@@ -239,8 +239,7 @@ impl Server {
             return;
         }
         if self.persistence.rewrites.scheduled {
-            // A log that begins has no other way to the disk. Elsewhere each failure may leave one more part.
-            if self.persistence.log.state() == State::Beginning || !self.rewrites_are_limited() {
+            if !self.rewrites_are_limited() {
                 let _ = self.begin_rewrite();
             }
         } else if !self.begin_snapshot_if_due() {
@@ -445,6 +444,8 @@ impl Server {
             self.end_job();
         }
         self.persistence.log.begin();
+        // Failures of earlier rewrites are not held against it.
+        self.persistence.rewrites.failures = 0;
         if self.persistence.job.is_some() {
             self.persistence.rewrites.scheduled = true;
             self.process.log.warning(format_args!(
