@@ -1,7 +1,7 @@
 //! Snapshots, and rewrites of the log: when one begins, what its child does, and what comes of it.
 //!
 //! ```text
-//!   parent   fork ──────────────────────────────▶ poll (cron) ─▶ snapshot_ended, rewrite_ended
+//!   parent   fork ──────────────────────────────▶ poll ─▶ snapshot_ended, rewrite_ended
 //!   child     └─▶ write a temporary file, sync it ─▶ snapshot: rename it ─▶ exit
 //! ```
 //!
@@ -225,7 +225,7 @@ impl Server {
         write_file(path, incremental, |out| rdb::save(&self.core.keyspace, &about, &options, out, progress))
     }
 
-    /// Asks after the child; called by cron. Begins what is due or was scheduled for when there is none.
+    /// Asks after the child; called when one has ended, and by cron. Begins what is due or was scheduled for when there is none.
     pub(super) fn look_after_children(&mut self) {
         if let Some(ended) = self.persistence.take_ended() {
             self.core.keyspace.share_memory(false);
