@@ -420,6 +420,32 @@ fn a_job_that_was_scheduled_is_tried_again_until_it_can_begin() {
 }
 
 #[test]
+fn the_first_base_of_a_log_is_tried_less_often_after_three_failures() {
+    let (launch, shim) = launch("--appendonly no --hz 500");
+    let server = start(launch);
+    let mut client = server.client();
+    let mut log = Log::default();
+    log.push(&mut client, 10);
+    shim.rules(&format!("write temp-rewriteaof 1+ fail:{ENOSPC}"));
+    assert_eq!(client.run("CONFIG SET appendonly yes").text(), "OK");
+    server.wait_for_log("will retry in 1 minutes");
+    // Cron, which would try again, runs while this key expires.
+    client.run("SET gone v PX 100");
+    client.wait_for_info("expired_keys", |keys| keys == 1);
+    assert_eq!(client.info_number("aof_rewrites_consecutive_failures"), 3);
+    assert_eq!(client.info_number("aof_rewrites"), 3);
+    assert_eq!(server.log().matches("will retry in").count(), 1);
+    log.push(&mut client, 10);
+    // Whoever asks for it does not wait.
+    shim.clear();
+    assert_eq!(job(&mut client, "BGREWRITEAOF"), "ok");
+    assert_eq!(client.info_number("aof_rewrites_consecutive_failures"), 0);
+    log.push(&mut client, 10);
+    let launch = server.stop().flags("--appendonly yes");
+    log.verify(&mut start(launch).client());
+}
+
+#[test]
 fn a_log_that_is_switched_off_refuses_nothing_because_it_could_not_be_synced() {
     let (launch, shim) = launch("--appendonly yes --appendfsync everysec");
     let server = start(launch);

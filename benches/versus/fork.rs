@@ -50,15 +50,18 @@ struct Figures {
 /// Measures all servers, one after the other, and adds the rows to the report.
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut all = Vec::new();
+    // A server that found the dump of the last one would load it.
+    let remove_dump = || drop(std::fs::remove_file(std::env::temp_dir().join(DUMP)));
     for spec in &bench.specs {
         let figures = measure(bench, spec).and_then(|mut figures| {
             for _ in 0..bench.scale.rounds {
+                remove_dump();
                 figures.large_copied_mb.push(large(bench, spec)?);
             }
             Ok(figures)
         });
         // Also where it failed. A peer with a directory of its own leaves its dump there.
-        let _ = std::fs::remove_file(std::env::temp_dir().join(DUMP));
+        remove_dump();
         all.push(figures?);
     }
     let keys = bench.scale.fork_keys;

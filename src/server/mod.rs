@@ -128,6 +128,9 @@ impl Server {
             if self.cron.is_due(self.core.clock.monotonic_us()) {
                 self.run_cron();
             }
+            if signal::child_has_ended() {
+                self.look_after_children();
+            }
             if self.loading.is_some() {
                 self.load_slice();
             }

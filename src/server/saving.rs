@@ -1,7 +1,7 @@
 //! Snapshots, and rewrites of the log: when one begins, what its child does, and what comes of it.
 //!
 //! ```text
-//!   parent   fork ──────────────────────────────▶ poll (cron) ─▶ snapshot_ended, rewrite_ended
+//!   parent   fork ──────────────────────────────▶ poll ─▶ snapshot_ended, rewrite_ended
 //!   child     └─▶ write a temporary file, sync it ─▶ snapshot: rename it ─▶ exit
 //! ```
 //!
@@ -225,7 +225,7 @@ impl Server {
         write_file(path, incremental, |out| rdb::save(&self.core.keyspace, &about, &options, out, progress))
     }
 
-    /// Asks after the child; called by cron. Begins what is due or was scheduled for when there is none.
+    /// Asks after the child; called when one has ended, and by cron. Begins what is due or was scheduled for when there is none.
     pub(super) fn look_after_children(&mut self) {
         if let Some(ended) = self.persistence.take_ended() {
             self.core.keyspace.share_memory(false);
@@ -239,8 +239,7 @@ impl Server {
             return;
         }
         if self.persistence.rewrites.scheduled {
-            // A log that begins has no other way to the disk. Elsewhere each failure may leave one more part.
-            if self.persistence.log.state() == State::Beginning || !self.rewrites_are_limited() {
+            if !self.rewrites_are_limited() {
                 let _ = self.begin_rewrite();
             }
         } else if !self.begin_snapshot_if_due() {
@@ -445,6 +444,8 @@ impl Server {
             self.end_job();
         }
         self.persistence.log.begin();
+        // Failures of earlier rewrites are not held against it.
+        self.persistence.rewrites.failures = 0;
         if self.persistence.job.is_some() {
             self.persistence.rewrites.scheduled = true;
             self.process.log.warning(format_args!(

@@ -27,7 +27,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::sys::{clock, crash, host, memory, title};
+use crate::sys::{clock, crash, host, memory, signal, title};
 
 /// Which of the two processes this is.
 pub enum Forked {
@@ -94,8 +94,7 @@ pub fn fork() -> io::Result<(Forked, u64)> {
     let (reader, writer) = io::pipe()?;
     set_nonblocking(&reader)?;
     set_nonblocking(&writer)?;
-    // Where SIGCHLD is ignored, which a process inherits, the kernel throws the status of a child away.
-    set_action(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    signal::watch_children()?;
     let parent = Pid::this();
     // No signal is delivered to the child before it has let go of the parent's handlers.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
@@ -282,6 +281,7 @@ impl Link {
             (Signal::SIGINT, SigHandler::SigIgn),
             (Signal::SIGTERM, SigHandler::SigIgn),
             (Signal::SIGUSR1, SigHandler::SigDfl),
+            (Signal::SIGCHLD, SigHandler::SigDfl),
         ];
         if actions.into_iter().any(|(signal, handler)| set_action(signal, handler).is_err())
             || mask.thread_set_mask().is_err()

@@ -1,17 +1,19 @@
-//! Signals that ask the process to end.
+//! Signals that ask the process to end, and the one that tells of the end of a child.
 //!
 //! SIGTERM and SIGINT are counted and wake the poller; the loop sees the count and shuts down in order. A SIGINT after
 //! that ends the process at once, from within the handler, since the loop itself may hang: it is the second Ctrl-C at a
 //! terminal. A second SIGTERM has no effect, because supervisors repeat theirs; their last resort is SIGKILL.
 //!
+//! SIGCHLD is noted and wakes the poller as well, so that the loop looks after its child at once.
+//!
 //! SIGPIPE, SIGHUP and SIGALRM are ignored: a peer that is gone is an error of its send, the server outlives its
 //! terminal, and no alarm is set.
 //!
-//! A handler may do almost nothing; these increment a counter and write eight bytes to a descriptor that stays open.
+//! A handler may do almost nothing; these change a counter or a flag and write eight bytes to a descriptor that stays open.
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -22,6 +24,7 @@ use crate::sys::raw_log;
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
 static WAKER: AtomicI32 = AtomicI32::new(-1);
+static CHILD_ENDED: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handlers for the whole process; `waker` is woken by each signal that requests a shutdown. A later
 /// call replaces the waker; the earlier one stays open.
@@ -32,6 +35,18 @@ pub fn install(waker: &Waker) -> io::Result<()> {
     }
     set(Signal::SIGTERM, SigHandler::Handler(on_shutdown))?;
     set(Signal::SIGINT, SigHandler::Handler(on_shutdown))
+}
+
+/// Has the end of a child noted from now on, and its status kept: where SIGCHLD is ignored, which a process inherits, the
+/// kernel throws the status away.
+pub fn watch_children() -> io::Result<()> {
+    set(Signal::SIGCHLD, SigHandler::Handler(on_child))
+}
+
+/// Whether a child has ended since this was last called.
+#[inline]
+pub fn child_has_ended() -> bool {
+    CHILD_ENDED.load(Ordering::Relaxed) && CHILD_ENDED.swap(false, Ordering::Acquire)
 }
 
 /// How many signals have requested a shutdown so far.
@@ -52,8 +67,8 @@ pub fn last_shutdown_signal() -> Option<&'static str> {
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // This restarts a write to a file; a wait is interrupted in any case.
-    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the only handler passed here does only what is permitted in one.
+    let action = SigAction::new(handler, SaFlags::SA_RESTART | SaFlags::SA_NOCLDSTOP, SigSet::empty());
+    // SAFETY: the handlers passed here do only what is permitted in one.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }
@@ -67,11 +82,22 @@ extern "C" fn on_shutdown(signal: i32) {
         // SAFETY: ends the process without running any more of its code.
         unsafe { libc::_exit(1) };
     }
+    wake();
+    Errno::set_raw(errno);
+}
+
+extern "C" fn on_child(_: i32) {
+    let errno = Errno::last_raw();
+    CHILD_ENDED.store(true, Ordering::Release);
+    wake();
+    Errno::set_raw(errno);
+}
+
+fn wake() {
     let waker: RawFd = WAKER.load(Ordering::Acquire);
     if waker >= 0 {
         wake_raw(waker);
     }
-    Errno::set_raw(errno);
 }
 
 #[cfg(test)]
@@ -111,6 +137,14 @@ mod tests {
         assert_eq!(poller.wait(None).unwrap(), 0);
         assert_eq!((shutdown_signals(), last_shutdown_signal()), (1, Some("SIGTERM")));
         match scene.as_str() {
+            "a child ends" => {
+                watch_children().unwrap();
+                assert!(!child_has_ended());
+                Command::new("true").status().unwrap();
+                assert_eq!(poller.wait(None).unwrap(), 0);
+                assert!(child_has_ended());
+                assert!(!child_has_ended());
+            }
             "terminated twice" => raise(Signal::SIGTERM).unwrap(),
             "interrupted" => raise(Signal::SIGINT).unwrap(),
             "refused" => {
@@ -126,6 +160,11 @@ mod tests {
     #[test]
     fn a_signal_to_end_is_counted_and_wakes_the_poller_and_others_are_ignored() {
         assert_eq!(play("once"), Some(42));
+    }
+
+    #[test]
+    fn the_end_of_a_child_wakes_the_poller() {
+        assert_eq!(play("a child ends"), Some(42));
     }
 
     #[test]

@@ -51,6 +51,7 @@ unsafe extern "C" {
     fn getpeername(fd: c_int, address: *mut u8, len: *mut u32) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn fileno(stream: *mut c_void) -> c_int;
+    fn readlink(path: *const c_char, found: *mut u8, len: usize) -> Size;
 }
 
 /// The C library's own functions, behind those that this library puts in front of them.
@@ -171,6 +172,19 @@ fn ours_open(fd: c_int) -> Option<String> {
     shim()?;
     let path = fs::read_link(format!("/proc/self/fd/{fd}")).ok().filter(|path| path.is_absolute())?;
     ours(Path::new(path.to_str()?.trim_end_matches(" (deleted)")))
+}
+
+/// Whether a descriptor is neither a file nor a socket, but something of the kernel's without a name. A handler of a signal
+/// writes to one to wake the loop, so this allocates nothing and takes no lock.
+fn is_nameless(fd: c_int) -> bool {
+    const NAMELESS: &[u8] = b"anon_inode:";
+    let (mut path, mut found) = ([0; 32], [0; NAMELESS.len()]);
+    if write!(&mut path[..], "/proc/self/fd/{fd}\0").is_err() {
+        return false;
+    }
+    // SAFETY: the path ends with a zero byte, and there is room for as many bytes as are asked for.
+    let len = unsafe { readlink(path.as_ptr().cast(), found.as_mut_ptr(), found.len()) };
+    len == NAMELESS.len() as Size && found == NAMELESS
 }
 
 /// The inode of an open file.
@@ -310,6 +324,9 @@ fn call(kind: &str, path: &str, real: impl FnOnce() -> c_int, success: impl FnOn
 
 /// A write of `data` to an open file; `real` writes the first so many bytes.
 fn written(fd: c_int, data: &[u8], at: Option<u64>, real: impl FnOnce(usize) -> Size) -> Size {
+    if is_nameless(fd) {
+        return real(data.len());
+    }
     let Some(path) = ours_open(fd) else {
         let sent = real(data.len());
         if sent > 0 {

@@ -120,6 +120,21 @@ fn bgrewriteaof_without_a_log_writes_a_base_and_does_not_switch_the_log_on() {
 }
 
 #[test]
+fn the_end_of_a_child_is_noticed_before_cron_looks_for_it() {
+    let server = begin("--appendonly yes --enable-debug-command yes");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.ok("DEBUG PAUSE-CRON 1");
+    assert!(!client.run("BGSAVE").is_error());
+    // This one has to wait for the other, and begins without cron as well.
+    client.run("BGREWRITEAOF");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.info_number("rdb_saves"), 1);
+    assert_eq!(client.info_number("aof_rewrites"), 1);
+    assert_eq!(client.info("aof_last_bgrewrite_status"), "ok");
+}
+
+#[test]
 fn lastsave_moves_with_each_snapshot() {
     let server = begin("");
     let mut client = server.client();

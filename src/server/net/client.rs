@@ -29,8 +29,8 @@ const LARGE_RING: usize = 128 * 1024;
 const OWN_BLOCK: usize = 4096;
 const _: () = assert!(OWN_BLOCK <= MAX_PIECE, "a shorter argument can be a piece of a block");
 
-/// Shorter ones share blocks of at most this size.
-const SHARED_BLOCK: usize = 64 * 1024;
+/// Shorter ones share blocks of at most this size, which with its header takes one slab of the allocator and not two.
+const SHARED_BLOCK: usize = 64 * 1024 - 64;
 const _: () = assert!(SHARED_BLOCK <= MAX_PIECE_START);
 
 /// Part of a request, waiting for the rest.
@@ -139,6 +139,7 @@ impl Query {
         let window = ring.readable();
         let mut shared: Option<usize> = None;
         let moved = partial.move_out(window.len(), |place| {
+            let left = window.len() - place.start;
             let bytes = &window[place];
             if bytes.len() >= OWN_BLOCK {
                 blocks.push(Block::from(bytes));
@@ -147,7 +148,7 @@ impl Query {
             let index = match shared {
                 Some(index) if blocks[index].len() + bytes.len() <= SHARED_BLOCK => index,
                 _ => {
-                    blocks.push(Block::with_capacity(bytes.len()));
+                    blocks.push(Block::with_capacity(left.min(SHARED_BLOCK)));
                     *shared.insert(blocks.len() - 1)
                 }
             };
