@@ -2,8 +2,10 @@
 //! compared: replies, pushes and messages, byte for byte, and closed connections.
 //!
 //! * `*.txt` beside this file are scripts; [`script`] says how they are written.
+//! * [`random`] generates acts from a seed.
 //! * [`stage`] is how they are run, and how it is known that nothing more is to come.
 
+pub mod random;
 pub mod script;
 pub mod stage;
 

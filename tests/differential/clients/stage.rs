@@ -18,11 +18,13 @@
 
 use super::script::{Act, Deed, Section};
 use crate::pair::{Pair, Rule, Step, Verdict, shrink};
+use crate::support::client::encode;
 use crate::support::server::Server;
 use crate::support::{Client, DEADLINE, Reply, Value, Version};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// The socket, in the directory of each server.
@@ -30,6 +32,9 @@ const SOCKET: &str = "clients.sock";
 
 /// When so many bytes have arrived for one client, there may be more than a server sends in one turn.
 const MUCH: usize = 16 << 10;
+
+/// A server that reads from a client once in a turn of its loop takes at least so much.
+const READ_AT_ONCE: usize = 8 << 10;
 
 /// How late a reply may come that is sent when work in the background is done.
 const LATE: Duration = Duration::from_secs(5);
@@ -88,9 +93,12 @@ impl<'a> Setting<'a> {
         Setting { protocol, tcp: section.tcp, config: &section.config }
     }
 
-    /// RESP2 or RESP3, and nothing else.
-    pub fn plain(protocol: u8) -> Setting<'static> {
-        Setting { protocol, tcp: false, config: &[] }
+    /// That of random acts: RESP2 or RESP3, with all notifications in every other pair of seeds.
+    pub fn random(seed: u64) -> Setting<'static> {
+        static NOTIFIED: LazyLock<[(String, String); 1]> =
+            LazyLock::new(|| [("notify-keyspace-events".into(), "KEAnm".into())]);
+        let config: &[_] = if seed / 2 % 2 == 0 { &*NOTIFIED } else { &[] };
+        Setting { protocol: 2 + (seed % 2) as u8, tcp: false, config }
     }
 }
 
@@ -295,6 +303,8 @@ struct Side<'a> {
     /// The number of the control, the last that was given before the clients'.
     number: i64,
     players: BTreeMap<char, Player>,
+    /// How often the control calls before what was sent has been read.
+    rounds: usize,
     /// Received, and not yet returned by `finish`.
     scene: Scene,
 }
@@ -304,7 +314,7 @@ impl<'a> Side<'a> {
         let control = server.unix_client(SOCKET);
         let Setting { protocol, tcp, .. } = *setting;
         let (players, scene) = (BTreeMap::new(), BTreeMap::new());
-        let mut side = Side { server, protocol, tcp, password, control, number: 0, players, scene };
+        let mut side = Side { server, protocol, tcp, password, control, number: 0, rounds: 0, players, scene };
         side.connect_control();
         side
     }
@@ -356,20 +366,20 @@ impl<'a> Side<'a> {
 
     /// Does what `act` says, and requests the first sign that it is done.
     fn act(&mut self, act: &Act) {
-        match &act.deed {
-            Deed::Call(args) => {
-                let args: Vec<Vec<u8>> = args.iter().map(|arg| self.substituted(arg)).collect();
-                // A server may have closed; then it is in the scene.
-                let _ = self.player(act.client).client.send(&args);
-            }
-            Deed::Raw(bytes) => {
-                let _ = self.player(act.client).client.send_raw(bytes);
-            }
+        let request = match &act.deed {
+            Deed::Call(args) => encode(&args.iter().map(|arg| self.substituted(arg)).collect::<Vec<_>>()),
+            Deed::Raw(bytes) => bytes.clone(),
             Deed::Close => {
                 self.players.remove(&act.client);
+                Vec::new()
             }
-            Deed::Await(_) | Deed::Until(..) | Deed::Pass(_) => {}
+            Deed::Await(_) | Deed::Until(..) | Deed::Pass(_) => Vec::new(),
+        };
+        if !request.is_empty() {
+            // A server may have closed; then it is in the scene.
+            let _ = self.player(act.client).client.send_raw(&request);
         }
+        self.rounds = request.len() / READ_AT_ONCE;
         let _ = self.call_nothing();
     }
 
@@ -442,6 +452,10 @@ impl<'a> Side<'a> {
     /// After the first call of the control: the second one, and all that has arrived; again as long as there may be more.
     fn settle_begun(&mut self) {
         self.await_nothing();
+        for _ in 0..std::mem::take(&mut self.rounds) {
+            let _ = self.call_nothing();
+            self.await_nothing();
+        }
         let (mut more, mut before) = (true, 0);
         while more {
             let _ = self.call_nothing();
