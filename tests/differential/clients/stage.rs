@@ -2,15 +2,16 @@
 //!
 //! What is to come after an act is known without waiting for a guessed time. The clients use a Unix socket, where what one
 //! side has written is there for the other at once. A further client, the *control*, calls a command that does not exist,
-//! twice:
+//! three times:
 //!
 //! ```text
-//!   act ──▶ control's call ──▶ its reply ──▶ control's call ──▶ its reply ──▶ read what has arrived, on every client
+//!   act ──▶ call ──▶ refusal ──▶ call ──▶ refusal ──▶ call ──▶ refusal ──▶ read what has arrived, on every client
 //! ```
 //!
-//! When the first reply is there, the server has executed the act, or has it in the same turn of its loop; when the second
-//! one is, that turn is over, and with it all that was written to anyone. An unknown command is refused before a pause,
-//! and is not shown by MONITOR.
+//! When the first refusal is there, the server has executed the act, or has it in the same turn of its loop; when the second
+//! one is, that turn is over, and with it all that was written to anyone. A server may put off to the next turn what a
+//! client has sent that waited until now: for this there is the third. Requests and replies that take more turns are awaited
+//! by more calls. An unknown command is refused before a pause, and is not shown by MONITOR.
 //!
 //! Both servers give their clients the same numbers: before anything starts, the server that has seen fewer connections
 //! gets as many as it lacks. Since the socket has the same name on both too, replies with numbers and addresses in them
@@ -303,7 +304,7 @@ struct Side<'a> {
     /// The number of the control, the last that was given before the clients'.
     number: i64,
     players: BTreeMap<char, Player>,
-    /// How often the control calls before what was sent has been read.
+    /// How often more than usual the control calls, until what was sent has been read.
     rounds: usize,
     /// Received, and not yet returned by `finish`.
     scene: Scene,
@@ -449,10 +450,10 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// After the first call of the control: the second one, and all that has arrived; again as long as there may be more.
+    /// After the first call of the control: the others, and all that has arrived; again as long as there may be more.
     fn settle_begun(&mut self) {
         self.await_nothing();
-        for _ in 0..std::mem::take(&mut self.rounds) {
+        for _ in 0..=std::mem::take(&mut self.rounds) {
             let _ = self.call_nothing();
             self.await_nothing();
         }
