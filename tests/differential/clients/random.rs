@@ -6,9 +6,10 @@
 //! same reason no message matches two patterns of one client: Redis sends these in the order of a hash table.
 
 use super::script::{Act, Deed};
+use super::stage::Stage;
 use crate::args;
 use crate::pair::Rule;
-use crate::random::{Mix, words};
+use crate::random::{FAMILIES, Mix, words};
 use crate::support::random::Random;
 
 /// The clients. `x` is as it was born, and never authenticates.
@@ -29,6 +30,11 @@ pub fn acts(mix: &Mix, seed: u64, count: usize) -> Vec<Act> {
     }
     acts.extend((0..count).map(|_| act(mix, &mut random)));
     acts
+}
+
+/// The commands that take part.
+pub fn mix(stage: &Stage) -> Mix {
+    Mix::of(stage.pair(), FAMILIES).expect("commands that both know").exact(stage.pair())
 }
 
 fn act(mix: &Mix, random: &mut Random) -> Act {
@@ -142,27 +148,25 @@ fn wait_or_other(random: &mut Random) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stage::{Mismatch, Outcome, Setting, Stage};
+    use super::super::differs;
+    use super::super::stage::{Outcome, Setting};
     use super::*;
-    use crate::pair::Verdict;
-    use crate::random::{FAMILIES, state};
+    use crate::random::state;
     use crate::support::random::seeds;
 
     #[test]
     fn random_acts_of_several_clients_show_all_of_them_what_redis_does() {
         let stage = Stage::start("");
-        let mix = Mix::of(stage.pair(), FAMILIES).expect("commands that both know").exact(stage.pair());
+        let mix = mix(&stage);
         let (mut received, mut by_others) = (0, 0);
         for seed in seeds(&[1, 2, 3, 4, 5, 6, 7, 8]) {
-            let (acts, setting, mut found) = (acts(&mix, seed, 1000), Setting::random(seed), None);
-            stage.each(&setting, &acts, |Outcome { at, verdict, here, redis }| {
+            let (acts, setting) = (acts(&mix, seed, 1000), Setting::random(seed));
+            let difference = differs(&stage, &setting, &acts, |Outcome { at, redis, .. }| {
                 received += usize::from(!redis.is_empty());
-                by_others += usize::from(redis.keys().any(|client| *client != acts[at].client));
-                found = (verdict == Verdict::Different).then_some(Mismatch { at, here, redis });
-                found.is_none()
+                by_others += usize::from(redis.keys().any(|client| *client != acts[*at].client));
             });
-            if let Some(mismatch) = found {
-                panic!("REDSTART_SEED={seed}: {}", stage.explain(&setting, &acts, mismatch));
+            if let Some(difference) = difference {
+                panic!("REDSTART_SEED={seed}: {difference}");
             }
             state::check(stage.pair(), &format!("REDSTART_SEED={seed}"));
         }
