@@ -4,7 +4,7 @@
 //! all pairs of options, a million random commands, and a million more of each family of commands; after each sequence
 //! of random commands the data sets are compared. All in RESP2 and in RESP3. The keyspace events
 //! and the propagated calls of the scripts and of random commands are compared too. It does not stop at a difference: each
-//! is shown when it is found, and counted.
+//! is shown when it is found, and counted. Scripts and random acts of several clients compare what each of them receives.
 //!
 //! ```text
 //!   equal      the same bytes
@@ -23,6 +23,8 @@
 
 #[path = "../differential/calls/mod.rs"]
 mod calls;
+#[path = "../differential/clients/mod.rs"]
+mod clients;
 #[path = "../differential/differences.rs"]
 mod differences;
 #[path = "../differential/effects/mod.rs"]
@@ -34,6 +36,7 @@ mod random;
 mod report;
 #[path = "../differential/script.rs"]
 mod script;
+mod several;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -63,11 +66,13 @@ fn command() -> Command {
     };
     Command::new("compat")
         .about("Compares Redstart's replies with those of redis-server, command by command")
-        .after_help("Without --scripts, --calls, --random or --effects all four are run.")
+        .after_help("Without --scripts, --calls, --random, --effects or --clients all five are run.")
         .arg(flag("scripts", "the scripts of tests/differential"))
         .arg(flag("calls", "calls built from COMMAND DOCS"))
         .arg(flag("random", "random commands"))
         .arg(flag("effects", "keyspace events and propagated calls, after commands of the scripts and random ones"))
+        .arg(flag("clients", "scripts and random acts of several clients, and what each of them receives"))
+        .arg(number("acts", "random acts of several clients").default_value("200000"))
         .arg(number("seed", "the seed of the first random sequence").default_value("1"))
         .arg(number("count", "random commands of all families").default_value("1000000"))
         .arg(number("each", "random commands of each family").default_value("1000000"))
@@ -86,8 +91,13 @@ fn command() -> Command {
 /// A part of a run.
 type Part = (&'static str, fn(&mut Run));
 
-const PARTS: [Part; 4] =
-    [("scripts", Run::scripts), ("calls", Run::calls), ("random", Run::random), ("effects", Run::effects)];
+const PARTS: [Part; 5] = [
+    ("scripts", Run::scripts),
+    ("calls", Run::calls),
+    ("random", Run::random),
+    ("effects", Run::effects),
+    ("clients", Run::clients),
+];
 
 /// What is to be run, and what came of it.
 struct Run {

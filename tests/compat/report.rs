@@ -116,12 +116,14 @@ impl Report {
         let part = |name: &str| grouped(self.parts.get(name).copied().unwrap_or_default());
         let mut out = format!(
             "Beside `redis-server` {}: {} replies to the lines of the scripts, {} to calls built from `COMMAND DOCS`, {} to \
-             random commands; in RESP2 and RESP3. Keyspace events and propagated calls after {} commands.\n\n",
+             random commands; in RESP2 and RESP3. Keyspace events and propagated calls after {} commands. What several clients \
+             receive after {} acts.\n\n",
             self.peer,
             part("scripts"),
             part("calls"),
             part("random"),
-            part("effects")
+            part("effects"),
+            part("clients")
         );
         out.push_str(
             "| command | cases | equal | alike | intended | different |\n|---|---:|---:|---:|---:|---:|\n",

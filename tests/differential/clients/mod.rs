@@ -2,13 +2,16 @@
 //! compared: replies, pushes and messages, byte for byte, and closed connections.
 //!
 //! * `*.txt` beside this file are scripts; [`script`] says how they are written.
+//! * [`random`] generates acts from a seed.
 //! * [`stage`] is how they are run, and how it is known that nothing more is to come.
 
+pub mod random;
 pub mod script;
 pub mod stage;
 
-use script::{Script, Section};
-use stage::{Setting, Stage};
+use crate::pair::Verdict;
+use script::{Act, Script};
+use stage::{Mismatch, Outcome, Setting, Stage};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 macro_rules! scripts {
@@ -50,17 +53,29 @@ pub fn stage(name: &str, script: &Script) -> Option<Stage> {
     Some(stage)
 }
 
-/// Runs a section; returns what is to be told of a difference, or of a server that ended or does not reply.
-pub fn differs(stage: &Stage, setting: &Setting<'_>, section: &Section) -> Option<String> {
+/// Runs `acts`; `seen` gets what became of each. Returns what is to be told of a difference, or of a server that ended or
+/// does not reply: then the servers are of no further use.
+pub fn differs(
+    stage: &Stage,
+    setting: &Setting<'_>,
+    acts: &[Act],
+    mut seen: impl FnMut(&Outcome),
+) -> Option<String> {
     let run = || {
-        let mismatch = stage.run(setting, &section.acts)?;
-        Some(stage.explain(setting, &section.acts, mismatch))
+        let mut found = None;
+        stage.each(setting, acts, |outcome| {
+            seen(&outcome);
+            let Outcome { at, verdict, here, redis } = outcome;
+            found = (verdict == Verdict::Different).then_some(Mismatch { at, here, redis });
+            found.is_none()
+        });
+        Some(stage.explain(setting, acts, found?))
     };
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(explained) => explained,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map_or("a panic", |text| text);
-            let act = section.acts.get(stage.current()).map_or_else(String::new, script::Act::line);
+            let act = acts.get(stage.current()).map_or_else(String::new, Act::line);
             Some(format!("{text}\n  after:   {act}\n{}", stage.panics()))
         }
     }
@@ -77,12 +92,12 @@ fn run(name: &str) {
             continue;
         }
         for &protocol in &section.protocols {
-            if let Some(explained) = differs(&stage, &Setting::of(section, protocol), section) {
+            let setting = Setting::of(section, protocol);
+            if let Some(explained) = differs(&stage, &setting, &section.acts, |_| compared += 1) {
                 wrong.push(format!("{name}, '{}', RESP{protocol}: {explained}", section.title));
                 // A server that has ended, or is in a state that the other is not in, spoils what follows.
                 stage = Stage::start(&script.flags);
             }
-            compared += section.acts.len();
         }
     }
     println!("{name}: {compared} acts compared");

@@ -2,15 +2,16 @@
 //!
 //! What is to come after an act is known without waiting for a guessed time. The clients use a Unix socket, where what one
 //! side has written is there for the other at once. A further client, the *control*, calls a command that does not exist,
-//! twice:
+//! three times:
 //!
 //! ```text
-//!   act ──▶ control's call ──▶ its reply ──▶ control's call ──▶ its reply ──▶ read what has arrived, on every client
+//!   act ──▶ call ──▶ refusal ──▶ call ──▶ refusal ──▶ call ──▶ refusal ──▶ read what has arrived, on every client
 //! ```
 //!
-//! When the first reply is there, the server has executed the act, or has it in the same turn of its loop; when the second
-//! one is, that turn is over, and with it all that was written to anyone. An unknown command is refused before a pause,
-//! and is not shown by MONITOR.
+//! When the first refusal is there, the server has executed the act, or has it in the same turn of its loop; when the second
+//! one is, that turn is over, and with it all that was written to anyone. A server may put off to the next turn what a
+//! client has sent that waited until now: for this there is the third. Requests and replies that take more turns are awaited
+//! by more calls. An unknown command is refused before a pause, and is not shown by MONITOR.
 //!
 //! Both servers give their clients the same numbers: before anything starts, the server that has seen fewer connections
 //! gets as many as it lacks. Since the socket has the same name on both too, replies with numbers and addresses in them
@@ -18,11 +19,13 @@
 
 use super::script::{Act, Deed, Section};
 use crate::pair::{Pair, Rule, Step, Verdict, shrink};
+use crate::support::client::encode;
 use crate::support::server::Server;
 use crate::support::{Client, DEADLINE, Reply, Value, Version};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// The socket, in the directory of each server.
@@ -30,6 +33,9 @@ const SOCKET: &str = "clients.sock";
 
 /// When so many bytes have arrived for one client, there may be more than a server sends in one turn.
 const MUCH: usize = 16 << 10;
+
+/// A server that reads from a client once in a turn of its loop takes at least so much.
+const READ_AT_ONCE: usize = 8 << 10;
 
 /// How late a reply may come that is sent when work in the background is done.
 const LATE: Duration = Duration::from_secs(5);
@@ -88,9 +94,12 @@ impl<'a> Setting<'a> {
         Setting { protocol, tcp: section.tcp, config: &section.config }
     }
 
-    /// RESP2 or RESP3, and nothing else.
-    pub fn plain(protocol: u8) -> Setting<'static> {
-        Setting { protocol, tcp: false, config: &[] }
+    /// That of random acts: RESP2 or RESP3, with all notifications in every other pair of seeds.
+    pub fn random(seed: u64) -> Setting<'static> {
+        static NOTIFIED: LazyLock<[(String, String); 1]> =
+            LazyLock::new(|| [("notify-keyspace-events".into(), "KEAnm".into())]);
+        let config: &[_] = if seed / 2 % 2 == 0 { &*NOTIFIED } else { &[] };
+        Setting { protocol: 2 + (seed % 2) as u8, tcp: false, config }
     }
 }
 
@@ -296,6 +305,8 @@ struct Side<'a> {
     /// The number of the control, the last that was given before the clients'.
     number: i64,
     players: BTreeMap<char, Player>,
+    /// How often more than usual the control calls, until what was sent has been read.
+    rounds: usize,
     /// Received, and not yet returned by `finish`.
     scene: Scene,
 }
@@ -305,7 +316,7 @@ impl<'a> Side<'a> {
         let control = server.unix_client(SOCKET);
         let Setting { protocol, tcp, .. } = *setting;
         let (players, scene) = (BTreeMap::new(), BTreeMap::new());
-        let mut side = Side { server, protocol, tcp, password, control, number: 0, players, scene };
+        let mut side = Side { server, protocol, tcp, password, control, number: 0, rounds: 0, players, scene };
         side.connect_control();
         side
     }
@@ -357,20 +368,20 @@ impl<'a> Side<'a> {
 
     /// Does what `act` says, and requests the first sign that it is done.
     fn act(&mut self, act: &Act) {
-        match &act.deed {
-            Deed::Call(args) => {
-                let args: Vec<Vec<u8>> = args.iter().map(|arg| self.substituted(arg)).collect();
-                // A server may have closed; then it is in the scene.
-                let _ = self.player(act.client).client.send(&args);
-            }
-            Deed::Raw(bytes) => {
-                let _ = self.player(act.client).client.send_raw(bytes);
-            }
+        let request = match &act.deed {
+            Deed::Call(args) => encode(&args.iter().map(|arg| self.substituted(arg)).collect::<Vec<_>>()),
+            Deed::Raw(bytes) => bytes.clone(),
             Deed::Close => {
                 self.players.remove(&act.client);
+                Vec::new()
             }
-            Deed::Await(_) | Deed::Until(..) | Deed::Pass(_) => {}
+            Deed::Await(_) | Deed::Until(..) | Deed::Pass(_) => Vec::new(),
+        };
+        if !request.is_empty() {
+            // A server may have closed; then it is in the scene.
+            let _ = self.player(act.client).client.send_raw(&request);
         }
+        self.rounds = request.len() / READ_AT_ONCE;
         let _ = self.call_nothing();
     }
 
@@ -440,9 +451,13 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// After the first call of the control: the second one, and all that has arrived; again as long as there may be more.
+    /// After the first call of the control: the others, and all that has arrived; again as long as there may be more.
     fn settle_begun(&mut self) {
         self.await_nothing();
+        for _ in 0..=std::mem::take(&mut self.rounds) {
+            let _ = self.call_nothing();
+            self.await_nothing();
+        }
         let (mut more, mut before) = (true, 0);
         while more {
             let _ = self.call_nothing();

@@ -153,6 +153,18 @@ impl Mix {
         (total > 0).then_some(Mix { generators, total })
     }
 
+    /// Those whose replies depend on nothing but the commands before, and come at once.
+    pub fn exact(mut self, pair: &Pair) -> Mix {
+        let mut redis = pair.redis.client();
+        self.generators.retain(|(generator, _)| {
+            let info = redis.call(&["COMMAND", "INFO", generator.command]).elements()[0].elements();
+            let waits = info[2].elements().iter().any(|flag| flag.text() == "blocking");
+            generator.rule == Rule::Exact && !waits
+        });
+        self.total = self.generators.iter().map(|(generator, _)| generator.weight).sum();
+        self
+    }
+
     /// One sensible command.
     pub fn command(&self, random: &mut Random) -> Step {
         let mut at = random.below(self.total);

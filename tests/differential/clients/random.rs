@@ -1,0 +1,176 @@
+//! Random acts of several clients: commands of all families, transactions, subscriptions, tracking, waits, and clients that
+//! leave, from a seed.
+//!
+//! Everything that any of the clients receives is compared byte for byte, so only commands take part whose replies depend
+//! on nothing but what was done before; that the others reply alike is held by the random sequences of one client. For the
+//! same reason no message matches two patterns of one client: Redis sends these in the order of a hash table.
+
+use super::script::{Act, Deed};
+use super::stage::Stage;
+use crate::args;
+use crate::pair::Rule;
+use crate::random::{FAMILIES, Mix, words};
+use crate::support::random::Random;
+
+/// The clients. `x` is as it was born, and never authenticates.
+const CLIENTS: [char; 5] = ['a', 'b', 'c', 'd', 'e'];
+
+const CHANNELS: [&str; 4] = ["news", "n:1", "n:2", "other"];
+/// No channel matches two of them.
+const PATTERNS: [&str; 5] = ["n:*", "o*", "__keyspace@0__:[a-k]*", "__keyevent@0__:*", "__keyspace@0__:[l-z]*"];
+
+/// `count` acts.
+pub fn acts(mix: &Mix, seed: u64, count: usize) -> Vec<Act> {
+    let mut random = Random::new(seed);
+    let beginning = [("e", "SUBSCRIBE news n:1 __redis__:invalidate"), ("e", "PSUBSCRIBE __keyevent@0__:*")];
+    let tracks = [("d", "HELLO 3"), ("d", *random.pick(&["CLIENT TRACKING ON", "CLIENT TRACKING ON BCAST"]))];
+    let mut acts: Vec<Act> = Vec::new();
+    for (client, line) in beginning.into_iter().chain(tracks).filter(|_| random.chance(2)) {
+        acts.push(Act::call(client.chars().next().expect("a letter"), words::split(line)));
+    }
+    acts.extend((0..count).map(|_| act(mix, &mut random)));
+    acts
+}
+
+/// The commands that take part.
+pub fn mix(stage: &Stage) -> Mix {
+    Mix::of(stage.pair(), FAMILIES).expect("commands that both know").exact(stage.pair())
+}
+
+fn act(mix: &Mix, random: &mut Random) -> Act {
+    let among = 3 + random.below(3);
+    let client = *random.pick(&CLIENTS[..among]);
+    if random.chance(150) {
+        return Act { client, deed: Deed::Close, rule: Rule::Exact, held: false };
+    }
+    if random.chance(25) {
+        let count = 2 + random.below(5);
+        let requests: Vec<u8> = (0..count).flat_map(|_| encode(&call(mix, random))).collect();
+        return Act { client, deed: Deed::Raw(requests), rule: Rule::Exact, held: false };
+    }
+    Act::call(client, call(mix, random))
+}
+
+/// A request as bytes.
+fn encode(args: &[Vec<u8>]) -> Vec<u8> {
+    crate::support::client::encode(args)
+}
+
+/// The words of one command.
+fn call(mix: &Mix, random: &mut Random) -> Vec<Vec<u8>> {
+    match random.below(20) {
+        0..10 => mix.command(random).args,
+        10 => mix.nonsense(random).args,
+        11..14 => transaction(random),
+        14..16 => subscription(random),
+        16 | 17 => publication(random),
+        18 => tracking(random),
+        _ => wait_or_other(random),
+    }
+}
+
+fn transaction(random: &mut Random) -> Vec<Vec<u8>> {
+    match random.below(16) {
+        0..4 => args!["MULTI"],
+        4..9 => args!["EXEC"],
+        9 => args!["DISCARD"],
+        10 => args!["UNWATCH"],
+        11 => args!["EXEC", "extra"],
+        _ => [args!["WATCH"], words::some(random, 3, words::any_key)].concat(),
+    }
+}
+
+fn subscription(random: &mut Random) -> Vec<Vec<u8>> {
+    let channel = |random: &mut Random| random.pick(&CHANNELS).as_bytes().to_vec();
+    match random.below(12) {
+        0 | 1 => [args!["SUBSCRIBE"], words::some(random, 3, channel)].concat(),
+        2 => args!["PSUBSCRIBE", *random.pick(&PATTERNS)],
+        3 => args!["SSUBSCRIBE", channel(random)],
+        4..7 => [args!["UNSUBSCRIBE"], words::some(random, 3, channel)].concat(),
+        7..9 => args!["PUNSUBSCRIBE", *random.pick(&PATTERNS)],
+        9 => args!["SUNSUBSCRIBE", channel(random)],
+        10 => args!["RESET"],
+        _ => args!["HELLO", *random.pick(&["9", "x"])],
+    }
+}
+
+fn publication(random: &mut Random) -> Vec<Vec<u8>> {
+    let channel = *random.pick(&CHANNELS);
+    match random.below(8) {
+        0..4 => args!["PUBLISH", channel, words::value(random)],
+        4 => args!["SPUBLISH", channel, words::value(random)],
+        5 => args!["PUBSUB", "NUMPAT"],
+        6 => args!["PUBSUB", "NUMSUB", channel, "nobody"],
+        _ => args!["PUBSUB", "SHARDNUMSUB", channel],
+    }
+}
+
+fn tracking(random: &mut Random) -> Vec<Vec<u8>> {
+    const ON: [&str; 9] = [
+        "",
+        "NOLOOP",
+        "OPTIN",
+        "OPTOUT",
+        "BCAST",
+        "BCAST NOLOOP",
+        "BCAST PREFIX k PREFIX l",
+        "BCAST PREFIX z NOLOOP",
+        "REDIRECT {id:b}",
+    ];
+    match random.below(8) {
+        0..3 => words::split(format!("CLIENT TRACKING ON {}", random.pick(&ON)).trim_end()),
+        3 => args!["CLIENT", "TRACKING", "OFF"],
+        4 => args!["CLIENT", "CACHING", *random.pick(&["YES", "NO"])],
+        5 => args!["CLIENT", "TRACKINGINFO"],
+        6 => args!["CLIENT", "GETREDIR"],
+        _ => args!["SUBSCRIBE", "__redis__:invalidate"],
+    }
+}
+
+/// A command that waits until another client ends its wait, or what concerns another client.
+fn wait_or_other(random: &mut Random) -> Vec<Vec<u8>> {
+    let other = format!("{{id:{}}}", random.pick(&CLIENTS));
+    let key = |random: &mut Random, kind: &str| words::key_of(random, kind);
+    match random.below(24) {
+        0 | 1 => args!["BLPOP", key(random, "list"), key(random, "list"), "0"],
+        2 => args!["BRPOP", key(random, "list"), "0"],
+        3 => args!["BLMOVE", key(random, "list"), key(random, "list"), "LEFT", "RIGHT", "0"],
+        4 => args!["BZPOPMIN", key(random, "zset"), "0"],
+        5 => args!["BZMPOP", "0", "1", key(random, "zset"), "MAX", "COUNT", "2"],
+        6 => args!["XREAD", "BLOCK", "0", "STREAMS", key(random, "stream"), "$"],
+        7..17 => args!["CLIENT", "UNBLOCK", other, *random.pick(&["TIMEOUT", "ERROR"])],
+        17..19 => args!["CLIENT", "KILL", "ID", other],
+        19 => args!["CLIENT", "SETNAME", *random.pick(&["one", "two"])],
+        20..23 => args!["SELECT", *random.pick(&["0", "0", "1"])],
+        _ => args!["SWAPDB", "0", "1"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::differs;
+    use super::super::stage::{Outcome, Setting};
+    use super::*;
+    use crate::random::state;
+    use crate::support::random::seeds;
+
+    #[test]
+    fn random_acts_of_several_clients_show_all_of_them_what_redis_does() {
+        let stage = Stage::start("");
+        let mix = mix(&stage);
+        let (mut received, mut by_others) = (0, 0);
+        for seed in seeds(&[1, 2, 3, 4, 5, 6, 7, 8]) {
+            let (acts, setting) = (acts(&mix, seed, 1000), Setting::random(seed));
+            let difference = differs(&stage, &setting, &acts, |Outcome { at, redis, .. }| {
+                received += usize::from(!redis.is_empty());
+                by_others += usize::from(redis.keys().any(|client| *client != acts[*at].client));
+            });
+            if let Some(difference) = difference {
+                panic!("REDSTART_SEED={seed}: {difference}");
+            }
+            state::check(stage.pair(), &format!("REDSTART_SEED={seed}"));
+        }
+        println!("something was received after {received} acts, by other clients after {by_others}");
+        assert!(received > 500 && by_others > 50, "received after {received} acts, by others after {by_others}");
+    }
+}
