@@ -52,7 +52,8 @@ impl Run {
     fn acts(&mut self, stage: &Stage, setting: &Setting<'_>, acts: &[Act], origin: &str) -> bool {
         let (report, only) = (&mut self.report, &self.only);
         let difference = differs(stage, setting, acts, |outcome| {
-            if let (Deed::Call(args), false) = (&acts[outcome.at].deed, outcome.verdict == Verdict::Different) {
+            if let (Deed::Call(args), false) = (&acts[outcome.at].deed, outcome.verdict == Verdict::Different)
+            {
                 report.count(args, outcome.verdict, "clients", only);
             }
         });

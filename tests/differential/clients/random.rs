@@ -17,7 +17,8 @@ const CLIENTS: [char; 5] = ['a', 'b', 'c', 'd', 'e'];
 
 const CHANNELS: [&str; 4] = ["news", "n:1", "n:2", "other"];
 /// No channel matches two of them.
-const PATTERNS: [&str; 5] = ["n:*", "o*", "__keyspace@0__:[a-k]*", "__keyevent@0__:*", "__keyspace@0__:[l-z]*"];
+const PATTERNS: [&str; 5] =
+    ["n:*", "o*", "__keyspace@0__:[a-k]*", "__keyevent@0__:*", "__keyspace@0__:[l-z]*"];
 
 /// `count` acts.
 pub fn acts(mix: &Mix, seed: u64, count: usize) -> Vec<Act> {
@@ -171,6 +172,9 @@ mod tests {
             state::check(stage.pair(), &format!("REDSTART_SEED={seed}"));
         }
         println!("something was received after {received} acts, by other clients after {by_others}");
-        assert!(received > 500 && by_others > 50, "received after {received} acts, by others after {by_others}");
+        assert!(
+            received > 500 && by_others > 50,
+            "received after {received} acts, by others after {by_others}"
+        );
     }
 }

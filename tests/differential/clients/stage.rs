@@ -316,7 +316,8 @@ impl<'a> Side<'a> {
         let control = server.unix_client(SOCKET);
         let Setting { protocol, tcp, .. } = *setting;
         let (players, scene) = (BTreeMap::new(), BTreeMap::new());
-        let mut side = Side { server, protocol, tcp, password, control, number: 0, rounds: 0, players, scene };
+        let mut side =
+            Side { server, protocol, tcp, password, control, number: 0, rounds: 0, players, scene };
         side.connect_control();
         side
     }
