@@ -67,7 +67,9 @@ impl Server {
             let mut keys = Vec::new();
             // A call that does not fit was refused, and has read nothing.
             let _ = find_keys(command, &args, &mut keys);
-            keys.iter().for_each(|key| trackers.remember(token, args.get(key.index)));
+            for key in &keys {
+                trackers.remember(token, args.get(key.index));
+            }
         }
         self.evict_tracked(EVICTED_PER_COMMAND);
         self.discard_tracked();

@@ -119,7 +119,9 @@ impl Server {
         reply.map(3);
         reply.bulk(b"flags");
         reply.set(words.len());
-        words.iter().for_each(|word| reply.bulk(word.as_bytes()));
+        for word in words {
+            reply.bulk(word.as_bytes());
+        }
         reply.bulk(b"redirect");
         reply.integer(tracking.map_or(-1, redirection));
         reply.bulk(b"prefixes");

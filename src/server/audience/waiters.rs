@@ -170,8 +170,7 @@ impl Waiters {
         for change in journal.changes() {
             match change {
                 Change::Key { key, event } if event.may_serve() => self.key_changed(key.db, key.name),
-                Change::Key { .. } => {}
-                Change::Flushed { removed: 0, .. } => {}
+                Change::Key { .. } | Change::Flushed { removed: 0, .. } => {}
                 Change::Flushed { db, .. } => self.database_changed(db),
                 Change::Swapped { first, second } => {
                     self.database_changed(first);

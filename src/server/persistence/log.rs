@@ -453,7 +453,9 @@ impl Log {
             self.manifest = self.manifest.without_history();
             self.directory.persist_shorter(&self.manifest)
         });
-        deleted.into_iter().for_each(|file| self.syncer.close_later(file));
+        for file in deleted {
+            self.syncer.close_later(file);
+        }
         Ok(persisted?)
     }
 

@@ -342,13 +342,14 @@ impl Trackers {
             match tracking.options.redirect {
                 None if source.protocol == Protocol::Resp3 => direct.push(*token),
                 None => {}
-                Some(redirect) => match reach(redirect.token) {
-                    Some(target) => tell_through(post, redirect.token, target, source.protocol, news),
-                    None => {
+                Some(redirect) => {
+                    if let Some(target) = reach(redirect.token) {
+                        tell_through(post, redirect.token, target, source.protocol, news);
+                    } else {
                         tracking.broken = true;
                         tell_of_loss(post, *token, source.protocol, redirect.id);
                     }
-                },
+                }
             }
         }
         post.write_to(direct, Protocol::Resp3, |reply| {

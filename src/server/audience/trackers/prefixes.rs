@@ -42,7 +42,7 @@ struct Prefix {
 /// All prefixes.
 #[derive(Debug, Default)]
 pub struct Prefixes {
-    prefixes: BTreeMap<Box<[u8]>, Prefix>,
+    by_name: BTreeMap<Box<[u8]>, Prefix>,
     /// Their lengths, each with how many have it.
     lengths: BTreeMap<usize, usize>,
     collected: bool,
@@ -52,12 +52,12 @@ impl Prefixes {
     /// How many there are.
     #[inline]
     pub fn len(&self) -> usize {
-        self.prefixes.len()
+        self.by_name.len()
     }
 
     /// `token` hears of the keys with this prefix.
     pub fn add(&mut self, token: Token, prefix: &[u8]) {
-        let known = self.prefixes.entry(prefix.into()).or_insert_with(|| {
+        let known = self.by_name.entry(prefix.into()).or_insert_with(|| {
             *self.lengths.entry(prefix.len()).or_default() += 1;
             Prefix::default()
         });
@@ -66,10 +66,10 @@ impl Prefixes {
 
     /// `token` does not hear of the keys with this prefix any more.
     pub fn remove(&mut self, token: Token, prefix: &[u8]) {
-        let Some(known) = self.prefixes.get_mut(prefix) else { return };
+        let Some(known) = self.by_name.get_mut(prefix) else { return };
         known.members.remove(&token);
         if known.members.is_empty() {
-            self.prefixes.remove(prefix);
+            self.by_name.remove(prefix);
             if let Some(count) = self.lengths.get_mut(&prefix.len()) {
                 *count -= 1;
                 if *count == 0 {
@@ -82,7 +82,7 @@ impl Prefixes {
     /// A key has changed, by a command of the client `by`.
     pub fn collect(&mut self, name: &[u8], by: Option<Token>) {
         for (len, _) in self.lengths.range(..=name.len()) {
-            let Some(prefix) = self.prefixes.get_mut(&name[..*len]) else { continue };
+            let Some(prefix) = self.by_name.get_mut(&name[..*len]) else { continue };
             match prefix.changed.0.get_mut(name) {
                 Some(last) => *last = by,
                 None => drop(prefix.changed.0.insert(name.into(), by)),
@@ -100,7 +100,7 @@ impl Prefixes {
     /// The keys that have changed since this was last called: for each prefix in order its clients and the keys.
     pub fn take_collected(&mut self) -> Vec<(Vec<Token>, Changed)> {
         self.collected = false;
-        let changed = self.prefixes.values_mut().filter(|prefix| !prefix.changed.0.is_empty());
+        let changed = self.by_name.values_mut().filter(|prefix| !prefix.changed.0.is_empty());
         changed
             .map(|prefix| (prefix.members.iter().copied().collect(), std::mem::take(&mut prefix.changed)))
             .collect()

@@ -7,7 +7,7 @@
 use crate::db::Garbage;
 use crate::sys::poller::Token;
 use crate::types::Shapes;
-use crate::types::hash::Hash;
+use crate::types::hash::{FieldRef, Hash};
 use crate::types::random::Random;
 
 /// Bytes of a client.
@@ -66,7 +66,7 @@ impl Table {
     pub fn remember(&mut self, token: Token, name: &[u8]) {
         self.names.step();
         let item = item(token);
-        let known = self.names.get(name, NEVER).map(|field| field.value());
+        let known = self.names.get(name, NEVER).map(FieldRef::value);
         let (readers, _) = known.unwrap_or(&[]).as_chunks::<ITEM>();
         // Most keys have one reader.
         if readers == [item] {
