@@ -98,7 +98,7 @@ impl<'a> Setting<'a> {
     pub fn random(seed: u64) -> Setting<'static> {
         static NOTIFIED: LazyLock<[(String, String); 1]> =
             LazyLock::new(|| [("notify-keyspace-events".into(), "KEAnm".into())]);
-        let config: &[_] = if seed / 2 % 2 == 0 { &*NOTIFIED } else { &[] };
+        let config: &[_] = if (seed / 2).is_multiple_of(2) { &*NOTIFIED } else { &[] };
         Setting { protocol: 2 + (seed % 2) as u8, tcp: false, config }
     }
 }
@@ -132,7 +132,7 @@ impl Stage {
     pub fn panics(&self) -> String {
         let log = self.pair.subject.log();
         let told = log.lines().skip_while(|line| !line.contains("panicked")).take(3);
-        told.map(|line| format!("  log:     {line}\n")).collect()
+        told.flat_map(|line| ["  log:     ", line, "\n"]).collect()
     }
 
     pub fn pair(&self) -> &Pair {
