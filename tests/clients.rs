@@ -532,9 +532,9 @@ fn requests_of_many_clients_that_come_at_once_are_each_their_own() {
     }
     assert_eq!(broken.wait_closed(), b"$6\r\nbefore\r\n-ERR Protocol error: expected '$', got '!'\r\n");
     assert_eq!(inline.read_reply().expect("a reply").value.text(), "inline");
-    // It was killed before its request came, or after it was executed, and then it was told so.
-    let executed = killed.wait_closed() == b"+OK\r\n";
-    assert_eq!(control.run("EXISTS killed").integer(), i64::from(executed));
+    // It was killed before its request came, or after it was executed; then its reply may not have left any more.
+    let told = killed.wait_closed() == b"+OK\r\n";
+    assert!(control.run("EXISTS killed").integer() == 1 || !told);
     assert_eq!(control.run("EXISTS quit").integer(), 0);
     control.ok("SELECT 1");
     assert_eq!(control.run("RPUSH q element").integer(), 1);

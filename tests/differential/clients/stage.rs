@@ -38,7 +38,7 @@ const MUCH: usize = 16 << 10;
 const READ_AT_ONCE: usize = 8 << 10;
 
 /// How late a reply may come that is sent when work in the background is done.
-const LATE: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(1);
 
 /// What scripts change of a server's configuration, as it is at the beginning of each sequence.
 const CONFIG: [[&str; 2]; 5] = [
@@ -155,9 +155,7 @@ impl Stage {
             here.act(act);
             redis.act(act);
             let (theirs, mut ours) = (redis.finish(act), here.finish(act));
-            if replies_late(act) {
-                here.catch_up(act, &theirs, &mut ours);
-            }
+            here.catch_up(&theirs, &mut ours);
             let (here, redis) = (ours, theirs);
             let verdict = judge(act, &here, &redis, self.pair.peer);
             if !go_on(Outcome { at, verdict, here, redis }) {
@@ -220,6 +218,7 @@ impl std::fmt::Debug for Received {
     }
 }
 
+<<<<<<< HEAD
 /// Whether a server may work in the background before it replies.
 fn replies_late(act: &Act) -> bool {
     let flushes =
@@ -227,6 +226,8 @@ fn replies_late(act: &Act) -> bool {
     matches!(&act.deed, Deed::Call(args) if flushes(&args[0]))
 }
 
+=======
+>>>>>>> multi
 /// How what the clients have received compares, by the rule of `act`.
 fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
     let is_broken = |scene: &Scene| scene.values().any(|received| received.broken.is_some());
@@ -371,7 +372,7 @@ impl<'a> Side<'a> {
     fn act(&mut self, act: &Act) {
         let request = match &act.deed {
             Deed::Call(args) => encode(&args.iter().map(|arg| self.substituted(arg)).collect::<Vec<_>>()),
-            Deed::Raw(bytes) => bytes.clone(),
+            Deed::Raw(bytes) => self.substituted(bytes),
             Deed::Close => {
                 self.players.remove(&act.client);
                 Vec::new()
@@ -410,11 +411,12 @@ impl<'a> Side<'a> {
         if act.held { Scene::new() } else { std::mem::take(&mut self.scene) }
     }
 
-    /// Waits until the client of `act` has received as many replies as it did from the other server.
-    fn catch_up(&mut self, act: &Act, other: &Scene, own: &mut Scene) {
-        let count = |scene: &Scene| scene.get(&act.client).map_or(0, |received| received.replies.len());
-        let (wanted, started) = (count(other), Instant::now());
-        while count(own) < wanted && started.elapsed() < LATE {
+    /// Waits until each client has received as many replies as it did from the other server: a flush replies when the memory
+    /// is free.
+    fn catch_up(&mut self, other: &Scene, own: &mut Scene) {
+        let count = |scene: &Scene, name| scene.get(name).map_or(0, |received: &Received| received.replies.len());
+        let started = Instant::now();
+        while other.keys().any(|name| count(own, name) < count(other, name)) && started.elapsed() < LATE {
             let _ = self.call_nothing();
             self.settle_begun();
             for (name, received) in std::mem::take(&mut self.scene) {
