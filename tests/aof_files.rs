@@ -215,7 +215,8 @@ fn functions_in_a_log_of_redis_stay_in_the_log_here() {
 #[test]
 fn a_log_of_redis_is_the_same_data_set_here() {
     for seed in seeds(&[3, 4]) {
-        let (wanted, stopped) = logged(Launch::redis().flags(FLAGS).flags(DURABLE).start(), &mut Random::new(seed));
+        let (wanted, stopped) =
+            logged(Launch::redis().flags(FLAGS).flags(DURABLE).start(), &mut Random::new(seed));
         assert_same_there(&stopped, Launch::subject().flags(FLAGS), &wanted);
     }
 }

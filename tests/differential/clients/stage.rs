@@ -218,16 +218,6 @@ impl std::fmt::Debug for Received {
     }
 }
 
-<<<<<<< HEAD
-/// Whether a server may work in the background before it replies.
-fn replies_late(act: &Act) -> bool {
-    let flushes =
-        |name: &[u8]| name.eq_ignore_ascii_case(b"FLUSHALL") || name.eq_ignore_ascii_case(b"FLUSHDB");
-    matches!(&act.deed, Deed::Call(args) if flushes(&args[0]))
-}
-
-=======
->>>>>>> multi
 /// How what the clients have received compares, by the rule of `act`.
 fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
     let is_broken = |scene: &Scene| scene.values().any(|received| received.broken.is_some());
@@ -414,7 +404,8 @@ impl<'a> Side<'a> {
     /// Waits until each client has received as many replies as it did from the other server: a flush replies when the memory
     /// is free.
     fn catch_up(&mut self, other: &Scene, own: &mut Scene) {
-        let count = |scene: &Scene, name| scene.get(name).map_or(0, |received: &Received| received.replies.len());
+        let count =
+            |scene: &Scene, name| scene.get(name).map_or(0, |received: &Received| received.replies.len());
         let started = Instant::now();
         while other.keys().any(|name| count(own, name) < count(other, name)) && started.elapsed() < LATE {
             let _ = self.call_nothing();
