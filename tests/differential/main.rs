@@ -84,6 +84,7 @@ scripts! {
     geo_commands_reply_as_redis_does: "geo.txt",
     sort_replies_as_redis_does: "sort.txt",
     stream_commands_reply_as_redis_does: "streams_type.txt",
+    transactions_reply_as_redis_does: "transactions.txt",
     config_commands_reply_as_redis_does: "config.txt",
     server_commands_reply_as_redis_does: "server.txt",
     what_an_operator_sees_is_what_redis_shows: "monitoring.txt",
@@ -109,13 +110,22 @@ fn every_script_in_the_directory_is_run() {
 #[test]
 fn every_command_of_the_server_is_in_the_scripts() {
     let mut called = std::collections::BTreeSet::new();
+    let mut note = |args: &[Vec<u8>]| {
+        let word = |n: usize| args.get(n).map(|a| String::from_utf8_lossy(a).to_lowercase());
+        called.extend(word(0));
+        called.extend(word(0).zip(word(1)).map(|(a, b)| format!("{a}|{b}")));
+    };
     for (name, text) in SCRIPTS {
         for section in script::parse(name, text).sections {
             for step in section.steps {
-                let word = |n: usize| step.args.get(n).map(|a| String::from_utf8_lossy(a).to_lowercase());
-                called.extend(word(0));
-                called.extend(word(0).zip(word(1)).map(|(a, b)| format!("{a}|{b}")));
+                note(&step.args);
             }
+        }
+    }
+    for name in clients::SCRIPTS {
+        let acts = clients::load(name).sections.into_iter().flat_map(|section| section.acts);
+        for args in acts.filter_map(clients::script::Act::into_call) {
+            note(&args);
         }
     }
     if support::server::subject_is_redis() {

@@ -83,6 +83,14 @@ impl Act {
         Act { client, deed: Deed::Call(args), rule: Rule::Exact, held: false }
     }
 
+    /// The words of a call.
+    pub fn into_call(self) -> Option<Vec<Vec<u8>>> {
+        match self.deed {
+            Deed::Call(args) => Some(args),
+            _ => None,
+        }
+    }
+
     /// The act as a line of a script.
     pub fn line(&self) -> String {
         let words = |args: &[Vec<u8>]| args.iter().map(|arg| Step::word(arg)).collect::<Vec<_>>().join(" ");

@@ -94,7 +94,7 @@ mod tests {
     fn effects(events: &[&str], calls: &[&str]) -> Effects {
         let event = |text: &&str| {
             let (name, key) = text.split_once(' ').expect("a name and a key");
-            Event { db: 0, name: name.into(), key: key.into() }
+            Event { db: 0, of_key: false, name: name.into(), key: key.into() }
         };
         let call = |line: &&str| Call { db: 0, args: words(line) };
         Effects { events: events.iter().map(event).collect(), calls: calls.iter().map(call).collect() }

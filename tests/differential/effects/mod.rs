@@ -4,7 +4,7 @@
 //! ```text
 //!              events                                      calls
 //!  Redis       its notifications, on a subscriber          its replication stream, read by a fake replica
-//!  Redstart    DEBUG JOURNAL TAKE                          DEBUG JOURNAL TAKE
+//!  Redstart    its notifications, on a subscriber          DEBUG JOURNAL TAKE
 //! ```
 //!
 //! [`witness`] collects them, [`compare`] says whether two of them mean the same; what is meant to differ is listed in
@@ -39,6 +39,7 @@ pub const SCRIPTS: &[&str] = &[
     "sorted_sets.txt",
     "streams_type.txt",
     "strings.txt",
+    "transactions.txt",
     "transfer.txt",
     "wrong_types.txt",
 ];
@@ -47,6 +48,8 @@ pub const SCRIPTS: &[&str] = &[
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
     pub db: i64,
+    /// Whether it came on the channel of the key, and not on that of the event.
+    pub of_key: bool,
     pub name: Vec<u8>,
     pub key: Vec<u8>,
 }
@@ -159,7 +162,8 @@ impl Finding {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name.escape_ascii(), Step::word(&self.key))?;
+        let channel = if self.of_key { "(key) " } else { "" };
+        write!(f, "{channel}{} {}", self.name.escape_ascii(), Step::word(&self.key))?;
         if self.db == 0 { Ok(()) } else { write!(f, " in {}", self.db) }
     }
 }

@@ -1,8 +1,8 @@
 //! What sees the effects of one server's commands.
 //!
-//! For Redis there are two connections: a subscriber to all events, and a fake replica that takes part in the handshake,
-//! throws the snapshot away and reads the calls that follow. A message that is published from a third one comes out of
-//! both, after everything that was done before it.
+//! Events are those that a subscriber to all notifications receives. Calls are read by a fake replica of Redis, which takes
+//! part in the handshake and throws the snapshot away, and from the journal of the server under test. A message that is
+//! published after a command comes to subscriber and replica after everything that was done before it.
 
 use super::{Call, Effects, Event};
 use crate::support::server::{Server, subject_is_redis};
@@ -11,10 +11,20 @@ use crate::support::{Client, Value};
 /// The channel of the marks.
 const MARKS: &str = "effects:marks";
 
-/// A connection, or three, that see what a server's commands leave behind.
-pub enum Witness {
-    Journal(Client),
-    Redis(RedisWitness),
+/// Sees what a server's commands leave behind.
+pub struct Witness {
+    control: Client,
+    subscriber: Client,
+    calls: Calls,
+    marks: u64,
+}
+
+/// Where calls are read.
+enum Calls {
+    /// `DEBUG JOURNAL TAKE`.
+    Journal,
+    /// The replication stream, and the database that it has selected.
+    Replica(Client, i64),
 }
 
 impl Witness {
@@ -23,103 +33,49 @@ impl Witness {
         if subject_is_redis() {
             return Witness::of_redis(server);
         }
-        let mut client = server.client();
-        client.ok("DEBUG JOURNAL ON");
-        Witness::Journal(client)
+        server.client().ok("DEBUG JOURNAL ON");
+        Witness::attach(server, Calls::Journal)
     }
 
     pub fn of_redis(server: &Server) -> Witness {
-        Witness::Redis(RedisWitness::attach(server))
+        // A replica that never acknowledges is not dropped.
+        server.client().ok("CONFIG SET repl-timeout 100000");
+        Witness::attach(server, Calls::Replica(replicate(server), 0))
+    }
+
+    fn attach(server: &Server, calls: Calls) -> Witness {
+        let (mut control, mut subscriber) = (server.client(), server.client());
+        // All classes: `A` is without the misses and the new keys.
+        control.ok("CONFIG SET notify-keyspace-events KEAmn");
+        subscriber.run("PSUBSCRIBE __key*@*__:*");
+        subscriber.run(&format!("SUBSCRIBE {MARKS}"));
+        let mut witness = Witness { control, subscriber, calls, marks: 0 };
+        witness.mark();
+        witness.take();
+        witness
     }
 
     /// Requests all that was left behind so far; [`Witness::take`] reads it.
     pub fn mark(&mut self) {
-        let sent = match self {
-            Witness::Journal(client) => client.send(&["DEBUG", "JOURNAL", "TAKE"]),
-            Witness::Redis(redis) => redis.mark(),
-        };
+        self.marks += 1;
+        let mark = self.marks.to_string();
+        let mut sent = self.control.send(&["PUBLISH", MARKS, &mark]);
+        if let Calls::Journal = self.calls {
+            sent = sent.and_then(|()| self.control.send(&["DEBUG", "JOURNAL", "TAKE"]));
+        }
         sent.expect("a server that takes a request");
     }
 
     /// What was left behind between the last two marks.
     pub fn take(&mut self) -> Effects {
-        match self {
-            Witness::Journal(client) => journal(&client.read_reply().expect("the journal").value),
-            Witness::Redis(redis) => redis.take(),
-        }
-    }
-}
-
-impl Call {
-    /// MULTI and EXEC are in no database: a replica gets the SELECT between them.
-    fn new(db: i64, args: Vec<Vec<u8>>) -> Call {
-        let frames = args.len() == 1 && [&b"MULTI"[..], b"EXEC"].contains(&&args[0][..]);
-        Call { db: if frames { 0 } else { db }, args }
-    }
-}
-
-/// Reads the reply to `DEBUG JOURNAL TAKE`: the events, each with its database, name and key; the calls, each with its
-/// database and arguments.
-fn journal(reply: &Value) -> Effects {
-    let parts = reply.elements();
-    let [events, calls] = &parts[..] else { panic!("no journal: {reply:?}") };
-    let event = |value: &Value| match &value.elements()[..] {
-        [Value::Integer(db), Value::Bulk(name), Value::Bulk(key)] => {
-            Event { db: *db, name: name.clone(), key: key.clone() }
-        }
-        _ => panic!("no event: {value:?}"),
-    };
-    let call = |value: &Value| match &value.elements()[..] {
-        [Value::Integer(db), args @ ..] => Call::new(*db, args.iter().map(bytes).collect()),
-        _ => panic!("no call: {value:?}"),
-    };
-    Effects {
-        events: events.elements().iter().map(event).collect(),
-        calls: calls.elements().iter().map(call).collect(),
-    }
-}
-
-fn bytes(value: &Value) -> Vec<u8> {
-    match value {
-        Value::Bulk(bytes) => bytes.clone(),
-        other => panic!("no bulk string: {other:?}"),
-    }
-}
-
-/// The connections to a Redis.
-pub struct RedisWitness {
-    control: Client,
-    subscriber: Client,
-    replica: Client,
-    /// The database that the replication stream has selected.
-    selected: i64,
-    marks: u64,
-}
-
-impl RedisWitness {
-    fn attach(server: &Server) -> RedisWitness {
-        let (mut control, mut subscriber) = (server.client(), server.client());
-        // All classes: `A` is without the misses and the new keys. A replica that never acknowledges is not dropped.
-        control.ok("CONFIG SET notify-keyspace-events EAmn");
-        control.ok("CONFIG SET repl-timeout 100000");
-        subscriber.run("PSUBSCRIBE __keyevent@*__:*");
-        subscriber.run(&format!("SUBSCRIBE {MARKS}"));
-        let mut witness =
-            RedisWitness { control, subscriber, replica: replicate(server), selected: 0, marks: 0 };
-        witness.mark().expect("a server that takes a request");
-        witness.take();
-        witness
-    }
-
-    fn mark(&mut self) -> std::io::Result<()> {
-        self.marks += 1;
-        self.control.send(&["PUBLISH", MARKS, &self.marks.to_string()])
-    }
-
-    fn take(&mut self) -> Effects {
         let mark = self.marks.to_string().into_bytes();
         self.control.read_reply().expect("the reply to PUBLISH");
-        Effects { events: self.events(&mark), calls: self.calls(&mark) }
+        let events = self.events(&mark);
+        let calls = match &mut self.calls {
+            Calls::Journal => journal(&self.control.read_reply().expect("the journal").value),
+            Calls::Replica(replica, selected) => replicated(replica, selected, &mark),
+        };
+        Effects { events, calls }
     }
 
     fn events(&mut self, mark: &[u8]) -> Vec<Event> {
@@ -132,43 +88,81 @@ impl RedisWitness {
                         return events;
                     }
                 }
-                [_, _, channel, key] => events.push(event(channel, key)),
+                [_, _, channel, text] => events.push(event(channel, text)),
                 other => panic!("no message: {other:?}"),
-            }
-        }
-    }
-
-    fn calls(&mut self, mark: &[u8]) -> Vec<Call> {
-        let mut calls = Vec::new();
-        loop {
-            let call = self.replica.read_reply().expect("a propagated call").value.elements();
-            let args: Vec<Vec<u8>> = call.iter().map(bytes).collect();
-            let mut words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            let name = words[0].to_ascii_uppercase();
-            words[0] = &name;
-            match words[..] {
-                [b"SELECT", db] => {
-                    let db = String::from_utf8_lossy(db);
-                    self.selected = db.parse().expect("the number of a database");
-                }
-                [b"PING"] | [b"REPLCONF", ..] => {}
-                [b"PUBLISH", channel, text] if channel == MARKS.as_bytes() => {
-                    if text == mark {
-                        return calls;
-                    }
-                }
-                _ => calls.push(Call::new(self.selected, args)),
             }
         }
     }
 }
 
-/// From a channel `__keyevent@DB__:NAME`.
-fn event(channel: &[u8], key: &[u8]) -> Event {
-    let text = String::from_utf8_lossy(channel);
-    let parts = text.strip_prefix("__keyevent@").and_then(|rest| rest.split_once("__:"));
-    let (db, name) = parts.unwrap_or_else(|| panic!("no event: {text}"));
-    Event { db: db.parse().expect("the number of a database"), name: name.into(), key: key.to_vec() }
+/// The calls of a replication stream up to a mark.
+fn replicated(replica: &mut Client, selected: &mut i64, mark: &[u8]) -> Vec<Call> {
+    let mut calls = Vec::new();
+    loop {
+        let call = replica.read_reply().expect("a propagated call").value.elements();
+        let args: Vec<Vec<u8>> = call.iter().map(bytes).collect();
+        let mut words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let name = words[0].to_ascii_uppercase();
+        words[0] = &name;
+        match words[..] {
+            [b"SELECT", db] => {
+                let db = String::from_utf8_lossy(db);
+                *selected = db.parse().expect("the number of a database");
+            }
+            [b"PING"] | [b"REPLCONF", ..] => {}
+            [b"PUBLISH", channel, text] if channel == MARKS.as_bytes() => {
+                if text == mark {
+                    return calls;
+                }
+            }
+            _ => calls.push(Call::new(*selected, args)),
+        }
+    }
+}
+
+impl Call {
+    /// MULTI and EXEC are in no database: a replica gets the SELECT between them.
+    fn new(db: i64, args: Vec<Vec<u8>>) -> Call {
+        let frames = args.len() == 1 && [&b"MULTI"[..], b"EXEC"].contains(&&args[0][..]);
+        Call { db: if frames { 0 } else { db }, args }
+    }
+}
+
+/// Reads the reply to `DEBUG JOURNAL TAKE`: the events, which the subscriber has seen, and the calls, each with its
+/// database and arguments. The marks are left out.
+fn journal(reply: &Value) -> Vec<Call> {
+    let parts = reply.elements();
+    let [_, calls] = &parts[..] else { panic!("no journal: {reply:?}") };
+    let call = |value: &Value| match &value.elements()[..] {
+        [Value::Integer(db), args @ ..] => Call::new(*db, args.iter().map(bytes).collect()),
+        _ => panic!("no call: {value:?}"),
+    };
+    let is_mark = |call: &Call| call.args.get(1).is_some_and(|channel| channel == MARKS.as_bytes());
+    calls.elements().iter().map(call).filter(|call| !is_mark(call)).collect()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Bulk(bytes) => bytes.clone(),
+        other => panic!("no bulk string: {other:?}"),
+    }
+}
+
+/// From a channel `__keyevent@DB__:NAME` with a key, or `__keyspace@DB__:KEY` with a name.
+fn event(channel: &[u8], text: &[u8]) -> Event {
+    let split = |start: &[u8]| {
+        let rest = channel.strip_prefix(start)?;
+        let at = rest.iter().position(|byte| *byte == b'_')?;
+        Some((&rest[..at], rest[at..].strip_prefix(b"__:")?))
+    };
+    let (of_key, (db, end)) = match (split(b"__keyspace@"), split(b"__keyevent@")) {
+        (Some(parts), _) => (true, parts),
+        (_, Some(parts)) => (false, parts),
+        _ => panic!("no event: {}", channel.escape_ascii()),
+    };
+    let (key, name) = if of_key { (end, text) } else { (text, end) };
+    let db = String::from_utf8_lossy(db).parse().expect("the number of a database");
+    Event { db, of_key, name: name.to_vec(), key: key.to_vec() }
 }
 
 /// A connection that has become a replica and has the snapshot behind it.
