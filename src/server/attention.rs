@@ -100,7 +100,6 @@ impl Server {
         if client.session.flags.monitor {
             return false;
         }
-        client.session.last_command = Some(command.id);
         client.session.flags.waiting = true;
         self.audience.wait_for_end_of_pause(token);
         true

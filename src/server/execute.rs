@@ -68,6 +68,9 @@ impl Server {
             self.deliver_feed();
         }
         let mut before = self.net.output.buffer.len();
+        if let Some(client) = self.net.clients.get_mut(token) {
+            client.session.last_command = found.ok().map(|command| command.id);
+        }
         let mut admitted = self.admit(token, found, args);
         if let Some(command) = admitted
             && self.queue(token, command, hash, args)
@@ -118,7 +121,6 @@ impl Server {
     ) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let session = &mut client.session;
-        session.last_command = Some(command.id);
         crash::now_executing(command.id);
         let Output { buffer, splices, .. } = &mut self.net.output;
         let reply = Reply { buf: buffer, protocol: session.protocol };

@@ -43,7 +43,6 @@ impl Server {
         if is_called_at_once(command) {
             return false;
         }
-        client.session.last_command = Some(command.id);
         if !transaction.is_refused() && !self.audience.watchers.is_touched(token) {
             transaction.push(command, hash, args.places());
             let most = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
@@ -88,19 +87,21 @@ impl Server {
 
     /// `DISCARD`: forgets what was queued, and what is watched.
     pub(super) fn discard(&mut self, token: Token) -> Result {
-        if !self.end_transaction(token) {
+        if !self.net.session(token).flags.transaction {
             return Err(Error::new("ERR DISCARD without MULTI"));
         }
+        self.end_transaction(token);
         self.net.reply_to(token).ok();
         Ok(())
     }
 
-    /// `token` has no transaction any more, and watches nothing. Returns whether it had one.
-    pub(super) fn end_transaction(&mut self, token: Token) -> bool {
+    /// `token` has no transaction any more, and watches nothing.
+    pub(super) fn end_transaction(&mut self, token: Token) {
         self.unwatch_all(token);
-        let Some(client) = self.net.clients.get_mut(token) else { return false };
-        client.session.flags.transaction = false;
-        client.transaction.take().is_some()
+        if let Some(client) = self.net.clients.get_mut(token) {
+            client.session.flags.transaction = false;
+            client.transaction = None;
+        }
     }
 
     /// `EXEC`: the replies of all that was queued, or null if a watched key was touched.

@@ -275,7 +275,10 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         Ok(id) => id,
         Err(error) => {
             // A stream that was made for the entry stays, as in Redis.
-            ctx.changed(key, Event::Unnamed, u64::from(found.is_none()));
+            match found {
+                Some(_) => ctx.unchanged(),
+                None => ctx.changed(key, Event::Bookkeeping, 1),
+            }
             return Err(error);
         }
     };
