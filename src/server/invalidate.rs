@@ -67,7 +67,7 @@ impl Server {
             let mut keys = Vec::new();
             // A call that does not fit was refused, and has read nothing.
             let _ = find_keys(command, &args, &mut keys);
-            for key in &keys {
+            for key in keys {
                 trackers.remember(token, args.get(key.index));
             }
         }
