@@ -29,6 +29,12 @@ impl Server {
     /// From now on `token` tracks keys as `options` say.
     pub(super) fn track(&mut self, token: Token, options: Options, prefixes: &[&[u8]]) {
         self.audience.trackers.begin(token, options, prefixes, &self.core.keyspace.shapes);
+        let told = options.redirect.map_or(token, |redirect| redirect.token);
+        for informed in [token, told] {
+            if let Some(client) = self.net.clients.get_mut(informed) {
+                client.session.flags.informed = true;
+            }
+        }
         let flags = &mut self.net.session(token).flags;
         flags.tracking = !options.broadcast;
         flags.opt_in = options.opt_in;
