@@ -29,6 +29,8 @@ pub struct SessionFlags {
     pub subscribed: bool,
     /// `CLIENT TRACKING ON`, but not `BCAST`: keys that it reads are remembered.
     pub tracking: bool,
+    /// It may be told of invalid copies, its own or those of a client that redirects to it.
+    pub informed: bool,
     /// `CLIENT TRACKING ON OPTIN`: they are only if `caching` is set, and without it only if it is not.
     pub opt_in: bool,
     /// `CLIENT CACHING` was called for the command that follows.

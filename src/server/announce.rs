@@ -58,7 +58,7 @@ impl Server {
     /// Whether the post cannot wait for the end of the turn of `executing`: because that may be among its readers, monitors
     /// are shown what comes between, or there is much of it.
     pub(super) fn has_to_deliver_now(&self, executing: Token) -> bool {
-        let may_read = |client: &Client| client.session.flags.subscribed | client.session.flags.tracking;
+        let may_read = |client: &Client| client.session.flags.subscribed | client.session.flags.informed;
         self.audience.post.is_large()
             || self.audience.needs_attention()
             || self.net.clients.get(executing).is_none_or(may_read)

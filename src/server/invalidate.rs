@@ -29,6 +29,12 @@ impl Server {
     /// From now on `token` tracks keys as `options` say.
     pub(super) fn track(&mut self, token: Token, options: Options, prefixes: &[&[u8]]) {
         self.audience.trackers.begin(token, options, prefixes, &self.core.keyspace.shapes);
+        let told = options.redirect.map_or(token, |redirect| redirect.token);
+        for informed in [token, told] {
+            if let Some(client) = self.net.clients.get_mut(informed) {
+                client.session.flags.informed = true;
+            }
+        }
         let flags = &mut self.net.session(token).flags;
         flags.tracking = !options.broadcast;
         flags.opt_in = options.opt_in;
@@ -67,7 +73,7 @@ impl Server {
             let mut keys = Vec::new();
             // A call that does not fit was refused, and has read nothing.
             let _ = find_keys(command, &args, &mut keys);
-            for key in &keys {
+            for key in keys {
                 trackers.remember(token, args.get(key.index));
             }
         }
