@@ -78,6 +78,11 @@ impl Server {
             admitted = None;
         }
         if let Some(command) = admitted {
+            if self.has_too_many_tracked() && !self.audience.settling {
+                self.net.output.close_segment(token);
+                self.limit_tracked();
+                before = self.net.output.buffer.len();
+            }
             self.call_carefully(token, command, hash, args, before);
             self.remember_keys(token, command, args);
         }

@@ -8,7 +8,7 @@ use crate::command::table::keyspecs::find_keys;
 use crate::command::{Args, Command, Refusal, flags, introspect};
 use crate::sys::poller::Token;
 
-/// The most keys that are given up after a command because there are too many.
+/// The most keys that are given up before a command because there are too many.
 const EVICTED_PER_COMMAND: usize = 100;
 
 /// The same for a run of cron: about a millisecond.
@@ -77,8 +77,13 @@ impl Server {
                 trackers.remember(token, args.get(key.index));
             }
         }
-        self.evict_tracked(EVICTED_PER_COMMAND);
         self.discard_tracked();
+    }
+
+    /// Before a command: gives up some, if there are too many. No segment may be open.
+    pub(super) fn limit_tracked(&mut self) {
+        self.evict_tracked(EVICTED_PER_COMMAND);
+        self.deliver_post();
     }
 
     /// `CLIENT CACHING` was called for the command that is over now, unless a transaction is open.
@@ -92,10 +97,17 @@ impl Server {
         }
     }
 
-    /// Gives up keys, at most `limit` of them, while more are remembered than the configuration allows.
+    /// Whether more keys are remembered than the configuration allows.
+    #[inline]
+    pub(super) fn has_too_many_tracked(&self) -> bool {
+        let most = self.core.config.tracking_table_max_keys;
+        most > 0 && self.audience.trackers.totals().keys > most
+    }
+
+    /// Gives up keys, at most `limit` of them, while there are too many.
     fn evict_tracked(&mut self, limit: usize) {
         let most = self.core.config.tracking_table_max_keys;
-        if most > 0 && self.audience.trackers.totals().keys > most {
+        if self.has_too_many_tracked() {
             let clients = &self.net.clients;
             let post = &mut self.audience.post;
             self.audience.trackers.evict(post, most, limit, &|token| reader(clients, token));

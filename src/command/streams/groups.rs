@@ -181,6 +181,10 @@ pub fn xgroup_create(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         ctx.unchanged();
         return Err(Error::new("BUSYGROUP Consumer Group name already exists"));
     }
+    if found.is_none() {
+        // The stream itself is new.
+        ctx.changed(key, Event::Unnamed, 0);
+    }
     ctx.changed(key, Event::XGroupCreate, 1);
     ctx.reply.ok();
     Ok(())

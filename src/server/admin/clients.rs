@@ -101,7 +101,8 @@ impl Server {
         let transaction = client.transaction.as_ref().filter(|_| session.flags.transaction);
         let queued = transaction.map_or(-1, |transaction| transaction.len() as i64);
         let watched = self.audience.watchers.count(token);
-        let queued_bytes = transaction.map_or(0, |transaction| transaction.memory_bytes());
+        let filled = transaction.filter(|transaction| transaction.len() > 0);
+        let queued_bytes = filled.map_or(0, |transaction| transaction.memory_bytes());
         let tracking = self.audience.trackers.get(token);
         let redirection = tracking.map_or(-1, redirection);
         // Arguments that lie among the received bytes are not memory of their own.
