@@ -155,35 +155,27 @@ impl Audience {
     /// Tells those listeners what a command has left in the journal who hear of each command of a unit; `executing` is
     /// the client of the unit.
     pub fn hear_command(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
-        if !self.trackers.is_idle() {
-            self.invalidate(journal, executing, reach);
-        }
-        if self.announces() {
-            for change in journal.changes_from(self.heard) {
-                if let Change::Key { key, event } = change {
-                    self.announcer.announce(&mut self.post, &self.subscribers, key, event);
-                }
-            }
-        }
-        self.heard = journal.changes_len();
-    }
-
-    /// Tells the clients whose copies a command has made invalid.
-    fn invalidate(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
+        let (announces, tracks) = (self.announces(), !self.trackers.is_idle());
         let mut flushed = false;
         for change in journal.changes_from(self.heard) {
             match change {
-                Change::Key { key, event } if event.touches() => {
-                    self.trackers.hear_key(&mut self.post, key, event, executing, reach);
+                Change::Key { key, event } => {
+                    if tracks && event.touches() {
+                        self.trackers.hear_key(&mut self.post, key, event, executing, reach);
+                    }
+                    if announces {
+                        self.announcer.announce(&mut self.post, &self.subscribers, key, event);
+                    }
                 }
-                Change::Key { .. } | Change::Swapped { .. } => {}
                 Change::Flushed { .. } => flushed = true,
+                Change::Swapped { .. } => {}
             }
         }
         // Once, however many databases a command has emptied.
-        if flushed {
+        if flushed && tracks {
             self.trackers.hear_flush(&mut self.post, executing, reach);
         }
+        self.heard = journal.changes_len();
     }
 
     /// Tells the listeners what a unit has left in the journal.
