@@ -534,13 +534,19 @@ fn masked_text(text: &[u8]) -> Vec<u8> {
 /// The lines of CLIENT LIST without what hangs on time or on how a server keeps its buffers; of the memory that a client
 /// holds there is left whether it is any.
 fn clients(value: &Value) -> Option<String> {
+    if let Value::Array(all) = value {
+        // The replies of a transaction.
+        let known = |value: &Value| clients(value).unwrap_or_else(|| format!("{value:?}"));
+        return Some(all.iter().map(known).collect());
+    }
     let (Value::Bulk(text) | Value::Verbatim(text)) = value else { return None };
     let text = std::str::from_utf8(text).ok()?;
     // A client without a command is the one that is used to wait for the others: its reply may still be on its way.
     let is_waiting = |line: &str| line.contains(" cmd=NULL ");
     let word = |waiting: bool, word: &str| match word.split_once('=') {
         Some(("obl", _)) if waiting => String::new(),
-        // `watch` came with 7.4.
+        // They came with 7.2, and `watch` with 7.4.
+        Some(("lib-name" | "lib-ver", "")) => String::new(),
         Some(("fd" | "age" | "idle" | "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "events" | "watch", _)) => {
             String::new()
         }
