@@ -23,7 +23,7 @@ use crate::support::client::encode;
 use crate::support::server::Server;
 use crate::support::{Client, DEADLINE, Reply, Value, Version};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -232,7 +232,7 @@ fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
     let mut worst = Verdict::Equal;
     for ((client, a), (other, b)) in here.iter().zip(redis) {
         let alike = client == other && a.closed == b.closed && a.rest == b.rest;
-        if !alike || a.replies.len() != b.replies.len() {
+        if !alike || act.rule != Rule::Shuffled && a.replies.len() != b.replies.len() {
             return Verdict::Different;
         }
         if act.rule == Rule::Shuffled {
@@ -256,20 +256,28 @@ fn judge(act: &Act, here: &Scene, redis: &Scene, peer: Version) -> Verdict {
     worst
 }
 
-/// Replies sorted, and apart from them the counts at their ends, in the order of arrival: these say how many subscriptions
-/// are left, whichever was ended first.
-fn shuffled(replies: &[Reply]) -> (Vec<Value>, Vec<i64>) {
-    let mut counts = Vec::new();
-    let mut values: Vec<Value> = replies.iter().map(|reply| reply.value.clone()).collect();
-    for value in &mut values {
-        if let Value::Array(parts) | Value::Push(parts) = value
-            && let Some(Value::Integer(count)) = parts.last_mut()
-        {
-            counts.push(std::mem::take(count));
+/// Replies sorted, each key that an invalidation names for itself, and apart from them the counts at their ends, in the order
+/// of arrival: these say how many subscriptions are left, whichever was ended first.
+fn shuffled(replies: &[Reply]) -> (Vec<Value>, BTreeSet<Value>, Vec<i64>) {
+    let (mut values, mut invalid, mut counts) = (Vec::new(), BTreeSet::new(), Vec::new());
+    for reply in replies {
+        let mut value = reply.value.clone();
+        if let Value::Array(parts) | Value::Push(parts) = &mut value {
+            match &mut parts[..] {
+                [.., Value::Bulk(kind), Value::Array(keys)]
+                    if kind == b"invalidate" || kind == b"__redis__:invalidate" =>
+                {
+                    invalid.extend(keys.drain(..));
+                    continue;
+                }
+                [.., Value::Integer(count)] => counts.push(std::mem::take(count)),
+                _ => {}
+            }
         }
+        values.push(value);
     }
     values.sort();
-    (values, counts)
+    (values, invalid, counts)
 }
 
 /// A connection of a side.
