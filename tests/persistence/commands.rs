@@ -84,6 +84,36 @@ fn bgsave_behind_a_rewrite_is_refused_or_scheduled_as_it_is_asked_for() {
 }
 
 #[test]
+fn a_job_that_a_transaction_asks_for_begins_after_it_so_that_no_file_has_half_of_it() {
+    let server = begin("--appendonly no");
+    let mut client = server.client();
+    for ask in ["BGSAVE", "BGSAVE SCHEDULE"] {
+        client.ok("FLUSHALL");
+        let saves = client.info_number("rdb_saves");
+        client.ok("MULTI");
+        for line in ["SET before v", ask, "SET after v"] {
+            assert_eq!(client.run(line).text(), "QUEUED");
+        }
+        assert_eq!(client.run("EXEC").elements()[1].text(), "Background saving scheduled", "{ask}");
+        client.wait_for_info("rdb_saves", |now| now == saves + 1);
+        wait_for_jobs(&mut client);
+        client.ok("DEBUG RELOAD NOSAVE");
+        assert_eq!(client.run("DBSIZE").integer(), 2, "{ask}");
+    }
+    client.ok("MULTI");
+    for line in ["BGREWRITEAOF", "INFO persistence"] {
+        assert_eq!(client.run(line).text(), "QUEUED");
+    }
+    let replies = client.run("EXEC");
+    assert_eq!(replies.elements()[0].text(), "Background append only file rewriting scheduled");
+    let info = replies.elements()[1].text();
+    assert!(info.contains("aof_rewrite_scheduled:1") && info.contains("aof_rewrite_in_progress:0"), "{info}");
+    wait_for_jobs(&mut client);
+    assert_eq!(client.info("aof_last_bgrewrite_status"), "ok");
+    assert_eq!(client.info_number("aof_rewrites"), 1);
+}
+
+#[test]
 fn a_scheduled_rewrite_begins_when_the_snapshot_has_ended() {
     let server = begin("--rdb-key-save-delay 2000");
     let mut client = server.client();

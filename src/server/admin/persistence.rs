@@ -31,8 +31,10 @@ impl Server {
         if self.persistence.is_at(Work::Snapshot) {
             return Err(Error::new("ERR Background save already in progress"));
         }
-        if self.persistence.job.is_some() {
-            if !schedule {
+        // A transaction is in a snapshot in whole or not at all.
+        let in_transaction = self.net.session(token).flags.transaction;
+        if in_transaction || self.persistence.job.is_some() {
+            if !schedule && !in_transaction {
                 return Err(Error::new(
                     "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
                      schedule a BGSAVE whenever possible.",
@@ -52,7 +54,8 @@ impl Server {
         if self.persistence.is_at(Work::Rewrite) {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
         }
-        let text = if self.persistence.job.is_some() {
+        let in_transaction = self.net.session(token).flags.transaction;
+        let text = if in_transaction || self.persistence.job.is_some() {
             self.persistence.rewrites.scheduled = true;
             // Whoever asks for it does not wait for failures of earlier ones to be forgotten.
             self.persistence.rewrites.failures = 0;
