@@ -30,7 +30,8 @@ impl Run {
         let (mix, first, count) = (random::mix(&stage), self.number("seed"), self.number("acts"));
         let mut differences = 0;
         for seed in first..first + count / SEQUENCE as u64 {
-            let (acts, setting) = (random::acts(&mix, seed, SEQUENCE), Setting::random(seed));
+            let (acts, setting) =
+                (random::acts(&mix, stage.peer(), seed, SEQUENCE), Setting::random(seed, stage.peer()));
             let origin = format!("random acts of several clients, seed {seed}");
             let mut equal = self.acts(&stage, &setting, &acts, &origin);
             if equal && let Some(difference) = state::difference(stage.pair()) {

@@ -17,6 +17,9 @@ use crate::sys::poller::Token;
 /// A database and the name of a key in it.
 type Place = (usize, Box<[u8]>);
 
+/// See [`Watched::present`].
+type Present = bool;
+
 /// A watched key.
 #[derive(Debug)]
 pub struct Watched {
@@ -39,7 +42,7 @@ struct Watching {
 /// All clients that watch keys.
 #[derive(Debug, Default)]
 pub struct Watchers {
-    by_key: HashMap<Place, Vec<Token>>,
+    by_key: HashMap<Place, HashMap<Token, Present>>,
     watching: HashMap<Token, Watching>,
 }
 
@@ -75,11 +78,14 @@ impl Watchers {
     /// anyway.
     pub fn watch(&mut self, token: Token, watched: Watched) -> bool {
         let watching = self.watching.entry(token).or_default();
-        let same = |known: &Watched| known.db == watched.db && known.name == watched.name;
-        if watching.touched || watching.keys.iter().any(same) {
+        if watching.touched {
             return false;
         }
-        self.by_key.entry((watched.db, watched.name.clone())).or_default().push(token);
+        let watchers = self.by_key.entry((watched.db, watched.name.clone())).or_default();
+        if watchers.contains_key(&token) {
+            return false;
+        }
+        watchers.insert(token, watched.present);
         watching.keys.push(watched);
         true
     }
@@ -95,9 +101,7 @@ impl Watchers {
         for key in keys {
             let place = (key.db, key.name.clone());
             let Some(clients) = self.by_key.get_mut(&place) else { continue };
-            if let Some(at) = clients.iter().position(|client| *client == token) {
-                clients.swap_remove(at);
-            }
+            clients.remove(&token);
             if clients.is_empty() {
                 self.by_key.remove(&place);
             }
@@ -112,11 +116,10 @@ impl Watchers {
             match change {
                 Change::Key { key, event } if event.touches() => {
                     let removes = event.removes();
-                    for token in self.by_key.get(&(key.db, key.name.into())).into_iter().flatten() {
-                        if !removes || self.was_present(*token, key.db, key.name) {
-                            touched.push(*token);
-                        }
-                    }
+                    let watchers = self.by_key.get(&(key.db, key.name.into())).into_iter().flatten();
+                    touched.extend(
+                        watchers.filter(|(_, present)| !removes || **present).map(|(token, _)| *token),
+                    );
                 }
                 Change::Key { .. } => {}
                 Change::Flushed { db, .. } => touched.extend(self.of_database(db, |watched| watched.present)),
@@ -137,10 +140,6 @@ impl Watchers {
             released.extend(keys);
         }
         released
-    }
-
-    fn was_present(&self, token: Token, db: usize, name: &[u8]) -> bool {
-        self.keys(token).iter().any(|key| key.db == db && *key.name == *name && key.present)
     }
 
     /// The clients that watch a key of database `db` for which `concerns` holds.

@@ -13,7 +13,8 @@ use super::script::{Act, Deed};
 use super::stage::Stage;
 use crate::args;
 use crate::pair::Rule;
-use crate::random::{FAMILIES, Mix, words};
+use crate::random::{FAMILIES, Family, Mix, words};
+use crate::support::Version;
 use crate::support::random::Random;
 
 /// The clients. `x` is as it was born, and never authenticates.
@@ -24,25 +25,38 @@ const CHANNELS: [&str; 4] = ["news", "n:1", "n:2", "other"];
 const PATTERNS: [&str; 5] =
     ["n:*", "o*", "__keyspace@0__:[a-k]*", "__keyevent@0__:*", "__keyspace@0__:[l-z]*"];
 
-/// `count` acts.
-pub fn acts(mix: &Mix, seed: u64, count: usize) -> Vec<Act> {
+const V7_2: Version = Version::new(7, 2);
+
+/// Families that do the same in Redis 7.0.
+const SAME_FOR_LONG: [&str; 3] = ["strings", "lists", "hashes"];
+
+/// `count` acts, in which clients may speak RESP3, and subscribe at any time, beside a Redis of 7.2 and later: before,
+/// what a client is told by its own transaction stood in the middle of the reply.
+pub fn acts(mix: &Mix, peer: Version, seed: u64, count: usize) -> Vec<Act> {
     let mut random = Random::new(seed);
     let beginning = [("e", "SUBSCRIBE news n:1 __redis__:invalidate"), ("e", "PSUBSCRIBE __keyevent@0__:*")];
     let tracks = [("d", "HELLO 3"), ("d", *random.pick(&["CLIENT TRACKING ON", "CLIENT TRACKING ON BCAST"]))];
-    let mut acts: Vec<Act> = Vec::new();
-    for (client, line) in beginning.into_iter().chain(tracks).filter(|_| random.chance(2)) {
+    let tracks = tracks.into_iter().filter(|_| peer >= V7_2);
+    // Somebody tracks keys all the time: here what is remembered is forgotten when nobody does, in Redis it is not.
+    let mut acts = vec![Act::call('f', words::split("CLIENT TRACKING ON"))];
+    let mut begins = |_: &(&str, &str)| peer < V7_2 || random.chance(2);
+    for (client, line) in beginning.into_iter().chain(tracks).filter(|line| begins(line)) {
         acts.push(Act::call(client.chars().next().expect("a letter"), words::split(line)));
     }
-    acts.extend((0..count).map(|_| act(mix, &mut random)));
+    acts.extend((0..count).map(|_| act(mix, peer, &mut random)));
     acts
 }
 
 /// The commands that take part.
 pub fn mix(stage: &Stage) -> Mix {
-    Mix::of(stage.pair(), FAMILIES).expect("commands that both know").exact(stage.pair())
+    let pair = stage.pair();
+    // What an older Redis does otherwise would make the data another, and with them all that follows.
+    let alike = |family: &&&Family| pair.peer >= V7_2 || SAME_FOR_LONG.contains(&family.name);
+    let families: Vec<&Family> = FAMILIES.iter().filter(alike).copied().collect();
+    Mix::of(pair, &families).expect("commands that both know").exact(pair)
 }
 
-fn act(mix: &Mix, random: &mut Random) -> Act {
+fn act(mix: &Mix, peer: Version, random: &mut Random) -> Act {
     let among = 3 + random.below(3);
     let client = *random.pick(&CLIENTS[..among]);
     if random.chance(150) {
@@ -50,10 +64,10 @@ fn act(mix: &Mix, random: &mut Random) -> Act {
     }
     if random.chance(25) {
         let count = 2 + random.below(5);
-        let requests: Vec<u8> = (0..count).flat_map(|_| encode(&call(mix, random))).collect();
+        let requests: Vec<u8> = (0..count).flat_map(|_| encode(&call(mix, peer, random))).collect();
         return Act { client, deed: Deed::Raw(requests), rule: Rule::Shuffled, held: false };
     }
-    Act { rule: Rule::Shuffled, ..Act::call(client, call(mix, random)) }
+    Act { rule: Rule::Shuffled, ..Act::call(client, call(mix, peer, random)) }
 }
 
 /// A request as bytes.
@@ -62,14 +76,15 @@ fn encode(args: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The words of one command.
-fn call(mix: &Mix, random: &mut Random) -> Vec<Vec<u8>> {
+fn call(mix: &Mix, peer: Version, random: &mut Random) -> Vec<Vec<u8>> {
     match random.below(20) {
-        0..10 => mix.command(random).args,
         10 => mix.nonsense(random).args,
         11..14 => transaction(random),
-        14..16 => subscription(random),
+        // Beside an older Redis only those subscribe who do so from the beginning.
+        14..16 if peer >= V7_2 => subscription(random),
+        0..10 | 14..16 => mix.command(random).args,
         16 | 17 => publication(random),
-        18 => tracking(random),
+        18 => tracking(peer, random),
         _ => wait_or_other(random),
     }
 }
@@ -110,7 +125,7 @@ fn publication(random: &mut Random) -> Vec<Vec<u8>> {
     }
 }
 
-fn tracking(random: &mut Random) -> Vec<Vec<u8>> {
+fn tracking(peer: Version, random: &mut Random) -> Vec<Vec<u8>> {
     const ON: [&str; 9] = [
         "",
         "NOLOOP",
@@ -128,7 +143,8 @@ fn tracking(random: &mut Random) -> Vec<Vec<u8>> {
         4 => args!["CLIENT", "CACHING", *random.pick(&["YES", "NO"])],
         5 => args!["CLIENT", "TRACKINGINFO"],
         6 => args!["CLIENT", "GETREDIR"],
-        _ => args!["SUBSCRIBE", "__redis__:invalidate"],
+        _ if peer >= V7_2 => args!["SUBSCRIBE", "__redis__:invalidate"],
+        _ => args!["CLIENT", "TRACKINGINFO"],
     }
 }
 
@@ -165,7 +181,7 @@ mod tests {
         let mix = mix(&stage);
         let (mut received, mut by_others, mut in_another_order) = (0, 0, 0);
         for seed in seeds(&[1, 2, 3, 4, 5, 6, 7, 8]) {
-            let (acts, setting) = (acts(&mix, seed, 1000), Setting::random(seed));
+            let (acts, setting) = (acts(&mix, stage.peer(), seed, 1000), Setting::random(seed, stage.peer()));
             let difference = differs(&stage, &setting, &acts, |Outcome { at, verdict, redis, .. }| {
                 received += usize::from(!redis.is_empty());
                 in_another_order += usize::from(*verdict == Verdict::Alike);

@@ -94,12 +94,13 @@ impl<'a> Setting<'a> {
         Setting { protocol, tcp: section.tcp, config: &section.config }
     }
 
-    /// That of random acts: RESP2 or RESP3, with all notifications in every other pair of seeds.
-    pub fn random(seed: u64) -> Setting<'static> {
+    /// That of random acts: RESP2, or RESP3 beside a Redis of 7.2 and later, with all notifications in every other pair of seeds.
+    pub fn random(seed: u64, peer: Version) -> Setting<'static> {
         static NOTIFIED: LazyLock<[(String, String); 1]> =
             LazyLock::new(|| [("notify-keyspace-events".into(), "KEAnm".into())]);
         let config: &[_] = if (seed / 2).is_multiple_of(2) { &*NOTIFIED } else { &[] };
-        Setting { protocol: 2 + (seed % 2) as u8, tcp: false, config }
+        let newer = peer >= Version::new(7, 2);
+        Setting { protocol: if newer { 2 + (seed % 2) as u8 } else { 2 }, tcp: false, config }
     }
 }
 
