@@ -24,26 +24,31 @@ impl Server {
             _ => return self.refuse_call(token, found, args),
         };
         if command.has(flags::PROTECTED) && !self.permits(token, command) {
-            return self.reject(token, command, &not_allowed(command));
+            return self.reject(token, command, args, &not_allowed(command));
         }
         let client = self.net.clients.get(token)?;
         if !client.session.authenticated && !command.has(flags::NO_AUTH) {
-            return self.reject(token, command, &Error::new("NOAUTH Authentication required."));
+            return self.reject(token, command, args, &Error::new("NOAUTH Authentication required."));
         }
         if client.session.flags.transaction && command.has(flags::NO_MULTI) {
-            return self.reject(token, command, &Error::new("ERR Command not allowed inside a transaction"));
+            return self.reject(
+                token,
+                command,
+                args,
+                &Error::new("ERR Command not allowed inside a transaction"),
+            );
         }
         if client.session.is_limited_to_subscribing() && !may_be_called_by_subscribers(command) {
-            return self.reject(token, command, &not_for_subscribers(command));
+            return self.reject(token, command, args, &not_for_subscribers(command));
         }
         if client.session.flags.monitor && command.flags & TOUCHES_KEYS != 0 {
             let error = Error::new("ERR Replica can't interact with the keyspace");
-            return self.reject(token, command, &error);
+            return self.reject(token, command, args, &error);
         }
         if self.guarded
             && let Some(error) = self.refuse_for_disk(token, command)
         {
-            return self.reject(token, command, &error);
+            return self.reject(token, command, args, &error);
         }
         if self.has_to_wait(token, command) {
             return None;
@@ -62,7 +67,7 @@ impl Server {
         match found {
             Ok(command) => {
                 let error = Error::from(Refusal::WrongArity(command).message(&args));
-                return self.reject(token, command, &error);
+                return self.reject(token, command, args, &error);
             }
             Err(_) if is_web_request(args.get(0)) => self.abort_web_request(token),
             Err(refusal) => {
@@ -75,12 +80,20 @@ impl Server {
 
     /// Refuses a command that the client may not call now.
     #[cold]
-    fn reject(&mut self, token: Token, command: &'static Command, error: &Error) -> Option<&'static Command> {
+    fn reject(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        args: Args<'_>,
+        error: &Error,
+    ) -> Option<&'static Command> {
         self.core.stats.command(command.id).rejected += 1;
         self.refuse_transaction(token);
         if matches!(command.handler, Handler::Server(ServerCommand::Exec)) {
             self.end_transaction(token);
             self.reply_error(token, &transactions::aborted_because(error));
+            // It ends a transaction, unlike other requests that are refused.
+            self.show_to_monitors(token, command, args);
         } else {
             self.reply_error(token, error);
         }

@@ -532,7 +532,7 @@ fn masked_text(text: &[u8]) -> Vec<u8> {
 }
 
 /// The lines of CLIENT LIST without what hangs on time or on how a server keeps its buffers; of the memory that a client
-/// holds there is left whether it is any.
+/// holds there is left whether it is any. Sorted, since Redis turns its list round as time goes by. EXEC may be around it.
 fn clients(value: &Value) -> Option<String> {
     if let Value::Array(all) = value {
         // The replies of a transaction.
@@ -557,8 +557,9 @@ fn clients(value: &Value) -> Option<String> {
     };
     let line =
         |line: &str| line.split(' ').map(|text| word(is_waiting(line), text)).collect::<String>() + "\n";
-    let lines = text.lines().map(line);
-    Some(lines.collect())
+    let mut lines: Vec<String> = text.lines().map(line).collect();
+    lines.sort();
+    Some(lines.concat())
 }
 
 #[test]

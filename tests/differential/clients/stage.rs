@@ -110,6 +110,8 @@ pub struct Stage {
     password: Option<String>,
     /// The number of the act that is being done.
     current: Cell<usize>,
+    /// How long replies are awaited that come late.
+    patience: Cell<Duration>,
 }
 
 impl Stage {
@@ -117,7 +119,7 @@ impl Stage {
     pub fn start(flags: &str) -> Stage {
         let pair = Pair::start(&format!("--unixsocket {SOCKET} {flags}"));
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
-        Stage { pair, password, current: Cell::new(0) }
+        Stage { pair, password, current: Cell::new(0), patience: Cell::new(LATE) }
     }
 
     pub fn peer(&self) -> Version {
@@ -156,7 +158,7 @@ impl Stage {
             here.act(act);
             redis.act(act);
             let (theirs, mut ours) = (redis.finish(act), here.finish(act));
-            here.catch_up(&theirs, &mut ours);
+            here.catch_up(&theirs, &mut ours, self.patience.get());
             let (here, redis) = (ours, theirs);
             let verdict = judge(act, &here, &redis, self.pair.peer);
             if !go_on(Outcome { at, verdict, here, redis }) {
@@ -178,12 +180,15 @@ impl Stage {
     /// A mismatch with the shortest sequence found that shows it, as lines for a person.
     pub fn explain(&self, setting: &Setting<'_>, acts: &[Act], first: Mismatch) -> String {
         let all = acts[..=first.at].to_vec();
+        // What is left out is tried many times.
+        self.patience.set(LATE / 20);
         let was_broken = first.redis.values().any(|received| received.broken.is_some());
         let (sequence, last) = shrink(all, first, |acts| {
             let mismatch = if self.pair.is_alive() { self.run(setting, acts)? } else { return None };
             let broken = mismatch.redis.values().any(|received| received.broken.is_some());
             (was_broken || !broken).then_some((mismatch.at, mismatch))
         });
+        self.patience.set(LATE);
         let lines: Vec<String> = sequence.iter().map(|act| format!("    {}", act.line())).collect();
         format!(
             "the servers differ\n{}\n  this sequence shows it:\n{}",
@@ -416,11 +421,11 @@ impl<'a> Side<'a> {
 
     /// Waits until each client has received as many replies as it did from the other server: a flush replies when the memory
     /// is free.
-    fn catch_up(&mut self, other: &Scene, own: &mut Scene) {
+    fn catch_up(&mut self, other: &Scene, own: &mut Scene, patience: Duration) {
         let count =
             |scene: &Scene, name| scene.get(name).map_or(0, |received: &Received| received.replies.len());
         let started = Instant::now();
-        while other.keys().any(|name| count(own, name) < count(other, name)) && started.elapsed() < LATE {
+        while other.keys().any(|name| count(own, name) < count(other, name)) && started.elapsed() < patience {
             let _ = self.call_nothing();
             self.settle_begun();
             for (name, received) in std::mem::take(&mut self.scene) {
