@@ -25,6 +25,10 @@ impl Server {
 
     /// `CONFIG SET name value [name value …]`: all of them, or an error and none.
     pub(super) fn config_set(&mut self, token: Token, args: Args<'_>) -> Result {
+        let names = args.iter_from(2).step_by(2);
+        if self.loading.is_some() && names.into_iter().any(|name| name.eq_ignore_ascii_case(b"appendonly")) {
+            return Err(Error::new("LOADING Redis is loading the dataset in memory"));
+        }
         match self.try_config_set(token, args) {
             Ok(()) => self.net.reply_to(token).ok(),
             Err(error) => return Err(error.message().into()),
@@ -91,9 +95,6 @@ impl Server {
 
     /// Begins or ends the log.
     fn switch_log(&mut self) -> Result<(), String> {
-        if self.loading.is_some() {
-            return Err("The data set is being loaded".into());
-        }
         if self.core.config.appendonly {
             self.begin_log()
         } else {
