@@ -687,6 +687,7 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("debug", "may end the server, or sleep"),
     ("client|reply", "turns replies off"),
     ("client|kill", "ends connections, among them the test's own"),
+    ("client|tracking", "is followed by messages of keys that change, at any place between the replies"),
     ("monitor", "is followed by what others do"),
     ("psync", "turns the connection into a replica's"),
     ("sync", "turns the connection into a replica's"),

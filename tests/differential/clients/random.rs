@@ -161,8 +161,7 @@ fn wait_or_other(random: &mut Random) -> Vec<Vec<u8>> {
         6 => args!["XREAD", "BLOCK", "0", "STREAMS", key(random, "stream"), "$"],
         7..17 => args!["CLIENT", "UNBLOCK", other, *random.pick(&["TIMEOUT", "ERROR"])],
         17..20 => args!["CLIENT", "SETNAME", *random.pick(&["one", "two"])],
-        20..23 => args!["SELECT", *random.pick(&["0", "0", "1"])],
-        _ => args!["SWAPDB", "0", "1"],
+        _ => args!["SELECT", *random.pick(&["0", "0", "1"])],
     }
 }
 
