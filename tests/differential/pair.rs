@@ -541,6 +541,8 @@ fn clients(value: &Value) -> Option<String> {
     }
     let (Value::Bulk(text) | Value::Verbatim(text)) = value else { return None };
     let text = std::str::from_utf8(text).ok()?;
+    // The format of a verbatim string is not a part of its first line.
+    let text = text.strip_prefix("txt:").unwrap_or(text);
     // A client without a command is the one that is used to wait for the others: its reply may still be on its way.
     let is_waiting = |line: &str| line.contains(" cmd=NULL ");
     let word = |waiting: bool, word: &str| match word.split_once('=') {
