@@ -83,8 +83,7 @@ impl Server {
                 self.limit_tracked();
                 before = self.net.output.buffer.len();
             }
-            self.call_carefully(token, command, hash, args, before);
-            self.remember_keys(token, command, args);
+            self.call(token, command, hash, args, true);
         }
         self.end_caching(token, found);
         let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
@@ -115,31 +114,33 @@ impl Server {
         self.net.clients.get(token).is_some_and(|client| client.session.flags.monitor)
     }
 
-    /// Calls an admitted command and keeps its accounts.
-    fn call_carefully(
+    /// Calls an admitted command, and keeps its accounts and what it has read.
+    pub(super) fn call(
         &mut self,
         token: Token,
         command: &'static Command,
         hash: u64,
         args: Args<'_>,
-        before: usize,
+        may_wait: bool,
     ) {
+        let before = self.net.output.buffer.len();
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let session = &mut client.session;
         crash::now_executing(command.id);
         let Output { buffer, splices, .. } = &mut self.net.output;
         let reply = Reply { buf: buffer, protocol: session.protocol };
-        let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
+        let caller = Caller { session, reply, splices: Some(splices), may_wait };
         let outcome = match command.handler {
             Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
             _ => admin::call(self, token, command, args),
         };
         self.complete(token, command, args, outcome, before);
+        self.remember_keys(token, command, args);
     }
 
     /// Keeps the accounts of a command that has been called, and writes its error. One that waits has them kept when its
     /// wait ends.
-    pub(super) fn complete(
+    fn complete(
         &mut self,
         token: Token,
         command: &'static Command,

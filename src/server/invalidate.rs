@@ -58,8 +58,10 @@ impl Server {
     pub(super) fn remember_keys(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
         let Some(client) = self.net.clients.get(token) else { return };
         let session = client.session.flags;
-        let reads = command.flags & (flags::READONLY | flags::PUBSUB) == flags::READONLY;
-        if !session.tracking || session.caching != session.opt_in || !reads {
+        if !session.tracking || session.caching != session.opt_in {
+            return;
+        }
+        if command.flags & (flags::READONLY | flags::PUBSUB) != flags::READONLY {
             return;
         }
         // A key that has expired in this command is forgotten before it is remembered again.

@@ -6,14 +6,12 @@
 //! makes `EXEC` fail; one that fails when it is executed does not keep the others from it. What a client watches is
 //! known to [`super::audience::watchers`].
 
-use super::core::dispatch::Caller;
+use super::Server;
 use super::net::batch::Rest;
-use super::net::output::Output;
-use super::{Server, admin};
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, Handler, ServerCommand};
 use crate::db::Awaiting;
-use crate::resp::{MAX_WINDOW, Reply};
+use crate::resp::MAX_WINDOW;
 use crate::server::audience::watchers::Watched;
 use crate::sys::crash;
 use crate::sys::poller::Token;
@@ -138,7 +136,8 @@ impl Server {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
             let before = self.net.output.buffer.len();
             let closing = self.net.session(token).is_closing();
-            self.call_queued(token, command, request.hash, places.args(), before);
+            self.call(token, command, request.hash, places.args(), false);
+            self.show_to_monitors(token, command, places.args());
             self.hear_between(token);
             self.take_back_unwanted(token, before, closing);
             spliced += self.net.output.spliced_bytes(before);
@@ -165,30 +164,6 @@ impl Server {
         if closing || (flags.reply_off || flags.reply_skip) && !pushed {
             self.net.output.truncate(before);
         }
-    }
-
-    /// Calls a command that was queued, and keeps its accounts.
-    fn call_queued(
-        &mut self,
-        token: Token,
-        command: &'static Command,
-        hash: u64,
-        args: Args<'_>,
-        before: usize,
-    ) {
-        let Some(client) = self.net.clients.get_mut(token) else { return };
-        let session = &mut client.session;
-        crash::now_executing(command.id);
-        let Output { buffer, splices, .. } = &mut self.net.output;
-        let reply = Reply { buf: buffer, protocol: session.protocol };
-        let caller = Caller { session, reply, splices: Some(splices), may_wait: false };
-        let outcome = match command.handler {
-            Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
-            _ => admin::call(self, token, command, args),
-        };
-        self.complete(token, command, args, outcome, before);
-        self.remember_keys(token, command, args);
-        self.show_to_monitors(token, command, args);
     }
 
     /// `WATCH key …`: the next `EXEC` fails if one of these keys changes before.

@@ -3,6 +3,7 @@
 //! A client is a [`Token`] here. What is to be written to it, and what it does once its wait has ended, is decided in
 //! [`super::attention`] and [`super::settle`].
 
+mod lengths;
 pub mod monitor;
 pub mod notifications;
 pub mod pause;

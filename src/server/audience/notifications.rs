@@ -31,7 +31,7 @@ impl Announcer {
         let name = event.name().as_bytes();
         if self.by_key {
             self.write_channel(b"__keyspace@", key.db, key.name);
-            subscribers.publish(post, &self.channel, &Payload::Bytes(name));
+            subscribers.publish(post, &self.channel, &Payload::new(name, None));
         }
         if self.by_event {
             self.write_channel(b"__keyevent@", key.db, name);

@@ -4,6 +4,7 @@
 //! then the reply to its own client is complete. A message is encoded once for all clients that get it in that form; the
 //! list of these is shared with the subscription. A large payload is shared, too, with the output of every client.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -15,7 +16,7 @@ use crate::types::block::Block;
 pub type Recipients = Rc<Vec<Token>>;
 
 /// From this length on a payload that many may have to wait for is not copied for each of them.
-pub const SHARED: usize = 4096;
+const SHARED: usize = 4096;
 
 /// Bytes of letters from which on they should be delivered.
 const LARGE: usize = 128 * 1024;
@@ -23,22 +24,21 @@ const LARGE: usize = 128 * 1024;
 /// Room that is kept.
 const KEEP: usize = 1 << 20;
 
-/// What a message says.
-pub enum Payload<'a> {
-    /// To be copied.
-    Bytes(&'a [u8]),
-    /// To be shared.
-    Block(Block),
+/// What a message says. Where it is large, a block of it is shared by all that get it, and made for the first of them.
+pub struct Payload<'a> {
+    bytes: &'a [u8],
+    block: OnceCell<Block>,
 }
 
 impl<'a> Payload<'a> {
-    /// `bytes`, which may be the whole of a block.
+    /// `bytes`, which may have a block to themselves.
     pub fn new(bytes: &'a [u8], block: Option<Block>) -> Self {
-        match block {
-            Some(block) => Payload::Block(block),
-            None if bytes.len() >= SHARED => Payload::Block(Block::from(bytes)),
-            None => Payload::Bytes(bytes),
-        }
+        Payload { bytes, block: block.map_or_else(OnceCell::new, OnceCell::from) }
+    }
+
+    /// The block, if the payload is shared.
+    fn shared(&self) -> Option<&Block> {
+        (self.bytes.len() >= SHARED).then(|| self.block.get_or_init(|| Block::from(self.bytes)))
     }
 }
 
@@ -113,12 +113,12 @@ impl Post {
         for word in words {
             reply.bulk(word);
         }
-        let payload = match payload {
-            Payload::Bytes(bytes) => {
-                reply.bulk(bytes);
+        let payload = match payload.shared() {
+            None => {
+                reply.bulk(payload.bytes);
                 None
             }
-            Payload::Block(block) => {
+            Some(block) => {
                 reply.bulk_header(block.len());
                 let at = reply.buf.len();
                 reply.buf.extend_from_slice(b"\r\n");
@@ -133,16 +133,11 @@ impl Post {
     }
 
     /// Sends what `write` writes to all of `recipients`, who speak `protocol`.
-    pub fn write_to(
-        &mut self,
-        recipients: Vec<Token>,
-        protocol: Protocol,
-        write: impl FnOnce(&mut Reply<'_>),
-    ) {
-        let address = match recipients.as_slice() {
+    pub fn write_to(&mut self, recipients: &[Token], protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) {
+        let address = match recipients {
             [] => return,
             [only] => Address::One(*only),
-            _ => Address::Many(Rc::new(recipients)),
+            _ => Address::Many(Rc::new(recipients.to_vec())),
         };
         let start = self.buffer.len();
         write(&mut Reply::new(&mut self.buffer, protocol));

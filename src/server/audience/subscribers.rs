@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::lengths::Lengths;
 use super::post::{Payload, Post, Recipients};
 use crate::resp::Protocol;
 use crate::sys::poller::Token;
@@ -171,8 +172,8 @@ impl Counts {
 #[derive(Debug, Default)]
 struct Patterns {
     by_start: HashMap<Box<[u8]>, BTreeMap<Name, Audience>>,
-    /// The lengths of these starts, each with how many there are.
-    lengths: BTreeMap<usize, usize>,
+    /// The lengths of these starts.
+    lengths: Lengths,
     count: usize,
 }
 
@@ -186,7 +187,7 @@ impl Patterns {
     fn audience(&mut self, pattern: &Name) -> &mut Audience {
         let start = Self::start(pattern);
         if !self.by_start.contains_key(start) {
-            *self.lengths.entry(start.len()).or_default() += 1;
+            self.lengths.add(start.len());
         }
         let patterns = self.by_start.entry(start.into()).or_default();
         patterns.entry(pattern.clone()).or_insert_with(|| {
@@ -204,18 +205,13 @@ impl Patterns {
         }
         if patterns.is_empty() {
             self.by_start.remove(start);
-            if let Some(count) = self.lengths.get_mut(&start.len()) {
-                *count -= 1;
-                if *count == 0 {
-                    self.lengths.remove(&start.len());
-                }
-            }
+            self.lengths.remove(start.len());
         }
     }
 
     /// Those that match `channel`.
     fn matching(&self, channel: &[u8]) -> impl Iterator<Item = (&Name, &Audience)> {
-        let starts = self.lengths.range(..=channel.len()).map(|(len, _)| &channel[..*len]);
+        let starts = self.lengths.starts(channel);
         let patterns = starts.filter_map(|start| self.by_start.get(start)).flatten();
         patterns.filter(|(pattern, _)| matches(pattern, channel))
     }
@@ -389,7 +385,7 @@ mod tests {
     /// What each client gets, sorted, of a message to `channel`, and what the publisher is told.
     fn published(subscribers: &Subscribers, channel: &str) -> (usize, Vec<(u32, String)>) {
         let mut post = Post::default();
-        let count = subscribers.publish(&mut post, channel.as_bytes(), &Payload::Bytes(b"hi"));
+        let count = subscribers.publish(&mut post, channel.as_bytes(), &Payload::new(b"hi", None));
         let mut received = Vec::new();
         for letter in post.letters() {
             let text = String::from_utf8(post.buffer()[letter.bytes.clone()].to_vec()).unwrap();
@@ -479,7 +475,7 @@ mod tests {
         subscribers.subscribe(token(1), Protocol::Resp2, Kind::Channel, b"d");
         assert_eq!(published(&subscribers, "c").0, 0);
         let mut post = Post::default();
-        assert_eq!(subscribers.publish_to_shard(&mut post, b"c", &Payload::Bytes(b"x")), 1);
+        assert_eq!(subscribers.publish_to_shard(&mut post, b"c", &Payload::new(b"x", None)), 1);
         assert_eq!(post.buffer(), message('*', &["smessage", "c", "x"]).as_bytes());
         let counts = subscribers.counts(token(1));
         assert_eq!((counts.beside(Kind::Pattern), counts.beside(Kind::Shard), counts.total()), (1, 1, 2));

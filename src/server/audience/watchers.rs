@@ -1,21 +1,21 @@
 //! `WATCH`: clients whose next `EXEC` fails if a key changes before.
 //!
 //! ```text
-//!   by_key     (database, name) ─▶ clients that watch it
-//!   watching   client           ─▶ its keys, and whether one of them was touched
+//!   by_key     database ─▶ name ─▶ clients that watch it
+//!   watching   client ─▶ its keys, and whether one of them was touched
 //! ```
 //!
 //! The journal records changes of watched keys alone. A client whose key was touched watches nothing any more: its
 //! `EXEC` fails whatever else happens. A key that is there and one that has expired but was not deleted yet are two
 //! things here: the deletion of the latter changes nothing for its watcher.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::db::{Change, Journal};
 use crate::sys::poller::Token;
 
-/// A database and the name of a key in it.
-type Place = (usize, Box<[u8]>);
+/// The watched keys of one database, each with its clients.
+type Names = HashMap<Box<[u8]>, HashMap<Token, Present>>;
 
 /// See [`Watched::present`].
 type Present = bool;
@@ -42,7 +42,7 @@ struct Watching {
 /// All clients that watch keys.
 #[derive(Debug, Default)]
 pub struct Watchers {
-    by_key: HashMap<Place, HashMap<Token, Present>>,
+    by_key: BTreeMap<usize, Names>,
     watching: HashMap<Token, Watching>,
 }
 
@@ -60,7 +60,9 @@ impl Watchers {
     /// Bytes of memory that the keys which `token` watches take.
     pub fn memory_bytes(&self, token: Token) -> usize {
         // A name lies with its client and with its key.
-        let of = |key: &Watched| size_of::<Watched>() + size_of::<(Place, Vec<Token>)>() + 2 * key.name.len();
+        let of = |key: &Watched| {
+            size_of::<Watched>() + size_of::<(Box<[u8]>, HashMap<Token, Present>)>() + 2 * key.name.len()
+        };
         self.keys(token).iter().map(of).sum()
     }
 
@@ -81,7 +83,8 @@ impl Watchers {
         if watching.touched {
             return false;
         }
-        let watchers = self.by_key.entry((watched.db, watched.name.clone())).or_default();
+        let names = self.by_key.entry(watched.db).or_default();
+        let watchers = names.entry(watched.name.clone()).or_default();
         if watchers.contains_key(&token) {
             return false;
         }
@@ -99,11 +102,14 @@ impl Watchers {
 
     fn release(&mut self, token: Token, keys: &[Watched]) {
         for key in keys {
-            let place = (key.db, key.name.clone());
-            let Some(clients) = self.by_key.get_mut(&place) else { continue };
+            let Some(names) = self.by_key.get_mut(&key.db) else { continue };
+            let Some(clients) = names.get_mut(&key.name) else { continue };
             clients.remove(&token);
             if clients.is_empty() {
-                self.by_key.remove(&place);
+                names.remove(&key.name);
+            }
+            if names.is_empty() {
+                self.by_key.remove(&key.db);
             }
         }
     }
@@ -116,10 +122,10 @@ impl Watchers {
             match change {
                 Change::Key { key, event } if event.touches() => {
                     let removes = event.removes();
-                    let watchers = self.by_key.get(&(key.db, key.name.into())).into_iter().flatten();
-                    touched.extend(
-                        watchers.filter(|(_, present)| !removes || **present).map(|(token, _)| *token),
-                    );
+                    let watchers = self.by_key.get(&key.db).and_then(|names| names.get(key.name));
+                    let concerned =
+                        watchers.into_iter().flatten().filter(|(_, present)| !removes || **present);
+                    touched.extend(concerned.map(|(token, _)| *token));
                 }
                 Change::Key { .. } => {}
                 Change::Flushed { db, .. } => touched.extend(self.of_database(db, |watched| watched.present)),

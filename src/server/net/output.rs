@@ -72,6 +72,8 @@ pub struct Output {
     /// After [`Output::arrange`]: the first segment of each client, and for each segment the next one of its client.
     heads: Vec<u32>,
     next: Vec<u32>,
+    /// While segments are linked: the last segment of each slot so far.
+    last: Vec<u32>,
     /// For how many iterations a small buffer would have done.
     unused: u32,
     /// Where the segment that is being written begins.
@@ -205,12 +207,12 @@ impl Output {
     /// Links the segments of each client in their order. Those that touch each other become one.
     fn link(&mut self) {
         let slots = self.segments.iter().map(|(token, ..)| token.slot as usize + 1).max().unwrap_or(0);
-        // The last segment of each slot so far.
-        let mut last = vec![NONE; slots];
+        self.last.clear();
+        self.last.resize(slots, NONE);
         self.next.resize(self.segments.len(), NONE);
         for index in 0..self.segments.len() {
             let (token, start, end) = self.segments[index];
-            let before = last[token.slot as usize];
+            let before = self.last[token.slot as usize];
             match self.segments.get_mut(before as usize) {
                 Some((owner, _, its_end)) if *owner == token && *its_end == start => {
                     *its_end = end;
@@ -219,7 +221,7 @@ impl Output {
                 Some((owner, ..)) if *owner == token => self.next[before as usize] = index as u32,
                 _ => self.heads.push(index as u32),
             }
-            last[token.slot as usize] = index as u32;
+            self.last[token.slot as usize] = index as u32;
         }
     }
 
@@ -383,6 +385,7 @@ impl Output {
         self.next.clear();
         self.heads.shrink_to(KEEP);
         self.next.shrink_to(KEEP);
+        self.last.shrink_to(KEEP);
         self.segments.shrink_to(KEEP);
         self.has_shares = false;
     }

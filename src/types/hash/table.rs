@@ -187,9 +187,14 @@ impl Hash {
 
     /// Removes a field and returns whether it was there and had not expired.
     pub fn remove(&mut self, name: &[u8], now: i64) -> bool {
+        self.take(name).is_some_and(|field| field.view().is_live(now))
+    }
+
+    /// Takes a field out, whether it has expired or not.
+    pub fn take(&mut self, name: &[u8]) -> Option<Field> {
         let hash = self.fields.hash(name);
-        let Some(position) = self.fields.find(hash, name) else { return false };
-        self.remove_at(hash, position).view().is_live(now)
+        let position = self.fields.find(hash, name)?;
+        Some(self.remove_at(hash, position))
     }
 
     fn remove_at(&mut self, hash: u64, position: Position) -> Field {

@@ -302,14 +302,13 @@ impl Trackers {
     }
 
     /// Gives up random keys while there are more than `most`, but at most `limit` of them; their readers are told as if
-    /// the keys had changed. Returns whether there are still too many.
-    pub fn evict(&mut self, post: &mut Post, most: usize, limit: usize, reach: Reach<'_>) -> bool {
+    /// the keys had changed.
+    pub fn evict(&mut self, post: &mut Post, most: usize, limit: usize, reach: Reach<'_>) {
         for _ in 0..limit {
-            let Some(table) = self.table.as_ref().filter(|table| table.len() > most) else { return false };
-            let Some(name) = table.random(&mut self.random) else { return false };
+            let Some(table) = self.table.as_ref().filter(|table| table.len() > most) else { return };
+            let Some(name) = table.random(&mut self.random) else { return };
             self.invalidate(post, &name, None, reach);
         }
-        self.table.as_ref().is_some_and(|table| table.len() > most)
     }
 
     /// Drops the table if no client tracks keys any more. Returns whether it did.
@@ -352,7 +351,7 @@ impl Trackers {
                 }
             }
         }
-        post.write_to(direct, Protocol::Resp3, |reply| {
+        post.write_to(&direct, Protocol::Resp3, |reply| {
             reply.push(2);
             reply.bulk(b"invalidate");
             news.write(reply, Protocol::Resp3);
@@ -366,7 +365,7 @@ fn tell_through(post: &mut Post, token: Token, target: Reader, source: Protocol,
     if !is_push && !target.subscribed {
         return;
     }
-    post.write_to(vec![token], target.protocol, |reply| {
+    post.write_to(&[token], target.protocol, |reply| {
         if is_push {
             reply.push(2);
             reply.bulk(b"invalidate");
@@ -382,7 +381,7 @@ fn tell_through(post: &mut Post, token: Token, target: Reader, source: Protocol,
 /// Tells a client that the one which it redirects to, `id`, is gone.
 fn tell_of_loss(post: &mut Post, token: Token, protocol: Protocol, id: u64) {
     if protocol == Protocol::Resp3 {
-        post.write_to(vec![token], protocol, |reply| {
+        post.write_to(&[token], protocol, |reply| {
             reply.push(2);
             reply.bulk(b"tracking-redir-broken");
             reply.integer(id as i64);

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::resp::{Protocol, Reply};
+use crate::server::audience::lengths::Lengths;
 use crate::sys::poller::Token;
 
 /// Keys that have changed, in order, each with the client that did it last; `None`: the server.
@@ -43,8 +44,7 @@ struct Prefix {
 #[derive(Debug, Default)]
 pub struct Prefixes {
     by_name: BTreeMap<Box<[u8]>, Prefix>,
-    /// Their lengths, each with how many have it.
-    lengths: BTreeMap<usize, usize>,
+    lengths: Lengths,
     collected: bool,
 }
 
@@ -58,7 +58,7 @@ impl Prefixes {
     /// `token` hears of the keys with this prefix.
     pub fn add(&mut self, token: Token, prefix: &[u8]) {
         let known = self.by_name.entry(prefix.into()).or_insert_with(|| {
-            *self.lengths.entry(prefix.len()).or_default() += 1;
+            self.lengths.add(prefix.len());
             Prefix::default()
         });
         known.members.insert(token);
@@ -70,19 +70,14 @@ impl Prefixes {
         known.members.remove(&token);
         if known.members.is_empty() {
             self.by_name.remove(prefix);
-            if let Some(count) = self.lengths.get_mut(&prefix.len()) {
-                *count -= 1;
-                if *count == 0 {
-                    self.lengths.remove(&prefix.len());
-                }
-            }
+            self.lengths.remove(prefix.len());
         }
     }
 
     /// A key has changed, by a command of the client `by`.
     pub fn collect(&mut self, name: &[u8], by: Option<Token>) {
-        for (len, _) in self.lengths.range(..=name.len()) {
-            let Some(prefix) = self.by_name.get_mut(&name[..*len]) else { continue };
+        for start in self.lengths.starts(name) {
+            let Some(prefix) = self.by_name.get_mut(start) else { continue };
             match prefix.changed.0.get_mut(name) {
                 Some(last) => *last = by,
                 None => drop(prefix.changed.0.insert(name.into(), by)),

@@ -7,7 +7,7 @@
 use crate::db::Garbage;
 use crate::sys::poller::Token;
 use crate::types::Shapes;
-use crate::types::hash::{FieldRef, Hash};
+use crate::types::hash::{Field, FieldRef, Hash};
 use crate::types::random::Random;
 
 /// Bytes of a client.
@@ -21,13 +21,13 @@ fn item(token: Token) -> [u8; ITEM] {
     (u64::from(token.slot) << 32 | u64::from(token.generation)).to_be_bytes()
 }
 
-/// The clients of a key.
-pub struct Readers(Vec<u8>);
+/// The clients of a key that has left the table.
+pub struct Readers(Field);
 
 impl Readers {
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = Token> {
-        let (items, _) = self.0.as_chunks::<ITEM>();
+        let (items, _) = self.0.view().value().as_chunks::<ITEM>();
         items.iter().map(|item| {
             let [s0, s1, s2, s3, g0, g1, g2, g3] = *item;
             Token {
@@ -82,9 +82,8 @@ impl Table {
     /// Forgets a key and returns its clients, if it was there.
     pub fn take(&mut self, name: &[u8]) -> Option<Readers> {
         self.names.step();
-        let readers = self.names.get(name, NEVER)?.value().to_vec();
-        self.names.remove(name, NEVER);
-        self.items -= readers.len() / ITEM;
+        let readers = self.names.take(name)?;
+        self.items -= readers.view().value().len() / ITEM;
         Some(Readers(readers))
     }
 
