@@ -5,6 +5,7 @@ pub mod extended;
 pub mod glob;
 mod grisu;
 pub mod number;
+pub mod printf;
 mod scalar;
 pub mod words;
 

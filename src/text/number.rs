@@ -7,7 +7,7 @@
 //! Doubles are parsed by the rules of C's `strtod` (Redis passes the whole string to it) and printed with few
 //! digits that parse back to the same double (`grisu`). Limits: a double that over- or underflows is refused, as is NaN.
 
-use super::{grisu, words};
+use super::{grisu, printf, words};
 
 /// The longest decimal spelling of an `i64` or `u64`, sign included.
 pub const MAX_DIGITS: usize = 20;
@@ -241,11 +241,36 @@ pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
     }
     let text = text.trim_ascii_start();
     let text = text.strip_prefix(b"\x0b").map_or(text, |rest| rest.trim_ascii_start());
-    parse_f64(text).or_else(|| {
-        // A number that is out of range.
-        let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-        (!value.is_nan()).then_some(value)
-    })
+    strtod(text).filter(|value| !value.is_nan())
+}
+
+/// Parses a whole string as C's `strtod` does: as [`parse_f64`], but a number too large is infinite and one too small is
+/// zero; `nan` is a number, also with letters, digits and underscores in parentheses after it. No space before or after.
+pub fn strtod(text: &[u8]) -> Option<f64> {
+    let (negative, magnitude) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let value = match magnitude {
+        [b'0', b'x' | b'X', rest @ ..] => HexFloat::parse(rest)?.to_f64(),
+        [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(magnitude).ok()?.parse().ok()?,
+        _ if magnitude.eq_ignore_ascii_case(b"inf") || magnitude.eq_ignore_ascii_case(b"infinity") => {
+            f64::INFINITY
+        }
+        [b'n' | b'N', b'a' | b'A', b'n' | b'N', payload @ ..] if is_payload(payload) => f64::NAN,
+        _ => return None,
+    };
+    Some(if negative { -value } else { value })
+}
+
+/// Whether nothing, or a word in parentheses, follows `nan`.
+fn is_payload(text: &[u8]) -> bool {
+    match text {
+        [] => true,
+        [b'(', word @ .., b')'] => word.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+        _ => false,
+    }
 }
 
 fn parse_decimal(magnitude: &[u8]) -> Option<f64> {
@@ -261,25 +286,8 @@ fn parse_decimal(magnitude: &[u8]) -> Option<f64> {
 /// The text after `0x`: digits with at most one dot, at least one digit, an optional `p` exponent.
 fn parse_hex(text: &[u8]) -> Option<f64> {
     let hex = HexFloat::parse(text)?;
-    if hex.mantissa == 0 {
-        return Some(0.0);
-    }
-    // Keep 53 bits, or fewer if the result is below the normal range; round half to even.
-    let top = hex.exponent.saturating_add(127 - i64::from(hex.mantissa.leading_zeros()));
-    if top > 1023 {
-        return None;
-    }
-    let unit = (top - 52).max(-1074);
-    let drop = unit - hex.exponent;
-    let kept = match drop {
-        ..=0 => hex.mantissa << -drop,
-        1..=127 => round_half_even(hex.mantissa, drop as u32, hex.sticky),
-        128 => u128::from(hex.mantissa > 1 << 127),
-        _ => 0,
-    };
-    // Two steps, since 2^-1074 times 2^1074 would pass through values that a single factor cannot hold.
-    let value = kept as f64 * 2f64.powi((unit / 2) as i32) * 2f64.powi((unit - unit / 2) as i32);
-    if value.is_infinite() || value == 0.0 { None } else { Some(value) }
+    let value = hex.to_f64();
+    if value.is_infinite() || (value == 0.0 && hex.mantissa != 0) { None } else { Some(value) }
 }
 
 /// `value / 2^shift` rounded to the nearest integer, halves to even. `sticky` says that nonzero bits below the last bit of
@@ -332,6 +340,28 @@ impl HexFloat {
             _ => return None,
         }
         Some(float)
+    }
+
+    /// The nearest double, halves to even; infinite if it is too large.
+    fn to_f64(&self) -> f64 {
+        if self.mantissa == 0 {
+            return 0.0;
+        }
+        // Keep 53 bits, or fewer if the result is below the normal range.
+        let top = self.exponent.saturating_add(127 - i64::from(self.mantissa.leading_zeros()));
+        if top > 1023 {
+            return f64::INFINITY;
+        }
+        let unit = (top - 52).max(-1074);
+        let drop = unit - self.exponent;
+        let kept = match drop {
+            ..=0 => self.mantissa << -drop,
+            1..=127 => round_half_even(self.mantissa, drop as u32, self.sticky),
+            128 => u128::from(self.mantissa > 1 << 127),
+            _ => 0,
+        };
+        // Two steps, since 2^-1074 times 2^1074 would pass through values that a single factor cannot hold.
+        kept as f64 * 2f64.powi((unit / 2) as i32) * 2f64.powi((unit - unit / 2) as i32)
     }
 }
 
@@ -388,41 +418,10 @@ pub fn push_f64_short(out: &mut Vec<u8>, value: f64) {
 
 /// Appends a double with up to 17 digits, as C's `%.17g` prints it: for scores that Redis treats as a long double.
 pub fn push_f64_17(out: &mut Vec<u8>, value: f64) {
-    const DIGITS: i32 = 17;
-    if !value.is_finite() {
-        return push_f64(out, value);
-    }
-    let text = format!("{:.*e}", DIGITS as usize - 1, value.abs());
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits: Vec<u8> = mantissa.bytes().filter(|&b| b != b'.').collect();
-    let digits = &digits[..digits.iter().rposition(|&b| b != b'0').map_or(1, |last| last + 1)];
-    if value.is_sign_negative() {
-        out.push(b'-');
-    }
-    if !(-4..DIGITS).contains(&exponent) {
-        out.push(digits[0]);
-        if digits.len() > 1 {
-            out.push(b'.');
-            out.extend_from_slice(&digits[1..]);
-        }
-        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-        if exponent.abs() < 10 {
-            out.push(b'0');
-        }
-        push_u64(out, u64::from(exponent.unsigned_abs()));
-    } else if exponent < 0 {
-        out.extend_from_slice(b"0.");
-        out.resize(out.len() + (-exponent - 1) as usize, b'0');
-        out.extend_from_slice(digits);
+    if value.is_finite() {
+        printf::push_general(out, value, 17);
     } else {
-        let whole = exponent as usize + 1;
-        out.extend_from_slice(&digits[..whole.min(digits.len())]);
-        out.resize(out.len() + whole.saturating_sub(digits.len()), b'0');
-        if digits.len() > whole {
-            out.push(b'.');
-            out.extend_from_slice(&digits[whole..]);
-        }
+        push_f64(out, value);
     }
 }
 
