@@ -1,0 +1,752 @@
+//! The matcher of patterns: a machine with a stack of its own, which counts its steps and can stop at any of them.
+//!
+//! A pattern is a row of items. Alternatives come only from the suffixes `?`, `*`, `+` and `-`; each that is passed leaves
+//! on the stack what to try next if the rest of the pattern fails. The rest is always the remainder of the same row, so a
+//! choice is two or three positions, and the stack is never deeper than the pattern is long (and has a limit below that).
+//!
+//! ```text
+//!   pattern  %a* - ( %d+ ) x       subject  ab-12y
+//!                          ^ item               ^ at        fails: the topmost choice is taken instead
+//!   choices  Fewer{ab: 0..2 then `-`}  Fewer{12: 4..5 then `)`}
+//! ```
+//!
+//! An error of the pattern shows when its item is reached, not before, as in the reference implementation; so patterns are
+//! interpreted as they are written. What makes it fast: repeated items are run with one loop each; a search skips to where
+//! the first byte of the pattern is, and a shorter repetition to where the byte after it is.
+
+use memchr::{memchr, memrchr};
+
+use super::class::{self, Set};
+
+/// The most captures of a pattern.
+pub const MOST_CAPTURES: usize = 32;
+/// The most choices that wait. The reference implementation would have overrun the stack of C.
+const MOST_CHOICES: usize = 1 << 16;
+/// Choices that need no allocation.
+const INLINE_CHOICES: usize = 8;
+/// Bytes that one step of a loop over the subject covers.
+const STRIDE: usize = 1024;
+/// Bytes that it looks at in the time of a step, about.
+const STRIDE_PER_STEP: usize = 16;
+
+/// The escape.
+const ESCAPE: u8 = b'%';
+
+/// What is wrong with a pattern, as the script is told.
+pub type Malformed = &'static str;
+
+/// Where a capture is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// It has begun here.
+    Open(usize),
+    /// `()`: a place, from 0.
+    Position(usize),
+    /// The bytes from one place to another.
+    Range(usize, usize),
+}
+
+/// What a run of the machine came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The pattern matches from the first to the second place.
+    Found(usize, usize),
+    /// It does not match.
+    Nothing,
+    /// The steps are used up: run on when there are more.
+    Paused,
+}
+
+/// What to try when the pattern fails after the item that left it.
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    /// Go on at another place.
+    Go { at: usize, item: usize },
+    /// A repetition of `low..high` may be shorter.
+    Fewer { low: usize, high: usize, next: usize },
+    /// A repetition of the item may be longer.
+    More { at: usize, item: usize, next: usize },
+    /// A capture was begun after the choice below.
+    Reopen,
+    /// This capture was ended after the choice below, and begins at `start`.
+    Unclose { index: usize, start: usize },
+}
+
+/// The stack of choices.
+struct Choices {
+    inline: [Choice; INLINE_CHOICES],
+    count: usize,
+    more: Vec<Choice>,
+}
+
+impl Choices {
+    const NONE: Choice = Choice::Reopen;
+
+    fn push(&mut self, choice: Choice) -> Result<(), Malformed> {
+        if self.count < INLINE_CHOICES {
+            self.inline[self.count] = choice;
+        } else if self.count < MOST_CHOICES {
+            self.more.push(choice);
+        } else {
+            return Err("pattern too complex");
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Choice> {
+        self.count = self.count.checked_sub(1)?;
+        if self.count < INLINE_CHOICES { Some(self.inline[self.count]) } else { self.more.pop() }
+    }
+
+    fn clear(&mut self) {
+        self.count = 0;
+        self.more.clear();
+    }
+}
+
+/// What the next step does.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    /// Match the item.
+    Item,
+    /// Go on with a repetition that began at `low`; the item ends at `end`.
+    Repeat { low: usize, end: usize },
+    /// Look for the byte that closes as many as are open.
+    Balance { open: usize },
+    /// Take the topmost choice.
+    Retreat,
+}
+
+/// A pattern's single item, decoded.
+enum Single {
+    Any,
+    Byte(u8),
+    Members(Set),
+}
+
+impl Single {
+    /// How many of the first bytes are of the item.
+    fn run_length(&self, bytes: &[u8]) -> usize {
+        let end = match self {
+            Single::Any => None,
+            Single::Byte(byte) => bytes.iter().position(|other| other != byte),
+            Single::Members(set) => bytes.iter().position(|&byte| !set.contains(byte)),
+        };
+        end.unwrap_or(bytes.len())
+    }
+}
+
+/// A pattern without its `^`. It ends at a zero byte, as C's strings do.
+#[derive(Clone, Copy)]
+pub struct Pattern<'a>(&'a [u8]);
+
+impl<'a> Pattern<'a> {
+    /// The pattern that a script has written, and whether it is anchored by `^`, which is looked for if `anchors`.
+    pub fn new(text: &'a [u8], anchors: bool) -> (Pattern<'a>, bool) {
+        let text = memchr(0, text).map_or(text, |end| &text[..end]);
+        match text {
+            [b'^', rest @ ..] if anchors => (Pattern(rest), true),
+            _ => (Pattern(text), false),
+        }
+    }
+
+    /// The byte at a place, or 0 at the end.
+    fn at(self, place: usize) -> u8 {
+        self.0.get(place).copied().unwrap_or(0)
+    }
+
+    /// Where the single item that begins at `place`, which is not the end, ends.
+    fn single_end(self, place: usize) -> Result<usize, Malformed> {
+        let mut place = place + 1;
+        match self.0[place - 1] {
+            ESCAPE if place == self.0.len() => Err("malformed pattern (ends with '%')"),
+            ESCAPE => Ok(place + 1),
+            b'[' => {
+                if self.at(place) == b'^' {
+                    place += 1;
+                }
+                // A `]` that comes first is a member.
+                loop {
+                    let byte = self.at(place);
+                    place += 1;
+                    if byte == ESCAPE && place < self.0.len() {
+                        place += 1;
+                    }
+                    if place > self.0.len() {
+                        return Err("malformed pattern (missing ']')");
+                    }
+                    if self.at(place) == b']' {
+                        return Ok(place + 1);
+                    }
+                }
+            }
+            _ => Ok(place),
+        }
+    }
+
+    /// What stands between the brackets of a set.
+    fn bracketed(self, place: usize, end: usize) -> &'a [u8] {
+        &self.0[place + 1..end - 1]
+    }
+
+    /// Whether the single item at `place..end` matches `byte`.
+    #[inline]
+    fn matches(self, byte: u8, place: usize, end: usize) -> bool {
+        match self.0[place] {
+            b'.' => true,
+            ESCAPE => class::is_in(byte, self.0[place + 1]),
+            b'[' => class::is_bracketed(byte, self.bracketed(place, end)),
+            other => other == byte,
+        }
+    }
+
+    fn decode(self, place: usize, end: usize) -> Single {
+        match self.0[place] {
+            b'.' => Single::Any,
+            ESCAPE => match class::of_letter(self.0[place + 1]) {
+                Some((set, true)) => Single::Members(*set),
+                Some((set, false)) => Single::Members(set.complement()),
+                None => Single::Byte(self.0[place + 1]),
+            },
+            b'[' => Single::Members(Set::new(self.bracketed(place, end))),
+            other => Single::Byte(other),
+        }
+    }
+
+    /// The byte that a match from `place` on has to begin with, where an item says so that cannot be an error, and that
+    /// cannot be left out.
+    fn literal(self, place: usize) -> Option<u8> {
+        let (byte, next) = match *self.0.get(place..)? {
+            [ESCAPE, byte, ..] if byte.is_ascii_punctuation() => (byte, place + 2),
+            [b'(' | b')' | b'.' | b'[' | ESCAPE, ..] | [] => return None,
+            [b'$'] => return None,
+            [byte, ..] => (byte, place + 1),
+        };
+        (!matches!(self.at(next), b'?' | b'*' | b'-')).then_some(byte)
+    }
+
+    /// As [`Pattern::literal`], also after a parenthesis, which has been passed before.
+    fn literal_again(self, place: usize) -> Option<u8> {
+        self.literal(place + usize::from(self.at(place) == b')'))
+    }
+}
+
+/// What is matched, and with what.
+#[derive(Clone, Copy)]
+pub struct Text<'a> {
+    /// The string to search.
+    pub subject: &'a [u8],
+    /// The pattern.
+    pub pattern: Pattern<'a>,
+}
+
+/// The machine. It holds places only, and so can be kept while the subject and the pattern are elsewhere; each run gets
+/// the same ones again.
+pub struct Matcher {
+    /// Where the match began.
+    start: usize,
+    /// The place in the subject.
+    at: usize,
+    /// The place in the pattern.
+    item: usize,
+    mode: Mode,
+    choices: Choices,
+    captures: [Capture; MOST_CAPTURES],
+    level: usize,
+    is_anchored: bool,
+    /// Steps that are left.
+    steps: usize,
+}
+
+impl Matcher {
+    /// A machine that looks for a match from `start` on, or only there, if the pattern is anchored.
+    pub fn new(start: usize, is_anchored: bool) -> Matcher {
+        Matcher {
+            start,
+            at: start,
+            item: 0,
+            mode: Mode::Item,
+            choices: Choices { inline: [Choices::NONE; INLINE_CHOICES], count: 0, more: Vec::new() },
+            captures: [Capture::Open(0); MOST_CAPTURES],
+            level: 0,
+            is_anchored,
+            steps: 0,
+        }
+    }
+
+    /// Begins anew at another place.
+    pub fn restart(&mut self, start: usize) {
+        self.start = start;
+        self.at = start;
+        self.item = 0;
+        self.mode = Mode::Item;
+        self.choices.clear();
+        self.level = 0;
+    }
+
+    fn spend(&mut self, steps: usize) {
+        self.steps = self.steps.saturating_sub(steps);
+    }
+
+    /// The captures of the match that was found.
+    pub fn captures(&self) -> &[Capture] {
+        &self.captures[..self.level]
+    }
+
+    /// The capture numbered `index`, from 0, of a match that was found at `start..end`: the whole match if there are no
+    /// captures at all.
+    pub fn capture(&self, index: usize, start: usize, end: usize) -> Result<Capture, Malformed> {
+        match self.captures().get(index) {
+            Some(Capture::Open(_)) => Err("unfinished capture"),
+            Some(&capture) => Ok(capture),
+            None if index == 0 => Ok(Capture::Range(start, end)),
+            None => Err("invalid capture index"),
+        }
+    }
+
+    /// Looks for a match, for at most about as many steps as `steps` says, and lowers it by those taken.
+    pub fn run(&mut self, text: Text, steps: &mut usize) -> Result<Progress, Malformed> {
+        self.steps = *steps;
+        let progress = self.search(text);
+        *steps = self.steps;
+        progress
+    }
+
+    fn search(&mut self, text: Text) -> Result<Progress, Malformed> {
+        let first = if self.is_anchored { None } else { text.pattern.literal(0) };
+        loop {
+            if let Some(byte) = first
+                && matches!(self.mode, Mode::Item)
+                && self.item == 0
+                && self.at == self.start
+            {
+                let Some(distance) = memchr(byte, &text.subject[self.start..]) else {
+                    return Ok(Progress::Nothing);
+                };
+                self.spend(distance / STRIDE);
+                self.restart(self.start + distance);
+            }
+            match self.match_here(text)? {
+                Progress::Nothing if !self.is_anchored && self.start < text.subject.len() => {
+                    self.restart(self.start + 1);
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Tries to match at `start`.
+    fn match_here(&mut self, text: Text) -> Result<Progress, Malformed> {
+        loop {
+            if self.steps == 0 {
+                return Ok(Progress::Paused);
+            }
+            self.steps -= 1;
+            let goes_on = match self.mode {
+                Mode::Item if self.item == text.pattern.0.len() => {
+                    return Ok(Progress::Found(self.start, self.at));
+                }
+                Mode::Item => self.match_item(text)?,
+                Mode::Repeat { low, end } => {
+                    self.repeat(text, low, end)?;
+                    true
+                }
+                Mode::Balance { open } => self.balance(text, open),
+                Mode::Retreat => match self.choices.pop() {
+                    Some(choice) => {
+                        self.retreat(choice, text)?;
+                        true
+                    }
+                    None => return Ok(Progress::Nothing),
+                },
+            };
+            if !goes_on {
+                self.mode = Mode::Retreat;
+            }
+        }
+    }
+
+    /// Matches the item, or returns false.
+    #[inline]
+    fn match_item(&mut self, text: Text) -> Result<bool, Malformed> {
+        match text.pattern.0[self.item] {
+            b'(' => {
+                if text.pattern.at(self.item + 1) == b')' {
+                    self.begin_capture(Capture::Position(self.at))?;
+                    self.item += 2;
+                } else {
+                    self.begin_capture(Capture::Open(self.at))?;
+                    self.item += 1;
+                }
+                Ok(true)
+            }
+            b')' => {
+                self.end_capture()?;
+                self.item += 1;
+                Ok(true)
+            }
+            b'$' if self.item + 1 == text.pattern.0.len() => {
+                self.item += 1;
+                Ok(self.at == text.subject.len())
+            }
+            ESCAPE => match text.pattern.at(self.item + 1) {
+                b'b' => self.begin_balance(text),
+                b'f' => self.match_frontier(text),
+                digit @ b'0'..=b'9' => self.match_capture(digit, text),
+                _ => self.match_single(text),
+            },
+            _ => self.match_single(text),
+        }
+    }
+
+    /// Matches a single item with its suffix.
+    #[inline]
+    fn match_single(&mut self, text: Text) -> Result<bool, Malformed> {
+        let end = text.pattern.single_end(self.item)?;
+        let suffix = text.pattern.at(end);
+        if suffix == b'*' {
+            self.mode = Mode::Repeat { low: self.at, end };
+            return Ok(true);
+        }
+        if suffix == b'-' {
+            self.choices.push(Choice::More { at: self.at, item: self.item, next: end + 1 })?;
+            self.item = end + 1;
+            return Ok(true);
+        }
+        let matches = match text.subject.get(self.at) {
+            Some(&byte) => text.pattern.matches(byte, self.item, end),
+            None => false,
+        };
+        match suffix {
+            b'?' => {
+                if matches {
+                    self.choices.push(Choice::Go { at: self.at, item: end + 1 })?;
+                    self.at += 1;
+                }
+                self.item = end + 1;
+                Ok(true)
+            }
+            b'+' => {
+                if matches {
+                    self.at += 1;
+                    self.mode = Mode::Repeat { low: self.at, end };
+                }
+                Ok(matches)
+            }
+            _ => {
+                self.at += 1;
+                self.item = end;
+                Ok(matches)
+            }
+        }
+    }
+
+    /// Goes on with a greedy repetition.
+    fn repeat(&mut self, text: Text, low: usize, end: usize) -> Result<(), Malformed> {
+        let single = text.pattern.decode(self.item, end);
+        let rest = &text.subject[self.at..];
+        let rest = if matches!(single, Single::Any) { rest } else { &rest[..rest.len().min(STRIDE)] };
+        let count = single.run_length(rest);
+        self.at += count;
+        self.spend(count.min(STRIDE) / STRIDE_PER_STEP);
+        if count == STRIDE && self.at < text.subject.len() {
+            return Ok(());
+        }
+        if low < self.at {
+            self.choices.push(Choice::Fewer { low, high: self.at, next: end + 1 })?;
+        }
+        self.item = end + 1;
+        self.mode = Mode::Item;
+        Ok(())
+    }
+
+    /// Takes a choice.
+    fn retreat(&mut self, choice: Choice, text: Text) -> Result<(), Malformed> {
+        match choice {
+            Choice::Reopen => self.level -= 1,
+            Choice::Unclose { index, start } => self.captures[index] = Capture::Open(start),
+            Choice::Go { at, item } => (self.at, self.item, self.mode) = (at, item, Mode::Item),
+            Choice::Fewer { low, high, next } => {
+                let place = match text.pattern.literal_again(next) {
+                    Some(byte) => memrchr(byte, &text.subject[low..high]).map(|distance| low + distance),
+                    None => Some(high - 1),
+                };
+                self.spend((high - place.unwrap_or(low)) / STRIDE);
+                if let Some(place) = place {
+                    if place > low {
+                        self.choices.push(Choice::Fewer { low, high: place, next })?;
+                    }
+                    (self.at, self.item, self.mode) = (place, next, Mode::Item);
+                }
+            }
+            Choice::More { at, item, next } => self.repeat_more(at, item, next, text)?,
+        }
+        Ok(())
+    }
+
+    /// Makes a lazy repetition longer, by as many as are certain to be needed, if the subject has them.
+    fn repeat_more(&mut self, start: usize, item: usize, next: usize, text: Text) -> Result<(), Malformed> {
+        let follows = text.pattern.literal_again(next);
+        let rest = &text.subject[start..];
+        for (count, &byte) in rest.iter().take(STRIDE).enumerate() {
+            if !text.pattern.matches(byte, item, next - 1) {
+                self.spend(count / 2);
+                return Ok(());
+            }
+            let at = start + count + 1;
+            if follows.is_none() || follows == text.subject.get(at).copied() {
+                self.spend(count / 2);
+                self.choices.push(Choice::More { at, item, next })?;
+                (self.at, self.item, self.mode) = (at, next, Mode::Item);
+                return Ok(());
+            }
+        }
+        self.spend(rest.len().min(STRIDE) / 2);
+        if rest.len() > STRIDE {
+            self.choices.push(Choice::More { at: start + STRIDE, item, next })?;
+        }
+        Ok(())
+    }
+
+    fn begin_capture(&mut self, capture: Capture) -> Result<(), Malformed> {
+        if self.level == MOST_CAPTURES {
+            return Err("too many captures");
+        }
+        if self.choices.count > 0 {
+            self.choices.push(Choice::Reopen)?;
+        }
+        self.captures[self.level] = capture;
+        self.level += 1;
+        Ok(())
+    }
+
+    fn end_capture(&mut self) -> Result<(), Malformed> {
+        let innermost = self.captures[..self.level].iter_mut().enumerate().rev();
+        for (index, capture) in innermost {
+            if let Capture::Open(start) = *capture {
+                *capture = Capture::Range(start, self.at);
+                if self.choices.count > 0 {
+                    self.choices.push(Choice::Unclose { index, start })?;
+                }
+                return Ok(());
+            }
+        }
+        Err("invalid pattern capture")
+    }
+
+    /// `%1`: the bytes that a capture has.
+    fn match_capture(&mut self, digit: u8, text: Text) -> Result<bool, Malformed> {
+        let index = usize::from(digit).wrapping_sub(usize::from(b'1'));
+        match self.captures().get(index) {
+            None | Some(Capture::Open(_)) => Err("invalid capture index"),
+            // The reference implementation takes it for one that is too long.
+            Some(Capture::Position(_)) => Ok(false),
+            Some(&Capture::Range(start, end)) => {
+                self.spend((end - start) / STRIDE);
+                let matches = text.subject[self.at..].starts_with(&text.subject[start..end]);
+                if matches {
+                    self.at += end - start;
+                    self.item += 2;
+                }
+                Ok(matches)
+            }
+        }
+    }
+
+    /// `%f[set]`: a byte of the set after one that is not of it. The ends of the subject are zero bytes.
+    fn match_frontier(&mut self, text: Text) -> Result<bool, Malformed> {
+        let place = self.item + 2;
+        if text.pattern.at(place) != b'[' {
+            return Err("missing '[' after '%f' in pattern");
+        }
+        let end = text.pattern.single_end(place)?;
+        let set = text.pattern.bracketed(place, end);
+        let before = if self.at == 0 { 0 } else { text.subject[self.at - 1] };
+        let after = text.subject.get(self.at).copied().unwrap_or(0);
+        self.item = end;
+        Ok(!class::is_bracketed(before, set) && class::is_bracketed(after, set))
+    }
+
+    /// `%bxy`: from an `x` to the `y` that closes it.
+    fn begin_balance(&mut self, text: Text) -> Result<bool, Malformed> {
+        let (first, last) = (text.pattern.at(self.item + 2), text.pattern.at(self.item + 3));
+        if first == 0 || last == 0 {
+            return Err("unbalanced pattern");
+        }
+        if text.subject.get(self.at) != Some(&first) {
+            return Ok(false);
+        }
+        self.at += 1;
+        self.mode = Mode::Balance { open: 1 };
+        Ok(true)
+    }
+
+    /// Goes on looking for the end, for one stride, or returns false.
+    fn balance(&mut self, text: Text, mut open: usize) -> bool {
+        self.spend(STRIDE / STRIDE_PER_STEP);
+        let (first, last) = (text.pattern.at(self.item + 2), text.pattern.at(self.item + 3));
+        let rest = &text.subject[self.at..];
+        let rest = &rest[..rest.len().min(STRIDE)];
+        for (place, &byte) in rest.iter().enumerate() {
+            if byte == last {
+                open -= 1;
+                if open == 0 {
+                    self.at += place + 1;
+                    self.item += 4;
+                    self.mode = Mode::Item;
+                    return true;
+                }
+            } else if byte == first {
+                open += 1;
+            }
+        }
+        self.at += rest.len();
+        self.mode = Mode::Balance { open };
+        self.at < text.subject.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The match as text, with its captures, as `string.find` tells them; runs of `slice` steps at a time.
+    fn find_in_slices(subject: &[u8], pattern: &[u8], slice: usize) -> Result<Option<String>, Malformed> {
+        let (pattern, is_anchored) = Pattern::new(pattern, true);
+        let mut matcher = Matcher::new(0, is_anchored);
+        loop {
+            match matcher.run(Text { subject, pattern }, &mut { slice })? {
+                Progress::Paused => (),
+                Progress::Nothing => return Ok(None),
+                Progress::Found(start, end) => {
+                    let mut told = format!("{} {}", start + 1, end);
+                    for index in 0..matcher.captures().len() {
+                        told += &match matcher.capture(index, start, end)? {
+                            Capture::Range(from, to) => format!(" {}", subject[from..to].escape_ascii()),
+                            Capture::Position(at) => format!(" @{}", at + 1),
+                            Capture::Open(_) => unreachable!("a capture that is open is an error"),
+                        };
+                    }
+                    return Ok(Some(told));
+                }
+            }
+        }
+    }
+
+    fn find(subject: &str, pattern: &str) -> Result<Option<String>, Malformed> {
+        let whole = find_in_slices(subject.as_bytes(), pattern.as_bytes(), usize::MAX);
+        for slice in [1, 2, 7] {
+            assert_eq!(find_in_slices(subject.as_bytes(), pattern.as_bytes(), slice), whole, "{pattern}");
+        }
+        whole
+    }
+
+    #[test]
+    fn a_pattern_finds_its_first_match() {
+        for (subject, pattern, expected) in [
+            ("hello world", "o w", Some("5 7")),
+            ("hello", "", Some("1 0")),
+            ("hello", "l+", Some("3 4")),
+            ("hello", "l-o", Some("3 5")),
+            ("hello", "^e", None),
+            ("hello", "^hel", Some("1 3")),
+            ("hello", "o$", Some("5 5")),
+            ("a$b", "$b", Some("2 3")),
+            ("hello", "$", Some("6 5")),
+            ("key = value", "^(%w+)%s*=%s*(%w+)$", Some("1 11 key value")),
+            ("key = value", "(%w*)%s*=()", Some("1 5 key @6")),
+            ("aaa", "a?a?a?aaa", Some("1 3")),
+            ("abcabc", "(a)(b)(c)%1%2%3", Some("1 6 a b c")),
+            ("xay", "()a()", Some("2 2 @2 @3")),
+            ("f(a(b)c)d)", "%b()", Some("2 8")),
+            ("f(a(b", "%b()", None),
+            ("((a)", "%b()", Some("2 4")),
+            ("THE (quick) fox", "%f[%a]%a+%f[%A]", Some("1 3")),
+            ("THE (quick) fox", "%f[%l]%a+", Some("6 10")),
+            ("[x]", "[]]", Some("3 3")),
+            ("a-b", "[a%-]+", Some("1 2")),
+            ("a.b", "%.", Some("2 2")),
+            ("a.b", ".%.b", Some("1 3")),
+            ("a,b,c", "(.*),(.*)", Some("1 5 a,b c")),
+            ("a,b,c", "(.-),(.*)", Some("1 5 a b,c")),
+            ("a,b,c", "[^,]*$", Some("5 5")),
+            ("aXb", "%u", Some("2 2")),
+            ("  x  ", "^%s*(.-)%s*$", Some("1 5 x")),
+            ("aab", "(a*)%1b", Some("1 3 a")),
+            ("ab", "()%1", None),
+            ("abc", "((a)(b))", Some("1 2 ab a b")),
+            ("x^y", "x^", Some("1 2")),
+            ("]", "[+-%%]", Some("1 1")),
+            ("caab", "c(a?)(a-)b", Some("1 4 a a")),
+        ] {
+            assert_eq!(find(subject, pattern), Ok(expected.map(str::to_owned)), "{pattern} in {subject}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_pattern_is_an_error_where_it_is_reached() {
+        for (subject, pattern, expected) in [
+            ("a", "%", "malformed pattern (ends with '%')"),
+            ("a", "a%", "malformed pattern (ends with '%')"),
+            ("a", "[", "malformed pattern (missing ']')"),
+            ("a", "[]", "malformed pattern (missing ']')"),
+            ("a", "[^]", "malformed pattern (missing ']')"),
+            ("a", "[a%", "malformed pattern (missing ']')"),
+            ("a", "[a%]", "malformed pattern (missing ']')"),
+            ("a", "%f", "missing '[' after '%f' in pattern"),
+            ("a", "%b", "unbalanced pattern"),
+            ("a", "%b(", "unbalanced pattern"),
+            ("a", "a)", "invalid pattern capture"),
+            ("a", "(a", "unfinished capture"),
+            ("a", "%1", "invalid capture index"),
+            ("a", "%0", "invalid capture index"),
+            ("a", "(a%1)", "invalid capture index"),
+        ] {
+            assert_eq!(find(subject, pattern), Err(expected), "{pattern} in {subject}");
+        }
+        assert_eq!(find("a", &"()".repeat(MOST_CAPTURES + 1)), Err("too many captures"));
+        assert_eq!(find("b", "a["), Ok(None), "the error is not reached");
+    }
+
+    #[test]
+    fn a_pattern_ends_at_a_zero_byte() {
+        assert_eq!(find("ab", "a\0["), Ok(Some("1 1".to_owned())));
+        assert_eq!(find("a\0b", "%z(.)"), Ok(Some("2 3 b".to_owned())));
+    }
+
+    #[test]
+    fn repetitions_over_many_strides_are_whole() {
+        let subject = format!("<{}>{}", "x".repeat(5000), "y".repeat(5000));
+        let within = "x".repeat(5000);
+        for (pattern, expected) in [
+            ("x*", "1 0".to_owned()),
+            ("<x*>", "1 5002".to_owned()),
+            ("<[xyz]*>", "1 5002".to_owned()),
+            ("<(.-)>", format!("1 5002 {within}")),
+            ("<(.*)>", format!("1 5002 {within}")),
+            ("<(x-)>y", format!("1 5003 {within}")),
+            ("%b<>", "1 5002".to_owned()),
+        ] {
+            assert_eq!(find(&subject, pattern), Ok(Some(expected)), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn an_exponential_pattern_stops_after_its_steps() {
+        let (pattern, is_anchored) = Pattern::new(b"a*a*a*a*a*a*a*a*a*a*b", true);
+        let subject = "a".repeat(1000).into_bytes();
+        let mut matcher = Matcher::new(0, is_anchored);
+        let mut steps = 100_000;
+        let progress = matcher.run(Text { subject: &subject, pattern }, &mut steps);
+        assert_eq!((progress, steps), (Ok(Progress::Paused), 0));
+    }
+
+    #[test]
+    fn choices_have_a_limit() {
+        let pattern = "a?".repeat(MOST_CHOICES + 1) + "$";
+        let subject = "a".repeat(MOST_CHOICES + 2);
+        let told = find_in_slices(subject.as_bytes(), format!("^{pattern}").as_bytes(), usize::MAX);
+        assert_eq!(told, Err("pattern too complex"));
+    }
+}
