@@ -1,0 +1,244 @@
+//! The function in the making: its code, its constants and its registers.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::jumps::Jumps;
+use super::scope::{Block, Variable};
+use super::{Compiler, Result};
+use crate::lua::code::{Capture, Instruction, Local, MOST_REGISTERS, Prototype};
+use crate::lua::value::{StringId, Value};
+
+/// The most constants of a function, and the most functions in it.
+const MOST_CONSTANTS: usize = (1 << 18) - 1;
+
+/// A constant, as the key by which it is found again. Numbers are their bits, but both zeros are one constant, as in the
+/// reference implementation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Constant {
+    Nil,
+    Boolean(bool),
+    Number(u64),
+    String(StringId),
+}
+
+pub(super) struct Function<'s> {
+    number: u32,
+    pub(super) line: u32,
+    pub(super) parameters: u8,
+    pub(super) is_variadic: bool,
+    pub(super) wants_arg: bool,
+    pub(super) code: Vec<Instruction>,
+    lines: Vec<u32>,
+    constants: Vec<Value>,
+    prototypes: Vec<Rc<Prototype>>,
+    pub(super) captures: Vec<Capture>,
+    pub(super) upvalue_names: Vec<&'s [u8]>,
+    pub(super) locals: Vec<Local>,
+    /// The variables in scope, of which the first `active` can be seen, and are in the registers below `active`.
+    pub(super) variables: Vec<Variable<'s>>,
+    pub(super) active: u8,
+    /// The first register that is free. Those in use above the variables are used as a stack.
+    pub(super) free: u8,
+    registers: u8,
+    pub(super) blocks: Vec<Block>,
+    /// Jumps to the next instruction.
+    pub(super) pending: Jumps,
+    /// The place that was last made the target of a jump, so that the instruction before it must stay as it is.
+    last_target: Option<u32>,
+}
+
+impl<'s> Function<'s> {
+    pub(super) fn new(number: u32, line: u32) -> Function<'s> {
+        Function {
+            number,
+            line,
+            parameters: 0,
+            is_variadic: false,
+            wants_arg: false,
+            code: Vec::new(),
+            lines: Vec::new(),
+            constants: Vec::new(),
+            prototypes: Vec::new(),
+            captures: Vec::new(),
+            upvalue_names: Vec::new(),
+            locals: Vec::new(),
+            variables: Vec::new(),
+            active: 0,
+            free: 0,
+            registers: 2,
+            blocks: Vec::new(),
+            pending: Jumps::NONE,
+            last_target: None,
+        }
+    }
+
+    /// The place of the next instruction.
+    pub(super) fn here(&self) -> u32 {
+        self.code.len() as u32
+    }
+
+    /// As `here`, and a jump may lead there.
+    pub(super) fn target(&mut self) -> u32 {
+        self.last_target = Some(self.here());
+        self.here()
+    }
+
+    pub(super) fn at(&mut self, place: u32) -> &mut Instruction {
+        &mut self.code[place as usize]
+    }
+
+    /// Takes the last instruction back.
+    pub(super) fn take_back(&mut self) {
+        self.code.pop();
+        self.lines.pop();
+    }
+
+    /// The last instruction is of `line`, rather than of the token that was read last.
+    pub(super) fn set_line(&mut self, line: u32) {
+        if let Some(last) = self.lines.last_mut() {
+            *last = line;
+        }
+    }
+
+    /// Frees `register`, unless it is a variable's. It is the last one in use.
+    pub(super) fn free_register(&mut self, register: u8) {
+        if register >= self.active {
+            self.free -= 1;
+            debug_assert_eq!(register, self.free);
+        }
+    }
+
+    fn finish(self, last_line: u32, chunk: &Rc<[u8]>) -> Prototype {
+        Prototype {
+            chunk: chunk.clone(),
+            line: self.line,
+            last_line,
+            parameters: self.parameters,
+            is_variadic: self.is_variadic,
+            wants_arg: self.wants_arg,
+            registers: self.registers,
+            code: self.code.into(),
+            constants: self.constants.into(),
+            prototypes: self.prototypes.into(),
+            captures: self.captures.into(),
+            lines: self.lines.into(),
+            locals: self.locals.into(),
+            upvalue_names: self.upvalue_names.into_iter().map(Box::from).collect(),
+            marked: Cell::new(0),
+        }
+    }
+}
+
+impl Compiler<'_, '_> {
+    /// Begins a function inside the current one, which `finish_function` ends.
+    pub(super) fn begin_function(&mut self, line: u32) {
+        let inner = Function::new(self.functions, line);
+        self.functions += 1;
+        self.enclosing.push(std::mem::replace(&mut self.function, inner));
+    }
+
+    /// Ends the current function; the one around it, if any, becomes current.
+    pub(super) fn finish_function(&mut self, last_line: u32) -> Result<Rc<Prototype>> {
+        self.end_variables(0);
+        self.emit(Instruction::Return { first: 0, values: 1 })?;
+        let outer = self.enclosing.pop().unwrap_or_else(|| Function::new(0, 0));
+        let finished = std::mem::replace(&mut self.function, outer);
+        Ok(Rc::new(finished.finish(last_line, &self.chunk)))
+    }
+
+    /// Adds a function to those of the current one, and returns its index.
+    pub(super) fn add_prototype(&mut self, prototype: Rc<Prototype>) -> Result<u32> {
+        let index = self.function.prototypes.len();
+        if index >= MOST_CONSTANTS {
+            return Err(b"constant table overflow"[..].into());
+        }
+        self.function.prototypes.push(prototype);
+        Ok(index as u32)
+    }
+
+    /// Appends an instruction, and returns its place.
+    pub(super) fn emit(&mut self, instruction: Instruction) -> Result<u32> {
+        let here = self.function.here();
+        if !self.function.pending.is_empty() {
+            let pending = std::mem::take(&mut self.function.pending);
+            self.patch_values(pending, here, None, here)?;
+        }
+        self.function.code.push(instruction);
+        self.function.lines.push(self.lexer.last_line);
+        Ok(here)
+    }
+
+    /// Emits `first, …, last = nil`, as part of the instruction before if that does the same to the registers below.
+    pub(super) fn emit_nil(&mut self, first: u8, last: u8) -> Result<()> {
+        let function = &mut self.function;
+        if function.last_target.is_none_or(|target| function.here() > target) {
+            if let Some(Instruction::LoadNil { first: begin, last: end }) = function.code.last_mut() {
+                if *begin <= first && first <= *end + 1 {
+                    *end = (*end).max(last);
+                    return Ok(());
+                }
+            }
+        }
+        self.emit(Instruction::LoadNil { first, last })?;
+        Ok(())
+    }
+
+    /// Takes the next `count` registers, and returns the first of them.
+    pub(super) fn take_registers(&mut self, count: usize) -> Result<u8> {
+        let first = self.function.free;
+        self.need_registers(count)?;
+        self.function.free += count as u8;
+        Ok(first)
+    }
+
+    /// Makes sure that the next `count` registers can be used.
+    pub(super) fn need_registers(&mut self, count: usize) -> Result<()> {
+        let needed = usize::from(self.function.free) + count;
+        if needed > usize::from(self.function.registers) {
+            if needed >= MOST_REGISTERS {
+                return Err(self.syntax_error("function or expression too complex"));
+            }
+            self.function.registers = needed as u8;
+        }
+        Ok(())
+    }
+
+    /// The index of a constant of the current function.
+    fn constant(&mut self, key: Constant, value: Value) -> Result<u32> {
+        let constants = &mut self.function.constants;
+        let next = constants.len();
+        let index = *self.constants.entry((self.function.number, key)).or_insert(next as u32);
+        if index as usize == next {
+            if next >= MOST_CONSTANTS {
+                return Err(b"constant table overflow"[..].into());
+            }
+            constants.push(value);
+        }
+        Ok(index)
+    }
+
+    pub(super) fn nil_constant(&mut self) -> Result<u32> {
+        self.constant(Constant::Nil, Value::Nil)
+    }
+
+    pub(super) fn boolean_constant(&mut self, value: bool) -> Result<u32> {
+        self.constant(Constant::Boolean(value), Value::Boolean(value))
+    }
+
+    pub(super) fn number_constant(&mut self, value: f64) -> Result<u32> {
+        // `-0.0 + 0.0` is `0.0`.
+        self.constant(Constant::Number((value + 0.0).to_bits()), Value::Number(value))
+    }
+
+    pub(super) fn string_constant(&mut self, bytes: &[u8]) -> Result<u32> {
+        let string = self.heap.string(bytes);
+        self.constant(Constant::String(string), Value::String(string))
+    }
+
+    /// The contents of the string that is the current token.
+    pub(super) fn token_constant(&mut self) -> Result<u32> {
+        let string = self.heap.string(self.lexer.contents());
+        self.constant(Constant::String(string), Value::String(string))
+    }
+}
