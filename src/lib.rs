@@ -9,6 +9,7 @@
 //! | 0 | [`text`] | turns bytes into numbers and back, matches globs, splits quoted lines |
 //! | 0 | [`alloc`] | hands out the small blocks in which entries live |
 //! | 0 | [`codec`] | checksums and compresses what leaves as DUMP payloads and files |
+//! | 1 | [`lua`] | executes scripts and functions, and knows nothing of what they call |
 //! | 1 | [`resp`] | finds the request's arguments in the ring without copying, writes replies |
 //! | 1 | [`dict`] | finds the key's entry: an open-addressing table that grows a bucket at a time |
 //! | 2 | [`types`] | the entry: header, key and value in one block |
@@ -25,6 +26,7 @@ pub mod command;
 pub mod config;
 pub mod db;
 pub mod dict;
+pub mod lua;
 pub mod persist;
 pub mod resp;
 pub mod server;

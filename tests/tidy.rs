@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("codec", 0),
     ("resp", 1),
     ("dict", 1),
+    ("lua", 1),
     ("types", 2),
     ("config", 2),
     ("db", 3),

@@ -1,0 +1,172 @@
+//! What the compiler makes and the machine executes: instructions for a machine of registers, and the prototype of a
+//! function that holds them.
+//!
+//! A function's registers are a window of the stack, at most 250 of them. Locals live in the lowest, in the order of
+//! their declaration; temporary values above them. An instruction is eight bytes. An `Operand` is a register, or one of
+//! the function's constants. Jumps are relative to the instruction that follows.
+//!
+//! The instructions are those of the Lua 5.1 reference implementation in meaning, so that the message of an error can
+//! name the variable that caused it in the same words (`names.rs`); what differs is their form.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::value::Value;
+
+/// The most registers that a function may use.
+pub const MOST_REGISTERS: usize = 250;
+/// The most local variables of a function.
+pub const MOST_LOCALS: usize = 200;
+/// The most variables of its surroundings that a function may use.
+pub const MOST_UPVALUES: usize = 60;
+/// Elements of a constructor that are stored at once.
+pub const FIELDS_AT_ONCE: usize = 50;
+
+/// A register, below 256, or 256 plus the index of a constant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operand(pub u16);
+
+impl Operand {
+    /// Constants from this index on are loaded into a register first.
+    pub const MOST_CONSTANTS: usize = (u16::MAX as usize + 1) - 256;
+
+    pub fn register(register: u8) -> Operand {
+        Operand(u16::from(register))
+    }
+
+    /// `constant` is below `MOST_CONSTANTS`.
+    pub fn constant(constant: usize) -> Operand {
+        debug_assert!(constant < Operand::MOST_CONSTANTS);
+        Operand((constant + 256) as u16)
+    }
+
+    /// The index of the constant, or `None` for a register.
+    pub fn as_constant(self) -> Option<usize> {
+        (self.0 as usize).checked_sub(256)
+    }
+}
+
+/// One step of the machine. `to`, `from`, `table`, … of type `u8` are registers.
+#[expect(missing_docs, reason = "each variant says what its fields mean")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Instruction {
+    /// `to = from`
+    Move { to: u8, from: u8 },
+    /// `to = constants[constant]`
+    LoadConstant { to: u8, constant: u32 },
+    /// `to = value`, and the next instruction is skipped if `skip`.
+    LoadBoolean { to: u8, value: bool, skip: bool },
+    /// `first, …, last = nil`
+    LoadNil { first: u8, last: u8 },
+    /// `to = upvalues[upvalue]`
+    GetUpvalue { to: u8, upvalue: u8 },
+    /// `upvalues[upvalue] = from`
+    SetUpvalue { from: u8, upvalue: u8 },
+    /// `to = environment[constants[name]]`
+    GetGlobal { to: u8, name: u32 },
+    /// `environment[constants[name]] = from`
+    SetGlobal { from: u8, name: u32 },
+    /// `to = table[key]`
+    GetTable { to: u8, table: u8, key: Operand },
+    /// `table[key] = value`
+    SetTable { table: u8, key: Operand, value: Operand },
+    /// `to = {}`, with room for `array` elements of a sequence and `hash` other ones.
+    NewTable { to: u8, array: u16, hash: u16 },
+    /// `to + 1 = object; to = object[name]`, for a call `object:name()`.
+    Method { to: u8, object: u8, name: Operand },
+    Add { to: u8, left: Operand, right: Operand },
+    Subtract { to: u8, left: Operand, right: Operand },
+    Multiply { to: u8, left: Operand, right: Operand },
+    Divide { to: u8, left: Operand, right: Operand },
+    Modulo { to: u8, left: Operand, right: Operand },
+    Power { to: u8, left: Operand, right: Operand },
+    Negate { to: u8, from: u8 },
+    Not { to: u8, from: u8 },
+    Length { to: u8, from: u8 },
+    /// `to = first .. … .. last`
+    Concatenate { to: u8, first: u8, last: u8 },
+    Jump { by: i32 },
+    /// If `(left == right) ~= expected`, the next instruction, which is a `Jump`, is skipped.
+    Equal { expected: bool, left: Operand, right: Operand },
+    /// As `Equal`, of `left < right`.
+    Less { expected: bool, left: Operand, right: Operand },
+    /// As `Equal`, of `left <= right`.
+    LessOrEqual { expected: bool, left: Operand, right: Operand },
+    /// Unless `value` is true or false as `expected`, the next instruction, which is a `Jump`, is skipped.
+    Test { value: u8, expected: bool },
+    /// If `from` is true or false as `expected`, `to = from`; otherwise the next instruction, a `Jump`, is skipped.
+    TestSet { to: u8, from: u8, expected: bool },
+    /// Calls `function` with the `arguments - 1` values in the registers that follow it, or those up to the top of the
+    /// stack if `arguments` is 0. `results - 1` results go to `function` and on, or all of them, if `results` is 0, which
+    /// then sets the top.
+    Call { function: u8, arguments: u16, results: u16 },
+    /// `return function(…)`
+    TailCall { function: u8, arguments: u16 },
+    /// Returns `values - 1` values from `first` on, or those up to the top, if `values` is 0.
+    Return { first: u8, values: u16 },
+    /// The loop's four registers are: index, limit, step, and the variable that the body sees. Checks that the
+    /// first three are numbers, subtracts the step from the index, and jumps to the `ForLoop`.
+    ForPrepare { base: u8, by: i32 },
+    /// Adds the step to the index; within the limit, copies it to the variable, and jumps.
+    ForLoop { base: u8, by: i32 },
+    /// Registers: iterator, state, control, and `results` variables. Calls `iterator(state, control)`.
+    IterateCall { base: u8, results: u16 },
+    /// If the first variable is not nil, copies it to the control, and jumps back to the body.
+    IterateNext { base: u8, by: i32 },
+    /// `table[start + i] = register(table + i)` for `1 <= i <= count`, or up to the top if `count` is 0.
+    SetList { table: u8, count: u16, start: u32 },
+    /// Gives captured variables in registers from `from` on a place of their own.
+    Close { from: u8 },
+    /// `to` = a closure of `prototypes[prototype]`
+    Closure { to: u8, prototype: u32 },
+    /// `count - 1` of the function's extra arguments go to `to` and on, or all of them, if `count` is 0, which then sets
+    /// the top.
+    VarArguments { to: u8, count: u16 },
+}
+
+const _: () = assert!(size_of::<Instruction>() == 8);
+
+/// Where a closure finds a variable of its surroundings when it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Capture {
+    /// In a register of the function that makes it.
+    Register(u8),
+    /// Among the upvalues of the function that makes it.
+    Upvalue(u8),
+}
+
+/// A local variable, for messages: the instructions `begin..end` see it. Its register is the number of locals before it
+/// in the list that are alive at the same instruction.
+#[derive(Clone, Debug)]
+pub struct Local {
+    pub name: Box<[u8]>,
+    pub begin: u32,
+    pub end: u32,
+}
+
+/// A function as compiled.
+#[derive(Debug)]
+pub struct Prototype {
+    /// The name of the chunk as given (`@user_script`, `=(load)`, or the source itself).
+    pub chunk: Rc<[u8]>,
+    /// The lines where its definition begins and ends; 0 for a whole chunk.
+    pub line: u32,
+    pub last_line: u32,
+    pub parameters: u8,
+    /// It takes `...`.
+    pub is_variadic: bool,
+    /// It takes `...`, but does not use it, and so gets the table `arg`, in the register after its parameters.
+    pub wants_arg: bool,
+    /// Registers in use, at most `MOST_REGISTERS`, at least 2.
+    pub registers: u8,
+    pub code: Box<[Instruction]>,
+    pub constants: Box<[Value]>,
+    pub prototypes: Box<[Rc<Prototype>]>,
+    pub captures: Box<[Capture]>,
+    /// The line of each instruction.
+    pub lines: Box<[u32]>,
+    pub locals: Box<[Local]>,
+    pub upvalue_names: Box<[Box<[u8]>]>,
+    /// The number of the last collection that has seen it.
+    pub(in crate::lua) marked: Cell<u32>,
+}

@@ -1,0 +1,129 @@
+//! Objects of one type, each at a place that is a small number.
+//!
+//! Places of objects that have died are used again. A bit for each place says whether the running collection has
+//! reached its object.
+
+/// No place.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+enum Slot<T> {
+    Used(T),
+    /// The next free slot.
+    Free(u32),
+}
+
+#[derive(Debug)]
+pub struct Arena<T> {
+    slots: Vec<Slot<T>>,
+    first_free: u32,
+    marks: Vec<u64>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Arena<T> {
+        Arena { slots: Vec::new(), first_free: NONE, marks: Vec::new() }
+    }
+}
+
+impl<T> Arena<T> {
+    /// Bytes of a slot.
+    pub const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
+    /// The place of `object`, which is below 2³¹: more would take more memory than the machine may have.
+    pub fn insert(&mut self, object: T) -> u32 {
+        if self.first_free == NONE {
+            let place = self.slots.len() as u32;
+            self.slots.push(Slot::Used(object));
+            return place;
+        }
+        let place = self.first_free;
+        let Slot::Free(next) = std::mem::replace(&mut self.slots[place as usize], Slot::Used(object)) else {
+            unreachable!("a slot of the free list is in use");
+        };
+        self.first_free = next;
+        place
+    }
+
+    #[inline(always)]
+    pub fn get(&self, place: usize) -> &T {
+        match &self.slots[place] {
+            Slot::Used(object) => object,
+            Slot::Free(_) => dead(),
+        }
+    }
+
+    #[inline(always)]
+    pub fn get_mut(&mut self, place: usize) -> &mut T {
+        match &mut self.slots[place] {
+            Slot::Used(object) => object,
+            Slot::Free(_) => dead(),
+        }
+    }
+
+    /// Forgets which objects were reached.
+    pub fn clear_marks(&mut self) {
+        self.marks.clear();
+        self.marks.resize(self.slots.len().div_ceil(64), 0);
+    }
+
+    /// Says that the object is reached, and whether this is new.
+    #[inline]
+    pub fn mark(&mut self, place: usize) -> bool {
+        let bit = 1 << (place % 64);
+        let word = &mut self.marks[place / 64];
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    #[inline]
+    pub fn is_marked(&self, place: usize) -> bool {
+        self.marks[place / 64] & (1 << (place % 64)) != 0
+    }
+
+    /// Frees what was not reached, and shows `kept` each object that was.
+    pub fn sweep(&mut self, mut kept: impl FnMut(usize, &mut T), mut freed: impl FnMut(T)) {
+        let mut first_free = NONE;
+        for (place, slot) in self.slots.iter_mut().enumerate().rev() {
+            let is_marked = self.marks[place / 64] & (1 << (place % 64)) != 0;
+            if let (Slot::Used(object), true) = (&mut *slot, is_marked) {
+                kept(place, object);
+                continue;
+            }
+            if let Slot::Used(object) = std::mem::replace(slot, Slot::Free(first_free)) {
+                freed(object);
+            }
+            first_free = place as u32;
+        }
+        self.first_free = first_free;
+        self.shrink();
+    }
+
+    /// Gives memory back after a peak: free slots at the end, once they are more than three quarters.
+    fn shrink(&mut self) {
+        let used = self.slots.iter().rposition(|slot| matches!(slot, Slot::Used(_))).map_or(0, |last| last + 1);
+        if used * 4 > self.slots.capacity() || self.slots.capacity() < 256 {
+            return;
+        }
+        self.slots.truncate(used);
+        self.slots.shrink_to(used * 2);
+        self.first_free = NONE;
+        for (place, slot) in self.slots.iter_mut().enumerate().rev() {
+            if let Slot::Free(next) = slot {
+                *next = self.first_free;
+                self.first_free = place as u32;
+            }
+        }
+    }
+
+    /// The places of all objects, in order.
+    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Used(_))).map(|(place, _)| place)
+    }
+}
+
+#[cold]
+fn dead() -> ! {
+    unreachable!("a value names an object that has been freed")
+}

@@ -1,0 +1,200 @@
+//! Strings. A short one, of up to 40 bytes, exists once: two with the same bytes are the same place, so that comparing
+//! them, and looking for a key, compares two numbers. A long one is what was made of it, and compared by its bytes.
+//!
+//! There are two hashes. The one of the reference implementation decides where a key is in a table, and so the order in
+//! which `next` returns keys, which programs come to rely on. It is easy to make strings that collide in it; what must
+//! stay fast also for hostile strings uses a hash keyed with a seed.
+
+use super::arena::Arena;
+use crate::lua::value::StringId;
+
+/// The length of the longest string that is unique.
+pub const LONGEST_SHORT: usize = 40;
+
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Short {
+    bytes: [u8; LONGEST_SHORT],
+    length: u8,
+    hash: u32,
+    seeded: u32,
+    /// The next in the same chain of `heads`.
+    next: u32,
+}
+
+#[derive(Debug)]
+pub struct Strings {
+    short: Arena<Short>,
+    long: Arena<Box<[u8]>>,
+    /// The beginnings of the chains of short strings, by their seeded hash. A power of two.
+    heads: Vec<u32>,
+    live: usize,
+    seed: u64,
+}
+
+impl Strings {
+    pub const SHORT_BYTES: usize = Arena::<Short>::SLOT_BYTES + 4;
+    const LONG_BYTES: usize = Arena::<Box<[u8]>>::SLOT_BYTES;
+
+    pub fn new(seed: u64) -> Strings {
+        Strings { short: Arena::default(), long: Arena::default(), heads: vec![NONE; 256], live: 0, seed }
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The string with these bytes, and how many bytes of memory were allocated for it.
+    pub fn insert(&mut self, bytes: &[u8]) -> (StringId, usize) {
+        if bytes.len() > LONGEST_SHORT {
+            return self.insert_long(bytes.into());
+        }
+        let seeded = seeded_hash(bytes, self.seed);
+        let head = seeded as usize & (self.heads.len() - 1);
+        let mut place = self.heads[head];
+        while place != NONE {
+            let short = self.short.get(place as usize);
+            if short.seeded == seeded && short.bytes() == bytes {
+                return (StringId::short(place), 0);
+            }
+            place = short.next;
+        }
+        (self.insert_short(bytes, seeded, head), Strings::SHORT_BYTES)
+    }
+
+    pub fn insert_long(&mut self, bytes: Box<[u8]>) -> (StringId, usize) {
+        debug_assert!(bytes.len() > LONGEST_SHORT);
+        let allocated = Strings::LONG_BYTES + bytes.len();
+        (StringId::long(self.long.insert(bytes)), allocated)
+    }
+
+    fn insert_short(&mut self, bytes: &[u8], seeded: u32, head: usize) -> StringId {
+        let mut copy = [0; LONGEST_SHORT];
+        copy[..bytes.len()].copy_from_slice(bytes);
+        let place = self.short.insert(Short {
+            bytes: copy,
+            length: bytes.len() as u8,
+            hash: hash(bytes),
+            seeded,
+            next: self.heads[head],
+        });
+        self.heads[head] = place;
+        self.live += 1;
+        if self.live > self.heads.len() {
+            self.chain(self.heads.len() * 2);
+        }
+        StringId::short(place)
+    }
+
+    /// Puts all short strings into `count` chains.
+    fn chain(&mut self, count: usize) {
+        self.heads.clear();
+        self.heads.resize(count, NONE);
+        let places: Vec<usize> = self.short.places().collect();
+        for place in places {
+            let short = self.short.get_mut(place);
+            let head = &mut self.heads[short.seeded as usize & (count - 1)];
+            short.next = *head;
+            *head = place as u32;
+        }
+    }
+
+    #[inline]
+    pub fn bytes(&self, string: StringId) -> &[u8] {
+        if string.is_long() { self.long.get(string.place()) } else { self.short.get(string.place()).bytes() }
+    }
+
+    /// The hash of the reference implementation.
+    #[inline]
+    pub fn hash(&self, string: StringId) -> u32 {
+        if string.is_long() { hash(self.long.get(string.place())) } else { self.short.get(string.place()).hash }
+    }
+
+    /// A hash for which nobody outside can choose strings that collide.
+    pub fn seeded_hash(&self, string: StringId) -> u32 {
+        if string.is_long() {
+            seeded_hash(self.long.get(string.place()), self.seed)
+        } else {
+            self.short.get(string.place()).seeded
+        }
+    }
+
+    #[inline]
+    pub fn equal(&self, a: StringId, b: StringId) -> bool {
+        a == b || (a.is_long() && b.is_long() && self.long.get(a.place()) == self.long.get(b.place()))
+    }
+
+    pub fn clear_marks(&mut self) {
+        self.short.clear_marks();
+        self.long.clear_marks();
+    }
+
+    #[inline]
+    pub fn mark(&mut self, string: StringId) {
+        if string.is_long() { self.long.mark(string.place()) } else { self.short.mark(string.place()) };
+    }
+
+    /// Frees the strings that were not reached. Returns the bytes of memory that are free now.
+    pub fn sweep(&mut self) -> usize {
+        let mut freed_bytes = 0;
+        let mut freed = 0;
+        self.heads.fill(NONE);
+        let heads = &mut self.heads;
+        let last_head = heads.len() - 1;
+        self.short.sweep(
+            |place, short| {
+                let head = &mut heads[short.seeded as usize & last_head];
+                short.next = *head;
+                *head = place as u32;
+            },
+            |_| freed += 1,
+        );
+        self.live -= freed;
+        freed_bytes += freed * Strings::SHORT_BYTES;
+        self.long.sweep(|_, _| (), |bytes| freed_bytes += Strings::LONG_BYTES + bytes.len());
+        if self.heads.len() > 4096 && self.live * 8 < self.heads.len() {
+            self.chain(self.heads.len() / 4);
+        }
+        freed_bytes
+    }
+}
+
+impl Short {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length as usize]
+    }
+}
+
+/// The hash of the reference implementation: of long strings it reads about 32 bytes.
+fn hash(bytes: &[u8]) -> u32 {
+    let step = (bytes.len() >> 5) + 1;
+    let mut hash = bytes.len() as u32;
+    let mut end = bytes.len();
+    while end >= step {
+        hash ^= (hash << 5).wrapping_add(hash >> 2).wrapping_add(u32::from(bytes[end - 1]));
+        end -= step;
+    }
+    hash
+}
+
+/// A folded multiplication for each eight bytes, keyed with `seed`.
+pub(super) fn seeded_hash(bytes: &[u8], seed: u64) -> u32 {
+    let mut state = seed ^ bytes.len() as u64;
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+        state = fold(state ^ word, seed | 1);
+    }
+    let mut rest = [0; 8];
+    rest[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+    state = fold(state ^ u64::from_le_bytes(rest), 0x9e37_79b9_7f4a_7c15 ^ seed);
+    (state ^ (state >> 32)) as u32
+}
+
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ 0xa076_1d64_78bd_642f) * u128::from(b);
+    (product as u64) ^ ((product >> 64) as u64)
+}

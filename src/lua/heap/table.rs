@@ -1,0 +1,515 @@
+//! A table: a sequence for the keys 1 to n, and nodes for all others.
+//!
+//! ```text
+//!  array   │ t[1] │ t[2] │ … │ t[n] │          more than half of it in use
+//!
+//!  nodes   │ key value next │ key value next │ …      a power of two; a key is in the chain of its main position
+//! ```
+//!
+//! The nodes are a chained scatter table with Brent's variation, as in the reference implementation (R. Ierusalimschy
+//! et al., "The Implementation of Lua 5.0", 2005): a key that collides with one that is not in its own main position
+//! takes that place, the other moves. Sizes, hashes and the search for a free node follow the reference implementation,
+//! too, since they decide in which order `next` returns keys, and what `#` returns when there are holes.
+//!
+//! It is easy to choose keys with the same main position. A table whose chains become longer than honest keys make
+//! them is put in order by seeded hashes instead, once and for good: hostile keys lose the familiar order, and nothing
+//! else.
+
+use super::strings::{Strings, seeded_hash};
+use crate::lua::value::{StringId, TableId, Value};
+
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+
+/// The array has at most 2 to the power of this many elements.
+const MOST_BITS: usize = 26;
+
+/// A chain that is longer makes a table seeded.
+const LONGEST_CHAIN: usize = 48;
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// `Nil` in a node that was never used. A NaN, which no key is, once a weak key or value has gone.
+    key: Value,
+    value: Value,
+    next: u32,
+}
+
+const EMPTY: Node = Node { key: Value::Nil, value: Value::Nil, next: NONE };
+
+#[derive(Debug, Default)]
+pub struct Table {
+    array: Vec<Value>,
+    nodes: Box<[Node]>,
+    /// All nodes from here on are in use, or were.
+    free_below: u32,
+    metatable: Option<TableId>,
+    pub(in crate::lua) is_readonly: bool,
+    is_seeded: bool,
+}
+
+/// Why a key cannot be stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableError {
+    NilKey,
+    NanKey,
+    Memory,
+    Readonly,
+}
+
+/// `next` was called with a key that the table does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoSuchKey;
+
+impl Table {
+    pub fn new(array: usize, hash: usize) -> Table {
+        let mut table = Table::default();
+        table.array.resize(array, Value::Nil);
+        table.set_node_count(hash);
+        table
+    }
+
+    /// Bytes of memory that it holds beyond its slot in the arena.
+    pub fn heap_bytes(&self) -> usize {
+        self.array.capacity() * size_of::<Value>() + self.nodes.len() * size_of::<Node>()
+    }
+
+    pub fn metatable(&self) -> Option<TableId> {
+        self.metatable
+    }
+
+    pub fn set_metatable(&mut self, metatable: Option<TableId>) {
+        self.metatable = metatable;
+    }
+
+    fn set_node_count(&mut self, wanted: usize) {
+        let count = if wanted == 0 { 0 } else { wanted.next_power_of_two() };
+        self.nodes = vec![EMPTY; count].into_boxed_slice();
+        self.free_below = count as u32;
+    }
+
+    // Lookup
+
+    #[inline(always)]
+    pub fn get(&self, key: Value, strings: &Strings) -> Value {
+        match key {
+            Value::Number(number) => self.get_number(number, strings),
+            Value::String(name) => self.get_string(name, strings),
+            Value::Nil => Value::Nil,
+            _ => self.find(key, strings).map_or(Value::Nil, |place| self.nodes[place].value),
+        }
+    }
+
+    #[inline(always)]
+    pub fn get_number(&self, key: f64, strings: &Strings) -> Value {
+        let index = key as usize;
+        if index as f64 == key
+            && let Some(value) = self.array.get(index.wrapping_sub(1))
+        {
+            return *value;
+        }
+        if self.nodes.is_empty() {
+            return Value::Nil;
+        }
+        self.find(Value::Number(key), strings).map_or(Value::Nil, |place| self.nodes[place].value)
+    }
+
+    #[inline(always)]
+    pub fn get_index(&self, index: usize, strings: &Strings) -> Value {
+        match self.array.get(index.wrapping_sub(1)) {
+            Some(value) => *value,
+            None if self.nodes.is_empty() => Value::Nil,
+            None => self.find(Value::Number(index as f64), strings).map_or(Value::Nil, |place| self.nodes[place].value),
+        }
+    }
+
+    #[inline(always)]
+    pub fn get_string(&self, key: StringId, strings: &Strings) -> Value {
+        match self.find_string(key, strings) {
+            Some(place) => self.nodes[place].value,
+            None => Value::Nil,
+        }
+    }
+
+    #[inline(always)]
+    fn find_string(&self, key: StringId, strings: &Strings) -> Option<usize> {
+        if self.nodes.is_empty() {
+            return None;
+        }
+        if key.is_long() || self.is_seeded {
+            return self.find(Value::String(key), strings);
+        }
+        let mut place = strings.hash(key) as usize & (self.nodes.len() - 1);
+        loop {
+            let node = &self.nodes[place];
+            if let Value::String(found) = node.key
+                && found == key
+            {
+                return Some(place);
+            }
+            if node.next == NONE {
+                return None;
+            }
+            place = node.next as usize;
+        }
+    }
+
+    /// The place of the node with `key`.
+    fn find(&self, key: Value, strings: &Strings) -> Option<usize> {
+        if self.nodes.is_empty() {
+            return None;
+        }
+        let mut place = self.main_position(key, strings);
+        loop {
+            let node = &self.nodes[place];
+            if same(node.key, key, strings) {
+                return Some(place);
+            }
+            if node.next == NONE {
+                return None;
+            }
+            place = node.next as usize;
+        }
+    }
+
+    /// Where a key belongs. There are nodes.
+    fn main_position(&self, key: Value, strings: &Strings) -> usize {
+        let count = self.nodes.len();
+        if self.is_seeded {
+            return seeded_position(key, strings) as usize & (count - 1);
+        }
+        let odd = (count - 1) | 1;
+        match key {
+            Value::String(string) => strings.hash(string) as usize & (count - 1),
+            Value::Number(0.0) => 0,
+            Value::Number(number) => {
+                let bits = number.to_bits();
+                (bits as u32).wrapping_add((bits >> 32) as u32) as usize % odd
+            }
+            Value::Boolean(value) => usize::from(value) & (count - 1),
+            Value::Table(id) => id.0 as usize % odd,
+            Value::Function(id) => id.0 as usize % odd,
+            Value::Thread(id) => id.0 as usize % odd,
+            Value::Proxy(id) => id.0 as usize % odd,
+            Value::Null | Value::Nil => 0,
+        }
+    }
+
+    // Storing
+
+    /// The slot of a key that is there, to be overwritten.
+    #[inline(always)]
+    pub fn slot(&mut self, key: Value, strings: &Strings) -> Option<&mut Value> {
+        let place = match key {
+            Value::Number(number) => {
+                let index = number as usize;
+                if index as f64 == number && index.wrapping_sub(1) < self.array.len() {
+                    return Some(&mut self.array[index - 1]);
+                }
+                self.find(key, strings)
+            }
+            Value::String(name) => self.find_string(name, strings),
+            Value::Nil => None,
+            _ => self.find(key, strings),
+        };
+        place.map(|place| &mut self.nodes[place].value)
+    }
+
+    /// Stores a value under a key that may be new. Even a `nil` gets a node, as in the reference implementation.
+    pub fn set(&mut self, key: Value, value: Value, strings: &Strings) -> Result<(), TableError> {
+        if let Some(slot) = self.slot(key, strings) {
+            *slot = value;
+            return Ok(());
+        }
+        match key {
+            Value::Nil => return Err(TableError::NilKey),
+            Value::Number(number) if number.is_nan() => return Err(TableError::NanKey),
+            _ => (),
+        }
+        self.insert(key, value, strings);
+        Ok(())
+    }
+
+    /// Stores under a key that has no slot.
+    fn insert(&mut self, key: Value, value: Value, strings: &Strings) {
+        if self.nodes.is_empty() {
+            return self.rehash(key, value, strings);
+        }
+        let mut place = self.main_position(key, strings);
+        if !self.nodes[place].value.is_nil() {
+            let Some(free) = self.take_free() else { return self.rehash(key, value, strings) };
+            let other = self.main_position(self.nodes[place].key, strings);
+            if other != place {
+                let mut before = other;
+                while self.nodes[before].next as usize != place {
+                    before = self.nodes[before].next as usize;
+                }
+                self.nodes[before].next = free as u32;
+                self.nodes[free] = self.nodes[place];
+                self.nodes[place] = EMPTY;
+            } else {
+                self.nodes[free].next = self.nodes[place].next;
+                self.nodes[place].next = free as u32;
+                place = free;
+                if !self.is_seeded && self.chain_length(other) > LONGEST_CHAIN {
+                    self.nodes[place].key = key;
+                    self.nodes[place].value = value;
+                    return self.seed(strings);
+                }
+            }
+        }
+        self.nodes[place].key = key;
+        self.nodes[place].value = value;
+    }
+
+    fn chain_length(&self, mut place: usize) -> usize {
+        let mut length = 1;
+        while self.nodes[place].next != NONE {
+            place = self.nodes[place].next as usize;
+            length += 1;
+        }
+        length
+    }
+
+    /// Puts the nodes in order by seeded hashes.
+    #[cold]
+    fn seed(&mut self, strings: &Strings) {
+        self.is_seeded = true;
+        let count = self.nodes.len();
+        self.resize(self.array.len(), count, strings);
+    }
+
+    fn take_free(&mut self) -> Option<usize> {
+        while self.free_below > 0 {
+            self.free_below -= 1;
+            if self.nodes[self.free_below as usize].key.is_nil() {
+                return Some(self.free_below as usize);
+            }
+        }
+        None
+    }
+
+    /// Finds the sizes that fit what is in the table with one more key, and stores it.
+    #[cold]
+    fn rehash(&mut self, key: Value, value: Value, strings: &Strings) {
+        // counts[i]: keys k with 2^(i-1) < k <= 2^i
+        let mut counts = [0usize; MOST_BITS + 1];
+        let mut total = 1 + self.count_array(&mut counts);
+        for node in self.nodes.iter().filter(|node| !node.value.is_nil()) {
+            count_key(node.key, &mut counts);
+            total += 1;
+        }
+        count_key(key, &mut counts);
+        let (array, in_array) = best_array_size(&counts);
+        self.resize(array, total - in_array, strings);
+        // Sizes were chosen so that there is room.
+        let _ = self.set(key, value, strings);
+    }
+
+    fn count_array(&self, counts: &mut [usize; MOST_BITS + 1]) -> usize {
+        let mut total = 0;
+        let mut begin = 0;
+        for (power, count) in counts.iter_mut().enumerate() {
+            if begin >= self.array.len() {
+                break;
+            }
+            let end = self.array.len().min(1 << power);
+            let used = self.array[begin..end].iter().filter(|value| !value.is_nil()).count();
+            *count += used;
+            total += used;
+            begin = end;
+        }
+        total
+    }
+
+    /// Gives the table `array` elements and room for `hash` other keys.
+    pub fn resize(&mut self, array: usize, hash: usize, strings: &Strings) {
+        let old_nodes = std::mem::take(&mut self.nodes);
+        self.set_node_count(hash);
+        let moving: Vec<Value> = match array < self.array.len() {
+            true => self.array.split_off(array),
+            false => Vec::new(),
+        };
+        if array > self.array.len() {
+            self.array.reserve_exact(array - self.array.len());
+            self.array.resize(array, Value::Nil);
+        } else {
+            self.array.shrink_to_fit();
+        }
+        for (offset, value) in moving.into_iter().enumerate().filter(|(_, value)| !value.is_nil()) {
+            let _ = self.set(Value::Number((array + offset + 1) as f64), value, strings);
+        }
+        for node in old_nodes.iter().rev().filter(|node| !node.value.is_nil()) {
+            let _ = self.set(node.key, node.value, strings);
+        }
+    }
+
+    /// Room for `array` elements in the sequence at least; for constructors.
+    pub fn reserve_array(&mut self, array: usize, strings: &Strings) {
+        if array > self.array.len() {
+            let nodes = self.nodes.iter().filter(|node| !node.value.is_nil()).count();
+            if nodes == 0 {
+                self.array.reserve_exact(array - self.array.len());
+                self.array.resize(array, Value::Nil);
+            } else {
+                self.resize(array, self.nodes.len(), strings);
+            }
+        }
+    }
+
+    // The length, and walking
+
+    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search.
+    pub fn length(&self, strings: &Strings) -> usize {
+        let size = self.array.len();
+        if size > 0 && self.array[size - 1].is_nil() {
+            let (mut low, mut high) = (0, size);
+            while high - low > 1 {
+                let middle = usize::midpoint(low, high);
+                if self.array[middle - 1].is_nil() { high = middle } else { low = middle }
+            }
+            return low;
+        }
+        if self.nodes.is_empty() {
+            return size;
+        }
+        self.border_beyond(size, strings)
+    }
+
+    fn border_beyond(&self, size: usize, strings: &Strings) -> usize {
+        let (mut low, mut high) = (size, size + 1);
+        while !self.get_index(high, strings).is_nil() {
+            low = high;
+            high *= 2;
+            if high > i32::MAX as usize {
+                // Somebody has built this on purpose: search one by one.
+                return (1..).find(|index| self.get_index(*index, strings).is_nil()).map_or(0, |index| index - 1);
+            }
+        }
+        while high - low > 1 {
+            let middle = usize::midpoint(low, high);
+            if self.get_index(middle, strings).is_nil() { high = middle } else { low = middle }
+        }
+        low
+    }
+
+    /// The pair that follows `key`, or the first one after `nil`.
+    pub fn next(&self, key: Value, strings: &Strings) -> Result<Option<(Value, Value)>, NoSuchKey> {
+        let position = self.position_after(key, strings)?;
+        Ok(self.pair_from(position).map(|(_, key, value)| (key, value)))
+    }
+
+    /// The first pair at `position` or after it, and the position after that pair. Positions count the array's elements
+    /// from 0, then the nodes.
+    pub fn pair_from(&self, mut position: usize) -> Option<(usize, Value, Value)> {
+        while let Some(value) = self.array.get(position) {
+            position += 1;
+            if !value.is_nil() {
+                return Some((position, Value::Number(position as f64), *value));
+            }
+        }
+        while let Some(node) = self.nodes.get(position - self.array.len()) {
+            position += 1;
+            if !node.value.is_nil() {
+                return Some((position, node.key, node.value));
+            }
+        }
+        None
+    }
+
+    /// The position that follows that of `key`.
+    fn position_after(&self, key: Value, strings: &Strings) -> Result<usize, NoSuchKey> {
+        match key {
+            Value::Nil => return Ok(0),
+            Value::Number(number) => {
+                let index = number as usize;
+                if index as f64 == number && index.wrapping_sub(1) < self.array.len() {
+                    return Ok(index);
+                }
+            }
+            _ => (),
+        }
+        self.find(key, strings).map(|place| self.array.len() + place + 1).ok_or(NoSuchKey)
+    }
+
+    /// The elements of the sequence part, some of which may be nil.
+    pub fn array(&self) -> &[Value] {
+        &self.array
+    }
+
+    pub fn array_mut(&mut self) -> &mut [Value] {
+        &mut self.array
+    }
+
+    // For the collector
+
+    /// The keys and values of all nodes.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (Value, Value)> + '_ {
+        self.nodes.iter().map(|node| (node.key, node.value))
+    }
+
+    /// Removes what `is_dead` of its key or value; for weak tables.
+    pub(super) fn clear_dead(&mut self, mut is_dead: impl FnMut(Value, Value) -> bool) {
+        for value in &mut self.array {
+            if is_dead(Value::Nil, *value) {
+                *value = Value::Nil;
+            }
+        }
+        for node in &mut self.nodes {
+            if !node.key.is_nil() && is_dead(node.key, node.value) {
+                node.value = Value::Nil;
+                node.key = Value::Number(f64::NAN);
+            }
+        }
+    }
+}
+
+fn same(a: Value, b: Value, strings: &Strings) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b,
+        (Value::String(a), Value::String(b)) => strings.equal(a, b),
+        (Value::Boolean(a), Value::Boolean(b)) => a == b,
+        (Value::Table(a), Value::Table(b)) => a == b,
+        (Value::Function(a), Value::Function(b)) => a == b,
+        (Value::Thread(a), Value::Thread(b)) => a == b,
+        (Value::Proxy(a), Value::Proxy(b)) => a == b,
+        (Value::Null, Value::Null) => true,
+        _ => false,
+    }
+}
+
+fn seeded_position(key: Value, strings: &Strings) -> u32 {
+    let (kind, bits) = match key {
+        Value::String(string) => return strings.seeded_hash(string),
+        Value::Number(0.0) => (0, 0),
+        Value::Number(number) => (0, number.to_bits()),
+        Value::Boolean(value) => (1, u64::from(value)),
+        Value::Table(id) => (2, u64::from(id.0)),
+        Value::Function(id) => (3, u64::from(id.0)),
+        Value::Thread(id) => (4, u64::from(id.0)),
+        Value::Proxy(id) => (5, u64::from(id.0)),
+        Value::Null | Value::Nil => (6, 0),
+    };
+    seeded_hash(&bits.to_le_bytes(), strings.seed() ^ kind)
+}
+
+fn count_key(key: Value, counts: &mut [usize; MOST_BITS + 1]) {
+    if let Value::Number(number) = key {
+        let index = number as usize;
+        if index as f64 == number && (1..=1 << MOST_BITS).contains(&index) {
+            counts[index.next_power_of_two().trailing_zeros() as usize] += 1;
+        }
+    }
+}
+
+/// The largest size of which more than half is in use, and how many keys that takes.
+fn best_array_size(counts: &[usize; MOST_BITS + 1]) -> (usize, usize) {
+    let (mut sum, mut best) = (0, (0, 0));
+    for (power, count) in counts.iter().enumerate() {
+        sum += count;
+        if *count > 0 && sum > (1 << power) / 2 {
+            best = (1 << power, sum);
+        }
+    }
+    best
+}

@@ -1,0 +1,118 @@
+//! Errors that are caught: `pcall` and `xpcall`. The functions leave a frame that waits; an error looks for the last such
+//! frame, and makes it return.
+
+use super::calls::Next;
+use super::native::{Call, Raised};
+use super::thread::{Activity, Deliver, Frame, Status, Then};
+use super::{Machine, Progress};
+use crate::lua::value::Value;
+
+impl Machine {
+    /// `pcall`: calls the first argument with the others. `xpcall`: calls the first one; the second is the handler.
+    pub(super) fn protect(&mut self, call: Call, deliver: Deliver, has_handler: bool) -> Result<Next, Raised> {
+        self.push_native(call, deliver, Then::Protected { has_handler })?;
+        if has_handler {
+            // The handler stays in the first argument's place.
+            self.thread.stack.swap(call.base, call.base + 1);
+            return self.start(call.base + 1, 0, Deliver::Continue);
+        }
+        self.start(call.base, call.count - 1, Deliver::Continue)
+    }
+
+    /// Whether an error is being handled by the handler of an `xpcall`.
+    pub(super) fn is_handling(&self) -> bool {
+        self.thread.frames.iter().any(|frame| frame.deliver == Deliver::Handled)
+    }
+
+    /// The last frame that catches errors, and its handler.
+    fn catching_frame(&self) -> Option<(usize, Option<Value>)> {
+        self.thread.frames.iter().enumerate().rev().find_map(|(index, frame)| match &frame.activity {
+            Activity::Native { call, then: Then::Protected { has_handler }, .. } => {
+                Some((index, has_handler.then(|| self.thread.stack[call.base])))
+            }
+            _ => None,
+        })
+    }
+
+    /// Takes an error to whoever catches it. `None`: execution goes on.
+    pub(super) fn unwind(&mut self, raised: Raised) -> Result<Option<Progress>, Raised> {
+        let next = match self.catching_frame() {
+            Some((index, None)) => self.catch(index, raised.0)?,
+            Some((index, Some(handler))) => self.handle(index, handler, raised.0)?,
+            None if self.current != self.main => return self.die(raised.0),
+            None => return Ok(Some(self.failed(raised.0))),
+        };
+        match next {
+            Next::Frame => Ok(None),
+            Next::Leave(progress) => Ok(Some(progress)),
+        }
+    }
+
+    /// Calls the handler of an `xpcall`, on top of the frames that have failed.
+    fn handle(&mut self, index: usize, handler: Value, error: Value) -> Result<Next, Raised> {
+        if !matches!(handler, Value::Function(_)) {
+            return self.catch(index, Value::String(self.fixed.in_handler));
+        }
+        self.thread.top = self.thread.end();
+        self.push(handler);
+        self.push(error);
+        let place = self.thread.top - 2;
+        let depth = self.thread.frames.len();
+        match self.start(place, 1, Deliver::Handled) {
+            // It could not even begin.
+            Err(_) if self.thread.frames.len() == depth => {
+                self.catch(index, Value::String(self.fixed.in_handler))
+            }
+            result => result,
+        }
+    }
+
+    /// The handler has returned.
+    pub(super) fn handled(&mut self, value: Value) -> Result<Next, Raised> {
+        match self.catching_frame() {
+            Some((index, _)) => self.catch(index, value),
+            None => Err(Raised(value)),
+        }
+    }
+
+    /// The frame at `index`, of `pcall` or `xpcall`, returns false and the error.
+    fn catch(&mut self, index: usize, error: Value) -> Result<Next, Raised> {
+        self.thread.frames.truncate(index + 1);
+        let Some(Frame { base, deliver, .. }) = self.thread.frames.pop() else {
+            unreachable!("the frame that catches")
+        };
+        self.close_upvalues(base);
+        self.thread.top = base;
+        self.push(Value::Boolean(false));
+        self.push(error);
+        self.deliver(deliver, base - 1, base, 2)
+    }
+
+    /// The running coroutine ends with an error, which goes to the one that has resumed it.
+    fn die(&mut self, error: Value) -> Result<Option<Progress>, Raised> {
+        self.end_thread(Status::Dead);
+        let Some(Frame { activity: Activity::Native { then, .. }, base, deliver, .. }) = self.thread.frames.pop()
+        else {
+            unreachable!("a coroutine was resumed by a native function");
+        };
+        self.thread.top = base;
+        if matches!(then, Then::Resumed { is_wrapped: true }) {
+            return Err(Raised(self.with_position(error)));
+        }
+        self.push(Value::Boolean(false));
+        self.push(error);
+        match self.deliver(deliver, base - 1, base, 2)? {
+            Next::Frame => Ok(None),
+            Next::Leave(progress) => Ok(Some(progress)),
+        }
+    }
+
+    /// A message with the position of the function that is running in front.
+    pub(super) fn with_position(&mut self, error: Value) -> Value {
+        let mut message = self.position(1);
+        if matches!(error, Value::String(_) | Value::Number(_)) && self.heap.to_bytes(error, &mut message) {
+            return Value::String(self.heap.string_from(message));
+        }
+        error
+    }
+}

@@ -1,0 +1,128 @@
+//! What an error says: the position, and the variable that caused it.
+
+use super::native::{Call, Raised};
+use super::thread::Activity;
+use super::{Function, Machine};
+use crate::lua::names;
+use crate::lua::value::Value;
+
+/// A level of the stack of calls, as `error` and `getfenv` count them.
+pub enum Level<'a> {
+    Frame(&'a super::thread::Frame),
+    /// The frame of a function that made a tail call is gone.
+    TailCall,
+}
+
+impl Machine {
+    /// The function at a level: 1 is the caller of the native function that is running.
+    pub fn level(&self, level: usize) -> Option<Level<'_>> {
+        let mut left = level.checked_sub(1)?;
+        for frame in self.thread.frames.iter().rev() {
+            if left == 0 {
+                return Some(Level::Frame(frame));
+            }
+            left -= 1;
+            let tail_calls = frame.tail_calls as usize;
+            if left < tail_calls {
+                return Some(Level::TailCall);
+            }
+            left -= tail_calls;
+        }
+        None
+    }
+
+    /// `chunk:line: ` of the function at a level, or nothing if it is not a function of Lua.
+    pub fn position(&self, level: usize) -> Vec<u8> {
+        let Some(Level::Frame(frame)) = self.level(level) else { return Vec::new() };
+        let Activity::Lua(closure) = &frame.activity else { return Vec::new() };
+        let mut position = names::chunk_id(&closure.prototype.chunk);
+        let line = line_of(&closure.prototype.lines, frame.pc);
+        position.extend_from_slice(format!(":{line}: ").as_bytes());
+        position
+    }
+
+    /// The chunk and the line where the function at a level is, if it is one of Lua.
+    pub fn place(&self, level: usize) -> Option<(std::rc::Rc<[u8]>, u32)> {
+        let Some(Level::Frame(frame)) = self.level(level) else { return None };
+        let Activity::Lua(closure) = &frame.activity else { return None };
+        Some((closure.prototype.chunk.clone(), line_of(&closure.prototype.lines, frame.pc)))
+    }
+
+    pub(super) fn bad_argument_bytes(&mut self, call: Call, n: usize, text: &[u8]) -> Raised {
+        let name = match self.thread.frames.last() {
+            Some(frame) => match &frame.activity {
+                Activity::Lua(closure) if frame.pc > 0 => names::of_call(&closure.prototype, frame.pc - 1, &self.heap),
+                _ => None,
+            },
+            None => None,
+        };
+        let mut n = n;
+        let mut message = Vec::new();
+        match name {
+            Some((kind, name)) => {
+                if kind == "method" {
+                    n -= 1;
+                }
+                if n == 0 {
+                    message.extend_from_slice(b"calling '");
+                    message.extend_from_slice(&name);
+                    message.extend_from_slice(b"' on bad self (");
+                } else {
+                    message.extend_from_slice(format!("bad argument #{n} to '").as_bytes());
+                    message.extend_from_slice(&name);
+                    message.extend_from_slice(b"' (");
+                }
+            }
+            None => message.extend_from_slice(format!("bad argument #{n} to '?' (").as_bytes()),
+        }
+        let _ = call;
+        message.extend_from_slice(text);
+        message.push(b')');
+        self.error(message)
+    }
+
+    /// `attempt to index local 'x' (a nil value)`, where the value is in a register of the running function.
+    pub(super) fn type_error(&mut self, operation: &str, value: Value, register: Option<u8>) -> Raised {
+        let name = register.and_then(|register| self.name_of_register(register));
+        let kind = value.type_name();
+        let mut message = format!("attempt to {operation} ").into_bytes();
+        match name {
+            Some((what, name)) => {
+                message.extend_from_slice(format!("{what} '").as_bytes());
+                message.extend_from_slice(&name);
+                message.extend_from_slice(format!("' (a {kind} value)").as_bytes());
+            }
+            None => message.extend_from_slice(format!("a {kind} value").as_bytes()),
+        }
+        self.error(message)
+    }
+
+    fn name_of_register(&self, register: u8) -> Option<(&'static str, Vec<u8>)> {
+        let frame = self.thread.frames.last()?;
+        let Activity::Lua(closure) = &frame.activity else { return None };
+        names::of_register(&closure.prototype, frame.pc.checked_sub(1)?, register, &self.heap)
+    }
+
+    /// `attempt to compare two nil values`
+    pub(super) fn compare_error(&mut self, left: Value, right: Value) -> Raised {
+        let (left, right) = (left.type_name(), right.type_name());
+        if left == right {
+            self.error(format!("attempt to compare two {left} values"))
+        } else {
+            self.error(format!("attempt to compare {left} with {right}"))
+        }
+    }
+
+    /// The name with which a native function was registered.
+    pub fn native_name(&self, call: Call) -> &'static str {
+        match self.callee(call).map(|id| self.heap.function(id)) {
+            Some(Function::Native { name, .. } | Function::Host { name, .. }) => name,
+            _ => "?",
+        }
+    }
+}
+
+/// The line of the instruction before `pc`, which is the one that is being executed.
+pub(super) fn line_of(lines: &[u32], pc: usize) -> u32 {
+    lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)
+}

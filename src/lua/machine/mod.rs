@@ -1,0 +1,300 @@
+//! The machine: executes compiled functions, and is suspended and resumed by its host.
+//!
+//! The host loads a chunk, begins a call, and lets the machine run for a number of instructions at a time. `run` returns
+//! when the call has finished or failed, when the budget is used up, or when the program calls a function of the host:
+//! the host does what was asked, hands over results, and runs on. No function of the host is called from within, and
+//! no call of a Lua function uses the stack of the process, so all there is of a program is in the machine, at rest.
+
+mod calls;
+mod catch;
+mod coroutines;
+mod errors;
+mod host;
+mod native;
+mod operators;
+mod run;
+mod thread;
+mod upvalues;
+
+use std::rc::Rc;
+
+pub use self::errors::Level;
+pub use self::native::{Call, Continue, Native, Outcome, Raised};
+use self::thread::Deliver;
+pub use self::thread::{Activity, Status, Thread};
+use super::heap::{Function, Heap, Marker};
+use super::library;
+use super::value::{FunctionId, StringId, TableId, ThreadId, Value};
+
+/// Calls that can be under way at once: the reference implementation's limit, as far as a program can reach it.
+pub(super) const MOST_FRAMES: usize = 16_382;
+/// Levels of calls by native functions and operators.
+pub(super) const MOST_NESTING: u32 = 200;
+/// Values that a stack can hold.
+const LARGEST_STACK: usize = 1 << 24;
+
+/// Which functions there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Libraries {
+    /// Those of the language that do not reach outside, for tests beside the reference implementation.
+    Full,
+    /// Those that Redis offers.
+    Redis,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Keys the hashes of strings.
+    pub seed: u64,
+    pub memory_limit_bytes: usize,
+    pub libraries: Libraries,
+}
+
+/// Why `run` has returned.
+#[derive(Debug)]
+pub enum Progress {
+    /// The call has returned; `Machine::result` reads its results.
+    Finished { results: usize },
+    Failed(Failure),
+    /// The budget is used up.
+    Paused,
+    /// A function of the host was called. `provide` or `raise` says how that ended.
+    Host { function: u32, call: Call },
+}
+
+/// An error that nobody has caught.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub value: Value,
+    /// The chunk and the line that were being executed.
+    pub place: Option<(Rc<[u8]>, u32)>,
+}
+
+/// A value that the host keeps alive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kept(u32);
+
+/// What a metatable can define.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    Index,
+    NewIndex,
+    Equal,
+    Call,
+    Less,
+    LessOrEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    Power,
+    Negate,
+    Length,
+    Concatenate,
+    Mode,
+    Metatable,
+    ToString,
+}
+
+/// In the order of `Event`.
+const EVENT_NAMES: [&str; 18] = [
+    "__index", "__newindex", "__eq", "__call", "__lt", "__le", "__add", "__sub", "__mul", "__div", "__mod", "__pow",
+    "__unm", "__len", "__concat", "__mode", "__metatable", "__tostring",
+];
+
+/// Strings that are always alive.
+#[derive(Debug)]
+struct Fixed {
+    events: [StringId; EVENT_NAMES.len()],
+    out_of_memory: StringId,
+    in_handler: StringId,
+    n: StringId,
+}
+
+#[derive(Debug)]
+pub struct Machine {
+    pub heap: Heap,
+    /// The thread that runs, taken from its place in the heap.
+    thread: Thread,
+    current: ThreadId,
+    main: ThreadId,
+    globals: TableId,
+    string_metatable: Option<TableId>,
+    budget: i64,
+    fixed: Fixed,
+    kept: Vec<Value>,
+    free_kept: Vec<u32>,
+    /// A call of the host that has not ended, and what becomes of its results.
+    host: Option<(Call, Deliver)>,
+    /// How `provide` or `raise` has ended a call.
+    pending: Option<Pending>,
+    /// The function `next`, which the loop over a table does not call.
+    next: Option<FunctionId>,
+    /// The automatic collection is switched off, as by `collectgarbage("stop")`.
+    is_stopped: bool,
+    /// The state of `math.random`.
+    pub random: library::Random,
+    /// What `print` has printed.
+    pub output: Vec<u8>,
+}
+
+/// With what the next `run` begins.
+#[derive(Debug)]
+enum Pending {
+    Raised(Raised),
+    Leave(Progress),
+}
+
+impl Machine {
+    pub fn new(options: Options) -> Machine {
+        let mut heap = Heap::new(options.seed, options.memory_limit_bytes);
+        let globals = heap.new_table(0, 0);
+        let main = heap.new_thread(Thread::default());
+        let fixed = Fixed {
+            events: EVENT_NAMES.map(|name| heap.string(name.as_bytes())),
+            out_of_memory: heap.string(b"not enough memory"),
+            in_handler: heap.string(b"error in error handling"),
+            n: heap.string(b"n"),
+        };
+        let mut machine = Machine {
+            heap,
+            thread: Thread::new(globals),
+            current: main,
+            main,
+            globals,
+            string_metatable: None,
+            budget: 0,
+            fixed,
+            kept: Vec::new(),
+            free_kept: Vec::new(),
+            host: None,
+            pending: None,
+            next: None,
+            is_stopped: false,
+            random: library::Random::default(),
+            output: Vec::new(),
+        };
+        machine.heap.count_bytes(machine.thread.heap_bytes(), 0);
+        library::open_all(&mut machine, options.libraries);
+        if let Value::Function(next) = machine.heap.field(machine.globals, "next") {
+            machine.next = Some(next);
+        }
+        machine
+    }
+
+    // What libraries need
+
+    pub fn globals(&self) -> TableId {
+        self.globals
+    }
+
+    /// The table of a library: the global of that name, made if there is none.
+    pub fn library(&mut self, name: &str) -> TableId {
+        if let Value::Table(table) = self.heap.field(self.globals, name) {
+            return table;
+        }
+        let table = self.heap.new_table(0, 16);
+        self.heap.set_field(self.globals, name, Value::Table(table));
+        table
+    }
+
+    /// `table.name = native`
+    pub fn register(&mut self, table: TableId, name: &'static str, native: Native) {
+        let function = self.heap.new_native(name, native);
+        self.heap.set_field(table, name, function);
+    }
+
+    pub fn set_string_metatable(&mut self, metatable: TableId) {
+        self.string_metatable = Some(metatable);
+    }
+
+    /// The metatable of any value.
+    pub fn metatable_of(&self, value: Value) -> Option<TableId> {
+        match value {
+            Value::Table(table) => self.heap.metatable(table),
+            Value::String(_) => self.string_metatable,
+            Value::Proxy(proxy) => self.heap.proxy(proxy).metatable,
+            _ => None,
+        }
+    }
+
+    /// What the metatable of a value says for an event; `nil` if nothing.
+    pub fn metamethod(&self, value: Value, event: Event) -> Value {
+        match self.metatable_of(value) {
+            Some(metatable) => self.heap.get_string(metatable, self.fixed.events[event as usize]),
+            None => Value::Nil,
+        }
+    }
+
+    /// The globals of the thread that runs.
+    pub fn thread_globals(&self) -> TableId {
+        self.thread.globals.unwrap_or(self.globals)
+    }
+
+    pub fn set_thread_globals(&mut self, globals: TableId) {
+        self.thread.globals = Some(globals);
+    }
+
+    // Memory
+
+    /// Frees what the program cannot reach any more.
+    pub fn collect(&mut self) {
+        let mode = self.fixed.events[Event::Mode as usize];
+        let Machine { heap, thread, current, main, globals, string_metatable, fixed, kept, pending, .. } = self;
+        heap.collect(mode, |marker: &mut Marker<'_>| {
+            fixed.events.iter().for_each(|name| marker.string(*name));
+            for string in [fixed.out_of_memory, fixed.in_handler, fixed.n] {
+                marker.string(string);
+            }
+            kept.iter().for_each(|value| marker.value(*value));
+            marker.table(*globals);
+            string_metatable.iter().for_each(|metatable| marker.table(*metatable));
+            if let Some(Pending::Raised(Raised(value))) = pending {
+                marker.value(*value);
+            }
+            marker.thread(*current);
+            marker.thread(*main);
+            thread.mark(marker);
+        });
+    }
+
+    /// Switches the automatic collection on or off.
+    pub fn set_collecting(&mut self, is_on: bool) {
+        self.is_stopped = !is_on;
+    }
+
+    /// Collects, unless that is switched off; fails if there is too much in use even so.
+    #[cold]
+    pub(super) fn check_memory(&mut self) -> Result<(), Raised> {
+        if !self.is_stopped || self.heap.is_exhausted() {
+            self.collect();
+        }
+        if self.heap.is_exhausted() {
+            return Err(Raised(Value::String(self.fixed.out_of_memory)));
+        }
+        Ok(())
+    }
+
+    /// Room for `needed` values on the stack.
+    #[cold]
+    pub(super) fn grow_stack(&mut self, needed: usize) {
+        let length = needed.max(self.thread.stack.len() * 2).next_multiple_of(thread::WINDOW);
+        let before = self.thread.stack.capacity();
+        self.thread.stack.resize(length, Value::Nil);
+        let grown = self.thread.stack.capacity() - before;
+        self.heap.count_bytes(grown * size_of::<Value>(), 0);
+    }
+
+    /// Room for `count` values above what is in use; `None` if that is more than a stack can hold.
+    pub fn reserve_stack(&mut self, count: usize) -> Option<()> {
+        let needed = self.thread.top.checked_add(count)?;
+        if needed > LARGEST_STACK || self.heap.afford(count * size_of::<Value>()).is_err() {
+            return None;
+        }
+        if needed + thread::WINDOW > self.thread.stack.len() {
+            self.grow_stack(needed + thread::WINDOW);
+        }
+        Some(())
+    }
+}
