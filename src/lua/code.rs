@@ -47,7 +47,6 @@ impl Operand {
 }
 
 /// One step of the machine. `to`, `from`, `table`, … of type `u8` are registers.
-#[expect(missing_docs, reason = "each variant says what its fields mean")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Instruction {
     /// `to = from`

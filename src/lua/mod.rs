@@ -13,15 +13,15 @@
 
 #![forbid(unsafe_code)]
 
-pub mod code;
-pub mod compiler;
-pub mod heap;
+mod code;
+mod compiler;
+mod heap;
 mod lexer;
-pub mod library;
-pub mod machine;
-pub mod names;
-pub mod number;
-pub mod value;
+mod library;
+mod machine;
+mod names;
+mod number;
+mod value;
 
 pub use heap::{Heap, NoSuchKey, OutOfMemory, TableError};
 pub use machine::{

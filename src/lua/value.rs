@@ -54,13 +54,21 @@ impl StringId {
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Value {
     #[default]
+    /// `nil`
     Nil,
+    /// `true` or `false`
     Boolean(bool),
+    /// All numbers are of double precision.
     Number(f64),
+    /// Any bytes.
     String(StringId),
+    /// A table.
     Table(TableId),
+    /// A function of Lua, a native one, or one of the host.
     Function(FunctionId),
+    /// A coroutine.
     Thread(ThreadId),
+    /// A full userdata that is nothing but a metatable.
     Proxy(ProxyId),
     /// The one light userdata there is: a null pointer, as which `cjson` represents `null`.
     Null,
@@ -89,6 +97,7 @@ impl Value {
         matches!(self, Value::Nil | Value::Boolean(false))
     }
 
+    /// Whether it is `nil`.
     #[inline(always)]
     pub fn is_nil(self) -> bool {
         matches!(self, Value::Nil)

@@ -102,7 +102,8 @@ impl<T> Arena<T> {
 
     /// Gives memory back after a peak: free slots at the end, once they are more than three quarters.
     fn shrink(&mut self) {
-        let used = self.slots.iter().rposition(|slot| matches!(slot, Slot::Used(_))).map_or(0, |last| last + 1);
+        let used =
+            self.slots.iter().rposition(|slot| matches!(slot, Slot::Used(_))).map_or(0, |last| last + 1);
         if used * 4 > self.slots.capacity() || self.slots.capacity() < 256 {
             return;
         }
@@ -119,7 +120,11 @@ impl<T> Arena<T> {
 
     /// The places of all objects, in order.
     pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
-        self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Used(_))).map(|(place, _)| place)
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| matches!(slot, Slot::Used(_)))
+            .map(|(place, _)| place)
     }
 }
 

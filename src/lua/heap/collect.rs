@@ -88,10 +88,8 @@ impl Heap {
         self.tables.sweep(|_, _| (), |table| freed += Arena::<super::Table>::SLOT_BYTES + table.heap_bytes());
         self.functions.sweep(|_, _| (), |function| freed += function_bytes(&function));
         self.upvalues.sweep(|_, _| (), |_| freed += Arena::<Upvalue>::SLOT_BYTES);
-        self.threads.sweep(
-            |_, _| (),
-            |thread| freed += Arena::<super::Thread>::SLOT_BYTES + thread.heap_bytes(),
-        );
+        self.threads
+            .sweep(|_, _| (), |thread| freed += Arena::<super::Thread>::SLOT_BYTES + thread.heap_bytes());
         self.proxies.sweep(|_, _| (), |_| freed += Arena::<super::Proxy>::SLOT_BYTES);
         self.used_bytes = self.used_bytes.saturating_sub(freed);
     }

@@ -34,9 +34,12 @@ pub struct Closure {
     pub environment: Cell<TableId>,
 }
 
+/// What can be called.
 #[derive(Debug)]
 pub enum Function {
+    /// Compiled.
     Lua(Rc<Closure>),
+    /// Written in Rust, with values of its own.
     Native { native: Native, name: &'static str, upvalues: Box<[Value]> },
     /// Of the host, which knows it by a number.
     Host { number: u32, name: &'static str },
@@ -59,6 +62,7 @@ pub struct Proxy {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
 
+/// All objects of a machine.
 #[derive(Debug)]
 pub struct Heap {
     strings: Strings,
@@ -94,10 +98,12 @@ impl Heap {
 
     // Memory
 
+    /// Bytes of memory in use, garbage included.
     pub fn used_bytes(&self) -> usize {
         self.used_bytes
     }
 
+    /// From now on no more than `limit_bytes` can be in use.
     pub fn set_limit(&mut self, limit_bytes: usize) {
         self.limit_bytes = limit_bytes;
     }
@@ -146,6 +152,7 @@ impl Heap {
         string
     }
 
+    /// The bytes of a string.
     #[inline]
     pub fn bytes(&self, string: StringId) -> &[u8] {
         self.strings.bytes(string)
@@ -160,11 +167,13 @@ impl Heap {
         TableId(self.tables.insert(table))
     }
 
+    /// A table.
     #[inline(always)]
     pub fn table(&self, table: TableId) -> &Table {
         self.tables.get(table.0 as usize)
     }
 
+    /// A table, to be changed.
     #[inline(always)]
     pub fn table_mut(&mut self, table: TableId) -> &mut Table {
         self.tables.get_mut(table.0 as usize)
@@ -176,16 +185,19 @@ impl Heap {
         self.table(table).get(key, &self.strings)
     }
 
+    /// `table[key]`, of a string.
     #[inline(always)]
     pub fn get_string(&self, table: TableId, key: StringId) -> Value {
         self.table(table).get_string(key, &self.strings)
     }
 
+    /// `table[key]`, of a number.
     #[inline(always)]
     pub fn get_number(&self, table: TableId, key: f64) -> Value {
         self.table(table).get_number(key, &self.strings)
     }
 
+    /// `table[index]`
     #[inline(always)]
     pub fn get_index(&self, table: TableId, index: usize) -> Value {
         self.table(table).get_index(index, &self.strings)
@@ -246,6 +258,7 @@ impl Heap {
         Ok(())
     }
 
+    /// `table[index] = value`
     pub fn set_index(&mut self, table: TableId, index: usize, value: Value) -> Result<(), TableError> {
         self.set(table, Value::Number(index as f64), value)
     }
@@ -284,10 +297,12 @@ impl Heap {
         self.table(table).next(key, &self.strings)
     }
 
+    /// The metatable of a table.
     pub fn metatable(&self, table: TableId) -> Option<TableId> {
         self.table(table).metatable()
     }
 
+    /// Gives a table another metatable, or none.
     pub fn set_metatable(&mut self, table: TableId, metatable: Option<TableId>) {
         self.table_mut(table).set_metatable(metatable);
     }
@@ -299,6 +314,7 @@ impl Heap {
 
     // Other objects
 
+    /// A native function. `name` is how it was registered.
     pub fn new_native(&mut self, name: &'static str, native: Native) -> Value {
         self.new_native_with(name, native, &[])
     }
@@ -308,58 +324,70 @@ impl Heap {
         Value::Function(self.new_function(Function::Native { native, name, upvalues: upvalues.into() }))
     }
 
+    /// A function of any kind.
     pub fn new_function(&mut self, function: Function) -> FunctionId {
         self.used_bytes += function_bytes(&function);
         FunctionId(self.functions.insert(function))
     }
 
+    /// A function.
     #[inline(always)]
     pub fn function(&self, function: FunctionId) -> &Function {
         self.functions.get(function.0 as usize)
     }
 
+    /// A function, to be changed.
     #[inline(always)]
     pub fn function_mut(&mut self, function: FunctionId) -> &mut Function {
         self.functions.get_mut(function.0 as usize)
     }
 
+    /// A captured variable.
     pub fn new_upvalue(&mut self, upvalue: Upvalue) -> UpvalueId {
         self.used_bytes += Arena::<Upvalue>::SLOT_BYTES;
         UpvalueId(self.upvalues.insert(upvalue))
     }
 
+    /// A captured variable: where its value is.
     #[inline(always)]
     pub fn upvalue(&self, upvalue: UpvalueId) -> Upvalue {
         *self.upvalues.get(upvalue.0 as usize)
     }
 
+    /// Changes a captured variable.
     #[inline(always)]
     pub fn set_upvalue(&mut self, upvalue: UpvalueId, value: Upvalue) {
         *self.upvalues.get_mut(upvalue.0 as usize) = value;
     }
 
+    /// A coroutine.
     pub fn new_thread(&mut self, thread: Thread) -> ThreadId {
         self.used_bytes += Arena::<Thread>::SLOT_BYTES + thread.heap_bytes();
         ThreadId(self.threads.insert(thread))
     }
 
+    /// A coroutine, unless it is the one that runs, which the machine holds.
     pub fn thread(&self, thread: ThreadId) -> &Thread {
         self.threads.get(thread.0 as usize)
     }
 
+    /// A coroutine, to be changed.
     pub fn thread_mut(&mut self, thread: ThreadId) -> &mut Thread {
         self.threads.get_mut(thread.0 as usize)
     }
 
+    /// An object that is nothing but a metatable.
     pub fn new_proxy(&mut self, metatable: Option<TableId>) -> ProxyId {
         self.used_bytes += Arena::<Proxy>::SLOT_BYTES;
         ProxyId(self.proxies.insert(Proxy { metatable }))
     }
 
+    /// An object made by `new_proxy`.
     pub fn proxy(&self, proxy: ProxyId) -> Proxy {
         *self.proxies.get(proxy.0 as usize)
     }
 
+    /// Gives an object made by `new_proxy` another metatable.
     pub fn set_proxy_metatable(&mut self, proxy: ProxyId, metatable: Option<TableId>) {
         self.proxies.get_mut(proxy.0 as usize).metatable = metatable;
     }
@@ -406,7 +434,9 @@ impl Heap {
 fn function_bytes(function: &Function) -> usize {
     Arena::<Function>::SLOT_BYTES
         + match function {
-            Function::Lua(closure) => size_of::<Closure>() + 16 + closure.upvalues.len() * size_of::<UpvalueId>(),
+            Function::Lua(closure) => {
+                size_of::<Closure>() + 16 + closure.upvalues.len() * size_of::<UpvalueId>()
+            }
             Function::Native { upvalues, .. } => size_of_val(&**upvalues),
             Function::Host { .. } => 0,
         }

@@ -109,7 +109,11 @@ impl Strings {
     /// The hash of the reference implementation.
     #[inline]
     pub fn hash(&self, string: StringId) -> u32 {
-        if string.is_long() { hash(self.long.get(string.place())) } else { self.short.get(string.place()).hash }
+        if string.is_long() {
+            hash(self.long.get(string.place()))
+        } else {
+            self.short.get(string.place()).hash
+        }
     }
 
     /// A hash for which nobody outside can choose strings that collide.
@@ -133,7 +137,11 @@ impl Strings {
 
     #[inline]
     pub fn mark(&mut self, string: StringId) {
-        if string.is_long() { self.long.mark(string.place()) } else { self.short.mark(string.place()) };
+        if string.is_long() {
+            self.long.mark(string.place())
+        } else {
+            self.short.mark(string.place())
+        };
     }
 
     /// Frees the strings that were not reached. Returns the bytes of memory that are free now.

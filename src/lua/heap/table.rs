@@ -51,9 +51,13 @@ pub struct Table {
 /// Why a key cannot be stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TableError {
+    /// `nil` is not a key.
     NilKey,
+    /// Not a number is not a key.
     NanKey,
+    /// There is not enough memory.
     Memory,
+    /// The table cannot be changed.
     Readonly,
 }
 
@@ -119,7 +123,9 @@ impl Table {
         match self.array.get(index.wrapping_sub(1)) {
             Some(value) => *value,
             None if self.nodes.is_empty() => Value::Nil,
-            None => self.find(Value::Number(index as f64), strings).map_or(Value::Nil, |place| self.nodes[place].value),
+            None => self
+                .find(Value::Number(index as f64), strings)
+                .map_or(Value::Nil, |place| self.nodes[place].value),
         }
     }
 
@@ -383,7 +389,9 @@ impl Table {
             high *= 2;
             if high > i32::MAX as usize {
                 // Somebody has built this on purpose: search one by one.
-                return (1..).find(|index| self.get_index(*index, strings).is_nil()).map_or(0, |index| index - 1);
+                return (1..)
+                    .find(|index| self.get_index(*index, strings).is_nil())
+                    .map_or(0, |index| index - 1);
             }
         }
         while high - low > 1 {

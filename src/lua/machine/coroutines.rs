@@ -25,6 +25,7 @@ impl Machine {
         self.current
     }
 
+    /// Whether a coroutine runs, waits or has ended.
     pub fn status_of(&self, thread: ThreadId) -> Status {
         if thread == self.current { Status::Running } else { self.heap.thread(thread).status }
     }

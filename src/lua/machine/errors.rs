@@ -51,7 +51,9 @@ impl Machine {
     pub(super) fn bad_argument_bytes(&mut self, call: Call, n: usize, text: &[u8]) -> Raised {
         let name = match self.thread.frames.last() {
             Some(frame) => match &frame.activity {
-                Activity::Lua(closure) if frame.pc > 0 => names::of_call(&closure.prototype, frame.pc - 1, &self.heap),
+                Activity::Lua(closure) if frame.pc > 0 => {
+                    names::of_call(&closure.prototype, frame.pc - 1, &self.heap)
+                }
                 _ => None,
             },
             None => None,

@@ -132,6 +132,7 @@ impl Machine {
         }
     }
 
+    /// A function of the host, which `Progress::Host` names by its number.
     pub fn new_host_function(&mut self, name: &'static str, number: u32) -> Value {
         Value::Function(self.heap.new_function(Function::Host { number, name }))
     }
@@ -146,15 +147,18 @@ impl Machine {
         Kept(self.kept.len() as u32 - 1)
     }
 
+    /// A value that the host keeps.
     pub fn kept(&self, kept: &Kept) -> Value {
         self.kept[kept.0 as usize]
     }
 
+    /// Ends what `keep` has begun.
     pub fn release(&mut self, kept: Kept) {
         self.kept[kept.0 as usize] = Value::Nil;
         self.free_kept.push(kept.0);
     }
 
+    /// Bytes of memory in use, garbage included.
     pub fn used_bytes(&self) -> usize {
         self.heap.used_bytes()
     }

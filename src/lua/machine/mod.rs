@@ -18,10 +18,9 @@ mod upvalues;
 
 use std::rc::Rc;
 
-pub use self::errors::Level;
 pub use self::native::{Call, Continue, Native, Outcome, Raised};
 use self::thread::Deliver;
-pub use self::thread::{Activity, Status, Thread};
+pub use self::thread::{Status, Thread};
 use super::heap::{Function, Heap, Marker};
 use super::library;
 use super::value::{FunctionId, StringId, TableId, ThreadId, Value};
@@ -42,11 +41,14 @@ pub enum Libraries {
     Redis,
 }
 
+/// How a machine is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Keys the hashes of strings.
     pub seed: u64,
+    /// More than this cannot be in use.
     pub memory_limit_bytes: usize,
+    /// Which functions there are.
     pub libraries: Libraries,
 }
 
@@ -54,17 +56,27 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Progress {
     /// The call has returned; `Machine::result` reads its results.
-    Finished { results: usize },
+    Finished {
+        /// How many there are.
+        results: usize,
+    },
+    /// The call has failed.
     Failed(Failure),
     /// The budget is used up.
     Paused,
     /// A function of the host was called. `provide` or `raise` says how that ended.
-    Host { function: u32, call: Call },
+    Host {
+        /// The number with which it was made.
+        function: u32,
+        /// Its arguments.
+        call: Call,
+    },
 }
 
 /// An error that nobody has caught.
 #[derive(Clone, Debug)]
 pub struct Failure {
+    /// The error, which stays alive until the next call begins.
     pub value: Value,
     /// The chunk and the line that were being executed.
     pub place: Option<(Rc<[u8]>, u32)>,
@@ -99,8 +111,24 @@ pub enum Event {
 
 /// In the order of `Event`.
 const EVENT_NAMES: [&str; 18] = [
-    "__index", "__newindex", "__eq", "__call", "__lt", "__le", "__add", "__sub", "__mul", "__div", "__mod", "__pow",
-    "__unm", "__len", "__concat", "__mode", "__metatable", "__tostring",
+    "__index",
+    "__newindex",
+    "__eq",
+    "__call",
+    "__lt",
+    "__le",
+    "__add",
+    "__sub",
+    "__mul",
+    "__div",
+    "__mod",
+    "__pow",
+    "__unm",
+    "__len",
+    "__concat",
+    "__mode",
+    "__metatable",
+    "__tostring",
 ];
 
 /// Strings that are always alive.
@@ -112,8 +140,10 @@ struct Fixed {
     n: StringId,
 }
 
+/// A machine: a program's functions and data, and how far it has come.
 #[derive(Debug)]
 pub struct Machine {
+    /// All objects.
     pub heap: Heap,
     /// The thread that runs, taken from its place in the heap.
     thread: Thread,
@@ -147,6 +177,7 @@ enum Pending {
 }
 
 impl Machine {
+    /// A machine with its libraries, and nothing to do.
     pub fn new(options: Options) -> Machine {
         let mut heap = Heap::new(options.seed, options.memory_limit_bytes);
         let globals = heap.new_table(0, 0);
@@ -185,6 +216,7 @@ impl Machine {
 
     // What libraries need
 
+    /// The table of globals.
     pub fn globals(&self) -> TableId {
         self.globals
     }
@@ -205,6 +237,7 @@ impl Machine {
         self.heap.set_field(table, name, function);
     }
 
+    /// The metatable of all strings.
     pub fn set_string_metatable(&mut self, metatable: TableId) {
         self.string_metatable = Some(metatable);
     }
@@ -232,6 +265,7 @@ impl Machine {
         self.thread.globals.unwrap_or(self.globals)
     }
 
+    /// Gives the thread that runs another table of globals.
     pub fn set_thread_globals(&mut self, globals: TableId) {
         self.thread.globals = Some(globals);
     }
@@ -241,7 +275,8 @@ impl Machine {
     /// Frees what the program cannot reach any more.
     pub fn collect(&mut self) {
         let mode = self.fixed.events[Event::Mode as usize];
-        let Machine { heap, thread, current, main, globals, string_metatable, fixed, kept, pending, .. } = self;
+        let Machine { heap, thread, current, main, globals, string_metatable, fixed, kept, pending, .. } =
+            self;
         heap.collect(mode, |marker: &mut Marker<'_>| {
             fixed.events.iter().for_each(|name| marker.string(*name));
             for string in [fixed.out_of_memory, fixed.in_handler, fixed.n] {

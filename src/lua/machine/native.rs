@@ -9,6 +9,7 @@ use super::Machine;
 use crate::lua::heap::{Function, OutOfMemory, TableError};
 use crate::lua::value::{FunctionId, StringId, TableId, Value};
 
+/// A function written in Rust.
 pub type Native = fn(&mut Machine, Call) -> Result<Outcome, Raised>;
 
 /// An error on its way to whoever catches it.
@@ -31,6 +32,7 @@ impl Call {
 
 /// What a native function wants to happen.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "each variant says what its fields mean")]
 pub enum Outcome {
     /// It returns the values that it has pushed last.
     Values(usize),
@@ -69,6 +71,7 @@ impl Machine {
         self.thread.stack[call.base + n - 1] = value;
     }
 
+    /// Pushes a value on the stack.
     #[inline]
     pub fn push(&mut self, value: Value) {
         if self.thread.top == self.thread.stack.len() {
@@ -78,6 +81,7 @@ impl Machine {
         self.thread.top += 1;
     }
 
+    /// Pushes a string on the stack.
     pub fn push_bytes(&mut self, bytes: &[u8]) {
         let string = self.heap.string(bytes);
         self.push(Value::String(string));
@@ -115,6 +119,7 @@ impl Machine {
         }
     }
 
+    /// Changes a value of the native function that is running.
     pub fn set_upvalue(&mut self, call: Call, n: usize, value: Value) {
         if let Value::Function(id) = self.thread.stack[call.base - 1]
             && let Function::Native { upvalues, .. } = self.heap.function_mut(id)
@@ -141,6 +146,7 @@ impl Machine {
 
     // Arguments
 
+    /// An argument that must be there.
     pub fn check_any(&mut self, call: Call, n: usize) -> Result<Value, Raised> {
         if n > call.count {
             return Err(self.bad_argument(call, n, "value expected"));
@@ -148,6 +154,7 @@ impl Machine {
         Ok(self.argument(call, n))
     }
 
+    /// An argument that must be a table.
     pub fn check_table(&mut self, call: Call, n: usize) -> Result<TableId, Raised> {
         match self.argument(call, n) {
             Value::Table(table) => Ok(table),
@@ -155,6 +162,7 @@ impl Machine {
         }
     }
 
+    /// An argument that must be a function.
     pub fn check_function(&mut self, call: Call, n: usize) -> Result<Value, Raised> {
         match self.argument(call, n) {
             function @ Value::Function(_) => Ok(function),
@@ -175,6 +183,7 @@ impl Machine {
         }
     }
 
+    /// As `check_number`; `default` instead of `nil`.
     pub fn optional_number(&mut self, call: Call, n: usize, default: f64) -> Result<f64, Raised> {
         if self.argument(call, n).is_nil() { Ok(default) } else { self.check_number(call, n) }
     }
@@ -185,6 +194,7 @@ impl Machine {
         self.check_number(call, n).map(|number| number as i64)
     }
 
+    /// As `check_integer`; `default` instead of `nil`.
     pub fn optional_integer(&mut self, call: Call, n: usize, default: i64) -> Result<i64, Raised> {
         if self.argument(call, n).is_nil() { Ok(default) } else { self.check_integer(call, n) }
     }
@@ -205,6 +215,7 @@ impl Machine {
         }
     }
 
+    /// As `check_string`; `None` for `nil`.
     pub fn optional_string(&mut self, call: Call, n: usize) -> Result<Option<StringId>, Raised> {
         if self.argument(call, n).is_nil() { Ok(None) } else { self.check_string(call, n).map(Some) }
     }
@@ -234,6 +245,7 @@ impl Machine {
         Raised(Value::String(self.heap.string(text.as_ref())))
     }
 
+    /// The error of a program that wants more memory than it may have.
     pub fn out_of_memory(&mut self, _: OutOfMemory) -> Raised {
         Raised(Value::String(self.fixed.out_of_memory))
     }
@@ -243,6 +255,7 @@ impl Machine {
         self.heap.afford(bytes).map_err(|error| self.out_of_memory(error))
     }
 
+    /// The error of a key that cannot be stored.
     pub fn table_error(&mut self, error: TableError) -> Raised {
         match error {
             TableError::NilKey => self.error("table index is nil"),

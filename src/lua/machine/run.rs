@@ -12,7 +12,7 @@ use std::rc::Rc;
 use super::calls::Next;
 use super::native::{Call, Outcome, Raised};
 use super::operators::compute;
-use super::thread::{Activity, Deliver, WINDOW};
+use super::thread::{Activity, Deliver, Frame, WINDOW};
 use super::{Event, Machine, Progress};
 use crate::lua::code::{Capture, Instruction, Operand, Prototype};
 use crate::lua::heap::{Closure, Function, Upvalue};
@@ -31,14 +31,10 @@ impl Machine {
     /// Executes until something is expected of the host.
     pub(super) fn execute(&mut self) -> Result<Progress, Raised> {
         loop {
-            let Some(frame) = self.thread.frames.last() else { return Ok(Progress::Finished { results: self.thread.top }) };
-            let next = match &frame.activity {
-                Activity::Lua(closure) => {
-                    let closure = Rc::clone(closure);
-                    let (base, pc) = (frame.base, frame.pc);
-                    self.execute_lua(&closure, base, pc)?
-                }
-                Activity::Native { .. } => self.resume_native()?,
+            let next = match self.thread.frames.last() {
+                None => return Ok(Progress::Finished { results: self.thread.top }),
+                Some(Frame { activity: Activity::Lua(_), .. }) => self.execute_lua()?,
+                Some(_) => self.resume_native()?,
             };
             if let Next::Leave(progress) = next {
                 return Ok(progress);
@@ -46,50 +42,59 @@ impl Machine {
         }
     }
 
-    /// Executes the function of the last frame from `pc` on.
-    fn execute_lua(&mut self, closure: &Rc<Closure>, base: usize, mut pc: usize) -> Result<Next, Raised> {
-        let prototype: &Prototype = &closure.prototype;
-        let code = &prototype.code[..];
-        let constants = &prototype.constants[..];
-        // The frame is the last one as long as this function runs.
-        macro_rules! save {
-            () => {
-                if let Some(frame) = self.thread.frames.last_mut() {
-                    frame.pc = pc;
-                }
+    /// Executes functions of Lua, from that of the last frame on.
+    fn execute_lua(&mut self) -> Result<Next, Raised> {
+        'frame: loop {
+            let Some(Frame { activity: Activity::Lua(closure), base, pc, .. }) = self.thread.frames.last()
+            else {
+                return Ok(Next::Frame);
             };
-        }
-        macro_rules! leave_for {
-            ($step:expr) => {{
-                save!();
-                return $step;
-            }};
-        }
-        // Suspends the program, to go on with the instruction at `$pc`, once the budget is used up.
-        macro_rules! spend {
-            ($steps:expr, $pc:expr) => {
-                self.budget -= $steps;
-                if self.budget < 0 {
-                    pc = $pc;
+            let (closure, base, mut pc) = (&Rc::clone(closure), *base, *pc);
+            let prototype: &Prototype = &closure.prototype;
+            let code = &prototype.code[..];
+            let constants = &prototype.constants[..];
+            macro_rules! save {
+                () => {
+                    if let Some(frame) = self.thread.frames.last_mut() {
+                        frame.pc = pc;
+                    }
+                };
+            }
+            macro_rules! leave_for {
+                ($step:expr) => {{
                     save!();
-                    return Ok(Next::Leave(Progress::Paused));
-                }
-            };
-        }
-        'window: loop {
-            let registers: &mut [Value; WINDOW] =
-                self.thread.stack[base..].first_chunk_mut().expect("a frame has its registers");
-            macro_rules! arithmetic {
-                ($event:expr, $to:ident, $left:ident, $right:ident) => {{
-                    let (a, b) = (operand(registers, constants, $left), operand(registers, constants, $right));
-                    if let (Value::Number(a), Value::Number(b)) = (a, b) {
-                        registers[usize::from($to)] = Value::Number(compute($event, a, b));
-                    } else {
-                        leave_for!(self.arithmetic($event, $to, (a, $left), (b, $right)));
+                    match $step? {
+                        Next::Frame => continue 'frame,
+                        leave => return Ok(leave),
                     }
                 }};
             }
-            macro_rules! compare {
+            // Suspends the program, to go on with the instruction at `$pc`, once the budget is used up.
+            macro_rules! spend {
+                ($steps:expr, $pc:expr) => {
+                    self.budget -= $steps;
+                    if self.budget < 0 {
+                        pc = $pc;
+                        save!();
+                        return Ok(Next::Leave(Progress::Paused));
+                    }
+                };
+            }
+            'window: loop {
+                let registers: &mut [Value; WINDOW] =
+                    self.thread.stack[base..].first_chunk_mut().expect("a frame has its registers");
+                macro_rules! arithmetic {
+                    ($event:expr, $to:ident, $left:ident, $right:ident) => {{
+                        let (a, b) =
+                            (operand(registers, constants, $left), operand(registers, constants, $right));
+                        if let (Value::Number(a), Value::Number(b)) = (a, b) {
+                            registers[usize::from($to)] = Value::Number(compute($event, a, b));
+                        } else {
+                            leave_for!(self.arithmetic($event, $to, (a, $left), (b, $right)));
+                        }
+                    }};
+                }
+                macro_rules! compare {
                 ($event:expr, $operator:tt, $expected:ident, $left:ident, $right:ident) => {{
                     let (a, b) = (operand(registers, constants, $left), operand(registers, constants, $right));
                     if let (Value::Number(a), Value::Number(b)) = (a, b) {
@@ -101,259 +106,281 @@ impl Machine {
                     }
                 }};
             }
-            loop {
-                let instruction = code[pc];
-                pc += 1;
-                match instruction {
-                    Instruction::Move { to, from } => registers[usize::from(to)] = registers[usize::from(from)],
-                    Instruction::LoadConstant { to, constant } => {
-                        registers[usize::from(to)] = constants[constant as usize];
-                    }
-                    Instruction::LoadBoolean { to, value, skip } => {
-                        registers[usize::from(to)] = Value::Boolean(value);
-                        pc += usize::from(skip);
-                    }
-                    Instruction::LoadNil { first, last } => {
-                        for register in first..=last {
-                            registers[usize::from(register)] = Value::Nil;
+                loop {
+                    let instruction = code[pc];
+                    pc += 1;
+                    match instruction {
+                        Instruction::Move { to, from } => {
+                            registers[usize::from(to)] = registers[usize::from(from)]
                         }
-                    }
-                    Instruction::GetUpvalue { to, upvalue } => {
-                        match self.heap.upvalue(closure.upvalues[usize::from(upvalue)]) {
-                            Upvalue::Closed(value) => registers[usize::from(to)] = value,
-                            open @ Upvalue::Open { .. } => {
-                                let value = self.read_open(open);
-                                self.thread.stack[base + usize::from(to)] = value;
-                                continue 'window;
+                        Instruction::LoadConstant { to, constant } => {
+                            registers[usize::from(to)] = constants[constant as usize];
+                        }
+                        Instruction::LoadBoolean { to, value, skip } => {
+                            registers[usize::from(to)] = Value::Boolean(value);
+                            pc += usize::from(skip);
+                        }
+                        Instruction::LoadNil { first, last } => {
+                            for register in first..=last {
+                                registers[usize::from(register)] = Value::Nil;
                             }
                         }
-                    }
-                    Instruction::SetUpvalue { from, upvalue } => {
-                        let value = registers[usize::from(from)];
-                        self.write_upvalue(closure.upvalues[usize::from(upvalue)], value);
-                        continue 'window;
-                    }
-                    Instruction::GetGlobal { to, name } => {
-                        let environment = closure.environment.get();
-                        let name = constants[name as usize];
-                        let table = self.heap.table(environment);
-                        let value = self.heap.get(environment, name);
-                        if value.is_nil() && table.metatable().is_some() {
-                            leave_for!(self.index(Value::Table(environment), name, to, None));
+                        Instruction::GetUpvalue { to, upvalue } => {
+                            match self.heap.upvalue(closure.upvalues[usize::from(upvalue)]) {
+                                Upvalue::Closed(value) => registers[usize::from(to)] = value,
+                                open @ Upvalue::Open { .. } => {
+                                    let value = self.read_open(open);
+                                    self.thread.stack[base + usize::from(to)] = value;
+                                    continue 'window;
+                                }
+                            }
                         }
-                        registers[usize::from(to)] = value;
-                    }
-                    Instruction::SetGlobal { from, name } => {
-                        let environment = closure.environment.get();
-                        let (name, value) = (constants[name as usize], registers[usize::from(from)]);
-                        if !self.heap.replace(environment, name, value) {
-                            leave_for!(self.set_index(Value::Table(environment), name, value, None));
-                        }
-                    }
-                    Instruction::GetTable { to, table, key } => {
-                        let object = registers[usize::from(table)];
-                        let key = operand(registers, constants, key);
-                        let Value::Table(id) = object else {
-                            leave_for!(self.index(object, key, to, Some(table)));
-                        };
-                        let value = self.heap.get(id, key);
-                        if value.is_nil() && self.heap.metatable(id).is_some() {
-                            leave_for!(self.index(object, key, to, Some(table)));
-                        }
-                        registers[usize::from(to)] = value;
-                    }
-                    Instruction::SetTable { table, key, value } => {
-                        let object = registers[usize::from(table)];
-                        let key = operand(registers, constants, key);
-                        let value = operand(registers, constants, value);
-                        let Value::Table(id) = object else {
-                            leave_for!(self.set_index(object, key, value, Some(table)));
-                        };
-                        if !self.heap.store(id, key, value) {
-                            leave_for!(self.set_index(object, key, value, Some(table)));
-                        }
-                    }
-                    Instruction::NewTable { to, array, hash } => {
-                        let table = self.heap.new_table(usize::from(array), usize::from(hash));
-                        registers[usize::from(to)] = Value::Table(table);
-                        if self.heap.wants_collection() {
-                            save!();
-                            self.check_memory()?;
+                        Instruction::SetUpvalue { from, upvalue } => {
+                            let value = registers[usize::from(from)];
+                            self.write_upvalue(closure.upvalues[usize::from(upvalue)], value);
                             continue 'window;
                         }
-                    }
-                    Instruction::Method { to, object, name } => {
-                        let receiver = registers[usize::from(object)];
-                        let name = operand(registers, constants, name);
-                        registers[usize::from(to) + 1] = receiver;
-                        if let Value::Table(id) = receiver {
-                            let value = self.heap.get(id, name);
-                            if !value.is_nil() || self.heap.metatable(id).is_none() {
-                                registers[usize::from(to)] = value;
-                                continue;
+                        Instruction::GetGlobal { to, name } => {
+                            let environment = closure.environment.get();
+                            let name = constants[name as usize];
+                            let table = self.heap.table(environment);
+                            let value = self.heap.get(environment, name);
+                            if value.is_nil() && table.metatable().is_some() {
+                                leave_for!(self.index(Value::Table(environment), name, to, None));
                             }
-                        }
-                        leave_for!(self.index(receiver, name, to, Some(object)));
-                    }
-                    Instruction::Add { to, left, right } => arithmetic!(Event::Add, to, left, right),
-                    Instruction::Subtract { to, left, right } => arithmetic!(Event::Subtract, to, left, right),
-                    Instruction::Multiply { to, left, right } => arithmetic!(Event::Multiply, to, left, right),
-                    Instruction::Divide { to, left, right } => arithmetic!(Event::Divide, to, left, right),
-                    Instruction::Modulo { to, left, right } => arithmetic!(Event::Modulo, to, left, right),
-                    Instruction::Power { to, left, right } => arithmetic!(Event::Power, to, left, right),
-                    Instruction::Negate { to, from } => match registers[usize::from(from)] {
-                        Value::Number(number) => registers[usize::from(to)] = Value::Number(-number),
-                        _ => leave_for!(self.negate(to, from)),
-                    },
-                    Instruction::Not { to, from } => {
-                        registers[usize::from(to)] = Value::Boolean(registers[usize::from(from)].is_false());
-                    }
-                    Instruction::Length { to, from } => {
-                        let length = match registers[usize::from(from)] {
-                            Value::Table(table) => self.heap.length(table),
-                            Value::String(string) => self.heap.bytes(string).len(),
-                            _ => leave_for!(self.length_of(to, from)),
-                        };
-                        registers[usize::from(to)] = Value::Number(length as f64);
-                    }
-                    Instruction::Concatenate { to, first, last } => {
-                        leave_for!(self.concatenate(to, first, last));
-                    }
-                    Instruction::Jump { by } => {
-                        pc = pc.wrapping_add_signed(by as isize);
-                        if by < 0 {
-                            spend!(-i64::from(by), pc);
-                        }
-                    }
-                    Instruction::Equal { expected, left, right } => {
-                        let (a, b) = (operand(registers, constants, left), operand(registers, constants, right));
-                        let is_equal = self.heap.equal(a, b);
-                        if !is_equal && may_define_equality(a, b) {
-                            leave_for!(self.equal_objects(a, b, expected));
-                        }
-                        if is_equal != expected {
-                            pc += 1;
-                        }
-                    }
-                    Instruction::Less { expected, left, right } => compare!(Event::Less, <, expected, left, right),
-                    Instruction::LessOrEqual { expected, left, right } => {
-                        compare!(Event::LessOrEqual, <=, expected, left, right);
-                    }
-                    Instruction::Test { value, expected } => {
-                        if registers[usize::from(value)].is_false() == expected {
-                            pc += 1;
-                        }
-                    }
-                    Instruction::TestSet { to, from, expected } => {
-                        let value = registers[usize::from(from)];
-                        if value.is_false() == expected {
-                            pc += 1;
-                        } else {
                             registers[usize::from(to)] = value;
                         }
-                    }
-                    Instruction::Call { function, arguments, results } => {
-                        spend!(CALL_STEPS, pc - 1);
-                        save!();
-                        let place = base + usize::from(function);
-                        let count = self.count(arguments, place + 1);
-                        let deliver = Deliver::Call { wanted: results };
-                        if let Value::Function(id) = self.thread.stack[place]
-                            && let Function::Native { native, .. } = self.heap.function(id)
-                        {
-                            let native = *native;
-                            self.thread.top = place + 1 + count;
-                            let call = Call { base: place + 1, count };
-                            let outcome = native(self, call)?;
-                            if let Outcome::Values(count) = outcome {
-                                self.deliver_results(results, place, self.thread.top - count, count);
-                                if self.heap.wants_collection() {
-                                    self.check_memory()?;
-                                }
+                        Instruction::SetGlobal { from, name } => {
+                            let environment = closure.environment.get();
+                            let (name, value) = (constants[name as usize], registers[usize::from(from)]);
+                            if !self.heap.replace(environment, name, value) {
+                                leave_for!(self.set_index(Value::Table(environment), name, value, None));
+                            }
+                        }
+                        Instruction::GetTable { to, table, key } => {
+                            let object = registers[usize::from(table)];
+                            let key = operand(registers, constants, key);
+                            let Value::Table(id) = object else {
+                                leave_for!(self.index(object, key, to, Some(table)));
+                            };
+                            let value = self.heap.get(id, key);
+                            if value.is_nil() && self.heap.metatable(id).is_some() {
+                                leave_for!(self.index(object, key, to, Some(table)));
+                            }
+                            registers[usize::from(to)] = value;
+                        }
+                        Instruction::SetTable { table, key, value } => {
+                            let object = registers[usize::from(table)];
+                            let key = operand(registers, constants, key);
+                            let value = operand(registers, constants, value);
+                            let Value::Table(id) = object else {
+                                leave_for!(self.set_index(object, key, value, Some(table)));
+                            };
+                            if !self.heap.store(id, key, value) {
+                                leave_for!(self.set_index(object, key, value, Some(table)));
+                            }
+                        }
+                        Instruction::NewTable { to, array, hash } => {
+                            let table = self.heap.new_table(usize::from(array), usize::from(hash));
+                            registers[usize::from(to)] = Value::Table(table);
+                            if self.heap.wants_collection() {
+                                save!();
+                                self.check_memory()?;
                                 continue 'window;
                             }
-                            return self.conclude(call, deliver, outcome);
                         }
-                        return self.start(place, count, deliver);
-                    }
-                    Instruction::TailCall { function, arguments } => {
-                        spend!(CALL_STEPS, pc - 1);
-                        save!();
-                        let place = base + usize::from(function);
-                        let count = self.count(arguments, place + 1);
-                        return self.tail_call(place, count);
-                    }
-                    Instruction::Return { first, values } => {
-                        save!();
-                        let from = base + usize::from(first);
-                        let count = self.count(values, from);
-                        return self.leave(from, count);
-                    }
-                    Instruction::ForPrepare { base: register, by } => {
-                        save!();
-                        self.prepare_loop(base + usize::from(register))?;
-                        pc = pc.wrapping_add_signed(by as isize);
-                        continue 'window;
-                    }
-                    Instruction::ForLoop { base: register, by } => {
-                        let first = usize::from(register);
-                        if let (Value::Number(index), Value::Number(limit), Value::Number(step)) =
-                            (registers[first], registers[(first + 1) & 255], registers[(first + 2) & 255])
-                        {
-                            let index = index + step;
-                            if if step > 0.0 { index <= limit } else { limit <= index } {
-                                registers[first] = Value::Number(index);
-                                registers[(first + 3) & 255] = Value::Number(index);
-                                pc = pc.wrapping_add_signed(by as isize);
+                        Instruction::Method { to, object, name } => {
+                            let receiver = registers[usize::from(object)];
+                            let name = operand(registers, constants, name);
+                            registers[usize::from(to) + 1] = receiver;
+                            if let Value::Table(id) = receiver {
+                                let value = self.heap.get(id, name);
+                                if !value.is_nil() || self.heap.metatable(id).is_none() {
+                                    registers[usize::from(to)] = value;
+                                    continue;
+                                }
+                            }
+                            leave_for!(self.index(receiver, name, to, Some(object)));
+                        }
+                        Instruction::Add { to, left, right } => arithmetic!(Event::Add, to, left, right),
+                        Instruction::Subtract { to, left, right } => {
+                            arithmetic!(Event::Subtract, to, left, right)
+                        }
+                        Instruction::Multiply { to, left, right } => {
+                            arithmetic!(Event::Multiply, to, left, right)
+                        }
+                        Instruction::Divide { to, left, right } => {
+                            arithmetic!(Event::Divide, to, left, right)
+                        }
+                        Instruction::Modulo { to, left, right } => {
+                            arithmetic!(Event::Modulo, to, left, right)
+                        }
+                        Instruction::Power { to, left, right } => arithmetic!(Event::Power, to, left, right),
+                        Instruction::Negate { to, from } => match registers[usize::from(from)] {
+                            Value::Number(number) => registers[usize::from(to)] = Value::Number(-number),
+                            _ => leave_for!(self.negate(to, from)),
+                        },
+                        Instruction::Not { to, from } => {
+                            registers[usize::from(to)] =
+                                Value::Boolean(registers[usize::from(from)].is_false());
+                        }
+                        Instruction::Length { to, from } => {
+                            let length = match registers[usize::from(from)] {
+                                Value::Table(table) => self.heap.length(table),
+                                Value::String(string) => self.heap.bytes(string).len(),
+                                _ => leave_for!(self.length_of(to, from)),
+                            };
+                            registers[usize::from(to)] = Value::Number(length as f64);
+                        }
+                        Instruction::Concatenate { to, first, last } => {
+                            leave_for!(self.concatenate(to, first, last));
+                        }
+                        Instruction::Jump { by } => {
+                            pc = pc.wrapping_add_signed(by as isize);
+                            if by < 0 {
                                 spend!(-i64::from(by), pc);
                             }
                         }
-                    }
-                    Instruction::IterateCall { base: register, results } => {
-                        spend!(CALL_STEPS, pc - 1);
-                        let first = usize::from(register);
-                        if let (Value::Function(id), Value::Table(table)) = (registers[first], registers[first + 1])
-                            && Some(id) == self.next
-                            && let Ok(pair) = self.heap.next(table, registers[first + 2])
-                        {
-                            let (key, value) = pair.unwrap_or_default();
-                            registers[first + 3..first + 3 + usize::from(results)].fill(Value::Nil);
-                            registers[first + 3] = key;
-                            if results > 1 {
-                                registers[first + 4] = value;
+                        Instruction::Equal { expected, left, right } => {
+                            let (a, b) =
+                                (operand(registers, constants, left), operand(registers, constants, right));
+                            let is_equal = self.heap.equal(a, b);
+                            if !is_equal && may_define_equality(a, b) {
+                                leave_for!(self.equal_objects(a, b, expected));
                             }
-                            continue;
+                            if is_equal != expected {
+                                pc += 1;
+                            }
                         }
-                        save!();
-                        let place = base + first + 3;
-                        self.thread.stack.copy_within(base + first..place, place);
-                        return self.start(place, 2, Deliver::Call { wanted: results + 1 });
-                    }
-                    Instruction::IterateNext { base: register, by } => {
-                        let first = usize::from(register);
-                        let control = registers[first + 3];
-                        if !control.is_nil() {
-                            registers[first + 2] = control;
+                        Instruction::Less { expected, left, right } => {
+                            compare!(Event::Less, <, expected, left, right)
+                        }
+                        Instruction::LessOrEqual { expected, left, right } => {
+                            compare!(Event::LessOrEqual, <=, expected, left, right);
+                        }
+                        Instruction::Test { value, expected } => {
+                            if registers[usize::from(value)].is_false() == expected {
+                                pc += 1;
+                            }
+                        }
+                        Instruction::TestSet { to, from, expected } => {
+                            let value = registers[usize::from(from)];
+                            if value.is_false() == expected {
+                                pc += 1;
+                            } else {
+                                registers[usize::from(to)] = value;
+                            }
+                        }
+                        Instruction::Call { function, arguments, results } => {
+                            spend!(CALL_STEPS, pc - 1);
+                            save!();
+                            let place = base + usize::from(function);
+                            let count = self.count(arguments, place + 1);
+                            let deliver = Deliver::Call { wanted: results };
+                            let Value::Function(id) = self.thread.stack[place] else {
+                                leave_for!(self.start(place, count, deliver));
+                            };
+                            if let Function::Lua(closure) = self.heap.function(id) {
+                                let closure = Rc::clone(closure);
+                                self.enter(closure, place, count, deliver)?;
+                                continue 'frame;
+                            }
+                            if let Function::Native { native, .. } = self.heap.function(id) {
+                                let native = *native;
+                                self.thread.top = place + 1 + count;
+                                let call = Call { base: place + 1, count };
+                                let outcome = native(self, call)?;
+                                if let Outcome::Values(count) = outcome {
+                                    self.deliver_results(results, place, self.thread.top - count, count);
+                                    if self.heap.wants_collection() {
+                                        self.check_memory()?;
+                                    }
+                                    continue 'window;
+                                }
+                                leave_for!(self.conclude(call, deliver, outcome));
+                            }
+                            leave_for!(self.start(place, count, deliver));
+                        }
+                        Instruction::TailCall { function, arguments } => {
+                            spend!(CALL_STEPS, pc - 1);
+                            save!();
+                            let place = base + usize::from(function);
+                            let count = self.count(arguments, place + 1);
+                            leave_for!(self.tail_call(place, count));
+                        }
+                        Instruction::Return { first, values } => {
+                            save!();
+                            let from = base + usize::from(first);
+                            let count = self.count(values, from);
+                            leave_for!(self.leave(from, count));
+                        }
+                        Instruction::ForPrepare { base: register, by } => {
+                            save!();
+                            self.prepare_loop(base + usize::from(register))?;
                             pc = pc.wrapping_add_signed(by as isize);
+                            continue 'window;
                         }
-                    }
-                    Instruction::SetList { table, count, start } => {
-                        save!();
-                        self.set_list(base + usize::from(table), count, start)?;
-                        continue 'window;
-                    }
-                    Instruction::Close { from } => {
-                        self.close_upvalues(base + usize::from(from));
-                        continue 'window;
-                    }
-                    Instruction::Closure { to, prototype: index } => {
-                        save!();
-                        self.make_closure(closure, &prototype.prototypes[index as usize], base, to)?;
-                        continue 'window;
-                    }
-                    Instruction::VarArguments { to, count } => {
-                        self.copy_extra(base, to, count)?;
-                        continue 'window;
+                        Instruction::ForLoop { base: register, by } => {
+                            let first = usize::from(register);
+                            if let (Value::Number(index), Value::Number(limit), Value::Number(step)) =
+                                (registers[first], registers[(first + 1) & 255], registers[(first + 2) & 255])
+                            {
+                                let index = index + step;
+                                if if step > 0.0 { index <= limit } else { limit <= index } {
+                                    registers[first] = Value::Number(index);
+                                    registers[(first + 3) & 255] = Value::Number(index);
+                                    pc = pc.wrapping_add_signed(by as isize);
+                                    spend!(-i64::from(by), pc);
+                                }
+                            }
+                        }
+                        Instruction::IterateCall { base: register, results } => {
+                            spend!(CALL_STEPS, pc - 1);
+                            let first = usize::from(register);
+                            if let (Value::Function(id), Value::Table(table)) =
+                                (registers[first], registers[first + 1])
+                                && Some(id) == self.next
+                                && let Ok(pair) = self.heap.next(table, registers[first + 2])
+                            {
+                                let (key, value) = pair.unwrap_or_default();
+                                registers[first + 3..first + 3 + usize::from(results)].fill(Value::Nil);
+                                registers[first + 3] = key;
+                                if results > 1 {
+                                    registers[first + 4] = value;
+                                }
+                                continue;
+                            }
+                            save!();
+                            let place = base + first + 3;
+                            self.thread.stack.copy_within(base + first..place, place);
+                            leave_for!(self.start(place, 2, Deliver::Call { wanted: results + 1 }));
+                        }
+                        Instruction::IterateNext { base: register, by } => {
+                            let first = usize::from(register);
+                            let control = registers[first + 3];
+                            if !control.is_nil() {
+                                registers[first + 2] = control;
+                                pc = pc.wrapping_add_signed(by as isize);
+                            }
+                        }
+                        Instruction::SetList { table, count, start } => {
+                            save!();
+                            self.set_list(base + usize::from(table), count, start)?;
+                            continue 'window;
+                        }
+                        Instruction::Close { from } => {
+                            self.close_upvalues(base + usize::from(from));
+                            continue 'window;
+                        }
+                        Instruction::Closure { to, prototype: index } => {
+                            save!();
+                            self.make_closure(closure, &prototype.prototypes[index as usize], base, to)?;
+                            continue 'window;
+                        }
+                        Instruction::VarArguments { to, count } => {
+                            self.copy_extra(base, to, count)?;
+                            continue 'window;
+                        }
                     }
                 }
             }
@@ -415,7 +442,8 @@ impl Machine {
                 Capture::Upvalue(upvalue) => parent.upvalues[usize::from(*upvalue)],
             })
             .collect();
-        let closure = Closure { prototype: Rc::clone(prototype), upvalues, environment: parent.environment.clone() };
+        let closure =
+            Closure { prototype: Rc::clone(prototype), upvalues, environment: parent.environment.clone() };
         let function = self.heap.new_function(Function::Lua(Rc::new(closure)));
         self.thread.stack[base + usize::from(to)] = Value::Function(function);
         if self.heap.wants_collection() {

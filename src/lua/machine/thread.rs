@@ -36,9 +36,13 @@ pub enum Activity {
 pub enum Then {
     Continue(Box<dyn Continue>),
     /// `pcall`, or `xpcall` with its handler as the first argument.
-    Protected { has_handler: bool },
+    Protected {
+        has_handler: bool,
+    },
     /// `coroutine.resume`, or a function made by `coroutine.wrap`.
-    Resumed { is_wrapped: bool },
+    Resumed {
+        is_wrapped: bool,
+    },
     /// `coroutine.yield`: its results are what the coroutine is resumed with.
     Yielded,
 }
@@ -90,14 +94,17 @@ pub struct Frame {
     pub tail_calls: u32,
 }
 
+/// What a coroutine does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Status {
     /// Has not begun, or has yielded.
     #[default]
     Suspended,
+    /// Is the one that runs.
     Running,
     /// Has resumed another one, which has not come back.
     Normal,
+    /// Has returned or failed.
     Dead,
 }
 
