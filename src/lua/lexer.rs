@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::names::chunk_id;
+use super::names::{chunk_id, until_zero};
 use super::number;
 
 /// The whole message of an error, as `load` returns it.
@@ -204,12 +204,13 @@ impl<'s> Lexer<'s> {
     /// An error at the current line, `near` a token: the current one, or the one being read.
     pub(super) fn error_near(&self, message: impl fmt::Display, near: Token) -> Message {
         let mut text = self.error(message).into_vec();
+        // As C strings, which a zero ends: a token that is one has no name at all.
+        if near == Token::Symbol(0) {
+            return text.into();
+        }
         text.extend_from_slice(b" near '");
         match near {
-            // As a C string, which a zero ends.
-            Token::Name(_) | Token::String | Token::Number(_) => {
-                text.extend(self.text().iter().take_while(|&&byte| byte != 0));
-            }
+            Token::Name(_) | Token::String | Token::Number(_) => text.extend_from_slice(until_zero(self.text())),
             _ => text.extend(near.describe()),
         }
         text.push(b'\'');

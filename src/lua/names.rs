@@ -10,7 +10,7 @@ use super::heap::Heap;
 use super::value::Value;
 
 /// The longest name of a chunk in messages is one less, for the zero that ends a C string.
-const LONGEST_CHUNK_ID: usize = 60;
+const LONGEST_CHUNK_ID: usize = 80;
 
 /// The bytes up to the first zero: what C takes for a string.
 pub fn until_zero(bytes: &[u8]) -> &[u8] {

@@ -201,7 +201,6 @@ impl Compiler<'_, '_> {
         self.load_variable(e)?;
         let jumps = match e.kind {
             Kind::Constant(_) | Kind::Number(_) | Kind::True => Jumps::NONE,
-            Kind::False => self.jump()?,
             Kind::Comparison(jumps) => {
                 self.invert(jumps);
                 jumps
@@ -219,7 +218,6 @@ impl Compiler<'_, '_> {
         self.load_variable(e)?;
         let jumps = match e.kind {
             Kind::Nil | Kind::False => Jumps::NONE,
-            Kind::True => self.jump()?,
             Kind::Comparison(jumps) => jumps,
             _ => self.jump_if(e, true)?,
         };

@@ -139,13 +139,11 @@ impl<'s, 'h> Compiler<'s, 'h> {
     }
 
     fn name(&mut self) -> Result<&'s [u8]> {
-        let Token::Name(name) = self.lexer.token else { return Err(self.expected_name()) };
+        let Token::Name(name) = self.lexer.token else {
+            return Err(self.syntax_error("'<name>' expected"));
+        };
         self.lexer.advance()?;
         Ok(name)
-    }
-
-    fn expected_name(&self) -> Message {
-        self.syntax_error("<name> expected")
     }
 
     /// A name as a constant: the key of a field.

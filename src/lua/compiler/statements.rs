@@ -166,7 +166,7 @@ impl<'s> Compiler<'s, '_> {
         let name = self.name()?;
         match self.lexer.token {
             Token::Symbol(b'=') => self.numeric_for(name, line)?,
-            Token::Symbol(b',') | Token::In => self.generic_for(name, line)?,
+            Token::Symbol(b',') | Token::In => self.generic_for(name)?,
             _ => return Err(self.syntax_error("'=' or 'in' expected")),
         }
         self.expect_closing(Token::End, Token::For, line)?;
@@ -210,7 +210,7 @@ impl<'s> Compiler<'s, '_> {
     }
 
     /// `for name {',' name} in iterator, state, control`
-    fn generic_for(&mut self, name: &'s [u8], line: u32) -> Result<()> {
+    fn generic_for(&mut self, name: &'s [u8]) -> Result<()> {
         let base = self.function.free;
         self.declare(b"(for generator)")?;
         self.declare(b"(for state)")?;
@@ -223,6 +223,7 @@ impl<'s> Compiler<'s, '_> {
             names += 1;
         }
         self.expect(Token::In)?;
+        let line = self.lexer.line;
         let (count, mut last) = self.expression_list()?;
         self.adjust(3, count, &mut last)?;
         // Room to call the iterator.
@@ -400,8 +401,7 @@ impl<'s> Compiler<'s, '_> {
 
     fn return_statement(&mut self) -> Result<()> {
         self.lexer.advance()?;
-        let mut first = self.function.active;
-        let mut values = 1;
+        let (mut first, mut values) = (0, 1);
         if !self.is_at_end_of_block() && !self.is_at(b';') {
             let (count, mut last) = self.expression_list()?;
             if last.has_many_values() {
@@ -411,13 +411,12 @@ impl<'s> Compiler<'s, '_> {
                         *self.function.at(place) = Instruction::TailCall { function, arguments };
                     }
                 }
-                values = 0;
+                (first, values) = (self.function.active, 0);
             } else if count == 1 {
-                first = self.put_anywhere(&mut last)?;
-                values = 2;
+                (first, values) = (self.put_anywhere(&mut last)?, 2);
             } else {
                 self.put_in_next(&mut last)?;
-                values = count as u16 + 1;
+                (first, values) = (self.function.active, count as u16 + 1);
             }
         }
         self.emit(Instruction::Return { first, values })?;
