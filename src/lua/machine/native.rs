@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use super::Machine;
 use crate::lua::heap::{Function, OutOfMemory, TableError};
+use crate::lua::number;
 use crate::lua::value::{FunctionId, StringId, TableId, Value};
 
 pub type Native = fn(&mut Machine, Call) -> Result<Outcome, Raised>;
@@ -182,7 +183,7 @@ impl Machine {
     /// A number, cut to an integer.
     #[inline]
     pub fn check_integer(&mut self, call: Call, n: usize) -> Result<i64, Raised> {
-        self.check_number(call, n).map(|number| number as i64)
+        self.check_number(call, n).map(number::to_integer)
     }
 
     pub fn optional_integer(&mut self, call: Call, n: usize, default: i64) -> Result<i64, Raised> {
@@ -196,7 +197,7 @@ impl Machine {
             Value::String(string) => Ok(string),
             Value::Number(number) => {
                 let mut buffer = Vec::new();
-                crate::lua::number::format(number, &mut buffer);
+                number::format(number, &mut buffer);
                 let string = self.heap.string(&buffer);
                 self.set_argument(call, n, Value::String(string));
                 Ok(string)
