@@ -35,6 +35,19 @@ pub fn format(value: f64, buffer: &mut Vec<u8>) {
     }
 }
 
+/// A number cut to an integer, as C's cast does it on x86-64: what does not fit, and NaN, is the least integer.
+pub fn to_integer(value: f64) -> i64 {
+    const LIMIT: f64 = (1u64 << 63) as f64;
+    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
+}
+
+/// A number cut to an integer without a sign, as C's cast does it on x86-64: a negative one is taken modulo 2^64; of what
+/// does not fit, numbers that are too large are 0, others 2^63.
+pub fn to_unsigned(value: f64) -> u64 {
+    const HALF: f64 = (1u64 << 63) as f64;
+    if value >= HALF { to_integer(value - HALF) as u64 ^ 1 << 63 } else { to_integer(value) as u64 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +145,21 @@ mod tests {
             (-f64::NAN, "-nan"),
         ] {
             assert_eq!(printed(value), text, "{value:e}");
+        }
+    }
+
+    #[test]
+    fn numbers_become_integers_as_in_c() {
+        for (value, signed, unsigned) in [
+            (-1.9, -1, u64::MAX),
+            (2f64.powi(63), i64::MIN, 1 << 63),
+            (2f64.powi(63) + 2048.0, i64::MIN, (1 << 63) + 2048),
+            (2f64.powi(64), i64::MIN, 0),
+            (-1e300, i64::MIN, 1 << 63),
+            (f64::INFINITY, i64::MIN, 0),
+            (f64::NAN, i64::MIN, 1 << 63),
+        ] {
+            assert_eq!((to_integer(value), to_unsigned(value)), (signed, unsigned), "{value}");
         }
     }
 }

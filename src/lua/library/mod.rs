@@ -1,5 +1,7 @@
 //! The libraries, each in a file of its own.
 
+mod string;
+
 use super::machine::{Libraries, Machine};
 
 /// The state of `math.random`.
@@ -8,6 +10,7 @@ pub struct Random;
 
 /// Registers the functions of all libraries.
 pub fn open_all(machine: &mut Machine, _libraries: Libraries) {
+    string::open(machine);
     let globals = machine.globals();
     machine.register(globals, "print", |machine, call| {
         let mut line = Vec::new();

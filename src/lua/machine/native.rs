@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use super::Machine;
 use crate::lua::heap::{Function, OutOfMemory, TableError};
+use crate::lua::number;
 use crate::lua::value::{FunctionId, StringId, TableId, Value};
 
 /// A function written in Rust.
@@ -191,7 +192,7 @@ impl Machine {
     /// A number, cut to an integer.
     #[inline]
     pub fn check_integer(&mut self, call: Call, n: usize) -> Result<i64, Raised> {
-        self.check_number(call, n).map(|number| number as i64)
+        self.check_number(call, n).map(number::to_integer)
     }
 
     /// As `check_integer`; `default` instead of `nil`.
@@ -206,7 +207,7 @@ impl Machine {
             Value::String(string) => Ok(string),
             Value::Number(number) => {
                 let mut buffer = Vec::new();
-                crate::lua::number::format(number, &mut buffer);
+                number::format(number, &mut buffer);
                 let string = self.heap.string(&buffer);
                 self.set_argument(call, n, Value::String(string));
                 Ok(string)

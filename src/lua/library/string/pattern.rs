@@ -73,6 +73,7 @@ enum Choice {
 }
 
 /// The stack of choices.
+#[derive(Debug)]
 struct Choices {
     inline: [Choice; INLINE_CHOICES],
     count: usize,
@@ -243,6 +244,7 @@ pub struct Text<'a> {
 
 /// The machine. It holds places only, and so can be kept while the subject and the pattern are elsewhere; each run gets
 /// the same ones again.
+#[derive(Debug)]
 pub struct Matcher {
     /// Where the match began.
     start: usize,
@@ -283,6 +285,11 @@ impl Matcher {
         self.mode = Mode::Item;
         self.choices.clear();
         self.level = 0;
+    }
+
+    /// Whether the pattern matches at the start only.
+    pub fn is_anchored(&self) -> bool {
+        self.is_anchored
     }
 
     fn spend(&mut self, steps: usize) {

@@ -1,0 +1,242 @@
+//! The library `string`.
+//!
+//! What works on patterns is in `search` (`find`, `match`, `gmatch`) and `substitute` (`gsub`), on top of the matcher in
+//! `pattern`; `format` is in its own file; what is simple is here. All of it can be called as a method of a string.
+//!
+//! Whatever takes long can be suspended: patterns at any step, `rep` between pieces. The others take time in proportion to
+//! strings that are there already, and are charged for it. A result that may be large is asked for first.
+
+mod class;
+mod format;
+mod pattern;
+mod search;
+mod substitute;
+
+use std::fmt::Debug;
+
+use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
+use crate::lua::value::{StringId, Value};
+
+/// Results up to this length do not need a vector on their way.
+const SHORT: usize = 40;
+/// Values that a function may return, its arguments included, as in the reference implementation.
+const MOST_VALUES: usize = 8000;
+/// Bytes that `rep` makes at a time.
+const PIECE: usize = 1 << 20;
+/// Bytes that are copied or mapped in the time of one step.
+const BYTES_PER_STEP: usize = 32;
+
+/// Registers the library, and makes it the methods of strings.
+pub fn open(machine: &mut Machine) {
+    const FUNCTIONS: [(&str, Native); 14] = [
+        ("byte", byte),
+        ("char", char),
+        ("dump", dump),
+        ("find", search::find),
+        ("format", format::format),
+        ("gmatch", search::gmatch),
+        ("gsub", substitute::gsub),
+        ("len", len),
+        ("lower", lower),
+        ("match", search::find_captures),
+        ("rep", rep),
+        ("reverse", reverse),
+        ("sub", sub),
+        ("upper", upper),
+    ];
+    let library = machine.library("string");
+    for (name, native) in FUNCTIONS {
+        machine.register(library, name, native);
+    }
+    let gmatch = machine.heap.field(library, "gmatch");
+    machine.heap.set_field(library, "gfind", gmatch);
+    let metatable = machine.heap.new_table(0, 1);
+    machine.heap.set_field(metatable, "__index", Value::Table(library));
+    machine.set_string_metatable(metatable);
+}
+
+/// A place in a string of `length` bytes, counted from 1, or, if negative, from the end; 0 before the beginning.
+fn place(n: i64, length: usize) -> usize {
+    let n = if n < 0 { n.saturating_add(length as i64 + 1) } else { n };
+    usize::try_from(n).unwrap_or(0)
+}
+
+/// An integer argument, cut to 32 bits, where the reference implementation takes an `int`.
+fn check_int(machine: &mut Machine, call: Call, n: usize) -> Result<i32, Raised> {
+    Ok(machine.check_integer(call, n)? as i32)
+}
+
+/// The bytes of `string` from one place to another, as a string.
+fn slice(machine: &mut Machine, string: StringId, from: usize, to: usize) -> Result<StringId, Raised> {
+    let bytes = machine.heap.bytes(string);
+    let length = to - from;
+    if length == bytes.len() {
+        return Ok(string);
+    }
+    if length <= SHORT {
+        let mut buffer = [0; SHORT];
+        buffer[..length].copy_from_slice(&bytes[from..to]);
+        return Ok(machine.heap.string(&buffer[..length]));
+    }
+    machine.afford(length)?;
+    let bytes = machine.heap.bytes(string)[from..to].to_vec();
+    Ok(machine.heap.string_from(bytes))
+}
+
+/// Returns what `transform` makes of the bytes of the first argument.
+fn transformed(machine: &mut Machine, call: Call, transform: fn(&mut [u8])) -> Result<Outcome, Raised> {
+    let string = machine.check_string(call, 1)?;
+    let bytes = machine.heap.bytes(string);
+    let length = bytes.len();
+    let result = if length <= SHORT {
+        let mut buffer = [0; SHORT];
+        buffer[..length].copy_from_slice(bytes);
+        transform(&mut buffer[..length]);
+        machine.heap.string(&buffer[..length])
+    } else {
+        machine.afford(length)?;
+        machine.charge(length / BYTES_PER_STEP);
+        let mut bytes = machine.heap.bytes(string).to_vec();
+        transform(&mut bytes);
+        machine.heap.string_from(bytes)
+    };
+    machine.one(Value::String(result))
+}
+
+/// What a function does that can be suspended.
+trait Work: Debug + 'static {
+    /// Works until there is an outcome, or until the budget is used up.
+    fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised>;
+}
+
+/// Begins work, which needs no memory unless it has to be suspended.
+fn begin<W: Work>(mut work: W, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    match work.go_on(machine, call)? {
+        Some(outcome) => Ok(outcome),
+        None => Ok(Outcome::Pause(Box::new(Suspended(work)))),
+    }
+}
+
+/// Work that waits for more budget.
+#[derive(Debug)]
+struct Suspended<W>(W);
+
+impl<W: Work> Continue for Suspended<W> {
+    fn resume(mut self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        match self.0.go_on(machine, call)? {
+            Some(outcome) => Ok(outcome),
+            None => Ok(Outcome::Pause(self)),
+        }
+    }
+}
+
+/// `string.len(s)`
+fn len(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let string = machine.check_string(call, 1)?;
+    let length = machine.heap.bytes(string).len();
+    machine.one(Value::Number(length as f64))
+}
+
+/// `string.lower(s)`
+fn lower(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    transformed(machine, call, <[u8]>::make_ascii_lowercase)
+}
+
+/// `string.upper(s)`
+fn upper(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    transformed(machine, call, <[u8]>::make_ascii_uppercase)
+}
+
+/// `string.reverse(s)`
+fn reverse(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    transformed(machine, call, <[u8]>::reverse)
+}
+
+/// `string.sub(s, from [, to])`
+fn sub(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let string = machine.check_string(call, 1)?;
+    let length = machine.heap.bytes(string).len();
+    let from = place(machine.check_integer(call, 2)?, length).max(1);
+    let to = place(machine.optional_integer(call, 3, -1)?, length).min(length);
+    let result = slice(machine, string, (from - 1).min(to), to)?;
+    machine.one(Value::String(result))
+}
+
+/// `string.byte(s [, from [, to]])`
+fn byte(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let string = machine.check_string(call, 1)?;
+    let length = machine.heap.bytes(string).len();
+    let from = place(machine.optional_integer(call, 2, 1)?, length);
+    let to = place(machine.optional_integer(call, 3, from as i64)?, length).min(length);
+    let from = from.max(1);
+    if from > to {
+        return Ok(Outcome::Values(0));
+    }
+    let count = to - from + 1;
+    if call.count() + count > MOST_VALUES {
+        return Err(machine.error("stack overflow (string slice too long)"));
+    }
+    for at in from - 1..to {
+        let byte = machine.heap.bytes(string)[at];
+        machine.push(Value::Number(f64::from(byte)));
+    }
+    Ok(Outcome::Values(count))
+}
+
+/// `string.char(…)`
+fn char(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let mut bytes = Vec::with_capacity(call.count());
+    for n in 1..=call.count() {
+        match u8::try_from(check_int(machine, call, n)?) {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => return Err(machine.bad_argument(call, n, "invalid value")),
+        }
+    }
+    let string = machine.heap.string_from(bytes);
+    machine.one(Value::String(string))
+}
+
+/// `string.dump(function)`: refused, since there is no way back from bytes to code.
+fn dump(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    machine.check_function(call, 1)?;
+    Err(machine.error("unable to dump given function"))
+}
+
+/// `string.rep(s, n)`
+fn rep(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let string = machine.check_string(call, 1)?;
+    let count = usize::try_from(check_int(machine, call, 2)?).unwrap_or(0);
+    let length = machine.heap.bytes(string).len().saturating_mul(count);
+    machine.afford(length)?;
+    begin(Repetition { result: Vec::with_capacity(length), length }, machine, call)
+}
+
+/// A string that `rep` makes of the first argument.
+#[derive(Debug)]
+struct Repetition {
+    result: Vec<u8>,
+    /// Of the whole result.
+    length: usize,
+}
+
+impl Work for Repetition {
+    fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised> {
+        let string = machine.check_string(call, 1)?;
+        while self.result.len() < self.length {
+            let before = self.result.len();
+            let unit = machine.heap.bytes(string);
+            if before == 0 {
+                self.result.extend_from_slice(unit);
+            } else {
+                // A whole number of repetitions, twice as many each time.
+                let most = PIECE.next_multiple_of(unit.len());
+                self.result.extend_from_within(..before.min(self.length - before).min(most));
+            }
+            if !machine.charge((self.result.len() - before) / BYTES_PER_STEP) {
+                return Ok(None);
+            }
+        }
+        let string = machine.heap.string_from(std::mem::take(&mut self.result));
+        machine.one(Value::String(string)).map(Some)
+    }
+}
