@@ -1,32 +1,82 @@
-//! The libraries, each in a file of its own.
+//! The functions that programs find in their globals, one file a library.
 
-use super::machine::{Libraries, Machine};
+mod base;
+mod bit;
+mod coroutine;
+mod load;
+mod math;
+mod os;
+mod print;
+mod random;
+mod sort;
+mod table;
 
-/// The state of `math.random`.
-#[derive(Debug, Default)]
-pub struct Random;
+use super::heap::TableError;
+use super::machine::{Call, Libraries, Machine, Raised};
+use super::value::{TableId, Value};
 
-/// Registers the functions of all libraries.
-pub fn open_all(machine: &mut Machine, _libraries: Libraries) {
-    let globals = machine.globals();
-    machine.register(globals, "print", |machine, call| {
-        let mut line = Vec::new();
-        for n in 1..=call.count() {
-            let value = machine.argument(call, n);
-            if n > 1 {
-                line.push(b'\t');
-            }
-            if !machine.heap.to_bytes(value, &mut line) {
-                line.extend_from_slice(format!("{value:?}").as_bytes());
-            }
+pub use self::random::Random;
+
+/// Defines all functions of a set of libraries.
+pub(super) fn open_all(m: &mut Machine, libraries: Libraries) {
+    base::open(m);
+    load::open(m);
+    coroutine::open(m);
+    table::open(m);
+    math::open(m);
+    os::open(m);
+    bit::open(m);
+    if libraries == Libraries::Full {
+        print::open(m);
+    }
+}
+
+/// Argument `n` as an `int` of C: the lowest 32 bits of the number, cut to an integer.
+fn check_int(m: &mut Machine, call: Call, n: usize) -> Result<i32, Raised> {
+    m.check_number(call, n).map(to_int)
+}
+
+/// As `check_int`; `default` if there is no such argument, or if it is nil.
+fn optional_int(m: &mut Machine, call: Call, n: usize, default: i32) -> Result<i32, Raised> {
+    if m.argument(call, n).is_nil() { Ok(default) } else { check_int(m, call, n) }
+}
+
+/// What no 64-bit integer can hold gives 0, as the conversion of the processors does on which scripts were written.
+fn to_int(number: f64) -> i32 {
+    const BEYOND: f64 = (1u64 << 63) as f64;
+    if (-BEYOND..BEYOND).contains(&number) { number as i64 as i32 } else { 0 }
+}
+
+/// `table[key] = value`. Errors have no position, as those of operations inside native functions.
+fn store(m: &mut Machine, table: TableId, key: Value, value: Value) -> Result<(), Raised> {
+    m.heap.set(table, key, value).map_err(|error| match error {
+        TableError::NilKey => m.plain_error("table index is nil"),
+        TableError::NanKey => m.plain_error("table index is NaN"),
+        TableError::Readonly => m.plain_error("Attempt to modify a readonly table"),
+        TableError::Memory => m.table_error(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_int;
+
+    #[test]
+    fn numbers_become_ints_by_their_lowest_bits() {
+        for (number, int) in [
+            (1.9, 1),
+            (-1.9, -1),
+            (2147483647.0, i32::MAX),
+            (2147483648.0, i32::MIN),
+            (4294967301.0, 5),
+            (-2147483649.0, i32::MAX),
+            (1099511627776.0, 0),
+            (9223372036854775808.0, 0),
+            (-1e300, 0),
+            (f64::INFINITY, 0),
+            (f64::NAN, 0),
+        ] {
+            assert_eq!(to_int(number), int, "{number}");
         }
-        line.push(b'\n');
-        machine.output.extend_from_slice(&line);
-        Ok(super::Outcome::Values(0))
-    });
-    machine.register(globals, "pcall", |machine, call| {
-        machine.check_any(call, 1)?;
-        Ok(super::Outcome::Protect { has_handler: false })
-    });
-    machine.register(globals, "xpcall", |_, _| Ok(super::Outcome::Protect { has_handler: true }));
+    }
 }

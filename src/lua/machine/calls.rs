@@ -18,7 +18,12 @@ pub(super) enum Next {
 
 impl Machine {
     /// Calls the value at `function` on the stack with the `count` values that follow it.
-    pub(super) fn start(&mut self, function: usize, mut count: usize, deliver: Deliver) -> Result<Next, Raised> {
+    pub(super) fn start(
+        &mut self,
+        function: usize,
+        mut count: usize,
+        deliver: Deliver,
+    ) -> Result<Next, Raised> {
         loop {
             if let Value::Function(id) = self.thread.stack[function] {
                 let call = Call { base: function + 1, count };
@@ -161,7 +166,12 @@ impl Machine {
     }
 
     /// Does what a native function has returned. Its frame is not on the stack.
-    pub(super) fn conclude(&mut self, call: Call, deliver: Deliver, outcome: Outcome) -> Result<Next, Raised> {
+    pub(super) fn conclude(
+        &mut self,
+        call: Call,
+        deliver: Deliver,
+        outcome: Outcome,
+    ) -> Result<Next, Raised> {
         match outcome {
             Outcome::Values(count) => {
                 let from = self.thread.top - count;
@@ -216,7 +226,8 @@ impl Machine {
 
     /// Continues the native function of the last frame.
     pub(super) fn resume_native(&mut self) -> Result<Next, Raised> {
-        let Some(Frame { activity: Activity::Native { call, then, ready }, deliver, .. }) = self.thread.frames.pop()
+        let Some(Frame { activity: Activity::Native { call, then, ready }, deliver, .. }) =
+            self.thread.frames.pop()
         else {
             unreachable!("the last frame is a native function's");
         };
@@ -230,7 +241,9 @@ impl Machine {
                 self.insert_status(from, true);
                 self.deliver(deliver, call.base - 1, from, ready + 1)
             }
-            Then::Resumed { is_wrapped: true } | Then::Yielded => self.deliver(deliver, call.base - 1, from, ready),
+            Then::Resumed { is_wrapped: true } | Then::Yielded => {
+                self.deliver(deliver, call.base - 1, from, ready)
+            }
         }
     }
 

@@ -9,7 +9,12 @@ use crate::lua::value::Value;
 
 impl Machine {
     /// `pcall`: calls the first argument with the others. `xpcall`: calls the first one; the second is the handler.
-    pub(super) fn protect(&mut self, call: Call, deliver: Deliver, has_handler: bool) -> Result<Next, Raised> {
+    pub(super) fn protect(
+        &mut self,
+        call: Call,
+        deliver: Deliver,
+        has_handler: bool,
+    ) -> Result<Next, Raised> {
         self.push_native(call, deliver, Then::Protected { has_handler })?;
         if has_handler {
             // The handler stays in the first argument's place.
@@ -91,7 +96,8 @@ impl Machine {
     /// The running coroutine ends with an error, which goes to the one that has resumed it.
     fn die(&mut self, error: Value) -> Result<Option<Progress>, Raised> {
         self.end_thread(Status::Dead);
-        let Some(Frame { activity: Activity::Native { then, .. }, base, deliver, .. }) = self.thread.frames.pop()
+        let Some(Frame { activity: Activity::Native { then, .. }, base, deliver, .. }) =
+            self.thread.frames.pop()
         else {
             unreachable!("a coroutine was resumed by a native function");
         };

@@ -54,12 +54,17 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Progress {
     /// The call has returned; `Machine::result` reads its results.
-    Finished { results: usize },
+    Finished {
+        results: usize,
+    },
     Failed(Failure),
     /// The budget is used up.
     Paused,
     /// A function of the host was called. `provide` or `raise` says how that ended.
-    Host { function: u32, call: Call },
+    Host {
+        function: u32,
+        call: Call,
+    },
 }
 
 /// An error that nobody has caught.
@@ -99,8 +104,24 @@ pub enum Event {
 
 /// In the order of `Event`.
 const EVENT_NAMES: [&str; 18] = [
-    "__index", "__newindex", "__eq", "__call", "__lt", "__le", "__add", "__sub", "__mul", "__div", "__mod", "__pow",
-    "__unm", "__len", "__concat", "__mode", "__metatable", "__tostring",
+    "__index",
+    "__newindex",
+    "__eq",
+    "__call",
+    "__lt",
+    "__le",
+    "__add",
+    "__sub",
+    "__mul",
+    "__div",
+    "__mod",
+    "__pow",
+    "__unm",
+    "__len",
+    "__concat",
+    "__mode",
+    "__metatable",
+    "__tostring",
 ];
 
 /// Strings that are always alive.
@@ -135,6 +156,8 @@ pub struct Machine {
     is_stopped: bool,
     /// The state of `math.random`.
     pub random: library::Random,
+    /// Seconds of processor time, for `os.clock`.
+    pub clock: fn() -> f64,
     /// What `print` has printed.
     pub output: Vec<u8>,
 }
@@ -173,6 +196,7 @@ impl Machine {
             next: None,
             is_stopped: false,
             random: library::Random::default(),
+            clock: || 0.0,
             output: Vec::new(),
         };
         machine.heap.count_bytes(machine.thread.heap_bytes(), 0);
@@ -241,7 +265,8 @@ impl Machine {
     /// Frees what the program cannot reach any more.
     pub fn collect(&mut self) {
         let mode = self.fixed.events[Event::Mode as usize];
-        let Machine { heap, thread, current, main, globals, string_metatable, fixed, kept, pending, .. } = self;
+        let Machine { heap, thread, current, main, globals, string_metatable, fixed, kept, pending, .. } =
+            self;
         heap.collect(mode, |marker: &mut Marker<'_>| {
             fixed.events.iter().for_each(|name| marker.string(*name));
             for string in [fixed.out_of_memory, fixed.in_handler, fixed.n] {

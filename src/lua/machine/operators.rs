@@ -37,7 +37,12 @@ impl Machine {
     }
 
     /// Calls a metamethod.
-    fn call_metamethod(&mut self, method: Value, arguments: &[Value], deliver: Deliver) -> Result<Next, Raised> {
+    fn call_metamethod(
+        &mut self,
+        method: Value,
+        arguments: &[Value],
+        deliver: Deliver,
+    ) -> Result<Next, Raised> {
         let place = self.behind_registers();
         self.thread.top = place;
         self.push(method);
@@ -144,7 +149,8 @@ impl Machine {
         if !method.is_nil() {
             return self.call_metamethod(method, &[left, right], Deliver::Register(to));
         }
-        let (culprit, operand) = if left_number.is_none() { (left, left_operand) } else { (right, right_operand) };
+        let (culprit, operand) =
+            if left_number.is_none() { (left, left_operand) } else { (right, right_operand) };
         Err(self.type_error("perform arithmetic on", culprit, as_register(operand)))
     }
 
@@ -223,7 +229,12 @@ impl Machine {
     }
 
     /// `left == right`, of different objects that may have a metamethod for it. The result decides about the next jump.
-    pub(super) fn equal_objects(&mut self, left: Value, right: Value, expected: bool) -> Result<Next, Raised> {
+    pub(super) fn equal_objects(
+        &mut self,
+        left: Value,
+        right: Value,
+        expected: bool,
+    ) -> Result<Next, Raised> {
         if matches!((left, right), (Value::Table(_), Value::Table(_)) | (Value::Proxy(_), Value::Proxy(_))) {
             let method = self.metamethod(left, Event::Equal);
             if !method.is_nil() && self.heap.equal(method, self.metamethod(right, Event::Equal)) {
@@ -262,12 +273,20 @@ impl Machine {
             return Err(self.compare_error(left, right));
         }
         if let Some(method) = self.common_metamethod(left, right, event) {
-            return self.call_metamethod(method, &[left, right], Deliver::Compare { expected, negated: false });
+            return self.call_metamethod(
+                method,
+                &[left, right],
+                Deliver::Compare { expected, negated: false },
+            );
         }
         if event == Event::LessOrEqual
             && let Some(method) = self.common_metamethod(right, left, Event::Less)
         {
-            return self.call_metamethod(method, &[right, left], Deliver::Compare { expected, negated: true });
+            return self.call_metamethod(
+                method,
+                &[right, left],
+                Deliver::Compare { expected, negated: true },
+            );
         }
         Err(self.compare_error(left, right))
     }

@@ -31,7 +31,9 @@ impl Machine {
     /// Executes until something is expected of the host.
     pub(super) fn execute(&mut self) -> Result<Progress, Raised> {
         loop {
-            let Some(frame) = self.thread.frames.last() else { return Ok(Progress::Finished { results: self.thread.top }) };
+            let Some(frame) = self.thread.frames.last() else {
+                return Ok(Progress::Finished { results: self.thread.top });
+            };
             let next = match &frame.activity {
                 Activity::Lua(closure) => {
                     let closure = Rc::clone(closure);
@@ -81,7 +83,8 @@ impl Machine {
                 self.thread.stack[base..].first_chunk_mut().expect("a frame has its registers");
             macro_rules! arithmetic {
                 ($event:expr, $to:ident, $left:ident, $right:ident) => {{
-                    let (a, b) = (operand(registers, constants, $left), operand(registers, constants, $right));
+                    let (a, b) =
+                        (operand(registers, constants, $left), operand(registers, constants, $right));
                     if let (Value::Number(a), Value::Number(b)) = (a, b) {
                         registers[usize::from($to)] = Value::Number(compute($event, a, b));
                     } else {
@@ -105,7 +108,9 @@ impl Machine {
                 let instruction = code[pc];
                 pc += 1;
                 match instruction {
-                    Instruction::Move { to, from } => registers[usize::from(to)] = registers[usize::from(from)],
+                    Instruction::Move { to, from } => {
+                        registers[usize::from(to)] = registers[usize::from(from)]
+                    }
                     Instruction::LoadConstant { to, constant } => {
                         registers[usize::from(to)] = constants[constant as usize];
                     }
@@ -196,8 +201,12 @@ impl Machine {
                         leave_for!(self.index(receiver, name, to, Some(object)));
                     }
                     Instruction::Add { to, left, right } => arithmetic!(Event::Add, to, left, right),
-                    Instruction::Subtract { to, left, right } => arithmetic!(Event::Subtract, to, left, right),
-                    Instruction::Multiply { to, left, right } => arithmetic!(Event::Multiply, to, left, right),
+                    Instruction::Subtract { to, left, right } => {
+                        arithmetic!(Event::Subtract, to, left, right)
+                    }
+                    Instruction::Multiply { to, left, right } => {
+                        arithmetic!(Event::Multiply, to, left, right)
+                    }
                     Instruction::Divide { to, left, right } => arithmetic!(Event::Divide, to, left, right),
                     Instruction::Modulo { to, left, right } => arithmetic!(Event::Modulo, to, left, right),
                     Instruction::Power { to, left, right } => arithmetic!(Event::Power, to, left, right),
@@ -226,7 +235,8 @@ impl Machine {
                         }
                     }
                     Instruction::Equal { expected, left, right } => {
-                        let (a, b) = (operand(registers, constants, left), operand(registers, constants, right));
+                        let (a, b) =
+                            (operand(registers, constants, left), operand(registers, constants, right));
                         let is_equal = self.heap.equal(a, b);
                         if !is_equal && may_define_equality(a, b) {
                             leave_for!(self.equal_objects(a, b, expected));
@@ -235,7 +245,9 @@ impl Machine {
                             pc += 1;
                         }
                     }
-                    Instruction::Less { expected, left, right } => compare!(Event::Less, <, expected, left, right),
+                    Instruction::Less { expected, left, right } => {
+                        compare!(Event::Less, <, expected, left, right)
+                    }
                     Instruction::LessOrEqual { expected, left, right } => {
                         compare!(Event::LessOrEqual, <=, expected, left, right);
                     }
@@ -312,7 +324,8 @@ impl Machine {
                     Instruction::IterateCall { base: register, results } => {
                         spend!(CALL_STEPS, pc - 1);
                         let first = usize::from(register);
-                        if let (Value::Function(id), Value::Table(table)) = (registers[first], registers[first + 1])
+                        if let (Value::Function(id), Value::Table(table)) =
+                            (registers[first], registers[first + 1])
                             && Some(id) == self.next
                             && let Ok(pair) = self.heap.next(table, registers[first + 2])
                         {
@@ -415,7 +428,8 @@ impl Machine {
                 Capture::Upvalue(upvalue) => parent.upvalues[usize::from(*upvalue)],
             })
             .collect();
-        let closure = Closure { prototype: Rc::clone(prototype), upvalues, environment: parent.environment.clone() };
+        let closure =
+            Closure { prototype: Rc::clone(prototype), upvalues, environment: parent.environment.clone() };
         let function = self.heap.new_function(Function::Lua(Rc::new(closure)));
         self.thread.stack[base + usize::from(to)] = Value::Function(function);
         if self.heap.wants_collection() {

@@ -36,9 +36,13 @@ pub enum Activity {
 pub enum Then {
     Continue(Box<dyn Continue>),
     /// `pcall`, or `xpcall` with its handler as the first argument.
-    Protected { has_handler: bool },
+    Protected {
+        has_handler: bool,
+    },
     /// `coroutine.resume`, or a function made by `coroutine.wrap`.
-    Resumed { is_wrapped: bool },
+    Resumed {
+        is_wrapped: bool,
+    },
     /// `coroutine.yield`: its results are what the coroutine is resumed with.
     Yielded,
 }

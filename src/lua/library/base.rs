@@ -1,0 +1,453 @@
+//! The functions without a library's name: types and conversions, raw access, metatables, iteration, errors, and what
+//! concerns the collector. Loading code and its environments are in `load.rs`.
+
+use super::{optional_int, store};
+use crate::lua::heap::NoSuchKey;
+use crate::lua::machine::{Call, Continue, Event, Machine, Native, Outcome, Raised};
+use crate::lua::value::Value;
+
+const FUNCTIONS: [(&str, Native); 17] = [
+    ("assert", assert),
+    ("error", error),
+    ("gcinfo", gcinfo),
+    ("getmetatable", getmetatable),
+    ("next", next),
+    ("pcall", pcall),
+    ("rawequal", rawequal),
+    ("rawget", rawget),
+    ("rawset", rawset),
+    ("select", select),
+    ("setmetatable", setmetatable),
+    ("tonumber", tonumber),
+    ("tostring", tostring),
+    ("type", type_of),
+    ("unpack", unpack),
+    ("xpcall", xpcall),
+    ("collectgarbage", collectgarbage),
+];
+
+/// Values that a native function may have on the stack in the reference implementation, which limits `unpack`.
+const MOST_UNPACKED: i64 = 8000;
+
+pub fn open(m: &mut Machine) {
+    let globals = m.globals();
+    m.heap.set_field(globals, "_G", Value::Table(globals));
+    let version = m.heap.string(b"Lua 5.1");
+    m.heap.set_field(globals, "_VERSION", Value::String(version));
+    for (name, native) in FUNCTIONS {
+        m.register(globals, name, native);
+    }
+    // The speed of the collector, which these remember without heeding it.
+    let pace = [Value::Number(200.0); 2];
+    let function = m.heap.new_native_with("collectgarbage", collectgarbage, &pace);
+    m.heap.set_field(globals, "collectgarbage", function);
+
+    let next = m.heap.field(globals, "next");
+    let function = m.heap.new_native_with("pairs", pairs, &[next]);
+    m.heap.set_field(globals, "pairs", function);
+    let step = m.heap.new_native("ipairs", ipairs_step);
+    let function = m.heap.new_native_with("ipairs", ipairs, &[step]);
+    m.heap.set_field(globals, "ipairs", function);
+
+    // The metatables that `newproxy` has made, without keeping them alive. It is its own metatable.
+    let known = m.heap.new_table(0, 1);
+    let mode = m.heap.string(b"kv");
+    m.heap.set_field(known, "__mode", Value::String(mode));
+    m.heap.set_metatable(known, Some(known));
+    let function = m.heap.new_native_with("newproxy", newproxy, &[Value::Table(known)]);
+    m.heap.set_field(globals, "newproxy", function);
+}
+
+// Types and conversions
+
+/// `type(v)`
+fn type_of(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let value = m.check_any(call, 1)?;
+    m.push_bytes(value.type_name().as_bytes());
+    Ok(Outcome::Values(1))
+}
+
+/// `tostring(v)`
+fn tostring(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let value = m.check_any(call, 1)?;
+    let method = m.metamethod(value, Event::ToString);
+    if !method.is_nil() {
+        m.push(method);
+        m.push(value);
+        return Ok(Outcome::Call { arguments: 1, then: Box::new(FirstResult) });
+    }
+    let text = match value {
+        Value::String(_) => return m.one(value),
+        Value::Number(_) => {
+            let mut text = Vec::new();
+            m.heap.to_bytes(value, &mut text);
+            text
+        }
+        Value::Nil => b"nil".to_vec(),
+        Value::Boolean(value) => value.to_string().into_bytes(),
+        Value::Table(id) => address("table", id.0),
+        Value::Function(id) => address("function", id.0),
+        Value::Thread(id) => address("thread", id.0),
+        Value::Proxy(id) => address("userdata", id.0),
+        Value::Null => b"userdata: (nil)".to_vec(),
+    };
+    m.push_bytes(&text);
+    Ok(Outcome::Values(1))
+}
+
+/// How an object without a text of its own is shown. Its place takes the place of an address.
+fn address(kind: &str, place: u32) -> Vec<u8> {
+    let address = (u64::from(place) + 1) << 4;
+    format!("{kind}: {address:#014x}").into_bytes()
+}
+
+/// A native function that returns exactly one result of what it has called.
+#[derive(Debug)]
+struct FirstResult;
+
+impl Continue for FirstResult {
+    fn resume(self: Box<Self>, m: &mut Machine, _: Call, results: usize) -> Result<Outcome, Raised> {
+        let first = if results > 0 { m.from_top(results) } else { Value::Nil };
+        m.drop_values(results);
+        m.one(first)
+    }
+}
+
+/// `tonumber(v [, base])`
+fn tonumber(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let base = optional_int(m, call, 2, 10)?;
+    let number = if base == 10 {
+        let value = m.check_any(call, 1)?;
+        m.heap.to_number(value)
+    } else {
+        let string = m.check_string(call, 1)?;
+        if !(2..=36).contains(&base) {
+            return Err(m.bad_argument(call, 2, "base out of range"));
+        }
+        parse_integer(m.heap.bytes(string), base as u32)
+    };
+    m.one(number.map_or(Value::Nil, Value::Number))
+}
+
+/// The integer that `text` consists of, up to its end or a zero byte, as C's `strtoul` reads it: blanks before and after
+/// it, a sign and, in base 16, `0x` are allowed; it saturates at 2⁶⁴ - 1, and what is below 0 counts from 2⁶⁴ down.
+fn parse_integer(text: &[u8], base: u32) -> Option<f64> {
+    let end = memchr::memchr(0, text).unwrap_or(text.len());
+    let mut rest = trim_start(&text[..end]);
+    let is_negative = rest.first() == Some(&b'-');
+    if let Some(b'-' | b'+') = rest.first() {
+        rest = &rest[1..];
+    }
+    if base == 16
+        && let [b'0', b'x' | b'X', digit, ..] = rest
+        && digit.is_ascii_hexdigit()
+    {
+        rest = &rest[2..];
+    }
+    let digits = rest.iter().take_while(|byte| char::from(**byte).is_digit(base)).count();
+    let (number, after) = rest.split_at(digits);
+    if digits == 0 || !trim_start(after).is_empty() {
+        return None;
+    }
+    let value = number.iter().try_fold(0u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(base)?;
+        value.checked_mul(u64::from(base))?.checked_add(u64::from(digit))
+    });
+    Some(match value {
+        None => u64::MAX as f64,
+        Some(value) if is_negative => value.wrapping_neg() as f64,
+        Some(value) => value as f64,
+    })
+}
+
+/// Without the blanks, in C's sense, that it begins with.
+fn trim_start(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    &text[blanks..]
+}
+
+// Raw access and metatables
+
+/// `rawequal(a, b)`
+fn rawequal(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let a = m.check_any(call, 1)?;
+    let b = m.check_any(call, 2)?;
+    m.one(Value::Boolean(m.heap.equal(a, b)))
+}
+
+/// `rawget(table, key)`
+fn rawget(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    let key = m.check_any(call, 2)?;
+    m.one(m.heap.get(table, key))
+}
+
+/// `rawset(table, key, value)`
+fn rawset(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    let key = m.check_any(call, 2)?;
+    let value = m.check_any(call, 3)?;
+    store(m, table, key, value)?;
+    m.one(Value::Table(table))
+}
+
+/// `getmetatable(v)`: what its field `__metatable` says, if it has one.
+fn getmetatable(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let value = m.check_any(call, 1)?;
+    let shown = match m.metamethod(value, Event::Metatable) {
+        Value::Nil => m.metatable_of(value).map_or(Value::Nil, Value::Table),
+        shown => shown,
+    };
+    m.one(shown)
+}
+
+/// `setmetatable(table, metatable)`
+fn setmetatable(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    let metatable = match m.argument(call, 2) {
+        Value::Table(metatable) => Some(metatable),
+        Value::Nil if call.count() >= 2 => None,
+        _ => return Err(m.bad_argument(call, 2, "nil or table expected")),
+    };
+    if !m.metamethod(Value::Table(table), Event::Metatable).is_nil() {
+        return Err(m.error("cannot change a protected metatable"));
+    }
+    if m.heap.table(table).is_readonly {
+        return Err(m.plain_error("Attempt to modify a readonly table"));
+    }
+    m.heap.set_metatable(table, metatable);
+    m.one(Value::Table(table))
+}
+
+/// `newproxy([true | false | proxy])`: an object without contents, without a metatable, with a new one, or with that of
+/// another.
+fn newproxy(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let Value::Table(known) = m.upvalue(call, 0) else { unreachable!("made with the table of metatables") };
+    let metatable = match m.argument(call, 1) {
+        Value::Nil | Value::Boolean(false) => None,
+        Value::Boolean(true) => {
+            let metatable = m.heap.new_table(0, 0);
+            store(m, known, Value::Table(metatable), Value::Boolean(true))?;
+            Some(metatable)
+        }
+        other => match m.metatable_of(other) {
+            Some(metatable) if !m.heap.get(known, Value::Table(metatable)).is_false() => Some(metatable),
+            _ => return Err(m.bad_argument(call, 1, "boolean or proxy expected")),
+        },
+    };
+    let proxy = m.heap.new_proxy(metatable);
+    m.one(Value::Proxy(proxy))
+}
+
+// Iteration and lists
+
+/// `next(table [, key])`
+fn next(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    match m.heap.next(table, m.argument(call, 2)) {
+        Ok(Some((key, value))) => {
+            m.push(key);
+            m.push(value);
+            Ok(Outcome::Values(2))
+        }
+        Ok(None) => m.one(Value::Nil),
+        Err(NoSuchKey) => Err(m.plain_error("invalid key to 'next'")),
+    }
+}
+
+/// `pairs(table)`: `next, table, nil`
+fn pairs(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    let next = m.upvalue(call, 0);
+    m.push(next);
+    m.push(Value::Table(table));
+    m.push(Value::Nil);
+    Ok(Outcome::Values(3))
+}
+
+/// `ipairs(table)`: an iterator, the table, and 0.
+fn ipairs(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    let step = m.upvalue(call, 0);
+    m.push(step);
+    m.push(Value::Table(table));
+    m.push(Value::Number(0.0));
+    Ok(Outcome::Values(3))
+}
+
+/// The iterator of `ipairs`: the next index and its value, or nothing at the end.
+fn ipairs_step(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let index = super::check_int(m, call, 2)?.wrapping_add(1);
+    let table = m.check_table(call, 1)?;
+    let value = m.heap.get_number(table, f64::from(index));
+    if value.is_nil() {
+        return Ok(Outcome::Values(0));
+    }
+    m.push(Value::Number(f64::from(index)));
+    m.push(value);
+    Ok(Outcome::Values(2))
+}
+
+/// `select(n, …)`: the arguments from the `n`th on, or their number, if `n` is `"#"`.
+fn select(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let others = call.count().saturating_sub(1);
+    if let Value::String(string) = m.argument(call, 1)
+        && m.heap.bytes(string).first() == Some(&b'#')
+    {
+        return m.one(Value::Number(others as f64));
+    }
+    let n = i64::from(super::check_int(m, call, 1)?);
+    let first = if n < 0 { n + others as i64 + 1 } else { n.min(others as i64 + 1) };
+    if first < 1 {
+        return Err(m.bad_argument(call, 1, "index out of range"));
+    }
+    // The arguments are what was pushed last.
+    Ok(Outcome::Values(others + 1 - first as usize))
+}
+
+/// `unpack(table [, first [, last]])`
+fn unpack(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    let first = i64::from(optional_int(m, call, 2, 1)?);
+    let last = match m.argument(call, 3) {
+        Value::Nil => m.heap.length(table) as i64,
+        _ => i64::from(super::check_int(m, call, 3)?),
+    };
+    if first > last {
+        return Ok(Outcome::Values(0));
+    }
+    let count = last - first + 1;
+    if count + call.count() as i64 > MOST_UNPACKED || m.reserve_stack(count as usize).is_none() {
+        return Err(m.error("too many results to unpack"));
+    }
+    for index in first..=last {
+        let value = m.heap.get_number(table, index as f64);
+        m.push(value);
+    }
+    Ok(Outcome::Values(count as usize))
+}
+
+// Errors
+
+/// `assert(v [, message])`: all its arguments, unless `v` is false.
+fn assert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    if !m.check_any(call, 1)?.is_false() {
+        return Ok(Outcome::Values(call.count()));
+    }
+    match m.optional_string(call, 2)? {
+        Some(message) => {
+            // As a text of C, it ends at a zero byte.
+            let bytes = m.heap.bytes(message);
+            let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+            let text = bytes[..end].to_vec();
+            Err(m.error(text))
+        }
+        None => Err(m.error("assertion failed!")),
+    }
+}
+
+/// `error(message [, level])`: a string gets the position of the function at that level.
+fn error(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let level = optional_int(m, call, 2, 1)?;
+    let value = m.argument(call, 1);
+    if level > 0 && matches!(value, Value::String(_) | Value::Number(_)) {
+        let mut message = m.position(level as usize);
+        m.heap.to_bytes(value, &mut message);
+        return Err(m.plain_error(message));
+    }
+    Err(Raised(value))
+}
+
+/// `pcall(f, …)`
+fn pcall(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.check_any(call, 1)?;
+    Ok(Outcome::Protect { has_handler: false })
+}
+
+/// `xpcall(f, handler)`
+fn xpcall(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.check_any(call, 2)?;
+    Ok(Outcome::Protect { has_handler: true })
+}
+
+// The collector
+
+/// `collectgarbage([option [, n]])`. A collection is always a whole one, so `step` completes one.
+fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let option =
+        m.optional_string(call, 1)?.map_or(b"collect".to_vec(), |option| m.heap.bytes(option).to_vec());
+    // As a text of C, it ends at a zero byte.
+    let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
+    let is_known = [&b"stop"[..], b"restart", b"collect", b"count", b"step", b"setpause", b"setstepmul"]
+        .contains(&option);
+    if !is_known {
+        let text = [b"invalid option '", option, b"'"].concat();
+        return Err(m.bad_argument_bytes(call, 1, &text));
+    }
+    let n = optional_int(m, call, 2, 0)?;
+    let result = match option {
+        b"count" => Value::Number(m.heap.used_bytes() as f64 / 1024.0),
+        b"step" => {
+            collect(m);
+            Value::Boolean(true)
+        }
+        b"setpause" => remember(m, call, 0, n),
+        b"setstepmul" => remember(m, call, 1, n),
+        _ => {
+            match option {
+                b"collect" => collect(m),
+                option => m.set_collecting(option == b"restart"),
+            }
+            Value::Number(0.0)
+        }
+    };
+    m.one(result)
+}
+
+fn collect(m: &mut Machine) {
+    m.charge(m.heap.used_bytes() / 64);
+    m.collect();
+}
+
+/// Stores a number in an upvalue, and returns the one that was there.
+fn remember(m: &mut Machine, call: Call, n: usize, number: i32) -> Value {
+    let before = m.upvalue(call, n);
+    m.set_upvalue(call, n, Value::Number(f64::from(number)));
+    before
+}
+
+/// `gcinfo()`: kilobytes in use.
+fn gcinfo(m: &mut Machine, _: Call) -> Result<Outcome, Raised> {
+    let kilobytes = m.heap.used_bytes() >> 10;
+    m.one(Value::Number(kilobytes as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_integer;
+
+    #[test]
+    fn integers_are_read_in_any_base_as_c_reads_them() {
+        for (text, base, number) in [
+            ("zz", 36, Some(1295.0)),
+            ("ff", 16, Some(255.0)),
+            ("-ff", 16, Some(18446744073709551361.0)),
+            (" \t0x1F\n ", 16, Some(31.0)),
+            ("0x", 16, None),
+            ("0xg", 16, None),
+            ("10\0zz", 16, Some(16.0)),
+            ("99999999999999999999", 11, Some(18446744073709551615.0)),
+            ("-99999999999999999999", 11, Some(18446744073709551615.0)),
+            ("", 5, None),
+            ("  ", 5, None),
+            ("-", 5, None),
+            ("- 7", 8, None),
+            ("+7", 8, Some(7.0)),
+            ("8", 8, None),
+            ("7 8", 8, None),
+            ("1.0", 8, None),
+        ] {
+            assert_eq!(parse_integer(text.as_bytes(), base), number, "{text:?} in base {base}");
+        }
+    }
+}

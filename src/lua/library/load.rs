@@ -1,0 +1,176 @@
+//! Code that is loaded while a program runs, and the tables in which functions look for globals.
+//!
+//! Only source can be loaded. There is no other form: what `string.dump` returns, or a hostile program builds, is text
+//! with a syntax error.
+
+use super::{check_int, optional_int};
+use crate::lua::heap::Function;
+use crate::lua::machine::{Activity, Call, Continue, Level, Machine, Outcome, Raised};
+use crate::lua::value::{TableId, Value};
+
+/// Defines the functions. `pcall` is there already.
+pub fn open(m: &mut Machine) {
+    let globals = m.globals();
+    m.register(globals, "loadstring", loadstring);
+    m.register(globals, "getfenv", getfenv);
+    m.register(globals, "setfenv", setfenv);
+    let pcall = m.heap.field(globals, "pcall");
+    let function = m.heap.new_native_with("load", load, &[pcall]);
+    m.heap.set_field(globals, "load", function);
+}
+
+/// Returns the function with the code of `source`, or nil and a message. The name of the chunk ends at a zero byte.
+fn compile(m: &mut Machine, source: &[u8], chunk: &[u8]) -> Result<Outcome, Raised> {
+    let end = memchr::memchr(0, chunk).unwrap_or(chunk.len());
+    match m.load(source, &chunk[..end]) {
+        Ok(function) => m.one(function),
+        Err(message) => {
+            m.push(Value::Nil);
+            m.push_bytes(&message);
+            Ok(Outcome::Values(2))
+        }
+    }
+}
+
+/// `loadstring(source [, chunk])`
+fn loadstring(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let source = m.check_string(call, 1)?;
+    let chunk = m.optional_string(call, 2)?.unwrap_or(source);
+    let (source, chunk) = (m.heap.bytes(source).to_vec(), m.heap.bytes(chunk).to_vec());
+    m.charge(source.len());
+    compile(m, &source, &chunk)
+}
+
+/// `load(reader [, chunk])`: the source is what `reader` returns, piece by piece, until it returns nil or an empty string.
+/// Its errors are returned as those of the source are, so it is called by `pcall`.
+fn load(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.check_function(call, 1)?;
+    m.optional_string(call, 2)?;
+    Box::new(Load { source: Vec::new() }).read(m, call)
+}
+
+#[derive(Debug)]
+struct Load {
+    source: Vec<u8>,
+}
+
+impl Load {
+    /// Calls the reader.
+    fn read(self: Box<Self>, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let (pcall, reader) = (m.upvalue(call, 0), m.argument(call, 1));
+        m.push(pcall);
+        m.push(reader);
+        Ok(Outcome::Call { arguments: 1, then: self })
+    }
+}
+
+impl Continue for Load {
+    fn resume(mut self: Box<Self>, m: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised> {
+        let is_read = !m.from_top(results).is_false();
+        let piece = if results > 1 { m.from_top(results - 1) } else { Value::Nil };
+        m.drop_values(results);
+        let failure = if is_read {
+            let before = self.source.len();
+            let is_text = m.heap.to_bytes(piece, &mut self.source);
+            m.charge((self.source.len() - before) / 64);
+            match m.afford(2 * self.source.len()) {
+                Ok(()) if self.source.len() > before => return self.read(m, call),
+                Ok(()) if is_text || piece.is_nil() => {
+                    let chunk = match m.argument(call, 2) {
+                        Value::String(chunk) => m.heap.bytes(chunk).to_vec(),
+                        _ => b"=(load)".to_vec(),
+                    };
+                    m.charge(self.source.len());
+                    return compile(m, &self.source, &chunk);
+                }
+                Ok(()) => m.error("reader function must return a string").0,
+                Err(Raised(error)) => error,
+            }
+        } else {
+            piece
+        };
+        m.push(Value::Nil);
+        m.push(failure);
+        Ok(Outcome::Values(2))
+    }
+}
+
+// Environments
+
+/// A function as argument 1 names it.
+enum Named {
+    Function(Value),
+    /// Not known by name: the one whose frame is at this level, without a function of Lua in it.
+    Native,
+}
+
+/// The function that argument 1 is, or that is running at the level that it says.
+fn named_function(m: &mut Machine, call: Call, level: i32) -> Result<Named, Raised> {
+    if level < 0 {
+        return Err(m.bad_argument(call, 1, "level must be non-negative"));
+    }
+    if level == 0 {
+        return Ok(Named::Native);
+    }
+    let is_native = match m.level(level as usize) {
+        None => return Err(m.bad_argument(call, 1, "invalid level")),
+        Some(Level::TailCall) => {
+            let text = format!("no function environment for tail call at level {level}");
+            return Err(m.error(text));
+        }
+        Some(Level::Frame(frame)) => !matches!(frame.activity, Activity::Lua(_)),
+    };
+    Ok(if is_native { Named::Native } else { Named::Function(m.function_at(level as usize)) })
+}
+
+/// The environment of a function of Lua.
+fn environment_of(m: &Machine, function: Value) -> Option<TableId> {
+    match function {
+        Value::Function(id) => match m.heap.function(id) {
+            Function::Lua(closure) => Some(closure.environment.get()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `getfenv([function | level])`
+fn getfenv(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let named = match m.argument(call, 1) {
+        function @ Value::Function(_) => Named::Function(function),
+        _ => {
+            let level = optional_int(m, call, 1, 1)?;
+            named_function(m, call, level)?
+        }
+    };
+    let own = match named {
+        Named::Function(function) => environment_of(m, function),
+        Named::Native => None,
+    };
+    let environment = own.unwrap_or_else(|| m.thread_globals());
+    m.one(Value::Table(environment))
+}
+
+/// `setfenv(function | level, table)`: level 0 is the running thread.
+fn setfenv(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let environment = m.check_table(call, 2)?;
+    let first = m.argument(call, 1);
+    let named = match first {
+        Value::Function(_) => Named::Function(first),
+        _ => {
+            let level = check_int(m, call, 1)?;
+            named_function(m, call, level)?
+        }
+    };
+    if m.heap.to_number(first) == Some(0.0) {
+        m.set_thread_globals(environment);
+        return Ok(Outcome::Values(0));
+    }
+    match named {
+        Named::Function(function) if environment_of(m, function).is_some() => {
+            m.set_environment(function, environment);
+            m.one(function)
+        }
+        _ => Err(m.error("'setfenv' cannot change environment of given object")),
+    }
+}

@@ -1,0 +1,67 @@
+//! The generator behind `math.random`: the 48-bit linear congruential generator of `drand48`, as Redis uses, so that a
+//! seed gives the same sequence here and there, on every platform.
+//!
+//! ```text
+//!   X' = (X × 5DEECE66D₁₆ + B₁₆) mod 2⁴⁸      a number of 31 bits is X >> 17
+//! ```
+
+/// The numbers that `next` returns are below this one.
+const RANGE: u32 = i32::MAX as u32;
+/// What a seed is followed by in the initial state.
+const LOW_BITS: u64 = 0x330E;
+
+/// The state of the generator. It belongs to a machine, and outlives a script.
+#[derive(Clone, Debug)]
+pub struct Random {
+    state: u64,
+}
+
+impl Default for Random {
+    /// The state before any seed.
+    fn default() -> Random {
+        Random { state: 0x1234_ABCD_330E }
+    }
+}
+
+impl Random {
+    /// Starts the sequence of `seed`.
+    pub fn seed(&mut self, seed: i32) {
+        self.state = u64::from(seed as u32) << 16 | LOW_BITS;
+    }
+
+    /// The next number of the sequence: 0 or more, and less than 1.
+    pub fn next(&mut self) -> f64 {
+        self.state = self.state.wrapping_mul(0x5_DEEC_E66D).wrapping_add(0xB) & ((1 << 48) - 1);
+        let bits = (self.state >> 17) as u32;
+        f64::from(bits % RANGE) / f64::from(RANGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_before_any_seed_is_that_of_redis() {
+        let mut random = Random::default();
+        assert_eq!(random.next(), 0.39646477363839039);
+        assert_eq!((random.next() * 100.0).floor() + 1.0, 85.0);
+    }
+
+    #[test]
+    fn a_seed_gives_the_sequence_that_it_gives_in_redis() {
+        for (seed, first, second) in [
+            (0, 0.1708280361121651, 750.0),
+            (1, 0.041630344484760586, 455.0),
+            (-1, 0.3000257272739083, 46.0),
+            (5, 0.52483957937212644, 273.0),
+            (i32::MIN, 0.67082803634499577, 250.0),
+            (i32::MAX, 0.80002572750673895, 546.0),
+        ] {
+            let mut random = Random::default();
+            random.seed(seed);
+            assert_eq!(random.next(), first, "seed {seed}");
+            assert_eq!((random.next() * 1000.0).floor() + 1.0, second, "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! `table`. Work that grows with the table is charged to the budget, and goes on later when that is used up.
+
+use super::{check_int, optional_int, sort, store};
+use crate::lua::heap::NoSuchKey;
+use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
+use crate::lua::value::{TableId, Value};
+
+const FUNCTIONS: [(&str, Native); 9] = [
+    ("concat", concat),
+    ("foreach", foreach),
+    ("foreachi", foreachi),
+    ("getn", getn),
+    ("insert", insert),
+    ("maxn", maxn),
+    ("remove", remove),
+    ("setn", setn),
+    ("sort", sort::sort),
+];
+
+/// Elements that are looked at before the budget is charged for them.
+const SLICE: i64 = 1024;
+/// Bytes that are copied before it is.
+const SLICE_BYTES: usize = 1 << 20;
+
+pub fn open(m: &mut Machine) {
+    let library = m.library("table");
+    for (name, native) in FUNCTIONS {
+        m.register(library, name, native);
+    }
+}
+
+/// `#table` for argument 1.
+fn check_length(m: &mut Machine, call: Call) -> Result<(TableId, i64), Raised> {
+    let table = m.check_table(call, 1)?;
+    Ok((table, m.heap.length(table) as i64))
+}
+
+fn element(m: &Machine, table: TableId, index: i64) -> Value {
+    m.heap.get_number(table, index as f64)
+}
+
+fn set_element(m: &mut Machine, table: TableId, index: i64, value: Value) -> Result<(), Raised> {
+    store(m, table, Value::Number(index as f64), value)
+}
+
+/// `table.getn(table)`
+fn getn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let (_, length) = check_length(m, call)?;
+    m.one(Value::Number(length as f64))
+}
+
+/// `table.setn(table, n)`, which no longer is what it was.
+fn setn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.check_table(call, 1)?;
+    Err(m.error("'setn' is obsolete"))
+}
+
+// concat
+
+/// `table.concat(table [, separator [, first [, last]]])`
+fn concat(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.optional_string(call, 2)?;
+    let table = m.check_table(call, 1)?;
+    let first = optional_int(m, call, 3, 1)?;
+    let last = match m.argument(call, 4) {
+        Value::Nil => m.heap.length(table) as i64,
+        _ => i64::from(check_int(m, call, 4)?),
+    };
+    Concat { buffer: Vec::new(), next: i64::from(first), last }.go_on(m, call)
+}
+
+#[derive(Debug)]
+struct Concat {
+    buffer: Vec<u8>,
+    next: i64,
+    last: i64,
+}
+
+impl Concat {
+    fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let table = m.check_table(call, 1)?;
+        let separator = m.argument(call, 2);
+        while self.next <= self.last {
+            let (first, before) = (self.next, self.buffer.len());
+            let end = self.last.min(first + SLICE - 1);
+            while self.next <= end && self.buffer.len() - before < SLICE_BYTES {
+                let value = element(m, table, self.next);
+                if !m.heap.to_bytes(value, &mut self.buffer) {
+                    let (kind, index) = (value.type_name(), self.next);
+                    let text = format!("invalid value ({kind}) at index {index} in table for 'concat'");
+                    return Err(m.error(text));
+                }
+                if self.next < self.last {
+                    m.heap.to_bytes(separator, &mut self.buffer);
+                }
+                self.next += 1;
+            }
+            // The string, and what the vector has grown to.
+            m.afford(self.buffer.len() + self.buffer.capacity())?;
+            let steps = (self.next - first) as usize + (self.buffer.len() - before) / 64;
+            if !m.charge(steps) && self.next <= self.last {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        }
+        let string = m.heap.string_from(self.buffer);
+        m.one(Value::String(string))
+    }
+}
+
+impl Continue for Concat {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(m, call)
+    }
+}
+
+// insert and remove
+
+/// `table.insert(table, [position,] value)`
+fn insert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let (table, length) = check_length(m, call)?;
+    let end = length + 1;
+    match call.count() {
+        2 => {
+            let value = m.argument(call, 2);
+            set_element(m, table, end, value)?;
+            Ok(Outcome::Values(0))
+        }
+        3 => {
+            let position = i64::from(check_int(m, call, 2)?);
+            if position >= end {
+                let value = m.argument(call, 3);
+                set_element(m, table, position, value)?;
+                return Ok(Outcome::Values(0));
+            }
+            // Makes the table grow by one; all others move within it.
+            let last = element(m, table, length);
+            set_element(m, table, end, last)?;
+            MoveUp { to: length, position }.go_on(m, call)
+        }
+        _ => Err(m.error("wrong number of arguments to 'insert'")),
+    }
+}
+
+/// The elements from `position` on move up by one, the last of them to `to`; then `insert` stores its value.
+#[derive(Debug)]
+struct MoveUp {
+    to: i64,
+    position: i64,
+}
+
+impl MoveUp {
+    fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let table = m.check_table(call, 1)?;
+        if let Some(array) = writable_array(m, table, self.position, self.to) {
+            let (position, to) = (self.position as usize, self.to as usize);
+            array.copy_within(position - 1..to - 1, position);
+            m.charge((to - position) / 16);
+            self.to = self.position;
+        }
+        while self.to > self.position {
+            let end = self.position.max(self.to - SLICE);
+            while self.to > end {
+                let value = element(m, table, self.to - 1);
+                set_element(m, table, self.to, value)?;
+                self.to -= 1;
+            }
+            if !m.charge(4 * SLICE as usize) {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        }
+        let value = m.argument(call, 3);
+        set_element(m, table, self.position, value)?;
+        Ok(Outcome::Values(0))
+    }
+}
+
+impl Continue for MoveUp {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(m, call)
+    }
+}
+
+/// The elements of the table's sequence, if the indices `first..=last` are among them, and may be changed.
+fn writable_array(m: &mut Machine, table: TableId, first: i64, last: i64) -> Option<&mut [Value]> {
+    let table = m.heap.table_mut(table);
+    let is_inside = 1 <= first && first <= last && last as usize <= table.array().len();
+    (is_inside && !table.is_readonly).then(|| table.array_mut())
+}
+
+/// `table.remove(table [, position])`
+fn remove(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let (table, length) = check_length(m, call)?;
+    let position = i64::from(optional_int(m, call, 2, length as i32)?);
+    if !(1..=length).contains(&position) {
+        return Ok(Outcome::Values(0));
+    }
+    let removed = element(m, table, position);
+    m.push(removed);
+    MoveDown { to: position, length }.go_on(m, call)
+}
+
+/// The elements behind `to` move down by one; the last one goes. What was removed is on the stack.
+#[derive(Debug)]
+struct MoveDown {
+    to: i64,
+    length: i64,
+}
+
+impl MoveDown {
+    fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let table = m.check_table(call, 1)?;
+        if let Some(array) = writable_array(m, table, self.to, self.length) {
+            let (to, length) = (self.to as usize, self.length as usize);
+            array.copy_within(to..length, to - 1);
+            m.charge((length - to) / 16);
+            self.to = self.length;
+        }
+        while self.to < self.length {
+            let end = self.length.min(self.to + SLICE);
+            while self.to < end {
+                let value = element(m, table, self.to + 1);
+                set_element(m, table, self.to, value)?;
+                self.to += 1;
+            }
+            if !m.charge(4 * SLICE as usize) {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        }
+        set_element(m, table, self.length, Value::Nil)?;
+        Ok(Outcome::Values(1))
+    }
+}
+
+impl Continue for MoveDown {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(m, call)
+    }
+}
+
+// Walking
+
+/// `table.maxn(table)`: the largest positive number among the keys, or 0.
+fn maxn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.check_table(call, 1)?;
+    Maxn { position: 0, largest: 0.0 }.go_on(m, call)
+}
+
+#[derive(Debug)]
+struct Maxn {
+    /// Where in the table it is; nobody changes it meanwhile.
+    position: usize,
+    largest: f64,
+}
+
+impl Maxn {
+    fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let table = m.check_table(call, 1)?;
+        loop {
+            for _ in 0..SLICE {
+                let Some((after, key, _)) = m.heap.table(table).pair_from(self.position) else {
+                    return m.one(Value::Number(self.largest));
+                };
+                self.position = after;
+                if let Value::Number(number) = key
+                    && number > self.largest
+                {
+                    self.largest = number;
+                }
+            }
+            if !m.charge(SLICE as usize) {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        }
+    }
+}
+
+impl Continue for Maxn {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(m, call)
+    }
+}
+
+/// `table.foreach(table, f)`: calls `f(key, value)` for each pair until it returns something.
+fn foreach(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.check_table(call, 1)?;
+    m.check_function(call, 2)?;
+    call_for_next(m, call, Value::Nil)
+}
+
+/// Calls the function for the pair that follows `key`.
+fn call_for_next(m: &mut Machine, call: Call, key: Value) -> Result<Outcome, Raised> {
+    let table = m.check_table(call, 1)?;
+    match m.heap.next(table, key) {
+        Ok(Some((key, value))) => {
+            // Once for the continuation, and once as an argument.
+            m.push(key);
+            let function = m.argument(call, 2);
+            m.push(function);
+            m.push(key);
+            m.push(value);
+            Ok(Outcome::Call { arguments: 2, then: Box::new(Foreach) })
+        }
+        Ok(None) => Ok(Outcome::Values(0)),
+        Err(NoSuchKey) => Err(m.plain_error("invalid key to 'next'")),
+    }
+}
+
+/// What the function has returned, unless that is nothing.
+fn take_answer(m: &mut Machine, results: usize) -> Option<Value> {
+    let answer = if results > 0 { m.from_top(results) } else { Value::Nil };
+    m.drop_values(results);
+    (!answer.is_nil()).then_some(answer)
+}
+
+#[derive(Debug)]
+struct Foreach;
+
+impl Continue for Foreach {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised> {
+        let answer = take_answer(m, results);
+        let key = m.pop();
+        match answer {
+            Some(answer) => m.one(answer),
+            None => call_for_next(m, call, key),
+        }
+    }
+}
+
+/// `table.foreachi(table, f)`: calls `f(index, value)` for the elements of a sequence until it returns something.
+fn foreachi(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let (table, length) = check_length(m, call)?;
+    m.check_function(call, 2)?;
+    Box::new(Foreachi { index: 0, length }).call_for_next(m, call, table)
+}
+
+#[derive(Debug)]
+struct Foreachi {
+    /// For which the function was called last.
+    index: i64,
+    length: i64,
+}
+
+impl Foreachi {
+    fn call_for_next(
+        mut self: Box<Self>,
+        m: &mut Machine,
+        call: Call,
+        table: TableId,
+    ) -> Result<Outcome, Raised> {
+        self.index += 1;
+        if self.index > self.length {
+            return Ok(Outcome::Values(0));
+        }
+        let function = m.argument(call, 2);
+        m.push(function);
+        m.push(Value::Number(self.index as f64));
+        let value = element(m, table, self.index);
+        m.push(value);
+        Ok(Outcome::Call { arguments: 2, then: self })
+    }
+}
+
+impl Continue for Foreachi {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised> {
+        match take_answer(m, results) {
+            Some(answer) => m.one(answer),
+            None => {
+                let table = m.check_table(call, 1)?;
+                self.call_for_next(m, call, table)
+            }
+        }
+    }
+}
