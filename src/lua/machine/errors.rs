@@ -31,6 +31,14 @@ impl Machine {
         None
     }
 
+    /// The function that is running at a level; nil if there is none.
+    pub fn function_at(&self, level: usize) -> Value {
+        match self.level(level) {
+            Some(Level::Frame(frame)) => self.thread.stack[frame.function],
+            _ => Value::Nil,
+        }
+    }
+
     /// `chunk:line: ` of the function at a level, or nothing if it is not a function of Lua.
     pub fn position(&self, level: usize) -> Vec<u8> {
         let Some(Level::Frame(frame)) = self.level(level) else { return Vec::new() };
@@ -48,7 +56,8 @@ impl Machine {
         Some((closure.prototype.chunk.clone(), line_of(&closure.prototype.lines, frame.pc)))
     }
 
-    pub(super) fn bad_argument_bytes(&mut self, call: Call, n: usize, text: &[u8]) -> Raised {
+    /// As `bad_argument`, with any bytes.
+    pub fn bad_argument_bytes(&mut self, call: Call, n: usize, text: &[u8]) -> Raised {
         let name = match self.thread.frames.last() {
             Some(frame) => match &frame.activity {
                 Activity::Lua(closure) if frame.pc > 0 => {

@@ -18,9 +18,10 @@ mod upvalues;
 
 use std::rc::Rc;
 
+pub use self::errors::Level;
 pub use self::native::{Call, Continue, Native, Outcome, Raised};
 use self::thread::Deliver;
-pub use self::thread::{Status, Thread};
+pub use self::thread::{Activity, Status, Thread};
 use super::heap::{Function, Heap, Marker};
 use super::library;
 use super::value::{FunctionId, StringId, TableId, ThreadId, Value};
@@ -165,6 +166,8 @@ pub struct Machine {
     is_stopped: bool,
     /// The state of `math.random`.
     pub random: library::Random,
+    /// Seconds of processor time, for `os.clock`.
+    pub clock: fn() -> f64,
     /// What `print` has printed.
     pub output: Vec<u8>,
 }
@@ -204,6 +207,7 @@ impl Machine {
             next: None,
             is_stopped: false,
             random: library::Random::default(),
+            clock: || 0.0,
             output: Vec::new(),
         };
         machine.heap.count_bytes(machine.thread.heap_bytes(), 0);
