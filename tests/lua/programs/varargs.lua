@@ -18,7 +18,7 @@ print(pcall(function(...) return select(...) end, 2, "a", "b"), (function(f, ...
 print((function(...) return type(arg) end)(1, 2)); print((function(...) local x = ...; return type(arg) end)(1, 2))
 print((function(a, ...) return arg.n, arg[1], arg[2], #arg end)(1, 2, nil, 4)); print((function(...) return arg and arg.n end)())
 print((function(a, b) return type(arg) end)(1)); print((function(...) local function inner() return type(arg) end return inner() end)(1, 2))
-print((function(...) arg = "mine"; return arg end)(1)); print((function(arg, ...) return arg end)("parameter", "extra")); print((function(...) local arg = 5; return arg end)(1))
+print((function(...) arg = "mine"; return arg end)(1)); print((function(arg, ...) return type(arg), arg[1] end)("parameter", "extra")); print((function(...) local arg = 5; return arg end)(1))
 print((function(...) return function() return arg and arg.n end end)(1, 2, 3)()); print((function(...) for i = 1, arg.n do arg[i] = i * 10 end return unpack(arg) end)(1, 2))
 print((function(...) return select("#", unpack(arg, 1, arg.n)) end)(nil, nil)); print(type(loadstring("return ..., arg")))
 print(loadstring("return ...")(1, 2, 3)); print(loadstring("return select('#', ...)")(nil, nil)); print(type(loadstring("return arg")(1)))
