@@ -1,0 +1,1 @@
+//! Attacks on the engine: known ways out of the sandbox or into memory.

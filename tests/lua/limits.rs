@@ -1,0 +1,1 @@
+//! What only this engine has: budgets, memory, suspension at any instruction.

@@ -1,0 +1,20 @@
+//! The engine for scripts beside `lua5.1`, which it has to equal to the byte: what programs print, the errors that end
+//! them, and what the compiler refuses.
+//!
+//! * `programs/*.lua` are written by hand, each for a part of the language or a library; [`compare`] runs them in both.
+//! * [`generator`] makes programs at random. A failing one prints its seed; `REDSTART_SEED` repeats it alone, and
+//!   `REDSTART_PROGRAMS` says how many are tried.
+//! * [`escapes`] holds attacks: known ways out of the sandbox or into memory, with what becomes of them here.
+//! * [`limits`] is what only this engine has: budgets, memory, suspension at any instruction.
+//!
+//! The directory `programs` is also the seed of the fuzz target `lua`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod compare;
+mod engine;
+mod escapes;
+mod generator;
+mod limits;
+mod oracle;

@@ -1,0 +1,3 @@
+-- A program that does not compile.
+print("never")
+local x = = 1
