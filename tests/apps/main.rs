@@ -75,7 +75,7 @@ fn flask_keeps_results_and_sessions() {
 
 #[test]
 fn arq_queues_jobs_and_its_worker_does_them() {
-    python("arq", "arq_queue.py");
+    python("older", "arq_queue.py");
 }
 
 #[test]
@@ -106,4 +106,9 @@ fn graphql_subscriptions_reach_another_server() {
 #[test]
 fn socket_io_servers_reach_the_clients_of_one_another() {
     node("socket_io.mjs");
+}
+
+#[test]
+fn scripts_and_functions_of_clients_for_node_are_commands() {
+    node("scripts.mjs");
 }
