@@ -112,3 +112,8 @@ fn socket_io_servers_reach_the_clients_of_one_another() {
 fn scripts_and_functions_of_clients_for_node_are_commands() {
     node("scripts.mjs");
 }
+
+#[test]
+fn bullmq_does_jobs_schedules_and_flows() {
+    node("bullmq.mjs");
+}
