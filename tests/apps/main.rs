@@ -117,3 +117,8 @@ fn scripts_and_functions_of_clients_for_node_are_commands() {
 fn bullmq_does_jobs_schedules_and_flows() {
     node("bullmq.mjs");
 }
+
+#[test]
+fn bull_does_jobs_and_repeats_them() {
+    node("bull.mjs");
+}
