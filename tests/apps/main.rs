@@ -122,3 +122,8 @@ fn bullmq_does_jobs_schedules_and_flows() {
 fn bull_does_jobs_and_repeats_them() {
     node("bull.mjs");
 }
+
+#[test]
+fn bee_queue_does_jobs_and_tells_of_them() {
+    node("bee_queue.mjs");
+}
