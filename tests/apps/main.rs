@@ -127,3 +127,8 @@ fn bull_does_jobs_and_repeats_them() {
 fn bee_queue_does_jobs_and_tells_of_them() {
     node("bee_queue.mjs");
 }
+
+#[test]
+fn rates_are_limited_across_servers() {
+    node("rate_limits.mjs");
+}
