@@ -132,3 +132,8 @@ fn bee_queue_does_jobs_and_tells_of_them() {
 fn rates_are_limited_across_servers() {
     node("rate_limits.mjs");
 }
+
+#[test]
+fn locks_and_semaphores_exclude_each_other() {
+    node("locks.mjs");
+}
