@@ -64,7 +64,7 @@ fn django_keeps_values_pages_and_sessions() {
 }
 
 #[test]
-fn django_channels_reach_groups_over_pub_sub() {
+fn django_channels_reach_groups_over_both_layers() {
     python("python", "channel_layer.py");
 }
 
