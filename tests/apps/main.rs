@@ -137,3 +137,8 @@ fn rates_are_limited_across_servers() {
 fn locks_and_semaphores_exclude_each_other() {
     node("locks.mjs");
 }
+
+#[test]
+fn redis_py_has_its_scripts_functions_and_locks() {
+    python("python", "redis_py_scripts.py");
+}
