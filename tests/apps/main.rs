@@ -142,3 +142,8 @@ fn locks_and_semaphores_exclude_each_other() {
 fn redis_py_has_its_scripts_functions_and_locks() {
     python("python", "redis_py_scripts.py");
 }
+
+#[test]
+fn celery_does_tasks_and_chords_and_its_workers_are_replaced() {
+    python("python", "celery_queue.py");
+}
