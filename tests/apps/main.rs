@@ -147,3 +147,8 @@ fn redis_py_has_its_scripts_functions_and_locks() {
 fn celery_does_tasks_and_chords_and_its_workers_are_replaced() {
     python("python", "celery_queue.py");
 }
+
+#[test]
+fn rq_queues_jobs_and_its_workers_do_them() {
+    python("python", "rq_queue.py");
+}
