@@ -152,3 +152,8 @@ fn celery_does_tasks_and_chords_and_its_workers_are_replaced() {
 fn rq_queues_jobs_and_its_workers_do_them() {
     python("python", "rq_queue.py");
 }
+
+#[test]
+fn huey_queues_tasks_and_its_consumer_does_them() {
+    python("python", "huey_queue.py");
+}
