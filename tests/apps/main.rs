@@ -157,3 +157,8 @@ fn rq_queues_jobs_and_its_workers_do_them() {
 fn huey_queues_tasks_and_its_consumer_does_them() {
     python("python", "huey_queue.py");
 }
+
+#[test]
+fn dramatiq_sends_messages_and_its_workers_are_replaced() {
+    python("python", "dramatiq_queue.py");
+}
