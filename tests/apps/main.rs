@@ -162,3 +162,8 @@ fn huey_queues_tasks_and_its_consumer_does_them() {
 fn dramatiq_sends_messages_and_its_workers_are_replaced() {
     python("python", "dramatiq_queue.py");
 }
+
+#[test]
+fn django_redis_counts_and_locks() {
+    python("python", "django_redis_cache.py");
+}
