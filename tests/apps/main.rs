@@ -167,3 +167,8 @@ fn dramatiq_sends_messages_and_its_workers_are_replaced() {
 fn django_redis_counts_and_locks() {
     python("python", "django_redis_cache.py");
 }
+
+#[test]
+fn limits_of_rate_hold_across_processes() {
+    python("older", "limits_of_rate.py");
+}
