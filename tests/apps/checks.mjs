@@ -22,6 +22,8 @@ export async function eventually(what, probe) {
 
 /// Runs a list of tests, each named by its function, and ends the process.
 export async function main(tests) {
+  // What is awaited may never come; the name printed last says where.
+  setTimeout(() => assert.fail('this does not end'), DEADLINE_MS);
   for (const test of tests) {
     console.log(test.name);
     await test();

@@ -64,7 +64,7 @@ fn django_keeps_values_pages_and_sessions() {
 }
 
 #[test]
-fn django_channels_reach_groups_over_pub_sub() {
+fn django_channels_reach_groups_over_both_layers() {
     python("python", "channel_layer.py");
 }
 
@@ -75,7 +75,7 @@ fn flask_keeps_results_and_sessions() {
 
 #[test]
 fn arq_queues_jobs_and_its_worker_does_them() {
-    python("arq", "arq_queue.py");
+    python("older", "arq_queue.py");
 }
 
 #[test]
@@ -106,4 +106,69 @@ fn graphql_subscriptions_reach_another_server() {
 #[test]
 fn socket_io_servers_reach_the_clients_of_one_another() {
     node("socket_io.mjs");
+}
+
+#[test]
+fn scripts_and_functions_of_clients_for_node_are_commands() {
+    node("scripts.mjs");
+}
+
+#[test]
+fn bullmq_does_jobs_schedules_and_flows() {
+    node("bullmq.mjs");
+}
+
+#[test]
+fn bull_does_jobs_and_repeats_them() {
+    node("bull.mjs");
+}
+
+#[test]
+fn bee_queue_does_jobs_and_tells_of_them() {
+    node("bee_queue.mjs");
+}
+
+#[test]
+fn rates_are_limited_across_servers() {
+    node("rate_limits.mjs");
+}
+
+#[test]
+fn locks_and_semaphores_exclude_each_other() {
+    node("locks.mjs");
+}
+
+#[test]
+fn redis_py_has_its_scripts_functions_and_locks() {
+    python("python", "redis_py_scripts.py");
+}
+
+#[test]
+fn celery_does_tasks_and_chords_and_its_workers_are_replaced() {
+    python("python", "celery_queue.py");
+}
+
+#[test]
+fn rq_queues_jobs_and_its_workers_do_them() {
+    python("python", "rq_queue.py");
+}
+
+#[test]
+fn huey_queues_tasks_and_its_consumer_does_them() {
+    python("python", "huey_queue.py");
+}
+
+#[test]
+fn dramatiq_sends_messages_and_its_workers_are_replaced() {
+    python("python", "dramatiq_queue.py");
+}
+
+#[test]
+fn django_redis_counts_and_locks() {
+    python("python", "django_redis_cache.py");
+}
+
+#[test]
+fn limits_of_rate_hold_across_processes() {
+    python("older", "limits_of_rate.py");
 }
