@@ -42,6 +42,16 @@ impl Flags {
         self.0 |= other.0;
     }
 
+    /// One bit each, in the order of their names.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags with these bits.
+    pub fn from_bits(bits: u8) -> Flags {
+        Flags(bits)
+    }
+
     /// Their names, in the order in which replies list them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         NAMES.into_iter().enumerate().filter(move |(bit, _)| self.0 >> bit & 1 != 0).map(|(_, name)| name)
@@ -75,17 +85,18 @@ pub fn of_script(source: &[u8]) -> Result<Script, Error> {
     }
     let mut flags = Flags::default();
     for option in options {
-        let list = option.strip_prefix(b"flags=").ok_or_else(|| {
-            Error::concat(&[b"ERR Unknown lua shebang option: ", shown(option)])
-        })?;
+        let list = option
+            .strip_prefix(b"flags=")
+            .ok_or_else(|| Error::concat(&[b"ERR Unknown lua shebang option: ", shown(option)]))?;
         if list.is_empty() {
             continue;
         }
         for name in list.split(|byte| *byte == b',') {
             let name = shown(name);
-            flags.insert(Flags::named(name).ok_or_else(|| {
-                Error::concat(&[b"ERR Unexpected flag in script shebang: ", name])
-            })?);
+            flags.insert(
+                Flags::named(name)
+                    .ok_or_else(|| Error::concat(&[b"ERR Unexpected flag in script shebang: ", name]))?,
+            );
         }
     }
     Ok(Script { flags: Some(flags), body })
