@@ -378,6 +378,7 @@ mod tests {
             allocator_resident: used,
             active: used,
             clients: 1000,
+            functions: 0,
             overhead: 2 << 20,
             dataset: used - (2 << 20),
             keys: 10,
