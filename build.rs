@@ -413,8 +413,9 @@ fn check_key(key: &Key, command: &Command, node: &Node) -> Result<(), String> {
         return Err(node.mistake("each key specification has one of RO, RW, OW, RM, or not_key"));
     }
     let flag = |word| vocabulary::bit(vocabulary::FLAGS, word);
-    // A command that may replicate changes the representation of a value (a cache), but not its content.
-    let writes = flag("write") | flag("may_replicate");
+    // A command that may replicate changes the representation of a value (a cache), but not its content. A script, whose
+    // keys are not mandatory, has commands that write.
+    let writes = flag("write") | flag("may_replicate") | flag("no_mandatory_keys");
     let reads = vocabulary::bit(vocabulary::KEY_FLAGS, "RO");
     if is_key && key.flags & reads == 0 && command.flags & writes == 0 {
         return Err(node.mistake("a command that changes a key has the flag 'write'"));

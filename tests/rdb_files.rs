@@ -166,13 +166,14 @@ fn a_data_set_goes_from_redis_to_here_and_back_with_the_same_digest() {
             // Back: not compressed, so that not all is as Redis would write it, and in the peer's version.
             let format = if version >= FORMAT_11 { Format::Eleven } else { Format::Ten };
             let options = SaveOptions { compress: false, version: format, ..SaveOptions::default() };
+            let functions: Vec<&[u8]> = report.functions.iter().map(Vec::as_slice).collect();
             let about = About {
                 redis_version: "7.2.4",
                 unix_seconds: 1_700_000_000,
                 used_memory: 1,
                 aof_base: false,
                 replication: None,
-                functions: &report.functions,
+                functions: &functions,
             };
             let mut file = File::create(&path).expect("a file");
             save(&keyspace, &about, &options, &mut file, &mut |_| {}).expect("room on the disk");

@@ -27,6 +27,7 @@ mod persistence;
 mod relay;
 mod report;
 mod saves;
+mod scripts;
 mod servers;
 mod stats;
 mod system;
@@ -112,7 +113,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners or --fork all but the last are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts or --fork all but the last are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -120,6 +121,7 @@ fn command() -> Command {
         .arg(flag("tails", "latencies beside something big"))
         .arg(flag("persistence", "saving, loading, the cost of the log, and latencies while a child writes"))
         .arg(flag(listeners::SECTION, "transactions, messages, notifications and tracked keys"))
+        .arg(flag(scripts::SECTION, "scripts and functions that call commands"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag("quick", "few requests: shows that it works, not how fast"))
         .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
@@ -251,10 +253,11 @@ fn run(arguments: &[String]) -> Result<()> {
     let bench = Bench { scale: Scale::new(&matches), cores, specs: specs(&matches)?, only };
     let mut report = empty_report(&bench, arguments)?;
 
-    let sections: [(&str, Section); 6] = [
+    let sections: [(&str, Section); 7] = [
         ("cpu", workloads::run),
         ("cpu", collections::run),
         (listeners::SECTION, listeners::run),
+        (scripts::SECTION, scripts::run),
         ("memory", memory::run),
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),

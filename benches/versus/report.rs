@@ -372,6 +372,7 @@ fn section_title(section: &str) -> String {
     let more = match section {
         "pipeline 1" => ": CPU time a request, 50 clients, one request in flight each",
         "pipeline 16" => ": CPU time a request, 50 clients, 16 requests in flight each",
+        "scripts" => ": CPU time a request at pipeline 16",
         "listeners" => ": CPU time a request or a message, 16 requests in flight on each connection",
         "memory" => ": resident bytes each",
         _ => "",

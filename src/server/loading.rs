@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use super::core::dispatch::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
+use super::scripts::libraries::Terms;
 use super::{Server, lookup};
-use crate::command::{Args, Handler, Places, Session};
+use crate::command::{Args, Handler, Places, ServerCommand as C, Session};
 use crate::db::{ExpiryPolicy, Listening};
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
@@ -324,7 +325,7 @@ impl Server {
                 }
                 let offset = loader.offset();
                 let (report, rest, file) = loader.into_rest();
-                self.take_report(report);
+                self.take_report(report, loading.merge)?;
                 // In a log, commands may follow in the same file.
                 loading.current = Some((path, Reading::Log(Box::new(Reader::after(file, rest, offset)))));
                 Ok(!from_log)
@@ -344,16 +345,28 @@ impl Server {
         }
     }
 
-    fn take_report(&mut self, report: rdb::Report) {
+    fn take_report(&mut self, report: rdb::Report, merge: bool) -> Result<(), LoadFailed> {
         let snapshots = &mut self.persistence.snapshots;
         (snapshots.loaded_keys, snapshots.expired_keys) = (report.keys, report.expired);
-        for library in report.functions {
-            self.persistence.functions.keep(library);
-        }
+        self.load_libraries(report.functions, merge)?;
         self.process.log.notice(format_args!(
             "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
             report.keys, report.expired, report.empty
         ));
+        Ok(())
+    }
+
+    /// Runs the libraries of a snapshot. They take the places of those with the same names if `replace`.
+    fn load_libraries(&mut self, sources: Vec<Vec<u8>>, replace: bool) -> Result<(), LoadFailed> {
+        let log = &self.process.log;
+        let terms = Terms { limit: None, log: &|level, line| log.script(level, line) };
+        for source in sources {
+            self.libraries.load(&source, replace, &terms).map_err(|error| {
+                let why = error.text().strip_prefix(b"ERR ").unwrap_or(error.text());
+                format!("Failed loading library, {}", String::from_utf8_lossy(why))
+            })?;
+        }
+        Ok(())
     }
 
     /// Executes the next commands of a log. Returns whether it is at its end.
@@ -417,18 +430,20 @@ impl Server {
                 let why = "Wrong number of arguments for command";
                 return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
             }
-            Err(_) if args.is(0, "function") => {
-                let words: Vec<&[u8]> = args.iter_from(0).collect();
-                if let Err(why) = self.persistence.functions.follow(&words) {
-                    self.note_failed_command(path, args, why.as_bytes());
-                }
-                return Ok(());
-            }
             Err(_) => {
                 let why = "Unknown command";
                 return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
             }
         };
+        if let Handler::Server(
+            which @ (C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore),
+        ) = command.handler
+        {
+            if let Err(error) = self.apply_to_libraries(which, args, None) {
+                self.note_failed_command(path, args, error.text());
+            }
+            return Ok(());
+        }
         let Handler::Keyspace(run) = command.handler else {
             let why = "Command without effect on the data";
             return Err(format!("{why} '{}' reading the append only file {file}", called()).into());

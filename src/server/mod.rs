@@ -27,6 +27,7 @@ mod net;
 mod persistence;
 mod process;
 mod saving;
+mod scripts;
 mod settle;
 mod startup;
 mod transactions;
@@ -43,6 +44,7 @@ use net::client::Query;
 use net::{LISTENER, Net};
 use persistence::Persistence;
 use process::Process;
+use scripts::libraries::Libraries;
 
 use crate::config::ShutdownOptions;
 use crate::db::Moment;
@@ -69,6 +71,7 @@ pub struct Server {
     net: Net,
     audience: Audience,
     persistence: Persistence,
+    libraries: Libraries,
     process: Process,
     cron: Cron,
     /// The data set while it is being loaded.

@@ -196,7 +196,7 @@ impl Server {
         }
         let annotation = self.core.config.aof_timestamp_enabled.then(|| self.unix_seconds());
         write_file(path, incremental, |out| {
-            aof::dump(&self.core.keyspace, self.persistence.functions.sources(), annotation, out, progress)
+            aof::dump(&self.core.keyspace, &self.libraries.sources(), annotation, out, progress)
         })
     }
 
@@ -214,7 +214,7 @@ impl Server {
             used_memory: used_memory(),
             aof_base,
             replication: None,
-            functions: self.persistence.functions.sources(),
+            functions: &self.libraries.sources(),
         };
         let options = rdb::SaveOptions {
             compress: config.rdbcompression,

@@ -9,6 +9,7 @@ use super::persistence::Persistence;
 use super::process::log::Log;
 use super::process::supervisor::Supervisor;
 use super::process::title;
+use super::scripts::libraries::Libraries;
 use super::{Audience, Core, Net, Process, Server};
 use crate::alloc;
 use crate::command::{CommandNames, table};
@@ -153,6 +154,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         net,
         audience: Audience::default(),
         persistence,
+        libraries: Libraries::default(),
         process,
         cron,
         loading: None,

@@ -74,6 +74,7 @@ scripts! {
     key_commands_reply_as_redis_does: "keys.txt",
     commands_that_rename_copy_and_move_reply_as_redis_does: "transfer.txt",
     dump_and_restore_reply_as_redis_does: "dump.txt",
+    functions_reply_as_redis_does: "functions.txt",
     wait_replies_as_redis_does: "wait.txt",
     expiry_commands_reply_as_redis_does: "expiry.txt",
     scans_reply_as_redis_does: "scan.txt",

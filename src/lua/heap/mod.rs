@@ -307,6 +307,10 @@ impl Heap {
         self.table_mut(table).set_metatable(metatable);
     }
 
+    pub fn is_readonly(&self, table: TableId) -> bool {
+        self.table(table).is_readonly
+    }
+
     /// A table that cannot be changed, not even by `rawset`.
     pub fn set_readonly(&mut self, table: TableId, is_readonly: bool) {
         self.table_mut(table).is_readonly = is_readonly;
@@ -322,6 +326,16 @@ impl Heap {
     /// A native function with values of its own, which it reaches by `Machine::upvalue`.
     pub fn new_native_with(&mut self, name: &'static str, native: Native, upvalues: &[Value]) -> Value {
         Value::Function(self.new_function(Function::Native { native, name, upvalues: upvalues.into() }))
+    }
+
+    /// Sets a value of a native function's own, the `n`th from 0.
+    pub fn set_native_upvalue(&mut self, function: Value, n: usize, value: Value) {
+        if let Value::Function(id) = function
+            && let Function::Native { upvalues, .. } = self.function_mut(id)
+            && let Some(upvalue) = upvalues.get_mut(n)
+        {
+            *upvalue = value;
+        }
     }
 
     /// A function of any kind.

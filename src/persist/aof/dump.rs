@@ -44,7 +44,7 @@ const LARGE: usize = 32 * 1024;
 /// Fails as soon as a write does. O(N) in the size of the data set.
 pub fn dump(
     keyspace: &Keyspace,
-    functions: &[Vec<u8>],
+    functions: &[&[u8]],
     timestamp: Option<i64>,
     out: &mut impl Write,
     progress: &mut dyn FnMut(Progress<'_>),

@@ -1,10 +1,16 @@
 //! The payload that `DUMP` returns and `RESTORE` takes: a type byte, a value, and a footer of ten bytes that verifies both.
+//! That of `FUNCTION DUMP` has the libraries of functions instead of a value, any number of them.
 //!
 //! ```text
-//!  type 1 | value … | version 2, little-endian | CRC-64 of all before, 8, little-endian
+//!  type 1 | value …                | version 2, little-endian | CRC-64 of all before, 8, little-endian
+//!  (FUNCTION2 1 | source …) …      |
 //! ```
 
-use super::{Encoder, LATEST, LoadError, SliceInput, Target, load_value, save_value, type_of, version_of};
+use super::file::opcode;
+use super::{
+    Encoder, Input, LATEST, LoadError, SliceInput, Target, VERSION, load_value, save_value, type_of,
+    version_of,
+};
 use crate::codec::crc64;
 use crate::types::Entry;
 
@@ -37,6 +43,50 @@ pub fn restore(payload: &[u8], target: Target<'_>) -> Result<Entry, PayloadError
     load_value(*type_byte, &mut SliceInput::new(value), target).map_err(PayloadError::Value)
 }
 
+/// The payload of libraries of functions. Long sources are compressed if `compress`.
+pub fn dump_functions<'a>(sources: impl Iterator<Item = &'a [u8]>, compress: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out, compress);
+    for source in sources {
+        encoder.raw(&[opcode::FUNCTION2]);
+        encoder.string(source);
+    }
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&crc64::checksum(&out).to_le_bytes());
+    out
+}
+
+/// Why a payload of libraries was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionsError {
+    /// It has a later version or a wrong checksum.
+    VersionOrChecksum,
+    /// It is of a version of Redis before the format was settled.
+    OldFormat,
+    /// There is something else in it.
+    Other,
+    /// A source cannot be read.
+    Source,
+}
+
+/// The sources of the libraries in a payload.
+pub fn functions(payload: &[u8]) -> Result<Vec<Vec<u8>>, FunctionsError> {
+    let libraries = verify(payload).ok_or(FunctionsError::VersionOrChecksum)?;
+    let mut input = SliceInput::new(libraries);
+    let mut sources = Vec::new();
+    while let Ok(byte) = input.byte() {
+        match byte {
+            opcode::FUNCTION2 => {
+                let source = input.string().map_err(|_| FunctionsError::Source)?;
+                sources.push(source.into_bytes().into_owned());
+            }
+            opcode::FUNCTION_PRE_GA => return Err(FunctionsError::OldFormat),
+            _ => return Err(FunctionsError::Other),
+        }
+    }
+    Ok(sources)
+}
+
 /// The payload without its footer, if the footer is correct.
 fn verify(payload: &[u8]) -> Option<&[u8]> {
     let (object, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER)?)?;
@@ -44,4 +94,48 @@ fn verify(payload: &[u8]) -> Option<&[u8]> {
     let right = u16::from_le_bytes(*version) <= LATEST
         && crc64::checksum(&payload[..object.len() + 2]).to_le_bytes() == *sum;
     right.then_some(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `body` with a correct footer of this version.
+    fn sealed(body: &[u8], version: u16) -> Vec<u8> {
+        let mut payload = body.to_vec();
+        payload.extend(version.to_le_bytes());
+        payload.extend(crc64::checksum(&payload).to_le_bytes());
+        payload
+    }
+
+    #[test]
+    fn a_payload_of_functions_is_what_redis_makes_of_them() {
+        let empty = b"\x0b\x004D\xe13\xf2\xe0KS";
+        assert_eq!(dump_functions([].into_iter(), true), empty);
+        assert_eq!(functions(empty), Ok(vec![]));
+        let source = b"#!lua name=c\nredis.register_function('f',function() return 'c.f' end)";
+        let mut payload = b"\xf5@E".to_vec();
+        payload.extend_from_slice(source);
+        payload.extend_from_slice(b"\x0b\x00\xbf\x94/\xce)\xd1\xfe\x08");
+        assert_eq!(dump_functions([&source[..]].into_iter(), true), payload);
+        assert_eq!(functions(&payload), Ok(vec![source.to_vec()]));
+    }
+
+    #[test]
+    fn a_payload_of_functions_is_verified() {
+        for body in [&b"\xf5\x01x\xf5\xc0\x05"[..], b"\xf5\x01x\xf5\x015"] {
+            assert_eq!(functions(&sealed(body, 11)), Ok(vec![b"x".to_vec(), b"5".to_vec()]));
+            assert_eq!(functions(&sealed(body, 10)), Ok(vec![b"x".to_vec(), b"5".to_vec()]));
+            assert_eq!(functions(&sealed(body, 99)), Err(FunctionsError::VersionOrChecksum));
+            let mut damaged = sealed(body, 11);
+            damaged[2] ^= 1;
+            assert_eq!(functions(&damaged), Err(FunctionsError::VersionOrChecksum));
+        }
+        assert_eq!(functions(b""), Err(FunctionsError::VersionOrChecksum));
+        assert_eq!(functions(&sealed(b"\xf6\x01x", 11)), Err(FunctionsError::OldFormat));
+        assert_eq!(functions(&sealed(b"\x00\x01a\x01b", 11)), Err(FunctionsError::Other));
+        for truncated in [&b"\xf5"[..], b"\xf5@", b"\xf5\x02x", b"\xf5\xc3\x05"] {
+            assert_eq!(functions(&sealed(truncated, 11)), Err(FunctionsError::Source));
+        }
+    }
 }

@@ -61,6 +61,8 @@ pub(super) struct Overview {
     pub active: u64,
     /// Bytes of connections.
     pub clients: u64,
+    /// Bytes of libraries, without the machine that executes them.
+    pub functions: u64,
     /// What is not data, and what is.
     pub overhead: u64,
     pub dataset: u64,
@@ -95,7 +97,8 @@ impl Overview {
                 expires: db.expires().memory_bytes() as u64,
             })
             .collect();
-        let overhead = startup + clients + tables.iter().map(|t| t.main + t.expires).sum::<u64>();
+        let functions = server.libraries.overhead_bytes() as u64;
+        let overhead = startup + clients + functions + tables.iter().map(|t| t.main + t.expires).sum::<u64>();
         Overview {
             used,
             peak: server.core.stats.peak_memory.max(used),
@@ -104,6 +107,7 @@ impl Overview {
             allocator_resident,
             active: used + slab.slab_bytes.saturating_sub(slab.slab_live_bytes) as u64,
             clients,
+            functions,
             overhead,
             dataset: used.saturating_sub(overhead),
             keys: tables.iter().map(|t| t.keys).sum(),
@@ -227,7 +231,7 @@ impl Server {
         figure(&mut reply, "cluster.links", 0);
         figure(&mut reply, "aof.buffer", 0);
         figure(&mut reply, "lua.caches", 0);
-        figure(&mut reply, "functions.caches", 0);
+        figure(&mut reply, "functions.caches", it.functions);
         for db in &it.tables {
             reply.bulk(format!("db.{}", db.index).as_bytes());
             reply.map(3);
@@ -374,6 +378,7 @@ mod tests {
             allocator_resident: used,
             active: used,
             clients: 1000,
+            functions: 0,
             overhead: 2 << 20,
             dataset: used - (2 << 20),
             keys: 10,

@@ -6,6 +6,7 @@ mod clients;
 mod config;
 mod control;
 mod debug;
+mod functions;
 mod info;
 mod lifecycle;
 mod memory;
@@ -117,6 +118,12 @@ fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) 
         C::MemoryDoctor => server.memory_doctor(token),
         C::MemoryPurge => server.memory_purge(token),
         C::MemoryMallocStats => server.memory_malloc_stats(token),
+        C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore => {
+            server.change_functions(token, which, args)
+        }
+        C::FunctionDump => server.function_dump(token),
+        C::FunctionList => server.function_list(token, args),
+        C::FunctionStats => server.function_stats(token),
         C::Debug => server.debug(token, args),
         command => {
             let (names, bound) = (server.core.names, server.output_bound(token));

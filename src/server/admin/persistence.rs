@@ -139,6 +139,6 @@ impl Server {
         for db in 0..self.core.keyspace.count() {
             self.core.keyspace.flush(db, true);
         }
-        self.persistence.functions.clear();
+        self.libraries.clear();
     }
 }

@@ -2,13 +2,11 @@
 //! known here; what they contain is [`crate::persist`]'s, and when something is written is decided in the files beside
 //! this folder ([`super::durability`], [`super::saving`], [`super::loading`]).
 
-pub mod functions;
 pub mod job;
 pub mod log;
 pub mod rewrites;
 pub mod snapshots;
 
-use functions::Functions;
 use job::{Ended, Job, Work};
 use log::Log;
 use rewrites::Rewrites;
@@ -33,7 +31,6 @@ pub struct Persistence {
     pub(super) snapshots: Snapshots,
     /// The child at work. There is one at most, since two would copy twice as many pages.
     pub(super) job: Option<Job>,
-    pub(super) functions: Functions,
     /// Microseconds that the last fork took, and how many there were.
     pub(super) last_fork_us: u64,
     pub(super) forks: u64,
@@ -53,7 +50,6 @@ impl Persistence {
             rewrites: Rewrites::default(),
             snapshots: Snapshots::new(now),
             job: None,
-            functions: Functions::default(),
             last_fork_us: 0,
             forks: 0,
             verifies_checksums: true,

@@ -18,6 +18,7 @@ use crate::sys::calendar::local_time;
 use crate::sys::file::AppendFile;
 use crate::sys::host::{self, Urgency};
 use crate::sys::{clock, raw_log};
+use crate::text::words::shown;
 
 /// The destination of lines, and their minimum level.
 pub struct Log {
@@ -87,6 +88,17 @@ impl Log {
     /// Important to an operator.
     pub fn warning(&self, text: fmt::Arguments<'_>) {
         self.write(LogLevel::Warning, '#', text);
+    }
+
+    /// A line of a script.
+    pub fn script(&self, level: LogLevel, line: &[u8]) {
+        let mark = match level {
+            LogLevel::Debug => '.',
+            LogLevel::Verbose => '-',
+            LogLevel::Notice => '*',
+            LogLevel::Warning | LogLevel::Nothing => '#',
+        };
+        self.write(level, mark, format_args!("{}", String::from_utf8_lossy(shown(line))));
     }
 
     fn write(&self, level: LogLevel, mark: char, text: fmt::Arguments<'_>) {

@@ -48,7 +48,7 @@ fn dumped(keyspace: &Keyspace) -> Vec<String> {
 #[test]
 fn what_precedes_the_keys_is_the_time_and_the_functions() {
     let mut bytes = Vec::new();
-    dump(&keyspace(), &[b"#!lua".to_vec()], Some(1_700_000_000), &mut bytes, &mut |_| {}).expect("written");
+    dump(&keyspace(), &[b"#!lua"], Some(1_700_000_000), &mut bytes, &mut |_| {}).expect("written");
     assert_eq!(bytes, b"#TS:1700000000\r\n*3\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n$5\r\n#!lua\r\n");
     assert_eq!(dumped(&keyspace()), [""; 0]);
 }

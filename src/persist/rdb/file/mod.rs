@@ -48,7 +48,7 @@ pub use writer::{About, Progress, Replication, SaveOptions, Version, save};
 const SIGNATURE: &[u8; 5] = b"REDIS";
 
 /// The bytes that stand where a type byte could.
-mod opcode {
+pub(super) mod opcode {
     /// Three lengths about a slot of a cluster (7.4).
     pub const SLOT_INFO: u8 = 244;
     /// The source of a library.

@@ -196,7 +196,8 @@ fn a_file_says_what_redis_says_and_nothing_else() {
 
 #[test]
 fn what_a_file_says_about_itself_comes_back() {
-    let functions = [b"#!lua name=a\n".to_vec(), vec![b'x'; 100_000]];
+    let long = vec![b'x'; 100_000];
+    let functions = [&b"#!lua name=a\n"[..], &long];
     let id = "0123456789012345678901234567890123456789";
     let replication = Some(Replication { id, offset: 1 << 40, db: -1 });
     let about = About { aof_base: true, replication, functions: &functions, ..ABOUT };

@@ -68,7 +68,7 @@ pub struct About<'a> {
     /// The place in a stream of replication, if there is one.
     pub replication: Option<Replication<'a>>,
     /// The sources of the libraries of functions.
-    pub functions: &'a [Vec<u8>],
+    pub functions: &'a [&'a [u8]],
 }
 
 /// How far a file is, after a key was written.

@@ -14,6 +14,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     let (rss_ratio, rss_bytes) = it.allocator_overhead();
     let (process_ratio, process_bytes) = it.process_overhead();
     let (ratio, bytes) = it.fragmentation();
+    let functions_machine = server.libraries.machine_bytes() as u64;
     fields!(out,
         "used_memory": it.used,
         "used_memory_human": human(it.used),
@@ -36,14 +37,14 @@ pub(super) fn memory(server: &Server, out: &mut String) {
         "used_memory_lua_human": human(0),
         "used_memory_scripts_eval": 0,
         "number_of_cached_scripts": 0,
-        "number_of_functions": 0,
-        "number_of_libraries": 0,
-        "used_memory_vm_functions": 0,
-        "used_memory_vm_total": 0,
-        "used_memory_vm_total_human": human(0),
-        "used_memory_functions": 0,
-        "used_memory_scripts": 0,
-        "used_memory_scripts_human": human(0),
+        "number_of_functions": server.libraries.functions_len(),
+        "number_of_libraries": server.libraries.len(),
+        "used_memory_vm_functions": functions_machine,
+        "used_memory_vm_total": functions_machine,
+        "used_memory_vm_total_human": human(functions_machine),
+        "used_memory_functions": it.functions,
+        "used_memory_scripts": it.functions,
+        "used_memory_scripts_human": human(it.functions),
         "maxmemory": server.core.config.maxmemory,
         "maxmemory_human": human(server.core.config.maxmemory),
         "maxmemory_policy": server.core.config.maxmemory_policy.name(),

@@ -1,0 +1,169 @@
+//! `FUNCTION`: loads, lists and removes libraries of functions.
+
+use std::time::Duration;
+
+use super::usage;
+use crate::command::error::{Error, Result};
+use crate::command::{Args, ServerCommand};
+use crate::resp::Reply;
+use crate::server::Server;
+use crate::server::scripts::libraries::{LOAD_LIMIT, Library, Policy, Terms};
+use crate::sys::poller::Token;
+
+impl Server {
+    /// `FUNCTION LOAD [REPLACE] source`: the name of the library. `FUNCTION DELETE name`, `FUNCTION FLUSH [ASYNC | SYNC]`,
+    /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`: `OK`. O(N) in the length of the sources; what a library
+    /// does when it is loaded ends after [`LOAD_LIMIT`].
+    pub(super) fn change_functions(&mut self, token: Token, which: ServerCommand, args: Args<'_>) -> Result {
+        let name = self.apply_to_libraries(which, args, Some(LOAD_LIMIT))?;
+        self.core.keyspace.count_changes(1);
+        let db = self.net.session(token).db;
+        let journal = &mut self.core.keyspace.journal;
+        match args.encoded() {
+            Some(request) => journal.push_encoded(db, request),
+            None => journal.push_call(db, (0..args.len()).map(|index| args.word(index))),
+        }
+        let mut reply = self.net.reply_to(token);
+        match name {
+            Some(name) => reply.bulk(&name),
+            None => reply.ok(),
+        }
+        Ok(())
+    }
+
+    /// Executes a command that changes the libraries, for a client or a log. Returns the name of the library that it has
+    /// loaded.
+    ///
+    /// # Errors
+    /// Nothing has changed, for the reason that the reply says.
+    pub(in crate::server) fn apply_to_libraries(
+        &mut self,
+        which: ServerCommand,
+        args: Args<'_>,
+        limit: Option<Duration>,
+    ) -> Result<Option<Vec<u8>>> {
+        use ServerCommand as C;
+        let log = &self.process.log;
+        let terms = Terms { limit, log: &|level, line| log.script(level, line) };
+        match which {
+            C::FunctionLoad => {
+                let last = args.len() - 1;
+                if let Some(option) = (2..last).find(|index| !args.is(*index, "replace")) {
+                    return Err(Error::concat(&[b"ERR Unknown option given: ", args.get(option)]));
+                }
+                return self.libraries.load(args.get(last), last > 2, &terms).map(Some);
+            }
+            C::FunctionRestore => {
+                let policy = match args.len() {
+                    3 => Policy::Append,
+                    4 if args.is(3, "append") => Policy::Append,
+                    4 if args.is(3, "replace") => Policy::Replace,
+                    4 if args.is(3, "flush") => Policy::Flush,
+                    4 => {
+                        return Err("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.".into());
+                    }
+                    _ => return Err(usage(args)),
+                };
+                self.libraries.restore(args.get(2), policy, &terms)?;
+            }
+            C::FunctionDelete if !self.libraries.remove(args.get(2)) => {
+                return Err("ERR Library not found".into());
+            }
+            C::FunctionFlush => {
+                match args.len() {
+                    2 => {}
+                    3 if args.is(2, "sync") || args.is(2, "async") => {}
+                    3 => return Err("ERR FUNCTION FLUSH only supports SYNC|ASYNC option".into()),
+                    _ => return Err(usage(args)),
+                }
+                self.libraries.clear();
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// `FUNCTION DUMP`: a payload for `FUNCTION RESTORE`. O(N) in the length of the sources.
+    pub(super) fn function_dump(&mut self, token: Token) -> Result {
+        let payload = self.libraries.dump(self.core.config.rdbcompression);
+        self.net.reply_to(token).bulk(&payload);
+        Ok(())
+    }
+
+    /// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`: what libraries there are. O(N) in what is listed.
+    pub(super) fn function_list(&mut self, token: Token, args: Args<'_>) -> Result {
+        let (mut pattern, mut with_code) = (None, false);
+        let mut index = 2;
+        while index < args.len() {
+            if !with_code && args.is(index, "withcode") {
+                with_code = true;
+            } else if pattern.is_none() && args.is(index, "libraryname") {
+                index += 1;
+                if index == args.len() {
+                    return Err("ERR library name argument was not given".into());
+                }
+                pattern = Some(args.get(index));
+            } else {
+                return Err(Error::concat(&[b"ERR Unknown argument ", args.get(index)]));
+            }
+            index += 1;
+        }
+        let pattern = pattern.unwrap_or(b"*");
+        let mut reply = self.net.reply_to(token);
+        reply.array(self.libraries.matching(pattern).count());
+        for library in self.libraries.matching(pattern) {
+            list(library, with_code, &mut reply);
+        }
+        Ok(())
+    }
+
+    /// `FUNCTION STATS`: the function that is running, if there is one, and how many there are.
+    pub(super) fn function_stats(&mut self, token: Token) -> Result {
+        let (libraries, functions) = (
+            self.libraries.len(),
+            self.libraries.iter().map(|library| library.functions.len()).sum::<usize>(),
+        );
+        let mut reply = self.net.reply_to(token);
+        reply.map(2);
+        reply.bulk(b"running_script");
+        reply.null();
+        reply.bulk(b"engines");
+        reply.map(1);
+        reply.bulk(b"LUA");
+        reply.map(2);
+        reply.bulk(b"libraries_count");
+        reply.integer(libraries as i64);
+        reply.bulk(b"functions_count");
+        reply.integer(functions as i64);
+        Ok(())
+    }
+}
+
+fn list(library: &Library, with_code: bool, reply: &mut Reply<'_>) {
+    reply.map(if with_code { 4 } else { 3 });
+    reply.bulk(b"library_name");
+    reply.bulk(&library.name);
+    reply.bulk(b"engine");
+    reply.bulk(b"LUA");
+    reply.bulk(b"functions");
+    reply.array(library.functions.len());
+    for function in &library.functions {
+        reply.map(3);
+        reply.bulk(b"name");
+        reply.bulk(&function.name);
+        reply.bulk(b"description");
+        match &function.description {
+            Some(description) => reply.bulk(description),
+            None => reply.null(),
+        }
+        reply.bulk(b"flags");
+        reply.set(function.flags.names().count());
+        for flag in function.flags.names() {
+            reply.simple(flag);
+        }
+    }
+    if with_code {
+        reply.bulk(b"library_code");
+        reply.bulk(&library.source);
+    }
+}

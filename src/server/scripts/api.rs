@@ -1,0 +1,152 @@
+//! What scripts and functions find beside the language: the table `redis`, the protection of what they share, and errors
+//! as tables.
+
+use crate::config::LogLevel;
+use crate::lua::{Call, Libraries, Machine, Options, Outcome, Raised, TableId, Value};
+use crate::server::admin::REDIS_VERSION;
+use crate::sys::process;
+
+/// What a machine may take.
+const MEMORY_LIMIT_BYTES: usize = 1 << 30;
+
+/// The host function `redis.log`.
+pub const LOG: u32 = 0;
+
+const LEVELS: [(&str, LogLevel); 4] = [
+    ("LOG_DEBUG", LogLevel::Debug),
+    ("LOG_VERBOSE", LogLevel::Verbose),
+    ("LOG_NOTICE", LogLevel::Notice),
+    ("LOG_WARNING", LogLevel::Warning),
+];
+
+/// Who the functions in `redis` are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// `EVAL`.
+    Scripts,
+    /// `FCALL`.
+    Functions,
+}
+
+/// A machine with the libraries that scripts have.
+pub fn new_machine() -> Machine {
+    let mut seed = [0; 8];
+    process::random_bytes(&mut seed);
+    Machine::new(Options {
+        seed: u64::from_le_bytes(seed),
+        memory_limit_bytes: MEMORY_LIMIT_BYTES,
+        libraries: Libraries::Redis,
+    })
+}
+
+/// Completes the globals of a machine, and protects them. Returns their table.
+pub fn open(machine: &mut Machine, _whom: For) -> TableId {
+    let globals = machine.globals();
+    let redis = machine.library("redis");
+    add_log(machine, redis);
+    add_version(machine, redis);
+    protect(machine, globals);
+    globals
+}
+
+/// `log` and the levels of the log.
+pub fn add_log(machine: &mut Machine, redis: TableId) {
+    let log = machine.new_host_function("log", LOG);
+    machine.heap.set_field(redis, "log", log);
+    for (number, (name, _)) in LEVELS.iter().enumerate() {
+        machine.heap.set_field(redis, name, Value::Number(number as f64));
+    }
+}
+
+/// The version that scripts see.
+pub fn add_version(machine: &mut Machine, redis: TableId) {
+    let number = REDIS_VERSION.split('.').fold(0, |sum, part| sum << 8 | part.parse().unwrap_or(0));
+    let text = machine.heap.string(REDIS_VERSION.as_bytes());
+    machine.heap.set_field(redis, "REDIS_VERSION", Value::String(text));
+    machine.heap.set_field(redis, "REDIS_VERSION_NUM", Value::Number(f64::from(number)));
+}
+
+/// What a call of `redis.log` logs.
+///
+/// # Errors
+/// The arguments are not a level and texts.
+pub fn log_line(machine: &Machine, call: Call) -> Result<(LogLevel, Vec<u8>), &'static str> {
+    if call.count() < 2 {
+        return Err("ERR redis.log() requires two arguments or more.");
+    }
+    let level = machine.heap.to_number(machine.argument(call, 1));
+    let level = level.ok_or("ERR First argument must be a number (log level).")?;
+    if !(0.0..4.0).contains(&level.trunc()) {
+        return Err("ERR Invalid debug level.");
+    }
+    let mut line = Vec::new();
+    for n in 2..=call.count() {
+        let before = line.len();
+        if n > 2 {
+            line.push(b' ');
+        }
+        if !machine.heap.to_bytes(machine.argument(call, n), &mut line) {
+            line.truncate(before);
+        }
+    }
+    Ok((LEVELS[level as usize].1, line))
+}
+
+/// Makes a table, and all tables in it, readonly; a field that is not there is an error.
+pub fn protect(machine: &mut Machine, table: TableId) {
+    let metatable = machine.heap.new_table(0, 1);
+    machine.register(metatable, "__index", missing);
+    machine.heap.set_metatable(table, Some(metatable));
+    protect_below(machine, table);
+}
+
+fn protect_below(machine: &mut Machine, table: TableId) {
+    machine.heap.set_readonly(table, true);
+    let mut key = Value::Nil;
+    while let Ok(Some((next, value))) = machine.heap.next(table, key) {
+        key = next;
+        if let Value::Table(inner) = value
+            && !machine.heap.is_readonly(inner)
+        {
+            protect_below(machine, inner);
+        }
+    }
+    if let Some(metatable) = machine.heap.metatable(table)
+        && !machine.heap.is_readonly(metatable)
+    {
+        protect_below(machine, metatable);
+    }
+}
+
+/// `__index` of a protected table.
+fn missing(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let mut text = b"Script attempted to access nonexistent global variable '".to_vec();
+    if !machine.heap.to_bytes(machine.argument(call, 2), &mut text) {
+        text.extend_from_slice(b"(null)");
+    }
+    text.push(b'\'');
+    Err(machine.error(text))
+}
+
+/// An error with this text as scripts see it.
+pub fn error_value(machine: &mut Machine, text: &[u8]) -> Value {
+    let table = machine.heap.new_table(0, 1);
+    let text = machine.heap.string(text);
+    machine.heap.set_field(table, "err", Value::String(text));
+    Value::Table(table)
+}
+
+/// The text of an error that nobody has caught.
+pub fn message(machine: &mut Machine, error: Value) -> Vec<u8> {
+    let mut text = b"ERR ".to_vec();
+    match error {
+        Value::Table(table) => match machine.heap.field(table, "err") {
+            Value::String(err) => return machine.heap.bytes(err).to_vec(),
+            _ => text.extend_from_slice(b"unknown error"),
+        },
+        other => {
+            machine.heap.to_bytes(other, &mut text);
+        }
+    }
+    text
+}
