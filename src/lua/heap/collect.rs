@@ -223,7 +223,8 @@ impl Marker<'_> {
 
     fn contents_of_thread(&mut self, id: ThreadId) {
         let mut thread = std::mem::take(self.heap.threads.get_mut(id.0 as usize));
-        thread.mark(self);
+        let end = thread.end().min(thread.stack.len());
+        thread.mark(self, end);
         *self.heap.threads.get_mut(id.0 as usize) = thread;
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::native::{Call, Outcome, Raised};
 use super::thread::{Activity, Deliver, Frame, Then, WINDOW};
-use super::{Event, MOST_FRAMES, MOST_NESTING, Machine, Progress};
+use super::{Event, LARGEST_STACK, MOST_FRAMES, MOST_NESTING, Machine, Progress};
 use crate::lua::heap::{Closure, Function};
 use crate::lua::value::Value;
 
@@ -100,6 +100,9 @@ impl Machine {
             extra = count.saturating_sub(parameters);
         }
         if base + WINDOW >= self.thread.stack.len() {
+            if base + WINDOW >= LARGEST_STACK {
+                return Err(self.error("stack overflow"));
+            }
             self.grow_stack(base + WINDOW + 1);
         }
         let stack = &mut self.thread.stack[function + 1..base + registers];
@@ -265,7 +268,7 @@ impl Machine {
         count: usize,
     ) -> Result<Next, Raised> {
         match deliver {
-            Deliver::Call { wanted } => {
+            Deliver::Call { wanted } | Deliver::Iterate { wanted } => {
                 self.deliver_results(wanted, function, from, count);
                 Ok(Next::Frame)
             }
@@ -321,7 +324,11 @@ impl Machine {
                 return self.concatenate(to, first, last - 1);
             }
             Deliver::Handled => return self.handled(value),
-            Deliver::Call { .. } | Deliver::Continue | Deliver::Discard | Deliver::Finish => (),
+            Deliver::Call { .. }
+            | Deliver::Iterate { .. }
+            | Deliver::Continue
+            | Deliver::Discard
+            | Deliver::Finish => (),
         }
         Ok(Next::Frame)
     }

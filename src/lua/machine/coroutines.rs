@@ -101,7 +101,7 @@ impl Machine {
     /// `coroutine.yield`: hands its arguments to the one that has resumed the running coroutine.
     pub(super) fn yield_thread(&mut self, call: Call, deliver: Deliver) -> Result<Next, Raised> {
         if self.current == self.main || self.thread.own_nesting() > 0 || deliver.is_nested() {
-            return Err(self.error("attempt to yield across metamethod/C-call boundary"));
+            return Err(self.plain_error("attempt to yield across metamethod/C-call boundary"));
         }
         let passed: Vec<Value> = self.thread.stack[call.base..call.base + call.count].to_vec();
         self.thread.top = call.base;

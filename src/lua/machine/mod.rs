@@ -31,7 +31,7 @@ pub(super) const MOST_FRAMES: usize = 16_382;
 /// Levels of calls by native functions and operators.
 pub(super) const MOST_NESTING: u32 = 200;
 /// Values that a stack can hold.
-const LARGEST_STACK: usize = 1 << 24;
+pub(super) const LARGEST_STACK: usize = 1 << 22;
 
 /// Which functions there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -276,8 +276,15 @@ impl Machine {
 
     // Memory
 
-    /// Frees what the program cannot reach any more.
+    /// Frees what the program cannot reach any more. For native functions, and the host.
     pub fn collect(&mut self) {
+        let end = self.thread.top;
+        self.collect_below(end);
+    }
+
+    /// Frees what cannot be reached; of the stack only what is below `end` counts.
+    fn collect_below(&mut self, end: usize) {
+        self.shrink_stack(end);
         let mode = self.fixed.events[Event::Mode as usize];
         let Machine { heap, thread, current, main, globals, string_metatable, fixed, kept, pending, .. } =
             self;
@@ -294,7 +301,7 @@ impl Machine {
             }
             marker.thread(*current);
             marker.thread(*main);
-            thread.mark(marker);
+            thread.mark(marker, end);
         });
     }
 
@@ -307,7 +314,7 @@ impl Machine {
     #[cold]
     pub(super) fn check_memory(&mut self) -> Result<(), Raised> {
         if !self.is_stopped || self.heap.is_exhausted() {
-            self.collect();
+            self.collect_below(self.thread.end());
         }
         if self.heap.is_exhausted() {
             return Err(Raised(Value::String(self.fixed.out_of_memory)));
@@ -325,10 +332,21 @@ impl Machine {
         self.heap.count_bytes(grown * size_of::<Value>(), 0);
     }
 
+    /// Gives memory of the stack back after a peak.
+    fn shrink_stack(&mut self, end: usize) {
+        let needed = (end + 2 * thread::WINDOW).next_multiple_of(thread::WINDOW);
+        if needed * 4 < self.thread.stack.len() {
+            let before = self.thread.stack.capacity();
+            self.thread.stack.truncate(needed);
+            self.thread.stack.shrink_to_fit();
+            self.heap.count_bytes(0, (before - self.thread.stack.capacity()) * size_of::<Value>());
+        }
+    }
+
     /// Room for `count` values above what is in use; `None` if that is more than a stack can hold.
     pub fn reserve_stack(&mut self, count: usize) -> Option<()> {
         let needed = self.thread.top.checked_add(count)?;
-        if needed > LARGEST_STACK || self.heap.afford(count * size_of::<Value>()).is_err() {
+        if needed > LARGEST_STACK {
             return None;
         }
         if needed + thread::WINDOW > self.thread.stack.len() {

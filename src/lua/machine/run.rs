@@ -353,7 +353,7 @@ impl Machine {
                             save!();
                             let place = base + first + 3;
                             self.thread.stack.copy_within(base + first..place, place);
-                            leave_for!(self.start(place, 2, Deliver::Call { wanted: results + 1 }));
+                            leave_for!(self.start(place, 2, Deliver::Iterate { wanted: results + 1 }));
                         }
                         Instruction::IterateNext { base: register, by } => {
                             let first = usize::from(register);

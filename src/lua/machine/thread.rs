@@ -54,6 +54,8 @@ pub enum Deliver {
     Call { wanted: u16 },
     /// The first goes to a register: what a metamethod computes.
     Register(u8),
+    /// As `Call`, but an operation of the loop waits for them.
+    Iterate { wanted: u16 },
     /// Nothing is expected.
     Discard,
     /// The first, taken for a condition and negated if `negated`, decides whether the next jump is skipped.
@@ -154,15 +156,14 @@ impl Thread {
         registers.max(self.top)
     }
 
-    /// Marks what is on the stack, and forgets what is left over above it.
-    pub fn mark(&mut self, marker: &mut Marker<'_>) {
+    /// Marks what is on the stack below `end`, and forgets what is left over above it.
+    pub fn mark(&mut self, marker: &mut Marker<'_>, end: usize) {
         if let Some(globals) = self.globals {
             marker.table(globals);
         }
         if let Some(resumer) = self.resumer {
             marker.thread(resumer);
         }
-        let end = self.end().min(self.stack.len());
         for value in &self.stack[..end] {
             marker.value(*value);
         }
