@@ -50,77 +50,210 @@ impl Operand {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Instruction {
     /// `to = from`
-    Move { to: u8, from: u8 },
+    Move {
+        to: u8,
+        from: u8,
+    },
     /// `to = constants[constant]`
-    LoadConstant { to: u8, constant: u32 },
+    LoadConstant {
+        to: u8,
+        constant: u32,
+    },
     /// `to = value`, and the next instruction is skipped if `skip`.
-    LoadBoolean { to: u8, value: bool, skip: bool },
+    LoadBoolean {
+        to: u8,
+        value: bool,
+        skip: bool,
+    },
     /// `first, …, last = nil`
-    LoadNil { first: u8, last: u8 },
+    LoadNil {
+        first: u8,
+        last: u8,
+    },
     /// `to = upvalues[upvalue]`
-    GetUpvalue { to: u8, upvalue: u8 },
+    GetUpvalue {
+        to: u8,
+        upvalue: u8,
+    },
     /// `upvalues[upvalue] = from`
-    SetUpvalue { from: u8, upvalue: u8 },
+    SetUpvalue {
+        from: u8,
+        upvalue: u8,
+    },
     /// `to = environment[constants[name]]`
-    GetGlobal { to: u8, name: u32 },
+    GetGlobal {
+        to: u8,
+        name: u32,
+    },
     /// `environment[constants[name]] = from`
-    SetGlobal { from: u8, name: u32 },
+    SetGlobal {
+        from: u8,
+        name: u32,
+    },
     /// `to = table[key]`
-    GetTable { to: u8, table: u8, key: Operand },
+    GetTable {
+        to: u8,
+        table: u8,
+        key: Operand,
+    },
     /// `table[key] = value`
-    SetTable { table: u8, key: Operand, value: Operand },
+    SetTable {
+        table: u8,
+        key: Operand,
+        value: Operand,
+    },
     /// `to = {}`, with room for `array` elements of a sequence and `hash` other ones.
-    NewTable { to: u8, array: u16, hash: u16 },
+    NewTable {
+        to: u8,
+        array: u16,
+        hash: u16,
+    },
     /// `to + 1 = object; to = object[name]`, for a call `object:name()`.
-    Method { to: u8, object: u8, name: Operand },
-    Add { to: u8, left: Operand, right: Operand },
-    Subtract { to: u8, left: Operand, right: Operand },
-    Multiply { to: u8, left: Operand, right: Operand },
-    Divide { to: u8, left: Operand, right: Operand },
-    Modulo { to: u8, left: Operand, right: Operand },
-    Power { to: u8, left: Operand, right: Operand },
-    Negate { to: u8, from: u8 },
-    Not { to: u8, from: u8 },
-    Length { to: u8, from: u8 },
+    Method {
+        to: u8,
+        object: u8,
+        name: Operand,
+    },
+    Add {
+        to: u8,
+        left: Operand,
+        right: Operand,
+    },
+    Subtract {
+        to: u8,
+        left: Operand,
+        right: Operand,
+    },
+    Multiply {
+        to: u8,
+        left: Operand,
+        right: Operand,
+    },
+    Divide {
+        to: u8,
+        left: Operand,
+        right: Operand,
+    },
+    Modulo {
+        to: u8,
+        left: Operand,
+        right: Operand,
+    },
+    Power {
+        to: u8,
+        left: Operand,
+        right: Operand,
+    },
+    Negate {
+        to: u8,
+        from: u8,
+    },
+    Not {
+        to: u8,
+        from: u8,
+    },
+    Length {
+        to: u8,
+        from: u8,
+    },
     /// `to = first .. … .. last`
-    Concatenate { to: u8, first: u8, last: u8 },
-    Jump { by: i32 },
+    Concatenate {
+        to: u8,
+        first: u8,
+        last: u8,
+    },
+    Jump {
+        by: i32,
+    },
     /// If `(left == right) ~= expected`, the next instruction, which is a `Jump`, is skipped.
-    Equal { expected: bool, left: Operand, right: Operand },
+    Equal {
+        expected: bool,
+        left: Operand,
+        right: Operand,
+    },
     /// As `Equal`, of `left < right`.
-    Less { expected: bool, left: Operand, right: Operand },
+    Less {
+        expected: bool,
+        left: Operand,
+        right: Operand,
+    },
     /// As `Equal`, of `left <= right`.
-    LessOrEqual { expected: bool, left: Operand, right: Operand },
+    LessOrEqual {
+        expected: bool,
+        left: Operand,
+        right: Operand,
+    },
     /// Unless `value` is true or false as `expected`, the next instruction, which is a `Jump`, is skipped.
-    Test { value: u8, expected: bool },
+    Test {
+        value: u8,
+        expected: bool,
+    },
     /// If `from` is true or false as `expected`, `to = from`; otherwise the next instruction, a `Jump`, is skipped.
-    TestSet { to: u8, from: u8, expected: bool },
+    TestSet {
+        to: u8,
+        from: u8,
+        expected: bool,
+    },
     /// Calls `function` with the `arguments - 1` values in the registers that follow it, or those up to the top of the
     /// stack if `arguments` is 0. `results - 1` results go to `function` and on, or all of them, if `results` is 0, which
     /// then sets the top.
-    Call { function: u8, arguments: u16, results: u16 },
+    Call {
+        function: u8,
+        arguments: u16,
+        results: u16,
+    },
     /// `return function(…)`
-    TailCall { function: u8, arguments: u16 },
+    TailCall {
+        function: u8,
+        arguments: u16,
+    },
     /// Returns `values - 1` values from `first` on, or those up to the top, if `values` is 0.
-    Return { first: u8, values: u16 },
+    Return {
+        first: u8,
+        values: u16,
+    },
     /// The loop's four registers are: index, limit, step, and the variable that the body sees. Checks that the
     /// first three are numbers, subtracts the step from the index, and jumps to the `ForLoop`.
-    ForPrepare { base: u8, by: i32 },
+    ForPrepare {
+        base: u8,
+        by: i32,
+    },
     /// Adds the step to the index; within the limit, copies it to the variable, and jumps.
-    ForLoop { base: u8, by: i32 },
+    ForLoop {
+        base: u8,
+        by: i32,
+    },
     /// Registers: iterator, state, control, and `results` variables. Calls `iterator(state, control)`.
-    IterateCall { base: u8, results: u16 },
+    IterateCall {
+        base: u8,
+        results: u16,
+    },
     /// If the first variable is not nil, copies it to the control, and jumps back to the body.
-    IterateNext { base: u8, by: i32 },
+    IterateNext {
+        base: u8,
+        by: i32,
+    },
     /// `table[start + i] = register(table + i)` for `1 <= i <= count`, or up to the top if `count` is 0.
-    SetList { table: u8, count: u16, start: u32 },
+    SetList {
+        table: u8,
+        count: u16,
+        start: u32,
+    },
     /// Gives captured variables in registers from `from` on a place of their own.
-    Close { from: u8 },
+    Close {
+        from: u8,
+    },
     /// `to` = a closure of `prototypes[prototype]`
-    Closure { to: u8, prototype: u32 },
+    Closure {
+        to: u8,
+        prototype: u32,
+    },
     /// `count - 1` of the function's extra arguments go to `to` and on, or all of them, if `count` is 0, which then sets
     /// the top.
-    VarArguments { to: u8, count: u16 },
+    VarArguments {
+        to: u8,
+        count: u16,
+    },
 }
 
 const _: () = assert!(size_of::<Instruction>() == 8);

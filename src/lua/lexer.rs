@@ -210,7 +210,9 @@ impl<'s> Lexer<'s> {
         }
         text.extend_from_slice(b" near '");
         match near {
-            Token::Name(_) | Token::String | Token::Number(_) => text.extend_from_slice(until_zero(self.text())),
+            Token::Name(_) | Token::String | Token::Number(_) => {
+                text.extend_from_slice(until_zero(self.text()))
+            }
             _ => text.extend(near.describe()),
         }
         text.push(b'\'');
