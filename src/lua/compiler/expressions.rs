@@ -6,7 +6,7 @@ use super::{Compiler, Result};
 use crate::lua::code::{FIELDS_AT_ONCE, Instruction};
 use crate::lua::lexer::Token;
 
-impl<'s> Compiler<'s, '_> {
+impl Compiler<'_, '_> {
     pub(super) fn expression(&mut self) -> Result<Expression> {
         self.operation(0)
     }
