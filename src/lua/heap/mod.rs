@@ -263,6 +263,15 @@ impl Heap {
         self.set(table, Value::Number(index as f64), value)
     }
 
+    /// `table[index] = value`, where the table has all indexes below, and nothing else.
+    pub fn append(&mut self, table: TableId, index: usize, value: Value) -> Result<(), OutOfMemory> {
+        if index > self.table(table).array().len() {
+            self.reserve_array(table, index.next_power_of_two())?;
+        }
+        self.table_mut(table).array_mut()[index - 1] = value;
+        Ok(())
+    }
+
     /// `table.name = value`, for a table of the host's own.
     pub fn set_field(&mut self, table: TableId, name: &str, value: Value) {
         let name = self.string(name.as_bytes());

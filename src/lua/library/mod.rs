@@ -3,13 +3,18 @@
 mod base;
 mod bit;
 mod coroutine;
+#[cfg(test)]
+mod evaluate;
+mod json;
 mod load;
 mod math;
+mod msgpack;
 mod os;
 mod print;
 mod random;
 mod sort;
 mod string;
+mod structs;
 mod table;
 
 use super::heap::TableError;
@@ -28,6 +33,9 @@ pub(super) fn open_all(m: &mut Machine, libraries: Libraries) {
     math::open(m);
     os::open(m);
     bit::open(m);
+    json::open(m);
+    msgpack::open(m);
+    structs::open(m);
     if libraries == Libraries::Full {
         print::open(m);
     }

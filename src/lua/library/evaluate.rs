@@ -1,0 +1,67 @@
+//! Runs programs for the tests of libraries, and shows what they return.
+
+use crate::lua::heap::Heap;
+use crate::lua::machine::{Libraries, Machine, Options, Progress};
+use crate::lua::value::Value;
+
+/// The values that a program returns, or its error: strings in quotes, the pairs of a table in the order of their text.
+///
+/// The program is run with all the time it needs, and again with as little at a time as can be: what can be suspended
+/// is, and has to come to the same end.
+pub fn evaluate(source: &str) -> String {
+    let at_once = evaluate_with(source, 1 << 40, 64 << 20);
+    let in_steps = evaluate_with(source, 20, 64 << 20);
+    assert_eq!(at_once, in_steps, "{source}");
+    at_once
+}
+
+/// As `evaluate`, once, with a budget for each run and a limit of memory.
+pub fn evaluate_with(source: &str, budget: usize, memory_limit_bytes: usize) -> String {
+    let mut machine = Machine::new(Options { seed: 1, memory_limit_bytes, libraries: Libraries::Redis });
+    let function = match machine.load(source.as_bytes(), b"=t") {
+        Ok(function) => function,
+        Err(message) => return format!("error: {}", quoted(&message)),
+    };
+    machine.begin(function, &[]);
+    loop {
+        match machine.run(budget) {
+            Progress::Paused => {}
+            Progress::Finished { results } => {
+                let shown: Vec<String> =
+                    (0..results).map(|n| show(machine.result(n), &machine.heap)).collect();
+                return shown.join(" ");
+            }
+            Progress::Failed(failure) => {
+                let mut text = Vec::new();
+                machine.heap.to_bytes(failure.value, &mut text);
+                return format!("error: {}", quoted(&text));
+            }
+            Progress::Host { .. } => unreachable!("there is no host"),
+        }
+    }
+}
+
+fn show(value: Value, heap: &Heap) -> String {
+    match value {
+        Value::Nil => "nil".to_string(),
+        Value::Boolean(value) => value.to_string(),
+        Value::Number(number) => format!("{number:?}").trim_end_matches(".0").to_string(),
+        Value::String(string) => format!("\"{}\"", quoted(heap.bytes(string))),
+        Value::Null => "null".to_string(),
+        Value::Table(table) => {
+            let mut pairs = Vec::new();
+            let mut key = Value::Nil;
+            while let Ok(Some((next, value))) = heap.next(table, key) {
+                pairs.push(format!("{}={}", show(next, heap), show(value, heap)));
+                key = next;
+            }
+            pairs.sort();
+            format!("{{{}}}", pairs.join(","))
+        }
+        Value::Function(_) | Value::Thread(_) | Value::Proxy(_) => value.type_name().to_string(),
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().replace("\\'", "'")
+}

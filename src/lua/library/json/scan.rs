@@ -1,0 +1,350 @@
+//! The words of a JSON document: white space, strings, numbers and names, and what an error calls them.
+//!
+//! They are those of the reference implementation, which is more lenient than the standard: control characters may be
+//! in strings, and a number is whatever C's `strtod` makes of it, with hexadecimal ones, infinity and NaN, unless the
+//! configuration forbids that. A zero byte ends the document, as it ends C's strings; the scanner has one behind every
+//! text, so that there is a next byte everywhere.
+
+use memchr::{memchr, memchr2};
+
+use crate::text::number;
+
+/// Powers of ten that are doubles without rounding.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+/// Integers of so many digits are doubles without rounding.
+const EXACT_DIGITS: usize = 15;
+
+/// So much of a string is looked at byte by byte: most are shorter.
+const SHORT: usize = 24;
+
+/// Something that is not what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Of a token, or what is wrong with it.
+    pub name: &'static str,
+    /// Where it is, from 0.
+    pub place: usize,
+}
+
+/// A text, and how far it is read.
+#[derive(Debug)]
+pub struct Scanner {
+    /// Up to its first zero byte, which is kept.
+    text: Vec<u8>,
+    at: usize,
+    /// Numbers are what `strtod` takes for one.
+    takes_invalid: bool,
+    /// What a string with escapes stands for.
+    unescaped: Vec<u8>,
+}
+
+impl Scanner {
+    pub fn new(text: &[u8], takes_invalid: bool) -> Scanner {
+        let length = memchr(0, text).unwrap_or(text.len());
+        let mut copy = Vec::with_capacity(length + 1);
+        copy.extend_from_slice(&text[..length]);
+        copy.push(0);
+        Scanner { text: copy, at: 0, takes_invalid, unescaped: Vec::new() }
+    }
+
+    /// How much is read.
+    pub fn place(&self) -> usize {
+        self.at
+    }
+
+    /// Steps over white space, and returns the byte that follows; 0 at the end.
+    #[inline]
+    pub fn next(&mut self) -> u8 {
+        loop {
+            match self.text[self.at] {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                byte => return byte,
+            }
+        }
+    }
+
+    /// Steps over the byte that `next` returned, which is not 0.
+    #[inline]
+    pub fn skip(&mut self) {
+        debug_assert!(self.text[self.at] != 0);
+        self.at += 1;
+    }
+
+    /// Steps over `name`, if it is next.
+    pub fn skip_name(&mut self, name: &[u8]) -> bool {
+        let is_next = self.text[self.at..].starts_with(name);
+        if is_next {
+            self.at += name.len();
+        }
+        is_next
+    }
+
+    /// What the string that is next stands for.
+    #[inline]
+    pub fn string(&mut self) -> Result<&[u8], Found> {
+        let start = self.at + 1;
+        let end = self.special_from(start);
+        match self.text[end] {
+            b'"' => {
+                self.at = end + 1;
+                Ok(&self.text[start..end])
+            }
+            b'\\' => self.string_with_escapes(start, end),
+            _ => Err(unfinished(end)),
+        }
+    }
+
+    /// The place of the next quote, backslash or zero byte.
+    #[inline]
+    fn special_from(&self, start: usize) -> usize {
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0);
+        let rest = &self.text[start..];
+        if let Some(length) = rest.iter().take(SHORT).position(is_special) {
+            return start + length;
+        }
+        // Only the last byte is 0.
+        memchr2(b'"', b'\\', rest).map_or(self.text.len() - 1, |length| start + length)
+    }
+
+    #[cold]
+    fn string_with_escapes(&mut self, start: usize, mut at: usize) -> Result<&[u8], Found> {
+        self.unescaped.clear();
+        self.unescaped.extend_from_slice(&self.text[start..at]);
+        loop {
+            match self.text[at] {
+                b'"' => break,
+                b'\\' => at = self.escape(at)?,
+                _ => return Err(unfinished(at)),
+            }
+            let end = self.special_from(at);
+            self.unescaped.extend_from_slice(&self.text[at..end]);
+            at = end;
+        }
+        self.at = at + 1;
+        Ok(&self.unescaped)
+    }
+
+    /// Appends what the escape at `at` stands for; returns where it ends.
+    fn escape(&mut self, at: usize) -> Result<usize, Found> {
+        let byte = match self.text[at + 1] {
+            byte @ (b'"' | b'\\' | b'/') => byte,
+            b'b' => 0x08,
+            b't' => b'\t',
+            b'n' => b'\n',
+            b'f' => 0x0c,
+            b'r' => b'\r',
+            b'u' => {
+                let (character, length) = unicode_escape(&self.text[at..])
+                    .ok_or(Found { name: "invalid unicode escape code", place: at })?;
+                self.unescaped.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                return Ok(at + length);
+            }
+            _ => return Err(Found { name: "invalid escape code", place: at }),
+        };
+        self.unescaped.push(byte);
+        Ok(at + 2)
+    }
+
+    /// The number that is next: a digit, a minus, or what only `strtod` takes for the beginning of one.
+    #[inline]
+    pub fn number(&mut self) -> Result<f64, Found> {
+        let invalid = Found { name: "invalid number", place: self.at };
+        let rest = &self.text[self.at..];
+        if !self.takes_invalid && is_invalid(rest) {
+            return Err(invalid);
+        }
+        let (number, length) = prefix(rest).ok_or(invalid)?;
+        self.at += length;
+        Ok(number)
+    }
+
+    /// Whether what is next, which begins with a letter or a plus, has to be read as a number.
+    pub fn is_invalid_number(&self) -> bool {
+        self.takes_invalid && is_invalid(&self.text[self.at..])
+    }
+
+    /// What an error calls the token that is next.
+    pub fn found(&mut self) -> Found {
+        let byte = self.next();
+        let place = self.at;
+        let name = match byte {
+            0 => "T_END",
+            b'{' => "T_OBJ_BEGIN",
+            b'}' => "T_OBJ_END",
+            b'[' => "T_ARR_BEGIN",
+            b']' => "T_ARR_END",
+            b',' => "T_COMMA",
+            b':' => "T_COLON",
+            b'"' => match self.string() {
+                Ok(_) => "T_STRING",
+                Err(found) => return found,
+            },
+            b'-' | b'0'..=b'9' => self.number_name(),
+            b't' if self.skip_name(b"true") => "T_BOOLEAN",
+            b'f' if self.skip_name(b"false") => "T_BOOLEAN",
+            b'n' if self.skip_name(b"null") => "T_NULL",
+            b'+' | b'i' | b'I' | b'n' | b'N' if self.is_invalid_number() => self.number_name(),
+            _ => "invalid token",
+        };
+        Found { name, place }
+    }
+
+    fn number_name(&mut self) -> &'static str {
+        self.number().map_or_else(|found| found.name, |_| "T_NUMBER")
+    }
+}
+
+fn unfinished(place: usize) -> Found {
+    Found { name: "unexpected end of string", place }
+}
+
+/// The character of the escape with which `text` begins, and its length: 6, or 12 for a pair of surrogates.
+fn unicode_escape(text: &[u8]) -> Option<(char, usize)> {
+    let first = hex4(text.get(2..6)?)?;
+    if first & 0xf800 != 0xd800 {
+        return Some((char::from_u32(first)?, 6));
+    }
+    let rest = &text[6..];
+    if first & 0x0400 != 0 || !rest.starts_with(b"\\u") {
+        return None;
+    }
+    let second = hex4(rest.get(2..6)?)?;
+    if second & 0xfc00 != 0xdc00 {
+        return None;
+    }
+    let character = (((first & 0x3ff) << 10) | (second & 0x3ff)) + 0x1_0000;
+    Some((char::from_u32(character)?, 12))
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, &digit| Some((value << 4) | char::from(digit).to_digit(16)?))
+}
+
+/// Whether `text` begins with a number that JSON does not have: with a plus, hexadecimal, with leading zeros, an
+/// infinity or NaN.
+fn is_invalid(text: &[u8]) -> bool {
+    let (sign, rest) = (text[0], text.strip_prefix(b"-").unwrap_or(text));
+    match rest[0] {
+        _ if sign == b'+' => true,
+        b'0' => matches!(rest[1], b'x' | b'X' | b'0'..=b'9'),
+        _ => has_name(rest, b"inf") || has_name(rest, b"nan"),
+    }
+}
+
+/// Whether `text` begins with `name`, in letters of any case.
+fn has_name(text: &[u8], name: &[u8]) -> bool {
+    text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
+/// The number with which `text`, which ends with a zero byte, begins, and its length, as `strtod` reads it.
+#[inline]
+fn prefix(text: &[u8]) -> Option<(f64, usize)> {
+    let negative = text[0] == b'-';
+    let start = usize::from(negative || text[0] == b'+');
+    let mut at = start;
+    let mut value = 0u64;
+    let digits = |at: &mut usize, value: &mut u64| {
+        let first = *at;
+        while text[*at].is_ascii_digit() {
+            *value = value.wrapping_mul(10).wrapping_add(u64::from(text[*at] - b'0'));
+            *at += 1;
+        }
+        *at - first
+    };
+    let mut count = digits(&mut at, &mut value);
+    let mut exponent = 0;
+    if !matches!(text[at], b'.' | b'e' | b'E')
+        && (1..=EXACT_DIGITS).contains(&count)
+        && text[at] | 0x20 != b'x'
+    {
+        let value = value as f64;
+        return Some((if negative { -value } else { value }, at));
+    }
+    if text[start] == b'0' && text[start + 1] | 0x20 == b'x' || count == 0 && text[at] != b'.' {
+        return unusual_prefix(text, start);
+    }
+    if text[at] == b'.' {
+        at += 1;
+        let decimals = digits(&mut at, &mut value);
+        count += decimals;
+        exponent -= decimals as i64;
+    }
+    if count == 0 {
+        return None;
+    }
+    let mantissa_end = at;
+    if text[at] | 0x20 == b'e' {
+        at += 1;
+        let is_below_one = text[at] == b'-';
+        at += usize::from(matches!(text[at], b'-' | b'+'));
+        let mut power = 0;
+        match digits(&mut at, &mut power) {
+            0 => at = mantissa_end,
+            1..=4 => exponent += if is_below_one { -(power as i64) } else { power as i64 },
+            // Too many to be exact.
+            _ => exponent = i64::MAX,
+        }
+    }
+    if count <= EXACT_DIGITS && exponent.unsigned_abs() < POWERS.len() as u64 {
+        let power = POWERS[exponent.unsigned_abs() as usize];
+        let value = if exponent < 0 { value as f64 / power } else { value as f64 * power };
+        return Some((if negative { -value } else { value }, at));
+    }
+    Some((number::strtod(&text[..at])?, at))
+}
+
+/// As `prefix`, of a number that is hexadecimal, an infinity or NaN. The sign ends at `start`.
+#[cold]
+fn unusual_prefix(text: &[u8], start: usize) -> Option<(f64, usize)> {
+    let rest = &text[start..];
+    let length = if rest[0] == b'0' {
+        hexadecimal_length(rest)
+    } else if has_name(rest, b"infinity") {
+        8
+    } else if has_name(rest, b"inf") {
+        3
+    } else if has_name(rest, b"nan") {
+        3 + payload_length(&rest[3..])
+    } else {
+        return None;
+    };
+    let end = start + length;
+    Some((number::strtod(&text[..end])?, end))
+}
+
+/// How long the number `0x…` is. It is just the zero if no digit follows.
+fn hexadecimal_length(text: &[u8]) -> usize {
+    let digits = |at: usize| text[at..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let whole = digits(2);
+    let mut at = 2 + whole;
+    let mut count = whole;
+    if text[at] == b'.' {
+        let decimals = digits(at + 1);
+        count += decimals;
+        at += 1 + decimals;
+    }
+    if count == 0 {
+        return 1;
+    }
+    if text[at] | 0x20 == b'p' {
+        let sign = usize::from(matches!(text[at + 1], b'-' | b'+'));
+        let power = text[at + 1 + sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if power > 0 {
+            at += 1 + sign + power;
+        }
+    }
+    at
+}
+
+/// The length of the letters in parentheses that may follow `nan`.
+fn payload_length(text: &[u8]) -> usize {
+    if text[0] != b'(' {
+        return 0;
+    }
+    let letters = text[1..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+    if text[1 + letters] == b')' { letters + 2 } else { 0 }
+}

@@ -1,0 +1,188 @@
+//! `cmsgpack`: values as MessagePack and back, as the module of that name in Redis, version 0.4.0.
+//!
+//! The format is that of <https://github.com/msgpack/msgpack/blob/master/spec.md>, without binary and extension types.
+//! Long values are packed and unpacked in slices, between which the machine can be suspended.
+
+mod format;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+use self::pack::Packer;
+use self::unpack::{Failure, Unpacker};
+use crate::lua::heap::OutOfMemory;
+use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
+use crate::lua::number;
+use crate::lua::value::Value;
+
+/// So many bytes are written or read before the heap is asked for room, and the machine whether there is time.
+const SLICE: usize = 64 << 10;
+
+/// Makes the module a global.
+pub fn open(machine: &mut Machine) {
+    let module = machine.library("cmsgpack");
+    let functions: [(&'static str, Native); 4] =
+        [("pack", pack), ("unpack", unpack), ("unpack_one", unpack_one), ("unpack_limit", unpack_limit)];
+    for (name, native) in functions {
+        machine.register(module, name, native);
+    }
+    for (name, text) in [
+        ("_NAME", "cmsgpack"),
+        ("_VERSION", "lua-cmsgpack 0.4.0"),
+        ("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo"),
+        ("_DESCRIPTION", "MessagePack C implementation for Lua"),
+    ] {
+        let text = machine.heap.string(text.as_bytes());
+        machine.heap.set_field(module, name, Value::String(text));
+    }
+}
+
+/// `cmsgpack.pack(value, …)`: the values one after the other in a string.
+fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    if call.count() == 0 {
+        return Err(machine.bad_argument(call, 0, "MessagePack pack needs input."));
+    }
+    go_on_packing(machine, call, Packing { packer: Packer::default(), argument: 0 })
+}
+
+/// A packer, and the argument that it is at.
+#[derive(Debug)]
+struct Packing {
+    packer: Packer,
+    argument: usize,
+}
+
+fn go_on_packing(machine: &mut Machine, call: Call, mut packing: Packing) -> Result<Outcome, Raised> {
+    let Packing { packer, argument } = &mut packing;
+    loop {
+        let before = packer.length();
+        let is_complete = packer.run(&machine.heap).map_err(|error| machine.out_of_memory(error))?;
+        let has_time = machine.charge((packer.length() - before) / 4);
+        if is_complete {
+            if *argument == call.count() {
+                let string = machine.heap.string_from(packing.packer.finish());
+                return machine.one(Value::String(string));
+            }
+            *argument += 1;
+            packer
+                .start(machine.argument(call, *argument), &machine.heap)
+                .map_err(|error| machine.out_of_memory(error))?;
+        } else if !has_time {
+            return Ok(Outcome::Pause(Box::new(packing)));
+        }
+    }
+}
+
+impl Continue for Packing {
+    fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        go_on_packing(machine, call, *self)
+    }
+}
+
+/// `cmsgpack.unpack(text)`: all values in it.
+fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    begin_unpacking(machine, call, Limits { most: 0, offset: 0, arguments: call.count() })
+}
+
+/// `cmsgpack.unpack_one(text [, offset])`: where the next value begins, or -1, and the value at the offset.
+fn unpack_one(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let offset = number::to_integer(machine.optional_number(call, 2, 0.0)?) as i32;
+    begin_unpacking(machine, call, Limits { most: 1, offset, arguments: 1 })
+}
+
+/// `cmsgpack.unpack_limit(text, limit [, offset])`: where the next value begins, or -1, and up to `limit` values.
+fn unpack_limit(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    let most = number::to_integer(machine.check_number(call, 2)?) as i32;
+    let offset = number::to_integer(machine.optional_number(call, 3, 0.0)?) as i32;
+    begin_unpacking(machine, call, Limits { most, offset, arguments: 1 })
+}
+
+/// What to unpack.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Without a limit and an offset it is everything, and where the next value begins is not returned.
+    most: i32,
+    offset: i32,
+    /// The arguments that the reference implementation keeps on the stack.
+    arguments: usize,
+}
+
+fn begin_unpacking(machine: &mut Machine, call: Call, limits: Limits) -> Result<Outcome, Raised> {
+    let text = machine.check_string(call, 1)?;
+    let length = machine.heap.bytes(text).len();
+    let Limits { most, offset, arguments } = limits;
+    if offset < 0 || most < 0 {
+        // The reference implementation prints the length for the limit.
+        let text =
+            format!("Invalid request to unpack with offset of {offset} and limit of {}.", length as i32);
+        return Err(machine.error(text));
+    }
+    if offset as usize > length {
+        let text = format!("Start offset {offset} greater than input length {}.", length as i32);
+        return Err(machine.error(text));
+    }
+    machine.afford(length)?;
+    let is_all = most == 0 && offset == 0;
+    let most = if is_all { i32::MAX as usize } else { most as usize };
+    let text = machine.heap.bytes(text)[offset as usize..].to_vec();
+    let unpacker = Unpacker::new(text, most, arguments, &mut machine.heap);
+    // In the place of the text, it keeps alive what is unpacked.
+    machine.set_argument(call, 1, Value::Table(unpacker.values()));
+    go_on_unpacking(machine, Unpacking { unpacker, offset: (!is_all).then_some(offset as usize), arguments })
+}
+
+/// An unpacker, and what to do with its values.
+#[derive(Debug)]
+struct Unpacking {
+    unpacker: Unpacker,
+    /// Where its text begins, if where it ends is to be returned.
+    offset: Option<usize>,
+    arguments: usize,
+}
+
+fn go_on_unpacking(machine: &mut Machine, mut unpacking: Unpacking) -> Result<Outcome, Raised> {
+    let unpacker = &mut unpacking.unpacker;
+    loop {
+        let before = unpacker.place();
+        let is_complete = unpacker.run(&mut machine.heap).map_err(|failure| raise(machine, failure))?;
+        let has_time = machine.charge((unpacker.place() - before) / 2);
+        if is_complete {
+            return finish_unpacking(machine, &unpacking);
+        }
+        if !has_time {
+            return Ok(Outcome::Pause(Box::new(unpacking)));
+        }
+    }
+}
+
+impl Continue for Unpacking {
+    fn resume(self: Box<Self>, machine: &mut Machine, _: Call, _: usize) -> Result<Outcome, Raised> {
+        go_on_unpacking(machine, *self)
+    }
+}
+
+fn finish_unpacking(machine: &mut Machine, unpacking: &Unpacking) -> Result<Outcome, Raised> {
+    let unpacker = &unpacking.unpacker;
+    let count = unpacker.count();
+    if let Some(offset) = unpacking.offset {
+        if unpacking.arguments + count + 1 > unpack::MOST_SLOTS {
+            return Err(machine.error("stack overflow (in function mp_unpack_full)"));
+        }
+        let next = if unpacker.is_at_end() { -1.0 } else { (offset + unpacker.place()) as f64 };
+        machine.push(Value::Number(next));
+    }
+    for index in 1..=count {
+        let value = machine.heap.get_index(unpacker.values(), index);
+        machine.push(value);
+    }
+    Ok(Outcome::Values(count + usize::from(unpacking.offset.is_some())))
+}
+
+fn raise(machine: &mut Machine, failure: Failure) -> Raised {
+    match failure {
+        Failure::Text(text) => machine.error(text),
+        Failure::Key(text) => machine.plain_error(text),
+        Failure::Memory => machine.out_of_memory(OutOfMemory),
+    }
+}

@@ -1,0 +1,113 @@
+//! The formats of `struct`: options with sizes, byte order and alignment.
+//!
+//! ```text
+//! > <    big-endian, little-endian (at first)          i I [n]  an integer of n bytes, 4 without n, up to 32
+//! ! [n]  numbers are aligned to at most n, or 8        s        bytes up to a zero byte
+//! b B    a byte, with and without a sign               c [n]    n bytes, 1 without n; c0: all, or as many as the
+//! h H    2 bytes                                                number before says
+//! l L T  8 bytes                                       x        a zero byte
+//! f d    4 and 8 bytes of a floating-point number      space    nothing
+//! ```
+
+/// The most bytes that an integer can have.
+const LARGEST_INTEGER: i32 = 32;
+/// What `!` aligns to.
+const USUAL_ALIGNMENT: i32 = 8;
+
+/// What is wrong with a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// A number, for the reason that the text gives.
+    Size(String),
+    /// There is no such option.
+    Option(u8),
+}
+
+/// A letter of a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub letter: u8,
+    /// In bytes; 0 if it is not known from the format, or if the option takes none.
+    pub size: usize,
+}
+
+/// The rest of a format, and the settings that its options have made.
+#[derive(Clone, Debug)]
+pub struct Format<'a> {
+    rest: &'a [u8],
+    alignment: usize,
+    pub is_little_endian: bool,
+}
+
+impl<'a> Format<'a> {
+    /// Up to the first zero byte.
+    pub fn new(text: &'a [u8]) -> Format<'a> {
+        Format { rest: crate::text::words::shown(text), alignment: 1, is_little_endian: true }
+    }
+
+    /// The next option. `set` executes one that neither reads nor writes.
+    pub fn next(&mut self) -> Result<Option<Item>, Wrong> {
+        let Some((&letter, rest)) = self.rest.split_first() else { return Ok(None) };
+        self.rest = rest;
+        let size = match letter {
+            b'b' | b'B' | b'x' => 1,
+            b'h' | b'H' => 2,
+            b'f' => 4,
+            b'l' | b'L' | b'T' | b'd' => 8,
+            b'c' => self.number(1)? as usize,
+            b'i' | b'I' => {
+                let size = self.number(4)?;
+                if size > LARGEST_INTEGER {
+                    let text = format!("integral size {size} is larger than limit of {LARGEST_INTEGER}");
+                    return Err(Wrong::Size(text));
+                }
+                size as usize
+            }
+            _ => 0,
+        };
+        Ok(Some(Item { letter, size }))
+    }
+
+    /// The number that is next, up to C's largest `int`, or `default`.
+    fn number(&mut self, default: i32) -> Result<i32, Wrong> {
+        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return Ok(default);
+        }
+        let (number, rest) = self.rest.split_at(digits);
+        self.rest = rest;
+        number
+            .iter()
+            .try_fold(0i32, |value, digit| value.checked_mul(10)?.checked_add(i32::from(digit - b'0')))
+            .ok_or_else(|| Wrong::Size("integral size overflow".to_string()))
+    }
+
+    /// Executes an option that sets byte order or alignment.
+    pub fn set(&mut self, letter: u8) -> Result<(), Wrong> {
+        match letter {
+            b' ' => {}
+            b'>' => self.is_little_endian = false,
+            b'<' => self.is_little_endian = true,
+            b'!' => {
+                let alignment = self.number(USUAL_ALIGNMENT)?;
+                if alignment.count_ones() != 1 {
+                    return Err(Wrong::Size(format!("alignment {alignment} is not a power of 2")));
+                }
+                self.alignment = alignment as usize;
+            }
+            _ => return Err(Wrong::Option(letter)),
+        }
+        Ok(())
+    }
+
+    /// How many bytes come before an item at `position`, for its alignment.
+    ///
+    /// It is the formula of the reference implementation also for sizes that are no power of two.
+    pub fn padding(&self, position: usize, item: Item) -> usize {
+        if item.size == 0 || item.letter == b'c' {
+            return 0;
+        }
+        let size = item.size.min(self.alignment);
+        size.wrapping_sub(position & (size - 1)) & (size - 1)
+    }
+}
