@@ -1,1 +1,222 @@
-//! What only this engine has: budgets, memory, suspension at any instruction.
+//! What only this engine has: programs that are suspended anywhere, cannot take more memory than they may, and call a
+//! host that answers later.
+
+use redstart::lua::{Libraries, Machine, Progress, Value};
+
+use crate::engine;
+use crate::escapes::outcome;
+
+fn begin(machine: &mut Machine, script: &str) {
+    let function = machine.load(script.as_bytes(), b"@script").expect("compiles");
+    machine.begin(function, &[]);
+}
+
+/// Loops that no single instruction or call of a native function brings to an end.
+const ENDLESS: &[&str] = &[
+    "while true do end",
+    "repeat until false",
+    "for i = 1, math.huge do end",
+    "for i = 2, 1, 0 do end",
+    "local function f() return f() end f()",
+    "local t = setmetatable({}, { __index = function(t, k) return k end }) while t.x do end",
+    "while true do pcall(error) end",
+    "while true do local co = coroutine.wrap(function() coroutine.yield() end) co() end",
+    "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end",
+    "coroutine.wrap(function() coroutine.wrap(function() while true do end end)() end)()",
+    "pcall(function() xpcall(function() while true do end end, pcall) end)",
+    "while true do local s = ('x'):rep(1000) end",
+    "while true do local t = { 1, 2, 3, {} } end",
+    "for k in function() return 1 end do end",
+    "table.sort({ 3, 2, 1 }, function(a, b) while true do end end)",
+    "('x'):gsub('x', function() while true do end end)",
+    "load(function() while true do end end)",
+    "load(function() return ' ' end)",
+    "tostring(setmetatable({}, { __tostring = function() while true do end end }))",
+    "local t = setmetatable({}, { __lt = function() while true do end end }) return t < t",
+    "local t = setmetatable({}, { __eq = function() while true do end end }) return t == setmetatable({}, getmetatable(t))",
+    "while true do loadstring('return 1')() end",
+    "while true do collectgarbage() end",
+    "table.foreach({ 1 }, function() while true do end end)",
+];
+
+#[test]
+fn a_program_without_end_pauses_each_time_its_budget_is_used_up_and_can_be_abandoned() {
+    for script in ENDLESS {
+        let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+        begin(&mut machine, script);
+        for _ in 0..300 {
+            let progress = machine.run(1000);
+            assert!(matches!(progress, Progress::Paused), "{script}: {progress:?}");
+        }
+        machine.abandon();
+        assert!(machine.is_idle(), "{script}");
+        assert_eq!(outcome(&mut machine, "return 1 + 1, coroutine.running()"), "2 nil", "{script}");
+    }
+}
+
+/// Single calls that take long.
+const LONG: &[&str] = &[
+    "return ('a'):rep(5000):find('.-.-b')",
+    "return ('a'):rep(200000):find('^a*$')",
+    "return #('a'):rep(100000):gsub('a', 'bb')",
+    "return ('a'):rep(30):find(('a?'):rep(20) .. ('a'):rep(30))",
+    "local t = {} for i = 1, 20000 do t[i] = (i * 7919) % 20011 end table.sort(t) return t[1]",
+    "local t = {} for i = 1, 50000 do t[i] = 'item' end return #table.concat(t, ',')",
+    "local t = {} for i = 1, 50000 do t[i] = i end for i = 1, 100 do table.insert(t, 1, i) end return #t",
+    "local s = ('[1,2,3],'):rep(20000) return #cjson.decode('[' .. s .. '1]')",
+];
+
+#[test]
+fn a_single_call_that_takes_long_is_suspended_too() {
+    for script in LONG {
+        let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+        begin(&mut machine, script);
+        let mut pauses = 0;
+        loop {
+            match machine.run(1000) {
+                Progress::Paused => pauses += 1,
+                Progress::Finished { .. } => break,
+                other => panic!("{script}: {other:?}"),
+            }
+        }
+        assert!(pauses >= 20, "{script}: only {pauses} pauses");
+    }
+}
+
+/// Programs that take memory without end, each in another way.
+const GREEDY: &[&str] = &[
+    "local t = {} while true do t[#t + 1] = {} end",
+    "local t = {} while true do t[{}] = true end",
+    "local t = {} for i = 1, math.huge do t[i] = i end",
+    "local t = {} for i = 1, math.huge do t['key' .. i] = i end",
+    "local t = {} while true do t[#t + 1] = function() return t end end",
+    "local t = {} while true do t[#t + 1] = coroutine.create(function() end) end",
+    "local t = {} while true do local co = coroutine.wrap(function() local a = {} coroutine.yield() return a end) co() t[#t + 1] = co end",
+    "local s = 'x' while true do s = s .. s end",
+    "local s = '' while true do s = s .. ('x'):rep(100000) end",
+    "local s = ('x'):rep(1000000) while true do s = s:gsub('x', 'xx') end",
+    "return ('x'):rep(1e9)",
+    "return ('x'):rep(1e15)",
+    "local s = ('x'):rep(1000000) local t = {} for i = 1, 1000 do t[i] = s end return #table.concat(t)",
+    "local s = ('x'):rep(1000000) return #string.format(('%s'):rep(200), unpack((function() local t = {} for i = 1, 200 do t[i] = s end return t end)()))",
+    "local t = {} while true do t[#t + 1] = newproxy(true) end",
+    "local t = {} for i = 1, math.huge do t[i] = loadstring('return ' .. i) end",
+    "local t = {} while true do t = { t } end",
+    "local s = 'local t = {' .. ('{},'):rep(100000) .. '}' while true do s = s .. s end",
+    "local t = {} for i = 1, 1000000 do t[i] = i end while true do cjson.encode(t) t[#t + 1] = cmsgpack.pack(t) end",
+    "local t = {} while true do t[#t + 1] = cjson.decode('[' .. ('[1],'):rep(1000) .. '1]') end",
+    "local t = {} while true do t[#t + 1] = ('x'):rep(100):upper() .. #t end",
+    "local function f(...) return f(1, 2, 3, ...) end return f()",
+    "local t = setmetatable({}, { __index = function(t, k) rawset(t, k, ('x'):rep(1000) .. k) return t[k + 1] end }) local i = 0 while true do i = i + 1 pcall(function() return t[i] end) end",
+];
+
+#[test]
+fn a_program_that_wants_more_memory_than_it_may_have_fails_and_harms_nobody() {
+    const LIMIT: usize = 16 << 20;
+    for script in GREEDY {
+        let mut machine = engine::machine(LIMIT, Libraries::Redis);
+        let before = machine.used_bytes();
+        let came = outcome(&mut machine, script);
+        // Some reach another limit first.
+        let is_refused = ["not enough memory", "stack overflow", "string length overflow", "resulting string too large"]
+            .iter()
+            .any(|text| came.starts_with("error: ") && came.contains(text));
+        assert!(is_refused, "{script}: {came}");
+        assert!(machine.used_bytes() <= LIMIT + LIMIT / 8, "{script}: {} bytes in use", machine.used_bytes());
+        // What it took comes back.
+        assert_eq!(outcome(&mut machine, "collectgarbage() collectgarbage() return #('x'):rep(4000000)"), "4000000", "{script}");
+        outcome(&mut machine, "collectgarbage() collectgarbage()");
+        let after = machine.used_bytes();
+        assert!(after < before + (1 << 20), "{script}: {before} bytes before, {after} after");
+    }
+}
+
+#[test]
+fn an_error_of_memory_can_be_caught_and_the_program_goes_on() {
+    let script = "local ok, m = pcall(function() local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end end) \
+                  local t = {} for i = 1, 100 do t[i] = { i } end return ok, m, #t";
+    let mut machine = engine::machine(16 << 20, Libraries::Redis);
+    assert_eq!(outcome(&mut machine, script), "false not enough memory 100");
+}
+
+#[test]
+fn resident_memory_follows_what_the_machine_says() {
+    // The count is of the machine's own making: this holds it to the process's.
+    let before = crate::support::resident_bytes(std::process::id());
+    let mut machine = engine::machine(64 << 20, Libraries::Redis);
+    let came = outcome(&mut machine, "kept = {} for i = 1, 200000 do kept[i] = { i, name = 'n' .. i } end return #kept");
+    assert_eq!(came, "200000");
+    let used = machine.used_bytes() as u64;
+    let resident = crate::support::resident_bytes(std::process::id()).saturating_sub(before);
+    assert!(used >= 10 << 20, "{used} bytes in use");
+    assert!(resident < 3 * used + (64 << 20), "{resident} bytes are resident, {used} are said to be in use");
+}
+
+#[test]
+fn a_function_of_the_host_may_answer_later_or_fail_or_be_abandoned() {
+    let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+    let globals = machine.globals();
+    let host = machine.new_host_function("ask", 7);
+    machine.heap.set_field(globals, "ask", host);
+    begin(&mut machine, "local t = {} for i = 1, 3 do t[i] = ask(i, 'x') end return table.concat(t, ',')");
+    for round in 1..=3 {
+        let Progress::Host { function, call } = machine.run(1 << 30) else { panic!("the host is not called") };
+        assert_eq!((function, call.count()), (7, 2));
+        assert_eq!(machine.argument(call, 1), Value::Number(f64::from(round)));
+        machine.push(Value::Number(f64::from(round * 10)));
+        machine.provide(1);
+    }
+    let Progress::Finished { results: 1 } = machine.run(1 << 30) else { panic!("does not finish") };
+    let mut text = Vec::new();
+    machine.heap.to_bytes(machine.result(0), &mut text);
+    assert_eq!(text, b"10,20,30");
+
+    // Inside of coroutines, metamethods and protected calls.
+    begin(
+        &mut machine,
+        "local co = coroutine.wrap(function() return pcall(ask, 'in a coroutine') end) \
+         local t = setmetatable({}, { __index = ask, __add = function(a, b) return ask(b) end }) \
+         local ok, m = co() return ok, m, t.field, t + 5, (pcall(ask))",
+    );
+    for answer in [None, Some(1.0), Some(2.0), None] {
+        let Progress::Host { .. } = machine.run(1 << 30) else { panic!("the host is not called") };
+        if let Some(number) = answer {
+            machine.push(Value::Number(number));
+            machine.provide(1);
+        } else {
+            let message = machine.heap.string(b"refused");
+            machine.raise(Value::String(message));
+        }
+    }
+    let Progress::Finished { results: 5 } = machine.run(1 << 30) else { panic!("does not finish") };
+    assert_eq!(machine.result(0), Value::Boolean(false));
+    assert_eq!(machine.result(2), Value::Number(1.0));
+    assert_eq!(machine.result(3), Value::Number(2.0));
+    assert_eq!(machine.result(4), Value::Boolean(false));
+
+    // Abandoned while the host is asked.
+    begin(&mut machine, "pcall(coroutine.wrap(function() ask() end))");
+    assert!(matches!(machine.run(1 << 30), Progress::Host { .. }));
+    machine.abandon();
+    assert_eq!(outcome(&mut machine, "return 'next'"), "next");
+}
+
+#[test]
+fn a_table_that_is_readonly_cannot_be_changed_in_any_way() {
+    let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+    let globals = machine.globals();
+    let table = machine.heap.new_table(0, 0);
+    machine.heap.set_field(table, "x", Value::Number(1.0));
+    machine.heap.set_field(globals, "fixed", Value::Table(table));
+    machine.heap.set_readonly(table, true);
+    for change in [
+        "fixed.x = 2", "fixed.new = 2", "fixed[1] = 2", "fixed.x = nil", "rawset(fixed, 'x', 2)", "table.insert(fixed, 2)",
+        "table.insert(fixed, 1, 2)", "setmetatable(fixed, {})", "setmetatable(fixed, nil)",
+        "setmetatable({}, { __newindex = fixed }).x = 2", "for k in pairs(fixed) do fixed[k] = nil end",
+        "setfenv(function() x = 2 end, fixed)()", "fixed.x, fixed.y = 2, 3",
+    ] {
+        let came = outcome(&mut machine, change);
+        assert!(came.ends_with("Attempt to modify a readonly table"), "{change}: {came}");
+        assert_eq!(outcome(&mut machine, "return fixed.x, next(fixed, 'x'), #fixed, getmetatable(fixed)"), "1 nil 0 nil");
+    }
+}
