@@ -10,7 +10,7 @@ from huey.api import TaskException, chord
 from huey.contrib.helpers import lock_task_semaphore
 
 URL = os.environ.setdefault("HUEY_TEST_URL", sys.argv[-1])
-huey = RedisHuey("app", url=URL)
+huey = RedisHuey("app", url=URL, store_intermediate_errors=False)
 urgent = PriorityRedisHuey("urgent", url=URL)
 redis = huey.storage.conn
 
