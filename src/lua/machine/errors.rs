@@ -56,10 +56,7 @@ impl Machine {
         Some((closure.prototype.chunk.clone(), line_of(&closure.prototype.lines, frame.pc)))
     }
 
-<<<<<<< HEAD
     /// As `bad_argument`, with any bytes.
-=======
->>>>>>> 79a9689 (lua: cjson, cmsgpack and struct)
     pub fn bad_argument_bytes(&mut self, call: Call, n: usize, text: &[u8]) -> Raised {
         let name = match self.thread.frames.last() {
             Some(frame) => match &frame.activity {
