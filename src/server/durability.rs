@@ -146,12 +146,7 @@ impl Server {
     /// Why `command` is refused: because of the disk, because the data is still being loaded, or because a script takes
     /// long.
     #[cold]
-    pub(super) fn refuse_for_disk(
-        &self,
-        token: Token,
-        command: &Command,
-        args: Args<'_>,
-    ) -> Option<Error> {
+    pub(super) fn refuse_for_disk(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
         if let Some(denial) = self.persistence.denial()
             && (self.flags_of_call(token, command, args) & flags::WRITE != 0 || command.full_name == "ping")
         {

@@ -47,8 +47,8 @@ use net::client::Query;
 use net::{LISTENER, Net};
 use persistence::Persistence;
 use process::Process;
-use scripts::libraries::Libraries;
 use scripts::Scripts;
+use scripts::libraries::Libraries;
 
 use crate::config::ShutdownOptions;
 use crate::db::Moment;

@@ -91,9 +91,9 @@ impl Server {
         if let Some(denial) = self.persistence.denial() {
             return Some(self.unwritable_script(denial));
         }
-        command.has(flags::READONLY).then(|| {
-            Error::new("ERR Can not execute a script with write flag using *_ro command.")
-        })
+        command
+            .has(flags::READONLY)
+            .then(|| Error::new("ERR Can not execute a script with write flag using *_ro command."))
     }
 
     /// Executes a script for the client `token`, or for the log that is loaded, and writes its reply; or begins it, if it
@@ -210,7 +210,9 @@ impl Server {
             }
             End::Failed(failure) => run.describe(failure),
             End::Killed => {
-                self.process.log.notice(format_args!("Lua script killed by user with {}.", run.kind.killer()));
+                self.process
+                    .log
+                    .notice(format_args!("Lua script killed by user with {}.", run.kind.killer()));
                 run.describe_kill()
             }
         };
@@ -326,7 +328,9 @@ impl Server {
                 return Err(self.reject_from_script(Some(command), error.into()));
             }
             Err(_) => {
-                return Err(self.reject_from_script(None, "ERR Unknown Redis command called from script".into()));
+                return Err(
+                    self.reject_from_script(None, "ERR Unknown Redis command called from script".into())
+                );
             }
         };
         if let Some(error) = self.refuse_from_script(run, command) {

@@ -48,7 +48,8 @@ impl Server {
             return Err(error);
         }
         let Some((engine, function)) = self.scripts.cache.take(place) else { return Err(UNKNOWN) };
-        let begin = Begin { kind: Kind::Script, host: Host::Scripts(engine), function, name: &name, flags, keys };
+        let begin =
+            Begin { kind: Kind::Script, host: Host::Scripts(engine), function, name: &name, flags, keys };
         self.run_script(Some(token), command, begin, args)
     }
 

@@ -265,7 +265,8 @@ impl Output {
     /// Takes what was written from `start` on out of the buffer, to be sent later.
     pub fn hold(&mut self, start: usize) -> Held {
         let first = self.splices.partition_point(|splice| splice.at <= start);
-        let splices = self.splices.drain(first..).map(|splice| Splice { at: splice.at - start, ..splice }).collect();
+        let splices =
+            self.splices.drain(first..).map(|splice| Splice { at: splice.at - start, ..splice }).collect();
         Held { bytes: self.buffer.split_off(start), splices }
     }
 

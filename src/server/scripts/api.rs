@@ -1,7 +1,6 @@
 //! What scripts and functions find beside the language: the table `redis`, the protection of what they share, and errors
 //! as tables.
 
-
 use super::redis;
 use crate::config::LogLevel;
 use crate::lua::{Call, Libraries, Machine, Options, Outcome, Raised, TableId, Value};

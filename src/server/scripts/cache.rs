@@ -110,9 +110,10 @@ impl Cache {
         let head = shebang::of_script(source)?;
         let engine = self.engine.get_or_insert_with(|| Box::new(Engine::new()));
         prepare(&mut engine.machine);
-        let function = engine.machine.load(&source[head.body..], CHUNK).map_err(|message| {
-            Error::concat(&[b"ERR Error compiling script (new function): ", &message])
-        })?;
+        let function = engine
+            .machine
+            .load(&source[head.body..], CHUNK)
+            .map_err(|message| Error::concat(&[b"ERR Error compiling script (new function): ", &message]))?;
         let function = engine.machine.keep(function);
         let mut name = [0; 40];
         name.copy_from_slice(sha1::hex(&digest).as_bytes());

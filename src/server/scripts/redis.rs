@@ -32,8 +32,13 @@ const HOST: [(&str, u32); 5] = [
     ("acl_check_cmd", ACL_CHECK),
 ];
 
-const REPL: [(&str, u8); 5] =
-    [("REPL_NONE", 0), ("REPL_AOF", REPL_AOF), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", REPL_ALL)];
+const REPL: [(&str, u8); 5] = [
+    ("REPL_NONE", 0),
+    ("REPL_AOF", REPL_AOF),
+    ("REPL_SLAVE", 2),
+    ("REPL_REPLICA", 2),
+    ("REPL_ALL", REPL_ALL),
+];
 
 /// Fills the table.
 pub fn open(machine: &mut Machine, redis: TableId) {

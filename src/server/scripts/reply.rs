@@ -38,10 +38,24 @@ pub struct Errors {
 
 /// A collection whose elements are being written.
 enum Open {
-    Sequence { table: TableId, next: usize, count: usize, depth: usize },
+    Sequence {
+        table: TableId,
+        next: usize,
+        count: usize,
+        depth: usize,
+    },
     /// With the value whose key has been written last.
-    Map { table: TableId, key: Value, value: Option<Value>, depth: usize },
-    Set { table: TableId, key: Value, depth: usize },
+    Map {
+        table: TableId,
+        key: Value,
+        value: Option<Value>,
+        depth: usize,
+    },
+    Set {
+        table: TableId,
+        key: Value,
+        depth: usize,
+    },
 }
 
 /// Writes a value as a reply. `typed`: the script has switched to RESP3, so a boolean is one.
@@ -57,7 +71,8 @@ pub fn write(
 ) -> Result<Errors, TooLong> {
     let visits = heap.used_bytes() / size_of::<Value>() + VISITED;
     let end = reply.buf.len().saturating_add(LONGEST);
-    let mut writer = Writer { heap, names, typed, reply, errors: Errors::default(), open: Vec::new(), visits, end };
+    let mut writer =
+        Writer { heap, names, typed, reply, errors: Errors::default(), open: Vec::new(), visits, end };
     writer.write(value)?;
     Ok(writer.errors)
 }

@@ -1,8 +1,8 @@
 //! A script that is being executed.
 
 use super::cache::Engine;
-use super::registrar::Registrar;
 use super::redis::{self, Names};
+use super::registrar::Registrar;
 use super::shebang::Flags;
 use super::words::Words;
 use crate::command::{Command, Error, Session};
@@ -223,7 +223,9 @@ impl Run {
         self.propagates = match self.integer(call) {
             flags @ 0..=3 => flags as u8,
             _ => {
-                return Err("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+                return Err(
+                    "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+                );
             }
         };
         Ok(())
@@ -237,8 +239,7 @@ impl Run {
 
     /// What has been said of writing by the flags of the script, and by the command.
     pub fn is_read_only(flags: Option<Flags>, command: &Command) -> bool {
-        command.has(crate::command::flags::READONLY)
-            || flags.is_some_and(|flags| flags.has(Flags::NO_WRITES))
+        command.has(crate::command::flags::READONLY) || flags.is_some_and(|flags| flags.has(Flags::NO_WRITES))
     }
 }
 
