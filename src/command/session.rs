@@ -35,6 +35,8 @@ pub struct SessionFlags {
     pub opt_in: bool,
     /// `CLIENT CACHING` was called for the command that follows.
     pub caching: bool,
+    /// It is not a connection's but a script's.
+    pub script: bool,
     /// The reply of the command being executed consists of pushes, which no `CLIENT REPLY` holds back.
     pub pushed: bool,
 }

@@ -56,6 +56,8 @@ pub enum Parking {
     /// It is done, but for memory that the background thread is still freeing: `OK` follows when that is gone
     /// (`FLUSHALL SYNC`).
     Freed(Ticket),
+    /// The script that it has begun takes long; the reply follows when that has ended.
+    Script,
 }
 
 /// The timeout of `BLPOP` and the like: seconds, with a fraction; 0 is forever. `now_ms` is Unix time.

@@ -181,7 +181,7 @@ directives! {
         WORDS | PARTS, Acts;
     "client-query-buffer-limit", client_query_buffer_limit: u64 = 1024 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
     "proto-max-bulk-len", proto_max_bulk_len: u64 = 512 * MB, bytes(MB, SIZE_MAX), RUN, Acts;
-    "busy-reply-threshold" / "lua-time-limit", busy_reply_threshold: u64 = 5000, LONG, RUN, NoScripts;
+    "busy-reply-threshold" / "lua-time-limit", busy_reply_threshold: u64 = 5000, LONG, RUN, Acts;
     "tracking-table-max-keys", tracking_table_max_keys: usize = 1_000_000, LONG, RUN, Acts;
     "notify-keyspace-events", notify_keyspace_events: EventClasses = EventClasses::default(), PLAIN, RUN, Acts;
     "latency-tracking", latency_tracking: bool = true, PLAIN, RUN, Acts;

@@ -60,6 +60,15 @@ pub struct Calls {
     unit: (usize, usize),
     /// How many calls the current unit has made.
     made: u32,
+    /// Those of a unit that is not over, while others are taken.
+    aside: Option<Box<Aside>>,
+}
+
+/// The calls of a unit: their bytes and blocks, with places from the unit's start on, and how many there are.
+struct Aside {
+    bytes: Vec<u8>,
+    blocks: Vec<(usize, Block)>,
+    made: u32,
 }
 
 impl Calls {
@@ -172,6 +181,28 @@ impl Calls {
             self.bytes.extend_from_slice(EXEC);
         }
         self.made = 0;
+    }
+
+    /// Takes the calls of the current unit, which is not over, out of the stream: those before it can be taken. No calls are
+    /// made until [`Calls::restore_unit`].
+    pub fn set_unit_aside(&mut self) {
+        let (start, first) = self.unit;
+        let bytes = self.bytes.split_off(start);
+        let blocks: Vec<_> = self.blocks.drain(first..).map(|(at, block)| (at - start, block)).collect();
+        self.block_bytes -= blocks.iter().map(|(_, block)| block.len()).sum::<usize>();
+        self.aside = Some(Box::new(Aside { bytes, blocks, made: self.made }));
+        self.made = 0;
+    }
+
+    /// The unit that was set aside goes on.
+    pub fn restore_unit(&mut self) {
+        let Some(aside) = self.aside.take() else { return };
+        self.begin_unit();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&aside.bytes);
+        self.block_bytes += aside.blocks.iter().map(|(_, block)| block.len()).sum::<usize>();
+        self.blocks.extend(aside.blocks.into_iter().map(|(at, block)| (at + start, block)));
+        self.made = aside.made;
     }
 
     /// The next call belongs to another unit than those so far.

@@ -146,6 +146,11 @@ impl Journal {
             | bit(listening.units, UNITS);
     }
 
+    /// Records no calls until [`Journal::listen`] is called.
+    pub fn mute(&mut self) {
+        self.interest &= !CALLS;
+    }
+
     /// Records changes of keys with this hash, until [`Journal::forget`] has been called as often as this.
     pub fn await_key(&mut self, hash: u64, awaiting: Awaiting) {
         *self.awaited.entry(hash).or_default().count(awaiting) += 1;

@@ -46,11 +46,11 @@ impl Server {
             return self.reject(token, command, args, &error);
         }
         if self.guarded
-            && let Some(error) = self.refuse_for_disk(token, command)
+            && let Some(error) = self.refuse_for_disk(token, command, args)
         {
             return self.reject(token, command, args, &error);
         }
-        if self.has_to_wait(token, command) {
+        if self.has_to_wait(token, command, args) {
             return None;
         }
         Some(command)

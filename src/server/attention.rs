@@ -30,8 +30,15 @@ impl Server {
 
     /// Adds the line of a command that has been executed. Those of administrators are not shown.
     pub(super) fn show_to_monitors(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+        if command.flags & (flags::ADMIN | flags::SKIP_MONITOR) == 0 {
+            self.show_call(token, command, args);
+        }
+    }
+
+    /// [`Server::show_to_monitors`], whatever the command: a script is shown before what it calls.
+    pub(super) fn show_call(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
         let monitors = self.audience.monitors();
-        if monitors.is_empty() || command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0 {
+        if monitors.is_empty() {
             return;
         }
         let Some(client) = self.net.clients.get(token) else { return };
@@ -92,8 +99,11 @@ impl Server {
     }
 
     /// Whether `command` of the client `token` has to wait for the end of a pause; then the client does from now on.
-    pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command) -> bool {
-        if !self.audience.pause().stops(self.flags_with_queued(token, command)) {
+    pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> bool {
+        if !self.audience.pause().is_active() {
+            return false;
+        }
+        if !self.audience.pause().stops(self.flags_of_call(token, command, args)) {
             return false;
         }
         let Some(client) = self.net.clients.get_mut(token) else { return false };

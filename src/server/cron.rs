@@ -106,10 +106,15 @@ impl Server {
             return;
         }
         self.cron.runs += 1;
-        self.cron.expire_credit_us =
-            if self.cron.expires && self.loading.is_none() { self.expire_budget().time_us } else { 0 };
+        self.cron.expire_credit_us = if self.cron.expires && self.loading.is_none() && !self.is_busy() {
+            self.expire_budget().time_us
+        } else {
+            0
+        };
         let budget_us = 10_000 / u64::from(self.cron.hz);
-        self.core.keyspace.housekeep(self.core.config.activerehashing, budget_us, clock::monotonic_us);
+        if !self.is_busy() {
+            self.core.keyspace.housekeep(self.core.config.activerehashing, budget_us, clock::monotonic_us);
+        }
         self.cron.reclaiming = true;
         if self.cron.runs.is_multiple_of(u64::from(self.cron.hz)) {
             self.core.give_back_memory();

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Server;
 use super::persistence::Denial;
 use super::persistence::log::{Policy, State, Synced};
-use crate::command::{Command, Error, flags};
+use super::scripts::run::Kind;
+use crate::command::{Args, Command, Error, flags};
 use crate::db::Listening;
 use crate::sys::poller::Token;
 use crate::sys::{clock, file};
@@ -21,7 +22,7 @@ impl Server {
     /// Appends to the log what has been propagated since this was last called, and syncs it if that is due.
     #[inline]
     pub(super) fn write_log(&mut self) {
-        if self.core.keyspace.journal.take_emptied() {
+        if !self.is_busy() && self.core.keyspace.journal.take_emptied() {
             self.all_flushed();
         }
         if self.persistence.log.state() == State::Off {
@@ -139,22 +140,43 @@ impl Server {
     pub(super) fn refresh_denial(&mut self) {
         let guards = self.core.config.stop_writes_on_bgsave_error && !self.core.config.save.is_empty();
         self.persistence.refresh_denial(guards);
-        self.guarded = self.persistence.denial().is_some() || self.loading.is_some();
+        self.guarded = self.persistence.denial().is_some() || self.loading.is_some() || self.is_busy();
     }
 
-    /// Why `command` is refused, because of the disk or because the data is still being loaded.
+    /// Why `command` is refused: because of the disk, because the data is still being loaded, or because a script takes
+    /// long.
     #[cold]
-    pub(super) fn refuse_for_disk(&self, token: Token, command: &Command) -> Option<Error> {
+    pub(super) fn refuse_for_disk(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
         if let Some(denial) = self.persistence.denial()
-            && (self.flags_with_queued(token, command) & flags::WRITE != 0 || command.full_name == "ping")
+            && (self.flags_of_call(token, command, args) & flags::WRITE != 0 || command.full_name == "ping")
         {
             return Some(self.misconfigured(denial));
         }
-        let loading = self.loading.is_some() && !command.has(flags::LOADING);
-        loading.then(|| Error::new("LOADING Redis is loading the dataset in memory"))
+        if self.loading.is_some() && !command.has(flags::LOADING) {
+            return Some(Error::new("LOADING Redis is loading the dataset in memory"));
+        }
+        self.busy_kind().filter(|_| !command.has(flags::ALLOW_BUSY)).map(Kind::busy)
     }
 
-    fn misconfigured(&self, denial: Denial) -> Error {
+    /// Why a script that may write cannot run while the disk refuses what commands change.
+    pub(super) fn unwritable_script(&self, denial: Denial) -> Error {
+        match denial {
+            Denial::Snapshot => Error::new(
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Writable \
+                 scripts are blocked. Use 'no-writes' flag for read only scripts.",
+            ),
+            Denial::Log => {
+                let why = self.persistence.log.error().map_or_else(String::new, |error| file::reason(&error));
+                format!(
+                    "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
+                     Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {why}"
+                )
+                .into()
+            }
+        }
+    }
+
+    pub(super) fn misconfigured(&self, denial: Denial) -> Error {
         match denial {
             Denial::Snapshot => Error::new(
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \

@@ -92,6 +92,7 @@ impl Server {
         // A command that is being served was shown when it began to wait.
         if let Some(command) = admitted
             && !self.audience.settling
+            && !self.is_suspended(token)
         {
             self.show_to_monitors(token, command, args);
         }
@@ -162,7 +163,7 @@ impl Server {
 
     /// Counts a command that has just been executed, with the time that it took.
     #[inline(always)]
-    fn measure(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+    pub(super) fn measure(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
         let ticks = self.core.stopwatch.lap();
         self.record(token, command, ticks, args);
     }

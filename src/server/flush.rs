@@ -23,7 +23,9 @@ impl Server {
         }
         self.net.output.clear();
         while let Some(token) = self.net.next_doomed() {
-            self.close(token);
+            if !self.postpones_close(token) {
+                self.close(token);
+            }
         }
     }
 
@@ -182,7 +184,7 @@ impl Server {
         self.watch_writable(token);
     }
 
-    fn close(&mut self, token: Token) {
+    pub(super) fn close(&mut self, token: Token) {
         if let Some(client) = self.net.clients.remove(token) {
             if client.session.flags.monitor {
                 self.stop_monitoring(token);

@@ -67,6 +67,9 @@ enum Stopped {
 impl Server {
     /// Receives from a readable client and executes what has arrived.
     pub(super) fn on_readable(&mut self, io: &mut Io, token: Token, closed: bool) {
+        if self.is_suspended(token) {
+            return self.mask_suspended();
+        }
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.is_closing() {
             if closed {

@@ -61,7 +61,8 @@ impl Server {
         if !session.tracking || session.caching != session.opt_in {
             return;
         }
-        if command.flags & (flags::READONLY | flags::PUBSUB) != flags::READONLY {
+        // Of a script it is the commands that read.
+        if command.flags & (flags::READONLY | flags::PUBSUB | flags::NO_MANDATORY_KEYS) != flags::READONLY {
             return;
         }
         // A key that has expired in this command is forgotten before it is remembered again.

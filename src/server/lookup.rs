@@ -33,8 +33,9 @@ pub fn push<'a>(
     batch.push(first, count, command, hash)
 }
 
+/// The hash of the first key of a call, 0 if it has none at a fixed place.
 #[inline]
-fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
+pub fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
     let first = command.first_key as usize;
     if first == 0 || first >= args.len() { 0 } else { keyspace.hash(args.get(first)) }
 }

@@ -14,6 +14,7 @@ mod admit;
 mod announce;
 mod attention;
 mod audience;
+mod busy;
 mod core;
 mod cron;
 mod durability;
@@ -27,6 +28,7 @@ mod net;
 mod persistence;
 mod process;
 mod saving;
+mod scripting;
 mod scripts;
 mod settle;
 mod startup;
@@ -36,6 +38,7 @@ pub use admin::{REDIS_VERSION, mem_allocator};
 pub use startup::{StartError, start};
 
 use audience::Audience;
+use busy::Suspended;
 use core::Core;
 use cron::Cron;
 use loading::Loading;
@@ -44,6 +47,7 @@ use net::client::Query;
 use net::{LISTENER, Net};
 use persistence::Persistence;
 use process::Process;
+use scripts::Scripts;
 use scripts::libraries::Libraries;
 
 use crate::config::ShutdownOptions;
@@ -74,9 +78,13 @@ pub struct Server {
     libraries: Libraries,
     process: Process,
     cron: Cron,
+    scripts: Scripts,
+    /// A script that takes long, between two of its slices.
+    suspended: Option<Box<Suspended>>,
     /// The data set while it is being loaded.
     loading: Option<Box<Loading>>,
-    /// Whether some commands are refused, because the data is being loaded or the disk refuses what they change.
+    /// Whether some commands are refused, because the data is being loaded, the disk refuses what they change, or a script
+    /// takes long.
     guarded: bool,
     /// When the log's disk was last complained about.
     log_complained_us: Option<u64>,
@@ -91,7 +99,7 @@ impl Server {
             self.core.clock.update();
             self.core.stats.cycles.begin(clock::ticks(), self.core.stats.commands);
             self.core.keyspace.moment = Moment::at(self.core.clock.unix_ms());
-            if self.audience.pause().is_over(self.core.clock.monotonic_us()) {
+            if self.audience.pause().is_over(self.core.clock.monotonic_us()) && !self.is_busy() {
                 self.end_pause();
             }
             self.end_overdue_waits();
@@ -137,7 +145,9 @@ impl Server {
             if self.loading.is_some() {
                 self.load_slice();
             }
-            if self.cron.is_expiring() {
+            if self.is_busy() {
+                self.continue_script();
+            } else if self.cron.is_expiring() {
                 self.expire_slice();
                 self.settle_own();
             }
@@ -168,6 +178,7 @@ impl Server {
             || self.cron.is_expiring()
             || self.cron.is_reclaiming()
             || self.loading.is_some()
+            || self.is_busy()
     }
 
     /// How long to wait for events: until cron is due, a client has waited long enough, or a pause ends.

@@ -235,7 +235,7 @@ impl Server {
             }
             self.refresh_denial();
         }
-        if self.persistence.job.is_some() || self.loading.is_some() {
+        if self.persistence.job.is_some() || self.loading.is_some() || self.is_busy() {
             return;
         }
         if self.persistence.rewrites.scheduled {

@@ -27,8 +27,8 @@ impl Server {
     #[cold]
     #[inline(never)]
     pub(super) fn settle(&mut self, executing: Token) -> bool {
-        // A command that is being served is settled by `serve_ready`.
-        if !self.audience.settling {
+        // A command that is being served is settled by `serve_ready`, and the unit of a script that takes long is not over.
+        if !self.audience.settling && !self.is_busy() {
             if self.core.keyspace.journal.is_unsettled() {
                 self.settle_client(executing);
             } else {
@@ -121,6 +121,7 @@ impl Server {
         let Some(parking) = self.core.wait.take() else { return };
         let wait = match *parking {
             Parking::Keys(wait) => wait,
+            Parking::Script => return,
             Parking::Freed(ticket) => {
                 let began = clock::ticks().wrapping_sub(self.core.wait_ticks);
                 self.audience.freeing.push_back((ticket, token, began));
@@ -182,7 +183,7 @@ impl Server {
     }
 
     /// The next request of `rest` is done: the client goes on with what comes after it in the next iteration.
-    fn advance(&mut self, token: Token, mut rest: Box<Rest>) {
+    pub(super) fn advance(&mut self, token: Token, mut rest: Box<Rest>) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.is_closing() {
             return;

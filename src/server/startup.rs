@@ -9,6 +9,7 @@ use super::persistence::Persistence;
 use super::process::log::Log;
 use super::process::supervisor::Supervisor;
 use super::process::title;
+use super::scripts::Scripts;
 use super::scripts::libraries::Libraries;
 use super::{Audience, Core, Net, Process, Server};
 use crate::alloc;
@@ -159,6 +160,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         cron,
         loading: None,
         guarded: false,
+        scripts: Scripts::default(),
+        suspended: None,
         log_complained_us: None,
     };
     server.core.keyspace.wake_by(server.net.poller.waker());

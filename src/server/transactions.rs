@@ -9,7 +9,7 @@
 use super::Server;
 use super::net::batch::Rest;
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command, Handler, ServerCommand};
+use crate::command::{Args, Command, Handler, ServerCommand, flags};
 use crate::db::Awaiting;
 use crate::resp::MAX_WINDOW;
 use crate::server::audience::watchers::Watched;
@@ -27,6 +27,21 @@ fn is_called_at_once(command: &Command) -> bool {
     )
 }
 
+/// The requests that `EXEC` executes, and how far it has come.
+pub(super) struct Execution {
+    pub requests: Rest,
+    pub next: usize,
+    /// The ticks at which it began.
+    began: u64,
+    /// Where in the output its reply begins, and beyond what length that is too long.
+    pub start: usize,
+    pub bound: usize,
+    /// Bytes of large values in it.
+    spliced: usize,
+    /// Its client is closed after the replies before the current one.
+    closing: bool,
+}
+
 impl Server {
     /// Queues an admitted request if its client has a transaction open. Returns whether it did.
     pub(super) fn queue(
@@ -36,13 +51,15 @@ impl Server {
         hash: u64,
         args: Args<'_>,
     ) -> bool {
-        let Some(client) = self.net.clients.get_mut(token) else { return false };
-        let Some(transaction) = client.transaction.as_mut() else { return false };
-        if is_called_at_once(command) {
+        let is_open = self.net.clients.get(token).is_some_and(|client| client.transaction.is_some());
+        if !is_open || is_called_at_once(command) {
             return false;
         }
+        let flags = self.flags_of_call(token, command, args);
+        let Some(client) = self.net.clients.get_mut(token) else { return false };
+        let Some(transaction) = client.transaction.as_mut() else { return false };
         if !transaction.is_refused() && !self.audience.watchers.is_touched(token) {
-            transaction.push(command, hash, args.places());
+            transaction.push(command, flags, hash, args.places());
             let most = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
             if transaction.argument_bytes() as u64 > most {
                 self.close_for_query_limit(token);
@@ -63,8 +80,12 @@ impl Server {
         }
     }
 
-    /// The flags of `command`; those of `EXEC` are also those of what it will execute.
-    pub(super) fn flags_with_queued(&self, token: Token, command: &Command) -> u64 {
+    /// The flags of a call of `command`: those of `EXEC` are also those of what it will execute, and those of a script what
+    /// that says of itself.
+    pub(super) fn flags_of_call(&self, token: Token, command: &Command, args: Args<'_>) -> u64 {
+        if command.has(flags::NO_MANDATORY_KEYS) {
+            return self.flags_of_script(command, args);
+        }
         let is_exec = matches!(command.handler, Handler::Server(ServerCommand::Exec));
         let client = self.net.clients.get(token).filter(|_| is_exec);
         let queued = client.and_then(|client| client.transaction.as_ref());
@@ -119,41 +140,51 @@ impl Server {
             return Ok(());
         }
         self.unwatch_all(token);
-        self.execute_queued(token, &requests);
-        self.end_transaction(token);
-        Ok(())
-    }
-
-    fn execute_queued(&mut self, token: Token, requests: &Rest) {
-        let began = self.core.stopwatch.since();
         let start = self.net.output.buffer.len();
         let bound = self.output_bound(token);
         self.net.reply_to(token).array(requests.batch.requests.len());
         self.take_back_unwanted(token, start, false);
-        let mut spliced = 0;
-        let mut next = 0;
-        while let Some((request, places)) = requests.request(next) {
+        let began = self.core.stopwatch.since();
+        let execution = Execution { requests, next: 0, began, start, bound, spliced: 0, closing: false };
+        self.go_on_executing(token, execution);
+        Ok(())
+    }
+
+    /// Executes what is left of the requests of an `EXEC`. Returns false if one of them has begun a script that takes long.
+    pub(super) fn go_on_executing(&mut self, token: Token, mut execution: Execution) -> bool {
+        while let Some((request, places)) = execution.requests.request(execution.next) {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
             let before = self.net.output.buffer.len();
-            let closing = self.net.session(token).is_closing();
+            execution.closing = self.net.session(token).is_closing();
             self.call(token, command, request.hash, places.args(), false);
             self.show_to_monitors(token, command, places.args());
-            self.hear_between(token);
-            self.take_back_unwanted(token, before, closing);
-            spliced += self.net.output.spliced_bytes(before);
-            // All of it is executed, whether or not the replies have a reader.
-            if self.net.session(token).flags.close_now {
-                self.net.output.truncate(start);
-            } else {
-                self.end_beyond(token, bound.saturating_sub(spliced));
+            if self.is_suspended(token) {
+                self.suspend_execution(execution);
+                return false;
             }
-            next += 1;
+            self.end_queued(token, &mut execution, before);
         }
         self.net.session(token).flags.pushed = true;
         if let Some(exec) = self.net.session(token).last_command {
             crash::now_executing(exec);
         }
-        self.core.stopwatch.resume(began);
+        self.core.stopwatch.resume(execution.began);
+        self.end_transaction(token);
+        true
+    }
+
+    /// The current request of an `EXEC` is done; its reply begins at `before`.
+    pub(super) fn end_queued(&mut self, token: Token, execution: &mut Execution, before: usize) {
+        self.hear_between(token);
+        self.take_back_unwanted(token, before, execution.closing);
+        execution.spliced += self.net.output.spliced_bytes(before);
+        // All of it is executed, whether or not the replies have a reader.
+        if self.net.session(token).flags.close_now {
+            self.net.output.truncate(execution.start);
+        } else {
+            self.end_beyond(token, execution.bound.saturating_sub(execution.spliced));
+        }
+        execution.next += 1;
     }
 
     /// Takes back what was written from `before` on if the client of an `EXEC` does not get it: it is `closing` after

@@ -22,8 +22,10 @@ fn difference(expected: &Ended, actual: &Ended) -> Option<String> {
     }
     let show = |bytes: &[u8]| bytes[..bytes.len().min(300)].escape_ascii().to_string();
     let mut text = String::new();
-    let (theirs, ours): (Vec<_>, Vec<_>) =
-        (expected.output.split(|byte| *byte == b'\n').collect(), actual.output.split(|byte| *byte == b'\n').collect());
+    let (theirs, ours): (Vec<_>, Vec<_>) = (
+        expected.output.split(|byte| *byte == b'\n').collect(),
+        actual.output.split(|byte| *byte == b'\n').collect(),
+    );
     let mut shown = 0;
     for line in 0..theirs.len().max(ours.len()) {
         let (a, b) = (theirs.get(line), ours.get(line));
@@ -34,8 +36,10 @@ fn difference(expected: &Ended, actual: &Ended) -> Option<String> {
         }
     }
     if expected.error != actual.error {
-        let show = |error: &Option<Vec<u8>>| error.as_ref().map_or_else(|| "(no error)".into(), |error| show(error));
-        text += &format!("  ends\n    lua5.1: {}\n    here:   {}\n", show(&expected.error), show(&actual.error));
+        let show =
+            |error: &Option<Vec<u8>>| error.as_ref().map_or_else(|| "(no error)".into(), |error| show(error));
+        text +=
+            &format!("  ends\n    lua5.1: {}\n    here:   {}\n", show(&expected.error), show(&actual.error));
     }
     Some(text)
 }
@@ -117,7 +121,8 @@ fn most_statements_of_generated_programs_do_what_they_were_meant_to() {
     let directory = scratch("meant");
     let (mut fine, mut failed) = (0, 0);
     for seed in 1..=40 {
-        std::fs::write(directory.join("generated.lua"), generator::program(seed)).expect("writes the program");
+        std::fs::write(directory.join("generated.lua"), generator::program(seed))
+            .expect("writes the program");
         let ended = oracle::run(&directory, "generated.lua");
         assert_eq!(ended.error, None, "REDSTART_SEED={seed}: what is outside of every pcall fails");
         for line in ended.output.split(|byte| *byte == b'\n') {

@@ -48,14 +48,42 @@ enum Kind {
 
 const FIELDS: [&str; 6] = ["x", "y", "name", "next", "count", "size"];
 const PATTERNS: [&str; 16] = [
-    "%a+", "%d", "(%w)(%w)", "^%s*(.-)%s*$", "[aeiou]", "[^a-m]", "%w-o", "l+", "()", ".", "%f[%w]%w+", "%b()", "x*",
-    "(.)%1", "%p", "^(%a)(.*)$",
+    "%a+",
+    "%d",
+    "(%w)(%w)",
+    "^%s*(.-)%s*$",
+    "[aeiou]",
+    "[^a-m]",
+    "%w-o",
+    "l+",
+    "()",
+    ".",
+    "%f[%w]%w+",
+    "%b()",
+    "x*",
+    "(.)%1",
+    "%p",
+    "^(%a)(.*)$",
 ];
 const WORDS: [&str; 14] = [
-    "", "a", "hello", "wor ld", "10", "0x1f", "3.5e2", "(a(b)c)", "tab\\there", "aaa", "key=value", " trim ", "n\\0ul", "Zz9",
+    "",
+    "a",
+    "hello",
+    "wor ld",
+    "10",
+    "0x1f",
+    "3.5e2",
+    "(a(b)c)",
+    "tab\\there",
+    "aaa",
+    "key=value",
+    " trim ",
+    "n\\0ul",
+    "Zz9",
 ];
 const NUMBERS: [&str; 18] = [
-    "0", "1", "2", "3", "7", "10", "-1", "-5", "0.5", "2.25", "1e3", "100", "0x10", "1e15", "-0.1", "255", "1e300", "(1/0)",
+    "0", "1", "2", "3", "7", "10", "-1", "-5", "0.5", "2.25", "1e3", "100", "0x10", "1e15", "-0.1", "255",
+    "1e300", "(1/0)",
 ];
 const EVENTS: [&str; 12] =
     ["add", "sub", "mul", "div", "mod", "unm", "concat", "eq", "lt", "le", "call", "index"];
@@ -126,7 +154,9 @@ impl Writer {
 
     fn kind(&mut self) -> Kind {
         use Kind::{Boolean, Function, List, Number, Object, Text};
-        *self.random.pick(&[Number, Number, Number, Text, Text, Text, List, List, Object, Object, Function, Boolean])
+        *self
+            .random
+            .pick(&[Number, Number, Number, Text, Text, Text, List, List, Object, Object, Function, Boolean])
     }
 
     /// The name of something in scope that should be of this kind; the nearest more often than others.
@@ -249,7 +279,8 @@ impl Writer {
                 let kind = if self.random.chance(2) { Kind::Object } else { Kind::List };
                 let (table, value) = (self.expression(kind, 1), self.fresh());
                 self.line(&format!("for {name}, {value} in pairs({table}) do tick()"));
-                self.scope.push(Local { name, kind: if kind == Kind::List { Kind::Number } else { Kind::Text } });
+                self.scope
+                    .push(Local { name, kind: if kind == Kind::List { Kind::Number } else { Kind::Text } });
                 self.scope.push(Local { name: value, kind: Kind::Number });
             }
             4 => {
@@ -337,7 +368,11 @@ impl Writer {
             (2, Some(list), _) => format!("show(table.remove({list}))"),
             (3, Some(list), _) => format!("show(table.remove({list}, {small}))"),
             (4, Some(list), _) => {
-                let order = self.pick(&["", ", function(a, b) return a > b end", ", function(a, b) return a % 3 < b % 3 end"]);
+                let order = self.pick(&[
+                    "",
+                    ", function(a, b) return a > b end",
+                    ", function(a, b) return a % 3 < b % 3 end",
+                ]);
                 format!("table.sort({list}{order})")
             }
             (5, Some(list), _) => format!("{list}[{small}] = {number}"),
@@ -407,7 +442,9 @@ impl Writer {
         self.indent += 1;
         self.function(&format!("{name}[{index}] = function"), depth + 1);
         if self.random.chance(2) {
-            self.line(&format!("{name}[-{index}] = function() {inner} = {inner} + {index} return {inner} end"));
+            self.line(&format!(
+                "{name}[-{index}] = function() {inner} = {inner} + {index} return {inner} end"
+            ));
         }
         self.indent -= 1;
         self.scope.truncate(kept);
@@ -553,8 +590,11 @@ impl Writer {
         if depth > 3 {
             return self.quoted();
         }
-        let (s, other, n) =
-            (self.expression(Kind::Text, depth), self.expression(Kind::Text, depth), self.expression(Kind::Number, depth));
+        let (s, other, n) = (
+            self.expression(Kind::Text, depth),
+            self.expression(Kind::Text, depth),
+            self.expression(Kind::Number, depth),
+        );
         let (i, j) = (self.random.below(7) as i64 - 3, self.random.below(9) as i64 - 4);
         match self.random.below(18) {
             0..=3 => self.quoted(),

@@ -9,6 +9,7 @@ use crate::command::waiting::{self, Null, Wait};
 use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::resp::{Deferred, Protocol, Reply};
+use crate::text::words::shown;
 use crate::types::Kind;
 use crate::types::stream::{ConsumerSlot, Id, Stream, until_zero};
 
@@ -27,7 +28,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: Args<'a>, of_group: bool, now: i64) -> Result<Options<'a>> {
+    fn parse(args: Args<'a>, of_group: bool, now: i64, by_script: bool) -> Result<Options<'a>> {
         let mut options = Options {
             most: usize::MAX,
             noack: false,
@@ -41,6 +42,10 @@ impl<'a> Options<'a> {
         while at < args.len() {
             let following = args.len() - at - 1;
             if args.is(at, "block") && following >= 1 {
+                if by_script {
+                    let why = b" command is not allowed with BLOCK option from scripts";
+                    return Err(Error::concat(&[b"ERR ", shown(args.get(0)), why]));
+                }
                 at += 1;
                 (options.waits, options.timeout_ms) = (true, waiting::milliseconds(args.get(at), now)?);
             } else if args.is(at, "count") && following >= 1 {
@@ -151,7 +156,7 @@ fn wait_or_null(
 /// the key and these entries; null when there are none, with `BLOCK` after waiting for some. `$` is the ID of the last
 /// entry. O(log N + M) a stream.
 pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let options = Options::parse(args, false, ctx.now())?;
+    let options = Options::parse(args, false, ctx.now(), ctx.session.flags.script)?;
     let mut wanted = Vec::with_capacity(options.keys);
     let mut rewritten = Vec::new();
     for (name, id_at) in options.streams(args) {
@@ -203,7 +208,7 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `XREAD`; `>` stands for entries that the group was not given yet, which become the consumer's pending ones, and an
 /// ID for those that it has pending already. O(log N + M) a stream.
 pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let options = Options::parse(args, true, ctx.now())?;
+    let options = Options::parse(args, true, ctx.now(), ctx.session.flags.script)?;
     let Some((group, consumer)) = options.group else { return Err(SYNTAX) };
     let mut wanted = Vec::with_capacity(options.keys);
     for (name, id_at) in options.streams(args) {

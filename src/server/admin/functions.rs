@@ -3,14 +3,42 @@
 use std::time::Duration;
 
 use super::usage;
-use crate::command::error::{Error, Result};
-use crate::command::{Args, ServerCommand};
+use crate::command::error::{Error, NOT_AN_INTEGER, Result};
+use crate::command::{Args, Command, ServerCommand};
 use crate::resp::Reply;
 use crate::server::Server;
+use crate::server::scripting::{Begin, number_of_keys};
 use crate::server::scripts::libraries::{LOAD_LIMIT, Library, Policy, Terms};
+use crate::server::scripts::run::{Host, Kind};
 use crate::sys::poller::Token;
 
 impl Server {
+    /// `FCALL function numkeys [key …] [arg …]`, `FCALL_RO`: what the function returns.
+    pub(super) fn fcall(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
+        self.show_call(token, command, args);
+        let Some(function) = self.libraries.function(args.get(1)).cloned() else {
+            return Err("ERR Function not found".into());
+        };
+        let keys = number_of_keys(args).map_err(|error| match error == NOT_AN_INTEGER {
+            true => Error::new("ERR Bad number of keys provided"),
+            false => error,
+        })?;
+        if let Some(error) = self.refuse_script(command, Some(function.flags)) {
+            return Err(error);
+        }
+        let Some(registrar) = self.libraries.take() else { return Err("ERR Function not found".into()) };
+        let callback = registrar.function(&function.callback);
+        let begin = Begin {
+            kind: Kind::Function,
+            host: Host::Functions(registrar),
+            function: callback,
+            name: &function.name,
+            flags: Some(function.flags),
+            keys,
+        };
+        self.run_script(Some(token), command, begin, args)
+    }
+
     /// `FUNCTION LOAD [REPLACE] source`: the name of the library. `FUNCTION DELETE name`, `FUNCTION FLUSH [ASYNC | SYNC]`,
     /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`: `OK`. O(N) in the length of the sources; what a library
     /// does when it is loaded ends after [`LOAD_LIMIT`].

@@ -3,6 +3,7 @@
 use crate::command::Args;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::config::ShutdownOptions;
+use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::admin::REDIS_VERSION;
 use crate::server::process::LOGO;
@@ -30,6 +31,12 @@ impl Server {
         if abort {
             return Err(Error::new("ERR No shutdown in progress."));
         }
+        // With the work of a script half done, there is nothing to be saved.
+        if let Some(kind) = self.busy_kind()
+            && !options.contains(ShutdownOptions::NOSAVE)
+        {
+            return Err(kind.busy());
+        }
         if self.prepare_shutdown(options).is_err() {
             return Err(Error::new("ERR Errors trying to SHUTDOWN. Check logs."));
         }
@@ -40,11 +47,7 @@ impl Server {
 
     /// `TIME`: Unix seconds and the microseconds beyond them.
     pub(super) fn time(&mut self, token: Token) -> Result {
-        let now = clock::wall_us();
-        let mut reply = self.net.reply_to(token);
-        reply.array(2);
-        reply.bulk((now / 1_000_000).to_string().as_bytes());
-        reply.bulk((now % 1_000_000).to_string().as_bytes());
+        reply_time(clock::wall_us(), &mut self.net.reply_to(token));
         Ok(())
     }
 
@@ -68,4 +71,11 @@ impl Server {
         self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
+}
+
+/// Unix seconds and the microseconds beyond them.
+pub fn reply_time(now_us: u64, reply: &mut Reply<'_>) {
+    reply.array(2);
+    reply.bulk((now_us / 1_000_000).to_string().as_bytes());
+    reply.bulk((now_us % 1_000_000).to_string().as_bytes());
 }

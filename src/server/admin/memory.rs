@@ -61,7 +61,8 @@ pub(super) struct Overview {
     pub active: u64,
     /// Bytes of connections.
     pub clients: u64,
-    /// Bytes of libraries, without the machine that executes them.
+    /// Bytes of scripts, and of libraries, without the machines that execute them.
+    pub scripts: u64,
     pub functions: u64,
     /// What is not data, and what is.
     pub overhead: u64,
@@ -98,7 +99,9 @@ impl Overview {
             })
             .collect();
         let functions = server.libraries.overhead_bytes() as u64;
-        let overhead = startup + clients + functions + tables.iter().map(|t| t.main + t.expires).sum::<u64>();
+        let scripts = server.scripts.cache.overhead_bytes() as u64;
+        let overhead =
+            startup + clients + scripts + functions + tables.iter().map(|t| t.main + t.expires).sum::<u64>();
         Overview {
             used,
             peak: server.core.stats.peak_memory.max(used),
@@ -107,6 +110,7 @@ impl Overview {
             allocator_resident,
             active: used + slab.slab_bytes.saturating_sub(slab.slab_live_bytes) as u64,
             clients,
+            scripts,
             functions,
             overhead,
             dataset: used.saturating_sub(overhead),
@@ -230,7 +234,7 @@ impl Server {
         figure(&mut reply, "clients.normal", it.clients);
         figure(&mut reply, "cluster.links", 0);
         figure(&mut reply, "aof.buffer", 0);
-        figure(&mut reply, "lua.caches", 0);
+        figure(&mut reply, "lua.caches", it.scripts);
         figure(&mut reply, "functions.caches", it.functions);
         for db in &it.tables {
             reply.bulk(format!("db.{}", db.index).as_bytes());
@@ -378,6 +382,7 @@ mod tests {
             allocator_resident: used,
             active: used,
             clients: 1000,
+            scripts: 0,
             functions: 0,
             overhead: 2 << 20,
             dataset: used - (2 << 20),

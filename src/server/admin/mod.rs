@@ -14,10 +14,12 @@ mod modules;
 mod monitoring;
 mod persistence;
 mod pubsub;
+mod scripts;
 mod session;
 mod tracking;
 
 pub use info::mem_allocator;
+pub use lifecycle::reply_time;
 pub use session::REDIS_VERSION;
 
 use super::Server;
@@ -30,7 +32,7 @@ use crate::text::words::shown;
 /// Executes a command that is not of the keyspace for the client `token`, which is connected.
 pub(super) fn call(server: &mut Server, token: Token, command: &'static Command, args: Args<'_>) -> Result {
     match command.handler {
-        Handler::Server(which) => run(server, token, which, args),
+        Handler::Server(which) => run(server, token, command, which, args),
         Handler::Help => {
             reply_help(server, token, command, args);
             Ok(())
@@ -45,7 +47,13 @@ fn reply_help(server: &mut Server, token: Token, command: &'static Command, args
 }
 
 /// Executes `which` for the client `token`, which is connected.
-fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) -> Result {
+fn run(
+    server: &mut Server,
+    token: Token,
+    command: &'static Command,
+    which: ServerCommand,
+    args: Args<'_>,
+) -> Result {
     use ServerCommand as C;
     match which {
         C::Auth => server.auth(token, args),
@@ -121,10 +129,19 @@ fn run(server: &mut Server, token: Token, which: ServerCommand, args: Args<'_>) 
         C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore => {
             server.change_functions(token, which, args)
         }
+        C::Fcall | C::FcallRo => server.fcall(token, command, args),
+        C::FunctionKill => server.function_kill(token),
         C::FunctionDump => server.function_dump(token),
         C::FunctionList => server.function_list(token, args),
         C::FunctionStats => server.function_stats(token),
         C::Debug => server.debug(token, args),
+        C::Eval | C::EvalRo => server.eval(token, command, args),
+        C::Evalsha | C::EvalshaRo => server.evalsha(token, command, args),
+        C::ScriptDebug => server.script_debug(token, args),
+        C::ScriptExists => server.script_exists(token, args),
+        C::ScriptFlush => server.script_flush(token, args),
+        C::ScriptKill => server.script_kill(token),
+        C::ScriptLoad => server.script_load(token, args),
         command => {
             let (names, bound) = (server.core.names, server.output_bound(token));
             let known = introspect::execute(command, &args, names, &mut server.net.reply_to(token), bound);

@@ -53,6 +53,13 @@ struct Share {
     readers: Rc<Vec<Token>>,
 }
 
+/// The beginning of a reply that goes on later.
+#[derive(Default)]
+pub struct Held {
+    bytes: Vec<u8>,
+    splices: Vec<Splice>,
+}
+
 /// The replies of this iteration.
 #[derive(Default)]
 pub struct Output {
@@ -253,6 +260,22 @@ impl Output {
         while self.splices.last().is_some_and(|splice| splice.at > start) {
             self.splices.pop();
         }
+    }
+
+    /// Takes what was written from `start` on out of the buffer, to be sent later.
+    pub fn hold(&mut self, start: usize) -> Held {
+        let first = self.splices.partition_point(|splice| splice.at <= start);
+        let splices =
+            self.splices.drain(first..).map(|splice| Splice { at: splice.at - start, ..splice }).collect();
+        Held { bytes: self.buffer.split_off(start), splices }
+    }
+
+    /// Appends what was held.
+    pub fn release(&mut self, held: Held) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(&held.bytes);
+        let splices = held.splices.into_iter().map(|splice| Splice { at: splice.at + start, ..splice });
+        self.splices.extend(splices);
     }
 
     /// Bytes of the large values that belong behind `start`.

@@ -18,10 +18,10 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Queues a request.
-    pub fn push(&mut self, command: &'static Command, hash: u64, places: Places<'_>) {
+    /// Queues a request, a call with these flags.
+    pub fn push(&mut self, command: &'static Command, flags: u64, hash: u64, places: Places<'_>) {
         self.requests.push(Ok(command), hash, places);
-        self.flags |= command.flags;
+        self.flags |= flags;
         self.count += 1;
     }
 

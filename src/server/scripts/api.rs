@@ -1,6 +1,7 @@
 //! What scripts and functions find beside the language: the table `redis`, the protection of what they share, and errors
 //! as tables.
 
+use super::redis;
 use crate::config::LogLevel;
 use crate::lua::{Call, Libraries, Machine, Options, Outcome, Raised, TableId, Value};
 use crate::server::admin::REDIS_VERSION;
@@ -40,12 +41,20 @@ pub fn new_machine() -> Machine {
 }
 
 /// Completes the globals of a machine, and protects them. Returns their table.
-pub fn open(machine: &mut Machine, _whom: For) -> TableId {
+pub fn open(machine: &mut Machine, whom: For) -> TableId {
     let globals = machine.globals();
     let redis = machine.library("redis");
     add_log(machine, redis);
     add_version(machine, redis);
+    redis::open(machine, redis);
+    if whom == For::Scripts {
+        redis::open_for_scripts(machine, redis);
+    }
     protect(machine, globals);
+    let text = Value::String(machine.heap.string(b""));
+    if let Some(metatable) = machine.metatable_of(text) {
+        protect_below(machine, metatable);
+    }
     globals
 }
 

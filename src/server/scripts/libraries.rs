@@ -16,7 +16,7 @@ use super::registrar::Registrar;
 use super::shebang::{self, Flags};
 use crate::command::Error;
 use crate::config::LogLevel;
-use crate::lua::{Kept, Machine};
+use crate::lua::Kept;
 use crate::persist::rdb::payload::{self, FunctionsError};
 use crate::text::glob;
 
@@ -148,9 +148,16 @@ impl Libraries {
         payload::dump_functions(self.iter().map(|library| &library.source[..]), compress)
     }
 
-    /// The machine that the functions are executed by. There is one if there is a function.
-    pub fn machine(&mut self) -> Option<&mut Machine> {
-        self.registrar.as_mut().map(|registrar| &mut registrar.machine)
+    /// The machine that the functions are executed by, ready for one of them, if there is one.
+    pub fn take(&mut self) -> Option<Box<Registrar>> {
+        let mut registrar = self.registrar.take()?;
+        registrar.prepare();
+        Some(registrar)
+    }
+
+    /// Gives the machine back.
+    pub fn give_back(&mut self, registrar: Box<Registrar>) {
+        self.registrar = Some(registrar);
     }
 
     /// The function of this name, in any case.

@@ -1,7 +1,31 @@
-//! Scripts and functions: what is compiled and kept of them, and how their values become replies. Nothing here knows a
-//! connection; the file beside this folder ties it to the server.
+//! Scripts and functions: what is compiled and kept of them, what they find, and how their values become replies. Nothing
+//! here knows a connection; the files beside this folder tie it to the server.
+//!
+//! ```text
+//!  EVAL ─▶ cache: digest ─▶ compiled function ─┐                ┌─▶ words: arguments ─▶ command ─▶ values: its reply
+//!  FCALL ─▶ libraries ─────────────────────────┴─▶ run: redis.call                                     │
+//!                                                   ▲  └─────────────────────────────────────────────┘
+//!                                                   └─▶ returned ─▶ reply
+//! ```
 
 pub mod api;
+pub mod cache;
 pub mod libraries;
+pub mod redis;
 mod registrar;
+pub mod reply;
+pub mod run;
 pub mod shebang;
+pub mod values;
+pub mod words;
+
+use cache::Cache;
+
+/// All that is known of scripts.
+#[derive(Debug, Default)]
+pub struct Scripts {
+    /// Those that clients have sent.
+    pub cache: Cache,
+    /// Room for the next call.
+    pub spare: Option<Box<run::Room>>,
+}

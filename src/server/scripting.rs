@@ -1,0 +1,472 @@
+//! Scripts where they meet clients and commands: how one is begun, what it calls, and what becomes of its result.
+//!
+//! ```text
+//!   EVAL ─▶ may it run? ─▶ machine.run ─┬─▶ redis.call ─▶ may it be called? ─▶ dispatch ─▶ journal ─▶ the reply as a value
+//!                             ▲         │                                                                  │
+//!                             └─────────│──────────────────────────────────────────────────────────────────┘
+//!                                       ├─▶ returned, failed ─▶ reply
+//!                                       └─▶ takes long ─▶ super::busy
+//! ```
+//!
+//! A script is part of the unit of the request that began it: what it calls is heard in order, propagated as one
+//! transaction, and settled when it has ended. It has a session of its own, so that `SELECT` and `redis.setresp` end
+//! with it. Time stands still: the keyspace's moment does not change while it runs, nor does what `TIME` replies.
+
+use super::Server;
+use super::core::dispatch::Caller;
+use super::core::redact;
+use super::scripts::redis::{self, REPL_ALL, REPL_AOF};
+use super::scripts::run::{End, Host, Kind, Room, Run};
+use super::scripts::shebang::Flags;
+use super::scripts::{api, reply, values};
+use super::{admin, lookup};
+use crate::command::error::{Error, Result};
+use crate::command::{Args, Command, Handler, ServerCommand, Session, flags};
+use crate::config::LogLevel;
+use crate::lua::{Call, OutOfMemory, Progress, Value};
+use crate::resp::Reply;
+use crate::sys::poller::Token;
+use crate::sys::{clock, crash};
+
+/// Instructions between two looks at the clock.
+const INSTRUCTIONS: usize = 100_000;
+
+/// Calls of the host between two looks at the clock.
+const CALLS: u32 = 16;
+
+/// The first argument that is a key.
+const FIRST_KEY: usize = 3;
+
+/// A script that is about to begin.
+pub(super) struct Begin<'a> {
+    pub kind: Kind,
+    pub host: Host,
+    pub function: Value,
+    /// Its digest, or the name of the function.
+    pub name: &'a [u8],
+    /// What it says of itself.
+    pub flags: Option<Flags>,
+    /// How many of the arguments are keys.
+    pub keys: usize,
+}
+
+/// The number of keys in a call: `EVAL script numkeys [key …] [arg …]`, and the same for its relatives.
+pub(super) fn number_of_keys(args: Args<'_>) -> Result<usize> {
+    let count = crate::command::args::integer(args.get(2))?;
+    let Ok(count) = usize::try_from(count) else {
+        return Err(Error::new("ERR Number of keys can't be negative"));
+    };
+    if count > args.len() - FIRST_KEY {
+        return Err(Error::new("ERR Number of keys can't be greater than number of args"));
+    }
+    Ok(count)
+}
+
+impl Server {
+    /// The flags of a call that runs a script: where that says of itself what it does, this counts.
+    pub(super) fn flags_of_script(&self, command: &Command, args: Args<'_>) -> u64 {
+        use ServerCommand as C;
+        let said = match command.handler {
+            _ if args.len() < FIRST_KEY => None,
+            Handler::Server(C::Fcall | C::FcallRo) => {
+                self.libraries.function(args.get(1)).map(|function| function.flags)
+            }
+            Handler::Server(C::Evalsha | C::EvalshaRo) => self.scripts.cache.flags_of(args.get(1), true, 0),
+            _ => {
+                let hash = self.core.keyspace.hash(args.get(1));
+                self.scripts.cache.flags_of(args.get(1), false, hash)
+            }
+        };
+        let Some(said) = said else { return command.flags };
+        let writes = if said.has(Flags::NO_WRITES) { 0 } else { flags::WRITE };
+        command.flags & !(flags::WRITE | flags::MAY_REPLICATE) | writes
+    }
+
+    /// Why a script that says `said` of itself cannot be begun by `command`.
+    pub(super) fn refuse_script(&self, command: &Command, said: Option<Flags>) -> Option<Error> {
+        let said = said?;
+        if said.has(Flags::NO_WRITES) {
+            return None;
+        }
+        if let Some(denial) = self.persistence.denial() {
+            return Some(self.unwritable_script(denial));
+        }
+        command
+            .has(flags::READONLY)
+            .then(|| Error::new("ERR Can not execute a script with write flag using *_ro command."))
+    }
+
+    /// Executes a script for the client `token`, or for the log that is loaded, and writes its reply; or begins it, if it
+    /// takes long.
+    pub(super) fn run_script(
+        &mut self,
+        client: Option<Token>,
+        command: &'static Command,
+        begin: Begin<'_>,
+        args: Args<'_>,
+    ) -> Result {
+        let Begin { kind, mut host, function, name, flags, keys } = begin;
+        let arguments = match set_arguments(&mut host, kind, args, keys) {
+            Ok(arguments) => arguments,
+            Err(OutOfMemory) => {
+                self.give_back(host);
+                return Err(Error::new("ERR not enough memory for the arguments of the script"));
+            }
+        };
+        match kind {
+            Kind::Script => host.machine().begin(function, &[]),
+            Kind::Function => host.machine().begin(function, &arguments),
+        }
+        let session = session_of(client.and_then(|token| Some(&self.net.clients.get(token)?.session)));
+        let now_us = clock::wall_us();
+        let mut run = Box::new(Run {
+            host,
+            kind,
+            name: name.into(),
+            client,
+            command,
+            session,
+            is_read_only: Run::is_read_only(flags, command),
+            has_written: false,
+            is_killed: false,
+            propagates: REPL_ALL,
+            began: self.core.stopwatch.since(),
+            slice: clock::ticks(),
+            now_us,
+            moment: self.core.keyspace.moment,
+            calls: 0,
+            room: self.scripts.spare.take().unwrap_or_default(),
+        });
+        let until = match (client, self.core.config.busy_reply_threshold) {
+            (None, _) | (_, 0) => None,
+            (Some(_), ms) => Some(self.core.stats.tick_rate().to_ticks(ms.saturating_mul(1_000_000))),
+        };
+        match self.run_slice(&mut run, until) {
+            Some(end) => self.end_script(run, &end),
+            None => self.suspend_script(run),
+        }
+        Ok(())
+    }
+
+    /// Lets a script run for `ticks` at most. Returns how it has ended, if it has.
+    pub(super) fn run_slice(&mut self, run: &mut Run, ticks: Option<u64>) -> Option<End> {
+        loop {
+            match run.host.machine().run(INSTRUCTIONS) {
+                Progress::Finished { results: 0 } => return Some(End::Returned(Value::Nil)),
+                Progress::Finished { .. } => return Some(End::Returned(run.host.machine().result(0))),
+                Progress::Failed(failure) => return Some(End::Failed(failure)),
+                Progress::Paused => {}
+                Progress::Host { function, call } => {
+                    self.serve_script(run, function, call);
+                    run.calls = run.calls.wrapping_add(1);
+                    if !run.calls.is_multiple_of(CALLS) {
+                        continue;
+                    }
+                }
+            }
+            if ticks.is_some_and(|ticks| clock::ticks().wrapping_sub(run.slice) >= ticks) {
+                return None;
+            }
+        }
+    }
+
+    /// Writes the reply of a script that has ended, counts the errors in it, and gives back what it has used.
+    pub(super) fn end_script(&mut self, mut run: Box<Run>, end: &End) {
+        self.core.stopwatch.resume(run.began);
+        if run.propagates != REPL_ALL {
+            self.listen();
+        }
+        if let Some(token) = run.client
+            && self.net.clients.get(token).is_some()
+        {
+            let errors = self.write_end(token, &mut run, end);
+            let row = self.core.stats.command(run.command.id);
+            row.failed += errors.counted_before + u64::from(!errors.codes.is_empty());
+            for code in &errors.codes {
+                self.core.stats.count_error(code);
+            }
+        }
+        let Run { mut host, mut room, .. } = *run;
+        host.machine().abandon();
+        self.give_back(host);
+        room.clear();
+        self.scripts.spare = Some(room);
+    }
+
+    fn write_end(&mut self, token: Token, run: &mut Run, end: &End) -> reply::Errors {
+        let failure = match end {
+            End::Returned(value) => {
+                let before = self.net.output.buffer.len();
+                let typed = run.is_typed();
+                let (machine, names) = run.host.parts();
+                let mut to = self.net.reply_to(token);
+                match reply::write(*value, typed, &machine.heap, names, &mut to) {
+                    Ok(errors) => return errors,
+                    Err(reply::TooLong) => {
+                        self.net.output.truncate(before);
+                        (b"ERR the reply of the script is too long".to_vec(), true)
+                    }
+                }
+            }
+            End::Failed(failure) => run.describe(failure),
+            End::Killed => {
+                self.process
+                    .log
+                    .notice(format_args!("Lua script killed by user with {}.", run.kind.killer()));
+                run.describe_kill()
+            }
+        };
+        let (text, counts) = failure;
+        self.net.reply_to(token).error(&text);
+        let mut errors = reply::Errors::default();
+        if counts {
+            errors.codes.push(reply::code(&text).into());
+        } else {
+            errors.counted_before = 1;
+        }
+        errors
+    }
+
+    fn give_back(&mut self, host: Host) {
+        match host {
+            Host::Scripts(engine) => self.scripts.cache.give_back(engine),
+            Host::Functions(registrar) => self.libraries.give_back(registrar),
+        }
+    }
+
+    /// Does what a script asks of the server.
+    fn serve_script(&mut self, run: &mut Run, function: u32, call: Call) {
+        match function {
+            redis::CALL => self.call_from_script(run, call, true),
+            redis::PCALL => self.call_from_script(run, call, false),
+            api::LOG => {
+                let line = api::log_line(run.host.machine(), call);
+                run.provide(line.map(|(level, line)| {
+                    self.log_line(level, &line);
+                    None
+                }));
+            }
+            redis::SET_RESP => {
+                let set = run.set_protocol(call);
+                run.provide(set.map(|()| None));
+            }
+            redis::SET_REPL => {
+                let set = run.set_propagation(call);
+                if set.is_ok() {
+                    self.listen();
+                    if run.propagates & REPL_AOF == 0 {
+                        self.core.keyspace.journal.mute();
+                    }
+                }
+                run.provide(set.map(|()| None));
+            }
+            _ => {
+                let known = run.room.words.fill(run.host.machine(), call).and_then(|()| {
+                    let places = run.room.words.places();
+                    let found = self.core.names.find(&places.args());
+                    found.map_err(|_| "ERR Invalid command passed to redis.acl_check_cmd()")
+                });
+                run.provide(known.map(|_| Some(Value::Boolean(true))));
+            }
+        }
+    }
+
+    fn log_line(&self, level: LogLevel, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let log = &self.process.log;
+        match level {
+            LogLevel::Debug => log.debug(format_args!("{line}")),
+            LogLevel::Verbose => log.verbose(format_args!("{line}")),
+            LogLevel::Notice => log.notice(format_args!("{line}")),
+            LogLevel::Warning | LogLevel::Nothing => log.warning(format_args!("{line}")),
+        }
+    }
+
+    /// `redis.call`, `redis.pcall`.
+    fn call_from_script(&mut self, run: &mut Run, call: Call, raises: bool) {
+        let mut room = std::mem::take(&mut run.room);
+        let (error, counted) = match room.words.fill(run.host.machine(), call) {
+            Ok(()) => match self.execute_from_script(run, &mut room) {
+                Ok(()) => {
+                    let (machine, names) = run.host.parts();
+                    match values::value_of(&room.reply, &mut machine.heap, names) {
+                        Ok(value) => {
+                            machine.push(value);
+                            machine.provide(1);
+                            room.reply.clear();
+                            run.room = room;
+                            return;
+                        }
+                        Err(OutOfMemory) => (Error::new("ERR not enough memory"), false),
+                    }
+                }
+                Err(error) => (error, true),
+            },
+            Err(text) => (Error::new(text), false),
+        };
+        room.clear();
+        run.room = room;
+        let error = run.error(error.text(), counted);
+        if raises {
+            run.host.machine().raise(error);
+        } else {
+            run.host.machine().push(error);
+            run.host.machine().provide(1);
+        }
+    }
+
+    /// Executes a command that a script calls. Its reply is in `room` then; an error has been counted.
+    fn execute_from_script(&mut self, run: &mut Run, room: &mut Room) -> Result {
+        let Room { words, reply } = room;
+        let places = words.places();
+        let args = places.args();
+        let found = self.core.names.find(&args);
+        let command = match found {
+            Ok(command) if command.accepts(args.len()) => command,
+            Ok(command) => {
+                let error = "ERR Wrong number of args calling Redis command from script";
+                return Err(self.reject_from_script(Some(command), error.into()));
+            }
+            Err(_) => {
+                return Err(
+                    self.reject_from_script(None, "ERR Unknown Redis command called from script".into())
+                );
+            }
+        };
+        if let Some(error) = self.refuse_from_script(run, command) {
+            return Err(self.reject_from_script(Some(command), error));
+        }
+        run.has_written |= command.has(flags::WRITE);
+        let hash = lookup::hash_first_key(command, args, &self.core.keyspace);
+        crash::now_executing(command.id);
+        self.core.stopwatch.start();
+        reply.clear();
+        let outcome = match command.handler {
+            Handler::Keyspace(function) => {
+                let reply = Reply { buf: reply, protocol: run.session.protocol };
+                let caller = Caller { session: &mut run.session, reply, splices: None, may_wait: false };
+                self.core.dispatch(function, caller, hash, args)
+            }
+            _ => self.call_server_from_script(run, command, args, reply),
+        };
+        let ticks = self.core.stopwatch.lap();
+        self.core.stats.record(command.id, ticks);
+        if self.core.stopwatch.is_slow(ticks) {
+            self.core.note_slow_command(command, args, ticks, || (String::new(), Vec::new()));
+        }
+        if let Err(error) = &outcome {
+            self.core.stats.command(command.id).failed += 1;
+            self.core.stats.count_error(error.code());
+        }
+        self.told_of_call(run, command, args);
+        outcome
+    }
+
+    /// Those who follow the commands of a unit hear of one that a script has called.
+    fn told_of_call(&mut self, run: &Run, command: &'static Command, args: Args<'_>) {
+        let monitors = self.audience.monitors();
+        if !monitors.is_empty() && command.flags & (flags::ADMIN | flags::SKIP_MONITOR) == 0 {
+            monitors.show(run.session.db, format_args!("lua"), redact::shown_words(command, args));
+        }
+        if let Some(token) = run.client {
+            self.remember_keys(token, command, args);
+            self.hear_between(token);
+        }
+    }
+
+    /// Counts a call that is not executed.
+    #[cold]
+    fn reject_from_script(&mut self, command: Option<&'static Command>, error: Error) -> Error {
+        if let Some(command) = command {
+            self.core.stats.command(command.id).rejected += 1;
+        }
+        self.core.stats.count_error(error.code());
+        error
+    }
+
+    /// Why a script may not call `command`.
+    #[inline]
+    fn refuse_from_script(&self, run: &Run, command: &Command) -> Option<Error> {
+        const WRITES: u64 = flags::WRITE | flags::MAY_REPLICATE;
+        if command.has(flags::NOSCRIPT) {
+            return Some(Error::new("ERR This Redis command is not allowed from script"));
+        }
+        if run.is_read_only && command.flags & WRITES != 0 {
+            return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
+        }
+        if command.has(flags::WRITE) && !run.has_written {
+            // What has begun to write is not kept from going on.
+            return self.persistence.denial().map(|denial| self.misconfigured(denial));
+        }
+        None
+    }
+
+    /// Calls a command of the server itself, which writes into the output of the client: its reply is taken from there.
+    fn call_server_from_script(
+        &mut self,
+        run: &mut Run,
+        command: &'static Command,
+        args: Args<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Result {
+        if matches!(command.handler, Handler::Server(ServerCommand::Time)) {
+            admin::reply_time(run.now_us, &mut Reply { buf: reply, protocol: run.session.protocol });
+            return Ok(());
+        }
+        let Some(token) = run.client.filter(|token| self.net.clients.get(*token).is_some()) else {
+            return Err(Error::new("ERR This Redis command is not allowed from a script of a log"));
+        };
+        let before = self.net.output.buffer.len();
+        let session = self.net.session(token);
+        let own = (session.db, session.protocol, session.flags);
+        (session.db, session.protocol) = (run.session.db, run.session.protocol);
+        let outcome = admin::call(self, token, command, args);
+        let session = self.net.session(token);
+        (session.db, session.protocol, session.flags) = own;
+        reply.extend_from_slice(&self.net.output.buffer[before..]);
+        self.net.output.truncate(before);
+        outcome
+    }
+}
+
+/// As what a script calls commands: in the database of its client, in RESP2 until it says otherwise.
+fn session_of(client: Option<&Session>) -> Session {
+    let mut session = Session::new(client.map_or(0, |client| client.id), true);
+    if let Some(client) = client {
+        session.db = client.db;
+        session.flags.no_touch = client.flags.no_touch;
+    }
+    session.flags.script = true;
+    session
+}
+
+/// Makes tables of the arguments: globals of a script, and what a function is called with.
+fn set_arguments(
+    host: &mut Host,
+    kind: Kind,
+    args: Args<'_>,
+    keys: usize,
+) -> Result<[Value; 2], OutOfMemory> {
+    let (machine, names) = host.parts();
+    let heap = &mut machine.heap;
+    let mut table = |first: usize, count: usize| {
+        let bytes: usize = (first..first + count).map(|index| args.get(index).len()).sum();
+        heap.afford(bytes + count * size_of::<Value>())?;
+        let table = heap.new_table(count, 0);
+        for index in 0..count {
+            let string = heap.string(args.get(first + index));
+            heap.set_index(table, index + 1, Value::String(string)).map_err(|_| OutOfMemory)?;
+        }
+        Ok(Value::Table(table))
+    };
+    let keys_table = table(FIRST_KEY, keys)?;
+    let argv = table(FIRST_KEY + keys, args.len() - FIRST_KEY - keys)?;
+    if kind == Kind::Script {
+        let globals = machine.globals();
+        machine.heap.set_readonly(globals, false);
+        redis::set(&mut machine.heap, globals, names.keys, keys_table);
+        redis::set(&mut machine.heap, globals, names.argv, argv);
+        machine.heap.set_readonly(globals, true);
+    }
+    Ok([keys_table, argv])
+}

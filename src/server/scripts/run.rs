@@ -1,0 +1,270 @@
+//! A script that is being executed.
+
+use super::cache::Engine;
+use super::redis::{self, Names};
+use super::registrar::Registrar;
+use super::shebang::Flags;
+use super::words::Words;
+use crate::command::{Command, Error, Session};
+use crate::db::Moment;
+use crate::lua::{Call, Failure, Machine, Value};
+use crate::resp::Protocol;
+use crate::sys::poller::Token;
+use crate::text::words::shown;
+
+/// Bytes of replies for which room is kept.
+const KEEP: usize = 64 * 1024;
+
+/// Who a script is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It came with `EVAL`, or with `SCRIPT LOAD`.
+    Script,
+    /// A function of a library.
+    Function,
+}
+
+impl Kind {
+    /// The error of commands that cannot be executed while it takes long.
+    pub fn busy(self) -> Error {
+        Error::new(match self {
+            Kind::Script => {
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+            }
+            Kind::Function => {
+                "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
+            }
+        })
+    }
+
+    /// The command that ends it.
+    pub fn killer(self) -> &'static str {
+        match self {
+            Kind::Script => "SCRIPT KILL",
+            Kind::Function => "FUNCTION KILL",
+        }
+    }
+}
+
+/// Buffers that calls of commands use, one after the other.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// The arguments.
+    pub words: Words,
+    /// The reply.
+    pub reply: Vec<u8>,
+}
+
+impl Room {
+    /// Empties them, and gives back what is more than most calls need.
+    pub fn clear(&mut self) {
+        self.words.clear();
+        self.reply.clear();
+        if self.reply.capacity() > KEEP {
+            self.reply.shrink_to(KEEP);
+        }
+    }
+}
+
+/// What a script runs in, taken from where it is kept.
+#[derive(Debug)]
+pub enum Host {
+    /// Of [`super::cache::Cache`].
+    Scripts(Box<Engine>),
+    /// Of [`super::libraries::Libraries`].
+    Functions(Box<Registrar>),
+}
+
+impl Host {
+    /// The machine.
+    #[inline]
+    pub fn machine(&mut self) -> &mut Machine {
+        self.parts().0
+    }
+
+    /// The machine, and the names of its fields.
+    #[inline]
+    pub fn parts(&mut self) -> (&mut Machine, &Names) {
+        match self {
+            Host::Scripts(engine) => (&mut engine.machine, &engine.names),
+            Host::Functions(registrar) => (&mut registrar.machine, &registrar.names),
+        }
+    }
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Run {
+    /// What it runs in.
+    pub host: Host,
+    /// What it is.
+    pub kind: Kind,
+    /// Its digest, or the name of the function.
+    pub name: Box<[u8]>,
+    /// The client for which it is executed; `None` for a log that is loaded.
+    pub client: Option<Token>,
+    /// The command that has begun it.
+    pub command: &'static Command,
+    /// As which it calls commands.
+    pub session: Session,
+    /// It may not call commands that write.
+    pub is_read_only: bool,
+    /// It has called one.
+    pub has_written: bool,
+    /// It is to end.
+    pub is_killed: bool,
+    /// Where what it calls is propagated to: bits of [`redis::REPL_ALL`].
+    pub propagates: u8,
+    /// The ticks at which it began, and its slice.
+    pub began: u64,
+    pub slice: u64,
+    /// The time that it sees, Unix microseconds.
+    pub now_us: u64,
+    /// The time at which keys expire while it runs.
+    pub moment: Moment,
+    /// Calls of the host so far.
+    pub calls: u32,
+    /// Buffers.
+    pub room: Box<Room>,
+}
+
+/// How a script has ended.
+#[derive(Debug)]
+pub enum End {
+    /// It has returned this.
+    Returned(Value),
+    Failed(Failure),
+    /// It was ended by a command.
+    Killed,
+}
+
+/// Why a script that is running is not ended by a command.
+pub fn refuse_to_kill(run: Option<&Run>, by: Kind) -> Option<Error> {
+    let Some(run) = run else { return Some(Error::new("NOTBUSY No scripts in execution right now.")) };
+    if run.has_written {
+        return Some(Error::new(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
+             script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+        ));
+    }
+    (run.kind != by).then(|| run.kind.busy())
+}
+
+impl Run {
+    /// Whether commands reply in RESP3.
+    pub fn is_typed(&self) -> bool {
+        self.session.protocol == Protocol::Resp3
+    }
+
+    /// The error reply to a failure, and whether it counts in the statistics.
+    pub fn describe(&mut self, failure: &Failure) -> (Vec<u8>, bool) {
+        let (machine, names) = self.host.parts();
+        let (mut text, counts) = describe_value(machine, names, failure.value);
+        if let Some((chunk, line)) = &failure.place {
+            text.extend_from_slice(b" script: ");
+            text.extend_from_slice(&self.name);
+            text.extend_from_slice(b", on ");
+            text.extend_from_slice(shown(chunk));
+            text.extend_from_slice(format!(":{line}.").as_bytes());
+        }
+        (text, counts)
+    }
+
+    /// The error table of an error, for [`Machine::raise`] or to be returned.
+    pub fn error(&mut self, text: &[u8], counted: bool) -> Value {
+        let (machine, names) = self.host.parts();
+        redis::error_table(&mut machine.heap, names, text, counted)
+    }
+
+    /// The error reply of a script that was ended by a command, and that it counts.
+    pub fn describe_kill(&mut self) -> (Vec<u8>, bool) {
+        let text = format!("Script killed by user with {}.", self.kind.killer());
+        let machine = self.host.machine();
+        let place = machine.place(1).or_else(|| machine.place(2));
+        let value = self.error(format!("ERR {text}").as_bytes(), false);
+        self.describe(&Failure { value, place })
+    }
+
+    /// The end of a function of the host: it returns a value, or nothing, or fails.
+    pub fn provide(&mut self, outcome: Result<Option<Value>, &'static str>) {
+        match outcome {
+            Ok(value) => {
+                let results = usize::from(value.is_some());
+                if let Some(value) = value {
+                    self.host.machine().push(value);
+                }
+                self.host.machine().provide(results);
+            }
+            Err(text) => {
+                let error = self.error(text.as_bytes(), false);
+                self.host.machine().raise(error);
+            }
+        }
+    }
+
+    /// `redis.setresp(version)`
+    pub fn set_protocol(&mut self, call: Call) -> Result<(), &'static str> {
+        if call.count() != 1 {
+            return Err("ERR redis.setresp() requires one argument.");
+        }
+        self.session.protocol = match self.integer(call) {
+            2 => Protocol::Resp2,
+            3 => Protocol::Resp3,
+            _ => return Err("ERR RESP version must be 2 or 3."),
+        };
+        Ok(())
+    }
+
+    /// `redis.set_repl(flags)`
+    pub fn set_propagation(&mut self, call: Call) -> Result<(), &'static str> {
+        if call.count() != 1 {
+            return Err("ERR redis.set_repl() requires one argument.");
+        }
+        self.propagates = match self.integer(call) {
+            flags @ 0..=3 => flags as u8,
+            _ => {
+                return Err(
+                    "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+                );
+            }
+        };
+        Ok(())
+    }
+
+    /// The first argument as an integer; 0 if it is not a number.
+    fn integer(&mut self, call: Call) -> i64 {
+        let machine = self.host.machine();
+        machine.heap.to_number(machine.argument(call, 1)).unwrap_or(0.0) as i64
+    }
+
+    /// What has been said of writing by the flags of the script, and by the command.
+    pub fn is_read_only(flags: Option<Flags>, command: &Command) -> bool {
+        command.has(crate::command::flags::READONLY) || flags.is_some_and(|flags| flags.has(Flags::NO_WRITES))
+    }
+}
+
+/// The text of an error that was raised with `value`, and whether it counts.
+fn describe_value(machine: &mut Machine, names: &Names, value: Value) -> (Vec<u8>, bool) {
+    let mut text = Vec::new();
+    match value {
+        Value::Table(table) => {
+            let heap = &machine.heap;
+            let counted = matches!(heap.get_string(table, names.ignore), Value::Boolean(true));
+            if !heap.to_bytes(heap.get_string(table, names.err), &mut text) {
+                text.extend_from_slice(b"ERR unknown error");
+            }
+            text.truncate(shown(&text).len());
+            return (text, !counted);
+        }
+        Value::Nil => text.extend_from_slice(b"ERR nil"),
+        Value::Boolean(value) => text.extend_from_slice(format!("ERR {value}").as_bytes()),
+        value => {
+            text.extend_from_slice(b"ERR ");
+            if !machine.heap.to_bytes(value, &mut text) {
+                text.extend_from_slice(value.type_name().as_bytes());
+            }
+        }
+    }
+    text.truncate(shown(&text).len());
+    (text, true)
+}
