@@ -316,6 +316,7 @@ impl Heap {
         self.table_mut(table).set_metatable(metatable);
     }
 
+    /// Whether a table cannot be changed.
     pub fn is_readonly(&self, table: TableId) -> bool {
         self.table(table).is_readonly
     }
