@@ -45,8 +45,9 @@ impl Heap {
         let weak = std::mem::take(&mut marker.weak);
         self.clear_weak(&weak);
         self.sweep();
-        let next = self.used_bytes.saturating_mul(2).max(FIRST_COLLECTION);
-        self.next_collection = next.min(self.limit_bytes.max(self.used_bytes + FIRST_COLLECTION));
+        // Near the limit, garbage takes no more than half of what is left.
+        let room = self.limit_bytes.saturating_sub(self.used_bytes) / 2;
+        self.next_collection = self.used_bytes + self.used_bytes.min(room).max(FIRST_COLLECTION);
     }
 
     fn clear_marks(&mut self) {

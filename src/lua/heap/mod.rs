@@ -122,6 +122,11 @@ impl Heap {
         self.used_bytes > self.next_collection
     }
 
+    /// More than half of what there may be is in use.
+    pub fn is_half_full(&self) -> bool {
+        self.used_bytes > self.limit_bytes / 2
+    }
+
     /// More is in use than there may be.
     pub fn is_exhausted(&self) -> bool {
         self.used_bytes > self.limit_bytes

@@ -354,6 +354,7 @@ impl Machine {
         }
         self.thread.stack.copy_within(from..from + count, 0);
         self.thread.top = count;
+        self.tidy_up();
         Ok(Next::Leave(Progress::Finished { results: count }))
     }
 

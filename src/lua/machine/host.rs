@@ -99,6 +99,15 @@ impl Machine {
             self.switch_to(resumer);
         }
         self.reset();
+        self.tidy_up();
+    }
+
+    /// After a call: what it has left behind does not wait for the next one.
+    pub(super) fn tidy_up(&mut self) {
+        if self.heap.wants_collection() || self.heap.is_half_full() {
+            self.collect();
+        }
+        self.is_stopped = false;
     }
 
     /// Forgets the call under way on the main thread.
@@ -115,6 +124,7 @@ impl Machine {
         self.reset();
         // The value stays alive until the next call.
         self.push(value);
+        self.tidy_up();
         Progress::Failed(Failure { value, place })
     }
 

@@ -34,7 +34,14 @@ impl Machine {
             let next = match self.thread.frames.last() {
                 None => return Ok(Progress::Finished { results: self.thread.top }),
                 Some(Frame { activity: Activity::Lua(_), .. }) => self.execute_lua()?,
-                Some(_) => self.resume_native()?,
+                Some(_) => {
+                    // Functions that a native one calls need not make calls or jumps of their own.
+                    self.budget -= CALL_STEPS;
+                    if self.budget < 0 {
+                        return Ok(Progress::Paused);
+                    }
+                    self.resume_native()?
+                }
             };
             if let Next::Leave(progress) = next {
                 return Ok(progress);
