@@ -211,7 +211,7 @@ impl<'s> Lexer<'s> {
         text.extend_from_slice(b" near '");
         match near {
             Token::Name(_) | Token::String | Token::Number(_) => {
-                text.extend_from_slice(until_zero(self.text()))
+                text.extend_from_slice(until_zero(self.text()));
             }
             _ => text.extend(near.describe()),
         }
@@ -313,10 +313,10 @@ impl<'s> Lexer<'s> {
 
     /// After `--`.
     fn comment(&mut self) -> Result<(), Message> {
-        if self.accept(b'[') {
-            if let Some(level) = self.rest_of_bracket(b'[') {
-                return self.long_text(level, "unfinished long comment");
-            }
+        if self.accept(b'[')
+            && let Some(level) = self.rest_of_bracket(b'[')
+        {
+            return self.long_text(level, "unfinished long comment");
         }
         self.skip_while(|byte| byte != b'\n' && byte != b'\r');
         Ok(())

@@ -172,13 +172,13 @@ impl Compiler<'_, '_> {
     /// Emits `first, …, last = nil`, as part of the instruction before if that does the same to the registers below.
     pub(super) fn emit_nil(&mut self, first: u8, last: u8) -> Result<()> {
         let function = &mut self.function;
-        if function.last_target.is_none_or(|target| function.here() > target) {
-            if let Some(Instruction::LoadNil { first: begin, last: end }) = function.code.last_mut() {
-                if *begin <= first && first <= *end + 1 {
-                    *end = (*end).max(last);
-                    return Ok(());
-                }
-            }
+        if function.last_target.is_none_or(|target| function.here() > target)
+            && let Some(Instruction::LoadNil { first: begin, last: end }) = function.code.last_mut()
+            && *begin <= first
+            && first <= *end + 1
+        {
+            *end = (*end).max(last);
+            return Ok(());
         }
         self.emit(Instruction::LoadNil { first, last })?;
         Ok(())
