@@ -1,6 +1,8 @@
 //! What the compiler makes of small chunks, and what it says about wrong ones. The expected messages and the order of
 //! instructions are the reference implementation's.
 
+use std::fmt::Write;
+
 use super::*;
 use crate::lua::code::{Capture, Instruction};
 use crate::lua::names;
@@ -29,7 +31,7 @@ fn show(bytes: &[u8]) -> String {
 fn listing(function: &Prototype) -> String {
     let mut text = String::new();
     for (instruction, line) in function.code.iter().zip(&function.lines) {
-        text += &format!("{line} {instruction:?}\n");
+        let _ = writeln!(text, "{line} {instruction:?}");
     }
     text.replace("Operand(", "(")
 }
@@ -271,7 +273,7 @@ fn what_a_function_has_is_limited() {
     let locals = |count| lines(count, |n| format!("local a{n} "));
     let uses = |count| lines(count, |n| format!("a{n}() "));
     let check = |source: String, expected: &str| {
-        assert_eq!(show(&message(source.as_bytes())), show(expected.as_bytes()))
+        assert_eq!(show(&message(source.as_bytes())), show(expected.as_bytes()));
     };
 
     check(locals(200), "none");
