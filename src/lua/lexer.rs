@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::names::{chunk_id, until_zero};
+use super::names::{chunk_id_of_syntax, until_zero};
 use super::number;
 
 /// The whole message of an error, as `load` returns it.
@@ -196,7 +196,7 @@ impl<'s> Lexer<'s> {
 
     /// An error at the current line, without the text of a token.
     pub(super) fn error(&self, message: impl fmt::Display) -> Message {
-        let mut text = chunk_id(self.chunk);
+        let mut text = chunk_id_of_syntax(self.chunk);
         text.extend_from_slice(format!(":{}: {message}", self.line).as_bytes());
         text.into()
     }

@@ -384,13 +384,16 @@ fn names_of_chunks_are_cut_to_fit_a_message() {
         ("x = 1".to_owned(), "[string \"x = 1\"]".to_owned()),
         ("x = 1\ny".to_owned(), "[string \"x = 1...\"]".to_owned()),
         (String::new(), "[string \"\"]".to_owned()),
-        (format!("={long}"), "x".repeat(79)),
-        (format!("@{long}"), format!("...{}", "x".repeat(72))),
-        (long.clone(), format!("[string \"{}...\"]", "x".repeat(63))),
+        (format!("={long}"), "x".repeat(59)),
+        (format!("@{long}"), format!("...{}", "x".repeat(52))),
+        (long.clone(), format!("[string \"{}...\"]", "x".repeat(43))),
         ("a\0b".to_owned(), "[string \"a\"]".to_owned()),
     ] {
         assert_eq!(show(&names::chunk_id(chunk.as_bytes())), show(expected.as_bytes()));
     }
+    // Errors of syntax have more room.
+    let error = compile(b"x", format!("={long}").as_bytes(), &mut heap()).expect_err("wrong");
+    assert_eq!(show(&error), format!("{}:1: \\'=\\' expected near \\'<eof>\\'", "x".repeat(79)));
 }
 
 /// Chunks, and the messages about them without the name of the chunk.
