@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::names::{chunk_id, until_zero};
+use super::names::{chunk_id_of_syntax, until_zero};
 use super::number;
 
 /// The whole message of an error, as `load` returns it.
@@ -196,7 +196,7 @@ impl<'s> Lexer<'s> {
 
     /// An error at the current line, without the text of a token.
     pub(super) fn error(&self, message: impl fmt::Display) -> Message {
-        let mut text = chunk_id(self.chunk);
+        let mut text = chunk_id_of_syntax(self.chunk);
         text.extend_from_slice(format!(":{}: {message}", self.line).as_bytes());
         text.into()
     }
@@ -211,7 +211,7 @@ impl<'s> Lexer<'s> {
         text.extend_from_slice(b" near '");
         match near {
             Token::Name(_) | Token::String | Token::Number(_) => {
-                text.extend_from_slice(until_zero(self.text()))
+                text.extend_from_slice(until_zero(self.text()));
             }
             _ => text.extend(near.describe()),
         }
@@ -313,10 +313,10 @@ impl<'s> Lexer<'s> {
 
     /// After `--`.
     fn comment(&mut self) -> Result<(), Message> {
-        if self.accept(b'[') {
-            if let Some(level) = self.rest_of_bracket(b'[') {
-                return self.long_text(level, "unfinished long comment");
-            }
+        if self.accept(b'[')
+            && let Some(level) = self.rest_of_bracket(b'[')
+        {
+            return self.long_text(level, "unfinished long comment");
         }
         self.skip_while(|byte| byte != b'\n' && byte != b'\r');
         Ok(())

@@ -9,8 +9,10 @@ use super::code::{Instruction, Operand, Prototype};
 use super::heap::Heap;
 use super::value::Value;
 
-/// The longest name of a chunk in messages is one less, for the zero that ends a C string.
-const LONGEST_CHUNK_ID: usize = 80;
+/// The longest name of a chunk in a message is one less, for the zero that ends a C string.
+const CHUNK_ID: usize = 60;
+/// As `CHUNK_ID`, in errors of syntax.
+const CHUNK_ID_OF_SYNTAX: usize = 80;
 
 /// The bytes up to the first zero: what C takes for a string.
 pub fn until_zero(bytes: &[u8]) -> &[u8] {
@@ -21,18 +23,28 @@ pub fn until_zero(bytes: &[u8]) -> &[u8] {
 /// A chunk's name as messages show it: what follows `=`, the end of what follows `@`, or the beginning of the first line
 /// of the source as `[string "…"]`.
 pub fn chunk_id(chunk: &[u8]) -> Vec<u8> {
+    cut_chunk_id(chunk, CHUNK_ID)
+}
+
+/// As `chunk_id`, for errors of syntax, where the name may be longer.
+pub(super) fn chunk_id_of_syntax(chunk: &[u8]) -> Vec<u8> {
+    cut_chunk_id(chunk, CHUNK_ID_OF_SYNTAX)
+}
+
+/// In `size` bytes with the zero at its end.
+fn cut_chunk_id(chunk: &[u8], size: usize) -> Vec<u8> {
     let chunk = until_zero(chunk);
     match chunk.split_first() {
-        Some((b'=', name)) => name[..name.len().min(LONGEST_CHUNK_ID - 1)].to_vec(),
+        Some((b'=', name)) => name[..name.len().min(size - 1)].to_vec(),
         Some((b'@', name)) => {
-            let most = LONGEST_CHUNK_ID - " '...' \0".len();
+            let most = size - " '...' \0".len();
             if name.len() <= most {
                 return name.to_vec();
             }
             [b"...", &name[name.len() - most..]].concat()
         }
         _ => {
-            let most = LONGEST_CHUNK_ID - " [string \"...\"] \0".len();
+            let most = size - " [string \"...\"] \0".len();
             let line = chunk.iter().position(|byte| b"\r\n".contains(byte)).unwrap_or(chunk.len()).min(most);
             let dots: &[u8] = if line < chunk.len() { b"..." } else { b"" };
             [b"[string \"", &chunk[..line], dots, b"\"]"].concat()

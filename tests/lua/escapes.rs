@@ -79,7 +79,10 @@ fn check(attacks: &[Attack]) {
         };
         if !is_harmless {
             let came: String = came.chars().take(300).collect();
-            complaints.push(format!("{}\n  {}\n  expected: {expected}\n  came to:  {came}", attack.name, attack.script));
+            complaints.push(format!(
+                "{}\n  {}\n  expected: {expected}\n  came to:  {came}",
+                attack.name, attack.script
+            ));
         }
         // Whatever it did, the machine serves the next one.
         let after = outcome(&mut machine, "return 1 + 1, ('x'):rep(3), #{ 1, 2, 3 }, type(pcall)");
@@ -133,8 +136,15 @@ fn nothing_of_the_outside_is_within_reach() {
     let script = "local t = {} for k in pairs(os or {}) do t[#t + 1] = k end return table.concat(t, ' ')";
     let in_os = outcome(&mut machine, script);
     assert!(in_os.is_empty() || in_os == "clock", "os has {in_os}");
-    for hidden in ["getfenv(0)", "getfenv(1)", "getfenv(pcall)", "getmetatable('').__index", "getfenv(coroutine.create)"] {
-        let script = format!("local e = {hidden}; return tostring(rawget(e, 'io')), tostring(rawget(e, 'package'))");
+    for hidden in [
+        "getfenv(0)",
+        "getfenv(1)",
+        "getfenv(pcall)",
+        "getmetatable('').__index",
+        "getfenv(coroutine.create)",
+    ] {
+        let script =
+            format!("local e = {hidden}; return tostring(rawget(e, 'io')), tostring(rawget(e, 'package'))");
         assert_eq!(outcome(&mut machine, &script), "nil nil", "{hidden}");
     }
     let registry = "return pcall(getmetatable, nil), type(getmetatable(nil)), type(getmetatable(1)), type(getmetatable(pcall))";
@@ -255,7 +265,9 @@ fn nesting_is_an_error_before_it_is_an_overflow_of_the_stack() {
         Attack {
             name: "CVE-2021-32626: more values than the stack holds, from cmsgpack",
             script: "return pcall(cmsgpack.unpack, ('\\1'):rep(1000000))",
-            outcome: Is("false stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)"),
+            outcome: Is(
+                "false stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)",
+            ),
         },
         Attack {
             name: "CVE-2018-11218: a length that is only claimed",

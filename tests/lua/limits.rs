@@ -118,13 +118,18 @@ fn a_program_that_wants_more_memory_than_it_may_have_fails_and_harms_nobody() {
         let before = machine.used_bytes();
         let came = outcome(&mut machine, script);
         // Some reach another limit first.
-        let is_refused = ["not enough memory", "stack overflow", "string length overflow", "resulting string too large"]
-            .iter()
-            .any(|text| came.starts_with("error: ") && came.contains(text));
+        let is_refused =
+            ["not enough memory", "stack overflow", "string length overflow", "resulting string too large"]
+                .iter()
+                .any(|text| came.starts_with("error: ") && came.contains(text));
         assert!(is_refused, "{script}: {came}");
         assert!(machine.used_bytes() <= LIMIT + LIMIT / 8, "{script}: {} bytes in use", machine.used_bytes());
         // What it took comes back.
-        assert_eq!(outcome(&mut machine, "collectgarbage() collectgarbage() return #('x'):rep(4000000)"), "4000000", "{script}");
+        assert_eq!(
+            outcome(&mut machine, "collectgarbage() collectgarbage() return #('x'):rep(4000000)"),
+            "4000000",
+            "{script}"
+        );
         outcome(&mut machine, "collectgarbage() collectgarbage()");
         let after = machine.used_bytes();
         assert!(after < before + (1 << 20), "{script}: {before} bytes before, {after} after");
@@ -144,7 +149,10 @@ fn resident_memory_follows_what_the_machine_says() {
     // The count is of the machine's own making: this holds it to the process's.
     let before = crate::support::resident_bytes(std::process::id());
     let mut machine = engine::machine(64 << 20, Libraries::Redis);
-    let came = outcome(&mut machine, "kept = {} for i = 1, 200000 do kept[i] = { i, name = 'n' .. i } end return #kept");
+    let came = outcome(
+        &mut machine,
+        "kept = {} for i = 1, 200000 do kept[i] = { i, name = 'n' .. i } end return #kept",
+    );
     assert_eq!(came, "200000");
     let used = machine.used_bytes() as u64;
     let resident = crate::support::resident_bytes(std::process::id()).saturating_sub(before);
@@ -160,7 +168,9 @@ fn a_function_of_the_host_may_answer_later_or_fail_or_be_abandoned() {
     machine.heap.set_field(globals, "ask", host);
     begin(&mut machine, "local t = {} for i = 1, 3 do t[i] = ask(i, 'x') end return table.concat(t, ',')");
     for round in 1..=3 {
-        let Progress::Host { function, call } = machine.run(1 << 30) else { panic!("the host is not called") };
+        let Progress::Host { function, call } = machine.run(1 << 30) else {
+            panic!("the host is not called")
+        };
         assert_eq!((function, call.count()), (7, 2));
         assert_eq!(machine.argument(call, 1), Value::Number(f64::from(round)));
         machine.push(Value::Number(f64::from(round * 10)));
@@ -210,13 +220,25 @@ fn a_table_that_is_readonly_cannot_be_changed_in_any_way() {
     machine.heap.set_field(globals, "fixed", Value::Table(table));
     machine.heap.set_readonly(table, true);
     for change in [
-        "fixed.x = 2", "fixed.new = 2", "fixed[1] = 2", "fixed.x = nil", "rawset(fixed, 'x', 2)", "table.insert(fixed, 2)",
-        "table.insert(fixed, 1, 2)", "setmetatable(fixed, {})", "setmetatable(fixed, nil)",
-        "setmetatable({}, { __newindex = fixed }).x = 2", "for k in pairs(fixed) do fixed[k] = nil end",
-        "setfenv(function() x = 2 end, fixed)()", "fixed.x, fixed.y = 2, 3",
+        "fixed.x = 2",
+        "fixed.new = 2",
+        "fixed[1] = 2",
+        "fixed.x = nil",
+        "rawset(fixed, 'x', 2)",
+        "table.insert(fixed, 2)",
+        "table.insert(fixed, 1, 2)",
+        "setmetatable(fixed, {})",
+        "setmetatable(fixed, nil)",
+        "setmetatable({}, { __newindex = fixed }).x = 2",
+        "for k in pairs(fixed) do fixed[k] = nil end",
+        "setfenv(function() x = 2 end, fixed)()",
+        "fixed.x, fixed.y = 2, 3",
     ] {
         let came = outcome(&mut machine, change);
         assert!(came.ends_with("Attempt to modify a readonly table"), "{change}: {came}");
-        assert_eq!(outcome(&mut machine, "return fixed.x, next(fixed, 'x'), #fixed, getmetatable(fixed)"), "1 nil 0 nil");
+        assert_eq!(
+            outcome(&mut machine, "return fixed.x, next(fixed, 'x'), #fixed, getmetatable(fixed)"),
+            "1 nil 0 nil"
+        );
     }
 }

@@ -294,7 +294,7 @@ impl Compiler<'_, '_> {
         self.expect_closing(Token::Symbol(b'}'), Token::Symbol(b'{'), line)?;
         self.last_fields(&mut fields, last)?;
         if let Instruction::NewTable { array, hash, .. } = self.function.at(new) {
-            *array = fields.array.try_into().unwrap_or(u16::MAX);
+            *array = rounded(fields.array).try_into().unwrap_or(u16::MAX);
             *hash = fields.hash.try_into().unwrap_or(u16::MAX);
         }
         Ok(e)
@@ -342,6 +342,17 @@ impl Compiler<'_, '_> {
         fields.waiting = 0;
         Ok(())
     }
+}
+
+/// `count`, rounded up to a number with four significant bits: the room that the reference implementation makes. How
+/// much there is can be seen in the order of what is added later.
+fn rounded(mut count: u32) -> u32 {
+    let mut shift = 0;
+    while count >= 16 {
+        count = count.div_ceil(2);
+        shift += 1;
+    }
+    count << shift
 }
 
 /// What a constructor has had so far.

@@ -1,36 +1,26 @@
 //! The function in the making: its code, its constants and its registers.
 
 use std::cell::Cell;
+use std::mem::{replace, take};
 use std::rc::Rc;
 
+use super::constants::MOST_CONSTANTS;
 use super::jumps::Jumps;
 use super::scope::{Block, Variable};
 use super::{Compiler, Result};
 use crate::lua::code::{Capture, Instruction, Local, MOST_REGISTERS, Prototype};
-use crate::lua::value::{StringId, Value};
-
-/// The most constants of a function, and the most functions in it.
-const MOST_CONSTANTS: usize = (1 << 18) - 1;
-
-/// A constant, as the key by which it is found again. Numbers are their bits, but both zeros are one constant, as in the
-/// reference implementation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Constant {
-    Nil,
-    Boolean(bool),
-    Number(u64),
-    String(StringId),
-}
+use crate::lua::value::Value;
 
 pub(super) struct Function<'s> {
-    number: u32,
+    /// Its own number.
+    pub(super) number: u32,
     pub(super) line: u32,
     pub(super) parameters: u8,
     pub(super) is_variadic: bool,
     pub(super) wants_arg: bool,
     pub(super) code: Vec<Instruction>,
     lines: Vec<u32>,
-    constants: Vec<Value>,
+    pub(super) constants: Vec<Value>,
     prototypes: Vec<Rc<Prototype>>,
     pub(super) captures: Vec<Capture>,
     pub(super) upvalue_names: Vec<&'s [u8]>,
@@ -109,7 +99,33 @@ impl<'s> Function<'s> {
         }
     }
 
-    fn finish(self, last_line: u32, chunk: &Rc<[u8]>) -> Prototype {
+    /// Makes it another function, with nothing in it but the memory it has.
+    fn reset(&mut self, number: u32, line: u32) {
+        self.code.clear();
+        self.lines.clear();
+        self.constants.clear();
+        self.prototypes.clear();
+        self.captures.clear();
+        self.upvalue_names.clear();
+        self.locals.clear();
+        self.variables.clear();
+        self.blocks.clear();
+        *self = Function {
+            code: take(&mut self.code),
+            lines: take(&mut self.lines),
+            constants: take(&mut self.constants),
+            prototypes: take(&mut self.prototypes),
+            captures: take(&mut self.captures),
+            upvalue_names: take(&mut self.upvalue_names),
+            locals: take(&mut self.locals),
+            variables: take(&mut self.variables),
+            blocks: take(&mut self.blocks),
+            ..Function::new(number, line)
+        };
+    }
+
+    /// What has been made, in exactly the memory that it needs.
+    fn finish(&mut self, last_line: u32, chunk: &Rc<[u8]>) -> Prototype {
         Prototype {
             chunk: chunk.clone(),
             line: self.line,
@@ -118,13 +134,13 @@ impl<'s> Function<'s> {
             is_variadic: self.is_variadic,
             wants_arg: self.wants_arg,
             registers: self.registers,
-            code: self.code.into(),
-            constants: self.constants.into(),
-            prototypes: self.prototypes.into(),
-            captures: self.captures.into(),
-            lines: self.lines.into(),
-            locals: self.locals.into(),
-            upvalue_names: self.upvalue_names.into_iter().map(Box::from).collect(),
+            code: self.code[..].into(),
+            constants: self.constants[..].into(),
+            prototypes: self.prototypes.drain(..).collect(),
+            captures: self.captures[..].into(),
+            lines: self.lines[..].into(),
+            locals: self.locals.drain(..).collect(),
+            upvalue_names: self.upvalue_names.iter().map(|&name| Box::from(name)).collect(),
             marked: Cell::new(0),
         }
     }
@@ -133,9 +149,10 @@ impl<'s> Function<'s> {
 impl Compiler<'_, '_> {
     /// Begins a function inside the current one, which `finish_function` ends.
     pub(super) fn begin_function(&mut self, line: u32) {
-        let inner = Function::new(self.functions, line);
+        let mut inner = self.spare.pop().unwrap_or_else(|| Function::new(0, 0));
+        inner.reset(self.functions, line);
         self.functions += 1;
-        self.enclosing.push(std::mem::replace(&mut self.function, inner));
+        self.enclosing.push(replace(&mut self.function, inner));
     }
 
     /// Ends the current function; the one around it, if any, becomes current.
@@ -143,8 +160,10 @@ impl Compiler<'_, '_> {
         self.end_variables(0);
         self.emit(Instruction::Return { first: 0, values: 1 })?;
         let outer = self.enclosing.pop().unwrap_or_else(|| Function::new(0, 0));
-        let finished = std::mem::replace(&mut self.function, outer);
-        Ok(Rc::new(finished.finish(last_line, &self.chunk)))
+        let mut finished = replace(&mut self.function, outer);
+        let prototype = Rc::new(finished.finish(last_line, &self.chunk));
+        self.spare.push(finished);
+        Ok(prototype)
     }
 
     /// Adds a function to those of the current one, and returns its index.
@@ -161,7 +180,7 @@ impl Compiler<'_, '_> {
     pub(super) fn emit(&mut self, instruction: Instruction) -> Result<u32> {
         let here = self.function.here();
         if !self.function.pending.is_empty() {
-            let pending = std::mem::take(&mut self.function.pending);
+            let pending = take(&mut self.function.pending);
             self.patch_values(pending, here, None, here)?;
         }
         self.function.code.push(instruction);
@@ -172,13 +191,13 @@ impl Compiler<'_, '_> {
     /// Emits `first, …, last = nil`, as part of the instruction before if that does the same to the registers below.
     pub(super) fn emit_nil(&mut self, first: u8, last: u8) -> Result<()> {
         let function = &mut self.function;
-        if function.last_target.is_none_or(|target| function.here() > target) {
-            if let Some(Instruction::LoadNil { first: begin, last: end }) = function.code.last_mut() {
-                if *begin <= first && first <= *end + 1 {
-                    *end = (*end).max(last);
-                    return Ok(());
-                }
-            }
+        if function.last_target.is_none_or(|target| function.here() > target)
+            && let Some(Instruction::LoadNil { first: begin, last: end }) = function.code.last_mut()
+            && *begin <= first
+            && first <= *end + 1
+        {
+            *end = (*end).max(last);
+            return Ok(());
         }
         self.emit(Instruction::LoadNil { first, last })?;
         Ok(())
@@ -202,43 +221,5 @@ impl Compiler<'_, '_> {
             self.function.registers = needed as u8;
         }
         Ok(())
-    }
-
-    /// The index of a constant of the current function.
-    fn constant(&mut self, key: Constant, value: Value) -> Result<u32> {
-        let constants = &mut self.function.constants;
-        let next = constants.len();
-        let index = *self.constants.entry((self.function.number, key)).or_insert(next as u32);
-        if index as usize == next {
-            if next >= MOST_CONSTANTS {
-                return Err(b"constant table overflow"[..].into());
-            }
-            constants.push(value);
-        }
-        Ok(index)
-    }
-
-    pub(super) fn nil_constant(&mut self) -> Result<u32> {
-        self.constant(Constant::Nil, Value::Nil)
-    }
-
-    pub(super) fn boolean_constant(&mut self, value: bool) -> Result<u32> {
-        self.constant(Constant::Boolean(value), Value::Boolean(value))
-    }
-
-    pub(super) fn number_constant(&mut self, value: f64) -> Result<u32> {
-        // `-0.0 + 0.0` is `0.0`.
-        self.constant(Constant::Number((value + 0.0).to_bits()), Value::Number(value))
-    }
-
-    pub(super) fn string_constant(&mut self, bytes: &[u8]) -> Result<u32> {
-        let string = self.heap.string(bytes);
-        self.constant(Constant::String(string), Value::String(string))
-    }
-
-    /// The contents of the string that is the current token.
-    pub(super) fn token_constant(&mut self) -> Result<u32> {
-        let string = self.heap.string(self.lexer.contents());
-        self.constant(Constant::String(string), Value::String(string))
     }
 }

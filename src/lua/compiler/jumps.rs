@@ -185,11 +185,11 @@ impl Compiler<'_, '_> {
 
     /// Emits a jump for when `e` is true or false as `expected`.
     fn jump_if(&mut self, e: &mut Expression, expected: bool) -> Result<Jumps> {
-        if let Kind::Unplaced(place) = e.kind {
-            if let Instruction::Not { from, .. } = *self.function.at(place) {
-                self.function.take_back();
-                return self.jump_on(Instruction::Test { value: from, expected: !expected });
-            }
+        if let Kind::Unplaced(place) = e.kind
+            && let Instruction::Not { from, .. } = *self.function.at(place)
+        {
+            self.function.take_back();
+            return self.jump_on(Instruction::Test { value: from, expected: !expected });
         }
         let from = self.place_anywhere(e)?;
         self.release(e);

@@ -13,12 +13,14 @@
 //! | `values.rs` | from a description to a register, a constant, a store |
 //! | `jumps.rs` | lists of jumps, and conditions |
 //! | `scope.rs` | blocks, local variables, upvalues |
-//! | `function.rs` | the function in the making: code, constants, registers |
+//! | `function.rs` | the function in the making: code and registers |
+//! | `constants.rs` | its constants |
 //!
 //! The instructions are in the order in which the reference implementation of Lua 5.1 emits its own, with the same
 //! lines, since the order of evaluation and the texts of errors follow from them. So are the limits; nesting is limited
 //! to 200 levels, which bounds the recursion of the parser.
 
+mod constants;
 mod expressions;
 mod function;
 mod jumps;
@@ -32,7 +34,8 @@ mod values;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use self::function::{Constant, Function};
+use self::constants::{Constant, Seeded};
+use self::function::Function;
 use self::values::Expression;
 use super::code::Prototype;
 use super::heap::Heap;
@@ -57,10 +60,12 @@ struct Compiler<'s, 'h> {
     /// The function that is being compiled, and those around it, from the outermost.
     function: Function<'s>,
     enclosing: Vec<Function<'s>>,
+    /// Finished ones, whose memory is used again.
+    spare: Vec<Function<'s>>,
     /// How many functions have been begun: each has a number of its own.
     functions: u32,
     /// The index of each constant of each function, by the number of the function.
-    constants: HashMap<(u32, Constant), u32>,
+    constants: HashMap<(u32, Constant), u32, Seeded>,
     level: usize,
 }
 
@@ -72,8 +77,9 @@ impl<'s, 'h> Compiler<'s, 'h> {
             chunk: until_zero(chunk).into(),
             function: Function::new(0, 0),
             enclosing: Vec::new(),
+            spare: Vec::new(),
             functions: 1,
-            constants: HashMap::new(),
+            constants: HashMap::with_hasher(Seeded::new()),
             level: 0,
         }
     }
@@ -97,8 +103,9 @@ impl<'s, 'h> Compiler<'s, 'h> {
         self.syntax_error(format_args!("'{}' expected", String::from_utf8_lossy(&token.describe())))
     }
 
+    #[inline]
     fn is_at(&self, symbol: u8) -> bool {
-        self.lexer.token == Token::Symbol(symbol)
+        matches!(self.lexer.token, Token::Symbol(byte) if byte == symbol)
     }
 
     /// Goes past the current token if it is `token`.
@@ -110,8 +117,13 @@ impl<'s, 'h> Compiler<'s, 'h> {
         Ok(found)
     }
 
+    #[inline]
     fn accept_symbol(&mut self, symbol: u8) -> Result<bool> {
-        self.accept(Token::Symbol(symbol))
+        let found = self.is_at(symbol);
+        if found {
+            self.lexer.advance()?;
+        }
+        Ok(found)
     }
 
     fn expect(&mut self, token: Token) -> Result<()> {

@@ -189,11 +189,11 @@ impl Compiler<'_, '_> {
     }
 
     fn arithmetic(&mut self, operator: Binary, left: &mut Expression, mut right: Expression) -> Result<()> {
-        if let (Some(a), Some(b)) = (left.as_number(), right.as_number()) {
-            if let Some(result) = operator.fold(a, b) {
-                left.kind = Kind::Number(result);
-                return Ok(());
-            }
+        if let (Some(a), Some(b)) = (left.as_number(), right.as_number())
+            && let Some(result) = operator.fold(a, b)
+        {
+            left.kind = Kind::Number(result);
+            return Ok(());
         }
         let right_operand = self.make_operand(&mut right)?;
         let left_operand = self.make_operand(left)?;
@@ -217,14 +217,14 @@ impl Compiler<'_, '_> {
             debug_assert!(false, "the left operand has been prepared");
             return Ok(());
         };
-        if let Kind::Unplaced(place) = right.kind {
-            if let Instruction::Concatenate { first, .. } = self.function.at(place) {
-                debug_assert_eq!(*first, begin + 1);
-                *first = begin;
-                self.release(left);
-                left.kind = Kind::Unplaced(place);
-                return Ok(());
-            }
+        if let Kind::Unplaced(place) = right.kind
+            && let Instruction::Concatenate { first, .. } = self.function.at(place)
+        {
+            debug_assert_eq!(*first, begin + 1);
+            *first = begin;
+            self.release(left);
+            left.kind = Kind::Unplaced(place);
+            return Ok(());
         }
         let last = self.put_in_next(&mut right)?;
         self.release(&right);

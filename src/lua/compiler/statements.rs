@@ -406,10 +406,10 @@ impl<'s> Compiler<'s, '_> {
             let (count, mut last) = self.expression_list()?;
             if last.has_many_values() {
                 self.set_values(&last, None)?;
-                if let (Kind::Call(place), 1) = (last.kind, count) {
-                    if let Instruction::Call { function, arguments, .. } = *self.function.at(place) {
-                        *self.function.at(place) = Instruction::TailCall { function, arguments };
-                    }
+                if let (Kind::Call(place), 1) = (last.kind, count)
+                    && let Instruction::Call { function, arguments, .. } = *self.function.at(place)
+                {
+                    *self.function.at(place) = Instruction::TailCall { function, arguments };
                 }
                 (first, values) = (self.function.active, 0);
             } else if count == 1 {

@@ -1,6 +1,8 @@
 //! What the compiler makes of small chunks, and what it says about wrong ones. The expected messages and the order of
 //! instructions are the reference implementation's.
 
+use std::fmt::Write;
+
 use super::*;
 use crate::lua::code::{Capture, Instruction};
 use crate::lua::names;
@@ -29,7 +31,7 @@ fn show(bytes: &[u8]) -> String {
 fn listing(function: &Prototype) -> String {
     let mut text = String::new();
     for (instruction, line) in function.code.iter().zip(&function.lines) {
-        text += &format!("{line} {instruction:?}\n");
+        let _ = writeln!(text, "{line} {instruction:?}");
     }
     text.replace("Operand(", "(")
 }
@@ -271,7 +273,7 @@ fn what_a_function_has_is_limited() {
     let locals = |count| lines(count, |n| format!("local a{n} "));
     let uses = |count| lines(count, |n| format!("a{n}() "));
     let check = |source: String, expected: &str| {
-        assert_eq!(show(&message(source.as_bytes())), show(expected.as_bytes()))
+        assert_eq!(show(&message(source.as_bytes())), show(expected.as_bytes()));
     };
 
     check(locals(200), "none");
@@ -382,13 +384,16 @@ fn names_of_chunks_are_cut_to_fit_a_message() {
         ("x = 1".to_owned(), "[string \"x = 1\"]".to_owned()),
         ("x = 1\ny".to_owned(), "[string \"x = 1...\"]".to_owned()),
         (String::new(), "[string \"\"]".to_owned()),
-        (format!("={long}"), "x".repeat(79)),
-        (format!("@{long}"), format!("...{}", "x".repeat(72))),
-        (long.clone(), format!("[string \"{}...\"]", "x".repeat(63))),
+        (format!("={long}"), "x".repeat(59)),
+        (format!("@{long}"), format!("...{}", "x".repeat(52))),
+        (long.clone(), format!("[string \"{}...\"]", "x".repeat(43))),
         ("a\0b".to_owned(), "[string \"a\"]".to_owned()),
     ] {
         assert_eq!(show(&names::chunk_id(chunk.as_bytes())), show(expected.as_bytes()));
     }
+    // Errors of syntax have more room.
+    let error = compile(b"x", format!("={long}").as_bytes(), &mut heap()).expect_err("wrong");
+    assert_eq!(show(&error), format!("{}:1: \\'=\\' expected near \\'<eof>\\'", "x".repeat(79)));
 }
 
 /// Chunks, and the messages about them without the name of the chunk.
