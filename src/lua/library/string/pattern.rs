@@ -23,7 +23,9 @@ pub const MOST_CAPTURES: usize = 32;
 /// The most choices that wait. The reference implementation would have overrun the stack of C.
 const MOST_CHOICES: usize = 1 << 16;
 /// Choices that need no allocation.
-const INLINE_CHOICES: usize = 8;
+const INLINE_CHOICES: usize = 6;
+/// Captures that need none.
+const INLINE_CAPTURES: usize = 4;
 /// Bytes that one step of a loop over the subject covers.
 const STRIDE: usize = 1024;
 /// Bytes that it looks at in the time of a step, about.
@@ -72,32 +74,51 @@ enum Choice {
     Unclose { index: usize, start: usize },
 }
 
-/// The stack of choices.
+/// A stack of which the lowest `N` items need no allocation.
 #[derive(Debug)]
-struct Choices {
-    inline: [Choice; INLINE_CHOICES],
+struct Stack<T, const N: usize> {
+    inline: [T; N],
     count: usize,
-    more: Vec<Choice>,
+    more: Vec<T>,
 }
 
-impl Choices {
-    const NONE: Choice = Choice::Reopen;
-
-    fn push(&mut self, choice: Choice) -> Result<(), Malformed> {
-        if self.count < INLINE_CHOICES {
-            self.inline[self.count] = choice;
-        } else if self.count < MOST_CHOICES {
-            self.more.push(choice);
-        } else {
-            return Err("pattern too complex");
-        }
-        self.count += 1;
-        Ok(())
+impl<T: Copy, const N: usize> Stack<T, N> {
+    /// An empty stack; `filler` stands where nothing is.
+    fn new(filler: T) -> Stack<T, N> {
+        Stack { inline: [filler; N], count: 0, more: Vec::new() }
     }
 
-    fn pop(&mut self) -> Option<Choice> {
+    #[inline]
+    fn push(&mut self, item: T) {
+        match self.inline.get_mut(self.count) {
+            Some(free) => *free = item,
+            None => self.more.push(item),
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
         self.count = self.count.checked_sub(1)?;
-        if self.count < INLINE_CHOICES { Some(self.inline[self.count]) } else { self.more.pop() }
+        if self.count < N { Some(self.inline[self.count]) } else { self.more.pop() }
+    }
+
+    #[inline]
+    fn get(&self, place: usize) -> Option<T> {
+        if place >= self.count {
+            return None;
+        }
+        if place < N { Some(self.inline[place]) } else { self.more.get(place - N).copied() }
+    }
+
+    #[inline]
+    fn set(&mut self, place: usize, item: T) {
+        debug_assert!(place < self.count);
+        if place < N {
+            self.inline[place] = item;
+        } else {
+            self.more[place - N] = item;
+        }
     }
 
     fn clear(&mut self) {
@@ -123,6 +144,11 @@ enum Mode {
 enum Single {
     Any,
     Byte(u8),
+    /// All but one.
+    Not(u8),
+    Class(&'static Set),
+    /// All that are not of a class.
+    NotClass(&'static Set),
     Members(Set),
 }
 
@@ -132,6 +158,9 @@ impl Single {
         let end = match self {
             Single::Any => None,
             Single::Byte(byte) => bytes.iter().position(|other| other != byte),
+            Single::Not(byte) => memchr(*byte, bytes),
+            Single::Class(set) => bytes.iter().position(|&byte| !set.contains(byte)),
+            Single::NotClass(set) => bytes.iter().position(|&byte| set.contains(byte)),
             Single::Members(set) => bytes.iter().position(|&byte| !set.contains(byte)),
         };
         end.unwrap_or(bytes.len())
@@ -206,11 +235,14 @@ impl<'a> Pattern<'a> {
         match self.0[place] {
             b'.' => Single::Any,
             ESCAPE => match class::of_letter(self.0[place + 1]) {
-                Some((set, true)) => Single::Members(*set),
-                Some((set, false)) => Single::Members(set.complement()),
+                Some((set, true)) => Single::Class(set),
+                Some((set, false)) => Single::NotClass(set),
                 None => Single::Byte(self.0[place + 1]),
             },
-            b'[' => Single::Members(Set::new(self.bracketed(place, end))),
+            b'[' => match self.bracketed(place, end) {
+                &[b'^', byte] if byte != ESCAPE => Single::Not(byte),
+                bracketed => Single::Members(Set::new(bracketed)),
+            },
             other => Single::Byte(other),
         }
     }
@@ -253,9 +285,8 @@ pub struct Matcher {
     /// The place in the pattern.
     item: usize,
     mode: Mode,
-    choices: Choices,
-    captures: [Capture; MOST_CAPTURES],
-    level: usize,
+    choices: Stack<Choice, INLINE_CHOICES>,
+    captures: Stack<Capture, INLINE_CAPTURES>,
     is_anchored: bool,
     /// Steps that are left.
     steps: usize,
@@ -269,9 +300,8 @@ impl Matcher {
             at: start,
             item: 0,
             mode: Mode::Item,
-            choices: Choices { inline: [Choices::NONE; INLINE_CHOICES], count: 0, more: Vec::new() },
-            captures: [Capture::Open(0); MOST_CAPTURES],
-            level: 0,
+            choices: Stack::new(Choice::Reopen),
+            captures: Stack::new(Capture::Open(0)),
             is_anchored,
             steps: 0,
         }
@@ -284,7 +314,7 @@ impl Matcher {
         self.item = 0;
         self.mode = Mode::Item;
         self.choices.clear();
-        self.level = 0;
+        self.captures.clear();
     }
 
     /// Whether the pattern matches at the start only.
@@ -296,17 +326,17 @@ impl Matcher {
         self.steps = self.steps.saturating_sub(steps);
     }
 
-    /// The captures of the match that was found.
-    pub fn captures(&self) -> &[Capture] {
-        &self.captures[..self.level]
+    /// How many captures the match has that was found.
+    pub fn captures(&self) -> usize {
+        self.captures.count
     }
 
     /// The capture numbered `index`, from 0, of a match that was found at `start..end`: the whole match if there are no
     /// captures at all.
     pub fn capture(&self, index: usize, start: usize, end: usize) -> Result<Capture, Malformed> {
-        match self.captures().get(index) {
+        match self.captures.get(index) {
             Some(Capture::Open(_)) => Err("unfinished capture"),
-            Some(&capture) => Ok(capture),
+            Some(capture) => Ok(capture),
             None if index == 0 => Ok(Capture::Range(start, end)),
             None => Err("invalid capture index"),
         }
@@ -413,11 +443,11 @@ impl Matcher {
         let end = text.pattern.single_end(self.item)?;
         let suffix = text.pattern.at(end);
         if suffix == b'*' {
-            self.mode = Mode::Repeat { low: self.at, end };
+            self.repeat(text, self.at, end)?;
             return Ok(true);
         }
         if suffix == b'-' {
-            self.choices.push(Choice::More { at: self.at, item: self.item, next: end + 1 })?;
+            self.choose(Choice::More { at: self.at, item: self.item, next: end + 1 })?;
             self.item = end + 1;
             return Ok(true);
         }
@@ -428,7 +458,7 @@ impl Matcher {
         match suffix {
             b'?' => {
                 if matches {
-                    self.choices.push(Choice::Go { at: self.at, item: end + 1 })?;
+                    self.choose(Choice::Go { at: self.at, item: end + 1 })?;
                     self.at += 1;
                 }
                 self.item = end + 1;
@@ -437,7 +467,7 @@ impl Matcher {
             b'+' => {
                 if matches {
                     self.at += 1;
-                    self.mode = Mode::Repeat { low: self.at, end };
+                    self.repeat(text, self.at, end)?;
                 }
                 Ok(matches)
             }
@@ -449,7 +479,7 @@ impl Matcher {
         }
     }
 
-    /// Goes on with a greedy repetition.
+    /// Goes on with a greedy repetition of the item at `item..end` that began at `low`, for one stride.
     fn repeat(&mut self, text: Text, low: usize, end: usize) -> Result<(), Malformed> {
         let single = text.pattern.decode(self.item, end);
         let rest = &text.subject[self.at..];
@@ -458,10 +488,11 @@ impl Matcher {
         self.at += count;
         self.spend(count.min(STRIDE) / STRIDE_PER_STEP);
         if count == STRIDE && self.at < text.subject.len() {
+            self.mode = Mode::Repeat { low, end };
             return Ok(());
         }
         if low < self.at {
-            self.choices.push(Choice::Fewer { low, high: self.at, next: end + 1 })?;
+            self.choose(Choice::Fewer { low, high: self.at, next: end + 1 })?;
         }
         self.item = end + 1;
         self.mode = Mode::Item;
@@ -471,8 +502,8 @@ impl Matcher {
     /// Takes a choice.
     fn retreat(&mut self, choice: Choice, text: Text) -> Result<(), Malformed> {
         match choice {
-            Choice::Reopen => self.level -= 1,
-            Choice::Unclose { index, start } => self.captures[index] = Capture::Open(start),
+            Choice::Reopen => drop(self.captures.pop()),
+            Choice::Unclose { index, start } => self.captures.set(index, Capture::Open(start)),
             Choice::Go { at, item } => (self.at, self.item, self.mode) = (at, item, Mode::Item),
             Choice::Fewer { low, high, next } => {
                 let place = match text.pattern.literal_again(next) {
@@ -482,7 +513,7 @@ impl Matcher {
                 self.spend((high - place.unwrap_or(low)) / STRIDE);
                 if let Some(place) = place {
                     if place > low {
-                        self.choices.push(Choice::Fewer { low, high: place, next })?;
+                        self.choose(Choice::Fewer { low, high: place, next })?;
                     }
                     (self.at, self.item, self.mode) = (place, next, Mode::Item);
                 }
@@ -504,37 +535,45 @@ impl Matcher {
             let at = start + count + 1;
             if follows.is_none() || follows == text.subject.get(at).copied() {
                 self.spend(count / 2);
-                self.choices.push(Choice::More { at, item, next })?;
+                self.choose(Choice::More { at, item, next })?;
                 (self.at, self.item, self.mode) = (at, next, Mode::Item);
                 return Ok(());
             }
         }
         self.spend(rest.len().min(STRIDE) / 2);
         if rest.len() > STRIDE {
-            self.choices.push(Choice::More { at: start + STRIDE, item, next })?;
+            self.choose(Choice::More { at: start + STRIDE, item, next })?;
         }
+        Ok(())
+    }
+
+    /// Leaves a choice on the stack.
+    #[inline]
+    fn choose(&mut self, choice: Choice) -> Result<(), Malformed> {
+        if self.choices.count == MOST_CHOICES {
+            return Err("pattern too complex");
+        }
+        self.choices.push(choice);
         Ok(())
     }
 
     fn begin_capture(&mut self, capture: Capture) -> Result<(), Malformed> {
-        if self.level == MOST_CAPTURES {
+        if self.captures.count == MOST_CAPTURES {
             return Err("too many captures");
         }
         if self.choices.count > 0 {
-            self.choices.push(Choice::Reopen)?;
+            self.choose(Choice::Reopen)?;
         }
-        self.captures[self.level] = capture;
-        self.level += 1;
+        self.captures.push(capture);
         Ok(())
     }
 
     fn end_capture(&mut self) -> Result<(), Malformed> {
-        let innermost = self.captures[..self.level].iter_mut().enumerate().rev();
-        for (index, capture) in innermost {
-            if let Capture::Open(start) = *capture {
-                *capture = Capture::Range(start, self.at);
+        for index in (0..self.captures.count).rev() {
+            if let Some(Capture::Open(start)) = self.captures.get(index) {
+                self.captures.set(index, Capture::Range(start, self.at));
                 if self.choices.count > 0 {
-                    self.choices.push(Choice::Unclose { index, start })?;
+                    self.choose(Choice::Unclose { index, start })?;
                 }
                 return Ok(());
             }
@@ -545,11 +584,11 @@ impl Matcher {
     /// `%1`: the bytes that a capture has.
     fn match_capture(&mut self, digit: u8, text: Text) -> Result<bool, Malformed> {
         let index = usize::from(digit).wrapping_sub(usize::from(b'1'));
-        match self.captures().get(index) {
+        match self.captures.get(index) {
             None | Some(Capture::Open(_)) => Err("invalid capture index"),
             // The reference implementation takes it for one that is too long.
             Some(Capture::Position(_)) => Ok(false),
-            Some(&Capture::Range(start, end)) => {
+            Some(Capture::Range(start, end)) => {
                 self.spend((end - start) / STRIDE);
                 let matches = text.subject[self.at..].starts_with(&text.subject[start..end]);
                 if matches {
@@ -628,7 +667,7 @@ mod tests {
                 Progress::Nothing => return Ok(None),
                 Progress::Found(start, end) => {
                     let mut told = format!("{} {}", start + 1, end);
-                    for index in 0..matcher.captures().len() {
+                    for index in 0..matcher.captures() {
                         told += &match matcher.capture(index, start, end)? {
                             Capture::Range(from, to) => format!(" {}", subject[from..to].escape_ascii()),
                             Capture::Position(at) => format!(" @{}", at + 1),

@@ -11,6 +11,9 @@ use crate::lua::value::{StringId, Value};
 /// Steps of the matcher before the budget is looked at.
 const STEPS_AT_ONCE: usize = 10_000;
 
+/// Places with the right first byte that a search for plain bytes looks at one by one.
+const PLACES_AT_FIRST: usize = 8;
+
 /// A string and a pattern. The function's arguments or upvalues keep them alive.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources {
@@ -75,7 +78,7 @@ impl Sources {
         matcher: &Matcher,
         found: (usize, usize),
     ) -> Result<usize, Raised> {
-        let count = matcher.captures().len().max(1);
+        let count = matcher.captures().max(1);
         for index in 0..count {
             let capture = self.capture(machine, matcher, index, found)?;
             machine.push(capture);
@@ -93,7 +96,7 @@ pub fn find(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if machine.argument(call, 4).is_false() && !is_plain(pattern) {
         return begin(Search::new(machine, sources, start, true), machine, call);
     }
-    let found = memmem::find(&subject[start..], pattern).map(|distance| start + distance);
+    let found = find_bytes(&subject[start..], pattern).map(|distance| start + distance);
     let end = found.unwrap_or(subject.len()) + pattern.len();
     machine.charge((end - start) / BYTES_PER_STEP);
     let Some(found) = found else {
@@ -102,6 +105,23 @@ pub fn find(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     machine.push(Value::Number((found + 1) as f64));
     machine.push(Value::Number(end as f64));
     Ok(Outcome::Values(2))
+}
+
+/// Where `needle` is first found.
+fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    let Some((&first, rest)) = needle.split_first() else {
+        return Some(0);
+    };
+    // To prepare a search that is fast in the worst case takes longer than to look at a few places.
+    let mut from = 0;
+    for _ in 0..PLACES_AT_FIRST {
+        let place = from + memchr(first, &haystack[from..])?;
+        from = place + 1;
+        if haystack[from..].starts_with(rest) {
+            return Some(place);
+        }
+    }
+    memmem::find(&haystack[from..], needle).map(|distance| from + distance)
 }
 
 /// Whether nothing in a pattern is special, up to the first zero byte.
@@ -152,7 +172,7 @@ impl Work for Search {
             machine.push(Value::Number(end as f64));
             count = 2;
         }
-        if !self.is_find || !self.matcher.captures().is_empty() {
+        if !self.is_find || self.matcher.captures() > 0 {
             count += self.sources.push_captures(machine, &self.matcher, (start, end))?;
         }
         Ok(Some(Outcome::Values(count)))
