@@ -14,6 +14,8 @@
 //! interpreted as they are written. What makes it fast: repeated items are run with one loop each; a search skips to where
 //! the first byte of the pattern is, and a shorter repetition to where the byte after it is.
 
+use std::ops::Range;
+
 use memchr::{memchr, memrchr};
 
 use super::class::{self, Set};
@@ -29,7 +31,7 @@ const INLINE_CAPTURES: usize = 4;
 /// Bytes that one step of a loop over the subject covers.
 const STRIDE: usize = 1024;
 /// Bytes that it looks at in the time of a step, about.
-const STRIDE_PER_STEP: usize = 16;
+const STRIDE_PER_STEP: usize = 8;
 
 /// The escape.
 const ESCAPE: u8 = b'%';
@@ -141,6 +143,7 @@ enum Mode {
 }
 
 /// A pattern's single item, decoded.
+#[derive(Clone, Copy, Debug)]
 enum Single {
     Any,
     Byte(u8),
@@ -165,22 +168,25 @@ impl Single {
         };
         end.unwrap_or(bytes.len())
     }
-}
 
-/// A pattern without its `^`. It ends at a zero byte, as C's strings do.
-#[derive(Clone, Copy)]
-pub struct Pattern<'a>(&'a [u8]);
-
-impl<'a> Pattern<'a> {
-    /// The pattern that a script has written, and whether it is anchored by `^`, which is looked for if `anchors`.
-    pub fn new(text: &'a [u8], anchors: bool) -> (Pattern<'a>, bool) {
-        let text = memchr(0, text).map_or(text, |end| &text[..end]);
-        match text {
-            [b'^', rest @ ..] if anchors => (Pattern(rest), true),
-            _ => (Pattern(text), false),
+    /// The place of the first byte that is of the item.
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Single::Any => (!bytes.is_empty()).then_some(0),
+            Single::Byte(byte) => memchr(*byte, bytes),
+            Single::Not(byte) => bytes.iter().position(|other| other != byte),
+            Single::Class(set) => bytes.iter().position(|&byte| set.contains(byte)),
+            Single::NotClass(set) => bytes.iter().position(|&byte| !set.contains(byte)),
+            Single::Members(set) => bytes.iter().position(|&byte| set.contains(byte)),
         }
     }
+}
 
+/// A pattern without its `^`, and without what follows a zero byte.
+#[derive(Clone, Copy)]
+struct Pattern<'a>(&'a [u8]);
+
+impl<'a> Pattern<'a> {
     /// The byte at a place, or 0 at the end.
     fn at(self, place: usize) -> u8 {
         self.0.get(place).copied().unwrap_or(0)
@@ -263,21 +269,35 @@ impl<'a> Pattern<'a> {
     fn literal_again(self, place: usize) -> Option<u8> {
         self.literal(place + usize::from(self.at(place) == b')'))
     }
+
+    /// The item that a match begins with, and its place, if it is a single one that cannot be left out and is not an error.
+    fn first(self) -> Option<(usize, Single)> {
+        let place = usize::from(matches!(self.0, [b'(', next, ..] if *next != b')'));
+        match self.0[place..] {
+            [] | [b'$'] | [b'(' | b')', ..] | [ESCAPE, b'b' | b'f' | b'0'..=b'9', ..] => return None,
+            _ => {}
+        }
+        let end = self.single_end(place).ok()?;
+        (!matches!(self.at(end), b'?' | b'*' | b'-')).then(|| (place, self.decode(place, end)))
+    }
 }
 
 /// What is matched, and with what.
 #[derive(Clone, Copy)]
-pub struct Text<'a> {
-    /// The string to search.
-    pub subject: &'a [u8],
-    /// The pattern.
-    pub pattern: Pattern<'a>,
+struct Text<'a> {
+    subject: &'a [u8],
+    pattern: Pattern<'a>,
 }
 
 /// The machine. It holds places only, and so can be kept while the subject and the pattern are elsewhere; each run gets
 /// the same ones again.
 #[derive(Debug)]
 pub struct Matcher {
+    /// Which part of the pattern as written there is to match.
+    pattern: Range<usize>,
+    is_anchored: bool,
+    /// The first item and its place, by which a search skips places where no match begins.
+    first: Option<(usize, Single)>,
     /// Where the match began.
     start: usize,
     /// The place in the subject.
@@ -287,22 +307,29 @@ pub struct Matcher {
     mode: Mode,
     choices: Stack<Choice, INLINE_CHOICES>,
     captures: Stack<Capture, INLINE_CAPTURES>,
-    is_anchored: bool,
     /// Steps that are left.
     steps: usize,
 }
 
 impl Matcher {
-    /// A machine that looks for a match from `start` on, or only there, if the pattern is anchored.
-    pub fn new(start: usize, is_anchored: bool) -> Matcher {
+    /// A machine that looks for a match from `start` on. A zero byte ends the pattern, as it ends strings of C. If
+    /// `anchors`, a pattern that begins with `^` matches at `start` only.
+    #[inline(always)]
+    pub fn new(pattern: &[u8], start: usize, anchors: bool) -> Matcher {
+        let is_anchored = anchors && pattern.first() == Some(&b'^');
+        let end = memchr(0, pattern).unwrap_or(pattern.len());
+        let pattern_range = usize::from(is_anchored)..end;
+        let first = if is_anchored { None } else { Pattern(&pattern[pattern_range.clone()]).first() };
         Matcher {
+            pattern: pattern_range,
+            is_anchored,
+            first,
             start,
             at: start,
             item: 0,
             mode: Mode::Item,
             choices: Stack::new(Choice::Reopen),
             captures: Stack::new(Capture::Open(0)),
-            is_anchored,
             steps: 0,
         }
     }
@@ -343,26 +370,17 @@ impl Matcher {
     }
 
     /// Looks for a match, for at most about as many steps as `steps` says, and lowers it by those taken.
-    pub fn run(&mut self, text: Text, steps: &mut usize) -> Result<Progress, Malformed> {
+    pub fn run(&mut self, subject: &[u8], pattern: &[u8], steps: &mut usize) -> Result<Progress, Malformed> {
         self.steps = *steps;
-        let progress = self.search(text);
+        let progress = self.search(Text { subject, pattern: Pattern(&pattern[self.pattern.clone()]) });
         *steps = self.steps;
         progress
     }
 
     fn search(&mut self, text: Text) -> Result<Progress, Malformed> {
-        let first = if self.is_anchored { None } else { text.pattern.literal(0) };
         loop {
-            if let Some(byte) = first
-                && matches!(self.mode, Mode::Item)
-                && self.item == 0
-                && self.at == self.start
-            {
-                let Some(distance) = memchr(byte, &text.subject[self.start..]) else {
-                    return Ok(Progress::Nothing);
-                };
-                self.spend(distance / STRIDE);
-                self.restart(self.start + distance);
+            if self.item == 0 && matches!(self.mode, Mode::Item) && !self.skip(text.subject) {
+                return Ok(if self.steps == 0 { Progress::Paused } else { Progress::Nothing });
             }
             match self.match_here(text)? {
                 Progress::Nothing if !self.is_anchored && self.start < text.subject.len() => {
@@ -371,6 +389,31 @@ impl Matcher {
                 other => return Ok(other),
             }
         }
+    }
+
+    /// Goes to the next place where a match can begin; false if there is none, or if the steps are used up before.
+    fn skip(&mut self, subject: &[u8]) -> bool {
+        let Some((_, single)) = &self.first else {
+            return true;
+        };
+        while self.steps > 0 {
+            let rest = &subject[self.start..];
+            let window = &rest[..rest.len().min(STRIDE)];
+            let found = single.find(window);
+            let distance = found.unwrap_or(window.len());
+            self.steps = self.steps.saturating_sub(distance / STRIDE_PER_STEP);
+            self.start += distance;
+            self.at = self.start;
+            if found.is_some() {
+                return true;
+            }
+            if self.start == subject.len() {
+                // So that this is not taken for a pause.
+                self.steps = self.steps.max(1);
+                return false;
+            }
+        }
+        false
     }
 
     /// Tries to match at `start`.
@@ -481,7 +524,10 @@ impl Matcher {
 
     /// Goes on with a greedy repetition of the item at `item..end` that began at `low`, for one stride.
     fn repeat(&mut self, text: Text, low: usize, end: usize) -> Result<(), Malformed> {
-        let single = text.pattern.decode(self.item, end);
+        let single = match self.first {
+            Some((place, single)) if place == self.item => single,
+            _ => text.pattern.decode(self.item, end),
+        };
         let rest = &text.subject[self.at..];
         let rest = if matches!(single, Single::Any) { rest } else { &rest[..rest.len().min(STRIDE)] };
         let count = single.run_length(rest);
@@ -659,10 +705,9 @@ mod tests {
 
     /// The match as text, with its captures, as `string.find` tells them; runs of `slice` steps at a time.
     fn find_in_slices(subject: &[u8], pattern: &[u8], slice: usize) -> Result<Option<String>, Malformed> {
-        let (pattern, is_anchored) = Pattern::new(pattern, true);
-        let mut matcher = Matcher::new(0, is_anchored);
+        let mut matcher = Matcher::new(pattern, 0, true);
         loop {
-            match matcher.run(Text { subject, pattern }, &mut { slice })? {
+            match matcher.run(subject, pattern, &mut { slice })? {
                 Progress::Paused => (),
                 Progress::Nothing => return Ok(None),
                 Progress::Found(start, end) => {
@@ -780,11 +825,11 @@ mod tests {
 
     #[test]
     fn an_exponential_pattern_stops_after_its_steps() {
-        let (pattern, is_anchored) = Pattern::new(b"a*a*a*a*a*a*a*a*a*a*b", true);
+        let pattern = b"a*a*a*a*a*a*a*a*a*a*b";
         let subject = "a".repeat(1000).into_bytes();
-        let mut matcher = Matcher::new(0, is_anchored);
+        let mut matcher = Matcher::new(pattern, 0, true);
         let mut steps = 100_000;
-        let progress = matcher.run(Text { subject: &subject, pattern }, &mut steps);
+        let progress = matcher.run(&subject, pattern, &mut steps);
         assert_eq!((progress, steps), (Ok(Progress::Paused), 0));
     }
 
