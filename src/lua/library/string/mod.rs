@@ -110,6 +110,7 @@ trait Work: Debug + 'static {
 }
 
 /// Begins work, which needs no memory unless it has to be suspended.
+#[inline(always)]
 fn begin<W: Work>(mut work: W, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     match work.go_on(machine, call)? {
         Some(outcome) => Ok(outcome),

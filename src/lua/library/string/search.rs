@@ -2,14 +2,17 @@
 
 use memchr::{memchr, memmem};
 
-use super::pattern::{Capture, Matcher, Pattern, Progress, Text};
+use super::pattern::{Capture, Matcher, Progress};
 use super::{BYTES_PER_STEP, Work, begin, place, slice};
 use crate::lua::heap::Heap;
 use crate::lua::machine::{Call, Machine, Outcome, Raised};
 use crate::lua::value::{StringId, Value};
 
 /// Steps of the matcher before the budget is looked at.
-const STEPS_AT_ONCE: usize = 10_000;
+const STEPS_AT_ONCE: usize = 1000;
+
+/// Places with the right first byte that a search for plain bytes looks at one by one.
+const PLACES_AT_FIRST: usize = 8;
 
 /// A string and a pattern. The function's arguments or upvalues keep them alive.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +31,10 @@ impl Sources {
         Ok(Sources { subject, pattern, anchors: true })
     }
 
-    fn text(self, heap: &Heap) -> (Text<'_>, bool) {
-        let (pattern, is_anchored) = Pattern::new(heap.bytes(self.pattern), self.anchors);
-        (Text { subject: heap.bytes(self.subject), pattern }, is_anchored)
-    }
-
     /// A matcher for a search from `start` on.
+    #[inline]
     pub fn matcher(self, heap: &Heap, start: usize) -> Matcher {
-        Matcher::new(start, self.text(heap).1)
+        Matcher::new(heap.bytes(self.pattern), start, self.anchors)
     }
 
     /// Runs the matcher until it is paused because the budget is used up, or has come to an end; and whether any budget is
@@ -43,7 +42,8 @@ impl Sources {
     pub fn run(self, machine: &mut Machine, matcher: &mut Matcher) -> Result<(Progress, bool), Raised> {
         loop {
             let mut steps = STEPS_AT_ONCE;
-            let progress = matcher.run(self.text(&machine.heap).0, &mut steps);
+            let heap = &machine.heap;
+            let progress = matcher.run(heap.bytes(self.subject), heap.bytes(self.pattern), &mut steps);
             let is_budget_left = machine.charge(STEPS_AT_ONCE - steps);
             match progress {
                 Ok(Progress::Paused) if is_budget_left => (),
@@ -75,7 +75,7 @@ impl Sources {
         matcher: &Matcher,
         found: (usize, usize),
     ) -> Result<usize, Raised> {
-        let count = matcher.captures().len().max(1);
+        let count = matcher.captures().max(1);
         for index in 0..count {
             let capture = self.capture(machine, matcher, index, found)?;
             machine.push(capture);
@@ -93,7 +93,7 @@ pub fn find(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if machine.argument(call, 4).is_false() && !is_plain(pattern) {
         return begin(Search::new(machine, sources, start, true), machine, call);
     }
-    let found = memmem::find(&subject[start..], pattern).map(|distance| start + distance);
+    let found = find_bytes(&subject[start..], pattern).map(|distance| start + distance);
     let end = found.unwrap_or(subject.len()) + pattern.len();
     machine.charge((end - start) / BYTES_PER_STEP);
     let Some(found) = found else {
@@ -102,6 +102,23 @@ pub fn find(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     machine.push(Value::Number((found + 1) as f64));
     machine.push(Value::Number(end as f64));
     Ok(Outcome::Values(2))
+}
+
+/// Where `needle` is first found.
+fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    let Some((&first, rest)) = needle.split_first() else {
+        return Some(0);
+    };
+    // To prepare a search that is fast in the worst case takes longer than to look at a few places.
+    let mut from = 0;
+    for _ in 0..PLACES_AT_FIRST {
+        let place = from + memchr(first, &haystack[from..])?;
+        from = place + 1;
+        if haystack[from..].starts_with(rest) {
+            return Some(place);
+        }
+    }
+    memmem::find(&haystack[from..], needle).map(|distance| from + distance)
 }
 
 /// Whether nothing in a pattern is special, up to the first zero byte.
@@ -152,7 +169,7 @@ impl Work for Search {
             machine.push(Value::Number(end as f64));
             count = 2;
         }
-        if !self.is_find || !self.matcher.captures().is_empty() {
+        if !self.is_find || self.matcher.captures() > 0 {
             count += self.sources.push_captures(machine, &self.matcher, (start, end))?;
         }
         Ok(Some(Outcome::Values(count)))
@@ -169,15 +186,17 @@ pub fn gmatch(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 /// What `gmatch` returns. Its values: the string, the pattern, and the place from which on to search.
 fn next_match(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let values = [0, 1, 2].map(|n| machine.upvalue(call, n));
-    let [Value::String(subject), Value::String(pattern), Value::Number(start)] = values else {
+    let (Value::String(subject), Value::String(pattern)) =
+        (machine.upvalue(call, 0), machine.upvalue(call, 1))
+    else {
         return Ok(Outcome::Values(0));
     };
-    if start as usize > machine.heap.bytes(subject).len() {
+    let start = if let Value::Number(start) = machine.upvalue(call, 2) { start as usize } else { 0 };
+    if start > machine.heap.bytes(subject).len() {
         return Ok(Outcome::Values(0));
     }
     let sources = Sources { subject, pattern, anchors: false };
-    let matcher = sources.matcher(&machine.heap, start as usize);
+    let matcher = sources.matcher(&machine.heap, start);
     begin(Iteration { sources, matcher }, machine, call)
 }
 
