@@ -52,6 +52,7 @@ impl StringId {
 
 /// A value. `PartialEq` is not implemented, since equality of long strings needs the heap: see `Heap::equal`.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(u64)]
 pub enum Value {
     #[default]
     /// `nil`

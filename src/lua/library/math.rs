@@ -31,10 +31,9 @@ const UNARY: [(&str, Native); 19] = [
 ];
 
 /// Functions of two.
-const BINARY: [(&str, Native); 8] = [
+const BINARY: [(&str, Native); 7] = [
     ("atan2", |m, call| binary(m, call, f64::atan2)),
     ("fmod", |m, call| binary(m, call, |x, y| x % y)),
-    ("mod", |m, call| binary(m, call, |x, y| x % y)),
     ("pow", |m, call| binary(m, call, f64::powf)),
     ("ldexp", ldexp),
     ("max", |m, call| extreme(m, call, |x, best| x > best)),
@@ -49,6 +48,9 @@ pub fn open(m: &mut Machine) {
     }
     m.register(library, "frexp", frexp);
     m.register(library, "modf", modf);
+    // The name that `fmod` had in Lua 5.0.
+    let fmod = m.heap.field(library, "fmod");
+    m.heap.set_field(library, "mod", fmod);
     m.heap.set_field(library, "pi", Value::Number(PI));
     m.heap.set_field(library, "huge", Value::Number(f64::INFINITY));
 }
@@ -59,8 +61,9 @@ fn unary(m: &mut Machine, call: Call, f: fn(f64) -> f64) -> Result<Outcome, Rais
 }
 
 fn binary(m: &mut Machine, call: Call, f: fn(f64, f64) -> f64) -> Result<Outcome, Raised> {
-    let x = m.check_number(call, 1)?;
+    // The reference implementation looks at the second one first.
     let y = m.check_number(call, 2)?;
+    let x = m.check_number(call, 1)?;
     m.one(Value::Number(f(x, y)))
 }
 
@@ -86,8 +89,8 @@ fn frexp(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 /// `math.ldexp(m, e)`: `m * 2^e`
 fn ldexp(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let x = m.check_number(call, 1)?;
     let exponent = check_int(m, call, 2)?;
+    let x = m.check_number(call, 1)?;
     m.one(Value::Number(scale(x, exponent)))
 }
 

@@ -42,8 +42,13 @@ impl Continue for Print {
         if self.n > 1 {
             m.output.push(b'\t');
         }
+        let begin = m.output.len();
         if !m.heap.to_bytes(text, &mut m.output) {
             return Err(m.error("'tostring' must return a string to 'print'"));
+        }
+        // As a text of C, it ends at a zero byte.
+        if let Some(length) = memchr::memchr(0, &m.output[begin..]) {
+            m.output.truncate(begin + length);
         }
         self.call_for_next(m, call)
     }
