@@ -96,6 +96,11 @@ impl Heap {
         }
     }
 
+    /// Orders the keys of tables as Redis' copy of the reference implementation does; before the first string is made.
+    pub fn hash_all_of_strings(&mut self) {
+        self.strings.hash_all();
+    }
+
     // Memory
 
     /// Bytes of memory in use, garbage included.

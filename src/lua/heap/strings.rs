@@ -4,6 +4,11 @@
 //! There are two hashes. The one of the reference implementation decides where a key is in a table, and so the order in
 //! which `next` returns keys, which programs come to rely on. It is easy to make strings that collide in it; what must
 //! stay fast also for hostile strings uses a hash keyed with a seed.
+//!
+//! The original of the reference implementation hashes about 32 bytes of a long string, Redis' copy all of them. A heap
+//! does either.
+
+use std::cell::Cell;
 
 use super::arena::Arena;
 use crate::lua::value::StringId;
@@ -25,21 +30,43 @@ struct Short {
 }
 
 #[derive(Debug)]
+struct Long {
+    bytes: Box<[u8]>,
+    /// The hash of the reference implementation, once it was needed.
+    hash: Cell<Option<u32>>,
+}
+
+#[derive(Debug)]
 pub struct Strings {
     short: Arena<Short>,
-    long: Arena<Box<[u8]>>,
+    long: Arena<Long>,
     /// The beginnings of the chains of short strings, by their seeded hash. A power of two.
     heads: Vec<u32>,
     live: usize,
     seed: u64,
+    /// All bytes of a string are hashed.
+    hashes_all: bool,
 }
 
 impl Strings {
     pub const SHORT_BYTES: usize = Arena::<Short>::SLOT_BYTES + 4;
-    const LONG_BYTES: usize = Arena::<Box<[u8]>>::SLOT_BYTES;
+    const LONG_BYTES: usize = Arena::<Long>::SLOT_BYTES;
 
     pub fn new(seed: u64) -> Strings {
-        Strings { short: Arena::default(), long: Arena::default(), heads: vec![NONE; 256], live: 0, seed }
+        Strings {
+            short: Arena::default(),
+            long: Arena::default(),
+            heads: vec![NONE; 256],
+            live: 0,
+            seed,
+            hashes_all: false,
+        }
+    }
+
+    /// From now on, which is before the first string is made, all bytes of strings are hashed.
+    pub fn hash_all(&mut self) {
+        debug_assert_eq!(self.live, 0);
+        self.hashes_all = true;
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -67,7 +94,7 @@ impl Strings {
     pub fn insert_long(&mut self, bytes: Box<[u8]>) -> (StringId, usize) {
         debug_assert!(bytes.len() > LONGEST_SHORT);
         let allocated = Strings::LONG_BYTES + bytes.len();
-        (StringId::long(self.long.insert(bytes)), allocated)
+        (StringId::long(self.long.insert(Long { bytes, hash: Cell::new(None) })), allocated)
     }
 
     fn insert_short(&mut self, bytes: &[u8], seeded: u32, head: usize) -> StringId {
@@ -76,7 +103,7 @@ impl Strings {
         let place = self.short.insert(Short {
             bytes: copy,
             length: bytes.len() as u8,
-            hash: hash(bytes),
+            hash: hash(bytes, self.hashes_all),
             seeded,
             next: self.heads[head],
         });
@@ -103,14 +130,21 @@ impl Strings {
 
     #[inline]
     pub fn bytes(&self, string: StringId) -> &[u8] {
-        if string.is_long() { self.long.get(string.place()) } else { self.short.get(string.place()).bytes() }
+        if string.is_long() {
+            &self.long.get(string.place()).bytes
+        } else {
+            self.short.get(string.place()).bytes()
+        }
     }
 
     /// The hash of the reference implementation.
     #[inline]
     pub fn hash(&self, string: StringId) -> u32 {
         if string.is_long() {
-            hash(self.long.get(string.place()))
+            let long = self.long.get(string.place());
+            let hash = long.hash.get().unwrap_or_else(|| hash(&long.bytes, self.hashes_all));
+            long.hash.set(Some(hash));
+            hash
         } else {
             self.short.get(string.place()).hash
         }
@@ -119,7 +153,7 @@ impl Strings {
     /// A hash for which nobody outside can choose strings that collide.
     pub fn seeded_hash(&self, string: StringId) -> u32 {
         if string.is_long() {
-            seeded_hash(self.long.get(string.place()), self.seed)
+            seeded_hash(&self.long.get(string.place()).bytes, self.seed)
         } else {
             self.short.get(string.place()).seeded
         }
@@ -127,7 +161,10 @@ impl Strings {
 
     #[inline]
     pub fn equal(&self, a: StringId, b: StringId) -> bool {
-        a == b || (a.is_long() && b.is_long() && self.long.get(a.place()) == self.long.get(b.place()))
+        a == b
+            || (a.is_long()
+                && b.is_long()
+                && self.long.get(a.place()).bytes == self.long.get(b.place()).bytes)
     }
 
     pub fn clear_marks(&mut self) {
@@ -161,7 +198,7 @@ impl Strings {
         );
         self.live -= freed;
         freed_bytes += freed * Strings::SHORT_BYTES;
-        self.long.sweep(|_, _| (), |bytes| freed_bytes += Strings::LONG_BYTES + bytes.len());
+        self.long.sweep(|_, _| (), |long| freed_bytes += Strings::LONG_BYTES + long.bytes.len());
         if self.heads.len() > 4096 && self.live * 8 < self.heads.len() {
             self.chain(self.heads.len() / 4);
         }
@@ -176,9 +213,9 @@ impl Short {
     }
 }
 
-/// The hash of the reference implementation: of long strings it reads about 32 bytes.
-fn hash(bytes: &[u8]) -> u32 {
-    let step = (bytes.len() >> 5) + 1;
+/// The hash of the reference implementation: of all bytes, or of about 32 if there are more.
+fn hash(bytes: &[u8], of_all: bool) -> u32 {
+    let step = if of_all { 1 } else { (bytes.len() >> 5) + 1 };
     let mut hash = bytes.len() as u32;
     let mut end = bytes.len();
     while end >= step {

@@ -183,6 +183,9 @@ impl Machine {
     /// A machine with its libraries, and nothing to do.
     pub fn new(options: Options) -> Machine {
         let mut heap = Heap::new(options.seed, options.memory_limit_bytes);
+        if options.libraries == Libraries::Redis {
+            heap.hash_all_of_strings();
+        }
         let globals = heap.new_table(0, 0);
         let main = heap.new_thread(Thread::default());
         let fixed = Fixed {

@@ -14,9 +14,9 @@ mod tests;
 use self::config::{Config, Setting};
 use self::decode::Decoder;
 use self::encode::Encoder;
+use super::check_int;
 use crate::lua::heap::OutOfMemory;
 use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
-use crate::lua::number;
 use crate::lua::value::{TableId, Value};
 use crate::text::words;
 
@@ -238,7 +238,7 @@ fn integer(
 ) -> Result<(), Raised> {
     let settings = settings(machine, call);
     if !machine.argument(call, n).is_nil() {
-        let value = number::to_integer(machine.check_number(call, n)?) as i32;
+        let value = check_int(machine, call, n)?;
         if !(least..=most).contains(&value) {
             // Redis says that of the first argument, whichever it is.
             return Err(machine.bad_argument(

@@ -13,7 +13,6 @@ use self::pack::Packer;
 use self::unpack::{Failure, Unpacker};
 use crate::lua::heap::OutOfMemory;
 use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
-use crate::lua::number;
 use crate::lua::value::Value;
 
 /// So many bytes are written or read before the heap is asked for room, and the machine whether there is time.
@@ -87,14 +86,14 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 /// `cmsgpack.unpack_one(text [, offset])`: where the next value begins, or -1, and the value at the offset.
 fn unpack_one(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let offset = number::to_integer(machine.optional_number(call, 2, 0.0)?) as i32;
+    let offset = machine.optional_integer(call, 2, 0)?;
     begin_unpacking(machine, call, Limits { most: 1, offset, arguments: 1 })
 }
 
 /// `cmsgpack.unpack_limit(text, limit [, offset])`: where the next value begins, or -1, and up to `limit` values.
 fn unpack_limit(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let most = number::to_integer(machine.check_number(call, 2)?) as i32;
-    let offset = number::to_integer(machine.optional_number(call, 3, 0.0)?) as i32;
+    let most = machine.check_integer(call, 2)?;
+    let offset = machine.optional_integer(call, 3, 0)?;
     begin_unpacking(machine, call, Limits { most, offset, arguments: 1 })
 }
 
@@ -102,8 +101,8 @@ fn unpack_limit(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// Without a limit and an offset it is everything, and where the next value begins is not returned.
-    most: i32,
-    offset: i32,
+    most: i64,
+    offset: i64,
     /// The arguments that the reference implementation keeps on the stack.
     arguments: usize,
 }
@@ -113,13 +112,13 @@ fn begin_unpacking(machine: &mut Machine, call: Call, limits: Limits) -> Result<
     let length = machine.heap.bytes(text).len();
     let Limits { most, offset, arguments } = limits;
     if offset < 0 || most < 0 {
-        // The reference implementation prints the length for the limit.
-        let text =
-            format!("Invalid request to unpack with offset of {offset} and limit of {}.", length as i32);
+        // As C's `int`, and with the length for the limit.
+        let (offset, length) = (offset as i32, length as i32);
+        let text = format!("Invalid request to unpack with offset of {offset} and limit of {length}.");
         return Err(machine.error(text));
     }
     if offset as usize > length {
-        let text = format!("Start offset {offset} greater than input length {}.", length as i32);
+        let text = format!("Start offset {} greater than input length {}.", offset as i32, length as i32);
         return Err(machine.error(text));
     }
     machine.afford(length)?;

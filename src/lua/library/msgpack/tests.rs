@@ -198,7 +198,8 @@ fn a_part_of_the_values_comes_with_the_place_of_the_next() {
         ("unpack_one", "", "", "-1"),
         ("unpack_one", "9201a16102", "", r#"4 {1=1,2="a"}"#),
         ("unpack_one", "010203", ", 4", "error: t:1: Start offset 4 greater than input length 3."),
-        ("unpack_one", "010203", ", 2^32 + 1", "2 2"),
+        ("unpack_one", "010203", ", 2^32 + 1", "error: t:1: Start offset 1 greater than input length 3."),
+        ("unpack_limit", "010203", ", 2^32", "-1 1 2 3"),
         (
             "unpack_one",
             "010203",
