@@ -19,9 +19,8 @@ impl Server {
         let Some(function) = self.libraries.function(args.get(1)).cloned() else {
             return Err("ERR Function not found".into());
         };
-        let keys = number_of_keys(args).map_err(|error| match error == NOT_AN_INTEGER {
-            true => Error::new("ERR Bad number of keys provided"),
-            false => error,
+        let keys = number_of_keys(args).map_err(|error| {
+            if error == NOT_AN_INTEGER { "ERR Bad number of keys provided".into() } else { error }
         })?;
         if let Some(error) = self.refuse_script(command, Some(function.flags)) {
             return Err(error);
