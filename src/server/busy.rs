@@ -77,6 +77,19 @@ impl Server {
         self.suspended.as_mut().map(|suspended| &mut *suspended.run)
     }
 
+    /// The name of the suspended script, the words of the command that has begun it, and for how many milliseconds it has
+    /// been running.
+    pub(super) fn busy_call(&self) -> Option<(Box<[u8]>, Vec<Vec<u8>>, u64)> {
+        let Suspended { run, token, execution, .. } = &**self.suspended.as_ref()?;
+        let request = match execution {
+            Some((execution, _)) => execution.requests.request(execution.next),
+            None => self.net.clients.get(*token)?.rest.as_ref()?.current(),
+        };
+        let (_, places) = request?;
+        let words = places.args().iter_from(0).map(<[u8]>::to_vec).collect();
+        Some((run.name.clone(), words, self.core.stats.tick_rate().since(run.began) / 1_000_000))
+    }
+
     /// Whether the script of this client is suspended.
     pub(super) fn is_suspended(&self, token: Token) -> bool {
         self.suspended.as_ref().is_some_and(|suspended| suspended.token == token)

@@ -106,12 +106,9 @@ impl Server {
         args: Args<'_>,
     ) -> Result {
         let Begin { kind, mut host, function, name, flags, keys } = begin;
-        let arguments = match set_arguments(&mut host, kind, args, keys) {
-            Ok(arguments) => arguments,
-            Err(OutOfMemory) => {
-                self.give_back(host);
-                return Err(Error::new("ERR not enough memory for the arguments of the script"));
-            }
+        let Ok(arguments) = set_arguments(&mut host, kind, args, keys) else {
+            self.give_back(host);
+            return Err(Error::new("ERR not enough memory for the arguments of the script"));
         };
         match kind {
             Kind::Script => host.machine().begin(function, &[]),
@@ -200,13 +197,11 @@ impl Server {
                 let typed = run.is_typed();
                 let (machine, names) = run.host.parts();
                 let mut to = self.net.reply_to(token);
-                match reply::write(*value, typed, &machine.heap, names, &mut to) {
-                    Ok(errors) => return errors,
-                    Err(reply::TooLong) => {
-                        self.net.output.truncate(before);
-                        (b"ERR the reply of the script is too long".to_vec(), true)
-                    }
+                if let Ok(errors) = reply::write(*value, typed, &machine.heap, names, &mut to) {
+                    return errors;
                 }
+                self.net.output.truncate(before);
+                (b"ERR the reply of the script is too long".to_vec(), true)
             }
             End::Failed(failure) => run.describe(failure),
             End::Killed => {

@@ -75,6 +75,7 @@ scripts! {
     commands_that_rename_copy_and_move_reply_as_redis_does: "transfer.txt",
     dump_and_restore_reply_as_redis_does: "dump.txt",
     functions_reply_as_redis_does: "functions.txt",
+    scripts_reply_as_redis_does: "scripting.txt",
     wait_replies_as_redis_does: "wait.txt",
     expiry_commands_reply_as_redis_does: "expiry.txt",
     scans_reply_as_redis_does: "scan.txt",

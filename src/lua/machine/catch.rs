@@ -42,7 +42,7 @@ impl Machine {
     /// Takes an error to whoever catches it. `None`: execution goes on.
     pub(super) fn unwind(&mut self, raised: Raised) -> Result<Option<Progress>, Raised> {
         let next = match self.catching_frame() {
-            Some((index, None)) => self.catch(index, raised.0)?,
+            Some((index, None)) => self.catch(index, self.without_table(raised.0))?,
             Some((index, Some(handler))) => self.handle(index, handler, raised.0)?,
             None if self.current != self.main => return self.die(raised.0),
             None => return Ok(Some(self.failed(raised.0))),
@@ -78,6 +78,16 @@ impl Machine {
             Some((index, _)) => self.catch(index, value),
             None => Err(Raised(value)),
         }
+    }
+
+    /// What `pcall` returns of an error.
+    fn without_table(&self, error: Value) -> Value {
+        if let (Value::Table(table), Some(name)) = (error, self.error_field)
+            && let inner @ (Value::String(_) | Value::Number(_)) = self.heap.get_string(table, name)
+        {
+            return inner;
+        }
+        error
     }
 
     /// The frame at `index`, of `pcall` or `xpcall`, returns false and the error.

@@ -7,7 +7,7 @@ use super::thread::{Deliver, Status};
 use super::{Failure, Kept, Machine, Pending, Progress};
 use crate::lua::compiler;
 use crate::lua::heap::{Closure, Function};
-use crate::lua::value::{TableId, Value};
+use crate::lua::value::{StringId, TableId, Value};
 
 impl Machine {
     /// A function with the code of `source`. The error is the message for the user. `chunk` names it in messages: `=name`
@@ -169,6 +169,12 @@ impl Machine {
     }
 
     /// Bytes of memory in use, garbage included.
+    /// From now on `pcall` returns this field of an error that is a table, if it is a string or a number there, instead of
+    /// the table.
+    pub fn set_error_field(&mut self, name: StringId) {
+        self.error_field = Some(name);
+    }
+
     pub fn used_bytes(&self) -> usize {
         self.heap.used_bytes()
     }

@@ -164,6 +164,8 @@ pub struct Machine {
     next: Option<FunctionId>,
     /// The automatic collection is switched off, as by `collectgarbage("stop")`.
     is_stopped: bool,
+    /// What `pcall` returns of an error that is a table.
+    error_field: Option<StringId>,
     /// The state of `math.random`.
     pub random: library::Random,
     /// Seconds of processor time, for `os.clock`.
@@ -209,6 +211,7 @@ impl Machine {
             pending: None,
             next: None,
             is_stopped: false,
+            error_field: None,
             random: library::Random::default(),
             clock: || 0.0,
             output: Vec::new(),
@@ -289,8 +292,19 @@ impl Machine {
     fn collect_below(&mut self, end: usize) {
         self.shrink_stack(end);
         let mode = self.fixed.events[Event::Mode as usize];
-        let Machine { heap, thread, current, main, globals, string_metatable, fixed, kept, pending, .. } =
-            self;
+        let Machine {
+            heap,
+            thread,
+            current,
+            main,
+            globals,
+            string_metatable,
+            fixed,
+            kept,
+            pending,
+            error_field,
+            ..
+        } = self;
         heap.collect(mode, |marker: &mut Marker<'_>| {
             fixed.events.iter().for_each(|name| marker.string(*name));
             for string in [fixed.out_of_memory, fixed.in_handler, fixed.n] {
@@ -298,6 +312,7 @@ impl Machine {
             }
             kept.iter().for_each(|value| marker.value(*value));
             marker.table(*globals);
+            error_field.iter().for_each(|name| marker.string(*name));
             string_metatable.iter().for_each(|metatable| marker.table(*metatable));
             if let Some(Pending::Raised(Raised(value))) = pending {
                 marker.value(*value);

@@ -19,9 +19,8 @@ impl Server {
         let Some(function) = self.libraries.function(args.get(1)).cloned() else {
             return Err("ERR Function not found".into());
         };
-        let keys = number_of_keys(args).map_err(|error| match error == NOT_AN_INTEGER {
-            true => Error::new("ERR Bad number of keys provided"),
-            false => error,
+        let keys = number_of_keys(args).map_err(|error| {
+            if error == NOT_AN_INTEGER { "ERR Bad number of keys provided".into() } else { error }
         })?;
         if let Some(error) = self.refuse_script(command, Some(function.flags)) {
             return Err(error);
@@ -147,6 +146,9 @@ impl Server {
 
     /// `FUNCTION STATS`: the function that is running, if there is one, and how many there are.
     pub(super) fn function_stats(&mut self, token: Token) -> Result {
+        if let Some(kind @ Kind::Script) = self.busy_kind() {
+            return Err(kind.busy());
+        }
         let (libraries, functions) = (
             self.libraries.len(),
             self.libraries.iter().map(|library| library.functions.len()).sum::<usize>(),
@@ -154,7 +156,8 @@ impl Server {
         let mut reply = self.net.reply_to(token);
         reply.map(2);
         reply.bulk(b"running_script");
-        reply.null();
+        self.reply_running(token);
+        let mut reply = self.net.reply_to(token);
         reply.bulk(b"engines");
         reply.map(1);
         reply.bulk(b"LUA");
@@ -164,6 +167,24 @@ impl Server {
         reply.bulk(b"functions_count");
         reply.integer(functions as i64);
         Ok(())
+    }
+
+    /// The function that takes long: its name, the words of its command, and for how long it has been running.
+    fn reply_running(&mut self, token: Token) {
+        let Some((name, words, duration_ms)) = self.busy_call() else {
+            return self.net.reply_to(token).null();
+        };
+        let mut reply = self.net.reply_to(token);
+        reply.map(3);
+        reply.bulk(b"name");
+        reply.bulk(&name);
+        reply.bulk(b"command");
+        reply.array(words.len());
+        for word in &words {
+            reply.bulk(word);
+        }
+        reply.bulk(b"duration_ms");
+        reply.integer(duration_ms as i64);
     }
 }
 

@@ -47,6 +47,8 @@ pub fn open(machine: &mut Machine, whom: For) -> TableId {
     add_log(machine, redis);
     add_version(machine, redis);
     redis::open(machine, redis);
+    let field = machine.heap.string(b"err");
+    machine.set_error_field(field);
     if whom == For::Scripts {
         redis::open_for_scripts(machine, redis);
     }
@@ -131,7 +133,7 @@ fn protect_below(machine: &mut Machine, table: TableId) {
 fn missing(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let mut text = b"Script attempted to access nonexistent global variable '".to_vec();
     if !machine.heap.to_bytes(machine.argument(call, 2), &mut text) {
-        text.extend_from_slice(b"(null)");
+        return Err(machine.error("Second argument to luaProtectedTableError must be a string or number"));
     }
     text.push(b'\'');
     Err(machine.error(text))
