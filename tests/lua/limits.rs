@@ -4,7 +4,7 @@
 use redstart::lua::{Libraries, Machine, Progress, Value};
 
 use crate::engine;
-use crate::escapes::outcome;
+use crate::escapes::{outcome, text_of};
 
 fn begin(machine: &mut Machine, script: &str) {
     let function = machine.load(script.as_bytes(), b"@script").expect("compiles");
@@ -96,7 +96,7 @@ const GREEDY: &[&str] = &[
     "local s = '' while true do s = s .. ('x'):rep(100000) end",
     "local s = ('x'):rep(1000000) while true do s = s:gsub('x', 'xx') end",
     "return ('x'):rep(1e9)",
-    "return ('x'):rep(1e15)",
+    "return ('x'):rep(2 ^ 31 - 1)",
     "local s = ('x'):rep(1000000) local t = {} for i = 1, 1000 do t[i] = s end return #table.concat(t)",
     "local s = ('x'):rep(1000000) return #string.format(('%s'):rep(200), unpack((function() local t = {} for i = 1, 200 do t[i] = s end return t end)()))",
     "local t = {} while true do t[#t + 1] = newproxy(true) end",
@@ -172,14 +172,12 @@ fn a_function_of_the_host_may_answer_later_or_fail_or_be_abandoned() {
             panic!("the host is not called")
         };
         assert_eq!((function, call.count()), (7, 2));
-        assert_eq!(machine.argument(call, 1), Value::Number(f64::from(round)));
+        assert_eq!(text_of(&machine, machine.argument(call, 1)), round.to_string());
         machine.push(Value::Number(f64::from(round * 10)));
         machine.provide(1);
     }
     let Progress::Finished { results: 1 } = machine.run(1 << 30) else { panic!("does not finish") };
-    let mut text = Vec::new();
-    machine.heap.to_bytes(machine.result(0), &mut text);
-    assert_eq!(text, b"10,20,30");
+    assert_eq!(text_of(&machine, machine.result(0)), "10,20,30");
 
     // Inside of coroutines, metamethods and protected calls.
     begin(
@@ -199,10 +197,8 @@ fn a_function_of_the_host_may_answer_later_or_fail_or_be_abandoned() {
         }
     }
     let Progress::Finished { results: 5 } = machine.run(1 << 30) else { panic!("does not finish") };
-    assert_eq!(machine.result(0), Value::Boolean(false));
-    assert_eq!(machine.result(2), Value::Number(1.0));
-    assert_eq!(machine.result(3), Value::Number(2.0));
-    assert_eq!(machine.result(4), Value::Boolean(false));
+    let results: Vec<String> = (0..5).map(|n| text_of(&machine, machine.result(n))).collect();
+    assert_eq!(results, ["false", "refused", "1", "2", "false"]);
 
     // Abandoned while the host is asked.
     begin(&mut machine, "pcall(coroutine.wrap(function() ask() end))");

@@ -4,7 +4,7 @@ local function forever() return 1 + forever() end
 print(tidy(pcall(forever))); print(tidy(pcall(forever)))
 local function count(n) if n == 0 then return 0 end return 1 + count(n - 1) end
 print(count(10000), pcall(count, 15000)); print(tidy(pcall(count, 1e6)))
-local function args(...) return 1 + args(1, ...) end; print((pcall(args)))
+local function args(...) return 1 + args(1, 2, 3) end; print((pcall(args)))
 local t = setmetatable({}, {}); getmetatable(t).__index = function(t, k) return t[k + 1] end; print((pcall(function() return t[1] end)))
 getmetatable(t).__add = function(a, b) return a + b end; print((pcall(function() return t + 1 end))); getmetatable(t).__call = function(self, n) return 1 + self(n) end; print((pcall(t, 1)))
 getmetatable(t).__concat = function(a, b) return a .. b end; print((pcall(function() return t .. "x" end))); getmetatable(t).__eq = function(a, b) return a == b end; print((pcall(function() return t == setmetatable({}, getmetatable(t)) end)))

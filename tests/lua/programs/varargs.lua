@@ -1,4 +1,6 @@
 -- `...`, the old `arg` table, select and unpack.
+-- The program `lua5.1` itself has a global of this name.
+arg = nil
 local function count(...) return select("#", ...) end
 print(count(), count(nil), count(nil, nil), count(1, nil, 3, nil), count(unpack({}, 1, 5)))
 local function pass(...) return ... end
