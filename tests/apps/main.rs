@@ -172,3 +172,8 @@ fn django_redis_counts_and_locks() {
 fn limits_of_rate_hold_across_processes() {
     python("older", "limits_of_rate.py");
 }
+
+#[test]
+fn django_cacheops_ends_what_a_change_concerns() {
+    python("python", "django_cacheops.py");
+}

@@ -1,10 +1,12 @@
-// Limits of rate that several servers share: rate-limiter-flexible, express-rate-limit, bottleneck.
+// Limits of rate that several servers share: rate-limiter-flexible, those of Express and Fastify, bottleneck.
 import { createServer } from 'node:http';
 import { assert, eventually, load, main, url } from './checks.mjs';
 
 const Bottleneck = load('bottleneck');
 const express = load('express');
 const { rateLimit } = load('express-rate-limit');
+const fastify = load('fastify');
+const fastifyRateLimit = load('@fastify/rate-limit');
 const { Redis } = load('ioredis');
 const { RedisStore } = load('rate-limit-redis');
 const { BurstyRateLimiter, RateLimiterQueue, RateLimiterRedis, RateLimiterUnion } = load('rate-limiter-flexible');
@@ -75,6 +77,26 @@ async function expressRateLimit() {
   assert.deepEqual(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
 }
 
+async function fastifyRateLimits() {
+  const servers = await Promise.all(
+    [1, 2].map(async () => {
+      const app = fastify();
+      await app.register(fastifyRateLimit, { redis, max: 5, timeWindow: 60_000, ban: 2 });
+      app.get('/', async () => 'hello');
+      app.get('/strict', { config: { rateLimit: { max: 1, timeWindow: 60_000 } } }, async () => 'hello');
+      return app;
+    }),
+  );
+  const statuses = [];
+  for (let n = 0; n < 9; n += 1) {
+    const { statusCode, headers } = await servers[n % 2].inject('/');
+    statuses.push(statusCode);
+    assert.equal(headers['x-ratelimit-remaining'], String(Math.max(4 - n, 0)));
+  }
+  assert.deepEqual(statuses, [200, 200, 200, 200, 200, 429, 429, 403, 403]);
+  for (const [n, status] of [200, 429].entries()) assert.equal((await servers[n].inject('/strict')).statusCode, status);
+}
+
 async function bottleneck() {
   const connection = () => new Bottleneck.IORedisConnection({ client: redis });
   const limiter = (id, settings) => new Bottleneck({ id, connection: connection(), ...settings });
@@ -120,4 +142,4 @@ async function bottleneck() {
   assert.deepEqual((await group.clusterKeys()).sort(), people);
 }
 
-await main([rateLimiterFlexible, expressRateLimit, bottleneck]);
+await main([rateLimiterFlexible, expressRateLimit, fastifyRateLimits, bottleneck]);
