@@ -168,13 +168,13 @@ impl Machine {
         self.free_kept.push(kept.0);
     }
 
-    /// Bytes of memory in use, garbage included.
     /// From now on `pcall` returns this field of an error that is a table, if it is a string or a number there, instead of
     /// the table.
     pub fn set_error_field(&mut self, name: StringId) {
         self.error_field = Some(name);
     }
 
+    /// Bytes of memory in use, garbage included.
     pub fn used_bytes(&self) -> usize {
         self.heap.used_bytes()
     }
