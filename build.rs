@@ -396,6 +396,10 @@ fn imply_categories(command: &mut Command, node: &Node) -> Result<(), String> {
             implied |= category(word);
         }
     }
+    // A script that reads only does so by what it calls.
+    if command.acl & category("scripting") != 0 {
+        implied &= !category("read");
+    }
     if implied & category("fast") == 0 {
         implied |= category("slow");
     }

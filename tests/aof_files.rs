@@ -170,7 +170,7 @@ fn a_log_of_ours_is_the_same_data_set_to_redis_and_to_us() {
 }
 
 #[test]
-fn functions_in_a_log_of_redis_stay_in_the_log_here() {
+fn functions_in_a_log_of_redis_are_functions_here_and_go_back() {
     let library = |name: &str, value: u8| {
         format!("#!lua name={name}\nredis.register_function('{name}', function() return {value} end)")
             .into_bytes()
@@ -198,7 +198,12 @@ fn functions_in_a_log_of_redis_stay_in_the_log_here() {
         // What was written is read again.
         let here = server.stop();
         let server = here.start();
-        rewrite(&mut server.client());
+        let mut client = server.client();
+        client.wait_for_info("loading", |loading| loading == 0);
+        let values =
+            ["base", "changed", "later"].map(|name| client.run(&format!("FCALL {name} 0")).integer());
+        assert_eq!(values, [1, 4, 3], "preamble {preamble}");
+        rewrite(&mut client);
         let here = server.stop();
         let back = Launch::redis().flags(FLAGS);
         copy_log(here.directory(), back.directory());

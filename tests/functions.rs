@@ -164,7 +164,7 @@ fn a_snapshot_with_a_library_that_does_not_load_ends_the_process_with_the_reason
         replication: None,
         functions: &[b"#!lua name=a\nfoo bar"],
     };
-    let keyspace = Keyspace::new(1, Seed::plain());
+    let keyspace = Keyspace::new(1, Seed::new([1, 2]));
     save(&keyspace, &about, &SaveOptions::default(), &mut bytes, &mut |_| {}).expect("written");
     fs::write(launch.directory().join("dump.rdb"), bytes).expect("written");
     let (status, log) = launch.run_to_exit();

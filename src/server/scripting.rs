@@ -205,9 +205,7 @@ impl Server {
             }
             End::Failed(failure) => run.describe(failure),
             End::Killed => {
-                self.process
-                    .log
-                    .notice(format_args!("Lua script killed by user with {}.", run.kind.killer()));
+                self.process.log.notice(format_args!("Lua script killed by user with SCRIPT KILL."));
                 run.describe_kill()
             }
         };

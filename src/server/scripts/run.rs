@@ -178,10 +178,10 @@ impl Run {
 
     /// The error reply of a script that was ended by a command, and that it counts.
     pub fn describe_kill(&mut self) -> (Vec<u8>, bool) {
-        let text = format!("Script killed by user with {}.", self.kind.killer());
         let machine = self.host.machine();
         let place = machine.place(1).or_else(|| machine.place(2));
-        let value = self.error(format!("ERR {text}").as_bytes(), false);
+        // Redis names this command for functions, too.
+        let value = self.error(b"ERR Script killed by user with SCRIPT KILL...", false);
         self.describe(&Failure { value, place })
     }
 
