@@ -269,8 +269,9 @@ impl<'s> Lexer<'s> {
                 b'<' if self.accept(b'=') => Token::LessOrEqual,
                 b'>' if self.accept(b'=') => Token::GreaterOrEqual,
                 b'~' if self.accept(b'=') => Token::NotEqual,
-                b'.' if self.accept(b'.') => {
-                    if self.accept(b'.') {
+                // A zero passes as a second or third point in the reference implementation too.
+                b'.' if self.accept(b'.') || self.accept(0) => {
+                    if self.accept(b'.') || self.accept(0) {
                         Token::Dots
                     } else {
                         Token::Concatenate

@@ -500,6 +500,8 @@ const WRONG: &[(&[u8], &[u8])] = &[
     (b"x=~1", b"1: unexpected symbol near '~'"),
     (b"x=not", b"1: unexpected symbol near '<eof>'"),
     (b"x=a.. ..b", b"1: unexpected symbol near '..'"),
+    (b"x=a.\0\0", b"1: unexpected symbol near '...'"),
+    (b"x=a.\0b y y", b"1: '=' expected near 'y'"),
     (b"x=a....b", b"1: unexpected symbol near '...'"),
     (b"x.and=1", b"1: '<name>' expected near 'and'"),
     (b"x=a\r\n\r=", b"3: unexpected symbol near '='"),
