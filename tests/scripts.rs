@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use support::{Client, Launch, Server, Value, eventually};
 
 const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
-const KILLED: &str = "ERR Script killed by user with SCRIPT KILL. script: ";
+const KILLED: &str = "ERR Script killed by user with SCRIPT KILL... script: ";
 
 /// Takes `seconds` of the processor.
 fn spin(seconds: f64) -> String {
@@ -250,7 +250,7 @@ fn a_function_that_takes_long_is_ended_by_another_command() {
     assert!(
         reply(&mut client)
             .text()
-            .starts_with("ERR Script killed by user with FUNCTION KILL. script: forever")
+            .starts_with("ERR Script killed by user with SCRIPT KILL... script: forever")
     );
     assert!(other.run("FUNCTION STATS").field("running_script").is_null());
 }
