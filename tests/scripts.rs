@@ -350,8 +350,8 @@ fn a_log_with_scripts_in_it_is_loaded() {
     let mut bytes = std::fs::read(&log).expect("read");
     let script =
         "redis.call('SELECT', 3) redis.call('SET', KEYS[1], ARGV[1]) return redis.call('PUBLISH', 'c', 'm')";
-    bytes.extend(support::encode(&["EVAL", script, "1", "scripted", "2"]));
-    bytes.extend(support::encode(&["INCR", "k"]));
+    bytes.extend(support::client::encode(&["EVAL", script, "1", "scripted", "2"]));
+    bytes.extend(support::client::encode(&["INCR", "k"]));
     std::fs::write(&log, bytes).expect("written");
     let server = launch.start();
     let mut client = server.client();
