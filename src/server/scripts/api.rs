@@ -38,7 +38,10 @@ pub fn new_machine() -> Machine {
         memory_limit_bytes: MEMORY_LIMIT_BYTES,
         libraries: Libraries::Redis,
     });
-    machine.clock = || process::cpu_time().seconds();
+    machine.clock = || {
+        let time = process::cpu_time();
+        (time.user_us + time.system_us) as f64 / 1e6
+    };
     machine
 }
 
