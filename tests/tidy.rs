@@ -68,6 +68,12 @@ const PARTS: &[Part] = &[
         ],
         except: &["sys::poller::Token"],
     },
+    // Scripts: what they are, and what their values mean, without executing a command.
+    Part {
+        name: "scripts",
+        never: &["db", "dict", "sys::net", "sys::poller", "sys::ring", "std::net", "std::os::fd", "std::fs"],
+        except: &["db::Moment", "server::admin::REDIS_VERSION", "sys::poller::Token"],
+    },
     // What keeps the data beyond the process: files and children, without a connection.
     Part {
         name: "persistence",

@@ -9,6 +9,7 @@
 //! is not let go of before the script has ended, and what it sends stays in its socket.
 
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use super::Server;
 use super::net::batch::Rest;
@@ -79,7 +80,7 @@ impl Server {
 
     /// The name of the suspended script, the words of the command that has begun it, and for how many milliseconds it has
     /// been running.
-    pub(super) fn busy_call(&self) -> Option<(Box<[u8]>, Vec<Vec<u8>>, u64)> {
+    pub(super) fn busy_call(&self) -> Option<(Rc<[u8]>, Vec<Vec<u8>>, u64)> {
         let Suspended { run, token, execution, .. } = &**self.suspended.as_ref()?;
         let request = match execution {
             Some((execution, _)) => execution.requests.request(execution.next),

@@ -444,6 +444,13 @@ impl Server {
             }
             return Ok(());
         }
+        if let Handler::Server(C::Eval) = command.handler {
+            let db = loading.session.db;
+            if let Err(error) = self.eval_for(None, db, command, args) {
+                self.note_failed_command(path, args, error.text());
+            }
+            return Ok(());
+        }
         let Handler::Keyspace(run) = command.handler else {
             let why = "Command without effect on the data";
             return Err(format!("{why} '{}' reading the append only file {file}", called()).into());

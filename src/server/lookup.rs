@@ -33,10 +33,16 @@ pub fn push<'a>(
     batch.push(first, count, command, hash)
 }
 
+/// Where the first key of a script is, if it has any.
+const FIRST_KEY_OF_SCRIPT: usize = 3;
+
 /// The hash of the first key of a call, 0 if it has none at a fixed place.
 #[inline]
 pub fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
-    let first = command.first_key as usize;
+    let mut first = command.first_key as usize;
+    if command.has(flags::NO_MANDATORY_KEYS) {
+        first = FIRST_KEY_OF_SCRIPT;
+    }
     if first == 0 || first >= args.len() { 0 } else { keyspace.hash(args.get(first)) }
 }
 

@@ -12,6 +12,8 @@
 //! transaction, and settled when it has ended. It has a session of its own, so that `SELECT` and `redis.setresp` end
 //! with it. Time stands still: the keyspace's moment does not change while it runs, nor does what `TIME` replies.
 
+use std::rc::Rc;
+
 use super::Server;
 use super::core::dispatch::Caller;
 use super::core::redact;
@@ -38,16 +40,18 @@ const CALLS: u32 = 16;
 const FIRST_KEY: usize = 3;
 
 /// A script that is about to begin.
-pub(super) struct Begin<'a> {
+pub(super) struct Begin {
     pub kind: Kind,
     pub host: Host,
     pub function: Value,
     /// Its digest, or the name of the function.
-    pub name: &'a [u8],
+    pub name: Rc<[u8]>,
     /// What it says of itself.
     pub flags: Option<Flags>,
     /// How many of the arguments are keys.
     pub keys: usize,
+    /// The database that it begins in.
+    pub db: usize,
 }
 
 /// The number of keys in a call: `EVAL script numkeys [key …] [arg …]`, and the same for its relatives.
@@ -102,10 +106,10 @@ impl Server {
         &mut self,
         client: Option<Token>,
         command: &'static Command,
-        begin: Begin<'_>,
+        begin: Begin,
         args: Args<'_>,
     ) -> Result {
-        let Begin { kind, mut host, function, name, flags, keys } = begin;
+        let Begin { kind, mut host, function, name, flags, keys, db } = begin;
         let Ok(arguments) = set_arguments(&mut host, kind, args, keys) else {
             self.give_back(host);
             return Err(Error::new("ERR not enough memory for the arguments of the script"));
@@ -114,12 +118,12 @@ impl Server {
             Kind::Script => host.machine().begin(function, &[]),
             Kind::Function => host.machine().begin(function, &arguments),
         }
-        let session = session_of(client.and_then(|token| Some(&self.net.clients.get(token)?.session)));
-        let now_us = clock::wall_us();
+        let client_session = client.and_then(|token| Some(&self.net.clients.get(token)?.session));
+        let session = session_of(client_session, db);
         let mut run = Box::new(Run {
             host,
             kind,
-            name: name.into(),
+            name,
             client,
             command,
             session,
@@ -129,7 +133,7 @@ impl Server {
             propagates: REPL_ALL,
             began: self.core.stopwatch.since(),
             slice: clock::ticks(),
-            now_us,
+            now_us: None,
             moment: self.core.keyspace.moment,
             calls: 0,
             room: self.scripts.spare.take().unwrap_or_default(),
@@ -403,7 +407,9 @@ impl Server {
         reply: &mut Vec<u8>,
     ) -> Result {
         if matches!(command.handler, Handler::Server(ServerCommand::Time)) {
-            admin::reply_time(run.now_us, &mut Reply { buf: reply, protocol: run.session.protocol });
+            let ran_us = self.core.stats.tick_rate().since(run.began) / 1000;
+            let now_us = *run.now_us.get_or_insert_with(|| clock::wall_us() - ran_us);
+            admin::reply_time(now_us, &mut Reply { buf: reply, protocol: run.session.protocol });
             return Ok(());
         }
         let Some(token) = run.client.filter(|token| self.net.clients.get(*token).is_some()) else {
@@ -423,12 +429,10 @@ impl Server {
 }
 
 /// As what a script calls commands: in the database of its client, in RESP2 until it says otherwise.
-fn session_of(client: Option<&Session>) -> Session {
+fn session_of(client: Option<&Session>, db: usize) -> Session {
     let mut session = Session::new(client.map_or(0, |client| client.id), true);
-    if let Some(client) = client {
-        session.db = client.db;
-        session.flags.no_touch = client.flags.no_touch;
-    }
+    session.db = db;
+    session.flags.no_touch = client.is_some_and(|client| client.flags.no_touch);
     session.flags.script = true;
     session
 }

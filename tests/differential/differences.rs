@@ -685,6 +685,7 @@ pub const NOT_GENERATED: &[(&str, &str)] = &[
     ("bgsave", "depends on whether a child of an earlier call is still at work"),
     ("bgrewriteaof", "as BGSAVE"),
     ("debug", "may end the server, or sleep"),
+    ("script|debug", "turns the connection into that of a debugger"),
     ("client|reply", "turns replies off"),
     ("client|kill", "ends connections, among them the test's own"),
     ("client|tracking", "is followed by messages of keys that change, at any place between the replies"),

@@ -323,6 +323,7 @@ const MORE_FIELDS: &[(&str, Version)] = &[
     ("server_name", Version::LAST),
     ("redstart_version", Version::LAST),
     ("expired_subkeys", V7_4),
+    ("evicted_scripts", V7_4),
     ("listener", V7_2),
     ("total_blocking_keys", V7_2),
     ("client_query_buffer_limit_disconnections", V7_4),

@@ -31,9 +31,10 @@ impl Server {
             kind: Kind::Function,
             host: Host::Functions(registrar),
             function: callback,
-            name: &function.name,
+            name: function.name.as_slice().into(),
             flags: Some(function.flags),
             keys,
+            db: self.net.selected_db(token),
         };
         self.run_script(Some(token), command, begin, args)
     }

@@ -1,5 +1,7 @@
 //! `EVAL` and its relatives, and `SCRIPT`: scripts that clients send.
 
+use std::rc::Rc;
+
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command};
 use crate::server::Server;
@@ -17,10 +19,22 @@ impl Server {
     /// not too many others come.
     pub(super) fn eval(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
         self.show_call(token, command, args);
+        let db = self.net.selected_db(token);
+        self.eval_for(Some(token), db, command, args)
+    }
+
+    /// `EVAL` for a client, or for a log that is loaded, in which there may be scripts if an older Redis has written it.
+    pub(in crate::server) fn eval_for(
+        &mut self,
+        client: Option<Token>,
+        db: usize,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Result {
         let keys = number_of_keys(args)?;
         let source = args.get(1);
         let place = self.scripts.cache.load(source, self.core.keyspace.hash(source), false)?;
-        self.run_cached(token, command, place, keys, args)
+        self.run_cached(client, command, (place, keys, db), args)
     }
 
     /// `EVALSHA sha1 numkeys [key …] [arg …]`, `EVALSHA_RO`: what the script with this digest returns.
@@ -31,26 +45,26 @@ impl Server {
         }
         let keys = number_of_keys(args)?;
         let place = self.scripts.cache.find(args.get(1)).ok_or(UNKNOWN)?;
-        self.run_cached(token, command, place, keys, args)
+        let db = self.net.selected_db(token);
+        self.run_cached(Some(token), command, (place, keys, db), args)
     }
 
     fn run_cached(
         &mut self,
-        token: Token,
+        client: Option<Token>,
         command: &'static Command,
-        place: u32,
-        keys: usize,
+        (place, keys, db): (u32, usize, usize),
         args: Args<'_>,
     ) -> Result {
         let Some(script) = self.scripts.cache.get(place) else { return Err(UNKNOWN) };
-        let (flags, name) = (script.flags, script.name);
+        let (flags, name) = (script.flags, Rc::clone(&script.name));
         if let Some(error) = self.refuse_script(command, flags) {
             return Err(error);
         }
         let Some((engine, function)) = self.scripts.cache.take(place) else { return Err(UNKNOWN) };
-        let begin =
-            Begin { kind: Kind::Script, host: Host::Scripts(engine), function, name: &name, flags, keys };
-        self.run_script(Some(token), command, begin, args)
+        let host = Host::Scripts(engine);
+        let begin = Begin { kind: Kind::Script, host, function, name, flags, keys, db };
+        self.run_script(client, command, begin, args)
     }
 
     /// `SCRIPT LOAD script`: its digest. It stays until `SCRIPT FLUSH`.

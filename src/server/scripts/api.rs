@@ -33,11 +33,16 @@ pub enum For {
 pub fn new_machine() -> Machine {
     let mut seed = [0; 8];
     process::random_bytes(&mut seed);
-    Machine::new(Options {
+    let mut machine = Machine::new(Options {
         seed: u64::from_le_bytes(seed),
         memory_limit_bytes: MEMORY_LIMIT_BYTES,
         libraries: Libraries::Redis,
-    })
+    });
+    machine.clock = || {
+        let time = process::cpu_time();
+        (time.user_us + time.system_us) as f64 / 1e6
+    };
+    machine
 }
 
 /// Completes the globals of a machine, and protects them. Returns their table.

@@ -5,6 +5,8 @@
 //! source, which costs a tenth of the digest, and by comparing it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
 
 use super::redis::Names;
 use super::shebang::{self, Flags};
@@ -23,7 +25,7 @@ const CHUNK: &[u8] = b"@user_script";
 #[derive(Debug)]
 pub struct Script {
     /// Its digest in forty digits.
-    pub name: [u8; 40],
+    pub name: Rc<[u8]>,
     /// What its first line says; `None` if there is no such line.
     pub flags: Option<Flags>,
     function: Kept,
@@ -34,6 +36,30 @@ pub struct Script {
 
 /// When a script was last used that is not given up.
 const STAYS: u64 = u64::MAX;
+
+/// Hashes what is spread evenly already: takes eight bytes of it.
+#[derive(Debug, Default)]
+struct First(u64);
+
+type Spread = BuildHasherDefault<First>;
+
+impl Hasher for First {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The machine of scripts and what is kept in it.
 #[derive(Debug)]
@@ -62,8 +88,8 @@ pub struct Cache {
     /// When each was last used, on `clock`, or [`STAYS`].
     used: Vec<u64>,
     free: Vec<u32>,
-    by_digest: HashMap<Digest, u32>,
-    by_hash: HashMap<u64, u32>,
+    by_digest: HashMap<Digest, u32, Spread>,
+    by_hash: HashMap<u64, u32, Spread>,
     /// Those that may be given up.
     evictable: usize,
     clock: u64,
@@ -115,8 +141,7 @@ impl Cache {
             .load(&source[head.body..], CHUNK)
             .map_err(|message| Error::concat(&[b"ERR Error compiling script (new function): ", &message]))?;
         let function = engine.machine.keep(function);
-        let mut name = [0; 40];
-        name.copy_from_slice(sha1::hex(&digest).as_bytes());
+        let name = sha1::hex(&digest).into_bytes().into();
         let script = Script { name, flags: head.flags, function, digest, source: source.into(), hash };
         Ok(self.insert(script, stays))
     }

@@ -1,5 +1,7 @@
 //! A script that is being executed.
 
+use std::rc::Rc;
+
 use super::cache::Engine;
 use super::redis::{self, Names};
 use super::registrar::Registrar;
@@ -100,7 +102,7 @@ pub struct Run {
     /// What it is.
     pub kind: Kind,
     /// Its digest, or the name of the function.
-    pub name: Box<[u8]>,
+    pub name: Rc<[u8]>,
     /// The client for which it is executed; `None` for a log that is loaded.
     pub client: Option<Token>,
     /// The command that has begun it.
@@ -118,8 +120,8 @@ pub struct Run {
     /// The ticks at which it began, and its slice.
     pub began: u64,
     pub slice: u64,
-    /// The time that it sees, Unix microseconds.
-    pub now_us: u64,
+    /// The time that it sees, Unix microseconds, once it has asked for it.
+    pub now_us: Option<u64>,
     /// The time at which keys expire while it runs.
     pub moment: Moment,
     /// Calls of the host so far.

@@ -32,6 +32,7 @@ scripts! {
     notifications_reach_subscribers_as_in_redis: "notifications.txt",
     invalidations_reach_clients_that_cache_as_in_redis: "tracking.txt",
     connections_are_seen_and_ended_by_others_as_in_redis: "connections.txt",
+    scripts_are_to_all_clients_what_they_are_in_redis: "scripting.txt",
 }
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/clients");

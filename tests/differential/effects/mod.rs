@@ -33,6 +33,7 @@ pub const SCRIPTS: &[&str] = &[
     "lists.txt",
     "ranges.txt",
     "scan.txt",
+    "scripting.txt",
     "set.txt",
     "sets.txt",
     "sort.txt",
