@@ -41,6 +41,12 @@ pub(super) fn open_all(m: &mut Machine, libraries: Libraries) {
     }
 }
 
+/// Makes the table of a library a global. Its size was such that `next` returns the functions in Redis' order.
+fn publish(m: &mut Machine, name: &str, library: TableId) {
+    let globals = m.globals();
+    m.heap.set_field(globals, name, Value::Table(library));
+}
+
 /// Argument `n` as an `int` of C: the lowest 32 bits of the number, cut to an integer.
 fn check_int(m: &mut Machine, call: Call, n: usize) -> Result<i32, Raised> {
     m.check_number(call, n).map(to_int)

@@ -42,13 +42,14 @@ impl From<OutOfMemory> for Failure {
 
 /// Makes the module a global.
 pub fn open(machine: &mut Machine) {
-    let module = machine.library("cjson");
-    fill(machine, module);
+    let module = new_module(machine);
+    super::publish(machine, "cjson", module);
 }
 
-/// Puts the functions, with a configuration of their own, into a module's table.
-fn fill(machine: &mut Machine, module: TableId) {
+/// A table of the functions, with a configuration of their own.
+fn new_module(machine: &mut Machine) -> TableId {
     let heap = &mut machine.heap;
+    let module = heap.new_table(0, 0);
     let config = Config::default().store(heap);
     let functions: [(&'static str, Native); 10] = [
         ("encode", encode),
@@ -71,12 +72,12 @@ fn fill(machine: &mut Machine, module: TableId) {
         let text = heap.string(text.as_bytes());
         heap.set_field(module, name, Value::String(text));
     }
+    module
 }
 
 /// `cjson.new()`: a module with a configuration of its own.
 fn new(machine: &mut Machine, _: Call) -> Result<Outcome, Raised> {
-    let module = machine.heap.new_table(0, 13);
-    fill(machine, module);
+    let module = new_module(machine);
     machine.one(Value::Table(module))
 }
 

@@ -20,7 +20,7 @@ const SLICE: usize = 64 << 10;
 
 /// Makes the module a global.
 pub fn open(machine: &mut Machine) {
-    let module = machine.library("cmsgpack");
+    let module = machine.heap.new_table(0, 0);
     let functions: [(&'static str, Native); 4] =
         [("pack", pack), ("unpack", unpack), ("unpack_one", unpack_one), ("unpack_limit", unpack_limit)];
     for (name, native) in functions {
@@ -35,6 +35,7 @@ pub fn open(machine: &mut Machine) {
         let text = machine.heap.string(text.as_bytes());
         machine.heap.set_field(module, name, Value::String(text));
     }
+    super::publish(machine, "cmsgpack", module);
 }
 
 /// `cmsgpack.pack(value, …)`: the values one after the other in a string.

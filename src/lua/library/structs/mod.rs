@@ -20,11 +20,12 @@ const MOST_SLOTS: usize = 8000;
 
 /// Makes the module a global.
 pub fn open(machine: &mut Machine) {
-    let module = machine.library("struct");
+    let module = machine.heap.new_table(0, 3);
     let functions: [(&'static str, Native); 3] = [("pack", pack), ("unpack", unpack), ("size", size)];
     for (name, native) in functions {
         machine.register(module, name, native);
     }
+    super::publish(machine, "struct", module);
 }
 
 fn raise(machine: &mut Machine, call: Call, wrong: Wrong) -> Raised {
