@@ -2,8 +2,8 @@
 //! concerns the collector. Loading code and its environments are in `load.rs`.
 
 use super::{optional_int, store};
-use crate::lua::heap::NoSuchKey;
-use crate::lua::machine::{Call, Continue, Event, Machine, Native, Outcome, Raised};
+use crate::lua::heap::{Function, Heap, NoSuchKey};
+use crate::lua::machine::{Call, Continue, Event, Iterators, Machine, Native, Outcome, Raised};
 use crate::lua::value::Value;
 
 const FUNCTIONS: [(&str, Native); 17] = [
@@ -11,7 +11,8 @@ const FUNCTIONS: [(&str, Native); 17] = [
     ("error", error),
     ("gcinfo", gcinfo),
     ("getmetatable", getmetatable),
-    ("next", next),
+    ("ipairs", ipairs),
+    ("pairs", pairs),
     ("pcall", pcall),
     ("rawequal", rawequal),
     ("rawget", rawget),
@@ -23,11 +24,17 @@ const FUNCTIONS: [(&str, Native); 17] = [
     ("type", type_of),
     ("unpack", unpack),
     ("xpcall", xpcall),
-    ("collectgarbage", collectgarbage),
 ];
 
 /// Values that a native function may have on the stack in the reference implementation, which limits `unpack`.
 const MOST_UNPACKED: i64 = 8000;
+
+/// Makes `next`, and what `ipairs` returns.
+pub fn iterators(heap: &mut Heap) -> Iterators {
+    let next = heap.new_function(Function::Native { native: next, name: "next", upvalues: Box::default() });
+    let step = Function::Native { native: ipairs_step, name: "ipairs", upvalues: Box::default() };
+    Iterators { next, ipairs_step: heap.new_function(step) }
+}
 
 pub fn open(m: &mut Machine) {
     let globals = m.globals();
@@ -42,12 +49,8 @@ pub fn open(m: &mut Machine) {
     let function = m.heap.new_native_with("collectgarbage", collectgarbage, &pace);
     m.heap.set_field(globals, "collectgarbage", function);
 
-    let next = m.heap.field(globals, "next");
-    let function = m.heap.new_native_with("pairs", pairs, &[next]);
-    m.heap.set_field(globals, "pairs", function);
-    let step = m.heap.new_native("ipairs", ipairs_step);
-    let function = m.heap.new_native_with("ipairs", ipairs, &[step]);
-    m.heap.set_field(globals, "ipairs", function);
+    let Iterators { next, .. } = m.iterators();
+    m.heap.set_field(globals, "next", Value::Function(next));
 
     // The metatables that `newproxy` has made, without keeping them alive. It is its own metatable.
     let known = m.heap.new_table(0, 1);
@@ -258,8 +261,8 @@ fn next(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 /// `pairs(table)`: `next, table, nil`
 fn pairs(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
-    let next = m.upvalue(call, 0);
-    m.push(next);
+    let Iterators { next, .. } = m.iterators();
+    m.push(Value::Function(next));
     m.push(Value::Table(table));
     m.push(Value::Nil);
     Ok(Outcome::Values(3))
@@ -268,8 +271,8 @@ fn pairs(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 /// `ipairs(table)`: an iterator, the table, and 0.
 fn ipairs(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
-    let step = m.upvalue(call, 0);
-    m.push(step);
+    let Iterators { ipairs_step, .. } = m.iterators();
+    m.push(Value::Function(ipairs_step));
     m.push(Value::Table(table));
     m.push(Value::Number(0.0));
     Ok(Outcome::Values(3))

@@ -17,11 +17,16 @@ mod string;
 mod structs;
 mod table;
 
-use super::heap::TableError;
-use super::machine::{Call, Libraries, Machine, Raised};
+use super::heap::{Heap, TableError};
+use super::machine::{Call, Iterators, Libraries, Machine, Raised};
 use super::value::{TableId, Value};
 
 pub use self::random::Random;
+
+/// Makes the functions that the machine has to know.
+pub(super) fn iterators(heap: &mut Heap) -> Iterators {
+    base::iterators(heap)
+}
 
 /// Defines all functions of a set of libraries.
 pub(super) fn open_all(m: &mut Machine, libraries: Libraries) {
@@ -76,6 +81,58 @@ fn store(m: &mut Machine, table: TableId, key: Value, value: Value) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::to_int;
+    use crate::lua::{Libraries, Machine, Options, Progress, Value};
+
+    /// Runs a program with a budget of `budget` at a time. Returns what it returns, and how often it was suspended.
+    fn run(source: &str, budget: usize) -> (String, usize) {
+        let options = Options { seed: 1, memory_limit_bytes: 1 << 28, libraries: Libraries::Redis };
+        let mut m = Machine::new(options);
+        let function = m.load(source.as_bytes(), b"=test").expect("a program that compiles");
+        m.begin(function, &[]);
+        let mut pauses = 0;
+        loop {
+            match m.run(budget) {
+                Progress::Paused => pauses += 1,
+                Progress::Finished { results } => {
+                    let mut text = Vec::new();
+                    let result = if results > 0 { m.result(0) } else { Value::Nil };
+                    assert!(m.heap.to_bytes(result, &mut text), "{result:?}");
+                    return (String::from_utf8(text).expect("a text"), pauses);
+                }
+                end => panic!("{end:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn long_work_on_a_table_is_suspended_and_goes_on_where_it_was() {
+        let table = "local t = {} for i = 1, 5000 do t[i] = (i * 7919) % 5003 end ";
+        for work in [
+            "table.sort(t) return t[1] .. ' ' .. t[2500] .. ' ' .. t[5000]",
+            "table.sort(t, function(a, b) return a > b end) return t[1] .. ' ' .. t[2500] .. ' ' .. t[5000]",
+            "return table.concat(t, ', ')",
+            "table.insert(t, -5000, 'x') return t[-5000] .. ' ' .. t[2] .. ' ' .. t[5001]",
+            "t = setmetatable({n = 1}, nil) for i = 5000, 1, -1 do t[i] = i end table.remove(t, 1) return t[1] .. #t",
+            "t.x = 1 return table.maxn(t)",
+        ] {
+            let program = format!("{table}{work}");
+            let (result, _) = run(&program, usize::MAX);
+            let (_, before) = run(&format!("{table}return 1"), 500);
+            let (in_slices, pauses) = run(&program, 500);
+            assert_eq!(in_slices, result, "{work}");
+            assert!(pauses > before, "{work}: {pauses} {before}");
+        }
+    }
+
+    #[test]
+    fn iterators_that_the_machine_knows_are_not_mistaken_for_others_when_their_names_are_gone() {
+        let program = "next, pairs, ipairs = nil, nil, nil collectgarbage() local calls = 0 \
+            for i = 1, 100 do local done \
+                local function f() if not done then done = true calls = calls + 1 return 'x' end end \
+                for k in f, {} do end \
+            end return calls";
+        assert_eq!(run(program, usize::MAX).0, "100");
+    }
 
     #[test]
     fn numbers_become_ints_by_their_lowest_bits() {

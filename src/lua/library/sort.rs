@@ -302,9 +302,10 @@ impl Sort {
     }
 }
 
-/// An inconsistent order makes `i` and `j` leave the range, even to 0.
+/// An inconsistent order makes `i` and `j` leave the range, but not beyond 0.
+#[inline]
 fn element(m: &Machine, table: TableId, index: i64) -> Value {
-    m.heap.get_number(table, index as f64)
+    m.heap.get_index(table, index as usize)
 }
 
 fn put(m: &mut Machine, table: TableId, elements: [(i64, Value); 2]) -> Result<(), Raised> {

@@ -160,8 +160,7 @@ pub struct Machine {
     host: Option<(Call, Deliver)>,
     /// How `provide` or `raise` has ended a call.
     pending: Option<Pending>,
-    /// The function `next`, which the loop over a table does not call.
-    next: Option<FunctionId>,
+    iterators: Iterators,
     /// The automatic collection is switched off, as by `collectgarbage("stop")`.
     is_stopped: bool,
     /// What `pcall` returns of an error that is a table.
@@ -172,6 +171,15 @@ pub struct Machine {
     pub clock: fn() -> f64,
     /// What `print` has printed.
     pub output: Vec<u8>,
+}
+
+/// Functions that a loop does not call, since the machine knows what they return.
+#[derive(Clone, Copy, Debug)]
+pub struct Iterators {
+    /// The function `next`.
+    pub next: FunctionId,
+    /// What `ipairs` returns.
+    pub ipairs_step: FunctionId,
 }
 
 /// With what the next `run` begins.
@@ -196,6 +204,7 @@ impl Machine {
             in_handler: heap.string(b"error in error handling"),
             n: heap.string(b"n"),
         };
+        let iterators = library::iterators(&mut heap);
         let mut machine = Machine {
             heap,
             thread: Thread::new(globals),
@@ -209,7 +218,7 @@ impl Machine {
             free_kept: Vec::new(),
             host: None,
             pending: None,
-            next: None,
+            iterators,
             is_stopped: false,
             error_field: None,
             random: library::Random::default(),
@@ -218,13 +227,15 @@ impl Machine {
         };
         machine.heap.count_bytes(machine.thread.heap_bytes(), 0);
         library::open_all(&mut machine, options.libraries);
-        if let Value::Function(next) = machine.heap.field(machine.globals, "next") {
-            machine.next = Some(next);
-        }
         machine
     }
 
     // What libraries need
+
+    /// The functions that a loop does not call.
+    pub fn iterators(&self) -> Iterators {
+        self.iterators
+    }
 
     /// The table of globals.
     pub fn globals(&self) -> TableId {
@@ -292,6 +303,7 @@ impl Machine {
     fn collect_below(&mut self, end: usize) {
         self.shrink_stack(end);
         let mode = self.fixed.events[Event::Mode as usize];
+        let iterators = self.iterators;
         let Machine {
             heap,
             thread,
@@ -313,6 +325,8 @@ impl Machine {
             kept.iter().for_each(|value| marker.value(*value));
             marker.table(*globals);
             error_field.iter().for_each(|name| marker.string(*name));
+            marker.function(iterators.next);
+            marker.function(iterators.ipairs_step);
             string_metatable.iter().for_each(|metatable| marker.table(*metatable));
             if let Some(Pending::Raised(Raised(value))) = pending {
                 marker.value(*value);

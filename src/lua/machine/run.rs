@@ -13,10 +13,10 @@ use super::calls::Next;
 use super::native::{Call, Outcome, Raised};
 use super::operators::compute;
 use super::thread::{Activity, Deliver, Frame, WINDOW};
-use super::{Event, Machine, Progress};
+use super::{Event, Iterators, Machine, Progress};
 use crate::lua::code::{Capture, Instruction, Operand, Prototype};
-use crate::lua::heap::{Closure, Function, Upvalue};
-use crate::lua::value::Value;
+use crate::lua::heap::{Closure, Function, Heap, Upvalue};
+use crate::lua::value::{FunctionId, TableId, Value};
 
 /// Steps that a call is counted as.
 const CALL_STEPS: i64 = 8;
@@ -25,6 +25,31 @@ const CALL_STEPS: i64 = 8;
 fn operand(registers: &[Value; WINDOW], constants: &[Value], operand: Operand) -> Value {
     let index = usize::from(operand.0);
     if index < WINDOW { registers[index] } else { constants[index - WINDOW] }
+}
+
+/// What an iterator that the machine knows returns for a table and a control, nil at the end; `None` if it has to be
+/// called.
+#[inline(always)]
+fn iterate(
+    known: Iterators,
+    heap: &Heap,
+    iterator: FunctionId,
+    table: TableId,
+    control: Value,
+) -> Option<(Value, Value)> {
+    if iterator == known.next {
+        return heap.next(table, control).ok().map(Option::unwrap_or_default);
+    }
+    if iterator == known.ipairs_step
+        && let Value::Number(index) = control
+        && (0.0..f64::from(i32::MAX)).contains(&index)
+    {
+        let index = index as usize + 1;
+        let value = heap.get_index(table, index);
+        let key = if value.is_nil() { Value::Nil } else { Value::Number(index as f64) };
+        return Some((key, value));
+    }
+    None
 }
 
 impl Machine {
@@ -296,15 +321,18 @@ impl Machine {
                                 let native = *native;
                                 self.thread.top = place + 1 + count;
                                 let call = Call { base: place + 1, count };
-                                let outcome = native(self, call)?;
-                                if let Outcome::Values(count) = outcome {
-                                    self.deliver_results(results, place, self.thread.top - count, count);
-                                    if self.heap.wants_collection() {
-                                        self.check_memory()?;
+                                // Matched where it lies: to move it first would take longer than most functions.
+                                match native(self, call) {
+                                    Ok(Outcome::Values(count)) => {
+                                        self.deliver_results(results, place, self.thread.top - count, count);
+                                        if self.heap.wants_collection() {
+                                            self.check_memory()?;
+                                        }
+                                        continue 'window;
                                     }
-                                    continue 'window;
+                                    Ok(outcome) => leave_for!(self.conclude(call, deliver, outcome)),
+                                    Err(raised) => return Err(raised),
                                 }
-                                leave_for!(self.conclude(call, deliver, outcome));
                             }
                             leave_for!(self.start(place, count, deliver));
                         }
@@ -346,10 +374,9 @@ impl Machine {
                             let first = usize::from(register);
                             if let (Value::Function(id), Value::Table(table)) =
                                 (registers[first], registers[first + 1])
-                                && Some(id) == self.next
-                                && let Ok(pair) = self.heap.next(table, registers[first + 2])
+                                && let Some((key, value)) =
+                                    iterate(self.iterators, &self.heap, id, table, registers[first + 2])
                             {
-                                let (key, value) = pair.unwrap_or_default();
                                 registers[first + 3..first + 3 + usize::from(results)].fill(Value::Nil);
                                 registers[first + 3] = key;
                                 if results > 1 {
