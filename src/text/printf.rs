@@ -249,7 +249,7 @@ fn lay_out(out: &mut Vec<u8>, digits: &[u8], exponent: i32, most: usize, always_
     if exponent < -4 || exponent >= most as i32 {
         push_scientific(out, digits, exponent, always_dot);
     } else if exponent < 0 {
-        out.extend_from_slice(&b"0.000"[..1 + exponent.unsigned_abs() as usize]);
+        out.extend_from_slice(&b"0.000"[..=exponent.unsigned_abs() as usize]);
         out.extend_from_slice(digits);
     } else {
         let whole = exponent as usize + 1;

@@ -258,8 +258,7 @@ impl<'a> Pattern<'a> {
     fn literal(self, place: usize) -> Option<u8> {
         let (byte, next) = match *self.0.get(place..)? {
             [ESCAPE, byte, ..] if byte.is_ascii_punctuation() => (byte, place + 2),
-            [b'(' | b')' | b'.' | b'[' | ESCAPE, ..] | [] => return None,
-            [b'$'] => return None,
+            [b'(' | b')' | b'.' | b'[' | ESCAPE, ..] | [b'$'] | [] => return None,
             [byte, ..] => (byte, place + 1),
         };
         (!matches!(self.at(next), b'?' | b'*' | b'-')).then_some(byte)
@@ -713,11 +712,14 @@ mod tests {
                 Progress::Found(start, end) => {
                     let mut told = format!("{} {}", start + 1, end);
                     for index in 0..matcher.captures() {
-                        told += &match matcher.capture(index, start, end)? {
-                            Capture::Range(from, to) => format!(" {}", subject[from..to].escape_ascii()),
-                            Capture::Position(at) => format!(" @{}", at + 1),
+                        told.push(' ');
+                        match matcher.capture(index, start, end)? {
+                            Capture::Range(from, to) => {
+                                told.push_str(&subject[from..to].escape_ascii().to_string());
+                            }
+                            Capture::Position(at) => told.extend(["@".to_owned(), (at + 1).to_string()]),
                             Capture::Open(_) => unreachable!("a capture that is open is an error"),
-                        };
+                        }
                     }
                     return Ok(Some(told));
                 }
