@@ -86,17 +86,26 @@ fn scratch(name: &str) -> PathBuf {
     directory
 }
 
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
 #[test]
 fn generated_programs_print_and_fail_as_in_the_reference_implementation() {
     let count = std::env::var("REDSTART_PROGRAMS").map_or(GENERATED, |text| text.parse().expect("a number"));
     let first = 1_000_000;
     let seeds = seeds(&(first..first + count).collect::<Vec<u64>>());
     let directory = scratch("generated");
-    let mut complaints = Vec::new();
+    let (mut complaints, mut left_out) = (Vec::new(), 0);
     for seed in seeds {
         let source = generator::program(seed);
         std::fs::write(directory.join("generated.lua"), &source).expect("writes the program");
         let expected = oracle::run(&directory, "generated.lua");
+        // How many calls fit on the stack of C is each implementation's own.
+        if contains(&expected.output, b"C stack overflow") {
+            left_out += 1;
+            continue;
+        }
         // A third of them in small slices, of another length each.
         let slice = if seed % 3 == 0 { 1 + seed as usize % 97 } else { AT_ONCE };
         let actual = engine::run(source.as_bytes(), "generated.lua", slice);
@@ -107,6 +116,7 @@ fn generated_programs_print_and_fail_as_in_the_reference_implementation() {
         }
     }
     let _ = std::fs::remove_dir_all(&directory);
+    assert!(left_out <= 1 + count / 10, "{left_out} of {count} programs are left out");
     assert!(
         complaints.is_empty(),
         "{} programs differ; they are in {}:\n{}",
