@@ -91,7 +91,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 #[test]
-fn generated_programs_print_and_fail_as_in_the_reference_implementation() {
+fn generated_ones_print_and_fail_as_in_the_reference_implementation() {
     let count = std::env::var("REDSTART_PROGRAMS").map_or(GENERATED, |text| text.parse().expect("a number"));
     let first = 1_000_000;
     let seeds = seeds(&(first..first + count).collect::<Vec<u64>>());
