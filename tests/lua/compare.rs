@@ -127,19 +127,19 @@ fn generated_ones_print_and_fail_as_in_the_reference_implementation() {
 }
 
 #[test]
-fn most_statements_of_generated_programs_do_what_they_were_meant_to() {
+fn what_is_generated_both_succeeds_and_fails() {
     let directory = scratch("meant");
-    let (mut fine, mut failed) = (0, 0);
+    let (mut clean, mut failing) = (0, 0);
     for seed in 1..=40 {
         std::fs::write(directory.join("generated.lua"), generator::program(seed))
             .expect("writes the program");
         let ended = oracle::run(&directory, "generated.lua");
         assert_eq!(ended.error, None, "REDSTART_SEED={seed}: what is outside of every pcall fails");
-        for line in ended.output.split(|byte| *byte == b'\n') {
-            fine += usize::from(line.starts_with(b"true"));
-            failed += usize::from(line.starts_with(b"false"));
-        }
+        let lines = || ended.output.split(|byte| *byte == b'\n');
+        clean += usize::from(lines().any(|line| line.starts_with(b"true")));
+        failing += usize::from(lines().any(|line| line.starts_with(b"false")));
     }
     let _ = std::fs::remove_dir_all(&directory);
-    assert!(fine > failed / 2 && failed > fine / 20, "{fine} blocks came to their end, {failed} did not");
+    assert!(clean >= 30, "only in {clean} of 40 programs did a block come to its end");
+    assert!(failing >= 20, "only in {failing} of 40 programs did a block fail");
 }
