@@ -302,11 +302,13 @@ impl<'s> Lexer<'s> {
     /// `position` is at its start, or after its leading point.
     fn numeral(&mut self) -> Result<Token<'s>, Message> {
         self.skip_while(|byte| byte.is_ascii_digit() || byte == b'.');
-        if self.accept(b'e') || self.accept(b'E') {
-            let _has_sign = self.accept(b'+') || self.accept(b'-');
+        // A zero passes as either of these in the reference implementation, where it ends the C string of the choices;
+        // what is behind it in the numeral is not read.
+        if self.accept(b'e') || self.accept(b'E') || self.accept(0) {
+            let _has_sign = self.accept(b'+') || self.accept(b'-') || self.accept(0);
         }
         self.skip_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        match number::parse(&self.source[self.start..self.position]) {
+        match number::parse(until_zero(&self.source[self.start..self.position])) {
             Some(number) => Ok(Token::Number(number)),
             None => Err(self.error_near("malformed number", Token::Number(0.0))),
         }

@@ -86,17 +86,26 @@ fn scratch(name: &str) -> PathBuf {
     directory
 }
 
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
 #[test]
-fn generated_programs_print_and_fail_as_in_the_reference_implementation() {
+fn generated_ones_print_and_fail_as_in_the_reference_implementation() {
     let count = std::env::var("REDSTART_PROGRAMS").map_or(GENERATED, |text| text.parse().expect("a number"));
     let first = 1_000_000;
     let seeds = seeds(&(first..first + count).collect::<Vec<u64>>());
     let directory = scratch("generated");
-    let mut complaints = Vec::new();
+    let (mut complaints, mut left_out) = (Vec::new(), 0);
     for seed in seeds {
         let source = generator::program(seed);
         std::fs::write(directory.join("generated.lua"), &source).expect("writes the program");
         let expected = oracle::run(&directory, "generated.lua");
+        // How many calls fit on the stack of C is each implementation's own.
+        if contains(&expected.output, b"C stack overflow") {
+            left_out += 1;
+            continue;
+        }
         // A third of them in small slices, of another length each.
         let slice = if seed % 3 == 0 { 1 + seed as usize % 97 } else { AT_ONCE };
         let actual = engine::run(source.as_bytes(), "generated.lua", slice);
@@ -107,6 +116,7 @@ fn generated_programs_print_and_fail_as_in_the_reference_implementation() {
         }
     }
     let _ = std::fs::remove_dir_all(&directory);
+    assert!(left_out <= 1 + count / 10, "{left_out} of {count} programs are left out");
     assert!(
         complaints.is_empty(),
         "{} programs differ; they are in {}:\n{}",
@@ -117,19 +127,19 @@ fn generated_programs_print_and_fail_as_in_the_reference_implementation() {
 }
 
 #[test]
-fn most_statements_of_generated_programs_do_what_they_were_meant_to() {
+fn what_is_generated_both_succeeds_and_fails() {
     let directory = scratch("meant");
-    let (mut fine, mut failed) = (0, 0);
+    let (mut clean, mut failing) = (0, 0);
     for seed in 1..=40 {
         std::fs::write(directory.join("generated.lua"), generator::program(seed))
             .expect("writes the program");
         let ended = oracle::run(&directory, "generated.lua");
         assert_eq!(ended.error, None, "REDSTART_SEED={seed}: what is outside of every pcall fails");
-        for line in ended.output.split(|byte| *byte == b'\n') {
-            fine += usize::from(line.starts_with(b"true"));
-            failed += usize::from(line.starts_with(b"false"));
-        }
+        let lines = || ended.output.split(|byte| *byte == b'\n');
+        clean += usize::from(lines().any(|line| line.starts_with(b"true")));
+        failing += usize::from(lines().any(|line| line.starts_with(b"false")));
     }
     let _ = std::fs::remove_dir_all(&directory);
-    assert!(fine > failed / 2 && failed > fine / 20, "{fine} blocks came to their end, {failed} did not");
+    assert!(clean >= 30, "only in {clean} of 40 programs did a block come to its end");
+    assert!(failing >= 20, "only in {failing} of 40 programs did a block fail");
 }

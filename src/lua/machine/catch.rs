@@ -92,12 +92,18 @@ impl Machine {
 
     /// The frame at `index`, of `pcall` or `xpcall`, returns false and the error.
     fn catch(&mut self, index: usize, error: Value) -> Result<Next, Raised> {
+        let failed = self.thread.end();
         self.thread.frames.truncate(index + 1);
         let Some(Frame { base, deliver, .. }) = self.thread.frames.pop() else {
             unreachable!("the frame that catches")
         };
         self.close_upvalues(base);
         self.thread.top = base;
+        // What has failed keeps nothing alive, least of all the memory for want of which it has failed.
+        self.thread.stack[base..failed].fill(Value::Nil);
+        if matches!(error, Value::String(text) if text == self.fixed.out_of_memory) {
+            self.collect_below(self.thread.end());
+        }
         self.push(Value::Boolean(false));
         self.push(error);
         self.deliver(deliver, base - 1, base, 2)

@@ -300,7 +300,7 @@ impl Machine {
     }
 
     /// Frees what cannot be reached; of the stack only what is below `end` counts.
-    fn collect_below(&mut self, end: usize) {
+    pub(super) fn collect_below(&mut self, end: usize) {
         self.shrink_stack(end);
         let mode = self.fixed.events[Event::Mode as usize];
         let iterators = self.iterators;

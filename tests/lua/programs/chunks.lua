@@ -18,7 +18,7 @@ print(type(loadstring("return")), loadstring("return 1 2")); print(loadstring("\
 local function pieces(...) local t, i = { ... }, 0; return function() i = i + 1; return t[i] end end
 print(load(pieces("return ", "1 + ", "2"))()); print(load(pieces("ret", "urn 'a", "b", "c'"))()); print(load(pieces("return 1", "", " + 1"))()); print(load(pieces("return 1", nil, " + 1"))()); print(type(load(pieces()))); print(type(load(pieces(""))))
 print(load(pieces("x = "), "=piece")); print(type(load(pieces("x = 1"), "=piece"))); print(load(pieces("x = = 1"), "@piece")); print(load(pieces("x = = 1"))); print(load(pieces("return ...", " , 2"))(1)); print(load(pieces("return ", 1, 2))())
-print(load(function() return {} end)); print(load(function() return true end)); print(load(function() error("reading", 0) end)); print(load(function() error({}) end) == nil); print(pcall(load)); print(pcall(load, "return 1")); print(pcall(load, nil)); print(pcall(load, {}))
+print(pcall(load, function() return {} end)); print(pcall(load, function() return true end)); print(pcall(load, function() error("reading", 0) end)); print((pcall(load, function() error({}) end))); print(pcall(load)); print(pcall(load, "return 1")); print(pcall(load, nil)); print(pcall(load, {}))
 local calls = 0
 print(load(function() calls = calls + 1; if calls <= 100 then return "local a" .. calls .. " = " .. calls .. "\n" elseif calls == 101 then return "return a1 + a100" end end)(), calls)
 local s = "return { 1, 2, { 'a string', [[long]] }, x = function(...) return ... end, y = 0x1F .. '' --[[c]] }"
