@@ -186,15 +186,19 @@ fn byte(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 /// `string.char(…)`
 fn char(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let mut bytes = Vec::with_capacity(call.count());
-    for n in 1..=call.count() {
-        match u8::try_from(check_int(machine, call, n)?) {
-            Ok(byte) => bytes.push(byte),
-            Err(_) => return Err(machine.bad_argument(call, n, "invalid value")),
-        }
+    let (mut short, mut long) = ([0; SHORT], Vec::new());
+    let bytes = if call.count() <= SHORT {
+        &mut short[..call.count()]
+    } else {
+        long.resize(call.count(), 0);
+        &mut long[..]
+    };
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        let code = check_int(machine, call, index + 1)?;
+        *byte = u8::try_from(code).map_err(|_| machine.bad_argument(call, index + 1, "invalid value"))?;
     }
-    let string = machine.heap.string_from(bytes);
-    machine.one(Value::String(string))
+    machine.push_bytes(bytes);
+    Ok(Outcome::Values(1))
 }
 
 /// `string.dump(function)`: refused, since there is no way back from bytes to code.
@@ -207,7 +211,16 @@ fn dump(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 fn rep(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let string = machine.check_string(call, 1)?;
     let count = usize::try_from(check_int(machine, call, 2)?).unwrap_or(0);
-    let length = machine.heap.bytes(string).len().saturating_mul(count);
+    let unit = machine.heap.bytes(string);
+    let length = unit.len().saturating_mul(count);
+    if length <= SHORT {
+        let mut buffer = [0; SHORT];
+        for piece in buffer[..length].chunks_exact_mut(unit.len().max(1)) {
+            piece.copy_from_slice(unit);
+        }
+        machine.push_bytes(&buffer[..length]);
+        return Ok(Outcome::Values(1));
+    }
     machine.afford(length)?;
     begin(Repetition { result: Vec::with_capacity(length), length }, machine, call)
 }
