@@ -572,6 +572,18 @@ impl Matcher {
     fn repeat_more(&mut self, start: usize, item: usize, next: usize, text: Text) -> Result<(), Malformed> {
         let follows = text.pattern.literal_again(next);
         let rest = &text.subject[start..];
+        if let Some(byte) = follows
+            && text.pattern.at(item) == b'.'
+        {
+            let Some(distance) = rest.get(1..).and_then(|rest| memchr(byte, rest)) else {
+                self.spend(rest.len() / STRIDE);
+                return Ok(());
+            };
+            self.spend(distance / STRIDE);
+            let at = start + 1 + distance;
+            (self.at, self.item, self.mode) = (at, next, Mode::Item);
+            return self.choose(Choice::More { at, item, next });
+        }
         for (count, &byte) in rest.iter().take(STRIDE).enumerate() {
             if !text.pattern.matches(byte, item, next - 1) {
                 self.spend(count / 2);
