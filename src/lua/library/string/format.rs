@@ -1,4 +1,4 @@
-//! `string.format`.
+//! `string.format`: reads the template of conversions, and prints each argument by C's rules (`text::printf`).
 
 use memchr::memchr;
 

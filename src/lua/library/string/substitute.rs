@@ -1,4 +1,4 @@
-//! `string.gsub`.
+//! `string.gsub`: replaces what a pattern matches by a template, by values of a table, or by what a function returns.
 
 use memchr::memchr;
 
