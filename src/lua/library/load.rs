@@ -136,12 +136,12 @@ fn environment_of(m: &Machine, function: Value) -> Option<TableId> {
 
 /// `getfenv([function | level])`
 fn getfenv(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let named = match m.argument(call, 1) {
-        function @ Value::Function(_) => Named::Function(function),
-        _ => {
-            let level = optional_int(m, call, 1, 1)?;
-            named_function(m, call, level)?
-        }
+    let first = m.argument(call, 1);
+    let named = if let Value::Function(_) = first {
+        Named::Function(first)
+    } else {
+        let level = optional_int(m, call, 1, 1)?;
+        named_function(m, call, level)?
     };
     let own = match named {
         Named::Function(function) => environment_of(m, function),
@@ -155,12 +155,11 @@ fn getfenv(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 fn setfenv(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let environment = m.check_table(call, 2)?;
     let first = m.argument(call, 1);
-    let named = match first {
-        Value::Function(_) => Named::Function(first),
-        _ => {
-            let level = check_int(m, call, 1)?;
-            named_function(m, call, level)?
-        }
+    let named = if let Value::Function(_) = first {
+        Named::Function(first)
+    } else {
+        let level = check_int(m, call, 1)?;
+        named_function(m, call, level)?
     };
     if m.heap.to_number(first) == Some(0.0) {
         m.set_thread_globals(environment);

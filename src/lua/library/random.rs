@@ -44,19 +44,19 @@ mod tests {
     #[test]
     fn the_sequence_before_any_seed_is_that_of_redis() {
         let mut random = Random::default();
-        assert_eq!(random.next(), 0.39646477363839039);
+        assert_eq!(random.next(), 0.396_464_773_638_390_4);
         assert_eq!((random.next() * 100.0).floor() + 1.0, 85.0);
     }
 
     #[test]
     fn a_seed_gives_the_sequence_that_it_gives_in_redis() {
         for (seed, first, second) in [
-            (0, 0.1708280361121651, 750.0),
-            (1, 0.041630344484760586, 455.0),
-            (-1, 0.3000257272739083, 46.0),
-            (5, 0.52483957937212644, 273.0),
-            (i32::MIN, 0.67082803634499577, 250.0),
-            (i32::MAX, 0.80002572750673895, 546.0),
+            (0, 0.170_828_036_112_165_1, 750.0),
+            (1, 0.041_630_344_484_760_586, 455.0),
+            (-1, 0.300_025_727_273_908_3, 46.0),
+            (5, 0.524_839_579_372_126_4, 273.0),
+            (i32::MIN, 0.670_828_036_344_995_8, 250.0),
+            (i32::MAX, 0.800_025_727_506_739, 546.0),
         ] {
             let mut random = Random::default();
             random.seed(seed);

@@ -189,7 +189,7 @@ impl Sort {
         less: bool,
     ) -> Result<bool, Raised> {
         let (low, high) = (self.low, self.high);
-        let middle = (low + high) / 2;
+        let middle = i64::midpoint(low, high);
         let Hand { x, y, .. } = *hand;
         match self.step {
             Step::Ends => {

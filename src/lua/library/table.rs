@@ -362,12 +362,10 @@ impl Foreachi {
 
 impl Continue for Foreachi {
     fn resume(self: Box<Self>, m: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised> {
-        match take_answer(m, results) {
-            Some(answer) => m.one(answer),
-            None => {
-                let table = m.check_table(call, 1)?;
-                self.call_for_next(m, call, table)
-            }
+        if let Some(answer) = take_answer(m, results) {
+            return m.one(answer);
         }
+        let table = m.check_table(call, 1)?;
+        self.call_for_next(m, call, table)
     }
 }
