@@ -132,6 +132,23 @@ fn a_script_that_has_written_is_not_ended_but_by_the_end_of_the_server() {
 }
 
 #[test]
+fn a_signal_to_end_comes_between_two_scripts() {
+    let mut server = impatient("--appendonly yes");
+    let (mut client, mut other) = (server.client(), server.client());
+    begin(&mut client, &format!("redis.call('SET', 'a', 1) {} redis.call('SET', 'b', 1)", spin(0.3)));
+    await_busy(&mut other, BUSY);
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_exit().success());
+    let mut server = server.stop().start();
+    let (mut client, mut other) = (server.client(), server.client());
+    assert_eq!(client.run("EXISTS a b").integer(), 2);
+    begin(&mut client, "while true do end");
+    await_busy(&mut other, BUSY);
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_exit().success());
+}
+
+#[test]
 fn the_log_has_all_of_a_script_or_nothing() {
     let server = impatient("--appendonly yes --appendfsync always");
     let (mut client, mut other) = (server.client(), server.client());

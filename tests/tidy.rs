@@ -72,7 +72,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "scripts",
         never: &["db", "dict", "sys::net", "sys::poller", "sys::ring", "std::net", "std::os::fd", "std::fs"],
-        except: &["db::Moment", "server::admin::REDIS_VERSION", "sys::poller::Token"],
+        except: &["db::Moment", "sys::poller::Token"],
     },
     // What keeps the data beyond the process: files and children, without a connection.
     Part {

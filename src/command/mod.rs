@@ -35,3 +35,6 @@ pub use error::{Error, Result};
 pub use session::{Names, Session, SessionFlags};
 pub use table::names::CommandNames;
 pub use table::{COMMAND_IDS, Command, Handler, Refusal, ServerCommand, find, flags, introspect};
+
+/// The version of Redis whose protocol and commands are spoken.
+pub const REDIS_VERSION: &str = "7.2.4";

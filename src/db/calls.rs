@@ -183,26 +183,40 @@ impl Calls {
         self.made = 0;
     }
 
-    /// Takes the calls of the current unit, which is not over, out of the stream: those before it can be taken. No calls are
-    /// made until [`Calls::restore_unit`].
+    /// Takes the calls of the current unit, which is not over, out of the stream, so that those before it can be taken. No
+    /// calls are made until [`Calls::restore_unit`]. O(1) if there is nothing before it.
     pub fn set_unit_aside(&mut self) {
         let (start, first) = self.unit;
-        let bytes = self.bytes.split_off(start);
-        let blocks: Vec<_> = self.blocks.drain(first..).map(|(at, block)| (at - start, block)).collect();
-        self.block_bytes -= blocks.iter().map(|(_, block)| block.len()).sum::<usize>();
+        let (bytes, mut blocks) = if start == 0 {
+            (std::mem::take(&mut self.bytes), std::mem::take(&mut self.blocks))
+        } else {
+            (self.bytes.split_off(start), self.blocks.split_off(first))
+        };
+        for (at, block) in &mut blocks {
+            *at -= start;
+            self.block_bytes -= block.len();
+        }
         self.aside = Some(Box::new(Aside { bytes, blocks, made: self.made }));
         self.made = 0;
     }
 
-    /// The unit that was set aside goes on.
+    /// The unit that was set aside goes on. O(1) if the stream is empty.
     pub fn restore_unit(&mut self) {
         let Some(aside) = self.aside.take() else { return };
+        let Aside { bytes, mut blocks, made } = *aside;
         self.begin_unit();
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&aside.bytes);
-        self.block_bytes += aside.blocks.iter().map(|(_, block)| block.len()).sum::<usize>();
-        self.blocks.extend(aside.blocks.into_iter().map(|(at, block)| (at + start, block)));
-        self.made = aside.made;
+        for (at, block) in &mut blocks {
+            *at += start;
+            self.block_bytes += block.len();
+        }
+        if start == 0 {
+            self.bytes = bytes;
+        } else {
+            self.bytes.extend_from_slice(&bytes);
+        }
+        self.blocks.append(&mut blocks);
+        self.made = made;
     }
 
     /// The next call belongs to another unit than those so far.
@@ -308,6 +322,36 @@ mod tests {
         unit(&mut calls, &["DEL c", "DEL d"], Framing::Apart);
         unit(&mut calls, &[], Framing::Together);
         assert_eq!(told(&calls), "SELECT 1|SET a 1|MULTI|DEL a|DEL b|EXEC|DEL c|DEL d");
+    }
+
+    #[test]
+    fn a_unit_that_is_not_over_is_set_aside_and_goes_on_behind_what_was_taken() {
+        let mut large = Block::with_capacity(0);
+        large.extend_from_slice(&[b'x'; 3 * SMALL]);
+        for before in [true, false] {
+            let mut calls = Calls::default();
+            calls.push(0, call("SET before 1"));
+            if !before {
+                calls.clear();
+            }
+            calls.begin_unit();
+            calls.push(0, call("SET a 1"));
+            calls.push(0, [Word::Bytes(b"SET"), Word::Bytes(b"b"), Word::Block(large.share())]);
+            calls.set_unit_aside();
+            assert_eq!(told(&calls), if before { "SELECT 0|SET before 1" } else { "" });
+            assert_eq!(calls.len(), calls.pieces().map(<[u8]>::len).sum::<usize>());
+            calls.clear();
+            calls.restore_unit();
+            calls.push(1, call("SET c 1"));
+            calls.set_unit_aside();
+            assert!(calls.is_empty());
+            calls.restore_unit();
+            calls.push(1, call("SET d 1"));
+            calls.frame(Framing::Together);
+            let expected = format!("MULTI|SET a 1|SET b <{}>|SELECT 1|SET c 1|SET d 1|EXEC", 3 * SMALL);
+            assert_eq!(told(&calls), expected);
+            assert_eq!(calls.len(), calls.pieces().map(<[u8]>::len).sum::<usize>());
+        }
     }
 
     #[test]

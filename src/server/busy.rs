@@ -123,13 +123,17 @@ impl Server {
         let Some(mut suspended) = self.suspended.take() else { return };
         let run = &mut *suspended.run;
         let moment = std::mem::replace(&mut self.core.keyspace.moment, run.moment);
+        self.core.keyspace.journal.calls_mut().restore_unit();
         self.core.stopwatch.start();
         run.slice = clock::ticks();
         let slice = self.core.stats.tick_rate().to_ticks(SLICE_NS);
         let end = if run.is_killed { Some(End::Killed) } else { self.run_slice(run, Some(slice)) };
         match end {
             Some(end) => self.end_suspended(*suspended, &end),
-            None => self.suspended = Some(suspended),
+            None => {
+                self.core.keyspace.journal.calls_mut().set_unit_aside();
+                self.suspended = Some(suspended);
+            }
         }
         self.core.keyspace.moment = moment;
     }
@@ -137,7 +141,6 @@ impl Server {
     /// The suspended script has ended: its client gets the reply, and goes on.
     fn end_suspended(&mut self, suspended: Suspended, end: &End) {
         let Suspended { run, token, execution, is_masked, closes } = suspended;
-        self.core.keyspace.journal.calls_mut().restore_unit();
         self.refresh_denial();
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.waiting = false;

@@ -34,7 +34,8 @@ mod settle;
 mod startup;
 mod transactions;
 
-pub use admin::{REDIS_VERSION, mem_allocator};
+pub use crate::command::REDIS_VERSION;
+pub use admin::mem_allocator;
 pub use startup::{StartError, start};
 
 use audience::Audience;
@@ -204,6 +205,11 @@ impl Server {
     }
 
     fn shut_down_by_signal(&mut self) {
+        if let Some(run) = self.busy_run() {
+            // The data is written between two scripts; one that has changed nothing yet need not come to its end.
+            run.is_killed |= !run.has_written;
+            return;
+        }
         let signals = signal::shutdown_signals();
         let name = signal::last_shutdown_signal().unwrap_or("signal");
         self.process.log.warning(format_args!("Received {name} scheduling shutdown..."));

@@ -13,12 +13,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::admin::REDIS_VERSION;
 use super::core::used_memory;
 use super::persistence::job::{Ended, Job, Work};
 use super::persistence::log::State;
 use super::process::child;
 use super::{Server, durability};
+use crate::command::REDIS_VERSION;
 use crate::config::ShutdownOptions;
 use crate::persist::aof;
 use crate::persist::rdb::file as rdb;

@@ -1,11 +1,10 @@
 //! The server as a running process: its end (`SHUTDOWN`), its clock (`TIME`), and what it is (`ROLE`, `LOLWUT`).
 
-use crate::command::Args;
 use crate::command::error::{Error, Result, SYNTAX};
+use crate::command::{Args, REDIS_VERSION};
 use crate::config::ShutdownOptions;
 use crate::resp::Reply;
 use crate::server::Server;
-use crate::server::admin::REDIS_VERSION;
 use crate::server::process::LOGO;
 use crate::sys::clock;
 use crate::sys::poller::Token;

@@ -20,7 +20,6 @@ mod tracking;
 
 pub use info::mem_allocator;
 pub use lifecycle::reply_time;
-pub use session::REDIS_VERSION;
 
 use super::Server;
 use super::audience::subscribers::Kind;

@@ -1,6 +1,7 @@
 //! `AUTH`, `HELLO`, `RESET`, `QUIT`: the identity of the client and the protocol that it speaks.
 
 use super::same_secret;
+use crate::command::REDIS_VERSION;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, Session};
 use crate::resp::Protocol;
@@ -8,9 +9,6 @@ use crate::server::Server;
 use crate::sys::poller::Token;
 use crate::text::number;
 use crate::text::words::shown;
-
-/// The version of Redis whose protocol and commands are spoken.
-pub const REDIS_VERSION: &str = "7.2.4";
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";

@@ -2,9 +2,9 @@
 //! as tables.
 
 use super::redis;
+use crate::command::REDIS_VERSION;
 use crate::config::LogLevel;
 use crate::lua::{Call, Libraries, Machine, Options, Outcome, Raised, TableId, Value};
-use crate::server::admin::REDIS_VERSION;
 use crate::sys::process;
 
 /// What a machine may take.

@@ -18,8 +18,8 @@ pub use memory::mem_allocator;
 
 use std::fmt::Write;
 
-use super::session::REDIS_VERSION;
 use crate::command::Args;
+use crate::command::REDIS_VERSION;
 use crate::command::error::Result;
 use crate::config::BindAddress;
 use crate::server::Server;
