@@ -175,6 +175,12 @@ const DIFFERENCES: &[Difference] = &[
         reason: "the order of a hash table; the checksum is over the order",
     },
     Difference {
+        command: &["FUNCTION", "DUMP"],
+        allowed: Allowed::Footer,
+        before: V7_2,
+        reason: "version 11 of the format came with 7.2; the checksum is over the version",
+    },
+    Difference {
         command: &["*", "HELP"],
         allowed: Allowed::LastLine { redis: "    Prints this help.", here: "    Print this help." },
         before: V7_2,
