@@ -238,13 +238,17 @@ impl Libraries {
             outcome = self.verify_join(&restored, policy);
         }
         if outcome.is_err() {
-            restored.libraries.into_iter().for_each(|library| self.release(library));
+            for library in restored.libraries {
+                self.release(library);
+            }
             return outcome;
         }
         if policy == Policy::Flush {
             let former = std::mem::take(&mut self.set.libraries);
             self.set.functions.clear();
-            former.into_iter().for_each(|library| self.release(library));
+            for library in former {
+                self.release(library);
+            }
         }
         for library in restored.libraries {
             self.remove(&library.name);
