@@ -65,3 +65,16 @@ fn show(value: Value, heap: &Heap) -> String {
 fn quoted(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\'", "'")
 }
+
+/// Bytes as they are written between quotes.
+pub fn literal(bytes: &[u8]) -> String {
+    let escapes: Vec<String> = bytes.iter().map(|byte| format!("\\{byte:03}")).collect();
+    escapes.concat()
+}
+
+/// The bytes that hexadecimal digits, with spaces for the eye, stand for.
+pub fn hexadecimal(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).expect("ASCII"), 16).expect("digits");
+    digits.chunks(2).map(byte).collect()
+}

@@ -125,7 +125,7 @@ impl Decoder {
         match self.stack.last_mut() {
             None => self.root = value,
             Some(Frame::Object { table, key }) => {
-                heap.set(*table, Value::String(*key), value).map_err(refused)?
+                heap.set(*table, Value::String(*key), value).map_err(refused)?;
             }
             Some(Frame::Array { table, length }) => {
                 *length += 1;

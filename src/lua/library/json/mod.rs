@@ -265,13 +265,11 @@ fn choice(machine: &mut Machine, call: Call, setting: Setting, names: &[&str]) -
         _ => {
             let string = machine.check_string(call, 1)?;
             let word = words::shown(machine.heap.bytes(string));
-            match names.iter().position(|name| name.as_bytes() == word) {
-                Some(index) => setting.set(settings, index as i32, &mut machine.heap),
-                None => {
-                    let text = [b"invalid option '", word, b"'"].concat();
-                    return Err(machine.bad_argument_bytes(call, 1, &text));
-                }
-            }
+            let Some(index) = names.iter().position(|name| name.as_bytes() == word) else {
+                let text = [b"invalid option '", word, b"'"].concat();
+                return Err(machine.bad_argument_bytes(call, 1, &text));
+            };
+            setting.set(settings, index as i32, &mut machine.heap);
         }
     }
     match setting.get(settings, &machine.heap) {

@@ -1,6 +1,6 @@
 //! What the module returns, and every error. What is expected is what Redis returns.
 
-use crate::lua::library::evaluate::{evaluate, evaluate_with};
+use crate::lua::library::evaluate::{evaluate, evaluate_with, literal};
 
 /// Checks programs, each with what it returns.
 #[track_caller]
@@ -14,7 +14,7 @@ fn check(cases: &[(&str, &str)]) {
 #[track_caller]
 fn check_decode(cases: &[(&str, &str, &str)]) {
     for (text, lenient, strict) in cases {
-        let literal: String = text.bytes().map(|byte| format!("\\{byte:03}")).collect();
+        let literal = literal(text.as_bytes());
         for (invalid, expected) in [(true, lenient), (false, strict)] {
             let source = format!(
                 "local c = cjson.new() c.decode_invalid_numbers({invalid}) local v = c.decode('{literal}') return v"

@@ -145,13 +145,13 @@ impl Packer {
         let bits = integer as u64;
         match integer {
             -32..=127 => self.out.push(integer as u8),
-            0..=0xff => self.push_number_of(format::UNSIGNED_8, bits, 1),
-            0..=0xffff => self.push_number_of(format::UNSIGNED_16, bits, 2),
-            0..=0xffff_ffff => self.push_number_of(format::UNSIGNED_32, bits, 4),
-            0.. => self.push_number_of(format::UNSIGNED_64, bits, 8),
-            -0x80.. => self.push_number_of(format::SIGNED_8, bits, 1),
-            -0x8000.. => self.push_number_of(format::SIGNED_16, bits, 2),
-            -0x8000_0000.. => self.push_number_of(format::SIGNED_32, bits, 4),
+            128..=0xff => self.push_number_of(format::UNSIGNED_8, bits, 1),
+            0x100..=0xffff => self.push_number_of(format::UNSIGNED_16, bits, 2),
+            0x1_0000..=0xffff_ffff => self.push_number_of(format::UNSIGNED_32, bits, 4),
+            0x1_0000_0000.. => self.push_number_of(format::UNSIGNED_64, bits, 8),
+            -0x80..-32 => self.push_number_of(format::SIGNED_8, bits, 1),
+            -0x8000..-0x80 => self.push_number_of(format::SIGNED_16, bits, 2),
+            -0x8000_0000..-0x8000 => self.push_number_of(format::SIGNED_32, bits, 4),
             _ => self.push_number_of(format::SIGNED_64, bits, 8),
         }
     }

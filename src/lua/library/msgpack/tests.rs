@@ -1,12 +1,12 @@
 //! What the module returns, and every error. What is expected is what Redis returns.
 
-use crate::lua::library::evaluate::{evaluate, evaluate_with};
+use crate::lua::library::evaluate::{evaluate, evaluate_with, hexadecimal, literal};
 
 /// Checks what expressions are packed to, in hexadecimal, with spaces for the eye.
 #[track_caller]
 fn check_pack(cases: &[(&str, &str)]) {
     for (values, expected) in cases {
-        let bytes: String = hexadecimal(expected).iter().map(|byte| format!("\\{byte:03}")).collect();
+        let bytes = literal(&hexadecimal(expected));
         let source = format!("local a, b = cmsgpack.pack({values}), '{bytes}' return a == b or a");
         assert_eq!(evaluate(&source), "true", "{values}");
     }
@@ -16,18 +16,13 @@ fn check_pack(cases: &[(&str, &str)]) {
 #[track_caller]
 fn check_unpack(cases: &[(&str, &str, &str, &str)]) {
     for (function, text, arguments, expected) in cases {
-        let bytes: String = hexadecimal(text).iter().map(|byte| format!("\\{byte:03}")).collect();
+        let bytes = literal(&hexadecimal(text));
         let source = format!(
             "local f = cmsgpack.{function} local s = '{bytes}' local function g(...) return ... end return g(f(s{arguments}))"
         );
         let shown = evaluate(&source).replace("'f'", &format!("'{function}'"));
         assert_eq!(shown, *expected, "{function} {text} {arguments}");
     }
-}
-
-fn hexadecimal(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 #[test]
@@ -146,7 +141,7 @@ fn an_array_with_nil_is_as_long_as_redis_makes_it() {
     for (text, length) in
         [("92c001", 0), ("9301c003", 1), ("940102c0c0", 2), ("95c002030405", 5), ("9501c0c0c005", 1)]
     {
-        let bytes: String = hexadecimal(text).iter().map(|byte| format!("\\{byte:03}")).collect();
+        let bytes = literal(&hexadecimal(text));
         assert_eq!(evaluate(&format!("return #cmsgpack.unpack('{bytes}')")), length.to_string(), "{text}");
     }
 }

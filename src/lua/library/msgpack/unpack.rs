@@ -238,7 +238,7 @@ impl Unpacker {
                 }
             }
             Some(Frame::Map { table, key: Some(key), .. }) if is_valid(*key) => {
-                heap.set(*table, *key, value)?
+                heap.set(*table, *key, value)?;
             }
             Some(Frame::Map { .. }) if matches!(value, Value::Table(_)) => {
                 heap.set(self.values, Value::Number(-(depth as f64)), value)?;

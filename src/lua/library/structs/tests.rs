@@ -1,6 +1,6 @@
 //! What the module returns, and every error. What is expected is what Redis returns.
 
-use crate::lua::library::evaluate::evaluate;
+use crate::lua::library::evaluate::{evaluate, hexadecimal, literal};
 
 /// Checks expressions that pack, each with the bytes in hexadecimal or the message of an error.
 #[track_caller]
@@ -35,11 +35,9 @@ fn check(cases: &[(&str, &str)]) {
     }
 }
 
-/// Bytes in hexadecimal, with spaces for the eye, as the escapes of a literal.
+/// Bytes in hexadecimal as they are written between quotes.
 fn escaped(text: &str) -> String {
-    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
-    let bytes = digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
-    bytes.map(|byte| format!("\\{byte:03}")).collect()
+    literal(&hexadecimal(text))
 }
 
 #[test]
