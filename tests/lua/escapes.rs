@@ -90,7 +90,12 @@ fn check(attacks: &[Attack]) {
         if after != "2 xxx 3 function" {
             complaints.push(format!("{}: the machine is not what it was: {after}", attack.name));
         }
-        assert!(machine.used_bytes() <= MEMORY + MEMORY / 16, "{}: {} bytes in use", attack.name, machine.used_bytes());
+        assert!(
+            machine.used_bytes() <= MEMORY + MEMORY / 16,
+            "{}: {} bytes in use",
+            attack.name,
+            machine.used_bytes()
+        );
     }
     assert!(complaints.is_empty(), "{} attacks:\n{}", complaints.len(), complaints.join("\n"));
 }
