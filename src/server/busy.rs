@@ -35,6 +35,9 @@ pub(super) struct Suspended {
     closes: bool,
 }
 
+/// The name of a script, the words of the command that has begun it, and for how many milliseconds it has been running.
+pub(super) type BusyCall = (Rc<[u8]>, Vec<Vec<u8>>, u64);
+
 impl Server {
     /// A script has run for long enough: it goes on later.
     pub(super) fn suspend_script(&mut self, run: Box<Run>) {
@@ -78,9 +81,8 @@ impl Server {
         self.suspended.as_mut().map(|suspended| &mut *suspended.run)
     }
 
-    /// The name of the suspended script, the words of the command that has begun it, and for how many milliseconds it has
-    /// been running.
-    pub(super) fn busy_call(&self) -> Option<(Rc<[u8]>, Vec<Vec<u8>>, u64)> {
+    /// What is known of the suspended script.
+    pub(super) fn busy_call(&self) -> Option<BusyCall> {
         let Suspended { run, token, execution, .. } = &**self.suspended.as_ref()?;
         let request = match execution {
             Some((execution, _)) => execution.requests.request(execution.next),
@@ -128,12 +130,11 @@ impl Server {
         run.slice = clock::ticks();
         let slice = self.core.stats.tick_rate().to_ticks(SLICE_NS);
         let end = if run.is_killed { Some(End::Killed) } else { self.run_slice(run, Some(slice)) };
-        match end {
-            Some(end) => self.end_suspended(*suspended, &end),
-            None => {
-                self.core.keyspace.journal.calls_mut().set_unit_aside();
-                self.suspended = Some(suspended);
-            }
+        if let Some(end) = end {
+            self.end_suspended(*suspended, &end);
+        } else {
+            self.core.keyspace.journal.calls_mut().set_unit_aside();
+            self.suspended = Some(suspended);
         }
         self.core.keyspace.moment = moment;
     }

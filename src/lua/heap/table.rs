@@ -187,7 +187,7 @@ impl Table {
         let odd = (count - 1) | 1;
         match key {
             Value::String(string) => strings.hash(string) as usize & (count - 1),
-            Value::Number(0.0) => 0,
+            Value::Number(0.0) | Value::Null | Value::Nil => 0,
             Value::Number(number) => {
                 let bits = number.to_bits();
                 (bits as u32).wrapping_add((bits >> 32) as u32) as usize % odd
@@ -197,7 +197,6 @@ impl Table {
             Value::Function(id) => id.0 as usize % odd,
             Value::Thread(id) => id.0 as usize % odd,
             Value::Proxy(id) => id.0 as usize % odd,
-            Value::Null | Value::Nil => 0,
         }
     }
 
@@ -245,15 +244,7 @@ impl Table {
         if !self.nodes[place].value.is_nil() {
             let Some(free) = self.take_free() else { return self.rehash(key, value, strings) };
             let other = self.main_position(self.nodes[place].key, strings);
-            if other != place {
-                let mut before = other;
-                while self.nodes[before].next as usize != place {
-                    before = self.nodes[before].next as usize;
-                }
-                self.nodes[before].next = free as u32;
-                self.nodes[free] = self.nodes[place];
-                self.nodes[place] = EMPTY;
-            } else {
+            if other == place {
                 self.nodes[free].next = self.nodes[place].next;
                 self.nodes[place].next = free as u32;
                 place = free;
@@ -262,6 +253,14 @@ impl Table {
                     self.nodes[place].value = value;
                     return self.seed(strings);
                 }
+            } else {
+                let mut before = other;
+                while self.nodes[before].next as usize != place {
+                    before = self.nodes[before].next as usize;
+                }
+                self.nodes[before].next = free as u32;
+                self.nodes[free] = self.nodes[place];
+                self.nodes[place] = EMPTY;
             }
         }
         self.nodes[place].key = key;
@@ -332,10 +331,7 @@ impl Table {
     pub fn resize(&mut self, array: usize, hash: usize, strings: &Strings) {
         let old_nodes = std::mem::take(&mut self.nodes);
         self.set_node_count(hash);
-        let moving: Vec<Value> = match array < self.array.len() {
-            true => self.array.split_off(array),
-            false => Vec::new(),
-        };
+        let moving = if array < self.array.len() { self.array.split_off(array) } else { Vec::new() };
         if array > self.array.len() {
             self.array.reserve_exact(array - self.array.len());
             self.array.resize(array, Value::Nil);
@@ -389,9 +385,11 @@ impl Table {
             high *= 2;
             if high > i32::MAX as usize {
                 // Somebody has built this on purpose: search one by one.
-                return (1..)
-                    .find(|index| self.get_index(*index, strings).is_nil())
-                    .map_or(0, |index| index - 1);
+                low = 0;
+                while !self.get_index(low + 1, strings).is_nil() {
+                    low += 1;
+                }
+                return low;
             }
         }
         while high - low > 1 {

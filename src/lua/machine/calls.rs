@@ -1,4 +1,4 @@
-//! Calls and returns.
+//! Calls and returns: how a frame comes about, and where the results of a function go when it is removed.
 
 use std::rc::Rc;
 

@@ -163,6 +163,7 @@ impl Machine {
     }
 
     /// Ends what `keep` has begun.
+    #[expect(clippy::needless_pass_by_value, reason = "what is released cannot be used any more")]
     pub fn release(&mut self, kept: Kept) {
         self.kept[kept.0 as usize] = Value::Nil;
         self.free_kept.push(kept.0);

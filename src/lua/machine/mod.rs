@@ -318,16 +318,24 @@ impl Machine {
             ..
         } = self;
         heap.collect(mode, |marker: &mut Marker<'_>| {
-            fixed.events.iter().for_each(|name| marker.string(*name));
+            for name in fixed.events {
+                marker.string(name);
+            }
             for string in [fixed.out_of_memory, fixed.in_handler, fixed.n] {
                 marker.string(string);
             }
-            kept.iter().for_each(|value| marker.value(*value));
+            for value in kept.iter() {
+                marker.value(*value);
+            }
             marker.table(*globals);
-            error_field.iter().for_each(|name| marker.string(*name));
+            if let Some(name) = error_field {
+                marker.string(*name);
+            }
             marker.function(iterators.next);
             marker.function(iterators.ipairs_step);
-            string_metatable.iter().for_each(|metatable| marker.table(*metatable));
+            if let Some(metatable) = string_metatable {
+                marker.table(*metatable);
+            }
             if let Some(Pending::Raised(Raised(value))) = pending {
                 marker.value(*value);
             }

@@ -61,10 +61,10 @@ impl Machine {
                 Some(Frame { activity: Activity::Lua(_), .. }) => self.execute_lua()?,
                 Some(_) => {
                     // Functions that a native one calls need not make calls or jumps of their own.
-                    self.budget -= CALL_STEPS;
-                    if self.budget < 0 {
+                    if self.budget <= 0 {
                         return Ok(Progress::Paused);
                     }
+                    self.budget -= CALL_STEPS;
                     self.resume_native()?
                 }
             };
@@ -75,6 +75,7 @@ impl Machine {
     }
 
     /// Executes functions of Lua, from that of the last frame on.
+    #[expect(clippy::too_many_lines, reason = "an arm for each instruction")]
     fn execute_lua(&mut self) -> Result<Next, Raised> {
         'frame: loop {
             let Some(Frame { activity: Activity::Lua(closure), base, pc, .. }) = self.thread.frames.last()
@@ -104,12 +105,12 @@ impl Machine {
             // Suspends the program, to go on with the instruction at `$pc`, once the budget is used up.
             macro_rules! spend {
                 ($steps:expr, $pc:expr) => {
-                    self.budget -= $steps;
-                    if self.budget < 0 {
+                    if self.budget <= 0 {
                         pc = $pc;
                         save!();
                         return Ok(Next::Leave(Progress::Paused));
                     }
+                    self.budget -= $steps;
                 };
             }
             'window: loop {
@@ -143,7 +144,7 @@ impl Machine {
                     pc += 1;
                     match instruction {
                         Instruction::Move { to, from } => {
-                            registers[usize::from(to)] = registers[usize::from(from)]
+                            registers[usize::from(to)] = registers[usize::from(from)];
                         }
                         Instruction::LoadConstant { to, constant } => {
                             registers[usize::from(to)] = constants[constant as usize];
@@ -236,22 +237,24 @@ impl Machine {
                         }
                         Instruction::Add { to, left, right } => arithmetic!(Event::Add, to, left, right),
                         Instruction::Subtract { to, left, right } => {
-                            arithmetic!(Event::Subtract, to, left, right)
+                            arithmetic!(Event::Subtract, to, left, right);
                         }
                         Instruction::Multiply { to, left, right } => {
-                            arithmetic!(Event::Multiply, to, left, right)
+                            arithmetic!(Event::Multiply, to, left, right);
                         }
                         Instruction::Divide { to, left, right } => {
-                            arithmetic!(Event::Divide, to, left, right)
+                            arithmetic!(Event::Divide, to, left, right);
                         }
                         Instruction::Modulo { to, left, right } => {
-                            arithmetic!(Event::Modulo, to, left, right)
+                            arithmetic!(Event::Modulo, to, left, right);
                         }
                         Instruction::Power { to, left, right } => arithmetic!(Event::Power, to, left, right),
-                        Instruction::Negate { to, from } => match registers[usize::from(from)] {
-                            Value::Number(number) => registers[usize::from(to)] = Value::Number(-number),
-                            _ => leave_for!(self.negate(to, from)),
-                        },
+                        Instruction::Negate { to, from } => {
+                            let Value::Number(number) = registers[usize::from(from)] else {
+                                leave_for!(self.negate(to, from));
+                            };
+                            registers[usize::from(to)] = Value::Number(-number);
+                        }
                         Instruction::Not { to, from } => {
                             registers[usize::from(to)] =
                                 Value::Boolean(registers[usize::from(from)].is_false());
@@ -285,7 +288,7 @@ impl Machine {
                             }
                         }
                         Instruction::Less { expected, left, right } => {
-                            compare!(Event::Less, <, expected, left, right)
+                            compare!(Event::Less, <, expected, left, right);
                         }
                         Instruction::LessOrEqual { expected, left, right } => {
                             compare!(Event::LessOrEqual, <=, expected, left, right);

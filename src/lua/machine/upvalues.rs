@@ -43,7 +43,7 @@ impl Machine {
         match self.heap.upvalue(upvalue) {
             Upvalue::Closed(_) => self.heap.set_upvalue(upvalue, Upvalue::Closed(value)),
             Upvalue::Open { thread, place } if thread == self.current => {
-                self.thread.stack[place as usize] = value
+                self.thread.stack[place as usize] = value;
             }
             Upvalue::Open { thread, place } => self.heap.thread_mut(thread).stack[place as usize] = value,
         }
