@@ -31,32 +31,32 @@ pub struct Item {
     pub size: usize,
 }
 
-/// The rest of a format, and the settings that its options have made.
+/// How far a format is read, and the settings that its options have made. The text of the format is given each time.
 #[derive(Clone, Debug)]
-pub struct Format<'a> {
-    rest: &'a [u8],
+pub struct Format {
+    at: usize,
     alignment: usize,
     pub is_little_endian: bool,
 }
 
-impl<'a> Format<'a> {
-    /// Up to the first zero byte.
-    pub fn new(text: &'a [u8]) -> Format<'a> {
-        Format { rest: crate::text::words::shown(text), alignment: 1, is_little_endian: true }
+impl Format {
+    pub fn new() -> Format {
+        Format { at: 0, alignment: 1, is_little_endian: true }
     }
 
-    /// The next option. `set` executes one that neither reads nor writes.
-    pub fn next(&mut self) -> Result<Option<Item>, Wrong> {
-        let Some((&letter, rest)) = self.rest.split_first() else { return Ok(None) };
-        self.rest = rest;
+    /// The next option, before the end or a zero byte. `set` executes one that neither reads nor writes.
+    #[inline]
+    pub fn next(&mut self, text: &[u8]) -> Result<Option<Item>, Wrong> {
+        let Some(&letter @ 1..) = text.get(self.at) else { return Ok(None) };
+        self.at += 1;
         let size = match letter {
             b'b' | b'B' | b'x' => 1,
             b'h' | b'H' => 2,
             b'f' => 4,
             b'l' | b'L' | b'T' | b'd' => 8,
-            b'c' => self.number(1)? as usize,
+            b'c' => self.number(text, 1)? as usize,
             b'i' | b'I' => {
-                let size = self.number(4)?;
+                let size = self.number(text, 4)?;
                 if size > LARGEST_INTEGER {
                     let text = format!("integral size {size} is larger than limit of {LARGEST_INTEGER}");
                     return Err(Wrong::Size(text));
@@ -69,27 +69,27 @@ impl<'a> Format<'a> {
     }
 
     /// The number that is next, up to C's largest `int`, or `default`.
-    fn number(&mut self, default: i32) -> Result<i32, Wrong> {
-        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    fn number(&mut self, text: &[u8], default: i32) -> Result<i32, Wrong> {
+        let rest = &text[self.at..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {
             return Ok(default);
         }
-        let (number, rest) = self.rest.split_at(digits);
-        self.rest = rest;
-        number
+        self.at += digits;
+        rest[..digits]
             .iter()
             .try_fold(0i32, |value, digit| value.checked_mul(10)?.checked_add(i32::from(digit - b'0')))
             .ok_or_else(|| Wrong::Size("integral size overflow".to_string()))
     }
 
     /// Executes an option that sets byte order or alignment.
-    pub fn set(&mut self, letter: u8) -> Result<(), Wrong> {
+    pub fn set(&mut self, text: &[u8], letter: u8) -> Result<(), Wrong> {
         match letter {
             b' ' => {}
             b'>' => self.is_little_endian = false,
             b'<' => self.is_little_endian = true,
             b'!' => {
-                let alignment = self.number(USUAL_ALIGNMENT)?;
+                let alignment = self.number(text, USUAL_ALIGNMENT)?;
                 if alignment.count_ones() != 1 {
                     return Err(Wrong::Size(format!("alignment {alignment} is not a power of 2")));
                 }

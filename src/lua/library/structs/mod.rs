@@ -40,11 +40,10 @@ fn raise(machine: &mut Machine, call: Call, wrong: Wrong) -> Raised {
 /// `struct.pack(format, value, …)`
 fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let text = machine.check_string(call, 1)?;
-    let text = machine.heap.bytes(text).to_vec();
-    let mut format = Format::new(&text);
+    let mut format = Format::new();
     let mut out = Vec::new();
     let mut n = 1;
-    while let Some(item) = format.next().map_err(|wrong| raise(machine, call, wrong))? {
+    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))? {
         out.resize(out.len() + format.padding(out.len(), item), 0);
         match item.letter {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
@@ -67,10 +66,10 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
                 n += 1;
                 push_string(machine, call, n, item, &mut out)?;
             }
-            letter => format.set(letter).map_err(|wrong| raise(machine, call, wrong))?,
+            letter => format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?,
         }
     }
-    machine.charge((text.len() + out.len()) / 4);
+    machine.charge((machine.heap.bytes(text).len() + out.len()) / 4);
     machine.afford(out.len())?;
     let string = machine.heap.string_from(out);
     machine.one(Value::String(string))
@@ -127,13 +126,12 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if position == 0 {
         return Err(machine.bad_argument(call, 3, "offset must be 1 or greater"));
     }
-    let text = machine.heap.bytes(text).to_vec();
-    let mut format = Format::new(&text);
+    let mut format = Format::new();
     let length = machine.heap.bytes(data).len();
     // A negative position is a very large one.
     let mut position = (position as usize).wrapping_sub(1);
     let mut count = 0;
-    while let Some(mut item) = format.next().map_err(|wrong| raise(machine, call, wrong))? {
+    while let Some(mut item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))? {
         position = position.wrapping_add(format.padding(position, item));
         check_data(machine, call, length, position, item.size)?;
         if call.count() + count + 2 > MOST_SLOTS {
@@ -174,7 +172,7 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
                 continue;
             }
             letter => {
-                format.set(letter).map_err(|wrong| raise(machine, call, wrong))?;
+                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?;
                 continue;
             }
         };
@@ -182,7 +180,7 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         count += 1;
         position += item.size;
     }
-    machine.charge((text.len() + length.min(position)) / 4);
+    machine.charge((machine.heap.bytes(text).len() + length.min(position)) / 4);
     machine.push(Value::Number(position.wrapping_add(1) as i64 as f64));
     Ok(Outcome::Values(count + 1))
 }
@@ -234,19 +232,18 @@ fn integer(bytes: &[u8], is_little_endian: bool, is_signed: bool) -> f64 {
 /// `struct.size(format)`
 fn size(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let text = machine.check_string(call, 1)?;
-    let text = machine.heap.bytes(text).to_vec();
-    let mut format = Format::new(&text);
+    let mut format = Format::new();
     let mut position = 0usize;
-    while let Some(item) = format.next().map_err(|wrong| raise(machine, call, wrong))? {
+    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))? {
         position = position.wrapping_add(format.padding(position, item)).wrapping_add(item.size);
         match (item.letter, item.size) {
             (b's', _) => return Err(machine.bad_argument(call, 1, "option 's' has no fixed size")),
             (b'c', 0) => return Err(machine.bad_argument(call, 1, "option 'c0' has no fixed size")),
             // Letters that are no options count nothing.
             (letter, _) if letter.is_ascii_alphanumeric() => {}
-            (letter, _) => format.set(letter).map_err(|wrong| raise(machine, call, wrong))?,
+            (letter, _) => format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?,
         }
     }
-    machine.charge(text.len() / 4);
+    machine.charge(machine.heap.bytes(text).len() / 4);
     machine.one(Value::Number(position as i64 as f64))
 }
