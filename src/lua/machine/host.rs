@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::native::{Call, Raised};
+use super::run::CALL_STEPS;
 use super::thread::{Deliver, Status};
 use super::{Failure, Kept, Machine, Pending, Progress};
 use crate::lua::compiler;
@@ -51,7 +52,8 @@ impl Machine {
 
     /// Executes about `budget` instructions. Short of them ends when something is expected of the host.
     pub fn run(&mut self, budget: usize) -> Progress {
-        self.budget = i64::try_from(budget).unwrap_or(i64::MAX);
+        // With less it would not get past a call.
+        self.budget = i64::try_from(budget).unwrap_or(i64::MAX).max(CALL_STEPS);
         let mut raised = match self.pending.take() {
             Some(Pending::Leave(progress)) => return progress,
             Some(Pending::Raised(raised)) => Some(raised),

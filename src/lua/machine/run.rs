@@ -19,7 +19,7 @@ use crate::lua::heap::{Closure, Function, Heap, Upvalue};
 use crate::lua::value::{FunctionId, TableId, Value};
 
 /// Steps that a call is counted as.
-const CALL_STEPS: i64 = 8;
+pub(super) const CALL_STEPS: i64 = 8;
 
 #[inline(always)]
 fn operand(registers: &[Value; WINDOW], constants: &[Value], operand: Operand) -> Value {
