@@ -261,6 +261,7 @@ fn counts_and_sizes_that_overflow_are_errors() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of attacks")]
 fn nesting_is_an_error_before_it_is_an_overflow_of_the_stack() {
     check(&[
         Attack {

@@ -43,7 +43,9 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let mut format = Format::new();
     let mut out = Vec::new();
     let mut n = 1;
-    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))? {
+    while let Some(item) =
+        format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))?
+    {
         out.resize(out.len() + format.padding(out.len(), item), 0);
         match item.letter {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
@@ -66,7 +68,9 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
                 n += 1;
                 push_string(machine, call, n, item, &mut out)?;
             }
-            letter => format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?,
+            letter => {
+                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?;
+            }
         }
     }
     machine.charge((machine.heap.bytes(text).len() + out.len()) / 4);
@@ -131,7 +135,9 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     // A negative position is a very large one.
     let mut position = (position as usize).wrapping_sub(1);
     let mut count = 0;
-    while let Some(mut item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))? {
+    while let Some(mut item) =
+        format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))?
+    {
         position = position.wrapping_add(format.padding(position, item));
         check_data(machine, call, length, position, item.size)?;
         if call.count() + count + 2 > MOST_SLOTS {
@@ -234,14 +240,18 @@ fn size(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let text = machine.check_string(call, 1)?;
     let mut format = Format::new();
     let mut position = 0usize;
-    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))? {
+    while let Some(item) =
+        format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))?
+    {
         position = position.wrapping_add(format.padding(position, item)).wrapping_add(item.size);
         match (item.letter, item.size) {
             (b's', _) => return Err(machine.bad_argument(call, 1, "option 's' has no fixed size")),
             (b'c', 0) => return Err(machine.bad_argument(call, 1, "option 'c0' has no fixed size")),
             // Letters that are no options count nothing.
             (letter, _) if letter.is_ascii_alphanumeric() => {}
-            (letter, _) => format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?,
+            (letter, _) => {
+                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?;
+            }
         }
     }
     machine.charge(machine.heap.bytes(text).len() / 4);
