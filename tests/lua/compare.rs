@@ -1,5 +1,6 @@
 //! Programs in both: the same output, the same error.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::engine::{self, Ended};
@@ -32,14 +33,18 @@ fn difference(expected: &Ended, actual: &Ended) -> Option<String> {
         if a != b && shown < 12 {
             shown += 1;
             let show = |line: Option<&&[u8]>| line.map_or_else(|| "(nothing)".into(), |line| show(line));
-            text += &format!("  line {}\n    lua5.1: {}\n    here:   {}\n", line + 1, show(a), show(b));
+            let _ = writeln!(text, "  line {}\n    lua5.1: {}\n    here:   {}", line + 1, show(a), show(b));
         }
     }
     if expected.error != actual.error {
         let show =
             |error: &Option<Vec<u8>>| error.as_ref().map_or_else(|| "(no error)".into(), |error| show(error));
-        text +=
-            &format!("  ends\n    lua5.1: {}\n    here:   {}\n", show(&expected.error), show(&actual.error));
+        let _ = writeln!(
+            text,
+            "  ends\n    lua5.1: {}\n    here:   {}",
+            show(&expected.error),
+            show(&actual.error)
+        );
     }
     Some(text)
 }
@@ -48,7 +53,7 @@ fn programs() -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(DIRECTORY)
         .expect("the programs")
         .map(|entry| entry.expect("a file").file_name().into_string().expect("a name"))
-        .filter(|name| name.ends_with(".lua"))
+        .filter(|name: &String| Path::new(name).extension() == Some("lua".as_ref()))
         .collect();
     names.sort();
     if let Ok(only) = std::env::var("REDSTART_PROGRAM") {

@@ -537,10 +537,10 @@ impl Writer {
                 _ => "true".into(),
             };
         }
-        if depth > 2 || self.random.chance(3) {
-            if let Some(name) = self.known(kind) {
-                return name;
-            }
+        if (depth > 2 || self.random.chance(3))
+            && let Some(name) = self.known(kind)
+        {
+            return name;
         }
         let deeper = depth + 1;
         match kind {
@@ -636,12 +636,12 @@ impl Writer {
         }
         let mut get = |kind| self.expression(kind, depth);
         let (a, b) = (get(Kind::Number), get(Kind::Number));
-        let (s, other) = (get(Kind::Text), get(Kind::Text));
+        let (text, other) = (get(Kind::Text), get(Kind::Text));
         let (p, q) = (get(Kind::Boolean), get(Kind::Boolean));
         let order = self.pick(&["<", "<=", ">", ">=", "==", "~="]);
         match self.random.below(9) {
             0 | 1 => format!("{a} {order} {b}"),
-            2 => format!("{s} {order} {other}"),
+            2 => format!("{text} {order} {other}"),
             3 => format!("not ({p})"),
             4 => format!("({p} and {q})"),
             5 => format!("({p} or {q})"),
