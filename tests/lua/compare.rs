@@ -1,6 +1,6 @@
 //! Programs in both: the same output, the same error.
 
-use std::fmt::Write as _;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::engine::{self, Ended};
@@ -39,8 +39,12 @@ fn difference(expected: &Ended, actual: &Ended) -> Option<String> {
     if expected.error != actual.error {
         let show =
             |error: &Option<Vec<u8>>| error.as_ref().map_or_else(|| "(no error)".into(), |error| show(error));
-        let (theirs, ours) = (show(&expected.error), show(&actual.error));
-        let _ = writeln!(text, "  ends\n    lua5.1: {theirs}\n    here:   {ours}");
+        let _ = writeln!(
+            text,
+            "  ends\n    lua5.1: {}\n    here:   {}",
+            show(&expected.error),
+            show(&actual.error)
+        );
     }
     Some(text)
 }
@@ -49,7 +53,7 @@ fn programs() -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(DIRECTORY)
         .expect("the programs")
         .map(|entry| entry.expect("a file").file_name().into_string().expect("a name"))
-        .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "lua"))
+        .filter(|name: &String| Path::new(name).extension() == Some("lua".as_ref()))
         .collect();
     names.sort();
     if let Ok(only) = std::env::var("REDSTART_PROGRAM") {

@@ -261,6 +261,37 @@ fn counts_and_sizes_that_overflow_are_errors() {
 }
 
 #[test]
+fn a_source_that_is_nested_too_deeply_does_not_compile() {
+    check(&[
+        Attack {
+            name: "the compiler: brackets in brackets",
+            script: "local f, m = loadstring('return ' .. ('('):rep(100000)) return m:match('[^:]*$')",
+            outcome: Is(" chunk has too many syntax levels"),
+        },
+        Attack {
+            name: "the compiler: tables in tables",
+            script: "local f, m = loadstring('return ' .. ('{'):rep(100000)) return m:match('[^:]*$')",
+            outcome: Is(" chunk has too many syntax levels"),
+        },
+        Attack {
+            name: "the compiler: functions in functions",
+            script: "local f, m = loadstring(('return function() '):rep(100000)) return m:match('[^:]*$')",
+            outcome: Is(" chunk has too many syntax levels"),
+        },
+        Attack {
+            name: "the compiler: an operator to the right of another",
+            script: "local f, m = loadstring('return 1' .. (' .. 1'):rep(100000)) return m:match('[^:]*$')",
+            outcome: Is(" chunk has too many syntax levels"),
+        },
+        Attack {
+            name: "the compiler: blocks in blocks",
+            script: "local f, m = loadstring(('do '):rep(100000)) return m:match('[^:]*$')",
+            outcome: Is(" chunk has too many syntax levels"),
+        },
+    ]);
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "a table of attacks")]
 fn nesting_is_an_error_before_it_is_an_overflow_of_the_stack() {
     check(&[
@@ -312,31 +343,6 @@ fn nesting_is_an_error_before_it_is_an_overflow_of_the_stack() {
             outcome: Is("false"),
         },
         Attack {
-            name: "the compiler: brackets in brackets",
-            script: "local f, m = loadstring('return ' .. ('('):rep(100000)) return m:match('[^:]*$')",
-            outcome: Is(" chunk has too many syntax levels"),
-        },
-        Attack {
-            name: "the compiler: tables in tables",
-            script: "local f, m = loadstring('return ' .. ('{'):rep(100000)) return m:match('[^:]*$')",
-            outcome: Is(" chunk has too many syntax levels"),
-        },
-        Attack {
-            name: "the compiler: functions in functions",
-            script: "local f, m = loadstring(('return function() '):rep(100000)) return m:match('[^:]*$')",
-            outcome: Is(" chunk has too many syntax levels"),
-        },
-        Attack {
-            name: "the compiler: an operator to the right of another",
-            script: "local f, m = loadstring('return 1' .. (' .. 1'):rep(100000)) return m:match('[^:]*$')",
-            outcome: Is(" chunk has too many syntax levels"),
-        },
-        Attack {
-            name: "the compiler: blocks in blocks",
-            script: "local f, m = loadstring(('do '):rep(100000)) return m:match('[^:]*$')",
-            outcome: Is(" chunk has too many syntax levels"),
-        },
-        Attack {
             name: "patterns: a capture in a repetition of a million",
             script: "local s = ('a'):rep(1000000) return #s:match('(.-)$'), #s:match('^(.*)$'), s:find('b')",
             outcome: Is("1000000 1000000 nil"),
@@ -346,6 +352,12 @@ fn nesting_is_an_error_before_it_is_an_overflow_of_the_stack() {
             script: "return ('a'):rep(300000):find(('a?'):rep(100000))",
             outcome: Ends("pattern too complex"),
         },
+    ]);
+}
+
+#[test]
+fn recursion_without_end_is_an_error_that_can_be_caught() {
+    check(&[
         Attack {
             name: "recursion without end",
             script: "local function f() return 1 + f() end return pcall(f)",
