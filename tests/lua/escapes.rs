@@ -292,7 +292,6 @@ fn a_source_that_is_nested_too_deeply_does_not_compile() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table of attacks")]
 fn nesting_is_an_error_before_it_is_an_overflow_of_the_stack() {
     check(&[
         Attack {
