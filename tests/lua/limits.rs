@@ -83,6 +83,59 @@ fn a_single_call_that_takes_long_is_suspended_too() {
     }
 }
 
+/// Operations on long strings, each of which takes long, though it is one instruction or one call.
+const LONG_STRINGS: &[&str] = &[
+    "local x = a == b",
+    "local x = a <= b",
+    "local x = a:sub(2)",
+    "local x = tonumber(blanks)",
+    "pcall(function() return blanks + 1 end)",
+    "pcall(error, a)",
+    "local x = cmsgpack.pack(a)",
+];
+
+#[test]
+fn an_operation_on_a_long_string_takes_its_time_from_the_budget() {
+    for operation in LONG_STRINGS {
+        let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+        let script = format!(
+            "local a, b, blanks = ('x'):rep(1e6), ('x'):rep(1e6), (' '):rep(1e6) for i = 1, 20 do {operation} end"
+        );
+        begin(&mut machine, &script);
+        let mut pauses = 0;
+        loop {
+            match machine.run(10_000) {
+                Progress::Paused => pauses += 1,
+                Progress::Finished { .. } => break,
+                other => panic!("{operation}: {other:?}"),
+            }
+        }
+        // The strings themselves take about ten.
+        assert!(pauses >= 25, "{operation}: only {pauses} pauses");
+    }
+}
+
+/// Garbage that only errors, or functions that `pcall` calls, make.
+const GARBAGE: &[&str] = &[
+    "local s = ('x'):rep(100000) while true do pcall(error, s) end",
+    "local i = 0 while true do i = i + 1 pcall(tostring, i) end",
+];
+
+#[test]
+fn garbage_that_errors_and_protected_calls_make_is_collected() {
+    const LIMIT: usize = 8 << 20;
+    for script in GARBAGE {
+        let mut machine = engine::machine(LIMIT, Libraries::Redis);
+        begin(&mut machine, script);
+        for _ in 0..3000 {
+            let progress = machine.run(1000);
+            assert!(matches!(progress, Progress::Paused), "{script}: {progress:?}");
+            assert!(machine.used_bytes() <= LIMIT, "{script}: {} bytes", machine.used_bytes());
+        }
+        machine.abandon();
+    }
+}
+
 /// Programs that take memory without end, each in another way.
 const GREEDY: &[&str] = &[
     "local t = {} while true do t[#t + 1] = {} end",

@@ -40,16 +40,22 @@ use self::values::Expression;
 use super::code::Prototype;
 use super::heap::Heap;
 use super::lexer::{Lexer, Message, Token};
-use super::names::until_zero;
+use super::names::{self, until_zero};
 
 /// How deep blocks, functions and expressions may nest.
 const MOST_LEVELS: usize = 200;
 
 type Result<T> = std::result::Result<T, Message>;
 
+/// A longer source is refused, since compiling cannot be suspended.
+const LONGEST_SOURCE: usize = 32 << 20;
+
 /// Compiles `source`. `chunk` is its name as `load` takes it: `@` and the name of a file, `=` and a name to show as it
 /// is, or the source itself. An error is the whole message: `chunk:line: what near 'token'`.
 pub fn compile(source: &[u8], chunk: &[u8], heap: &mut Heap) -> std::result::Result<Rc<Prototype>, Vec<u8>> {
+    if source.len() > LONGEST_SOURCE {
+        return Err([&names::chunk_id(chunk)[..], b": the source is too long"].concat());
+    }
     Compiler::new(source, chunk, heap).chunk().map_err(<[u8]>::into_vec)
 }
 

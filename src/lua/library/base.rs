@@ -121,6 +121,7 @@ fn tonumber(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let base = optional_int(m, call, 2, 10)?;
     let number = if base == 10 {
         let value = m.check_any(call, 1)?;
+        m.charge_text(value);
         m.heap.to_number(value)
     } else {
         let string = m.check_string(call, 1)?;

@@ -32,6 +32,8 @@ impl Machine {
 
     /// Puts another thread in the place of the running one.
     pub(super) fn switch_to(&mut self, thread: ThreadId) {
+        let (now, before) = self.thread.recount();
+        self.heap.count_bytes(now, before);
         let next = std::mem::take(self.heap.thread_mut(thread));
         let previous = std::mem::replace(&mut self.thread, next);
         *self.heap.thread_mut(self.current) = previous;
@@ -43,7 +45,7 @@ impl Machine {
         self.thread.status = status;
         if status == Status::Dead {
             self.close_upvalues(0);
-            self.thread.frames.clear();
+            self.thread.frames = Vec::new();
             self.thread.stack.fill(Value::Nil);
             self.thread.top = 0;
         }

@@ -66,6 +66,8 @@ impl Machine {
             };
             match result {
                 Ok(Some(progress)) => return progress,
+                // An error that was caught may have left a large message behind.
+                Ok(None) if self.heap.wants_collection() => raised = self.check_memory().err(),
                 Ok(None) => (),
                 Err(again) => raised = Some(again),
             }

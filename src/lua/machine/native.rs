@@ -178,6 +178,7 @@ impl Machine {
         if let Value::Number(number) = value {
             return Ok(number);
         }
+        self.charge_text(value);
         match self.heap.to_number(value) {
             Some(number) => Ok(number),
             None => Err(self.bad_type(call, n, "number")),
@@ -238,11 +239,13 @@ impl Machine {
     pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raised {
         let mut message = self.position(1);
         message.extend_from_slice(text.as_ref());
+        self.charge(message.len() / 16);
         Raised(Value::String(self.heap.string_from(message)))
     }
 
     /// An error without a position.
     pub fn plain_error(&mut self, text: impl AsRef<[u8]>) -> Raised {
+        self.charge(text.as_ref().len() / 16);
         Raised(Value::String(self.heap.string(text.as_ref())))
     }
 
@@ -277,5 +280,12 @@ impl Machine {
     pub fn charge(&mut self, steps: usize) -> bool {
         self.budget = self.budget.saturating_sub(steps as i64);
         self.budget > 0
+    }
+
+    /// Takes from the budget what it takes to read all of a string.
+    pub fn charge_text(&mut self, value: Value) {
+        if let Value::String(string) = value {
+            self.charge(self.heap.bytes(string).len() / 16);
+        }
     }
 }

@@ -137,6 +137,8 @@ impl Machine {
         (left, left_operand): (Value, Operand),
         (right, right_operand): (Value, Operand),
     ) -> Result<Next, Raised> {
+        self.charge_text(left);
+        self.charge_text(right);
         let left_number = self.heap.to_number(left);
         if let (Some(left), Some(right)) = (left_number, self.heap.to_number(right)) {
             self.set_register(to, Value::Number(compute(event, left, right)));
@@ -264,6 +266,7 @@ impl Machine {
         expected: bool,
     ) -> Result<Next, Raised> {
         if let (Value::String(a), Value::String(b)) = (left, right) {
+            self.charge_text(left);
             let (a, b) = (self.heap.bytes(a), self.heap.bytes(b));
             let result = if event == Event::Less { a < b } else { a <= b };
             self.decide(result, expected);

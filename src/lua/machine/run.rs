@@ -65,6 +65,9 @@ impl Machine {
                         return Ok(Progress::Paused);
                     }
                     self.budget -= CALL_STEPS;
+                    if self.heap.wants_collection() {
+                        self.check_memory()?;
+                    }
                     self.resume_native()?
                 }
             };
@@ -280,6 +283,12 @@ impl Machine {
                             let (a, b) =
                                 (operand(registers, constants, left), operand(registers, constants, right));
                             let is_equal = self.heap.equal(a, b);
+                            if let (Value::String(a), Value::String(b)) = (a, b)
+                                && a.is_long()
+                                && a != b
+                            {
+                                self.budget -= (self.heap.bytes(a).len() / 16) as i64;
+                            }
                             if !is_equal && may_define_equality(a, b) {
                                 leave_for!(self.equal_objects(a, b, expected));
                             }

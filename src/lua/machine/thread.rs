@@ -124,6 +124,8 @@ pub struct Thread {
     pub resumer: Option<ThreadId>,
     /// Levels of nesting when it was resumed.
     pub nesting_below: u32,
+    /// The memory of frames and open variables that the heap knows of.
+    counted_bytes: usize,
 }
 
 impl Thread {
@@ -132,7 +134,14 @@ impl Thread {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        self.stack.capacity() * size_of::<Value>()
+        self.stack.capacity() * size_of::<Value>() + self.counted_bytes
+    }
+
+    /// Measures the frames and open variables anew. Returns their bytes of memory now, and those at the last time.
+    pub fn recount(&mut self) -> (usize, usize) {
+        let now = self.frames.capacity() * size_of::<Frame>()
+            + self.open.capacity() * size_of::<(usize, UpvalueId)>();
+        (now, std::mem::replace(&mut self.counted_bytes, now))
     }
 
     /// Levels of nesting of this thread.

@@ -195,6 +195,7 @@ fn sha1hex(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let mut text = Vec::new();
     // What is neither a string nor a number counts as an empty one.
     machine.heap.to_bytes(machine.argument(call, 1), &mut text);
+    machine.charge(text.len() / 4);
     machine.push_bytes(sha1::hex(&sha1::sha1(&text)).as_bytes());
     Ok(Outcome::Values(1))
 }

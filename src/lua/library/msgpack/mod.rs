@@ -61,7 +61,9 @@ fn go_on_packing(machine: &mut Machine, call: Call, mut packing: Packing) -> Res
         let has_time = machine.charge((packer.length() - before) / 4);
         if is_complete {
             if *argument == call.count() {
-                let string = machine.heap.string_from(packing.packer.finish());
+                let bytes = packing.packer.finish();
+                machine.charge(bytes.len() / 16);
+                let string = machine.heap.string_from(bytes);
                 return machine.one(Value::String(string));
             }
             *argument += 1;

@@ -79,6 +79,7 @@ fn slice(machine: &mut Machine, string: StringId, from: usize, to: usize) -> Res
         return Ok(machine.heap.string(&buffer[..length]));
     }
     machine.afford(length)?;
+    machine.charge(length / BYTES_PER_STEP);
     let bytes = machine.heap.bytes(string)[from..to].to_vec();
     Ok(machine.heap.string_from(bytes))
 }
