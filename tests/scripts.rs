@@ -332,6 +332,9 @@ fn a_script_leaves_nothing_behind_for_the_next() {
         assert!(reply.is_null(), "{script}: {reply:?}");
         assert!(eval(&mut client, script).is_null(), "{script} again");
     }
+    eval(&mut client, "cjson.encode_max_depth(1) cjson.encode_sparse_array(true) cjson.decode_max_depth(1)");
+    let reply = eval(&mut client, "return cjson.encode(cjson.decode('[[[1]]]'))");
+    assert_eq!(reply.text(), "[[[1]]]");
     let whole = "return {#KEYS, #ARGV, type(redis.call), ('abc'):sub(2), rawget(_G, 'x') == nil}";
     let reply = eval(&mut client, whole).elements();
     assert_eq!(reply.iter().map(Value::text).collect::<Vec<_>>(), ["0", "0", "function", "bc", "1"]);

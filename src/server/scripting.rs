@@ -118,7 +118,10 @@ impl Server {
             return Err(Error::new("ERR not enough memory for the arguments of the script"));
         };
         match kind {
-            Kind::Script => host.machine().begin(function, &[]),
+            Kind::Script => {
+                host.machine().reset_libraries();
+                host.machine().begin(function, &[]);
+            }
             Kind::Function => host.machine().begin(function, &arguments),
         }
         let client_session = client.and_then(|token| Some(&self.net.clients.get(token)?.session));

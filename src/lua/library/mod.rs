@@ -52,6 +52,11 @@ fn publish(m: &mut Machine, name: &str, library: TableId) {
     m.heap.set_field(globals, name, Value::Table(library));
 }
 
+/// Undoes what a program has changed in the libraries.
+pub(super) fn reset(m: &mut Machine) {
+    json::reset(m);
+}
+
 /// Argument `n` as an `int` of C: the lowest 32 bits of the number, cut to an integer.
 fn check_int(m: &mut Machine, call: Call, n: usize) -> Result<i32, Raised> {
     m.check_number(call, n).map(to_int)

@@ -8,6 +8,7 @@ use super::thread::{Deliver, Status};
 use super::{Failure, Kept, Machine, Pending, Progress};
 use crate::lua::compiler;
 use crate::lua::heap::{Closure, Function};
+use crate::lua::library;
 use crate::lua::value::{StringId, TableId, Value};
 
 impl Machine {
@@ -23,6 +24,11 @@ impl Machine {
         let prototype = compiler::compile(source, chunk, &mut self.heap)?;
         let closure = Closure { prototype, upvalues: Box::default(), environment: environment.into() };
         Ok(Value::Function(self.heap.new_function(Function::Lua(Rc::new(closure)))))
+    }
+
+    /// Undoes what a program has changed in the libraries for those that come after it: the settings of `cjson`.
+    pub fn reset_libraries(&mut self) {
+        library::reset(self);
     }
 
     /// Begins a call. The machine is idle.

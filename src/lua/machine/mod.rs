@@ -165,6 +165,8 @@ pub struct Machine {
     is_stopped: bool,
     /// What `pcall` returns of an error that is a table.
     error_field: Option<StringId>,
+    /// A setting of `cjson` was changed since they were last reset.
+    pub(in crate::lua) is_json_changed: bool,
     /// The state of `math.random`.
     pub random: library::Random,
     /// Seconds of processor time, for `os.clock`.
@@ -220,6 +222,7 @@ impl Machine {
             pending: None,
             iterators,
             is_stopped: false,
+            is_json_changed: false,
             error_field: None,
             random: library::Random::default(),
             clock: || 0.0,

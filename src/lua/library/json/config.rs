@@ -81,6 +81,12 @@ impl Config {
     /// A new table with these settings.
     pub fn store(&self, heap: &mut Heap) -> TableId {
         let table = heap.new_table(Setting::COUNT, 0);
+        self.write(table, heap);
+        table
+    }
+
+    /// Puts these settings into a table made by `store`.
+    pub fn write(&self, table: TableId, heap: &mut Heap) {
         for (setting, value) in [
             (Setting::SparseConvert, i32::from(self.encode_sparse_convert)),
             (Setting::SparseRatio, self.encode_sparse_ratio),
@@ -94,7 +100,6 @@ impl Config {
         ] {
             setting.set(table, value, heap);
         }
-        table
     }
 
     /// The settings in a table made by `store`.

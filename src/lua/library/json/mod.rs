@@ -15,7 +15,7 @@ use self::config::{Config, Setting};
 use self::decode::Decoder;
 use self::encode::Encoder;
 use super::check_int;
-use crate::lua::heap::OutOfMemory;
+use crate::lua::heap::{Function, OutOfMemory};
 use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
 use crate::lua::value::{TableId, Value};
 use crate::text::words;
@@ -228,6 +228,26 @@ fn check_argument_count(machine: &mut Machine, call: Call, most: usize) -> Resul
     Err(machine.bad_argument(call, most + 1, "found too many arguments"))
 }
 
+fn change(machine: &mut Machine, setting: Setting, settings: TableId, value: i32) {
+    machine.is_json_changed = true;
+    setting.set(settings, value, &mut machine.heap);
+}
+
+/// Gives the global module the settings that it began with, so that no program finds those of another one.
+pub fn reset(machine: &mut Machine) {
+    if !std::mem::take(&mut machine.is_json_changed) {
+        return;
+    }
+    let globals = machine.globals();
+    if let Value::Table(module) = machine.heap.field(globals, "cjson")
+        && let Value::Function(encode) = machine.heap.field(module, "encode")
+        && let Function::Native { upvalues, .. } = machine.heap.function(encode)
+        && let Some(Value::Table(settings)) = upvalues.first().copied()
+    {
+        Config::default().write(settings, &mut machine.heap);
+    }
+}
+
 /// Sets a number to the `n`th argument, unless that is nil, and pushes it.
 fn integer(
     machine: &mut Machine,
@@ -248,7 +268,7 @@ fn integer(
                 &format!("expected integer between {least} and {most}"),
             ));
         }
-        setting.set(settings, value, &mut machine.heap);
+        change(machine, setting, settings, value);
     }
     let value = setting.get(settings, &machine.heap);
     machine.push(Value::Number(f64::from(value)));
@@ -261,7 +281,7 @@ fn choice(machine: &mut Machine, call: Call, setting: Setting, names: &[&str]) -
     let settings = settings(machine, call);
     match machine.argument(call, 1) {
         Value::Nil => {}
-        Value::Boolean(value) => setting.set(settings, i32::from(value), &mut machine.heap),
+        Value::Boolean(value) => change(machine, setting, settings, i32::from(value)),
         _ => {
             let string = machine.check_string(call, 1)?;
             let word = words::shown(machine.heap.bytes(string));
@@ -269,7 +289,7 @@ fn choice(machine: &mut Machine, call: Call, setting: Setting, names: &[&str]) -
                 let text = [b"invalid option '", word, b"'"].concat();
                 return Err(machine.bad_argument_bytes(call, 1, &text));
             };
-            setting.set(settings, index as i32, &mut machine.heap);
+            change(machine, setting, settings, index as i32);
         }
     }
     match setting.get(settings, &machine.heap) {
