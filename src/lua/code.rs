@@ -258,6 +258,35 @@ pub enum Instruction {
 
 const _: () = assert!(size_of::<Instruction>() == 8);
 
+impl Instruction {
+    /// The one register that it writes, as an operand that names it. Not of those that write several, or that write
+    /// only on a condition.
+    pub fn destination(&mut self) -> Option<&mut u8> {
+        match self {
+            Instruction::Move { to, .. }
+            | Instruction::LoadConstant { to, .. }
+            | Instruction::LoadBoolean { to, .. }
+            | Instruction::GetUpvalue { to, .. }
+            | Instruction::GetGlobal { to, .. }
+            | Instruction::GetTable { to, .. }
+            | Instruction::NewTable { to, .. }
+            | Instruction::Add { to, .. }
+            | Instruction::Subtract { to, .. }
+            | Instruction::Multiply { to, .. }
+            | Instruction::Divide { to, .. }
+            | Instruction::Modulo { to, .. }
+            | Instruction::Power { to, .. }
+            | Instruction::Negate { to, .. }
+            | Instruction::Not { to, .. }
+            | Instruction::Length { to, .. }
+            | Instruction::Concatenate { to, .. }
+            | Instruction::Closure { to, .. }
+            | Instruction::VarArguments { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+}
+
 /// Where a closure finds a variable of its surroundings when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capture {

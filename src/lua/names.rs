@@ -138,44 +138,18 @@ fn last_change(prototype: &Prototype, end: usize, register: u8) -> Option<usize>
 }
 
 /// Whether `instruction` changes `register`. That `Test` does is not so, but the names that follow from it are expected.
-fn changes(instruction: Instruction, register: u8) -> bool {
+fn changes(mut instruction: Instruction, register: u8) -> bool {
+    if let Some(to) = instruction.destination() {
+        return *to == register;
+    }
     match instruction {
-        Instruction::Move { to, .. }
-        | Instruction::LoadConstant { to, .. }
-        | Instruction::LoadBoolean { to, .. }
-        | Instruction::GetUpvalue { to, .. }
-        | Instruction::GetGlobal { to, .. }
-        | Instruction::GetTable { to, .. }
-        | Instruction::NewTable { to, .. }
-        | Instruction::Add { to, .. }
-        | Instruction::Subtract { to, .. }
-        | Instruction::Multiply { to, .. }
-        | Instruction::Divide { to, .. }
-        | Instruction::Modulo { to, .. }
-        | Instruction::Power { to, .. }
-        | Instruction::Negate { to, .. }
-        | Instruction::Not { to, .. }
-        | Instruction::Length { to, .. }
-        | Instruction::Concatenate { to, .. }
-        | Instruction::TestSet { to, .. }
-        | Instruction::Closure { to, .. }
-        | Instruction::VarArguments { to, .. } => to == register,
+        Instruction::TestSet { to, .. } => to == register,
         Instruction::Test { value, .. } => value == register,
         Instruction::ForPrepare { base, .. } | Instruction::ForLoop { base, .. } => base == register,
         Instruction::LoadNil { first, last } => (first..=last).contains(&register),
         Instruction::Method { to, .. } => register == to || register == to + 1,
         Instruction::Call { function, .. } | Instruction::TailCall { function, .. } => register >= function,
         Instruction::IterateCall { base, .. } => register >= base + 2,
-        Instruction::SetUpvalue { .. }
-        | Instruction::SetGlobal { .. }
-        | Instruction::SetTable { .. }
-        | Instruction::Jump { .. }
-        | Instruction::Equal { .. }
-        | Instruction::Less { .. }
-        | Instruction::LessOrEqual { .. }
-        | Instruction::Return { .. }
-        | Instruction::IterateNext { .. }
-        | Instruction::SetList { .. }
-        | Instruction::Close { .. } => false,
+        _ => false,
     }
 }

@@ -81,24 +81,9 @@ impl Expression {
 
 /// Sets where an instruction stores its result.
 fn set_destination(instruction: &mut Instruction, register: u8) {
-    match instruction {
-        Instruction::GetUpvalue { to, .. }
-        | Instruction::GetGlobal { to, .. }
-        | Instruction::GetTable { to, .. }
-        | Instruction::NewTable { to, .. }
-        | Instruction::Add { to, .. }
-        | Instruction::Subtract { to, .. }
-        | Instruction::Multiply { to, .. }
-        | Instruction::Divide { to, .. }
-        | Instruction::Modulo { to, .. }
-        | Instruction::Power { to, .. }
-        | Instruction::Negate { to, .. }
-        | Instruction::Not { to, .. }
-        | Instruction::Length { to, .. }
-        | Instruction::Concatenate { to, .. }
-        | Instruction::Closure { to, .. }
-        | Instruction::VarArguments { to, .. } => *to = register,
-        other => debug_assert!(false, "{other:?} has no destination"),
+    match instruction.destination() {
+        Some(to) => *to = register,
+        None => debug_assert!(false, "{instruction:?} has no destination"),
     }
 }
 

@@ -108,11 +108,6 @@ impl Heap {
         self.used_bytes
     }
 
-    /// From now on no more than `limit_bytes` can be in use.
-    pub fn set_limit(&mut self, limit_bytes: usize) {
-        self.limit_bytes = limit_bytes;
-    }
-
     /// Whether `bytes` more would stay within the limit.
     pub fn afford(&self, bytes: usize) -> Result<(), OutOfMemory> {
         match self.used_bytes.checked_add(bytes) {
@@ -419,11 +414,6 @@ impl Heap {
     /// An object made by `new_proxy`.
     pub fn proxy(&self, proxy: ProxyId) -> Proxy {
         *self.proxies.get(proxy.0 as usize)
-    }
-
-    /// Gives an object made by `new_proxy` another metatable.
-    pub fn set_proxy_metatable(&mut self, proxy: ProxyId, metatable: Option<TableId>) {
-        self.proxies.get_mut(proxy.0 as usize).metatable = metatable;
     }
 
     // Values

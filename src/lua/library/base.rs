@@ -126,7 +126,7 @@ fn tonumber(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     } else {
         let string = m.check_string(call, 1)?;
         if !(2..=36).contains(&base) {
-            return Err(m.bad_argument(call, 2, "base out of range"));
+            return Err(m.bad_argument(2, "base out of range"));
         }
         parse_integer(m.heap.bytes(string), base as u32)
     };
@@ -175,6 +175,7 @@ fn trim_start(text: &[u8]) -> &[u8] {
 /// `rawequal(a, b)`
 fn rawequal(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let a = m.check_any(call, 1)?;
+    m.charge_text(a);
     let b = m.check_any(call, 2)?;
     m.one(Value::Boolean(m.heap.equal(a, b)))
 }
@@ -183,6 +184,7 @@ fn rawequal(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 fn rawget(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let key = m.check_any(call, 2)?;
+    m.charge_text(key);
     m.one(m.heap.get(table, key))
 }
 
@@ -190,6 +192,7 @@ fn rawget(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 fn rawset(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let key = m.check_any(call, 2)?;
+    m.charge_text(key);
     let value = m.check_any(call, 3)?;
     store(m, table, key, value)?;
     m.one(Value::Table(table))
@@ -211,7 +214,7 @@ fn setmetatable(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let metatable = match m.argument(call, 2) {
         Value::Table(metatable) => Some(metatable),
         Value::Nil if call.count() >= 2 => None,
-        _ => return Err(m.bad_argument(call, 2, "nil or table expected")),
+        _ => return Err(m.bad_argument(2, "nil or table expected")),
     };
     if !m.metamethod(Value::Table(table), Event::Metatable).is_nil() {
         return Err(m.error("cannot change a protected metatable"));
@@ -236,7 +239,7 @@ fn newproxy(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         }
         other => match m.metatable_of(other) {
             Some(metatable) if !m.heap.get(known, Value::Table(metatable)).is_false() => Some(metatable),
-            _ => return Err(m.bad_argument(call, 1, "boolean or proxy expected")),
+            _ => return Err(m.bad_argument(1, "boolean or proxy expected")),
         },
     };
     let proxy = m.heap.new_proxy(metatable);
@@ -303,7 +306,7 @@ fn select(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let n = i64::from(super::check_int(m, call, 1)?);
     let first = if n < 0 { n + others as i64 + 1 } else { n.min(others as i64 + 1) };
     if first < 1 {
-        return Err(m.bad_argument(call, 1, "index out of range"));
+        return Err(m.bad_argument(1, "index out of range"));
     }
     // The arguments are what was pushed last.
     Ok(Outcome::Values(others + 1 - first as usize))
@@ -386,7 +389,7 @@ fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         .contains(&option);
     if !is_known {
         let text = [b"invalid option '", option, b"'"].concat();
-        return Err(m.bad_argument_bytes(call, 1, &text));
+        return Err(m.bad_argument_bytes(1, &text));
     }
     let n = optional_int(m, call, 2, 0)?;
     let result = match option {

@@ -23,7 +23,7 @@ pub fn open(m: &mut Machine) {
 fn check_thread(m: &mut Machine, call: Call) -> Result<ThreadId, Raised> {
     match m.argument(call, 1) {
         Value::Thread(thread) => Ok(thread),
-        _ => Err(m.bad_argument(call, 1, "coroutine expected")),
+        _ => Err(m.bad_argument(1, "coroutine expected")),
     }
 }
 
@@ -31,7 +31,7 @@ fn new_thread(m: &mut Machine, call: Call) -> Result<ThreadId, Raised> {
     let function = m.argument(call, 1);
     match function {
         Value::Function(id) if matches!(m.heap.function(id), Function::Lua(_)) => Ok(m.new_thread(function)),
-        _ => Err(m.bad_argument(call, 1, "Lua function expected")),
+        _ => Err(m.bad_argument(1, "Lua function expected")),
     }
 }
 

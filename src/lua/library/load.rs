@@ -105,15 +105,15 @@ enum Named {
 }
 
 /// The function that argument 1 is, or that is running at the level that it says.
-fn named_function(m: &mut Machine, call: Call, level: i32) -> Result<Named, Raised> {
+fn named_function(m: &mut Machine, level: i32) -> Result<Named, Raised> {
     if level < 0 {
-        return Err(m.bad_argument(call, 1, "level must be non-negative"));
+        return Err(m.bad_argument(1, "level must be non-negative"));
     }
     if level == 0 {
         return Ok(Named::Native);
     }
     let is_native = match m.level(level as usize) {
-        None => return Err(m.bad_argument(call, 1, "invalid level")),
+        None => return Err(m.bad_argument(1, "invalid level")),
         Some(Level::TailCall) => {
             let text = format!("no function environment for tail call at level {level}");
             return Err(m.error(text));
@@ -141,7 +141,7 @@ fn getfenv(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         Named::Function(first)
     } else {
         let level = optional_int(m, call, 1, 1)?;
-        named_function(m, call, level)?
+        named_function(m, level)?
     };
     let own = match named {
         Named::Function(function) => environment_of(m, function),
@@ -159,7 +159,7 @@ fn setfenv(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         Named::Function(first)
     } else {
         let level = check_int(m, call, 1)?;
-        named_function(m, call, level)?
+        named_function(m, level)?
     };
     if m.heap.to_number(first) == Some(0.0) {
         m.set_thread_globals(environment);

@@ -115,7 +115,7 @@ fn random(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         _ => return Err(m.error("wrong number of arguments")),
     };
     if low > high {
-        return Err(m.bad_argument(call, call.count(), "interval is empty"));
+        return Err(m.bad_argument(call.count(), "interval is empty"));
     }
     let width = high.wrapping_sub(low).wrapping_add(1);
     m.one(Value::Number((random * f64::from(width)).floor() + f64::from(low)))

@@ -20,11 +20,6 @@ impl Machine {
         (self.current != self.main).then_some(self.current)
     }
 
-    /// The thread that runs, the main program included.
-    pub fn running_thread(&self) -> ThreadId {
-        self.current
-    }
-
     /// Whether a coroutine runs, waits or has ended.
     pub fn status_of(&self, thread: ThreadId) -> Status {
         if thread == self.current { Status::Running } else { self.heap.thread(thread).status }

@@ -1,8 +1,8 @@
 //! What an error says: the position, and the variable that caused it.
 
-use super::native::{Call, Raised};
+use super::Machine;
+use super::native::Raised;
 use super::thread::Activity;
-use super::{Function, Machine};
 use crate::lua::names;
 use crate::lua::value::Value;
 
@@ -57,7 +57,7 @@ impl Machine {
     }
 
     /// As `bad_argument`, with any bytes.
-    pub fn bad_argument_bytes(&mut self, call: Call, n: usize, text: &[u8]) -> Raised {
+    pub fn bad_argument_bytes(&mut self, n: usize, text: &[u8]) -> Raised {
         let name = match self.thread.frames.last() {
             Some(frame) => match &frame.activity {
                 Activity::Lua(closure) if frame.pc > 0 => {
@@ -86,7 +86,6 @@ impl Machine {
             }
             None => message.extend_from_slice(format!("bad argument #{n} to '?' (").as_bytes()),
         }
-        let _ = call;
         message.extend_from_slice(text);
         message.push(b')');
         self.error(message)
@@ -121,14 +120,6 @@ impl Machine {
             self.error(format!("attempt to compare two {left} values"))
         } else {
             self.error(format!("attempt to compare {left} with {right}"))
-        }
-    }
-
-    /// The name with which a native function was registered.
-    pub fn native_name(&self, call: Call) -> &'static str {
-        match self.callee(call).map(|id| self.heap.function(id)) {
-            Some(Function::Native { name, .. } | Function::Host { name, .. }) => name,
-            _ => "?",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::native::{Call, Raised};
+use super::native::Raised;
 use super::run::CALL_STEPS;
 use super::thread::{Deliver, Status};
 use super::{Failure, Kept, Machine, Pending, Progress};
@@ -136,11 +136,6 @@ impl Machine {
         self.push(value);
         self.tidy_up();
         Progress::Failed(Failure { value, place })
-    }
-
-    /// The call of the host that has not ended.
-    pub fn host_call(&self) -> Option<Call> {
-        self.host.as_ref().map(|(call, _)| *call)
     }
 
     /// The table in which a function of Lua looks for globals.

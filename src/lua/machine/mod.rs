@@ -22,7 +22,7 @@ pub use self::errors::Level;
 pub use self::native::{Call, Continue, Native, Outcome, Raised};
 use self::thread::Deliver;
 pub use self::thread::{Activity, Status, Thread};
-use super::heap::{Function, Heap, Marker};
+use super::heap::{Heap, Marker};
 use super::library;
 use super::value::{FunctionId, StringId, TableId, ThreadId, Value};
 

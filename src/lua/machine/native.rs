@@ -114,7 +114,7 @@ impl Machine {
 
     /// A value of the native function that is running, the `n`th from 0 (`Heap::new_native_with`).
     pub fn upvalue(&self, call: Call, n: usize) -> Value {
-        match self.running_native(call) {
+        match self.callee(call).map(|id| self.heap.function(id)) {
             Some(Function::Native { upvalues, .. }) => upvalues.get(n).copied().unwrap_or_default(),
             _ => Value::Nil,
         }
@@ -122,19 +122,7 @@ impl Machine {
 
     /// Changes a value of the native function that is running.
     pub fn set_upvalue(&mut self, call: Call, n: usize, value: Value) {
-        if let Value::Function(id) = self.thread.stack[call.base - 1]
-            && let Function::Native { upvalues, .. } = self.heap.function_mut(id)
-            && let Some(upvalue) = upvalues.get_mut(n)
-        {
-            *upvalue = value;
-        }
-    }
-
-    fn running_native(&self, call: Call) -> Option<&Function> {
-        match self.thread.stack[call.base - 1] {
-            Value::Function(id) => Some(self.heap.function(id)),
-            _ => None,
-        }
+        self.heap.set_native_upvalue(self.thread.stack[call.base - 1], n, value);
     }
 
     /// The native function that is running.
@@ -150,7 +138,7 @@ impl Machine {
     /// An argument that must be there.
     pub fn check_any(&mut self, call: Call, n: usize) -> Result<Value, Raised> {
         if n > call.count {
-            return Err(self.bad_argument(call, n, "value expected"));
+            return Err(self.bad_argument(n, "value expected"));
         }
         Ok(self.argument(call, n))
     }
@@ -225,14 +213,14 @@ impl Machine {
     // Errors
 
     /// `bad argument #n to 'name' (text)`
-    pub fn bad_argument(&mut self, call: Call, n: usize, text: &str) -> Raised {
-        self.bad_argument_bytes(call, n, text.as_bytes())
+    pub fn bad_argument(&mut self, n: usize, text: &str) -> Raised {
+        self.bad_argument_bytes(n, text.as_bytes())
     }
 
     /// `bad argument #n to 'name' (string expected, got nil)`
     pub fn bad_type(&mut self, call: Call, n: usize, expected: &str) -> Raised {
         let got = if n > call.count { "no value" } else { self.argument(call, n).type_name() };
-        self.bad_argument(call, n, &format!("{expected} expected, got {got}"))
+        self.bad_argument(n, &format!("{expected} expected, got {got}"))
     }
 
     /// An error with the position of the function's caller.

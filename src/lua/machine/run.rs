@@ -116,6 +116,16 @@ impl Machine {
                     self.budget -= $steps;
                 };
             }
+            // Long strings are compared by their bytes.
+            macro_rules! spend_on_text {
+                ($value:expr) => {
+                    if let Value::String(string) = $value
+                        && string.is_long()
+                    {
+                        self.budget -= (self.heap.bytes(string).len() / 16) as i64;
+                    }
+                };
+            }
             'window: loop {
                 let registers: &mut [Value; WINDOW] =
                     self.thread.stack[base..].first_chunk_mut().expect("a frame has its registers");
@@ -196,6 +206,7 @@ impl Machine {
                         Instruction::GetTable { to, table, key } => {
                             let object = registers[usize::from(table)];
                             let key = operand(registers, constants, key);
+                            spend_on_text!(key);
                             let Value::Table(id) = object else {
                                 leave_for!(self.index(object, key, to, Some(table)));
                             };
@@ -209,6 +220,7 @@ impl Machine {
                             let object = registers[usize::from(table)];
                             let key = operand(registers, constants, key);
                             let value = operand(registers, constants, value);
+                            spend_on_text!(key);
                             let Value::Table(id) = object else {
                                 leave_for!(self.set_index(object, key, value, Some(table)));
                             };
@@ -283,12 +295,7 @@ impl Machine {
                             let (a, b) =
                                 (operand(registers, constants, left), operand(registers, constants, right));
                             let is_equal = self.heap.equal(a, b);
-                            if let (Value::String(a), Value::String(b)) = (a, b)
-                                && a.is_long()
-                                && a != b
-                            {
-                                self.budget -= (self.heap.bytes(a).len() / 16) as i64;
-                            }
+                            spend_on_text!(a);
                             if !is_equal && may_define_equality(a, b) {
                                 leave_for!(self.equal_objects(a, b, expected));
                             }

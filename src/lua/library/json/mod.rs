@@ -97,7 +97,7 @@ fn raise(machine: &mut Machine, failure: Failure) -> Raised {
 }
 
 fn check_one_argument(machine: &mut Machine, call: Call) -> Result<(), Raised> {
-    if call.count() == 1 { Ok(()) } else { Err(machine.bad_argument(call, 1, "expected 1 argument")) }
+    if call.count() == 1 { Ok(()) } else { Err(machine.bad_argument(1, "expected 1 argument")) }
 }
 
 /// `cjson.encode(value)`
@@ -225,7 +225,7 @@ fn check_argument_count(machine: &mut Machine, call: Call, most: usize) -> Resul
     if call.count() <= most {
         return Ok(());
     }
-    Err(machine.bad_argument(call, most + 1, "found too many arguments"))
+    Err(machine.bad_argument(most + 1, "found too many arguments"))
 }
 
 fn change(machine: &mut Machine, setting: Setting, settings: TableId, value: i32) {
@@ -262,11 +262,7 @@ fn integer(
         let value = check_int(machine, call, n)?;
         if !(least..=most).contains(&value) {
             // Redis says that of the first argument, whichever it is.
-            return Err(machine.bad_argument(
-                call,
-                1,
-                &format!("expected integer between {least} and {most}"),
-            ));
+            return Err(machine.bad_argument(1, &format!("expected integer between {least} and {most}")));
         }
         change(machine, setting, settings, value);
     }
@@ -287,7 +283,7 @@ fn choice(machine: &mut Machine, call: Call, setting: Setting, names: &[&str]) -
             let word = words::shown(machine.heap.bytes(string));
             let Some(index) = names.iter().position(|name| name.as_bytes() == word) else {
                 let text = [b"invalid option '", word, b"'"].concat();
-                return Err(machine.bad_argument_bytes(call, 1, &text));
+                return Err(machine.bad_argument_bytes(1, &text));
             };
             change(machine, setting, settings, index as i32);
         }

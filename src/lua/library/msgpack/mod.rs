@@ -41,7 +41,7 @@ pub fn open(machine: &mut Machine) {
 /// `cmsgpack.pack(value, …)`: the values one after the other in a string.
 fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if call.count() == 0 {
-        return Err(machine.bad_argument(call, 0, "MessagePack pack needs input."));
+        return Err(machine.bad_argument(0, "MessagePack pack needs input."));
     }
     go_on_packing(machine, call, Packing { packer: Packer::default(), argument: 0 })
 }

@@ -36,7 +36,7 @@ pub fn format(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         let parsed = parse(rest);
         n += 1;
         if n > call.count() {
-            return Err(machine.bad_argument(call, n, "no value"));
+            return Err(machine.bad_argument(n, "no value"));
         }
         let (specification, letter, length) = parsed.map_err(|message| machine.error(message))?;
         at += length;

@@ -196,7 +196,7 @@ fn char(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     };
     for (index, byte) in bytes.iter_mut().enumerate() {
         let code = check_int(machine, call, index + 1)?;
-        *byte = u8::try_from(code).map_err(|_| machine.bad_argument(call, index + 1, "invalid value"))?;
+        *byte = u8::try_from(code).map_err(|_| machine.bad_argument(index + 1, "invalid value"))?;
     }
     machine.push_bytes(bytes);
     Ok(Outcome::Values(1))

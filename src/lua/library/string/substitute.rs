@@ -26,7 +26,7 @@ pub fn gsub(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         }
         Value::Table(_) => Replacement::Table,
         Value::Function(_) => Replacement::Function,
-        _ => return Err(machine.bad_argument(call, 3, "string/function/table expected")),
+        _ => return Err(machine.bad_argument(3, "string/function/table expected")),
     };
     let mut substitution = Substitution {
         sources,

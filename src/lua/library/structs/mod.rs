@@ -28,11 +28,11 @@ pub fn open(machine: &mut Machine) {
     super::publish(machine, "struct", module);
 }
 
-fn raise(machine: &mut Machine, call: Call, wrong: Wrong) -> Raised {
+fn raise(machine: &mut Machine, wrong: Wrong) -> Raised {
     match wrong {
         Wrong::Size(text) => machine.error(text),
         Wrong::Option(letter) => {
-            machine.bad_argument_bytes(call, 1, &[b"invalid format option '", &[letter][..], b"'"].concat())
+            machine.bad_argument_bytes(1, &[b"invalid format option '", &[letter][..], b"'"].concat())
         }
     }
 }
@@ -43,9 +43,7 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let mut format = Format::new();
     let mut out = Vec::new();
     let mut n = 1;
-    while let Some(item) =
-        format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))?
-    {
+    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))? {
         out.resize(out.len() + format.padding(out.len(), item), 0);
         match item.letter {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
@@ -69,7 +67,7 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
                 push_string(machine, call, n, item, &mut out)?;
             }
             letter => {
-                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?;
+                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))?;
             }
         }
     }
@@ -82,7 +80,7 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 /// The `n`th argument as a number. The reference implementation has put a nil behind the last one.
 fn check_number(machine: &mut Machine, call: Call, n: usize) -> Result<f64, Raised> {
     if n > call.count() {
-        return Err(machine.bad_argument(call, n, "number expected, got nil"));
+        return Err(machine.bad_argument(n, "number expected, got nil"));
     }
     machine.check_number(call, n)
 }
@@ -96,14 +94,14 @@ fn push_string(
     out: &mut Vec<u8>,
 ) -> Result<(), Raised> {
     if n > call.count() {
-        return Err(machine.bad_argument(call, n, "string expected, got nil"));
+        return Err(machine.bad_argument(n, "string expected, got nil"));
     }
     let string = machine.check_string(call, n)?;
     let length = machine.heap.bytes(string).len();
     let size = if item.size == 0 { length } else { item.size };
     if length < size {
         // Redis says that of the argument that follows.
-        return Err(machine.bad_argument(call, n + 1, "string too short"));
+        return Err(machine.bad_argument(n + 1, "string too short"));
     }
     machine.afford(out.len() + size)?;
     out.extend_from_slice(&machine.heap.bytes(string)[..size]);
@@ -128,25 +126,23 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let data = machine.check_string(call, 2)?;
     let position = number::to_integer(machine.optional_number(call, 3, 1.0)?);
     if position == 0 {
-        return Err(machine.bad_argument(call, 3, "offset must be 1 or greater"));
+        return Err(machine.bad_argument(3, "offset must be 1 or greater"));
     }
     let mut format = Format::new();
     let length = machine.heap.bytes(data).len();
     // A negative position is a very large one.
     let mut position = (position as usize).wrapping_sub(1);
     let mut count = 0;
-    while let Some(mut item) =
-        format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))?
-    {
+    while let Some(mut item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))? {
         position = position.wrapping_add(format.padding(position, item));
-        check_data(machine, call, length, position, item.size)?;
+        check_data(machine, length, position, item.size)?;
         if call.count() + count + 2 > MOST_SLOTS {
             return Err(machine.error("stack overflow (too many results)"));
         }
         if item.letter == b'c' && item.size == 0 {
             item.size = pop_size(machine, count)?;
             count -= 1;
-            check_data(machine, call, length, position, item.size)?;
+            check_data(machine, length, position, item.size)?;
         }
         let bytes = &machine.heap.bytes(data)[position..];
         let value = match item.letter {
@@ -178,7 +174,7 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
                 continue;
             }
             letter => {
-                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?;
+                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))?;
                 continue;
             }
         };
@@ -191,17 +187,11 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Ok(Outcome::Values(count + 1))
 }
 
-fn check_data(
-    machine: &mut Machine,
-    call: Call,
-    length: usize,
-    position: usize,
-    size: usize,
-) -> Result<(), Raised> {
+fn check_data(machine: &mut Machine, length: usize, position: usize, size: usize) -> Result<(), Raised> {
     if position.checked_add(size).is_some_and(|end| end <= length) {
         return Ok(());
     }
-    Err(machine.bad_argument(call, 2, "data string too short"))
+    Err(machine.bad_argument(2, "data string too short"))
 }
 
 /// Takes the value before a `c0` from the stack: its size.
@@ -240,17 +230,15 @@ fn size(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let text = machine.check_string(call, 1)?;
     let mut format = Format::new();
     let mut position = 0usize;
-    while let Some(item) =
-        format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, call, wrong))?
-    {
+    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))? {
         position = position.wrapping_add(format.padding(position, item)).wrapping_add(item.size);
         match (item.letter, item.size) {
-            (b's', _) => return Err(machine.bad_argument(call, 1, "option 's' has no fixed size")),
-            (b'c', 0) => return Err(machine.bad_argument(call, 1, "option 'c0' has no fixed size")),
+            (b's', _) => return Err(machine.bad_argument(1, "option 's' has no fixed size")),
+            (b'c', 0) => return Err(machine.bad_argument(1, "option 'c0' has no fixed size")),
             // Letters that are no options count nothing.
             (letter, _) if letter.is_ascii_alphanumeric() => {}
             (letter, _) => {
-                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, call, wrong))?;
+                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))?;
             }
         }
     }
