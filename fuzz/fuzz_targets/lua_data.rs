@@ -13,8 +13,9 @@ const STEPS: usize = 2_000_000;
 
 /// Each gets two strings, and fails or returns.
 const PROGRAMS: &[&[u8]] = &[
-    b"local a = ... local ok, v = pcall(cjson.decode, a) if ok then local e = cjson.encode(v) \
-      if not e:find('nan') and not e:find('inf') then assert(cjson.encode(cjson.decode(e)) ~= nil) end end",
+    // A number that is too large is infinite, and is not encoded again.
+    b"local a = ... local ok, v = pcall(cjson.decode, a) if ok then local encoded, e = pcall(cjson.encode, v) \
+      if encoded then assert(cjson.encode(cjson.decode(e)) ~= nil) else assert(e:find('NaN or Inf'), e) end end",
     b"local a = ... pcall(cmsgpack.unpack, a) pcall(cmsgpack.unpack_one, a, 1) pcall(cmsgpack.unpack_limit, a, 3, 1)",
     b"local a = ... local ok, v = pcall(cmsgpack.unpack_one, a) if ok then cmsgpack.unpack(cmsgpack.pack(v)) end",
     b"local a, b = ... pcall(struct.unpack, a, b) pcall(struct.unpack, a, b, 3)",
