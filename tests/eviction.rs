@@ -274,7 +274,7 @@ fn an_eviction_is_announced_seen_by_those_who_watch_and_propagated() {
 fn large_values_that_are_evicted_make_room_before_more_is_evicted() {
     let (_server, mut client, limit) = limited("allkeys-lru", 60 * MB);
     for n in 0..10 {
-        let fields: Vec<String> = (0..20_000).map(|f| format!("field:{f} {:0>40}", n)).collect();
+        let fields: Vec<String> = (0..20_000).map(|f| format!("field:{f} {n:0>40}")).collect();
         for group in fields.chunks(2000) {
             assert!(!client.run(&format!("HSET hash:{n} {}", group.join(" "))).is_error());
         }

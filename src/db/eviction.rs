@@ -239,8 +239,12 @@ impl Evictor {
             let Db { dict, expires, .. } = &dbs[index];
             let drawn: [(u32, u64); TOGETHER] = std::array::from_fn(|_| draw_volatile(expires, random));
             let drawn = &drawn[..TOGETHER.min(samples - looked)];
-            drawn.iter().for_each(|(_, hash)| dict.prefetch_bucket(*hash));
-            drawn.iter().for_each(|(_, hash)| dict.prefetch_entry(*hash));
+            for (_, hash) in drawn {
+                dict.prefetch_bucket(*hash);
+            }
+            for (_, hash) in drawn {
+                dict.prefetch_entry(*hash);
+            }
             for &(place, hash) in drawn {
                 looked += 1;
                 let is_it = |e: &Entry| e.expire_at().is_some() && e.expire_index() == place;

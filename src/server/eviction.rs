@@ -73,29 +73,21 @@ impl Server {
         self.loading.is_none() && !self.is_busy() && !self.audience.pause().is_active()
     }
 
-    /// Whether `command` of `token` is kept from being executed for want of memory: an error if it is refused, none if it
-    /// waits from now on.
+    /// Whether `command` of `token` can be executed as far as memory goes. If room is being made for it, its client waits
+    /// from now on.
     #[cold]
-    pub(super) fn refuse_for_memory(
-        &mut self,
-        token: Token,
-        command: &'static Command,
-        args: Args<'_>,
-    ) -> Option<Option<Error>> {
+    pub(super) fn room_for(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Room {
         use ServerCommand as C;
         let is_open = self.net.session(token).flags.transaction;
         let ends_it =
             matches!(command.handler, Handler::Server(C::Exec | C::Discard | C::Multi | C::Quit | C::Reset));
         // A queue of requests may become as long as a client likes.
         let takes = self.flags_of_call(token, command, args) & flags::DENYOOM != 0 || is_open && !ends_it;
-        match self.core.limit.room() {
-            Room::None if takes => Some(Some(OUT_OF_MEMORY)),
-            Room::Coming if takes => {
-                self.net.session(token).flags.waiting = true;
-                self.waiting_for_memory.push(token);
-                Some(None)
-            }
-            _ => None,
+        let room = if takes { self.core.limit.room() } else { Room::Enough };
+        if room == Room::Coming {
+            self.net.session(token).flags.waiting = true;
+            self.waiting_for_memory.push(token);
         }
+        room
     }
 }
