@@ -191,14 +191,14 @@ directives! {
     "slowlog-log-slower-than", slowlog_log_slower_than: i64 = 10_000, int(-1, LONG_MAX), RUN, Acts;
     "slowlog-max-len", slowlog_max_len: usize = 128, LONG, RUN, Acts;
 
-    "maxmemory", maxmemory: u64 = 0, bytes(0, u64::MAX), RUN, NoMemoryLimit;
+    "maxmemory", maxmemory: u64 = 0, bytes(0, u64::MAX), RUN, Acts;
     "maxmemory-policy", maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::Noeviction, PLAIN, RUN, Acts;
-    "maxmemory-samples", maxmemory_samples: u32 = 5, int(1, INT_MAX), RUN, NoMemoryLimit;
-    "maxmemory-eviction-tenacity", maxmemory_eviction_tenacity: u32 = 10, int(0, 100), RUN, NoMemoryLimit;
+    "maxmemory-samples", maxmemory_samples: u32 = 5, int(1, INT_MAX), RUN, Acts;
+    "maxmemory-eviction-tenacity", maxmemory_eviction_tenacity: u32 = 10, int(0, 100), RUN, Acts;
     "maxmemory-clients", maxmemory_clients: MemoryShare = MemoryShare::Bytes(0), PLAIN, RUN, NoMemoryLimit;
     "lfu-log-factor", lfu_log_factor: u32 = 10, COUNT, RUN, Acts;
     "lfu-decay-time", lfu_decay_time: u32 = 1, COUNT, RUN, Acts;
-    "lazyfree-lazy-eviction", lazyfree_lazy_eviction: bool = false, PLAIN, RUN, NoMemoryLimit;
+    "lazyfree-lazy-eviction", lazyfree_lazy_eviction: bool = false, PLAIN, RUN, Acts;
     "lazyfree-lazy-expire", lazyfree_lazy_expire: bool = false, PLAIN, RUN, Acts;
     "lazyfree-lazy-server-del", lazyfree_lazy_server_del: bool = false, PLAIN, RUN, Acts;
     "lazyfree-lazy-user-del", lazyfree_lazy_user_del: bool = false, PLAIN, RUN, Acts;

@@ -90,6 +90,12 @@ impl Calls {
         self.bytes.len() + self.block_bytes
     }
 
+    /// Bytes of memory that the stream takes, without blocks, which values may share.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether the stream should be taken before the iteration ends.
     #[inline]
     pub fn is_large(&self) -> bool {

@@ -74,7 +74,8 @@ impl ExpiryList {
         Some(last)
     }
 
-    fn hash(&self, index: usize) -> u64 {
+    /// The hash at `index`.
+    pub(super) fn hash(&self, index: usize) -> u64 {
         self.chunks[index / CHUNK][index % CHUNK]
     }
 

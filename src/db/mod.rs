@@ -26,6 +26,7 @@
 mod calls;
 pub mod digest;
 mod event;
+mod eviction;
 mod expiry;
 mod fields;
 mod huge_pages;
@@ -36,6 +37,7 @@ mod shared_memory;
 
 pub use calls::{Calls, Framing, Word};
 pub use event::{Class, Event, Removal};
+pub use eviction::{EvictionPolicy, Order};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 use huge_pages::Joiner;
 pub use journal::{Awaiting, Change, Journal, Key, Listening, Propagation};
@@ -143,6 +145,8 @@ pub struct Counters {
     pub expired: u64,
     /// Fields of hashes that were deleted because they had expired.
     pub expired_fields: u64,
+    /// Keys that were deleted because memory was short.
+    pub evicted: u64,
     /// Active-expiry cycles that ran out of time.
     pub expire_cycles_cut_short: u64,
     /// Microseconds spent in active expiry.
@@ -289,6 +293,7 @@ pub struct Keyspace {
     pub random: Random,
     /// The database at which the next expiry cycle starts.
     expire_next_db: usize,
+    evictor: eviction::Evictor,
 }
 
 impl Keyspace {
@@ -315,6 +320,7 @@ impl Keyspace {
             joiner: Joiner::default(),
             random: Random::new(seed.hash(b"random")),
             expire_next_db: 0,
+            evictor: eviction::Evictor::default(),
         }
     }
 
@@ -533,6 +539,10 @@ impl Keyspace {
     pub fn remove(&mut self, key: Key<'_>, at: Position, reason: Removal) {
         let entry = self.take(key, at);
         self.removed(Key { name: entry.key(), ..key }, reason);
+        if reason == Removal::Evicted && !self.lazy_eviction && entry.is_freed_quickly() {
+            // At once, since its memory is needed now.
+            return;
+        }
         self.free(entry, self.frees_lazily(reason));
     }
 

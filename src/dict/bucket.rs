@@ -62,7 +62,7 @@ const ADDRESS: u64 = (1 << ADDRESS_BITS) - 1;
 /// How many hash bits above the index a slot can remember.
 const KNOWN_BITS: u32 = 11;
 /// The displacement that stands for "unknown: hash the key".
-const FAR: usize = 15;
+pub(super) const FAR: usize = 15;
 
 /// The hash bits above a table's index that are known for an entry: `count` bits below a leading 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +113,12 @@ impl Slot {
         let address = entry.as_ptr().expose_provenance() as u64;
         debug_assert_eq!(address & !ADDRESS, 0, "an entry's address has 48 bits");
         Self(self.0 & !ADDRESS | address & ADDRESS)
+    }
+
+    /// The same entry, `displacement` steps after its home bucket.
+    #[inline]
+    pub(super) fn with_displacement(self, displacement: usize) -> Self {
+        Self(self.0 << 4 >> 4 | (displacement.min(FAR) as u64) << 60)
     }
 
     /// The steps from the home bucket, at most 15.

@@ -97,6 +97,11 @@ impl Group {
     }
 
     #[inline]
+    pub(super) fn without_ever_full(self) -> Self {
+        Self(self.0 & !EVER_FULL)
+    }
+
+    #[inline]
     fn or(self, bits: u64) -> Self {
         Self(self.0 | bits)
     }

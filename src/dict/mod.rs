@@ -70,9 +70,11 @@ pub use guard::{Ref, RefMut};
 pub use hash::Seed;
 pub use prefetch::prefetch;
 pub use resize::Retired;
+pub use sample::Draw;
 pub use stats::{CHAIN_LENGTHS, DictStats, TableStats};
 pub use walk::Iter;
 
+use crate::sys::memory;
 use bucket::Known;
 use generation::Generation;
 use group::tag_of;
@@ -297,7 +299,11 @@ impl<T: Item> Dict<T> {
     pub fn remove(&mut self, position: Position) -> T {
         self.check(position);
         self.invalidate_positions();
-        let item = self.tables[position.table()].remove(position.place());
+        let table = &mut self.tables[position.table()];
+        let item = table.remove(position.place());
+        if table.bucket(position.place().bucket).group().ever_full() && !memory::is_shared() {
+            table.close_gap(position.place().bucket);
+        }
         self.after_remove();
         item
     }

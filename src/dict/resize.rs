@@ -40,7 +40,7 @@
 //! all (and ends by 6½ of 7 at the latest). Once the child has gone, an unattended dict catches up on the buckets that
 //! removals left, [`CATCH_UP_BUCKETS`] per removal, so that no single removal pays for all of them.
 
-use super::bucket::Known;
+use super::bucket::{Bucket, Known};
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
 use super::{Dict, Item};
@@ -87,12 +87,11 @@ fn sparse_load(buckets: usize) -> usize {
     buckets * 7 / 8
 }
 
-/// A table with more than 5 of 8 buckets marked is worn out. Marks only accumulate: inserts into a new table mark 3 % of
-/// the buckets by half load, 19 % by 5 entries per bucket and 47 % by 6. As entries are replaced by others the rest
-/// follow, since every bucket is full at some moment. If `p` is the share of marked buckets, the lookup of an absent key
-/// looks at `p / (1 - p)` buckets beyond the first; at this limit, 1⅔. It is reached when every entry has been replaced
-/// once at 5 entries per bucket, four times at 4, eight times at half load; so cleaning up costs one bucket move per 6,
-/// 20 or 30 replacements.
+/// A table with more than 5 of 8 buckets marked is worn out. Inserts into a new table mark 3 % of the buckets by half load,
+/// 19 % by 5 entries per bucket and 47 % by 6. Removals close the gaps that they make and take marks away
+/// ([`Table::close_gap`]), so it stays at about that while entries are replaced by others; except while a child shares
+/// the memory, when removals touch no more than they must and marks only accumulate. If `p` is the share of marked
+/// buckets, the lookup of an absent key looks at `p / (1 - p)` buckets beyond the first; at this limit, 1⅔.
 #[inline]
 pub(super) fn worn_out(ever_full: usize, buckets: usize) -> bool {
     // A few more for small tables, where a single mark is a large share.
@@ -192,6 +191,16 @@ impl<T: Item> Dict<T> {
             Some(Retired(pages)) if pages.len() > 2 * SLICE => pages.cut(SLICE),
             retired => *retired = None,
         }
+    }
+
+    /// The bytes of the table that the next insertion would have to make; 0 if there is room.
+    #[inline]
+    pub fn growth_bytes(&self) -> usize {
+        let len = self.len() + 1;
+        if self.rehashing || len <= full_load(self.tables[0].buckets()) {
+            return 0;
+        }
+        fitting(len) * size_of::<Bucket>()
     }
 
     /// Makes sure that one more entry fits.

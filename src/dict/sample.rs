@@ -9,7 +9,7 @@
 //! first bucket: O(buckets), and just as even.
 
 use super::table::Place;
-use super::{Dict, Item, Position};
+use super::{Dict, Item, Position, Ref};
 
 /// At a load of 1/8 the chance of needing this many is 10⁻²⁶.
 const MOST_DRAWS: usize = 512;
@@ -58,6 +58,47 @@ impl<T: Item> Dict<T> {
             let slot = slots.nth(n)?;
             Some(self.position(table, Place { bucket, slot }))
         })
+    }
+}
+
+/// A bucket that was drawn. It may be looked at whatever has happened to the dict since; after a resize it is another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    table: usize,
+    bucket: usize,
+}
+
+/// Drawing whole buckets: for one cache line, a handful of entries, each with the same chance as any other.
+impl<T: Item> Dict<T> {
+    /// Draws a bucket, which may be empty, by a random word.
+    #[inline]
+    pub fn draw(&self, word: u64) -> Draw {
+        let (table, bucket) = self.nth_bucket(self.random_bucket(word));
+        Draw { table, bucket }
+    }
+
+    /// Prefetches a bucket that was drawn.
+    #[inline]
+    pub fn prefetch_draw(&self, draw: Draw) {
+        self.tables[draw.table].prefetch_bucket(draw.bucket as u64);
+    }
+
+    /// Prefetches the entries of a bucket that was drawn. Reads the bucket.
+    #[inline]
+    pub fn prefetch_drawn(&self, draw: Draw) {
+        self.tables[draw.table].prefetch_entries(draw.bucket);
+    }
+
+    /// Visits the entries of a bucket that was drawn.
+    #[inline]
+    pub fn visit_drawn(&self, draw: Draw, visit: &mut impl FnMut(&T)) {
+        let bucket = self.tables[draw.table].bucket(draw.bucket);
+        for slot in bucket.group().match_full() {
+            // SAFETY: the slot is present, so it holds an item that the table owns; the dict is borrowed, and the guard is
+            // dropped before the next iteration.
+            let item = unsafe { Ref::<T>::new(bucket.slot(slot).entry()) };
+            visit(&item);
+        }
     }
 }
 

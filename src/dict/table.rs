@@ -3,7 +3,8 @@
 //! A lookup starts at the home bucket (the hash's low bits), compares seven tags at once, and continues with the next
 //! bucket of the probe order only while the current one is marked *ever full*. An insert takes the first free slot on
 //! the same path and marks each bucket that it passes as *ever full*. So for every entry, all buckets from its home to
-//! the one before its own are marked, whatever is removed in between; a removal frees its slot and does nothing else.
+//! the one before its own are marked, whatever is removed in between. A removal frees its slot; in a marked bucket it then
+//! takes back an entry that went past, or finds that none did and takes the mark away ([`Table::close_gap`]).
 //!
 //! ```text
 //!   probe order →     home            next            next
@@ -17,7 +18,7 @@
 //!
 //! A table that never had an entry owns no memory: it points to one static empty bucket, so lookups need no test for it.
 
-use super::bucket::{Bucket, Known, Slot};
+use super::bucket::{Bucket, FAR, Known, Slot};
 use super::group::{SLOTS, tag_of};
 use super::order;
 use super::prefetch::prefetch;
@@ -31,6 +32,10 @@ use std::ptr::NonNull;
 /// Bucket arrays of at least this many bytes are mapped; smaller ones are allocated. For larger ones `calloc` might clear
 /// memory that the kernel hands out already cleared.
 const MAPPED_BYTES: usize = 64 << 10;
+
+/// How far beyond a gap an entry is looked for that belongs nearer to its home. A chain at the fullest load is longer in
+/// one of a thousand cases.
+const REACH: usize = 8;
 
 static NOTHING: Bucket = Bucket::EMPTY;
 
@@ -280,7 +285,7 @@ impl<T: Item> Table<T> {
     }
 
     /// Frees the slot at `place`, which must hold an entry, and returns that entry. The mark *ever full* stays, because
-    /// entries that went past this bucket still lie beyond it.
+    /// entries that went past this bucket still lie beyond it; see [`Table::close_gap`].
     #[inline]
     pub(super) fn remove(&mut self, place: Place) -> T {
         let bucket = self.bucket_mut(place.bucket);
@@ -292,6 +297,52 @@ impl<T: Item> Table<T> {
         // SAFETY: the slot was present, so it held an item that `insert` took over; it is free now, so no other item is
         // made of this pointer.
         unsafe { T::from_raw(entry) }
+    }
+
+    /// Closes the gap that a removal has left in bucket `gap`, if entries went past it: takes the nearest of these back,
+    /// which leaves a gap where that was, and so on. Where none went past it (any more), the mark *ever full* goes.
+    ///
+    /// Looks at up to [`REACH`] buckets for each gap. What lies farther, or does not know its home, keeps the marks.
+    pub(super) fn close_gap(&mut self, mut gap: usize) {
+        'gaps: while self.bucket(gap).group().ever_full() {
+            let mut at = gap;
+            for distance in 1..=REACH {
+                at = order::next(at, self.mask);
+                if at == gap {
+                    return;
+                }
+                let group = self.bucket(at).group();
+                for slot in group.match_full() {
+                    let displacement = self.bucket(at).slot(slot).displacement();
+                    if displacement == FAR {
+                        return;
+                    }
+                    if displacement >= distance {
+                        self.take_back(Place { bucket: at, slot }, gap, displacement - distance);
+                        gap = at;
+                        continue 'gaps;
+                    }
+                }
+                if !group.ever_full() {
+                    let bucket = self.bucket_mut(gap);
+                    bucket.set_group(bucket.group().without_ever_full());
+                    self.ever_full -= 1;
+                    return;
+                }
+            }
+            return;
+        }
+    }
+
+    /// Moves the entry at `place` to a free slot of bucket `to`, which is `displacement` steps from its home.
+    fn take_back(&mut self, place: Place, to: usize, displacement: usize) {
+        let from = self.bucket_mut(place.bucket);
+        let (group, entry) = (from.group(), from.slot(place.slot).with_displacement(displacement));
+        from.set_group(group.without(place.slot));
+        let bucket = self.bucket_mut(to);
+        let free = bucket.group().match_free().first().expect("a gap is a free slot");
+        bucket.set_slot(free, entry);
+        bucket.set_group(bucket.group().with(free, group.tag(place.slot)));
     }
 
     /// Prefetches the home bucket of `hash`.

@@ -4,6 +4,8 @@
 //! not call, and what has to wait. A request that is refused gets its error here and is counted as rejected. Most requests
 //! do not come here: [`Server::execute`] has a short way for those that nothing of this can concern.
 
+use super::core::memory_limit::Room;
+use super::eviction::OUT_OF_MEMORY;
 use super::{Server, transactions};
 use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand, flags, introspect};
 use crate::sys::poller::Token;
@@ -38,6 +40,14 @@ impl Server {
                 &Error::new("ERR Command not allowed inside a transaction"),
             );
         }
+        if self.core.limit.room() != Room::Enough && !self.audience.settling {
+            match self.room_for(token, command, args) {
+                Room::Enough => {}
+                Room::Coming => return None,
+                Room::None => return self.reject(token, command, args, &OUT_OF_MEMORY),
+            }
+        }
+        let client = self.net.clients.get(token)?;
         if client.session.is_limited_to_subscribing() && !may_be_called_by_subscribers(command) {
             return self.reject(token, command, args, &not_for_subscribers(command));
         }

@@ -34,6 +34,7 @@ impl Server {
             && session.authenticated
             && !(self.audience.needs_attention() | self.guarded)
             && !session.flags.needs_care()
+            && !self.core.is_short_of_memory(session.db)
         {
             session.last_command = Some(command.id);
             let Output { buffer, splices, .. } = &mut self.net.output;
@@ -68,6 +69,11 @@ impl Server {
             self.deliver_feed();
         }
         let mut before = self.net.output.buffer.len();
+        if !self.audience.settling && self.core.is_short_of_memory(self.net.selected_db(token)) {
+            self.net.output.close_segment(token);
+            self.make_room_for(token);
+            before = self.net.output.buffer.len();
+        }
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.last_command = found.ok().map(|command| command.id);
         }

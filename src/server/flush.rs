@@ -196,6 +196,7 @@ impl Server {
             }
             if client.session.flags.waiting
                 && !self.audience.forget_freeing(token)
+                && !self.forget_waiting_for_memory(token)
                 && self.unpark(token).is_none()
             {
                 self.audience.leave_pause();

@@ -18,6 +18,7 @@ mod busy;
 mod core;
 mod cron;
 mod durability;
+mod eviction;
 mod execute;
 mod flush;
 mod input;
@@ -41,6 +42,7 @@ pub use startup::{StartError, start};
 use audience::Audience;
 use busy::Suspended;
 use core::Core;
+use core::memory_limit::Room;
 use cron::Cron;
 use loading::Loading;
 use net::batch::Batch;
@@ -53,7 +55,7 @@ use scripts::libraries::Libraries;
 
 use crate::config::ShutdownOptions;
 use crate::db::Moment;
-use crate::sys::poller::Poller;
+use crate::sys::poller::{Poller, Token};
 use crate::sys::ring::Ring;
 use crate::sys::{clock, crash, signal};
 
@@ -87,6 +89,8 @@ pub struct Server {
     /// Whether some commands are refused, because the data is being loaded, the disk refuses what they change, or a script
     /// takes long.
     guarded: bool,
+    /// Clients whose next command waits until room has been made.
+    waiting_for_memory: Vec<Token>,
     /// When the log's disk was last complained about.
     log_complained_us: Option<u64>,
 }
@@ -104,6 +108,7 @@ impl Server {
                 self.end_pause();
             }
             self.end_overdue_waits();
+            self.go_on_evicting();
             for index in 0..ready {
                 if self.process.exit {
                     break;
@@ -180,6 +185,7 @@ impl Server {
             || self.cron.is_reclaiming()
             || self.loading.is_some()
             || self.is_busy()
+            || self.core.limit.room() == Room::Coming && self.core.keyspace.lazy().pending() == 0
     }
 
     /// How long to wait for events: until cron is due, a client has waited long enough, or a pause ends.
@@ -188,7 +194,11 @@ impl Server {
             return 0;
         }
         let now_us = self.core.clock.monotonic_us();
-        let until_cron = self.cron.milliseconds_left(now_us);
+        let until_cron = match self.core.limit.room() {
+            // What was evicted is being freed.
+            Room::Coming => 1,
+            _ => self.cron.milliseconds_left(now_us),
+        };
         let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
         self.audience.pause().milliseconds_left(now_us, until_deadline)
     }

@@ -16,7 +16,8 @@ use std::rc::Rc;
 
 use super::Server;
 use super::core::dispatch::Caller;
-use super::core::redact;
+use super::core::{memory_limit, redact};
+use super::eviction::OUT_OF_MEMORY;
 use super::scripts::redis::{self, REPL_ALL, REPL_AOF};
 use super::scripts::run::{End, Host, Kind, Room, Run};
 use super::scripts::shebang::Flags;
@@ -86,7 +87,8 @@ impl Server {
         };
         let Some(said) = said else { return command.flags };
         let writes = if said.has(Flags::NO_WRITES) { 0 } else { flags::WRITE };
-        command.flags & !(flags::WRITE | flags::MAY_REPLICATE) | writes
+        let grows = if said.allows_oom() { 0 } else { flags::DENYOOM };
+        command.flags & !(flags::WRITE | flags::MAY_REPLICATE | flags::DENYOOM) | writes | grows
     }
 
     /// Why a script that says `said` of itself cannot be begun by `command`.
@@ -98,9 +100,14 @@ impl Server {
         if let Some(denial) = self.persistence.denial() {
             return Some(self.unwritable_script(denial));
         }
-        command
-            .has(flags::READONLY)
-            .then(|| Error::new("ERR Can not execute a script with write flag using *_ro command."))
+        if command.has(flags::READONLY) {
+            return Some(Error::new("ERR Can not execute a script with write flag using *_ro command."));
+        }
+        (self.core.limit.room() == memory_limit::Room::None && !said.allows_oom()).then(|| {
+            Error::new(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+            )
+        })
     }
 
     /// Executes a script for the client `token`, or for the log that is loaded, and writes its reply; or begins it, if it
@@ -135,6 +142,9 @@ impl Server {
             session,
             is_read_only: Run::is_read_only(flags, command),
             has_written: false,
+            lacks_memory: client.is_some()
+                && self.core.limit.room() == memory_limit::Room::None
+                && !flags.is_some_and(Flags::allows_oom),
             is_killed: false,
             propagates: REPL_ALL,
             began: self.core.stopwatch.since(),
@@ -399,11 +409,16 @@ impl Server {
         if run.is_read_only && command.flags & WRITES != 0 {
             return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
         }
-        if command.has(flags::WRITE) && !run.has_written {
+        if run.has_written {
             // What has begun to write is not kept from going on.
-            return self.persistence.denial().map(|denial| self.misconfigured(denial));
+            return None;
         }
-        None
+        if command.has(flags::WRITE)
+            && let Some(denial) = self.persistence.denial()
+        {
+            return Some(self.misconfigured(denial));
+        }
+        (run.lacks_memory && command.has(flags::DENYOOM)).then_some(OUT_OF_MEMORY)
     }
 
     /// Calls a command of the server itself, which writes into the output of the client: its reply is taken from there.

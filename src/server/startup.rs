@@ -160,6 +160,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         cron,
         loading: None,
         guarded: false,
+        waiting_for_memory: Vec::new(),
         scripts: Scripts::default(),
         suspended: None,
         log_complained_us: None,

@@ -4,6 +4,7 @@ use crate::command::Args;
 use crate::command::error::{Error, Result};
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
+use crate::server::core::memory_limit;
 use crate::server::process::title;
 use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
 use crate::sys::poller::Token;
@@ -84,6 +85,10 @@ impl Server {
             }
         }
         self.core.apply_config();
+        if changed("maxmemory") && self.core.limit.begin() {
+            let warning = memory_limit::warning(&self.core.config);
+            self.process.log.warning(format_args!("{warning}"));
+        }
         self.refresh_announcer();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {
@@ -163,6 +168,7 @@ impl Server {
         let dirty = self.core.keyspace.counters.dirty;
         self.core.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
         self.core.keyspace.lazy().reset();
+        self.core.limit.reset();
         self.net.reply_to(token).ok();
         Ok(())
     }

@@ -3,12 +3,14 @@
 
 pub mod dispatch;
 pub mod latency;
+pub mod memory_limit;
 pub mod redact;
 pub mod slowlog;
 pub mod stats;
 pub mod timing;
 
 use latency::LatencyMonitor;
+use memory_limit::MemoryLimit;
 use slowlog::SlowLog;
 use stats::Stats;
 use timing::{LoopClock, Stopwatch};
@@ -38,6 +40,7 @@ pub struct Core {
     pub(super) stopwatch: Stopwatch,
     pub(super) slowlog: SlowLog,
     pub(super) latency: LatencyMonitor,
+    pub(super) limit: MemoryLimit,
     /// Bytes allocated before the first key.
     pub(super) startup_memory: u64,
     pub(super) run_id: String,
@@ -64,6 +67,7 @@ impl Core {
             stopwatch: Stopwatch::new(),
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
+            limit: MemoryLimit::default(),
             startup_memory: used_memory(),
             names,
             run_id: random_id(),
@@ -105,6 +109,7 @@ impl Core {
             stream_node_max_entries: config.stream_node_max_entries,
             seed: keyspace.shapes.seed,
         };
+        self.limit.apply(config);
         self.stats.track_latency = config.latency_tracking;
         self.stopwatch.set_slow(slow_ns(config), self.stats.tick_rate());
     }

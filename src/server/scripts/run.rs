@@ -113,6 +113,8 @@ pub struct Run {
     pub is_read_only: bool,
     /// It has called one.
     pub has_written: bool,
+    /// It may not begin to call commands that take memory: there was none when it began.
+    pub lacks_memory: bool,
     /// It is to end.
     pub is_killed: bool,
     /// Where what it calls is propagated to: bits of [`redis::REPL_ALL`].

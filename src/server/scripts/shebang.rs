@@ -19,6 +19,13 @@ impl Flags {
     /// It writes nothing.
     pub const NO_WRITES: Flags = Flags(1);
 
+    const ALLOW_OOM: Flags = Flags(2);
+
+    /// Whether it may be executed where there is no memory for it: it says so, or writes nothing.
+    pub fn allows_oom(self) -> bool {
+        self.has(Self::ALLOW_OOM) || self.has(Self::NO_WRITES)
+    }
+
     /// The flag of this name.
     pub fn named(name: &[u8]) -> Option<Flags> {
         let bit = NAMES.iter().position(|known| known.as_bytes() == name)?;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::command::table;
 use crate::config::Percentiles;
 use crate::server::Server;
+use crate::sys::clock;
 
 /// Totals and rates.
 pub(super) fn stats(server: &Server, out: &mut String) {
@@ -13,6 +14,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     let keys = &server.core.keyspace.counters;
     let (cycles, rate) = (&stats.cycles, stats.tick_rate());
     let subscribed = server.audience.subscribers.totals();
+    let (exceeded_us, exceeded_before_us) = server.core.limit.exceeded_us(clock::monotonic_us());
     let kbps = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
     fields!(out,
         "total_connections_received": stats.connections,
@@ -35,11 +37,11 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "expired_stale_perc": format_args!("{:.2}", keys.expired_stale_percent),
         "expired_time_cap_reached_count": keys.expire_cycles_cut_short,
         "expire_cycle_cpu_milliseconds": keys.expire_cycle_us / 1000,
-        "evicted_keys": 0,
+        "evicted_keys": keys.evicted,
         "evicted_clients": 0,
         "evicted_scripts": server.scripts.cache.evicted,
-        "total_eviction_exceeded_time": 0,
-        "current_eviction_exceeded_time": 0,
+        "total_eviction_exceeded_time": (exceeded_us + exceeded_before_us) / 1000,
+        "current_eviction_exceeded_time": exceeded_us / 1000,
         "keyspace_hits": keys.hits,
         "keyspace_misses": keys.misses,
         "pubsub_channels": subscribed.channels,

@@ -1,0 +1,323 @@
+//! Eviction: which key goes when memory is short.
+//!
+//! An exact order of all keys by age or frequency would cost every access a write to a list or a heap. Instead, keys are
+//! drawn at random, and the worst of them goes; the runners-up stay in a small *pool*, so that each eviction chooses from
+//! what many have drawn (Redis does the same since 3.0).
+//!
+//! ```text
+//!   dict:  … [ ■ ■ □ ■ ■ ■ □ ] …     a bucket drawn at random is one cache line, and has up to seven candidates
+//!                 │ access bits, 24 bits in the entry's header
+//!                 ▼
+//!   pool:  best kept ◀── 16 candidates by score ──▶ worst: evicted, unless it has been used since
+//! ```
+//!
+//! Buckets are drawn evenly, from both tables while a dict rehashes, and each entry is in one bucket; so every entry has
+//! the same chance to become a candidate. A draw is made two evictions ahead: while one bucket is looked at, the entries of
+//! the next and the bucket after it are on their way into the cache. Candidates are kept as the hash of their key, not as
+//! a position or a copy: whatever happens to the key in between, a look finds out.
+//!
+//! Keys that expire are drawn from their list ([`super::expiry`]), by index.
+//!
+//! Costs: a bucket, its entries (waited for at the same time), and the removal; no allocation.
+
+use super::{AccessPolicy, Db, ExpiryList, Key, Keyspace, Moment, Removal};
+use crate::config::MaxmemoryPolicy;
+use crate::dict::{Draw, Position, Seed};
+use crate::types::entry::Entry;
+use crate::types::random::Random;
+
+/// Candidates that are kept from one eviction to the next.
+const POOL: usize = 16;
+
+/// Buckets that are drawn in vain, one after the other, before a single entry is drawn instead: in a table that is about to
+/// shrink three of five are empty.
+const MOST_EMPTY: usize = 32;
+
+/// Draws made in one database before the next is chosen.
+const DRAWS_A_DATABASE: u32 = 8;
+
+/// Keys that expire, drawn together so that their cache misses overlap.
+const TOGETHER: usize = 8;
+
+/// Which key goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The one that was not used for the longest time.
+    Age,
+    /// The one that was used least often.
+    Frequency,
+    /// The one that expires first.
+    TimeToLive,
+    /// Any.
+    Random,
+}
+
+/// What may be evicted, and in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvictionPolicy {
+    /// Only keys that expire.
+    pub volatile: bool,
+    /// Which of them goes first.
+    pub order: Order,
+    /// How many candidates are looked at for each eviction, at least (`maxmemory-samples`).
+    pub samples: usize,
+}
+
+impl EvictionPolicy {
+    /// What `policy` means; `None` if nothing may be evicted.
+    pub fn new(policy: MaxmemoryPolicy, samples: u32) -> Option<EvictionPolicy> {
+        use MaxmemoryPolicy as P;
+        let (volatile, order) = match policy {
+            P::Noeviction => return None,
+            P::AllkeysLru => (false, Order::Age),
+            P::AllkeysLfu => (false, Order::Frequency),
+            P::AllkeysRandom => (false, Order::Random),
+            P::VolatileLru => (true, Order::Age),
+            P::VolatileLfu => (true, Order::Frequency),
+            P::VolatileRandom => (true, Order::Random),
+            P::VolatileTtl => (true, Order::TimeToLive),
+        };
+        Some(EvictionPolicy { volatile, order, samples: samples as usize })
+    }
+}
+
+/// A key that may be evicted.
+#[derive(Clone, Copy, Default)]
+struct Candidate {
+    /// The higher, the sooner it goes.
+    score: u64,
+    hash: u64,
+    db: usize,
+}
+
+/// The worst candidates so far, by ascending score.
+#[derive(Default)]
+struct Pool {
+    candidates: [Candidate; POOL],
+    len: usize,
+}
+
+impl Pool {
+    /// Takes a candidate in if there is room, or if it is worse than the best of the pool, which then leaves.
+    fn offer(&mut self, score: u64, db: usize, hash: impl FnOnce() -> u64) {
+        if self.len == POOL && score <= self.candidates[0].score {
+            return;
+        }
+        let hash = hash();
+        let pool = &self.candidates[..self.len];
+        if pool.iter().any(|candidate| candidate.hash == hash && candidate.db == db) {
+            return;
+        }
+        let place = pool.partition_point(|candidate| candidate.score < score);
+        let candidate = Candidate { score, hash, db };
+        if self.len < POOL {
+            self.candidates.copy_within(place..self.len, place + 1);
+            self.candidates[place] = candidate;
+            self.len += 1;
+        } else {
+            self.candidates.copy_within(1..place, 0);
+            self.candidates[place - 1] = candidate;
+        }
+    }
+
+    /// The worst candidate, which leaves the pool.
+    fn pop(&mut self) -> Option<Candidate> {
+        self.len = self.len.checked_sub(1)?;
+        Some(self.candidates[self.len])
+    }
+}
+
+/// What eviction remembers from one key to the next.
+#[derive(Default)]
+pub(super) struct Evictor {
+    pool: Pool,
+    /// The policy that the scores of the pool are of.
+    policy: Option<EvictionPolicy>,
+    /// Buckets that are drawn already: the first one's entries and the second one's line are being fetched.
+    drawn: [Option<(usize, Draw)>; 2],
+    /// The database that is drawn from, and how often still.
+    db: usize,
+    draws_left: u32,
+}
+
+/// What a score is computed from.
+#[derive(Clone, Copy)]
+struct Scale {
+    order: Order,
+    moment: Moment,
+    access: AccessPolicy,
+}
+
+impl Scale {
+    /// How soon an entry should go.
+    fn score(self, entry: &Entry) -> u64 {
+        match (self.order, self.access) {
+            (Order::TimeToLive, _) => u64::MAX - entry.expire_at().unwrap_or(i64::MAX).cast_unsigned(),
+            (Order::Frequency, AccessPolicy::Lfu(lfu)) => {
+                // Among keys of the same count the one that was not used for longer.
+                let age = self.moment.clock.minutes().wrapping_sub((entry.access() >> 8) as u16);
+                u64::from(u8::MAX - lfu.counter(entry.access(), self.moment.clock)) << 16 | u64::from(age)
+            }
+            _ => u64::from(self.moment.clock.idle_seconds(entry.access())),
+        }
+    }
+}
+
+impl Evictor {
+    /// Forgets what was gathered under another policy, whose scores mean something else.
+    fn adopt(&mut self, policy: EvictionPolicy) {
+        if self.policy != Some(policy) {
+            *self = Evictor { policy: Some(policy), ..Evictor::default() };
+        }
+    }
+
+    /// Chooses a database by the number of its keys, as `size` counts them. `None` if there is no key.
+    fn choose_db(&mut self, dbs: &[Db], random: &mut Random, size: impl Fn(&Db) -> usize) -> Option<usize> {
+        if self.draws_left == 0 || dbs.get(self.db).is_none_or(|db| size(db) == 0) {
+            let total: usize = dbs.iter().map(&size).sum();
+            if total == 0 {
+                return None;
+            }
+            let mut rest = random.below(total);
+            self.db = dbs.iter().position(|db| {
+                let len = size(db);
+                let here = rest < len;
+                rest = rest.saturating_sub(len);
+                here
+            })?;
+            self.draws_left = DRAWS_A_DATABASE;
+        }
+        self.draws_left -= 1;
+        Some(self.db)
+    }
+
+    /// Looks at `samples` or a few more entries of any kind. Returns whether there is any.
+    fn sample_all(
+        &mut self,
+        dbs: &[Db],
+        random: &mut Random,
+        seed: Seed,
+        scale: Scale,
+        samples: usize,
+    ) -> bool {
+        let mut looked = 0;
+        let mut in_vain = 0;
+        while looked < samples {
+            let Some(index) = self.choose_db(dbs, random, Db::len) else { return looked > 0 };
+            let fresh = dbs[index].dict.draw(random.next());
+            dbs[index].dict.prefetch_draw(fresh);
+            let [now, next] = std::mem::replace(&mut self.drawn, [None, Some((index, fresh))]);
+            if let Some((db, draw)) = next {
+                self.drawn[0] = next;
+                dbs[db].dict.prefetch_drawn(draw);
+            }
+            let before = looked;
+            if let Some((db, draw)) = now {
+                dbs[db].dict.visit_drawn(draw, &mut |entry| {
+                    looked += 1;
+                    self.pool.offer(scale.score(entry), db, || seed.hash(entry.key()));
+                });
+            }
+            in_vain = if looked == before { in_vain + 1 } else { 0 };
+            if in_vain > MOST_EMPTY {
+                in_vain = 0;
+                if let Some(at) = dbs[index].dict.random(&mut || random.next()) {
+                    let entry = dbs[index].dict.get(at);
+                    looked += 1;
+                    self.pool.offer(scale.score(&entry), index, || seed.hash(entry.key()));
+                }
+            }
+        }
+        true
+    }
+
+    /// Looks at `samples` or a few more entries that expire. Returns whether there is any.
+    fn sample_volatile(&mut self, dbs: &[Db], random: &mut Random, scale: Scale, samples: usize) -> bool {
+        let mut looked = 0;
+        while looked < samples {
+            let Some(index) = self.choose_db(dbs, random, |db| db.expires.len()) else { return looked > 0 };
+            let Db { dict, expires, .. } = &dbs[index];
+            let drawn: [(u32, u64); TOGETHER] = std::array::from_fn(|_| draw_volatile(expires, random));
+            let drawn = &drawn[..TOGETHER.min(samples - looked)];
+            for (_, hash) in drawn {
+                dict.prefetch_bucket(*hash);
+            }
+            for (_, hash) in drawn {
+                dict.prefetch_entry(*hash);
+            }
+            for &(place, hash) in drawn {
+                looked += 1;
+                let is_it = |e: &Entry| e.expire_at().is_some() && e.expire_index() == place;
+                if let Some(at) = dict.find_by(hash, is_it) {
+                    self.pool.offer(scale.score(&dict.get(at)), index, || hash);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The place and the hash of a random key that expires.
+fn draw_volatile(expires: &ExpiryList, random: &mut Random) -> (u32, u64) {
+    let place = random.below(expires.len());
+    (place as u32, expires.hash(place))
+}
+
+impl Keyspace {
+    /// Removes the key that `policy` says should go first. Returns whether there was one.
+    pub fn evict_one(&mut self, policy: EvictionPolicy) -> bool {
+        self.evictor.adopt(policy);
+        let victim = match policy.order {
+            Order::Random => self.random_victim(policy.volatile),
+            _ => self.worst_victim(policy),
+        };
+        let Some((db, hash, at)) = victim else { return false };
+        self.counters.evicted += 1;
+        self.remove(Key { db, hash, name: &[] }, at, Removal::Evicted);
+        true
+    }
+
+    fn worst_victim(&mut self, policy: EvictionPolicy) -> Option<(usize, u64, Position)> {
+        let scale = Scale { order: policy.order, moment: self.moment, access: self.access_policy };
+        loop {
+            let Keyspace { dbs, evictor, random, seed, .. } = self;
+            let found = if policy.volatile {
+                evictor.sample_volatile(dbs, random, scale, policy.samples)
+            } else {
+                evictor.sample_all(dbs, random, *seed, scale, policy.samples)
+            };
+            while let Some(candidate) = self.evictor.pool.pop() {
+                let Candidate { score, hash, db } = candidate;
+                let dict = &self.dbs[db].dict;
+                let Some(at) = dict.find_by(hash, |e| !policy.volatile || e.expire_at().is_some()) else {
+                    continue;
+                };
+                let now = scale.score(&dict.get(at));
+                if now >= score {
+                    return Some((db, hash, at));
+                }
+                // It has been used since it was drawn, so others may come before it.
+                self.evictor.pool.offer(now, db, || hash);
+            }
+            if !found {
+                return None;
+            }
+        }
+    }
+
+    fn random_victim(&mut self, volatile: bool) -> Option<(usize, u64, Position)> {
+        let Keyspace { dbs, evictor, random, seed, .. } = self;
+        if volatile {
+            let index = evictor.choose_db(dbs, random, |db| db.expires.len())?;
+            let Db { dict, expires, .. } = &dbs[index];
+            let (place, hash) = draw_volatile(expires, random);
+            let at = dict.find_by(hash, |e| e.expire_at().is_some() && e.expire_index() == place)?;
+            return Some((index, hash, at));
+        }
+        let index = evictor.choose_db(dbs, random, Db::len)?;
+        let dict = &dbs[index].dict;
+        let at = dict.random(&mut || random.next())?;
+        let hash = seed.hash(dict.get(at).key());
+        Some((index, hash, at))
+    }
+}

@@ -1,0 +1,93 @@
+//! What a limit of memory means for clients: keys are evicted before their commands, and where that is not enough, commands
+//! that take memory wait or are refused.
+
+use super::Server;
+use super::core::memory_limit::Room;
+use crate::command::{Args, Command, Error, Handler, ServerCommand, flags};
+use crate::sys::poller::Token;
+
+/// What commands that take memory are told when there is none.
+pub(super) const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
+
+impl Server {
+    /// Makes room for the next command of `token`, as far as it can.
+    #[cold]
+    pub(super) fn make_room_for(&mut self, token: Token) {
+        let db = self.net.selected_db(token);
+        if self.may_evict() {
+            self.evict(Some(db));
+        } else {
+            self.core.limit.ignore();
+        }
+    }
+
+    /// At the beginning of an iteration: makes more of the room for which the last one had no time, and lets clients go on
+    /// that wait for it.
+    #[inline]
+    pub(super) fn go_on_evicting(&mut self) {
+        self.core.limit.begin_iteration();
+        if self.core.limit.room() == Room::Coming || !self.waiting_for_memory.is_empty() {
+            self.evict_slice();
+        }
+    }
+
+    #[cold]
+    fn evict_slice(&mut self) {
+        if self.may_evict() {
+            self.evict(None);
+        } else {
+            self.core.limit.ignore();
+        }
+        if self.core.limit.room() == Room::Coming {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.waiting_for_memory);
+        if !waiting.is_empty() {
+            // The first of them may use up all the room, so that it is the turn of the second next time.
+            waiting.rotate_left(1);
+        }
+        for token in waiting {
+            if let Some(client) = self.net.clients.get_mut(token) {
+                client.session.flags.waiting = false;
+                self.net.schedule(token);
+            }
+        }
+    }
+
+    /// Whether `token` was waiting for room; it is no more.
+    pub(super) fn forget_waiting_for_memory(&mut self, token: Token) -> bool {
+        let before = self.waiting_for_memory.len();
+        self.waiting_for_memory.retain(|waiting| *waiting != token);
+        self.waiting_for_memory.len() < before
+    }
+
+    fn evict(&mut self, db: Option<usize>) {
+        let uncounted = self.persistence.log.backlog_bytes() as u64;
+        self.core.make_room(db, uncounted);
+        self.settle_own();
+    }
+
+    /// Whether keys may be evicted: what is loaded decides itself what there is, a script sees no key vanish, and during a
+    /// pause nothing changes.
+    fn may_evict(&self) -> bool {
+        self.loading.is_none() && !self.is_busy() && !self.audience.pause().is_active()
+    }
+
+    /// Whether `command` of `token` can be executed as far as memory goes. If room is being made for it, its client waits
+    /// from now on.
+    #[cold]
+    pub(super) fn room_for(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Room {
+        use ServerCommand as C;
+        let is_open = self.net.session(token).flags.transaction;
+        let ends_it =
+            matches!(command.handler, Handler::Server(C::Exec | C::Discard | C::Multi | C::Quit | C::Reset));
+        // A queue of requests may become as long as a client likes.
+        let takes = self.flags_of_call(token, command, args) & flags::DENYOOM != 0 || is_open && !ends_it;
+        let room = if takes { self.core.limit.room() } else { Room::Enough };
+        if room == Room::Coming {
+            self.net.session(token).flags.waiting = true;
+            self.waiting_for_memory.push(token);
+        }
+        room
+    }
+}
