@@ -13,7 +13,7 @@
 //!
 //! Buckets are drawn evenly, from both tables while a dict rehashes, and each entry is in one bucket; so every entry has
 //! the same chance to become a candidate. A draw is made two evictions ahead: while one bucket is looked at, the entries of
-//! the next and the bucket after it are on their way into the cache. Candidates are kept as the hash of their key, not as
+//! the next and the bucket after it are on their way into the cache, and so is the worst candidate. Candidates are kept as the hash of their key, not as
 //! a position or a copy: whatever happens to the key in between, a look finds out.
 //!
 //! Keys that expire are drawn from their list ([`super::expiry`]), by index.
@@ -118,6 +118,11 @@ impl Pool {
             self.candidates.copy_within(1..place, 0);
             self.candidates[place - 1] = candidate;
         }
+    }
+
+    /// The worst candidate.
+    fn worst(&self) -> Option<Candidate> {
+        self.candidates[..self.len].last().copied()
     }
 
     /// The worst candidate, which leaves the pool.
@@ -281,6 +286,9 @@ impl Keyspace {
         let scale = Scale { order: policy.order, moment: self.moment, access: self.access_policy };
         loop {
             let Keyspace { dbs, evictor, random, seed, .. } = self;
+            if let Some(Candidate { hash, db, .. }) = evictor.pool.worst() {
+                dbs[db].dict.prefetch_entry(hash);
+            }
             let found = if policy.volatile {
                 evictor.sample_volatile(dbs, random, scale, policy.samples)
             } else {
@@ -294,6 +302,10 @@ impl Keyspace {
                 };
                 let now = scale.score(&dict.get(at));
                 if now >= score {
+                    // Most likely the next one to go.
+                    if let Some(Candidate { hash, db, .. }) = self.evictor.pool.worst() {
+                        self.dbs[db].dict.prefetch_bucket(hash);
+                    }
                     return Some((db, hash, at));
                 }
                 // It has been used since it was drawn, so others may come before it.

@@ -302,7 +302,7 @@ impl<T: Item> Dict<T> {
         let table = &mut self.tables[position.table()];
         let item = table.remove(position.place());
         if table.bucket(position.place().bucket).group().ever_full() && !memory::is_shared() {
-            table.close_gap(position.place().bucket);
+            table.close_gap(position.place().bucket, self.seed);
         }
         self.after_remove();
         item

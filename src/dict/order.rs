@@ -38,6 +38,15 @@ pub(super) fn back(index: usize, steps: usize, bits: u32) -> usize {
     index.reverse_bits().wrapping_sub(steps << unit).reverse_bits()
 }
 
+/// How many steps bucket `to` is after bucket `from`, around the end if necessary.
+#[inline]
+pub(super) fn distance(from: usize, to: usize, bits: u32) -> usize {
+    if bits == 0 {
+        return 0;
+    }
+    to.reverse_bits().wrapping_sub(from.reverse_bits()) >> (usize::BITS - bits)
+}
+
 /// Whether bucket `a` comes before bucket `b`.
 #[inline]
 pub(super) fn is_before(a: usize, b: usize) -> bool {
@@ -89,6 +98,7 @@ mod tests {
                 let mut at = home;
                 for steps in 0..15 {
                     assert_eq!(back(at, steps, bits), home, "{steps} steps back of {} buckets", mask + 1);
+                    assert_eq!(distance(home, at, bits), steps & mask);
                     at = next(at, mask);
                 }
             }

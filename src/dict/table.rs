@@ -33,9 +33,8 @@ use std::ptr::NonNull;
 /// memory that the kernel hands out already cleared.
 const MAPPED_BYTES: usize = 64 << 10;
 
-/// How far beyond a gap an entry is looked for that belongs nearer to its home. A chain at the fullest load is longer in
-/// one of a thousand cases.
-const REACH: usize = 8;
+/// How far beyond a gap entries are looked for that belong nearer to their homes.
+const REACH: usize = 32;
 
 static NOTHING: Bucket = Bucket::EMPTY;
 
@@ -66,6 +65,14 @@ unsafe impl<T: Item + Send> Send for Table<T> {}
 pub(super) struct Place {
     pub(super) bucket: usize,
     pub(super) slot: usize,
+}
+
+/// Entries that went past a bucket.
+struct Passers {
+    /// One of the nearest, and how far from home it would be in that bucket.
+    nearest: Option<(Place, usize)>,
+    /// There is no other.
+    is_last: bool,
 }
 
 impl<T: Item> Table<T> {
@@ -300,38 +307,64 @@ impl<T: Item> Table<T> {
     }
 
     /// Closes the gap that a removal has left in bucket `gap`, if entries went past it: takes the nearest of these back,
-    /// which leaves a gap where that was, and so on. Where none went past it (any more), the mark *ever full* goes.
+    /// which leaves a gap where that was, and so on. Where no other entry went past, the mark *ever full* goes. So a table
+    /// stays as tidy as if it held nothing but what is in it now. `seed` is that of the hashes.
     ///
-    /// Looks at up to [`REACH`] buckets for each gap. What lies farther, or does not know its home, keeps the marks.
-    pub(super) fn close_gap(&mut self, mut gap: usize) {
-        'gaps: while self.bucket(gap).group().ever_full() {
-            let mut at = gap;
-            for distance in 1..=REACH {
-                at = order::next(at, self.mask);
-                if at == gap {
-                    return;
-                }
-                let group = self.bucket(at).group();
-                for slot in group.match_full() {
-                    let displacement = self.bucket(at).slot(slot).displacement();
-                    if displacement == FAR {
-                        return;
-                    }
-                    if displacement >= distance {
-                        self.take_back(Place { bucket: at, slot }, gap, displacement - distance);
-                        gap = at;
-                        continue 'gaps;
-                    }
-                }
-                if !group.ever_full() {
-                    let bucket = self.bucket_mut(gap);
-                    bucket.set_group(bucket.group().without_ever_full());
-                    self.ever_full -= 1;
-                    return;
+    /// Looks at up to [`REACH`] buckets for each gap; what lies farther keeps the mark.
+    pub(super) fn close_gap(&mut self, gap: usize, seed: Seed) {
+        let mut next = Some(gap);
+        while let Some(gap) = next
+            && self.bucket(gap).group().ever_full()
+        {
+            let found = self.find_passers(gap, seed);
+            next = found.nearest.map(|(place, displacement)| {
+                self.take_back(place, gap, displacement);
+                place.bucket
+            });
+            if found.is_last {
+                let bucket = self.bucket_mut(gap);
+                bucket.set_group(bucket.group().without_ever_full());
+                self.ever_full -= 1;
+            }
+        }
+    }
+
+    /// Looks for entries that went past bucket `gap`.
+    fn find_passers(&self, gap: usize, seed: Seed) -> Passers {
+        let mut nearest: Option<(Place, usize)> = None;
+        let mut is_last = true;
+        let mut at = gap;
+        for distance in 1..=REACH {
+            at = order::next(at, self.mask);
+            if at == gap {
+                break;
+            }
+            let group = self.bucket(at).group();
+            for slot in group.match_full() {
+                let place = Place { bucket: at, slot };
+                let Some(left) = self.displacement(place, seed).checked_sub(distance) else { continue };
+                is_last = nearest.is_none();
+                // Of those in one bucket the one that is farthest from home.
+                if nearest.is_none_or(|(first, best)| first.bucket == at && left > best) {
+                    nearest = Some((place, left));
                 }
             }
-            return;
+            if !is_last || !group.ever_full() {
+                return Passers { nearest, is_last };
+            }
         }
+        Passers { nearest, is_last: false }
+    }
+
+    /// How far the entry at `place` is from home.
+    fn displacement(&self, place: Place, seed: Seed) -> usize {
+        let slot = self.bucket(place.bucket).slot(place.slot);
+        if slot.displacement() < FAR {
+            return slot.displacement();
+        }
+        // SAFETY: the slot is present, so its pointer came from `into_raw`; the table owns the item.
+        let hash = seed.hash(unsafe { T::key(slot.entry()) });
+        order::distance(hash as usize & self.mask, place.bucket, self.bits())
     }
 
     /// Moves the entry at `place` to a free slot of bucket `to`, which is `displacement` steps from its home.
