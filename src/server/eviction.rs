@@ -79,8 +79,7 @@ impl Server {
     pub(super) fn room_for(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Room {
         use ServerCommand as C;
         let is_open = self.net.session(token).flags.transaction;
-        let ends_it =
-            matches!(command.handler, Handler::Server(C::Exec | C::Discard | C::Multi | C::Quit | C::Reset));
+        let ends_it = matches!(command.handler, Handler::Server(C::Exec | C::Discard | C::Quit | C::Reset));
         // A queue of requests may become as long as a client likes.
         let takes = self.flags_of_call(token, command, args) & flags::DENYOOM != 0 || is_open && !ends_it;
         let room = if takes { self.core.limit.room() } else { Room::Enough };
