@@ -255,8 +255,8 @@ fn collections(bench: &Bench, spec: &Spec) -> Result<Figures> {
         let name = format!("{} comes by {}", kind.name, kind.command);
         figures.push((name, "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))));
         for way in kind.ways {
+            client.must(&[b"DEL", SMALL.as_bytes(), VICTIM.as_bytes()])?;
             fill(&mut client, kind, SMALL, 1)?;
-            client.must(&[b"DEL", VICTIM.as_bytes()])?;
             client.must(&[b"COPY", SOURCE.as_bytes(), VICTIM.as_bytes()])?;
             wait_until_freed(&mut client)?;
             let pause_ms = goes(&server, &mut client, way)?;
