@@ -1,9 +1,9 @@
 //! A keyspace of many millions: what a key takes, and the longest pause that another client sees while it comes, is walked
 //! through and goes; the same for a collection of as many elements that goes by one command.
 //!
-//! The other client sends a PING every tenth of a millisecond and remembers the longest time to a reply. Whatever else
-//! runs on the machine can only lengthen that, so a figure is the least of the rounds. The servers and that client run at
-//! the highest priority that is not real-time, where it is allowed.
+//! The other client sends a PING every tenth of a millisecond and remembers the longest time to a reply, less what the
+//! server's main thread and the client itself have waited for a core: that is the machine's, not the server's. What else
+//! runs can only lengthen it, so a figure is the least of the rounds.
 //!
 //! One server is there at a time, so that memory suffices: 50 million keys take 2.3 GB in one, 4.7 GB in another.
 
@@ -13,6 +13,9 @@ use super::report::{Report, Row, Target};
 use super::servers::{Server, Spec};
 use super::stats::grouped;
 use super::{Bench, Result, say, system};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -169,15 +172,12 @@ fn keep_least(least: &mut Option<Figures>, round: Figures) {
 fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
     let keys = bench.scale.fork_keys;
     say(&format!("{SECTION}: {} with {} keys", spec.name, grouped(keys as i64)));
-    let server = spec.start(bench.cores.server, &[])?;
-    server.hurry();
+    let fresh = Fresh::start(bench, spec)?;
+    let server = &fresh.server;
     let mut client = server.connect()?;
-    // The first garbage starts the thread that frees.
-    client.must(&[b"SET", b"key", b"value"])?;
-    client.must(&[b"UNLINK", b"key"])?;
     let (resident, used) = (server.resident_bytes()?, used_memory(&mut client)?);
     let cpu = server.settled_cpu_time()?;
-    let (taken, pause_ms) = beside(&server, || fill_keys(&mut client, keys))?;
+    let (taken, pause_ms) = beside(&fresh, || fill_keys(&mut client, keys))?;
     let cpu = server.settled_cpu_time()?.since(cpu);
     let full = server.resident_bytes()?;
     let each = |bytes: f64| bytes / keys as f64;
@@ -193,7 +193,7 @@ fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
         ("CPU time of a SET".into(), "µs", cpu.run_ns as f64 / 1e3 / keys as f64, Some(Target::OfRedis(1.0))),
         ("longest pause beside the SETs".into(), "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))),
     ];
-    let (taken, pause_ms) = beside(&server, || walk(&mut client, keys))?;
+    let (taken, pause_ms) = beside(&fresh, || walk(&mut client, keys))?;
     figures.push((
         "SCAN through all, COUNT 1000".into(),
         "s",
@@ -202,7 +202,7 @@ fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
     ));
     figures.push(("longest pause beside it".into(), "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))));
     let mut replied_ms = 0.0;
-    let (taken, pause_ms) = beside(&server, || {
+    let (taken, pause_ms) = beside(&fresh, || {
         let begin = Instant::now();
         client.must(&[b"FLUSHALL", b"ASYNC"])?;
         replied_ms = begin.elapsed().as_secs_f64() * 1e3;
@@ -246,11 +246,8 @@ fn collections(bench: &Bench, spec: &Spec) -> Result<Figures> {
     let mut figures = Figures::new();
     for kind in &KINDS {
         say(&format!("{SECTION}: {} with a {} of {}", spec.name, kind.name, grouped(elements as i64)));
-        let server = spec.start(bench.cores.server, &[])?;
-        server.hurry();
-        let mut client = server.connect()?;
-        client.must(&[b"SET", b"key", b"value"])?;
-        client.must(&[b"UNLINK", b"key"])?;
+        let server = Fresh::start(bench, spec)?;
+        let mut client = server.server.connect()?;
         let (_, pause_ms) = beside(&server, || fill(&mut client, kind, SOURCE, elements))?;
         let name = format!("{} comes by {}", kind.name, kind.command);
         figures.push((name, "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))));
@@ -286,7 +283,7 @@ fn fill(client: &mut Client, kind: &Kind, key: &str, elements: usize) -> Result<
 }
 
 /// The longest pause from a request by which a collection goes until some time after it is gone.
-fn goes(server: &Server, client: &mut Client, way: &[&str]) -> Result<f64> {
+fn goes(server: &Fresh, client: &mut Client, way: &[&str]) -> Result<f64> {
     let words: Vec<&[u8]> = way.iter().map(|word| word.as_bytes()).collect();
     let (_, pause_ms) = beside(server, || {
         client.must(&words)?;
@@ -320,13 +317,12 @@ fn wait_until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
 }
 
 /// Does something, and returns how long it took and the longest time in milliseconds that a PING took meanwhile.
-fn beside(server: &Server, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
+fn beside(server: &Fresh, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
     let over = AtomicBool::new(false);
-    let mut client = server.connect()?;
-    client.must(&[b"PING"])?;
+    let probe = Probe::new(server)?;
     thread::scope(|scope| {
         // An error's text can be sent from thread to thread, the error itself cannot.
-        let longest = scope.spawn(|| ping(client, &over).map_err(|error| error.to_string()));
+        let longest = scope.spawn(|| probe.run(&over).map_err(|error| error.to_string()));
         let begin = Instant::now();
         let outcome = act();
         let taken = begin.elapsed();
@@ -336,17 +332,65 @@ fn beside(server: &Server, act: impl FnOnce() -> Result<()>) -> Result<(Duration
     })
 }
 
-/// Sends PINGs until `over`, and returns the longest time that one took.
-fn ping(mut client: Client, over: &AtomicBool) -> Result<Duration> {
-    system::hurry(0);
-    let mut longest = Duration::ZERO;
-    while !over.load(Ordering::Relaxed) {
-        let begin = Instant::now();
-        client.must(&[b"PING"])?;
-        longest = longest.max(begin.elapsed());
-        sleep(GAP);
+/// The other client. It comes by a socket that the kernel serves in the thread that writes, not in one of its own.
+struct Probe {
+    stream: UnixStream,
+    server: u32,
+}
+
+impl Probe {
+    fn new(server: &Fresh) -> Result<Self> {
+        let stream = UnixStream::connect(&server.socket.0)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, server: server.server.pid() })
     }
-    Ok(longest)
+
+    /// Sends PINGs until `over`, and returns the longest time that one took, without that in which the server's main thread
+    /// or this one waited for a core.
+    fn run(mut self, over: &AtomicBool) -> Result<Duration> {
+        system::hurry(0);
+        let waits = [system::ThreadTime::of(self.server)?, system::ThreadTime::own()?];
+        let waited = || -> Result<u64> { Ok(waits[0].now()?.wait_ns + waits[1].now()?.wait_ns) };
+        let mut longest = Duration::ZERO;
+        while !over.load(Ordering::Relaxed) {
+            let (before, begin) = (waited()?, Instant::now());
+            self.stream.write_all(b"PING\r\n")?;
+            self.stream.read_exact(&mut [0; b"+PONG\r\n".len()])?;
+            let taken = begin.elapsed();
+            longest = longest.max(taken.saturating_sub(Duration::from_nanos(waited()? - before)));
+            sleep(GAP);
+        }
+        Ok(longest)
+    }
+}
+
+/// A server with a socket in the file system.
+struct Fresh {
+    server: Server,
+    socket: Socket,
+}
+
+/// The path of a socket, removed when this is dropped.
+struct Socket(PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Fresh {
+    fn start(bench: &Bench, spec: &Spec) -> Result<Self> {
+        let name = format!("redstart-versus-{}.sock", std::process::id());
+        let socket = Socket(std::env::temp_dir().join(name));
+        let server = spec.start(bench.cores.server, &["--unixsocket", &socket.0.to_string_lossy()])?;
+        server.hurry();
+        let mut client = server.connect()?;
+        // The first garbage starts the thread that frees.
+        client.must(&[b"SET", b"key", b"value"])?;
+        client.must(&[b"UNLINK", b"key"])?;
+        Ok(Self { server, socket })
+    }
 }
 
 #[cfg(test)]

@@ -121,8 +121,8 @@ fn apply(stream: &mut Stream, model: &mut BTreeMap<Id, Fields>, step: &Step, sha
         }
         Step::TrimId(index, approximately) => {
             let least = pick(model, *index);
-            let gone =
-                stream.trim(&Trim { bound: Bound::Id(least), approximately: *approximately, limit: 0 });
+            let trim = Trim { bound: Bound::Id(least), approximately: *approximately, limit: 0 };
+            let (gone, _) = stream.trim(&trim);
             let exact = model.range(..least).count() as u64;
             assert!(if *approximately { gone <= exact } else { gone == exact });
             (0..gone).for_each(|_| drop(model.pop_first()));
