@@ -23,8 +23,8 @@ const HUGE_PAGE: usize = 2 << 20;
 /// A multiple of the page size of every supported machine.
 const SMALL_PAGE: usize = 64 << 10;
 
-/// What is unmapped at a time of a large mapping: some tens of microseconds of the kernel's work.
-const UNMAPPED_AT_ONCE: usize = 2 << 20;
+/// What is unmapped at a time of a large mapping: up to some hundred microseconds of the kernel's work.
+const UNMAPPED_AT_ONCE: usize = 1 << 20;
 
 /// No supported machine has smaller pages.
 const SMALLEST_PAGE: usize = 4096;

@@ -235,6 +235,10 @@ impl SortedSet {
     pub fn remove_range(&mut self, from: usize, to: usize) -> Debris {
         assert!(from <= to && to <= self.len());
         let (removed, left) = (to - from, self.len() - (to - from));
+        if removed >= LARGE_ITEMS && left == 0 {
+            let empty = SortedSet::new(self.dict.seed());
+            return Some(Box::new(std::mem::replace(self, empty)));
+        }
         if removed >= LARGE_ITEMS && removed / KEPT_COST >= left {
             let mut kept = Gather::with_room(self.dict.seed(), left);
             for (member, score) in self.range(0, from, false).chain(self.range(to, self.len() - to, false)) {
