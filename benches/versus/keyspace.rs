@@ -8,7 +8,7 @@
 //! One server is there at a time, so that memory suffices: 50 million keys take 2.3 GB in one, 4.7 GB in another.
 
 use super::client::{Client, Reply, numbered};
-use super::fork::{field, info};
+use super::fork::{field, info, used_memory};
 use super::report::{Report, Row, Target};
 use super::servers::{Server, Spec};
 use super::stats::grouped;
@@ -295,10 +295,6 @@ fn goes(server: &Fresh, client: &mut Client, way: &[&str]) -> Result<f64> {
         Ok(())
     })?;
     Ok(pause_ms)
-}
-
-fn used_memory(client: &mut Client) -> Result<f64> {
-    field(&info(client)?, "used_memory").ok_or_else(|| "INFO lacks used_memory".into())
 }
 
 fn wait_until_freed(client: &mut Client) -> Result<()> {
