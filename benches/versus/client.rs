@@ -118,6 +118,22 @@ impl Client {
         }
     }
 
+    /// One call of SCAN: the next cursor, and how many keys came with it.
+    pub fn scan(&mut self, cursor: &[u8], count: &[u8]) -> Result<(Vec<u8>, usize)> {
+        self.flush()?;
+        push_request(&mut self.output, &[b"SCAN", cursor, b"COUNT", count]);
+        self.send()?;
+        let mut line = String::new();
+        self.input.read_line(&mut line)?;
+        if line != "*2\r\n" {
+            return Err(format!("SCAN was answered with {line:?}").into());
+        }
+        match (read_reply(&mut self.input)?, read_reply(&mut self.input)?) {
+            (Reply::Bulk(next), Reply::Array(len)) => Ok((next, len)),
+            other => Err(format!("SCAN was answered with {other:?}").into()),
+        }
+    }
+
     /// The connection itself. Everything that was asked for has to have arrived.
     pub fn into_stream(mut self) -> Result<TcpStream> {
         self.flush()?;

@@ -3,13 +3,14 @@
 //!
 //! Each server is filled with keys of 16 bytes and values of 32, at rest it serves GETs and SETs of random keys, and then it
 //! saves in the background while a client overwrites random keys as fast as it can, a fixed number of times; then the same
-//! with large values. The pause and the copies are what the server itself reports (`latest_fork_usec`, `rdb_last_cow_size`).
+//! with large values. Half as many strings, and as many elements of collections, are then only read until the save is done,
+//! under either kind of policy that records accesses. The pause and the copies are what the server itself reports (`latest_fork_usec`, `rdb_last_cow_size`).
 //!
 //! One server is there at a time, so that memory suffices. The dump is written to the temporary directory and removed.
 
 use super::client::{Client, Reply, numbered};
 use super::load::{Load, Shot};
-use super::report::{Report, Row};
+use super::report::{Report, Row, Target};
 use super::servers::{DUMP, Server, Spec};
 use super::stats::{grouped, median};
 use super::{Bench, Result, say};
@@ -29,6 +30,18 @@ const OVERWRITTEN: usize = 200_000;
 const LARGE_BYTES: usize = 100_000;
 const STRIDE: usize = 7919;
 
+/// The policies that record accesses.
+const POLICIES: [&str; 2] = ["allkeys-lru", "allkeys-lfu"];
+
+/// The most that may be copied while keys are only read, in percent of the data.
+const READ_PERCENT: f64 = 2.0;
+
+/// Elements of a collection that is read.
+const ELEMENTS: usize = 1000;
+
+/// Reads between two looks at whether the child has ended.
+const READS: usize = 10_000;
+
 /// How long a child may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -47,11 +60,36 @@ struct Figures {
     large_copied_mb: Vec<f64>,
 }
 
+/// A server that found the dump of the last one would load it.
+fn remove_dump() {
+    let _ = std::fs::remove_file(std::env::temp_dir().join(DUMP));
+}
+
 /// Measures all servers, one after the other, and adds the rows to the report.
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    if bench.chosen(SECTION, "writes") {
+        writes(bench, report)?;
+    }
+    for policy in POLICIES {
+        let name = format!("copied while keys are only read, {policy}");
+        if !bench.chosen(SECTION, &name) {
+            continue;
+        }
+        let mut values = vec![None];
+        for spec in &bench.specs {
+            let copied = only_read(bench, spec, policy);
+            remove_dump();
+            values.push(Some(copied?));
+        }
+        let section = format!("{SECTION}, {} keys and elements", grouped(bench.scale.fork_keys as i64));
+        let target = Some(Target::AtMost(READ_PERCENT));
+        report.rows.push(Row { section, name, unit: "%", values, target });
+    }
+    Ok(())
+}
+
+fn writes(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut all = Vec::new();
-    // A server that found the dump of the last one would load it.
-    let remove_dump = || drop(std::fs::remove_file(std::env::temp_dir().join(DUMP)));
     for spec in &bench.specs {
         let figures = measure(bench, spec).and_then(|mut figures| {
             for _ in 0..bench.scale.rounds {
@@ -157,6 +195,78 @@ fn large(bench: &Bench, spec: &Spec) -> Result<f64> {
     Ok(save.copied_mb)
 }
 
+/// One kind of key that is only read: the words that add element `n` to key number `k`, and those that read it.
+struct Readable {
+    elements: usize,
+    add: fn(&[u8], usize) -> Vec<Vec<u8>>,
+    read: fn(&[u8], usize) -> Vec<Vec<u8>>,
+}
+
+static READABLE: [Readable; 5] = [
+    Readable {
+        elements: 1,
+        add: |key, _| vec![b"SET".into(), key.into(), vec![b'x'; VALUE_BYTES]],
+        read: |key, _| vec![b"GET".into(), key.into()],
+    },
+    Readable {
+        elements: ELEMENTS,
+        add: |key, n| vec![b"HSET".into(), key.into(), numbered("field:", n), numbered("", n)],
+        read: |key, n| vec![b"HGET".into(), key.into(), numbered("field:", n)],
+    },
+    Readable {
+        elements: ELEMENTS,
+        add: |key, n| vec![b"SADD".into(), key.into(), numbered("member:", n)],
+        read: |key, n| vec![b"SISMEMBER".into(), key.into(), numbered("member:", n)],
+    },
+    Readable {
+        elements: ELEMENTS,
+        add: |key, n| vec![b"ZADD".into(), key.into(), n.to_string().into(), numbered("member:", n)],
+        read: |key, n| vec![b"ZSCORE".into(), key.into(), numbered("member:", n)],
+    },
+    Readable {
+        elements: ELEMENTS,
+        add: |key, n| vec![b"RPUSH".into(), key.into(), numbered("element:", n)],
+        read: |key, n| vec![b"LINDEX".into(), key.into(), n.to_string().into()],
+    },
+];
+
+/// Copies while keys are only read, in percent of the memory of the data.
+fn only_read(bench: &Bench, spec: &Spec, policy: &str) -> Result<f64> {
+    say(&format!("fork: {} reads only, {policy}", spec.name));
+    let server = spec.start(bench.cores.server, &["--maxmemory-policy", policy])?;
+    let mut client = server.connect()?;
+    let empty = used_memory(&mut client)?;
+    let send = |client: &mut Client, words: Vec<Vec<u8>>| {
+        client.queue(&words.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    };
+    // Half of all are strings, an eighth each elements of one of the collections.
+    let share = |kind: &Readable| (bench.scale.fork_keys / if kind.elements == 1 { 2 } else { 8 }).max(1);
+    for (index, kind) in READABLE.iter().enumerate() {
+        for number in 0..share(kind) {
+            let key = numbered(&format!("{index}:"), number / kind.elements);
+            send(&mut client, (kind.add)(&key, number % kind.elements))?;
+        }
+    }
+    client.flush()?;
+    let data = used_memory(&mut client)? - empty;
+    let mut random = 1u64;
+    let save = save(&mut client, &mut |client| {
+        loop {
+            for index in 0..READS {
+                let kind = &READABLE[index % READABLE.len()];
+                random = random.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+                let number = (random >> 33) as usize % share(kind);
+                let key = numbered(&format!("{}:", index % READABLE.len()), number / kind.elements);
+                send(client, (kind.read)(&key, number % kind.elements))?;
+            }
+            if field(&info(client)?, "rdb_bgsave_in_progress") == Some(0.0) {
+                return Ok(());
+            }
+        }
+    })?;
+    Ok(save.copied_mb * 1e6 / data * 100.0)
+}
+
 /// As many as have a hundred bytes for each key of the other rows.
 fn large_values(bench: &Bench) -> usize {
     // Not a multiple of the stride.
@@ -202,6 +312,11 @@ pub fn info(client: &mut Client) -> Result<String> {
         Reply::Bulk(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
         other => Err(format!("INFO returned {other:?}").into()),
     }
+}
+
+/// `used_memory`, in bytes.
+pub fn used_memory(client: &mut Client) -> Result<f64> {
+    field(&info(client)?, "used_memory").ok_or_else(|| "INFO lacks used_memory".into())
 }
 
 /// A number in the text of INFO.

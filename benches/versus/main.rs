@@ -20,6 +20,7 @@ mod client;
 mod collections;
 mod fork;
 mod generator;
+mod keyspace;
 mod listeners;
 mod load;
 mod memory;
@@ -113,7 +114,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts or --fork all but the last are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork or --keyspace all but the last two are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -123,6 +124,7 @@ fn command() -> Command {
         .arg(flag(listeners::SECTION, "transactions, messages, notifications and tracked keys"))
         .arg(flag(scripts::SECTION, "scripts and functions that call commands"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
+        .arg(flag(keyspace::SECTION, "pauses while many keys and large collections come and go; runs only when asked for"))
         .arg(flag("quick", "few requests: shows that it works, not how fast"))
         .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
         .arg(text("peer", "NAME=PROGRAM", "a further server, with more of Redis's directives or, if '{port}' is among them, its own arguments").action(ArgAction::Append))
@@ -132,7 +134,7 @@ fn command() -> Command {
         .arg(count("connections", "connections of the idle row"))
         .arg(count("rate", "GETs a second for tails"))
         .arg(count("seconds", "length of each phase of tails"))
-        .arg(count("keys", "keys of a server that forks, or that saves and loads"))
+        .arg(count("keys", "keys of a server that forks, that saves and loads, or of a large keyspace"))
         .arg(count("grow", "also tails while a table grows to N million keys"))
         .arg(text("markdown", "FILE", "where the page is written"))
         .arg(text("svg", "FILE", "where the chart is written"))
@@ -262,7 +264,9 @@ fn run(arguments: &[String]) -> Result<()> {
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),
     ];
-    let all = !sections.iter().any(|(name, _)| matches.get_flag(name)) && !matches.get_flag("fork");
+    let all = !sections.iter().any(|(name, _)| matches.get_flag(name))
+        && !matches.get_flag("fork")
+        && !matches.get_flag(keyspace::SECTION);
     for (name, measure) in sections {
         if all || matches.get_flag(name) {
             measure(&bench, &mut report)?;
@@ -270,6 +274,9 @@ fn run(arguments: &[String]) -> Result<()> {
     }
     if matches.get_flag("fork") {
         fork::run(&bench, &mut report)?;
+    }
+    if matches.get_flag(keyspace::SECTION) {
+        keyspace::run(&bench, &mut report)?;
     }
     if matches.get_flag("quick") {
         report.notes.push("A quick run: it shows that everything works; its figures say little.".into());

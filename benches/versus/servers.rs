@@ -204,6 +204,18 @@ impl Server {
         self.settled_cpu_time().map(drop)
     }
 
+    /// The id of its process, and of its main thread.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Has its threads run before others on the machine, where that is allowed.
+    pub fn hurry(&self) {
+        for thread in system::threads(self.process.pid()) {
+            system::hurry(thread);
+        }
+    }
+
     /// The CPU time that its threads have used so far.
     pub fn cpu_time(&self) -> Result<CpuTime> {
         Ok(system::cpu_time(self.process.pid())?)

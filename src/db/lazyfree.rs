@@ -29,12 +29,14 @@ pub enum Garbage {
     Retired(Retired),
     /// What was remembered of keys, by their names.
     Names(Box<Hash>),
+    /// The larger part of a collection.
+    Part(Box<dyn Send>),
 }
 
 impl Garbage {
     fn objects(&self) -> u64 {
         match self {
-            Garbage::Entry(_) => 1,
+            Garbage::Entry(_) | Garbage::Part(_) => 1,
             Garbage::Table(table) => table.len() as u64,
             Garbage::Retired(_) => 0,
             Garbage::Names(names) => names.len() as u64,

@@ -47,6 +47,7 @@ use crate::dict::{Dict, Position, Ref, Seed};
 use crate::sys::memory;
 use crate::sys::poller::Waker;
 use crate::types::access::{AccessClock, Lfu};
+use crate::types::container::Debris;
 use crate::types::entry::Entry;
 use crate::types::random::Random;
 use crate::types::{Kind, Shapes};
@@ -743,6 +744,13 @@ impl Keyspace {
         self.counters.dirty += removed as u64;
         self.journal.note_flush(db, removed);
         removed
+    }
+
+    /// Has what a change took out of a value freed in the background.
+    pub fn discard(&mut self, debris: Debris) {
+        if let Some(part) = debris {
+            self.lazy.send(Garbage::Part(part));
+        }
     }
 
     /// Has something freed in the background that is not of the keyspace, but is as large.

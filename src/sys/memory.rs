@@ -23,6 +23,9 @@ const HUGE_PAGE: usize = 2 << 20;
 /// A multiple of the page size of every supported machine.
 const SMALL_PAGE: usize = 64 << 10;
 
+/// What is unmapped at a time of a large mapping: up to some hundred microseconds of the kernel's work.
+const UNMAPPED_AT_ONCE: usize = 1 << 20;
+
 /// No supported machine has smaller pages.
 const SMALLEST_PAGE: usize = 4096;
 
@@ -254,7 +257,12 @@ fn map(len: usize) -> io::Result<NonNull<u8>> {
 }
 
 impl Drop for Pages {
+    /// Unmaps the end first, [`UNMAPPED_AT_ONCE`] at a time: the kernel lets no other thread map or unmap anything in
+    /// between.
     fn drop(&mut self) {
+        while self.len > UNMAPPED_AT_ONCE && self.len.is_multiple_of(SMALL_PAGE) {
+            self.cut(UNMAPPED_AT_ONCE);
+        }
         MAPPED.fetch_sub(self.len, Ordering::Relaxed);
         // SAFETY: the range was mapped by `map` and is unmapped only here.
         let refused = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };

@@ -19,6 +19,9 @@ use super::kind::{Encoding, Kind};
 /// thread frees come back through the allocator's remote list, which costs the loop about 30 ns per item.
 pub const LARGE_ITEMS: usize = 512;
 
+/// What a change took out of a value and left to the caller, who has it dropped in the background: that would take long.
+pub type Debris = Option<Box<dyn Send>>;
+
 /// A large collection, in its own data structure.
 ///
 /// # Safety

@@ -69,11 +69,12 @@ pub fn rpushx(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// deleted.
 fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, end: End, count: usize) {
     let reply = &mut ctx.reply;
-    let left = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
-        list::pop_each(entry, end, count, shapes, &mut |element| reply.text(element));
+    let (left, debris) = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
+        let debris = list::pop_each(entry, end, count, shapes, &mut |element| reply.text(element));
         list::shrink(entry, shapes);
-        list::len(entry)
+        (list::len(entry), debris)
     });
+    ctx.keyspace.discard(debris);
     ctx.changed(key, popped(end), count as u64);
     if left == 0 {
         ctx.remove(key, at, Removal::Emptied);
@@ -283,16 +284,18 @@ pub fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         ctx.reply.ok();
         return Ok(());
     };
+    let mut debris = [None, None];
     let (removed, left) = ctx.keyspace.reshape(key.db, at, |entry, shapes, _| {
         let len = list::len(entry);
         let (from, count) = clamp(start, stop, len);
         if count > 0 {
-            list::remove_range(entry, from + count, len - from - count, shapes);
-            list::remove_range(entry, 0, from, shapes);
+            debris[0] = list::remove_range(entry, from + count, len - from - count, shapes);
+            debris[1] = list::remove_range(entry, 0, from, shapes);
             list::shrink(entry, shapes);
         }
         (len - count, count)
     });
+    debris.into_iter().for_each(|debris| ctx.keyspace.discard(debris));
     ctx.changed(key, Event::LTrim, removed as u64);
     if left == 0 {
         ctx.remove(key, at, Removal::Emptied);

@@ -13,6 +13,7 @@ use crate::resp::Reply;
 use crate::types::Kind;
 use crate::types::random::Random;
 use crate::types::set::{self, SetRef};
+use crate::types::string::Text;
 
 /// Finds the set of the request's first key.
 #[inline]
@@ -223,17 +224,23 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 fn pop_each(ctx: &mut Context<'_>, key: Key<'_>, at: Position, count: usize) {
     let reply = &mut ctx.reply;
     let mut popped = ctx.keyspace.journal.wants_calls().then(Vec::new);
-    let empty = ctx.keyspace.reshape(key.db, at, |entry, _, random| {
-        for _ in 0..count {
-            set::pop(entry, random, |member| {
-                reply.text(member);
-                if let Some(popped) = &mut popped {
-                    popped.push(member.to_vec());
-                }
-            });
+    let mut see = |member: Text<'_>| {
+        reply.text(member);
+        if let Some(popped) = &mut popped {
+            popped.push(member.to_vec());
         }
-        SetRef::of(entry).is_empty()
+    };
+    let (empty, debris) = ctx.keyspace.reshape(key.db, at, |entry, shapes, random| {
+        let left = SetRef::of(entry).len() - count;
+        let mut debris = None;
+        if left > 0 && set::leaves_few(entry, count) {
+            debris = set::pop_all_but(entry, left, shapes, random, &mut |member| see(Text::Bytes(member)));
+        } else {
+            (0..count).for_each(|_| set::pop(entry, random, &mut see));
+        }
+        (left == 0, debris)
     });
+    ctx.keyspace.discard(debris);
     ctx.changed(key, Event::SPop, count as u64);
     if empty {
         ctx.remove(key, at, Removal::Emptied);

@@ -103,7 +103,8 @@ fn pop(
         ctx.changed(key, end.event(), count as u64);
         ctx.remove(key, at, Removal::Emptied);
     } else {
-        ctx.keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
+        let debris = ctx.keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
+        ctx.keyspace.discard(debris);
         ctx.changed(key, end.event(), count as u64);
     }
     count

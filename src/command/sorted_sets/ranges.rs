@@ -276,7 +276,8 @@ fn remove(ctx: &mut Context<'_>, args: Args<'_>, by: By) -> Result {
         };
         removed = span.len();
         if removed > 0 && removed < len {
-            ctx.keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
+            let debris = ctx.keyspace.modify(key.db, at, |entry| sorted_set::remove_span(entry, span));
+            ctx.keyspace.discard(debris);
         }
         if removed > 0 {
             ctx.changed(key, by.removal_event(), removed as u64);

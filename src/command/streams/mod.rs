@@ -284,7 +284,7 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     };
     ctx.changed(key, Event::XAdd, 1);
     if let Some(trim) = trim
-        && ctx.change_stream(at, |stream, _, _| stream.trim(&trim)) > 0
+        && trim_stream(ctx, at, &trim) > 0
     {
         ctx.changed(key, Event::XTrim, 0);
     }
@@ -296,6 +296,13 @@ pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     }
     reply_id(&mut ctx.reply, id);
     Ok(())
+}
+
+/// Deletes what `trim` says and returns how many entries that were; to be declared.
+fn trim_stream(ctx: &mut Context<'_>, at: Position, trim: &Trim) -> u64 {
+    let (deleted, debris) = ctx.change_stream(at, |stream, _, _| stream.trim(trim));
+    ctx.keyspace.discard(debris);
+    deleted
 }
 
 /// Adds an entry of `fields` pairs, which `items` yields one after the other.
@@ -327,7 +334,7 @@ pub fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let key = ctx.first_key(args.get(1));
     let mut deleted = 0;
     if let (Some(at), Some(trim)) = (ctx.find_stream(key, Access::Write)?, trim) {
-        deleted = ctx.change_stream(at, |stream, _, _| stream.trim(&trim));
+        deleted = trim_stream(ctx, at, &trim);
         if deleted > 0 {
             ctx.changed(key, Event::XTrim, deleted);
             if options.approximately && ctx.propagates() {

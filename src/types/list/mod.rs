@@ -14,6 +14,7 @@ mod tests;
 
 pub use quicklist::{End, NodeLimits, Quicklist};
 
+use super::container::Debris;
 use super::listpack::{self, Element, Listpack};
 use super::packed::Buffer;
 use super::string::{Text, canonical_i64};
@@ -144,9 +145,16 @@ pub fn pop<R>(entry: &mut Entry, end: End, shapes: &Shapes, see: impl FnOnce(Tex
 }
 
 /// Removes `count` elements at an end, all of which must be there, and calls `see` with each.
-pub fn pop_each(entry: &mut Entry, end: End, count: usize, shapes: &Shapes, see: &mut impl FnMut(Text<'_>)) {
+pub fn pop_each(
+    entry: &mut Entry,
+    end: End,
+    count: usize,
+    shapes: &Shapes,
+    see: &mut impl FnMut(Text<'_>),
+) -> Debris {
     if end == End::Back || count < FRONT_AT_ONCE {
-        return (0..count).for_each(|_| pop(entry, end, shapes, &mut *see));
+        (0..count).for_each(|_| pop(entry, end, shapes, &mut *see));
+        return None;
     }
     let mut left = count;
     forwards(entry, 0, &mut |element| {
@@ -154,7 +162,7 @@ pub fn pop_each(entry: &mut Entry, end: End, count: usize, shapes: &Shapes, see:
         left -= 1;
         left > 0
     });
-    remove_range(entry, 0, count, shapes);
+    remove_range(entry, 0, count, shapes)
 }
 
 /// Calls `see` with the element at `index` and returns its result; `None` if there is no such element.
@@ -212,11 +220,12 @@ pub fn insert(entry: &mut Entry, index: usize, value: &[u8], shapes: &Shapes) {
 
 /// Removes `count` elements from `index` on, all of which must be there. If that leaves the list empty, the caller
 /// deletes the entry.
-pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shapes) {
+pub fn remove_range(entry: &mut Entry, index: usize, count: usize, shapes: &Shapes) -> Debris {
     if entry.encoding() != Encoding::Listpack {
         return quicklist_mut(entry).remove_range(index, count, NodeLimits::new(shapes));
     }
     listpack::remove_indices(&mut entry.packed_mut(), index as i64, count);
+    None
 }
 
 /// Removes up to `most` elements that equal `value`, starting from an end, and returns how many. May leave the list empty.

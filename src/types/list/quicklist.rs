@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 
 use crate::codec::lzf;
 use crate::types::block::Block;
-use crate::types::container::Container;
+use crate::types::container::{Container, Debris};
 use crate::types::listpack::{self, Element, Listpack};
 use crate::types::string::Text;
 use crate::types::{Encoding, Kind, Shapes};
@@ -480,7 +480,8 @@ impl Quicklist {
         let node = &mut self.nodes[at];
         if node.plain || value.len() >= limits.plain {
             self.insert(index, value, limits);
-            return self.remove_range(index + 1, 1, limits);
+            self.remove_range(index + 1, 1, limits);
+            return;
         }
         node.decompress();
         let place = Listpack::new(&node.bytes).seek(inner as i64).expect("an index below the count");
@@ -562,9 +563,9 @@ impl Quicklist {
     }
 
     /// Removes `count` elements from `index` on, all of which must be there.
-    pub fn remove_range(&mut self, index: usize, count: usize, limits: NodeLimits) {
+    pub fn remove_range(&mut self, index: usize, count: usize, limits: NodeLimits) -> Debris {
         if count == 0 {
-            return;
+            return None;
         }
         self.unstage();
         let (first, mut inner) = self.locate(index);
@@ -584,13 +585,20 @@ impl Quicklist {
             inner = 0;
             at += 1;
         }
+        let mut debris: Debris = None;
         if let Some(from) = whole {
             let emptied = self.nodes.range(from..).take_while(|node| node.count == 0).count();
-            self.nodes.drain(from..from + emptied);
+            let emptied = self.nodes.drain(from..from + emptied);
+            if emptied.len() > LARGE_NODES {
+                debris = Some(Box::new(emptied.collect::<Vec<Node>>()));
+            } else {
+                drop(emptied);
+            }
             self.give_back();
         }
         self.merge_around(first, limits.halved());
         self.settle_around(first, before - self.nodes.len(), limits.depth);
+        debris
     }
 
     /// Removes up to `most` elements that equal `needle`, starting from an end. Returns how many.

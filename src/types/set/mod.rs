@@ -19,12 +19,17 @@ mod tests;
 pub use iter::Iter;
 pub use table::{GROUP, MemberTable};
 
+use super::container::{Container, Debris};
 use super::intset::{self, Intset};
 use super::listpack::{self, Element, Listpack};
+use super::member::Member;
 use super::random::{Random, is_few};
 use super::string::{Text, canonical_i64};
 use super::{Encoding, Entry, Kind, Shapes};
 use crate::text::number;
+
+/// Drawing a member that stays costs as much as popping this many.
+const POPPED_FOR_ONE_LEFT: usize = 5;
 
 /// An empty set under `key`, for about `expected` members including `first`.
 pub fn create(key: &[u8], first: &[u8], expected: usize, shapes: &Shapes) -> Entry {
@@ -142,6 +147,32 @@ pub fn pop(entry: &mut Entry, random: &mut Random, see: impl FnOnce(Text<'_>)) {
             see(Text::Bytes(member.bytes()));
         }
     }
+}
+
+/// Whether so few members are left of a table when `count` are popped that [`pop_all_but`] is used, as in Redis.
+pub fn leaves_few(entry: &Entry, count: usize) -> bool {
+    let set = SetRef::of(entry);
+    matches!(set, SetRef::Table(_)) && (set.len() - count).saturating_mul(POPPED_FOR_ONE_LEFT) <= count
+}
+
+/// Removes all members of a table but `left` random ones, and calls `see` with each that is removed. Those that are left
+/// become a packed set again if they fit.
+pub fn pop_all_but(
+    entry: &mut Entry,
+    left: usize,
+    shapes: &Shapes,
+    random: &mut Random,
+    see: &mut impl FnMut(&[u8]),
+) -> Debris {
+    let table = table_mut(entry);
+    let kept: Vec<Member> = (0..left).map(|_| table.pop(random)).collect();
+    table.members().iter().for_each(|member| see(member.bytes()));
+    let popped = std::mem::replace(table, MemberTable::with_capacity(0, shapes.seed));
+    entry.set_packed(Encoding::Listpack, &listpack::EMPTY);
+    for member in &kept {
+        add(entry, member.bytes(), shapes);
+    }
+    if popped.is_large() { Some(Box::new(popped)) } else { None }
 }
 
 /// Turns an intset into a listpack.

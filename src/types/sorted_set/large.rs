@@ -10,7 +10,7 @@ use super::tree::Tree;
 use super::walk::Walk;
 use super::{Applied, How, NotANumber};
 use crate::dict::{Dict, Position, Seed};
-use crate::types::container::{Container, LARGE_ITEMS};
+use crate::types::container::{Container, Debris, LARGE_ITEMS};
 use crate::types::{Encoding, Kind};
 
 /// See the module's head.
@@ -23,6 +23,9 @@ pub struct SortedSet {
 
 /// Members whose buckets, and then elements, are prefetched together.
 pub const GROUP: usize = 16;
+
+/// Moving an element to a new set costs as much as removing this many.
+const KEPT_COST: usize = 4;
 
 /// The most elements that are removed together.
 const LEAF: usize = leaf::MOST;
@@ -227,9 +230,22 @@ impl SortedSet {
         self.range(0, self.len(), false)
     }
 
-    /// Removes the elements of the ranks `from..to`, all of which must be there.
-    pub fn remove_range(&mut self, from: usize, to: usize) {
+    /// Removes the elements of the ranks `from..to`, all of which must be there. If few are left of many, they move to a
+    /// new set, and the old one with the rest is returned.
+    pub fn remove_range(&mut self, from: usize, to: usize) -> Debris {
         assert!(from <= to && to <= self.len());
+        let (removed, left) = (to - from, self.len() - (to - from));
+        if removed >= LARGE_ITEMS && left == 0 {
+            let empty = SortedSet::new(self.dict.seed());
+            return Some(Box::new(std::mem::replace(self, empty)));
+        }
+        if removed >= LARGE_ITEMS && removed / KEPT_COST >= left {
+            let mut kept = Gather::with_room(self.dict.seed(), left);
+            for (member, score) in self.range(0, from, false).chain(self.range(to, self.len() - to, false)) {
+                kept.insert(kept.hash(member), member, score);
+            }
+            return Some(Box::new(std::mem::replace(self, kept.finish())));
+        }
         let SortedSet { tree, dict, element_bytes } = self;
         let mut gone: Vec<Element> = Vec::with_capacity(LEAF.min(to - from));
         let mut left = to - from;
@@ -239,6 +255,7 @@ impl SortedSet {
             dict.shed();
             *element_bytes -= gone.drain(..).map(|element| element.memory_bytes()).sum::<usize>();
         }
+        None
     }
 
     /// Visits one probe chain of the dict, see [`Dict::scan`].

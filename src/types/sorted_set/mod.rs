@@ -38,6 +38,7 @@ pub use range::{LexBound, LexRange, ScoreRange};
 
 use std::ops::Range;
 
+use super::container::Debris;
 use super::listpack::{self, HEADER, Listpack};
 use super::random::{Random, is_few};
 use super::string::Text;
@@ -162,10 +163,11 @@ pub fn remove(entry: &mut Entry, member: &[u8]) -> Option<f64> {
 }
 
 /// Removes the elements of these ranks, all of which must be there.
-pub fn remove_span(entry: &mut Entry, span: Range<usize>) {
+pub fn remove_span(entry: &mut Entry, span: Range<usize>) -> Debris {
     match entry.encoding() {
         Encoding::Listpack => {
             listpack::remove_indices(&mut entry.packed_mut(), 2 * span.start as i64, 2 * span.len());
+            None
         }
         _ => large_mut(entry).remove_range(span.start, span.end),
     }

@@ -47,11 +47,12 @@ pub use id::{Id, WantedId, until_zero};
 pub use node::{InvalidStream, MAX_BYTES, Record};
 pub use range::{Backwards, Range};
 
-use super::container::Container;
+use super::container::{Container, Debris};
 use super::{Encoding, Kind, Shapes};
 use node::Node;
 
-/// A stream with more nodes than this, or more consumers and pending entries, is freed in the background.
+/// A stream with more nodes than this, or more consumers and pending entries, is freed in the background, and so are more
+/// trimmed nodes than this.
 const LARGE: usize = 64;
 
 /// See the module's head.
@@ -329,8 +330,8 @@ impl Stream {
     }
 
     /// Deletes entries from the front and returns how many.
-    pub fn trim(&mut self, trim: &Trim) -> u64 {
-        let mut deleted = 0;
+    pub fn trim(&mut self, trim: &Trim) -> (u64, Debris) {
+        let (mut deleted, mut gone) = (0, Vec::new());
         while let Some(node) = self.nodes.front() {
             if let Bound::Length(most) = trim.bound
                 && self.length <= most
@@ -346,7 +347,7 @@ impl Stream {
                 Bound::Id(least) => node.last_id().unwrap_or_default() < least,
             };
             if whole {
-                self.nodes.pop_front();
+                gone.extend(self.nodes.pop_front());
                 self.unbury_ends();
                 self.length -= entries;
                 deleted += entries;
@@ -365,7 +366,8 @@ impl Stream {
         if deleted > 0 {
             self.find_first();
         }
-        deleted
+        let debris: Debris = if gone.len() > LARGE { Some(Box::new(gone)) } else { None };
+        (deleted, debris)
     }
 
     /// Whether the first node has only deleted entries, one of them with an ID that would be kept, while the next node

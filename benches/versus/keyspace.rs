@@ -1,0 +1,414 @@
+//! A keyspace of many millions: what a key takes, and the longest pause that another client sees while it comes, is walked
+//! through and goes; the same for a collection of as many elements that goes by one command.
+//!
+//! The other client sends a PING every tenth of a millisecond and remembers the longest time to a reply, less what the
+//! server's main thread and the client itself have waited for a core: that is the machine's, not the server's. What else
+//! runs can only lengthen it, so a figure is the least of the rounds.
+//!
+//! One server is there at a time, so that memory suffices: 50 million keys take 2.3 GB in one, 4.7 GB in another.
+
+use super::client::{Client, Reply, numbered};
+use super::fork::{field, info, used_memory};
+use super::report::{Report, Row, Target};
+use super::servers::{Server, Spec};
+use super::stats::grouped;
+use super::{Bench, Result, say, system};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+/// The section of these rows in the report, and the option that asks for them.
+pub const SECTION: &str = "keyspace";
+
+/// SETs that are sent together: few enough that a PING among them does not wait for the rest for long.
+const TOGETHER: usize = 64;
+
+/// Elements that one request of the filling adds.
+const ELEMENTS: usize = 64;
+
+/// The most elements of a collection.
+const MOST_ELEMENTS: usize = 10_000_000;
+
+/// The pause between two PINGs.
+const GAP: Duration = Duration::from_micros(100);
+
+/// How often the server is asked whether it has freed everything.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// How long it must have freed everything, so that what it does later is seen, too.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// How long freeing may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The longest pause that a keyspace may cause, and a collection, in milliseconds.
+const KEYSPACE_MS: f64 = 5.0;
+const COLLECTION_MS: f64 = 1.0;
+
+/// The collection that goes, the one of which it is a copy, and one of few elements.
+const VICTIM: &str = "victim";
+const SOURCE: &str = "source";
+const SMALL: &str = "small";
+
+/// A kind of collection: how it is filled, and the requests by which it goes.
+struct Kind {
+    name: &'static str,
+    command: &'static str,
+    /// The words of element `n`.
+    words: fn(usize) -> Vec<Vec<u8>>,
+    /// How many go into one request.
+    together: usize,
+    ways: &'static [&'static [&'static str]],
+}
+
+static KINDS: [Kind; 5] = [
+    Kind {
+        name: "list",
+        command: "RPUSH",
+        words: |n| vec![numbered("element:", n)],
+        together: ELEMENTS,
+        ways: &[&["UNLINK", VICTIM], &["LTRIM", VICTIM, "0", "0"], &["LTRIM", VICTIM, "1", "0"]],
+    },
+    Kind {
+        name: "set",
+        command: "SADD",
+        words: |n| vec![numbered("element:", n)],
+        together: ELEMENTS,
+        ways: &[
+            &["UNLINK", VICTIM],
+            &["DEL", VICTIM],
+            &["SET", VICTIM, "value"],
+            &["RENAME", SMALL, VICTIM],
+            &["SINTERSTORE", VICTIM, SMALL],
+            &["PEXPIRE", VICTIM, "1"],
+            &["FLUSHDB", "ASYNC"],
+        ],
+    },
+    Kind {
+        name: "hash",
+        command: "HSET",
+        words: |n| vec![numbered("field:", n), numbered("", n)],
+        together: ELEMENTS,
+        ways: &[&["UNLINK", VICTIM], &["COPY", SMALL, VICTIM, "REPLACE"]],
+    },
+    Kind {
+        name: "sorted set",
+        command: "ZADD",
+        words: |n| vec![n.to_string().into_bytes(), numbered("element:", n)],
+        together: ELEMENTS,
+        ways: &[
+            &["UNLINK", VICTIM],
+            &["ZREMRANGEBYRANK", VICTIM, "0", "-1"],
+            &["ZREMRANGEBYRANK", VICTIM, "0", "-2"],
+        ],
+    },
+    Kind {
+        name: "stream",
+        command: "XADD",
+        words: |n| vec![format!("{}-1", n + 1).into_bytes(), b"field".to_vec(), b"value".to_vec()],
+        together: 1,
+        ways: &[&["UNLINK", VICTIM], &["XTRIM", VICTIM, "MAXLEN", "1"]],
+    },
+];
+
+/// The figures of one server in one round, in the order in which they are reported.
+type Figures = Vec<(String, &'static str, f64, Option<Target>)>;
+
+/// Measures all servers and adds the rows to the report.
+pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    type Part = fn(&Bench, &Spec) -> Result<Figures>;
+    let keys = bench.scale.fork_keys;
+    let parts: [(String, Part); 2] = [
+        (format!("{SECTION} of {} keys of 16 B with 3 B", grouped(keys as i64)), many_keys),
+        (format!("{SECTION}: {} elements go", grouped(elements(bench) as i64)), collections),
+    ];
+    for (section, part) in parts {
+        if !bench.chosen(SECTION, &section) {
+            continue;
+        }
+        let mut least: Vec<Option<Figures>> = bench.specs.iter().map(|_| None).collect();
+        for _ in 0..bench.scale.rounds {
+            for (spec, least) in bench.specs.iter().zip(&mut least) {
+                keep_least(least, part(bench, spec)?);
+            }
+        }
+        let Some(Some(first)) = least.first() else { continue };
+        for (index, (name, unit, _, target)) in first.iter().enumerate() {
+            let of = |figures: &Option<Figures>| Some(figures.as_ref()?.get(index)?.2);
+            // The bare loop stores nothing.
+            let values = std::iter::once(None).chain(least.iter().map(of)).collect();
+            report.rows.push(Row {
+                section: section.clone(),
+                name: name.clone(),
+                unit,
+                values,
+                target: *target,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn elements(bench: &Bench) -> usize {
+    bench.scale.fork_keys.min(MOST_ELEMENTS)
+}
+
+/// Keeps the lower of two figures, one by one.
+fn keep_least(least: &mut Option<Figures>, round: Figures) {
+    match least {
+        None => *least = Some(round),
+        Some(least) => {
+            for (kept, new) in least.iter_mut().zip(round) {
+                kept.2 = kept.2.min(new.2);
+            }
+        }
+    }
+}
+
+/// Keys come, are walked through, and go.
+fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
+    let keys = bench.scale.fork_keys;
+    say(&format!("{SECTION}: {} with {} keys", spec.name, grouped(keys as i64)));
+    let fresh = Fresh::start(bench, spec)?;
+    let server = &fresh.server;
+    let mut client = server.connect()?;
+    let (resident, used) = (server.resident_bytes()?, used_memory(&mut client)?);
+    let cpu = server.settled_cpu_time()?;
+    let (taken, pause_ms) = beside(&fresh, || fill_keys(&mut client, keys))?;
+    let cpu = server.settled_cpu_time()?.since(cpu);
+    let full = server.resident_bytes()?;
+    let each = |bytes: f64| bytes / keys as f64;
+    let mut figures: Figures = vec![
+        (
+            "resident, a key".into(),
+            "B",
+            each(full.saturating_sub(resident) as f64),
+            Some(Target::AtMost(50.0)),
+        ),
+        ("used_memory, a key".into(), "B", each(used_memory(&mut client)? - used), None),
+        ("until all are there".into(), "s", taken.as_secs_f64(), None),
+        ("CPU time of a SET".into(), "µs", cpu.run_ns as f64 / 1e3 / keys as f64, Some(Target::OfRedis(1.0))),
+        ("longest pause beside the SETs".into(), "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))),
+    ];
+    let (taken, pause_ms) = beside(&fresh, || walk(&mut client, keys))?;
+    figures.push((
+        "SCAN through all, COUNT 1000".into(),
+        "s",
+        taken.as_secs_f64(),
+        Some(Target::OfRedis(1.0)),
+    ));
+    figures.push(("longest pause beside it".into(), "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))));
+    let mut replied_ms = 0.0;
+    let (taken, pause_ms) = beside(&fresh, || {
+        let begin = Instant::now();
+        client.must(&[b"FLUSHALL", b"ASYNC"])?;
+        replied_ms = begin.elapsed().as_secs_f64() * 1e3;
+        // What nobody needs for some seconds goes back to the system.
+        wait_until(|| Ok(server.resident_bytes()? < resident + (full - resident) / 10))
+    })?;
+    figures.push(("FLUSHALL ASYNC, reply".into(), "ms", replied_ms, None));
+    figures.push(("longest pause beside it".into(), "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))));
+    figures.push(("until nine tenths of the memory are back".into(), "s", taken.as_secs_f64(), None));
+    Ok(figures)
+}
+
+/// Sets new keys, waiting for the replies to [`TOGETHER`].
+fn fill_keys(client: &mut Client, keys: usize) -> Result<()> {
+    for number in 0..keys {
+        client.queue(&[b"SET", &numbered("key:", number), b"xxx"])?;
+        if number % TOGETHER == TOGETHER - 1 {
+            client.flush()?;
+        }
+    }
+    client.flush()
+}
+
+/// Iterates over all keys; at least `keys` have to come.
+fn walk(client: &mut Client, keys: usize) -> Result<()> {
+    let (mut cursor, mut seen) = (b"0".to_vec(), 0);
+    loop {
+        let (next, count) = client.scan(&cursor, b"1000")?;
+        seen += count;
+        cursor = next;
+        if cursor == b"0" {
+            break;
+        }
+    }
+    if seen < keys { Err(format!("SCAN returned {seen} of {keys} keys").into()) } else { Ok(()) }
+}
+
+/// Collections go, each kind in several ways.
+fn collections(bench: &Bench, spec: &Spec) -> Result<Figures> {
+    let elements = elements(bench);
+    let mut figures = Figures::new();
+    for kind in &KINDS {
+        say(&format!("{SECTION}: {} with a {} of {}", spec.name, kind.name, grouped(elements as i64)));
+        let server = Fresh::start(bench, spec)?;
+        let mut client = server.server.connect()?;
+        let (_, pause_ms) = beside(&server, || fill(&mut client, kind, SOURCE, elements))?;
+        let name = format!("{} comes by {}", kind.name, kind.command);
+        figures.push((name, "ms", pause_ms, Some(Target::AtMost(KEYSPACE_MS))));
+        for way in kind.ways {
+            client.must(&[b"DEL", SMALL.as_bytes(), VICTIM.as_bytes()])?;
+            fill(&mut client, kind, SMALL, 1)?;
+            client.must(&[b"COPY", SOURCE.as_bytes(), VICTIM.as_bytes()])?;
+            wait_until_freed(&mut client)?;
+            let pause_ms = goes(&server, &mut client, way)?;
+            let words: Vec<&str> =
+                way.iter().map(|word| if *word == VICTIM { kind.name } else { word }).collect();
+            figures.push((words.join(" "), "ms", pause_ms, Some(Target::AtMost(COLLECTION_MS))));
+        }
+    }
+    Ok(figures)
+}
+
+/// Queues the elements of a collection and waits for the replies, a few requests at a time.
+fn fill(client: &mut Client, kind: &Kind, key: &str, elements: usize) -> Result<()> {
+    let mut begin = 0;
+    while begin < elements {
+        let end = elements.min(begin + kind.together);
+        let words: Vec<Vec<u8>> = (begin..end).flat_map(kind.words).collect();
+        let mut request = vec![kind.command.as_bytes(), key.as_bytes()];
+        request.extend(words.iter().map(Vec::as_slice));
+        client.queue(&request)?;
+        if end % ELEMENTS == 0 {
+            client.flush()?;
+        }
+        begin = end;
+    }
+    client.flush()
+}
+
+/// The longest pause from a request by which a collection goes until some time after it is gone.
+fn goes(server: &Fresh, client: &mut Client, way: &[&str]) -> Result<f64> {
+    let words: Vec<&[u8]> = way.iter().map(|word| word.as_bytes()).collect();
+    let (_, pause_ms) = beside(server, || {
+        client.must(&words)?;
+        if way[0] == "PEXPIRE" {
+            wait_until(|| Ok(client.must(&[b"EXISTS", VICTIM.as_bytes()])? == Reply::Line("0".into())))?;
+        }
+        wait_until_freed(client)?;
+        sleep(AFTERWARDS);
+        Ok(())
+    })?;
+    Ok(pause_ms)
+}
+
+fn wait_until_freed(client: &mut Client) -> Result<()> {
+    wait_until(|| Ok(field(&info(client)?, "lazyfree_pending_objects").unwrap_or(0.0) == 0.0))
+}
+
+fn wait_until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so()? {
+        if Instant::now() > deadline {
+            return Err("the server does not finish what it frees".into());
+        }
+        sleep(GLANCE);
+    }
+    Ok(())
+}
+
+/// Does something, and returns how long it took and the longest time in milliseconds that a PING took meanwhile.
+fn beside(server: &Fresh, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
+    let over = AtomicBool::new(false);
+    let probe = Probe::new(server)?;
+    thread::scope(|scope| {
+        // An error's text can be sent from thread to thread, the error itself cannot.
+        let longest = scope.spawn(|| probe.run(&over).map_err(|error| error.to_string()));
+        let begin = Instant::now();
+        let outcome = act();
+        let taken = begin.elapsed();
+        over.store(true, Ordering::Relaxed);
+        let longest = longest.join().map_err(|_| "the thread that sends PINGs has died")??;
+        outcome.map(|()| (taken, longest.as_secs_f64() * 1e3))
+    })
+}
+
+/// The other client. It comes by a socket that the kernel serves in the thread that writes, not in one of its own.
+struct Probe {
+    stream: UnixStream,
+    server: u32,
+}
+
+impl Probe {
+    fn new(server: &Fresh) -> Result<Self> {
+        let stream = UnixStream::connect(&server.socket.0)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, server: server.server.pid() })
+    }
+
+    /// Sends PINGs until `over`, and returns the longest time that one took, without that in which the server's main thread
+    /// or this one waited for a core.
+    fn run(mut self, over: &AtomicBool) -> Result<Duration> {
+        system::hurry(0);
+        let waits = [system::ThreadTime::of(self.server)?, system::ThreadTime::own()?];
+        let waited = || -> Result<u64> { Ok(waits[0].now()?.wait_ns + waits[1].now()?.wait_ns) };
+        let mut longest = Duration::ZERO;
+        while !over.load(Ordering::Relaxed) {
+            let (before, begin) = (waited()?, Instant::now());
+            self.stream.write_all(b"PING\r\n")?;
+            self.stream.read_exact(&mut [0; b"+PONG\r\n".len()])?;
+            let taken = begin.elapsed();
+            longest = longest.max(taken.saturating_sub(Duration::from_nanos(waited()? - before)));
+            sleep(GAP);
+        }
+        Ok(longest)
+    }
+}
+
+/// A server with a socket in the file system.
+struct Fresh {
+    server: Server,
+    socket: Socket,
+}
+
+/// The path of a socket, removed when this is dropped.
+struct Socket(PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Fresh {
+    fn start(bench: &Bench, spec: &Spec) -> Result<Self> {
+        let name = format!("redstart-versus-{}.sock", std::process::id());
+        let socket = Socket(std::env::temp_dir().join(name));
+        let server = spec.start(bench.cores.server, &["--unixsocket", &socket.0.to_string_lossy()])?;
+        server.hurry();
+        let mut client = server.connect()?;
+        // The first garbage starts the thread that frees.
+        client.must(&[b"SET", b"key", b"value"])?;
+        client.must(&[b"UNLINK", b"key"])?;
+        Ok(Self { server, socket })
+    }
+}
+
+#[cfg(test)]
+#[allow(unused)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_of_the_rounds_is_kept_for_each_figure() {
+        let round = |a, b| vec![("a".to_string(), "ms", a, None), ("b".to_string(), "ms", b, None)];
+        let mut least = None;
+        for (a, b) in [(3.0, 1.0), (2.0, 5.0), (4.0, 2.0)] {
+            keep_least(&mut least, round(a, b));
+        }
+        let values: Vec<f64> = least.unwrap().iter().map(|figure| figure.2).collect();
+        assert_eq!(values, [2.0, 1.0]);
+    }
+
+    #[test]
+    fn a_way_to_go_names_the_collection() {
+        assert!(
+            KINDS.iter().flat_map(|kind| kind.ways).all(|way| way.contains(&VICTIM) || way[0] == "FLUSHDB")
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! Large values go to the background thread, whichever command they go by: what it says about them is true, and their
+//! memory is free afterwards.
+
+mod support;
+
+use support::{Client, Server, Value, eventually};
+
+/// Enough elements that freeing them is left to the thread.
+const ELEMENTS: usize = 8000;
+
+/// The keys that [`fill`] knows.
+const KEYS: [&str; 6] = ["list", "set", "hash", "zset", "stream", "string"];
+
+/// Fills the key, which is one of [`KEYS`], with [`ELEMENTS`] elements; and `small`, a set of one member.
+const FILL: &str = "local key = KEYS[1] \
+    local add = { \
+        list = function(i) redis.call('RPUSH', key, 'element:' .. i .. string.rep(' ', 100)) end, \
+        set = function(i) redis.call('SADD', key, 'member:' .. i) end, \
+        hash = function(i) redis.call('HSET', key, 'field:' .. i, 'value:' .. i) end, \
+        zset = function(i) redis.call('ZADD', key, i, 'member:' .. i) end, \
+        stream = function(i) redis.call('XADD', key, i .. '-1', 'field', 'value:' .. i) end, \
+        string = function(i) if i == 1 then redis.call('SET', key, string.rep('x', 100 * ARGV[1])) end end } \
+    for i = 1, tonumber(ARGV[1]) do add[key](i) end \
+    redis.call('SADD', 'small', 'one')";
+
+fn fill(client: &mut Client, key: &str) {
+    let reply = client.call(&["EVAL", FILL, "1", key, &ELEMENTS.to_string()]);
+    assert!(!reply.is_error(), "{reply:?}");
+}
+
+/// Calls a command by which the value of `key` goes, and waits until the thread has freed `objects`.
+fn goes_to_the_thread(client: &mut Client, key: &str, line: &str, objects: i64) {
+    client.ok("FLUSHALL");
+    fill(client, key);
+    client.wait_for_info("lazyfree_pending_objects", |pending| pending == 0);
+    client.ok("CONFIG RESETSTAT");
+    let reply = client.run(line);
+    assert!(!reply.is_error(), "{line}: {reply:?}");
+    let freed = eventually(&format!("{line}: objects freed in the background"), || {
+        // A lookup deletes a key that has expired.
+        client.run(&format!("EXISTS {key}"));
+        let freed = client.info_number("lazyfreed_objects");
+        (freed >= objects && client.info_number("lazyfree_pending_objects") == 0).then_some(freed)
+    });
+    assert_eq!(freed, objects, "{line}");
+}
+
+fn bulks(texts: &[&str]) -> Value {
+    Value::Array(texts.iter().map(|text| Value::Bulk(text.as_bytes().to_vec())).collect())
+}
+
+#[test]
+fn a_large_value_goes_to_the_background_by_whichever_command() {
+    let server = Server::start("--save  --appendonly no");
+    let mut client = server.client();
+    for key in KEYS {
+        for line in [
+            format!("DEL {key}"),
+            format!("UNLINK {key}"),
+            format!("PEXPIRE {key} 1"),
+            format!("SET {key} value"),
+            format!("RENAME small {key}"),
+            format!("COPY small {key} REPLACE"),
+            format!("SINTERSTORE {key} small"),
+        ] {
+            goes_to_the_thread(&mut client, key, &line, 1);
+        }
+    }
+    for line in [
+        "GETDEL string",
+        "LTRIM list 1 0",
+        "LPOP list 8000",
+        "SPOP set 8000",
+        "SDIFFSTORE set set set",
+        "ZREMRANGEBYRANK zset 0 -1",
+        "ZREMRANGEBYSCORE zset -inf +inf",
+        "ZPOPMAX zset 8000",
+        "ZMPOP 1 zset MIN COUNT 8000",
+        "ZRANGESTORE zset zset 0 0",
+    ] {
+        let key = line.split(' ').find(|word| KEYS.contains(word)).unwrap();
+        goes_to_the_thread(&mut client, key, line, 1);
+    }
+    for line in ["FLUSHALL ASYNC", "FLUSHDB ASYNC"] {
+        goes_to_the_thread(&mut client, "zset", line, 2);
+    }
+}
+
+#[test]
+fn most_of_a_large_value_goes_to_the_background() {
+    let server = Server::start("--save  --appendonly no");
+    let mut client = server.client();
+    for line in [
+        "LTRIM list 5 9",
+        "LTRIM list -5 -1",
+        "LPOP list 7995",
+        "SPOP set 7995",
+        "ZREMRANGEBYRANK zset 5 -1",
+        "ZREMRANGEBYSCORE zset (5 +inf",
+        "ZPOPMIN zset 7995",
+        "XTRIM stream MAXLEN 5",
+        "XTRIM stream MINID 7996",
+        "XADD stream MAXLEN 5 * field value",
+    ] {
+        let key = line.split(' ').nth(1).unwrap();
+        goes_to_the_thread(&mut client, key, line, 1);
+        let (count, first) = match key {
+            "list" => ("LLEN", "LINDEX list 0"),
+            "set" => ("SCARD", "SRANDMEMBER set"),
+            "zset" => ("ZCARD", "ZRANGE zset 0 0"),
+            _ => ("XLEN", "XRANGE stream - + COUNT 1"),
+        };
+        assert_eq!(client.run(&format!("{count} {key}")).integer(), 5, "{line}");
+        assert!(!client.run(first).is_null(), "{line}");
+    }
+}
+
+#[test]
+fn the_elements_around_a_range_that_is_removed_stay_as_they_were() {
+    let server = Server::start("--save  --appendonly no");
+    let mut client = server.client();
+    fill(&mut client, "zset");
+    assert_eq!(client.run("ZREMRANGEBYRANK zset 2 -3").integer(), ELEMENTS as i64 - 4);
+    let left = ["member:1", "1", "member:2", "2", "member:7999", "7999", "member:8000", "8000"];
+    assert_eq!(client.run("ZRANGE zset 0 -1 WITHSCORES"), bulks(&left));
+    assert_eq!(client.run("OBJECT ENCODING zset").text(), "skiplist");
+    assert_eq!(client.run("ZRANK zset member:7999").integer(), 2);
+    assert!(client.run("ZSCORE zset member:3").is_null());
+    assert_eq!(client.run("ZADD zset 3 member:3 1.5 between").integer(), 2);
+    assert_eq!(client.run("ZRANK zset between").integer(), 1);
+}
+
+/// As in Redis 7.2; and every member is either popped or left, once.
+#[test]
+fn few_members_left_by_spop_are_packed_again() {
+    let server = Server::start("--save  --appendonly no");
+    let mut client = server.client();
+    fill(&mut client, "set");
+    assert_eq!(client.run("SPOP set 6000").elements().len(), 6000);
+    assert_eq!(client.run("OBJECT ENCODING set").text(), "hashtable");
+    let mut left = client.run("SMEMBERS set").elements();
+    let mut all = client.run("SPOP set 1990").elements();
+    assert_eq!(client.run("OBJECT ENCODING set").text(), "listpack");
+    let kept = client.run("SMEMBERS set").elements();
+    assert_eq!((all.len(), kept.len()), (1990, 10));
+    all.extend(kept);
+    all.sort();
+    left.sort();
+    assert_eq!(all, left);
+}
+
+/// A replica and the log remove the members that were drawn here, not others.
+#[test]
+fn what_spop_removes_of_a_large_set_is_in_the_log() {
+    let server = Server::start("--save  --appendonly yes --enable-debug-command yes");
+    let mut client = server.client();
+    fill(&mut client, "set");
+    assert_eq!(client.run("SPOP set 7990").elements().len(), 7990);
+    let mut kept = client.run("SMEMBERS set").elements();
+    client.ok("DEBUG LOADAOF");
+    let mut loaded = client.run("SMEMBERS set").elements();
+    kept.sort();
+    loaded.sort();
+    assert_eq!((loaded.len(), loaded), (10, kept));
+}
+
+/// Fills all keys, and has nearly all of it go; returns `used_memory` when it was full, and when it is free.
+fn comes_and_goes(client: &mut Client) -> [i64; 2] {
+    KEYS.iter().for_each(|key| fill(client, key));
+    let full = client.info_number("used_memory");
+    for line in [
+        "LTRIM list 0 0",
+        "SPOP set 7999",
+        "DEL hash",
+        "ZREMRANGEBYRANK zset 1 -1",
+        "XTRIM stream MAXLEN 1",
+        "UNLINK string",
+    ] {
+        assert!(!client.run(line).is_error(), "{line}");
+    }
+    client.wait_for_info("lazyfree_pending_objects", |pending| pending == 0);
+    client.ok("FLUSHALL");
+    [full, client.info_number("used_memory")]
+}
+
+/// `used_memory` is where it was after all of it has gone, in whole and in parts.
+#[test]
+fn memory_is_free_after_values_went_to_the_background() {
+    let server = Server::start("--save  --appendonly no");
+    let mut client = server.client();
+    // Buffers of the connection and of the scripts' machine stay.
+    let before = comes_and_goes(&mut client)[1];
+    for _ in 0..3 {
+        let [full, after] = comes_and_goes(&mut client);
+        assert!(full > before + 2_500_000, "{before}, {full}");
+        assert!((before - after).abs() < 100_000, "{before}, {full}, {after}");
+    }
+}
