@@ -26,8 +26,8 @@ end
 return moved",
     "local sum = 0
 for _, v in ipairs(ARGV) do sum = sum + (tonumber(v) or 1) end
-redis.call('hset', KEYS[1], 'sum', sum)
-return tostring(sum)",
+redis.call('hset', KEYS[1], 'sum', tostring(sum))
+return sum",
     "#!lua flags=no-writes\nreturn {redis.call('exists', unpack(KEYS)), redis.pcall('set', KEYS[1], 'x')}",
     "#!lua\nreturn redis.call('type', KEYS[1])",
     "redis.call('set', KEYS[1], cjson.encode({k = KEYS, a = ARGV})) return cjson.decode(redis.call('get', KEYS[1])).a",

@@ -51,8 +51,9 @@ const NUMBERS: &[&str] = &[
     "0x10",
 ];
 
-/// Beyond what an integer holds, or no number.
-const EXTREMES: &[&str] = &["2^63", "-2^63", "2^64", "1e300", "1/0", "-1/0", "0/0", "-0", "5e-324", "1e17"];
+/// Beyond what an integer holds, or no number. (A literal `-0` would be what every later `0` of the function is.)
+const EXTREMES: &[&str] =
+    &["2^63", "-2^63", "2^64", "1e300", "1/0", "-1/0", "0/0", "-tonumber('0')", "5e-324", "1e17"];
 
 const TEXTS: &[&str] =
     &["", "a", "hello", "wor ld", "10", "0x1f", "3.5e2", "-7", " 8 ", "MY err", "-ERR x", "a,b;c", "%d %s"];
@@ -191,7 +192,7 @@ fn broken(random: &mut Random, text: &str) -> Vec<u8> {
         1 => bytes.truncate(random.below(text.len())),
         _ => {
             let token = *random.pick(&[
-                " end ", " ) ", " 'x ", " = ", " then ", " [[ ", " @ ", " 1e+ ", " local ", "\\", " ... ",
+                " end ", " ) ", " 'x ", " = ", " then ", " [=[ ", " @ ", " 1e+ ", " local ", "\\", " ... ",
             ]);
             bytes.splice(at..at, token.bytes());
         }
@@ -309,7 +310,7 @@ impl<'a> Writer<'a> {
         let list = self.names[self.random.below(2)];
         let head = match self.random.below(3) {
             0 => format!("for i, x in ipairs({list}) do"),
-            1 => format!("for i, x in pairs({}) do", self.table(1)),
+            1 if self.calls.peer >= Version::new(7, 2) => format!("for i, x in pairs({}) do", self.table(1)),
             _ => format!("for i = 1, {} do local x = i * 2", self.random.below(4)),
         };
         self.line(&head);
@@ -342,9 +343,23 @@ impl<'a> Writer<'a> {
     /// A command of any family, and what may be told of its reply.
     fn command(&mut self) -> String {
         let Step { args, rule, .. } = self.calls.command(self.random);
-        let name = self.pick(&["call", "call", "pcall", "pcall", "pcall"]);
-        let words: Vec<String> = args.iter().enumerate().map(|(at, arg)| self.word(at, arg)).collect();
-        let call = format!("redis.{name}({})", words.join(", "));
+        let name = String::from_utf8_lossy(&args[0]).to_uppercase();
+        // A time to live may not run out while the test runs.
+        let takes_time =
+            name.contains("EXPIRE") || ["SET", "SETEX", "PSETEX", "GETEX", "RESTORE"].contains(&&*name);
+        let odd = (!takes_time && self.random.chance(6)).then(|| 1 + self.random.below(args.len()));
+        let words: Vec<String> = (0..args.len())
+            .map(|at| match at {
+                0 => quoted(&args[0]),
+                _ if odd == Some(at) => self.odd_word(),
+                _ => self.word(at, &args[at]),
+            })
+            .collect();
+        let call = format!(
+            "redis.{}({})",
+            self.pick(&["call", "call", "pcall", "pcall", "pcall"]),
+            words.join(", ")
+        );
         match rule {
             Rule::Exact => call,
             Rule::Unordered | Rule::UnorderedPairs => format!("sorted({call})"),
@@ -352,34 +367,37 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An argument of a command: as a literal, by way of KEYS or ARGV, as a number, or now and then something else.
+    /// An argument of a command as a literal, a small number perhaps as a number, or by way of KEYS or ARGV.
     fn word(&mut self, at: usize, arg: &[u8]) -> String {
-        if at == 0 {
-            return quoted(arg);
-        }
         let is_small = std::str::from_utf8(arg)
             .is_ok_and(|text| text.parse::<i32>().is_ok_and(|number| number.to_string() == text));
         let place = self.random.below(10);
         let [keys, args] = self.names;
         // The arguments of a function are those of whoever calls it.
-        let is_mine = keys == "KEYS";
+        let is_script = keys == "KEYS";
         if is_small && place < 4 {
-            return String::from_utf8_lossy(arg).into_owned();
-        }
-        if is_mine && at == 1 && place < 7 {
+            String::from_utf8_lossy(arg).into_owned()
+        } else if is_script && at == 1 && place < 7 {
             self.keys.push(arg.to_vec());
-            return format!("{keys}[{}]", self.keys.len());
-        }
-        if is_mine && (place == 7 || arg.len() > 400) {
+            format!("{keys}[{}]", self.keys.len())
+        } else if is_script && (place == 7 || arg.len() > 400) {
             self.args.push(arg.to_vec());
-            return format!("{args}[{}]", self.args.len());
+            format!("{args}[{}]", self.args.len())
+        } else {
+            quoted(&arg[..arg.len().min(1000)])
         }
-        match self.random.below(40) {
-            0 => self.expression(1),
-            1 if self.calls.peer >= Version::new(7, 2) => self.pick(NUMBERS).into(),
-            2 => format!("{keys}[1]"),
-            3 => format!("{args}[1]"),
-            _ => quoted(&arg[..arg.len().min(1000)]),
+    }
+
+    /// An argument that the command would not have by itself.
+    fn odd_word(&mut self) -> String {
+        let [keys, args] = self.names;
+        // Before 7.2 doubles have 17 digits.
+        let choices = if self.calls.peer < Version::new(7, 2) { 2 } else { 4 };
+        match self.random.below(choices) {
+            0 => format!("{keys}[1]"),
+            1 => format!("{args}[1]"),
+            2 => self.expression(1),
+            _ => self.pick(NUMBERS).into(),
         }
     }
 
