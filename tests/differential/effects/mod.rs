@@ -26,6 +26,7 @@ pub const SCRIPTS: &[&str] = &[
     "debug.txt",
     "dump.txt",
     "expiry.txt",
+    "functions.txt",
     "geo.txt",
     "hashes.txt",
     "hyperloglog.txt",
