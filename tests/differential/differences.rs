@@ -58,7 +58,7 @@ enum Allowed {
     Text { redis: &'static str, here: &'static str },
 }
 
-/// Replies with scores.
+/// Replies with scores, or other doubles.
 const fn scores(command: &'static [&'static str]) -> Difference {
     let reason = "since 7.2 a double is printed as an integer where it is one, else in the fewest digits that read back \
                   as the same; before that in 17 digits";
@@ -91,6 +91,10 @@ const DIFFERENCES: &[Difference] = &[
     scores(&["ZDIFF"]),
     scores(&["ZSCAN"]),
     scores(&["ZRANDMEMBER"]),
+    scores(&["EVAL"]),
+    scores(&["EVAL_RO"]),
+    scores(&["FCALL"]),
+    scores(&["FCALL_RO"]),
     Difference {
         command: &["ZRANK"],
         allowed: Allowed::MoreArguments,
@@ -528,7 +532,9 @@ fn keys(value: &Value) -> BTreeSet<Value> {
 }
 
 fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(f64::to_bits)
+    // No number has a sign in some versions.
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() })
 }
 
 /// Whether the replies are the same but for the digits of doubles.
@@ -539,6 +545,12 @@ fn same_numbers(here: &Value, redis: &Value) -> bool {
         }
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_numbers(a, b))
+        }
+        (Value::Map(a), Value::Map(b)) => {
+            let same = |((k, a), (l, b)): (&(Value, Value), &(Value, Value))| {
+                same_numbers(k, l) && same_numbers(a, b)
+            };
+            a.len() == b.len() && a.iter().zip(b).all(same)
         }
         _ => here == redis,
     }

@@ -96,13 +96,14 @@ impl Step {
         line
     }
 
-    /// An argument as a word of a script; a long one is cut.
+    /// An argument as a word of a script; a long one is cut, later if it is a program.
     pub fn word(arg: &[u8]) -> String {
-        const SHOWN: usize = 200;
+        let is_program = arg.contains(&b'\n') && std::str::from_utf8(arg).is_ok();
+        let shown = if is_program { 8000 } else { 200 };
         let plain = !arg.is_empty() && arg.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\{}".contains(b));
-        let shown = arg[..arg.len().min(SHOWN)].escape_ascii();
-        let word = if plain { shown.to_string() } else { format!("\"{shown}\"") };
-        if arg.len() > SHOWN { format!("{word}(... {} bytes)", arg.len()) } else { word }
+        let text = arg[..arg.len().min(shown)].escape_ascii();
+        let word = if plain { text.to_string() } else { format!("\"{text}\"") };
+        if arg.len() > shown { format!("{word}(... {} bytes)", arg.len()) } else { word }
     }
 }
 
@@ -213,10 +214,19 @@ impl Pair {
 
     /// Runs `steps` on empty keyspaces with fresh connections and shows what became of each, as long as `go_on` says so.
     pub fn each(&self, protocol: u8, steps: &[Step], pace: Pace, go_on: impl FnMut(Outcome) -> bool) {
-        for session in self.sessions(protocol) {
-            session.connect(0, true).ok("FLUSHALL");
-        }
+        self.clear();
         self.each_of_present(protocol, steps, pace, go_on);
+    }
+
+    /// Empties both servers: keys, scripts and functions.
+    pub fn clear(&self) {
+        for session in self.sessions(2) {
+            let mut client = session.connect(0, true);
+            client.ok("FLUSHALL");
+            // A command that was renamed, or came with 7.0, is an error.
+            client.run("SCRIPT FLUSH");
+            client.run("FUNCTION FLUSH");
+        }
     }
 
     /// The same on the data sets that are there.

@@ -42,7 +42,10 @@ impl Machine {
     /// Takes an error to whoever catches it. `None`: execution goes on.
     pub(super) fn unwind(&mut self, raised: Raised) -> Result<Option<Progress>, Raised> {
         let next = match self.catching_frame() {
-            Some((index, None)) => self.catch(index, self.without_table(raised.0))?,
+            Some((index, None)) => {
+                let (error, field) = self.without_table(raised.0);
+                self.catch(index, error, field)?
+            }
             Some((index, Some(handler))) => self.handle(index, handler, raised.0)?,
             None if self.current != self.main => return self.die(raised.0),
             None => return Ok(Some(self.failed(raised.0))),
@@ -56,7 +59,7 @@ impl Machine {
     /// Calls the handler of an `xpcall`, on top of the frames that have failed.
     fn handle(&mut self, index: usize, handler: Value, error: Value) -> Result<Next, Raised> {
         if !matches!(handler, Value::Function(_)) {
-            return self.catch(index, Value::String(self.fixed.in_handler));
+            return self.catch(index, Value::String(self.fixed.in_handler), None);
         }
         self.thread.top = self.thread.end();
         self.push(handler);
@@ -66,7 +69,7 @@ impl Machine {
         match self.start(place, 1, Deliver::Handled) {
             // It could not even begin.
             Err(_) if self.thread.frames.len() == depth => {
-                self.catch(index, Value::String(self.fixed.in_handler))
+                self.catch(index, Value::String(self.fixed.in_handler), None)
             }
             result => result,
         }
@@ -75,23 +78,22 @@ impl Machine {
     /// The handler has returned.
     pub(super) fn handled(&mut self, value: Value) -> Result<Next, Raised> {
         match self.catching_frame() {
-            Some((index, _)) => self.catch(index, value),
+            Some((index, _)) => self.catch(index, value, None),
             None => Err(Raised(value)),
         }
     }
 
-    /// What `pcall` returns of an error.
-    fn without_table(&self, error: Value) -> Value {
-        if let (Value::Table(table), Some(name)) = (error, self.error_field)
-            && let inner @ (Value::String(_) | Value::Number(_)) = self.heap.get_string(table, name)
-        {
-            return inner;
+    /// What `pcall` returns of an error: of a table the host's field if that is a text, else the table and the field.
+    fn without_table(&self, error: Value) -> (Value, Option<Value>) {
+        let (Value::Table(table), Some(name)) = (error, self.error_field) else { return (error, None) };
+        match self.heap.get_string(table, name) {
+            text @ (Value::String(_) | Value::Number(_)) => (text, None),
+            field => (error, Some(field)),
         }
-        error
     }
 
-    /// The frame at `index`, of `pcall` or `xpcall`, returns false and the error.
-    fn catch(&mut self, index: usize, error: Value) -> Result<Next, Raised> {
+    /// The frame at `index`, of `pcall` or `xpcall`, returns false, the error and what comes with it.
+    fn catch(&mut self, index: usize, error: Value, field: Option<Value>) -> Result<Next, Raised> {
         let failed = self.thread.end();
         self.thread.frames.truncate(index + 1);
         let Some(Frame { base, deliver, .. }) = self.thread.frames.pop() else {
@@ -106,7 +108,8 @@ impl Machine {
         }
         self.push(Value::Boolean(false));
         self.push(error);
-        self.deliver(deliver, base - 1, base, 2)
+        field.into_iter().for_each(|field| self.push(field));
+        self.deliver(deliver, base - 1, base, self.thread.top - base)
     }
 
     /// The running coroutine ends with an error, which goes to the one that has resumed it.

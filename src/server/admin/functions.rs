@@ -77,7 +77,9 @@ impl Server {
             C::FunctionLoad => {
                 let last = args.len() - 1;
                 if let Some(option) = (2..last).find(|index| !args.is(*index, "replace")) {
-                    return Err(Error::concat(&[b"ERR Unknown option given: ", args.get(option)]));
+                    // As a text of C, it ends at a zero byte.
+                    let option = args.get(option).split(|byte| *byte == 0).next().unwrap_or_default();
+                    return Err(Error::concat(&[b"ERR Unknown option given: ", option]));
                 }
                 return self.libraries.load(args.get(last), last > 2, &terms).map(Some);
             }

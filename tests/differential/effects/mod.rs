@@ -26,6 +26,7 @@ pub const SCRIPTS: &[&str] = &[
     "debug.txt",
     "dump.txt",
     "expiry.txt",
+    "functions.txt",
     "geo.txt",
     "hashes.txt",
     "hyperloglog.txt",
@@ -94,9 +95,7 @@ impl Watched<'_> {
     /// Runs `steps` on empty keyspaces, one after the other. `found` gets each command whose effects differ, and says
     /// whether to go on.
     pub fn each(&self, protocol: u8, steps: &[Step], mut found: impl FnMut(Finding) -> bool) {
-        for server in [&self.pair.subject, &self.pair.redis] {
-            server.client().ok("FLUSHALL");
-        }
+        self.pair.clear();
         self.take();
         self.pair.each_of_present(protocol, steps, Pace::OneByOne, |outcome| {
             let Outcome { at, verdict, subject, redis } = outcome;

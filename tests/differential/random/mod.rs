@@ -21,6 +21,8 @@
 //!   may come before its commands.
 //! * Replies must depend on nothing but the commands before: where they depend on time or chance, the generator says by
 //!   which [`Rule`] they are compared. What blocks, or ends the connection, is `sensible_only`: no nonsense is made of it.
+//! * What itself calls commands, as a script does, is `Generator::calling`: it gets those of all families that may be
+//!   called, with their rules (see [`Calls`]).
 //! * [`words`] has keys, values, numbers and times. A family's keys are mostly its own (`key_of(r, "list")`), now and then
 //!   another's: then the types are wrong.
 //! * At the end of a sequence both servers' data sets are compared, see [`state`].
@@ -35,6 +37,7 @@ mod hashes;
 mod hyperloglog;
 mod keys;
 mod lists;
+mod scripting;
 mod sets;
 mod sort;
 mod sorted_sets;
@@ -43,6 +46,8 @@ mod streams;
 mod strings;
 pub mod words;
 
+use crate::differences;
+use crate::effects::reviewed;
 use crate::pair::{Pace, Pair, Rule, Step};
 use crate::support::Version;
 use crate::support::random::{Random, seeds};
@@ -62,11 +67,18 @@ pub struct Generator {
     /// As COMMAND INFO knows it, in lower case: `get`, `object|encoding`.
     pub command: &'static str,
     weight: usize,
-    arguments: fn(&mut Random) -> Vec<Vec<u8>>,
+    arguments: Arguments,
     rule: Rule,
     nonsense: bool,
     /// The first Redis to compare with.
     since: Version,
+}
+
+/// What writes the arguments.
+#[derive(Clone, Copy)]
+enum Arguments {
+    Plain(fn(&mut Random) -> Vec<Vec<u8>>),
+    Calling(fn(&mut Random, &Calls) -> Vec<Vec<u8>>),
 }
 
 impl Generator {
@@ -76,6 +88,19 @@ impl Generator {
         weight: usize,
         arguments: fn(&mut Random) -> Vec<Vec<u8>>,
     ) -> Self {
+        Generator::with(command, weight, Arguments::Plain(arguments))
+    }
+
+    /// The same for a command whose arguments have commands in them.
+    pub const fn calling(
+        command: &'static str,
+        weight: usize,
+        arguments: fn(&mut Random, &Calls) -> Vec<Vec<u8>>,
+    ) -> Self {
+        Generator::with(command, weight, Arguments::Calling(arguments))
+    }
+
+    const fn with(command: &'static str, weight: usize, arguments: Arguments) -> Self {
         Generator { command, weight, arguments, rule: Rule::Exact, nonsense: true, since: Version::new(0, 0) }
     }
 
@@ -94,11 +119,56 @@ impl Generator {
         Generator { nonsense: false, ..self }
     }
 
-    fn step(&self, random: &mut Random) -> Step {
+    const fn is_calling(&self) -> bool {
+        matches!(self.arguments, Arguments::Calling(_))
+    }
+
+    fn step(&self, random: &mut Random, calls: Option<&Calls>) -> Step {
         let mut args: Vec<Vec<u8>> =
             self.command.to_uppercase().split('|').map(|w| w.as_bytes().to_vec()).collect();
-        args.extend((self.arguments)(random));
+        args.extend(match self.arguments {
+            Arguments::Plain(arguments) => arguments(random),
+            Arguments::Calling(arguments) => arguments(random, calls.expect("made for a mix that calls")),
+        });
         Step::new(args, self.rule)
+    }
+}
+
+/// The commands that scripts may call, of all families: those that both servers allow there, and do alike.
+pub struct Calls {
+    mix: Mix,
+    /// Redis's version.
+    pub peer: Version,
+}
+
+impl Calls {
+    fn of(pair: &Pair) -> Calls {
+        let of_family = |family: &&'static Family| family.commands.iter().map(|g| (*g, family.words));
+        let mut generators: Vec<_> = FAMILIES.iter().flat_map(of_family).collect();
+        generators.retain(|(generator, _)| !generator.is_calling());
+        retain_known(pair, &mut generators);
+        let mut redis = pair.redis.client();
+        generators.retain(|(generator, _)| {
+            let info = redis.call(&["COMMAND", "INFO", generator.command]).elements()[0].elements();
+            let name = generator.command.to_uppercase().replace('|', " ");
+            let is_meant =
+                |(command, _): (&str, _)| name == command || command.starts_with(&format!("{name} "));
+            let has = |flag: &str| info[2].elements().iter().any(|f| f.text() == flag);
+            // A command that blocks replies in scripts as it does in transactions since 7.2.
+            // WAIT counts replicas, which only one of the servers has where calls are compared.
+            !has("noscript")
+                && name != "WAIT"
+                && !(has("blocking") && pair.peer < Version::new(7, 2))
+                && !differences::intended_ones(pair.peer).any(|(c, reason)| is_meant((&c, reason)))
+                && !reviewed::intended_ones(pair.peer).any(is_meant)
+        });
+        let mix = Mix::with(generators, None).expect("commands that may be called");
+        Calls { mix, peer: pair.peer }
+    }
+
+    /// A command that makes sense, or one that need not.
+    pub fn command(&self, random: &mut Random) -> Step {
+        if random.chance(8) { self.mix.nonsense(random) } else { self.mix.command(random) }
     }
 }
 
@@ -124,6 +194,7 @@ families! {
     hyperloglog,
     keys,
     lists,
+    scripting,
     sets,
     sort,
     sorted_sets,
@@ -131,26 +202,41 @@ families! {
     strings,
 }
 
+/// Keeps the generators of commands that both servers know.
+fn retain_known(pair: &Pair, generators: &mut Vec<(Generator, Words)>) {
+    let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
+    generators.retain(|(generator, _)| pair.peer >= generator.since);
+    generators.retain(|(generator, _)| {
+        let mut knows = [&mut subject, &mut redis].into_iter();
+        knows.all(|client| !client.call(&["COMMAND", "INFO", generator.command]).elements()[0].is_null())
+    });
+}
+
+/// The words of a family.
+type Words = &'static [&'static str];
+
 /// The generators of some families that both servers know the commands of.
 pub struct Mix {
     /// With the words of its family.
-    generators: Vec<(Generator, &'static [&'static str])>,
+    generators: Vec<(Generator, Words)>,
     total: usize,
+    /// There if one of them calls commands.
+    calls: Option<Box<Calls>>,
 }
 
 impl Mix {
     /// `None` when the servers have nothing of these families in common.
     pub fn of(pair: &Pair, families: &[&Family]) -> Option<Mix> {
-        let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());
         let mut generators: Vec<_> =
             families.iter().flat_map(|f| f.commands.iter().map(|generator| (*generator, f.words))).collect();
-        generators.retain(|(generator, _)| pair.peer >= generator.since);
-        generators.retain(|(generator, _)| {
-            let mut knows = [&mut subject, &mut redis].into_iter();
-            knows.all(|client| !client.call(&["COMMAND", "INFO", generator.command]).elements()[0].is_null())
-        });
+        retain_known(pair, &mut generators);
+        let is_calling = generators.iter().any(|(generator, _)| generator.is_calling());
+        Mix::with(generators, is_calling.then(|| Box::new(Calls::of(pair))))
+    }
+
+    fn with(generators: Vec<(Generator, Words)>, calls: Option<Box<Calls>>) -> Option<Mix> {
         let total = generators.iter().map(|(generator, _)| generator.weight).sum();
-        (total > 0).then_some(Mix { generators, total })
+        (total > 0).then_some(Mix { generators, total, calls })
     }
 
     /// Those whose replies depend on nothing but the commands before, and come at once.
@@ -173,14 +259,14 @@ impl Mix {
             at = at.wrapping_sub(generator.weight);
             found
         });
-        chosen.expect("the weights add up to the total").step(random)
+        chosen.expect("the weights add up to the total").step(random, self.calls.as_deref())
     }
 
     /// A command's name with words that may or may not make sense.
     pub fn nonsense(&self, random: &mut Random) -> Step {
         let (generator, words) = *random.pick(&self.generators);
         if !generator.nonsense {
-            return generator.step(random);
+            return generator.step(random, self.calls.as_deref());
         }
         let mut name = if random.chance(40) { "nosuch" } else { generator.command }.to_uppercase();
         if random.chance(3) {
