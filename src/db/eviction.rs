@@ -333,3 +333,124 @@ impl Keyspace {
         Some((index, hash, at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::access::Lfu;
+
+    const ALL: [MaxmemoryPolicy; 7] = [
+        MaxmemoryPolicy::AllkeysLru,
+        MaxmemoryPolicy::AllkeysLfu,
+        MaxmemoryPolicy::AllkeysRandom,
+        MaxmemoryPolicy::VolatileLru,
+        MaxmemoryPolicy::VolatileLfu,
+        MaxmemoryPolicy::VolatileRandom,
+        MaxmemoryPolicy::VolatileTtl,
+    ];
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn policy(policy: MaxmemoryPolicy, samples: u32) -> EvictionPolicy {
+        EvictionPolicy::new(policy, samples).expect("it evicts")
+    }
+
+    /// Keys `0` to `count`, every other one of which expires, in three databases.
+    fn filled(count: usize, how: MaxmemoryPolicy) -> Keyspace {
+        let mut keyspace = Keyspace::new(3, Seed::new([3, 4]));
+        keyspace.moment = Moment::at(NOW_MS);
+        if how.is_lfu() {
+            keyspace.access_policy = AccessPolicy::Lfu(Lfu { log_factor: 10, decay_time: 1 });
+        }
+        for n in 0..count {
+            let (db, name) = (n % 3, n.to_string());
+            let expire_at = (n % 2 == 0).then_some(NOW_MS + 1_000_000_000 + n as i64);
+            let key = keyspace.key(db, name.as_bytes());
+            keyspace.insert(key, Entry::string(name.as_bytes(), b"value", expire_at));
+            keyspace.changed(key, crate::db::Event::Set, 1);
+        }
+        keyspace
+    }
+
+    fn len(keyspace: &Keyspace) -> usize {
+        (0..keyspace.count()).map(|db| keyspace.db(db).len()).sum()
+    }
+
+    #[test]
+    fn the_pool_keeps_the_worst_and_gives_them_in_order() {
+        let mut pool = Pool::default();
+        // Odd multiples of a prime: all of 0 to 999, in no order.
+        for n in 0..1000u64 {
+            let score = n * 337 % 1000;
+            pool.offer(score, 0, || score);
+            pool.offer(score, 0, || score);
+        }
+        let given: Vec<u64> = std::iter::from_fn(|| pool.pop()).map(|candidate| candidate.score).collect();
+        assert_eq!(given, (1000 - POOL as u64..1000).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_key_that_may_go_goes_and_no_other() {
+        for how in ALL {
+            for samples in [1, 5, 64] {
+                let mut keyspace = filled(1000, how);
+                let policy = policy(how, samples);
+                let may_go = if policy.volatile { 500 } else { 1000 };
+                for n in 1..=may_go {
+                    assert!(keyspace.evict_one(policy), "{how:?}: {n} of {may_go}");
+                    assert_eq!(len(&keyspace), 1000 - n);
+                }
+                assert!(!keyspace.evict_one(policy), "{how:?}: nothing is left that may go");
+                assert_eq!(keyspace.counters.evicted, may_go as u64);
+                assert!((0..3).all(|db| keyspace.db(db).expires().is_empty()));
+            }
+        }
+    }
+
+    #[test]
+    fn candidates_that_are_gone_or_were_used_since_are_passed_over() {
+        for how in [MaxmemoryPolicy::AllkeysLru, MaxmemoryPolicy::AllkeysLfu] {
+            let mut keyspace = filled(300, how);
+            keyspace.moment = Moment::at(NOW_MS + 10_000_000);
+            let policy = policy(how, 5);
+            // The pool is full of candidates now, some of which go otherwise, and all others but a few are used.
+            assert!(keyspace.evict_one(policy));
+            keyspace.flush(1, false);
+            for n in 0..300 {
+                let name = n.to_string();
+                let key = keyspace.key(n % 3, name.as_bytes());
+                if n > 30 && keyspace.find(key, super::super::Access::Read).is_some() && how.is_lfu() {
+                    for _ in 0..20 {
+                        keyspace.find(key, super::super::Access::Read);
+                    }
+                }
+            }
+            let unused = |keyspace: &Keyspace| {
+                (0..=30)
+                    .filter(|n: &usize| {
+                        keyspace.kind_of(keyspace.key(n % 3, n.to_string().as_bytes())).is_some()
+                    })
+                    .count()
+            };
+            let before = unused(&keyspace);
+            for _ in 0..before / 2 {
+                assert!(keyspace.evict_one(policy));
+            }
+            let gone = before - unused(&keyspace);
+            assert!(gone * 10 >= before / 2 * 8, "{how:?}: {gone} of {before} that were not used");
+        }
+    }
+
+    #[test]
+    fn the_first_to_expire_goes_first() {
+        let mut keyspace = filled(2000, MaxmemoryPolicy::VolatileTtl);
+        let policy = policy(MaxmemoryPolicy::VolatileTtl, 10);
+        for _ in 0..300 {
+            assert!(keyspace.evict_one(policy));
+        }
+        let gone = (0..600)
+            .step_by(2)
+            .filter(|n: &usize| keyspace.kind_of(keyspace.key(n % 3, n.to_string().as_bytes())).is_none());
+        let gone = gone.count();
+        assert!(gone > 230, "{gone} of the 300 that expire first");
+    }
+}

@@ -295,7 +295,9 @@ pub fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         }
         (len - count, count)
     });
-    debris.into_iter().for_each(|debris| ctx.keyspace.discard(debris));
+    for debris in debris {
+        ctx.keyspace.discard(debris);
+    }
     ctx.changed(key, Event::LTrim, removed as u64);
     if left == 0 {
         ctx.remove(key, at, Removal::Emptied);
