@@ -48,3 +48,21 @@ pub fn live_bytes() -> usize {
 pub fn classes() -> Vec<super::ClassStats> {
     Vec::new()
 }
+
+/// There is nothing to compact.
+pub struct Compaction;
+
+impl Compaction {
+    pub fn new() -> Compaction {
+        Compaction
+    }
+
+    #[expect(clippy::unused_self, reason = "the signature is that of the slabs'")]
+    pub fn plan(&mut self, _regions: usize) -> Option<usize> {
+        Some(0)
+    }
+}
+
+pub fn is_leaving(_block: NonNull<u8>, _size: usize) -> bool {
+    false
+}

@@ -25,7 +25,8 @@
 //! [`purge`]), that of large values included: nothing else lies between them.
 //!
 //! Limits: a slab (64 KiB; 512 KiB for blocks above 4 KiB) serves one class until its last block is freed, so a keyspace
-//! that shrinks at random keeps sparse slabs; [`Stats`] shows them. Without the feature `slab` (for the sanitizers, which
+//! that shrinks at random keeps sparse slabs; [`Stats`] shows them, and a [`Compaction`] empties them with the help of
+//! what owns their blocks. Without the feature `slab` (for the sanitizers, which
 //! have to see every block) and in fuzz targets all blocks come from the system, through the same functions.
 
 pub mod counting;
@@ -35,7 +36,7 @@ mod direct;
 mod slab;
 mod system;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 #[cfg(not(all(feature = "slab", target_pointer_width = "64", not(fuzzing))))]
 use direct as backend;
@@ -112,6 +113,53 @@ pub fn purge(budget: usize) -> usize {
 /// are allowed, until it returns `false`.
 pub fn for_each_region(visit: impl FnMut(usize, usize) -> bool) {
     backend::for_each_region(visit);
+}
+
+/// Empties sparse slabs of this thread while it exists: [`Compaction::plan`] chooses them, whoever owns blocks passes each
+/// to [`relocate`], and blocks are allocated in other slabs. There is one at a time in a thread.
+pub struct Compaction(backend::Compaction);
+
+impl Compaction {
+    /// Nothing is planned, and no block leaves.
+    #[expect(clippy::new_without_default, reason = "there is one at a time")]
+    pub fn new() -> Compaction {
+        Compaction(backend::Compaction::new())
+    }
+
+    /// Goes on with the plan for up to `regions` times 2 MiB of slabs. Once it is made, returns the bytes of the slabs that
+    /// are free when all of their blocks have moved.
+    pub fn plan(&mut self, regions: usize) -> Option<usize> {
+        self.0.plan(regions)
+    }
+}
+
+/// Whether the block lies in a slab that a [`Compaction`] of this thread empties. False for what is in no slab.
+///
+/// `size` is what [`release`] would be called with.
+#[inline]
+pub fn is_leaving(block: NonNull<u8>, size: usize) -> bool {
+    #[cfg(test)]
+    if tests::ALL_LEAVE.get() {
+        return true;
+    }
+    backend::is_leaving(block, size)
+}
+
+/// Moves the block to another slab if it [`is_leaving`], with its contents, and returns where it is then.
+///
+/// # Safety
+/// As [`release`]; if an address is returned, the old one is not used again.
+pub unsafe fn relocate(block: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
+    if !is_leaving(block, size) {
+        return None;
+    }
+    let moved = allocate(size);
+    // SAFETY: both blocks have `size` bytes, and the old one is given up by the caller's promise.
+    unsafe {
+        std::ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr(), size);
+        release(block, size);
+    }
+    Some(moved)
 }
 
 /// Where the memory is.

@@ -1,10 +1,16 @@
 //! The allocator against a model, on one thread and on several.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use proptest::prelude::*;
 
 use super::{allocate, allocate_zeroed, class_size, release, resize, stats};
+
+thread_local! {
+    /// Makes every block of this thread one that has to move, wherever it lies.
+    pub static ALL_LEAVE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A block with a pattern of its own in all the bytes that it may use.
 struct Filled {

@@ -46,6 +46,12 @@ const COUNT: Shape = int(0, INT_MAX);
 const LONG: Shape = int(0, LONG_MAX);
 const SIZE: Shape = bytes(0, SIZE_MAX);
 
+/// What is sparse is known of slabs alone.
+const DEFRAG: Shape =
+    if cfg!(all(feature = "slab", target_pointer_width = "64")) { PLAIN } else { Shape::OnlyNo(NO_DEFRAG) };
+const NO_DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \
+                         Jemalloc like the one shipped by default with the Redis source distribution";
+
 const fn int(min: i64, max: i64) -> Shape {
     Shape::int(min, max)
 }
@@ -204,13 +210,13 @@ directives! {
     "lazyfree-lazy-user-del", lazyfree_lazy_user_del: bool = false, PLAIN, RUN, Acts;
     "lazyfree-lazy-user-flush", lazyfree_lazy_user_flush: bool = false, PLAIN, RUN, Acts;
     "jemalloc-bg-thread", jemalloc_bg_thread: bool = true, PLAIN, RUN, OwnAllocator;
-    "activedefrag", activedefrag: bool = false, PLAIN, RUN, OwnAllocator;
-    "active-defrag-ignore-bytes", active_defrag_ignore_bytes: u64 = 100 * MB, bytes(1, SIZE_MAX), RUN, OwnAllocator;
-    "active-defrag-threshold-lower", active_defrag_threshold_lower: u32 = 10, int(0, 1000), RUN, OwnAllocator;
-    "active-defrag-threshold-upper", active_defrag_threshold_upper: u32 = 100, int(0, 1000), RUN, OwnAllocator;
-    "active-defrag-cycle-min", active_defrag_cycle_min: u32 = 1, int(1, 99), RUN, OwnAllocator;
-    "active-defrag-cycle-max", active_defrag_cycle_max: u32 = 25, int(1, 99), RUN, OwnAllocator;
-    "active-defrag-max-scan-fields", active_defrag_max_scan_fields: u64 = 1000, int(1, LONG_MAX), RUN, OwnAllocator;
+    "activedefrag", activedefrag: bool = false, DEFRAG, RUN, Acts;
+    "active-defrag-ignore-bytes", active_defrag_ignore_bytes: u64 = 100 * MB, bytes(1, SIZE_MAX), RUN, Acts;
+    "active-defrag-threshold-lower", active_defrag_threshold_lower: u32 = 10, int(0, 1000), RUN, Acts;
+    "active-defrag-threshold-upper", active_defrag_threshold_upper: u32 = 100, int(0, 1000), RUN, Acts;
+    "active-defrag-cycle-min", active_defrag_cycle_min: u32 = 1, int(1, 99), RUN, Acts;
+    "active-defrag-cycle-max", active_defrag_cycle_max: u32 = 25, int(1, 99), RUN, Acts;
+    "active-defrag-max-scan-fields", active_defrag_max_scan_fields: u64 = 1000, int(1, LONG_MAX), RUN, Acts;
 
     "list-max-listpack-size" / "list-max-ziplist-size", list_max_listpack_size: i32 = -2, int(INT_MIN, INT_MAX),
         RUN, Acts;

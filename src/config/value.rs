@@ -43,6 +43,8 @@ pub(super) enum Shape {
     Plain,
     /// A number from `min` to `max`, which is then clamped to `keep`.
     Number { min: i128, max: i128, unit: Unit, keep: (i128, i128) },
+    /// Only `no`, for a reason.
+    OnlyNo(&'static str),
     /// A text that satisfies the check.
     Text(fn(&[u8]) -> Result<(), &'static str>),
 }
@@ -178,8 +180,11 @@ macro_rules! numbers {
 numbers!(u16 u32 u64 usize i32 i64);
 
 impl Value for bool {
-    fn set(&mut self, words: &[&[u8]], _shape: &Shape, _adds: bool) -> Result<(), Reason> {
+    fn set(&mut self, words: &[&[u8]], shape: &Shape, _adds: bool) -> Result<(), Reason> {
         *self = if words[0].eq_ignore_ascii_case(b"yes") {
+            if let Shape::OnlyNo(why) = shape {
+                return Err((*why).into());
+            }
             true
         } else if words[0].eq_ignore_ascii_case(b"no") {
             false

@@ -24,6 +24,7 @@
 //! command does ([`Keyspace::assert_declared`]).
 
 mod calls;
+mod defrag;
 pub mod digest;
 mod event;
 mod eviction;
@@ -36,6 +37,7 @@ mod lazyfree;
 mod shared_memory;
 
 pub use calls::{Calls, Framing, Word};
+pub use defrag::DefragEnd;
 pub use event::{Class, Event, Removal};
 pub use eviction::{EvictionPolicy, Order};
 pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
@@ -154,6 +156,14 @@ pub struct Counters {
     pub expire_cycle_us: u64,
     /// A running estimate of the share of keys that have expired but are not deleted yet, in percent.
     pub expired_stale_percent: f64,
+    /// Blocks that defragmentation has moved, and those that lay well.
+    pub moved_blocks: u64,
+    /// See [`Counters::moved_blocks`].
+    pub blocks_left_in_place: u64,
+    /// Keys of which defragmentation has moved something, and those of which it has moved nothing.
+    pub defragmented_keys: u64,
+    /// See [`Counters::defragmented_keys`].
+    pub keys_left_in_place: u64,
     /// Changes since the last save.
     pub dirty: u64,
 }
@@ -288,6 +298,7 @@ pub struct Keyspace {
     /// Where a value was opened for writing, until the outcome is declared.
     #[cfg(debug_assertions)]
     undeclared: Option<&'static std::panic::Location<'static>>,
+    defrag: Option<Box<defrag::Cycle>>,
     lazy: LazyFree,
     joiner: Joiner,
     /// For sampling and the Morris counter, not for secrets.
@@ -317,6 +328,7 @@ impl Keyspace {
             journal: Journal::default(),
             #[cfg(debug_assertions)]
             undeclared: None,
+            defrag: None,
             lazy: LazyFree::default(),
             joiner: Joiner::default(),
             random: Random::new(seed.hash(b"random")),

@@ -33,75 +33,43 @@
 //! untouched. If the cursor falls inside a bucket's stretch (the table has shrunk), the whole bucket is emitted:
 //! more than needed, which is allowed.
 //!
+//! [`Dict::scan_mut`] lends the entries for changing. An entry may move to another block meanwhile: its slot stays, and so
+//! all of the above, and every position.
+//!
 //! Costs: a call emits a chain, about 5 entries at usual loads, and while rehashing also the buckets of the other table.
 
 use super::bucket::Slot;
 use super::table::Table;
-use super::{Dict, Item, Ref, order};
+use super::{Dict, Item, Ref, RefMut, order};
 
 impl<T: Item> Dict<T> {
     /// Emits the entries at `cursor` (0 to begin) and returns the next cursor, 0 when the walk is over.
     pub fn scan(&self, cursor: u64, emit: &mut impl FnMut(&T)) -> u64 {
-        if self.is_empty() {
-            return 0;
+        let mut call = Call::new(self, cursor);
+        while let Some(visit) = call.next(self) {
+            self.emit_bucket(visit, emit);
         }
-        let [main, target] = &self.tables;
-        if !self.rehashing {
-            return self.scan_chain(main, cursor as usize & main.mask(), 1, emit).next;
-        }
-        let (small, large) = if main.buckets() <= target.buckets() { (main, target) } else { (target, main) };
-        let start = cursor as usize & small.mask();
-        let chain = self.scan_chain(small, start, 1, emit);
-        self.scan_chain(large, start, chain.covered * (large.buckets() / small.buckets()), emit);
-        chain.next
+        call.cursor
     }
 
-    /// Emits `least` buckets from `start` on, or as many as there are to the end of the table, and continues to the end of
-    /// the chain, around the end of the table if necessary. Emits no entry twice.
-    fn scan_chain(&self, table: &Table<T>, start: usize, least: usize, emit: &mut impl FnMut(&T)) -> Chain {
-        let mut at = start;
-        let mut covered = 0;
-        loop {
-            self.emit_bucket(table, at, if start == 0 { Some(false) } else { None }, emit);
-            covered += 1;
-            let ever_full = table.bucket(at).group().ever_full();
-            at = order::next(at, table.mask());
-            if at == 0 {
-                if ever_full {
-                    self.emit_around_the_end(table, start, emit);
-                }
-                return Chain { covered, next: 0 };
-            }
-            if !ever_full && covered >= least {
-                return Chain { covered, next: at as u64 };
-            }
+    /// [`Dict::scan`] that lends the entries to change anything but their keys. Positions stay valid.
+    pub fn scan_mut(&mut self, cursor: u64, change: &mut impl FnMut(&mut T)) -> u64 {
+        let mut call = Call::new(self, cursor);
+        while let Some(visit) = call.next(self) {
+            self.change_bucket(visit, change);
         }
+        call.cursor
     }
 
-    /// Emits the entries that have come around the end of the table, up to the end of the chain or to bucket `start`, from
-    /// which everything has been emitted already (0: everything but those that came around).
-    #[cold]
-    fn emit_around_the_end(&self, table: &Table<T>, start: usize, emit: &mut impl FnMut(&T)) {
-        let mut at = 0;
-        loop {
-            self.emit_bucket(table, at, Some(true), emit);
-            let ever_full = table.bucket(at).group().ever_full();
-            at = order::next(at, table.mask());
-            if !ever_full || at == start || at == 0 {
-                return;
-            }
-        }
-    }
-
-    /// Emits all entries of a bucket, or only those that have come around the end, or only those that have not. Prefetches
-    /// all of them first, so that the waits overlap.
+    /// Emits the entries of a bucket. Prefetches all of them first, so that the waits overlap.
     #[inline]
-    fn emit_bucket(&self, table: &Table<T>, index: usize, around: Option<bool>, emit: &mut impl FnMut(&T)) {
-        table.prefetch_entries(index);
-        let bucket = table.bucket(index);
+    fn emit_bucket(&self, visit: Visit, emit: &mut impl FnMut(&T)) {
+        let table = &self.tables[visit.table];
+        table.prefetch_entries(visit.bucket);
+        let bucket = table.bucket(visit.bucket);
         for slot in bucket.group().match_full() {
             let slot = bucket.slot(slot);
-            if around.is_some_and(|around| self.has_come_around(table, index, slot) != around) {
+            if !self.concerns(visit, slot) {
                 continue;
             }
             // SAFETY: the slot is present, so it holds an item that the table owns; the table is borrowed, and the
@@ -109,6 +77,28 @@ impl<T: Item> Dict<T> {
             let item = unsafe { Ref::<T>::new(slot.entry()) };
             emit(&item);
         }
+    }
+
+    /// [`Self::emit_bucket`] for changing.
+    fn change_bucket(&mut self, visit: Visit, change: &mut impl FnMut(&mut T)) {
+        self.tables[visit.table].prefetch_entries(visit.bucket);
+        for at in self.tables[visit.table].bucket(visit.bucket).group().match_full() {
+            if !self.concerns(visit, self.tables[visit.table].bucket(visit.bucket).slot(at)) {
+                continue;
+            }
+            let bucket = self.tables[visit.table].bucket_mut(visit.bucket);
+            // SAFETY: the slot is present, so it holds an item that the table owns; the dict is borrowed for writing, and
+            // the guard is dropped before the next iteration.
+            let mut item = unsafe { RefMut::new(bucket, at) };
+            change(&mut item);
+        }
+    }
+
+    /// Whether the visit is for the entry in `slot` too.
+    #[inline]
+    fn concerns(&self, visit: Visit, slot: Slot) -> bool {
+        let table = &self.tables[visit.table];
+        visit.around.is_none_or(|around| self.has_come_around(table, visit.bucket, slot) == around)
     }
 
     /// Whether the entry in `slot` of bucket `index` has its home near the end of the order and this place near the
@@ -126,10 +116,116 @@ impl<T: Item> Dict<T> {
     }
 }
 
-/// What a call has done in one table.
+/// A bucket whose entries are emitted: all, only those that have come around the end, or only those that have not.
+#[derive(Clone, Copy)]
+struct Visit {
+    table: usize,
+    bucket: usize,
+    around: Option<bool>,
+}
+
+/// The buckets of one call.
+struct Call {
+    chain: Chain,
+    /// While rehashing, until the smaller table's chain is done: how many buckets of the larger table belong to one.
+    ratio: Option<usize>,
+    /// The cursor that the call returns.
+    cursor: u64,
+}
+
+impl Call {
+    fn new<T: Item>(dict: &Dict<T>, cursor: u64) -> Call {
+        let [main, target] = &dict.tables;
+        let (small, ratio) = match (dict.rehashing, main.buckets() <= target.buckets()) {
+            (false, _) => (0, None),
+            (true, true) => (0, Some(target.buckets() / main.buckets())),
+            (true, false) => (1, Some(main.buckets() / target.buckets())),
+        };
+        let mut chain = Chain::new(small, cursor as usize & dict.tables[small].mask(), 1);
+        if dict.is_empty() {
+            chain.state = State::Over;
+        }
+        Call { chain, ratio: ratio.filter(|_| !dict.is_empty()), cursor: 0 }
+    }
+
+    fn next<T: Item>(&mut self, dict: &Dict<T>) -> Option<Visit> {
+        loop {
+            let visit = self.chain.next(&dict.tables[self.chain.table]);
+            if visit.is_some() {
+                return visit;
+            }
+            let Chain { table, start, covered, next, .. } = self.chain;
+            match self.ratio.take() {
+                // The stretch of the smaller table's chain, in the larger one.
+                Some(ratio) => {
+                    self.cursor = next;
+                    self.chain = Chain::new(1 - table, start, covered * ratio);
+                }
+                None if !dict.rehashing => {
+                    self.cursor = next;
+                    return None;
+                }
+                None => return None,
+            }
+        }
+    }
+}
+
+/// Where a chain's buckets are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the end of the table.
+    Along,
+    /// At its beginning, behind its end.
+    Around,
+    Over,
+}
+
+/// The buckets of one table that a call emits: `least` buckets from `start` on, or as many as there are to the end of the
+/// table, and on to the end of the chain, around the end of the table if necessary, but not past `start`, from which
+/// everything was emitted. No entry is emitted twice.
+#[derive(Clone, Copy)]
 struct Chain {
-    /// The buckets emitted before the end of the table, from the cursor on.
+    table: usize,
+    start: usize,
+    least: usize,
+    at: usize,
+    state: State,
+    /// The buckets before the end of the table so far.
     covered: usize,
     /// The bucket after them; 0 if they reach the end.
     next: u64,
+}
+
+impl Chain {
+    fn new(table: usize, start: usize, least: usize) -> Chain {
+        Chain { table, start, least, at: start, state: State::Along, covered: 0, next: 0 }
+    }
+
+    #[inline]
+    fn next<T: Item>(&mut self, table: &Table<T>) -> Option<Visit> {
+        if self.state == State::Over {
+            return None;
+        }
+        let bucket = self.at;
+        let ever_full = table.bucket(bucket).group().ever_full();
+        self.at = order::next(bucket, table.mask());
+        let around = if self.state == State::Along {
+            self.covered += 1;
+            if self.at == 0 {
+                self.state = if ever_full { State::Around } else { State::Over };
+            } else if !ever_full && self.covered >= self.least {
+                self.state = State::Over;
+                self.next = self.at as u64;
+            }
+            // The first call leaves those to the last that have come around the end.
+            if self.start == 0 { Some(false) } else { None }
+        } else {
+            if !ever_full || self.at == self.start || self.at == 0 {
+                self.state = State::Over;
+            }
+            Some(true)
+        };
+        Some(Visit { table: self.table, bucket, around })
+    }
 }

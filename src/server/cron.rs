@@ -115,6 +115,7 @@ impl Server {
         if !self.is_busy() {
             self.core.keyspace.housekeep(self.core.config.activerehashing, budget_us, clock::monotonic_us);
         }
+        self.plan_defragmentation(now_us);
         self.cron.reclaiming = true;
         if self.cron.runs.is_multiple_of(u64::from(self.cron.hz)) {
             self.core.give_back_memory();

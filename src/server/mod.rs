@@ -17,6 +17,7 @@ mod audience;
 mod busy;
 mod core;
 mod cron;
+mod defrag;
 mod durability;
 mod eviction;
 mod execute;
@@ -44,6 +45,7 @@ use busy::Suspended;
 use core::Core;
 use core::memory_limit::Room;
 use cron::Cron;
+use defrag::Defrag;
 use loading::Loading;
 use net::batch::Batch;
 use net::client::Query;
@@ -81,6 +83,7 @@ pub struct Server {
     libraries: Libraries,
     process: Process,
     cron: Cron,
+    defrag: Defrag,
     scripts: Scripts,
     /// A script that takes long, between two of its slices.
     suspended: Option<Box<Suspended>>,
@@ -157,6 +160,9 @@ impl Server {
                 self.expire_slice();
                 self.settle_own();
             }
+            if self.defrag.has_work() {
+                self.defragment_slice();
+            }
             if self.cron.is_reclaiming() {
                 self.cron.reclaim_slice();
             }
@@ -183,6 +189,7 @@ impl Server {
         self.net.has_scheduled()
             || self.cron.is_expiring()
             || self.cron.is_reclaiming()
+            || self.defrag.has_work()
             || self.loading.is_some()
             || self.is_busy()
             || self.core.limit.room() == Room::Coming && self.core.keyspace.lazy().pending() == 0

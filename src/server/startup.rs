@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::cron::Cron;
+use super::defrag::Defrag;
 use super::persistence::Persistence;
 use super::process::log::Log;
 use super::process::supervisor::Supervisor;
@@ -158,6 +159,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         libraries: Libraries::default(),
         process,
         cron,
+        defrag: Defrag::default(),
         loading: None,
         guarded: false,
         waiting_for_memory: Vec::new(),

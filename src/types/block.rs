@@ -19,6 +19,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::moves::Moves;
 use crate::alloc;
 use crate::sys::memory;
 use crate::sys::net::Socket;
@@ -308,6 +309,17 @@ impl Block {
         }
         // SAFETY: the contents and the spare room are this owner's, who gives them up; they are plain bytes.
         unsafe { memory::dismiss(NonNull::new_unchecked(self.bytes()), self.capacity()) }
+    }
+
+    /// Moves the memory out of a sparse slab. What is shared stays, since its other owners know where it is.
+    #[inline]
+    pub(super) fn relocate(&mut self, moves: &mut Moves) {
+        if self.is_shared() {
+            return moves.count(false);
+        }
+        // SAFETY: `self` is the only owner of the allocation, whose size this is.
+        let moved = unsafe { moves.relocate({ self.at }.cast(), HEADER + self.capacity()) };
+        self.at = moved.cast();
     }
 
     /// The bytes that its memory takes.

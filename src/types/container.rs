@@ -13,6 +13,7 @@ use std::ptr::NonNull;
 
 use super::entry::{CONTAINER, Entry, WORD};
 use super::kind::{Encoding, Kind};
+use super::moves::{MoveCursor, Moves};
 
 /// A collection of at least this many items, each in a block of its own, is freed in the background. An item takes about
 /// 20 ns to free, so 512 of them would delay the loop by 10 µs. The work is not saved, only spread: blocks that the
@@ -44,6 +45,17 @@ pub unsafe trait Container: Send + Sized + 'static {
         0
     }
 
+    /// How long [`defragment`](Self::defragment) takes in all, in small blocks.
+    fn walk_len(&self) -> usize {
+        0
+    }
+
+    /// Moves its blocks out of sparse slabs, from `cursor` on, whatever that is, for as long as about `most` small blocks
+    /// take; returns where to go on, `None` at the end.
+    fn defragment(&mut self, _cursor: MoveCursor, _most: usize, _moves: &mut Moves) -> Option<MoveCursor> {
+        None
+    }
+
     /// An equal collection; a change to one of the two does not affect the other. O(N).
     #[must_use]
     fn duplicate(&self) -> Self;
@@ -67,6 +79,8 @@ struct Operations {
     memory_bytes: unsafe fn(NonNull<u8>) -> usize,
     is_large: unsafe fn(NonNull<u8>) -> bool,
     dismiss: unsafe fn(NonNull<u8>) -> usize,
+    walk_len: unsafe fn(NonNull<u8>) -> usize,
+    defragment: unsafe fn(NonNull<u8>, MoveCursor, usize, &mut Moves) -> Option<MoveCursor>,
     duplicate: unsafe fn(NonNull<u8>) -> Handle,
     prefetch_bucket: unsafe fn(NonNull<u8>, &[u8]) -> u64,
     prefetch_item: unsafe fn(NonNull<u8>, u64),
@@ -89,6 +103,12 @@ impl<C: Container> Boxed<C> {
         is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),
         // SAFETY: as above.
         dismiss: |at| unsafe { at.cast::<Self>().as_ref() }.container.dismiss(),
+        // SAFETY: as above.
+        walk_len: |at| unsafe { at.cast::<Self>().as_ref() }.container.walk_len(),
+        // SAFETY: as above; the handle was borrowed for writing.
+        defragment: |at, cursor, most, moves| {
+            unsafe { at.cast::<Self>().as_mut() }.container.defragment(cursor, most, moves)
+        },
         // SAFETY: as above.
         duplicate: |at| Handle::new(unsafe { at.cast::<Self>().as_ref() }.container.duplicate()),
         // SAFETY: as above.
@@ -133,6 +153,23 @@ impl Handle {
     pub(super) fn dismiss(&self) -> usize {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().dismiss)(self.at) }
+    }
+
+    /// How long a walk over its blocks takes.
+    pub(super) fn walk_len(&self) -> usize {
+        // SAFETY: the operations are those of what lies at `at`.
+        unsafe { (self.operations().walk_len)(self.at) }
+    }
+
+    /// Moves blocks out of sparse slabs.
+    pub(super) fn defragment(
+        &mut self,
+        cursor: MoveCursor,
+        most: usize,
+        moves: &mut Moves,
+    ) -> Option<MoveCursor> {
+        // SAFETY: the operations are those of what lies at `at`, and `&mut self` is its only user.
+        unsafe { (self.operations().defragment)(self.at, cursor, most, moves) }
     }
 
     /// An equal collection with a pointer of its own.

@@ -30,6 +30,7 @@ use std::ptr::{self, NonNull};
 use super::block::Block;
 use super::container::Handle;
 use super::kind::{Encoding, Kind};
+use super::moves::Moves;
 use crate::alloc;
 
 const KIND_BYTE: usize = 3;
@@ -405,6 +406,26 @@ impl Entry {
         }
         // SAFETY: as in `block`; `&mut self` is the entry's only user.
         Some(unsafe { self.raw.0.add(self.raw.value_offset()).cast::<Block>().as_mut() })
+    }
+
+    /// Moves the entry's own block.
+    ///
+    /// # Safety
+    /// No reference or pointer to the entry is used afterwards.
+    #[inline]
+    pub(super) unsafe fn relocate(&mut self, moves: &mut Moves) {
+        // SAFETY: `self` owns the allocation, whose size this is.
+        self.raw = Raw(unsafe { moves.relocate(self.raw.0, self.size()) });
+    }
+
+    /// The collection's handle, for writing.
+    #[inline(always)]
+    pub(super) fn handle_mut(&mut self) -> Option<&mut Handle> {
+        if self.flags() & CONTAINER == 0 {
+            return None;
+        }
+        // SAFETY: as in `handle`; `&mut self` is the entry's only user.
+        Some(unsafe { &mut *self.value_at().cast::<Handle>() })
     }
 
     /// The collection's handle.

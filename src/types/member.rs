@@ -9,6 +9,7 @@
 
 use std::ptr::NonNull;
 
+use super::moves::Moves;
 use crate::alloc;
 use crate::dict::Item;
 
@@ -65,6 +66,12 @@ impl Member {
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `self` is alive, and its bytes never change.
         unsafe { <Member as Item>::key(self.at) }
+    }
+
+    /// Moves it out of a sparse slab.
+    pub(super) fn relocate(&mut self, moves: &mut Moves) {
+        // SAFETY: `self` owns the allocation, whose size this is.
+        self.at = unsafe { moves.relocate(self.at, self.size()) };
     }
 
     /// The bytes of memory that it takes.

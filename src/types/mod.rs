@@ -10,6 +10,7 @@
 //! | [`hash`] | fields with values: packed, packed with times, a table |
 //! | [`shapes`] | the limits at which a collection changes its encoding |
 //! | `rekey` | the same value under another key |
+//! | [`moves`] | moving what a key owns out of sparse slabs |
 //! | [`block`] | large values: a reference-counted buffer that can wait in an output queue while the key changes |
 //! | [`kind`] | the types and encodings that `TYPE` and `OBJECT ENCODING` name |
 //! | [`bits`] | the loops of the bitmap commands, over plain byte slices |
@@ -34,6 +35,7 @@ pub mod kind;
 pub mod list;
 pub mod listpack;
 pub mod member;
+pub mod moves;
 pub mod packed;
 mod packed_value;
 pub mod random;
@@ -47,6 +49,7 @@ pub mod string;
 pub use block::Block;
 pub use container::Container;
 pub use entry::Entry;
+pub use moves::{MoveCursor, Moves};
 pub use kind::{Encoding, Kind};
 pub use packed::Buffer;
 pub use packed_value::PackedMut;

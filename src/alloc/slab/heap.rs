@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | current | `current[class]` | none |
 //! | full | nothing | a 64th of its blocks is free: it becomes partial |
-//! | partial | `partial[class]`, in front | less than a 64th is used, then half of that, and so on: is it empty? |
+//! | partial | `partial[class]`, in front, or `leaving[class]` | less than a 64th is used, then half of that, and so on: is it empty? |
 //!
 //! The partial slab that was listed last is the fullest, mostly; it is the next current one, so that sparse slabs
 //! are left alone and empty. Waiting for a 64th makes the change of the current slab rare under random churn, for less
@@ -40,6 +40,10 @@
 //!
 //! The heap of a thread that has ended is taken by the next thread that needs one.
 
+mod compaction;
+
+pub use compaction::{Compaction, is_leaving};
+
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -55,6 +59,9 @@ const NEVER: u32 = u32::MAX;
 
 /// The share of a full slab's blocks that are free when it is offered for allocation again.
 const PARTIAL_SHARE: u32 = 64;
+
+/// The bit of a slab's class that says that a defragmentation empties it.
+const LEAVING: u16 = 1 << 15;
 
 /// Slabs from the inbox that an allocation takes in at most, when it needs a slab: a bounded wait, however much another
 /// thread has freed.
@@ -77,6 +84,7 @@ pub struct Slab {
     bump: Cell<*mut u8>,
     /// Where `bump` ends: the lower half of the address, which tells places of one slab apart.
     end: Cell<u32>,
+    /// With the bit [`LEAVING`].
     class: Cell<u16>,
     capacity: Cell<u16>,
     used: Cell<u32>,
@@ -113,6 +121,9 @@ pub struct Heap {
     next_idle: Cell<*const Heap>,
     /// In the list of all heaps; constant once the heap is in it.
     next: Cell<*const Heap>,
+    /// Partial slabs that a defragmentation empties, and whether one is going on: see [`compaction`].
+    leaving: [Cell<u32>; CLASSES],
+    compacting: Cell<bool>,
 }
 
 // SAFETY: other threads use `live`, `inbox`, and `next` which is constant; `next_idle` is used under the lock.
@@ -389,7 +400,7 @@ impl Slab {
     }
 
     fn class(&self) -> usize {
-        usize::from(self.class.get())
+        usize::from(self.class.get() & !LEAVING)
     }
 
     fn capacity(&self) -> u32 {
@@ -507,6 +518,8 @@ impl Heap {
             emptied: Cell::new(0),
             next_idle: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
+            leaving: [const { Cell::new(NO_SLAB) }; CLASSES],
+            compacting: Cell::new(false),
         }
     }
 
@@ -566,7 +579,7 @@ impl Heap {
     }
 
     fn link(&self, slab: &Slab, index: u32) {
-        let head = &self.partial[slab.class()];
+        let head = self.list_of(slab);
         slab.prev.set(NO_SLAB);
         slab.next.set(head.get());
         if head.get() != NO_SLAB {
@@ -579,7 +592,7 @@ impl Heap {
     fn unlink(&self, slab: &Slab) {
         let (prev, next) = (slab.prev.get(), slab.next.get());
         if prev == NO_SLAB {
-            self.partial[slab.class()].set(next);
+            self.list_of(slab).set(next);
         } else {
             // SAFETY: a listed slab was taken.
             unsafe { space::slab(prev) }.next.set(next);
@@ -601,11 +614,15 @@ impl Heap {
                 return true;
             }
         }
-        let partial = self.partial[class].get();
+        let mut partial = self.partial[class].get();
+        if partial == NO_SLAB && !self.compacting.get() {
+            partial = self.leaving[class].get();
+        }
         if partial != NO_SLAB {
             // SAFETY: a listed slab was taken.
             let slab = unsafe { space::slab(partial) };
             self.unlink(slab);
+            slab.set_leaving(false);
             slab.enter(State::Current, false);
             self.current[class].set(slab);
             return true;

@@ -241,22 +241,33 @@ pub fn usage() -> Usage {
 /// Calls `visit` with the number of every slab in use, with the lock held for a region at a time: no slab is taken or
 /// given back while its region is visited. `visit` neither panics nor allocates.
 pub fn for_each_taken(mut visit: impl FnMut(u32)) {
-    let (first, usable) = with_pool(|pool| (pool.first, pool.usable));
+    let (first, usable) = usable_regions();
     for number in first..usable {
-        with_pool(|pool| {
-            let mut taken = !pool.regions[number].free;
-            while taken != 0 {
-                visit((number * SLABS_IN_REGION) as u32 + taken.trailing_zeros());
-                taken &= taken - 1;
-            }
-        });
+        for_each_taken_of(number, &mut visit);
     }
+}
+
+/// [`for_each_taken`] for one region, from its last slab to its first.
+pub fn for_each_taken_of(number: usize, mut visit: impl FnMut(u32)) {
+    with_pool(|pool| {
+        let mut taken = !pool.regions[number].free;
+        while taken != 0 {
+            let place = u32::BITS - 1 - taken.leading_zeros();
+            visit((number * SLABS_IN_REGION) as u32 + place);
+            taken &= !(1 << place);
+        }
+    });
+}
+
+/// The first region, and the one after the last that was made usable.
+pub fn usable_regions() -> (usize, usize) {
+    with_pool(|pool| (pool.first, pool.usable))
 }
 
 /// Calls `visit` with address and length of each region whose slabs were all touched since the kernel had their memory,
 /// until it returns `false`. The lock is not held meanwhile.
 pub fn for_each_region(mut visit: impl FnMut(usize, usize) -> bool) {
-    let (first, usable) = with_pool(|pool| (pool.first, pool.usable));
+    let (first, usable) = usable_regions();
     for number in first..usable {
         if with_pool(|pool| pool.regions[number].touched) == ALL
             && !visit(space::memory((number * SLABS_IN_REGION) as u32).expose_provenance(), REGION)

@@ -8,7 +8,7 @@ use crate::server::core::memory_limit;
 use crate::server::process::title;
 use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
 use crate::sys::poller::Token;
-use crate::sys::{file, process};
+use crate::sys::{clock, file, process};
 
 impl Server {
     /// `CONFIG GET pattern [pattern …]`: a map from names to values.
@@ -83,6 +83,9 @@ impl Server {
                     .log
                     .warning(format_args!("The directive '{}' has no effect: {why}", directive.name));
             }
+        }
+        if change.changed.iter().any(|directive| directive.name.contains("defrag")) {
+            self.defrag.reconsider();
         }
         self.core.apply_config();
         if changed("maxmemory") && self.core.limit.begin() {
@@ -169,6 +172,7 @@ impl Server {
         self.core.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
         self.core.keyspace.lazy().reset();
         self.core.limit.reset();
+        self.defrag.reset_times(clock::monotonic_us());
         self.net.reply_to(token).ok();
         Ok(())
     }

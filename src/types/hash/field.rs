@@ -20,6 +20,7 @@ use crate::alloc;
 use crate::dict::{Item, Ref};
 use crate::types::block::Block;
 use crate::types::entry::copy_short;
+use crate::types::moves::Moves;
 
 const NAME_LEN_BYTE: usize = 1;
 /// The bytes that every field has before its name.
@@ -292,6 +293,15 @@ impl Field {
         }
         // SAFETY: BLOCK says that the value is one, and `&mut self` is the field's only user.
         Some(unsafe { self.at.add(view.value_offset()).cast::<Block>().as_mut() })
+    }
+
+    /// Moves the field, and its value's block, out of sparse slabs.
+    pub(in crate::types) fn relocate(&mut self, moves: &mut Moves) {
+        // SAFETY: `self` owns the allocation, whose size this is.
+        self.at = unsafe { moves.relocate(self.at, self.view().size()) };
+        if let Some(block) = self.block_mut() {
+            block.relocate(moves);
+        }
     }
 
     /// Makes the value `size` bytes long. The field may move.

@@ -6,6 +6,7 @@ use crate::dict::{self, Dict, Position, Retired, Seed};
 use crate::types::block::Block;
 use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::kind::{Encoding, Kind};
+use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::random::Random;
 
 /// The most draws for a live field. Each succeeds with a chance of at least 1/[`LIVE_SHARE`]; all fail with 10⁻¹⁴.
@@ -47,6 +48,14 @@ unsafe impl Container for Hash {
             return 0;
         }
         self.into_iter().map(|field| field.block().map_or(0, Block::dismiss)).sum()
+    }
+
+    fn walk_len(&self) -> usize {
+        self.fields.len()
+    }
+
+    fn defragment(&mut self, cursor: MoveCursor, most: usize, moves: &mut Moves) -> Option<MoveCursor> {
+        moves::defragment_items(&mut self.fields, cursor, most, |field| field.relocate(moves))
     }
 
     fn duplicate(&self) -> Hash {

@@ -27,6 +27,7 @@ use std::collections::VecDeque;
 use crate::codec::lzf;
 use crate::types::block::Block;
 use crate::types::container::{Container, Debris};
+use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::listpack::{self, Element, Listpack};
 use crate::types::string::Text;
 use crate::types::{Encoding, Kind, Shapes};
@@ -198,6 +199,14 @@ unsafe impl Container for Quicklist {
 
     fn dismiss(&self) -> usize {
         self.nodes.iter().map(|node| node.bytes.dismiss()).sum()
+    }
+
+    fn walk_len(&self) -> usize {
+        moves::nodes_len(self.nodes.len())
+    }
+
+    fn defragment(&mut self, cursor: MoveCursor, most: usize, moves: &mut Moves) -> Option<MoveCursor> {
+        moves::defragment_nodes(&mut self.nodes, |node| &mut node.bytes, cursor, most, moves)
     }
 
     fn duplicate(&self) -> Quicklist {

@@ -3,6 +3,7 @@
 use crate::dict::{Dict, Seed};
 use crate::types::container::{Container, LARGE_ITEMS};
 use crate::types::member::Member;
+use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::random::Random;
 use crate::types::{Encoding, Kind};
 
@@ -27,6 +28,14 @@ unsafe impl Container for MemberTable {
 
     fn is_large(&self) -> bool {
         self.members.len() >= LARGE_ITEMS
+    }
+
+    fn walk_len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn defragment(&mut self, cursor: MoveCursor, most: usize, moves: &mut Moves) -> Option<MoveCursor> {
+        moves::defragment_items(&mut self.members, cursor, most, |member| member.relocate(moves))
     }
 
     fn duplicate(&self) -> MemberTable {

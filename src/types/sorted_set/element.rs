@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use crate::alloc;
 use crate::dict::{self, Item};
 use crate::types::entry::copy_short;
+use crate::types::moves::Moves;
 
 const SCORE: usize = 8;
 /// The length byte that means that the length follows in eight bytes.
@@ -95,6 +96,14 @@ impl Element {
         // SAFETY: an element begins with its score; no reference to it is ever given out, and an element is not
         // `Sync`, so this is a `Cell`.
         unsafe { self.0.cast::<f64>().write_unaligned(score) }
+    }
+
+    /// An equal element in another slab, if this one lies in a sparse one. It takes this one's place in the tree, and then in
+    /// the dict.
+    pub(super) fn to_relocate(&self, moves: &mut Moves) -> Option<Element> {
+        let leaves = alloc::is_leaving(self.0, size_for(self.member().len()));
+        moves.count(leaves);
+        leaves.then(|| Element::new(self.score(), self.member()))
     }
 
     /// The pointer that the tree keeps.

@@ -11,6 +11,7 @@ use super::walk::Walk;
 use super::{Applied, How, NotANumber};
 use crate::dict::{Dict, Position, Seed};
 use crate::types::container::{Container, Debris, LARGE_ITEMS};
+use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::{Encoding, Kind};
 
 /// See the module's head.
@@ -41,6 +42,26 @@ unsafe impl Container for SortedSet {
 
     fn is_large(&self) -> bool {
         self.len() >= LARGE_ITEMS
+    }
+
+    fn walk_len(&self) -> usize {
+        self.len()
+    }
+
+    /// First the elements, in the dict's order, then the leaves.
+    fn defragment(&mut self, cursor: MoveCursor, most: usize, moves: &mut Moves) -> Option<MoveCursor> {
+        if cursor.second {
+            return self.tree.defragment(cursor, most, moves);
+        }
+        let SortedSet { tree, dict, .. } = self;
+        let next = moves::defragment_items(dict, cursor, most, |element| {
+            if let Some(moved) = element.to_relocate(moves) {
+                tree.repoint(OrderKey { score: moved.score(), member: moved.member() }, moved.handle());
+                // The old block is released only now that the tree does not refer to it.
+                *element = moved;
+            }
+        });
+        next.or(Some(MoveCursor { second: true, at: 0 }))
     }
 
     fn duplicate(&self) -> SortedSet {

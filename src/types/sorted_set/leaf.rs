@@ -18,6 +18,7 @@ use std::slice;
 use super::element::Handle;
 use crate::alloc;
 use crate::dict::prefetch;
+use crate::types::moves::Moves;
 
 /// The most entries of a leaf: as many as fill a size class. Few in tests, so that a tree of some hundred entries takes
 /// every shape.
@@ -202,6 +203,13 @@ impl Leaf {
         for line in 0..(HEADER + len * ENTRY).div_ceil(LINE) {
             prefetch(at.wrapping_add(line * LINE));
         }
+    }
+
+    /// Moves the block out of a sparse slab.
+    pub(super) fn relocate(&mut self, moves: &mut Moves) {
+        let size = size_for(self.capacity());
+        // SAFETY: `self` owns the block, of this size or one of the same class.
+        self.0 = unsafe { moves.relocate(self.0.cast(), size) }.cast();
     }
 
     /// The bytes of the block.

@@ -9,6 +9,7 @@
 use super::element::Handle;
 use super::leaf::{self, Leaf};
 use super::tree::for_each_share;
+use crate::types::moves::Moves;
 
 /// The most children of a row; see [`leaf::MOST`] for tests.
 pub(super) const MOST: usize = if cfg!(test) { 8 } else { 64 };
@@ -83,6 +84,10 @@ pub(super) trait Part: Sized {
     fn remove(&mut self, key: OrderKey<'_>) -> bool;
     /// Changes an entry's score if it stays in the same leaf. Returns whether it did.
     fn rescore(&mut self, key: OrderKey<'_>, score: f64) -> bool;
+    /// Makes the entry at `key`, which must be there, refer to its element by `handle`.
+    fn repoint(&mut self, key: OrderKey<'_>, handle: Handle);
+    /// Moves the leaf with the entry of rank `rank` out of a sparse slab. Returns how many entries it has from there on.
+    fn relocate_leaf(&mut self, rank: usize, moves: &mut Moves) -> usize;
     /// Removes up to `most` entries from rank `from` on, at least one, after showing them to `see`. Returns how many.
     fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize;
     /// How many entries come before the first one for which `before` is false.
@@ -160,6 +165,18 @@ impl Part for Leaf {
             scores[to] = score;
         }
         true
+    }
+
+    fn repoint(&mut self, key: OrderKey<'_>, handle: Handle) {
+        let at = key.position(self.scores(), self.handles());
+        let (_, handles) = self.entries_mut();
+        debug_assert!(handles[at].member() == key.member, "the dict and the tree have the same members");
+        handles[at] = handle;
+    }
+
+    fn relocate_leaf(&mut self, rank: usize, moves: &mut Moves) -> usize {
+        self.relocate(moves);
+        self.len() - rank
     }
 
     fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize {
@@ -483,6 +500,17 @@ impl<C: Part> Row<C> {
         true
     }
 
+    fn repoint(&mut self, key: OrderKey<'_>, handle: Handle) {
+        let at = self.route(key);
+        self.child_mut(at).repoint(key, handle);
+        self.handles[at] = self.child(at).first().1;
+    }
+
+    fn relocate_leaf(&mut self, rank: usize, moves: &mut Moves) -> usize {
+        let (at, rank) = self.at_rank(rank);
+        self.child_mut(at).relocate_leaf(rank, moves)
+    }
+
     #[inline]
     fn partition(&self, before: &impl Fn(f64, &Handle) -> bool) -> usize {
         let begun = partition(&self.scores[..self.len], &self.handles[..self.len], before);
@@ -663,6 +691,14 @@ impl Part for Node {
 
     fn rescore(&mut self, key: OrderKey<'_>, score: f64) -> bool {
         either!(self, part => part.rescore(key, score))
+    }
+
+    fn repoint(&mut self, key: OrderKey<'_>, handle: Handle) {
+        either!(self, part => part.repoint(key, handle));
+    }
+
+    fn relocate_leaf(&mut self, rank: usize, moves: &mut Moves) -> usize {
+        either!(self, part => part.relocate_leaf(rank, moves))
     }
 
     fn remove_some(&mut self, from: usize, most: usize, see: &mut dyn FnMut(&[Handle])) -> usize {

@@ -31,6 +31,7 @@ use super::element::Handle;
 use super::leaf::{self, Leaf};
 use super::node::{Edge, Node, OrderKey, Part};
 use super::walk::Walk;
+use crate::types::moves::{MoveCursor, Moves};
 
 /// How full [`Tree::build`] makes a leaf, so that the next inserts do not split it at once.
 const BUILT: usize = leaf::MOST * 7 / 8;
@@ -100,6 +101,27 @@ impl Tree {
             debug_assert!(removed, "the dict and the tree have the same scores");
             self.insert(score, handle);
         }
+    }
+
+    /// Makes the entry at `key`, which must be in the tree, refer to its element by `handle`.
+    pub(super) fn repoint(&mut self, key: OrderKey<'_>, handle: Handle) {
+        self.root.repoint(key, handle);
+    }
+
+    /// Moves leaves out of sparse slabs, from the one with the entry of rank `cursor.at` on, until they have `most` entries;
+    /// returns where to go on.
+    pub(super) fn defragment(
+        &mut self,
+        cursor: MoveCursor,
+        most: usize,
+        moves: &mut Moves,
+    ) -> Option<MoveCursor> {
+        let from = cursor.at as usize;
+        let mut rank = from;
+        while rank < self.len && rank - from < most {
+            rank += self.root.relocate_leaf(rank, moves);
+        }
+        (rank < self.len).then_some(MoveCursor { at: rank as u64, ..cursor })
     }
 
     /// How many entries come before `key`.

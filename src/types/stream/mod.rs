@@ -48,6 +48,7 @@ pub use node::{InvalidStream, MAX_BYTES, Record};
 pub use range::{Backwards, Range};
 
 use super::container::{Container, Debris};
+use super::moves::{self, MoveCursor, Moves};
 use super::{Encoding, Kind, Shapes};
 use node::Node;
 
@@ -115,6 +116,14 @@ unsafe impl Container for Stream {
     fn is_large(&self) -> bool {
         let parts = |group: &Group| 1 + group.consumers().len() + group.pending().len();
         self.nodes.len() > LARGE || self.groups.values().map(parts).sum::<usize>() > LARGE
+    }
+
+    fn walk_len(&self) -> usize {
+        moves::nodes_len(self.nodes.len())
+    }
+
+    fn defragment(&mut self, cursor: MoveCursor, most: usize, moves: &mut Moves) -> Option<MoveCursor> {
+        moves::defragment_nodes(&mut self.nodes, |node| &mut node.bytes, cursor, most, moves)
     }
 
     fn duplicate(&self) -> Stream {

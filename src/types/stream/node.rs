@@ -29,7 +29,7 @@ pub const MAX_BYTES: usize = 1 << 30;
 /// A node, and the ID that its entries' IDs are relative to: that of its first entry.
 pub(super) struct Node {
     pub(super) master: Id,
-    bytes: Block,
+    pub(super) bytes: Block,
 }
 
 const _: () = assert!(size_of::<Node>() == 24);

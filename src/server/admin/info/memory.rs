@@ -68,7 +68,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
         "mem_cluster_links": 0,
         "mem_aof_buffer": 0,
         "mem_allocator": mem_allocator(),
-        "active_defrag_running": 0,
+        "active_defrag_running": server.defrag.share(),
     );
     let lazy = server.core.keyspace.lazy();
     fields!(out, "lazyfree_pending_objects": lazy.pending(), "lazyfreed_objects": lazy.freed());

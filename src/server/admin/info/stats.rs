@@ -15,6 +15,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     let (cycles, rate) = (&stats.cycles, stats.tick_rate());
     let subscribed = server.audience.subscribers.totals();
     let (exceeded_us, exceeded_before_us) = server.core.limit.exceeded_us(clock::monotonic_us());
+    let (defrag_us, defrag_total_us) = server.defrag.times_us(clock::monotonic_us());
     let kbps = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
     fields!(out,
         "total_connections_received": stats.connections,
@@ -51,12 +52,12 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "total_forks": server.persistence.forks,
         "migrate_cached_sockets": 0,
         "slave_expires_tracked_keys": 0,
-        "active_defrag_hits": 0,
-        "active_defrag_misses": 0,
-        "active_defrag_key_hits": 0,
-        "active_defrag_key_misses": 0,
-        "total_active_defrag_time": 0,
-        "current_active_defrag_time": 0,
+        "active_defrag_hits": keys.moved_blocks,
+        "active_defrag_misses": keys.blocks_left_in_place,
+        "active_defrag_key_hits": keys.defragmented_keys,
+        "active_defrag_key_misses": keys.keys_left_in_place,
+        "total_active_defrag_time": defrag_total_us / 1000,
+        "current_active_defrag_time": defrag_us / 1000,
         "tracking_total_keys": tracked.keys,
         "tracking_total_items": tracked.items,
         "tracking_total_prefixes": tracked.prefixes,

@@ -1,0 +1,158 @@
+//! Active defragmentation: a cycle in which all keys are walked, and what they own moves out of sparse slabs.
+//!
+//! ```text
+//!  plan the slabs to empty ─▶ for each database: scan, a chain at a time ─▶ end
+//!                               │ entry, value, small collection: moved at once
+//!                               └ large collection: queued by its key, and walked in parts before the scan goes on
+//! ```
+//!
+//! The cycle goes on in slices, between which the keyspace changes as it likes. What was there from the plan on is met, as
+//! by `SCAN`; a queued key that has gone is skipped, and one that holds another value is walked from where the cursor
+//! happens to be. A block that is not met stays where it is, and its slab with it; nothing depends on that.
+//!
+//! Nothing that can be observed changes: no access clock, no position, no journal.
+
+use std::collections::VecDeque;
+
+use super::Keyspace;
+use crate::alloc::{self, Compaction};
+use crate::types::{MoveCursor, Moves};
+
+/// Memory that the plan goes over in one step, in regions of the allocator.
+const PLAN_STEP: usize = 32;
+
+/// Fields of a large collection that are looked at in one step.
+const PART: usize = 64;
+
+/// A plan is carried out if it frees at least this share of the holes in slabs: the walk has its costs, and holes that
+/// belong to slabs in use for new keys will be filled.
+const WORTHWHILE: usize = 8;
+
+/// How a slice of the cycle has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefragEnd {
+    /// The time is over.
+    Working,
+    /// Nearly nothing could be freed, so nothing was begun.
+    Pointless,
+    /// All keys have been met; how many blocks have moved since the cycle began.
+    Finished(u64),
+}
+
+/// A cycle.
+pub(super) struct Cycle {
+    compaction: Compaction,
+    planned: bool,
+    db: usize,
+    cursor: u64,
+    /// Keys of large collections, with their database.
+    large: VecDeque<(usize, Box<[u8]>)>,
+    /// Where the first of them goes on.
+    part: MoveCursor,
+    moves: Moves,
+}
+
+impl Cycle {
+    pub(super) fn new() -> Cycle {
+        Cycle {
+            compaction: Compaction::new(),
+            planned: false,
+            db: 0,
+            cursor: 0,
+            large: VecDeque::new(),
+            part: MoveCursor::default(),
+            moves: Moves::default(),
+        }
+    }
+
+    /// Some microseconds of work.
+    fn step(&mut self, keyspace: &mut Keyspace, max_fields: u64) -> DefragEnd {
+        if !self.planned {
+            let Some(freed) = self.compaction.plan(PLAN_STEP) else { return DefragEnd::Working };
+            let stats = alloc::stats();
+            let holes = stats.slab_bytes.saturating_sub(stats.slab_live_bytes);
+            self.planned = true;
+            return if freed == 0 || freed < holes / WORTHWHILE {
+                DefragEnd::Pointless
+            } else {
+                DefragEnd::Working
+            };
+        }
+        self.walk(keyspace, max_fields)
+    }
+
+    /// A step of the walk.
+    fn walk(&mut self, keyspace: &mut Keyspace, max_fields: u64) -> DefragEnd {
+        let before = self.moves;
+        if self.large.is_empty() {
+            let Some(db) = keyspace.dbs.get_mut(self.db) else {
+                return DefragEnd::Finished(self.moves.moved);
+            };
+            let Cycle { large, moves, .. } = self;
+            let (index, counters) = (self.db, &mut keyspace.counters);
+            self.cursor = db.dict.scan_mut(self.cursor, &mut |entry| {
+                let moved = moves.moved;
+                if entry.defragment(max_fields, moves) {
+                    large.push_back((index, entry.key().into()));
+                }
+                let counter = if moves.moved > moved {
+                    &mut counters.defragmented_keys
+                } else {
+                    &mut counters.keys_left_in_place
+                };
+                *counter += 1;
+            });
+            self.db += usize::from(self.cursor == 0);
+        } else {
+            self.walk_part(keyspace);
+        }
+        keyspace.counters.moved_blocks += self.moves.moved - before.moved;
+        keyspace.counters.blocks_left_in_place += self.moves.stayed - before.stayed;
+        DefragEnd::Working
+    }
+
+    /// A part of the first large collection.
+    fn walk_part(&mut self, keyspace: &mut Keyspace) {
+        let Some((db, key)) = self.large.front() else { return };
+        let hash = keyspace.hash(key);
+        let dict = &mut keyspace.dbs[*db].dict;
+        let next = dict.find(hash, key).and_then(|at| {
+            let mut entry = dict.get_mut(at);
+            entry.defragment_part(self.part, PART, &mut self.moves)
+        });
+        self.part = next.unwrap_or_default();
+        if next.is_none() {
+            self.large.pop_front();
+        }
+    }
+}
+
+impl Keyspace {
+    /// Works on the cycle for `time_us` microseconds by the clock `now_us`, or begins one. Collections of more than
+    /// `max_fields` fields are walked in parts. Not to be called while a child shares the memory: each block that moves
+    /// would cost two copied pages.
+    pub fn defragment(&mut self, max_fields: u64, time_us: u64, now_us: impl Fn() -> u64) -> DefragEnd {
+        let start = now_us();
+        let mut cycle = self.defrag.take().unwrap_or_else(|| Box::new(Cycle::new()));
+        loop {
+            let end = cycle.step(self, max_fields);
+            if end != DefragEnd::Working {
+                return end;
+            }
+            if now_us() - start >= time_us {
+                self.defrag = Some(cycle);
+                return end;
+            }
+        }
+    }
+
+    /// Whether blocks are being moved.
+    pub fn is_defragmenting(&self) -> bool {
+        self.defrag.as_ref().is_some_and(|cycle| cycle.planned)
+    }
+
+    /// Ends the cycle where it is.
+    pub fn stop_defragmenting(&mut self) {
+        self.defrag = None;
+    }
+}
