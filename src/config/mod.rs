@@ -73,7 +73,9 @@ impl Effect {
             Effect::NoStartWarnings => "the start does not stop at a warning",
             Effect::NoMemoryTest => "a crash report does not test the memory",
             Effect::OneThread => "one thread serves all clients",
-            Effect::OwnAllocator => "the allocator is not jemalloc; unused memory is always given back by a thread",
+            Effect::OwnAllocator => {
+                "the allocator is not jemalloc; unused memory is always given back by a thread"
+            }
             Effect::Debugging => "it serves tests of Redis's own code",
         })
     }

@@ -156,3 +156,6 @@ impl Keyspace {
         self.defrag = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

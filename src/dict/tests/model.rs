@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -22,6 +22,7 @@ enum Op {
     Drain(u8),
     Random(u64),
     Scan,
+    ScanMut,
     Clear,
 }
 
@@ -44,6 +45,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(Op::Drain),
         2 => any::<u64>().prop_map(Op::Random),
         2 => Just(Op::Scan),
+        2 => Just(Op::ScanMut),
         1 => Just(Op::Clear),
     ]
 }
@@ -129,12 +131,37 @@ impl Both {
                 }
             }
             Op::Scan => self.scan(),
+            Op::ScanMut => self.move_all(),
             Op::Clear => {
                 self.dict.clear();
                 self.model.clear();
             }
         }
         assert_eq!(self.dict.len(), self.model.len());
+    }
+
+    /// Moves every item to another block; positions stay what they were.
+    fn move_all(&mut self) {
+        let position = |dict: &Dict<Block>, key: &[u8]| dict.find(dict.hash(key), key);
+        let before: Vec<_> =
+            self.model.keys().map(|key| position(&self.dict, key).expect("it is there")).collect();
+        let mut seen = HashMap::new();
+        let mut cursor = 0;
+        loop {
+            let mut call = HashSet::new();
+            cursor = self.dict.scan_mut(cursor, &mut |item: &mut Block| {
+                item.set_value(item.value());
+                assert!(call.insert(item.key_bytes().to_vec()), "one call lends no item twice");
+                seen.insert(item.key_bytes().to_vec(), item.value());
+            });
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert_eq!(seen, self.model);
+        for (key, before) in self.model.keys().zip(before) {
+            assert_eq!(self.dict.get(before).key_bytes(), key);
+        }
     }
 
     fn scan(&self) {

@@ -27,8 +27,8 @@ use std::collections::VecDeque;
 use crate::codec::lzf;
 use crate::types::block::Block;
 use crate::types::container::{Container, Debris};
-use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::listpack::{self, Element, Listpack};
+use crate::types::moves::{self, MoveCursor, Moves};
 use crate::types::string::Text;
 use crate::types::{Encoding, Kind, Shapes};
 
