@@ -157,8 +157,8 @@ impl Overview {
             found.push(format!(
                 "Peak memory: {} bytes were in use at some time, more than one and a half times of the {} of now. \
                  Slabs that became empty go back to the system by themselves, those that still hold a few blocks \
-                 cannot: the ratio of fragmentation may stay high until new keys fill them. MEMORY PURGE gives back \
-                 at once what can be given.",
+                 cannot: the ratio of fragmentation may stay high until new keys fill them, or until activedefrag \
+                 has emptied them. MEMORY PURGE gives back at once what can be given.",
                 self.peak, self.used
             ));
         }
@@ -172,7 +172,8 @@ impl Overview {
         if costs(self.allocator_fragmentation(), 1.1) {
             found.push(format!(
                 "Holes in slabs: they are {:.2} times as large as what lies in them. It happens when keys of one \
-                 size were deleted here and there; new keys of that size will fill the holes. MEMORY MALLOC-STATS \
+                 size were deleted here and there; new keys of that size will fill the holes. 'CONFIG SET \
+                 activedefrag yes' moves what is left together, so that the system gets the rest. MEMORY MALLOC-STATS \
                  shows which sizes they are.",
                 self.allocator_fragmentation().0
             ));

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{Gather, SortedSet};
+use crate::alloc::tests::ALL_LEAVE;
 use crate::dict::Seed;
-use crate::types::Container;
+use crate::types::{Container, MoveCursor, Moves};
 
 const SEED: Seed = Seed::new([1, 2]);
 
@@ -89,6 +90,8 @@ enum Step {
     PopFirst(u8),
     PopLast(u8),
     Duplicate,
+    /// Moves blocks to other places, as a defragmentation does.
+    Move(MoveCursor, usize),
 }
 
 fn score() -> impl Strategy<Value = f64> {
@@ -110,6 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::PopFirst),
         1 => any::<u8>().prop_map(Step::PopLast),
         1 => Just(Step::Duplicate),
+        3 => (any::<bool>(), any::<u64>(), 1..300usize).prop_map(|(second, at, most)| Step::Move(MoveCursor { second, at: at % 1000 }, most)),
     ]
 }
 
@@ -152,6 +156,13 @@ fn apply(set: &mut SortedSet, model: &mut Model, step: &Step) {
         Step::PopFirst(count) => pop(set, model, 0, len.min(count.into())),
         Step::PopLast(count) => pop(set, model, len - len.min(count.into()), len),
         Step::Duplicate => *set = set.duplicate(),
+        Step::Move(cursor, most) => {
+            ALL_LEAVE.set(true);
+            let mut moves = Moves::default();
+            set.defragment(cursor, most, &mut moves);
+            ALL_LEAVE.set(false);
+            assert!(moves.stayed == 0 && (moves.moved > 0 || cursor.at > 0 || set.is_empty()));
+        }
     }
 }
 

@@ -114,6 +114,12 @@ fn advice_for(event: &str, config: &Config) -> Vec<String> {
              lower active-expire-effort makes smaller steps of it."
                 .into(),
         ),
+        "active-defrag-cycle" => advice.push(
+            "Blocks were moved out of sparse memory in longer slices than intended, most likely because a very large \
+             block was among them. A lower active-defrag-cycle-max makes slices rarer, 'CONFIG SET activedefrag no' ends \
+             them."
+                .into(),
+        ),
         _ => advice.push(format!("'LATENCY HISTORY {event}' shows when it happened; what ran then may be the cause.")),
     }
     advice
