@@ -19,6 +19,7 @@ mod chart;
 mod client;
 mod collections;
 mod fork;
+mod fragmentation;
 mod generator;
 mod keyspace;
 mod listeners;
@@ -75,6 +76,8 @@ struct Scale {
     grow_millions: usize,
     /// Keys of a server that forks.
     fork_keys: usize,
+    /// Keys of a server whose memory becomes sparse.
+    fragmented_keys: usize,
     /// Keys of a server that saves and loads.
     stored_keys: usize,
 }
@@ -114,7 +117,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork or --keyspace all but the last two are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --keyspace or --fragmentation all but the last three are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -125,6 +128,7 @@ fn command() -> Command {
         .arg(flag(scripts::SECTION, "scripts and functions that call commands"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections come and go; runs only when asked for"))
+        .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only when asked for"))
         .arg(flag("quick", "few requests: shows that it works, not how fast"))
         .arg(text("only", "NAME", "only rows with NAME in 'SECTION: NAME'; repeat for more").action(ArgAction::Append))
         .arg(text("peer", "NAME=PROGRAM", "a further server, with more of Redis's directives or, if '{port}' is among them, its own arguments").action(ArgAction::Append))
@@ -134,7 +138,7 @@ fn command() -> Command {
         .arg(count("connections", "connections of the idle row"))
         .arg(count("rate", "GETs a second for tails"))
         .arg(count("seconds", "length of each phase of tails"))
-        .arg(count("keys", "keys of a server that forks, that saves and loads, or of a large keyspace"))
+        .arg(count("keys", "keys of a server that forks, that saves and loads, that becomes sparse, or of a large keyspace"))
         .arg(count("grow", "also tails while a table grows to N million keys"))
         .arg(text("markdown", "FILE", "where the page is written"))
         .arg(text("svg", "FILE", "where the chart is written"))
@@ -161,6 +165,7 @@ impl Scale {
             rate: size("rate", 100_000, 10_000) as u64,
             grow_millions: matches.get_one("grow").copied().unwrap_or(0),
             fork_keys: size("keys", 10_000_000, 100_000),
+            fragmented_keys: size("keys", 1_000_000, 50_000),
             stored_keys: size("keys", 2_000_000, 50_000),
         }
     }
@@ -264,19 +269,21 @@ fn run(arguments: &[String]) -> Result<()> {
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),
     ];
-    let all = !sections.iter().any(|(name, _)| matches.get_flag(name))
-        && !matches.get_flag("fork")
-        && !matches.get_flag(keyspace::SECTION);
+    let extra: [(&str, Section); 3] = [
+        ("fork", fork::run),
+        (keyspace::SECTION, keyspace::run),
+        (fragmentation::SECTION, fragmentation::run),
+    ];
+    let all = !sections.iter().chain(&extra).any(|(name, _)| matches.get_flag(name));
     for (name, measure) in sections {
         if all || matches.get_flag(name) {
             measure(&bench, &mut report)?;
         }
     }
-    if matches.get_flag("fork") {
-        fork::run(&bench, &mut report)?;
-    }
-    if matches.get_flag(keyspace::SECTION) {
-        keyspace::run(&bench, &mut report)?;
+    for (name, measure) in extra {
+        if matches.get_flag(name) {
+            measure(&bench, &mut report)?;
+        }
     }
     if matches.get_flag("quick") {
         report.notes.push("A quick run: it shows that everything works; its figures say little.".into());

@@ -24,6 +24,10 @@ const PLAN_STEP: usize = 32;
 /// Fields of a large collection that are looked at in one step.
 const PART: usize = 64;
 
+/// Blocks of a chain that are looked at in one step. Collections that would exceed this are left for later, as large ones
+/// are, so that a chain of many collections makes no longer step than one of them.
+const CHAIN: u64 = 256;
+
 /// A plan is carried out if it frees at least this share of the holes in slabs: the walk has its costs, and holes that
 /// belong to slabs in use for new keys will be filled.
 const WORTHWHILE: usize = 8;
@@ -92,7 +96,8 @@ impl Cycle {
             let (index, counters) = (self.db, &mut keyspace.counters);
             self.cursor = db.dict.scan_mut(self.cursor, &mut |entry| {
                 let moved = moves.moved;
-                if entry.defragment(max_fields, moves) {
+                let most = CHAIN.saturating_sub(moves.looked_at() - before.looked_at()).min(max_fields);
+                if entry.defragment(most, moves) {
                     large.push_back((index, entry.key().into()));
                 }
                 let counter = if moves.moved > moved {

@@ -14,7 +14,7 @@ use crate::db::DefragEnd;
 use crate::sys::{clock, memory};
 
 /// Microseconds of defragmentation in one iteration of the loop.
-const SLICE_US: u64 = 400;
+const SLICE_US: u64 = 300;
 
 /// How often the fragmentation is looked at.
 const LOOK_US: u64 = 1_000_000;

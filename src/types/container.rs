@@ -105,8 +105,8 @@ impl<C: Container> Boxed<C> {
         dismiss: |at| unsafe { at.cast::<Self>().as_ref() }.container.dismiss(),
         // SAFETY: as above.
         walk_len: |at| unsafe { at.cast::<Self>().as_ref() }.container.walk_len(),
-        // SAFETY: as above; the handle was borrowed for writing.
         defragment: |at, cursor, most, moves| {
+            // SAFETY: as above; the handle was borrowed for writing.
             unsafe { at.cast::<Self>().as_mut() }.container.defragment(cursor, most, moves)
         },
         // SAFETY: as above.

@@ -58,22 +58,21 @@ fn with(
 ) {
     let key = keyspace.key(db, name);
     let found = keyspace.find(key, Access::Inspect);
-    let at = match found.filter(|at| keyspace.db(db).get(*at).kind() == kind) {
-        Some(at) => at,
-        None => {
-            if let Some(at) = found {
-                keyspace.remove(key, at, Removal::Del);
-            }
-            let entry = match kind {
-                Kind::String => Entry::string(name, b"", None),
-                Kind::List => list::create(name),
-                Kind::Set => set::create(name, b"x", 1, &keyspace.shapes),
-                Kind::Hash => hash::create(name, &keyspace.shapes, 0, std::iter::empty()),
-                Kind::SortedSet => sorted_set::create(name, 1, 1, &keyspace.shapes),
-                Kind::Stream => Entry::with_container(name, Stream::default(), None),
-            };
-            keyspace.insert(key, entry)
+    let at = if let Some(at) = found.filter(|at| keyspace.db(db).get(*at).kind() == kind) {
+        at
+    } else {
+        if let Some(at) = found {
+            keyspace.remove(key, at, Removal::Del);
         }
+        let entry = match kind {
+            Kind::String => Entry::string(name, b"", None),
+            Kind::List => list::create(name),
+            Kind::Set => set::create(name, b"x", 1, &keyspace.shapes),
+            Kind::Hash => hash::create(name, &keyspace.shapes, 0, std::iter::empty()),
+            Kind::SortedSet => sorted_set::create(name, 1, 1, &keyspace.shapes),
+            Kind::Stream => Entry::with_container(name, Stream::default(), None),
+        };
+        keyspace.insert(key, entry)
     };
     if kind == Kind::Hash {
         // The deadlines of fields are looked after by the keyspace; see `change_hash`.
@@ -158,7 +157,9 @@ fn change_hash(keyspace: &mut Keyspace, db: usize, name: &[u8], random: &mut Ran
                 fields.set_expiry(field.as_bytes(), NOW_MS + i as i64, Condition::Always);
             }
         }
-        (from..from + removes).step_by(2).for_each(|i| drop(fields.remove(format!("field:{i}").as_bytes())));
+        for i in (from..from + removes).step_by(2) {
+            fields.remove(format!("field:{i}").as_bytes());
+        }
         fields.is_empty()
     });
     keyspace.unchanged();
@@ -363,8 +364,7 @@ fn a_large_collection_is_walked_in_parts_even_if_it_is_replaced_meanwhile() {
         if steps == 50 {
             assert!(!cycle.large.is_empty(), "it is not done yet");
             with(&mut keyspace, 0, b"large", Kind::Set, |entry, shapes| {
-                (0..3000).for_each(|i| drop(set::add(entry, format!("m{i}").as_bytes(), shapes)));
-                true
+                (0..3000).all(|i| set::add(entry, format!("m{i}").as_bytes(), shapes))
             });
         }
         if steps == 55 {

@@ -83,7 +83,7 @@ enum Pass {
 
 /// A compaction of this thread's heap, from its plan on until it is dropped. There is one at a time.
 pub struct Compaction {
-    classes: Box<[Class; CLASSES]>,
+    classes: Vec<Class>,
     pass: Pass,
     /// Regions that the pass has still to visit are those below.
     next: usize,
@@ -96,7 +96,7 @@ impl Compaction {
     /// Nothing is planned yet.
     pub fn new() -> Compaction {
         Compaction {
-            classes: Box::new([Class::NONE; CLASSES]),
+            classes: vec![Class::NONE; CLASSES],
             pass: Pass::Count,
             next: usize::MAX,
             leaving_bytes: 0,
