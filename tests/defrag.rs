@@ -62,10 +62,10 @@ fn collections(client: &mut Client, items: usize) {
 
 #[test]
 fn what_scattered_deletions_leave_goes_back_to_the_system() {
-    const KEYS: usize = 150_000;
+    const KEYS: usize = 100_000;
     let server = Server::start(
         "--enable-debug-command yes --active-defrag-ignore-bytes 1mb --active-defrag-cycle-min 40 \
-         --active-defrag-cycle-max 60 --latency-monitor-threshold 1",
+         --active-defrag-cycle-max 60",
     );
     let mut client = server.client();
     fill(&mut client, "key", KEYS, 1000);
