@@ -15,6 +15,7 @@ mod announce;
 mod attention;
 mod audience;
 mod busy;
+mod client_memory;
 mod core;
 mod cron;
 mod durability;
@@ -47,6 +48,7 @@ use cron::Cron;
 use loading::Loading;
 use net::batch::Batch;
 use net::client::Query;
+use net::ledger::Ledger;
 use net::{LISTENER, Net};
 use persistence::Persistence;
 use process::Process;
@@ -124,6 +126,7 @@ impl Server {
                 if event.readable || event.closed {
                     self.on_readable(&mut io, event.token, event.closed);
                 }
+                self.weigh(event.token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
@@ -133,6 +136,7 @@ impl Server {
                     break;
                 }
                 self.resume(&mut io, token);
+                self.weigh(token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
@@ -173,9 +177,11 @@ impl Server {
         }
     }
 
-    /// Whether replies or the log should be written before the iteration ends.
+    /// Whether replies or the log should be written before the iteration ends, or clients be closed.
     fn has_much_to_write(&self) -> bool {
-        self.net.output.is_large() || self.core.keyspace.journal.calls().is_large()
+        self.net.output.is_large()
+            || self.core.keyspace.journal.calls().is_large()
+            || self.net.ledger.as_ref().is_some_and(Ledger::is_over)
     }
 
     /// Whether the next iteration has something to do without an event.

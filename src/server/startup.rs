@@ -167,6 +167,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     };
     server.core.keyspace.wake_by(server.net.poller.waker());
     server.refresh_announcer();
+    server.limit_client_memory();
     Ok(server)
 }
 

@@ -87,7 +87,7 @@ impl Overview {
         let slab = alloc::stats();
         let (resident, allocator_resident) = process::memory();
         let startup = server.core.startup_memory;
-        let clients = server.net.memory_bytes() as u64;
+        let clients = server.memory_of_clients() as u64;
         let dbs = (0..server.core.keyspace.count()).map(|index| (index, server.core.keyspace.db(index)));
         let tables: Vec<Tables> = dbs
             .filter(|(_, db)| !db.is_empty())

@@ -219,6 +219,8 @@ pub struct Stats {
     pub query_limit_disconnections: u64,
     /// Largest `used_memory` seen by cron.
     pub peak_memory: u64,
+    /// Clients disconnected because all together took too much memory.
+    pub evicted_clients: u64,
     /// Commands a second.
     pub command_rate: Rate,
     /// Bytes received a second.
@@ -253,6 +255,7 @@ impl Stats {
             output_limit_disconnections: 0,
             query_limit_disconnections: 0,
             peak_memory: 0,
+            evicted_clients: 0,
             command_rate: Rate::default(),
             input_rate: Rate::default(),
             output_rate: Rate::default(),
