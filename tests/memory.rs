@@ -5,12 +5,9 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
-
 use nix::sys::resource::{Resource, getrlimit};
 use support::client::encode;
-use support::server::{Directory, free_port, subject_binary};
-use support::{Client, Server, Value, eventually};
+use support::{Client, Launch, Server, Value, eventually};
 
 const MB: u64 = 1 << 20;
 
@@ -97,37 +94,6 @@ fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
     assert_eq!(client.run("GET key:000000040000"), Value::Bulk(b"abc".to_vec()));
 }
 
-/// A server under a limit of its address space, in a directory of its own.
-struct Limited {
-    child: std::process::Child,
-    port: u16,
-    _directory: Directory,
-}
-
-impl Limited {
-    fn start(mebibytes: u64) -> Limited {
-        let (directory, port) = (Directory::new(), free_port());
-        let child = Command::new("sh")
-            .args(["-c", "ulimit -v $1 && shift && exec \"$@\"", "sh", &(mebibytes << 10).to_string()])
-            .arg(subject_binary())
-            .args(["--port", &port.to_string(), "--save", ""])
-            .current_dir(directory.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("run the server under a limit");
-        Limited { child, port, _directory: directory }
-    }
-}
-
-impl Drop for Limited {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The allocator reserves addresses for whatever the keyspace may become; under a limit it leaves them to the data.
 #[test]
 fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
@@ -135,8 +101,8 @@ fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     if getrlimit(Resource::RLIMIT_AS).expect("getrlimit").0 < LIMIT * MB {
         return;
     }
-    let server = Limited::start(LIMIT);
-    let mut client = eventually("an answer on the port", || Client::tcp(server.port).ok());
+    let server = Launch::subject().address_space(Some(LIMIT)).start();
+    let mut client = server.client();
     // Three quarters of the limit, in values that lie in slabs, in runs of slabs and in mappings of their own.
     fill(&mut client, "small", 1_000_000, 40);
     fill(&mut client, "medium", 20_000, 9000);

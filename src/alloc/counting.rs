@@ -1,10 +1,13 @@
 //! The system's allocator with a count of live bytes, for `used_memory`.
 //!
 //! The count is one relaxed atomic addition for each call. Ordinary requests do not get here: their blocks come from
-//! slabs, and buffers are reused.
+//! slabs, and buffers are reused. A refusal ends the process here ([`super::when_refused`]), before the standard library does
+//! in words of its own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::refused;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -19,20 +22,29 @@ impl Counting {
     }
 }
 
+/// Counts a block that the system has given, or ends the process where it has not.
+#[inline(always)]
+fn counted(block: *mut u8, layout: Layout) -> *mut u8 {
+    if block.is_null() {
+        refused::refused(layout.size());
+    } else {
+        LIVE.fetch_add(layout.size(), Relaxed);
+    }
+    block
+}
+
 // SAFETY: every call is handed to `System` as it came.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Relaxed);
         // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
+        counted(unsafe { System.alloc(layout) }, layout)
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Relaxed);
         // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
+        counted(unsafe { System.alloc_zeroed(layout) }, layout)
     }
 
     #[inline]
@@ -44,9 +56,14 @@ unsafe impl GlobalAlloc for Counting {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_add(size.wrapping_sub(layout.size()), Relaxed);
         // SAFETY: the caller's promise.
-        unsafe { System.realloc(block, layout, size) }
+        let moved = unsafe { System.realloc(block, layout, size) };
+        if moved.is_null() {
+            refused::refused(size);
+        } else {
+            LIVE.fetch_add(size.wrapping_sub(layout.size()), Relaxed);
+        }
+        moved
     }
 }
 

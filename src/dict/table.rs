@@ -24,7 +24,8 @@ use super::order;
 use super::prefetch::prefetch;
 use super::{Item, Seed};
 use crate::sys::memory::Pages;
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use crate::sys::out_of_memory;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -83,12 +84,12 @@ impl<T: Item> Table<T> {
         assert!(buckets.is_power_of_two());
         let layout = Layout::array::<Bucket>(buckets).expect("a table fits in the address space");
         let (start, storage) = if layout.size() >= MAPPED_BYTES {
-            let Ok(pages) = Pages::zeroed(layout.size()) else { handle_alloc_error(layout) };
+            let Ok(pages) = Pages::zeroed(layout.size()) else { out_of_memory::end(layout.size()) };
             (pages.start().cast(), Storage::Mapped(pages))
         } else {
             // SAFETY: the layout has at least one bucket, so its size is not zero.
             let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
-                handle_alloc_error(layout)
+                out_of_memory::end(layout.size())
             };
             (start.cast(), Storage::Heap)
         };

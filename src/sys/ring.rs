@@ -29,6 +29,8 @@ use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{Ordering, compiler_fence};
 
+use crate::sys::out_of_memory;
+
 /// A byte queue of fixed capacity whose content and whose room are each one slice.
 ///
 /// Not `Clone`, and `Send` but not shared between threads.
@@ -63,7 +65,7 @@ impl Ring {
         let capacity = capacity.max(1);
         let bytes = capacity.checked_mul(2).expect("ring capacity overflows");
         let base = map(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, ANONYMOUS, -1)
-            .unwrap_or_else(|_| out_of_memory(bytes));
+            .unwrap_or_else(|_| out_of_memory::end(bytes));
         Ring { base, capacity, start: 0, end: 0, mirrored: false }
     }
 
@@ -198,11 +200,6 @@ fn forget_addresses() {
 const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
-
-fn out_of_memory(bytes: usize) -> ! {
-    let layout = std::alloc::Layout::from_size_align(bytes, 1).expect("ring capacity overflows");
-    std::alloc::handle_alloc_error(layout)
-}
 
 fn page_bytes() -> usize {
     // SAFETY: no pointers.
