@@ -15,10 +15,32 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 pub struct Counting;
 
 impl Counting {
-    /// The bytes that the whole process has allocated and not freed. Zero where `Counting` is not the
+    /// The bytes that the whole process has allocated and not freed, at the sizes of the system's allocator. Zero where `Counting` is not the
     /// global allocator. Slabs are not in it: they come from the kernel directly.
     pub fn live_bytes() -> usize {
         LIVE.load(Relaxed)
+    }
+}
+
+/// What the system's allocator keeps beside a block, the steps of its sizes, and the smallest of them: those of glibc. Others
+/// are similar.
+const HEADER: usize = 8;
+const STEP: usize = 16;
+const SMALLEST: usize = 32;
+
+/// The bytes that the system's allocator takes for a block.
+#[inline]
+pub const fn heap_size(layout: Layout) -> usize {
+    let step = if layout.align() > STEP { layout.align() } else { STEP };
+    let size = (layout.size() + HEADER).next_multiple_of(step);
+    if size > SMALLEST { size } else { SMALLEST }
+}
+
+/// The bytes that the system's allocator takes for room for `capacity` values in a row.
+pub const fn array_size<T>(capacity: usize) -> usize {
+    match Layout::array::<T>(capacity) {
+        Ok(layout) if layout.size() > 0 => heap_size(layout),
+        _ => 0,
     }
 }
 
@@ -28,7 +50,7 @@ fn counted(block: *mut u8, layout: Layout) -> *mut u8 {
     if block.is_null() {
         refused::refused(layout.size());
     } else {
-        LIVE.fetch_add(layout.size(), Relaxed);
+        LIVE.fetch_add(heap_size(layout), Relaxed);
     }
     block
 }
@@ -49,7 +71,7 @@ unsafe impl GlobalAlloc for Counting {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
+        LIVE.fetch_sub(heap_size(layout), Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(block, layout) }
     }
@@ -61,7 +83,9 @@ unsafe impl GlobalAlloc for Counting {
         if moved.is_null() {
             refused::refused(size);
         } else {
-            LIVE.fetch_add(size.wrapping_sub(layout.size()), Relaxed);
+            // SAFETY: the caller's promise: a size and an alignment that make a layout.
+            let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+            LIVE.fetch_add(heap_size(new).wrapping_sub(heap_size(layout)), Relaxed);
         }
         moved
     }
@@ -80,9 +104,9 @@ mod tests {
         unsafe {
             let block = Counting.alloc(small);
             let zeroed = Counting.alloc_zeroed(small);
-            assert_eq!(Counting::live_bytes() - before, 2000);
+            assert_eq!(Counting::live_bytes() - before, 2 * heap_size(small));
             let block = Counting.realloc(block, small, 5000);
-            assert_eq!(Counting::live_bytes() - before, 6000);
+            assert_eq!(Counting::live_bytes() - before, heap_size(small) + heap_size(large));
             Counting.dealloc(block, large);
             Counting.dealloc(zeroed, small);
         }

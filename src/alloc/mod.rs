@@ -45,7 +45,7 @@ use slab as backend;
 
 use std::ptr::NonNull;
 
-pub use counting::Counting;
+pub use counting::{Counting, array_size, heap_size};
 pub use refused::{attempt, when_refused};
 
 /// Allocates `size` bytes, uninitialised; aligned to 4 bytes at least, to 8 from 64 bytes on. Where there is no memory

@@ -23,6 +23,7 @@ use super::group::{SLOTS, tag_of};
 use super::order;
 use super::prefetch::prefetch;
 use super::{Item, Seed};
+use crate::alloc;
 use crate::sys::memory::Pages;
 use crate::sys::out_of_memory;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -82,7 +83,7 @@ impl<T: Item> Table<T> {
     /// A table of `buckets` empty buckets (a power of two). Takes the same time for any size.
     pub(super) fn new(buckets: usize) -> Self {
         assert!(buckets.is_power_of_two());
-        let layout = Layout::array::<Bucket>(buckets).expect("a table fits in the address space");
+        let layout = Self::layout(buckets);
         let (start, storage) = if layout.size() >= MAPPED_BYTES {
             let Ok(pages) = Pages::zeroed(layout.size()) else { out_of_memory::end(layout.size()) };
             (pages.start().cast(), Storage::Mapped(pages))
@@ -137,7 +138,14 @@ impl<T: Item> Table<T> {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.buckets() * size_of::<Bucket>()
+        match self.storage {
+            Storage::Heap => alloc::heap_size(Self::layout(self.buckets())),
+            _ => self.buckets() * size_of::<Bucket>(),
+        }
+    }
+
+    fn layout(buckets: usize) -> Layout {
+        Layout::array::<Bucket>(buckets).expect("a table fits in the address space")
     }
 
     /// Address and length of the memory, if it is a mapping of its own.

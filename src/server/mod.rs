@@ -44,6 +44,7 @@ use audience::Audience;
 use busy::Suspended;
 use core::Core;
 use core::memory_limit::Room;
+use core::used_memory;
 use cron::Cron;
 use loading::Loading;
 use net::batch::Batch;
@@ -101,6 +102,7 @@ impl Server {
     /// Serves until shutdown.
     pub fn run(&mut self) {
         let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
+        self.core.startup_memory = used_memory();
         loop {
             let ready = self.wait(self.timeout_ms());
             self.core.clock.update();
@@ -166,6 +168,7 @@ impl Server {
             }
             self.end_waits_for_freeing();
             self.reply_to_ended_waits();
+            self.core.stats.note_memory(used_memory());
             self.flush();
             if signal::shutdown_signals() > 0 {
                 self.shut_down_by_signal();
