@@ -5,12 +5,11 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit};
 use support::client::encode;
-use support::server::{Directory, free_port, subject_binary};
-use support::{Client, Server, Value, eventually};
+use support::{Client, Launch, Server, Value, eventually, status_field};
 
 const MB: u64 = 1 << 20;
 
@@ -97,37 +96,6 @@ fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
     assert_eq!(client.run("GET key:000000040000"), Value::Bulk(b"abc".to_vec()));
 }
 
-/// A server under a limit of its address space, in a directory of its own.
-struct Limited {
-    child: std::process::Child,
-    port: u16,
-    _directory: Directory,
-}
-
-impl Limited {
-    fn start(mebibytes: u64) -> Limited {
-        let (directory, port) = (Directory::new(), free_port());
-        let child = Command::new("sh")
-            .args(["-c", "ulimit -v $1 && shift && exec \"$@\"", "sh", &(mebibytes << 10).to_string()])
-            .arg(subject_binary())
-            .args(["--port", &port.to_string(), "--save", ""])
-            .current_dir(directory.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("run the server under a limit");
-        Limited { child, port, _directory: directory }
-    }
-}
-
-impl Drop for Limited {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The allocator reserves addresses for whatever the keyspace may become; under a limit it leaves them to the data.
 #[test]
 fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
@@ -135,8 +103,8 @@ fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     if getrlimit(Resource::RLIMIT_AS).expect("getrlimit").0 < LIMIT * MB {
         return;
     }
-    let server = Limited::start(LIMIT);
-    let mut client = eventually("an answer on the port", || Client::tcp(server.port).ok());
+    let server = Launch::subject().address_space(Some(LIMIT)).start();
+    let mut client = server.client();
     // Three quarters of the limit, in values that lie in slabs, in runs of slabs and in mappings of their own.
     fill(&mut client, "small", 1_000_000, 40);
     fill(&mut client, "medium", 20_000, 9000);
@@ -145,4 +113,244 @@ fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {
     assert_eq!(client.run("DBSIZE"), Value::Integer(1_020_440));
     assert!(client.info_number("used_memory") > (350 * MB) as i64);
     assert_eq!(client.run("STRLEN huge:39"), Value::Integer(2_000_000));
+}
+
+/// Data of one kind: what makes some megabytes of it, and under how many keys (`key:0` and so on).
+struct Kind {
+    name: &'static str,
+    keys: usize,
+    fill: fn(&mut Client),
+}
+
+/// What the tests of figures look at. Sorted sets are made in order: at random, their leaves leave holes of some percent in
+/// the slabs, which are not in use.
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "strings of 3 bytes",
+        keys: 300_000,
+        fill: |client| client.ok("DEBUG POPULATE 300000 key 3"),
+    },
+    Kind {
+        name: "strings of 32 bytes",
+        keys: 200_000,
+        fill: |client| client.ok("DEBUG POPULATE 200000 key 32"),
+    },
+    Kind {
+        name: "strings of 100 bytes",
+        keys: 100_000,
+        fill: |client| client.ok("DEBUG POPULATE 100000 key 100"),
+    },
+    Kind { name: "strings of 2 kB", keys: 6000, fill: |client| client.ok("DEBUG POPULATE 6000 key 2000") },
+    Kind { name: "strings of 100 kB", keys: 120, fill: |client| client.ok("DEBUG POPULATE 120 key 100000") },
+    Kind {
+        name: "a hash",
+        keys: 1,
+        fill: |client| collect(client, "HSET key:0", 250, |i| format!("field:{i} value:{i:010}")),
+    },
+    Kind {
+        name: "a set",
+        keys: 1,
+        fill: |client| collect(client, "SADD key:0", 250, |i| format!("member:{i:012}")),
+    },
+    Kind {
+        name: "a sorted set",
+        keys: 1,
+        fill: |client| collect(client, "ZADD key:0", 150, |i| format!("{i} member:{i:010}")),
+    },
+    Kind {
+        name: "a list",
+        keys: 1,
+        fill: |client| collect(client, "RPUSH key:0", 400, |i| format!("element:{i:020}")),
+    },
+    Kind {
+        name: "a stream",
+        keys: 1,
+        fill: |client| {
+            pipeline(client, 250_000, |i| encode(&["XADD", "key:0", "*", "f", &format!("{i:025}")]))
+        },
+    },
+    Kind {
+        name: "small hashes",
+        keys: 100_000,
+        fill: |client| {
+            pipeline(client, 100_000, |i| {
+                let key = format!("key:{i}");
+                encode(&["HSET", &key, "name", "somebody", "age", "42", "mail", "somebody@example.org"])
+            });
+        },
+    },
+];
+
+/// Sends requests in groups of a thousand.
+fn pipeline(client: &mut Client, count: usize, request: impl Fn(usize) -> Vec<u8>) {
+    for start in (0..count).step_by(1000) {
+        let requests: Vec<u8> = (start..start + 1000).flat_map(&request).collect();
+        client.send_raw(&requests).expect("send");
+        for _ in 0..1000 {
+            assert!(!client.read_reply().expect("a reply").value.is_error());
+        }
+    }
+}
+
+/// Adds `thousands` of members to a collection.
+fn collect(client: &mut Client, command: &str, thousands: usize, member: impl Fn(usize) -> String) {
+    for start in (0..thousands * 1000).step_by(1000) {
+        let mut line = command.to_string();
+        for i in start..start + 1000 {
+            line.push(' ');
+            line.push_str(&member(i));
+        }
+        assert!(!client.run(&line).is_error(), "{command}");
+    }
+}
+
+/// Unlinks all keys, and waits until their memory has been freed.
+fn unlink_all(client: &mut Client, keys: &[String]) {
+    for group in keys.chunks(1000) {
+        let mut words = vec!["UNLINK"];
+        words.extend(group.iter().map(String::as_str));
+        assert_eq!(client.call(&words), Value::Integer(group.len() as i64));
+    }
+    client.wait_for_info("lazyfree_pending_objects", |pending| pending == 0);
+}
+
+/// Waits until the table of keys has its final size, and has unused memory given back.
+fn settle(client: &mut Client) {
+    eventually("the end of a rehash", || {
+        (!client.run("DEBUG HTSTATS 0").text().contains("Rehashing")).then_some(())
+    });
+    client.wait_for_info("lazyfree_pending_objects", |pending| pending == 0);
+    client.ok("MEMORY PURGE");
+}
+
+/// The sum of MEMORY USAGE of these keys, without their slots in the table; of many keys some stand for all.
+fn sum_of_usage(client: &mut Client, keys: &[String]) -> i64 {
+    const SLOT: i64 = 8;
+    const ENOUGH: usize = 1000;
+    let some: Vec<&String> = keys.iter().step_by(keys.len().div_ceil(ENOUGH)).collect();
+    let usage = |key: &&String| client.call(&["MEMORY", "USAGE", key]).integer() - SLOT;
+    some.iter().map(usage).sum::<i64>() * keys.len() as i64 / some.len() as i64
+}
+
+/// A figure of MEMORY STATS; `name` may lead into an inner map.
+fn figure(client: &mut Client, name: &[&str]) -> i64 {
+    let mut value = client.run("MEMORY STATS");
+    for part in name {
+        let pairs = value.elements().to_vec();
+        let pair = pairs.chunks(2).find(|pair| pair[0].text() == *part).expect("a figure of this name");
+        value = pair[1].clone();
+    }
+    value.integer()
+}
+
+/// What MEMORY MALLOC-STATS says of memory in use.
+fn sum_of_allocators(client: &mut Client) -> i64 {
+    let text = client.run("MEMORY MALLOC-STATS").text();
+    let line = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        found.trim().parse::<i64>().expect("a number")
+    };
+    let parts = [
+        "Process heap, live:",
+        "Large blocks, live:",
+        "Mapped tables:",
+        "Rings of connections:",
+        "Slabs, live blocks:",
+    ];
+    parts.map(line).iter().sum()
+}
+
+/// Memory that is the process's own, without the pages of its executable.
+fn anonymous_bytes(server: &Server) -> i64 {
+    let kilobytes = status_field(server.pid(), "RssAnon");
+    kilobytes.trim_end_matches(" kB").trim().parse::<i64>().expect("a number") << 10
+}
+
+fn assert_within(percent: i64, one: i64, other: i64, what: &str) {
+    assert!((one - other).abs() * 100 <= other * percent, "{what}: {one} and {other}");
+}
+
+/// For each kind of data: what is in use grows as the process does, MEMORY USAGE says what it is, STATS how much of it is
+/// data, and when it is deleted as much is in use as before.
+#[test]
+fn figures_of_memory_are_those_of_the_process_whatever_the_data_is() {
+    let next = AtomicUsize::new(0);
+    let check = || {
+        while let Some(kind) = KINDS.get(next.fetch_add(1, Ordering::Relaxed)) {
+            check_figures(kind);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(check);
+        scope.spawn(check);
+    });
+}
+
+fn check_figures(kind: &Kind) {
+    let Kind { name, fill, .. } = kind;
+    let keys: Vec<String> = (0..kind.keys).map(|i| format!("key:{i}")).collect();
+    let server = Server::start("--enable-debug-command yes --slowlog-log-slower-than -1");
+    let mut client = server.client();
+    // The first time, buffers and threads come that stay.
+    fill(&mut client);
+    client.ok("FLUSHALL");
+    settle(&mut client);
+    let (used, resident) = (client.info_number("used_memory"), anonymous_bytes(&server));
+    let dataset = client.info_number("used_memory_dataset");
+
+    fill(&mut client);
+    settle(&mut client);
+    let growth = client.info_number("used_memory") - used;
+    assert!(growth > 6 * MB as i64, "{name}: {growth}");
+    assert_within(5, anonymous_bytes(&server) - resident, growth, &format!("{name}: resident and used"));
+    assert!(client.info_number("used_memory_peak") >= used + growth, "{name}");
+    assert!(!client.run("MEMORY DOCTOR").text().contains("Fragmentation"), "{name}");
+    assert_within(
+        1,
+        sum_of_allocators(&mut client),
+        used + growth,
+        &format!("{name}: MALLOC-STATS and used"),
+    );
+    let tables: i64 = ["overhead.hashtable.main", "overhead.hashtable.expires"]
+        .iter()
+        .map(|table| figure(&mut client, &["db.0", table]))
+        .sum();
+    let usage = sum_of_usage(&mut client, &keys) + tables;
+    assert_within(5, usage, growth, &format!("{name}: MEMORY USAGE and used"));
+    let data = client.info_number("used_memory_dataset") - dataset;
+    assert_within(5, data, growth - tables, &format!("{name}: data and used"));
+    assert_eq!(figure(&mut client, &["keys.count"]), keys.len() as i64, "{name}");
+
+    unlink_all(&mut client, &keys);
+    eventually(&format!("{name}: the memory of before"), || {
+        (client.info_number("used_memory") < used + (64 << 10)).then_some(())
+    });
+}
+
+/// What waits for the disk is told, and not counted against a limit of memory.
+#[test]
+fn connections_and_what_waits_for_them_are_overhead_and_no_data() {
+    let server = Server::start("--appendonly yes");
+    let mut client = server.client();
+    client.call(&[&b"SET"[..], b"key", &vec![b'v'; 20_000]]);
+    let dataset = client.info_number("used_memory_dataset");
+    let before = client.info_number("mem_clients_normal");
+    let mut others: Vec<Client> = (0..50).map(|_| server.client()).collect();
+    for other in &mut others {
+        other.ok("MULTI");
+        other.call(&[&b"SET"[..], b"key", &vec![b'v'; 100_000]]);
+    }
+    let clients = client.info_number("mem_clients_normal") - before;
+    assert!((50 * 100_000..60 * 100_000).contains(&clients), "{clients}");
+    assert_eq!(figure(&mut client, &["clients.normal"]) / 1_000_000, clients / 1_000_000);
+    let data = client.info_number("used_memory_dataset") - dataset;
+    assert!(data.abs() < 200_000, "{data}");
+    let (buffer, uncounted) =
+        (client.info_number("mem_aof_buffer"), client.info_number("mem_not_counted_for_evict"));
+    assert!(buffer > 0 && buffer == uncounted, "{buffer} {uncounted}");
+    assert_eq!(figure(&mut client, &["aof.buffer"]), buffer);
+    client.ok("CONFIG SET appendonly no");
+    assert_eq!(client.info_number("mem_aof_buffer"), 0);
+    drop(others);
+    client.wait_for_info("mem_clients_normal", |clients| clients < before + 20_000);
 }

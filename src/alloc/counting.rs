@@ -1,10 +1,13 @@
 //! The system's allocator with a count of live bytes, for `used_memory`.
 //!
 //! The count is one relaxed atomic addition for each call. Ordinary requests do not get here: their blocks come from
-//! slabs, and buffers are reused.
+//! slabs, and buffers are reused. A refusal ends the process here ([`super::when_refused`]), before the standard library does
+//! in words of its own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::refused;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -12,41 +15,79 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 pub struct Counting;
 
 impl Counting {
-    /// The bytes that the whole process has allocated and not freed. Zero where `Counting` is not the
+    /// The bytes that the whole process has allocated and not freed, at the sizes of the system's allocator. Zero where `Counting` is not the
     /// global allocator. Slabs are not in it: they come from the kernel directly.
     pub fn live_bytes() -> usize {
         LIVE.load(Relaxed)
     }
 }
 
+/// What the system's allocator keeps beside a block, the steps of its sizes, and the smallest of them: those of glibc. Others
+/// are similar.
+const HEADER: usize = 8;
+const STEP: usize = 16;
+const SMALLEST: usize = 32;
+
+/// The bytes that the system's allocator takes for a block.
+#[inline]
+pub const fn heap_size(layout: Layout) -> usize {
+    let step = if layout.align() > STEP { layout.align() } else { STEP };
+    let size = (layout.size() + HEADER).next_multiple_of(step);
+    if size > SMALLEST { size } else { SMALLEST }
+}
+
+/// The bytes that the system's allocator takes for room for `capacity` values in a row.
+pub const fn array_size<T>(capacity: usize) -> usize {
+    match Layout::array::<T>(capacity) {
+        Ok(layout) if layout.size() > 0 => heap_size(layout),
+        _ => 0,
+    }
+}
+
+/// Counts a block that the system has given, or ends the process where it has not.
+#[inline(always)]
+fn counted(block: *mut u8, layout: Layout) -> *mut u8 {
+    if block.is_null() {
+        refused::refused(layout.size());
+    } else {
+        LIVE.fetch_add(heap_size(layout), Relaxed);
+    }
+    block
+}
+
 // SAFETY: every call is handed to `System` as it came.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Relaxed);
         // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
+        counted(unsafe { System.alloc(layout) }, layout)
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Relaxed);
         // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
+        counted(unsafe { System.alloc_zeroed(layout) }, layout)
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
+        LIVE.fetch_sub(heap_size(layout), Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(block, layout) }
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_add(size.wrapping_sub(layout.size()), Relaxed);
         // SAFETY: the caller's promise.
-        unsafe { System.realloc(block, layout, size) }
+        let moved = unsafe { System.realloc(block, layout, size) };
+        if moved.is_null() {
+            refused::refused(size);
+        } else {
+            // SAFETY: the caller's promise: a size and an alignment that make a layout.
+            let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+            LIVE.fetch_add(heap_size(new).wrapping_sub(heap_size(layout)), Relaxed);
+        }
+        moved
     }
 }
 
@@ -63,9 +104,9 @@ mod tests {
         unsafe {
             let block = Counting.alloc(small);
             let zeroed = Counting.alloc_zeroed(small);
-            assert_eq!(Counting::live_bytes() - before, 2000);
+            assert_eq!(Counting::live_bytes() - before, 2 * heap_size(small));
             let block = Counting.realloc(block, small, 5000);
-            assert_eq!(Counting::live_bytes() - before, 6000);
+            assert_eq!(Counting::live_bytes() - before, heap_size(small) + heap_size(large));
             Counting.dealloc(block, large);
             Counting.dealloc(zeroed, small);
         }

@@ -32,6 +32,7 @@
 pub mod counting;
 #[cfg(not(all(feature = "slab", target_pointer_width = "64", not(fuzzing))))]
 mod direct;
+mod refused;
 #[cfg(all(feature = "slab", target_pointer_width = "64", not(fuzzing)))]
 mod slab;
 mod system;
@@ -45,10 +46,11 @@ use slab as backend;
 
 use std::ptr::NonNull;
 
-pub use counting::Counting;
+pub use counting::{Counting, array_size, heap_size};
+pub use refused::{attempt, when_refused};
 
 /// Allocates `size` bytes, uninitialised; aligned to 4 bytes at least, to 8 from 64 bytes on. Where there is no memory
-/// the process ends, as with the standard collections.
+/// the process ends ([`when_refused`]).
 #[inline]
 pub fn allocate(size: usize) -> NonNull<u8> {
     backend::allocate(size)

@@ -1,8 +1,10 @@
 //! Blocks from the system's allocator: all of them where slabs are not used, and those for which there is no slab.
 
-use std::alloc::{Layout, handle_alloc_error};
+use std::alloc::Layout;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::refused;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -19,18 +21,22 @@ pub fn live_bytes() -> usize {
 #[inline(never)]
 pub fn allocate(size: usize) -> NonNull<u8> {
     let layout = layout(size);
-    LIVE.fetch_add(size, Relaxed);
     // SAFETY: the layout's size is not zero.
     let block = unsafe { std::alloc::alloc(layout) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+    counted(block, size)
 }
 
 pub fn allocate_zeroed(size: usize) -> NonNull<u8> {
     let layout = layout(size);
-    LIVE.fetch_add(size, Relaxed);
     // SAFETY: the layout's size is not zero.
     let block = unsafe { std::alloc::alloc_zeroed(layout) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+    counted(block, size)
+}
+
+fn counted(block: *mut u8, size: usize) -> NonNull<u8> {
+    let block = NonNull::new(block).unwrap_or_else(|| refused::end(size));
+    LIVE.fetch_add(size, Relaxed);
+    block
 }
 
 /// # Safety

@@ -34,11 +34,11 @@ pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64>
 /// whether it is new or longer than before. The caller declares the change.
 pub(super) fn make_room(ctx: &mut Context<'_>, key: Key<'_>, len: usize) -> Result<(Position, bool)> {
     let found = ctx.find_kind(key, Access::Write, Kind::String)?;
-    strings::check_possible(len)?;
+    let old = found.map_or(0, |at| ctx.db().get(at).string_len());
+    strings::check_possible(old, len)?;
     let Some(at) = found else {
         return Ok((ctx.insert(key, Entry::zeroed(key.name, len, None)), true));
     };
-    let old = ctx.db().get(at).string_len();
     let new = ctx.keyspace.modify(key.db, at, |entry| entry.bytes_mut(len).len());
     Ok((at, new > old))
 }

@@ -15,6 +15,7 @@
 //! Walking back needs only these bits, so the matches are the ones that Redis finds, with 1/32 of its memory and about
 //! 1/30 of its time. Redis's limit is kept: four bytes for each pair of bytes must fit in `proto-max-bulk-len`.
 
+use crate::alloc::attempt;
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
@@ -155,7 +156,7 @@ impl Columns {
         }
         let words = b.len().div_ceil(64);
         let mut masks = Vec::new();
-        masks.try_reserve_exact(usize::from(count) * words).ok()?;
+        attempt(|| masks.try_reserve_exact(usize::from(count) * words)).ok()?;
         masks.resize(usize::from(count) * words, 0);
         for (column, byte) in b.iter().enumerate() {
             if let Some(place) = usize::from(places[usize::from(*byte)]).checked_sub(1) {
@@ -187,7 +188,7 @@ fn rises(row: &[u64]) -> u64 {
 fn length(a: &[u8], b: &[u8]) -> Option<u64> {
     let columns = Columns::new(a, b)?;
     let mut row = Vec::new();
-    row.try_reserve_exact(columns.words).ok()?;
+    attempt(|| row.try_reserve_exact(columns.words)).ok()?;
     row.resize(columns.words, u64::MAX);
     for byte in a {
         columns.advance(&mut row, *byte);
@@ -209,7 +210,8 @@ impl<'a> Table<'a> {
         let columns = Columns::new(a, b)?;
         let words = columns.words;
         let mut rows = Vec::new();
-        rows.try_reserve_exact(a.len().checked_mul(words)?).ok()?;
+        let size = a.len().checked_mul(words)?;
+        attempt(|| rows.try_reserve_exact(size)).ok()?;
         for (i, byte) in a.iter().enumerate() {
             if i == 0 {
                 rows.resize(words, u64::MAX);

@@ -116,6 +116,14 @@ impl Session {
         self.is_closing() | self.flags.waiting
     }
 
+    /// Bytes of memory that the names take.
+    pub fn names_bytes(&self) -> usize {
+        self.names.as_ref().map_or(0, |names| {
+            let Names { name, lib_name, lib_version } = &**names;
+            size_of::<Names>() + name.capacity() + lib_name.capacity() + lib_version.capacity()
+        })
+    }
+
     /// The names, to change.
     pub fn names_mut(&mut self) -> &mut Names {
         self.names.get_or_insert_default()

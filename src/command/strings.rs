@@ -448,12 +448,13 @@ fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result {
     Ok(())
 }
 
-/// Refuses a string of `len` bytes if the system has no memory for it although `proto-max-bulk-len` permits it: a
-/// client can name a length without sending that many bytes.
-pub(super) fn check_possible(len: usize) -> Result {
-    const SURELY_POSSIBLE: usize = 512 << 20;
-    if len > SURELY_POSSIBLE && Vec::<u8>::new().try_reserve_exact(len).is_err() {
-        return Err(TOO_LONG);
+/// Refuses a string of `len` bytes, `before` of which are there, if the system has no memory for it although
+/// `proto-max-bulk-len` permits it: a client can name a length without sending that many bytes. Small growth is not
+/// looked at.
+pub(super) fn check_possible(before: usize, len: usize) -> Result {
+    const WORTH_A_LOOK: usize = 4 << 20;
+    if len.saturating_sub(before) >= WORTH_A_LOOK && !Block::is_possible(len) {
+        return Err(Error::new("OOM the system refuses the memory for a string of this length"));
     }
     Ok(())
 }
@@ -474,6 +475,7 @@ pub fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             }
             let len = entry.string_len();
             check_length(ctx, len as u64, tail.len())?;
+            check_possible(len, len + tail.len())?;
             ctx.keyspace.modify(key.db, at, |entry| entry.append(tail))
         }
     };
@@ -504,7 +506,8 @@ pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Ok(());
     }
     check_length(ctx, offset, part.len())?;
-    check_possible(offset as usize + part.len())?;
+    let before = at.map_or(0, |at| ctx.db().get(at).string_len());
+    check_possible(before, offset as usize + part.len())?;
     let span = offset as usize..offset as usize + part.len();
     let write = |entry: &mut Entry| {
         let bytes = entry.bytes_mut(span.end);

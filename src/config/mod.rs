@@ -43,7 +43,6 @@ pub use value::{
 pub enum Effect {
     Acts,
     AlwaysVerified,
-    NoMemoryLimit,
     NoReplication,
     NoCluster,
     NoTls,
@@ -63,7 +62,6 @@ impl Effect {
         Some(match self {
             Effect::Acts => return None,
             Effect::AlwaysVerified => "what is loaded is always verified in full",
-            Effect::NoMemoryLimit => "memory is not limited, no key is evicted",
             Effect::NoReplication => "there are no replicas and no primary",
             Effect::NoCluster => "there is no cluster",
             Effect::NoTls => "connections are not encrypted",

@@ -201,7 +201,7 @@ directives! {
     "maxmemory-policy", maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::Noeviction, PLAIN, RUN, Acts;
     "maxmemory-samples", maxmemory_samples: u32 = 5, int(1, INT_MAX), RUN, Acts;
     "maxmemory-eviction-tenacity", maxmemory_eviction_tenacity: u32 = 10, int(0, 100), RUN, Acts;
-    "maxmemory-clients", maxmemory_clients: MemoryShare = MemoryShare::Bytes(0), PLAIN, RUN, NoMemoryLimit;
+    "maxmemory-clients", maxmemory_clients: MemoryShare = MemoryShare::Bytes(0), PLAIN, RUN, Acts;
     "lfu-log-factor", lfu_log_factor: u32 = 10, COUNT, RUN, Acts;
     "lfu-decay-time", lfu_decay_time: u32 = 1, COUNT, RUN, Acts;
     "lazyfree-lazy-eviction", lazyfree_lazy_eviction: bool = false, PLAIN, RUN, Acts;

@@ -23,8 +23,10 @@ use super::group::{SLOTS, tag_of};
 use super::order;
 use super::prefetch::prefetch;
 use super::{Item, Seed};
+use crate::alloc;
 use crate::sys::memory::Pages;
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use crate::sys::out_of_memory;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -88,14 +90,14 @@ impl<T: Item> Table<T> {
     /// A table of `buckets` empty buckets (a power of two). Takes the same time for any size.
     pub(super) fn new(buckets: usize) -> Self {
         assert!(buckets.is_power_of_two());
-        let layout = Layout::array::<Bucket>(buckets).expect("a table fits in the address space");
+        let layout = Self::layout(buckets);
         let (start, storage) = if layout.size() >= MAPPED_BYTES {
-            let Ok(pages) = Pages::zeroed(layout.size()) else { handle_alloc_error(layout) };
+            let Ok(pages) = Pages::zeroed(layout.size()) else { out_of_memory::end(layout.size()) };
             (pages.start().cast(), Storage::Mapped(pages))
         } else {
             // SAFETY: the layout has at least one bucket, so its size is not zero.
             let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
-                handle_alloc_error(layout)
+                out_of_memory::end(layout.size())
             };
             (start.cast(), Storage::Heap)
         };
@@ -143,7 +145,14 @@ impl<T: Item> Table<T> {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.buckets() * size_of::<Bucket>()
+        match self.storage {
+            Storage::Heap => alloc::heap_size(Self::layout(self.buckets())),
+            _ => self.buckets() * size_of::<Bucket>(),
+        }
+    }
+
+    fn layout(buckets: usize) -> Layout {
+        Layout::array::<Bucket>(buckets).expect("a table fits in the address space")
     }
 
     /// Address and length of the memory, if it is a mapping of its own.

@@ -184,6 +184,7 @@ impl Server {
         let mut cursor = self.cron.client_cursor;
         let mut idle = Vec::new();
         let mut queued = Vec::new();
+        let (mut met, is_limited) = (Vec::new(), self.net.ledger.is_some());
         let second = (now / 1000) as usize;
         // Each slot is emptied a second before it is used again.
         self.cron.buffers[(second + 1) % BUFFER_SECONDS] = (0, 0);
@@ -195,6 +196,9 @@ impl Server {
                 idle.push(token);
             }
             *query = (*query).max(client.unexecuted_len());
+            if is_limited {
+                met.push(token);
+            }
             if let Some(pending) = &client.pending {
                 *output = (*output).max(pending.bytes());
                 queued.push(token);
@@ -207,6 +211,9 @@ impl Server {
         }
         for token in queued {
             self.check_output_limit(token);
+        }
+        for token in met {
+            self.weigh_exactly(token);
         }
     }
 }

@@ -32,6 +32,20 @@ impl Server {
         }
     }
 
+    /// Bytes of what waits to be written to the log.
+    pub(super) fn log_buffer_bytes(&self) -> u64 {
+        let calls = self.core.keyspace.journal.calls();
+        match self.persistence.log.state() {
+            State::Off => 0,
+            _ => (self.persistence.log.memory_bytes() + calls.memory_bytes()) as u64,
+        }
+    }
+
+    /// Bytes in use that `maxmemory` does not count, since to evict keys makes them more. O(1).
+    pub(super) fn not_counted_bytes(&self) -> u64 {
+        self.log_buffer_bytes()
+    }
+
     fn append_and_sync(&mut self) {
         let config = &self.core.config;
         let (policy, annotates) = (config.appendfsync, config.aof_timestamp_enabled);

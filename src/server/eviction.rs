@@ -62,7 +62,7 @@ impl Server {
     }
 
     fn evict(&mut self, db: Option<usize>) {
-        let uncounted = self.persistence.log.backlog_bytes() as u64;
+        let uncounted = self.persistence.log.memory_bytes() as u64;
         self.core.make_room(db, uncounted);
         self.settle_own();
     }

@@ -22,6 +22,7 @@ impl Server {
             self.flush_chain(self.net.output.head(chain));
         }
         self.net.output.clear();
+        self.evict_clients();
         while let Some(token) = self.net.next_doomed() {
             if !self.postpones_close(token) {
                 self.close(token);
@@ -84,6 +85,7 @@ impl Server {
             self.watch_writable(token);
         }
         self.check_output_limit(token);
+        self.weigh(token);
     }
 
     fn watch_writable(&mut self, token: Token) {
@@ -186,6 +188,9 @@ impl Server {
 
     pub(super) fn close(&mut self, token: Token) {
         if let Some(client) = self.net.clients.remove(token) {
+            if let Some(ledger) = &mut self.net.ledger {
+                ledger.remove(token);
+            }
             if client.session.flags.monitor {
                 self.stop_monitoring(token);
             }

@@ -191,7 +191,7 @@ impl Server {
             if block.capacity() - block.len() > block.len() / 8 {
                 block.shrink_to_fit();
             }
-            query.blocks.push(block);
+            query.keep_argument(block);
             query.partial.detached();
         }
         if self.net.clients.get(token).is_some_and(|client| client.rest.is_some()) {
@@ -215,9 +215,8 @@ impl Server {
         let Query { ring, partial, blocks, .. } = &mut *query;
         self.net.take_in_hand(token, ring.len(), ring.capacity() - ring.len());
         let progress = self.run_window(token, &mut io.batch, ring.readable(), partial, blocks);
-        // Those of finished requests go; the request that is being received counts its own from 0.
-        blocks.drain(..blocks.len() - partial.detached_count());
         ring.consume(progress.consumed);
+        query.forget_executed();
         self.keep_remainder(io, token, query, &progress);
     }
 

@@ -15,6 +15,7 @@ mod announce;
 mod attention;
 mod audience;
 mod busy;
+mod client_memory;
 mod core;
 mod cron;
 mod defrag;
@@ -44,11 +45,13 @@ use audience::Audience;
 use busy::Suspended;
 use core::Core;
 use core::memory_limit::Room;
+use core::used_memory;
 use cron::Cron;
 use defrag::Defrag;
 use loading::Loading;
 use net::batch::Batch;
 use net::client::Query;
+use net::ledger::Ledger;
 use net::{LISTENER, Net};
 use persistence::Persistence;
 use process::Process;
@@ -102,6 +105,7 @@ impl Server {
     /// Serves until shutdown.
     pub fn run(&mut self) {
         let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
+        self.core.startup_memory = used_memory();
         loop {
             let ready = self.wait(self.timeout_ms());
             self.core.clock.update();
@@ -127,6 +131,7 @@ impl Server {
                 if event.readable || event.closed {
                     self.on_readable(&mut io, event.token, event.closed);
                 }
+                self.weigh(event.token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
@@ -136,6 +141,7 @@ impl Server {
                     break;
                 }
                 self.resume(&mut io, token);
+                self.weigh(token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
@@ -168,6 +174,7 @@ impl Server {
             }
             self.end_waits_for_freeing();
             self.reply_to_ended_waits();
+            self.core.stats.note_memory(used_memory());
             self.flush();
             if signal::shutdown_signals() > 0 {
                 self.shut_down_by_signal();
@@ -179,9 +186,11 @@ impl Server {
         }
     }
 
-    /// Whether replies or the log should be written before the iteration ends.
+    /// Whether replies or the log should be written before the iteration ends, or clients be closed.
     fn has_much_to_write(&self) -> bool {
-        self.net.output.is_large() || self.core.keyspace.journal.calls().is_large()
+        self.net.output.is_large()
+            || self.core.keyspace.journal.calls().is_large()
+            || self.net.ledger.as_ref().is_some_and(Ledger::is_over)
     }
 
     /// Whether the next iteration has something to do without an event.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 
+use super::core::used_memory;
 use super::cron::Cron;
 use super::defrag::Defrag;
 use super::persistence::Persistence;
@@ -20,7 +21,7 @@ use crate::persist::aof::Directory;
 use crate::persist::syncer::Syncer;
 use crate::sys::net::Listener;
 use crate::sys::poller::{NativePoller, Poller};
-use crate::sys::{crash, file, host, memory, process, signal};
+use crate::sys::{crash, file, host, memory, out_of_memory, process, signal};
 use crate::text::words::quote;
 
 /// Descriptors that do not belong to clients: listeners, the poller, the log, files of persistence.
@@ -145,6 +146,8 @@ fn processors(list: &ByteText, log: &Log) -> Option<Vec<usize>> {
 fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartError> {
     let poller = NativePoller::new().map_err(failed("Can't create the event poller"))?;
     signal::install(&poller.waker()).map_err(failed("Can't install signal handlers"))?;
+    out_of_memory::set_used_memory(used_memory);
+    alloc::when_refused(out_of_memory::end);
     watch_for_crashes(&config).map_err(failed("Can't install the crash handler"))?;
     let core = Core::new(config, names);
     let net = Net::new(poller);
@@ -169,6 +172,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     };
     server.core.keyspace.wake_by(server.net.poller.waker());
     server.refresh_announcer();
+    server.limit_client_memory();
     Ok(server)
 }
 

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU64, Ordering};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::sys::net::{Address, peer_of};
+use crate::sys::out_of_memory;
 use crate::sys::raw_log::RawLog;
 
 const FATAL: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT];
@@ -163,7 +164,7 @@ extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
     let mut out = RawLog::open();
     // The process ends even if the report cannot be written.
     let _ = report(&mut out, signal, info, context);
-    if stack_is_ours() {
+    if stack_is_ours() && !out_of_memory::is_ending() {
         let _ = report_names(&mut out);
     }
     let _ = out.write_str("=== REDSTART BUG REPORT END: copy to here ===\n");

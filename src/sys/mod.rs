@@ -5,8 +5,8 @@
 //! or a branch on the platform.
 //!
 //! In the order in which a request meets them: [`poller`] reports which socket has bytes, [`net`] receives them into a
-//! [`ring`], and [`clock`] tells the time. The rest serves the process as a whole: [`signal`] and [`crash`] for its
-//! end, [`process`] for its limits and figures, [`host`] for what it arranges with the system, [`mod@file`] for its log
+//! [`ring`], and [`clock`] tells the time. The rest serves the process as a whole: [`signal`], [`crash`] and
+//! [`out_of_memory`] for its end, [`process`] for its limits and figures, [`host`] for what it arranges with the system, [`mod@file`] for its log
 //! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows. Persistence
 //! stands on [`mod@fork`] and [`disk`].
 //!
@@ -21,6 +21,7 @@ pub mod fork;
 pub mod host;
 pub mod memory;
 pub mod net;
+pub mod out_of_memory;
 pub mod poller;
 pub mod process;
 pub mod raw_log;

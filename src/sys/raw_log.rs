@@ -11,9 +11,11 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 static FD: AtomicI32 = AtomicI32::new(-1);
+/// Whether this process is a forked child.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
 /// The log file's name, which is never freed: a handler may be reading it.
 static PATH: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
@@ -24,6 +26,16 @@ pub fn set(fd: RawFd, path: Option<&Path>) {
         PATH.store(path.into_raw(), Ordering::Release);
     }
     FD.store(fd, Ordering::Release);
+}
+
+/// The lines from now on are those of a forked child.
+pub fn become_child() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+}
+
+/// What stands behind the number of the process in a line of the log: `M` for the server, `C` for a child.
+pub fn role() -> char {
+    if IS_CHILD.load(Ordering::Relaxed) { 'C' } else { 'M' }
 }
 
 /// The end of the log, open for writing. Formatted text goes straight to the descriptor: there is no buffer that a

@@ -27,7 +27,17 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::{AtomicUsize, Ordering, compiler_fence};
+
+use crate::sys::out_of_memory;
+
+/// Bytes that all rings hold together.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that all rings hold together, a mirrored one once.
+pub fn held_bytes() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
 
 /// A byte queue of fixed capacity whose content and whose room are each one slice.
 ///
@@ -52,7 +62,7 @@ impl Ring {
         let page = page_bytes();
         let capacity = capacity.max(1).checked_next_multiple_of(page).expect("ring capacity overflows");
         match map_mirrored(capacity) {
-            Ok(base) => Ring { base, capacity, start: 0, end: 0, mirrored: true },
+            Ok(base) => Ring::over(base, capacity, true),
             Err(_) => Ring::compacting(capacity),
         }
     }
@@ -63,8 +73,14 @@ impl Ring {
         let capacity = capacity.max(1);
         let bytes = capacity.checked_mul(2).expect("ring capacity overflows");
         let base = map(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, ANONYMOUS, -1)
-            .unwrap_or_else(|_| out_of_memory(bytes));
-        Ring { base, capacity, start: 0, end: 0, mirrored: false }
+            .unwrap_or_else(|_| out_of_memory::end(bytes));
+        Ring::over(base, capacity, false)
+    }
+
+    /// An empty ring in memory that was mapped for it.
+    fn over(base: NonNull<u8>, capacity: usize, mirrored: bool) -> Ring {
+        HELD.fetch_add(capacity, Ordering::Relaxed);
+        Ring { base, capacity, start: 0, end: 0, mirrored }
     }
 
     /// Makes the capacity at least `capacity` bytes; the content stays. The ring is a compacting one afterwards.
@@ -79,12 +95,13 @@ impl Ring {
         if !self.mirrored
             && let Some(base) = extend(self.base, 2 * self.capacity, bytes)?
         {
+            HELD.fetch_add(capacity - self.capacity, Ordering::Relaxed);
             self.base = base;
             self.capacity = capacity;
             return Ok(());
         }
         let base = map(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, ANONYMOUS, -1)?;
-        let mut larger = Ring { base, capacity, start: 0, end: 0, mirrored: false };
+        let mut larger = Ring::over(base, capacity, false);
         larger.writable()[..self.len()].copy_from_slice(self.readable());
         larger.commit(self.len());
         *self = larger;
@@ -182,6 +199,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
+        HELD.fetch_sub(self.capacity, Ordering::Relaxed);
         unmap(self.base, 2 * self.capacity);
     }
 }
@@ -198,11 +216,6 @@ fn forget_addresses() {
 const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
-
-fn out_of_memory(bytes: usize) -> ! {
-    let layout = std::alloc::Layout::from_size_align(bytes, 1).expect("ring capacity overflows");
-    std::alloc::handle_alloc_error(layout)
-}
 
 fn page_bytes() -> usize {
     // SAFETY: no pointers.

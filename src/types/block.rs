@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::moves::Moves;
 use crate::alloc;
-use crate::sys::memory;
+use crate::sys::memory::{self, Pages};
 use crate::sys::net::Socket;
 
 /// Alignment 4 is what `alloc` promises for the smallest blocks.
@@ -71,6 +71,11 @@ impl Block {
     pub fn zeroed(len: usize) -> Block {
         let size = usable(len);
         Block::adopt(alloc::allocate_zeroed(size), len, size)
+    }
+
+    /// Whether the system would give the memory for a block of `len` bytes now. Two system calls.
+    pub fn is_possible(len: usize) -> bool {
+        HEADER.checked_add(len).is_some_and(|size| Pages::zeroed(size).is_ok())
     }
 
     /// Writes the header of a fresh allocation of `size` bytes whose first `len` bytes of contents are initialised.

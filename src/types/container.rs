@@ -9,11 +9,13 @@
 //! indirect call. Only operations that work on any entry (dropping it, sizing it) go through the table of operations in
 //! front of the collection. So the entry knows no particular collection, and a new one needs no change here.
 
+use std::alloc::Layout;
 use std::ptr::NonNull;
 
 use super::entry::{CONTAINER, Entry, WORD};
 use super::kind::{Encoding, Kind};
 use super::moves::{MoveCursor, Moves};
+use crate::alloc;
 
 /// A collection of at least this many items, each in a block of its own, is freed in the background. An item takes about
 /// 20 ns to free, so 512 of them would delay the loop by 10 µs. The work is not saved, only spread: blocks that the
@@ -98,7 +100,10 @@ impl<C: Container> Boxed<C> {
         // SAFETY: a handle calls its operations with the address of a `Boxed<C>`, for the same `C`, that it owns.
         drop: |at| drop(unsafe { Box::from_raw(at.cast::<Self>().as_ptr()) }),
         // SAFETY: as above.
-        memory_bytes: |at| size_of::<Self>() + unsafe { at.cast::<Self>().as_ref() }.container.memory_bytes(),
+        memory_bytes: |at| {
+            alloc::heap_size(Layout::new::<Self>())
+                + unsafe { at.cast::<Self>().as_ref() }.container.memory_bytes()
+        },
         // SAFETY: as above.
         is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),
         // SAFETY: as above.

@@ -97,6 +97,7 @@ pub struct Launch {
     stdin: Option<String>,
     environment: Vec<(String, String)>,
     inherits_environment: bool,
+    address_space_mb: Option<u64>,
     port: u16,
 }
 
@@ -121,6 +122,7 @@ impl Launch {
             stdin: None,
             environment: Vec::new(),
             inherits_environment: true,
+            address_space_mb: None,
             port,
         }
     }
@@ -165,6 +167,13 @@ impl Launch {
     #[must_use]
     pub fn without_environment(mut self) -> Launch {
         self.inherits_environment = false;
+        self
+    }
+
+    /// Lets the server have this much address space (`ulimit -v`), or all that it wants.
+    #[must_use]
+    pub fn address_space(mut self, mebibytes: Option<u64>) -> Launch {
+        self.address_space_mb = mebibytes;
         self
     }
 
@@ -230,7 +239,20 @@ impl Launch {
     }
 
     fn spawn(&self, listen: bool) -> Process {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.address_space_mb {
+            None => Command::new(&self.binary),
+            Some(mebibytes) => {
+                let mut shell = Command::new("sh");
+                shell.args([
+                    "-c",
+                    "ulimit -v $1 && shift && exec \"$@\"",
+                    "sh",
+                    &(mebibytes << 10).to_string(),
+                ]);
+                shell.arg(&self.binary);
+                shell
+            }
+        };
         if let Some(text) = &self.config {
             let path = self.directory.join("redstart.conf");
             fs::write(&path, text).expect("write the config file");

@@ -7,14 +7,13 @@
 //! So the memory of every large value goes back to the kernel, wherever it lies and whatever lies beside it: that of
 //! a run by [`super::pool::purge`], that of a mapping at once.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::class;
 use super::pool::{self, LONGEST_RUN};
 use super::space::{self, SLAB};
-use crate::alloc::system;
+use crate::alloc::{refused, system};
 
 /// The sizes of large blocks are multiples of this.
 const STEP: usize = 4096;
@@ -43,8 +42,9 @@ const fn slabs(size: usize) -> usize {
 pub fn allocate(size: usize) -> NonNull<u8> {
     let size = rounded(size);
     if size > LARGEST_RUN {
+        let block = map(size);
         LIVE.fetch_add(size, Relaxed);
-        return map(size);
+        return block;
     }
     match pool::take_run(slabs(size)) {
         Some(taken) => {
@@ -58,8 +58,9 @@ pub fn allocate(size: usize) -> NonNull<u8> {
 pub fn allocate_zeroed(size: usize) -> NonNull<u8> {
     let size = rounded(size);
     if size > LARGEST_RUN {
+        let block = map(size);
         LIVE.fetch_add(size, Relaxed);
-        return map(size);
+        return block;
     }
     match pool::take_run(slabs(size)) {
         Some(taken) => {
@@ -115,10 +116,6 @@ pub unsafe fn resize(block: NonNull<u8>, old: usize, new: usize) -> Option<NonNu
     None
 }
 
-fn out_of_memory(size: usize) -> ! {
-    handle_alloc_error(Layout::from_size_align(size, 8).unwrap_or(Layout::new::<usize>()))
-}
-
 fn map(size: usize) -> NonNull<u8> {
     // SAFETY: a new mapping, at an address of the kernel's choice.
     let at = unsafe {
@@ -126,9 +123,9 @@ fn map(size: usize) -> NonNull<u8> {
         libc::mmap(ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
     };
     if at == libc::MAP_FAILED {
-        out_of_memory(size);
+        refused::end(size);
     }
-    NonNull::new(at.cast()).unwrap_or_else(|| out_of_memory(size))
+    NonNull::new(at.cast()).unwrap_or_else(|| refused::end(size))
 }
 
 /// # Safety
@@ -151,7 +148,7 @@ unsafe fn remap(block: NonNull<u8>, old: usize, new: usize) -> Option<NonNull<u8
     // SAFETY: the caller's promise.
     let at = unsafe { libc::mremap(block.as_ptr().cast(), old, new, libc::MREMAP_MAYMOVE) };
     if at == libc::MAP_FAILED {
-        out_of_memory(new);
+        refused::end(new);
     }
     NonNull::new(at.cast())
 }

@@ -106,9 +106,7 @@ impl Server {
         let tracking = self.audience.trackers.get(token);
         let redirection = tracking.map_or(-1, redirection);
         // Arguments that lie among the received bytes are not memory of their own.
-        let memory = client.memory_bytes()
-            + self.audience.watchers.memory_bytes(token)
-            + self.audience.subscribers.memory_bytes(token)
+        let memory = self.memory_of_client(token, client)
             + in_hand.room
             + in_hand.bytes.max(beside.arguments)
             + beside.unsent;

@@ -92,6 +92,7 @@ impl Server {
             let warning = memory_limit::warning(&self.core.config);
             self.process.log.warning(format_args!("{warning}"));
         }
+        self.limit_client_memory();
         self.refresh_announcer();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {

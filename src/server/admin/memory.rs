@@ -8,7 +8,7 @@
 //!     └─ slabs and heap in use                                        (allocator active)
 //!        ├─ rounding and holes in slabs
 //!        └─ used memory                                               (allocator allocated)
-//!           ├─ overhead: what was there before the first key, tables, connections
+//!           ├─ overhead: what was there before the first key, tables, connections, scripts, what waits for the log
 //!           └─ data set
 //! ```
 //!
@@ -25,7 +25,7 @@ use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::core::used_memory;
 use crate::sys::poller::Token;
-use crate::sys::{memory, process};
+use crate::sys::{memory, process, ring};
 
 /// Below this the ratios say nothing about the server: they are those of an empty one.
 const TOO_SMALL: u64 = 5 << 20;
@@ -61,6 +61,8 @@ pub(super) struct Overview {
     pub active: u64,
     /// Bytes of connections.
     pub clients: u64,
+    /// Bytes of what waits to be written to the log.
+    pub log_buffer: u64,
     /// Bytes of scripts, and of libraries, without the machines that execute them.
     pub scripts: u64,
     pub functions: u64,
@@ -87,7 +89,7 @@ impl Overview {
         let slab = alloc::stats();
         let (resident, allocator_resident) = process::memory();
         let startup = server.core.startup_memory;
-        let clients = server.net.memory_bytes() as u64;
+        let clients = server.memory_of_clients() as u64;
         let dbs = (0..server.core.keyspace.count()).map(|index| (index, server.core.keyspace.db(index)));
         let tables: Vec<Tables> = dbs
             .filter(|(_, db)| !db.is_empty())
@@ -100,8 +102,10 @@ impl Overview {
             .collect();
         let functions = server.libraries.overhead_bytes() as u64;
         let scripts = server.scripts.cache.overhead_bytes() as u64;
-        let overhead =
-            startup + clients + scripts + functions + tables.iter().map(|t| t.main + t.expires).sum::<u64>();
+        let machines = server.libraries.machine_bytes() + server.scripts.cache.machine_bytes();
+        let log_buffer = server.log_buffer_bytes();
+        let tables_bytes: u64 = tables.iter().map(|t| t.main + t.expires).sum();
+        let overhead = startup + clients + log_buffer + scripts + functions + machines as u64 + tables_bytes;
         Overview {
             used,
             peak: server.core.stats.peak_memory.max(used),
@@ -110,6 +114,7 @@ impl Overview {
             allocator_resident,
             active: used + slab.slab_bytes.saturating_sub(slab.slab_live_bytes) as u64,
             clients,
+            log_buffer,
             scripts,
             functions,
             overhead,
@@ -234,7 +239,7 @@ impl Server {
         figure(&mut reply, "clients.slaves", 0);
         figure(&mut reply, "clients.normal", it.clients);
         figure(&mut reply, "cluster.links", 0);
-        figure(&mut reply, "aof.buffer", 0);
+        figure(&mut reply, "aof.buffer", it.log_buffer);
         figure(&mut reply, "lua.caches", it.scripts);
         figure(&mut reply, "functions.caches", it.functions);
         for db in &it.tables {
@@ -344,6 +349,7 @@ fn malloc_stats() -> String {
     line("  of it blocks of values:", stats.system_live_bytes);
     line("Large blocks, live:", stats.large_live_bytes);
     line("Mapped tables:", memory::mapped_bytes());
+    line("Rings of connections:", ring::held_bytes());
     line("Slabs, live blocks:", stats.slab_live_bytes);
     line("Slabs, in use:", stats.slab_bytes);
     line("Slabs, free and lent:", stats.free_bytes);
@@ -383,6 +389,7 @@ mod tests {
             allocator_resident: used,
             active: used,
             clients: 1000,
+            log_buffer: 0,
             scripts: 0,
             functions: 0,
             overhead: 2 << 20,

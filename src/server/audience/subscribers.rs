@@ -112,12 +112,18 @@ struct Subscriptions {
     channels: BTreeSet<Name>,
     patterns: BTreeSet<Name>,
     shards: BTreeSet<Name>,
+    /// The lengths of all names.
+    name_bytes: usize,
 }
 
 impl Subscriptions {
     fn new(protocol: Protocol) -> Self {
         let [channels, patterns, shards] = [const { BTreeSet::new() }; 3];
-        Subscriptions { protocol, channels, patterns, shards }
+        Subscriptions { protocol, channels, patterns, shards, name_bytes: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shards.len()
     }
 
     fn of(&self, kind: Kind) -> &BTreeSet<Name> {
@@ -251,14 +257,13 @@ impl Subscribers {
         })
     }
 
-    /// Bytes of memory that the subscriptions of `token` take, its share of the names included.
+    /// Bytes of memory that the subscriptions of `token` take: places in its list and in those of the names, and the names
+    /// themselves, as if they were its alone.
     pub fn memory_bytes(&self, token: Token) -> usize {
-        let of = |(_, name): (Kind, &Name)| {
-            size_of::<Name>() + size_of::<Token>() + name.len() / Rc::strong_count(name)
-        };
-        self.clients
-            .get(&token)
-            .map_or(0, |client| size_of::<Subscriptions>() + client.all().map(of).sum::<usize>())
+        self.clients.get(&token).map_or(0, |client| {
+            let places = client.len() * (size_of::<Name>() + size_of::<Token>());
+            size_of::<(Token, Subscriptions)>() + places + client.name_bytes
+        })
     }
 
     /// What `token` is subscribed to.
@@ -298,6 +303,7 @@ impl Subscribers {
             Kind::Pattern => None,
         };
         let name: Name = known.map_or_else(|| name.into(), |(name, _)| name.clone());
+        client.name_bytes += name.len();
         client.of_mut(kind).insert(name.clone());
         self.audience(kind, &name).of(protocol).add(token);
     }
@@ -306,8 +312,9 @@ impl Subscribers {
     pub fn unsubscribe(&mut self, token: Token, kind: Kind, name: &[u8]) {
         let Some(client) = self.clients.get_mut(&token) else { return };
         let Some(name) = client.of_mut(kind).take(name) else { return };
+        client.name_bytes -= name.len();
         let protocol = client.protocol;
-        if client.all().next().is_none() {
+        if client.len() == 0 {
             self.clients.remove(&token);
         }
         self.leave(token, protocol, kind, &name);

@@ -32,10 +32,19 @@ pub struct Watched {
     pub present: bool,
 }
 
+impl Watched {
+    /// Bytes of memory: a name lies with its client and with its key.
+    fn memory_bytes(&self) -> usize {
+        size_of::<Watched>() + size_of::<(Box<[u8]>, HashMap<Token, Present>)>() + 2 * self.name.len()
+    }
+}
+
 /// What one client watches.
 #[derive(Debug, Default)]
 struct Watching {
     keys: Vec<Watched>,
+    /// The memory of `keys`.
+    bytes: usize,
     touched: bool,
 }
 
@@ -59,11 +68,7 @@ impl Watchers {
 
     /// Bytes of memory that the keys which `token` watches take.
     pub fn memory_bytes(&self, token: Token) -> usize {
-        // A name lies with its client and with its key.
-        let of = |key: &Watched| {
-            size_of::<Watched>() + size_of::<(Box<[u8]>, HashMap<Token, Present>)>() + 2 * key.name.len()
-        };
-        self.keys(token).iter().map(of).sum()
+        self.watching.get(&token).map_or(0, |watching| size_of::<(Token, Watching)>() + watching.bytes)
     }
 
     /// Whether a key that `token` watched has been touched.
@@ -89,6 +94,7 @@ impl Watchers {
             return false;
         }
         watchers.insert(token, watched.present);
+        watching.bytes += watched.memory_bytes();
         watching.keys.push(watched);
         true
     }
@@ -141,6 +147,7 @@ impl Watchers {
         for token in touched {
             let Some(watching) = self.watching.get_mut(&token) else { continue };
             watching.touched = true;
+            watching.bytes = 0;
             let keys = std::mem::take(&mut watching.keys);
             self.release(token, &keys);
             released.extend(keys);

@@ -21,7 +21,7 @@ use crate::command::waiting::Parking;
 use crate::config::Config;
 use crate::db::{AccessPolicy, Keyspace, Moment};
 use crate::dict::Seed;
-use crate::sys::{clock, memory, process};
+use crate::sys::{clock, memory, process, ring};
 use crate::types::Shapes;
 use crate::types::access::Lfu;
 
@@ -127,9 +127,9 @@ impl Core {
         }
     }
 
-    /// Takes a sample of all rates, and of what is in use.
+    /// Takes a sample of all rates.
     pub fn sample(&mut self, now_us: u64) {
-        self.stats.sample(now_us, used_memory());
+        self.stats.sample(now_us);
         self.stopwatch.refresh(self.stats.tick_rate());
     }
 }
@@ -153,7 +153,8 @@ fn random_id() -> String {
     random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Bytes in use: live blocks of the process's allocator and of the keyspace's, and the tables' mappings.
+/// Bytes in use: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the rings. A few
+/// loads.
 pub fn used_memory() -> u64 {
-    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes()) as u64
+    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes() + ring::held_bytes()) as u64
 }

@@ -219,6 +219,8 @@ pub struct Stats {
     pub query_limit_disconnections: u64,
     /// Largest `used_memory` seen by cron.
     pub peak_memory: u64,
+    /// Clients disconnected because all together took too much memory.
+    pub evicted_clients: u64,
     /// Commands a second.
     pub command_rate: Rate,
     /// Bytes received a second.
@@ -253,6 +255,7 @@ impl Stats {
             output_limit_disconnections: 0,
             query_limit_disconnections: 0,
             peak_memory: 0,
+            evicted_clients: 0,
             command_rate: Rate::default(),
             input_rate: Rate::default(),
             output_rate: Rate::default(),
@@ -307,8 +310,14 @@ impl Stats {
         self.rate.refresh_over(1_000_000);
     }
 
-    /// Takes a sample of all rates, of the memory in use, and of how long a tick is.
-    pub fn sample(&mut self, now_us: u64, used_memory: u64) {
+    /// So many bytes are in use now.
+    #[inline]
+    pub fn note_memory(&mut self, used: u64) {
+        self.peak_memory = self.peak_memory.max(used);
+    }
+
+    /// Takes a sample of all rates, and of how long a tick is.
+    pub fn sample(&mut self, now_us: u64) {
         self.refresh_tick_rate();
         self.command_rate.sample(self.commands, now_us);
         self.input_rate.sample(self.net_input_bytes, now_us);
@@ -316,7 +325,6 @@ impl Stats {
         self.cycle_rate.sample(self.cycles.count, now_us);
         let cycles_us = self.cycles.total_us(&self.rate);
         self.cycle_us.sample_per(cycles_us, self.cycles.count, 1);
-        self.peak_memory = self.peak_memory.max(used_memory);
     }
 
     /// Counts an execution that took `ticks`.

@@ -92,6 +92,8 @@ pub struct Rest {
     pub bytes: Vec<u8>,
     /// And the blocks of large arguments.
     pub blocks: Vec<Block>,
+    /// The memory of `blocks`.
+    block_bytes: usize,
 }
 
 impl Rest {
@@ -119,7 +121,9 @@ impl Rest {
             SpanKind::Window { start, len } => &places.window[start..start + len],
             SpanKind::Piece { block, start, len } => &places.blocks[block].as_slice()[start..start + len],
             SpanKind::Detached(index) => {
-                self.blocks.push(places.blocks[index].share());
+                let block = places.blocks[index].share();
+                self.block_bytes += block.memory_bytes();
+                self.blocks.push(block);
                 return Span::detached(self.blocks.len() - 1);
             }
         };
@@ -162,9 +166,8 @@ impl Rest {
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
         let Batch { spans, requests } = &self.batch;
-        let blocks: usize = self.blocks.iter().map(Block::memory_bytes).sum();
         let tables = spans.capacity() * size_of::<Span>() + requests.capacity() * size_of::<Request>();
-        size_of::<Self>() + self.bytes.capacity() + blocks + tables
+        size_of::<Self>() + self.bytes.capacity() + self.block_bytes + tables
     }
 }
 

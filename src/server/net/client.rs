@@ -49,6 +49,8 @@ pub struct Query {
     pub partial: Partial,
     /// Arguments outside of the ring.
     pub blocks: Vec<Block>,
+    /// The memory of `blocks`.
+    block_bytes: usize,
     /// The one that is being received: its block and how many bytes it shall have, line end included.
     pub filling: Option<(Block, usize)>,
 }
@@ -56,7 +58,13 @@ pub struct Query {
 impl Query {
     /// An empty one.
     pub fn new() -> Self {
-        Query { ring: Ring::new(SMALL_RING), partial: Partial::default(), blocks: Vec::new(), filling: None }
+        Query {
+            ring: Ring::new(SMALL_RING),
+            partial: Partial::default(),
+            blocks: Vec::new(),
+            block_bytes: 0,
+            filling: None,
+        }
     }
 
     /// Whether it holds nothing, so that the client can do without it.
@@ -83,9 +91,20 @@ impl Query {
 
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
-        let blocks: usize = self.blocks.iter().map(Block::memory_bytes).sum();
         let filling = self.filling.as_ref().map_or(0, |(block, _)| block.memory_bytes());
-        size_of::<Self>() + self.ring.capacity() + self.partial.memory() + blocks + filling
+        size_of::<Self>() + self.ring.capacity() + self.partial.memory() + self.block_bytes + filling
+    }
+
+    /// Keeps an argument that has wholly arrived in a block of its own.
+    pub fn keep_argument(&mut self, block: Block) {
+        self.block_bytes += block.memory_bytes();
+        self.blocks.push(block);
+    }
+
+    /// Lets go of the blocks of requests that are done; those of the one that is being received stay.
+    pub fn forget_executed(&mut self) {
+        let done = self.blocks.len() - self.partial.detached_count();
+        self.block_bytes -= self.blocks.drain(..done).map(|block| block.memory_bytes()).sum::<usize>();
     }
 
     /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing,
@@ -135,8 +154,8 @@ impl Query {
 
     /// Moves the arguments of the current request that are wholly there out of the ring.
     fn move_out(&mut self) {
-        let Query { ring, partial, blocks, .. } = self;
-        let window = ring.readable();
+        let Query { ring, partial, blocks, block_bytes, .. } = self;
+        let (window, first) = (ring.readable(), blocks.len());
         let mut shared: Option<usize> = None;
         let moved = partial.move_out(window.len(), |place| {
             let left = window.len() - place.start;
@@ -157,6 +176,7 @@ impl Query {
             Span::piece(index, start, bytes.len())
         });
         ring.consume(moved);
+        *block_bytes += blocks[first..].iter().map(Block::memory_bytes).sum::<usize>();
     }
 }
 
@@ -191,13 +211,21 @@ impl Client {
         crash::now_serving(self.session.id, self.socket.as_raw_fd());
     }
 
-    /// Bytes of memory that the connection costs.
+    /// Bytes of memory that the connection costs. O(pieces of output).
     pub fn memory_bytes(&self) -> usize {
+        self.memory_beside_output() + self.pending.as_ref().map_or(0, |pending| pending.memory_bytes())
+    }
+
+    /// The same, where values that others refer to as well count as they did when they were queued or last recounted. O(1).
+    pub fn counted_bytes(&self) -> usize {
+        self.memory_beside_output() + self.pending.as_ref().map_or(0, |pending| pending.counted_bytes())
+    }
+
+    fn memory_beside_output(&self) -> usize {
         let query = self.query.as_ref().map_or(0, |q| q.memory_bytes());
         let rest = self.rest.as_ref().map_or(0, |rest| rest.memory_bytes());
-        let pending = self.pending.as_ref().map_or(0, |p| p.memory_bytes());
         let transaction = self.transaction.as_ref().map_or(0, |t| t.memory_bytes());
-        size_of::<Self>() + query + rest + transaction + pending
+        size_of::<Self>() + self.session.names_bytes() + query + rest + transaction
     }
 
     /// Bytes that it has sent and that are not whole arguments yet.

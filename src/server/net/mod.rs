@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod client;
+pub mod ledger;
 pub mod output;
 pub mod pending;
 pub mod transaction;
@@ -11,6 +12,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use client::{Client, Clients, Query};
+use ledger::Ledger;
 use output::Output;
 
 use crate::command::Session;
@@ -50,6 +52,8 @@ pub struct Net {
     doomed: Vec<Token>,
     next_client_id: u64,
     in_hand: InHand,
+    /// What the clients take, while that is limited.
+    pub(super) ledger: Option<Ledger>,
 }
 
 impl Net {
@@ -64,6 +68,7 @@ impl Net {
             doomed: Vec::new(),
             next_client_id: 0,
             in_hand: InHand::default(),
+            ledger: None,
         }
     }
 
@@ -161,10 +166,9 @@ impl Net {
         if self.in_hand.client == Some(client) { self.in_hand } else { InHand::default() }
     }
 
-    /// Bytes of memory that all connections cost. O(clients).
-    pub fn memory_bytes(&self) -> usize {
-        let clients: usize = self.clients.iter().map(|(_, client)| client.memory_bytes()).sum();
-        clients + self.in_hand.bytes + self.in_hand.room
+    /// Bytes of memory that belong to connections, and to none for good: what is in hand, and the output of the iteration.
+    pub fn shared_bytes(&self) -> usize {
+        self.in_hand.bytes + self.in_hand.room + self.output.memory_bytes()
     }
 
     /// Keeps the half of a request that a client has sent.
@@ -211,6 +215,9 @@ impl Net {
             client.doomed = true;
             client.session.flags.close_now = true;
             self.doomed.push(token);
+            if let Some(ledger) = &mut self.ledger {
+                ledger.remove(token);
+            }
         }
     }
 }

@@ -299,6 +299,11 @@ impl Output {
         own.chain(shared)
     }
 
+    /// Bytes of memory, without the values between the replies.
+    pub fn memory_bytes(&self) -> usize {
+        self.buffer.capacity() + self.segments.capacity() * size_of::<(Token, usize, usize)>()
+    }
+
     /// Bytes of the segment that is being written.
     pub fn open_bytes(&self) -> usize {
         self.buffer.len() - self.open + self.spliced_bytes(self.open)

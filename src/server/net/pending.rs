@@ -12,16 +12,38 @@ const CHUNK: usize = 16 * 1024;
 
 enum Piece {
     Bytes(Vec<u8>),
-    Block(Block),
+    /// A value, and how many bytes of memory were counted for it.
+    Block(Block, usize),
 }
 
 impl Piece {
     fn as_slice(&self) -> &[u8] {
         match self {
             Piece::Bytes(bytes) => bytes,
-            Piece::Block(block) => block.as_slice(),
+            Piece::Block(block, _) => block.as_slice(),
         }
     }
+
+    /// Bytes of memory. Of a value that others refer to as well, its share.
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.capacity(),
+            Piece::Block(block, _) => share_of(block),
+        }
+    }
+
+    /// Bytes of memory that have been counted.
+    fn counted_bytes(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.capacity(),
+            Piece::Block(_, counted) => *counted,
+        }
+    }
+}
+
+/// An owner's share of a block's memory.
+fn share_of(block: &Block) -> usize {
+    block.memory_bytes() / block.owners()
 }
 
 /// What one client's socket did not take yet.
@@ -31,6 +53,8 @@ pub struct Pending {
     /// Bytes of the first piece that have been sent.
     sent: usize,
     bytes: usize,
+    /// Bytes of memory counted for all pieces.
+    counted: usize,
     /// Since when, Unix milliseconds, the queue has been over the soft limit.
     pub over_soft_limit_since: Option<i64>,
 }
@@ -48,11 +72,27 @@ impl Pending {
 
     /// Bytes of memory. Of a value that others refer to as well, its share counts. O(pieces).
     pub fn memory_bytes(&self) -> usize {
-        let of = |piece: &Piece| match piece {
-            Piece::Bytes(bytes) => bytes.capacity(),
-            Piece::Block(block) => block.memory_bytes() / block.owners(),
-        };
-        self.pieces.capacity() * size_of::<Piece>() + self.pieces.iter().map(of).sum::<usize>()
+        self.table_bytes() + self.pieces.iter().map(Piece::memory_bytes).sum::<usize>()
+    }
+
+    /// Bytes of memory, with the share that a value had when it was queued or last recounted. O(1).
+    pub fn counted_bytes(&self) -> usize {
+        self.table_bytes() + self.counted
+    }
+
+    fn table_bytes(&self) -> usize {
+        size_of::<Self>() + self.pieces.capacity() * size_of::<Piece>()
+    }
+
+    /// Counts values that others refer to as well by their share of now. O(pieces).
+    pub fn recount(&mut self) {
+        for piece in &mut self.pieces {
+            if let Piece::Block(block, counted) = piece {
+                let share = share_of(block);
+                self.counted = self.counted - *counted + share;
+                *counted = share;
+            }
+        }
     }
 
     /// Whether all has been sent.
@@ -69,19 +109,24 @@ impl Pending {
         if let Some(Piece::Bytes(last)) = self.pieces.back_mut()
             && last.len() + bytes.len() <= CHUNK
         {
+            let capacity = last.capacity();
             last.extend_from_slice(bytes);
+            self.counted += last.capacity() - capacity;
             return;
         }
         let mut chunk = Vec::with_capacity(bytes.len().max(CHUNK.min(bytes.len() * 4)));
         chunk.extend_from_slice(bytes);
+        self.counted += chunk.capacity();
         self.pieces.push_back(Piece::Bytes(chunk));
     }
 
     /// Appends a value without copying it.
     pub fn push_block(&mut self, block: Block) {
         if !block.is_empty() {
+            let share = share_of(&block);
             self.bytes += block.len();
-            self.pieces.push_back(Piece::Block(block));
+            self.counted += share;
+            self.pieces.push_back(Piece::Block(block, share));
         }
     }
 
@@ -117,7 +162,8 @@ impl Pending {
             }
             taken -= left;
             self.sent = 0;
-            self.pieces.pop_front();
+            let sent = self.pieces.pop_front();
+            self.counted -= sent.map_or(0, |piece| piece.counted_bytes());
         }
     }
 }

@@ -181,6 +181,11 @@ impl Log {
         self.backlog.len()
     }
 
+    /// Bytes of memory in which they wait.
+    pub fn memory_bytes(&self) -> usize {
+        self.backlog.capacity()
+    }
+
     /// Why the last append or sync failed; `None` if it did not, or if there is no log any more.
     pub fn error(&self) -> Option<io::Error> {
         if self.state == State::Off {

@@ -26,8 +26,6 @@ pub struct Log {
     file: Option<RefCell<AppendFile>>,
     /// Whether lines go to the system's log as well.
     syslog: bool,
-    /// Of the process that writes: `M` for the server, `C` for a child.
-    role: char,
 }
 
 impl Log {
@@ -36,11 +34,11 @@ impl Log {
     pub fn open(path: &Path, level: LogLevel) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             raw_log::set(io::stdout().as_raw_fd(), None);
-            return Ok(Log { level, file: None, syslog: false, role: 'M' });
+            return Ok(Log { level, file: None, syslog: false });
         }
         let file = AppendFile::open(path)?;
         raw_log::set(file.file().as_raw_fd(), Some(file.path()));
-        Ok(Log { level, file: Some(RefCell::new(file)), syslog: false, role: 'M' })
+        Ok(Log { level, file: Some(RefCell::new(file)), syslog: false })
     }
 
     /// Sends every line from now on to the system's log as well, under a name and a facility.
@@ -56,7 +54,7 @@ impl Log {
 
     /// The lines from now on are those of a forked child, which has no connection to the system's log.
     pub fn become_child(&mut self) {
-        self.role = 'C';
+        raw_log::become_child();
         self.syslog = false;
     }
 
@@ -107,7 +105,7 @@ impl Log {
         }
         let pid = std::process::id();
         let time = local_time(clock::wall_us() / 1000);
-        let line = format!("{pid}:{} {time} {mark} {text}\n", self.role);
+        let line = format!("{pid}:{} {time} {mark} {text}\n", raw_log::role());
         match &self.file {
             Some(file) => {
                 let mut file = file.borrow_mut();

@@ -24,6 +24,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use crate::alloc;
 use crate::codec::lzf;
 use crate::types::block::Block;
 use crate::types::container::{Container, Debris};
@@ -190,7 +191,7 @@ unsafe impl Container for Quicklist {
 
     fn memory_bytes(&self) -> usize {
         let blocks: usize = self.nodes.iter().map(|node| node.bytes.memory_bytes()).sum();
-        blocks + self.nodes.capacity() * size_of::<Node>()
+        blocks + alloc::array_size::<Node>(self.nodes.capacity())
     }
 
     fn is_large(&self) -> bool {

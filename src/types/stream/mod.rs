@@ -50,6 +50,7 @@ pub use range::{Backwards, Range};
 use super::container::{Container, Debris};
 use super::moves::{self, MoveCursor, Moves};
 use super::{Encoding, Kind, Shapes};
+use crate::alloc;
 use node::Node;
 
 /// A stream with more nodes than this, or more consumers and pending entries, is freed in the background, and so are more
@@ -109,7 +110,7 @@ unsafe impl Container for Stream {
     fn memory_bytes(&self) -> usize {
         let blocks: usize = self.nodes.iter().map(Node::memory_bytes).sum();
         let groups: usize = self.groups.values().map(Group::memory_bytes).sum();
-        let index = self.nodes.capacity() * size_of::<Node>();
+        let index = alloc::array_size::<Node>(self.nodes.capacity());
         blocks + groups + index + self.groups.len() * size_of::<(Arc<[u8]>, Group)>()
     }
 

@@ -20,7 +20,6 @@ impl Server {
         match how {
             b"segfault" => crash::fault(),
             b"oom" => {
-                self.process.log.warning(format_args!("Out Of Memory allocating {TOO_MUCH} bytes!"));
                 let block = alloc::allocate(TOO_MUCH);
                 unreachable!("the system gave {TOO_MUCH} bytes at {block:p}")
             }

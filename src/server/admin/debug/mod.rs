@@ -14,6 +14,7 @@ mod end;
 mod object;
 mod protocol;
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use crate::codec::sha1::hex;
@@ -28,6 +29,9 @@ use crate::sys::poller::Token;
 use crate::text::words::shown;
 use crate::text::{glob, number};
 use crate::types::Entry;
+
+/// `CLIENT-EVICTION` tells clients by the power of two above their size: from this one to that one, and all beyond.
+const SIZES: std::ops::Range<u32> = 15..33;
 
 /// The largest `QUICKLIST-PACKED-THRESHOLD`, and what 0 stands for.
 const MAX_PACKED_THRESHOLD: u64 = (4 << 30) - (1 << 20);
@@ -91,7 +95,7 @@ impl Server {
             }
             (b"reload", _) => return self.debug_reload(token, args),
             (b"loadaof", 2) => return self.debug_loadaof(token),
-            (b"client-eviction", 2) => return Err(Error::new("ERR maxmemory-clients is disabled.")),
+            (b"client-eviction", 2) => return self.debug_client_eviction(token),
             (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(token),
             (b"segfault" | b"panic" | b"assert" | b"oom", _) => self.debug_crash(&name),
             (b"restart" | b"crash-and-recover", _) => return self.debug_restart(&name, args),
@@ -200,6 +204,33 @@ impl Server {
             self.core.keyspace.changed(name, Event::Unnamed, 0);
         }
         self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// `DEBUG CLIENT-EVICTION`: how many clients of which sizes may be evicted, and what they take together, as Redis tells
+    /// its buckets of clients. O(clients).
+    fn debug_client_eviction(&mut self, token: Token) -> Result {
+        let ledger = self.net.ledger.as_ref().ok_or(Error::new("ERR maxmemory-clients is disabled."))?;
+        let mut buckets = vec![(0, 0); SIZES.len() + 1];
+        for bytes in ledger.evictable() {
+            let log = bytes.checked_ilog2().map_or(0, |log| log + 1);
+            let (total, clients) =
+                &mut buckets[log.clamp(SIZES.start, SIZES.end) as usize - SIZES.start as usize];
+            *total += bytes;
+            *clients += 1;
+        }
+        let mut text = String::new();
+        for (log, (total, clients)) in (SIZES.start..).zip(buckets) {
+            let first = if log == SIZES.start { 0 } else { 1_u64 << (log - 1) };
+            let range = if log == SIZES.end {
+                format!("{first:>10}+            ")
+            } else {
+                format!("{first:>10} - {:>10}", (1_u64 << log) - 1)
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "bucket {range}: tot-mem: {total:>10}, clients: {clients}");
+        }
+        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 

@@ -39,7 +39,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "expired_time_cap_reached_count": keys.expire_cycles_cut_short,
         "expire_cycle_cpu_milliseconds": keys.expire_cycle_us / 1000,
         "evicted_keys": keys.evicted,
-        "evicted_clients": 0,
+        "evicted_clients": stats.evicted_clients,
         "evicted_scripts": server.scripts.cache.evicted,
         "total_eviction_exceeded_time": (exceeded_us + exceeded_before_us) / 1000,
         "current_eviction_exceeded_time": exceeded_us / 1000,

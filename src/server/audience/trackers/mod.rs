@@ -80,6 +80,8 @@ pub struct Tracking {
     pub broken: bool,
     /// Its prefixes in the broadcasting mode.
     pub prefixes: BTreeSet<Box<[u8]>>,
+    /// The lengths of all prefixes.
+    prefix_bytes: usize,
     /// It has emptied a database, and is told so when that has a reply.
     flushing: bool,
 }
@@ -165,6 +167,15 @@ impl Trackers {
         }
     }
 
+    /// Bytes of memory that the prefixes of `token` take. What it has read is the table's: `tracking-table-max-keys`.
+    pub fn memory_bytes(&self, token: Token) -> usize {
+        self.clients.get(&token).map_or(0, |tracking| {
+            // A prefix lies with its client and with those that have it.
+            let prefixes = tracking.prefixes.len() * 2 * size_of::<Box<[u8]>>() + 2 * tracking.prefix_bytes;
+            size_of::<(Token, Tracking)>() + prefixes
+        })
+    }
+
     /// What `token` has asked for, if it tracks keys.
     pub fn get(&self, token: Token) -> Option<&Tracking> {
         self.clients.get(&token)
@@ -181,6 +192,7 @@ impl Trackers {
             let every_key: &[&[u8]] = &[b""];
             for prefix in if prefixes.is_empty() { every_key } else { prefixes } {
                 if tracking.prefixes.insert((*prefix).into()) {
+                    tracking.prefix_bytes += prefix.len();
                     self.prefixes.add(token, prefix);
                 }
             }
