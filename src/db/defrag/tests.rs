@@ -314,11 +314,12 @@ fn sparse(keys: usize, len: usize) -> Keyspace {
     keyspace
 }
 
-/// Slabs of this thread.
+/// Slabs of this thread for the blocks of values of 1000 bytes, and how many of these there are.
 #[cfg(feature = "slab")]
 fn slabs() -> (usize, usize) {
-    let classes = alloc::classes();
-    (classes.iter().map(|class| class.slabs).sum(), classes.iter().map(|class| class.live).sum())
+    let size = Block::from(&[0; 1000][..]).memory_bytes();
+    let class = alloc::classes().into_iter().find(|class| class.size == size);
+    class.map_or((0, 0), |class| (class.slabs, class.live))
 }
 
 #[cfg(feature = "slab")]
@@ -338,7 +339,8 @@ fn a_cycle_leaves_few_slabs_of_many_sparse_ones_and_every_value_as_it_was() {
     };
     let after = slabs();
     assert!(steps > 100, "{steps} steps");
-    assert_eq!(before.1, after.1, "as many blocks as before");
+    // The heap may be one that another test has left, whose blocks other threads still release.
+    assert!((keyspace.db(0).len()..=before.1).contains(&after.1), "{after:?} after {before:?}");
     assert!(after.0 * 5 < before.0, "{after:?} after {before:?}");
     // Each of the blocks of about 4000 keys has moved once at most.
     assert!((2000..=9000).contains(&moved), "{moved} blocks have moved");
