@@ -235,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn what_this_build_cannot_do_is_refused_with_the_reason() {
+        let (mut value, shape) = (false, Shape::OnlyNo("it cannot be done"));
+        let set = |value: &mut bool, word: &[u8]| value::Value::set(value, &[word], &shape, false);
+        assert_eq!(set(&mut value, b"yes").unwrap_err(), "it cannot be done");
+        assert!(!value && set(&mut value, b"no").is_ok() && set(&mut value, b"perhaps").is_err());
+        // Only slabs can be sparse.
+        let defrag = find(b"activedefrag").unwrap();
+        let refused = defrag.set(&mut Config::default(), &[b"yes"], false).err();
+        assert_eq!(refused.is_none(), cfg!(feature = "slab"));
+        assert!(refused.is_none_or(|why| why.starts_with("Active defragmentation cannot be enabled: ")));
+    }
+
+    #[test]
     fn a_directive_of_several_words_takes_them_in_one_as_well() {
         let bind = find(b"BIND").unwrap();
         assert!(bind.has(flag::WORDS));
