@@ -37,7 +37,7 @@ pub fn push<'a>(
 const FIRST_KEY_OF_SCRIPT: usize = 3;
 
 /// The hash of the first key of a call, 0 if it has none at a fixed place.
-#[inline]
+#[inline(always)]
 pub fn hash_first_key(command: &Command, args: Args<'_>, keyspace: &Keyspace) -> u64 {
     let mut first = command.first_key as usize;
     if command.has(flags::NO_MANDATORY_KEYS) {

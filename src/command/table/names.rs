@@ -84,7 +84,7 @@ impl CommandNames {
     }
 
     /// Finds the command or subcommand that a call names, with any number of arguments.
-    #[inline]
+    #[inline(always)]
     pub fn find<A: Arguments + ?Sized>(self, args: &A) -> Result<&'static Command, Refusal> {
         table::find_below(self.lookup(args.get(0)), args)
     }
