@@ -58,7 +58,9 @@ impl Server {
         }
         self.net.ledger = Some(Ledger::new(limit));
         let tokens: Vec<Token> = self.net.clients.iter().map(|(token, _)| token).collect();
-        tokens.into_iter().for_each(|token| self.weigh(token));
+        for token in tokens {
+            self.weigh(token);
+        }
     }
 
     /// Counts a client that may have become larger or smaller. O(1), and nothing without a limit.

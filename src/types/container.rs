@@ -99,10 +99,10 @@ impl<C: Container> Boxed<C> {
     const OPERATIONS: &'static Operations = &Operations {
         // SAFETY: a handle calls its operations with the address of a `Boxed<C>`, for the same `C`, that it owns.
         drop: |at| drop(unsafe { Box::from_raw(at.cast::<Self>().as_ptr()) }),
-        // SAFETY: as above.
         memory_bytes: |at| {
-            alloc::heap_size(Layout::new::<Self>())
-                + unsafe { at.cast::<Self>().as_ref() }.container.memory_bytes()
+            // SAFETY: as above.
+            let container = &unsafe { at.cast::<Self>().as_ref() }.container;
+            alloc::heap_size(Layout::new::<Self>()) + container.memory_bytes()
         },
         // SAFETY: as above.
         is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),

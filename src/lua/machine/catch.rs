@@ -108,7 +108,9 @@ impl Machine {
         }
         self.push(Value::Boolean(false));
         self.push(error);
-        field.into_iter().for_each(|field| self.push(field));
+        if let Some(field) = field {
+            self.push(field);
+        }
         self.deliver(deliver, base - 1, base, self.thread.top - base)
     }
 

@@ -72,7 +72,7 @@ fn check(entry: &Entry, model: &Model, now: i64) {
             let table = entry.container::<Hash>().expect("a table");
             let deadlines = model.values().filter(|(_, at)| at.is_some()).count();
             let fields: usize = table.iter().map(FieldRef::memory_bytes).sum();
-            assert_eq!(table.memory_bytes(), table.dict().memory_bytes() + fields + deadlines * 24);
+            assert_eq!(table.memory_bytes(), table.dict().memory_bytes() + fields + deadlines * 28);
             let copy = table.duplicate();
             assert_eq!((copy.len(), copy.next_deadline()), (table.len(), table.next_deadline()));
             assert!(table.iter().all(|f| {

@@ -16,7 +16,7 @@ const TOO_MUCH: usize = isize::MAX as usize - (1 << 20);
 impl Server {
     /// `DEBUG SEGFAULT`, `PANIC`, `ASSERT` and `OOM`: the process dies as it would of a bug of that kind, with a report
     /// in the log.
-    pub(super) fn debug_crash(&self, how: &[u8]) -> ! {
+    pub(super) fn debug_crash(how: &[u8]) -> ! {
         match how {
             b"segfault" => crash::fault(),
             b"oom" => {

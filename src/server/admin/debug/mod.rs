@@ -97,7 +97,7 @@ impl Server {
             (b"loadaof", 2) => return self.debug_loadaof(token),
             (b"client-eviction", 2) => return self.debug_client_eviction(token),
             (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(token),
-            (b"segfault" | b"panic" | b"assert" | b"oom", _) => self.debug_crash(&name),
+            (b"segfault" | b"panic" | b"assert" | b"oom", _) => Self::debug_crash(&name),
             (b"restart" | b"crash-and-recover", _) => return self.debug_restart(&name, args),
             (b"help", 2) => {
                 let command = crate::command::table::lookup(b"debug").expect("DEBUG is in the table");
