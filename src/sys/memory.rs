@@ -33,6 +33,9 @@ static HUGEPAGES: AtomicBool = AtomicBool::new(false);
 
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes of all rings.
+static RINGS: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
     static SHARED: Cell<bool> = const { Cell::new(false) };
 }
@@ -53,6 +56,21 @@ pub fn is_shared() -> bool {
 /// Bytes of all mappings that stand, touched or not.
 pub fn mapped_bytes() -> usize {
     MAPPED.load(Ordering::Relaxed)
+}
+
+/// Bytes that all rings hold together, a mirrored one once.
+pub fn ring_bytes() -> usize {
+    RINGS.load(Ordering::Relaxed)
+}
+
+/// A ring holds `bytes` more.
+pub(super) fn count_ring(bytes: usize) {
+    RINGS.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// A ring holds `bytes` less.
+pub(super) fn forget_ring(bytes: usize) {
+    RINGS.fetch_sub(bytes, Ordering::Relaxed);
 }
 
 /// Allows or forbids huge pages for the mappings made from now on, in the whole process.

@@ -27,17 +27,9 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{Ordering, compiler_fence};
 
-use crate::sys::out_of_memory;
-
-/// Bytes that all rings hold together.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-/// Bytes that all rings hold together, a mirrored one once.
-pub fn held_bytes() -> usize {
-    HELD.load(Ordering::Relaxed)
-}
+use crate::sys::{memory, out_of_memory};
 
 /// A byte queue of fixed capacity whose content and whose room are each one slice.
 ///
@@ -79,7 +71,7 @@ impl Ring {
 
     /// An empty ring in memory that was mapped for it.
     fn over(base: NonNull<u8>, capacity: usize, mirrored: bool) -> Ring {
-        HELD.fetch_add(capacity, Ordering::Relaxed);
+        memory::count_ring(capacity);
         Ring { base, capacity, start: 0, end: 0, mirrored }
     }
 
@@ -95,7 +87,7 @@ impl Ring {
         if !self.mirrored
             && let Some(base) = extend(self.base, 2 * self.capacity, bytes)?
         {
-            HELD.fetch_add(capacity - self.capacity, Ordering::Relaxed);
+            memory::count_ring(capacity - self.capacity);
             self.base = base;
             self.capacity = capacity;
             return Ok(());
@@ -199,7 +191,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.capacity, Ordering::Relaxed);
+        memory::forget_ring(self.capacity);
         unmap(self.base, 2 * self.capacity);
     }
 }

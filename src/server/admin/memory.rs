@@ -25,7 +25,7 @@ use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::core::used_memory;
 use crate::sys::poller::Token;
-use crate::sys::{memory, process, ring};
+use crate::sys::{memory, process};
 
 /// Below this the ratios say nothing about the server: they are those of an empty one.
 const TOO_SMALL: u64 = 5 << 20;
@@ -349,7 +349,7 @@ fn malloc_stats() -> String {
     line("  of it blocks of values:", stats.system_live_bytes);
     line("Large blocks, live:", stats.large_live_bytes);
     line("Mapped tables:", memory::mapped_bytes());
-    line("Rings of connections:", ring::held_bytes());
+    line("Rings of connections:", memory::ring_bytes());
     line("Slabs, live blocks:", stats.slab_live_bytes);
     line("Slabs, in use:", stats.slab_bytes);
     line("Slabs, free and lent:", stats.free_bytes);

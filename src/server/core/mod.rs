@@ -21,7 +21,7 @@ use crate::command::waiting::Parking;
 use crate::config::Config;
 use crate::db::{AccessPolicy, Keyspace, Moment};
 use crate::dict::Seed;
-use crate::sys::{clock, memory, process, ring};
+use crate::sys::{clock, memory, process};
 use crate::types::Shapes;
 use crate::types::access::Lfu;
 
@@ -156,5 +156,5 @@ fn random_id() -> String {
 /// Bytes in use: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the rings. A few
 /// loads.
 pub fn used_memory() -> u64 {
-    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes() + ring::held_bytes()) as u64
+    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes() + memory::ring_bytes()) as u64
 }
