@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::moves::Moves;
 use crate::alloc;
+use crate::dict::prefetch;
 use crate::sys::memory::{self, Pages};
 use crate::sys::net::Socket;
 
@@ -303,6 +304,14 @@ impl Block {
         if !self.is_shared() {
             self.reallocate(self.len());
         }
+    }
+
+    /// Prefetches the length and the first bytes.
+    #[inline]
+    pub fn prefetch(&self) {
+        let at: *const u8 = { self.at }.as_ptr().cast();
+        prefetch(at);
+        prefetch(at.wrapping_add(2 * HEADER));
     }
 
     /// For a forked child that does not read the contents again: gives their pages back to the kernel, so that the parent

@@ -57,6 +57,9 @@ use node::Node;
 /// trimmed nodes than this.
 const LARGE: usize = 64;
 
+/// How many nodes ahead of the one that is trimmed the next is prefetched.
+const AHEAD: usize = 8;
+
 /// See the module's head.
 #[derive(Default)]
 pub struct Stream {
@@ -343,6 +346,9 @@ impl Stream {
     pub fn trim(&mut self, trim: &Trim) -> (u64, Debris) {
         let (mut deleted, mut gone) = (0, Vec::new());
         while let Some(node) = self.nodes.front() {
+            if let Some(later) = self.nodes.get(AHEAD) {
+                later.bytes.prefetch();
+            }
             if let Bound::Length(most) = trim.bound
                 && self.length <= most
             {
