@@ -274,7 +274,7 @@ fn fill(client: &mut Client, kind: &Kind, key: &str, elements: usize) -> Result<
         let mut request = vec![kind.command.as_bytes(), key.as_bytes()];
         request.extend(words.iter().map(Vec::as_slice));
         client.queue(&request)?;
-        if end % ELEMENTS == 0 {
+        if end.is_multiple_of(ELEMENTS) {
             client.flush()?;
         }
         begin = end;
