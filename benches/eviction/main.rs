@@ -46,10 +46,10 @@ mod traces;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use runs::Policy;
 use servers::Spec;
+use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use system::Cores;
-use traces::Trace;
 
 /// An error ends the run with its text.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -72,11 +72,6 @@ impl Bench {
     /// Whether to replay a trace: all, or those with one of the `--only` words in their names.
     fn chosen(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|word| name.to_lowercase().contains(word))
-    }
-
-    /// The requests of `trace` that do not count.
-    fn warm_up(&self, trace: &Trace) -> usize {
-        trace.requests.len() / 2
     }
 }
 
@@ -181,9 +176,7 @@ fn run(arguments: &[String]) -> Result<()> {
     if keys || !bytes {
         let held = matches.get_one::<usize>("held").copied().unwrap_or(1).max(1);
         let rows = tables::at_equal_keys(&bench, held)?;
-        text.push_str(&format!(
-            "\nHit ratios in percent at {held} keys, and points above the exact policy\n\n"
-        ));
+        let _ = writeln!(text, "\nHit ratios in percent at {held} keys, and points above the exact policy\n");
         text.push_str(&tables::keys_markdown(&rows));
     }
     println!("{text}");

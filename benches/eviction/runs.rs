@@ -85,7 +85,7 @@ pub fn run(
         bench.cores.server,
         &["--maxmemory-policy", policy.directive(), "--maxmemory-samples", &samples],
     )?;
-    let (warm_up, counted) = trace.requests.split_at(bench.warm_up(trace));
+    let (warm_up, counted) = trace.requests.split_at(trace.warm_up());
     let mut run = Run::new(bench, &server, recipe)?;
     match limit {
         Limit::Bytes(bytes) => {

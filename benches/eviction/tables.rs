@@ -45,8 +45,8 @@ pub struct KeysRow {
 }
 
 /// The policy itself, with `keys` keys.
-fn exact(bench: &Bench, policy: Policy, trace: &Trace, keys: f64) -> f64 {
-    let (capacity, warm_up) = (keys as usize, bench.warm_up(trace));
+fn exact(policy: Policy, trace: &Trace, keys: f64) -> f64 {
+    let (capacity, warm_up) = (keys as usize, trace.warm_up());
     match policy {
         Policy::Lru => hit_ratio(&mut Lru::new(trace.keys, capacity), trace, warm_up),
         Policy::Lfu => hit_ratio(&mut Lfu::new(trace.keys, capacity), trace, warm_up),
@@ -86,7 +86,7 @@ pub fn at_equal_bytes(bench: &Bench) -> Result<Vec<BytesRow>> {
     let mut rows = Vec::new();
     for recipe in RECIPES.iter().filter(|recipe| bench.chosen(recipe.name)) {
         let trace = recipe.generate(bench.requests, bench.seed);
-        let warm_up = bench.warm_up(&trace);
+        let warm_up = trace.warm_up();
         for &policy in &bench.policies {
             let limit = Limit::Bytes(recipe.megabytes * 1_000_000);
             let [redis, redstart] = both(bench, recipe, &trace, policy, limit)?;
@@ -96,7 +96,7 @@ pub fn at_equal_bytes(bench: &Bench) -> Result<Vec<BytesRow>> {
                 policy,
                 redis,
                 redstart,
-                exact: exact(bench, policy, &trace, keys),
+                exact: exact(policy, &trace, keys),
                 tiny_lfu: hit_ratio(&mut TinyLfu::new(trace.keys, keys as usize), &trace, warm_up),
                 optimum: hit_ratio(&mut Optimum::new(&trace, keys as usize), &trace, warm_up),
             };
@@ -113,9 +113,8 @@ pub fn at_equal_keys(bench: &Bench, keys: usize) -> Result<Vec<KeysRow>> {
         let trace = recipe.generate(bench.requests, bench.seed);
         for &policy in &bench.policies {
             let outcomes = both(bench, recipe, &trace, policy, Limit::Keys(keys))?;
-            let [redis, redstart] = outcomes.map(|outcomes| {
-                outcomes.map(|outcome| (outcome, exact(bench, policy, &trace, outcome.keys)))
-            });
+            let [redis, redstart] = outcomes
+                .map(|outcomes| outcomes.map(|outcome| (outcome, exact(policy, &trace, outcome.keys))));
             rows.push(KeysRow { trace: recipe.name, policy, redis, redstart });
         }
     }

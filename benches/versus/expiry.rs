@@ -107,7 +107,7 @@ fn measure(bench: &Bench, spec: &Spec, keys: usize) -> Result<Sample> {
     if left(due)? < AHEAD {
         return Err("filling took so long that the keys were due before the load began".into());
     }
-    sleep(left(due - AHEAD)?);
+    sleep(left(due.saturating_sub(AHEAD))?);
     let first_due = Instant::now() + left(due)?;
     let (mut gone, mut stale) = (None, 0.0_f64);
     let mut look = |info: &str| {
