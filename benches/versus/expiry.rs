@@ -199,11 +199,17 @@ fn add(report: &mut Report, name: &str, samples: &[Vec<Sample>]) {
         let servers = samples.iter().map(|samples| median(samples.iter().map(field)));
         std::iter::once(None).chain(servers).collect()
     };
+    // Latencies of GETs that were late themselves are not the server's.
+    let late = samples.iter().flatten().any(|sample| sample.late_ms > sample.p999_ms / 2.0);
+    let fair = |target| Some(target).filter(|_| !late);
+    if late {
+        report.notes.push(format!("No verdict on {name}: the GETs were sent late."));
+    }
     let rows = [
         ("GET p99.9 quiet", "ms", medians(|sample| sample.quiet_p999_ms), None),
         ("GET p99", "ms", medians(|sample| sample.p99_ms), None),
-        ("GET p99.9", "ms", medians(|sample| sample.p999_ms), Some(Target::AtMost(TARGET_MS))),
-        ("GET p99.9, beside Redis", "ms", medians(|sample| sample.p999_ms), Some(Target::OfRedis(1.0))),
+        ("GET p99.9", "ms", medians(|sample| sample.p999_ms), fair(Target::AtMost(TARGET_MS))),
+        ("GET p99.9, beside Redis", "ms", medians(|sample| sample.p999_ms), fair(Target::OfRedis(1.0))),
         ("GET worst", "ms", medians(|sample| sample.worst_ms), None),
         ("GET sent late, p99.9", "ms", medians(|sample| sample.late_ms), None),
         ("until all are gone", "s", medians(|sample| sample.gone_s), None),
