@@ -47,7 +47,9 @@ const WRITES_OUT: usize = 8;
 pub struct Plan {
     /// Connections, which take turns.
     pub connections: usize,
-    /// GETs per second, over all connections.
+    /// What is requested.
+    pub ask: Ask,
+    /// Requests per second, over all connections.
     pub rate: u64,
     /// Time before samples count.
     pub warm_up: Duration,
@@ -59,6 +61,15 @@ pub struct Plan {
     pub value_bytes: usize,
     /// How long after the end a reply may still come.
     pub patience: Duration,
+}
+
+/// What the load requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// GET of a key drawn at random.
+    Get,
+    /// PING.
+    Ping,
 }
 
 /// What another client does at the same time.
@@ -83,6 +94,15 @@ pub enum Beside {
         again: bool,
         /// SETs per second.
         per_second: u64,
+    },
+    /// SETs `flood:…` keys drawn from `0..keys`, as many as the server takes.
+    Flood {
+        /// How many keys there are.
+        keys: usize,
+        /// The shortest and the longest value; the lengths are even on a logarithmic scale.
+        value_bytes: [usize; 2],
+        /// SETs sent at once.
+        batch: usize,
     },
 }
 
@@ -113,6 +133,16 @@ struct Lane {
 struct ReplyShape {
     head: u8,
     len: usize,
+}
+
+impl Ask {
+    /// The reply, if values have `value_bytes`.
+    fn reply(self, value_bytes: usize) -> ReplyShape {
+        match self {
+            Self::Get => ReplyShape::bulk(value_bytes),
+            Self::Ping => ReplyShape { head: b'+', len: 7 },
+        }
+    }
 }
 
 impl ReplyShape {
@@ -197,6 +227,12 @@ impl Draw {
         self.0 ^= self.0 << 17;
         (self.0 % limit as u64) as usize
     }
+
+    /// A length, even on a logarithmic scale.
+    fn length(&mut self, [least, most]: [usize; 2]) -> usize {
+        let unit = self.below(1 << 30) as f64 / (1 << 30) as f64;
+        (least as f64 * (most as f64 / least as f64).powf(unit)) as usize
+    }
 }
 
 /// The pace of the client beside the load.
@@ -207,6 +243,9 @@ struct Neighbour {
     next_due: u64,
     written: usize,
     replies: usize,
+    draw: Draw,
+    request: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl Neighbour {
@@ -219,9 +258,20 @@ impl Neighbour {
             Beside::Write { per_second, .. } => {
                 (ReplyShape { head: b'+', len: 5 }, WRITE_BATCH as u64 * 1_000_000_000 / per_second)
             }
+            Beside::Flood { .. } => (ReplyShape { head: b'+', len: 5 }, 0),
         };
-        let lane = Lane::connect(port, reply)?;
-        Ok(Some(Self { lane, beside: beside.clone(), period_ns, next_due: 0, written: 0, replies: 0 }))
+        let most = if let Beside::Flood { value_bytes, .. } = beside { value_bytes[1] } else { 0 };
+        Ok(Some(Self {
+            lane: Lane::connect(port, reply)?,
+            beside: beside.clone(),
+            period_ns,
+            next_due: 0,
+            written: 0,
+            replies: 0,
+            draw: Draw(0x2545_f491_4f6c_dd1d),
+            request: Vec::new(),
+            value: vec![b'v'; most],
+        }))
     }
 
     /// Sends what is due now.
@@ -251,8 +301,27 @@ impl Neighbour {
                 self.lane.due.extend(std::iter::repeat_n(due, WRITE_BATCH - 1));
                 self.lane.send(&request, due)?;
             }
+            Beside::Flood { keys, value_bytes, batch } => self.flood(keys, value_bytes, batch)?,
         }
         Ok(())
+    }
+
+    /// Sends a batch of SETs, unless the last one is not out yet or enough are unanswered.
+    fn flood(&mut self, keys: usize, value_bytes: [usize; 2], batch: usize) -> Result<()> {
+        // A value that is larger than the socket's buffer goes out in pieces, with no reply to wait for.
+        self.lane.flush()?;
+        if !self.lane.unsent.is_empty() || self.lane.due.len() >= WRITES_OUT * batch {
+            return Ok(());
+        }
+        self.request.clear();
+        for _ in 0..batch {
+            let key = numbered("flood:", self.draw.below(keys));
+            let value = &self.value[..self.draw.length(value_bytes)];
+            push_request(&mut self.request, &[b"SET", &key, value]);
+        }
+        self.written += batch;
+        self.lane.due.extend(std::iter::repeat_n(0, batch - 1));
+        self.lane.send(&self.request, 0)
     }
 
     /// Whether it has nothing more to send.
@@ -296,23 +365,31 @@ impl Run<'_> {
                 break;
             }
             let lane = (self.sent % self.lanes.len() as u64) as usize;
-            let key = numbered("key:", self.draw.below(self.plan.keys));
             let mut request = [0; 64];
-            let request = {
-                let mut rest = &mut request[..];
-                write!(rest, "*2\r\n$3\r\nGET\r\n${}\r\n", key.len())?;
-                rest.write_all(&key)?;
-                rest.write_all(b"\r\n")?;
-                let unused = rest.len();
-                &request[..64 - unused]
-            };
-            self.lanes[lane].send(request, due)?;
+            let len = self.request(&mut request)?;
+            self.lanes[lane].send(&request[..len], due)?;
             self.sent += 1;
             if due >= self.plan.warm_up.as_nanos() as u64 {
                 self.outcome.late.push(saturate(now - due));
             }
         }
         Ok(())
+    }
+
+    /// Writes the next request to `buffer`, and returns its length.
+    fn request(&mut self, buffer: &mut [u8; 64]) -> Result<usize> {
+        let mut rest = &mut buffer[..];
+        match self.plan.ask {
+            Ask::Ping => rest.write_all(b"*1\r\n$4\r\nPING\r\n")?,
+            Ask::Get => {
+                let key = numbered("key:", self.draw.below(self.plan.keys));
+                write!(rest, "*2\r\n$3\r\nGET\r\n${}\r\n", key.len())?;
+                rest.write_all(&key)?;
+                rest.write_all(b"\r\n")?;
+            }
+        }
+        let unused = rest.len();
+        Ok(buffer.len() - unused)
     }
 
     fn receive(&mut self, lane: usize, buffer: &mut [u8]) -> Result<()> {
@@ -344,7 +421,7 @@ pub fn run(port: u16, plan: &Plan, beside: &Beside) -> Result<Outcome> {
     let mut epoll = Epoll::new(256)?;
     let mut lanes = Vec::new();
     for token in 0..plan.connections {
-        let lane = Lane::connect(port, ReplyShape::bulk(plan.value_bytes))?;
+        let lane = Lane::connect(port, plan.ask.reply(plan.value_bytes))?;
         epoll.add(&lane.stream, token as u64)?;
         lanes.push(lane);
     }
@@ -445,6 +522,7 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             connections: 1,
+            ask: Ask::Get,
             rate: 1000,
             warm_up: Duration::ZERO,
             length: Duration::from_millis(500),
@@ -480,6 +558,50 @@ mod tests {
         let outcome = run(serve(Duration::from_secs(3600)), &plan, &Beside::Nothing).unwrap();
         assert_eq!(outcome.unanswered, 20);
         assert_eq!(outcome.latencies, [u32::MAX; 20]);
+    }
+
+    #[test]
+    fn pings_take_turns_with_a_flood_of_large_and_small_values() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                thread::spawn(move || {
+                    let mut input = BufReader::new(stream.try_clone().unwrap());
+                    let (mut line, mut words) = (Vec::new(), 0);
+                    // Words are lines, and no value contains one: an array of n has n words behind their lengths.
+                    while input.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                        match line[0] {
+                            b'*' => words = line[1] - b'0',
+                            b'$' => {}
+                            _ => words -= 1,
+                        }
+                        let done = words == 0;
+                        let reply: &[u8] = if line.starts_with(b"PING") { b"+PONG\r\n" } else { b"+OK\r\n" };
+                        if done && stream.write_all(reply).is_err() {
+                            break;
+                        }
+                        line.clear();
+                    }
+                });
+            }
+        });
+        let flood = Beside::Flood { keys: 10, value_bytes: [1, 3_000_000], batch: 2 };
+        let plan = Plan { ask: Ask::Ping, length: Duration::from_millis(300), ..plan() };
+        let outcome = run(port, &plan, &flood).unwrap();
+        assert_eq!(outcome.latencies.len(), 300);
+        assert!(outcome.beside > 0);
+    }
+
+    #[test]
+    fn lengths_are_even_on_a_logarithmic_scale() {
+        let mut draw = Draw(7);
+        let lengths: Vec<usize> = (0..10_000).map(|_| draw.length([10, 100_000])).collect();
+        assert!(lengths.iter().all(|len| (10..100_000).contains(len)));
+        let below = lengths.iter().filter(|&&len| len < 1_000).count();
+        assert!((4_700..5_300).contains(&below), "{below}");
+        assert_eq!(draw.length([100, 100]), 100);
     }
 
     #[test]

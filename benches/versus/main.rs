@@ -18,6 +18,7 @@ mod bare;
 mod chart;
 mod client;
 mod collections;
+mod expiry;
 mod fork;
 mod fragmentation;
 mod generator;
@@ -26,6 +27,7 @@ mod listeners;
 mod load;
 mod memory;
 mod persistence;
+mod pressure;
 mod relay;
 mod report;
 mod saves;
@@ -34,6 +36,7 @@ mod servers;
 mod stats;
 mod system;
 mod tails;
+mod watch;
 mod workloads;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -117,7 +120,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation or --keyspace all but the last three are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure or --expiry all but the last five are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -126,6 +129,8 @@ fn command() -> Command {
         .arg(flag("persistence", "saving, loading, the cost of the log, and latencies while a child writes"))
         .arg(flag(listeners::SECTION, "transactions, messages, notifications and tracked keys"))
         .arg(flag(scripts::SECTION, "scripts and functions that call commands"))
+        .arg(flag(pressure::SECTION, "SETs while keys are evicted; runs only when asked for"))
+        .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only when asked for"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections come and go; runs only when asked for"))
         .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only when asked for"))
@@ -269,10 +274,12 @@ fn run(arguments: &[String]) -> Result<()> {
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),
     ];
-    let extra: [(&str, Section); 3] = [
+    let extra: [(&str, Section); 5] = [
         ("fork", fork::run),
         (fragmentation::SECTION, fragmentation::run),
         (keyspace::SECTION, keyspace::run),
+        (pressure::SECTION, pressure::run),
+        (expiry::SECTION, expiry::run),
     ];
     let all = !sections.iter().chain(&extra).any(|(name, _)| matches.get_flag(name));
     for (name, measure) in sections {

@@ -4,7 +4,7 @@
 //! A save begins every [`EVERY`], however long the last one took, so that a server is not judged by more forks for being
 //! faster. The child stays on the server's core, with which it then has to be shared: the other one is the load's.
 
-use super::generator::{self, Beside, Plan};
+use super::generator::{self, Ask, Beside, Plan};
 use super::persistence::{self, Subject, VALUE_BYTES, in_turn, wait_for_child};
 use super::report::{Report, Target};
 use super::servers::Server;
@@ -86,6 +86,7 @@ fn measure(
 ) -> Result<Sample> {
     let plan = Plan {
         connections: CONNECTIONS,
+        ask: Ask::Get,
         rate: scenario.rate,
         warm_up: Duration::from_secs(1).min(bench.scale.tail_length),
         length: bench.scale.tail_length,

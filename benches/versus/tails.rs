@@ -5,7 +5,7 @@
 //! between, the same writes to keys that exist already, so that the cost of growing can be separated from that of writing.
 
 use super::client::{Client, numbered};
-use super::generator::{self, Beside, Outcome, Plan};
+use super::generator::{self, Ask, Beside, Outcome, Plan};
 use super::report::{Report, Row, TailRow, Target};
 use super::servers::Server;
 use super::stats::{grouped, median, percentile};
@@ -174,6 +174,7 @@ fn fill(client: &mut Client) -> Result<()> {
 fn measure(bench: &Bench, scenario: &Scenario, phase: &Phase, server: &Server) -> Result<Sample> {
     let plan = Plan {
         connections: bench.scale.tail_clients,
+        ask: Ask::Get,
         rate: scenario.rate,
         warm_up: Duration::from_secs(1).min(bench.scale.tail_length),
         length: bench.scale.tail_length,
