@@ -12,26 +12,56 @@ const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc
 
 /// The digest of `bytes`.
 pub fn sha1(bytes: &[u8]) -> Digest {
-    let mut state = START;
-    let (blocks, rest) = bytes.as_chunks::<64>();
-    for block in blocks {
-        compress(&mut state, block);
+    Sha1::default().finish(bytes)
+}
+
+/// A digest that is computed piece by piece.
+#[derive(Clone, Debug)]
+pub struct Sha1 {
+    state: [u32; 5],
+    blocks: u64,
+}
+
+impl Default for Sha1 {
+    fn default() -> Sha1 {
+        Sha1 { state: START, blocks: 0 }
     }
-    // The end: a bit, zeroes, and the length in bits, in another block if the rest leaves no room for it.
-    let mut last = [[0; 64]; 2];
-    let needed = if rest.len() < 56 { 1 } else { 2 };
-    let flat = last.as_flattened_mut();
-    flat[..rest.len()].copy_from_slice(rest);
-    flat[rest.len()] = 0x80;
-    flat[needed * 64 - 8..needed * 64].copy_from_slice(&(bytes.len() as u64 * 8).to_be_bytes());
-    for block in &last[..needed] {
-        compress(&mut state, block);
+}
+
+impl Sha1 {
+    /// Bytes of a block.
+    pub const BLOCK: usize = 64;
+
+    /// Takes the whole blocks of `bytes` in. Returns what is left behind them.
+    pub fn take_blocks<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (blocks, rest) = bytes.as_chunks::<{ Sha1::BLOCK }>();
+        for block in blocks {
+            compress(&mut self.state, block);
+        }
+        self.blocks += blocks.len() as u64;
+        rest
     }
-    let mut digest = [0; 20];
-    for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-        *bytes = word.to_be_bytes();
+
+    /// The digest of all blocks that were taken in and `bytes` behind them.
+    pub fn finish(mut self, bytes: &[u8]) -> Digest {
+        let rest = self.take_blocks(bytes);
+        let bits = (self.blocks * Sha1::BLOCK as u64 + rest.len() as u64) * 8;
+        // The end: a bit, zeroes, and the length in bits, in another block if the rest leaves no room for it.
+        let mut last = [[0; Sha1::BLOCK]; 2];
+        let needed = if rest.len() < 56 { 1 } else { 2 };
+        let flat = last.as_flattened_mut();
+        flat[..rest.len()].copy_from_slice(rest);
+        flat[rest.len()] = 0x80;
+        flat[needed * 64 - 8..needed * 64].copy_from_slice(&bits.to_be_bytes());
+        for block in &last[..needed] {
+            compress(&mut self.state, block);
+        }
+        let mut digest = [0; 20];
+        for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(self.state) {
+            *bytes = word.to_be_bytes();
+        }
+        digest
     }
-    digest
 }
 
 /// A digest as text: forty hexadecimal digits.
@@ -89,6 +119,17 @@ mod tests {
             "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
         );
         assert_eq!(digest(&vec![b'a'; 1_000_000]), "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let bytes: Vec<u8> = (0..1000).map(|n| (n % 251) as u8).collect();
+        for (first, second) in [(0, 64), (64, 640), (192, 960), (960, 960)] {
+            let mut digest = Sha1::default();
+            assert!(digest.take_blocks(&bytes[..first]).is_empty());
+            assert!(digest.take_blocks(&bytes[first..second]).is_empty());
+            assert_eq!(digest.finish(&bytes[second..]), sha1(&bytes), "{first} {second}");
+        }
     }
 
     #[test]

@@ -83,6 +83,45 @@ fn a_single_call_that_takes_long_is_suspended_too() {
     }
 }
 
+#[test]
+fn what_waits_for_a_function_of_the_program_counts_as_memory() {
+    // Each level holds a result of its own while the next one works.
+    let script = "local function level(n)
+            return (('a'):gsub('.', function() return n == 0 and ('x'):rep(4e6) or level(n - 1) end) .. '!')
+        end
+        local held = 0
+        local result = ('ab'):gsub('.', function(c)
+            if c == 'a' then return ('x'):rep(8e6) end
+            collectgarbage() held = collectgarbage('count') return c
+        end)
+        collectgarbage()
+        return held > 8e6 / 1024, #result, #level(5)";
+    let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+    assert_eq!(outcome(&mut machine, script), "true 8000001 4000006");
+    machine.collect();
+    let before = machine.used_bytes();
+    // Errors leave nothing behind that counts.
+    let failing = "return pcall(string.gsub, 'ab', '.', function(c) if c == 'b' then error('x', 0) end return ('x'):rep(8e6) end)";
+    for _ in 0..20 {
+        assert_eq!(outcome(&mut machine, failing), "false x");
+        machine.collect();
+    }
+    assert!(machine.used_bytes() < before + 1_000_000, "{} after {before}", machine.used_bytes());
+}
+
+#[test]
+fn a_length_that_has_to_be_searched_for_takes_its_time_from_the_budget() {
+    let script = "local t = {} for i = 1, 60000 do t[i] = i end t[65536] = 1
+        for i = 0, 15 do t[65537 * 2^i] = i end local n = 0 for i = 1, 100 do n = n + #t end return n > 0";
+    let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+    begin(&mut machine, script);
+    let mut pauses = 0;
+    while matches!(machine.run(100_000), Progress::Paused) {
+        pauses += 1;
+    }
+    assert!(pauses > 30, "only {pauses} pauses");
+}
+
 /// Operations on long strings, each of which takes long, though it is one instruction or one call.
 const LONG_STRINGS: &[&str] = &[
     "local x = a == b",

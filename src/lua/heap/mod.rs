@@ -301,8 +301,8 @@ impl Heap {
         Ok(())
     }
 
-    /// `#table`
-    pub fn length(&self, table: TableId) -> usize {
+    /// `#table`, and the steps that it has taken beyond those of the instruction.
+    pub fn length(&self, table: TableId) -> (usize, usize) {
         self.table(table).length(&self.strings)
     }
 

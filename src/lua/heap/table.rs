@@ -361,8 +361,10 @@ impl Table {
 
     // The length, and walking
 
-    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search.
-    pub fn length(&self, strings: &Strings) -> usize {
+    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search. And how many elements
+    /// were looked at one by one because that did not find any.
+    #[inline]
+    pub fn length(&self, strings: &Strings) -> (usize, usize) {
         let size = self.array.len();
         if size > 0 && self.array[size - 1].is_nil() {
             let (mut low, mut high) = (0, size);
@@ -370,15 +372,15 @@ impl Table {
                 let middle = usize::midpoint(low, high);
                 if self.array[middle - 1].is_nil() { high = middle } else { low = middle }
             }
-            return low;
+            return (low, 0);
         }
         if self.nodes.is_empty() {
-            return size;
+            return (size, 0);
         }
         self.border_beyond(size, strings)
     }
 
-    fn border_beyond(&self, size: usize, strings: &Strings) -> usize {
+    fn border_beyond(&self, size: usize, strings: &Strings) -> (usize, usize) {
         let (mut low, mut high) = (size, size + 1);
         while !self.get_index(high, strings).is_nil() {
             low = high;
@@ -389,14 +391,14 @@ impl Table {
                 while !self.get_index(low + 1, strings).is_nil() {
                     low += 1;
                 }
-                return low;
+                return (low, low);
             }
         }
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
             if self.get_index(middle, strings).is_nil() { high = middle } else { low = middle }
         }
-        low
+        (low, 0)
     }
 
     /// The pair that follows `key`, or the first one after `nil`.

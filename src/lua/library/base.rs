@@ -317,7 +317,7 @@ fn unpack(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let first = i64::from(optional_int(m, call, 2, 1)?);
     let last = match m.argument(call, 3) {
-        Value::Nil => m.heap.length(table) as i64,
+        Value::Nil => m.length(table) as i64,
         _ => i64::from(super::check_int(m, call, 3)?),
     };
     if first > last {

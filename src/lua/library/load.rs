@@ -8,14 +8,15 @@ use crate::lua::heap::Function;
 use crate::lua::machine::{Activity, Call, Continue, Level, Machine, Outcome, Raised};
 use crate::lua::value::{TableId, Value};
 
-/// Defines the functions. `pcall` is there already.
+/// Defines the functions. `xpcall` is there already.
 pub fn open(m: &mut Machine) {
     let globals = m.globals();
     m.register(globals, "loadstring", loadstring);
     m.register(globals, "getfenv", getfenv);
     m.register(globals, "setfenv", setfenv);
-    let pcall = m.heap.field(globals, "pcall");
-    let function = m.heap.new_native_with("load", load, &[pcall]);
+    let xpcall = m.heap.field(globals, "xpcall");
+    let handler = m.heap.new_native_with("load", same, &[]);
+    let function = m.heap.new_native_with("load", load, &[xpcall, handler]);
     m.heap.set_field(globals, "load", function);
 }
 
@@ -42,11 +43,16 @@ fn loadstring(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 }
 
 /// `load(reader [, chunk])`: the source is what `reader` returns, piece by piece, until it returns nil or an empty string.
-/// Its errors are returned as those of the source are, so it is called by `pcall`.
+/// Its errors are returned as those of the source are, so it is called by `xpcall` (`pcall` may make texts of them).
 fn load(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.check_function(call, 1)?;
     m.optional_string(call, 2)?;
     Box::new(Load { source: Vec::new() }).read(m, call)
+}
+
+/// Handles an error by returning it.
+fn same(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+    m.one(m.argument(call, 1))
 }
 
 #[derive(Debug)]
@@ -57,14 +63,18 @@ struct Load {
 impl Load {
     /// Calls the reader.
     fn read(self: Box<Self>, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-        let (pcall, reader) = (m.upvalue(call, 0), m.argument(call, 1));
-        m.push(pcall);
-        m.push(reader);
-        Ok(Outcome::Call { arguments: 1, then: self })
+        for value in [m.upvalue(call, 0), m.argument(call, 1), m.upvalue(call, 1)] {
+            m.push(value);
+        }
+        Ok(Outcome::Call { arguments: 2, then: self })
     }
 }
 
 impl Continue for Load {
+    fn heap_bytes(&self) -> usize {
+        self.source.capacity()
+    }
+
     fn resume(mut self: Box<Self>, m: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised> {
         let is_read = !m.from_top(results).is_false();
         let piece = if results > 1 { m.from_top(results - 1) } else { Value::Nil };

@@ -20,7 +20,7 @@ const CHARGE_EVERY: usize = 64;
 /// `table.sort(table [, comes_before])`
 pub fn sort(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
-    let length = m.heap.length(table) as i64;
+    let length = m.length(table) as i64;
     let has_order = !m.argument(call, 2).is_nil();
     if has_order {
         m.check_function(call, 2)?;

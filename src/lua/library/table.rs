@@ -32,7 +32,7 @@ pub fn open(m: &mut Machine) {
 /// `#table` for argument 1.
 fn check_length(m: &mut Machine, call: Call) -> Result<(TableId, i64), Raised> {
     let table = m.check_table(call, 1)?;
-    Ok((table, m.heap.length(table) as i64))
+    Ok((table, m.length(table) as i64))
 }
 
 fn element(m: &Machine, table: TableId, index: i64) -> Value {
@@ -63,7 +63,7 @@ fn concat(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let first = optional_int(m, call, 3, 1)?;
     let last = match m.argument(call, 4) {
-        Value::Nil => m.heap.length(table) as i64,
+        Value::Nil => m.length(table) as i64,
         _ => i64::from(check_int(m, call, 4)?),
     };
     Concat { buffer: Vec::new(), next: i64::from(first), last }.go_on(m, call)
@@ -110,6 +110,10 @@ impl Concat {
 impl Continue for Concat {
     fn resume(self: Box<Self>, m: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
         self.go_on(m, call)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.buffer.capacity()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::native::{Call, Outcome, Raised};
+use super::native::{Call, Continue, Outcome, Raised};
 use super::thread::{Activity, Deliver, Frame, Then, WINDOW};
 use super::{Event, LARGEST_STACK, MOST_FRAMES, MOST_NESTING, Machine, Progress};
 use crate::lua::heap::{Closure, Function};
@@ -181,7 +181,7 @@ impl Machine {
                 self.deliver(deliver, call.base - 1, from, count)
             }
             Outcome::Call { arguments, then } => {
-                self.push_native(call, deliver, Then::Continue(then))?;
+                self.push_waiting(call, deliver, then)?;
                 let function = self.thread.top - arguments - 1;
                 self.start(function, arguments, Deliver::Continue)
             }
@@ -191,7 +191,7 @@ impl Machine {
                 self.start(call.base - 1, arguments, deliver)
             }
             Outcome::Pause(then) => {
-                self.push_native(call, deliver, Then::Continue(then))?;
+                self.push_waiting(call, deliver, then)?;
                 self.set_ready(0);
                 Ok(if self.budget > 0 { Next::Frame } else { Next::Leave(Progress::Paused) })
             }
@@ -219,6 +219,21 @@ impl Machine {
         Ok(())
     }
 
+    /// A frame for a native function that continues later; the memory that it holds counts until then.
+    fn push_waiting(&mut self, call: Call, deliver: Deliver, rest: Box<dyn Continue>) -> Result<(), Raised> {
+        let held = rest.heap_bytes();
+        self.push_native(call, deliver, Then::Continue(rest))?;
+        self.heap.count_bytes(held, 0);
+        Ok(())
+    }
+
+    /// Drops all frames but the first `kept`.
+    pub(super) fn drop_frames(&mut self, kept: usize) {
+        let held = self.thread.frames.iter().skip(kept).map(Frame::held_bytes).sum();
+        self.heap.count_bytes(0, held);
+        self.thread.frames.truncate(kept);
+    }
+
     /// The native function of the last frame continues with the last `count` values on the stack.
     pub(super) fn set_ready(&mut self, count: usize) {
         match self.thread.frames.last_mut() {
@@ -237,6 +252,7 @@ impl Machine {
         let from = self.thread.top - ready;
         match then {
             Then::Continue(rest) => {
+                self.heap.count_bytes(0, rest.heap_bytes());
                 let outcome = rest.resume(self, call, ready)?;
                 self.conclude(call, deliver, outcome)
             }

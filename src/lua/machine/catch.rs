@@ -95,7 +95,7 @@ impl Machine {
     /// The frame at `index`, of `pcall` or `xpcall`, returns false, the error and what comes with it.
     fn catch(&mut self, index: usize, error: Value, field: Option<Value>) -> Result<Next, Raised> {
         let failed = self.thread.end();
-        self.thread.frames.truncate(index + 1);
+        self.drop_frames(index + 1);
         let Some(Frame { base, deliver, .. }) = self.thread.frames.pop() else {
             unreachable!("the frame that catches")
         };

@@ -40,6 +40,7 @@ impl Machine {
         self.thread.status = status;
         if status == Status::Dead {
             self.close_upvalues(0);
+            self.drop_frames(0);
             self.thread.frames = Vec::new();
             self.thread.stack.fill(Value::Nil);
             self.thread.top = 0;

@@ -104,7 +104,7 @@ impl Machine {
         while self.current != self.main {
             self.thread.status = Status::Dead;
             self.close_upvalues(0);
-            self.thread.frames.clear();
+            self.drop_frames(0);
             let resumer = self.thread.resumer.take().unwrap_or(self.main);
             self.switch_to(resumer);
         }
@@ -123,7 +123,7 @@ impl Machine {
     /// Forgets the call under way on the main thread.
     pub(super) fn reset(&mut self) {
         self.close_upvalues(0);
-        self.thread.frames.clear();
+        self.drop_frames(0);
         self.thread.top = 0;
         self.host = None;
         self.pending = None;

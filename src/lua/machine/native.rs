@@ -55,6 +55,11 @@ pub enum Outcome {
 pub trait Continue: Debug {
     /// Goes on. The last `results` values on the stack are what the called function has returned.
     fn resume(self: Box<Self>, machine: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised>;
+
+    /// Bytes of memory that it holds while it waits, if they may be many.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 impl Machine {
@@ -255,6 +260,13 @@ impl Machine {
             TableError::Readonly => self.error("Attempt to modify a readonly table"),
             TableError::Memory => self.out_of_memory(OutOfMemory),
         }
+    }
+
+    /// `#table`
+    pub fn length(&mut self, table: TableId) -> usize {
+        let (length, steps) = self.heap.length(table);
+        self.charge(steps);
+        length
     }
 
     /// `table[key] = value`, without metamethods.

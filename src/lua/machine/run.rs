@@ -276,7 +276,11 @@ impl Machine {
                         }
                         Instruction::Length { to, from } => {
                             let length = match registers[usize::from(from)] {
-                                Value::Table(table) => self.heap.length(table),
+                                Value::Table(table) => {
+                                    let (length, steps) = self.heap.length(table);
+                                    self.budget -= steps as i64;
+                                    length
+                                }
                                 Value::String(string) => self.heap.bytes(string).len(),
                                 _ => leave_for!(self.length_of(to, from)),
                             };

@@ -96,6 +96,16 @@ pub struct Frame {
     pub tail_calls: u32,
 }
 
+impl Frame {
+    /// Bytes of memory that a native function holds while it waits.
+    pub fn held_bytes(&self) -> usize {
+        match &self.activity {
+            Activity::Native { then: Then::Continue(rest), .. } => rest.heap_bytes(),
+            _ => 0,
+        }
+    }
+}
+
 /// What a coroutine does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Status {

@@ -4,8 +4,8 @@
 //! An error is a table with the field `err` in this interface: a code, a space, and words for people. One that has been
 //! counted already, when a command failed, has the field `ignore_error_stats_update`, too.
 
-use crate::codec::sha1;
-use crate::lua::{Call, Heap, Machine, Outcome, Raised, StringId, TableId, Value};
+use crate::codec::sha1::{self, Sha1};
+use crate::lua::{Call, Continue, Heap, Machine, Outcome, Raised, StringId, TableId, Value};
 use crate::text::words::shown;
 
 /// `redis.call`: the number of a function of the host.
@@ -192,12 +192,53 @@ fn sha1hex(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if call.count() != 1 {
         return Err(Raised(failure(machine, "ERR wrong number of arguments")));
     }
-    let mut text = Vec::new();
-    // What is neither a string nor a number counts as an empty one.
-    machine.heap.to_bytes(machine.argument(call, 1), &mut text);
-    machine.charge(text.len() / 4);
-    machine.push_bytes(sha1::hex(&sha1::sha1(&text)).as_bytes());
-    Ok(Outcome::Values(1))
+    Digesting::default().go_on(machine, call)
+}
+
+/// Bytes of a text that are digested before the budget is looked at.
+const DIGESTED_AT_ONCE: usize = 1024 * Sha1::BLOCK;
+
+/// A digest of the first argument, up to some place in it.
+#[derive(Debug, Default)]
+struct Digesting {
+    digest: Sha1,
+    place: usize,
+}
+
+impl Digesting {
+    fn go_on(mut self, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let mut number = Vec::new();
+        let digest = loop {
+            let text = match machine.argument(call, 1) {
+                Value::String(string) => machine.heap.bytes(string),
+                // What is not a number either counts as an empty string.
+                value => {
+                    machine.heap.to_bytes(value, &mut number);
+                    &number[..]
+                }
+            };
+            let rest = &text[self.place..];
+            let Some(piece) = rest.get(..DIGESTED_AT_ONCE) else {
+                let length = rest.len();
+                let digest = self.digest.finish(rest);
+                machine.charge(length / 4);
+                break digest;
+            };
+            self.digest.take_blocks(piece);
+            self.place += DIGESTED_AT_ONCE;
+            if !machine.charge(DIGESTED_AT_ONCE / 4) {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        };
+        machine.push_bytes(sha1::hex(&digest).as_bytes());
+        Ok(Outcome::Values(1))
+    }
+}
+
+impl Continue for Digesting {
+    fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(machine, call)
+    }
 }
 
 /// `redis.replicate_commands()`: effects are what is replicated anyway.

@@ -164,7 +164,7 @@ impl Registrar {
     fn take(&mut self, collected: TableId) -> Vec<Function> {
         let machine = &mut self.machine;
         let mut functions = Vec::new();
-        for index in 1..=machine.heap.length(collected) {
+        for index in 1..=machine.length(collected) {
             let Value::Table(entry) = machine.heap.get_index(collected, index) else { continue };
             let text = |machine: &Machine, field| match machine.heap.get_index(entry, field) {
                 Value::String(string) => Some(machine.heap.bytes(string).to_vec()),
@@ -211,7 +211,7 @@ fn register(machine: &mut Machine, call: Call) -> Result<(), &'static str> {
     };
     shebang::verify_name(&registration.name)?;
     let heap = &mut machine.heap;
-    let count = heap.length(collected);
+    let (count, _) = heap.length(collected);
     for index in 1..=count {
         if let Value::Table(entry) = heap.get_index(collected, index)
             && let Value::String(name) = heap.get_index(entry, NAME)

@@ -130,6 +130,10 @@ impl Continue for Encoder {
     fn resume(self: Box<Self>, machine: &mut Machine, _: Call, _: usize) -> Result<Outcome, Raised> {
         go_on_encoding(machine, *self)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.length()
+    }
 }
 
 /// `cjson.decode(text)`

@@ -80,6 +80,10 @@ impl Continue for Packing {
     fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
         go_on_packing(machine, call, *self)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.packer.length()
+    }
 }
 
 /// `cmsgpack.unpack(text)`: all values in it.

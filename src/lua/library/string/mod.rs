@@ -108,6 +108,11 @@ fn transformed(machine: &mut Machine, call: Call, transform: fn(&mut [u8])) -> R
 trait Work: Debug + 'static {
     /// Works until there is an outcome, or until the budget is used up.
     fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised>;
+
+    /// As that of `Continue`.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Begins work, which needs no memory unless it has to be suspended.
@@ -129,6 +134,10 @@ impl<W: Work> Continue for Suspended<W> {
             Some(outcome) => Ok(outcome),
             None => Ok(Outcome::Pause(self)),
         }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
     }
 }
 
@@ -253,5 +262,9 @@ impl Work for Repetition {
         }
         let string = machine.heap.string_from(std::mem::take(&mut self.result));
         machine.one(Value::String(string)).map(Some)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.result.capacity()
     }
 }

@@ -107,6 +107,10 @@ impl Continue for Substitution {
             Step::Call { arguments } => Ok(Outcome::Call { arguments, then: self }),
         }
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.result.capacity()
+    }
 }
 
 impl Substitution {
