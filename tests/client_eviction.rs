@@ -60,7 +60,7 @@ fn whatever_a_client_takes_memory_for_it_is_disconnected_when_it_is_too_much() {
     let server = Server::start("--maxmemory-clients 1mb");
     let mut control = server.client();
     let long = |n: usize| format!("{n:-<10000}");
-    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut evicted = 0;
     let mut expect = |control: &mut Client, name: &str| {
         wait_until_gone(control, name);

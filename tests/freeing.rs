@@ -166,7 +166,9 @@ fn what_spop_removes_of_a_large_set_is_in_the_log() {
 
 /// Fills all keys, and has nearly all of it go; returns `used_memory` when it was full, and when it is free.
 fn comes_and_goes(client: &mut Client) -> [i64; 2] {
-    KEYS.iter().for_each(|key| fill(client, key));
+    for key in KEYS {
+        fill(client, key);
+    }
     let full = client.info_number("used_memory");
     for line in [
         "LTRIM list 0 0",

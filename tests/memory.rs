@@ -166,7 +166,7 @@ const KINDS: &[Kind] = &[
         name: "a stream",
         keys: 1,
         fill: |client| {
-            pipeline(client, 250_000, |i| encode(&["XADD", "key:0", "*", "f", &format!("{i:025}")]))
+            pipeline(client, 250_000, |i| encode(&["XADD", "key:0", "*", "f", &format!("{i:025}")]));
         },
     },
     Kind {
@@ -236,7 +236,7 @@ fn sum_of_usage(client: &mut Client, keys: &[String]) -> i64 {
 fn figure(client: &mut Client, name: &[&str]) -> i64 {
     let mut value = client.run("MEMORY STATS");
     for part in name {
-        let pairs = value.elements().to_vec();
+        let pairs = value.elements();
         let pair = pairs.chunks(2).find(|pair| pair[0].text() == *part).expect("a figure of this name");
         value = pair[1].clone();
     }

@@ -275,7 +275,7 @@ fn map(len: usize) -> io::Result<NonNull<u8>> {
 }
 
 impl Drop for Pages {
-    /// Unmaps the end first, [`UNMAPPED_AT_ONCE`] at a time: the kernel lets no other thread map or unmap anything in
+    /// Unmaps the end first, `UNMAPPED_AT_ONCE` at a time: the kernel lets no other thread map or unmap anything in
     /// between.
     fn drop(&mut self) {
         while self.len > UNMAPPED_AT_ONCE && self.len.is_multiple_of(SMALL_PAGE) {

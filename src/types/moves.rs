@@ -1,6 +1,6 @@
 //! Moving what a key owns out of sparse slabs, for defragmentation.
 //!
-//! Each type moves its own blocks: it asks [`Moves::relocate`] for each that nobody else refers to, and keeps the address
+//! Each type moves its own blocks: it asks `Moves::relocate` for each that nobody else refers to, and keeps the address
 //! that it gets. Contents stay as they are, so nothing that is visible from outside changes, and neither does any position
 //! or cursor. What comes from the process's allocator (inner nodes, deques, groups of streams) is left where it is.
 //!

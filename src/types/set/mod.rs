@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `intset` | integers alone, up to `set-max-intset-entries` | ascending, packed in the entry |
 //! | `listpack` | up to `set-max-listpack-entries` members of at most `set-max-listpack-value` bytes | in insertion order, packed |
-//! | `hashtable` | the rest | a [`MemberTable`] of [`Member`](super::member::Member)s |
+//! | `hashtable` | the rest | a [`MemberTable`] of [`Member`]s |
 //!
 //! A set only moves down this list; as in Redis, it does not move back when it shrinks. [`SetRef`] reads all three
 //! encodings, [`add`] and [`remove`] change them.

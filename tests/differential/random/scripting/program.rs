@@ -231,7 +231,8 @@ impl<'a> Writer<'a> {
     }
 
     fn pick(&mut self, from: &[&'static str]) -> &'static str {
-        *self.random.pick(from)
+        let picked: &&'static str = self.random.pick(from);
+        picked
     }
 
     /// Now and then a first line with flags.
