@@ -293,6 +293,7 @@ fn check_figures(kind: &Kind) {
     let mut client = server.client();
     // The first time, buffers and threads come that stay.
     fill(&mut client);
+    unlink_all(&mut client, &keys);
     client.ok("FLUSHALL");
     settle(&mut client);
     let (used, resident) = (client.info_number("used_memory"), anonymous_bytes(&server));
