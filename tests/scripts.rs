@@ -340,6 +340,56 @@ fn a_script_leaves_nothing_behind_for_the_next() {
     assert_eq!(reply.iter().map(Value::text).collect::<Vec<_>>(), ["0", "0", "function", "bc", "1"]);
 }
 
+/// Attacks on servers, by their entries in the lists of vulnerabilities. Those on the language itself are in
+/// `tests/lua/escapes.rs`.
+#[test]
+fn known_attacks_by_scripts_do_no_harm() {
+    const READONLY: &str = "Attempt to modify a readonly table";
+    // CVE-2022-24735: what a script puts into the globals or the libraries is executed by the next user's. CVE-2025-46818:
+    // so is what it puts into the metatables of basic types.
+    let for_others = [
+        "redis.call = function() return 'mine' end",
+        "rawset(redis, 'call', function() return 'mine' end)",
+        "setmetatable(redis, {__index = function() return 'mine' end})",
+        "getmetatable(_G).__index = function() return 'mine' end",
+        "rawset(_G, 'tostring', function() return 'mine' end)",
+        "getfenv(0).tostring = function() return 'mine' end",
+        "getmetatable('').__index = function() return function() return 'mine' end end",
+        "rawset(getmetatable(''), '__call', function() return 'mine' end)",
+        "setmetatable(getmetatable(''), {__index = function() return 'mine' end})",
+    ];
+    let server = Server::start("");
+    let (mut attacker, mut victim) = (server.client(), server.client());
+    let library =
+        "#!lua name=l\nredis.register_function('f', function() return ('x'):rep(2) .. tostring(1) end)";
+    assert_eq!(attacker.call(&["FUNCTION", "LOAD", library]).text(), "l");
+    for attack in for_others {
+        let reply = eval(&mut attacker, attack);
+        assert!(reply.text().contains(READONLY), "{attack}: {reply:?}");
+        let reply = eval(&mut victim, "return redis.call('ECHO', ('x'):rep(2) .. tostring(1))");
+        assert_eq!(reply.text(), "xx1", "{attack}");
+        assert_eq!(victim.run("FCALL f 0").text(), "xx1", "{attack}");
+        let reply = eval(&mut victim, "return (pcall(function() return ('x')() end))");
+        assert!(reply.is_null(), "{attack}: a string can be called");
+    }
+    // CVE-2022-24736: an error in a metamethod, while a table becomes a reply.
+    for attack in [
+        "return setmetatable({}, {__index = function() foo() end})",
+        "return setmetatable({}, {__index = function() return redis.call('nosuch') end})",
+        "return setmetatable({1, 2}, {__index = function() error({}) end})",
+    ] {
+        let reply = eval(&mut attacker, attack);
+        assert!(!reply.is_error(), "{attack}: {reply:?}");
+        assert_eq!(victim.run("PING").text(), "PONG");
+    }
+    // CVE-2021-32672: a debugger reads behind what it has received. There is none to send anything to.
+    for mode in ["YES", "SYNC"] {
+        let reply = attacker.call(&["SCRIPT", "DEBUG", mode]);
+        assert_eq!(reply.text(), "ERR There is no Lua debugger in this server", "{mode}");
+    }
+    assert_eq!(eval(&mut attacker, "return 1"), Value::Integer(1));
+}
+
 #[test]
 fn the_slow_log_has_the_script_and_what_it_called() {
     let server = Server::start("--slowlog-log-slower-than 0");
