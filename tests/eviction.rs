@@ -293,3 +293,23 @@ fn large_values_that_are_evicted_make_room_before_more_is_evicted() {
     let evicted = client.info_number("evicted_keys");
     assert!(evicted <= 2, "{evicted} of {before} hashes of {each} bytes were evicted for a single value");
 }
+
+#[test]
+fn no_more_is_evicted_while_what_is_missing_is_being_freed() {
+    let (_server, mut client, limit) = limited("allkeys-lru", 20 * MB);
+    client.ok("CONFIG SET lazyfree-lazy-eviction yes");
+    let fields: Vec<String> = (0..300).map(|f| format!("field:{f} {:0>40}", 0)).collect();
+    let fields = fields.join(" ");
+    for round in 0..12 {
+        for n in 0..150 {
+            assert_eq!(client.run(&format!("HSET hash:{round}:{n} {fields}")), Value::Integer(300));
+        }
+        if client.info_number("evicted_keys") == 0 {
+            continue;
+        }
+        client.wait_for_info("lazyfree_pending_objects", |left| left == 0);
+        let now = used(&mut client);
+        assert!(now > limit - MB, "{} bytes more than were missing were evicted", limit - now);
+    }
+    assert!(client.info_number("evicted_keys") > 300);
+}

@@ -81,9 +81,10 @@ pub struct LazyFree {
 }
 
 impl LazyFree {
-    /// Objects sent and not yet freed (`lazyfree_pending_objects`).
+    /// Objects sent and not yet freed (`lazyfree_pending_objects`). The memory of those that no longer count is counted
+    /// as free.
     pub fn pending(&self) -> u64 {
-        self.progress.pending.load(Ordering::Relaxed)
+        self.progress.pending.load(Ordering::Acquire)
     }
 
     /// Objects freed so far (`lazyfreed_objects`).
@@ -173,7 +174,7 @@ impl Work {
         drop(garbage);
         // Memory that the loop's thread shares with what was dropped goes back to it by the slab.
         alloc::collect(0);
-        progress.pending.fetch_sub(objects, Ordering::Relaxed);
+        progress.pending.fetch_sub(objects, Ordering::Release);
         progress.freed.fetch_add(objects, Ordering::Relaxed);
         let done = progress.done.fetch_add(1, Ordering::SeqCst) + 1;
         if done <= progress.awaited.load(Ordering::SeqCst)

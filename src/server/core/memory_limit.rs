@@ -166,9 +166,9 @@ impl Core {
             }
             let otherwise = if used <= self.limit.bytes { Room::Enough } else { Room::None };
             let Some(policy) = self.limit.policy else { break otherwise };
-            if used > self.limit.bytes && self.keyspace.lazy().pending() > 0 {
-                // What is being freed may be enough.
-                break Room::Coming;
+            if self.keyspace.lazy().pending() > 0 && (used > self.limit.bytes || growth == 0) {
+                // What is being freed may be enough; where only slack is missing, nobody has to wait for that.
+                break if used > self.limit.bytes { Room::Coming } else { Room::Enough };
             }
             if self.limit.evictions.is_multiple_of(BATCH) {
                 now_us = clock::monotonic_us();
