@@ -109,7 +109,7 @@ fn command() -> Command {
         )
         .arg(count("requests", "4000000", "requests of a trace; the first half is not counted"))
         .arg(count("rate", "0", "requests a second; 0 is as fast as possible"))
-        .arg(count("held", "100000", "the number of keys at which they are equal"))
+        .arg(count("held", "20000", "the number of keys at which they are equal"))
         .arg(count("seed", "1", "the seed of the traces"))
         .arg(file("markdown", "where the tables are written"))
         .arg(file("svg", "where the plot is written"))
