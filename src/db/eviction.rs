@@ -13,8 +13,8 @@
 //!
 //! Buckets are drawn evenly, from both tables while a dict rehashes, and each entry is in one bucket; so every entry has
 //! the same chance to become a candidate. A draw is made two evictions ahead: while one bucket is looked at, the entries of
-//! the next and the bucket after it are on their way into the cache, and so is the worst candidate. Candidates are kept as the hash of their key, not as
-//! a position or a copy: whatever happens to the key in between, a look finds out.
+//! the next and the bucket after it are on their way into the cache, and so is the worst candidate. Candidates are kept as
+//! the hash of their key, not as a position or a copy: whatever happens to the key in between, a look finds out.
 //!
 //! Keys that expire are drawn from their list ([`super::expiry`]), by index.
 //!
@@ -32,6 +32,10 @@ const POOL: usize = 16;
 /// Buckets that are drawn in vain, one after the other, before a single entry is drawn instead: in a table that is about to
 /// shrink three of five are empty.
 const MOST_EMPTY: usize = 32;
+
+/// Candidates looked at for an eviction at most, whatever is configured: no more are worth their time, and all others wait
+/// meanwhile.
+const MOST_SAMPLES: usize = 1024;
 
 /// Draws made in one database before the next is chosen.
 const DRAWS_A_DATABASE: u32 = 8;
@@ -77,7 +81,7 @@ impl EvictionPolicy {
             P::VolatileRandom => (true, Order::Random),
             P::VolatileTtl => (true, Order::TimeToLive),
         };
-        Some(EvictionPolicy { volatile, order, samples: samples as usize })
+        Some(EvictionPolicy { volatile, order, samples: (samples as usize).min(MOST_SAMPLES) })
     }
 }
 
@@ -378,7 +382,7 @@ mod tests {
     #[test]
     fn the_pool_keeps_the_worst_and_gives_them_in_order() {
         let mut pool = Pool::default();
-        // Odd multiples of a prime: all of 0 to 999, in no order.
+        // 337 and 1,000 have no divisor in common, so these are all numbers of 0 to 999, in no order.
         for n in 0..1000u64 {
             let score = n * 337 % 1000;
             pool.offer(score, 0, || score);
