@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 
 use super::net::batch::{BATCH, Batch, Rest};
-use super::net::client::Query;
+use super::net::client::{Query, SMALL_RING};
 use super::{Io, Server, lookup};
 use crate::command::Places;
 use crate::resp::{self, BIG_ARGUMENT, Limits, MAX_WINDOW, Parsed, Partial, Span};
@@ -33,6 +33,9 @@ const MAX_REQUESTS: usize = 1024;
 
 /// Spare queries kept.
 const MAX_SPARE: usize = 64;
+
+/// The same for those that have grown: with one at hand a client that sends large values need not map one for each.
+const MAX_SPARE_LARGE: usize = 2;
 
 /// How far a run over a window of bytes came.
 struct Progress {
@@ -86,7 +89,7 @@ impl Server {
         match client.query.take() {
             Some(query) => self.receive_more(io, token, query),
             None if client.rest.is_some() => {
-                let query = take_query(&mut io.spare);
+                let query = io.spare.take(0);
                 self.receive_more(io, token, query);
             }
             None => self.receive(io, token),
@@ -131,7 +134,7 @@ impl Server {
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
         let rest = &window[progress.consumed..];
         if !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing) {
-            let mut query = take_query(&mut io.spare);
+            let mut query = io.spare.take(rest.len());
             query.partial = partial;
             query.hold(rest);
             self.keep_remainder(io, token, query, &progress);
@@ -258,7 +261,7 @@ impl Server {
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if query.is_idle() && !client.resumable {
-            io.give_query(query);
+            io.spare.give(query);
         } else {
             query.shrink();
             client.query = Some(query);
@@ -519,15 +522,27 @@ impl Next {
     }
 }
 
+/// Queries that clients gave back.
+#[derive(Default)]
 #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
-fn take_query(spare: &mut Vec<Box<Query>>) -> Box<Query> {
-    spare.pop().unwrap_or_else(|| Box::new(Query::new()))
+pub(super) struct Spare {
+    small: Vec<Box<Query>>,
+    /// Those whose rings have grown, as they do for a large value.
+    large: Vec<Box<Query>>,
 }
 
-impl Io {
-    fn give_query(&mut self, query: Box<Query>) {
-        if query.is_small() && self.spare.len() < MAX_SPARE {
-            self.spare.push(query);
+impl Spare {
+    /// One to hold `len` bytes, with a ring of that size if there is such a one.
+    fn take(&mut self, len: usize) -> Box<Query> {
+        let large = if len > SMALL_RING { self.large.pop() } else { None };
+        large.or_else(|| self.small.pop()).unwrap_or_else(|| Box::new(Query::new()))
+    }
+
+    fn give(&mut self, query: Box<Query>) {
+        let (kept, most) =
+            if query.is_small() { (&mut self.small, MAX_SPARE) } else { (&mut self.large, MAX_SPARE_LARGE) };
+        if kept.len() < most && query.is_at_most_large() {
+            kept.push(query);
         }
     }
 }

@@ -50,7 +50,6 @@ use cron::Cron;
 use defrag::Defrag;
 use loading::Loading;
 use net::batch::Batch;
-use net::client::Query;
 use net::ledger::Ledger;
 use net::{LISTENER, Net};
 use persistence::Persistence;
@@ -72,9 +71,7 @@ struct Io {
     /// What clients without half a request read into.
     ring: Ring,
     batch: Batch,
-    /// Queries that clients gave back.
-    #[expect(clippy::vec_box, reason = "the boxes are what is kept: a client holds one or a null")]
-    spare: Vec<Box<Query>>,
+    spare: input::Spare,
 }
 
 /// The state of the server.
@@ -104,7 +101,8 @@ pub struct Server {
 impl Server {
     /// Serves until shutdown.
     pub fn run(&mut self) {
-        let mut io = Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: Vec::new() };
+        let mut io =
+            Io { ring: Ring::new(LOOP_RING), batch: Batch::default(), spare: input::Spare::default() };
         self.core.startup_memory = used_memory();
         loop {
             let ready = self.wait(self.timeout_ms());

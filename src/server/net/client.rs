@@ -77,6 +77,11 @@ impl Query {
         self.ring.capacity() <= SMALL_RING
     }
 
+    /// Whether its ring is no larger than one request makes it.
+    pub fn is_at_most_large(&self) -> bool {
+        self.ring.capacity() <= LARGE_RING
+    }
+
     /// Bytes that the client has sent and that were not executed yet.
     pub fn len(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(Block::len).sum();
