@@ -154,14 +154,13 @@ impl Calls {
             let is_meant =
                 |(command, _): (&str, _)| name == command || command.starts_with(&format!("{name} "));
             let has = |flag: &str| info[2].elements().iter().any(|f| f.text() == flag);
-            // A command that blocks replies in scripts as it does in transactions since 7.2.
-            // WAIT counts replicas, which only one of the servers has where calls are compared. SORT leaves equals in the
-            // order of a hash table, if a script has made something else than a list of its key.
-            !has("noscript")
-                && !["WAIT", "SORT", "SORT_RO"].contains(&&*name)
-                && !(has("blocking") && pair.peer < Version::new(7, 2))
-                && !differences::intended_ones(pair.peer).any(|(c, reason)| is_meant((&c, reason)))
-                && !reviewed::intended_ones(pair.peer).any(is_meant)
+            // A command that blocks replies in scripts as it does in transactions since 7.2. WAIT counts replicas, which
+            // only one of the servers has where calls are compared. SORT leaves equals in the order of a hash table, if a
+            // script has made something else than a list of its key.
+            let is_refused = has("noscript") || has("blocking") && pair.peer < Version::new(7, 2);
+            let is_named = differences::intended_ones(pair.peer).any(|(c, reason)| is_meant((&c, reason)))
+                || reviewed::intended_ones(pair.peer).any(is_meant);
+            !is_refused && !is_named && !["WAIT", "SORT", "SORT_RO"].contains(&&*name)
         });
         let mix = Mix::with(generators, None).expect("commands that may be called");
         Calls { mix, peer: pair.peer }

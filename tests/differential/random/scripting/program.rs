@@ -231,7 +231,7 @@ impl<'a> Writer<'a> {
     }
 
     fn pick(&mut self, from: &[&'static str]) -> &'static str {
-        *self.random.pick(from)
+        self.random.pick::<&str>(from)
     }
 
     /// Now and then a first line with flags.
