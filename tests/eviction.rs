@@ -297,7 +297,7 @@ fn large_values_that_are_evicted_make_room_before_more_is_evicted() {
 #[test]
 fn no_more_is_evicted_while_what_is_missing_is_being_freed() {
     let (_server, mut client, limit) = limited("allkeys-lru", 20 * MB);
-    client.ok("CONFIG SET lazyfree-lazy-eviction yes");
+    client.ok("CONFIG SET lazyfree-lazy-eviction yes hash-max-listpack-entries 100");
     let fields: Vec<String> = (0..300).map(|f| format!("field:{f} {:0>40}", 0)).collect();
     let fields = fields.join(" ");
     for round in 0..12 {
@@ -312,4 +312,5 @@ fn no_more_is_evicted_while_what_is_missing_is_being_freed() {
         assert!(now > limit - MB, "{} bytes more than were missing were evicted", limit - now);
     }
     assert!(client.info_number("evicted_keys") > 300);
+    assert!(client.info_number("lazyfreed_objects") > 300);
 }

@@ -552,8 +552,11 @@ impl Keyspace {
     pub fn remove(&mut self, key: Key<'_>, at: Position, reason: Removal) {
         let entry = self.take(key, at);
         self.removed(Key { name: entry.key(), ..key }, reason);
-        if reason == Removal::Evicted && !self.lazy_eviction && entry.is_freed_quickly() {
-            // At once, since its memory is needed now.
+        if reason == Removal::Evicted
+            && (!self.lazy_eviction || entry.block().is_some())
+            && entry.is_freed_quickly()
+        {
+            // At once, since its memory is needed now. To hand a single block to a thread takes as long as to free it.
             return;
         }
         self.free(entry, self.frees_lazily(reason));

@@ -166,9 +166,16 @@ impl Core {
             }
             let otherwise = if used <= self.limit.bytes { Room::Enough } else { Room::None };
             let Some(policy) = self.limit.policy else { break otherwise };
-            if self.keyspace.lazy().pending() > 0 && (used > self.limit.bytes || growth == 0) {
+            let lazy = self.keyspace.lazy();
+            if lazy.pending() > 0 && (used > self.limit.bytes || growth == 0) {
                 // What is being freed may be enough; where only slack is missing, nobody has to wait for that.
-                break if used > self.limit.bytes { Room::Coming } else { Room::Enough };
+                if used <= self.limit.bytes {
+                    break Room::Enough;
+                }
+                if lazy.wake_when_done(lazy.latest()) {
+                    continue;
+                }
+                break Room::Coming;
             }
             if self.limit.evictions.is_multiple_of(BATCH) {
                 now_us = clock::monotonic_us();
