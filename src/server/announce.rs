@@ -45,13 +45,13 @@ impl Server {
     }
 
     /// A command of the unit is over, but not the unit: those hear of its changes now who are told of them in order with
-    /// what is published.
+    /// what is published. `in_script`: a script has called it.
     #[inline]
-    pub(super) fn hear_between(&mut self, executing: Token) {
+    pub(super) fn hear_between(&mut self, executing: Token, in_script: bool) {
         if self.core.keyspace.journal.is_listening() {
             let clients = &self.net.clients;
             let reach = |token| reader(clients, token);
-            self.audience.hear_command(&self.core.keyspace.journal, Some(executing), &reach);
+            self.audience.hear_command(&self.core.keyspace.journal, Some(executing), in_script, &reach);
         }
     }
 

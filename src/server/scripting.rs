@@ -385,7 +385,7 @@ impl Server {
         }
         if let Some(token) = run.client {
             self.remember_keys(token, command, args);
-            self.hear_between(token);
+            self.hear_between(token, true);
         }
     }
 

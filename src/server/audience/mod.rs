@@ -154,15 +154,21 @@ impl Audience {
     }
 
     /// Tells those listeners what a command has left in the journal who hear of each command of a unit; `executing` is
-    /// the client of the unit.
-    pub fn hear_command(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
+    /// the client of the unit, `in_script` whether a script has called the command.
+    pub fn hear_command(
+        &mut self,
+        journal: &Journal,
+        executing: Option<Token>,
+        in_script: bool,
+        reach: Reach<'_>,
+    ) {
         let (announces, tracks) = (self.announces(), !self.trackers.is_idle());
         let mut flushed = false;
         for change in journal.changes_from(self.heard) {
             match change {
                 Change::Key { key, event } => {
                     if tracks && event.touches() {
-                        self.trackers.hear_key(&mut self.post, key, event, executing, reach);
+                        self.trackers.hear_key(&mut self.post, key, event, executing, in_script, reach);
                     }
                     if announces {
                         self.announcer.announce(&mut self.post, &self.subscribers, key, event);
@@ -181,7 +187,7 @@ impl Audience {
 
     /// Tells the listeners what a unit has left in the journal.
     pub fn hear(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
-        self.hear_command(journal, executing, reach);
+        self.hear_command(journal, executing, false, reach);
         self.heard = 0;
         self.trackers.tell_own(&mut self.post, executing, reach);
         if let Some(recorder) = &mut self.recorder {

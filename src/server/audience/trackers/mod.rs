@@ -216,18 +216,21 @@ impl Trackers {
         self.discarded.extend(table.take_retired());
     }
 
-    /// A key has changed; `executing` is the client of the unit.
+    /// A key has changed; `executing` is the client of the unit. In the broadcasting mode, what a script of its has changed
+    /// is nobody's own change: the client does not know what that was.
     pub fn hear_key(
         &mut self,
         post: &mut Post,
         key: Key<'_>,
         event: Event,
         executing: Option<Token>,
+        in_script: bool,
         reach: Reach<'_>,
     ) {
         if self.prefixes.len() > 0 {
-            // What the server deletes is nobody's own change.
-            let by = executing.filter(|_| !matches!(event, Event::Expired | Event::Evicted));
+            // Nor is what the server deletes.
+            let is_own = !in_script && !matches!(event, Event::Expired | Event::Evicted);
+            let by = executing.filter(|_| is_own);
             self.prefixes.collect(key.name, by);
         }
         self.invalidate(post, key.name, executing, reach);
@@ -427,7 +430,7 @@ mod tests {
 
     fn changes(trackers: &mut Trackers, post: &mut Post, name: &str, by: Option<Token>, reach: Reach<'_>) {
         let key = Key { db: 0, hash: 0, name: name.as_bytes() };
-        trackers.hear_key(post, key, Event::Set, by, reach);
+        trackers.hear_key(post, key, Event::Set, by, false, reach);
         trackers.tell_own(post, by, reach);
     }
 
