@@ -11,6 +11,7 @@
 //!
 //! A server may exceed the limit by the command that it is executing: it makes room before a command, not within it.
 
+use super::client::numbered;
 use super::fork::{field, info};
 use super::generator::{self, Ask, Beside, Plan};
 use super::report::{Report, Row, Target};
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a server may take until it evicts.
 const FILL_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Keys set between two looks at whether it does.
+const FILL_STRETCH: usize = 10_000;
 
 /// A SET while evicting costs at most this times what it costs Redis: one and a half times its efficiency.
 const TARGET: Target = Target::OfRedis(1.0 / 1.5);
@@ -103,7 +107,7 @@ fn measure(bench: &Bench, spec: &Spec, policy: &str, values: &Values) -> Result<
     let limit = (values.megabytes * 1_000_000).to_string();
     let server = spec.start(bench.cores.server, &["--maxmemory", &limit, "--maxmemory-policy", policy])?;
     let flood = Beside::Flood { keys: values.keys, value_bytes: values.bytes, batch: values.batch };
-    fill(&server, &flood)?;
+    fill(&server, values)?;
     let plan = plan(Duration::from_secs(1).min(bench.scale.tail_length), bench.scale.tail_length);
     let mut most = 0.0_f64;
     let mut look = |info: &str| {
@@ -142,15 +146,21 @@ fn plan(warm_up: Duration, length: Duration) -> Plan {
     }
 }
 
-/// Floods the server until it has evicted a key.
-fn fill(server: &Server, flood: &Beside) -> Result<()> {
+/// Sets keys until the server evicts, each with a value of the middle length.
+fn fill(server: &Server, values: &Values) -> Result<()> {
     let mut client = server.connect()?;
     let deadline = Instant::now() + FILL_DEADLINE;
+    let value = vec![b'f'; (values.bytes[0] as f64 * values.bytes[1] as f64).sqrt() as usize];
+    let mut number = 0;
     while field(&info(&mut client)?, "evicted_keys") == Some(0.0) {
         if Instant::now() > deadline {
             return Err("the server evicts nothing".into());
         }
-        generator::run(server.port, &plan(Duration::ZERO, Duration::from_secs(1)), flood)?;
+        for _ in 0..FILL_STRETCH {
+            client.queue(&[b"SET", &numbered("fill:", number), &value])?;
+            number += 1;
+        }
+        client.flush()?;
     }
     Ok(())
 }
