@@ -135,5 +135,6 @@ fn a_long_string_leaves_no_memory_behind_in_its_encoder() {
     let mut encoder = Encoder::new(&mut chunks, true);
     save_value(&entry, &mut encoder);
     let left = Counting::live_bytes().saturating_sub(before);
-    assert!(left <= 64 << 10, "{left} bytes");
+    // A block of 64 KiB, with what the system keeps beside it.
+    assert!(left <= (64 << 10) + 16, "{left} bytes");
 }
