@@ -15,8 +15,8 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 pub struct Counting;
 
 impl Counting {
-    /// The bytes that the whole process has allocated and not freed, at the sizes of the system's allocator. Zero where `Counting` is not the
-    /// global allocator. Slabs are not in it: they come from the kernel directly.
+    /// The bytes that the whole process has allocated and not freed, at the sizes of the system's allocator. Zero where
+    /// `Counting` is not the global allocator. Slabs are not in it: they come from the kernel directly.
     pub fn live_bytes() -> usize {
         LIVE.load(Relaxed)
     }
