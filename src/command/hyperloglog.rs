@@ -243,7 +243,8 @@ fn make_dense(ctx: &mut Context<'_>, key: Key<'_>, at: Position, form: Form) -> 
         let mut sketch = bytes(&ctx.db().get(at)).to_vec();
         hyperloglog::to_dense(&mut sketch).map_err(corrupted)?;
         ctx.keyspace.modify(key.db, at, |entry| entry.set_raw(&sketch));
-        ctx.changed(key, Event::Unnamed, 1);
+        // Nobody sees another value.
+        ctx.changed(key, Event::Bookkeeping, 1);
     }
     Ok(())
 }
