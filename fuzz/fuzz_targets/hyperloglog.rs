@@ -48,7 +48,8 @@ fn check_union(sketch: &[u8], other: &[u8], limit: usize) {
     let (mut at_once, mut one_by_one) = (sketch.to_vec(), sketch.to_vec());
     union.raise_sparse(&mut at_once, limit).expect("a valid sketch");
     for (register, rank) in union.values().iter().enumerate().filter(|(_, rank)| **rank > 0) {
-        hyperloglog::raise(&mut one_by_one, Observation { register, rank: *rank }, limit).expect("a valid sketch");
+        hyperloglog::raise(&mut one_by_one, Observation { register, rank: *rank }, limit)
+            .expect("a valid sketch");
     }
     hyperloglog::invalidate(&mut at_once);
     hyperloglog::invalidate(&mut one_by_one);

@@ -46,7 +46,11 @@ fn outcome(machine: &mut Machine, source: &[u8], slice: usize) -> Option<(String
 /// Whether an outcome may differ from run to run: it shows how much memory was in use, or that there was none left.
 fn depends_on_memory(source: &[u8], text: &str) -> bool {
     let reads = |name: &[u8]| source.windows(name.len()).any(|window| window == name);
-    text.contains("memory") || reads(b"collectgarbage") || reads(b"gcinfo") || reads(b"__mode") || reads(b"random")
+    text.contains("memory")
+        || reads(b"collectgarbage")
+        || reads(b"gcinfo")
+        || reads(b"__mode")
+        || reads(b"random")
 }
 
 fuzz_target!(|source: &[u8]| {

@@ -31,7 +31,8 @@ fuzz_target!(|input: &[u8]| {
     let [pick, cut, rest @ ..] = input else { return };
     let program = PROGRAMS[usize::from(*pick) % PROGRAMS.len()];
     let (first, second) = rest.split_at(usize::from(*cut).min(rest.len()));
-    let mut machine = Machine::new(Options { seed: 7, memory_limit_bytes: MEMORY, libraries: Libraries::Redis });
+    let mut machine =
+        Machine::new(Options { seed: 7, memory_limit_bytes: MEMORY, libraries: Libraries::Redis });
     let function = machine.load(program, b"=program").expect("compiles");
     // For one argument, all of it.
     let first = if usize::from(*pick) % PROGRAMS.len() < 3 { rest } else { first };
@@ -48,7 +49,10 @@ fuzz_target!(|input: &[u8]| {
                 let mut text = Vec::new();
                 machine.heap.to_bytes(failure.value, &mut text);
                 let text = String::from_utf8_lossy(&text);
-                assert!(text.contains("memory") || text.contains("excessive") || text.contains("too "), "{text}");
+                assert!(
+                    text.contains("memory") || text.contains("excessive") || text.contains("too "),
+                    "{text}"
+                );
                 return;
             }
             Progress::Host { .. } => panic!("no function of the host is known"),

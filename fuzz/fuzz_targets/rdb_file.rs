@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use redstart::db::{Keyspace, Moment, digest};
 use redstart::dict::Seed;
 use redstart::persist::rdb::file::{
-    About, LoadOptions, Loader, Records, RdbError, SaveOptions, Source, Step, Version, load, save,
+    About, LoadOptions, Loader, RdbError, Records, SaveOptions, Source, Step, Version, load, save,
 };
 use redstart::tools::check_rdb;
 

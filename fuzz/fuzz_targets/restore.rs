@@ -55,8 +55,8 @@ fn work_with(stream: &Stream, shapes: &Shapes) {
     let _ = (stream.radix_nodes(), stream.memory_bytes());
     let middle = stream.len() / 2;
     let trim = |bound, approximately| Trim { bound, approximately, limit: 0 };
-    let trimmed =
-        stream.trim(&trim(Bound::Length(middle), true)) + stream.trim(&trim(Bound::Length(middle), false));
+    let trimmed = stream.trim(&trim(Bound::Length(middle), true)).0
+        + stream.trim(&trim(Bound::Length(middle), false)).0;
     assert_eq!((trimmed, stream.len()), (ids.len() as u64 - middle, middle));
     if let Some(id) = stream.figures().last_id.next() {
         stream.append(id, 1, [&b"field"[..], b"value"].into_iter(), shapes);
