@@ -100,6 +100,28 @@ impl Bench {
         let name = format!("{section}: {name}").to_lowercase();
         self.only.is_empty() || self.only.iter().any(|word| name.contains(word))
     }
+
+    /// Measures a row on each server that takes Redis's directives, in turn, in as many rounds as the tails have: the samples
+    /// of each server.
+    fn in_turn<S>(
+        &self,
+        section: &str,
+        name: &str,
+        measure: impl Fn(&Spec) -> Result<S>,
+    ) -> Result<Vec<Vec<S>>> {
+        let mut samples: Vec<Vec<S>> = self.specs.iter().map(|_| Vec::new()).collect();
+        for round in 0..self.scale.tail_rounds {
+            for turn in 0..self.specs.len() {
+                let index = (round + turn) % self.specs.len();
+                let spec = &self.specs[index];
+                if spec.is_directed() {
+                    say(&format!("{section}: {name}, {}", spec.name));
+                    samples[index].push(measure(spec)?);
+                }
+            }
+        }
+        Ok(samples)
+    }
 }
 
 /// Reports progress on stderr.

@@ -17,7 +17,7 @@ use super::generator::{self, Ask, Beside, Plan};
 use super::report::{Report, Row, Target};
 use super::servers::{Server, Spec};
 use super::stats::{median, percentile};
-use super::{Bench, Result, say, watch};
+use super::{Bench, Result, watch};
 use std::time::{Duration, Instant};
 
 /// The name of this section on the command line.
@@ -86,17 +86,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
             if !bench.chosen(SECTION, &name) {
                 continue;
             }
-            let mut samples = vec![Vec::new(); bench.specs.len()];
-            for round in 0..bench.scale.tail_rounds {
-                for turn in 0..bench.specs.len() {
-                    let index = (round + turn) % bench.specs.len();
-                    let spec = &bench.specs[index];
-                    if spec.is_directed() {
-                        say(&format!("{SECTION}: {name}, {}", spec.name));
-                        samples[index].push(measure(bench, spec, policy, values)?);
-                    }
-                }
-            }
+            let samples = bench.in_turn(SECTION, &name, |spec| measure(bench, spec, policy, values))?;
             add(report, &name, values, &samples);
         }
     }
