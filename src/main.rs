@@ -49,7 +49,7 @@ fn command() -> Command {
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     if let Some((tool, call)) = tools::find(&words) {
-        return tool(&call);
+        return (tool.main)(&call);
     }
     let matches = command().get_matches();
     if matches.get_flag("version") {

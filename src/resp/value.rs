@@ -110,9 +110,39 @@ impl Value {
 /// The length of the reply at the front of `bytes`, or `None` if it is incomplete. For clients that only count replies:
 /// numbers in it are not checked.
 pub fn skip(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
-    let mut reader = Reader { bytes, at: 0 };
-    let result = reader.skip();
-    Ok(outcome(result, reader.at)?.map(|((), end)| end))
+    ReplyEnd::default().find(bytes)
+}
+
+/// Finds the end of a reply that arrives in pieces, without looking at an element twice.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyEnd {
+    /// The bytes that have been looked at.
+    at: usize,
+    /// The elements that are still to come: one for the reply itself, to which an aggregate adds its own.
+    left: usize,
+}
+
+impl Default for ReplyEnd {
+    fn default() -> Self {
+        ReplyEnd { at: 0, left: 1 }
+    }
+}
+
+impl ReplyEnd {
+    /// The length of the reply at the front of `bytes`, or `None` if it is incomplete: then the next call is given the
+    /// same bytes with more behind them.
+    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
+        let mut reader = Reader { bytes, at: self.at };
+        while self.left > 0 {
+            match reader.skip_element() {
+                Ok(more) => self.left = (self.left - 1).saturating_add(more),
+                Err(Stop::Incomplete) => return Ok(None),
+                Err(Stop::Error(error)) => return Err(error),
+            }
+            self.at = reader.at;
+        }
+        Ok(Some(self.at))
+    }
 }
 
 struct Reader<'a> {
@@ -217,28 +247,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Skips one reply. Not recursive: it only counts the replies that are left, to which an aggregate adds its elements.
-    fn skip(&mut self) -> Result<(), Stop> {
-        let mut left = 1usize;
-        while left > 0 {
-            let (kind, text) = self.line()?;
-            left -= 1;
-            let more = match kind {
-                b'$' | b'!' | b'=' => {
-                    if let Some(len) = Self::count(text)? {
-                        self.body(len)?;
-                    }
-                    0
+    /// Skips a header and, of a string, its bytes. Returns how many elements the header announces.
+    fn skip_element(&mut self) -> Result<usize, Stop> {
+        let (kind, text) = self.line()?;
+        Ok(match kind {
+            b'$' | b'!' | b'=' => {
+                if let Some(len) = Self::count(text)? {
+                    self.body(len)?;
                 }
-                b'*' | b'~' | b'>' => Self::count(text)?.unwrap_or(0),
-                b'%' => Self::known_count(text)?.saturating_mul(2),
-                b'|' => Self::known_count(text)?.saturating_mul(2).saturating_add(1),
-                b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => 0,
-                _ => return Err(MALFORMED),
-            };
-            left = left.saturating_add(more);
-        }
-        Ok(())
+                0
+            }
+            b'*' | b'~' | b'>' => Self::count(text)?.unwrap_or(0),
+            b'%' => Self::known_count(text)?.saturating_mul(2),
+            b'|' => Self::known_count(text)?.saturating_mul(2).saturating_add(1),
+            b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => 0,
+            _ => return Err(MALFORMED),
+        })
     }
 }
 
@@ -283,6 +307,11 @@ mod tests {
                 assert_eq!(Value::decode(&bytes[..end]), Ok(None), "{}", bytes.escape_ascii());
                 assert_eq!(skip(&bytes[..end]), Ok(None));
             }
+            let mut end = ReplyEnd::default();
+            for received in 0..bytes.len() {
+                assert_eq!(end.find(&bytes[..received]), Ok(None), "{}", bytes.escape_ascii());
+            }
+            assert_eq!(end.find(bytes), Ok(Some(bytes.len())));
             let more = [bytes, b"+next"].concat();
             assert_eq!(Value::decode(&more), Ok(Some((value, bytes.len()))));
             assert_eq!(skip(&more), Ok(Some(bytes.len())));

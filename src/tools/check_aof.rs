@@ -15,6 +15,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Arg, ArgAction, Command};
+
 use super::{Call, Progress, check_rdb};
 use crate::persist::aof::{Manifest, Part};
 use crate::sys::file;
@@ -54,6 +56,21 @@ enum Verdict {
     Empty,
     Cut,
     CutToTimestamp,
+}
+
+/// The command line.
+pub fn command() -> Command {
+    let file = Arg::new("file").value_name("file.manifest|file.aof").required(true);
+    Command::new("check-aof")
+        .about("Check the files of a log, and cut off what is broken")
+        .arg(Arg::new("fix").long("fix").action(ArgAction::SetTrue).help("Cut the log where it breaks"))
+        .arg(
+            Arg::new("timestamp")
+                .long("truncate-to-timestamp")
+                .value_name("timestamp")
+                .help("Cut off what was written after this second, by the annotations of time"),
+        )
+        .arg(file.help("The manifest, or a file of the log"))
 }
 
 /// Runs the tool.

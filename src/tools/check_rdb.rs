@@ -10,12 +10,21 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::{Arg, Command};
+
 use super::{Call, Progress};
 use crate::dict::Seed;
 use crate::persist::rdb::file::{Checksum, Fault, KeyHead, RdbError, Record, Records, Source, type_name};
 use crate::persist::rdb::types;
 use crate::sys::{clock, process};
 use crate::types::Shapes;
+
+/// The command line.
+pub fn command() -> Command {
+    Command::new("check-rdb")
+        .about("Read an RDB file and report what is in it")
+        .arg(Arg::new("file").value_name("rdb-file-name").required(true).help("The file"))
+}
 
 /// Runs the tool.
 pub fn main(call: &Call) -> ExitCode {

@@ -1,14 +1,15 @@
-//! What the binary does besides serving: tools that look at files, without a server.
+//! What the binary does besides serving: tools that look at files or talk to a server.
 //!
 //! | subcommand | or by the name of a link | what it does |
 //! |---|---|---|
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
 //!
-//! To add one, add a file here and a line to `TOOLS`.
+//! To add one, add a file here and a line to [`TOOLS`]. Those that talk to a server do it through [`client`].
 
 pub mod check_aof;
 pub mod check_rdb;
+pub mod client;
 mod progress;
 
 pub use progress::Progress;
@@ -16,6 +17,8 @@ pub use progress::Progress;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
 
 /// How a tool was called.
 #[derive(Clone, Debug)]
@@ -26,26 +29,51 @@ pub struct Call {
     pub arguments: Vec<OsString>,
 }
 
-/// A tool: prints to the standard output and returns the exit status.
-pub type Tool = fn(&Call) -> ExitCode;
+impl Call {
+    /// What clap makes of the arguments. Otherwise the status to exit with: success after the help that was asked for,
+    /// failure after an error, which has been printed.
+    pub fn matches(&self, command: Command) -> Result<ArgMatches, ExitCode> {
+        let name = OsString::from(&self.program);
+        let words = std::iter::once(&name).chain(&self.arguments);
+        command.bin_name(&self.program).try_get_matches_from(words).map_err(|error| {
+            // Nobody reads it: then there is nobody to tell.
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        })
+    }
+}
 
-/// The tools by the name of their subcommand.
-const TOOLS: &[(&str, Tool)] = &[("check-aof", check_aof::main), ("check-rdb", check_rdb::main)];
+/// A tool, as the table has it.
+#[derive(Debug)]
+pub struct Tool {
+    /// The subcommand.
+    pub name: &'static str,
+    /// Its command line, for help, completions and the manual.
+    pub command: fn() -> Command,
+    /// Runs it: prints to the standard output and returns the exit status.
+    pub main: fn(&Call) -> ExitCode,
+}
+
+/// The tools in the order of the help.
+pub const TOOLS: &[Tool] = &[
+    Tool { name: "check-aof", command: check_aof::command, main: check_aof::main },
+    Tool { name: "check-rdb", command: check_rdb::command, main: check_rdb::main },
+];
 
 /// The tool that the command line `words` calls, its first word being the program: by that word (`redis-check-rdb`) or
 /// by a subcommand (`redstart check-rdb`).
-pub fn find(words: &[OsString]) -> Option<(Tool, Call)> {
+pub fn find(words: &[OsString]) -> Option<(&'static Tool, Call)> {
     let (program, rest) = words.split_first()?;
     let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy();
     let linked = name.strip_prefix("redis-").or_else(|| name.strip_prefix("redstart-"));
     let program = program.to_string_lossy();
-    for (subcommand, tool) in TOOLS {
-        if linked == Some(subcommand) {
-            return Some((*tool, Call { program: program.into_owned(), arguments: rest.to_vec() }));
+    for tool in TOOLS {
+        if linked == Some(tool.name) {
+            return Some((tool, Call { program: program.into_owned(), arguments: rest.to_vec() }));
         }
-        if let Some((first, arguments)) = rest.split_first().filter(|(first, _)| *first == subcommand) {
+        if let Some((first, arguments)) = rest.split_first().filter(|(first, _)| *first == tool.name) {
             let program = format!("{program} {}", first.to_string_lossy());
-            return Some((*tool, Call { program, arguments: arguments.to_vec() }));
+            return Some((tool, Call { program, arguments: arguments.to_vec() }));
         }
     }
     None

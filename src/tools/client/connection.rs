@@ -1,0 +1,319 @@
+//! A connection: commands go out, replies come in.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+use std::{fmt, mem};
+
+use super::{Address, Target};
+use crate::resp::value::{DecodeError, ReplyEnd};
+use crate::resp::{Protocol, Value};
+
+/// The least room for a read.
+const READ: usize = 64 * 1024;
+/// A buffer above this is given back once it is empty.
+const KEPT: usize = 1 << 20;
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub enum Error {
+    /// The server cannot be reached.
+    Connect(Address, io::Error),
+    /// The server closed the connection.
+    Closed,
+    /// A read or a write failed.
+    Io(io::Error),
+    /// What the server sent is not a reply.
+    Malformed(DecodeError),
+    /// The server refused what a connection begins with: the command, and the error's text.
+    Refused(&'static str, Vec<u8>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Connect(address, error) => {
+                write!(f, "Could not connect to Redis at {address}: {}", plain(error))
+            }
+            Error::Closed => f.write_str("Server closed the connection"),
+            Error::Io(error) => f.write_str(&plain(error)),
+            Error::Malformed(error) => write!(f, "Protocol error: {error}"),
+            Error::Refused(command, text) => write!(f, "{command} failed: {}", String::from_utf8_lossy(text)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An error of the system as C programs print it, without Rust's number behind it.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}
+
+/// What a read was interrupted by: see [`Connection::receive_or`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Nothing arrived in time.
+    Timeout,
+    /// A signal.
+    Signal,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn open(address: &Address) -> io::Result<Stream> {
+        Ok(match address {
+            Address::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port))?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        })
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(timeout),
+            Stream::Unix(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(room),
+            Stream::Unix(stream) => stream.read(room),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
+/// A connection to a server. Its reads block, as long as [`Connection::receive_or`] does not say otherwise.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    /// Received bytes, of which those before `start` have been used.
+    input: Vec<u8>,
+    start: usize,
+    /// How far the reply at `start` has been looked at.
+    end: ReplyEnd,
+    timeout: Option<Duration>,
+}
+
+impl Connection {
+    /// Connects, and says nothing yet.
+    pub fn connect(address: &Address) -> Result<Connection, Error> {
+        let stream = Stream::open(address).map_err(|error| Error::Connect(address.clone(), error))?;
+        Ok(Connection { stream, input: Vec::new(), start: 0, end: ReplyEnd::default(), timeout: None })
+    }
+
+    /// Connects, authenticates, chooses the protocol and selects the database.
+    pub fn open(target: &Target) -> Result<Connection, Error> {
+        let mut connection = Connection::connect(&target.address)?;
+        connection.authenticate(target)?;
+        connection.negotiate(target.protocol)?;
+        connection.select(target.database)?;
+        Ok(connection)
+    }
+
+    /// AUTH, if the target has a password.
+    pub fn authenticate(&mut self, target: &Target) -> Result<(), Error> {
+        let Some(password) = &target.password else { return Ok(()) };
+        match &target.user {
+            Some(user) => self.demand("AUTH", &[user, password]),
+            None => self.demand("AUTH", &[password]),
+        }
+    }
+
+    /// HELLO 3 if RESP3 is wanted; a connection begins with RESP2.
+    pub fn negotiate(&mut self, protocol: Protocol) -> Result<(), Error> {
+        match protocol {
+            Protocol::Resp2 => Ok(()),
+            Protocol::Resp3 => self.demand("HELLO", &["3"]),
+        }
+    }
+
+    /// SELECT, unless `database` is the one that a connection begins with.
+    pub fn select(&mut self, database: u32) -> Result<(), Error> {
+        if database == 0 {
+            return Ok(());
+        }
+        self.demand("SELECT", &[&database.to_string()])
+    }
+
+    /// A command whose error ends the attempt.
+    fn demand(&mut self, command: &'static str, arguments: &[&str]) -> Result<(), Error> {
+        let mut words = vec![command.as_bytes()];
+        words.extend(arguments.iter().map(|argument| argument.as_bytes()));
+        match self.call(&words)? {
+            Value::Error(text) => Err(Error::Refused(command, text)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a command and receives its reply.
+    pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<Value, Error> {
+        self.send(words)?;
+        self.receive()
+    }
+
+    /// Sends a command.
+    pub fn send<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        write_command(&mut bytes, words);
+        self.send_bytes(&bytes)
+    }
+
+    /// Sends bytes as they are: whole commands, of which [`write_command`] makes one.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.stream.write_all(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Closed,
+            _ => Error::Io(error),
+        })
+    }
+
+    /// Receives the next reply or push message, however long it takes.
+    pub fn receive(&mut self) -> Result<Value, Error> {
+        loop {
+            if let Ok(value) = self.receive_or(None)? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Receives the next reply or push message, unless a signal arrives before it or `timeout` passes, which may be
+    /// between two of its bytes. What has been received until then is kept for the next call.
+    pub fn receive_or(&mut self, timeout: Option<Duration>) -> Result<Result<Value, Interrupt>, Error> {
+        loop {
+            if let Some(value) = self.take()? {
+                return Ok(Ok(value));
+            }
+            if let Err(interrupt) = self.fill(timeout)? {
+                return Ok(Err(interrupt));
+            }
+        }
+    }
+
+    /// The bytes that have been received and not used, for what does not come as replies.
+    pub fn received(&self) -> &[u8] {
+        &self.input[self.start..]
+    }
+
+    /// Drops the first `count` of [`Connection::received`].
+    pub fn consume(&mut self, count: usize) {
+        self.start += count;
+        self.end = ReplyEnd::default();
+        if self.start == self.input.len() {
+            self.start = 0;
+            self.input.clear();
+            if self.input.capacity() > KEPT {
+                self.input = Vec::new();
+            }
+        }
+    }
+
+    /// Reads more bytes, once. [`Error::Closed`] is the end of the stream.
+    pub fn fill(&mut self, timeout: Option<Duration>) -> Result<Result<(), Interrupt>, Error> {
+        if self.timeout != timeout {
+            self.stream.set_read_timeout(timeout).map_err(Error::Io)?;
+            self.timeout = timeout;
+        }
+        if self.start > 0 {
+            self.input.drain(..mem::take(&mut self.start));
+        }
+        let len = self.input.len();
+        self.input.resize(len + READ.max(len.min(KEPT)), 0);
+        let read = self.stream.read(&mut self.input[len..]);
+        self.input.truncate(len + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => Err(Error::Closed),
+            Ok(_) => Ok(Ok(())),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => Ok(Err(Interrupt::Signal)),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(Err(Interrupt::Timeout)),
+                io::ErrorKind::ConnectionReset => Err(Error::Closed),
+                _ => Err(Error::Io(error)),
+            },
+        }
+    }
+
+    /// The reply at the front of what has been received, if it is whole.
+    fn take(&mut self) -> Result<Option<Value>, Error> {
+        let received = &self.input[self.start..];
+        let Some(len) = self.end.find(received).map_err(Error::Malformed)? else { return Ok(None) };
+        let value = Value::decode(&received[..len]).map_err(Error::Malformed)?;
+        self.consume(len);
+        Ok(value.map(|(value, _)| value))
+    }
+}
+
+/// Appends a command to `bytes` as the protocol has it: an array of bulk strings.
+pub fn write_command<W: AsRef<[u8]>>(bytes: &mut Vec<u8>, words: &[W]) {
+    bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        let word = word.as_ref();
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A connection to a server that sends `pieces` one after the other and closes.
+    fn connected(pieces: Vec<Vec<u8>>) -> (Connection, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for piece in pieces {
+                stream.write_all(&piece).unwrap();
+            }
+        });
+        (Connection::connect(&Address::Tcp("127.0.0.1".to_string(), port)).unwrap(), server)
+    }
+
+    #[test]
+    fn replies_in_pieces_are_received_in_order() {
+        let long = vec![b'x'; 300_000];
+        let mut bytes = b"+OK\r\n*2\r\n$300000\r\n".to_vec();
+        bytes.extend_from_slice(&long);
+        bytes.extend_from_slice(b"\r\n:7\r\n");
+        let (mut connection, server) = connected(bytes.chunks(7001).map(<[u8]>::to_vec).collect());
+        assert_eq!(connection.receive().unwrap(), Value::Simple(b"OK".to_vec()));
+        assert_eq!(connection.receive().unwrap(), Value::Array(vec![Value::Bulk(long), Value::Integer(7)]));
+        assert!(matches!(connection.receive(), Err(Error::Closed)));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn bytes_that_are_no_reply_and_a_dead_server_are_errors() {
+        let (mut connection, server) = connected(vec![b"HTTP/1.1 400\r\n".to_vec()]);
+        assert!(matches!(connection.receive(), Err(Error::Malformed(_))));
+        server.join().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp("127.0.0.1".to_string(), listener.local_addr().unwrap().port());
+        drop(listener);
+        let error = Connection::connect(&address).unwrap_err().to_string();
+        assert_eq!(error, format!("Could not connect to Redis at {address}: Connection refused"));
+    }
+}
