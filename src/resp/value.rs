@@ -35,8 +35,8 @@ pub enum Value {
     Push(Vec<Value>),
     /// `|`: the attributes, and the reply that they precede.
     Attribute(Vec<(Value, Value)>, Box<Value>),
-    /// `,`
-    Double(f64),
+    /// `,`: the number as it was sent, which is what a user is shown.
+    Double(Vec<u8>),
     /// `#`
     Boolean(bool),
     /// `(`: its digits.
@@ -89,12 +89,13 @@ impl Value {
         outcome(value, reader.at)
     }
 
-    /// The bytes of a string of any kind, an error included.
+    /// The bytes of a string of any kind, an error included, or of a number that is kept as text.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Simple(bytes)
             | Self::Error(bytes)
             | Self::Bulk(bytes)
+            | Self::Double(bytes)
             | Self::BigNumber(bytes)
             | Self::Verbatim(_, bytes) => Some(bytes),
             _ => None,
@@ -228,8 +229,9 @@ impl<'a> Reader<'a> {
             b'_' if text.is_empty() => Value::Null,
             b'#' if text == b"t" => Value::Boolean(true),
             b'#' if text == b"f" => Value::Boolean(false),
-            b',' if matches!(text, b"nan" | b"-nan") => Value::Double(f64::NAN),
-            b',' => Value::Double(parse_f64(text).ok_or(MALFORMED)?),
+            b',' if matches!(text, b"nan" | b"-nan") || parse_f64(text).is_some() => {
+                Value::Double(text.to_vec())
+            }
             b'(' => Value::BigNumber(text.to_vec()),
             b'!' => Value::Error(self.body(Self::known_count(text)?)?.to_vec()),
             b'=' => match self.body(Self::known_count(text)?)? {
@@ -270,6 +272,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::resp::{Protocol, Reply};
+    use crate::text::number::push_f64;
     use proptest::prelude::*;
 
     fn bulk(text: &str) -> Value {
@@ -294,8 +297,8 @@ mod tests {
                 let pairs = vec![(Value::Simple(b"a".to_vec()), Value::Null)];
                 Value::Attribute(pairs, Box::new(Value::Integer(5)))
             }),
-            (b",1.5\r\n", Value::Double(1.5)),
-            (b",-inf\r\n", Value::Double(f64::NEG_INFINITY)),
+            (b",1.50\r\n", Value::Double(b"1.50".to_vec())),
+            (b",-inf\r\n", Value::Double(b"-inf".to_vec())),
             (b"#t\r\n", Value::Boolean(true)),
             (b"#f\r\n", Value::Boolean(false)),
             (b"(-12345678901234567890\r\n", Value::BigNumber(b"-12345678901234567890".to_vec())),
@@ -393,7 +396,7 @@ mod tests {
                 }
                 write(value, reply);
             }
-            Value::Double(value) => reply.double(*value),
+            Value::Double(text) => reply.double(parse_f64(text).unwrap_or(f64::NAN)),
             Value::Boolean(value) => reply.boolean(*value),
             Value::BigNumber(digits) => reply.big_number(digits),
             Value::Verbatim(format, text) => reply.verbatim(*format, text),
@@ -407,7 +410,11 @@ mod tests {
             any::<i64>().prop_map(Value::Integer),
             any::<Vec<u8>>().prop_map(Value::Bulk),
             Just(Value::Null),
-            any::<f64>().prop_map(Value::Double),
+            any::<f64>().prop_map(|value| {
+                let mut text = Vec::new();
+                push_f64(&mut text, value);
+                Value::Double(text)
+            }),
             any::<bool>().prop_map(Value::Boolean),
             "-?[1-9][0-9]{0,40}".prop_map(|digits| Value::BigNumber(digits.into_bytes())),
             any::<([u8; 3], Vec<u8>)>().prop_map(|(format, text)| Value::Verbatim(format, text)),

@@ -7,7 +7,7 @@
 //! In the order in which a request meets them: [`poller`] reports which socket has bytes, [`net`] receives them into a
 //! [`ring`], and [`clock`] tells the time. The rest serves the process as a whole: [`signal`], [`crash`] and
 //! [`out_of_memory`] for its end, [`process`] for its limits and figures, [`host`] for what it arranges with the system, [`mod@file`] for its log
-//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows. Persistence
+//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows, [`terminal`] for the tools. Persistence
 //! stands on [`mod@fork`] and [`disk`].
 //!
 //! Everything here is safe to call. Each `unsafe` block inside is one call, with its reason.
@@ -27,6 +27,7 @@ pub mod process;
 pub mod raw_log;
 pub mod ring;
 pub mod signal;
+pub mod terminal;
 pub mod title;
 #[cfg(all(test, target_os = "linux"))]
 pub mod twin;

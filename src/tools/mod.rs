@@ -2,6 +2,7 @@
 //!
 //! | subcommand | or by the name of a link | what it does |
 //! |---|---|---|
+//! | `cli` | `redis-cli`, `redstart-cli` | [`cli`]: sends commands, from the arguments, a pipe or a prompt |
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
 //!
@@ -9,6 +10,7 @@
 
 pub mod check_aof;
 pub mod check_rdb;
+pub mod cli;
 pub mod client;
 mod progress;
 
@@ -56,6 +58,7 @@ pub struct Tool {
 
 /// The tools in the order of the help.
 pub const TOOLS: &[Tool] = &[
+    Tool { name: "cli", command: cli::command, main: cli::main },
     Tool { name: "check-aof", command: check_aof::command, main: check_aof::main },
     Tool { name: "check-rdb", command: check_rdb::command, main: check_rdb::main },
 ];

@@ -1,0 +1,126 @@
+//! `redstart cli`: talks to a server as redis-cli does, with its options, texts and formats.
+//!
+//! One command from the arguments, many from the standard input, or a prompt if a terminal is there:
+//!
+//! ```text
+//! arguments ─▶ options ─┬─▶ a command, again and again ─▶ session ─▶ format ─▶ standard output
+//!                       ├─▶ lines ─▶ shell (help, connect, quit, …) ─▶ session
+//!                       └─▶ modes
+//! ```
+//!
+//! [`options`] is the command line. A [`session`] is a connection with what is known of it: its database, whether it is in
+//! a transaction, whether it is subscribed. [`format`](mod@format) prints replies. [`modes`] is all that is not sending commands.
+
+pub mod format;
+pub mod modes;
+pub mod options;
+pub mod session;
+mod state;
+
+use std::io::{Read, stdin};
+use std::process::ExitCode;
+use std::thread;
+
+use crate::tools::Call;
+use crate::tools::client::Error;
+use options::{FromInput, Options};
+use session::{Failure, Session};
+
+pub use options::command;
+
+/// Runs the tool and returns its exit status: 1 if there is no connection, or with `-e` after an error of the server.
+pub fn main(call: &Call) -> ExitCode {
+    let matches = match call.matches(command()) {
+        Ok(matches) => matches,
+        Err(status) => return status,
+    };
+    if matches.get_flag("version") {
+        println!("redstart-cli {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::from_matches(&matches) {
+        Ok(options) => options,
+        Err(text) => return fail(&text),
+    };
+    if let Some(mode) = modes::find(&matches) {
+        return (mode.main)(&options, &matches);
+    }
+    match words(&options) {
+        Ok(words) if words.is_empty() => fail("not yet"),
+        Ok(words) => one_command(options, &words),
+        Err(text) => fail(&text),
+    }
+}
+
+/// The command's words: those of the arguments, with what a file or the standard input adds.
+fn words(options: &Options) -> Result<Vec<Vec<u8>>, String> {
+    let mut words = options.command.clone();
+    if let Some(path) = &options.script {
+        let script = std::fs::read(path).map_err(|error| {
+            format!("Can't open file '{}': {}", path.display(), crate::sys::file::reason(&error))
+        })?;
+        let comma = words.iter().position(|word| word == b",");
+        let keys = comma.unwrap_or(words.len()).to_string().into_bytes();
+        if let Some(comma) = comma {
+            words.remove(comma);
+        }
+        words.splice(..0, [b"EVAL".to_vec(), script, keys]);
+    }
+    let Some(from_input) = &options.from_input else { return Ok(words) };
+    if words.is_empty() {
+        return Ok(words);
+    }
+    let mut input = Vec::new();
+    stdin().read_to_end(&mut input).map_err(|error| format!("cannot read the standard input: {error}"))?;
+    match from_input {
+        FromInput::Last => words.push(input),
+        FromInput::Tag(tag) => match words.iter_mut().find(|word| *word == tag) {
+            Some(word) => *word = input,
+            None => return Err("Using -X option but stdin tag not match.".to_string()),
+        },
+    }
+    Ok(words)
+}
+
+/// Sends one command as often as was asked for.
+fn one_command(options: Options, words: &[Vec<u8>]) -> ExitCode {
+    let (mut left, interval) = (options.repeat, options.interval);
+    let fail_on_error = options.fail_on_error;
+    let mut session = Session::new(options);
+    if let Err(failure) = session.connect() {
+        return end(failure);
+    }
+    let mut failed = false;
+    while left != 0 {
+        match session.execute(words) {
+            Ok(good) => failed |= !good,
+            Err(failure) => return end(failure),
+        }
+        if session.state.listens()
+            && let Err(failure) = session.listen()
+        {
+            return end(failure);
+        }
+        left -= i64::from(left > 0);
+        if left != 0 && !interval.is_zero() {
+            thread::sleep(interval);
+        }
+    }
+    if failed && fail_on_error { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Prints why there is nothing more to do, and returns the exit status.
+fn end(failure: Failure) -> ExitCode {
+    match failure {
+        // Nobody reads on.
+        Failure::Output(_) => ExitCode::SUCCESS,
+        Failure::Interrupted => ExitCode::FAILURE,
+        Failure::Connection(error @ Error::Connect(..)) => fail(&error.to_string()),
+        Failure::Connection(error) => fail(&format!("Error: {error}")),
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    eprintln!("{text}");
+    ExitCode::FAILURE
+}
