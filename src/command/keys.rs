@@ -231,14 +231,18 @@ fn flush_mode(ctx: &Context<'_>, args: Args<'_>) -> Result<bool> {
     }
 }
 
-/// Empties databases. The background thread frees the keys in any case, so that only the caller waits for that, unless
-/// nothing may wait. Propagated even where there is nothing to delete: a replica may have keys left.
+/// Empties databases. The background thread frees the keys of large ones in any case, so that only the caller waits for
+/// that, unless nothing may wait. Propagated even where there is nothing to delete: a replica may have keys left.
 fn flush(ctx: &mut Context<'_>, args: Args<'_>, databases: Range<usize>) -> Result {
     let at_once = flush_mode(ctx, args)?;
-    let in_background = at_once || ctx.wait.is_some();
-    let flushed: usize = databases.map(|db| ctx.keyspace.flush(db, in_background)).sum();
+    let mut waits = false;
+    for db in databases {
+        let in_background = at_once || ctx.wait.is_some() && !ctx.keyspace.is_soon_freed(db);
+        let flushed = ctx.keyspace.flush(db, in_background);
+        waits |= flushed > 0 && in_background;
+    }
     ctx.keyspace.journal.propagate_always();
-    if at_once || flushed == 0 || !ctx.reply_when_freed() {
+    if at_once || !waits || !ctx.reply_when_freed() {
         ctx.reply.ok();
     }
     Ok(())

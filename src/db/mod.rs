@@ -761,6 +761,14 @@ impl Keyspace {
         removed
     }
 
+    /// Whether database `db` is freed sooner than a thread is woken: a small table of few keys, none of them large.
+    pub fn is_soon_freed(&self, db: usize) -> bool {
+        const KEYS: usize = 64;
+        const TABLE_BYTES: usize = 16 * 1024;
+        let dict = &self.dbs[db].dict;
+        dict.len() <= KEYS && dict.memory_bytes() <= TABLE_BYTES && !dict.iter().any(|entry| entry.is_large())
+    }
+
     /// Has what a change took out of a value freed in the background.
     pub fn discard(&mut self, debris: Debris) {
         if let Some(part) = debris {

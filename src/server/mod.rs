@@ -172,6 +172,7 @@ impl Server {
             }
             self.end_waits_for_freeing();
             self.reply_to_ended_waits();
+            self.resume_unblocked(&mut io);
             self.core.stats.note_memory(used_memory());
             self.flush();
             if signal::shutdown_signals() > 0 {
@@ -181,6 +182,25 @@ impl Server {
                 return;
             }
             self.core.stats.cycles.end(clock::ticks(), self.core.stats.commands);
+        }
+    }
+
+    /// Clients whose wait has ended in this iteration go on with what they sent meanwhile, before its replies and
+    /// messages leave. They may end waits of others.
+    fn resume_unblocked(&mut self, io: &mut Io) {
+        loop {
+            let unblocked = self.net.take_unblocked();
+            if unblocked.is_empty() || self.process.exit {
+                return crash::now_serving_nobody();
+            }
+            for token in unblocked {
+                self.resume(io, token);
+                self.weigh(token);
+                if self.has_much_to_write() {
+                    self.flush();
+                }
+            }
+            self.reply_to_ended_waits();
         }
     }
 

@@ -8,8 +8,8 @@
 //!
 //! Serving happens right after the unit that made a key ready, before the next request of the same pipeline: a client
 //! that pushes an element and looks for it afterwards does not find it if another one waited for it. A served command may make
-//! other keys ready; those come behind the ones that are. What a served client sent after its command has its turn in the
-//! next iteration.
+//! other keys ready; those come behind the ones that are. What a served client sent after its command has its turn at the
+//! end of the iteration.
 
 use super::Server;
 use super::audience::waiters::{End, EndedWait, Parked};
@@ -182,7 +182,7 @@ impl Server {
         }
     }
 
-    /// The next request of `rest` is done: the client goes on with what comes after it in the next iteration.
+    /// The next request of `rest` is done: the client goes on with what comes after it at the end of the iteration.
     pub(super) fn advance(&mut self, token: Token, mut rest: Box<Rest>) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.is_closing() {
@@ -193,7 +193,7 @@ impl Server {
             client.rest = Some(rest);
         }
         if client.rest.is_some() || client.query.is_some() {
-            self.net.schedule(token);
+            self.net.schedule_unblocked(token);
         }
     }
 
@@ -203,6 +203,8 @@ impl Server {
         let Some(parked) = self.unpark(token) else { return false };
         let end = error.map_or(End::InVain, End::Failed);
         self.audience.ended_waits.push(EndedWait { token, end, ticks: parked.ticks });
+        // Among those that are served from now on, it goes on in the order in which the waits end.
+        self.net.schedule_unblocked(token);
         true
     }
 

@@ -48,6 +48,8 @@ pub struct Net {
     pub(super) output: Output,
     /// Clients with whole requests left from the last iteration.
     resumable: Vec<Token>,
+    /// Clients whose wait has ended, with what they sent behind the request that waited.
+    unblocked: Vec<Token>,
     /// Clients to be closed at the end of the iteration.
     doomed: Vec<Token>,
     next_client_id: u64,
@@ -65,6 +67,7 @@ impl Net {
             clients: Clients::default(),
             output: Output::default(),
             resumable: Vec::new(),
+            unblocked: Vec::new(),
             doomed: Vec::new(),
             next_client_id: 0,
             in_hand: InHand::default(),
@@ -133,6 +136,11 @@ impl Net {
     /// The clients that have whole requests left from the last iteration: they are to have their turn now.
     pub fn take_scheduled(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.resumable)
+    }
+
+    /// The clients whose wait has ended since the last call: they are to have their turn before the iteration ends.
+    pub fn take_unblocked(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.unblocked)
     }
 
     /// The next client to be closed.
@@ -204,6 +212,16 @@ impl Net {
         {
             client.resumable = true;
             self.resumable.push(token);
+        }
+    }
+
+    /// [`Net::schedule`] for a client whose wait has ended: its turn is at the end of this iteration.
+    pub fn schedule_unblocked(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(token)
+            && !client.resumable
+        {
+            client.resumable = true;
+            self.unblocked.push(token);
         }
     }
 
