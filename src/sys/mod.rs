@@ -7,7 +7,7 @@
 //! In the order in which a request meets them: [`poller`] reports which socket has bytes, [`net`] receives them into a
 //! [`ring`], and [`clock`] tells the time. The rest serves the process as a whole: [`signal`], [`crash`] and
 //! [`out_of_memory`] for its end, [`process`] for its limits and figures, [`host`] for what it arranges with the system, [`mod@file`] for its log
-//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows, [`terminal`] for the tools. Persistence
+//! and its configuration, [`raw_log`] for messages from signal handlers, [`title`] for what `ps` shows, [`terminal`] and [`full_screen`] for the tools. Persistence
 //! stands on [`mod@fork`] and [`disk`].
 //!
 //! Everything here is safe to call. Each `unsafe` block inside is one call, with its reason.
@@ -18,6 +18,7 @@ pub mod crash;
 pub mod disk;
 pub mod file;
 pub mod fork;
+pub mod full_screen;
 pub mod host;
 pub mod memory;
 pub mod net;

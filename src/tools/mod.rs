@@ -5,6 +5,7 @@
 //! | `cli` | `redis-cli`, `redstart-cli` | [`cli`]: sends commands, from the arguments, a pipe or a prompt |
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
+//! | `top` | `redis-top`, `redstart-top` | [`top`]: shows live what a server does |
 //!
 //! To add one, add a file here and a line to [`TOOLS`]. Those that talk to a server do it through [`client`].
 
@@ -13,6 +14,7 @@ pub mod check_rdb;
 pub mod cli;
 pub mod client;
 mod progress;
+pub mod top;
 
 pub use progress::Progress;
 
@@ -61,6 +63,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "cli", command: cli::command, main: cli::main },
     Tool { name: "check-aof", command: check_aof::command, main: check_aof::main },
     Tool { name: "check-rdb", command: check_rdb::command, main: check_rdb::main },
+    Tool { name: "top", command: top::command, main: top::main },
 ];
 
 /// The tool that the command line `words` calls, its first word being the program: by that word (`redis-check-rdb`) or

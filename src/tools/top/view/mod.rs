@@ -1,0 +1,190 @@
+//! The picture: a pure function from a [`State`] and a size to the cells of a screen.
+//!
+//! ```text
+//!  frame: the server                                              interval
+//!  details
+//!  charts: a line each, or some lines high where there is room
+//!  facts: memory, clients, keys, disk, errors, replication
+//!  main part: commands, or databases, or the slow log    │ from 130 columns:
+//!  …                                                     │ databases, slow log
+//!  below 130 columns: tail of the slow log
+//!  frame: the keys
+//! ```
+//!
+//! Heights are given from the top: what does not fit into a small terminal is left out from the bottom of each group,
+//! but the main part always keeps some lines.
+
+mod charts;
+mod facts;
+pub mod format;
+mod tables;
+
+use super::canvas::{Area, Canvas, Style};
+use super::state::{Main, Page, State};
+
+/// From this many columns on there are two main parts side by side.
+const WIDE: usize = 130;
+/// Columns between them.
+const GUTTER: usize = 2;
+
+const KEYS: &str =
+    " q quit  space pause  -/+ interval  s sort  r reverse  l slow log  d databases  c clear  h help";
+
+const HELP: [(&str, &str); 11] = [
+    ("q  Ctrl-C", "quit"),
+    ("space", "pause, and go on"),
+    ("-  +", "shorter, longer interval"),
+    ("s  <  >", "sort the commands by the next or previous column"),
+    ("r", "reverse their order"),
+    ("l", "the slow log, large"),
+    ("d", "the databases"),
+    ("Esc", "the commands again"),
+    ("arrows  PgUp  PgDn", "scroll"),
+    ("c", "clear the charts"),
+    ("Ctrl-L", "draw everything anew"),
+];
+
+/// Draws all of it. Returns how much of the main part is visible.
+pub fn draw(state: &State, canvas: &mut Canvas) -> Page {
+    let all = canvas.area();
+    let (head, rest) = all.split_rows(1);
+    title(state, canvas, head);
+    let (details_line, rest) = rest.split_rows(usize::from(all.rows >= 20));
+    details(state, canvas, details_line);
+    let footer = usize::from(all.rows >= 9);
+    let (body, foot) = rest.split_rows(rest.rows.saturating_sub(footer));
+    if footer > 0 {
+        canvas.fill(foot, Style::Frame);
+        canvas.text(foot, 0, Style::Frame, KEYS);
+    }
+    let blank = usize::from(all.rows >= 24);
+    let small = body.rows < 14;
+    let rest = charts::draw(state, canvas, body, small).split_rows(blank).1;
+    let facts = facts::lines(state);
+    let (area, rest) = rest.split_rows(if small { facts.len().min(3) } else { facts.len() });
+    facts::draw(canvas, area, &facts);
+    let rest = rest.split_rows(blank).1;
+    let page =
+        if all.columns >= WIDE { side_by_side(state, canvas, rest) } else { stacked(state, canvas, rest) };
+    if state.help {
+        help(canvas);
+    }
+    page
+}
+
+fn side_by_side(state: &State, canvas: &mut Canvas, area: Area) -> Page {
+    let (left, right) = area.split_columns(area.columns * 3 / 5);
+    let right = right.split_columns(GUTTER).1;
+    let databases = state.poll.as_ref().map_or(0, |poll| poll.sample.databases.len());
+    let (above, below) = right.split_rows((databases + 2).min(area.rows / 3));
+    let page = main_part(state, canvas, left);
+    if state.main == Main::Databases {
+        tables::commands(state, canvas, above, 0);
+    } else {
+        tables::databases(state, canvas, above, 0);
+    }
+    if state.main == Main::Slow {
+        tables::commands(state, canvas, below, 0);
+    } else {
+        tables::slow_log(state, canvas, below, 0);
+    }
+    page
+}
+
+fn stacked(state: &State, canvas: &mut Canvas, area: Area) -> Page {
+    let tail = if state.main == Main::Slow || area.rows < 10 { 0 } else { (area.rows / 4).max(4) };
+    let (above, below) = area.split_rows(area.rows - tail);
+    tables::slow_log(state, canvas, below, 0);
+    main_part(state, canvas, above)
+}
+
+fn main_part(state: &State, canvas: &mut Canvas, area: Area) -> Page {
+    match state.main {
+        Main::Commands => tables::commands(state, canvas, area, state.scroll),
+        Main::Slow => tables::slow_log(state, canvas, area, state.scroll),
+        Main::Databases => tables::databases(state, canvas, area, state.scroll),
+    }
+}
+
+/// The server, or why it does not reply.
+fn title(state: &State, canvas: &mut Canvas, line: Area) {
+    let style = if state.trouble.is_some() { Style::Alarm } else { Style::Frame };
+    canvas.fill(line, style);
+    let every = format!("every {} s ", format::seconds(state.interval.as_secs_f64()));
+    let status = if state.paused { " paused ".to_string() } else { every };
+    let mut text = format!(" {}", state.place);
+    if let Some(trouble) = &state.trouble {
+        text = format!("{text} · {trouble} · trying again");
+    } else if let Some(poll) = &state.poll {
+        let server = &poll.sample.server;
+        text += &format!(" · {} {}", server.name, server.version);
+        if let Some(version) = &server.compatible {
+            text += &format!(" (Redis {version})");
+        }
+        for word in [&server.mode, role(&poll.sample.replication.role)] {
+            if !word.is_empty() {
+                text += &format!(" · {word}");
+            }
+        }
+        text += &format!(" · up {}", format::uptime(server.uptime_s));
+    } else {
+        text += " · connecting";
+    }
+    canvas.text(line, 0, style, &text);
+    if state.paused || text.chars().count() + status.len() < line.columns {
+        let style = if state.paused { Style::Alarm } else { style };
+        canvas.right(line, line.columns, style, &status);
+    }
+}
+
+/// INFO's word for a replica is an older one.
+fn role(word: &str) -> &str {
+    if word == "slave" { "replica" } else { word }
+}
+
+fn details(state: &State, canvas: &mut Canvas, line: Area) {
+    let Some(poll) = &state.poll else { return };
+    let server = &poll.sample.server;
+    let mut parts = Vec::new();
+    if let Some(loading) = &poll.sample.loading {
+        let percent =
+            loading.percent.map_or(String::new(), |percent| format!(" {}", format::percent(percent)));
+        let eta = loading.eta_s.map_or(String::new(), |eta| format!(", {} left", format::span(eta)));
+        parts.push(format!("loading its data{percent}{eta}"));
+    }
+    if let Some(rates) = &state.rates {
+        if rates.restarted {
+            parts.push("restarted".to_string());
+        } else if rates.reset {
+            parts.push("statistics were reset".to_string());
+        }
+    }
+    parts.push(format!("port {}", server.port));
+    parts.push(format!("pid {}", server.pid));
+    let config = if server.config_file.is_empty() { "no config file" } else { &server.config_file };
+    parts.push(config.to_string());
+    if !server.os.is_empty() {
+        parts.push(server.os.clone());
+    }
+    parts.push(format!("replies in {}", format::micros(poll.waited.as_secs_f64() * 1e6)));
+    canvas.text(line, 1, Style::Dim, &parts.join(" · "));
+}
+
+/// A box over the middle of the screen.
+fn help(canvas: &mut Canvas) {
+    const COLUMNS: usize = 72;
+    let all = canvas.area();
+    let (rows, columns) = ((HELP.len() + 3).min(all.rows), COLUMNS.min(all.columns));
+    let area = Area { row: (all.rows - rows) / 2, column: (all.columns - columns) / 2, rows, columns };
+    canvas.fill(area, Style::Plain);
+    canvas.fill(area.line(0), Style::Head);
+    canvas.text(area.line(0), 2, Style::Head, "Keys (any key closes this)");
+    for (index, (keys, text)) in HELP.iter().enumerate() {
+        canvas.text(area.line(index + 1), 2, Style::Strong, keys);
+        canvas.text(area.line(index + 1), 22, Style::Plain, text);
+    }
+    canvas.fill(area.line(HELP.len() + 2), Style::Head);
+}
+
+#[cfg(test)]
+mod tests;
