@@ -358,3 +358,16 @@ fn reading_an_event_that_the_last_wait_did_not_have_is_a_bug() {
     assert_eq!(poller.wait(Some(0)).unwrap(), 0);
     let _ = poller.event(0);
 }
+
+#[test]
+fn a_wait_in_nanoseconds_ends_by_its_limit_and_by_an_event() {
+    let mut poller = poller();
+    let (near, mut far) = pair();
+    poller.add(near.as_fd(), token(3), Interest::READ).unwrap();
+    let started = Instant::now();
+    assert_eq!(poller.wait_ns(2_500_000).unwrap(), 0);
+    assert!(started.elapsed() >= Duration::from_nanos(2_500_000));
+    far.write_all(b"x").unwrap();
+    assert_eq!(poller.wait_ns(20_000_000_000).unwrap(), 1);
+    assert_eq!(poller.event(0).token, token(3));
+}

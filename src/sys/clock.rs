@@ -16,6 +16,12 @@ pub fn monotonic_us() -> u64 {
     read_ns(libc::CLOCK_MONOTONIC) / 1000
 }
 
+/// [`monotonic_us`] in nanoseconds.
+#[inline]
+pub fn monotonic_ns() -> u64 {
+    read_ns(libc::CLOCK_MONOTONIC)
+}
+
 /// Microseconds since 1970-01-01 00:00 UTC; jumps when the administrator sets the clock.
 #[inline]
 pub fn wall_us() -> u64 {

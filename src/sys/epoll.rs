@@ -33,6 +33,21 @@ impl Epoll {
         Ok(())
     }
 
+    /// What a wait returns whose call returned `count`.
+    #[inline]
+    fn finish(&mut self, count: i32) -> io::Result<usize> {
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
+        }
+        self.ready = count as usize;
+        let wake = Token::WAKER.to_u64();
+        if let Some(index) = self.events[..self.ready].iter().position(|event| event.u64 == wake) {
+            self.swallow_wake(index);
+        }
+        Ok(self.ready)
+    }
+
     /// Removes the wake-up at `index` from the batch and resets the eventfd.
     #[cold]
     fn swallow_wake(&mut self, index: usize) {
@@ -79,16 +94,31 @@ impl Poller for Epoll {
         // SAFETY: the array has room for BATCH events and is not read before the call has returned.
         let count =
             unsafe { libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), BATCH as i32, timeout) };
-        if count < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
+        self.finish(count)
+    }
+
+    fn wait_ns(&mut self, timeout_ns: u64) -> io::Result<usize> {
+        self.ready = 0;
+        let timeout = libc::timespec {
+            tv_sec: (timeout_ns / 1_000_000_000) as libc::time_t,
+            tv_nsec: (timeout_ns % 1_000_000_000) as libc::c_long,
+        };
+        // SAFETY: as for `wait`; the kernel reads the timeout, and there is no mask of signals.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.fd.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                BATCH as i32,
+                &raw const timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+        if count < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+            return self.wait(Some(u32::try_from(timeout_ns.div_ceil(1_000_000)).unwrap_or(u32::MAX)));
         }
-        self.ready = count as usize;
-        let wake = Token::WAKER.to_u64();
-        if let Some(index) = self.events[..self.ready].iter().position(|event| event.u64 == wake) {
-            self.swallow_wake(index);
-        }
-        Ok(self.ready)
+        self.finish(count as i32)
     }
 
     #[inline]

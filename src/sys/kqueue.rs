@@ -148,6 +148,26 @@ impl Kqueue {
         Ok(())
     }
 
+    #[inline]
+    fn wait_for(&mut self, limit: Option<libc::timespec>) -> io::Result<usize> {
+        self.ready = 0;
+        let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: no changes; the array has room for BATCH events; `limit` is null or outlives the call.
+        let count = unsafe {
+            ffi::kevent(self.fd.as_raw_fd(), ptr::null(), 0, self.events.as_mut_ptr(), BATCH as i32, limit)
+        };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
+        }
+        self.ready = count as usize;
+        let wake = Token::WAKER.to_u64() as usize;
+        if let Some(index) = self.events[..self.ready].iter().position(|event| event.udata.addr() == wake) {
+            self.swallow_wake(index);
+        }
+        Ok(self.ready)
+    }
+
     /// Removes the wake-up at `index` from the batch and empties its socket.
     #[cold]
     fn swallow_wake(&mut self, index: usize) {
@@ -201,26 +221,17 @@ impl Poller for Kqueue {
 
     #[inline]
     fn wait(&mut self, timeout_ms: Option<u32>) -> io::Result<usize> {
-        self.ready = 0;
-        let limit = timeout_ms.map(|ms| libc::timespec {
+        self.wait_for(timeout_ms.map(|ms| libc::timespec {
             tv_sec: libc::time_t::from(ms / 1000),
             tv_nsec: libc::c_long::from(ms % 1000) * 1_000_000,
-        });
-        let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: no changes; the array has room for BATCH events; `limit` is null or outlives the call.
-        let count = unsafe {
-            ffi::kevent(self.fd.as_raw_fd(), ptr::null(), 0, self.events.as_mut_ptr(), BATCH as i32, limit)
-        };
-        if count < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
-        }
-        self.ready = count as usize;
-        let wake = Token::WAKER.to_u64() as usize;
-        if let Some(index) = self.events[..self.ready].iter().position(|event| event.udata.addr() == wake) {
-            self.swallow_wake(index);
-        }
-        Ok(self.ready)
+        }))
+    }
+
+    fn wait_ns(&mut self, timeout_ns: u64) -> io::Result<usize> {
+        self.wait_for(Some(libc::timespec {
+            tv_sec: (timeout_ns / 1_000_000_000) as libc::time_t,
+            tv_nsec: (timeout_ns % 1_000_000_000) as libc::c_long,
+        }))
     }
 
     #[inline]

@@ -1,4 +1,4 @@
-//! Sockets: TCP and Unix listeners, and the connections that they accept.
+//! Sockets: TCP and Unix listeners, the connections that they accept, and those that are made from here.
 //!
 //! Every descriptor is non-blocking, closed on exec and owned by its [`Socket`] or [`Listener`]. `WouldBlock` is an
 //! ordinary result of a call on a connection; an interrupted call is repeated here. Each method is one system call and
@@ -14,7 +14,7 @@ use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// The most slices that one vectored send takes; the kernels' own limit.
@@ -79,6 +79,45 @@ impl Socket {
         let fd = fd.into();
         prepare(fd.as_raw_fd())?;
         Ok(Socket { fd })
+    }
+
+    /// Begins to connect. The connection stands when the socket can be written to and [`Socket::failure`] is `None`; a
+    /// refusal may also be reported at once.
+    pub fn connect(address: &SocketAddr) -> io::Result<Socket> {
+        let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::socket(family, libc::SOCK_STREAM, 0) };
+        check(fd)?;
+        // SAFETY: open, and ours alone.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        prepare(fd.as_raw_fd())?;
+        // SAFETY: the address is readable for its length.
+        let result = with_address(address, |at, len| unsafe { libc::connect(fd.as_raw_fd(), at, len) });
+        match check(result) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => Ok(Socket { fd }),
+        }
+    }
+
+    /// Connects to a Unix listener. It waits while the listener's backlog is full.
+    pub fn connect_unix(path: &Path) -> io::Result<Socket> {
+        Socket::new(UnixStream::connect(path)?)
+    }
+
+    /// The error that has happened to the connection since the last call, in particular while it was made.
+    pub fn failure(&self) -> Option<io::Error> {
+        let mut code: i32 = 0;
+        let mut bytes = size_of_val(&code) as libc::socklen_t;
+        let at: *mut i32 = &raw mut code;
+        // SAFETY: the kernel writes one integer.
+        let result = unsafe {
+            libc::getsockopt(self.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, at.cast(), &raw mut bytes)
+        };
+        match (check(result), code) {
+            (Err(error), _) => Some(error),
+            (Ok(()), 0) => None,
+            (Ok(()), code) => Some(io::Error::from_raw_os_error(code)),
+        }
     }
 
     /// Receives into `room`. Returns how many bytes came; 0 is the end of the peer's output (or an empty `room`).
@@ -295,27 +334,34 @@ fn listen_tcp(address: &SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
 }
 
 fn bind(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
+    // SAFETY: the address is readable for its length.
+    check(with_address(address, |at, len| unsafe { libc::bind(fd, at, len) }))
+}
+
+/// Calls `call` with the address as the kernel takes it: where it is, readable during the call, and how long.
+fn with_address<T>(
+    address: &SocketAddr,
+    call: impl FnOnce(*const libc::sockaddr, libc::socklen_t) -> T,
+) -> T {
     // SAFETY: plain numbers; all zeroes is valid. The BSDs fill their length fields in themselves.
     let mut v4: libc::sockaddr_in = unsafe { mem::zeroed() };
     // SAFETY: as above.
     let mut v6: libc::sockaddr_in6 = unsafe { mem::zeroed() };
-    let (at, bytes): (*const libc::sockaddr, usize) = match address {
+    match address {
         SocketAddr::V4(address) => {
             v4.sin_family = libc::AF_INET as libc::sa_family_t;
             v4.sin_port = address.port().to_be();
             v4.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
-            ((&raw const v4).cast(), size_of_val(&v4))
+            call((&raw const v4).cast(), size_of_val(&v4) as libc::socklen_t)
         }
         SocketAddr::V6(address) => {
             v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
             v6.sin6_port = address.port().to_be();
             v6.sin6_addr.s6_addr = address.ip().octets();
             v6.sin6_scope_id = address.scope_id();
-            ((&raw const v6).cast(), size_of_val(&v6))
+            call((&raw const v6).cast(), size_of_val(&v6) as libc::socklen_t)
         }
-    };
-    // SAFETY: `at` points to `bytes` readable bytes of one of the two structures above.
-    check(unsafe { libc::bind(fd, at, bytes as libc::socklen_t) })
+    }
 }
 
 fn listen(fd: RawFd, backlog: u32) -> io::Result<()> {
@@ -445,7 +491,6 @@ fn again(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
-    use std::os::unix::net::UnixStream;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -459,6 +504,33 @@ mod tests {
             assert!(Instant::now() < deadline, "nobody connected");
             std::thread::yield_now();
         }
+    }
+
+    /// Polls until the connection stands or has failed.
+    fn settled(socket: &Socket) -> Option<io::Error> {
+        use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+        let mut poller = NativePoller::new().unwrap();
+        poller.add(socket.as_fd(), Token::new(0, 0), Interest::WRITE).unwrap();
+        assert_eq!(poller.wait(Some(10_000)).unwrap(), 1);
+        socket.failure()
+    }
+
+    #[test]
+    fn a_connection_is_made_without_waiting_and_a_refusal_is_told() {
+        let listener = Listener::tcp("127.0.0.1", 0, 16).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local().port()));
+        let near = Socket::connect(&address).unwrap();
+        assert!(settled(&near).is_none());
+        let far = accepted(&listener);
+        assert_eq!(near.send(b"hello").unwrap(), 5);
+        let mut room = [0; 8];
+        assert_eq!(far.recv(&mut room).unwrap(), 5);
+        drop(listener);
+        let refused = match Socket::connect(&address) {
+            Err(error) => error,
+            Ok(socket) => settled(&socket).unwrap(),
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     fn connected() -> (TcpStream, Socket) {

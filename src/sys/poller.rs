@@ -113,6 +113,10 @@ pub trait Poller: Sized {
     /// is visible when the wait that this wake-up ended returns.
     fn wait(&mut self, timeout_ms: Option<u32>) -> io::Result<usize>;
 
+    /// [`Poller::wait`] with a limit in nanoseconds, for those who have to act at a moment. A kernel that only knows
+    /// milliseconds (Linux before 5.11) rounds up to them.
+    fn wait_ns(&mut self, timeout_ns: u64) -> io::Result<usize>;
+
     /// The `index`-th event of the last wait. Panics if it had fewer.
     fn event(&self, index: usize) -> Event;
 
