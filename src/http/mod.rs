@@ -4,8 +4,10 @@
 //! that follows can be taken for a request.
 
 pub mod request;
+pub mod response;
 
 pub use request::{Decoder, MAX_HEAD, Method, Request};
+pub use response::Response;
 
 /// The status of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

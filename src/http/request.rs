@@ -227,10 +227,7 @@ mod tests {
         let text = "GET /metrics?x=/1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\nGET";
         assert_eq!(decoded(text), Ok(Some((Method::Get, "/metrics", true, text.len() - 3))));
         assert_eq!(decoded("HEAD / HTTP/1.0\n\n"), Ok(Some((Method::Head, "/", false, 17))));
-        assert_eq!(
-            decoded("\r\nGET HTTP://h:1/a#b HTTP/1.9\r\nhost:\r\n\r\n").unwrap().unwrap().1,
-            "/a"
-        );
+        assert_eq!(decoded("\r\nGET HTTP://h:1/a#b HTTP/1.9\r\nhost:\r\n\r\n").unwrap().unwrap().1, "/a");
         assert_eq!(decoded("OPTIONS * HTTP/1.0\r\n\r\n").unwrap().unwrap().0, Method::Other);
         assert_eq!(decoded("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
     }
