@@ -11,6 +11,7 @@
 //! | 0 | [`codec`] | checksums and compresses what leaves as DUMP payloads and files |
 //! | 1 | [`lua`] | executes scripts and functions, and knows nothing of what they call |
 //! | 1 | [`resp`] | finds the request's arguments in the ring without copying, writes replies |
+//! | 1 | [`http`] | finds the head of a request for metrics |
 //! | 1 | [`dict`] | finds the key's entry: an open-addressing table that grows a bucket at a time |
 //! | 2 | [`types`] | the entry: header, key and value in one block |
 //! | 2 | [`config`] | the one table of directives, and the values that the others read |
@@ -26,6 +27,7 @@ pub mod command;
 pub mod config;
 pub mod db;
 pub mod dict;
+pub mod http;
 pub mod lua;
 pub mod persist;
 pub mod resp;

@@ -24,7 +24,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
 ];
 
 /// Directives that Redis does not have.
-const OWN: &[&str] = &["huge-pages", "rdb-write-version"];
+const OWN: &[&str] = &["huge-pages", "metrics-port", "rdb-write-version"];
 
 /// Directives that came after the 7.0 that the test runs against.
 const NEWER: &[&str] = &[

@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("codec", 0),
     ("resp", 1),
     ("dict", 1),
+    ("http", 1),
     ("lua", 1),
     ("types", 2),
     ("config", 2),
@@ -67,6 +68,12 @@ const PARTS: &[Part] = &[
             "std::os::fd",
         ],
         except: &["sys::poller::Token"],
+    },
+    // Connections that ask for metrics, and their bytes; not what is told.
+    Part {
+        name: "web",
+        never: &["command", "config", "db", "dict", "persist", "resp", "types", "std::fs"],
+        except: &[],
     },
     // Scripts: what they are, and what their values mean, without executing a command.
     Part {

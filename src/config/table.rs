@@ -126,6 +126,7 @@ macro_rules! directives {
 directives! {
     "bind", bind: Vec<String> = vec!["*".into(), "-::*".into()], PLAIN, WORDS, Acts;
     "port", port: u16 = 6379, PORT, RUN, Acts;
+    "metrics-port", metrics_port: u16 = 0, PORT, RUN, Acts;
     "unixsocket", unixsocket: ByteText = "".into(), TEXT, START, Acts;
     "unixsocketperm", unixsocketperm: u32 = 0, Shape::octal(0o777), START, Acts;
     "tcp-backlog", tcp_backlog: u32 = 511, COUNT, START, Acts;

@@ -123,6 +123,7 @@ impl Server {
         self.look_after_log();
         self.look_after_children();
         self.check_clients();
+        self.look_after_web(now_us);
         self.look_after_trackers();
         if now_us - self.cron.last_sample_us >= 100_000 {
             self.cron.last_sample_us = now_us;

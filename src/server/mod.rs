@@ -27,6 +27,7 @@ mod input;
 mod invalidate;
 mod loading;
 mod lookup;
+mod metrics;
 mod net;
 mod persistence;
 mod process;
@@ -36,6 +37,7 @@ mod scripts;
 mod settle;
 mod startup;
 mod transactions;
+mod web;
 
 pub use crate::command::REDIS_VERSION;
 pub use admin::mem_allocator;
@@ -49,13 +51,15 @@ use core::used_memory;
 use cron::Cron;
 use defrag::Defrag;
 use loading::Loading;
+use metrics::history::History;
 use net::batch::Batch;
 use net::ledger::Ledger;
-use net::{LISTENER, Net};
+use net::{FOREIGN, LISTENER, Net};
 use persistence::Persistence;
 use process::Process;
 use scripts::Scripts;
 use scripts::libraries::Libraries;
+use web::Web;
 
 use crate::config::ShutdownOptions;
 use crate::db::Moment;
@@ -85,6 +89,10 @@ pub struct Server {
     cron: Cron,
     defrag: Defrag,
     scripts: Scripts,
+    /// Who asks for metrics.
+    web: Web,
+    /// The last minutes in figures, while somebody may ask for them.
+    history: Option<Box<History>>,
     /// A script that takes long, between two of its slices.
     suspended: Option<Box<Suspended>>,
     /// The data set while it is being loaded.
@@ -119,8 +127,11 @@ impl Server {
                     break;
                 }
                 let event = self.net.poller.event(index);
-                if event.token.generation == LISTENER {
-                    self.accept(event.token.slot as usize);
+                if event.token.generation >= FOREIGN {
+                    match event.token.generation {
+                        LISTENER => self.accept(event.token.slot as usize),
+                        _ => self.on_web_event(event),
+                    }
                     continue;
                 }
                 if event.writable {

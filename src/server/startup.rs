@@ -13,7 +13,7 @@ use super::process::supervisor::Supervisor;
 use super::process::title;
 use super::scripts::Scripts;
 use super::scripts::libraries::Libraries;
-use super::{Audience, Core, Net, Process, Server};
+use super::{Audience, Core, Net, Process, Server, Web};
 use crate::alloc;
 use crate::command::{CommandNames, table};
 use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
@@ -74,7 +74,8 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     }
     let processors = processors(&server.core.config.bio_cpulist, &server.process.log);
     server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
-    server.net.watch_listeners(listeners).map_err(failed("Can't watch a listener"))?;
+    server.net.watch_listeners(listeners.clients).map_err(failed("Can't watch a listener"))?;
+    server.open_web(listeners.metrics).map_err(failed("Can't watch a listener"))?;
     server.process.write_pidfile(&server.core.config);
     title::apply(&server.core.config);
     for (name, why) in server.core.config.without_effect() {
@@ -110,10 +111,16 @@ fn rename_commands(config: &Config) -> Result<CommandNames, StartError> {
     })
 }
 
+/// The sockets that connections come from.
+struct Listeners {
+    clients: Vec<Listener>,
+    metrics: Vec<Listener>,
+}
+
 /// Opens the sockets, and then moves into the background if the configuration says so. In this order the exit status of
 /// the starting process tells whether the daemon could listen.
-fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartError> {
-    let mut listeners = open_listeners(config, log)?;
+fn listen_and_detach(config: &Config, log: &Log) -> Result<Listeners, StartError> {
+    let mut listeners = open_listeners(config, config.port, log)?;
     if !config.unixsocket.is_empty() {
         let path = config.unixsocket.as_path();
         let listener = Listener::unix(path, config.unixsocketperm, config.tcp_backlog);
@@ -124,10 +131,11 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Vec<Listener>, StartE
     if listeners.is_empty() {
         return Err(StartError("Configured to not listen anywhere, exiting.".into()));
     }
+    let metrics = open_listeners(config, config.metrics_port, log)?;
     if config.daemonize {
         process::daemonize().map_err(failed("Can't daemonize"))?;
     }
-    Ok(listeners)
+    Ok(Listeners { clients: listeners, metrics })
 }
 
 /// The processors in a list of the configuration; `None` means all.
@@ -168,6 +176,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         waiting_for_memory: Vec::new(),
         scripts: Scripts::default(),
         suspended: None,
+        web: Web::default(),
+        history: None,
         log_complained_us: None,
     };
     server.core.keyspace.wake_by(server.net.poller.waker());
@@ -223,9 +233,9 @@ fn cannot_listen(port: u16) -> StartError {
     StartError(format!("Failed listening on port {port} (tcp), aborting."))
 }
 
-/// Opens the sockets of `bind` and `port`. An address with a leading `-` may be missing on the machine.
-pub(super) fn open_listeners(config: &Config, log: &Log) -> Result<Vec<Listener>, StartError> {
-    let (port, backlog) = (config.port, config.tcp_backlog);
+/// Opens the sockets of `bind` for a port, none for 0. An address with a leading `-` may be missing on the machine.
+pub(super) fn open_listeners(config: &Config, port: u16, log: &Log) -> Result<Vec<Listener>, StartError> {
+    let backlog = config.tcp_backlog;
     let mut listeners = Vec::new();
     if port == 0 {
         return Ok(listeners);

@@ -162,6 +162,12 @@ impl Socket {
         again(|| unsafe { libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })
     }
 
+    /// Ends this end's output: the peer receives what was sent, then the end of the stream.
+    pub fn shut_down_sending(&self) -> io::Result<()> {
+        // SAFETY: no pointers.
+        check(unsafe { libc::shutdown(self.fd.as_raw_fd(), libc::SHUT_WR) })
+    }
+
     /// Sends small replies at once instead of delaying them (TCP only).
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         set_option(self.fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))

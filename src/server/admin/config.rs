@@ -53,8 +53,7 @@ impl Server {
             std::env::set_current_dir(change.config.dir.path())
                 .map_err(|error| refuse("dir", format!("Changing directory: {error}")))?;
         }
-        if changed("port") || changed("bind") {
-            let name = if changed("port") { "port" } else { "bind" };
+        if let Some(name) = ["port", "bind", "metrics-port"].into_iter().find(|name| changed(name)) {
             self.rebind(&change.config).map_err(|why| refuse(name, why))?;
         }
         if changed("oom-score-adj") || changed("oom-score-adj-values") {
@@ -126,18 +125,38 @@ impl Server {
 
     /// Listens where `wanted` says, instead of where it was; on an error everything stays.
     fn rebind(&mut self, wanted: &Config) -> Result<(), String> {
-        // What stays the same cannot be bound twice: the old sockets make room first.
-        self.net.close_tcp_listeners();
-        match open_listeners(wanted, &self.process.log) {
-            Ok(listeners) => self.net.watch_listeners(listeners).map_err(|error| error.to_string()),
-            Err(error) => {
-                self.process.log.warning(format_args!("{error}"));
-                if let Ok(listeners) = open_listeners(&self.core.config, &self.process.log) {
-                    let _ = self.net.watch_listeners(listeners);
-                }
-                Err("Unable to listen on this port. Check server logs.".into())
-            }
+        self.listen_as(wanted, &self.core.config.clone()).inspect_err(|_| {
+            // What was closed is opened again.
+            let _ = self.listen_as(&self.core.config.clone(), wanted);
+        })
+    }
+
+    /// Listens where `wanted` says and `before` did not. What stays the same cannot be bound twice, so the old sockets
+    /// make room first.
+    fn listen_as(&mut self, wanted: &Config, before: &Config) -> Result<(), String> {
+        let moves = |port: fn(&Config) -> u16| wanted.bind != before.bind || port(wanted) != port(before);
+        let (clients, metrics) = (moves(|config| config.port), moves(|config| config.metrics_port));
+        if clients {
+            self.net.close_tcp_listeners();
         }
+        if metrics {
+            self.close_web();
+        }
+        let open = |server: &Server, port| {
+            open_listeners(wanted, port, &server.process.log).map_err(|error| {
+                server.process.log.warning(format_args!("{error}"));
+                "Unable to listen on this port. Check server logs.".to_string()
+            })
+        };
+        if clients {
+            let listeners = open(self, wanted.port)?;
+            self.net.watch_listeners(listeners).map_err(|error| error.to_string())?;
+        }
+        if metrics {
+            let listeners = open(self, wanted.metrics_port)?;
+            self.open_web(listeners).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     /// `CONFIG REWRITE`: the configuration file says what the server does.

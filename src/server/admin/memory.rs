@@ -48,7 +48,7 @@ pub(super) struct Tables {
 }
 
 /// All figures at one moment.
-pub(super) struct Overview {
+pub(in crate::server) struct Overview {
     /// Bytes in use, and the most there ever were.
     pub used: u64,
     pub peak: u64,
@@ -84,7 +84,7 @@ fn difference(larger: u64, smaller: u64) -> i64 {
 
 impl Overview {
     /// The figures of now. O(clients + databases), and a file of `/proc`.
-    pub(super) fn of(server: &Server) -> Overview {
+    pub(in crate::server) fn of(server: &Server) -> Overview {
         let used = used_memory();
         let slab = alloc::stats();
         let (resident, allocator_resident) = process::memory();
@@ -150,7 +150,7 @@ impl Overview {
     }
 
     /// All of the above together.
-    pub(super) fn fragmentation(&self) -> (f32, i64) {
+    pub(in crate::server) fn fragmentation(&self) -> (f32, i64) {
         (ratio(self.resident, self.used), difference(self.resident, self.used))
     }
 

@@ -19,7 +19,9 @@ mod session;
 mod tracking;
 
 pub use info::mem_allocator;
+pub(super) use info::write_figures;
 pub use lifecycle::reply_time;
+pub(super) use memory::Overview;
 
 use super::Server;
 use super::audience::subscribers::Kind;

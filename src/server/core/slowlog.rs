@@ -44,6 +44,11 @@ impl SlowLog {
         self.entries.len()
     }
 
+    /// How many there have been since the start.
+    pub fn total(&self) -> u64 {
+        self.next_id
+    }
+
     /// All, the latest first.
     pub fn iter(&self) -> impl Iterator<Item = &SlowCommand> {
         self.entries.iter()

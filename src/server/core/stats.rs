@@ -13,6 +13,10 @@ use crate::sys::clock::TickRate;
 const PARTS: usize = 64;
 /// The longest time that the histogram tells from longer ones: 2^30 ns, about a second.
 const MAX_EXPONENT: usize = 30;
+/// The first of the powers of two at which a distribution is told.
+const FIRST_EXPONENT: usize = 10;
+/// How many these are.
+pub const STEPS: usize = MAX_EXPONENT - FIRST_EXPONENT + 1;
 const BUCKETS: usize = (MAX_EXPONENT - 5) * PARTS + PARTS;
 /// Different error codes that are counted on their own.
 const MAX_ERRORS: usize = 128;
@@ -55,30 +59,34 @@ impl Histogram {
         self.0.iter().sum()
     }
 
-    /// The distribution as `LATENCY HISTOGRAM` tells it: for each power of two from 1,024 ns on at which there are more
-    /// than at the one before, its microseconds and how many calls took no longer. The names are those of Redis, whose
-    /// histogram has 128 parts a power of two and names a part by its longest time; the counts are exact to a part of
-    /// this one.
-    pub fn powers_of_two(&self) -> Vec<(u64, u64)> {
-        let mut steps = Vec::new();
-        let total = self.count();
-        let (mut bucket, mut seen, mut reported) = (0, 0_u64, 0);
-        for exponent in 10.. {
-            if reported == total {
-                break;
-            }
+    /// The microseconds of the steps at which a distribution is told: the powers of two from 1,024 ns on. The names are
+    /// those of Redis, whose histogram has 128 parts a power of two and names a part by its longest time.
+    pub fn step_micros() -> [u64; STEPS] {
+        std::array::from_fn(|step| {
+            let exponent = step + FIRST_EXPONENT;
+            ((1_u64 << exponent) + (1 << (exponent - 7)) - 1) / 1000
+        })
+    }
+
+    /// How many calls took no longer than each step, exact to a part of this histogram; the last step is for all that it
+    /// does not tell apart.
+    pub fn steps(&self) -> [u64; STEPS] {
+        let (mut bucket, mut seen) = (0, 0_u64);
+        std::array::from_fn(|step| {
+            let exponent = step + FIRST_EXPONENT;
             let last = if exponent < MAX_EXPONENT { Self::bucket(1 << exponent) } else { BUCKETS - 1 };
             seen += self.0[bucket..=last].iter().sum::<u64>();
             bucket = last + 1;
-            if seen > reported {
-                steps.push((((1_u64 << exponent) + (1 << (exponent - 7)) - 1) / 1000, seen));
-                reported = seen;
-            }
-            if exponent == MAX_EXPONENT {
-                break;
-            }
-        }
-        steps
+            seen
+        })
+    }
+
+    /// The distribution as `LATENCY HISTOGRAM` tells it: microseconds and calls of the steps at which there are more than
+    /// at the one before.
+    pub fn powers_of_two(&self) -> Vec<(u64, u64)> {
+        let mut reported = 0;
+        let grows = |(_, seen): &(u64, u64)| std::mem::replace(&mut reported, *seen) < *seen;
+        Self::step_micros().into_iter().zip(self.steps()).filter(grows).collect()
     }
 
     /// The time in nanoseconds below or at which `percent` of the recorded ones lie.

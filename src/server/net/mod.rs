@@ -29,6 +29,9 @@ const MAX_OUTPUT_UNAUTHENTICATED: usize = 4 * 1024;
 /// The generation that no client's slot reaches: the token of a listener.
 pub const LISTENER: u32 = u32::MAX;
 
+/// From this generation on a token is not a client's: a listener's, or that of a connection for metrics.
+pub const FOREIGN: u32 = LISTENER - 1;
+
 /// What a client has sent whose turn it is: the buffers are not with it meanwhile.
 #[derive(Clone, Copy, Default)]
 pub struct InHand {
@@ -110,7 +113,7 @@ impl Net {
     /// The kernel refuses to watch the socket.
     pub fn add_client(&mut self, socket: Socket, authenticated: bool, now_ms: i64) -> io::Result<()> {
         let token = self.clients.next_token();
-        debug_assert!(token.generation != LISTENER, "generations wrap long after this");
+        debug_assert!(token.generation < FOREIGN, "generations wrap long after this");
         self.poller.add(socket.as_fd(), token, Interest::READ)?;
         self.next_client_id += 1;
         self.clients.insert(Client {

@@ -80,6 +80,9 @@ impl Process {
         if !config.unixsocket.is_empty() {
             self.log.notice(format_args!("Ready to accept connections unix"));
         }
+        if config.metrics_port != 0 {
+            self.log.notice(format_args!("Ready to serve metrics on port {}", config.metrics_port));
+        }
         if let Some(supervisor) = self.supervisor {
             supervisor.tell_ready(&self.log);
         }

@@ -87,6 +87,14 @@ impl Server {
     }
 }
 
+/// Appends all sections whose fields are figures of the whole server, without their titles.
+pub(in crate::server) fn write_figures(server: &Server, out: &mut String) {
+    let several = ["Commandstats", "Errorstats", "Latencystats", "Keyspace"];
+    for section in SECTIONS.iter().filter(|section| !several.contains(&section.name)) {
+        (section.write)(server, out);
+    }
+}
+
 fn server(server: &Server, out: &mut String) {
     let now_ms = server.core.keyspace.moment.unix_ms;
     let uptime = (now_ms - server.process.started_ms).max(0) / 1000;

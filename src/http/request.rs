@@ -1,0 +1,320 @@
+//! The decoder of a request's head (RFC 9112): method, path, and whether the connection goes on.
+//!
+//! ```text
+//!   GET /metrics?x=1 HTTP/1.1\r\n     the request line: the path ends before the `?`
+//!   Host: 10.0.0.1:9121\r\n           a header: Host, Connection, Content-Length and Transfer-Encoding matter
+//!   \r\n                              the end of the head
+//! ```
+//!
+//! [`Decoder::decode`] is called with all bytes of the request that have arrived, again and again as they become more. It
+//! looks at each byte once, so a client that sends one at a time costs no more than others, and it comes to the same
+//! result however the bytes were split. A head has at most [`MAX_HEAD`] bytes; nothing is allocated.
+//!
+//! It is strict where laxness has let one request hide in another (folded lines, spaces before a colon, a lone carriage
+//! return, two lengths that differ), and lax only in that a line may end without its carriage return, which is what
+//! someone types into a terminal.
+
+use std::ops::Range;
+
+use super::Status;
+
+/// The longest head, line ends included.
+pub const MAX_HEAD: usize = 8192;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`: as `GET`, without the body of the response.
+    Head,
+    /// Any other.
+    Other,
+}
+
+/// A request whose head has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where the path stands in the decoded bytes: without the query, as it was sent. Empty where the target has none.
+    pub path: Range<usize>,
+    /// Whether the connection goes on after the response.
+    pub keep_alive: bool,
+    /// Bytes of the head.
+    pub len: usize,
+}
+
+/// What the headers have said so far.
+#[derive(Clone, Debug, Default)]
+struct Headers {
+    hosts: u32,
+    length: Option<u64>,
+    is_encoded: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+/// Where the decoder stands in a request; `Default` is its beginning.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    /// Bytes that were looked at.
+    seen: usize,
+    /// Where the line begins that has not ended yet.
+    line: usize,
+    /// Method, path and minor version, once the first line has been read.
+    first: Option<(Method, Range<usize>, u8)>,
+    headers: Headers,
+}
+
+impl Decoder {
+    /// Whether nothing of a request has been looked at.
+    pub fn is_fresh(&self) -> bool {
+        self.seen == 0
+    }
+
+    /// Goes on with `bytes`: those of the last call, and what has come behind them. Returns a request as soon as its head is
+    /// there, and is fresh then: the next request begins [`Request::len`] bytes further on.
+    ///
+    /// # Errors
+    /// The status of the response to what is not a request. There is nothing to go on with.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Option<Request>, Status> {
+        let window = &bytes[..bytes.len().min(MAX_HEAD)];
+        while let Some(&byte) = window.get(self.seen) {
+            let follows_return = self.seen > self.line && window[self.seen - 1] == b'\r';
+            self.seen += 1;
+            match byte {
+                b'\n' => {}
+                _ if follows_return => return Err(Status::BadRequest),
+                b'\r' | b'\t' | 0x20..=0x7e | 0x80.. => continue,
+                _ => return Err(Status::BadRequest),
+            }
+            let end = self.seen - 1 - usize::from(follows_return);
+            let (begin, line) = (self.line, &window[self.line..end]);
+            self.line = self.seen;
+            match &self.first {
+                // An empty line in front of a request is left over from the one before.
+                None if line.is_empty() => {}
+                None => self.first = Some(request_line(line, begin)?),
+                Some(_) if line.is_empty() => return self.finish().map(Some),
+                Some(_) => self.headers.take(line)?,
+            }
+        }
+        match &self.first {
+            _ if bytes.len() < MAX_HEAD => Ok(None),
+            None => Err(Status::UriTooLong),
+            Some(_) => Err(Status::HeadTooLarge),
+        }
+    }
+
+    /// The head has ended.
+    fn finish(&mut self) -> Result<Request, Status> {
+        let Decoder { seen, first, headers, .. } = std::mem::take(self);
+        let (method, path, minor) = first.ok_or(Status::BadRequest)?;
+        if minor > 0 && headers.hosts != 1 || headers.hosts > 1 {
+            return Err(Status::BadRequest);
+        }
+        let has_body = headers.is_encoded || headers.length.is_some_and(|length| length > 0);
+        let keep_alive = !has_body && !headers.close && (minor > 0 || headers.keep_alive);
+        Ok(Request { method, path, keep_alive, len: seen })
+    }
+}
+
+/// `METHOD target HTTP/1.x`, whose first byte is the one at `begin`.
+fn request_line(line: &[u8], begin: usize) -> Result<(Method, Range<usize>, u8), Status> {
+    let mut words = line.split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Status::BadRequest);
+    };
+    let minor = match version {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] => minor - b'0',
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            return Err(Status::VersionNotSupported);
+        }
+        _ => return Err(Status::BadRequest),
+    };
+    if !is_token(method) || target.is_empty() || !target.iter().all(|byte| matches!(byte, 0x21..=0x7e)) {
+        return Err(Status::BadRequest);
+    }
+    let method = match method {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        _ => Method::Other,
+    };
+    let path = path_of(target).unwrap_or(0..0);
+    if path.is_empty() && method != Method::Other {
+        return Err(Status::BadRequest);
+    }
+    let at = line.len() - version.len() - 1 - target.len() + begin;
+    Ok((method, at + path.start..at + path.end, minor))
+}
+
+/// Where the path stands in a target: `/path?query`, or `http://host/path?query` as a proxy is sent it.
+fn path_of(target: &[u8]) -> Option<Range<usize>> {
+    let scheme = b"http://";
+    let is_absolute = target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let from = if is_absolute { scheme.len() } else { 0 };
+    let start = from + target[from..].iter().position(|&byte| byte == b'/')?;
+    if !is_absolute && start > 0 {
+        return None;
+    }
+    let len = target[start..].iter().position(|byte| matches!(byte, b'?' | b'#'));
+    Some(start..len.map_or(target.len(), |len| start + len))
+}
+
+impl Headers {
+    /// `Name: value`
+    fn take(&mut self, line: &[u8]) -> Result<(), Status> {
+        let colon = line.iter().position(|&byte| byte == b':').ok_or(Status::BadRequest)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if !is_token(name) {
+            return Err(Status::BadRequest);
+        }
+        let is = |header: &str| name.eq_ignore_ascii_case(header.as_bytes());
+        if is("host") {
+            self.hosts += 1;
+        } else if is("transfer-encoding") {
+            self.is_encoded = true;
+        } else if is("content-length") {
+            let length = length(value).ok_or(Status::BadRequest)?;
+            if self.length.is_some_and(|before| before != length) {
+                return Err(Status::BadRequest);
+            }
+            self.length = Some(length);
+        } else if is("connection") {
+            for word in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                self.close |= word.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A length of digits alone.
+fn length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |length, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        length.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Whether `word` can be a method or the name of a header.
+fn is_token(word: &[u8]) -> bool {
+    !word.is_empty()
+        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What comes of `text`: method, path, whether the connection goes on, and the length.
+    fn decoded(text: &str) -> Result<Option<(Method, &str, bool, usize)>, Status> {
+        let request = Decoder::default().decode(text.as_bytes())?;
+        Ok(request.map(|r| (r.method, &text[r.path], r.keep_alive, r.len)))
+    }
+
+    #[test]
+    fn a_head_says_what_is_asked_for_and_where_it_ends() {
+        let text = "GET /metrics?x=/1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\nGET";
+        assert_eq!(decoded(text), Ok(Some((Method::Get, "/metrics", true, text.len() - 3))));
+        assert_eq!(decoded("HEAD / HTTP/1.0\n\n"), Ok(Some((Method::Head, "/", false, 17))));
+        assert_eq!(decoded("\r\nGET HTTP://h:1/a#b HTTP/1.9\r\nhost:\r\n\r\n").unwrap().unwrap().1, "/a");
+        assert_eq!(decoded("OPTIONS * HTTP/1.0\r\n\r\n").unwrap().unwrap().0, Method::Other);
+        assert_eq!(decoded("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
+    }
+
+    #[test]
+    fn a_connection_goes_on_as_its_version_and_its_headers_say() {
+        let goes_on = |head: &str| decoded(&format!("{head}\r\n\r\n")).unwrap().unwrap().2;
+        assert!(goes_on("GET / HTTP/1.1\r\nHost: a"));
+        assert!(!goes_on("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close"));
+        assert!(!goes_on("GET / HTTP/1.0"));
+        assert!(goes_on("GET / HTTP/1.0\r\nconnection: Keep-Alive"));
+        assert!(goes_on("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0"));
+        // What may follow is not a request.
+        assert!(!goes_on("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5"));
+        assert!(!goes_on("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked"));
+    }
+
+    #[test]
+    fn what_is_not_a_request_is_refused() {
+        for (head, status) in [
+            ("GET /", Status::BadRequest),
+            ("GET / HTTP/1.1", Status::BadRequest),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b", Status::BadRequest),
+            ("GET  / HTTP/1.0", Status::BadRequest),
+            ("GET / HTTP/1.0 ", Status::BadRequest),
+            ("GET x HTTP/1.0", Status::BadRequest),
+            ("GET http://a HTTP/1.0", Status::BadRequest),
+            ("G(T / HTTP/1.0", Status::BadRequest),
+            ("GET /\u{e9} HTTP/1.0", Status::BadRequest),
+            ("GET / http/1.0", Status::BadRequest),
+            ("GET / HTTP/2.0", Status::VersionNotSupported),
+            ("GET / HTTP/1.0\r\nA : b", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nA: b\r\n folded", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nA", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nA: b\rc", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nA: \0", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nContent-Length: -1", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nContent-Length:", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nContent-Length: 1, 1", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nContent-Length: 1\r\nContent-Length: 2", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nContent-Length: 99999999999999999999", Status::BadRequest),
+        ] {
+            assert_eq!(decoded(&format!("{head}\r\n\r\n")), Err(status), "{head:?}");
+        }
+        // A client that speaks TLS hears it at once.
+        assert_eq!(Decoder::default().decode(b"\x16\x03\x01"), Err(Status::BadRequest));
+    }
+
+    #[test]
+    fn a_head_has_its_longest_length() {
+        let fits = |len: usize| {
+            let head = "GET / HTTP/1.0\r\nA: ";
+            decoded(&format!("{head}{}\r\n\r\n", "x".repeat(len - head.len() - 4))).map(|r| r.unwrap().3)
+        };
+        assert_eq!(fits(MAX_HEAD), Ok(MAX_HEAD));
+        assert_eq!(fits(MAX_HEAD + 1), Err(Status::HeadTooLarge));
+        assert_eq!(decoded(&format!("GET /{}", "x".repeat(MAX_HEAD - 5))), Err(Status::UriTooLong));
+        assert_eq!(decoded(&format!("GET /{}", "x".repeat(MAX_HEAD - 6))), Ok(None));
+        assert_eq!(decoded(&"\n".repeat(MAX_HEAD)), Err(Status::UriTooLong));
+    }
+
+    /// What comes of `bytes` when they arrive up to each of `cuts`, and then all.
+    fn in_pieces(bytes: &[u8], cuts: &[usize]) -> Result<Option<Request>, Status> {
+        let mut decoder = Decoder::default();
+        for &cut in cuts {
+            let arrived = decoder.decode(&bytes[..cut.min(bytes.len())]);
+            if arrived != Ok(None) {
+                return arrived;
+            }
+        }
+        decoder.decode(bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_is_the_same_however_it_arrives(
+            lines in prop::collection::vec("(GET|HEAD|PUT) (/|/metrics)(\\?a)? HTTP/1\\.[01]|Host: [a-z]{0,3}|\
+                Connection: (close|keep-alive)|Content-Length: [0-9]{1,2}|[ -~]{0,12}|", 0..8),
+            ends in prop::collection::vec("\r\n|\n|\r|\u{0}", 8),
+            mut cuts in prop::collection::vec(0..160_usize, 0..12),
+        ) {
+            let text: String = lines.iter().zip(&ends).flat_map(|(line, end)| [&**line, &**end]).collect();
+            cuts.sort_unstable();
+            let whole = Decoder::default().decode(text.as_bytes());
+            prop_assert_eq!(in_pieces(text.as_bytes(), &cuts), whole.clone());
+            let every: Vec<usize> = (1..text.len()).collect();
+            prop_assert_eq!(in_pieces(text.as_bytes(), &every), whole);
+        }
+    }
+}

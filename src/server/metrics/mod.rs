@@ -1,0 +1,201 @@
+//! What `metrics-port` serves: the metrics themselves, a status page for people, and a word for health checks.
+//!
+//! | path | response |
+//! |---|---|
+//! | `/metrics` | all figures in the text format of Prometheus ([`exposition`], [`facts`], [`families`]) |
+//! | `/` | a page that shows the state of the server and its last minutes ([`page`], [`history`]) |
+//! | `/health` | 200 while a `PING` would be replied to with `PONG`, else 503 and why |
+//!
+//! A response is computed in the loop, between the requests of clients, which takes a fraction of a millisecond: the
+//! figures are those of one moment, and no lock is needed for them. Keys, values and arguments of commands are in none.
+
+mod chart;
+mod exposition;
+mod facts;
+mod families;
+pub mod history;
+mod page;
+
+use std::io;
+
+use history::Sample;
+
+use super::Server;
+use super::core::used_memory;
+use super::scripts::run::Kind;
+use super::web::connection::Asked;
+use super::web::{Named, named};
+use crate::command::Error;
+use crate::http::{Method, Response, Status};
+use crate::sys::net::{Listener, Socket};
+use crate::sys::poller::Event;
+use crate::sys::process;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// Connections accepted from one listener in an iteration.
+const ACCEPTED: usize = 4;
+
+impl Server {
+    /// Serves metrics to the connections of `listeners`.
+    pub(super) fn open_web(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
+        if !listeners.is_empty() {
+            self.web.open(&mut self.net.poller, listeners)?;
+            self.history.get_or_insert_default();
+        }
+        Ok(())
+    }
+
+    /// Serves metrics no more.
+    pub(super) fn close_web(&mut self) {
+        self.web.close(&mut self.net.poller);
+        self.history = None;
+    }
+
+    /// What cron does for them: a sample of the figures each second, and an end to connections whose time is over.
+    pub(super) fn look_after_web(&mut self, now_us: u64) {
+        if !self.web.is_open() {
+            return;
+        }
+        for number in self.web.end_overdue(&mut self.net.poller, now_us) {
+            self.refuse_web(number, Status::RequestTimeout);
+        }
+        if self.history.as_ref().is_some_and(|history| history.is_due(now_us)) {
+            let sample = self.sample_figures();
+            self.history.get_or_insert_default().add(now_us, sample);
+        }
+    }
+
+    fn sample_figures(&self) -> Sample {
+        let (stats, keys, cpu) = (&self.core.stats, &self.core.keyspace.counters, process::cpu_time());
+        Sample {
+            commands: stats.commands,
+            hits: keys.hits,
+            misses: keys.misses,
+            input_bytes: stats.net_input_bytes,
+            output_bytes: stats.net_output_bytes,
+            cpu_us: cpu.user_us + cpu.system_us,
+            memory: used_memory(),
+            clients: self.net.clients.len() as u64,
+        }
+    }
+
+    /// A listener has a connection, or a connection has something to receive or to send.
+    #[cold]
+    pub(super) fn on_web_event(&mut self, event: Event) {
+        match named(event.token) {
+            Named::Listener(index) => self.accept_web(index),
+            Named::Connection(number) => {
+                let now_us = self.core.clock.monotonic_us();
+                match self.web.on_event(&mut self.net.poller, event, now_us) {
+                    None => {}
+                    Some(Ok(asked)) => self.respond_web(number, &asked),
+                    Some(Err(status)) => self.refuse_web(number, status),
+                }
+            }
+        }
+    }
+
+    fn accept_web(&mut self, index: usize) {
+        for _ in 0..ACCEPTED {
+            match self.web.accept(index) {
+                Ok(None) => return,
+                Ok(Some(socket)) => self.take_in_web(socket),
+                Err(error) => {
+                    self.process.log.warning(format_args!("Accepting a connection for metrics: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes a connection in, unless protected mode or the number of connections forbids it: then it is told so.
+    fn take_in_web(&mut self, socket: Socket) {
+        let now_us = self.core.clock.monotonic_us();
+        let open = self.core.config.protected_mode && self.core.config.requirepass.is_empty();
+        let refused = open && !socket.peer().is_loopback();
+        let poller = &mut self.net.poller;
+        if !self.web.make_room(poller) {
+            let mut words = b"Too many connections.\n".to_vec();
+            Response { status: Status::Unavailable, content_type: TEXT, head_only: false, keep_alive: false }
+                .complete(&mut words);
+            // One try: whoever cannot receive this is not worth waiting for.
+            let _ = socket.send(&words);
+            return;
+        }
+        match self.web.add(poller, socket, now_us) {
+            Ok(number) if refused => self.refuse_web(number, Status::Forbidden),
+            Ok(_) => {}
+            Err(error) => {
+                self.process.log.warning(format_args!("Registering a connection for metrics: {error}"));
+            }
+        }
+    }
+
+    /// Responds with an error, and ends the connection.
+    fn refuse_web(&mut self, number: u32, status: Status) {
+        let mut body = status.text().as_bytes().to_vec();
+        if status == Status::Forbidden {
+            body.extend_from_slice(
+                b"\nThe server is in protected mode and has no password: it serves this machine only. \
+                  See protected-mode and requirepass.",
+            );
+        }
+        body.push(b'\n');
+        let response = Response { status, content_type: TEXT, head_only: false, keep_alive: false };
+        self.send_web(number, response, body);
+    }
+
+    fn send_web(&mut self, number: u32, response: Response, mut body: Vec<u8>) {
+        let now_us = self.core.clock.monotonic_us();
+        response.complete(&mut body);
+        self.web.respond(&mut self.net.poller, number, body, response.keep_alive, now_us);
+    }
+
+    fn respond_web(&mut self, number: u32, asked: &Asked) {
+        let mut body = self.web.take_buffer();
+        let (status, content_type) = match (asked.method, &asked.path[..]) {
+            (Method::Other, _) => {
+                body.extend_from_slice(b"Only GET and HEAD.\n");
+                (Status::MethodNotAllowed, TEXT)
+            }
+            (_, b"/metrics") => {
+                self.write_metrics(&mut body);
+                (Status::Ok, exposition::CONTENT_TYPE)
+            }
+            (_, b"/") => {
+                self.write_status_page(&mut body);
+                (Status::Ok, HTML)
+            }
+            (_, b"/health") => (self.write_health(&mut body), TEXT),
+            _ => {
+                body.extend_from_slice(b"There are /, /metrics and /health.\n");
+                (Status::NotFound, TEXT)
+            }
+        };
+        let head_only = asked.method == Method::Head;
+        self.send_web(
+            number,
+            Response { status, content_type, head_only, keep_alive: asked.keep_alive },
+            body,
+        );
+    }
+
+    /// What a `PING` would be replied, of a client that may send it.
+    fn write_health(&self, body: &mut Vec<u8>) -> Status {
+        let why = if let Some(denial) = self.persistence.denial() {
+            self.misconfigured(denial)
+        } else if self.loading.is_some() {
+            Error::new("LOADING Redis is loading the dataset in memory")
+        } else if let Some(kind) = self.busy_kind() {
+            Kind::busy(kind)
+        } else {
+            body.extend_from_slice(b"ok\n");
+            return Status::Ok;
+        };
+        body.extend_from_slice(why.text());
+        body.push(b'\n');
+        Status::Unavailable
+    }
+}

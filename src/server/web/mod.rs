@@ -1,0 +1,236 @@
+//! The connections of `metrics-port`: few, short, and never in the way of a client.
+//!
+//! ```text
+//!   accepted ─▶ receives a head ─▶ its response is written ─▶ sent ─▶ the next request, or the end:
+//!                 10 s at most                                30 s      shut down, what still comes is thrown away for 2 s
+//! ```
+//!
+//! They live in the same loop as clients, and are none: they do not count against `maxclients`, so metrics can be had of a
+//! server that is full, and have a limit of their own, so they cannot fill it. [`MAX_CONNECTIONS`] fit into the
+//! descriptors that are kept beside those of clients. A connection has at most a head in memory, or what its socket has
+//! not taken of a response; every state but a response that is being computed has a deadline, which cron looks at.
+//! A connection gets one response in an iteration: with [`MAX_CONNECTIONS`] this bounds what clients wait for them.
+
+pub mod connection;
+
+use std::io;
+use std::os::fd::AsFd;
+
+use connection::{Asked, Connection, Fate};
+
+use crate::http::Status;
+use crate::sys::net::{Listener, Socket};
+use crate::sys::poller::{Event, Interest, NativePoller, Poller, Token};
+
+/// The generation of all tokens of this part; that of a client never grows as large.
+pub const WEB: u32 = u32::MAX - 1;
+
+/// The bit of a slot that tells a listener from a connection.
+const LISTENER_SLOT: u32 = 1 << 31;
+
+/// Connections at the same time.
+pub const MAX_CONNECTIONS: usize = 16;
+
+/// A response buffer that is larger is not kept for the next one.
+const MAX_SPARE: usize = 1 << 20;
+
+/// What a token names.
+pub enum Named {
+    /// A listener, by its index.
+    Listener(usize),
+    /// A connection, by its number.
+    Connection(u32),
+}
+
+/// All connections, and where they come from.
+#[derive(Default)]
+pub struct Web {
+    listeners: Vec<Listener>,
+    connections: Vec<Connection>,
+    next_number: u32,
+    /// The buffer of the last response that was sent whole.
+    spare: Vec<u8>,
+    /// Requests that were responded to.
+    pub requests: u64,
+}
+
+/// What `token`, of the generation [`WEB`], names.
+pub fn named(token: Token) -> Named {
+    match token.slot & LISTENER_SLOT {
+        0 => Named::Connection(token.slot),
+        bit => Named::Listener((token.slot ^ bit) as usize),
+    }
+}
+
+fn token(number: u32) -> Token {
+    Token::new(number, WEB)
+}
+
+impl Web {
+    /// Whether anything is served.
+    pub fn is_open(&self) -> bool {
+        !self.listeners.is_empty()
+    }
+
+    /// Connections that are open.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Registers listeners with the poller.
+    ///
+    /// # Errors
+    /// The kernel refuses to watch one.
+    pub fn open(&mut self, poller: &mut NativePoller, listeners: Vec<Listener>) -> io::Result<()> {
+        for listener in listeners {
+            let slot = LISTENER_SLOT | self.listeners.len() as u32;
+            poller.add(listener.as_fd(), Token::new(slot, WEB), Interest::READ)?;
+            self.listeners.push(listener);
+        }
+        Ok(())
+    }
+
+    /// Closes all listeners and connections.
+    pub fn close(&mut self, poller: &mut NativePoller) {
+        for listener in self.listeners.drain(..) {
+            let _ = poller.remove(listener.as_fd());
+        }
+        for connection in self.connections.drain(..) {
+            let _ = poller.remove(connection.socket.as_fd());
+        }
+        self.spare = Vec::new();
+    }
+
+    /// The next connection that waits at the listener `index`.
+    ///
+    /// # Errors
+    /// There are not enough descriptors.
+    pub fn accept(&self, index: usize) -> io::Result<Option<Socket>> {
+        self.listeners.get(index).map_or(Ok(None), Listener::accept)
+    }
+
+    /// Makes room for one more connection, where all are in use, by closing the one that has been idle longest. Whether
+    /// there is room.
+    pub fn make_room(&mut self, poller: &mut NativePoller) -> bool {
+        if self.connections.len() < MAX_CONNECTIONS {
+            return true;
+        }
+        let idle = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_idle());
+        let Some((index, _)) = idle.min_by_key(|(_, connection)| connection.deadline_us()) else {
+            return false;
+        };
+        self.drop_at(index, poller);
+        true
+    }
+
+    /// Takes a connection in.
+    ///
+    /// # Errors
+    /// The kernel refuses to watch it.
+    pub fn add(&mut self, poller: &mut NativePoller, socket: Socket, now_us: u64) -> io::Result<u32> {
+        let mut number = self.next_number;
+        // Numbers come again after 2³¹ connections.
+        while self.find(number).is_some() {
+            number = (number + 1) % LISTENER_SLOT;
+        }
+        self.next_number = (number + 1) % LISTENER_SLOT;
+        let _ = socket.set_nodelay(true);
+        poller.add(socket.as_fd(), token(number), Interest::READ)?;
+        self.connections.push(Connection::new(socket, number, now_us));
+        Ok(number)
+    }
+
+    fn find(&self, number: u32) -> Option<usize> {
+        self.connections.iter().position(|connection| connection.number == number)
+    }
+
+    fn drop_at(&mut self, index: usize, poller: &mut NativePoller) {
+        let connection = self.connections.swap_remove(index);
+        let _ = poller.remove(connection.socket.as_fd());
+        self.keep_spare(connection.into_buffer());
+    }
+
+    fn keep_spare(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > self.spare.capacity() && buffer.capacity() <= MAX_SPARE {
+            buffer.clear();
+            self.spare = buffer;
+        }
+    }
+
+    /// Goes on with the connection of an event: sends, or receives. Returns a request that has arrived, or the status of
+    /// the response to what is none.
+    pub fn on_event(
+        &mut self,
+        poller: &mut NativePoller,
+        event: Event,
+        now_us: u64,
+    ) -> Option<Result<Asked, Status>> {
+        let index = self.find(event.token.slot)?;
+        let fate = self.connections[index].on_event(event, now_us);
+        self.settle(index, poller, fate)
+    }
+
+    /// Sends a response to the connection with the number `number`, after which that may end.
+    pub fn respond(
+        &mut self,
+        poller: &mut NativePoller,
+        number: u32,
+        response: Vec<u8>,
+        keep_alive: bool,
+        now_us: u64,
+    ) {
+        self.requests += 1;
+        let Some(index) = self.find(number) else { return };
+        let fate = self.connections[index].respond(response, keep_alive, now_us);
+        self.settle(index, poller, fate);
+    }
+
+    /// A buffer for a response.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Closes the connections whose time is over; returns the numbers of those that have sent half a request, and are
+    /// to be told.
+    pub fn end_overdue(&mut self, poller: &mut NativePoller, now_us: u64) -> Vec<u32> {
+        let mut late = Vec::new();
+        for index in (0..self.connections.len()).rev() {
+            let connection = &self.connections[index];
+            if now_us < connection.deadline_us() {
+                continue;
+            }
+            if connection.has_half_a_request() {
+                late.push(connection.number);
+            } else {
+                self.drop_at(index, poller);
+            }
+        }
+        late
+    }
+
+    /// Does what has become of a connection.
+    fn settle(
+        &mut self,
+        index: usize,
+        poller: &mut NativePoller,
+        fate: Fate,
+    ) -> Option<Result<Asked, Status>> {
+        let connection = &mut self.connections[index];
+        match fate {
+            Fate::Asks(asked) => return Some(asked),
+            Fate::Ends => self.drop_at(index, poller),
+            Fate::Waits => {
+                if let Some(buffer) = connection.take_sent_buffer() {
+                    self.keep_spare(buffer);
+                }
+                let connection = &mut self.connections[index];
+                if let Some(interest) = connection.changed_interest()
+                    && poller.modify(connection.socket.as_fd(), token(connection.number), interest).is_err()
+                {
+                    self.drop_at(index, poller);
+                }
+            }
+        }
+        None
+    }
+}
