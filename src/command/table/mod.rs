@@ -10,6 +10,8 @@
 //! letters, allocates nothing, and never matches a name that is not in the table. Commands and subcommands share one
 //! array and one numbering, so that per-command counters are an array of [`COMMAND_IDS`].
 
+#[cfg(test)]
+mod document;
 pub mod introspect;
 pub mod keyspecs;
 pub mod names;

@@ -10,7 +10,7 @@ use crate::command::table::{self, Arguments, Command, Refusal};
 
 /// The commands of Redis 7.2. A line that renames one which does not exist here is not an error: a configuration that
 /// Redis accepts is accepted.
-const COMMANDS_OF_REDIS: &str = "acl append asking auth bgrewriteaof bgsave bitcount bitfield bitfield_ro bitop bitpos \
+pub(super) const COMMANDS_OF_REDIS: &str = "acl append asking auth bgrewriteaof bgsave bitcount bitfield bitfield_ro bitop bitpos \
     blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin client cluster command config copy dbsize debug decr \
     decrby del discard dump echo eval eval_ro evalsha evalsha_ro exec exists expire expireat expiretime failover fcall \
     fcall_ro flushall flushdb function geoadd geodist geohash geopos georadius georadius_ro georadiusbymember \
