@@ -120,6 +120,7 @@ impl Net {
             created_ms: now_ms,
             active_ms: now_ms,
             resumable: false,
+            sends_large: false,
             doomed: false,
         });
         Ok(())
