@@ -4,7 +4,7 @@
 //! executed from slices of that ring. Only what is left of an incomplete request moves to a [`Query`] of its own, and
 //! the client keeps that no longer than it holds something.
 //!
-//! Fairness: one receive of at most [`READ`] bytes a client an iteration, and a turn that ends with [`MAX_REQUESTS`]
+//! Fairness: one receive of at most [`READ`] bytes a client an iteration (more of a large argument), and a turn that ends with [`MAX_REQUESTS`]
 //! requests or with the request that makes it [`super::net::MAX_OUTPUT`] bytes of replies. What is over waits in its query for the
 //! next one.
 //!
@@ -27,6 +27,14 @@ pub const READ: usize = 64 * 1024;
 
 /// The most that one receive takes of a large argument.
 const MAX_RECEIVE: usize = 256 * 1024;
+
+/// The most that a receive takes beyond a large argument, and from a client that has just sent one: of the next, it may take
+/// the beginning, which is copied.
+const READ_BESIDE_LARGE: usize = 16 * 1024;
+
+/// The block of a large argument has room for this many times the bytes that have arrived: a client that only claims a
+/// length costs nothing.
+const AHEAD: usize = 4;
 
 /// Requests executed for one client before the others have their turn.
 const MAX_REQUESTS: usize = 1024;
@@ -120,7 +128,7 @@ impl Server {
     fn receive(&mut self, io: &mut Io, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let window = io.ring.writable();
-        let len = window.len().min(READ);
+        let len = window.len().min(if client.sends_large { READ_BESIDE_LARGE } else { READ });
         match client.socket.recv(&mut window[..len]) {
             Ok(0) => return self.on_end_of_stream(token),
             Ok(count) => io.ring.commit(count),
@@ -132,11 +140,12 @@ impl Server {
         self.net.take_in_hand(token, window.len(), 0);
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
-        let rest = &window[progress.consumed..];
-        if !rest.is_empty() && !matches!(progress.stopped, Stopped::Closing) {
+        let (rest, filling) = self.divide(token, &window[progress.consumed..], &progress);
+        if (!rest.is_empty() || filling.is_some()) && !matches!(progress.stopped, Stopped::Closing) {
             let mut query = io.spare.take(rest.len());
             query.partial = partial;
             query.hold(rest);
+            query.filling = filling;
             self.keep_remainder(io, token, query, &progress);
         }
         io.ring.truncate(0);
@@ -156,10 +165,18 @@ impl Server {
         #[expect(clippy::single_match_else, reason = "two ways to receive, side by side")]
         let received = match &mut query.filling {
             Some((block, wanted)) => {
-                let missing = *wanted - block.len();
-                // The block grows as bytes arrive: a client that only claims a length costs nothing.
-                let growth = missing.min(block.len().clamp(READ, MAX_RECEIVE));
-                block.receive(&client.socket, growth)
+                let (len, missing) = (block.len(), *wanted - block.len());
+                if block.capacity() - len < missing.min(READ) {
+                    block.reserve_exact(room(len + client.socket.unread(), *wanted) - len);
+                }
+                let most = missing.min(block.capacity() - len).min(MAX_RECEIVE);
+                let beyond = query.ring.writable();
+                let beyond_len = if most == missing { beyond.len().min(READ_BESIDE_LARGE) } else { 0 };
+                let received = block.receive(&client.socket, most, &mut beyond[..beyond_len]);
+                if let Ok(count) = received {
+                    query.ring.commit(count.saturating_sub(most));
+                }
+                received
             }
             None => {
                 let made = query.make_room();
@@ -191,9 +208,6 @@ impl Server {
             }
             let (mut block, wanted) = query.filling.take().expect("checked above");
             block.truncate(wanted - 2);
-            if block.capacity() - block.len() > block.len() / 8 {
-                block.shrink_to_fit();
-            }
             query.keep_argument(block);
             query.partial.detached();
         }
@@ -219,6 +233,9 @@ impl Server {
         self.net.take_in_hand(token, ring.len(), ring.capacity() - ring.len());
         let progress = self.run_window(token, &mut io.batch, ring.readable(), partial, blocks);
         ring.consume(progress.consumed);
+        let (rest, filling) = self.divide(token, ring.readable(), &progress);
+        ring.truncate(rest.len());
+        query.filling = filling;
         query.forget_executed();
         self.keep_remainder(io, token, query, &progress);
     }
@@ -243,21 +260,33 @@ impl Server {
         false
     }
 
-    /// Gives the client what it still holds, after a run that came as far as `progress`: bytes in the ring begin where
-    /// that ended.
+    /// Divides what a run that came as far as `progress` has left of its window: what the client's ring is to hold, and the
+    /// block of a large argument that has begun, with the length that it shall have.
+    fn divide<'a>(
+        &mut self,
+        token: Token,
+        rest: &'a [u8],
+        progress: &Progress,
+    ) -> (&'a [u8], Option<(Block, usize)>) {
+        let Some(client) = self.net.clients.get_mut(token) else { return (rest, None) };
+        let Stopped::Big { at, len } = progress.stopped else {
+            client.sends_large = false;
+            return (rest, None);
+        };
+        client.sends_large = true;
+        let (rest, head) = rest.split_at(at - progress.consumed);
+        let wanted = len + 2;
+        let mut block = Block::with_capacity(room(head.len() + client.socket.unread(), wanted));
+        block.extend_from_slice(head);
+        (rest, Some((block, wanted)))
+    }
+
+    /// Gives the client what it still holds, after a run that came as far as `progress`.
     fn keep_remainder(&mut self, io: &mut Io, token: Token, mut query: Box<Query>, progress: &Progress) {
         match progress.stopped {
             Stopped::Closing => return,
-            Stopped::Drained => {}
+            Stopped::Drained | Stopped::Big { .. } => {}
             Stopped::Yielded => self.net.schedule(token),
-            Stopped::Big { at, len } => {
-                let start = at - progress.consumed;
-                let head = &query.ring.readable()[start..];
-                let mut block = Block::with_capacity((len + 2).min(head.len().max(READ)));
-                block.extend_from_slice(head);
-                query.ring.truncate(start);
-                query.filling = Some((block, len + 2));
-            }
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if query.is_idle() && !client.resumable {
@@ -545,6 +574,11 @@ impl Spare {
             kept.push(query);
         }
     }
+}
+
+/// The room of a block for an argument of `wanted` bytes, line end included, of which this many have arrived.
+fn room(arrived: usize, wanted: usize) -> usize {
+    wanted.min((AHEAD * arrived).max(READ))
 }
 
 const _: () = assert!(BIG_ARGUMENT <= READ, "a smaller argument fits one receive");

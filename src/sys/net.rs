@@ -124,22 +124,27 @@ impl Socket {
     #[inline]
     pub fn recv(&self, room: &mut [u8]) -> io::Result<usize> {
         // SAFETY: `room` is writable for its length.
-        unsafe { self.recv_raw(room.as_mut_ptr(), room.len()) }
+        again(|| unsafe { libc::recv(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) })
     }
 
-    /// [`Socket::recv`] into uninitialised memory, of which as many bytes as returned are initialised afterwards.
-    #[inline]
-    pub fn recv_uninit(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-        // SAFETY: `room` is writable for its length; the kernel does not read it.
-        unsafe { self.recv_raw(room.as_mut_ptr().cast(), room.len()) }
+    /// Receives into uninitialised memory and, when `room` is full, into `beyond`. Of the two in a row, as many bytes as
+    /// returned are initialised afterwards.
+    pub fn recv_uninit(&self, room: &mut [MaybeUninit<u8>], beyond: &mut [u8]) -> io::Result<usize> {
+        let pieces = [
+            libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() },
+            libc::iovec { iov_base: beyond.as_mut_ptr().cast(), iov_len: beyond.len() },
+        ];
+        let count = if beyond.is_empty() { 1 } else { 2 };
+        // SAFETY: both are writable for their lengths; the kernel does not read them.
+        again(|| unsafe { libc::readv(self.fd.as_raw_fd(), pieces.as_ptr(), count) })
     }
 
-    /// # Safety
-    /// `at` must be writable for `len` bytes.
-    #[inline]
-    unsafe fn recv_raw(&self, at: *mut u8, len: usize) -> io::Result<usize> {
-        // SAFETY: the caller's promise.
-        again(|| unsafe { libc::recv(self.fd.as_raw_fd(), at.cast(), len, 0) })
+    /// How many bytes have arrived and were not received yet; 0 where the system does not tell.
+    pub fn unread(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: the kernel writes the number.
+        let failed = unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::FIONREAD, &raw mut count) } != 0;
+        if failed { 0 } else { usize::try_from(count).unwrap_or(0) }
     }
 
     /// Sends as much of `bytes` as the kernel takes at once. A peer that is gone is an error, never a signal.

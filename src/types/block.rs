@@ -277,13 +277,26 @@ impl Block {
         unsafe { slice::from_raw_parts_mut(self.bytes().add(len).cast(), self.capacity() - len) }
     }
 
-    /// Receives up to `max` bytes from `socket` behind the contents; returns how many bytes came.
-    pub fn receive(&mut self, socket: &Socket, max: usize) -> io::Result<usize> {
-        self.reserve(max);
+    /// Makes room for `additional` more bytes and, as far as size classes allow, no others.
+    pub fn reserve_exact(&mut self, additional: usize) {
+        let wanted = self.len().checked_add(additional).expect("length of a block");
+        if self.is_shared() {
+            let mut copy = Block::with_capacity(wanted);
+            copy.extend_from_slice(self.as_slice());
+            *self = copy;
+        } else if self.capacity() < wanted {
+            self.reallocate(wanted);
+        }
+    }
+
+    /// Receives up to `max` bytes from `socket` behind the contents, where there is room for them, and what follows these
+    /// into `beyond`; returns how many bytes came.
+    pub fn receive(&mut self, socket: &Socket, max: usize, beyond: &mut [u8]) -> io::Result<usize> {
         let len = self.len();
-        let count = socket.recv_uninit(&mut self.spare_mut()[..max])?;
-        // SAFETY: the socket has filled `count` bytes of the room, and `spare_mut` made the block our own.
-        unsafe { self.set_len(len + count) };
+        let count = socket.recv_uninit(&mut self.spare_mut()[..max], beyond)?;
+        // SAFETY: the socket has filled the first `count` bytes of the room and then of `beyond`, and `spare_mut` made the
+        // block our own.
+        unsafe { self.set_len(len + count.min(max)) };
         Ok(count)
     }
 

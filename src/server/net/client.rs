@@ -205,6 +205,8 @@ pub struct Client {
     pub active_ms: i64,
     /// Whether whole requests wait in `query` for the next iteration.
     pub resumable: bool,
+    /// Whether what it sent last ended in a large argument: the next receive takes less, since another may follow.
+    pub sends_large: bool,
     /// Whether it is on the list of those to be closed.
     pub doomed: bool,
 }

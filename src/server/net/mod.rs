@@ -126,6 +126,7 @@ impl Net {
             created_ms: now_ms,
             active_ms: now_ms,
             resumable: false,
+            sends_large: false,
             doomed: false,
         });
         Ok(())
