@@ -5,6 +5,7 @@
 //! * [`client`] is a blocking RESP client that never hides a byte: what a server sent stays next to what it means.
 //! * [`reply`] decodes RESP2 and RESP3.
 //! * [`shim`] makes calls for files fail, and records them.
+//! * [`terminal`] runs a program in a pseudo-terminal and looks at its screen.
 //! * [`version`] is the version of Redis that a server implements.
 //! * [`workload`] writes under load, and knows what must be there after the server died.
 //! * [`random`] is a seeded generator, so that a failing run can be repeated.
@@ -22,6 +23,7 @@ pub mod random;
 pub mod reply;
 pub mod server;
 pub mod shim;
+pub mod terminal;
 pub mod version;
 pub mod workload;
 
@@ -29,6 +31,7 @@ pub use client::Client;
 pub use random::Random;
 pub use reply::{Reply, Value};
 pub use server::{Launch, Server};
+pub use terminal::Terminal;
 pub use version::Version;
 
 use std::io::Read;
