@@ -600,7 +600,7 @@ mod tests {
         client.write_all(b"abc").unwrap();
         assert_eq!(received(&socket, &mut [0; 1]).unwrap(), 1);
         let mut block: Vec<u8> = Vec::with_capacity(16);
-        let count = socket.recv_uninit(block.spare_capacity_mut()).unwrap();
+        let count = socket.recv_uninit(block.spare_capacity_mut(), &mut []).unwrap();
         assert_eq!(count, 2);
     }
 
