@@ -42,9 +42,12 @@ pub fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print the version and exit"),
         )
-        .arg(Arg::new("check-system").long("check-system").action(ArgAction::SetTrue).help(
-            "Check what the system lacks for the configuration, and how to mend it; exit with 1 if anything",
-        ))
+        .arg(
+            Arg::new("check-system")
+                .long("check-system")
+                .action(ArgAction::SetTrue)
+                .help("Check whether the system suits the configuration, and say how to mend what does not"),
+        )
         .arg(
             Arg::new("configuration")
                 .num_args(0..)
