@@ -6,7 +6,9 @@ mod support;
 
 use nix::sys::signal::Signal;
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use support::{DEADLINE, Launch, Server, Value, eventually, status_field};
 
 fn oom_score(pid: u32) -> i32 {
@@ -43,13 +45,117 @@ fn systemd_is_notified_of_the_start_and_the_end() {
             let len = socket.recv(&mut text).expect("a notification");
             String::from_utf8_lossy(&text[..len]).into_owned()
         };
-        assert!(receive().contains("READY=1\n"));
+        assert_eq!(receive(), "STATUS=Ready to accept connections\nREADY=1\n");
         assert_eq!(server.client().info("process_supervised"), "yes");
         server.signal(Signal::SIGTERM);
-        assert!(receive().contains("STOPPING=1\n"));
+        assert_eq!(receive(), "STOPPING=1\n");
         server.wait_exit();
     }
     assert_eq!(Server::start("--supervised auto").client().info("process_supervised"), "no");
+}
+
+/// A socket in the place of systemd's, under a path or in the abstract namespace.
+struct Systemd {
+    socket: UnixDatagram,
+    name: String,
+}
+
+impl Systemd {
+    fn at(path: &Path) -> Systemd {
+        Systemd::new(UnixDatagram::bind(path).expect("a socket"), path.display().to_string())
+    }
+
+    fn abstractly() -> Systemd {
+        let name = format!("redstart-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).expect("an address");
+        Systemd::new(UnixDatagram::bind_addr(&address).expect("a socket"), format!("@{name}"))
+    }
+
+    fn new(socket: UnixDatagram, name: String) -> Systemd {
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        Systemd { socket, name }
+    }
+
+    fn receive(&self) -> String {
+        let mut text = [0; 1000];
+        let len = self.socket.recv(&mut text).expect("a notification");
+        String::from_utf8_lossy(&text[..len]).into_owned()
+    }
+
+    /// Receives until `wanted` comes.
+    fn wait_for(&self, wanted: &str) {
+        while !self.receive().contains(wanted) {}
+    }
+}
+
+#[test]
+fn the_watchdog_of_systemd_hears_of_a_server_whose_loop_goes_round() {
+    let systemd = Systemd::abstractly();
+    let mut server = Launch::subject()
+        .environment("NOTIFY_SOCKET", &systemd.name)
+        .environment("WATCHDOG_USEC", "200000")
+        .flags("--supervised systemd")
+        .start();
+    for _ in 0..5 {
+        systemd.wait_for("WATCHDOG=1\n");
+    }
+    server.signal(Signal::SIGTERM);
+    systemd.wait_for("STOPPING=1\n");
+    server.wait_exit();
+}
+
+#[test]
+fn a_watchdog_of_another_process_is_not_fed() {
+    let launch = Launch::subject();
+    let systemd = Systemd::at(&launch.directory().join("notify"));
+    let mut server = launch
+        .environment("NOTIFY_SOCKET", &systemd.name)
+        .environment("WATCHDOG_USEC", "1000")
+        .environment("WATCHDOG_PID", "1")
+        .flags("--supervised systemd --hz 100")
+        .start();
+    assert!(systemd.receive().contains("READY=1\n"));
+    let mut client = server.client();
+    let before = client.info_number("uptime_in_seconds");
+    client.wait_for_info("uptime_in_seconds", |seconds| seconds > before);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(systemd.receive(), "STOPPING=1\n");
+    server.wait_exit();
+}
+
+#[test]
+fn systemd_hears_what_a_long_start_and_a_long_end_are_at_and_gives_them_time() {
+    let launch = Launch::subject();
+    let systemd = Systemd::at(&launch.directory().join("notify"));
+    let mut server = launch
+        .environment("NOTIFY_SOCKET", &systemd.name)
+        .flags("--supervised systemd --save 3600 1000000 --enable-debug-command yes")
+        .start();
+    systemd.wait_for("READY=1\n");
+    server.client().ok("DEBUG POPULATE 1000");
+    server.signal(Signal::SIGTERM);
+    systemd.wait_for("STATUS=Saving the final RDB snapshot\n");
+    systemd.wait_for("EXTEND_TIMEOUT_USEC=60000000\nWATCHDOG=1\n");
+    systemd.wait_for("STOPPING=1\n");
+    assert!(server.wait_exit().success());
+
+    let mut server = server.stop().start_or_exit();
+    systemd.wait_for("STATUS=Loading\n");
+    systemd.wait_for("EXTEND_TIMEOUT_USEC=60000000\nWATCHDOG=1\n");
+    systemd.wait_for("STATUS=Ready to accept connections\nREADY=1\n");
+    assert_eq!(server.client().run("DBSIZE"), Value::Integer(1000));
+    server.signal(Signal::SIGKILL);
+    server.wait_exit();
+}
+
+#[test]
+fn systemd_hears_why_a_server_could_not_load_its_data() {
+    let launch = Launch::subject().file("dump.rdb", "REDIS0011 and then nothing of the kind");
+    let systemd = Systemd::at(&launch.directory().join("notify"));
+    let launch = launch.environment("NOTIFY_SOCKET", &systemd.name).flags("--supervised systemd");
+    let (status, log) = launch.run_to_exit();
+    assert!(!status.success(), "{log}");
+    systemd.wait_for("STATUS=Fatal error loading the DB");
 }
 
 #[test]

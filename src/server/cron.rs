@@ -99,6 +99,7 @@ impl Cron {
 impl Server {
     pub(super) fn run_cron(&mut self) {
         self.core.clock.synchronize();
+        self.process.tell_alive();
         let now_us = self.core.clock.monotonic_us();
         self.cron.hz = self.wanted_hz();
         self.cron.next_us = now_us + 1_000_000 / u64::from(self.cron.hz);

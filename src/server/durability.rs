@@ -126,6 +126,7 @@ impl Server {
     #[cold]
     pub(super) fn die(&mut self, why: std::fmt::Arguments<'_>) -> ! {
         self.process.log.warning(why);
+        self.process.tell_status(why);
         std::process::exit(1)
     }
 

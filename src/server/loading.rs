@@ -171,6 +171,8 @@ impl Server {
         self.start_loading(loading);
         if self.loading.as_ref().is_some_and(|loading| loading.files.is_empty()) {
             self.load_slice();
+        } else {
+            self.process.tell_status(format_args!("Loading"));
         }
         Ok(())
     }
@@ -563,6 +565,7 @@ impl Server {
     }
 
     fn tell_progress(&self, loading: &mut Loading) {
+        self.process.tell_working();
         let passed = loading.told.elapsed();
         if passed < TELL_EVERY {
             return;
@@ -575,6 +578,7 @@ impl Server {
             loading.total_bytes,
             loading.done
         ));
+        self.process.tell_status(format_args!("Loading: {:.1}%", loading.percent()));
         (loading.told, loading.told_done) = (Instant::now(), loading.done);
     }
 

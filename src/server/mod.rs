@@ -36,6 +36,7 @@ mod scripting;
 mod scripts;
 mod settle;
 mod startup;
+pub mod system;
 mod transactions;
 mod web;
 

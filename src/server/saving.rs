@@ -32,7 +32,7 @@ impl Server {
     /// `SAVE`: writes a snapshot while everybody waits. What goes wrong is logged.
     pub(super) fn save_snapshot(&mut self) -> Result<(), ()> {
         let path = temporary_snapshot();
-        let saved = self.write_snapshot(&path, &mut |_| {});
+        let saved = self.write_snapshot(&path, &mut |_| self.process.tell_working());
         match saved {
             Ok(()) => {
                 self.process.log.notice(format_args!("DB saved on disk"));
@@ -412,7 +412,9 @@ impl Server {
         let saves = !self.core.config.save.is_empty() && !options.contains(ShutdownOptions::NOSAVE);
         if saves || options.contains(ShutdownOptions::SAVE) {
             self.process.log.notice(format_args!("Saving the final RDB snapshot before exiting."));
+            self.process.tell_status(format_args!("Saving the final RDB snapshot"));
             if self.save_snapshot().is_err() {
+                self.process.tell_status(format_args!("Error trying to save the DB"));
                 if !forced {
                     self.process.log.warning(format_args!("Error trying to save the DB, can't exit."));
                     return Err(());

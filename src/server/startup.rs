@@ -13,6 +13,7 @@ use super::process::supervisor::Supervisor;
 use super::process::title;
 use super::scripts::Scripts;
 use super::scripts::libraries::Libraries;
+use super::system;
 use super::{Audience, Core, Net, Process, Server, Web};
 use crate::alloc;
 use crate::command::{CommandNames, table};
@@ -81,6 +82,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     for (name, why) in server.core.config.without_effect() {
         server.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
     }
+    system::warn(&server.core.config, &server.process.log);
     server.process.log.notice(format_args!("Server initialized"));
     if let Err(failed) = server.begin_loading() {
         server.die_of(&failed);
@@ -93,13 +95,17 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
 fn use_huge_pages(config: &Config) {
     memory::set_hugepages(config.huge_pages);
     alloc::set_hugepages(config.huge_pages);
-    let restriction = match (config.disable_thp, config.huge_pages) {
+    // Only Linux has such pages, and older kernels do not know the middle way.
+    let _ = process::restrict_huge_pages(restriction(config));
+}
+
+/// For which memory the kernel may use huge pages.
+pub(super) fn restriction(config: &Config) -> process::HugePages {
+    match (config.disable_thp, config.huge_pages) {
         (false, _) => process::HugePages::AsConfigured,
         (true, true) => process::HugePages::WhereRequested,
         (true, false) => process::HugePages::Nowhere,
-    };
-    // Only Linux has such pages, and older kernels do not know the middle way.
-    let _ = process::restrict_huge_pages(restriction);
+    }
 }
 
 /// The names of the commands, with the changes of `rename-command` lines.

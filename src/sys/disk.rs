@@ -14,6 +14,8 @@ use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::unistd::AccessFlags;
+
 use crate::sys::file::sync_directory_of;
 
 /// Who may read the files of persistence: everybody, where the process's mask permits.
@@ -35,6 +37,19 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// the system can say so (macOS).
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
+}
+
+/// Whether this process may create files in a directory.
+pub fn may_create_files(directory: &Path) -> io::Result<()> {
+    Ok(nix::unistd::access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+/// Bytes that are free for this process on the disk of a directory.
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let disk = nix::sys::statvfs::statvfs(directory)?;
+    // The types differ between systems.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    Ok((disk.blocks_available() as u64).saturating_mul(disk.fragment_size() as u64))
 }
 
 /// What became of an [`append`].

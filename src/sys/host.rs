@@ -158,6 +158,15 @@ pub fn notify_systemd(state: &str) -> io::Result<bool> {
     socket.send_to(state.as_bytes(), Path::new(&name)).map(|_| true)
 }
 
+/// The time in microseconds after which systemd ends the service if it has not heard `WATCHDOG=1`; `None` if it does not
+/// watch this process.
+pub fn watchdog_us() -> Option<u64> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_ours = std::env::var_os("WATCHDOG_PID").is_none()
+        || number("WATCHDOG_PID") == Some(u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|limit| is_ours && *limit > 0)
+}
+
 /// Tells upstart that the service is ready, by stopping until upstart continues the process. Returns `false` if upstart
 /// did not start it.
 pub fn notify_upstart() -> bool {

@@ -11,11 +11,15 @@
 
 pub mod check_aof;
 pub mod check_rdb;
+mod check_system;
 pub mod cli;
 pub mod client;
+mod command_line;
 mod progress;
 pub mod top;
 
+pub use check_system::check_system;
+pub use command_line::{EXAMPLES, command};
 pub use progress::Progress;
 
 use std::ffi::OsString;

@@ -8,7 +8,7 @@ pub mod title;
 use std::path::PathBuf;
 
 use log::Log;
-use supervisor::Supervisor;
+use supervisor::{Pulse, Supervisor};
 
 use crate::config::Config;
 use crate::sys::file;
@@ -28,6 +28,8 @@ pub struct Process {
     pub(super) started_ms: i64,
     /// The supervisor to notify of the start and the end.
     pub(super) supervisor: Option<Supervisor>,
+    /// When the supervisor hears that the server lives.
+    pulse: Pulse,
     /// The kernel's score of the process before `oom-score-adj` changed it.
     oom_score_before: Option<i32>,
     /// The pid file that this process wrote, to be removed at the end.
@@ -45,6 +47,7 @@ impl Process {
             log,
             started_ms,
             supervisor: None,
+            pulse: Pulse::of_environment(),
             oom_score_before: None,
             pidfile: None,
             web_request_logged_ms: 0,

@@ -1,9 +1,29 @@
 //! The process and its supervisor (`supervised`), and its score with the kernel (`oom-score-adj`).
+//!
+//! ```text
+//!   begin   STATUS=Loading: 41.7% …  EXTEND_TIMEOUT_USEC=…  WATCHDOG=1     once a second while data is loaded
+//!           STATUS=Ready to accept connections  READY=1
+//!   run     WATCHDOG=1                                                     by cron, if the unit has WatchdogSec=
+//!   end     STATUS=Saving …  EXTEND_TIMEOUT_USEC=…  WATCHDOG=1             once a second while the data is written
+//!           STOPPING=1
+//! ```
+//!
+//! systemd is told of the end when nothing can keep the server from it any more: a `SHUTDOWN` may fail, and then the
+//! server goes on.
+
+use std::cell::Cell;
+use std::fmt;
 
 use super::Process;
 use super::log::Log;
 use crate::config::{Config, OomScoreAdj, Supervised};
-use crate::sys::host;
+use crate::sys::{clock, host};
+
+/// For how long systemd shall wait, from each word on, for a server that begins or ends.
+const PATIENCE_US: u64 = 60_000_000;
+
+/// How often it hears of work that takes long.
+const TELL_EVERY_US: u64 = 1_000_000;
 
 /// A supervisor that waits for a notification that the server is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +64,67 @@ impl Supervisor {
         }
     }
 
-    /// Notifies it that the shutdown has begun.
+    /// Notifies it that the server ends now.
     pub fn tell_stopping(self, log: &Log) {
         if self == Supervisor::Systemd {
             tell_systemd("STOPPING=1\n", log);
+        }
+    }
+}
+
+/// When systemd hears that the server lives.
+#[derive(Debug)]
+pub struct Pulse {
+    /// The time between two words to its watchdog; `None` if it has none for this process.
+    every_us: Option<u64>,
+    next_us: Cell<u64>,
+    /// When it heard of long work.
+    told_us: Cell<u64>,
+}
+
+impl Pulse {
+    /// As the environment says. A word comes twice in the time after which the watchdog bites, as systemd recommends.
+    pub fn of_environment() -> Pulse {
+        Pulse {
+            every_us: host::watchdog_us().map(|limit| limit / 2),
+            next_us: Cell::new(0),
+            told_us: Cell::new(0),
+        }
+    }
+}
+
+impl Process {
+    fn is_of_systemd(&self) -> bool {
+        self.supervisor == Some(Supervisor::Systemd)
+    }
+
+    /// Cron's part: tells the watchdog that the loop goes round.
+    pub fn tell_alive(&self) {
+        let Some(every_us) = self.pulse.every_us.filter(|_| self.is_of_systemd()) else { return };
+        let now_us = clock::monotonic_us();
+        if now_us >= self.pulse.next_us.get() {
+            self.pulse.next_us.set(now_us + every_us);
+            tell_systemd("WATCHDOG=1\n", &self.log);
+        }
+    }
+
+    /// Says what the server is at, for `systemctl status`.
+    pub fn tell_status(&self, status: fmt::Arguments<'_>) {
+        if self.is_of_systemd() {
+            tell_systemd(&format!("STATUS={status}\n"), &self.log);
+        }
+    }
+
+    /// Tells systemd that work goes on which keeps the loop or the start: it is patient for another minute. To be called
+    /// often; it hears once a second.
+    pub fn tell_working(&self) {
+        if !self.is_of_systemd() {
+            return;
+        }
+        let now_us = clock::monotonic_us();
+        if now_us >= self.pulse.told_us.get() + TELL_EVERY_US {
+            self.pulse.told_us.set(now_us);
+            tell_systemd(&format!("EXTEND_TIMEOUT_USEC={PATIENCE_US}\nWATCHDOG=1\n"), &self.log);
         }
     }
 }

@@ -1,0 +1,203 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_redstart_global_optspecs
+    string join \n v/version check-system bind= port= unixsocket= unixsocketperm= tcp-backlog= timeout= tcp-keepalive= protected-mode= maxclients= requirepass= socket-mark-id= daemonize= pidfile= dir= loglevel= logfile= crash-log-enabled= use-exit-on-panic= always-show-logo= syslog-enabled= syslog-ident= syslog-facility= supervised= set-proc-title= proc-title-template= disable-thp= huge-pages= oom-score-adj= oom-score-adj-values= server-cpulist= bio-cpulist= aof-rewrite-cpulist= bgsave-cpulist= shutdown-on-sigint= shutdown-on-sigterm= enable-protected-configs= enable-debug-command= databases= hz= dynamic-hz= activerehashing= active-expire-effort= client-output-buffer-limit= client-query-buffer-limit= proto-max-bulk-len= busy-reply-threshold= tracking-table-max-keys= notify-keyspace-events= latency-tracking= latency-tracking-info-percentiles= latency-monitor-threshold= slowlog-log-slower-than= slowlog-max-len= maxmemory= maxmemory-policy= maxmemory-samples= maxmemory-eviction-tenacity= maxmemory-clients= lfu-log-factor= lfu-decay-time= lazyfree-lazy-eviction= lazyfree-lazy-expire= lazyfree-lazy-server-del= lazyfree-lazy-user-del= lazyfree-lazy-user-flush= activedefrag= active-defrag-ignore-bytes= active-defrag-threshold-lower= active-defrag-threshold-upper= active-defrag-cycle-min= active-defrag-cycle-max= active-defrag-max-scan-fields= list-max-listpack-size= list-compress-depth= hash-max-listpack-entries= hash-max-listpack-value= set-max-intset-entries= set-max-listpack-entries= set-max-listpack-value= zset-max-listpack-entries= zset-max-listpack-value= stream-node-max-bytes= stream-node-max-entries= hll-sparse-max-bytes= save= dbfilename= rdbcompression= rdb-write-version= rdbchecksum= rdb-save-incremental-fsync= stop-writes-on-bgsave-error= rdb-key-save-delay= appendonly= appendfilename= appenddirname= appendfsync= no-appendfsync-on-rewrite= auto-aof-rewrite-percentage= auto-aof-rewrite-min-size= aof-load-truncated= aof-use-rdb-preamble= aof-timestamp-enabled= aof-rewrite-incremental-fsync= aof-disable-auto-gc= h/help
+end
+
+function __fish_redstart_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_redstart_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_redstart_using_subcommand
+    set -l cmd (__fish_redstart_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c redstart -n "__fish_redstart_needs_command" -l bind -d 'up to 16 addresses' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l port -d '0 to 65535' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l unixsocket -d 'text' -r -F
+complete -c redstart -n "__fish_redstart_needs_command" -l unixsocketperm -d 'octal, 0 to 777' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tcp-backlog -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l timeout -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tcp-keepalive -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l protected-mode -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l maxclients -d '1 to 2^32-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l requirepass -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l socket-mark-id -d '0 to 2^32-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l daemonize -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l pidfile -d 'text' -r -F
+complete -c redstart -n "__fish_redstart_needs_command" -l dir -d 'directory' -r -F
+complete -c redstart -n "__fish_redstart_needs_command" -l loglevel -d 'debug, verbose, notice, warning, nothing' -r -f -a "debug\t''
+verbose\t''
+notice\t''
+warning\t''
+nothing\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l logfile -d 'text' -r -F
+complete -c redstart -n "__fish_redstart_needs_command" -l crash-log-enabled -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l use-exit-on-panic -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l always-show-logo -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l syslog-enabled -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l syslog-ident -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l syslog-facility -d 'user, local0, local1, local2, local3, local4, local5, local6, local7' -r -f -a "user\t''
+local0\t''
+local1\t''
+local2\t''
+local3\t''
+local4\t''
+local5\t''
+local6\t''
+local7\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l supervised -d 'upstart, systemd, auto, no' -r -f -a "upstart\t''
+systemd\t''
+auto\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l set-proc-title -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l proc-title-template -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l disable-thp -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l huge-pages -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l oom-score-adj -d 'no, yes, relative, absolute' -r -f -a "no\t''
+yes\t''
+relative\t''
+absolute\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l oom-score-adj-values -d 'three numbers, -2000 to 2000' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l server-cpulist -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l bio-cpulist -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l aof-rewrite-cpulist -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l bgsave-cpulist -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l shutdown-on-sigint -d 'default, or some of save, nosave, now, force' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l shutdown-on-sigterm -d 'default, or some of save, nosave, now, force' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l enable-protected-configs -d 'no, yes, local' -r -f -a "no\t''
+yes\t''
+local\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l enable-debug-command -d 'no, yes, local' -r -f -a "no\t''
+yes\t''
+local\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l databases -d '1 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l hz -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l dynamic-hz -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l activerehashing -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l active-expire-effort -d '1 to 10' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l client-output-buffer-limit -d 'class, hard size, soft size, soft seconds; class is normal, replica or pubsub' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l client-query-buffer-limit -d 'size, 1mb to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l proto-max-bulk-len -d 'size, 1mb to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l busy-reply-threshold -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l tracking-table-max-keys -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l notify-keyspace-events -d 'letters of `Ag$lshzxeKEtmdn`, or ""' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l latency-tracking -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l latency-tracking-info-percentiles -d 'numbers from 0 to 100, or ""' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l latency-monitor-threshold -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l slowlog-log-slower-than -d '-1 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l slowlog-max-len -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l maxmemory -d 'size, 0 to 2^64-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l maxmemory-policy -d 'volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction' -r -f -a "volatile-lru\t''
+volatile-lfu\t''
+volatile-random\t''
+volatile-ttl\t''
+allkeys-lru\t''
+allkeys-lfu\t''
+allkeys-random\t''
+noeviction\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l maxmemory-samples -d '1 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l maxmemory-eviction-tenacity -d '0 to 100' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l maxmemory-clients -d 'size or percent' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l lfu-log-factor -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l lfu-decay-time -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l lazyfree-lazy-eviction -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l lazyfree-lazy-expire -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l lazyfree-lazy-server-del -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l lazyfree-lazy-user-del -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l lazyfree-lazy-user-flush -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l activedefrag -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l active-defrag-ignore-bytes -d 'size, 1 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l active-defrag-threshold-lower -d '0 to 1000' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l active-defrag-threshold-upper -d '0 to 1000' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l active-defrag-cycle-min -d '1 to 99' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l active-defrag-cycle-max -d '1 to 99' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l active-defrag-max-scan-fields -d '1 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l list-max-listpack-size -d '-2^31 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l list-compress-depth -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l hash-max-listpack-entries -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l hash-max-listpack-value -d 'size, 0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l set-max-intset-entries -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l set-max-listpack-entries -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l set-max-listpack-value -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l zset-max-listpack-entries -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l zset-max-listpack-value -d 'size, 0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l stream-node-max-bytes -d 'size, 0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l stream-node-max-entries -d '0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l hll-sparse-max-bytes -d 'size, 0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l save -d 'pairs of seconds and changes, or ""' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l dbfilename -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l rdbcompression -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l rdb-write-version -d '10 to 11' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l rdbchecksum -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l rdb-save-incremental-fsync -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l stop-writes-on-bgsave-error -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l rdb-key-save-delay -d '-2^31 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l appendonly -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l appendfilename -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l appenddirname -d 'text' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l appendfsync -d 'everysec, always, no' -r -f -a "everysec\t''
+always\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l no-appendfsync-on-rewrite -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l auto-aof-rewrite-percentage -d '0 to 2^31-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l auto-aof-rewrite-min-size -d 'size, 0 to 2^63-1' -r
+complete -c redstart -n "__fish_redstart_needs_command" -l aof-load-truncated -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l aof-use-rdb-preamble -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l aof-timestamp-enabled -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l aof-rewrite-incremental-fsync -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -l aof-disable-auto-gc -d 'yes, no' -r -f -a "yes\t''
+no\t''"
+complete -c redstart -n "__fish_redstart_needs_command" -s v -l version -d 'Print the version and exit'
+complete -c redstart -n "__fish_redstart_needs_command" -l check-system -d 'Check whether the system suits the configuration, and say how to mend what does not'
+complete -c redstart -n "__fish_redstart_needs_command" -s h -l help -d 'Print help'
+complete -c redstart -n "__fish_redstart_needs_command" -a "check-aof" -d 'Check the files of a log, and cut off what is broken'
+complete -c redstart -n "__fish_redstart_needs_command" -a "check-rdb" -d 'Read an RDB file and report what is in it'
+complete -c redstart -n "__fish_redstart_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -l truncate-to-timestamp -d 'Cut off what was written after this second, by the annotations of time' -r
+complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -l fix -d 'Cut the log where it breaks'
+complete -c redstart -n "__fish_redstart_using_subcommand check-aof" -s h -l help -d 'Print help'
+complete -c redstart -n "__fish_redstart_using_subcommand check-rdb" -s h -l help -d 'Print help'
+complete -c redstart -n "__fish_redstart_using_subcommand help; and not __fish_seen_subcommand_from check-aof check-rdb help" -f -a "check-aof" -d 'Check the files of a log, and cut off what is broken'
+complete -c redstart -n "__fish_redstart_using_subcommand help; and not __fish_seen_subcommand_from check-aof check-rdb help" -f -a "check-rdb" -d 'Read an RDB file and report what is in it'
+complete -c redstart -n "__fish_redstart_using_subcommand help; and not __fish_seen_subcommand_from check-aof check-rdb help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,41 @@
+//! `redstart --check-system [redstart.conf] [--directive value ...]`: what the system lacks for a configuration.
+//!
+//! The report has the form of `redis-server --check-system`. Exit status: 0 if all is well, 1 if something is wrong.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::server::system::{CHECKS, Finding, Machine};
+
+/// Reports on this machine to the standard output, and returns the exit status.
+pub fn check_system(config: &Config) -> ExitCode {
+    let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    match report(&Machine::this(), config, is_coloured, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        // Or nobody reads it.
+        Ok(false) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Whether all is well.
+fn report(machine: &Machine, config: &Config, is_coloured: bool, out: &mut impl Write) -> io::Result<bool> {
+    let paint = |code: &str, word: &str| match is_coloured {
+        true => format!("\x1b[{code}m{word}\x1b[0m"),
+        false => word.to_owned(),
+    };
+    let mut is_well = true;
+    for check in CHECKS {
+        write!(out, "[{}]...", check.name)?;
+        out.flush()?;
+        match check.run(machine, config) {
+            Finding::Good => writeln!(out, "{}", paint("32", "OK"))?,
+            Finding::Unknown => writeln!(out, "skipped")?,
+            Finding::Bad { what, mend } => {
+                is_well = false;
+                writeln!(out, "{}\n{what}\nTo mend it: {mend}\n", paint("33", "WARNING:"))?;
+            }
+        }
+    }
+    Ok(is_well)
+}
