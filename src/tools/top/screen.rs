@@ -126,10 +126,8 @@ pub fn run(source: Source, mut state: State, options: Options) -> io::Result<()>
 
 /// Sends to the terminal what has changed.
 fn draw(state: &mut State, shown: &mut Option<Canvas>, options: Options) -> io::Result<()> {
-    let size = terminal::size(stdout().as_fd()).map_or(USUAL, |(columns, rows)| Size {
-        columns: usize::from(columns),
-        rows: usize::from(rows),
-    });
+    let size = terminal::size(stdout().as_fd())
+        .map_or(USUAL, |(columns, rows)| Size { columns: usize::from(columns), rows: usize::from(rows) });
     let mut canvas = Canvas::new(size, options.ascii);
     state.page = view::draw(state, &mut canvas);
     let mut bytes = BEGIN.to_vec();

@@ -10,7 +10,7 @@ const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 
 /// Where the history begins in a chart of a line, and in a higher one.
 const LOW_GUTTER: usize = 19;
-const HIGH_GUTTER: usize = 12;
+const HIGH_GUTTER: usize = 16;
 /// Columns between charts.
 const SPACE: usize = 2;
 
@@ -33,9 +33,9 @@ pub fn draw(state: &State, canvas: &mut Canvas, area: Area, small: bool) -> Area
         _ => 3,
     };
     let height = match area.rows {
-        0..26 => 1,
-        26..34 => 2,
-        34..44 => 3,
+        0..30 => 1,
+        30..40 => 2,
+        40..50 => 3,
         _ => 4,
     };
     let count = if small { 2 } else { charts.len() };
@@ -102,16 +102,16 @@ fn draw_one(canvas: &mut Canvas, area: Area, chart: &Chart) {
 }
 
 /// Draws the latest figures as bars from the right end of an area, the newest last. The greatest one, or `scale` if that
-/// is more, is as high as the area. What is not 0 has a bar.
+/// is more, is as high as the area, or a little lower in a single row, so that rows do not touch. What is not 0 has a bar.
 pub fn history(canvas: &mut Canvas, area: Area, series: &Series, scale: f32) {
     let values = series.last(area.columns);
     let top = series.max(area.columns).max(scale);
+    let whole = if area.rows == 1 { 7 } else { area.rows * 8 };
     let first = area.columns - values.clone().count();
     for (index, value) in values.enumerate() {
         if value.is_nan() {
             continue;
         }
-        let whole = area.rows * 8;
         let part = if top > 0.0 { (value / top * whole as f32).round() as usize } else { 0 };
         let eighths = part.clamp(usize::from(value > 0.0), whole);
         for row in 0..area.rows {

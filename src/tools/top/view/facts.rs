@@ -99,7 +99,7 @@ fn memory(memory: &Memory) -> Line {
     if let Some(ratio) = memory.fragmentation {
         let high = ratio >= 1.5 && memory.used >= FRAGMENTED_FROM;
         let style = if high { Style::Warning } else { Style::Plain };
-        line.styled(format!("{ratio:.2}"), "fragmentation", style);
+        line.styled(format!("{ratio:.2}"), "frag", style);
     }
     if memory.defragmenting {
         line.styled("defragmenting", "", Style::Warning);
@@ -137,7 +137,7 @@ fn keys(sample: &Sample, rates: &Rates) -> Line {
         count => format!("in {count} databases"),
     };
     line.styled(format::things(keys), databases, Style::Strong);
-    line.add(format::things(expires), "with a time to live");
+    line.add(format::things(expires), "with ttl");
     line.add(format::count(rates.expired), "expired/s");
     let style = if rates.evicted > 0.0 { Style::Warning } else { Style::Plain };
     line.styled(format::count(rates.evicted), "evicted/s", style);
@@ -192,7 +192,7 @@ fn log(line: &mut Line, aof: &Aof, settings: &Settings) {
 fn errors(sample: &Sample, rates: &Rates) -> Line {
     let mut line = Line::new("errors");
     let style = if rates.errors > 0.0 { Style::Warning } else { Style::Plain };
-    line.styled(format::count(rates.errors), "/s", style);
+    line.styled(format!("{}/s", format::count(rates.errors)), "", style);
     let mut kinds: Vec<_> = sample.errors.iter().collect();
     let rate = |kind: &String| rates.errors_by_kind.get(kind).copied().unwrap_or(0.0);
     kinds.sort_by(|a, b| rate(b.0).total_cmp(&rate(a.0)).then(b.1.cmp(a.1)));

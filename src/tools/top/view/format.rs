@@ -32,6 +32,15 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     format!("{value:.digits$}{}", units[unit])
 }
 
+/// A number with the decimals that it is worth: `0.15`, `12.3`, `6,543`.
+pub fn decimal(value: f64) -> String {
+    match value {
+        v if v < 9.995 => format!("{value:.2}"),
+        v if v < 99.95 => format!("{value:.1}"),
+        _ => exact(value.round() as u64),
+    }
+}
+
 /// A share out of 100, of at most four characters and the sign: `0 %`, `0.5 %`, `12.3 %`, `100 %`.
 pub fn percent(value: f64) -> String {
     if value == 0.0 || value >= 99.95 { format!("{value:.0} %") } else { format!("{value:.1} %") }
@@ -114,6 +123,10 @@ mod tests {
         );
         assert_eq!((bytes(1000.0), bytes(3.0 * 1024.0 * 1024.0)), ("0.98 KB".into(), "3.00 MB".into()));
         assert_eq!((micros(0.85), micros(1500.0)), ("0.85 µs".into(), "1.50 ms".into()));
+        assert_eq!(
+            (decimal(0.15), decimal(10.0), decimal(6543.2)),
+            ("0.15".into(), "10.0".into(), "6,543".into())
+        );
         assert_eq!(micros(7.2e7), "72.0 s");
         assert_eq!(
             (percent(0.0), percent(12.34), percent(99.97)),

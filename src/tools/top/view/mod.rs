@@ -73,7 +73,7 @@ pub fn draw(state: &State, canvas: &mut Canvas) -> Page {
 }
 
 fn side_by_side(state: &State, canvas: &mut Canvas, area: Area) -> Page {
-    let (left, right) = area.split_columns(area.columns * 3 / 5);
+    let (left, right) = area.split_columns(area.columns * 5 / 8);
     let right = right.split_columns(GUTTER).1;
     let databases = state.poll.as_ref().map_or(0, |poll| poll.sample.databases.len());
     let (above, below) = right.split_rows((databases + 2).min(area.rows / 3));
@@ -121,11 +121,7 @@ fn title(state: &State, canvas: &mut Canvas, line: Area) {
         if let Some(version) = &server.compatible {
             text += &format!(" (Redis {version})");
         }
-        for word in [&server.mode, role(&poll.sample.replication.role)] {
-            if !word.is_empty() {
-                text += &format!(" · {word}");
-            }
-        }
+        text += &format!(" · {}", role(&poll.sample.replication.role));
         text += &format!(" · up {}", format::uptime(server.uptime_s));
     } else {
         text += " · connecting";
@@ -145,7 +141,7 @@ fn role(word: &str) -> &str {
 fn details(state: &State, canvas: &mut Canvas, line: Area) {
     let Some(poll) = &state.poll else { return };
     let server = &poll.sample.server;
-    let mut parts = Vec::new();
+    let mut parts = vec![server.mode.clone()];
     if let Some(loading) = &poll.sample.loading {
         let percent =
             loading.percent.map_or(String::new(), |percent| format!(" {}", format::percent(percent)));

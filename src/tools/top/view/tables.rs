@@ -74,7 +74,7 @@ pub fn commands(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -
         head(state, canvas, area.line(0), end, 0, field.head, field.column);
     }
     if has_history {
-        canvas.text(area.line(0), picture, Style::Head, "calls/s over time");
+        canvas.text(area.line(0), picture, Style::Head, "history");
     }
 
     let rows = sorted(state);
@@ -130,7 +130,7 @@ fn share(rate: &CommandRate, state: &State) -> String {
 
 /// Of the interval; for an idle command the one since the statistics began.
 fn per_call(rate: &CommandRate, _: &State) -> String {
-    rate.usec_per_call.or(rate.usec_per_call_ever).map_or("–".to_string(), format::count)
+    rate.usec_per_call.or(rate.usec_per_call_ever).map_or("–".to_string(), format::decimal)
 }
 
 /// The commands in the chosen order; equal ones by calls, then by name, so that rows do not jump.

@@ -1,1 +1,217 @@
-//! Pictures of a made-up server at several sizes.
+//! Pictures of a made-up server, at several sizes.
+
+use std::time::Duration;
+
+use super::super::canvas::{Canvas, Size};
+use super::super::keys::Key;
+use super::super::sample::Sample;
+use super::super::source::{Failure, Poll, Settings, Slow};
+use super::super::state::State;
+
+/// A server after `seconds` of load: of 1000 GET a second one in four misses, and of 100 SET one fails.
+fn info(seconds: u64) -> String {
+    let (gets, sets) = (seconds * 1000, seconds * 100);
+    format!(
+        "redis_version:7.2.4\nredstart_version:0.1.0\nredis_mode:standalone\nos:Linux 6.1 x86_64\nprocess_id:42\n\
+        run_id:a\ntcp_port:6379\nuptime_in_seconds:{}\nserver_time_usec:{}000000\nconnected_clients:50\n\
+        maxclients:10000\nblocked_clients:3\ntracking_clients:0\nused_memory:52428800\n\
+        used_memory_peak:62914560\nused_memory_rss:73400320\nmaxmemory:104857600\n\
+        maxmemory_policy:allkeys-lru\nmem_fragmentation_ratio:1.40\nrdb_changes_since_last_save:1234\n\
+        rdb_last_save_time:1700000000\naof_enabled:1\naof_current_size:1048576\n\
+        total_commands_processed:{}\ntotal_net_input_bytes:{}\nkeyspace_hits:{}\nkeyspace_misses:{}\n\
+        expired_keys:{}\ntotal_error_replies:{seconds}\nrole:master\nused_cpu_user:{}\n\
+        cmdstat_get:calls={gets},usec={gets}\n\
+        cmdstat_set:calls={sets},usec={},failed_calls={seconds}\n\
+        cmdstat_config|get:calls=3,usec=30\nerrorstat_OOM:count={seconds}\n\
+        db0:keys=1234567,expires=1000,avg_ttl=60000\ndb3:keys={seconds},expires=0,avg_ttl=0\n",
+        273_906 + seconds,
+        1_700_000_300 + seconds,
+        gets + sets,
+        gets * 40,
+        gets / 4 * 3,
+        gets / 4,
+        seconds * 12,
+        seconds as f64 * 0.25,
+        sets * 5,
+    )
+}
+
+fn poll(seconds: u64) -> Poll {
+    let words = [&b"keys"[..], b"user:* \n", "höhe".as_bytes()].map(<[u8]>::to_vec).to_vec();
+    Poll {
+        sample: Sample::parse(&info(seconds), Duration::from_secs(seconds)),
+        slow: vec![Slow {
+            id: 1,
+            at_s: 1_700_000_000,
+            usec: 12_345,
+            words,
+            client: "10.0.0.1:5000".to_string(),
+            name: String::new(),
+        }],
+        waited: Duration::from_micros(400),
+        settings: Settings {
+            appendfsync: "everysec".to_string(),
+            slower_than_us: Some(10_000),
+            ..Settings::default()
+        },
+        ..Poll::default()
+    }
+}
+
+fn state() -> State {
+    let mut state = State::new("localhost:6379".to_string(), Duration::from_secs(1));
+    for seconds in 1..=60 {
+        state.receive(Ok(poll(seconds)));
+    }
+    state
+}
+
+fn picture_of(state: &mut State, columns: usize, rows: usize, ascii: bool) -> Vec<String> {
+    let mut canvas = Canvas::new(Size { columns, rows }, ascii);
+    state.page = super::draw(state, &mut canvas);
+    canvas.lines()
+}
+
+fn picture(state: &mut State, columns: usize, rows: usize) -> Vec<String> {
+    picture_of(state, columns, rows, false)
+}
+
+fn has(lines: &[String], part: &str) -> bool {
+    lines.iter().any(|line| line.contains(part))
+}
+
+/// The first words of the rows of the table that begins with `head`.
+fn rows(lines: &[String], head: &str) -> Vec<String> {
+    let table = lines.iter().skip_while(|line| !line.starts_with(head)).skip(1);
+    let first = |line: &String| line.split_whitespace().next().map(String::from);
+    table.map_while(first).collect()
+}
+
+#[test]
+fn eighty_by_twenty_four_has_everything() {
+    let lines = picture(&mut state(), 80, 24);
+    assert_eq!(lines.len(), 24);
+    assert!(lines.iter().all(|line| line.chars().count() <= 80));
+    for part in [
+        "localhost:6379 · Redstart 0.1.0 (Redis 7.2.4) · master · up 3d 04:06:06",
+        "standalone · port 6379",
+        "pid 42",
+        "1.10k",
+        "75.0 %",
+        "25.0 %",
+        "1.36 µs",
+        "39.1 KB/s",
+        "50.0 MB of 100 MB",
+        "60.0 MB peak",
+        "1.40 frag",
+        "50 of 10,000",
+        "3 blocked",
+        "1,234,627 in 2 databases",
+        "12 expired/s",
+        "snapshot 5m ago",
+        "1,234 changes since",
+        "aof 1.00 MB, everysec",
+        "1 OOM/s",
+        "12.3 ms",
+        r#"keys "user:* \n" höhe"#,
+        "over 10.0 ms",
+        " q quit",
+    ] {
+        assert!(has(&lines, part), "{part}\n{}", lines.join("\n"));
+    }
+    assert_eq!(rows(&lines, " command")[..3], ["get", "set", "config"]);
+    assert!(has(&lines, "▁") && has(&lines, "█"));
+}
+
+#[test]
+fn a_column_sorts_the_commands() {
+    let mut state = state();
+    let mut order = |keys: &str| {
+        keys.chars().for_each(|key| _ = state.press(Key::Char(key)));
+        let lines = picture(&mut state, 80, 24);
+        let head = lines.iter().find(|line| line.starts_with(" command")).cloned().unwrap();
+        (rows(&lines, " command")[..3].join(" "), head)
+    };
+    let (names, head) = order("");
+    assert!(names == "get set config" && head.contains("calls/s▼"), "{names} {head}");
+    let (names, head) = order("s");
+    assert!(names == "get set config" && head.contains("cpu▼"), "{names} {head}");
+    let (names, head) = order("s");
+    assert!(names == "set get config" && head.contains("µs/call▼"), "{names} {head}");
+    let (names, _) = order("s");
+    assert_eq!(names, "set get config");
+    let (names, head) = order(">");
+    assert!(names == "config get set" && head.contains("command▲"), "{names} {head}");
+    let (names, head) = order("r");
+    assert!(names == "set get config" && head.contains("command▼"), "{names} {head}");
+}
+
+#[test]
+fn a_small_terminal_has_the_most_important_figures() {
+    let lines = picture(&mut state(), 40, 10);
+    for part in ["localhost:6379", "ops/s", "1.10k", "hits", "memory", "clients", "calls/s▼", "get"] {
+        assert!(has(&lines, part), "{part}\n{}", lines.join("\n"));
+    }
+}
+
+#[test]
+fn no_size_breaks_the_picture_with_or_without_a_server() {
+    let mut states = [state(), State::new("localhost:6379".to_string(), Duration::from_secs(1))];
+    for state in &mut states {
+        for key in [' ', ' ', 'l', 'd', 'h'] {
+            state.press(Key::Char(key));
+            for columns in [0, 1, 2, 10, 19, 39, 59, 60, 69, 100, 129, 130, 500] {
+                for rows in [0, 1, 2, 3, 8, 9, 13, 19, 23, 40, 200] {
+                    assert_eq!(picture(state, columns, rows).len(), if columns == 0 { 0 } else { rows });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_terminal_has_high_charts_and_two_columns() {
+    let lines = picture(&mut state(), 200, 60);
+    let heads = lines.iter().filter(|line| line.starts_with(" command"));
+    assert!(heads.clone().all(|line| line.contains("database") && line.contains("history")));
+    assert_eq!(heads.count(), 1);
+    assert!(has(&lines, "max 1.10k") && has(&lines, "+1"));
+    assert!(has(&lines, "slow log") && has(&lines, "10.0.0.1:5000"));
+    let full = lines.iter().filter(|line| line.contains("ops/s") || line.contains("latency"));
+    assert!(full.count() >= 1);
+}
+
+#[test]
+fn in_ascii_there_is_nothing_else() {
+    let lines = picture_of(&mut state(), 160, 50, true);
+    assert!(lines.iter().all(String::is_ascii), "{}", lines.join("\n"));
+    assert!(has(&lines, "us/call") && has(&lines, "calls/sv") && has(&lines, "#"));
+}
+
+#[test]
+fn a_server_that_is_gone_is_named_with_the_reason_and_its_figures_stay() {
+    let mut state = state();
+    state.receive(Err(Failure { text: "Connection refused".to_string(), busy: false }));
+    let lines = picture(&mut state, 80, 24);
+    assert_eq!(lines[0].trim_end(), " localhost:6379 · Connection refused · trying again    every 1 s");
+    assert!(has(&lines, "1.10k"));
+    state.receive(Ok(poll(61)));
+    assert!(picture(&mut state, 80, 24)[0].contains("up 3d"));
+}
+
+#[test]
+fn views_take_the_main_part_in_turn() {
+    let mut state = state();
+    state.press(Key::Char('d'));
+    assert_eq!(rows(&picture(&mut state, 80, 24), " database")[..2], ["db0", "db3"]);
+    state.press(Key::Char('l'));
+    let lines = picture(&mut state, 80, 24);
+    assert!(!has(&lines, " command ") || lines.iter().filter(|line| line.contains("slow log")).count() == 1);
+    state.press(Key::Escape);
+    assert!(has(&picture(&mut state, 80, 24), "calls/s▼"));
+    state.press(Key::Char('h'));
+    assert!(has(&picture(&mut state, 80, 24), "any key closes this"));
+    state.press(Key::Char('x'));
+    state.press(Key::Char(' '));
+    assert!(picture(&mut state, 80, 24)[0].ends_with("paused"));
+}
