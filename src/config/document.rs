@@ -3,6 +3,7 @@
 //! The list of directives in the document is generated: `REDSTART_WRITE_DOCS=1 cargo test config::document` writes
 //! it between its two marks; without that variable the tests compare.
 
+use super::meanings::MEANINGS;
 use super::table::flag;
 use super::{Config, DIRECTIVES, Directive, OTHER_LINES, find, load};
 use std::ffi::OsString;
@@ -10,6 +11,11 @@ use std::fmt::Write;
 
 const BEGIN: &str = "<!-- directives: written from src/config/table.rs -->\n";
 const END: &str = "<!-- end of directives -->\n";
+
+/// The sentence about a directive that acts.
+fn meaning(name: &str) -> Option<&'static str> {
+    MEANINGS.iter().find(|(named, _)| *named == name).map(|(_, meaning)| *meaning)
+}
 
 fn row(directive: &Directive) -> String {
     let defaults = Config::default();
@@ -26,26 +32,35 @@ fn row(directive: &Directive) -> String {
         flags if flags & flag::GUARD != 0 => "guarded",
         _ => "any time",
     };
-    let effect = match directive.effect.why() {
-        None => "**acts**".to_owned(),
-        Some(why) => format!("none: {why}"),
-    };
-    format!("| {} | {values} | {default} | {when} | {effect} |\n", names.join("<br>"))
+    let what = directive.effect.why().or(meaning(directive.name)).unwrap_or("?");
+    format!("| {} | {values} | {default} | {when} | {what} |\n", names.join("<br>"))
 }
 
 /// The generated part of the document.
 fn directives() -> String {
     let mut text = String::from(BEGIN);
-    text.push_str("\n| directive | values | default | can be set | effect |\n|---|---|---|---|---|\n");
-    for directive in DIRECTIVES {
-        text.push_str(&row(directive));
-    }
-    text.push_str("\nLines that are not values:\n\n| line | what becomes of it |\n|---|---|\n");
+    let (idle, acting): (Vec<_>, Vec<_>) =
+        DIRECTIVES.iter().partition(|directive| directive.effect.why().is_some());
+    text.push_str("\n### Those that act\n\n| directive | values | default | can be set | what it does |\n|---|---|---|---|---|\n");
+    text.extend(acting.into_iter().map(row));
+    text.push_str("\n### Those without effect\n\nThey are kept, shown and rewritten, so that a configuration of Redis loads.\n");
+    text.push_str(
+        "\n| directive | values | default | can be set | why it has none |\n|---|---|---|---|---|\n",
+    );
+    text.extend(idle.into_iter().map(row));
+    text.push_str("\n### Lines that are not values\n\n| line | what becomes of it |\n|---|---|\n");
     for (name, fate) in OTHER_LINES {
         writeln!(text, "| `{name}` | {fate} |").unwrap();
     }
     text.push('\n');
     text + END
+}
+
+#[test]
+fn each_directive_that_acts_has_a_sentence_in_the_order_of_the_table() {
+    let acting = DIRECTIVES.iter().filter(|directive| directive.effect.why().is_none());
+    let named: Vec<&str> = MEANINGS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(named, acting.map(|directive| directive.name).collect::<Vec<_>>());
 }
 
 /// The document before, in and after the generated part.

@@ -17,6 +17,8 @@ mod access;
 #[cfg(test)]
 mod document;
 mod load;
+#[cfg(test)]
+mod meanings;
 mod rewrite;
 mod size;
 mod special;
