@@ -24,6 +24,11 @@ pub fn catch_interrupts() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether Ctrl-C was pressed and has not been taken.
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Acquire)
+}
+
 /// Whether Ctrl-C was pressed since this was last called.
 pub fn take_interrupt() -> bool {
     INTERRUPTED.swap(false, Ordering::AcqRel)

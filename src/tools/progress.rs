@@ -1,9 +1,12 @@
-//! A progress bar for tools that read a file from start to end. It goes to the standard error, and only to a terminal.
+//! A progress bar for work whose amount is known. It goes to the standard error, and only to a terminal.
 
 use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
 
 /// The characters of the bar itself.
 const WIDTH: u64 = 40;
+/// How long a [`Progress::delayed`] waits.
+const DELAY: Duration = Duration::from_secs(1);
 
 /// A bar that is redrawn when the share of the file that has been read changes by a percent.
 #[derive(Debug)]
@@ -11,17 +14,26 @@ pub struct Progress {
     total: u64,
     shown: Option<u64>,
     visible: bool,
+    /// When the bar may be drawn first.
+    since: Instant,
 }
 
 impl Progress {
     /// A bar for a file of `total` bytes; nothing is drawn until [`Progress::reach`].
     pub fn new(total: u64) -> Self {
-        Progress { total, shown: None, visible: total > 0 && stderr().is_terminal() }
+        let visible = total > 0 && stderr().is_terminal();
+        Progress { total, shown: None, visible, since: Instant::now() }
+    }
+
+    /// A bar that is not seen where the work is done within a second.
+    pub fn delayed(total: u64) -> Self {
+        let bar = Progress::new(total);
+        Progress { since: bar.since + DELAY, ..bar }
     }
 
     /// Draws the bar for a file of which `offset` bytes have been read.
     pub fn reach(&mut self, offset: u64) {
-        if !self.visible {
+        if !self.visible || (self.shown.is_none() && Instant::now() < self.since) {
             return;
         }
         let percent = offset.min(self.total).saturating_mul(100) / self.total;

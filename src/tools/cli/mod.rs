@@ -43,7 +43,7 @@ pub fn main(call: &Call) -> ExitCode {
         Err(text) => return fail(&text),
     };
     if let Some(mode) = modes::find(&matches) {
-        return (mode.main)(&options, &matches);
+        return mode.main(&options, &matches);
     }
     match words(&options) {
         Ok(words) if words.is_empty() => fail("not yet"),

@@ -96,11 +96,33 @@ impl Stream {
         }
     }
 
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.write_all(bytes),
-            Stream::Unix(stream) => stream.write_all(bytes),
-        }
+    fn try_clone(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
+        })
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), Error> {
+        let sent = match self {
+            Stream::Tcp(stream) => (&*stream).write_all(bytes),
+            Stream::Unix(stream) => (&*stream).write_all(bytes),
+        };
+        sent.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Closed,
+            _ => Error::Io(error),
+        })
+    }
+}
+
+/// The sending half of a connection, for a thread of its own.
+#[derive(Debug)]
+pub struct Writer(Stream);
+
+impl Writer {
+    /// Sends bytes as they are.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.0.send(bytes)
     }
 }
 
@@ -182,10 +204,12 @@ impl Connection {
 
     /// Sends bytes as they are: whole commands, of which [`write_command`] makes one.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.stream.write_all(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Closed,
-            _ => Error::Io(error),
-        })
+        self.stream.send(bytes)
+    }
+
+    /// The sending half, beside which this one goes on.
+    pub fn writer(&self) -> io::Result<Writer> {
+        self.stream.try_clone().map(Writer)
     }
 
     /// Receives the next reply or push message, however long it takes.

@@ -1,35 +1,280 @@
-//! The modes: what the tool does instead of sending commands.
+//! What `redstart cli` does besides sending commands: `--scan`, `--bigkeys`, `--latency`, `--pipe` and others.
 //!
-//! A mode is chosen by its option, declares its own options, and runs until it is done or interrupted. To add one, add a
-//! file here and a line to [`MODES`].
+//! Each mode is a function from a [`Session`] to an [`Outcome`], in a file of its own. [`MODES`] is the table of them,
+//! from which options and help are made. What they print is what redis-cli 7.2 prints, on a terminal and off it.
+//!
+//! | file | modes |
+//! |---|---|
+//! | [`scan`] | `--scan` |
+//! | [`big_keys`] | `--bigkeys`, `--memkeys` |
+//! | [`hot_keys`] | `--hotkeys` |
+//! | [`latency`] | `--latency`, `--latency-history` |
+//! | [`spectrum`] | `--latency-dist` |
+//! | [`intrinsic`] | `--intrinsic-latency` |
+//! | [`stat`] | `--stat` |
+//! | [`pipe`] | `--pipe` |
+//! | [`snapshot`] | `--rdb`, `--functions-rdb` |
+//! | [`replica`] | `--replica` |
+//! | [`lru_test`] | `--lru-test` |
+//!
+//! [`keyspace`] walks over all keys, [`sync`] receives a snapshot from a master, [`link`] is a connection that comes
+//! back after the server did.
 
+mod big_keys;
+mod hot_keys;
+mod intrinsic;
+mod keyspace;
+mod latency;
+mod link;
+mod lru_test;
+mod pipe;
+mod replica;
+mod scan;
+mod snapshot;
+mod spectrum;
+mod stat;
+mod sync;
+
+use std::ffi::OsString;
+use std::io::{self, Write, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
+use super::format::Format;
 use super::options::Options;
+use crate::sys::terminal;
+use crate::tools::client::{Error, Target};
+
+/// What a mode is given.
+struct Session<'a> {
+    /// The server.
+    target: &'a Target,
+    /// In what form measurements are printed: [`Format::Standard`] also means that lines may be rewritten.
+    format: Format,
+    /// `-i`, of which each mode makes what suits it.
+    interval: Option<Duration>,
+    /// The options of [`arguments`].
+    matches: &'a ArgMatches,
+}
+
+/// How a mode ends.
+type Outcome = Result<(), Failure>;
+
+/// Why a mode ends early.
+#[derive(Debug)]
+enum Failure {
+    /// The server cannot be reached, or the connection broke.
+    Client(Error),
+    /// The standard output takes no more.
+    Output(io::Error),
+    /// A text for the user.
+    Text(String),
+    /// The user pressed Ctrl-C.
+    Interrupted,
+    /// The user knows already.
+    Told,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Client(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+impl Failure {
+    /// Tells the user, on the standard error.
+    fn report(self) {
+        match self {
+            Failure::Client(error @ (Error::Connect(..) | Error::Refused(..))) => eprintln!("{error}"),
+            Failure::Client(error) => eprintln!("Error: {error}"),
+            // Nobody reads on, as with `| head`.
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Failure::Output(error) => eprintln!("Error writing: {}", crate::sys::file::reason(&error)),
+            Failure::Text(text) => eprintln!("{text}"),
+            Failure::Interrupted | Failure::Told => {}
+        }
+    }
+}
 
 /// A mode, as the table has it.
 #[derive(Debug)]
 pub struct Mode {
-    /// The option that chooses it, by clap's name.
-    pub option: &'static str,
-    /// Its options, the one above among them.
-    pub arguments: fn() -> Vec<Arg>,
+    /// The name of its option.
+    name: &'static str,
+    /// What the option's value is called, for one that takes a value.
+    value: Option<&'static str>,
+    help: &'static str,
+    run: fn(&Session<'_>) -> Outcome,
+}
+
+/// Of several that are given, the first in this order counts.
+const MODES: &[Mode] = &[
+    Mode { name: "latency", value: None, help: "Measure the latency of PING", run: latency::run },
+    Mode {
+        name: "latency-history",
+        value: None,
+        help: "Like --latency, with a new line every 15 seconds or -i",
+        run: latency::run,
+    },
+    Mode {
+        name: "latency-dist",
+        value: None,
+        help: "Show latencies as a spectrum of colours, a line a second or -i",
+        run: spectrum::run,
+    },
+    Mode {
+        name: "replica",
+        value: None,
+        help: "Show the commands that the server sends to its replicas",
+        run: replica::run,
+    },
+    Mode {
+        name: "rdb",
+        value: Some("FILE"),
+        help: "Save a snapshot of the server's data in a file; - is the standard output",
+        run: snapshot::data,
+    },
+    Mode {
+        name: "functions-rdb",
+        value: Some("FILE"),
+        help: "Like --rdb, with functions only",
+        run: snapshot::functions,
+    },
+    Mode {
+        name: "pipe",
+        value: None,
+        help: "Send the standard input to the server as it is, and count replies and errors",
+        run: pipe::run,
+    },
+    Mode { name: "bigkeys", value: None, help: "Look for keys with many elements", run: big_keys::elements },
+    Mode { name: "memkeys", value: None, help: "Look for keys that take much memory", run: big_keys::memory },
+    Mode {
+        name: "memkeys-samples",
+        value: Some("N"),
+        help: "Like --memkeys, looking at N elements of each key",
+        run: big_keys::memory,
+    },
+    Mode {
+        name: "hotkeys",
+        value: None,
+        help: "Look for keys that are used often; needs an LFU policy",
+        run: hot_keys::run,
+    },
+    Mode {
+        name: "stat",
+        value: None,
+        help: "Print figures of the server every second or -i",
+        run: stat::run,
+    },
+    Mode { name: "scan", value: None, help: "List the keys", run: scan::run },
+    Mode {
+        name: "lru-test",
+        value: Some("KEYS"),
+        help: "Simulate a cache, most of whose requests are for few of its keys",
+        run: lru_test::run,
+    },
+    Mode {
+        name: "intrinsic-latency",
+        value: Some("SECONDS"),
+        help: "Measure how long this machine keeps a busy process waiting",
+        run: intrinsic::run,
+    },
+];
+
+impl Mode {
     /// Runs it and returns the exit status.
-    pub main: fn(&Options, &ArgMatches) -> ExitCode,
+    pub fn main(&self, options: &Options, matches: &ArgMatches) -> ExitCode {
+        let interval = Some(options.interval).filter(|interval| !interval.is_zero());
+        let format = options.style.format;
+        match (self.run)(&Session { target: &options.target, format, interval, matches }) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                failure.report();
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
-/// The modes in the order of the help.
-pub const MODES: &[Mode] = &[];
-
-/// The options of all modes.
-pub fn arguments() -> impl Iterator<Item = Arg> {
-    MODES.iter().flat_map(|mode| (mode.arguments)())
+/// The options that choose a mode, and those that modes have.
+pub fn arguments() -> Vec<Arg> {
+    let modes = MODES.iter().map(|mode| {
+        let arg = Arg::new(mode.name).long(mode.name).help(mode.help);
+        match (mode.name, mode.value) {
+            ("memkeys-samples" | "lru-test" | "intrinsic-latency", Some(value)) => {
+                arg.value_name(value).value_parser(value_parser!(u64))
+            }
+            (_, Some(value)) => arg.value_name(value).value_parser(value_parser!(PathBuf)),
+            ("replica", None) => arg.alias("slave").action(ArgAction::SetTrue),
+            (_, None) => arg.action(ArgAction::SetTrue),
+        }
+    });
+    let more = [
+        Arg::new("pattern")
+            .long("pattern")
+            .value_name("PATTERN")
+            .value_parser(value_parser!(OsString))
+            .help("Only keys that match, for --scan, --bigkeys, --memkeys and --hotkeys"),
+        Arg::new("quoted-pattern")
+            .long("quoted-pattern")
+            .value_name("PATTERN")
+            .value_parser(value_parser!(OsString))
+            .help("The same in quotes, so that it can have any bytes"),
+        Arg::new("count")
+            .long("count")
+            .value_name("N")
+            .value_parser(value_parser!(i64))
+            .allow_negative_numbers(true)
+            .help("About how many keys each SCAN looks at [default: 10]"),
+        Arg::new("type").long("type").value_name("TYPE").help("Only keys of a type, for --scan"),
+        Arg::new("pipe-timeout")
+            .long("pipe-timeout")
+            .value_name("SECONDS")
+            .value_parser(value_parser!(u64))
+            .help("How long --pipe waits for replies when all is sent [default: 30; 0 is forever]"),
+    ];
+    modes.chain(more).collect()
 }
 
-/// The mode that the arguments choose.
+/// Prints a line. It goes out at once, also to a pipe.
+fn write_line(line: &str) -> Outcome {
+    let mut out = stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Prints text that the next one follows on the same line, or replaces.
+fn write_text(text: &str) -> Outcome {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Waits, or until Ctrl-C is pressed.
+fn pause(duration: Duration) {
+    const SLICE: Duration = Duration::from_millis(20);
+    let started = Instant::now();
+    while let Some(left) = duration.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
+        if terminal::is_interrupted() {
+            return;
+        }
+        thread::sleep(left.min(SLICE));
+    }
+}
+
+/// The mode that the options choose.
 pub fn find(matches: &ArgMatches) -> Option<&'static Mode> {
-    MODES.iter().find(|mode| matches.value_source(mode.option) == Some(ValueSource::CommandLine))
+    MODES.iter().find(|mode| matches.value_source(mode.name) == Some(ValueSource::CommandLine))
 }

@@ -1,0 +1,46 @@
+//! `--replica`: the commands that a master sends to its replicas, as lines of CSV.
+//!
+//! The master is asked for a snapshot without data, since it sends commands only to a replica that has one. Nothing is
+//! confirmed later: to the master this is a replica of the kind that cannot confirm, which it does not give up.
+
+use std::io::{Write, stdout};
+
+use super::sync::{self, End, MARKER};
+use super::{Outcome, Session};
+use crate::tools::cli::format::{Format, Style};
+use crate::tools::client::Connection;
+
+/// Prints commands until the master goes away.
+pub(super) fn run(session: &Session<'_>) -> Outcome {
+    let mut connection = Connection::open(session.target)?;
+    sync::configure(&mut connection, "capa", "eof")?;
+    sync::configure(&mut connection, "rdb-filter-only", "")?;
+    let end = sync::begin(&mut connection)?;
+    match &end {
+        End::Length(length) => {
+            eprintln!("Full resync with master, discarding {length} bytes of bulk transfer...");
+        }
+        End::Marker(_) => {
+            eprintln!("Full resync with master, discarding bytes of bulk transfer until EOF marker...");
+        }
+    }
+    let broken = "Error reading RDB payload while Full resyncing";
+    let received = sync::receive(&mut connection, &end, broken, |_, _| Ok(()))?;
+    match end {
+        End::Length(_) => eprintln!("Full resync done. Logging commands from master."),
+        End::Marker(_) => {
+            let bytes = received + MARKER as u64;
+            eprintln!("Full resync done after {bytes} bytes. Logging commands from master.");
+            // The master waits for this before it sends more: it cannot see where the marker was found.
+            eprintln!("sending REPLCONF ACK 0");
+            connection.send(&["REPLCONF", "ACK", "0"])?;
+        }
+    }
+    let style = Style::new(Format::Csv);
+    loop {
+        let command = connection.receive()?;
+        let mut out = stdout().lock();
+        out.write_all(&style.reply(&command))?;
+        out.flush()?;
+    }
+}

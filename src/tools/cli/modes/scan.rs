@@ -1,0 +1,29 @@
+//! `--scan`: all keys, a line each; in quotes where a person reads them.
+
+use std::io::{Write, stdout};
+
+use super::keyspace::Walk;
+use super::{Outcome, Session};
+use crate::text::words::push_quoted;
+use crate::tools::cli::format::Format;
+
+/// Prints the keys as they come. The lines of a SCAN go out at once.
+pub(super) fn run(session: &Session<'_>) -> Outcome {
+    let mut walk = Walk::begin(session)?;
+    let mut lines = Vec::new();
+    while let Some(keys) = walk.next()? {
+        lines.clear();
+        for key in &keys {
+            match session.format {
+                Format::Standard => push_quoted(&mut lines, key),
+                _ => lines.extend_from_slice(key),
+            }
+            lines.push(b'\n');
+        }
+        let mut out = stdout().lock();
+        out.write_all(&lines)?;
+        out.flush()?;
+        walk.pause_after_each();
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! `--rdb` and `--functions-rdb`: a snapshot of a server's data, as it sends one to a replica, into a file.
+//!
+//! The bytes go into a file beside the wanted one, which takes its name when it is whole and synced. What breaks off
+//! leaves nothing behind, and an earlier file as it was. Devices and pipes are written to as they are.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::sync::{self, End};
+use super::{Failure, Outcome, Session};
+use crate::sys::{file, terminal};
+use crate::tools::Progress;
+use crate::tools::client::Connection;
+
+const BROKEN: &str = "I/O Error reading RDB payload from socket";
+
+/// `--rdb`.
+pub(super) fn data(session: &Session<'_>) -> Outcome {
+    transfer(session, "rdb")
+}
+
+/// `--functions-rdb`.
+pub(super) fn functions(session: &Session<'_>) -> Outcome {
+    transfer(session, "functions-rdb")
+}
+
+fn transfer(session: &Session<'_>, option: &str) -> Outcome {
+    let Some(path) = session.matches.get_one::<PathBuf>(option) else { return Ok(()) };
+    let name = path.display();
+    terminal::catch_interrupts()?;
+    let mut connection = Connection::open(session.target)?;
+    sync::configure(&mut connection, "capa", "eof")?;
+    sync::configure(&mut connection, "rdb-only", "1")?;
+    if option == "functions-rdb" {
+        sync::configure(&mut connection, "rdb-filter-only", "functions")?;
+    }
+    let end = sync::begin(&mut connection)?;
+    let mut bar = Progress::delayed(0);
+    match &end {
+        End::Length(length) => {
+            eprintln!("SYNC sent to master, writing {length} bytes to '{name}'");
+            bar = Progress::delayed(*length);
+        }
+        End::Marker(_) => {
+            eprintln!("SYNC sent to master, writing bytes of bulk transfer until EOF marker to '{name}'");
+        }
+    }
+    let mut sink = Sink::open(path)
+        .map_err(|error| Failure::Text(format!("Error opening '{name}': {}", file::reason(&error))))?;
+    let received = sync::receive(&mut connection, &end, BROKEN, |bytes, before| {
+        bar.reach(before);
+        let unwritten =
+            |error| Failure::Text(format!("Error writing data to file: {}", file::reason(&error)));
+        sink.file.write_all(bytes).map_err(unwritten)
+    });
+    bar.clear();
+    let received = received?;
+    sink.finish()
+        .map_err(|error| Failure::Text(format!("Fail to fsync '{name}': {}", file::reason(&error))))?;
+    match end {
+        End::Length(_) => eprintln!("Transfer finished with success."),
+        End::Marker(_) => eprintln!("Transfer finished with success after {received} bytes"),
+    }
+    Ok(())
+}
+
+/// Where the bytes go.
+struct Sink {
+    file: File,
+    /// The file's name until it is whole, and the one that it gets then.
+    names: Option<(PathBuf, PathBuf)>,
+}
+
+impl Sink {
+    fn open(path: &Path) -> io::Result<Sink> {
+        if path == Path::new("-") {
+            let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            return Ok(Sink { file, names: None });
+        }
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Ok(Sink { file: OpenOptions::new().write(true).open(&path)?, names: None });
+        }
+        let part = beside(&path);
+        Ok(Sink { file: File::create(&part)?, names: Some((part, path)) })
+    }
+
+    /// Has all bytes on the disk, under the wanted name.
+    fn finish(mut self) -> io::Result<()> {
+        let Some((part, path)) = &self.names else { return Ok(()) };
+        self.file.sync_all()?;
+        fs::rename(part, path)?;
+        file::sync_directory_of(path)?;
+        self.names = None;
+        Ok(())
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some((part, _)) = &self.names {
+            // A file that stays is not taken for a whole one: its name says so.
+            let _ = fs::remove_file(part);
+        }
+    }
+}
+
+/// A name in the same directory, which two transfers do not share.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.part", std::process::id()));
+    path.with_file_name(name)
+}

@@ -1,0 +1,109 @@
+//! A snapshot from a master: what a replica says before it, and how its end is found.
+//!
+//! After SYNC a master sends line ends while it makes the snapshot. Then `$LENGTH` and as many bytes; or, where it does
+//! not know the length in advance, `$EOF:` with 40 random characters, and bytes up to those characters.
+
+use memchr::memmem;
+
+use super::Failure;
+use crate::resp::Value;
+use crate::sys::terminal;
+use crate::tools::client::{Connection, Error};
+
+/// The length of an end marker.
+pub(super) const MARKER: usize = 40;
+/// A line that is longer is not the start of a snapshot.
+const LONGEST_LINE: usize = 1024;
+
+/// How the end of a snapshot is found.
+pub(super) enum End {
+    /// After so many bytes.
+    Length(u64),
+    /// By these characters behind it.
+    Marker(Vec<u8>),
+}
+
+/// Tells the server about this replica; `value` may be empty. A server that does not know the option may go on without.
+pub(super) fn configure(connection: &mut Connection, option: &str, value: &str) -> Result<(), Failure> {
+    eprintln!("sending REPLCONF {option} {value}");
+    if let Value::Error(text) = connection.call(&["REPLCONF", option, value])? {
+        eprintln!("REPLCONF {option} error: {}", String::from_utf8_lossy(&text));
+    }
+    Ok(())
+}
+
+/// Requests a snapshot, and waits until it begins.
+pub(super) fn begin(connection: &mut Connection) -> Result<End, Failure> {
+    connection.send(&["SYNC"])?;
+    let line = loop {
+        let received = connection.received();
+        let ends = received.iter().take_while(|byte| **byte == b'\n').count();
+        if ends > 0 {
+            connection.consume(ends);
+        } else if let Some(len) = memchr::memchr(b'\n', received) {
+            let line = received[..len].trim_ascii_end().to_vec();
+            connection.consume(len + 1);
+            break line;
+        } else if received.len() > LONGEST_LINE {
+            return Err(Failure::Text("SYNC with master failed: not a snapshot".to_string()));
+        } else {
+            fill(connection, "Error reading bulk length while SYNCing")?;
+        }
+    };
+    let length = line.strip_prefix(b"$").unwrap_or_default();
+    if let Some(marker) = length.strip_prefix(b"EOF:").filter(|marker| marker.len() == MARKER) {
+        return Ok(End::Marker(marker.to_vec()));
+    }
+    match std::str::from_utf8(length).ok().and_then(|length| length.parse().ok()) {
+        Some(length) if length > 0 => Ok(End::Length(length)),
+        _ => Err(Failure::Text(format!("SYNC with master failed: {}", String::from_utf8_lossy(&line)))),
+    }
+}
+
+/// Passes the bytes of a snapshot to `take`, with how many went before them, and returns their number. What follows them
+/// stays in the connection. `broken` is the text for a connection that breaks.
+pub(super) fn receive(
+    connection: &mut Connection,
+    end: &End,
+    broken: &str,
+    mut take: impl FnMut(&[u8], u64) -> Result<(), Failure>,
+) -> Result<u64, Failure> {
+    let mut taken = 0;
+    loop {
+        let received = connection.received();
+        // How many bytes belong to the snapshot, and, at its end, how many characters to the marker.
+        let (len, ended) = match end {
+            End::Length(length) => {
+                let left = length - taken;
+                let len = left.min(received.len() as u64) as usize;
+                (len, (len as u64 == left).then_some(0))
+            }
+            End::Marker(marker) => match memmem::find(received, marker) {
+                Some(len) => (len, Some(MARKER)),
+                None => (received.len().saturating_sub(MARKER - 1), None),
+            },
+        };
+        take(&received[..len], taken)?;
+        connection.consume(len + ended.unwrap_or(0));
+        taken += len as u64;
+        if ended.is_some() {
+            return Ok(taken);
+        }
+        fill(connection, broken)?;
+    }
+}
+
+/// Waits for more bytes; Ctrl-C ends the wait.
+fn fill(connection: &mut Connection, broken: &str) -> Result<(), Failure> {
+    loop {
+        if terminal::is_interrupted() {
+            return Err(Failure::Interrupted);
+        }
+        match connection.fill(None) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(_)) => {}
+            Err(Error::Closed) => return Err(Failure::Text(broken.to_string())),
+            Err(error) => return Err(Failure::Text(format!("{broken}: {error}"))),
+        }
+    }
+}
