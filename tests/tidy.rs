@@ -101,6 +101,9 @@ const UNSAFE: &[&str] = &["sys", "dict", "types", "alloc"];
 /// The server's own dependencies.
 const DEPENDENCIES: &[&str] = &["libc", "memchr", "nix", "clap"];
 
+/// Those behind a feature of their own, which the server does without.
+const OPTIONAL: &[&str] = &["rustyline"];
+
 const LONGEST_FILE: usize = 900;
 
 /// A source file and the module of the house it belongs to (none for tests, benches and the like).
@@ -432,6 +435,7 @@ fn dependency_complaints(manifest: &str) -> Vec<String> {
             && let Some((name, _)) = line.split_once('=')
             && !line.starts_with('#')
             && !DEPENDENCIES.contains(&name.trim().trim_matches('"'))
+            && !(OPTIONAL.contains(&name.trim()) && line.contains("optional = true"))
         {
             complaints.push(name.trim().to_string());
         }
@@ -617,6 +621,11 @@ fn the_checks_complain_about_what_they_are_for() {
     assert_eq!(dependency_complaints("[dependencies]\nlibc = \"1\"\ntokio = \"1\"\n"), ["tokio"]);
     assert_eq!(dependency_complaints("[dependencies.serde]\nversion = \"1\"\n"), ["serde"]);
     assert_eq!(dependency_complaints("[target.'cfg(unix)'.dependencies]\nmio = \"1\"\n"), ["mio"]);
+    assert!(
+        dependency_complaints("[dependencies]\nrustyline = { version = \"1\", optional = true }\n")
+            .is_empty()
+    );
+    assert_eq!(dependency_complaints("[dependencies]\nrustyline = \"1\"\n"), ["rustyline"]);
     assert!(dependency_complaints("[dev-dependencies]\nredis = \"1\"\n").is_empty());
 
     let path = format!("see {}{}/x", "/ho", "me/me");

@@ -9,12 +9,22 @@
 //! ```
 //!
 //! [`options`] is the command line. A [`session`] is a connection with what is known of it: its database, whether it is in
-//! a transaction, whether it is subscribed. [`format`](mod@format) prints replies. [`modes`] is all that is not sending commands.
+//! a transaction, whether it is subscribed. [`format`](mod@format) prints replies. [`shell`] takes lines: from a [`reader`], or at a terminal from
+//! an `editor` with a [`history`], which shows [`hints`] and [`help`] made of what the server tells of its commands
+//! ([`docs`]). [`modes`] is all that is not sending commands.
 
+mod docs;
+#[cfg(feature = "cli")]
+mod editor;
 pub mod format;
+mod help;
+mod hints;
+mod history;
 pub mod modes;
 pub mod options;
+mod reader;
 pub mod session;
+mod shell;
 mod state;
 
 use std::io::{Read, stdin};
@@ -46,7 +56,7 @@ pub fn main(call: &Call) -> ExitCode {
         return mode.main(&options, &matches);
     }
     match words(&options) {
-        Ok(words) if words.is_empty() => fail("not yet"),
+        Ok(words) if words.is_empty() => shell::run(options),
         Ok(words) => one_command(options, &words),
         Err(text) => fail(&text),
     }
@@ -83,17 +93,23 @@ fn words(options: &Options) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// Sends one command as often as was asked for.
-fn one_command(options: Options, words: &[Vec<u8>]) -> ExitCode {
+fn one_command(mut options: Options, words: &[Vec<u8>]) -> ExitCode {
     let (mut left, interval) = (options.repeat, options.interval);
-    let fail_on_error = options.fail_on_error;
+    if words.first().is_some_and(|word| shell::is_help(word)) {
+        return shell::print_help(&docs::Docs::default(), &words[1..])
+            .map_or_else(end, |()| ExitCode::SUCCESS);
+    }
+    options.errors_apart = options.fail_on_error;
     let mut session = Session::new(options);
     if let Err(failure) = session.connect() {
         return end(failure);
     }
-    let mut failed = false;
     while left != 0 {
         match session.execute(words) {
-            Ok(good) => failed |= !good,
+            Ok(true) => {}
+            // The error has been printed.
+            Ok(false) if session.options.fail_on_error => return ExitCode::FAILURE,
+            Ok(false) => {}
             Err(failure) => return end(failure),
         }
         if session.state.listens()
@@ -106,7 +122,7 @@ fn one_command(options: Options, words: &[Vec<u8>]) -> ExitCode {
             thread::sleep(interval);
         }
     }
-    if failed && fail_on_error { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    ExitCode::SUCCESS
 }
 
 /// Prints why there is nothing more to do, and returns the exit status.

@@ -1,7 +1,7 @@
 //! The command line: redis-cli's options, and what they amount to.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::io::{IsTerminal, stdout};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,6 +55,8 @@ pub struct Options {
     pub show_pushes: bool,
     /// Whether an error that the server returns makes the exit status 1.
     pub fail_on_error: bool,
+    /// Whether such an error goes to the standard error, as a plain text.
+    pub errors_apart: bool,
     /// Whether arguments are quoted as on a line at the prompt.
     pub quoted: bool,
     /// The argument that the standard input has.
@@ -143,12 +145,7 @@ pub fn command() -> Command {
         .args([
             Arg::new("help").long("help").short('?').action(ArgAction::Help).help("Print this help"),
             flag("version", "Print the version"),
-            Arg::new("command")
-                .num_args(0..)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .value_parser(bytes)
-                .hide(true),
+            Arg::new("command").num_args(0..).trailing_var_arg(true).value_parser(bytes).hide(true),
         ])
 }
 
@@ -193,6 +190,7 @@ impl Options {
             interval: matches.get_one("interval").copied().unwrap_or_default(),
             show_pushes: shows_pushes(matches),
             fail_on_error: matches.get_flag("fail"),
+            errors_apart: false,
             quoted,
             from_input: if matches.get_flag("last-from-input") {
                 Some(FromInput::Last)
@@ -254,9 +252,4 @@ fn unquoted(arguments: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
         _ => Ok(word),
     };
     arguments.into_iter().map(unquote).collect()
-}
-
-/// Whether a person types and reads.
-pub fn is_interactive() -> bool {
-    stdin().is_terminal() && stdout().is_terminal() && stderr().is_terminal()
 }

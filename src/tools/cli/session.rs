@@ -1,12 +1,13 @@
 //! A connection with what is known of it, on which commands are executed and their replies printed.
 //!
-//! A connection that the server closed is opened again, once, and the command sent again, as redis-cli does.
+//! A command is never sent twice: one that finds its connection closed fails, and the next one connects again.
 
 use std::io::{self, Write, stdout};
 
+use super::docs::Docs;
 use super::options::Options;
 use super::state::{self, State};
-use crate::resp::{Protocol, Value};
+use crate::resp::Value;
 use crate::sys::terminal;
 use crate::tools::client::{Connection, Error, Interrupt};
 
@@ -40,13 +41,16 @@ pub struct Session {
     pub options: Options,
     /// What is known of the connection.
     pub state: State,
+    /// The database that a new connection begins with.
+    wanted: u32,
     connection: Option<Connection>,
 }
 
 impl Session {
     /// A session without a connection.
     pub fn new(options: Options) -> Session {
-        Session { state: State::new(options.target.database), options, connection: None }
+        let wanted = options.target.database;
+        Session { options, state: State::default(), wanted, connection: None }
     }
 
     /// Whether there is a connection. It may have been closed by the server since.
@@ -62,7 +66,7 @@ impl Session {
     /// Forgets the connection.
     pub fn disconnect(&mut self) {
         self.connection = None;
-        self.state = State::new(self.state.database);
+        self.state = State::default();
     }
 
     /// Connects anew, in the database of the connection before. A server that refuses the password, the database or the
@@ -72,36 +76,51 @@ impl Session {
         if self.options.verbose {
             eprintln!("Connecting to {}", self.options.target.address);
         }
-        let target = &self.options.target;
-        let mut connection = Connection::connect(&target.address)?;
-        report(connection.authenticate(target))?;
-        report(connection.select(self.state.database))?;
-        match connection.negotiate(target.protocol) {
-            Err(Error::Refused(..)) if self.options.may_fall_back => {
-                self.options.target.protocol = Protocol::Resp2;
-            }
-            result => report(result.map_err(|error| match error {
-                Error::Refused(_, text) => Error::Refused("HELLO 3", text),
-                error => error,
-            }))?,
+        let mut connection = Connection::connect(&self.options.target.address)?;
+        if report(connection.authenticate(&self.options.target), "AUTH")? {
+            self.connection = Some(connection);
+            self.select()?;
+            self.negotiate()?;
+        } else {
+            self.connection = Some(connection);
         }
-        self.connection = Some(connection);
         Ok(())
     }
 
-    /// Sends a command and prints its reply, on a new connection if there is none or it turns out to be closed. Returns
-    /// whether the reply is not an error.
+    /// Selects the database that the user wants.
+    fn select(&mut self) -> Result<(), Failure> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if self.state.database != self.wanted
+            && report(connection.select(self.wanted), &format!("SELECT {}", self.wanted))?
+        {
+            self.state.database = self.wanted;
+        }
+        Ok(())
+    }
+
+    fn negotiate(&mut self) -> Result<(), Failure> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let result = connection.negotiate(self.options.target.protocol);
+        if matches!(result, Err(Error::Refused(..))) && self.options.may_fall_back {
+            return Ok(());
+        }
+        report(result, "HELLO 3").map(drop)
+    }
+
+    /// What the server tells of its commands.
+    pub fn docs(&mut self) -> Option<Docs> {
+        let connection = self.connection.as_mut()?;
+        let reply = connection.call(&["COMMAND", "DOCS"]).ok()?;
+        Docs::from_reply(&reply)
+    }
+
+    /// Sends a command and prints its reply; connects first if there is no connection. Returns whether the reply is not an
+    /// error. A connection that failed, or on which a reply is still to come, is forgotten.
     pub fn execute(&mut self, words: &[Vec<u8>]) -> Result<bool, Failure> {
         if self.connection.is_none() {
             self.connect()?;
         }
-        let result = match self.attempt(words) {
-            Err(Failure::Connection(Error::Closed | Error::Io(_))) => {
-                self.connect()?;
-                self.attempt(words)
-            }
-            result => result,
-        };
+        let result = self.attempt(words);
         if matches!(result, Err(Failure::Connection(_) | Failure::Interrupted)) {
             self.disconnect();
         }
@@ -143,23 +162,33 @@ impl Session {
             }
             left = 0;
             good = !value.is_error();
-            let style = &self.options.style;
-            print(&if state::has_text_reply(words) { style.text(&value) } else { style.reply(&value) })?;
+            self.show_reply(words, &value)?;
             self.state.replied(words, &value);
             self.after(words, good)?;
         }
         Ok(good)
     }
 
-    /// What follows a command: a user who is let in gets the database that was refused before.
+    fn show_reply(&self, words: &[Vec<u8>], value: &Value) -> Result<(), Failure> {
+        let style = &self.options.style;
+        match value {
+            Value::Error(text) if self.options.errors_apart => {
+                eprintln!("{}", String::from_utf8_lossy(text));
+                Ok(())
+            }
+            value if state::has_text_reply(words) => print(&style.text(value)),
+            value => print(&style.reply(value)),
+        }
+    }
+
+    /// What follows a command: a new connection begins with what was chosen, and a user who is let in gets the database
+    /// that was refused before.
     fn after(&mut self, words: &[Vec<u8>], good: bool) -> Result<(), Failure> {
-        let authenticates = words.first().is_some_and(|word| state::is(word, "auth"));
-        if good
-            && authenticates
-            && self.state.transaction.is_none()
-            && let Some(connection) = &mut self.connection
-        {
-            report(connection.select(self.state.database))?;
+        let was = |name: &str| good && words.first().is_some_and(|word| state::is(word, name));
+        if was("auth") && self.state.transaction.is_none() {
+            self.select()?;
+        } else if was("select") || was("reset") {
+            self.wanted = self.state.database;
         }
         Ok(())
     }
@@ -174,6 +203,20 @@ impl Session {
                 Err(_) => {}
             }
         }
+    }
+
+    /// The next message that has been received as a whole.
+    pub fn received(&mut self) -> Result<Option<Value>, Failure> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection.next_received()?),
+            None => Ok(None),
+        }
+    }
+
+    /// Receives bytes from a connection that has some.
+    pub fn fill(&mut self) -> Result<(), Failure> {
+        let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
+        Ok(connection.fill(None)?.unwrap_or_default())
     }
 
     /// Prints what the server sends, until it closes the connection or the user has enough.
@@ -199,13 +242,13 @@ impl Session {
     }
 }
 
-/// Prints what a server refuses at the beginning, and goes on.
-fn report(result: Result<(), Error>) -> Result<(), Failure> {
+/// Prints what a server refuses at the beginning, and goes on. Returns whether it did not.
+fn report(result: Result<(), Error>, what: &str) -> Result<bool, Failure> {
     match result {
-        Err(error @ Error::Refused(..)) => {
-            eprintln!("{error}");
-            Ok(())
+        Err(Error::Refused(_, text)) => {
+            eprintln!("{what} failed: {}", String::from_utf8_lossy(&text));
+            Ok(false)
         }
-        result => Ok(result?),
+        result => result.map(|()| true).map_err(Failure::from),
     }
 }

@@ -54,11 +54,6 @@ pub fn has_text_reply(words: &[Vec<u8>]) -> bool {
 }
 
 impl State {
-    /// The state of a new connection on which nothing but this database was selected.
-    pub fn new(database: u32) -> State {
-        State { database, ..State::default() }
-    }
-
     /// Whether the server sends more than replies: messages, or what others do.
     pub fn listens(&self) -> bool {
         self.is_subscribed || self.is_monitoring

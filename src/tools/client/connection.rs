@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use std::{fmt, mem};
@@ -234,6 +235,11 @@ impl Connection {
         }
     }
 
+    /// The next reply or push message of those that have been received.
+    pub fn next_received(&mut self) -> Result<Option<Value>, Error> {
+        self.take()
+    }
+
     /// The bytes that have been received and not used, for what does not come as replies.
     pub fn received(&self) -> &[u8] {
         &self.input[self.start..]
@@ -284,6 +290,16 @@ impl Connection {
         let value = Value::decode(&received[..len]).map_err(Error::Malformed)?;
         self.consume(len);
         Ok(value.map(|(value, _)| value))
+    }
+}
+
+impl AsFd for Connection {
+    /// For waiting until there is something to receive; what has been received before is not seen by such a wait.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
     }
 }
 

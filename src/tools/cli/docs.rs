@@ -1,0 +1,278 @@
+//! What is known of commands: their names, what they do, and their arguments.
+//!
+//! The connected server tells it (COMMAND DOCS), so that its own commands are known, modules' among them. Of a server that
+//! does not (before version 7), or without a connection, it is the table of this build.
+
+use crate::command::CommandNames;
+use crate::command::table::ServerCommand;
+use crate::command::table::introspect;
+use crate::resp::{Protocol, Reply, Value};
+
+/// A command or a subcommand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Its full name in capitals: `CONFIG GET`.
+    pub name: String,
+    /// What it does, in a sentence.
+    pub summary: String,
+    /// The version that has it first.
+    pub since: String,
+    /// Its group: `string`.
+    pub group: String,
+    /// What follows the name.
+    pub arguments: Vec<Argument>,
+}
+
+/// What kind of argument it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Any word.
+    #[default]
+    Word,
+    /// An integer.
+    Integer,
+    /// A number.
+    Number,
+    /// Nothing but its token.
+    Token,
+    /// One of its children.
+    OneOf,
+    /// Its children in their order.
+    Block,
+}
+
+/// An argument of a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Argument {
+    /// What it is.
+    pub kind: Kind,
+    /// How it is shown.
+    pub name: String,
+    /// The word in front of it: `EX`.
+    pub token: Option<String>,
+    /// Whether it may be left out.
+    pub is_optional: bool,
+    /// Whether it may be repeated.
+    pub is_multiple: bool,
+    /// Whether it is repeated with its token.
+    pub repeats_token: bool,
+    /// The arguments of a block, or the alternatives.
+    pub children: Vec<Argument>,
+}
+
+/// All that is known, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Docs {
+    /// The commands, subcommands behind their containers.
+    pub entries: Vec<Entry>,
+}
+
+impl Docs {
+    /// What the reply to COMMAND DOCS tells, or nothing if it is not one.
+    pub fn from_reply(reply: &Value) -> Option<Docs> {
+        let mut docs = Docs::default();
+        for (name, fields) in pairs(reply) {
+            docs.add("", &text(name), fields);
+        }
+        docs.entries.sort_by(|a, b| a.name.cmp(&b.name));
+        (!docs.entries.is_empty()).then_some(docs)
+    }
+
+    /// The table of this build.
+    pub fn built_in() -> Docs {
+        let mut bytes = Vec::new();
+        let words: [&[u8]; 2] = [b"COMMAND", b"DOCS"];
+        let mut reply = Reply::new(&mut bytes, Protocol::Resp3);
+        introspect::execute(
+            ServerCommand::CommandDocs,
+            &words[..],
+            CommandNames::default(),
+            &mut reply,
+            usize::MAX,
+        );
+        let decoded = Value::decode(&bytes).ok().flatten();
+        decoded.and_then(|(reply, _)| Docs::from_reply(&reply)).unwrap_or_default()
+    }
+
+    fn add(&mut self, container: &str, name: &str, fields: &Value) {
+        // A subcommand is `container|name`.
+        let name = name.rsplit('|').next().unwrap_or(name).to_ascii_uppercase();
+        let mut entry = Entry { name: format!("{container}{name}"), ..Entry::default() };
+        let prefix = format!("{} ", entry.name);
+        for (field, value) in pairs(fields) {
+            match field.as_bytes().unwrap_or_default() {
+                b"summary" => entry.summary = text(value),
+                b"since" => entry.since = text(value),
+                b"group" => entry.group = text(value),
+                b"arguments" => entry.arguments = arguments(value),
+                b"subcommands" => {
+                    pairs(value).iter().for_each(|(name, fields)| self.add(&prefix, &text(name), fields));
+                }
+                _ => {}
+            }
+        }
+        self.entries.push(entry);
+    }
+
+    /// The command that `words` begin with, and how many of them are its name.
+    pub fn find<W: AsRef<[u8]>>(&self, words: &[W]) -> Option<(&Entry, usize)> {
+        (1..=words.len().min(2)).rev().find_map(|count| {
+            let name = words[..count].iter().map(|word| String::from_utf8_lossy(word.as_ref()));
+            let name = name.collect::<Vec<_>>().join(" ").to_ascii_uppercase();
+            let at = self.entries.binary_search_by(|entry| entry.name.cmp(&name)).ok()?;
+            Some((&self.entries[at], count))
+        })
+    }
+
+    /// The names of the groups.
+    pub fn groups(&self) -> Vec<&str> {
+        let mut groups: Vec<&str> = self.entries.iter().map(|entry| entry.group.as_str()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+}
+
+impl Entry {
+    /// Whether there are commands of which this is the first word, and it is not one itself.
+    pub fn is_container(&self, docs: &Docs) -> bool {
+        let prefix = format!("{} ", self.name);
+        self.arguments.is_empty() && docs.entries.iter().any(|entry| entry.name.starts_with(&prefix))
+    }
+}
+
+impl Argument {
+    /// The argument as help shows it: `[EX seconds|PX milliseconds]`, `key [key ...]`.
+    pub fn show(&self) -> String {
+        let mut out = String::new();
+        if self.is_optional {
+            out.push('[');
+        }
+        match &self.token {
+            Some(token) if self.kind == Kind::Token => out.push_str(token),
+            Some(token) => out.push_str(&format!("{token} {}", self.show_value())),
+            None => out.push_str(&self.show_value()),
+        }
+        if self.is_multiple {
+            out.push(' ');
+            out.push_str(&self.show_repeated());
+        }
+        if self.is_optional {
+            out.push(']');
+        }
+        out
+    }
+
+    /// What stands behind the token.
+    pub fn show_value(&self) -> String {
+        let children = |between| self.children.iter().map(Argument::show).collect::<Vec<_>>().join(between);
+        match self.kind {
+            Kind::OneOf => children("|"),
+            Kind::Block => children(" "),
+            Kind::Token => String::new(),
+            _ => self.name.clone(),
+        }
+    }
+
+    /// What may follow when the argument was given: `[key ...]`.
+    pub fn show_repeated(&self) -> String {
+        match &self.token {
+            Some(token) if self.repeats_token => format!("[{token} {} ...]", self.show_value()),
+            _ => format!("[{} ...]", self.show_value()),
+        }
+    }
+}
+
+/// The pairs of a map, or of the array that it is in RESP2.
+fn pairs(value: &Value) -> Vec<(&Value, &Value)> {
+    match value {
+        Value::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
+        Value::Array(values) => values.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn text(value: &Value) -> String {
+    // What is printed to a terminal has no control characters.
+    let text = String::from_utf8_lossy(value.as_bytes().unwrap_or_default());
+    text.chars().filter(|letter| !letter.is_control()).collect()
+}
+
+fn arguments(value: &Value) -> Vec<Argument> {
+    match value {
+        Value::Array(values) | Value::Set(values) => values.iter().map(argument).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn argument(value: &Value) -> Argument {
+    let mut argument = Argument::default();
+    for (field, value) in pairs(value) {
+        match field.as_bytes().unwrap_or_default() {
+            b"name" if argument.name.is_empty() => argument.name = text(value),
+            b"display_text" => argument.name = text(value),
+            b"token" => argument.token = Some(text(value)),
+            b"arguments" => argument.children = arguments(value),
+            b"type" => {
+                argument.kind = match value.as_bytes().unwrap_or_default() {
+                    b"integer" | b"unix-time" => Kind::Integer,
+                    b"double" => Kind::Number,
+                    b"pure-token" => Kind::Token,
+                    b"oneof" => Kind::OneOf,
+                    b"block" => Kind::Block,
+                    _ => Kind::Word,
+                }
+            }
+            b"flags" => {
+                if let Value::Array(flags) | Value::Set(flags) = value {
+                    let has = |name: &[u8]| flags.iter().any(|flag| flag.as_bytes() == Some(name));
+                    argument.is_optional = has(b"optional");
+                    argument.is_multiple = has(b"multiple") || has(b"multiple_token");
+                    argument.repeats_token = has(b"multiple_token");
+                }
+            }
+            _ => {}
+        }
+    }
+    argument
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The arguments of a command of this build as help shows them.
+    fn shown(name: &str) -> String {
+        let docs = Docs::built_in();
+        let words: Vec<&str> = name.split(' ').collect();
+        let (entry, _) = docs.find(&words).unwrap();
+        entry.arguments.iter().map(Argument::show).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn arguments_are_shown_with_what_may_be_left_out_or_repeated() {
+        let options =
+            "[EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]";
+        assert_eq!(shown("set"), format!("key value [NX|XX] [GET] {options}"));
+        assert_eq!(shown("mset"), "key value [key value ...]");
+        assert_eq!(shown("config get"), "parameter [parameter ...]");
+        assert_eq!(
+            shown("xadd"),
+            "key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]"
+        );
+        assert!(shown("sort").contains("[GET pattern [GET pattern ...]]"));
+    }
+
+    #[test]
+    fn a_command_is_found_by_its_longest_name() {
+        let docs = Docs::built_in();
+        let name = |words: &[&str]| docs.find(words).map(|(entry, count)| (entry.name.as_str(), count));
+        assert_eq!(name(&["config", "get", "x"]), Some(("CONFIG GET", 2)));
+        assert_eq!(name(&["Config", "nosuch"]), Some(("CONFIG", 1)));
+        assert_eq!(name(&["get", "a"]), Some(("GET", 1)));
+        assert_eq!(name(&["nosuch"]), None);
+        assert!(docs.find(&["config"]).unwrap().0.is_container(&docs));
+        assert!(!docs.find(&["get"]).unwrap().0.is_container(&docs));
+        assert!(docs.groups().contains(&"sorted-set"));
+    }
+}

@@ -1,0 +1,350 @@
+//! Lines become commands: at the prompt, and from a pipe.
+//!
+//! Some words are for the tool itself: `help`, `connect`, `clear`, `quit`, `:set`, and a number in front, which repeats the
+//! command. While messages may arrive, a user at the prompt sees them until a key is pressed.
+
+use std::cell::{Cell, RefCell};
+use std::env;
+use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::docs::Docs;
+use super::format::Format;
+use super::help;
+use super::history;
+use super::options::Options;
+use super::reader::{Plain, Reader, Typed};
+use super::session::{Failure, Session, print};
+use super::state::is;
+use crate::sys::terminal;
+use crate::text::{number, words};
+use crate::tools::client::{Address, Error};
+
+/// A command that took this long has its time printed.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What the prompt's editor shows of.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// What is known of commands; none until a server told it.
+    pub docs: Rc<RefCell<Docs>>,
+    /// Whether hints are shown.
+    pub has_hints: Rc<Cell<bool>>,
+}
+
+/// Whether there is more to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    More,
+    End,
+}
+
+/// A session that is told by lines what to do.
+#[derive(Debug)]
+struct Shell {
+    session: Session,
+    knowledge: Knowledge,
+    /// Whether `knowledge` is of the server that the session is connected to.
+    is_informed: bool,
+    is_interactive: bool,
+    /// Whether a command had an error for a reply, or none.
+    has_failed: bool,
+}
+
+/// Reads commands from the standard input to its end, or to `quit`.
+pub fn run(options: Options) -> ExitCode {
+    let is_interactive = stdin().is_terminal() && stdout().is_terminal();
+    let fail_on_error = options.fail_on_error;
+    let knowledge = Knowledge::default();
+    knowledge.has_hints.set(true);
+    let session = Session::new(options);
+    let mut shell = Shell { session, knowledge, is_informed: false, is_interactive, has_failed: false };
+    if is_interactive {
+        if let Err(error) = terminal::catch_interrupts() {
+            eprintln!("Ctrl-C cannot be caught: {error}");
+        }
+        shell.read_preferences();
+    }
+    let mut reader = open_reader(is_interactive, &shell.knowledge);
+    match shell.serve(&mut *reader) {
+        Ok(true) if shell.has_failed && fail_on_error => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => super::end(failure),
+    }
+}
+
+/// An editor at a terminal, where there is one in this build; plain lines elsewhere.
+fn open_reader(is_interactive: bool, knowledge: &Knowledge) -> Box<dyn Reader> {
+    #[cfg(feature = "cli")]
+    if is_interactive && let Some(editor) = super::editor::Editor::open(knowledge) {
+        return Box::new(editor);
+    }
+    let _ = knowledge;
+    Box::new(Plain::new(is_interactive))
+}
+
+impl Shell {
+    /// Returns whether the input came to its end, rather than being interrupted.
+    fn serve(&mut self, reader: &mut dyn Reader) -> Result<bool, Failure> {
+        let result = self.session.connect();
+        self.survive(result)?;
+        loop {
+            if self.is_interactive {
+                self.inform();
+                let result = self.watch();
+                self.survive(result)?;
+            }
+            let line = match reader.read(&self.prompt()).map_err(Failure::Output)? {
+                Typed::Line(line) => line,
+                Typed::End => return Ok(true),
+                Typed::Interrupted => return Ok(false),
+            };
+            // What was pasted may have several.
+            for line in line.split(|&byte| byte == b'\n') {
+                if let Ok(words) = words::split(line)
+                    && !words.is_empty()
+                    && !history::is_secret(&words)
+                {
+                    reader.remember(line);
+                }
+                if self.line(line)? == Flow::End {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// What stands before the cursor.
+    fn prompt(&self) -> String {
+        if !self.session.is_connected() {
+            return "not connected> ".to_string();
+        }
+        let mut prompt = self.session.options.target.address.to_string();
+        let state = &self.session.state;
+        if state.database != 0 {
+            prompt.push_str(&format!("[{}]", state.database));
+        }
+        if state.transaction.is_some() {
+            prompt.push_str("(TX)");
+        }
+        if state.is_subscribed {
+            prompt.push_str("(subscribed mode)");
+        }
+        prompt + "> "
+    }
+
+    /// Learns the commands of the server, once for each that is connected to.
+    fn inform(&mut self) {
+        if self.is_informed || !self.session.is_connected() {
+            return;
+        }
+        self.is_informed = true;
+        let docs = self.session.docs().unwrap_or_else(Docs::built_in);
+        *self.knowledge.docs.borrow_mut() = docs;
+    }
+
+    /// Prints what becomes of a connection. Only the end of the output ends the shell.
+    fn survive(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Failure::Connection(error)) => {
+                self.has_failed = true;
+                self.session.disconnect();
+                match error {
+                    Error::Connect(..) => eprintln!("{error}"),
+                    error => eprintln!("Error: {error}"),
+                }
+                Ok(())
+            }
+            Err(Failure::Interrupted) => {
+                println!();
+                self.reconnect()
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A new connection, after something on the old one was interrupted.
+    fn reconnect(&mut self) -> Result<(), Failure> {
+        match self.session.connect() {
+            Err(Failure::Connection(error)) => {
+                eprintln!("{error}");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<Flow, Failure> {
+        let Ok(mut words) = words::split(line) else {
+            print(b"Invalid argument(s)\n")?;
+            return Ok(Flow::More);
+        };
+        let mut repeat = self.session.options.repeat;
+        if words.len() > 1
+            && let Some(number) = number::parse_i64(&words[0])
+        {
+            if number <= 0 {
+                print(b"Invalid redis-cli repeat command option value.\n")?;
+                return Ok(Flow::More);
+            }
+            repeat = number;
+            words.remove(0);
+        }
+        let Some((first, rest)) = words.split_first() else { return Ok(Flow::More) };
+        if is(first, "quit") || is(first, "exit") {
+            return Ok(Flow::End);
+        }
+        if first.starts_with(b":") {
+            self.preference(&words)?;
+        } else if is(first, "restart") {
+            print(b"Use 'restart' only in Lua debugging mode.\n")?;
+        } else if is(first, "connect") && rest.len() == 2 {
+            self.connect_to(&rest[0], &rest[1])?;
+        } else if is(first, "clear") && rest.is_empty() {
+            print(b"\x1b[H\x1b[2J")?;
+        } else if is_help(first) {
+            self.inform();
+            print_help(&self.knowledge.docs.borrow(), rest)?;
+        } else {
+            let started = Instant::now();
+            let result = self.repeat(&words, repeat);
+            self.survive(result)?;
+            let elapsed = started.elapsed();
+            if elapsed >= SLOW && self.session.options.style.format == Format::Standard {
+                print(format!("({:.2}s)\n", elapsed.as_secs_f64()).as_bytes())?;
+            }
+        }
+        Ok(Flow::More)
+    }
+
+    fn repeat(&mut self, words: &[Vec<u8>], times: i64) -> Result<(), Failure> {
+        let mut left = times;
+        while left != 0 {
+            self.has_failed |= !self.session.execute(words)?;
+            if self.session.state.is_monitoring {
+                self.session.listen()?;
+            }
+            left -= i64::from(left > 0);
+            if left != 0 {
+                thread::sleep(self.session.options.interval);
+                if terminal::take_interrupt() {
+                    return Err(Failure::Interrupted);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn connect_to(&mut self, host: &[u8], port: &[u8]) -> Result<(), Failure> {
+        let port = std::str::from_utf8(port).ok().and_then(|port| port.parse().ok());
+        let Some(port) = port else { return print(b"Invalid server port.\n") };
+        let host = String::from_utf8_lossy(host).into_owned();
+        self.session.options.target.address = Address::Tcp(host, port);
+        self.is_informed = false;
+        let result = self.session.connect();
+        self.survive(result)
+    }
+
+    /// `:set hints`, `:set nohints`.
+    fn preference(&mut self, words: &[Vec<u8>]) -> Result<(), Failure> {
+        let name = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+        match words {
+            [set, what, ..] if is(set, ":set") => {
+                if is(what, "hints") || is(what, "nohints") {
+                    self.knowledge.has_hints.set(is(what, "hints"));
+                    return Ok(());
+                }
+                print(format!("unknown redis-cli preference '{}'\n", name(what)).as_bytes())
+            }
+            _ => print(format!("unknown redis-cli internal command '{}'\n", name(&words[0])).as_bytes()),
+        }
+    }
+
+    /// The preferences of the user's file, where there is one.
+    fn read_preferences(&mut self) {
+        let path = match env::var_os("REDISCLI_RCFILE") {
+            Some(path) => PathBuf::from(path),
+            None => match env::var_os("HOME") {
+                Some(home) => PathBuf::from(home).join(".redisclirc"),
+                None => return,
+            },
+        };
+        let Ok(text) = std::fs::read(path) else { return };
+        for line in text.split(|&byte| byte == b'\n') {
+            if let Ok(words) = words::split(line)
+                && !words.is_empty()
+            {
+                // Where nobody reads there is nobody to tell.
+                let _ = self.preference(&words);
+            }
+        }
+    }
+
+    /// Prints messages to a subscriber until a key is pressed.
+    fn watch(&mut self) -> Result<(), Failure> {
+        if !self.session.state.is_subscribed || !self.session.is_connected() {
+            return Ok(());
+        }
+        let input = stdin();
+        let keys = terminal::Settings::keys(input.as_fd());
+        let mut is_told = false;
+        loop {
+            // Those that have been received already are not seen by a wait for the socket.
+            while let Some(message) = self.session.received()? {
+                if std::mem::take(&mut is_told) {
+                    print(b"\x1b[K")?;
+                }
+                self.session.show(&message)?;
+            }
+            if !is_told {
+                print(b"Reading messages... (press Ctrl-C to quit or any key to type command)\r")?;
+                is_told = true;
+            }
+            let Some(connection) = self.session.connection() else { return Ok(()) };
+            let ready = terminal::wait_readable([input.as_fd(), connection.as_fd()], None)
+                .map_err(Failure::Output)?;
+            if terminal::take_interrupt() {
+                drop(keys);
+                print(b"\x1b[K")?;
+                return self.reconnect();
+            }
+            if ready[0] {
+                drop(keys);
+                return print(b"\x1b[K");
+            }
+            if ready[1]
+                && let Err(failure) = self.session.fill()
+            {
+                print(b"\x1b[K")?;
+                return Err(failure);
+            }
+        }
+    }
+}
+
+/// Whether the word asks for help.
+pub fn is_help(word: &[u8]) -> bool {
+    is(word, "help") || word == b"?"
+}
+
+/// Prints help on what `words` name.
+pub fn print_help(docs: &Docs, words: &[Vec<u8>]) -> Result<(), Failure> {
+    let has_colours = stdout().is_terminal() && colours_are_wanted();
+    if docs.entries.is_empty() {
+        return print(help::text(&Docs::built_in(), words, has_colours).as_bytes());
+    }
+    print(help::text(docs, words, has_colours).as_bytes())
+}
+
+/// Whether the user has not asked for none.
+pub fn colours_are_wanted() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && (stdout().is_terminal() || stderr().is_terminal())
+}
