@@ -184,7 +184,7 @@ fn a_large_terminal_has_high_charts_and_two_columns() {
 #[test]
 fn in_ascii_there_is_nothing_else() {
     let lines = picture_of(&mut state(), 160, 50, true);
-    assert!(lines.iter().all(String::is_ascii), "{}", lines.join("\n"));
+    assert!(lines.iter().all(|line| line.is_ascii()), "{}", lines.join("\n"));
     assert!(has(&lines, "us/call") && has(&lines, "calls/sv") && has(&lines, "#"));
 }
 
