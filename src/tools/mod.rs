@@ -2,11 +2,13 @@
 //!
 //! | subcommand | or by the name of a link | what it does |
 //! |---|---|---|
+//! | `benchmark` | `redis-benchmark`, `redstart-benchmark` | [`benchmark`]: measures a server |
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
 //!
 //! To add one, add a file here and a line to [`TOOLS`]. Those that talk to a server do it through [`client`].
 
+pub mod benchmark;
 pub mod check_aof;
 pub mod check_rdb;
 pub mod client;
@@ -56,6 +58,7 @@ pub struct Tool {
 
 /// The tools in the order of the help.
 pub const TOOLS: &[Tool] = &[
+    Tool { name: "benchmark", command: benchmark::command, main: benchmark::main },
     Tool { name: "check-aof", command: check_aof::command, main: check_aof::main },
     Tool { name: "check-rdb", command: check_rdb::command, main: check_rdb::main },
 ];
