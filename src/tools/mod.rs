@@ -3,12 +3,14 @@
 //! | subcommand | or by the name of a link | what it does |
 //! |---|---|---|
 //! | `cli` | `redis-cli`, `redstart-cli` | [`cli`]: sends commands, from the arguments, a pipe or a prompt |
+//! | `benchmark` | `redis-benchmark`, `redstart-benchmark` | [`benchmark`]: measures a server |
+//! | `top` | `redis-top`, `redstart-top` | [`top`]: shows live what a server does |
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
-//! | `top` | `redis-top`, `redstart-top` | [`top`]: shows live what a server does |
 //!
 //! To add one, add a file here and a line to [`TOOLS`]. Those that talk to a server do it through [`client`].
 
+pub mod benchmark;
 pub mod check_aof;
 pub mod check_rdb;
 mod check_system;
@@ -65,9 +67,10 @@ pub struct Tool {
 /// The tools in the order of the help.
 pub const TOOLS: &[Tool] = &[
     Tool { name: "cli", command: cli::command, main: cli::main },
+    Tool { name: "benchmark", command: benchmark::command, main: benchmark::main },
+    Tool { name: "top", command: top::command, main: top::main },
     Tool { name: "check-aof", command: check_aof::command, main: check_aof::main },
     Tool { name: "check-rdb", command: check_rdb::command, main: check_rdb::main },
-    Tool { name: "top", command: top::command, main: top::main },
 ];
 
 /// The tool that the command line `words` calls, its first word being the program: by that word (`redis-check-rdb`) or

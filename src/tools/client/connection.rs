@@ -1,7 +1,7 @@
 //! A connection: commands go out, replies come in.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// An error of the system as C programs print it, without Rust's number behind it.
-fn plain(error: &io::Error) -> String {
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_string(),
@@ -153,6 +153,14 @@ impl Connection {
         connection.negotiate(target.protocol)?;
         connection.select(target.database)?;
         Ok(connection)
+    }
+
+    /// The other end of a TCP connection: what the host's name was resolved to.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Unix(_) => None,
+        }
     }
 
     /// AUTH, if the target has a password.

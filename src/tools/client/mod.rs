@@ -6,7 +6,7 @@
 mod connection;
 mod target;
 
-pub use connection::{Connection, Error, Interrupt, Writer, write_command};
+pub use connection::{Connection, Error, Interrupt, Writer, plain, write_command};
 pub use target::{Address, Target, target_arguments};
 
 /// The port of a server that is given without one.

@@ -1,0 +1,195 @@
+//! Latencies, counted in buckets whose width grows with the value: three significant digits from 1 µs to an hour.
+//!
+//! Below 2,048 µs every microsecond has a bucket of its own. Above, each doubling of the value is cut into 1,024
+//! buckets of equal width, so a bucket is never wider than 1/1,024 of what is in it:
+//!
+//! ```text
+//!   0 … 2047      2048 … 4095     4096 … 8191            up to 3.6e9 µs
+//!   width 1       width 2         width 4         …      width 2^21
+//! ```
+//!
+//! To find the bucket of a value takes a count of leading zeroes and a shift. A percentile is the highest value of its
+//! bucket, but never above the largest that was recorded. Histograms of threads or rounds are merged by adding counts.
+
+/// Values below have a bucket each; above it, half as many buckets for each doubling.
+const EXACT: u64 = 2048;
+const EXACT_BITS: u32 = EXACT.ilog2();
+const HALF: u64 = EXACT / 2;
+/// Longer latencies count as this: an hour.
+pub const LONGEST_US: u64 = 3_600_000_000;
+const BUCKETS: usize = bucket(LONGEST_US) + 1;
+
+const fn bucket(value: u64) -> usize {
+    if value < EXACT {
+        return value as usize;
+    }
+    let shift = value.ilog2() + 1 - EXACT_BITS;
+    (shift as u64 * HALF + (value >> shift)) as usize
+}
+
+/// The largest value of a bucket.
+const fn highest(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    if bucket < EXACT {
+        return bucket;
+    }
+    let shift = bucket / HALF - 1;
+    ((bucket - shift * HALF + 1) << shift) - 1
+}
+
+/// Latencies in microseconds with how often each occurred.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Box<[u64]>,
+    count: u64,
+    sum_ns: u128,
+    min: u64,
+    max: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { counts: vec![0; BUCKETS].into(), count: 0, sum_ns: 0, min: u64::MAX, max: 0 }
+    }
+}
+
+impl Histogram {
+    /// Records `times` requests that took `ns` nanoseconds each; they count in whole microseconds, at least one.
+    #[inline]
+    pub fn record_ns(&mut self, ns: u64, times: u64) {
+        let value = ((ns + 500) / 1000).clamp(1, LONGEST_US);
+        self.counts[bucket(value)] += times;
+        self.count += times;
+        self.sum_ns += u128::from(ns) * u128::from(times);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+
+    /// Adds all that `other` recorded.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.count += other.count;
+        self.sum_ns += other.sum_ns;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    /// How many latencies were recorded.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The shortest, in microseconds; 0 if there is none.
+    pub fn min(&self) -> u64 {
+        if self.count == 0 { 0 } else { self.min }
+    }
+
+    /// The longest, in microseconds.
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// The average in microseconds, from the nanoseconds that were recorded.
+    pub fn mean(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum_ns as f64 / self.count as f64 / 1000.0 }
+    }
+
+    /// The latency in microseconds that `percent` of the requests did not exceed, at most 1/1,024 above the recorded
+    /// one. 0 is the shortest, 100 the longest.
+    pub fn percentile(&self, percent: f64) -> u64 {
+        let rank = (percent / 100.0 * self.count as f64).ceil() as u64;
+        let rank = rank.clamp(1, self.count.max(1));
+        let mut seen = 0;
+        for (bucket, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                return highest(bucket).clamp(self.min(), self.max);
+            }
+        }
+        self.max
+    }
+
+    /// How many took at most `us` microseconds, or as much as shares a bucket with that.
+    pub fn count_up_to(&self, us: u64) -> u64 {
+        if us >= self.max {
+            return self.count;
+        }
+        self.counts[..=bucket(us)].iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(values: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        for value in values {
+            histogram.record_ns(value * 1000, 1);
+        }
+        histogram
+    }
+
+    #[test]
+    fn buckets_follow_each_other_without_gap_or_overlap() {
+        for index in 1..BUCKETS {
+            let first = highest(index - 1) + 1;
+            assert_eq!(bucket(first), index);
+            assert_eq!(bucket(highest(index)), index);
+            assert!(highest(index) - first <= first / 1024, "bucket {index} is too wide");
+        }
+    }
+
+    #[test]
+    fn nothing_recorded_is_all_zeroes() {
+        let empty = Histogram::default();
+        assert_eq!((empty.count(), empty.min(), empty.max()), (0, 0, 0));
+        assert_eq!((empty.mean(), empty.percentile(50.0), empty.count_up_to(5)), (0.0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_shorter_or_longer_than_the_range_counts_at_its_ends() {
+        let mut histogram = Histogram::default();
+        histogram.record_ns(0, 1);
+        histogram.record_ns(u64::MAX / 2, 1);
+        assert_eq!((histogram.min(), histogram.max()), (1, LONGEST_US));
+        assert_eq!(histogram.percentile(100.0), LONGEST_US);
+    }
+
+    /// Values of every magnitude, so that every width of bucket occurs.
+    fn latencies() -> impl Strategy<Value = Vec<u64>> {
+        let one = (0u32..32).prop_flat_map(|bits| 1u64..=(1u64 << bits).min(LONGEST_US));
+        proptest::collection::vec(one, 1..300)
+    }
+
+    proptest! {
+        #[test]
+        fn a_percentile_is_a_recorded_value_within_a_thousandth(
+            values in latencies(), percent in 0.0f64..=100.0)
+        {
+            let histogram = of(&values);
+            let mut sorted = values;
+            sorted.sort_unstable();
+            let rank = ((percent / 100.0 * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len());
+            let exact = sorted[rank - 1];
+            let found = histogram.percentile(percent);
+            prop_assert!(found >= exact && (found - exact) * 1000 <= exact, "{found} for {exact}");
+            prop_assert_eq!(histogram.percentile(0.0).max(sorted[0]), histogram.percentile(0.0));
+            prop_assert_eq!(histogram.percentile(100.0), *sorted.last().unwrap());
+            prop_assert!(histogram.count_up_to(found) >= rank as u64);
+        }
+
+        #[test]
+        fn merged_histograms_are_as_one(left in latencies(), right in latencies()) {
+            let mut merged = of(&left);
+            merged.merge(&of(&right));
+            let one = of(&[left, right].concat());
+            prop_assert_eq!(&merged.counts, &one.counts);
+            prop_assert_eq!((merged.count(), merged.min(), merged.max()), (one.count(), one.min(), one.max()));
+            prop_assert_eq!(merged.mean(), one.mean());
+        }
+    }
+}

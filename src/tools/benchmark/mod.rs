@@ -1,0 +1,319 @@
+//! `redstart benchmark`: measures a Redis-compatible server, with redis-benchmark's options, tests and output.
+//!
+//! | file | |
+//! |---|---|
+//! | [`options`] | the command line |
+//! | [`suite`] | the tests and what each sends |
+//! | [`subject`] | a server: its address, its greeting, what it says about itself |
+//! | [`plan`] | what a run is to do, and what it counts |
+//! | [`run`] | a run: threads, progress, the sum |
+//! | [`worker`] | the loop of a thread: connections, batches, replies |
+//! | [`template`], [`replies`], [`schedule`] | its parts: requests written in place, replies counted as they pass, moments of an open loop |
+//! | [`histogram`], [`timeline`] | latencies by size, replies by time |
+//! | [`report`] | the results of a test |
+//! | [`text`], [`json`], [`page`] | results as text, as JSON, and as a page with charts |
+
+pub mod histogram;
+pub mod json;
+pub mod options;
+pub mod page;
+pub mod plan;
+pub mod replies;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod subject;
+pub mod suite;
+pub mod svg;
+pub mod template;
+pub mod text;
+pub mod timeline;
+pub mod worker;
+
+pub use options::command;
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use super::Call;
+use crate::sys::signal;
+use options::{Format, Options};
+use plan::Failure;
+use report::Measured;
+use run::{Outcome, Progress, Watcher};
+use subject::Subject;
+use suite::Test;
+
+/// Measures as the command line says.
+pub fn main(call: &Call) -> ExitCode {
+    let matches = match call.matches(command()) {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
+    if matches.get_flag("version") {
+        let _ = writeln!(io::stdout(), "redstart-benchmark {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let words = call.arguments.iter().map(|word| word.to_string_lossy().into_owned());
+    let command_line = shown(std::iter::once(call.program.clone()).chain(words));
+    let result = Options::from_matches(&matches)
+        .map_err(Stop::Because)
+        .and_then(|options| Session::begin(options, command_line)?.run());
+    match result {
+        Ok(code) => code,
+        // Whoever read the output has gone.
+        Err(Stop::Closed) => ExitCode::SUCCESS,
+        Err(Stop::Because(text)) => {
+            let _ = writeln!(io::stderr(), "{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The command line for a report: passwords are left out, and words that a shell would cut are quoted.
+fn shown(words: impl Iterator<Item = String>) -> String {
+    let mut shown = Vec::new();
+    let mut is_secret = false;
+    for word in words {
+        let has_secret = word.contains("://") && word.contains('@');
+        let plain =
+            !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,".contains(c));
+        let next_is_secret = word == "-a" || word == "--pass";
+        shown.push(match word {
+            _ if is_secret => "***".to_string(),
+            word if has_secret => {
+                let (start, place) = (word.find("://").unwrap_or(0), word.rfind('@').unwrap_or(0));
+                format!("{}://***{}", &word[..start], &word[place..])
+            }
+            word if plain => word,
+            word => format!("'{}'", word.replace('\'', "'\\''")),
+        });
+        is_secret = next_is_secret;
+    }
+    shown.join(" ")
+}
+
+/// Why a benchmark ends early.
+#[derive(Debug)]
+enum Stop {
+    /// Nobody reads the output.
+    Closed,
+    /// What is to be said.
+    Because(String),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Stop::Closed,
+            _ => Stop::Because(format!("The output cannot be written: {error}")),
+        }
+    }
+}
+
+/// A benchmark in progress.
+struct Session {
+    options: Options,
+    command_line: String,
+    subjects: Vec<Subject>,
+    /// Of the tests that have run; with `-l`, of the last time.
+    results: Vec<Measured>,
+}
+
+impl Session {
+    /// Meets the servers.
+    fn begin(options: Options, command_line: String) -> Result<Session, Stop> {
+        let mut subjects = Vec::new();
+        for target in &options.targets {
+            let subject = Subject::meet(target).map_err(|error| Stop::Because(error.to_string()))?;
+            if subject.configuration.is_empty() {
+                let _ = writeln!(io::stderr(), "WARNING: Could not fetch server CONFIG");
+            }
+            subjects.push(subject);
+        }
+        Ok(Session { options, command_line, subjects, results: Vec::new() })
+    }
+
+    fn run(mut self) -> Result<ExitCode, Stop> {
+        signal::count_interrupts()?;
+        if self.options.idles {
+            return self.idle();
+        }
+        if self.options.format == Format::Csv {
+            say(&text::csv_head(self.subjects.len() > 1))?;
+        }
+        let tests = std::mem::take(&mut self.options.tests);
+        let ended = loop {
+            self.results.clear();
+            let ended = self.all_tests(&tests)?;
+            if ended.is_some() || !self.options.repeats {
+                break ended;
+            }
+        };
+        if self.options.format == Format::Json {
+            say(&json::document(&self.options, &self.command_line, &self.subjects, &self.results))?;
+        }
+        if let Some(path) = &self.options.html {
+            let page = page::document(&self.options, &self.command_line, &self.subjects, &self.results);
+            fs::write(path, page)
+                .map_err(|error| Stop::Because(format!("{} cannot be written: {error}", path.display())))?;
+        }
+        if let Some(text) = ended {
+            let _ = writeln!(io::stderr(), "{text}");
+            let is_expected = self.options.repeats && signal::shutdown_signals() > 0;
+            return Ok(if is_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        let has_errors = self.results.iter().any(|measured| measured.errors() > 0);
+        Ok(if has_errors { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn idle(&self) -> Result<ExitCode, Stop> {
+        let Some(test) = self.options.tests.first() else { return Ok(ExitCode::SUCCESS) };
+        let plan = self.subjects[0].plan(&self.options, test);
+        let clients = self.options.clients;
+        say(&format!("Creating {clients} idle connections and waiting forever (Ctrl+C when done)\n"))?;
+        match run::stay_idle(plan, || {}) {
+            Failure::Interrupted => Ok(ExitCode::SUCCESS),
+            failure => Err(Stop::Because(failure.to_string())),
+        }
+    }
+
+    /// Runs every test on every server. Returns why they ended before their end, if they did.
+    fn all_tests(&mut self, tests: &[Test]) -> Result<Option<String>, Stop> {
+        for test in tests {
+            let (measured, ended) = self.one_test(test)?;
+            self.print(&measured)?;
+            self.results.extend(measured);
+            if ended.is_some() {
+                return Ok(ended);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs a test in rounds, each of them on every server in turn, so that what changes on the machine meanwhile
+    /// changes it for all.
+    fn one_test(&mut self, test: &Test) -> Result<(Vec<Measured>, Option<String>), Stop> {
+        let of = |subject| Measured { title: test.title.clone(), subject, rounds: Vec::new() };
+        let mut all: Vec<Measured> = (0..self.subjects.len()).map(of).collect();
+        let mut ended = None;
+        'rounds: for _ in 0..self.options.rounds {
+            for (index, measured) in all.iter_mut().enumerate() {
+                let outcome = match self.one_run(index, test) {
+                    Ok(outcome) => outcome,
+                    Err(failure) => {
+                        ended = Some(self.explained(index, &failure));
+                        break 'rounds;
+                    }
+                };
+                if let Some(failure) = &outcome.failure {
+                    ended = Some(self.explained(index, failure));
+                }
+                measured.rounds.push(outcome);
+                if ended.is_some() {
+                    break 'rounds;
+                }
+            }
+        }
+        all.retain(|measured| !measured.rounds.is_empty());
+        Ok((all, ended))
+    }
+
+    fn one_run(&mut self, index: usize, test: &Test) -> Result<Outcome, Failure> {
+        let plan = self.subjects[index].plan(&self.options, test);
+        let shows = io::stdout().is_terminal() && matches!(self.options.format, Format::Full | Format::Quiet);
+        let name = (self.subjects.len() > 1).then(|| self.options.name(index));
+        let title = name.map_or(test.title.clone(), |name| format!("{} on {name}", test.title));
+        let mut screen = Screen { subject: &mut self.subjects[index], title, shows, has_line: false };
+        let outcome = run::run(plan, &mut screen);
+        screen.clear();
+        outcome
+    }
+
+    fn explained(&self, index: usize, failure: &Failure) -> String {
+        match self.subjects.len() {
+            1 => failure.to_string(),
+            _ => format!("{}: {failure}", self.options.name(index)),
+        }
+    }
+
+    fn print(&self, measured: &[Measured]) -> Result<(), Stop> {
+        let options = &self.options;
+        let compares = self.subjects.len() > 1;
+        let text: String = match options.format {
+            Format::Json => String::new(),
+            Format::Csv => measured.iter().map(|measured| text::csv(options, measured)).collect(),
+            Format::Full | Format::Quiet if compares => {
+                text::comparison(options, &measured.iter().collect::<Vec<_>>())
+            }
+            Format::Full => {
+                measured.iter().map(|measured| text::full(options, &self.subjects[0], measured)).collect()
+            }
+            Format::Quiet => measured.iter().map(|measured| text::quiet(options, measured)).collect(),
+        };
+        say(&text)
+    }
+}
+
+fn say(text: &str) -> Result<(), Stop> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Shows a run's progress where a terminal watches, and errors of the server in any case.
+struct Screen<'a> {
+    subject: &'a mut Subject,
+    title: String,
+    shows: bool,
+    /// Whether the line of progress is on the screen.
+    has_line: bool,
+}
+
+impl Screen<'_> {
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.has_line) {
+            let _ = say("\r\x1b[K");
+        }
+    }
+}
+
+impl Watcher for Screen<'_> {
+    fn progress(&mut self, progress: Progress) {
+        if !self.shows {
+            return;
+        }
+        let ((rate, all), (latency, average)) = (progress.rates, progress.latencies);
+        let title = &self.title;
+        let line = format!(
+            "\r\x1b[K{title}: rps={rate:.1} (overall: {all:.1}) avg_msec={latency:.3} (overall: {average:.3})"
+        );
+        // If nobody sees it, the result will not be written either, and that ends the benchmark.
+        self.has_line = say(&line).is_ok();
+    }
+
+    fn errors(&mut self, count: u64, text: &[u8]) {
+        self.clear();
+        let text = String::from_utf8_lossy(text);
+        let times = if count == 1 { String::new() } else { format!(" ({count} errors, this is the last)") };
+        let _ = writeln!(io::stderr(), "Error from server: {text}{times}");
+    }
+
+    fn server_cpu(&mut self) -> Option<f64> {
+        self.subject.cpu_seconds()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_shown_without_passwords() {
+        let shown = |words: &[&str]| shown(words.iter().map(ToString::to_string));
+        assert_eq!(shown(&["b", "-a", "secret", "-t", "set,get"]), "b -a '***' -t set,get".replace('\'', ""));
+        assert_eq!(shown(&["b", "-u", "redis://me:secret@host:1/2"]), "b -u redis://***@host:1/2");
+        assert_eq!(shown(&["b", "set", "a key", "it's"]), "b set 'a key' 'it'\\''s'");
+    }
+}

@@ -1,0 +1,418 @@
+//! The command line: redis-benchmark's options, and those that it does not have.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::schedule::Pace;
+use super::suite::{Test, custom, selected};
+use super::template::{LARGEST_RANGE, data};
+use crate::resp::Protocol;
+use crate::sys::process::random_bytes;
+use crate::tools::client::{Address, Target, target_arguments};
+
+/// Requests of a test, unless the options say something else.
+const REQUESTS: u64 = 100_000;
+/// Rounds of a comparison, unless the options say something else.
+const COMPARED_ROUNDS: u64 = 3;
+
+const EXAMPLES: &str = "\
+Examples:
+  redstart benchmark                             all tests, against 127.0.0.1:6379
+  redstart benchmark -t set,get -n 1000000 -P 16 -r 100000 -q
+                                                 two tests with pipelines of 16 and random keys
+  redstart benchmark -r 10000 lpush mylist __rand_int__
+                                                 a command of one's own
+  redstart benchmark -t get --rate 50000 --duration 30 --html report.html
+                                                 latency at 50,000 requests a second, as a page
+  redstart benchmark -t set,get --compare 127.0.0.1:6380 --rounds 5
+                                                 two servers in turn, with ratios
+
+In a command, __rand_int__ becomes twelve random digits below what -r gives, and __data__ a value of -d bytes.";
+
+/// What results are printed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Percentiles, distribution and summary of each test.
+    Full,
+    /// A line for each test.
+    Quiet,
+    /// A line of comma-separated values for each test.
+    Csv,
+    /// One document at the end.
+    Json,
+}
+
+/// The options of a benchmark.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server, and those that it is compared with.
+    pub targets: Vec<Target>,
+    /// What is run.
+    pub tests: Vec<Test>,
+    /// Connections.
+    pub clients: usize,
+    /// Requests of each test; without a number it ends by the time.
+    pub requests: Option<u64>,
+    /// Seconds of each test.
+    pub duration: Option<f64>,
+    /// Bytes of a value.
+    pub size: usize,
+    /// Random numbers are below this.
+    pub range: Option<u64>,
+    /// Requests that a connection sends at once.
+    pub pipeline: usize,
+    /// Threads, if `--threads` was given.
+    pub threads: Option<usize>,
+    /// Whether connections are kept.
+    pub keeps_alive: bool,
+    /// Whether `CLIENT TRACKING on` is sent first.
+    pub tracks: bool,
+    /// The rate of an open loop.
+    pub pace: Option<Pace>,
+    /// How often each test runs.
+    pub rounds: usize,
+    /// Where random numbers begin.
+    pub seed: u64,
+    /// Whether an error of the server ends the benchmark.
+    pub stops_at_error: bool,
+    /// Whether the tests repeat forever.
+    pub repeats: bool,
+    /// Whether connections are opened and left alone.
+    pub idles: bool,
+    /// What results are printed as.
+    pub format: Format,
+    /// Digits behind the point of a millisecond.
+    pub precision: usize,
+    /// Where the report goes as a page.
+    pub html: Option<PathBuf>,
+}
+
+fn number(name: &'static str, short: char, value: &'static str, from: u64, help: &'static str) -> Arg {
+    let parser = RangedU64ValueParser::<u64>::new().range(from..);
+    Arg::new(name).short(short).value_name(value).value_parser(parser).help(help)
+}
+
+fn long(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help)
+}
+
+fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
+    Arg::new(name).short(short).action(ArgAction::SetTrue).help(help)
+}
+
+fn positive(from: u64) -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(from..)
+}
+
+fn seconds_or_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
+        _ => Err("a number above 0 and up to a billion is wanted".to_string()),
+    }
+}
+
+/// The command line for clap.
+pub fn command() -> Command {
+    let target = target_arguments().map(|argument| match argument.get_id().as_str() {
+        // -n is the number of requests here.
+        "database" => argument.short(None).long("dbnum"),
+        _ => argument,
+    });
+    Command::new("benchmark")
+        .about("Measure a Redis-compatible server: throughput and latency of its commands")
+        .after_help(EXAMPLES)
+        .disable_help_flag(true)
+        .args_override_self(true)
+        .args(target)
+        .args(load_arguments())
+        .args(output_arguments())
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .value_parser(value_parser!(std::ffi::OsString))
+                .help("A command and its arguments, instead of the tests"),
+        )
+}
+
+fn load_arguments() -> [Arg; 20] {
+    [
+        number("clients", 'c', "CLIENTS", 1, "Connections [default: 50]"),
+        number("requests", 'n', "REQUESTS", 1, "Requests of each test [default: 100000]"),
+        long("duration", "Send for so many seconds, instead of a number of requests")
+            .value_name("SECONDS")
+            .value_parser(seconds_or_rate),
+        number("size", 'd', "BYTES", 1, "Size of values [default: 3]"),
+        number("range", 'r', "KEYS", 0, "Random numbers from 0 to KEYS - 1 for keys, members and __rand_int__")
+            .value_parser(RangedU64ValueParser::<u64>::new().range(..=LARGEST_RANGE)),
+        number("pipeline", 'P', "REQUESTS", 1, "Send so many requests before reading their replies [default: 1]"),
+        Arg::new("tests").short('t').value_name("TESTS").help("Only these tests, with commas between them"),
+        number("keep-alive", 'k', "0|1", 0, "1 keeps connections, 0 makes a new one for each batch [default: 1]"),
+        long("threads", "Threads that send").value_name("THREADS").value_parser(positive(1)),
+        long("rate", "Open loop: so many requests a second, however slow the server; latency counts from when each was due")
+            .value_name("REQUESTS")
+            .value_parser(seconds_or_rate),
+        long("poisson", "Open loop at random distances, as from independent users, instead of even ones")
+            .action(ArgAction::SetTrue)
+            .requires("rate"),
+        long("rounds", "Run each test so often and show the median [default: 1, or 3 with --compare]")
+            .value_name("ROUNDS")
+            .value_parser(positive(1)),
+        long("compare", "Run each test against this server, too, in turn; may be repeated")
+            .value_name("HOST:PORT")
+            .action(ArgAction::Append),
+        long("seed", "Where random numbers begin: the same seed gives the same requests")
+            .value_name("SEED")
+            .value_parser(value_parser!(u64)),
+        flag("resp3", '3', "Speak RESP3"),
+        long("enable-tracking", "Send CLIENT TRACKING on first").action(ArgAction::SetTrue),
+        flag("stdin", 'x', "Read the last argument of the command from the standard input"),
+        flag("idle", 'I', "Open the connections and leave them alone until Ctrl-C"),
+        long("tls", "").action(ArgAction::SetTrue).hide(true),
+        long("cluster", "").action(ArgAction::SetTrue).hide(true),
+    ]
+}
+
+fn output_arguments() -> [Arg; 9] {
+    [
+        flag("quiet", 'q', "Print a line for each test"),
+        long("csv", "Print comma-separated values").action(ArgAction::SetTrue),
+        long("json", "Print one JSON document at the end").action(ArgAction::SetTrue),
+        long("html", "Write the report as a page").value_name("FILE").value_parser(value_parser!(PathBuf)),
+        long("precision", "Digits behind the point of milliseconds [default: 3]")
+            .value_name("DIGITS")
+            .value_parser(RangedU64ValueParser::<u64>::new().range(..=6)),
+        flag("loop", 'l', "Repeat the tests until Ctrl-C"),
+        flag("stop-at-error", 'e', "End at the first error of the server, instead of counting errors"),
+        long("help", "Print this help").action(ArgAction::Help),
+        long("version", "Print the version").short('v').action(ArgAction::SetTrue),
+    ]
+}
+
+impl Options {
+    /// The options of a command line; the error is what is wrong with them.
+    pub fn from_matches(matches: &ArgMatches) -> Result<Options, String> {
+        for (name, what) in [("tls", "TLS"), ("cluster", "Cluster mode")] {
+            if matches.get_flag(name) {
+                return Err(format!("{what} is not supported by this build"));
+            }
+        }
+        let count = |name: &str| matches.get_one::<u64>(name).copied();
+        let real = |name: &str| matches.get_one::<f64>(name).copied();
+        let targets = targets(matches)?;
+        let seed = count("seed").unwrap_or_else(random_seed);
+        let (size, range) = (count("size").unwrap_or(3) as usize, count("range"));
+        let clients = count("clients").unwrap_or(50) as usize;
+        let threads = count("threads").map(|threads| (threads as usize).min(clients));
+        let pace = real("rate").map(|rate| Pace { rate, is_poisson: matches.get_flag("poisson") });
+        let duration = real("duration");
+        let rounds = count("rounds").unwrap_or(if targets.len() > 1 { COMPARED_ROUNDS } else { 1 });
+        Ok(Options {
+            tests: tests(matches, &data(size, seed), range.is_some())?,
+            requests: requests(count("requests"), duration, pace),
+            pipeline: count("pipeline").unwrap_or(1) as usize,
+            keeps_alive: count("keep-alive") != Some(0),
+            tracks: matches.get_flag("enable-tracking"),
+            stops_at_error: matches.get_flag("stop-at-error"),
+            repeats: matches.get_flag("loop"),
+            idles: matches.get_flag("idle"),
+            format: format(matches),
+            precision: count("precision").unwrap_or(3) as usize,
+            html: matches.get_one::<PathBuf>("html").cloned(),
+            rounds: rounds as usize,
+            targets,
+            clients,
+            duration,
+            size,
+            range,
+            threads,
+            pace,
+            seed,
+        })
+    }
+}
+
+fn format(matches: &ArgMatches) -> Format {
+    let given = |name: &str| matches.get_flag(name);
+    match (given("csv"), given("json"), given("quiet")) {
+        (true, _, _) => Format::Csv,
+        (_, true, _) => Format::Json,
+        (_, _, true) => Format::Quiet,
+        _ => Format::Full,
+    }
+}
+
+/// A time without a number of requests has none, except that requests at even distances are as many as fit.
+fn requests(given: Option<u64>, duration: Option<f64>, pace: Option<Pace>) -> Option<u64> {
+    let fitting = match (duration, pace) {
+        (Some(duration), Some(pace)) if !pace.is_poisson => {
+            Some((pace.rate * duration).round().max(1.0) as u64)
+        }
+        _ => None,
+    };
+    match (given, fitting) {
+        (Some(given), Some(fitting)) => Some(given.min(fitting)),
+        (None, None) if duration.is_none() => Some(REQUESTS),
+        _ => given.or(fitting),
+    }
+}
+
+fn random_seed() -> u64 {
+    let mut bytes = [0; 4];
+    random_bytes(&mut bytes);
+    u64::from(u32::from_ne_bytes(bytes))
+}
+
+fn targets(matches: &ArgMatches) -> Result<Vec<Target>, String> {
+    let mut first = Target::from_matches(matches)?;
+    if matches.get_flag("resp3") {
+        first.protocol = Protocol::Resp3;
+    }
+    let mut targets = vec![first.clone()];
+    for place in matches.get_many::<String>("compare").unwrap_or_default() {
+        let url = match place.contains("://") {
+            true => place.clone(),
+            false if place.starts_with('/') => format!("unix://{place}"),
+            false => format!("redis://{place}"),
+        };
+        let other = Target::from_url(&url)?;
+        targets.push(Target {
+            user: other.user.or(first.user.clone()),
+            password: other.password.or(first.password.clone()),
+            database: if other.database == 0 { first.database } else { other.database },
+            protocol: first.protocol,
+            address: other.address,
+        });
+    }
+    Ok(targets)
+}
+
+fn tests(matches: &ArgMatches, data: &[u8], has_range: bool) -> Result<Vec<Test>, String> {
+    use std::os::unix::ffi::OsStrExt;
+    let words = matches.get_many::<std::ffi::OsString>("command").unwrap_or_default();
+    let mut words: Vec<Vec<u8>> = words.map(|word| word.as_bytes().to_vec()).collect();
+    if words.is_empty() {
+        let names = matches
+            .get_one::<String>("tests")
+            .map(|names| names.split(',').map(|name| name.trim().to_ascii_lowercase()).collect::<Vec<_>>());
+        return selected(names.as_deref(), data, has_range);
+    }
+    let mut test = custom(&words, data);
+    if matches.get_flag("stdin") {
+        let mut input = Vec::new();
+        std::io::stdin().read_to_end(&mut input).map_err(|error| format!("The standard input: {error}"))?;
+        words.push(input);
+        test.template = custom(&words, data).template;
+    }
+    Ok(vec![test])
+}
+
+impl Options {
+    /// What a server is called in the output.
+    pub fn name(&self, subject: usize) -> String {
+        match &self.targets[subject].address {
+            Address::Unix(path) => path.display().to_string(),
+            address @ Address::Tcp(..) => address.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(words: &[&str]) -> Options {
+        let words = std::iter::once(&"benchmark").chain(words);
+        Options::from_matches(&command().try_get_matches_from(words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_redis_benchmark() {
+        let options = options(&[]);
+        assert_eq!(
+            (options.clients, options.requests, options.size, options.pipeline),
+            (50, Some(100_000), 3, 1)
+        );
+        assert_eq!((options.range, options.threads, options.rounds), (None, None, 1));
+        assert_eq!(options.name(0), "127.0.0.1:6379");
+        assert!(options.keeps_alive && !options.stops_at_error && options.format == Format::Full);
+    }
+
+    #[test]
+    fn a_command_begins_with_the_first_word_and_keeps_its_own_dashes() {
+        let options = options(&["-r", "7", "-n", "5", "lpush", "list", "-1", "-n", "8"]);
+        assert_eq!(options.tests.len(), 1);
+        assert_eq!(options.tests[0].title, "lpush list -1 -n 8");
+        assert_eq!((options.requests, options.range), (Some(5), Some(7)));
+    }
+
+    #[test]
+    fn the_number_of_requests_follows_from_the_time_and_the_rate() {
+        assert_eq!(options(&["--duration", "2"]).requests, None);
+        assert_eq!(options(&["--duration", "2", "-n", "9"]).requests, Some(9));
+        assert_eq!(options(&["--duration", "0.5", "--rate", "2000"]).requests, Some(1000));
+        assert_eq!(options(&["--duration", "0.5", "--rate", "2000", "-n", "7"]).requests, Some(7));
+        assert_eq!(options(&["--duration", "0.5", "--rate", "2000", "--poisson"]).requests, None);
+        assert_eq!(options(&["--rate", "2000"]).requests, Some(100_000));
+    }
+
+    #[test]
+    fn servers_to_compare_with_take_over_what_they_do_not_say() {
+        let options = options(&[
+            "-a",
+            "secret",
+            "--dbnum",
+            "2",
+            "-3",
+            "--compare",
+            "other:7000",
+            "--compare",
+            "/run/redis.sock",
+            "--compare",
+            "redis://u:p@third/5",
+        ]);
+        let names: Vec<String> = (0..4).map(|subject| options.name(subject)).collect();
+        assert_eq!(names, ["127.0.0.1:6379", "other:7000", "/run/redis.sock", "third:6379"]);
+        let databases: Vec<u32> = options.targets.iter().map(|target| target.database).collect();
+        assert_eq!(databases, [2, 2, 2, 5]);
+        assert_eq!(options.targets[1].password.as_deref(), Some("secret"));
+        assert_eq!(options.targets[3].password.as_deref(), Some("p"));
+        assert!(options.targets.iter().all(|target| target.protocol == Protocol::Resp3));
+        assert_eq!(options.rounds, 3);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refused = |words: &[&str]| {
+            let words = std::iter::once(&"benchmark").chain(words);
+            command()
+                .try_get_matches_from(words)
+                .map_err(|error| error.to_string())
+                .and_then(|matches| Options::from_matches(&matches).map(|_| String::new()))
+                .is_err()
+        };
+        for words in [
+            &["-c", "0"][..],
+            &["-n", "x"],
+            &["--rate", "0"],
+            &["--poisson"],
+            &["-t", "nosuch"],
+            &["--tls"],
+            &["--cluster"],
+            &["--nosuch"],
+            &["-r", "1000000000001"],
+            &["--compare", "host:port"],
+        ] {
+            assert!(refused(words), "{words:?}");
+        }
+    }
+}

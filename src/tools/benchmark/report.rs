@@ -1,0 +1,78 @@
+//! What a benchmark has found, test by test, before it is printed as something.
+
+use super::run::Outcome;
+
+/// The percentiles of tables, in percent.
+pub const PERCENTILES: [f64; 9] = [0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0];
+
+/// All rounds of a test against one server.
+#[derive(Debug)]
+pub struct Measured {
+    /// The test's title.
+    pub title: String,
+    /// The number of the server.
+    pub subject: usize,
+    /// Outcomes, in the order in which they were found; at least one.
+    pub rounds: Vec<Outcome>,
+}
+
+impl Measured {
+    /// The median of a figure over the rounds: of an even number, the mean of the two in the middle.
+    pub fn median(&self, figure: impl Fn(&Outcome) -> f64) -> f64 {
+        let mut figures: Vec<f64> = self.rounds.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        let middle = figures.len() / 2;
+        match figures.len() {
+            0 => 0.0,
+            len if len % 2 == 1 => figures[middle],
+            _ => f64::midpoint(figures[middle - 1], figures[middle]),
+        }
+    }
+
+    /// The median of a percentile, in milliseconds.
+    pub fn percentile_ms(&self, percent: f64) -> f64 {
+        self.median(|round| round.tally.latencies.percentile(percent) as f64 / 1000.0)
+    }
+
+    /// The median of replies a second.
+    pub fn rate(&self) -> f64 {
+        self.median(Outcome::rate)
+    }
+
+    /// The round in the middle by throughput, which stands for all where one has to.
+    pub fn typical(&self) -> &Outcome {
+        let mut order: Vec<&Outcome> = self.rounds.iter().collect();
+        order.sort_by(|one, other| one.rate().total_cmp(&other.rate()));
+        order[(order.len() - 1) / 2]
+    }
+
+    /// Processor time of this client for a request, in microseconds.
+    pub fn client_cpu_us(&self) -> f64 {
+        self.median(|round| (round.client_cpu.0 + round.client_cpu.1) * 1e6 / requests(round))
+    }
+
+    /// The same of the server, if it told it in every round.
+    pub fn server_cpu_us(&self) -> Option<f64> {
+        let told = self.rounds.iter().all(|round| round.server_cpu.is_some());
+        told.then(|| self.median(|round| round.server_cpu.unwrap_or(0.0) * 1e6 / requests(round)))
+    }
+
+    /// How busy this client was: 1 is one processor all the time.
+    pub fn client_load(&self) -> f64 {
+        self.median(|round| (round.client_cpu.0 + round.client_cpu.1) / round.seconds.max(1e-9))
+    }
+
+    /// Errors of the server in all rounds.
+    pub fn errors(&self) -> u64 {
+        self.rounds.iter().map(|round| round.tally.errors).sum()
+    }
+
+    /// Why the last round ended before its end, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.rounds.last()?.failure.as_ref().map(ToString::to_string)
+    }
+}
+
+fn requests(round: &Outcome) -> f64 {
+    (round.tally.latencies.count() as f64).max(1.0)
+}

@@ -1,0 +1,131 @@
+//! A server under test: how to reach it, and what it says about itself.
+
+use super::options::Options;
+use super::plan::{Endpoint, Plan};
+use super::suite::Test;
+use crate::resp::{Protocol, Value};
+use crate::tools::client::{Address, Connection, Error, Target, write_command};
+
+/// A server that can be reached.
+#[derive(Debug)]
+pub struct Subject {
+    endpoint: Endpoint,
+    target: Target,
+    /// For questions, not for the load. None after it failed.
+    connection: Option<Connection>,
+    /// The fields of its INFO, in their order; empty if it does not tell.
+    pub info: Vec<(String, String)>,
+    /// What CONFIG GET says of `save` and `appendonly`; empty if it does not tell.
+    pub configuration: Vec<(String, String)>,
+}
+
+impl Subject {
+    /// Connects to a server and asks what it is.
+    pub fn meet(target: &Target) -> Result<Subject, Error> {
+        let mut connection = Connection::open(target)?;
+        let endpoint = match (&target.address, connection.peer()) {
+            (Address::Unix(path), _) => Endpoint::Unix(path.clone()),
+            (Address::Tcp(..), Some(address)) => Endpoint::Tcp(address),
+            (Address::Tcp(..), None) => return Err(Error::Closed),
+        };
+        let info = info(&mut connection, "default")?;
+        let mut configuration = Vec::new();
+        for name in ["save", "appendonly"] {
+            if let Some(value) = setting(&connection.call(&["CONFIG", "GET", name])?) {
+                configuration.push((name.to_string(), value));
+            }
+        }
+        Ok(Subject { endpoint, target: target.clone(), connection: Some(connection), info, configuration })
+    }
+
+    /// A field of INFO.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        self.info.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What it is, in a few words: `Redstart 0.1.0`, `Redis 7.2.6`.
+    pub fn product(&self) -> Option<String> {
+        let known =
+            [("redstart_version", "Redstart"), ("valkey_version", "Valkey"), ("redis_version", "Redis")];
+        known.iter().find_map(|(field, name)| Some(format!("{name} {}", self.fact(field)?)))
+    }
+
+    /// Processor time that the server has taken so far, in seconds.
+    pub fn cpu_seconds(&mut self) -> Option<f64> {
+        let fields = match info(self.connection.as_mut()?, "cpu") {
+            Ok(fields) => fields,
+            Err(_) => {
+                self.connection = None;
+                return None;
+            }
+        };
+        let of = |name: &str| fields.iter().find(|(field, _)| field == name)?.1.parse::<f64>().ok();
+        Some(of("used_cpu_user")? + of("used_cpu_sys")?)
+    }
+
+    /// What a run of `test` against this server is to do.
+    pub fn plan(&self, options: &Options, test: &Test) -> Plan {
+        let (greeting, greeting_commands) = self.greeting(options.tracks);
+        Plan {
+            endpoint: self.endpoint.clone(),
+            greeting,
+            greeting_commands,
+            template: test.template.clone(),
+            clients: options.clients,
+            threads: options.threads.unwrap_or(1),
+            batch: options.pipeline,
+            requests: options.requests,
+            duration_ns: options.duration.map(|seconds| (seconds * 1e9) as u64),
+            pace: options.pace,
+            keeps_alive: options.keeps_alive,
+            stops_at_error: options.stops_at_error,
+            range: options.range,
+            seed: options.seed,
+        }
+    }
+
+    /// What each connection sends first, and the commands of it.
+    fn greeting(&self, tracks: bool) -> (Vec<u8>, Vec<&'static str>) {
+        let (mut bytes, mut commands) = (Vec::new(), Vec::new());
+        let mut say = |words: &[&str], name: &'static str| {
+            write_command(&mut bytes, words);
+            commands.push(name);
+        };
+        match (&self.target.user, &self.target.password) {
+            (Some(user), Some(password)) => say(&["AUTH", user, password], "AUTH"),
+            (None, Some(password)) => say(&["AUTH", password], "AUTH"),
+            (_, None) => {}
+        }
+        if self.target.protocol == Protocol::Resp3 {
+            say(&["HELLO", "3"], "HELLO");
+        }
+        if self.target.database != 0 {
+            say(&["SELECT", &self.target.database.to_string()], "SELECT");
+        }
+        if tracks {
+            say(&["CLIENT", "TRACKING", "on"], "CLIENT TRACKING");
+        }
+        (bytes, commands)
+    }
+}
+
+/// The fields of a section of INFO; none if the user may not ask.
+fn info(connection: &mut Connection, section: &str) -> Result<Vec<(String, String)>, Error> {
+    let reply = connection.call(&["INFO", section])?;
+    let text = match reply {
+        Value::Error(_) => return Ok(Vec::new()),
+        reply => String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned(),
+    };
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    Ok(fields.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect())
+}
+
+/// The value in a reply of CONFIG GET for one name.
+fn setting(reply: &Value) -> Option<String> {
+    let value = match reply {
+        Value::Array(pair) => pair.get(1)?,
+        Value::Map(pairs) => &pairs.first()?.1,
+        _ => return None,
+    };
+    Some(String::from_utf8_lossy(value.as_bytes()?).into_owned())
+}

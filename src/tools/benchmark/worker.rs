@@ -1,0 +1,509 @@
+//! One thread's part of a load: its connections, and the loop that drives them.
+//!
+//! ```text
+//!  open ─▶ greet ─▶ idle ─▶ send a batch ─▶ busy ─▶ all replies are in ─┐
+//!    ▲               ▲  (open loop: when a request is due)              │
+//!    └── -k 0 ───────┴──────────────────────────────────────────────────┘
+//! ```
+//!
+//! All connections of a thread share one buffer of requests and one of replies: a batch is written in place and handed
+//! to the kernel by one call, and replies are counted as they pass. What the kernel does not take at once is the only
+//! thing that a connection keeps.
+//!
+//! **Time** is read once for each chunk of replies, after it was received: that is when its replies arrived and when
+//! the next batch of that connection is sent. Reading it once for all events of a wait would be cheaper, and wrong: with
+//! fifty connections ready at once, the last would be served some 200 µs after the first. What lies between the reading
+//! and the next send takes well below a microsecond for a few requests; for more, the clock is read again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::plan::{Endpoint, Failure, Plan, Shared, Tally};
+use super::replies::ReplyCounter;
+use super::schedule::Schedule;
+use super::template::Requests;
+use crate::sys::poller::{Event, Interest, NativePoller, Poller, Token};
+use crate::sys::{clock, net, signal};
+
+/// Room for what one call receives.
+const INPUT: usize = 128 * 1024;
+/// The longest wait: how soon a signal or the end of another thread is seen.
+const LONGEST_WAIT_NS: u64 = 100_000_000;
+/// Connections that are being made at once, so that the queue of the listener does not overflow.
+const CONNECTING: usize = 128;
+/// From so many requests on, to write them takes long enough for the clock to be read again.
+const LARGE_BATCH: usize = 8;
+/// How long after the end of a run replies are awaited, and requests that were due before it are sent.
+const GRACE_NS: u64 = 2_000_000_000;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unopened,
+    Connecting,
+    /// It awaits the replies to its greeting.
+    Greeting,
+    /// It has nothing to do at the moment.
+    Idle,
+    /// It awaits replies.
+    Busy,
+    /// It has nothing to do any more.
+    Done,
+}
+
+#[derive(Debug)]
+struct Lane {
+    socket: Option<net::Socket>,
+    state: State,
+    generation: u32,
+    /// Replies that are still to come.
+    awaited: usize,
+    /// When the batch was sent.
+    sent_ns: u64,
+    /// In an open loop: when the requests of the batch were due, in their order.
+    due_ns: VecDeque<u64>,
+    replies: ReplyCounter,
+    /// What the kernel has not taken yet.
+    rest: Vec<u8>,
+    /// How much of the rest it has taken since.
+    rest_sent: usize,
+}
+
+impl Lane {
+    fn new() -> Lane {
+        Lane {
+            socket: None,
+            state: State::Unopened,
+            generation: 0,
+            awaited: 0,
+            sent_ns: 0,
+            due_ns: VecDeque::new(),
+            replies: ReplyCounter::default(),
+            rest: Vec::new(),
+            rest_sent: 0,
+        }
+    }
+}
+
+/// A thread's connections and what they have counted.
+#[derive(Debug)]
+pub struct Worker {
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    poller: NativePoller,
+    lanes: Vec<Lane>,
+    requests: Requests,
+    input: Vec<u8>,
+    /// Connections that are ready, the one that has waited longest first.
+    idle: VecDeque<u32>,
+    unopened: VecDeque<u32>,
+    /// Connections that are not [`State::Done`].
+    open: usize,
+    has_started: bool,
+    /// Replies and their latencies that [`Shared`] does not have yet.
+    unpublished: (u64, u64),
+    schedule: Option<Schedule>,
+    end_ns: u64,
+    /// What has been counted.
+    pub tally: Tally,
+}
+
+impl Worker {
+    /// A worker with its share of connections, none of which is open.
+    pub fn new(plan: &Arc<Plan>, shared: &Arc<Shared>, clients: usize) -> io::Result<Worker> {
+        Ok(Worker {
+            plan: Arc::clone(plan),
+            shared: Arc::clone(shared),
+            poller: NativePoller::new()?,
+            lanes: (0..clients).map(|_| Lane::new()).collect(),
+            requests: Requests::new(&plan.template, plan.batch, plan.range, plan.seed),
+            input: vec![0; INPUT],
+            idle: VecDeque::with_capacity(clients),
+            unopened: (0..clients as u32).collect(),
+            open: clients,
+            has_started: false,
+            unpublished: (0, 0),
+            schedule: None,
+            end_ns: u64::MAX,
+            tally: Tally::new(0),
+        })
+    }
+
+    /// Opens all connections. Nothing is measured yet.
+    pub fn connect(&mut self) -> Result<(), Failure> {
+        for _ in 0..CONNECTING {
+            self.open_next()?;
+        }
+        while self.idle.len() < self.lanes.len() {
+            self.turn(LONGEST_WAIT_NS)?;
+        }
+        Ok(())
+    }
+
+    /// Sends and receives until the plan is done, from `start_ns` on; this is thread number `thread`.
+    pub fn run(&mut self, start_ns: u64, thread: usize) -> Result<(), Failure> {
+        let plan = Arc::clone(&self.plan);
+        self.tally = Tally::new(start_ns);
+        self.has_started = true;
+        self.end_ns = plan.duration_ns.map_or(u64::MAX, |duration| start_ns + duration);
+        let result = match plan.pace {
+            Some(pace) => {
+                self.schedule = Some(Schedule::new(pace, thread, plan.threads, plan.seed, start_ns));
+                self.open_loop()
+            }
+            None => self.closed_loop(),
+        };
+        self.tally.unanswered = self.lanes.iter().map(|lane| lane.awaited as u64).sum();
+        result
+    }
+
+    /// Keeps its connections open and does nothing with them, until one is closed or a signal comes.
+    pub fn rest(&mut self) -> Result<(), Failure> {
+        loop {
+            self.turn(LONGEST_WAIT_NS)?;
+        }
+    }
+
+    fn closed_loop(&mut self) -> Result<(), Failure> {
+        while let Some(slot) = self.idle.pop_front() {
+            self.go_on(slot as usize, clock::monotonic_ns())?;
+        }
+        while self.open > 0 {
+            self.turn(LONGEST_WAIT_NS)?;
+            if self.end_ns != u64::MAX && clock::monotonic_ns() > self.end_ns.saturating_add(GRACE_NS) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_loop(&mut self) -> Result<(), Failure> {
+        loop {
+            let now = clock::monotonic_ns();
+            self.send_due(now)?;
+            let is_busy = self.idle.len() < self.open;
+            let Some(due) = self.next_due() else {
+                if !is_busy || now > self.end_ns.saturating_add(GRACE_NS) {
+                    return Ok(());
+                }
+                self.turn(LONGEST_WAIT_NS)?;
+                continue;
+            };
+            if now > self.end_ns.saturating_add(GRACE_NS) {
+                return Ok(());
+            }
+            let wait = if self.idle.is_empty() { LONGEST_WAIT_NS } else { due.saturating_sub(now) };
+            self.turn(wait.min(LONGEST_WAIT_NS))?;
+        }
+    }
+
+    /// When the next request is due, if there is one.
+    fn next_due(&self) -> Option<u64> {
+        let due = self.schedule.as_ref()?.due_ns();
+        (due < self.end_ns && self.shared.left(&self.plan) > 0).then_some(due)
+    }
+
+    /// Sends what is due, as long as there are connections for it. Where there are too few, each takes several.
+    fn send_due(&mut self, now: u64) -> Result<(), Failure> {
+        while let Some(due) = self.next_due()
+            && due <= now
+            && let Some(schedule) = &mut self.schedule
+            && let Some(slot) = self.idle.pop_front()
+        {
+            let per_lane = schedule.waiting(now).div_ceil(self.idle.len() as u64 + 1);
+            let (first, count) =
+                self.shared.take(&self.plan, per_lane.clamp(1, self.plan.batch as u64) as usize);
+            if count == 0 {
+                self.idle.push_front(slot);
+                return Ok(());
+            }
+            let lane = &mut self.lanes[slot as usize];
+            for _ in 0..count {
+                lane.due_ns.push_back(schedule.due_ns());
+                schedule.pass();
+            }
+            let sent_ns = clock::monotonic_ns();
+            for due in &lane.due_ns {
+                self.tally.delays.record_ns(sent_ns.saturating_sub(*due), 1);
+            }
+            self.send(slot as usize, first, count, sent_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for events, at most `wait_ns`, and serves them.
+    fn turn(&mut self, wait_ns: u64) -> Result<(), Failure> {
+        let wait = match wait_ns {
+            LONGEST_WAIT_NS => self.poller.wait(Some((LONGEST_WAIT_NS / 1_000_000) as u32)),
+            _ => self.poller.wait_ns(wait_ns),
+        };
+        for index in 0..wait.map_err(Failure::Io)? {
+            self.serve(self.poller.event(index))?;
+        }
+        let (replies, latency_ns) = std::mem::take(&mut self.unpublished);
+        self.shared.replies.fetch_add(replies, Ordering::Relaxed);
+        self.shared.latency_ns.fetch_add(latency_ns, Ordering::Relaxed);
+        if signal::shutdown_signals() > 0 {
+            return Err(Failure::Interrupted);
+        }
+        if self.shared.is_over.load(Ordering::Relaxed) {
+            self.open = 0;
+            self.end_ns = 0;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn serve(&mut self, event: Event) -> Result<(), Failure> {
+        let slot = event.token.slot as usize;
+        let lane = &mut self.lanes[slot];
+        if lane.generation != event.token.generation {
+            return Ok(());
+        }
+        if lane.state == State::Connecting {
+            return if event.writable || event.closed { self.connected(slot) } else { Ok(()) };
+        }
+        if event.writable && !lane.rest.is_empty() {
+            self.send_rest(slot)?;
+        }
+        if event.readable { self.receive(slot) } else { Ok(()) }
+    }
+
+    fn open_next(&mut self) -> Result<(), Failure> {
+        match self.unopened.pop_front() {
+            Some(slot) => self.open(slot as usize),
+            None => Ok(()),
+        }
+    }
+
+    fn open(&mut self, slot: usize) -> Result<(), Failure> {
+        let socket = match &self.plan.endpoint {
+            Endpoint::Tcp(address) => net::Socket::connect(address),
+            Endpoint::Unix(path) => net::Socket::connect_unix(path),
+        };
+        let socket = socket.map_err(Failure::Connect)?;
+        let lane = &mut self.lanes[slot];
+        lane.generation += 1;
+        lane.state = State::Connecting;
+        lane.replies = ReplyCounter::default();
+        lane.rest.clear();
+        lane.rest_sent = 0;
+        let token = Token::new(slot as u32, lane.generation);
+        self.poller.add(socket.as_fd(), token, Interest::WRITE).map_err(Failure::Io)?;
+        lane.socket = Some(socket);
+        Ok(())
+    }
+
+    fn connected(&mut self, slot: usize) -> Result<(), Failure> {
+        let lane = &mut self.lanes[slot];
+        let Some(socket) = &lane.socket else { return Ok(()) };
+        if let Some(error) = socket.failure() {
+            return Err(Failure::Connect(error));
+        }
+        if matches!(self.plan.endpoint, Endpoint::Tcp(_)) {
+            socket.set_nodelay(true).map_err(Failure::Io)?;
+        }
+        let token = Token::new(slot as u32, lane.generation);
+        self.poller.modify(socket.as_fd(), token, Interest::READ).map_err(Failure::Io)?;
+        lane.state = State::Greeting;
+        lane.awaited = self.plan.greeting_commands.len();
+        if lane.awaited == 0 {
+            return self.greeted(slot);
+        }
+        let sent = transmit(socket, &self.plan.greeting)?;
+        if sent == self.plan.greeting.len() {
+            return Ok(());
+        }
+        lane.rest.extend_from_slice(&self.plan.greeting[sent..]);
+        self.watch(slot, Interest::BOTH)
+    }
+
+    /// The connection is ready. Before the start it waits for it, later it goes on with the load.
+    fn greeted(&mut self, slot: usize) -> Result<(), Failure> {
+        self.lanes[slot].state = State::Idle;
+        self.open_next()?;
+        if self.plan.keeps_alive || !self.has_started {
+            self.idle.push_back(slot as u32);
+            return Ok(());
+        }
+        self.go_on(slot, clock::monotonic_ns())
+    }
+
+    fn receive(&mut self, slot: usize) -> Result<(), Failure> {
+        let lane = &mut self.lanes[slot];
+        let Some(socket) = &lane.socket else { return Ok(()) };
+        let received = match socket.recv(&mut self.input) {
+            Ok(0) => return self.closed(slot),
+            Ok(received) => received,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::WouldBlock => Ok(()),
+                    io::ErrorKind::ConnectionReset => self.closed(slot),
+                    _ => Err(Failure::Io(error)),
+                };
+            }
+        };
+        let now = clock::monotonic_ns();
+        lane.replies.feed(&self.input[..received]).map_err(Failure::Malformed)?;
+        let counted = lane.replies.take();
+        let replies = counted.replies as usize;
+        if replies > lane.awaited {
+            return Err(Failure::Malformed(crate::resp::value::DecodeError::Malformed));
+        }
+        lane.awaited -= replies;
+        if counted.errors > 0 {
+            self.note_errors(slot, counted.errors)?;
+        }
+        if self.lanes[slot].state == State::Greeting {
+            return if self.lanes[slot].awaited == 0 { self.greeted(slot) } else { Ok(()) };
+        }
+        if replies > 0 {
+            self.record(slot, counted.replies, now);
+        }
+        if self.lanes[slot].awaited == 0 && self.lanes[slot].state == State::Busy {
+            return self.go_on(slot, now);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn record(&mut self, slot: usize, replies: u64, now: u64) {
+        let (lane, tally) = (&mut self.lanes[slot], &mut self.tally);
+        let mut longest = now.saturating_sub(lane.sent_ns);
+        let mut sum = longest * replies;
+        if self.schedule.is_none() {
+            tally.latencies.record_ns(longest, replies);
+        } else {
+            (longest, sum) = (0, 0);
+            for due in lane.due_ns.drain(..replies as usize) {
+                let latency = now.saturating_sub(due);
+                tally.latencies.record_ns(latency, 1);
+                longest = longest.max(latency);
+                sum += latency;
+            }
+        }
+        tally.timeline.note(now, replies, longest);
+        tally.last_ns = now;
+        self.unpublished.0 += replies;
+        self.unpublished.1 += sum;
+    }
+
+    /// The server's errors count as replies, and are shown by whoever shows the progress.
+    #[cold]
+    fn note_errors(&mut self, slot: usize, count: u64) -> Result<(), Failure> {
+        let lane = &mut self.lanes[slot];
+        let text = lane.replies.take_error().unwrap_or_default();
+        if lane.state == State::Greeting {
+            let commands = &self.plan.greeting_commands;
+            // Replies come in order, so the refused command is at the latest the last one that was replied to.
+            let index = (commands.len() - lane.awaited).saturating_sub(1);
+            return Err(Failure::Refused(commands[index], text));
+        }
+        if self.plan.stops_at_error {
+            return Err(Failure::Server(text));
+        }
+        self.tally.errors += count;
+        if let Ok(mut errors) = self.shared.errors.lock() {
+            errors.0 += count;
+            errors.1 = text;
+        }
+        Ok(())
+    }
+
+    /// A connection has all its replies: sends the next batch, or waits for what is due, or ends.
+    #[inline]
+    fn go_on(&mut self, slot: usize, now: u64) -> Result<(), Failure> {
+        if self.lanes[slot].state == State::Busy && !self.plan.keeps_alive {
+            self.drop_socket(slot)?;
+            return if self.has_more(now) { self.open(slot) } else { self.retire(slot) };
+        }
+        if self.schedule.is_some() {
+            self.lanes[slot].state = State::Idle;
+            self.idle.push_back(slot as u32);
+            return Ok(());
+        }
+        if now >= self.end_ns {
+            return self.retire(slot);
+        }
+        let (first, count) = self.shared.take(&self.plan, self.plan.batch);
+        if count == 0 {
+            return self.retire(slot);
+        }
+        self.send(slot, first, count, now)
+    }
+
+    fn has_more(&self, now: u64) -> bool {
+        now < self.end_ns && self.shared.left(&self.plan) > 0
+    }
+
+    fn retire(&mut self, slot: usize) -> Result<(), Failure> {
+        self.lanes[slot].state = State::Done;
+        self.open = self.open.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Sends the requests `first` to `first + count`.
+    #[inline]
+    fn send(&mut self, slot: usize, first: u64, count: usize, now: u64) -> Result<(), Failure> {
+        let lane = &mut self.lanes[slot];
+        let bytes = self.requests.batch(first, count);
+        let Some(socket) = &lane.socket else { return Ok(()) };
+        lane.sent_ns = if count < LARGE_BATCH { now } else { clock::monotonic_ns() };
+        lane.state = State::Busy;
+        lane.awaited = count;
+        let sent = transmit(socket, bytes)?;
+        if sent == bytes.len() {
+            return Ok(());
+        }
+        lane.rest.extend_from_slice(&bytes[sent..]);
+        self.watch(slot, Interest::BOTH)
+    }
+
+    fn send_rest(&mut self, slot: usize) -> Result<(), Failure> {
+        let lane = &mut self.lanes[slot];
+        let Some(socket) = &lane.socket else { return Ok(()) };
+        lane.rest_sent += transmit(socket, &lane.rest[lane.rest_sent..])?;
+        if lane.rest_sent < lane.rest.len() {
+            return Ok(());
+        }
+        lane.rest.clear();
+        lane.rest_sent = 0;
+        self.watch(slot, Interest::READ)
+    }
+
+    fn watch(&mut self, slot: usize, interest: Interest) -> Result<(), Failure> {
+        let lane = &self.lanes[slot];
+        let Some(socket) = &lane.socket else { return Ok(()) };
+        let token = Token::new(slot as u32, lane.generation);
+        self.poller.modify(socket.as_fd(), token, interest).map_err(Failure::Io)
+    }
+
+    /// The server has closed a connection, which matters unless nothing was expected of it.
+    #[cold]
+    fn closed(&mut self, slot: usize) -> Result<(), Failure> {
+        if self.lanes[slot].state != State::Done {
+            return Err(Failure::Closed);
+        }
+        self.drop_socket(slot)
+    }
+
+    fn drop_socket(&mut self, slot: usize) -> Result<(), Failure> {
+        match self.lanes[slot].socket.take() {
+            Some(socket) => self.poller.remove(socket.as_fd()).map_err(Failure::Io),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Sends what the kernel takes; a peer that is gone is a closed connection.
+#[inline]
+fn transmit(socket: &net::Socket, bytes: &[u8]) -> Result<usize, Failure> {
+    socket.send(bytes).or_else(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Ok(0),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Err(Failure::Closed),
+        _ => Err(Failure::Io(error)),
+    })
+}
