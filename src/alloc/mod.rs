@@ -111,6 +111,11 @@ pub fn purge(budget: usize) -> usize {
     backend::purge(budget)
 }
 
+/// As [`purge`], but gives only slabs that were free all the time since the last call of this; O(slabs) in any case.
+pub fn purge_rested(budget: usize) -> usize {
+    backend::purge_rested(budget)
+}
+
 /// Calls `visit` with address and length of each region of which all memory is in use or was, a huge page each where these
 /// are allowed, until it returns `false`.
 pub fn for_each_region(visit: impl FnMut(usize, usize) -> bool) {

@@ -51,7 +51,7 @@ pub struct Ticket(u64);
 /// What the thread does.
 enum Work {
     Drop(Garbage),
-    /// Returns up to this many bytes of unused slabs to the kernel.
+    /// Returns up to this many bytes of slabs that were not used since the last time to the kernel.
     Purge(usize),
 }
 
@@ -105,7 +105,8 @@ impl LazyFree {
         self.latest()
     }
 
-    /// Has the thread give up to `bytes` of unused memory back to the kernel, when it has dropped what was sent before.
+    /// Has the thread give up to `bytes` of memory that was not used since the last call back to the kernel, when it has
+    /// dropped what was sent before.
     pub fn purge(&mut self, bytes: usize) {
         self.hand_out(Work::Purge(bytes));
     }
@@ -166,7 +167,7 @@ impl Work {
         let garbage = match self {
             Work::Drop(garbage) => garbage,
             Work::Purge(bytes) => {
-                alloc::purge(bytes);
+                alloc::purge_rested(bytes);
                 return;
             }
         };

@@ -92,16 +92,32 @@ impl Server {
         if client.resumable {
             return;
         }
+        let mut received = 0;
+        while received < MAX_RECEIVE
+            && let Some(count) = self.receive_once(io, token)
+        {
+            received += count;
+        }
+    }
+
+    /// Receives once. Returns how many bytes came if there may be more that the client can be served now: it sends large
+    /// arguments, and its turn is not over.
+    fn receive_once(&mut self, io: &mut Io, token: Token) -> Option<usize> {
+        let client = self.net.clients.get_mut(token)?;
         client.is_served_now();
         self.core.stats.reads += 1;
-        match client.query.take() {
+        let count = match client.query.take() {
             Some(query) => self.receive_more(io, token, query),
             None if client.rest.is_some() => {
                 let query = io.spare.take(0);
-                self.receive_more(io, token, query);
+                self.receive_more(io, token, query)
             }
             None => self.receive(io, token),
-        }
+        }?;
+        let client = self.net.clients.get(token)?;
+        let stopped =
+            client.resumable || client.doomed || client.rest.is_some() || client.session.is_closing();
+        (client.sends_large && !stopped && !self.is_suspended(token)).then_some(count)
     }
 
     /// Goes on with requests that waited for their turn.
@@ -124,16 +140,21 @@ impl Server {
         }
     }
 
-    /// The common case: nothing is held, so the bytes pass through the loop's own ring.
-    fn receive(&mut self, io: &mut Io, token: Token) {
-        let Some(client) = self.net.clients.get_mut(token) else { return };
+    /// The common case: nothing is held, so the bytes pass through the loop's own ring. Returns how many came if they were
+    /// as many as fit.
+    fn receive(&mut self, io: &mut Io, token: Token) -> Option<usize> {
+        let client = self.net.clients.get_mut(token)?;
         let window = io.ring.writable();
         let len = window.len().min(if client.sends_large { READ_BESIDE_LARGE } else { READ });
-        match client.socket.recv(&mut window[..len]) {
-            Ok(0) => return self.on_end_of_stream(token),
-            Ok(count) => io.ring.commit(count),
+        let count = match client.socket.recv(&mut window[..len]) {
+            Ok(0) => {
+                self.on_end_of_stream(token);
+                return None;
+            }
+            Ok(count) => count,
             Err(error) => return self.receive_failed(token, &error),
-        }
+        };
+        io.ring.commit(count);
         client.active_ms = self.core.keyspace.moment.unix_ms;
         self.core.stats.net_input_bytes += io.ring.len() as u64;
         let window = io.ring.readable();
@@ -149,6 +170,7 @@ impl Server {
             self.keep_remainder(io, token, query, &progress);
         }
         io.ring.truncate(0);
+        (count == len).then_some(count)
     }
 
     /// Keeps requests for the client's turn in the next iteration.
@@ -159,19 +181,22 @@ impl Server {
         }
     }
 
-    /// A client that holds half a request: its bytes go behind it, or into the large argument that is being filled.
-    fn receive_more(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) {
-        let Some(client) = self.net.clients.get_mut(token) else { return };
-        #[expect(clippy::single_match_else, reason = "two ways to receive, side by side")]
+    /// A client that holds half a request: its bytes go behind it, or into the large argument that is being filled. Returns
+    /// as [`Self::receive`].
+    fn receive_more(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) -> Option<usize> {
+        let client = self.net.clients.get_mut(token)?;
+        let len;
         let received = match &mut query.filling {
             Some((block, wanted)) => {
-                let (len, missing) = (block.len(), *wanted - block.len());
-                if block.capacity() - len < missing.min(READ) {
-                    block.reserve_exact(room(len + client.socket.unread(), *wanted) - len);
+                let missing = *wanted - block.len();
+                if block.capacity() - block.len() < missing.min(READ) {
+                    let room = room(block.len() + client.socket.unread(), *wanted);
+                    block.reserve_exact(room - block.len());
                 }
-                let most = missing.min(block.capacity() - len).min(MAX_RECEIVE);
+                let most = missing.min(block.capacity() - block.len()).min(MAX_RECEIVE);
                 let beyond = query.ring.writable();
                 let beyond_len = if most == missing { beyond.len().min(READ_BESIDE_LARGE) } else { 0 };
+                len = most + beyond_len;
                 let received = block.receive(&client.socket, most, &mut beyond[..beyond_len]);
                 if let Ok(count) = received {
                     query.ring.commit(count.saturating_sub(most));
@@ -179,9 +204,9 @@ impl Server {
                 received
             }
             None => {
-                let made = query.make_room();
+                let made = io.spare.make_room(&mut query);
                 let room = query.ring.writable();
-                let len = room.len().min(READ);
+                len = room.len().min(READ);
                 let received = made.and_then(|()| client.socket.recv(&mut room[..len]));
                 if let Ok(count) = received {
                     query.ring.commit(count);
@@ -189,22 +214,29 @@ impl Server {
                 received
             }
         };
-        match received {
-            Ok(0) => return self.on_end_of_stream(token),
-            Ok(count) => self.core.stats.net_input_bytes += count as u64,
+        let count = match received {
+            Ok(0) => {
+                self.on_end_of_stream(token);
+                return None;
+            }
+            Ok(count) => count,
             Err(error) => {
                 client.query = Some(query);
                 return self.receive_failed(token, &error);
             }
-        }
+        };
+        let full = (count == len).then_some(count);
+        self.core.stats.net_input_bytes += count as u64;
         client.active_ms = self.core.keyspace.moment.unix_ms;
         let limit = self.core.config.client_query_buffer_limit.min(MAX_WINDOW as u64);
         if query.unparsed_len() as u64 > limit {
-            return self.close_for_query_limit(token);
+            self.close_for_query_limit(token);
+            return None;
         }
         if let Some((block, wanted)) = &mut query.filling {
             if block.len() < *wanted {
-                return self.net.keep_query(token, query);
+                self.net.keep_query(token, query);
+                return full;
             }
             let (mut block, wanted) = query.filling.take().expect("checked above");
             block.truncate(wanted - 2);
@@ -212,9 +244,11 @@ impl Server {
             query.partial.detached();
         }
         if self.net.clients.get(token).is_some_and(|client| client.rest.is_some()) {
-            return self.net.keep_query(token, query);
+            self.net.keep_query(token, query);
+        } else {
+            self.run_query(io, token, query);
         }
-        self.run_query(io, token, query);
+        full
     }
 
     /// Closes a client that has sent more than `client-query-buffer-limit` which cannot be executed yet.
@@ -297,12 +331,13 @@ impl Server {
         }
     }
 
-    fn receive_failed(&mut self, token: Token, error: &std::io::Error) {
-        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
-            return;
+    /// Nothing came.
+    fn receive_failed(&mut self, token: Token, error: &std::io::Error) -> Option<usize> {
+        if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+            self.process.log.verbose(format_args!("Reading from client: {error}"));
+            self.net.doom(token);
         }
-        self.process.log.verbose(format_args!("Reading from client: {error}"));
-        self.net.doom(token);
+        None
     }
 
     /// Parses and executes the requests in `window`, batch by batch.
@@ -565,6 +600,19 @@ impl Spare {
     fn take(&mut self, len: usize) -> Box<Query> {
         let large = if len > SMALL_RING { self.large.pop() } else { None };
         large.or_else(|| self.small.pop()).unwrap_or_else(|| Box::new(Query::new()))
+    }
+
+    /// Makes room in the query's ring for the next receive. A small ring that is full is exchanged for a spare one if there
+    /// is one, so that a client with requests somewhat larger does not map one for each.
+    fn make_room(&mut self, query: &mut Query) -> std::io::Result<()> {
+        if query.is_small()
+            && query.ring.len() == query.ring.capacity()
+            && let Some(mut larger) = self.large.pop()
+        {
+            query.exchange_rings(&mut larger);
+            self.give(larger);
+        }
+        query.make_room()
     }
 
     fn give(&mut self, query: Box<Query>) {

@@ -595,13 +595,20 @@ mod tests {
     }
 
     #[test]
-    fn uninitialised_memory_can_be_received_into() {
+    fn uninitialised_memory_can_be_received_into_and_what_follows_elsewhere() {
         let (mut client, socket) = connected();
-        client.write_all(b"abc").unwrap();
+        client.write_all(b"abcdef").unwrap();
         assert_eq!(received(&socket, &mut [0; 1]).unwrap(), 1);
+        assert_eq!(socket.unread(), 5, "one segment");
         let mut block: Vec<u8> = Vec::with_capacity(16);
-        let count = socket.recv_uninit(block.spare_capacity_mut(), &mut []).unwrap();
-        assert_eq!(count, 2);
+        assert_eq!(socket.recv_uninit(&mut block.spare_capacity_mut()[..1], &mut []).unwrap(), 1);
+        let mut beyond = [0; 8];
+        let count = socket.recv_uninit(&mut block.spare_capacity_mut()[1..3], &mut beyond).unwrap();
+        assert_eq!((count, &beyond[..2]), (4, &b"ef"[..]));
+        // SAFETY: one byte and then two were received.
+        unsafe { block.set_len(3) };
+        assert_eq!(block, b"bcd");
+        assert_eq!(socket.unread(), 0);
     }
 
     #[test]

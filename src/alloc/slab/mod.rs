@@ -21,7 +21,7 @@ use std::ptr::{self, NonNull};
 use super::{Stats, system};
 
 pub use heap::{Compaction, classes, collect, is_leaving};
-pub use pool::{for_each_region, idle_bytes, purge};
+pub use pool::{for_each_region, idle_bytes, purge, purge_rested};
 pub use space::set_hugepages;
 
 #[inline(always)]

@@ -6,7 +6,8 @@
 //!
 //! Memory of free slabs goes back to the kernel by [`purge`], within a budget. The slabs are taken while the kernel
 //! works, so that the lock is not held: a thread of its own may purge beside the others. How much to purge follows from
-//! [`idle_bytes`]: the least that was free at any time since the last look was needed by nobody.
+//! [`idle_bytes`]: the least that was free at any time since the last look was needed by nobody. Which slabs, where others
+//! are in use, from what each has done since ([`purge_rested`]).
 //!
 //! The lock is held for some tens of instructions, once in at least 16 allocations of a size (and for a system call when
 //! a region is made usable), and across `fork`, so that a child never finds it held by a thread that it does not have.
@@ -34,11 +35,24 @@ const WORTH_A_SPLIT: u32 = u32::BITS / 2;
 /// The most slabs of a run.
 pub const LONGEST_RUN: usize = 17;
 
-/// One bit a slab: whether it is free, and whether it was touched since the kernel had its memory.
+/// One bit a slab: whether it is free, whether it was touched since the kernel had its memory, and whether it was free and
+/// touched at the last look of [`purge_rested`] and was not taken since.
 #[derive(Clone, Copy)]
 struct Region {
     free: u32,
     touched: u32,
+    rested: u32,
+}
+
+impl Region {
+    /// The slabs that have rested; or none, where `wanted` is not set or they are too few. The others begin to rest.
+    fn look(&mut self, wanted: bool, least: u32) -> u32 {
+        let idle = self.free & self.touched;
+        let rested = idle & self.rested;
+        let chosen = if wanted && rested.count_ones() >= least { rested } else { 0 };
+        self.rested = idle & !chosen;
+        chosen
+    }
 }
 
 /// What is taken: slabs that follow each other.
@@ -110,7 +124,7 @@ unsafe impl Sync for Locked {}
 
 // All zeroes, so the program's image holds none of it, and no page of it is touched before its region is used.
 static POOL: Locked = Locked(UnsafeCell::new(Pool {
-    regions: [Region { free: 0, touched: 0 }; REGIONS_MAX],
+    regions: [Region { free: 0, touched: 0, rested: 0 }; REGIONS_MAX],
     first: 0,
     usable: 0,
     lowest: [0; LONGEST_RUN + 1],
@@ -207,17 +221,36 @@ pub fn purge(budget: usize) -> usize {
     while given < budget
         && let Some((number, idle)) = with_pool(Pool::detach_idle)
     {
-        let mut rest = idle;
-        while rest != 0 {
-            let from = rest.trailing_zeros();
-            let run = (!(rest >> from)).trailing_zeros();
-            space::give_back(number * SLABS_IN_REGION + from as usize, run as usize);
-            rest &= !((ALL >> (u32::BITS - run)) << from);
-        }
-        with_pool(|pool| pool.attach(number, idle));
-        given += idle.count_ones() as usize * SLAB;
+        given += give_back(number, idle);
     }
     given
+}
+
+/// As [`purge`], but gives only slabs that were free all the time between the last call and this one, those of the highest
+/// regions first. The kernel would soon have to clear the memory of others again.
+pub fn purge_rested(budget: usize) -> usize {
+    let (first, usable) = usable_regions();
+    let mut given = 0;
+    for number in (first..usable).rev() {
+        let rested = with_pool(|pool| pool.detach_rested(number, given < budget));
+        if rested != 0 {
+            given += give_back(number, rested);
+        }
+    }
+    given
+}
+
+/// Gives the detached slabs of a region to the kernel, and returns how many bytes they are.
+fn give_back(number: usize, detached: u32) -> usize {
+    let mut rest = detached;
+    while rest != 0 {
+        let from = rest.trailing_zeros();
+        let run = (!(rest >> from)).trailing_zeros();
+        space::give_back(number * SLABS_IN_REGION + from as usize, run as usize);
+        rest &= !((ALL >> (u32::BITS - run)) << from);
+    }
+    with_pool(|pool| pool.attach(number, detached));
+    detached.count_ones() as usize * SLAB
 }
 
 /// Bytes of free slabs whose memory the kernel still lends and that nobody has needed since the last call.
@@ -277,6 +310,11 @@ pub fn for_each_region(mut visit: impl FnMut(usize, usize) -> bool) {
     }
 }
 
+/// How many slabs of a region have to be free for its memory to go back.
+fn least_worth() -> u32 {
+    if space::hugepages() { WORTH_A_SPLIT } else { 1 }
+}
+
 impl Pool {
     fn begin(&mut self, first: usize) {
         self.first = first;
@@ -301,6 +339,7 @@ impl Pool {
         let touched = region.touched & bits;
         region.free &= !bits;
         region.touched |= bits;
+        region.rested &= !bits;
         self.free_touched -= touched.count_ones() as usize;
         self.least_free_touched = self.least_free_touched.min(self.free_touched);
         Some(Taken { index: (number * SLABS_IN_REGION) as u32 + place, touched: touched != 0 })
@@ -312,7 +351,7 @@ impl Pool {
         if number >= REGIONS_MAX || !space::open_region(number, &mut self.records_len) {
             return None;
         }
-        self.regions[number] = Region { free: ALL, touched: 0 };
+        self.regions[number] = Region { free: ALL, touched: 0, rested: 0 };
         self.usable = number + 1;
         Some(number)
     }
@@ -343,27 +382,39 @@ impl Pool {
 
     /// Takes all slabs of one region that are free and touched, of the next region that has any.
     fn detach_idle(&mut self) -> Option<(usize, u32)> {
-        let hugepages = space::hugepages();
+        let least = least_worth();
         for _ in self.first..self.usable {
             if self.free_touched == 0 {
                 return None;
             }
             let number = if self.purge_at < self.usable { self.purge_at } else { self.first };
             self.purge_at = number + 1;
-            let region = &mut self.regions[number];
+            let region = self.regions[number];
             let idle = region.free & region.touched;
-            if idle == 0 || (hugepages && idle.count_ones() < WORTH_A_SPLIT) {
+            if idle.count_ones() < least {
                 continue;
             }
-            region.free &= !idle;
-            self.free_touched -= idle.count_ones() as usize;
-            self.least_free_touched = self.least_free_touched.min(self.free_touched);
+            self.detach(number, idle);
             return Some((number, idle));
         }
         None
     }
 
-    /// Puts back what [`Self::detach_idle`] took, whose memory the kernel has now.
+    /// Looks at one region's slabs, and takes those that have rested if these are `wanted`.
+    fn detach_rested(&mut self, number: usize, wanted: bool) -> u32 {
+        let rested = self.regions[number].look(wanted, least_worth());
+        self.detach(number, rested);
+        rested
+    }
+
+    /// Takes slabs that are free and touched.
+    fn detach(&mut self, number: usize, idle: u32) {
+        self.regions[number].free &= !idle;
+        self.free_touched -= idle.count_ones() as usize;
+        self.least_free_touched = self.least_free_touched.min(self.free_touched);
+    }
+
+    /// Puts back what was detached, whose memory the kernel has now.
     fn attach(&mut self, number: usize, idle: u32) {
         self.regions[number].touched &= !idle;
         self.free(number, idle);
@@ -446,6 +497,19 @@ pub mod tests {
         let boxed = Box::new(1u8);
         assert!(slab_of(NonNull::from(&*boxed)).is_none());
         put(index, Shape::SLAB);
+    }
+
+    #[test]
+    fn a_slab_has_rested_when_it_was_free_from_one_look_to_the_next() {
+        let mut region = Region { free: 0b1101_1111, touched: 0b0111_1111, rested: 0 };
+        assert_eq!(region.look(true, 1), 0, "nobody has looked before");
+        region.rested &= !0b11;
+        assert_eq!(region.look(true, 6), 0, "too few");
+        assert_eq!(region.look(false, 1), 0);
+        region.rested &= !0b11;
+        assert_eq!(region.look(true, 1), 0b0101_1100, "neither in use, untouched nor taken in between");
+        region.free &= !0b0101_1100;
+        assert_eq!(region.look(true, 1), 0b11);
     }
 
     #[test]

@@ -151,10 +151,22 @@ impl Query {
 
     fn exchange_ring(&mut self, capacity: usize) {
         let mut ring = Ring::new(capacity);
+        self.move_to(&mut ring);
+        self.ring = ring;
+    }
+
+    /// Takes the ring of an idle query, which is at least as large, and gives it its own.
+    pub fn exchange_rings(&mut self, idle: &mut Query) {
+        debug_assert!(idle.is_idle());
+        self.move_to(&mut idle.ring);
+        self.ring.truncate(0);
+        std::mem::swap(&mut self.ring, &mut idle.ring);
+    }
+
+    fn move_to(&self, ring: &mut Ring) {
         let held = self.ring.readable();
         ring.writable()[..held.len()].copy_from_slice(held);
         ring.commit(held.len());
-        self.ring = ring;
     }
 
     /// Moves the arguments of the current request that are wholly there out of the ring.
