@@ -3,6 +3,7 @@
 //! * [`server`] starts the binary under test (or `redis-server` beside it) on a free port in a directory of its
 //!   own, captures what it logs and kills it when the test ends.
 //! * [`client`] is a blocking RESP client that never hides a byte: what a server sent stays next to what it means.
+//! * [`http`] is a client for metrics.
 //! * [`reply`] decodes RESP2 and RESP3.
 //! * [`shim`] makes calls for files fail, and records them.
 //! * [`terminal`] runs a program in a pseudo-terminal and looks at its screen.
@@ -19,6 +20,7 @@
 #![allow(dead_code, unused_imports, reason = "every test binary uses a part of it")]
 
 pub mod client;
+pub mod http;
 pub mod random;
 pub mod reply;
 pub mod server;
@@ -28,6 +30,7 @@ pub mod version;
 pub mod workload;
 
 pub use client::Client;
+pub use http::{Http, Scrape};
 pub use random::Random;
 pub use reply::{Reply, Value};
 pub use server::{Launch, Server};

@@ -116,12 +116,17 @@ impl Exposition<'_> {
 
     /// Microseconds, as seconds.
     pub fn push_micros(&mut self, micros: u64) {
-        self.push_u64(micros / 1_000_000);
-        self.out.push(b'.');
-        // The leading one keeps the zeroes behind it.
-        let from = self.out.len();
-        self.push_u64(1_000_000 + micros % 1_000_000);
-        self.out.remove(from);
+        self.push_decimal(micros, 6);
+    }
+
+    /// A number whose last `digits` stand behind the dot.
+    pub fn push_decimal(&mut self, value: u64, digits: u32) {
+        let unit = 10_u64.pow(digits);
+        self.push_u64(value / unit);
+        // A leading one keeps the zeroes behind it; the dot takes its place.
+        let at = self.out.len();
+        self.push_u64(unit + value % unit);
+        self.out[at] = b'.';
     }
 
     fn push_escaped(&mut self, value: &str) {

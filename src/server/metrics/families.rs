@@ -133,11 +133,8 @@ impl Server {
         for (cmd, row, latency) in measured() {
             for (percent, quantile) in percents.iter().zip(&names) {
                 out.begin_labelled(name, "", &[("cmd", cmd), ("quantile", quantile)]);
-                let ns = latency.percentile(*percent);
-                out.push_u64(ns / 1000);
-                out.push_text(".");
-                // Three digits, as INFO has them.
-                [ns / 100 % 10, ns / 10 % 10, ns % 10].into_iter().for_each(|digit| out.push_u64(digit));
+                // Nanoseconds, as microseconds.
+                out.push_decimal(latency.percentile(*percent), 3);
                 out.end_sample();
             }
             out.labelled(name, "_sum", &[("cmd", cmd)], row.microseconds(rate));
@@ -191,7 +188,7 @@ impl Server {
         let name = "redis_latency_spike_last";
         out.family(name, Kind::Gauge, "When an event of the latency monitor was last slow, as Unix time.");
         events().for_each(|(event, sample)| {
-            out.labelled(name, "", &[("event_name", event)], sample.unix_seconds)
+            out.labelled(name, "", &[("event_name", event)], sample.unix_seconds);
         });
         let name = "redis_latency_spike_duration_seconds";
         out.family(name, Kind::Gauge, "How long that took.");

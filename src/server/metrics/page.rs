@@ -68,7 +68,7 @@ impl Html<'_> {
     /// A figure with its chart, whose numbers `text` writes.
     fn card(&mut self, title: &str, value: &str, beside: &str, chart: &Chart<'_>) {
         html!(self, "<section class=\"card\"><h2>{title}");
-        let largest = chart.lines.iter().filter_map(|line| line.largest()).reduce(f64::max);
+        let largest = chart.lines.iter().filter_map(Line::largest).reduce(f64::max);
         if let Some(largest) = largest {
             html!(self, " <small>at most {}</small>", (chart.text)(largest));
         }
@@ -85,7 +85,9 @@ impl Html<'_> {
     /// Begins a table.
     fn table(&mut self, title: &str, columns: &[&str]) {
         html!(self, "<section class=\"card\"><h2>{title}</h2><div class=\"scroll\"><table><thead><tr>");
-        columns.iter().for_each(|column| html!(self, "<th>{column}</th>"));
+        for column in columns {
+            html!(self, "<th>{column}</th>");
+        }
         self.push("</tr></thead><tbody>");
     }
 
@@ -417,7 +419,7 @@ mod tests {
             all(&[0.0, 7.0, 999.4, 999.6, 1234.0, 99_949.0, 123_456.0, 5e15], short),
             ["0", "7", "999", "1.00k", "1.23k", "99.9k", "123k", "5000T"]
         );
-        assert_eq!(all(&[512.0, 1536.0, 20.0 * 1048576.0], bytes), ["512 B", "1.50 KiB", "20.0 MiB"]);
+        assert_eq!(all(&[512.0, 1536.0, 20.0 * 1_048_576.0], bytes), ["512 B", "1.50 KiB", "20.0 MiB"]);
         assert_eq!(
             all(&[0.04, 12.0, 1500.0, 2e6, 600e6], micros),
             ["0.0 µs", "12 µs", "1.5 ms", "2.0 s", "10 min 0 s"]

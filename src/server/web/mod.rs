@@ -32,7 +32,7 @@ const LISTENER_SLOT: u32 = 1 << 31;
 pub const MAX_CONNECTIONS: usize = 16;
 
 /// A response buffer that is larger is not kept for the next one.
-const MAX_SPARE: usize = 1 << 20;
+const MAX_SPARE: usize = 256 << 10;
 
 /// What a token names.
 pub enum Named {
