@@ -720,7 +720,7 @@ mod tests {
                 "redis_latest_fork_seconds 0.001500",
                 "redstart_memory_used_peak_percentage 99.50",
                 "redis_rdb_last_bgsave_status 0",
-                "redstart_instantaneous_input_bytes_per_sec 512",
+                "redstart_instantaneous_input_bytes_per_second 512",
                 "redstart_hz 10",
                 "redstart_lru_clock 7",
             ]
