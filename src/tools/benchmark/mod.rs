@@ -11,7 +11,7 @@
 //! | [`template`], [`replies`], [`schedule`] | its parts: requests written in place, replies counted as they pass, moments of an open loop |
 //! | [`histogram`], [`timeline`] | latencies by size, replies by time |
 //! | [`report`] | the results of a test |
-//! | [`text`], [`json`], [`page`] | results as text, as JSON, and as a page with charts |
+//! | [`text`], [`json`], [`page`], [`svg`] | results as text, as JSON, and as a page with charts |
 
 pub mod histogram;
 pub mod json;
@@ -56,7 +56,7 @@ pub fn main(call: &Call) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words = call.arguments.iter().map(|word| word.to_string_lossy().into_owned());
-    let command_line = shown(std::iter::once(call.program.clone()).chain(words));
+    let command_line = format!("{} {}", call.program, shown(words));
     let result = Options::from_matches(&matches)
         .map_err(Stop::Because)
         .and_then(|options| Session::begin(options, command_line)?.run());
@@ -173,7 +173,7 @@ impl Session {
         let plan = self.subjects[0].plan(&self.options, test);
         let clients = self.options.clients;
         say(&format!("Creating {clients} idle connections and waiting forever (Ctrl+C when done)\n"))?;
-        match run::stay_idle(plan, || {}) {
+        match run::stay_idle(plan) {
             Failure::Interrupted => Ok(ExitCode::SUCCESS),
             failure => Err(Stop::Because(failure.to_string())),
         }
@@ -215,6 +215,10 @@ impl Session {
                     break 'rounds;
                 }
             }
+        }
+        // A run that failed before its first reply has found nothing.
+        for measured in &mut all {
+            measured.rounds.retain(|round| round.tally.latencies.count() > 0);
         }
         all.retain(|measured| !measured.rounds.is_empty());
         Ok((all, ended))

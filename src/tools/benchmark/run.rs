@@ -84,13 +84,12 @@ pub fn run(plan: Plan, watcher: &mut dyn Watcher) -> Result<Outcome, Failure> {
 }
 
 /// Opens the connections of a plan and keeps them until a signal comes or the server closes one.
-pub fn stay_idle(plan: Plan, opened: impl FnOnce()) -> Failure {
+pub fn stay_idle(plan: Plan) -> Failure {
     let (plan, shared) = (Arc::new(Plan { threads: 1, ..plan }), Arc::new(Shared::default()));
     let rest = || {
         for worker in &mut workers(&plan, &shared)? {
             worker.connect()?;
-            opened();
-            return worker.rest();
+            worker.rest()?;
         }
         Ok(())
     };
