@@ -78,6 +78,24 @@ fn claimed_lengths_take_no_memory() {
     assert!(after < before + 64 * MB, "memory grew from {} to {} MB", before / MB, after / MB);
 }
 
+/// What has arrived of a large argument lets its block have room for a few times as much, whatever length was claimed.
+#[test]
+fn a_large_argument_that_stays_unfinished_takes_a_few_times_what_has_arrived() {
+    const SENT: usize = 300_000;
+    const CLIENTS: usize = 20;
+    let server = Server::start("");
+    let mut control = server.client();
+    let before = control.info_number("used_memory");
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n").expect("send");
+        client.send_raw(&vec![b'x'; SENT]).expect("send");
+    }
+    control.wait_for_info("total_net_input_bytes", |n| n >= (CLIENTS * SENT) as i64);
+    let taken = (control.info_number("used_memory") - before) as usize / CLIENTS;
+    assert!((SENT..5 * SENT).contains(&taken), "{taken} bytes for each of {SENT}");
+}
+
 /// Sends GETs of a large value and reads nothing, until the server has had enough.
 fn read_nothing(server: &Server, count: usize) -> Client {
     let mut client = server.client();
@@ -435,6 +453,45 @@ fn large_values_come_back_as_they_were_sent() {
         let value = random.bytes(size);
         client.call(&[&b"SET"[..], b"k", &value]);
         assert!(client.run("GET k") == Value::Bulk(value), "{size} bytes");
+    }
+}
+
+/// Large arguments and small ones, received together or in pieces, from clients in turn.
+#[test]
+fn pipelines_of_values_of_all_sizes_are_whole_however_they_arrive() {
+    let server = Server::start("");
+    let mut random = support::Random::new(14);
+    let mut clients: Vec<_> = (0..3).map(|_| server.client()).collect();
+    let mut control = server.client();
+    for round in 0..20 {
+        let mut values = Vec::new();
+        let mut streams = Vec::new();
+        for client in 0..clients.len() {
+            let mut stream = Vec::new();
+            for number in 0..12 {
+                let longest = 1 << (4 + random.below(16));
+                let len = random.below(longest);
+                let (key, value) = (format!("{client}:{number}"), random.bytes(len));
+                stream.extend(encode(&[&b"SET"[..], key.as_bytes(), &value]));
+                values.push((key, value));
+            }
+            streams.push(stream);
+        }
+        let mut sent = [0; 3];
+        while (0..3).any(|client| sent[client] < streams[client].len()) {
+            for (client, stream) in streams.iter().enumerate() {
+                let longest = 1 << (6 + random.below(13));
+                let piece = (1 + random.below(longest)).min(stream.len() - sent[client]);
+                clients[client].send_raw(&stream[sent[client]..][..piece]).expect("send");
+                sent[client] += piece;
+            }
+        }
+        for client in &mut clients {
+            (0..12).for_each(|_| assert_eq!(client.read_reply().expect("a reply").value.text(), "OK"));
+        }
+        for (key, value) in values {
+            assert!(control.run(&format!("GET {key}")) == Value::Bulk(value), "{key}, round {round}");
+        }
     }
 }
 
