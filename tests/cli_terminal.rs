@@ -116,7 +116,9 @@ fn hints_completion_and_history_help_with_typing() {
     terminal.send("\x15get ");
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
     // Nothing typed, all is given up.
-    terminal.send("\x15\x03");
+    terminal.send("\x03");
+    terminal.wait_for("> ");
+    terminal.send("\x03");
     assert_eq!(terminal.wait_exit().code(), Some(1));
     assert!(terminal.is_restored());
 }

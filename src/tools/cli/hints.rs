@@ -98,7 +98,8 @@ pub fn complete(docs: &Docs, line: &str) -> (usize, Vec<String>) {
         found.extend(tokens(&left(&entry.arguments, &whole[count..]).unwrap_or_default()));
     }
     found.retain(|word| {
-        word.len() >= typed.len()
+        !word.is_empty()
+            && word.len() >= typed.len()
             && word.is_char_boundary(typed.len())
             && word[..typed.len()].eq_ignore_ascii_case(typed)
     });

@@ -19,7 +19,7 @@ use super::help;
 use super::history;
 use super::options::Options;
 use super::reader::{Plain, Reader, Typed};
-use super::session::{Failure, Session, print};
+use super::session::{Failure, Session, print, tell};
 use super::state::is;
 use crate::sys::terminal;
 use crate::text::{number, words};
@@ -66,7 +66,7 @@ pub fn run(options: Options) -> ExitCode {
     let mut shell = Shell { session, knowledge, is_informed: false, is_interactive, has_failed: false };
     if is_interactive {
         if let Err(error) = terminal::catch_interrupts() {
-            eprintln!("Ctrl-C cannot be caught: {error}");
+            tell(&format!("Ctrl-C cannot be caught: {error}"));
         }
         shell.read_preferences();
     }
@@ -157,13 +157,13 @@ impl Shell {
                 self.has_failed = true;
                 self.session.disconnect();
                 match error {
-                    Error::Connect(..) => eprintln!("{error}"),
-                    error => eprintln!("Error: {error}"),
+                    Error::Connect(..) => tell(&error.to_string()),
+                    error => tell(&format!("Error: {error}")),
                 }
                 Ok(())
             }
             Err(Failure::Interrupted) => {
-                println!();
+                print(b"\n")?;
                 self.reconnect()
             }
             Err(failure) => Err(failure),
@@ -174,7 +174,7 @@ impl Shell {
     fn reconnect(&mut self) -> Result<(), Failure> {
         match self.session.connect() {
             Err(Failure::Connection(error)) => {
-                eprintln!("{error}");
+                tell(&error.to_string());
                 Ok(())
             }
             result => result,
