@@ -402,7 +402,7 @@ const LINES: &[&str] = &[
     "MEMORY USAGE nosuch",
     "MEMORY HELP",
     "MEMORY NOSUCH",
-    "SLOWLOG LEN",
+    "SLOWLOG RESET",
     "CLUSTER INFO",
     "CLUSTER NODES",
     "CLUSTER SLOTS",

@@ -115,8 +115,9 @@ pub fn wait_readable<const N: usize>(
 /// Asks for a password: at the terminal it is not shown.
 pub fn read_password(prompt: &str) -> io::Result<String> {
     let input = io::stdin();
-    io::stderr().write_all(prompt.as_bytes())?;
+    // Before the prompt, after which a user may type at once.
     let hidden = Settings::hidden(input.as_fd()).ok();
+    io::stderr().write_all(prompt.as_bytes())?;
     let mut line = String::new();
     input.lock().read_line(&mut line)?;
     if hidden.is_some() {

@@ -358,7 +358,7 @@ mod tests {
         );
         assert_eq!(words("help @sor"), (5, vec!["@sorted-set".to_string()]));
         assert_eq!(words("help config ge"), (12, vec!["get".to_string()]));
-        assert_eq!(words("set \"a"), (6, Vec::new()));
+        assert_eq!(words("set \"a"), (4, Vec::new()));
         assert_eq!(words("nosuch x"), (7, Vec::new()));
     }
 

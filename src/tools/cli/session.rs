@@ -112,11 +112,11 @@ impl Session {
         report(result, "HELLO 3").map(drop)
     }
 
-    /// What the server tells of its commands.
-    pub fn docs(&mut self) -> Option<Docs> {
-        let connection = self.connection.as_mut()?;
-        let reply = connection.call(&["COMMAND", "DOCS"]).ok()?;
-        Docs::from_reply(&reply)
+    /// What the server tells of its commands; none if it does not.
+    pub fn docs(&mut self) -> Result<Option<Docs>, Failure> {
+        let Some(connection) = &mut self.connection else { return Ok(None) };
+        connection.send(&["COMMAND", "DOCS"])?;
+        Ok(Docs::from_reply(&self.receive()?))
     }
 
     /// Sends a command and prints its reply; connects first if there is no connection. Returns whether the reply is not an

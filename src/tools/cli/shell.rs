@@ -96,7 +96,7 @@ impl Shell {
         self.survive(result)?;
         loop {
             if self.is_interactive {
-                self.inform();
+                self.inform()?;
                 let result = self.watch();
                 self.survive(result)?;
             }
@@ -140,13 +140,17 @@ impl Shell {
     }
 
     /// Learns the commands of the server, once for each that is connected to.
-    fn inform(&mut self) {
+    fn inform(&mut self) -> Result<(), Failure> {
         if self.is_informed || !self.session.is_connected() {
-            return;
+            return Ok(());
         }
         self.is_informed = true;
-        let docs = self.session.docs().unwrap_or_else(Docs::built_in);
-        *self.knowledge.docs.borrow_mut() = docs;
+        let (docs, result) = match self.session.docs() {
+            Ok(docs) => (docs, Ok(())),
+            Err(failure) => (None, Err(failure)),
+        };
+        *self.knowledge.docs.borrow_mut() = docs.unwrap_or_else(Docs::built_in);
+        self.survive(result)
     }
 
     /// Prints what becomes of a connection. Only the end of the output ends the shell.
@@ -210,7 +214,7 @@ impl Shell {
         } else if is(first, "clear") && rest.is_empty() {
             print(b"\x1b[H\x1b[2J")?;
         } else if is_help(first) {
-            self.inform();
+            self.inform()?;
             print_help(&self.knowledge.docs.borrow(), rest)?;
         } else {
             let started = Instant::now();
