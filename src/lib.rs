@@ -19,7 +19,7 @@
 //! | 4 | [`persist`] | turns a value into the bytes of DUMP payloads and RDB files, and back |
 //! | 5 | [`command`] | the table of commands, and the families of functions that execute them |
 //! | 6 | [`server`] | the loop that ties everything together: clients, batches, output, cron |
-//! | 7 | [`tools`] | nothing: it looks at files, for which the same binary is called by other names |
+//! | 7 | [`tools`] | nothing: it looks at files and talks to servers, for which the same binary is called by other names |
 
 pub mod alloc;
 pub mod codec;

@@ -88,7 +88,7 @@ fn hints_completion_and_history_help_with_typing() {
     terminal.wait_for("> ");
 
     terminal.send("\x1b[A\x1b[A\x1b[A");
-    terminal.wait_screen("the first line", |screen| screen.current().ends_with("> set foo bar ex 100"));
+    terminal.wait_screen("the first line", |screen| screen.current().contains("> set foo bar ex 100"));
     terminal.send("\x7f\x7f\x7f200\r");
     terminal.wait_for("OK\r\n");
     terminal.wait_for("> ");
@@ -112,11 +112,13 @@ fn hints_completion_and_history_help_with_typing() {
     std::fs::write(server.directory().join(".redisclirc"), ":set nohints\n").expect("write the preferences");
     let mut terminal = start(&server, &[]);
     terminal.send("\x1b[A\x1b[A");
-    terminal.wait_screen("a line of before", |screen| screen.current().ends_with("> set foo bar ex 200"));
+    terminal.wait_screen("a line of before", |screen| screen.current().contains("> set foo bar ex 200"));
     terminal.send("\x15get ");
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
     // Nothing typed, all is given up.
-    terminal.send("\x15\x03");
+    terminal.send("\x03");
+    terminal.wait_for("> ");
+    terminal.send("\x03");
     assert_eq!(terminal.wait_exit().code(), Some(1));
     assert!(terminal.is_restored());
 }

@@ -115,13 +115,13 @@ pub fn wait_readable<const N: usize>(
 /// Asks for a password: at the terminal it is not shown.
 pub fn read_password(prompt: &str) -> io::Result<String> {
     let input = io::stdin();
-    eprint!("{prompt}");
-    io::stderr().flush()?;
+    // Before the prompt, after which a user may type at once.
     let hidden = Settings::hidden(input.as_fd()).ok();
+    io::stderr().write_all(prompt.as_bytes())?;
     let mut line = String::new();
     input.lock().read_line(&mut line)?;
     if hidden.is_some() {
-        eprintln!();
+        io::stderr().write_all(b"\n")?;
     }
     Ok(line.trim_end_matches(['\r', '\n']).to_string())
 }

@@ -149,6 +149,7 @@ impl Argument {
             out.push('[');
         }
         match &self.token {
+            Some(token) if self.kind == Kind::Token && token.is_empty() => out.push_str("\"\""),
             Some(token) if self.kind == Kind::Token => out.push_str(token),
             Some(token) => out.push_str(&format!("{token} {}", self.show_value())),
             None => out.push_str(&self.show_value()),
@@ -255,6 +256,8 @@ mod tests {
             "[EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]";
         assert_eq!(shown("set"), format!("key value [NX|XX] [GET] {options}"));
         assert_eq!(shown("mset"), "key value [key value ...]");
+        let empty = Argument { kind: Kind::Token, token: Some(String::new()), ..Argument::default() };
+        assert_eq!(empty.show(), "\"\"");
         assert_eq!(shown("config get"), "parameter [parameter ...]");
         assert_eq!(
             shown("xadd"),

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::io;
+use std::io::{self, stdout};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use rustyline::completion::Completer;
@@ -18,6 +19,7 @@ use super::hints;
 use super::history;
 use super::reader::{Reader, Typed};
 use super::shell::{Knowledge, colours_are_wanted};
+use crate::sys::terminal;
 
 /// The editor with its history.
 pub struct Editor {
@@ -35,6 +37,9 @@ impl std::fmt::Debug for Editor {
 impl Editor {
     /// An editor that shows of what is known; none if the terminal cannot be edited on.
     pub fn open(knowledge: &Knowledge) -> Option<Editor> {
+        if std::env::var("TERM").is_ok_and(|name| matches!(name.as_str(), "dumb" | "cons25" | "emacs")) {
+            return None;
+        }
         let config = Config::builder()
             .max_history_size(history::KEPT)
             .and_then(|config| config.history_ignore_dups(true))
@@ -46,6 +51,7 @@ impl Editor {
         lines.set_helper(Some(Assistant {
             knowledge: knowledge.clone(),
             is_empty: Cell::new(true),
+            room: Cell::new(0),
             has_colours: colours_are_wanted(),
         }));
         let path = history::path();
@@ -61,6 +67,9 @@ impl Reader for Editor {
         loop {
             if let Some(assistant) = self.lines.helper() {
                 assistant.is_empty.set(true);
+                let columns =
+                    terminal::size(stdout().as_fd()).map_or(80, |(columns, _)| usize::from(columns));
+                assistant.room.set(columns.saturating_sub(prompt.chars().count()));
             }
             match self.lines.readline(prompt) {
                 Ok(line) => return Ok(Typed::Line(line.into_bytes())),
@@ -93,6 +102,8 @@ struct Assistant {
     knowledge: Knowledge,
     /// Whether nothing has been typed.
     is_empty: Cell<bool>,
+    /// The columns behind the prompt.
+    room: Cell<usize>,
     has_colours: bool,
 }
 
@@ -133,7 +144,10 @@ impl Hinter for Assistant {
         if pos < line.len() || !self.knowledge.has_hints.get() {
             return None;
         }
-        hints::hint(&self.knowledge.docs.borrow(), line).map(Shown)
+        let hint = hints::hint(&self.knowledge.docs.borrow(), line)?;
+        // It stays on the line: the last column is the cursor's.
+        let room = self.room.get().saturating_sub(line.chars().count() + 1);
+        Some(Shown(hint.chars().take(room).collect()))
     }
 }
 

@@ -98,7 +98,8 @@ pub fn complete(docs: &Docs, line: &str) -> (usize, Vec<String>) {
         found.extend(tokens(&left(&entry.arguments, &whole[count..]).unwrap_or_default()));
     }
     found.retain(|word| {
-        word.len() >= typed.len()
+        !word.is_empty()
+            && word.len() >= typed.len()
             && word.is_char_boundary(typed.len())
             && word[..typed.len()].eq_ignore_ascii_case(typed)
     });
@@ -357,7 +358,7 @@ mod tests {
         );
         assert_eq!(words("help @sor"), (5, vec!["@sorted-set".to_string()]));
         assert_eq!(words("help config ge"), (12, vec!["get".to_string()]));
-        assert_eq!(words("set \"a"), (6, Vec::new()));
+        assert_eq!(words("set \"a"), (4, Vec::new()));
         assert_eq!(words("nosuch x"), (7, Vec::new()));
     }
 

@@ -34,7 +34,7 @@ use std::thread;
 use crate::tools::Call;
 use crate::tools::client::Error;
 use options::{FromInput, Options};
-use session::{Failure, Session};
+use session::{Failure, Session, print, tell};
 
 pub use options::command;
 
@@ -45,8 +45,8 @@ pub fn main(call: &Call) -> ExitCode {
         Err(status) => return status,
     };
     if matches.get_flag("version") {
-        println!("redstart-cli {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
+        let version = concat!("redstart-cli ", env!("CARGO_PKG_VERSION"), "\n");
+        return print(version.as_bytes()).map_or_else(end, |()| ExitCode::SUCCESS);
     }
     let options = match Options::from_matches(&matches) {
         Ok(options) => options,
@@ -137,6 +137,6 @@ fn end(failure: Failure) -> ExitCode {
 }
 
 fn fail(text: &str) -> ExitCode {
-    eprintln!("{text}");
+    tell(text);
     ExitCode::FAILURE
 }

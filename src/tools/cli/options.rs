@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::format::{Format, Style};
 use super::modes;
+use super::session::tell;
 use crate::resp::Protocol;
 use crate::sys::terminal;
 use crate::text::words;
@@ -164,7 +165,7 @@ impl Options {
             target.password =
                 Some(terminal::read_password("Please input password: ").map_err(|e| e.to_string())?);
         } else if !matches.get_flag("no-auth-warning") && names_password(matches)? {
-            eprintln!("{PASSWORD_WARNING}");
+            tell(PASSWORD_WARNING);
         }
         let format = format(matches);
         let by_name = matches.get_flag("resp3");
@@ -235,7 +236,7 @@ fn shows_pushes(matches: &ArgMatches) -> bool {
         Some([b'n' | b'N', ..]) => false,
         Some(other) => {
             let other = String::from_utf8_lossy(other);
-            eprintln!("Unknown --show-pushes value '{other}' (valid: '[y]es', '[n]o')");
+            tell(&format!("Unknown --show-pushes value '{other}' (valid: '[y]es', '[n]o')"));
             stdout().is_terminal()
         }
         None => stdout().is_terminal(),

@@ -2,7 +2,7 @@
 //!
 //! A command is never sent twice: one that finds its connection closed fails, and the next one connects again.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, Write, stderr, stdout};
 
 use super::docs::Docs;
 use super::options::Options;
@@ -32,6 +32,11 @@ impl From<Error> for Failure {
 pub fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// Prints a line to the standard error. Where that is closed there is nobody to tell.
+pub fn tell(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
 }
 
 /// A connection and its state.
@@ -74,7 +79,7 @@ impl Session {
     pub fn connect(&mut self) -> Result<(), Failure> {
         self.disconnect();
         if self.options.verbose {
-            eprintln!("Connecting to {}", self.options.target.address);
+            tell(&format!("Connecting to {}", self.options.target.address));
         }
         let mut connection = Connection::connect(&self.options.target.address)?;
         if report(connection.authenticate(&self.options.target), "AUTH")? {
@@ -107,11 +112,11 @@ impl Session {
         report(result, "HELLO 3").map(drop)
     }
 
-    /// What the server tells of its commands.
-    pub fn docs(&mut self) -> Option<Docs> {
-        let connection = self.connection.as_mut()?;
-        let reply = connection.call(&["COMMAND", "DOCS"]).ok()?;
-        Docs::from_reply(&reply)
+    /// What the server tells of its commands; none if it does not.
+    pub fn docs(&mut self) -> Result<Option<Docs>, Failure> {
+        let Some(connection) = &mut self.connection else { return Ok(None) };
+        connection.send(&["COMMAND", "DOCS"])?;
+        Ok(Docs::from_reply(&self.receive()?))
     }
 
     /// Sends a command and prints its reply; connects first if there is no connection. Returns whether the reply is not an
@@ -173,7 +178,7 @@ impl Session {
         let style = &self.options.style;
         match value {
             Value::Error(text) if self.options.errors_apart => {
-                eprintln!("{}", String::from_utf8_lossy(text));
+                tell(&String::from_utf8_lossy(text));
                 Ok(())
             }
             value if state::has_text_reply(words) => print(&style.text(value)),
@@ -246,7 +251,7 @@ impl Session {
 fn report(result: Result<(), Error>, what: &str) -> Result<bool, Failure> {
     match result {
         Err(Error::Refused(_, text)) => {
-            eprintln!("{what} failed: {}", String::from_utf8_lossy(&text));
+            tell(&format!("{what} failed: {}", String::from_utf8_lossy(&text)));
             Ok(false)
         }
         result => result.map(|()| true).map_err(Failure::from),

@@ -19,7 +19,7 @@ use super::help;
 use super::history;
 use super::options::Options;
 use super::reader::{Plain, Reader, Typed};
-use super::session::{Failure, Session, print};
+use super::session::{Failure, Session, print, tell};
 use super::state::is;
 use crate::sys::terminal;
 use crate::text::{number, words};
@@ -66,7 +66,7 @@ pub fn run(options: Options) -> ExitCode {
     let mut shell = Shell { session, knowledge, is_informed: false, is_interactive, has_failed: false };
     if is_interactive {
         if let Err(error) = terminal::catch_interrupts() {
-            eprintln!("Ctrl-C cannot be caught: {error}");
+            tell(&format!("Ctrl-C cannot be caught: {error}"));
         }
         shell.read_preferences();
     }
@@ -96,7 +96,7 @@ impl Shell {
         self.survive(result)?;
         loop {
             if self.is_interactive {
-                self.inform();
+                self.inform()?;
                 let result = self.watch();
                 self.survive(result)?;
             }
@@ -140,13 +140,17 @@ impl Shell {
     }
 
     /// Learns the commands of the server, once for each that is connected to.
-    fn inform(&mut self) {
+    fn inform(&mut self) -> Result<(), Failure> {
         if self.is_informed || !self.session.is_connected() {
-            return;
+            return Ok(());
         }
         self.is_informed = true;
-        let docs = self.session.docs().unwrap_or_else(Docs::built_in);
-        *self.knowledge.docs.borrow_mut() = docs;
+        let (docs, result) = match self.session.docs() {
+            Ok(docs) => (docs, Ok(())),
+            Err(failure) => (None, Err(failure)),
+        };
+        *self.knowledge.docs.borrow_mut() = docs.unwrap_or_else(Docs::built_in);
+        self.survive(result)
     }
 
     /// Prints what becomes of a connection. Only the end of the output ends the shell.
@@ -157,13 +161,13 @@ impl Shell {
                 self.has_failed = true;
                 self.session.disconnect();
                 match error {
-                    Error::Connect(..) => eprintln!("{error}"),
-                    error => eprintln!("Error: {error}"),
+                    Error::Connect(..) => tell(&error.to_string()),
+                    error => tell(&format!("Error: {error}")),
                 }
                 Ok(())
             }
             Err(Failure::Interrupted) => {
-                println!();
+                print(b"\n")?;
                 self.reconnect()
             }
             Err(failure) => Err(failure),
@@ -174,7 +178,7 @@ impl Shell {
     fn reconnect(&mut self) -> Result<(), Failure> {
         match self.session.connect() {
             Err(Failure::Connection(error)) => {
-                eprintln!("{error}");
+                tell(&error.to_string());
                 Ok(())
             }
             result => result,
@@ -210,7 +214,7 @@ impl Shell {
         } else if is(first, "clear") && rest.is_empty() {
             print(b"\x1b[H\x1b[2J")?;
         } else if is_help(first) {
-            self.inform();
+            self.inform()?;
             print_help(&self.knowledge.docs.borrow(), rest)?;
         } else {
             let started = Instant::now();

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(after("select 3").database, 3);
         assert_eq!(after("select 3 -> -ERR").database, 0);
         assert_eq!(after("select 3; RESET").database, 0);
-        assert_eq!(after("multi; select 4; exec -> *1").database, 4);
+        assert_eq!(after("multi; select 4; exec -> *0").database, 4);
         assert_eq!(after("select 1; multi; select 4; discard").database, 1);
         assert_eq!(after("select 1; multi; select 4; exec -> -EXECABORT").database, 1);
         assert_eq!(after("multi; set a b").transaction, Some(0));
