@@ -29,11 +29,11 @@ struct Document {
     text: String,
 }
 
-/// All documents: those of the top directory, and `docs/`.
+/// All documents: those of the top directory, of `docs/` and of `deploy/`.
 fn documents() -> Vec<Document> {
     let mut paths: Vec<PathBuf> = Vec::new();
-    for directory in ["", "docs"] {
-        let entries = fs::read_dir(Path::new(ROOT).join(directory)).expect("a directory");
+    for directory in ["", "docs", "deploy"] {
+        let Ok(entries) = fs::read_dir(Path::new(ROOT).join(directory)) else { continue };
         let names = entries.map(|entry| entry.expect("an entry").file_name());
         paths.extend(names.map(|name| Path::new(directory).join(name)));
     }
