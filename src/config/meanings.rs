@@ -6,6 +6,7 @@
 pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("bind", "The addresses to listen on. A leading `-` makes it no error if the machine does not have one."),
     ("port", "The TCP port; 0 for none."),
+    ("metrics-port", "The port for metrics and the status page, by HTTP and without a password; 0 for none."),
     ("unixsocket", "The path of a Unix socket to listen on as well, or alone with `port 0`."),
     ("unixsocketperm", "The permissions of the Unix socket; 0 leaves them to the umask."),
     ("tcp-backlog", "How many connections may wait to be accepted. The kernel's `somaxconn` limits it."),
