@@ -29,11 +29,11 @@ struct Document {
     text: String,
 }
 
-/// All documents: those of the top directory, and `docs/`.
+/// All documents: those of the top directory, of `docs/` and of `deploy/`.
 fn documents() -> Vec<Document> {
     let mut paths: Vec<PathBuf> = Vec::new();
-    for directory in ["", "docs"] {
-        let entries = fs::read_dir(Path::new(ROOT).join(directory)).expect("a directory");
+    for directory in ["", "docs", "deploy"] {
+        let Ok(entries) = fs::read_dir(Path::new(ROOT).join(directory)) else { continue };
         let names = entries.map(|entry| entry.expect("an entry").file_name());
         paths.extend(names.map(|name| Path::new(directory).join(name)));
     }
@@ -368,7 +368,7 @@ fn is_as_shown(printed: &str, shown: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// A place to follow getting-started.md in: a directory where `redstart` serves on a free port, and `redis-cli` finds it
+/// A place to follow getting-started.md in: a directory where `redstart` serves on a free port, and `redstart cli` finds it
 /// there.
 struct Walk {
     port: u16,
@@ -381,13 +381,13 @@ impl Walk {
         let (binary, port) = (subject_binary(), walk.port);
         let binary = binary.display();
         // A server that was just killed may need a moment to be gone.
-        let server = format!(
-            "case \"$1\" in --version|--help|check-*) exec {binary} \"$@\" ;; esac\n\
-             while PATH=${{PATH#*:}} redis-cli -p {port} ping >/dev/null 2>&1; do sleep 0.05; done\n\
+        let script = format!(
+            "case \"$1\" in\n--version|--help|--check-system|check-*) exec {binary} \"$@\" ;;\n\
+             cli) shift; exec {binary} cli -p {port} \"$@\" ;;\nesac\n\
+             while {binary} cli -p {port} ping >/dev/null 2>&1; do sleep 0.05; done\n\
              exec {binary} \"$@\" --port {port}"
         );
-        walk.program("redstart", &server);
-        walk.program("redis-cli", &format!("PATH=${{PATH#*:}} exec redis-cli -p {port} \"$@\""));
+        walk.program("redstart", &script);
         walk
     }
 
