@@ -7,7 +7,25 @@ ROUNDS ?= 500
 SEED ?= $(shell date +%s)
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-.PHONY: help build run test apps compat bench fuzz soak static lint cross-check
+# Where `make install` puts things; DESTDIR is put before all of them.
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+LINKS ?=
+# The file that is installed: what is here in a tarball of `make dist`, or what was built.
+BINARY ?= $(firstword $(wildcard redstart target/release/redstart target/static/redstart) target/release/redstart)
+ARCHS ?= x86_64 aarch64
+
+TOOLS = $(patsubst deploy/man/redstart-%.1,%,$(wildcard deploy/man/redstart-*.1))
+OWN_LINKS = $(addprefix redstart-,$(TOOLS))
+REDIS_LINKS = redis-server $(addprefix redis-,$(filter cli benchmark check-aof check-rdb,$(TOOLS)))
+
+.PHONY: help build run test apps compat bench fuzz soak static dist install uninstall generate lint cross-check
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,10 +60,49 @@ soak: ## Kill the server, let its disk fail and cut its power ROUNDS (500) times
 		--test killed --test faults --test power_cut -- --nocapture $(ARGS)
 
 static: ## Build one static file that runs on any Linux: target/static/redstart
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --locked --target $(HOST)
-	mkdir -p target/static && cp target/$(HOST)/release/redstart target/static/redstart
-	@! ldd target/static/redstart 2>/dev/null | grep '=>' || { echo 'target/static/redstart is not static' >&2; exit 1; }
+	deploy/build $(HOST) target/static
 	@ls -l target/static/redstart
+
+dist: ## Build static files for ARCHS (x86_64 aarch64) and pack them: target/dist/*.tar.gz with their sums
+	for arch in $(ARCHS); do \
+		deploy/build $$arch-unknown-linux-gnu target/dist/$$arch && \
+		deploy/pack target/dist/$$arch $$arch target/dist || exit 1; \
+	done
+	cd target/dist && sha256sum *.gz >SHA256SUMS && ls -l
+
+install: ## Install what was built: PREFIX (/usr/local), DESTDIR, LINKS=1 for names of Redis (redis-cli, ...)
+	@test -x $(BINARY) || { echo "$(BINARY) is missing: 'make build' first" >&2; exit 1; }
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SYSCONFDIR)/redstart $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 \
+		$(BASHDIR) $(ZSHDIR) $(FISHDIR))
+	install -m 0755 $(BINARY) $(DESTDIR)$(BINDIR)/redstart
+	for name in $(OWN_LINKS) $(if $(LINKS),$(REDIS_LINKS)); do ln -sf redstart $(DESTDIR)$(BINDIR)/$$name || exit 1; done
+	install -m 0644 deploy/man/*.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 0644 deploy/man/*.5 $(DESTDIR)$(MANDIR)/man5/
+	install -m 0644 deploy/completions/redstart $(DESTDIR)$(BASHDIR)/redstart
+	install -m 0644 deploy/completions/_redstart $(DESTDIR)$(ZSHDIR)/_redstart
+	install -m 0644 deploy/completions/redstart.fish $(DESTDIR)$(FISHDIR)/redstart.fish
+	sed 's|@BINDIR@|$(BINDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/redstart.service \
+		>$(DESTDIR)$(UNITDIR)/redstart.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/redstart.service
+	test -e $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf || \
+		install -m 0644 redstart.conf $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf
+
+uninstall: ## Remove what `make install` has put there, but a configuration that was changed
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,redstart $(OWN_LINKS))
+	for name in $(REDIS_LINKS); do \
+		[ "$$(readlink $(DESTDIR)$(BINDIR)/$$name)" != redstart ] || rm -f $(DESTDIR)$(BINDIR)/$$name; \
+	done
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(wildcard deploy/man/*.1)))
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(wildcard deploy/man/*.5)))
+	rm -f $(DESTDIR)$(BASHDIR)/redstart $(DESTDIR)$(ZSHDIR)/_redstart $(DESTDIR)$(FISHDIR)/redstart.fish
+	rm -f $(DESTDIR)$(UNITDIR)/redstart.service
+	! cmp -s redstart.conf $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf || \
+		rm -f $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf
+	rmdir $(DESTDIR)$(SYSCONFDIR)/redstart 2>/dev/null || true
+
+generate: ## Write anew what is made from tables: docs/configuration.md, deploy/man, deploy/completions
+	REDSTART_WRITE_DOCS=1 $(CARGO) test --locked --lib config::document
+	REDSTART_WRITE_DOCS=1 $(CARGO) test --locked --test deploy -- generated::the_manual generated::completions
 
 lint: ## Formatting, clippy and documentation without a warning
 	$(CARGO) fmt --check

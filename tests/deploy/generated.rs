@@ -195,7 +195,7 @@ fn completed() -> Command {
         }
         command = command.arg(arg);
     }
-    command.subcommands(TOOLS.iter().map(|tool| (tool.command)()))
+    command.disable_help_subcommand(true).subcommands(TOOLS.iter().map(|tool| (tool.command)()))
 }
 
 /// Whether a value of the list is the value itself and no description of it.
