@@ -78,6 +78,7 @@ pub fn main(call: &Call) -> ExitCode {
     let words: Vec<&str> = call.arguments.iter().map(|word| word.to_str().unwrap_or("")).collect();
     let mut mode = Mode::default();
     match words[..] {
+        ["-h" | "--help"] => return call.help(command()),
         [_] => {}
         ["--fix", _] => mode.fix = true,
         ["--truncate-to-timestamp", text, _] => match leading_i64(text.as_bytes()) {

@@ -30,10 +30,7 @@ pub fn command() -> Command {
 pub fn main(call: &Call) -> ExitCode {
     let [file] = &call.arguments[..] else { return usage(call) };
     match file.to_str() {
-        Some("-h" | "--help") => {
-            println!("Usage: {} <rdb-file-name>", call.program);
-            return ExitCode::SUCCESS;
-        }
+        Some("-h" | "--help") => return call.help(command()),
         Some("-v" | "--version") => {
             println!("redis-check-rdb redstart={}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;

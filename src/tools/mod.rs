@@ -51,6 +51,14 @@ impl Call {
             if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         })
     }
+
+    /// Prints the help of a tool, for one whose arguments are parsed as Redis parses them.
+    pub fn help(&self, command: Command) -> ExitCode {
+        match command.bin_name(&self.program).print_help() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// A tool, as the table has it.

@@ -115,11 +115,7 @@ fn rows() -> BTreeMap<String, [String; 4]> {
         let effect = effect.trim_end_matches(" |").to_owned();
         Some((name, [values.clone(), default.replace('`', ""), when.clone(), effect]))
     });
-    let rows: BTreeMap<String, [String; 4]> = rows.collect();
-    for directive in DIRECTIVES {
-        assert!(rows.contains_key(directive.name), "{} is not in docs/configuration.md", directive.name);
-    }
-    rows
+    rows.collect()
 }
 
 /// The sample is a list of directives with an explanation of each, under headings: so is the page.
@@ -182,7 +178,8 @@ fn completed() -> Command {
         arg.value_hint(ValueHint::FilePath).trailing_var_arg(false).allow_hyphen_values(false)
     });
     for directive in DIRECTIVES.iter().filter(|directive| directive.effect.why().is_none()) {
-        let [values, ..] = &rows[directive.name];
+        // A test of the table itself complains about one that the document lacks.
+        let Some([values, ..]) = rows.get(directive.name) else { continue };
         let choices: Vec<String> = values.split(", ").map(str::to_owned).collect();
         let are_choices = choices.len() > 1 && choices.iter().all(|value| is_word(value));
         let mut arg =
