@@ -200,7 +200,7 @@ const REPLIES: &[&str] = &[
 ];
 
 /// What redis-cli prints in this way since 7.2.
-const NEWER: &[&str] = &[r",nan\r\n", "SUBSCRIBE"];
+const NEWER: &[&str] = &[r",nan\r\n", "SUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE a"];
 
 impl Client {
     fn is_comparable(&self, what: &str) -> bool {

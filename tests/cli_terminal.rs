@@ -98,7 +98,7 @@ fn hints_completion_and_history_help_with_typing() {
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
     // What was typed is given up, and the client stays.
     terminal.send("\x03");
-    terminal.wait_for("> ");
+    terminal.wait_screen("an empty line", |screen| screen.current().ends_with('>'));
     terminal.send("\x04");
     assert!(terminal.wait_exit().success());
 
@@ -117,7 +117,7 @@ fn hints_completion_and_history_help_with_typing() {
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
     // Nothing typed, all is given up.
     terminal.send("\x03");
-    terminal.wait_for("> ");
+    terminal.wait_screen("an empty line", |screen| screen.current().ends_with('>'));
     terminal.send("\x03");
     assert_eq!(terminal.wait_exit().code(), Some(1));
     assert!(terminal.is_restored());
