@@ -42,7 +42,7 @@ fn commands_are_typed_at_a_prompt_that_tells_where_they_go() {
     ask(&mut terminal, "3 incr x", "(integer) 2\r\n(integer) 3\r\n(integer) 4\r\n");
     ask(&mut terminal, "get nosuch", "(nil)\r\n");
     ask(&mut terminal, "\"open", "Invalid argument(s)\r\n");
-    ask(&mut terminal, "select 2", &format!("OK\r\n"));
+    ask(&mut terminal, "select 2", "OK\r\n");
     assert_eq!(
         terminal.wait_screen("the prompt", |screen| screen.current().ends_with("]>")).current(),
         format!("{prompt}[2]>")
