@@ -23,12 +23,8 @@ struct Run {
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "status {:?}\n{}\n",
-            self.status,
-            self.output.escape_ascii().to_string().replace("\\n", "\n")
-        )?;
+        let output = self.output.escape_ascii().to_string().replace("\\n", "\n");
+        writeln!(f, "status {:?}\n{output}", self.status)?;
         write!(f, "errors: {}", self.errors)
     }
 }
@@ -200,7 +196,7 @@ const REPLIES: &[&str] = &[
 ];
 
 /// What redis-cli prints in this way since 7.2.
-const NEWER: &[&str] = &[r",nan\r\n", "SUBSCRIBE"];
+const NEWER: &[&str] = &[r",nan\r\n", "SUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE a"];
 
 impl Client {
     fn is_comparable(&self, what: &str) -> bool {

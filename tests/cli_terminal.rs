@@ -42,7 +42,7 @@ fn commands_are_typed_at_a_prompt_that_tells_where_they_go() {
     ask(&mut terminal, "3 incr x", "(integer) 2\r\n(integer) 3\r\n(integer) 4\r\n");
     ask(&mut terminal, "get nosuch", "(nil)\r\n");
     ask(&mut terminal, "\"open", "Invalid argument(s)\r\n");
-    ask(&mut terminal, "select 2", &format!("OK\r\n"));
+    ask(&mut terminal, "select 2", "OK\r\n");
     assert_eq!(
         terminal.wait_screen("the prompt", |screen| screen.current().ends_with("]>")).current(),
         format!("{prompt}[2]>")
@@ -98,7 +98,7 @@ fn hints_completion_and_history_help_with_typing() {
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
     // What was typed is given up, and the client stays.
     terminal.send("\x03");
-    terminal.wait_for("> ");
+    terminal.wait_screen("an empty line", |screen| screen.current().ends_with('>'));
     terminal.send("\x04");
     assert!(terminal.wait_exit().success());
 
@@ -117,7 +117,7 @@ fn hints_completion_and_history_help_with_typing() {
     terminal.wait_screen("no hint", |screen| screen.current().ends_with("> get"));
     // Nothing typed, all is given up.
     terminal.send("\x03");
-    terminal.wait_for("> ");
+    terminal.wait_screen("an empty line", |screen| screen.current().ends_with('>'));
     terminal.send("\x03");
     assert_eq!(terminal.wait_exit().code(), Some(1));
     assert!(terminal.is_restored());

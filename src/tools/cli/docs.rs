@@ -106,7 +106,9 @@ impl Docs {
                 b"group" => entry.group = text(value),
                 b"arguments" => entry.arguments = arguments(value),
                 b"subcommands" => {
-                    pairs(value).iter().for_each(|(name, fields)| self.add(&prefix, &text(name), fields));
+                    for (name, fields) in pairs(value) {
+                        self.add(&prefix, &text(name), fields);
+                    }
                 }
                 _ => {}
             }
@@ -151,7 +153,7 @@ impl Argument {
         match &self.token {
             Some(token) if self.kind == Kind::Token && token.is_empty() => out.push_str("\"\""),
             Some(token) if self.kind == Kind::Token => out.push_str(token),
-            Some(token) => out.push_str(&format!("{token} {}", self.show_value())),
+            Some(token) => out.extend([token.as_str(), " ", &self.show_value()]),
             None => out.push_str(&self.show_value()),
         }
         if self.is_multiple {

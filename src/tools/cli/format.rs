@@ -281,7 +281,7 @@ fn json(out: &mut Vec<u8>, reply: &Value, push_text: PushText) {
 fn json_key(out: &mut Vec<u8>, key: &Value, push_text: PushText) {
     match key {
         Value::Simple(_) | Value::Bulk(_) | Value::Verbatim(..) | Value::Error(_) => {
-            json(out, key, push_text)
+            json(out, key, push_text);
         }
         _ => {
             out.push(b'"');

@@ -66,7 +66,7 @@ fn one(entry: &Entry, names_group: bool, colours: &Colours) -> String {
     let group = if names_group { entry.group.as_str() } else { "" };
     for (label, value) in [("summary", entry.summary.as_str()), ("since", &entry.since), ("group", group)] {
         if !value.is_empty() {
-            text.push_str(&format!("  {field}{label}:{end} {value}\n"));
+            text.extend(["  ", field, label, ":", end, " ", value, "\n"]);
         }
     }
     text

@@ -60,7 +60,7 @@ impl Line {
         let is_whole = line.ends_with(char::is_whitespace);
         let start =
             if is_whole { line.len() } else { line.rfind(char::is_whitespace).map_or(0, |at| at + 1) };
-        let mut whole = words::split(line[..start].as_bytes()).ok()?;
+        let mut whole = words::split(&line.as_bytes()[..start]).ok()?;
         // A number in front repeats the command.
         let is_number = |word: &Vec<u8>| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
         if whole.first().is_some_and(is_number) {
@@ -106,7 +106,9 @@ pub fn complete(docs: &Docs, line: &str) -> (usize, Vec<String>) {
     // A user who types small letters goes on with them.
     let is_small = typed.ends_with(|last: char| last.is_ascii_lowercase());
     if is_small {
-        found.iter_mut().for_each(|word| word.make_ascii_lowercase());
+        for word in &mut found {
+            word.make_ascii_lowercase();
+        }
     }
     let mut words: Vec<String> = Vec::new();
     for word in found {

@@ -106,10 +106,9 @@ fn one_command(mut options: Options, words: &[Vec<u8>]) -> ExitCode {
     }
     while left != 0 {
         match session.execute(words) {
-            Ok(true) => {}
             // The error has been printed.
             Ok(false) if session.options.fail_on_error => return ExitCode::FAILURE,
-            Ok(false) => {}
+            Ok(_) => {}
             Err(failure) => return end(failure),
         }
         if session.state.listens()

@@ -231,7 +231,7 @@ fn format(matches: &ArgMatches) -> Format {
 }
 
 fn shows_pushes(matches: &ArgMatches) -> bool {
-    match matches.get_one::<String>("show-pushes").map(|value| value.as_bytes()) {
+    match matches.get_one::<String>("show-pushes").map(String::as_bytes) {
         Some([b'y' | b'Y', ..]) => true,
         Some([b'n' | b'N', ..]) => false,
         Some(other) => {

@@ -221,7 +221,9 @@ impl Session {
     /// Receives bytes from a connection that has some.
     pub fn fill(&mut self) -> Result<(), Failure> {
         let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
-        Ok(connection.fill(None)?.unwrap_or_default())
+        // After a signal there is nothing yet: the caller waits again.
+        let _ = connection.fill(None)?;
+        Ok(())
     }
 
     /// Prints what the server sends, until it closes the connection or the user has enough.

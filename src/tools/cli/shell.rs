@@ -128,7 +128,7 @@ impl Shell {
         let mut prompt = self.session.options.target.address.to_string();
         let state = &self.session.state;
         if state.database != 0 {
-            prompt.push_str(&format!("[{}]", state.database));
+            prompt.extend(["[", &state.database.to_string(), "]"]);
         }
         if state.transaction.is_some() {
             prompt.push_str("(TX)");
