@@ -1,4 +1,5 @@
-//! Where samples come from: a connection that is asked once an interval, by one pipeline of INFO and SLOWLOG.
+//! Where samples come from: a connection that is asked once an interval, by one pipeline of INFO and, where it is shown,
+//! SLOWLOG.
 //!
 //! Settings that INFO does not tell are asked for by CONFIG GET when the connection is new, and then rarely. Everything
 //! but INFO may be refused (by an ACL, or a service that has no such command) without ending the view.
@@ -95,7 +96,7 @@ impl Source {
         }
     }
 
-    /// A sample, and the last `slow` entries of the slow log. Connects if necessary; after an error of the connection
+    /// A sample, and the last `slow` entries of the slow log, for which 0 does not ask. Connects if necessary; after an error of the connection
     /// it is given up, so that the next call makes another one.
     pub fn poll(&mut self, slow: usize) -> Result<Poll, Failure> {
         let mut connection = match self.connection.take() {
@@ -111,7 +112,11 @@ impl Source {
 
     fn connect(&mut self) -> Result<Connection, Failure> {
         let mut connection = Connection::open(&self.target)?;
-        connection.call(&["CLIENT", "SETNAME", CLIENT_NAME])?;
+        // Without authentication a server refuses commands as long as what is to come, and closes the connection.
+        match connection.call(&["CLIENT", "SETNAME", CLIENT_NAME])? {
+            Value::Error(text) if text.starts_with(b"NOAUTH") => return Err(refusal(&text)),
+            _ => {}
+        }
         self.settings_from = None;
         self.old = false;
         Ok(connection)
@@ -124,7 +129,9 @@ impl Source {
         let sections: &[&str] = if self.old { &["everything"] } else { &SECTIONS };
         let info: Vec<&str> = std::iter::once("INFO").chain(sections.iter().copied()).collect();
         write_command(&mut bytes, &info);
-        write_command(&mut bytes, &["SLOWLOG", "GET", &slow.to_string()]);
+        if slow > 0 {
+            write_command(&mut bytes, &["SLOWLOG", "GET", &slow.to_string()]);
+        }
         for name in SETTINGS.iter().filter(|_| settings_due) {
             write_command(&mut bytes, &["CONFIG", "GET", name]);
         }
@@ -132,7 +139,7 @@ impl Source {
         connection.send_bytes(&bytes)?;
         let info = connection.receive()?;
         let (waited, at) = (asked.elapsed(), self.began.elapsed());
-        let slow_log = connection.receive()?;
+        let slow_log = if slow > 0 { connection.receive()? } else { Value::Null };
         if settings_due {
             let mut values = Vec::new();
             for _ in SETTINGS {
@@ -237,6 +244,44 @@ mod tests {
         assert_eq!(slow_entries(odd).unwrap(), []);
         let error = slow_entries(Value::Error(b"NOPERM no".to_vec()));
         assert_eq!(error.unwrap_err(), "NOPERM no");
+    }
+
+    /// Plays a server: waits for each text to arrive, and then sends the reply beside it.
+    fn play(scene: Vec<(&'static str, String)>) -> (Target, std::thread::JoinHandle<()>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut received, mut room) = (String::new(), [0; 4096]);
+            for (wanted, reply) in scene {
+                while !received.contains(wanted) {
+                    let count = stream.read(&mut room).unwrap();
+                    assert!(count > 0, "closed before {wanted}: {received}");
+                    received.push_str(std::str::from_utf8(&room[..count]).unwrap());
+                }
+                received.clear();
+                stream.write_all(reply.as_bytes()).unwrap();
+            }
+        });
+        let address = crate::tools::client::Address::Tcp("127.0.0.1".to_string(), port);
+        (Target { address, ..Target::default() }, server)
+    }
+
+    #[test]
+    fn a_server_from_before_7_0_is_asked_for_everything() {
+        let info = "redis_version:6.2.14\r\nmaxclients:100\r\n";
+        let settings = "*2\r\n$11\r\nappendfsync\r\n$2\r\nno\r\n*0\r\n-NOPERM\r\n";
+        let (target, server) = play(vec![
+            ("redstart-top", "+OK\r\n".to_string()),
+            ("slowlog-log-slower-than", format!("-ERR syntax error\r\n-NOPERM slowlog\r\n{settings}")),
+            ("$10\r\neverything\r\n*3", format!("${}\r\n{info}\r\n*0\r\n", info.len())),
+        ]);
+        let poll = Source::new(target).poll(8).unwrap();
+        assert_eq!((poll.sample.server.version.as_str(), poll.sample.clients.limit), ("6.2.14", Some(100)));
+        assert_eq!(poll.settings, Settings { appendfsync: "no".to_string(), ..Settings::default() });
+        assert!(poll.slow.is_empty());
+        server.join().unwrap();
     }
 
     #[test]
