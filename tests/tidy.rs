@@ -365,7 +365,8 @@ fn unsafe_complaints(module: Option<&str>, text: &str) -> Vec<String> {
     for (index, line) in all.iter().enumerate() {
         let code = without_comment(line);
         // A word with a hyphen is a name of somebody else's in a text.
-        let words: Vec<&str> = code.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).collect();
+        let words: Vec<&str> =
+            code.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).collect();
         if !words.contains(&"unsafe") {
             continue;
         }
