@@ -117,6 +117,7 @@ impl Docs {
     }
 
     /// The command that `words` begin with, and how many of them are its name.
+    #[cfg(any(feature = "cli", test))]
     pub fn find<W: AsRef<[u8]>>(&self, words: &[W]) -> Option<(&Entry, usize)> {
         (1..=words.len().min(2)).rev().find_map(|count| {
             let name = words[..count].iter().map(|word| String::from_utf8_lossy(word.as_ref()));
@@ -132,14 +133,6 @@ impl Docs {
         groups.sort_unstable();
         groups.dedup();
         groups
-    }
-}
-
-impl Entry {
-    /// Whether there are commands of which this is the first word, and it is not one itself.
-    pub fn is_container(&self, docs: &Docs) -> bool {
-        let prefix = format!("{} ", self.name);
-        self.arguments.is_empty() && docs.entries.iter().any(|entry| entry.name.starts_with(&prefix))
     }
 }
 
@@ -276,8 +269,6 @@ mod tests {
         assert_eq!(name(&["Config", "nosuch"]), Some(("CONFIG", 1)));
         assert_eq!(name(&["get", "a"]), Some(("GET", 1)));
         assert_eq!(name(&["nosuch"]), None);
-        assert!(docs.find(&["config"]).unwrap().0.is_container(&docs));
-        assert!(!docs.find(&["get"]).unwrap().0.is_container(&docs));
         assert!(docs.groups().contains(&"sorted-set"));
     }
 }

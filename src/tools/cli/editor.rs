@@ -20,6 +20,7 @@ use super::history;
 use super::reader::{Reader, Typed};
 use super::shell::{Knowledge, colours_are_wanted};
 use crate::sys::terminal;
+use crate::text::words;
 
 /// The editor with its history.
 pub struct Editor {
@@ -88,7 +89,10 @@ impl Reader for Editor {
     }
 
     fn remember(&mut self, line: &[u8]) {
-        let Ok(line) = std::str::from_utf8(line) else { return };
+        let (Ok(words), Ok(line)) = (words::split(line), std::str::from_utf8(line)) else { return };
+        if words.is_empty() || history::is_secret(&words) {
+            return;
+        }
         let is_new = self.lines.add_history_entry(line).unwrap_or(false);
         if is_new && let Some(path) = &self.path {
             // A history that cannot be kept is no reason to trouble the user.

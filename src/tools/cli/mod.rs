@@ -18,7 +18,9 @@ mod docs;
 mod editor;
 pub mod format;
 mod help;
+#[cfg(any(feature = "cli", test))]
 mod hints;
+#[cfg(any(feature = "cli", test))]
 mod history;
 pub mod modes;
 pub mod options;

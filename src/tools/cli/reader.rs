@@ -22,7 +22,7 @@ pub trait Reader: fmt::Debug {
     /// The next line. At a terminal `prompt` stands before it.
     fn read(&mut self, prompt: &str) -> io::Result<Typed>;
 
-    /// Keeps a line so that it can be recalled.
+    /// Keeps a line so that it can be recalled, unless it is blank or may have a password in it.
     fn remember(&mut self, line: &[u8]);
 }
 

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use super::docs::Docs;
 use super::format::Format;
 use super::help;
-use super::history;
 use super::options::Options;
 use super::reader::{Plain, Reader, Typed};
 use super::session::{Failure, Session, print, tell};
@@ -107,12 +106,7 @@ impl Shell {
             };
             // What was pasted may have several.
             for line in line.split(|&byte| byte == b'\n') {
-                if let Ok(words) = words::split(line)
-                    && !words.is_empty()
-                    && !history::is_secret(&words)
-                {
-                    reader.remember(line);
-                }
+                reader.remember(line);
                 if self.line(line)? == Flow::End {
                     return Ok(true);
                 }
