@@ -37,13 +37,6 @@ pub fn install(waker: &Waker) -> io::Result<()> {
     set(Signal::SIGINT, SigHandler::Handler(on_shutdown))
 }
 
-/// Has SIGTERM and SIGINT counted, for a tool that ends its work in order: whoever loops looks at
-/// [`shutdown_signals`]. A second SIGINT ends the process at once.
-pub fn count_interrupts() -> io::Result<()> {
-    set(Signal::SIGTERM, SigHandler::Handler(on_shutdown))?;
-    set(Signal::SIGINT, SigHandler::Handler(on_shutdown))
-}
-
 /// Has the end of a child noted from now on, and its status kept: where SIGCHLD is ignored, which a process inherits, the
 /// kernel throws the status away.
 pub fn watch_children() -> io::Result<()> {

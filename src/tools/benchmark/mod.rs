@@ -37,7 +37,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::Call;
-use crate::sys::signal;
+use crate::sys::terminal;
 use options::{Format, Options};
 use plan::Failure;
 use report::Measured;
@@ -136,7 +136,7 @@ impl Session {
     }
 
     fn run(mut self) -> Result<ExitCode, Stop> {
-        signal::count_interrupts()?;
+        terminal::catch_interrupts()?;
         if self.options.idles {
             return self.idle();
         }
@@ -161,7 +161,7 @@ impl Session {
         }
         if let Some(text) = ended {
             let _ = writeln!(io::stderr(), "{text}");
-            let is_expected = self.options.repeats && signal::shutdown_signals() > 0;
+            let is_expected = self.options.repeats && terminal::is_interrupted();
             return Ok(if is_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         let has_errors = self.results.iter().any(|measured| measured.errors() > 0);

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 
 use super::json::FACTS;
 use super::options::Options;
-use super::report::{Measured, PERCENTILES};
+use super::report::{FEW_PERCENTILES, Measured, PERCENTILES};
 use super::run::Outcome;
 use super::subject::Subject;
 use super::svg::{Axis, COLOURS, Line, chart};
@@ -235,11 +235,12 @@ impl Page<'_> {
 
     fn percentiles(&mut self, all: &[&Measured]) {
         let compares = all.len() > 1;
+        let percentiles = if compares { &FEW_PERCENTILES[..] } else { &PERCENTILES };
         self.put(format_args!("<div class=\"scroll\"><table>\n<tr>"));
         if compares {
             self.put(format_args!("<th>server</th><th>a second</th><th>ratio</th><th>CPU</th>"));
         }
-        for percent in PERCENTILES {
+        for &percent in percentiles {
             self.put(format_args!("<th>{}</th>", name_of_percentile(percent)));
         }
         self.put(format_args!("</tr>\n"));
@@ -252,7 +253,7 @@ impl Page<'_> {
                 let rate = grouped(measured.rate());
                 self.put(format_args!("<td>{label}</td><td>{rate}</td><td>{ratio:.2}×</td><td>{cpu}</td>"));
             }
-            for percent in PERCENTILES {
+            for &percent in percentiles {
                 self.put(format_args!("<td>{}</td>", latency(measured.percentile_ms(percent))));
             }
             self.put(format_args!("</tr>\n"));
@@ -261,13 +262,17 @@ impl Page<'_> {
     }
 
     fn remarks(&mut self, measured: &Measured) {
+        let name = match self.subjects.len() {
+            1 => String::new(),
+            _ => format!("{}: ", self.options.name(measured.subject)),
+        };
         for remark in remarks(self.options, measured) {
-            self.put(format_args!("<p class=\"note\">{}</p>\n", Escaped(&remark)));
+            self.put(format_args!("<p class=\"note\">{}{}</p>\n", Escaped(&name), Escaped(&remark)));
         }
         let threads = self.options.threads.unwrap_or(1);
         if self.options.pace.is_none() && measured.client_load() > BUSY * threads as f64 {
             self.put(format_args!(
-                "<p class=\"note\">The client was busy for {:.0} % of the time of {threads} threads: the throughput \
+                "<p class=\"note\">The client was busy for {:.0} % of the time of its threads ({threads}): the throughput \
                  may be its limit and not the server's. More --threads help where there are processors.</p>\n",
                 measured.client_load() / threads as f64 * 100.0
             ));

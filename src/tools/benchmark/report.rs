@@ -5,6 +5,9 @@ use super::run::Outcome;
 /// The percentiles of tables, in percent.
 pub const PERCENTILES: [f64; 9] = [0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0];
 
+/// Those for which there is room beside other columns.
+pub const FEW_PERCENTILES: [f64; 6] = [0.0, 50.0, 90.0, 99.0, 99.9, 100.0];
+
 /// All rounds of a test against one server.
 #[derive(Debug)]
 pub struct Measured {

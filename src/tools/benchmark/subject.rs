@@ -1,10 +1,15 @@
 //! A server under test: how to reach it, and what it says about itself.
 
+use std::time::Duration;
+
 use super::options::Options;
 use super::plan::{Endpoint, Plan};
 use super::suite::Test;
 use crate::resp::{Protocol, Value};
 use crate::tools::client::{Address, Connection, Error, Target, write_command};
+
+/// How long a server has for a reply that is not part of the load.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server that can be reached.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ impl Subject {
             (Address::Tcp(..), Some(address)) => Endpoint::Tcp(address),
             (Address::Tcp(..), None) => return Err(Error::Closed),
         };
-        let info = info(&mut connection, "default")?;
+        let info = fields(&connection.call(&["INFO"])?);
         let mut configuration = Vec::new();
         for name in ["save", "appendonly"] {
             if let Some(value) = setting(&connection.call(&["CONFIG", "GET", name])?) {
@@ -50,15 +55,15 @@ impl Subject {
         known.iter().find_map(|(field, name)| Some(format!("{name} {}", self.fact(field)?)))
     }
 
-    /// Processor time that the server has taken so far, in seconds.
+    /// Processor time that the server has taken so far, in seconds. A server that does not reply soon is not asked again.
     pub fn cpu_seconds(&mut self) -> Option<f64> {
-        let fields = match info(self.connection.as_mut()?, "cpu") {
-            Ok(fields) => fields,
-            Err(_) => {
-                self.connection = None;
-                return None;
-            }
+        let connection = self.connection.as_mut()?;
+        let sent = connection.send(&["INFO", "cpu"]);
+        let Ok(Ok(Ok(reply))) = sent.map(|()| connection.receive_or(Some(PATIENCE))) else {
+            self.connection = None;
+            return None;
         };
+        let fields = fields(&reply);
         let of = |name: &str| fields.iter().find(|(field, _)| field == name)?.1.parse::<f64>().ok();
         Some(of("used_cpu_user")? + of("used_cpu_sys")?)
     }
@@ -109,15 +114,14 @@ impl Subject {
     }
 }
 
-/// The fields of a section of INFO; none if the user may not ask.
-fn info(connection: &mut Connection, section: &str) -> Result<Vec<(String, String)>, Error> {
-    let reply = connection.call(&["INFO", section])?;
-    let text = match reply {
-        Value::Error(_) => return Ok(Vec::new()),
-        reply => String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned(),
-    };
+/// The fields of a reply to INFO; none if the user may not ask.
+fn fields(reply: &Value) -> Vec<(String, String)> {
+    if reply.is_error() {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default());
     let fields = text.lines().filter_map(|line| line.split_once(':'));
-    Ok(fields.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect())
+    fields.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect()
 }
 
 /// The value in a reply of CONFIG GET for one name.

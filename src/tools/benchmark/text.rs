@@ -136,7 +136,7 @@ pub fn remarks(options: &Options, measured: &Measured) -> Vec<String> {
             rates.fold((f64::MAX, 0.0), |(least, most), rate| (rate.min(least), rate.max(most)));
         let count = measured.rounds.len();
         remarks.push(format!(
-            "{count} rounds, of which this is the median: {least:.2} to {most:.2} requests per second"
+            "{count} rounds, from {least:.2} to {most:.2} requests per second, of which the median is shown"
         ));
     }
     if round.unsent > 0 {
@@ -234,7 +234,7 @@ pub fn comparison(options: &Options, all: &[&Measured]) -> String {
             latencies[2],
             latencies[3],
         );
-        for remark in remarks(options, measured).into_iter().filter(|remark| !remark.contains("rounds, of")) {
+        for remark in remarks(options, measured).into_iter().filter(|remark| !remark.contains(" rounds, from ")) {
             line!(out, "    {remark}");
         }
     }

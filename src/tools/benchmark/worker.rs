@@ -26,7 +26,7 @@ use super::replies::ReplyCounter;
 use super::schedule::Schedule;
 use super::template::Requests;
 use crate::sys::poller::{Event, Interest, NativePoller, Poller, Token};
-use crate::sys::{clock, net, signal};
+use crate::sys::{clock, net, terminal};
 
 /// Room for what one call receives.
 const INPUT: usize = 128 * 1024;
@@ -246,7 +246,7 @@ impl Worker {
         let (replies, latency_ns) = std::mem::take(&mut self.unpublished);
         self.shared.replies.fetch_add(replies, Ordering::Relaxed);
         self.shared.latency_ns.fetch_add(latency_ns, Ordering::Relaxed);
-        if signal::shutdown_signals() > 0 {
+        if terminal::is_interrupted() {
             return Err(Failure::Interrupted);
         }
         if self.shared.is_over.load(Ordering::Relaxed) {
