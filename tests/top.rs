@@ -102,16 +102,15 @@ fn a_known_load_is_what_is_counted() {
     calls(&mut client, 5, "LPUSH k v");
     // What happened is in one interval, or in two.
     let (mut got, mut failed, mut hits) = (0.0, 0.0, false);
-    while got < 40.0 || failed < 5.0 {
+    while got < 38.0 || failed < 4.75 {
         let line = lines.next();
         let seconds = number(&line, "", "interval_s").expect("the interval");
         got += number(&line, "\"get\":", "calls_per_s").unwrap_or(0.0) * seconds;
         failed += number(&line, "\"lpush\":", "errors_per_s").unwrap_or(0.0) * seconds;
         hits |= number(&line, "", "hit_percent").is_some();
-        // Rates are rounded to a thousandth.
-        (got, failed) = ((got * 100.0).round() / 100.0, (failed * 100.0).round() / 100.0);
     }
-    assert_eq!((got, failed, hits), (40.0, 5.0, true));
+    // The interval is printed in milliseconds, so these are not exact; totals are.
+    assert!(hits && got < 42.0 && failed < 5.25, "{got} {failed}");
     let line = lines.next();
     assert_eq!(number(&line, "\"get\":", "calls"), Some(40.0), "{line}");
     assert_eq!(number(&line, "\"errors\":", "WRONGTYPE"), Some(5.0), "{line}");
@@ -181,25 +180,26 @@ fn without_a_server_or_its_password_it_says_so_and_fails() {
 #[test]
 fn it_asks_little_of_the_server() {
     let server = Server::start("");
+    let mut client = server.client();
+    let mut calls = |name: &str| {
+        let stats = client.run("INFO commandstats").text();
+        let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:")))?;
+        line.split_once("calls=")?.1.split(',').next()?.parse::<u32>().ok()
+    };
+    let before = calls("info").unwrap_or(0);
     let (good, text) = run_bounded(top(server.port(), "-i 0.05 --count 10"));
     assert!(good, "{text}");
-    let mut client = server.client();
-    let stats = client.run("INFO commandstats").text();
-    let counted = |name: &str| {
-        let line =
-            stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:"))).unwrap_or_default();
-        line.split_once("calls=")
-            .and_then(|(_, rest)| rest.split(',').next())
-            .map_or(0, |n| n.parse().unwrap())
-    };
-    // The first look, and one an interval; more only if a round of this test's own took longer.
-    assert!((11..=13).contains(&counted("slowlog|get")), "{stats}");
-    assert_eq!((counted("config|get"), counted("client|setname")), (3, 1), "{stats}");
+    // The first look, one an interval, and this test's own.
+    assert_eq!(calls("info"), Some(before + 12));
+    assert_eq!(
+        (calls("config|get"), calls("client|setname"), calls("slowlog|get")),
+        (Some(3), Some(1), None)
+    );
 }
 
 #[test]
 fn the_live_view_acts_on_keys_and_gives_the_terminal_back() {
-    let server = Server::start("--slowlog-log-slower-than 0");
+    let server = Server::start("--enable-debug-command yes");
     let mut client = server.client();
     let mut terminal = Terminal::start(top(server.port(), "-i 0.1"), 100, 30);
     terminal.wait_text("Redstart");
@@ -209,7 +209,8 @@ fn the_live_view_acts_on_keys_and_gives_the_terminal_back() {
         terminal.wait_screen("the command", |screen| screen.lines().iter().any(|l| l.starts_with(" set ")));
     assert!(screen.text().contains("in db0"), "{}", screen.text());
     assert!(screen.text().contains("q quit"));
-    terminal.wait_text("set key value");
+    client.ok("DEBUG SLEEP 0.05");
+    terminal.wait_text("DEBUG SLEEP 0.05");
 
     terminal.send("s");
     terminal.wait_text("cpu▼");
@@ -235,6 +236,13 @@ fn the_live_view_acts_on_keys_and_gives_the_terminal_back() {
     terminal.resize(40, 10);
     terminal.wait_screen("a small picture", |screen| screen.lines()[9].starts_with(" q quit"));
     assert!(!terminal.is_restored());
+
+    // Here no shell stops it, so it is back at once.
+    terminal.wait_for("q quit");
+    terminal.send("\x1a");
+    terminal.wait_for("\x1b[?1049l");
+    terminal.wait_for("\x1b[?1049h");
+    terminal.wait_for("q quit");
     terminal.send("q");
     assert!(terminal.wait_exit().success());
     assert!(terminal.is_restored());

@@ -1,5 +1,7 @@
 //! A line of JSON with all figures, under names that stay.
 
+use std::fmt::Write;
+
 use super::state::State;
 
 /// An object that is being written.
@@ -61,7 +63,7 @@ fn push_text(out: &mut String, text: &str) {
         match character {
             '"' | '\\' => out.extend(['\\', character]),
             ' '.. => out.push(character),
-            control => *out += &format!("\\u{:04x}", u32::from(control)),
+            control => _ = write!(out, "\\u{:04x}", u32::from(control)),
         }
     }
     out.push('"');

@@ -114,7 +114,7 @@ fn run(target: Target, matches: &ArgMatches) -> Result<(), String> {
     let mut state = State::new(target.address.to_string(), options.interval);
     let mut source = Source::new(target);
     // A server that is not there at all is an error; later it only went away.
-    match source.poll(state.slow_wanted()) {
+    match source.poll(if plain { 0 } else { state.slow_wanted() }) {
         Err(failure) if !failure.busy => return Err(failure.text),
         outcome => _ = state.receive(outcome),
     }

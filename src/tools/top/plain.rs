@@ -1,6 +1,7 @@
 //! Lines instead of a screen: a head every twenty lines, columns that stay where they are, and no text but figures. What
 //! is wrong with the server goes to the standard error.
 
+use std::fmt::Write as _;
 use std::io::{self, Write, stdout};
 use std::thread;
 use std::time::Instant;
@@ -53,7 +54,7 @@ pub fn run(mut source: Source, mut state: State, options: Options) -> io::Result
         thread::sleep(due.saturating_duration_since(Instant::now()));
         // After a reply that took long there is no hurry to catch up.
         due = (due + options.interval).max(Instant::now());
-        if !state.receive(source.poll(state.slow_wanted())) {
+        if !state.receive(source.poll(0)) {
             continue;
         }
         match stdout().lock().write_all(text(&state, options, printed).as_bytes()) {
@@ -77,13 +78,13 @@ fn text(state: &State, options: Options, printed: u64) -> String {
     if printed % LINES == 0 {
         text.push_str("    time");
         for (head, width, _) in COLUMNS {
-            text += &format!("{head:>width$}");
+            let _ = write!(text, "{head:>width$}");
         }
         text.push('\n');
     }
     text.push_str(local_time(now_ms).to_string().get(12..20).unwrap_or("--:--:--"));
     for (_, width, figure) in COLUMNS {
-        text += &format!("{:>width$}", figure(&figures));
+        let _ = write!(text, "{:>width$}", figure(&figures));
     }
     text.push('\n');
     text

@@ -127,7 +127,10 @@ fn commands(before: &Sample, now: &Sample, seconds: f64) -> (BTreeMap<String, Co
     let mut rates = BTreeMap::new();
     for (name, command) in &now.commands {
         let old = before.commands.get(name).unwrap_or(&none);
-        let (calls, usec) = (grown(old.calls, command.calls), grown(old.usec, command.usec));
+        // The time is a measurement, which may be corrected downwards a little while the calls stay.
+        let begun = command.calls < old.calls;
+        let old = if begun { &none } else { old };
+        let (calls, usec) = (grown(old.calls, command.calls), command.usec.saturating_sub(old.usec) as f64);
         all_calls += calls;
         all_usec += usec;
         let rate = CommandRate {
@@ -206,6 +209,15 @@ mod tests {
         assert!(rates.restarted && !rates.reset);
         assert_eq!((rates.ops, rates.cpu_percent), (2000.0, 25.0));
         assert_eq!(rates.commands["get"].calls, 2000.0);
+    }
+
+    #[test]
+    fn time_that_is_corrected_downwards_is_no_time() {
+        let second = FIRST.replace("calls=1000,usec=2000", "calls=1001,usec=1999");
+        let rates = Rates::between(&sample(1, FIRST), &sample(2, &second)).unwrap();
+        let get = rates.commands["get"];
+        assert_eq!((get.calls, get.busy_percent, get.usec_per_call), (1.0, 0.0, Some(0.0)));
+        assert_eq!(rates.usec_per_call, Some(0.0));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Where samples come from: a connection that is asked once an interval, by one pipeline of INFO and SLOWLOG.
+//! Where samples come from: a connection that is asked once an interval, by one pipeline of INFO and, where it is shown,
+//! SLOWLOG.
 //!
 //! Settings that INFO does not tell are asked for by CONFIG GET when the connection is new, and then rarely. Everything
 //! but INFO may be refused (by an ACL, or a service that has no such command) without ending the view.
@@ -95,7 +96,7 @@ impl Source {
         }
     }
 
-    /// A sample, and the last `slow` entries of the slow log. Connects if necessary; after an error of the connection
+    /// A sample, and the last `slow` entries of the slow log, for which 0 does not ask. Connects if necessary; after an error of the connection
     /// it is given up, so that the next call makes another one.
     pub fn poll(&mut self, slow: usize) -> Result<Poll, Failure> {
         let mut connection = match self.connection.take() {
@@ -111,7 +112,11 @@ impl Source {
 
     fn connect(&mut self) -> Result<Connection, Failure> {
         let mut connection = Connection::open(&self.target)?;
-        connection.call(&["CLIENT", "SETNAME", CLIENT_NAME])?;
+        // Without authentication a server refuses commands as long as what is to come, and closes the connection.
+        match connection.call(&["CLIENT", "SETNAME", CLIENT_NAME])? {
+            Value::Error(text) if text.starts_with(b"NOAUTH") => return Err(refusal(&text)),
+            _ => {}
+        }
         self.settings_from = None;
         self.old = false;
         Ok(connection)
@@ -124,7 +129,9 @@ impl Source {
         let sections: &[&str] = if self.old { &["everything"] } else { &SECTIONS };
         let info: Vec<&str> = std::iter::once("INFO").chain(sections.iter().copied()).collect();
         write_command(&mut bytes, &info);
-        write_command(&mut bytes, &["SLOWLOG", "GET", &slow.to_string()]);
+        if slow > 0 {
+            write_command(&mut bytes, &["SLOWLOG", "GET", &slow.to_string()]);
+        }
         for name in SETTINGS.iter().filter(|_| settings_due) {
             write_command(&mut bytes, &["CONFIG", "GET", name]);
         }
@@ -132,7 +139,7 @@ impl Source {
         connection.send_bytes(&bytes)?;
         let info = connection.receive()?;
         let (waited, at) = (asked.elapsed(), self.began.elapsed());
-        let slow_log = connection.receive()?;
+        let slow_log = if slow > 0 { connection.receive()? } else { Value::Null };
         if settings_due {
             let mut values = Vec::new();
             for _ in SETTINGS {

@@ -147,10 +147,7 @@ impl State {
             Key::Char('c') => self.history = History::default(),
             Key::Char('h' | '?') => self.help = true,
             Key::Char('d') => self.show(Main::Databases),
-            Key::Char('l') => {
-                self.show(Main::Slow);
-                return if self.paused { Effect::Nothing } else { Effect::Poll };
-            }
+            Key::Char('l') => self.show(Main::Slow),
             Key::Char('\x0c') => return Effect::Redraw,
             Key::Escape => self.show(Main::Commands),
             Key::Up => self.scroll = self.scroll.saturating_sub(1),
@@ -244,7 +241,7 @@ mod tests {
         state.press(Key::Char('r'));
         assert!(state.reversed);
 
-        assert_eq!(state.press(Key::Char('l')), Effect::Poll);
+        state.press(Key::Char('l'));
         assert_eq!((state.main, state.slow_wanted()), (Main::Slow, SLOW_ALL));
         state.press(Key::Char('l'));
         assert_eq!((state.main, state.slow_wanted()), (Main::Commands, SLOW_TAIL));

@@ -113,7 +113,7 @@ pub fn history(canvas: &mut Canvas, area: Area, series: &Series, scale: f32) {
             continue;
         }
         let part = if top > 0.0 { (value / top * whole as f32).round() as usize } else { 0 };
-        let eighths = part.clamp(usize::from(value > 0.0), whole);
+        let eighths = part.max(usize::from(value > 0.0)).min(whole);
         for row in 0..area.rows {
             let below = (area.rows - 1 - row) * 8;
             let block = BLOCKS[eighths.saturating_sub(below).min(8)];

@@ -19,6 +19,8 @@ mod facts;
 pub mod format;
 mod tables;
 
+use std::fmt::Write;
+
 use super::canvas::{Area, Canvas, Style};
 use super::state::{Main, Page, State};
 
@@ -117,12 +119,12 @@ fn title(state: &State, canvas: &mut Canvas, line: Area) {
         text = format!("{text} · {trouble} · trying again");
     } else if let Some(poll) = &state.poll {
         let server = &poll.sample.server;
-        text += &format!(" · {} {}", server.name, server.version);
+        let _ = write!(text, " · {} {}", server.name, server.version);
         if let Some(version) = &server.compatible {
-            text += &format!(" (Redis {version})");
+            let _ = write!(text, " (Redis {version})");
         }
-        text += &format!(" · {}", role(&poll.sample.replication.role));
-        text += &format!(" · up {}", format::uptime(server.uptime_s));
+        let _ = write!(text, " · {}", role(&poll.sample.replication.role));
+        let _ = write!(text, " · up {}", format::uptime(server.uptime_s));
     } else {
         text += " · connecting";
     }

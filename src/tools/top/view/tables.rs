@@ -13,6 +13,8 @@ use crate::text::words;
 
 /// The least that a column of history is worth having for.
 const LEAST_HISTORY: usize = 10;
+/// Columns before it.
+const SPACE: usize = 2;
 
 /// A column of the table of commands: its head, its width, and what stands in it.
 struct Field {
@@ -46,16 +48,18 @@ const FIELDS: [Field; 6] = [
     },
     Field { head: "total", width: 10, column: None, text: |rate, _| format::count(rate.total as f64) },
 ];
-/// Which of them come first where there is not room for all.
+/// Which of them come first where there is not room for all, and how many come before the history.
 const IMPORTANCE: [usize; 6] = [0, 3, 2, 4, 1, 5];
+const BEFORE_HISTORY: usize = 4;
 
 /// Draws the commands.
 pub fn commands(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -> Page {
     let name_width = (area.columns / 4).clamp(14, 24);
     let mut room = area.columns.saturating_sub(name_width);
     let mut shown = [false; FIELDS.len()];
-    for index in IMPORTANCE {
-        shown[index] = FIELDS[index].width <= room;
+    for (rank, index) in IMPORTANCE.into_iter().enumerate() {
+        let left = if rank < BEFORE_HISTORY { 0 } else { LEAST_HISTORY + SPACE };
+        shown[index] = FIELDS[index].width + left <= room;
         if !shown[index] {
             break;
         }
@@ -63,7 +67,7 @@ pub fn commands(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -
     }
     let fields: Vec<&Field> =
         FIELDS.iter().zip(shown).filter(|(_, shown)| *shown).map(|(field, _)| field).collect();
-    let picture = area.columns - room.saturating_sub(2);
+    let picture = area.columns - room.saturating_sub(SPACE);
     let has_history = area.columns - picture >= LEAST_HISTORY;
 
     canvas.fill(area.line(0), Style::Head);
@@ -158,7 +162,7 @@ fn sorted(state: &State) -> Vec<(&String, &CommandRate)> {
 /// Draws the databases that have keys.
 pub fn databases(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -> Page {
     const HEADS: [(&str, usize); 5] =
-        [("database", 10), ("keys", 13), ("with ttl", 13), ("mean ttl", 11), ("keys/s", 11)];
+        [("database", 10), ("keys", 13), ("with ttl", 12), ("mean ttl", 11), ("keys/s", 11)];
     canvas.fill(area.line(0), Style::Head);
     let mut end = 0;
     for (index, (head, width)) in HEADS.iter().enumerate() {
@@ -179,9 +183,10 @@ pub fn databases(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) 
             Some(rate) if rate > 0.0 => format!("+{}", format::count(rate)),
             _ => "0".to_string(),
         };
+        // What is left of the mean after the last key that had one means nothing.
         let ttl = match database.average_ttl_ms {
-            0 => "–".to_string(),
-            milliseconds => format::span(milliseconds.div_ceil(1000)),
+            milliseconds @ 1.. if database.expires > 0 => format::span(milliseconds.div_ceil(1000)),
+            _ => "–".to_string(),
         };
         let texts = [format::things(database.keys), format::things(database.expires), ttl, growth];
         let line = area.line(row + 1);

@@ -108,7 +108,7 @@ fn eighty_by_twenty_four_has_everything() {
         "3 blocked",
         "1,234,627 in 2 databases",
         "12 expired/s",
-        "snapshot 5m ago",
+        "snapshot 6m ago",
         "1,234 changes since",
         "aof 1.00 MB, everysec",
         "1 OOM/s",
@@ -120,7 +120,7 @@ fn eighty_by_twenty_four_has_everything() {
         assert!(has(&lines, part), "{part}\n{}", lines.join("\n"));
     }
     assert_eq!(rows(&lines, " command")[..3], ["get", "set", "config"]);
-    assert!(has(&lines, "▁") && has(&lines, "█"));
+    assert!(has(&lines, "history") && has(&lines, "▁") && has(&lines, "█"));
 }
 
 #[test]
@@ -176,9 +176,13 @@ fn a_large_terminal_has_high_charts_and_two_columns() {
     assert!(heads.clone().all(|line| line.contains("database") && line.contains("history")));
     assert_eq!(heads.count(), 1);
     assert!(has(&lines, "max 1.10k") && has(&lines, "+1"));
-    assert!(has(&lines, "slow log") && has(&lines, "10.0.0.1:5000"));
-    let full = lines.iter().filter(|line| line.contains("ops/s") || line.contains("latency"));
-    assert!(full.count() >= 1);
+    assert!(has(&lines, "slow log") && has(&lines, r#"keys "user:* \n" höhe"#));
+    let charts = lines.iter().find(|line| line.starts_with(" ops/s")).unwrap();
+    assert!(charts.contains("hits") && charts.contains("latency"), "{charts}");
+    // The slow log has room for the client where it has the main part.
+    let mut state = state();
+    state.press(Key::Char('l'));
+    assert!(has(&picture(&mut state, 200, 60), "10.0.0.1:5000"));
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn a_server_that_is_gone_is_named_with_the_reason_and_its_figures_stay() {
     let mut state = state();
     state.receive(Err(Failure { text: "Connection refused".to_string(), busy: false }));
     let lines = picture(&mut state, 80, 24);
-    assert_eq!(lines[0].trim_end(), " localhost:6379 · Connection refused · trying again    every 1 s");
+    assert!(lines[0].starts_with(" localhost:6379 · Connection refused · trying again "), "{}", lines[0]);
     assert!(has(&lines, "1.10k"));
     state.receive(Ok(poll(61)));
     assert!(picture(&mut state, 80, 24)[0].contains("up 3d"));
@@ -206,7 +210,7 @@ fn views_take_the_main_part_in_turn() {
     assert_eq!(rows(&picture(&mut state, 80, 24), " database")[..2], ["db0", "db3"]);
     state.press(Key::Char('l'));
     let lines = picture(&mut state, 80, 24);
-    assert!(!has(&lines, " command ") || lines.iter().filter(|line| line.contains("slow log")).count() == 1);
+    assert!(!has(&lines, "calls/s▼") && has(&lines, "took"));
     state.press(Key::Escape);
     assert!(has(&picture(&mut state, 80, 24), "calls/s▼"));
     state.press(Key::Char('h'));
