@@ -246,6 +246,44 @@ mod tests {
         assert_eq!(error.unwrap_err(), "NOPERM no");
     }
 
+    /// Plays a server: waits for each text to arrive, and then sends the reply beside it.
+    fn play(scene: Vec<(&'static str, String)>) -> (Target, std::thread::JoinHandle<()>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut received, mut room) = (String::new(), [0; 4096]);
+            for (wanted, reply) in scene {
+                while !received.contains(wanted) {
+                    let count = stream.read(&mut room).unwrap();
+                    assert!(count > 0, "closed before {wanted}: {received}");
+                    received.push_str(std::str::from_utf8(&room[..count]).unwrap());
+                }
+                received.clear();
+                stream.write_all(reply.as_bytes()).unwrap();
+            }
+        });
+        let address = crate::tools::client::Address::Tcp("127.0.0.1".to_string(), port);
+        (Target { address, ..Target::default() }, server)
+    }
+
+    #[test]
+    fn a_server_from_before_7_0_is_asked_for_everything() {
+        let info = "redis_version:6.2.14\r\nmaxclients:100\r\n";
+        let settings = "*2\r\n$11\r\nappendfsync\r\n$2\r\nno\r\n*0\r\n-NOPERM\r\n";
+        let (target, server) = play(vec![
+            ("redstart-top", "+OK\r\n".to_string()),
+            ("slowlog-log-slower-than", format!("-ERR syntax error\r\n-NOPERM slowlog\r\n{settings}")),
+            ("$10\r\neverything\r\n*3", format!("${}\r\n{info}\r\n*0\r\n", info.len())),
+        ]);
+        let poll = Source::new(target).poll(8).unwrap();
+        assert_eq!((poll.sample.server.version.as_str(), poll.sample.clients.limit), ("6.2.14", Some(100)));
+        assert_eq!(poll.settings, Settings { appendfsync: "no".to_string(), ..Settings::default() });
+        assert!(poll.slow.is_empty());
+        server.join().unwrap();
+    }
+
     #[test]
     fn a_server_that_is_busy_or_loads_is_asked_again_later() {
         assert!(refusal(b"BUSY Redis is busy running a script.").busy);

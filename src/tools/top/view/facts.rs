@@ -48,7 +48,7 @@ pub fn lines(state: &State) -> Vec<Line> {
     let none = Rates::default();
     let rates = state.rates.as_ref().unwrap_or(&none);
     let mut lines = vec![memory(&sample.memory), clients(sample, rates), keys(sample, rates)];
-    lines.push(disk(&sample.persistence, &poll.settings));
+    lines.push(disk(&sample.persistence, sample.server.uptime_s, &poll.settings));
     lines.push(errors(sample, rates));
     lines.extend(replication(sample));
     lines
@@ -148,7 +148,7 @@ fn keys(sample: &Sample, rates: &Rates) -> Line {
     line
 }
 
-fn disk(persistence: &Persistence, settings: &Settings) -> Line {
+fn disk(persistence: &Persistence, uptime_s: u64, settings: &Settings) -> Line {
     let mut line = Line::new("disk");
     let age = persistence.last_save_age_s;
     if let Some(seconds) = persistence.saving_s {
@@ -157,6 +157,9 @@ fn disk(persistence: &Persistence, settings: &Settings) -> Line {
         line.styled("snapshot", format!("running for {}{part}", format::span(seconds)), Style::Warning);
     } else if !persistence.last_save_ok {
         line.styled("snapshot failed", "", Style::Bad);
+    } else if age.is_some_and(|age| age + 1 >= uptime_s) {
+        // Without one INFO tells when the data was loaded.
+        line.add("snapshot", "not yet");
     } else if let Some(age) = age {
         line.add("snapshot", format!("{} ago", format::span(age)));
     }
