@@ -61,7 +61,7 @@ impl FullScreen {
         }
         let screen = FullScreen(());
         // SAFETY: the modes are those that the terminal had, with some bits changed.
-        Errno::result(unsafe { libc::tcsetattr(fd, libc::TCSADRAIN, &raw const raw) })?;
+        Errno::result(unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const raw) })?;
         stdout().write_all(ENTER)?;
         stdout().flush()?;
         Ok(screen)
@@ -84,7 +84,7 @@ pub fn restore() {
     // reading it. If the terminal is gone both calls fail, and nothing is to be restored.
     unsafe {
         libc::write(libc::STDOUT_FILENO, LEAVE.as_ptr().cast(), LEAVE.len());
-        libc::tcsetattr(libc::STDIN_FILENO, libc::TCSADRAIN, modes);
+        libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, modes);
     }
 }
 

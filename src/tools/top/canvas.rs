@@ -30,17 +30,14 @@ impl Style {
     /// The parameters of the sequence that selects it, with and without colours.
     fn sequence(self, colours: bool) -> &'static str {
         match (self, colours) {
-            (Style::Plain, _) => "0",
+            (Style::Plain, _) | (Style::Label | Style::Chart | Style::Good, false) => "0",
+            (Style::Strong, _) | (Style::Warning | Style::Bad, false) => "0;1",
             (Style::Dim, true) => "0;90",
             (Style::Dim, false) => "0;2",
-            (Style::Strong, _) => "0;1",
             (Style::Label, true) => "0;36",
-            (Style::Chart, true) => "0;32",
-            (Style::Good, true) => "0;32",
-            (Style::Label | Style::Chart | Style::Good, false) => "0",
+            (Style::Chart | Style::Good, true) => "0;32",
             (Style::Warning, true) => "0;33",
             (Style::Bad, true) => "0;1;31",
-            (Style::Warning | Style::Bad, false) => "0;1",
             (Style::Frame, true) => "0;97;44",
             (Style::Head, true) => "0;30;46",
             (Style::HeadChosen, true) => "0;1;97;46",
@@ -206,21 +203,18 @@ fn shown(character: char, ascii: bool) -> char {
         {
             character
         }
-        '·' | '–' | '─' => '-',
         'µ' => 'u',
         '▲' => '^',
         '▼' => 'v',
-        '░' => '.',
         '▁' => '_',
-        '▂' => '.',
-        '▃' => '-',
+        '▂' | '░' => '.',
+        '▃' | '·' | '–' | '─' => '-',
         '▄' => ':',
-        '▅' => '=',
+        '▅' | '▉'..='▌' => '=',
         '▆' => '+',
         '▇' => '*',
         '█' => '#',
         '▍'..='▏' => ' ',
-        '▉'..='▌' => '=',
         '…' => '~',
         _ => '?',
     }

@@ -75,7 +75,7 @@ fn text(state: &State, options: Options, printed: u64) -> String {
     let (Some(poll), Some(rates)) = (&state.poll, &state.rates) else { return String::new() };
     let figures = Figures { sample: &poll.sample, rates };
     let mut text = String::new();
-    if printed % LINES == 0 {
+    if printed.is_multiple_of(LINES) {
         text.push_str("    time");
         for (head, width, _) in COLUMNS {
             let _ = write!(text, "{head:>width$}");

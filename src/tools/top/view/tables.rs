@@ -71,11 +71,13 @@ pub fn commands(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -
     let has_history = area.columns - picture >= LEAST_HISTORY;
 
     canvas.fill(area.line(0), Style::Head);
-    head(state, canvas, area.line(0), 1, name_width, "command", Some(Column::Name));
+    let (style, text) = head(state, "command", Some(Column::Name));
+    canvas.text(area.line(0), 1, style, &text);
     let mut end = name_width;
     for field in &fields {
         end += field.width;
-        head(state, canvas, area.line(0), end, 0, field.head, field.column);
+        let (style, text) = head(state, field.head, field.column);
+        canvas.right(area.line(0), end, style, &text);
     }
     if has_history {
         canvas.text(area.line(0), picture, Style::Head, "history");
@@ -102,29 +104,13 @@ pub fn commands(state: &State, canvas: &mut Canvas, area: Area, scroll: usize) -
     page
 }
 
-/// Writes the head of a column: from `at`, or so that it ends there if it has no width.
-fn head(
-    state: &State,
-    canvas: &mut Canvas,
-    line: Area,
-    at: usize,
-    width: usize,
-    text: &str,
-    column: Option<Column>,
-) {
-    let chosen = column == Some(state.sort);
-    let falls = (state.sort != Column::Name) != state.reversed;
-    let text = match (chosen, falls) {
-        (true, true) => format!("{text}▼"),
-        (true, false) => format!("{text}▲"),
-        _ => text.to_string(),
-    };
-    let style = if chosen { Style::HeadChosen } else { Style::Head };
-    if width > 0 {
-        canvas.text(line.split_columns(width).0, at, style, &text);
-    } else {
-        canvas.right(line, at, style, &text);
+/// The head of a column, with the direction if the table is sorted by it.
+fn head(state: &State, text: &str, column: Option<Column>) -> (Style, String) {
+    if column != Some(state.sort) {
+        return (Style::Head, text.to_string());
     }
+    let falls = (state.sort != Column::Name) != state.reversed;
+    (Style::HeadChosen, format!("{text}{}", if falls { '▼' } else { '▲' }))
 }
 
 fn share(rate: &CommandRate, state: &State) -> String {
