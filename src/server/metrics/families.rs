@@ -75,10 +75,9 @@ impl Server {
     fn write_databases(&self, out: &mut Exposition<'_>) {
         let keyspace = &self.core.keyspace;
         let shown = || {
-            let all = (0..keyspace.count()).map(|index| (format!("db{index}"), keyspace.db(index)));
-            all.enumerate()
-                .filter(|(index, (_, db))| *index < ALWAYS_SHOWN || !db.is_empty())
-                .map(|(_, it)| it)
+            let all = (0..keyspace.count()).map(|index| (index, keyspace.db(index)));
+            all.filter(|(index, db)| *index < ALWAYS_SHOWN || !db.is_empty())
+                .map(|(index, db)| (format!("db{index}"), db))
         };
         let name = "redis_db_keys";
         out.family(name, Kind::Gauge, "Keys of a database.");

@@ -20,8 +20,11 @@ use crate::server::persistence::log::State;
 /// Rows of a table of commands.
 const COMMANDS: usize = 10;
 
-/// Databases, errors and slow commands in their tables.
+/// Databases and errors in their tables.
 const ROWS: usize = 10;
+
+/// Entries of the slow log.
+const SLOW: usize = 5;
 
 const HEAD: &str = concat!(
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">",
@@ -391,7 +394,7 @@ impl Server {
         let slow = &self.core.slowlog;
         html.table("Slow log", &["number", "ago", "took"]);
         let now = (self.core.keyspace.moment.unix_ms / 1000) as u64;
-        for command in slow.iter().take(ROWS) {
+        for command in slow.iter().take(SLOW) {
             html!(
                 html,
                 "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
