@@ -99,7 +99,7 @@ fn send(writer: &Writer, mut input: File, tail: &[u8]) -> Option<Outcome> {
         }
         if bytes.as_ptr() == tail.as_ptr() {
             bar.clear();
-            return Some(write_line("All data transferred. Waiting for the last reply..."));
+            return Some(Ok(()));
         }
         done += bytes.len() as u64;
         bar.reach(done);
@@ -168,6 +168,14 @@ fn receive(
     loop {
         let (len, is_last) = replies.count(connection.received())?;
         connection.consume(len);
+        // A reply may be here before the sender says that it is done; then that is waited for.
+        let outcome = if is_last && !all_is_sent { sent.recv().ok() } else { sent.try_recv().ok() };
+        if let Some(outcome) = outcome {
+            outcome?;
+            write_line("All data transferred. Waiting for the last reply...")?;
+            all_is_sent = true;
+            latest = Instant::now();
+        }
         if is_last {
             return Ok(End::Mark);
         }
@@ -176,11 +184,6 @@ fn receive(
             Ok(Err(_)) => {}
             Err(Error::Closed) => return Ok(End::Closed),
             Err(error) => return Err(error.into()),
-        }
-        if let Ok(outcome) = sent.try_recv() {
-            outcome?;
-            all_is_sent = true;
-            latest = Instant::now();
         }
         if all_is_sent && timeout > 0 && latest.elapsed().as_secs() >= timeout {
             return Ok(End::Timeout);

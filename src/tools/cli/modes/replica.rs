@@ -4,6 +4,7 @@
 //! confirmed later: to the master this is a replica of the kind that cannot confirm, which it does not give up.
 
 use std::io::{Write, stdout};
+use std::time::Duration;
 
 use super::sync::{self, End, MARKER};
 use super::{Outcome, Session};
@@ -31,9 +32,8 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
         End::Marker(_) => {
             let bytes = received + MARKER as u64;
             eprintln!("Full resync done after {bytes} bytes. Logging commands from master.");
-            // The master waits for this before it sends more: it cannot see where the marker was found.
             eprintln!("sending REPLCONF ACK 0");
-            connection.send(&["REPLCONF", "ACK", "0"])?;
+            acknowledge_until_heard(&mut connection)?;
         }
     }
     let style = Style::new(Format::Csv);
@@ -42,5 +42,18 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
         let mut out = stdout().lock();
         out.write_all(&style.reply(&command))?;
         out.flush()?;
+    }
+}
+
+/// Tells the master that its snapshot has arrived, since it cannot see where the marker was found; it sends nothing
+/// before that. A master that has not yet noted the end of its own work overhears it, so it is repeated until something
+/// comes.
+fn acknowledge_until_heard(connection: &mut Connection) -> Outcome {
+    loop {
+        connection.send(&["REPLCONF", "ACK", "0"])?;
+        let heard = !connection.received().is_empty();
+        if heard || connection.fill(Some(Duration::from_secs(1)))?.is_ok() {
+            return Ok(());
+        }
     }
 }
