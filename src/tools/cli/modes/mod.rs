@@ -98,8 +98,6 @@ impl Failure {
         match self {
             Failure::Client(error @ (Error::Connect(..) | Error::Refused(..))) => eprintln!("{error}"),
             Failure::Client(error) => eprintln!("Error: {error}"),
-            // Nobody reads on, as with `| head`.
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Failure::Output(error) => eprintln!("Error writing: {}", crate::sys::file::reason(&error)),
             Failure::Text(text) => eprintln!("{text}"),
             Failure::Interrupted | Failure::Told => {}
@@ -199,6 +197,8 @@ impl Mode {
         let format = options.style.format;
         match (self.run)(&Session { target: &options.target, format, interval, matches }) {
             Ok(()) => ExitCode::SUCCESS,
+            // Nobody reads on, as with `| head`.
+            Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(failure) => {
                 failure.report();
                 ExitCode::FAILURE
