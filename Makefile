@@ -100,8 +100,9 @@ uninstall: ## Remove what `make install` has put there, but a configuration that
 		rm -f $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf
 	rmdir $(DESTDIR)$(SYSCONFDIR)/redstart 2>/dev/null || true
 
-generate: ## Write anew what is made from tables: docs/configuration.md, deploy/man, deploy/completions
-	REDSTART_WRITE_DOCS=1 $(CARGO) test --locked --lib config::document
+generate: ## Write anew what is made from tables: docs/{configuration,commands}.md, deploy/man, deploy/completions; and line numbers in docs/
+	REDSTART_WRITE_DOCS=1 $(CARGO) test --locked --lib document::
+	REDSTART_WRITE_DOCS=1 $(CARGO) test --locked --test docs
 	REDSTART_WRITE_DOCS=1 $(CARGO) test --locked --test deploy -- generated::the_manual generated::completions
 
 lint: ## Formatting, clippy and documentation without a warning
