@@ -303,7 +303,9 @@ fn clients_that_vanish_or_do_not_read_delay_nobody() {
     }
     // Each of these has more to receive than its socket takes.
     let mut deaf: Vec<Http> = (0..8).map(|_| Http::connect(port)).collect();
-    deaf.iter_mut().for_each(|http| http.send(&get("/metrics").repeat(180)));
+    for http in &mut deaf {
+        http.send(&get("/metrics").repeat(180));
+    }
     client.ok("SET a b");
     assert_eq!(client.run("GET a").text(), "b");
     assert_eq!(Http::get(port, "/health").status, 200);
@@ -334,7 +336,9 @@ fn connections_for_metrics_are_few_and_do_not_count_as_clients() {
     assert_eq!(client.info_number("total_connections_received"), clients);
     // Those that are in the middle of a request do not.
     idle.drain(..24);
-    idle.iter_mut().for_each(|http| http.send("GET"));
+    for http in &mut idle {
+        http.send("GET");
+    }
     let refused = eventually("all connections are in use", || {
         let mut http = Http::connect(port);
         http.send(&get("/health"));
@@ -342,8 +346,12 @@ fn connections_for_metrics_are_few_and_do_not_count_as_clients() {
         (response.status == 503).then_some(response)
     });
     assert_eq!(refused.body, "Too many connections.\n");
-    idle.iter_mut().for_each(|http| http.send(" /health HTTP/1.1\r\nHost: a\r\n\r\n"));
-    idle.iter_mut().for_each(|http| assert_eq!(http.receive().status, 200));
+    for http in &mut idle {
+        http.send(" /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for http in &mut idle {
+        assert_eq!(http.receive().status, 200);
+    }
 }
 
 fn scrape_value_through(http: &mut Http, name: &str) -> f64 {

@@ -186,6 +186,7 @@ impl Server {
     fn receive_more(&mut self, io: &mut Io, token: Token, mut query: Box<Query>) -> Option<usize> {
         let client = self.net.clients.get_mut(token)?;
         let len;
+        #[expect(clippy::single_match_else, reason = "two ways to receive, side by side")]
         let received = match &mut query.filling {
             Some((block, wanted)) => {
                 let missing = *wanted - block.len();

@@ -20,9 +20,8 @@ pub fn check_system(config: &Config) -> ExitCode {
 
 /// Whether all is well.
 fn report(machine: &Machine, config: &Config, is_coloured: bool, out: &mut impl Write) -> io::Result<bool> {
-    let paint = |code: &str, word: &str| match is_coloured {
-        true => format!("\x1b[{code}m{word}\x1b[0m"),
-        false => word.to_owned(),
+    let paint = |code: &str, word: &str| {
+        if is_coloured { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
     };
     let mut is_well = true;
     for check in CHECKS {

@@ -72,24 +72,20 @@ impl Supervisor {
     }
 }
 
-/// When systemd hears that the server lives.
+/// When systemd hears that the server lives, in microseconds.
 #[derive(Debug)]
 pub struct Pulse {
     /// The time between two words to its watchdog; `None` if it has none for this process.
-    every_us: Option<u64>,
-    next_us: Cell<u64>,
+    interval: Option<u64>,
+    next: Cell<u64>,
     /// When it heard of long work.
-    told_us: Cell<u64>,
+    told: Cell<u64>,
 }
 
 impl Pulse {
     /// As the environment says. A word comes twice in the time after which the watchdog bites, as systemd recommends.
     pub fn of_environment() -> Pulse {
-        Pulse {
-            every_us: host::watchdog_us().map(|limit| limit / 2),
-            next_us: Cell::new(0),
-            told_us: Cell::new(0),
-        }
+        Pulse { interval: host::watchdog_us().map(|limit| limit / 2), next: Cell::new(0), told: Cell::new(0) }
     }
 }
 
@@ -100,10 +96,10 @@ impl Process {
 
     /// Cron's part: tells the watchdog that the loop goes round.
     pub fn tell_alive(&self) {
-        let Some(every_us) = self.pulse.every_us.filter(|_| self.is_of_systemd()) else { return };
+        let Some(every_us) = self.pulse.interval.filter(|_| self.is_of_systemd()) else { return };
         let now_us = clock::monotonic_us();
-        if now_us >= self.pulse.next_us.get() {
-            self.pulse.next_us.set(now_us + every_us);
+        if now_us >= self.pulse.next.get() {
+            self.pulse.next.set(now_us + every_us);
             tell_systemd("WATCHDOG=1\n", &self.log);
         }
     }
@@ -122,8 +118,8 @@ impl Process {
             return;
         }
         let now_us = clock::monotonic_us();
-        if now_us >= self.pulse.told_us.get() + TELL_EVERY_US {
-            self.pulse.told_us.set(now_us);
+        if now_us >= self.pulse.told.get() + TELL_EVERY_US {
+            self.pulse.told.set(now_us);
             tell_systemd(&format!("EXTEND_TIMEOUT_USEC={PATIENCE_US}\nWATCHDOG=1\n"), &self.log);
         }
     }

@@ -7,6 +7,7 @@ use super::options::Options;
 use super::report::{Measured, PERCENTILES};
 use super::run::Outcome;
 use super::subject::Subject;
+use std::fmt::Write as _;
 
 /// Fields of INFO that say what was measured.
 pub const FACTS: [&str; 14] = [
@@ -50,7 +51,9 @@ impl Writer {
         for character in text.chars() {
             match character {
                 '"' | '\\' => self.out.extend(['\\', character]),
-                control if control < ' ' => self.out.push_str(&format!("\\u{:04x}", control as u32)),
+                control if control < ' ' => {
+                    let _ = write!(self.out, "\\u{:04x}", control as u32);
+                }
                 other => self.out.push(other),
             }
         }

@@ -173,13 +173,12 @@ impl Survey {
         }
         let mut sizes = vec![0; keys.len()];
         for ((at, command), reply) in measured.into_iter().zip(&commands).zip(walk.pipeline(&commands)?) {
-            match reply {
-                Value::Integer(size) => sizes[at] = u64::try_from(size).unwrap_or(0),
-                _ => {
-                    let name = if self.measure == Measure::Elements { command[0] } else { b"MEMORY USAGE" };
-                    let (name, key) = (String::from_utf8_lossy(name), String::from_utf8_lossy(&keys[at]));
-                    eprintln!("Warning:  {name} on '{key}' failed (may have changed type)");
-                }
+            if let Value::Integer(size) = reply {
+                sizes[at] = u64::try_from(size).unwrap_or(0);
+            } else {
+                let name = if self.measure == Measure::Elements { command[0] } else { b"MEMORY USAGE" };
+                let (name, key) = (String::from_utf8_lossy(name), String::from_utf8_lossy(&keys[at]));
+                eprintln!("Warning:  {name} on '{key}' failed (may have changed type)");
             }
         }
         Ok(sizes)

@@ -129,13 +129,12 @@ impl Walk {
 fn pattern(session: &Session<'_>) -> Result<Option<Vec<u8>>, Failure> {
     let bytes = |name: &str| session.matches.get_one::<OsString>(name).map(|text| text.as_bytes());
     if let Some(quoted) = bytes("quoted-pattern") {
-        return match words::split(quoted).as_deref() {
-            Ok([word]) => Ok(Some(word.clone())),
-            _ => {
-                let text = "Invalid quoted string specified for --quoted-pattern.";
-                Err(Failure::Text(text.to_string()))
-            }
+        let words = words::split(quoted);
+        let Ok([word]) = words.as_deref() else {
+            let text = "Invalid quoted string specified for --quoted-pattern.";
+            return Err(Failure::Text(text.to_string()));
         };
+        return Ok(Some(word.clone()));
     }
     Ok(bytes("pattern").map(<[u8]>::to_vec))
 }
@@ -183,10 +182,8 @@ impl Sampled {
     /// Begins the summary, at the end of the keys or where the user interrupted the walk.
     pub(super) fn summarize(&mut self) -> Outcome {
         self.bar.clear();
-        let share = match terminal::is_interrupted() {
-            true => format!("[{:05.2}%] ", self.percent),
-            false => String::new(),
-        };
+        let share =
+            if terminal::is_interrupted() { format!("[{:05.2}%] ", self.percent) } else { String::new() };
         write_line(&format!(
             "\n-------- summary -------\n\n{share}Sampled {} keys in the keyspace!",
             self.keys
