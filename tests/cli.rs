@@ -437,16 +437,20 @@ fn replies_of_a_real_server_are_printed_as_redis_cli_prints_them() {
     let Some(reference) = Client::reference() else { return };
     let subject = Client::subject();
     let (server, other) = (Server::start("--maxmemory-policy noeviction"), Server::start(""));
-    for mode in MODES {
-        for protocol in ["-2", "-3"] {
-            for line in LINES.iter().filter(|line| reference.is_comparable(line)) {
-                // Words that redis-cli splits as at the prompt.
-                let input = format!("{line}\n");
-                let arguments = [mode, &[protocol]].concat();
-                let wanted = reference.run(other.port(), &arguments, input.as_bytes());
-                let run = subject.run(server.port(), &arguments, input.as_bytes());
-                assert_eq!(run, wanted, "{arguments:?} {line}");
-            }
+    for arguments in [
+        ["--no-raw", "-2"],
+        ["--no-raw", "-3"],
+        ["--raw", "-2"],
+        ["--csv", "-3"],
+        ["--json", "-3"],
+        ["--quoted-json", "-2"],
+    ] {
+        for line in LINES.iter().filter(|line| reference.is_comparable(line)) {
+            // Words that redis-cli splits as at the prompt.
+            let input = format!("{line}\n");
+            let wanted = reference.run(other.port(), &arguments, input.as_bytes());
+            let run = subject.run(server.port(), &arguments, input.as_bytes());
+            assert_eq!(run, wanted, "{arguments:?} {line}");
         }
     }
 }
