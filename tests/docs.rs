@@ -380,12 +380,14 @@ impl Walk {
         let walk = Walk { port: free_port(), directory: Directory::new() };
         let (binary, port) = (subject_binary(), walk.port);
         let binary = binary.display();
-        // A server that was just killed may need a moment to be gone.
+        // A server that was just killed may need a moment to be gone, one that was just started a moment to load.
+        let ask = format!("{binary} cli -p {port} ping 2>/dev/null");
         let script = format!(
             "case \"$1\" in\n--version|--help|--check-system|check-*) exec {binary} \"$@\" ;;\n\
              cli) shift; exec {binary} cli -p {port} \"$@\" ;;\nesac\n\
-             while {binary} cli -p {port} ping >/dev/null 2>&1; do sleep 0.05; done\n\
-             exec {binary} \"$@\" --port {port}"
+             while {ask} >/dev/null; do sleep 0.05; done\n\
+             {binary} \"$@\" --port {port} || exit\n\
+             until case \"$({ask})\" in PONG|NOAUTH*) ;; *) false ;; esac; do sleep 0.05; done"
         );
         walk.program("redstart", &script);
         walk
