@@ -126,7 +126,8 @@ fn the_same_seed_sends_the_same_keys_whoever_sends_them() {
     let mut keys = |options: &str| {
         client.ok("FLUSHALL");
         run(server.port(), &format!("-t set -q -n 500 -r 1000000 {options}")).well();
-        let mut keys: Vec<String> = client.run("KEYS *").elements().iter().map(|key| key.text()).collect();
+        let mut keys: Vec<String> =
+            client.run("KEYS *").elements().iter().map(support::reply::Value::text).collect();
         keys.sort();
         keys
     };

@@ -53,7 +53,7 @@ impl Client {
         };
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let version = text.split_whitespace().nth(1).and_then(Version::parse);
-        let version = version.unwrap_or_else(|| panic!("{program:?} says it is {text}"));
+        let version = version.unwrap_or_else(|| panic!("{} says it is {text}", program.display()));
         Some(Client { program, first: &[], version })
     }
 

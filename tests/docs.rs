@@ -77,7 +77,7 @@ fn links_of_line<'a>(number: usize, line: &'a str, found: &mut Vec<Link<'a>>) {
         let Some(length) = line[after..].find(')') else { return };
         // Inside of code, where an odd number of backquotes precedes it, nothing is a link.
         let Some(start) = line[..middle].rfind('[') else { continue };
-        if line[..start].matches('`').count() % 2 == 0 {
+        if line[..start].matches('`').count().is_multiple_of(2) {
             found.push(Link {
                 line: number,
                 text: &line[start + 1..middle],

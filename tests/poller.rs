@@ -366,7 +366,7 @@ fn a_wait_in_nanoseconds_ends_by_its_limit_and_by_an_event() {
     poller.add(near.as_fd(), token(3), Interest::READ).unwrap();
     let started = Instant::now();
     assert_eq!(poller.wait_ns(2_500_000).unwrap(), 0);
-    assert!(started.elapsed() >= Duration::from_nanos(2_500_000));
+    assert!(started.elapsed() >= Duration::from_micros(2_500));
     far.write_all(b"x").unwrap();
     assert_eq!(poller.wait_ns(20_000_000_000).unwrap(), 1);
     assert_eq!(poller.event(0).token, token(3));

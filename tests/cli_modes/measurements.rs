@@ -147,7 +147,7 @@ fn stat_prints_figures_line_by_line() {
     let first = stat.line();
     let words: Vec<&str> = first.split_whitespace().collect();
     assert_eq!((words[0], words[2], words[3], words[5]), ("3", "2", "0", "(+0)"), "{first}");
-    let positions = [0, 11, 20, 28, 36, 56].map(|at| &first[at..at + 1]);
+    let positions = [0, 11, 20, 28, 36, 56].map(|at| &first[at..=at]);
     assert!(positions.iter().all(|text| *text != " "), "{first}");
     let second = stat.line();
     assert_eq!(second.split_whitespace().nth(5), Some("(+1)"), "{second}");

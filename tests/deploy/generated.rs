@@ -26,7 +26,9 @@ fn hold(directory: &str, expected: &BTreeMap<String, String>) {
     let outdated: Vec<&String> = there.iter().filter(|name| !expected.contains_key(*name)).collect();
     if std::env::var_os("REDSTART_WRITE_DOCS").is_some() {
         fs::create_dir_all(file(directory)).expect("a directory");
-        outdated.iter().for_each(|name| fs::remove_file(file(directory).join(name)).expect("remove a file"));
+        for name in outdated {
+            fs::remove_file(file(directory).join(name)).expect("remove a file");
+        }
         for (name, text) in expected {
             fs::write(file(directory).join(name), text).expect("write a file");
         }
@@ -96,7 +98,9 @@ fn server_page() -> String {
     page.section("Exit status");
     page.paragraph("0 after a shutdown, 1 after an error, which is logged or printed in a line.");
     page.section("Examples");
-    tools::EXAMPLES.iter().for_each(|(line, what)| page.entry(line, "", &format!("{what}.")));
+    for (line, what) in tools::EXAMPLES {
+        page.entry(line, "", &format!("{what}."));
+    }
     page.section("See also");
     let names = TOOLS.iter().map(|tool| format!("\\fBredstart\\-{}\\fR(1)", tool.name.replace('-', "\\-")));
     let names: Vec<String> = names.chain(["\\fBredstart.conf\\fR(5)".to_owned()]).collect();
@@ -167,7 +171,9 @@ fn described(page: &mut Page, text: &str, lines: &[&str], rows: &BTreeMap<String
         Some([values, default, when, _]) => format!("  ({values}; default {default}; set {when})"),
         None => String::new(),
     };
-    others.iter().for_each(|name| page.entry(name, &facts(name), ""));
+    for name in others {
+        page.entry(name, &facts(name), "");
+    }
     page.entry(last, &facts(last), text);
 }
 
@@ -244,7 +250,7 @@ fn readers_of_the_manual_accept_it() {
 /// What bash offers behind `words`.
 fn offered(words: &[&str]) -> Vec<String> {
     let last = words.len() - 1;
-    let line: String = words.iter().map(|word| format!("'{word}' ")).collect();
+    let line: String = words.iter().flat_map(|word| ["'", word, "' "]).collect();
     let before = words.get(last.wrapping_sub(1)).copied().unwrap_or_default();
     let script = format!(
         "source '{}' && COMP_WORDS=({line}) COMP_CWORD={last} && _redstart redstart '{}' '{before}' && \

@@ -86,7 +86,7 @@ fn the_dockerfile_has_no_fault_that_a_linter_knows() {
 /// The words of the JSON array behind `name` in the Dockerfile.
 fn words_of(name: &str) -> Vec<String> {
     let text = read("deploy/Dockerfile");
-    let line = text.lines().filter_map(|line| line.trim_start().strip_prefix(name)).last().expect(name);
+    let line = text.lines().rev().find_map(|line| line.trim_start().strip_prefix(name)).expect(name);
     let line = line.trim().trim_start_matches('[').trim_end_matches(']');
     line.split(", ").map(|word| word.trim_matches('"').to_owned()).collect()
 }

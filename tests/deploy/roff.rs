@@ -133,9 +133,10 @@ fn entry(page: &mut Page, arg: &Arg) {
         .filter(|value| !value.is_hide_set() && arg.get_action().takes_values())
         .map(|value| value.get_name().to_owned())
         .collect();
-    let help = match possible.is_empty() || arg.is_hide_possible_values_set() {
-        true => help,
-        false => format!("{help}: {}", possible.join(", ")),
+    let help = if possible.is_empty() || arg.is_hide_possible_values_set() {
+        help
+    } else {
+        format!("{help}: {}", possible.join(", "))
     };
     let (term, rest) = match (names.is_empty(), values.is_empty()) {
         (true, true) => (arg.get_id().to_string(), String::new()),
