@@ -75,6 +75,12 @@ pub struct Kqueue {
     events: Box<[ffi::kevent]>,
 }
 
+impl std::fmt::Debug for Kqueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kqueue").field("fd", &self.fd).field("ready", &self.ready).finish_non_exhaustive()
+    }
+}
+
 // SAFETY: the pointers inside are tokens, which nobody dereferences.
 unsafe impl Send for Kqueue {}
 

@@ -1,6 +1,6 @@
 //! What happened when: replies and their longest latency in intervals of equal length, for the charts.
 //!
-//! It begins with intervals of 10 ms. When there are more than [`MOST`], two become one, so a run of any length keeps
+//! It begins with intervals of 10 ms. When there are more than `MOST`, two become one, so a run of any length keeps
 //! between half of that and all of it.
 
 /// The most intervals.

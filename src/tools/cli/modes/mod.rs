@@ -1,23 +1,23 @@
 //! What `redstart cli` does besides sending commands: `--scan`, `--bigkeys`, `--latency`, `--pipe` and others.
 //!
-//! Each mode is a function from a [`Session`] to an [`Outcome`], in a file of its own. [`MODES`] is the table of them,
+//! Each mode is a function from a `Session` to an `Outcome`, in a file of its own. `MODES` is the table of them,
 //! from which options and help are made. What they print is what redis-cli 7.2 prints, on a terminal and off it.
 //!
 //! | file | modes |
 //! |---|---|
-//! | [`scan`] | `--scan` |
-//! | [`big_keys`] | `--bigkeys`, `--memkeys` |
-//! | [`hot_keys`] | `--hotkeys` |
-//! | [`latency`] | `--latency`, `--latency-history` |
-//! | [`spectrum`] | `--latency-dist` |
-//! | [`intrinsic`] | `--intrinsic-latency` |
-//! | [`stat`] | `--stat` |
-//! | [`pipe`] | `--pipe` |
-//! | [`snapshot`] | `--rdb`, `--functions-rdb` |
-//! | [`replica`] | `--replica` |
-//! | [`lru_test`] | `--lru-test` |
+//! | `scan` | `--scan` |
+//! | `big_keys` | `--bigkeys`, `--memkeys` |
+//! | `hot_keys` | `--hotkeys` |
+//! | `latency` | `--latency`, `--latency-history` |
+//! | `spectrum` | `--latency-dist` |
+//! | `intrinsic` | `--intrinsic-latency` |
+//! | `stat` | `--stat` |
+//! | `pipe` | `--pipe` |
+//! | `snapshot` | `--rdb`, `--functions-rdb` |
+//! | `replica` | `--replica` |
+//! | `lru_test` | `--lru-test` |
 //!
-//! [`keyspace`] walks over all keys, [`sync`] receives a snapshot from a master, [`link`] is a connection that comes
+//! `keyspace` walks over all keys, `sync` receives a snapshot from a master, `link` is a connection that comes
 //! back after the server did.
 
 mod big_keys;
