@@ -121,7 +121,16 @@ fn big_keys_are_the_largest_of_each_type() {
     });
     assert_eq!(summary, BIG_KEYS);
     compared(&server, &["--bigkeys", "-i", "0.001"]);
-    compared(&server, &["--bigkeys", "-n", "1", "--raw"]);
+    let none = self::run(tool(server.port(), &["--bigkeys", "-n", "1"]), b"");
+    assert!(
+        none.output
+            .contains("Sampled 0 keys in the keyspace!\nTotal key length in bytes is 0 (avg len 0.00)\n")
+    );
+    assert!(
+        none.output.ends_with("\n0 zsets with 0 members (00.00% of keys, avg size 0.00)\n"),
+        "{}",
+        none.output
+    );
 }
 
 #[test]

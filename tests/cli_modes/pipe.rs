@@ -62,7 +62,7 @@ fn errors_are_printed_and_counted() {
 }
 
 #[test]
-fn a_million_commands_are_answered_each() {
+fn each_of_a_million_commands_is_counted() {
     let server = Server::start("");
     let mut input = String::new();
     for n in 0..1_000_000 {
