@@ -234,7 +234,9 @@ pub fn comparison(options: &Options, all: &[&Measured]) -> String {
             latencies[2],
             latencies[3],
         );
-        for remark in remarks(options, measured).into_iter().filter(|remark| !remark.contains(" rounds, from ")) {
+        for remark in
+            remarks(options, measured).into_iter().filter(|remark| !remark.contains(" rounds, from "))
+        {
             line!(out, "    {remark}");
         }
     }
