@@ -57,6 +57,9 @@ pub fn ticks() -> u64 {
     }
 }
 
+/// A rate that was measured over this time is exact to a few millionths.
+const EXACT_NS: u64 = 100_000_000;
+
 /// How many nanoseconds a tick takes, measured by reading both clocks twice.
 #[derive(Clone, Debug)]
 pub struct TickRate {
@@ -64,6 +67,8 @@ pub struct TickRate {
     ns_per_tick: u64,
     /// The last reading of both clocks: ticks, nanoseconds.
     anchor: (u64, u64),
+    /// Whether it has been measured over long enough to be kept.
+    settled: bool,
 }
 
 impl TickRate {
@@ -74,24 +79,36 @@ impl TickRate {
         loop {
             let now = both_clocks();
             if now.1 - anchor.1 >= LOOK_NS {
-                return TickRate { ns_per_tick: slope(anchor, now), anchor };
+                return TickRate { ns_per_tick: slope(anchor, now), anchor, settled: false };
             }
         }
     }
 
     /// Measures again over the time since the last refresh, if that is long enough (0.1 s) to be exact to a few
     /// millionths. For a job that runs some times a second; costs a few clock reads.
+    ///
+    /// Once it has been measured so, the rate stays unless it is off by a thousandth: sums of ticks are told as
+    /// times again and again, and must not seem to shrink.
     pub fn refresh(&mut self) {
-        self.refresh_over(100_000_000);
+        self.refresh_over(EXACT_NS);
     }
 
     /// Measures again if at least `worth_ns` nanoseconds have passed since the last time. The shorter, the less exact.
     pub fn refresh_over(&mut self, worth_ns: u64) {
         let now = both_clocks();
-        if now.1.saturating_sub(self.anchor.1) >= worth_ns {
-            self.ns_per_tick = slope(self.anchor, now);
-            self.anchor = now;
+        let span_ns = now.1.saturating_sub(self.anchor.1);
+        if span_ns < worth_ns {
+            return;
         }
+        self.measured(slope(self.anchor, now), span_ns);
+        self.anchor = now;
+    }
+
+    fn measured(&mut self, ns_per_tick: u64, span_ns: u64) {
+        if !self.settled || ns_per_tick.abs_diff(self.ns_per_tick) > self.ns_per_tick >> 10 {
+            self.ns_per_tick = ns_per_tick;
+        }
+        self.settled |= span_ns >= EXACT_NS;
     }
 
     /// Converts a difference of ticks to nanoseconds.
@@ -162,6 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn a_settled_rate_does_not_follow_noise() {
+        let mut rate = TickRate { ns_per_tick: 1 << 30, anchor: (0, 0), settled: false };
+        let sum = 1 << 50;
+        for noisy in [(1 << 30) + (1 << 10), (1 << 30) - (1 << 10)] {
+            rate.measured(noisy, EXACT_NS / 2);
+            assert_eq!(rate.ns_per_tick, noisy, "a young one does");
+        }
+        rate.measured(1 << 30, EXACT_NS);
+        let told = rate.to_ns(sum);
+        rate.measured((1 << 30) - (1 << 12), EXACT_NS);
+        assert_eq!(rate.to_ns(sum), told);
+        rate.measured(1 << 29, EXACT_NS);
+        assert_eq!(rate.to_ns(sum), told / 2, "another machine's");
+    }
+
+    #[test]
     fn the_wall_clock_is_the_system_s() {
         let before = SystemTime::now();
         let ours = SystemTime::UNIX_EPOCH + Duration::from_micros(wall_us());
@@ -172,8 +205,11 @@ mod tests {
     #[test]
     fn the_rate_follows_from_two_readings_of_both_clocks() {
         // A counter of 2.5 GHz.
-        let rate =
-            TickRate { ns_per_tick: slope((1000, 50), (1000 + 2_500_000, 50 + 1_000_000)), anchor: (0, 0) };
+        let rate = TickRate {
+            ns_per_tick: slope((1000, 50), (1000 + 2_500_000, 50 + 1_000_000)),
+            anchor: (0, 0),
+            settled: false,
+        };
         assert_eq!(rate.to_ns(0), 0);
         assert!(rate.to_ns(2_500).abs_diff(1000) <= 1);
         assert!(
