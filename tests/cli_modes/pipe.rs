@@ -1,4 +1,4 @@
-//! `--pipe`: mass insertion.
+//! `--pipe`, which inserts masses of data: its summary, its errors, and input of any size.
 
 use std::fmt::Write as _;
 use std::fs::File;
