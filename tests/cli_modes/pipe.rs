@@ -1,4 +1,4 @@
-//! `--pipe`: mass insertion.
+//! `--pipe`: mass insertion, of good input and of input that ends too early.
 
 use std::fmt::Write as _;
 use std::fs::File;
