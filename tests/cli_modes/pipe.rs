@@ -1,4 +1,4 @@
-//! `--pipe`, which inserts masses of data: its summary, its errors, and input of any size.
+//! `--pipe`: mass insertion, of good input and of input that ends too early.
 
 use std::fmt::Write as _;
 use std::fs::File;

@@ -33,6 +33,8 @@ impl Terminal {
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
+                // A shell has its background jobs ignore Ctrl-C, and what is ignored is inherited.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
                 match libc::ioctl(0, libc::TIOCSCTTY as _, 0) {
                     0 => Ok(()),
                     _ => Err(std::io::Error::last_os_error()),
