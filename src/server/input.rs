@@ -4,9 +4,9 @@
 //! executed from slices of that ring. Only what is left of an incomplete request moves to a [`Query`] of its own, and
 //! the client keeps that no longer than it holds something.
 //!
-//! Fairness: one receive of at most [`READ`] bytes a client an iteration (more of a large argument), and a turn that ends with [`MAX_REQUESTS`]
-//! requests or with the request that makes it [`super::net::MAX_OUTPUT`] bytes of replies. What is over waits in its query for the
-//! next one.
+//! Fairness: one receive of at most [`READ`] bytes a client an iteration (more of a large argument), and a turn that
+//! ends with [`MAX_REQUESTS`] requests or with the request that makes it [`super::net::MAX_OUTPUT`] bytes of replies. What
+//! is over waits in its query for the next one.
 //!
 //! A request may also have to wait for something else (`CLIENT PAUSE`): the parsed rest of its batch is kept as a
 //! [`Rest`], whose requests come first when the client goes on; what arrives until then is received and not parsed.
