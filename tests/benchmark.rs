@@ -339,6 +339,17 @@ fn servers_are_compared_in_turn() {
     check_nesting(&page, &["meta", "br"]);
     assert!(page.contains("class=\"line s1\""));
 
+    let line = format!("-t get,set -n 400 -q --compare 127.0.0.1:{}", other.port());
+    let out = run(one.port(), &line).well();
+    assert_eq!(out.lines().count(), 2, "{out}");
+    for (line, test) in out.lines().zip(["SET", "GET"]) {
+        assert!(
+            line.starts_with(&format!("{test}: 127.0.0.1:{} ", one.port())) && line.ends_with('x'),
+            "{out}"
+        );
+        assert!(line.contains(&format!(" msec; 127.0.0.1:{} ", other.port())), "{out}");
+    }
+
     let line = format!("-t get -n 400 --json --compare 127.0.0.1:{}", other.port());
     let json = run(one.port(), &line).well();
     assert_eq!(from_json(&one, &json, "#d.servers .. #d.results .. #d.results[2].rounds"), "223");
@@ -351,9 +362,16 @@ fn servers_are_compared_in_turn() {
 #[test]
 fn errors_of_the_server_are_counted_or_end_the_run() {
     let server = Server::start("");
-    let counted = run(server.port(), "-n 500 -q incrby key x");
+    // Half of the keys are strings.
+    server.client().ok("MSET key:000000000000 x key:000000000001 x");
+    let counted = run(server.port(), "-n 500 -r 4 -q incr key:__rand_int__");
     assert!(!counted.succeeded);
-    assert!(counted.out.starts_with("incrby key x: "), "{}", counted.out);
+    assert!(counted.out.starts_with("incr key:__rand_int__: "), "{}", counted.out);
+    assert!(
+        counted.out.contains(" requests per second, ") && counted.out.ends_with(" errors\n"),
+        "{}",
+        counted.out
+    );
     let error = "Error from server: ERR value is not an integer or out of range";
     assert!(counted.errors.starts_with(error), "{}", counted.errors);
     assert!(counted.errors.contains("errors, this is the last)"), "{}", counted.errors);
@@ -361,6 +379,102 @@ fn errors_of_the_server_are_counted_or_end_the_run() {
     let ended = run(server.port(), "-n 100000 -e -q incrby key x");
     assert!(!ended.succeeded);
     assert_eq!(ended.errors.trim_end(), error);
+}
+
+#[test]
+fn errors_alone_are_not_a_throughput() {
+    let server = Server::start("");
+    let directory = Directory::new();
+    let path = directory.join("report.html");
+    let line = "-n 500 incrby key x";
+    let expected = "incrby key x: no result, all 500 replies were errors\n";
+    for format in ["", "-q"] {
+        let ran = run(server.port(), &format!("{format} {line}"));
+        assert_eq!((ran.succeeded, ran.out.as_str()), (false, expected));
+        assert!(ran.errors.starts_with("Error from server: ERR value is not an integer"), "{}", ran.errors);
+    }
+    let csv = run(server.port(), &format!("--csv {line}"));
+    assert_eq!((csv.succeeded, csv.out.lines().count()), (false, 1), "{}", csv.out);
+    let json = run(server.port(), &format!("--json --html {} {line}", path.display()));
+    assert!(!json.succeeded);
+    let figures = "tostring(d.results[1].rps == cjson.null) .. d.results[1].errors .. #d.results";
+    assert_eq!(from_json(&server, &json.out, figures), "true5001");
+    let page = std::fs::read_to_string(&path).unwrap();
+    check_nesting(&page, &["meta", "br"]);
+    assert!(page.contains("no result, all 500 replies were errors") && !page.contains("<svg"), "{page}");
+
+    let open = Server::start("");
+    server.client().ok("CONFIG SET requirepass secret");
+    let compared = format!("-t get -n 300 --rounds 1 --compare 127.0.0.1:{}", server.port());
+    for format in ["", "-q"] {
+        let ran = run(open.port(), &format!("{format} {compared}"));
+        assert!(!ran.succeeded && ran.errors.contains("Error from server: NOAUTH"), "{}", ran.errors);
+        let refused = format!("127.0.0.1:{} no result, all 300 replies were errors", server.port());
+        assert!(ran.out.contains(&refused), "{}", ran.out);
+    }
+}
+
+#[test]
+fn a_server_with_too_many_clients_says_so() {
+    let server = Server::start("--maxclients 60");
+    for options in ["-c 600", "-c 600 --threads 3", "-c 600 -k 0", "-c 600 -3"] {
+        let ran = run(server.port(), &format!("{options} -t get -n 2000 -q"));
+        assert!(!ran.succeeded && ran.out.is_empty(), "{}", ran.out);
+        assert_eq!(ran.errors, "Error from server: ERR max number of clients reached\n", "{options}");
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_noticed_before_the_first_test() {
+    let server = Server::start("");
+    let directory = Directory::new();
+    let mut client = server.client();
+    client.ok("CONFIG RESETSTAT");
+    let ran =
+        run(server.port(), &format!("-t get -n 100 -q --html {}/nosuch/a.html", directory.path().display()));
+    assert!(!ran.succeeded && ran.out.is_empty());
+    assert!(ran.errors.ends_with("a.html cannot be written: No such file or directory\n"), "{}", ran.errors);
+    assert_eq!(calls(&mut client), expected(&[]));
+
+    // A run without a result leaves no file behind, and an earlier report as it was.
+    let (fresh, old) = (directory.join("fresh.html"), directory.join("old.html"));
+    std::fs::write(&old, "an earlier report".repeat(10_000)).unwrap();
+    for path in [&fresh, &old] {
+        let line = format!("-t get -n 100 -q -a wrong --html {}", path.display());
+        client.ok("CONFIG SET requirepass secret");
+        assert!(!run(server.port(), &line).succeeded);
+        client.ok("CONFIG SET requirepass \"\"");
+    }
+    assert!(!fresh.exists());
+    assert_eq!(std::fs::metadata(&old).unwrap().len(), 170_000);
+    run(server.port(), &format!("-t get -n 100 -q --html {}", old.display())).well();
+    assert!(std::fs::read_to_string(&old).unwrap().ends_with("</html>\n"));
+}
+
+#[test]
+fn a_missed_rate_is_marked() {
+    let server = Server::start("");
+    // One connection that is made anew for each request cannot do a billion a second.
+    let out = run(server.port(), "-t get -q -c 1 -n 500 --rate 1000000000").well();
+    assert!(out.ends_with(" (below the rate)\n"), "{out}");
+    let out = run(server.port(), "-t get -c 1 -n 500 --rate 1000000000").well();
+    assert!(out.contains("\n  the rate was missed: "), "{out}");
+}
+
+#[test]
+fn options_are_taken_as_scripts_give_them() {
+    let server = Server::start("");
+    let out = run(server.port(), "-t set -n 100 -q -d 0 -P 0 -c 0 --threads 0 -r -5 --precision 9").well();
+    assert!(out.starts_with("SET: "), "{out}");
+    assert_eq!(server.client().run("STRLEN key:000000000000").integer(), 1);
+
+    let ignored = run(server.port(), "-t get -n 10 -q ping");
+    assert!(ignored.succeeded && ignored.out.starts_with("ping: "), "{}", ignored.out);
+    assert_eq!(ignored.errors, "WARNING: Option -t is ignored.\n");
+
+    let both = run(server.port(), "--json --csv");
+    assert!(!both.succeeded && both.errors.contains("'--csv'"), "{}", both.errors);
+    assert!(both.errors.contains(" benchmark [OPTIONS] [COMMAND]...\n"), "{}", both.errors);
 }
 
 #[test]
@@ -378,7 +492,7 @@ fn who_may_not_connect_is_told_why() {
     assert!(right.starts_with("GET: "), "{right}");
     let url = format!("-q -u redis://default:secret@127.0.0.1:{} -t get -n 100", server.port());
     run(server.port(), &url).well();
-    for (line, part) in [("-t nosuch", "nosuch"), ("--nosuch", "--nosuch"), ("-c 0", "0"), ("--tls", "TLS")] {
+    for (line, part) in [("-t nosuch", "nosuch"), ("--nosuch", "--nosuch"), ("-n 0", "0"), ("--tls", "TLS")] {
         let refused = run(server.port(), line);
         assert!(!refused.succeeded && refused.errors.contains(part), "{line}: {}", refused.errors);
     }

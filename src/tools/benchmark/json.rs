@@ -7,6 +7,7 @@ use super::options::Options;
 use super::report::{Measured, PERCENTILES};
 use super::run::Outcome;
 use super::subject::Subject;
+use super::text::ratio;
 use std::fmt::Write as _;
 
 /// Fields of INFO that say what was measured.
@@ -154,9 +155,15 @@ fn result(writer: &mut Writer, options: &Options, all: &[Measured], measured: &M
     let round = measured.typical();
     writer.text("test", &measured.title);
     writer.text("server", &options.name(measured.subject));
+    if !measured.has_figures() {
+        writer.number("rps", None);
+        writer.number("errors", measured.errors() as f64);
+        writer.flag("partial", measured.failure().is_some());
+        return;
+    }
     writer.number("rps", measured.rate());
     if let Some(first) = all.iter().find(|first| first.title == measured.title && first.subject == 0) {
-        writer.number("ratio", measured.rate() / first.rate());
+        writer.number("ratio", ratio(measured, first));
     }
     writer.number("avg_latency_ms", measured.median(|round| round.tally.latencies.mean() / 1000.0));
     writer.number("min_latency_ms", measured.percentile_ms(0.0));

@@ -32,12 +32,14 @@ pub mod worker;
 
 pub use options::command;
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Call;
 use crate::sys::terminal;
+use crate::tools::client::plain;
 use options::{Format, Options};
 use plan::Failure;
 use report::Measured;
@@ -47,10 +49,11 @@ use suite::Test;
 
 /// Measures as the command line says.
 pub fn main(call: &Call) -> ExitCode {
-    let matches = match call.matches(command()) {
-        Ok(matches) => matches,
-        Err(code) => return code,
-    };
+    let matches =
+        match call.matches(command().override_usage(format!("{} [OPTIONS] [COMMAND]...", call.program))) {
+            Ok(matches) => matches,
+            Err(code) => return code,
+        };
     if matches.get_flag("version") {
         let _ = writeln!(io::stdout(), "redstart-benchmark {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
@@ -117,6 +120,8 @@ struct Session {
     options: Options,
     command_line: String,
     subjects: Vec<Subject>,
+    /// Where the page goes.
+    page: Option<PageFile>,
     /// Of the tests that have run; with `-l`, of the last time.
     results: Vec<Measured>,
 }
@@ -124,6 +129,7 @@ struct Session {
 impl Session {
     /// Meets the servers.
     fn begin(options: Options, command_line: String) -> Result<Session, Stop> {
+        let page = options.html.as_deref().map(PageFile::open).transpose()?;
         let mut subjects = Vec::new();
         for target in &options.targets {
             let subject = Subject::meet(target).map_err(|error| Stop::Because(error.to_string()))?;
@@ -132,7 +138,7 @@ impl Session {
             }
             subjects.push(subject);
         }
-        Ok(Session { options, command_line, subjects, results: Vec::new() })
+        Ok(Session { options, command_line, subjects, page, results: Vec::new() })
     }
 
     fn run(mut self) -> Result<ExitCode, Stop> {
@@ -154,10 +160,10 @@ impl Session {
         if self.options.format == Format::Json {
             say(&json::document(&self.options, &self.command_line, &self.subjects, &self.results))?;
         }
-        if let Some(path) = &self.options.html {
-            let page = page::document(&self.options, &self.command_line, &self.subjects, &self.results);
-            fs::write(path, page)
-                .map_err(|error| Stop::Because(format!("{} cannot be written: {error}", path.display())))?;
+        if let Some(file) = self.page.take()
+            && !self.results.is_empty()
+        {
+            file.write(&page::document(&self.options, &self.command_line, &self.subjects, &self.results))?;
         }
         if let Some(text) = ended {
             let _ = writeln!(io::stderr(), "{text}");
@@ -247,10 +253,13 @@ impl Session {
         let compares = self.subjects.len() > 1;
         let text: String = match options.format {
             Format::Json => String::new(),
-            Format::Csv => measured.iter().map(|measured| text::csv(options, measured)).collect(),
-            Format::Full | Format::Quiet if compares => {
-                text::comparison(options, &measured.iter().collect::<Vec<_>>())
-            }
+            Format::Csv => measured
+                .iter()
+                .filter(|measured| measured.has_figures())
+                .map(|measured| text::csv(options, measured))
+                .collect(),
+            Format::Full if compares => text::comparison(options, measured),
+            Format::Quiet if compares => text::quiet_comparison(options, measured),
             Format::Full => {
                 measured.iter().map(|measured| text::full(options, &self.subjects[0], measured)).collect()
             }
@@ -258,6 +267,52 @@ impl Session {
         };
         say(&text)
     }
+}
+
+/// The file of the page. It is opened before the first test, so that a run is not in vain.
+struct PageFile {
+    path: PathBuf,
+    file: File,
+    /// Whether it is to be removed: it is new, and nothing has been written to it.
+    is_stray: bool,
+}
+
+impl PageFile {
+    fn open(path: &Path) -> Result<PageFile, Stop> {
+        let mut writing = OpenOptions::new();
+        writing.write(true);
+        let is_there = fs::exists(path).unwrap_or(true);
+        match writing.create(true).truncate(false).open(path) {
+            Ok(file) => Ok(PageFile { path: path.to_path_buf(), file, is_stray: !is_there }),
+            Err(error) => Err(unwritable(path, &error)),
+        }
+    }
+
+    /// Puts the page in the place of what was there.
+    fn write(mut self, page: &str) -> Result<(), Stop> {
+        // A pipe has no length to set.
+        let is_regular = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
+        let emptied = if is_regular { self.file.set_len(0) } else { Ok(()) };
+        match emptied.and_then(|()| self.file.write_all(page.as_bytes())) {
+            Ok(()) => {
+                self.is_stray = false;
+                Ok(())
+            }
+            Err(error) => Err(unwritable(&self.path, &error)),
+        }
+    }
+}
+
+impl Drop for PageFile {
+    fn drop(&mut self) {
+        if self.is_stray {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Stop {
+    Stop::Because(format!("{} cannot be written: {}", path.display(), plain(error)))
 }
 
 fn say(text: &str) -> Result<(), Stop> {

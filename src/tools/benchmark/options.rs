@@ -1,9 +1,9 @@
 //! The command line: redis-benchmark's options, and those that it does not have.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::schedule::Pace;
@@ -17,6 +17,10 @@ use crate::tools::client::{Address, Target, target_arguments};
 const REQUESTS: u64 = 100_000;
 /// Rounds of a comparison, unless the options say something else.
 const COMPARED_ROUNDS: u64 = 3;
+/// Values are not larger than this.
+const LARGEST_SIZE: i64 = 1 << 30;
+/// Digits behind the point of a millisecond: the clock's, unless the options say fewer.
+const DIGITS: i64 = 3;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,6 +94,20 @@ pub struct Options {
     pub html: Option<PathBuf>,
 }
 
+/// An option whose numbers out of range are taken for the nearest one within, as scripts rely on.
+fn clamped(name: &'static str, short: char, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .short(short)
+        .value_name(value)
+        .value_parser(integer())
+        .allow_negative_numbers(true)
+        .help(help)
+}
+
+fn integer() -> RangedI64ValueParser<i64> {
+    RangedI64ValueParser::new()
+}
+
 fn number(name: &'static str, short: char, value: &'static str, from: u64, help: &'static str) -> Arg {
     let parser = RangedU64ValueParser::<u64>::new().range(from..);
     Arg::new(name).short(short).value_name(value).value_parser(parser).help(help)
@@ -141,18 +159,18 @@ pub fn command() -> Command {
 
 fn load_arguments() -> [Arg; 20] {
     [
-        number("clients", 'c', "CLIENTS", 1, "Connections [default: 50]"),
+        clamped("clients", 'c', "CLIENTS", "Connections [default: 50]"),
         number("requests", 'n', "REQUESTS", 1, "Requests of each test [default: 100000]"),
         long("duration", "Send for so many seconds, instead of a number of requests")
             .value_name("SECONDS")
             .value_parser(seconds_or_rate),
-        number("size", 'd', "BYTES", 1, "Size of values [default: 3]"),
-        number("range", 'r', "KEYS", 0, "Random numbers from 0 to KEYS - 1 for keys, members and __rand_int__")
-            .value_parser(RangedU64ValueParser::<u64>::new().range(..=LARGEST_RANGE)),
-        number("pipeline", 'P', "REQUESTS", 1, "Send so many requests before reading their replies [default: 1]"),
+        clamped("size", 'd', "BYTES", "Size of values [default: 3]"),
+        clamped("range", 'r', "KEYS", "Random numbers from 0 to KEYS - 1 for keys, members and __rand_int__")
+            .value_parser(integer().range(..=LARGEST_RANGE as i64)),
+        clamped("pipeline", 'P', "REQUESTS", "Send so many requests before reading their replies [default: 1]"),
         Arg::new("tests").short('t').value_name("TESTS").help("Only these tests, with commas between them"),
-        number("keep-alive", 'k', "0|1", 0, "1 keeps connections, 0 makes a new one for each batch [default: 1]"),
-        long("threads", "Threads that send").value_name("THREADS").value_parser(positive(1)),
+        clamped("keep-alive", 'k', "0|1", "1 keeps connections, 0 makes a new one for each batch [default: 1]"),
+        long("threads", "Threads that send").value_name("THREADS").value_parser(integer()).allow_negative_numbers(true),
         long("rate", "Open loop: so many requests a second, however slow the server; latency counts from when each was due")
             .value_name("REQUESTS")
             .value_parser(seconds_or_rate),
@@ -181,11 +199,12 @@ fn output_arguments() -> [Arg; 9] {
     [
         flag("quiet", 'q', "Print a line for each test"),
         long("csv", "Print comma-separated values").action(ArgAction::SetTrue),
-        long("json", "Print one JSON document at the end").action(ArgAction::SetTrue),
+        long("json", "Print one JSON document at the end").action(ArgAction::SetTrue).conflicts_with("csv"),
         long("html", "Write the report as a page").value_name("FILE").value_parser(value_parser!(PathBuf)),
         long("precision", "Digits behind the point of milliseconds [default: 3]")
             .value_name("DIGITS")
-            .value_parser(RangedU64ValueParser::<u64>::new().range(..=6)),
+            .value_parser(integer())
+            .allow_negative_numbers(true),
         flag("loop", 'l', "Repeat the tests until Ctrl-C"),
         flag("stop-at-error", 'e', "End at the first error of the server, instead of counting errors"),
         long("help", "Print this help").action(ArgAction::Help),
@@ -205,23 +224,33 @@ impl Options {
         let real = |name: &str| matches.get_one::<f64>(name).copied();
         let targets = targets(matches)?;
         let seed = count("seed").unwrap_or_else(random_seed);
-        let (size, range) = (count("size").unwrap_or(3) as usize, count("range"));
-        let clients = count("clients").unwrap_or(50) as usize;
-        let threads = count("threads").map(|threads| (threads as usize).min(clients));
+        let within = |name: &str, least: i64, most: i64| {
+            matches.get_one::<i64>(name).map(|number| (*number).clamp(least, most) as usize)
+        };
+        let size = within("size", 1, LARGEST_SIZE).unwrap_or(3);
+        let range = within("range", 0, i64::MAX).map(|range| range as u64);
+        let clients = within("clients", 1, i64::MAX).unwrap_or(50);
+        // As in redis-benchmark, 0 threads are the same as without the option.
+        let threads = within("threads", 0, i64::MAX).filter(|threads| *threads > 0);
+        let threads = threads.map(|threads| threads.min(clients));
+        let precision = matches.get_one::<i64>("precision").map_or(DIGITS, |digits| match *digits {
+            digits @ 0..=DIGITS => digits,
+            _ => DIGITS,
+        });
         let pace = real("rate").map(|rate| Pace { rate, is_poisson: matches.get_flag("poisson") });
         let duration = real("duration");
         let rounds = count("rounds").unwrap_or(if targets.len() > 1 { COMPARED_ROUNDS } else { 1 });
         Ok(Options {
             tests: tests(matches, &data(size, seed), range.is_some())?,
             requests: requests(count("requests"), duration, pace),
-            pipeline: count("pipeline").unwrap_or(1) as usize,
-            keeps_alive: count("keep-alive") != Some(0),
+            pipeline: within("pipeline", 1, i64::MAX).unwrap_or(1),
+            keeps_alive: matches.get_one::<i64>("keep-alive") != Some(&0),
             tracks: matches.get_flag("enable-tracking"),
             stops_at_error: matches.get_flag("stop-at-error"),
             repeats: matches.get_flag("loop"),
             idles: matches.get_flag("idle"),
             format: format(matches),
-            precision: count("precision").unwrap_or(3) as usize,
+            precision: precision as usize,
             html: matches.get_one::<PathBuf>("html").cloned(),
             rounds: rounds as usize,
             targets,
@@ -300,6 +329,9 @@ fn tests(matches: &ArgMatches, data: &[u8], has_range: bool) -> Result<Vec<Test>
             .get_one::<String>("tests")
             .map(|names| names.split(',').map(|name| name.trim().to_ascii_lowercase()).collect::<Vec<_>>());
         return selected(names.as_deref(), data, has_range);
+    }
+    if matches.contains_id("tests") {
+        let _ = writeln!(std::io::stderr(), "WARNING: Option -t is ignored.");
     }
     let mut test = custom(&words, data);
     if matches.get_flag("stdin") {
@@ -391,6 +423,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_out_of_range_are_taken_for_the_nearest() {
+        for number in ["0", "-5"] {
+            let options =
+                options(&["-c", number, "-d", number, "-P", number, "-r", number, "--threads", number]);
+            assert_eq!((options.clients, options.size, options.pipeline), (1, 1, 1));
+            assert_eq!((options.range, options.threads), (Some(0), None));
+        }
+        let digits = |number: &str| options(&["--precision", number]).precision;
+        assert_eq!(["0", "2", "9", "-1"].map(digits), [0, 2, 3, 3]);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         let refused = |words: &[&str]| {
             let words = std::iter::once(&"benchmark").chain(words);
@@ -401,8 +445,11 @@ mod tests {
                 .is_err()
         };
         for words in [
-            &["-c", "0"][..],
-            &["-n", "x"],
+            &["-n", "x"][..],
+            &["-n", "0"],
+            &["-c", "x"],
+            &["-t", ""],
+            &["--json", "--csv"],
             &["--rate", "0"],
             &["--poisson"],
             &["-t", "nosuch"],

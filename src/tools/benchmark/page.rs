@@ -11,7 +11,7 @@ use super::report::{FEW_PERCENTILES, Measured, PERCENTILES};
 use super::run::Outcome;
 use super::subject::Subject;
 use super::svg::{Axis, COLOURS, Line, chart};
-use super::text::remarks;
+use super::text::{ratio, remarks};
 use crate::sys::{calendar, clock};
 
 /// Points of a line over time: more would be noise.
@@ -107,6 +107,18 @@ fn name_of_percentile(percent: f64) -> String {
     }
 }
 
+/// Requests a second, where there were some.
+fn rate_of(measured: &Measured) -> String {
+    if measured.has_figures() { grouped(measured.rate()) } else { "errors".to_string() }
+}
+
+fn ratio_of(measured: &Measured, first: &Measured) -> String {
+    match ratio(measured, first) {
+        Some(ratio) if measured.has_figures() => format!("{ratio:.2}×"),
+        _ => "–".to_string(),
+    }
+}
+
 impl Page<'_> {
     /// Formatting into a string does not fail.
     fn put(&mut self, text: fmt::Arguments<'_>) {
@@ -159,7 +171,12 @@ impl Page<'_> {
 
     /// A bar for each test and server.
     fn overview(&mut self, titles: &[&str]) {
-        let most = self.results.iter().map(Measured::rate).fold(1.0, f64::max);
+        let most = self
+            .results
+            .iter()
+            .filter(|measured| measured.has_figures())
+            .map(Measured::rate)
+            .fold(1.0, f64::max);
         let compares = self.subjects.len() > 1;
         self.put(format_args!("<section class=\"card\">\n<h2>Throughput</h2>\n"));
         if compares {
@@ -171,19 +188,18 @@ impl Page<'_> {
         for title in titles {
             let all: Vec<&Measured> =
                 self.results.iter().filter(|measured| measured.title == *title).collect();
+            let Some(first) = all.first() else { continue };
             let name = Escaped(title.split(" (").next().unwrap_or(title)).to_string();
             self.put(format_args!("<tr><td>{name}</td><td class=\"bar\">"));
             for measured in &all {
-                let width = measured.rate() / most * 100.0;
+                let width = if measured.has_figures() { measured.rate() / most * 100.0 } else { 0.0 };
                 let colour = measured.subject % COLOURS;
                 self.put(format_args!("<i class=\"b{colour}\" style=\"width:{width:.2}%\"></i>"));
             }
-            let rates: Vec<String> = all.iter().map(|measured| grouped(measured.rate())).collect();
+            let rates: Vec<String> = all.iter().map(|measured| rate_of(measured)).collect();
             self.put(format_args!("</td><td>{}</td>", rates.join("<br>")));
             if compares {
-                let ratio =
-                    |measured: &&Measured| format!("{:.2}×", measured.rate() / all[0].rate().max(1e-9));
-                let ratios: Vec<String> = all.iter().map(ratio).collect();
+                let ratios: Vec<String> = all.iter().map(|measured| ratio_of(measured, first)).collect();
                 self.put(format_args!("<td>{}</td>", ratios.join("<br>")));
             }
             self.put(format_args!("</tr>\n"));
@@ -195,8 +211,21 @@ impl Page<'_> {
     fn test(&mut self, all: &[&Measured]) {
         let Some(first) = all.first() else { return };
         self.put(format_args!("<section class=\"card\">\n<h2>{}</h2>\n", Escaped(&first.title)));
-        if all.len() == 1 {
-            self.figures(first);
+        let with_figures: Vec<&Measured> =
+            all.iter().copied().filter(|measured| measured.has_figures()).collect();
+        if !with_figures.is_empty() {
+            self.findings(&with_figures, first);
+        }
+        for measured in all {
+            self.remarks(measured);
+        }
+        self.put(format_args!("</section>\n"));
+    }
+
+    /// What a test has found, if on some servers there was more than errors; `first` is what ratios refer to.
+    fn findings(&mut self, all: &[&Measured], first: &Measured) {
+        if let [only] = all {
+            self.figures(only);
         }
         let typical: Vec<(usize, &Outcome)> =
             all.iter().map(|measured| (measured.subject, measured.typical())).collect();
@@ -206,11 +235,10 @@ impl Page<'_> {
             "<div class=\"charts\">\n<figure style=\"margin:0\"><h3>Throughput over time</h3>\n{over_time}</figure>\n\
              <figure style=\"margin:0\"><h3>Latency by percentile</h3>\n{by_percentile}</figure>\n</div>\n"
         ));
-        self.percentiles(all);
-        for measured in all {
-            self.remarks(measured);
+        match all {
+            [only] => self.percentiles(only),
+            _ => self.comparison(all, first),
         }
-        self.put(format_args!("</section>\n"));
     }
 
     fn figures(&mut self, measured: &Measured) {
@@ -225,6 +253,12 @@ impl Page<'_> {
         if let Some(us) = measured.server_cpu_us() {
             figures.push(("Server CPU a request", format!("{us:.2} µs")));
         }
+        if let Some((least, most)) = measured.spread() {
+            figures.push((
+                "Requests a second of all rounds",
+                format!("{} to {}", grouped(least), grouped(most)),
+            ));
+        }
         figures.push(("Client CPU a request", format!("{:.2} µs", measured.client_cpu_us())));
         self.put(format_args!("<dl class=\"figures\">\n"));
         for (name, figure) in figures {
@@ -233,40 +267,62 @@ impl Page<'_> {
         self.put(format_args!("</dl>\n"));
     }
 
-    fn percentiles(&mut self, all: &[&Measured]) {
-        let compares = all.len() > 1;
-        let percentiles = if compares { &FEW_PERCENTILES[..] } else { &PERCENTILES };
-        self.put(format_args!("<div class=\"scroll\"><table>\n<tr>"));
-        if compares {
-            self.put(format_args!("<th>server</th><th>a second</th><th>ratio</th><th>CPU</th>"));
+    /// The latencies of the only server: they wrap to as many lines as they need.
+    fn percentiles(&mut self, measured: &Measured) {
+        self.put(format_args!("<dl class=\"figures few\">\n"));
+        for percent in PERCENTILES {
+            let (name, figure) = (name_of_percentile(percent), latency(measured.percentile_ms(percent)));
+            self.put(format_args!("<div><dt>{name}</dt><dd>{figure}</dd></div>\n"));
         }
-        for &percent in percentiles {
-            self.put(format_args!("<th>{}</th>", name_of_percentile(percent)));
+        self.put(format_args!("</dl>\n"));
+    }
+
+    /// A column for each server, so that the figures that are compared stand side by side.
+    fn comparison(&mut self, all: &[&Measured], first: &Measured) {
+        self.put(format_args!("<div class=\"scroll\"><table class=\"versus\">\n<tr><td></td>"));
+        for measured in all {
+            let label = self.labelled(measured.subject);
+            self.put(format_args!("<th>{label}</th>"));
         }
         self.put(format_args!("</tr>\n"));
-        for measured in all {
-            self.put(format_args!("<tr>"));
-            if compares {
-                let label = self.labelled(measured.subject);
-                let ratio = measured.rate() / all[0].rate().max(1e-9);
-                let cpu = measured.server_cpu_us().map_or("–".to_string(), |us| format!("{us:.2} µs"));
-                let rate = grouped(measured.rate());
-                self.put(format_args!("<td>{label}</td><td>{rate}</td><td>{ratio:.2}×</td><td>{cpu}</td>"));
-            }
-            for &percent in percentiles {
-                self.put(format_args!("<td>{}</td>", latency(measured.percentile_ms(percent))));
-            }
-            self.put(format_args!("</tr>\n"));
+        self.row("requests a second", all, |measured| grouped(measured.rate()));
+        self.row("ratio", all, |measured| ratio_of(measured, first));
+        if all.iter().any(|measured| measured.rounds.len() > 1) {
+            self.row("slowest round", all, |measured| grouped(measured.spread().unwrap_or_default().0));
+            self.row("fastest round", all, |measured| grouped(measured.spread().unwrap_or_default().1));
+        }
+        let cpu = |us: f64| format!("{us:.2} µs");
+        self.row("server CPU a request", all, |measured| {
+            measured.server_cpu_us().map_or("–".to_string(), cpu)
+        });
+        for percent in FEW_PERCENTILES {
+            let name = format!("latency, {}", name_of_percentile(percent));
+            self.row(&name, all, |measured| latency(measured.percentile_ms(percent)));
         }
         self.put(format_args!("</table></div>\n"));
+    }
+
+    fn row(&mut self, name: &str, all: &[&Measured], figure: impl Fn(&Measured) -> String) {
+        let figures: String = all.iter().map(|measured| format!("<td>{}</td>", figure(measured))).collect();
+        self.put(format_args!("<tr><td>{name}</td>{figures}</tr>\n"));
     }
 
     fn remarks(&mut self, measured: &Measured) {
         let name = match self.subjects.len() {
             1 => String::new(),
-            _ => format!("{}: ", self.options.name(measured.subject)),
+            _ => format!("{} {}: ", self.product(measured.subject), self.options.name(measured.subject)),
         };
-        for remark in remarks(self.options, measured) {
+        if !measured.has_figures() {
+            let (name, replies) = (Escaped(&name), grouped(measured.replies() as f64));
+            self.put(format_args!(
+                "<p class=\"note\">{name}no result, all {replies} replies were errors</p>\n"
+            ));
+            return;
+        }
+        // The spread of the rounds stands among the figures.
+        for remark in
+            remarks(self.options, measured).into_iter().filter(|remark| !remark.contains(" rounds, from "))
+        {
             self.put(format_args!("<p class=\"note\">{}{}</p>\n", Escaped(&name), Escaped(&remark)));
         }
         let threads = self.options.threads.unwrap_or(1);

@@ -1,6 +1,7 @@
 //! What a benchmark has found, test by test, before it is printed as something.
 
 use super::run::Outcome;
+use super::schedule::Pace;
 
 /// The percentiles of tables, in percent.
 pub const PERCENTILES: [f64; 9] = [0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0];
@@ -68,6 +69,31 @@ impl Measured {
     /// Errors of the server in all rounds.
     pub fn errors(&self) -> u64 {
         self.rounds.iter().map(|round| round.tally.errors).sum()
+    }
+
+    /// Whether there is something to show: errors alone, which cost a server little, are not a throughput.
+    pub fn has_figures(&self) -> bool {
+        self.errors() < self.replies()
+    }
+
+    /// Replies in all rounds, errors among them.
+    pub fn replies(&self) -> u64 {
+        self.rounds.iter().map(|round| round.tally.latencies.count()).sum()
+    }
+
+    /// The least and the most replies a second of all rounds, if there are several.
+    pub fn spread(&self) -> Option<(f64, f64)> {
+        let rates = || self.rounds.iter().map(Outcome::rate);
+        (self.rounds.len() > 1).then(|| (rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max)))
+    }
+
+    /// Whether an open loop did not reach its rate.
+    pub fn misses(&self, pace: Pace) -> bool {
+        let round = self.typical();
+        let count = round.tally.latencies.count() as f64;
+        // At random distances the number of requests varies by its square root.
+        let chance = if pace.is_poisson { 3.0 / count.sqrt() } else { 0.0 };
+        round.unsent > 0 || round.tally.unanswered > 0 || round.rate() < pace.rate * (0.95 - chance)
     }
 
     /// Why the last round ended before its end, if it did.

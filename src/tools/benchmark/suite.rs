@@ -62,7 +62,11 @@ pub struct Test {
 pub fn selected(names: Option<&[String]>, data: &[u8], has_range: bool) -> Result<Vec<Test>, String> {
     if let Some(unknown) = names.unwrap_or_default().iter().find(|name| !is_name(name)) {
         let all: Vec<&str> = TESTS.iter().map(|test| test.name).filter(|name| !name.is_empty()).collect();
-        return Err(format!("There is no test {unknown}. The tests are: {}", all.join(" ")));
+        let wrong = match unknown.as_str() {
+            "" => "-t names a test without a name".to_string(),
+            unknown => format!("There is no test {unknown}"),
+        };
+        return Err(format!("{wrong}. The tests are: {}", all.join(" ")));
     }
     let is_selected = |test: &Known| match names {
         None => true,

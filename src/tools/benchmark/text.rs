@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::histogram::Histogram;
 use super::options::Options;
 use super::report::Measured;
-use super::run::Outcome;
 use super::subject::Subject;
 
 /// The columns of `--csv`, as scripts know them.
@@ -78,6 +77,9 @@ macro_rules! line {
 
 /// The report of a test, as redis-benchmark has it. Lines are added where the run had what it does not know.
 pub fn full(options: &Options, subject: &Subject, measured: &Measured) -> String {
+    if !measured.has_figures() {
+        return refused(measured);
+    }
     let round = measured.typical();
     let latencies = &round.tally.latencies;
     let mut out = String::new();
@@ -126,14 +128,15 @@ pub fn remarks(options: &Options, measured: &Measured) -> Vec<String> {
     if let Some(pace) = options.pace {
         let spacing = if pace.is_poisson { "at random distances (Poisson)" } else { "at even distances" };
         remarks.push(format!("open loop: {} requests per second {spacing}", pace.rate));
+        if measured.misses(pace) {
+            remarks
+                .push(format!("the rate was missed: {:.2} requests per second were reached", round.rate()));
+        }
         let delays = &round.tally.delays;
         let (p99, longest) = (ms(delays.percentile(99.0)), ms(delays.max()));
         remarks.push(format!("sent after they were due: p99={p99:.3} msec, max={longest:.3} msec"));
     }
-    if measured.rounds.len() > 1 {
-        let rates = measured.rounds.iter().map(Outcome::rate);
-        let (least, most) =
-            rates.fold((f64::MAX, 0.0), |(least, most), rate| (rate.min(least), rate.max(most)));
+    if let Some((least, most)) = measured.spread() {
         let count = measured.rounds.len();
         remarks.push(format!(
             "{count} rounds, from {least:.2} to {most:.2} requests per second, of which the median is shown"
@@ -159,20 +162,63 @@ pub fn remarks(options: &Options, measured: &Measured) -> Vec<String> {
 
 /// The line of `-q`.
 pub fn quiet(options: &Options, measured: &Measured) -> String {
+    match measured.has_figures() {
+        true => format!("{}: {}\n", measured.title, figures(options, measured)),
+        false => refused(measured),
+    }
+}
+
+/// What stands for a test whose replies were all errors.
+fn refused(measured: &Measured) -> String {
+    format!("{}: no result, all {} replies were errors\n", measured.title, measured.replies())
+}
+
+/// What `-q` says of a test after its title.
+fn figures(options: &Options, measured: &Measured) -> String {
     let round = measured.typical();
     let p50 = ms(round.tally.latencies.percentile(50.0));
     let digits = options.precision;
-    let mut out =
-        format!("{}: {:.2} requests per second, p50={p50:.digits$} msec", measured.title, round.rate());
+    let mut out = format!("{:.2} requests per second, p50={p50:.digits$} msec", round.rate());
     if options.pace.is_some() {
         let p99 = ms(round.tally.latencies.percentile(99.0));
         let _ = write!(out, ", p99={p99:.digits$} msec");
     }
+    match measured.errors() {
+        0 => {}
+        1 => out.push_str(", 1 error"),
+        errors => {
+            let _ = write!(out, ", {errors} errors");
+        }
+    }
+    if options.pace.is_some_and(|pace| measured.misses(pace)) {
+        out.push_str(" (below the rate)");
+    }
     if round.failure.is_some() {
         out.push_str(" (partial)");
     }
-    out.push('\n');
     out
+}
+
+/// The line of `-q` for a test on several servers: each with how many times the first one's throughput it has.
+pub fn quiet_comparison(options: &Options, all: &[Measured]) -> String {
+    let Some(first) = all.first() else { return String::new() };
+    let part = |measured: &Measured| {
+        let name = options.name(measured.subject);
+        match (measured.has_figures(), ratio(measured, first)) {
+            (false, _) => format!("{name} no result, all {} replies were errors", measured.replies()),
+            (true, Some(ratio)) if measured.subject != first.subject => {
+                format!("{name} {}, {ratio:.2}x", figures(options, measured))
+            }
+            (true, _) => format!("{name} {}", figures(options, measured)),
+        }
+    };
+    let parts: Vec<String> = all.iter().map(part).collect();
+    format!("{}: {}\n", first.title, parts.join("; "))
+}
+
+/// How many times the throughput of `first` it has, if that has one.
+pub fn ratio(measured: &Measured, first: &Measured) -> Option<f64> {
+    first.has_figures().then(|| measured.rate() / first.rate().max(f64::MIN_POSITIVE))
 }
 
 /// The first line of `--csv`. Of several servers each line names one at its end.
@@ -201,7 +247,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A test on several servers: medians, and how many times the first one's throughput each has.
-pub fn comparison(options: &Options, all: &[&Measured]) -> String {
+pub fn comparison(options: &Options, all: &[Measured]) -> String {
     let mut out = String::new();
     let Some(first) = all.first() else { return out };
     let rounds = first.rounds.len();
@@ -222,13 +268,17 @@ pub fn comparison(options: &Options, all: &[&Measured]) -> String {
         "server CPU/req"
     );
     for (measured, name) in all.iter().zip(&names) {
+        if !measured.has_figures() {
+            line!(out, "  {name:width$} no result, all {} replies were errors", measured.replies());
+            continue;
+        }
+        let ratio = ratio(measured, first).map_or("-".to_string(), |ratio| format!("{ratio:.2}x"));
         let cpu = measured.server_cpu_us().map_or("-".to_string(), |us| format!("{us:.2} us"));
         let latencies = [50.0, 99.0, 99.9, 100.0].map(|percent| measured.percentile_ms(percent));
         line!(
             out,
-            "  {name:width$} {:>12.2} {:>6.2}x {:>9.3} {:>9.3} {:>9.3} {:>9.3} {cpu:>14}",
+            "  {name:width$} {:>12.2} {ratio:>7} {:>9.3} {:>9.3} {:>9.3} {:>9.3} {cpu:>14}",
             measured.rate(),
-            measured.rate() / first.rate().max(f64::MIN_POSITIVE),
             latencies[0],
             latencies[1],
             latencies[2],

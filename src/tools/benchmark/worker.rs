@@ -25,6 +25,7 @@ use super::plan::{Endpoint, Failure, Plan, Shared, Tally};
 use super::replies::ReplyCounter;
 use super::schedule::Schedule;
 use super::template::Requests;
+use crate::resp::value::DecodeError;
 use crate::sys::poller::{Event, Interest, NativePoller, Poller, Token};
 use crate::sys::{clock, net, terminal};
 
@@ -351,7 +352,7 @@ impl Worker {
         let counted = lane.replies.take();
         let replies = counted.replies as usize;
         if replies > lane.awaited {
-            return Err(Failure::Malformed(crate::resp::value::DecodeError::Malformed));
+            return Err(unasked(&mut lane.replies));
         }
         lane.awaited -= replies;
         if counted.errors > 0 {
@@ -396,6 +397,10 @@ impl Worker {
     fn note_errors(&mut self, slot: usize, count: u64) -> Result<(), Failure> {
         let lane = &mut self.lanes[slot];
         let text = lane.replies.take_error().unwrap_or_default();
+        // It is a reply to no command: the server closes the connection after it.
+        if text.starts_with(b"ERR max number of clients") {
+            return Err(Failure::Server(text));
+        }
         if lane.state == State::Greeting {
             let commands = &self.plan.greeting_commands;
             // Replies come in order, so the refused command is at the latest the last one that was replied to.
@@ -495,6 +500,15 @@ impl Worker {
             Some(socket) => self.poller.remove(socket.as_fd()).map_err(Failure::Io),
             None => Ok(()),
         }
+    }
+}
+
+/// What it means that something arrived which was not asked for: a server may say why it will close the connection.
+#[cold]
+fn unasked(replies: &mut ReplyCounter) -> Failure {
+    match replies.take_error() {
+        Some(text) => Failure::Server(text),
+        None => Failure::Malformed(DecodeError::Malformed),
     }
 }
 

@@ -47,13 +47,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error of the system as C programs print it, without Rust's number behind it.
+/// An error of the system as C programs print it, without Rust's words before it and its number behind it.
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) => text[..end].to_string(),
-        None => text,
-    }
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    text.rfind(" (os error ").map_or(text, |end| &text[..end]).to_string()
 }
 
 /// What a read was interrupted by: see [`Connection::receive_or`].
