@@ -16,6 +16,7 @@ MANDIR ?= $(PREFIX)/share/man
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+LOGROTATEDIR ?= $(SYSCONFDIR)/logrotate.d
 LINKS ?=
 # The file that is installed: what is here in a tarball of `make dist`, or what was built.
 BINARY ?= $(firstword $(wildcard redstart target/release/redstart target/static/redstart) target/release/redstart)
@@ -23,6 +24,7 @@ ARCHS ?= x86_64 aarch64
 
 TOOLS = $(patsubst deploy/man/redstart-%.1,%,$(wildcard deploy/man/redstart-*.1))
 OWN_LINKS = $(addprefix redstart-,$(TOOLS))
+COMPLETED = redstart $(OWN_LINKS)
 REDIS_LINKS = redis-server $(addprefix redis-,$(filter cli benchmark check-aof check-rdb,$(TOOLS)))
 
 .PHONY: help build run test apps compat bench fuzz soak static dist install uninstall generate lint cross-check
@@ -73,19 +75,20 @@ dist: ## Build static files for ARCHS (x86_64 aarch64) and pack them: target/dis
 install: ## Install what was built: PREFIX (/usr/local), DESTDIR, LINKS=1 for names of Redis (redis-cli, ...)
 	@test -x $(BINARY) || { echo "$(BINARY) is missing: 'make build' first" >&2; exit 1; }
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SYSCONFDIR)/redstart $(UNITDIR) $(MANDIR)/man1 $(MANDIR)/man5 \
-		$(BASHDIR) $(ZSHDIR) $(FISHDIR))
+		$(BASHDIR) $(ZSHDIR) $(FISHDIR) $(LOGROTATEDIR))
 	install -m 0755 $(BINARY) $(DESTDIR)$(BINDIR)/redstart
 	for name in $(OWN_LINKS) $(if $(LINKS),$(REDIS_LINKS)); do ln -sf redstart $(DESTDIR)$(BINDIR)/$$name || exit 1; done
 	install -m 0644 deploy/man/*.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 0644 deploy/man/*.5 $(DESTDIR)$(MANDIR)/man5/
-	install -m 0644 deploy/completions/redstart $(DESTDIR)$(BASHDIR)/redstart
-	install -m 0644 deploy/completions/_redstart $(DESTDIR)$(ZSHDIR)/_redstart
-	install -m 0644 deploy/completions/redstart.fish $(DESTDIR)$(FISHDIR)/redstart.fish
+	install -m 0644 $(addprefix deploy/completions/,$(COMPLETED)) $(DESTDIR)$(BASHDIR)/
+	install -m 0644 $(addprefix deploy/completions/_,$(COMPLETED)) $(DESTDIR)$(ZSHDIR)/
+	install -m 0644 $(addsuffix .fish,$(addprefix deploy/completions/,$(COMPLETED))) $(DESTDIR)$(FISHDIR)/
 	sed 's|@BINDIR@|$(BINDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/redstart.service \
 		>$(DESTDIR)$(UNITDIR)/redstart.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/redstart.service
 	test -e $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf || \
 		install -m 0644 redstart.conf $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf
+	test -e $(DESTDIR)$(LOGROTATEDIR)/redstart || install -m 0644 deploy/logrotate $(DESTDIR)$(LOGROTATEDIR)/redstart
 
 uninstall: ## Remove what `make install` has put there, but a configuration that was changed
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,redstart $(OWN_LINKS))
@@ -94,10 +97,12 @@ uninstall: ## Remove what `make install` has put there, but a configuration that
 	done
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(wildcard deploy/man/*.1)))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(wildcard deploy/man/*.5)))
-	rm -f $(DESTDIR)$(BASHDIR)/redstart $(DESTDIR)$(ZSHDIR)/_redstart $(DESTDIR)$(FISHDIR)/redstart.fish
+	rm -f $(addprefix $(DESTDIR)$(BASHDIR)/,$(COMPLETED)) $(addprefix $(DESTDIR)$(ZSHDIR)/_,$(COMPLETED)) \
+		$(addsuffix .fish,$(addprefix $(DESTDIR)$(FISHDIR)/,$(COMPLETED)))
 	rm -f $(DESTDIR)$(UNITDIR)/redstart.service
 	! cmp -s redstart.conf $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf || \
 		rm -f $(DESTDIR)$(SYSCONFDIR)/redstart/redstart.conf
+	! cmp -s deploy/logrotate $(DESTDIR)$(LOGROTATEDIR)/redstart || rm -f $(DESTDIR)$(LOGROTATEDIR)/redstart
 	rmdir $(DESTDIR)$(SYSCONFDIR)/redstart 2>/dev/null || true
 
 generate: ## Write anew what is made from tables: docs/{configuration,commands}.md, deploy/man, deploy/completions; and line numbers in docs/

@@ -52,11 +52,18 @@ fn nothing_listens_until_a_port_is_set_and_it_can_be_set_and_taken_back() {
         let name = if taken == other { "port" } else { "metrics-port" };
         let refused = client.run(&format!("CONFIG SET {name} {taken}"));
         assert!(refused.text().contains("Unable to listen on this port"), "{refused:?}");
+        let logged = format!("Failed listening on port {taken} (tcp): it goes on listening where it was");
+        eventually("the log says so", || server.log().contains(&logged).then_some(()));
     }
     assert_eq!(Http::get(other, "/health").status, 200);
     assert_eq!(server.client().run("PING").text(), "PONG");
     client.ok("CONFIG SET metrics-port 0");
     assert!(Client::tcp(other).is_err());
+    eventually("the log says so", || server.log().contains("Metrics are not served any more").then_some(()));
+    for port in [port, other] {
+        assert_eq!(server.log().matches(&format!("Ready to serve metrics on port {port}\n")).count(), 1);
+    }
+    assert!(!server.log().contains("aborting"), "{}", server.log());
     assert_eq!(server.client().run("PING").text(), "PONG");
 }
 
@@ -237,7 +244,7 @@ fn a_connection_serves_one_request_after_the_other() {
         assert_eq!(response.headers["connection"], "keep-alive");
         assert_eq!(response.headers["x-content-type-options"], "nosniff");
     }
-    http.send("HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    http.send("HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let head = http.receive_head();
     assert_eq!((head.status, &*head.headers["content-length"]), (200, "3"));
     // All at once, more than fit into a buffer.
@@ -250,7 +257,7 @@ fn a_connection_serves_one_request_after_the_other() {
         http.send(&byte.to_string());
     }
     assert_eq!(http.receive().status, 200);
-    http.send("POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+    http.send("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
     let refused = http.receive();
     assert_eq!((refused.status, &*refused.headers["allow"]), (405, "GET, HEAD"));
     assert_eq!(refused.headers["connection"], "close");
@@ -263,7 +270,7 @@ fn the_last_response_arrives_whatever_was_sent_behind_the_request() {
     let body = "x".repeat(60_000);
     for (request, status) in [
         (format!("GET /metrics HTTP/1.0\r\n\r\n{body}"), 200),
-        (format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{body}"), 405),
+        (format!("PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n{body}"), 405),
         (format!("GET /{body}"), 414),
         (format!("GET / HTTP/1.1\r\nCookie: {body}"), 431),
         ("GET / HTTP/1.1\r\n\r\n".into(), 400),
@@ -350,7 +357,7 @@ fn connections_for_metrics_are_few_and_do_not_count_as_clients() {
     });
     assert_eq!(refused.body, "Too many connections.\n");
     for http in &mut idle {
-        http.send(" /health HTTP/1.1\r\nHost: a\r\n\r\n");
+        http.send(" /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(http.receive().status, 200);
     }
 }
@@ -396,6 +403,30 @@ fn protected_mode_holds_for_metrics_as_well() {
     stranger.send_raw(b"GET /health HTTP/1.0\r\n\r\n").unwrap();
     let said = String::from_utf8(stranger.wait_closed()).expect("text");
     assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with("\r\n\r\nok\n"), "{said}");
+}
+
+#[test]
+fn a_page_of_another_site_cannot_read_metrics_by_a_name_that_leads_here() {
+    let (server, port) = start("");
+    let status = |host: &str| {
+        let mut http = Http::connect(port);
+        http.send(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let response = http.receive();
+        assert_eq!(response.body.contains("redis_up 1"), response.status == 200, "{host}");
+        response.status
+    };
+    for own in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        assert_eq!(status(&own), 200, "{own}");
+    }
+    assert_eq!(status(&format!("rebound.example:{port}")), 403);
+    // A name is fine wherever protected mode protects nothing.
+    let mut client = server.client();
+    client.ok("CONFIG SET protected-mode no");
+    assert_eq!(status("redstart.internal"), 200);
+    client.ok("CONFIG SET protected-mode yes");
+    assert_eq!(status("redstart.internal"), 403);
+    client.ok("CONFIG SET requirepass secret");
+    assert_eq!(status("redstart.internal"), 200);
 }
 
 #[test]

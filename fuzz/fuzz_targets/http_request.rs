@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use redstart::http::{Decoder, MAX_HEAD, Request, Status};
+use redstart::http::{Decoder, MAX_HEAD, Request, Status, is_foreign_name};
 
 /// All requests in `bytes`, and the refusal that ended them, when at most `piece` bytes arrive at a time.
 fn requests(bytes: &[u8], piece: usize) -> (Vec<Request>, Option<Status>) {
@@ -19,6 +19,9 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<Request>, Option<Status>) {
                 assert!(request.path.end <= request.len && request.path.start <= request.path.end);
                 let path = &bytes[start..][request.path.clone()];
                 assert!(path.is_empty() || path[0] == b'/' && path.iter().all(u8::is_ascii_graphic));
+                let host = &bytes[start..start + request.len][request.host.clone()];
+                assert_eq!(host, host.trim_ascii());
+                is_foreign_name(host);
                 assert!(decoder.is_fresh());
                 start += request.len;
                 requests.push(request);

@@ -6,7 +6,7 @@
 pub mod request;
 pub mod response;
 
-pub use request::{Decoder, MAX_HEAD, Method, Request};
+pub use request::{Decoder, MAX_HEAD, Method, Request, is_foreign_name};
 pub use response::Response;
 
 /// The status of a response.
@@ -16,7 +16,7 @@ pub enum Status {
     Ok,
     /// 400: the bytes are not HTTP.
     BadRequest,
-    /// 403: protected mode refuses the other end.
+    /// 403: protected mode refuses the other end, or the name by which it calls this one.
     Forbidden,
     /// 404
     NotFound,

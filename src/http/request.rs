@@ -14,6 +14,7 @@
 //! return, two lengths that differ), and lax only in that a line may end without its carriage return, which is what
 //! someone types into a terminal.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use super::Status;
@@ -39,6 +40,8 @@ pub struct Request {
     pub method: Method,
     /// Where the path stands in the decoded bytes: without the query, as it was sent. Empty where the target has none.
     pub path: Range<usize>,
+    /// Where the value of `Host` stands in the decoded bytes. Empty where there is none.
+    pub host: Range<usize>,
     /// Whether the connection goes on after the response.
     pub keep_alive: bool,
     /// Bytes of the head.
@@ -49,6 +52,7 @@ pub struct Request {
 #[derive(Clone, Debug, Default)]
 struct Headers {
     hosts: u32,
+    host: Range<usize>,
     length: Option<u64>,
     is_encoded: bool,
     close: bool,
@@ -97,7 +101,7 @@ impl Decoder {
                 None if line.is_empty() => {}
                 None => self.first = Some(request_line(line, begin)?),
                 Some(_) if line.is_empty() => return self.finish().map(Some),
-                Some(_) => self.headers.take(line)?,
+                Some(_) => self.headers.take(line, begin)?,
             }
         }
         match &self.first {
@@ -116,7 +120,7 @@ impl Decoder {
         }
         let has_body = headers.is_encoded || headers.length.is_some_and(|length| length > 0);
         let keep_alive = !has_body && !headers.close && (minor > 0 || headers.keep_alive);
-        Ok(Request { method, path, keep_alive, len: seen })
+        Ok(Request { method, path, host: headers.host, keep_alive, len: seen })
     }
 }
 
@@ -165,8 +169,8 @@ fn path_of(target: &[u8]) -> Option<Range<usize>> {
 }
 
 impl Headers {
-    /// `Name: value`
-    fn take(&mut self, line: &[u8]) -> Result<(), Status> {
+    /// `Name: value`, whose first byte is the one at `begin`.
+    fn take(&mut self, line: &[u8], begin: usize) -> Result<(), Status> {
         let colon = line.iter().position(|&byte| byte == b':').ok_or(Status::BadRequest)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if !is_token(name) {
@@ -175,6 +179,8 @@ impl Headers {
         let is = |header: &str| name.eq_ignore_ascii_case(header.as_bytes());
         if is("host") {
             self.hosts += 1;
+            let at = begin + line.len() - line[colon + 1..].trim_ascii_start().len();
+            self.host = at..at + value.len();
         } else if is("transfer-encoding") {
             self.is_encoded = true;
         } else if is("content-length") {
@@ -191,6 +197,25 @@ impl Headers {
         }
         Ok(())
     }
+}
+
+/// Whether the value of a `Host` header is a name that a stranger may have given to this machine: neither an address nor
+/// `localhost`, with or without a port. A page of another site can make a browser send such a request, by a name that
+/// leads to this machine only after the page was loaded; it can send none by an address, or without a name.
+pub fn is_foreign_name(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|&byte| byte == b':') {
+        Some(colon) if !host.ends_with(b"]") => (&host[..colon], &host[colon + 1..]),
+        _ => (host, &b""[..]),
+    };
+    let bare = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let is_own = match (std::str::from_utf8(name), bare.map(std::str::from_utf8)) {
+        (_, Some(Ok(bare))) => bare.parse::<Ipv6Addr>().is_ok(),
+        (Ok(name), None) => {
+            name.is_empty() || name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
+        }
+        _ => false,
+    };
+    !is_own || !port.iter().all(u8::is_ascii_digit)
 }
 
 /// A length of digits alone.
@@ -230,6 +255,35 @@ mod tests {
         assert_eq!(decoded("\r\nGET HTTP://h:1/a#b HTTP/1.9\r\nhost:\r\n\r\n").unwrap().unwrap().1, "/a");
         assert_eq!(decoded("OPTIONS * HTTP/1.0\r\n\r\n").unwrap().unwrap().0, Method::Other);
         assert_eq!(decoded("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
+    }
+
+    #[test]
+    fn a_host_is_told_by_its_place_and_is_this_machine_or_a_foreign_name() {
+        for (host, foreign) in [
+            ("", false),
+            ("localhost", false),
+            ("LocalHost:9121", false),
+            ("127.0.0.1:9121", false),
+            ("10.0.0.1", false),
+            ("[::1]", false),
+            ("[::1]:9121", false),
+            ("example.com", true),
+            ("localhost.example.com:9121", true),
+            ("127.0.0.1.example.com", true),
+            ("127.0.0.1:x", true),
+            ("[::1", true),
+            ("[example.com]", true),
+            ("\u{e9}", true),
+        ] {
+            for (before, after) in [("", ""), (" ", " "), (" \t", "\t")] {
+                let text = format!("GET / HTTP/1.1\r\nA: b\r\nHost:{before}{host}{after}\r\nC: d\r\n\r\n");
+                let request = Decoder::default().decode(text.as_bytes()).unwrap().unwrap();
+                assert_eq!(&text[request.host], host, "{text:?}");
+            }
+            assert_eq!(is_foreign_name(host.as_bytes()), foreign, "{host:?}");
+        }
+        let request = Decoder::default().decode(b"GET / HTTP/1.0\r\n\r\n").unwrap().unwrap();
+        assert!(request.host.is_empty());
     }
 
     #[test]

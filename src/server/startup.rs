@@ -126,7 +126,8 @@ struct Listeners {
 /// Opens the sockets, and then moves into the background if the configuration says so. In this order the exit status of
 /// the starting process tells whether the daemon could listen.
 fn listen_and_detach(config: &Config, log: &Log) -> Result<Listeners, StartError> {
-    let mut listeners = open_listeners(config, config.port, log)?;
+    let aborting = |error| StartError(format!("{error}, aborting."));
+    let mut listeners = open_listeners(config, config.port, log).map_err(aborting)?;
     if !config.unixsocket.is_empty() {
         let path = config.unixsocket.as_path();
         let listener = Listener::unix(path, config.unixsocketperm, config.tcp_backlog);
@@ -137,7 +138,7 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Listeners, StartError
     if listeners.is_empty() {
         return Err(StartError("Configured to not listen anywhere, exiting.".into()));
     }
-    let metrics = open_listeners(config, config.metrics_port, log)?;
+    let metrics = open_listeners(config, config.metrics_port, log).map_err(aborting)?;
     if config.daemonize {
         process::daemonize().map_err(failed("Can't daemonize"))?;
     }
@@ -234,13 +235,13 @@ fn limit_clients(config: &mut Config, log: &Log) {
     }
 }
 
-/// The error in Redis's words, which other programs look for.
-fn cannot_listen(port: u16) -> StartError {
-    StartError(format!("Failed listening on port {port} (tcp), aborting."))
+/// The error in Redis's words, which other programs look for, up to what follows from it.
+fn cannot_listen(port: u16) -> String {
+    format!("Failed listening on port {port} (tcp)")
 }
 
 /// Opens the sockets of `bind` for a port, none for 0. An address with a leading `-` may be missing on the machine.
-pub(super) fn open_listeners(config: &Config, port: u16, log: &Log) -> Result<Vec<Listener>, StartError> {
+pub(super) fn open_listeners(config: &Config, port: u16, log: &Log) -> Result<Vec<Listener>, String> {
     let backlog = config.tcp_backlog;
     let mut listeners = Vec::new();
     if port == 0 {

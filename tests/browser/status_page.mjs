@@ -85,6 +85,17 @@ async function look(name, width, height, scheme) {
     assert.ok(card.left >= 0 && card.right <= width && card.height > 20, `${name}: ${JSON.stringify(card)}`);
   }
   assert.ok((await evaluate('document.documentElement.scrollWidth')) <= width, `${name}: wider than the screen`);
+  // Figures and charts of a row stand at the same height, however many lines a title takes.
+  for (const part of ['', ' .value', ' svg']) {
+    const uneven = await evaluate(`(() => {
+      const tiles = [...document.querySelectorAll('.charts .card')];
+      const box = (tile) => (${JSON.stringify(part)} ? tile.querySelector(${JSON.stringify(part)}) : tile).getBoundingClientRect();
+      const row = (tile) => tile.getBoundingClientRect().top;
+      return tiles.flatMap((a) => tiles.filter((b) => row(a) === row(b) &&
+        (Math.abs(box(a).top - box(b).top) > 1 || Math.abs(box(a).bottom - box(b).bottom) > 1)).map((b) => b.textContent));
+    })()`);
+    assert.deepEqual(uneven, [], `${name}:${part}`);
+  }
   // Nothing is cut off in a card, but tables may be scrolled.
   const cut = await evaluate(`[...document.querySelectorAll('.card p,.card h2,dl div')]
     .filter((it) => it.scrollWidth > it.clientWidth + 1).map((it) => it.textContent)`);

@@ -207,15 +207,20 @@ fn is_word(value: &str) -> bool {
 }
 
 fn completions() -> BTreeMap<String, String> {
-    let shells = [(Shell::Bash, "redstart"), (Shell::Zsh, "_redstart"), (Shell::Fish, "redstart.fish")];
-    let written = shells.map(|(shell, name)| {
-        let mut text = Vec::new();
-        clap_complete::generate(shell, &mut completed(), "redstart", &mut text);
-        let text = String::from_utf8(text).expect("UTF-8");
-        let lines: String = text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
-        (name.to_owned(), lines)
-    });
-    written.into_iter().collect()
+    let links = TOOLS.iter().map(|tool| (format!("redstart-{}", tool.name), (tool.command)()));
+    let mut written = BTreeMap::new();
+    for (program, mut command) in links.chain([("redstart".to_owned(), completed())]) {
+        for (shell, prefix, suffix) in
+            [(Shell::Bash, "", ""), (Shell::Zsh, "_", ""), (Shell::Fish, "", ".fish")]
+        {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command, &program, &mut text);
+            let text = String::from_utf8(text).expect("UTF-8");
+            let lines: String = text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+            written.insert(format!("{prefix}{program}{suffix}"), lines);
+        }
+    }
+    written
 }
 
 #[test]
@@ -237,7 +242,7 @@ fn readers_of_the_manual_accept_it() {
         let page = file("deploy/man").join(name);
         let output = process::Command::new(&mandoc).args(["-T", "lint", "-W", "warning"]).arg(&page).output();
         let complaints = String::from_utf8(output.expect("run mandoc").stdout).expect("UTF-8");
-        // A page changes when what it says changes, and not with the day.
+        // There is none before the first release.
         let complaints: Vec<&str> =
             complaints.lines().filter(|line| !line.contains("missing date")).collect();
         assert!(complaints.is_empty(), "{complaints:#?}");
@@ -247,15 +252,17 @@ fn readers_of_the_manual_accept_it() {
     }
 }
 
-/// What bash offers behind `words`.
+/// What bash offers behind `words`, by the function that is registered for the first of them.
 fn offered(words: &[&str]) -> Vec<String> {
+    let program = words[0];
     let last = words.len() - 1;
     let line: String = words.iter().flat_map(|word| ["'", word, "' "]).collect();
     let before = words.get(last.wrapping_sub(1)).copied().unwrap_or_default();
     let script = format!(
-        "source '{}' && COMP_WORDS=({line}) COMP_CWORD={last} && _redstart redstart '{}' '{before}' && \
+        "source '{}' && COMP_WORDS=({line}) COMP_CWORD={last} && registered=$(complete -p {program}) && \
+         registered=${{registered#*-F }} && ${{registered%% *}} {program} '{}' '{before}' && \
          printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-        file("deploy/completions/redstart").display(),
+        file("deploy/completions").join(program).display(),
         words[last],
     );
     let text = run(process::Command::new("bash").args(["-c", &script]));
@@ -274,10 +281,25 @@ fn a_shell_completes_tools_directives_and_their_values() {
     assert_eq!(offered(&["redstart", "--maxmemory-p"]), ["--maxmemory-policy"]);
     assert_eq!(offered(&["redstart", "--check-s"]), ["--check-system"]);
     assert_eq!(offered(&["redstart", "--appendfsync", "a"]), ["always"]);
-    for (shell, name) in [("zsh", "_redstart"), ("fish", "redstart.fish")] {
-        if let Some(program) = tool(shell, &[&[shell, "--version"]]) {
+    for tool in TOOLS {
+        let link = format!("redstart-{}", tool.name);
+        assert_eq!(offered(&[&link, "--hel"]), ["--help"]);
+    }
+    for (shell, is_its_own) in [
+        ("zsh", (|name| name.starts_with('_')) as fn(&str) -> bool),
+        ("fish", |name| name.ends_with(".fish")),
+    ] {
+        let Some(program) = tool(shell, &[&[shell, "--version"]]) else { continue };
+        for (name, text) in completions().iter().filter(|(name, _)| is_its_own(name)) {
+            let called = name.trim_start_matches('_').trim_end_matches(".fish");
+            let header = if shell == "zsh" {
+                format!("#compdef {called}\n")
+            } else {
+                format!("complete -c {called} ")
+            };
+            assert!(text.contains(&header), "{name} is not for {called}");
             let script = file("deploy/completions").join(name);
-            run(process::Command::new(program).args([Path::new("-n"), &script]));
+            run(process::Command::new(&program).args([Path::new("-n"), &script]));
         }
     }
 }

@@ -61,6 +61,10 @@ fn what_is_installed_runs_and_can_be_removed_again() {
         "usr/share/bash-completion/completions/redstart",
         "usr/share/zsh/site-functions/_redstart",
         "usr/share/fish/vendor_completions.d/redstart.fish",
+        "usr/share/bash-completion/completions/redstart-cli",
+        "usr/share/zsh/site-functions/_redstart-cli",
+        "usr/share/fish/vendor_completions.d/redstart-cli.fish",
+        "etc/logrotate.d/redstart",
         "usr/lib/systemd/system/redstart.service",
         "etc/redstart/redstart.conf",
     ] {
@@ -85,6 +89,28 @@ fn what_is_installed_runs_and_can_be_removed_again() {
     fs::copy(file("redstart.conf"), root.join("etc/redstart/redstart.conf")).expect("the sample");
     make(&file("."), &["uninstall", &into, "PREFIX=/usr"]);
     assert!(files(root).is_empty(), "{:?}", files(root));
+}
+
+/// Each link in a document below `root` that names a file names one that is there.
+fn assert_links_lead_somewhere(root: &Path) {
+    let mut links = 0;
+    for name in files(root).iter().filter(|name| name.ends_with(".md")) {
+        let document = root.join(name);
+        let text = fs::read_to_string(&document).expect("a document");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or_default();
+            // Code that looks like a link has a space, a comma or a quote in it.
+            if path.is_empty() || path.contains("://") || path.contains([' ', ',', '"', '\n']) {
+                continue;
+            }
+            links += 1;
+            assert!(document.with_file_name(path).exists(), "{name}: there is no {target}");
+        }
+    }
+    assert!(links > 50, "{links} links");
+    for only_with_source in ["deploy/Dockerfile", "deploy/docker-compose.yml", "deploy/pack"] {
+        assert!(!root.join(only_with_source).exists(), "{only_with_source}");
+    }
 }
 
 #[test]
@@ -112,6 +138,7 @@ fn a_tarball_is_the_same_each_time_and_what_is_in_it_installs_and_serves() {
         .arg(directory.path()));
     let unpacked = directory.join(&name);
     assert!(unpacked.join("README.md").exists() && unpacked.join("LICENSE").exists());
+    assert_links_lead_somewhere(&unpacked);
     let root = directory.join("root");
     make(&unpacked, &["install", &format!("DESTDIR={}", root.display())]);
 

@@ -5,6 +5,7 @@ use crate::support::server::Directory;
 use crate::support::{Launch, eventually};
 use crate::{file, read, run, tool};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// The versions of Kubernetes whose schemas are asked.
@@ -154,6 +155,34 @@ fn the_unit_starts_the_server_as_it_is_written() {
     server.client().ok("SET k v");
     // Started by hand, there is nobody to be notified.
     assert_eq!(server.client().info("process_supervised"), "yes");
+}
+
+#[test]
+fn the_password_may_come_from_a_credential_of_the_unit() {
+    let unit = read("deploy/redstart.service");
+    let (name, _) = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("#LoadCredential=")?.split_once(":@SYSCONFDIR@/redstart/"))
+        .expect("a credential");
+    let line = unit.lines().find_map(|line| line.strip_prefix("#     include ")).expect("the line for it");
+    assert_eq!(line, format!("/run/credentials/redstart.service/{name}"));
+    // As systemd hands it over: readable for the user of the service, writable for nobody.
+    let credentials = Directory::new();
+    let included = credentials.join(name);
+    fs::write(&included, "requirepass secret\n").expect("write the credential");
+    fs::set_permissions(&included, fs::Permissions::from_mode(0o400)).expect("its mode");
+    let server = Launch::subject().config(&format!("include {}\n", included.display())).start();
+    let mut client = server.client();
+    assert!(client.run("PING").text().starts_with("NOAUTH"));
+    client.ok("AUTH secret");
+
+    let Some(analyze) = tool("systemd-analyze", &[&["systemd-analyze", "--version"]]) else { return };
+    let path = self::unit(&credentials);
+    let text = fs::read_to_string(&path).expect("the unit").replace("#LoadCredential=", "LoadCredential=");
+    fs::write(&path, text).expect("write the unit");
+    let output = Command::new(analyze).args(["verify", "--man=no"]).arg(&path).output().expect("run it");
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !complaints.contains("redstart"), "{complaints}");
 }
 
 #[test]

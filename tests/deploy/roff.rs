@@ -9,11 +9,13 @@ use std::fmt::Write;
 pub struct Page(String);
 
 impl Page {
-    /// The head of a page. The date is left out: a page changes when what it says changes.
+    /// The head of a page. Its date is that of the latest release, if there is one: a page changes when what it says
+    /// changes, and not with the day.
     pub fn new(name: &str, section: u8, about: &str) -> Page {
         let title = name.to_uppercase();
         let mut text = String::from(".\\\" Written by make generate.\n");
-        writeln!(text, ".TH \"{}\" {section} \"\" \"Redstart\" \"Redstart\"", quoted(&title))
+        let date = release_date(&crate::read("CHANGELOG.md"));
+        writeln!(text, ".TH \"{}\" {section} \"{date}\" \"Redstart\" \"Redstart\"", quoted(&title))
             .expect("a string");
         let mut page = Page(text);
         page.section("Name");
@@ -61,6 +63,12 @@ impl Page {
     pub fn finish(self) -> String {
         self.0
     }
+}
+
+/// The date of the latest version in the changelog, `## [0.1.0] - 2026-11-23`, or nothing.
+fn release_date(changelog: &str) -> String {
+    let dates = changelog.lines().filter_map(|line| line.strip_prefix("## [")?.split_once("] - "));
+    dates.map(|(_, date)| date.trim().to_owned()).next().unwrap_or_default()
 }
 
 /// Plain text as roff has it. A line that begins with a full stop or a quote would be a request.
@@ -127,6 +135,8 @@ fn entry(page: &mut Page, arg: &Arg) {
         _ => Vec::new(),
     };
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    // Behind it clap says in parentheses where the other help is; this is neither.
+    let help = if help.starts_with("Print help (") { "Print help".to_owned() } else { help };
     let possible: Vec<String> = arg
         .get_possible_values()
         .iter()
@@ -186,6 +196,13 @@ fn lower_first(text: &str) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+#[test]
+fn a_page_has_the_date_of_the_latest_release() {
+    assert_eq!(release_date("# Changelog\n\n## [Unreleased]\n\n* b\n"), "");
+    let released = "## [Unreleased]\n\n## [0.2.0] - 2027-01-02\n\n* b\n\n## [0.1.0] - 2026-12-01\n";
+    assert_eq!(release_date(released), "2027-01-02");
 }
 
 #[test]

@@ -125,10 +125,15 @@ impl Server {
 
     /// Listens where `wanted` says, instead of where it was; on an error everything stays.
     fn rebind(&mut self, wanted: &Config) -> Result<(), String> {
-        self.listen_as(wanted, &self.core.config.clone()).inspect_err(|_| {
+        let before = self.core.config.clone();
+        self.listen_as(wanted, &before).inspect_err(|_| {
             // What was closed is opened again.
-            let _ = self.listen_as(&self.core.config.clone(), wanted);
-        })
+            let _ = self.listen_as(&before, wanted);
+        })?;
+        if wanted.metrics_port != before.metrics_port {
+            self.process.announce_metrics(wanted);
+        }
+        Ok(())
     }
 
     /// Listens where `wanted` says and `before` did not. What stays the same cannot be bound twice, so the old sockets
@@ -144,7 +149,7 @@ impl Server {
         }
         let open = |server: &Server, port| {
             open_listeners(wanted, port, &server.process.log).map_err(|error| {
-                server.process.log.warning(format_args!("{error}"));
+                server.process.log.warning(format_args!("{error}: it goes on listening where it was"));
                 "Unable to listen on this port. Check server logs.".to_string()
             })
         };

@@ -110,11 +110,15 @@ impl Server {
         }
     }
 
+    /// Whether protected mode is in force.
+    fn serves_this_machine_only(&self) -> bool {
+        self.core.config.protected_mode && self.core.config.requirepass.is_empty()
+    }
+
     /// Takes a connection in, unless protected mode or the number of connections forbids it: then it is told so.
     fn take_in_web(&mut self, socket: Socket) {
         let now_us = self.core.clock.monotonic_us();
-        let open = self.core.config.protected_mode && self.core.config.requirepass.is_empty();
-        let refused = open && !socket.peer().is_loopback();
+        let refused = self.serves_this_machine_only() && !socket.peer().is_loopback();
         let poller = &mut self.net.poller;
         if !self.web.make_room(poller) {
             let mut words = b"Too many connections.\n".to_vec();
@@ -138,8 +142,8 @@ impl Server {
         let mut body = status.text().as_bytes().to_vec();
         if status == Status::Forbidden {
             body.extend_from_slice(
-                b"\nThe server is in protected mode and has no password: it serves this machine only. \
-                  See protected-mode and requirepass.",
+                b"\nThe server is in protected mode and has no password: it serves this machine only, \
+                  as localhost or by an address. See protected-mode and requirepass.",
             );
         }
         body.push(b'\n');
@@ -154,6 +158,10 @@ impl Server {
     }
 
     fn respond_web(&mut self, number: u32, asked: &Asked) {
+        // Else a page could read the figures in a browser on this machine, by a name of its own that leads here.
+        if asked.by_foreign_name && self.serves_this_machine_only() {
+            return self.refuse_web(number, Status::Forbidden);
+        }
         let mut body = self.web.take_buffer();
         let (status, content_type) = match (asked.method, &asked.path[..]) {
             (Method::Other, _) => {

@@ -37,10 +37,12 @@ const STYLE: &str = include_str!("page.css");
 /// A writer of HTML.
 struct Html<'a>(&'a mut Vec<u8>);
 
-/// The chart of a card: its lines, the top of its scale, how its numbers are written.
+/// The chart of a card: its lines, the top of its scale, a present value that may be younger than the lines, how its
+/// numbers are written.
 struct Chart<'a> {
     lines: &'a [Line<'a>],
     top: f64,
+    now: f64,
     text: fn(f64) -> String,
 }
 
@@ -72,7 +74,7 @@ impl Html<'_> {
     fn card(&mut self, title: &str, value: &str, beside: &str, chart: &Chart<'_>) {
         html!(self, "<section class=\"card\"><h2>{title}");
         let largest = chart.lines.iter().filter_map(Line::largest).reduce(f64::max);
-        if let Some(largest) = largest {
+        if let Some(largest) = largest.map(|largest| largest.max(chart.now)) {
             html!(self, " <small>at most {}</small>", (chart.text)(largest));
         }
         html!(self, "</h2><p class=\"value\">{value}</p><p class=\"beside\">{beside}</p>");
@@ -215,7 +217,7 @@ impl Server {
         let ops = rates(|sample| sample.commands);
         let now = latest(&ops).unwrap_or(stats.command_rate.mean() as f64);
         let beside = format!("{} since the start", short(stats.commands as f64));
-        let chart = Chart { lines: &[line(&ops, "a")], top: 1.0, text: short };
+        let chart = Chart { lines: &[line(&ops, "a")], top: 1.0, now: 0.0, text: short };
         html.card("Commands a second", &short(now), &beside, &chart);
 
         let memory = levels(|sample| sample.memory);
@@ -224,13 +226,13 @@ impl Server {
             0 => "no limit".into(),
             _ => format!("{} of {}", percent(used / limit), bytes(limit)),
         };
-        let chart = Chart { lines: &[line(&memory, "a")], top: limit, text: bytes };
+        let chart = Chart { lines: &[line(&memory, "a")], top: limit, now: used, text: bytes };
         html.card("Memory in use", &bytes(used), &beside, &chart);
 
         let clients = levels(|sample| sample.clients);
         let now = self.net.clients.len();
         let beside = format!("of {}, {} waiting", config.maxclients, self.audience.waiting_clients());
-        let chart = Chart { lines: &[line(&clients, "a")], top: 1.0, text: short };
+        let chart = Chart { lines: &[line(&clients, "a")], top: 1.0, now: now as f64, text: short };
         html.card("Clients", &now.to_string(), &beside, &chart);
         self.write_busy_charts(html);
     }
@@ -246,7 +248,7 @@ impl Server {
         let lookups = keys.hits + keys.misses;
         let ratio = latest(&ratios).or((lookups > 0).then(|| keys.hits as f64 / lookups as f64));
         let beside = format!("{} hits, {} misses", short(keys.hits as f64), short(keys.misses as f64));
-        let chart = Chart { lines: &[line(&ratios, "a")], top: 1.0, text: percent };
+        let chart = Chart { lines: &[line(&ratios, "a")], top: 1.0, now: 0.0, text: percent };
         html.card("Hit ratio", &ratio.map_or("–".into(), percent), &beside, &chart);
 
         let (input, output) = (rates(|sample| sample.input_bytes), rates(|sample| sample.output_bytes));
@@ -256,14 +258,15 @@ impl Server {
             bytes(now_in),
             bytes(now_out)
         );
-        let chart = Chart { lines: &[line(&input, "a"), line(&output, "b")], top: 1.0, text: bytes };
+        let chart =
+            Chart { lines: &[line(&input, "a"), line(&output, "b")], top: 1.0, now: 0.0, text: bytes };
         html.card("Network", &format!("{}/s", bytes(now_in + now_out)), &beside, &chart);
 
         let cpu: Vec<_> = rates(|sample| sample.cpu_us).iter().map(|us| us.map(|us| us / 1e6)).collect();
         let cycles = &self.core.stats.cycles;
         let turn_us = cycles.total_us(self.core.stats.tick_rate()) as f64 / cycles.count.max(1) as f64;
         let beside = format!("{} a turn of the loop", micros(turn_us));
-        let chart = Chart { lines: &[line(&cpu, "a")], top: 1.0, text: percent };
+        let chart = Chart { lines: &[line(&cpu, "a")], top: 1.0, now: 0.0, text: percent };
         html.card("Processor", &latest(&cpu).map_or("–".into(), percent), &beside, &chart);
     }
 
@@ -413,6 +416,16 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_value_of_a_card_is_never_below_the_present_one() {
+        for (now, most) in [(5.0, "at most 7<"), (9.0, "at most 9<")] {
+            let mut out = Vec::new();
+            let lines = &[Line { values: &[Some(7.0), Some(3.0)], class: "a" }];
+            Html(&mut out).card("t", "", "", &Chart { lines, top: 1.0, now, text: short });
+            assert!(String::from_utf8_lossy(&out).contains(most), "{most}");
+        }
+    }
 
     #[test]
     fn numbers_are_short() {

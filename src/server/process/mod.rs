@@ -84,10 +84,18 @@ impl Process {
             self.log.notice(format_args!("Ready to accept connections unix"));
         }
         if config.metrics_port != 0 {
-            self.log.notice(format_args!("Ready to serve metrics on port {}", config.metrics_port));
+            self.announce_metrics(config);
         }
         if let Some(supervisor) = self.supervisor {
             supervisor.tell_ready(&self.log);
+        }
+    }
+
+    /// Tells the log where metrics are served from now on.
+    pub fn announce_metrics(&self, config: &Config) {
+        match config.metrics_port {
+            0 => self.log.notice(format_args!("Metrics are not served any more")),
+            port => self.log.notice(format_args!("Ready to serve metrics on port {port}")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use crate::http::{Decoder, MAX_HEAD, Method, Status};
+use crate::http::{Decoder, MAX_HEAD, Method, Status, is_foreign_name};
 use crate::sys::net::Socket;
 use crate::sys::poller::{Event, Interest};
 
@@ -28,6 +28,8 @@ pub struct Asked {
     pub method: Method,
     /// Its path.
     pub path: Vec<u8>,
+    /// Whether it calls this machine by a name that a stranger may have given to it.
+    pub by_foreign_name: bool,
     /// Whether the connection goes on after the response.
     pub keep_alive: bool,
 }
@@ -157,9 +159,10 @@ impl Connection {
             Err(status) => return Some(Err(status)),
         };
         let path = self.input[request.path].to_vec();
+        let by_foreign_name = is_foreign_name(&self.input[request.host]);
         self.input.drain(..request.len);
         self.has_more = !self.input.is_empty();
-        Some(Ok(Asked { method: request.method, path, keep_alive: request.keep_alive }))
+        Some(Ok(Asked { method: request.method, path, by_foreign_name, keep_alive: request.keep_alive }))
     }
 
     /// Sends a response, after which the connection may end.

@@ -1,0 +1,1 @@
+complete -c redstart-check-rdb -s h -l help -d 'Print help'

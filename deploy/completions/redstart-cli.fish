@@ -1,0 +1,50 @@
+complete -c redstart-cli -s h -d 'Host of the server [default: 127.0.0.1]' -r
+complete -c redstart-cli -s p -d 'Port of the server [default: 6379]' -r
+complete -c redstart-cli -s s -d 'Socket of the server, instead of host and port' -r -F
+complete -c redstart-cli -s u -d 'redis://user:password@host:port/database, as a whole' -r
+complete -c redstart-cli -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
+complete -c redstart-cli -l user -d 'User to authenticate as; needs a password' -r
+complete -c redstart-cli -s n -d 'Number of the database' -r
+complete -c redstart-cli -s r -d 'Send the command as often, -1 for no end' -r
+complete -c redstart-cli -s i -d 'Pause between two of them, 0.1 for instance; also of the modes below' -r
+complete -c redstart-cli -s X -d 'Read the argument that is the word TAG from the standard input' -r
+complete -c redstart-cli -s d -d 'What stands between the elements of a raw reply [default: a line end]' -r
+complete -c redstart-cli -s D -d 'What stands behind a raw reply [default: a line end]' -r
+complete -c redstart-cli -l show-pushes -d 'Print push messages of RESP3 [default: if a terminal watches]' -r
+complete -c redstart-cli -l eval -d 'Run the script in FILE; the arguments are its keys, a comma, and its arguments' -r -F
+complete -c redstart-cli -l rdb -d 'Save a snapshot of the server\'s data in a file; - is the standard output' -r -F
+complete -c redstart-cli -l functions-rdb -d 'Like --rdb, with functions only' -r -F
+complete -c redstart-cli -l memkeys-samples -d 'Like --memkeys, looking at N elements of each key' -r
+complete -c redstart-cli -l lru-test -d 'Simulate a cache, most of whose requests are for few of its keys' -r
+complete -c redstart-cli -l intrinsic-latency -d 'Measure how long this machine keeps a busy process waiting' -r
+complete -c redstart-cli -l pattern -d 'Only keys that match, for --scan, --bigkeys, --memkeys and --hotkeys' -r
+complete -c redstart-cli -l quoted-pattern -d 'The same in quotes, so that it can have any bytes' -r
+complete -c redstart-cli -l count -d 'About how many keys each SCAN looks at [default: 10]' -r
+complete -c redstart-cli -l type -d 'Only keys of a type, for --scan' -r
+complete -c redstart-cli -l pipe-timeout -d 'How long --pipe waits for replies when all is sent [default: 30; 0 is forever]' -r
+complete -c redstart-cli -l askpass -d 'Ask for the password at the terminal, instead of -a and REDISCLI_AUTH'
+complete -c redstart-cli -l no-auth-warning -d 'Say nothing about a password among the arguments'
+complete -c redstart-cli -s 2 -l resp2 -d 'Speak RESP2, also with --json'
+complete -c redstart-cli -s 3 -l resp3 -d 'Speak RESP3'
+complete -c redstart-cli -s x -d 'Read the last argument from the standard input'
+complete -c redstart-cli -s c -d 'Accepted; redirections are printed, not followed'
+complete -c redstart-cli -s e -d 'Exit with status 1 if the server returns an error'
+complete -c redstart-cli -l raw -d 'Print the bytes of replies as they are [default unless a terminal watches]'
+complete -c redstart-cli -l no-raw -d 'Print replies for people, also into a pipe'
+complete -c redstart-cli -l csv -d 'Print replies as CSV'
+complete -c redstart-cli -l json -d 'Print replies as JSON; speaks RESP3 where the server does'
+complete -c redstart-cli -l quoted-json -d 'The same in ASCII, with other bytes as \\xHH'
+complete -c redstart-cli -l quoted-input -d 'Take arguments that begin with a quote as quoted'
+complete -c redstart-cli -l verbose -d 'Say what happens to the connection'
+complete -c redstart-cli -l latency -d 'Measure the latency of PING'
+complete -c redstart-cli -l latency-history -d 'Like --latency, with a new line every 15 seconds or -i'
+complete -c redstart-cli -l latency-dist -d 'Show latencies as a spectrum of colours, a line a second or -i'
+complete -c redstart-cli -l replica -d 'Show the commands that the server sends to its replicas'
+complete -c redstart-cli -l pipe -d 'Send the standard input to the server as it is, and count replies and errors'
+complete -c redstart-cli -l bigkeys -d 'Look for keys with many elements'
+complete -c redstart-cli -l memkeys -d 'Look for keys that take much memory'
+complete -c redstart-cli -l hotkeys -d 'Look for keys that are used often; needs an LFU policy'
+complete -c redstart-cli -l stat -d 'Print figures of the server every second or -i'
+complete -c redstart-cli -l scan -d 'List the keys'
+complete -c redstart-cli -s ? -l help -d 'Print this help'
+complete -c redstart-cli -l version -d 'Print the version'

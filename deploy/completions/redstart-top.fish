@@ -1,0 +1,14 @@
+complete -c redstart-top -s h -d 'Host of the server [default: 127.0.0.1]' -r
+complete -c redstart-top -s p -d 'Port of the server [default: 6379]' -r
+complete -c redstart-top -s s -d 'Socket of the server, instead of host and port' -r -F
+complete -c redstart-top -s u -d 'redis://user:password@host:port/database, as a whole' -r
+complete -c redstart-top -s a -l pass -d 'Password; a variable REDISCLI_AUTH in the environment is safer' -r
+complete -c redstart-top -l user -d 'User to authenticate as; needs a password' -r
+complete -c redstart-top -s n -d 'Number of the database' -r
+complete -c redstart-top -s i -l interval -d 'Time between two looks at the server' -r
+complete -c redstart-top -l count -d 'End after so many intervals' -r
+complete -c redstart-top -l once -d 'Print one line, of one interval, and end'
+complete -c redstart-top -l plain -d 'Print lines, also on a terminal'
+complete -c redstart-top -l json -d 'Print an object of JSON a line'
+complete -c redstart-top -l ascii -d 'Draw with ASCII only, as in a locale without UTF-8'
+complete -c redstart-top -l help -d 'Print this help'
