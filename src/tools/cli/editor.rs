@@ -78,7 +78,7 @@ impl Reader for Editor {
                 Err(ReadlineError::Interrupted) => {
                     // What was typed is given up; nothing typed, all is.
                     if self.lines.helper().is_none_or(|assistant| assistant.is_empty.get()) {
-                        return Ok(Typed::Interrupted);
+                        return Ok(Typed::End);
                     }
                 }
                 Err(ReadlineError::Io(error)) => return Err(error),

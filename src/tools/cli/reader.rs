@@ -11,10 +11,8 @@ use crate::sys::terminal;
 pub enum Typed {
     /// A line, or several that were pasted, without the line end.
     Line(Vec<u8>),
-    /// The end of the input.
+    /// The end of the input, or Ctrl-C where nothing was typed.
     End,
-    /// Ctrl-C where nothing was typed.
-    Interrupted,
 }
 
 /// A source of lines.
@@ -49,7 +47,7 @@ impl Reader for Plain {
             // A read would be repeated after a signal.
             while self.input.buffer().is_empty() && !terminal::wait_readable([stdin().as_fd()], None)?[0] {
                 if terminal::take_interrupt() {
-                    return Ok(Typed::Interrupted);
+                    return Ok(Typed::End);
                 }
             }
         }

@@ -71,9 +71,8 @@ pub fn run(options: Options) -> ExitCode {
     }
     let mut reader = open_reader(is_interactive, &shell.knowledge);
     match shell.serve(&mut *reader) {
-        Ok(true) if shell.has_failed && fail_on_error => ExitCode::FAILURE,
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(()) if shell.has_failed && fail_on_error => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => super::end(failure),
     }
 }
@@ -89,8 +88,8 @@ fn open_reader(is_interactive: bool, knowledge: &Knowledge) -> Box<dyn Reader> {
 }
 
 impl Shell {
-    /// Returns whether the input came to its end, rather than being interrupted.
-    fn serve(&mut self, reader: &mut dyn Reader) -> Result<bool, Failure> {
+    /// Executes lines until the user, or the input, comes to an end.
+    fn serve(&mut self, reader: &mut dyn Reader) -> Result<(), Failure> {
         let result = self.session.connect();
         self.survive(result)?;
         loop {
@@ -101,14 +100,18 @@ impl Shell {
             }
             let line = match reader.read(&self.prompt()).map_err(Failure::Output)? {
                 Typed::Line(line) => line,
-                Typed::End => return Ok(true),
-                Typed::Interrupted => return Ok(false),
+                // A user gives up the subscription first, which only a new connection surely does.
+                Typed::End if self.is_interactive && self.session.state.is_subscribed => {
+                    self.reconnect()?;
+                    continue;
+                }
+                Typed::End => return Ok(()),
             };
             // What was pasted may have several.
             for line in line.split(|&byte| byte == b'\n') {
                 reader.remember(line);
                 if self.line(line)? == Flow::End {
-                    return Ok(true);
+                    return Ok(());
                 }
             }
         }
@@ -213,9 +216,10 @@ impl Shell {
         } else {
             let started = Instant::now();
             let result = self.repeat(&words, repeat);
+            let is_cancelled = matches!(result, Err(Failure::Interrupted));
             self.survive(result)?;
             let elapsed = started.elapsed();
-            if elapsed >= SLOW && self.session.options.style.format == Format::Standard {
+            if elapsed >= SLOW && !is_cancelled && self.session.options.style.format == Format::Standard {
                 print(format!("({:.2}s)\n", elapsed.as_secs_f64()).as_bytes())?;
             }
         }
