@@ -499,6 +499,8 @@ fn the_input_and_a_file_can_be_arguments() {
     assert_eq!(run(&["--no-raw", "get", "k"], b""), good("\"a\\x00\\n\\\"b\\\"\"\n"));
     assert_eq!(run(&["-X", "TAG", "set", "TAG", "v"], b"name"), good("OK\n"));
     assert_eq!(run(&["get", "name"], b""), good("v\n"));
+    let (_, errors, status) = run(&["-x", "-X", "TAG", "get", "TAG"], b"name");
+    assert_eq!((errors.as_str(), status), ("Options -x and -X are mutually exclusive.\n", Some(1)));
     let (_, errors, status) = run(&["-X", "TAG", "get", "name"], b"name");
     assert_eq!((errors.as_str(), status), ("Using -X option but stdin tag not match.\n", Some(1)));
     assert_eq!(run(&["--quoted-input", "set", "\"a\\x00b\"", "'it'"], b""), good("OK\n"));
@@ -553,6 +555,20 @@ fn options_say_where_how_often_and_in_which_form() {
         run(&["-n", "99", "ping"]),
         ("PONG\n".into(), "SELECT 99 failed: ERR DB index is out of range\n".into(), Some(0))
     );
+    for (arguments, name) in [
+        (&["--cluster", "create", "127.0.0.1:1", "--cluster-replicas", "1"][..], "--cluster"),
+        (&["--ldb", "--eval", "script.lua"], "--ldb"),
+        (&["--tls", "ping"], "--tls"),
+        (&["--cacert", "file", "ping"], "--cacert"),
+    ] {
+        let text = format!("{name} is not supported by this build\n");
+        assert_eq!(run(arguments), (String::new(), text, Some(1)));
+    }
+    let (_, errors, status) = run(&["-h", "nosuch.invalid", "ping"]);
+    let at = format!("Could not connect to Redis at nosuch.invalid:{port}: ");
+    assert!(errors.starts_with(&at) && !errors.contains("lookup") && status == Some(1), "{errors}");
+    assert_eq!(run(&["-h"]), run(&["--help"]));
+    assert_eq!(run(&["echo", "-h"]), good("-h\n"));
     let (_, errors, status) = run(&["--nosuch"]);
     assert!(errors.contains("--nosuch") && status == Some(1), "{errors}");
     assert_eq!(run(&["set", "k", "--nosuch"]), good("OK\n"));

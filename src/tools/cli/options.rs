@@ -14,9 +14,26 @@ use super::session::tell;
 use crate::resp::Protocol;
 use crate::sys::terminal;
 use crate::text::words;
+use crate::tools::Call;
 use crate::tools::client::{Target, target_arguments};
 
 const USAGE: &str = "redstart cli [OPTIONS] [COMMAND [ARGUMENT]...]";
+
+/// Options of redis-cli that need what this client does not have: a cluster, the debugger of scripts, TLS.
+const UNSUPPORTED: [&str; 12] = [
+    "cluster",
+    "ldb",
+    "ldb-sync-mode",
+    "tls",
+    "sni",
+    "cacert",
+    "cacertdir",
+    "insecure",
+    "cert",
+    "key",
+    "tls-ciphers",
+    "tls-ciphersuites",
+];
 
 const EXAMPLES: &str = "Examples:
   redstart cli                              type commands at a prompt
@@ -98,7 +115,8 @@ pub fn command() -> Command {
                 "SECONDS",
                 "Pause between two of them, 0.1 for instance; also of the modes below",
             )
-            .value_parser(seconds),
+            .value_parser(seconds)
+            .allow_negative_numbers(true),
             flag("resp2", "Speak RESP2, also with --json").short('2').overrides_with("resp3"),
             flag("resp3", "Speak RESP3").short('3'),
             value("last-from-input", 'x', "", "Read the last argument from the standard input")
@@ -114,7 +132,7 @@ pub fn command() -> Command {
             .value_parser(bytes.clone()),
             value("reply-delimiter", 'D', "TEXT", "What stands behind a raw reply [default: a line end]")
                 .value_parser(bytes.clone()),
-            value("cluster", 'c', "", "Accepted; redirections are printed, not followed")
+            value("redirections", 'c', "", "Accepted; redirections are printed, not followed")
                 .action(ArgAction::SetTrue),
             value("fail", 'e', "", "Exit with status 1 if the server returns an error")
                 .action(ArgAction::SetTrue),
@@ -143,11 +161,29 @@ pub fn command() -> Command {
             flag("verbose", "Say what happens to the connection"),
         ])
         .args(modes::arguments())
+        .args(
+            UNSUPPORTED
+                .map(|name| Arg::new(name).long(name).num_args(0..).allow_hyphen_values(true).hide(true)),
+        )
         .args([
             Arg::new("help").long("help").short('?').action(ArgAction::Help).help("Print this help"),
             flag("version", "Print the version"),
             Arg::new("command").num_args(0..).trailing_var_arg(true).value_parser(bytes).hide(true),
         ])
+}
+
+/// The first option among the arguments that is known, but not supported.
+pub fn unsupported(matches: &ArgMatches) -> Option<&'static str> {
+    UNSUPPORTED.into_iter().find(|name| matches.value_source(name).is_some())
+}
+
+/// Whether the arguments end with a `-h` that names no host, which is how redis-cli is asked for help.
+pub fn asks_for_help(call: &Call) -> bool {
+    let lenient = || command().no_binary_name(true).mut_arg("host", |host| host.num_args(0..=1));
+    call.arguments.last().is_some_and(|last| last == "-h")
+        && lenient().try_get_matches_from(&call.arguments).is_ok_and(|matches| {
+            matches.value_source("host").is_some() && matches.get_one::<String>("host").is_none()
+        })
 }
 
 /// A pause in seconds.
@@ -160,6 +196,9 @@ impl Options {
     /// What the arguments and the environment ask for. May ask for a password at the terminal.
     pub fn from_matches(matches: &ArgMatches) -> Result<Options, String> {
         let bytes = |name: &str| matches.get_one::<OsString>(name).map(|text| text.as_bytes().to_vec());
+        if matches.get_flag("last-from-input") && matches.contains_id("tag") {
+            return Err("Options -x and -X are mutually exclusive.".to_string());
+        }
         let mut target = Target::from_matches(matches)?;
         if matches.get_flag("askpass") {
             target.password =
