@@ -173,6 +173,8 @@ fn without_a_server_or_its_password_it_says_so_and_fails() {
     let port = server.stop().port();
     let (good, text) = run_bounded(top(port, "--once"));
     assert!(!good && text.starts_with("Could not connect to Redis at 127.0.0.1:"), "{text}");
+    let (good, text) = run_bounded(top(port, "-i -1"));
+    assert!(!good && text.contains("seconds from 0.05 to 86400"), "{text}");
     let (good, text) = run_bounded(top(port, "-i nothing"));
     assert!(!good && text.contains("--interval"), "{text}");
 }
@@ -254,8 +256,13 @@ fn the_live_view_waits_for_a_server_that_went_away() {
     let server = Server::start("");
     let mut terminal = Terminal::start(top(server.port(), "-i 0.1"), 80, 24);
     terminal.wait_text("master");
+    let port = server.port();
     let launch = server.stop();
-    terminal.wait_text("trying again");
+    terminal.wait_screen("why there is no server", |screen| {
+        let first = &screen.lines()[0];
+        first.starts_with(&format!(" 127.0.0.1:{port} · Connection refused · last seen "))
+            && first.ends_with(" ago · trying again")
+    });
     let server = launch.start();
     terminal.wait_screen("the server again", |screen| screen.lines()[0].contains("master"));
     // Ctrl-C ends it as q does.

@@ -138,6 +138,15 @@ impl Canvas {
         }
     }
 
+    /// Makes all that is in an area dim.
+    pub fn dim(&mut self, area: Area) {
+        for row in (area.row..area.row + area.rows).take_while(|&row| row < self.size.rows) {
+            let start = row * self.size.columns;
+            let columns = start + area.column..start + (area.column + area.columns).min(self.size.columns);
+            self.cells[columns].iter_mut().for_each(|cell| cell.1 = Style::Dim);
+        }
+    }
+
     fn set(&mut self, area: Area, column: usize, cell: Cell) {
         let inside = area.rows > 0 && column < area.columns;
         let (row, column) = (area.row, area.column + column);

@@ -69,6 +69,7 @@ pub fn command() -> Command {
                 .long("interval")
                 .value_name("SECONDS")
                 .value_parser(interval)
+                .allow_negative_numbers(true)
                 .default_value("1")
                 .help("Time between two looks at the server"),
         )
@@ -77,6 +78,7 @@ pub fn command() -> Command {
                 .long("count")
                 .value_name("N")
                 .value_parser(value_parser!(u64).range(1..))
+                .allow_negative_numbers(true)
                 .help("End after so many intervals"),
         )
         .arg(flag("once", "Print one line, of one interval, and end"))

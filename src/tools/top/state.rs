@@ -1,6 +1,6 @@
 //! What is shown, and what keys and replies change of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::history::History;
 use super::keys::Key;
@@ -81,6 +81,9 @@ pub struct State {
     pub history: History,
     /// Why there is no newer reply.
     pub trouble: Option<String>,
+    /// How old the latest reply was when the next one failed to come.
+    pub silence: Duration,
+    replied: Instant,
 }
 
 impl State {
@@ -100,6 +103,8 @@ impl State {
             rates: None,
             history: History::default(),
             trouble: None,
+            silence: Duration::ZERO,
+            replied: Instant::now(),
         }
     }
 
@@ -114,10 +119,12 @@ impl State {
             Ok(poll) => poll,
             Err(failure) => {
                 self.trouble = Some(failure.text);
+                self.silence = self.replied.elapsed();
                 return false;
             }
         };
         self.trouble = None;
+        self.replied = Instant::now();
         let before = self.poll.as_ref();
         let rates = before.and_then(|before| Rates::between(&before.sample, &poll.sample));
         self.poll = Some(poll);

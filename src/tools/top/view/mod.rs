@@ -29,12 +29,13 @@ const WIDE: usize = 130;
 /// Columns between them.
 const GUTTER: usize = 2;
 
-const KEYS: &str =
-    " q quit  space pause  -/+ interval  s sort  r reverse  l slow log  d databases  c clear  h help";
+/// The footer. Those at its end are left out where there is no room.
+const KEYS: [&str; 8] =
+    ["q quit", "h help", "p pause", "-/+ interval", "s/r sort", "l slow", "d databases", "c clear"];
 
 const HELP: [(&str, &str); 11] = [
     ("q  Ctrl-C", "quit"),
-    ("space", "pause, and go on"),
+    ("space  p", "pause, and go on"),
     ("-  +", "shorter, longer interval"),
     ("s  <  >", "sort the commands by the next or previous column"),
     ("r", "reverse their order"),
@@ -56,8 +57,7 @@ pub fn draw(state: &State, canvas: &mut Canvas) -> Page {
     let footer = usize::from(all.rows >= 9);
     let (body, foot) = rest.split_rows(rest.rows.saturating_sub(footer));
     if footer > 0 {
-        canvas.fill(foot, Style::Frame);
-        canvas.text(foot, 0, Style::Frame, KEYS);
+        keys(canvas, foot);
     }
     let blank = usize::from(all.rows >= 24);
     let small = body.rows < 14;
@@ -68,10 +68,35 @@ pub fn draw(state: &State, canvas: &mut Canvas) -> Page {
     let rest = rest.split_rows(blank).1;
     let page =
         if all.columns >= WIDE { side_by_side(state, canvas, rest) } else { stacked(state, canvas, rest) };
+    if state.trouble.is_some() {
+        // What was true when the server was last heard of is not what is true now.
+        canvas.dim(details_line);
+        canvas.dim(body);
+    }
     if state.help {
         help(canvas);
     }
     page
+}
+
+/// The keys, as many as there is room for.
+fn keys(canvas: &mut Canvas, line: Area) {
+    canvas.fill(line, Style::Frame);
+    let mut column = 1;
+    for key in KEYS {
+        if column + key.len() > line.columns {
+            break;
+        }
+        column = canvas.text(line, column, Style::Frame, key) + 2;
+    }
+}
+
+/// The text, or its beginning with an ellipsis if it is longer than `columns`.
+fn fitted(text: String, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text;
+    }
+    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn side_by_side(state: &State, canvas: &mut Canvas, area: Area) -> Page {
@@ -116,7 +141,13 @@ fn title(state: &State, canvas: &mut Canvas, line: Area) {
     let status = if state.paused { " paused ".to_string() } else { every };
     let mut text = format!(" {}", state.place);
     if let Some(trouble) = &state.trouble {
-        text = format!("{text} · {trouble} · trying again");
+        let naming = format!("Could not connect to Redis at {}: ", state.place);
+        let trouble = trouble.strip_prefix(&naming).unwrap_or(trouble);
+        let _ = write!(text, " · {trouble}");
+        if state.poll.is_some() {
+            let _ = write!(text, " · last seen {} ago", format::span(state.silence.as_secs()));
+        }
+        text += " · trying again";
     } else if let Some(poll) = &state.poll {
         let server = &poll.sample.server;
         let _ = write!(text, " · {} {}", server.name, server.version);
@@ -128,6 +159,8 @@ fn title(state: &State, canvas: &mut Canvas, line: Area) {
     } else {
         text += " · connecting";
     }
+    let room = line.columns.saturating_sub(if state.paused { status.len() } else { 0 });
+    let text = fitted(text, room);
     canvas.text(line, 0, style, &text);
     if state.paused || text.chars().count() + status.len() < line.columns {
         let style = if state.paused { Style::Alarm } else { style };
@@ -165,16 +198,18 @@ fn details(state: &State, canvas: &mut Canvas, line: Area) {
         parts.push(server.os.clone());
     }
     parts.push(format!("replies in {}", format::micros(poll.waited.as_secs_f64() * 1e6)));
-    canvas.text(line, 1, Style::Dim, &parts.join(" · "));
+    canvas.text(line, 1, Style::Dim, &fitted(parts.join(" · "), line.columns.saturating_sub(1)));
 }
 
-/// A box over the middle of the screen.
+/// A box over the middle of the screen, with nothing beside it that could be read as part of it.
 fn help(canvas: &mut Canvas) {
     const COLUMNS: usize = 72;
     let all = canvas.area();
     let (rows, columns) = ((HELP.len() + 3).min(all.rows), COLUMNS.min(all.columns));
     let area = Area { row: (all.rows - rows) / 2, column: (all.columns - columns) / 2, rows, columns };
-    canvas.fill(area, Style::Plain);
+    let top = area.row.saturating_sub(1);
+    let around = all.split_rows(top).1.split_rows(area.row + rows + 1 - top).0;
+    canvas.fill(around, Style::Plain);
     canvas.fill(area.line(0), Style::Head);
     canvas.text(area.line(0), 2, Style::Head, "Keys (any key closes this)");
     for (index, (keys, text)) in HELP.iter().enumerate() {

@@ -195,12 +195,42 @@ fn in_ascii_there_is_nothing_else() {
 #[test]
 fn a_server_that_is_gone_is_named_with_the_reason_and_its_figures_stay() {
     let mut state = state();
-    state.receive(Err(Failure { text: "Connection refused".to_string(), busy: false }));
+    state.receive(Err(Failure {
+        text: "Could not connect to Redis at localhost:6379: Connection refused".to_string(),
+        busy: false,
+    }));
+    state.silence = Duration::from_secs(5);
     let lines = picture(&mut state, 80, 24);
-    assert!(lines[0].starts_with(" localhost:6379 · Connection refused · trying again "), "{}", lines[0]);
+    assert_eq!(lines[0].trim_end(), " localhost:6379 · Connection refused · last seen 5s ago · trying again");
     assert!(has(&lines, "1.10k"));
+    let mut dim = Canvas::new(Size { columns: 80, rows: 24 }, false);
+    super::draw(&state, &mut dim);
+    let mut bytes = Vec::new();
+    dim.update(None, true, &mut bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    // The first line is an alarm, the last one the frame, and between them all is dim.
+    let styles: Vec<&str> =
+        text.split("\x1b[").filter_map(|part| part.split_once('m')).map(|p| p.0).collect();
+    assert_eq!(
+        styles.iter().filter(|style| style.starts_with("0;")).collect::<Vec<_>>(),
+        [&"0;1;97;41", &"0;90", &"0;97;44"]
+    );
     state.receive(Ok(poll(61)));
     assert!(picture(&mut state, 80, 24)[0].contains("up 3d"));
+}
+
+#[test]
+fn what_is_too_long_for_a_line_ends_with_an_ellipsis_and_no_key_is_cut() {
+    let mut state = state();
+    let lines = picture(&mut state, 80, 24);
+    assert!(lines[23].ends_with("d databases  c clear") && lines[23].contains("h help"), "{}", lines[23]);
+    let lines = picture(&mut state, 50, 24);
+    assert_eq!(lines[23].trim_end(), " q quit  h help  p pause  -/+ interval  s/r sort");
+    assert!(lines[0].ends_with('…') && lines[1].ends_with('…'), "{}\n{}", lines[0], lines[1]);
+    state.press(Key::Char('h'));
+    for line in picture(&mut state, 80, 24).iter().skip(5).take(13) {
+        assert!(line.starts_with("      ") || line.trim().is_empty(), "beside the help: {line}");
+    }
 }
 
 #[test]
