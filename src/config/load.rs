@@ -80,7 +80,14 @@ pub fn load(
             text: String::new(),
             reason: system_reason(&error),
         };
-        let text = std::fs::read(path).map_err(at)?;
+        // A word that was meant otherwise, such as the name of a tool, ends here as well.
+        let text = std::fs::read(path).map_err(|error| match at(error) {
+            error if path.components().count() == 1 => ConfigError {
+                reason: format!("{} (taken as a configuration file; see redstart --help)", error.reason),
+                ..error
+            },
+            error => error,
+        })?;
         loader.config.file = Some(std::path::absolute(path).map_err(at)?);
         loader.read_text(&path.display().to_string(), &text, 0)?;
     }
@@ -478,6 +485,10 @@ mod tests {
             assert_eq!(error(text), line);
         }
         assert_eq!(argument_error(&["/no/such.conf"]), "/no/such.conf: No such file or directory");
+        assert_eq!(
+            argument_error(&["bogus"]),
+            "bogus: No such file or directory (taken as a configuration file; see redstart --help)"
+        );
         assert_eq!(argument_error(&["--foo", "1"]), "command line: unknown directive \"foo\"");
         assert_eq!(argument_error(&["--hz"]), "command line: hz: wrong number of arguments");
         assert_eq!(

@@ -33,7 +33,7 @@ use clap::{ArgMatches, Command};
 /// How a tool was called.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The program's name for its usage line, the subcommand included.
+    /// The program's name for its usage line: without directories, the subcommand included.
     pub program: String,
     /// What follows.
     pub arguments: Vec<OsString>,
@@ -87,13 +87,12 @@ pub fn find(words: &[OsString]) -> Option<(&'static Tool, Call)> {
     let (program, rest) = words.split_first()?;
     let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy();
     let linked = name.strip_prefix("redis-").or_else(|| name.strip_prefix("redstart-"));
-    let program = program.to_string_lossy();
     for tool in TOOLS {
         if linked == Some(tool.name) {
-            return Some((tool, Call { program: program.into_owned(), arguments: rest.to_vec() }));
+            return Some((tool, Call { program: name.into_owned(), arguments: rest.to_vec() }));
         }
         if let Some((first, arguments)) = rest.split_first().filter(|(first, _)| *first == tool.name) {
-            let program = format!("{program} {}", first.to_string_lossy());
+            let program = format!("{name} {}", first.to_string_lossy());
             return Some((tool, Call { program, arguments: arguments.to_vec() }));
         }
     }
@@ -111,8 +110,8 @@ mod tests {
             find(&words).map(|(_, call)| (call.program, call.arguments))
         };
         let found = |program: &str| Some((program.to_string(), vec![OsString::from("dump.rdb")]));
-        assert_eq!(call(&["./redstart", "check-rdb", "dump.rdb"]), found("./redstart check-rdb"));
-        assert_eq!(call(&["/usr/bin/redis-check-rdb", "dump.rdb"]), found("/usr/bin/redis-check-rdb"));
+        assert_eq!(call(&["./redstart", "check-rdb", "dump.rdb"]), found("redstart check-rdb"));
+        assert_eq!(call(&["/usr/bin/redis-check-rdb", "dump.rdb"]), found("redis-check-rdb"));
         assert_eq!(call(&["redstart-check-rdb", "dump.rdb"]), found("redstart-check-rdb"));
         assert_eq!(call(&["redstart", "redstart.conf"]), None);
         assert_eq!(call(&["redstart"]), None);
