@@ -1,7 +1,8 @@
 //! `--latency` and `--latency-history`: how long a PING takes, in milliseconds.
 //!
 //! On a terminal a line is rewritten with each sample, for ever. Otherwise one line says it all after a second, or `-i`.
-//! The history prints the line of each 15 seconds, or `-i`, and begins anew.
+//! The history ends the line after 15 seconds, or `-i`, and begins anew. Off a terminal nothing can be rewritten, so each
+//! of its samples is a line, as in redis-cli.
 
 use std::thread;
 use std::time::Duration;
