@@ -303,7 +303,10 @@ impl Page<'_> {
     }
 
     fn row(&mut self, name: &str, all: &[&Measured], figure: impl Fn(&Measured) -> String) {
-        let figures: String = all.iter().map(|measured| format!("<td>{}</td>", figure(measured))).collect();
+        let figures: String = all
+            .iter()
+            .flat_map(|measured| ["<td>".to_string(), figure(measured), "</td>".to_string()])
+            .collect();
         self.put(format_args!("<tr><td>{name}</td>{figures}</tr>\n"));
     }
 

@@ -162,9 +162,10 @@ pub fn remarks(options: &Options, measured: &Measured) -> Vec<String> {
 
 /// The line of `-q`.
 pub fn quiet(options: &Options, measured: &Measured) -> String {
-    match measured.has_figures() {
-        true => format!("{}: {}\n", measured.title, figures(options, measured)),
-        false => refused(measured),
+    if measured.has_figures() {
+        format!("{}: {}\n", measured.title, figures(options, measured))
+    } else {
+        refused(measured)
     }
 }
 
