@@ -285,21 +285,17 @@ fn a_shell_completes_tools_directives_and_their_values() {
         let link = format!("redstart-{}", tool.name);
         assert_eq!(offered(&[&link, "--hel"]), ["--help"]);
     }
-    for (shell, is_its_own) in [
-        ("zsh", (|name| name.starts_with('_')) as fn(&str) -> bool),
-        ("fish", |name| name.ends_with(".fish")),
-    ] {
+    for shell in ["zsh", "fish"] {
         let Some(program) = tool(shell, &[&[shell, "--version"]]) else { continue };
-        for (name, text) in completions().iter().filter(|(name, _)| is_its_own(name)) {
-            let called = name.trim_start_matches('_').trim_end_matches(".fish");
-            let header = if shell == "zsh" {
-                format!("#compdef {called}\n")
-            } else {
-                format!("complete -c {called} ")
+        let links = TOOLS.iter().map(|tool| format!("redstart-{}", tool.name));
+        for called in links.chain(["redstart".to_owned()]) {
+            let (name, head) = match shell {
+                "zsh" => (format!("_{called}"), format!("#compdef {called}\n")),
+                _ => (format!("{called}.fish"), format!("complete -c {called} ")),
             };
-            assert!(text.contains(&header), "{name} is not for {called}");
-            let script = file("deploy/completions").join(name);
-            run(process::Command::new(&program).args([Path::new("-n"), &script]));
+            let path = format!("deploy/completions/{name}");
+            assert!(read(&path).contains(&head), "{name} is not for {called}");
+            run(process::Command::new(&program).args([Path::new("-n"), &file(&path)]));
         }
     }
 }
