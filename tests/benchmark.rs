@@ -443,7 +443,7 @@ fn a_page_that_cannot_be_written_is_noticed_before_the_first_test() {
         let line = format!("-t get -n 100 -q -a wrong --html {}", path.display());
         client.ok("CONFIG SET requirepass secret");
         assert!(!run(server.port(), &line).succeeded);
-        client.ok("CONFIG SET requirepass \"\"");
+        client.call(&["CONFIG", "SET", "requirepass", ""]);
     }
     assert!(!fresh.exists());
     assert_eq!(std::fs::metadata(&old).unwrap().len(), 170_000);
