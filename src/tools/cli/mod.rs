@@ -45,7 +45,7 @@ pub fn main(call: &Call) -> ExitCode {
     if options::asks_for_help(call) {
         return call.help(command());
     }
-    let matches = match call.matches(command()) {
+    let matches = match call.matches(options::parsed()) {
         Ok(matches) => matches,
         Err(status) => return status,
     };

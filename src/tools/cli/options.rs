@@ -161,15 +161,17 @@ pub fn command() -> Command {
             flag("verbose", "Say what happens to the connection"),
         ])
         .args(modes::arguments())
-        .args(
-            UNSUPPORTED
-                .map(|name| Arg::new(name).long(name).num_args(0..).allow_hyphen_values(true).hide(true)),
-        )
         .args([
             Arg::new("help").long("help").short('?').action(ArgAction::Help).help("Print this help"),
             flag("version", "Print the version"),
             Arg::new("command").num_args(0..).trailing_var_arg(true).value_parser(bytes).hide(true),
         ])
+}
+
+/// The command line as it is parsed: with the options that are not supported, which help and completions leave out.
+pub fn parsed() -> Command {
+    let unsupported = |name| Arg::new(name).long(name).num_args(0..).allow_hyphen_values(true).hide(true);
+    command().args(UNSUPPORTED.map(unsupported))
 }
 
 /// The first option among the arguments that is known, but not supported.
