@@ -16,6 +16,8 @@ use crate::server::admin::{self, Overview};
 use crate::server::core::stats::CommandStats;
 use crate::server::core::used_memory;
 use crate::server::persistence::log::State;
+use crate::text::figures::scaled;
+use crate::text::html::Escaped;
 
 /// Rows of a table of commands.
 const COMMANDS: usize = 10;
@@ -58,16 +60,7 @@ impl Html<'_> {
 
     /// Text of any origin.
     fn escaped(&mut self, text: &str) {
-        for byte in text.bytes() {
-            match byte {
-                b'<' => self.push("&lt;"),
-                b'>' => self.push("&gt;"),
-                b'&' => self.push("&amp;"),
-                b'"' => self.push("&quot;"),
-                b'\'' => self.push("&#39;"),
-                byte => self.0.push(byte),
-            }
-        }
+        html!(self, "{}", Escaped(text));
     }
 
     /// A figure with its chart, whose numbers `text` writes.
@@ -115,22 +108,12 @@ fn latest(values: &[Option<f64>]) -> Option<f64> {
 
 /// A number with three digits that count: `12.3k`.
 fn short(value: f64) -> String {
-    scaled(value, 1000.0, &["", "k", "M", "G", "T"])
+    scaled(value.round(), 1000.0, &["", "k", "M", "G", "T"])
 }
 
 /// Bytes: `12.3 MiB`.
 fn bytes(value: f64) -> String {
-    scaled(value, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB"])
-}
-
-fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
-    let mut unit = 0;
-    while value >= step - 0.5 && unit + 1 < units.len() {
-        value /= step;
-        unit += 1;
-    }
-    let digits = usize::from(unit > 0 && value < 99.95) + usize::from(unit > 0 && value < 9.995);
-    format!("{value:.digits$}{}", units[unit])
+    scaled(value.round(), 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
 /// Microseconds: `850 µs`, `12.3 ms`, `1.20 s`.

@@ -8,7 +8,7 @@ use super::report::{Measured, PERCENTILES};
 use super::run::Outcome;
 use super::subject::Subject;
 use super::text::ratio;
-use std::fmt::Write as _;
+use crate::text::json::Writer;
 
 /// Fields of INFO that say what was measured.
 pub const FACTS: [&str; 14] = [
@@ -27,86 +27,6 @@ pub const FACTS: [&str; 14] = [
     "aof_enabled",
     "role",
 ];
-
-/// A JSON value that is being written: text, with commas where they belong.
-#[derive(Debug, Default)]
-struct Writer {
-    out: String,
-}
-
-impl Writer {
-    fn comma(&mut self) {
-        if !self.out.is_empty() && !self.out.ends_with(['{', '[', ':']) {
-            self.out.push(',');
-        }
-    }
-
-    fn key(&mut self, key: &str) {
-        self.comma();
-        self.string(key);
-        self.out.push(':');
-    }
-
-    fn string(&mut self, text: &str) {
-        self.out.push('"');
-        for character in text.chars() {
-            match character {
-                '"' | '\\' => self.out.extend(['\\', character]),
-                control if control < ' ' => {
-                    let _ = write!(self.out, "\\u{:04x}", control as u32);
-                }
-                other => self.out.push(other),
-            }
-        }
-        self.out.push('"');
-    }
-
-    fn text(&mut self, key: &str, text: &str) {
-        self.key(key);
-        self.string(text);
-    }
-
-    /// A number, null if there is none.
-    fn number(&mut self, key: &str, number: impl Into<Option<f64>>) {
-        self.key(key);
-        match number.into().filter(|number| number.is_finite()) {
-            // Three digits behind the point: of a millisecond and of a microsecond of processor time.
-            Some(number) => self.out.push_str(&((number * 1000.0).round() / 1000.0).to_string()),
-            None => self.out.push_str("null"),
-        }
-    }
-
-    fn flag(&mut self, key: &str, is_set: bool) {
-        self.key(key);
-        self.out.push_str(if is_set { "true" } else { "false" });
-    }
-
-    fn object(&mut self, key: &str, fill: impl FnOnce(&mut Writer)) {
-        self.key(key);
-        self.braces(fill);
-    }
-
-    fn braces(&mut self, fill: impl FnOnce(&mut Writer)) {
-        self.out.push('{');
-        fill(self);
-        self.out.push('}');
-    }
-
-    fn array<T>(
-        &mut self,
-        key: &str,
-        items: impl IntoIterator<Item = T>,
-        mut write: impl FnMut(&mut Writer, T),
-    ) {
-        self.key(key);
-        self.out.push('[');
-        for item in items {
-            self.comma();
-            write(self, item);
-        }
-        self.out.push(']');
-    }
-}
 
 /// The document, with a line end.
 pub fn document(options: &Options, command_line: &str, subjects: &[Subject], results: &[Measured]) -> String {
@@ -136,18 +56,17 @@ pub fn document(options: &Options, command_line: &str, subjects: &[Subject], res
 }
 
 fn settings(writer: &mut Writer, options: &Options) {
-    let count = |number: Option<u64>| number.map(|number| number as f64);
-    writer.number("clients", options.clients as f64);
-    writer.number("threads", options.threads.unwrap_or(1) as f64);
-    writer.number("pipeline", options.pipeline as f64);
-    writer.number("requests", count(options.requests));
-    writer.number("duration", options.duration);
-    writer.number("rate", options.pace.map(|pace| pace.rate));
+    writer.whole("clients", options.clients as u64);
+    writer.whole("threads", options.threads.unwrap_or(1) as u64);
+    writer.whole("pipeline", options.pipeline as u64);
+    writer.whole("requests", options.requests);
+    writer.real("duration", options.duration);
+    writer.real("rate", options.pace.map(|pace| pace.rate));
     writer.flag("poisson", options.pace.is_some_and(|pace| pace.is_poisson));
-    writer.number("data_size", options.size as f64);
-    writer.number("keyspace", count(options.range));
-    writer.number("seed", options.seed as f64);
-    writer.number("rounds", options.rounds as f64);
+    writer.whole("data_size", options.size as u64);
+    writer.whole("keyspace", options.range);
+    writer.whole("seed", options.seed);
+    writer.whole("rounds", options.rounds as u64);
     writer.flag("keep_alive", options.keeps_alive);
 }
 
@@ -156,27 +75,27 @@ fn result(writer: &mut Writer, options: &Options, all: &[Measured], measured: &M
     writer.text("test", &measured.title);
     writer.text("server", &options.name(measured.subject));
     if !measured.has_figures() {
-        writer.number("rps", None);
-        writer.number("errors", measured.errors() as f64);
+        writer.real("rps", None);
+        writer.whole("errors", measured.errors());
         writer.flag("partial", measured.failure().is_some());
         return;
     }
-    writer.number("rps", measured.rate());
+    writer.real("rps", measured.rate());
     if let Some(first) = all.iter().find(|first| first.title == measured.title && first.subject == 0) {
-        writer.number("ratio", ratio(measured, first));
+        writer.real("ratio", ratio(measured, first));
     }
-    writer.number("avg_latency_ms", measured.median(|round| round.tally.latencies.mean() / 1000.0));
-    writer.number("min_latency_ms", measured.percentile_ms(0.0));
-    writer.number("max_latency_ms", measured.percentile_ms(100.0));
+    writer.real("avg_latency_ms", measured.median(|round| round.tally.latencies.mean() / 1000.0));
+    writer.real("min_latency_ms", measured.percentile_ms(0.0));
+    writer.real("max_latency_ms", measured.percentile_ms(100.0));
     writer.object("percentiles_ms", |writer| {
         for percent in PERCENTILES {
-            writer.number(&percent.to_string(), measured.percentile_ms(percent));
+            writer.real(&percent.to_string(), measured.percentile_ms(percent));
         }
     });
-    writer.number("client_cpu_us_per_request", measured.client_cpu_us());
-    writer.number("client_cpu_load", measured.client_load());
-    writer.number("server_cpu_us_per_request", measured.server_cpu_us());
-    writer.number("errors", measured.errors() as f64);
+    writer.real("client_cpu_us_per_request", measured.client_cpu_us());
+    writer.real("client_cpu_load", measured.client_load());
+    writer.real("server_cpu_us_per_request", measured.server_cpu_us());
+    writer.whole("errors", measured.errors());
     writer.flag("partial", measured.failure().is_some());
     if let Some(failure) = measured.failure() {
         writer.text("failure", &failure);
@@ -184,7 +103,7 @@ fn result(writer: &mut Writer, options: &Options, all: &[Measured], measured: &M
     writer
         .array("rounds", &measured.rounds, |writer, round| writer.braces(|writer| one_round(writer, round)));
     let (width, intervals) = round.tally.timeline.intervals(500);
-    writer.number("interval_seconds", width);
+    writer.real("interval_seconds", width);
     writer.array("replies_over_time", &intervals, |writer, interval| {
         writer.out.push_str(&interval.replies.to_string());
     });
@@ -192,20 +111,20 @@ fn result(writer: &mut Writer, options: &Options, all: &[Measured], measured: &M
 
 fn one_round(writer: &mut Writer, round: &Outcome) {
     let latencies = &round.tally.latencies;
-    writer.number("requests", latencies.count() as f64);
-    writer.number("seconds", round.seconds);
-    writer.number("rps", round.rate());
-    writer.number("p50_latency_ms", latencies.percentile(50.0) as f64 / 1000.0);
-    writer.number("p99_latency_ms", latencies.percentile(99.0) as f64 / 1000.0);
-    writer.number("max_latency_ms", latencies.max() as f64 / 1000.0);
-    writer.number("client_cpu_user_seconds", round.client_cpu.0);
-    writer.number("client_cpu_system_seconds", round.client_cpu.1);
-    writer.number("server_cpu_seconds", round.server_cpu);
-    writer.number("errors", round.tally.errors as f64);
-    writer.number("unsent", round.unsent as f64);
-    writer.number("unanswered", round.tally.unanswered as f64);
+    writer.whole("requests", latencies.count());
+    writer.real("seconds", round.seconds);
+    writer.real("rps", round.rate());
+    writer.real("p50_latency_ms", latencies.percentile(50.0) as f64 / 1000.0);
+    writer.real("p99_latency_ms", latencies.percentile(99.0) as f64 / 1000.0);
+    writer.real("max_latency_ms", latencies.max() as f64 / 1000.0);
+    writer.real("client_cpu_user_seconds", round.client_cpu.0);
+    writer.real("client_cpu_system_seconds", round.client_cpu.1);
+    writer.real("server_cpu_seconds", round.server_cpu);
+    writer.whole("errors", round.tally.errors);
+    writer.whole("unsent", round.unsent);
+    writer.whole("unanswered", round.tally.unanswered);
     if round.tally.delays.count() > 0 {
-        writer.number("send_delay_p99_ms", round.tally.delays.percentile(99.0) as f64 / 1000.0);
-        writer.number("send_delay_max_ms", round.tally.delays.max() as f64 / 1000.0);
+        writer.real("send_delay_p99_ms", round.tally.delays.percentile(99.0) as f64 / 1000.0);
+        writer.real("send_delay_max_ms", round.tally.delays.max() as f64 / 1000.0);
     }
 }

@@ -6,6 +6,7 @@ use super::options::Options;
 use super::plan::{Endpoint, Plan};
 use super::suite::Test;
 use crate::resp::{Protocol, Value};
+use crate::tools::client::info::{self, Fields};
 use crate::tools::client::{Address, Connection, Error, Target, write_command};
 
 /// How long a server has for a reply that is not part of the load.
@@ -18,8 +19,8 @@ pub struct Subject {
     target: Target,
     /// For questions, not for the load. None after it failed.
     connection: Option<Connection>,
-    /// The fields of its INFO, in their order; empty if it does not tell.
-    pub info: Vec<(String, String)>,
+    /// What it says to INFO; empty if it does not tell.
+    info: String,
     /// What CONFIG GET says of `save` and `appendonly`; empty if it does not tell.
     pub configuration: Vec<(String, String)>,
 }
@@ -33,7 +34,7 @@ impl Subject {
             (Address::Tcp(..), Some(address)) => Endpoint::Tcp(address),
             (Address::Tcp(..), None) => return Err(Error::Closed),
         };
-        let info = fields(&connection.call(&["INFO"])?);
+        let info = text(&connection.call(&["INFO"])?);
         let mut configuration = Vec::new();
         for name in ["save", "appendonly"] {
             if let Some(value) = setting(&connection.call(&["CONFIG", "GET", name])?) {
@@ -45,14 +46,13 @@ impl Subject {
 
     /// A field of INFO.
     pub fn fact(&self, name: &str) -> Option<&str> {
-        self.info.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+        info::field(&self.info, name)
     }
 
     /// What it is, in a few words: `Redstart 0.1.0`, `Redis 7.2.6`.
     pub fn product(&self) -> Option<String> {
-        let known =
-            [("redstart_version", "Redstart"), ("valkey_version", "Valkey"), ("redis_version", "Redis")];
-        known.iter().find_map(|(field, name)| Some(format!("{name} {}", self.fact(field)?)))
+        let (name, version) = Fields::of(&self.info).product()?;
+        Some(format!("{name} {version}"))
     }
 
     /// Processor time that the server has taken so far, in seconds. A server that does not reply soon is not asked again.
@@ -63,9 +63,9 @@ impl Subject {
             self.connection = None;
             return None;
         };
-        let fields = fields(&reply);
-        let of = |name: &str| fields.iter().find(|(field, _)| field == name)?.1.parse::<f64>().ok();
-        Some(of("used_cpu_user")? + of("used_cpu_sys")?)
+        let text = text(&reply);
+        let fields = Fields::of(&text);
+        Some(fields.real("used_cpu_user")? + fields.real("used_cpu_sys")?)
     }
 
     /// What a run of `test` against this server is to do.
@@ -114,14 +114,12 @@ impl Subject {
     }
 }
 
-/// The fields of a reply to INFO; none if the user may not ask.
-fn fields(reply: &Value) -> Vec<(String, String)> {
+/// The text of a reply to INFO; nothing if the user may not ask.
+fn text(reply: &Value) -> String {
     if reply.is_error() {
-        return Vec::new();
+        return String::new();
     }
-    let text = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default());
-    let fields = text.lines().filter_map(|line| line.split_once(':'));
-    fields.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect()
+    String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned()
 }
 
 /// The value in a reply of CONFIG GET for one name.

@@ -1,118 +1,52 @@
 //! A line of JSON with all figures, under names that stay.
 
-use std::fmt::Write;
-
 use super::state::State;
-
-/// An object that is being written.
-struct Object(String);
-
-impl Object {
-    fn new() -> Object {
-        Object("{".to_string())
-    }
-
-    fn name(&mut self, name: &str) {
-        if !self.0.ends_with('{') {
-            self.0.push(',');
-        }
-        push_text(&mut self.0, name);
-        self.0.push(':');
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        push_text(&mut self.0, value);
-    }
-
-    fn whole(&mut self, name: &str, value: u64) {
-        self.name(name);
-        self.0 += &value.to_string();
-    }
-
-    fn flag(&mut self, name: &str, value: bool) {
-        self.name(name);
-        self.0 += if value { "true" } else { "false" };
-    }
-
-    /// A number with up to three decimals, or null.
-    fn real(&mut self, name: &str, value: impl Into<Option<f64>>) {
-        self.name(name);
-        match value.into().filter(|value| value.is_finite()) {
-            Some(value) => self.0 += &((value * 1000.0).round() / 1000.0).to_string(),
-            None => self.0 += "null",
-        }
-    }
-
-    fn optional(&mut self, name: &str, value: Option<u64>) {
-        self.name(name);
-        self.0 += &value.map_or("null".to_string(), |value| value.to_string());
-    }
-
-    fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object)) {
-        self.name(name);
-        self.0.push('{');
-        fill(self);
-        self.0.push('}');
-    }
-}
-
-fn push_text(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            ' '.. => out.push(character),
-            control => _ = write!(out, "\\u{:04x}", u32::from(control)),
-        }
-    }
-    out.push('"');
-}
+use crate::text::json::Writer;
 
 /// The latest figures and a newline; nothing before there are rates.
 pub fn line(state: &State, now_ms: u64) -> String {
     let (Some(poll), Some(rates)) = (&state.poll, &state.rates) else { return String::new() };
-    let mut object = Object::new();
-    object.whole("time_ms", now_ms);
-    object.text("address", &state.place);
-    object.real("interval_s", rates.seconds);
-    object.flag("restarted", rates.restarted);
-    object.flag("reset", rates.reset);
-    server(&mut object, state);
-    object.real("commands_per_s", rates.ops);
-    object.real("usec_per_call", rates.usec_per_call);
-    object.real("hit_percent", rates.hit_percent);
-    object.real("cpu_percent", rates.cpu_percent);
-    object.real("input_bytes_per_s", rates.input_bytes);
-    object.real("output_bytes_per_s", rates.output_bytes);
-    object.real("connections_per_s", rates.connections);
-    object.real("expired_per_s", rates.expired);
-    object.real("evicted_per_s", rates.evicted);
-    object.real("errors_per_s", rates.errors);
-    object.real("info_ms", poll.waited.as_secs_f64() * 1000.0);
-    now(&mut object, state);
-    object.object("commands", |all| {
-        for (name, rate) in &rates.commands {
-            all.object(name, |one| {
-                one.real("calls_per_s", rate.calls);
-                one.real("cpu_percent", rate.busy_percent);
-                one.real("usec_per_call", rate.usec_per_call);
-                one.real("errors_per_s", rate.errors);
-                one.whole("calls", rate.total);
-            });
-        }
+    let mut writer = Writer::default();
+    writer.braces(|object| {
+        object.whole("time_ms", now_ms);
+        object.text("address", &state.place);
+        object.real("interval_s", rates.seconds);
+        object.flag("restarted", rates.restarted);
+        object.flag("reset", rates.reset);
+        server(object, state);
+        object.real("commands_per_s", rates.ops);
+        object.real("usec_per_call", rates.usec_per_call);
+        object.real("hit_percent", rates.hit_percent);
+        object.real("cpu_percent", rates.cpu_percent);
+        object.real("input_bytes_per_s", rates.input_bytes);
+        object.real("output_bytes_per_s", rates.output_bytes);
+        object.real("connections_per_s", rates.connections);
+        object.real("expired_per_s", rates.expired);
+        object.real("evicted_per_s", rates.evicted);
+        object.real("errors_per_s", rates.errors);
+        object.real("info_ms", poll.waited.as_secs_f64() * 1000.0);
+        now(object, state);
+        object.object("commands", |all| {
+            for (name, rate) in &rates.commands {
+                all.object(name, |one| {
+                    one.real("calls_per_s", rate.calls);
+                    one.real("cpu_percent", rate.busy_percent);
+                    one.real("usec_per_call", rate.usec_per_call);
+                    one.real("errors_per_s", rate.errors);
+                    one.whole("calls", rate.total);
+                });
+            }
+        });
+        object.object("errors", |all| {
+            for (kind, &count) in &poll.sample.errors {
+                all.whole(kind, count);
+            }
+        });
     });
-    object.object("errors", |all| {
-        for (kind, &count) in &poll.sample.errors {
-            all.whole(kind, count);
-        }
-    });
-    let mut line = object.0;
-    line.push_str("}\n");
-    line
+    writer.out + "\n"
 }
 
-fn server(object: &mut Object, state: &State) {
+fn server(object: &mut Writer, state: &State) {
     let Some(poll) = &state.poll else { return };
     let (server, replication) = (&poll.sample.server, &poll.sample.replication);
     object.object("server", |one| {
@@ -126,7 +60,7 @@ fn server(object: &mut Object, state: &State) {
 }
 
 /// What is true now, rather than a second.
-fn now(object: &mut Object, state: &State) {
+fn now(object: &mut Writer, state: &State) {
     let Some(poll) = &state.poll else { return };
     let sample = &poll.sample;
     object.object("memory", |one| {
@@ -138,18 +72,18 @@ fn now(object: &mut Object, state: &State) {
     });
     object.object("clients", |one| {
         one.whole("connected", sample.clients.connected);
-        one.optional("limit", sample.clients.limit);
+        one.whole("limit", sample.clients.limit);
         one.whole("blocked", sample.clients.blocked);
-        one.optional("tracking", sample.clients.tracking);
+        one.whole("tracking", sample.clients.tracking);
     });
     object.object("persistence", |one| {
         let persistence = &sample.persistence;
         one.whole("changes", persistence.changes);
-        one.optional("snapshot_age_s", persistence.last_save_age_s);
+        one.whole("snapshot_age_s", persistence.last_save_age_s);
         one.flag("snapshot_ok", persistence.last_save_ok);
         one.flag("saving", persistence.saving_s.is_some());
         let aof = persistence.aof.as_ref();
-        one.optional("aof_bytes", aof.map(|aof| aof.size));
+        one.whole("aof_bytes", aof.map(|aof| aof.size));
         one.flag("aof_ok", aof.is_none_or(|aof| aof.last_write_ok && aof.last_rewrite_ok));
         one.flag("rewriting", aof.is_some_and(|aof| aof.rewriting_s.is_some()));
     });
@@ -162,27 +96,4 @@ fn now(object: &mut Object, state: &State) {
             });
         }
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_escaped_and_numbers_are_short() {
-        let mut object = Object::new();
-        object.text("a\"b", "c\\d\n\u{e9}");
-        object.real("x", 1.0 / 3.0);
-        object.real("whole", 1e6);
-        object.real("none", None);
-        object.real("nan", f64::NAN);
-        object.object("inner", |inner| inner.flag("yes", true));
-        object.object("empty", |_| {});
-        object.optional("last", Some(1));
-        assert_eq!(
-            object.0,
-            "{\"a\\\"b\":\"c\\\\d\\u000aé\",\"x\":0.333,\"whole\":1000000,\"none\":null,\"nan\":null,\
-            \"inner\":{\"yes\":true},\"empty\":{},\"last\":1"
-        );
-    }
 }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::tools::client::info::Fields;
+
 /// The sections that a [`Sample`] is made of. Before 7.0 INFO takes one word, so it is `everything` there.
 pub const SECTIONS: [&str; 10] = [
     "server",
@@ -175,40 +177,6 @@ pub struct Database {
     pub average_ttl_ms: u64,
 }
 
-/// The fields of a reply, by name.
-struct Fields<'a>(BTreeMap<&'a str, &'a str>);
-
-impl<'a> Fields<'a> {
-    fn of(text: &'a str) -> Fields<'a> {
-        Fields(text.lines().filter_map(|line| line.split_once(':')).collect())
-    }
-
-    fn text(&self, name: &str) -> &'a str {
-        self.0.get(name).copied().unwrap_or("")
-    }
-
-    fn number(&self, name: &str) -> Option<u64> {
-        self.text(name).parse().ok()
-    }
-
-    fn count(&self, name: &str) -> u64 {
-        self.number(name).unwrap_or(0)
-    }
-
-    fn real(&self, name: &str) -> Option<f64> {
-        self.text(name).parse().ok().filter(|value: &f64| value.is_finite())
-    }
-
-    fn yes(&self, name: &str) -> bool {
-        self.count(name) != 0
-    }
-
-    /// A status that is only worth a word if it is not this: a server that does not tell it has no trouble.
-    fn ok(&self, name: &str) -> bool {
-        matches!(self.text(name), "ok" | "")
-    }
-}
-
 impl Sample {
     /// Reads INFO's text, which arrived at the moment `at`.
     pub fn parse(text: &str, at: Duration) -> Sample {
@@ -227,7 +195,7 @@ impl Sample {
             }),
             ..Sample::default()
         };
-        for (&name, &value) in &fields.0 {
+        for (name, value) in fields.iter() {
             if let Some(command) = name.strip_prefix("cmdstat_") {
                 let [calls, usec, rejected, failed] =
                     parts(value, ["calls", "usec", "rejected_calls", "failed_calls"]);
@@ -262,19 +230,12 @@ fn parts<const N: usize>(value: &str, names: [&str; N]) -> [u64; N] {
 }
 
 fn server(fields: &Fields) -> Server {
+    let (name, version) = fields.product().unwrap_or(("Redis", ""));
     let redis = fields.text("redis_version");
-    let others = [
-        ("Redstart", "redstart_version"),
-        ("Valkey", "valkey_version"),
-        ("Dragonfly", "dragonfly_version"),
-        ("KeyDB", "keydb_version"),
-    ];
-    let other = others.iter().find(|(_, field)| !fields.text(field).is_empty());
-    let (name, version) = other.map_or(("Redis", redis), |(name, field)| (name, fields.text(field)));
     Server {
         name: name.to_string(),
         version: version.to_string(),
-        compatible: other.map(|_| redis.to_string()).filter(|version| !version.is_empty()),
+        compatible: (name != "Redis" && !redis.is_empty()).then(|| redis.to_string()),
         mode: fields.text("redis_mode").to_string(),
         os: fields.text("os").to_string(),
         pid: fields.count("process_id"),

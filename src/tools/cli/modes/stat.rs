@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::link::Link;
 use super::{Failure, Outcome, Session, write_line};
 use crate::resp::Value;
+use crate::tools::client::info;
 
 /// The time between two lines, without `-i`.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -61,8 +62,7 @@ fn figures(info: &str, more_requests: i64) -> String {
 
 /// The value of a field; 0 if it is not there or not a number.
 fn number(info: &str, field: &str) -> i64 {
-    let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    info::field(info, field).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
 /// The number of keys of each database.

@@ -1,5 +1,8 @@
 //! Figures as short texts, of a width that does not jump.
 
+pub use crate::text::figures::exact;
+use crate::text::figures::scaled;
+
 /// A number of things or of things a second: `0`, `0.25`, `9.5`, `950`, `1.23k`, `12.3k`, `123k`, `1.23M`.
 pub fn count(value: f64) -> String {
     scaled(value, 1000.0, &["", "k", "M", "G", "T", "P"])
@@ -15,23 +18,6 @@ pub fn micros(value: f64) -> String {
     scaled(value, 1000.0, &[" µs", " ms", " s"])
 }
 
-fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
-    let mut unit = 0;
-    // What would be rounded up to a thousand is one of the next unit.
-    while value >= 999.5 && unit + 1 < units.len() {
-        value /= step;
-        unit += 1;
-    }
-    let whole = value == value.trunc() && unit == 0;
-    let digits = match value {
-        _ if whole => 0,
-        v if v < 9.995 => 2,
-        v if v < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{value:.digits$}{}", units[unit])
-}
-
 /// A number with the decimals that it is worth: `0.15`, `12.3`, `6,543`.
 pub fn decimal(value: f64) -> String {
     match value {
@@ -44,19 +30,6 @@ pub fn decimal(value: f64) -> String {
 /// A share out of 100, of at most four characters and the sign: `0 %`, `0.5 %`, `12.3 %`, `100 %`.
 pub fn percent(value: f64) -> String {
     if value == 0.0 || value >= 99.95 { format!("{value:.0} %") } else { format!("{value:.1} %") }
-}
-
-/// A whole number in groups of three digits: `1,234,567`.
-pub fn exact(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A number of things: exact up to seven digits, then short.
