@@ -145,7 +145,8 @@ impl Server {
     fn receive(&mut self, io: &mut Io, token: Token) -> Option<usize> {
         let client = self.net.clients.get_mut(token)?;
         let window = io.ring.writable();
-        let len = window.len().min(if client.sends_large { READ_BESIDE_LARGE } else { READ });
+        let sent_large = client.sends_large;
+        let len = window.len().min(if sent_large { READ_BESIDE_LARGE } else { READ });
         let count = match client.socket.recv(&mut window[..len]) {
             Ok(0) => {
                 self.on_end_of_stream(token);
@@ -161,7 +162,12 @@ impl Server {
         self.net.take_in_hand(token, window.len(), 0);
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
-        let (rest, filling) = self.divide(token, &window[progress.consumed..], &progress);
+        let mut rest = &window[progress.consumed..];
+        let mut filling = None;
+        // Mostly nothing large is there: then nothing of it has to be looked up.
+        if sent_large || matches!(progress.stopped, Stopped::Big { .. }) {
+            (rest, filling) = self.divide(token, rest, &progress);
+        }
         if (!rest.is_empty() || filling.is_some()) && !matches!(progress.stopped, Stopped::Closing) {
             let mut query = io.spare.take(rest.len());
             query.partial = partial;

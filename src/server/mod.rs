@@ -71,6 +71,9 @@ use crate::sys::{clock, crash, signal};
 /// Bytes of the loop's ring: a receive always finds room.
 const LOOP_RING: usize = 2 * input::READ;
 
+const _: () =
+    assert!(web::WEB == FOREIGN, "what is neither a client nor one of its listeners asks for metrics");
+
 /// The buffers of the loop.
 struct Io {
     /// What clients without half a request read into.
@@ -200,18 +203,15 @@ impl Server {
     /// Clients whose wait has ended in this iteration go on with what they sent meanwhile, before its replies and
     /// messages leave. They may end waits of others.
     fn resume_unblocked(&mut self, io: &mut Io) {
-        loop {
-            let unblocked = self.net.take_unblocked();
-            if unblocked.is_empty() || self.process.exit {
-                return crash::now_serving_nobody();
-            }
-            for token in unblocked {
+        while self.net.has_unblocked() && !self.process.exit {
+            for token in self.net.take_unblocked() {
                 self.resume(io, token);
                 self.weigh(token);
                 if self.has_much_to_write() {
                     self.flush();
                 }
             }
+            crash::now_serving_nobody();
             self.reply_to_ended_waits();
         }
     }

@@ -142,6 +142,11 @@ impl Net {
         std::mem::take(&mut self.resumable)
     }
 
+    /// Whether the wait of a client has ended that had no turn since.
+    pub fn has_unblocked(&self) -> bool {
+        !self.unblocked.is_empty()
+    }
+
     /// The clients whose wait has ended since the last call: they are to have their turn before the iteration ends.
     pub fn take_unblocked(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.unblocked)
@@ -211,22 +216,21 @@ impl Net {
 
     /// Gives a client that has whole requests a turn in the next iteration.
     pub fn schedule(&mut self, token: Token) {
-        if let Some(client) = self.clients.get_mut(token)
-            && !client.resumable
-        {
-            client.resumable = true;
+        if self.make_resumable(token) {
             self.resumable.push(token);
         }
     }
 
     /// [`Net::schedule`] for a client whose wait has ended: its turn is at the end of this iteration.
     pub fn schedule_unblocked(&mut self, token: Token) {
-        if let Some(client) = self.clients.get_mut(token)
-            && !client.resumable
-        {
-            client.resumable = true;
+        if self.make_resumable(token) {
             self.unblocked.push(token);
         }
+    }
+
+    /// Returns whether the client had no turn to come yet.
+    fn make_resumable(&mut self, token: Token) -> bool {
+        self.clients.get_mut(token).is_some_and(|client| !std::mem::replace(&mut client.resumable, true))
     }
 
     /// Has the client closed at the end of the iteration.
