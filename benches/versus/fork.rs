@@ -61,7 +61,7 @@ struct Figures {
 }
 
 /// A server that found the dump of the last one would load it.
-fn remove_dump() {
+pub fn remove_dump() {
     let _ = std::fs::remove_file(std::env::temp_dir().join(DUMP));
 }
 

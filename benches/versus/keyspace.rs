@@ -172,7 +172,7 @@ fn keep_least(least: &mut Option<Figures>, round: Figures) {
 fn many_keys(bench: &Bench, spec: &Spec) -> Result<Figures> {
     let keys = bench.scale.fork_keys;
     say(&format!("{SECTION}: {} with {} keys", spec.name, grouped(keys as i64)));
-    let fresh = Fresh::start(bench, spec)?;
+    let fresh = Fresh::start(bench, spec, &[])?;
     let server = &fresh.server;
     let mut client = server.connect()?;
     let (resident, used) = (server.resident_bytes()?, used_memory(&mut client)?);
@@ -246,7 +246,7 @@ fn collections(bench: &Bench, spec: &Spec) -> Result<Figures> {
     let mut figures = Figures::new();
     for kind in &KINDS {
         say(&format!("{SECTION}: {} with a {} of {}", spec.name, kind.name, grouped(elements as i64)));
-        let server = Fresh::start(bench, spec)?;
+        let server = Fresh::start(bench, spec, &[])?;
         let mut client = server.server.connect()?;
         let (_, pause_ms) = beside(&server, || fill(&mut client, kind, SOURCE, elements))?;
         let name = format!("{} comes by {}", kind.name, kind.command);
@@ -313,7 +313,7 @@ fn wait_until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
 }
 
 /// Does something, and returns how long it took and the longest time in milliseconds that a PING took meanwhile.
-fn beside(server: &Fresh, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
+pub fn beside(server: &Fresh, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
     let over = AtomicBool::new(false);
     let probe = Probe::new(server)?;
     thread::scope(|scope| {
@@ -361,8 +361,9 @@ impl Probe {
 }
 
 /// A server with a socket in the file system.
-struct Fresh {
-    server: Server,
+pub struct Fresh {
+    /// The server itself.
+    pub server: Server,
     socket: Socket,
 }
 
@@ -376,10 +377,14 @@ impl Drop for Socket {
 }
 
 impl Fresh {
-    fn start(bench: &Bench, spec: &Spec) -> Result<Self> {
+    /// Starts it with further directives.
+    pub fn start(bench: &Bench, spec: &Spec, directives: &[&str]) -> Result<Self> {
         let name = format!("redstart-versus-{}.sock", std::process::id());
         let socket = Socket(std::env::temp_dir().join(name));
-        let server = spec.start(bench.cores.server, &["--unixsocket", &socket.0.to_string_lossy()])?;
+        let server = {
+            let path = socket.0.to_string_lossy();
+            spec.start(bench.cores.server, &[&["--unixsocket", &*path], directives].concat())?
+        };
         server.hurry();
         let mut client = server.connect()?;
         // The first garbage starts the thread that frees.

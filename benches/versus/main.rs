@@ -33,6 +33,7 @@ mod report;
 mod saves;
 mod scripts;
 mod servers;
+mod stalls;
 mod stats;
 mod system;
 mod tails;
@@ -83,6 +84,8 @@ struct Scale {
     fragmented_keys: usize,
     /// Keys of a server that saves and loads.
     stored_keys: usize,
+    /// By how much smaller the commands are beside which stalls are measured.
+    stall_divisor: usize,
 }
 
 /// What to measure, and on which servers.
@@ -142,7 +145,7 @@ fn command() -> Command {
     Command::new("versus")
         .about("Measures Redstart beside redis-server and other servers")
         .after_help(
-            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure or --expiry all but the last five are run. A full run writes docs/benchmarks.md and .svg; \
+            "Without --cpu, --memory, --tails, --persistence, --listeners, --scripts, --fork, --fragmentation, --keyspace, --pressure, --expiry or --stalls all but the last six are run. A full run writes docs/benchmarks.md and .svg; \
              a partial one writes files only where --markdown or --svg say so.",
         )
         .arg(flag("cpu", "CPU time a request"))
@@ -153,6 +156,7 @@ fn command() -> Command {
         .arg(flag(scripts::SECTION, "scripts and functions that call commands"))
         .arg(flag(pressure::SECTION, "SETs while keys are evicted; runs only when asked for"))
         .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only when asked for"))
+        .arg(flag(stalls::SECTION, "the longest wait of a PING beside single large commands; runs only when asked for"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections come and go; runs only when asked for"))
         .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only when asked for"))
@@ -194,6 +198,7 @@ impl Scale {
             fork_keys: size("keys", 10_000_000, 100_000),
             fragmented_keys: size("keys", 1_000_000, 50_000),
             stored_keys: size("keys", 2_000_000, 50_000),
+            stall_divisor: if quick { 50 } else { 1 },
         }
     }
 }
@@ -296,12 +301,13 @@ fn run(arguments: &[String]) -> Result<()> {
         ("tails", tails::run),
         (persistence::SECTION, persistence::run),
     ];
-    let extra: [(&str, Section); 5] = [
+    let extra: [(&str, Section); 6] = [
         ("fork", fork::run),
         (fragmentation::SECTION, fragmentation::run),
         (keyspace::SECTION, keyspace::run),
         (pressure::SECTION, pressure::run),
         (expiry::SECTION, expiry::run),
+        (stalls::SECTION, stalls::run),
     ];
     let all = !sections.iter().chain(&extra).any(|(name, _)| matches.get_flag(name));
     for (name, measure) in sections {
