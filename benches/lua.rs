@@ -138,7 +138,7 @@ fn here(program: &Program) -> f64 {
                 machine.heap.to_bytes(failure.value, &mut text);
                 panic!("{}: {}", program.name, String::from_utf8_lossy(&text));
             }
-            Progress::Host { .. } => unreachable!("there is no host"),
+            Progress::Host { .. } | Progress::Stopped(_) => unreachable!("there is no host"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The binary: turns arguments into a running server.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use redstart::alloc::Counting;
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = matches.get_many::<OsString>("configuration").unwrap_or_default().cloned();
+    // Redis becomes a Sentinel when it is called by this name.
+    let sentinel = tools::is_sentinel(&words).then(|| OsString::from("--sentinel"));
+    let arguments = arguments.chain(sentinel);
     let config = match config::load(arguments, &mut std::io::stdin()) {
         Ok(config) => config,
         Err(error) => return fail(&error.to_string()),
@@ -48,7 +52,8 @@ fn version() -> String {
 /// Ends with status 1. An empty text means that the reason has been printed already.
 fn fail(text: &str) -> ExitCode {
     if !text.is_empty() {
-        eprintln!("{text}");
+        // Nobody reads it where whoever started a daemon has gone.
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
     ExitCode::FAILURE
 }

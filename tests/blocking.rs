@@ -109,7 +109,7 @@ fn play(server: &Server, scenario: &str) {
 /// Plays a scenario to Redis and to the server under test.
 fn both(scenario: &str) {
     for launch in [Launch::redis(), Launch::subject()] {
-        play(&launch.start(), scenario);
+        play(&launch.flags("--enable-debug-command yes").start(), scenario);
     }
 }
 
@@ -140,6 +140,29 @@ fn who_waits_longest_is_served_first() {
         0: LPUSH a y => 1
         1 gets ["a", "y"]
         "#,
+    );
+}
+
+#[test]
+fn a_wait_for_replicas_that_are_not_there_ends_at_its_timeout_or_when_it_is_unblocked() {
+    both(
+        "
+        1: SET k v => +OK
+        1: WAIT 1 5 => 0
+        1 waits: WAIT 1 0
+        blocked 1
+        0: CLIENT UNBLOCK #1 => 1
+        1 gets 0
+        1 waits: WAIT 2 0
+        0: CLIENT UNBLOCK #1 ERROR => 1
+        1 gets -UNBLOCKED client unblocked via CLIENT UNBLOCK
+        1 waits: WAIT 1 0
+        1 leaves
+        blocked 0
+        0: MULTI => +OK
+        0: WAIT 1 0 => +QUEUED
+        0: EXEC => [0]
+        ",
     );
 }
 
@@ -457,6 +480,48 @@ fn a_group_whose_stream_expires_is_gone() {
          1 waits: XREADGROUP GROUP g c BLOCK 0 STREAMS s >
          0: PEXPIRE s 1 => 1
          1 gets -NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option",
+    );
+}
+
+#[test]
+fn what_a_transaction_leaves_expired_serves_nobody_and_is_gone() {
+    both(
+        r#"
+        0: DEBUG SET-ACTIVE-EXPIRE 0 => +OK
+        1 waits: BLPOP k 0
+        0: MULTI => +OK
+        0: RPUSH k a => +QUEUED
+        0: PEXPIRE k 1 => +QUEUED
+        0: DEBUG SLEEP 0.01 => +QUEUED
+        0: EXEC => [1, 1, +OK]
+        blocked 1
+        0: DBSIZE => 0
+        0: RPUSH k b => 1
+        1 gets ["k", "b"]
+        1 waits: BZPOPMIN k 0
+        0: MULTI => +OK
+        0: ZADD k 1 a => +QUEUED
+        0: PEXPIRE k 1 => +QUEUED
+        0: DEBUG SLEEP 0.01 => +QUEUED
+        0: EXEC => [1, 1, +OK]
+        blocked 1
+        0: DBSIZE => 0
+        0: ZADD k 2 b => 1
+        1 gets ["k", "b", "2"]
+        1 waits: BLPOP k 0
+        0: SELECT 1 => +OK
+        0: MULTI => +OK
+        0: RPUSH k a => +QUEUED
+        0: PEXPIRE k 1 => +QUEUED
+        0: SWAPDB 0 1 => +QUEUED
+        0: DEBUG SLEEP 0.01 => +QUEUED
+        0: EXEC => [1, 1, +OK, +OK]
+        blocked 1
+        0: SELECT 0 => +OK
+        0: DBSIZE => 0
+        0: RPUSH k c => 1
+        1 gets ["k", "c"]
+        "#,
     );
 }
 

@@ -226,3 +226,34 @@ fn debug_client_eviction_tells_sizes_by_their_power_of_two() {
     let refused = control.run("DEBUG CLIENT-EVICTION");
     assert_eq!(refused, Value::Error(b"ERR maxmemory-clients is disabled.".to_vec()));
 }
+
+#[test]
+fn subscriptions_take_few_bytes_and_all_of_them_count_for_their_client() {
+    const COUNT: usize = 20_000;
+    let server = Server::start("--save ''");
+    let mut control = server.client();
+    for (command, most) in [("SUBSCRIBE", 176), ("SSUBSCRIBE", 176), ("PSUBSCRIBE", 170)] {
+        let mut subscriber = named(&server, command);
+        let before = control.info_number("used_memory");
+        for first in (0..COUNT).step_by(1000) {
+            let names = (first..first + 1000).map(|n| format!("channel:{n:06}"));
+            let words: Vec<String> = std::iter::once(command.to_string()).chain(names).collect();
+            subscriber.send(&words).expect("sent");
+            for _ in 0..1000 {
+                subscriber.read_reply().expect("a confirmation");
+            }
+        }
+        let taken = control.info_number("used_memory") - before;
+        assert!(taken < most * COUNT as i64, "{command}: {} bytes each", taken / COUNT as i64);
+        let counted = field(&mut control, command, "tot-mem").expect("connected") as i64;
+        assert!(
+            (taken * 3 / 4..taken * 5 / 4).contains(&counted),
+            "{command}: {taken} taken, {counted} counted"
+        );
+    }
+    set(&mut control, "maxmemory-clients", "1mb");
+    for command in ["SUBSCRIBE", "SSUBSCRIBE", "PSUBSCRIBE"] {
+        wait_until_gone(&mut control, command);
+    }
+    assert_eq!(control.run("PUBSUB NUMPAT").integer(), 0);
+}

@@ -181,6 +181,26 @@ fn a_paused_cron_expires_nothing_until_it_goes_on() {
 }
 
 #[test]
+fn a_termination_signal_waits_for_a_paused_cron() {
+    let mut server = launch("");
+    let mut client = server.client();
+    client.ok("DEBUG PAUSE-CRON 1");
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    // The signal is delivered before the process receives the next request.
+    eventually("the signal's arrival", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a status");
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("a field");
+        pending.trim().chars().all(|digit| digit == '0').then_some(())
+    });
+    for _ in 0..10 {
+        assert_eq!(client.run("PING").text(), "PONG");
+    }
+    assert!(server.is_running());
+    client.ok("DEBUG PAUSE-CRON 0");
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
 fn a_log_line_can_be_written_by_a_client() {
     let server = launch("");
     server.client().ok("DEBUG LOG hello");

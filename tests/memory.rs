@@ -217,7 +217,7 @@ fn unlink_all(client: &mut Client, keys: &[String]) {
 /// Waits until the table of keys has its final size, and has unused memory given back.
 fn settle(client: &mut Client) {
     eventually("the end of a rehash", || {
-        (!client.run("DEBUG HTSTATS 0").text().contains("Rehashing")).then_some(())
+        (!client.run("DEBUG HTSTATS 0").text().contains("rehashing")).then_some(())
     });
     // The table of before is freed in the background, where it does not count as pending. What comes after it there does.
     let members: Vec<String> = (0..1000).map(|i| format!("member:{i}")).collect();

@@ -217,13 +217,13 @@ fn a_script_goes_on_when_its_client_has_hung_up() {
 }
 
 #[test]
-fn nothing_expires_and_no_clock_moves_while_a_script_runs() {
+fn nothing_expires_while_a_script_runs_and_the_clock_moves_once_it_takes_long() {
     let server = impatient("--hz 100");
     let (mut client, mut other) = (server.client(), server.client());
     other.ok("SET k v PX 100");
     let script = format!(
         "local began = redis.call('TIME') local left = redis.call('PTTL', 'k') {} local now = redis.call('TIME') \
-         return {{left == redis.call('PTTL', 'k'), redis.call('EXISTS', 'k'), began[1] == now[1] and began[2] == now[2]}}",
+         return {{left == redis.call('PTTL', 'k'), redis.call('EXISTS', 'k'), began[1] ~= now[1] or began[2] ~= now[2]}}",
         spin(0.3)
     );
     begin(&mut client, &script);
@@ -231,6 +231,105 @@ fn nothing_expires_and_no_clock_moves_while_a_script_runs() {
     let one = Value::Integer(1);
     assert_eq!(reply(&mut client).elements(), [one.clone(), one.clone(), one]);
     eventually("the key expires", || (other.run("EXISTS k").integer() == 0).then_some(()));
+}
+
+#[test]
+fn the_clock_stands_still_in_a_script_that_does_not_take_long() {
+    let server = Server::start("--busy-reply-threshold 1000000");
+    let script = format!(
+        "local began = redis.call('TIME') {} local now = redis.call('TIME') \
+         return began[1] == now[1] and began[2] == now[2]",
+        spin(0.05)
+    );
+    assert_eq!(eval(&mut server.client(), &script).integer(), 1);
+}
+
+#[test]
+fn a_script_that_waits_for_the_clock_ends() {
+    let server = impatient("");
+    let script = "local function now() local time = redis.call('TIME') return time[1] * 1000000 + time[2] end \
+                  local began = now() repeat until now() > began + 50000 return 'ended'";
+    assert_eq!(eval(&mut server.client(), script).text(), "ended");
+    assert_eq!(server.client().call(&["EVAL", script, "0"]).text(), "ended");
+}
+
+/// Kilobytes of the machine of scripts.
+fn machine_kilobytes(client: &mut Client) -> u64 {
+    client.info("used_memory_lua").parse::<u64>().expect("a number") >> 10
+}
+
+#[test]
+fn replies_that_a_script_does_not_keep_are_freed_while_it_runs() {
+    let server = Server::start("--save ''");
+    let mut client = server.client();
+    client.run("RPUSH list a b c d e f g h");
+    client.run("HSET hash a 1 b 2 c 3 d 4");
+    client.run("ZADD zset 1 a 2.5 b");
+    client.call(&["SET", "string", &"x".repeat(500)]);
+    for (setup, call) in [
+        ("", "call('TIME')"),
+        ("", "call('LRANGE', 'list', 0, -1)"),
+        ("", "call('HGETALL', 'hash')"),
+        ("redis.setresp(3)", "call('HGETALL', 'hash')"),
+        ("redis.setresp(3)", "call('ZRANGE', 'zset', 0, -1, 'WITHSCORES')"),
+        ("", "call('GET', 'string')"),
+        ("", "call('SET', 'new', 'value')"),
+        ("", "call('INCR', 'number')"),
+        ("", "pcall('NOSUCH')"),
+        ("", "pcall('HGET', 'string', 'field')"),
+        ("", "call('ECHO', 'number ' .. i)"),
+        ("", "error_reply('number ' .. i)"),
+    ] {
+        // Each of them makes 100 bytes of garbage at least.
+        let script =
+            format!("{setup} for i = 1, 60000 do redis.{call} end return collectgarbage('count') * 1024");
+        let bytes = eval(&mut client, &script).integer();
+        assert!(bytes < 2 << 20, "{setup} {call}: {bytes} bytes in use");
+        assert!(machine_kilobytes(&mut client) < 2048, "{setup} {call}");
+    }
+}
+
+#[test]
+fn what_a_script_that_fails_or_is_ended_has_taken_is_free_when_its_client_has_the_reply() {
+    let server = impatient("");
+    let (mut client, mut other) = (server.client(), server.client());
+    eval(&mut client, "return 1");
+    let before = machine_kilobytes(&mut client);
+    let fill = "local t = {} for i = 1, 30 do t[i] = string.rep('x', 1000000) .. i end for i = 1, 50000 do t[i] = {} end ";
+    eval(&mut client, &format!("{fill} return 1"));
+    assert!(machine_kilobytes(&mut client) < before + 1024);
+    assert!(eval(&mut client, &format!("{fill} return #nil")).is_error());
+    assert!(machine_kilobytes(&mut client) < before + 1024);
+    begin(&mut client, &format!("{fill} while true do end"));
+    await_busy(&mut other, BUSY);
+    other.ok("SCRIPT KILL");
+    assert!(reply(&mut client).text().starts_with(KILLED));
+    assert!(machine_kilobytes(&mut client) < before + 1024);
+    assert_eq!(eval(&mut client, "return #string.rep('x', 100)").integer(), 100);
+}
+
+#[test]
+fn the_memory_of_scripts_evicts_no_keys() {
+    let server = Server::start("--save '' --maxmemory-policy allkeys-lru");
+    let mut client = server.client();
+    for index in 0..500 {
+        client.call(&["SET", &format!("key:{index}"), &"x".repeat(1000)]);
+    }
+    eval(&mut client, "return 1");
+    let used = client.info("used_memory").parse::<u64>().expect("a number");
+    client.ok(&format!("CONFIG SET maxmemory {}", used + (4 << 20)));
+    let script = "local t = {} for i = 1, 20 do t[i] = string.rep('x', 1000000) .. i end \
+                  for i = 1, 100000 do t[i] = {} end redis.call('SET', 'in', 'x') return redis.call('DBSIZE')";
+    assert_eq!(eval(&mut client, script).integer(), 501);
+    client.ok("SET after x");
+    assert_eq!(client.run("DBSIZE").integer(), 502);
+    assert_eq!(client.info("evicted_keys"), "0");
+    // Functions as well.
+    let library = format!("#!lua name=l\nredis.register_function('f', function() {script} end)");
+    client.call(&["FUNCTION", "LOAD", &library]);
+    assert_eq!(client.call(&["FCALL", "f", "0"]).integer(), 502);
+    client.ok("SET after y");
+    assert_eq!(client.info("evicted_keys"), "0");
 }
 
 #[test]
@@ -382,10 +481,15 @@ fn known_attacks_by_scripts_do_no_harm() {
         assert!(!reply.is_error(), "{attack}: {reply:?}");
         assert_eq!(victim.run("PING").text(), "PONG");
     }
-    // CVE-2021-32672: a debugger reads behind what it has received. There is none to send anything to.
+    // CVE-2021-32672: a debugger takes a length for true, and reads behind what it has received.
     for mode in ["YES", "SYNC"] {
-        let reply = attacker.call(&["SCRIPT", "DEBUG", mode]);
-        assert_eq!(reply.text(), "ERR There is no Lua debugger in this server", "{mode}");
+        let mut attacker = server.client();
+        attacker.ok(&format!("SCRIPT DEBUG {mode}"));
+        attacker.send(&["EVAL", "return 1", "0"]).expect("sent");
+        attacker.read_reply().expect("where the script has stopped");
+        attacker.send_raw(b"*2\r\n$1\r\ne\r\n$1024\r\nx").expect("sent");
+        attacker.finish_sending();
+        assert_eq!(attacker.wait_closed(), b"*1\r\n+<endsession>\r\n:1\r\n", "{mode}");
     }
     assert_eq!(eval(&mut attacker, "return 1"), Value::Integer(1));
 }
@@ -429,4 +533,32 @@ fn a_log_with_scripts_in_it_is_loaded() {
     assert_eq!(client.run("GET k").text(), "2");
     client.ok("SELECT 3");
     assert_eq!(client.run("GET scripted").text(), "2");
+}
+
+/// The journal records for everybody who listens: that one of them leaves must not make the log listen again.
+#[test]
+fn what_a_script_keeps_from_the_log_is_not_logged_when_a_subscriber_leaves_while_it_is_suspended() {
+    for leaves in ["SUBSCRIBE ch", "CLIENT TRACKING ON BCAST"] {
+        let server = impatient("--appendonly yes --enable-debug-command yes --notify-keyspace-events KEA");
+        let (mut client, mut other, mut leaving) = (server.client(), server.client(), server.client());
+        leaving.run("HELLO 3");
+        leaving.run("SUBSCRIBE ch");
+        leaving.run(leaves);
+        begin(
+            &mut client,
+            "redis.set_repl(redis.REPL_NONE)
+             redis.call('SET', 'a', 1)
+             while redis.call('PUBSUB', 'NUMSUB', 'ch')[2] > 0 do end
+             redis.call('SET', 'b', 1)
+             redis.set_repl(redis.REPL_ALL)
+             redis.call('SET', 'c', 1)
+             return redis.call('MGET', 'a', 'b', 'c')",
+        );
+        await_busy(&mut other, BUSY);
+        drop(leaving);
+        assert_eq!(reply(&mut client).elements().len(), 3);
+        other.ok("DEBUG LOADAOF");
+        let kept: Vec<bool> = ["a", "b", "c"].map(|key| other.call(&["EXISTS", key]).integer() == 1).to_vec();
+        assert_eq!(kept, [false, false, true], "{leaves}");
+    }
 }

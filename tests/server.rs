@@ -371,6 +371,18 @@ fn daemonize_leaves_the_terminal_and_serves_on() {
 }
 
 #[test]
+fn what_config_get_shows_of_huge_pages_can_be_set_again() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for value in ["no", "yes", "no"] {
+        client.ok(&format!("CONFIG SET huge-pages {value}"));
+        assert_eq!(directive(&mut client, "huge-pages"), value);
+        client.ok(&format!("SET k:{value} v"));
+    }
+    assert_eq!(client.run("DBSIZE").integer(), 2);
+}
+
+#[test]
 fn sigterm_and_sigint_end_it_in_order() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start("");
@@ -621,4 +633,42 @@ fn a_daemon_that_cannot_listen_or_log_exits_with_an_error() {
     assert!(!status.success() && said.contains(&port.to_string()), "{status}: {said}");
     let (status, said) = Launch::subject().flags("--daemonize yes --logfile missing/here.log").run_to_exit();
     assert!(!status.success() && said.contains("missing/here.log"), "{status}: {said}");
+}
+
+/// Who starts a daemon in a script relies on its exit status: 0 means that it serves.
+#[test]
+fn a_daemon_that_cannot_load_or_be_found_exits_with_an_error_that_says_why() {
+    let launch = Launch::subject();
+    fs::write(launch.directory().join("dump.rdb"), "REDIS0011 and no more").expect("written");
+    let port = launch.port();
+    let flags = format!("--port {port} --daemonize yes --pidfile daemon.pid");
+    let (status, said) = launch.flags(&flags).run_to_exit();
+    assert!(!status.success() && said.contains("dump.rdb"), "{status}: {said}");
+    let launch = Launch::subject();
+    let port = launch.port();
+    let flags = format!("--port {port} --daemonize yes --pidfile missing/daemon.pid");
+    let (status, said) = launch.flags(&flags).run_to_exit();
+    assert!(!status.success() && said.contains("missing/daemon.pid"), "{status}: {said}");
+    assert!(Client::tcp(port).is_err(), "it has ended");
+}
+
+#[test]
+fn a_daemon_serves_its_data_when_the_starting_process_ends() {
+    let server = Server::start("");
+    let mut client = server.client();
+    for key in 0..2000 {
+        client.run(&format!("RPUSH k{key} a b c d e f g h"));
+    }
+    client.ok("SAVE");
+    let launch = server.stop();
+    let (pidfile, port) = (launch.directory().join("daemon.pid"), launch.port());
+    let flags = format!("--port {port} --daemonize yes --pidfile {}", pidfile.display());
+    let mut parent = launch.flags(&flags).start_unlistened();
+    assert_eq!(parent.wait_exit().code(), Some(0));
+    let pid = fs::read_to_string(&pidfile).expect("the pidfile is there").trim().parse().expect("a number");
+    let _daemon = Daemon(pid);
+    let mut client = Client::tcp(port).expect("it listens");
+    assert_eq!(client.run("DBSIZE").integer(), 2000, "all is loaded");
+    client.send(&["SHUTDOWN", "NOSAVE"]).expect("sent");
+    client.wait_closed();
 }

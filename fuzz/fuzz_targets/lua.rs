@@ -34,7 +34,7 @@ fn outcome(machine: &mut Machine, source: &[u8], slice: usize) -> Option<(String
                 Value::String(string) => String::from_utf8_lossy(machine.heap.bytes(string)).into_owned(),
                 other => other.type_name().to_string(),
             },
-            Progress::Host { .. } => panic!("no function of the host is known"),
+            Progress::Host { .. } | Progress::Stopped(_) => panic!("no function of the host is known"),
         };
         return Some((text, std::mem::take(&mut machine.output)));
     }

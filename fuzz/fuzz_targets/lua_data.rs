@@ -55,7 +55,7 @@ fuzz_target!(|input: &[u8]| {
                 );
                 return;
             }
-            Progress::Host { .. } => panic!("no function of the host is known"),
+            Progress::Host { .. } | Progress::Stopped(_) => panic!("no function of the host is known"),
         }
     }
 });

@@ -16,16 +16,16 @@ use redstart::types::{Container, Encoding, Shapes};
 fuzz_target!(|object: &[u8]| {
     let shapes = Shapes::new(Seed::plain());
     let target = Target { key: b"key", expire_at: None, shapes: &shapes };
-    let _ = restore(object, target);
+    let _ = restore(object, true, target);
     let mut payload = [object, &LATEST.to_le_bytes()].concat();
     payload.extend_from_slice(&crc64::checksum(&payload).to_le_bytes());
-    let Ok(entry) = restore(&payload, target) else { return };
+    let Ok(entry) = restore(&payload, true, target) else { return };
     if let Some(stream) = entry.container::<Stream>() {
         work_with(stream, &shapes);
     }
     for compress in [false, true] {
         let first = dump(&entry, compress);
-        let again = restore(&first, target).expect("what was dumped loads");
+        let again = restore(&first, true, target).expect("what was dumped loads");
         assert_eq!(again.kind(), entry.kind());
         assert_eq!(again.encoding(), entry.encoding());
         // A table's order depends on its hashes and its history.

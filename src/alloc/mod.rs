@@ -29,6 +29,7 @@
 //! what owns their blocks. Without the feature `slab` (for the sanitizers, which
 //! have to see every block) and in fuzz targets all blocks come from the system, through the same functions.
 
+pub mod apart;
 pub mod counting;
 #[cfg(not(all(feature = "slab", target_pointer_width = "64", not(fuzzing))))]
 mod direct;
@@ -46,6 +47,7 @@ use slab as backend;
 
 use std::ptr::NonNull;
 
+pub use apart::Apart;
 pub use counting::{Counting, array_size, heap_size};
 pub use refused::{attempt, when_refused};
 

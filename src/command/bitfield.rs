@@ -7,7 +7,6 @@ use crate::command::args::{Args, integer};
 use crate::command::bitmaps::{bit_offset, make_room};
 use crate::command::context::Context;
 use crate::command::error::{Error, Result, SYNTAX};
-use crate::config::Config;
 use crate::db::{Access, Event};
 use crate::dict::Position;
 use crate::types::{Kind, bits};
@@ -118,14 +117,15 @@ struct Subcommand {
 /// Iterates over the subcommands of a call; ends with the first error.
 struct Subcommands<'a> {
     args: Args<'a>,
-    config: &'a Config,
+    /// See [`Context::longest_string`].
+    longest: u64,
     next: usize,
     overflow: Overflow,
 }
 
 impl<'a> Subcommands<'a> {
-    fn new(args: Args<'a>, config: &'a Config) -> Self {
-        Subcommands { args, config, next: 2, overflow: Overflow::Wrap }
+    fn new(args: Args<'a>, longest: u64) -> Self {
+        Subcommands { args, longest, next: 2, overflow: Overflow::Wrap }
     }
 
     /// Parses the subcommand at `self.next` and advances; `None` for an `OVERFLOW`, which has no reply.
@@ -155,7 +155,7 @@ impl<'a> Subcommands<'a> {
             return Err(SYNTAX);
         };
         let field = FieldType::parse(args.get(at + 1))?;
-        let offset = bit_offset(self.config, args.get(at + 2), field.width)?;
+        let offset = bit_offset(self.longest, args.get(at + 2), field.width)?;
         let writes = action(0) != Action::Get;
         let number = if writes { integer(args.get(at + 3))? } else { 0 };
         self.next += if writes { 4 } else { 3 };
@@ -195,7 +195,8 @@ pub fn bitfield_ro(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
     let (mut count, mut room) = (0, None);
-    for operation in Subcommands::new(args, ctx.config) {
+    let longest = ctx.longest_string();
+    for operation in Subcommands::new(args, longest) {
         let Subcommand { action, field, offset, .. } = operation?;
         count += 1;
         if action != Action::Get {
@@ -232,8 +233,9 @@ fn execute(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Result {
 
 /// Executes subcommands that only read, on a key that may be missing, until the output is longer than `bound`.
 fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>, bound: usize) {
+    let longest = ctx.longest_string();
     let mut reply_from = |bytes: &[u8]| {
-        for Subcommand { field, offset, .. } in Subcommands::new(args, ctx.config).flatten() {
+        for Subcommand { field, offset, .. } in Subcommands::new(args, longest).flatten() {
             if ctx.reply.buf.len() > bound {
                 break;
             }
@@ -249,10 +251,11 @@ fn get_all(ctx: &mut Context<'_>, args: Args<'_>, at: Option<Position>, bound: u
 /// Executes subcommands on the string at `at`, which is long enough for all of them. Returns how many changed a field,
 /// or if the string has `grown` for them, how many wrote one. Stops replying when the output is longer than `bound`.
 fn write_all(ctx: &mut Context<'_>, args: Args<'_>, at: Position, grown: bool, bound: usize) -> u64 {
+    let longest = ctx.longest_string();
     let mut changes = 0;
     ctx.keyspace.modify(ctx.session.db, at, |entry| {
         let bytes = entry.bytes_mut(0);
-        for Subcommand { action, field, offset, overflow } in Subcommands::new(args, ctx.config).flatten() {
+        for Subcommand { action, field, offset, overflow } in Subcommands::new(args, longest).flatten() {
             let old = field.number(bits::read_field(bytes, offset, field.width));
             let new = match action {
                 Action::Get => Some(old),

@@ -9,7 +9,6 @@ use crate::command::args::{Args, integer};
 use crate::command::context::Context;
 use crate::command::error::{Result, SYNTAX, WRONG_TYPE};
 use crate::command::strings;
-use crate::config::Config;
 use crate::db::{Access, Event, Key};
 use crate::dict::Position;
 use crate::text::number;
@@ -17,8 +16,8 @@ use crate::types::bits::{self, BitOperation};
 use crate::types::{Block, Entry, Kind};
 
 /// Parses a bit offset. If `width` is not 0, `#n` stands for the `n`th field of that many bits. The offset must be
-/// within the longest string that is allowed.
-pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64> {
+/// within a string of `longest` bytes.
+pub(super) fn bit_offset(longest: u64, arg: &[u8], width: u32) -> Result<u64> {
     let (digits, unit) = match arg {
         [b'#', digits @ ..] if width > 0 => (digits, i64::from(width)),
         digits => (digits, 1),
@@ -26,7 +25,7 @@ pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64>
     // A product of more than 64 bits wraps, as in Redis; the result must be in range.
     number::parse_i64(digits)
         .and_then(|offset| u64::try_from(offset.wrapping_mul(unit)).ok())
-        .filter(|offset| offset / 8 < config.proto_max_bulk_len)
+        .filter(|offset| offset / 8 < longest)
         .ok_or("ERR bit offset is not an integer or out of range".into())
 }
 
@@ -35,7 +34,7 @@ pub(super) fn bit_offset(config: &Config, arg: &[u8], width: u32) -> Result<u64>
 pub(super) fn make_room(ctx: &mut Context<'_>, key: Key<'_>, len: usize) -> Result<(Position, bool)> {
     let found = ctx.find_kind(key, Access::Write, Kind::String)?;
     let old = found.map_or(0, |at| ctx.db().get(at).string_len());
-    strings::check_possible(old, len)?;
+    strings::check_possible(ctx, old, len)?;
     let Some(at) = found else {
         return Ok((ctx.insert(key, Entry::zeroed(key.name, len, None)), true));
     };
@@ -45,7 +44,7 @@ pub(super) fn make_room(ctx: &mut Context<'_>, key: Key<'_>, len: usize) -> Resu
 
 /// `SETBIT key offset value`: the bit that was there. O(1), but O(N) when the string grows.
 pub fn setbit(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let offset = bit_offset(ctx.config, args.get(2), 0)?;
+    let offset = bit_offset(ctx.longest_string(), args.get(2), 0)?;
     let on = match number::parse_i64(args.get(3)) {
         Some(0) => false,
         Some(1) => true,
@@ -65,7 +64,7 @@ pub fn setbit(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 /// `GETBIT key offset`: 0 or 1; 0 past the end. O(1).
 pub fn getbit(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let offset = bit_offset(ctx.config, args.get(2), 0)?;
+    let offset = bit_offset(ctx.longest_string(), args.get(2), 0)?;
     let at = ctx.find_kind(ctx.first_key(args.get(1)), Access::Read, Kind::String)?;
     let bit = at.is_some_and(|at| ctx.db().get(at).value().with_bytes(|bytes| bits::get(bytes, offset)));
     ctx.reply.integer(i64::from(bit));

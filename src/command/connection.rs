@@ -3,7 +3,7 @@
 
 use crate::command::args::Args;
 use crate::command::context::Context;
-use crate::command::error::{Error, NOT_AN_INTEGER, Result};
+use crate::command::error::{DB_OUT_OF_RANGE, Error, NOT_AN_INTEGER, Result};
 use crate::text::number;
 
 /// `PING [message]`: `PONG`, or the message. O(1).
@@ -36,7 +36,7 @@ pub fn select(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
         return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
     let db = usize::try_from(index).ok().filter(|index| *index < ctx.keyspace.count());
-    ctx.session.db = db.ok_or(Error::new("ERR DB index is out of range"))?;
+    ctx.session.db = db.ok_or(DB_OUT_OF_RANGE)?;
     ctx.reply.ok();
     Ok(())
 }

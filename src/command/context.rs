@@ -2,6 +2,7 @@
 
 use crate::command::args::Args;
 use crate::command::error::{Result, WRONG_TYPE};
+use crate::command::origin::Origin;
 use crate::command::session::Session;
 use crate::command::waiting::{Parking, Wait};
 use crate::config::Config;
@@ -26,6 +27,8 @@ pub struct Splice {
 pub struct Context<'a> {
     /// All databases.
     pub keyspace: &'a mut Keyspace,
+    /// Who has the command executed.
+    pub origin: Origin,
     /// The connection.
     pub session: &'a mut Session,
     /// Where the reply goes.
@@ -64,6 +67,13 @@ impl Context<'_> {
     #[inline]
     pub fn key<'k>(&self, name: &'k [u8]) -> Key<'k> {
         self.keyspace.key(self.session.db, name)
+    }
+
+    /// The longest string that a command may make, in bytes: `proto-max-bulk-len`, which may have been larger where a call
+    /// of a log was first executed.
+    #[inline]
+    pub fn longest_string(&self) -> u64 {
+        if self.origin.must_obey() { u64::MAX } else { self.config.proto_max_bulk_len }
     }
 
     /// Finds a key.

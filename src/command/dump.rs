@@ -74,10 +74,13 @@ pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let origin_ms = if options.absolute { 0 } else { ctx.now() };
     let expire_at = (ttl_ms != 0).then(|| ttl_ms.wrapping_add(origin_ms));
     let target = Target { key: key.name, expire_at, shapes: &ctx.keyspace.shapes };
-    let entry = payload::restore(args.get(3), target).map_err(|error| match error {
-        PayloadError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
-        PayloadError::Value(_) => "ERR Bad data format",
-    })?;
+    let entry =
+        payload::restore(args.get(3), ctx.keyspace.verifies_checksums, target).map_err(
+            |error| match error {
+                PayloadError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
+                PayloadError::Value(_) => "ERR Bad data format",
+            },
+        )?;
     if expire_at.is_some_and(|time| ctx.keyspace.is_due(time)) {
         if let Some(at) = ctx.find(key, Access::Inspect) {
             ctx.remove(key, at, Removal::Overwritten);

@@ -16,6 +16,7 @@ pub mod hyperloglog;
 pub mod keys;
 pub mod lcs;
 pub mod lists;
+mod origin;
 pub mod scan;
 mod session;
 pub mod sets;
@@ -26,13 +27,13 @@ pub mod strings;
 pub mod table;
 mod time;
 pub mod transfer;
-pub mod wait;
 pub mod waiting;
 
 pub use args::{Args, Places};
 pub use context::{Context, Splice};
 pub use error::{Error, Result};
-pub use session::{Names, Session, SessionFlags};
+pub use origin::Origin;
+pub use session::{DebugMode, Names, Session, SessionFlags};
 pub use table::names::CommandNames;
 pub use table::{COMMAND_IDS, Command, Handler, Refusal, ServerCommand, find, flags, introspect};
 

@@ -2,6 +2,18 @@
 
 use crate::resp::Protocol;
 
+/// What `EVAL` does with a script (`SCRIPT DEBUG`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DebugMode {
+    /// It executes it.
+    #[default]
+    No,
+    /// It debugs it in a forked process, so that nothing changes.
+    Forked,
+    /// It debugs it while everybody waits.
+    InPlace,
+}
+
 /// Facts about a session that are on or off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionFlags {
@@ -35,10 +47,10 @@ pub struct SessionFlags {
     pub opt_in: bool,
     /// `CLIENT CACHING` was called for the command that follows.
     pub caching: bool,
-    /// It is not a connection's but a script's.
-    pub script: bool,
     /// The reply of the command being executed consists of pushes, which no `CLIENT REPLY` holds back.
     pub pushed: bool,
+    /// `SCRIPT DEBUG`: the next script is debugged.
+    pub debugging: DebugMode,
 }
 
 /// What few sessions have, allocated apart so that an idle connection stays small.
@@ -63,6 +75,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether `requirepass` is satisfied.
     pub authenticated: bool,
+    /// Where its last write ends in the stream of propagated calls.
+    pub last_write: u64,
     /// The switches.
     pub flags: SessionFlags,
     /// The `id` of the last command's table row, for `CLIENT LIST`.
@@ -92,6 +106,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            last_write: 0,
             flags: SessionFlags::default(),
             last_command: None,
             names: None,

@@ -440,9 +440,9 @@ pub fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 
 const TOO_LONG: Error = Error::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
-/// Refuses a string that would be longer than `proto-max-bulk-len`.
+/// Refuses a string that would be longer than [`Context::longest_string`].
 fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result {
-    if before.saturating_add(added as u64) > ctx.config.proto_max_bulk_len {
+    if before.saturating_add(added as u64) > ctx.longest_string() {
         return Err(TOO_LONG);
     }
     Ok(())
@@ -450,10 +450,10 @@ fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result {
 
 /// Refuses a string of `len` bytes, `before` of which are there, if the system has no memory for it although
 /// `proto-max-bulk-len` permits it: a client can name a length without sending that many bytes. Small growth is not
-/// looked at.
-pub(super) fn check_possible(before: usize, len: usize) -> Result {
+/// looked at. A call of a log is not refused: it is in the log still when the process has ended for want of memory.
+pub(super) fn check_possible(ctx: &Context<'_>, before: usize, len: usize) -> Result {
     const WORTH_A_LOOK: usize = 4 << 20;
-    if len.saturating_sub(before) >= WORTH_A_LOOK && !Block::is_possible(len) {
+    if len.saturating_sub(before) >= WORTH_A_LOOK && !ctx.origin.must_obey() && !Block::is_possible(len) {
         return Err(Error::new("OOM the system refuses the memory for a string of this length"));
     }
     Ok(())
@@ -475,7 +475,7 @@ pub fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
             }
             let len = entry.string_len();
             check_length(ctx, len as u64, tail.len())?;
-            check_possible(len, len + tail.len())?;
+            check_possible(ctx, len, len + tail.len())?;
             ctx.keyspace.modify(key.db, at, |entry| entry.append(tail))
         }
     };
@@ -507,7 +507,7 @@ pub fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     }
     check_length(ctx, offset, part.len())?;
     let before = at.map_or(0, |at| ctx.db().get(at).string_len());
-    check_possible(before, offset as usize + part.len())?;
+    check_possible(ctx, before, offset as usize + part.len())?;
     let span = offset as usize..offset as usize + part.len();
     let write = |entry: &mut Entry| {
         let bytes = entry.bytes_mut(span.end);

@@ -5,11 +5,10 @@
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
-use crate::command::error::{Error, NO_SUCH_KEY, Result, SYNTAX};
+use crate::command::error::{DB_OUT_OF_RANGE, Error, NO_SUCH_KEY, Result, SYNTAX};
 use crate::db::{Access, Event, Key};
 
 const SAME_OBJECT: Error = Error::new("ERR source and destination objects are the same");
-const DB_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
 const NOT_AN_INT: Error =
     Error::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 

@@ -5,6 +5,7 @@
 //! port, changes the directory) and, if that succeeds, puts the copy in place. If not, it replies with
 //! [`SetError::Refused`], and there is nothing to undo here.
 
+use super::refused;
 use super::table::flag;
 use super::value::Reason;
 use super::{Config, DIRECTIVES, Directive, find};
@@ -39,6 +40,8 @@ pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
 pub enum SetError {
     /// A name without a value.
     Odd,
+    /// A directive may not change while the data is loaded.
+    Loading,
     /// There is no directive of this name.
     Unknown(Vec<u8>),
     /// The directive, as the client spelled it, does not take the value, and the reason.
@@ -55,6 +58,7 @@ impl SetError {
     pub fn message(&self) -> Vec<u8> {
         match self {
             SetError::Odd => b"ERR syntax error".to_vec(),
+            SetError::Loading => b"LOADING Redis is loading the dataset in memory".to_vec(),
             SetError::Unknown(name) => {
                 [b"ERR Unknown option or number of arguments for CONFIG SET - '", shown(name), b"'"].concat()
             }
@@ -79,8 +83,8 @@ pub struct Change {
 }
 
 /// Prepares a CONFIG SET of alternating names and values. `local` means that the client is on this machine, where
-/// `enable-protected-configs local` permits more.
-pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool) -> Result<Change, SetError> {
+/// `enable-protected-configs local` permits more; `loading` that the data is being loaded.
+pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool, loading: bool) -> Result<Change, SetError> {
     let pairs: Vec<(&[u8], &[u8])> = arguments.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     if pairs.len() * 2 != arguments.len() {
         return Err(SetError::Odd);
@@ -90,6 +94,9 @@ pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool) -> Result<Chan
     for &(called, _) in &pairs {
         let directive = find(called).ok_or_else(|| SetError::Unknown(called.to_vec()))?;
         let refuse = |why: &'static str| Err(SetError::Refused(called.to_vec(), why.into()));
+        if loading && directive.has(flag::LOADED) {
+            return Err(SetError::Loading);
+        }
         if directive.has(flag::START) {
             return refuse("can't set immutable config");
         }
@@ -108,6 +115,11 @@ pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool) -> Result<Chan
         directive
             .set(&mut next, &[value], false)
             .map_err(|reason| SetError::Refused(called.to_vec(), reason))?;
+        if let Some((name, why)) = refused::first(&next)
+            && name == directive.name
+        {
+            return Err(SetError::Refused(called.to_vec(), why.into()));
+        }
     }
     let mut changed: Vec<&'static Directive> = Vec::new();
     for (directive, _) in directives {
@@ -125,7 +137,7 @@ pub fn set(
     arguments: &[&[u8]],
     local: bool,
 ) -> Result<Vec<&'static Directive>, SetError> {
-    let change = prepare(config, arguments, local)?;
+    let change = prepare(config, arguments, local, false)?;
     *config = change.config;
     Ok(change.changed)
 }
@@ -189,6 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn what_loading_depends_on_cannot_be_set_meanwhile() {
+        let refused = |words: &[&str]| prepare(&Config::default(), &bytes(words), true, true).unwrap_err();
+        for name in ["appendonly", "dir", "repl-diskless-load"] {
+            assert_eq!(refused(&[name, "nonsense"]), SetError::Loading, "{name}");
+        }
+        // The first directive that is refused decides.
+        assert_eq!(refused(&["maxmemory", "x", "dir", "/", "nosuch", "1"]), SetError::Loading);
+        assert_eq!(refused(&["nosuch", "1", "dir", "/"]), SetError::Unknown(b"nosuch".to_vec()));
+        assert!(matches!(refused(&["databases", "1", "dir", "/"]), SetError::Refused(..)));
+        assert!(prepare(&Config::default(), &bytes(&["maxmemory", "1"]), true, true).is_ok());
+    }
+
+    #[test]
     fn set_takes_all_or_none() {
         let mut config = Config::default();
         let changed = set(&mut config, &bytes(&["timeout", "5", "HZ", "20", "port", "6379"]), false).unwrap();
@@ -234,7 +259,7 @@ mod tests {
         {
             let config = Config { enable_protected_configs: allowed, ..Config::default() };
             for (is_local, permitted) in [(false, remote), (true, local)] {
-                let result = prepare(&config, &bytes(&["dbfilename", "x"]), is_local);
+                let result = prepare(&config, &bytes(&["dbfilename", "x"]), is_local, false);
                 assert_eq!(result.is_ok(), permitted, "{allowed:?} {is_local}");
             }
         }
@@ -364,7 +389,7 @@ mod tests {
             ("", "No such file or directory"),
             ("/etc/passwd", "Not a directory"),
         ] {
-            let error = prepare(&config, &bytes(&["dir", path]), false).unwrap_err();
+            let error = prepare(&config, &bytes(&["dir", path]), false, false).unwrap_err();
             assert_eq!(error, SetError::Refused(b"dir".to_vec(), why.into()), "{path}");
         }
     }

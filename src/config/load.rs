@@ -8,7 +8,9 @@
 //!
 //! The last of several lines for a directive counts; lines of `save` add up, across files and arguments, and the first
 //! of them drops the defaults. The first error ends the loading, with one line that names the file and the line number.
+//! So does, at the end, a value of a directive that protects the server and is not implemented (`refused.rs`).
 
+use super::refused;
 use super::special::system_reason;
 use super::table::flag;
 use super::{Config, Effect, OTHER_LINES, RenamedCommand, find};
@@ -26,6 +28,12 @@ const MAX_INCLUDE_DEPTH: usize = 16;
 /// The most characters of a line that an error repeats.
 const MAX_SHOWN: usize = 256;
 
+/// Redis's words for a line that is neither a directive with a value nor one of the other lines.
+const BAD_LINE: &str = "Bad directive or wrong number of arguments";
+
+const NO_SENTINEL: &str =
+    "sentinel mode is not supported, nothing would be monitored. Run Sentinel from Redis";
+
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -39,7 +47,8 @@ pub struct ConfigError {
     pub reason: String,
 }
 
-/// One line: `redstart.conf:12: unknown directive "foo"`.
+/// One line: `redstart.conf:12: 'hz "x"': argument couldn't be parsed into an integer`. Redis prints the directive with
+/// its value in these quotes as well, and programs that start a server look for them.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
@@ -47,7 +56,7 @@ impl fmt::Display for ConfigError {
             write!(f, ":{}", self.line)?;
         }
         if !self.text.is_empty() {
-            write!(f, ": {}", clipped(&self.text))?;
+            write!(f, ": '{}'", clipped(&self.text))?;
         }
         write!(f, ": {}", clipped(&self.reason))
     }
@@ -105,6 +114,7 @@ pub fn load(
     for line in &plan.lines {
         loader.take_line(line, "command line", 0).map_err(|problem| problem.at("command line", 0))?;
     }
+    loader.refuse_what_is_not_supported()?;
     loader.config.dir.resolve().map_err(|error| ConfigError {
         file: "dir".into(),
         line: 0,
@@ -199,6 +209,8 @@ struct Loader {
     has_save: bool,
     /// The line that is being read, counted from 1; 0 on the command line.
     line: usize,
+    /// The latest line of each directive of `refused.rs`.
+    refusable: Vec<(&'static str, ConfigError)>,
 }
 
 impl Loader {
@@ -230,7 +242,7 @@ impl Loader {
             self.config.save.clear();
         }
         let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
-        directive.set(&mut self.config, &values, true).map_err(|reason| {
+        let text = || {
             let mut text = name.escape_ascii().to_string();
             if !directive.has(flag::SECRET) {
                 for value in &values {
@@ -238,8 +250,23 @@ impl Loader {
                     text.push_str(&words::quote(value));
                 }
             }
-            Problem::new(text, reason)
-        })
+            text
+        };
+        directive.set(&mut self.config, &values, true).map_err(|reason| Problem::new(text(), reason))?;
+        if refused::is_refusable(directive.name) {
+            let place = Problem::new(text(), "").at(file, self.line);
+            self.refusable.retain(|(earlier, _)| *earlier != directive.name);
+            self.refusable.push((directive.name, place));
+        }
+        Ok(())
+    }
+
+    /// Ends the loading if a directive that protects the server or defines its role has kept a value that has no effect.
+    fn refuse_what_is_not_supported(&mut self) -> Result<(), ConfigError> {
+        let Some((name, why)) = refused::first(&self.config) else { return Ok(()) };
+        let place = self.refusable.iter().find(|(known, _)| *known == name);
+        let (_, place) = place.expect("a line has set what is not the default");
+        Err(ConfigError { reason: why.to_owned(), ..place.clone() })
     }
 
     /// Takes a line that is not a value.
@@ -251,7 +278,8 @@ impl Loader {
         depth: usize,
     ) -> Result<(), Problem> {
         let Some((name, _)) = OTHER_LINES.iter().find(|(known, _)| known.as_bytes() == name) else {
-            return Err(Problem::new("", format!("unknown directive {}", words::quote(name))));
+            let why = format!("{BAD_LINE} (no directive has this name)");
+            return Err(Problem::new(name.escape_ascii().to_string(), why));
         };
         match (*name, values) {
             ("include", [pattern]) => self.include(pattern, file, depth),
@@ -261,14 +289,14 @@ impl Loader {
                 self.config.renamed_commands.push(line);
                 Ok(())
             }
-            ("user", [_, ..]) => {
-                self.config.users.push(values.to_vec());
-                Ok(())
+            ("user", [user, ..]) => {
+                let text = || format!("user {}", user.escape_ascii());
+                refused::user(values).map_or(Ok(()), |why| Err(Problem::new(text(), why)))
             }
             ("loadmodule", _) => Err(Problem::new(*name, Effect::NoModules.why().unwrap_or_default())),
-            ("sentinel", _) => Err(Problem::new(*name, "this is not a sentinel")),
+            ("sentinel", _) => Err(Problem::new(*name, NO_SENTINEL)),
             ("list-max-ziplist-entries" | "list-max-ziplist-value" | "lua-replicate-commands", [_]) => Ok(()),
-            _ => Err(Problem::new(*name, "wrong number of arguments")),
+            _ => Err(Problem::new(*name, BAD_LINE)),
         }
     }
 
@@ -419,13 +447,12 @@ mod tests {
     fn values_of_several_words_are_read() {
         let config = read(
             "client-output-buffer-limit normal 1 2 3\nclient-output-buffer-limit pubsub 4 5 6 slave 1mb 1 1\n\
-             shutdown-on-sigterm save now\nslaveof 10.0.0.1 7000\nunixsocketperm 700\n\
+             shutdown-on-sigterm save now\nunixsocketperm 700\n\
              latency-tracking-info-percentiles 50 99.5\nnotify-keyspace-events \"\"\nmaxmemory 1GB\n",
         );
         assert_eq!(config.client_output_buffer_limit.normal.soft_seconds, 3);
         assert_eq!(config.client_output_buffer_limit.pubsub.hard, 4);
         assert_eq!(config.client_output_buffer_limit.replica.hard, 1 << 20);
-        assert_eq!(config.replicaof, Primary(Some(("10.0.0.1".into(), 7000))));
         assert_eq!(config.unixsocketperm, 0o700);
         assert_eq!(config.latency_tracking_info_percentiles.0, [50.0, 99.5]);
         assert_eq!(config.maxmemory, 1 << 30);
@@ -447,40 +474,52 @@ mod tests {
     #[test]
     fn an_error_is_one_line_with_file_line_and_reason() {
         for (text, line) in [
-            ("\n\nfoo 1\n", "stdin:3: unknown directive \"foo\""),
-            ("\"f\\no\"", "stdin:1: unknown directive \"f\\no\""),
-            ("timeout \"1", "stdin:1: \"timeout \\\"1\": unbalanced quotes"),
-            ("timeout", "stdin:1: timeout: wrong number of arguments"),
-            ("Timeout 1 2", "stdin:1: Timeout \"1\" \"2\": wrong number of arguments"),
-            ("timeout 5 # five", "stdin:1: timeout \"5\" \"#\" \"five\": wrong number of arguments"),
-            ("timeout x", "stdin:1: timeout \"x\": argument couldn't be parsed into an integer"),
+            (
+                "\n\nfoo 1\n",
+                "stdin:3: 'foo': Bad directive or wrong number of arguments (no directive has this name)",
+            ),
+            (
+                "\"f\\no\"",
+                "stdin:1: 'f\\no': Bad directive or wrong number of arguments (no directive has this name)",
+            ),
+            ("timeout \"1", "stdin:1: '\"timeout \\\"1\"': unbalanced quotes"),
+            ("timeout", "stdin:1: 'timeout': wrong number of arguments"),
+            ("Timeout 1 2", "stdin:1: 'Timeout \"1\" \"2\"': wrong number of arguments"),
+            ("timeout 5 # five", "stdin:1: 'timeout \"5\" \"#\" \"five\"': wrong number of arguments"),
+            ("timeout x", "stdin:1: 'timeout \"x\"': argument couldn't be parsed into an integer"),
             (
                 "unixsocketperm 9",
-                "stdin:1: unixsocketperm \"9\": argument couldn't be parsed as an octal number",
+                "stdin:1: 'unixsocketperm \"9\"': argument couldn't be parsed as an octal number",
             ),
             (
                 "unixsocketperm 1000",
-                "stdin:1: unixsocketperm \"1000\": argument must be between 0 and 777 inclusive",
+                "stdin:1: 'unixsocketperm \"1000\"': argument must be between 0 and 777 inclusive",
             ),
-            ("requirepass secret 1", "stdin:1: requirepass: wrong number of arguments"),
+            ("requirepass secret 1", "stdin:1: 'requirepass': wrong number of arguments"),
             (
                 "appendfilename a/b",
-                "stdin:1: appendfilename \"a/b\": appendfilename can't be a path, just a filename",
+                "stdin:1: 'appendfilename \"a/b\"': appendfilename can't be a path, just a filename",
             ),
             (
                 "appendfilename a\\b",
-                "stdin:1: appendfilename \"a\\\\b\": appendfilename can't be a path, just a filename",
+                "stdin:1: 'appendfilename \"a\\\\b\"': appendfilename can't be a path, just a filename",
             ),
-            ("appenddirname \"\"", "stdin:1: appenddirname \"\": appenddirname can't be empty"),
-            ("slaveof h x", "stdin:1: slaveof \"h\" \"x\": Invalid master port"),
-            ("dir /no/such", "stdin:1: dir \"/no/such\": No such file or directory"),
-            ("include", "stdin:1: include: wrong number of arguments"),
-            ("include /no/such", "stdin:1: include \"/no/such\": No such file or directory"),
-            ("user", "stdin:1: user: wrong number of arguments"),
-            ("rename-command get", "stdin:1: rename-command: wrong number of arguments"),
-            ("loadmodule x.so", "stdin:1: loadmodule: there is no interface for modules"),
-            ("sentinel monitor", "stdin:1: sentinel: this is not a sentinel"),
-            ("list-max-ziplist-entries 1 2", "stdin:1: list-max-ziplist-entries: wrong number of arguments"),
+            ("appenddirname \"\"", "stdin:1: 'appenddirname \"\"': appenddirname can't be empty"),
+            ("slaveof h x", "stdin:1: 'slaveof \"h\" \"x\"': Invalid master port"),
+            ("dir /no/such", "stdin:1: 'dir \"/no/such\"': No such file or directory"),
+            ("include", "stdin:1: 'include': Bad directive or wrong number of arguments"),
+            ("include /no/such", "stdin:1: 'include \"/no/such\"': No such file or directory"),
+            ("user", "stdin:1: 'user': Bad directive or wrong number of arguments"),
+            ("rename-command get", "stdin:1: 'rename-command': Bad directive or wrong number of arguments"),
+            ("loadmodule x.so", "stdin:1: 'loadmodule': there is no interface for modules"),
+            (
+                "sentinel monitor",
+                "stdin:1: 'sentinel': sentinel mode is not supported, nothing would be monitored. Run Sentinel from Redis",
+            ),
+            (
+                "list-max-ziplist-entries 1 2",
+                "stdin:1: 'list-max-ziplist-entries': Bad directive or wrong number of arguments",
+            ),
         ] {
             assert_eq!(error(text), line);
         }
@@ -489,20 +528,24 @@ mod tests {
             argument_error(&["bogus"]),
             "bogus: No such file or directory (taken as a configuration file; see redstart --help)"
         );
-        assert_eq!(argument_error(&["--foo", "1"]), "command line: unknown directive \"foo\"");
-        assert_eq!(argument_error(&["--hz"]), "command line: hz: wrong number of arguments");
+        assert_eq!(
+            argument_error(&["--foo", "1"]),
+            "command line: 'foo': Bad directive or wrong number of arguments (no directive has this name)"
+        );
+        assert_eq!(argument_error(&["--hz"]), "command line: 'hz': wrong number of arguments");
         assert_eq!(
             argument_error(&["--hz", "1", "2"]),
-            "command line: hz \"1\" \"2\": wrong number of arguments"
+            "command line: 'hz \"1\" \"2\"': wrong number of arguments"
         );
     }
 
     #[test]
     fn lines_that_are_not_values_are_kept_or_ignored() {
-        let config = read("rename-command FLUSHALL \"\"\nuser alice on nopass\nlua-replicate-commands yes\n");
+        let config = read(
+            "rename-command FLUSHALL \"\"\nuser default on nopass ~* &* +@all\nlua-replicate-commands yes\n",
+        );
         let line = RenamedCommand { from: b"FLUSHALL".to_vec(), to: Vec::new(), place: "stdin:1".into() };
         assert_eq!(config.renamed_commands, [line]);
-        assert_eq!(config.users, [[b"alice".to_vec(), b"on".to_vec(), b"nopass".to_vec()]]);
     }
 
     #[test]
@@ -562,9 +605,12 @@ mod tests {
     #[test]
     fn what_is_neither_a_file_nor_a_directive_is_refused() {
         let message = argument_error(&["/dev/null", "b.conf"]);
-        assert_eq!(message, "command line: \"b.conf\": a directive must begin with --");
-        assert_eq!(argument_error(&["-hz", "1"]), "command line: \"-hz\": a directive must begin with --");
-        assert_eq!(argument_error(&["--", "1"]), "command line: unknown directive \"1\"");
+        assert_eq!(message, "command line: '\"b.conf\"': a directive must begin with --");
+        assert_eq!(argument_error(&["-hz", "1"]), "command line: '\"-hz\"': a directive must begin with --");
+        assert_eq!(
+            argument_error(&["--", "1"]),
+            "command line: '1': Bad directive or wrong number of arguments (no directive has this name)"
+        );
     }
 
     #[test]
@@ -595,7 +641,7 @@ mod tests {
         let scratch = Scratch::new();
         let inner = scratch.write("inner.conf", "hz 20\nhz x\n");
         let message = error(&format!("include {inner}\n"));
-        assert_eq!(message, format!("{inner}:2: hz \"x\": argument couldn't be parsed into an integer"));
+        assert_eq!(message, format!("{inner}:2: 'hz \"x\"': argument couldn't be parsed into an integer"));
     }
 
     #[test]
@@ -605,7 +651,7 @@ mod tests {
         let path = scratch.write("loop.conf", &format!("include {}\n", path.display()));
         assert_eq!(
             argument_error(&[&path]),
-            format!("{path}:1: include \"{path}\": {path} is included 16 files deep")
+            format!("{path}:1: 'include \"{path}\"': {path} is included 16 files deep")
         );
     }
 

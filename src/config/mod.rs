@@ -19,6 +19,7 @@ mod document;
 mod load;
 #[cfg(test)]
 mod meanings;
+mod refused;
 mod rewrite;
 mod size;
 mod special;
@@ -88,7 +89,10 @@ const OTHER_LINES: &[(&str, &str)] = &[
         "rename-command",
         "gives a command another name, or with `\"\"` none; the server starts only if it has the command",
     ),
-    ("user", "is kept for the server, which reports it as without effect"),
+    (
+        "user",
+        "is accepted for a default user without password and restrictions, else refused: there are no ACL users",
+    ),
     ("loadmodule", "is refused: there is no interface for modules, and data would be missing"),
     ("sentinel", "is refused: this is not a sentinel"),
     ("list-max-ziplist-entries", "is ignored, as by Redis: list-max-listpack-size replaced it"),
@@ -101,16 +105,12 @@ impl Config {
     /// logs them at the start.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let defaults = Config::default();
-        let mut found: Vec<_> = DIRECTIVES
+        DIRECTIVES
             .iter()
             .filter_map(|directive| Some((directive, directive.effect.why()?)))
             .filter(|(directive, _)| directive.show(self) != directive.show(&defaults))
             .map(|(directive, why)| (directive.name, why))
-            .collect();
-        if let (false, Some(why)) = (self.users.is_empty(), Effect::NoUsers.why()) {
-            found.push(("user", why));
-        }
-        found
+            .collect()
     }
 }
 
@@ -231,9 +231,8 @@ mod tests {
         assert_eq!(config.without_effect(), []);
         config.port = 7000;
         config.replica_priority = 7;
-        config.users.push(vec![b"alice".to_vec()]);
         let names: Vec<&str> = config.without_effect().iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["replica-priority", "user"]);
+        assert_eq!(names, ["replica-priority"]);
     }
 
     #[test]

@@ -192,7 +192,6 @@ mod tests {
         }
         config.dbfilename = "".into();
         config.unixsocketperm = 0o755;
-        config.replicaof.0 = Some(("10.0.0.1".into(), 7000));
         let new = rewrite(&config, b"", false);
         let text = String::from_utf8(new.clone()).unwrap();
         for line in [
@@ -208,7 +207,6 @@ mod tests {
             "maxmemory-clients 5%",
             "unixsocketperm 755",
             "dbfilename \"\"",
-            "replicaof 10.0.0.1 7000",
             "latency-tracking no",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
@@ -249,9 +247,8 @@ mod tests {
 
     #[test]
     fn lines_that_are_not_values_are_kept_and_unknown_ones_become_comments() {
-        let old = "include none*\nrename-command get g\nuser a on\nport 7000\nlist-max-ziplist-entries 5\n";
-        let new =
-            "include none*\nrename-command get g\nuser a on\nport 7000\n# ??? list-max-ziplist-entries 5\n";
+        let old = "include none*\nrename-command get g\nuser default on nopass ~* &* +@all\nport 7000\nlist-max-ziplist-entries 5\n";
+        let new = "include none*\nrename-command get g\nuser default on nopass ~* &* +@all\nport 7000\n# ??? list-max-ziplist-entries 5\n";
         assert!(rewritten(old, &[]).starts_with(new));
         let text = rewrite(&Config::default(), b"foo 1\nport \"7000\n", false);
         assert!(text.starts_with(b"# ??? foo 1\n# ??? port \"7000\n"));

@@ -27,6 +27,8 @@ pub(super) mod flag {
     pub const HIDDEN: u8 = 1 << 4;
     /// Each of its lines sets one part of it and leaves the others unchanged.
     pub const PARTS: u8 = 1 << 5;
+    /// CONFIG SET may not change it while the data is loaded.
+    pub const LOADED: u8 = 1 << 6;
 }
 use flag::*;
 
@@ -94,8 +96,6 @@ macro_rules! directives {
             pub file: Option<std::path::PathBuf>,
             /// Every `rename-command` line.
             pub renamed_commands: Vec<RenamedCommand>,
-            /// The words of every `user` line after `user`.
-            pub users: Vec<Vec<Vec<u8>>>,
             $(#[doc = concat!("`", $name, "`")] pub $field: $type,)*
         }
 
@@ -104,7 +104,6 @@ macro_rules! directives {
                 Config {
                     file: None,
                     renamed_commands: Vec::new(),
-                    users: Vec::new(),
                     $($field: $default,)*
                 }
             }
@@ -140,7 +139,7 @@ directives! {
 
     "daemonize", daemonize: bool = false, PLAIN, START, Acts;
     "pidfile", pidfile: ByteText = "".into(), TEXT, START, Acts;
-    "dir", dir: Directory = Directory::current(), PLAIN, GUARD, Acts;
+    "dir", dir: Directory = Directory::current(), PLAIN, GUARD | LOADED, Acts;
     "loglevel", loglevel: LogLevel = LogLevel::Notice, PLAIN, RUN, Acts;
     "logfile", logfile: ByteText = "".into(), TEXT, START, Acts;
     "crash-log-enabled", crash_log_enabled: bool = true, PLAIN, RUN, Acts;
@@ -158,7 +157,7 @@ directives! {
         text(check::title), RUN, Acts;
     "locale-collate", locale_collate: ByteText = "".into(), TEXT, RUN, NoLocale;
     "disable-thp", disable_thp: bool = true, PLAIN, START, Acts;
-    "huge-pages", huge_pages: bool = false, PLAIN, START, Acts;
+    "huge-pages", huge_pages: bool = false, PLAIN, RUN, Acts;
     "oom-score-adj", oom_score_adj: OomScoreAdj = OomScoreAdj::No, PLAIN, RUN, Acts;
     "oom-score-adj-values", oom_score_adj_values: OomScores = OomScores([0, 200, 800]), PLAIN, WORDS, Acts;
     "server-cpulist" / "server_cpulist", server_cpulist: ByteText = "".into(), TEXT, START, Acts;
@@ -248,7 +247,7 @@ directives! {
     "key-load-delay", key_load_delay: i32 = 0, int(INT_MIN, INT_MAX), HIDDEN, Debugging;
     "loading-process-events-interval-bytes", loading_process_events_interval_bytes: u64 = 2 * MB,
         int(1024, INT_MAX), HIDDEN, Debugging;
-    "appendonly", appendonly: bool = false, PLAIN, RUN, Acts;
+    "appendonly", appendonly: bool = false, PLAIN, LOADED, Acts;
     "appendfilename", appendfilename: ByteText = "appendonly.aof".into(), text(check::append_name), START, Acts;
     "appenddirname", appenddirname: ByteText = "appendonlydir".into(), text(check::append_directory), START, Acts;
     "appendfsync", appendfsync: AppendFsync = AppendFsync::Everysec, PLAIN, RUN, Acts;
@@ -289,7 +288,7 @@ directives! {
     "repl-diskless-sync", repl_diskless_sync: bool = true, PLAIN, RUN, NoReplication;
     "repl-diskless-sync-delay", repl_diskless_sync_delay: u32 = 5, COUNT, RUN, NoReplication;
     "repl-diskless-sync-max-replicas", repl_diskless_sync_max_replicas: u32 = 0, COUNT, RUN, NoReplication;
-    "repl-diskless-load", repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, PLAIN, RUN, NoReplication;
+    "repl-diskless-load", repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, PLAIN, LOADED, NoReplication;
 
     "cluster-enabled", cluster_enabled: bool = false, PLAIN, START, NoCluster;
     "cluster-config-file", cluster_config_file: ByteText = "nodes.conf".into(), TEXT, START, NoCluster;

@@ -54,6 +54,8 @@ pub struct Calls {
     blocks: Vec<(usize, Block)>,
     /// The bytes in `blocks`.
     block_bytes: usize,
+    /// Bytes of all calls that have been cleared.
+    cleared: u64,
     /// The database that the stream has selected, if it is known.
     selected: Option<usize>,
     /// Where the calls of the current unit begin in `bytes` and in `blocks`.
@@ -90,10 +92,21 @@ impl Calls {
         self.bytes.len() + self.block_bytes
     }
 
+    /// The end of the stream: bytes since the start of the process.
+    #[inline]
+    pub fn offset(&self) -> u64 {
+        self.cleared + self.len() as u64
+    }
+
     /// Bytes of memory that the stream takes, without blocks, which values may share.
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
+    }
+
+    /// Gives up unused room beyond `keep` bytes.
+    pub fn shrink(&mut self, keep: usize) {
+        self.bytes.shrink_to(keep);
     }
 
     /// Whether the stream should be taken before the iteration ends.
@@ -258,6 +271,7 @@ impl Calls {
     /// Removes all calls. The stream goes on in the same database.
     #[inline]
     pub fn clear(&mut self) {
+        self.cleared += self.len() as u64;
         self.bytes.clear();
         self.blocks.clear();
         self.block_bytes = 0;

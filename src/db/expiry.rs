@@ -193,3 +193,44 @@ impl Keyspace {
         round
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Access, Listening, Moment};
+    use crate::dict::Seed;
+    use crate::types::Entry;
+
+    /// Whoever inserts without a lookup that deletes: the expired entry goes, with all that is known of it.
+    #[test]
+    fn a_key_that_is_inserted_while_it_is_hidden_is_there_once() {
+        let mut keyspace = Keyspace::new(1, Seed::plain());
+        keyspace.journal.listen(Listening { calls: true, ..Listening::default() });
+        keyspace.moment = Moment::at(1000);
+        for n in 0..100u32 {
+            let name = n.to_string();
+            let key = keyspace.key(0, name.as_bytes());
+            keyspace.insert(key, Entry::string(key.name, b"old", Some(2000)));
+        }
+        keyspace.moment = Moment::at(3000);
+        keyspace.expiry = ExpiryPolicy::Hide;
+        for n in 0..100u32 {
+            let name = n.to_string();
+            let key = keyspace.key(0, name.as_bytes());
+            assert!(keyspace.find(key, Access::Write).is_none());
+            keyspace.insert(key, Entry::string(key.name, b"new", (n % 2 == 0).then_some(9000)));
+        }
+        assert_eq!((keyspace.db(0).len(), keyspace.db(0).expires().len()), (100, 50));
+        assert_eq!(keyspace.counters.expired, 100);
+        let propagated = keyspace.journal.calls().len();
+        assert!(propagated > 0, "the deletions are propagated");
+        for n in 0..100u32 {
+            let name = n.to_string();
+            let key = keyspace.key(0, name.as_bytes());
+            let at = keyspace.find(key, Access::Inspect).expect("the new one");
+            assert_eq!(keyspace.db(0).get(at).value().to_vec(), b"new");
+            keyspace.remove(key, at, crate::db::Removal::Del);
+        }
+        assert!(keyspace.db(0).is_empty() && keyspace.db(0).expires().is_empty());
+    }
+}

@@ -146,11 +146,6 @@ impl Journal {
             | bit(listening.units, UNITS);
     }
 
-    /// Records no calls until [`Journal::listen`] is called.
-    pub fn mute(&mut self) {
-        self.interest &= !CALLS;
-    }
-
     /// Records changes of keys with this hash, until [`Journal::forget`] has been called as often as this.
     pub fn await_key(&mut self, hash: u64, awaiting: Awaiting) {
         *self.awaited.entry(hash).or_default().count(awaiting) += 1;
@@ -256,6 +251,16 @@ impl Journal {
         })
     }
 
+    /// Forgets the changes of the current unit but for the first `from`.
+    pub fn forget_changes_from(&mut self, from: usize) {
+        let names = self.records[..from].iter().rev().find_map(|record| match record {
+            Record::Key { name: (_, end), .. } => Some(*end),
+            Record::Flushed { .. } | Record::Swapped { .. } => None,
+        });
+        self.names.truncate(names.unwrap_or(0));
+        self.records.truncate(from);
+    }
+
     /// The calls of all units since they were last taken.
     #[inline]
     pub fn calls(&self) -> &Calls {
@@ -268,17 +273,21 @@ impl Journal {
         &mut self.calls
     }
 
-    /// After a unit in the short way: whether [`Journal::is_unsettled`]. If not, the unit is ended.
+    /// After a unit in the short way: whether [`Journal::is_unsettled`]. If not, the unit is ended, and `last_write` is
+    /// where its call ends in the stream, if it has made one.
     #[inline(always)]
-    pub fn holds_unit(&mut self) -> bool {
-        self.is_listening() && self.holds_unit_for_listeners()
+    pub fn holds_unit(&mut self, last_write: &mut u64) -> bool {
+        self.is_listening() && self.holds_unit_for_listeners(last_write)
     }
 
     /// Out of line, for a call costs less than what it would take from the way on which nobody listens.
     #[inline(never)]
-    fn holds_unit_for_listeners(&mut self) -> bool {
+    fn holds_unit_for_listeners(&mut self, last_write: &mut u64) -> bool {
         let unsettled = self.is_unsettled();
         if !unsettled {
+            if self.calls.of_unit() > 0 {
+                *last_write = self.calls.offset();
+            }
             self.calls.begin_unit();
             self.apart = false;
         }
@@ -289,6 +298,18 @@ impl Journal {
     pub fn frame(&mut self, framing: Framing) {
         let framing = if self.apart { Framing::Apart } else { framing };
         self.calls.frame(framing);
+    }
+
+    /// Bytes of memory of what the current unit has changed.
+    pub fn memory_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<Record>() + self.names.capacity()
+    }
+
+    /// Gives up unused room beyond `keep` bytes for names and for calls each.
+    pub fn shrink(&mut self, keep: usize) {
+        self.records.shrink_to(keep / size_of::<Record>());
+        self.names.shrink_to(keep);
+        self.calls.shrink(keep);
     }
 
     /// Ends the current unit, when the listeners have read what it changed. Its calls stay until they are taken.

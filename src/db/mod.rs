@@ -102,7 +102,8 @@ pub enum ExpiryPolicy {
     /// They are deleted, by lookups and by the expiry cycle.
     #[default]
     Delete,
-    /// They are neither found nor deleted, so the data set does not change (`CLIENT PAUSE`).
+    /// They are neither found nor deleted, so that reads do not change the data set (`CLIENT PAUSE`). A command that
+    /// writes nevertheless (in the `EXEC` that paused) is called under [`ExpiryPolicy::Delete`].
     Hide,
     /// They are still found: something else decides when they are deleted.
     Ignore,
@@ -240,7 +241,8 @@ impl Db {
         self.dict.scan(cursor, visit)
     }
 
-    /// Adds an entry whose key is not there.
+    /// Adds an entry whose key is not in the table. Called right after a search for it, hidden keys included: a lookup
+    /// that finds nothing does not mean that nothing is there.
     #[inline]
     fn add(&mut self, hash: u64, entry: Entry) -> Position {
         if entry.expire_at().is_some() {
@@ -280,6 +282,8 @@ pub struct Keyspace {
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They grow in any case, since a full
     /// open-addressing table cannot take another key.
     pub shrinks_tables: bool,
+    /// Whether the checksums of snapshots and payloads are compared (`DEBUG SET-SKIP-CHECKSUM-VALIDATION`).
+    pub verifies_checksums: bool,
     /// `lazyfree-lazy-user-del`: `DEL` frees every value that has a block of its own in the background. Large values
     /// are freed there whatever this says.
     pub lazy_user_del: bool,
@@ -319,6 +323,7 @@ impl Keyspace {
             shared: false,
             expiry: ExpiryPolicy::Delete,
             shrinks_tables: true,
+            verifies_checksums: true,
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_expire: false,
@@ -368,6 +373,12 @@ impl Keyspace {
     /// The background thread's queue, to send to.
     pub fn lazy_mut(&mut self) -> &mut LazyFree {
         &mut self.lazy
+    }
+
+    /// This is a forked child, in which the background thread does not exist: one of its own is started when it is needed.
+    /// Nothing of the parent's queue is touched, since that thread may have held it.
+    pub fn leave_background_thread(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.lazy));
     }
 
     /// Sets what ends the loop's wait for events when the background thread is done with what the loop waits for.
@@ -507,7 +518,8 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Adds an entry under `key`, which is not there, as accessed at this moment.
+    /// Adds an entry under `key`, which no lookup finds, as accessed at this moment. A key that has expired and was only
+    /// hidden expires now, so that it never stands twice in the table and a log loads to the same data.
     #[inline]
     pub fn insert(&mut self, key: Key<'_>, entry: Entry) -> Position {
         entry.set_access(self.fresh_access());
@@ -519,8 +531,26 @@ impl Keyspace {
     fn insert_with_access(&mut self, key: Key<'_>, entry: Entry) -> Position {
         debug_assert_eq!(entry.key(), key.name);
         debug_assert_eq!(self.hash(key.name), key.hash);
+        // The probe reads the bucket that the entry goes to, so it costs no cache miss.
+        if let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) {
+            self.make_way(key, at);
+        }
         self.journal.note(key, Event::New);
         self.dbs[key.db].add(key.hash, entry)
+    }
+
+    /// Removes the entry of `key`, which is at `at` and hidden, for one that is inserted under the same key. Its deletion
+    /// is propagated before the command that inserts: a log that is loaded hides nothing.
+    #[cold]
+    #[inline(never)]
+    fn make_way(&mut self, key: Key<'_>, at: Position) {
+        let expire_at = self.dbs[key.db].dict.get(at).expire_at();
+        debug_assert!(
+            expire_at.is_some_and(|time| self.is_past(time)),
+            "a key is inserted that a lookup finds"
+        );
+        self.counters.expired += 1;
+        self.remove(key, at, Removal::Expired);
     }
 
     /// Sets what `key` holds, as if the key were deleted first and then inserted. The entry keeps its access field. The

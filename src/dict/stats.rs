@@ -1,6 +1,6 @@
 //! What a dict looks like inside, for `DEBUG HTSTATS` and for tests. Looks at every bucket.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::table::Table;
 use super::{Dict, Item, order};
@@ -19,6 +19,8 @@ pub struct TableStats {
     pub ever_full: usize,
     /// `chains[i]`: from how many home buckets the lookup of an absent key looks at `i + 1` buckets.
     pub chains: [usize; CHAIN_LENGTHS],
+    /// `at_home[i]`: how many home buckets have `i` entries, wherever these lie.
+    pub at_home: Vec<usize>,
     /// `displaced[i]`: how many entries lie `i` buckets from home according to their slots (the last: that many or more).
     pub displaced: [usize; CHAIN_LENGTHS],
 }
@@ -32,27 +34,52 @@ pub struct DictStats {
     pub target: Option<(TableStats, usize)>,
 }
 
-impl fmt::Display for TableStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, " buckets: {} of 7 slots", self.buckets)?;
-        writeln!(f, " number of elements: {}", self.used)?;
-        writeln!(f, " ever full buckets: {}", self.ever_full)?;
-        for (name, counts) in [("chain of", &self.chains), ("entries displaced by", &self.displaced)] {
-            for (i, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                writeln!(f, " {name} {i} more buckets: {count}")?;
-            }
+impl TableStats {
+    /// The lines that Redis has for a table, with home buckets in the place of its slots; with `full` how the entries are
+    /// distributed over them, and how far from home they lie.
+    fn describe(&self, full: bool, out: &mut String) {
+        // Writing to a String cannot fail.
+        let _ = self.write(full, out);
+    }
+
+    fn write(&self, full: bool, out: &mut String) -> fmt::Result {
+        if self.used == 0 {
+            return writeln!(out, "No stats available for empty dictionaries");
+        }
+        writeln!(out, " table size: {}", self.buckets)?;
+        writeln!(out, " number of elements: {}", self.used)?;
+        if !full {
+            return Ok(());
+        }
+        let homes = self.buckets - self.at_home[0];
+        let average = self.used as f64 / homes.max(1) as f64;
+        writeln!(out, " different slots: {homes}")?;
+        writeln!(out, " max chain length: {}", self.at_home.len() - 1)?;
+        writeln!(out, " avg chain length (counted): {average:.2}")?;
+        writeln!(out, " avg chain length (computed): {average:.2}")?;
+        writeln!(out, " Chain length distribution:")?;
+        for (length, count) in self.at_home.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let percent = *count as f64 / self.buckets as f64 * 100.0;
+            writeln!(out, "   {length}: {count} ({percent:.2}%)")?;
+        }
+        writeln!(out, " ever full buckets: {}", self.ever_full)?;
+        for (i, count) in self.displaced.iter().enumerate().filter(|(_, count)| **count > 0) {
+            writeln!(out, " entries displaced by {i} buckets: {count}")?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for DictStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Main table:\n{}", self.main)?;
-        if let Some((target, moved)) = &self.target {
-            write!(f, "Rehashing target ({moved} buckets moved):\n{target}")?;
+impl DictStats {
+    /// The text of `DEBUG HTSTATS`.
+    pub fn describe(&self, full: bool) -> String {
+        let mut text = String::from("Hash table 0 stats (main hash table):\n");
+        self.main.describe(full, &mut text);
+        if let Some((target, _)) = &self.target {
+            text.push_str("Hash table 1 stats (rehashing target):\n");
+            target.describe(full, &mut text);
         }
-        Ok(())
+        text
     }
 }
 
@@ -68,12 +95,23 @@ fn table_stats<T: Item>(table: &Table<T>) -> TableStats {
     let (buckets, used, ever_full) = (table.buckets(), table.used(), table.ever_full());
     let mut stats = TableStats { buckets, used, ever_full, ..TableStats::default() };
     for home in 0..buckets {
-        let (mut at, mut length) = (home, 0);
-        while length + 1 < CHAIN_LENGTHS && table.bucket(at).group().ever_full() {
+        let (mut at, mut length, mut entries) = (home, 0, 0);
+        loop {
+            let bucket = table.bucket(at);
+            let displaced =
+                bucket.group().match_full().filter(|slot| bucket.slot(*slot).displacement() == length);
+            entries += displaced.count();
+            if length + 1 == CHAIN_LENGTHS || !bucket.group().ever_full() {
+                break;
+            }
             at = order::next(at, table.mask());
             length += 1;
         }
         stats.chains[length] += 1;
+        if stats.at_home.len() <= entries {
+            stats.at_home.resize(entries + 1, 0);
+        }
+        stats.at_home[entries] += 1;
         let bucket = table.bucket(home);
         for slot in bucket.group().match_full() {
             stats.displaced[bucket.slot(slot).displacement()] += 1;

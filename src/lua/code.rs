@@ -331,3 +331,22 @@ pub struct Prototype {
     /// The number of the last collection that has seen it.
     pub(in crate::lua) marked: Cell<u32>,
 }
+
+impl Prototype {
+    /// Bytes of memory of the function and of those within it.
+    pub(super) fn tree_bytes(&self) -> usize {
+        let mut bytes = 0;
+        let mut waiting = vec![self];
+        while let Some(one) = waiting.pop() {
+            bytes += size_of::<Prototype>()
+                + size_of_val(&*one.code)
+                + size_of_val(&*one.constants)
+                + size_of_val(&*one.captures)
+                + size_of_val(&*one.lines)
+                + size_of_val(&*one.locals)
+                + size_of_val(&*one.upvalue_names);
+            waiting.extend(one.prototypes.iter().map(|inner| &**inner));
+        }
+        bytes
+    }
+}

@@ -26,5 +26,6 @@ mod value;
 pub use heap::{Heap, NoSuchKey, OutOfMemory, TableError};
 pub use machine::{
     Call, Continue, Failure, Kept, Libraries, Machine, Native, Options, Outcome, Progress, Raised, Status,
+    Stop, Traced,
 };
 pub use value::{FunctionId, StringId, TableId, ThreadId, Value};

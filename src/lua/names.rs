@@ -95,11 +95,15 @@ pub fn of_call(prototype: &Prototype, pc: usize, heap: &Heap) -> Option<(&'stati
     of_register(prototype, pc, register, heap)
 }
 
+/// The names of the local variables that the instruction at `pc` sees, by register.
+pub fn locals(prototype: &Prototype, pc: usize) -> impl Iterator<Item = &[u8]> {
+    let seen = move |begin: u32, end: u32| begin as usize <= pc && pc < end as usize;
+    prototype.locals.iter().filter(move |local| seen(local.begin, local.end)).map(|local| &*local.name)
+}
+
 /// The local variable in `register` that the instruction at `pc` sees.
 fn local(prototype: &Prototype, pc: usize, register: u8) -> Option<&[u8]> {
-    let seen = |begin: u32, end: u32| begin as usize <= pc && pc < end as usize;
-    let mut alive = prototype.locals.iter().filter(|local| seen(local.begin, local.end));
-    alive.nth(usize::from(register)).map(|local| &*local.name)
+    locals(prototype, pc).nth(usize::from(register))
 }
 
 fn key_name<'a>(prototype: &'a Prototype, key: Operand, heap: &'a Heap) -> &'a [u8] {

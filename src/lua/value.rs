@@ -92,6 +92,18 @@ impl Value {
         }
     }
 
+    /// What is shown instead of the address of an object without a text of its own: its place.
+    pub fn address(self) -> Option<u64> {
+        let place = match self {
+            Value::Table(id) => id.0,
+            Value::Function(id) => id.0,
+            Value::Thread(id) => id.0,
+            Value::Proxy(id) => id.0,
+            _ => return None,
+        };
+        Some((u64::from(place) + 1) << 4)
+    }
+
     /// Whether a condition takes it for false: `nil` and `false`.
     #[inline(always)]
     pub fn is_false(self) -> bool {

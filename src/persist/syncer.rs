@@ -19,11 +19,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
+use crate::sys::poller::Waker;
 use crate::sys::{crash, disk, file, host};
 
 /// What the thread does.
@@ -48,6 +49,8 @@ struct Progress {
     /// The number of the latest sync's error, 0 if it was well.
     error: AtomicI32,
     failures: AtomicU64,
+    /// Somebody waits for syncs: each wakes the loop.
+    is_awaited: AtomicBool,
 }
 
 /// Brings the bytes of a file to the disk.
@@ -60,6 +63,7 @@ pub struct Syncer {
     /// The processors that the thread is pinned to when it starts; empty for all.
     processors: Vec<usize>,
     sync: SyncFn,
+    waker: Option<Waker>,
 }
 
 impl Default for Syncer {
@@ -72,7 +76,18 @@ impl Syncer {
     /// A syncer whose thread, once it is needed, keeps to some processors (`bio_cpulist`); to none in particular if the
     /// list is empty.
     pub fn new(processors: Vec<usize>) -> Syncer {
-        Syncer { queue: None, progress: Arc::default(), processors, sync: disk::sync_data }
+        Syncer { queue: None, progress: Arc::default(), processors, sync: disk::sync_data, waker: None }
+    }
+
+    /// Sets what ends the loop's wait for events; for the thread that is started next.
+    pub fn wake_by(&mut self, waker: Waker) {
+        self.waker = Some(waker);
+    }
+
+    /// Whether each sync wakes the loop. One that is done just now may not, so whoever wants it looks at
+    /// [`Syncer::synced_up_to`] after this.
+    pub fn wake_when_synced(&self, wanted: bool) {
+        self.progress.is_awaited.store(wanted, Ordering::SeqCst);
     }
 
     /// Has the bytes synced that were written to `file` so far; `offset` is what [`Syncer::synced_up_to`] returns when
@@ -158,7 +173,12 @@ impl Syncer {
     }
 
     fn worker(&self) -> Worker {
-        Worker { progress: Arc::clone(&self.progress), sync: self.sync, damaged: Vec::new() }
+        Worker {
+            progress: Arc::clone(&self.progress),
+            sync: self.sync,
+            damaged: Vec::new(),
+            waker: self.waker.clone(),
+        }
     }
 
     fn start(&self) -> Option<Sender<Job>> {
@@ -184,6 +204,7 @@ struct Worker {
     sync: SyncFn,
     /// Files of which a sync has failed, as long as they are in use.
     damaged: Vec<Weak<File>>,
+    waker: Option<Waker>,
 }
 
 impl Worker {
@@ -192,7 +213,12 @@ impl Worker {
             Job::Sync { file, offset } => {
                 self.sync(&file, offset);
                 drop(file);
-                self.progress.pending_syncs.fetch_sub(1, Ordering::Release);
+                self.progress.pending_syncs.fetch_sub(1, Ordering::SeqCst);
+                if self.progress.is_awaited.load(Ordering::SeqCst)
+                    && let Some(waker) = &self.waker
+                {
+                    waker.wake();
+                }
             }
             Job::SyncDirectory(directory) => {
                 if let Err(error) = file::sync_directory(&directory) {

@@ -42,7 +42,7 @@ impl Server {
         }
         if self.core.limit.room() != Room::Enough && !self.audience.settling {
             match self.room_for(token, command, args) {
-                Room::Enough => {}
+                Room::Enough | Room::Falling => {}
                 Room::Coming => return None,
                 Room::None => return self.reject(token, command, args, &OUT_OF_MEMORY),
             }
@@ -55,7 +55,7 @@ impl Server {
             let error = Error::new("ERR Replica can't interact with the keyspace");
             return self.reject(token, command, args, &error);
         }
-        if self.guarded
+        if self.gate.refuses()
             && let Some(error) = self.refuse_for_disk(token, command, args)
         {
             return self.reject(token, command, args, &error);

@@ -41,7 +41,7 @@ impl Server {
         announcer.by_event = wanted.contains(EventClasses::KEYEVENT);
         let selected = CLASSES.iter().filter(|(letter, _)| wanted.contains(*letter));
         announcer.classes = selected.map(|(_, class)| *class).collect();
-        self.listen();
+        self.refresh_gate();
     }
 
     /// A command of the unit is over, but not the unit: those hear of its changes now who are told of them in order with
@@ -60,7 +60,7 @@ impl Server {
     pub(super) fn has_to_deliver_now(&self, executing: Token) -> bool {
         let may_read = |client: &Client| client.session.flags.subscribed | client.session.flags.informed;
         self.audience.post.is_large()
-            || self.audience.needs_attention()
+            || self.gate.is_careful()
             || self.net.clients.get(executing).is_none_or(may_read)
     }
 

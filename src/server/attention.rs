@@ -8,7 +8,6 @@ use super::audience::pause::PauseMode;
 use super::core::redact;
 use super::net::output::Readers;
 use crate::command::{Args, Command, flags};
-use crate::db::ExpiryPolicy;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
 
@@ -17,12 +16,14 @@ impl Server {
     pub(super) fn start_monitoring(&mut self, token: Token) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.monitor = true;
-        self.audience.start_monitoring(token);
+        self.audience.monitors().add(token);
+        self.refresh_gate();
     }
 
     /// From now on `token` is shown nothing more.
     pub(super) fn stop_monitoring(&mut self, token: Token) {
-        self.audience.stop_monitoring(token);
+        self.audience.monitors().remove(token);
+        self.refresh_gate();
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.flags.monitor = false;
         }
@@ -71,25 +72,13 @@ impl Server {
             self.end_pause();
         }
         self.audience.begin_pause(mode, now_us.saturating_add(milliseconds.saturating_mul(1000)));
-        self.refresh_expiry();
-    }
-
-    /// Decides what becomes of keys and fields whose time is over: a log that is loaded says so itself, and during a pause
-    /// nothing changes.
-    pub(super) fn refresh_expiry(&mut self) {
-        self.core.keyspace.expiry = if self.loading.is_some() {
-            ExpiryPolicy::Ignore
-        } else if self.audience.pause().is_active() {
-            ExpiryPolicy::Hide
-        } else {
-            ExpiryPolicy::Delete
-        };
+        self.refresh_gate();
     }
 
     /// Ends the pause: the clients that waited go on, in order.
     pub(super) fn end_pause(&mut self) {
         let waiting = self.audience.end_pause();
-        self.refresh_expiry();
+        self.refresh_gate();
         for token in waiting {
             if let Some(client) = self.net.clients.get_mut(token) {
                 client.session.flags.waiting = false;

@@ -40,7 +40,8 @@ pub(super) type BusyCall = (Rc<[u8]>, Vec<Vec<u8>>, u64);
 
 impl Server {
     /// A script has run for long enough: it goes on later.
-    pub(super) fn suspend_script(&mut self, run: Box<Run>) {
+    pub(super) fn suspend_script(&mut self, mut run: Box<Run>) {
+        run.host.count();
         let Some(token) = run.client else { unreachable!("a log is loaded to its end") };
         let elapsed_ms = self.core.stats.tick_rate().since(run.slice) / 1_000_000;
         self.process.log.warning(format_args!(
@@ -54,7 +55,7 @@ impl Server {
         self.net.session(token).flags.waiting = true;
         self.suspended =
             Some(Box::new(Suspended { run, token, execution: None, is_masked: false, closes: false }));
-        self.refresh_denial();
+        self.refresh_gate();
     }
 
     /// A request that `EXEC` executes has begun a script that takes long: the others follow when it has ended.
@@ -128,13 +129,20 @@ impl Server {
         self.core.keyspace.journal.calls_mut().restore_unit();
         self.core.stopwatch.start();
         run.slice = clock::ticks();
+        // Others have seen the clock move on. For keys that expire, it does not.
+        run.now_us = Some(clock::wall_us());
         let slice = self.core.stats.tick_rate().to_ticks(SLICE_NS);
-        let end = if run.is_killed { Some(End::Killed) } else { self.run_slice(run, Some(slice)) };
+        if run.is_killed {
+            run.kill();
+        }
+        let end = self.run_slice(run, Some(slice));
         if let Some(end) = end {
             self.end_suspended(*suspended, &end);
         } else {
+            suspended.run.host.count();
             self.core.keyspace.journal.calls_mut().set_unit_aside();
             self.suspended = Some(suspended);
+            self.refresh_gate();
         }
         self.core.keyspace.moment = moment;
     }
@@ -142,7 +150,7 @@ impl Server {
     /// The suspended script has ended: its client gets the reply, and goes on.
     fn end_suspended(&mut self, suspended: Suspended, end: &End) {
         let Suspended { run, token, execution, is_masked, closes } = suspended;
-        self.refresh_denial();
+        self.refresh_gate();
         let Some(client) = self.net.clients.get_mut(token) else { return };
         client.session.flags.waiting = false;
         let Some(rest) = client.rest.take() else { return };

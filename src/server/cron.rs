@@ -107,7 +107,7 @@ impl Server {
             return;
         }
         self.cron.runs += 1;
-        self.cron.expire_credit_us = if self.cron.expires && self.loading.is_none() && !self.is_busy() {
+        self.cron.expire_credit_us = if self.cron.expires && !self.loading.is_active() && !self.is_busy() {
             self.expire_budget().time_us
         } else {
             0

@@ -108,7 +108,7 @@ impl Server {
     }
 
     fn must_not_defragment(&self) -> bool {
-        memory::is_shared() || self.loading.is_some() || self.is_busy()
+        memory::is_shared() || self.loading.is_active() || self.is_busy()
     }
 
     /// Sets the share of the processor.

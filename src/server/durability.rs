@@ -11,7 +11,6 @@ use super::persistence::Denial;
 use super::persistence::log::{Policy, State, Synced};
 use super::scripts::run::Kind;
 use crate::command::{Args, Command, Error, flags};
-use crate::db::Listening;
 use crate::sys::poller::Token;
 use crate::sys::{clock, file};
 
@@ -41,11 +40,6 @@ impl Server {
         }
     }
 
-    /// Bytes in use that `maxmemory` does not count, since to evict keys makes them more. O(1).
-    pub(super) fn not_counted_bytes(&self) -> u64 {
-        self.log_buffer_bytes()
-    }
-
     fn append_and_sync(&mut self) {
         let config = &self.core.config;
         let (policy, annotates) = (config.appendfsync, config.aof_timestamp_enabled);
@@ -71,6 +65,8 @@ impl Server {
         if !rests {
             self.sync_log(policy, now_us);
         }
+        // Their replies leave in the next iteration, which follows at once.
+        self.end_waits_for_sync();
     }
 
     fn sync_log(&mut self, policy: Policy, now_us: u64) {
@@ -112,20 +108,20 @@ impl Server {
                 "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
             ));
         }
-        self.refresh_denial();
+        self.refresh_gate();
     }
 
     #[cold]
     fn disk_takes_again(&mut self) {
         self.log_complained_us = None;
         self.process.log.warning(format_args!("AOF write error looks solved. The server can write again."));
-        self.refresh_denial();
+        self.refresh_gate();
     }
 
     /// Ends the process, because going on would acknowledge what is not on disk.
     #[cold]
     pub(super) fn die(&mut self, why: std::fmt::Arguments<'_>) -> ! {
-        self.process.log.warning(why);
+        self.process.fatal(why);
         self.process.tell_status(why);
         std::process::exit(1)
     }
@@ -140,34 +136,20 @@ impl Server {
                 ));
                 self.persistence.rewrites.scheduled = true;
             }
-            self.refresh_denial();
+            self.refresh_gate();
         }
-    }
-
-    /// Has the journal record what there are listeners for.
-    pub(super) fn listen(&mut self) {
-        let calls = self.persistence.log.is_open();
-        let (changes, units) = (self.audience.wants_changes(), self.audience.is_recording());
-        self.core.keyspace.journal.listen(Listening { changes, calls, units });
-    }
-
-    /// Finds out whether commands that change the data are refused now.
-    pub(super) fn refresh_denial(&mut self) {
-        let guards = self.core.config.stop_writes_on_bgsave_error && !self.core.config.save.is_empty();
-        self.persistence.refresh_denial(guards);
-        self.guarded = self.persistence.denial().is_some() || self.loading.is_some() || self.is_busy();
     }
 
     /// Why `command` is refused: because of the disk, because the data is still being loaded, or because a script takes
     /// long.
     #[cold]
     pub(super) fn refuse_for_disk(&self, token: Token, command: &Command, args: Args<'_>) -> Option<Error> {
-        if let Some(denial) = self.persistence.denial()
+        if let Some(denial) = self.gate.denial()
             && (self.flags_of_call(token, command, args) & flags::WRITE != 0 || command.full_name == "ping")
         {
             return Some(self.misconfigured(denial));
         }
-        if self.loading.is_some() && !command.has(flags::LOADING) {
+        if self.loading.is_active() && !command.has(flags::LOADING) {
             return Some(Error::new("LOADING Redis is loading the dataset in memory"));
         }
         self.busy_kind().filter(|_| !command.has(flags::ALLOW_BUSY)).map(Kind::busy)

@@ -9,6 +9,9 @@ use crate::sys::poller::Token;
 /// What commands that take memory are told when there is none.
 pub(super) const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
 
+/// Room for replies, messages and changes that is kept while memory is short.
+const KEPT_BUFFER: usize = 4 << 10;
+
 impl Server {
     /// Makes room for the next command of `token`, as far as it can.
     #[cold]
@@ -26,7 +29,7 @@ impl Server {
     #[inline]
     pub(super) fn go_on_evicting(&mut self) {
         self.core.limit.begin_iteration();
-        if self.core.limit.room() == Room::Coming || !self.waiting_for_memory.is_empty() {
+        if self.core.limit.is_evicting() || !self.waiting_for_memory.is_empty() {
             self.evict_slice();
         }
     }
@@ -62,15 +65,34 @@ impl Server {
     }
 
     fn evict(&mut self, db: Option<usize>) {
-        let uncounted = self.persistence.log.memory_bytes() as u64;
-        self.core.make_room(db, uncounted);
+        let buffers = self.buffer_bytes();
+        self.core.make_room(db, self.persistence.log.memory_bytes(), buffers);
         self.settle_own();
+    }
+
+    /// Bytes of the buffers that messages and output pass through within an iteration.
+    fn buffer_bytes(&self) -> usize {
+        self.net.output.memory_bytes() + self.audience.post.memory_bytes()
+    }
+
+    /// Bytes in use that `maxmemory` does not count, since evicting keys increases them. O(1).
+    pub(super) fn not_counted_bytes(&self) -> u64 {
+        self.core.uncounted_bytes(self.persistence.log.memory_bytes(), self.buffer_bytes())
+    }
+
+    /// Ends the output of an iteration in which more memory is in use than may be: buffers that are larger than needed are
+    /// given back, so that they do not keep it above the limit.
+    #[cold]
+    pub(super) fn clear_output_and_shrink(&mut self) {
+        self.net.output.clear_and_shrink(KEPT_BUFFER);
+        self.audience.post.shrink(KEPT_BUFFER);
+        self.core.keyspace.journal.shrink(KEPT_BUFFER);
     }
 
     /// Whether keys may be evicted: what is loaded decides itself what there is, a script sees no key vanish, and during a
     /// pause nothing changes.
     fn may_evict(&self) -> bool {
-        self.loading.is_none() && !self.is_busy() && !self.audience.pause().is_active()
+        !self.loading.is_active() && !self.is_busy() && !self.audience.pause().is_active()
     }
 
     /// Whether `command` of `token` can be executed as far as memory goes. If room is being made for it, its client waits

@@ -7,7 +7,7 @@
 use super::core::dispatch::Caller;
 use super::net::output::Output;
 use super::{Server, admin};
-use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand};
+use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand};
 use crate::resp::Reply;
 use crate::sys::crash;
 use crate::sys::poller::Token;
@@ -32,7 +32,7 @@ impl Server {
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
             && session.authenticated
-            && !(self.audience.needs_attention() | self.guarded)
+            && !self.gate.is_careful()
             && !session.flags.needs_care()
             && !self.core.is_short_of_memory(session.db)
         {
@@ -40,9 +40,10 @@ impl Server {
             let Output { buffer, splices, .. } = &mut self.net.output;
             let before = buffer.len();
             let reply = Reply { buf: buffer, protocol: session.protocol };
-            let caller = Caller { session, reply, splices: Some(splices), may_wait: true };
+            let caller = Caller { origin: Origin::Client, session, reply, splices: Some(splices) };
             let outcome = self.core.dispatch(run, caller, hash, args);
-            if outcome.is_err() | session.stops() | self.core.keyspace.journal.holds_unit() {
+            let journal = &mut self.core.keyspace.journal;
+            if outcome.is_err() | session.stops() | journal.holds_unit(&mut session.last_write) {
                 self.complete(token, command, args, outcome, before);
                 return self.settle(token);
             }
@@ -89,7 +90,7 @@ impl Server {
                 self.limit_tracked();
                 before = self.net.output.buffer.len();
             }
-            self.call(token, command, hash, args, true);
+            self.call(token, command, hash, args, Origin::Client);
         }
         self.end_caching(token, found);
         let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
@@ -128,7 +129,7 @@ impl Server {
         command: &'static Command,
         hash: u64,
         args: Args<'_>,
-        may_wait: bool,
+        origin: Origin,
     ) {
         let before = self.net.output.buffer.len();
         let Some(client) = self.net.clients.get_mut(token) else { return };
@@ -136,9 +137,9 @@ impl Server {
         crash::now_executing(command.id);
         let Output { buffer, splices, .. } = &mut self.net.output;
         let reply = Reply { buf: buffer, protocol: session.protocol };
-        let caller = Caller { session, reply, splices: Some(splices), may_wait };
+        let caller = Caller { origin, session, reply, splices: Some(splices) };
         let outcome = match command.handler {
-            Handler::Keyspace(run) => self.core.dispatch(run, caller, hash, args),
+            Handler::Keyspace(run) => self.core.dispatch_in_mode(command, run, caller, hash, args),
             _ => admin::call(self, token, command, args),
         };
         self.complete(token, command, args, outcome, before);

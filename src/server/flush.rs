@@ -21,7 +21,11 @@ impl Server {
         for chain in 0..self.net.output.arrange() {
             self.flush_chain(self.net.output.head(chain));
         }
-        self.net.output.clear();
+        if self.core.exceeds_memory_limit() {
+            self.clear_output_and_shrink();
+        } else {
+            self.net.output.clear();
+        }
         self.evict_clients();
         while let Some(token) = self.net.next_doomed() {
             if !self.postpones_close(token) {
@@ -203,6 +207,7 @@ impl Server {
                 && !self.audience.forget_freeing(token)
                 && !self.forget_waiting_for_memory(token)
                 && self.unpark(token).is_none()
+                && self.audience.acknowledgements.remove(token).is_none()
             {
                 self.audience.leave_pause();
             }

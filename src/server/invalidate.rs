@@ -39,7 +39,7 @@ impl Server {
         flags.tracking = !options.broadcast;
         flags.opt_in = options.opt_in;
         flags.caching &= options.opt_in || options.opt_out;
-        self.listen();
+        self.refresh_gate();
     }
 
     /// `token` does not track keys any more. It may be gone.
@@ -134,7 +134,7 @@ impl Server {
         }
         self.evict_tracked(EVICTED_PER_RUN);
         if self.audience.trackers.retire() {
-            self.listen();
+            self.refresh_gate();
         }
         self.discard_tracked();
         self.deliver_post();

@@ -22,8 +22,8 @@ use super::core::dispatch::Caller;
 use super::net::batch::{BATCH, Batch, Rest};
 use super::scripts::libraries::Terms;
 use super::{Server, lookup};
-use crate::command::{Args, Handler, Places, ServerCommand as C, Session};
-use crate::db::{ExpiryPolicy, Listening};
+use crate::command::error::DB_OUT_OF_RANGE;
+use crate::command::{Args, Command, Error, Handler, Origin, Places, ServerCommand as C, Session};
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
 use crate::resp::{Protocol, Reply};
@@ -41,6 +41,9 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Replies to commands of a log are kept in a buffer of at most this size.
 const KEEP_REPLY: usize = 64 * 1024;
 
+/// So many failures of a log's commands are logged one by one.
+const FAILURES_SHOWN: u64 = 100;
+
 /// Why the data could not be loaded: what to tell the operator, line by line.
 pub(super) struct LoadFailed(Vec<String>);
 
@@ -51,8 +54,10 @@ impl From<String> for LoadFailed {
 }
 
 /// Where the data comes from.
-enum Origin {
+enum Source {
     Snapshot,
+    /// A snapshot, of which the first base of a log is made.
+    FirstBase(Manifest),
     Log(Manifest),
 }
 
@@ -62,9 +67,33 @@ enum Reading {
     Log(Box<Reader>),
 }
 
+/// Whether the data set is being loaded.
+pub(super) enum LoadState {
+    Idle,
+    /// Clients are served.
+    BetweenSlices(Box<Loading>),
+    /// Data comes in.
+    InSlice,
+}
+
+impl LoadState {
+    /// Whether data is being loaded.
+    pub fn is_active(&self) -> bool {
+        !matches!(self, LoadState::Idle)
+    }
+
+    /// What is being loaded, while clients are served.
+    pub fn between_slices(&self) -> Option<&Loading> {
+        match self {
+            LoadState::BetweenSlices(loading) => Some(loading),
+            LoadState::Idle | LoadState::InSlice => None,
+        }
+    }
+}
+
 /// The state of loading.
 pub(super) struct Loading {
-    origin: Origin,
+    source: Source,
     /// The files that have not been begun.
     files: VecDeque<PathBuf>,
     current: Option<(PathBuf, Reading)>,
@@ -86,22 +115,27 @@ pub(super) struct Loading {
     done: u64,
     told_done: u64,
     session: Session,
-    transaction: Option<Vec<Rest>>,
+    /// The commands of the open transaction with the offsets at which they begin.
+    transaction: Option<Vec<(u64, Rest)>>,
+    /// Commands of the log that have failed.
+    failed: u64,
     batch: Batch,
     replies: Vec<u8>,
+    /// How many changes the unit that loads had made before.
+    changes_before: usize,
     /// Changes since the last save before anything was loaded: what is loaded is no change.
     dirty: u64,
 }
 
 impl Loading {
-    fn new(origin: Origin, files: VecDeque<PathBuf>, began_at: i64) -> Result<Loading, LoadFailed> {
+    fn new(source: Source, files: VecDeque<PathBuf>, began_at: i64) -> Result<Loading, LoadFailed> {
         let mut total_bytes = 0;
         for path in &files {
             total_bytes += path.metadata().map_err(|error| cannot_open(path, &error))?.len();
         }
         let now = Instant::now();
         Ok(Loading {
-            origin,
+            source,
             files,
             current: None,
             file_bytes: 0,
@@ -117,8 +151,10 @@ impl Loading {
             told_done: 0,
             session: Session::new(0, true),
             transaction: None,
+            failed: 0,
             batch: Batch::default(),
             replies: Vec::new(),
+            changes_before: 0,
             dirty: 0,
         })
     }
@@ -158,18 +194,28 @@ impl Server {
         let began_at = self.unix_seconds();
         let loading = if self.core.config.appendonly {
             let manifest = self.find_log()?;
-            let directory = self.persistence.log.directory();
-            let files = manifest.parts().map(|part| directory.part(part)).collect();
-            Loading::new(Origin::Log(manifest), files, began_at)?
+            let snapshot = self.core.config.dbfilename.as_path();
+            if manifest.is_empty() && snapshot.exists() {
+                self.process.log.notice(format_args!(
+                    "There is no AOF yet: its first base is made from the snapshot {}",
+                    snapshot.display()
+                ));
+                let files = VecDeque::from([snapshot.to_path_buf()]);
+                Loading::new(Source::FirstBase(manifest), files, began_at)?
+            } else {
+                let directory = self.persistence.log.directory();
+                let files = manifest.parts().map(|part| directory.part(part)).collect();
+                Loading::new(Source::Log(manifest), files, began_at)?
+            }
         } else {
             let found = self.read_manifest()?;
             self.persistence.log.remember(found.unwrap_or_default());
             let path = self.core.config.dbfilename.as_path();
             let files = if path.exists() { VecDeque::from([path.to_path_buf()]) } else { VecDeque::new() };
-            Loading::new(Origin::Snapshot, files, began_at)?
+            Loading::new(Source::Snapshot, files, began_at)?
         };
         self.start_loading(loading);
-        if self.loading.as_ref().is_some_and(|loading| loading.files.is_empty()) {
+        if self.loading.between_slices().is_some_and(|loading| loading.files.is_empty()) {
             self.load_slice();
         } else {
             self.process.tell_status(format_args!("Loading"));
@@ -180,7 +226,7 @@ impl Server {
     /// `DEBUG RELOAD`: loads the snapshot while everybody waits. Returns false if that fails, which is logged.
     pub(super) fn reload_snapshot(&mut self, merge: bool) -> bool {
         let path = self.core.config.dbfilename.as_path().to_path_buf();
-        let loading = Loading::new(Origin::Snapshot, VecDeque::from([path]), self.unix_seconds());
+        let loading = Loading::new(Source::Snapshot, VecDeque::from([path]), self.unix_seconds());
         let loaded = loading.and_then(|mut loading| {
             loading.merge = merge;
             self.load_at_once(loading)
@@ -196,7 +242,7 @@ impl Server {
             }
             let directory = self.persistence.log.directory();
             let files = manifest.parts().map(|part| directory.part(part)).collect();
-            self.load_at_once(Loading::new(Origin::Log(manifest), files, self.unix_seconds())?)
+            self.load_at_once(Loading::new(Source::Log(manifest), files, self.unix_seconds())?)
         });
         self.note_reloaded(&loaded)
     }
@@ -211,21 +257,26 @@ impl Server {
     }
 
     fn load_at_once(&mut self, mut loading: Loading) -> Result<(), LoadFailed> {
-        self.core.keyspace.expiry = ExpiryPolicy::Ignore;
-        self.core.keyspace.journal.listen(Listening::default());
+        self.loading = LoadState::InSlice;
+        self.refresh_gate();
+        loading.changes_before = self.core.keyspace.journal.changes_len();
         let outcome = self.load_for(&mut loading, Duration::MAX).map(drop);
-        self.refresh_expiry();
-        self.core.keyspace.journal.take_emptied();
-        self.listen();
+        self.note_failures(&loading);
+        self.end_loading();
         outcome
     }
 
     fn start_loading(&mut self, mut loading: Loading) {
         loading.dirty = self.core.keyspace.counters.dirty;
-        self.loading = Some(Box::new(loading));
-        self.refresh_expiry();
-        self.core.keyspace.journal.listen(Listening::default());
-        self.refresh_denial();
+        self.loading = LoadState::BetweenSlices(Box::new(loading));
+        self.refresh_gate();
+    }
+
+    /// What was loaded concerns no listener; from now on changes do.
+    fn end_loading(&mut self) {
+        self.loading = LoadState::Idle;
+        self.core.keyspace.journal.take_emptied();
+        self.refresh_gate();
     }
 
     /// The log's manifest; that of an old log of one file is made.
@@ -246,10 +297,13 @@ impl Server {
 
     /// Loads for as long as clients may wait. Ends the process if that fails.
     pub(super) fn load_slice(&mut self) {
-        let Some(mut loading) = self.loading.take() else { return };
+        let LoadState::BetweenSlices(mut loading) = std::mem::replace(&mut self.loading, LoadState::InSlice)
+        else {
+            unreachable!("a slice begins where the last one has ended")
+        };
         let outcome = self.load_for(&mut loading, SLICE);
         match outcome {
-            Ok(false) => self.loading = Some(loading),
+            Ok(false) => self.loading = LoadState::BetweenSlices(loading),
             Ok(true) => {
                 if let Err(failed) = self.loaded(*loading) {
                     self.die_of(&failed);
@@ -260,10 +314,11 @@ impl Server {
     }
 
     pub(super) fn die_of(&mut self, failed: &LoadFailed) -> ! {
-        for line in &failed.0 {
-            self.process.log.warning(format_args!("{line}"));
+        let Some((last, before)) = failed.0.split_last() else { std::process::exit(1) };
+        for line in before {
+            self.process.fatal(format_args!("{line}"));
         }
-        self.die(format_args!("Fatal error loading the DB, check server logs. Exiting."))
+        self.die(format_args!("{last}"))
     }
 
     /// Loads until `limit` is over. Returns whether all is loaded.
@@ -292,10 +347,10 @@ impl Server {
             Ok((file, bytes, is_snapshot))
         };
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
-        let from_log = matches!(loading.origin, Origin::Log(_));
+        let from_log = matches!(loading.source, Source::Log(_));
         let reading = if is_snapshot || !from_log {
             let options = rdb::LoadOptions {
-                checksum: self.core.config.rdbchecksum && self.persistence.verifies_checksums,
+                checksum: self.core.config.rdbchecksum && self.core.keyspace.verifies_checksums,
                 drop_expired_before: (!from_log).then_some(self.core.keyspace.moment.unix_ms),
                 merge: loading.merge,
             };
@@ -316,7 +371,7 @@ impl Server {
         let Some((path, reading)) = loading.current.take() else { return Ok(true) };
         match reading {
             Reading::Snapshot(mut loader) => {
-                let from_log = matches!(loading.origin, Origin::Log(_));
+                let from_log = matches!(loading.source, Source::Log(_));
                 let step = loader.load_some(&mut self.core.keyspace, CHUNK);
                 let step = step.map_err(|error| bad_snapshot(&path, from_log, &error))?;
                 loading.done = loader.report().keys;
@@ -401,96 +456,131 @@ impl Server {
             if name.eq_ignore_ascii_case(b"multi") {
                 loading.transaction = Some(Vec::new());
             } else if name.eq_ignore_ascii_case(b"exec") {
-                for rest in loading.transaction.take().unwrap_or_default() {
+                for (offset, rest) in loading.transaction.take().unwrap_or_default() {
                     if let Some((request, places)) = rest.current() {
-                        self.run_loaded(loading, path, request, places.args()).map_err(ReadOrRun::Run)?;
+                        let place = (path, offset);
+                        self.run_loaded(loading, place, request, places.args()).map_err(ReadOrRun::Run)?;
                     }
                 }
+                self.settle_loaded(loading);
             } else if let Some(transaction) = &mut loading.transaction {
-                transaction.push(batch.rest(index..index + 1, window, blocks));
+                transaction.push((read.start(index), batch.rest(index..index + 1, window, blocks)));
             } else {
-                self.run_loaded(loading, path, &request, args).map_err(ReadOrRun::Run)?;
+                let place = (path, read.start(index));
+                self.run_loaded(loading, place, &request, args).map_err(ReadOrRun::Run)?;
+                self.settle_loaded(loading);
             }
         }
         loading.batch = batch;
         Ok(false)
     }
 
-    /// Executes a command of a log. It may fail, as it did when it was logged.
+    /// Executes a command of a log, which is at an offset of a file.
+    ///
+    /// # Errors
+    /// What follows must not be executed.
     fn run_loaded(
         &mut self,
         loading: &mut Loading,
-        path: &Path,
+        place: (&Path, u64),
         request: &super::net::batch::Request,
         args: Args<'_>,
     ) -> Result<(), LoadFailed> {
-        let called = || String::from_utf8_lossy(args.get(0)).into_owned();
-        let file = shown(path);
+        let file = shown(place.0);
+        let fail = |why: &str| {
+            let called = String::from_utf8_lossy(args.get(0));
+            Err(format!("{why} '{called}' reading the append only file {file}").into())
+        };
         let command = match request.command {
             Ok(command) if command.accepts(args.len()) => command,
-            Ok(_) => {
-                let why = "Wrong number of arguments for command";
-                return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
-            }
-            Err(_) => {
-                let why = "Unknown command";
-                return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
-            }
+            Ok(_) => return fail("Wrong number of arguments for command"),
+            Err(_) => return fail("Unknown command"),
         };
-        if let Handler::Server(
-            which @ (C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore),
-        ) = command.handler
-        {
-            if let Err(error) = self.apply_to_libraries(which, args, None) {
-                self.note_failed_command(path, args, error.text());
+        let outcome = match command.handler {
+            Handler::Keyspace(run) => {
+                if loading.replies.len() > KEEP_REPLY {
+                    loading.replies = Vec::new();
+                }
+                loading.replies.clear();
+                let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
+                let session = &mut loading.session;
+                let caller = Caller { origin: Origin::Log, session, reply, splices: None };
+                self.core.dispatch(run, caller, request.hash, args)
             }
-            return Ok(());
-        }
-        if let Handler::Server(C::Eval) = command.handler {
-            let db = loading.session.db;
-            if let Err(error) = self.eval_for(None, db, command, args) {
-                self.note_failed_command(path, args, error.text());
-            }
-            return Ok(());
-        }
-        let Handler::Keyspace(run) = command.handler else {
-            let why = "Command without effect on the data";
-            return Err(format!("{why} '{}' reading the append only file {file}", called()).into());
+            Handler::Server(
+                which @ (C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore),
+            ) => self.apply_to_libraries(which, args, None).map(drop),
+            Handler::Server(C::Eval) => self.eval_for(None, loading.session.db, command, args),
+            _ => return fail("Command without effect on the data"),
         };
-        if loading.replies.len() > KEEP_REPLY {
-            loading.replies = Vec::new();
-        }
-        loading.replies.clear();
-        let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
-        let caller = Caller { session: &mut loading.session, reply, splices: None, may_wait: false };
-        if let Err(error) = self.core.dispatch(run, caller, request.hash, args) {
-            if command.full_name == "select" {
-                // What follows would go into the wrong database.
-                return Err(format!(
-                    "FATAL: The append only file {file} is of a server configured to handle more than {} databases",
-                    self.core.keyspace.count()
-                )
-                .into());
+        match outcome {
+            Ok(()) => Ok(()),
+            // What follows would go into the wrong database, or data would be lost.
+            Err(error) if error == DB_OUT_OF_RANGE => Err(format!(
+                "FATAL: The append only file {file} is of a server configured to handle more than {} databases",
+                self.core.keyspace.count()
+            )
+            .into()),
+            Err(error) => {
+                self.note_failed_command(loading, place, command, &error);
+                Ok(())
             }
-            self.note_failed_command(path, args, error.text());
         }
-        Ok(())
     }
 
-    fn note_failed_command(&self, path: &Path, args: Args<'_>, why: &[u8]) {
-        self.process.log.warning(format_args!(
-            "The command '{}' of the append only file {} failed: {}",
-            String::from_utf8_lossy(args.get(0)),
-            path.display(),
-            String::from_utf8_lossy(why)
-        ));
+    /// A unit of the log is over: clients that watch a key which it has changed see their `EXEC` fail, and those that wait
+    /// for it are served when all is loaded. Nobody else listens, so the journal is as empty as before.
+    ///
+    /// `DEBUG LOADAOF` is itself part of a unit, whose changes stay.
+    fn settle_loaded(&mut self, loading: &Loading) {
+        if self.core.keyspace.journal.changes_len() > loading.changes_before {
+            self.audience.waiters.hear(&self.core.keyspace.journal);
+            self.tell_watchers();
+            self.core.keyspace.journal.forget_changes_from(loading.changes_before);
+        }
+    }
+
+    /// A command of a log was valid where it was first executed: if it fails, this data set is not the one that was logged.
+    #[cold]
+    fn note_failed_command(
+        &mut self,
+        loading: &mut Loading,
+        (path, offset): (&Path, u64),
+        command: &'static Command,
+        error: &Error,
+    ) {
+        let stats = &mut self.core.stats;
+        stats.unexpected_error_replies += 1;
+        stats.command(command.id).failed += 1;
+        stats.count_error(error.code());
+        loading.failed += 1;
+        if loading.failed <= FAILURES_SHOWN {
+            self.process.log.warning(format_args!(
+                "== CRITICAL == This server is sending an error to its AOF-loading-client: '-{}' after processing the \
+                 command '{}' at offset {offset} of the file {}",
+                String::from_utf8_lossy(error.text()),
+                command.full_name,
+                shown(path)
+            ));
+        }
+    }
+
+    /// Logs how many commands of the log have failed, if any.
+    fn note_failures(&self, loading: &Loading) {
+        if loading.failed > 0 {
+            self.process.log.warning(format_args!(
+                "{} commands of the append only file failed while it was loaded: the data set lacks what they changed. \
+                 Keep a copy of the file before it is rewritten.",
+                loading.failed
+            ));
+        }
     }
 
     /// The file that is being loaded is done.
     fn end_file(&mut self, loading: &mut Loading) {
         let Some((path, _)) = loading.current.take() else { return };
         loading.done_bytes += loading.file_bytes;
-        if let Origin::Log(manifest) = &loading.origin {
+        if let Source::Log(manifest) = &loading.source {
             let is_base = manifest.base.as_ref().is_some_and(|base| {
                 path.file_name().is_some_and(|name| name.as_encoded_bytes() == base.name)
             });
@@ -584,15 +674,20 @@ impl Server {
 
     /// All is loaded: the data may change again.
     fn loaded(&mut self, loading: Loading) -> Result<(), LoadFailed> {
-        self.refresh_expiry();
+        self.note_failures(&loading);
         self.core.keyspace.counters.dirty = loading.dirty;
         let seconds = loading.began.elapsed().as_secs_f64();
-        match loading.origin {
-            Origin::Snapshot if loading.total_bytes == 0 => {}
-            Origin::Snapshot => {
+        match loading.source {
+            Source::Snapshot if loading.total_bytes == 0 => {}
+            Source::Snapshot => {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
             }
-            Origin::Log(manifest) => {
+            // Until the manifest is there, a start that was interrupted is one with a snapshot and no log again.
+            Source::FirstBase(manifest) => {
+                self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
+                self.open_log(manifest)?;
+            }
+            Source::Log(manifest) => {
                 if !manifest.is_empty() {
                     self.process
                         .log
@@ -601,9 +696,7 @@ impl Server {
                 self.open_log(manifest)?;
             }
         }
-        self.core.keyspace.journal.take_emptied();
-        self.listen();
-        self.refresh_denial();
+        self.end_loading();
         self.process.announce_ready(&self.core.config);
         Ok(())
     }
@@ -612,7 +705,7 @@ impl Server {
     fn open_log(&mut self, mut manifest: Manifest) -> Result<(), LoadFailed> {
         if manifest.is_empty() {
             let is_rdb = self.core.config.aof_use_rdb_preamble;
-            let write = |path: &Path| self.write_base(path, is_rdb, &mut |_| {});
+            let write = |path: &Path| self.write_base(path, is_rdb, &mut |_| self.process.tell_working());
             let made = self.persistence.log.make_base(&manifest, is_rdb, write);
             manifest = made.map_err(|error| error.to_string())?;
             self.process.log.notice(format_args!("Creating AOF base file on server start"));
@@ -662,6 +755,8 @@ fn bad_snapshot(path: &Path, from_log: bool, error: &rdb::RdbError) -> LoadFaile
     let mut lines = vec![format!("{error} (file {shown})")];
     if from_log {
         lines.push(format!("Error reading the RDB preamble of the AOF file {shown}, AOF loading aborted"));
+    } else {
+        lines.push("Fatal error loading the DB, check server logs. Exiting.".into());
     }
     LoadFailed(lines)
 }

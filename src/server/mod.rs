@@ -18,11 +18,13 @@ mod busy;
 mod client_memory;
 mod core;
 mod cron;
+mod debugging;
 mod defrag;
 mod durability;
 mod eviction;
 mod execute;
 mod flush;
+mod gate;
 mod input;
 mod invalidate;
 mod loading;
@@ -47,11 +49,12 @@ pub use startup::{StartError, start};
 use audience::Audience;
 use busy::Suspended;
 use core::Core;
-use core::memory_limit::Room;
 use core::used_memory;
 use cron::Cron;
+use debugging::Debugging;
 use defrag::Defrag;
-use loading::Loading;
+use gate::Gate;
+use loading::LoadState;
 use metrics::history::History;
 use net::batch::Batch;
 use net::ledger::Ledger;
@@ -63,7 +66,6 @@ use scripts::libraries::Libraries;
 use web::Web;
 
 use crate::config::ShutdownOptions;
-use crate::db::Moment;
 use crate::sys::poller::{Poller, Token};
 use crate::sys::ring::Ring;
 use crate::sys::{clock, crash, signal};
@@ -97,13 +99,14 @@ pub struct Server {
     web: Web,
     /// The last minutes in figures, while somebody may ask for them.
     history: Option<Box<History>>,
+    /// The session of the debugger whose script is being executed, and the processes of others.
+    debugging: Debugging,
     /// A script that takes long, between two of its slices.
     suspended: Option<Box<Suspended>>,
     /// The data set while it is being loaded.
-    loading: Option<Box<Loading>>,
-    /// Whether some commands are refused, because the data is being loaded, the disk refuses what they change, or a script
-    /// takes long.
-    guarded: bool,
+    loading: LoadState,
+    /// What follows from the modes: whether requests need care, what happens to expired keys, what the journal records.
+    gate: Gate,
     /// Clients whose next command waits until room has been made.
     waiting_for_memory: Vec<Token>,
     /// When the log's disk was last complained about.
@@ -118,13 +121,13 @@ impl Server {
         self.core.startup_memory = used_memory();
         loop {
             let ready = self.wait(self.timeout_ms());
-            self.core.clock.update();
+            self.core.read_clock();
             self.core.stats.cycles.begin(clock::ticks(), self.core.stats.commands);
-            self.core.keyspace.moment = Moment::at(self.core.clock.unix_ms());
             if self.audience.pause().is_over(self.core.clock.monotonic_us()) && !self.is_busy() {
                 self.end_pause();
             }
             self.end_overdue_waits();
+            self.end_waits_for_sync();
             self.go_on_evicting();
             for index in 0..ready {
                 if self.process.exit {
@@ -170,7 +173,7 @@ impl Server {
             if signal::child_has_ended() {
                 self.look_after_children();
             }
-            if self.loading.is_some() {
+            if self.loading.is_active() {
                 self.load_slice();
             }
             if self.is_busy() {
@@ -190,12 +193,13 @@ impl Server {
             self.resume_unblocked(&mut io);
             self.core.stats.note_memory(used_memory());
             self.flush();
-            if signal::shutdown_signals() > 0 {
+            if signal::shutdown_signals() > 0 && !self.cron.paused {
                 self.shut_down_by_signal();
             }
             if self.process.exit {
                 return;
             }
+            self.check_gate();
             self.core.stats.cycles.end(clock::ticks(), self.core.stats.commands);
         }
     }
@@ -226,12 +230,13 @@ impl Server {
     /// Whether the next iteration has something to do without an event.
     fn has_work(&self) -> bool {
         self.net.has_scheduled()
+            || !self.audience.ended_waits.is_empty()
             || self.cron.is_expiring()
             || self.cron.is_reclaiming()
             || self.defrag.has_work()
-            || self.loading.is_some()
+            || self.loading.is_active()
             || self.is_busy()
-            || self.core.limit.room() == Room::Coming && self.core.keyspace.lazy().pending() == 0
+            || self.core.limit.is_evicting() && self.core.keyspace.lazy().pending() == 0
     }
 
     /// How long to wait for events: until cron is due, a client has waited long enough, or a pause ends.
@@ -240,12 +245,11 @@ impl Server {
             return 0;
         }
         let now_us = self.core.clock.monotonic_us();
-        let until_cron = match self.core.limit.room() {
-            // What was evicted is being freed.
-            Room::Coming => 1,
-            _ => self.cron.milliseconds_left(now_us),
-        };
+        let until_cron = self.cron.milliseconds_left(now_us);
+        // What was evicted is being freed.
+        let until_cron = if self.core.limit.is_evicting() { 1 } else { until_cron };
         let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
+        let until_deadline = self.audience.acknowledgements.milliseconds_left(now_us, until_deadline);
         self.audience.pause().milliseconds_left(now_us, until_deadline)
     }
 

@@ -38,7 +38,7 @@ impl Server {
                 self.process.log.notice(format_args!("DB saved on disk"));
                 self.core.keyspace.counters.dirty = 0;
                 self.persistence.snapshots.saved(self.unix_seconds());
-                self.refresh_denial();
+                self.refresh_gate();
                 Ok(())
             }
             Err(why) => {
@@ -62,7 +62,7 @@ impl Server {
                 let why = file::reason(&error);
                 self.process.log.warning(format_args!("Can't save in background: fork: {why}"));
                 self.persistence.snapshots.succeeded = false;
-                self.refresh_denial();
+                self.refresh_gate();
                 Err(())
             }
         }
@@ -76,7 +76,7 @@ impl Server {
         let forked =
             begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
                 self.core.keyspace.journal.calls_mut().forget_selection();
-                self.listen();
+                self.refresh_gate();
                 let is_rdb = self.core.config.aof_use_rdb_preamble;
                 let failed = |error: io::Error| {
                     format!("Can't rewrite append only file in background: fork: {}", file::reason(&error))
@@ -227,15 +227,16 @@ impl Server {
 
     /// Asks after the child; called when one has ended, and by cron. Begins what is due or was scheduled for when there is none.
     pub(super) fn look_after_children(&mut self) {
+        self.debugging.forget_ended();
         if let Some(ended) = self.persistence.take_ended() {
             self.core.keyspace.share_memory(false);
             match ended.job.work {
                 Work::Snapshot => self.snapshot_ended(&ended),
                 Work::Rewrite => self.rewrite_ended(&ended),
             }
-            self.refresh_denial();
+            self.refresh_gate();
         }
-        if self.persistence.job.is_some() || self.loading.is_some() || self.is_busy() {
+        if self.persistence.job.is_some() || self.loading.is_active() || self.is_busy() {
             return;
         }
         if self.persistence.rewrites.scheduled {
@@ -381,7 +382,8 @@ impl Server {
 
     /// At the end: what is to be found at the next start is written.
     pub(super) fn write_for_good(&mut self, options: ShutdownOptions) -> Result<(), ()> {
-        if self.loading.is_some() {
+        self.end_debugging();
+        if self.loading.is_active() {
             // What there is is a part of what is on disk.
             return Ok(());
         }
@@ -431,7 +433,7 @@ impl Server {
         if self.persistence.is_at(Work::Snapshot) {
             self.end_job();
         }
-        if !self.core.config.save.is_empty() && self.loading.is_none() {
+        if !self.core.config.save.is_empty() && !self.loading.is_active() {
             let _ = self.save_snapshot();
         }
     }
@@ -474,8 +476,8 @@ impl Server {
         }
         self.persistence.rewrites.scheduled = false;
         self.persistence.log.close();
-        self.listen();
-        self.refresh_denial();
+        self.fail_waits_for_log();
+        self.refresh_gate();
     }
 
     /// The time of the current iteration, Unix seconds.

@@ -10,7 +10,8 @@
 //!
 //! A script is part of the unit of the request that began it: what it calls is heard in order, propagated as one
 //! transaction, and settled when it has ended. It has a session of its own, so that `SELECT` and `redis.setresp` end
-//! with it. Time stands still: the keyspace's moment does not change while it runs, nor does what `TIME` replies.
+//! with it. Time stands still: the keyspace's moment does not change while it runs, nor does what `TIME` replies before the
+//! script is suspended.
 
 use std::rc::Rc;
 
@@ -18,13 +19,13 @@ use super::Server;
 use super::core::dispatch::Caller;
 use super::core::{memory_limit, redact};
 use super::eviction::OUT_OF_MEMORY;
-use super::scripts::redis::{self, REPL_ALL, REPL_AOF};
+use super::scripts::redis::{self, REPL_ALL};
 use super::scripts::run::{End, Host, Kind, Room, Run};
 use super::scripts::shebang::Flags;
 use super::scripts::{api, reply, values};
 use super::{admin, lookup};
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command, Handler, ServerCommand, Session, flags};
+use crate::command::{Args, Command, Handler, Origin, ServerCommand, Session, flags};
 use crate::config::LogLevel;
 use crate::lua::{Call, OutOfMemory, Progress, Value};
 use crate::resp::Reply;
@@ -45,6 +46,8 @@ const FIRST_KEY: usize = 3;
 
 /// A script that is about to begin.
 pub(super) struct Begin {
+    /// The origin of what it will call.
+    pub origin: Origin,
     pub kind: Kind,
     pub host: Host,
     pub function: Value,
@@ -91,27 +94,39 @@ impl Server {
         command.flags & !(flags::WRITE | flags::MAY_REPLICATE | flags::DENYOOM) | writes | grows
     }
 
-    /// Why a script that says `said` of itself cannot be begun by `command`.
-    pub(super) fn refuse_script(&self, command: &Command, said: Option<Flags>) -> Option<Error> {
+    /// Why a script that says `said` of itself cannot be begun by `command`, and call others as `origin`.
+    pub(super) fn refuse_script(
+        &self,
+        command: &Command,
+        said: Option<Flags>,
+        origin: Origin,
+    ) -> Option<Error> {
         let said = said?;
         if said.has(Flags::NO_WRITES) {
             return None;
         }
-        if let Some(denial) = self.persistence.denial() {
+        if let Some(denial) = self.gate.denial()
+            && !origin.must_obey()
+        {
             return Some(self.unwritable_script(denial));
         }
         if command.has(flags::READONLY) {
             return Some(Error::new("ERR Can not execute a script with write flag using *_ro command."));
         }
-        (self.core.limit.room() == memory_limit::Room::None && !said.allows_oom()).then(|| {
+        (self.lacks_memory(origin) && !said.allows_oom()).then(|| {
             Error::new(
                 "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
             )
         })
     }
 
-    /// Executes a script for the client `token`, or for the log that is loaded, and writes its reply; or begins it, if it
-    /// takes long.
+    /// Whether what a script calls as `origin` may not take memory.
+    fn lacks_memory(&self, origin: Origin) -> bool {
+        !origin.must_obey() && self.core.limit.room() == memory_limit::Room::None
+    }
+
+    /// Executes a script for the client `token`, and writes its reply, or begins it, if it takes long. Or executes it for
+    /// the log that is loaded; then the result is how it has ended.
     pub(super) fn run_script(
         &mut self,
         client: Option<Token>,
@@ -119,7 +134,7 @@ impl Server {
         begin: Begin,
         args: Args<'_>,
     ) -> Result {
-        let Begin { kind, mut host, function, name, flags, keys, db } = begin;
+        let Begin { origin, kind, mut host, function, name, flags, keys, db } = begin;
         let Ok(arguments) = set_arguments(&mut host, kind, args, keys) else {
             self.give_back(host);
             return Err(Error::new("ERR not enough memory for the arguments of the script"));
@@ -138,15 +153,14 @@ impl Server {
             kind,
             name,
             client,
+            origin,
             command,
             session,
             is_read_only: Run::is_read_only(flags, command),
             has_written: false,
-            lacks_memory: client.is_some()
-                && self.core.limit.room() == memory_limit::Room::None
-                && !flags.is_some_and(Flags::allows_oom),
+            lacks_memory: self.lacks_memory(origin) && !flags.is_some_and(Flags::allows_oom),
             is_killed: false,
-            propagates: REPL_ALL,
+            obituary: None,
             began: self.core.stopwatch.since(),
             slice: clock::ticks(),
             now_us: None,
@@ -154,25 +168,38 @@ impl Server {
             calls: 0,
             room: self.scripts.spare.take().unwrap_or_default(),
         });
+        if self.debugging.is_on() {
+            self.debug_script(run);
+            return Ok(());
+        }
         let until = match (client, self.core.config.busy_reply_threshold) {
             (None, _) | (_, 0) => None,
             (Some(_), ms) => Some(self.core.stats.tick_rate().to_ticks(ms.saturating_mul(1_000_000))),
         };
-        match self.run_slice(&mut run, until) {
-            Some(end) => self.end_script(run, &end),
-            None => self.suspend_script(run),
-        }
-        Ok(())
+        let Some(end) = self.run_slice(&mut run, until) else {
+            self.suspend_script(run);
+            return Ok(());
+        };
+        let failure = match &end {
+            End::Failed(failure) if client.is_none() => Some(run.describe(failure).0),
+            _ => None,
+        };
+        self.end_script(run, &end);
+        failure.map_or(Ok(()), |text| Err(text.into()))
     }
 
     /// Lets a script run for `ticks` at most. Returns how it has ended, if it has.
     pub(super) fn run_slice(&mut self, run: &mut Run, ticks: Option<u64>) -> Option<End> {
         loop {
             match run.host.machine().run(INSTRUCTIONS) {
+                Progress::Finished { .. } if run.obituary.is_some() => {
+                    return run.obituary.take().map(End::Killed);
+                }
                 Progress::Finished { results: 0 } => return Some(End::Returned(Value::Nil)),
                 Progress::Finished { .. } => return Some(End::Returned(run.host.machine().result(0))),
                 Progress::Failed(failure) => return Some(End::Failed(failure)),
-                Progress::Paused => {}
+                Progress::Paused => self.look_after_debugger(run),
+                Progress::Stopped(stop) => self.stop_script(run, stop),
                 Progress::Host { function, call } => {
                     self.serve_script(run, function, call);
                     run.calls = run.calls.wrapping_add(1);
@@ -192,8 +219,8 @@ impl Server {
     /// Writes the reply of a script that has ended, counts the errors in it, and gives back what it has used.
     pub(super) fn end_script(&mut self, mut run: Box<Run>, end: &End) {
         self.core.stopwatch.resume(run.began);
-        if run.propagates != REPL_ALL {
-            self.listen();
+        if std::mem::take(&mut self.scripts.withheld) != 0 {
+            self.refresh_gate();
         }
         if let Some(token) = run.client
             && self.net.clients.get(token).is_some()
@@ -206,7 +233,13 @@ impl Server {
             }
         }
         let Run { mut host, mut room, .. } = *run;
-        host.machine().abandon();
+        let machine = host.machine();
+        machine.abandon();
+        // All that a script leaves behind was freed when it ended. This is its result, at most.
+        if machine.wants_collection() {
+            machine.collect();
+        }
+        host.count();
         self.give_back(host);
         room.clear();
         self.scripts.spare = Some(room);
@@ -226,9 +259,9 @@ impl Server {
                 (b"ERR the reply of the script is too long".to_vec(), true)
             }
             End::Failed(failure) => run.describe(failure),
-            End::Killed => {
+            End::Killed(reply) => {
                 self.process.log.notice(format_args!("Lua script killed by user with SCRIPT KILL."));
-                run.describe_kill()
+                reply.clone()
             }
         };
         let (text, counts) = failure;
@@ -251,29 +284,26 @@ impl Server {
 
     /// Does what a script asks of the server.
     fn serve_script(&mut self, run: &mut Run, function: u32, call: Call) {
-        match function {
-            redis::CALL => self.call_from_script(run, call, true),
-            redis::PCALL => self.call_from_script(run, call, false),
+        let outcome = match function {
+            redis::CALL => return self.call_from_script(run, call, true),
+            redis::PCALL => return self.call_from_script(run, call, false),
             api::LOG => {
                 let line = api::log_line(run.host.machine(), call);
-                run.provide(line.map(|(level, line)| {
+                line.map(|(level, line)| {
                     self.log_line(level, &line);
                     None
-                }));
+                })
             }
-            redis::SET_RESP => {
-                let set = run.set_protocol(call);
-                run.provide(set.map(|()| None));
-            }
-            redis::SET_REPL => {
-                let set = run.set_propagation(call);
-                if set.is_ok() {
-                    self.listen();
-                    if run.propagates & REPL_AOF == 0 {
-                        self.core.keyspace.journal.mute();
-                    }
-                }
-                run.provide(set.map(|()| None));
+            redis::SET_RESP => run.set_protocol(call).map(|()| None),
+            redis::SET_REPL => run.propagation(call).map(|to| {
+                self.scripts.withheld = REPL_ALL & !to;
+                self.refresh_gate();
+                None
+            }),
+            redis::BREAKPOINT => Ok(Some(Value::Boolean(self.breaks_next()))),
+            redis::DEBUG => {
+                self.print_from_script(run, call);
+                Ok(None)
             }
             _ => {
                 let known = run.room.words.fill(run.host.machine(), call).and_then(|()| {
@@ -281,9 +311,13 @@ impl Server {
                     let found = self.core.names.find(&places.args());
                     found.map_err(|_| "ERR Invalid command passed to redis.acl_check_cmd()")
                 });
-                run.provide(known.map(|_| Some(Value::Boolean(true))));
+                known.map(|_| Some(Value::Boolean(true)))
             }
+        };
+        if let (Err(text), Some(debugger)) = (&outcome, self.debugging.debugger()) {
+            debugger.log_rejection(text.as_bytes());
         }
+        run.provide(outcome);
     }
 
     fn log_line(&self, level: LogLevel, line: &[u8]) {
@@ -317,7 +351,12 @@ impl Server {
                 }
                 Err(error) => (error, true),
             },
-            Err(text) => (Error::new(text), false),
+            Err(text) => {
+                if let Some(debugger) = self.debugging.debugger() {
+                    debugger.log_rejection(text.as_bytes());
+                }
+                (Error::new(text), false)
+            }
         };
         room.clear();
         run.room = room;
@@ -331,10 +370,13 @@ impl Server {
     }
 
     /// Executes a command that a script calls. Its reply is in `room` then; an error has been counted.
-    fn execute_from_script(&mut self, run: &mut Run, room: &mut Room) -> Result {
+    pub(super) fn execute_from_script(&mut self, run: &mut Run, room: &mut Room) -> Result {
         let Room { words, reply } = room;
         let places = words.places();
         let args = places.args();
+        if let Some(debugger) = self.debugging.debugger() {
+            debugger.log_call((0..args.len()).map(|n| args.get(n)));
+        }
         let found = self.core.names.find(&args);
         let command = match found {
             Ok(command) if command.accepts(args.len()) => command,
@@ -348,7 +390,7 @@ impl Server {
                 );
             }
         };
-        if let Some(error) = self.refuse_from_script(run, command) {
+        if let Some(error) = self.refuse_from_script(run, command, args) {
             return Err(self.reject_from_script(Some(command), error));
         }
         run.has_written |= command.has(flags::WRITE);
@@ -359,8 +401,9 @@ impl Server {
         let outcome = match command.handler {
             Handler::Keyspace(function) => {
                 let reply = Reply { buf: reply, protocol: run.session.protocol };
-                let caller = Caller { session: &mut run.session, reply, splices: None, may_wait: false };
-                self.core.dispatch(function, caller, hash, args)
+                let (origin, session) = (run.origin, &mut run.session);
+                let caller = Caller { origin, session, reply, splices: None };
+                self.core.dispatch_in_mode(command, function, caller, hash, args)
             }
             _ => self.call_server_from_script(run, command, args, reply),
         };
@@ -374,6 +417,9 @@ impl Server {
             self.core.stats.count_error(error.code());
         }
         self.told_of_call(run, command, args);
+        if let Some(debugger) = self.debugging.debugger() {
+            debugger.log_outcome(&outcome, reply);
+        }
         outcome
     }
 
@@ -396,14 +442,19 @@ impl Server {
             self.core.stats.command(command.id).rejected += 1;
         }
         self.core.stats.count_error(error.code());
+        if let Some(debugger) = self.debugging.debugger() {
+            debugger.log_rejection(error.text());
+        }
         error
     }
 
     /// Why a script may not call `command`.
     #[inline]
-    fn refuse_from_script(&self, run: &Run, command: &Command) -> Option<Error> {
+    fn refuse_from_script(&self, run: &Run, command: &Command, args: Args<'_>) -> Option<Error> {
         const WRITES: u64 = flags::WRITE | flags::MAY_REPLICATE;
-        if command.has(flags::NOSCRIPT) {
+        if command.has(flags::NOSCRIPT)
+            && !(self.core.scripts_call_all && may_run_within_script(command, args))
+        {
             return Some(Error::new("ERR This Redis command is not allowed from script"));
         }
         if run.is_read_only && command.flags & WRITES != 0 {
@@ -414,7 +465,8 @@ impl Server {
             return None;
         }
         if command.has(flags::WRITE)
-            && let Some(denial) = self.persistence.denial()
+            && !run.origin.must_obey()
+            && let Some(denial) = self.gate.denial()
         {
             return Some(self.misconfigured(denial));
         }
@@ -451,12 +503,35 @@ impl Server {
     }
 }
 
+/// Whether a command that the table keeps from scripts can run within one after all (`DEBUG SET-DISABLE-DENY-SCRIPTS`): it
+/// returns at once, and changes neither what executes scripts nor the data set as a whole.
+fn may_run_within_script(command: &Command, args: Args<'_>) -> bool {
+    use ServerCommand as C;
+    match command.handler {
+        Handler::Server(C::Debug) => {
+            !["reload", "loadaof", "restart", "crash-and-recover"].iter().any(|name| args.is(1, name))
+        }
+        Handler::Server(
+            C::Role
+            | C::ConfigGet
+            | C::ClientId
+            | C::ClientGetname
+            | C::ClientSetname
+            | C::ClientInfo
+            | C::ClientList
+            | C::LatencyLatest
+            | C::LatencyHistory
+            | C::LatencyReset,
+        ) => true,
+        _ => false,
+    }
+}
+
 /// As what a script calls commands: in the database of its client, in RESP2 until it says otherwise.
 fn session_of(client: Option<&Session>, db: usize) -> Session {
     let mut session = Session::new(client.map_or(0, |client| client.id), true);
     session.db = db;
     session.flags.no_touch = client.is_some_and(|client| client.flags.no_touch);
-    session.flags.script = true;
     session
 }
 

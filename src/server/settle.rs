@@ -12,14 +12,16 @@
 //! end of the iteration.
 
 use super::Server;
+use super::audience::Audience;
 use super::audience::waiters::{End, EndedWait, Parked};
 use super::invalidate::reader;
 use super::net::batch::Rest;
 use crate::command::Error;
 use crate::command::waiting::Parking;
-use crate::db::{Awaiting, Framing};
+use crate::db::{Access, Awaiting, Framing};
 use crate::sys::clock;
 use crate::sys::poller::Token;
+use crate::types::Kind;
 
 impl Server {
     /// The unit of the client `executing` is over: what it has left in the journal is heard. Returns whether the client
@@ -29,9 +31,10 @@ impl Server {
     pub(super) fn settle(&mut self, executing: Token) -> bool {
         // A command that is being served is settled by `serve_ready`, and the unit of a script that takes long is not over.
         if !self.audience.settling && !self.is_busy() {
-            if self.core.keyspace.journal.is_unsettled() {
+            if self.core.keyspace.journal.is_unsettled() || self.audience.waiters.has_ready() {
                 self.settle_client(executing);
             } else {
+                self.note_write(Some(executing), self.core.keyspace.journal.calls().of_unit());
                 self.core.keyspace.journal.end_unit();
             }
             if !self.audience.post.is_empty() && self.has_to_deliver_now(executing) {
@@ -77,8 +80,10 @@ impl Server {
 
     /// Ends a unit, and tells all listeners what it has left in the journal.
     fn hear(&mut self, framing: Framing, executing: Option<Token>) {
+        let calls = self.core.keyspace.journal.calls().of_unit();
+        self.core.keyspace.journal.frame(framing);
+        self.note_write(executing, calls);
         let journal = &mut self.core.keyspace.journal;
-        journal.frame(framing);
         let clients = &self.net.clients;
         self.audience.hear(journal, executing, &|token| reader(clients, token));
         self.discard_tracked();
@@ -88,8 +93,17 @@ impl Server {
         self.core.keyspace.journal.end_unit();
     }
 
+    /// The unit of a client has made `calls` calls: `WAIT` and `WAITAOF` wait for the end of the last.
+    fn note_write(&mut self, executing: Option<Token>, calls: u32) {
+        if calls > 0
+            && let Some(client) = executing.and_then(|token| self.net.clients.get_mut(token))
+        {
+            client.session.last_write = self.core.keyspace.journal.calls().offset();
+        }
+    }
+
     /// Clients that watch what the unit has changed will see their `EXEC` fail.
-    fn tell_watchers(&mut self) {
+    pub(super) fn tell_watchers(&mut self) {
         let keyspace = &self.core.keyspace;
         let exists = |db: usize, name: &[u8]| keyspace.kind_of(keyspace.key(db, name)).is_some();
         let released = self.audience.watchers.hear(&keyspace.journal, exists);
@@ -97,17 +111,35 @@ impl Server {
     }
 
     /// Serves the clients that wait for keys that are ready, until no such key is left.
+    ///
+    /// They are served at the present moment: a unit that took long may have made a key that has expired by now.
     fn serve_ready(&mut self) {
+        let mut has_read_clock = false;
         while let Some(place) = self.audience.waiters.next_ready() {
+            if !has_read_clock {
+                self.core.read_clock();
+                has_read_clock = true;
+            }
             let mut after = None;
             loop {
-                let kind = self.core.keyspace.kind_of(self.core.keyspace.key(place.0, &place.1));
+                let kind = self.kind_of_ready(place.0, &place.1);
                 let Some((ticket, token)) = self.audience.waiters.next_of(&place, after, kind) else { break };
                 after = Some(ticket);
                 self.serve(token);
                 self.hear(Framing::Together, Some(token));
             }
         }
+    }
+
+    /// The kind of value that a key which is ready holds. One that has expired is deleted.
+    fn kind_of_ready(&mut self, db: usize, name: &[u8]) -> Option<Kind> {
+        let keyspace = &mut self.core.keyspace;
+        let found = keyspace.find(keyspace.key(db, name), Access::Inspect);
+        let kind = found.map(|at| keyspace.db(db).get(at).kind());
+        if keyspace.journal.is_unsettled() {
+            self.hear(Framing::Together, None);
+        }
+        kind
     }
 
     /// The request of a client that waits for keys has just been kept in [`super::net::client::Client::rest`]: registers
@@ -122,6 +154,14 @@ impl Server {
         let wait = match *parking {
             Parking::Keys(wait) => wait,
             Parking::Script => return,
+            Parking::Acknowledged => {
+                if let Some(wanted) = self.audience.awaited.take() {
+                    let since = (self.core.clock.monotonic_us(), self.core.wait_ticks);
+                    self.audience.acknowledgements.add(token, wanted, since);
+                    self.persistence.log.wake_when_synced(true);
+                }
+                return;
+            }
             Parking::Freed(ticket) => {
                 let began = clock::ticks().wrapping_sub(self.core.wait_ticks);
                 self.audience.freeing.push_back((ticket, token, began));
@@ -197,12 +237,22 @@ impl Server {
         }
     }
 
-    /// Ends the wait of a client for keys with an error, or in vain; the reply follows at the end of the iteration.
+    /// Ends the wait of a client for keys or acknowledgements with an error, or with what it has got; the reply follows at the end of the iteration.
     /// Returns false if it does not wait for any.
     pub(super) fn end_wait(&mut self, token: Token, error: Option<Error>) -> bool {
-        let Some(parked) = self.unpark(token) else { return false };
-        let end = error.map_or(End::InVain, End::Failed);
-        self.audience.ended_waits.push(EndedWait { token, end, ticks: parked.ticks });
+        let (end, ticks) = if let Some(parked) = self.unpark(token) {
+            (End::InVain, parked.ticks)
+        } else if let Some(waiting) = self.audience.acknowledgements.remove(token) {
+            if let Some(client) = self.net.clients.get_mut(token) {
+                client.session.flags.waiting = false;
+            }
+            self.persistence.log.wake_when_synced(!self.audience.acknowledgements.is_empty());
+            (End::Acknowledged(waiting.wanted), waiting.ticks)
+        } else {
+            return false;
+        };
+        let end = error.map_or(end, End::Failed);
+        self.audience.ended_waits.push(EndedWait { token, end, ticks });
         // Among those that are served from now on, it goes on in the order in which the waits end.
         self.net.schedule_unblocked(token);
         true
@@ -233,6 +283,7 @@ impl Server {
             match &end {
                 End::Done => self.net.reply_to(token).ok(),
                 End::InVain => self.net.reply_to(token).null_array(),
+                End::Acknowledged(wanted) => self.reply_acknowledged(token, wanted),
                 End::Failed(error) => self.reply_error(token, error),
             }
             if let Some((command, places)) = called {
@@ -249,7 +300,11 @@ impl Server {
     /// Ends the waits whose deadline has come.
     pub(super) fn end_overdue_waits(&mut self) {
         let now_us = self.core.clock.monotonic_us();
-        while let Some(token) = self.audience.waiters.next_overdue(now_us) {
+        let overdue = |audience: &Audience| {
+            let keys = audience.waiters.next_overdue(now_us);
+            keys.or_else(|| audience.acknowledgements.next_overdue(now_us))
+        };
+        while let Some(token) = overdue(&self.audience) {
             self.end_wait(token, None);
         }
     }

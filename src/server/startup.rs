@@ -7,6 +7,8 @@ use std::io;
 use super::core::used_memory;
 use super::cron::Cron;
 use super::defrag::Defrag;
+use super::gate::Gate;
+use super::loading::LoadState;
 use super::persistence::Persistence;
 use super::process::log::Log;
 use super::process::supervisor::Supervisor;
@@ -21,7 +23,8 @@ use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
 use crate::persist::aof::Directory;
 use crate::persist::syncer::Syncer;
 use crate::sys::net::Listener;
-use crate::sys::poller::{NativePoller, Poller};
+use crate::sys::poller::{NativePoller, Poller, Waker};
+use crate::sys::process::Starter;
 use crate::sys::{crash, file, host, memory, out_of_memory, process, signal};
 use crate::text::words::quote;
 
@@ -55,7 +58,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     let supervisor = Supervisor::of(config.supervised, &log);
     // A supervised process stays where its supervisor sees it.
     config.daemonize &= supervisor.is_none();
-    let listeners = listen_and_detach(&config, &log).map_err(|error| {
+    let (listeners, starter) = listen_and_detach(&config, &log).map_err(|error| {
         log.warning(format_args!("{error}"));
         let was_seen = config.logfile.is_empty() && log.is_at(LogLevel::Warning);
         if was_seen { StartError(String::new()) } else { error }
@@ -69,6 +72,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     }
     let mut server = build(config, log, names)?;
     server.process.supervisor = supervisor;
+    server.process.starter = starter;
     server.process.announce(&server.core.config);
     if let Err(why) = server.process.apply_oom_score(&server.core.config) {
         server.process.log.warning(format_args!("{why}"));
@@ -77,7 +81,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     server.core.keyspace.keep_lazy_to(processors.unwrap_or_default());
     server.net.watch_listeners(listeners.clients).map_err(failed("Can't watch a listener"))?;
     server.open_web(listeners.metrics).map_err(failed("Can't watch a listener"))?;
-    server.process.write_pidfile(&server.core.config);
+    server.process.write_pidfile(&server.core.config).map_err(StartError)?;
     title::apply(&server.core.config);
     for (name, why) in server.core.config.without_effect() {
         server.process.log.warning(format_args!("The directive '{name}' has no effect: {why}"));
@@ -91,8 +95,9 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Requests huge pages for the data set if `huge-pages` says so, and leaves them to other memory unless `disable-thp`.
-fn use_huge_pages(config: &Config) {
+/// Requests huge pages for the memory that the data set takes from now on if `huge-pages` says so, and leaves them to other
+/// memory unless `disable-thp`.
+pub(super) fn use_huge_pages(config: &Config) {
     memory::set_hugepages(config.huge_pages);
     alloc::set_hugepages(config.huge_pages);
     // Only Linux has such pages, and older kernels do not know the middle way.
@@ -123,9 +128,9 @@ struct Listeners {
     metrics: Vec<Listener>,
 }
 
-/// Opens the sockets, and then moves into the background if the configuration says so. In this order the exit status of
-/// the starting process tells whether the daemon could listen.
-fn listen_and_detach(config: &Config, log: &Log) -> Result<Listeners, StartError> {
+/// Opens the sockets, and then moves into the background if the configuration says so: then the process that was started
+/// waits until the daemon serves ([`process::daemonize`]).
+fn listen_and_detach(config: &Config, log: &Log) -> Result<(Listeners, Option<Starter>), StartError> {
     let aborting = |error| StartError(format!("{error}, aborting."));
     let mut listeners = open_listeners(config, config.port, log).map_err(aborting)?;
     if !config.unixsocket.is_empty() {
@@ -139,10 +144,8 @@ fn listen_and_detach(config: &Config, log: &Log) -> Result<Listeners, StartError
         return Err(StartError("Configured to not listen anywhere, exiting.".into()));
     }
     let metrics = open_listeners(config, config.metrics_port, log).map_err(aborting)?;
-    if config.daemonize {
-        process::daemonize().map_err(failed("Can't daemonize"))?;
-    }
-    Ok(Listeners { clients: listeners, metrics })
+    let starter = config.daemonize.then(process::daemonize).transpose().map_err(failed("Can't daemonize"))?;
+    Ok((Listeners { clients: listeners, metrics }, starter))
 }
 
 /// The processors in a list of the configuration; `None` means all.
@@ -168,7 +171,8 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
     let net = Net::new(poller);
     let process = Process::new(log, core.clock.unix_ms());
     let cron = Cron::new(core.config.hz);
-    let persistence = persistence(&core.config, core.clock.unix_ms() / 1000, &process.log)?;
+    let now = core.clock.unix_ms() / 1000;
+    let persistence = persistence(&core.config, now, &process.log, net.poller.waker())?;
     let mut server = Server {
         core,
         net,
@@ -178,10 +182,11 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         process,
         cron,
         defrag: Defrag::default(),
-        loading: None,
-        guarded: false,
+        loading: LoadState::Idle,
+        gate: Gate::default(),
         waiting_for_memory: Vec::new(),
         scripts: Scripts::default(),
+        debugging: super::Debugging::default(),
         suspended: None,
         web: Web::default(),
         history: None,
@@ -194,11 +199,12 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
 }
 
 /// Where the data is kept, and nothing loaded yet.
-fn persistence(config: &Config, now: i64, log: &Log) -> Result<Persistence, StartError> {
+fn persistence(config: &Config, now: i64, log: &Log, waker: Waker) -> Result<Persistence, StartError> {
     // A later change of `dir` does not move the log.
     let home = std::env::current_dir().map_err(failed("Can't find the working directory"))?;
     let directory = Directory::new(&home, &config.appenddirname, &config.appendfilename);
-    let syncer = Syncer::new(processors(&config.bio_cpulist, log).unwrap_or_default());
+    let mut syncer = Syncer::new(processors(&config.bio_cpulist, log).unwrap_or_default());
+    syncer.wake_by(waker);
     Ok(Persistence::new(directory, syncer, now))
 }
 

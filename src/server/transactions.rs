@@ -9,7 +9,7 @@
 use super::Server;
 use super::net::batch::Rest;
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command, Handler, ServerCommand, flags};
+use crate::command::{Args, Command, Handler, Origin, ServerCommand, flags};
 use crate::db::Awaiting;
 use crate::resp::MAX_WINDOW;
 use crate::server::audience::watchers::Watched;
@@ -156,7 +156,7 @@ impl Server {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
             let before = self.net.output.buffer.len();
             execution.closing = self.net.session(token).is_closing();
-            self.call(token, command, request.hash, places.args(), false);
+            self.call(token, command, request.hash, places.args(), Origin::Exec);
             self.show_to_monitors(token, command, places.args());
             if self.is_suspended(token) {
                 self.suspend_execution(execution);

@@ -173,6 +173,15 @@ impl Socket {
         check(unsafe { libc::shutdown(self.fd.as_raw_fd(), libc::SHUT_WR) })
     }
 
+    /// Waits until something can be received, or sent, or the connection has ended. Returns whether that is so; it is not
+    /// after `timeout_ms`, or when a signal has come.
+    pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
+        let events = if to_send { libc::POLLOUT } else { libc::POLLIN };
+        let mut wait = libc::pollfd { fd: self.fd.as_raw_fd(), events, revents: 0 };
+        // SAFETY: one structure, ours.
+        unsafe { libc::poll(&raw mut wait, 1, i32::try_from(timeout_ms).unwrap_or(i32::MAX)) > 0 }
+    }
+
     /// Sends small replies at once instead of delaying them (TCP only).
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         set_option(self.fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))

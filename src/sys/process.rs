@@ -4,10 +4,11 @@
 //! nothing is cached.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read, Write};
 
 use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit};
-use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
 use crate::sys::title;
 
@@ -50,21 +51,67 @@ fn count(limit: libc::rlim_t) -> u64 {
     (limit as u64).min(i64::MAX as u64)
 }
 
-/// Continues in a child process without a terminal, whose standard input and outputs are `/dev/null`; the parent exits
-/// with status 0. Must be called before the process has threads, a poller or rings.
-pub fn daemonize() -> io::Result<()> {
+/// The byte by which a daemon says that it is ready; no text contains it.
+const READY: u8 = 0;
+
+/// The process that has started this daemon. It waits for [`Starter::ready`], or for the daemon's end.
+#[derive(Debug)]
+pub struct Starter {
+    null: File,
+}
+
+impl Starter {
+    /// Lets the starting process exit with status 0. The standard error output is `/dev/null` from now on.
+    pub fn ready(self) {
+        // It may have been interrupted.
+        let _ = io::stderr().write_all(&[READY]);
+        let _ = dup2_stderr(&self.null);
+    }
+}
+
+/// Continues in a child process without a terminal, whose standard input and output are `/dev/null`. Must be called before
+/// the process has threads, a poller or rings.
+///
+/// The parent waits until the child is ready, and exits with status 0. If the child ends before, the parent prints what
+/// the child has written to its standard error output, and exits with status 1.
+pub fn daemonize() -> io::Result<Starter> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let (said, tell) = io::pipe()?;
     // SAFETY: the process has one thread, so the child is whole.
     match unsafe { fork() }? {
-        // SAFETY: ends the parent without running its exit handlers, which are the child's now.
-        ForkResult::Parent { .. } => unsafe { libc::_exit(0) },
+        ForkResult::Parent { child } => {
+            drop(tell);
+            let status = await_daemon(said, child);
+            // SAFETY: ends the parent without running its exit handlers, which are the child's now.
+            unsafe { libc::_exit(status) }
+        }
         ForkResult::Child => {}
     }
     setsid()?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
-    Ok(())
+    dup2_stderr(&tell)?;
+    Ok(Starter { null })
+}
+
+/// Reads what a daemon writes to its standard error output until it is ready or has ended. Returns the exit status.
+fn await_daemon(mut said: PipeReader, daemon: Pid) -> i32 {
+    let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        match said.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(len) if chunk[..len].contains(&READY) => return 0,
+            Ok(len) => text.extend_from_slice(&chunk[..len]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    let ended = waitpid(daemon, None);
+    if text.is_empty() {
+        text = format!("The server ended before it was ready ({ended:?}). Its log says why.\n").into_bytes();
+    }
+    let _ = io::stderr().write_all(&text);
+    1
 }
 
 /// Runs the executable again in this process, with its original arguments. Returns only if that fails.

@@ -46,6 +46,7 @@ pub mod sorted_set;
 pub mod stream;
 pub mod string;
 
+pub use crate::dict::Seed;
 pub use block::Block;
 pub use container::Container;
 pub use entry::Entry;

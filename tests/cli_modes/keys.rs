@@ -26,7 +26,7 @@ fn filled(flags: &str) -> Server {
     fill(&mut client);
     // Two walks see the keys in the same order and the same portions only where the table does not change.
     eventually("the end of the rehash", || {
-        (!client.run("DEBUG HTSTATS 0").text().contains("Rehashing")).then_some(())
+        (!client.run("DEBUG HTSTATS 0").text().contains("rehashing")).then_some(())
     });
     server
 }

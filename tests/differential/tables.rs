@@ -275,6 +275,8 @@ fn every_directive_takes_and_refuses_the_values_that_redis_does() {
         "oom-score-adj",
         "oom-score-adj-values",
         "activedefrag",
+        "min-replicas-to-write",
+        "min-slaves-to-write",
     ];
     let pair = Pair::start("");
     let (mut subject, mut redis) = (pair.subject.client(), pair.redis.client());

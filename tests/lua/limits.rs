@@ -178,6 +178,164 @@ fn garbage_that_errors_and_protected_calls_make_is_collected() {
     }
 }
 
+/// What the host does for a program that asks it for something.
+type Service = fn(&mut Machine);
+
+/// Ways in which values come into the machine from the host.
+const SERVICES: &[(&str, Service)] = &[
+    ("a table", |m| {
+        let table = m.heap.new_table(8, 0);
+        for index in 1..=8 {
+            let text = m.heap.string(format!("element {index} of {:p}", &raw const *m).as_bytes());
+            m.heap.set_index(table, index, Value::String(text)).expect("room");
+        }
+        m.push(Value::Table(table));
+        m.provide(1);
+    }),
+    ("a table of fields", |m| {
+        let table = m.heap.new_table(0, 4);
+        m.heap.set_field(table, "field", Value::Boolean(true));
+        m.push(Value::Table(table));
+        m.provide(1);
+    }),
+    ("a long string", |m| {
+        let string = m.heap.string(&[b'x'; 1000]);
+        m.push(Value::String(string));
+        m.provide(1);
+    }),
+    ("a string that it is given", |m| {
+        let string = m.heap.string_from(vec![b'x'; 5000]);
+        m.push(Value::String(string));
+        m.provide(1);
+    }),
+    ("short strings that are all new", |m| {
+        let number = m.used_bytes();
+        let string = m.heap.string(format!("short {number}").as_bytes());
+        m.push(Value::String(string));
+        m.provide(1);
+    }),
+    ("an error", |m| {
+        let table = m.heap.new_table(0, 1);
+        let text = m.heap.string(&[b'e'; 200]);
+        m.heap.set_field(table, "err", Value::String(text));
+        m.raise(Value::Table(table));
+    }),
+    ("a function", |m| {
+        let function = m.load(b"local a, b, c = 1, 2, 3 return a + b + c", b"=loaded").expect("compiles");
+        m.push(function);
+        m.provide(1);
+    }),
+];
+
+#[test]
+fn what_the_host_provides_is_collected_however_it_comes_into_the_machine() {
+    const LIMIT: usize = 2 << 20;
+    for (what, serve) in SERVICES {
+        for script in [
+            "while true do local x = ask() end",
+            "while true do pcall(ask) end",
+            "local co = coroutine.wrap(function() while true do coroutine.yield(pcall(ask)) end end) while true do co() end",
+            "local t = setmetatable({}, { __index = ask }) while true do local x = pcall(function() return t.x end) end",
+            "local t = {} while true do t.last = select('#', pcall(ask)) end",
+            "local function f() return pcall(ask) end while true do f() end",
+        ] {
+            let mut machine = engine::machine(1 << 30, Libraries::Redis);
+            let globals = machine.globals();
+            let ask = machine.new_host_function("ask", 1);
+            machine.heap.set_field(globals, "ask", ask);
+            begin(&mut machine, script);
+            let mut calls = 0;
+            while calls < 30_000 {
+                match machine.run(100_000) {
+                    Progress::Host { .. } => {
+                        calls += 1;
+                        serve(&mut machine);
+                    }
+                    Progress::Paused => {}
+                    // An error that is not caught.
+                    Progress::Failed(_) => break,
+                    Progress::Finished { .. } | Progress::Stopped(_) => panic!("{script} ends"),
+                }
+                assert!(machine.used_bytes() < LIMIT, "{what}, {script}: {} bytes", machine.used_bytes());
+            }
+            assert!(calls == 30_000 || *what == "an error", "{what}, {script}");
+        }
+    }
+}
+
+#[test]
+fn functions_that_are_loaded_count_with_their_code() {
+    let script = "local source = ('local a = 1 '):rep(100) .. 'return a' \
+                  source = 'return function() ' .. source .. ' end' while true do loadstring(source) end";
+    let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+    begin(&mut machine, script);
+    let (mut most, mut collections, mut before) = (0, 0, 0);
+    for _ in 0..2000 {
+        assert!(matches!(machine.run(10_000), Progress::Paused));
+        let used = machine.used_bytes();
+        collections += usize::from(used < before);
+        (most, before) = (most.max(used), used);
+    }
+    assert!(collections > 2, "{collections} collections, {most} bytes");
+    assert!(most < 8 << 20, "{most} bytes");
+}
+
+/// Programs that leave much behind, and whether they fail.
+const LITTER: &[&str] = &[
+    "local t = {} for i = 1, 100000 do t[i] = { i } end return 1",
+    "local t = {} for i = 1, 100000 do t[i] = { i } end error('x')",
+    "local t = {} for i = 1, 200 do t[i] = ('x'):rep(100000) .. i end return 1",
+    "local t = {} for i = 1, 200 do t[i] = ('x'):rep(100000) .. i end error(t)",
+    "local t = {} for i = 1, 100000 do t[i] = 'string ' .. i end while true do end",
+    "local t = {} for i = 1, 1000 do t[i] = coroutine.wrap(function() local s = ('x'):rep(10000) coroutine.yield() return s end) t[i]() end while true do end",
+];
+
+#[test]
+fn what_a_program_leaves_behind_is_freed_when_it_has_ended_failed_or_been_abandoned() {
+    for script in LITTER {
+        let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+        let before = machine.allocated_bytes();
+        begin(&mut machine, script);
+        let mut runs = 0;
+        while matches!(machine.run(100_000), Progress::Paused) && (runs < 400 || !script.contains("while")) {
+            runs += 1;
+        }
+        assert!(runs > 0, "{script} takes no time");
+        machine.abandon();
+        // It is freed in pieces, too.
+        while machine.wants_collection() {
+            machine.run(10_000);
+        }
+        let after = machine.allocated_bytes();
+        assert!(after < before + (1 << 20), "{script}: {before} bytes before, {after} after");
+        assert_eq!(outcome(&mut machine, "return 'next'"), "next");
+    }
+}
+
+#[test]
+fn a_collection_is_suspended_when_the_budget_is_used_up() {
+    for script in [
+        "local t = {} for i = 1, 200000 do t[i] = {} end while true do collectgarbage() end",
+        "local t = {} for i = 1, 500000 do t[i] = 1 end while true do collectgarbage() end",
+        "local t = {} for i = 1, 200000 do t['k' .. i] = 1 end while true do collectgarbage() end",
+        "local t = setmetatable({}, { __mode = 'k' }) for i = 1, 200000 do t[i] = 1 end while true do collectgarbage() end",
+    ] {
+        let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
+        begin(&mut machine, script);
+        for _ in 0..3000 {
+            let progress = machine.run(5000);
+            assert!(matches!(progress, Progress::Paused), "{script}: {progress:?}");
+            assert!(machine.overdraft() < 5000, "{script}: {} steps at once", machine.overdraft());
+        }
+        // Suspended in the midst of one, it is abandoned without harm.
+        machine.abandon();
+        assert_eq!(
+            outcome(&mut machine, "local t = {} for i = 1, 100 do t[i] = 'k' .. i end return #t"),
+            "100"
+        );
+    }
+}
+
 /// Programs that take memory without end, each in another way.
 const GREEDY: &[&str] = &[
     "local t = {} while true do t[#t + 1] = {} end",

@@ -424,6 +424,40 @@ fn a_reloaded_log_holds_what_was_changed_before_and_takes_what_comes_after() {
 }
 
 #[test]
+fn who_waits_for_a_key_is_served_when_a_log_that_is_reloaded_has_it() {
+    let server = begin("--appendonly yes --aof-use-rdb-preamble no");
+    let (mut client, mut waiting) = (server.client(), server.client());
+    client.run("RPUSH list a");
+    client.run("CONFIG SET appendonly no");
+    client.run("DEL list");
+    waiting.send(&["BLPOP", "list", "0"]).expect("sent");
+    client.wait_for_info("blocked_clients", |blocked| blocked == 1);
+    client.ok("DEBUG LOADAOF");
+    assert_eq!(waiting.read_reply().expect("a reply").value.elements()[1].text(), "a");
+    assert_eq!(client.run("EXISTS list").integer(), 0);
+}
+
+#[test]
+fn a_transaction_that_reloads_the_log_goes_on_with_its_own_changes() {
+    let server = begin("--appendonly yes --notify-keyspace-events KEA");
+    let (mut client, mut watcher, mut subscriber) = (server.client(), server.client(), server.client());
+    client.ok("SET watched 1");
+    watcher.ok("WATCH watched a");
+    watcher.ok("MULTI");
+    subscriber.run("PSUBSCRIBE __keyevent*");
+    for line in ["MULTI", "SET a 1", "SET b 2", "DEBUG LOADAOF", "SET c 3"] {
+        client.run(line);
+    }
+    assert_eq!(client.run("EXEC").elements().len(), 4);
+    assert!(watcher.run("EXEC").is_null());
+    let named: Vec<String> =
+        (0..3).map(|_| subscriber.read_reply().expect("a message").value.elements()[3].text()).collect();
+    assert_eq!(named, ["a", "b", "c"]);
+    let server = restart(server);
+    assert_eq!(server.client().run("EXISTS watched c").integer(), 2);
+}
+
+#[test]
 fn there_may_be_no_log_to_reload() {
     let server = begin("");
     let mut client = server.client();

@@ -67,6 +67,8 @@ fn commands_that_need_the_data_are_refused_while_it_is_loaded_and_others_are_ser
             "WAIT 0 0",
             "CONFIG SET appendonly no",
             "CONFIG SET timeout 0 appendonly yes",
+            "CONFIG SET dir /",
+            "CONFIG SET timeout x repl-diskless-load disabled",
         ]
         .map(|line| client.run(line).text())
         .to_vec();
@@ -122,6 +124,36 @@ fn a_pause_while_loading_lets_nothing_expire() {
         }
         client.wait_for_info("loading", |loading| loading == 0);
         assert_eq!(client.run("GET timed").text(), "v");
+        true
+    });
+}
+
+/// Loaded data is no change: who subscribes to events of keys, or has a copy of values, is sent nothing of it. Who
+/// watches a key that a command of the log sets finds it changed.
+#[test]
+fn what_is_loaded_is_not_announced_to_those_who_came_meanwhile_and_fails_their_transactions() {
+    while_loading(|server, client| {
+        client.ok("CONFIG SET notify-keyspace-events KEA");
+        let (mut subscriber, mut copier, mut watcher) = (server.client(), server.client(), server.client());
+        subscriber.run("PSUBSCRIBE *");
+        copier.run("HELLO 3");
+        copier.ok("CLIENT TRACKING ON BCAST");
+        watcher.ok("WATCH last");
+        watcher.ok("MULTI");
+        watcher.run("ECHO x");
+        if client.info("loading") != "1" {
+            return false;
+        }
+        client.wait_for_info("loading", |loading| loading == 0);
+        client.ok("SET after v");
+        let messages: Vec<String> =
+            (0..2).map(|_| subscriber.read_reply().expect("a message").value.elements()[2].text()).collect();
+        assert_eq!(messages, ["__keyspace@0__:after", "__keyevent@0__:set"]);
+        if !subject_is_redis() {
+            let pushed = copier.read_reply().expect("a message").value;
+            assert_eq!(pushed.elements()[1].elements()[0].text(), "after");
+        }
+        assert!(watcher.run("EXEC").is_null());
         true
     });
 }

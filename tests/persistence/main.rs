@@ -5,6 +5,7 @@
 //! * [`snapshots`]: save rules, what counts as a change, failures.
 //! * [`log`]: the files of the append-only log through starts, rewrites and switches.
 //! * [`loading`]: what is served meanwhile, and files that are cut or damaged.
+//! * [`replay`]: what a log says is done again, whatever limits have been lowered since.
 //! * [`info`]: INFO persistence.
 //! * [`time`]: what expires while the server is down.
 
@@ -12,6 +13,7 @@ mod commands;
 mod info;
 mod loading;
 mod log;
+mod replay;
 mod snapshots;
 #[path = "../support/mod.rs"]
 mod support;

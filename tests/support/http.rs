@@ -1,6 +1,7 @@
 //! A client for `metrics-port` that shows what a response consists of, and a reader of what Prometheus would read.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::client::Client;
 
@@ -38,7 +39,11 @@ impl Http {
     }
 
     pub fn send(&mut self, bytes: &str) {
-        self.0.send_raw(bytes.as_bytes()).expect("send");
+        self.try_send(bytes).expect("send");
+    }
+
+    pub fn try_send(&mut self, bytes: &str) -> io::Result<()> {
+        self.0.send_raw(bytes.as_bytes())
     }
 
     pub fn receive(&mut self) -> Response {

@@ -116,8 +116,9 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
             source::prepare(ctx, at);
             let entry = ctx.db().get(at);
             let len = source::len(&entry).ok_or(WRONG_TYPE)?;
-            if !request.sorted && entry.kind() == Kind::Set && request.store.is_some() {
-                // A set has no order of its own; the stored list must not depend on the order in memory.
+            let must_repeat = request.store.is_some() || ctx.origin.is_script();
+            if !request.sorted && entry.kind() == Kind::Set && must_repeat {
+                // A set has no order of its own; neither a stored list nor a script may depend on the order in memory.
                 request = SortRequest { sorted: true, alpha: true, by: None, ..request };
             }
             let window = request.window(len);

@@ -206,8 +206,9 @@ impl Options {
         Ok(at)
     }
 
-    /// The trimming that they ask for, if any.
-    fn trim(&self, adds: bool, shapes: &Shapes) -> Result<Option<Trim>> {
+    /// The trimming that they ask for, if any. A call of a log says exactly what was trimmed, beside the `LIMIT` that was
+    /// given for an approximate threshold.
+    fn trim(&self, adds: bool, ctx: &Context<'_>) -> Result<Option<Trim>> {
         let Some(bound) = self.bound else {
             return match self.limit {
                 Some(1..) => Err(Error::new(
@@ -221,11 +222,12 @@ impl Options {
             };
         };
         let limit = match (self.limit, self.approximately) {
+            _ if ctx.origin.is_propagated() => 0,
             (Some(_), false) => return Err(LIMIT_ALONE),
             (Some(limit), true) => limit,
             (None, false) => 0,
             // Bounds the time that one command may take.
-            (None, true) => match shapes.stream_node_max_entries.saturating_mul(100) {
+            (None, true) => match ctx.keyspace.shapes.stream_node_max_entries.saturating_mul(100) {
                 0 => 10_000,
                 limit => limit.min(1_000_000),
             },
@@ -251,7 +253,7 @@ const LIMIT_ALONE: Error = Error::new("ERR syntax error, LIMIT cannot be used wi
 /// of the new entry, or null without a stream to add it to. O(1), and O(N) in what is trimmed.
 pub fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (options, id_at, wanted) = Options::parse(args, true)?;
-    let trim = options.trim(true, &ctx.keyspace.shapes)?;
+    let trim = options.trim(true, ctx)?;
     let first = id_at + 1;
     let fields = args.len().saturating_sub(first) / 2;
     if fields == 0 || first + 2 * fields != args.len() {
@@ -330,7 +332,7 @@ fn append<'a>(
 /// `XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count]`: how many entries were deleted. O(N) in that number.
 pub fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let (options, ..) = Options::parse(args, false)?;
-    let trim = options.trim(false, &ctx.keyspace.shapes)?;
+    let trim = options.trim(false, ctx)?;
     let key = ctx.first_key(args.get(1));
     let mut deleted = 0;
     if let (Some(at), Some(trim)) = (ctx.find_stream(key, Access::Write)?, trim) {

@@ -156,7 +156,7 @@ fn wait_or_null(
 /// the key and these entries; null when there are none, with `BLOCK` after waiting for some. `$` is the ID of the last
 /// entry. O(log N + M) a stream.
 pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let options = Options::parse(args, false, ctx.now(), ctx.session.flags.script)?;
+    let options = Options::parse(args, false, ctx.now(), ctx.origin.is_script())?;
     let mut wanted = Vec::with_capacity(options.keys);
     let mut rewritten = Vec::new();
     for (name, id_at) in options.streams(args) {
@@ -208,7 +208,7 @@ pub fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
 /// `XREAD`; `>` stands for entries that the group was not given yet, which become the consumer's pending ones, and an
 /// ID for those that it has pending already. O(log N + M) a stream.
 pub fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
-    let options = Options::parse(args, true, ctx.now(), ctx.session.flags.script)?;
+    let options = Options::parse(args, true, ctx.now(), ctx.origin.is_script())?;
     let Some((group, consumer)) = options.group else { return Err(SYNTAX) };
     let mut wanted = Vec::with_capacity(options.keys);
     for (name, id_at) in options.streams(args) {

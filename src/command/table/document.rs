@@ -41,9 +41,8 @@ const NOTES: &[(&str, &str)] = &[
     ("module|loadex", "in part: always refused: there is no interface for modules"),
     ("module|unload", "in part: always refused: there is no interface for modules"),
     ("role", "same: always `master`, without replicas"),
-    ("script|debug", "in part: `YES` and `SYNC` are refused: there is no debugger"),
-    ("wait", "in part: there are no replicas, so it returns at once"),
-    ("waitaof", "in part: there are no replicas, so it does not wait for any"),
+    ("wait", "same: without replicas it returns 0 at its timeout"),
+    ("waitaof", "same: without replicas it waits for the local log alone"),
 ];
 
 /// Commands of Redis 7.2 that are not here, and what they belong to.

@@ -188,10 +188,15 @@ impl Compiler<'_, '_> {
         Ok(here)
     }
 
-    /// Emits `first, …, last = nil`, as part of the instruction before if that does the same to the registers below.
+    /// Emits `first, …, last = nil`, as part of the instruction before if that does the same to the registers below. At
+    /// the start of a function, registers are nil already.
     pub(super) fn emit_nil(&mut self, first: u8, last: u8) -> Result<()> {
         let function = &mut self.function;
-        if function.last_target.is_none_or(|target| function.here() > target)
+        let is_target = function.last_target == Some(function.here());
+        if function.here() == 0 && !is_target && first >= function.active {
+            return Ok(());
+        }
+        if !is_target
             && let Some(Instruction::LoadNil { first: begin, last: end }) = function.code.last_mut()
             && *begin <= first
             && first <= *end + 1

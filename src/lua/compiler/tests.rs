@@ -64,7 +64,6 @@ fn a_table_that_the_same_statement_overwrites_is_kept_for_its_field() {
     assert_listing(
         "local a, i; a[i], a, i = 1, 2, 3",
         "
-        1 LoadNil { first: 0, last: 1 }
         1 Move { to: 2, from: 0 }
         1 Move { to: 3, from: 1 }
         1 LoadConstant { to: 4, constant: 0 }

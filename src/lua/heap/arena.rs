@@ -17,12 +17,13 @@ enum Slot<T> {
 pub struct Arena<T> {
     slots: Vec<Slot<T>>,
     first_free: u32,
+    live: usize,
     marks: Vec<u64>,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Arena<T> {
-        Arena { slots: Vec::new(), first_free: NONE, marks: Vec::new() }
+        Arena { slots: Vec::new(), first_free: NONE, live: 0, marks: Vec::new() }
     }
 }
 
@@ -32,6 +33,7 @@ impl<T> Arena<T> {
 
     /// The place of `object`, which is below 2³¹: more would take more memory than the machine may have.
     pub fn insert(&mut self, object: T) -> u32 {
+        self.live += 1;
         if self.first_free == NONE {
             let place = self.slots.len() as u32;
             self.slots.push(Slot::Used(object));
@@ -82,26 +84,36 @@ impl<T> Arena<T> {
         self.marks[place / 64] & (1 << (place % 64)) != 0
     }
 
-    /// Frees what was not reached, and shows `kept` each object that was.
-    pub fn sweep(&mut self, mut kept: impl FnMut(usize, &mut T), mut freed: impl FnMut(T)) {
-        let mut first_free = NONE;
-        for (place, slot) in self.slots.iter_mut().enumerate().rev() {
-            let is_marked = self.marks[place / 64] & (1 << (place % 64)) != 0;
-            if let (Slot::Used(object), true) = (&mut *slot, is_marked) {
-                kept(place, object);
-                continue;
+    /// The end of the places that there are.
+    pub fn end(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of slots without an object, and of marks.
+    pub fn spare_bytes(&self) -> usize {
+        (self.slots.capacity() - self.live) * Self::SLOT_BYTES + self.marks.capacity() * size_of::<u64>()
+    }
+
+    /// Whether there is an object that was not reached.
+    #[inline]
+    pub fn is_dead(&self, place: usize) -> bool {
+        !self.is_marked(place) && matches!(self.slots[place], Slot::Used(_))
+    }
+
+    /// Frees an object, and returns it.
+    pub fn free(&mut self, place: usize) -> T {
+        match std::mem::replace(&mut self.slots[place], Slot::Free(self.first_free)) {
+            Slot::Used(object) => {
+                self.first_free = place as u32;
+                self.live -= 1;
+                object
             }
-            if let Slot::Used(object) = std::mem::replace(slot, Slot::Free(first_free)) {
-                freed(object);
-            }
-            first_free = place as u32;
+            Slot::Free(_) => dead(),
         }
-        self.first_free = first_free;
-        self.shrink();
     }
 
     /// Gives memory back after a peak: free slots at the end, once they are more than three quarters.
-    fn shrink(&mut self) {
+    pub fn shrink(&mut self) {
         let used =
             self.slots.iter().rposition(|slot| matches!(slot, Slot::Used(_))).map_or(0, |last| last + 1);
         if used * 4 > self.slots.capacity() || self.slots.capacity() < 256 {

@@ -1,8 +1,14 @@
 //! The collector: marks all that can be reached from the roots, and frees the rest.
 //!
-//! It stops the machine, and is due when twice as much is in use as the last one has left, so that its cost stays in
-//! proportion to what is allocated. Reached objects wait on a list of its own, so no structure of a program makes it
-//! recurse.
+//! ```text
+//!  begin ─▶ roots ─▶ mark, 256 slots of a table at a time ─▶ clear weak tables ─▶ sweep, 1,024 places at a time ─▶ done
+//! ```
+//!
+//! No program runs while a collection is under way, so it needs no barriers; but it is done in pieces, each of which takes
+//! from the budget, and between two of them the machine can be suspended. A collection is due when twice as much is in use
+//! as the last one has left, so that its cost stays in proportion to what is allocated. Reached objects wait on a list of
+//! its own, so no structure of a program makes it recurse; a table goes back on it with the place it was marked up to, so
+//! that the list stays short where tables are wide.
 //!
 //! A table with `__mode` does not keep its keys or values alive, and loses those that die (Lua 5.1, section 2.10.2).
 
@@ -12,12 +18,64 @@ use super::{Arena, FIRST_COLLECTION, Function, Heap, Upvalue, function_bytes};
 use crate::lua::code::Prototype;
 use crate::lua::value::{FunctionId, ProxyId, StringId, TableId, ThreadId, UpvalueId, Value};
 
+/// Slots of a table that are marked, or cleared, at once.
+const SLOTS_AT_ONCE: usize = 256;
+
+/// Places of an arena that are swept at once.
+const PLACES_AT_ONCE: usize = 1024;
+
+/// Steps of the budget for an object that is marked, and for one that is freed.
+const OBJECT_STEPS: usize = 4;
+
 /// An object that is reached, and whose contents are not yet.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Gray {
-    Table(TableId),
+    /// The slots of the table before `from` are.
+    Table {
+        id: TableId,
+        from: usize,
+        weakness: Weakness,
+    },
     Function(FunctionId),
     Thread(ThreadId),
+}
+
+/// How far a collection has come.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Mark,
+    /// The weak tables before `index` are cleared, and the slots before `from` of that one.
+    Clear {
+        index: usize,
+        from: usize,
+    },
+    /// The places from `end` on of this kind of object are swept.
+    Sweep {
+        kind: Kind,
+        end: usize,
+    },
+}
+
+/// What is swept, in this order.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    ShortStrings,
+    LongStrings,
+    Tables,
+    Functions,
+    Upvalues,
+    Threads,
+    Proxies,
+}
+
+/// A collection under way.
+#[derive(Debug)]
+pub struct Collecting {
+    phase: Phase,
+    gray: Vec<Gray>,
+    weak: Vec<(TableId, Weakness)>,
+    /// The string `__mode`.
+    mode: StringId,
 }
 
 /// What a collection knows while it marks.
@@ -25,29 +83,124 @@ pub struct Marker<'a> {
     heap: &'a mut Heap,
     gray: Vec<Gray>,
     weak: Vec<(TableId, Weakness)>,
+    /// Steps that it has taken.
+    steps: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Weakness {
     keys: bool,
     values: bool,
 }
 
 impl Heap {
-    /// Frees all that cannot be reached from what `mark_roots` marks.
-    pub fn collect(&mut self, mode: StringId, mark_roots: impl FnOnce(&mut Marker<'_>)) {
+    /// Begins a collection of all that cannot be reached from what `mark_roots` marks. `go_on_collecting` does it.
+    pub fn begin_collection(&mut self, mode: StringId, mark_roots: impl FnOnce(&mut Marker<'_>)) {
         self.clear_marks();
         self.collection = self.collection.wrapping_add(1);
-        let mut marker = Marker { heap: self, gray: Vec::new(), weak: Vec::new() };
+        let mut marker = Marker { heap: self, gray: Vec::new(), weak: Vec::new(), steps: 0 };
         marker.string(mode);
         mark_roots(&mut marker);
-        marker.run(mode);
-        let weak = std::mem::take(&mut marker.weak);
-        self.clear_weak(&weak);
-        self.sweep();
+        let Marker { gray, weak, .. } = marker;
+        self.collecting = Some(Box::new(Collecting { phase: Phase::Mark, gray, weak, mode }));
+        self.next_collection = 0;
+    }
+
+    /// Goes on with a collection until `budget` is used up. Returns whether it is done. `is_at_rest`: no program is under
+    /// way, so that what is left is what lasts.
+    pub fn go_on_collecting(&mut self, budget: &mut i64, is_at_rest: bool) -> bool {
+        let Some(mut collecting) = self.collecting.take() else { return true };
+        loop {
+            let (steps, next) = self.collect_piece(&mut collecting);
+            *budget = budget.saturating_sub(steps as i64);
+            let Some(next) = next else { break };
+            collecting.phase = next;
+            if *budget <= 0 {
+                self.collecting = Some(collecting);
+                return false;
+            }
+        }
         // Near the limit, garbage takes no more than half of what is left.
         let room = self.limit_bytes.saturating_sub(self.used_bytes) / 2;
-        self.next_collection = self.used_bytes + self.used_bytes.min(room).max(FIRST_COLLECTION);
+        self.pace = self.used_bytes + self.used_bytes.min(room).max(FIRST_COLLECTION);
+        if is_at_rest {
+            self.most_at_rest = self.pace;
+        }
+        self.keep_pace();
+        true
+    }
+
+    /// Whether a collection is under way.
+    pub fn is_collecting(&self) -> bool {
+        self.collecting.is_some()
+    }
+
+    /// Gives a collection up. What it has not freed is left to the next one.
+    pub fn cancel_collection(&mut self) {
+        if self.collecting.take().is_some() {
+            self.request_collection();
+        }
+    }
+
+    /// From now on `wants_collection`, until there was one.
+    pub fn request_collection(&mut self) {
+        self.next_collection = 0;
+    }
+
+    /// As `request_collection`, if so much garbage is left by a program that has ended that it is worth it.
+    pub fn request_collection_at_rest(&mut self) {
+        if self.used_bytes > self.most_at_rest {
+            self.request_collection();
+        }
+    }
+
+    /// Has collections happen by themselves, or only when they are asked for, or memory is exhausted.
+    pub fn set_automatic(&mut self, is_automatic: bool) {
+        if self.is_automatic != is_automatic {
+            self.is_automatic = is_automatic;
+            self.keep_pace();
+        }
+    }
+
+    fn keep_pace(&mut self) {
+        self.next_collection = if self.is_automatic { self.pace } else { self.limit_bytes };
+    }
+
+    /// Does a piece. Returns the steps that it has taken, and where to go on.
+    fn collect_piece(&mut self, collecting: &mut Collecting) -> (usize, Option<Phase>) {
+        match collecting.phase {
+            Phase::Mark => {
+                let (gray, weak) =
+                    (std::mem::take(&mut collecting.gray), std::mem::take(&mut collecting.weak));
+                let mut marker = Marker { heap: self, gray, weak, steps: 0 };
+                let is_done = marker.run(collecting.mode);
+                let steps = marker.steps;
+                Marker { gray: collecting.gray, weak: collecting.weak, .. } = marker;
+                (steps, Some(if is_done { Phase::Clear { index: 0, from: 0 } } else { Phase::Mark }))
+            }
+            Phase::Clear { index, from } => match collecting.weak.get(index) {
+                None => {
+                    (1, Some(Phase::Sweep { kind: Kind::ShortStrings, end: self.end_of(Kind::ShortStrings) }))
+                }
+                Some((id, weakness)) => {
+                    let is_done = self.clear_weak(*id, *weakness, from);
+                    let (index, from) = if is_done { (index + 1, 0) } else { (index, from + SLOTS_AT_ONCE) };
+                    (SLOTS_AT_ONCE, Some(Phase::Clear { index, from }))
+                }
+            },
+            Phase::Sweep { kind, end } => {
+                let from = end.saturating_sub(PLACES_AT_ONCE);
+                let (count, bytes) = self.sweep(kind, from, end);
+                self.used_bytes = self.used_bytes.saturating_sub(bytes);
+                // Pages of what is large are given back one by one.
+                let steps = (end - from) / 4 + count * OBJECT_STEPS + bytes / 4096;
+                if from > 0 {
+                    return (steps, Some(Phase::Sweep { kind, end: from }));
+                }
+                self.shrink(kind);
+                (steps, kind.next().map(|kind| Phase::Sweep { kind, end: self.end_of(kind) }))
+            }
+        }
     }
 
     fn clear_marks(&mut self) {
@@ -59,14 +212,16 @@ impl Heap {
         self.proxies.clear_marks();
     }
 
-    fn clear_weak(&mut self, weak: &[(TableId, Weakness)]) {
-        for (id, weakness) in weak {
-            let mut table = std::mem::take(self.tables.get_mut(id.0 as usize));
-            table.clear_dead(|key, value| {
-                (weakness.keys && self.is_dead(key)) || (weakness.values && self.is_dead(value))
-            });
-            *self.tables.get_mut(id.0 as usize) = table;
-        }
+    /// Clears some slots of a weak table. Returns whether they were the last.
+    fn clear_weak(&mut self, id: TableId, weakness: Weakness, from: usize) -> bool {
+        let mut table = std::mem::take(self.tables.get_mut(id.0 as usize));
+        let to = from + SLOTS_AT_ONCE;
+        table.clear_dead(from, to, |key, value| {
+            (weakness.keys && self.is_dead(key)) || (weakness.values && self.is_dead(value))
+        });
+        let is_done = to >= table.slots();
+        *self.tables.get_mut(id.0 as usize) = table;
+        is_done
     }
 
     /// Strings do not count as dead: what is left of a weak table is marked before it is swept.
@@ -84,15 +239,79 @@ impl Heap {
         }
     }
 
-    fn sweep(&mut self) {
-        let mut freed = self.strings.sweep();
-        self.tables.sweep(|_, _| (), |table| freed += Arena::<super::Table>::SLOT_BYTES + table.heap_bytes());
-        self.functions.sweep(|_, _| (), |function| freed += function_bytes(&function));
-        self.upvalues.sweep(|_, _| (), |_| freed += Arena::<Upvalue>::SLOT_BYTES);
-        self.threads
-            .sweep(|_, _| (), |thread| freed += Arena::<super::Thread>::SLOT_BYTES + thread.heap_bytes());
-        self.proxies.sweep(|_, _| (), |_| freed += Arena::<super::Proxy>::SLOT_BYTES);
-        self.used_bytes = self.used_bytes.saturating_sub(freed);
+    fn end_of(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::ShortStrings => self.strings.ends().0,
+            Kind::LongStrings => self.strings.ends().1,
+            Kind::Tables => self.tables.end(),
+            Kind::Functions => self.functions.end(),
+            Kind::Upvalues => self.upvalues.end(),
+            Kind::Threads => self.threads.end(),
+            Kind::Proxies => self.proxies.end(),
+        }
+    }
+
+    /// Frees what was not reached at `from..to`. Returns how many objects that were, and their bytes of memory.
+    fn sweep(&mut self, kind: Kind, from: usize, to: usize) -> (usize, usize) {
+        fn free<T>(
+            arena: &mut Arena<T>,
+            from: usize,
+            to: usize,
+            bytes: impl Fn(&T) -> usize,
+        ) -> (usize, usize) {
+            let mut freed = (0, 0);
+            // The lowest place is used again first.
+            for place in (from..to).rev() {
+                if arena.is_dead(place) {
+                    let object = arena.free(place);
+                    freed = (freed.0 + 1, freed.1 + Arena::<T>::SLOT_BYTES + bytes(&object));
+                }
+            }
+            freed
+        }
+        fn free_strings(from: usize, to: usize, mut free: impl FnMut(usize) -> usize) -> (usize, usize) {
+            let freed = (from..to).rev().map(&mut free);
+            freed.fold((0, 0), |(count, sum), bytes| (count + usize::from(bytes > 0), sum + bytes))
+        }
+        match kind {
+            Kind::ShortStrings => free_strings(from, to, |place| self.strings.sweep_short(place)),
+            Kind::LongStrings => free_strings(from, to, |place| self.strings.sweep_long(place)),
+            Kind::Tables => free(&mut self.tables, from, to, super::Table::heap_bytes),
+            Kind::Functions => {
+                let slot = Arena::<Function>::SLOT_BYTES;
+                free(&mut self.functions, from, to, |function| function_bytes(function) - slot)
+            }
+            Kind::Upvalues => free(&mut self.upvalues, from, to, |_| 0),
+            Kind::Threads => free(&mut self.threads, from, to, super::Thread::heap_bytes),
+            Kind::Proxies => free(&mut self.proxies, from, to, |_| 0),
+        }
+    }
+
+    /// Gives memory back after a peak.
+    fn shrink(&mut self, kind: Kind) {
+        match kind {
+            Kind::ShortStrings => (),
+            Kind::LongStrings => self.strings.shrink(),
+            Kind::Tables => self.tables.shrink(),
+            Kind::Functions => self.functions.shrink(),
+            Kind::Upvalues => self.upvalues.shrink(),
+            Kind::Threads => self.threads.shrink(),
+            Kind::Proxies => self.proxies.shrink(),
+        }
+    }
+}
+
+impl Kind {
+    fn next(self) -> Option<Kind> {
+        match self {
+            Kind::ShortStrings => Some(Kind::LongStrings),
+            Kind::LongStrings => Some(Kind::Tables),
+            Kind::Tables => Some(Kind::Functions),
+            Kind::Functions => Some(Kind::Upvalues),
+            Kind::Upvalues => Some(Kind::Threads),
+            Kind::Threads => Some(Kind::Proxies),
+            Kind::Proxies => None,
+        }
     }
 }
 
@@ -115,7 +334,7 @@ impl Marker<'_> {
 
     pub fn table(&mut self, id: TableId) {
         if self.heap.tables.mark(id.0 as usize) {
-            self.gray.push(Gray::Table(id));
+            self.gray.push(Gray::Table { id, from: 0, weakness: Weakness { keys: false, values: false } });
         }
     }
 
@@ -156,6 +375,7 @@ impl Marker<'_> {
             if prototype.marked.replace(self.heap.collection) == self.heap.collection {
                 continue;
             }
+            self.steps += OBJECT_STEPS + prototype.constants.len() / 2;
             for constant in &prototype.constants {
                 self.value(*constant);
             }
@@ -163,35 +383,39 @@ impl Marker<'_> {
         }
     }
 
-    /// Marks what the reached objects contain, until there is nothing more.
-    fn run(&mut self, mode: StringId) {
-        while let Some(gray) = self.gray.pop() {
+    /// Marks a part of what the reached objects contain. Returns whether there is nothing more.
+    fn run(&mut self, mode: StringId) -> bool {
+        while self.steps < SLOTS_AT_ONCE {
+            let Some(gray) = self.gray.pop() else { return true };
+            self.steps += OBJECT_STEPS;
             match gray {
-                Gray::Table(id) => self.contents_of_table(id, mode),
+                Gray::Table { id, from, weakness } => self.contents_of_table(id, from, weakness, mode),
                 Gray::Function(id) => self.contents_of_function(id),
                 Gray::Thread(id) => self.contents_of_thread(id),
             }
         }
+        false
     }
 
-    fn contents_of_table(&mut self, id: TableId, mode: StringId) {
+    fn contents_of_table(&mut self, id: TableId, from: usize, mut weakness: Weakness, mode: StringId) {
         // Taken out, so that the marks can be changed meanwhile.
         let table = std::mem::take(self.heap.tables.get_mut(id.0 as usize));
-        let mut weakness = Weakness { keys: false, values: false };
-        if let Some(metatable) = table.metatable() {
+        if from == 0
+            && let Some(metatable) = table.metatable()
+        {
             self.table(metatable);
             let of = if metatable == id { &table } else { self.heap.table(metatable) };
             weakness = self.heap.weakness(of, mode);
-        }
-        if weakness.keys || weakness.values {
-            self.weak.push((id, weakness));
-        }
-        if !weakness.values {
-            for value in table.array() {
-                self.value(*value);
+            if weakness.keys || weakness.values {
+                self.weak.push((id, weakness));
             }
         }
-        for (key, value) in table.nodes() {
+        let to = table.slots().min(from + SLOTS_AT_ONCE);
+        if to < table.slots() {
+            // Below what is reached now: the list holds a piece of each level, and not all of a wide one.
+            self.gray.push(Gray::Table { id, from: to, weakness });
+        }
+        for (key, value) in table.slots_from(from, to) {
             // The key of a value that was removed stays where it is until the table is put in order.
             if !weakness.keys {
                 self.value(key);
@@ -200,6 +424,7 @@ impl Marker<'_> {
                 self.value(value);
             }
         }
+        self.steps += (to - from) / 2;
         *self.heap.tables.get_mut(id.0 as usize) = table;
     }
 
@@ -207,6 +432,7 @@ impl Marker<'_> {
         match self.heap.functions.get(id.0 as usize) {
             Function::Lua(closure) => {
                 let closure = Rc::clone(closure);
+                self.steps += closure.upvalues.len();
                 self.table(closure.environment.get());
                 self.prototype(&closure.prototype);
                 for upvalue in &closure.upvalues {
@@ -225,6 +451,7 @@ impl Marker<'_> {
     fn contents_of_thread(&mut self, id: ThreadId) {
         let mut thread = std::mem::take(self.heap.threads.get_mut(id.0 as usize));
         let end = thread.end().min(thread.stack.len());
+        self.steps += thread.stack.len() / 4;
         thread.mark(self, end);
         *self.heap.threads.get_mut(id.0 as usize) = thread;
     }

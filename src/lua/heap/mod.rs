@@ -20,7 +20,9 @@ use super::machine::{Native, Thread};
 use super::number;
 use super::value::{FunctionId, ProxyId, StringId, TableId, ThreadId, UpvalueId, Value};
 
+use self::collect::Collecting;
 pub use self::collect::Marker;
+use crate::alloc::array_size;
 
 /// The first collection happens when this much is in use.
 const FIRST_COLLECTION: usize = 256 << 10;
@@ -32,7 +34,12 @@ pub struct Closure {
     pub upvalues: Box<[UpvalueId]>,
     /// Where it looks for globals.
     pub environment: Cell<TableId>,
+    /// Bytes of memory of the code of a whole chunk, for the function that `load` returns.
+    pub code_bytes: usize,
 }
+
+/// A closure beside its counters.
+type RcClosure = ([usize; 2], Closure);
 
 /// What can be called.
 #[derive(Debug)]
@@ -73,8 +80,16 @@ pub struct Heap {
     proxies: Arena<Proxy>,
     used_bytes: usize,
     limit_bytes: usize,
-    /// Collect when more is in use.
+    /// Collect when more is in use; 0 as long as a collection is asked for, or under way.
     next_collection: usize,
+    /// The same, as the last collection has left it.
+    pace: usize,
+    /// More than this between two programs is garbage worth a collection.
+    most_at_rest: usize,
+    /// Collections are due by themselves, not only when memory is exhausted.
+    is_automatic: bool,
+    /// The collection under way.
+    collecting: Option<Box<Collecting>>,
     /// Collections so far.
     collection: u32,
 }
@@ -92,6 +107,10 @@ impl Heap {
             used_bytes: 0,
             limit_bytes,
             next_collection: FIRST_COLLECTION,
+            pace: FIRST_COLLECTION,
+            most_at_rest: FIRST_COLLECTION,
+            is_automatic: true,
+            collecting: None,
             collection: 0,
         }
     }
@@ -116,15 +135,21 @@ impl Heap {
         }
     }
 
-    /// It is time for a collection.
+    /// Bytes of memory that were allocated, room for more objects included.
+    pub fn allocated_bytes(&self) -> usize {
+        self.used_bytes
+            + self.strings.spare_bytes()
+            + self.tables.spare_bytes()
+            + self.functions.spare_bytes()
+            + self.upvalues.spare_bytes()
+            + self.threads.spare_bytes()
+            + self.proxies.spare_bytes()
+    }
+
+    /// It is time for a collection, or for the next part of one.
     #[inline(always)]
     pub fn wants_collection(&self) -> bool {
         self.used_bytes > self.next_collection
-    }
-
-    /// More than half of what there may be is in use.
-    pub fn is_half_full(&self) -> bool {
-        self.used_bytes > self.limit_bytes / 2
     }
 
     /// More is in use than there may be.
@@ -459,9 +484,11 @@ fn function_bytes(function: &Function) -> usize {
     Arena::<Function>::SLOT_BYTES
         + match function {
             Function::Lua(closure) => {
-                size_of::<Closure>() + 16 + closure.upvalues.len() * size_of::<UpvalueId>()
+                array_size::<RcClosure>(1)
+                    + array_size::<UpvalueId>(closure.upvalues.len())
+                    + closure.code_bytes
             }
-            Function::Native { upvalues, .. } => size_of_val(&**upvalues),
+            Function::Native { upvalues, .. } => array_size::<Value>(upvalues.len()),
             Function::Host { .. } => 0,
         }
 }

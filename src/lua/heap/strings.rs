@@ -11,6 +11,7 @@
 use std::cell::Cell;
 
 use super::arena::Arena;
+use crate::alloc::array_size;
 use crate::lua::value::StringId;
 
 /// The length of the longest string that is unique.
@@ -95,7 +96,7 @@ impl Strings {
 
     pub fn insert_long(&mut self, bytes: Box<[u8]>) -> (StringId, usize) {
         debug_assert!(bytes.len() > LONGEST_SHORT);
-        let allocated = Strings::LONG_BYTES + bytes.len();
+        let allocated = Strings::LONG_BYTES + array_size::<u8>(bytes.len());
         (StringId::long(self.long.insert(Long { bytes, hash: Cell::new(None) })), allocated)
     }
 
@@ -183,28 +184,54 @@ impl Strings {
         };
     }
 
-    /// Frees the strings that were not reached. Returns the bytes of memory that are free now.
-    pub fn sweep(&mut self) -> usize {
-        let mut freed_bytes = 0;
-        let mut freed = 0;
-        self.heads.fill(NONE);
-        let heads = &mut self.heads;
-        let last_head = heads.len() - 1;
-        self.short.sweep(
-            |place, short| {
-                let head = &mut heads[short.seeded as usize & last_head];
-                short.next = *head;
-                *head = place as u32;
-            },
-            |_| freed += 1,
-        );
-        self.live -= freed;
-        freed_bytes += freed * Strings::SHORT_BYTES;
-        self.long.sweep(|_, _| (), |long| freed_bytes += Strings::LONG_BYTES + long.bytes.len());
-        if self.heads.len() > 4096 && self.live * 8 < self.heads.len() {
-            self.chain(self.heads.len() / 4);
+    /// The ends of the places of short and long strings.
+    pub fn ends(&self) -> (usize, usize) {
+        (self.short.end(), self.long.end())
+    }
+
+    /// Bytes of memory beyond what was counted for each string.
+    pub fn spare_bytes(&self) -> usize {
+        let heads = (self.heads.capacity() - self.live.min(self.heads.capacity())) * size_of::<u32>();
+        self.short.spare_bytes() + self.long.spare_bytes() + heads
+    }
+
+    /// Frees the short string at `place` if it was not reached. Returns the bytes of memory that are free now.
+    pub fn sweep_short(&mut self, place: usize) -> usize {
+        if !self.short.is_dead(place) {
+            return 0;
         }
-        freed_bytes
+        let Short { seeded, next, .. } = self.short.free(place);
+        // The chain is in order at any time: an error may need a string while a collection is under way.
+        let head = seeded as usize & (self.heads.len() - 1);
+        if self.heads[head] as usize == place {
+            self.heads[head] = next;
+        } else {
+            let mut before = self.heads[head] as usize;
+            while self.short.get(before).next as usize != place {
+                before = self.short.get(before).next as usize;
+            }
+            self.short.get_mut(before).next = next;
+        }
+        self.live -= 1;
+        Strings::SHORT_BYTES
+    }
+
+    /// As `sweep_short`, of a long string.
+    pub fn sweep_long(&mut self, place: usize) -> usize {
+        if !self.long.is_dead(place) {
+            return 0;
+        }
+        Strings::LONG_BYTES + array_size::<u8>(self.long.free(place).bytes.len())
+    }
+
+    /// Gives memory back after a peak.
+    pub fn shrink(&mut self) {
+        self.short.shrink();
+        self.long.shrink();
+        if self.heads.len() > 4096 && self.live * 8 < self.heads.len() {
+            self.chain((self.live * 2).next_power_of_two().max(256));
+            self.heads.shrink_to_fit();
+        }
     }
 }
 

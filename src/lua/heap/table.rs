@@ -15,7 +15,10 @@
 //! them is put in order by seeded hashes instead, once and for good: hostile keys lose the familiar order, and nothing
 //! else.
 
+use std::ops::Range;
+
 use super::strings::{Strings, seeded_hash};
+use crate::alloc::array_size;
 use crate::lua::value::{StringId, TableId, Value};
 
 /// The end of a chain.
@@ -75,7 +78,7 @@ impl Table {
 
     /// Bytes of memory that it holds beyond its slot in the arena.
     pub fn heap_bytes(&self) -> usize {
-        self.array.capacity() * size_of::<Value>() + self.nodes.len() * size_of::<Node>()
+        array_size::<Value>(self.array.capacity()) + array_size::<Node>(self.nodes.len())
     }
 
     pub fn metatable(&self) -> Option<TableId> {
@@ -451,25 +454,45 @@ impl Table {
 
     // For the collector
 
-    /// The keys and values of all nodes.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = (Value, Value)> + '_ {
-        self.nodes.iter().map(|node| (node.key, node.value))
+    /// How many elements and nodes there are, in use or not.
+    pub fn slots(&self) -> usize {
+        self.array.len() + self.nodes.len()
     }
 
-    /// Removes what `is_dead` of its key or value; for weak tables.
-    pub(super) fn clear_dead(&mut self, mut is_dead: impl FnMut(Value, Value) -> bool) {
-        for value in &mut self.array {
+    /// The keys and values in slots, of which those of the array come first, without their keys.
+    pub(super) fn slots_from(&self, from: usize, to: usize) -> impl Iterator<Item = (Value, Value)> + '_ {
+        let (array, nodes) =
+            (within(from, to, 0, self.array.len()), within(from, to, self.array.len(), self.slots()));
+        let elements = self.array[array].iter().map(|value| (Value::Nil, *value));
+        elements.chain(self.nodes[nodes].iter().map(|node| (node.key, node.value)))
+    }
+
+    /// Removes what `is_dead` of the key or value in the slots `from..to`; for weak tables.
+    pub(super) fn clear_dead(
+        &mut self,
+        from: usize,
+        to: usize,
+        mut is_dead: impl FnMut(Value, Value) -> bool,
+    ) {
+        let (array, nodes) =
+            (within(from, to, 0, self.array.len()), within(from, to, self.array.len(), self.slots()));
+        for value in &mut self.array[array] {
             if is_dead(Value::Nil, *value) {
                 *value = Value::Nil;
             }
         }
-        for node in &mut self.nodes {
+        for node in &mut self.nodes[nodes] {
             if !node.key.is_nil() && is_dead(node.key, node.value) {
                 node.value = Value::Nil;
                 node.key = Value::Number(f64::NAN);
             }
         }
     }
+}
+
+/// What `from..to` and `begin..end` have in common, counted from `begin`.
+fn within(from: usize, to: usize, begin: usize, end: usize) -> Range<usize> {
+    from.clamp(begin, end) - begin..to.clamp(begin, end) - begin
 }
 
 fn same(a: Value, b: Value, strings: &Strings) -> bool {

@@ -88,20 +88,13 @@ fn tostring(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         }
         Value::Nil => b"nil".to_vec(),
         Value::Boolean(value) => value.to_string().into_bytes(),
-        Value::Table(id) => address("table", id.0),
-        Value::Function(id) => address("function", id.0),
-        Value::Thread(id) => address("thread", id.0),
-        Value::Proxy(id) => address("userdata", id.0),
-        Value::Null => b"userdata: (nil)".to_vec(),
+        object => match object.address() {
+            Some(address) => format!("{}: {address:#014x}", object.type_name()).into_bytes(),
+            None => b"userdata: (nil)".to_vec(),
+        },
     };
     m.push_bytes(&text);
     Ok(Outcome::Values(1))
-}
-
-/// How an object without a text of its own is shown. Its place takes the place of an address.
-fn address(kind: &str, place: u32) -> Vec<u8> {
-    let address = (u64::from(place) + 1) << 4;
-    format!("{kind}: {address:#014x}").into_bytes()
 }
 
 /// A native function that returns exactly one result of what it has called.
@@ -379,7 +372,8 @@ fn xpcall(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 // The collector
 
-/// `collectgarbage([option [, n]])`. A collection is always a whole one, so `step` completes one.
+/// `collectgarbage([option [, n]])`. A collection is always a whole one, so `step` completes one. It happens while the
+/// function waits, so that it can be suspended.
 fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let option =
         m.optional_string(call, 1)?.map_or(b"collect".to_vec(), |option| m.heap.bytes(option).to_vec());
@@ -395,25 +389,31 @@ fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let result = match option {
         b"count" => Value::Number(m.heap.used_bytes() as f64 / 1024.0),
         b"step" => {
-            collect(m);
-            Value::Boolean(true)
+            m.request_collection();
+            return Ok(Outcome::Pause(Box::new(Collected(Value::Boolean(true)))));
+        }
+        b"collect" => {
+            m.request_collection();
+            return Ok(Outcome::Pause(Box::new(Collected(Value::Number(0.0)))));
         }
         b"setpause" => remember(m, call, 0, n),
         b"setstepmul" => remember(m, call, 1, n),
-        _ => {
-            match option {
-                b"collect" => collect(m),
-                option => m.set_collecting(option == b"restart"),
-            }
+        option => {
+            m.set_collecting(option == b"restart");
             Value::Number(0.0)
         }
     };
     m.one(result)
 }
 
-fn collect(m: &mut Machine) {
-    m.charge(m.heap.used_bytes() / 64);
-    m.collect();
+/// What `collectgarbage` returns after a collection: a value that is no object.
+#[derive(Debug)]
+struct Collected(Value);
+
+impl Continue for Collected {
+    fn resume(self: Box<Self>, m: &mut Machine, _: Call, _: usize) -> Result<Outcome, Raised> {
+        m.one(self.0)
+    }
 }
 
 /// Stores a number in an upvalue, and returns the one that was there.

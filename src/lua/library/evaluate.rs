@@ -36,7 +36,7 @@ pub fn evaluate_with(source: &str, budget: usize, memory_limit_bytes: usize) -> 
                 machine.heap.to_bytes(failure.value, &mut text);
                 return format!("error: {}", quoted(&text));
             }
-            Progress::Host { .. } => unreachable!("there is no host"),
+            Progress::Host { .. } | Progress::Stopped(_) => unreachable!("there is no host"),
         }
     }
 }

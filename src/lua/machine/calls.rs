@@ -13,6 +13,8 @@ use crate::lua::value::Value;
 pub(super) enum Next {
     /// In the last frame, whichever that is now.
     Frame,
+    /// There as well, after a collection.
+    Collect,
     Leave(Progress),
 }
 
@@ -295,6 +297,7 @@ impl Machine {
                 Ok(Next::Frame)
             }
             Deliver::Finish => self.finish(from, count),
+            Deliver::Evaluated => Ok(Next::Leave(self.evaluated(from, count))),
             _ => {
                 let value = if count > 0 { self.thread.stack[from] } else { Value::Nil };
                 self.deliver_one(deliver, value)
@@ -344,6 +347,7 @@ impl Machine {
             | Deliver::Iterate { .. }
             | Deliver::Continue
             | Deliver::Discard
+            | Deliver::Evaluated
             | Deliver::Finish => (),
         }
         Ok(Next::Frame)
@@ -371,7 +375,7 @@ impl Machine {
         self.thread.stack.copy_within(from..from + count, 0);
         self.thread.top = count;
         self.tidy_up();
-        Ok(Next::Leave(Progress::Finished { results: count }))
+        Ok(Next::Collect)
     }
 
     /// A call of the value at `function` takes the place of the last frame.

@@ -48,10 +48,13 @@ impl Machine {
             }
             Some((index, Some(handler))) => self.handle(index, handler, raised.0)?,
             None if self.current != self.main => return self.die(raised.0),
-            None => return Ok(Some(self.failed(raised.0))),
+            None => {
+                self.failed(raised.0);
+                return Ok(None);
+            }
         };
         match next {
-            Next::Frame => Ok(None),
+            Next::Frame | Next::Collect => Ok(None),
             Next::Leave(progress) => Ok(Some(progress)),
         }
     }
@@ -104,7 +107,7 @@ impl Machine {
         // What has failed keeps nothing alive, least of all the memory for want of which it has failed.
         self.thread.stack[base..failed].fill(Value::Nil);
         if matches!(error, Value::String(text) if text == self.fixed.out_of_memory) {
-            self.collect_below(self.thread.end());
+            self.heap.request_collection();
         }
         self.push(Value::Boolean(false));
         self.push(error);
@@ -129,7 +132,7 @@ impl Machine {
         self.push(Value::Boolean(false));
         self.push(error);
         match self.deliver(deliver, base - 1, base, 2)? {
-            Next::Frame => Ok(None),
+            Next::Frame | Next::Collect => Ok(None),
             Next::Leave(progress) => Ok(Some(progress)),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::native::Raised;
-use super::thread::Activity;
+use super::thread::{Activity, Deliver};
 use crate::lua::names;
 use crate::lua::value::Value;
 
@@ -17,7 +17,8 @@ impl Machine {
     /// The function at a level: 1 is the caller of the native function that is running.
     pub fn level(&self, level: usize) -> Option<Level<'_>> {
         let mut left = level.checked_sub(1)?;
-        for frame in self.thread.frames.iter().rev() {
+        // A debugger's call comes from nowhere.
+        for frame in self.thread.frames.iter().rev().filter(|frame| frame.deliver != Deliver::Evaluated) {
             if left == 0 {
                 return Some(Level::Frame(frame));
             }

@@ -22,7 +22,9 @@ impl Machine {
     /// As `load`, with another table of globals.
     pub fn load_with(&mut self, source: &[u8], chunk: &[u8], environment: TableId) -> Result<Value, Vec<u8>> {
         let prototype = compiler::compile(source, chunk, &mut self.heap)?;
-        let closure = Closure { prototype, upvalues: Box::default(), environment: environment.into() };
+        let code_bytes = prototype.tree_bytes();
+        let closure =
+            Closure { prototype, upvalues: Box::default(), environment: environment.into(), code_bytes };
         Ok(Value::Function(self.heap.new_function(Function::Lua(Rc::new(closure)))))
     }
 
@@ -34,6 +36,8 @@ impl Machine {
     /// Begins a call. The machine is idle.
     pub fn begin(&mut self, function: Value, arguments: &[Value]) {
         debug_assert!(self.is_idle(), "a call is under way");
+        // What the host has made since is not marked.
+        self.heap.cancel_collection();
         self.thread.top = 0;
         self.push(function);
         for argument in arguments {
@@ -43,7 +47,7 @@ impl Machine {
         self.set_pending(started);
     }
 
-    fn set_pending(&mut self, result: Result<super::calls::Next, Raised>) {
+    pub(super) fn set_pending(&mut self, result: Result<super::calls::Next, Raised>) {
         match result {
             Ok(super::calls::Next::Leave(progress)) => self.pending = Some(Pending::Leave(progress)),
             Ok(_) => (),
@@ -56,28 +60,45 @@ impl Machine {
         self.current == self.main && self.thread.frames.is_empty()
     }
 
+    /// Whether nothing is left of a call, its results included.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_idle() && self.thread.top == 0
+    }
+
     /// Executes about `budget` instructions. Short of them ends when something is expected of the host.
     pub fn run(&mut self, budget: usize) -> Progress {
         // With less it would not get past a call.
         self.budget = i64::try_from(budget).unwrap_or(i64::MAX).max(CALL_STEPS);
-        let mut raised = match self.pending.take() {
-            Some(Pending::Leave(progress)) => return progress,
-            Some(Pending::Raised(raised)) => Some(raised),
-            None => None,
-        };
+        let mut raised = None;
         loop {
-            let result = match raised.take() {
-                Some(raised) => self.unwind(raised),
-                None => self.execute().map(Some),
+            let result = match (raised.take(), self.pending.take()) {
+                (Some(raised), _) | (None, Some(Pending::Raised(raised))) => self.unwind(raised),
+                (None, Some(Pending::Leave(progress))) => match self.leave_for_host(progress) {
+                    Ok(progress) => return progress,
+                    Err(raised) => Err(raised),
+                },
+                (None, None) => self.execute().map(Some),
             };
             match result {
                 Ok(Some(progress)) => return progress,
-                // An error that was caught may have left a large message behind.
-                Ok(None) if self.heap.wants_collection() => raised = self.check_memory().err(),
                 Ok(None) => (),
                 Err(again) => raised = Some(again),
             }
         }
+    }
+
+    /// Returns to the host, once a collection that is due is done.
+    fn leave_for_host(&mut self, progress: Progress) -> Result<Progress, Raised> {
+        if self.heap.wants_collection() && !self.make_room()? {
+            self.pending = Some(Pending::Leave(progress));
+            return Ok(Progress::Paused);
+        }
+        Ok(progress)
+    }
+
+    /// Steps that the last `run` has taken beyond its budget: the work that could not be suspended.
+    pub fn overdraft(&self) -> usize {
+        usize::try_from(-self.budget).unwrap_or(0)
     }
 
     /// Result `n` of a call that has finished, from 0; valid until the next one begins.
@@ -96,11 +117,14 @@ impl Machine {
     /// After `Progress::Host`: the function has failed.
     pub fn raise(&mut self, error: Value) {
         self.host = None;
+        self.tracing.forget_place();
         self.pending = Some(Pending::Raised(Raised(error)));
     }
 
-    /// Ends the call under way, wherever it is. Nothing of it is executed any more.
+    /// Ends the call under way, wherever it is. Nothing of it is executed any more. What it has left behind is freed by
+    /// `run`, which pauses as ever, or by `collect`.
     pub fn abandon(&mut self) {
+        self.heap.cancel_collection();
         while self.current != self.main {
             self.thread.status = Status::Dead;
             self.close_upvalues(0);
@@ -114,10 +138,13 @@ impl Machine {
 
     /// After a call: what it has left behind does not wait for the next one.
     pub(super) fn tidy_up(&mut self) {
-        if self.heap.wants_collection() || self.heap.is_half_full() {
-            self.collect();
-        }
-        self.is_stopped = false;
+        self.heap.set_automatic(true);
+        self.heap.request_collection_at_rest();
+    }
+
+    /// Whether there is garbage to be freed before the next call begins.
+    pub fn wants_collection(&self) -> bool {
+        self.heap.wants_collection()
     }
 
     /// Forgets the call under way on the main thread.
@@ -129,13 +156,13 @@ impl Machine {
         self.pending = None;
     }
 
-    pub(super) fn failed(&mut self, value: Value) -> Progress {
+    pub(super) fn failed(&mut self, value: Value) {
         let place = self.place(1).or_else(|| self.place(2));
         self.reset();
         // The value stays alive until the next call.
         self.push(value);
         self.tidy_up();
-        Progress::Failed(Failure { value, place })
+        self.pending = Some(Pending::Leave(Progress::Failed(Failure { value, place })));
     }
 
     /// The table in which a function of Lua looks for globals.
@@ -178,6 +205,11 @@ impl Machine {
     /// the table.
     pub fn set_error_field(&mut self, name: StringId) {
         self.error_field = Some(name);
+    }
+
+    /// Bytes of memory that are allocated: what is in use, and room that is kept for more.
+    pub fn allocated_bytes(&self) -> usize {
+        self.heap.allocated_bytes() + self.thread.heap_bytes()
     }
 
     /// Bytes of memory in use, garbage included.

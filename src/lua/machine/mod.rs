@@ -8,6 +8,7 @@
 mod calls;
 mod catch;
 mod coroutines;
+mod debug;
 mod errors;
 mod host;
 mod native;
@@ -18,6 +19,7 @@ mod upvalues;
 
 use std::rc::Rc;
 
+pub use self::debug::{Stop, Traced};
 pub use self::errors::Level;
 pub use self::native::{Call, Continue, Native, Outcome, Raised};
 use self::thread::Deliver;
@@ -72,6 +74,8 @@ pub enum Progress {
         /// Its arguments.
         call: Call,
     },
+    /// The machine is traced, and `run` goes on with what has been announced.
+    Stopped(Stop),
 }
 
 /// An error that nobody has caught.
@@ -161,8 +165,8 @@ pub struct Machine {
     /// How `provide` or `raise` has ended a call.
     pending: Option<Pending>,
     iterators: Iterators,
-    /// The automatic collection is switched off, as by `collectgarbage("stop")`.
-    is_stopped: bool,
+    /// Whether a debugger watches.
+    tracing: debug::Tracing,
     /// What `pcall` returns of an error that is a table.
     error_field: Option<StringId>,
     /// A setting of `cjson` was changed since they were last reset.
@@ -171,7 +175,7 @@ pub struct Machine {
     pub random: library::Random,
     /// Seconds of processor time, for `os.clock`.
     pub clock: fn() -> f64,
-    /// What `print` has printed.
+    /// What `print` has printed; and while the machine is traced, lines of natives for the debugger.
     pub output: Vec<u8>,
 }
 
@@ -221,7 +225,7 @@ impl Machine {
             host: None,
             pending: None,
             iterators,
-            is_stopped: false,
+            tracing: debug::Tracing::default(),
             is_json_changed: false,
             error_field: None,
             random: library::Random::default(),
@@ -296,14 +300,21 @@ impl Machine {
 
     // Memory
 
-    /// Frees what the program cannot reach any more. For native functions, and the host.
+    /// Frees at once what the program cannot reach any more. For the host, between two calls of `run`.
     pub fn collect(&mut self) {
-        let end = self.thread.top;
-        self.collect_below(end);
+        self.heap.cancel_collection();
+        self.begin_collection();
+        let mut budget = i64::MAX;
+        self.heap.go_on_collecting(&mut budget, self.is_at_rest());
     }
 
-    /// Frees what cannot be reached; of the stack only what is below `end` counts.
-    pub(super) fn collect_below(&mut self, end: usize) {
+    /// Has a collection happen before the program goes on. For native functions, which return `Outcome::Pause`.
+    pub fn request_collection(&mut self) {
+        self.heap.request_collection();
+    }
+
+    fn begin_collection(&mut self) {
+        let end = self.thread.end();
         self.shrink_stack(end);
         let mode = self.fixed.events[Event::Mode as usize];
         let iterators = self.iterators;
@@ -320,7 +331,7 @@ impl Machine {
             error_field,
             ..
         } = self;
-        heap.collect(mode, |marker: &mut Marker<'_>| {
+        heap.begin_collection(mode, |marker: &mut Marker<'_>| {
             for name in fixed.events {
                 marker.string(name);
             }
@@ -350,19 +361,25 @@ impl Machine {
 
     /// Switches the automatic collection on or off.
     pub fn set_collecting(&mut self, is_on: bool) {
-        self.is_stopped = !is_on;
+        self.heap.set_automatic(is_on);
     }
 
-    /// Collects, unless that is switched off; fails if there is too much in use even so.
+    /// Collects until the budget is used up. Returns whether the program can go on; fails if too much is in use even so.
+    /// What is reached is on the stack and in the frames: no instruction or native function is under way.
     #[cold]
-    pub(super) fn check_memory(&mut self) -> Result<(), Raised> {
-        if !self.is_stopped || self.heap.is_exhausted() {
-            self.collect_below(self.thread.end());
+    pub(super) fn make_room(&mut self) -> Result<bool, Raised> {
+        let is_idle = self.is_idle();
+        if !self.heap.is_collecting() {
+            self.begin_collection();
         }
-        if self.heap.is_exhausted() {
+        let is_at_rest = self.is_at_rest();
+        if !self.heap.go_on_collecting(&mut self.budget, is_at_rest) {
+            return Ok(false);
+        }
+        if self.heap.is_exhausted() && !is_idle {
             return Err(Raised(Value::String(self.fixed.out_of_memory)));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Room for `needed` values on the stack.

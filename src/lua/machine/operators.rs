@@ -123,10 +123,7 @@ impl Machine {
 
     fn store(&mut self, table: TableId, key: Value, value: Value) -> Result<Next, Raised> {
         self.raw_set(table, key, value)?;
-        if self.heap.wants_collection() {
-            self.check_memory()?;
-        }
-        Ok(Next::Frame)
+        Ok(if self.heap.wants_collection() { Next::Collect } else { Next::Frame })
     }
 
     /// `to = left operator right`, where not both are numbers.
@@ -194,10 +191,7 @@ impl Machine {
         }
         let value = self.read(first);
         self.set_register(to, value);
-        if self.heap.wants_collection() {
-            self.check_memory()?;
-        }
-        Ok(Next::Frame)
+        Ok(if self.heap.wants_collection() { Next::Collect } else { Next::Frame })
     }
 
     /// Joins the operands that end with `last` and are strings or numbers, in the register of the first of them, which is

@@ -56,18 +56,21 @@ impl Machine {
     /// Executes until something is expected of the host.
     pub(super) fn execute(&mut self) -> Result<Progress, Raised> {
         loop {
+            if self.heap.wants_collection() && !self.make_room()? {
+                return Ok(Progress::Paused);
+            }
             let next = match self.thread.frames.last() {
                 None => return Ok(Progress::Finished { results: self.thread.top }),
-                Some(Frame { activity: Activity::Lua(_), .. }) => self.execute_lua()?,
+                Some(Frame { activity: Activity::Lua(_), .. }) if self.tracing.is_active() => {
+                    self.execute_lua::<true>()?
+                }
+                Some(Frame { activity: Activity::Lua(_), .. }) => self.execute_lua::<false>()?,
                 Some(_) => {
                     // Functions that a native one calls need not make calls or jumps of their own.
                     if self.budget <= 0 {
                         return Ok(Progress::Paused);
                     }
                     self.budget -= CALL_STEPS;
-                    if self.heap.wants_collection() {
-                        self.check_memory()?;
-                    }
                     self.resume_native()?
                 }
             };
@@ -77,15 +80,18 @@ impl Machine {
         }
     }
 
-    /// Executes functions of Lua, from that of the last frame on.
+    /// Executes functions of Lua, from that of the last frame on. `TRACED`: stops for a debugger, not for the budget.
     #[expect(clippy::too_many_lines, reason = "an arm for each instruction")]
-    fn execute_lua(&mut self) -> Result<Next, Raised> {
+    fn execute_lua<const TRACED: bool>(&mut self) -> Result<Next, Raised> {
         'frame: loop {
             let Some(Frame { activity: Activity::Lua(closure), base, pc, .. }) = self.thread.frames.last()
             else {
                 return Ok(Next::Frame);
             };
             let (closure, base, mut pc) = (&Rc::clone(closure), *base, *pc);
+            if TRACED {
+                pc = self.tracing.resume_at(pc);
+            }
             let prototype: &Prototype = &closure.prototype;
             let code = &prototype.code[..];
             let constants = &prototype.constants[..];
@@ -108,7 +114,7 @@ impl Machine {
             // Suspends the program, to go on with the instruction at `$pc`, once the budget is used up.
             macro_rules! spend {
                 ($steps:expr, $pc:expr) => {
-                    if self.budget <= 0 {
+                    if !TRACED && self.budget <= 0 {
                         pc = $pc;
                         save!();
                         return Ok(Next::Leave(Progress::Paused));
@@ -153,6 +159,10 @@ impl Machine {
                 }};
             }
                 loop {
+                    if TRACED && let Some(stop) = self.tracing.stop_at(&mut self.thread.frames, prototype, pc)
+                    {
+                        return Ok(Next::Leave(Progress::Stopped(stop)));
+                    }
                     let instruction = code[pc];
                     pc += 1;
                     match instruction {
@@ -233,8 +243,7 @@ impl Machine {
                             registers[usize::from(to)] = Value::Table(table);
                             if self.heap.wants_collection() {
                                 save!();
-                                self.check_memory()?;
-                                continue 'window;
+                                return Ok(Next::Collect);
                             }
                         }
                         Instruction::Method { to, object, name } => {
@@ -349,7 +358,7 @@ impl Machine {
                                     Ok(Outcome::Values(count)) => {
                                         self.deliver_results(results, place, self.thread.top - count, count);
                                         if self.heap.wants_collection() {
-                                            self.check_memory()?;
+                                            return Ok(Next::Collect);
                                         }
                                         continue 'window;
                                     }
@@ -423,6 +432,9 @@ impl Machine {
                         Instruction::SetList { table, count, start } => {
                             save!();
                             self.set_list(base + usize::from(table), count, start)?;
+                            if self.heap.wants_collection() {
+                                return Ok(Next::Collect);
+                            }
                             continue 'window;
                         }
                         Instruction::Close { from } => {
@@ -431,7 +443,10 @@ impl Machine {
                         }
                         Instruction::Closure { to, prototype: index } => {
                             save!();
-                            self.make_closure(closure, &prototype.prototypes[index as usize], base, to)?;
+                            self.make_closure(closure, &prototype.prototypes[index as usize], base, to);
+                            if self.heap.wants_collection() {
+                                return Ok(Next::Collect);
+                            }
                             continue 'window;
                         }
                         Instruction::VarArguments { to, count } => {
@@ -478,19 +493,10 @@ impl Machine {
             let value = self.thread.stack[place + n];
             self.raw_set(table, Value::Number((start + n) as f64), value)?;
         }
-        if self.heap.wants_collection() {
-            self.check_memory()?;
-        }
         Ok(())
     }
 
-    fn make_closure(
-        &mut self,
-        parent: &Rc<Closure>,
-        prototype: &Rc<Prototype>,
-        base: usize,
-        to: u8,
-    ) -> Result<(), Raised> {
+    fn make_closure(&mut self, parent: &Rc<Closure>, prototype: &Rc<Prototype>, base: usize, to: u8) {
         let upvalues = prototype
             .captures
             .iter()
@@ -499,14 +505,10 @@ impl Machine {
                 Capture::Upvalue(upvalue) => parent.upvalues[usize::from(*upvalue)],
             })
             .collect();
-        let closure =
-            Closure { prototype: Rc::clone(prototype), upvalues, environment: parent.environment.clone() };
+        let (prototype, environment) = (Rc::clone(prototype), parent.environment.clone());
+        let closure = Closure { prototype, upvalues, environment, code_bytes: 0 };
         let function = self.heap.new_function(Function::Lua(Rc::new(closure)));
         self.thread.stack[base + usize::from(to)] = Value::Function(function);
-        if self.heap.wants_collection() {
-            self.check_memory()?;
-        }
-        Ok(())
     }
 
     /// Copies arguments beyond the parameters to a register and on.

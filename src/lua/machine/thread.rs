@@ -68,6 +68,8 @@ pub enum Deliver {
     Handled,
     /// They are the results of the thread.
     Finish,
+    /// They are what a debugger has asked for.
+    Evaluated,
 }
 
 impl Deliver {

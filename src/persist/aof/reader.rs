@@ -63,11 +63,12 @@ pub struct Reader<R = File> {
     largest_window: usize,
 }
 
-/// Where a command's arguments are in `spans`, and where it ends in the file.
+/// Where a command's arguments are in `spans`, and where in the file it begins and ends.
 #[derive(Clone, Copy)]
 struct Place {
     first: u32,
     count: u32,
+    start: u64,
     end: u64,
 }
 
@@ -116,6 +117,12 @@ impl<'a> Batch<'a> {
     pub fn arguments(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Batch { window, blocks, .. } = *self;
         self.spans(index).iter().map(move |span| resolve(*span, window, blocks))
+    }
+
+    /// Where a command begins in the file.
+    #[inline]
+    pub fn start(&self, index: usize) -> u64 {
+        self.commands[index].start
     }
 
     /// Where a command ends in the file.
@@ -313,6 +320,7 @@ impl<R: Read> Reader<R> {
         self.commands.push(Place {
             first: first as u32,
             count: (self.spans.len() - first) as u32,
+            start: begin,
             end: self.next,
         });
         let name = resolve(self.spans[first], &self.window, &self.blocks);

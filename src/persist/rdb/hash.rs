@@ -133,7 +133,9 @@ pub(super) fn load_ziplist(input: &mut impl Input, target: Target<'_>) -> Result
 
 /// Type 9.
 pub(super) fn load_zipmap(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
-    packed(&ziplist::zipmap_to_listpack(&input.string()?.into_bytes())?, target)
+    let bytes = ziplist::zipmap_to_listpack(&input.string()?.into_bytes())?;
+    // Redis applies the limit on the length of packed fields and values to this form alone.
+    unpacked(Listpack::new(&bytes), target)
 }
 
 const BAD_TIME: LoadError = LoadError::Malformed("a field's time that is not one");
@@ -152,6 +154,11 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
         }
         return Ok(Entry::with_packed(target.key, Kind::Hash, Encoding::Listpack, bytes, target.expire_at));
     }
+    unpacked(pack, target)
+}
+
+/// A hash of the fields and values of a listpack, in the encoding that their number and lengths call for.
+fn unpacked(pack: Listpack<'_>, target: Target<'_>) -> Result<Entry, LoadError> {
     let mut fields = Fields::new(pack.len() as u64 / 2, pack.len() / 2, target);
     for (field, value) in pack.pairs() {
         field.with_bytes(|field| value.with_bytes(|value| fields.add(field, value, None)))?;

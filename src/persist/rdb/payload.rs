@@ -36,9 +36,10 @@ pub fn dump(entry: &Entry, compress: bool) -> Vec<u8> {
     out
 }
 
-/// An entry made of a payload. Bytes between the value and the footer are ignored, as Redis ignores them.
-pub fn restore(payload: &[u8], target: Target<'_>) -> Result<Entry, PayloadError> {
-    let object = verify(payload).ok_or(PayloadError::VersionOrChecksum)?;
+/// An entry made of a payload. Its checksum is compared if `verifies`. Bytes between the value and the footer are ignored,
+/// as Redis ignores them.
+pub fn restore(payload: &[u8], verifies: bool, target: Target<'_>) -> Result<Entry, PayloadError> {
+    let object = verify(payload, verifies).ok_or(PayloadError::VersionOrChecksum)?;
     let (type_byte, value) = object.split_first().ok_or(PayloadError::Value(LoadError::Ended))?;
     load_value(*type_byte, &mut SliceInput::new(value), target).map_err(PayloadError::Value)
 }
@@ -69,9 +70,9 @@ pub enum FunctionsError {
     Source,
 }
 
-/// The sources of the libraries in a payload.
-pub fn functions(payload: &[u8]) -> Result<Vec<Vec<u8>>, FunctionsError> {
-    let libraries = verify(payload).ok_or(FunctionsError::VersionOrChecksum)?;
+/// The sources of the libraries in a payload, whose checksum is compared if `verifies`.
+pub fn functions(payload: &[u8], verifies: bool) -> Result<Vec<Vec<u8>>, FunctionsError> {
+    let libraries = verify(payload, verifies).ok_or(FunctionsError::VersionOrChecksum)?;
     let mut input = SliceInput::new(libraries);
     let mut sources = Vec::new();
     while let Ok(byte) = input.byte() {
@@ -87,12 +88,12 @@ pub fn functions(payload: &[u8]) -> Result<Vec<Vec<u8>>, FunctionsError> {
     Ok(sources)
 }
 
-/// The payload without its footer, if the footer is correct.
-fn verify(payload: &[u8]) -> Option<&[u8]> {
+/// The payload without its footer, if the version in the footer is known and the checksum correct or not to be compared.
+fn verify(payload: &[u8], verifies: bool) -> Option<&[u8]> {
     let (object, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER)?)?;
     let (version, sum) = footer.split_first_chunk()?;
     let right = u16::from_le_bytes(*version) <= LATEST
-        && crc64::checksum(&payload[..object.len() + 2]).to_le_bytes() == *sum;
+        && (!verifies || crc64::checksum(&payload[..object.len() + 2]).to_le_bytes() == *sum);
     right.then_some(object)
 }
 
@@ -112,30 +113,30 @@ mod tests {
     fn a_payload_of_functions_is_what_redis_makes_of_them() {
         let empty = b"\x0b\x004D\xe13\xf2\xe0KS";
         assert_eq!(dump_functions([].into_iter(), true), empty);
-        assert_eq!(functions(empty), Ok(vec![]));
+        assert_eq!(functions(empty, true), Ok(vec![]));
         let source = b"#!lua name=c\nredis.register_function('f',function() return 'c.f' end)";
         let mut payload = b"\xf5@E".to_vec();
         payload.extend_from_slice(source);
         payload.extend_from_slice(b"\x0b\x00\xbf\x94/\xce)\xd1\xfe\x08");
         assert_eq!(dump_functions([&source[..]].into_iter(), true), payload);
-        assert_eq!(functions(&payload), Ok(vec![source.to_vec()]));
+        assert_eq!(functions(&payload, true), Ok(vec![source.to_vec()]));
     }
 
     #[test]
     fn a_payload_of_functions_is_verified() {
         for body in [&b"\xf5\x01x\xf5\xc0\x05"[..], b"\xf5\x01x\xf5\x015"] {
-            assert_eq!(functions(&sealed(body, 11)), Ok(vec![b"x".to_vec(), b"5".to_vec()]));
-            assert_eq!(functions(&sealed(body, 10)), Ok(vec![b"x".to_vec(), b"5".to_vec()]));
-            assert_eq!(functions(&sealed(body, 99)), Err(FunctionsError::VersionOrChecksum));
+            assert_eq!(functions(&sealed(body, 11), true), Ok(vec![b"x".to_vec(), b"5".to_vec()]));
+            assert_eq!(functions(&sealed(body, 10), true), Ok(vec![b"x".to_vec(), b"5".to_vec()]));
+            assert_eq!(functions(&sealed(body, 99), true), Err(FunctionsError::VersionOrChecksum));
             let mut damaged = sealed(body, 11);
             damaged[2] ^= 1;
-            assert_eq!(functions(&damaged), Err(FunctionsError::VersionOrChecksum));
+            assert_eq!(functions(&damaged, true), Err(FunctionsError::VersionOrChecksum));
         }
-        assert_eq!(functions(b""), Err(FunctionsError::VersionOrChecksum));
-        assert_eq!(functions(&sealed(b"\xf6\x01x", 11)), Err(FunctionsError::OldFormat));
-        assert_eq!(functions(&sealed(b"\x00\x01a\x01b", 11)), Err(FunctionsError::Other));
+        assert_eq!(functions(b"", true), Err(FunctionsError::VersionOrChecksum));
+        assert_eq!(functions(&sealed(b"\xf6\x01x", 11), true), Err(FunctionsError::OldFormat));
+        assert_eq!(functions(&sealed(b"\x00\x01a\x01b", 11), true), Err(FunctionsError::Other));
         for truncated in [&b"\xf5"[..], b"\xf5@", b"\xf5\x02x", b"\xf5\xc3\x05"] {
-            assert_eq!(functions(&sealed(truncated, 11)), Err(FunctionsError::Source));
+            assert_eq!(functions(&sealed(truncated, 11), true), Err(FunctionsError::Source));
         }
     }
 }

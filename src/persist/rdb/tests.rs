@@ -14,7 +14,7 @@ fn restore(payload: &[u8]) -> Result<Entry, PayloadError> {
 
 fn restore_at(payload: &[u8], expire_at: Option<i64>) -> Result<Entry, PayloadError> {
     let shapes = Shapes::new(Seed::plain());
-    payload::restore(payload, Target { key: b"key", expire_at, shapes: &shapes })
+    payload::restore(payload, true, Target { key: b"key", expire_at, shapes: &shapes })
 }
 
 fn sealed(object: &[u8], version: u16) -> Vec<u8> {
@@ -289,14 +289,14 @@ proptest! {
         for entry in &entries {
             let payload = dump(entry, compress);
             let target = Target { key: b"key", expire_at: Some(7), shapes: &shapes };
-            let again = payload::restore(&payload, target);
+            let again = payload::restore(&payload, true, target);
             prop_assert!(again.is_ok(), "{:?}: {:?}", entry.kind(), again);
             let again = again.expect("just looked");
             prop_assert_eq!(again.expire_at(), Some(7));
             prop_assert_eq!(contents(&again), contents(entry));
             // With other limits the same elements come back, in the encoding that those call for.
             let other = if low { Shapes::new(Seed::plain()) } else { small_shapes() };
-            let again = payload::restore(&payload, Target { shapes: &other, ..target });
+            let again = payload::restore(&payload, true, Target { shapes: &other, ..target });
             prop_assert_eq!(contents(&again.expect("the same bytes")).1, contents(entry).1);
             // Truncated or changed bytes are refused or give another value, without a panic.
             let object = &payload[..payload.len() - 10];
@@ -435,7 +435,11 @@ fn packed_hashes_are_accepted_if_they_are_complete() {
         }
         let (kind, next) = if timed { (types::HASH_LISTPACK_EX, 8) } else { (types::HASH_LISTPACK, 0) };
         let object = [&[kind][..], &[0; 8][..next], &string(&builder.finish())].concat();
-        payload::restore(&sealed(&object, 12), Target { key: b"key", expire_at: Some(9), shapes: &shapes })
+        payload::restore(
+            &sealed(&object, 12),
+            true,
+            Target { key: b"key", expire_at: Some(9), shapes: &shapes },
+        )
     };
     let encoding = |elements: &[&str], timed| take(elements, timed).expect("a good hash").encoding();
     assert_eq!(encoding(&["a", "1", "b", "2", "3", "x"], false), Encoding::Listpack);

@@ -6,7 +6,9 @@ use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
 use crate::server::core::memory_limit;
 use crate::server::process::title;
-use crate::server::startup::{RESERVED_FILES, clients_for, open_listeners, watch_for_crashes};
+use crate::server::startup::{
+    RESERVED_FILES, clients_for, open_listeners, use_huge_pages, watch_for_crashes,
+};
 use crate::sys::poller::Token;
 use crate::sys::{clock, file, process};
 
@@ -26,10 +28,6 @@ impl Server {
 
     /// `CONFIG SET name value [name value …]`: all of them, or an error and none.
     pub(super) fn config_set(&mut self, token: Token, args: Args<'_>) -> Result {
-        let names = args.iter_from(2).step_by(2);
-        if self.loading.is_some() && names.into_iter().any(|name| name.eq_ignore_ascii_case(b"appendonly")) {
-            return Err(Error::new("LOADING Redis is loading the dataset in memory"));
-        }
         match self.try_config_set(token, args) {
             Ok(()) => self.net.reply_to(token).ok(),
             Err(error) => return Err(error.message().into()),
@@ -40,7 +38,7 @@ impl Server {
     fn try_config_set(&mut self, token: Token, args: Args<'_>) -> Result<(), SetError> {
         let words: Vec<&[u8]> = args.iter_from(2).collect();
         let local = self.net.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
-        let change = config::prepare(&self.core.config, &words, local)?;
+        let change = config::prepare(&self.core.config, &words, local, self.loading.is_active())?;
         let changed = |name: &str| change.changed.iter().any(|directive| directive.name == name);
         let refuse = |name: &str, why: String| {
             let directive = DIRECTIVES.iter().find(|d| d.name == name).expect("a name of the table");
@@ -60,7 +58,7 @@ impl Server {
             let name = if changed("oom-score-adj") { "oom-score-adj" } else { "oom-score-adj-values" };
             self.process.apply_oom_score(&change.config).map_err(|why| {
                 self.process.log.warning(format_args!("{why}"));
-                refuse(name, "Failed to apply new oom_score_adj configuration, check server logs.".into())
+                refuse(name, "Failed to set current oom_score_adj. Check server logs.".into())
             })?;
         }
         if changed("crash-log-enabled") || changed("use-exit-on-panic") {
@@ -91,13 +89,15 @@ impl Server {
             let warning = memory_limit::warning(&self.core.config);
             self.process.log.warning(format_args!("{warning}"));
         }
+        if changed("huge-pages") {
+            use_huge_pages(&self.core.config);
+        }
         self.limit_client_memory();
         self.refresh_announcer();
         self.process.log.set_level(self.core.config.loglevel);
         if retitles {
             title::apply(&self.core.config);
         }
-        self.refresh_denial();
         Ok(())
     }
 
@@ -150,7 +150,11 @@ impl Server {
         let open = |server: &Server, port| {
             open_listeners(wanted, port, &server.process.log).map_err(|error| {
                 server.process.log.warning(format_args!("{error}: it goes on listening where it was"));
-                "Unable to listen on this port. Check server logs.".to_string()
+                if wanted.bind == before.bind {
+                    "Unable to listen on this port. Check server logs.".to_string()
+                } else {
+                    "Failed to bind to specified addresses.".to_string()
+                }
             })
         };
         if clients {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::usage;
 use crate::command::error::{Error, NOT_AN_INTEGER, Result};
-use crate::command::{Args, Command, ServerCommand};
+use crate::command::{Args, Command, Origin, ServerCommand};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::scripting::{Begin, number_of_keys};
@@ -22,12 +22,13 @@ impl Server {
         let keys = number_of_keys(args).map_err(|error| {
             if error == NOT_AN_INTEGER { "ERR Bad number of keys provided".into() } else { error }
         })?;
-        if let Some(error) = self.refuse_script(command, Some(function.flags)) {
+        if let Some(error) = self.refuse_script(command, Some(function.flags), Origin::Script) {
             return Err(error);
         }
         let Some(registrar) = self.libraries.take() else { return Err("ERR Function not found".into()) };
         let callback = registrar.function(&function.callback);
         let begin = Begin {
+            origin: Origin::Script,
             kind: Kind::Function,
             host: Host::Functions(registrar),
             function: callback,
@@ -94,7 +95,8 @@ impl Server {
                     }
                     _ => return Err(usage(args)),
                 };
-                self.libraries.restore(args.get(2), policy, &terms)?;
+                let verifies = self.core.keyspace.verifies_checksums;
+                self.libraries.restore(args.get(2), verifies, policy, &terms)?;
             }
             C::FunctionDelete if !self.libraries.remove(args.get(2)) => {
                 return Err("ERR Library not found".into());

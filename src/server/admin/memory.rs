@@ -102,10 +102,9 @@ impl Overview {
             .collect();
         let functions = server.libraries.overhead_bytes() as u64;
         let scripts = server.scripts.cache.overhead_bytes() as u64;
-        let machines = server.libraries.machine_bytes() + server.scripts.cache.machine_bytes();
         let log_buffer = server.log_buffer_bytes();
         let tables_bytes: u64 = tables.iter().map(|t| t.main + t.expires).sum();
-        let overhead = startup + clients + log_buffer + scripts + functions + machines as u64 + tables_bytes;
+        let overhead = startup + clients + log_buffer + scripts + functions + tables_bytes;
         Overview {
             used,
             peak: server.core.stats.peak_memory.max(used),

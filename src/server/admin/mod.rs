@@ -17,6 +17,7 @@ mod pubsub;
 mod scripts;
 mod session;
 mod tracking;
+mod wait;
 
 pub use info::mem_allocator;
 pub(super) use info::write_figures;
@@ -64,6 +65,8 @@ fn run(
         C::Multi => server.multi(token),
         C::Exec => server.exec(token),
         C::Discard => server.discard(token),
+        C::Wait => server.wait_for_replicas(token, args),
+        C::Waitaof => server.waitaof(token, args),
         C::Watch => server.watch(token, args),
         C::Unwatch => server.unwatch(token),
         C::Subscribe => server.subscribe(token, Kind::Channel, args),

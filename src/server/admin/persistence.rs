@@ -128,7 +128,7 @@ impl Server {
     }
 
     fn refuse_while_loading(&self) -> Result {
-        if self.loading.is_some() {
+        if self.loading.is_active() {
             return Err(Error::new("LOADING Redis is loading the dataset in memory"));
         }
         Ok(())

@@ -81,7 +81,7 @@ impl Server {
         let flags = &mut self.net.session(token).flags;
         flags.pushed = true;
         flags.subscribed = subscribed;
-        self.listen();
+        self.refresh_gate();
     }
 
     /// Ends all subscriptions of a client, without a word.
@@ -90,7 +90,7 @@ impl Server {
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.flags.subscribed = false;
         }
-        self.listen();
+        self.refresh_gate();
     }
 
     /// `PUBLISH channel message`, `SPUBLISH shardchannel message`: how many clients get it.

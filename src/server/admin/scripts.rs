@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command};
+use crate::command::{Args, Command, DebugMode, Origin};
 use crate::server::Server;
 use crate::server::scripting::{Begin, number_of_keys};
 use crate::server::scripts::run::{self, Host, Kind};
@@ -19,8 +19,11 @@ impl Server {
     /// not too many others come.
     pub(super) fn eval(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
         self.show_call(token, command, args);
-        let db = self.net.selected_db(token);
-        self.eval_for(Some(token), db, command, args)
+        match self.net.session(token).flags.debugging {
+            DebugMode::No => self.eval_for(Some(token), self.net.selected_db(token), command, args),
+            DebugMode::Forked => self.debug_apart(token, command, args),
+            DebugMode::InPlace => self.debug_in_place(token, command, args),
+        }
     }
 
     /// `EVAL` for a client, or for a log that is loaded, in which there may be scripts if an older Redis has written it.
@@ -43,6 +46,9 @@ impl Server {
         if args.get(1).len() != DIGITS {
             return Err(UNKNOWN);
         }
+        if self.net.session(token).flags.debugging != DebugMode::No {
+            return Err(Error::new("ERR Please use EVAL instead of EVALSHA for debugging"));
+        }
         let keys = number_of_keys(args)?;
         let place = self.scripts.cache.find(args.get(1)).ok_or(UNKNOWN)?;
         let db = self.net.selected_db(token);
@@ -58,12 +64,13 @@ impl Server {
     ) -> Result {
         let Some(script) = self.scripts.cache.get(place) else { return Err(UNKNOWN) };
         let (flags, name) = (script.flags, Rc::clone(&script.name));
-        if let Some(error) = self.refuse_script(command, flags) {
+        let origin = client.map_or(Origin::Log, |_| Origin::Client).of_script();
+        if let Some(error) = self.refuse_script(command, flags, origin) {
             return Err(error);
         }
         let Some((engine, function)) = self.scripts.cache.take(place) else { return Err(UNKNOWN) };
         let host = Host::Scripts(engine);
-        let begin = Begin { kind: Kind::Script, host, function, name, flags, keys, db };
+        let begin = Begin { origin, kind: Kind::Script, host, function, name, flags, keys, db };
         self.run_script(client, command, begin, args)
     }
 
@@ -122,16 +129,29 @@ impl Server {
         Ok(())
     }
 
-    /// `SCRIPT DEBUG YES | SYNC | NO`: there is no debugger, so it cannot be switched on.
+    /// `SCRIPT DEBUG YES | SYNC | NO`: whether scripts of this client are debugged, in a process of their own or here.
     pub(super) fn script_debug(&mut self, token: Token, args: Args<'_>) -> Result {
-        if args.is(2, "no") {
-            self.net.reply_to(token).ok();
-            return Ok(());
+        if self.has_unsent_replies(token) {
+            return Err(Error::new("ERR SCRIPT DEBUG must be called outside a pipeline"));
         }
-        Err(Error::new(if args.is(2, "yes") || args.is(2, "sync") {
-            "ERR There is no Lua debugger in this server"
+        let debugging = if args.is(2, "no") {
+            DebugMode::No
+        } else if args.is(2, "yes") {
+            DebugMode::Forked
+        } else if args.is(2, "sync") {
+            DebugMode::InPlace
         } else {
-            "ERR Use SCRIPT DEBUG YES/SYNC/NO"
-        }))
+            return Err(Error::new("ERR Use SCRIPT DEBUG YES/SYNC/NO"));
+        };
+        self.net.session(token).flags.debugging = debugging;
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    /// Whether replies to a client wait for the end of the iteration, or for its socket.
+    fn has_unsent_replies(&self, token: Token) -> bool {
+        self.net.output.open_bytes() > 0
+            || self.net.output.has_segment(token, 0)
+            || self.net.clients.get(token).is_some_and(|client| client.pending.is_some())
     }
 }

@@ -3,6 +3,7 @@
 //! A client is a [`Token`] here. What is to be written to it, and what it does once its wait has ended, is decided in
 //! [`super::attention`] and [`super::settle`].
 
+pub mod acknowledgements;
 mod lengths;
 pub mod monitor;
 pub mod notifications;
@@ -16,6 +17,7 @@ pub mod watchers;
 
 use std::collections::VecDeque;
 
+use acknowledgements::{Acknowledgements, Wanted};
 use monitor::Monitors;
 use notifications::Announcer;
 use pause::{Pause, PauseMode};
@@ -37,6 +39,10 @@ pub struct Audience {
     pause: Pause,
     /// Clients that wait for keys.
     pub(super) waiters: Waiters,
+    /// Clients that wait until their writes are acknowledged.
+    pub(super) acknowledgements: Acknowledgements,
+    /// What the command that has just been called wants to be acknowledged.
+    pub(super) awaited: Option<Wanted>,
     /// What clients are subscribed to.
     pub(super) subscribers: Subscribers,
     /// Publishes what happens to keys.
@@ -58,23 +64,12 @@ pub struct Audience {
     recorder: Option<Box<Recorder>>,
     /// The listeners are being told of a unit.
     pub(super) settling: bool,
-    attention: bool,
 }
 
 impl Audience {
-    /// Whether clients are paused or monitors watch: requests are executed with more care.
-    #[inline(always)]
-    pub fn needs_attention(&self) -> bool {
-        self.attention
-    }
-
-    fn refresh_attention(&mut self) {
-        self.attention = self.pause.is_active() || !self.monitors.is_empty();
-    }
-
     /// Clients whose latest request waits.
     pub fn waiting_clients(&self) -> usize {
-        self.waiters.len() + self.pause.waiting_clients() + self.freeing.len()
+        self.waiters.len() + self.acknowledgements.len() + self.pause.waiting_clients() + self.freeing.len()
     }
 
     /// The monitors, and what they have to be told.
@@ -82,16 +77,9 @@ impl Audience {
         &mut self.monitors
     }
 
-    /// From now on `token` is a monitor.
-    pub fn start_monitoring(&mut self, token: Token) {
-        self.monitors.add(token);
-        self.refresh_attention();
-    }
-
-    /// From now on `token` is not a monitor.
-    pub fn stop_monitoring(&mut self, token: Token) {
-        self.monitors.remove(token);
-        self.refresh_attention();
+    /// Whether there are monitors.
+    pub fn has_monitors(&self) -> bool {
+        !self.monitors.is_empty()
     }
 
     /// The pause, if there is one.
@@ -102,14 +90,11 @@ impl Audience {
     /// Begins a pause, or extends the one that there is: at least as strict, and at least until `until_us`.
     pub fn begin_pause(&mut self, mode: PauseMode, until_us: u64) {
         self.pause.extend(mode, until_us);
-        self.refresh_attention();
     }
 
     /// Ends the pause. Returns the clients that waited for it, in the order in which they began to wait.
     pub fn end_pause(&mut self) -> Vec<Token> {
-        let waiting = self.pause.end();
-        self.refresh_attention();
-        waiting
+        self.pause.end()
     }
 
     /// A client waits for the end of the pause.
@@ -144,12 +129,13 @@ impl Audience {
         self.recorder.get_or_insert_default().take(reply);
     }
 
-    /// Whether all changes are of interest.
-    pub fn wants_changes(&self) -> bool {
-        self.is_recording() || !self.trackers.is_idle() || self.announces()
+    /// Whether clients track keys.
+    pub fn tracks(&self) -> bool {
+        !self.trackers.is_idle()
     }
 
-    fn announces(&self) -> bool {
+    /// Whether keyspace notifications have subscribers.
+    pub fn announces(&self) -> bool {
         self.announcer.is_on() && !self.subscribers.is_empty()
     }
 
@@ -162,7 +148,7 @@ impl Audience {
         in_script: bool,
         reach: Reach<'_>,
     ) {
-        let (announces, tracks) = (self.announces(), !self.trackers.is_idle());
+        let (announces, tracks) = (self.announces(), self.tracks());
         let mut flushed = false;
         for change in journal.changes_from(self.heard) {
             match change {

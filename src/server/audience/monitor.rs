@@ -31,12 +31,12 @@ impl Monitors {
     }
 
     /// Adds one.
-    pub(super) fn add(&mut self, token: Token) {
+    pub fn add(&mut self, token: Token) {
         self.watching.push(token);
     }
 
     /// Takes one out.
-    pub(super) fn remove(&mut self, token: Token) {
+    pub fn remove(&mut self, token: Token) {
         self.watching.retain(|watching| *watching != token);
     }
 

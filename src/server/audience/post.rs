@@ -81,6 +81,17 @@ impl Post {
         self.buffer.len() > LARGE
     }
 
+    /// Bytes of memory, without large payloads.
+    pub fn memory_bytes(&self) -> usize {
+        self.buffer.capacity() + self.letters.capacity() * size_of::<Letter>()
+    }
+
+    /// Gives up unused room beyond `keep` bytes for the letters and for their list each.
+    pub fn shrink(&mut self, keep: usize) {
+        self.buffer.shrink_to(keep);
+        self.letters.shrink_to(keep / size_of::<Letter>());
+    }
+
     /// The bytes of all letters.
     pub fn buffer(&self) -> &[u8] {
         &self.buffer
@@ -99,14 +110,8 @@ impl Post {
         self.letters.shrink_to(KEEP / size_of::<Letter>());
     }
 
-    /// Sends the array of `words` and `payload` to all of `recipients`, who speak `protocol`.
-    pub fn send(
-        &mut self,
-        recipients: &Recipients,
-        protocol: Protocol,
-        words: &[&[u8]],
-        payload: &Payload<'_>,
-    ) {
+    /// Sends the array of `words` and `payload` to `address`: clients that speak `protocol`.
+    pub fn send(&mut self, address: Address, protocol: Protocol, words: &[&[u8]], payload: &Payload<'_>) {
         let start = self.buffer.len();
         let mut reply = Reply::new(&mut self.buffer, protocol);
         reply.push(words.len() + 1);
@@ -124,10 +129,6 @@ impl Post {
                 reply.buf.extend_from_slice(b"\r\n");
                 Some((at, block.share()))
             }
-        };
-        let address = match recipients.as_slice() {
-            [only] => Address::One(*only),
-            _ => Address::Many(recipients.clone()),
         };
         self.letters.push(Letter { address, bytes: start..self.buffer.len(), payload });
     }

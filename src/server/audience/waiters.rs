@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
+use super::acknowledgements::Wanted;
 use crate::command::Error;
 use crate::command::waiting::Wait;
 use crate::db::{Change, Journal};
@@ -54,6 +55,8 @@ pub enum End {
     Done,
     /// By its deadline, or by `CLIENT UNBLOCK`.
     InVain,
+    /// With so much of what it wanted as is acknowledged.
+    Acknowledged(Wanted),
     /// By `CLIENT UNBLOCK … ERROR`.
     Failed(Error),
 }
@@ -195,6 +198,11 @@ impl Waiters {
         for (db, name) in names {
             self.key_changed(db, &name);
         }
+    }
+
+    /// Whether a key is ready.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The key that has been ready for longest, which is not any more.

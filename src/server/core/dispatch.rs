@@ -1,27 +1,51 @@
 //! Dispatch: the call of a command's function, and what it has to be propagated as.
 //!
 //! Everything that executes commands of the keyspace comes through here: requests after they were admitted, and whatever
-//! executes commands for itself (transactions, scripts, the loader of a log, a replication link). Nothing here asks who
-//! the caller is or whether it may.
+//! executes commands for itself (transactions, scripts, the loader of a log, a replication link). Nothing here asks
+//! whether the caller may; commands learn from its [`Origin`] which rules apply to them.
 
 use super::Core;
-use crate::command::{Args, Context, Result, Session, Splice};
-use crate::db::Propagation;
+use crate::command::table::flags;
+use crate::command::{Args, Command, Context, Origin, Result, Session, Splice};
+use crate::db::{ExpiryPolicy, Propagation};
 use crate::resp::Reply;
 
 /// On whose behalf a command is called, and where its reply goes.
 pub struct Caller<'a> {
+    /// Who has the command executed. If that may wait, [`Core::wait`] says what for.
+    pub origin: Origin,
     /// The connection, or what stands for one.
     pub session: &'a mut Session,
     /// Where the reply goes.
     pub reply: Reply<'a>,
     /// Where large values of the reply go; `None`: into the reply.
     pub splices: Option<&'a mut Vec<Splice>>,
-    /// Whether it may wait: then [`Core::wait`] says what for.
-    pub may_wait: bool,
 }
 
 impl Core {
+    /// [`Core::dispatch`] of `command`, whose function is `run`, in any mode of the server.
+    ///
+    /// A pause hides expired keys from reads. A command that writes all the same, because it belongs to the unit that
+    /// paused, deletes those that it meets, as if nobody paused: it acts on them as absent, and whoever is told of it and
+    /// hides nothing (a log that is loaded, a replica) has to delete them first.
+    pub fn dispatch_in_mode(
+        &mut self,
+        command: &Command,
+        run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
+        caller: Caller<'_>,
+        hash: u64,
+        args: Args<'_>,
+    ) -> Result {
+        let hides = self.keyspace.expiry == ExpiryPolicy::Hide;
+        if !(hides && command.has(flags::WRITE)) {
+            return self.dispatch(run, caller, hash, args);
+        }
+        self.keyspace.expiry = ExpiryPolicy::Delete;
+        let outcome = self.dispatch(run, caller, hash, args);
+        self.keyspace.expiry = ExpiryPolicy::Hide;
+        outcome
+    }
+
     /// Calls `run` with `args`, whose first key has the hash `hash`. The reply has been written unless an error is
     /// returned. What the command changed stands in the journal afterwards.
     #[inline(always)]
@@ -46,10 +70,10 @@ impl Core {
         hash: u64,
         args: Args<'_>,
     ) -> Result {
-        let Caller { session, reply, splices, may_wait } = caller;
+        let Caller { origin, session, reply, splices } = caller;
         let Core { keyspace, config, wait, .. } = self;
-        let wait = may_wait.then_some(wait);
-        let mut context = Context { keyspace, session, reply, splices, config, hash, wait };
+        let wait = origin.may_wait().then_some(wait);
+        let mut context = Context { keyspace, origin, session, reply, splices, config, hash, wait };
         let outcome = run(&mut context, args);
         self.keyspace.assert_declared();
         outcome

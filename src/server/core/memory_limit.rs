@@ -5,10 +5,21 @@
 //! (`maxmemory-eviction-tenacity`). When it is spent, [`Room::Coming`] says that the next iteration goes on; commands that
 //! take memory wait until then, so that the limit holds however large the values are, and others are not held up.
 //!
+//! That is for values. Where hundreds of megabytes are too many, since the limit was lowered or one command has made as much,
+//! commands wait for [`PATIENCE`] iterations; from then on they are executed as long as memory falls all the same:
+//!
+//! ```text
+//!   used  ──┐  waits   ┌─ ceiling: halfway between the lowest use before and the lowest now
+//!           └──────────┤╲╱╲╱╲        each iteration evicts, and commands may take half of that
+//!   limit ─────────────────────╲╱──────  from here on it holds again
+//! ```
+//!
 //! A table that has to grow for the next key counts as what it will take. So where there is no room for a larger table, keys
 //! are evicted instead, and the table stays.
 //!
-//! Not counted is what holds changes for the log: evicting keys makes that grow, which would have more of them evicted.
+//! Not counted is what the eviction itself fills: what waits for the log, and beyond [`COUNTED_BUFFERS`] the journal,
+//! messages that are not delivered yet and the output of the iteration. A key whose readers are told of its end
+//! (client-side caching, notifications) may take more there than it frees, so counting them would have all keys evicted.
 
 use super::{Core, used_memory};
 use crate::config::Config;
@@ -21,6 +32,14 @@ const BATCH: u32 = 16;
 /// What is freed beyond what is needed: at most this, and a thousandth of the limit.
 const SLACK: u64 = 16 << 10;
 
+/// Buffers for changes, messages and output count up to this many bytes in sum: what they take when nothing unusual
+/// happens belongs to the memory in use.
+const COUNTED_BUFFERS: usize = 32 << 10;
+
+/// Iterations for which commands that take memory wait for room before some of what each frees is theirs: 10 ms at the default
+/// tenacity.
+const PATIENCE: u32 = 20;
+
 /// Whether commands that take memory can be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
@@ -28,6 +47,8 @@ pub enum Room {
     Enough,
     /// Not yet: there is more to evict than one iteration may, or what was evicted is still being freed.
     Coming,
+    /// They can, although there is more to evict: less is in use with each iteration.
+    Falling,
     /// They cannot: nothing may be evicted.
     None,
 }
@@ -42,9 +63,20 @@ pub struct MemoryLimit {
     spent_us: u64,
     evictions: u32,
     room: Room,
+    /// Iterations that have begun while commands waited.
+    waited: u32,
+    /// What is in use at least since their patience is over, and up to how much they may take.
+    falling: Option<Falling>,
     /// Since when more is in use than may be, and for how long it was before.
     exceeded_since_us: Option<u64>,
     exceeded_us: u64,
+}
+
+/// How memory falls towards the limit.
+#[derive(Clone, Copy)]
+struct Falling {
+    lowest: u64,
+    ceiling: u64,
 }
 
 impl Default for MemoryLimit {
@@ -56,6 +88,8 @@ impl Default for MemoryLimit {
             spent_us: 0,
             evictions: 0,
             room: Room::Enough,
+            waited: 0,
+            falling: None,
             exceeded_since_us: None,
             exceeded_us: 0,
         }
@@ -98,6 +132,26 @@ impl MemoryLimit {
     #[inline]
     pub fn begin_iteration(&mut self) {
         (self.spent_us, self.evictions) = (0, 0);
+        self.waited += u32::from(self.room == Room::Coming);
+    }
+
+    /// Whether keys that have to go are left over from the last iteration.
+    #[inline]
+    pub fn is_evicting(&self) -> bool {
+        matches!(self.room, Room::Coming | Room::Falling)
+    }
+
+    /// While there is more to evict and `used` bytes are in use: whether commands that may take `growth` more wait.
+    fn wait_or_fall(&mut self, used: u64, growth: u64) -> Room {
+        if self.waited < PATIENCE {
+            return Room::Coming;
+        }
+        let Falling { lowest, ceiling } = self.falling.get_or_insert(Falling { lowest: used, ceiling: used });
+        if used < *lowest {
+            *ceiling = u64::midpoint(used, *lowest);
+            *lowest = used;
+        }
+        if used + growth <= *ceiling { Room::Falling } else { Room::Coming }
     }
 
     fn may_go_on(&self, took_us: u64) -> bool {
@@ -109,6 +163,9 @@ impl MemoryLimit {
     /// Notes how a look has ended at `now_us`.
     fn note(&mut self, room: Room, now_us: u64) {
         self.room = room;
+        if !self.is_evicting() {
+            (self.waited, self.falling) = (0, None);
+        }
         if room != Room::Enough {
             self.exceeded_since_us.get_or_insert(now_us);
         } else if let Some(since) = self.exceeded_since_us.take() {
@@ -147,48 +204,62 @@ impl Core {
                 || self.limit.room != Room::Enough)
     }
 
-    /// Makes room as far as the current iteration may, for a key more in database `db` as well. `uncounted` bytes of what is
-    /// in use do not count, nor do calls that wait for the log.
-    pub fn make_room(&mut self, db: Option<usize>, uncounted: u64) -> Room {
+    /// Whether more is in use than may be, counting everything.
+    #[inline]
+    pub fn exceeds_memory_limit(&self) -> bool {
+        self.limit.is_set() && used_memory() > self.limit.bytes
+    }
+
+    /// Bytes in use that do not count, where the log has `backlog` bytes, and messages and output take `buffers` bytes.
+    pub fn uncounted_bytes(&self, backlog: usize, buffers: usize) -> u64 {
+        let journal = &self.keyspace.journal;
+        let buffers = (journal.memory_bytes() + buffers).saturating_sub(COUNTED_BUFFERS);
+        (journal.calls().memory_bytes() + backlog + buffers) as u64
+    }
+
+    /// Makes room as far as the current iteration may, for a key more in database `db` as well. What the log's `backlog` and
+    /// the other `buffers` take does not count: see [`Core::uncounted_bytes`].
+    pub fn make_room(&mut self, db: Option<usize>, backlog: usize, buffers: usize) -> Room {
         let began_us = clock::monotonic_us();
         let mut now_us = began_us;
         let mut evicted = 0;
         let slack = SLACK.min(self.limit.bytes >> 10);
-        let room = loop {
-            let calls = self.keyspace.journal.calls().memory_bytes() as u64;
-            let used = used_memory().saturating_sub(uncounted + calls);
+        let (room, used, growth) = loop {
+            let used = used_memory().saturating_sub(self.uncounted_bytes(backlog, buffers));
             // Where others than keys of this table go first, it may have to grow all the same.
             let table = db.filter(|_| evicted < BATCH && self.limit.policy.is_some());
             let growth = table.map_or(0, |db| self.keyspace.db(db).dict().growth_bytes() as u64);
             let wanted = if evicted > 0 { used + growth.max(slack) } else { used + growth };
             if wanted <= self.limit.bytes {
-                break Room::Enough;
+                break (Room::Enough, used, growth);
             }
             let otherwise = if used <= self.limit.bytes { Room::Enough } else { Room::None };
-            let Some(policy) = self.limit.policy else { break otherwise };
+            let Some(policy) = self.limit.policy else { break (otherwise, used, growth) };
             let lazy = self.keyspace.lazy();
             if lazy.pending() > 0 && (used > self.limit.bytes || growth == 0) {
                 // What is being freed may be enough; where only slack is missing, nobody has to wait for that.
                 if used <= self.limit.bytes {
-                    break Room::Enough;
+                    break (Room::Enough, used, growth);
                 }
                 if lazy.wake_when_done(lazy.latest()) {
                     continue;
                 }
-                break Room::Coming;
+                break (Room::Coming, used, growth);
             }
             if self.limit.evictions.is_multiple_of(BATCH) {
                 now_us = clock::monotonic_us();
             }
             if !self.limit.may_go_on(now_us - began_us) {
-                break if used + growth <= self.limit.bytes { Room::Enough } else { Room::Coming };
+                let enough = used + growth <= self.limit.bytes;
+                break (if enough { Room::Enough } else { Room::Coming }, used, growth);
             }
             if !self.keyspace.evict_one(policy) {
-                break otherwise;
+                break (otherwise, used, growth);
             }
             evicted += 1;
             self.limit.evictions += 1;
         };
+        let room = if room == Room::Coming { self.limit.wait_or_fall(used, growth) } else { room };
         let end_us = clock::monotonic_us();
         self.limit.spent_us += end_us - began_us;
         self.limit.note(room, end_us);

@@ -48,6 +48,8 @@ pub struct Core {
     pub(super) replication_id: String,
     /// Logins with a wrong user or password, since the start.
     pub(super) denied_logins: u64,
+    /// Whether scripts may call what the command table keeps from them (`DEBUG SET-DISABLE-DENY-SCRIPTS`).
+    pub(super) scripts_call_all: bool,
     /// What the command that has just been called waits for.
     pub(super) wait: Option<Box<Parking>>,
     /// How long that took until it began to wait.
@@ -73,6 +75,7 @@ impl Core {
             run_id: random_id(),
             replication_id: random_id(),
             denied_logins: 0,
+            scripts_call_all: false,
             wait: None,
             wait_ticks: 0,
             config,
@@ -80,6 +83,13 @@ impl Core {
         core.keyspace.moment = Moment::at(core.clock.unix_ms());
         core.apply_config();
         core
+    }
+
+    /// What executes from now on does so at the present moment.
+    #[inline]
+    pub fn read_clock(&mut self) {
+        self.clock.update();
+        self.keyspace.moment = Moment::at(self.clock.unix_ms());
     }
 
     /// Copies what the configuration says to where it is kept a second time: called at the start and after `CONFIG SET`.
@@ -153,8 +163,9 @@ fn random_id() -> String {
     random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Bytes in use: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the rings. A few
-/// loads.
+/// Bytes in use: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the rings; as in
+/// Redis, without the memory of scripts. A few loads.
 pub fn used_memory() -> u64 {
-    (Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes() + memory::ring_bytes()) as u64
+    let all = Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes() + memory::ring_bytes();
+    all.saturating_sub(alloc::apart::bytes()) as u64
 }

@@ -221,6 +221,8 @@ pub struct Stats {
     pub writes: u64,
     /// Error replies.
     pub error_replies: u64,
+    /// Those of them to commands that were valid where they were first executed.
+    pub unexpected_error_replies: u64,
     /// Clients closed because their output grew past its limit.
     pub output_limit_disconnections: u64,
     /// Clients closed because their query grew past its limit.
@@ -260,6 +262,7 @@ impl Stats {
             reads: 0,
             writes: 0,
             error_replies: 0,
+            unexpected_error_replies: 0,
             output_limit_disconnections: 0,
             query_limit_disconnections: 0,
             peak_memory: 0,

@@ -458,7 +458,7 @@ pub const FACTS: &[Fact] = &[
     counter(
         "unexpected_error_replies",
         "redis_unexpected_error_replies",
-        "Errors in replies to replicas and masters.",
+        "Errors in replies to replicas, masters and the append only file being loaded.",
     ),
     counter("total_error_replies", "redis_total_error_replies", "Replies that were errors."),
     counter(

@@ -192,9 +192,9 @@ impl Server {
 
     /// What a `PING` would be replied, of a client that may send it.
     fn write_health(&self, body: &mut Vec<u8>) -> Status {
-        let why = if let Some(denial) = self.persistence.denial() {
+        let why = if let Some(denial) = self.gate.denial() {
             self.misconfigured(denial)
-        } else if self.loading.is_some() {
+        } else if self.loading.is_active() {
             Error::new("LOADING Redis is loading the dataset in memory")
         } else if let Some(kind) = self.busy_kind() {
             Kind::busy(kind)

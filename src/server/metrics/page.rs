@@ -181,7 +181,7 @@ impl Server {
         if !is_well {
             html.push("<p class=\"why\">");
             html.escaped(&String::from_utf8_lossy(&words));
-            if let Some(loading) = &self.loading {
+            if let Some(loading) = self.loading.between_slices() {
                 html!(html, " {:.1} %, {} left.", loading.percent(), span(loading.seconds_left()));
             }
             html.push("</p>");

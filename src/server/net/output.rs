@@ -404,6 +404,15 @@ impl Output {
         }
     }
 
+    /// [`Output::clear`] while memory is short: gives up room that this iteration has not used, beyond `keep` bytes.
+    pub fn clear_and_shrink(&mut self, keep: usize) {
+        let used = self.buffer.len();
+        let segments = self.segments.len();
+        self.clear();
+        self.buffer.shrink_to(keep.max(2 * used));
+        self.segments.shrink_to((keep / size_of::<(Token, usize, usize)>()).max(2 * segments));
+    }
+
     fn clear_shares(&mut self) {
         const KEEP: usize = 64 * 1024;
         self.shares.clear();

@@ -109,6 +109,16 @@ pub struct Log {
     /// Why it refused them: the system's number.
     refusal: Option<i32>,
     syncer: Syncer,
+    /// How much of the stream of calls has been appended: an offset of [`Calls::offset`].
+    appended: u64,
+    /// Up to where a sync by the loop, or a rewrite, has made it durable.
+    synced: u64,
+    /// [`Log::synced_offset`], as long as a failed sync of the thread leaves more in doubt.
+    certain: u64,
+    /// How much had been appended when the part of the latest rewrite began, and how many syncs of the thread had failed.
+    rewrite: (u64, u64),
+    /// Failed syncs after which all was written again by a rewrite.
+    mended: u64,
     /// Bytes were appended to the newest part that no sync has been requested for.
     unsynced: bool,
     /// When the last sync was requested.
@@ -136,6 +146,11 @@ impl Log {
             backlog: Vec::new(),
             refusal: None,
             syncer,
+            appended: 0,
+            synced: 0,
+            certain: 0,
+            rewrite: (0, 0),
+            mended: 0,
             unsynced: false,
             synced_us: 0,
             forgiven: 0,
@@ -194,6 +209,25 @@ impl Log {
         self.refusal.or(self.syncer.last_error()).map(io::Error::from_raw_os_error)
     }
 
+    /// Up to which offset of the stream of calls the log is certain to be on disk; `None` as long as there is no log to load.
+    ///
+    /// After a failed sync of the thread that is nothing more until a rewrite has written all again: the kernel may have
+    /// dropped what it could not write, and later syncs succeed without it.
+    pub fn synced_offset(&mut self) -> Option<u64> {
+        if self.state != State::On {
+            return None;
+        }
+        if self.syncer.failures() == self.mended {
+            self.certain = self.synced.max(self.syncer.synced_up_to());
+        }
+        Some(self.certain)
+    }
+
+    /// Whether somebody waits for the syncs of the thread.
+    pub fn wake_when_synced(&self, wanted: bool) {
+        self.syncer.wake_when_synced(wanted);
+    }
+
     /// Appends calls, after an annotation with the time `now` (Unix seconds) if it is wanted and was not made in this
     /// second. Without a log it does nothing.
     ///
@@ -222,6 +256,7 @@ impl Log {
         }
         self.note_appended(taken);
         if taken == all {
+            self.appended = calls.offset();
             self.backlog.clear();
             self.backlog.shrink_to(1 << 16);
         } else {
@@ -251,11 +286,14 @@ impl Log {
                 let outcome = finish_syncs(&mut self.syncer).and_then(|()| disk::sync_data(file));
                 self.unsynced = outcome.is_err();
                 self.synced_us = now_us;
+                if outcome.is_ok() {
+                    self.synced = self.appended;
+                }
                 outcome.map_or_else(Synced::Failed, |()| Synced::Done)
             }
             Policy::Everysec if now_us.saturating_sub(self.synced_us) < SYNC_EVERY_US => Synced::Fine,
             Policy::Everysec if !self.syncer.is_syncing() => {
-                self.syncer.request_sync(Arc::clone(file), self.bytes);
+                self.syncer.request_sync(Arc::clone(file), self.appended);
                 (self.unsynced, self.synced_us, self.counted_late) = (false, now_us, false);
                 Synced::Fine
             }
@@ -285,7 +323,7 @@ impl Log {
         if let Some(file) =
             self.file.as_ref().filter(|_| now_us.saturating_sub(self.synced_us) >= SYNC_EVERY_US)
         {
-            self.syncer.request_sync(Arc::clone(file), self.bytes);
+            self.syncer.request_sync(Arc::clone(file), self.appended);
             self.synced_us = now_us;
         }
         false
@@ -296,7 +334,7 @@ impl Log {
         if let Some(file) = &self.file {
             finish_syncs(&mut self.syncer)?;
             disk::sync_data(file)?;
-            self.unsynced = false;
+            (self.unsynced, self.synced) = (false, self.appended);
         }
         Ok(())
     }
@@ -383,6 +421,7 @@ impl Log {
             self.let_go(old);
         }
         (self.part_bytes, self.unsynced) = (0, false);
+        self.rewrite = (self.appended, self.syncer.failures());
         Ok(())
     }
 
@@ -395,7 +434,7 @@ impl Log {
             disk::sync_data(file).map_err(|error| {
                 Failed(format!("can't sync the part before it: {}", file::reason(&error)))
             })?;
-            self.unsynced = false;
+            (self.unsynced, self.synced) = (false, self.appended);
         }
         Ok(())
     }
@@ -403,7 +442,7 @@ impl Log {
     /// Has a part closed that nothing more is appended to, after a sync if something in it needs one.
     fn let_go(&mut self, part: Arc<File>) {
         if self.unsynced {
-            self.syncer.request_sync(part, self.bytes);
+            self.syncer.request_sync(part, self.appended);
         } else if let Ok(file) = Arc::try_unwrap(part) {
             self.syncer.close_later(file);
         }
@@ -433,6 +472,8 @@ impl Log {
         if begins {
             self.state = State::On;
         }
+        let (appended, failures) = self.rewrite;
+        (self.synced, self.mended) = (self.synced.max(appended), failures);
         self.take_manifest(manifest)
     }
 

@@ -34,12 +34,8 @@ pub struct Persistence {
     /// Microseconds that the last fork took, and how many there were.
     pub(super) last_fork_us: u64,
     pub(super) forks: u64,
-    /// Whether the checksum of what is loaded is verified (`DEBUG SET-SKIP-CHECKSUM-VALIDATION`).
-    pub(super) verifies_checksums: bool,
     /// Microseconds to wait before each append to the log (`DEBUG AOF-FLUSH-SLEEP`).
     pub(super) append_delay_us: i32,
-    /// See [`Persistence::denial`].
-    denial: Option<Denial>,
 }
 
 impl Persistence {
@@ -52,9 +48,7 @@ impl Persistence {
             job: None,
             last_fork_us: 0,
             forks: 0,
-            verifies_checksums: true,
             append_delay_us: 0,
-            denial: None,
         }
     }
 
@@ -63,22 +57,16 @@ impl Persistence {
         self.job.as_ref().is_some_and(|job| job.work == work)
     }
 
-    /// Why commands that change the data are refused now, if they are.
-    pub fn denial(&self) -> Option<Denial> {
-        self.denial
-    }
-
-    /// Finds out why commands that change the data are refused. `guards_snapshots`: a failed snapshot is a reason.
-    /// Returns whether the answer has changed.
-    pub fn refresh_denial(&mut self, guards_snapshots: bool) -> bool {
-        let denial = if guards_snapshots && !self.snapshots.succeeded {
+    /// Why commands that change the data have to be refused, if they have. `guards_snapshots`: a failed snapshot is a
+    /// reason.
+    pub fn denial(&self, guards_snapshots: bool) -> Option<Denial> {
+        if guards_snapshots && !self.snapshots.succeeded {
             Some(Denial::Snapshot)
         } else if self.log.error().is_some() {
             Some(Denial::Log)
         } else {
             None
-        };
-        std::mem::replace(&mut self.denial, denial) != denial
+        }
     }
 
     /// The child, if it has ended: then it is no longer there.

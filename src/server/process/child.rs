@@ -12,18 +12,21 @@ pub enum Work {
     Save,
     /// It writes the base of the append-only log.
     Rewrite,
+    /// It debugs a script, under its parent's name.
+    Debug,
 }
 
 impl Process {
     /// The role of a child of this process, according to the configuration. A list of processors that is none has no
     /// effect, as it has none for the server itself.
     pub fn child_role(&self, config: &Config, work: Work) -> Role {
-        let (name, processors): (&[u8], &ByteText) = match work {
-            Work::Save => (b"redis-rdb-bgsave", &config.bgsave_cpulist),
-            Work::Rewrite => (b"redis-aof-rewrite", &config.aof_rewrite_cpulist),
+        let (name, processors): (Option<&[u8]>, &ByteText) = match work {
+            Work::Save => (Some(b"redis-rdb-bgsave"), &config.bgsave_cpulist),
+            Work::Rewrite => (Some(b"redis-aof-rewrite"), &config.aof_rewrite_cpulist),
+            Work::Debug => (None, &config.server_cpulist),
         };
         Role {
-            title: title::of(config, name),
+            title: name.and_then(|name| title::of(config, name)),
             oom_score: self.child_oom_score(config),
             processors: host::parse_processors(&processors.to_string()).unwrap_or_default(),
             keep: self.log.fd().into_iter().collect(),

@@ -5,6 +5,8 @@ pub mod log;
 pub mod supervisor;
 pub mod title;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use log::Log;
@@ -12,6 +14,7 @@ use supervisor::{Pulse, Supervisor};
 
 use crate::config::Config;
 use crate::sys::file;
+use crate::sys::process::Starter;
 
 /// The banner of `always-show-logo`.
 pub const LOGO: &str = "      ___
@@ -28,6 +31,8 @@ pub struct Process {
     pub(super) started_ms: i64,
     /// The supervisor to notify of the start and the end.
     pub(super) supervisor: Option<Supervisor>,
+    /// The process that waits until this daemon is ready.
+    pub(super) starter: Option<Starter>,
     /// When the supervisor hears that the server lives.
     pulse: Pulse,
     /// The kernel's score of the process before `oom-score-adj` changed it.
@@ -47,6 +52,7 @@ impl Process {
             log,
             started_ms,
             supervisor: None,
+            starter: None,
             pulse: Pulse::of_environment(),
             oom_score_before: None,
             pidfile: None,
@@ -75,8 +81,16 @@ impl Process {
         }
     }
 
-    /// Tells the log and the supervisor that connections are accepted from now on.
-    pub fn announce_ready(&self, config: &Config) {
+    /// Logs why the server ends. Whoever waits for the start of a daemon sees it as well.
+    pub fn fatal(&self, why: fmt::Arguments<'_>) {
+        self.log.warning(why);
+        if self.starter.is_some() {
+            let _ = writeln!(io::stderr(), "{why}");
+        }
+    }
+
+    /// Tells the log, the supervisor and the process that started this one that connections are accepted from now on.
+    pub fn announce_ready(&mut self, config: &Config) {
         if config.port != 0 {
             self.log.notice(format_args!("Ready to accept connections tcp"));
         }
@@ -89,6 +103,9 @@ impl Process {
         if let Some(supervisor) = self.supervisor {
             supervisor.tell_ready(&self.log);
         }
+        if let Some(starter) = self.starter.take() {
+            starter.ready();
+        }
     }
 
     /// Tells the log where metrics are served from now on.
@@ -99,20 +116,26 @@ impl Process {
         }
     }
 
-    /// Writes the pid file if one is configured; a daemon has a default name for it.
-    pub fn write_pidfile(&mut self, config: &Config) {
+    /// Writes the pid file if one is configured; a daemon has a default name for it. A failure is logged. It is an error
+    /// for a daemon with a pid file of its own: whoever started it finds and ends it by that file.
+    pub fn write_pidfile(&mut self, config: &Config) -> Result<(), String> {
         let path = match (config.pidfile.is_empty(), config.daemonize) {
             (false, _) => config.pidfile.as_path().to_owned(),
             (true, true) => PathBuf::from("/var/run/redis.pid"),
-            (true, false) => return,
+            (true, false) => return Ok(()),
         };
         let text = format!("{}\n", std::process::id());
         match file::replace(&path, text.as_bytes()) {
             Ok(()) => self.pidfile = Some(path),
             Err(error) => {
-                self.log.warning(format_args!("Failed to write PID file {}: {error}", path.display()));
+                let why = format!("Failed to write PID file {}: {}", path.display(), file::reason(&error));
+                self.log.warning(format_args!("{why}"));
+                if config.daemonize && !config.pidfile.is_empty() {
+                    return Err(why);
+                }
             }
         }
+        Ok(())
     }
 
     /// Warns of a web request, once a minute at most.

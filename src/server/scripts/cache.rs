@@ -11,6 +11,7 @@ use std::rc::Rc;
 use super::redis::Names;
 use super::shebang::{self, Flags};
 use super::{api, api::For};
+use crate::alloc::Apart;
 use crate::codec::sha1::{self, Digest};
 use crate::command::Error;
 use crate::lua::{Kept, Machine, Value};
@@ -68,6 +69,7 @@ pub struct Engine {
     pub machine: Machine,
     /// The names of fields.
     pub names: Names,
+    apart: Apart,
 }
 
 impl Engine {
@@ -75,7 +77,14 @@ impl Engine {
         let mut machine = api::new_machine();
         api::open(&mut machine, For::Scripts);
         let names = Names::new(&mut machine);
-        Engine { machine, names }
+        let mut engine = Engine { machine, names, apart: Apart::default() };
+        engine.count();
+        engine
+    }
+
+    /// Counts the memory of the machine anew.
+    pub fn count(&mut self) {
+        self.apart.set(self.machine.allocated_bytes());
     }
 }
 
@@ -141,6 +150,7 @@ impl Cache {
             .load(&source[head.body..], CHUNK)
             .map_err(|message| Error::concat(&[b"ERR Error compiling script (new function): ", &message]))?;
         let function = engine.machine.keep(function);
+        engine.count();
         let name = sha1::hex(&digest).into_bytes().into();
         let script = Script { name, flags: head.flags, function, digest, source: source.into(), hash };
         Ok(self.insert(script, stays))

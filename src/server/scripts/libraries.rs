@@ -209,12 +209,18 @@ impl Libraries {
         *self = Libraries::default();
     }
 
-    /// Loads the libraries of a payload of `FUNCTION DUMP`: all of them or none.
+    /// Loads the libraries of a payload of `FUNCTION DUMP`: all of them or none. Its checksum is compared if `verifies`.
     ///
     /// # Errors
     /// As [`Libraries::load`]; or the payload is damaged.
-    pub fn restore(&mut self, payload: &[u8], policy: Policy, terms: &Terms<'_>) -> Result<(), Error> {
-        let sources = payload::functions(payload).map_err(|error| match error {
+    pub fn restore(
+        &mut self,
+        payload: &[u8],
+        verifies: bool,
+        policy: Policy,
+        terms: &Terms<'_>,
+    ) -> Result<(), Error> {
+        let sources = payload::functions(payload, verifies).map_err(|error| match error {
             FunctionsError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
             FunctionsError::OldFormat => "ERR Pre-GA function format not supported",
             FunctionsError::Other => "ERR given type is not a function",

@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod debugger;
 pub mod libraries;
 pub mod redis;
 mod registrar;
@@ -28,4 +29,6 @@ pub struct Scripts {
     pub cache: Cache,
     /// Room for the next call.
     pub spare: Option<Box<run::Room>>,
+    /// Where what the running script calls is not propagated to: bits of [`redis::REPL_ALL`].
+    pub withheld: u8,
 }

@@ -18,6 +18,10 @@ pub const SET_RESP: u32 = 3;
 pub const SET_REPL: u32 = 4;
 /// `redis.acl_check_cmd`
 pub const ACL_CHECK: u32 = 5;
+/// `redis.breakpoint`
+pub const BREAKPOINT: u32 = 6;
+/// `redis.debug`
+pub const DEBUG: u32 = 7;
 
 /// What a script calls is propagated to the log.
 pub const REPL_AOF: u8 = 1;
@@ -57,8 +61,10 @@ pub fn open(machine: &mut Machine, redis: TableId) {
 /// Adds what only scripts have.
 pub fn open_for_scripts(machine: &mut Machine, redis: TableId) {
     machine.register(redis, "replicate_commands", replicate_commands);
-    machine.register(redis, "breakpoint", breakpoint);
-    machine.register(redis, "debug", debug);
+    for (name, number) in [("breakpoint", BREAKPOINT), ("debug", DEBUG)] {
+        let function = machine.new_host_function(name, number);
+        machine.heap.set_field(redis, name, function);
+    }
 }
 
 /// The names of fields and globals that the host reads and writes.
@@ -146,6 +152,7 @@ fn trim_lines(text: &[u8]) -> &[u8] {
 
 /// An error of a function of this table, whose text begins with `ERR `.
 fn failure(machine: &mut Machine, text: &str) -> Value {
+    report(machine, text.trim_start_matches("ERR ").as_bytes());
     let table = machine.heap.new_table(0, 1);
     let text = machine.heap.string(text.as_bytes());
     machine.heap.set_field(table, "err", Value::String(text));
@@ -153,6 +160,14 @@ fn failure(machine: &mut Machine, text: &str) -> Value {
 }
 
 const WRONG_ARGUMENTS: &str = "ERR wrong number or type of arguments";
+
+/// Shows the debugger an error that a function of this table has made of a script's arguments.
+fn report(machine: &mut Machine, text: &[u8]) {
+    if machine.is_traced() {
+        machine.output.extend_from_slice(text);
+        machine.output.push(b'\n');
+    }
+}
 
 /// The only argument, a string.
 fn only_string(machine: &Machine, call: Call) -> Option<StringId> {
@@ -169,7 +184,9 @@ fn error_reply(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         return machine.one(error);
     };
     let text = machine.heap.bytes(string);
-    let text = with_code(text.strip_prefix(b"-").unwrap_or(text));
+    let text = text.strip_prefix(b"-").unwrap_or(text).to_vec();
+    report(machine, &[b"-", shown(&text)].concat());
+    let text = with_code(&text);
     let text = Value::String(machine.heap.string_from(text));
     let table = machine.heap.new_table(0, 1);
     machine.heap.set_field(table, "err", text);
@@ -244,16 +261,6 @@ impl Continue for Digesting {
 /// `redis.replicate_commands()`: effects are what is replicated anyway.
 fn replicate_commands(machine: &mut Machine, _: Call) -> Result<Outcome, Raised> {
     machine.one(Value::Boolean(true))
-}
-
-/// `redis.breakpoint()`: there is no debugger to stop in.
-fn breakpoint(machine: &mut Machine, _: Call) -> Result<Outcome, Raised> {
-    machine.one(Value::Boolean(false))
-}
-
-/// `redis.debug(value …)`: there is no debugger to print them.
-fn debug(_: &mut Machine, _: Call) -> Result<Outcome, Raised> {
-    Ok(Outcome::Values(0))
 }
 
 #[cfg(test)]

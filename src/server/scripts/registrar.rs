@@ -18,6 +18,7 @@ use super::api;
 use super::libraries::{Function, Terms};
 use super::redis::Names;
 use super::shebang::{self, Flags};
+use crate::alloc::Apart;
 use crate::command::Error;
 use crate::lua::{Call, Kept, Machine, Outcome, Progress, Raised, TableId, Value};
 use crate::text::words::shown;
@@ -49,6 +50,7 @@ pub struct Registrar {
     when_called: TableId,
     /// The function that registers.
     register: Kept,
+    apart: Apart,
 }
 
 impl Default for Registrar {
@@ -78,7 +80,11 @@ impl Default for Registrar {
         }
         machine.set_thread_globals(globals);
         let names = Names::new(&mut machine);
-        Registrar { machine, names, globals, metatable, while_loading, when_called, register: register_kept }
+        let (register, apart) = (register_kept, Apart::default());
+        let mut registrar =
+            Registrar { machine, names, globals, metatable, while_loading, when_called, register, apart };
+        registrar.count();
+        registrar
     }
 }
 
@@ -98,10 +104,21 @@ impl Registrar {
         self.machine.abandon();
         self.collect_in(Value::Nil);
         self.find_globals_in(self.when_called);
+        if self.machine.wants_collection() {
+            let kept = self.machine.keep(Value::Table(collected));
+            self.machine.collect();
+            self.machine.release(kept);
+        }
+        self.count();
         match outcome {
             Ok(()) => Ok(self.take(collected)),
             Err(message) => Err(Error::concat(&[b"ERR Error registering functions: ", &message])),
         }
+    }
+
+    /// Counts the memory of the machine anew.
+    pub fn count(&mut self) {
+        self.apart.set(self.machine.allocated_bytes());
     }
 
     /// Undoes what a function may have changed for those after it.
@@ -142,7 +159,7 @@ impl Registrar {
                 Progress::Paused if terms.limit.is_some_and(|limit| began.elapsed() >= limit) => {
                     return Err(b"ERR FUNCTION LOAD timeout".to_vec());
                 }
-                Progress::Paused => {}
+                Progress::Paused | Progress::Stopped(_) => {}
                 Progress::Host { function, call } => {
                     debug_assert_eq!(function, api::LOG, "nothing else of the host is there");
                     match api::log_line(&self.machine, call) {

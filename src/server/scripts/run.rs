@@ -7,7 +7,7 @@ use super::redis::{self, Names};
 use super::registrar::Registrar;
 use super::shebang::Flags;
 use super::words::Words;
-use crate::command::{Command, Error, Session};
+use crate::command::{Command, Error, Origin, Session};
 use crate::db::Moment;
 use crate::lua::{Call, Failure, Machine, Value};
 use crate::resp::Protocol;
@@ -84,6 +84,14 @@ impl Host {
         self.parts().0
     }
 
+    /// Counts the memory of the machine anew.
+    pub fn count(&mut self) {
+        match self {
+            Host::Scripts(engine) => engine.count(),
+            Host::Functions(registrar) => registrar.count(),
+        }
+    }
+
     /// The machine, and the names of its fields.
     #[inline]
     pub fn parts(&mut self) -> (&mut Machine, &Names) {
@@ -105,6 +113,8 @@ pub struct Run {
     pub name: Rc<[u8]>,
     /// The client for which it is executed; `None` for a log that is loaded.
     pub client: Option<Token>,
+    /// The origin of what it calls.
+    pub origin: Origin,
     /// The command that has begun it.
     pub command: &'static Command,
     /// As which it calls commands.
@@ -117,12 +127,12 @@ pub struct Run {
     pub lacks_memory: bool,
     /// It is to end.
     pub is_killed: bool,
-    /// Where what it calls is propagated to: bits of [`redis::REPL_ALL`].
-    pub propagates: u8,
+    /// It has been ended: the error reply, and whether that counts. What it has left behind is being freed.
+    pub obituary: Option<(Vec<u8>, bool)>,
     /// The ticks at which it began, and its slice.
     pub began: u64,
     pub slice: u64,
-    /// The time that it sees, Unix microseconds, once it has asked for it.
+    /// The time that it sees, Unix microseconds, once it has asked for it, or has been suspended.
     pub now_us: Option<u64>,
     /// The time at which keys expire while it runs.
     pub moment: Moment,
@@ -138,8 +148,8 @@ pub enum End {
     /// It has returned this.
     Returned(Value),
     Failed(Failure),
-    /// It was ended by a command.
-    Killed,
+    /// It was ended by a command: the error reply, and whether that counts.
+    Killed((Vec<u8>, bool)),
 }
 
 /// Why a script that is running is not ended by a command.
@@ -180,8 +190,16 @@ impl Run {
         redis::error_table(&mut machine.heap, names, text, counted)
     }
 
+    /// Ends the script, which was ended by a command. The machine is run on until it has freed what is left behind.
+    pub fn kill(&mut self) {
+        if self.obituary.is_none() {
+            self.obituary = Some(self.describe_kill());
+            self.host.machine().abandon();
+        }
+    }
+
     /// The error reply of a script that was ended by a command, and that it counts.
-    pub fn describe_kill(&mut self) -> (Vec<u8>, bool) {
+    fn describe_kill(&mut self) -> (Vec<u8>, bool) {
         let machine = self.host.machine();
         let place = machine.place(1).or_else(|| machine.place(2));
         // Redis names this command for functions, too.
@@ -219,20 +237,15 @@ impl Run {
         Ok(())
     }
 
-    /// `redis.set_repl(flags)`
-    pub fn set_propagation(&mut self, call: Call) -> Result<(), &'static str> {
+    /// `redis.set_repl(flags)`: where the script's calls are propagated to from now on.
+    pub fn propagation(&mut self, call: Call) -> Result<u8, &'static str> {
         if call.count() != 1 {
             return Err("ERR redis.set_repl() requires one argument.");
         }
-        self.propagates = match self.integer(call) {
-            flags @ 0..=3 => flags as u8,
-            _ => {
-                return Err(
-                    "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
-                );
-            }
-        };
-        Ok(())
+        match self.integer(call) {
+            flags @ 0..=3 => Ok(flags as u8),
+            _ => Err("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE."),
+        }
     }
 
     /// The first argument as an integer; 0 if it is not a number.

@@ -48,6 +48,15 @@ impl Words {
         Ok(())
     }
 
+    /// Takes the words of a command over.
+    ///
+    /// # Errors
+    /// They are too long together: says so.
+    pub fn set(&mut self, words: &[Vec<u8>]) -> Result<(), &'static str> {
+        self.clear();
+        words.iter().try_for_each(|word| self.push(word))
+    }
+
     fn push(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         let start = self.window.len();
         if bytes.len() >= BIG_ARGUMENT {

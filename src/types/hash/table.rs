@@ -100,6 +100,12 @@ impl Hash {
         self.fields.step();
     }
 
+    /// Frees a slice of the last table that was given up, where nothing calls [`take_retired`](Self::take_retired).
+    #[inline]
+    pub fn shed(&mut self) {
+        self.fields.shed();
+    }
+
     /// The number of fields, including expired ones that are still there.
     pub fn len(&self) -> usize {
         self.fields.len()

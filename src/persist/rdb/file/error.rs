@@ -97,7 +97,7 @@ impl fmt::Display for Fault {
             }
             Fault::Duplicate(db) => write!(f, "RDB has duplicated key in DB {db}"),
             Fault::Checksum(expected, got) => {
-                write!(f, "Wrong RDB checksum expected: ({expected:x}) but got ({got:x})")
+                write!(f, "RDB CRC error: Wrong RDB checksum expected: ({expected:x}) but got ({got:x})")
             }
         }
     }

@@ -428,7 +428,7 @@ fn errors_say_what_and_where() {
         (b"REDIS0011\xf7\x00\x01\x00\x00", "bad when_opcode at offset 13 (read-module-aux)"),
         (
             b"REDIS0011\xff12345678",
-            "Wrong RDB checksum expected: (3837363534333231) but got (6f15bb11c5ddcb8e) at offset 18 (check-sum)",
+            "RDB CRC error: Wrong RDB checksum expected: (3837363534333231) but got (6f15bb11c5ddcb8e) at offset 18 (check-sum)",
         ),
     ];
     for (file, expected) in cases {

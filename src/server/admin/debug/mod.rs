@@ -7,8 +7,9 @@
 //! | `protocol` | a reply of each type |
 //! | `end` | the ways to end the process |
 //!
-//! A switch of something that Redis has and this server does not (reply buffers of a fixed size) is taken and changes
-//! nothing, so that tests which set it run.
+//! A switch of something that Redis has and this server does not (reply buffers of a fixed size, replicas, a cluster's
+//! bus) is taken and changes nothing, so that tests which set it run. `MALLCTL` is unknown, as it is in Redis without
+//! jemalloc.
 
 mod end;
 mod object;
@@ -72,9 +73,8 @@ impl Server {
             (b"sdslen", 3) => return self.debug_sdslen(token, args.get(2)),
             (b"listpack", 3) => return self.debug_listpack(token, args.get(2)),
             (b"quicklist", 3 | 4) => return self.debug_quicklist(token, args),
-            // What follows is `full`, or nothing that matters.
-            (b"htstats", 3..) => return self.debug_htstats(token, args.get(2)),
-            (b"htstats-key", 3..) => return self.debug_htstats_key(token, args.get(2)),
+            (b"htstats", 3..) => return self.debug_htstats(token, args),
+            (b"htstats-key", 3..) => return self.debug_htstats_key(token, args),
             (b"digest", 2) => {
                 let text = hex(&digest::of_keyspace(&self.core.keyspace));
                 self.net.reply_to(token).simple(&text);
@@ -128,7 +128,7 @@ impl Server {
         }
         self.audience.record(on);
         self.core.keyspace.journal.calls_mut().forget_selection();
-        self.listen();
+        self.refresh_gate();
         self.net.reply_to(token).ok();
         Ok(())
     }
@@ -151,9 +151,18 @@ impl Server {
                 let known = args.is(3, "never") || args.is(3, "reset");
                 return Some(if known { Ok(()) } else { integer(word(3)).map(drop) });
             }
-            (b"client-enforce-reply-list", 3) => {}
+            // `REPLICATE` goes to replicas alone, and there are none.
+            (b"client-enforce-reply-list", 3) | (b"replicate", 3..) => {}
+            (b"set-disable-deny-scripts", 3) => self.core.scripts_call_all = leading_number(word(2)) != 0,
+            // There is no bus of a cluster whose packets could be dropped, nor links that could be killed.
+            (b"drop-cluster-packet-filter", 3) => return Some(integer(word(2)).map(drop)),
+            (b"clusterlink", 5) if args.is(2, "kill") => {
+                return Some(Err(Error::new(
+                    "ERR Debug option only available for cluster mode enabled setup!",
+                )));
+            }
             (b"set-skip-checksum-validation", 3) => {
-                self.persistence.verifies_checksums = leading_number(word(2)) == 0;
+                self.core.keyspace.verifies_checksums = leading_number(word(2)) == 0;
             }
             (b"aof-flush-sleep", 3) => {
                 self.persistence.append_delay_us =

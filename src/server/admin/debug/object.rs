@@ -122,24 +122,31 @@ impl Server {
     }
 
     /// `DEBUG HTSTATS dbid [full]`: figures of a database's table.
-    pub(super) fn debug_htstats(&mut self, token: Token, index: &[u8]) -> Result {
-        let index = usize::try_from(integer(index)?).ok().filter(|index| *index < self.core.keyspace.count());
+    pub(super) fn debug_htstats(&mut self, token: Token, args: Args<'_>) -> Result {
+        let index =
+            usize::try_from(integer(args.get(2))?).ok().filter(|index| *index < self.core.keyspace.count());
         let db = self.core.keyspace.db(index.ok_or("ERR Out of range database")?);
-        let mut text = String::from("[Dictionary HT]\n");
-        let _ = writeln!(text, "{}", db.dict().stats());
-        let _ = writeln!(text, "[Expires HT]\n keys with an expiry: {}", db.expires().len());
+        let keys = db.dict().stats().describe(wants_all(args));
+        // The keys that expire are not in a table but in a list.
+        let expires = match db.expires().len() {
+            0 => "No stats available for empty dictionaries".to_owned(),
+            count => format!(" number of elements: {count}"),
+        };
+        let text = format!(
+            "[Dictionary HT]\n{keys}[Expires HT]\nHash table 0 stats (main hash table):\n{expires}\n"
+        );
         self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
     /// `DEBUG HTSTATS-KEY key [full]`: figures of the table that a value is.
-    pub(super) fn debug_htstats_key(&mut self, token: Token, key: &[u8]) -> Result {
-        let entry = self.inspected(token, key)?;
+    pub(super) fn debug_htstats_key(&mut self, token: Token, args: Args<'_>) -> Result {
+        let entry = self.inspected(token, args.get(2))?;
         let Some(stats) = table_stats(&entry) else {
             let text = "ERR The value stored at the specified key is not represented using an hash table";
             return Err(text.into());
         };
-        let text = stats.to_string();
+        let text = stats.describe(wants_all(args));
         self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
@@ -156,6 +163,11 @@ impl Server {
         );
         self.net.reply_to(token).bulk(text.as_bytes());
     }
+}
+
+/// Whether the word after a database or a key asks for the distribution as well.
+fn wants_all(args: Args<'_>) -> bool {
+    args.len() > 3 && args.is(3, "full")
 }
 
 /// A line an element.

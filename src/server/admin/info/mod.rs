@@ -162,7 +162,7 @@ fn clients(server: &Server, out: &mut String) {
         "client_recent_max_output_buffer": output,
         "blocked_clients": server.audience.waiting_clients() + server.waiting_for_memory.len(),
         "tracking_clients": server.audience.trackers.totals().clients,
-        "clients_in_timeout_table": server.audience.waiters.deadlines(),
+        "clients_in_timeout_table": server.audience.waiters.deadlines() + server.audience.acknowledgements.deadlines(),
         "total_blocking_keys": server.audience.waiters.awaited_keys().0,
         "total_blocking_keys_on_nokey": server.audience.waiters.awaited_keys().1,
     );

@@ -14,7 +14,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
         job.map_or((0, 0, Duration::ZERO), crate::server::persistence::job::Job::copied);
     let (keys, done) = job.map_or((0, 0), |job| (job.keys, job.keys_done()));
     fields!(out,
-        "loading": u8::from(server.loading.is_some()),
+        "loading": u8::from(server.loading.is_active()),
         "async_loading": 0,
         "current_cow_peak": peak,
         "current_cow_size": copied,
@@ -55,7 +55,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
             "aof_delayed_fsync": kept.log.delayed_syncs,
         );
     }
-    if let Some(loading) = &server.loading {
+    if let Some(loading) = server.loading.between_slices() {
         fields!(out,
             "loading_start_time": loading.began_at,
             "loading_total_bytes": loading.total_bytes,

@@ -61,7 +61,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
         "tracking_total_keys": tracked.keys,
         "tracking_total_items": tracked.items,
         "tracking_total_prefixes": tracked.prefixes,
-        "unexpected_error_replies": 0,
+        "unexpected_error_replies": stats.unexpected_error_replies,
         "total_error_replies": stats.error_replies,
         "dump_payload_sanitizations": 0,
         "total_reads_processed": stats.reads,

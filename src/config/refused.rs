@@ -1,0 +1,123 @@
+//! Directives that protect the server or define its role, and that it does not implement. A directive that merely tunes
+//! may be ignored; a server that ignored one of these would be open, plain or independent where its operator asked for
+//! the opposite. So the start fails, with the line and the remedy, and CONFIG SET refuses the value.
+//!
+//! Their defaults are accepted, since a file of Redis spells them out: `tls-port 0`, `cluster-enabled no`,
+//! `user default on nopass ~* &* +@all`.
+
+use super::{Config, find};
+
+/// A directive of which only the default is accepted.
+struct Refused {
+    name: &'static str,
+    /// What is missing, what would follow, and what to do.
+    why: &'static str,
+}
+
+const REFUSED: &[Refused] = &[
+    Refused {
+        name: "replicaof",
+        why: "replication is not supported, the server would accept writes as a primary of its own. Remove the line to \
+              start an independent primary",
+    },
+    Refused {
+        name: "min-replicas-to-write",
+        why: "replication is not supported, writes would be acknowledged without any replica. Set it to 0 to accept that",
+    },
+    Refused {
+        name: "cluster-enabled",
+        why: "cluster mode is not supported, the server would hold all slots alone. Set it to no to start a standalone \
+              server",
+    },
+    Refused {
+        name: "tls-port",
+        why: "TLS is not supported, no connection would be encrypted. Set it to 0, and put a TLS proxy such as stunnel \
+              in front of a port on loopback",
+    },
+    Refused { name: "aclfile", why: NO_USERS },
+];
+
+const NO_USERS: &str = "ACL users are not supported, their passwords and permissions would not be checked. Remove the line, \
+                        and protect the server with requirepass";
+
+/// Why a `user` line is refused; `None` if it describes the one user that there is, without a password of its own.
+pub(super) fn user(words: &[Vec<u8>]) -> Option<&'static str> {
+    const OPEN: [&[u8]; 9] = [
+        b"on",
+        b"nopass",
+        b"sanitize-payload",
+        b"~*",
+        b"allkeys",
+        b"&*",
+        b"allchannels",
+        b"+@all",
+        b"allcommands",
+    ];
+    let [name, rules @ ..] = words else { return None };
+    let has = |either: [&[u8]; 2]| rules.iter().any(|rule| either.contains(&rule.as_slice()));
+    let is_open = name == b"default"
+        && rules.iter().all(|rule| OPEN.contains(&rule.as_slice()))
+        && has([b"on", b"on"])
+        && has([b"nopass", b"nopass"])
+        && has([b"~*", b"allkeys"])
+        && has([b"&*", b"allchannels"])
+        && has([b"+@all", b"allcommands"]);
+    (!is_open).then_some(NO_USERS)
+}
+
+/// Whether the directive `name` may be refused.
+pub(super) fn is_refusable(name: &str) -> bool {
+    REFUSED.iter().any(|refused| refused.name == name)
+}
+
+/// The first directive of `config` with a value that is refused, and why.
+pub(super) fn first(config: &Config) -> Option<(&'static str, &'static str)> {
+    let defaults = Config::default();
+    REFUSED
+        .iter()
+        .find(|refused| {
+            find(refused.name.as_bytes())
+                .is_some_and(|directive| directive.show(config) != directive.show(&defaults))
+        })
+        .map(|refused| (refused.name, refused.why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<Vec<u8>> {
+        line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn every_name_is_that_of_a_directive_without_effect() {
+        for refused in REFUSED {
+            let directive = find(refused.name.as_bytes()).expect(refused.name);
+            assert!(directive.effect.why().is_some(), "{}", refused.name);
+        }
+        assert_eq!(first(&Config::default()), None);
+    }
+
+    #[test]
+    fn only_the_user_who_may_do_all_without_a_password_is_accepted() {
+        for line in [
+            "default on nopass ~* &* +@all",
+            "default on nopass sanitize-payload ~* &* +@all",
+            "default allcommands allkeys allchannels nopass on",
+        ] {
+            assert_eq!(user(&words(line)), None, "{line}");
+        }
+        for line in [
+            "alice on nopass ~* &* +@all",
+            "default on #2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b ~* &* +@all",
+            "default off nopass ~* &* +@all",
+            "default on nopass ~app:* &* +@all",
+            "default on nopass ~* &* +@read",
+            "default on ~* &* +@all",
+            "default on nopass ~* &* +@all -flushall",
+        ] {
+            assert_eq!(user(&words(line)), Some(NO_USERS), "{line}");
+        }
+    }
+}

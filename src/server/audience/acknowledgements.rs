@@ -1,0 +1,146 @@
+//! Clients that wait until their writes are durable elsewhere: `WAIT` for replicas, `WAITAOF` for the log's disk too.
+//!
+//! ```text
+//!   by_offset    (offset, client)  ─▶ ended when the log is synced up to there; those that replicas hold up are not in it
+//!   by_deadline  (time, client)    ─▶ ended then, with what was reached
+//! ```
+//!
+//! A wait names an offset of the stream of propagated calls: the end of the client's last write. Nothing here costs anything while no
+//! client waits; beginning and ending a wait take O(log n).
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::sys::poller::Token;
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The end of its last write in the stream of propagated calls.
+    pub offset: u64,
+    /// Whether the log has to be synced up to there; `None`: the reply does not say (`WAIT`).
+    pub local: Option<bool>,
+    /// How many replicas have to have it.
+    pub replicas: u64,
+    /// Milliseconds until it gives up; `None`: never.
+    pub timeout_ms: Option<u64>,
+}
+
+/// A client that waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    pub wanted: Wanted,
+    /// Microseconds of the monotonic clock.
+    deadline_us: Option<u64>,
+    /// How long its command took until it began to wait.
+    pub ticks: u64,
+}
+
+/// All clients that wait for acknowledgements.
+#[derive(Debug, Default)]
+pub struct Acknowledgements {
+    clients: HashMap<Token, Waiting>,
+    by_offset: BTreeSet<(u64, Token)>,
+    by_deadline: BTreeSet<(u64, Token)>,
+}
+
+impl Acknowledgements {
+    /// Whether no client waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// How many clients wait.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// How many clients wait for a limited time.
+    pub fn deadlines(&self) -> usize {
+        self.by_deadline.len()
+    }
+
+    /// Begins a wait.
+    pub fn add(&mut self, token: Token, wanted: Wanted, (now_us, ticks): (u64, u64)) {
+        let deadline_us = wanted.timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
+        if wanted.replicas == 0 {
+            self.by_offset.insert((wanted.offset, token));
+        }
+        if let Some(deadline) = deadline_us {
+            self.by_deadline.insert((deadline, token));
+        }
+        self.clients.insert(token, Waiting { wanted, deadline_us, ticks });
+    }
+
+    /// Ends the wait of a client, if it has one.
+    pub fn remove(&mut self, token: Token) -> Option<Waiting> {
+        let waiting = self.clients.remove(&token)?;
+        self.by_offset.remove(&(waiting.wanted.offset, token));
+        if let Some(deadline) = waiting.deadline_us {
+            self.by_deadline.remove(&(deadline, token));
+        }
+        Some(waiting)
+    }
+
+    /// A client whose wait is over because the log is synced up to `offset`.
+    pub fn next_synced(&self, offset: u64) -> Option<Token> {
+        self.by_offset.first().filter(|(wanted, _)| *wanted <= offset).map(|(_, token)| *token)
+    }
+
+    /// A client that waits for the local log.
+    pub fn next_local(&self) -> Option<Token> {
+        self.clients.iter().find(|(_, waiting)| waiting.wanted.local == Some(true)).map(|(token, _)| *token)
+    }
+
+    /// A client whose deadline has come.
+    pub fn next_overdue(&self, now_us: u64) -> Option<Token> {
+        self.by_deadline.first().filter(|(deadline, _)| *deadline <= now_us).map(|(_, token)| *token)
+    }
+
+    /// Milliseconds until the next deadline, rounded up, but no more than `most`.
+    pub fn milliseconds_left(&self, now_us: u64, most: u32) -> u32 {
+        let Some(&(deadline, _)) = self.by_deadline.first() else { return most };
+        u32::try_from(deadline.saturating_sub(now_us).div_ceil(1000)).map_or(most, |left| left.min(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(slot: u32) -> Token {
+        Token { slot, generation: 0 }
+    }
+
+    fn wanted(offset: u64, replicas: u64, timeout_ms: Option<u64>) -> Wanted {
+        Wanted { offset, local: Some(true), replicas, timeout_ms }
+    }
+
+    #[test]
+    fn waits_end_in_the_order_of_their_offsets_and_not_before_their_writes_are_synced() {
+        let mut waits = Acknowledgements::default();
+        for (slot, offset) in [(1, 30), (2, 10), (3, 20)] {
+            waits.add(token(slot), wanted(offset, 0, None), (0, 0));
+        }
+        assert_eq!(waits.next_synced(9), None);
+        let mut ended = Vec::new();
+        while let Some(next) = waits.next_synced(20) {
+            ended.push(next);
+            assert!(waits.remove(next).is_some() && waits.remove(next).is_none());
+        }
+        assert_eq!(ended, [token(2), token(3)]);
+        assert_eq!(waits.len(), 1);
+    }
+
+    #[test]
+    fn a_wait_for_replicas_is_not_over_when_the_log_is_synced_but_at_its_deadline() {
+        let mut waits = Acknowledgements::default();
+        waits.add(token(1), wanted(10, 1, Some(5)), (1000, 0));
+        waits.add(token(2), wanted(10, 1, None), (1000, 0));
+        assert_eq!(waits.next_synced(u64::MAX), None);
+        assert_eq!((waits.next_overdue(5999), waits.next_overdue(6000)), (None, Some(token(1))));
+        assert_eq!((waits.milliseconds_left(1000, 100), waits.milliseconds_left(5001, 100)), (5, 1));
+        waits.remove(token(1));
+        assert_eq!((waits.next_overdue(u64::MAX), waits.len(), waits.deadlines()), (None, 1, 0));
+    }
+}

@@ -1,0 +1,212 @@
+//! The gate: what the server's modes mean for requests, for expired keys and for the journal.
+//!
+//! ```text
+//!   loading, busy script, failing disk, pause, monitors, log, listeners ─▶ Modes ─▶ Gate::of ─▶ Gate
+//!                                                                                    │ requests: one test
+//!                                                                                    │ keyspace: what happens to expired keys
+//!                                                                                    └ journal:  what it records
+//! ```
+//!
+//! The modes are plain data, read from the parts that own them. [`Gate::of`] is a pure function, so no order in which
+//! modes begin and end can leave a stale answer behind. Whoever changes a mode calls [`Server::refresh_gate`]; debug
+//! builds check after each iteration that nobody forgot.
+
+use super::Server;
+use super::persistence::Denial;
+use super::scripts::redis::REPL_AOF;
+use crate::db::{ExpiryPolicy, Listening};
+
+/// What the server is doing that matters for more than one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Modes {
+    /// The data set is being loaded.
+    pub loading: bool,
+    /// A script is suspended: its unit is open.
+    pub busy: bool,
+    /// The disk refuses what commands change.
+    pub denial: Option<Denial>,
+    /// `CLIENT PAUSE` is in force.
+    pub paused: bool,
+    /// There are monitors.
+    pub monitored: bool,
+    /// Calls are appended to a log.
+    pub log: bool,
+    /// The running script keeps its calls from the log (`redis.set_repl`).
+    pub muted: bool,
+    /// Keyspace notifications have subscribers.
+    pub announces: bool,
+    /// Clients track keys.
+    pub tracks: bool,
+    /// `DEBUG JOURNAL` keeps what units change.
+    pub records: bool,
+}
+
+/// What follows from the [`Modes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// Requests take the careful way.
+    careful: bool,
+    /// Some commands are refused, because of the data set's loading, the disk or a script.
+    refuses: bool,
+    denial: Option<Denial>,
+    expiry: ExpiryPolicy,
+    listening: Listening,
+}
+
+impl Gate {
+    /// Derives the gate from the modes.
+    pub fn of(modes: &Modes) -> Gate {
+        let refuses = modes.loading || modes.busy || modes.denial.is_some();
+        let expiry = if modes.loading {
+            // A log says itself which keys it deleted.
+            ExpiryPolicy::Ignore
+        } else if modes.paused {
+            ExpiryPolicy::Hide
+        } else {
+            ExpiryPolicy::Delete
+        };
+        // Loaded data is no change: nothing of it is propagated, published or tracked.
+        let records = !modes.loading;
+        let listening = Listening {
+            changes: records && (modes.announces || modes.tracks || modes.records),
+            calls: records && modes.log && !modes.muted,
+            units: records && modes.records && !modes.muted,
+        };
+        Gate {
+            careful: refuses || modes.paused || modes.monitored,
+            refuses,
+            denial: modes.denial,
+            expiry,
+            listening,
+        }
+    }
+
+    /// Whether requests take the careful way, [`Server::execute_carefully`].
+    #[inline(always)]
+    pub fn is_careful(self) -> bool {
+        self.careful
+    }
+
+    /// Whether some commands are refused now.
+    pub fn refuses(self) -> bool {
+        self.refuses
+    }
+
+    /// Why commands that change the data are refused, if the disk is the reason.
+    pub fn denial(self) -> Option<Denial> {
+        self.denial
+    }
+}
+
+impl Server {
+    /// The modes at this moment.
+    pub(super) fn modes(&self) -> Modes {
+        let config = &self.core.config;
+        let guards_snapshots = config.stop_writes_on_bgsave_error && !config.save.is_empty();
+        Modes {
+            loading: self.loading.is_active(),
+            busy: self.is_busy(),
+            denial: self.persistence.denial(guards_snapshots),
+            paused: self.audience.pause().is_active(),
+            monitored: self.audience.has_monitors(),
+            log: self.persistence.log.is_open(),
+            muted: self.scripts.withheld & REPL_AOF != 0,
+            announces: self.audience.announces(),
+            tracks: self.audience.tracks(),
+            records: self.audience.is_recording(),
+        }
+    }
+
+    /// Derives the gate anew, and hands the keyspace and the journal their parts: called after a mode has changed.
+    pub(super) fn refresh_gate(&mut self) {
+        self.gate = Gate::of(&self.modes());
+        self.core.keyspace.expiry = self.gate.expiry;
+        self.core.keyspace.journal.listen(self.gate.listening);
+    }
+
+    /// Panics if a mode has changed without [`Server::refresh_gate`]. Checked in debug builds only. A failing disk does not
+    /// count: another thread finds out, and cron notices.
+    pub(super) fn check_gate(&self) {
+        debug_assert_eq!(
+            self.gate,
+            Gate::of(&Modes { denial: self.gate.denial, ..self.modes() }),
+            "whoever changes a mode refreshes the gate"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVING: Modes = Modes {
+        loading: false,
+        busy: false,
+        denial: None,
+        paused: false,
+        monitored: false,
+        log: false,
+        muted: false,
+        announces: false,
+        tracks: false,
+        records: false,
+    };
+
+    const NOTHING: Listening = Listening { changes: false, calls: false, units: false };
+    const CHANGES: Listening = Listening { changes: true, ..NOTHING };
+    const CALLS: Listening = Listening { calls: true, ..NOTHING };
+
+    #[test]
+    fn each_mode_has_its_effect_and_no_other() {
+        use ExpiryPolicy::{Delete, Hide, Ignore};
+        let log = Modes { log: true, ..SERVING };
+        let (plain, careful) = ((false, false), (true, false));
+        let refusing = (true, true);
+        // The modes; whether requests take the careful way and whether some are refused; expiry; what is recorded.
+        let rows = [
+            (SERVING, plain, Delete, NOTHING),
+            (log, plain, Delete, CALLS),
+            (Modes { loading: true, ..SERVING }, refusing, Ignore, NOTHING),
+            (Modes { busy: true, ..log }, refusing, Delete, CALLS),
+            (Modes { denial: Some(Denial::Snapshot), ..SERVING }, refusing, Delete, NOTHING),
+            (Modes { denial: Some(Denial::Log), ..log }, refusing, Delete, CALLS),
+            (Modes { paused: true, ..log }, careful, Hide, CALLS),
+            (Modes { monitored: true, ..log }, careful, Delete, CALLS),
+            (Modes { muted: true, ..log }, plain, Delete, NOTHING),
+            (Modes { announces: true, ..SERVING }, plain, Delete, CHANGES),
+            (Modes { tracks: true, ..SERVING }, plain, Delete, CHANGES),
+            (Modes { announces: true, muted: true, ..log }, plain, Delete, CHANGES),
+            (Modes { records: true, ..SERVING }, plain, Delete, Listening { units: true, ..CHANGES }),
+            (Modes { records: true, muted: true, ..log }, plain, Delete, CHANGES),
+        ];
+        for (modes, (careful, refuses), expiry, listening) in rows {
+            let gate = Gate { careful, refuses, denial: modes.denial, expiry, listening };
+            assert_eq!(Gate::of(&modes), gate, "{modes:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_recorded_while_data_is_loaded_whoever_listens() {
+        let everybody = Modes {
+            loading: true,
+            paused: true,
+            log: true,
+            announces: true,
+            tracks: true,
+            records: true,
+            ..SERVING
+        };
+        let gate = Gate::of(&everybody);
+        assert_eq!((gate.listening, gate.expiry), (NOTHING, ExpiryPolicy::Ignore));
+    }
+
+    #[test]
+    fn a_script_that_keeps_its_calls_from_the_log_does_so_whoever_else_comes_and_goes() {
+        for (announces, tracks, monitored, busy) in
+            [(true, false, false, true), (false, true, true, false), (false, false, false, true)]
+        {
+            let modes = Modes { log: true, muted: true, announces, tracks, monitored, busy, ..SERVING };
+            assert!(!Gate::of(&modes).listening.calls, "{modes:?}");
+        }
+    }
+}

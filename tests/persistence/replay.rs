@@ -1,0 +1,253 @@
+//! What a log says is done again, whatever has become of the limits since; and what cannot be done is not passed over in
+//! silence.
+
+use crate::support::client::encode;
+use crate::support::server::subject_is_redis;
+use crate::support::{Client, Launch, Value};
+use crate::{begin, digest, part, refused_after, restart, start};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+const MIB: usize = 1 << 20;
+
+/// Appends commands to the log's only incremental file. Returns the offset at which they begin.
+fn append(directory: &Path, commands: &[&[&str]]) -> u64 {
+    let path = part(directory, "1.incr.aof");
+    let mut file = fs::File::options().append(true).open(&path).expect("the log");
+    let before = file.metadata().expect("its length").len();
+    for words in commands {
+        file.write_all(&encode(words)).expect("appended");
+    }
+    before
+}
+
+/// Loads the log, and checks that nothing failed and that the data set is the same.
+fn assert_replays(client: &mut Client, what: &str) {
+    let before = digest(client);
+    client.ok("DEBUG LOADAOF");
+    assert_eq!(client.info_number("unexpected_error_replies"), 0, "{what}");
+    assert_eq!(digest(client), before, "{what}");
+}
+
+#[test]
+fn entries_that_were_added_with_a_limit_of_approximate_trimming_are_there_after_loading() {
+    let server = begin("--appendonly yes --stream-node-max-entries 10");
+    let mut client = server.client();
+    for n in 1..=100 {
+        client.run(&format!("XADD s {n}-1 f v"));
+        client.run(&format!("XADD t {n}-1 f v"));
+    }
+    client.run("XADD s MAXLEN ~ 55 LIMIT 30 * f v");
+    assert_eq!(client.run("XLEN s").integer(), 71);
+    assert_eq!(client.run("XTRIM t MINID ~ 55-0 LIMIT 30").integer(), 30);
+    client.run("XADD u NOMKSTREAM MINID ~ 5-0 LIMIT 30 7-1 f v");
+    assert_replays(&mut client, "XADD and XTRIM");
+    assert_eq!(client.run("XLEN s").integer(), 71);
+    assert_eq!(client.run("XLEN t").integer(), 70);
+    let server = restart(server);
+    assert_eq!(server.client().run("XLEN s").integer(), 71);
+    // A client is refused what a log may say.
+    let refused = server.client().run("XTRIM s MAXLEN = 5 LIMIT 30").text();
+    assert_eq!(refused, "ERR syntax error, LIMIT cannot be used without the special ~ option");
+}
+
+#[test]
+fn a_log_is_loaded_whatever_limits_have_been_lowered_since() {
+    let server = begin("--appendonly yes --proto-max-bulk-len 8mb");
+    let mut client = server.client();
+    let half = "x".repeat(MIB);
+    let long = "y".repeat(3 * MIB);
+    for words in [
+        &["SET", "appended", &half][..],
+        &["APPEND", "appended", &half],
+        &["APPEND", "appended", "end"],
+        &["SET", "long", &long],
+        &["SETRANGE", "ranged", "2000000", "v"],
+        &["SETRANGE", "long", "3000000", "v"],
+        &["SETBIT", "bits", "16777215", "1"],
+        &["BITFIELD", "fields", "SET", "u8", "#2000000", "7", "INCRBY", "u8", "#2000001", "8"],
+        &["HSET", "hash", "field", &long],
+        &["EVAL", "return redis.call('APPEND', 'appended', 'by a script')", "0"],
+    ] {
+        let reply = client.call(words);
+        assert!(!reply.is_error(), "{} {}: {reply:?}", words[0], words[1]);
+    }
+    for line in ["MULTI", "APPEND appended transaction", "EXEC"] {
+        client.run(line);
+    }
+    client.ok("CONFIG SET proto-max-bulk-len 1mb maxmemory 1 maxmemory-policy noeviction");
+    assert!(client.run("APPEND appended more").is_error(), "the limit does not hold for clients");
+    assert_replays(&mut client, "with lower limits");
+    assert_eq!(client.run("STRLEN appended").integer() as usize, 2 * MIB + 3 + 11 + 11);
+    let before = digest(&mut client);
+    let launch =
+        server.stop().flags("--proto-max-bulk-len 1mb --maxmemory 1 --client-query-buffer-limit 1mb");
+    let server = start(launch);
+    let mut client = server.client();
+    assert_eq!(client.info_number("unexpected_error_replies"), 0);
+    assert_eq!(digest(&mut client), before);
+}
+
+#[test]
+fn a_script_of_a_log_is_not_refused_for_limits_that_were_lowered_since() {
+    if subject_is_redis() {
+        // It ends with a segmentation fault when a script of a log fails.
+        return;
+    }
+    let server = begin("--appendonly yes --maxmemory 1 --proto-max-bulk-len 1mb");
+    let long = "x".repeat(MIB);
+    let program = format!(
+        "redis.call('SET', 'k', '{long}') redis.call('APPEND', 'k', 'y') \
+         local strict = redis.pcall('XTRIM', 's', 'MAXLEN', '=', '5', 'LIMIT', '3') \
+         redis.call('SET', 'strict', strict.err or 'taken')"
+    );
+    let flagged = "#!lua\nredis.call('APPEND', 'k', 'z')";
+    append(server.directory(), &[&["EVAL", &program, "0"], &["EVAL", flagged, "0"]]);
+    let server = restart(server);
+    let mut client = server.client();
+    assert_eq!(client.info_number("unexpected_error_replies"), 0);
+    assert_eq!(client.run("STRLEN k").integer() as usize, MIB + 2);
+    // What it calls has not been put into another form, so that syntax is judged as it was when it was first executed.
+    assert!(
+        client.run("GET strict").text().contains("syntax error, LIMIT"),
+        "{:?}",
+        client.run("GET strict")
+    );
+}
+
+#[test]
+fn a_command_that_fails_while_a_log_is_loaded_is_counted_and_named() {
+    let server = begin("--appendonly yes");
+    let mut client = server.client();
+    client.ok("SET k v");
+    assert_eq!(client.info_number("unexpected_error_replies"), 0);
+    let first = append(server.directory(), &[&["LPUSH", "k", "w"], &["SET", "l", "v"]]);
+    append(server.directory(), &[&["MULTI"], &["SET", "m", "v"], &["HSET", "k", "f", "v"], &["EXEC"]]);
+    let server = restart(server);
+    let mut client = server.client();
+    assert_eq!(client.info_number("unexpected_error_replies"), 2);
+    assert_eq!(client.info_number("total_error_replies"), 2);
+    assert_eq!(client.info("errorstat_WRONGTYPE"), "count=2");
+    for key in ["k", "l", "m"] {
+        assert_eq!(client.run(&format!("GET {key}")).text(), "v", "{key}");
+    }
+    let log = server.log();
+    // Redis takes the second one for the first one's command.
+    for called in if subject_is_redis() { &["'lpush'"][..] } else { &["'lpush'", "'hset'"] } {
+        let line = log.lines().find(|line| line.contains("== CRITICAL ==") && line.contains(called));
+        let line = line.unwrap_or_else(|| panic!("nothing is said of {called}:\n{log}"));
+        let why =
+            "This server is sending an error to its AOF-loading-client: '-WRONGTYPE Operation against a key";
+        assert!(line.contains(why), "{line}");
+        if *called == "'lpush'" && !subject_is_redis() {
+            let place = format!("at offset {first} of the file appendonly.aof.1.incr.aof");
+            assert!(line.contains(&place), "{line}");
+        }
+    }
+    if !subject_is_redis() {
+        assert!(client.info("cmdstat_lpush").contains("failed_calls=1"), "{}", client.info("cmdstat_lpush"));
+        assert!(log.contains("2 commands of the append only file failed"), "{log}");
+        client.ok("CONFIG RESETSTAT");
+        assert_eq!(client.info_number("unexpected_error_replies"), 0);
+    }
+}
+
+#[test]
+fn a_script_of_a_log_that_fails_is_counted_and_named() {
+    if subject_is_redis() {
+        // It ends with a segmentation fault.
+        return;
+    }
+    let server = begin("--appendonly yes");
+    append(server.directory(), &[&["EVAL", "redis.call('SET', 'k', 'v') return nothing()", "0"]]);
+    let server = restart(server);
+    let mut client = server.client();
+    assert_eq!(client.info_number("unexpected_error_replies"), 1);
+    assert_eq!(client.run("GET k"), Value::Bulk(b"v".to_vec()));
+    let log = server.log();
+    assert!(log.contains("== CRITICAL ==") && log.contains("'eval'"), "{log}");
+}
+
+#[test]
+fn a_log_of_a_server_with_more_databases_is_refused_whichever_command_names_one() {
+    if subject_is_redis() {
+        // It loads what it can, without a copy that went into such a database.
+        return;
+    }
+    for command in ["SELECT 12", "COPY k l DB 12", "MOVE k 12", "SWAPDB 0 12"] {
+        let server = begin("--appendonly yes --databases 10");
+        server.client().ok("SET k v");
+        let words: Vec<&str> = command.split(' ').collect();
+        let log = refused_after(server, |directory| _ = append(directory, &[&words]));
+        assert!(log.contains("configured to handle more than 10 databases"), "{command}: {log}");
+    }
+}
+
+/// What a data set has beside its values: times, what streams know beside their entries, functions, other databases.
+#[test]
+fn times_groups_and_functions_are_the_same_after_loading() {
+    let launch = Launch::subject().flags("--enable-debug-command yes --appendonly yes");
+    let server = start(launch);
+    let mut client = server.client();
+    let library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+    client.call(&["FUNCTION", "LOAD", library]);
+    client.call(&["FUNCTION", "LOAD", &library.replace("lib", "gone").replace("'f'", "'g'")]);
+    client.ok("FUNCTION DELETE gone");
+    for line in [
+        "SET k v EX 1000",
+        "HSET h f v",
+        "PEXPIRE h 1000000",
+        "GETEX k PX 2000000",
+        "SELECT 3",
+        "XADD s 5-1 f v",
+        "XADD s 6-1 f v",
+        "XDEL s 6-1",
+        "XSETID s 9-9 ENTRIESADDED 12 MAXDELETEDID 8-0",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATECONSUMER s g lonely",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "XGROUP CREATE s h $ ENTRIESREAD 3",
+        "XADD empty 1-1 f v",
+        "XDEL empty 1-1",
+    ] {
+        let reply = client.run(line);
+        assert!(!reply.is_error(), "{line}: {reply:?}");
+    }
+    let lines = [
+        "SELECT 0",
+        "PEXPIRETIME k",
+        "PEXPIRETIME h",
+        "FUNCTION LIST WITHCODE",
+        "SELECT 3",
+        "XINFO STREAM s",
+        "XINFO GROUPS s",
+        "XPENDING s g",
+        "XPENDING s g 0-0 + 10 c",
+        "XINFO STREAM empty",
+        "SELECT 0",
+    ];
+    let look = |client: &mut Client| lines.map(|line| (line, masked(line, &client.run(line))));
+    let before = look(&mut client);
+    for way in ["as it is", "rewritten with a snapshot", "rewritten as commands"] {
+        if way != "as it is" {
+            let preamble = if way.ends_with("snapshot") { "yes" } else { "no" };
+            client.ok(&format!("CONFIG SET aof-use-rdb-preamble {preamble}"));
+            crate::rewrite(&mut client);
+        }
+        client.ok("DEBUG LOADAOF");
+        assert_eq!(look(&mut client), before, "{way}");
+    }
+}
+
+/// A reply without what depends on time (how long ago a message was delivered) or on the form in memory.
+fn masked(line: &str, reply: &Value) -> Vec<Value> {
+    let of = if matches!(reply, Value::Array(_)) { reply.elements() } else { vec![reply.clone()] };
+    let drop_at = match line {
+        "XPENDING s g 0-0 + 10 c" => return of.iter().map(|pending| pending.elements()[0].clone()).collect(),
+        "XINFO STREAM s" | "XINFO STREAM empty" => ["radix-tree-keys", "radix-tree-nodes"],
+        _ => return of,
+    };
+    let kept = of.chunks(2).filter(|pair| !drop_at.contains(&&*pair[0].text()));
+    kept.flatten().cloned().collect()
+}
