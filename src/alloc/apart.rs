@@ -1,26 +1,26 @@
-//! Memory that is in use, but does not count as the keyspace's: it neither has keys evicted nor refuses writes.
+//! Memory that does not count towards `maxmemory`: the heaps of Lua scripts. It neither evicts keys nor refuses writes.
 //!
-//! Redis gives the machines of scripts memory of their own, which `used_memory` does not have and `maxmemory` does not
-//! limit. Here it comes from where all other memory comes from, so its owners say how much they have.
+//! Redis allocates the memory of scripts outside of zmalloc, so `used_memory` does not include it. Here it comes from
+//! the same allocator as all other memory, so each owner registers how many bytes it has.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 static APART: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that are set apart in the whole process.
+/// The bytes registered by all owners.
 #[inline]
 pub fn bytes() -> usize {
     APART.load(Relaxed)
 }
 
-/// The memory that one owner sets apart, until it is dropped.
+/// The bytes registered by one owner, until it is dropped.
 #[derive(Debug, Default)]
 pub struct Apart {
     bytes: usize,
 }
 
 impl Apart {
-    /// Sets `bytes` apart instead of what it was before.
+    /// Registers `bytes` in place of this owner's previous figure.
     pub fn set(&mut self, bytes: usize) {
         APART.fetch_add(bytes.wrapping_sub(self.bytes), Relaxed);
         self.bytes = bytes;

@@ -1,44 +1,44 @@
-//! The origin of a call: who has a command executed. It decides which rules apply.
+//! The origin of a call: a client, a script, the AOF or a primary. It decides which rules apply.
 //!
 //! ```text
-//!                 refused by limits   words as a client wrote them   may wait
-//!   Client               yes                     yes                   yes
-//!   Exec, Script         yes                     yes                   no
-//!   Log, Primary         no                      no                    no
-//!   ObeyedScript         no                      yes                   no
+//!                 refused by limits   arguments as a client sent them   may block
+//!   Client               yes                     yes                      yes
+//!   Exec, Script         yes                     yes                      no
+//!   Log, Primary         no                      no                       no
+//!   ObeyedScript         no                      yes                      no
 //! ```
 //!
-//! A call that comes from a log or a primary was valid where it was first executed. If it were refused here, because a
-//! limit has changed since or because it was propagated in a form that clients may not use, this data set would no
-//! longer be the one that it is a copy of.
+//! A call from the AOF or a primary was valid where it was first executed. Refusing it here, because a limit was
+//! lowered since or because clients may not use the form in which it was propagated, would make this data set differ
+//! from the original.
 
-/// Who has a command executed.
+/// Where a call comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Origin {
     /// A client's request.
     Client,
-    /// A request that a client has queued, at its `EXEC`.
+    /// A queued command of a transaction, executed by `EXEC`.
     Exec,
-    /// A script of a client.
+    /// A client's script or function.
     Script,
-    /// A log that is loaded.
+    /// An AOF that is being loaded.
     Log,
     /// The link to a primary.
     Primary,
-    /// A script that comes from a log or a primary, which Redis before 5.0 propagated as a whole.
+    /// A script from the AOF or a primary: Redis before 5.0 propagated scripts as a whole.
     ObeyedScript,
 }
 
 impl Origin {
-    /// Whether limits, permissions and the state of the disk do not matter, because the call was valid where it was first
+    /// Whether limits, permissions and a failing disk are ignored, because the call was valid where it was first
     /// executed.
     #[inline]
     pub const fn must_obey(self) -> bool {
         matches!(self, Origin::Log | Origin::Primary | Origin::ObeyedScript)
     }
 
-    /// Whether the words are those of a call that was propagated, which may have replaced the ones of a client.
+    /// Whether the arguments are those of a propagated call, which may differ from those that the client sent.
     #[inline]
     pub const fn is_propagated(self) -> bool {
         matches!(self, Origin::Log | Origin::Primary)
@@ -50,13 +50,13 @@ impl Origin {
         matches!(self, Origin::Script | Origin::ObeyedScript)
     }
 
-    /// Whether the call may wait until it can be served.
+    /// Whether the call may block.
     #[inline]
     pub const fn may_wait(self) -> bool {
         matches!(self, Origin::Client)
     }
 
-    /// The origin of what a script calls that is begun by a call of this origin.
+    /// The origin of the calls of a script that a call of this origin starts.
     #[must_use]
     pub const fn of_script(self) -> Origin {
         if self.must_obey() { Origin::ObeyedScript } else { Origin::Script }
@@ -68,7 +68,7 @@ mod tests {
     use super::Origin;
 
     #[test]
-    fn a_script_of_a_log_is_obeyed_but_its_words_are_those_of_a_client() {
+    fn a_script_of_the_aof_is_obeyed_but_its_arguments_are_those_that_a_client_sent() {
         for begun_by in [Origin::Log, Origin::Primary, Origin::ObeyedScript] {
             let origin = begun_by.of_script();
             assert!(origin.must_obey() && origin.is_script() && !origin.is_propagated());

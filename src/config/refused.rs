@@ -1,8 +1,10 @@
-//! Directives that protect the server or define its role, and that it does not implement. A directive that merely tunes
-//! may be ignored; a server that ignored one of these would be open, plain or independent where its operator asked for
-//! the opposite. So the start fails, with the line and the remedy, and CONFIG SET refuses the value.
+//! Unsupported directives that protect the server or define its role.
 //!
-//! Their defaults are accepted, since a file of Redis spells them out: `tls-port 0`, `cluster-enabled no`,
+//! An unsupported tuning directive can be ignored. A server that ignored one of these would run without passwords,
+//! without encryption or as an independent primary, contrary to its configuration. So the server refuses to start and
+//! prints the line and the remedy. CONFIG SET refuses the value.
+//!
+//! The defaults are accepted, since the configuration files of Redis contain them: `tls-port 0`, `cluster-enabled no`,
 //! `user default on nopass ~* &* +@all`.
 
 use super::{Config, find};
@@ -10,7 +12,7 @@ use super::{Config, find};
 /// A directive of which only the default is accepted.
 struct Refused {
     name: &'static str,
-    /// What is missing, what would follow, and what to do.
+    /// What is not supported, the consequence of ignoring it, and the remedy.
     why: &'static str,
 }
 
@@ -40,7 +42,7 @@ const REFUSED: &[Refused] = &[
 const NO_USERS: &str = "ACL users are not supported, their passwords and permissions would not be checked. Remove the line, \
                         and protect the server with requirepass";
 
-/// Why a `user` line is refused; `None` if it describes the one user that there is, without a password of its own.
+/// Why a `user` line is refused; `None` if it describes the default user without password and restrictions.
 pub(super) fn user(words: &[Vec<u8>]) -> Option<&'static str> {
     const OPEN: [&[u8]; 9] = [
         b"on",
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_that_of_a_directive_without_effect() {
+    fn every_refused_directive_is_one_without_effect() {
         for refused in REFUSED {
             let directive = find(refused.name.as_bytes()).expect(refused.name);
             assert!(directive.effect.why().is_some(), "{}", refused.name);
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_user_who_may_do_all_without_a_password_is_accepted() {
+    fn only_the_default_user_without_password_and_restrictions_is_accepted() {
         for line in [
             "default on nopass ~* &* +@all",
             "default on nopass sanitize-payload ~* &* +@all",

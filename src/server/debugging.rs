@@ -3,14 +3,15 @@
 //! ```text
 //!   SCRIPT DEBUG YES  ─▶ EVAL ─▶ fork ─┬─▶ parent: forgets the client
 //!                                      └─▶ child: debugs the script on the client's socket, and exits
-//!   SCRIPT DEBUG SYNC ─▶ EVAL ─▶ debugs the script here: everybody waits
+//!   SCRIPT DEBUG SYNC ─▶ EVAL ─▶ debugs the script here: all other clients wait
 //!
 //!   debug: run a line ─▶ stopped ─▶ send the log ─▶ receive a command ─▶ execute it ─▶ …
 //! ```
 //!
-//! What a forked session changes is gone with its process, and reaches neither a log nor a replica. One that runs in place
-//! is a script like others. Both talk to the client directly, past the loop: in arrays of status replies, until one
-//! ends in `<endsession>`; then comes the reply of the script, and the connection is closed.
+//! The writes of a forked session are lost when its process exits: they reach neither the AOF nor a replica. A session
+//! in the server itself is a script like any other. Both bypass the event loop and use the client's socket directly.
+//! They send arrays of status replies, the last of which ends in `<endsession>`. Then they send the script's reply and
+//! close the connection.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -26,67 +27,66 @@ use crate::sys::fork::{self, Child, Forked, Link, Role};
 use crate::sys::poller::Token;
 use crate::sys::{clock, file, signal};
 
-/// The source of what `eval` executes.
+/// The chunk name of the code that the debugger's `eval` compiles.
 const CHUNK: &[u8] = b"@ldb_eval";
 
-/// Bytes that a client may send before they are a command.
+/// The longest incomplete command that is kept, in bytes.
 const LONGEST_INPUT: usize = 1 << 20;
 
-/// Bytes that are received at once.
+/// Bytes read from the socket at once.
 const RECEIVED: usize = 1024;
 
-/// How long the log may take to be sent.
+/// How long a send waits for a full socket buffer.
 const SEND_MS: u64 = 5000;
 
-/// Between two looks at whether the server is to end.
+/// How often a wait for a command checks whether a shutdown was requested.
 const LOOK_MS: u32 = 100;
 
-/// After how long a script that runs to the next breakpoint stops, if nothing else says.
+/// How long a script may run to its next breakpoint before the debugger stops it, if `busy-reply-threshold` is 0.
 const TIMEOUT_MS: u64 = 5000;
 
-/// The error of a script that takes long when its client has gone.
+/// The error of a script that runs too long after its client has disconnected.
 const LATE: &str = "ERR timeout during Lua debugging with client closing connection";
 
-/// A session.
 struct Session {
     debugger: Debugger,
     client: Token,
     input: Vec<u8>,
-    /// The ticks at which the script last went on.
+    /// The tick counter when the script was last resumed.
     since: u64,
-    /// The script has stopped because it runs for long.
+    /// The script was stopped by the timeout.
     is_late: bool,
 }
 
-/// What there is of sessions.
+/// The debugger's sessions.
 #[derive(Default)]
 pub(super) struct Debugging {
-    /// The one whose script is being executed.
+    /// The session of the script that is running in this process.
     session: Option<Box<Session>>,
-    /// Those that are forked.
+    /// The processes of forked sessions.
     children: Vec<Child>,
 }
 
 impl Debugging {
-    /// Whether the script that is about to begin is debugged.
+    /// Whether the script that is about to start runs under the debugger.
     pub fn is_on(&self) -> bool {
         self.session.is_some()
     }
 
-    /// What is told of what the script calls.
+    /// The debugger of the running script, which logs the script's calls.
     #[inline]
     pub fn debugger(&mut self) -> Option<&mut Debugger> {
         self.session.as_mut().map(|session| &mut session.debugger)
     }
 
-    /// Forgets processes that have ended.
+    /// Reaps child processes that have exited.
     pub fn forget_ended(&mut self) {
         self.children.retain_mut(|child| matches!(child.poll(), Ok(None)));
     }
 }
 
 impl Server {
-    /// `EVAL` after `SCRIPT DEBUG YES`: a child debugs the script. The connection is its own from here on.
+    /// `EVAL` after `SCRIPT DEBUG YES`: forks a child that debugs the script and takes over the connection.
     pub(super) fn debug_apart(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
         let mut role = self.process.child_role(&self.core.config, Work::Debug);
         role.keep.extend(self.net.clients.get(token).map(|client| client.socket.as_raw_fd()));
@@ -108,7 +108,7 @@ impl Server {
         }
     }
 
-    /// The life of a child.
+    /// Runs the session in the forked child, and exits.
     fn be_debugger(
         &mut self,
         link: Link,
@@ -129,7 +129,7 @@ impl Server {
         link.exit(0)
     }
 
-    /// Sends all that has been written for a client, and waits for it to be sent.
+    /// Sends a client's pending replies and waits until the socket has accepted them.
     fn send_replies(&mut self, token: Token) {
         self.net.output.close_segment(token);
         let chains = self.net.output.arrange();
@@ -152,7 +152,7 @@ impl Server {
         }
     }
 
-    /// `EVAL` after `SCRIPT DEBUG SYNC`: debugs the script, and has the connection closed after the reply.
+    /// `EVAL` after `SCRIPT DEBUG SYNC`: debugs the script here, and closes the connection after the reply.
     pub(super) fn debug_in_place(
         &mut self,
         token: Token,
@@ -166,7 +166,7 @@ impl Server {
         outcome
     }
 
-    /// A whole session.
+    /// Runs a session from its first line to `<endsession>`.
     fn hold_session(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
         self.debugging.session = Some(Box::new(Session {
             debugger: Debugger::new(args.get(1)),
@@ -203,13 +203,13 @@ impl Server {
         }
     }
 
-    /// `redis.breakpoint()`: the script stops at the next line. Returns whether somebody debugs it.
+    /// `redis.breakpoint()`: stops the script at its next line. Returns whether it is being debugged.
     pub(super) fn breaks_next(&mut self) -> bool {
         let debugger = self.debugging.debugger();
         debugger.map(|debugger| debugger.is_called = true).is_some()
     }
 
-    /// `redis.debug(value …)`
+    /// `redis.debug(value …)`: logs the values.
     pub(super) fn print_from_script(&mut self, run: &mut Run, call: Call) {
         let machine = run.host.machine();
         if let Some(debugger) = self.debugging.debugger() {
@@ -218,7 +218,7 @@ impl Server {
         }
     }
 
-    /// The machine of a script has stopped: goes on with the session, until the machine is to run again.
+    /// Called when the script's machine has stopped. Executes the client's commands until the machine has to run again.
     pub(super) fn stop_script(&mut self, run: &mut Run, stop: Stop) {
         self.take_reports(run);
         let timeout_ms = match self.core.config.busy_reply_threshold {
@@ -260,7 +260,7 @@ impl Server {
         self.converse(run);
     }
 
-    /// Executes commands until the machine has something to do.
+    /// Executes the client's commands until one of them resumes the machine.
     fn converse(&mut self, run: &mut Run) {
         loop {
             let action = match self.next_command() {
@@ -270,7 +270,8 @@ impl Server {
                     debugger.command(&words, machine, names)
                 }
                 Ok(None) => {
-                    // The script runs to its end without a debugger, if it has one.
+                    // The client has disconnected: the script runs to its end without the debugger. One that was
+                    // stopped by the timeout might never end, so it fails.
                     let Some(session) = &mut self.debugging.session else { return };
                     session.debugger.let_run();
                     if session.is_late {
@@ -301,7 +302,8 @@ impl Server {
         }
     }
 
-    /// Begins to execute code, as an expression or as statements. Returns false if it is neither.
+    /// Starts executing `code`, as an expression or as statements. Logs the syntax error and returns false if it is
+    /// neither.
     fn evaluate(&mut self, run: &mut Run, code: &[u8]) -> bool {
         let machine = run.host.machine();
         let expression = machine.load(&[b"return ", code].concat(), CHUNK);
@@ -319,7 +321,7 @@ impl Server {
         }
     }
 
-    /// Calls a command as the script would, and logs it.
+    /// Calls a command as the script would, and logs the call and its reply.
     fn call_from_debugger(&mut self, run: &mut Run, words: &[Vec<u8>]) {
         self.set_logging(true);
         let mut room = Room::default();
@@ -336,9 +338,7 @@ impl Server {
         }
     }
 
-    // The connection
-
-    /// The next command of the client; `None` if none comes any more.
+    /// Waits for the client's next command. Returns `None` if the client has disconnected or a shutdown was requested.
     fn next_command(&mut self) -> std::result::Result<Option<Vec<Vec<u8>>>, &'static str> {
         loop {
             let Some(session) = &mut self.debugging.session else { return Ok(None) };
@@ -361,8 +361,8 @@ impl Server {
         }
     }
 
-    /// Receives some bytes of the client; with `waits`, when they come. Returns false if none come any more: the
-    /// connection has ended, or the server is to end.
+    /// Reads from the client's socket; `waits` blocks until there are bytes. Returns false if the client has
+    /// disconnected or a shutdown was requested.
     fn receive_for_debugger(&mut self, waits: bool) -> bool {
         let Some(session) = &mut self.debugging.session else { return false };
         let Some(client) = self.net.clients.get(session.client) else { return false };
@@ -387,7 +387,7 @@ impl Server {
         }
     }
 
-    /// Sends the log. What the client does not take within some seconds is dropped.
+    /// Sends the log. Drops the rest of it if the socket stays full for [`SEND_MS`].
     fn send_log(&mut self) {
         let Some(session) = &mut self.debugging.session else { return };
         let sent = session.debugger.take_log();
@@ -406,7 +406,7 @@ impl Server {
         }
     }
 
-    /// A native function, or what the debugger evaluates, takes long. It is ended if its client has gone.
+    /// Called while a native function or the code of an `eval` runs long. Ends it if its client has disconnected.
     pub(super) fn look_after_debugger(&mut self, run: &mut Run) {
         let Some(session) = &self.debugging.session else { return };
         let ran_ms = self.core.stats.tick_rate().since(session.since) / 1_000_000;
@@ -415,7 +415,7 @@ impl Server {
         }
     }
 
-    /// Ends all forked sessions.
+    /// Kills all forked sessions.
     pub(super) fn end_debugging(&mut self) {
         for child in self.debugging.children.drain(..) {
             self.process.log.notice(format_args!("Killing debugging session {}", child.pid()));
@@ -423,7 +423,7 @@ impl Server {
     }
 }
 
-/// The script fails where it is.
+/// Raises `text` as an error of the script where it has stopped.
 fn fail(run: &mut Run, text: &str) {
     let error = run.error(text.as_bytes(), false);
     run.host.machine().raise(error);

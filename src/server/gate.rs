@@ -1,4 +1,4 @@
-//! The gate: what the server's modes mean for requests, for expired keys and for the journal.
+//! The gate: how the server's modes (loading, paused, …) affect requests, expired keys and the journal.
 //!
 //! ```text
 //!   loading, busy script, failing disk, pause, monitors, log, listeners ─▶ Modes ─▶ Gate::of ─▶ Gate
@@ -7,46 +7,46 @@
 //!                                                                                    └ journal:  what it records
 //! ```
 //!
-//! The modes are plain data, read from the parts that own them. [`Gate::of`] is a pure function, so no order in which
-//! modes begin and end can leave a stale answer behind. Whoever changes a mode calls [`Server::refresh_gate`]; debug
-//! builds check after each iteration that nobody forgot.
+//! The modes are plain data, read from the parts that own them. [`Gate::of`] is a pure function of the modes, so the
+//! order in which modes begin and end does not matter. Code that changes a mode calls [`Server::refresh_gate`]. Debug
+//! builds check after each iteration that the gate is up to date.
 
 use super::Server;
 use super::persistence::Denial;
 use super::scripts::redis::REPL_AOF;
 use crate::db::{ExpiryPolicy, Listening};
 
-/// What the server is doing that matters for more than one request.
+/// The server's modes: states that affect more than one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Modes {
     /// The data set is being loaded.
     pub loading: bool,
-    /// A script is suspended: its unit is open.
+    /// A slow script is suspended; its unit has not ended.
     pub busy: bool,
-    /// The disk refuses what commands change.
+    /// Why writes are refused, if persistence fails.
     pub denial: Option<Denial>,
     /// `CLIENT PAUSE` is in force.
     pub paused: bool,
-    /// There are monitors.
+    /// A client uses `MONITOR`.
     pub monitored: bool,
-    /// Calls are appended to a log.
+    /// The AOF is on.
     pub log: bool,
-    /// The running script keeps its calls from the log (`redis.set_repl`).
+    /// The running script has switched off propagation to the AOF (`redis.set_repl`).
     pub muted: bool,
     /// Keyspace notifications have subscribers.
     pub announces: bool,
-    /// Clients track keys.
+    /// A client uses `CLIENT TRACKING`.
     pub tracks: bool,
-    /// `DEBUG JOURNAL` keeps what units change.
+    /// `DEBUG JOURNAL` records the changes of each unit.
     pub records: bool,
 }
 
-/// What follows from the [`Modes`].
+/// The effects of the [`Modes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gate {
-    /// Requests take the careful way.
+    /// Requests are executed by [`Server::execute_carefully`].
     careful: bool,
-    /// Some commands are refused, because of the data set's loading, the disk or a script.
+    /// Some commands are refused: because of loading, a failing disk or a slow script.
     refuses: bool,
     denial: Option<Denial>,
     expiry: ExpiryPolicy,
@@ -58,14 +58,14 @@ impl Gate {
     pub fn of(modes: &Modes) -> Gate {
         let refuses = modes.loading || modes.busy || modes.denial.is_some();
         let expiry = if modes.loading {
-            // A log says itself which keys it deleted.
+            // The AOF has a `DEL` for each key that expired.
             ExpiryPolicy::Ignore
         } else if modes.paused {
             ExpiryPolicy::Hide
         } else {
             ExpiryPolicy::Delete
         };
-        // Loaded data is no change: nothing of it is propagated, published or tracked.
+        // Loading is not a change: it is not propagated, published or tracked.
         let records = !modes.loading;
         let listening = Listening {
             changes: records && (modes.announces || modes.tracks || modes.records),
@@ -81,7 +81,7 @@ impl Gate {
         }
     }
 
-    /// Whether requests take the careful way, [`Server::execute_carefully`].
+    /// Whether requests are executed by [`Server::execute_carefully`].
     #[inline(always)]
     pub fn is_careful(self) -> bool {
         self.careful
@@ -92,7 +92,7 @@ impl Gate {
         self.refuses
     }
 
-    /// Why commands that change the data are refused, if the disk is the reason.
+    /// Why writes are refused, if persistence fails.
     pub fn denial(self) -> Option<Denial> {
         self.denial
     }
@@ -117,20 +117,21 @@ impl Server {
         }
     }
 
-    /// Derives the gate anew, and hands the keyspace and the journal their parts: called after a mode has changed.
+    /// Computes the gate from the current modes and updates the keyspace and the journal. Called after a mode has
+    /// changed.
     pub(super) fn refresh_gate(&mut self) {
         self.gate = Gate::of(&self.modes());
         self.core.keyspace.expiry = self.gate.expiry;
         self.core.keyspace.journal.listen(self.gate.listening);
     }
 
-    /// Panics if a mode has changed without [`Server::refresh_gate`]. Checked in debug builds only. A failing disk does not
-    /// count: another thread finds out, and cron notices.
+    /// Panics in debug builds if a mode has changed without [`Server::refresh_gate`]. Ignores a failing disk: another
+    /// thread detects it, and cron refreshes the gate.
     pub(super) fn check_gate(&self) {
         debug_assert_eq!(
             self.gate,
             Gate::of(&Modes { denial: self.gate.denial, ..self.modes() }),
-            "whoever changes a mode refreshes the gate"
+            "a mode was changed without refresh_gate"
         );
     }
 }
@@ -162,7 +163,8 @@ mod tests {
         let log = Modes { log: true, ..SERVING };
         let (plain, careful) = ((false, false), (true, false));
         let refusing = (true, true);
-        // The modes; whether requests take the careful way and whether some are refused; expiry; what is recorded.
+        // The modes; whether requests are executed carefully and whether some are refused; expiry; what the journal
+        // records.
         let rows = [
             (SERVING, plain, Delete, NOTHING),
             (log, plain, Delete, CALLS),
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recorded_while_data_is_loaded_whoever_listens() {
+    fn nothing_is_recorded_during_loading_whatever_other_modes_are_on() {
         let everybody = Modes {
             loading: true,
             paused: true,
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_keeps_its_calls_from_the_log_does_so_whoever_else_comes_and_goes() {
+    fn a_script_that_has_switched_off_propagation_is_not_logged_whatever_other_modes_are_on() {
         for (announces, tracks, monitored, busy) in
             [(true, false, false, true), (false, true, true, false), (false, false, false, true)]
         {

@@ -1,4 +1,4 @@
-//! WAIT and WAITAOF: until replicas, and the log's disk, have a connection's writes.
+//! WAIT and WAITAOF: block until replicas, or the AOF on disk, have the connection's writes.
 
 use crate::command::Args;
 use crate::command::args::integer;
@@ -9,11 +9,11 @@ use crate::server::audience::acknowledgements::Wanted;
 use crate::server::persistence::log::State;
 use crate::sys::poller::Token;
 
-/// Of `WAITAOF`, where there is no log to wait for.
+/// The error of `WAITAOF` without an AOF.
 const NO_LOG: Error =
     Error::new("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
 
-/// A timeout in milliseconds, `None` for 0, which is for ever: its end has to be a moment that can be told.
+/// Parses a timeout in milliseconds. Returns `None` for 0, which means no timeout. Fails if the deadline overflows.
 fn timeout_ms(now_ms: i64, arg: &[u8]) -> Result<Option<u64>> {
     match integer(arg) {
         Ok(0) => Ok(None),
@@ -25,8 +25,9 @@ fn timeout_ms(now_ms: i64, arg: &[u8]) -> Result<Option<u64>> {
 }
 
 impl Server {
-    /// `WAIT numreplicas timeout`: the number of replicas that acknowledged the connection's writes, as soon as these are
-    /// `numreplicas`, at the latest after `timeout` milliseconds (0: never). Inside of a transaction at once. O(1).
+    /// `WAIT numreplicas timeout`: blocks until `numreplicas` replicas have acknowledged the connection's writes, at
+    /// most `timeout` milliseconds (0: without limit). Replies with the number of replicas. Does not block inside a
+    /// transaction. O(1).
     pub(super) fn wait_for_replicas(&mut self, token: Token, args: Args<'_>) -> Result {
         let replicas = integer(args.get(1))?;
         let timeout_ms = timeout_ms(self.core.keyspace.moment.unix_ms, args.get(2))?;
@@ -36,9 +37,9 @@ impl Server {
         Ok(())
     }
 
-    /// `WAITAOF numlocal numreplicas timeout`: whether the connection's writes are synced in the local append-only file,
-    /// and in how many replicas' files, as soon as that is as much as wanted, at the latest after `timeout` milliseconds
-    /// (0: never). Inside of a transaction at once. O(1).
+    /// `WAITAOF numlocal numreplicas timeout`: blocks until the connection's writes are synced to the local AOF (if
+    /// `numlocal` is 1) and to the AOFs of `numreplicas` replicas, at most `timeout` milliseconds (0: without limit).
+    /// Replies with both numbers. Does not block inside a transaction. O(1).
     pub(super) fn waitaof(&mut self, token: Token, args: Args<'_>) -> Result {
         let local = integer(args.get(1))?;
         if !(0..=1).contains(&local) {
@@ -69,12 +70,12 @@ impl Server {
         self.net.session(token).flags.waiting = true;
     }
 
-    /// Whether the log is on disk up to `offset` of the stream.
+    /// Whether the AOF is synced up to `offset` of the stream of propagated calls.
     fn is_synced(&mut self, offset: u64) -> bool {
         self.persistence.log.synced_offset().is_some_and(|synced| synced >= offset)
     }
 
-    /// Replies with what is reached of `wanted`: there are no replicas.
+    /// Replies with the acknowledgements so far. The number of replicas is 0, since replication is not supported.
     pub(in crate::server) fn reply_acknowledged(&mut self, token: Token, wanted: &Wanted) {
         let local = self.is_synced(wanted.offset);
         let mut reply = self.net.reply_to(token);
@@ -85,7 +86,7 @@ impl Server {
         reply.integer(0);
     }
 
-    /// Ends the waits for a sync that has come.
+    /// Unblocks the clients whose writes are synced now.
     #[inline]
     pub(in crate::server) fn end_waits_for_sync(&mut self) {
         if !self.audience.acknowledgements.is_empty()
@@ -97,7 +98,7 @@ impl Server {
         }
     }
 
-    /// The log is switched off: nobody need wait for it.
+    /// Unblocks the clients that wait for the AOF, with an error: it is switched off.
     pub(in crate::server) fn fail_waits_for_log(&mut self) {
         while let Some(token) = self.audience.acknowledgements.next_local() {
             self.end_wait(token, Some(NO_LOG));

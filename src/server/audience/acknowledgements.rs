@@ -1,41 +1,42 @@
-//! Clients that wait until their writes are durable elsewhere: `WAIT` for replicas, `WAITAOF` for the log's disk too.
+//! Clients blocked until their writes are acknowledged: `WAIT` by replicas, `WAITAOF` by replicas and the local AOF's
+//! fsync.
 //!
 //! ```text
-//!   by_offset    (offset, client)  ─▶ ended when the log is synced up to there; those that replicas hold up are not in it
-//!   by_deadline  (time, client)    ─▶ ended then, with what was reached
+//!   by_offset    (offset, client)  ─▶ unblocked once the AOF is synced up to the offset; without clients that wait for
+//! replicas   by_deadline  (time, client)    ─▶ unblocked at that time, with the acknowledgements so far
 //! ```
 //!
-//! A wait names an offset of the stream of propagated calls: the end of the client's last write. Nothing here costs anything while no
-//! client waits; beginning and ending a wait take O(log n).
+//! A client waits for an offset of the stream of propagated calls: the end of its last write. Blocking and unblocking a
+//! client are O(log n); without blocked clients there is no cost.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::sys::poller::Token;
 
-/// What a client waits for.
+/// The acknowledgements that a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The end of its last write in the stream of propagated calls.
+    /// The end of the client's last write in the stream of propagated calls.
     pub offset: u64,
-    /// Whether the log has to be synced up to there; `None`: the reply does not say (`WAIT`).
+    /// Whether the AOF has to be synced up to the offset; `None`: the reply does not report it (`WAIT`).
     pub local: Option<bool>,
-    /// How many replicas have to have it.
+    /// How many replicas have to acknowledge the offset.
     pub replicas: u64,
-    /// Milliseconds until it gives up; `None`: never.
+    /// `None`: no timeout.
     pub timeout_ms: Option<u64>,
 }
 
-/// A client that waits.
+/// A blocked client.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
     pub wanted: Wanted,
-    /// Microseconds of the monotonic clock.
+    /// By the monotonic clock.
     deadline_us: Option<u64>,
-    /// How long its command took until it began to wait.
+    /// How long its command ran before it blocked.
     pub ticks: u64,
 }
 
-/// All clients that wait for acknowledgements.
+/// All clients blocked by `WAIT` and `WAITAOF`.
 #[derive(Debug, Default)]
 pub struct Acknowledgements {
     clients: HashMap<Token, Waiting>,
@@ -50,17 +51,17 @@ impl Acknowledgements {
         self.clients.is_empty()
     }
 
-    /// How many clients wait.
+    /// How many clients are blocked.
     pub fn len(&self) -> usize {
         self.clients.len()
     }
 
-    /// How many clients wait for a limited time.
+    /// How many blocked clients have a timeout.
     pub fn deadlines(&self) -> usize {
         self.by_deadline.len()
     }
 
-    /// Begins a wait.
+    /// Blocks a client.
     pub fn add(&mut self, token: Token, wanted: Wanted, (now_us, ticks): (u64, u64)) {
         let deadline_us = wanted.timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)));
         if wanted.replicas == 0 {
@@ -72,7 +73,7 @@ impl Acknowledgements {
         self.clients.insert(token, Waiting { wanted, deadline_us, ticks });
     }
 
-    /// Ends the wait of a client, if it has one.
+    /// Unblocks a client. Returns `None` if it is not blocked.
     pub fn remove(&mut self, token: Token) -> Option<Waiting> {
         let waiting = self.clients.remove(&token)?;
         self.by_offset.remove(&(waiting.wanted.offset, token));
@@ -82,22 +83,22 @@ impl Acknowledgements {
         Some(waiting)
     }
 
-    /// A client whose wait is over because the log is synced up to `offset`.
+    /// A client to unblock because the AOF is synced up to `offset`.
     pub fn next_synced(&self, offset: u64) -> Option<Token> {
         self.by_offset.first().filter(|(wanted, _)| *wanted <= offset).map(|(_, token)| *token)
     }
 
-    /// A client that waits for the local log.
+    /// A client that waits for the local AOF.
     pub fn next_local(&self) -> Option<Token> {
         self.clients.iter().find(|(_, waiting)| waiting.wanted.local == Some(true)).map(|(token, _)| *token)
     }
 
-    /// A client whose deadline has come.
+    /// A client whose timeout has passed.
     pub fn next_overdue(&self, now_us: u64) -> Option<Token> {
         self.by_deadline.first().filter(|(deadline, _)| *deadline <= now_us).map(|(_, token)| *token)
     }
 
-    /// Milliseconds until the next deadline, rounded up, but no more than `most`.
+    /// Milliseconds until the next timeout, rounded up, at most `most`.
     pub fn milliseconds_left(&self, now_us: u64, most: u32) -> u32 {
         let Some(&(deadline, _)) = self.by_deadline.first() else { return most };
         u32::try_from(deadline.saturating_sub(now_us).div_ceil(1000)).map_or(most, |left| left.min(most))
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_end_in_the_order_of_their_offsets_and_not_before_their_writes_are_synced() {
+    fn clients_are_unblocked_in_the_order_of_their_offsets_and_not_before_their_writes_are_synced() {
         let mut waits = Acknowledgements::default();
         for (slot, offset) in [(1, 30), (2, 10), (3, 20)] {
             waits.add(token(slot), wanted(offset, 0, None), (0, 0));
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_replicas_is_not_over_when_the_log_is_synced_but_at_its_deadline() {
+    fn a_client_that_waits_for_replicas_is_unblocked_by_its_timeout_and_not_by_a_sync() {
         let mut waits = Acknowledgements::default();
         waits.add(token(1), wanted(10, 1, Some(5)), (1000, 0));
         waits.add(token(2), wanted(10, 1, None), (1000, 0));

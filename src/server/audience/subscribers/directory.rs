@@ -1,12 +1,12 @@
-//! From a name to the clients that are subscribed to it, in few bytes.
+//! A compact map from a name to its subscribers.
 //!
 //! ```text
-//!   names   name ─▶ up to 3 clients, 8 bytes each │ the number of a crowd, 4 bytes
-//!   crowds  number ─▶ the clients of a name with more of them
+//!   names   name ─▶ up to 3 clients, 8 bytes each │ the number of a crowd, 4 bytes   crowds  number ─▶ the clients of
+//! a name with more than 3
 //! ```
 //!
-//! The names are the fields of a [`Hash`](struct@Hash): a name and its few clients make one block, and the table grows and
-//! shrinks without a pause. A name of 14 bytes with one client takes 28 bytes and its share of the table, about 17.
+//! The names are the fields of a [`Hash`](struct@Hash). A name and up to 3 clients share one block of memory, and the
+//! table grows and shrinks incrementally. A name of 14 bytes with one client takes 28 bytes, and about 17 in the table.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,32 +18,32 @@ use crate::sys::poller::Token;
 use crate::types::Seed;
 use crate::types::hash::{FieldRef, Hash};
 
-/// From this many clients on, a list knows where each of them stands in it.
+/// A list of this many clients has an index, so that removing one does not search the list.
 const INDEXED: usize = 64;
 
-/// The most clients that stand beside the name.
+/// The most clients stored in the name's own block.
 const FEW: usize = 3;
 
-/// Bytes of a client.
+/// Bytes of a client in the name's block.
 const ITEM: usize = 8;
 
-/// Bytes of the number of a crowd; no number of clients has this length.
+/// Bytes of a crowd's number. A list of clients never has this length.
 const NUMBER: usize = 4;
 const _: () = assert!(!NUMBER.is_multiple_of(ITEM));
 
-/// Bytes of the table for each name, on average.
+/// Average bytes of the table per name.
 pub const TABLE_SHARE: usize = 17;
 
-/// What a field has beside its name and value.
+/// Bytes of a field's header.
 const FIELD_HEADER: usize = 3;
 
-/// The moment for a hash none of whose fields expire.
+/// The current time for a hash whose fields never expire.
 pub const NEVER: i64 = 0;
 
 /// The highest bit of an item: the client speaks RESP3.
 const RESP3: u64 = 1 << 63;
 
-/// A client as it stands beside a name.
+/// A client, encoded for a name's block.
 fn item(token: Token, protocol: Protocol) -> [u8; ITEM] {
     let protocol = if protocol == Protocol::Resp3 { RESP3 } else { 0 };
     debug_assert!(token.slot < 1 << 31);
@@ -56,12 +56,12 @@ fn client_of(item: [u8; ITEM]) -> (Token, Protocol) {
     (Token { slot: ((bits & !RESP3) >> 32) as u32, generation: bits as u32 }, protocol)
 }
 
-/// The memory of a field, with its share of the table.
+/// Bytes of memory of a field, with its share of the table.
 pub fn field_bytes(name: usize, value: usize) -> usize {
     alloc::class_size(FIELD_HEADER + name + value) + TABLE_SHARE
 }
 
-/// The memory of a name with one client.
+/// Bytes of memory of a name with one client.
 pub fn name_bytes(name: usize) -> usize {
     field_bytes(name, ITEM)
 }
@@ -70,7 +70,7 @@ pub fn name_bytes(name: usize) -> usize {
 #[derive(Debug, Default)]
 struct Clients {
     list: Recipients,
-    /// Where each stands in the list, if there are many.
+    /// The index of each client in `list`, if there are [`INDEXED`] or more.
     places: HashMap<Token, usize>,
 }
 
@@ -102,7 +102,7 @@ impl Clients {
     }
 }
 
-/// Many subscribers of one name.
+/// More than [`FEW`] subscribers of one name.
 #[derive(Debug, Default)]
 struct Crowd {
     resp2: Clients,
@@ -131,7 +131,7 @@ impl Crowd {
     }
 }
 
-/// Values that are found by a number. The lowest free number is not sought: the one that became free last is given.
+/// Values with numbers. A new value gets the number that was freed last.
 #[derive(Debug)]
 pub struct Numbered<T> {
     values: Vec<Option<Box<T>>>,
@@ -155,17 +155,17 @@ impl<T> Numbered<T> {
         number
     }
 
-    /// The value of a number that was given.
+    /// The value with this number.
     pub fn get(&self, number: u32) -> &T {
         self.values[number as usize].as_ref().expect("a number that was given")
     }
 
-    /// The value of a number that was given.
+    /// The value with this number.
     pub fn get_mut(&mut self, number: u32) -> &mut T {
         self.values[number as usize].as_mut().expect("a number that was given")
     }
 
-    /// Drops the value of a number.
+    /// Removes the value with this number.
     pub fn remove(&mut self, number: u32) {
         self.values[number as usize] = None;
         self.free.push(number);
@@ -181,14 +181,14 @@ enum Audience<'a> {
     Many(u32),
 }
 
-/// See the module's head.
+/// A map from names to subscribers.
 pub struct Directory {
     names: Hash,
     crowds: Numbered<Crowd>,
 }
 
 impl Directory {
-    /// An empty one.
+    /// An empty directory.
     pub fn new(seed: Seed) -> Directory {
         Directory { names: Hash::new(seed, 0), crowds: Numbered::default() }
     }
@@ -221,7 +221,7 @@ impl Directory {
         self.names.shed();
     }
 
-    /// `token`, which is not subscribed to `name` yet, is from now on.
+    /// Adds `token`, which is not among the subscribers of `name` yet.
     pub fn add(&mut self, token: Token, protocol: Protocol, name: &[u8]) {
         match self.audience(name) {
             None => self.set(name, &item(token, protocol)),
@@ -245,7 +245,7 @@ impl Directory {
         }
     }
 
-    /// `token`, which speaks `protocol`, is not subscribed to `name` any more. Returns whether nobody is.
+    /// Removes `token`, which speaks `protocol`, from the subscribers of `name`. Returns whether it was the last one.
     pub fn remove(&mut self, token: Token, protocol: Protocol, name: &[u8]) -> bool {
         let value = match self.audience(name) {
             None => return false,
@@ -284,7 +284,7 @@ impl Directory {
         }
     }
 
-    /// Sends the array that `words` and `payload` make to all who are subscribed to `name`. Returns how many there are.
+    /// Sends the array of `words` and `payload` to all subscribers of `name`. Returns how many there are.
     pub fn send(&self, name: &[u8], post: &mut Post, words: &[&[u8]], payload: &Payload<'_>) -> usize {
         let both = [Protocol::Resp2, Protocol::Resp3];
         match self.audience(name) {

@@ -1,21 +1,21 @@
-//! Pub/sub: who is subscribed to what, and to whom a message goes.
+//! Pub/sub: the subscriptions of all clients, and the delivery of messages.
 //!
 //! ```text
-//!   channels, patterns, shards   name ─▶ clients, each with its protocol         directory.rs
-//!   starts                       literal start ─▶ patterns, "news.*" under "news."  starts.rs
-//!   clients                      client ─▶ its names, of each kind
-//!   long                         number ─▶ name of more than 128 bytes             names.rs
+//!   channels, patterns, shards   name ─▶ clients, each with its protocol           directory.rs
+//!   starts                       literal prefix ─▶ patterns, "news.*" under "news."  starts.rs
+//!   clients                      client ─▶ its names of each kind
+//!   long                         number ─▶ name of more than 128 bytes               names.rs
 //! ```
 //!
-//! All but the last are tables that grow a bucket at a time, of blocks that have no room to spare: a channel of 14 bytes
-//! takes about 107 bytes with its client's share, a pattern about 158. A long name is stored
-//! once, and its number stands in the tables.
+//! All tables but the last grow a bucket at a time, and their blocks have no spare room. A subscription to a channel of
+//! 14 bytes takes about 107 bytes, one to such a pattern about 158. A long name is stored once; the tables contain its
+//! number.
 //!
-//! A message is encoded once for each protocol that its readers speak, into the [`Post`], and goes to many of them by a
-//! shared list: publishing costs the same for ten subscribers and for ten thousand. A pattern is compared only if its
-//! literal start begins the channel's name: one lookup for each length that such a start has. Beginning and ending a
-//! subscription are O(1) in the number of other subscribers, except that the first change after a message which has not been
-//! delivered yet copies the list.
+//! A message is encoded into the [`Post`] once per protocol, and refers to a shared list of subscribers. So publishing
+//! costs the same for ten subscribers as for ten thousand. A channel is compared only with the patterns whose literal
+//! prefix it begins with; finding them takes one lookup per length of such prefixes. Subscribing and unsubscribing do
+//! not depend on the number of other subscribers. The exception is the first change while a message awaits delivery: it
+//! copies the list.
 
 mod directory;
 mod names;
@@ -36,7 +36,7 @@ use crate::types::Container;
 use crate::types::Seed;
 use crate::types::set::MemberTable;
 
-/// What a client can subscribe to.
+/// The kind of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `SUBSCRIBE`.
@@ -49,12 +49,12 @@ pub enum Kind {
 
 const KINDS: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
 
-/// What one client is subscribed to.
+/// The subscriptions of one client.
 struct Subscriptions {
     protocol: Protocol,
-    /// The names of each kind, from the first on.
+    /// The keys of the names, a table per kind. A kind without subscriptions has no table.
     names: [Option<Box<MemberTable>>; KINDS.len()],
-    /// What the names take elsewhere, as if they were this client's alone.
+    /// Bytes that the names take in the tables of all clients, as if no other client were subscribed to them.
     shared_bytes: usize,
 }
 
@@ -76,7 +76,7 @@ impl Subscriptions {
         Counts { channels, patterns, shards }
     }
 
-    /// Adds the key of a name, unless it is there. Returns whether it did.
+    /// Adds the key of a name. Returns whether it is new.
     fn add(&mut self, kind: Kind, key: &[u8], name: &[u8], seed: Seed) -> bool {
         let names =
             self.names[kind as usize].get_or_insert_with(|| Box::new(MemberTable::with_capacity(0, seed)));
@@ -116,13 +116,13 @@ impl Subscriptions {
     }
 }
 
-/// What a subscription takes beside the client's own table.
+/// Bytes that a subscription takes outside the client's own table.
 fn shared_bytes(kind: Kind, name: &[u8]) -> usize {
     let pattern = if kind == Kind::Pattern { pattern_bytes(name) } else { 0 };
     name_bytes(key_len(name)) + shared_name_bytes(name) + pattern
 }
 
-/// How many subscriptions a client has, of each kind.
+/// The number of subscriptions of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// To channels.
@@ -134,7 +134,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What replies to a subscription of `kind` count.
+    /// The count in the reply to a subscription of `kind`: channels and patterns count together.
     pub fn beside(self, kind: Kind) -> usize {
         match kind {
             Kind::Channel | Kind::Pattern => self.channels + self.patterns,
@@ -142,13 +142,13 @@ impl Counts {
         }
     }
 
-    /// Of all kinds.
+    /// The sum of all kinds.
     pub fn total(self) -> usize {
         self.channels + self.patterns + self.shards
     }
 }
 
-/// Whether a channel's name matches a pattern. The empty name matches nothing but the empty pattern, as in Redis.
+/// Whether a channel's name matches a pattern. The empty name matches only the empty pattern, as in Redis.
 fn matches(pattern: &[u8], channel: &[u8]) -> bool {
     if channel.is_empty() { pattern.is_empty() } else { glob::matches(pattern, channel, false) }
 }
@@ -158,7 +158,7 @@ pub struct Subscribers {
     channels: Directory,
     patterns: Directory,
     shards: Directory,
-    /// Which patterns may match a channel.
+    /// Finds the patterns that match a channel.
     starts: Starts,
     long: LongNames,
     clients: HashMap<Token, Subscriptions>,
@@ -192,13 +192,13 @@ impl Subscribers {
         self.clients.get(&token).map_or(Counts::default(), Subscriptions::counts)
     }
 
-    /// Bytes of memory that the subscriptions of `token` take: its own tables, and the names in those of all clients as if
-    /// they were its alone. O(1).
+    /// Bytes of memory of the subscriptions of `token`: its own tables, and the names in the shared tables as if no
+    /// other client were subscribed to them. O(1).
     pub fn memory_bytes(&self, token: Token) -> usize {
         self.clients.get(&token).map_or(0, Subscriptions::memory_bytes)
     }
 
-    /// What `token` is subscribed to.
+    /// The names that `token` is subscribed to.
     pub fn names(&self, token: Token, kind: Kind) -> Vec<Box<[u8]>> {
         let names = self.clients.get(&token).and_then(|client| client.of(kind));
         names
@@ -224,7 +224,7 @@ impl Subscribers {
         }
     }
 
-    /// Subscribes `token`, which speaks `protocol`, unless it is subscribed already.
+    /// Subscribes `token`, which speaks `protocol`. Does nothing if it is subscribed already.
     pub fn subscribe(&mut self, token: Token, protocol: Protocol, kind: Kind, name: &[u8]) {
         let key = self.long.acquire(name);
         let client = self.clients.entry(token).or_insert_with(|| Subscriptions::new(protocol));
@@ -274,7 +274,7 @@ impl Subscribers {
         });
     }
 
-    /// `token` speaks `protocol` from now on.
+    /// Changes the protocol in which `token` receives messages.
     pub fn change_protocol(&mut self, token: Token, protocol: Protocol) {
         let Some(mut client) = self.clients.remove(&token) else { return };
         if client.protocol != protocol {
@@ -287,7 +287,8 @@ impl Subscribers {
         self.clients.insert(token, client);
     }
 
-    /// Sends a message to the subscribers of a channel and of the patterns that match it. Returns how many there are.
+    /// Sends a message to the subscribers of a channel and of the patterns that match it. Returns the number of
+    /// receivers.
     pub fn publish(&self, post: &mut Post, channel: &[u8], payload: &Payload<'_>) -> usize {
         let mut receivers = self.send(&self.channels, post, b"message", channel, payload);
         if !self.patterns.is_empty() {
@@ -298,7 +299,7 @@ impl Subscribers {
         receivers
     }
 
-    /// Sends a message to the subscribers of a shard channel. Returns how many there are.
+    /// Sends a message to the subscribers of a shard channel. Returns the number of receivers.
     pub fn publish_to_shard(&self, post: &mut Post, channel: &[u8], payload: &Payload<'_>) -> usize {
         self.send(&self.shards, post, b"smessage", channel, payload)
     }
@@ -321,7 +322,7 @@ impl Subscribers {
         self.directory(kind).names().map(|key| self.long.name(key)).filter(matches).collect()
     }
 
-    /// How many clients are subscribed to a channel or shard channel itself.
+    /// How many clients are subscribed to a channel or shard channel, patterns not counted.
     pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
         self.long.key(name).map_or(0, |key| self.directory(kind).count(key.bytes()))
     }
@@ -336,7 +337,7 @@ mod tests {
         Token { slot, generation: 0 }
     }
 
-    /// What each client gets, sorted, of a message to `channel`, and what the publisher is told.
+    /// Publishes a message to `channel`. Returns the reply to the publisher, and what each client receives, sorted.
     fn published(subscribers: &Subscribers, channel: &str) -> (usize, Vec<(u32, String)>) {
         let mut post = Post::default();
         let count = subscribers.publish(&mut post, channel.as_bytes(), &Payload::new(b"hi", None));
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_found_by_what_their_channels_begin_with() {
+    fn patterns_are_found_by_their_literal_prefix() {
         let mut subscribers = Subscribers::default();
         let patterns = ["*", "news.*", "news.?", "ne[vw]s.a", "news.a", "\\news.a", "x*", ""];
         for (slot, pattern) in patterns.iter().enumerate() {
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn more_patterns_of_one_start_than_stand_beside_it_are_all_found_until_they_are_gone() {
+    fn patterns_that_outgrow_the_block_of_their_prefix_are_found_until_they_are_removed() {
         let mut subscribers = Subscribers::default();
         let pattern = |n: u32| format!("news.*{n}");
         for n in 0..500 {
@@ -431,7 +432,7 @@ mod tests {
         assert!(subscribers.starts.is_empty() && subscribers.clients.is_empty());
     }
 
-    /// How many ends of a number have a leading zero, and so are no numbers of their own.
+    /// How many proper suffixes of `n` in decimal, longer than one digit, begin with a zero.
     fn repeats(n: u32) -> usize {
         let text = n.to_string();
         (1..text.len()).filter(|at| text.len() - at > 1 && text.as_bytes()[*at] == b'0').count()
@@ -458,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_come_and_go_in_any_order_and_the_others_stay() {
+    fn thousands_unsubscribe_in_any_order_and_the_others_stay_subscribed() {
         let mut subscribers = Subscribers::default();
         let all = 1000;
         for slot in 0..all {
@@ -543,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn shard_channels_are_apart_from_channels_and_patterns() {
+    fn shard_channels_are_separate_from_channels_and_patterns() {
         let mut subscribers = Subscribers::default();
         subscribers.subscribe(token(1), Protocol::Resp2, Kind::Shard, b"c");
         subscribers.subscribe(token(1), Protocol::Resp2, Kind::Channel, b"d");

@@ -1,14 +1,14 @@
 //! Long names, each stored once.
 //!
-//! A name of up to 128 bytes is its own key in the other tables: storing it in each of them takes less memory than
-//! sharing it. A longer name has one reference-counted block, and its key is a number:
+//! A name of up to 128 bytes is its own key in the other tables: copies of it take less memory than sharing it would. A
+//! longer name is stored once, reference-counted, and its key is a number:
 //!
 //! ```text
 //!   numbers   name ─▶ number                    key: 255, the number as 4 bytes
 //!   names     number ─▶ name, subscriptions
 //! ```
 //!
-//! A name that looks like such a key gets a number as well, so keys are unique.
+//! A short name with the form of a number's key gets a number too, so that keys are unique.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -19,16 +19,16 @@ use crate::alloc;
 /// The length of the longest name that is its own key.
 pub const LONGEST_KEY: usize = 128;
 
-/// The first byte of the key of a numbered name; no byte of UTF-8.
+/// The first byte of a number's key. UTF-8 never contains it.
 const MARK: u8 = u8::MAX;
 
-/// Bytes of the key of a numbered name.
+/// Bytes of a number's key.
 const NUMBERED: usize = 1 + size_of::<u32>();
 
-/// Bytes of a name's entries in both tables, with the tables' free room.
+/// Bytes of a name's entries in both tables, with the tables' free slots.
 const ENTRY: usize = 40 + size_of::<Name>() + 8;
 
-/// Bytes of the two counts before a shared name.
+/// Bytes of the two reference counts before a shared name.
 const HEADER: usize = 2 * size_of::<usize>();
 
 /// The key of a name in the tables of subscriptions.
@@ -47,12 +47,12 @@ impl Key<'_> {
         Key::Number(key)
     }
 
-    /// The key that these bytes are.
+    /// Decodes a key.
     pub fn from_bytes(bytes: &[u8]) -> Key<'_> {
         number_of(bytes).map_or(Key::Name(bytes), Key::of_number)
     }
 
-    /// The bytes that stand in the tables.
+    /// The key as it is stored in the tables.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Key::Name(name) => name,
@@ -61,7 +61,7 @@ impl Key<'_> {
     }
 }
 
-/// The number that a key has, if it is not a name.
+/// The number in a key; `None` if the key is a name.
 fn number_of(key: &[u8]) -> Option<u32> {
     let number = key.strip_prefix(&[MARK])?;
     Some(u32::from_le_bytes(number.try_into().ok()?))
@@ -77,7 +77,7 @@ pub fn key_len(name: &[u8]) -> usize {
     if is_key(name) { name.len() } else { NUMBERED }
 }
 
-/// The memory of a name here.
+/// Bytes of memory that a name takes in this file's tables.
 pub fn shared_name_bytes(name: &[u8]) -> usize {
     if is_key(name) { 0 } else { alloc::class_size(HEADER + name.len()) + ENTRY }
 }
@@ -85,11 +85,11 @@ pub fn shared_name_bytes(name: &[u8]) -> usize {
 #[derive(Debug)]
 struct Name {
     name: Rc<[u8]>,
-    /// How many subscriptions there are to it, of all clients and kinds.
+    /// How many subscriptions to it all clients have, of all kinds.
     subscriptions: usize,
 }
 
-/// See the module's head.
+/// The names whose keys are numbers.
 #[derive(Debug, Default)]
 pub struct LongNames {
     numbers: HashMap<Rc<[u8]>, u32>,
@@ -103,7 +103,7 @@ impl LongNames {
         self.numbers.is_empty()
     }
 
-    /// The key of a name; `None` if nobody is subscribed to it, as far as that is known here.
+    /// The key of a name; `None` if the name is long and has no subscribers.
     pub fn key<'a>(&self, name: &'a [u8]) -> Option<Key<'a>> {
         if is_key(name) {
             return Some(Key::Name(name));
@@ -111,7 +111,7 @@ impl LongNames {
         self.numbers.get(name).map(|number| Key::of_number(*number))
     }
 
-    /// The key of a name that gets another subscription. [`release`](Self::release) ends it.
+    /// Counts another subscription to a name, and returns its key. [`release`](Self::release) is the opposite.
     pub fn acquire<'a>(&mut self, name: &'a [u8]) -> Key<'a> {
         if is_key(name) {
             return Key::Name(name);
@@ -126,7 +126,7 @@ impl LongNames {
         Key::of_number(number)
     }
 
-    /// Ends one subscription to the name of this key, and frees the name with the last one.
+    /// Counts one subscription to the name of this key less. Frees the name after the last one.
     pub fn release(&mut self, key: &[u8]) {
         let Some(number) = number_of(key) else { return };
         let name = self.names.get_mut(number);

@@ -1,13 +1,13 @@
-//! Patterns, found by the literal text that the channels which they match begin with.
+//! Finds the patterns that match a channel by their literal prefix, here called their start.
 //!
 //! ```text
-//!   by_start   start ─▶ (length, rest of the pattern) …, up to 250 bytes │ 255, the number of a group
-//!   groups     number ─▶ the rests of a start with more of them
+//!   by_start   start ─▶ (length, rest of the pattern) …, up to 250 bytes │ 255, the number of a group   groups
+//! number ─▶ the rests of a start, where they take more than 250 bytes
 //! ```
 //!
-//! "news.*" stands under "news." as "*", a pattern of more than 128 bytes as its key. A channel is looked up once for each
-//! length that such a start has, and only the rests of the starts that it has are compared with it. A start has up to 256
-//! bytes.
+//! "news.*" is stored under "news." as "*". A pattern of more than 128 bytes is stored as its key (`names.rs`). To find
+//! the patterns of a channel, each prefix of the channel whose length some start has is looked up, and the channel is
+//! compared only with the rests found there. A start has up to 256 bytes.
 
 use super::directory::{NEVER, Numbered, field_bytes};
 use super::names::{Key, LONGEST_KEY, LongNames, is_key, key_len};
@@ -17,33 +17,33 @@ use crate::types::Seed;
 use crate::types::hash::{FieldRef, Hash};
 use crate::types::set::MemberTable;
 
-/// The most bytes of rests that stand beside a start.
+/// The most bytes of rests stored beside their start.
 const INLINE: usize = 250;
 
-/// The first byte where there is a group; no length of a rest.
+/// The first byte of a value that is a group's number. No rest has this length.
 const GROUP: u8 = u8::MAX;
 
-/// The most bytes of a start. A pattern that is its own key is never cut here, so its rest begins with a special byte and
-/// is not taken for the key of another.
+/// The most bytes of a start. A pattern that is its own key is shorter, so its rest begins with a special byte and
+/// cannot be mistaken for the key of another pattern.
 const LONGEST_START: usize = 256;
 const _: () = assert!(LONGEST_KEY <= LONGEST_START && LONGEST_KEY < INLINE);
 
-/// See the module's head.
+/// The patterns by their starts.
 pub struct Starts {
     by_start: Hash,
     groups: Numbered<MemberTable>,
-    /// The lengths of the starts.
+    /// The lengths that the starts have.
     lengths: Lengths,
     seed: Seed,
 }
 
-/// A pattern as what every channel that it matches begins with, and the rest.
+/// Splits a pattern into its literal start and the rest.
 fn split(pattern: &[u8]) -> (&[u8], &[u8]) {
     let special = pattern.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'));
     pattern.split_at(special.unwrap_or(pattern.len()).min(LONGEST_START))
 }
 
-/// A pattern as its start and what stands beside it: the rest, or the key if that is a number.
+/// Splits a pattern into its start and what is stored there: the rest, or the key if that is a number.
 fn parts<'a>(pattern: &'a [u8], key: &'a Key<'_>) -> (&'a [u8], &'a [u8]) {
     let (start, rest) = split(pattern);
     match key {
@@ -52,13 +52,13 @@ fn parts<'a>(pattern: &'a [u8], key: &'a Key<'_>) -> (&'a [u8], &'a [u8]) {
     }
 }
 
-/// The memory of a pattern whose start no other has.
+/// Bytes of memory of a pattern that shares its start with no other.
 pub fn pattern_bytes(pattern: &[u8]) -> usize {
     let (start, rest) = split(pattern);
     field_bytes(start.len(), 1 + if is_key(pattern) { rest.len() } else { key_len(pattern) })
 }
 
-/// The rests that stand beside a start.
+/// The rests stored beside a start.
 fn rests(mut inline: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (len, rest) = inline.split_first()?;
@@ -68,14 +68,14 @@ fn rests(mut inline: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where a group stands, if it is one.
+/// The number of a group, if `value` is one.
 fn group_of(value: &[u8]) -> Option<u32> {
     let number = value.strip_prefix(&[GROUP])?;
     Some(u32::from_le_bytes(number.try_into().expect("the number of a group has 4 bytes")))
 }
 
-/// Whether what is left of a channel behind the start matches the rest of a pattern. The empty channel matches nothing
-/// but the empty pattern, as in Redis.
+/// Whether the rest of a pattern matches the bytes of a channel after the start. The empty channel matches only the
+/// empty pattern, as in Redis.
 fn rest_matches(start: &[u8], rest: &[u8], left: &[u8]) -> bool {
     match (start, left) {
         ([], []) => rest.is_empty(),
@@ -85,7 +85,7 @@ fn rest_matches(start: &[u8], rest: &[u8], left: &[u8]) -> bool {
 }
 
 impl Starts {
-    /// An empty one.
+    /// No patterns.
     pub fn new(seed: Seed) -> Starts {
         Starts {
             by_start: Hash::new(seed, 0),
@@ -106,7 +106,7 @@ impl Starts {
         self.by_start.shed();
     }
 
-    /// Adds a pattern that is not there.
+    /// Adds a new pattern.
     pub fn add(&mut self, pattern: &[u8], key: &Key<'_>) {
         let (start, rest) = parts(pattern, key);
         let value = self.by_start.get(start, NEVER).map(FieldRef::value);

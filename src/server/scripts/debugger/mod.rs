@@ -1,12 +1,13 @@
-//! The state of a session of redis-cli's debugger (`--ldb`), and what its commands reply, without connection or script.
+//! A session of redis-cli's debugger (`--ldb`): its state and its commands. It knows neither the connection nor the
+//! running script.
 //!
 //! ```text
 //!   *2 e x  ─▶ words::next ─▶ Debugger::command ─┬─▶ lines for the log ─▶ *1 +<value> …
 //!                                                └─▶ Action: go on, evaluate, call, abort
 //! ```
 //!
-//! The log consists of lines, which are sent together as an array of status replies when the script stops, when a command is
-//! done, and at the end of the session.
+//! The log is a list of lines. They are sent as one array of status replies when the script stops, after each command,
+//! and at the end of the session.
 
 mod show;
 mod words;
@@ -20,34 +21,34 @@ use crate::lua::{Heap, Machine, Value};
 use crate::text::number::{leading_i64, parse_i64};
 use crate::text::words::shown;
 
-/// Breakpoints that can be set at once.
+/// The most breakpoints.
 const MOST_BREAKPOINTS: usize = 64;
 
-/// Bytes of a value or a reply that are shown, at first.
+/// The initial `maxlen`: how many bytes of a value or a reply are shown.
 const LONGEST: usize = 256;
 
-/// The least that `maxlen` can be set to.
+/// The smallest `maxlen`.
 const LEAST_LONGEST: i32 = 60;
 
-/// Words of a call that are shown.
+/// How many arguments of a call are shown.
 const MOST_WORDS: usize = 10;
 
-/// Lines that `list` shows before and after the one in the middle.
+/// How many lines `list` shows before and after the line it is given.
 const AROUND: i32 = 5;
 
-/// What `help` replies.
+/// The reply to `help`.
 const HELP: &str = include_str!("help.txt");
 
 /// Why a script stops at a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It was to stop at the next line.
+    /// `step` or `next`.
     Step,
-    /// There is a breakpoint.
+    /// A breakpoint.
     Breakpoint,
-    /// It has called `redis.breakpoint`.
+    /// The script has called `redis.breakpoint`.
     Called,
-    /// It runs for long.
+    /// The script has run longer than the timeout.
     Timeout,
 }
 
@@ -62,40 +63,40 @@ impl Reason {
     }
 }
 
-/// What a command asks for beyond what it has logged.
+/// What the session does after a command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The script stays where it is; the log is sent.
+    /// Send the log; the script stays stopped.
     Stay,
-    /// The script goes on.
+    /// Resume the script.
     GoOn,
-    /// The script fails.
+    /// End the script with an error.
     Abort,
-    /// This is executed, first as an expression.
+    /// Execute this code, as an expression if it is one.
     Evaluate(Vec<u8>),
-    /// A command of the server is called.
+    /// Call this command of the server.
     Call(Vec<Vec<u8>>),
 }
 
-/// See the module's head.
+/// A session's state.
 #[derive(Debug)]
 pub struct Debugger {
     source: Vec<Box<[u8]>>,
     /// The line that the script has reached.
     pub line: i32,
-    /// It stops at the next line, and what it calls until then is logged.
+    /// Whether the script stops at its next line; until then its calls are logged.
     pub steps: bool,
-    /// It stops at the next line, because it has called `redis.breakpoint`.
+    /// Whether the script has called `redis.breakpoint` and so stops at its next line.
     pub is_called: bool,
     breakpoints: Vec<i32>,
     log: Vec<Vec<u8>>,
-    /// Bytes of a value that are shown; 0: all.
+    /// `maxlen`; 0: unlimited.
     longest: usize,
     knows_maxlen: bool,
 }
 
 impl Debugger {
-    /// A session for a script, whose first line it stops at.
+    /// A session that stops at the first line of the script `source`.
     pub fn new(source: &[u8]) -> Debugger {
         let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let end = source.iter().rposition(|byte| !is_end(byte)).map_or(0, |last| last + 1);
@@ -112,14 +113,12 @@ impl Debugger {
         }
     }
 
-    // The log
-
     /// Appends a line.
     pub fn log(&mut self, line: impl Into<Vec<u8>>) {
         self.log.push(line.into());
     }
 
-    /// Appends a line that is cut if it is too long, with a hint the first time.
+    /// Appends a line, truncated to `maxlen`. The first truncated line is followed by a hint.
     fn log_cut(&mut self, mut line: Vec<u8>) {
         if self.longest == 0 || line.len() <= self.longest {
             return self.log(line);
@@ -133,7 +132,7 @@ impl Debugger {
         }
     }
 
-    /// The lines as they are sent. They are forgotten.
+    /// Returns the log as a RESP array, and clears it.
     pub fn take_log(&mut self) -> Vec<u8> {
         let mut sent = format!("*{}\r\n", self.log.len()).into_bytes();
         for line in self.log.drain(..) {
@@ -144,7 +143,7 @@ impl Debugger {
         sent
     }
 
-    /// Bytes of a value that have to be written for it to be cut.
+    /// How many bytes of a value are enough to truncate it at `maxlen`.
     fn room(&self) -> usize {
         if self.longest == 0 { show::LONGEST } else { self.longest }
     }
@@ -156,7 +155,7 @@ impl Debugger {
         self.log_cut(line);
     }
 
-    /// Appends the error of what was evaluated.
+    /// Appends the error of an `eval`.
     pub fn log_evaluation_error(&mut self, error: Value, heap: &Heap, names: &Names) {
         let error = match error {
             Value::Table(table) => heap.get_string(table, names.err),
@@ -171,23 +170,23 @@ impl Debugger {
         self.log(line);
     }
 
-    /// Appends what failed, unless the script runs to a breakpoint.
+    /// Appends an error, unless the script is running to a breakpoint.
     pub fn log_error(&mut self, text: &[u8]) {
         if self.steps {
             self.log([b"<error> ", text].concat());
         }
     }
 
-    /// Appends why something was not called.
+    /// Appends why a call was refused.
     pub fn log_rejection(&mut self, text: &[u8]) {
         match text.strip_prefix(b"ERR ") {
             Some(text) => self.log_error(text),
-            // Redis has these with the end of the line that they are on the wire.
+            // Redis logs these errors as they are sent; the `\r\n` of the reply becomes two spaces.
             None => self.log_error(&[b"-", text, b"  "].concat()),
         }
     }
 
-    /// Appends what a command has replied, or how it has failed.
+    /// Appends the reply or the error of a call.
     pub fn log_outcome(&mut self, outcome: &Result<(), Error>, reply: &[u8]) {
         match outcome {
             Ok(()) => self.log_reply(reply),
@@ -195,7 +194,7 @@ impl Debugger {
         }
     }
 
-    /// Appends the words of a call.
+    /// Appends a call's name and arguments.
     pub fn log_call<'a>(&mut self, words: impl ExactSizeIterator<Item = &'a [u8]>) {
         if !self.steps {
             return;
@@ -226,7 +225,7 @@ impl Debugger {
         self.log_cut(line);
     }
 
-    /// Appends what `redis.debug` is called with.
+    /// Appends the arguments of `redis.debug`.
     pub fn log_debug(&mut self, values: impl Iterator<Item = Value>, heap: &Heap) {
         let mut line = format!("<debug> line {}: ", self.line).into_bytes();
         for (n, value) in values.enumerate() {
@@ -238,7 +237,7 @@ impl Debugger {
         self.log(line);
     }
 
-    /// Appends that the script has stopped.
+    /// Appends where and why the script has stopped.
     pub fn log_stop(&mut self, reason: Reason) {
         self.log(format!("* Stopped at {}, stop reason = {}", self.line, reason.text()));
         self.log_line(self.line);
@@ -266,14 +265,12 @@ impl Debugger {
         }
     }
 
-    // Breakpoints
-
-    /// Whether the script stops at a line.
+    /// Whether there is a breakpoint at `line`.
     pub fn is_breakpoint(&self, line: i32) -> bool {
         self.breakpoints.contains(&line)
     }
 
-    /// The peer is gone: the script runs to its end.
+    /// Clears all that would stop the script, since its client has disconnected.
     pub fn let_run(&mut self) {
         self.steps = false;
         self.breakpoints.clear();
@@ -293,7 +290,7 @@ impl Debugger {
         let Some(number) = parse_i64(word) else {
             return self.log([b"Invalid argument:'", shown(word), b"'"].concat());
         };
-        // Redis knows lines by a number of 32 bits.
+        // Redis parses line numbers as 32-bit integers.
         let line = number.unsigned_abs() as i32;
         if number == 0 {
             self.breakpoints.clear();
@@ -316,9 +313,7 @@ impl Debugger {
         }
     }
 
-    // Commands
-
-    /// Executes a command, which has a first word.
+    /// Executes a command, which is not empty.
     pub fn command(&mut self, words: &[Vec<u8>], machine: &Machine, names: &Names) -> Action {
         let is = |short: &str, long: &str| {
             let word = shown(&words[0]);
@@ -420,7 +415,7 @@ impl Debugger {
     }
 }
 
-/// Whether a function is of the script, by the name of its chunk, rather than one that it has loaded.
+/// Whether `chunk` is the script itself, not code that the script has loaded.
 pub fn is_of_script(chunk: &[u8]) -> bool {
     memchr::memmem::find(chunk, b"user_script").is_some()
 }

@@ -1,23 +1,23 @@
-//! Values and replies as the debugger shows them.
+//! How the debugger prints values and replies.
 //!
-//! A table that contains others many times over would be shown without end: writing stops where the line is long enough
-//! to be cut.
+//! Tables that refer to each other many times could print gigabytes, so printing stops once the line is long enough to
+//! be truncated at `maxlen`.
 
 use crate::lua::{Heap, TableId, Value};
 use crate::text::number::parse_i64;
 use crate::text::printf::push_general;
 use crate::text::words::push_quoted;
 
-/// Levels of tables that are shown.
+/// How many levels of nested tables are printed.
 const DEEPEST: usize = 10;
 
-/// Bytes of a value that is not cut.
+/// The most bytes printed of a value with `maxlen 0`.
 pub const LONGEST: usize = 64 << 20;
 
-/// Digits of a number.
+/// Significant digits of a number.
 const DIGITS: usize = 6;
 
-/// Appends a value, and stops some time after `room` bytes.
+/// Appends a value. Stops soon after `room` bytes.
 pub fn push_value(out: &mut Vec<u8>, value: Value, heap: &Heap, room: usize) {
     let end = out.len().saturating_add(room);
     push_nested(out, value, heap, end, 0);
@@ -67,7 +67,7 @@ fn push_table(out: &mut Vec<u8>, table: TableId, heap: &Heap, end: usize, level:
     out.push(b'}');
 }
 
-/// Whether the keys of a table are 1, 2, 3, … in the order in which they are found.
+/// Whether iterating over the table yields the keys 1, 2, 3, … in this order.
 fn is_sequence(table: TableId, heap: &Heap) -> bool {
     let mut key = Value::Nil;
     let mut expected = 1.0;
@@ -81,7 +81,7 @@ fn is_sequence(table: TableId, heap: &Heap) -> bool {
     true
 }
 
-/// Appends a reply of a command. What the debugger of Redis does not know is left out.
+/// Appends a command's reply. Types of reply that Redis' debugger does not print are left out.
 pub fn push_reply(out: &mut Vec<u8>, reply: &[u8]) {
     push_one(out, reply);
 }

@@ -1,22 +1,22 @@
-//! How the debugger reads commands. It is not the server's parser: it forgives what stands before the first `*`, takes
-//! the bytes up to a zero for all there is, and knows one command at a time.
+//! The parser of the debugger's commands. Unlike the server's parser it skips bytes before the first `*`, treats a zero
+//! byte as the end of the input, and reads one command at a time.
 
 use memchr::memmem;
 
 use crate::text::number::leading_i64;
 use crate::text::words::shown;
 
-/// The most words of a command, and the most bytes of a word.
+/// The most arguments of a command, and the most bytes of an argument.
 const MOST: i32 = 1024;
 
-/// What was sent is no command.
+/// The input is not a command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// The command that `input` begins with; `None` if it is not complete. What follows it is of no use.
+/// Returns the command at the start of `input`, `None` if it is incomplete. Bytes after the command are ignored.
 ///
 /// # Errors
-/// It is none.
+/// Fails if the input is not a command.
 pub fn next(input: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Unreadable> {
     if input.is_empty() {
         return Ok(None);
@@ -47,7 +47,7 @@ pub fn next(input: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Unreadable> {
     Ok(Some(words))
 }
 
-/// The number before the next end of a line, and what follows that.
+/// Returns the number before the next `\r\n`, and the bytes after that.
 fn number(text: &[u8]) -> Option<(i32, &[u8])> {
     let end = memmem::find(shown(text), b"\r\n")?;
     Some((leading_i64(&text[..end]).0 as i32, &text[end + 2..]))
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_is_refused() {
+    fn malformed_commands_are_refused() {
         for input in [
             &b"hello"[..],
             b"*0\r\n",
