@@ -106,7 +106,7 @@ impl Redis {
             Command::new(redis_binary()).arg(file).stdout(Stdio::null()).spawn().unwrap_or_else(|error| {
                 panic!("this test needs redis-server (Debian: redis-server): {error}")
             });
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(300);
         loop {
             if let Ok(stream) = UnixStream::connect(scratch.0.join("socket")) {
                 let mut redis = Redis { child, stream: BufReader::new(stream) };

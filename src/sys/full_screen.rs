@@ -135,8 +135,6 @@ impl Events {
     /// Waits until something happens, [`wake`] is called, or `timeout` passes.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<Happened> {
         let input = stdin();
-        // Rounded up, so that the wait does not end just before its time.
-        let timeout = Duration::from_millis(timeout.as_micros().div_ceil(1000) as u64);
         let [keys, others] = wait_readable([input.as_fd(), self.reader.as_fd()], Some(timeout))?;
         let mut happened = Happened::default();
         let mut bytes = [0; 512];

@@ -1,27 +1,54 @@
 //! The terminal at which a tool is used: reading keys as they are typed, Ctrl-C, its size.
 //!
 //! A terminal's settings outlive the process, so what changes them is a guard that restores them when it is dropped.
+//!
+//! A signal handler cannot end a `read` that begins after it: a Ctrl-C between a check of the flag and the `read` would
+//! have no effect until the next one. So the handler also writes to a pipe, and [`wait_readable`] polls that pipe beside
+//! the descriptors of its caller. While Ctrl-C is not caught there is no pipe; `poll` ignores its negative descriptor.
 
 use std::io::{self, BufRead, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The pipe between the handler and the waits. Both ends stay open: a handler may still run.
+static PIPE_READER: AtomicI32 = AtomicI32::new(-1);
+static PIPE_WRITER: AtomicI32 = AtomicI32::new(-1);
+/// The most descriptors of a caller of [`wait_readable`].
+const MOST: usize = 2;
 
 extern "C" fn on_interrupt(_: i32) {
+    let errno = Errno::last_raw();
     INTERRUPTED.store(true, Ordering::Release);
+    // SAFETY: the descriptor stays open, and one byte is read from the array. A full pipe is readable already.
+    unsafe { libc::write(PIPE_WRITER.load(Ordering::Acquire), [0_u8].as_ptr().cast(), 1) };
+    Errno::set_raw(errno);
 }
 
-/// Has Ctrl-C noted from now on rather than end the process. It interrupts reads that wait.
+/// Has Ctrl-C noted from now on rather than end the process. It ends waits: see [`wait_readable`].
 pub fn catch_interrupts() -> io::Result<()> {
-    // Without SA_RESTART, so that a read returns.
+    if interrupts_are_caught() {
+        return Ok(());
+    }
+    let (reader, writer) = io::pipe()?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    PIPE_WRITER.store(writer.into_raw_fd(), Ordering::Release);
+    PIPE_READER.store(reader.into_raw_fd(), Ordering::Release);
     let action = SigAction::new(SigHandler::Handler(on_interrupt), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler stores to an atomic, which is permitted in one.
+    // SAFETY: the handler stores to an atomic and writes to a descriptor, which is permitted in one.
     unsafe { sigaction(Signal::SIGINT, &action) }?;
     Ok(())
+}
+
+/// Whether Ctrl-C is noted rather than ends the process.
+pub fn interrupts_are_caught() -> bool {
+    PIPE_READER.load(Ordering::Acquire) >= 0
 }
 
 /// Whether Ctrl-C was pressed and has not been taken.
@@ -31,7 +58,23 @@ pub fn is_interrupted() -> bool {
 
 /// Whether Ctrl-C was pressed since this was last called.
 pub fn take_interrupt() -> bool {
+    drain_interrupts();
     INTERRUPTED.swap(false, Ordering::AcqRel)
+}
+
+/// Empties the pipe, which says nothing that the flag does not.
+fn drain_interrupts() {
+    let pipe = PIPE_READER.load(Ordering::Acquire);
+    let mut bytes = [0_u8; 64];
+    // SAFETY: the descriptor stays open and does not block (a negative one is refused), and the bytes have room for as many.
+    while unsafe { libc::read(pipe, bytes.as_mut_ptr().cast(), bytes.len()) } > 0 {}
+}
+
+/// Waits, or until Ctrl-C is pressed where it is caught.
+pub fn pause(duration: Duration) {
+    if wait_readable([], Some(duration)).is_err() {
+        std::thread::sleep(duration);
+    }
 }
 
 /// What a terminal does with keys while the guard lives.
@@ -95,21 +138,34 @@ pub fn size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
 }
 
 /// Waits until one of the descriptors has something to read or is at its end. Returns which of them; none after
-/// `timeout` or a signal.
+/// `timeout`, and none as long as a Ctrl-C has not been taken, also if it came before the call.
 pub fn wait_readable<const N: usize>(
     descriptors: [BorrowedFd<'_>; N],
     timeout: Option<Duration>,
 ) -> io::Result<[bool; N]> {
-    let mut entries =
-        descriptors.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
-    let timeout_ms = timeout.map_or(-1, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
-    // SAFETY: the entries are as many as is said, and their descriptors are open.
-    let result = unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, timeout_ms) };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { Ok([false; N]) } else { Err(error) };
+    const { assert!(N <= MOST) };
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut entries = [entry(PIPE_READER.load(Ordering::Acquire)); MOST + 1];
+    for (place, fd) in entries[1..].iter_mut().zip(&descriptors) {
+        *place = entry(fd.as_raw_fd());
     }
-    Ok(entries.map(|entry| entry.revents != 0))
+    while !is_interrupted() {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // Rounded up, so that the wait does not end just before its time.
+        let left_ms = left.map_or(-1, |left| left.as_micros().div_ceil(1000).try_into().unwrap_or(i32::MAX));
+        // SAFETY: there are as many entries, or more, and the callers' descriptors are open.
+        let ready = unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t + 1, left_ms) };
+        match Errno::result(ready) {
+            // The flag is set, or the byte is of an interrupt that has been taken meanwhile.
+            Ok(_) if entries[0].revents != 0 => drain_interrupts(),
+            Ok(0) if left_ms < i32::MAX => break,
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(std::array::from_fn(|at| entries[at + 1].revents != 0)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok([false; N])
 }
 
 /// Asks for a password: at the terminal it is not shown.

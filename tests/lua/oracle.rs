@@ -11,7 +11,7 @@ use crate::engine::Ended;
 const MOST_OUTPUT_BYTES: u64 = 16 << 20;
 
 /// How long a program may take before it counts as one that does not end.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Runs a file as `lua5.1 FILE` would in `directory`, so that messages name the file as it is given here.
 pub fn run(directory: &Path, file: &str) -> Ended {

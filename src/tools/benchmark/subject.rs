@@ -59,7 +59,7 @@ impl Subject {
     pub fn cpu_seconds(&mut self) -> Option<f64> {
         let connection = self.connection.as_mut()?;
         let sent = connection.send(&["INFO", "cpu"]);
-        let Ok(Ok(Ok(reply))) = sent.map(|()| connection.receive_or(Some(PATIENCE))) else {
+        let Ok(reply) = sent.and_then(|()| connection.receive_within(PATIENCE)) else {
             self.connection = None;
             return None;
         };

@@ -44,7 +44,7 @@ impl Reader for Plain {
             let mut out = stdout().lock();
             out.write_all(prompt.as_bytes())?;
             out.flush()?;
-            // A read would be repeated after a signal.
+            // A read would not be ended by Ctrl-C.
             while self.input.buffer().is_empty() && !terminal::wait_readable([stdin().as_fd()], None)?[0] {
                 if terminal::take_interrupt() {
                     return Ok(Typed::End);

@@ -221,7 +221,7 @@ impl Session {
     /// Receives bytes from a connection that has some.
     pub fn fill(&mut self) -> Result<(), Failure> {
         let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
-        // After a signal there is nothing yet: the caller waits again.
+        // After Ctrl-C there is nothing yet: the caller, who has more to wait for, sees it.
         let _ = connection.fill(None)?;
         Ok(())
     }

@@ -10,7 +10,6 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::docs::Docs;
@@ -98,6 +97,8 @@ impl Shell {
                 let result = self.watch();
                 self.survive(result)?;
             }
+            // A Ctrl-C that came too late for the line before is not for the next one.
+            terminal::take_interrupt();
             let line = match reader.read(&self.prompt()).map_err(Failure::Output)? {
                 Typed::Line(line) => line,
                 // A user gives up the subscription first, which only a new connection surely does.
@@ -235,7 +236,7 @@ impl Shell {
             }
             left -= i64::from(left > 0);
             if left != 0 {
-                thread::sleep(self.session.options.interval);
+                terminal::pause(self.session.options.interval);
                 if terminal::take_interrupt() {
                     return Err(Failure::Interrupted);
                 }

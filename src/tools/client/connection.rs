@@ -10,6 +10,7 @@ use std::{fmt, mem};
 use super::{Address, Target};
 use crate::resp::value::{DecodeError, ReplyEnd};
 use crate::resp::{Protocol, Value};
+use crate::sys::terminal;
 
 /// The least room for a read.
 const READ: usize = 64 * 1024;
@@ -59,7 +60,7 @@ pub fn plain(error: &io::Error) -> String {
 pub enum Interrupt {
     /// Nothing arrived in time.
     Timeout,
-    /// A signal.
+    /// Ctrl-C, where it is caught. It ends each further wait until it is taken.
     Signal,
 }
 
@@ -125,7 +126,7 @@ impl Writer {
     }
 }
 
-/// A connection to a server. Its reads block, as long as [`Connection::receive_or`] does not say otherwise.
+/// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
@@ -134,14 +135,13 @@ pub struct Connection {
     start: usize,
     /// How far the reply at `start` has been looked at.
     end: ReplyEnd,
-    timeout: Option<Duration>,
 }
 
 impl Connection {
     /// Connects, and says nothing yet.
     pub fn connect(address: &Address) -> Result<Connection, Error> {
         let stream = Stream::open(address).map_err(|error| Error::Connect(address.clone(), error))?;
-        Ok(Connection { stream, input: Vec::new(), start: 0, end: ReplyEnd::default(), timeout: None })
+        Ok(Connection { stream, input: Vec::new(), start: 0, end: ReplyEnd::default() })
     }
 
     /// Connects, authenticates, chooses the protocol and selects the database.
@@ -219,16 +219,25 @@ impl Connection {
         self.stream.try_clone().map(Writer)
     }
 
-    /// Receives the next reply or push message, however long it takes.
+    /// Receives the next reply or push message, however long it takes and whatever the user presses.
     pub fn receive(&mut self) -> Result<Value, Error> {
         loop {
-            if let Ok(value) = self.receive_or(None)? {
+            if let Some(value) = self.take()? {
                 return Ok(value);
             }
+            self.read()?;
         }
     }
 
-    /// Receives the next reply or push message, unless a signal arrives before it or `timeout` passes, which may be
+    /// [`Connection::receive`], but for an error where a read waits for longer than `timeout`.
+    pub fn receive_within(&mut self, timeout: Duration) -> Result<Value, Error> {
+        self.stream.set_read_timeout(Some(timeout)).map_err(Error::Io)?;
+        let received = self.receive();
+        self.stream.set_read_timeout(None).map_err(Error::Io)?;
+        received
+    }
+
+    /// Receives the next reply or push message, unless the user presses Ctrl-C before it or `timeout` passes, which may be
     /// between two of its bytes. What has been received until then is kept for the next call.
     pub fn receive_or(&mut self, timeout: Option<Duration>) -> Result<Result<Value, Interrupt>, Error> {
         loop {
@@ -266,26 +275,35 @@ impl Connection {
 
     /// Reads more bytes, once. [`Error::Closed`] is the end of the stream.
     pub fn fill(&mut self, timeout: Option<Duration>) -> Result<Result<(), Interrupt>, Error> {
-        if self.timeout != timeout {
-            self.stream.set_read_timeout(timeout).map_err(Error::Io)?;
-            self.timeout = timeout;
+        if timeout.is_some() || terminal::interrupts_are_caught() {
+            let [is_ready] = terminal::wait_readable([self.as_fd()], timeout).map_err(Error::Io)?;
+            if !is_ready {
+                let is_signal = terminal::is_interrupted();
+                return Ok(Err(if is_signal { Interrupt::Signal } else { Interrupt::Timeout }));
+            }
         }
+        self.read().map(Ok)
+    }
+
+    /// Reads more bytes, once, and waits for them if there are none.
+    fn read(&mut self) -> Result<(), Error> {
         if self.start > 0 {
             self.input.drain(..mem::take(&mut self.start));
         }
         let len = self.input.len();
         self.input.resize(len + READ.max(len.min(KEPT)), 0);
-        let read = self.stream.read(&mut self.input[len..]);
+        let read = loop {
+            match self.stream.read(&mut self.input[len..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         self.input.truncate(len + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => Err(Error::Closed),
-            Ok(_) => Ok(Ok(())),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => Ok(Err(Interrupt::Signal)),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(Err(Interrupt::Timeout)),
-                io::ErrorKind::ConnectionReset => Err(Error::Closed),
-                _ => Err(Error::Io(error)),
-            },
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Error::Closed),
+            Err(error) => Err(Error::Io(error)),
         }
     }
 
@@ -361,5 +379,44 @@ mod tests {
         drop(listener);
         let error = Connection::connect(&address).unwrap_err().to_string();
         assert_eq!(error, format!("Could not connect to Redis at {address}: Connection refused"));
+    }
+
+    /// Signals are the whole process's, so this is played by the test below it in a process of its own.
+    #[test]
+    #[ignore = "played by another test in a process of its own"]
+    fn scene_of_an_interrupt() {
+        use nix::sys::signal::{Signal, raise};
+        // Nothing depends on it: it only ends a test that fails.
+        const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp("127.0.0.1".to_string(), listener.local_addr().unwrap().port());
+        let mut connection = Connection::connect(&address).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        terminal::catch_interrupts().unwrap();
+        raise(Signal::SIGINT).unwrap();
+        for _ in 0..2 {
+            assert_eq!(connection.fill(PATIENCE).unwrap(), Err(Interrupt::Signal));
+        }
+        assert_eq!(connection.receive_or(None).unwrap(), Err(Interrupt::Signal));
+        server.write_all(b"+early\r\n").unwrap();
+        assert_eq!(connection.receive().unwrap(), Value::Simple(b"early".to_vec()));
+        terminal::pause(Duration::MAX);
+        assert!(terminal::take_interrupt() && !terminal::take_interrupt());
+        assert_eq!(connection.fill(Some(Duration::from_millis(1))).unwrap(), Err(Interrupt::Timeout));
+        server.write_all(b"+late\r\n").unwrap();
+        assert_eq!(connection.receive_or(None).unwrap(), Ok(Value::Simple(b"late".to_vec())));
+        raise(Signal::SIGINT).unwrap();
+        assert_eq!(connection.fill(PATIENCE).unwrap(), Err(Interrupt::Signal));
+        std::process::exit(42);
+    }
+
+    #[test]
+    fn ctrl_c_that_comes_before_a_wait_ends_it_until_it_is_taken() {
+        let scene = "tools::client::connection::tests::scene_of_an_interrupt";
+        let played = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", scene])
+            .output()
+            .unwrap();
+        assert_eq!(played.status.code(), Some(42), "{}", String::from_utf8_lossy(&played.stderr));
     }
 }

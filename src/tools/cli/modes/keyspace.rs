@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use super::{Failure, Outcome, Session, pause, write_line};
+use super::{Failure, Outcome, Session, write_line};
 use crate::resp::Value;
 use crate::sys::terminal;
 use crate::text::words;
@@ -113,7 +113,7 @@ impl Walk {
     /// Waits for the interval, unless the walk is over.
     pub(super) fn pause_after_each(&self) {
         if self.cursor.is_some() {
-            pause(self.interval);
+            terminal::pause(self.interval);
         }
     }
 

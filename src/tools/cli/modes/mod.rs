@@ -39,15 +39,13 @@ use std::ffi::OsString;
 use std::io::{self, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::format::Format;
 use super::options::Options;
-use crate::sys::terminal;
 use crate::tools::client::{Error, Target};
 
 /// What a mode is given.
@@ -260,18 +258,6 @@ fn write_text(text: &str) -> Outcome {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
-}
-
-/// Waits, or until Ctrl-C is pressed.
-fn pause(duration: Duration) {
-    const SLICE: Duration = Duration::from_millis(20);
-    let started = Instant::now();
-    while let Some(left) = duration.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
-        if terminal::is_interrupted() {
-            return;
-        }
-        thread::sleep(left.min(SLICE));
-    }
 }
 
 /// The mode that the options choose.
