@@ -83,9 +83,10 @@ fn difference(larger: u64, smaller: u64) -> i64 {
 }
 
 impl Overview {
-    /// The figures of now. O(clients + databases), and a file of `/proc`.
-    pub(in crate::server) fn of(server: &Server) -> Overview {
-        let used = used_memory();
+    /// The figures of now, without the `text` bytes of the reply that is being written: they are free again when it is read.
+    /// O(clients + databases), and a file of `/proc`.
+    pub(in crate::server) fn of(server: &Server, text: usize) -> Overview {
+        let used = used_memory().saturating_sub(text as u64);
         let slab = alloc::stats();
         let (resident, allocator_resident) = process::memory();
         let startup = server.core.startup_memory;
@@ -227,7 +228,7 @@ impl Server {
 
     /// `MEMORY STATS`: a map of figures; a map of its own for each database that has keys.
     pub(super) fn memory_stats(&mut self, token: Token) -> Result {
-        let it = Overview::of(self);
+        let it = Overview::of(self, 0);
         let since_start = it.used.saturating_sub(it.startup);
         let mut reply = self.net.reply_to(token);
         reply.map(27 + it.tables.len());
@@ -275,7 +276,7 @@ impl Server {
 
     /// `MEMORY DOCTOR`: what looks wrong, in words.
     pub(super) fn memory_doctor(&mut self, token: Token) -> Result {
-        let it = Overview::of(self);
+        let it = Overview::of(self, 0);
         let text = if it.used < TOO_SMALL {
             "There is too little data here for a diagnosis: less than 5 MiB are in use, and ratios of so little say \
              nothing. Ask again when there is more.\n"

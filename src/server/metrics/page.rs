@@ -309,7 +309,7 @@ impl Server {
     }
 
     fn write_memory(&self, html: &mut Html<'_>) {
-        let it = Overview::of(self);
+        let it = Overview::of(self, 0);
         let config = &self.core.config;
         html.push("<section class=\"card\"><h2>Memory</h2><dl>");
         html.fact("in use", &bytes(it.used as f64));

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
+use crate::alloc::array_size;
 use crate::server::Server;
 use crate::server::admin::memory::Overview;
 use crate::sys::process;
 
 /// Bytes: in use, resident, of what; and how well they are used.
 pub(super) fn memory(server: &Server, out: &mut String) {
-    let it = Overview::of(server);
+    let it = Overview::of(server, array_size::<u8>(out.capacity()));
     let machine = process::total_memory_bytes();
     let (allocator_ratio, allocator_bytes) = it.allocator_fragmentation();
     let (rss_ratio, rss_bytes) = it.allocator_overhead();
