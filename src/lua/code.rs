@@ -333,7 +333,7 @@ pub struct Prototype {
 }
 
 impl Prototype {
-    /// Bytes of memory of the function and of those within it.
+    /// Bytes of memory of the function and of the functions nested in it.
     pub(super) fn tree_bytes(&self) -> usize {
         let mut bytes = 0;
         let mut waiting = vec![self];

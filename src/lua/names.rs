@@ -95,7 +95,7 @@ pub fn of_call(prototype: &Prototype, pc: usize, heap: &Heap) -> Option<(&'stati
     of_register(prototype, pc, register, heap)
 }
 
-/// The names of the local variables that the instruction at `pc` sees, by register.
+/// The names of the local variables visible at `pc`, in the order of their registers.
 pub fn locals(prototype: &Prototype, pc: usize) -> impl Iterator<Item = &[u8]> {
     let seen = move |begin: u32, end: u32| begin as usize <= pc && pc < end as usize;
     prototype.locals.iter().filter(move |local| seen(local.begin, local.end)).map(|local| &*local.name)

@@ -92,7 +92,7 @@ impl Value {
         }
     }
 
-    /// What is shown instead of the address of an object without a text of its own: its place.
+    /// A number that stands for the object's address when it is printed, made of its arena slot.
     pub fn address(self) -> Option<u64> {
         let place = match self {
             Value::Table(id) => id.0,

@@ -188,8 +188,8 @@ impl Compiler<'_, '_> {
         Ok(here)
     }
 
-    /// Emits `first, …, last = nil`, as part of the instruction before if that does the same to the registers below. At
-    /// the start of a function, registers are nil already.
+    /// Emits `first, …, last = nil`. Extends the previous instruction if that sets the registers below to nil. Emits
+    /// nothing at the start of a function, where all registers are nil.
     pub(super) fn emit_nil(&mut self, first: u8, last: u8) -> Result<()> {
         let function = &mut self.function;
         let is_target = function.last_target == Some(function.here());

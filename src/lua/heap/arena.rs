@@ -84,23 +84,23 @@ impl<T> Arena<T> {
         self.marks[place / 64] & (1 << (place % 64)) != 0
     }
 
-    /// The end of the places that there are.
+    /// The number of slots, free ones included.
     pub fn end(&self) -> usize {
         self.slots.len()
     }
 
-    /// Bytes of slots without an object, and of marks.
+    /// Bytes of the free slots and of the mark bits.
     pub fn spare_bytes(&self) -> usize {
         (self.slots.capacity() - self.live) * Self::SLOT_BYTES + self.marks.capacity() * size_of::<u64>()
     }
 
-    /// Whether there is an object that was not reached.
+    /// Whether the slot has an object without a mark.
     #[inline]
     pub fn is_dead(&self, place: usize) -> bool {
         !self.is_marked(place) && matches!(self.slots[place], Slot::Used(_))
     }
 
-    /// Frees an object, and returns it.
+    /// Takes an object out of its slot.
     pub fn free(&mut self, place: usize) -> T {
         match std::mem::replace(&mut self.slots[place], Slot::Free(self.first_free)) {
             Slot::Used(object) => {

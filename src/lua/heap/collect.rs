@@ -1,14 +1,15 @@
 //! The collector: marks all that can be reached from the roots, and frees the rest.
 //!
 //! ```text
-//!  begin ─▶ roots ─▶ mark, 256 slots of a table at a time ─▶ clear weak tables ─▶ sweep, 1,024 places at a time ─▶ done
+//!  begin ─▶ roots ─▶ mark, 256 table slots at a time ─▶ clear weak tables ─▶ sweep, 1,024 arena slots at a time ─▶
+//! done
 //! ```
 //!
-//! No program runs while a collection is under way, so it needs no barriers; but it is done in pieces, each of which takes
-//! from the budget, and between two of them the machine can be suspended. A collection is due when twice as much is in use
-//! as the last one has left, so that its cost stays in proportion to what is allocated. Reached objects wait on a list of
-//! its own, so no structure of a program makes it recurse; a table goes back on it with the place it was marked up to, so
-//! that the list stays short where tables are wide.
+//! The program stops during a collection, so there are no write barriers. The collection itself works in small steps
+//! that count against the budget, and the machine can be suspended between them. A collection starts when memory use is
+//! twice that after the last one, so its cost is proportional to allocation. Gray objects are on an explicit list, so
+//! deep structures cause no recursion. A large table is put back on the list with the position reached, so that the
+//! list stays short.
 //!
 //! A table with `__mode` does not keep its keys or values alive, and loses those that die (Lua 5.1, section 2.10.2).
 
@@ -18,19 +19,19 @@ use super::{Arena, FIRST_COLLECTION, Function, Heap, Upvalue, function_bytes};
 use crate::lua::code::Prototype;
 use crate::lua::value::{FunctionId, ProxyId, StringId, TableId, ThreadId, UpvalueId, Value};
 
-/// Slots of a table that are marked, or cleared, at once.
+/// How many slots of a table are marked or cleared in one step.
 const SLOTS_AT_ONCE: usize = 256;
 
-/// Places of an arena that are swept at once.
+/// How many slots of an arena are swept in one step.
 const PLACES_AT_ONCE: usize = 1024;
 
-/// Steps of the budget for an object that is marked, and for one that is freed.
+/// What marking or freeing an object costs of the budget.
 const OBJECT_STEPS: usize = 4;
 
-/// An object that is reached, and whose contents are not yet.
+/// An object that is marked, but whose contents are not.
 #[derive(Clone, Copy, Debug)]
 enum Gray {
-    /// The slots of the table before `from` are.
+    /// The slots before `from` are marked already.
     Table {
         id: TableId,
         from: usize,
@@ -40,23 +41,23 @@ enum Gray {
     Thread(ThreadId),
 }
 
-/// How far a collection has come.
+/// The progress of a collection.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Mark,
-    /// The weak tables before `index` are cleared, and the slots before `from` of that one.
+    /// Weak tables before `index` are cleared, and of that one the slots before `from`.
     Clear {
         index: usize,
         from: usize,
     },
-    /// The places from `end` on of this kind of object are swept.
+    /// Arena slots of this kind from `end` on are swept.
     Sweep {
         kind: Kind,
         end: usize,
     },
 }
 
-/// What is swept, in this order.
+/// The kinds of objects, in the order in which they are swept.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     ShortStrings,
@@ -68,7 +69,7 @@ enum Kind {
     Proxies,
 }
 
-/// A collection under way.
+/// A collection in progress.
 #[derive(Debug)]
 pub struct Collecting {
     phase: Phase,
@@ -83,7 +84,7 @@ pub struct Marker<'a> {
     heap: &'a mut Heap,
     gray: Vec<Gray>,
     weak: Vec<(TableId, Weakness)>,
-    /// Steps that it has taken.
+    /// Steps taken, for the budget.
     steps: usize,
 }
 
@@ -94,7 +95,7 @@ struct Weakness {
 }
 
 impl Heap {
-    /// Begins a collection of all that cannot be reached from what `mark_roots` marks. `go_on_collecting` does it.
+    /// Begins a collection. `mark_roots` marks the roots; `go_on_collecting` does the rest.
     pub fn begin_collection(&mut self, mode: StringId, mark_roots: impl FnOnce(&mut Marker<'_>)) {
         self.clear_marks();
         self.collection = self.collection.wrapping_add(1);
@@ -106,8 +107,8 @@ impl Heap {
         self.next_collection = 0;
     }
 
-    /// Goes on with a collection until `budget` is used up. Returns whether it is done. `is_at_rest`: no program is under
-    /// way, so that what is left is what lasts.
+    /// Continues a collection until `budget` is used up. Returns whether it is complete. `is_at_rest`: no program is
+    /// running, so the memory in use afterwards is the baseline of [`Heap::request_collection_at_rest`].
     pub fn go_on_collecting(&mut self, budget: &mut i64, is_at_rest: bool) -> bool {
         let Some(mut collecting) = self.collecting.take() else { return true };
         loop {
@@ -130,31 +131,32 @@ impl Heap {
         true
     }
 
-    /// Whether a collection is under way.
+    /// Whether a collection is in progress.
     pub fn is_collecting(&self) -> bool {
         self.collecting.is_some()
     }
 
-    /// Gives a collection up. What it has not freed is left to the next one.
+    /// Cancels a collection, and requests another.
     pub fn cancel_collection(&mut self) {
         if self.collecting.take().is_some() {
             self.request_collection();
         }
     }
 
-    /// From now on `wants_collection`, until there was one.
+    /// Makes `wants_collection` true until the next collection is complete.
     pub fn request_collection(&mut self) {
         self.next_collection = 0;
     }
 
-    /// As `request_collection`, if so much garbage is left by a program that has ended that it is worth it.
+    /// Like `request_collection`, but only if memory use after a program justifies it.
     pub fn request_collection_at_rest(&mut self) {
         if self.used_bytes > self.most_at_rest {
             self.request_collection();
         }
     }
 
-    /// Has collections happen by themselves, or only when they are asked for, or memory is exhausted.
+    /// Switches automatic collections on or off. Without them, collections happen on request, or when memory is
+    /// exhausted.
     pub fn set_automatic(&mut self, is_automatic: bool) {
         if self.is_automatic != is_automatic {
             self.is_automatic = is_automatic;
@@ -166,7 +168,7 @@ impl Heap {
         self.next_collection = if self.is_automatic { self.pace } else { self.limit_bytes };
     }
 
-    /// Does a piece. Returns the steps that it has taken, and where to go on.
+    /// Does one step of a collection. Returns its cost and the next phase.
     fn collect_piece(&mut self, collecting: &mut Collecting) -> (usize, Option<Phase>) {
         match collecting.phase {
             Phase::Mark => {
@@ -192,7 +194,7 @@ impl Heap {
                 let from = end.saturating_sub(PLACES_AT_ONCE);
                 let (count, bytes) = self.sweep(kind, from, end);
                 self.used_bytes = self.used_bytes.saturating_sub(bytes);
-                // Pages of what is large are given back one by one.
+                // The cost of freeing a large object grows with its pages.
                 let steps = (end - from) / 4 + count * OBJECT_STEPS + bytes / 4096;
                 if from > 0 {
                     return (steps, Some(Phase::Sweep { kind, end: from }));
@@ -212,7 +214,7 @@ impl Heap {
         self.proxies.clear_marks();
     }
 
-    /// Clears some slots of a weak table. Returns whether they were the last.
+    /// Clears the dead entries in a range of a weak table's slots. Returns whether it was the last range.
     fn clear_weak(&mut self, id: TableId, weakness: Weakness, from: usize) -> bool {
         let mut table = std::mem::take(self.tables.get_mut(id.0 as usize));
         let to = from + SLOTS_AT_ONCE;
@@ -251,7 +253,7 @@ impl Heap {
         }
     }
 
-    /// Frees what was not reached at `from..to`. Returns how many objects that were, and their bytes of memory.
+    /// Frees the unmarked objects in the arena slots `from..to`. Returns their number and their bytes.
     fn sweep(&mut self, kind: Kind, from: usize, to: usize) -> (usize, usize) {
         fn free<T>(
             arena: &mut Arena<T>,
@@ -260,7 +262,7 @@ impl Heap {
             bytes: impl Fn(&T) -> usize,
         ) -> (usize, usize) {
             let mut freed = (0, 0);
-            // The lowest place is used again first.
+            // In reverse, so that the lowest free slot is reused first.
             for place in (from..to).rev() {
                 if arena.is_dead(place) {
                     let object = arena.free(place);
@@ -287,7 +289,7 @@ impl Heap {
         }
     }
 
-    /// Gives memory back after a peak.
+    /// Shrinks an arena after a peak.
     fn shrink(&mut self, kind: Kind) {
         match kind {
             Kind::ShortStrings => (),
@@ -383,7 +385,7 @@ impl Marker<'_> {
         }
     }
 
-    /// Marks a part of what the reached objects contain. Returns whether there is nothing more.
+    /// Marks the contents of some gray objects. Returns whether none are left.
     fn run(&mut self, mode: StringId) -> bool {
         while self.steps < SLOTS_AT_ONCE {
             let Some(gray) = self.gray.pop() else { return true };
@@ -412,7 +414,8 @@ impl Marker<'_> {
         }
         let to = table.slots().min(from + SLOTS_AT_ONCE);
         if to < table.slots() {
-            // Below what is reached now: the list holds a piece of each level, and not all of a wide one.
+            // Pushed before the contents of this part, so that the list has one part per level, not all of a wide
+            // table.
             self.gray.push(Gray::Table { id, from: to, weakness });
         }
         for (key, value) in table.slots_from(from, to) {

@@ -34,11 +34,11 @@ pub struct Closure {
     pub upvalues: Box<[UpvalueId]>,
     /// Where it looks for globals.
     pub environment: Cell<TableId>,
-    /// Bytes of memory of the code of a whole chunk, for the function that `load` returns.
+    /// Bytes of the compiled code of a whole chunk, in the function that `load` returns; 0 in all others.
     pub code_bytes: usize,
 }
 
-/// A closure beside its counters.
+/// A closure with the reference counts of its `Rc`.
 type RcClosure = ([usize; 2], Closure);
 
 /// What can be called.
@@ -80,15 +80,15 @@ pub struct Heap {
     proxies: Arena<Proxy>,
     used_bytes: usize,
     limit_bytes: usize,
-    /// Collect when more is in use; 0 as long as a collection is asked for, or under way.
+    /// Memory use above which a collection is due; 0 while one is requested or in progress.
     next_collection: usize,
-    /// The same, as the last collection has left it.
+    /// `next_collection` as the last collection has set it.
     pace: usize,
-    /// More than this between two programs is garbage worth a collection.
+    /// Memory use after a program above which a collection is worthwhile.
     most_at_rest: usize,
-    /// Collections are due by themselves, not only when memory is exhausted.
+    /// Whether collections start automatically, not only when memory is exhausted.
     is_automatic: bool,
-    /// The collection under way.
+    /// The collection in progress.
     collecting: Option<Box<Collecting>>,
     /// Collections so far.
     collection: u32,
@@ -135,7 +135,7 @@ impl Heap {
         }
     }
 
-    /// Bytes of memory that were allocated, room for more objects included.
+    /// Allocated bytes, free slots included.
     pub fn allocated_bytes(&self) -> usize {
         self.used_bytes
             + self.strings.spare_bytes()
@@ -146,7 +146,7 @@ impl Heap {
             + self.proxies.spare_bytes()
     }
 
-    /// It is time for a collection, or for the next part of one.
+    /// Whether a collection is due or in progress.
     #[inline(always)]
     pub fn wants_collection(&self) -> bool {
         self.used_bytes > self.next_collection

@@ -184,24 +184,24 @@ impl Strings {
         };
     }
 
-    /// The ends of the places of short and long strings.
+    /// The numbers of slots for short and for long strings, free ones included.
     pub fn ends(&self) -> (usize, usize) {
         (self.short.end(), self.long.end())
     }
 
-    /// Bytes of memory beyond what was counted for each string.
+    /// Bytes of free slots, mark bits and unused chain heads.
     pub fn spare_bytes(&self) -> usize {
         let heads = (self.heads.capacity() - self.live.min(self.heads.capacity())) * size_of::<u32>();
         self.short.spare_bytes() + self.long.spare_bytes() + heads
     }
 
-    /// Frees the short string at `place` if it was not reached. Returns the bytes of memory that are free now.
+    /// Frees the short string at `place` if it has no mark. Returns the bytes freed.
     pub fn sweep_short(&mut self, place: usize) -> usize {
         if !self.short.is_dead(place) {
             return 0;
         }
         let Short { seeded, next, .. } = self.short.free(place);
-        // The chain is in order at any time: an error may need a string while a collection is under way.
+        // Unlinked at once: an error can look up a string while a collection is in progress.
         let head = seeded as usize & (self.heads.len() - 1);
         if self.heads[head] as usize == place {
             self.heads[head] = next;
@@ -216,7 +216,7 @@ impl Strings {
         Strings::SHORT_BYTES
     }
 
-    /// As `sweep_short`, of a long string.
+    /// Like `sweep_short`, for a long string.
     pub fn sweep_long(&mut self, place: usize) -> usize {
         if !self.long.is_dead(place) {
             return 0;
@@ -224,7 +224,7 @@ impl Strings {
         Strings::LONG_BYTES + array_size::<u8>(self.long.free(place).bytes.len())
     }
 
-    /// Gives memory back after a peak.
+    /// Shrinks the arenas and the chains after a peak.
     pub fn shrink(&mut self) {
         self.short.shrink();
         self.long.shrink();

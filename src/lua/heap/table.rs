@@ -454,12 +454,12 @@ impl Table {
 
     // For the collector
 
-    /// How many elements and nodes there are, in use or not.
+    /// The number of array elements and nodes, free ones included.
     pub fn slots(&self) -> usize {
         self.array.len() + self.nodes.len()
     }
 
-    /// The keys and values in slots, of which those of the array come first, without their keys.
+    /// The keys and values in the slots `from..to`. The array comes first; its keys are given as nil.
     pub(super) fn slots_from(&self, from: usize, to: usize) -> impl Iterator<Item = (Value, Value)> + '_ {
         let (array, nodes) =
             (within(from, to, 0, self.array.len()), within(from, to, self.array.len(), self.slots()));
@@ -467,7 +467,7 @@ impl Table {
         elements.chain(self.nodes[nodes].iter().map(|node| (node.key, node.value)))
     }
 
-    /// Removes what `is_dead` of the key or value in the slots `from..to`; for weak tables.
+    /// Removes the entries in the slots `from..to` whose key or value `is_dead`; for weak tables.
     pub(super) fn clear_dead(
         &mut self,
         from: usize,
@@ -490,7 +490,7 @@ impl Table {
     }
 }
 
-/// What `from..to` and `begin..end` have in common, counted from `begin`.
+/// The intersection of `from..to` and `begin..end`, relative to `begin`.
 fn within(from: usize, to: usize, begin: usize, end: usize) -> Range<usize> {
     from.clamp(begin, end) - begin..to.clamp(begin, end) - begin
 }

@@ -372,8 +372,8 @@ fn xpcall(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 // The collector
 
-/// `collectgarbage([option [, n]])`. A collection is always a whole one, so `step` completes one. It happens while the
-/// function waits, so that it can be suspended.
+/// `collectgarbage([option [, n]])`. Collections are never partial, so `step` runs a whole one. The function pauses
+/// during the collection, so that the machine can be suspended.
 fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let option =
         m.optional_string(call, 1)?.map_or(b"collect".to_vec(), |option| m.heap.bytes(option).to_vec());
@@ -406,7 +406,7 @@ fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.one(result)
 }
 
-/// What `collectgarbage` returns after a collection: a value that is no object.
+/// The result of `collectgarbage` after a collection. It is not a heap object, so it needs no mark.
 #[derive(Debug)]
 struct Collected(Value);
 

@@ -13,7 +13,7 @@ use crate::lua::value::Value;
 pub(super) enum Next {
     /// In the last frame, whichever that is now.
     Frame,
-    /// There as well, after a collection.
+    /// In the last frame, after a collection.
     Collect,
     Leave(Progress),
 }

@@ -1,10 +1,9 @@
-//! What a debugger needs: a machine that stops at each new line, what is on its stack then, and code that is executed in
-//! between.
+//! Debugger support: stops the machine at each new line, shows its stack, and executes other code while it is stopped.
 //!
-//! Tracing has a copy of the loop of its own (`run.rs`), so a machine that is not traced pays nothing for it. In that copy
-//! `Frame::pc` is kept behind the instruction that is being executed, which tells where the one before it was: a line is
-//! new at the start of a function, after a jump backwards, and where the number of the line changes, as in the reference
-//! implementation.
+//! Traced code is executed by a second copy of the interpreter loop (`run.rs`), so tracing costs nothing when it is
+//! off. In that copy `Frame::pc` points behind the current instruction, so that the next one can be compared with it.
+//! As in the reference implementation, a line is new at the start of a function, after a jump backwards, and where the
+//! line number changes.
 
 use super::native::{Call, Raised};
 use super::thread::{Activity, Deliver, Frame};
@@ -13,40 +12,40 @@ use crate::lua::code::{Instruction, Prototype};
 use crate::lua::names;
 use crate::lua::value::Value;
 
-/// Instructions between two [`Stop::Count`].
+/// How many instructions are executed between two [`Stop::Count`].
 const COUNT: u32 = 100_000;
 
-/// Why a machine that is traced has stopped.
+/// Why a traced machine has stopped.
 #[derive(Clone, Copy, Debug)]
 pub enum Stop {
-    /// It is about to execute the first instruction of a line.
+    /// Before the first instruction of a line.
     Line,
-    /// It has executed many instructions.
+    /// After [`COUNT`] instructions.
     Count,
     /// The function given to [`Machine::evaluate`] has returned this value, or failed with this error.
     Evaluated(Result<Value, Value>),
 }
 
-/// A call of a function of Lua, as a debugger shows it.
+/// A level of the call stack, as a debugger shows it.
 #[derive(Debug)]
 pub struct Traced {
-    /// The chunk in which the function is, as messages name it.
+    /// The name of the function's chunk, as in error messages.
     pub chunk: Vec<u8>,
-    /// The line that is being executed.
+    /// The current line.
     pub line: u32,
-    /// The variable by which the function was called, if that can be told.
+    /// The variable by which the function was called, if it is known.
     pub name: Option<Vec<u8>>,
 }
 
-/// What is known of the instruction at which the machine has stopped.
+/// Which stops of the current instruction have been reported.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum At {
-    /// It has not stopped.
+    /// None.
     #[default]
     Nothing,
-    /// Its count was reported, but not its line. `Frame::pc` was this before.
+    /// [`Stop::Count`]; the line has not been checked yet. Contains the previous `Frame::pc`.
     Counted(usize),
-    /// All was reported.
+    /// All.
     Reported,
 }
 
@@ -54,7 +53,7 @@ enum At {
 #[derive(Debug, Default)]
 pub(super) struct Tracing {
     is_on: bool,
-    /// What is executed was given to [`Machine::evaluate`].
+    /// The machine is executing the function given to [`Machine::evaluate`].
     is_aside: bool,
     at: At,
     /// Instructions until the next [`Stop::Count`].
@@ -64,24 +63,25 @@ pub(super) struct Tracing {
 }
 
 impl Tracing {
-    /// Whether the loop that stops is to be used.
+    /// Whether the traced copy of the loop is to be used.
     pub fn is_active(&self) -> bool {
         self.is_on && !self.is_aside
     }
 
-    /// Where execution goes on in the last frame, which says `pc`.
+    /// The instruction at which the last frame, whose `Frame::pc` is `pc`, resumes.
     pub fn resume_at(&self, pc: usize) -> usize {
         if self.at == At::Nothing { pc } else { pc - 1 }
     }
 
-    /// An error takes execution elsewhere.
+    /// Called when an error moves execution elsewhere.
     pub fn forget_place(&mut self) {
         if !self.is_aside {
             self.at = At::Nothing;
         }
     }
 
-    /// The instruction at `pc` is about to be executed in the last frame. Returns why the machine stops first, if it does.
+    /// Called before the instruction at `pc` of the last frame is executed. Returns why the machine stops first, if it
+    /// does.
     pub fn stop_at(&mut self, frames: &mut [Frame], prototype: &Prototype, pc: usize) -> Option<Stop> {
         let frame = frames.last_mut()?;
         let (before, is_counted) = match std::mem::take(&mut self.at) {
@@ -110,8 +110,8 @@ impl Tracing {
     }
 }
 
-/// Whether the instruction at `pc`, which follows the one before `before`, is part of that one in the reference
-/// implementation: the jump of a test, and the end of a step of an iteration.
+/// Whether the reference implementation has one instruction for the one at `pc` and the one executed before it, which
+/// ends at `before`: a test with its jump, and the end of a loop's step.
 fn is_continuation(prototype: &Prototype, before: usize, pc: usize) -> bool {
     match prototype.code[pc] {
         Instruction::IterateNext { .. } => true,
@@ -128,25 +128,25 @@ fn is_continuation(prototype: &Prototype, before: usize, pc: usize) -> bool {
 }
 
 impl Machine {
-    /// From now on `run` returns [`Progress::Stopped`] before each new line, and once in a while; or it does not any more.
-    /// The machine is idle. A budget ends native functions only while this is on.
+    /// Switches tracing on or off, while the machine is idle. A traced machine's `run` returns [`Progress::Stopped`]
+    /// before each new line and after every [`COUNT`] instructions; its budget ends only native functions.
     pub fn trace(&mut self, is_on: bool) {
         self.tracing = Tracing { is_on, left: COUNT, ..Tracing::default() };
     }
 
-    /// Whether it is being traced.
+    /// Whether tracing is on.
     pub fn is_traced(&self) -> bool {
         self.tracing.is_on
     }
 
-    /// Calls a function without arguments on top of what is under way, which goes on unchanged afterwards. The machine has
-    /// stopped; `run` returns [`Stop::Evaluated`] in the end.
+    /// Calls a function without arguments while the machine is stopped. `run` returns [`Stop::Evaluated`] when it has
+    /// finished; the stopped program then continues unchanged.
     pub fn evaluate(&mut self, function: Value) {
         self.tracing.is_aside = true;
         self.tracing.top = self.thread.top;
         self.thread.top = self.thread.end();
         let depth = self.thread.frames.len();
-        // As if `pcall` had been called.
+        // The stack as for a call of `pcall`.
         self.push(Value::Nil);
         self.push(function);
         let call = Call { base: self.thread.top - 1, count: 1 };
@@ -159,7 +159,7 @@ impl Machine {
         }
     }
 
-    /// `evaluate` is done: its status and its value begin at `from`.
+    /// Ends an evaluation. Its status and its value are on the stack at `from`.
     pub(super) fn evaluated(&mut self, from: usize, count: usize) -> Progress {
         let value = if count > 1 { self.thread.stack[from + 1] } else { Value::Nil };
         let is_good = !self.thread.stack[from].is_false();
@@ -172,7 +172,7 @@ impl Machine {
         Progress::Stopped(Stop::Evaluated(result))
     }
 
-    /// The calls of functions of Lua that are under way in the running thread, the latest first.
+    /// The Lua functions on the running thread's call stack, the innermost first.
     pub fn calls_under_way(&self) -> Vec<Traced> {
         let frames = &self.thread.frames;
         let traced = |(index, frame): (usize, &Frame)| {
@@ -190,13 +190,13 @@ impl Machine {
         frames.iter().enumerate().rev().filter_map(traced).collect()
     }
 
-    /// The chunk, as messages name it, and the line of the function of Lua that was called last.
+    /// The chunk's name and the current line of the innermost Lua function.
     pub fn place_of_stop(&self) -> Option<(Vec<u8>, u32)> {
         self.place(1).map(|(chunk, line)| (names::chunk_id(&chunk), line))
     }
 
-    /// The local variables that can be seen in the call at a level (0: the latest of the running thread) with their values,
-    /// in the order of their declaration; empty for a native function. `None`: there is no such level.
+    /// The visible local variables of a level of the call stack (0: the innermost) with their values, in the order of
+    /// their declaration; empty for a native function. `None` if there is no such level.
     pub fn locals(&self, level: usize) -> Option<Vec<(&[u8], Value)>> {
         let frame = self.thread.frames.iter().rev().nth(level)?;
         let Activity::Lua(closure) = &frame.activity else { return Some(Vec::new()) };

@@ -17,7 +17,7 @@ impl Machine {
     /// The function at a level: 1 is the caller of the native function that is running.
     pub fn level(&self, level: usize) -> Option<Level<'_>> {
         let mut left = level.checked_sub(1)?;
-        // A debugger's call comes from nowhere.
+        // The frame of a debugger's evaluation is not a level.
         for frame in self.thread.frames.iter().rev().filter(|frame| frame.deliver != Deliver::Evaluated) {
             if left == 0 {
                 return Some(Level::Frame(frame));

@@ -36,7 +36,7 @@ impl Machine {
     /// Begins a call. The machine is idle.
     pub fn begin(&mut self, function: Value, arguments: &[Value]) {
         debug_assert!(self.is_idle(), "a call is under way");
-        // What the host has made since is not marked.
+        // A collection that began earlier has not marked the objects that the host has made since.
         self.heap.cancel_collection();
         self.thread.top = 0;
         self.push(function);
@@ -60,7 +60,7 @@ impl Machine {
         self.current == self.main && self.thread.frames.is_empty()
     }
 
-    /// Whether nothing is left of a call, its results included.
+    /// Whether the machine is idle and the results of the last call are gone too.
     pub(super) fn is_at_rest(&self) -> bool {
         self.is_idle() && self.thread.top == 0
     }
@@ -87,7 +87,7 @@ impl Machine {
         }
     }
 
-    /// Returns to the host, once a collection that is due is done.
+    /// Returns `progress` to the host after any collection that is due.
     fn leave_for_host(&mut self, progress: Progress) -> Result<Progress, Raised> {
         if self.heap.wants_collection() && !self.make_room()? {
             self.pending = Some(Pending::Leave(progress));
@@ -96,7 +96,7 @@ impl Machine {
         Ok(progress)
     }
 
-    /// Steps that the last `run` has taken beyond its budget: the work that could not be suspended.
+    /// By how many steps the last `run` exceeded its budget, in work that could not be suspended.
     pub fn overdraft(&self) -> usize {
         usize::try_from(-self.budget).unwrap_or(0)
     }
@@ -121,8 +121,8 @@ impl Machine {
         self.pending = Some(Pending::Raised(Raised(error)));
     }
 
-    /// Ends the call under way, wherever it is. Nothing of it is executed any more. What it has left behind is freed by
-    /// `run`, which pauses as ever, or by `collect`.
+    /// Aborts the current call at any point. Its garbage is freed by later calls of `run`, within their budgets, or by
+    /// `collect`.
     pub fn abandon(&mut self) {
         self.heap.cancel_collection();
         while self.current != self.main {
@@ -142,7 +142,7 @@ impl Machine {
         self.heap.request_collection_at_rest();
     }
 
-    /// Whether there is garbage to be freed before the next call begins.
+    /// Whether garbage should be collected before the next call begins.
     pub fn wants_collection(&self) -> bool {
         self.heap.wants_collection()
     }
@@ -207,7 +207,7 @@ impl Machine {
         self.error_field = Some(name);
     }
 
-    /// Bytes of memory that are allocated: what is in use, and room that is kept for more.
+    /// Allocated bytes: memory in use, and spare capacity.
     pub fn allocated_bytes(&self) -> usize {
         self.heap.allocated_bytes() + self.thread.heap_bytes()
     }

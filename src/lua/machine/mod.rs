@@ -74,7 +74,7 @@ pub enum Progress {
         /// Its arguments.
         call: Call,
     },
-    /// The machine is traced, and `run` goes on with what has been announced.
+    /// A traced machine has stopped; `run` resumes it.
     Stopped(Stop),
 }
 
@@ -165,7 +165,7 @@ pub struct Machine {
     /// How `provide` or `raise` has ended a call.
     pending: Option<Pending>,
     iterators: Iterators,
-    /// Whether a debugger watches.
+    /// The state of the debugger's tracing.
     tracing: debug::Tracing,
     /// What `pcall` returns of an error that is a table.
     error_field: Option<StringId>,
@@ -175,7 +175,7 @@ pub struct Machine {
     pub random: library::Random,
     /// Seconds of processor time, for `os.clock`.
     pub clock: fn() -> f64,
-    /// What `print` has printed; and while the machine is traced, lines of natives for the debugger.
+    /// The output of `print`, and, of a traced machine, messages of native functions for the debugger.
     pub output: Vec<u8>,
 }
 
@@ -300,7 +300,7 @@ impl Machine {
 
     // Memory
 
-    /// Frees at once what the program cannot reach any more. For the host, between two calls of `run`.
+    /// Runs a full collection. For the host, between two calls of `run`.
     pub fn collect(&mut self) {
         self.heap.cancel_collection();
         self.begin_collection();
@@ -308,7 +308,7 @@ impl Machine {
         self.heap.go_on_collecting(&mut budget, self.is_at_rest());
     }
 
-    /// Has a collection happen before the program goes on. For native functions, which return `Outcome::Pause`.
+    /// Requests a collection before the program continues. For native functions that return `Outcome::Pause`.
     pub fn request_collection(&mut self) {
         self.heap.request_collection();
     }
@@ -364,8 +364,8 @@ impl Machine {
         self.heap.set_automatic(is_on);
     }
 
-    /// Collects until the budget is used up. Returns whether the program can go on; fails if too much is in use even so.
-    /// What is reached is on the stack and in the frames: no instruction or native function is under way.
+    /// Collects within the budget. Returns whether the collection is complete. Fails if memory exceeds the limit even
+    /// then. Called between instructions, when all live values are reachable from the stack and the frames.
     #[cold]
     pub(super) fn make_room(&mut self) -> Result<bool, Raised> {
         let is_idle = self.is_idle();

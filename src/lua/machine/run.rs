@@ -80,7 +80,7 @@ impl Machine {
         }
     }
 
-    /// Executes functions of Lua, from that of the last frame on. `TRACED`: stops for a debugger, not for the budget.
+    /// Executes Lua functions, beginning with the last frame. `TRACED`: stops for a debugger instead of the budget.
     #[expect(clippy::too_many_lines, reason = "an arm for each instruction")]
     fn execute_lua<const TRACED: bool>(&mut self) -> Result<Next, Raised> {
         'frame: loop {

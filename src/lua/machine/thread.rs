@@ -68,7 +68,7 @@ pub enum Deliver {
     Handled,
     /// They are the results of the thread.
     Finish,
-    /// They are what a debugger has asked for.
+    /// They are the result of a debugger's evaluation.
     Evaluated,
 }
 
