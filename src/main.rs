@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = matches.get_many::<OsString>("configuration").unwrap_or_default().cloned();
-    // Redis becomes a Sentinel when it is called by this name.
+    // Redis starts as a Sentinel when its executable has this name.
     let sentinel = tools::is_sentinel(&words).then(|| OsString::from("--sentinel"));
     let arguments = arguments.chain(sentinel);
     let config = match config::load(arguments, &mut std::io::stdin()) {
@@ -52,7 +52,7 @@ fn version() -> String {
 /// Ends with status 1. An empty text means that the reason has been printed already.
 fn fail(text: &str) -> ExitCode {
     if !text.is_empty() {
-        // Nobody reads it where whoever started a daemon has gone.
+        // Writing fails if the parent of a daemon was killed.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
     ExitCode::FAILURE

@@ -27,7 +27,7 @@ pub struct Splice {
 pub struct Context<'a> {
     /// All databases.
     pub keyspace: &'a mut Keyspace,
-    /// Who has the command executed.
+    /// Where the call comes from.
     pub origin: Origin,
     /// The connection.
     pub session: &'a mut Session,
@@ -69,8 +69,8 @@ impl Context<'_> {
         self.keyspace.key(self.session.db, name)
     }
 
-    /// The longest string that a command may make, in bytes: `proto-max-bulk-len`, which may have been larger where a call
-    /// of a log was first executed.
+    /// The longest string that a command may make, in bytes: `proto-max-bulk-len`. Calls of the AOF or a primary have
+    /// no limit, since the directive may have been larger when they were first executed.
     #[inline]
     pub fn longest_string(&self) -> u64 {
         if self.origin.must_obey() { u64::MAX } else { self.config.proto_max_bulk_len }

@@ -22,7 +22,7 @@ pub const LEAST_INTEGER: Error =
     Error::new("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
 /// `ERR value is not a valid float`.
 pub const NOT_A_FLOAT: Error = Error::new("ERR value is not a valid float");
-/// The number of a database that there is not.
+/// `ERR DB index is out of range`.
 pub const DB_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
 /// `ERR no such key`.
 pub const NO_SUCH_KEY: Error = Error::new("ERR no such key");

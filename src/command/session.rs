@@ -2,15 +2,15 @@
 
 use crate::resp::Protocol;
 
-/// What `EVAL` does with a script (`SCRIPT DEBUG`).
+/// How `EVAL` executes scripts (`SCRIPT DEBUG`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DebugMode {
-    /// It executes it.
+    /// Without the debugger.
     #[default]
     No,
-    /// It debugs it in a forked process, so that nothing changes.
+    /// Under the debugger, in a forked process, so that its writes are lost.
     Forked,
-    /// It debugs it while everybody waits.
+    /// Under the debugger, in the server, while all other clients wait.
     InPlace,
 }
 
@@ -49,7 +49,7 @@ pub struct SessionFlags {
     pub caching: bool,
     /// The reply of the command being executed consists of pushes, which no `CLIENT REPLY` holds back.
     pub pushed: bool,
-    /// `SCRIPT DEBUG`: the next script is debugged.
+    /// `SCRIPT DEBUG`: how the next `EVAL` is executed.
     pub debugging: DebugMode,
 }
 
@@ -75,7 +75,7 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether `requirepass` is satisfied.
     pub authenticated: bool,
-    /// Where its last write ends in the stream of propagated calls.
+    /// The end of its last write in the stream of propagated calls.
     pub last_write: u64,
     /// The switches.
     pub flags: SessionFlags,

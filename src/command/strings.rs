@@ -450,7 +450,7 @@ fn check_length(ctx: &Context<'_>, before: u64, added: usize) -> Result {
 
 /// Refuses a string of `len` bytes, `before` of which are there, if the system has no memory for it although
 /// `proto-max-bulk-len` permits it: a client can name a length without sending that many bytes. Small growth is not
-/// looked at. A call of a log is not refused: it is in the log still when the process has ended for want of memory.
+/// checked. Calls of the AOF are never refused: if memory runs out, the process exits and the AOF still has the call.
 pub(super) fn check_possible(ctx: &Context<'_>, before: usize, len: usize) -> Result {
     const WORTH_A_LOOK: usize = 4 << 20;
     if len.saturating_sub(before) >= WORTH_A_LOOK && !ctx.origin.must_obey() && !Block::is_possible(len) {

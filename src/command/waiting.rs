@@ -56,7 +56,7 @@ pub enum Parking {
     /// It is done, but for memory that the background thread is still freeing: `OK` follows when that is gone
     /// (`FLUSHALL SYNC`).
     Freed(Ticket),
-    /// Its client's writes are not acknowledged as widely as it wants (`WAIT`, `WAITAOF`).
+    /// Its client's writes lack acknowledgements (`WAIT`, `WAITAOF`).
     Acknowledged,
     /// The script that it has begun takes long; the reply follows when that has ended.
     Script,

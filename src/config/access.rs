@@ -40,7 +40,7 @@ pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
 pub enum SetError {
     /// A name without a value.
     Odd,
-    /// A directive may not change while the data is loaded.
+    /// A directive cannot be changed during loading.
     Loading,
     /// There is no directive of this name.
     Unknown(Vec<u8>),

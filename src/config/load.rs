@@ -8,7 +8,8 @@
 //!
 //! The last of several lines for a directive counts; lines of `save` add up, across files and arguments, and the first
 //! of them drops the defaults. The first error ends the loading, with one line that names the file and the line number.
-//! So does, at the end, a value of a directive that protects the server and is not implemented (`refused.rs`).
+//! So does an unsupported directive that protects the server or defines its role, unless it has its default
+//! (`refused.rs`).
 
 use super::refused;
 use super::special::system_reason;
@@ -28,7 +29,7 @@ const MAX_INCLUDE_DEPTH: usize = 16;
 /// The most characters of a line that an error repeats.
 const MAX_SHOWN: usize = 256;
 
-/// Redis's words for a line that is neither a directive with a value nor one of the other lines.
+/// Redis' error for a line that it does not know.
 const BAD_LINE: &str = "Bad directive or wrong number of arguments";
 
 const NO_SENTINEL: &str =
@@ -261,7 +262,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Ends the loading if a directive that protects the server or defines its role has kept a value that has no effect.
+    /// Fails if an unsupported directive that protects the server or defines its role does not have its default.
     fn refuse_what_is_not_supported(&mut self) -> Result<(), ConfigError> {
         let Some((name, why)) = refused::first(&self.config) else { return Ok(()) };
         let place = self.refusable.iter().find(|(known, _)| *known == name);

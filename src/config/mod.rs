@@ -91,7 +91,7 @@ const OTHER_LINES: &[(&str, &str)] = &[
     ),
     (
         "user",
-        "is accepted for a default user without password and restrictions, else refused: there are no ACL users",
+        "is refused, except for a default user without password and restrictions: there are no ACL users",
     ),
     ("loadmodule", "is refused: there is no interface for modules, and data would be missing"),
     ("sentinel", "is refused: this is not a sentinel"),

@@ -27,7 +27,7 @@ pub(super) mod flag {
     pub const HIDDEN: u8 = 1 << 4;
     /// Each of its lines sets one part of it and leaves the others unchanged.
     pub const PARTS: u8 = 1 << 5;
-    /// CONFIG SET may not change it while the data is loaded.
+    /// CONFIG SET cannot change it during loading.
     pub const LOADED: u8 = 1 << 6;
 }
 use flag::*;

@@ -54,7 +54,7 @@ pub struct Calls {
     blocks: Vec<(usize, Block)>,
     /// The bytes in `blocks`.
     block_bytes: usize,
-    /// Bytes of all calls that have been cleared.
+    /// How many bytes of calls have been cleared.
     cleared: u64,
     /// The database that the stream has selected, if it is known.
     selected: Option<usize>,
@@ -104,7 +104,7 @@ impl Calls {
         self.bytes.capacity()
     }
 
-    /// Gives up unused room beyond `keep` bytes.
+    /// Shrinks the buffer to at most `keep` bytes of spare capacity.
     pub fn shrink(&mut self, keep: usize) {
         self.bytes.shrink_to(keep);
     }

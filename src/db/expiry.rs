@@ -201,9 +201,9 @@ mod tests {
     use crate::dict::Seed;
     use crate::types::Entry;
 
-    /// Whoever inserts without a lookup that deletes: the expired entry goes, with all that is known of it.
+    /// The insert deletes the hidden entry, its expiry included.
     #[test]
-    fn a_key_that_is_inserted_while_it_is_hidden_is_there_once() {
+    fn inserting_a_hidden_key_leaves_one_entry() {
         let mut keyspace = Keyspace::new(1, Seed::plain());
         keyspace.journal.listen(Listening { calls: true, ..Listening::default() });
         keyspace.moment = Moment::at(1000);

@@ -251,7 +251,7 @@ impl Journal {
         })
     }
 
-    /// Forgets the changes of the current unit but for the first `from`.
+    /// Removes the changes of the current unit from index `from` on.
     pub fn forget_changes_from(&mut self, from: usize) {
         let names = self.records[..from].iter().rev().find_map(|record| match record {
             Record::Key { name: (_, end), .. } => Some(*end),
@@ -273,14 +273,14 @@ impl Journal {
         &mut self.calls
     }
 
-    /// After a unit in the short way: whether [`Journal::is_unsettled`]. If not, the unit is ended, and `last_write` is
-    /// where its call ends in the stream, if it has made one.
+    /// Ends a unit of the short way, unless listeners have to read its changes first: then returns true
+    /// ([`Journal::is_unsettled`]). Sets `last_write` to the end of the unit's call in the stream, if it has made one.
     #[inline(always)]
     pub fn holds_unit(&mut self, last_write: &mut u64) -> bool {
         self.is_listening() && self.holds_unit_for_listeners(last_write)
     }
 
-    /// Out of line, for a call costs less than what it would take from the way on which nobody listens.
+    /// Out of line: inlined, it would slow the path without listeners by more than a call costs.
     #[inline(never)]
     fn holds_unit_for_listeners(&mut self, last_write: &mut u64) -> bool {
         let unsettled = self.is_unsettled();
@@ -300,12 +300,12 @@ impl Journal {
         self.calls.frame(framing);
     }
 
-    /// Bytes of memory of what the current unit has changed.
+    /// Bytes of memory of the current unit's changes.
     pub fn memory_bytes(&self) -> usize {
         self.records.capacity() * size_of::<Record>() + self.names.capacity()
     }
 
-    /// Gives up unused room beyond `keep` bytes for names and for calls each.
+    /// Shrinks the records, the names and the calls to at most `keep` bytes of spare capacity each.
     pub fn shrink(&mut self, keep: usize) {
         self.records.shrink_to(keep / size_of::<Record>());
         self.names.shrink_to(keep);

@@ -102,8 +102,8 @@ pub enum ExpiryPolicy {
     /// They are deleted, by lookups and by the expiry cycle.
     #[default]
     Delete,
-    /// They are neither found nor deleted, so that reads do not change the data set (`CLIENT PAUSE`). A command that
-    /// writes nevertheless (in the `EXEC` that paused) is called under [`ExpiryPolicy::Delete`].
+    /// They are neither found nor deleted, so that reads do not change the data set (`CLIENT PAUSE`). The writes of the
+    /// `EXEC` that paused are called under [`ExpiryPolicy::Delete`].
     Hide,
     /// They are still found: something else decides when they are deleted.
     Ignore,
@@ -241,8 +241,8 @@ impl Db {
         self.dict.scan(cursor, visit)
     }
 
-    /// Adds an entry whose key is not in the table. Called right after a search for it, hidden keys included: a lookup
-    /// that finds nothing does not mean that nothing is there.
+    /// Adds an entry whose key is not in the table. The caller has searched the table itself: a lookup does not find
+    /// hidden keys.
     #[inline]
     fn add(&mut self, hash: u64, entry: Entry) -> Position {
         if entry.expire_at().is_some() {
@@ -282,7 +282,7 @@ pub struct Keyspace {
     /// Whether tables that have become sparse are shrunk (`DEBUG DICT-RESIZING`). They grow in any case, since a full
     /// open-addressing table cannot take another key.
     pub shrinks_tables: bool,
-    /// Whether the checksums of snapshots and payloads are compared (`DEBUG SET-SKIP-CHECKSUM-VALIDATION`).
+    /// Whether the checksums of snapshots and payloads are checked (`DEBUG SET-SKIP-CHECKSUM-VALIDATION`).
     pub verifies_checksums: bool,
     /// `lazyfree-lazy-user-del`: `DEL` frees every value that has a block of its own in the background. Large values
     /// are freed there whatever this says.
@@ -375,8 +375,8 @@ impl Keyspace {
         &mut self.lazy
     }
 
-    /// This is a forked child, in which the background thread does not exist: one of its own is started when it is needed.
-    /// Nothing of the parent's queue is touched, since that thread may have held it.
+    /// Called in a forked child, where the background thread does not exist: a new one is started when it is needed.
+    /// The parent's queue is left as it is, since the parent's thread may have held its lock.
     pub fn leave_background_thread(&mut self) {
         std::mem::forget(std::mem::take(&mut self.lazy));
     }
@@ -518,8 +518,8 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Adds an entry under `key`, which no lookup finds, as accessed at this moment. A key that has expired and was only
-    /// hidden expires now, so that it never stands twice in the table and a log loads to the same data.
+    /// Adds an entry under `key`, which no lookup finds, as accessed now. A hidden expired key of the same name is
+    /// deleted first, so that the table never has two entries for it.
     #[inline]
     pub fn insert(&mut self, key: Key<'_>, entry: Entry) -> Position {
         entry.set_access(self.fresh_access());
@@ -531,7 +531,7 @@ impl Keyspace {
     fn insert_with_access(&mut self, key: Key<'_>, entry: Entry) -> Position {
         debug_assert_eq!(entry.key(), key.name);
         debug_assert_eq!(self.hash(key.name), key.hash);
-        // The probe reads the bucket that the entry goes to, so it costs no cache miss.
+        // The probe reads the bucket that the entry will be in, so it costs no extra cache miss.
         if let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) {
             self.make_way(key, at);
         }
@@ -539,16 +539,13 @@ impl Keyspace {
         self.dbs[key.db].add(key.hash, entry)
     }
 
-    /// Removes the entry of `key`, which is at `at` and hidden, for one that is inserted under the same key. Its deletion
-    /// is propagated before the command that inserts: a log that is loaded hides nothing.
+    /// Deletes the hidden entry of `key`, at `at`, before another is inserted under the same key. The deletion is
+    /// propagated before the command that inserts, since the AOF and replicas do not hide keys.
     #[cold]
     #[inline(never)]
     fn make_way(&mut self, key: Key<'_>, at: Position) {
         let expire_at = self.dbs[key.db].dict.get(at).expire_at();
-        debug_assert!(
-            expire_at.is_some_and(|time| self.is_past(time)),
-            "a key is inserted that a lookup finds"
-        );
+        debug_assert!(expire_at.is_some_and(|time| self.is_past(time)), "inserted a key that a lookup finds");
         self.counters.expired += 1;
         self.remove(key, at, Removal::Expired);
     }

@@ -19,7 +19,7 @@ pub struct TableStats {
     pub ever_full: usize,
     /// `chains[i]`: from how many home buckets the lookup of an absent key looks at `i + 1` buckets.
     pub chains: [usize; CHAIN_LENGTHS],
-    /// `at_home[i]`: how many home buckets have `i` entries, wherever these lie.
+    /// `at_home[i]`: how many buckets are the home bucket of `i` entries, wherever these are stored.
     pub at_home: Vec<usize>,
     /// `displaced[i]`: how many entries lie `i` buckets from home according to their slots (the last: that many or more).
     pub displaced: [usize; CHAIN_LENGTHS],
@@ -35,8 +35,8 @@ pub struct DictStats {
 }
 
 impl TableStats {
-    /// The lines that Redis has for a table, with home buckets in the place of its slots; with `full` how the entries are
-    /// distributed over them, and how far from home they lie.
+    /// Writes Redis' lines for a table, with home buckets in place of slots. `full` adds the distribution of entries
+    /// over home buckets, and their distances from them.
     fn describe(&self, full: bool, out: &mut String) {
         // Writing to a String cannot fail.
         let _ = self.write(full, out);

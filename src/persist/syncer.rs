@@ -49,7 +49,7 @@ struct Progress {
     /// The number of the latest sync's error, 0 if it was well.
     error: AtomicI32,
     failures: AtomicU64,
-    /// Somebody waits for syncs: each wakes the loop.
+    /// Whether each sync wakes the event loop.
     is_awaited: AtomicBool,
 }
 
@@ -79,13 +79,13 @@ impl Syncer {
         Syncer { queue: None, progress: Arc::default(), processors, sync: disk::sync_data, waker: None }
     }
 
-    /// Sets what ends the loop's wait for events; for the thread that is started next.
+    /// Sets how to wake the event loop. Applies to the thread that is started next.
     pub fn wake_by(&mut self, waker: Waker) {
         self.waker = Some(waker);
     }
 
-    /// Whether each sync wakes the loop. One that is done just now may not, so whoever wants it looks at
-    /// [`Syncer::synced_up_to`] after this.
+    /// Sets whether each sync wakes the event loop. A sync that completes during this call may not, so the caller has
+    /// to check [`Syncer::synced_up_to`] afterwards.
     pub fn wake_when_synced(&self, wanted: bool) {
         self.progress.is_awaited.store(wanted, Ordering::SeqCst);
     }

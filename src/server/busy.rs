@@ -129,7 +129,7 @@ impl Server {
         self.core.keyspace.journal.calls_mut().restore_unit();
         self.core.stopwatch.start();
         run.slice = clock::ticks();
-        // Others have seen the clock move on. For keys that expire, it does not.
+        // Other clients have seen later times, so `TIME` must not go back. For expiry, time still stands still.
         run.now_us = Some(clock::wall_us());
         let slice = self.core.stats.tick_rate().to_ticks(SLICE_NS);
         if run.is_killed {

@@ -42,7 +42,8 @@ const SEND_MS: u64 = 5000;
 /// How often a wait for a command checks whether a shutdown was requested.
 const LOOK_MS: u32 = 100;
 
-/// How long a script may run to its next breakpoint before the debugger stops it, if `busy-reply-threshold` is 0.
+/// How long a script may run to its next breakpoint before the debugger stops it, if `busy-reply-threshold` is 0; and how
+/// long a native function may run before the server checks whether its client has disconnected.
 const TIMEOUT_MS: u64 = 5000;
 
 /// The error of a script that runs too long after its client has disconnected.

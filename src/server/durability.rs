@@ -65,7 +65,7 @@ impl Server {
         if !rests {
             self.sync_log(policy, now_us);
         }
-        // Their replies leave in the next iteration, which follows at once.
+        // The replies are sent by the next iteration, which follows at once.
         self.end_waits_for_sync();
     }
 

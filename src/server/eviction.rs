@@ -9,7 +9,7 @@ use crate::sys::poller::Token;
 /// What commands that take memory are told when there is none.
 pub(super) const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
 
-/// Room for replies, messages and changes that is kept while memory is short.
+/// Bytes of capacity that the output buffer, the messages and the journal each keep while memory is short.
 const KEPT_BUFFER: usize = 4 << 10;
 
 impl Server {
@@ -70,18 +70,18 @@ impl Server {
         self.settle_own();
     }
 
-    /// Bytes of the buffers that messages and output pass through within an iteration.
+    /// Bytes of the output buffer and of undelivered messages.
     fn buffer_bytes(&self) -> usize {
         self.net.output.memory_bytes() + self.audience.post.memory_bytes()
     }
 
-    /// Bytes in use that `maxmemory` does not count, since evicting keys increases them. O(1).
+    /// Bytes in use that do not count towards `maxmemory`, since evicting keys increases them. O(1).
     pub(super) fn not_counted_bytes(&self) -> u64 {
         self.core.uncounted_bytes(self.persistence.log.memory_bytes(), self.buffer_bytes())
     }
 
-    /// Ends the output of an iteration in which more memory is in use than may be: buffers that are larger than needed are
-    /// given back, so that they do not keep it above the limit.
+    /// Clears the output of an iteration while memory exceeds the limit, and shrinks buffers so that their spare
+    /// capacity does not keep it there.
     #[cold]
     pub(super) fn clear_output_and_shrink(&mut self) {
         self.net.output.clear_and_shrink(KEPT_BUFFER);

@@ -41,7 +41,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Replies to commands of a log are kept in a buffer of at most this size.
 const KEEP_REPLY: usize = 64 * 1024;
 
-/// So many failures of a log's commands are logged one by one.
+/// How many failed commands of the AOF are logged one by one.
 const FAILURES_SHOWN: u64 = 100;
 
 /// Why the data could not be loaded: what to tell the operator, line by line.
@@ -56,7 +56,7 @@ impl From<String> for LoadFailed {
 /// Where the data comes from.
 enum Source {
     Snapshot,
-    /// A snapshot, of which the first base of a log is made.
+    /// A snapshot that becomes the base file of a new AOF.
     FirstBase(Manifest),
     Log(Manifest),
 }
@@ -70,9 +70,9 @@ enum Reading {
 /// Whether the data set is being loaded.
 pub(super) enum LoadState {
     Idle,
-    /// Clients are served.
+    /// Loading is suspended, and clients are served.
     BetweenSlices(Box<Loading>),
-    /// Data comes in.
+    /// A slice of the data is being read.
     InSlice,
 }
 
@@ -115,13 +115,13 @@ pub(super) struct Loading {
     done: u64,
     told_done: u64,
     session: Session,
-    /// The commands of the open transaction with the offsets at which they begin.
+    /// The commands of the open transaction with their offsets in the file.
     transaction: Option<Vec<(u64, Rest)>>,
-    /// Commands of the log that have failed.
+    /// How many commands of the AOF have failed.
     failed: u64,
     batch: Batch,
     replies: Vec<u8>,
-    /// How many changes the unit that loads had made before.
+    /// How many changes the current unit had made before loading began.
     changes_before: usize,
     /// Changes since the last save before anything was loaded: what is loaded is no change.
     dirty: u64,
@@ -272,7 +272,7 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// What was loaded concerns no listener; from now on changes do.
+    /// Ends loading. Clears the journal of loaded calls, and lets listeners record changes again.
     fn end_loading(&mut self) {
         self.loading = LoadState::Idle;
         self.core.keyspace.journal.take_emptied();
@@ -475,10 +475,10 @@ impl Server {
         Ok(false)
     }
 
-    /// Executes a command of a log, which is at an offset of a file.
+    /// Executes a command of the AOF. `place` is its file and offset.
     ///
     /// # Errors
-    /// What follows must not be executed.
+    /// Fails if loading must stop here.
     fn run_loaded(
         &mut self,
         loading: &mut Loading,
@@ -515,7 +515,7 @@ impl Server {
         };
         match outcome {
             Ok(()) => Ok(()),
-            // What follows would go into the wrong database, or data would be lost.
+            // Going on would write to the wrong database, or lose data.
             Err(error) if error == DB_OUT_OF_RANGE => Err(format!(
                 "FATAL: The append only file {file} is of a server configured to handle more than {} databases",
                 self.core.keyspace.count()
@@ -528,10 +528,10 @@ impl Server {
         }
     }
 
-    /// A unit of the log is over: clients that watch a key which it has changed see their `EXEC` fail, and those that wait
-    /// for it are served when all is loaded. Nobody else listens, so the journal is as empty as before.
+    /// Settles a unit of the AOF. Transactions that watch a key changed by it will fail, and clients blocked on such a
+    /// key are served after loading. Other listeners ignore loaded changes, so they are removed from the journal.
     ///
-    /// `DEBUG LOADAOF` is itself part of a unit, whose changes stay.
+    /// `DEBUG LOADAOF` runs inside a unit of its own, whose earlier changes stay in the journal.
     fn settle_loaded(&mut self, loading: &Loading) {
         if self.core.keyspace.journal.changes_len() > loading.changes_before {
             self.audience.waiters.hear(&self.core.keyspace.journal);
@@ -540,7 +540,8 @@ impl Server {
         }
     }
 
-    /// A command of a log was valid where it was first executed: if it fails, this data set is not the one that was logged.
+    /// Counts and logs a command of the AOF that failed. It succeeded when it was first executed, so the data set now
+    /// differs from the one that was logged.
     #[cold]
     fn note_failed_command(
         &mut self,
@@ -565,12 +566,12 @@ impl Server {
         }
     }
 
-    /// Logs how many commands of the log have failed, if any.
+    /// Logs how many commands of the AOF have failed, if any.
     fn note_failures(&self, loading: &Loading) {
         if loading.failed > 0 {
             self.process.log.warning(format_args!(
-                "{} commands of the append only file failed while it was loaded: the data set lacks what they changed. \
-                 Keep a copy of the file before it is rewritten.",
+                "{} commands of the append only file failed while it was loaded: the data set lacks their changes. \
+                 Copy the file before the next rewrite.",
                 loading.failed
             ));
         }
@@ -682,7 +683,7 @@ impl Server {
             Source::Snapshot => {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
             }
-            // Until the manifest is there, a start that was interrupted is one with a snapshot and no log again.
+            // Until the manifest is written, a restart finds a snapshot without an AOF again.
             Source::FirstBase(manifest) => {
                 self.process.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
                 self.open_log(manifest)?;

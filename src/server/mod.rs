@@ -99,13 +99,13 @@ pub struct Server {
     web: Web,
     /// The last minutes in figures, while somebody may ask for them.
     history: Option<Box<History>>,
-    /// The session of the debugger whose script is being executed, and the processes of others.
+    /// Sessions of the Lua debugger.
     debugging: Debugging,
     /// A script that takes long, between two of its slices.
     suspended: Option<Box<Suspended>>,
     /// The data set while it is being loaded.
     loading: LoadState,
-    /// What follows from the modes: whether requests need care, what happens to expired keys, what the journal records.
+    /// The effect of the server's modes on requests, expired keys and the journal.
     gate: Gate,
     /// Clients whose next command waits until room has been made.
     waiting_for_memory: Vec<Token>,
@@ -246,7 +246,7 @@ impl Server {
         }
         let now_us = self.core.clock.monotonic_us();
         let until_cron = self.cron.milliseconds_left(now_us);
-        // What was evicted is being freed.
+        // The background thread is still freeing evicted values.
         let until_cron = if self.core.limit.is_evicting() { 1 } else { until_cron };
         let until_deadline = self.audience.waiters.milliseconds_left(now_us, until_cron);
         let until_deadline = self.audience.acknowledgements.milliseconds_left(now_us, until_deadline);

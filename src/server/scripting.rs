@@ -10,8 +10,8 @@
 //!
 //! A script is part of the unit of the request that began it: what it calls is heard in order, propagated as one
 //! transaction, and settled when it has ended. It has a session of its own, so that `SELECT` and `redis.setresp` end
-//! with it. Time stands still: the keyspace's moment does not change while it runs, nor does what `TIME` replies before the
-//! script is suspended.
+//! with it. Time stands still: no key expires while a script runs, and `TIME` returns the same time until the script is
+//! suspended.
 
 use std::rc::Rc;
 
@@ -46,7 +46,7 @@ const FIRST_KEY: usize = 3;
 
 /// A script that is about to begin.
 pub(super) struct Begin {
-    /// The origin of what it will call.
+    /// The origin of its calls.
     pub origin: Origin,
     pub kind: Kind,
     pub host: Host,
@@ -94,7 +94,7 @@ impl Server {
         command.flags & !(flags::WRITE | flags::MAY_REPLICATE | flags::DENYOOM) | writes | grows
     }
 
-    /// Why a script that says `said` of itself cannot be begun by `command`, and call others as `origin`.
+    /// Why a script with the flags `said` cannot be started by `command`. `origin` is that of its calls.
     pub(super) fn refuse_script(
         &self,
         command: &Command,
@@ -120,13 +120,13 @@ impl Server {
         })
     }
 
-    /// Whether what a script calls as `origin` may not take memory.
+    /// Whether calls of `origin` may not allocate, because `maxmemory` is exceeded and nothing can be evicted.
     fn lacks_memory(&self, origin: Origin) -> bool {
         !origin.must_obey() && self.core.limit.room() == memory_limit::Room::None
     }
 
-    /// Executes a script for the client `token`, and writes its reply, or begins it, if it takes long. Or executes it for
-    /// the log that is loaded; then the result is how it has ended.
+    /// Executes a script for `client` and writes its reply. A slow script is only started here. Without a client,
+    /// executes a script of the AOF to its end, and returns its result.
     pub(super) fn run_script(
         &mut self,
         client: Option<Token>,
@@ -235,7 +235,7 @@ impl Server {
         let Run { mut host, mut room, .. } = *run;
         let machine = host.machine();
         machine.abandon();
-        // All that a script leaves behind was freed when it ended. This is its result, at most.
+        // The script's other garbage was freed when it ended; this frees its result.
         if machine.wants_collection() {
             machine.collect();
         }
@@ -503,8 +503,8 @@ impl Server {
     }
 }
 
-/// Whether a command that the table keeps from scripts can run within one after all (`DEBUG SET-DISABLE-DENY-SCRIPTS`): it
-/// returns at once, and changes neither what executes scripts nor the data set as a whole.
+/// Whether `DEBUG SET-DISABLE-DENY-SCRIPTS` lets scripts call this `noscript` command: one that does not block, and
+/// replaces neither the script engine nor the whole data set.
 fn may_run_within_script(command: &Command, args: Args<'_>) -> bool {
     use ServerCommand as C;
     match command.handler {

@@ -93,7 +93,7 @@ impl Server {
         self.core.keyspace.journal.end_unit();
     }
 
-    /// The unit of a client has made `calls` calls: `WAIT` and `WAITAOF` wait for the end of the last.
+    /// Notes where the last of the `calls` calls of a client's unit ends in the stream, for `WAIT` and `WAITAOF`.
     fn note_write(&mut self, executing: Option<Token>, calls: u32) {
         if calls > 0
             && let Some(client) = executing.and_then(|token| self.net.clients.get_mut(token))
@@ -112,7 +112,7 @@ impl Server {
 
     /// Serves the clients that wait for keys that are ready, until no such key is left.
     ///
-    /// They are served at the present moment: a unit that took long may have made a key that has expired by now.
+    /// The clock is read first: a key made by a long unit may have expired since.
     fn serve_ready(&mut self) {
         let mut has_read_clock = false;
         while let Some(place) = self.audience.waiters.next_ready() {
@@ -131,7 +131,7 @@ impl Server {
         }
     }
 
-    /// The kind of value that a key which is ready holds. One that has expired is deleted.
+    /// The kind of the value of a ready key. Deletes the key if it has expired.
     fn kind_of_ready(&mut self, db: usize, name: &[u8]) -> Option<Kind> {
         let keyspace = &mut self.core.keyspace;
         let found = keyspace.find(keyspace.key(db, name), Access::Inspect);
@@ -237,8 +237,8 @@ impl Server {
         }
     }
 
-    /// Ends the wait of a client for keys or acknowledgements with an error, or with what it has got; the reply follows at the end of the iteration.
-    /// Returns false if it does not wait for any.
+    /// Unblocks a client that waits for keys or acknowledgements, with an error or with the reply of a timeout. The
+    /// reply is sent at the end of the iteration. Returns false if the client does not wait for either.
     pub(super) fn end_wait(&mut self, token: Token, error: Option<Error>) -> bool {
         let (end, ticks) = if let Some(parked) = self.unpark(token) {
             (End::InVain, parked.ticks)

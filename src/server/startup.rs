@@ -95,8 +95,7 @@ pub fn start(mut config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Requests huge pages for the memory that the data set takes from now on if `huge-pages` says so, and leaves them to other
-/// memory unless `disable-thp`.
+/// Applies `huge-pages` to the memory that the data set allocates from now on, and `disable-thp` to all other memory.
 pub(super) fn use_huge_pages(config: &Config) {
     memory::set_hugepages(config.huge_pages);
     alloc::set_hugepages(config.huge_pages);
@@ -128,8 +127,8 @@ struct Listeners {
     metrics: Vec<Listener>,
 }
 
-/// Opens the sockets, and then moves into the background if the configuration says so: then the process that was started
-/// waits until the daemon serves ([`process::daemonize`]).
+/// Opens the sockets, and then daemonizes if the configuration says so: the parent process waits until the daemon
+/// serves clients ([`process::daemonize`]).
 fn listen_and_detach(config: &Config, log: &Log) -> Result<(Listeners, Option<Starter>), StartError> {
     let aborting = |error| StartError(format!("{error}, aborting."));
     let mut listeners = open_listeners(config, config.port, log).map_err(aborting)?;

@@ -173,8 +173,8 @@ impl Socket {
         check(unsafe { libc::shutdown(self.fd.as_raw_fd(), libc::SHUT_WR) })
     }
 
-    /// Waits until something can be received, or sent, or the connection has ended. Returns whether that is so; it is not
-    /// after `timeout_ms`, or when a signal has come.
+    /// Waits until the socket is readable (or writable, if `to_send`) or closed. Returns false after `timeout_ms`, or
+    /// if a signal interrupted the wait.
     pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
         let events = if to_send { libc::POLLOUT } else { libc::POLLIN };
         let mut wait = libc::pollfd { fd: self.fd.as_raw_fd(), events, revents: 0 };

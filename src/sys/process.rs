@@ -51,29 +51,29 @@ fn count(limit: libc::rlim_t) -> u64 {
     (limit as u64).min(i64::MAX as u64)
 }
 
-/// The byte by which a daemon says that it is ready; no text contains it.
+/// The byte that a daemon writes to its parent when it is ready; error messages never contain it.
 const READY: u8 = 0;
 
-/// The process that has started this daemon. It waits for [`Starter::ready`], or for the daemon's end.
+/// The parent of this daemon. It waits for [`Starter::ready`], or until the daemon exits.
 #[derive(Debug)]
 pub struct Starter {
     null: File,
 }
 
 impl Starter {
-    /// Lets the starting process exit with status 0. The standard error output is `/dev/null` from now on.
+    /// Lets the parent exit with status 0, and redirects standard error to `/dev/null`.
     pub fn ready(self) {
-        // It may have been interrupted.
+        // An error means that the parent was killed.
         let _ = io::stderr().write_all(&[READY]);
         let _ = dup2_stderr(&self.null);
     }
 }
 
-/// Continues in a child process without a terminal, whose standard input and output are `/dev/null`. Must be called before
-/// the process has threads, a poller or rings.
+/// Forks a daemon: a child in a session of its own, with standard input and output redirected to `/dev/null`. Must be
+/// called before the process has threads, a poller or rings.
 ///
-/// The parent waits until the child is ready, and exits with status 0. If the child ends before, the parent prints what
-/// the child has written to its standard error output, and exits with status 1.
+/// The parent waits until the child is ready, and exits with status 0. If the child exits first, the parent prints what
+/// the child wrote to standard error, and exits with status 1.
 pub fn daemonize() -> io::Result<Starter> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let (said, tell) = io::pipe()?;
@@ -94,7 +94,7 @@ pub fn daemonize() -> io::Result<Starter> {
     Ok(Starter { null })
 }
 
-/// Reads what a daemon writes to its standard error output until it is ready or has ended. Returns the exit status.
+/// Reads the daemon's standard error until the daemon is ready or has exited. Returns the parent's exit status.
 fn await_daemon(mut said: PipeReader, daemon: Pid) -> i32 {
     let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
@@ -108,7 +108,8 @@ fn await_daemon(mut said: PipeReader, daemon: Pid) -> i32 {
     }
     let ended = waitpid(daemon, None);
     if text.is_empty() {
-        text = format!("The server ended before it was ready ({ended:?}). Its log says why.\n").into_bytes();
+        text = format!("The server exited before it was ready ({ended:?}). See its log for the reason.\n")
+            .into_bytes();
     }
     let _ = io::stderr().write_all(&text);
     1

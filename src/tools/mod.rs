@@ -99,7 +99,7 @@ pub fn find(words: &[OsString]) -> Option<(&'static Tool, Call)> {
     None
 }
 
-/// Whether the command line `words` calls the program by the name of Redis's Sentinel, which is not supported.
+/// Whether the program was started under the name of Redis' Sentinel, which is not supported.
 pub fn is_sentinel(words: &[OsString]) -> bool {
     let name = words.first().and_then(|program| Path::new(program).file_name());
     name.is_some_and(|name| name == "redis-sentinel" || name == "redstart-sentinel")

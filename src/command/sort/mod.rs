@@ -118,7 +118,8 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result {
             let len = source::len(&entry).ok_or(WRONG_TYPE)?;
             let must_repeat = request.store.is_some() || ctx.origin.is_script();
             if !request.sorted && entry.kind() == Kind::Set && must_repeat {
-                // A set has no order of its own; neither a stored list nor a script may depend on the order in memory.
+                // A set has no order: sort it, so that neither a stored list nor a script depends on the order in
+                // memory.
                 request = SortRequest { sorted: true, alpha: true, by: None, ..request };
             }
             let window = request.window(len);

@@ -206,8 +206,8 @@ impl Options {
         Ok(at)
     }
 
-    /// The trimming that they ask for, if any. A call of a log says exactly what was trimmed, beside the `LIMIT` that was
-    /// given for an approximate threshold.
+    /// The trimming that the options ask for, if any. A propagated call has an exact threshold in place of the
+    /// approximate one, but still has the client's `LIMIT`.
     fn trim(&self, adds: bool, ctx: &Context<'_>) -> Result<Option<Trim>> {
         let Some(bound) = self.bound else {
             return match self.limit {

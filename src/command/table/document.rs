@@ -41,8 +41,8 @@ const NOTES: &[(&str, &str)] = &[
     ("module|loadex", "in part: always refused: there is no interface for modules"),
     ("module|unload", "in part: always refused: there is no interface for modules"),
     ("role", "same: always `master`, without replicas"),
-    ("wait", "same: without replicas it returns 0 at its timeout"),
-    ("waitaof", "same: without replicas it waits for the local log alone"),
+    ("wait", "same; there are no replicas, so it returns 0 at its timeout"),
+    ("waitaof", "same; there are no replicas, so it waits for the local AOF only"),
 ];
 
 /// Commands of Redis 7.2 that are not here, and what they belong to.

@@ -63,7 +63,7 @@ pub struct Reader<R = File> {
     largest_window: usize,
 }
 
-/// Where a command's arguments are in `spans`, and where in the file it begins and ends.
+/// The range of a command's arguments in `spans`, and the command's offsets in the file.
 #[derive(Clone, Copy)]
 struct Place {
     first: u32,
@@ -119,7 +119,7 @@ impl<'a> Batch<'a> {
         self.spans(index).iter().map(move |span| resolve(*span, window, blocks))
     }
 
-    /// Where a command begins in the file.
+    /// The offset at which a command begins in the file.
     #[inline]
     pub fn start(&self, index: usize) -> u64 {
         self.commands[index].start

@@ -134,7 +134,7 @@ pub(super) fn load_ziplist(input: &mut impl Input, target: Target<'_>) -> Result
 /// Type 9.
 pub(super) fn load_zipmap(input: &mut impl Input, target: Target<'_>) -> Result<Entry, LoadError> {
     let bytes = ziplist::zipmap_to_listpack(&input.string()?.into_bytes())?;
-    // Redis applies the limit on the length of packed fields and values to this form alone.
+    // Redis applies `hash-max-listpack-value` only when it loads this type.
     unpacked(Listpack::new(&bytes), target)
 }
 
@@ -157,7 +157,7 @@ fn packed(bytes: &[u8], target: Target<'_>) -> Result<Entry, LoadError> {
     unpacked(pack, target)
 }
 
-/// A hash of the fields and values of a listpack, in the encoding that their number and lengths call for.
+/// Makes a hash of the fields and values of a listpack, in the encoding for their number and lengths.
 fn unpacked(pack: Listpack<'_>, target: Target<'_>) -> Result<Entry, LoadError> {
     let mut fields = Fields::new(pack.len() as u64 / 2, pack.len() / 2, target);
     for (field, value) in pack.pairs() {

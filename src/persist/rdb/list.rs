@@ -38,7 +38,7 @@ pub(super) fn load_nodes(input: &mut impl Input, target: Target<'_>) -> Result<E
         let container = input.length()?;
         let bytes = input.string()?.into_bytes();
         match container {
-            // Only a large element gets a node of its own.
+            // Only a large element has a node of its own.
             PLAIN if bytes.is_empty() => return Err(LoadError::Malformed("an empty node")),
             PLAIN => list.push_node(true, &bytes, target.shapes),
             PACKED => {

@@ -36,8 +36,8 @@ pub fn dump(entry: &Entry, compress: bool) -> Vec<u8> {
     out
 }
 
-/// An entry made of a payload. Its checksum is compared if `verifies`. Bytes between the value and the footer are ignored,
-/// as Redis ignores them.
+/// Decodes a `DUMP` payload into an entry. Checks its checksum if `verifies`. Bytes between the value and the footer
+/// are ignored, as in Redis.
 pub fn restore(payload: &[u8], verifies: bool, target: Target<'_>) -> Result<Entry, PayloadError> {
     let object = verify(payload, verifies).ok_or(PayloadError::VersionOrChecksum)?;
     let (type_byte, value) = object.split_first().ok_or(PayloadError::Value(LoadError::Ended))?;
@@ -70,7 +70,7 @@ pub enum FunctionsError {
     Source,
 }
 
-/// The sources of the libraries in a payload, whose checksum is compared if `verifies`.
+/// Decodes a `FUNCTION DUMP` payload into the sources of its libraries. Checks its checksum if `verifies`.
 pub fn functions(payload: &[u8], verifies: bool) -> Result<Vec<Vec<u8>>, FunctionsError> {
     let libraries = verify(payload, verifies).ok_or(FunctionsError::VersionOrChecksum)?;
     let mut input = SliceInput::new(libraries);
@@ -88,7 +88,7 @@ pub fn functions(payload: &[u8], verifies: bool) -> Result<Vec<Vec<u8>>, Functio
     Ok(sources)
 }
 
-/// The payload without its footer, if the version in the footer is known and the checksum correct or not to be compared.
+/// The payload without its footer; `None` if the footer has a later version or, if `verifies`, a wrong checksum.
 fn verify(payload: &[u8], verifies: bool) -> Option<&[u8]> {
     let (object, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER)?)?;
     let (version, sum) = footer.split_first_chunk()?;

@@ -129,7 +129,8 @@ impl Server {
         Ok(())
     }
 
-    /// `SCRIPT DEBUG YES | SYNC | NO`: whether scripts of this client are debugged, in a process of their own or here.
+    /// `SCRIPT DEBUG YES | SYNC | NO`: debugs this client's next `EVAL` in a forked process, debugs it in the server,
+    /// or executes it as usual.
     pub(super) fn script_debug(&mut self, token: Token, args: Args<'_>) -> Result {
         if self.has_unsent_replies(token) {
             return Err(Error::new("ERR SCRIPT DEBUG must be called outside a pipeline"));
@@ -148,7 +149,7 @@ impl Server {
         Ok(())
     }
 
-    /// Whether replies to a client wait for the end of the iteration, or for its socket.
+    /// Whether earlier replies to a client have not been sent yet.
     fn has_unsent_replies(&self, token: Token) -> bool {
         self.net.output.open_bytes() > 0
             || self.net.output.has_segment(token, 0)

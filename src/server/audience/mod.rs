@@ -39,9 +39,9 @@ pub struct Audience {
     pause: Pause,
     /// Clients that wait for keys.
     pub(super) waiters: Waiters,
-    /// Clients that wait until their writes are acknowledged.
+    /// Clients blocked by `WAIT` or `WAITAOF`.
     pub(super) acknowledgements: Acknowledgements,
-    /// What the command that has just been called wants to be acknowledged.
+    /// The acknowledgements that the command just executed waits for.
     pub(super) awaited: Option<Wanted>,
     /// What clients are subscribed to.
     pub(super) subscribers: Subscribers,

@@ -86,7 +86,7 @@ impl Post {
         self.buffer.capacity() + self.letters.capacity() * size_of::<Letter>()
     }
 
-    /// Gives up unused room beyond `keep` bytes for the letters and for their list each.
+    /// Shrinks the buffer and the list of letters to at most `keep` bytes of spare capacity each.
     pub fn shrink(&mut self, keep: usize) {
         self.buffer.shrink_to(keep);
         self.letters.shrink_to(keep / size_of::<Letter>());
@@ -110,7 +110,7 @@ impl Post {
         self.letters.shrink_to(KEEP / size_of::<Letter>());
     }
 
-    /// Sends the array of `words` and `payload` to `address`: clients that speak `protocol`.
+    /// Sends the array of `words` and `payload` to the clients of `address`, which speak `protocol`.
     pub fn send(&mut self, address: Address, protocol: Protocol, words: &[&[u8]], payload: &Payload<'_>) {
         let start = self.buffer.len();
         let mut reply = Reply::new(&mut self.buffer, protocol);

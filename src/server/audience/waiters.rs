@@ -55,7 +55,7 @@ pub enum End {
     Done,
     /// By its deadline, or by `CLIENT UNBLOCK`.
     InVain,
-    /// With so much of what it wanted as is acknowledged.
+    /// `WAIT` or `WAITAOF`: the reply has the acknowledgements so far.
     Acknowledged(Wanted),
     /// By `CLIENT UNBLOCK … ERROR`.
     Failed(Error),

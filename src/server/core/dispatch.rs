@@ -1,8 +1,8 @@
 //! Dispatch: the call of a command's function, and what it has to be propagated as.
 //!
 //! Everything that executes commands of the keyspace comes through here: requests after they were admitted, and whatever
-//! executes commands for itself (transactions, scripts, the loader of a log, a replication link). Nothing here asks
-//! whether the caller may; commands learn from its [`Origin`] which rules apply to them.
+//! executes commands for itself (transactions, scripts, the loader of a log, a replication link). Permissions are not
+//! checked here. A command's [`Origin`] decides which of its own rules apply.
 
 use super::Core;
 use crate::command::table::flags;
@@ -12,7 +12,7 @@ use crate::resp::Reply;
 
 /// On whose behalf a command is called, and where its reply goes.
 pub struct Caller<'a> {
-    /// Who has the command executed. If that may wait, [`Core::wait`] says what for.
+    /// Where the call comes from. If a call of this origin may block, [`Core::wait`] is what it waits for.
     pub origin: Origin,
     /// The connection, or what stands for one.
     pub session: &'a mut Session,
@@ -25,9 +25,9 @@ pub struct Caller<'a> {
 impl Core {
     /// [`Core::dispatch`] of `command`, whose function is `run`, in any mode of the server.
     ///
-    /// A pause hides expired keys from reads. A command that writes all the same, because it belongs to the unit that
-    /// paused, deletes those that it meets, as if nobody paused: it acts on them as absent, and whoever is told of it and
-    /// hides nothing (a log that is loaded, a replica) has to delete them first.
+    /// `CLIENT PAUSE` hides expired keys from reads. A write of the transaction that paused deletes the expired keys
+    /// that it accesses, as without a pause: it treats them as absent, and the AOF and replicas, which do not hide
+    /// them, need the deletion first.
     pub fn dispatch_in_mode(
         &mut self,
         command: &Command,

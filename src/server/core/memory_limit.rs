@@ -5,8 +5,9 @@
 //! (`maxmemory-eviction-tenacity`). When it is spent, [`Room::Coming`] says that the next iteration goes on; commands that
 //! take memory wait until then, so that the limit holds however large the values are, and others are not held up.
 //!
-//! That is for values. Where hundreds of megabytes are too many, since the limit was lowered or one command has made as much,
-//! commands wait for [`PATIENCE`] iterations; from then on they are executed as long as memory falls all the same:
+//! Memory can exceed the limit by hundreds of megabytes, after the limit was lowered or a single command has allocated
+//! as much. Then commands wait for [`PATIENCE`] iterations at most. After that they are executed while eviction goes
+//! on, within a ceiling that falls with the memory in use:
 //!
 //! ```text
 //!   used  ──┐  waits   ┌─ ceiling: halfway between the lowest use before and the lowest now
@@ -17,9 +18,9 @@
 //! A table that has to grow for the next key counts as what it will take. So where there is no room for a larger table, keys
 //! are evicted instead, and the table stays.
 //!
-//! Not counted is what the eviction itself fills: what waits for the log, and beyond [`COUNTED_BUFFERS`] the journal,
-//! messages that are not delivered yet and the output of the iteration. A key whose readers are told of its end
-//! (client-side caching, notifications) may take more there than it frees, so counting them would have all keys evicted.
+//! Buffers that eviction itself fills do not count: the AOF buffer, and beyond [`COUNTED_BUFFERS`] the journal,
+//! undelivered messages and the iteration's output. An evicted key can put more into them than it frees (invalidation
+//! messages, keyspace notifications), so counting them could evict every key.
 
 use super::{Core, used_memory};
 use crate::config::Config;
@@ -32,12 +33,12 @@ const BATCH: u32 = 16;
 /// What is freed beyond what is needed: at most this, and a thousandth of the limit.
 const SLACK: u64 = 16 << 10;
 
-/// Buffers for changes, messages and output count up to this many bytes in sum: what they take when nothing unusual
-/// happens belongs to the memory in use.
+/// The journal, undelivered messages and the iteration's output count up to this many bytes in sum, their size in
+/// normal operation.
 const COUNTED_BUFFERS: usize = 32 << 10;
 
-/// Iterations for which commands that take memory wait for room before some of what each frees is theirs: 10 ms at the default
-/// tenacity.
+/// How many iterations commands that need memory wait for eviction before they may use half of what it frees: 10 ms at
+/// the default tenacity.
 const PATIENCE: u32 = 20;
 
 /// Whether commands that take memory can be executed.
@@ -47,7 +48,7 @@ pub enum Room {
     Enough,
     /// Not yet: there is more to evict than one iteration may, or what was evicted is still being freed.
     Coming,
-    /// They can, although there is more to evict: less is in use with each iteration.
+    /// They can, although memory is over the limit: it falls with each iteration.
     Falling,
     /// They cannot: nothing may be evicted.
     None,
@@ -63,16 +64,16 @@ pub struct MemoryLimit {
     spent_us: u64,
     evictions: u32,
     room: Room,
-    /// Iterations that have begun while commands waited.
+    /// How many iterations commands have waited.
     waited: u32,
-    /// What is in use at least since their patience is over, and up to how much they may take.
+    /// Set once commands have waited for [`PATIENCE`] iterations.
     falling: Option<Falling>,
     /// Since when more is in use than may be, and for how long it was before.
     exceeded_since_us: Option<u64>,
     exceeded_us: u64,
 }
 
-/// How memory falls towards the limit.
+/// How memory falls towards the limit: the lowest use so far, and the use up to which commands are executed.
 #[derive(Clone, Copy)]
 struct Falling {
     lowest: u64,
@@ -135,13 +136,14 @@ impl MemoryLimit {
         self.waited += u32::from(self.room == Room::Coming);
     }
 
-    /// Whether keys that have to go are left over from the last iteration.
+    /// Whether eviction has to continue in the next iteration.
     #[inline]
     pub fn is_evicting(&self) -> bool {
         matches!(self.room, Room::Coming | Room::Falling)
     }
 
-    /// While there is more to evict and `used` bytes are in use: whether commands that may take `growth` more wait.
+    /// Decides, while there is more to evict and `used` bytes are in use, whether commands that may take `growth` bytes
+    /// wait.
     fn wait_or_fall(&mut self, used: u64, growth: u64) -> Room {
         if self.waited < PATIENCE {
             return Room::Coming;
@@ -204,21 +206,22 @@ impl Core {
                 || self.limit.room != Room::Enough)
     }
 
-    /// Whether more is in use than may be, counting everything.
+    /// Whether the memory in use exceeds `maxmemory`, with all buffers counted.
     #[inline]
     pub fn exceeds_memory_limit(&self) -> bool {
         self.limit.is_set() && used_memory() > self.limit.bytes
     }
 
-    /// Bytes in use that do not count, where the log has `backlog` bytes, and messages and output take `buffers` bytes.
+    /// Bytes in use that do not count towards `maxmemory`. `backlog`: bytes in the AOF buffer; `buffers`: bytes of
+    /// messages and output.
     pub fn uncounted_bytes(&self, backlog: usize, buffers: usize) -> u64 {
         let journal = &self.keyspace.journal;
         let buffers = (journal.memory_bytes() + buffers).saturating_sub(COUNTED_BUFFERS);
         (journal.calls().memory_bytes() + backlog + buffers) as u64
     }
 
-    /// Makes room as far as the current iteration may, for a key more in database `db` as well. What the log's `backlog` and
-    /// the other `buffers` take does not count: see [`Core::uncounted_bytes`].
+    /// Evicts within the current iteration's budget, so that another key fits into database `db` too. For `backlog` and
+    /// `buffers` see [`Core::uncounted_bytes`].
     pub fn make_room(&mut self, db: Option<usize>, backlog: usize, buffers: usize) -> Room {
         let began_us = clock::monotonic_us();
         let mut now_us = began_us;

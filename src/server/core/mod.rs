@@ -48,7 +48,7 @@ pub struct Core {
     pub(super) replication_id: String,
     /// Logins with a wrong user or password, since the start.
     pub(super) denied_logins: u64,
-    /// Whether scripts may call what the command table keeps from them (`DEBUG SET-DISABLE-DENY-SCRIPTS`).
+    /// Whether scripts may call `noscript` commands (`DEBUG SET-DISABLE-DENY-SCRIPTS`).
     pub(super) scripts_call_all: bool,
     /// What the command that has just been called waits for.
     pub(super) wait: Option<Box<Parking>>,
@@ -85,7 +85,7 @@ impl Core {
         core
     }
 
-    /// What executes from now on does so at the present moment.
+    /// Reads the clock, and sets the time by which later commands execute.
     #[inline]
     pub fn read_clock(&mut self) {
         self.clock.update();
@@ -163,8 +163,8 @@ fn random_id() -> String {
     random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Bytes in use: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the rings; as in
-/// Redis, without the memory of scripts. A few loads.
+/// `used_memory`: live blocks of the process's allocator and of the keyspace's, the tables' mappings, and the rings,
+/// without the memory of scripts, as in Redis. Costs a few loads.
 pub fn used_memory() -> u64 {
     let all = Counting::live_bytes() + alloc::live_bytes() + memory::mapped_bytes() + memory::ring_bytes();
     all.saturating_sub(alloc::apart::bytes()) as u64

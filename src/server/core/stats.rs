@@ -221,7 +221,7 @@ pub struct Stats {
     pub writes: u64,
     /// Error replies.
     pub error_replies: u64,
-    /// Those of them to commands that were valid where they were first executed.
+    /// Error replies to commands of the AOF or a primary, which succeeded where they were first executed.
     pub unexpected_error_replies: u64,
     /// Clients closed because their output grew past its limit.
     pub output_limit_disconnections: u64,

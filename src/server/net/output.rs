@@ -404,7 +404,8 @@ impl Output {
         }
     }
 
-    /// [`Output::clear`] while memory is short: gives up room that this iteration has not used, beyond `keep` bytes.
+    /// [`Output::clear`] while memory is short: also shrinks the buffers to twice what this iteration used, or to
+    /// `keep` bytes.
     pub fn clear_and_shrink(&mut self, keep: usize) {
         let used = self.buffer.len();
         let segments = self.segments.len();

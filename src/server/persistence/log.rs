@@ -109,15 +109,15 @@ pub struct Log {
     /// Why it refused them: the system's number.
     refusal: Option<i32>,
     syncer: Syncer,
-    /// How much of the stream of calls has been appended: an offset of [`Calls::offset`].
+    /// How far the stream of calls has been appended (see [`Calls::offset`]).
     appended: u64,
-    /// Up to where a sync by the loop, or a rewrite, has made it durable.
+    /// How far a sync by the event loop, or a rewrite, has made the stream durable.
     synced: u64,
-    /// [`Log::synced_offset`], as long as a failed sync of the thread leaves more in doubt.
+    /// The last certain [`Log::synced_offset`]; kept while a failed sync of the thread is unrepaired.
     certain: u64,
-    /// How much had been appended when the part of the latest rewrite began, and how many syncs of the thread had failed.
+    /// The values of `appended` and of the thread's failed syncs when the latest rewrite began.
     rewrite: (u64, u64),
-    /// Failed syncs after which all was written again by a rewrite.
+    /// How many failed syncs of the thread a later rewrite has repaired.
     mended: u64,
     /// Bytes were appended to the newest part that no sync has been requested for.
     unsynced: bool,
@@ -209,10 +209,11 @@ impl Log {
         self.refusal.or(self.syncer.last_error()).map(io::Error::from_raw_os_error)
     }
 
-    /// Up to which offset of the stream of calls the log is certain to be on disk; `None` as long as there is no log to load.
+    /// The offset of the stream of calls up to which the AOF is certainly on disk; `None` while the AOF is off or its
+    /// first base is being written.
     ///
-    /// After a failed sync of the thread that is nothing more until a rewrite has written all again: the kernel may have
-    /// dropped what it could not write, and later syncs succeed without it.
+    /// After a failed sync of the thread the offset stays until a rewrite has written all data again: the kernel may
+    /// have dropped the pages that it could not write, and later syncs would succeed without them.
     pub fn synced_offset(&mut self) -> Option<u64> {
         if self.state != State::On {
             return None;
@@ -223,7 +224,7 @@ impl Log {
         Some(self.certain)
     }
 
-    /// Whether somebody waits for the syncs of the thread.
+    /// Sets whether each sync of the thread wakes the event loop.
     pub fn wake_when_synced(&self, wanted: bool) {
         self.syncer.wake_when_synced(wanted);
     }

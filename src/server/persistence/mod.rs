@@ -57,8 +57,7 @@ impl Persistence {
         self.job.as_ref().is_some_and(|job| job.work == work)
     }
 
-    /// Why commands that change the data have to be refused, if they have. `guards_snapshots`: a failed snapshot is a
-    /// reason.
+    /// Why writes have to be refused, if they have. `guards_snapshots`: whether a failed snapshot is a reason.
     pub fn denial(&self, guards_snapshots: bool) -> Option<Denial> {
         if guards_snapshots && !self.snapshots.succeeded {
             Some(Denial::Snapshot)

@@ -12,7 +12,7 @@ pub enum Work {
     Save,
     /// It writes the base of the append-only log.
     Rewrite,
-    /// It debugs a script, under its parent's name.
+    /// Debugs a script. It keeps its parent's process title.
     Debug,
 }
 

@@ -31,7 +31,7 @@ pub struct Process {
     pub(super) started_ms: i64,
     /// The supervisor to notify of the start and the end.
     pub(super) supervisor: Option<Supervisor>,
-    /// The process that waits until this daemon is ready.
+    /// The parent process of a daemon, which waits until the daemon is ready.
     pub(super) starter: Option<Starter>,
     /// When the supervisor hears that the server lives.
     pulse: Pulse,
@@ -81,7 +81,7 @@ impl Process {
         }
     }
 
-    /// Logs why the server ends. Whoever waits for the start of a daemon sees it as well.
+    /// Logs why the server exits. The parent of a daemon that is starting prints it as well.
     pub fn fatal(&self, why: fmt::Arguments<'_>) {
         self.log.warning(why);
         if self.starter.is_some() {
@@ -89,7 +89,7 @@ impl Process {
         }
     }
 
-    /// Tells the log, the supervisor and the process that started this one that connections are accepted from now on.
+    /// Notifies the log, the supervisor and the parent of a daemon that the server accepts connections.
     pub fn announce_ready(&mut self, config: &Config) {
         if config.port != 0 {
             self.log.notice(format_args!("Ready to accept connections tcp"));
@@ -116,8 +116,8 @@ impl Process {
         }
     }
 
-    /// Writes the pid file if one is configured; a daemon has a default name for it. A failure is logged. It is an error
-    /// for a daemon with a pid file of its own: whoever started it finds and ends it by that file.
+    /// Writes the pid file if one is configured; a daemon has a default name for it. A failure is logged. It is an
+    /// error for a daemon with a configured pid file: the scripts that stop the daemon find it by that file.
     pub fn write_pidfile(&mut self, config: &Config) -> Result<(), String> {
         let path = match (config.pidfile.is_empty(), config.daemonize) {
             (false, _) => config.pidfile.as_path().to_owned(),

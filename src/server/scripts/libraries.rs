@@ -209,7 +209,7 @@ impl Libraries {
         *self = Libraries::default();
     }
 
-    /// Loads the libraries of a payload of `FUNCTION DUMP`: all of them or none. Its checksum is compared if `verifies`.
+    /// Loads the libraries of a `FUNCTION DUMP` payload: all of them or none. Checks its checksum if `verifies`.
     ///
     /// # Errors
     /// As [`Libraries::load`]; or the payload is damaged.

@@ -29,6 +29,6 @@ pub struct Scripts {
     pub cache: Cache,
     /// Room for the next call.
     pub spare: Option<Box<run::Room>>,
-    /// Where what the running script calls is not propagated to: bits of [`redis::REPL_ALL`].
+    /// Where the calls of the running script are not propagated to: bits of [`redis::REPL_ALL`].
     pub withheld: u8,
 }

@@ -161,7 +161,7 @@ fn failure(machine: &mut Machine, text: &str) -> Value {
 
 const WRONG_ARGUMENTS: &str = "ERR wrong number or type of arguments";
 
-/// Shows the debugger an error that a function of this table has made of a script's arguments.
+/// Passes the debugger an error of a function of this table about a script's arguments.
 fn report(machine: &mut Machine, text: &[u8]) {
     if machine.is_traced() {
         machine.output.extend_from_slice(text);

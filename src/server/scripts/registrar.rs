@@ -116,7 +116,7 @@ impl Registrar {
         }
     }
 
-    /// Counts the memory of the machine anew.
+    /// Updates the machine's share of the memory that does not count towards `maxmemory`.
     pub fn count(&mut self) {
         self.apart.set(self.machine.allocated_bytes());
     }

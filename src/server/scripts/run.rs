@@ -84,7 +84,7 @@ impl Host {
         self.parts().0
     }
 
-    /// Counts the memory of the machine anew.
+    /// Updates the machine's share of the memory that does not count towards `maxmemory`.
     pub fn count(&mut self) {
         match self {
             Host::Scripts(engine) => engine.count(),
@@ -113,7 +113,7 @@ pub struct Run {
     pub name: Rc<[u8]>,
     /// The client for which it is executed; `None` for a log that is loaded.
     pub client: Option<Token>,
-    /// The origin of what it calls.
+    /// The origin of its calls.
     pub origin: Origin,
     /// The command that has begun it.
     pub command: &'static Command,
@@ -127,12 +127,13 @@ pub struct Run {
     pub lacks_memory: bool,
     /// It is to end.
     pub is_killed: bool,
-    /// It has been ended: the error reply, and whether that counts. What it has left behind is being freed.
+    /// Set after `SCRIPT KILL` or `FUNCTION KILL`, while the script's memory is being freed: the error reply, and whether that counts in
+    /// the error statistics.
     pub obituary: Option<(Vec<u8>, bool)>,
     /// The ticks at which it began, and its slice.
     pub began: u64,
     pub slice: u64,
-    /// The time that it sees, Unix microseconds, once it has asked for it, or has been suspended.
+    /// The time that `TIME` returns to it, in Unix microseconds; set by its first `TIME`, and each time it is resumed.
     pub now_us: Option<u64>,
     /// The time at which keys expire while it runs.
     pub moment: Moment,
@@ -148,7 +149,8 @@ pub enum End {
     /// It has returned this.
     Returned(Value),
     Failed(Failure),
-    /// It was ended by a command: the error reply, and whether that counts.
+    /// It was ended by `SCRIPT KILL` or `FUNCTION KILL`: the error reply, and whether that counts in the
+    /// error statistics.
     Killed((Vec<u8>, bool)),
 }
 
@@ -190,7 +192,7 @@ impl Run {
         redis::error_table(&mut machine.heap, names, text, counted)
     }
 
-    /// Ends the script, which was ended by a command. The machine is run on until it has freed what is left behind.
+    /// Ends the script. The machine still has to run until it has freed the script's memory.
     pub fn kill(&mut self) {
         if self.obituary.is_none() {
             self.obituary = Some(self.describe_kill());
@@ -237,7 +239,7 @@ impl Run {
         Ok(())
     }
 
-    /// `redis.set_repl(flags)`: where the script's calls are propagated to from now on.
+    /// Parses the argument of `redis.set_repl(flags)`: where the script's later calls are propagated to.
     pub fn propagation(&mut self, call: Call) -> Result<u8, &'static str> {
         if call.count() != 1 {
             return Err("ERR redis.set_repl() requires one argument.");

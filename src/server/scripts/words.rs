@@ -48,10 +48,10 @@ impl Words {
         Ok(())
     }
 
-    /// Takes the words of a command over.
+    /// Copies the arguments of a command.
     ///
     /// # Errors
-    /// They are too long together: says so.
+    /// Fails if they are too long in sum.
     pub fn set(&mut self, words: &[Vec<u8>]) -> Result<(), &'static str> {
         self.clear();
         words.iter().try_for_each(|word| self.push(word))

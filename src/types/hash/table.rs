@@ -100,7 +100,8 @@ impl Hash {
         self.fields.step();
     }
 
-    /// Frees a slice of the last table that was given up, where nothing calls [`take_retired`](Self::take_retired).
+    /// Frees a slice of the previous table after a resize. For owners that never call
+    /// [`take_retired`](Self::take_retired).
     #[inline]
     pub fn shed(&mut self) {
         self.fields.shed();

@@ -7,9 +7,8 @@
 //! | `protocol` | a reply of each type |
 //! | `end` | the ways to end the process |
 //!
-//! A switch of something that Redis has and this server does not (reply buffers of a fixed size, replicas, a cluster's
-//! bus) is taken and changes nothing, so that tests which set it run. `MALLCTL` is unknown, as it is in Redis without
-//! jemalloc.
+//! Subcommands for parts of Redis that this server lacks (fixed-size reply buffers, replicas, the cluster bus) are
+//! accepted without effect, so that tests which use them run. `MALLCTL` is unknown, as in a Redis without jemalloc.
 
 mod end;
 mod object;
@@ -151,10 +150,10 @@ impl Server {
                 let known = args.is(3, "never") || args.is(3, "reset");
                 return Some(if known { Ok(()) } else { integer(word(3)).map(drop) });
             }
-            // `REPLICATE` goes to replicas alone, and there are none.
+            // `REPLICATE` sends only to replicas, and there are none.
             (b"client-enforce-reply-list", 3) | (b"replicate", 3..) => {}
             (b"set-disable-deny-scripts", 3) => self.core.scripts_call_all = leading_number(word(2)) != 0,
-            // There is no bus of a cluster whose packets could be dropped, nor links that could be killed.
+            // There is no cluster bus.
             (b"drop-cluster-packet-filter", 3) => return Some(integer(word(2)).map(drop)),
             (b"clusterlink", 5) if args.is(2, "kill") => {
                 return Some(Err(Error::new(

@@ -127,7 +127,7 @@ impl Server {
             usize::try_from(integer(args.get(2))?).ok().filter(|index| *index < self.core.keyspace.count());
         let db = self.core.keyspace.db(index.ok_or("ERR Out of range database")?);
         let keys = db.dict().stats().describe(wants_all(args));
-        // The keys that expire are not in a table but in a list.
+        // Keys with an expiry are in a list, not in a table.
         let expires = match db.expires().len() {
             0 => "No stats available for empty dictionaries".to_owned(),
             count => format!(" number of elements: {count}"),
@@ -165,7 +165,7 @@ impl Server {
     }
 }
 
-/// Whether the word after a database or a key asks for the distribution as well.
+/// Whether the argument `full` was given.
 fn wants_all(args: Args<'_>) -> bool {
     args.len() > 3 && args.is(3, "full")
 }
