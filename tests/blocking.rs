@@ -144,7 +144,7 @@ fn who_waits_longest_is_served_first() {
 }
 
 #[test]
-fn a_wait_for_replicas_that_are_not_there_ends_at_its_timeout_or_when_it_is_unblocked() {
+fn wait_for_more_replicas_than_there_are_ends_at_its_timeout_or_by_client_unblock() {
     both(
         "
         1: SET k v => +OK
@@ -484,7 +484,7 @@ fn a_group_whose_stream_expires_is_gone() {
 }
 
 #[test]
-fn what_a_transaction_leaves_expired_serves_nobody_and_is_gone() {
+fn a_key_that_expires_during_a_transaction_serves_no_blocked_client_and_is_deleted() {
     both(
         r#"
         0: DEBUG SET-ACTIVE-EXPIRE 0 => +OK

@@ -228,7 +228,7 @@ fn debug_client_eviction_tells_sizes_by_their_power_of_two() {
 }
 
 #[test]
-fn subscriptions_take_few_bytes_and_all_of_them_count_for_their_client() {
+fn subscriptions_take_few_bytes_which_all_count_towards_their_client() {
     const COUNT: usize = 20_000;
     let server = Server::start("--save ''");
     let mut control = server.client();

@@ -285,7 +285,7 @@ fn config_set_answers_and_keeps_what_redis_does_for_every_directive() {
     let mut compared = 0;
     for (name, usual) in redis.config_get("*").into_iter().filter(|(name, _)| is_compared(name)) {
         for value in values {
-            // Replicas cannot be asked for: see the test of roles that are not supported.
+            // The server refuses to start with this one: see the test of unsupported roles.
             let needs_replicas = name.ends_with("s-to-write") && value != "0";
             if WRAPPED.contains(&(name.as_str(), value)) || needs_replicas {
                 continue;
@@ -536,7 +536,7 @@ fn a_config_file_may_hold_what_redis_lets_it_hold() {
 }
 
 #[test]
-fn what_protects_or_defines_the_role_and_is_not_supported_ends_the_start() {
+fn unsupported_directives_that_protect_the_server_or_define_its_role_make_it_refuse_to_start() {
     for (line, missing) in [
         (
             "replicaof 10.0.0.1 7000",
@@ -554,7 +554,7 @@ fn what_protects_or_defines_the_role_and_is_not_supported_ends_the_start() {
         let refused = config::load([OsString::from("-")], &mut text.as_bytes()).err();
         let message = refused.unwrap_or_else(|| panic!("{line} is accepted")).to_string();
         assert!(message.starts_with(missing), "{message}");
-        // The remedy follows the reason, and no password is repeated.
+        // The remedy follows the reason, and no password is shown.
         assert!(["Remove the line", "Set it to", "Run Sentinel"].iter().any(|it| message.contains(it)));
         assert!(!message.contains("secret") && !message.contains("2bb80d53"), "{message}");
     }
@@ -563,18 +563,18 @@ fn what_protects_or_defines_the_role_and_is_not_supported_ends_the_start() {
 }
 
 #[test]
-fn a_file_that_spells_out_the_defaults_of_the_role_starts_as_before() {
+fn a_file_with_the_defaults_of_unsupported_directives_is_accepted() {
     let text = "replicaof no one\nmin-replicas-to-write 0\ncluster-enabled no\ntls-port 0\naclfile \"\"\n\
                 replica-serve-stale-data yes\nreplica-read-only yes\ntls-cert-file redis.crt\nmasterauth x\n\
                 user default on nopass sanitize-payload ~* &* +@all\n";
     config::load([OsString::from("-")], &mut text.as_bytes()).expect("accepted");
-    // The last line counts, wherever it stands.
+    // The last line for a directive counts.
     let arguments = ["-", "--tls-port", "0"].map(OsString::from);
     config::load(arguments, &mut &b"tls-port 6380\n"[..]).expect("accepted");
 }
 
 #[test]
-fn config_set_does_not_take_a_role_or_a_protection_that_is_not_supported() {
+fn config_set_refuses_unsupported_directives_that_protect_the_server_or_define_its_role() {
     for (name, value) in [("tls-port", "6380"), ("min-replicas-to-write", "1"), ("min-slaves-to-write", "1")]
     {
         let mut config = Config::default();

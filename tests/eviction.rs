@@ -233,7 +233,7 @@ fn an_eviction_that_has_ended_leaves_no_more_in_use_than_the_limit_as_info_says(
 }
 
 #[test]
-fn a_write_after_a_lower_limit_does_not_wait_until_all_is_evicted_and_memory_still_falls() {
+fn after_maxmemory_is_lowered_writes_do_not_wait_for_the_whole_eviction_and_memory_still_falls() {
     let (server, mut client, _) = limited("allkeys-lru", 1000 * MB);
     client.ok("CONFIG SET maxmemory-eviction-tenacity 0");
     for round in 0..40 {
@@ -257,7 +257,7 @@ fn a_write_after_a_lower_limit_does_not_wait_until_all_is_evicted_and_memory_sti
     let now = field(&replies[2], "used_memory");
     assert!(now > limit + MB, "{now} of {limit}: nearly all was evicted before the SET was executed");
     assert!(field(&replies[3], "evicted_keys") > 0, "the SET was executed before anything was evicted");
-    // Whoever goes on writing does not keep memory from falling, nor is refused.
+    // Further writes are not refused, and do not keep memory from falling.
     let mut writer = server.client();
     for round in 0..20 {
         let requests: Vec<_> = (0..100).map(|n| set(&format!("new:{round}:{n}"), 1000)).collect();
@@ -375,14 +375,14 @@ fn no_more_is_evicted_while_what_is_missing_is_being_freed() {
 }
 
 #[test]
-fn clients_that_are_told_of_evicted_keys_and_do_not_read_do_not_drain_the_database() {
+fn invalidation_messages_that_no_client_reads_do_not_evict_the_whole_database() {
     let server = Server::start("--save '' --maxmemory-policy allkeys-lru");
     let mut client = server.client();
     let names: Vec<String> = (0..300).map(|n| format!("{n:01024}")).collect();
     for name in &names {
         client.call(&["SET", name, "v"]);
     }
-    // Each evicted key frees about a kilobyte, and has ten messages of this size sent.
+    // Each evicted key frees about a kilobyte, and sends ten messages of this size.
     let mut readers: Vec<Client> = (0..10).map(|_| server.client()).collect();
     for reader in &mut readers {
         reader.run("HELLO 3");

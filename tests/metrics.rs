@@ -374,7 +374,7 @@ fn a_request_that_does_not_arrive_is_ended_and_an_idle_connection_stays() {
         let began = Instant::now();
         let (mut half, silent, mut idle) = (Http::connect(port), Http::connect(port), Http::connect(port));
         let sent = half.try_send("GET /metrics HT").and(idle.try_send(&get("/health")));
-        // Where the machine has stood still for as long as a request may take, the server was right to end them.
+        // If the machine stalled for longer than a request may take, the server was right to close them.
         if sent.is_ok() && began.elapsed() < Duration::from_secs(5) {
             break (half, silent, idle);
         }

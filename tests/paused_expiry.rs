@@ -1,18 +1,18 @@
-//! A write meets a key that has expired while a pause hides expired keys: inside the `EXEC` that paused the clients.
+//! Writes to an expired key while a pause hides expired keys, which only the `EXEC` that paused the clients can do.
 //!
-//! C Redis 7.2 dies of an assertion here, so the rule is our own: the command does what it does without the key, the
-//! expired key is deleted in the log before it, and no key is twice in the table.
+//! Redis 7.2 fails an assertion here, so the rule is our own: the command treats the key as absent, the AOF has the
+//! key's deletion before the command, and the table never has two entries for the key.
 
 mod support;
 
 use support::client::encode;
 use support::{Client, Server, Value, eventually};
 
-/// A command that finds its keys absent, and commands that make the sources that it reads.
+/// A command whose keys have expired, and the commands that prepare the data.
 struct Case {
-    /// Makes what lives on.
+    /// Make the keys that do not expire.
     sources: &'static [&'static str],
-    /// Makes keys of the command that have expired when it is called.
+    /// Make the keys that have expired when the command is called.
     expired: &'static [&'static str],
     command: &'static str,
 }
@@ -39,7 +39,7 @@ const GEO: &[&str] = &["GEOADD a 13.361389 38.115556 x 15.087269 37.502669 y"];
 const SETS: &[&str] = &["SADD a 1 2 3", "SADD b 2 3 4"];
 const SORTED_SETS: &[&str] = &["ZADD a 1 x 2 y", "ZADD b 3 y 4 z"];
 
-/// The payload of `DUMP` of the string `7` is taken from the server: this stands for it.
+/// Placeholder for the payload that the server returns for `DUMP` of the string `7`.
 const PAYLOAD: &str = "{dump}";
 
 const CASES: &[Case] = &[
@@ -129,7 +129,7 @@ fn words(line: &str, payload: &[u8]) -> Vec<Vec<u8>> {
     line.split(' ').map(|word| if word == PAYLOAD { payload.to_vec() } else { word.into() }).collect()
 }
 
-/// A server with a log whose expiry cycle rests, so that only lookups delete what has expired.
+/// A server with an AOF and without active expiry, so that only lookups delete expired keys.
 fn start() -> Server {
     let server = Server::start("--appendonly yes --enable-debug-command yes");
     server.client().ok("DEBUG SET-ACTIVE-EXPIRE 0");
@@ -142,12 +142,12 @@ fn unix_ms(client: &mut Client) -> u64 {
         + time[1].text().parse::<u64>().expect("microseconds") / 1000
 }
 
-/// Waits until the clock of the server's commands is past the time `at_ms`.
+/// Waits until the time by which the server executes commands is past `at_ms`.
 fn wait_past(client: &mut Client, at_ms: u64) {
     eventually("the time at which the keys expire", || (unix_ms(client) > at_ms + 1).then_some(()));
 }
 
-/// The database of a line, which may be its first word, and the rest.
+/// Splits a line into its database, an optional number at its start, and the command.
 fn place(line: &str) -> (&str, &str) {
     line.split_once(' ').filter(|(db, _)| db.parse::<u8>().is_ok()).unwrap_or(("0", line))
 }
@@ -156,7 +156,7 @@ fn key_of(line: &str) -> &str {
     line.split(' ').nth(1).expect("a key")
 }
 
-/// Runs lines, each in its database.
+/// Runs each line in its database.
 fn make(client: &mut Client, lines: &[&str]) {
     for (db, line) in lines.iter().map(|line| place(line)) {
         client.ok(&format!("SELECT {db}"));
@@ -173,7 +173,7 @@ fn all_keys(client: &mut Client) -> i64 {
     client.run("DBSIZE").integer() + there
 }
 
-/// Makes the data set of `sources` and keys of `expired` that have expired, and that nothing has deleted yet.
+/// Makes the keys of `sources`, and those of `expired`, which have expired but are not deleted yet.
 fn make_expired(client: &mut Client, sources: &[&str], expired: &[&str]) {
     let mut lead_ms = 2;
     loop {
@@ -185,7 +185,7 @@ fn make_expired(client: &mut Client, sources: &[&str], expired: &[&str]) {
         let expire = |line: &&str| format!("{} PEXPIREAT {} {at}", place(line).0, key_of(place(line).1));
         let expire: Vec<String> = expired.iter().map(expire).collect();
         make(client, &expire.iter().map(String::as_str).collect::<Vec<_>>());
-        // A time that is over when it is set deletes the key: then this machine needs more of it.
+        // Setting a time in the past deletes the key: a slow machine needs a later time.
         if all_keys(client) == count {
             return wait_past(client, at);
         }
@@ -193,7 +193,7 @@ fn make_expired(client: &mut Client, sources: &[&str], expired: &[&str]) {
     }
 }
 
-/// Calls `commands` in a transaction that pauses all writes first; their replies.
+/// Calls `commands` in a transaction that pauses all writes first. Returns their replies.
 fn paused(client: &mut Client, commands: &[Vec<Vec<u8>>]) -> Vec<Value> {
     let mut pipeline = encode(&["MULTI"]);
     pipeline.extend(encode(&["CLIENT", "PAUSE", "100000000", "WRITE"]));
@@ -207,7 +207,7 @@ fn paused(client: &mut Client, commands: &[Vec<Vec<u8>>]) -> Vec<Value> {
     executed[1..].to_vec()
 }
 
-/// The keys of each database, which must stand there once.
+/// The keys of each database. Fails if the table has two entries for one of them.
 fn keys(client: &mut Client) -> Vec<(u32, Vec<String>)> {
     [0, 9]
         .map(|db| {
@@ -224,7 +224,7 @@ fn keys(client: &mut Client) -> Vec<(u32, Vec<String>)> {
 }
 
 #[test]
-fn a_write_in_a_pause_takes_an_expired_key_for_absent_and_so_does_the_log() {
+fn during_a_pause_a_write_treats_an_expired_key_as_absent_and_the_log_replays_the_same() {
     let server = start();
     let mut client = server.client();
     client.ok("SET payload 7");
@@ -246,7 +246,7 @@ fn a_write_in_a_pause_takes_an_expired_key_for_absent_and_so_does_the_log() {
 }
 
 #[test]
-fn a_write_in_a_pause_takes_expired_fields_for_absent_and_so_does_the_log() {
+fn during_a_pause_a_write_treats_expired_fields_as_absent_and_the_log_replays_the_same() {
     const COMMANDS: &[&str] = &[
         "HSET k f v",
         "HSETNX k f v",
@@ -261,9 +261,9 @@ fn a_write_in_a_pause_takes_expired_fields_for_absent_and_so_does_the_log() {
     ];
     let server = start();
     let mut client = server.client();
-    // The expired field is one of two, or the only one.
+    // The expired field is one of two fields, or the only one.
     for rest in [&["HSET k g 2"][..], &[]] {
-        // A hash of expired fields alone is a key like others to what moves it.
+        // Commands that move a key do not treat a hash of expired fields as absent.
         let moves = if rest.is_empty() { &[][..] } else { &["COPY k l", "RENAME k l"] };
         for command in COMMANDS.iter().chain(moves) {
             let shown = format!("{command} after {rest:?}");
@@ -282,13 +282,13 @@ fn a_write_in_a_pause_takes_expired_fields_for_absent_and_so_does_the_log() {
     }
 }
 
-/// What clients find in `k` and `l`, and when it expires.
+/// The fields that clients find in `k` and `l`, and their expiry times.
 fn hashes(client: &mut Client) -> [Value; 4] {
     ["HGETALL k", "HGETALL l", "HPEXPIRETIME k FIELDS 2 f g", "HPEXPIRETIME l FIELDS 2 f g"]
         .map(|line| client.run(line))
 }
 
-/// The hash `k` that `rest` makes, with a field `f` that has expired and that nothing has deleted yet.
+/// Makes the hash `k` by `rest`, with a field `f` that has expired but is not deleted yet.
 fn make_expired_field(client: &mut Client, rest: &[&str]) {
     let mut lead_ms = 2;
     loop {
@@ -296,7 +296,7 @@ fn make_expired_field(client: &mut Client, rest: &[&str]) {
         make(client, rest);
         make(client, &["HSET k f 1"]);
         let at = unix_ms(client) + lead_ms;
-        // 1: the time is set. 2: it was over, and the field is deleted.
+        // 1: the time was set. 2: it was in the past, and the field was deleted.
         if client.run(&format!("HPEXPIREAT k {at} FIELDS 1 f")).elements() == [Value::Integer(1)] {
             return wait_past(client, at);
         }
@@ -305,7 +305,7 @@ fn make_expired_field(client: &mut Client, rest: &[&str]) {
 }
 
 #[test]
-fn reads_in_a_pause_delete_nothing_and_writes_are_announced_as_after_an_expiry() {
+fn during_a_pause_reads_delete_nothing_and_writes_publish_the_expired_event() {
     let server = start();
     let (mut client, mut watching, mut listening) = (server.client(), server.client(), server.client());
     client.ok("CONFIG SET notify-keyspace-events KEA");
@@ -345,7 +345,7 @@ fn reads_in_a_pause_delete_nothing_and_writes_are_announced_as_after_an_expiry()
     watching.ok("MULTI");
     watching.run("PING");
     assert!(watching.run("EXEC").is_null(), "the watched key was replaced");
-    // `left` has an expiry, and is deleted by the next lookup.
+    // `left` has expired, so the next lookup deletes it.
     assert!(client.info("db0").contains("keys=4,expires=1,"), "{}", client.info("db0"));
     assert_eq!(client.run("EXISTS left live k s"), Value::Integer(3));
     assert_eq!(keys(&mut client)[0].1, ["k", "live", "s"]);

@@ -217,7 +217,7 @@ fn a_script_goes_on_when_its_client_has_hung_up() {
 }
 
 #[test]
-fn nothing_expires_while_a_script_runs_and_the_clock_moves_once_it_takes_long() {
+fn no_key_expires_while_a_script_runs_and_time_advances_once_the_script_is_slow() {
     let server = impatient("--hz 100");
     let (mut client, mut other) = (server.client(), server.client());
     other.ok("SET k v PX 100");
@@ -234,7 +234,7 @@ fn nothing_expires_while_a_script_runs_and_the_clock_moves_once_it_takes_long() 
 }
 
 #[test]
-fn the_clock_stands_still_in_a_script_that_does_not_take_long() {
+fn time_stands_still_in_a_fast_script() {
     let server = Server::start("--busy-reply-threshold 1000000");
     let script = format!(
         "local began = redis.call('TIME') {} local now = redis.call('TIME') \
@@ -245,7 +245,7 @@ fn the_clock_stands_still_in_a_script_that_does_not_take_long() {
 }
 
 #[test]
-fn a_script_that_waits_for_the_clock_ends() {
+fn a_script_that_waits_for_time_to_advance_ends() {
     let server = impatient("");
     let script = "local function now() local time = redis.call('TIME') return time[1] * 1000000 + time[2] end \
                   local began = now() repeat until now() > began + 50000 return 'ended'";
@@ -253,13 +253,13 @@ fn a_script_that_waits_for_the_clock_ends() {
     assert_eq!(server.client().call(&["EVAL", script, "0"]).text(), "ended");
 }
 
-/// Kilobytes of the machine of scripts.
+/// Kilobytes of memory of the Lua machine that runs scripts.
 fn machine_kilobytes(client: &mut Client) -> u64 {
     client.info("used_memory_lua").parse::<u64>().expect("a number") >> 10
 }
 
 #[test]
-fn replies_that_a_script_does_not_keep_are_freed_while_it_runs() {
+fn replies_that_a_script_drops_are_freed_while_it_runs() {
     let server = Server::start("--save ''");
     let mut client = server.client();
     client.run("RPUSH list a b c d e f g h");
@@ -280,7 +280,7 @@ fn replies_that_a_script_does_not_keep_are_freed_while_it_runs() {
         ("", "call('ECHO', 'number ' .. i)"),
         ("", "error_reply('number ' .. i)"),
     ] {
-        // Each of them makes 100 bytes of garbage at least.
+        // Each call makes at least 100 bytes of garbage.
         let script =
             format!("{setup} for i = 1, 60000 do redis.{call} end return collectgarbage('count') * 1024");
         let bytes = eval(&mut client, &script).integer();
@@ -290,7 +290,7 @@ fn replies_that_a_script_does_not_keep_are_freed_while_it_runs() {
 }
 
 #[test]
-fn what_a_script_that_fails_or_is_ended_has_taken_is_free_when_its_client_has_the_reply() {
+fn memory_of_a_script_that_fails_or_is_killed_is_freed_before_its_reply_is_sent() {
     let server = impatient("");
     let (mut client, mut other) = (server.client(), server.client());
     eval(&mut client, "return 1");
@@ -324,7 +324,7 @@ fn the_memory_of_scripts_evicts_no_keys() {
     client.ok("SET after x");
     assert_eq!(client.run("DBSIZE").integer(), 502);
     assert_eq!(client.info("evicted_keys"), "0");
-    // Functions as well.
+    // The same for functions.
     let library = format!("#!lua name=l\nredis.register_function('f', function() {script} end)");
     client.call(&["FUNCTION", "LOAD", &library]);
     assert_eq!(client.call(&["FCALL", "f", "0"]).integer(), 502);
@@ -481,7 +481,7 @@ fn known_attacks_by_scripts_do_no_harm() {
         assert!(!reply.is_error(), "{attack}: {reply:?}");
         assert_eq!(victim.run("PING").text(), "PONG");
     }
-    // CVE-2021-32672: a debugger takes a length for true, and reads behind what it has received.
+    // CVE-2021-32672: Redis' debugger trusted a length, and read beyond the bytes received.
     for mode in ["YES", "SYNC"] {
         let mut attacker = server.client();
         attacker.ok(&format!("SCRIPT DEBUG {mode}"));
@@ -535,9 +535,9 @@ fn a_log_with_scripts_in_it_is_loaded() {
     assert_eq!(client.run("GET scripted").text(), "2");
 }
 
-/// The journal records for everybody who listens: that one of them leaves must not make the log listen again.
+/// Listeners share the journal: the end of a subscription must not switch propagation to the AOF on again.
 #[test]
-fn what_a_script_keeps_from_the_log_is_not_logged_when_a_subscriber_leaves_while_it_is_suspended() {
+fn set_repl_keeps_its_effect_when_a_subscriber_leaves_while_the_script_is_suspended() {
     for leaves in ["SUBSCRIBE ch", "CLIENT TRACKING ON BCAST"] {
         let server = impatient("--appendonly yes --enable-debug-command yes --notify-keyspace-events KEA");
         let (mut client, mut other, mut leaving) = (server.client(), server.client(), server.client());

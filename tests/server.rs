@@ -371,7 +371,7 @@ fn daemonize_leaves_the_terminal_and_serves_on() {
 }
 
 #[test]
-fn what_config_get_shows_of_huge_pages_can_be_set_again() {
+fn the_value_of_huge_pages_that_config_get_returns_can_be_set_again() {
     let server = Server::start("");
     let mut client = server.client();
     for value in ["no", "yes", "no"] {
@@ -635,9 +635,9 @@ fn a_daemon_that_cannot_listen_or_log_exits_with_an_error() {
     assert!(!status.success() && said.contains("missing/here.log"), "{status}: {said}");
 }
 
-/// Who starts a daemon in a script relies on its exit status: 0 means that it serves.
+/// Scripts that start a daemon rely on the exit status: 0 means that it serves clients.
 #[test]
-fn a_daemon_that_cannot_load_or_be_found_exits_with_an_error_that_says_why() {
+fn a_daemon_that_cannot_load_its_data_or_write_its_pidfile_exits_with_the_reason() {
     let launch = Launch::subject();
     fs::write(launch.directory().join("dump.rdb"), "REDIS0011 and no more").expect("written");
     let port = launch.port();
@@ -653,7 +653,7 @@ fn a_daemon_that_cannot_load_or_be_found_exits_with_an_error_that_says_why() {
 }
 
 #[test]
-fn a_daemon_serves_its_data_when_the_starting_process_ends() {
+fn a_daemon_serves_its_data_by_the_time_its_parent_exits() {
     let server = Server::start("");
     let mut client = server.client();
     for key in 0..2000 {

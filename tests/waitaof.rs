@@ -1,5 +1,5 @@
-//! WAITAOF: whose writes are waited for, and what ends the wait. With `appendfsync no` nothing is ever synced by itself,
-//! so a reply of 1 tells that the client has no write that the disk lacks.
+//! WAITAOF: which writes a client waits for, and what unblocks it. With `appendfsync no` the server never syncs by
+//! itself, so a reply of 1 means that the client has no unsynced writes.
 
 mod support;
 
@@ -10,7 +10,7 @@ fn start(policy: &str) -> Server {
     Server::start(&format!("--appendonly yes --save '' --enable-debug-command yes --appendfsync {policy}"))
 }
 
-/// How many logs and replicas have the client's writes.
+/// Calls WAITAOF, and returns its two numbers: synced local AOFs and replicas.
 fn counts(reply: &Value) -> (i64, i64) {
     let counts: Vec<i64> = reply.elements().iter().map(Value::integer).collect();
     (counts[0], counts[1])
@@ -20,7 +20,7 @@ fn waitaof(client: &mut Client, arguments: &str) -> (i64, i64) {
     counts(&client.run(&format!("WAITAOF {arguments}")))
 }
 
-/// Sends a command that has to wait, and returns when it does.
+/// Sends a command that blocks, and returns once the client is blocked.
 fn begin_waiting(client: &mut Client, observer: &mut Client, line: &str) {
     let before = observer.info_number("blocked_clients");
     client.send(&line.split(' ').collect::<Vec<_>>()).expect("sent");
@@ -38,14 +38,18 @@ fn a_client_waits_for_its_own_writes_and_not_for_those_of_others() {
     assert_eq!(waitaof(&mut client, "1 0 0"), (1, 0), "nothing was written");
     client.ok("SET k v");
     assert_eq!(waitaof(&mut client, "1 0 1"), (0, 0));
-    assert_eq!(waitaof(&mut client, "0 0 0"), (0, 0), "what is reached is told whatever was asked for");
+    assert_eq!(
+        waitaof(&mut client, "0 0 0"),
+        (0, 0),
+        "the reply has the acknowledgements even if none were wanted"
+    );
     other.run("GET k");
     other.run("DEL missing");
     assert_eq!(waitaof(&mut other, "1 0 0"), (1, 0), "it has written nothing");
 }
 
 #[test]
-fn whatever_propagates_a_call_is_a_write_of_its_client() {
+fn every_propagated_call_counts_as_a_write_of_its_client() {
     let server = start("no");
     let mut other = server.client();
     let library = "#!lua name=lib\nredis.register_function('f', function() redis.call('SET', 'k', 1) end)";
@@ -69,11 +73,11 @@ fn whatever_propagates_a_call_is_a_write_of_its_client() {
     begin_waiting(&mut served, &mut other, "BLPOP queue 0");
     other.run("RPUSH queue x");
     reply(&mut served);
-    assert_eq!(waitaof(&mut served, "1 0 1"), (0, 0), "what it took is gone for good only with the log");
+    assert_eq!(waitaof(&mut served, "1 0 1"), (0, 0), "the served client's pop is a write");
 }
 
 #[test]
-fn in_a_transaction_nothing_is_waited_for() {
+fn waitaof_and_wait_do_not_block_in_a_transaction() {
     let server = start("no");
     let mut client = server.client();
     client.ok("SET k v");
@@ -86,7 +90,7 @@ fn in_a_transaction_nothing_is_waited_for() {
 }
 
 #[test]
-fn a_wait_ends_with_what_is_reached_at_its_timeout_or_when_it_is_unblocked() {
+fn a_timeout_or_client_unblock_replies_with_the_acknowledgements_so_far() {
     let server = start("no");
     let (mut client, mut other) = (server.client(), server.client());
     let id = client.run("CLIENT ID").integer();
@@ -105,7 +109,7 @@ fn a_wait_ends_with_what_is_reached_at_its_timeout_or_when_it_is_unblocked() {
 }
 
 #[test]
-fn a_sync_ends_the_waits_and_a_pipeline_goes_on_after_them() {
+fn a_sync_unblocks_the_clients_and_their_pipelines_continue() {
     let server = start("no");
     let (mut client, mut other) = (server.client(), server.client());
     client.ok("SET k v");
@@ -126,7 +130,7 @@ fn a_sync_ends_the_waits_and_a_pipeline_goes_on_after_them() {
 }
 
 #[test]
-fn without_a_log_there_is_nothing_to_wait_for() {
+fn waitaof_without_a_log_is_an_error_and_switching_the_log_off_unblocks_with_it() {
     const NO_LOG: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     let server = Server::start("--save ''");
     let (mut client, mut other) = (server.client(), server.client());
@@ -141,9 +145,9 @@ fn without_a_log_there_is_nothing_to_wait_for() {
     assert_eq!(reply(&mut client).text(), NO_LOG);
 }
 
-/// The kernel may drop what it could not write, so a later sync that succeeds proves nothing: only the rewrite does.
+/// The kernel may drop pages that it could not write, so only a rewrite, not a later sync, makes the data durable.
 #[test]
-fn after_a_failed_sync_a_wait_ends_when_all_was_written_again() {
+fn after_a_failed_sync_a_client_stays_blocked_until_a_rewrite() {
     let flags = "--appendonly yes --appendfsync everysec --save ''";
     let (launch, shim) = Shim::on(Launch::subject().flags(flags));
     let server = launch.start();

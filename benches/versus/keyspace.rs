@@ -362,7 +362,7 @@ impl Probe {
 
 /// A server with a socket in the file system.
 pub struct Fresh {
-    /// The server itself.
+    /// The server process.
     pub server: Server,
     socket: Socket,
 }
@@ -377,7 +377,7 @@ impl Drop for Socket {
 }
 
 impl Fresh {
-    /// Starts it with further directives.
+    /// Starts the server with further directives.
     pub fn start(bench: &Bench, spec: &Spec, directives: &[&str]) -> Result<Self> {
         let name = format!("redstart-versus-{}.sock", std::process::id());
         let socket = Socket(std::env::temp_dir().join(name));

@@ -84,7 +84,7 @@ struct Scale {
     fragmented_keys: usize,
     /// Keys of a server that saves and loads.
     stored_keys: usize,
-    /// By how much smaller the commands are beside which stalls are measured.
+    /// The divisor of the sizes of the large commands whose stalls are measured.
     stall_divisor: usize,
 }
 
@@ -156,7 +156,7 @@ fn command() -> Command {
         .arg(flag(scripts::SECTION, "scripts and functions that call commands"))
         .arg(flag(pressure::SECTION, "SETs while keys are evicted; runs only when asked for"))
         .arg(flag(expiry::SECTION, "latencies while a million keys expire, then five; runs only when asked for"))
-        .arg(flag(stalls::SECTION, "the longest wait of a PING beside single large commands; runs only when asked for"))
+        .arg(flag(stalls::SECTION, "the longest PING of another client during single large commands; runs only when asked for"))
         .arg(flag("fork", "pause of a fork, and copies while its child lives; runs only when asked for"))
         .arg(flag(keyspace::SECTION, "pauses while many keys and large collections come and go; runs only when asked for"))
         .arg(flag(fragmentation::SECTION, "memory after scattered deletions, and active defragmentation; runs only when asked for"))

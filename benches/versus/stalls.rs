@@ -1,4 +1,4 @@
-//! Stalls: the longest time that another client's PING takes beside one command that is large by itself.
+//! Stalls: the longest PING of another client while the server executes one large command.
 //!
 //! ```text
 //!   MSET of 764 MB, FLUSHALL, CONFIG SET maxmemory, … ─▶ ┌────────┐ ◀─ PING every 0.1 ms: the longest one
@@ -6,9 +6,9 @@
 //!                                                        └────────┘
 //! ```
 //!
-//! The PINGs are those of `keyspace.rs`: the time for which the server's main thread waited for a core is subtracted. Each
-//! round starts a fresh server; a figure is the median of the rounds. The rows say what is large; SUNIONSTORE and KEYS
-//! are O(N) by Redis's documentation, so they are only compared.
+//! As in `keyspace.rs`, the time for which the server's main thread waited for a core is subtracted from the PINGs.
+//! Each round starts a fresh server, and the report has the median of the rounds. Redis documents SUNIONSTORE and KEYS
+//! as O(N), so these are only compared, without a limit.
 
 use super::client::{Client, numbered};
 use super::fork::{field, info, used_memory};
@@ -26,7 +26,7 @@ pub const SECTION: &str = "stalls";
 /// The longest wait that a command may cause, in milliseconds.
 const STALL_MS: f64 = 5.0;
 
-/// How long the PINGs go on after the command, since what it leaves to be done may stall others as well.
+/// How long the PINGs go on after the command, since work that it deferred may stall other clients too.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// How long a server may take to save or to evict.
@@ -35,14 +35,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of a value of the MSETs.
 const VALUE_BYTES: usize = 10_000;
 
-/// Bytes of a value of the keys that are evicted, and by how much the limit is lowered.
+/// Bytes of each value that is evicted, and by how many bytes `maxmemory` is lowered.
 const EVICTED_BYTES: usize = 100;
 const LOWERED_BYTES: f64 = 200e6;
 
-/// A command that is large by itself.
+/// A large command.
 struct Case {
     name: &'static str,
-    /// How many keys, values or members there are; a fiftieth in a quick run.
+    /// The number of keys, values or members; a fiftieth of it in a quick run.
     count: usize,
     directives: &'static [&'static str],
     fill: fn(&mut Client, usize) -> Result<()>,
@@ -120,7 +120,7 @@ static CASES: [Case; 8] = [
     },
 ];
 
-/// Measures all chosen rows and adds them to the report.
+/// Measures the selected rows and adds them to the report.
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     for case in &CASES {
         let count = case.count / bench.scale.stall_divisor;
@@ -141,13 +141,13 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The longest PING beside the command and how long the command took, in milliseconds.
+/// The longest PING during the command, and the duration of the command, in milliseconds.
 fn measure(bench: &Bench, spec: &Spec, case: &Case, count: usize) -> Result<(f64, f64)> {
     let directives = [&["--enable-debug-command", "yes"], case.directives].concat();
     let fresh = Fresh::start(bench, spec, &directives)?;
     let mut client = fresh.server.connect()?;
     (case.fill)(&mut client, count)?;
-    // What filling has left to be done is done.
+    // Wait until work deferred by the filling is done.
     fresh.server.settled_cpu_time()?;
     sleep(AFTERWARDS);
     let mut took = Duration::ZERO;
@@ -162,7 +162,7 @@ fn measure(bench: &Bench, spec: &Spec, case: &Case, count: usize) -> Result<(f64
     Ok((pause_ms, took.as_secs_f64() * 1e3))
 }
 
-/// Executes one command of plain words.
+/// Executes one command, given as words separated by spaces.
 fn one(client: &mut Client, words: &str) -> Result<()> {
     let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
     client.must(&words).map(drop)
@@ -181,20 +181,20 @@ fn mset(client: &mut Client, count: usize) -> Result<()> {
     client.must(&words).map(drop)
 }
 
-/// Lowers the limit and writes a key; both are replied to.
+/// Lowers `maxmemory` and writes a key, and reads both replies.
 fn lower(client: &mut Client, _: usize) -> Result<()> {
     let limit = (used_memory(client)? - LOWERED_BYTES).max(1e6) as u64;
     client.must(&[b"CONFIG", b"SET", b"maxmemory", limit.to_string().as_bytes()])?;
     client.must(&[b"SET", b"one", b"more"]).map(drop)
 }
 
-/// Saves in the background and waits for the end of it.
+/// Saves in the background and waits until the snapshot is complete.
 fn save(client: &mut Client) -> Result<()> {
     one(client, "BGSAVE")?;
     let deadline = Instant::now() + PATIENCE;
     while field(&info(client)?, "rdb_bgsave_in_progress") != Some(0.0) {
         if Instant::now() > deadline {
-            return Err("the server does not finish its snapshot".into());
+            return Err("the server has not finished its snapshot in time".into());
         }
         sleep(Duration::from_millis(50));
     }

@@ -1,8 +1,7 @@
-//! redis-cli's debugger: the same sessions with Redis and with this server, byte for byte, and what must not happen to the
-//! server by them.
+//! The Lua debugger of redis-cli: sessions produce the same bytes as with Redis, and no session harms the server.
 //!
-//! `sessions.txt` has a script and commands for each session. `@3 s t` stands for three times the commands `s` and `t`;
-//! `!…` is sent as it is. Addresses differ and are not compared.
+//! `sessions.txt` has a script and commands for each session. `@3 s t` repeats the commands `s` and `t` three times;
+//! `!…` is sent as raw bytes. Addresses are not compared, since they differ.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,7 +15,7 @@ use support::{Client, Server, Value, eventually};
 
 const SESSIONS: &str = include_str!("sessions.txt");
 
-/// What ends a session.
+/// The last line of a session.
 const END: &str = "<endsession>";
 
 struct Session {
@@ -46,7 +45,7 @@ fn repeated(line: &str) -> Vec<String> {
     words.iter().cycle().take(count.parse::<usize>().expect("a number") * words.len()).cloned().collect()
 }
 
-/// A client that is about to debug `script`; what was replied to `EVAL`.
+/// Starts a session. Returns the client and the server's first lines.
 fn begin(server: &Server, mode: &str, script: &str) -> (Client, Vec<u8>) {
     let mut client = server.client();
     client.ok(&format!("SCRIPT DEBUG {mode}"));
@@ -59,7 +58,7 @@ fn has_ended(reply: &[u8]) -> bool {
     String::from_utf8_lossy(reply).contains(END)
 }
 
-/// All that a server sends in a session.
+/// Runs a session, and returns all that the server sent.
 fn transcript(server: &Server, mode: &str, session: &Session) -> String {
     let (mut client, mut reply) = begin(server, mode, &session.script);
     let mut transcript = String::new();
@@ -93,7 +92,7 @@ fn without_addresses(text: &str) -> String {
     shown
 }
 
-/// The keys and what they hold.
+/// The keys and their values.
 fn data(server: &Server) -> String {
     let mut client = server.client();
     let mut keys: Vec<String> = client.run("KEYS *").elements().iter().map(Value::text).collect();
@@ -117,14 +116,14 @@ fn compare(mode: &str) -> (Server, Server) {
 }
 
 #[test]
-fn a_forked_session_is_that_of_redis_and_changes_nothing() {
+fn a_forked_session_sends_what_redis_sends_and_changes_nothing() {
     let (_, own) = compare("YES");
     assert_eq!(data(&own), "");
     assert!(own.client().info_number("total_forks") >= 10, "each session has a process");
 }
 
 #[test]
-fn a_session_in_the_server_is_that_of_redis_and_its_changes_stay() {
+fn a_session_in_the_server_sends_what_redis_sends_and_its_writes_stay() {
     let (redis, own) = compare("SYNC");
     let data = data(&own);
     assert!(data.contains("kept: "), "{data}");
@@ -137,7 +136,7 @@ fn a_session_in_the_server_is_that_of_redis_and_its_changes_stay() {
 }
 
 #[test]
-fn nothing_of_a_forked_session_reaches_the_log_and_all_of_one_in_the_server_does() {
+fn writes_of_a_session_in_the_server_reach_the_log_and_those_of_a_forked_one_do_not() {
     let server = Server::start("--appendonly yes --enable-debug-command yes");
     for (mode, expected) in [("YES", Value::NullBulk), ("SYNC", Value::Bulk(b"1".to_vec()))] {
         let (mut client, _) = begin(&server, mode, "redis.call('incr', KEYS[1])\nreturn 7");
@@ -151,7 +150,7 @@ fn nothing_of_a_forked_session_reaches_the_log_and_all_of_one_in_the_server_does
     }
 }
 
-/// The processes that a server has forked.
+/// The server's child processes.
 fn children(server: &Server) -> Vec<u32> {
     let path = format!("/proc/{0}/task/{0}/children", server.pid());
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -160,13 +159,13 @@ fn children(server: &Server) -> Vec<u32> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_forked_session_holds_nobody_up_and_ends_with_its_client_or_its_server() {
+fn a_forked_session_blocks_no_other_client_and_ends_with_its_client_or_the_server() {
     let mut server = Server::start("--busy-reply-threshold 50");
     let clients = || server.client().run("CLIENT LIST").text().lines().count();
     let (client, _) = begin(&server, "YES", "while true do\nend");
     assert_eq!(children(&server).len(), 1);
     assert_eq!(clients(), 1, "the connection is the child's");
-    // Without a client an endless script ends when it takes long, and leaves no zombie.
+    // Without its client, an endless script ends at the timeout and leaves no zombie.
     drop(client);
     eventually("the child is gone", || children(&server).is_empty().then_some(()));
 
@@ -180,7 +179,7 @@ fn a_forked_session_holds_nobody_up_and_ends_with_its_client_or_its_server() {
 }
 
 #[test]
-fn a_session_in_the_server_ends_when_its_client_has_gone() {
+fn a_session_in_the_server_ends_when_its_client_disconnects() {
     let server = Server::start("--busy-reply-threshold 50");
     for commands in [&[][..], &["c"], &["s", "s"], &["e while true do end"]] {
         let (mut client, _) = begin(&server, "SYNC", "while true do\n  local x = 1\nend");
@@ -193,7 +192,7 @@ fn a_session_in_the_server_ends_when_its_client_has_gone() {
 }
 
 #[test]
-fn a_signal_ends_the_server_while_a_session_waits_in_it() {
+fn a_signal_shuts_the_server_down_during_a_session_in_it() {
     let mut server = Server::start("");
     let (mut client, _) = begin(&server, "SYNC", "redis.call('set', KEYS[1], 1)\nreturn 7");
     server.signal(nix::sys::signal::Signal::SIGTERM);
@@ -202,7 +201,7 @@ fn a_signal_ends_the_server_while_a_session_waits_in_it() {
 }
 
 #[test]
-fn whatever_is_sent_the_server_goes_on() {
+fn no_input_of_a_session_harms_the_server() {
     let server = Server::start("");
     for mode in ["YES", "SYNC"] {
         for input in [
@@ -225,7 +224,7 @@ fn whatever_is_sent_the_server_goes_on() {
             client.finish_sending();
             assert!(has_ended(&client.wait_closed()), "{mode}: {input:?}");
         }
-        // More than a command may have, and a table that would be shown without end.
+        // A command that is too long, and a table whose output would be endless.
         let (mut client, _) = begin(&server, mode, "return 1");
         let _ =
             client.send_raw(&[b"*1024\r\n".to_vec(), b"$1024\r\n".to_vec(), vec![b'x'; 2 << 20]].concat());
@@ -242,7 +241,7 @@ fn whatever_is_sent_the_server_goes_on() {
 }
 
 #[test]
-fn debugging_is_for_scripts_outside_of_a_pipeline() {
+fn script_debug_is_refused_in_a_pipeline_and_for_evalsha() {
     let server = Server::start("");
     let mut client = server.client();
     let refused = |value: Value, text: &str| {

@@ -178,10 +178,10 @@ fn garbage_that_errors_and_protected_calls_make_is_collected() {
     }
 }
 
-/// What the host does for a program that asks it for something.
+/// Returns a value of the host to the program.
 type Service = fn(&mut Machine);
 
-/// Ways in which values come into the machine from the host.
+/// Ways in which the host creates values in the machine.
 const SERVICES: &[(&str, Service)] = &[
     ("a table", |m| {
         let table = m.heap.new_table(8, 0);
@@ -228,7 +228,7 @@ const SERVICES: &[(&str, Service)] = &[
 ];
 
 #[test]
-fn what_the_host_provides_is_collected_however_it_comes_into_the_machine() {
+fn values_that_the_host_creates_are_collected() {
     const LIMIT: usize = 2 << 20;
     for (what, serve) in SERVICES {
         for script in [
@@ -252,7 +252,7 @@ fn what_the_host_provides_is_collected_however_it_comes_into_the_machine() {
                         serve(&mut machine);
                     }
                     Progress::Paused => {}
-                    // An error that is not caught.
+                    // An uncaught error.
                     Progress::Failed(_) => break,
                     Progress::Finished { .. } | Progress::Stopped(_) => panic!("{script} ends"),
                 }
@@ -264,7 +264,7 @@ fn what_the_host_provides_is_collected_however_it_comes_into_the_machine() {
 }
 
 #[test]
-fn functions_that_are_loaded_count_with_their_code() {
+fn the_code_of_loaded_functions_counts_towards_the_limit() {
     let script = "local source = ('local a = 1 '):rep(100) .. 'return a' \
                   source = 'return function() ' .. source .. ' end' while true do loadstring(source) end";
     let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
@@ -280,7 +280,7 @@ fn functions_that_are_loaded_count_with_their_code() {
     assert!(most < 8 << 20, "{most} bytes");
 }
 
-/// Programs that leave much behind, and whether they fail.
+/// Programs that leave much garbage, by returning, failing or running on.
 const LITTER: &[&str] = &[
     "local t = {} for i = 1, 100000 do t[i] = { i } end return 1",
     "local t = {} for i = 1, 100000 do t[i] = { i } end error('x')",
@@ -291,7 +291,7 @@ const LITTER: &[&str] = &[
 ];
 
 #[test]
-fn what_a_program_leaves_behind_is_freed_when_it_has_ended_failed_or_been_abandoned() {
+fn garbage_of_a_program_is_freed_after_it_has_returned_failed_or_been_abandoned() {
     for script in LITTER {
         let mut machine = engine::machine(engine::PLENTY, Libraries::Redis);
         let before = machine.allocated_bytes();
@@ -302,7 +302,7 @@ fn what_a_program_leaves_behind_is_freed_when_it_has_ended_failed_or_been_abando
         }
         assert!(runs > 0, "{script} takes no time");
         machine.abandon();
-        // It is freed in pieces, too.
+        // The garbage is freed in small steps.
         while machine.wants_collection() {
             machine.run(10_000);
         }
@@ -327,7 +327,7 @@ fn a_collection_is_suspended_when_the_budget_is_used_up() {
             assert!(matches!(progress, Progress::Paused), "{script}: {progress:?}");
             assert!(machine.overdraft() < 5000, "{script}: {} steps at once", machine.overdraft());
         }
-        // Suspended in the midst of one, it is abandoned without harm.
+        // A program can be abandoned in the middle of a collection.
         machine.abandon();
         assert_eq!(
             outcome(&mut machine, "local t = {} for i = 1, 100 do t[i] = 'k' .. i end return #t"),

@@ -424,7 +424,7 @@ fn a_reloaded_log_holds_what_was_changed_before_and_takes_what_comes_after() {
 }
 
 #[test]
-fn who_waits_for_a_key_is_served_when_a_log_that_is_reloaded_has_it() {
+fn a_blocked_client_is_served_when_a_reloaded_log_has_its_key() {
     let server = begin("--appendonly yes --aof-use-rdb-preamble no");
     let (mut client, mut waiting) = (server.client(), server.client());
     client.run("RPUSH list a");
@@ -438,7 +438,7 @@ fn who_waits_for_a_key_is_served_when_a_log_that_is_reloaded_has_it() {
 }
 
 #[test]
-fn a_transaction_that_reloads_the_log_goes_on_with_its_own_changes() {
+fn a_transaction_that_reloads_the_log_keeps_its_earlier_changes() {
     let server = begin("--appendonly yes --notify-keyspace-events KEA");
     let (mut client, mut watcher, mut subscriber) = (server.client(), server.client(), server.client());
     client.ok("SET watched 1");

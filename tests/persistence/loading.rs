@@ -128,10 +128,10 @@ fn a_pause_while_loading_lets_nothing_expire() {
     });
 }
 
-/// Loaded data is no change: who subscribes to events of keys, or has a copy of values, is sent nothing of it. Who
-/// watches a key that a command of the log sets finds it changed.
+/// Loading sends no keyspace notifications and no invalidation messages. A `WATCH` of a key that is loaded fails its
+/// transaction.
 #[test]
-fn what_is_loaded_is_not_announced_to_those_who_came_meanwhile_and_fails_their_transactions() {
+fn loading_notifies_no_clients_and_fails_transactions_that_watch_loaded_keys() {
     while_loading(|server, client| {
         client.ok("CONFIG SET notify-keyspace-events KEA");
         let (mut subscriber, mut copier, mut watcher) = (server.client(), server.client(), server.client());

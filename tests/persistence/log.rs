@@ -447,7 +447,7 @@ fn the_log_counts_and_not_the_snapshot() {
     client.ok("SET k log");
     let server = restart(server);
     assert_eq!(server.client().run("GET k").text(), "log");
-    // Without its log it begins with what the snapshot has, where Redis begins empty and loses it at the next save.
+    // Without its AOF, this server loads the snapshot. Redis starts empty, and the next save overwrites the snapshot.
     let server = restart_after(server, |directory| {
         fs::remove_dir_all(directory.join("appendonlydir")).expect("removed");
     });
@@ -599,9 +599,9 @@ fn a_directory_that_cannot_be_made_is_refused_at_the_start_and_by_config_set() {
     assert!(client.run("BGREWRITEAOF").is_error());
 }
 
-/// Switching the log on in the configuration file is not to lose what a snapshot has, nor to overwrite it at the end.
+/// Switching the AOF on in the configuration file must not lose the snapshot's data, nor overwrite it at the next save.
 #[test]
-fn the_first_base_of_a_log_is_made_of_the_snapshot_that_is_there() {
+fn the_first_base_of_a_log_is_made_from_an_existing_snapshot() {
     if subject_is_redis() {
         return;
     }
@@ -618,7 +618,7 @@ fn the_first_base_of_a_log_is_made_of_the_snapshot_that_is_there() {
     assert!(server.log().contains("dump.rdb"), "{}", server.log());
     client.ok("SET j w");
     let launch = server.stop();
-    // From now on the log counts, and not the snapshot.
+    // The next start loads the AOF, not the snapshot.
     fs::remove_file(launch.directory().join("dump.rdb")).expect("removed");
     let server = start(launch);
     let mut client = server.client();

@@ -5,7 +5,7 @@
 //! * [`snapshots`]: save rules, what counts as a change, failures.
 //! * [`log`]: the files of the append-only log through starts, rewrites and switches.
 //! * [`loading`]: what is served meanwhile, and files that are cut or damaged.
-//! * [`replay`]: what a log says is done again, whatever limits have been lowered since.
+//! * [`replay`]: loading an AOF executes its commands again, even if limits were lowered since.
 //! * [`info`]: INFO persistence.
 //! * [`time`]: what expires while the server is down.
 

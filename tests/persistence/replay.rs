@@ -1,5 +1,4 @@
-//! What a log says is done again, whatever has become of the limits since; and what cannot be done is not passed over in
-//! silence.
+//! Loading an AOF executes its commands again, even if limits were lowered since, and reports those that fail.
 
 use crate::support::client::encode;
 use crate::support::server::subject_is_redis;
@@ -31,7 +30,7 @@ fn assert_replays(client: &mut Client, what: &str) {
 }
 
 #[test]
-fn entries_that_were_added_with_a_limit_of_approximate_trimming_are_there_after_loading() {
+fn stream_entries_added_with_approximate_trimming_and_a_limit_survive_loading() {
     let server = begin("--appendonly yes --stream-node-max-entries 10");
     let mut client = server.client();
     for n in 1..=100 {
@@ -47,13 +46,13 @@ fn entries_that_were_added_with_a_limit_of_approximate_trimming_are_there_after_
     assert_eq!(client.run("XLEN t").integer(), 70);
     let server = restart(server);
     assert_eq!(server.client().run("XLEN s").integer(), 71);
-    // A client is refused what a log may say.
+    // Clients may not send this form; only the AOF may contain it.
     let refused = server.client().run("XTRIM s MAXLEN = 5 LIMIT 30").text();
     assert_eq!(refused, "ERR syntax error, LIMIT cannot be used without the special ~ option");
 }
 
 #[test]
-fn a_log_is_loaded_whatever_limits_have_been_lowered_since() {
+fn a_log_is_loaded_in_full_after_limits_were_lowered() {
     let server = begin("--appendonly yes --proto-max-bulk-len 8mb");
     let mut client = server.client();
     let half = "x".repeat(MIB);
@@ -90,9 +89,9 @@ fn a_log_is_loaded_whatever_limits_have_been_lowered_since() {
 }
 
 #[test]
-fn a_script_of_a_log_is_not_refused_for_limits_that_were_lowered_since() {
+fn a_script_of_a_log_is_executed_after_limits_were_lowered() {
     if subject_is_redis() {
-        // It ends with a segmentation fault when a script of a log fails.
+        // Redis crashes with a segmentation fault when a script of the AOF fails.
         return;
     }
     let server = begin("--appendonly yes --maxmemory 1 --proto-max-bulk-len 1mb");
@@ -108,7 +107,7 @@ fn a_script_of_a_log_is_not_refused_for_limits_that_were_lowered_since() {
     let mut client = server.client();
     assert_eq!(client.info_number("unexpected_error_replies"), 0);
     assert_eq!(client.run("STRLEN k").integer() as usize, MIB + 2);
-    // What it calls has not been put into another form, so that syntax is judged as it was when it was first executed.
+    // The script's calls are as the client wrote them, so their syntax is checked like a client's.
     assert!(
         client.run("GET strict").text().contains("syntax error, LIMIT"),
         "{:?}",
@@ -117,7 +116,7 @@ fn a_script_of_a_log_is_not_refused_for_limits_that_were_lowered_since() {
 }
 
 #[test]
-fn a_command_that_fails_while_a_log_is_loaded_is_counted_and_named() {
+fn a_command_of_a_log_that_fails_is_counted_and_logged() {
     let server = begin("--appendonly yes");
     let mut client = server.client();
     client.ok("SET k v");
@@ -133,7 +132,7 @@ fn a_command_that_fails_while_a_log_is_loaded_is_counted_and_named() {
         assert_eq!(client.run(&format!("GET {key}")).text(), "v", "{key}");
     }
     let log = server.log();
-    // Redis takes the second one for the first one's command.
+    // Redis logs the second failure with the name of the first command.
     for called in if subject_is_redis() { &["'lpush'"][..] } else { &["'lpush'", "'hset'"] } {
         let line = log.lines().find(|line| line.contains("== CRITICAL ==") && line.contains(called));
         let line = line.unwrap_or_else(|| panic!("nothing is said of {called}:\n{log}"));
@@ -154,9 +153,9 @@ fn a_command_that_fails_while_a_log_is_loaded_is_counted_and_named() {
 }
 
 #[test]
-fn a_script_of_a_log_that_fails_is_counted_and_named() {
+fn a_script_of_a_log_that_fails_is_counted_and_logged() {
     if subject_is_redis() {
-        // It ends with a segmentation fault.
+        // Redis crashes with a segmentation fault.
         return;
     }
     let server = begin("--appendonly yes");
@@ -170,9 +169,9 @@ fn a_script_of_a_log_that_fails_is_counted_and_named() {
 }
 
 #[test]
-fn a_log_of_a_server_with_more_databases_is_refused_whichever_command_names_one() {
+fn a_log_that_names_a_database_that_does_not_exist_is_refused_whatever_the_command() {
     if subject_is_redis() {
-        // It loads what it can, without a copy that went into such a database.
+        // Redis loads the rest, and loses the copy into that database.
         return;
     }
     for command in ["SELECT 12", "COPY k l DB 12", "MOVE k 12", "SWAPDB 0 12"] {
@@ -184,7 +183,7 @@ fn a_log_of_a_server_with_more_databases_is_refused_whichever_command_names_one(
     }
 }
 
-/// What a data set has beside its values: times, what streams know beside their entries, functions, other databases.
+/// The data besides plain values: expiry times, stream metadata and groups, functions, other databases.
 #[test]
 fn times_groups_and_functions_are_the_same_after_loading() {
     let launch = Launch::subject().flags("--enable-debug-command yes --appendonly yes");
@@ -240,7 +239,7 @@ fn times_groups_and_functions_are_the_same_after_loading() {
     }
 }
 
-/// A reply without what depends on time (how long ago a message was delivered) or on the form in memory.
+/// A reply without the parts that depend on the time (idle times) or on the layout in memory.
 fn masked(line: &str, reply: &Value) -> Vec<Value> {
     let of = if matches!(reply, Value::Array(_)) { reply.elements() } else { vec![reply.clone()] };
     let drop_at = match line {
