@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_loading_depends_on_cannot_be_set_meanwhile() {
+    fn directives_that_loading_depends_on_cannot_be_set_during_loading() {
         let refused = |words: &[&str]| prepare(&Config::default(), &bytes(words), true, true).unwrap_err();
         for name in ["appendonly", "dir", "repl-diskless-load"] {
             assert_eq!(refused(&[name, "nonsense"]), SetError::Loading, "{name}");

@@ -115,7 +115,7 @@ pub fn load(
     for line in &plan.lines {
         loader.take_line(line, "command line", 0).map_err(|problem| problem.at("command line", 0))?;
     }
-    loader.refuse_what_is_not_supported()?;
+    loader.refuse_unsupported()?;
     loader.config.dir.resolve().map_err(|error| ConfigError {
         file: "dir".into(),
         line: 0,
@@ -263,7 +263,7 @@ impl Loader {
     }
 
     /// Fails if an unsupported directive that protects the server or defines its role does not have its default.
-    fn refuse_what_is_not_supported(&mut self) -> Result<(), ConfigError> {
+    fn refuse_unsupported(&mut self) -> Result<(), ConfigError> {
         let Some((name, why)) = refused::first(&self.config) else { return Ok(()) };
         let place = self.refusable.iter().find(|(known, _)| *known == name);
         let (_, place) = place.expect("a line has set what is not the default");

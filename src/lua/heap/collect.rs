@@ -1,8 +1,7 @@
 //! The collector: marks all that can be reached from the roots, and frees the rest.
 //!
 //! ```text
-//!  begin ─▶ roots ─▶ mark, 256 table slots at a time ─▶ clear weak tables ─▶ sweep, 1,024 arena slots at a time ─▶
-//! done
+//!  begin ─▶ roots ─▶ mark, 256 table slots at a time ─▶ clear weak tables ─▶ sweep, 1,024 slots at a time ─▶ done
 //! ```
 //!
 //! The program stops during a collection, so there are no write barriers. The collection itself works in small steps

@@ -2,8 +2,8 @@
 //! fsync.
 //!
 //! ```text
-//!   by_offset    (offset, client)  ─▶ unblocked once the AOF is synced up to the offset; without clients that wait for
-//! replicas   by_deadline  (time, client)    ─▶ unblocked at that time, with the acknowledgements so far
+//!   by_offset    (offset, client)  ─▶ unblocked once the AOF is synced up to there, if it waits for no replicas
+//!   by_deadline  (time, client)    ─▶ unblocked at that time, with the acknowledgements so far
 //! ```
 //!
 //! A client waits for an offset of the stream of propagated calls: the end of its last write. Blocking and unblocking a

@@ -127,8 +127,8 @@ pub struct Run {
     pub lacks_memory: bool,
     /// It is to end.
     pub is_killed: bool,
-    /// Set after `SCRIPT KILL` or `FUNCTION KILL`, while the script's memory is being freed: the error reply, and whether that counts in
-    /// the error statistics.
+    /// Set after `SCRIPT KILL` or `FUNCTION KILL`, while the script's memory is being freed: the error reply, and
+    /// whether that counts in the error statistics.
     pub obituary: Option<(Vec<u8>, bool)>,
     /// The ticks at which it began, and its slice.
     pub began: u64,

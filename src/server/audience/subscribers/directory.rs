@@ -1,8 +1,8 @@
 //! A compact map from a name to its subscribers.
 //!
 //! ```text
-//!   names   name ─▶ up to 3 clients, 8 bytes each │ the number of a crowd, 4 bytes   crowds  number ─▶ the clients of
-//! a name with more than 3
+//!   names   name ─▶ up to 3 clients, 8 bytes each │ the number of a crowd, 4 bytes
+//!   crowds  number ─▶ the clients of a name with more than 3
 //! ```
 //!
 //! The names are the fields of a [`Hash`](struct@Hash). A name and up to 3 clients share one block of memory, and the

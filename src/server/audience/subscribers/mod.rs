@@ -1,10 +1,10 @@
 //! Pub/sub: the subscriptions of all clients, and the delivery of messages.
 //!
 //! ```text
-//!   channels, patterns, shards   name ─▶ clients, each with its protocol           directory.rs
+//!   channels, patterns, shards   name ─▶ clients, each with its protocol             directory.rs
 //!   starts                       literal prefix ─▶ patterns, "news.*" under "news."  starts.rs
 //!   clients                      client ─▶ its names of each kind
-//!   long                         number ─▶ name of more than 128 bytes               names.rs
+//!   long                         number ─▶ name of more than 128 bytes                 names.rs
 //! ```
 //!
 //! All tables but the last grow a bucket at a time, and their blocks have no spare room. A subscription to a channel of

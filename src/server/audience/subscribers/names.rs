@@ -126,7 +126,7 @@ impl LongNames {
         Key::of_number(number)
     }
 
-    /// Counts one subscription to the name of this key less. Frees the name after the last one.
+    /// Removes one subscription to the name of this key, and frees the name after the last one.
     pub fn release(&mut self, key: &[u8]) {
         let Some(number) = number_of(key) else { return };
         let name = self.names.get_mut(number);

@@ -1,8 +1,8 @@
 //! Finds the patterns that match a channel by their literal prefix, here called their start.
 //!
 //! ```text
-//!   by_start   start ─▶ (length, rest of the pattern) …, up to 250 bytes │ 255, the number of a group   groups
-//! number ─▶ the rests of a start, where they take more than 250 bytes
+//!   by_start   start ─▶ (length, rest of the pattern) …, up to 250 bytes │ 255, the number of a group
+//!   groups     number ─▶ the rests of a start, where they take more than 250 bytes
 //! ```
 //!
 //! "news.*" is stored under "news." as "*". A pattern of more than 128 bytes is stored as its key (`names.rs`). To find
