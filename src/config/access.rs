@@ -82,8 +82,8 @@ pub struct Change {
     pub changed: Vec<&'static Directive>,
 }
 
-/// Prepares a CONFIG SET of alternating names and values. `local` means that the client is on this machine, where
-/// `enable-protected-configs local` permits more; `loading` that the data is being loaded.
+/// Prepares a CONFIG SET of alternating names and values. `local`: the client is on this machine, where
+/// `enable-protected-configs local` permits more directives. `loading`: the data is being loaded, which forbids some.
 pub fn prepare(config: &Config, arguments: &[&[u8]], local: bool, loading: bool) -> Result<Change, SetError> {
     let pairs: Vec<(&[u8], &[u8])> = arguments.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     if pairs.len() * 2 != arguments.len() {

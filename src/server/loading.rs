@@ -82,7 +82,7 @@ impl LoadState {
         !matches!(self, LoadState::Idle)
     }
 
-    /// What is being loaded, while clients are served.
+    /// The state of loading, if it is suspended and clients are served.
     pub fn between_slices(&self) -> Option<&Loading> {
         match self {
             LoadState::BetweenSlices(loading) => Some(loading),

@@ -178,7 +178,7 @@ impl Socket {
     pub fn wait(&self, to_send: bool, timeout_ms: u32) -> bool {
         let events = if to_send { libc::POLLOUT } else { libc::POLLIN };
         let mut wait = libc::pollfd { fd: self.fd.as_raw_fd(), events, revents: 0 };
-        // SAFETY: one structure, ours.
+        // SAFETY: points to one live structure, and the count is 1.
         unsafe { libc::poll(&raw mut wait, 1, i32::try_from(timeout_ms).unwrap_or(i32::MAX)) > 0 }
     }
 

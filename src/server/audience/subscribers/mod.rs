@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_the_form_of_the_protocol_that_its_reader_speaks_now() {
+    fn a_message_is_encoded_for_the_protocol_that_its_receiver_speaks_now() {
         let mut subscribers = Subscribers::default();
         subscribers.subscribe(token(1), Protocol::Resp2, Kind::Channel, b"c");
         subscribers.subscribe(token(2), Protocol::Resp3, Kind::Channel, b"c");
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_few_clients_of_both_protocols_becomes_one_with_many_and_back() {
+    fn subscribers_of_both_protocols_get_messages_while_their_number_grows_and_shrinks() {
         let mut subscribers = Subscribers::default();
         let protocol = |slot: u32| if slot.is_multiple_of(2) { Protocol::Resp2 } else { Protocol::Resp3 };
         for slot in 0..10 {
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_looks_like_the_number_of_a_long_one_is_another() {
+    fn a_short_name_with_the_bytes_of_a_long_names_key_is_a_channel_of_its_own() {
         let mut subscribers = Subscribers::default();
         let like_a_number = [255, 0, 0, 0, 0];
         for kind in [Kind::Channel, Kind::Pattern] {
