@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -270,4 +272,118 @@ fn a_password_is_asked_for_and_not_shown() {
     terminal.wait_for("> ");
     ask(&mut terminal, "ping", "PONG\r\n");
     assert!(!terminal.transcript().contains("secret"));
+}
+
+/// A server that replies to whatever arrives.
+fn replying(serve: impl Fn(&[u8], &mut TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let serve = std::sync::Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, serve) = (stream.expect("a connection"), serve.clone());
+            std::thread::spawn(move || {
+                let mut room = [0; 4096];
+                while let Ok(len @ 1..) = stream.read(&mut room) {
+                    serve(&room[..len], &mut stream);
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn ctrl_c_ends_messages_that_arrive_without_a_pause() {
+    let port = replying(|request, stream| {
+        if request.windows(7).any(|word| word == b"monitor") {
+            while stream.write_all(&b"+line\r\n".repeat(1000)).is_ok() {}
+        } else {
+            let _ = stream.write_all(b"*0\r\n");
+        }
+    });
+    let home = Server::start("");
+    let mut terminal = open(home.directory(), port, &[]);
+    terminal.wait_for("> ");
+    terminal.send("monitor\r");
+    terminal.wait_for("line\r\nline\r\n");
+    terminal.send("\x03");
+    terminal.wait_for("> ");
+    ask(&mut terminal, "lrange a 0 -1", "(empty array)\r\n");
+}
+
+/// What writes the clipboard, a control sequence by one character, and an override of the direction.
+const OBEYED: &str = "\x1b]52;c;eA==\x07 \u{9b}7m \u{202e}txt";
+const SHOWN: [&str; 2] = [r"\x1b]52;c;eA==", r" \xc2\x9b7m \xe2\x80\xaetxt"];
+
+/// What a tool prints at a terminal.
+fn at_a_terminal(arguments: &[&str]) -> String {
+    let mut command = Command::new(subject_binary());
+    command.args(arguments).env_remove("REDISCLI_AUTH");
+    Terminal::start(command, 200, 30).finish()
+}
+
+#[test]
+fn what_a_server_sends_is_shown_and_not_obeyed() {
+    let server = Server::start("--maxmemory-policy allkeys-lfu");
+    let port = server.port().to_string();
+    server.client().call(&["SET", OBEYED, OBEYED]);
+    let error = "return redis.error_reply(ARGV[1])";
+    let status = "return redis.status_reply(ARGV[1])";
+    let commands: [&[&str]; 8] = [
+        &["--raw", "get", OBEYED],
+        &["--csv", "eval", status, "0", OBEYED],
+        &["eval", status, "0", OBEYED],
+        &["eval", error, "0", OBEYED],
+        &["-e", "eval", error, "0", OBEYED],
+        &["--raw", "-3", "eval", "return {ARGV[1], {ARGV[1]}}", "0", OBEYED],
+        &["--raw", "--scan"],
+        &["--bigkeys"],
+    ];
+    for arguments in commands {
+        let printed = at_a_terminal(&[&["cli", "-p", &port], arguments].concat());
+        assert_shown(&printed, arguments);
+    }
+    let printed = at_a_terminal(&["benchmark", "-p", &port, "-n", "1", "eval", error, "0", OBEYED]);
+    assert_shown(&printed, &["benchmark"]);
+    let piped = Command::new(subject_binary())
+        .args(["cli", "-p", &port, "get", OBEYED])
+        .output()
+        .expect("the tool runs");
+    assert_eq!(String::from_utf8(piped.stdout).expect("text"), format!("{OBEYED}\n"), "into a pipe");
+}
+
+#[test]
+fn messages_texts_and_refusals_are_shown_and_not_obeyed() {
+    let length = OBEYED.len();
+    for reply in [
+        format!("={}\r\ntxt:{OBEYED}\r\n", length + 4),
+        format!(">2\r\n+news\r\n${length}\r\n{OBEYED}\r\n+OK\r\n"),
+        format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${length}\r\n{OBEYED}\r\n+OK\r\n"),
+        format!("-ERR {OBEYED}\r\n"),
+        format!("+{OBEYED}\r\n"),
+    ] {
+        let shown = reply.clone();
+        let port = replying(move |_, stream| drop(stream.write_all(reply.as_bytes()))).to_string();
+        assert_shown(&at_a_terminal(&["cli", "-p", &port, "ping"]), &[&shown]);
+        if shown.starts_with('-') {
+            for arguments in
+                [&["--scan"][..], &["--stat"], &["--hotkeys"], &["--bigkeys"], &["-a", "x", "ping"]]
+            {
+                assert_shown(&at_a_terminal(&[&["cli", "-p", &port], arguments].concat()), arguments);
+            }
+        }
+    }
+    let directory = Server::start("");
+    let path = directory.directory().join("evil.rdb");
+    let file = [b"REDIS0011\xfa\x03abc", &[length as u8][..], OBEYED.as_bytes(), b"\xff", &[0; 8]].concat();
+    std::fs::write(&path, file).expect("write a file");
+    let printed = at_a_terminal(&["check-rdb", path.to_str().expect("a path")]);
+    assert_shown(&printed, &["check-rdb"]);
+}
+
+fn assert_shown(printed: &str, case: &[&str]) {
+    assert!(!printed.contains(['\x07', '\u{9b}', '\u{202e}']), "{case:?}: {printed:?}");
+    assert!(!printed.contains("\x1b]"), "{case:?}: {printed:?}");
+    assert!(SHOWN.iter().all(|part| printed.contains(part)), "{case:?}: {printed:?}");
 }

@@ -419,6 +419,18 @@ fn length_complaints(text: &str) -> Vec<String> {
     if lines > LONGEST_FILE { vec![format!("{lines} lines, more than {LONGEST_FILE}")] } else { vec![] }
 }
 
+/// Ways for a tool to print past `console`, which has a terminal show what it would obey.
+fn console_complaints(path: &Path, text: &str) -> Vec<String> {
+    // They draw what they have made themselves.
+    const MAY: [&str; 4] = ["console.rs", "progress.rs", "check_system.rs", "top/screen.rs"];
+    const WAYS: [&str; 4] = ["print!(", "println!(", "stdout().lock()", "(io::stderr(),"];
+    if !path.starts_with("src/tools") || MAY.iter().any(|name| path.ends_with(name)) {
+        return vec![];
+    }
+    let lines = code(text).into_iter().filter(|(_, line)| WAYS.iter().any(|way| line.contains(way)));
+    lines.map(|(number, line)| format!("line {number}: past the console: {}", line.trim())).collect()
+}
+
 /// Names of the `[dependencies]` of a manifest that nobody agreed on.
 fn dependency_complaints(manifest: &str) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -512,6 +524,11 @@ fn no_source_file_is_longer_than_900_lines_without_its_tests() {
 }
 
 #[test]
+fn tools_print_through_the_console() {
+    check(|source| console_complaints(&source.path, &source.text));
+}
+
+#[test]
 fn the_servers_dependencies_are_the_agreed_ones() {
     let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).expect("the manifest");
     let complaints = dependency_complaints(&manifest);
@@ -567,6 +584,10 @@ fn the_checks_complain_about_what_they_are_for() {
     assert!(floor_complaints("server", "use crate::command;\n// use crate::tools;").is_empty());
     assert!(floor_complaints("dict", "#[cfg(test)]\nmod tests {\n    use crate::server;\n}").is_empty());
     assert_eq!(floor_complaints("dict", "#[cfg(test)]\nmod tests;\nuse crate::server;").len(), 1);
+
+    let printing = |path: &str| console_complaints(Path::new(path), "eprintln!(\"{text}\");").len();
+    assert_eq!((printing("src/tools/cli/mod.rs"), printing("src/tools/console.rs")), (1, 0));
+    assert_eq!(printing("src/server/mod.rs"), 0);
 
     let part = |path: &str, text: &str| part_complaints(Path::new(path), text).len();
     assert_eq!(part("src/server/core/stats.rs", "use crate::sys::net::Socket;"), 1);

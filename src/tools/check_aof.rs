@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{Call, Progress, check_rdb};
+use super::{Call, Progress, check_rdb, console};
 use crate::persist::aof::{Manifest, Part};
 use crate::sys::file;
 use crate::text::number::leading_i64;
@@ -83,19 +83,19 @@ pub fn main(call: &Call) -> ExitCode {
         ["--fix", _] => mode.fix = true,
         ["--truncate-to-timestamp", text, _] => match leading_i64(text.as_bytes()) {
             (i64::MIN | i64::MAX, _) | (_, [_, ..]) => {
-                println!("Invalid timestamp, aborting...");
+                let _ = console::print(b"Invalid timestamp, aborting...\n");
                 return ExitCode::FAILURE;
             }
             (seconds, []) => mode.to_timestamp = seconds,
         },
         _ => {
             let usage = "[--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>";
-            println!("Usage: {} {usage}", call.program);
+            let _ = console::print(format!("Usage: {} {usage}\n", call.program).as_bytes());
             return ExitCode::FAILURE;
         }
     }
     let path = call.arguments.last().map(PathBuf::from).unwrap_or_default();
-    let check = Check { out: io::stdout().lock(), answers: io::stdin().lock(), mode, line: 1 };
+    let check = Check { out: console::output(), answers: io::stdin().lock(), mode, line: 1 };
     match check.run(&path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Quit) => ExitCode::FAILURE,

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, Command};
 
+use super::console::{self, tell};
 use super::{Call, Progress};
 use crate::dict::Seed;
 use crate::persist::rdb::file::{Checksum, Fault, KeyHead, RdbError, Record, Records, Source, type_name};
@@ -32,13 +33,14 @@ pub fn main(call: &Call) -> ExitCode {
     match file.to_str() {
         Some("-h" | "--help") => return call.help(command()),
         Some("-v" | "--version") => {
-            println!("redis-check-rdb redstart={}", env!("CARGO_PKG_VERSION"));
+            let version = concat!("redis-check-rdb redstart=", env!("CARGO_PKG_VERSION"), "\n");
+            let _ = console::print(version.as_bytes());
             return ExitCode::SUCCESS;
         }
         _ => {}
     }
     let path = Path::new(file);
-    let mut out = io::stdout().lock();
+    let mut out = console::output();
     let opened = File::open(path).and_then(|file| {
         let len = file.metadata()?.len();
         Ok((file, len))
@@ -46,7 +48,7 @@ pub fn main(call: &Call) -> ExitCode {
     let checked = match opened {
         Ok((file, len)) => check(path, file, len, &mut out),
         Err(error) => {
-            eprintln!("Cannot open file {}: {error}", path.display());
+            tell(format_args!("Cannot open file {}: {error}", path.display()));
             return ExitCode::FAILURE;
         }
     };
@@ -58,7 +60,7 @@ pub fn main(call: &Call) -> ExitCode {
 }
 
 fn usage(call: &Call) -> ExitCode {
-    eprintln!("Usage: {} <rdb-file-name>", call.program);
+    tell(format_args!("Usage: {} <rdb-file-name>", call.program));
     ExitCode::FAILURE
 }
 

@@ -8,7 +8,8 @@
 //! | `check-aof` | `redis-check-aof`, `redstart-check-aof` | [`check_aof`]: checks the files of a log, and cuts off what is broken |
 //! | `check-rdb` | `redis-check-rdb`, `redstart-check-rdb` | [`check_rdb`]: reads an RDB file and reports what is in it |
 //!
-//! To add one, add a file here and a line to [`TOOLS`]. Those that talk to a server do it through [`client`].
+//! To add one, add a file here and a line to [`TOOLS`]. Those that talk to a server do it through [`client`]. All print
+//! through `console`.
 
 pub mod benchmark;
 pub mod check_aof;
@@ -17,6 +18,7 @@ mod check_system;
 pub mod cli;
 pub mod client;
 mod command_line;
+mod console;
 mod progress;
 pub mod top;
 

@@ -9,12 +9,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// A running program and its terminal. Dropped, it kills the program.
 pub struct Terminal {
     master: File,
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
     /// The end of what [`Terminal::wait_for`] has found.
     seen: usize,
     columns: u16,
@@ -46,14 +48,14 @@ impl Terminal {
         drop((command, slave));
         let output = Arc::new(Mutex::new(Vec::new()));
         let (mut reader, sink) = (master.try_clone().expect("duplicate a descriptor"), Arc::clone(&output));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut room = [0; 4096];
             // Linux reports the end as an error.
             while let Ok(count @ 1..) = reader.read(&mut room) {
                 sink.lock().expect("no thread panics with it").extend_from_slice(&room[..count]);
             }
         });
-        Terminal { master, child, output, seen: 0, columns, rows }
+        Terminal { master, child, output, reader: Some(reader), seen: 0, columns, rows }
     }
 
     /// Types keys: text, `\r` for Enter, `\x03` for Ctrl-C, `\x1b[A` for the arrow up.
@@ -123,6 +125,15 @@ impl Terminal {
     /// Waits until the program has ended by itself.
     pub fn wait_exit(&mut self) -> ExitStatus {
         self.until("the program ends", |terminal| terminal.child.try_wait().expect("wait"))
+    }
+
+    /// Waits until the program has ended by itself, and returns all that it printed.
+    pub fn finish(&mut self) -> String {
+        self.wait_exit();
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it reads to the end");
+        }
+        self.transcript()
     }
 
     /// Waits as [`super::eventually`], and shows what was printed if the deadline passes.

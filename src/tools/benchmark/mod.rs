@@ -40,6 +40,7 @@ use std::process::ExitCode;
 use super::Call;
 use crate::sys::terminal;
 use crate::tools::client::plain;
+use crate::tools::console::{self, tell};
 use options::{Format, Options};
 use plan::Failure;
 use report::Measured;
@@ -55,7 +56,7 @@ pub fn main(call: &Call) -> ExitCode {
             Err(code) => return code,
         };
     if matches.get_flag("version") {
-        let _ = writeln!(io::stdout(), "redstart-benchmark {}", env!("CARGO_PKG_VERSION"));
+        let _ = console::print(concat!("redstart-benchmark ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
         return ExitCode::SUCCESS;
     }
     let words = call.arguments.iter().map(|word| word.to_string_lossy().into_owned());
@@ -68,7 +69,7 @@ pub fn main(call: &Call) -> ExitCode {
         // Whoever read the output has gone.
         Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Because(text)) => {
-            let _ = writeln!(io::stderr(), "{text}");
+            tell(text);
             ExitCode::FAILURE
         }
     }
@@ -134,7 +135,7 @@ impl Session {
         for target in &options.targets {
             let subject = Subject::meet(target).map_err(|error| Stop::Because(error.to_string()))?;
             if subject.configuration.is_empty() {
-                let _ = writeln!(io::stderr(), "WARNING: Could not fetch server CONFIG");
+                tell("WARNING: Could not fetch server CONFIG");
             }
             subjects.push(subject);
         }
@@ -166,7 +167,7 @@ impl Session {
             file.write(&page::document(&self.options, &self.command_line, &self.subjects, &self.results))?;
         }
         if let Some(text) = ended {
-            let _ = writeln!(io::stderr(), "{text}");
+            tell(text);
             let is_expected = self.options.repeats && terminal::is_interrupted();
             return Ok(if is_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -316,9 +317,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Stop {
 }
 
 fn say(text: &str) -> Result<(), Stop> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    Ok(console::print(text.as_bytes())?)
 }
 
 /// Shows a run's progress where a terminal watches, and errors of the server in any case.
@@ -333,7 +332,7 @@ struct Screen<'a> {
 impl Screen<'_> {
     fn clear(&mut self) {
         if std::mem::take(&mut self.has_line) {
-            let _ = say("\r\x1b[K");
+            let _ = console::draw(b"\r\x1b[K");
         }
     }
 }
@@ -349,14 +348,14 @@ impl Watcher for Screen<'_> {
             "\r\x1b[K{title}: rps={rate:.1} (overall: {all:.1}) avg_msec={latency:.3} (overall: {average:.3})"
         );
         // If nobody sees it, the result will not be written either, and that ends the benchmark.
-        self.has_line = say(&line).is_ok();
+        self.has_line = console::draw(line.as_bytes()).is_ok();
     }
 
     fn errors(&mut self, count: u64, text: &[u8]) {
         self.clear();
         let text = String::from_utf8_lossy(text);
         let times = if count == 1 { String::new() } else { format!(" ({count} errors, this is the last)") };
-        let _ = writeln!(io::stderr(), "Error from server: {text}{times}");
+        tell(format_args!("Error from server: {text}{times}"));
     }
 
     fn server_cpu(&mut self) -> Option<f64> {

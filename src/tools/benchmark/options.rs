@@ -1,6 +1,6 @@
 //! The command line: redis-benchmark's options, and those that it does not have.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
@@ -12,6 +12,7 @@ use super::template::{LARGEST_RANGE, data};
 use crate::resp::Protocol;
 use crate::sys::process::random_bytes;
 use crate::tools::client::{Address, Target, target_arguments};
+use crate::tools::console::tell;
 
 /// Requests of a test, unless the options say something else.
 const REQUESTS: u64 = 100_000;
@@ -331,7 +332,7 @@ fn tests(matches: &ArgMatches, data: &[u8], has_range: bool) -> Result<Vec<Test>
         return selected(names.as_deref(), data, has_range);
     }
     if matches.contains_id("tests") {
-        let _ = writeln!(std::io::stderr(), "WARNING: Option -t is ignored.");
+        tell("WARNING: Option -t is ignored.");
     }
     let mut test = custom(&words, data);
     if matches.get_flag("stdin") {

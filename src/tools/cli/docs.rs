@@ -7,6 +7,7 @@ use crate::command::CommandNames;
 use crate::command::table::ServerCommand;
 use crate::command::table::introspect;
 use crate::resp::{Protocol, Reply, Value};
+use crate::text::controls;
 
 /// A command or a subcommand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,8 +191,7 @@ fn pairs(value: &Value) -> Vec<(&Value, &Value)> {
 
 fn text(value: &Value) -> String {
     // What is printed to a terminal has no control characters.
-    let text = String::from_utf8_lossy(value.as_bytes().unwrap_or_default());
-    text.chars().filter(|letter| !letter.is_control()).collect()
+    controls::without(&String::from_utf8_lossy(value.as_bytes().unwrap_or_default()))
 }
 
 fn arguments(value: &Value) -> Vec<Argument> {

@@ -35,8 +35,9 @@ use std::thread;
 
 use crate::tools::Call;
 use crate::tools::client::Error;
+use crate::tools::console::tell;
 use options::{FromInput, Options};
-use session::{Failure, Session, print, tell};
+use session::{Failure, Session, print};
 
 pub use options::command;
 

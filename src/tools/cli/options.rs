@@ -10,12 +10,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::format::{Format, Style};
 use super::modes;
-use super::session::tell;
 use crate::resp::Protocol;
 use crate::sys::terminal;
 use crate::text::words;
 use crate::tools::Call;
 use crate::tools::client::{Target, target_arguments};
+use crate::tools::console::tell;
 
 const USAGE: &str = "redstart cli [OPTIONS] [COMMAND [ARGUMENT]...]";
 
@@ -277,7 +277,7 @@ fn shows_pushes(matches: &ArgMatches) -> bool {
         Some([b'n' | b'N', ..]) => false,
         Some(other) => {
             let other = String::from_utf8_lossy(other);
-            tell(&format!("Unknown --show-pushes value '{other}' (valid: '[y]es', '[n]o')"));
+            tell(format_args!("Unknown --show-pushes value '{other}' (valid: '[y]es', '[n]o')"));
             stdout().is_terminal()
         }
         None => stdout().is_terminal(),

@@ -1,10 +1,11 @@
 //! Where lines come from: a pipe, or a terminal without an editor.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Stdin, Write, stdin, stdout};
+use std::io::{self, BufRead, BufReader, Stdin, stdin};
 use std::os::fd::AsFd;
 
 use crate::sys::terminal;
+use crate::tools::console;
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +42,7 @@ impl Plain {
 impl Reader for Plain {
     fn read(&mut self, prompt: &str) -> io::Result<Typed> {
         if self.has_prompt {
-            let mut out = stdout().lock();
-            out.write_all(prompt.as_bytes())?;
-            out.flush()?;
+            console::print(prompt.as_bytes())?;
             // A read would not be ended by Ctrl-C.
             while self.input.buffer().is_empty() && !terminal::wait_readable([stdin().as_fd()], None)?[0] {
                 if terminal::take_interrupt() {

@@ -2,7 +2,7 @@
 //!
 //! A command is never sent twice: one that finds its connection closed fails, and the next one connects again.
 
-use std::io::{self, Write, stderr, stdout};
+use std::io;
 
 use super::docs::Docs;
 use super::options::Options;
@@ -10,6 +10,7 @@ use super::state::{self, State};
 use crate::resp::Value;
 use crate::sys::terminal;
 use crate::tools::client::{Connection, Error, Interrupt};
+use crate::tools::console::{self, tell};
 
 /// Why a command has no reply.
 #[derive(Debug)]
@@ -30,13 +31,12 @@ impl From<Error> for Failure {
 
 /// Prints to the standard output, at once.
 pub fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
+    console::print(bytes).map_err(Failure::Output)
 }
 
-/// Prints a line to the standard error. Where that is closed there is nobody to tell.
-pub fn tell(text: &str) {
-    let _ = writeln!(stderr(), "{text}");
+/// The same for what a terminal is to obey.
+pub fn draw(bytes: &[u8]) -> Result<(), Failure> {
+    console::draw(bytes).map_err(Failure::Output)
 }
 
 /// A connection and its state.
@@ -79,7 +79,7 @@ impl Session {
     pub fn connect(&mut self) -> Result<(), Failure> {
         self.disconnect();
         if self.options.verbose {
-            tell(&format!("Connecting to {}", self.options.target.address));
+            tell(format_args!("Connecting to {}", self.options.target.address));
         }
         let mut connection = Connection::connect(&self.options.target.address)?;
         if report(connection.authenticate(&self.options.target), "AUTH")? {
@@ -178,7 +178,7 @@ impl Session {
         let style = &self.options.style;
         match value {
             Value::Error(text) if self.options.errors_apart => {
-                tell(&String::from_utf8_lossy(text));
+                tell(String::from_utf8_lossy(text));
                 Ok(())
             }
             value if state::has_text_reply(words) => print(&style.text(value)),
@@ -253,7 +253,7 @@ impl Session {
 fn report(result: Result<(), Error>, what: &str) -> Result<bool, Failure> {
     match result {
         Err(Error::Refused(_, text)) => {
-            tell(&format!("{what} failed: {}", String::from_utf8_lossy(&text)));
+            tell(format_args!("{what} failed: {}", String::from_utf8_lossy(&text)));
             Ok(false)
         }
         result => result.map(|()| true).map_err(Failure::from),

@@ -17,11 +17,12 @@ use super::format::Format;
 use super::help;
 use super::options::Options;
 use super::reader::{Plain, Reader, Typed};
-use super::session::{Failure, Session, print, tell};
+use super::session::{Failure, Session, draw, print};
 use super::state::is;
 use crate::sys::terminal;
 use crate::text::{number, words};
 use crate::tools::client::{Address, Error};
+use crate::tools::console::tell;
 
 /// A command that took this long has its time printed.
 const SLOW: Duration = Duration::from_millis(500);
@@ -64,7 +65,7 @@ pub fn run(options: Options) -> ExitCode {
     let mut shell = Shell { session, knowledge, is_informed: false, is_interactive, has_failed: false };
     if is_interactive {
         if let Err(error) = terminal::catch_interrupts() {
-            tell(&format!("Ctrl-C cannot be caught: {error}"));
+            tell(format_args!("Ctrl-C cannot be caught: {error}"));
         }
         shell.read_preferences();
     }
@@ -159,8 +160,8 @@ impl Shell {
                 self.has_failed = true;
                 self.session.disconnect();
                 match error {
-                    Error::Connect(..) => tell(&error.to_string()),
-                    error => tell(&format!("Error: {error}")),
+                    Error::Connect(..) => tell(error),
+                    error => tell(format_args!("Error: {error}")),
                 }
                 Ok(())
             }
@@ -176,7 +177,7 @@ impl Shell {
     fn reconnect(&mut self) -> Result<(), Failure> {
         match self.session.connect() {
             Err(Failure::Connection(error)) => {
-                tell(&error.to_string());
+                tell(error);
                 Ok(())
             }
             result => result,
@@ -210,7 +211,7 @@ impl Shell {
         } else if is(first, "connect") && rest.len() == 2 {
             self.connect_to(&rest[0], &rest[1])?;
         } else if is(first, "clear") && rest.is_empty() {
-            print(b"\x1b[H\x1b[2J")?;
+            draw(b"\x1b[H\x1b[2J")?;
         } else if is_help(first) {
             self.inform()?;
             print_help(&self.knowledge.docs.borrow(), rest)?;
@@ -302,12 +303,12 @@ impl Shell {
             // Those that have been received already are not seen by a wait for the socket.
             while let Some(message) = self.session.received()? {
                 if std::mem::take(&mut is_told) {
-                    print(b"\x1b[K")?;
+                    draw(b"\x1b[K")?;
                 }
                 self.session.show(&message)?;
             }
             if !is_told {
-                print(b"Reading messages... (press Ctrl-C to quit or any key to type command)\r")?;
+                draw(b"Reading messages... (press Ctrl-C to quit or any key to type command)\r")?;
                 is_told = true;
             }
             let Some(connection) = self.session.connection() else { return Ok(()) };
@@ -315,17 +316,17 @@ impl Shell {
                 .map_err(Failure::Output)?;
             if terminal::take_interrupt() {
                 drop(keys);
-                print(b"\x1b[K")?;
+                draw(b"\x1b[K")?;
                 return self.reconnect();
             }
             if ready[0] {
                 drop(keys);
-                return print(b"\x1b[K");
+                return draw(b"\x1b[K");
             }
             if ready[1]
                 && let Err(failure) = self.session.fill()
             {
-                print(b"\x1b[K")?;
+                draw(b"\x1b[K")?;
                 return Err(failure);
             }
         }
@@ -341,9 +342,9 @@ pub fn is_help(word: &[u8]) -> bool {
 pub fn print_help(docs: &Docs, words: &[Vec<u8>]) -> Result<(), Failure> {
     let has_colours = stdout().is_terminal() && colours_are_wanted();
     if docs.entries.is_empty() {
-        return print(help::text(&Docs::built_in(), words, has_colours).as_bytes());
+        return draw(help::text(&Docs::built_in(), words, has_colours).as_bytes());
     }
-    print(help::text(docs, words, has_colours).as_bytes())
+    draw(help::text(docs, words, has_colours).as_bytes())
 }
 
 /// Whether the user has not asked for none.

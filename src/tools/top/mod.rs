@@ -32,6 +32,7 @@ use self::source::Source;
 use self::state::State;
 use super::Call;
 use super::client::{Target, target_arguments};
+use super::console::tell;
 
 const AFTER_HELP: &str = "On a terminal:
   q quit, space pause, - and + interval, s < > column to sort by, r reverse, l slow log, d databases, h help
@@ -97,7 +98,7 @@ pub fn main(call: &Call) -> ExitCode {
     match Target::from_matches(&matches).and_then(|target| run(target, &matches)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            eprintln!("{text}");
+            tell(text);
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 //! is wrong with the server goes to the standard error.
 
 use std::fmt::Write as _;
-use std::io::{self, Write, stdout};
+use std::io;
 use std::thread;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use super::view::format;
 use super::{Options, json};
 use crate::sys::calendar::local_time;
 use crate::sys::clock::wall_us;
+use crate::tools::console::{self, tell};
 
 /// Lines from one head to the next.
 const LINES: u64 = 20;
@@ -49,7 +50,7 @@ pub fn run(mut source: Source, mut state: State, options: Options) -> io::Result
     while options.count.is_none_or(|count| printed < count) {
         if state.trouble != told {
             told.clone_from(&state.trouble);
-            eprintln!("{}: {}", state.place, told.as_deref().unwrap_or("back again"));
+            tell(format_args!("{}: {}", state.place, told.as_deref().unwrap_or("back again")));
         }
         thread::sleep(due.saturating_duration_since(Instant::now()));
         // After a reply that took long there is no hurry to catch up.
@@ -57,7 +58,7 @@ pub fn run(mut source: Source, mut state: State, options: Options) -> io::Result
         if !state.receive(source.poll(0)) {
             continue;
         }
-        match stdout().lock().write_all(text(&state, options, printed).as_bytes()) {
+        match console::print(text(&state, options, printed).as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             other => other?,
         }

@@ -7,6 +7,7 @@ use super::{Failure, Outcome, Session, write_line};
 use crate::resp::Value;
 use crate::sys::terminal;
 use crate::text::words::quote;
+use crate::tools::console::tell;
 
 /// What the keys of one type add up to.
 struct Kind {
@@ -178,7 +179,7 @@ impl Survey {
             } else {
                 let name = if self.measure == Measure::Elements { command[0] } else { b"MEMORY USAGE" };
                 let (name, key) = (String::from_utf8_lossy(name), String::from_utf8_lossy(&keys[at]));
-                eprintln!("Warning:  {name} on '{key}' failed (may have changed type)");
+                tell(format_args!("Warning:  {name} on '{key}' failed (may have changed type)"));
             }
         }
         Ok(sizes)

@@ -5,6 +5,7 @@ use super::{Failure, Outcome, Session, write_line};
 use crate::resp::Value;
 use crate::sys::terminal;
 use crate::text::words::quote;
+use crate::tools::console::tell;
 
 /// How many keys are kept.
 const KEPT: usize = 16;
@@ -42,7 +43,7 @@ fn counters(walk: &mut Walk, keys: &[Vec<u8>]) -> Result<Vec<u64>, Failure> {
                 return Err(Failure::Text(format!("Error: {}", String::from_utf8_lossy(&text))));
             }
             _ => {
-                eprintln!("Warning: OBJECT freq on '{}' failed (may have been deleted)", quote(key));
+                tell(format_args!("Warning: OBJECT freq on '{}' failed (may have been deleted)", quote(key)));
                 0
             }
         });

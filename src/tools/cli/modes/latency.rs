@@ -8,10 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::link::Link;
-use super::{Outcome, Session, write_line, write_text};
+use super::{Outcome, Session, draw, write_line};
 use crate::resp::Value;
 use crate::sys::clock;
 use crate::tools::cli::format::Format;
+use crate::tools::console::tell;
 
 /// The pause between two samples.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
@@ -67,7 +68,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
         let passed_ms = now_ms() - start_ms;
         let is_over = u128::from(passed_ms) > length.as_millis();
         if keeps_on || is_over {
-            write_text(&samples.text(session.format))?;
+            draw(&samples.text(session.format))?;
         }
         if is_over && !keeps_on {
             return Ok(());
@@ -93,7 +94,7 @@ fn sample_ms(link: &mut Link<'_>) -> Result<u64, super::Failure> {
 /// measure.
 pub(super) fn ping(link: &mut Link<'_>) -> Outcome {
     if let Value::Error(text) = link.call("PING")? {
-        eprintln!("{}", String::from_utf8_lossy(&text));
+        tell(String::from_utf8_lossy(&text));
     }
     Ok(())
 }

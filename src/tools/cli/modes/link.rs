@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::{Failure, write_text};
+use super::{Failure, draw};
 use crate::resp::Value;
 use crate::tools::client::{Connection, Error, Target};
 
@@ -30,7 +30,7 @@ impl<'a> Link<'a> {
             match self.connection.call(&[command]) {
                 Ok(reply) => {
                     if attempts > 0 {
-                        write_text("\r\x1b[0K")?;
+                        draw("\r\x1b[0K")?;
                     }
                     return Ok(reply);
                 }
@@ -39,7 +39,7 @@ impl<'a> Link<'a> {
             }
             self.connection = loop {
                 attempts += 1;
-                write_text(&format!("\r\x1b[0KReconnecting... {attempts}\r"))?;
+                draw(&format!("\r\x1b[0KReconnecting... {attempts}\r"))?;
                 thread::sleep(PAUSE);
                 match Connection::open(self.target) {
                     Ok(connection) => break connection,

@@ -36,7 +36,7 @@ mod stat;
 mod sync;
 
 use std::ffi::OsString;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,6 +47,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use super::format::Format;
 use super::options::Options;
 use crate::tools::client::{Error, Target};
+use crate::tools::console::{self, tell};
 
 /// What a mode is given.
 struct Session<'a> {
@@ -94,10 +95,12 @@ impl Failure {
     /// Tells the user, on the standard error.
     fn report(self) {
         match self {
-            Failure::Client(error @ (Error::Connect(..) | Error::Refused(..))) => eprintln!("{error}"),
-            Failure::Client(error) => eprintln!("Error: {error}"),
-            Failure::Output(error) => eprintln!("Error writing: {}", crate::sys::file::reason(&error)),
-            Failure::Text(text) => eprintln!("{text}"),
+            Failure::Client(error @ (Error::Connect(..) | Error::Refused(..))) => tell(error),
+            Failure::Client(error) => tell(format_args!("Error: {error}")),
+            Failure::Output(error) => {
+                tell(format_args!("Error writing: {}", crate::sys::file::reason(&error)));
+            }
+            Failure::Text(text) => tell(text),
             Failure::Interrupted | Failure::Told => {}
         }
     }
@@ -247,17 +250,15 @@ pub fn arguments() -> Vec<Arg> {
 
 /// Prints a line. It goes out at once, also to a pipe.
 fn write_line(line: &str) -> Outcome {
-    let mut out = stdout().lock();
+    let mut out = console::output();
     out.write_all(line.as_bytes())?;
     out.write_all(b"\n")?;
     Ok(out.flush()?)
 }
 
-/// Prints text that the next one follows on the same line, or replaces.
-fn write_text(text: &str) -> Outcome {
-    let mut out = stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+/// Prints a mode's own text, which has colours, or which the next one follows on the same line or replaces.
+fn draw(text: &str) -> Outcome {
+    Ok(console::draw(text.as_bytes())?)
 }
 
 /// The mode that the options choose.

@@ -16,6 +16,7 @@ use crate::resp::value::ReplyEnd;
 use crate::sys::{file, process};
 use crate::tools::Progress;
 use crate::tools::client::{Connection, Error, Writer, write_command};
+use crate::tools::console::tell;
 
 /// How much of the input is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -48,7 +49,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     match end {
         End::Mark => write_line("Last reply received from server.")?,
         End::Timeout => {
-            eprintln!("No replies for {timeout} seconds: exiting.");
+            tell(format_args!("No replies for {timeout} seconds: exiting."));
             errors += 1;
         }
         End::Closed => {
@@ -135,7 +136,7 @@ impl Replies {
                 b'-' | b'!' => {
                     self.errors += 1;
                     if let Ok(Some((Value::Error(text), _))) = Value::decode(reply) {
-                        eprintln!("{}", String::from_utf8_lossy(&text));
+                        tell(String::from_utf8_lossy(&text));
                     }
                 }
                 // A message that no command asked for.

@@ -3,13 +3,13 @@
 //! The master is asked for a snapshot without data, since it sends commands only to a replica that has one. Nothing is
 //! confirmed later: to the master this is a replica of the kind that cannot confirm, which it does not give up.
 
-use std::io::{Write, stdout};
 use std::time::Duration;
 
 use super::sync::{self, End, MARKER};
 use super::{Outcome, Session};
 use crate::tools::cli::format::{Format, Style};
 use crate::tools::client::Connection;
+use crate::tools::console::{self, tell};
 
 /// Prints commands until the master goes away.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
@@ -19,29 +19,27 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     let end = sync::begin(&mut connection)?;
     match &end {
         End::Length(length) => {
-            eprintln!("Full resync with master, discarding {length} bytes of bulk transfer...");
+            tell(format_args!("Full resync with master, discarding {length} bytes of bulk transfer..."));
         }
         End::Marker(_) => {
-            eprintln!("Full resync with master, discarding bytes of bulk transfer until EOF marker...");
+            tell("Full resync with master, discarding bytes of bulk transfer until EOF marker...");
         }
     }
     let broken = "Error reading RDB payload while Full resyncing";
     let received = sync::receive(&mut connection, &end, broken, |_, _| Ok(()))?;
     match end {
-        End::Length(_) => eprintln!("Full resync done. Logging commands from master."),
+        End::Length(_) => tell("Full resync done. Logging commands from master."),
         End::Marker(_) => {
             let bytes = received + MARKER as u64;
-            eprintln!("Full resync done after {bytes} bytes. Logging commands from master.");
-            eprintln!("sending REPLCONF ACK 0");
+            tell(format_args!("Full resync done after {bytes} bytes. Logging commands from master."));
+            tell("sending REPLCONF ACK 0");
             acknowledge_until_heard(&mut connection)?;
         }
     }
     let style = Style::new(Format::Csv);
     loop {
         let command = connection.receive()?;
-        let mut out = stdout().lock();
-        out.write_all(&style.reply(&command))?;
-        out.flush()?;
+        console::print(&style.reply(&command))?;
     }
 }
 

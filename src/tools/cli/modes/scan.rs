@@ -1,11 +1,10 @@
 //! `--scan`: all keys, a line each; in quotes where a person reads them.
 
-use std::io::{Write, stdout};
-
 use super::keyspace::Walk;
 use super::{Outcome, Session};
 use crate::text::words::push_quoted;
 use crate::tools::cli::format::Format;
+use crate::tools::console;
 
 /// Prints the keys as they come. The lines of a SCAN go out at once.
 pub(super) fn run(session: &Session<'_>) -> Outcome {
@@ -20,9 +19,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
             }
             lines.push(b'\n');
         }
-        let mut out = stdout().lock();
-        out.write_all(&lines)?;
-        out.flush()?;
+        console::print(&lines)?;
         walk.pause_after_each();
     }
     Ok(())

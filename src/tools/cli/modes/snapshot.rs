@@ -13,6 +13,7 @@ use super::{Failure, Outcome, Session};
 use crate::sys::{file, terminal};
 use crate::tools::Progress;
 use crate::tools::client::Connection;
+use crate::tools::console::tell;
 
 const BROKEN: &str = "I/O Error reading RDB payload from socket";
 
@@ -40,11 +41,13 @@ fn transfer(session: &Session<'_>, option: &str) -> Outcome {
     let mut bar = Progress::delayed(0);
     match &end {
         End::Length(length) => {
-            eprintln!("SYNC sent to master, writing {length} bytes to '{name}'");
+            tell(format_args!("SYNC sent to master, writing {length} bytes to '{name}'"));
             bar = Progress::delayed(*length);
         }
         End::Marker(_) => {
-            eprintln!("SYNC sent to master, writing bytes of bulk transfer until EOF marker to '{name}'");
+            tell(format_args!(
+                "SYNC sent to master, writing bytes of bulk transfer until EOF marker to '{name}'"
+            ));
         }
     }
     let mut sink = Sink::open(path)
@@ -60,8 +63,8 @@ fn transfer(session: &Session<'_>, option: &str) -> Outcome {
     sink.finish()
         .map_err(|error| Failure::Text(format!("Fail to fsync '{name}': {}", file::reason(&error))))?;
     match end {
-        End::Length(_) => eprintln!("Transfer finished with success."),
-        End::Marker(_) => eprintln!("Transfer finished with success after {received} bytes"),
+        End::Length(_) => tell("Transfer finished with success."),
+        End::Marker(_) => tell(format_args!("Transfer finished with success after {received} bytes")),
     }
     Ok(())
 }

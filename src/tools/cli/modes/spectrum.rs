@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::latency::{PAUSE, ping};
 use super::link::Link;
-use super::{Failure, Outcome, Session, write_line};
+use super::{Failure, Outcome, Session, draw};
 use crate::sys::clock;
 
 /// A class: its character, and the latencies that are not above this (in microseconds) nor in a class before it.
@@ -39,10 +39,10 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     let mut link = Link::open(session.target)?;
     for line in 0_u64.. {
         if line.is_multiple_of(LINES_PER_LEGEND) {
-            write_line(&legend(has_colors))?;
+            draw(&legend(has_colors))?;
         }
         let counts = sample(&mut link, length)?;
-        write_line(&if has_colors { colored(&counts) } else { plain(&counts) })?;
+        draw(&(if has_colors { colored(&counts) } else { plain(&counts) } + "\n"))?;
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ fn legend(has_colors: bool) -> String {
          A,B,C,D,E        10,20,30,40,50  milliseconds\n\
          F,G,H,I,J        .1,.2,.3,.4,.5       seconds\n\
          K,L,M,N,O,P,Q,?  1,2,4,8,16,30,60,>60 seconds\n\
-         {palette}{RULE}"
+         {palette}{RULE}\n"
     )
 }
 

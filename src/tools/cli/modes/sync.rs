@@ -9,6 +9,7 @@ use super::Failure;
 use crate::resp::Value;
 use crate::sys::terminal;
 use crate::tools::client::{Connection, Error};
+use crate::tools::console::tell;
 
 /// The length of an end marker.
 pub(super) const MARKER: usize = 40;
@@ -25,9 +26,9 @@ pub(super) enum End {
 
 /// Tells the server about this replica; `value` may be empty. A server that does not know the option may go on without.
 pub(super) fn configure(connection: &mut Connection, option: &str, value: &str) -> Result<(), Failure> {
-    eprintln!("sending REPLCONF {option} {value}");
+    tell(format_args!("sending REPLCONF {option} {value}"));
     if let Value::Error(text) = connection.call(&["REPLCONF", option, value])? {
-        eprintln!("REPLCONF {option} error: {}", String::from_utf8_lossy(&text));
+        tell(format_args!("REPLCONF {option} error: {}", String::from_utf8_lossy(&text)));
     }
     Ok(())
 }

@@ -1,0 +1,87 @@
+//! Where tools print: the standard output and the standard error.
+//!
+//! Most of what they print came from a server or a file. To a terminal it goes with its control characters shown
+//! ([`controls`]); to a file or a pipe byte for byte. Colours and movements of the cursor that a tool makes itself are
+//! drawn ([`Console::draw`]).
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, StderrLock, StdoutLock, Write, stderr, stdout};
+use std::sync::LazyLock;
+
+use crate::text::controls;
+
+static OUTPUT_IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| stdout().is_terminal());
+static ERRORS_ARE_TERMINAL: LazyLock<bool> = LazyLock::new(|| stderr().is_terminal());
+
+/// A writer of text that a terminal shows and does not obey. Each write has whole characters.
+#[derive(Debug)]
+pub struct Console<W> {
+    to: W,
+    is_terminal: bool,
+}
+
+/// The standard output.
+pub fn output() -> Console<StdoutLock<'static>> {
+    Console { to: stdout().lock(), is_terminal: *OUTPUT_IS_TERMINAL }
+}
+
+/// The standard error.
+pub fn errors() -> Console<StderrLock<'static>> {
+    Console { to: stderr().lock(), is_terminal: *ERRORS_ARE_TERMINAL }
+}
+
+/// Prints a line to the standard error. Where that is closed there is nobody to tell.
+pub fn tell(text: impl Display) {
+    let _ = errors().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Prints to the standard output, at once.
+pub fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut out = output();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Prints to the standard output, at once, what a terminal is to obey.
+pub fn draw(bytes: &[u8]) -> io::Result<()> {
+    output().draw(bytes)
+}
+
+impl<W: Write> Console<W> {
+    /// Writes, at once, what a terminal is to obey.
+    pub fn draw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.to.write_all(bytes)?;
+        self.to.flush()
+    }
+}
+
+impl<W: Write> Write for Console<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.is_terminal {
+            return self.to.write(bytes);
+        }
+        let mut shown = Vec::with_capacity(bytes.len());
+        controls::push_shown(&mut shown, bytes);
+        self.to.write_all(&shown)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_has_control_characters_shown() {
+        for (is_terminal, wanted) in [(true, "\\x1b[0m\x1b[1m"), (false, "\x1b[0m\x1b[1m")] {
+            let mut console = Console { to: Vec::new(), is_terminal };
+            console.write_all(b"\x1b[0m").unwrap();
+            console.draw(b"\x1b[1m").unwrap();
+            assert_eq!(String::from_utf8(console.to).unwrap(), wanted);
+        }
+    }
+}
