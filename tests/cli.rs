@@ -557,7 +557,6 @@ fn options_say_where_how_often_and_in_which_form() {
     );
     for (arguments, name) in [
         (&["--cluster", "create", "127.0.0.1:1", "--cluster-replicas", "1"][..], "--cluster"),
-        (&["--ldb", "--eval", "script.lua"], "--ldb"),
         (&["--tls", "ping"], "--tls"),
         (&["--cacert", "file", "ping"], "--cacert"),
     ] {

@@ -47,6 +47,17 @@ pub fn draw(bytes: &[u8]) -> io::Result<()> {
     output().draw(bytes)
 }
 
+/// `bytes` as the standard output shows them: to be drawn between colours.
+pub fn shown(bytes: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    if *OUTPUT_IS_TERMINAL {
+        controls::push_shown(&mut shown, bytes);
+    } else {
+        shown.extend_from_slice(bytes);
+    }
+    shown
+}
+
 impl<W: Write> Console<W> {
     /// Writes, at once, what a terminal is to obey.
     pub fn draw(&mut self, bytes: &[u8]) -> io::Result<()> {

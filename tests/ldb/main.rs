@@ -5,6 +5,7 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+mod tool;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

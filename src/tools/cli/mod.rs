@@ -11,8 +11,9 @@
 //! `options` is the command line. A `session` is a connection with what is known of it: its database, whether it is in
 //! a transaction, whether it is subscribed. [`format`](mod@format) prints replies. `shell` takes lines: from a `reader`, or at a terminal from
 //! an `editor` with a `history`, which shows `hints` and `help` made of what the server tells of its commands
-//! (`docs`). `modes` is all that is not sending commands.
+//! (`docs`). `debugger` is what the debugger of scripts changes. `modes` is all that is not sending commands.
 
+mod debugger;
 mod docs;
 #[cfg(feature = "cli")]
 mod editor;
@@ -63,6 +64,13 @@ pub fn main(call: &Call) -> ExitCode {
     };
     if let Some(mode) = modes::find(&matches) {
         return mode.main(&options, &matches);
+    }
+    if let Some(mode) = options.debugs {
+        if options.script.is_none() {
+            let text = "Options --ldb and --ldb-sync-mode require --eval.\nTry";
+            return fail(&format!("{text} {} --help for more information.", call.program));
+        }
+        return shell::debug(options, mode);
     }
     match words(&options) {
         Ok(words) if words.is_empty() => shell::run(options),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::debugger::Mode;
 use super::format::{Format, Style};
 use super::modes;
 use crate::resp::Protocol;
@@ -19,11 +20,9 @@ use crate::tools::console::tell;
 
 const USAGE: &str = "redstart cli [OPTIONS] [COMMAND [ARGUMENT]...]";
 
-/// Options of redis-cli that need what this client does not have: a cluster, the debugger of scripts, TLS.
-const UNSUPPORTED: [&str; 12] = [
+/// Options of redis-cli that need what this client does not have: a cluster, TLS.
+const UNSUPPORTED: [&str; 10] = [
     "cluster",
-    "ldb",
-    "ldb-sync-mode",
     "tls",
     "sni",
     "cacert",
@@ -44,6 +43,8 @@ const EXAMPLES: &str = "Examples:
                                             and here the one that is the word DUMP
   redstart cli --eval script.lua key , argument
                                             run a script: keys, a comma, arguments
+  redstart cli --ldb --eval script.lua key , argument
+                                            debug it step by step
   redstart cli < commands.txt               a command a line
   redstart cli --json hgetall key           the reply for a program";
 
@@ -81,6 +82,8 @@ pub struct Options {
     pub from_input: Option<FromInput>,
     /// A script to run; the command's words are its keys and arguments.
     pub script: Option<PathBuf>,
+    /// Whether that script is debugged.
+    pub debugs: Option<Mode>,
     /// Whether to say what happens to the connection.
     pub verbose: bool,
     /// The command; without one, commands are read from the standard input.
@@ -158,6 +161,8 @@ pub fn command() -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Run the script in FILE; the arguments are its keys, a comma, and its arguments"),
+            flag("ldb", "Debug the script of --eval step by step; what it changes does not stay"),
+            flag("ldb-sync-mode", "The same in the server itself, which waits: what it changes stays"),
             flag("verbose", "Say what happens to the connection"),
         ])
         .args(modes::arguments())
@@ -240,6 +245,11 @@ impl Options {
                 bytes("tag").map(FromInput::Tag)
             },
             script: matches.get_one("eval").cloned(),
+            debugs: if matches.get_flag("ldb-sync-mode") {
+                Some(Mode::Sync)
+            } else {
+                matches.get_flag("ldb").then_some(Mode::Forked)
+            },
             verbose: matches.get_flag("verbose"),
             command: if quoted { unquoted(words)? } else { words },
         })

@@ -4,7 +4,9 @@
 
 use std::io;
 
+use super::debugger::{self, Debugger};
 use super::docs::Docs;
+use super::format::Format;
 use super::options::Options;
 use super::state::{self, State};
 use crate::resp::Value;
@@ -46,6 +48,8 @@ pub struct Session {
     pub options: Options,
     /// What is known of the connection.
     pub state: State,
+    /// Whether a script is debugged on it.
+    pub debugger: Debugger,
     /// The database that a new connection begins with.
     wanted: u32,
     connection: Option<Connection>,
@@ -55,7 +59,7 @@ impl Session {
     /// A session without a connection.
     pub fn new(options: Options) -> Session {
         let wanted = options.target.database;
-        Session { options, state: State::default(), wanted, connection: None }
+        Session { options, state: State::default(), debugger: Debugger::default(), wanted, connection: None }
     }
 
     /// Whether there is a connection. It may have been closed by the server since.
@@ -72,6 +76,9 @@ impl Session {
     pub fn disconnect(&mut self) {
         self.connection = None;
         self.state = State::default();
+        if std::mem::take(&mut self.debugger).is_on() {
+            self.options.style.format = Format::Standard;
+        }
     }
 
     /// Connects anew, in the database of the connection before. A server that refuses the password, the database or the
@@ -135,6 +142,9 @@ impl Session {
     fn attempt(&mut self, words: &[Vec<u8>]) -> Result<bool, Failure> {
         let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
         connection.send(words)?;
+        if self.debugger.sends(words) {
+            self.options.style.format = Format::Raw;
+        }
         let ends = words.first().is_some_and(|word| state::is(word, "shutdown"));
         let mut left = self.state.replies(words);
         if left == 0 {
@@ -174,7 +184,60 @@ impl Session {
         Ok(good)
     }
 
-    fn show_reply(&self, words: &[Vec<u8>], value: &Value) -> Result<(), Failure> {
+    /// Sends SCRIPT DEBUG. Returns whether the server does it; a refusal is printed, since the script would be executed.
+    pub fn request_debugging(&mut self, words: &[Vec<u8>]) -> Result<bool, Failure> {
+        let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
+        self.debugger.sends(words);
+        report(
+            match connection.call(words)? {
+                Value::Error(text) => Err(Error::Refused("SCRIPT DEBUG", text)),
+                _ => Ok(()),
+            },
+            "SCRIPT DEBUG",
+        )
+    }
+
+    /// Prints the reply of a script whose debugging is over.
+    pub fn show_end(&mut self) -> Result<(), Failure> {
+        loop {
+            match self.receive()? {
+                push @ Value::Push(_) => self.show_push(&push)?,
+                reply => return self.show_reply(&[], &reply),
+            }
+        }
+    }
+
+    /// Prints a reply of the debugger. After the last one replies are for people again.
+    fn show_debugged(&mut self, reply: &Value) -> Result<(), Failure> {
+        let lines = if let Value::Array(lines) = reply { &lines[..] } else { std::slice::from_ref(reply) };
+        let style = &self.options.style;
+        let has_colours = debugger::has_colours();
+        let (mut out, mut is_over) = (Vec::new(), false);
+        for (at, line) in lines.iter().enumerate() {
+            if at > 0 {
+                out.extend_from_slice(&style.between_elements);
+            }
+            match line {
+                Value::Simple(text) if self.debugger.ends(text) => is_over = true,
+                Value::Simple(text) if has_colours => {
+                    out.extend_from_slice(format!("\x1b[{};49m", debugger::colour(text)).as_bytes());
+                    out.extend(console::shown(text));
+                    out.extend_from_slice(b"\x1b[0m");
+                }
+                line => out.extend(console::shown(&style.text(line))),
+            }
+        }
+        out.extend_from_slice(&style.after_reply);
+        if is_over {
+            self.options.style.format = Format::Standard;
+        }
+        draw(&out)
+    }
+
+    fn show_reply(&mut self, words: &[Vec<u8>], value: &Value) -> Result<(), Failure> {
+        if self.debugger.is_on() {
+            return self.show_debugged(value);
+        }
         let style = &self.options.style;
         match value {
             Value::Error(text) if self.options.errors_apart => {

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::debugger::Mode;
 use super::docs::Docs;
 use super::format::Format;
 use super::help;
@@ -41,7 +42,18 @@ pub struct Knowledge {
 enum Flow {
     More,
     End,
+    /// The user wants the script debugged from its beginning.
+    Restart,
 }
+
+/// What a session of debugging begins with.
+const DEBUGGING: &str = "\
+Lua debugging session started, please use:
+quit    -- End the session.
+restart -- Restart the script in debug mode again.
+help    -- Show Lua script debugging commands.
+
+";
 
 /// A session that is told by lines what to do.
 #[derive(Debug)]
@@ -51,28 +63,31 @@ struct Shell {
     /// Whether `knowledge` is of the server that the session is connected to.
     is_informed: bool,
     is_interactive: bool,
+    /// Whether there is a script to be debugged, as often as the user likes.
+    debugs_script: bool,
     /// Whether a command had an error for a reply, or none.
     has_failed: bool,
 }
 
 /// Reads commands from the standard input to its end, or to `quit`.
 pub fn run(options: Options) -> ExitCode {
-    let is_interactive = stdin().is_terminal() && stdout().is_terminal();
-    let fail_on_error = options.fail_on_error;
-    let knowledge = Knowledge::default();
-    knowledge.has_hints.set(true);
-    let session = Session::new(options);
-    let mut shell = Shell { session, knowledge, is_informed: false, is_interactive, has_failed: false };
-    if is_interactive {
-        if let Err(error) = terminal::catch_interrupts() {
-            tell(format_args!("Ctrl-C cannot be caught: {error}"));
-        }
-        shell.read_preferences();
+    let mut shell = Shell::new(options);
+    let mut reader = open_reader(shell.is_interactive, &shell.knowledge);
+    let connected = shell.session.connect();
+    let served = shell.survive(connected).and_then(|()| shell.serve(&mut *reader));
+    match served {
+        Ok(_) if shell.has_failed && shell.session.options.fail_on_error => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(failure) => super::end(failure),
     }
-    let mut reader = open_reader(is_interactive, &shell.knowledge);
-    match shell.serve(&mut *reader) {
-        Ok(()) if shell.has_failed && fail_on_error => ExitCode::FAILURE,
-        Ok(()) => ExitCode::SUCCESS,
+}
+
+/// Debugs the script of the options, from its beginning whenever the user restarts it. When it is over, what is typed are
+/// commands.
+pub fn debug(options: Options, mode: Mode) -> ExitCode {
+    let mut shell = Shell { debugs_script: true, ..Shell::new(options) };
+    match shell.debug(mode) {
+        Ok(status) => status,
         Err(failure) => super::end(failure),
     }
 }
@@ -88,10 +103,61 @@ fn open_reader(is_interactive: bool, knowledge: &Knowledge) -> Box<dyn Reader> {
 }
 
 impl Shell {
-    /// Executes lines until the user, or the input, comes to an end.
-    fn serve(&mut self, reader: &mut dyn Reader) -> Result<(), Failure> {
-        let result = self.session.connect();
-        self.survive(result)?;
+    fn new(options: Options) -> Shell {
+        let is_interactive = stdin().is_terminal() && stdout().is_terminal();
+        let knowledge = Knowledge::default();
+        knowledge.has_hints.set(true);
+        let session = Session::new(options);
+        let mut shell = Shell {
+            session,
+            knowledge,
+            is_informed: false,
+            is_interactive,
+            debugs_script: false,
+            has_failed: false,
+        };
+        if is_interactive {
+            if let Err(error) = terminal::catch_interrupts() {
+                tell(format_args!("Ctrl-C cannot be caught: {error}"));
+            }
+            shell.read_preferences();
+        }
+        shell
+    }
+
+    fn debug(&mut self, mode: Mode) -> Result<ExitCode, Failure> {
+        let mut reader = None;
+        self.session.connect()?;
+        loop {
+            print(DEBUGGING.as_bytes())?;
+            let eval = match super::words(&self.session.options) {
+                Ok(words) => words,
+                Err(text) => {
+                    tell(text);
+                    return Ok(ExitCode::FAILURE);
+                }
+            };
+            let script_debug = ["SCRIPT", "DEBUG", mode.word()].map(|word| word.as_bytes().to_vec());
+            if !self.session.request_debugging(&script_debug)? {
+                return Ok(ExitCode::FAILURE);
+            }
+            self.session.execute(&eval)?;
+            if !self.session.debugger.is_on() {
+                print(b"Eval debugging session can't start:\n")?;
+                self.session.show_end()?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let reader = reader.get_or_insert_with(|| open_reader(self.is_interactive, &self.knowledge));
+            if self.serve(&mut **reader)? != Flow::Restart {
+                return Ok(ExitCode::SUCCESS);
+            }
+            self.session.connect()?;
+            print(b"\n")?;
+        }
+    }
+
+    /// Executes lines until the user, or the input, comes to an end, or the user restarts the script.
+    fn serve(&mut self, reader: &mut dyn Reader) -> Result<Flow, Failure> {
         loop {
             if self.is_interactive {
                 self.inform()?;
@@ -107,13 +173,14 @@ impl Shell {
                     self.reconnect()?;
                     continue;
                 }
-                Typed::End => return Ok(()),
+                Typed::End => return Ok(Flow::End),
             };
             // What was pasted may have several.
             for line in line.split(|&byte| byte == b'\n') {
                 reader.remember(line);
-                if self.line(line)? == Flow::End {
-                    return Ok(());
+                match self.line(line)? {
+                    Flow::More => {}
+                    flow => return Ok(flow),
                 }
             }
         }
@@ -123,6 +190,9 @@ impl Shell {
     fn prompt(&self) -> String {
         if !self.session.is_connected() {
             return "not connected> ".to_string();
+        }
+        if self.debugs_script && self.session.debugger.is_on() {
+            return "lua debugger> ".to_string();
         }
         let mut prompt = self.session.options.target.address.to_string();
         let state = &self.session.state;
@@ -140,7 +210,7 @@ impl Shell {
 
     /// Learns the commands of the server, once for each that is connected to.
     fn inform(&mut self) -> Result<(), Failure> {
-        if self.is_informed || !self.session.is_connected() {
+        if self.is_informed || !self.session.is_connected() || self.session.debugger.is_on() {
             return Ok(());
         }
         self.is_informed = true;
@@ -206,13 +276,15 @@ impl Shell {
         }
         if first.starts_with(b":") {
             self.preference(&words)?;
+        } else if is(first, "restart") && self.debugs_script {
+            return Ok(Flow::Restart);
         } else if is(first, "restart") {
             print(b"Use 'restart' only in Lua debugging mode.\n")?;
         } else if is(first, "connect") && rest.len() == 2 {
             self.connect_to(&rest[0], &rest[1])?;
         } else if is(first, "clear") && rest.is_empty() {
             draw(b"\x1b[H\x1b[2J")?;
-        } else if is_help(first) {
+        } else if is_help(first) && !self.session.debugger.is_on() {
             self.inform()?;
             print_help(&self.knowledge.docs.borrow(), rest)?;
         } else {
@@ -220,12 +292,23 @@ impl Shell {
             let result = self.repeat(&words, repeat);
             let is_cancelled = matches!(result, Err(Failure::Interrupted));
             self.survive(result)?;
+            self.end_debugging()?;
             let elapsed = started.elapsed();
             if elapsed >= SLOW && !is_cancelled && self.session.options.style.format == Format::Standard {
                 print(format!("({:.2}s)\n", elapsed.as_secs_f64()).as_bytes())?;
             }
         }
         Ok(Flow::More)
+    }
+
+    /// After the last reply of the debugger: the script's reply. The server closes the connection.
+    fn end_debugging(&mut self) -> Result<(), Failure> {
+        let Some(mode) = self.session.debugger.take_end() else { return Ok(()) };
+        let result = self.session.show_end();
+        self.survive(result)?;
+        let changes = if mode == Mode::Forked { " -- dataset changes rolled back" } else { "" };
+        print(format!("\n(Lua debugging session ended{changes})\n\n").as_bytes())?;
+        self.reconnect()
     }
 
     fn repeat(&mut self, words: &[Vec<u8>], times: i64) -> Result<(), Failure> {

@@ -1,0 +1,169 @@
+//! The debugger of scripts as a user has it: `--ldb`, or `SCRIPT DEBUG` before an `EVAL` at the prompt.
+//!
+//! The `EVAL` begins a session: from then on a command is one of the server's debugger, and each reply an array of lines,
+//! coloured by what they are. The line `<endsession>` ends it. Behind it comes the reply of the script, and the server closes
+//! the connection.
+
+use super::state::is;
+
+/// The line that ends a session.
+const END: &[u8] = b"<endsession>";
+
+/// What becomes of a script's changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A process is forked for the session, and they are gone with it.
+    Forked,
+    /// The server runs the script itself, and they stay.
+    Sync,
+}
+
+impl Mode {
+    /// The word of SCRIPT DEBUG.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Forked => "yes",
+            Mode::Sync => "sync",
+        }
+    }
+}
+
+/// Where a connection is with debugging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Debugger {
+    /// Scripts run to their end.
+    #[default]
+    Off,
+    /// SCRIPT DEBUG was sent: the next EVAL begins a session.
+    Wanted(Mode),
+    /// In a session.
+    On(Mode),
+    /// A session is over, and the script's reply has not been received.
+    Ended(Mode),
+}
+
+impl Debugger {
+    /// Notes a command that is sent. Returns whether it begins a session.
+    pub fn sends(&mut self, words: &[Vec<u8>]) -> bool {
+        match (*self, words) {
+            (Debugger::Off | Debugger::Wanted(_), [script, debug, mode])
+                if is(script, "script") && is(debug, "debug") =>
+            {
+                let wanted = [Mode::Forked, Mode::Sync].into_iter().find(|wanted| is(mode, wanted.word()));
+                *self = wanted.map_or(Debugger::Off, Debugger::Wanted);
+                false
+            }
+            (Debugger::Wanted(mode), [eval, ..]) if is(eval, "eval") => {
+                *self = Debugger::On(mode);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what is typed goes to the debugger.
+    pub fn is_on(self) -> bool {
+        matches!(self, Debugger::On(_))
+    }
+
+    /// Notes a line of a reply. Returns whether it ends the session.
+    pub fn ends(&mut self, line: &[u8]) -> bool {
+        match *self {
+            Debugger::On(mode) if line.starts_with(END) => {
+                *self = Debugger::Ended(mode);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The mode of a session that is over, once.
+    pub fn take_end(&mut self) -> Option<Mode> {
+        match *self {
+            Debugger::Ended(mode) => {
+                *self = Debugger::Off;
+                Some(mode)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What stands in a line, and its colour: of several, the last counts.
+const COLOURS: [(&str, &str); 7] = [
+    ("<debug>", "1;37"),
+    ("<redis>", "0;32"),
+    ("<reply>", "0;36"),
+    ("<error>", "0;31"),
+    ("<hint>", "1;37"),
+    ("<value>", "0;35"),
+    ("<retval>", "0;35"),
+];
+
+/// The parameters of a line's colour: those of a line of the script by its marks of the current line and of a breakpoint.
+pub fn colour(line: &[u8]) -> &'static str {
+    match line {
+        [_, b'>', _, b'0'..=b'9', _, ..] => "0;33",
+        [_, _, b'#', b'0'..=b'9', _, ..] => "1;37",
+        line => COLOURS
+            .iter()
+            .rev()
+            .find(|(mark, _)| memchr::memmem::find(line, mark.as_bytes()).is_some())
+            .map_or("0;37", |(_, colour)| colour),
+    }
+}
+
+/// Whether lines are coloured: as in redis-cli also in a pipe, where the terminal's name says that it has colours.
+pub fn has_colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("TERM").is_some_and(|name| name.to_string_lossy().contains("xterm")) && set("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<Vec<u8>> {
+        line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_session_begins_with_an_eval_and_ends_with_its_line() {
+        let mut debugger = Debugger::default();
+        assert!(!debugger.sends(&words("eval return 0")));
+        for (line, wanted) in [
+            ("SCRIPT DEBUG SYNC", Debugger::Wanted(Mode::Sync)),
+            ("script debug no", Debugger::Off),
+            ("script debug yes", Debugger::Wanted(Mode::Forked)),
+        ] {
+            assert!(!debugger.sends(&words(line)));
+            assert_eq!(debugger, wanted);
+        }
+        assert!(!debugger.sends(&words("evalsha 00 0")));
+        assert!(debugger.sends(&words("Eval return 0")) && debugger.is_on());
+        assert!(!debugger.sends(&words("script debug no")) && debugger.is_on());
+        assert!(!debugger.ends(b"<reply> <endsession>") && debugger.take_end().is_none());
+        assert!(debugger.ends(b"<endsession>") && !debugger.is_on());
+        assert_eq!((debugger.take_end(), debugger.take_end()), (Some(Mode::Forked), None));
+    }
+
+    #[test]
+    fn a_line_has_the_colour_of_what_it_is() {
+        for (line, wanted) in [
+            ("* Stopped at 1, stop reason = step over", "0;37"),
+            ("-> 1   local x", "0;33"),
+            ("->#3   return '<error>'", "0;33"),
+            ("  #3   redis.debug('here')", "1;37"),
+            ("   4   return", "0;37"),
+            ("<redis> incr a", "0;32"),
+            ("<reply> \"<value>\"", "0;35"),
+            ("<reply> 1", "0;36"),
+            ("<error> no", "0;31"),
+            ("<retval> nil", "0;35"),
+            ("<debug> line 3: 2", "1;37"),
+            ("", "0;37"),
+        ] {
+            assert_eq!(colour(line.as_bytes()), wanted, "{line}");
+        }
+    }
+}
