@@ -92,8 +92,9 @@ pub struct Rest {
     pub bytes: Vec<u8>,
     /// And the blocks of large arguments.
     pub blocks: Vec<Block>,
-    /// The memory of `blocks`.
+    /// The memory of `blocks`, and the bytes in them.
     block_bytes: usize,
+    block_len: usize,
 }
 
 impl Rest {
@@ -123,6 +124,7 @@ impl Rest {
             SpanKind::Detached(index) => {
                 let block = places.blocks[index].share();
                 self.block_bytes += block.memory_bytes();
+                self.block_len += block.len();
                 self.blocks.push(block);
                 return Span::detached(self.blocks.len() - 1);
             }
@@ -139,9 +141,9 @@ impl Rest {
         Some((request, Places { window: &self.bytes, spans, blocks: &self.blocks }))
     }
 
-    /// Bytes of arguments.
+    /// Bytes of arguments. O(1).
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.blocks.iter().map(Block::len).sum::<usize>()
+        self.bytes.len() + self.block_len
     }
 
     /// The sum of the arguments of all requests that wait.

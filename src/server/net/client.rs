@@ -49,8 +49,9 @@ pub struct Query {
     pub partial: Partial,
     /// Arguments outside of the ring.
     pub blocks: Vec<Block>,
-    /// The memory of `blocks`.
+    /// The memory of `blocks`, and the bytes in them: a large request has thousands.
     block_bytes: usize,
+    block_len: usize,
     /// The one that is being received: its block and how many bytes it shall have, line end included.
     pub filling: Option<(Block, usize)>,
 }
@@ -63,6 +64,7 @@ impl Query {
             partial: Partial::default(),
             blocks: Vec::new(),
             block_bytes: 0,
+            block_len: 0,
             filling: None,
         }
     }
@@ -82,10 +84,9 @@ impl Query {
         self.ring.capacity() <= LARGE_RING
     }
 
-    /// Bytes that the client has sent and that were not executed yet.
+    /// Bytes that the client has sent and that were not executed yet. O(1).
     pub fn len(&self) -> usize {
-        let blocks: usize = self.blocks.iter().map(Block::len).sum();
-        self.ring.len() + blocks + self.filling.as_ref().map_or(0, |(block, _)| block.len())
+        self.ring.len() + self.block_len + self.filling.as_ref().map_or(0, |(block, _)| block.len())
     }
 
     /// Those of them that are not whole arguments of the current request: what `client-query-buffer-limit` limits.
@@ -103,13 +104,17 @@ impl Query {
     /// Keeps an argument that has wholly arrived in a block of its own.
     pub fn keep_argument(&mut self, block: Block) {
         self.block_bytes += block.memory_bytes();
+        self.block_len += block.len();
         self.blocks.push(block);
     }
 
     /// Lets go of the blocks of requests that are done; those of the one that is being received stay.
     pub fn forget_executed(&mut self) {
         let done = self.blocks.len() - self.partial.detached_count();
-        self.block_bytes -= self.blocks.drain(..done).map(|block| block.memory_bytes()).sum::<usize>();
+        for block in self.blocks.drain(..done) {
+            self.block_bytes -= block.memory_bytes();
+            self.block_len -= block.len();
+        }
     }
 
     /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing,
@@ -171,7 +176,7 @@ impl Query {
 
     /// Moves the arguments of the current request that are wholly there out of the ring.
     fn move_out(&mut self) {
-        let Query { ring, partial, blocks, block_bytes, .. } = self;
+        let Query { ring, partial, blocks, block_bytes, block_len, .. } = self;
         let (window, first) = (ring.readable(), blocks.len());
         let mut shared: Option<usize> = None;
         let moved = partial.move_out(window.len(), |place| {
@@ -194,6 +199,7 @@ impl Query {
         });
         ring.consume(moved);
         *block_bytes += blocks[first..].iter().map(Block::memory_bytes).sum::<usize>();
+        *block_len += blocks[first..].iter().map(Block::len).sum::<usize>();
     }
 }
 
@@ -259,7 +265,7 @@ impl Client {
         received + self.rest.as_ref().map_or(0, |rest| rest.argument_bytes())
     }
 
-    /// Bytes that it has sent and that were not executed yet.
+    /// Bytes that it has sent and that were not executed yet. O(1).
     pub fn unexecuted_len(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.len()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
