@@ -232,6 +232,7 @@ fn subscriptions_take_few_bytes_which_all_count_towards_their_client() {
     const COUNT: usize = 20_000;
     let server = Server::start("--save ''");
     let mut control = server.client();
+    let mut subscribers = Vec::new();
     for (command, most) in [("SUBSCRIBE", 176), ("SSUBSCRIBE", 176), ("PSUBSCRIBE", 170)] {
         let mut subscriber = named(&server, command);
         let before = control.info_number("used_memory");
@@ -250,6 +251,7 @@ fn subscriptions_take_few_bytes_which_all_count_towards_their_client() {
             (taken * 3 / 4..taken * 5 / 4).contains(&counted),
             "{command}: {taken} taken, {counted} counted"
         );
+        subscribers.push(subscriber);
     }
     set(&mut control, "maxmemory-clients", "1mb");
     for command in ["SUBSCRIBE", "SSUBSCRIBE", "PSUBSCRIBE"] {

@@ -206,6 +206,7 @@ impl Server {
             if client.session.flags.waiting
                 && !self.audience.forget_freeing(token)
                 && !self.forget_waiting_for_memory(token)
+                && !self.parts.forget(token)
                 && self.unpark(token).is_none()
                 && self.audience.acknowledgements.remove(token).is_none()
             {

@@ -31,6 +31,7 @@ mod loading;
 mod lookup;
 mod metrics;
 mod net;
+mod parts;
 mod persistence;
 mod process;
 mod saving;
@@ -59,6 +60,7 @@ use metrics::history::History;
 use net::batch::Batch;
 use net::ledger::Ledger;
 use net::{FOREIGN, LISTENER, Net};
+use parts::Parts;
 use persistence::Persistence;
 use process::Process;
 use scripts::Scripts;
@@ -109,6 +111,8 @@ pub struct Server {
     gate: Gate,
     /// Clients whose next command waits until room has been made.
     waiting_for_memory: Vec<Token>,
+    /// Work of clients that is spread over iterations.
+    parts: Parts,
     /// When the log's disk was last complained about.
     log_complained_us: Option<u64>,
 }
@@ -188,6 +192,7 @@ impl Server {
             if self.cron.is_reclaiming() {
                 self.cron.reclaim_slice();
             }
+            self.do_parts();
             self.end_waits_for_freeing();
             self.reply_to_ended_waits();
             self.resume_unblocked(&mut io);
@@ -236,6 +241,7 @@ impl Server {
             || self.defrag.has_work()
             || self.loading.is_active()
             || self.is_busy()
+            || self.has_parts()
             || self.core.limit.is_evicting() && self.core.keyspace.lazy().pending() == 0
     }
 

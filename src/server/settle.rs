@@ -154,6 +154,7 @@ impl Server {
         let wait = match *parking {
             Parking::Keys(wait) => wait,
             Parking::Script => return,
+            Parking::Part(from) => return self.park_part(token, from),
             Parking::Acknowledged => {
                 if let Some(wanted) = self.audience.awaited.take() {
                     let since = (self.core.clock.monotonic_us(), self.core.wait_ticks);

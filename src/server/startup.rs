@@ -16,7 +16,7 @@ use super::process::title;
 use super::scripts::Scripts;
 use super::scripts::libraries::Libraries;
 use super::system;
-use super::{Audience, Core, Net, Process, Server, Web};
+use super::{Audience, Core, Net, Parts, Process, Server, Web};
 use crate::alloc;
 use crate::command::{CommandNames, table};
 use crate::config::{BindAddress, ByteText, Config, LogLevel, RenamedCommand};
@@ -184,6 +184,7 @@ fn build(config: Config, log: Log, names: CommandNames) -> Result<Server, StartE
         loading: LoadState::Idle,
         gate: Gate::default(),
         waiting_for_memory: Vec::new(),
+        parts: Parts::default(),
         scripts: Scripts::default(),
         debugging: super::Debugging::default(),
         suspended: None,

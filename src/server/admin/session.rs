@@ -122,12 +122,14 @@ impl Server {
 
     /// `RESET`: the session is as new.
     pub(super) fn reset(&mut self, token: Token) -> Result {
+        if !self.end_subscriptions_silently(token) {
+            return Ok(());
+        }
         let open = self.core.config.requirepass.is_empty();
         if self.net.session(token).flags.monitor {
             self.stop_monitoring(token);
         }
         self.end_transaction(token);
-        self.end_subscriptions(token);
         self.forget_tracking(token);
         let session = self.net.session(token);
         let (lib_name, lib_version) = session

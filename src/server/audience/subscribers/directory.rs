@@ -43,6 +43,13 @@ pub const NEVER: i64 = 0;
 /// The highest bit of an item: the client speaks RESP3.
 const RESP3: u64 = 1 << 63;
 
+/// Whether a client in the directory is still connected; `None`: all clients are.
+pub type Present<'a> = Option<&'a dyn Fn(Token) -> bool>;
+
+fn is_present(present: Present<'_>, token: Token) -> bool {
+    present.is_none_or(|present| present(token))
+}
+
 /// A client, encoded for a name's block.
 fn item(token: Token, protocol: Protocol) -> [u8; ITEM] {
     let protocol = if protocol == Protocol::Resp3 { RESP3 } else { 0 };
@@ -117,8 +124,12 @@ impl Crowd {
         }
     }
 
-    fn len(&self) -> usize {
-        self.resp2.list.len() + self.resp3.list.len()
+    fn len(&self, present: Present<'_>) -> usize {
+        let lists = [&self.resp2.list, &self.resp3.list];
+        match present {
+            None => lists.map(|list| list.len()).iter().sum(),
+            Some(_) => lists.into_iter().flat_map(|l| l.iter()).filter(|t| is_present(present, **t)).count(),
+        }
     }
 
     /// Its client, if there is only one left.
@@ -275,48 +286,78 @@ impl Directory {
         false
     }
 
-    /// How many clients are subscribed to `name`.
-    pub fn count(&self, name: &[u8]) -> usize {
+    /// How many clients are subscribed to `name`, of those that are `present`.
+    pub fn count(&self, name: &[u8], present: Present<'_>) -> usize {
         match self.audience(name) {
             None => 0,
-            Some(Audience::Few(few)) => few.len(),
-            Some(Audience::Many(number)) => self.crowds.get(number).len(),
+            Some(Audience::Few(few)) => {
+                few.iter().filter(|item| is_present(present, client_of(**item).0)).count()
+            }
+            Some(Audience::Many(number)) => self.crowds.get(number).len(present),
         }
     }
 
-    /// Sends the array of `words` and `payload` to all subscribers of `name`. Returns how many there are.
-    pub fn send(&self, name: &[u8], post: &mut Post, words: &[&[u8]], payload: &Payload<'_>) -> usize {
+    /// Sends the array of `words` and `payload` to all subscribers of `name` that are `present`. Returns how many there are.
+    pub fn send(
+        &self,
+        name: &[u8],
+        present: Present<'_>,
+        post: &mut Post,
+        words: &[&[u8]],
+        payload: &Payload<'_>,
+    ) -> usize {
         let both = [Protocol::Resp2, Protocol::Resp3];
         match self.audience(name) {
             None => 0,
             Some(Audience::Few([only])) => {
                 let (token, protocol) = client_of(*only);
-                post.send(Address::One(token), protocol, words, payload);
-                1
+                let is_here = is_present(present, token);
+                if is_here {
+                    post.send(Address::One(token), protocol, words, payload);
+                }
+                usize::from(is_here)
             }
             Some(Audience::Few(few)) => {
-                for protocol in both {
-                    let clients = few.iter().copied().map(client_of).filter(|(_, of)| *of == protocol);
-                    let tokens: Vec<Token> = clients.map(|(token, _)| token).collect();
-                    send_to(&Rc::new(tokens), protocol, post, words, payload);
-                }
-                few.len()
+                let clients = few.iter().copied().map(client_of);
+                let clients = clients.filter(|(token, _)| is_present(present, *token));
+                let of =
+                    |protocol| clients.clone().filter(move |(_, of)| *of == protocol).map(|(token, _)| token);
+                let mut send =
+                    |protocol| send_to(&Rc::new(of(protocol).collect()), protocol, post, words, payload);
+                both.map(&mut send).iter().sum()
             }
             Some(Audience::Many(number)) => {
                 let crowd = self.crowds.get(number);
-                send_to(&crowd.resp2.list, Protocol::Resp2, post, words, payload);
-                send_to(&crowd.resp3.list, Protocol::Resp3, post, words, payload);
-                crowd.len()
+                let mut send = |clients: &Clients, protocol| {
+                    send_to(&still(&clients.list, present), protocol, post, words, payload)
+                };
+                send(&crowd.resp2, Protocol::Resp2) + send(&crowd.resp3, Protocol::Resp3)
             }
         }
     }
 }
 
-fn send_to(list: &Recipients, protocol: Protocol, post: &mut Post, words: &[&[u8]], payload: &Payload<'_>) {
+/// Those of a list that are `present`: mostly the list itself.
+fn still(list: &Recipients, present: Present<'_>) -> Recipients {
+    if present.is_none() || list.iter().all(|token| is_present(present, *token)) {
+        return list.clone();
+    }
+    Rc::new(list.iter().copied().filter(|token| is_present(present, *token)).collect())
+}
+
+/// Returns how many get the message.
+fn send_to(
+    list: &Recipients,
+    protocol: Protocol,
+    post: &mut Post,
+    words: &[&[u8]],
+    payload: &Payload<'_>,
+) -> usize {
     let address = match list.as_slice() {
-        [] => return,
+        [] => return 0,
         [only] => Address::One(*only),
         _ => Address::Many(list.clone()),
     };
     post.send(address, protocol, words, payload);
+    list.len()
 }

@@ -16,14 +16,18 @@
 //! prefix it begins with; finding them takes one lookup per length of such prefixes. Subscribing and unsubscribing do
 //! not depend on the number of other subscribers. The exception is the first change while a message awaits delivery: it
 //! copies the list.
+//!
+//! The subscriptions of a disconnected client are removed in slices ([`Subscribers::sweep`]), since 100,000 of them take
+//! 30 ms and more. Until then messages and counts skip a client that is in a directory but not in `clients`, at the cost
+//! of one lookup per subscriber. Only [`Subscribers::totals`], used for statistics, still counts its names.
 
 mod directory;
 mod names;
 mod starts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use directory::{Directory, name_bytes};
+use directory::{Directory, Present, name_bytes};
 use names::{Key, LongNames, key_len, shared_name_bytes};
 use starts::{Starts, pattern_bytes};
 
@@ -34,6 +38,8 @@ use crate::sys::process;
 use crate::text::glob;
 use crate::types::Container;
 use crate::types::Seed;
+use crate::types::member::Member;
+use crate::types::random::Random;
 use crate::types::set::MemberTable;
 
 /// The kind of a subscription.
@@ -100,6 +106,18 @@ impl Subscriptions {
         removed
     }
 
+    /// A subscription of `kind`, whichever.
+    fn any(&self, kind: Kind, random: &mut Random) -> Option<&[u8]> {
+        self.of(kind)?.random(random)
+    }
+
+    /// Takes a key out, whichever, without looking at its name.
+    fn pop(&mut self, random: &mut Random) -> Option<(Kind, Member)> {
+        let kind = KINDS.into_iter().find(|kind| self.count(*kind) > 0)?;
+        let names = self.names[kind as usize].as_mut()?;
+        Some((kind, names.pop(random)))
+    }
+
     /// Calls `visit` with the key of each name.
     fn each(&self, mut visit: impl FnMut(Kind, &Key<'_>)) {
         for kind in KINDS {
@@ -142,6 +160,15 @@ impl Counts {
         }
     }
 
+    /// The count of one kind.
+    pub fn of(self, kind: Kind) -> usize {
+        match kind {
+            Kind::Channel => self.channels,
+            Kind::Pattern => self.patterns,
+            Kind::Shard => self.shards,
+        }
+    }
+
     /// The sum of all kinds.
     pub fn total(self) -> usize {
         self.channels + self.patterns + self.shards
@@ -162,6 +189,9 @@ pub struct Subscribers {
     starts: Starts,
     long: LongNames,
     clients: HashMap<Token, Subscriptions>,
+    /// Clients that are gone, with those of their subscriptions that still stand in the tables.
+    departed: VecDeque<(Token, Subscriptions)>,
+    random: Random,
     seed: Seed,
 }
 
@@ -172,7 +202,9 @@ impl Default for Subscribers {
         let seed = Seed::new(random.map(u64::from_le_bytes));
         let [channels, patterns, shards] = [(); 3].map(|()| Directory::new(seed));
         let (starts, long) = (Starts::new(seed), LongNames::default());
-        Subscribers { channels, patterns, shards, starts, long, clients: HashMap::new(), seed }
+        let random = Random::new(u64::from_le_bytes(random[0]));
+        let (clients, departed) = (HashMap::new(), VecDeque::new());
+        Subscribers { channels, patterns, shards, starts, long, clients, departed, random, seed }
     }
 }
 
@@ -182,7 +214,7 @@ impl Subscribers {
         self.channels.is_empty() && self.patterns.is_empty()
     }
 
-    /// How many channels, patterns and shard channels have subscribers.
+    /// How many channels, patterns and shard channels have subscribers, or had those that are gone and not swept yet.
     pub fn totals(&self) -> Counts {
         Counts { channels: self.channels.len(), patterns: self.patterns.len(), shards: self.shards.len() }
     }
@@ -198,14 +230,10 @@ impl Subscribers {
         self.clients.get(&token).map_or(0, Subscriptions::memory_bytes)
     }
 
-    /// The names that `token` is subscribed to.
-    pub fn names(&self, token: Token, kind: Kind) -> Vec<Box<[u8]>> {
-        let names = self.clients.get(&token).and_then(|client| client.of(kind));
-        names
-            .into_iter()
-            .flat_map(MemberTable::members)
-            .map(|key| self.long.name(key.bytes()).into())
-            .collect()
+    /// Calls `f` with the test for clients that are still connected.
+    fn with_present<R>(&self, f: impl FnOnce(Present<'_>) -> R) -> R {
+        let is_there = |token: Token| self.clients.contains_key(&token);
+        f(if self.departed.is_empty() { None } else { Some(&is_there) })
     }
 
     fn directory(&self, kind: Kind) -> &Directory {
@@ -265,13 +293,44 @@ impl Subscribers {
         }
     }
 
-    /// Ends all subscriptions of a client.
-    pub fn forget(&mut self, token: Token) {
-        let Some(client) = self.clients.remove(&token) else { return };
-        client.each(|kind, key| {
-            self.leave(token, client.protocol, kind, key);
-            self.long.release(key.bytes());
-        });
+    /// Ends a subscription of `token`, whichever of this kind, and returns its name.
+    pub fn unsubscribe_any(&mut self, token: Token, kind: Kind) -> Option<Box<[u8]>> {
+        let key = self.clients.get(&token)?.any(kind, &mut self.random)?;
+        let name: Box<[u8]> = self.long.name(key).into();
+        self.unsubscribe(token, kind, &name);
+        Some(name)
+    }
+
+    /// `token` is gone for good: its subscriptions have ended, and leave the tables by [`Self::sweep`].
+    pub fn depart(&mut self, token: Token) {
+        if let Some(client) = self.clients.remove(&token) {
+            self.departed.push_back((token, client));
+        }
+    }
+
+    /// Whether there is something to sweep.
+    pub fn has_departed(&self) -> bool {
+        !self.departed.is_empty()
+    }
+
+    /// Takes up to `most` subscriptions of clients that are gone out of the tables. Returns how many there were.
+    pub fn sweep(&mut self, most: usize) -> usize {
+        let mut swept = 0;
+        while let Some((token, mut client)) = self.departed.pop_front() {
+            while swept < most
+                && let Some((kind, member)) = client.pop(&mut self.random)
+            {
+                let key = Key::from_bytes(member.bytes());
+                self.leave(token, client.protocol, kind, &key);
+                self.long.release(key.bytes());
+                swept += 1;
+            }
+            if client.counts().total() > 0 {
+                self.departed.push_front((token, client));
+                break;
+            }
+        }
+        swept
     }
 
     /// Changes the protocol in which `token` receives messages.
@@ -292,8 +351,11 @@ impl Subscribers {
     pub fn publish(&self, post: &mut Post, channel: &[u8], payload: &Payload<'_>) -> usize {
         let mut receivers = self.send(&self.channels, post, b"message", channel, payload);
         if !self.patterns.is_empty() {
-            self.starts.matching(channel, &self.long, |key, pattern| {
-                receivers += self.patterns.send(key, post, &[b"pmessage", pattern, channel], payload);
+            self.with_present(|present| {
+                self.starts.matching(channel, &self.long, |key, pattern| {
+                    let words: [&[u8]; 3] = [b"pmessage", pattern, channel];
+                    receivers += self.patterns.send(key, present, post, &words, payload);
+                });
             });
         }
         receivers
@@ -312,19 +374,33 @@ impl Subscribers {
         channel: &[u8],
         payload: &Payload<'_>,
     ) -> usize {
-        let key = self.long.key(channel);
-        key.map_or(0, |key| directory.send(key.bytes(), post, &[word, channel], payload))
+        let Some(key) = self.long.key(channel) else { return 0 };
+        self.with_present(|present| directory.send(key.bytes(), present, post, &[word, channel], payload))
     }
 
     /// The channels or shard channels that have subscribers and match `pattern`.
     pub fn active(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<&[u8]> {
         let matches = |name: &&[u8]| pattern.is_none_or(|pattern| matches(pattern, name));
-        self.directory(kind).names().map(|key| self.long.name(key)).filter(matches).collect()
+        let directory = self.directory(kind);
+        self.with_present(|present| {
+            let has_clients = |key: &&[u8]| present.is_none() || directory.count(key, present) > 0;
+            directory.names().filter(has_clients).map(|key| self.long.name(key)).filter(matches).collect()
+        })
+    }
+
+    /// How many names of a kind have subscribers. O(1), or O(names) while there is something to sweep.
+    pub fn count(&self, kind: Kind) -> usize {
+        let directory = self.directory(kind);
+        self.with_present(|present| match present {
+            None => directory.len(),
+            Some(_) => directory.names().filter(|key| directory.count(key, present) > 0).count(),
+        })
     }
 
     /// How many clients are subscribed to a channel or shard channel, patterns not counted.
     pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
-        self.long.key(name).map_or(0, |key| self.directory(kind).count(key.bytes()))
+        let Some(key) = self.long.key(name) else { return 0 };
+        self.with_present(|present| self.directory(kind).count(key.bytes(), present))
     }
 }
 
@@ -332,6 +408,21 @@ impl Subscribers {
 mod tests {
     use super::*;
     use crate::server::audience::post::Address;
+
+    impl Subscribers {
+        /// Ends all subscriptions of a client.
+        fn forget(&mut self, token: Token) {
+            self.depart(token);
+            self.sweep(usize::MAX);
+        }
+
+        /// What a client is subscribed to.
+        fn names(&self, token: Token, kind: Kind) -> Vec<Box<[u8]>> {
+            let names = self.clients.get(&token).and_then(|client| client.of(kind));
+            let keys = names.into_iter().flat_map(MemberTable::members);
+            keys.map(|key| self.long.name(key.bytes()).into()).collect()
+        }
+    }
 
     fn token(slot: u32) -> Token {
         Token { slot, generation: 0 }
@@ -478,6 +569,62 @@ mod tests {
             }
         }
         assert!(subscribers.is_empty() && subscribers.channels.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_is_gone_gets_and_counts_nothing_before_its_subscriptions_are_swept() {
+        let mut subscribers = Subscribers::default();
+        let gone = Token { slot: 1, generation: 0 };
+        let new = Token { slot: 1, generation: 1 };
+        let channel = |n: u32| format!("channel:{n}");
+        for n in 0..100 {
+            // Names of one client, of few and of many.
+            (1..1 + n % 6).for_each(|slot| {
+                subscribers.subscribe(token(slot), Protocol::Resp3, Kind::Channel, channel(n).as_bytes());
+            });
+        }
+        subscribers.subscribe(gone, Protocol::Resp3, Kind::Pattern, b"channel:*");
+        subscribers.subscribe(gone, Protocol::Resp3, Kind::Shard, b"shard");
+        subscribers.depart(gone);
+        let check = |subscribers: &Subscribers, also: usize| {
+            for n in 0..100 {
+                let others = (n % 6).max(1) as usize - 1;
+                let (count, received) = published(subscribers, &channel(n));
+                let tokens = |slot: &u32| *slot != 1;
+                assert_eq!(count, others + also, "{n}");
+                assert_eq!(received.iter().map(|(slot, _)| slot).filter(|s| tokens(s)).count(), others);
+                assert_eq!(received.len(), count);
+                let subscribed = subscribers.subscribers(Kind::Channel, channel(n).as_bytes());
+                assert_eq!(subscribed, others + also);
+            }
+            let active = subscribers.active(Kind::Channel, None).len();
+            assert_eq!(active, if also > 0 { 100 } else { (0..100).filter(|n| n % 6 > 1).count() });
+            assert_eq!(subscribers.subscribers(Kind::Shard, b"shard"), 0);
+            assert_eq!(
+                subscribers.publish_to_shard(&mut Post::default(), b"shard", &Payload::new(b"", None)),
+                0
+            );
+        };
+        check(&subscribers, 0);
+        assert_eq!(subscribers.sweep(20), 20);
+        check(&subscribers, 0);
+        // Another client in the same slot is another one.
+        for n in 0..100 {
+            subscribers.subscribe(new, Protocol::Resp3, Kind::Channel, channel(n).as_bytes());
+        }
+        check(&subscribers, 1);
+        let mut slices = 1;
+        while subscribers.has_departed() {
+            assert!(subscribers.sweep(20) <= 20);
+            check(&subscribers, 1);
+            slices += 1;
+        }
+        assert_eq!(slices, (100_usize - 100_usize.div_ceil(6) + 2).div_ceil(20));
+        (2..6).for_each(|slot| subscribers.forget(token(slot)));
+        while let Some(name) = subscribers.unsubscribe_any(new, Kind::Channel) {
+            assert!(name.starts_with(b"channel:"));
+        }
+        assert!(subscribers.is_empty() && subscribers.starts.is_empty() && subscribers.clients.is_empty());
     }
 
     #[test]
