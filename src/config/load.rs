@@ -15,6 +15,7 @@ use super::refused;
 use super::special::system_reason;
 use super::table::flag;
 use super::{Config, Effect, OTHER_LINES, RenamedCommand, find};
+use crate::sys::file;
 use crate::text::{glob, words};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -311,9 +312,9 @@ impl Loader {
         let paths =
             if is_glob(pattern) { expand(self.config.dir.path(), written) } else { vec![written.to_owned()] };
         for path in paths {
-            let file = std::fs::read(self.config.dir.path().join(&path))
+            let content = file::read_regular(&self.config.dir.path().join(&path))
                 .map_err(|error| Problem::new(text(), system_reason(&error)))?;
-            self.read_text(&path.display().to_string(), &file, depth + 1).map_err(Problem::Elsewhere)?;
+            self.read_text(&path.display().to_string(), &content, depth + 1).map_err(Problem::Elsewhere)?;
         }
         Ok(())
     }

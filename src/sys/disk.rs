@@ -16,21 +16,21 @@ use std::path::Path;
 
 use nix::unistd::AccessFlags;
 
-use crate::sys::file::sync_directory_of;
+use crate::sys::file::{self, sync_directory_of};
 
 /// Who may read the files of persistence: everybody, where the process's mask permits.
 const MODE: u32 = 0o644;
 
 /// Opens a file for appending, and creates it if it does not exist. Returns its length as well.
 pub fn open_append(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
-    let len = file.metadata()?.len();
-    Ok((file, len))
+    file::open_only_regular(OpenOptions::new().append(true).create(true).mode(MODE), path)
 }
 
 /// Creates a file for writing; one that exists is emptied.
 pub fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(MODE);
+    file::open_only_regular(options, path).map(|(file, _)| file)
 }
 
 /// Waits until the bytes of a file, and what it takes to read them back, are on the disk; in its permanent memory where

@@ -7,8 +7,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -67,6 +67,59 @@ fn open_append(path: &Path) -> io::Result<(File, FileId)> {
 
 fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
+}
+
+/// Opens a regular file for reading, and returns its length as well. Anything else of that name is refused: to open a
+/// pipe would wait for its other end, and a device has no end.
+pub fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    open_only_regular(OpenOptions::new().read(true), path)
+}
+
+/// The content of a regular file: see [`open_regular`].
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, _) = open_regular(path)?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// [`open_regular`] with other options.
+pub fn open_only_regular(options: &mut OpenOptions, path: &Path) -> io::Result<(File, u64)> {
+    let other = || io::Error::other("Not a regular file");
+    let opened = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        // A pipe that nobody reads, or a socket.
+        Some(libc::ENXIO | libc::EOPNOTSUPP) => other(),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    if found.is_file() {
+        Ok((file, found.len()))
+    } else if found.is_dir() {
+        Err(io::Error::from_raw_os_error(libc::EISDIR))
+    } else {
+        Err(other())
+    }
+}
+
+/// What tells a file from another one that takes its name, and from itself after it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    id: FileId,
+    len: u64,
+    modified: (i64, i64),
+}
+
+impl Identity {
+    /// The identity of the file that was found.
+    pub fn of(found: &Metadata) -> Identity {
+        Identity { id: file_id(found), len: found.len(), modified: (found.mtime(), found.mtime_nsec()) }
+    }
+
+    /// When it was written last, Unix seconds.
+    pub fn modified_at(&self) -> i64 {
+        self.modified.0
+    }
 }
 
 /// Replaces the content of `path` atomically and keeps the permissions of an existing file. A symbolic link stays; its
