@@ -257,6 +257,7 @@ fn essence(text: &str, theirs: &str) -> Vec<String> {
         .lines()
         .filter(|line| theirs.contains("Reading key") || !line.contains("Reading type"))
         .filter(|line| !line.contains("Terminating server") && !line.starts_with("[offset 0] Checking"))
+        .filter(|line| !line.contains("is not an RDB file"))
         .map(|line| if line.contains("Reading type") { line.split(" (").next() } else { Some(line) })
         .map(|line| line.unwrap_or_default().to_string())
         .collect();

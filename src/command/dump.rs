@@ -4,7 +4,7 @@
 
 use crate::command::args::{Args, integer};
 use crate::command::context::Context;
-use crate::command::error::{Result, SYNTAX};
+use crate::command::error::{BAD_DATA, Result, SYNTAX};
 use crate::db::{Access, Event, Removal, Word};
 use crate::persist::rdb::Target;
 use crate::persist::rdb::payload::{self, PayloadError};
@@ -77,8 +77,8 @@ pub fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     let entry =
         payload::restore(args.get(3), ctx.keyspace.verifies_checksums, target).map_err(
             |error| match error {
-                PayloadError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
-                PayloadError::Value(_) => "ERR Bad data format",
+                PayloadError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong".into(),
+                PayloadError::Value(_) => BAD_DATA,
             },
         )?;
     if expire_at.is_some_and(|time| ctx.keyspace.is_due(time)) {

@@ -24,6 +24,8 @@ pub const LEAST_INTEGER: Error =
 pub const NOT_A_FLOAT: Error = Error::new("ERR value is not a valid float");
 /// `ERR DB index is out of range`.
 pub const DB_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
+/// `ERR Bad data format`: the value in a payload cannot be read.
+pub const BAD_DATA: Error = Error::new("ERR Bad data format");
 /// `ERR no such key`.
 pub const NO_SUCH_KEY: Error = Error::new("ERR no such key");
 

@@ -7,7 +7,10 @@
 use super::core::dispatch::Caller;
 use super::net::output::Output;
 use super::{Server, admin};
+use crate::command::error::BAD_DATA;
 use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand};
+use crate::config::LogLevel;
+use crate::persist::rdb::payload;
 use crate::resp::Reply;
 use crate::sys::crash;
 use crate::sys::poller::Token;
@@ -164,7 +167,21 @@ impl Server {
         if let Err(error) = outcome {
             debug_assert_eq!(self.net.output.buffer.len(), before, "an error comes instead of a reply");
             self.core.stats.command(command.id).failed += 1;
+            if error == BAD_DATA {
+                self.log_refused_payload(args);
+            }
             self.reply_error(token, &error);
+        }
+    }
+
+    /// Logs why a `RESTORE` was refused, at the level and with the words of Redis, which tests of restored data look for.
+    #[cold]
+    fn log_refused_payload(&self, args: Args<'_>) {
+        let log = &self.process.log;
+        if log.is_at(LogLevel::Verbose)
+            && let Some(why) = payload::why_refused(args.get(3), &self.core.keyspace.shapes)
+        {
+            log.verbose(format_args!("Internal error in RDB reading, of the payload of a RESTORE: {why}"));
         }
     }
 

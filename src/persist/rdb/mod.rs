@@ -87,6 +87,11 @@ pub mod types {
     /// A hash with fields that expire in a listpack.
     pub const HASH_LISTPACK_EX: u8 = 25;
 
+    /// Whether the value is, or consists of, elements in one encoded string.
+    pub fn is_encoded(byte: u8) -> bool {
+        matches!(byte, HASH_ZIPMAP..=STREAM_3 | HASH_LISTPACK_EX)
+    }
+
     /// Whether a byte is one of these.
     pub fn is_known(byte: u8) -> bool {
         matches!(byte, STRING..=MODULE | HASH_ZIPMAP..=STREAM_3 | HASH_METADATA | HASH_LISTPACK_EX)

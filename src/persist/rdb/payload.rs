@@ -6,13 +6,13 @@
 //!  (FUNCTION2 1 | source …) …      |
 //! ```
 
-use super::file::opcode;
+use super::file::{opcode, type_name};
 use super::{
-    Encoder, Input, LATEST, LoadError, SliceInput, Target, VERSION, load_value, save_value, type_of,
+    Encoder, Input, LATEST, LoadError, SliceInput, Target, VERSION, load_value, save_value, type_of, types,
     version_of,
 };
 use crate::codec::crc64;
-use crate::types::Entry;
+use crate::types::{Entry, Shapes};
 
 /// The version and the checksum.
 const FOOTER: usize = 10;
@@ -42,6 +42,22 @@ pub fn restore(payload: &[u8], verifies: bool, target: Target<'_>) -> Result<Ent
     let object = verify(payload, verifies).ok_or(PayloadError::VersionOrChecksum)?;
     let (type_byte, value) = object.split_first().ok_or(PayloadError::Value(LoadError::Ended))?;
     load_value(*type_byte, &mut SliceInput::new(value), target).map_err(PayloadError::Value)
+}
+
+/// Why the value in a payload is refused that has a correct footer; `None` if it is not refused.
+pub fn why_refused(payload: &[u8], shapes: &Shapes) -> Option<String> {
+    let error = match restore(payload, false, Target { key: b"", expire_at: None, shapes }) {
+        Err(PayloadError::Value(error)) => error,
+        Ok(_) | Err(PayloadError::VersionOrChecksum) => return None,
+    };
+    let type_byte = *payload.first()?;
+    let name = type_name(type_byte);
+    let is_checked = types::is_encoded(type_byte);
+    Some(if is_checked {
+        format!("{name} integrity check failed. ({error})")
+    } else {
+        format!("{error} ({name})")
+    })
 }
 
 /// The payload of libraries of functions. Long sources are compressed if `compress`.

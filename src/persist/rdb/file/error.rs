@@ -5,6 +5,10 @@ use std::io;
 
 use super::super::{LoadError, types};
 
+/// Type bytes of Valkey 9, to name them.
+const VALKEY_HASH: u8 = 22;
+const VALKEY_SLOT: u8 = 243;
+
 /// What was being read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Doing {
@@ -55,6 +59,8 @@ pub enum Fault {
     Signature,
     /// The version is unknown.
     Version(u64),
+    /// The same, of a file of Valkey.
+    VersionOfValkey(u64),
     /// The file ends too early.
     Ended,
     /// Reading failed.
@@ -82,8 +88,19 @@ impl fmt::Display for Fault {
         match self {
             Fault::Signature => f.write_str("Wrong signature trying to load DB from file"),
             Fault::Version(version) => write!(f, "Can't handle RDB format version {version}"),
+            Fault::VersionOfValkey(version) => {
+                write!(f, "Can't handle RDB format version {version} of Valkey, only 80, that of Valkey 9.0")
+            }
             Fault::Ended => f.write_str("Unexpected EOF reading RDB file"),
             Fault::Io(error) => write!(f, "Error reading the RDB file: {error}"),
+            Fault::Type(VALKEY_HASH) => write!(
+                f,
+                "Invalid object type: {VALKEY_HASH}, a hash with expiring fields of Valkey 9, which cannot be read yet"
+            ),
+            Fault::Type(VALKEY_SLOT) => write!(
+                f,
+                "Invalid object type: {VALKEY_SLOT}, a slot of Valkey 9 that is being imported, which cannot be read"
+            ),
             Fault::Type(byte) => write!(f, "Invalid object type: {byte}"),
             Fault::Module => f.write_str("The RDB file contains module data I can't load"),
             Fault::ModuleAux => f.write_str("bad when_opcode"),

@@ -130,6 +130,11 @@ impl<R: Read> Loader<R> {
         self.records.offset()
     }
 
+    /// The version of the format.
+    pub fn version(&self) -> u16 {
+        self.records.version()
+    }
+
     /// What has been found so far.
     pub fn report(&self) -> &Report {
         &self.report

@@ -18,7 +18,7 @@
 //! (Redis 7.2), 10 (Redis 7.0, `rdb-write-version`), and 12 (Redis 7.4) where a field of a hash expires, since the
 //! earlier versions cannot say so. Asked for version 10, the writer gives up what that version has no words for: fields
 //! of hashes are written without their times, except that those that have expired are left out, and the time at which a
-//! consumer of a stream was active is not written. Versions 1 to 12 are read.
+//! consumer of a stream was active is not written. Versions 1 to 12 are read, and `VALKEY080`, that of Valkey 9.0.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -46,6 +46,33 @@ pub use writer::{About, Progress, Replication, SaveOptions, Version, save};
 
 /// What a file begins with; four digits follow.
 const SIGNATURE: &[u8; 5] = b"REDIS";
+
+/// What a file of Valkey 9 or later begins with; three digits follow.
+const SIGNATURE_OF_VALKEY: &[u8; 6] = b"VALKEY";
+
+/// The version of Valkey 9.0, which counts on its own from 80. Of what it adds to version 11, only the type of hashes with
+/// expiring fields and slots under migration stand in a file; these are refused, all else is read.
+const VERSION_OF_VALKEY: u16 = 80;
+
+/// Whether these bytes are the beginning of an RDB file.
+pub fn is_signature(bytes: &[u8]) -> bool {
+    bytes.starts_with(SIGNATURE) || bytes.starts_with(SIGNATURE_OF_VALKEY)
+}
+
+/// How many keys a file announces for the first of its databases that has any: all that can be known without reading the
+/// keys. `None` if it does not say so, or is not an RDB file.
+pub fn announced_keys(from: impl std::io::Read, len: u64) -> Option<u64> {
+    let mut records = Records::open(Source::new(from, len), false).ok()?;
+    loop {
+        match records.next_record().ok()? {
+            Record::Resize(keys, _) => return Some(keys),
+            Record::End(_) => return Some(0),
+            Record::Key(_) => return None,
+            Record::Aux(..) | Record::Select(_) | Record::Function(_) => {}
+            Record::ModuleAux(_) | Record::SlotInfo => {}
+        }
+    }
+}
 
 /// The bytes that stand where a type byte could.
 pub(super) mod opcode {

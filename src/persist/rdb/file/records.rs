@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use super::super::{Input, LATEST, LoadError, Target, load_value, types};
-use super::{Doing, Fault, RdbError, SIGNATURE, Source, opcode};
+use super::{Doing, Fault, RdbError, SIGNATURE, SIGNATURE_OF_VALKEY, Source, VERSION_OF_VALKEY, opcode};
 use crate::types::{Entry, Shapes};
 
 /// The first version that ends with a checksum.
@@ -87,17 +87,29 @@ impl<R: Read> Records<R> {
             type_byte: None,
             verify: checksum,
         };
-        let head: [u8; SIGNATURE.len() + DIGITS] =
-            records.source.array().map_err(|error| records.value_error(error))?;
-        let (signature, digits) = head.split_at(SIGNATURE.len());
-        if signature != SIGNATURE {
+        let mut head = [0; SIGNATURE.len() + DIGITS];
+        let (mut len, mut failed) = (0, None);
+        while len < head.len() && failed.is_none() {
+            match records.source.byte() {
+                Ok(byte) => (head[len], len) = (byte, len + 1),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let begins_as = |signature: &[u8]| signature.starts_with(&head[..len.min(signature.len())]);
+        if !begins_as(SIGNATURE) && !begins_as(SIGNATURE_OF_VALKEY) {
             return Err(records.error(Fault::Signature));
         }
-        let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+        if let Some(error) = failed {
+            return Err(records.value_error(error));
+        }
+        let is_valkey = head.starts_with(SIGNATURE_OF_VALKEY);
+        let signature = if is_valkey { SIGNATURE_OF_VALKEY.len() } else { SIGNATURE.len() };
+        let digits = head[signature..].iter().take_while(|byte| byte.is_ascii_digit());
         records.version = digits.fold(0, |version, digit| version * 10 + u16::from(digit - b'0'));
-        match records.version {
-            1..=LATEST => Ok(records),
-            other => Err(records.error(Fault::Version(other.into()))),
+        match (is_valkey, records.version) {
+            (false, 1..=LATEST) | (true, VERSION_OF_VALKEY) => Ok(records),
+            (false, other) => Err(records.error(Fault::Version(other.into()))),
+            (true, other) => Err(records.error(Fault::VersionOfValkey(other.into()))),
         }
     }
 
