@@ -64,6 +64,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "THP", at_start: false, run: huge_pages },
     Check { name: "zone-reclaim", at_start: false, run: zone_reclaim },
     Check { name: "memory", at_start: true, run: memory },
+    Check { name: "maxmemory", at_start: true, run: small_limit },
     Check { name: "open-files", at_start: false, run: open_files },
     Check { name: "tcp-backlog", at_start: true, run: backlog },
     Check { name: "directory", at_start: false, run: directory },
@@ -248,6 +249,20 @@ fn memory(machine: &Machine, config: &Config) -> Finding {
         format!(
             "Set 'maxmemory {most}' or less, with the maxmemory-policy that suits the data, or allow more."
         ),
+    )
+}
+
+/// A number without its unit. The text is Redis's.
+fn small_limit(_: &Machine, config: &Config) -> Finding {
+    if config.maxmemory == 0 || config.maxmemory >= 1 << 20 {
+        return Finding::Good;
+    }
+    Finding::bad(
+        format!(
+            "You specified a maxmemory value that is less than 1MB (current value is {} bytes).",
+            config.maxmemory
+        ),
+        "Are you sure this is what you really want?",
     )
 }
 
