@@ -47,6 +47,8 @@ impl Drop for Scratch {
 #[derive(Debug, PartialEq)]
 struct Run {
     succeeded: bool,
+    /// Whether a command was reported that does not exist: Redis does not look at the names.
+    found_unknown: bool,
     report: Vec<String>,
     files: Files,
 }
@@ -62,15 +64,18 @@ fn run(program: &mut Command, scratch: &Scratch, files: &Files, options: &[&str]
         .current_dir(&scratch.0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("{program:?}: {error}"));
     // It may have ended without asking.
     let _ = child.stdin.take().expect("piped").write_all(answer.as_bytes());
     let output = child.wait_with_output().expect("it ends");
     let left = |name: &&'static str| (*name, fs::read(scratch.0.join(name)).expect("it is still there"));
+    let text = String::from_utf8_lossy(&output.stdout);
     Run {
         succeeded: output.status.success(),
-        report: String::from_utf8_lossy(&output.stdout).lines().filter_map(comparable).collect(),
+        found_unknown: text.contains(" unknown command"),
+        report: text.lines().filter_map(comparable).collect(),
         files: files.keys().map(left).collect(),
     }
 }
@@ -102,8 +107,16 @@ const WAYS: &[(&[&str], &str)] = &[
 fn compare(scratch: &Scratch, files: &Files, ways: &[(&[&str], &str)]) {
     for (options, answer) in ways {
         let mut ours = Command::new(env!("CARGO_BIN_EXE_redstart"));
-        let ours = run(ours.arg("check-aof"), scratch, files, options, answer);
-        let theirs = run(&mut Command::new("redis-check-aof"), scratch, files, options, answer);
+        let mut ours = run(ours.arg("check-aof"), scratch, files, options, answer);
+        let mut theirs = run(&mut Command::new("redis-check-aof"), scratch, files, options, answer);
+        if ours.found_unknown {
+            assert!(!ours.succeeded);
+            let is_verdict = |line: &String| line.contains(" is valid") || line.contains(" unknown command");
+            for run in [&mut ours, &mut theirs] {
+                run.report.retain(|line| !is_verdict(line));
+                (run.succeeded, run.found_unknown) = (false, true);
+            }
+        }
         let shown: Vec<_> =
             files.iter().map(|(name, bytes)| format!("{name}: {}", bytes.escape_ascii())).collect();
         assert_eq!(ours, theirs, "{options:?} {shown:#?}");
@@ -272,4 +285,62 @@ fn a_wrong_call_or_a_missing_file_ends_with_status_1() {
         assert_eq!(ours.0, Some(1));
     }
     assert!(!Path::new("a").exists());
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_reported_and_not_cut_off() {
+    let scratch = Scratch::new("unknown");
+    let damaged = [good(), command(&["SXT", "k", "v"]), command(&["SCRIPT", "LOXD", "x"]), good()].concat();
+    let offset = good().len();
+    for (options, answer) in [(&[][..], ""), (&["--fix"], "y\n")] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_redstart"));
+        let run = run(program.arg("check-aof"), &scratch, &single(&damaged), options, answer);
+        assert!(!run.succeeded);
+        let verdict = run.report.last().expect("a verdict");
+        let says = format!("AOF log is not valid: 2 unknown commands, the first 'SXT' at offset {offset}.");
+        assert!(verdict.starts_with(&says), "{verdict}");
+        assert!(verdict.ends_with(&format!("truncate -s {offset} log")), "{verdict}");
+        assert_eq!(run.files["log"], damaged);
+    }
+    // What breaks after it is cut off all the same.
+    let torn = [&damaged[..], b"*3\r\n$3\r\nSET"].concat();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_redstart"));
+    let run = run(program.arg("check-aof"), &scratch, &single(&torn), &["--fix"], "y\n");
+    assert!(!run.succeeded && run.found_unknown);
+    assert_eq!(run.files["log"], damaged);
+}
+
+#[test]
+fn the_command_that_mends_a_log_is_named() {
+    let scratch = Scratch::new("mends");
+    fs::write(scratch.0.join("my log"), &good()[..20]).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_redstart"))
+        .args(["check-aof", "my log"])
+        .current_dir(&scratch.0)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said, "To cut it there (make a copy first): redstart check-aof --fix 'my log'\n");
+}
+
+/// To open a pipe would wait for whoever writes into it, and a device has no end.
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    let scratch = Scratch::new("pipes");
+    nix::unistd::mkfifo(&scratch.0.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    for words in [&["check-aof", "pipe"][..], &["check-aof", "--fix", "pipe"], &["check-rdb", "pipe"]] {
+        for name in ["pipe", "/dev/zero"] {
+            let words: Vec<&str> =
+                words.iter().map(|word| if *word == "pipe" { name } else { word }).collect();
+            let output = Command::new(env!("CARGO_BIN_EXE_redstart"))
+                .args(&words)
+                .current_dir(&scratch.0)
+                .output()
+                .expect("it runs");
+            let said = [output.stdout, output.stderr].concat();
+            assert_eq!(output.status.code(), Some(1), "{words:?}");
+            let said = String::from_utf8_lossy(&said).into_owned();
+            assert!(said.contains(&format!("Cannot open file {name}: Not a regular file")), "{said}");
+        }
+    }
 }

@@ -140,10 +140,29 @@ pub fn quote(bytes: &[u8]) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// A word as a shell reads it: in single quotes if it has anything but letters, digits and what paths consist of.
+pub fn shell(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_word_for_a_shell_is_quoted_where_the_shell_would_see_more_than_a_word() {
+        assert_eq!(shell(b"/data/appendonly.aof.1.incr.aof"), "/data/appendonly.aof.1.incr.aof");
+        assert_eq!(shell(b""), "''");
+        assert_eq!(shell(b"my data/$x"), "'my data/$x'");
+        assert_eq!(shell(b"it's"), "'it'\\''s'");
+    }
 
     #[test]
     fn words_are_split_and_unquoted_as_redis_does() {

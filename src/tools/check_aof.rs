@@ -5,10 +5,12 @@
 //! agreed; `--truncate-to-timestamp` before the first annotation of a later time. Of a manifest's files only the last
 //! one may be cut, since the others would then not fit together.
 //!
-//! Reports and questions are those of redis-check-aof, and so is what it takes for a good file. A file is opened for
-//! writing only if it may be cut. Memory does not grow with the file, nor with what it claims.
+//! Reports and questions are those of redis-check-aof, and so is what it takes for a good file, but for the names of the
+//! commands: one that does not exist is reported, since no server loads it. `--fix` cuts nothing there, because what
+//! follows is whole. A file is opened for writing only if it may be cut. Memory does not grow with the file, nor with what
+//! it claims.
 //!
-//! Exit status: 0 if all files are good or were cut, otherwise 1.
+//! Exit status: 0 if all files are good or were cut, otherwise 1. On standard error: the command that mends the log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -17,10 +19,14 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{Call, Progress, check_rdb, console};
+use super::console::{self, tell};
+use super::{Call, Progress, check_rdb};
+use crate::command::table;
 use crate::persist::aof::{Manifest, Part};
+use crate::persist::rdb::file as rdb;
 use crate::sys::file;
 use crate::text::number::leading_i64;
+use crate::text::words;
 
 /// Bytes read at once.
 const BUFFER: usize = 256 * 1024;
@@ -95,8 +101,20 @@ pub fn main(call: &Call) -> ExitCode {
         }
     }
     let path = call.arguments.last().map(PathBuf::from).unwrap_or_default();
-    let check = Check { out: console::output(), answers: io::stdin().lock(), mode, line: 1 };
-    match check.run(&path) {
+    let check = Check {
+        out: console::output(),
+        answers: io::stdin().lock(),
+        mode,
+        line: 1,
+        fixable: false,
+        has_unknown: false,
+    };
+    let (outcome, fixable) = check.run(&path);
+    if fixable {
+        let path = words::shell(path.as_os_str().as_encoded_bytes());
+        tell(format_args!("To cut it there (make a copy first): {} --fix {path}", call.program));
+    }
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Quit) => ExitCode::FAILURE,
     }
@@ -109,6 +127,10 @@ struct Check<W, I> {
     mode: Mode,
     /// Lines read so far, of all files.
     line: u64,
+    /// Whether `--fix` would mend the log.
+    fixable: bool,
+    /// Whether a file has a command that does not exist.
+    has_unknown: bool,
 }
 
 /// One of the files.
@@ -122,7 +144,13 @@ struct Target<'a> {
 }
 
 impl<W: Write, I: Read> Check<W, I> {
-    fn run(mut self, path: &Path) -> Result<(), Quit> {
+    /// Checks a manifest or a file. Returns as well whether `--fix` would mend it.
+    fn run(mut self, path: &Path) -> (Result<(), Quit>, bool) {
+        let outcome = self.check(path).and_then(|()| if self.has_unknown { Err(Quit) } else { Ok(()) });
+        (outcome, self.fixable)
+    }
+
+    fn check(&mut self, path: &Path) -> Result<(), Quit> {
         if self.is_manifest(path)? {
             return self.parts(path);
         }
@@ -139,7 +167,7 @@ impl<W: Write, I: Read> Check<W, I> {
     }
 
     fn open(&mut self, path: &Path) -> Result<(File, u64), Quit> {
-        match File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata.len()))) {
+        match file::open_regular(path) {
             Ok(opened) => Ok(opened),
             Err(error) => {
                 self.quit(&format!("Cannot open file {}: {}", path.display(), file::reason(&error)))
@@ -162,8 +190,8 @@ impl<W: Write, I: Read> Check<W, I> {
     /// Whether the file begins as an RDB file, and is long enough to be one.
     fn is_rdb(&mut self, path: &Path) -> Result<bool, Quit> {
         let (mut file, len) = self.open(path)?;
-        let mut start = [0; 5];
-        Ok(len >= 8 && file.read_exact(&mut start).is_ok() && start == *b"REDIS")
+        let mut start = [0; 8];
+        Ok(len >= 8 && file.read_exact(&mut start).is_ok() && rdb::is_signature(&start))
     }
 
     /// Checks the files of a manifest.
@@ -191,7 +219,9 @@ impl<W: Write, I: Read> Check<W, I> {
             }
             self.part(directory, last, true, false, "INCR AOF")?;
         }
-        writeln!(self.out, "All AOF files and manifest are valid")?;
+        if !self.has_unknown {
+            writeln!(self.out, "All AOF files and manifest are valid")?;
+        }
         Ok(())
     }
 
@@ -209,7 +239,9 @@ impl<W: Write, I: Read> Check<W, I> {
 
     fn target(&mut self, target: Target<'_>, kind: &str) -> Result<(), Quit> {
         let (name, timestamp) = (target.name, self.mode.to_timestamp);
-        match self.file(target)? {
+        let (verdict, unknown) = self.file(target)?;
+        match verdict {
+            Verdict::Good if unknown.is_some() => {}
             Verdict::Good => writeln!(self.out, "{kind} {name} is valid")?,
             Verdict::Empty => writeln!(self.out, "{kind} {name} is empty")?,
             Verdict::Cut => writeln!(self.out, "Successfully truncated AOF {name}")?,
@@ -217,14 +249,18 @@ impl<W: Write, I: Read> Check<W, I> {
                 writeln!(self.out, "Successfully truncated AOF {name} to timestamp {timestamp}")?;
             }
         }
+        if let Some(unknown) = unknown {
+            self.has_unknown = true;
+            writeln!(self.out, "{kind} {name} is not valid: {}", unknown.describe(target.path))?;
+        }
         Ok(())
     }
 
-    /// Checks one file, and cuts it.
-    fn file(&mut self, target: Target<'_>) -> Result<Verdict, Quit> {
+    /// Checks one file, and cuts it. Returns as well what it has of commands that do not exist.
+    fn file(&mut self, target: Target<'_>) -> Result<(Verdict, Option<Unknown>), Quit> {
         let may_cut = self.mode.fix || self.mode.to_timestamp != 0;
-        let opened = OpenOptions::new().read(true).write(may_cut).open(target.path);
-        let opened = opened.and_then(|file| Ok((file.metadata()?.len(), file.try_clone()?, file)));
+        let opened = file::open_only_regular(OpenOptions::new().read(true).write(may_cut), target.path);
+        let opened = opened.and_then(|(file, len)| Ok((len, file.try_clone()?, file)));
         let (size, handle, file) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -233,7 +269,7 @@ impl<W: Write, I: Read> Check<W, I> {
             }
         };
         if size == 0 {
-            return Ok(Verdict::Empty);
+            return Ok((Verdict::Empty, None));
         }
         let (mut read, mut offset) = (Vec::new(), 0);
         let mut file = file;
@@ -254,20 +290,24 @@ impl<W: Write, I: Read> Check<W, I> {
             multi: 0,
             error: Vec::new(),
             error_at: 0,
+            unknown: None,
         };
         let (good, end) = commands.run(&mut progress);
         let error = std::mem::take(&mut commands.error);
+        let unknown = commands.unknown.take();
         progress.clear();
         match end {
             End::Broken | End::File => {}
             End::Format => writeln!(self.out, "AOF {} format error", target.name)?,
-            End::Later(at) => return self.cut_to_timestamp(target, &handle, at),
+            End::Later(at) => {
+                return self.cut_to_timestamp(target, &handle, at).map(|verdict| (verdict, unknown));
+            }
             End::Quit(text) => return self.quit(&text),
         }
         if !error.is_empty() {
             self.out.write_all(&[&error[..], b"\n"].concat())?;
         }
-        self.conclude(target, &handle, size, good)
+        self.conclude(target, &handle, size, good).map(|verdict| (verdict, unknown))
     }
 
     /// Cuts the file before an annotation with a later time.
@@ -305,6 +345,7 @@ impl<W: Write, I: Read> Check<W, I> {
             return Ok(Verdict::Good);
         }
         if !self.mode.fix {
+            self.fixable = target.is_last;
             return self.quit(&format!("AOF {name} is not valid. Use the --fix option to try fixing it."));
         }
         if !target.is_last {
@@ -371,8 +412,29 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Enough bytes of a command's name to tell `MULTI` from what begins like it.
-const FIRST: usize = 6;
+/// Enough bytes of a command's name to tell it from what begins like it.
+const FIRST: usize = 40;
+
+/// Commands that do not exist.
+struct Unknown {
+    count: u64,
+    /// The first one, and where it begins.
+    name: Vec<u8>,
+    offset: u64,
+}
+
+impl Unknown {
+    fn describe(&self, path: &Path) -> String {
+        let Unknown { count, name, offset } = self;
+        format!(
+            "{count} unknown command{}, the first '{}' at offset {offset}. No server loads it, and --fix does not cut there. \
+             Mend the name, or make a copy and cut off this command and all after it: truncate -s {offset} {}",
+            if *count == 1 { "" } else { "s" },
+            name.escape_ascii(),
+            words::shell(path.as_os_str().as_encoded_bytes())
+        )
+    }
+}
 
 /// How a file's commands end.
 enum End {
@@ -400,6 +462,7 @@ struct Commands<'a, R> {
     error: Vec<u8>,
     /// Where the element was that was last read.
     error_at: u64,
+    unknown: Option<Unknown>,
 }
 
 impl<R: BufRead> Commands<'_, R> {
@@ -459,12 +522,18 @@ impl<R: BufRead> Commands<'_, R> {
 
     /// Reads a command and returns whether it is one.
     fn command(&mut self) -> io::Result<bool> {
+        let offset = self.lines.offset;
         let Some(count) = self.header(b'*')? else { return Ok(false) };
+        let mut name = Vec::new();
         for index in 0..count {
             let Some(mut first) = self.argument()? else { return Ok(false) };
+            if index == 1 && table::lookup(&name).is_some_and(|command| !command.subcommands().is_empty()) {
+                name = [&name[..], b"|", &first].concat();
+            }
             if index > 0 {
                 continue;
             }
+            name.clone_from(&first);
             first.truncate(memchr::memchr(0, &first).unwrap_or(FIRST));
             let path = self.target.path.display();
             if first.eq_ignore_ascii_case(b"multi") {
@@ -478,6 +547,10 @@ impl<R: BufRead> Commands<'_, R> {
                     return Ok(self.fail(&format!("Unexpected EXEC in AOF {path}")));
                 }
             }
+        }
+        if count > 0 && table::lookup_full(&name).is_none() {
+            let unknown = self.unknown.get_or_insert(Unknown { count: 0, name, offset });
+            unknown.count += 1;
         }
         Ok(true)
     }

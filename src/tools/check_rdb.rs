@@ -5,7 +5,6 @@
 //!
 //! Exit status: 0 for a good file, 1 for a bad one or one that cannot be read.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,7 +16,7 @@ use super::{Call, Progress};
 use crate::dict::Seed;
 use crate::persist::rdb::file::{Checksum, Fault, KeyHead, RdbError, Record, Records, Source, type_name};
 use crate::persist::rdb::types;
-use crate::sys::{clock, process};
+use crate::sys::{clock, file, process};
 use crate::types::Shapes;
 
 /// The command line.
@@ -41,14 +40,10 @@ pub fn main(call: &Call) -> ExitCode {
     }
     let path = Path::new(file);
     let mut out = console::output();
-    let opened = File::open(path).and_then(|file| {
-        let len = file.metadata()?.len();
-        Ok((file, len))
-    });
-    let checked = match opened {
+    let checked = match file::open_regular(path) {
         Ok((file, len)) => check(path, file, len, &mut out),
         Err(error) => {
-            tell(format_args!("Cannot open file {}: {error}", path.display()));
+            tell(format_args!("Cannot open file {}: {}", path.display(), file::reason(&error)));
             return ExitCode::FAILURE;
         }
     };
@@ -94,6 +89,12 @@ pub fn check<R: Read>(path: &Path, from: R, len: u64, out: &mut impl Write) -> i
             Ok(Some(Rest { read, from, offset }))
         }
         Err(Stop::Bad(error)) => {
+            if matches!(error.fault, Fault::Signature) {
+                tell(format_args!(
+                    "{} is not an RDB file: it does not begin with REDIS and a version",
+                    path.display()
+                ));
+            }
             print_error(&error, out)?;
             counts.print(out)?;
             Ok(None)
