@@ -328,6 +328,75 @@ fn a_rewrite_that_fails_loses_nothing_and_the_next_one_succeeds() {
 }
 
 #[test]
+fn a_disk_without_room_is_not_filled_with_the_parts_of_failed_rewrites() {
+    for rule in [
+        format!("write temp-rewriteaof 1+ fail:{ENOSPC}"),
+        format!("open temp-rewriteaof 1+ fail:{ENOSPC}"),
+        format!("open manifest 1+ fail:{ENOSPC}"),
+        format!("write manifest 1+ fail:{ENOSPC}"),
+        format!("rename base 1+ fail:{ENOSPC}"),
+        format!("fork * 1+ fail:{ENOMEM}"),
+    ] {
+        let (launch, shim) = launch("--appendonly yes --appendfsync everysec");
+        let server = start(launch);
+        let mut client = server.client();
+        let mut log = Log::default();
+        log.push(&mut client, 10);
+        shim.rules(&rule);
+        let names = || files(&shim.data().join("appendonlydir"));
+        assert_eq!(job(&mut client, "BGREWRITEAOF"), "err", "{rule}");
+        let after_the_first = names();
+        assert!(after_the_first.len() <= 5, "{rule}: {after_the_first:?}");
+        for _ in 0..3 {
+            assert_eq!(job(&mut client, "BGREWRITEAOF"), "err", "{rule}");
+        }
+        assert_eq!(names(), after_the_first, "{rule}");
+        log.push(&mut client, 10);
+        let server = verify_after_restart(server, &shim, &log);
+        let mut client = server.client();
+        assert_eq!(job(&mut client, "BGREWRITEAOF"), "ok", "{rule}");
+        log.push(&mut client, 10);
+        let server = verify_after_restart(server, &shim, &log);
+        assert_eq!(leftovers(&shim), [""; 0], "{rule}");
+        drop(server);
+    }
+}
+
+/// On a disk that is mounted read-only, what was loaded is all that there is to save.
+#[test]
+fn a_server_that_has_changed_nothing_ends_although_it_cannot_save() {
+    let prepare = |flags: &str, fills: bool| {
+        let (launch, shim) = launch("--save 3600 1000");
+        let mut server = start(launch);
+        if fills {
+            server.client().ok("SET k v");
+            server.client().ok("SAVE");
+            server = start(server.stop().flags(flags));
+        }
+        shim.rules(&format!("open temp- 1+ fail:{EROFS}"));
+        server
+    };
+    let ends = |mut server: Server| {
+        server.signal(nix::sys::signal::Signal::SIGTERM);
+        eventually("the end, or a refusal", || {
+            if !server.is_running() {
+                return Some(true);
+            }
+            server.log().contains("can't exit").then_some(false)
+        })
+    };
+    assert!(ends(prepare("", true)));
+    assert!(ends(prepare("", false)), "there is nothing to save");
+    let server = prepare("", true);
+    server.client().ok("SET k w");
+    assert!(!ends(server), "a change would be lost");
+    assert!(!ends(prepare("--rdb-write-version 10", true)), "another version is wanted");
+    let server = prepare("", true);
+    let refused = server.client().run("SHUTDOWN SAVE");
+    assert!(refused.is_error(), "a save was asked for: {refused:?}");
+}
+
+#[test]
 fn what_the_disk_refuses_while_a_rewrite_begins_is_logged_once() {
     let (launch, shim) = launch("--appendonly yes --appendfsync everysec");
     let server = start(launch);

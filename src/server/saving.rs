@@ -16,14 +16,19 @@ use std::time::Instant;
 use super::core::used_memory;
 use super::persistence::job::{Ended, Job, Work};
 use super::persistence::log::State;
+use super::persistence::snapshots::Kept;
 use super::process::child;
 use super::{Server, durability};
 use crate::command::REDIS_VERSION;
 use crate::config::ShutdownOptions;
 use crate::persist::aof;
+use crate::persist::rdb::LATEST;
 use crate::persist::rdb::file as rdb;
 use crate::sys::fork::{self, Exit, Forked, Link, Role};
 use crate::sys::{disk, file};
+
+/// The status of a child whose snapshot has replaced one that was kept.
+const HAS_KEPT: i32 = 2;
 
 /// Megabytes, for the log.
 const MB: u64 = 1 << 20;
@@ -34,10 +39,11 @@ impl Server {
         let path = temporary_snapshot();
         let saved = self.write_snapshot(&path, &mut |_| self.process.tell_working());
         match saved {
-            Ok(()) => {
+            Ok(kept) => {
                 self.process.log.notice(format_args!("DB saved on disk"));
                 self.core.keyspace.counters.dirty = 0;
                 self.persistence.snapshots.saved(self.unix_seconds());
+                self.note_snapshot(&self.snapshot_path(), self.count_keys(), kept);
                 self.refresh_gate();
                 Ok(())
             }
@@ -81,7 +87,9 @@ impl Server {
                 let failed = |error: io::Error| {
                     format!("Can't rewrite append only file in background: fork: {}", file::reason(&error))
                 };
-                self.fork_for(Work::Rewrite, is_rdb).map_err(failed)
+                self.fork_for(Work::Rewrite, is_rdb).map_err(failed).inspect_err(|_| {
+                    self.persistence.log.rewrite_failed();
+                })
             });
         match forked {
             Ok(pid) => {
@@ -102,7 +110,7 @@ impl Server {
     }
 
     fn fork_for(&mut self, work: Work, is_rdb: bool) -> io::Result<i32> {
-        let keys = (0..self.core.keyspace.count()).map(|db| self.core.keyspace.db(db).len() as u64).sum();
+        let keys = self.count_keys();
         let role = self.process.child_role(
             &self.core.config,
             match work {
@@ -121,7 +129,8 @@ impl Server {
                 self.persistence.forks += 1;
                 let path = temporary_file(work, pid as u32);
                 let dirty = self.core.keyspace.counters.dirty;
-                self.persistence.job = Some(Job::new(work, child, path, is_rdb, keys, dirty));
+                let files = [path, self.snapshot_path()];
+                self.persistence.job = Some(Job::new(work, child, files, is_rdb, keys, dirty));
                 Ok(pid)
             }
         }
@@ -144,12 +153,15 @@ impl Server {
         };
         let written = match work {
             Work::Snapshot => self.write_snapshot(&path, &mut progress),
-            Work::Rewrite => self.write_base(&path, is_rdb, &mut progress),
+            Work::Rewrite => self.write_base(&path, is_rdb, &mut progress).map(|()| false),
         };
-        if let Err(why) = written {
-            self.process.log.warning(format_args!("{why}"));
-            link.exit(1);
-        }
+        let kept = match written {
+            Ok(kept) => kept,
+            Err(why) => {
+                self.process.log.warning(format_args!("{why}"));
+                link.exit(1)
+            }
+        };
         let copied = link.finish(keys);
         let (what, name) = match work {
             Work::Snapshot => ("DB saved on disk", "RDB"),
@@ -162,16 +174,31 @@ impl Server {
             copied.peak / MB,
             copied.average / MB
         ));
-        link.exit(0)
+        link.exit(if kept { HAS_KEPT } else { 0 })
     }
 
-    /// Writes the data to `path`, and renames that to `dbfilename`.
-    fn write_snapshot(&self, path: &Path, progress: &mut dyn FnMut(rdb::Progress<'_>)) -> Result<(), String> {
+    fn count_keys(&self) -> u64 {
+        (0..self.core.keyspace.count()).map(|db| self.core.keyspace.db(db).len() as u64).sum()
+    }
+
+    /// Writes the data to `path`, and renames that to `dbfilename`. Returns whether the file of that name was kept: see
+    /// [`super::persistence::snapshots`].
+    fn write_snapshot(
+        &self,
+        path: &Path,
+        progress: &mut dyn FnMut(rdb::Progress<'_>),
+    ) -> Result<bool, String> {
         let target = self.core.config.dbfilename.as_path();
         let place = || self.core.config.dir.to_string();
         let incremental = self.core.config.rdb_save_incremental_fsync;
         self.write_rdb(path, false, incremental, progress)?;
-        disk::rename_durably(path, target).map_err(|error| {
+        let keys = self.count_keys();
+        let kept = self.persistence.snapshots.keep_replaced(target, path, keys);
+        let renamed = kept.and_then(|kept| {
+            disk::rename_durably(path, target)?;
+            Ok(kept)
+        });
+        let kept = renamed.map_err(|error| {
             let _ = fs::remove_file(path);
             format!(
                 "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
@@ -180,7 +207,57 @@ impl Server {
                 place(),
                 file::reason(&error)
             )
-        })
+        })?;
+        if let Some(Kept { path, keys: held, bytes }) = &kept {
+            let held = held.map(|held| format!(", about {held} keys")).unwrap_or_default();
+            self.process.log.warning(format_args!(
+                "WARNING: this process has not loaded the snapshot {} that it replaces now ({bytes} bytes{held}) by one of \
+                 {keys} keys. It is kept as {}: remove that if it is not needed.",
+                target.display(),
+                path.display()
+            ));
+        }
+        Ok(kept.is_some())
+    }
+
+    /// Where a snapshot goes that is begun now.
+    fn snapshot_path(&self) -> PathBuf {
+        let name = self.core.config.dbfilename.as_path();
+        std::path::absolute(name).unwrap_or_else(|_| name.to_path_buf())
+    }
+
+    /// A snapshot of `keys` keys was written to `path`.
+    fn note_snapshot(&mut self, path: &Path, keys: u64, kept: bool) {
+        let version = self.rdb_version();
+        let snapshots = &mut self.persistence.snapshots;
+        snapshots.wrote(path, keys, version);
+        snapshots.has_kept |= kept;
+    }
+
+    /// The latest version of the format that `rdb-write-version` permits.
+    fn rdb_version(&self) -> u16 {
+        if self.core.config.rdb_write_version == 10 { 10 } else { LATEST }
+    }
+
+    /// Whether all data is on the disk without another snapshot: nothing has changed since the one in its place was loaded
+    /// or written, or since the log was.
+    fn is_on_disk(&self) -> bool {
+        if self.core.keyspace.counters.dirty > 0 {
+            return false;
+        }
+        if self.persistence.log.state() == State::On && self.persistence.log.error().is_none() {
+            return true;
+        }
+        let target = self.core.config.dbfilename.as_path();
+        match self.persistence.snapshots.knows(target) {
+            Some(known) => known.version <= self.rdb_version(),
+            None => {
+                self.persistence.snapshots.known.is_none()
+                    && !target.exists()
+                    && self.count_keys() == 0
+                    && self.libraries.sources().is_empty()
+            }
+        }
     }
 
     /// Writes a base of the log to `path`.
@@ -295,10 +372,11 @@ impl Server {
         snapshots.last_duration = Some(job.duration());
         snapshots.last_cow_bytes = job.copied().0;
         match exit {
-            Exit::Status(0) => {
+            Exit::Status(status @ (0 | HAS_KEPT)) => {
                 let counters = &mut self.core.keyspace.counters;
                 counters.dirty = counters.dirty.saturating_sub(job.dirty);
                 snapshots.saved(now);
+                self.note_snapshot(&job.target, job.keys, *status == HAS_KEPT);
                 self.process.log.notice(format_args!("Background saving terminated with success"));
             }
             Exit::Status(_) => {
@@ -337,6 +415,9 @@ impl Server {
         } else {
             let _ = fs::remove_file(&job.path);
             rewrites.failures += u32::from(!succeeded);
+            if !matches!(exit, Exit::Signal(_)) {
+                self.persistence.log.rewrite_failed();
+            }
         }
         rewrites.succeeded = succeeded;
         // A log that is to begin has no base until a rewrite succeeds.
@@ -373,6 +454,10 @@ impl Server {
     /// Ends the child, if there is one, and waits until it is gone.
     pub(super) fn end_job(&mut self) {
         if let Some(job) = self.persistence.job.take() {
+            if job.work == Work::Rewrite {
+                // Redis' words, which other programs wait for.
+                self.process.log.notice(format_args!("Killing running AOF rewrite child: {}", job.pid()));
+            }
             let path = job.path.clone();
             drop(job);
             let _ = fs::remove_file(path);
@@ -415,13 +500,19 @@ impl Server {
         if saves || options.contains(ShutdownOptions::SAVE) {
             self.process.log.notice(format_args!("Saving the final RDB snapshot before exiting."));
             self.process.tell_status(format_args!("Saving the final RDB snapshot"));
+            let wanted = options.contains(ShutdownOptions::SAVE);
             if self.save_snapshot().is_err() {
                 self.process.tell_status(format_args!("Error trying to save the DB"));
-                if !forced {
+                if !wanted && self.is_on_disk() {
+                    self.process.log.warning(format_args!(
+                        "Error trying to save the DB, but nothing has changed since what is on disk. Exit anyway."
+                    ));
+                } else if forced {
+                    self.process.log.warning(format_args!("Error trying to save the DB. Exit anyway."));
+                } else {
                     self.process.log.warning(format_args!("Error trying to save the DB, can't exit."));
                     return Err(());
                 }
-                self.process.log.warning(format_args!("Error trying to save the DB. Exit anyway."));
             }
         }
         Ok(())

@@ -101,6 +101,53 @@ impl Directory {
         part.path(&self.path)
     }
 
+    /// `manifest` with a new base, as [`Manifest::with_new_base`] makes it. If there is no other manifest, its name is
+    /// that of no file with content: such a file belongs to a log whose manifest was lost.
+    pub fn with_new_base(&self, manifest: &Manifest, is_rdb: bool, keeps_last: bool) -> Manifest {
+        let mut before = manifest.clone();
+        loop {
+            let new = before.with_new_base(&self.file, is_rdb, keeps_last);
+            let both = [true, false].map(|is_rdb| before.with_new_base(&self.file, is_rdb, false).base);
+            if !manifest.is_empty() || !both.iter().flatten().any(|base| self.has_content(base)) {
+                return new;
+            }
+            before = before.without_next_base();
+        }
+    }
+
+    /// `manifest` with a new incremental file, whose name is that of no file with content: it is going to be appended to.
+    pub fn with_new_incremental(&self, manifest: &Manifest) -> Manifest {
+        let mut before = manifest.clone();
+        loop {
+            let new = before.with_new_incremental(&self.file);
+            if !new.last_incremental().is_some_and(|part| self.has_content(part)) {
+                return new;
+            }
+            before = before.without_next_incremental();
+        }
+    }
+
+    fn has_content(&self, part: &Part) -> bool {
+        fs::metadata(self.part(part)).is_ok_and(|found| !found.is_file() || found.len() > 0)
+    }
+
+    /// The names of files with content that look like those of a log, in order.
+    pub fn strangers(&self) -> Vec<String> {
+        let begin = [&self.file[..], b"."].concat();
+        let is_part = |name: &[u8]| {
+            name.starts_with(&begin)
+                && [&b".base.rdb"[..], b".base.aof", b".incr.aof"].iter().any(|end| name.ends_with(end))
+        };
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter(|entry| is_part(entry.file_name().as_encoded_bytes()))
+            .filter(|entry| entry.metadata().is_ok_and(|found| found.len() > 0))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Where the manifest is.
     pub fn manifest(&self) -> PathBuf {
         manifest::join(&self.path, &manifest::file_name(&self.file))
@@ -131,7 +178,7 @@ impl Directory {
     /// Reads the manifest; `None` if there is no directory or no manifest in it.
     pub fn load(&self) -> Result<Option<Manifest>> {
         let path = self.manifest();
-        match fs::read(&path) {
+        match file::read_regular(&path) {
             Ok(bytes) => match Manifest::parse(&bytes) {
                 Ok(manifest) => Ok(Some(manifest)),
                 Err(error) => Err(DirectoryError::Manifest { path, error }),
@@ -216,7 +263,7 @@ impl Directory {
     /// are freed when it is closed, which may take long. `None` if it is gone already.
     pub fn delete(&self, part: &Part) -> Result<Option<File>> {
         let path = self.part(part);
-        let open = File::open(&path).ok();
+        let open = file::open_regular(&path).ok().map(|(file, _)| file);
         match fs::remove_file(&path) {
             Ok(()) => Ok(open),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -148,6 +148,10 @@ impl Manifest {
                 .add_line(line)
                 .map_err(|what| ManifestError { line: Some((number, line.to_vec())), what })?;
         }
+        // Nothing new gets the name of a file that is to be deleted.
+        let is_old_incremental = |part: &&Part| part.name.ends_with(b".incr.aof");
+        let old = manifest.history.iter().filter(is_old_incremental).map(|part| part.seq).max();
+        manifest.incremental_seq = manifest.incremental_seq.max(old.unwrap_or(0));
         Ok(manifest)
     }
 
@@ -191,6 +195,11 @@ impl Manifest {
         self.base.iter().chain(&self.incremental)
     }
 
+    /// Whether a file is one of those to read.
+    pub fn names(&self, part: &Part) -> bool {
+        self.parts().any(|known| known.name == part.name)
+    }
+
     /// The last incremental file, to which the log is appended.
     pub fn last_incremental(&self) -> Option<&Part> {
         self.incremental.last()
@@ -218,6 +227,18 @@ impl Manifest {
         let replaced = new.incremental.len() - kept;
         new.history = new.incremental.drain(..replaced).chain(old_base).chain(new.history).collect();
         new
+    }
+
+    /// The same, in which the number of the next base counts as given away.
+    #[must_use]
+    pub(super) fn without_next_base(&self) -> Manifest {
+        Manifest { base_seq: next_seq(self.base_seq), ..self.clone() }
+    }
+
+    /// The same, in which the number of the next incremental file counts as given away.
+    #[must_use]
+    pub(super) fn without_next_incremental(&self) -> Manifest {
+        Manifest { incremental_seq: next_seq(self.incremental_seq), ..self.clone() }
     }
 
     /// The same without history, whose files are to be deleted.

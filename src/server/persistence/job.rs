@@ -26,6 +26,8 @@ pub struct Job {
     pub dirty: u64,
     /// The temporary file that it writes.
     pub path: PathBuf,
+    /// Where a snapshot goes, whatever becomes of `dir` and `dbfilename` meanwhile.
+    pub target: PathBuf,
     /// Whether the file is an RDB file.
     pub is_rdb: bool,
     report: Report,
@@ -42,8 +44,15 @@ pub struct Ended {
 }
 
 impl Job {
-    /// `child` has just begun to write `path`.
-    pub fn new(work: Work, child: Child, path: PathBuf, is_rdb: bool, keys: u64, dirty: u64) -> Job {
+    /// `child` has just begun to write the first of two files, which becomes the second if it is a snapshot.
+    pub fn new(
+        work: Work,
+        child: Child,
+        [path, target]: [PathBuf; 2],
+        is_rdb: bool,
+        keys: u64,
+        dirty: u64,
+    ) -> Job {
         let now = Instant::now();
         Job {
             work,
@@ -52,11 +61,17 @@ impl Job {
             keys,
             dirty,
             path,
+            target,
             is_rdb,
             report: Report::default(),
             reported: now,
             cow_peak: 0,
         }
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> i32 {
+        self.child.pid()
     }
 
     /// How long it has been at work.

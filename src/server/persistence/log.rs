@@ -119,6 +119,8 @@ pub struct Log {
     rewrite: (u64, u64),
     /// How many failed syncs of the thread a later rewrite has repaired.
     mended: u64,
+    /// The newest part was begun by a rewrite that has failed since: the next one may take it if it is empty.
+    spare: bool,
     /// Bytes were appended to the newest part that no sync has been requested for.
     unsynced: bool,
     /// When the last sync was requested.
@@ -151,6 +153,7 @@ impl Log {
             certain: 0,
             rewrite: (0, 0),
             mended: 0,
+            spare: false,
             unsynced: false,
             synced_us: 0,
             forgiven: 0,
@@ -342,9 +345,8 @@ impl Log {
 
     /// Takes over the files of a log that has just been loaded, which `manifest` names, and goes on with its newest part.
     pub fn open(&mut self, mut manifest: Manifest) -> Result<(), Failed> {
-        let name = self.directory.file();
         if manifest.last_incremental().is_none() {
-            manifest = manifest.with_new_incremental(name);
+            manifest = self.directory.with_new_incremental(&manifest);
         }
         let newest = manifest.last_incremental().expect("there is one by now");
         let path = self.directory.part(newest);
@@ -374,7 +376,7 @@ impl Log {
         write: impl FnOnce(&Path) -> Result<(), String>,
     ) -> Result<Manifest, Failed> {
         self.directory.create()?;
-        let manifest = manifest.with_new_base(self.directory.file(), is_rdb, false);
+        let manifest = self.directory.with_new_base(manifest, is_rdb, false);
         let base = manifest.base.as_ref().expect("just added");
         write(&self.directory.part(base)).map_err(Failed)?;
         Ok(manifest)
@@ -387,7 +389,8 @@ impl Log {
     /// the last part only. So this waits for the disk, which the new manifest has to do anyway. Where `policy` does not
     /// promise that all is on disk, the thread makes the new name durable, before it syncs anything of the new part.
     ///
-    /// Without a log it does nothing: then a rewrite only makes a base.
+    /// Without a log it does nothing: then a rewrite only makes a base. A part that a failed rewrite has left empty is taken
+    /// again, so that a disk without room is not filled with names.
     ///
     /// # Errors
     /// A file cannot be made or synced, or calls wait for a disk that refuses them: the snapshot would contain them, and
@@ -395,25 +398,30 @@ impl Log {
     pub fn begin_part(&mut self, policy: Policy) -> Result<(), Failed> {
         let manifest = match self.state {
             State::Off => return Ok(self.directory.create()?),
+            State::On if self.spare && self.part_bytes == 0 && self.backlog.is_empty() => {
+                self.rewrite = (self.appended, self.syncer.failures());
+                return Ok(());
+            }
             State::On => Some(self.manifest.with_new_incremental(self.directory.file())),
             State::Beginning => None,
         };
-        let newest = manifest.as_ref().and_then(Manifest::last_incremental);
-        let path =
-            newest.map_or_else(|| self.directory.temporary_incremental(), |part| self.directory.part(part));
+        let newest = manifest.as_ref().and_then(Manifest::last_incremental).cloned();
+        let path = match &newest {
+            Some(part) => self.directory.part(part),
+            None => self.directory.temporary_incremental(),
+        };
         self.directory.create()?;
         let (file, _) = disk::open_append(&path).map_err(failed("open", &path))?;
         // Nothing of an earlier try is to stand before what is appended now.
         file.set_len(0).map_err(failed("empty", &path))?;
         if let Some(manifest) = manifest {
-            self.complete_part()?;
-            if policy == Policy::Always {
-                self.directory.persist(&manifest)?;
-            } else {
-                let directory = self.directory.persist_unsynced(&manifest)?;
-                self.syncer.request_directory_sync(directory);
-            }
-            self.manifest = manifest;
+            self.name_part(manifest, policy).inspect_err(|_| {
+                // The new manifest may stand although it could not be synced.
+                let found = self.directory.load().map(Option::unwrap_or_default);
+                if found.is_ok_and(|found| newest.is_some_and(|part| !found.names(&part))) {
+                    let _ = fs::remove_file(&path);
+                }
+            })?;
         } else {
             self.bytes = 0;
             self.backlog.clear();
@@ -421,9 +429,27 @@ impl Log {
         if let Some(old) = self.file.replace(Arc::new(file)) {
             self.let_go(old);
         }
-        (self.part_bytes, self.unsynced) = (0, false);
+        (self.part_bytes, self.unsynced, self.spare) = (0, false, false);
         self.rewrite = (self.appended, self.syncer.failures());
         Ok(())
+    }
+
+    /// Replaces the manifest by one with a new part, after the part before it is complete.
+    fn name_part(&mut self, manifest: Manifest, policy: Policy) -> Result<(), Failed> {
+        self.complete_part()?;
+        if policy == Policy::Always {
+            self.directory.persist(&manifest)?;
+        } else {
+            let directory = self.directory.persist_unsynced(&manifest)?;
+            self.syncer.request_directory_sync(directory);
+        }
+        self.manifest = manifest;
+        Ok(())
+    }
+
+    /// A rewrite has failed after its part had begun.
+    pub fn rewrite_failed(&mut self) {
+        self.spare = self.state == State::On;
     }
 
     /// Makes sure that the newest part can become an inner one: see [`Log::begin_part`].
@@ -457,14 +483,14 @@ impl Log {
     /// A rewrite has written `base`, a temporary file, and synced it: it takes the place of all parts but the one that is
     /// written to. The old files become history ([`Log::remove_history`]).
     pub fn finish_rewrite(&mut self, base: &Path, is_rdb: bool) -> Result<(), Failed> {
-        let name = self.directory.file();
         let begins = self.state == State::Beginning;
-        let mut manifest = self.manifest.with_new_base(name, is_rdb, self.state == State::On);
+        let keeps_last = self.state == State::On;
+        let mut manifest = self.directory.with_new_base(&self.manifest, is_rdb, keeps_last);
         let path = self.directory.part(manifest.base.as_ref().expect("just added"));
         // `persist` makes the names durable before the manifest with them.
         fs::rename(base, &path).map_err(failed("rename the new base to", &path))?;
         if begins {
-            manifest = manifest.with_new_incremental(name);
+            manifest = self.directory.with_new_incremental(&manifest);
             let path = self.directory.part(manifest.last_incremental().expect("just added"));
             fs::rename(self.directory.temporary_incremental(), &path)
                 .map_err(failed("rename the first part to", &path))?;

@@ -1,11 +1,50 @@
-//! What is known of snapshots: when the data was last saved, how that went, and whether it is due again.
+//! What is known of snapshots: when the data was last saved, how that went, whether it is due again, and what the file
+//! holds that the next one replaces.
+//!
+//! A process that has neither loaded nor written the file in the place of its snapshot knows nothing of what is in it: the
+//! log was loaded instead, `dir` was changed, a backup was copied there. If a save is about to replace such a file by one
+//! of under a tenth of its keys or bytes, the old one keeps a name, once in the life of the process. A file of which most
+//! keys had expired when it was loaded counts as not loaded: the clock may have been wrong.
 
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::SaveRule;
+use crate::persist::rdb::file as rdb;
+use crate::sys::file::{self, Identity};
 
 /// After a failure the next try waits this long.
 const RETRY_SECONDS: i64 = 5;
+
+/// A snapshot is kept that has more than this many times the keys or bytes of the new one.
+const SHRINKS: u64 = 10;
+
+/// A file that this process has loaded or written.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Which one it was then.
+    pub identity: Identity,
+    /// The keys in it.
+    pub keys: u64,
+    /// Those that came into the data set.
+    pub loaded: u64,
+    /// The version of its format.
+    pub version: u16,
+}
+
+/// A snapshot that was not lost when another one replaced it.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its name now.
+    pub path: PathBuf,
+    /// The keys in it, or in the first of its databases, as far as it says.
+    pub keys: Option<u64>,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
 
 /// See the module's head. Times are Unix seconds.
 #[derive(Debug)]
@@ -28,6 +67,10 @@ pub struct Snapshots {
     pub loaded_keys: u64,
     /// See [`Snapshots::loaded_keys`].
     pub expired_keys: u64,
+    /// The file that was loaded or written last.
+    pub known: Option<Known>,
+    /// Whether a snapshot was kept that this process knew nothing of.
+    pub has_kept: bool,
 }
 
 impl Snapshots {
@@ -43,7 +86,53 @@ impl Snapshots {
             scheduled: false,
             loaded_keys: 0,
             expired_keys: 0,
+            known: None,
+            has_kept: false,
         }
+    }
+
+    /// Whether the file at `target` is the one that was loaded or written last.
+    pub fn knows(&self, target: &Path) -> Option<&Known> {
+        let found = Identity::of(&fs::metadata(target).ok()?);
+        self.known.as_ref().filter(|known| known.identity == found)
+    }
+
+    /// `keys` keys were written to the file at `target`, in this version of the format.
+    pub fn wrote(&mut self, target: &Path, keys: u64, version: u16) {
+        let found = fs::metadata(target);
+        self.known =
+            found.ok().map(|found| Known { identity: Identity::of(&found), keys, loaded: keys, version });
+    }
+
+    /// Gives the file at `target` a second name if it is to be kept when `new`, with `keys` keys, takes its place: see the
+    /// module's head.
+    ///
+    /// # Errors
+    /// It can neither be linked nor renamed.
+    pub fn keep_replaced(&self, target: &Path, new: &Path, keys: u64) -> io::Result<Option<Kept>> {
+        let Ok((old, bytes)) = file::open_regular(target) else { return Ok(None) };
+        let identity = Identity::of(&old.metadata()?);
+        let known = self.known.filter(|known| known.identity == identity);
+        if self.has_kept || known.is_some_and(|known| known.keys <= known.loaded.saturating_mul(SHRINKS)) {
+            return Ok(None);
+        }
+        let holds = known.map(|known| known.keys).or_else(|| rdb::announced_keys(old, bytes));
+        let loses_keys = holds.is_some_and(|holds| holds > keys.saturating_mul(SHRINKS));
+        let loses_bytes = known.is_none() && bytes > fs::metadata(new)?.len().saturating_mul(SHRINKS);
+        if !loses_keys && !loses_bytes {
+            return Ok(None);
+        }
+        let mut name = OsString::from(target);
+        name.push(format!(".kept-{}", identity.modified_at()));
+        let path = PathBuf::from(name);
+        match fs::hard_link(target, &path) {
+            Ok(()) => {}
+            // An earlier try to replace it has failed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // There are file systems without links.
+            Err(_) => fs::rename(target, &path)?,
+        }
+        Ok(Some(Kept { path, keys: holds, bytes }))
     }
 
     /// The `save` rule by which a snapshot is due at `now`, after `changes` since the last one.
