@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Until all is there, only commands that say so in the command table are executed; the others get `-LOADING`. The
-//! commands of a log are executed as requests are, by [`super::core::dispatch`], in the name of a session that has no
-//! connection. Nothing expires meanwhile, since a log says itself what it deleted. The commands of a transaction are kept
-//! until its `EXEC`, so that a log which ends within one leaves nothing of it.
+//! commands of a log are executed by [`replay`]. Nothing expires meanwhile, since a log says itself what it deleted.
+
+mod replay;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,16 +18,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::core::dispatch::Caller;
-use super::net::batch::{BATCH, Batch, Rest};
+use replay::{ReadOrRun, Skipped};
+
+use super::Server;
+use super::net::batch::{Batch, Rest};
+use super::persistence::snapshots::Known;
 use super::scripts::libraries::Terms;
-use super::{Server, lookup};
-use crate::command::error::DB_OUT_OF_RANGE;
-use crate::command::{Args, Command, Error, Handler, Origin, Places, ServerCommand as C, Session};
+use crate::command::Session;
 use crate::persist::aof::{Manifest, ReadError, Reader};
 use crate::persist::rdb::file::{self as rdb, Loader, Step};
-use crate::resp::{Protocol, Reply};
 use crate::sys::file;
+use crate::text::words;
 
 /// How long clients wait for a slice.
 const SLICE: Duration = Duration::from_millis(2);
@@ -37,12 +38,6 @@ const CHUNK: u64 = 64 * 1024;
 
 /// Time between two lines of progress in the log.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-
-/// Replies to commands of a log are kept in a buffer of at most this size.
-const KEEP_REPLY: usize = 64 * 1024;
-
-/// How many failed commands of the AOF are logged one by one.
-const FAILURES_SHOWN: u64 = 100;
 
 /// Why the data could not be loaded: what to tell the operator, line by line.
 pub(super) struct LoadFailed(Vec<String>);
@@ -119,6 +114,7 @@ pub(super) struct Loading {
     transaction: Option<Vec<(u64, Rest)>>,
     /// How many commands of the AOF have failed.
     failed: u64,
+    skipped: Option<Skipped>,
     batch: Batch,
     replies: Vec<u8>,
     /// How many changes the current unit had made before loading began.
@@ -152,6 +148,7 @@ impl Loading {
             session: Session::new(0, true),
             transaction: None,
             failed: 0,
+            skipped: None,
             batch: Batch::default(),
             replies: Vec::new(),
             changes_before: 0,
@@ -260,6 +257,7 @@ impl Server {
         self.loading = LoadState::InSlice;
         self.refresh_gate();
         loading.changes_before = self.core.keyspace.journal.changes_len();
+        self.scripts.cache.keep_all(true);
         let outcome = self.load_for(&mut loading, Duration::MAX).map(drop);
         self.note_failures(&loading);
         self.end_loading();
@@ -268,6 +266,7 @@ impl Server {
 
     fn start_loading(&mut self, mut loading: Loading) {
         loading.dirty = self.core.keyspace.counters.dirty;
+        self.scripts.cache.keep_all(true);
         self.loading = LoadState::BetweenSlices(Box::new(loading));
         self.refresh_gate();
     }
@@ -276,6 +275,7 @@ impl Server {
     fn end_loading(&mut self) {
         self.loading = LoadState::Idle;
         self.core.keyspace.journal.take_emptied();
+        self.scripts.cache.keep_all(false);
         self.refresh_gate();
     }
 
@@ -284,7 +284,20 @@ impl Server {
         let directory = self.persistence.log.directory();
         let found = self.read_manifest()?;
         let taken = directory.take_over(found.as_ref()).map_err(|error| error.to_string())?;
-        Ok(taken.or(found).unwrap_or_default())
+        let manifest = taken.or(found);
+        if manifest.is_none() {
+            let names = directory.strangers();
+            if !names.is_empty() {
+                self.process.log.warning(format_args!(
+                    "WARNING: {} has files of a log, but not their manifest {}: they are neither loaded nor changed ({}). \
+                     If they hold your data, stop the server and put the manifest back.",
+                    directory.path().display(),
+                    shown(&directory.manifest()),
+                    names.join(", ")
+                ));
+            }
+        }
+        Ok(manifest.unwrap_or_default())
     }
 
     fn read_manifest(&self) -> Result<Option<Manifest>, LoadFailed> {
@@ -340,10 +353,10 @@ impl Server {
     fn open_next(&self, loading: &mut Loading) -> Result<bool, LoadFailed> {
         let Some(path) = loading.files.pop_front() else { return Ok(false) };
         let open = || -> io::Result<(File, u64, bool)> {
-            let file = File::open(&path)?;
-            let bytes = file.metadata()?.len();
-            let mut magic = [0; 5];
-            let is_snapshot = file.read_at(&mut magic, 0)? == 5 && magic == *b"REDIS";
+            let (file, bytes) = file::open_regular(&path)?;
+            let mut magic = [0; 8];
+            let len = file.read_at(&mut magic, 0)?;
+            let is_snapshot = rdb::is_signature(&magic[..len]);
             Ok((file, bytes, is_snapshot))
         };
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
@@ -381,7 +394,19 @@ impl Server {
                     return Ok(false);
                 }
                 let offset = loader.offset();
+                let version = loader.version();
                 let (report, rest, file) = loader.into_rest();
+                if !from_log
+                    && !loading.merge
+                    && let Ok(found) = file.metadata()
+                {
+                    self.persistence.snapshots.known = Some(Known {
+                        identity: file::Identity::of(&found),
+                        keys: report.keys + report.expired,
+                        loaded: report.keys,
+                        version,
+                    });
+                }
                 self.take_report(report, loading.merge)?;
                 // In a log, commands may follow in the same file.
                 loading.current = Some((path, Reading::Log(Box::new(Reader::after(file, rest, offset)))));
@@ -426,157 +451,6 @@ impl Server {
         Ok(())
     }
 
-    /// Executes the next commands of a log. Returns whether it is at its end.
-    fn load_batch(
-        &mut self,
-        loading: &mut Loading,
-        path: &Path,
-        reader: &mut Reader,
-    ) -> Result<bool, ReadOrRun> {
-        let read = reader.next_batch(BATCH).map_err(ReadOrRun::Read)?;
-        if read.is_empty() {
-            return Ok(true);
-        }
-        let (window, blocks) = (read.window(), read.blocks());
-        let mut batch = std::mem::take(&mut loading.batch);
-        batch.clear();
-        let db = loading.session.db;
-        for index in 0..read.len() {
-            let first = batch.spans.len();
-            batch.spans.extend_from_slice(read.spans(index));
-            lookup::push(&mut batch, first, window, blocks, self.core.names, &self.core.keyspace, db);
-        }
-        lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
-        loading.done += read.len() as u64;
-        for index in 0..batch.requests.len() {
-            let request = batch.requests[index];
-            let places = Places { window, spans: request.spans(&batch.spans), blocks };
-            let args = places.args();
-            let name = args.get(0);
-            if name.eq_ignore_ascii_case(b"multi") {
-                loading.transaction = Some(Vec::new());
-            } else if name.eq_ignore_ascii_case(b"exec") {
-                for (offset, rest) in loading.transaction.take().unwrap_or_default() {
-                    if let Some((request, places)) = rest.current() {
-                        let place = (path, offset);
-                        self.run_loaded(loading, place, request, places.args()).map_err(ReadOrRun::Run)?;
-                    }
-                }
-                self.settle_loaded(loading);
-            } else if let Some(transaction) = &mut loading.transaction {
-                transaction.push((read.start(index), batch.rest(index..index + 1, window, blocks)));
-            } else {
-                let place = (path, read.start(index));
-                self.run_loaded(loading, place, &request, args).map_err(ReadOrRun::Run)?;
-                self.settle_loaded(loading);
-            }
-        }
-        loading.batch = batch;
-        Ok(false)
-    }
-
-    /// Executes a command of the AOF. `place` is its file and offset.
-    ///
-    /// # Errors
-    /// Fails if loading must stop here.
-    fn run_loaded(
-        &mut self,
-        loading: &mut Loading,
-        place: (&Path, u64),
-        request: &super::net::batch::Request,
-        args: Args<'_>,
-    ) -> Result<(), LoadFailed> {
-        let file = shown(place.0);
-        let fail = |why: &str| {
-            let called = String::from_utf8_lossy(args.get(0));
-            Err(format!("{why} '{called}' reading the append only file {file}").into())
-        };
-        let command = match request.command {
-            Ok(command) if command.accepts(args.len()) => command,
-            Ok(_) => return fail("Wrong number of arguments for command"),
-            Err(_) => return fail("Unknown command"),
-        };
-        let outcome = match command.handler {
-            Handler::Keyspace(run) => {
-                if loading.replies.len() > KEEP_REPLY {
-                    loading.replies = Vec::new();
-                }
-                loading.replies.clear();
-                let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
-                let session = &mut loading.session;
-                let caller = Caller { origin: Origin::Log, session, reply, splices: None };
-                self.core.dispatch(run, caller, request.hash, args)
-            }
-            Handler::Server(
-                which @ (C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore),
-            ) => self.apply_to_libraries(which, args, None).map(drop),
-            Handler::Server(C::Eval) => self.eval_for(None, loading.session.db, command, args),
-            _ => return fail("Command without effect on the data"),
-        };
-        match outcome {
-            Ok(()) => Ok(()),
-            // Going on would write to the wrong database, or lose data.
-            Err(error) if error == DB_OUT_OF_RANGE => Err(format!(
-                "FATAL: The append only file {file} is of a server configured to handle more than {} databases",
-                self.core.keyspace.count()
-            )
-            .into()),
-            Err(error) => {
-                self.note_failed_command(loading, place, command, &error);
-                Ok(())
-            }
-        }
-    }
-
-    /// Settles a unit of the AOF. Transactions that watch a key changed by it will fail, and clients blocked on such a
-    /// key are served after loading. Other listeners ignore loaded changes, so they are removed from the journal.
-    ///
-    /// `DEBUG LOADAOF` runs inside a unit of its own, whose earlier changes stay in the journal.
-    fn settle_loaded(&mut self, loading: &Loading) {
-        if self.core.keyspace.journal.changes_len() > loading.changes_before {
-            self.audience.waiters.hear(&self.core.keyspace.journal);
-            self.tell_watchers();
-            self.core.keyspace.journal.forget_changes_from(loading.changes_before);
-        }
-    }
-
-    /// Counts and logs a command of the AOF that failed. It succeeded when it was first executed, so the data set now
-    /// differs from the one that was logged.
-    #[cold]
-    fn note_failed_command(
-        &mut self,
-        loading: &mut Loading,
-        (path, offset): (&Path, u64),
-        command: &'static Command,
-        error: &Error,
-    ) {
-        let stats = &mut self.core.stats;
-        stats.unexpected_error_replies += 1;
-        stats.command(command.id).failed += 1;
-        stats.count_error(error.code());
-        loading.failed += 1;
-        if loading.failed <= FAILURES_SHOWN {
-            self.process.log.warning(format_args!(
-                "== CRITICAL == This server is sending an error to its AOF-loading-client: '-{}' after processing the \
-                 command '{}' at offset {offset} of the file {}",
-                String::from_utf8_lossy(error.text()),
-                command.full_name,
-                shown(path)
-            ));
-        }
-    }
-
-    /// Logs how many commands of the AOF have failed, if any.
-    fn note_failures(&self, loading: &Loading) {
-        if loading.failed > 0 {
-            self.process.log.warning(format_args!(
-                "{} commands of the append only file failed while it was loaded: the data set lacks their changes. \
-                 Copy the file before the next rewrite.",
-                loading.failed
-            ));
-        }
-    }
-
     /// The file that is being loaded is done.
     fn end_file(&mut self, loading: &mut Loading) {
         let Some((path, _)) = loading.current.take() else { return };
@@ -592,6 +466,12 @@ impl Server {
                 loading.file_began.elapsed().as_secs_f64()
             ));
         }
+    }
+
+    /// The command that cuts the log where it breaks.
+    fn fix_log(&self) -> String {
+        let manifest = self.persistence.log.directory().manifest();
+        format!("redstart check-aof --fix {}", words::shell(manifest.as_os_str().as_encoded_bytes()))
     }
 
     /// A log that cannot be read to its end: one that merely ends too early is cut after what is whole, if the
@@ -611,12 +491,17 @@ impl Server {
                 offset.min(whole)
             }
             ReadError::Malformed { offset, what } => {
+                let remedy = if loading.files.is_empty() {
+                    format!(
+                        "make a backup of your AOF file, then use {}, which cuts it there",
+                        self.fix_log()
+                    )
+                } else {
+                    RESTORE.to_owned()
+                };
                 return Err(LoadFailed(vec![
                     format!("The append only file {shown} is valid up to offset {offset}: {what}"),
-                    format!(
-                        "Bad file format reading the append only file {shown}: make a backup of your AOF file, then use \
-                         ./redis-check-aof --fix <filename.manifest>"
-                    ),
+                    format!("Bad file format reading the append only file {shown}: {remedy}"),
                 ]));
             }
             ReadError::Io(error) => {
@@ -627,7 +512,7 @@ impl Server {
         if !loading.files.is_empty() {
             return Err(LoadFailed(vec![
                 format!("The append only file {shown} is valid up to offset {valid_up_to}, where it ends"),
-                "Fatal error: the truncated file is not the last file".into(),
+                format!("Fatal error: the truncated file is not the last file, {RESTORE}"),
             ]));
         }
         if !self.core.config.aof_load_truncated {
@@ -635,8 +520,9 @@ impl Server {
                 format!("The append only file {shown} is valid up to offset {valid_up_to}, where it ends"),
                 format!(
                     "Unexpected end of file reading the append only file {shown}. You can: 1) Make a backup of your AOF \
-                     file, then use ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you can set the \
-                     'aof-load-truncated' configuration option to yes and restart the server."
+                     file, then use {}. 2) Alternatively you can set the 'aof-load-truncated' configuration option to yes \
+                     and restart the server.",
+                    self.fix_log()
                 ),
             ]));
         }
@@ -719,14 +605,12 @@ impl Server {
     }
 }
 
+/// What is left where a file breaks that others follow.
+const RESTORE: &str = "so it cannot be cut without losing what follows it: restore the log from a backup";
+
 /// The name of a file, for people.
 fn shown(path: &Path) -> std::path::Display<'_> {
     Path::new(path.file_name().unwrap_or_default()).display()
-}
-
-enum ReadOrRun {
-    Read(ReadError),
-    Run(LoadFailed),
 }
 
 /// Whether a log has nothing from `offset` on but the beginning of a command and then zero bytes: a file that a power
@@ -754,6 +638,15 @@ fn ends_unwritten(path: &Path, offset: u64) -> io::Result<bool> {
 fn bad_snapshot(path: &Path, from_log: bool, error: &rdb::RdbError) -> LoadFailed {
     let shown = shown(path);
     let mut lines = vec![format!("{error} (file {shown})")];
+    if matches!(error.fault, rdb::Fault::Signature) {
+        lines.push(format!("{shown} is not an RDB file: it does not begin with REDIS and a version"));
+    } else if !matches!(error.fault, rdb::Fault::Io(_)) {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let path = words::shell(path.as_os_str().as_encoded_bytes());
+        lines.push(format!(
+            "redstart check-rdb {path} reports what can be read of it; restore it from a backup"
+        ));
+    }
     if from_log {
         lines.push(format!("Error reading the RDB preamble of the AOF file {shown}, AOF loading aborted"));
     } else {

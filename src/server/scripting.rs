@@ -488,6 +488,10 @@ impl Server {
             return Ok(());
         }
         let Some(token) = run.client.filter(|token| self.net.clients.get(*token).is_some()) else {
+            if matches!(command.handler, Handler::Server(ServerCommand::Publish | ServerCommand::Spublish)) {
+                Reply { buf: reply, protocol: run.session.protocol }.integer(0);
+                return Ok(());
+            }
             return Err(Error::new("ERR This Redis command is not allowed from a script of a log"));
         };
         let before = self.net.output.buffer.len();

@@ -267,6 +267,15 @@ fn a_log_that_ends_within_a_transaction_leaves_nothing_of_it() {
     }
 }
 
+/// What mends the log, as the server's log says it.
+fn fix_command(directory: &Path) -> String {
+    if subject_is_redis() {
+        return "./redis-check-aof --fix <filename.manifest>".into();
+    }
+    let manifest = part(&fs::canonicalize(directory).expect("a directory"), "manifest");
+    format!("redstart check-aof --fix {}", manifest.display())
+}
+
 #[test]
 fn a_log_that_is_cut_is_refused_if_that_is_not_allowed() {
     let server = begin("--appendonly yes --aof-load-truncated no");
@@ -281,14 +290,13 @@ fn a_log_that_is_cut_is_refused_if_that_is_not_allowed() {
         log = server.log();
         launch = server.stop();
     }
-    assert!(
-        log.contains(
-            "Unexpected end of file reading the append only file appendonly.aof.1.incr.aof. You can: 1) Make a backup of \
-             your AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you can set the \
-             'aof-load-truncated' configuration option to yes and restart the server."
-        ),
-        "{log}"
+    let says = format!(
+        "Unexpected end of file reading the append only file appendonly.aof.1.incr.aof. You can: 1) Make a backup of your \
+         AOF file, then use {}. 2) Alternatively you can set the 'aof-load-truncated' configuration option to yes and \
+         restart the server.",
+        fix_command(launch.directory())
     );
+    assert!(log.contains(&says), "{log}");
     assert!(fs::read(path).expect("a log").ends_with(b"$1\r\nk"), "it is left as it was");
 }
 
@@ -306,19 +314,18 @@ fn damage_in_the_middle_is_refused_with_its_place() {
         let server = begin("--appendonly yes");
         server.client().ok("SET k v");
         let place = fs::metadata(part(server.directory(), "1.incr.aof")).expect("a log").len();
+        let mut fix = String::new();
         let log = refused_after(server, |directory| {
             append(directory, "1.incr.aof", damage);
             append(directory, "1.incr.aof", &encoded(&["SET l v", "SET m v"]));
+            fix = fix_command(directory);
         });
         let shown = damage.escape_ascii();
         assert!(
             log.contains("Bad file format reading the append only file appendonly.aof.1.incr.aof"),
             "{shown}: {log}"
         );
-        assert!(
-            log.contains("make a backup of your AOF file, then use ./redis-check-aof --fix"),
-            "{shown}: {log}"
-        );
+        assert!(log.contains(&format!("make a backup of your AOF file, then use {fix}")), "{shown}: {log}");
         if !subject_is_redis() {
             assert!(log.contains(&format!("is valid up to offset {place}")), "{shown}: {log}");
         }
@@ -332,6 +339,11 @@ fn a_command_that_does_not_exist_is_refused() {
     let log = refused_after(server, |directory| append(directory, "1.incr.aof", &encoded(&["NOSUCH a b"])));
     let says = "Unknown command 'NOSUCH' reading the append only file appendonly.aof.1.incr.aof";
     assert!(log.contains(says), "{log}");
+    if !subject_is_redis() {
+        let offset = encoded(&["SELECT 0", "SET k v"]).len();
+        assert!(log.contains(&format!(" at offset {offset}: ")), "{log}");
+        assert!(log.contains(&format!("truncate -s {offset} /")), "{log}");
+    }
 }
 
 /// What follows would go into another database.
@@ -470,4 +482,36 @@ fn commands_in_a_log_that_would_wait_do_not() {
         append(directory, "1.incr.aof", &encoded(&["BLPOP none 0", "SET l v"]));
     });
     assert_eq!(server.client().run("GET l").text(), "v");
+}
+
+/// To open it would wait for whoever writes into it.
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_at_once() {
+    if subject_is_redis() {
+        // It waits for ever.
+        return;
+    }
+    let pipe = |path: &Path| {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        let _ = fs::remove_file(path);
+        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    };
+    for (flags, name) in [
+        ("", "dump.rdb"),
+        ("--appendonly yes", "appendonlydir/appendonly.aof.manifest"),
+        ("--appendonly yes", "appendonlydir/appendonly.aof.1.incr.aof"),
+        ("--include other.conf", "other.conf"),
+    ] {
+        let launch = Launch::subject();
+        if name.ends_with(".incr.aof") {
+            pipe(&launch.directory().join(name));
+            fs::write(part(launch.directory(), "manifest"), "file appendonly.aof.1.incr.aof seq 1 type i\n")
+                .expect("written");
+        } else {
+            pipe(&launch.directory().join(name));
+        }
+        let (status, log) = launch.flags(flags).run_to_exit();
+        assert_eq!(status.code(), Some(1), "{name}: {log}");
+        assert!(log.to_lowercase().contains("not a regular file"), "{name}: {log}");
+    }
 }

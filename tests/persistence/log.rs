@@ -626,3 +626,76 @@ fn the_first_base_of_a_log_is_made_from_an_existing_snapshot() {
     client.ok("SELECT 3");
     assert_eq!(client.run("LLEN list").integer(), 2);
 }
+
+/// What was lost is the manifest, not the data: nothing is appended to the files that it named, nor are they overwritten.
+#[test]
+fn files_of_a_log_whose_manifest_was_lost_are_left_alone() {
+    if subject_is_redis() {
+        // It appends to them, and loads them at the start after.
+        return;
+    }
+    for is_on in [true, false] {
+        let server = begin("--appendonly yes");
+        let mut client = server.client();
+        client.ok("SET old v");
+        let directory = server.directory().to_path_buf();
+        let read = |name: &str| fs::read(part(&directory, name)).expect("a file of the log");
+        let before = ["1.base.rdb", "1.incr.aof"].map(read);
+        let launch = server.stop().flags(if is_on { "" } else { "--appendonly no" });
+        fs::remove_file(part(&directory, "manifest")).expect("removed");
+        let server = start(launch);
+        let mut client = server.client();
+        if !is_on {
+            client.ok("CONFIG SET appendonly yes");
+            wait_for_jobs(&mut client);
+        }
+        assert_eq!(client.run("EXISTS old").integer(), 0);
+        client.ok("SET new v");
+        assert_eq!(["1.base.rdb", "1.incr.aof"].map(read), before);
+        if is_on {
+            let says = "has files of a log, but not their manifest appendonly.aof.manifest: they are neither loaded nor \
+                        changed (appendonly.aof.1.base.rdb, appendonly.aof.1.incr.aof)";
+            assert!(server.log().contains(says), "{}", server.log());
+        }
+        let server = start(server.stop().flags("--appendonly yes"));
+        let mut client = server.client();
+        assert_eq!(client.run("EXISTS old new").integer(), 1);
+        rewrite(&mut client);
+        assert_eq!(["1.base.rdb", "1.incr.aof"].map(read), before);
+    }
+}
+
+/// A base alone: the numbers of its incremental files are only in the history.
+#[test]
+fn a_part_does_not_get_the_name_of_one_that_is_to_be_removed() {
+    if subject_is_redis() {
+        // It appends to the file that it removes at the next start.
+        return;
+    }
+    let server = begin("--appendonly yes --aof-disable-auto-gc yes");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.ok("CONFIG SET appendonly no");
+    client.run("BGREWRITEAOF");
+    wait_for_jobs(&mut client);
+    assert!(manifest(server.directory()).contains("appendonly.aof.1.incr.aof seq 1 type h"));
+    let server = restart(server);
+    server.client().ok("SET l v");
+    // Whoever removes history removes nothing else.
+    let server = start(server.stop().flags("--aof-disable-auto-gc no"));
+    let log = server.directory().join("appendonlydir");
+    eventually("history is removed", || (names(&log).len() == 3).then_some(()));
+    server.client().ok("SET m v");
+    let server = restart(server);
+    assert_eq!(server.client().run("EXISTS k l m").integer(), 3);
+}
+
+#[test]
+fn the_child_that_rewrites_is_killed_with_the_words_that_others_wait_for() {
+    let server = begin("--appendonly yes --rdb-key-save-delay 1000000");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.run("BGREWRITEAOF");
+    client.ok("CONFIG SET appendonly no");
+    server.wait_for_log("Killing running AOF rewrite child: ");
+}

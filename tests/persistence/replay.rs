@@ -250,3 +250,80 @@ fn masked(line: &str, reply: &Value) -> Vec<Value> {
     let kept = of.chunks(2).filter(|pair| !drop_at.contains(&&*pair[0].text()));
     kept.flatten().cloned().collect()
 }
+
+/// A server that loads a log of one file, as versions before 7 write it, of these commands.
+fn load_old_log(commands: &[&[&str]]) -> crate::support::Server {
+    let launch = Launch::subject().flags("--appendonly yes --enable-debug-command yes");
+    let log: Vec<u8> = commands.iter().flat_map(|words| encode(words)).collect();
+    fs::write(launch.directory().join("appendonly.aof"), log).expect("a log");
+    start(launch)
+}
+
+#[test]
+fn scripts_that_an_old_log_names_by_their_digest_are_run() {
+    const SET: &str = "redis.call('SET', KEYS[1], ARGV[1]) return 1";
+    let digest = begin("").client().call(&["SCRIPT", "LOAD", SET]).text();
+    let mut commands: Vec<Vec<String>> = Vec::new();
+    let mut add = |words: &[&str]| commands.push(words.iter().map(ToString::to_string).collect());
+    add(&["SCRIPT", "LOAD", SET]);
+    add(&["EVALSHA", &digest, "1", "loaded", "v"]);
+    add(&["SCRIPT", "FLUSH"]);
+    add(&["EVAL", SET, "1", "sent", "v"]);
+    // Others do not drive it out of the cache.
+    for n in 0..600 {
+        add(&["EVAL", &format!("return {n}"), "0"]);
+    }
+    add(&["MULTI"]);
+    add(&["SELECT", "3"]);
+    add(&["EVALSHA", &digest.to_uppercase(), "1", "again", "v"]);
+    add(&["EXEC"]);
+    add(&["SELECT", "0"]);
+    add(&["EVAL_RO", "return redis.call('GET', KEYS[1])", "1", "sent"]);
+    let words: Vec<Vec<&str>> =
+        commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+    let words: Vec<&[&str]> = words.iter().map(Vec::as_slice).collect();
+    let server = load_old_log(&words);
+    let mut client = server.client();
+    assert_eq!(client.info_number("unexpected_error_replies"), 0, "{}", server.log());
+    assert_eq!(client.run("EXISTS loaded sent").integer(), 2);
+    assert_eq!(client.run(&format!("SCRIPT EXISTS {digest}")).elements()[0].integer(), 1);
+    client.ok("SELECT 3");
+    assert_eq!(client.run("GET again").text(), "v");
+    if !subject_is_redis() {
+        let kept = client.info_number("number_of_cached_scripts");
+        assert!((1..=500).contains(&kept), "those that are too many are evicted in the end: {kept}");
+    }
+    // The flush counts: what came before it is gone.
+    let server = load_old_log(&[
+        &["SCRIPT", "LOAD", SET],
+        &["SCRIPT", "FLUSH", "ASYNC"],
+        &["EVALSHA", &digest, "1", "k", "v"],
+        &["SET", "after", "v"],
+    ]);
+    let mut client = server.client();
+    assert_eq!(client.info_number("unexpected_error_replies"), 1);
+    assert_eq!(client.run("DBSIZE").integer(), 1);
+}
+
+#[test]
+fn what_a_log_publishes_has_no_receivers_and_does_not_keep_it_from_being_loaded() {
+    let server = load_old_log(&[
+        &["EVAL", "local n = redis.call('PUBLISH', 'c', 'm') redis.call('SET', 'n', n)", "0"],
+        &["PUBLISH", "c", "m"],
+        &["MULTI"],
+        &["SPUBLISH", "c", "m"],
+        &["INCR", "n"],
+        &["EXEC"],
+        &["CONFIG", "SET", "hz", "20"],
+        &["SET", "after", "v"],
+    ]);
+    let mut client = server.client();
+    assert_eq!(client.info_number("unexpected_error_replies"), 0, "{}", server.log());
+    assert_eq!(client.run("GET n").text(), "1");
+    assert_eq!(client.run("GET after").text(), "v");
+    if !subject_is_redis() {
+        let says = "3 commands of the append only file that change no data were skipped, the first one 'publish' at offset";
+        assert!(server.log().contains(says), "{}", server.log());
+        assert_ne!(client.run("CONFIG GET hz").elements()[1].text(), "20");
+    }
+}

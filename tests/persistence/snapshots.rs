@@ -1,10 +1,12 @@
 //! When a snapshot is made by itself, what counts as a change since the last one, and what follows when one fails.
 
+use crate::support::server::subject_is_redis;
 use crate::support::{Launch, eventually};
 use crate::{
     begin, clear, digest, names, obstruct, refused_after, restart, restart_after, start, wait_for_jobs,
 };
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_save_rule_makes_a_snapshot_when_its_changes_and_its_time_are_there() {
@@ -288,4 +290,136 @@ fn temporary_files_of_an_earlier_life_do_no_harm() {
         fs::write(directory.join("temp-rewriteaof-bg-1.aof"), "*3").expect("written");
     });
     assert_eq!(server.client().run("GET k").text(), "v");
+}
+
+/// The snapshot of a server with this many keys.
+fn snapshot_of(keys: usize) -> Vec<u8> {
+    let server = begin("");
+    let mut client = server.client();
+    client.ok(&format!("DEBUG POPULATE {keys}"));
+    client.ok("SAVE");
+    fs::read(server.directory().join("dump.rdb")).expect("a snapshot")
+}
+
+/// The names under which earlier snapshots were kept.
+fn kept(directory: &Path) -> Vec<String> {
+    names(directory).into_iter().filter(|name| name.starts_with("dump.rdb.kept-")).collect()
+}
+
+#[test]
+fn a_snapshot_that_was_not_loaded_is_kept_when_one_of_under_a_tenth_replaces_it() {
+    if subject_is_redis() {
+        // It replaces it.
+        return;
+    }
+    let large = snapshot_of(100);
+    for ends in ["SAVE", "BGSAVE", "SHUTDOWN SAVE"] {
+        let server = begin("--appendonly yes");
+        server.client().ok("SET k v");
+        // The log counts, and not the snapshot that was put there.
+        let mut server = restart_after(server, |directory| {
+            fs::write(directory.join("dump.rdb"), &large).expect("written")
+        });
+        let mut client = server.client();
+        assert_eq!(client.run("DBSIZE").integer(), 1);
+        let directory = server.directory().to_path_buf();
+        if ends == "SHUTDOWN SAVE" {
+            client.send(&["SHUTDOWN", "SAVE"]).expect("sent");
+            server.wait_exit();
+        } else {
+            client.run(ends);
+            wait_for_jobs(&mut client);
+        }
+        let found = kept(&directory);
+        assert_eq!(found.len(), 1, "{ends}: {}", server.log());
+        assert!(fs::read(directory.join(&found[0])).expect("the old one") == large, "{ends}");
+        assert!(fs::read(directory.join("dump.rdb")).expect("the new one") != large, "{ends}");
+        let says = format!("about 100 keys) by one of 1 keys. It is kept as {}", found[0]);
+        assert!(server.log().contains(&says), "{}", server.log());
+        if ends != "SHUTDOWN SAVE" {
+            // Once: whoever goes on replacing the file knows what he does.
+            fs::write(directory.join("dump.rdb"), &large).expect("written");
+            client.run(ends);
+            wait_for_jobs(&mut client);
+            assert_eq!(kept(&directory), found);
+            let server = start(server.stop().flags("--appendonly no"));
+            assert_eq!(server.client().run("DBSIZE").integer(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_is_not_kept_that_was_loaded_or_is_of_the_same_size() {
+    let large = snapshot_of(100);
+    let server = restart_after(begin(""), |directory| {
+        fs::write(directory.join("dump.rdb"), &large).expect("written");
+    });
+    let mut client = server.client();
+    assert_eq!(client.run("DBSIZE").integer(), 100);
+    client.ok("FLUSHALL");
+    client.ok("SAVE");
+    assert_eq!(kept(server.directory()), [""; 0], "who empties what was loaded wants it empty");
+    client.ok("DEBUG POPULATE 100");
+    client.ok("SAVE");
+    client.ok("FLUSHALL");
+    client.ok("SAVE");
+    assert_eq!(kept(server.directory()), [""; 0], "so does who empties what was saved");
+    let server = begin("--appendonly yes");
+    let mut client = server.client();
+    client.ok("DEBUG POPULATE 50");
+    fs::write(server.directory().join("dump.rdb"), &large).expect("written");
+    client.ok("SAVE");
+    assert_eq!(kept(server.directory()), [""; 0], "half of the keys are there");
+}
+
+#[test]
+fn a_snapshot_in_another_directory_is_kept_when_a_smaller_one_replaces_it() {
+    if subject_is_redis() {
+        return;
+    }
+    let large = snapshot_of(100);
+    let server = begin("--enable-protected-configs yes");
+    let other = server.directory().join("other");
+    fs::create_dir(&other).expect("a directory");
+    fs::write(other.join("dump.rdb"), &large).expect("written");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.ok("SAVE");
+    client.ok(&format!("CONFIG SET dir {}", other.display()));
+    client.ok("SAVE");
+    assert_eq!(kept(&other).len(), 1, "{}", server.log());
+    assert_eq!(kept(server.directory()), [""; 0]);
+}
+
+/// Valkey 9 has a signature of its own, and versions of its own from 80 on.
+#[test]
+fn a_snapshot_of_valkey_9_is_read_and_what_is_none_is_named() {
+    if subject_is_redis() {
+        return;
+    }
+    let mut snapshot = snapshot_of(10);
+    snapshot[..9].copy_from_slice(b"VALKEY080");
+    let len = snapshot.len();
+    snapshot[len - 8..].fill(0);
+    let server = restart_after(begin(""), |directory| {
+        fs::write(directory.join("dump.rdb"), &snapshot).expect("written");
+    });
+    assert_eq!(server.client().run("DBSIZE").integer(), 10);
+    // It may be the base of a log as well.
+    let server = start(server.stop().flags("--appendonly yes"));
+    let server = restart_after(server, |directory| {
+        fs::write(crate::part(directory, "1.base.rdb"), &snapshot).expect("written");
+    });
+    assert_eq!(server.client().run("DBSIZE").integer(), 10);
+    for (bytes, says) in [
+        (&b"VALKEY080\xfe\x00\x16\x01h\x01\x01f\x01v"[..], "a hash with expiring fields of Valkey 9"),
+        (b"VALKEY081\xff", "Can't handle RDB format version 81 of Valkey"),
+        (b"<html>", "dump.rdb is not an RDB file"),
+    ] {
+        let log = refused_after(begin(""), |directory| {
+            fs::write(directory.join("dump.rdb"), bytes).expect("written");
+        });
+        assert!(log.contains(says), "{}: {log}", bytes.escape_ascii());
+        assert!(log.contains("redstart check-rdb /") || bytes.starts_with(b"<"), "{log}");
+    }
 }

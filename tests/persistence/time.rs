@@ -49,6 +49,28 @@ fn keys_that_expire_while_the_server_is_down_are_not_loaded() {
     }
 }
 
+/// A wrong clock, or a cache that was down for long: all that was in the file is still there afterwards.
+#[test]
+fn a_snapshot_of_which_most_keys_had_expired_is_kept_when_it_is_replaced() {
+    if subject_is_redis() {
+        return;
+    }
+    let server = begin("");
+    let mut client = server.client();
+    let soon = soon();
+    for n in 0..30 {
+        client.ok(&format!("SET short:{n} v PXAT {soon}"));
+    }
+    client.ok("SET stays v");
+    client.ok("SAVE");
+    let launch = server.stop();
+    wait_until(soon);
+    let server = crate::start(launch);
+    server.client().ok("SAVE");
+    let is_kept = |name: &String| name.starts_with("dump.rdb.kept-");
+    assert_eq!(crate::names(server.directory()).iter().filter(|name| is_kept(name)).count(), 1);
+}
+
 /// A log tells itself what it deleted: what is logged after a key's time must meet the key as it was then.
 #[test]
 fn a_key_that_expired_between_two_entries_of_the_log_is_as_it_was() {

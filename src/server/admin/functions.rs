@@ -16,28 +16,40 @@ impl Server {
     /// `FCALL function numkeys [key …] [arg …]`, `FCALL_RO`: what the function returns.
     pub(super) fn fcall(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
         self.show_call(token, command, args);
+        self.fcall_for(Some(token), self.net.selected_db(token), command, args)
+    }
+
+    /// `FCALL` for a client, or for a log that is loaded.
+    pub(in crate::server) fn fcall_for(
+        &mut self,
+        client: Option<Token>,
+        db: usize,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Result {
+        let origin = client.map_or(Origin::Log, |_| Origin::Client).of_script();
         let Some(function) = self.libraries.function(args.get(1)).cloned() else {
             return Err("ERR Function not found".into());
         };
         let keys = number_of_keys(args).map_err(|error| {
             if error == NOT_AN_INTEGER { "ERR Bad number of keys provided".into() } else { error }
         })?;
-        if let Some(error) = self.refuse_script(command, Some(function.flags), Origin::Script) {
+        if let Some(error) = self.refuse_script(command, Some(function.flags), origin) {
             return Err(error);
         }
         let Some(registrar) = self.libraries.take() else { return Err("ERR Function not found".into()) };
         let callback = registrar.function(&function.callback);
         let begin = Begin {
-            origin: Origin::Script,
+            origin,
             kind: Kind::Function,
             host: Host::Functions(registrar),
             function: callback,
             name: function.name.as_slice().into(),
             flags: Some(function.flags),
             keys,
-            db: self.net.selected_db(token),
+            db,
         };
-        self.run_script(Some(token), command, begin, args)
+        self.run_script(client, command, begin, args)
     }
 
     /// `FUNCTION LOAD [REPLACE] source`: the name of the library. `FUNCTION DELETE name`, `FUNCTION FLUSH [ASYNC | SYNC]`,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command, DebugMode, Origin};
+use crate::command::{Args, Command, DebugMode, Origin, ServerCommand};
 use crate::server::Server;
 use crate::server::scripting::{Begin, number_of_keys};
 use crate::server::scripts::run::{self, Host, Kind};
@@ -26,7 +26,7 @@ impl Server {
         }
     }
 
-    /// `EVAL` for a client, or for a log that is loaded, in which there may be scripts if an older Redis has written it.
+    /// `EVAL` for a client, or for a log that is loaded.
     pub(in crate::server) fn eval_for(
         &mut self,
         client: Option<Token>,
@@ -49,10 +49,37 @@ impl Server {
         if self.net.session(token).flags.debugging != DebugMode::No {
             return Err(Error::new("ERR Please use EVAL instead of EVALSHA for debugging"));
         }
+        self.evalsha_for(Some(token), self.net.selected_db(token), command, args)
+    }
+
+    fn evalsha_for(
+        &mut self,
+        client: Option<Token>,
+        db: usize,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Result {
         let keys = number_of_keys(args)?;
         let place = self.scripts.cache.find(args.get(1)).ok_or(UNKNOWN)?;
-        let db = self.net.selected_db(token);
-        self.run_cached(Some(token), command, (place, keys, db), args)
+        self.run_cached(client, command, (place, keys, db), args)
+    }
+
+    /// Executes `EVAL`, `EVALSHA` and their variants, `SCRIPT LOAD` and `SCRIPT FLUSH` for a log that is loaded: Redis 6 and
+    /// earlier versions log them.
+    pub(in crate::server) fn replay_script(
+        &mut self,
+        which: ServerCommand,
+        db: usize,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Result {
+        use ServerCommand as C;
+        match which {
+            C::ScriptLoad => self.load_script(args).map(drop),
+            C::ScriptFlush => self.flush_scripts(args),
+            C::Evalsha | C::EvalshaRo => self.evalsha_for(None, db, command, args),
+            _ => self.eval_for(None, db, command, args),
+        }
     }
 
     fn run_cached(
@@ -76,12 +103,16 @@ impl Server {
 
     /// `SCRIPT LOAD script`: its digest. It stays until `SCRIPT FLUSH`.
     pub(super) fn script_load(&mut self, token: Token, args: Args<'_>) -> Result {
-        let source = args.get(2);
-        let place = self.scripts.cache.load(source, self.core.keyspace.hash(source), true)?;
+        let place = self.load_script(args)?;
         if let Some(script) = self.scripts.cache.get(place) {
             self.net.reply_to(token).bulk(&script.name);
         }
         Ok(())
+    }
+
+    fn load_script(&mut self, args: Args<'_>) -> Result<u32> {
+        let source = args.get(2);
+        self.scripts.cache.load(source, self.core.keyspace.hash(source), true)
     }
 
     /// `SCRIPT EXISTS sha1 …`: for each, whether there is such a script.
@@ -96,13 +127,18 @@ impl Server {
 
     /// `SCRIPT FLUSH [ASYNC | SYNC]`: removes all scripts, and all that they may have left behind. O(N) in their memory.
     pub(super) fn script_flush(&mut self, token: Token, args: Args<'_>) -> Result {
+        self.flush_scripts(args)?;
+        self.net.reply_to(token).ok();
+        Ok(())
+    }
+
+    fn flush_scripts(&mut self, args: Args<'_>) -> Result {
         match args.len() {
             2 => {}
             3 if args.is(2, "sync") || args.is(2, "async") => {}
             _ => return Err(Error::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
         }
         self.scripts.cache.clear();
-        self.net.reply_to(token).ok();
         Ok(())
     }
 

@@ -102,6 +102,8 @@ pub struct Cache {
     /// Those that may be given up.
     evictable: usize,
     clock: u64,
+    /// Whether no script is evicted for now.
+    keeps_all: bool,
     source_bytes: usize,
     /// What the machine took when it was last here.
     machine_bytes: usize,
@@ -157,7 +159,7 @@ impl Cache {
     }
 
     fn insert(&mut self, script: Script, stays: bool) -> u32 {
-        if !stays && self.evictable == MOST {
+        if !stays && self.evictable >= MOST && !self.keeps_all {
             self.evict();
         }
         let place = self.free.pop().unwrap_or_else(|| {
@@ -175,9 +177,28 @@ impl Cache {
         place
     }
 
+    /// Keeps all scripts from now on, as a log demands whose `EVALSHA` refers to an earlier `EVAL`; or, when it is over,
+    /// evicts those that are too many. O(N log N) in the scripts.
+    pub fn keep_all(&mut self, keeps_all: bool) {
+        self.keeps_all = keeps_all;
+        let excess = self.evictable.saturating_sub(MOST);
+        if keeps_all || excess == 0 {
+            return;
+        }
+        let mut places: Vec<usize> =
+            (0..self.used.len()).filter(|place| self.used[*place] != STAYS).collect();
+        places.sort_unstable_by_key(|place| self.used[*place]);
+        places.into_iter().take(excess).for_each(|place| self.give_up(place));
+    }
+
     /// Gives up the script that was not used for longest.
     fn evict(&mut self) {
-        let Some(place) = (0..self.used.len()).min_by_key(|place| self.used[*place]) else { return };
+        if let Some(place) = (0..self.used.len()).min_by_key(|place| self.used[*place]) {
+            self.give_up(place);
+        }
+    }
+
+    fn give_up(&mut self, place: usize) {
         self.used[place] = STAYS;
         let place = place as u32;
         let Some(script) = self.scripts[place as usize].take() else { return };
@@ -257,7 +278,7 @@ impl Cache {
 
     /// Removes all scripts, and all that they may have left behind.
     pub fn clear(&mut self) {
-        *self = Cache { evicted: self.evicted, ..Cache::default() };
+        *self = Cache { evicted: self.evicted, keeps_all: self.keeps_all, ..Cache::default() };
     }
 }
 

@@ -100,7 +100,7 @@ impl<R: Read> Records<R> {
             return Err(records.error(Fault::Signature));
         }
         if let Some(error) = failed {
-            return Err(records.value_error(error));
+            return Err(RdbError { offset: 0, ..records.value_error(error) });
         }
         let is_valkey = head.starts_with(SIGNATURE_OF_VALKEY);
         let signature = if is_valkey { SIGNATURE_OF_VALKEY.len() } else { SIGNATURE.len() };

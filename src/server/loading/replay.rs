@@ -1,0 +1,220 @@
+//! Replay: the commands of a log are executed again, as requests are, by [`crate::server::core::dispatch`], in the name of a
+//! session that has no connection.
+//!
+//! The commands of a transaction are kept until its `EXEC`, so that a log which ends within one leaves nothing of it.
+//!
+//! Redis 6 and earlier versions logged the call of a script instead of what it changed. So `EVALSHA`, `SCRIPT LOAD` and
+//! `SCRIPT FLUSH` are executed, too, and no script is evicted from the cache meanwhile. A `PUBLISH` has no receivers: its
+//! message was delivered when it was new. Other commands that change no data are skipped.
+
+use std::path::Path;
+
+use super::{LoadFailed, Loading, shown};
+use crate::command::error::DB_OUT_OF_RANGE;
+use crate::command::{Args, Command, Error, Handler, Origin, Places, ServerCommand as C};
+use crate::persist::aof::{ReadError, Reader};
+use crate::resp::{Protocol, Reply};
+use crate::server::core::dispatch::Caller;
+use crate::server::net::batch::{BATCH, Request};
+use crate::server::{Server, lookup};
+use crate::text::words;
+
+/// Replies to commands of a log are kept in a buffer of at most this size.
+const KEEP_REPLY: usize = 64 * 1024;
+
+/// How many failed commands of the AOF are logged one by one.
+const FAILURES_SHOWN: u64 = 100;
+
+/// Why a log is not executed to its end.
+pub(super) enum ReadOrRun {
+    /// It cannot be read.
+    Read(ReadError),
+    /// What follows must not be executed.
+    Run(LoadFailed),
+}
+
+/// Commands of the log that were not executed, since they change no data.
+pub(super) struct Skipped {
+    count: u64,
+    /// The first one, and where it is.
+    name: &'static str,
+    offset: u64,
+    file: String,
+}
+
+impl Skipped {
+    fn new(first: &Command, (path, offset): (&Path, u64)) -> Skipped {
+        Skipped { count: 0, name: first.full_name, offset, file: shown(path).to_string() }
+    }
+}
+
+impl Server {
+    /// Executes the next commands of a log. Returns whether it is at its end.
+    pub(super) fn load_batch(
+        &mut self,
+        loading: &mut Loading,
+        path: &Path,
+        reader: &mut Reader,
+    ) -> Result<bool, ReadOrRun> {
+        let read = reader.next_batch(BATCH).map_err(ReadOrRun::Read)?;
+        if read.is_empty() {
+            return Ok(true);
+        }
+        let (window, blocks) = (read.window(), read.blocks());
+        let mut batch = std::mem::take(&mut loading.batch);
+        batch.clear();
+        let db = loading.session.db;
+        for index in 0..read.len() {
+            let first = batch.spans.len();
+            batch.spans.extend_from_slice(read.spans(index));
+            lookup::push(&mut batch, first, window, blocks, self.core.names, &self.core.keyspace, db);
+        }
+        lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
+        loading.done += read.len() as u64;
+        for index in 0..batch.requests.len() {
+            let request = batch.requests[index];
+            let places = Places { window, spans: request.spans(&batch.spans), blocks };
+            let args = places.args();
+            let name = args.get(0);
+            if name.eq_ignore_ascii_case(b"multi") {
+                loading.transaction = Some(Vec::new());
+            } else if name.eq_ignore_ascii_case(b"exec") {
+                for (offset, rest) in loading.transaction.take().unwrap_or_default() {
+                    if let Some((request, places)) = rest.current() {
+                        let place = (path, offset);
+                        self.run_loaded(loading, place, request, places.args()).map_err(ReadOrRun::Run)?;
+                    }
+                }
+                self.settle_loaded(loading);
+            } else if let Some(transaction) = &mut loading.transaction {
+                transaction.push((read.start(index), batch.rest(index..index + 1, window, blocks)));
+            } else {
+                let place = (path, read.start(index));
+                self.run_loaded(loading, place, &request, args).map_err(ReadOrRun::Run)?;
+                self.settle_loaded(loading);
+            }
+        }
+        loading.batch = batch;
+        Ok(false)
+    }
+
+    /// Executes a command of the AOF. `place` is its file and offset.
+    ///
+    /// # Errors
+    /// Fails if loading must stop here.
+    fn run_loaded(
+        &mut self,
+        loading: &mut Loading,
+        place: (&Path, u64),
+        request: &Request,
+        args: Args<'_>,
+    ) -> Result<(), LoadFailed> {
+        let file = shown(place.0);
+        let fail = |why: &str| {
+            let called = args.get(0).escape_ascii();
+            let (path, offset) = (words::shell(place.0.as_os_str().as_encoded_bytes()), place.1);
+            Err(format!(
+                "{why} '{called}' reading the append only file {file} at offset {offset}: the file is damaged, or of a \
+                 server with modules. Make a backup of your AOF file, then mend the command, or cut it off with all that \
+                 follows: truncate -s {offset} {path}"
+            )
+            .into())
+        };
+        let command = match request.command {
+            Ok(command) if command.accepts(args.len()) => command,
+            Ok(_) => return fail("Wrong number of arguments for command"),
+            Err(_) => return fail("Unknown command"),
+        };
+        let outcome = match command.handler {
+            Handler::Keyspace(run) => {
+                if loading.replies.len() > KEEP_REPLY {
+                    loading.replies = Vec::new();
+                }
+                loading.replies.clear();
+                let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
+                let session = &mut loading.session;
+                let caller = Caller { origin: Origin::Log, session, reply, splices: None };
+                self.core.dispatch(run, caller, request.hash, args)
+            }
+            Handler::Server(
+                which @ (C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore),
+            ) => self.apply_to_libraries(which, args, None).map(drop),
+            Handler::Server(
+                which @ (C::Eval | C::EvalRo | C::Evalsha | C::EvalshaRo | C::ScriptLoad | C::ScriptFlush),
+            ) => self.replay_script(which, loading.session.db, command, args),
+            Handler::Server(C::Fcall | C::FcallRo) => self.fcall_for(None, loading.session.db, command, args),
+            Handler::Server(_) | Handler::Help | Handler::Container => {
+                loading.skipped.get_or_insert_with(|| Skipped::new(command, place)).count += 1;
+                Ok(())
+            }
+        };
+        match outcome {
+            Ok(()) => Ok(()),
+            // Going on would write to the wrong database, or lose data.
+            Err(error) if error == DB_OUT_OF_RANGE => Err(format!(
+                "FATAL: The append only file {file} is of a server configured to handle more than {} databases",
+                self.core.keyspace.count()
+            )
+            .into()),
+            Err(error) => {
+                self.note_failed_command(loading, place, command, &error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Settles a unit of the AOF. Transactions that watch a key changed by it will fail, and clients blocked on such a
+    /// key are served after loading. Other listeners ignore loaded changes, so they are removed from the journal.
+    ///
+    /// `DEBUG LOADAOF` runs inside a unit of its own, whose earlier changes stay in the journal.
+    fn settle_loaded(&mut self, loading: &Loading) {
+        if self.core.keyspace.journal.changes_len() > loading.changes_before {
+            self.audience.waiters.hear(&self.core.keyspace.journal);
+            self.tell_watchers();
+            self.core.keyspace.journal.forget_changes_from(loading.changes_before);
+        }
+    }
+
+    /// Counts and logs a command of the AOF that failed. It succeeded when it was first executed, so the data set now
+    /// differs from the one that was logged.
+    #[cold]
+    fn note_failed_command(
+        &mut self,
+        loading: &mut Loading,
+        (path, offset): (&Path, u64),
+        command: &'static Command,
+        error: &Error,
+    ) {
+        let stats = &mut self.core.stats;
+        stats.unexpected_error_replies += 1;
+        stats.command(command.id).failed += 1;
+        stats.count_error(error.code());
+        loading.failed += 1;
+        if loading.failed <= FAILURES_SHOWN {
+            self.process.log.warning(format_args!(
+                "== CRITICAL == This server is sending an error to its AOF-loading-client: '-{}' after processing the \
+                 command '{}' at offset {offset} of the file {}",
+                String::from_utf8_lossy(error.text()),
+                command.full_name,
+                shown(path)
+            ));
+        }
+    }
+
+    /// Logs how many commands of the AOF have failed, and how many were skipped, if any.
+    pub(super) fn note_failures(&self, loading: &Loading) {
+        if let Some(Skipped { count, name, offset, file }) = &loading.skipped {
+            self.process.log.notice(format_args!(
+                "{count} commands of the append only file that change no data were skipped, the first one '{name}' at \
+                 offset {offset} of the file {file}"
+            ));
+        }
+        if loading.failed > 0 {
+            self.process.log.warning(format_args!(
+                "{} commands of the append only file failed while it was loaded: the data set lacks their changes. \
+                 Copy the file before the next rewrite.",
+                loading.failed
+            ));
+        }
+    }
+}
