@@ -340,8 +340,13 @@ impl Server {
                     let (machine, names) = run.host.parts();
                     match values::value_of(&room.reply, &mut machine.heap, names) {
                         Ok(value) => {
-                            machine.push(value);
-                            machine.provide(1);
+                            // A command may reply with an error that is no failure of its own: DEBUG ERROR.
+                            if raises && room.reply.first() == Some(&b'-') {
+                                machine.raise(value);
+                            } else {
+                                machine.push(value);
+                                machine.provide(1);
+                            }
                             room.reply.clear();
                             run.room = room;
                             return;
