@@ -37,8 +37,8 @@ const MUCH: usize = 16 << 10;
 /// A server that reads from a client once in a turn of its loop takes at least so much.
 const READ_AT_ONCE: usize = 8 << 10;
 
-/// How late a reply may come that is sent when work in the background is done.
-const LATE: Duration = Duration::from_secs(1);
+/// How long a reply is waited for that the other server has sent, while a difference is shrunk.
+const SHRINKING: Duration = Duration::from_millis(50);
 
 /// What scripts change of a server's configuration, as it is at the beginning of each sequence.
 const CONFIG: [[&str; 2]; 5] = [
@@ -119,7 +119,7 @@ impl Stage {
     pub fn start(flags: &str) -> Stage {
         let pair = Pair::start(&format!("--unixsocket {SOCKET} {flags}"));
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
-        Stage { pair, password, current: Cell::new(0), patience: Cell::new(LATE) }
+        Stage { pair, password, current: Cell::new(0), patience: Cell::new(DEADLINE) }
     }
 
     pub fn peer(&self) -> Version {
@@ -181,14 +181,14 @@ impl Stage {
     pub fn explain(&self, setting: &Setting<'_>, acts: &[Act], first: Mismatch) -> String {
         let all = acts[..=first.at].to_vec();
         // What is left out is tried many times.
-        self.patience.set(LATE / 20);
+        self.patience.set(SHRINKING);
         let was_broken = first.redis.values().any(|received| received.broken.is_some());
         let (sequence, last) = shrink(all, first, |acts| {
             let mismatch = if self.pair.is_alive() { self.run(setting, acts)? } else { return None };
             let broken = mismatch.redis.values().any(|received| received.broken.is_some());
             (was_broken || !broken).then_some((mismatch.at, mismatch))
         });
-        self.patience.set(LATE);
+        self.patience.set(DEADLINE);
         let lines: Vec<String> = sequence.iter().map(|act| format!("    {}", act.line())).collect();
         format!(
             "the servers differ\n{}\n  this sequence shows it:\n{}",
