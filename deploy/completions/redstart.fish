@@ -234,6 +234,8 @@ complete -c redstart -n "__fish_redstart_using_subcommand cli" -l csv -d 'Print 
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l json -d 'Print replies as JSON; speaks RESP3 where the server does'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-json -d 'The same in ASCII, with other bytes as \\xHH'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l quoted-input -d 'Take arguments that begin with a quote as quoted'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l ldb -d 'Debug the script of --eval step by step; what it changes does not stay'
+complete -c redstart -n "__fish_redstart_using_subcommand cli" -l ldb-sync-mode -d 'The same in the server itself, which waits: what it changes stays'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l verbose -d 'Say what happens to the connection'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l latency -d 'Measure the latency of PING'
 complete -c redstart -n "__fish_redstart_using_subcommand cli" -l latency-history -d 'Like --latency, with a new line every 15 seconds or -i'
