@@ -233,6 +233,16 @@ fn an_eviction_that_has_ended_leaves_no_more_in_use_than_the_limit_as_info_says(
 }
 
 #[test]
+fn a_limit_that_is_lifted_is_not_exceeded_any_more() {
+    let (_server, mut client, _) = limited("noeviction", MB);
+    fill(&mut client, "key", 10_000);
+    client.wait_for_info("current_eviction_exceeded_time", |time| time > 0);
+    client.ok("CONFIG SET maxmemory 0");
+    assert_eq!(client.info_number("current_eviction_exceeded_time"), 0);
+    assert!(client.info_number("total_eviction_exceeded_time") > 0);
+}
+
+#[test]
 fn after_maxmemory_is_lowered_writes_do_not_wait_for_the_whole_eviction_and_memory_still_falls() {
     let (server, mut client, _) = limited("allkeys-lru", 1000 * MB);
     client.ok("CONFIG SET maxmemory-eviction-tenacity 0");

@@ -119,13 +119,13 @@ impl MemoryLimit {
 
     /// Forgets what was found; for when it does not matter (while data is loaded).
     pub fn ignore(&mut self) {
-        self.room = Room::Enough;
+        self.note(Room::Enough, clock::monotonic_us());
     }
 
     /// Has the loop make room, if more is in use than may be. Returns whether it is.
     pub fn begin(&mut self) -> bool {
         let exceeded = self.is_set() && used_memory() > self.bytes;
-        self.room = if exceeded { Room::Coming } else { Room::Enough };
+        self.note(if exceeded { Room::Coming } else { Room::Enough }, clock::monotonic_us());
         exceeded
     }
 
