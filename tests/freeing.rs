@@ -185,6 +185,51 @@ fn comes_and_goes(client: &mut Client) -> [i64; 2] {
     [full, client.info_number("used_memory")]
 }
 
+/// As Redis counts: what has up to 64 items or nodes is freed at once.
+#[test]
+fn unlink_leaves_to_the_background_what_has_more_than_64_items_or_nodes() {
+    let server = Server::start(
+        "--save  --stream-node-max-entries 5 --hash-max-listpack-entries 10 --set-max-listpack-entries 10 \
+         --zset-max-listpack-entries 10 --list-max-listpack-size 1",
+    );
+    let mut client = server.client();
+    for (kind, count, then, freed) in [
+        ("SADD", 64, "", 0),
+        ("SADD", 65, "", 1),
+        ("HSET", 64, "", 0),
+        ("HSET", 65, "", 1),
+        ("ZADD", 64, "", 0),
+        ("ZADD", 65, "", 1),
+        ("RPUSH", 64, "", 0),
+        ("RPUSH", 65, "", 1),
+        ("SET", 1, "APPEND key text", 0),
+        ("XADD", 19, "", 0),
+        ("XADD", 400, "", 1),
+        ("XADD", 19, "XGROUP CREATE key group 0", 0),
+        ("XADD", 19, "XGROUP CREATE key group 0|XGROUP DESTROY key group", 0),
+        ("XADD", 99, "XGROUP CREATE key group 0", 0),
+        ("XADD", 99, "XGROUP CREATE key group 0|XREADGROUP GROUP group consumer STREAMS key >", 1),
+    ] {
+        for n in 1..=count {
+            let reply = match kind {
+                "SET" => client.call(&["SET", "key", &"v".repeat(1000)]),
+                "ZADD" => client.run(&format!("ZADD key {n} member:{n}")),
+                "XADD" => client.run(&format!("XADD key {n}-1 field value")),
+                "HSET" => client.run(&format!("HSET key field:{n} value")),
+                _ => client.run(&format!("{kind} key element:{n}")),
+            };
+            assert!(!reply.is_error(), "{reply:?}");
+        }
+        for line in then.split('|').filter(|line| !line.is_empty()) {
+            assert!(!client.run(line).is_error(), "{line}");
+        }
+        client.ok("CONFIG RESETSTAT");
+        assert_eq!(client.run("UNLINK key"), Value::Integer(1));
+        client.wait_for_info("lazyfree_pending_objects", |pending| pending == 0);
+        assert_eq!(client.info_number("lazyfreed_objects"), freed, "{kind} {count} {then}");
+    }
+}
+
 /// `used_memory` is where it was after all of it has gone, in whole and in parts.
 #[test]
 fn memory_is_free_after_values_went_to_the_background() {

@@ -702,9 +702,10 @@ impl Keyspace {
         change(&mut self.dbs[db].dict.get_mut(at), &self.shapes, &mut self.random)
     }
 
-    /// Drops `entry`, in the background if it is large, or if it has a block of its own and `lazily` is set.
+    /// Drops `entry`, in the background if it is large; `lazily` has smaller ones go there as well.
     fn free(&mut self, entry: Entry, lazily: bool) {
-        if entry.is_large() || (lazily && entry.owns_memory()) {
+        let leaves = if lazily { entry.is_freed_lazily() } else { entry.is_large() };
+        if leaves {
             self.lazy.send(Garbage::Entry(entry));
         }
     }

@@ -22,6 +22,9 @@ use crate::alloc;
 /// thread frees come back through the allocator's remote list, which costs the loop about 30 ns per item.
 pub const LARGE_ITEMS: usize = 512;
 
+/// Up to this many items are freed at once even where a client or the configuration asks for lazy freeing, as in Redis.
+pub const LAZY_ITEMS: usize = 64;
+
 /// What a change took out of a value and left to the caller, who has it dropped in the background: that would take long.
 pub type Debris = Option<Box<dyn Send>>;
 
@@ -40,6 +43,10 @@ pub unsafe trait Container: Send + Sized + 'static {
 
     /// Whether freeing it should be left to a background thread.
     fn is_large(&self) -> bool;
+
+    /// How many items or nodes it has to free. Where a client asks for that, more than [`LAZY_ITEMS`] are left to a
+    /// background thread.
+    fn free_effort(&self) -> usize;
 
     /// Gives the pages of large items back to the kernel, for a forked child: see [`Entry::dismiss`]. Returns the number of
     /// bytes.
@@ -80,6 +87,7 @@ struct Operations {
     drop: unsafe fn(NonNull<u8>),
     memory_bytes: unsafe fn(NonNull<u8>) -> usize,
     is_large: unsafe fn(NonNull<u8>) -> bool,
+    free_effort: unsafe fn(NonNull<u8>) -> usize,
     dismiss: unsafe fn(NonNull<u8>) -> usize,
     walk_len: unsafe fn(NonNull<u8>) -> usize,
     defragment: unsafe fn(NonNull<u8>, MoveCursor, usize, &mut Moves) -> Option<MoveCursor>,
@@ -106,6 +114,8 @@ impl<C: Container> Boxed<C> {
         },
         // SAFETY: as above.
         is_large: |at| unsafe { at.cast::<Self>().as_ref() }.container.is_large(),
+        // SAFETY: as above.
+        free_effort: |at| unsafe { at.cast::<Self>().as_ref() }.container.free_effort(),
         // SAFETY: as above.
         dismiss: |at| unsafe { at.cast::<Self>().as_ref() }.container.dismiss(),
         // SAFETY: as above.
@@ -152,6 +162,12 @@ impl Handle {
     pub(super) fn is_large(&self) -> bool {
         // SAFETY: the operations are those of what lies at `at`.
         unsafe { (self.operations().is_large)(self.at) }
+    }
+
+    /// How many items or nodes it has to free.
+    pub(super) fn free_effort(&self) -> usize {
+        // SAFETY: the operations are those of what lies at `at`.
+        unsafe { (self.operations().free_effort)(self.at) }
     }
 
     /// Gives the pages of large items back to the kernel.
@@ -298,6 +314,10 @@ mod tests {
             true
         }
 
+        fn free_effort(&self) -> usize {
+            LAZY_ITEMS
+        }
+
         fn duplicate(&self) -> Probe {
             Probe { alive: self.alive.clone() }
         }
@@ -316,6 +336,10 @@ mod tests {
 
         fn is_large(&self) -> bool {
             false
+        }
+
+        fn free_effort(&self) -> usize {
+            LAZY_ITEMS + 1
         }
 
         fn duplicate(&self) -> Other {
@@ -345,14 +369,14 @@ mod tests {
         let alive = Arc::new(());
         let mut entry = Entry::with_container(b"a key", Probe { alive: alive.clone() }, Some(5));
         assert_eq!((entry.kind(), entry.encoding()), (Kind::List, Encoding::Skiplist));
-        assert!(entry.is_large() && entry.owns_memory() && entry.memory_bytes() > 1000);
+        assert!(entry.is_large() && entry.is_freed_lazily() && entry.memory_bytes() > 1000);
         assert!(entry.container::<Probe>().is_some() && entry.container_mut::<Probe>().is_some());
         assert!(entry.container::<Other>().is_none());
         entry.set_expire(None);
         assert_eq!(Arc::strong_count(&alive), 2);
         entry.set_container(Other);
         assert_eq!(Arc::strong_count(&alive), 1, "the collection that was replaced is dropped");
-        assert!(entry.container::<Other>().is_some() && !entry.is_large());
+        assert!(entry.container::<Other>().is_some() && !entry.is_large() && entry.is_freed_lazily());
         entry.set_container(Probe { alive: alive.clone() });
         drop(entry);
         assert_eq!(Arc::strong_count(&alive), 1, "the collection is dropped with its entry");

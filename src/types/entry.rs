@@ -28,7 +28,7 @@
 use std::ptr::{self, NonNull};
 
 use super::block::Block;
-use super::container::Handle;
+use super::container::{Handle, LAZY_ITEMS};
 use super::kind::{Encoding, Kind};
 use super::moves::Moves;
 use crate::alloc;
@@ -438,12 +438,6 @@ impl Entry {
         Some(unsafe { &*self.value_at().cast::<Handle>() })
     }
 
-    /// Whether the value owns memory outside the entry.
-    #[inline]
-    pub fn owns_memory(&self) -> bool {
-        self.flags() & (BLOCK | CONTAINER) != 0
-    }
-
     /// Whether freeing it should be left to a background thread.
     #[inline]
     pub fn is_large(&self) -> bool {
@@ -451,6 +445,12 @@ impl Entry {
             return self.handle().is_some_and(Handle::is_large);
         }
         self.block().is_some_and(|block| block.memory_bytes() >= LARGE_BYTES)
+    }
+
+    /// Whether freeing it is left to a background thread where a client or the configuration asks for that. Redis has the
+    /// same bounds; a string beyond [`LARGE_BYTES`] goes there in any case.
+    pub fn is_freed_lazily(&self) -> bool {
+        self.is_large() || self.handle().is_some_and(|handle| handle.free_effort() > LAZY_ITEMS)
     }
 
     /// Whether freeing it takes no more than some microseconds, though it may be large: a string of a few MiB.

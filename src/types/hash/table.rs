@@ -42,6 +42,10 @@ unsafe impl Container for Hash {
         self.fields.len() >= LARGE_ITEMS || self.field_bytes >= crate::types::entry::LARGE_BYTES
     }
 
+    fn free_effort(&self) -> usize {
+        self.fields.len()
+    }
+
     fn dismiss(&self) -> usize {
         // Not worth a second look at every field where few are larger than a page.
         if self.field_bytes / self.fields.len().max(1) < DISMISSED_FIELD {

@@ -198,6 +198,10 @@ unsafe impl Container for Quicklist {
         self.nodes.len() > LARGE_NODES || self.nodes.iter().any(|node| node.bytes.len() >= LARGE_NODE)
     }
 
+    fn free_effort(&self) -> usize {
+        self.nodes.len()
+    }
+
     fn dismiss(&self) -> usize {
         self.nodes.iter().map(|node| node.bytes.dismiss()).sum()
     }

@@ -30,6 +30,10 @@ unsafe impl Container for MemberTable {
         self.members.len() >= LARGE_ITEMS
     }
 
+    fn free_effort(&self) -> usize {
+        self.members.len()
+    }
+
     fn walk_len(&self) -> usize {
         self.members.len()
     }

@@ -44,6 +44,10 @@ unsafe impl Container for SortedSet {
         self.len() >= LARGE_ITEMS
     }
 
+    fn free_effort(&self) -> usize {
+        self.len()
+    }
+
     fn walk_len(&self) -> usize {
         self.len()
     }

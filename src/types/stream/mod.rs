@@ -118,8 +118,11 @@ unsafe impl Container for Stream {
     }
 
     fn is_large(&self) -> bool {
-        let parts = |group: &Group| 1 + group.consumers().len() + group.pending().len();
-        self.nodes.len() > LARGE || self.groups.values().map(parts).sum::<usize>() > LARGE
+        self.nodes.len() > LARGE || self.group_parts() > LARGE
+    }
+
+    fn free_effort(&self) -> usize {
+        self.nodes.len() + self.group_parts()
     }
 
     fn walk_len(&self) -> usize {
@@ -142,6 +145,11 @@ unsafe impl Container for Stream {
 }
 
 impl Stream {
+    /// Groups with their consumers and pending entries.
+    fn group_parts(&self) -> usize {
+        self.groups.values().map(|group| 1 + group.consumers().len() + group.pending().len()).sum()
+    }
+
     /// The number of entries.
     #[inline]
     pub fn len(&self) -> u64 {
