@@ -362,3 +362,18 @@ fn connections_and_what_waits_for_them_are_overhead_and_no_data() {
     drop(others);
     client.wait_for_info("mem_clients_normal", |clients| clients < before + 20_000);
 }
+
+#[test]
+fn memory_of_replies_is_free_soon_after_a_client_was_closed_for_too_much_output() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let reply = client.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0"]);
+    assert_eq!(reply.text(), "OK");
+    client.call(&[&b"SET"[..], b"key", &[b'v'; 1000]]);
+    let before = client.info_number("used_memory");
+    let mut greedy = server.client();
+    let requests: Vec<u8> = (0..150).flat_map(|_| encode(&["GET", "key"])).collect();
+    greedy.send_raw(&requests).expect("sent");
+    greedy.wait_closed();
+    client.wait_for_info("used_memory", |used| used < before + 50_000);
+}

@@ -436,6 +436,20 @@ fn the_latency_monitor_keeps_the_worst_time_of_an_event() {
 }
 
 #[test]
+fn a_cycle_that_expires_many_keys_is_a_latency_event() {
+    // More than a slice of the cycle takes, between which clients are served.
+    let server = Server::start("--latency-monitor-threshold 4");
+    let mut client = server.client();
+    // All expire at once, when the script has ended.
+    let script = "for i=1,100000 do redis.call('SET','key:'..i,'v','PX',1) end";
+    client.call(&["EVAL", script, "0"]);
+    eventually("all keys are expired", || (client.run("DBSIZE").integer() == 0).then_some(()));
+    assert_eq!(client.info_number("expired_keys"), 100_000);
+    let history = client.run("LATENCY HISTORY expire-cycle").elements();
+    assert!(!history.is_empty() && history[0].elements()[1].integer() >= 4, "{history:?}");
+}
+
+#[test]
 fn the_histogram_counts_every_call_of_a_command_once() {
     let server = Server::start("");
     let mut client = server.client();

@@ -12,8 +12,9 @@ pub struct Cron {
     hz: u32,
     client_cursor: usize,
     last_sample_us: u64,
-    /// Microseconds that expiry may still take until the next run.
+    /// Microseconds that expiry may still take until the next run, and those that it has taken since the last one.
     expire_credit_us: u64,
+    expire_took_us: u64,
     /// Whether slabs wait to be taken back of which the background thread has freed blocks.
     reclaiming: bool,
     /// The longest query and the largest output queue that were met, for each of the last seconds.
@@ -52,6 +53,7 @@ impl Cron {
             client_cursor: 0,
             last_sample_us: 0,
             expire_credit_us: 0,
+            expire_took_us: 0,
             reclaiming: false,
             buffers: [(0, 0); BUFFER_SECONDS],
             paused: false,
@@ -107,6 +109,7 @@ impl Server {
             return;
         }
         self.cron.runs += 1;
+        self.end_expire_cycle();
         self.cron.expire_credit_us = if self.cron.expires && !self.loading.is_active() && !self.is_busy() {
             self.expire_budget().time_us
         } else {
@@ -120,6 +123,7 @@ impl Server {
         self.cron.reclaiming = true;
         if self.cron.runs.is_multiple_of(u64::from(self.cron.hz)) {
             self.core.give_back_memory();
+            self.net.output.rest();
         }
         self.look_after_log();
         self.look_after_children();
@@ -175,7 +179,17 @@ impl Server {
         if end.cut_short && self.cron.expire_credit_us == 0 {
             self.core.keyspace.counters.expire_cycles_cut_short += 1;
         }
-        self.core.note_latency("expire-cycle", end.elapsed_us);
+        self.cron.expire_took_us += end.elapsed_us;
+        if self.cron.expire_credit_us == 0 {
+            self.end_expire_cycle();
+        }
+    }
+
+    /// A cycle of expiry is over, in all its slices. Its time is what Redis's event `expire-cycle` shows, although clients
+    /// were served between the slices.
+    fn end_expire_cycle(&mut self) {
+        let took_us = std::mem::take(&mut self.cron.expire_took_us);
+        self.core.note_latency("expire-cycle", took_us);
     }
 
     /// Looks at a share of the clients, so that each is met about once a second.

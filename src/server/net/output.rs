@@ -81,8 +81,8 @@ pub struct Output {
     next: Vec<u32>,
     /// While segments are linked: the last segment of each slot so far.
     last: Vec<u32>,
-    /// For how many iterations a small buffer would have done.
-    unused: u32,
+    /// The most bytes that stood in the buffer at once since [`Output::rest`] was called.
+    peak: usize,
     /// Where the segment that is being written begins.
     open: usize,
     turn: Turn,
@@ -385,11 +385,9 @@ impl Output {
         self.chain(head).map(bytes).sum()
     }
 
-    /// Starts the next iteration. A buffer that was large for one iteration and not for the next ones is given back.
+    /// Starts the next iteration.
     pub fn clear(&mut self) {
-        const KEEP: usize = 1024 * 1024;
-        const PATIENCE: u32 = 100;
-        self.unused = if self.buffer.len() > KEEP { 0 } else { self.unused.saturating_add(1) };
+        self.peak = self.peak.max(self.buffer.len());
         self.segments.clear();
         self.splices.clear();
         if self.has_shares {
@@ -398,10 +396,14 @@ impl Output {
         self.buffer.clear();
         self.open = 0;
         self.turn = Turn::default();
-        if self.unused > PATIENCE && self.buffer.capacity() > KEEP {
-            self.unused = 0;
-            self.buffer.shrink_to(KEEP);
-        }
+    }
+
+    /// Frees room of the buffer that no iteration has used since this was last called, about a second ago: one large reply
+    /// does not count as memory in use for good.
+    pub fn rest(&mut self) {
+        const KEEP: usize = 16 * 1024;
+        let used = std::mem::take(&mut self.peak).max(self.buffer.len());
+        self.buffer.shrink_to(KEEP.max(2 * used));
     }
 
     /// [`Output::clear`] while memory is short: also shrinks the buffers to twice what this iteration used, or to
