@@ -65,7 +65,8 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The request as it was received, if that was an array of bulks and all of it lies in the window still.
+    /// The request as it was received, if that was an array of bulks as everybody writes it, and all of it lies in the
+    /// window still.
     #[inline]
     pub fn encoded(&self) -> Option<&'a [u8]> {
         self.encoded_at().map(|(_, request)| request)
@@ -75,16 +76,20 @@ impl<'a> Args<'a> {
     pub fn encoded_at(&self) -> Option<(usize, &'a [u8])> {
         let bulk = |len: usize| 1 + digits_u64(len as u64) + 2 + len + 2;
         let header = 1 + digits_u64(self.0.spans.len() as u64) + 2;
-        let (mut expected, mut start, mut end) = (header, usize::MAX, 0);
+        // The second byte of the end of a line, and both after an argument, may be any for a client, but not in a log.
+        let ends_line = |end: usize| self.0.window.get(end.wrapping_sub(2)..end) == Some(b"\r\n");
+        let (mut expected, mut start, mut end, mut is_strict) = (header, usize::MAX, 0, true);
         for span in self.0.spans {
             let SpanKind::Window { start: at, len } = span.kind() else { return None };
             expected += bulk(len);
             start = start.min(at - (bulk(len) - len - 2).min(at));
             end = at + len + 2;
+            is_strict &= ends_line(at) && ends_line(end);
         }
         // Words of a line, and arguments that were moved together, take less room.
         let start = start.checked_sub(header)?;
-        if end - start != expected || self.0.window[start] != b'*' {
+        if end - start != expected || !is_strict || !ends_line(start + header) || self.0.window[start] != b'*'
+        {
             return None;
         }
         Some((start, self.0.window.get(start..end)?))
@@ -168,6 +173,13 @@ mod tests {
     fn a_request_is_its_own_encoding_where_it_lies_as_it_was_received() {
         let plain = b"*3\r\n$3\r\nSET\r\n$11\r\nhello world\r\n$0\r\n\r\n";
         assert_eq!(encoded(plain, 0).as_deref(), Some(&plain[..]));
+        for (from, to) in
+            [("*3\r\n", "*3\rX"), ("$3\r\n", "$3\rX"), ("SET\r\n", "SETab"), ("world\r\n", "world\n\r")]
+        {
+            let loose = String::from_utf8_lossy(plain).replacen(from, to, 1);
+            assert_ne!(loose.as_bytes(), plain);
+            assert_eq!(encoded(loose.as_bytes(), 0), None, "{loose:?}");
+        }
         let second = [&plain[..], &plain[..], b"*1\r\n"].concat();
         assert_eq!(encoded(&second, plain.len()).as_deref(), Some(&plain[..]));
         let moved = [Span::window(0, 3), Span::window(3, 1), Span::window(4, 1)];

@@ -51,6 +51,32 @@ fn stream_entries_added_with_approximate_trimming_and_a_limit_survive_loading() 
     assert_eq!(refused, "ERR syntax error, LIMIT cannot be used without the special ~ option");
 }
 
+/// Clients are believed that an argument ends where its length says; whoever reads a log looks.
+#[test]
+fn a_request_with_loose_ends_of_lines_is_in_the_log_as_everybody_writes_it() {
+    let server = begin("--appendonly yes");
+    let mut client = server.client();
+    let loose = [
+        "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$5\r\nvalueXX",
+        "*3\r\n$3\r\nSETab$1\r\nb\r\n$5\r\nvalue\r\n",
+        "*3\rX$3\r\nSET\r\n$1\rXc\r\n$5\r\nvalue\r\n",
+        "*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\ndXX$5\r\nvalue\n\n*1\r\n$4\r\nEXEC\r\n",
+        "*4\r\n$4\r\nEVAL\r\n$38\r\nreturn redis.call('SET', KEYS[1], 'v')XX$1\r\n1\r\n$1\r\ne??",
+    ];
+    for request in loose {
+        client.send_raw(request.as_bytes()).expect("sent");
+        let replies = if request.contains("MULTI") { 3 } else { 1 };
+        for _ in 0..replies {
+            let reply = client.read_reply().expect("a reply").value;
+            assert!(!reply.is_error(), "{request:?}: {reply:?}");
+        }
+    }
+    assert_eq!(client.run("DBSIZE").integer(), 5);
+    assert_replays(&mut client, "loose ends");
+    let server = restart(server);
+    assert_eq!(server.client().run("DBSIZE").integer(), 5);
+}
+
 #[test]
 fn a_log_is_loaded_in_full_after_limits_were_lowered() {
     let server = begin("--appendonly yes --proto-max-bulk-len 8mb");
