@@ -39,12 +39,16 @@ fn what_was_added_to_a_corrupted_sketch_before_the_error_is_propagated() {
         ["a", "b", "c", "d", "e", "f"].into_iter().partition(|element| is_added(element));
     let call = format!("PFADD sketch {} {} {}", there[0], there[1], missing[0]);
     client.call(&[&b"SET"[..], b"sketch", &half_a_sketch()]);
-    for (added, propagated) in [(2, vec![call.clone()]), (0, vec![])] {
+    for (added, propagated) in [(2, 1), (0, 0)] {
         calls(&mut client);
         let before = client.info_number("rdb_changes_since_last_save");
         assert_eq!(client.run(&call).text(), "INVALIDOBJ Corrupted HLL object detected");
         assert_eq!(client.info_number("rdb_changes_since_last_save") - before, added);
-        assert_eq!(calls(&mut client), propagated);
+        // The call itself would fail in a log as it did here.
+        let calls = calls(&mut client);
+        assert_eq!(calls.len(), propagated);
+        let is_whole = |call: &String| call.starts_with("SET sketch HYLL") && call.ends_with(" KEEPTTL");
+        assert!(calls.iter().all(is_whole), "{calls:?}");
     }
 }
 

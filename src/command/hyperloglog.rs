@@ -66,12 +66,25 @@ pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     match (changes, outcome) {
         (0, _) => ctx.unchanged(),
         (_, Ok(())) => ctx.changed(key, Event::PfAdd, changes),
-        // Elements that were added before the corruption was found stay.
-        (_, Err(_)) => ctx.changed(key, Event::Unnamed, changes),
+        // Elements that were added before the corruption was found stay. The command would fail in a log, too.
+        (_, Err(_)) => {
+            ctx.changed(key, Event::Unnamed, changes);
+            propagate_whole(ctx, key);
+        }
     }
     outcome.map_err(corrupted)?;
     ctx.reply.integer(i64::from(changes > 0));
     Ok(())
+}
+
+/// Propagates the sketch under `key` instead of the command that has changed it.
+fn propagate_whole(ctx: &mut Context<'_>, key: Key<'_>) {
+    if ctx.propagates()
+        && let Some(at) = ctx.find(key, Access::Inspect)
+    {
+        let sketch = bytes(&ctx.db().get(at)).to_vec();
+        ctx.propagate(&[b"SET", key.name, &sketch, b"KEEPTTL"]);
+    }
 }
 
 /// Adds elements to the sketch in `entry`. Returns how many of them changed it, and an error if it is corrupted.

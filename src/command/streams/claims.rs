@@ -109,6 +109,11 @@ impl Claim<'_> {
             ctx.changed(key, Event::Bookkeeping, changes.max(1));
         }
         ctx.propagate_nothing();
+        // An entry that is gone tells of whom it was with before.
+        let is_told = self.told.iter().flatten().any(|told| told.consumer == self.consumer);
+        if added && !is_told && ctx.propagates() {
+            ctx.propagate_consumer(key, self.group, self.consumer);
+        }
         let last_id =
             ctx.read_stream(at, |stream, _| stream.group(self.group).map_or(Id::MIN, |g| g.last_id));
         for told in self.told.iter().flatten() {

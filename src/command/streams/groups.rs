@@ -98,6 +98,11 @@ impl Context<'_> {
         ]);
     }
 
+    /// Propagates that a group has a new consumer.
+    pub(super) fn propagate_consumer(&mut self, key: Key<'_>, group: &[u8], consumer: &[u8]) {
+        self.propagate(&[b"XGROUP", b"CREATECONSUMER", key.name, group, consumer]);
+    }
+
     /// Propagates how far a group of the stream at `at` has read.
     pub(super) fn propagate_progress(&mut self, key: Key<'_>, at: Position, group: &[u8]) {
         let progress = self.read_stream(at, |stream, _| {

@@ -272,8 +272,9 @@ struct Reading<'a> {
     most: usize,
     noack: bool,
     now: i64,
-    /// What was delivered from the stream at hand, for a log or a replica; `None` where nobody listens.
-    delivered: Option<Vec<Id>>,
+    /// What was delivered from the stream at hand and how often by now, for a log or a replica; `None` where nobody
+    /// listens.
+    delivered: Option<Vec<(Id, u64)>>,
 }
 
 impl Reading<'_> {
@@ -308,7 +309,7 @@ impl Reading<'_> {
             ctx.changed(key, Event::Bookkeeping, 1);
         }
         if ctx.propagates() {
-            self.propagate(ctx, (key, at), added);
+            self.propagate(ctx, (key, at), added, after == Id::MAX);
         }
     }
 
@@ -319,7 +320,7 @@ impl Reading<'_> {
             stream.deliver(self.group, slot, (self.most, self.noack, self.now), |record| {
                 reply_record(reply, record);
                 if let Some(delivered) = &mut self.delivered {
-                    delivered.push(record.id);
+                    delivered.push((record.id, 1));
                 }
             })
         } else {
@@ -329,7 +330,7 @@ impl Reading<'_> {
     }
 
     fn serve_pending(
-        &self,
+        &mut self,
         stream: &mut Stream,
         reply: &mut Reply<'_>,
         slot: ConsumerSlot,
@@ -351,28 +352,33 @@ impl Reading<'_> {
         }
         if let Some(known) = stream.group_mut(self.group) {
             for id in seen {
-                known.deliver_again(id, self.now);
+                let count = known.deliver_again(id, self.now);
+                if let (Some(delivered), Some(count)) = (&mut self.delivered, count) {
+                    delivered.push((id, count));
+                }
             }
         }
         ids.len()
     }
 
-    /// Propagates what was delivered: each entry as pending, or how far the group has come when nothing becomes so.
-    /// Then no entry tells of a new consumer either.
-    fn propagate(&self, ctx: &mut Context<'_>, (key, at): (Key<'_>, Position), added: bool) {
+    /// Propagates what was delivered: each entry as pending, unless it does not become so; a new consumer of whom no
+    /// entry tells; and how far the group has come, if that was new, since an entry does not tell how many were read.
+    /// (Redis 7.2 propagates the last one only with NOACK, and a consumer that got nothing not at all.)
+    fn propagate(&self, ctx: &mut Context<'_>, (key, at): (Key<'_>, Position), added: bool, new: bool) {
         let delivered = self.delivered.as_deref().unwrap_or_default();
-        if self.noack {
-            if added {
-                ctx.propagate(&[b"XGROUP", b"CREATECONSUMER", key.name, self.group, self.consumer]);
-            }
-            if !delivered.is_empty() {
-                ctx.propagate_progress(key, at, self.group);
-            }
-            return;
+        let pending = if new && self.noack { &[] } else { delivered };
+        if added && pending.is_empty() {
+            ctx.propagate_consumer(key, self.group, self.consumer);
         }
-        for id in delivered {
-            let told = Told { consumer: self.consumer.to_vec(), id: id.to_text(), time: self.now, count: 1 };
-            ctx.propagate_claim(key, self.group, &told, *id);
+        let reached = ctx.read_stream(at, |stream, _| stream.group(self.group).map(|group| group.last_id));
+        for &(id, count) in pending {
+            let told = Told { consumer: self.consumer.to_vec(), id: id.to_text(), time: self.now, count };
+            // The group may have been set back behind what it has pending.
+            let last_id = if new { id } else { reached.unwrap_or(Id::MIN) };
+            ctx.propagate_claim(key, self.group, &told, last_id);
+        }
+        if new && !delivered.is_empty() {
+            ctx.propagate_progress(key, at, self.group);
         }
     }
 }

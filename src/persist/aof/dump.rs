@@ -17,6 +17,7 @@
 //! The data set must not change meanwhile, so this runs in a forked child. One buffer is all the memory it needs; a large
 //! argument goes from where it is to the file.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use crate::db::Keyspace;
@@ -26,7 +27,7 @@ use crate::text::number::{Decimal, push_f64};
 use crate::types::hash::HashRef;
 use crate::types::set::SetRef;
 use crate::types::sorted_set::SortedSetRef;
-use crate::types::stream::{Group, Id, Stream};
+use crate::types::stream::{Figures, Group, Id, Stream};
 use crate::types::{Entry, Kind, Text, list};
 
 /// The most elements of a collection in a command.
@@ -231,12 +232,19 @@ impl<W: Write> Log<'_, W> {
         }
     }
 
+    /// A stream with its groups. An entry can only be made pending while it is there: one that is pending and deleted is
+    /// added, and deleted when that is done. (Redis forgets it.)
     fn stream(&mut self, key: &[u8], stream: &Stream) {
-        if stream.is_empty() {
+        let gone = pending_and_deleted(stream);
+        if stream.is_empty() && gone.is_empty() {
             // Adds an entry and removes it again.
             self.command(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"]);
         }
+        let mut between = gone.iter().peekable();
         for record in stream.range(Id::MIN, Id::MAX) {
+            while let Some(id) = between.next_if(|id| **id < record.id) {
+                self.command(&[b"XADD", key, &id.to_text(), b"x", b"y"]);
+            }
             self.begin(3 + 2 * record.len());
             self.argument(b"XADD");
             self.argument(key);
@@ -246,7 +254,28 @@ impl<W: Write> Log<'_, W> {
                 self.text(value);
             }
         }
+        for id in between {
+            self.command(&[b"XADD", key, &id.to_text(), b"x", b"y"]);
+        }
         let figures = stream.figures();
+        let Some(last_gone) = gone.last() else {
+            self.figures(key, figures);
+            stream.groups().for_each(|group| self.group(key, group));
+            return;
+        };
+        // The figures have to fit what is there for the moment.
+        let mut first = *figures;
+        first.last_id = first.last_id.max(*last_gone);
+        first.entries_added = first.entries_added.max(stream.len() + gone.len() as u64);
+        self.figures(key, &first);
+        stream.groups().for_each(|group| self.group(key, group));
+        for id in &gone {
+            self.command(&[b"XDEL", key, &id.to_text()]);
+        }
+        self.figures(key, figures);
+    }
+
+    fn figures(&mut self, key: &[u8], figures: &Figures) {
         self.begin(7);
         self.argument(b"XSETID");
         self.argument(key);
@@ -255,7 +284,6 @@ impl<W: Write> Log<'_, W> {
         self.integer(figures.entries_added as i64);
         self.argument(b"MAXDELETEDID");
         self.id(figures.max_deleted_id);
-        stream.groups().for_each(|group| self.group(key, group));
     }
 
     fn group(&mut self, key: &[u8], group: &Group) {
@@ -289,6 +317,12 @@ impl<W: Write> Log<'_, W> {
             }
         }
     }
+}
+
+/// The entries that are pending in any group and not in the stream any more.
+fn pending_and_deleted(stream: &Stream) -> BTreeSet<Id> {
+    let pending = stream.groups().flat_map(|group| group.pending().keys().copied());
+    pending.filter(|id| stream.get(*id).is_none()).collect()
 }
 
 /// Divides the elements of a collection among commands.

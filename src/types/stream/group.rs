@@ -205,12 +205,12 @@ impl Group {
         self.at_mut(slot.0).active_time = now;
     }
 
-    /// Records that an entry was delivered to its consumer again.
-    pub fn deliver_again(&mut self, id: Id, now: i64) {
-        if let Some(delivery) = self.pending.get_mut(&id) {
-            delivery.time = now;
-            delivery.count = delivery.count.wrapping_add(1);
-        }
+    /// Records that an entry was delivered to its consumer again, and returns how often it was by now.
+    pub fn deliver_again(&mut self, id: Id, now: i64) -> Option<u64> {
+        let delivery = self.pending.get_mut(&id)?;
+        delivery.time = now;
+        delivery.count = delivery.count.wrapping_add(1);
+        Some(delivery.count)
     }
 
     /// Removes an entry from the pending ones and returns whether it was there.

@@ -25,6 +25,8 @@ enum Allowed {
     Options,
     /// The words LEFT and RIGHT of LMOVE, in any case.
     Ends,
+    /// Calls that only this server makes and that tell of the groups of a stream.
+    MoreOfGroups,
     /// Calls that only this server makes.
     MoreCalls,
     /// Events and calls where Redis has none at all.
@@ -36,6 +38,13 @@ const V7_2: Version = Version::new(7, 2);
 const ALWAYS: Version = Version::LAST;
 
 const DIFFERENCES: &[Difference] = &[
+    Difference {
+        command: "*",
+        allowed: Allowed::MoreOfGroups,
+        before: ALWAYS,
+        reason: "a log of Redis 7.2 does not tell how many entries a group has read, how often what is pending was read \
+                 again, and of consumers that got nothing",
+    },
     Difference {
         command: "SCAN",
         allowed: Allowed::Order,
@@ -99,6 +108,9 @@ pub fn intended_ones(peer: Version) -> impl Iterator<Item = (&'static str, &'sta
 pub fn without_differences(args: &[Vec<u8>], here: &mut Effects, redis: &mut Effects, peer: Version) {
     let name = String::from_utf8_lossy(&args[0]).to_uppercase();
     for difference in DIFFERENCES.iter().filter(|d| peer < d.before && ["*", &*name].contains(&d.command)) {
+        if matches!(difference.allowed, Allowed::MoreOfGroups) {
+            without_more_of_groups(here, redis);
+        }
         for effects in [&mut *here, &mut *redis] {
             difference.allowed.apply(effects);
         }
@@ -130,7 +142,7 @@ impl Allowed {
                 calls.retain(|call| !is_frame(call));
                 *calls = calls.iter().flat_map(one_by_one).collect();
             }
-            Allowed::MoreCalls | Allowed::MoreEffects => {}
+            Allowed::MoreCalls | Allowed::MoreEffects | Allowed::MoreOfGroups => {}
             Allowed::Ends => {
                 for call in calls.iter_mut().filter(|call| call.args[0] == b"LMOVE") {
                     call.args.iter_mut().skip(3).for_each(|end| end.make_ascii_uppercase());
@@ -144,6 +156,24 @@ impl Allowed {
                     call.args[0].make_ascii_uppercase();
                 }
             }),
+        }
+    }
+}
+
+/// Takes away calls that only this server makes and that tell of groups, and then what may stand around them.
+fn without_more_of_groups(here: &mut Effects, redis: &mut Effects) {
+    // The rest of a call are times and counts.
+    let head = |call: &Call| call.args.iter().take(6).cloned().collect::<Vec<_>>();
+    let tells_of_group = |call: &Call| {
+        call.args[0] == b"XCLAIM"
+            || call.args[0] == b"XGROUP" && [&b"CREATECONSUMER"[..], b"SETID"].contains(&&call.args[1][..])
+    };
+    let known: Vec<_> = redis.calls.iter().map(head).collect();
+    let before = here.calls.len();
+    here.calls.retain(|call| !tells_of_group(call) || known.contains(&head(call)));
+    if here.calls.len() < before {
+        for effects in [here, redis] {
+            effects.calls.retain(|call| !is_frame(call));
         }
     }
 }

@@ -144,6 +144,33 @@ fn a_stream_keeps_figures_groups_and_pending_entries() {
         ]
     );
     let mut keyspace = self::keyspace();
+    let mut stream = Stream::default();
+    for ms in 1..=3 {
+        stream.append(Id { ms, seq: 0 }, 1, [&b"f"[..], b"v"].into_iter(), &shapes);
+    }
+    let mut group = Group::new(b"g", Id { ms: 0, seq: 0 }, Some(0));
+    let alice = group.add_consumer(b"alice", 5).expect("a new one");
+    stream.add_group(group);
+    stream.deliver(b"g", alice, (3, false, 77), |_| ());
+    stream.delete(&[1, 3].map(|ms| Id { ms, seq: 0 }));
+    add(&mut keyspace, 0, Entry::with_container(b"x", stream, None));
+    assert_eq!(
+        dumped(&keyspace)[1..],
+        [
+            "XADD x 1-0 x y",
+            "XADD x 2-0 f v",
+            "XADD x 3-0 x y",
+            "XSETID x 3-0 ENTRIESADDED 3 MAXDELETEDID 3-0",
+            "XGROUP CREATE x g 3-0 ENTRIESREAD 3",
+            "XCLAIM x g alice 0 1-0 TIME 77 RETRYCOUNT 1 JUSTID FORCE",
+            "XCLAIM x g alice 0 2-0 TIME 77 RETRYCOUNT 1 JUSTID FORCE",
+            "XCLAIM x g alice 0 3-0 TIME 77 RETRYCOUNT 1 JUSTID FORCE",
+            "XDEL x 1-0",
+            "XDEL x 3-0",
+            "XSETID x 3-0 ENTRIESADDED 3 MAXDELETEDID 3-0",
+        ]
+    );
+    let mut keyspace = self::keyspace();
     add(&mut keyspace, 0, Entry::with_container(b"x", Stream::default(), None));
     assert_eq!(
         dumped(&keyspace)[1..],
