@@ -33,6 +33,8 @@ mod effects;
 mod pair;
 #[path = "../differential/random/mod.rs"]
 mod random;
+#[path = "../differential/reload/mod.rs"]
+mod reload;
 mod report;
 #[path = "../differential/script.rs"]
 mod script;

@@ -4,6 +4,7 @@
 
 use crate::SCRIPTS;
 use crate::pair::{Pair, Rule, Step, Verdict};
+use crate::reload;
 use crate::script;
 use crate::support::{Client, Value, Version};
 use std::collections::{BTreeMap, HashSet};
@@ -115,7 +116,9 @@ fn a_command_counts_as_many_changes_as_in_redis() {
                     wrong.entry(command).or_insert_with(|| format!("{}: {a}, in Redis {b}", step.line()));
                 }
             }
+            reload::is_exempt(&pair, name, &section.title);
         }
+        reload::check_end(&pair, name);
     }
     assert!(compared > 3000, "only {compared} commands");
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -3,6 +3,7 @@
 
 use crate::pair::{Pair, Rule, Step, Verdict};
 use crate::random::state::DIGEST_OF_SHORT_SCORES;
+use crate::reload::{self, Readers};
 use crate::support::random::{Random, seeds};
 use crate::support::{Client, Value, Version};
 use redstart::codec::crc64;
@@ -205,6 +206,9 @@ fn dumps_of_random_collections_restore_on_either_side() {
                 assert_same(&mut subject, &mut redis, &digest, &format!("{origin}: from Redis 5.0"));
             }
         }
+        // What was restored here is in the log as it came: in this server's format.
+        let readers = if same_format { Readers::Both } else { Readers::Writer };
+        reload::check_end_by(&pair, readers, &format!("REDSTART_SEED={seed}"));
     }
 }
 
@@ -255,5 +259,6 @@ fn dumps_of_random_strings_are_those_of_redis_and_restore_on_either_side() {
             }
         }
         assert_eq!(subject.run("DEBUG DIGEST"), redis.run("DEBUG DIGEST"), "REDSTART_SEED={seed}");
+        reload::check_end(&pair, &format!("REDSTART_SEED={seed}"));
     }
 }

@@ -3,14 +3,10 @@
 
 use crate::pair::{Pace, Pair};
 use crate::random::{FAMILIES, Mix, state};
+use crate::reload::{FORMAT_11, Form, copy, rewrite};
 use crate::support::random::seeds;
 use crate::support::server::subject_is_redis;
-use crate::support::{Client, Launch, Server, Version, eventually};
-use std::fs;
-use std::path::Path;
-
-/// The first Redis that reads version 11 of the format.
-const FORMAT_11: Version = Version::new(7, 2);
+use crate::support::{Client, Launch, Server, Version};
 
 const FLAGS: &str = "--hz 500 --enable-debug-command yes --appendonly yes";
 
@@ -54,29 +50,6 @@ fn remove_idle_consumers(client: &mut Client, key: &[u8]) {
     }
 }
 
-fn rewrite(client: &mut Client, preamble: &str) {
-    client.ok(&format!("CONFIG SET aof-use-rdb-preamble {preamble}"));
-    client.run("BGREWRITEAOF");
-    eventually("the rewrite ends", || {
-        let text = client.run("INFO persistence").text();
-        let is_done = text.contains("aof_rewrite_in_progress:0") && text.contains("aof_rewrite_scheduled:0");
-        is_done.then_some(())
-    });
-    assert_eq!(client.info("aof_last_bgrewrite_status"), "ok");
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).expect("a directory");
-        for entry in fs::read_dir(from).expect("a directory") {
-            let entry = entry.expect("an entry");
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::copy(from, to).expect("copied");
-    }
-}
-
 /// A server with what `writer` has written.
 fn take(writer: &Server, files: Files, reader: Launch) -> Server {
     let mut client = writer.client();
@@ -87,8 +60,8 @@ fn take(writer: &Server, files: Files, reader: Launch) -> Server {
     match files {
         Files::Snapshot => client.ok("SAVE"),
         Files::Log => {}
-        Files::RewrittenLog => rewrite(&mut client, "yes"),
-        Files::RewrittenCommands => rewrite(&mut client, "no"),
+        Files::RewrittenLog => rewrite(&mut client, Form::Snapshot),
+        Files::RewrittenCommands => rewrite(&mut client, Form::Commands),
     }
     copy(&writer.directory().join(name), &reader.directory().join(name));
     let server = reader.flags(FLAGS).flags(&format!("--appendonly {appendonly}")).start();

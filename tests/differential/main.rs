@@ -10,6 +10,7 @@
 //! * [`files`] takes snapshots and logs from one server to the other.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
+//! * [`reload`] loads the log that a sequence of any of these has left, here and in Redis.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
 //! * [`differences`] is the list of replies that are meant to differ, each with its reason.
 //!
@@ -24,6 +25,7 @@ mod effects;
 mod files;
 mod pair;
 mod random;
+mod reload;
 mod script;
 mod streams;
 #[path = "../support/mod.rs"]
@@ -42,9 +44,13 @@ fn run_script(name: &str, text: &str) {
             println!("{name}: '{}' {obstacle}", section.title);
             continue;
         }
-        for protocol in &section.protocols {
-            pair.check(*protocol, &section.steps, Pace::OneByOne, &format!("{name}, '{}'", section.title));
+        for &protocol in &section.protocols {
+            let origin = format!("{name}, '{}'", section.title);
+            pair.check(protocol, &section.steps, Pace::OneByOne, &origin);
             compared += section.steps.len();
+            if !reload::is_exempt(&pair, name, &section.title) {
+                reload::check(&pair, protocol, &section.steps, Pace::OneByOne, &origin);
+            }
         }
     }
     println!("{name}: {compared} replies compared");
@@ -109,6 +115,17 @@ fn every_script_in_the_directory_is_run() {
         let name = file.expect("an entry").file_name().into_string().expect("a name of UTF-8");
         let listed = SCRIPTS.iter().any(|(script, _)| *script == name) || name == "streams.txt";
         assert!(listed || !name.contains(".txt"), "{name} is in the directory and is not run");
+    }
+}
+
+/// What is exempt from loading the log is in the scripts.
+#[test]
+fn every_exempt_section_is_in_its_script() {
+    for (file, title, reason) in reload::EXEMPT {
+        let (name, text) = SCRIPTS.iter().find(|(name, _)| name == file).expect("a script of that name");
+        let script = script::parse(name, text);
+        assert!(script.sections.iter().any(|section| section.title == *title), "{file} has no '{title}'");
+        assert!(reason.len() > 4, "{file}, '{title}': why?");
     }
 }
 

@@ -1,9 +1,11 @@
 //! Two servers that get the same commands, and the judgement on their replies.
 
 use crate::differences;
+use crate::reload::{self, Reader};
 use crate::support::client::encode;
 use crate::support::server::{Launch, Server};
 use crate::support::{Client, Reply, Value, Version};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -174,17 +176,22 @@ pub struct Pair {
     /// The version of `redis`.
     pub peer: Version,
     password: Option<String>,
+    /// What both were started with.
+    flags: String,
+    /// Loads the logs of the server under test, as soon as there is something to load (see [`reload`]).
+    pub reader: RefCell<Option<Reader>>,
 }
 
 impl Pair {
     /// Starts both with `flags`. Neither removes expired keys before a command meets them: so DBSIZE does not
-    /// depend on when a timer fired.
+    /// depend on when a timer fired. Both write a log.
     pub fn start(flags: &str) -> Pair {
         let flags = &format!("--enable-debug-command yes {flags}");
         let password = flags.split(' ').skip_while(|f| *f != "--requirepass").nth(1).map(String::from);
-        let subject = Launch::subject().flags(flags).start();
-        let redis = Launch::redis().flags(flags).start();
-        let pair = Pair::with(subject, redis, password);
+        let redis = Launch::redis().flags(reload::LOGGED).flags(flags).start();
+        let peer = version(&redis, password.as_deref());
+        let subject = Launch::subject().flags(&reload::logged_for(peer)).flags(flags).start();
+        let pair = Pair::with(subject, redis, password, flags);
         for session in pair.sessions(2) {
             session.connect(0, true).ok("DEBUG SET-ACTIVE-EXPIRE 0");
         }
@@ -193,16 +200,20 @@ impl Pair {
 
     /// Two servers that are running already.
     pub fn of(subject: Server, redis: Server) -> Pair {
-        Pair::with(subject, redis, None)
+        Pair::with(subject, redis, None, "")
     }
 
-    fn with(subject: Server, redis: Server, password: Option<String>) -> Pair {
-        let mut client = redis.client();
-        if let Some(password) = &password {
-            client.call(&["AUTH", password]);
-        }
-        let peer = Version::of(&mut client);
-        Pair { subject, redis, peer, password }
+    fn with(subject: Server, redis: Server, password: Option<String>, flags: &str) -> Pair {
+        let peer = version(&redis, password.as_deref());
+        Pair { subject, redis, peer, password, flags: flags.into(), reader: RefCell::new(None) }
+    }
+
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
+    pub fn flags(&self) -> &str {
+        &self.flags
     }
 
     /// The first of `commands` that the server under test does not have.
@@ -321,6 +332,10 @@ impl Pair {
             same.then_some((mismatch.at, mismatch))
         })
     }
+}
+
+fn version(redis: &Server, password: Option<&str>) -> Version {
+    Version::of(&mut reload::connect(redis, password))
 }
 
 /// Leaves out steps, half of them first, as long as `run` still finds something, and says at which step.

@@ -8,6 +8,7 @@
 //! connection it happened on and no other.
 
 use crate::pair::Pair;
+use crate::reload;
 use crate::script::{expand, split};
 use crate::support::Value;
 use crate::support::random::{Random, seeds};
@@ -108,6 +109,7 @@ fn byte_streams_in_any_pieces_get_the_replies_of_redis() {
         let mut client = pair.subject.client();
         client.call(&["AUTH", "secret"]);
         assert_eq!(client.run("PING"), Value::Simple(b"PONG".to_vec()), "the server still serves");
+        reload::check_end(&pair, "streams.txt");
     }
     assert!(compared > 500, "only {compared} streams were compared");
 }
@@ -159,5 +161,6 @@ fn damaged_requests_get_the_replies_of_redis() {
                 &redis,
             );
         }
+        reload::check_end(&pair, &format!("seed {seed}"));
     }
 }

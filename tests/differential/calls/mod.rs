@@ -12,6 +12,7 @@ mod values;
 use crate::differences::{NOT_GENERATED, rule_of};
 use crate::pair::{Mismatch, Outcome, Pace, Pair, Rule, Step, Verdict};
 use crate::random::state::DIGEST_OF_SHORT_SCORES;
+use crate::reload;
 use crate::support::{Client, Value};
 use documented::{Documented, Role, Word};
 use std::collections::HashSet;
@@ -261,6 +262,7 @@ fn every_command_with_every_option_replies_as_redis_does() {
         cases += calls.cases.len();
         // `make compat` runs all of it in both protocols.
         calls.run(&pair, 2 + (number % 2) as u8, false, |_, _, difference| wrong.extend(difference));
+        wrong.extend(reload::difference(&pair).map(|found| format!("after calls of {command}:\n{found}")));
     }
     println!("{cases} calls compared");
     assert!(cases > 2000, "only {cases} calls");

@@ -10,6 +10,7 @@ pub mod script;
 pub mod stage;
 
 use crate::pair::Verdict;
+use crate::reload;
 use script::{Act, Script};
 use stage::{Mismatch, Outcome, Setting, Stage};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,7 +95,8 @@ fn run(name: &str) {
         }
         for &protocol in &section.protocols {
             let setting = Setting::of(section, protocol);
-            if let Some(explained) = differs(&stage, &setting, &section.acts, |_| compared += 1) {
+            let found = differs(&stage, &setting, &section.acts, |_| compared += 1);
+            if let Some(explained) = found.or_else(|| reload::difference(stage.pair())) {
                 wrong.push(format!("{name}, '{}', RESP{protocol}: {explained}", section.title));
                 // A server that has ended, or is in a state that the other is not in, spoils what follows.
                 stage = Stage::start(&script.flags);

@@ -172,6 +172,7 @@ mod tests {
     use super::*;
     use crate::pair::Verdict;
     use crate::random::state;
+    use crate::reload;
     use crate::support::random::seeds;
 
     #[test]
@@ -189,7 +190,9 @@ mod tests {
             if let Some(difference) = difference {
                 panic!("REDSTART_SEED={seed}: {difference}");
             }
-            state::check(stage.pair(), &format!("REDSTART_SEED={seed}"));
+            let origin = format!("REDSTART_SEED={seed}");
+            state::check(stage.pair(), &origin);
+            reload::check_end(stage.pair(), &origin);
         }
         println!("something was received after {received} acts, by other clients after {by_others}");
         assert!(

@@ -180,6 +180,7 @@ impl fmt::Debug for Call {
 mod tests {
     use super::*;
     use crate::random::{FAMILIES, Family, Mix};
+    use crate::reload;
     use crate::script;
     use crate::support::random::seeds;
     use std::collections::BTreeMap;
@@ -221,7 +222,9 @@ mod tests {
                     });
                     true
                 });
+                reload::is_exempt(&pair, name, &section.title);
             }
+            reload::check_end(&pair, name);
         }
         println!("the effects of {compared} commands compared");
         assert!(compared > 5000, "only {compared} commands");
@@ -244,6 +247,7 @@ mod tests {
                 let explain = || format!("REDSTART_SEED={seed}\n{}", watched.explain(2, &steps, finding));
                 findings.add(&step, explain);
             }
+            reload::check_end(&pair, &format!("REDSTART_SEED={seed}"));
         }
     }
 

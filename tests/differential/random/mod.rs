@@ -49,6 +49,7 @@ pub mod words;
 use crate::differences;
 use crate::effects::reviewed;
 use crate::pair::{Pace, Pair, Rule, Step};
+use crate::reload;
 use crate::support::Version;
 use crate::support::random::{Random, seeds};
 
@@ -324,6 +325,7 @@ fn run_with(flags: &str, families: &[&Family], seeds: &[u64], count: usize) {
         let (steps, origin) = (mix.sequence(seed, count), format!("REDSTART_SEED={seed} {flags}"));
         pair.check(protocol, &steps, Pace::Piped, &origin);
         state::check(&pair, &origin);
+        reload::check(&pair, protocol, &steps, Pace::Piped, &origin);
     }
 }
 

@@ -1,0 +1,165 @@
+//! All that a server's databases hold, in a form that is the same for every server with the same data: without encodings,
+//! with scores as numbers, and without the times at which consumers of streams were last seen, of which no log tells.
+
+use crate::support::{Client, Value};
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many keys are asked for before replies are read.
+const BATCH: usize = 64;
+
+/// What XINFO STREAM says of the form in memory, and of times that no log tells of.
+const NOT_LOGGED: [&[u8]; 4] = [b"radix-tree-keys", b"radix-tree-nodes", b"seen-time", b"active-time"];
+
+/// A key: its database, and its name.
+type Key = (usize, Vec<u8>);
+
+/// What there is of a key.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    kind: String,
+    /// In milliseconds of Unix time; -1 for never.
+    expires: i64,
+    content: Vec<Value>,
+}
+
+impl Entry {
+    fn has_expired(&self, now: i64) -> bool {
+        (0..=now).contains(&self.expires)
+    }
+}
+
+/// The data set of a server.
+pub struct Image {
+    keys: BTreeMap<Key, Entry>,
+    /// The code of each library of functions.
+    libraries: BTreeMap<Vec<u8>, Value>,
+    /// When it was complete, in milliseconds.
+    taken: i64,
+}
+
+impl Image {
+    /// Reads everything. The client has the last database selected afterwards.
+    pub fn of(client: &mut Client) -> Image {
+        let mut keys = BTreeMap::new();
+        let keyspace = client.run("INFO keyspace").text();
+        let numbers = keyspace.lines().filter_map(|line| line.strip_prefix("db")?.split(':').next());
+        for number in numbers {
+            client.ok(&format!("SELECT {number}"));
+            let number = number.parse().expect("the number of a database");
+            let names: Vec<Vec<u8>> = client.run("KEYS *").elements().into_iter().map(bytes).collect();
+            for names in names.chunks(BATCH) {
+                let entries = entries(client, names);
+                keys.extend(names.iter().map(|name| (number, name.clone())).zip(entries));
+            }
+        }
+        let taken = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis();
+        Image { keys, libraries: libraries(client), taken: taken as i64 }
+    }
+
+    /// What a later image of the same data has otherwise, as lines for a person. A key that has expired until then may be
+    /// in any of them or in none.
+    pub fn difference(&self, later: &Image) -> Option<String> {
+        let now = later.taken.max(self.taken);
+        let lives = |entry: &&Entry| !entry.has_expired(now);
+        for key in self.keys.keys().chain(later.keys.keys()) {
+            let [a, b] = [self, later].map(|image| image.keys.get(key).filter(lives));
+            if a != b {
+                let (database, name) = (key.0, key.1.escape_ascii());
+                let shown = |entry: Option<&Entry>| entry.map_or("no such key".into(), Entry::shown);
+                return Some(format!(
+                    "  key \"{name}\" of database {database}\n  before: {}\n  loaded: {}",
+                    shown(a),
+                    shown(b)
+                ));
+            }
+        }
+        (self.libraries != later.libraries)
+            .then(|| format!("  libraries before: {:?}\n  loaded: {:?}", self.libraries, later.libraries))
+    }
+}
+
+impl Entry {
+    fn shown(&self) -> String {
+        let mut content = format!("{:?}", self.content);
+        if content.len() > 2000 {
+            content = content.chars().take(2000).collect::<String>() + "...";
+        }
+        format!("{} that expires at {}: {content}", self.kind, self.expires)
+    }
+}
+
+/// The entries of keys of the selected database. One that expires meanwhile has a content that nobody compares.
+fn entries(client: &mut Client, names: &[Vec<u8>]) -> Vec<Entry> {
+    let about = names.iter().flat_map(|name| [vec![b"TYPE", &name[..]], vec![b"PEXPIRETIME", &name[..]]]);
+    let about = piped(client, about);
+    let kinds: Vec<String> = about.iter().step_by(2).map(Value::text).collect();
+    let contents = piped(client, names.iter().zip(&kinds).map(|(name, kind)| reading(kind, name)));
+    let times = about.iter().skip(1).step_by(2).map(Value::integer);
+    let all = kinds.into_iter().zip(times).zip(contents);
+    all.map(|((kind, expires), content)| {
+        // It had expired between the two rounds, or between KEYS and the first.
+        let expires = if kind == "none" { 0 } else { expires.max(-1) };
+        Entry { content: plain(&kind, content), kind, expires }
+    })
+    .collect()
+}
+
+/// The request that reads all of a key of type `kind`.
+fn reading<'a>(kind: &str, name: &'a [u8]) -> Vec<&'a [u8]> {
+    match kind {
+        "zset" => vec![b"ZRANGE", name, b"0", b"-1", b"WITHSCORES"],
+        "stream" => vec![b"XINFO", b"STREAM", name, b"FULL", b"COUNT", b"0"],
+        _ => vec![b"DEBUG", b"DIGEST-VALUE", name],
+    }
+}
+
+/// Sends requests at once and reads their replies.
+fn piped<'a>(client: &mut Client, requests: impl Iterator<Item = Vec<&'a [u8]>>) -> Vec<Value> {
+    let count = requests.map(|args| client.send(&args).expect("a server that takes a request")).count();
+    (0..count).map(|_| client.read_reply().expect("a reply").value).collect()
+}
+
+/// What has been read of a key of type `kind`, as every server with the same data would tell it.
+fn plain(kind: &str, reply: Value) -> Vec<Value> {
+    match (kind, reply) {
+        ("zset", Value::Array(all)) => {
+            all.chunks(2).flat_map(|pair| [pair[0].clone(), score(&pair[1])]).collect()
+        }
+        ("stream", reply) => vec![without_unlogged(reply)],
+        (_, reply) => vec![reply],
+    }
+}
+
+/// The bits of a number: servers write it with more digits or with fewer.
+fn score(text: &Value) -> Value {
+    let number: f64 = text.text().parse().expect("a score");
+    Value::Integer((number + 0.0).to_bits() as i64)
+}
+
+fn without_unlogged(value: Value) -> Value {
+    let Value::Array(all) = value else { return value };
+    let is_name = |value: &Value| matches!(value, Value::Bulk(name) if NOT_LOGGED.contains(&&name[..]));
+    let mut kept = Vec::with_capacity(all.len());
+    let mut all = all.into_iter();
+    while let Some(element) = all.next() {
+        if kept.len() % 2 == 0 && is_name(&element) {
+            all.next();
+        } else {
+            kept.push(without_unlogged(element));
+        }
+    }
+    Value::Array(kept)
+}
+
+fn libraries(client: &mut Client) -> BTreeMap<Vec<u8>, Value> {
+    let all = client.run("FUNCTION LIST WITHCODE").elements();
+    all.iter().map(|library| (bytes(library.field("library_name")), library.field("library_code"))).collect()
+}
+
+fn bytes(value: Value) -> Vec<u8> {
+    match value {
+        Value::Bulk(bytes) => bytes,
+        other => panic!("no bulk string: {other:?}"),
+    }
+}

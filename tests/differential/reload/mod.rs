@@ -1,0 +1,271 @@
+//! What becomes of what a server writes into its log: after a sequence the server under test loads its own log, and Redis
+//! loads that log. Each has the data set that was there before, and no command of the log fails.
+//!
+//! ```text
+//!   image of the data set
+//!     the log as it is               ──▶ loaded by its writer ──▶ the same image ──▶ loaded by Redis ──▶ the same image
+//!     rewritten with a snapshot      ──▶ likewise
+//!     rewritten as commands alone    ──▶ likewise
+//! ```
+//!
+//! The Redis that loads is a third server of a [`Pair`], started when it is first needed: it gets a copy of the files, and
+//! `DEBUG LOADAOF` reads them. [`EXEMPT`] says what is not loaded, and why.
+
+mod image;
+
+use crate::pair::{Pace, Pair, Step, shrink};
+use crate::support::client::Client;
+use crate::support::server::{Launch, Server, subject_is_redis};
+use crate::support::{Version, eventually};
+use image::Image;
+use std::fs;
+use std::path::Path;
+
+/// The first Redis that reads version 11 of the snapshots' format.
+pub const FORMAT_11: Version = Version::new(7, 2);
+
+/// The flags of both servers of a pair: all of what they do is logged, and nothing else of what a log may be made of.
+pub const LOGGED: &str = "--appendonly yes --appendfsync no --auto-aof-rewrite-percentage 0";
+
+/// How a log may look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it has grown.
+    AsWritten,
+    /// `aof-use-rdb-preamble yes`.
+    Snapshot,
+    /// `aof-use-rdb-preamble no`.
+    Commands,
+}
+
+const FORMS: [Form; 3] = [Form::AsWritten, Form::Snapshot, Form::Commands];
+
+/// Rewrites the log of a server into this form.
+pub fn rewrite(client: &mut Client, form: Form) {
+    let preamble = match form {
+        Form::AsWritten => return,
+        Form::Snapshot => "yes",
+        Form::Commands => "no",
+    };
+    client.ok(&format!("CONFIG SET aof-use-rdb-preamble {preamble}"));
+    let begun = client.run("BGREWRITEAOF");
+    assert!(!begun.is_error(), "BGREWRITEAOF: {begun:?}");
+    eventually("the rewrite ends", || {
+        let text = client.run("INFO persistence").text();
+        let is_done = text.contains("aof_rewrite_in_progress:0") && text.contains("aof_rewrite_scheduled:0");
+        is_done.then_some(())
+    });
+    assert_eq!(client.info("aof_last_bgrewrite_status"), "ok");
+    client.ok("CONFIG SET aof-use-rdb-preamble yes");
+}
+
+/// After which sections the log is not loaded: the script, the section, and why.
+pub const EXEMPT: &[(&str, &str, &str)] = &[
+    ("debug.txt", "POPULATE", "no log tells of DEBUG POPULATE, nor does that of Redis"),
+    ("server.txt", "DEBUG POPULATE makes keys with known names and values", "as POPULATE in debug.txt"),
+    (
+        "dump.txt",
+        "RESTORE and FUNCTION RESTORE without comparing checksums",
+        "payloads with a wrong checksum, which are refused as soon as DEBUG does not say otherwise",
+    ),
+    ("dump.txt", "RESTORE of lists with empty nodes", "as without comparing checksums"),
+    (
+        "dump.txt",
+        "A zipmap becomes a table by the length of its fields and values, a ziplist does not",
+        "as without comparing checksums",
+    ),
+    (
+        "hyperloglog.txt",
+        "every number of elements up to the limit of a sparse sketch and past it",
+        "the form of a sketch depends on the limit that was set when it grew, of which no log tells",
+    ),
+    ("hyperloglog.txt", "the limit of a sparse sketch", "as every number of elements"),
+    (
+        "hyperloglog.txt",
+        "sparse sketches that outgrow the limit when they are merged",
+        "as every number of elements",
+    ),
+    (
+        "ranges.txt",
+        "SETRANGE refuses",
+        "half a gigabyte takes longer to digest than a test waits for a reply",
+    ),
+];
+
+/// Whether the log is not loaded after a section of a script. Then it forgets what the section has left there.
+pub fn is_exempt(pair: &Pair, script: &str, section: &str) -> bool {
+    let found = EXEMPT.iter().any(|(file, title, _)| *file == script && *title == section);
+    if found {
+        forget(pair);
+    }
+    found
+}
+
+/// Empties the server under test, and has its log begin anew.
+fn forget(pair: &Pair) {
+    let mut subject = connect(&pair.subject, pair.password());
+    for line in ["CLIENT UNPAUSE", "FLUSHALL", "FUNCTION FLUSH"] {
+        subject.ok(line);
+    }
+    rewrite(&mut subject, Form::Snapshot);
+}
+
+/// Flags with which the server under test writes what a Redis of version `peer` can load.
+pub fn logged_for(peer: Version) -> String {
+    let is_old = peer < FORMAT_11 && !subject_is_redis();
+    format!("{LOGGED}{}", if is_old { " --rdb-write-version 10" } else { "" })
+}
+
+/// The Redis that loads what the server under test has written.
+pub struct Reader {
+    server: Server,
+    client: Client,
+}
+
+impl Reader {
+    fn start(flags: &str, password: Option<&str>) -> Reader {
+        let server = Launch::redis().flags(flags).flags(LOGGED).start();
+        let client = connect(&server, password);
+        Reader { server, client }
+    }
+}
+
+/// A client that has authenticated.
+pub fn connect(server: &Server, password: Option<&str>) -> Client {
+    let mut client = server.client();
+    if let Some(password) = password {
+        client.call(&["AUTH", password]);
+    }
+    client
+}
+
+/// Who loads a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Redis cannot: there is something in it that is newer.
+    Writer,
+    Both,
+}
+
+/// Loads the log of the server under test in every form, there and in Redis. Returns what differs then from what was there
+/// before, as lines for a person; in this case the next sequence begins with another log.
+pub fn difference(pair: &Pair) -> Option<String> {
+    difference_in(pair, Readers::Both)
+}
+
+fn difference_in(pair: &Pair, readers: Readers) -> Option<String> {
+    let found = difference_of_forms(pair, readers);
+    if found.is_some() {
+        forget(pair);
+    }
+    found
+}
+
+fn difference_of_forms(pair: &Pair, readers: Readers) -> Option<String> {
+    let mut subject = connect(&pair.subject, pair.password());
+    // Whatever a sequence has left.
+    subject.ok("CLIENT UNPAUSE");
+    let before = Image::of(&mut subject);
+    let mut slot = pair.reader.borrow_mut();
+    for form in FORMS {
+        rewrite(&mut subject, form);
+        if let Some(found) = load(&pair.subject, &mut subject, &before) {
+            return Some(format!("  log {form:?}, loaded by its writer\n{found}"));
+        }
+        if readers == Readers::Writer {
+            continue;
+        }
+        let reader = slot.get_or_insert_with(|| Reader::start(pair.flags(), pair.password()));
+        copy_log(&mut subject, reader.server.directory());
+        if let Some(found) = load(&reader.server, &mut reader.client, &before) {
+            // It may have ended.
+            *slot = None;
+            return Some(format!("  log {form:?}, loaded by Redis\n{found}"));
+        }
+    }
+    None
+}
+
+/// Has a server load its log, and says what is otherwise than before.
+fn load(server: &Server, client: &mut Client, before: &Image) -> Option<String> {
+    let failures = failed(client);
+    match client.try_call(&["DEBUG", "LOADAOF"]) {
+        Ok(reply) if !reply.value.is_error() => {}
+        other => return Some(format!("  DEBUG LOADAOF: {other:?}\n{}", end_of_log(server, ""))),
+    }
+    if failed(client) != failures {
+        return Some(format!("  commands of the log failed:\n{}", end_of_log(server, "== CRITICAL ==")));
+    }
+    before.difference(&Image::of(client))
+}
+
+/// How many commands have failed that came from a log.
+fn failed(client: &mut Client) -> i64 {
+    let text = client.run("INFO stats").text();
+    let number = text.lines().find_map(|line| line.strip_prefix("unexpected_error_replies:"));
+    number.and_then(|number| number.parse().ok()).expect("INFO counts unexpected errors")
+}
+
+/// The last lines of a server's log in which `text` stands.
+fn end_of_log(server: &Server, text: &str) -> String {
+    let log = server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(text)).collect();
+    let last = &lines[lines.len().saturating_sub(5)..];
+    last.iter().flat_map(|line| ["  log: ", line, "\n"]).collect()
+}
+
+/// Copies the files of a server's log into another server's directory.
+fn copy_log(writer: &mut Client, directory: &Path) {
+    let mut setting = |name: &str| writer.call(&["CONFIG", "GET", name]).field(name).text();
+    let name = setting("appenddirname");
+    let (from, to) = (Path::new(&setting("dir")).join(&name), directory.join(&name));
+    fs::remove_dir_all(&to).expect("the log of an earlier sequence");
+    copy(&from, &to);
+}
+
+/// Copies a file, or a directory with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).expect("a directory");
+        for entry in fs::read_dir(from).expect("a directory") {
+            let entry = entry.expect("an entry");
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::copy(from, to).expect("copied");
+    }
+}
+
+/// Loads the log at the end of sequences that were run one after the other; a difference fails the test.
+pub fn check_end(pair: &Pair, origin: &str) {
+    check_end_by(pair, Readers::Both, origin);
+}
+
+pub fn check_end_by(pair: &Pair, readers: Readers, origin: &str) {
+    if let Some(found) = difference_in(pair, readers) {
+        panic!("{origin}: the log makes another data set\n{found}");
+    }
+}
+
+/// Loads the log after `steps`; a difference is shrunk, printed and fails the test.
+pub fn check(pair: &Pair, protocol: u8, steps: &[Step], pace: Pace, origin: &str) {
+    if let Some(found) = difference(pair) {
+        panic!("{origin}, RESP{protocol}: {}", explain(pair, protocol, steps, pace, found));
+    }
+}
+
+/// What differs after the log of `steps` was loaded, with the shortest sequence found after which something does.
+pub fn explain(pair: &Pair, protocol: u8, steps: &[Step], pace: Pace, found: String) -> String {
+    let (sequence, found) = shrink(steps.to_vec(), found, |steps| {
+        let still = match pair.run(protocol, steps, pace) {
+            None => difference(pair)?,
+            Some(_) => return None,
+        };
+        Some((steps.len() - 1, still))
+    });
+    let lines: Vec<String> = sequence.iter().map(|step| format!("    {}", step.line())).collect();
+    format!(
+        "the log makes another data set\n{found}\n  after a FLUSHALL and this sequence:\n{}",
+        lines.join("\n")
+    )
+}
