@@ -455,7 +455,7 @@ impl Server {
     pub(super) fn end_job(&mut self) {
         if let Some(job) = self.persistence.job.take() {
             if job.work == Work::Rewrite {
-                // Redis' words, which other programs wait for.
+                // Redis's words, which other programs wait for.
                 self.process.log.notice(format_args!("Killing running AOF rewrite child: {}", job.pid()));
             }
             let path = job.path.clone();

@@ -483,6 +483,7 @@ impl Log {
     /// A rewrite has written `base`, a temporary file, and synced it: it takes the place of all parts but the one that is
     /// written to. The old files become history ([`Log::remove_history`]).
     pub fn finish_rewrite(&mut self, base: &Path, is_rdb: bool) -> Result<(), Failed> {
+        self.spare = false;
         let begins = self.state == State::Beginning;
         let keeps_last = self.state == State::On;
         let mut manifest = self.directory.with_new_base(&self.manifest, is_rdb, keeps_last);

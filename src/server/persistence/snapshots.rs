@@ -122,16 +122,7 @@ impl Snapshots {
         if !loses_keys && !loses_bytes {
             return Ok(None);
         }
-        let mut name = OsString::from(target);
-        name.push(format!(".kept-{}", identity.modified_at()));
-        let path = PathBuf::from(name);
-        match fs::hard_link(target, &path) {
-            Ok(()) => {}
-            // An earlier try to replace it has failed.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            // There are file systems without links.
-            Err(_) => fs::rename(target, &path)?,
-        }
+        let path = second_name(target, &identity)?;
         Ok(Some(Kept { path, keys: holds, bytes }))
     }
 
@@ -154,9 +145,49 @@ impl Snapshots {
     }
 }
 
+/// Gives the file at `target` a second name, after the time at which it was written.
+fn second_name(target: &Path, identity: &Identity) -> io::Result<PathBuf> {
+    for attempt in 0.. {
+        let mut name = OsString::from(target);
+        name.push(format!(".kept-{}", identity.modified_at()));
+        if attempt > 0 {
+            name.push(format!(".{attempt}"));
+        }
+        let path = PathBuf::from(name);
+        let there = fs::metadata(&path).map(|found| Identity::of(&found));
+        match there {
+            // An earlier try to replace it has failed after this.
+            Ok(there) if there == *identity => return Ok(path),
+            Ok(_) => {}
+            Err(_) => {
+                // There are file systems without links.
+                fs::hard_link(target, &path).or_else(|_| fs::rename(target, &path))?;
+                return Ok(path);
+            }
+        }
+    }
+    unreachable!("there are more names than files")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_name_is_nobody_elses() {
+        let directory = std::env::temp_dir().join(format!("redstart-kept-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let target = directory.join("dump.rdb");
+        fs::write(&target, "one").unwrap();
+        let identity = Identity::of(&fs::metadata(&target).unwrap());
+        let name = format!("dump.rdb.kept-{}", identity.modified_at());
+        fs::write(directory.join(&name), "another of the same second").unwrap();
+        let path = second_name(&target, &identity).unwrap();
+        assert_eq!(path, directory.join(format!("{name}.1")));
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(second_name(&target, &identity).unwrap(), path, "it has one already");
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     #[test]
     fn a_snapshot_is_due_after_enough_changes_and_enough_time() {
