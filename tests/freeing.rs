@@ -243,3 +243,35 @@ fn memory_is_free_after_values_went_to_the_background() {
         assert!((before - after).abs() < 100_000, "{before}, {full}, {after}");
     }
 }
+
+#[test]
+fn the_arguments_of_a_request_with_thousands_of_large_ones_are_freed_over_several_iterations() {
+    const VALUES: usize = 6000;
+    let server = Server::start("--save  --appendonly no");
+    let mut client = server.client();
+    let value = "v".repeat(5000);
+    let names: Vec<String> = (0..VALUES).map(|number| format!("key:{number}")).collect();
+    let mset = |client: &mut Client| {
+        let mut words = vec!["MSET"];
+        words.extend(names.iter().flat_map(|name| [name.as_str(), &value]));
+        assert_eq!(client.call(&words).text(), "OK");
+    };
+    let before = client.info_number("used_memory");
+    mset(&mut client);
+    // The values are those of the keys: what is changed here is changed there.
+    assert_eq!(client.run("APPEND key:0 !").integer(), 5001);
+    assert_eq!(client.run("GET key:0").text(), format!("{value}!"));
+    assert_eq!(client.run("STRLEN key:5999").integer(), 5000);
+    client.ok("FLUSHALL SYNC");
+    let iterations = client.info_number("eventloop_cycles");
+    // Arguments that no value keeps.
+    let mut words = vec!["DEL"];
+    let long: Vec<String> = names.iter().map(|name| format!("{name:-<5000}")).collect();
+    words.extend(long.iter().map(String::as_str));
+    assert_eq!(client.call(&words).integer(), 0);
+    eventually("the memory is back", || {
+        // A few buffers are kept for the next large request.
+        (client.info_number("used_memory") < before + 2_000_000).then_some(())
+    });
+    assert!(client.info_number("eventloop_cycles") - iterations >= (VALUES / 1024) as i64);
+}

@@ -65,6 +65,8 @@ impl Server {
     }
 
     fn evict(&mut self, db: Option<usize>) {
+        // No key is evicted for arguments that nobody needs any more.
+        self.parts.spent = Vec::new();
         let buffers = self.buffer_bytes();
         self.core.make_room(db, self.persistence.log.memory_bytes(), buffers);
         self.settle_own();

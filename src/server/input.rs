@@ -277,7 +277,9 @@ impl Server {
         let (rest, filling) = self.divide(token, ring.readable(), &progress);
         ring.truncate(rest.len());
         query.filling = filling;
-        query.forget_executed();
+        if let Some(blocks) = query.forget_executed() {
+            self.parts.spent.push(blocks);
+        }
         self.keep_remainder(io, token, query, &progress);
     }
 

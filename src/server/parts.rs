@@ -5,12 +5,16 @@
 //!   turn, until it does not say so any more; then what its client has sent behind it is executed. To others it looks like
 //!   several commands.
 //! * The subscriptions of clients that are gone ([`Subscribers::sweep`](super::audience::subscribers::Subscribers::sweep)).
+//! * The arguments of a request that has very many large ones: each lies in a block of its own, and letting go of 76,400 takes
+//!   as long as an MSET of them.
 
 use std::collections::VecDeque;
 
+use super::net::client::FEW_BLOCKS;
 use super::{Server, admin};
 use crate::command::waiting::Parking;
 use crate::sys::poller::Token;
+use crate::types::Block;
 
 /// Subscriptions of clients that are gone, taken out of the tables in one iteration: at 0.3 to 0.5 µs each.
 const SWEPT: usize = 1024;
@@ -30,6 +34,8 @@ pub(super) struct Parts {
     queue: VecDeque<Part>,
     /// Where the handler that is being called goes on; 0 where it begins.
     from: usize,
+    /// Arguments of requests that are done.
+    pub spent: Vec<Vec<Block>>,
     /// How many subscriptions may still be swept in this iteration.
     sweeps_left: usize,
 }
@@ -46,7 +52,9 @@ impl Parts {
 impl Server {
     /// Whether the next iteration has a part to do.
     pub(super) fn has_parts(&self) -> bool {
-        !self.parts.queue.is_empty() || self.audience.subscribers.has_departed()
+        !self.parts.queue.is_empty()
+            || !self.parts.spent.is_empty()
+            || self.audience.subscribers.has_departed()
     }
 
     /// A part of this iteration.
@@ -54,6 +62,12 @@ impl Server {
         self.parts.sweeps_left = SWEPT;
         self.sweep_subscriptions();
         self.go_on_with_command();
+        if let Some(blocks) = self.parts.spent.last_mut() {
+            blocks.truncate(blocks.len().saturating_sub(FEW_BLOCKS));
+            if blocks.is_empty() {
+                self.parts.spent.pop();
+            }
+        }
     }
 
     /// Where the handler that has been called goes on; 0 where it begins.

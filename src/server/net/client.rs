@@ -33,6 +33,9 @@ const _: () = assert!(OWN_BLOCK <= MAX_PIECE, "a shorter argument can be a piece
 const SHARED_BLOCK: usize = 64 * 1024 - 64;
 const _: () = assert!(SHARED_BLOCK <= MAX_PIECE_START);
 
+/// Up to so many blocks of requests that are done are let go of at once: each is looked at for that, and they lie apart.
+pub const FEW_BLOCKS: usize = 1024;
+
 /// Part of a request, waiting for the rest.
 ///
 /// ```text
@@ -108,13 +111,21 @@ impl Query {
         self.blocks.push(block);
     }
 
-    /// Lets go of the blocks of requests that are done; those of the one that is being received stay.
-    pub fn forget_executed(&mut self) {
+    /// Lets go of the blocks of requests that are done; those of the one that is being received stay. Returns them if they
+    /// are more than a few.
+    pub fn forget_executed(&mut self) -> Option<Vec<Block>> {
         let done = self.blocks.len() - self.partial.detached_count();
+        if done > FEW_BLOCKS {
+            let kept = self.blocks.split_off(done);
+            self.block_bytes = kept.iter().map(Block::memory_bytes).sum();
+            self.block_len = kept.iter().map(Block::len).sum();
+            return Some(std::mem::replace(&mut self.blocks, kept));
+        }
         for block in self.blocks.drain(..done) {
             self.block_bytes -= block.memory_bytes();
             self.block_len -= block.len();
         }
+        None
     }
 
     /// Makes room in the ring for the next receive: by moving arguments out, or where that does not help by growing,
