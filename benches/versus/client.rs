@@ -160,6 +160,12 @@ impl Client {
         if self.output.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// [`Client::queue`] for a request that has several replies.
+    pub fn queue_for(&mut self, arguments: &[&[u8]], replies: usize) {
+        push_request(&mut self.output, arguments);
+        self.outstanding += replies;
+    }
+
     /// Sends what is queued and reads all replies to it.
     pub fn flush(&mut self) -> Result<()> {
         self.send()?;

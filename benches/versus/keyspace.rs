@@ -314,31 +314,36 @@ fn wait_until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
 
 /// Does something, and returns how long it took and the longest time in milliseconds that a PING took meanwhile.
 pub fn beside(server: &Fresh, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
-    let over = AtomicBool::new(false);
-    let probe = Probe::new(server)?;
-    thread::scope(|scope| {
-        // An error's text can be sent from thread to thread, the error itself cannot.
-        let longest = scope.spawn(|| probe.run(&over).map_err(|error| error.to_string()));
-        let begin = Instant::now();
-        let outcome = act();
-        let taken = begin.elapsed();
-        over.store(true, Ordering::Relaxed);
-        let longest = longest.join().map_err(|_| "the thread that sends PINGs has died")??;
-        outcome.map(|()| (taken, longest.as_secs_f64() * 1e3))
-    })
+    Probe::new(server)?.beside(act)
 }
 
 /// The other client. It comes by a socket that the kernel serves in the thread that writes, not in one of its own.
-struct Probe {
+pub struct Probe {
     stream: UnixStream,
     server: u32,
 }
 
 impl Probe {
-    fn new(server: &Fresh) -> Result<Self> {
+    /// Connects.
+    pub fn new(server: &Fresh) -> Result<Self> {
         let stream = UnixStream::connect(&server.socket.0)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { stream, server: server.server.pid() })
+    }
+
+    /// See [`beside`].
+    pub fn beside(self, act: impl FnOnce() -> Result<()>) -> Result<(Duration, f64)> {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // An error's text can be sent from thread to thread, the error itself cannot.
+            let longest = scope.spawn(|| self.run(&over).map_err(|error| error.to_string()));
+            let begin = Instant::now();
+            let outcome = act();
+            let taken = begin.elapsed();
+            over.store(true, Ordering::Relaxed);
+            let longest = longest.join().map_err(|_| "the thread that sends PINGs has died")??;
+            outcome.map(|()| (taken, longest.as_secs_f64() * 1e3))
+        })
     }
 
     /// Sends PINGs until `over`, and returns the longest time that one took, without that in which the server's main thread

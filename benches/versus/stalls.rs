@@ -7,12 +7,13 @@
 //! ```
 //!
 //! As in `keyspace.rs`, the time for which the server's main thread waited for a core is subtracted from the PINGs.
+//! They go on until the effect of the command is complete (memory is freed, a child has ended), and a little longer.
 //! Each round starts a fresh server, and the report has the median of the rounds. Redis documents SUNIONSTORE and KEYS
 //! as O(N), so these are only compared, without a limit.
 
 use super::client::{Client, numbered};
 use super::fork::{field, info, used_memory};
-use super::keyspace::{Fresh, beside};
+use super::keyspace::{Fresh, Probe};
 use super::report::{Report, Row, Target};
 use super::servers::Spec;
 use super::stats::{grouped, median};
@@ -26,99 +27,140 @@ pub const SECTION: &str = "stalls";
 /// The longest wait that a command may cause, in milliseconds.
 const STALL_MS: f64 = 5.0;
 
-/// How long the PINGs go on after the command, since work that it deferred may stall other clients too.
-const AFTERWARDS: Duration = Duration::from_secs(1);
+/// How long the PINGs go on after the effect of a command is complete.
+const AFTERWARDS: Duration = Duration::from_millis(500);
 
-/// How long a server may take to save or to evict.
+/// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The distance of two looks whether it is.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Bytes of a value of the MSETs.
 const VALUE_BYTES: usize = 10_000;
 
-/// Bytes of each value that is evicted, and by how many bytes `maxmemory` is lowered.
+/// Bytes of each value that is evicted, and by how many bytes a key `maxmemory` is lowered.
 const EVICTED_BYTES: usize = 100;
-const LOWERED_BYTES: f64 = 200e6;
+const LOWERED_BYTES: f64 = 40.0;
+
+/// A server with what a case needs.
+struct Stage {
+    fresh: Fresh,
+    client: Client,
+    /// A client with subscriptions.
+    subscriber: Option<Client>,
+    /// How many keys, values, members or subscriptions there are.
+    count: usize,
+    /// The limit that was set.
+    limit: f64,
+}
 
 /// A large command.
 struct Case {
     name: &'static str,
-    /// The number of keys, values or members; a fiftieth of it in a quick run.
+    /// [`Stage::count`]; a fiftieth in a quick run.
     count: usize,
     directives: &'static [&'static str],
-    fill: fn(&mut Client, usize) -> Result<()>,
-    act: fn(&mut Client, usize) -> Result<()>,
+    fill: fn(&mut Stage) -> Result<()>,
+    act: fn(&mut Stage) -> Result<()>,
+    /// Whether the effect is complete, as INFO shows it.
+    is_over: fn(&Stage, &str) -> bool,
     target: Target,
 }
 
 /// Keys of a large keyspace.
 const FULL_KEYS: usize = 5_000_000;
 
-static CASES: [Case; 8] = [
-    Case {
-        name: "MSET of # values of 10 KB",
-        count: 6_100,
-        directives: &[],
-        fill: |_, _| Ok(()),
-        act: mset,
-        target: Target::AtMost(STALL_MS),
-    },
-    Case {
-        name: "MSET of # values of 10 KB",
-        count: 76_400,
-        directives: &[],
-        fill: |_, _| Ok(()),
-        act: mset,
-        target: Target::AtMost(STALL_MS),
-    },
+/// Subscriptions of one client.
+const SUBSCRIPTIONS: usize = 100_000;
+
+/// A case without directives whose effect is complete with its reply or when memory is freed.
+const PLAIN: Case = Case {
+    name: "",
+    count: FULL_KEYS,
+    directives: &[],
+    fill: |_| Ok(()),
+    act: |_| Ok(()),
+    is_over: |_, info| field(info, "lazyfree_pending_objects") == Some(0.0),
+    target: Target::OfRedis(1.0),
+};
+
+static CASES: [Case; 14] = [
+    Case { name: "MSET of # values of 10 KB", count: 6_100, act: mset, target: STALL, ..PLAIN },
+    Case { name: "MSET of # values of 10 KB", count: 76_400, act: mset, target: STALL, ..PLAIN },
     Case {
         name: "FLUSHALL ASYNC of # keys",
-        count: FULL_KEYS,
-        directives: &[],
-        fill: |client, count| keys(client, count, 3),
-        act: |client, _| one(client, "FLUSHALL ASYNC"),
-        target: Target::AtMost(STALL_MS),
+        fill: |stage| keys(stage, 3),
+        act: |stage| one(stage, "FLUSHALL ASYNC"),
+        target: STALL,
+        ..PLAIN
     },
     Case {
-        name: "maxmemory of # keys lowered by 200 MB, and a SET",
-        count: FULL_KEYS,
+        name: "maxmemory of # keys lowered by 40 bytes a key, and a SET",
         directives: &["--maxmemory-policy", "allkeys-lru"],
-        fill: |client, count| keys(client, count, EVICTED_BYTES),
+        fill: |stage| keys(stage, EVICTED_BYTES),
         act: lower,
-        target: Target::AtMost(STALL_MS),
+        is_over: |stage, info| field(info, "used_memory").is_some_and(|used| used <= 1.01 * stage.limit),
+        target: STALL,
+        ..PLAIN
     },
     Case {
         name: "BGSAVE of # keys",
-        count: FULL_KEYS,
-        directives: &[],
-        fill: |client, count| keys(client, count, 3),
-        act: |client, _| save(client),
-        target: Target::OfRedis(1.0),
+        fill: |stage| keys(stage, 3),
+        act: |stage| one(stage, "BGSAVE"),
+        is_over: |_, info| field(info, "rdb_bgsave_in_progress") == Some(0.0),
+        ..PLAIN
     },
     Case {
         name: "SUNIONSTORE of 2 × # members",
         count: 1_000_000,
-        directives: &[],
         fill: two_sets,
-        act: |client, _| one(client, "SUNIONSTORE to a b"),
-        target: Target::OfRedis(1.0),
+        act: |stage| one(stage, "SUNIONSTORE to a b"),
+        ..PLAIN
     },
     Case {
         name: "SUNIONSTORE of 2 × # members, once more",
         count: 1_000_000,
-        directives: &[],
-        fill: |client, count| two_sets(client, count).and_then(|()| one(client, "SUNIONSTORE to a b")),
-        act: |client, _| one(client, "SUNIONSTORE to a b"),
-        target: Target::OfRedis(1.0),
+        fill: |stage| two_sets(stage).and_then(|()| one(stage, "SUNIONSTORE to a b")),
+        act: |stage| one(stage, "SUNIONSTORE to a b"),
+        ..PLAIN
+    },
+    Case { name: "KEYS of # keys", fill: |stage| keys(stage, 3), act: |stage| one(stage, "KEYS *"), ..PLAIN },
+    Case { name: "SUBSCRIBE of # channels", act: |stage| subscribe(stage, "SUBSCRIBE"), ..SUBSCRIBED },
+    Case { name: "PSUBSCRIBE of # patterns", act: |stage| subscribe(stage, "PSUBSCRIBE"), ..SUBSCRIBED },
+    Case {
+        name: "UNSUBSCRIBE of # channels",
+        fill: |stage| subscribe(stage, "SUBSCRIBE"),
+        act: |stage| unsubscribe(stage, "UNSUBSCRIBE"),
+        ..SUBSCRIBED
     },
     Case {
-        name: "KEYS of # keys",
-        count: FULL_KEYS,
-        directives: &[],
-        fill: |client, count| keys(client, count, 3),
-        act: |client, _| one(client, "KEYS *"),
-        target: Target::OfRedis(1.0),
+        name: "PUNSUBSCRIBE of # patterns",
+        fill: |stage| subscribe(stage, "PSUBSCRIBE"),
+        act: |stage| unsubscribe(stage, "PUNSUBSCRIBE"),
+        ..SUBSCRIBED
+    },
+    Case {
+        name: "the end of a client with # channels",
+        fill: |stage| subscribe(stage, "SUBSCRIBE"),
+        act: leave,
+        is_over: |_, info| field(info, "pubsub_channels") == Some(0.0),
+        ..SUBSCRIBED
+    },
+    Case {
+        name: "the end of a client with # patterns",
+        fill: |stage| subscribe(stage, "PSUBSCRIBE"),
+        act: leave,
+        is_over: |_, info| field(info, "pubsub_patterns") == Some(0.0),
+        ..SUBSCRIBED
     },
 ];
+
+/// A command that may not hold others up.
+const STALL: Target = Target::AtMost(STALL_MS);
+
+/// What the cases of subscriptions have in common.
+const SUBSCRIBED: Case = Case { count: SUBSCRIPTIONS, target: STALL, ..PLAIN };
 
 /// Measures the selected rows and adds them to the report.
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -141,20 +183,30 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The longest PING during the command, and the duration of the command, in milliseconds.
+/// The longest PING during the command and until its effect is complete, and the duration of the command, in milliseconds.
 fn measure(bench: &Bench, spec: &Spec, case: &Case, count: usize) -> Result<(f64, f64)> {
     let directives = [&["--enable-debug-command", "yes"], case.directives].concat();
     let fresh = Fresh::start(bench, spec, &directives)?;
-    let mut client = fresh.server.connect()?;
-    (case.fill)(&mut client, count)?;
-    // Wait until work deferred by the filling is done.
-    fresh.server.settled_cpu_time()?;
+    let client = fresh.server.connect()?;
+    let mut stage = Stage { fresh, client, subscriber: None, count, limit: 0.0 };
+    (case.fill)(&mut stage)?;
+    // What filling has left to be done is done.
+    stage.fresh.server.settled_cpu_time()?;
     sleep(AFTERWARDS);
+    let mut watcher = stage.fresh.server.connect()?;
+    let probe = Probe::new(&stage.fresh)?;
     let mut took = Duration::ZERO;
-    let (_, pause_ms) = beside(&fresh, || {
+    let (_, pause_ms) = probe.beside(|| {
         let begin = Instant::now();
-        (case.act)(&mut client, count)?;
+        (case.act)(&mut stage)?;
         took = begin.elapsed();
+        let deadline = begin + PATIENCE;
+        while !(case.is_over)(&stage, &info(&mut watcher)?) {
+            if Instant::now() > deadline {
+                return Err("the effect of the command is not complete".into());
+            }
+            sleep(GLANCE);
+        }
         sleep(AFTERWARDS);
         Ok(())
     })?;
@@ -163,50 +215,60 @@ fn measure(bench: &Bench, spec: &Spec, case: &Case, count: usize) -> Result<(f64
 }
 
 /// Executes one command, given as words separated by spaces.
-fn one(client: &mut Client, words: &str) -> Result<()> {
+fn one(stage: &mut Stage, words: &str) -> Result<()> {
     let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
-    client.must(&words).map(drop)
+    stage.client.must(&words).map(drop)
 }
 
 /// Keys `key:0` and so on with values of `bytes`, made by the server itself.
-fn keys(client: &mut Client, count: usize, bytes: usize) -> Result<()> {
-    one(client, &format!("DEBUG POPULATE {count} key {bytes}"))
+fn keys(stage: &mut Stage, bytes: usize) -> Result<()> {
+    one(stage, &format!("DEBUG POPULATE {} key {bytes}", stage.count))
 }
 
-fn mset(client: &mut Client, count: usize) -> Result<()> {
-    let names: Vec<Vec<u8>> = (0..count).map(|number| numbered("key:", number)).collect();
+fn mset(stage: &mut Stage) -> Result<()> {
+    let names: Vec<Vec<u8>> = (0..stage.count).map(|number| numbered("key:", number)).collect();
     let value = vec![b'x'; VALUE_BYTES];
     let mut words: Vec<&[u8]> = vec![b"MSET"];
     words.extend(names.iter().flat_map(|name| [name.as_slice(), &value]));
-    client.must(&words).map(drop)
+    stage.client.must(&words).map(drop)
 }
 
 /// Lowers `maxmemory` and writes a key, and reads both replies.
-fn lower(client: &mut Client, _: usize) -> Result<()> {
-    let limit = (used_memory(client)? - LOWERED_BYTES).max(1e6) as u64;
-    client.must(&[b"CONFIG", b"SET", b"maxmemory", limit.to_string().as_bytes()])?;
-    client.must(&[b"SET", b"one", b"more"]).map(drop)
-}
-
-/// Saves in the background and waits until the snapshot is complete.
-fn save(client: &mut Client) -> Result<()> {
-    one(client, "BGSAVE")?;
-    let deadline = Instant::now() + PATIENCE;
-    while field(&info(client)?, "rdb_bgsave_in_progress") != Some(0.0) {
-        if Instant::now() > deadline {
-            return Err("the server has not finished its snapshot in time".into());
-        }
-        sleep(Duration::from_millis(50));
-    }
-    Ok(())
+fn lower(stage: &mut Stage) -> Result<()> {
+    stage.limit = (used_memory(&mut stage.client)? - LOWERED_BYTES * stage.count as f64).floor();
+    one(stage, &format!("CONFIG SET maxmemory {}", stage.limit))?;
+    one(stage, "SET one more")
 }
 
 /// Two sets without a member in common.
-fn two_sets(client: &mut Client, count: usize) -> Result<()> {
+fn two_sets(stage: &mut Stage) -> Result<()> {
     for (key, prefix) in [(b"a", "a:"), (b"b", "b:")] {
-        for number in 0..count {
-            client.queue(&[b"SADD", key, &numbered(prefix, number)])?;
+        for number in 0..stage.count {
+            stage.client.queue(&[b"SADD", key, &numbered(prefix, number)])?;
         }
     }
+    stage.client.flush()
+}
+
+/// One client subscribes to all names by one command.
+fn subscribe(stage: &mut Stage, command: &str) -> Result<()> {
+    let names: Vec<Vec<u8>> = (0..stage.count).map(|number| numbered("channel:", number)).collect();
+    let words: Vec<&[u8]> =
+        std::iter::once(command.as_bytes()).chain(names.iter().map(Vec::as_slice)).collect();
+    let mut client = stage.fresh.server.connect()?;
+    client.queue_for(&words, stage.count);
+    client.flush()?;
+    stage.subscriber = Some(client);
+    Ok(())
+}
+
+fn unsubscribe(stage: &mut Stage, command: &str) -> Result<()> {
+    let client = stage.subscriber.as_mut().ok_or("no client is subscribed")?;
+    client.queue_for(&[command.as_bytes()], stage.count);
     client.flush()
+}
+
+fn leave(stage: &mut Stage) -> Result<()> {
+    stage.subscriber = None;
+    Ok(())
 }
