@@ -222,16 +222,19 @@ fn a_value_that_takes_the_place_of_a_hash_does_not_inherit_its_times() {
     let server = Server::start("");
     let mut client = server.client();
     for n in 0..100 {
+        // In one transaction no time passes.
+        client.ok("MULTI");
         client.run(&format!("HSET k:{n} a 1 b 2"));
         client.run(&format!("HPEXPIRE k:{n} 50 FIELDS 1 a"));
         match n % 3 {
-            0 => client.ok(&format!("SET k:{n} v")),
+            0 => drop(client.run(&format!("SET k:{n} v"))),
             1 => {
                 client.run(&format!("DEL k:{n}"));
                 client.run(&format!("HSET k:{n} a 1"));
             }
             _ => drop(client.run(&format!("HPERSIST k:{n} FIELDS 1 a"))),
         }
+        assert!(client.run("EXEC").elements().iter().all(|reply| !reply.is_error()));
     }
     client.run("HSET last a 1 b 2");
     client.run("HPEXPIRE last 60 FIELDS 1 a");

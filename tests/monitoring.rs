@@ -396,9 +396,11 @@ fn a_thousand_clients_can_wait() {
 fn expired_keys_stay_in_the_data_set_during_a_pause() {
     let server = Server::start("");
     let mut client = server.client();
-    client.ok("CLIENT PAUSE 1 WRITE");
-    client.ok("SET dies v PX 100");
-    client.ok("CLIENT PAUSE 1000000 WRITE");
+    // The key cannot expire before the pause begins.
+    client.ok("MULTI");
+    client.run("SET dies v PX 100");
+    client.run("CLIENT PAUSE 1000000 WRITE");
+    assert_eq!(client.run("EXEC").elements().len(), 2);
     eventually("the key's end", || client.run("GET dies").is_null().then_some(()));
     // Several runs of cron, which would delete it.
     let start = client.info_number("uptime_in_seconds");

@@ -13,6 +13,15 @@ fn spin(seconds: f64) -> String {
     format!("local spun = os.clock() while os.clock() - spun < {seconds} do end ")
 }
 
+/// Goes on until another client has been refused with this code, so that none can come too late for a script that runs.
+fn until_refused(code: &str) -> String {
+    format!(
+        "local refused = function() \
+         return redis.call('INFO', 'errorstats'):match('errorstat_{code}:count=(%d+)') end \
+         local before = refused() while refused() == before do end "
+    )
+}
+
 fn impatient(flags: &str) -> Server {
     Server::start(&format!("--busy-reply-threshold 20 --save '' {flags}"))
 }
@@ -114,7 +123,8 @@ fn scripts_without_end_that_need_ever_more_fail_or_can_be_ended() {
 fn a_script_that_has_written_is_not_ended_but_by_the_end_of_the_server() {
     let mut server = impatient("--appendonly yes");
     let (mut client, mut other) = (server.client(), server.client());
-    begin(&mut client, &format!("redis.call('SET', 'k', 1) {} return redis.call('INCR', 'k')", spin(0.2)));
+    let wait = until_refused("UNKILLABLE");
+    begin(&mut client, &format!("redis.call('SET', 'k', 1) {wait} return redis.call('INCR', 'k')"));
     await_busy(&mut other, BUSY);
     assert!(
         other.run("SCRIPT KILL").text().starts_with("UNKILLABLE Sorry the script already executed write")
@@ -135,7 +145,8 @@ fn a_script_that_has_written_is_not_ended_but_by_the_end_of_the_server() {
 fn a_signal_to_end_comes_between_two_scripts() {
     let mut server = impatient("--appendonly yes");
     let (mut client, mut other) = (server.client(), server.client());
-    begin(&mut client, &format!("redis.call('SET', 'a', 1) {} redis.call('SET', 'b', 1)", spin(0.3)));
+    let slow = until_refused("BUSY") + &spin(0.1);
+    begin(&mut client, &format!("redis.call('SET', 'a', 1) {slow} redis.call('SET', 'b', 1)"));
     await_busy(&mut other, BUSY);
     server.signal(Signal::SIGTERM);
     assert!(server.wait_exit().success());
@@ -154,7 +165,8 @@ fn the_log_has_all_of_a_script_or_nothing() {
     let (mut client, mut other) = (server.client(), server.client());
     other.ok("SET before 1");
     client.send(&["SET", "pipelined", "1"]).expect("sent");
-    begin(&mut client, &format!("redis.call('SET', 'a', 1) {} redis.call('SET', 'b', 1)", spin(0.1)));
+    let wait = until_refused("BUSY");
+    begin(&mut client, &format!("redis.call('SET', 'a', 1) {wait} redis.call('SET', 'b', 1)"));
     assert_eq!(reply(&mut client).text(), "OK");
     await_busy(&mut other, BUSY);
     assert!(reply(&mut client).is_null());
@@ -179,9 +191,10 @@ fn the_log_has_all_of_a_script_or_nothing() {
 fn a_script_that_takes_long_may_be_part_of_a_transaction() {
     let server = impatient("");
     let (mut client, mut other) = (server.client(), server.client());
-    let slow = format!("{} return redis.call('INCR', 'k')", spin(0.1));
+    let first = format!("{} return redis.call('INCR', 'k')", until_refused("EXECABORT"));
+    let second = format!("{} return redis.call('INCR', 'k')", spin(0.1));
     for request in
-        [&["MULTI"][..], &["SET", "k", "1"], &["EVAL", &slow, "0"], &["INCR", "k"], &["EVAL", &slow, "0"]]
+        [&["MULTI"][..], &["SET", "k", "1"], &["EVAL", &first, "0"], &["INCR", "k"], &["EVAL", &second, "0"]]
     {
         client.send(request).expect("sent");
     }
@@ -205,7 +218,8 @@ fn a_script_that_takes_long_may_be_part_of_a_transaction() {
 fn a_script_goes_on_when_its_client_has_hung_up() {
     let server = impatient("");
     let (mut client, mut other) = (server.client(), server.client());
-    begin(&mut client, &format!("{} redis.call('SET', 'k', 'done')", spin(0.2)));
+    let slow = until_refused("BUSY") + &spin(0.1);
+    begin(&mut client, &format!("{slow} redis.call('SET', 'k', 'done')"));
     await_busy(&mut other, BUSY);
     drop(client);
     eventually("the script ends", || {
@@ -220,11 +234,10 @@ fn a_script_goes_on_when_its_client_has_hung_up() {
 fn no_key_expires_while_a_script_runs_and_time_advances_once_the_script_is_slow() {
     let server = impatient("--hz 100");
     let (mut client, mut other) = (server.client(), server.client());
-    other.ok("SET k v PX 100");
     let script = format!(
-        "local began = redis.call('TIME') local left = redis.call('PTTL', 'k') {} local now = redis.call('TIME') \
+        "redis.call('SET', 'k', 'v', 'PX', 100) local began = redis.call('TIME') local left = redis.call('PTTL', 'k') {} local now = redis.call('TIME') \
          return {{left == redis.call('PTTL', 'k'), redis.call('EXISTS', 'k'), began[1] ~= now[1] or began[2] ~= now[2]}}",
-        spin(0.3)
+        until_refused("BUSY") + &spin(0.3)
     );
     begin(&mut client, &script);
     await_busy(&mut other, BUSY);
@@ -340,7 +353,10 @@ fn waiting_clients_are_served_when_the_script_has_ended() {
     other.wait_for_info("blocked_clients", |blocked| blocked == 1);
     begin(
         &mut client,
-        &format!("redis.call('RPUSH', 'list', 1, 2) {} return redis.call('LLEN', 'list')", spin(0.1)),
+        &format!(
+            "redis.call('RPUSH', 'list', 1, 2) {} return redis.call('LLEN', 'list')",
+            until_refused("BUSY")
+        ),
     );
     await_busy(&mut other, BUSY);
     assert_eq!(reply(&mut client).integer(), 2);
