@@ -47,7 +47,7 @@ impl Drop for Scratch {
 #[derive(Debug, PartialEq)]
 struct Run {
     succeeded: bool,
-    /// Whether a command was reported that does not exist: Redis does not look at the names.
+    /// Whether it reported a command that does not exist. Redis does not check the names.
     found_unknown: bool,
     report: Vec<String>,
     files: Files,
@@ -302,7 +302,7 @@ fn a_command_that_does_not_exist_is_reported_and_not_cut_off() {
         assert!(verdict.ends_with(&format!("truncate -s {offset} log")), "{verdict}");
         assert_eq!(run.files["log"], damaged);
     }
-    // What breaks after it is cut off all the same.
+    // A broken end after it is cut off all the same.
     let torn = [&damaged[..], b"*3\r\n$3\r\nSET"].concat();
     let mut program = Command::new(env!("CARGO_BIN_EXE_redstart"));
     let run = run(program.arg("check-aof"), &scratch, &single(&torn), &["--fix"], "y\n");
@@ -311,8 +311,8 @@ fn a_command_that_does_not_exist_is_reported_and_not_cut_off() {
 }
 
 #[test]
-fn the_command_that_mends_a_log_is_named() {
-    let scratch = Scratch::new("mends");
+fn the_command_that_repairs_a_log_is_named() {
+    let scratch = Scratch::new("repairs");
     fs::write(scratch.0.join("my log"), &good()[..20]).expect("written");
     let output = Command::new(env!("CARGO_BIN_EXE_redstart"))
         .args(["check-aof", "my log"])
@@ -323,9 +323,9 @@ fn the_command_that_mends_a_log_is_named() {
     assert_eq!(said, "To cut it there (make a copy first): redstart check-aof --fix 'my log'\n");
 }
 
-/// To open a pipe would wait for whoever writes into it, and a device has no end.
+/// Opening a pipe would wait for a writer, and a device has no end.
 #[test]
-fn what_is_no_regular_file_is_refused() {
+fn pipes_and_devices_are_refused() {
     let scratch = Scratch::new("pipes");
     nix::unistd::mkfifo(&scratch.0.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     for words in [&["check-aof", "pipe"][..], &["check-aof", "--fix", "pipe"], &["check-rdb", "pipe"]] {

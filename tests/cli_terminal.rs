@@ -294,7 +294,7 @@ fn replying(serve: impl Fn(&[u8], &mut TcpStream) + Send + Sync + 'static) -> u1
 }
 
 #[test]
-fn ctrl_c_ends_messages_that_arrive_without_a_pause() {
+fn ctrl_c_ends_a_continuous_stream_of_messages() {
     let port = replying(|request, stream| {
         if request.windows(7).any(|word| word == b"monitor") {
             while stream.write_all(&b"+line\r\n".repeat(1000)).is_ok() {}
@@ -312,11 +312,11 @@ fn ctrl_c_ends_messages_that_arrive_without_a_pause() {
     ask(&mut terminal, "lrange a 0 -1", "(empty array)\r\n");
 }
 
-/// What writes the clipboard, a control sequence by one character, and an override of the direction.
+/// A sequence that writes the clipboard, a control sequence that begins with C1, and a bidirectional override.
 const OBEYED: &str = "\x1b]52;c;eA==\x07 \u{9b}7m \u{202e}txt";
 const SHOWN: [&str; 2] = [r"\x1b]52;c;eA==", r" \xc2\x9b7m \xe2\x80\xaetxt"];
 
-/// What a tool prints at a terminal.
+/// Runs a tool at a terminal, and returns its output.
 fn at_a_terminal(arguments: &[&str]) -> String {
     let mut command = Command::new(subject_binary());
     command.args(arguments).env_remove("REDISCLI_AUTH");
@@ -324,7 +324,7 @@ fn at_a_terminal(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn what_a_server_sends_is_shown_and_not_obeyed() {
+fn control_characters_of_replies_are_escaped() {
     let server = Server::start("--maxmemory-policy allkeys-lfu");
     let port = server.port().to_string();
     server.client().call(&["SET", OBEYED, OBEYED]);
@@ -354,7 +354,7 @@ fn what_a_server_sends_is_shown_and_not_obeyed() {
 }
 
 #[test]
-fn messages_texts_and_refusals_are_shown_and_not_obeyed() {
+fn control_characters_of_pushes_errors_and_files_are_escaped() {
     let length = OBEYED.len();
     for reply in [
         format!("={}\r\ntxt:{OBEYED}\r\n", length + 4),

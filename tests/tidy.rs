@@ -419,16 +419,18 @@ fn length_complaints(text: &str) -> Vec<String> {
     if lines > LONGEST_FILE { vec![format!("{lines} lines, more than {LONGEST_FILE}")] } else { vec![] }
 }
 
-/// Ways for a tool to print past `console`, which has a terminal show what it would obey.
+/// Lines of a tool that print without `console`, which escapes control characters.
 fn console_complaints(path: &Path, text: &str) -> Vec<String> {
-    // They draw what they have made themselves.
+    // These print only their own text.
     const MAY: [&str; 4] = ["console.rs", "progress.rs", "check_system.rs", "top/screen.rs"];
     const WAYS: [&str; 4] = ["print!(", "println!(", "stdout().lock()", "(io::stderr(),"];
     if !path.starts_with("src/tools") || MAY.iter().any(|name| path.ends_with(name)) {
         return vec![];
     }
     let lines = code(text).into_iter().filter(|(_, line)| WAYS.iter().any(|way| line.contains(way)));
-    lines.map(|(number, line)| format!("line {number}: past the console: {}", line.trim())).collect()
+    lines
+        .map(|(number, line)| format!("line {number}: prints without the console: {}", line.trim()))
+        .collect()
 }
 
 /// Names of the `[dependencies]` of a manifest that nobody agreed on.

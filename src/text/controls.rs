@@ -1,8 +1,8 @@
-//! What a terminal obeys instead of showing it. A value that is printed as it is could move the cursor, rename the window,
-//! write the clipboard (OSC 52), or hide or reorder the text around it.
+//! Escapes control characters for output to a terminal. A value printed unescaped could move the cursor, rename the
+//! window, write the clipboard (OSC 52), or hide or reorder the text around it.
 
-/// Whether a character makes a terminal do something, or reorders what is shown: C0 without line end and tabulator, DEL,
-/// C1, and the overrides, embeddings, isolates and marks of direction.
+/// Whether a character controls the terminal or the direction of text: C0 except newline and tab, DEL, C1, and Unicode's
+/// bidirectional overrides, embeddings, isolates and marks.
 fn is_obeyed(letter: char) -> bool {
     match letter {
         '\n' | '\t' => false,
@@ -11,8 +11,8 @@ fn is_obeyed(letter: char) -> bool {
     }
 }
 
-/// Appends `bytes`, each byte of such a character, and each byte that is not UTF-8, as `\xHH`. A carriage return stays
-/// before a line end.
+/// Appends `bytes`, with the bytes of control characters and invalid UTF-8 as `\xHH`. A carriage return before a newline
+/// is kept.
 pub fn push_shown(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut chunks = bytes.utf8_chunks().peekable();
     while let Some(chunk) = chunks.next() {
@@ -36,7 +36,7 @@ fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// `text` without such characters, line ends and tabulators.
+/// `text` without control characters, newlines and tabs.
 pub fn without(text: &str) -> String {
     text.chars().filter(|&letter| !is_obeyed(letter) && !matches!(letter, '\n' | '\t')).collect()
 }
@@ -52,21 +52,21 @@ mod tests {
     }
 
     #[test]
-    fn text_with_its_layout_is_shown_as_it_is() {
+    fn text_newlines_and_tabs_are_unchanged() {
         for text in ["", "one\ttwo\nthree\r\n", "h\u{e9} \u{6f22}\u{5b57} \u{1f600} e\u{301}", "\\x1b"] {
             assert_eq!(shown(text.as_bytes()), text);
         }
     }
 
     #[test]
-    fn what_a_terminal_obeys_is_shown_as_bytes() {
+    fn control_characters_and_invalid_utf_8_are_escaped() {
         for (bytes, text) in [
             (&b"\x1b]52;c;eA==\x07"[..], "\\x1b]52;c;eA==\\x07"),
             (b"a\rb\x08\x7f\x00", "a\\x0db\\x08\\x7f\\x00"),
-            // C1 as UTF-8, and as it is.
+            // C1 in UTF-8, and as a single byte.
             (b"\xc2\x9b31m \x9b31m", "\\xc2\\x9b31m \\x9b31m"),
             ("\u{202e}txt.exe\u{2069}".as_bytes(), "\\xe2\\x80\\xaetxt.exe\\xe2\\x81\\xa9"),
-            // Not whole, and Latin-1.
+            // A truncated character, and Latin-1.
             (b"\xe2\x80", "\\xe2\\x80"),
             (b"caf\xe9 \xc3\xa9", "caf\\xe9 \u{e9}"),
         ] {

@@ -140,7 +140,7 @@ pub fn quote(bytes: &[u8]) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// A word as a shell reads it: in single quotes if it has anything but letters, digits and what paths consist of.
+/// Quotes a word for a shell: in single quotes unless it consists of letters, digits and the punctuation of paths.
 pub fn shell(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
@@ -157,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_word_for_a_shell_is_quoted_where_the_shell_would_see_more_than_a_word() {
+    fn a_word_for_a_shell_is_quoted_if_it_has_special_characters() {
         assert_eq!(shell(b"/data/appendonly.aof.1.incr.aof"), "/data/appendonly.aof.1.incr.aof");
         assert_eq!(shell(b""), "''");
         assert_eq!(shell(b"my data/$x"), "'my data/$x'");

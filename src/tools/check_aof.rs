@@ -5,12 +5,11 @@
 //! agreed; `--truncate-to-timestamp` before the first annotation of a later time. Of a manifest's files only the last
 //! one may be cut, since the others would then not fit together.
 //!
-//! Reports and questions are those of redis-check-aof, and so is what it takes for a good file, but for the names of the
-//! commands: one that does not exist is reported, since no server loads it. `--fix` cuts nothing there, because what
-//! follows is whole. A file is opened for writing only if it may be cut. Memory does not grow with the file, nor with what
-//! it claims.
+//! Reports, questions and verdicts are those of redis-check-aof, with one exception: a command that does not exist is
+//! reported, since no server loads it. `--fix` does not cut there, because the commands after it are intact. A file is
+//! opened for writing only if it may be cut. Memory does not grow with the file, nor with the lengths in it.
 //!
-//! Exit status: 0 if all files are good or were cut, otherwise 1. On standard error: the command that mends the log.
+//! Exit status: 0 if all files are good or were cut, otherwise 1. The command that repairs the log goes to standard error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -127,9 +126,9 @@ struct Check<W, I> {
     mode: Mode,
     /// Lines read so far, of all files.
     line: u64,
-    /// Whether `--fix` would mend the log.
+    /// Whether `--fix` would repair the log.
     fixable: bool,
-    /// Whether a file has a command that does not exist.
+    /// Whether a file contains a command that does not exist.
     has_unknown: bool,
 }
 
@@ -144,7 +143,7 @@ struct Target<'a> {
 }
 
 impl<W: Write, I: Read> Check<W, I> {
-    /// Checks a manifest or a file. Returns as well whether `--fix` would mend it.
+    /// Checks a manifest or a file. Also returns whether `--fix` would repair it.
     fn run(mut self, path: &Path) -> (Result<(), Quit>, bool) {
         let outcome = self.check(path).and_then(|()| if self.has_unknown { Err(Quit) } else { Ok(()) });
         (outcome, self.fixable)
@@ -256,7 +255,7 @@ impl<W: Write, I: Read> Check<W, I> {
         Ok(())
     }
 
-    /// Checks one file, and cuts it. Returns as well what it has of commands that do not exist.
+    /// Checks one file, and cuts it. Also returns its commands that do not exist.
     fn file(&mut self, target: Target<'_>) -> Result<(Verdict, Option<Unknown>), Quit> {
         let may_cut = self.mode.fix || self.mode.to_timestamp != 0;
         let opened = file::open_only_regular(OpenOptions::new().read(true).write(may_cut), target.path);
@@ -412,13 +411,13 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Enough bytes of a command's name to tell it from what begins like it.
+/// How many bytes of a command's name are kept: more than the longest name has.
 const FIRST: usize = 40;
 
 /// Commands that do not exist.
 struct Unknown {
     count: u64,
-    /// The first one, and where it begins.
+    /// The first one, and its offset.
     name: Vec<u8>,
     offset: u64,
 }
@@ -428,7 +427,7 @@ impl Unknown {
         let Unknown { count, name, offset } = self;
         format!(
             "{count} unknown command{}, the first '{}' at offset {offset}. No server loads it, and --fix does not cut there. \
-             Mend the name, or make a copy and cut off this command and all after it: truncate -s {offset} {}",
+             Correct the name, or make a copy and cut off this command and all after it: truncate -s {offset} {}",
             if *count == 1 { "" } else { "s" },
             name.escape_ascii(),
             words::shell(path.as_os_str().as_encoded_bytes())

@@ -1,8 +1,8 @@
-//! Where tools print: the standard output and the standard error.
+//! The standard output and the standard error of the tools.
 //!
-//! Most of what they print came from a server or a file. To a terminal it goes with its control characters shown
-//! ([`controls`]); to a file or a pipe byte for byte. Colours and movements of the cursor that a tool makes itself are
-//! drawn ([`Console::draw`]).
+//! Most of the printed text came from a server or a file. At a terminal its control characters are escaped
+//! ([`controls`]); a file or a pipe receives it byte for byte. A tool's own escape sequences, for colours and cursor
+//! movements, are written with [`Console::draw`].
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, StderrLock, StdoutLock, Write, stderr, stdout};
@@ -13,7 +13,7 @@ use crate::text::controls;
 static OUTPUT_IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| stdout().is_terminal());
 static ERRORS_ARE_TERMINAL: LazyLock<bool> = LazyLock::new(|| stderr().is_terminal());
 
-/// A writer of text that a terminal shows and does not obey. Each write has whole characters.
+/// A writer that escapes control characters if it writes to a terminal. Each write must contain whole characters.
 #[derive(Debug)]
 pub struct Console<W> {
     to: W,
@@ -30,24 +30,24 @@ pub fn errors() -> Console<StderrLock<'static>> {
     Console { to: stderr().lock(), is_terminal: *ERRORS_ARE_TERMINAL }
 }
 
-/// Prints a line to the standard error. Where that is closed there is nobody to tell.
+/// Prints a line to the standard error. Ignores errors: there is nowhere else to report them.
 pub fn tell(text: impl Display) {
     let _ = errors().write_all(format!("{text}\n").as_bytes());
 }
 
-/// Prints to the standard output, at once.
+/// Prints to the standard output and flushes it.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     let mut out = output();
     out.write_all(bytes)?;
     out.flush()
 }
 
-/// Prints to the standard output, at once, what a terminal is to obey.
+/// Prints to the standard output unescaped, and flushes it.
 pub fn draw(bytes: &[u8]) -> io::Result<()> {
     output().draw(bytes)
 }
 
-/// `bytes` as the standard output shows them: to be drawn between colours.
+/// `bytes`, escaped if the standard output is a terminal: to be passed to [`draw`] with colours around them.
 pub fn shown(bytes: &[u8]) -> Vec<u8> {
     let mut shown = Vec::with_capacity(bytes.len());
     if *OUTPUT_IS_TERMINAL {
@@ -59,7 +59,7 @@ pub fn shown(bytes: &[u8]) -> Vec<u8> {
 }
 
 impl<W: Write> Console<W> {
-    /// Writes, at once, what a terminal is to obey.
+    /// Writes `bytes` unescaped, and flushes.
     pub fn draw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.to.write_all(bytes)?;
         self.to.flush()
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_terminal_has_control_characters_shown() {
+    fn control_characters_are_escaped_only_at_a_terminal() {
         for (is_terminal, wanted) in [(true, "\\x1b[0m\x1b[1m"), (false, "\x1b[0m\x1b[1m")] {
             let mut console = Console { to: Vec::new(), is_terminal };
             console.write_all(b"\x1b[0m").unwrap();

@@ -1,4 +1,4 @@
-//! The debugger of `redstart cli` beside that of redis-cli, by pipes and at a terminal.
+//! The debugger of `redstart cli`, compared with that of redis-cli through pipes, and at a terminal.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ if x > 1000 then return redis.error_reply('MANY') end
 return {x, ARGV[1], {ok='fine'}}
 ";
 
-/// Scripts, and what is typed.
+/// Scripts, and the user's input.
 const CASES: [(&str, &str); 9] = [
     (
         SCRIPT,
@@ -37,7 +37,7 @@ fn output(mut command: Command, server: &Server, arguments: &[&str], term: &str,
     command.env("TERM", term).env_remove("REDISCLI_AUTH").env_remove("FAKETTY").env_remove("NO_COLOR");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    // One that ends before it has read all is no failure.
+    // It may exit before it has read all its input.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     child.wait_with_output().expect("the client ends")
 }
@@ -93,7 +93,7 @@ fn script_debug_at_the_prompt_begins_a_session_with_eval() {
 }
 
 #[test]
-fn nothing_is_executed_where_nothing_can_be_debugged() {
+fn the_script_is_not_executed_if_it_cannot_be_debugged() {
     let server = Server::start("--rename-command SCRIPT nosuch");
     let path = write(server.directory(), "return redis.call('incr', KEYS[1])");
     let refused = output(subject(), &server, &["--ldb", "--eval", &path, "key"], "dumb", "c\n");
@@ -114,7 +114,7 @@ fn nothing_is_executed_where_nothing_can_be_debugged() {
 }
 
 #[test]
-fn a_script_is_debugged_at_a_prompt_and_ctrl_c_ends_what_does_not() {
+fn a_script_is_debugged_at_a_prompt_and_ctrl_c_ends_an_endless_eval() {
     let server = Server::start("");
     let path = write(server.directory(), SCRIPT);
     let mut command = subject();
@@ -137,8 +137,8 @@ fn a_script_is_debugged_at_a_prompt_and_ctrl_c_ends_what_does_not() {
     terminal.send("restart\r");
     terminal.wait_for("lua debugger> ");
     terminal.send("e while true do end\r");
-    // From then on Ctrl-C is a signal and no key.
-    crate::support::eventually("the line is taken", || terminal.is_restored().then_some(()));
+    // Ctrl-C is a key in the editor, and a signal outside of it.
+    crate::support::eventually("the editor has ended", || terminal.is_restored().then_some(()));
     terminal.send("\x03");
     terminal.wait_for(&prompt);
     terminal.send("get key\r");

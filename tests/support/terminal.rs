@@ -127,7 +127,7 @@ impl Terminal {
         self.until("the program ends", |terminal| terminal.child.try_wait().expect("wait"))
     }
 
-    /// Waits until the program has ended by itself, and returns all that it printed.
+    /// Waits until the program has ended by itself, and returns its output.
     pub fn finish(&mut self) -> String {
         self.wait_exit();
         if let Some(reader) = self.reader.take() {

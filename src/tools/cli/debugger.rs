@@ -1,7 +1,7 @@
-//! The debugger of scripts as a user has it: `--ldb`, or `SCRIPT DEBUG` before an `EVAL` at the prompt.
+//! The client side of the Lua debugger: `--ldb`, or `SCRIPT DEBUG` before an `EVAL` at the prompt.
 //!
-//! The `EVAL` begins a session: from then on a command is one of the server's debugger, and each reply an array of lines,
-//! coloured by what they are. The line `<endsession>` ends it. Behind it comes the reply of the script, and the server closes
+//! The `EVAL` begins a session. From then on commands go to the server's debugger, and each reply is an array of lines,
+//! coloured by their kind. The line `<endsession>` ends the session. The script's reply follows it, and the server closes
 //! the connection.
 
 use super::state::is;
@@ -9,17 +9,17 @@ use super::state::is;
 /// The line that ends a session.
 const END: &[u8] = b"<endsession>";
 
-/// What becomes of a script's changes.
+/// Where the server runs the script, and so whether its writes persist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// A process is forked for the session, and they are gone with it.
+    /// In a forked process: its writes are discarded when the session ends.
     Forked,
-    /// The server runs the script itself, and they stay.
+    /// In the server itself: its writes stay.
     Sync,
 }
 
 impl Mode {
-    /// The word of SCRIPT DEBUG.
+    /// The argument of `SCRIPT DEBUG`.
     pub fn word(self) -> &'static str {
         match self {
             Mode::Forked => "yes",
@@ -28,22 +28,22 @@ impl Mode {
     }
 }
 
-/// Where a connection is with debugging.
+/// The debugging state of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Debugger {
     /// Scripts run to their end.
     #[default]
     Off,
-    /// SCRIPT DEBUG was sent: the next EVAL begins a session.
+    /// `SCRIPT DEBUG` was sent: the next `EVAL` begins a session.
     Wanted(Mode),
     /// In a session.
     On(Mode),
-    /// A session is over, and the script's reply has not been received.
+    /// A session is over, but the script's reply has not been received yet.
     Ended(Mode),
 }
 
 impl Debugger {
-    /// Notes a command that is sent. Returns whether it begins a session.
+    /// Updates the state for a command about to be sent. Returns whether it begins a session.
     pub fn sends(&mut self, words: &[Vec<u8>]) -> bool {
         match (*self, words) {
             (Debugger::Off | Debugger::Wanted(_), [script, debug, mode])
@@ -61,12 +61,12 @@ impl Debugger {
         }
     }
 
-    /// Whether what is typed goes to the debugger.
+    /// Whether commands go to the debugger.
     pub fn is_on(self) -> bool {
         matches!(self, Debugger::On(_))
     }
 
-    /// Notes a line of a reply. Returns whether it ends the session.
+    /// Updates the state for a line of a reply. Returns whether it ends the session.
     pub fn ends(&mut self, line: &[u8]) -> bool {
         match *self {
             Debugger::On(mode) if line.starts_with(END) => {
@@ -77,7 +77,7 @@ impl Debugger {
         }
     }
 
-    /// The mode of a session that is over, once.
+    /// Returns the mode of a session that has just ended, and switches debugging off.
     pub fn take_end(&mut self) -> Option<Mode> {
         match *self {
             Debugger::Ended(mode) => {
@@ -89,7 +89,7 @@ impl Debugger {
     }
 }
 
-/// What stands in a line, and its colour: of several, the last counts.
+/// The colour of a line that contains a mark. If it contains several, the last row of the table counts.
 const COLOURS: [(&str, &str); 7] = [
     ("<debug>", "1;37"),
     ("<redis>", "0;32"),
@@ -100,7 +100,7 @@ const COLOURS: [(&str, &str); 7] = [
     ("<retval>", "0;35"),
 ];
 
-/// The parameters of a line's colour: those of a line of the script by its marks of the current line and of a breakpoint.
+/// The SGR parameters of a line's colour. A source line is coloured by its marks for the current line and for a breakpoint.
 pub fn colour(line: &[u8]) -> &'static str {
     match line {
         [_, b'>', _, b'0'..=b'9', _, ..] => "0;33",
@@ -113,7 +113,7 @@ pub fn colour(line: &[u8]) -> &'static str {
     }
 }
 
-/// Whether lines are coloured: as in redis-cli also in a pipe, where the terminal's name says that it has colours.
+/// Whether lines are coloured. As in redis-cli this depends on `TERM` only, so they may be coloured in a pipe.
 pub fn has_colours() -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     set("TERM").is_some_and(|name| name.to_string_lossy().contains("xterm")) && set("NO_COLOR").is_none()
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_begins_with_an_eval_and_ends_with_its_line() {
+    fn a_session_begins_with_an_eval_and_ends_with_endsession() {
         let mut debugger = Debugger::default();
         assert!(!debugger.sends(&words("eval return 0")));
         for (line, wanted) in [
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_colour_of_what_it_is() {
+    fn a_line_has_the_colour_of_its_kind() {
         for (line, wanted) in [
             ("* Stopped at 1, stop reason = step over", "0;37"),
             ("-> 1   local x", "0;33"),

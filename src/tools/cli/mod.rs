@@ -11,7 +11,7 @@
 //! `options` is the command line. A `session` is a connection with what is known of it: its database, whether it is in
 //! a transaction, whether it is subscribed. [`format`](mod@format) prints replies. `shell` takes lines: from a `reader`, or at a terminal from
 //! an `editor` with a `history`, which shows `hints` and `help` made of what the server tells of its commands
-//! (`docs`). `debugger` is what the debugger of scripts changes. `modes` is all that is not sending commands.
+//! (`docs`). `debugger` is the state of a Lua debugging session. `modes` is all that is not sending commands.
 
 mod debugger;
 mod docs;

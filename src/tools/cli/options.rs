@@ -20,7 +20,7 @@ use crate::tools::console::tell;
 
 const USAGE: &str = "redstart cli [OPTIONS] [COMMAND [ARGUMENT]...]";
 
-/// Options of redis-cli that need what this client does not have: a cluster, TLS.
+/// Options of redis-cli for features that this client lacks: clusters and TLS.
 const UNSUPPORTED: [&str; 10] = [
     "cluster",
     "tls",
@@ -82,7 +82,7 @@ pub struct Options {
     pub from_input: Option<FromInput>,
     /// A script to run; the command's words are its keys and arguments.
     pub script: Option<PathBuf>,
-    /// Whether that script is debugged.
+    /// How to debug that script, if it is to be debugged.
     pub debugs: Option<Mode>,
     /// Whether to say what happens to the connection.
     pub verbose: bool,
@@ -161,8 +161,8 @@ pub fn command() -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Run the script in FILE; the arguments are its keys, a comma, and its arguments"),
-            flag("ldb", "Debug the script of --eval step by step; what it changes does not stay"),
-            flag("ldb-sync-mode", "The same in the server itself, which waits: what it changes stays"),
+            flag("ldb", "Debug the script of --eval step by step; its writes are discarded"),
+            flag("ldb-sync-mode", "The same, but its writes stay, and other clients wait meanwhile"),
             flag("verbose", "Say what happens to the connection"),
         ])
         .args(modes::arguments())

@@ -36,7 +36,7 @@ pub fn print(bytes: &[u8]) -> Result<(), Failure> {
     console::print(bytes).map_err(Failure::Output)
 }
 
-/// The same for what a terminal is to obey.
+/// The same, but control characters reach the terminal.
 pub fn draw(bytes: &[u8]) -> Result<(), Failure> {
     console::draw(bytes).map_err(Failure::Output)
 }
@@ -48,7 +48,7 @@ pub struct Session {
     pub options: Options,
     /// What is known of the connection.
     pub state: State,
-    /// Whether a script is debugged on it.
+    /// The debugging state of the connection.
     pub debugger: Debugger,
     /// The database that a new connection begins with.
     wanted: u32,
@@ -184,7 +184,8 @@ impl Session {
         Ok(good)
     }
 
-    /// Sends SCRIPT DEBUG. Returns whether the server does it; a refusal is printed, since the script would be executed.
+    /// Sends `SCRIPT DEBUG`. If the server refuses it, prints the error and returns false: without the debugger, the script
+    /// would simply be executed.
     pub fn request_debugging(&mut self, words: &[Vec<u8>]) -> Result<bool, Failure> {
         let Some(connection) = &mut self.connection else { return Err(Error::Closed.into()) };
         self.debugger.sends(words);
@@ -197,7 +198,7 @@ impl Session {
         )
     }
 
-    /// Prints the reply of a script whose debugging is over.
+    /// Prints the script's reply after a debugging session.
     pub fn show_end(&mut self) -> Result<(), Failure> {
         loop {
             match self.receive()? {
@@ -207,7 +208,7 @@ impl Session {
         }
     }
 
-    /// Prints a reply of the debugger. After the last one replies are for people again.
+    /// Prints a reply of the debugger. The last one resets the output format to the standard one.
     fn show_debugged(&mut self, reply: &Value) -> Result<(), Failure> {
         let lines = if let Value::Array(lines) = reply { &lines[..] } else { std::slice::from_ref(reply) };
         let style = &self.options.style;

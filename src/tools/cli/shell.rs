@@ -42,11 +42,11 @@ pub struct Knowledge {
 enum Flow {
     More,
     End,
-    /// The user wants the script debugged from its beginning.
+    /// Restart the debugging session.
     Restart,
 }
 
-/// What a session of debugging begins with.
+/// Printed at the start of a debugging session.
 const DEBUGGING: &str = "\
 Lua debugging session started, please use:
 quit    -- End the session.
@@ -63,7 +63,7 @@ struct Shell {
     /// Whether `knowledge` is of the server that the session is connected to.
     is_informed: bool,
     is_interactive: bool,
-    /// Whether there is a script to be debugged, as often as the user likes.
+    /// Whether `--ldb` was given, so `restart` starts another debugging session.
     debugs_script: bool,
     /// Whether a command had an error for a reply, or none.
     has_failed: bool,
@@ -82,8 +82,7 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
-/// Debugs the script of the options, from its beginning whenever the user restarts it. When it is over, what is typed are
-/// commands.
+/// Debugs the script of `--eval`, again whenever the user types `restart`. After a session the prompt takes commands.
 pub fn debug(options: Options, mode: Mode) -> ExitCode {
     let mut shell = Shell { debugs_script: true, ..Shell::new(options) };
     match shell.debug(mode) {
@@ -156,7 +155,7 @@ impl Shell {
         }
     }
 
-    /// Executes lines until the user, or the input, comes to an end, or the user restarts the script.
+    /// Executes lines until the end of the input, `quit`, or `restart`.
     fn serve(&mut self, reader: &mut dyn Reader) -> Result<Flow, Failure> {
         loop {
             if self.is_interactive {
@@ -301,7 +300,8 @@ impl Shell {
         Ok(Flow::More)
     }
 
-    /// After the last reply of the debugger: the script's reply. The server closes the connection.
+    /// If a debugging session has just ended, prints the script's reply and reconnects, since the server closes the
+    /// connection.
     fn end_debugging(&mut self) -> Result<(), Failure> {
         let Some(mode) = self.session.debugger.take_end() else { return Ok(()) };
         let result = self.session.show_end();

@@ -37,7 +37,7 @@ const MUCH: usize = 16 << 10;
 /// A server that reads from a client once in a turn of its loop takes at least so much.
 const READ_AT_ONCE: usize = 8 << 10;
 
-/// How long a reply is waited for that the other server has sent, while a difference is shrunk.
+/// How long to wait for a reply that the other server has sent, while a difference is shrunk.
 const SHRINKING: Duration = Duration::from_millis(50);
 
 /// What scripts change of a server's configuration, as it is at the beginning of each sequence.

@@ -256,7 +256,7 @@ fn write_line(line: &str) -> Outcome {
     Ok(out.flush()?)
 }
 
-/// Prints a mode's own text, which has colours, or which the next one follows on the same line or replaces.
+/// Prints a mode's own text unescaped: it may contain colours, and the next text may continue or replace its line.
 fn draw(text: &str) -> Outcome {
     Ok(console::draw(text.as_bytes())?)
 }
