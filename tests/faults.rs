@@ -362,9 +362,9 @@ fn a_disk_without_room_is_not_filled_with_the_parts_of_failed_rewrites() {
     }
 }
 
-/// On a disk that is mounted read-only, what was loaded is all that there is to save.
+/// A disk may have been mounted read-only after the data was loaded.
 #[test]
-fn a_server_that_has_changed_nothing_ends_although_it_cannot_save() {
+fn a_server_without_unsaved_changes_exits_although_it_cannot_save() {
     let prepare = |flags: &str, fills: bool| {
         let (launch, shim) = launch("--save 3600 1000");
         let mut server = start(launch);
@@ -378,7 +378,7 @@ fn a_server_that_has_changed_nothing_ends_although_it_cannot_save() {
     };
     let ends = |mut server: Server| {
         server.signal(nix::sys::signal::Signal::SIGTERM);
-        eventually("the end, or a refusal", || {
+        eventually("the server exits or refuses to", || {
             if !server.is_running() {
                 return Some(true);
             }

@@ -1,5 +1,5 @@
-//! Clients with very many subscriptions: while these begin and end, others are served, and a client that is gone gets
-//! nothing and counts for nothing.
+//! Clients with very many subscriptions: other clients are served while these subscribe and unsubscribe, and a
+//! disconnected client gets no messages and is not counted.
 
 mod support;
 
@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use support::client::encode;
 use support::{Client, Server, Value, eventually};
 
-/// Subscriptions of a client: the server has to go through its loop many times for them.
+/// Subscriptions of a client: enough that they take many iterations.
 const MANY: usize = 30_000;
 
-/// Fewer iterations than they need, and more than one that works on other things.
+/// Fewer iterations than they take, but far more than unsplit commands would take.
 const MANY_ITERATIONS: i64 = (MANY / 2000) as i64;
 
 fn channel(number: usize) -> String {
@@ -50,7 +50,7 @@ fn iterations(control: &mut Client) -> i64 {
     control.info_number("eventloop_cycles")
 }
 
-/// Names that anything in the server still has.
+/// How many names are in the server's tables.
 fn names(control: &mut Client) -> i64 {
     ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]
         .map(|name| control.info_number(name))
@@ -59,7 +59,7 @@ fn names(control: &mut Client) -> i64 {
 }
 
 #[test]
-fn subscribing_to_many_channels_takes_many_iterations_and_requests_behind_it_wait() {
+fn subscribing_to_many_channels_takes_many_iterations_and_later_requests_wait() {
     let server = Server::start("");
     let mut control = server.client();
     for word in ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"] {
@@ -94,7 +94,7 @@ fn subscribing_to_many_channels_takes_many_iterations_and_requests_behind_it_wai
 }
 
 #[test]
-fn in_a_transaction_nothing_comes_between_subscriptions() {
+fn in_a_transaction_subscriptions_are_not_interrupted() {
     let server = Server::start("");
     let mut client = server.client();
     let words = [encode(&["MULTI"]), request("SUBSCRIBE"), encode(&["EXEC"])].concat();
@@ -110,7 +110,7 @@ fn in_a_transaction_nothing_comes_between_subscriptions() {
 }
 
 #[test]
-fn the_end_of_a_client_with_many_subscriptions_takes_many_iterations_in_which_it_gets_nothing() {
+fn removing_the_subscriptions_of_a_killed_client_takes_many_iterations_in_which_it_gets_no_messages() {
     let server = Server::start("");
     let mut control = server.client();
     for word in ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"] {
@@ -120,7 +120,7 @@ fn the_end_of_a_client_with_many_subscriptions_takes_many_iterations_in_which_it
         let id = control.run("CLIENT LIST TYPE pubsub").text();
         let id = id.split(['=', ' ']).nth(1).expect("an id").to_owned();
         assert_eq!(control.call(&["CLIENT", "KILL", "ID", &id]).integer(), 1);
-        // Its place, and names of its, are others' from now on.
+        // A new client may take its slot and subscribe to its names.
         let mut new = server.client();
         let kind = if word == "SSUBSCRIBE" { "S" } else { "" };
         for number in [0, MANY / 2, MANY - 1] {
@@ -155,11 +155,11 @@ fn the_end_of_a_client_with_many_subscriptions_takes_many_iterations_in_which_it
 }
 
 #[test]
-fn a_client_may_leave_or_reset_while_it_subscribes() {
+fn a_client_may_disconnect_while_it_subscribes_and_reset_ends_many_subscriptions() {
     let server = Server::start("");
     let mut control = server.client();
     for _ in 0..5 {
-        // The connection ends as soon as it has been told of the first names.
+        // The client disconnects after the first confirmation.
         let mut client = server.client();
         let writing = write(&client, request("SUBSCRIBE"));
         next(&mut client);

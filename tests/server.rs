@@ -674,7 +674,7 @@ fn a_daemon_serves_its_data_by_the_time_its_parent_exits() {
 }
 
 #[test]
-fn a_limit_of_memory_without_its_unit_gets_a_warning() {
+fn a_maxmemory_without_its_unit_is_warned_of() {
     let server = Server::start("--maxmemory 100");
     server.wait_for_log(
         "# WARNING: You specified a maxmemory value that is less than 1MB (current value is 100 bytes). Are you sure this \
@@ -683,12 +683,12 @@ fn a_limit_of_memory_without_its_unit_gets_a_warning() {
     assert!(!Server::start("--maxmemory 1mb").log().contains("less than 1MB"));
 }
 
-/// Tests of damaged payloads look for these words.
+/// Redis' tests of damaged payloads search for this text.
 #[test]
-fn why_a_payload_is_refused_is_in_the_log_where_that_is_verbose() {
+fn the_verbose_log_says_why_a_payload_was_refused() {
     let server = Server::start("--loglevel verbose");
     let mut client = server.client();
-    // A listpack of four bytes that is none, with its version and checksum.
+    // An invalid listpack of four bytes, with a correct version and checksum.
     let payload = b"\x10\x04abcd\x0b\x00\x6e\xd3\x73\x8e\x77\x14\x55\x47";
     let reply = client.call(&[&b"RESTORE"[..], b"k", b"0", payload]);
     assert_eq!(reply.text(), "ERR Bad data format");

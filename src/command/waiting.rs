@@ -58,7 +58,7 @@ pub enum Parking {
     Freed(Ticket),
     /// Its client's writes lack acknowledgements (`WAIT`, `WAITAOF`).
     Acknowledged,
-    /// It has done a part of its work, and goes on from there in the next iterations (`SUBSCRIBE` of many names).
+    /// It has done a part of its work, and continues from this argument in later iterations (`SUBSCRIBE` of many names).
     Part(usize),
     /// The script that it has begun takes long; the reply follows when that has ended.
     Script,

@@ -174,7 +174,7 @@ impl Server {
         }
     }
 
-    /// Logs why a `RESTORE` was refused, at the level and with the words of Redis, which tests of restored data look for.
+    /// Logs why a `RESTORE` was refused. Level and text are those of Redis, which test suites search for.
     #[cold]
     fn log_refused_payload(&self, args: Args<'_>) {
         let log = &self.process.log;

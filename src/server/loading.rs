@@ -468,7 +468,7 @@ impl Server {
         }
     }
 
-    /// The command that cuts the log where it breaks.
+    /// The command that cuts the log at its first error.
     fn fix_log(&self) -> String {
         let manifest = self.persistence.log.directory().manifest();
         format!("redstart check-aof --fix {}", words::shell(manifest.as_os_str().as_encoded_bytes()))
@@ -605,7 +605,7 @@ impl Server {
     }
 }
 
-/// What is left where a file breaks that others follow.
+/// The remedy if a file is damaged that is not the last one.
 const RESTORE: &str = "so it cannot be cut without losing what follows it: restore the log from a backup";
 
 /// The name of a file, for people.

@@ -111,7 +111,7 @@ pub struct Server {
     gate: Gate,
     /// Clients whose next command waits until room has been made.
     waiting_for_memory: Vec<Token>,
-    /// Work of clients that is spread over iterations.
+    /// Work of single clients that is spread over several iterations.
     parts: Parts,
     /// When the log's disk was last complained about.
     log_complained_us: Option<u64>,

@@ -1,12 +1,13 @@
-//! Work of one client that is done in parts, one an iteration, so that others are served in between.
+//! Splits long work of one client into parts, one per iteration, so that other clients are served in between.
 //!
-//! * A command of many names (`SUBSCRIBE` of 100,000 channels): it does a part, says where it goes on
-//!   ([`Server::go_on_later`]), and its client waits meanwhile. The handler is called once an iteration, for one client in
-//!   turn, until it does not say so any more; then what its client has sent behind it is executed. To others it looks like
-//!   several commands.
-//! * The subscriptions of clients that are gone ([`Subscribers::sweep`](super::audience::subscribers::Subscribers::sweep)).
-//! * The arguments of a request that has very many large ones: each lies in a block of its own, and letting go of 76,400 takes
-//!   as long as an MSET of them.
+//! * A command with many names (`SUBSCRIBE` with 100,000 channels): its handler does a part and calls
+//!   [`Server::go_on_later`] with the argument to continue from. The client is blocked until the command is complete; its
+//!   later requests wait. Each iteration calls the handler of one such client, in turn. Other clients may see the effect
+//!   of some of the names before that of the rest.
+//! * The subscriptions of disconnected clients
+//!   ([`Subscribers::sweep`](super::audience::subscribers::Subscribers::sweep)).
+//! * The arguments of a finished request with very many large ones. Each has its own block, and freeing 76,400 blocks takes
+//!   as long as the MSET that they belong to.
 
 use std::collections::VecDeque;
 
@@ -16,32 +17,32 @@ use crate::command::waiting::Parking;
 use crate::sys::poller::Token;
 use crate::types::Block;
 
-/// Subscriptions of clients that are gone, taken out of the tables in one iteration: at 0.3 to 0.5 µs each.
+/// The most subscriptions of disconnected clients that one iteration removes: each takes 0.3 to 0.5 µs.
 const SWEPT: usize = 1024;
 
 /// A command that has done a part of its work.
 struct Part {
     token: Token,
-    /// Where it goes on, as its handler has said.
+    /// The argument it continues from.
     from: usize,
-    /// Ticks that it has taken so far.
+    /// How many ticks it has taken so far.
     ticks: u64,
 }
 
-/// What is done in parts.
+/// The state of work in parts.
 #[derive(Default)]
 pub(super) struct Parts {
     queue: VecDeque<Part>,
-    /// Where the handler that is being called goes on; 0 where it begins.
+    /// The argument from which the running handler continues; 0 at the beginning.
     from: usize,
-    /// Arguments of requests that are done.
+    /// Arguments of finished requests, to be freed.
     pub spent: Vec<Vec<Block>>,
-    /// How many subscriptions may still be swept in this iteration.
+    /// How many more subscriptions may be swept in this iteration.
     sweeps_left: usize,
 }
 
 impl Parts {
-    /// A client that is gone does not wait for the rest of its command. Returns whether it did.
+    /// Drops the rest of a disconnected client's command. Returns whether there was one.
     pub fn forget(&mut self, token: Token) -> bool {
         let before = self.queue.len();
         self.queue.retain(|part| part.token != token);
@@ -57,7 +58,7 @@ impl Server {
             || self.audience.subscribers.has_departed()
     }
 
-    /// A part of this iteration.
+    /// Does this iteration's part: sweeps subscriptions, continues one command, and frees arguments.
     pub(super) fn do_parts(&mut self) {
         self.parts.sweeps_left = SWEPT;
         self.sweep_subscriptions();
@@ -70,20 +71,20 @@ impl Server {
         }
     }
 
-    /// Where the handler that has been called goes on; 0 where it begins.
+    /// The argument from which the running handler continues; 0 at the beginning.
     pub(super) fn goes_on_from(&self) -> usize {
         self.parts.from
     }
 
-    /// The command of `token` goes on in a later iteration, `from` there, which is not 0. For commands that are called by a
-    /// client itself: nothing comes in between the commands of a transaction.
+    /// Continues the running command of `token` in a later iteration, from the argument `from`, which is not 0. Not for
+    /// commands of a transaction, which must not be interrupted.
     pub(super) fn go_on_later(&mut self, token: Token, from: usize) {
         debug_assert!(from > 0, "0 is the beginning");
         self.core.wait = Some(Box::new(Parking::Part(from)));
         self.net.session(token).flags.waiting = true;
     }
 
-    /// The request of a client has just been kept in [`super::net::client::Client::rest`]: its first part is done.
+    /// Queues a command whose first part is done. Its request is in [`super::net::client::Client::rest`].
     pub(super) fn park_part(&mut self, token: Token, from: usize) {
         self.parts.queue.push_back(Part { token, from, ticks: self.core.wait_ticks });
     }
@@ -102,7 +103,7 @@ impl Server {
         {
             self.parts.from = from;
             let outcome = admin::call(self, token, command, places.args());
-            debug_assert!(outcome.is_ok(), "what may fail does so at the beginning");
+            debug_assert!(outcome.is_ok(), "only the first part may fail");
             self.parts.from = 0;
             let ticks = ticks + self.core.stopwatch.lap();
             if let Some(parking) = self.core.wait.take()
@@ -123,7 +124,7 @@ impl Server {
         self.advance(token, rest);
     }
 
-    /// Ends all subscriptions of a client that is gone.
+    /// Ends all subscriptions of a disconnected client.
     pub(super) fn end_subscriptions(&mut self, token: Token) {
         self.audience.subscribers.depart(token);
         self.sweep_subscriptions();

@@ -27,7 +27,7 @@ use crate::persist::rdb::file as rdb;
 use crate::sys::fork::{self, Exit, Forked, Link, Role};
 use crate::sys::{disk, file};
 
-/// The status of a child whose snapshot has replaced one that was kept.
+/// The exit status of a child that has saved a snapshot and kept the old one.
 const HAS_KEPT: i32 = 2;
 
 /// Megabytes, for the log.
@@ -181,7 +181,7 @@ impl Server {
         (0..self.core.keyspace.count()).map(|db| self.core.keyspace.db(db).len() as u64).sum()
     }
 
-    /// Writes the data to `path`, and renames that to `dbfilename`. Returns whether the file of that name was kept: see
+    /// Writes the data to `path`, and renames that to `dbfilename`. Returns whether the old file was kept: see
     /// [`super::persistence::snapshots`].
     fn write_snapshot(
         &self,
@@ -220,13 +220,13 @@ impl Server {
         Ok(kept.is_some())
     }
 
-    /// Where a snapshot goes that is begun now.
+    /// The path of a snapshot that is begun now.
     fn snapshot_path(&self) -> PathBuf {
         let name = self.core.config.dbfilename.as_path();
         std::path::absolute(name).unwrap_or_else(|_| name.to_path_buf())
     }
 
-    /// A snapshot of `keys` keys was written to `path`.
+    /// Records that a snapshot of `keys` keys was written to `path`.
     fn note_snapshot(&mut self, path: &Path, keys: u64, kept: bool) {
         let version = self.rdb_version();
         let snapshots = &mut self.persistence.snapshots;
@@ -239,8 +239,8 @@ impl Server {
         if self.core.config.rdb_write_version == 10 { 10 } else { LATEST }
     }
 
-    /// Whether all data is on the disk without another snapshot: nothing has changed since the one in its place was loaded
-    /// or written, or since the log was.
+    /// Whether all data is on disk already: it has not changed since the current snapshot was loaded or written, or the log
+    /// contains it.
     fn is_on_disk(&self) -> bool {
         if self.core.keyspace.counters.dirty > 0 {
             return false;
@@ -455,7 +455,7 @@ impl Server {
     pub(super) fn end_job(&mut self) {
         if let Some(job) = self.persistence.job.take() {
             if job.work == Work::Rewrite {
-                // Redis's words, which other programs wait for.
+                // The text of Redis, which test suites wait for.
                 self.process.log.notice(format_args!("Killing running AOF rewrite child: {}", job.pid()));
             }
             let path = job.path.clone();

@@ -340,7 +340,7 @@ impl Server {
                     let (machine, names) = run.host.parts();
                     match values::value_of(&room.reply, &mut machine.heap, names) {
                         Ok(value) => {
-                            // A command may reply with an error that is no failure of its own: DEBUG ERROR.
+                            // `DEBUG ERROR` succeeds and replies with an error.
                             if raises && room.reply.first() == Some(&b'-') {
                                 machine.raise(value);
                             } else {

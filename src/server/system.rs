@@ -252,7 +252,7 @@ fn memory(machine: &Machine, config: &Config) -> Finding {
     )
 }
 
-/// A number without its unit. The text is Redis's.
+/// Warns of a `maxmemory` below 1 MB, whose unit was probably forgotten. The text is that of Redis.
 fn small_limit(_: &Machine, config: &Config) -> Finding {
     if config.maxmemory == 0 || config.maxmemory >= 1 << 20 {
         return Finding::Good;

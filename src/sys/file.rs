@@ -69,8 +69,8 @@ fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
-/// Opens a regular file for reading, and returns its length as well. Anything else of that name is refused: to open a
-/// pipe would wait for its other end, and a device has no end.
+/// Opens a regular file for reading, and also returns its length. Fails for anything else: opening a pipe would wait for a
+/// writer, and a device has no end.
 pub fn open_regular(path: &Path) -> io::Result<(File, u64)> {
     open_only_regular(OpenOptions::new().read(true), path)
 }
@@ -88,7 +88,7 @@ pub fn open_only_regular(options: &mut OpenOptions, path: &Path) -> io::Result<(
     let other = || io::Error::other("Not a regular file");
     let opened = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {
-        // A pipe that nobody reads, or a socket.
+        // A pipe without a reader, or a socket.
         Some(libc::ENXIO | libc::EOPNOTSUPP) => other(),
         _ => error,
     })?;
@@ -102,7 +102,7 @@ pub fn open_only_regular(options: &mut OpenOptions, path: &Path) -> io::Result<(
     }
 }
 
-/// What tells a file from another one that takes its name, and from itself after it was written.
+/// Identifies a version of a file: it changes when the file is replaced or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     id: FileId,
@@ -111,12 +111,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of the file that was found.
+    /// The identity of the file with this metadata.
     pub fn of(found: &Metadata) -> Identity {
         Identity { id: file_id(found), len: found.len(), modified: (found.mtime(), found.mtime_nsec()) }
     }
 
-    /// When it was written last, Unix seconds.
+    /// When the file was last written, in Unix seconds.
     pub fn modified_at(&self) -> i64 {
         self.modified.0
     }

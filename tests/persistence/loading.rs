@@ -267,7 +267,7 @@ fn a_log_that_ends_within_a_transaction_leaves_nothing_of_it() {
     }
 }
 
-/// What mends the log, as the server's log says it.
+/// The command that repairs the log, as in the server's message.
 fn fix_command(directory: &Path) -> String {
     if subject_is_redis() {
         return "./redis-check-aof --fix <filename.manifest>".into();
@@ -484,7 +484,7 @@ fn commands_in_a_log_that_would_wait_do_not() {
     assert_eq!(server.client().run("GET l").text(), "v");
 }
 
-/// To open it would wait for whoever writes into it.
+/// Opening a pipe would wait for a writer.
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_refused_at_once() {
     if subject_is_redis() {

@@ -631,11 +631,11 @@ fn the_first_base_of_a_log_is_made_from_an_existing_snapshot() {
     assert_eq!(client.run("LLEN list").integer(), 2);
 }
 
-/// What was lost is the manifest, not the data: nothing is appended to the files that it named, nor are they overwritten.
+/// The manifest is lost, the data is not: the files that it named are neither appended to nor overwritten.
 #[test]
 fn files_of_a_log_whose_manifest_was_lost_are_left_alone() {
     if subject_is_redis() {
-        // It appends to them, and loads them at the start after.
+        // Redis appends to them, and loads them at the next start.
         return;
     }
     for is_on in [true, false] {
@@ -669,11 +669,11 @@ fn files_of_a_log_whose_manifest_was_lost_are_left_alone() {
     }
 }
 
-/// A base alone: the numbers of its incremental files are only in the history.
+/// After a rewrite without a log, the numbers of the old incremental files are only in the history.
 #[test]
-fn a_part_does_not_get_the_name_of_one_that_is_to_be_removed() {
+fn a_part_does_not_get_the_name_of_a_history_file() {
     if subject_is_redis() {
-        // It appends to the file that it removes at the next start.
+        // Redis appends to the file, and removes it at the next start.
         return;
     }
     let server = begin("--appendonly yes --aof-disable-auto-gc yes");
@@ -685,7 +685,7 @@ fn a_part_does_not_get_the_name_of_one_that_is_to_be_removed() {
     assert!(manifest(server.directory()).contains("appendonly.aof.1.incr.aof seq 1 type h"));
     let server = restart(server);
     server.client().ok("SET l v");
-    // Whoever removes history removes nothing else.
+    // Deleting history deletes no other file.
     let server = start(server.stop().flags("--aof-disable-auto-gc no"));
     let log = server.directory().join("appendonlydir");
     eventually("history is removed", || (names(&log).len() == 3).then_some(()));
@@ -695,7 +695,7 @@ fn a_part_does_not_get_the_name_of_one_that_is_to_be_removed() {
 }
 
 #[test]
-fn the_child_that_rewrites_is_killed_with_the_words_that_others_wait_for() {
+fn killing_the_rewrite_child_is_logged_with_the_text_of_redis() {
     let server = begin("--appendonly yes --rdb-key-save-delay 1000000");
     let mut client = server.client();
     client.ok("SET k v");

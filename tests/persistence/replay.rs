@@ -348,7 +348,7 @@ fn masked(line: &str, reply: &Value) -> Vec<Value> {
     kept.flatten().cloned().collect()
 }
 
-/// A server that loads a log of one file, as versions before 7 write it, of these commands.
+/// Starts a server that loads these commands from a single-file log, as written by versions before 7.
 fn load_old_log(commands: &[&[&str]]) -> crate::support::Server {
     let launch = Launch::subject().flags("--appendonly yes --enable-debug-command yes");
     let log: Vec<u8> = commands.iter().flat_map(|words| encode(words)).collect();
@@ -357,7 +357,7 @@ fn load_old_log(commands: &[&[&str]]) -> crate::support::Server {
 }
 
 #[test]
-fn scripts_that_an_old_log_names_by_their_digest_are_run() {
+fn evalsha_in_an_old_log_is_executed() {
     const SET: &str = "redis.call('SET', KEYS[1], ARGV[1]) return 1";
     let digest = begin("").client().call(&["SCRIPT", "LOAD", SET]).text();
     let mut commands: Vec<Vec<String>> = Vec::new();
@@ -366,7 +366,7 @@ fn scripts_that_an_old_log_names_by_their_digest_are_run() {
     add(&["EVALSHA", &digest, "1", "loaded", "v"]);
     add(&["SCRIPT", "FLUSH"]);
     add(&["EVAL", SET, "1", "sent", "v"]);
-    // Others do not drive it out of the cache.
+    // More scripts than the cache keeps must not evict the first one.
     for n in 0..600 {
         add(&["EVAL", &format!("return {n}"), "0"]);
     }
@@ -390,7 +390,7 @@ fn scripts_that_an_old_log_names_by_their_digest_are_run() {
         let kept = client.info_number("number_of_cached_scripts");
         assert!((1..=500).contains(&kept), "those that are too many are evicted in the end: {kept}");
     }
-    // The flush counts: what came before it is gone.
+    // `SCRIPT FLUSH` removes the scripts before it.
     let server = load_old_log(&[
         &["SCRIPT", "LOAD", SET],
         &["SCRIPT", "FLUSH", "ASYNC"],
@@ -403,7 +403,7 @@ fn scripts_that_an_old_log_names_by_their_digest_are_run() {
 }
 
 #[test]
-fn what_a_log_publishes_has_no_receivers_and_does_not_keep_it_from_being_loaded() {
+fn a_log_with_publish_is_loaded_and_its_messages_are_not_delivered() {
     let server = load_old_log(&[
         &["EVAL", "local n = redis.call('PUBLISH', 'c', 'm') redis.call('SET', 'n', n)", "0"],
         &["PUBLISH", "c", "m"],

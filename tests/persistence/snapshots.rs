@@ -309,14 +309,14 @@ fn kept(directory: &Path) -> Vec<String> {
 #[test]
 fn a_snapshot_that_was_not_loaded_is_kept_when_one_of_under_a_tenth_replaces_it() {
     if subject_is_redis() {
-        // It replaces it.
+        // Redis does not keep it.
         return;
     }
     let large = snapshot_of(100);
     for ends in ["SAVE", "BGSAVE", "SHUTDOWN SAVE"] {
         let server = begin("--appendonly yes");
         server.client().ok("SET k v");
-        // The log counts, and not the snapshot that was put there.
+        // The server loads the log, not this snapshot.
         let mut server = restart_after(server, |directory| {
             fs::write(directory.join("dump.rdb"), &large).expect("written")
         });
@@ -337,7 +337,7 @@ fn a_snapshot_that_was_not_loaded_is_kept_when_one_of_under_a_tenth_replaces_it(
         let says = format!("about 100 keys) by one of 1 keys. It is kept as {}", found[0]);
         assert!(server.log().contains(&says), "{}", server.log());
         if ends != "SHUTDOWN SAVE" {
-            // Once: whoever goes on replacing the file knows what he does.
+            // Only the first one is kept: later replacements are deliberate.
             fs::write(directory.join("dump.rdb"), &large).expect("written");
             client.run(ends);
             wait_for_jobs(&mut client);
@@ -349,7 +349,7 @@ fn a_snapshot_that_was_not_loaded_is_kept_when_one_of_under_a_tenth_replaces_it(
 }
 
 #[test]
-fn a_snapshot_is_not_kept_that_was_loaded_or_is_of_the_same_size() {
+fn a_snapshot_is_not_kept_if_it_was_loaded_or_is_not_much_larger() {
     let large = snapshot_of(100);
     let server = restart_after(begin(""), |directory| {
         fs::write(directory.join("dump.rdb"), &large).expect("written");
@@ -358,18 +358,18 @@ fn a_snapshot_is_not_kept_that_was_loaded_or_is_of_the_same_size() {
     assert_eq!(client.run("DBSIZE").integer(), 100);
     client.ok("FLUSHALL");
     client.ok("SAVE");
-    assert_eq!(kept(server.directory()), [""; 0], "who empties what was loaded wants it empty");
+    assert_eq!(kept(server.directory()), [""; 0], "the loaded data was flushed on purpose");
     client.ok("DEBUG POPULATE 100");
     client.ok("SAVE");
     client.ok("FLUSHALL");
     client.ok("SAVE");
-    assert_eq!(kept(server.directory()), [""; 0], "so does who empties what was saved");
+    assert_eq!(kept(server.directory()), [""; 0], "the saved data was flushed on purpose");
     let server = begin("--appendonly yes");
     let mut client = server.client();
     client.ok("DEBUG POPULATE 50");
     fs::write(server.directory().join("dump.rdb"), &large).expect("written");
     client.ok("SAVE");
-    assert_eq!(kept(server.directory()), [""; 0], "half of the keys are there");
+    assert_eq!(kept(server.directory()), [""; 0], "the new one has half of the keys");
 }
 
 #[test]
@@ -391,9 +391,9 @@ fn a_snapshot_in_another_directory_is_kept_when_a_smaller_one_replaces_it() {
     assert_eq!(kept(server.directory()), [""; 0]);
 }
 
-/// Valkey 9 has a signature of its own, and versions of its own from 80 on.
+/// Valkey 9 has its own signature, and its own version numbers from 80 on.
 #[test]
-fn a_snapshot_of_valkey_9_is_read_and_what_is_none_is_named() {
+fn a_snapshot_of_valkey_9_is_read_and_other_files_are_refused() {
     if subject_is_redis() {
         return;
     }

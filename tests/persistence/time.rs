@@ -49,7 +49,7 @@ fn keys_that_expire_while_the_server_is_down_are_not_loaded() {
     }
 }
 
-/// A wrong clock, or a cache that was down for long: all that was in the file is still there afterwards.
+/// After a start with a wrong clock, or of a cache that was down for long, the file with the expired keys still exists.
 #[test]
 fn a_snapshot_of_which_most_keys_had_expired_is_kept_when_it_is_replaced() {
     if subject_is_redis() {

@@ -101,8 +101,8 @@ impl Directory {
         part.path(&self.path)
     }
 
-    /// `manifest` with a new base, as [`Manifest::with_new_base`] makes it. If there is no other manifest, its name is
-    /// that of no file with content: such a file belongs to a log whose manifest was lost.
+    /// `manifest` with a new base, as [`Manifest::with_new_base`] makes it. If `manifest` is empty, the new name skips
+    /// existing files that are not empty: they belong to a log whose manifest was lost.
     pub fn with_new_base(&self, manifest: &Manifest, is_rdb: bool, keeps_last: bool) -> Manifest {
         let mut before = manifest.clone();
         loop {
@@ -115,7 +115,8 @@ impl Directory {
         }
     }
 
-    /// `manifest` with a new incremental file, whose name is that of no file with content: it is going to be appended to.
+    /// `manifest` with a new incremental file. Its name skips existing files that are not empty, since the log is appended
+    /// to it.
     pub fn with_new_incremental(&self, manifest: &Manifest) -> Manifest {
         let mut before = manifest.clone();
         loop {
@@ -131,7 +132,7 @@ impl Directory {
         fs::metadata(self.part(part)).is_ok_and(|found| !found.is_file() || found.len() > 0)
     }
 
-    /// The names of files with content that look like those of a log, in order.
+    /// The names of non-empty files that look like parts of a log, sorted.
     pub fn strangers(&self) -> Vec<String> {
         let begin = [&self.file[..], b"."].concat();
         let is_part = |name: &[u8]| {

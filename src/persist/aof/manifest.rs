@@ -148,7 +148,7 @@ impl Manifest {
                 .add_line(line)
                 .map_err(|what| ManifestError { line: Some((number, line.to_vec())), what })?;
         }
-        // Nothing new gets the name of a file that is to be deleted.
+        // A new part must not get the name of a history file, which is going to be deleted.
         let is_old_incremental = |part: &&Part| part.name.ends_with(b".incr.aof");
         let old = manifest.history.iter().filter(is_old_incremental).map(|part| part.seq).max();
         manifest.incremental_seq = manifest.incremental_seq.max(old.unwrap_or(0));
@@ -195,7 +195,7 @@ impl Manifest {
         self.base.iter().chain(&self.incremental)
     }
 
-    /// Whether a file is one of those to read.
+    /// Whether a file is the base or an incremental file.
     pub fn names(&self, part: &Part) -> bool {
         self.parts().any(|known| known.name == part.name)
     }
@@ -229,13 +229,13 @@ impl Manifest {
         new
     }
 
-    /// The same, in which the number of the next base counts as given away.
+    /// The same, but the next base skips a number.
     #[must_use]
     pub(super) fn without_next_base(&self) -> Manifest {
         Manifest { base_seq: next_seq(self.base_seq), ..self.clone() }
     }
 
-    /// The same, in which the number of the next incremental file counts as given away.
+    /// The same, but the next incremental file skips a number.
     #[must_use]
     pub(super) fn without_next_incremental(&self) -> Manifest {
         Manifest { incremental_seq: next_seq(self.incremental_seq), ..self.clone() }

@@ -87,7 +87,7 @@ pub mod types {
     /// A hash with fields that expire in a listpack.
     pub const HASH_LISTPACK_EX: u8 = 25;
 
-    /// Whether the value is, or consists of, elements in one encoded string.
+    /// Whether the value is stored as encoded strings, such as listpacks.
     pub fn is_encoded(byte: u8) -> bool {
         matches!(byte, HASH_ZIPMAP..=STREAM_3 | HASH_LISTPACK_EX)
     }

@@ -44,7 +44,7 @@ pub fn restore(payload: &[u8], verifies: bool, target: Target<'_>) -> Result<Ent
     load_value(*type_byte, &mut SliceInput::new(value), target).map_err(PayloadError::Value)
 }
 
-/// Why the value in a payload is refused that has a correct footer; `None` if it is not refused.
+/// Why `RESTORE` refuses the value of a payload whose footer is correct. `None` if it does not.
 pub fn why_refused(payload: &[u8], shapes: &Shapes) -> Option<String> {
     let error = match restore(payload, false, Target { key: b"", expire_at: None, shapes }) {
         Err(PayloadError::Value(error)) => error,

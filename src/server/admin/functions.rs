@@ -19,7 +19,7 @@ impl Server {
         self.fcall_for(Some(token), self.net.selected_db(token), command, args)
     }
 
-    /// `FCALL` for a client, or for a log that is loaded.
+    /// `FCALL` for a client, or during loading if `client` is `None`.
     pub(in crate::server) fn fcall_for(
         &mut self,
         client: Option<Token>,

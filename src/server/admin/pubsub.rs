@@ -7,10 +7,11 @@ use crate::server::audience::post::Payload;
 use crate::server::audience::subscribers::Kind;
 use crate::sys::poller::Token;
 
-/// Names that a command begins or ends subscriptions to before others are served: at about 0.8 µs each with its reply.
+/// How many names a command subscribes to or unsubscribes from before other clients are served. Each takes about 0.8 µs
+/// with its reply.
 const PART: usize = 512;
 
-/// A name counts as another one for each so many bytes.
+/// A long name counts as one more name per this many bytes.
 const BYTES_PER_NAME: usize = 128;
 
 impl Kind {
@@ -47,7 +48,7 @@ impl Server {
         Ok(())
     }
 
-    /// Calls `each` with the names that belong to this part of a command.
+    /// Calls `each` with the names of this part of a command.
     fn for_some_names(&mut self, token: Token, args: Args<'_>, mut each: impl FnMut(&mut Server, &[u8])) {
         let mut most = self.most_in_a_part(token);
         for at in self.goes_on_from().max(1)..args.len() {
@@ -60,7 +61,7 @@ impl Server {
         }
     }
 
-    /// How many names a part of a command has; in a transaction all of them, since nothing comes in between.
+    /// The most names in a part of a command. In a transaction there is no limit, since it must not be interrupted.
     fn most_in_a_part(&mut self, token: Token) -> usize {
         if self.net.session(token).flags.transaction { usize::MAX } else { PART }
     }
@@ -118,7 +119,8 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// Ends subscriptions of a client, without a word. Returns whether it has no more; else its command goes on later.
+    /// Removes up to a part of a client's subscriptions without replies. Returns true if none is left; otherwise the
+    /// command continues in a later iteration.
     pub(super) fn end_subscriptions_silently(&mut self, token: Token) -> bool {
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
             for _ in 0..PART {

@@ -26,7 +26,7 @@ impl Server {
         }
     }
 
-    /// `EVAL` for a client, or for a log that is loaded.
+    /// `EVAL` for a client, or during loading if `client` is `None`.
     pub(in crate::server) fn eval_for(
         &mut self,
         client: Option<Token>,
@@ -64,8 +64,8 @@ impl Server {
         self.run_cached(client, command, (place, keys, db), args)
     }
 
-    /// Executes `EVAL`, `EVALSHA` and their variants, `SCRIPT LOAD` and `SCRIPT FLUSH` for a log that is loaded: Redis 6 and
-    /// earlier versions log them.
+    /// Executes `EVAL`, `EVALSHA` and their variants, `SCRIPT LOAD` and `SCRIPT FLUSH` during loading: Redis 6 and earlier
+    /// versions log them.
     pub(in crate::server) fn replay_script(
         &mut self,
         which: ServerCommand,

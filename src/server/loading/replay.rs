@@ -1,11 +1,12 @@
-//! Replay: the commands of a log are executed again, as requests are, by [`crate::server::core::dispatch`], in the name of a
-//! session that has no connection.
+//! Replays the commands of a log. [`crate::server::core::dispatch`] executes them like requests, for a session without a
+//! connection.
 //!
-//! The commands of a transaction are kept until its `EXEC`, so that a log which ends within one leaves nothing of it.
+//! The commands of a transaction are kept until its `EXEC`, so an incomplete transaction at the end of a log changes
+//! nothing.
 //!
-//! Redis 6 and earlier versions logged the call of a script instead of what it changed. So `EVALSHA`, `SCRIPT LOAD` and
-//! `SCRIPT FLUSH` are executed, too, and no script is evicted from the cache meanwhile. A `PUBLISH` has no receivers: its
-//! message was delivered when it was new. Other commands that change no data are skipped.
+//! Redis 6 and earlier versions logged calls of scripts instead of their writes. So `EVALSHA`, `SCRIPT LOAD` and
+//! `SCRIPT FLUSH` are executed, too, and no script is evicted from the cache during loading. A script's `PUBLISH` has no
+//! receivers: the message was delivered when the script first ran. Other commands that change no data are skipped.
 
 use std::path::Path;
 
@@ -25,18 +26,18 @@ const KEEP_REPLY: usize = 64 * 1024;
 /// How many failed commands of the AOF are logged one by one.
 const FAILURES_SHOWN: u64 = 100;
 
-/// Why a log is not executed to its end.
+/// Why the replay of a log fails.
 pub(super) enum ReadOrRun {
-    /// It cannot be read.
+    /// The log cannot be read.
     Read(ReadError),
-    /// What follows must not be executed.
+    /// A command cannot be executed, so those after it must not be either.
     Run(LoadFailed),
 }
 
-/// Commands of the log that were not executed, since they change no data.
+/// Commands of the log that were skipped, since they change no data.
 pub(super) struct Skipped {
     count: u64,
-    /// The first one, and where it is.
+    /// The first one, and its place.
     name: &'static str,
     offset: u64,
     file: String,
@@ -115,7 +116,7 @@ impl Server {
             let (path, offset) = (words::shell(place.0.as_os_str().as_encoded_bytes()), place.1);
             Err(format!(
                 "{why} '{called}' reading the append only file {file} at offset {offset}: the file is damaged, or of a \
-                 server with modules. Make a backup of your AOF file, then mend the command, or cut it off with all that \
+                 server with modules. Make a backup of your AOF file, then correct the command, or cut it off with all that \
                  follows: truncate -s {offset} {path}"
             )
             .into())

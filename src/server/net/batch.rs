@@ -92,7 +92,7 @@ pub struct Rest {
     pub bytes: Vec<u8>,
     /// And the blocks of large arguments.
     pub blocks: Vec<Block>,
-    /// The memory of `blocks`, and the bytes in them.
+    /// The memory of `blocks`, and how many bytes of it are used.
     block_bytes: usize,
     block_len: usize,
 }

@@ -52,7 +52,8 @@ pub struct Query {
     pub partial: Partial,
     /// Arguments outside of the ring.
     pub blocks: Vec<Block>,
-    /// The memory of `blocks`, and the bytes in them: a large request has thousands.
+    /// The memory of `blocks`, and how many bytes of it are used. Kept as sums, since a large request has thousands of
+    /// blocks.
     block_bytes: usize,
     block_len: usize,
     /// The one that is being received: its block and how many bytes it shall have, line end included.
@@ -87,7 +88,7 @@ impl Query {
         self.ring.capacity() <= LARGE_RING
     }
 
-    /// Bytes that the client has sent and that were not executed yet. O(1).
+    /// Bytes that the client has sent and the server has not executed yet. O(1).
     pub fn len(&self) -> usize {
         self.ring.len() + self.block_len + self.filling.as_ref().map_or(0, |(block, _)| block.len())
     }
@@ -276,7 +277,7 @@ impl Client {
         received + self.rest.as_ref().map_or(0, |rest| rest.argument_bytes())
     }
 
-    /// Bytes that it has sent and that were not executed yet. O(1).
+    /// Bytes that it has sent and the server has not executed yet. O(1).
     pub fn unexecuted_len(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.len()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }

@@ -26,7 +26,7 @@ pub struct Job {
     pub dirty: u64,
     /// The temporary file that it writes.
     pub path: PathBuf,
-    /// Where a snapshot goes, whatever becomes of `dir` and `dbfilename` meanwhile.
+    /// The final path of a snapshot. `dir` and `dbfilename` may change while the job runs.
     pub target: PathBuf,
     /// Whether the file is an RDB file.
     pub is_rdb: bool,
@@ -44,7 +44,7 @@ pub struct Ended {
 }
 
 impl Job {
-    /// `child` has just begun to write the first of two files, which becomes the second if it is a snapshot.
+    /// `child` has just begun to write the temporary file `path`, which a snapshot renames to `target`.
     pub fn new(
         work: Work,
         child: Child,
@@ -69,7 +69,7 @@ impl Job {
         }
     }
 
-    /// The number of its process.
+    /// The child's process ID.
     pub fn pid(&self) -> i32 {
         self.child.pid()
     }

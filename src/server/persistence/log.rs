@@ -119,7 +119,7 @@ pub struct Log {
     rewrite: (u64, u64),
     /// How many failed syncs of the thread a later rewrite has repaired.
     mended: u64,
-    /// The newest part was begun by a rewrite that has failed since: the next one may take it if it is empty.
+    /// The newest part was created by a rewrite that has failed: the next rewrite may reuse it if it is empty.
     spare: bool,
     /// Bytes were appended to the newest part that no sync has been requested for.
     unsynced: bool,
@@ -389,8 +389,8 @@ impl Log {
     /// the last part only. So this waits for the disk, which the new manifest has to do anyway. Where `policy` does not
     /// promise that all is on disk, the thread makes the new name durable, before it syncs anything of the new part.
     ///
-    /// Without a log it does nothing: then a rewrite only makes a base. A part that a failed rewrite has left empty is taken
-    /// again, so that a disk without room is not filled with names.
+    /// Without a log it does nothing: then a rewrite only makes a base. If a failed rewrite has left an empty part, that one
+    /// is reused, so that failing rewrites do not fill the disk with empty files.
     ///
     /// # Errors
     /// A file cannot be made or synced, or calls wait for a disk that refuses them: the snapshot would contain them, and
@@ -416,7 +416,7 @@ impl Log {
         file.set_len(0).map_err(failed("empty", &path))?;
         if let Some(manifest) = manifest {
             self.name_part(manifest, policy).inspect_err(|_| {
-                // The new manifest may stand although it could not be synced.
+                // The new manifest may be in place although syncing it failed.
                 let found = self.directory.load().map(Option::unwrap_or_default);
                 if found.is_ok_and(|found| newest.is_some_and(|part| !found.names(&part))) {
                     let _ = fs::remove_file(&path);
@@ -434,7 +434,7 @@ impl Log {
         Ok(())
     }
 
-    /// Replaces the manifest by one with a new part, after the part before it is complete.
+    /// Completes the last part, and replaces the manifest with one that names a new part.
     fn name_part(&mut self, manifest: Manifest, policy: Policy) -> Result<(), Failed> {
         self.complete_part()?;
         if policy == Policy::Always {
@@ -447,7 +447,7 @@ impl Log {
         Ok(())
     }
 
-    /// A rewrite has failed after its part had begun.
+    /// A rewrite has failed after [`Log::begin_part`].
     pub fn rewrite_failed(&mut self) {
         self.spare = self.state == State::On;
     }

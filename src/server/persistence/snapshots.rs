@@ -1,10 +1,10 @@
-//! What is known of snapshots: when the data was last saved, how that went, whether it is due again, and what the file
-//! holds that the next one replaces.
+//! The state of snapshots: when the data was last saved, with what result, when the next save is due, and which file it
+//! will replace.
 //!
-//! A process that has neither loaded nor written the file in the place of its snapshot knows nothing of what is in it: the
-//! log was loaded instead, `dir` was changed, a backup was copied there. If a save is about to replace such a file by one
-//! of under a tenth of its keys or bytes, the old one keeps a name, once in the life of the process. A file of which most
-//! keys had expired when it was loaded counts as not loaded: the clock may have been wrong.
+//! The file at the snapshot's path may hold data that this process has neither loaded nor written: the log was loaded
+//! instead, `dir` was changed, or a backup was copied there. If a save is about to replace such a file with one that has
+//! less than a tenth of its keys or bytes, the old file is kept under another name. This happens once per process. A file
+//! counts as not loaded if most of its keys had expired by then: the clock may have been wrong.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,28 +19,28 @@ use crate::sys::file::{self, Identity};
 /// After a failure the next try waits this long.
 const RETRY_SECONDS: i64 = 5;
 
-/// A snapshot is kept that has more than this many times the keys or bytes of the new one.
+/// A snapshot is kept if it has more than this many times the keys or bytes of the new one.
 const SHRINKS: u64 = 10;
 
 /// A file that this process has loaded or written.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// Which one it was then.
+    /// The file's identity at that time.
     pub identity: Identity,
-    /// The keys in it.
+    /// How many keys it contains.
     pub keys: u64,
-    /// Those that came into the data set.
+    /// How many of them had not expired when it was loaded.
     pub loaded: u64,
     /// The version of its format.
     pub version: u16,
 }
 
-/// A snapshot that was not lost when another one replaced it.
+/// A snapshot that was kept under another name when a new one replaced it.
 #[derive(Debug)]
 pub struct Kept {
-    /// Its name now.
+    /// Its new path.
     pub path: PathBuf,
-    /// The keys in it, or in the first of its databases, as far as it says.
+    /// How many keys it contains, or its first database according to the header; `None` if that is unknown.
     pub keys: Option<u64>,
     /// Its length in bytes.
     pub bytes: u64,
@@ -69,7 +69,7 @@ pub struct Snapshots {
     pub expired_keys: u64,
     /// The file that was loaded or written last.
     pub known: Option<Known>,
-    /// Whether a snapshot was kept that this process knew nothing of.
+    /// Whether this process has kept a snapshot that it had not loaded.
     pub has_kept: bool,
 }
 
@@ -91,24 +91,24 @@ impl Snapshots {
         }
     }
 
-    /// Whether the file at `target` is the one that was loaded or written last.
+    /// The last file loaded or written, if it is the one at `target`, unchanged.
     pub fn knows(&self, target: &Path) -> Option<&Known> {
         let found = Identity::of(&fs::metadata(target).ok()?);
         self.known.as_ref().filter(|known| known.identity == found)
     }
 
-    /// `keys` keys were written to the file at `target`, in this version of the format.
+    /// Records that `keys` keys were written to the file at `target`, in this version of the format.
     pub fn wrote(&mut self, target: &Path, keys: u64, version: u16) {
         let found = fs::metadata(target);
         self.known =
             found.ok().map(|found| Known { identity: Identity::of(&found), keys, loaded: keys, version });
     }
 
-    /// Gives the file at `target` a second name if it is to be kept when `new`, with `keys` keys, takes its place: see the
-    /// module's head.
+    /// Gives the file at `target` a second name if it must be kept when `new`, with `keys` keys, replaces it: see the
+    /// head of the module.
     ///
     /// # Errors
-    /// It can neither be linked nor renamed.
+    /// Fails if the file can neither be linked nor renamed.
     pub fn keep_replaced(&self, target: &Path, new: &Path, keys: u64) -> io::Result<Option<Kept>> {
         let Ok((old, bytes)) = file::open_regular(target) else { return Ok(None) };
         let identity = Identity::of(&old.metadata()?);

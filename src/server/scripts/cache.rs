@@ -102,7 +102,7 @@ pub struct Cache {
     /// Those that may be given up.
     evictable: usize,
     clock: u64,
-    /// Whether no script is evicted for now.
+    /// Whether eviction is suspended.
     keeps_all: bool,
     source_bytes: usize,
     /// What the machine took when it was last here.
@@ -177,8 +177,8 @@ impl Cache {
         place
     }
 
-    /// Keeps all scripts from now on, as a log demands whose `EVALSHA` refers to an earlier `EVAL`; or, when it is over,
-    /// evicts those that are too many. O(N log N) in the scripts.
+    /// Suspends eviction, since an `EVALSHA` in a log may refer to any earlier `EVAL`; or resumes it, and evicts the excess.
+    /// O(N log N) in the number of scripts.
     pub fn keep_all(&mut self, keeps_all: bool) {
         self.keeps_all = keeps_all;
         let excess = self.evictable.saturating_sub(MOST);

@@ -5,7 +5,7 @@ use std::io;
 
 use super::super::{LoadError, types};
 
-/// Type bytes of Valkey 9, to name them.
+/// Type bytes of Valkey 9, for error messages.
 const VALKEY_HASH: u8 = 22;
 const VALKEY_SLOT: u8 = 243;
 
@@ -59,7 +59,7 @@ pub enum Fault {
     Signature,
     /// The version is unknown.
     Version(u64),
-    /// The same, of a file of Valkey.
+    /// The version of a Valkey file is unknown.
     VersionOfValkey(u64),
     /// The file ends too early.
     Ended,

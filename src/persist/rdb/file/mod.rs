@@ -47,11 +47,11 @@ pub use writer::{About, Progress, Replication, SaveOptions, Version, save};
 /// What a file begins with; four digits follow.
 const SIGNATURE: &[u8; 5] = b"REDIS";
 
-/// What a file of Valkey 9 or later begins with; three digits follow.
+/// The first bytes of a file of Valkey 9 or later; three digits follow.
 const SIGNATURE_OF_VALKEY: &[u8; 6] = b"VALKEY";
 
-/// The version of Valkey 9.0, which counts on its own from 80. Of what it adds to version 11, only the type of hashes with
-/// expiring fields and slots under migration stand in a file; these are refused, all else is read.
+/// The version of Valkey 9.0; Valkey numbers its own versions from 80 on. It extends version 11 by hashes with expiring
+/// fields and by slots under migration. Both are refused, and everything else is read.
 const VERSION_OF_VALKEY: u16 = 80;
 
 /// Whether these bytes are the beginning of an RDB file.
@@ -59,8 +59,8 @@ pub fn is_signature(bytes: &[u8]) -> bool {
     bytes.starts_with(SIGNATURE) || bytes.starts_with(SIGNATURE_OF_VALKEY)
 }
 
-/// How many keys a file announces for the first of its databases that has any: all that can be known without reading the
-/// keys. `None` if it does not say so, or is not an RDB file.
+/// The number of keys in the header of the first database: all that is known without reading the keys. `None` if there is
+/// no such header, or this is not an RDB file.
 pub fn announced_keys(from: impl std::io::Read, len: u64) -> Option<u64> {
     let mut records = Records::open(Source::new(from, len), false).ok()?;
     loop {

@@ -43,7 +43,7 @@ pub const NEVER: i64 = 0;
 /// The highest bit of an item: the client speaks RESP3.
 const RESP3: u64 = 1 << 63;
 
-/// Whether a client in the directory is still connected; `None`: all clients are.
+/// Tests whether a client in the directory is still connected. `None` if all clients are.
 pub type Present<'a> = Option<&'a dyn Fn(Token) -> bool>;
 
 fn is_present(present: Present<'_>, token: Token) -> bool {
@@ -286,7 +286,7 @@ impl Directory {
         false
     }
 
-    /// How many clients are subscribed to `name`, of those that are `present`.
+    /// How many `present` clients are subscribed to `name`.
     pub fn count(&self, name: &[u8], present: Present<'_>) -> usize {
         match self.audience(name) {
             None => 0,
@@ -297,7 +297,7 @@ impl Directory {
         }
     }
 
-    /// Sends the array of `words` and `payload` to all subscribers of `name` that are `present`. Returns how many there are.
+    /// Sends the array of `words` and `payload` to all `present` subscribers of `name`. Returns how many there are.
     pub fn send(
         &self,
         name: &[u8],
@@ -337,7 +337,7 @@ impl Directory {
     }
 }
 
-/// Those of a list that are `present`: mostly the list itself.
+/// The `present` clients of a list. Usually that is the list itself, which is shared then.
 fn still(list: &Recipients, present: Present<'_>) -> Recipients {
     if present.is_none() || list.iter().all(|token| is_present(present, *token)) {
         return list.clone();
@@ -345,7 +345,7 @@ fn still(list: &Recipients, present: Present<'_>) -> Recipients {
     Rc::new(list.iter().copied().filter(|token| is_present(present, *token)).collect())
 }
 
-/// Returns how many get the message.
+/// Sends a message to a list of clients. Returns how many there are.
 fn send_to(
     list: &Recipients,
     protocol: Protocol,

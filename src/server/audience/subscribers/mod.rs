@@ -19,7 +19,7 @@
 //!
 //! The subscriptions of a disconnected client are removed in slices ([`Subscribers::sweep`]), since 100,000 of them take
 //! 30 ms and more. Until then messages and counts skip a client that is in a directory but not in `clients`, at the cost
-//! of one lookup per subscriber. Only [`Subscribers::totals`], used for statistics, still counts its names.
+//! of one lookup per subscriber. Only [`Subscribers::totals`], used for statistics, still includes its subscriptions.
 
 mod directory;
 mod names;
@@ -106,12 +106,12 @@ impl Subscriptions {
         removed
     }
 
-    /// A subscription of `kind`, whichever.
+    /// An arbitrary subscription of `kind`.
     fn any(&self, kind: Kind, random: &mut Random) -> Option<&[u8]> {
         self.of(kind)?.random(random)
     }
 
-    /// Takes a key out, whichever, without looking at its name.
+    /// Removes an arbitrary key without resolving its name.
     fn pop(&mut self, random: &mut Random) -> Option<(Kind, Member)> {
         let kind = KINDS.into_iter().find(|kind| self.count(*kind) > 0)?;
         let names = self.names[kind as usize].as_mut()?;
@@ -189,7 +189,7 @@ pub struct Subscribers {
     starts: Starts,
     long: LongNames,
     clients: HashMap<Token, Subscriptions>,
-    /// Clients that are gone, with those of their subscriptions that still stand in the tables.
+    /// Disconnected clients, with their subscriptions that are still in the tables.
     departed: VecDeque<(Token, Subscriptions)>,
     random: Random,
     seed: Seed,
@@ -214,7 +214,8 @@ impl Subscribers {
         self.channels.is_empty() && self.patterns.is_empty()
     }
 
-    /// How many channels, patterns and shard channels have subscribers, or had those that are gone and not swept yet.
+    /// How many channels, patterns and shard channels are in the tables. Includes those of disconnected clients that have
+    /// not been swept yet.
     pub fn totals(&self) -> Counts {
         Counts { channels: self.channels.len(), patterns: self.patterns.len(), shards: self.shards.len() }
     }
@@ -230,7 +231,7 @@ impl Subscribers {
         self.clients.get(&token).map_or(0, Subscriptions::memory_bytes)
     }
 
-    /// Calls `f` with the test for clients that are still connected.
+    /// Calls `f` with a test for clients that are still connected.
     fn with_present<R>(&self, f: impl FnOnce(Present<'_>) -> R) -> R {
         let is_there = |token: Token| self.clients.contains_key(&token);
         f(if self.departed.is_empty() { None } else { Some(&is_there) })
@@ -293,7 +294,7 @@ impl Subscribers {
         }
     }
 
-    /// Ends a subscription of `token`, whichever of this kind, and returns its name.
+    /// Ends an arbitrary subscription of this kind, and returns its name.
     pub fn unsubscribe_any(&mut self, token: Token, kind: Kind) -> Option<Box<[u8]>> {
         let key = self.clients.get(&token)?.any(kind, &mut self.random)?;
         let name: Box<[u8]> = self.long.name(key).into();
@@ -301,19 +302,19 @@ impl Subscribers {
         Some(name)
     }
 
-    /// `token` is gone for good: its subscriptions have ended, and leave the tables by [`Self::sweep`].
+    /// `token` has disconnected: ends its subscriptions. [`Self::sweep`] removes them from the tables.
     pub fn depart(&mut self, token: Token) {
         if let Some(client) = self.clients.remove(&token) {
             self.departed.push_back((token, client));
         }
     }
 
-    /// Whether there is something to sweep.
+    /// Whether there are subscriptions to sweep.
     pub fn has_departed(&self) -> bool {
         !self.departed.is_empty()
     }
 
-    /// Takes up to `most` subscriptions of clients that are gone out of the tables. Returns how many there were.
+    /// Removes up to `most` subscriptions of disconnected clients from the tables. Returns how many it has removed.
     pub fn sweep(&mut self, most: usize) -> usize {
         let mut swept = 0;
         while let Some((token, mut client)) = self.departed.pop_front() {
@@ -388,7 +389,7 @@ impl Subscribers {
         })
     }
 
-    /// How many names of a kind have subscribers. O(1), or O(names) while there is something to sweep.
+    /// How many names of a kind have subscribers. O(1), or O(names) while there are subscriptions to sweep.
     pub fn count(&self, kind: Kind) -> usize {
         let directory = self.directory(kind);
         self.with_present(|present| match present {
@@ -416,7 +417,7 @@ mod tests {
             self.sweep(usize::MAX);
         }
 
-        /// What a client is subscribed to.
+        /// The names that a client is subscribed to.
         fn names(&self, token: Token, kind: Kind) -> Vec<Box<[u8]>> {
             let names = self.clients.get(&token).and_then(|client| client.of(kind));
             let keys = names.into_iter().flat_map(MemberTable::members);
@@ -572,13 +573,13 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_gone_gets_and_counts_nothing_before_its_subscriptions_are_swept() {
+    fn a_disconnected_client_gets_no_messages_and_is_not_counted_before_its_subscriptions_are_swept() {
         let mut subscribers = Subscribers::default();
         let gone = Token { slot: 1, generation: 0 };
         let new = Token { slot: 1, generation: 1 };
         let channel = |n: u32| format!("channel:{n}");
         for n in 0..100 {
-            // Names of one client, of few and of many.
+            // Names with one subscriber, with a few and with many.
             (1..1 + n % 6).for_each(|slot| {
                 subscribers.subscribe(token(slot), Protocol::Resp3, Kind::Channel, channel(n).as_bytes());
             });
@@ -608,7 +609,7 @@ mod tests {
         check(&subscribers, 0);
         assert_eq!(subscribers.sweep(20), 20);
         check(&subscribers, 0);
-        // Another client in the same slot is another one.
+        // A new client in the same slot is not the disconnected one.
         for n in 0..100 {
             subscribers.subscribe(new, Protocol::Resp3, Kind::Channel, channel(n).as_bytes());
         }
