@@ -185,9 +185,9 @@ fn comes_and_goes(client: &mut Client) -> [i64; 2] {
     [full, client.info_number("used_memory")]
 }
 
-/// As Redis counts: what has up to 64 items or nodes is freed at once.
+/// Redis frees values of up to 64 items or nodes at once.
 #[test]
-fn unlink_leaves_to_the_background_what_has_more_than_64_items_or_nodes() {
+fn unlink_frees_values_of_more_than_64_items_or_nodes_in_the_background() {
     let server = Server::start(
         "--save  --stream-node-max-entries 5 --hash-max-listpack-entries 10 --set-max-listpack-entries 10 \
          --zset-max-listpack-entries 10 --list-max-listpack-size 1",

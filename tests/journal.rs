@@ -44,7 +44,7 @@ fn what_was_added_to_a_corrupted_sketch_before_the_error_is_propagated() {
         let before = client.info_number("rdb_changes_since_last_save");
         assert_eq!(client.run(&call).text(), "INVALIDOBJ Corrupted HLL object detected");
         assert_eq!(client.info_number("rdb_changes_since_last_save") - before, added);
-        // The call itself would fail in a log as it did here.
+        // On replay the call itself would fail, too.
         let calls = calls(&mut client);
         assert_eq!(calls.len(), propagated);
         let is_whole = |call: &String| call.starts_with("SET sketch HYLL") && call.ends_with(" KEEPTTL");

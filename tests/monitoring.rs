@@ -439,7 +439,7 @@ fn the_latency_monitor_keeps_the_worst_time_of_an_event() {
 
 #[test]
 fn a_cycle_that_expires_many_keys_is_a_latency_event() {
-    // More than a slice of the cycle takes, between which clients are served.
+    // More than a slice of the cycle takes. Clients are served between slices.
     let server = Server::start("--latency-monitor-threshold 4");
     let mut client = server.client();
     // All expire at once, when the script has ended.

@@ -65,8 +65,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The request as it was received, if that was an array of bulks as everybody writes it, and all of it lies in the
-    /// window still.
+    /// The request as it was received, if it was a well-formed array of bulk strings, and all of it is still in the window.
     #[inline]
     pub fn encoded(&self) -> Option<&'a [u8]> {
         self.encoded_at().map(|(_, request)| request)
@@ -76,7 +75,7 @@ impl<'a> Args<'a> {
     pub fn encoded_at(&self) -> Option<(usize, &'a [u8])> {
         let bulk = |len: usize| 1 + digits_u64(len as u64) + 2 + len + 2;
         let header = 1 + digits_u64(self.0.spans.len() as u64) + 2;
-        // The second byte of the end of a line, and both after an argument, may be any for a client, but not in a log.
+        // The server accepts any second byte at the end of a line and any two bytes after an argument. A log must have CRLF.
         let ends_line = |end: usize| self.0.window.get(end.wrapping_sub(2)..end) == Some(b"\r\n");
         let (mut expected, mut start, mut end, mut is_strict) = (header, usize::MAX, 0, true);
         for span in self.0.spans {

@@ -66,7 +66,7 @@ pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     match (changes, outcome) {
         (0, _) => ctx.unchanged(),
         (_, Ok(())) => ctx.changed(key, Event::PfAdd, changes),
-        // Elements that were added before the corruption was found stay. The command would fail in a log, too.
+        // The elements that were added before the error stay. The command itself would fail on replay, too.
         (_, Err(_)) => {
             ctx.changed(key, Event::Unnamed, changes);
             propagate_whole(ctx, key);
@@ -77,7 +77,7 @@ pub fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Result {
     Ok(())
 }
 
-/// Propagates the sketch under `key` instead of the command that has changed it.
+/// Propagates a `SET` of the sketch instead of the command that has changed it.
 fn propagate_whole(ctx: &mut Context<'_>, key: Key<'_>) {
     if ctx.propagates()
         && let Some(at) = ctx.find(key, Access::Inspect)

@@ -702,7 +702,7 @@ impl Keyspace {
         change(&mut self.dbs[db].dict.get_mut(at), &self.shapes, &mut self.random)
     }
 
-    /// Drops `entry`, in the background if it is large; `lazily` has smaller ones go there as well.
+    /// Drops `entry`, in the background if it is large. With `lazily` the background thread also frees smaller ones.
     fn free(&mut self, entry: Entry, lazily: bool) {
         let leaves = if lazily { entry.is_freed_lazily() } else { entry.is_large() };
         if leaves {

@@ -12,7 +12,7 @@ pub struct Cron {
     hz: u32,
     client_cursor: usize,
     last_sample_us: u64,
-    /// Microseconds that expiry may still take until the next run, and those that it has taken since the last one.
+    /// Microseconds that expiry may still take until the next run, and those that the current cycle has taken.
     expire_credit_us: u64,
     expire_took_us: u64,
     /// Whether slabs wait to be taken back of which the background thread has freed blocks.
@@ -185,8 +185,8 @@ impl Server {
         }
     }
 
-    /// A cycle of expiry is over, in all its slices. Its time is what Redis's event `expire-cycle` shows, although clients
-    /// were served between the slices.
+    /// Ends an expire cycle, and records the time of all its slices as the latency event `expire-cycle`. Clients were served
+    /// between the slices.
     fn end_expire_cycle(&mut self) {
         let took_us = std::mem::take(&mut self.cron.expire_took_us);
         self.core.note_latency("expire-cycle", took_us);

@@ -22,7 +22,8 @@ use crate::alloc;
 /// thread frees come back through the allocator's remote list, which costs the loop about 30 ns per item.
 pub const LARGE_ITEMS: usize = 512;
 
-/// Up to this many items are freed at once even where a client or the configuration asks for lazy freeing, as in Redis.
+/// As in Redis, a value of up to this many items is freed at once even if a client or the configuration asks for lazy
+/// freeing.
 pub const LAZY_ITEMS: usize = 64;
 
 /// What a change took out of a value and left to the caller, who has it dropped in the background: that would take long.
@@ -44,8 +45,8 @@ pub unsafe trait Container: Send + Sized + 'static {
     /// Whether freeing it should be left to a background thread.
     fn is_large(&self) -> bool;
 
-    /// How many items or nodes it has to free. Where a client asks for that, more than [`LAZY_ITEMS`] are left to a
-    /// background thread.
+    /// How many items or nodes it has to free. If a client or the configuration asks for lazy freeing, a background thread
+    /// frees values of more than [`LAZY_ITEMS`].
     fn free_effort(&self) -> usize;
 
     /// Gives the pages of large items back to the kernel, for a forked child: see [`Entry::dismiss`]. Returns the number of

@@ -447,8 +447,8 @@ impl Entry {
         self.block().is_some_and(|block| block.memory_bytes() >= LARGE_BYTES)
     }
 
-    /// Whether freeing it is left to a background thread where a client or the configuration asks for that. Redis has the
-    /// same bounds; a string beyond [`LARGE_BYTES`] goes there in any case.
+    /// Whether a background thread frees it if a client or the configuration asks for lazy freeing. The limits are those of
+    /// Redis, except that strings beyond [`LARGE_BYTES`] are always freed there.
     pub fn is_freed_lazily(&self) -> bool {
         self.is_large() || self.handle().is_some_and(|handle| handle.free_effort() > LAZY_ITEMS)
     }

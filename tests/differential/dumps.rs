@@ -206,7 +206,7 @@ fn dumps_of_random_collections_restore_on_either_side() {
                 assert_same(&mut subject, &mut redis, &digest, &format!("{origin}: from Redis 5.0"));
             }
         }
-        // What was restored here is in the log as it came: in this server's format.
+        // The log contains the RESTORE calls with their payloads, which may be in a newer format.
         let readers = if same_format { Readers::Both } else { Readers::Writer };
         reload::check_end_by(&pair, readers, &format!("REDSTART_SEED={seed}"));
     }

@@ -10,7 +10,7 @@
 //! * [`files`] takes snapshots and logs from one server to the other.
 //! * [`streams`] compares the replies to whole byte streams, broken ones included.
 //! * [`dumps`] compares the bytes of DUMP, and restores them on the other side.
-//! * [`reload`] loads the log that a sequence of any of these has left, here and in Redis.
+//! * [`reload`] loads the log of each of these sequences, here and in Redis.
 //! * [`tables`] compares what the servers say about themselves: COMMAND, CONFIG, INFO.
 //! * [`differences`] is the list of replies that are meant to differ, each with its reason.
 //!
@@ -118,7 +118,6 @@ fn every_script_in_the_directory_is_run() {
     }
 }
 
-/// What is exempt from loading the log is in the scripts.
 #[test]
 fn every_exempt_section_is_in_its_script() {
     for (file, title, reason) in reload::EXEMPT {

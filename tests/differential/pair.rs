@@ -176,9 +176,9 @@ pub struct Pair {
     /// The version of `redis`.
     pub peer: Version,
     password: Option<String>,
-    /// What both were started with.
+    /// The flags of both servers.
     flags: String,
-    /// Loads the logs of the server under test, as soon as there is something to load (see [`reload`]).
+    /// Loads the logs of the server under test. Started at the first load (see [`reload`]).
     pub reader: RefCell<Option<Reader>>,
 }
 

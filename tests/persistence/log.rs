@@ -45,7 +45,7 @@ fn the_log_of_a_script_is_that_of_redis() {
     let is_time = |word: &str| word.len() == 13 && word.bytes().all(|byte| byte.is_ascii_digit());
     let masked = |word: &str| if is_time(word) { "(time)" } else { word }.to_string();
     let [here, there] = logs.map(|log| shown(&log).split('|').map(masked).collect::<Vec<_>>().join("|"));
-    // How far the group has read, of which Redis tells since 7.4, and what is around two calls instead of one.
+    // The group's read counter, which Redis propagates since 7.4, and the MULTI and EXEC that the second call requires.
     let progress = "*7|$6|XGROUP|$5|SETID|$1|s|$1|g|$3|2-1|$11|ENTRIESREAD|$1|2|*1|$4|EXEC|";
     let [here, there] =
         [here, there].map(|log| log.replacen(progress, "", 1).replacen("*1|$5|MULTI|", "", 1));

@@ -51,9 +51,9 @@ fn stream_entries_added_with_approximate_trimming_and_a_limit_survive_loading() 
     assert_eq!(refused, "ERR syntax error, LIMIT cannot be used without the special ~ option");
 }
 
-/// Clients are believed that an argument ends where its length says; whoever reads a log looks.
+/// For clients the server does not check the CRLF after an argument; for a log it does.
 #[test]
-fn a_request_with_loose_ends_of_lines_is_in_the_log_as_everybody_writes_it() {
+fn a_request_without_crlf_after_its_arguments_is_logged_with_crlf() {
     let server = begin("--appendonly yes");
     let mut client = server.client();
     let loose = [
@@ -265,10 +265,10 @@ fn times_groups_and_functions_are_the_same_after_loading() {
     }
 }
 
-/// What is known of the groups of a stream: how many entries were read, all consumers, and how often what is pending was
-/// delivered, also where it is deleted by now. A log of Redis 7.2 tells of none of these.
+/// The log of Redis 7.2 contains neither the read counter, nor consumers without entries, nor the delivery counts of entries
+/// read again, nor pending entries that were deleted.
 #[test]
-fn groups_have_read_as_much_after_loading_and_have_the_same_consumers_and_pending_entries() {
+fn groups_have_the_same_read_counter_consumers_and_pending_entries_after_loading() {
     if subject_is_redis() {
         return;
     }
@@ -321,7 +321,7 @@ fn groups_have_read_as_much_after_loading_and_have_the_same_consumers_and_pendin
 }
 
 #[test]
-fn a_sketch_that_was_changed_up_to_its_corruption_is_the_same_after_loading() {
+fn a_corrupted_sketch_that_a_failing_pfadd_changed_is_the_same_after_loading() {
     let server = begin("--appendonly yes");
     let mut client = server.client();
     // A sparse sketch that ends after half of its registers, all of them zero: `a` is beyond.

@@ -109,7 +109,7 @@ impl Claim<'_> {
             ctx.changed(key, Event::Bookkeeping, changes.max(1));
         }
         ctx.propagate_nothing();
-        // An entry that is gone tells of whom it was with before.
+        // The XCLAIM of an entry creates the consumer, unless the entry was deleted: then it names the previous consumer.
         let is_told = self.told.iter().flatten().any(|told| told.consumer == self.consumer);
         if added && !is_told && ctx.propagates() {
             ctx.propagate_consumer(key, self.group, self.consumer);

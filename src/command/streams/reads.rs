@@ -272,8 +272,8 @@ struct Reading<'a> {
     most: usize,
     noack: bool,
     now: i64,
-    /// What was delivered from the stream at hand and how often by now, for a log or a replica; `None` where nobody
-    /// listens.
+    /// The entries delivered from the current stream with their delivery counts, for a log or a replica; `None` if nothing
+    /// is propagated.
     delivered: Option<Vec<(Id, u64)>>,
 }
 
@@ -361,9 +361,9 @@ impl Reading<'_> {
         ids.len()
     }
 
-    /// Propagates what was delivered: each entry as pending, unless it does not become so; a new consumer of whom no
-    /// entry tells; and how far the group has come, if that was new, since an entry does not tell how many were read.
-    /// (Redis 7.2 propagates the last one only with NOACK, and a consumer that got nothing not at all.)
+    /// Propagates a delivery: each pending entry; the new consumer, if there is no such entry; and the group's position and
+    /// read counter, if the entries were new. (Redis 7.2 propagates the latter only with NOACK, and never a consumer
+    /// without entries.)
     fn propagate(&self, ctx: &mut Context<'_>, (key, at): (Key<'_>, Position), added: bool, new: bool) {
         let delivered = self.delivered.as_deref().unwrap_or_default();
         let pending = if new && self.noack { &[] } else { delivered };
@@ -373,7 +373,7 @@ impl Reading<'_> {
         let reached = ctx.read_stream(at, |stream, _| stream.group(self.group).map(|group| group.last_id));
         for &(id, count) in pending {
             let told = Told { consumer: self.consumer.to_vec(), id: id.to_text(), time: self.now, count };
-            // The group may have been set back behind what it has pending.
+            // `XGROUP SETID` may have set the group back behind its pending entries.
             let last_id = if new { id } else { reached.unwrap_or(Id::MIN) };
             ctx.propagate_claim(key, self.group, &told, last_id);
         }

@@ -232,8 +232,8 @@ impl<W: Write> Log<'_, W> {
         }
     }
 
-    /// A stream with its groups. An entry can only be made pending while it is there: one that is pending and deleted is
-    /// added, and deleted when that is done. (Redis forgets it.)
+    /// A stream with its groups. Only an existing entry can be made pending. So a deleted entry that is still pending is
+    /// added first, and deleted after the groups. (Redis loses it.)
     fn stream(&mut self, key: &[u8], stream: &Stream) {
         let gone = pending_and_deleted(stream);
         if stream.is_empty() && gone.is_empty() {
@@ -263,7 +263,7 @@ impl<W: Write> Log<'_, W> {
             stream.groups().for_each(|group| self.group(key, group));
             return;
         };
-        // The figures have to fit what is there for the moment.
+        // XSETID refuses figures that contradict the temporary entries.
         let mut first = *figures;
         first.last_id = first.last_id.max(*last_gone);
         first.entries_added = first.entries_added.max(stream.len() + gone.len() as u64);
@@ -319,7 +319,7 @@ impl<W: Write> Log<'_, W> {
     }
 }
 
-/// The entries that are pending in any group and not in the stream any more.
+/// The deleted entries that are still pending in a group.
 fn pending_and_deleted(stream: &Stream) -> BTreeSet<Id> {
     let pending = stream.groups().flat_map(|group| group.pending().keys().copied());
     pending.filter(|id| stream.get(*id).is_none()).collect()

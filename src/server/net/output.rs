@@ -81,7 +81,7 @@ pub struct Output {
     next: Vec<u32>,
     /// While segments are linked: the last segment of each slot so far.
     last: Vec<u32>,
-    /// The most bytes that stood in the buffer at once since [`Output::rest`] was called.
+    /// The highest length of the buffer since the last call of [`Output::rest`].
     peak: usize,
     /// Where the segment that is being written begins.
     open: usize,
@@ -398,8 +398,8 @@ impl Output {
         self.turn = Turn::default();
     }
 
-    /// Frees room of the buffer that no iteration has used since this was last called, about a second ago: one large reply
-    /// does not count as memory in use for good.
+    /// Shrinks the buffer to twice what it held at most since the last call, about a second ago. Without this, one large
+    /// reply would enlarge it for good.
     pub fn rest(&mut self) {
         const KEEP: usize = 16 * 1024;
         let used = std::mem::take(&mut self.peak).max(self.buffer.len());

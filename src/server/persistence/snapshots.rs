@@ -145,7 +145,8 @@ impl Snapshots {
     }
 }
 
-/// Gives the file at `target` a second name, after the time at which it was written.
+/// Gives the file at `target` a second name with the time at which it was written. Renames it if the file system has no
+/// hard links.
 fn second_name(target: &Path, identity: &Identity) -> io::Result<PathBuf> {
     for attempt in 0.. {
         let mut name = OsString::from(target);
@@ -156,11 +157,11 @@ fn second_name(target: &Path, identity: &Identity) -> io::Result<PathBuf> {
         let path = PathBuf::from(name);
         let there = fs::metadata(&path).map(|found| Identity::of(&found));
         match there {
-            // An earlier try to replace it has failed after this.
+            // An earlier attempt to replace the file has failed after linking it.
             Ok(there) if there == *identity => return Ok(path),
             Ok(_) => {}
             Err(_) => {
-                // There are file systems without links.
+                // Some file systems have no hard links.
                 fs::hard_link(target, &path).or_else(|_| fs::rename(target, &path))?;
                 return Ok(path);
             }

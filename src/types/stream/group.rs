@@ -205,7 +205,7 @@ impl Group {
         self.at_mut(slot.0).active_time = now;
     }
 
-    /// Records that an entry was delivered to its consumer again, and returns how often it was by now.
+    /// Records that an entry was delivered to its consumer again, and returns its delivery count.
     pub fn deliver_again(&mut self, id: Id, now: i64) -> Option<u64> {
         let delivery = self.pending.get_mut(&id)?;
         delivery.time = now;

@@ -145,7 +145,7 @@ unsafe impl Container for Stream {
 }
 
 impl Stream {
-    /// Groups with their consumers and pending entries.
+    /// The number of groups, consumers and pending entries.
     fn group_parts(&self) -> usize {
         self.groups.values().map(|group| 1 + group.consumers().len() + group.pending().len()).sum()
     }

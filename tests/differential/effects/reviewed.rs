@@ -25,7 +25,7 @@ enum Allowed {
     Options,
     /// The words LEFT and RIGHT of LMOVE, in any case.
     Ends,
-    /// Calls that only this server makes and that tell of the groups of a stream.
+    /// Calls about consumer groups that only this server propagates.
     MoreOfGroups,
     /// Calls that only this server makes.
     MoreCalls,
@@ -42,8 +42,8 @@ const DIFFERENCES: &[Difference] = &[
         command: "*",
         allowed: Allowed::MoreOfGroups,
         before: ALWAYS,
-        reason: "a log of Redis 7.2 does not tell how many entries a group has read, how often what is pending was read \
-                 again, and of consumers that got nothing",
+        reason: "Redis 7.2 does not propagate the read counter of a group, the delivery counts of entries read again, and \
+                 consumers without entries",
     },
     Difference {
         command: "SCAN",
@@ -160,9 +160,9 @@ impl Allowed {
     }
 }
 
-/// Takes away calls that only this server makes and that tell of groups, and then what may stand around them.
+/// Removes the calls about consumer groups that only this server propagates, and then the MULTI and EXEC around calls.
 fn without_more_of_groups(here: &mut Effects, redis: &mut Effects) {
-    // The rest of a call are times and counts.
+    // The other arguments are times and counts.
     let head = |call: &Call| call.args.iter().take(6).cloned().collect::<Vec<_>>();
     let tells_of_group = |call: &Call| {
         call.args[0] == b"XCLAIM"

@@ -1,20 +1,20 @@
-//! All that a server's databases hold, in a form that is the same for every server with the same data: without encodings,
-//! with scores as numbers, and without the times at which consumers of streams were last seen, of which no log tells.
+//! The content of all databases, in a form that is the same for every server with the same data. Encodings are left out,
+//! scores are numbers, and the times at which stream consumers were last seen are left out, since no log contains them.
 
 use crate::support::{Client, Value};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How many keys are asked for before replies are read.
+/// How many keys are requested before replies are read.
 const BATCH: usize = 64;
 
-/// What XINFO STREAM says of the form in memory, and of times that no log tells of.
+/// Fields of XINFO STREAM about the layout in memory, and times that are not logged.
 const NOT_LOGGED: [&[u8]; 4] = [b"radix-tree-keys", b"radix-tree-nodes", b"seen-time", b"active-time"];
 
-/// A key: its database, and its name.
+/// A database and the name of a key in it.
 type Key = (usize, Vec<u8>);
 
-/// What there is of a key.
+/// The value of a key, and when it expires.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     kind: String,
@@ -34,7 +34,7 @@ pub struct Image {
     keys: BTreeMap<Key, Entry>,
     /// The code of each library of functions.
     libraries: BTreeMap<Vec<u8>, Value>,
-    /// When it was complete, in milliseconds.
+    /// When reading ended, in milliseconds of Unix time.
     taken: i64,
 }
 
@@ -57,8 +57,7 @@ impl Image {
         Image { keys, libraries: libraries(client), taken: taken as i64 }
     }
 
-    /// What a later image of the same data has otherwise, as lines for a person. A key that has expired until then may be
-    /// in any of them or in none.
+    /// Describes the first difference to a later image of the same data. Keys that have expired by then are ignored.
     pub fn difference(&self, later: &Image) -> Option<String> {
         let now = later.taken.max(self.taken);
         let lives = |entry: &&Entry| !entry.has_expired(now);
@@ -89,7 +88,7 @@ impl Entry {
     }
 }
 
-/// The entries of keys of the selected database. One that expires meanwhile has a content that nobody compares.
+/// The entries of keys of the selected database. The content of a key that expires meanwhile is not compared.
 fn entries(client: &mut Client, names: &[Vec<u8>]) -> Vec<Entry> {
     let about = names.iter().flat_map(|name| [vec![b"TYPE", &name[..]], vec![b"PEXPIRETIME", &name[..]]]);
     let about = piped(client, about);
@@ -120,7 +119,7 @@ fn piped<'a>(client: &mut Client, requests: impl Iterator<Item = Vec<&'a [u8]>>)
     (0..count).map(|_| client.read_reply().expect("a reply").value).collect()
 }
 
-/// What has been read of a key of type `kind`, as every server with the same data would tell it.
+/// Converts the reply for a key of type `kind` to a form that is the same for every server with the same data.
 fn plain(kind: &str, reply: Value) -> Vec<Value> {
     match (kind, reply) {
         ("zset", Value::Array(all)) => {
@@ -131,7 +130,7 @@ fn plain(kind: &str, reply: Value) -> Vec<Value> {
     }
 }
 
-/// The bits of a number: servers write it with more digits or with fewer.
+/// The bits of a score, since servers print different numbers of digits.
 fn score(text: &Value) -> Value {
     let number: f64 = text.text().parse().expect("a score");
     Value::Integer((number + 0.0).to_bits() as i64)

@@ -1,5 +1,5 @@
-//! What becomes of what a server writes into its log: after a sequence the server under test loads its own log, and Redis
-//! loads that log. Each has the data set that was there before, and no command of the log fails.
+//! Checks the log after a sequence: the server under test and Redis load it. Both must restore the data set, and no
+//! command of the log may fail.
 //!
 //! ```text
 //!   image of the data set
@@ -8,8 +8,8 @@
 //!     rewritten as commands alone    ──▶ likewise
 //! ```
 //!
-//! The Redis that loads is a third server of a [`Pair`], started when it is first needed: it gets a copy of the files, and
-//! `DEBUG LOADAOF` reads them. [`EXEMPT`] says what is not loaded, and why.
+//! The Redis that loads the log is a third server of a [`Pair`], started when it is first needed. It loads a copy of the
+//! files with `DEBUG LOADAOF`. [`EXEMPT`] lists the sections after which the log is not loaded, and why.
 
 mod image;
 
@@ -21,16 +21,16 @@ use image::Image;
 use std::fs;
 use std::path::Path;
 
-/// The first Redis that reads version 11 of the snapshots' format.
+/// The first Redis that reads RDB version 11.
 pub const FORMAT_11: Version = Version::new(7, 2);
 
-/// The flags of both servers of a pair: all of what they do is logged, and nothing else of what a log may be made of.
+/// The flags of both servers of a pair: they write a log, and rewrite it only on request.
 pub const LOGGED: &str = "--appendonly yes --appendfsync no --auto-aof-rewrite-percentage 0";
 
-/// How a log may look.
+/// The form of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As it has grown.
+    /// Not rewritten.
     AsWritten,
     /// `aof-use-rdb-preamble yes`.
     Snapshot,
@@ -59,14 +59,14 @@ pub fn rewrite(client: &mut Client, form: Form) {
     client.ok("CONFIG SET aof-use-rdb-preamble yes");
 }
 
-/// After which sections the log is not loaded: the script, the section, and why.
+/// The sections after which the log is not loaded: the script, the section, and the reason.
 pub const EXEMPT: &[(&str, &str, &str)] = &[
-    ("debug.txt", "POPULATE", "no log tells of DEBUG POPULATE, nor does that of Redis"),
+    ("debug.txt", "POPULATE", "DEBUG POPULATE is not propagated, as in Redis"),
     ("server.txt", "DEBUG POPULATE makes keys with known names and values", "as POPULATE in debug.txt"),
     (
         "dump.txt",
         "RESTORE and FUNCTION RESTORE without comparing checksums",
-        "payloads with a wrong checksum, which are refused as soon as DEBUG does not say otherwise",
+        "payloads with a wrong checksum are refused unless DEBUG disables the check",
     ),
     ("dump.txt", "RESTORE of lists with empty nodes", "as without comparing checksums"),
     (
@@ -77,7 +77,7 @@ pub const EXEMPT: &[(&str, &str, &str)] = &[
     (
         "hyperloglog.txt",
         "every number of elements up to the limit of a sparse sketch and past it",
-        "the form of a sketch depends on the limit that was set when it grew, of which no log tells",
+        "the form of a sketch depends on the limit when it grew, which is not logged",
     ),
     ("hyperloglog.txt", "the limit of a sparse sketch", "as every number of elements"),
     (
@@ -92,7 +92,7 @@ pub const EXEMPT: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Whether the log is not loaded after a section of a script. Then it forgets what the section has left there.
+/// Whether a section is exempt. If it is, empties the server and its log.
 pub fn is_exempt(pair: &Pair, script: &str, section: &str) -> bool {
     let found = EXEMPT.iter().any(|(file, title, _)| *file == script && *title == section);
     if found {
@@ -101,7 +101,7 @@ pub fn is_exempt(pair: &Pair, script: &str, section: &str) -> bool {
     found
 }
 
-/// Empties the server under test, and has its log begin anew.
+/// Empties the server under test and its log.
 fn forget(pair: &Pair) {
     let mut subject = connect(&pair.subject, pair.password());
     for line in ["CLIENT UNPAUSE", "FLUSHALL", "FUNCTION FLUSH"] {
@@ -110,13 +110,13 @@ fn forget(pair: &Pair) {
     rewrite(&mut subject, Form::Snapshot);
 }
 
-/// Flags with which the server under test writes what a Redis of version `peer` can load.
+/// Flags with which the server under test writes a log that a Redis of version `peer` can load.
 pub fn logged_for(peer: Version) -> String {
     let is_old = peer < FORMAT_11 && !subject_is_redis();
     format!("{LOGGED}{}", if is_old { " --rdb-write-version 10" } else { "" })
 }
 
-/// The Redis that loads what the server under test has written.
+/// The Redis that loads the logs of the server under test.
 pub struct Reader {
     server: Server,
     client: Client,
@@ -142,13 +142,13 @@ pub fn connect(server: &Server, password: Option<&str>) -> Client {
 /// Who loads a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
-    /// Redis cannot: there is something in it that is newer.
+    /// Only the server under test: the log contains something that Redis cannot read.
     Writer,
     Both,
 }
 
-/// Loads the log of the server under test in every form, there and in Redis. Returns what differs then from what was there
-/// before, as lines for a person; in this case the next sequence begins with another log.
+/// Loads the log of the server under test in every form, there and in Redis. Returns a description of the first
+/// difference from the data set before. If there is one, the server and its log are emptied.
 pub fn difference(pair: &Pair) -> Option<String> {
     difference_in(pair, Readers::Both)
 }
@@ -163,7 +163,7 @@ fn difference_in(pair: &Pair, readers: Readers) -> Option<String> {
 
 fn difference_of_forms(pair: &Pair, readers: Readers) -> Option<String> {
     let mut subject = connect(&pair.subject, pair.password());
-    // Whatever a sequence has left.
+    // The sequence may have paused clients.
     subject.ok("CLIENT UNPAUSE");
     let before = Image::of(&mut subject);
     let mut slot = pair.reader.borrow_mut();
@@ -178,7 +178,7 @@ fn difference_of_forms(pair: &Pair, readers: Readers) -> Option<String> {
         let reader = slot.get_or_insert_with(|| Reader::start(pair.flags(), pair.password()));
         copy_log(&mut subject, reader.server.directory());
         if let Some(found) = load(&reader.server, &mut reader.client, &before) {
-            // It may have ended.
+            // Redis may have exited.
             *slot = None;
             return Some(format!("  log {form:?}, loaded by Redis\n{found}"));
         }
@@ -186,7 +186,7 @@ fn difference_of_forms(pair: &Pair, readers: Readers) -> Option<String> {
     None
 }
 
-/// Has a server load its log, and says what is otherwise than before.
+/// Loads a server's log. Returns a description of the first difference from `before`.
 fn load(server: &Server, client: &mut Client, before: &Image) -> Option<String> {
     let failures = failed(client);
     match client.try_call(&["DEBUG", "LOADAOF"]) {
@@ -199,14 +199,14 @@ fn load(server: &Server, client: &mut Client, before: &Image) -> Option<String> 
     before.difference(&Image::of(client))
 }
 
-/// How many commands have failed that came from a log.
+/// How many commands of logs have failed.
 fn failed(client: &mut Client) -> i64 {
     let text = client.run("INFO stats").text();
     let number = text.lines().find_map(|line| line.strip_prefix("unexpected_error_replies:"));
     number.and_then(|number| number.parse().ok()).expect("INFO counts unexpected errors")
 }
 
-/// The last lines of a server's log in which `text` stands.
+/// The last lines of a server's log that contain `text`.
 fn end_of_log(server: &Server, text: &str) -> String {
     let log = server.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(text)).collect();
@@ -254,7 +254,7 @@ pub fn check(pair: &Pair, protocol: u8, steps: &[Step], pace: Pace, origin: &str
     }
 }
 
-/// What differs after the log of `steps` was loaded, with the shortest sequence found after which something does.
+/// Shrinks `steps` to the shortest sequence after whose log something differs, and describes both.
 pub fn explain(pair: &Pair, protocol: u8, steps: &[Step], pace: Pace, found: String) -> String {
     let (sequence, found) = shrink(steps.to_vec(), found, |steps| {
         let still = match pair.run(protocol, steps, pace) {
