@@ -2,9 +2,10 @@
 //!
 //! It runs what `cargo test --test differential` runs a small part of: the scripts, the calls built from COMMAND DOCS with
 //! all pairs of options, a million random commands, and a million more of each family of commands; after each sequence
-//! of random commands the data sets are compared. All in RESP2 and in RESP3. The keyspace events
-//! and the propagated calls of the scripts and of random commands are compared too. It does not stop at a difference: each
-//! is shown when it is found, and counted. Scripts and random acts of several clients compare what each of them receives.
+//! of random commands the data sets are compared, and after every eighth the log is loaded by both. All in RESP2 and in
+//! RESP3. The keyspace events and the propagated calls of the scripts and of random commands are compared too. It does not
+//! stop at a difference: each is shown when it is found, and counted. Scripts and random acts of several clients compare
+//! what each of them receives.
 //!
 //! ```text
 //!   equal      the same bytes
@@ -55,6 +56,9 @@ use std::time::Instant;
 
 /// Commands of a random sequence: long enough for some state, short enough to be shrunk.
 const SEQUENCE: usize = 500;
+
+/// After every so many random sequences the log is loaded, here and in Redis.
+const RELOADED: u64 = 8;
 
 /// After this many differences in random sequences more of them tell nothing new.
 const ENOUGH: usize = 20;
@@ -301,6 +305,14 @@ impl Run {
             let mut equal = self.sequence(pair, protocol, &steps, Pace::Piped, &origin, "random");
             if equal && let Some(difference) = random::state::difference(pair) {
                 found(&origin, protocol, &Run::explain_state(pair, protocol, steps.clone(), difference));
+                self.report.count_of("(data sets)", Verdict::Different, "random");
+                equal = false;
+            }
+            if equal
+                && number.is_multiple_of(RELOADED)
+                && let Some(difference) = reload::difference(pair)
+            {
+                found(&origin, protocol, &reload::explain(pair, protocol, &steps, Pace::Piped, difference));
                 self.report.count_of("(data sets)", Verdict::Different, "random");
                 equal = false;
             }

@@ -5,7 +5,7 @@ use crate::clients::stage::{Setting, Stage};
 use crate::clients::{SCRIPTS, differs, load, random, stage};
 use crate::pair::Verdict;
 use crate::random::state;
-use crate::{ENOUGH, Run, SEQUENCE, found};
+use crate::{ENOUGH, Run, SEQUENCE, found, reload};
 
 impl Run {
     pub fn clients(&mut self) {
@@ -35,6 +35,11 @@ impl Run {
             let origin = format!("random acts of several clients, seed {seed}");
             let mut equal = self.acts(&stage, &setting, &acts, &origin);
             if equal && let Some(difference) = state::difference(stage.pair()) {
+                found(&origin, setting.protocol, &difference);
+                self.report.count_of("(data sets)", Verdict::Different, "clients");
+                equal = false;
+            }
+            if equal && let Some(difference) = reload::difference(stage.pair()) {
                 found(&origin, setting.protocol, &difference);
                 self.report.count_of("(data sets)", Verdict::Different, "clients");
                 equal = false;

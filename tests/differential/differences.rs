@@ -637,6 +637,7 @@ const SHAPES: &[Shape] = &[
     shape("pexpiretime", Rule::About(5000), "made from a time to live"),
     shape("time", Rule::Kind, "the time"),
     shape("lastsave", Rule::About(60), "a time"),
+    shape("role", Rule::Masked, "since 7.2 a server with a log counts its writes as the offset"),
     shape("object|idletime", Rule::About(60), "time goes by"),
     shape("object|freq", Rule::About(5), "counted by chance"),
     shape("keys", Rule::Unordered, "the order of a hash table"),
