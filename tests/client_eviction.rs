@@ -259,3 +259,41 @@ fn subscriptions_take_few_bytes_which_all_count_towards_their_client() {
     }
     assert_eq!(control.run("PUBSUB NUMPAT").integer(), 0);
 }
+
+#[test]
+fn the_memory_of_a_client_has_the_keys_that_it_watches_and_is_blocked_on_and_its_prefixes() {
+    const COUNT: usize = 10_000;
+    // Waiting needs one request; the others are sent in pieces, since a long one enlarges buffers that all share.
+    for (command, each) in [("WATCH", 100), ("BLPOP", COUNT), ("CLIENT TRACKING ON BCAST", 100)] {
+        let server = Server::start("--save ''");
+        let mut control = server.client();
+        let mut client = named(&server, "subject");
+        let own = field(&mut control, "subject", "tot-mem").expect("connected") as i64;
+        let before = control.info_number("used_memory");
+        for first in (0..COUNT).step_by(each) {
+            let mut words: Vec<String> = command.split(' ').map(str::to_string).collect();
+            for n in first..first + each {
+                if command.ends_with("BCAST") {
+                    words.push("PREFIX".to_string());
+                }
+                words.push(format!("{n:020}"));
+            }
+            if command == "BLPOP" {
+                words.push("0".to_string());
+            }
+            client.send(&words).expect("sent");
+            if command != "BLPOP" {
+                assert_eq!(client.read_reply().expect("a reply").value.text(), "OK");
+            }
+        }
+        eventually("the request is executed", || {
+            (field(&mut control, "subject", "tot-mem").expect("connected") > 50 * COUNT).then_some(())
+        });
+        let taken = control.info_number("used_memory") - before;
+        let counted = field(&mut control, "subject", "tot-mem").expect("connected") as i64 - own;
+        assert!(
+            (taken * 4 / 5..taken * 6 / 5).contains(&counted),
+            "{command}: {taken} taken, {counted} counted"
+        );
+    }
+}

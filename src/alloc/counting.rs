@@ -44,6 +44,26 @@ pub const fn array_size<T>(capacity: usize) -> usize {
     }
 }
 
+/// The bytes that an entry `T` takes in a `HashMap` or `HashSet` of many: the table is between 7/16 and 7/8 full.
+pub const fn hashed_size<T>() -> usize {
+    (size_of::<T>() + 1) * 12 / 7
+}
+
+/// The bytes of the table of a `HashMap` or `HashSet` with one entry: four slots, their tags, and a group of 16 tags.
+pub const fn hashed_one_size<T>() -> usize {
+    array_size::<u8>((4 * size_of::<T>()).next_multiple_of(16) + 4 + 16)
+}
+
+/// The bytes that an entry `T` takes in a `BTreeMap` or `BTreeSet` of many: nodes of 11 entries are about 5/8 full.
+pub const fn ordered_size<T>() -> usize {
+    size_of::<T>() * 8 / 5
+}
+
+/// The bytes of a `BTreeMap` with one entry: a node for 11, with its parent and its length.
+pub const fn ordered_one_size<T>() -> usize {
+    array_size::<u8>(11 * size_of::<T>() + 16)
+}
+
 /// Counts a block that the system has given, or ends the process where it has not.
 #[inline(always)]
 fn counted(block: *mut u8, layout: Layout) -> *mut u8 {

@@ -48,7 +48,9 @@ use slab as backend;
 use std::ptr::NonNull;
 
 pub use apart::Apart;
-pub use counting::{Counting, array_size, heap_size};
+pub use counting::{
+    Counting, array_size, hashed_one_size, hashed_size, heap_size, ordered_one_size, ordered_size,
+};
 pub use refused::{attempt, when_refused};
 
 /// Allocates `size` bytes, uninitialised; aligned to 4 bytes at least, to 8 from 64 bytes on. Where there is no memory

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 
 use super::calls::{Calls, Framing, Word};
 use super::event::Event;
+use crate::alloc::hashed_size;
 
 /// A key: its database, its hash and its name.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +138,9 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// The bytes of memory of an awaited key.
+    pub const AWAITED_BYTES: usize = hashed_size::<(u64, Awaited)>();
+
     /// Sets what is recorded from now on, in addition to changes of awaited keys.
     pub fn listen(&mut self, listening: Listening) {
         let bit = |wanted: bool, bit: u8| if wanted { bit } else { 0 };
@@ -162,6 +166,7 @@ impl Journal {
         }
         if self.awaited.is_empty() {
             self.interest &= !AWAITED;
+            self.awaited.shrink_to(64);
         }
     }
 

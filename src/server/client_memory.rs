@@ -2,7 +2,7 @@
 //! `maxmemory-clients`.
 //!
 //! What counts is what leaves with the connection: its buffers, requests that wait or are queued, unsent output, and what
-//! the server keeps for it (subscriptions, watched keys, prefixes). Of a value or a message that several clients are still to
+//! the server keeps for it (subscriptions, watched keys, keys that it is blocked on, prefixes). Of a value or a message that several clients are still to
 //! receive, which is there once, each counts its share.
 //!
 //! While there is a limit, each client is counted at the end of its turn and when its socket refuses output, and all of
@@ -30,6 +30,7 @@ impl Server {
     fn memory_kept_for(&self, token: Token) -> usize {
         let audience = &self.audience;
         audience.watchers.memory_bytes(token)
+            + audience.waiters.memory_bytes(token)
             + audience.subscribers.memory_bytes(token)
             + audience.trackers.memory_bytes(token)
     }

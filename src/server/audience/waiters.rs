@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
 use super::acknowledgements::Wanted;
+use crate::alloc::{array_size, hashed_size, ordered_one_size};
 use crate::command::Error;
 use crate::command::waiting::Wait;
 use crate::db::{Change, Journal};
@@ -25,6 +26,9 @@ use crate::types::Kind;
 /// A database and the name of a key in it.
 type Place = (usize, Box<[u8]>);
 
+/// Room for keys that stays when nobody waits for any.
+const KEPT: usize = 64;
+
 /// A client that waits.
 #[derive(Debug)]
 pub struct Parked {
@@ -32,6 +36,8 @@ pub struct Parked {
     ticket: u64,
     db: usize,
     keys: Vec<Box<[u8]>>,
+    /// The memory of `keys`.
+    bytes: usize,
     /// The kind of value that serves it.
     pub kind: Kind,
     /// Whether it is also served by a key that is gone or holds something else.
@@ -77,6 +83,13 @@ struct Queue {
     clients: BTreeMap<u64, Token>,
     /// How many of them are also served when the key is gone.
     even_if_gone: usize,
+}
+
+/// Bytes of memory of a key that a client waits for, as if no other client did: the name with the client and in the table of
+/// keys, the queue, and the hash in the journal.
+fn key_bytes(name: &[u8]) -> usize {
+    let names = size_of::<Box<[u8]>>() + 2 * array_size::<u8>(name.len());
+    names + hashed_size::<(Place, Queue)>() + ordered_one_size::<(u64, Token)>() + Journal::AWAITED_BYTES
 }
 
 /// All clients that wait for keys.
@@ -129,25 +142,40 @@ impl Waiters {
         };
         let ticks = ticks + again.map_or(0, |parked| parked.ticks);
         let mut keys: Vec<Box<[u8]>> = Vec::with_capacity(wait.keys.len());
+        let mut bytes = size_of::<(Token, Parked)>();
         for name in &wait.keys {
             let queue = self.by_key.entry((db, name.as_slice().into())).or_default();
             // A key that was named twice is waited for once.
             if queue.clients.insert(ticket, token).is_none() {
                 queue.even_if_gone += usize::from(wait.even_if_gone);
                 keys.push(name.as_slice().into());
+                bytes += key_bytes(name);
             }
         }
         if let Some(deadline) = deadline_us {
             self.by_deadline.insert((deadline, ticket), token);
         }
-        let parked =
-            Parked { ticket, db, keys, kind: wait.kind, even_if_gone: wait.even_if_gone, deadline_us, ticks };
+        let parked = Parked {
+            ticket,
+            db,
+            keys,
+            bytes,
+            kind: wait.kind,
+            even_if_gone: wait.even_if_gone,
+            deadline_us,
+            ticks,
+        };
         self.parked.insert(token, parked);
     }
 
     /// What `token` waits for.
     pub fn get(&self, token: Token) -> Option<&Parked> {
         self.parked.get(&token)
+    }
+
+    /// Bytes of memory of the wait of `token`. O(1).
+    pub fn memory_bytes(&self, token: Token) -> usize {
+        self.parked.get(&token).map_or(0, |parked| parked.bytes)
     }
 
     /// Ends the wait of a client. Returns what it waited for.
@@ -161,6 +189,9 @@ impl Waiters {
             if queue.clients.is_empty() {
                 self.by_key.remove(&place);
             }
+        }
+        if self.by_key.is_empty() {
+            self.by_key.shrink_to(KEPT);
         }
         if let Some(deadline) = parked.deadline_us {
             self.by_deadline.remove(&(deadline, parked.ticket));

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::alloc::{array_size, hashed_one_size, hashed_size};
 use crate::db::{Change, Journal};
 use crate::sys::poller::Token;
 
@@ -33,9 +34,13 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Bytes of memory: a name lies with its client and with its key.
+    /// Bytes of memory, as if no other client watched the key: the list of its client grows by doubling, the name is also in
+    /// the table of names, with a table of clients, and its hash in the journal.
     fn memory_bytes(&self) -> usize {
-        size_of::<Watched>() + size_of::<(Box<[u8]>, HashMap<Token, Present>)>() + 2 * self.name.len()
+        let names = 2 * array_size::<u8>(self.name.len());
+        let shared =
+            hashed_size::<(Box<[u8]>, HashMap<Token, Present>)>() + hashed_one_size::<(Token, Present)>();
+        size_of::<Watched>() * 4 / 3 + names + shared + Journal::AWAITED_BYTES
     }
 }
 

@@ -80,7 +80,7 @@ pub struct Tracking {
     pub broken: bool,
     /// Its prefixes in the broadcasting mode.
     pub prefixes: BTreeSet<Box<[u8]>>,
-    /// The lengths of all prefixes.
+    /// The memory of all prefixes.
     prefix_bytes: usize,
     /// It has emptied a database, and is told so when that has a reply.
     flushing: bool,
@@ -169,11 +169,7 @@ impl Trackers {
 
     /// Bytes of memory that the prefixes of `token` take. What it has read is the table's: `tracking-table-max-keys`.
     pub fn memory_bytes(&self, token: Token) -> usize {
-        self.clients.get(&token).map_or(0, |tracking| {
-            // A prefix lies with its client and with those that have it.
-            let prefixes = tracking.prefixes.len() * 2 * size_of::<Box<[u8]>>() + 2 * tracking.prefix_bytes;
-            size_of::<(Token, Tracking)>() + prefixes
-        })
+        self.clients.get(&token).map_or(0, |tracking| size_of::<(Token, Tracking)>() + tracking.prefix_bytes)
     }
 
     /// What `token` has asked for, if it tracks keys.
@@ -192,7 +188,7 @@ impl Trackers {
             let every_key: &[&[u8]] = &[b""];
             for prefix in if prefixes.is_empty() { every_key } else { prefixes } {
                 if tracking.prefixes.insert((*prefix).into()) {
-                    tracking.prefix_bytes += prefix.len();
+                    tracking.prefix_bytes += Prefixes::bytes_of(prefix);
                     self.prefixes.add(token, prefix);
                 }
             }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::alloc::{array_size, hashed_one_size, ordered_size};
 use crate::resp::{Protocol, Reply};
 use crate::server::audience::lengths::Lengths;
 use crate::sys::poller::Token;
@@ -49,6 +50,13 @@ pub struct Prefixes {
 }
 
 impl Prefixes {
+    /// Bytes of memory of a prefix, with the client that has it and among all, as if no other client had it.
+    pub fn bytes_of(prefix: &[u8]) -> usize {
+        let own = ordered_size::<Box<[u8]>>();
+        let shared = ordered_size::<(Box<[u8]>, Prefix)>() + hashed_one_size::<Token>();
+        own + shared + 2 * array_size::<u8>(prefix.len())
+    }
+
     /// How many there are.
     #[inline]
     pub fn len(&self) -> usize {
