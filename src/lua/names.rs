@@ -20,6 +20,16 @@ pub fn until_zero(bytes: &[u8]) -> &[u8] {
     &bytes[..end]
 }
 
+/// What is kept of a chunk's name: as much as messages show, with what tells them that there was more.
+pub fn kept(chunk: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    let chunk = until_zero(chunk);
+    let most = 2 * CHUNK_ID_OF_SYNTAX;
+    match chunk {
+        [b'@', name @ ..] if name.len() > most => [b"@", &name[name.len() - most..]].concat().into(),
+        _ => chunk[..chunk.len().min(most)].into(),
+    }
+}
+
 /// A chunk's name as messages show it: what follows `=`, the end of what follows `@`, or the beginning of the first line
 /// of the source as `[string "…"]`.
 pub fn chunk_id(chunk: &[u8]) -> Vec<u8> {

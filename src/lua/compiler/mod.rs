@@ -40,7 +40,7 @@ use self::values::Expression;
 use super::code::Prototype;
 use super::heap::Heap;
 use super::lexer::{Lexer, Message, Token};
-use super::names::{self, until_zero};
+use super::names;
 
 /// How deep blocks, functions and expressions may nest.
 const MOST_LEVELS: usize = 200;
@@ -80,7 +80,7 @@ impl<'s, 'h> Compiler<'s, 'h> {
         Compiler {
             lexer: Lexer::new(source, chunk),
             heap,
-            chunk: until_zero(chunk).into(),
+            chunk: names::kept(chunk).into(),
             function: Function::new(0, 0),
             enclosing: Vec::new(),
             spare: Vec::new(),

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use self::arena::Arena;
 use self::strings::Strings;
-pub use self::table::{NoSuchKey, Table, TableError};
+pub use self::table::{NoSuchKey, Table, TableError, Walk};
 use super::code::Prototype;
 use super::machine::{Native, Thread};
 use super::number;
@@ -326,14 +326,33 @@ impl Heap {
         Ok(())
     }
 
-    /// `#table`, and the steps that it has taken beyond those of the instruction.
-    pub fn length(&self, table: TableId) -> (usize, usize) {
-        self.table(table).length(&self.strings)
-    }
-
     /// The pair that follows `key`, or the first one after `nil`.
     pub fn next(&self, table: TableId, key: Value) -> Result<Option<(Value, Value)>, NoSuchKey> {
-        self.table(table).next(key, &self.strings)
+        let position = self.position_after(table, key)?;
+        Ok(self.table(table).pair_from(position).map(|(_, key, value)| (key, value)))
+    }
+
+    /// Where in a table what follows `key` begins; `nil` stands before the first.
+    #[inline]
+    pub fn position_after(&self, table: TableId, key: Value) -> Result<usize, NoSuchKey> {
+        self.table(table).position_after(key, &self.strings)
+    }
+
+    /// Compares at most `most` bytes more of a long key with one of the table that may be the same. Returns how many they
+    /// were; `None` if a lookup need not compare any more.
+    pub(in crate::lua) fn compare_key_piece(
+        &self,
+        table: TableId,
+        key: StringId,
+        most: usize,
+    ) -> Option<usize> {
+        self.table(table).compare_key_piece(key, most, &self.strings)
+    }
+
+    /// What methods of a table need that look for a key.
+    #[inline(always)]
+    pub(in crate::lua) fn strings(&self) -> &Strings {
+        &self.strings
     }
 
     /// The metatable of a table.
@@ -464,7 +483,7 @@ impl Heap {
     pub fn to_number(&self, value: Value) -> Option<f64> {
         match value {
             Value::Number(number) => Some(number),
-            Value::String(string) => number::parse(self.bytes(string)),
+            Value::String(string) => number::parse_short(self.bytes(string)),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@
 //! does either.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 
 use super::arena::Arena;
 use crate::alloc::array_size;
@@ -33,8 +34,11 @@ struct Short {
 #[derive(Debug)]
 struct Long {
     bytes: Box<[u8]>,
-    /// The hash of the reference implementation, once it was needed.
-    hash: Cell<Option<u32>>,
+    /// The hash of the reference implementation, of the bytes from `unhashed` on.
+    hash: Cell<u32>,
+    unhashed: Cell<usize>,
+    /// The seeded hash, once it was needed.
+    seeded: Cell<Option<u32>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,11 @@ pub struct Strings {
     seed: u64,
     /// All bytes of a string are hashed.
     hashes_all: bool,
+    /// Two long strings that were compared last, and how many of their first bytes are equal. Forgotten before a place of
+    /// theirs is used again.
+    compared: Cell<Option<(StringId, StringId, usize)>>,
+    /// Bytes that lookups have compared since that was asked for.
+    looked_at: Cell<usize>,
 }
 
 impl Strings {
@@ -63,6 +72,8 @@ impl Strings {
             live: 0,
             seed,
             hashes_all: false,
+            compared: Cell::new(None),
+            looked_at: Cell::new(0),
         }
     }
 
@@ -97,7 +108,13 @@ impl Strings {
     pub fn insert_long(&mut self, bytes: Box<[u8]>) -> (StringId, usize) {
         debug_assert!(bytes.len() > LONGEST_SHORT);
         let allocated = Strings::LONG_BYTES + array_size::<u8>(bytes.len());
-        (StringId::long(self.long.insert(Long { bytes, hash: Cell::new(None) })), allocated)
+        let long = Long {
+            hash: Cell::new(bytes.len() as u32),
+            unhashed: Cell::new(bytes.len()),
+            seeded: Cell::new(None),
+            bytes,
+        };
+        (StringId::long(self.long.insert(long)), allocated)
     }
 
     fn insert_short(&mut self, bytes: &[u8], seeded: u32, head: usize) -> StringId {
@@ -145,18 +162,25 @@ impl Strings {
     pub fn hash(&self, string: StringId) -> u32 {
         if string.is_long() {
             let long = self.long.get(string.place());
-            let hash = long.hash.get().unwrap_or_else(|| hash(&long.bytes, self.hashes_all));
-            long.hash.set(Some(hash));
-            hash
+            long.hash_piece(self.hashes_all, usize::MAX);
+            long.hash.get()
         } else {
             self.short.get(string.place()).hash
         }
     }
 
+    /// Hashes at most `most` bytes more. Returns how many they were; `None` if all have been.
+    pub fn hash_piece(&self, string: StringId, most: usize) -> Option<usize> {
+        self.long.get(string.place()).hash_piece(self.hashes_all, most)
+    }
+
     /// A hash for which nobody outside can choose strings that collide.
     pub fn seeded_hash(&self, string: StringId) -> u32 {
         if string.is_long() {
-            seeded_hash(&self.long.get(string.place()).bytes, self.seed)
+            let long = self.long.get(string.place());
+            let seeded = long.seeded.get().unwrap_or_else(|| seeded_hash(&long.bytes, self.seed));
+            long.seeded.set(Some(seeded));
+            seeded
         } else {
             self.short.get(string.place()).seeded
         }
@@ -164,13 +188,78 @@ impl Strings {
 
     #[inline]
     pub fn equal(&self, a: StringId, b: StringId) -> bool {
-        a == b
-            || (a.is_long()
-                && b.is_long()
-                && self.long.get(a.place()).bytes == self.long.get(b.place()).bytes)
+        a == b || (a.is_long() && b.is_long() && self.are_equal(a, b))
+    }
+
+    fn are_equal(&self, a: StringId, b: StringId) -> bool {
+        if !self.may_be_equal(a, b) {
+            return false;
+        }
+        let from = self.equal_up_to(a, b);
+        let (x, y) = (&self.bytes(a)[from..], &self.bytes(b)[from..]);
+        self.looked_at.set(self.looked_at.get() + x.len());
+        x == y
+    }
+
+    /// Compares at most `most` bytes more of two different long strings. Returns their order, once it is known.
+    pub fn order_piece(&self, a: StringId, b: StringId, most: usize) -> Option<Ordering> {
+        let from = self.equal_up_to(a, b);
+        let (x, y) = (self.bytes(a), self.bytes(b));
+        let common = x.len().min(y.len());
+        let end = common.min(from.saturating_add(most));
+        let order = x[from..end].cmp(&y[from..end]);
+        if order.is_eq() {
+            self.compared.set(Some((a, b, end)));
+            return (end == common).then(|| x.len().cmp(&y.len()));
+        }
+        Some(order)
+    }
+
+    /// How many bytes lookups have compared since the last time.
+    pub fn take_looked_at(&self) -> usize {
+        self.looked_at.take()
+    }
+
+    /// The string with which another one was compared last.
+    pub fn compared_with(&self, string: StringId) -> Option<StringId> {
+        match self.compared.get()? {
+            (a, b, _) if b == string => Some(a),
+            (a, b, _) if a == string => Some(b),
+            _ => None,
+        }
+    }
+
+    /// How many of the first bytes of two long strings are known to be equal.
+    fn equal_up_to(&self, a: StringId, b: StringId) -> usize {
+        match self.compared.get() {
+            Some((x, y, count)) if (x, y) == (a, b) || (x, y) == (b, a) => count,
+            _ => 0,
+        }
+    }
+
+    /// Whether two different long strings could be equal, as far as their lengths and hashes say.
+    pub fn may_be_equal(&self, a: StringId, b: StringId) -> bool {
+        let (x, y) = (self.long.get(a.place()), self.long.get(b.place()));
+        let are_hashed = x.unhashed.get() == y.unhashed.get();
+        x.bytes.len() == y.bytes.len() && (x.hash.get() == y.hash.get() || !are_hashed)
+    }
+
+    /// Compares at most `most` bytes more of two different long strings of the same length. Returns how many they were, and
+    /// whether they are equal; `None` if all have been compared, and are equal.
+    pub fn compare_piece(&self, a: StringId, b: StringId, most: usize) -> Option<(usize, bool)> {
+        let from = self.equal_up_to(a, b);
+        let (x, y) = (&self.bytes(a)[from..], &self.bytes(b)[from..]);
+        let count = x.len().min(most);
+        if count == 0 {
+            return None;
+        }
+        let is_equal = x[..count] == y[..count];
+        self.compared.set(Some((a, b, from + if is_equal { count } else { 0 })));
+        Some((count, is_equal))
     }
 
     pub fn clear_marks(&mut self) {
+        self.compared.set(None);
         self.short.clear_marks();
         self.long.clear_marks();
     }
@@ -235,6 +324,21 @@ impl Strings {
     }
 }
 
+impl Long {
+    /// As [`Strings::hash_piece`].
+    fn hash_piece(&self, of_all: bool, most: usize) -> Option<usize> {
+        let step = if of_all { 1 } else { (self.bytes.len() >> 5) + 1 };
+        let end = self.unhashed.get();
+        if end < step {
+            return None;
+        }
+        let begin = if of_all { end.saturating_sub(most) } else { 0 };
+        self.hash.set(hash_down(self.hash.get(), &self.bytes[begin..end], step));
+        self.unhashed.set(begin);
+        Some(end - begin)
+    }
+}
+
 impl Short {
     #[inline]
     fn bytes(&self) -> &[u8] {
@@ -245,7 +349,12 @@ impl Short {
 /// The hash of the reference implementation: of all bytes, or of about 32 if there are more.
 fn hash(bytes: &[u8], of_all: bool) -> u32 {
     let step = if of_all { 1 } else { (bytes.len() >> 5) + 1 };
-    let mut hash = bytes.len() as u32;
+    hash_down(bytes.len() as u32, bytes, step)
+}
+
+/// Goes on with a hash from the end of some bytes to their beginning, with every `step`th of them.
+#[inline]
+fn hash_down(mut hash: u32, bytes: &[u8], step: usize) -> u32 {
     let mut end = bytes.len();
     while end >= step {
         hash ^= (hash << 5).wrapping_add(hash >> 2).wrapping_add(u32::from(bytes[end - 1]));

@@ -68,6 +68,17 @@ pub enum TableError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoSuchKey;
 
+/// What some slots of a table hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Walk {
+    /// A pair, and the position after it.
+    Pair(usize, Value, Value),
+    /// Nothing up to this position, where more slots follow.
+    Empty(usize),
+    /// Nothing up to the end.
+    End,
+}
+
 impl Table {
     pub fn new(array: usize, hash: usize) -> Table {
         let mut table = Table::default();
@@ -179,6 +190,39 @@ impl Table {
             }
             place = node.next as usize;
         }
+    }
+
+    /// As [`super::Heap::compare_key_piece`].
+    pub fn compare_key_piece(&self, key: StringId, most: usize, strings: &Strings) -> Option<usize> {
+        if self.nodes.is_empty() {
+            return None;
+        }
+        let first = self.main_position(Value::String(key), strings);
+        let candidates = || {
+            let links =
+                |place: &usize| Some(self.nodes[*place].next as usize).filter(|next| *next != NONE as usize);
+            let chain = std::iter::successors(Some(first), links);
+            chain.filter_map(|place| match self.nodes[place].key {
+                Value::String(other) if other.is_long() => Some(other),
+                _ => None,
+            })
+        };
+        // Those before the one that was compared last are different.
+        let last = strings.compared_with(key);
+        let before = last.and_then(|last| candidates().position(|other| other == last)).unwrap_or(0);
+        for other in candidates().skip(before) {
+            if other == key {
+                return None;
+            }
+            if strings.may_be_equal(other, key) {
+                match strings.compare_piece(other, key, most) {
+                    Some((bytes, true)) => return Some(bytes),
+                    Some((_, false)) => {}
+                    None => return None,
+                }
+            }
+        }
+        None
     }
 
     /// Where a key belongs. There are nodes.
@@ -364,10 +408,10 @@ impl Table {
 
     // The length, and walking
 
-    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search. And how many elements
-    /// were looked at one by one because that did not find any.
+    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search. Where that does not
+    /// find any, the result is an index below which there is none: from there on one has to look at one after the other.
     #[inline]
-    pub fn length(&self, strings: &Strings) -> (usize, usize) {
+    pub fn length(&self, strings: &Strings) -> Result<usize, usize> {
         let size = self.array.len();
         if size > 0 && self.array[size - 1].is_nil() {
             let (mut low, mut high) = (0, size);
@@ -375,61 +419,67 @@ impl Table {
                 let middle = usize::midpoint(low, high);
                 if self.array[middle - 1].is_nil() { high = middle } else { low = middle }
             }
-            return (low, 0);
+            return Ok(low);
         }
         if self.nodes.is_empty() {
-            return (size, 0);
+            return Ok(size);
         }
         self.border_beyond(size, strings)
     }
 
-    fn border_beyond(&self, size: usize, strings: &Strings) -> (usize, usize) {
+    fn border_beyond(&self, size: usize, strings: &Strings) -> Result<usize, usize> {
         let (mut low, mut high) = (size, size + 1);
         while !self.get_index(high, strings).is_nil() {
             low = high;
             high *= 2;
             if high > i32::MAX as usize {
-                // Somebody has built this on purpose: search one by one.
-                low = 0;
-                while !self.get_index(low + 1, strings).is_nil() {
-                    low += 1;
-                }
-                return (low, low);
+                // Somebody has built this on purpose.
+                return Err(1);
             }
         }
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
             if self.get_index(middle, strings).is_nil() { high = middle } else { low = middle }
         }
-        (low, 0)
-    }
-
-    /// The pair that follows `key`, or the first one after `nil`.
-    pub fn next(&self, key: Value, strings: &Strings) -> Result<Option<(Value, Value)>, NoSuchKey> {
-        let position = self.position_after(key, strings)?;
-        Ok(self.pair_from(position).map(|(_, key, value)| (key, value)))
+        Ok(low)
     }
 
     /// The first pair at `position` or after it, and the position after that pair. Positions count the array's elements
     /// from 0, then the nodes.
-    pub fn pair_from(&self, mut position: usize) -> Option<(usize, Value, Value)> {
-        while let Some(value) = self.array.get(position) {
-            position += 1;
-            if !value.is_nil() {
-                return Some((position, Value::Number(position as f64), *value));
+    pub fn pair_from(&self, position: usize) -> Option<(usize, Value, Value)> {
+        match self.pair_within(position, usize::MAX) {
+            Walk::Pair(next, key, value) => Some((next, key, value)),
+            Walk::Empty(_) | Walk::End => None,
+        }
+    }
+
+    /// As `pair_from`, looking at `most` slots.
+    #[inline]
+    pub fn pair_within(&self, position: usize, most: usize) -> Walk {
+        let end = position.saturating_add(most).min(self.slots());
+        let size = self.array.len();
+        let mut position = position;
+        if position < size {
+            for value in &self.array[position..end.min(size)] {
+                position += 1;
+                if !value.is_nil() {
+                    return Walk::Pair(position, Value::Number(position as f64), *value);
+                }
             }
         }
-        while let Some(node) = self.nodes.get(position - self.array.len()) {
-            position += 1;
-            if !node.value.is_nil() {
-                return Some((position, node.key, node.value));
+        if position < end {
+            for node in &self.nodes[position - size..end - size] {
+                position += 1;
+                if !node.value.is_nil() {
+                    return Walk::Pair(position, node.key, node.value);
+                }
             }
         }
-        None
+        if position < self.slots() { Walk::Empty(position) } else { Walk::End }
     }
 
     /// The position that follows that of `key`.
-    fn position_after(&self, key: Value, strings: &Strings) -> Result<usize, NoSuchKey> {
+    pub fn position_after(&self, key: Value, strings: &Strings) -> Result<usize, NoSuchKey> {
         match key {
             Value::Nil => return Ok(0),
             Value::Number(number) => {

@@ -2,9 +2,13 @@
 //! concerns the collector. Loading code and its environments are in `load.rs`.
 
 use super::{optional_int, store};
-use crate::lua::heap::{Function, Heap, NoSuchKey};
-use crate::lua::machine::{Call, Continue, Event, Iterators, Machine, Native, Outcome, Raised};
-use crate::lua::value::Value;
+use crate::lua::heap::{Function, Heap, NoSuchKey, Walk};
+use crate::lua::machine::{
+    BYTES_PER_STEP, Call, Continue, Event, Iterators, Machine, Native, Outcome, PIECE_BYTES, Raised,
+    VALUES_PER_STEP, again,
+};
+use crate::lua::number;
+use crate::lua::value::{TableId, Value};
 
 const FUNCTIONS: [(&str, Native); 17] = [
     ("assert", assert),
@@ -114,14 +118,15 @@ fn tonumber(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let base = optional_int(m, call, 2, 10)?;
     let number = if base == 10 {
         let value = m.check_any(call, 1)?;
-        m.charge_text(value);
-        m.heap.to_number(value)
+        m.to_number(value)
     } else {
         let string = m.check_string(call, 1)?;
         if !(2..=36).contains(&base) {
             return Err(m.bad_argument(2, "base out of range"));
         }
-        parse_integer(m.heap.bytes(string), base as u32)
+        m.charge_text(Value::String(string));
+        let text = m.heap.bytes(string);
+        if text.len() <= number::LONGEST { parse_integer(text, base as u32) } else { None }
     };
     m.one(number.map_or(Value::Nil, Value::Number))
 }
@@ -168,16 +173,20 @@ fn trim_start(text: &[u8]) -> &[u8] {
 /// `rawequal(a, b)`
 fn rawequal(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let a = m.check_any(call, 1)?;
-    m.charge_text(a);
     let b = m.check_any(call, 2)?;
-    m.one(Value::Boolean(m.heap.equal(a, b)))
+    match m.equal_in_pieces(a, b) {
+        Some(is_equal) => m.one(Value::Boolean(is_equal)),
+        None => again(rawequal),
+    }
 }
 
 /// `rawget(table, key)`
 fn rawget(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let key = m.check_any(call, 2)?;
-    m.charge_text(key);
+    if !m.is_key_ready(table, key) {
+        return again(rawget);
+    }
     m.one(m.heap.get(table, key))
 }
 
@@ -185,8 +194,10 @@ fn rawget(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 fn rawset(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let key = m.check_any(call, 2)?;
-    m.charge_text(key);
     let value = m.check_any(call, 3)?;
+    if !m.is_key_ready(table, key) {
+        return again(rawset);
+    }
     store(m, table, key, value)?;
     m.one(Value::Table(table))
 }
@@ -244,14 +255,40 @@ fn newproxy(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 /// `next(table [, key])`
 fn next(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
-    match m.heap.next(table, m.argument(call, 2)) {
-        Ok(Some((key, value))) => {
-            m.push(key);
-            m.push(value);
-            Ok(Outcome::Values(2))
-        }
-        Ok(None) => m.one(Value::Nil),
+    let key = m.argument(call, 2);
+    if !m.is_key_ready(table, key) {
+        return again(next);
+    }
+    match m.heap.position_after(table, key) {
+        Ok(position) => Next { position }.go_on(m, table),
         Err(NoSuchKey) => Err(m.plain_error("invalid key to 'next'")),
+    }
+}
+
+/// The way to the next pair, over slots that are empty.
+#[derive(Debug)]
+struct Next {
+    position: usize,
+}
+
+impl Next {
+    fn go_on(mut self, m: &mut Machine, table: TableId) -> Result<Outcome, Raised> {
+        match m.walk(table, &mut self.position) {
+            Walk::Pair(_, key, value) => {
+                m.push(key);
+                m.push(value);
+                Ok(Outcome::Values(2))
+            }
+            Walk::End => m.one(Value::Nil),
+            Walk::Empty(_) => Ok(Outcome::Pause(Box::new(self))),
+        }
+    }
+}
+
+impl Continue for Next {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        let table = m.check_table(call, 1)?;
+        self.go_on(m, table)
     }
 }
 
@@ -310,7 +347,10 @@ fn unpack(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let first = i64::from(optional_int(m, call, 2, 1)?);
     let last = match m.argument(call, 3) {
-        Value::Nil => m.length(table) as i64,
+        Value::Nil => match m.length(table) {
+            Some(length) => length as i64,
+            None => return again(unpack),
+        },
         _ => i64::from(super::check_int(m, call, 3)?),
     };
     if first > last {
@@ -320,6 +360,7 @@ fn unpack(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if count + call.count() as i64 > MOST_UNPACKED || m.reserve_stack(count as usize).is_none() {
         return Err(m.error("too many results to unpack"));
     }
+    m.charge(count as usize / (VALUES_PER_STEP / 2));
     for index in first..=last {
         let value = m.heap.get_number(table, index as f64);
         m.push(value);
@@ -337,10 +378,9 @@ fn assert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     match m.optional_string(call, 2)? {
         Some(message) => {
             // As a text of C, it ends at a zero byte.
-            let bytes = m.heap.bytes(message);
-            let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
-            let text = bytes[..end].to_vec();
-            Err(m.error(text))
+            let end = memchr::memchr(0, m.heap.bytes(message)).unwrap_or(m.heap.bytes(message).len());
+            let text = m.position(1);
+            Message { text, n: 2, at: 0, end }.go_on(m, call)
         }
         None => Err(m.error("assertion failed!")),
     }
@@ -351,11 +391,53 @@ fn error(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let level = optional_int(m, call, 2, 1)?;
     let value = m.argument(call, 1);
     if level > 0 && matches!(value, Value::String(_) | Value::Number(_)) {
-        let mut message = m.position(level as usize);
-        m.heap.to_bytes(value, &mut message);
-        return Err(m.plain_error(message));
+        m.charge(m.depth().min(level as usize));
+        let text = m.position(level as usize);
+        let string = m.check_string(call, 1)?;
+        return Message { text, n: 1, at: 0, end: m.heap.bytes(string).len() }.go_on(m, call);
     }
     Err(Raised(value))
+}
+
+/// An error with a text, to which the bytes from `at` to `end` of the `n`th argument are still to be added.
+#[derive(Debug)]
+struct Message {
+    text: Vec<u8>,
+    n: usize,
+    at: usize,
+    end: usize,
+}
+
+impl Message {
+    fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let string = m.check_string(call, self.n)?;
+        if self.at == 0 {
+            m.afford(self.text.len() + self.end)?;
+            self.text.reserve_exact(self.end);
+        }
+        loop {
+            let to = self.end.min(self.at + PIECE_BYTES);
+            self.text.extend_from_slice(&m.heap.bytes(string)[self.at..to]);
+            let has_time = m.charge((to - self.at) / BYTES_PER_STEP);
+            self.at = to;
+            if to == self.end {
+                return Err(Raised(Value::String(m.heap.string_from(self.text))));
+            }
+            if !has_time {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        }
+    }
+}
+
+impl Continue for Message {
+    fn resume(self: Box<Self>, m: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(m, call)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.text.capacity()
+    }
 }
 
 /// `pcall(f, …)`
@@ -377,6 +459,7 @@ fn xpcall(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 fn collectgarbage(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let option =
         m.optional_string(call, 1)?.map_or(b"collect".to_vec(), |option| m.heap.bytes(option).to_vec());
+    m.charge(option.len() / BYTES_PER_STEP);
     // As a text of C, it ends at a zero byte.
     let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
     let is_known = [&b"stop"[..], b"restart", b"collect", b"count", b"step", b"setpause", b"setstepmul"]

@@ -5,8 +5,15 @@
 
 use super::{check_int, optional_int};
 use crate::lua::heap::Function;
-use crate::lua::machine::{Activity, Call, Continue, Level, Machine, Outcome, Raised};
+use crate::lua::machine::{Activity, BYTES_PER_STEP, Call, Continue, Level, Machine, Outcome, Raised};
+use crate::lua::names;
 use crate::lua::value::{TableId, Value};
+
+/// A longer source is refused: the program cannot be suspended while it is compiled.
+const LONGEST: usize = 5 << 18;
+
+/// Steps that it takes to compile a byte, at worst.
+const STEPS_PER_BYTE: usize = 4;
 
 /// Defines the functions. `xpcall` is there already.
 pub fn open(m: &mut Machine) {
@@ -22,8 +29,8 @@ pub fn open(m: &mut Machine) {
 
 /// Returns the function with the code of `source`, or nil and a message. The name of the chunk ends at a zero byte.
 fn compile(m: &mut Machine, source: &[u8], chunk: &[u8]) -> Result<Outcome, Raised> {
-    let end = memchr::memchr(0, chunk).unwrap_or(chunk.len());
-    match m.load(source, &chunk[..end]) {
+    m.charge(source.len() * STEPS_PER_BYTE);
+    match m.load(source, chunk) {
         Ok(function) => m.one(function),
         Err(message) => {
             m.push(Value::Nil);
@@ -33,12 +40,22 @@ fn compile(m: &mut Machine, source: &[u8], chunk: &[u8]) -> Result<Outcome, Rais
     }
 }
 
+/// The answer to a source that is too long.
+fn refuse(m: &mut Machine, chunk: &[u8]) -> Result<Outcome, Raised> {
+    m.push(Value::Nil);
+    m.push_bytes(&[&names::chunk_id(chunk)[..], b": the source is too long"].concat());
+    Ok(Outcome::Values(2))
+}
+
 /// `loadstring(source [, chunk])`
 fn loadstring(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let source = m.check_string(call, 1)?;
     let chunk = m.optional_string(call, 2)?.unwrap_or(source);
-    let (source, chunk) = (m.heap.bytes(source).to_vec(), m.heap.bytes(chunk).to_vec());
-    m.charge(source.len());
+    let (bytes, chunk) = (m.heap.bytes(source), names::kept(m.heap.bytes(chunk)).into_owned());
+    if bytes.len() > LONGEST {
+        return refuse(m, &chunk);
+    }
+    let source = bytes.to_vec();
     compile(m, &source, &chunk)
 }
 
@@ -53,6 +70,14 @@ fn load(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 /// Handles an error by returning it.
 fn same(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.one(m.argument(call, 1))
+}
+
+/// The name of a chunk that `load` makes.
+fn load_name(m: &Machine, call: Call) -> Vec<u8> {
+    match m.argument(call, 2) {
+        Value::String(chunk) => names::kept(m.heap.bytes(chunk)).into_owned(),
+        _ => b"=(load)".to_vec(),
+    }
 }
 
 #[derive(Debug)]
@@ -81,17 +106,19 @@ impl Continue for Load {
         m.drop_values(results);
         let failure = if is_read {
             let before = self.source.len();
-            let is_text = m.heap.to_bytes(piece, &mut self.source);
-            m.charge((self.source.len() - before) / 64);
+            let is_text = match piece {
+                // What is too long in any case is not copied.
+                Value::String(string) if m.heap.bytes(string).len() > LONGEST => {
+                    return refuse(m, &load_name(m, call));
+                }
+                piece => m.heap.to_bytes(piece, &mut self.source),
+            };
+            m.charge((self.source.len() - before) / BYTES_PER_STEP);
             match m.afford(2 * self.source.len()) {
+                Ok(()) if self.source.len() > LONGEST => return refuse(m, &load_name(m, call)),
                 Ok(()) if self.source.len() > before => return self.read(m, call),
                 Ok(()) if is_text || piece.is_nil() => {
-                    let chunk = match m.argument(call, 2) {
-                        Value::String(chunk) => m.heap.bytes(chunk).to_vec(),
-                        _ => b"=(load)".to_vec(),
-                    };
-                    m.charge(self.source.len());
-                    return compile(m, &self.source, &chunk);
+                    return compile(m, &self.source, &load_name(m, call));
                 }
                 Ok(()) => m.error("reader function must return a string").0,
                 Err(Raised(error)) => error,

@@ -11,7 +11,7 @@
 //! ends by choosing the next two values. The smaller part of a range is sorted first, so that the list of ranges that
 //! are left never has more than 32 entries.
 
-use crate::lua::machine::{Call, Continue, Event, Machine, Outcome, Raised};
+use crate::lua::machine::{Call, Continue, Event, Machine, Outcome, Raised, again};
 use crate::lua::value::{TableId, Value};
 
 /// Comparisons before the budget is charged for them.
@@ -20,7 +20,8 @@ const CHARGE_EVERY: usize = 64;
 /// `table.sort(table [, comes_before])`
 pub fn sort(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
-    let length = m.length(table) as i64;
+    let Some(length) = m.length(table) else { return again(sort) };
+    let length = length as i64;
     let has_order = !m.argument(call, 2).is_nil();
     if has_order {
         m.check_function(call, 2)?;
@@ -88,6 +89,8 @@ enum Comparison {
     Known(bool),
     /// As this function says.
     Call(Value),
+    /// The budget is used up before it is known.
+    Later,
 }
 
 /// The range `low..=high` that is being sorted, and those that are left.
@@ -142,6 +145,10 @@ impl Sort {
                         self.called = true;
                         return Ok(Outcome::Call { arguments: 2, then: self });
                     }
+                    Comparison::Later => {
+                        hand.push(m);
+                        return Ok(Outcome::Pause(self));
+                    }
                 },
             };
             if !self.advance(m, table, &mut hand, less)? {
@@ -165,7 +172,9 @@ impl Sort {
         }
         match (hand.x, hand.y) {
             (Value::Number(x), Value::Number(y)) => Ok(Comparison::Known(x < y)),
-            (Value::String(x), Value::String(y)) => Ok(Comparison::Known(m.heap.bytes(x) < m.heap.bytes(y))),
+            (Value::String(x), Value::String(y)) => Ok(m
+                .order_in_pieces(x, y)
+                .map_or(Comparison::Later, |order| Comparison::Known(order.is_lt()))),
             (x, y) => {
                 let (kind, other) = (x.type_name(), y.type_name());
                 if kind != other {

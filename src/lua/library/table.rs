@@ -1,8 +1,11 @@
 //! `table`. Work that grows with the table is charged to the budget, and goes on later when that is used up.
 
 use super::{check_int, optional_int, sort, store};
-use crate::lua::heap::NoSuchKey;
-use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
+use crate::lua::heap::{NoSuchKey, Walk};
+use crate::lua::machine::{
+    BYTES_PER_STEP, Call, Continue, Machine, Native, Outcome, PIECE_BYTES, PIECE_SLOTS, Raised,
+    SLOTS_PER_STEP, VALUES_PER_STEP, again,
+};
 use crate::lua::value::{TableId, Value};
 
 const FUNCTIONS: [(&str, Native); 9] = [
@@ -19,8 +22,8 @@ const FUNCTIONS: [(&str, Native); 9] = [
 
 /// Elements that are looked at before the budget is charged for them.
 const SLICE: i64 = 1024;
-/// Bytes that are copied before it is.
-const SLICE_BYTES: usize = 1 << 20;
+/// Elements of a sequence that are moved before it is.
+const MOVED_AT_ONCE: usize = 16 * 1024;
 
 pub fn open(m: &mut Machine) {
     let library = m.library("table");
@@ -29,10 +32,10 @@ pub fn open(m: &mut Machine) {
     }
 }
 
-/// `#table` for argument 1.
-fn check_length(m: &mut Machine, call: Call) -> Result<(TableId, i64), Raised> {
+/// `#table` for argument 1; `None` if the function has to be called again for it.
+fn check_length(m: &mut Machine, call: Call) -> Result<Option<(TableId, i64)>, Raised> {
     let table = m.check_table(call, 1)?;
-    Ok((table, m.length(table) as i64))
+    Ok(m.length(table).map(|length| (table, length as i64)))
 }
 
 fn element(m: &Machine, table: TableId, index: i64) -> Value {
@@ -45,7 +48,7 @@ fn set_element(m: &mut Machine, table: TableId, index: i64, value: Value) -> Res
 
 /// `table.getn(table)`
 fn getn(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let (_, length) = check_length(m, call)?;
+    let Some((_, length)) = check_length(m, call)? else { return again(getn) };
     m.one(Value::Number(length as f64))
 }
 
@@ -63,10 +66,13 @@ fn concat(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let table = m.check_table(call, 1)?;
     let first = optional_int(m, call, 3, 1)?;
     let last = match m.argument(call, 4) {
-        Value::Nil => m.length(table) as i64,
+        Value::Nil => match m.length(table) {
+            Some(length) => length as i64,
+            None => return again(concat),
+        },
         _ => i64::from(check_int(m, call, 4)?),
     };
-    Concat { buffer: Vec::new(), next: i64::from(first), last }.go_on(m, call)
+    Concat { buffer: Vec::new(), next: i64::from(first), last, at: 0, is_separator: false }.go_on(m, call)
 }
 
 #[derive(Debug)]
@@ -74,6 +80,9 @@ struct Concat {
     buffer: Vec<u8>,
     next: i64,
     last: i64,
+    /// So much of the next element is copied, or of the separator behind it.
+    at: usize,
+    is_separator: bool,
 }
 
 impl Concat {
@@ -83,27 +92,47 @@ impl Concat {
         while self.next <= self.last {
             let (first, before) = (self.next, self.buffer.len());
             let end = self.last.min(first + SLICE - 1);
-            while self.next <= end && self.buffer.len() - before < SLICE_BYTES {
-                let value = element(m, table, self.next);
-                if !m.heap.to_bytes(value, &mut self.buffer) {
+            while self.next <= end && self.buffer.len() - before < PIECE_BYTES {
+                let value = if self.is_separator { separator } else { element(m, table, self.next) };
+                if !self.copy(m, value) {
                     let (kind, index) = (value.type_name(), self.next);
                     let text = format!("invalid value ({kind}) at index {index} in table for 'concat'");
                     return Err(m.error(text));
                 }
-                if self.next < self.last {
-                    m.heap.to_bytes(separator, &mut self.buffer);
-                }
-                self.next += 1;
             }
             // The string, and what the vector has grown to.
             m.afford(self.buffer.len() + self.buffer.capacity())?;
-            let steps = (self.next - first) as usize + (self.buffer.len() - before) / 64;
+            let steps = (self.next - first) as usize + (self.buffer.len() - before) / BYTES_PER_STEP;
             if !m.charge(steps) && self.next <= self.last {
                 return Ok(Outcome::Pause(Box::new(self)));
             }
         }
         let string = m.heap.string_from(self.buffer);
         m.one(Value::String(string))
+    }
+
+    /// Copies a value, or a piece of it, and goes on behind it. Returns whether it is a text.
+    #[inline]
+    fn copy(&mut self, m: &Machine, value: Value) -> bool {
+        if let Value::String(string) = value {
+            let rest = &m.heap.bytes(string)[self.at..];
+            if rest.len() > PIECE_BYTES {
+                self.buffer.extend_from_slice(&rest[..PIECE_BYTES]);
+                self.at += PIECE_BYTES;
+                return true;
+            }
+            self.buffer.extend_from_slice(rest);
+        } else if !self.is_separator && !m.heap.to_bytes(value, &mut self.buffer) {
+            return false;
+        }
+        self.at = 0;
+        if self.is_separator || self.next == self.last {
+            self.next += 1;
+            self.is_separator = false;
+        } else {
+            self.is_separator = true;
+        }
+        true
     }
 }
 
@@ -121,7 +150,7 @@ impl Continue for Concat {
 
 /// `table.insert(table, [position,] value)`
 fn insert(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let (table, length) = check_length(m, call)?;
+    let Some((table, length)) = check_length(m, call)? else { return again(insert) };
     let end = length + 1;
     match call.count() {
         2 => {
@@ -155,11 +184,16 @@ struct MoveUp {
 impl MoveUp {
     fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         let table = m.check_table(call, 1)?;
-        if let Some(array) = writable_array(m, table, self.position, self.to) {
-            let (position, to) = (self.position as usize, self.to as usize);
-            array.copy_within(position - 1..to - 1, position);
-            m.charge((to - position) / 16);
-            self.to = self.position;
+        while self.to > self.position
+            && let Some(array) = writable_array(m, table, self.position, self.to)
+        {
+            let to = self.to as usize;
+            let from = (self.position as usize).max(to.saturating_sub(MOVED_AT_ONCE));
+            array.copy_within(from - 1..to - 1, from);
+            self.to = from as i64;
+            if !m.charge((to - from) / VALUES_PER_STEP) && self.to > self.position {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
         }
         while self.to > self.position {
             let end = self.position.max(self.to - SLICE);
@@ -193,7 +227,7 @@ fn writable_array(m: &mut Machine, table: TableId, first: i64, last: i64) -> Opt
 
 /// `table.remove(table [, position])`
 fn remove(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let (table, length) = check_length(m, call)?;
+    let Some((table, length)) = check_length(m, call)? else { return again(remove) };
     let position = i64::from(optional_int(m, call, 2, length as i32)?);
     if !(1..=length).contains(&position) {
         return Ok(Outcome::Values(0));
@@ -213,11 +247,16 @@ struct MoveDown {
 impl MoveDown {
     fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         let table = m.check_table(call, 1)?;
-        if let Some(array) = writable_array(m, table, self.to, self.length) {
+        while self.to < self.length
+            && let Some(array) = writable_array(m, table, self.to, self.length)
+        {
             let (to, length) = (self.to as usize, self.length as usize);
-            array.copy_within(to..length, to - 1);
-            m.charge((length - to) / 16);
-            self.to = self.length;
+            let end = length.min(to + MOVED_AT_ONCE);
+            array.copy_within(to..end, to - 1);
+            self.to = end as i64;
+            if !m.charge((end - to) / VALUES_PER_STEP) && end < length {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
         }
         while self.to < self.length {
             let end = self.length.min(self.to + SLICE);
@@ -260,18 +299,25 @@ impl Maxn {
     fn go_on(mut self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         let table = m.check_table(call, 1)?;
         loop {
-            for _ in 0..SLICE {
-                let Some((after, key, _)) = m.heap.table(table).pair_from(self.position) else {
-                    return m.one(Value::Number(self.largest));
-                };
-                self.position = after;
-                if let Value::Number(number) = key
-                    && number > self.largest
-                {
-                    self.largest = number;
+            let end = self.position + PIECE_SLOTS;
+            while self.position < end {
+                match m.heap.table(table).pair_within(self.position, end - self.position) {
+                    Walk::Pair(next, key, _) => {
+                        self.position = next;
+                        if let Value::Number(number) = key
+                            && number > self.largest
+                        {
+                            self.largest = number;
+                        }
+                    }
+                    Walk::Empty(next) => self.position = next,
+                    Walk::End => {
+                        m.charge((self.position % PIECE_SLOTS) / (SLOTS_PER_STEP / 2));
+                        return m.one(Value::Number(self.largest));
+                    }
                 }
             }
-            if !m.charge(SLICE as usize) {
+            if !m.charge(PIECE_SLOTS / (SLOTS_PER_STEP / 2)) {
                 return Ok(Outcome::Pause(Box::new(self)));
             }
         }
@@ -288,25 +334,7 @@ impl Continue for Maxn {
 fn foreach(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     m.check_table(call, 1)?;
     m.check_function(call, 2)?;
-    call_for_next(m, call, Value::Nil)
-}
-
-/// Calls the function for the pair that follows `key`.
-fn call_for_next(m: &mut Machine, call: Call, key: Value) -> Result<Outcome, Raised> {
-    let table = m.check_table(call, 1)?;
-    match m.heap.next(table, key) {
-        Ok(Some((key, value))) => {
-            // Once for the continuation, and once as an argument.
-            m.push(key);
-            let function = m.argument(call, 2);
-            m.push(function);
-            m.push(key);
-            m.push(value);
-            Ok(Outcome::Call { arguments: 2, then: Box::new(Foreach) })
-        }
-        Ok(None) => Ok(Outcome::Values(0)),
-        Err(NoSuchKey) => Err(m.plain_error("invalid key to 'next'")),
-    }
+    Foreach { walked: Some(0) }.call_for_next(m, call)
 }
 
 /// What the function has returned, unless that is nothing.
@@ -317,22 +345,53 @@ fn take_answer(m: &mut Machine, results: usize) -> Option<Value> {
 }
 
 #[derive(Debug)]
-struct Foreach;
+struct Foreach {
+    /// How far it has looked for the next pair, while it does.
+    walked: Option<usize>,
+}
+
+impl Foreach {
+    /// Calls the function for the next pair.
+    fn call_for_next(self, m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let table = m.check_table(call, 1)?;
+        let mut position = self.walked.unwrap_or(0);
+        match m.walk(table, &mut position) {
+            Walk::Pair(_, key, value) => {
+                // Once for the continuation, and once as an argument.
+                m.push(key);
+                let function = m.argument(call, 2);
+                m.push(function);
+                m.push(key);
+                m.push(value);
+                Ok(Outcome::Call { arguments: 2, then: Box::new(Foreach { walked: None }) })
+            }
+            Walk::End => Ok(Outcome::Values(0)),
+            Walk::Empty(_) => Ok(Outcome::Pause(Box::new(Foreach { walked: Some(position) }))),
+        }
+    }
+}
 
 impl Continue for Foreach {
-    fn resume(self: Box<Self>, m: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised> {
-        let answer = take_answer(m, results);
-        let key = m.pop();
-        match answer {
-            Some(answer) => m.one(answer),
-            None => call_for_next(m, call, key),
+    fn resume(mut self: Box<Self>, m: &mut Machine, call: Call, results: usize) -> Result<Outcome, Raised> {
+        if self.walked.is_none() {
+            let answer = take_answer(m, results);
+            let key = m.pop();
+            if let Some(answer) = answer {
+                return m.one(answer);
+            }
+            let table = m.check_table(call, 1)?;
+            match m.heap.position_after(table, key) {
+                Ok(position) => self.walked = Some(position),
+                Err(NoSuchKey) => return Err(m.plain_error("invalid key to 'next'")),
+            }
         }
+        self.call_for_next(m, call)
     }
 }
 
 /// `table.foreachi(table, f)`: calls `f(index, value)` for the elements of a sequence until it returns something.
 fn foreachi(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let (table, length) = check_length(m, call)?;
+    let Some((table, length)) = check_length(m, call)? else { return again(foreachi) };
     m.check_function(call, 2)?;
     Box::new(Foreachi { index: 0, length }).call_for_next(m, call, table)
 }

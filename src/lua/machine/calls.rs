@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::native::{Call, Continue, Outcome, Raised};
 use super::thread::{Activity, Deliver, Frame, Then, WINDOW};
-use super::{Event, LARGEST_STACK, MOST_FRAMES, MOST_NESTING, Machine, Progress};
+use super::{Event, LARGEST_STACK, MOST_FRAMES, MOST_NESTING, Machine, Progress, VALUES_PER_STEP};
 use crate::lua::heap::{Closure, Function};
 use crate::lua::value::Value;
 
@@ -136,6 +136,7 @@ impl Machine {
     /// The table `arg` of a function that takes `...` without using it.
     fn set_arg(&mut self, base: usize, parameters: usize, extra: usize) -> Result<(), Raised> {
         self.afford(extra * size_of::<Value>())?;
+        self.charge(extra / (VALUES_PER_STEP / 2));
         let table = self.heap.new_table(extra, 1);
         for n in 0..extra {
             let value = self.thread.stack[base - extra + n];
@@ -311,6 +312,7 @@ impl Machine {
         if wanted == 0 {
             stack.copy_within(from..from + count, function);
             self.thread.top = function + count;
+            self.charge_values(count);
             return;
         }
         match (usize::from(wanted) - 1, count) {

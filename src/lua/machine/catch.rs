@@ -140,6 +140,7 @@ impl Machine {
     /// A message with the position of the function that is running in front.
     pub(super) fn with_position(&mut self, error: Value) -> Value {
         let mut message = self.position(1);
+        self.charge_text(error);
         if matches!(error, Value::String(_) | Value::Number(_)) && self.heap.to_bytes(error, &mut message) {
             return Value::String(self.heap.string_from(message));
         }

@@ -3,7 +3,7 @@
 use super::calls::Next;
 use super::native::{Call, Raised};
 use super::thread::{Deliver, Status, Then, Thread};
-use super::{MOST_NESTING, Machine};
+use super::{MOST_NESTING, Machine, VALUES_PER_STEP};
 use crate::lua::value::{ThreadId, Value};
 
 impl Machine {
@@ -76,6 +76,7 @@ impl Machine {
             let from = self.thread.top - 2;
             return self.deliver(deliver, call.base - 1, from, 2);
         }
+        self.charge(values / (VALUES_PER_STEP / 2));
         let passed: Vec<Value> = self.thread.stack[self.thread.top - values..self.thread.top].to_vec();
         self.thread.top = call.base;
         self.push_native(call, deliver, Then::Resumed { is_wrapped })?;
@@ -117,6 +118,7 @@ impl Machine {
 
     /// Values for the function that has resumed a coroutine.
     fn hand_over(&mut self, values: &[Value]) -> Result<Next, Raised> {
+        self.charge(values.len() / (VALUES_PER_STEP / 2));
         for value in values {
             self.push(*value);
         }

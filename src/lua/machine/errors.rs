@@ -2,6 +2,7 @@
 
 use super::Machine;
 use super::native::Raised;
+use super::price::SCANNED_PER_STEP;
 use super::thread::{Activity, Deliver};
 use crate::lua::names;
 use crate::lua::value::Value;
@@ -14,6 +15,16 @@ pub enum Level<'a> {
 }
 
 impl Machine {
+    /// How many calls are under way.
+    pub fn depth(&self) -> usize {
+        self.thread.frames.len()
+    }
+
+    /// Takes from the budget what it takes to find a name in the code of the function that is running.
+    fn charge_name(&mut self) {
+        self.charge(self.thread.frames.last().map_or(0, |frame| frame.pc / SCANNED_PER_STEP));
+    }
+
     /// The function at a level: 1 is the caller of the native function that is running.
     pub fn level(&self, level: usize) -> Option<Level<'_>> {
         let mut left = level.checked_sub(1)?;
@@ -59,6 +70,7 @@ impl Machine {
 
     /// As `bad_argument`, with any bytes.
     pub fn bad_argument_bytes(&mut self, n: usize, text: &[u8]) -> Raised {
+        self.charge_name();
         let name = match self.thread.frames.last() {
             Some(frame) => match &frame.activity {
                 Activity::Lua(closure) if frame.pc > 0 => {
@@ -94,6 +106,7 @@ impl Machine {
 
     /// `attempt to index local 'x' (a nil value)`, where the value is in a register of the running function.
     pub(super) fn type_error(&mut self, operation: &str, value: Value, register: Option<u8>) -> Raised {
+        self.charge_name();
         let name = register.and_then(|register| self.name_of_register(register));
         let kind = value.type_name();
         let mut message = format!("attempt to {operation} ").into_bytes();

@@ -69,6 +69,7 @@ impl Machine {
     pub fn run(&mut self, budget: usize) -> Progress {
         // With less it would not get past a call.
         self.budget = i64::try_from(budget).unwrap_or(i64::MAX).max(CALL_STEPS);
+        self.granted = self.budget;
         let mut raised = None;
         loop {
             let result = match (raised.take(), self.pending.take()) {
@@ -94,11 +95,6 @@ impl Machine {
             return Ok(Progress::Paused);
         }
         Ok(progress)
-    }
-
-    /// By how many steps the last `run` exceeded its budget, in work that could not be suspended.
-    pub fn overdraft(&self) -> usize {
-        usize::try_from(-self.budget).unwrap_or(0)
     }
 
     /// Result `n` of a call that has finished, from 0; valid until the next one begins.
@@ -154,6 +150,7 @@ impl Machine {
         self.thread.top = 0;
         self.host = None;
         self.pending = None;
+        self.searched = None;
     }
 
     pub(super) fn failed(&mut self, value: Value) {

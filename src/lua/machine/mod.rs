@@ -13,7 +13,9 @@ mod errors;
 mod host;
 mod native;
 mod operators;
+mod price;
 mod run;
+mod texts;
 mod thread;
 mod upvalues;
 
@@ -22,6 +24,9 @@ use std::rc::Rc;
 pub use self::debug::{Stop, Traced};
 pub use self::errors::Level;
 pub use self::native::{Call, Continue, Native, Outcome, Raised};
+pub use self::price::{
+    BYTES_PER_STEP, PIECE_BYTES, PIECE_SLOTS, SCANNED_PER_STEP, SLOTS_PER_STEP, VALUES_PER_STEP, again,
+};
 use self::thread::Deliver;
 pub use self::thread::{Activity, Status, Thread};
 use super::heap::{Heap, Marker};
@@ -156,7 +161,9 @@ pub struct Machine {
     main: ThreadId,
     globals: TableId,
     string_metatable: Option<TableId>,
+    /// Steps that are left, and how many there were when the last `run` began.
     budget: i64,
+    granted: i64,
     fixed: Fixed,
     kept: Vec<Value>,
     free_kept: Vec<u32>,
@@ -164,6 +171,8 @@ pub struct Machine {
     host: Option<(Call, Deliver)>,
     /// How `provide` or `raise` has ended a call.
     pending: Option<Pending>,
+    /// A search for the length of a table that goes on later: the elements before this one are there.
+    searched: Option<(TableId, usize)>,
     iterators: Iterators,
     /// The state of the debugger's tracing.
     tracing: debug::Tracing,
@@ -219,11 +228,13 @@ impl Machine {
             globals,
             string_metatable: None,
             budget: 0,
+            granted: 0,
             fixed,
             kept: Vec::new(),
             free_kept: Vec::new(),
             host: None,
             pending: None,
+            searched: None,
             iterators,
             tracing: debug::Tracing::default(),
             is_json_changed: false,

@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 
 use super::Machine;
+use super::price::{BYTES_PER_STEP, SCANNED_PER_STEP};
 use crate::lua::heap::{Function, OutOfMemory, TableError};
 use crate::lua::number;
 use crate::lua::value::{FunctionId, StringId, TableId, Value};
@@ -171,11 +172,19 @@ impl Machine {
         if let Value::Number(number) = value {
             return Ok(number);
         }
-        self.charge_text(value);
-        match self.heap.to_number(value) {
+        match self.to_number(value) {
             Some(number) => Ok(number),
             None => Err(self.bad_type(call, n, "number")),
         }
+    }
+
+    /// A number, or what a string stands for, which is paid for.
+    pub fn to_number(&mut self, value: Value) -> Option<f64> {
+        if let Value::String(string) = value {
+            let length = self.heap.bytes(string).len();
+            self.charge(length.min(number::LONGEST) / SCANNED_PER_STEP);
+        }
+        self.heap.to_number(value)
     }
 
     /// As `check_number`; `default` instead of `nil`.
@@ -232,13 +241,13 @@ impl Machine {
     pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raised {
         let mut message = self.position(1);
         message.extend_from_slice(text.as_ref());
-        self.charge(message.len() / 16);
+        self.charge(message.len() / BYTES_PER_STEP);
         Raised(Value::String(self.heap.string_from(message)))
     }
 
     /// An error without a position.
     pub fn plain_error(&mut self, text: impl AsRef<[u8]>) -> Raised {
-        self.charge(text.as_ref().len() / 16);
+        self.charge(text.as_ref().len() / BYTES_PER_STEP);
         Raised(Value::String(self.heap.string(text.as_ref())))
     }
 
@@ -262,30 +271,8 @@ impl Machine {
         }
     }
 
-    /// `#table`
-    pub fn length(&mut self, table: TableId) -> usize {
-        let (length, steps) = self.heap.length(table);
-        self.charge(steps);
-        length
-    }
-
     /// `table[key] = value`, without metamethods.
     pub fn raw_set(&mut self, table: TableId, key: Value, value: Value) -> Result<(), Raised> {
         self.heap.set(table, key, value).map_err(|error| self.table_error(error))
-    }
-
-    /// Takes `steps` from the budget, about one for 10 ns. Returns whether any is left: a function that cannot say how
-    /// long it takes returns `Outcome::Pause` otherwise.
-    #[inline]
-    pub fn charge(&mut self, steps: usize) -> bool {
-        self.budget = self.budget.saturating_sub(steps as i64);
-        self.budget > 0
-    }
-
-    /// Takes from the budget what it takes to read all of a string.
-    pub fn charge_text(&mut self, value: Value) {
-        if let Value::String(string) = value {
-            self.charge(self.heap.bytes(string).len() / 16);
-        }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::calls::Next;
 use super::native::Raised;
+use super::texts::Joined;
 use super::thread::{Activity, Deliver, Frame};
 use super::{Event, Machine};
 use crate::lua::code::Operand;
-use crate::lua::heap::OutOfMemory;
 use crate::lua::value::{TableId, Value};
 
 /// Metatables that are followed for one access.
@@ -27,7 +27,7 @@ pub(super) fn compute(event: Event, left: f64, right: f64) -> f64 {
 
 impl Machine {
     /// Where values can be put behind the registers of the running function.
-    fn behind_registers(&self) -> usize {
+    pub(super) fn behind_registers(&self) -> usize {
         match self.thread.frames.last() {
             Some(Frame { activity: Activity::Lua(closure), base, .. }) => {
                 base + usize::from(closure.prototype.registers)
@@ -52,13 +52,13 @@ impl Machine {
         self.start(place, arguments.len(), deliver)
     }
 
-    fn set_register(&mut self, register: u8, value: Value) {
+    pub(super) fn set_register(&mut self, register: u8, value: Value) {
         if let Some(frame) = self.thread.frames.last() {
             self.thread.stack[frame.base + usize::from(register)] = value;
         }
     }
 
-    fn read(&self, register: u8) -> Value {
+    pub(super) fn read(&self, register: u8) -> Value {
         match self.thread.frames.last() {
             Some(frame) => self.thread.stack[frame.base + usize::from(register)],
             None => Value::Nil,
@@ -134,10 +134,8 @@ impl Machine {
         (left, left_operand): (Value, Operand),
         (right, right_operand): (Value, Operand),
     ) -> Result<Next, Raised> {
-        self.charge_text(left);
-        self.charge_text(right);
-        let left_number = self.heap.to_number(left);
-        if let (Some(left), Some(right)) = (left_number, self.heap.to_number(right)) {
+        let left_number = self.to_number(left);
+        if let (Some(left), Some(right)) = (left_number, self.to_number(right)) {
             self.set_register(to, Value::Number(compute(event, left, right)));
             return Ok(Next::Frame);
         }
@@ -176,7 +174,10 @@ impl Machine {
         while last > first {
             let (left, right) = (self.read(last - 1), self.read(last));
             if is_text(left) && is_text(right) {
-                last = self.join(first, last)?;
+                match self.join(to, first, last)? {
+                    Joined::At(register) => last = register,
+                    Joined::Later(next) => return Ok(next),
+                }
                 continue;
             }
             let mut method = self.metamethod(left, Event::Concatenate);
@@ -194,9 +195,8 @@ impl Machine {
         Ok(if self.heap.wants_collection() { Next::Collect } else { Next::Frame })
     }
 
-    /// Joins the operands that end with `last` and are strings or numbers, in the register of the first of them, which is
-    /// returned.
-    fn join(&mut self, first: u8, last: u8) -> Result<u8, Raised> {
+    /// Joins the operands that end with `last` and are strings or numbers, in the register of the first of them.
+    fn join(&mut self, to: u8, first: u8, last: u8) -> Result<Joined, Raised> {
         let mut begin = last;
         let mut length = 0;
         while is_text(self.read(begin)) {
@@ -212,16 +212,7 @@ impl Machine {
         if !is_text(self.read(begin)) {
             begin += 1;
         }
-        self.heap.afford(length).map_err(|OutOfMemory| self.out_of_memory(OutOfMemory))?;
-        self.charge(length / 64);
-        let mut joined = Vec::with_capacity(length);
-        for register in begin..=last {
-            let value = self.read(register);
-            self.heap.to_bytes(value, &mut joined);
-        }
-        let string = self.heap.string_from(joined);
-        self.set_register(begin, Value::String(string));
-        Ok(begin)
+        self.join_texts((to, first), (begin, last), length)
     }
 
     /// `left == right`, of different objects that may have a metamethod for it. The result decides about the next jump.
@@ -243,7 +234,7 @@ impl Machine {
     }
 
     /// Skips the next jump unless `result` is what is expected.
-    fn decide(&mut self, result: bool, expected: bool) {
+    pub(super) fn decide(&mut self, result: bool, expected: bool) {
         if result != expected
             && let Some(frame) = self.thread.frames.last_mut()
         {
@@ -260,11 +251,7 @@ impl Machine {
         expected: bool,
     ) -> Result<Next, Raised> {
         if let (Value::String(a), Value::String(b)) = (left, right) {
-            self.charge_text(left);
-            let (a, b) = (self.heap.bytes(a), self.heap.bytes(b));
-            let result = if event == Event::Less { a < b } else { a <= b };
-            self.decide(result, expected);
-            return Ok(Next::Frame);
+            return self.compare_texts(Some(event), a, b, expected);
         }
         if left.type_name() != right.type_name() {
             return Err(self.compare_error(left, right));

@@ -12,14 +12,19 @@ use std::rc::Rc;
 use super::calls::Next;
 use super::native::{Call, Outcome, Raised};
 use super::operators::compute;
+use super::price;
+use super::texts::prepare_key;
 use super::thread::{Activity, Deliver, Frame, WINDOW};
-use super::{Event, Iterators, Machine, Progress};
+use super::{Event, Iterators, Machine, Progress, VALUES_PER_STEP};
 use crate::lua::code::{Capture, Instruction, Operand, Prototype};
-use crate::lua::heap::{Closure, Function, Heap, Upvalue};
+use crate::lua::heap::{Closure, Function, Heap, Upvalue, Walk};
 use crate::lua::value::{FunctionId, TableId, Value};
 
 /// Steps that a call is counted as.
 pub(super) const CALL_STEPS: i64 = 8;
+
+/// Slots of a table that a loop looks at for a pair before it calls `next`, which looks at more.
+const SLOTS_AT_ONCE: usize = 64;
 
 #[inline(always)]
 fn operand(registers: &[Value; WINDOW], constants: &[Value], operand: Operand) -> Value {
@@ -38,7 +43,12 @@ fn iterate(
     control: Value,
 ) -> Option<(Value, Value)> {
     if iterator == known.next {
-        return heap.next(table, control).ok().map(Option::unwrap_or_default);
+        let position = heap.position_after(table, control).ok()?;
+        return match heap.table(table).pair_within(position, SLOTS_AT_ONCE) {
+            Walk::Pair(_, key, value) => Some((key, value)),
+            Walk::End => Some((Value::Nil, Value::Nil)),
+            Walk::Empty(_) => None,
+        };
     }
     if iterator == known.ipairs_step
         && let Value::Number(index) = control
@@ -61,6 +71,8 @@ impl Machine {
             }
             let next = match self.thread.frames.last() {
                 None => return Ok(Progress::Finished { results: self.thread.top }),
+                // Instructions between which memory is asked for need not be calls or jumps.
+                Some(_) if self.budget <= 0 && !self.tracing.is_active() => return Ok(Progress::Paused),
                 Some(Frame { activity: Activity::Lua(_), .. }) if self.tracing.is_active() => {
                     self.execute_lua::<true>()?
                 }
@@ -122,13 +134,27 @@ impl Machine {
                     self.budget -= $steps;
                 };
             }
-            // Long strings are compared by their bytes.
-            macro_rules! spend_on_text {
-                ($value:expr) => {
-                    if let Value::String(string) = $value
+            // As `leave_for`, of what may take long: suspends the program behind it once the budget is used up.
+            macro_rules! leave_for_long {
+                ($step:expr) => {{
+                    save!();
+                    match $step? {
+                        Next::Frame if TRACED || self.budget > 0 => continue 'frame,
+                        Next::Frame => return Ok(Next::Leave(Progress::Paused)),
+                        leave => return Ok(leave),
+                    }
+                }};
+            }
+            // A long key has to be hashed and compared first. That may take several attempts.
+            macro_rules! prepare_key {
+                ($table:expr, $key:expr) => {
+                    if let Value::String(string) = $key
                         && string.is_long()
+                        && !prepare_key(&self.heap, &mut self.budget, $table, string)
                     {
-                        self.budget -= (self.heap.bytes(string).len() / 16) as i64;
+                        pc -= 1;
+                        save!();
+                        return Ok(Next::Leave(Progress::Paused));
                     }
                 };
             }
@@ -146,6 +172,15 @@ impl Machine {
                         }
                     }};
                 }
+                // Behind an instruction that has taken from the budget and from memory, and has saved the place.
+                macro_rules! continue_unless_due {
+                    () => {{
+                        if self.heap.wants_collection() || (!TRACED && self.budget <= 0) {
+                            return Ok(Next::Collect);
+                        }
+                        continue 'window;
+                    }};
+                }
                 macro_rules! compare {
                 ($event:expr, $operator:tt, $expected:ident, $left:ident, $right:ident) => {{
                     let (a, b) = (operand(registers, constants, $left), operand(registers, constants, $right));
@@ -154,7 +189,7 @@ impl Machine {
                             pc += 1;
                         }
                     } else {
-                        leave_for!(self.compare($event, a, b, $expected));
+                        leave_for_long!(self.compare($event, a, b, $expected));
                     }
                 }};
             }
@@ -216,7 +251,7 @@ impl Machine {
                         Instruction::GetTable { to, table, key } => {
                             let object = registers[usize::from(table)];
                             let key = operand(registers, constants, key);
-                            spend_on_text!(key);
+                            prepare_key!(object, key);
                             let Value::Table(id) = object else {
                                 leave_for!(self.index(object, key, to, Some(table)));
                             };
@@ -230,7 +265,7 @@ impl Machine {
                             let object = registers[usize::from(table)];
                             let key = operand(registers, constants, key);
                             let value = operand(registers, constants, value);
-                            spend_on_text!(key);
+                            prepare_key!(object, key);
                             let Value::Table(id) = object else {
                                 leave_for!(self.set_index(object, key, value, Some(table)));
                             };
@@ -286,8 +321,17 @@ impl Machine {
                         Instruction::Length { to, from } => {
                             let length = match registers[usize::from(from)] {
                                 Value::Table(table) => {
-                                    let (length, steps) = self.heap.length(table);
-                                    self.budget -= steps as i64;
+                                    let found = price::length(
+                                        &self.heap,
+                                        &mut self.budget,
+                                        &mut self.searched,
+                                        table,
+                                    );
+                                    let Some(length) = found else {
+                                        pc -= 1;
+                                        save!();
+                                        return Ok(Next::Leave(Progress::Paused));
+                                    };
                                     length
                                 }
                                 Value::String(string) => self.heap.bytes(string).len(),
@@ -296,7 +340,7 @@ impl Machine {
                             registers[usize::from(to)] = Value::Number(length as f64);
                         }
                         Instruction::Concatenate { to, first, last } => {
-                            leave_for!(self.concatenate(to, first, last));
+                            leave_for_long!(self.concatenate(to, first, last));
                         }
                         Instruction::Jump { by } => {
                             pc = pc.wrapping_add_signed(by as isize);
@@ -307,8 +351,14 @@ impl Machine {
                         Instruction::Equal { expected, left, right } => {
                             let (a, b) =
                                 (operand(registers, constants, left), operand(registers, constants, right));
+                            if let (Value::String(a), Value::String(b)) = (a, b)
+                                && a.is_long()
+                                && b.is_long()
+                                && a != b
+                            {
+                                leave_for_long!(self.compare_texts(None, a, b, expected));
+                            }
                             let is_equal = self.heap.equal(a, b);
-                            spend_on_text!(a);
                             if !is_equal && may_define_equality(a, b) {
                                 leave_for!(self.equal_objects(a, b, expected));
                             }
@@ -432,10 +482,7 @@ impl Machine {
                         Instruction::SetList { table, count, start } => {
                             save!();
                             self.set_list(base + usize::from(table), count, start)?;
-                            if self.heap.wants_collection() {
-                                return Ok(Next::Collect);
-                            }
-                            continue 'window;
+                            continue_unless_due!();
                         }
                         Instruction::Close { from } => {
                             self.close_upvalues(base + usize::from(from));
@@ -450,8 +497,9 @@ impl Machine {
                             continue 'window;
                         }
                         Instruction::VarArguments { to, count } => {
+                            save!();
                             self.copy_extra(base, to, count)?;
-                            continue 'window;
+                            continue_unless_due!();
                         }
                     }
                 }
@@ -461,8 +509,14 @@ impl Machine {
 
     /// How many values an instruction means: `encoded - 1`, or those from `from` up to the top.
     #[inline(always)]
-    fn count(&self, encoded: u16, from: usize) -> usize {
-        if encoded == 0 { self.thread.top - from } else { usize::from(encoded) - 1 }
+    fn count(&mut self, encoded: u16, from: usize) -> usize {
+        if encoded == 0 {
+            let count = self.thread.top - from;
+            self.charge_values(count);
+            count
+        } else {
+            usize::from(encoded) - 1
+        }
     }
 
     /// Checks that a loop's index, limit and step, which begin at `first`, are numbers.
@@ -485,6 +539,7 @@ impl Machine {
     fn set_list(&mut self, place: usize, count: u16, start: u32) -> Result<(), Raised> {
         let Value::Table(table) = self.thread.stack[place] else { return Ok(()) };
         let count = if count == 0 { self.thread.top - place - 1 } else { usize::from(count) };
+        self.charge(count / (VALUES_PER_STEP / 2));
         let start = start as usize;
         if self.heap.reserve_array(table, start + count).is_err() {
             return Err(self.out_of_memory(crate::lua::heap::OutOfMemory));
@@ -519,6 +574,7 @@ impl Machine {
         if place + wanted + WINDOW >= self.thread.stack.len() {
             self.grow_stack(place + wanted + WINDOW + 1);
         }
+        self.charge_values(wanted);
         let passed = wanted.min(extra);
         self.thread.stack.copy_within(base - extra..base - extra + passed, place);
         self.thread.stack[place + passed..place + wanted].fill(Value::Nil);

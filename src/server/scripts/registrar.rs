@@ -181,8 +181,8 @@ impl Registrar {
     fn take(&mut self, collected: TableId) -> Vec<Function> {
         let machine = &mut self.machine;
         let mut functions = Vec::new();
-        for index in 1..=machine.length(collected) {
-            let Value::Table(entry) = machine.heap.get_index(collected, index) else { continue };
+        for index in 1.. {
+            let Value::Table(entry) = machine.heap.get_index(collected, index) else { break };
             let text = |machine: &Machine, field| match machine.heap.get_index(entry, field) {
                 Value::String(string) => Some(machine.heap.bytes(string).to_vec()),
                 _ => None,
@@ -228,10 +228,10 @@ fn register(machine: &mut Machine, call: Call) -> Result<(), &'static str> {
     };
     shebang::verify_name(&registration.name)?;
     let heap = &mut machine.heap;
-    let (count, _) = heap.length(collected);
-    for index in 1..=count {
-        if let Value::Table(entry) = heap.get_index(collected, index)
-            && let Value::String(name) = heap.get_index(entry, NAME)
+    let mut count = 0;
+    while let Value::Table(entry) = heap.get_index(collected, count + 1) {
+        count += 1;
+        if let Value::String(name) = heap.get_index(entry, NAME)
             && heap.bytes(name) == registration.name
         {
             return Err("ERR Function already exists in the library");

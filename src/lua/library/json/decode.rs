@@ -5,7 +5,7 @@
 //! the root is alive, all that is decoded is.
 
 use super::config::Config;
-use super::scan::{Found, Scanner};
+use super::scan::{Found, Scanner, Text};
 use super::{Failure, MOST_SLOTS, SLICE};
 use crate::lua::heap::{Heap, OutOfMemory, TableError};
 use crate::lua::value::{StringId, TableId, Value};
@@ -20,7 +20,7 @@ enum Frame {
     /// With the key whose value comes next.
     Object {
         table: TableId,
-        key: StringId,
+        key: Option<StringId>,
     },
 }
 
@@ -28,8 +28,16 @@ enum Frame {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Expected {
     Value,
+    /// A value, or the end of the array.
+    FirstValue,
+    Key,
+    /// A key, or the end of the object.
+    FirstKey,
+    Colon,
     /// A comma, or the end of the innermost table, or of the document.
     Rest,
+    /// Not the string that comes next, but this.
+    Not(&'static str),
 }
 
 /// A document, and how far it is decoded.
@@ -41,42 +49,61 @@ pub struct Decoder {
     expected: Expected,
     stack: Vec<Frame>,
     root: Value,
+    /// Where a string is that is not expected.
+    wrong_at: usize,
     most_depth: usize,
     /// How far the reference implementation would have filled Lua's stack.
     slots: usize,
 }
 
 impl Decoder {
-    pub fn new(text: &[u8], config: &Config, heap: &Heap) -> Result<Decoder, Failure> {
-        if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
-            return Err(Failure::Message("JSON parser does not support UTF-16 or UTF-32".to_string()));
-        }
-        heap.afford(text.len())?;
-        Ok(Decoder {
+    /// Takes the text over.
+    pub fn new(text: Vec<u8>, config: &Config) -> Decoder {
+        Decoder {
             scanner: Scanner::new(text, config.decode_invalid_numbers),
             expected: Expected::Value,
             stack: Vec::new(),
             root: Value::Nil,
+            wrong_at: 0,
             most_depth: config.decode_max_depth as usize,
             slots: 1,
-        })
+        }
     }
 
-    /// Reads a [`SLICE`] more, or a long string at once. Returns the value of the document once it is read to its end.
+    /// Reads a [`SLICE`] more. Returns the value of the document once it is read to its end.
     pub fn run(&mut self, heap: &mut Heap) -> Result<Option<Value>, Failure> {
         heap.afford(SLICE)?;
         let stop = self.scanner.place() + SLICE;
-        loop {
-            if self.expected == Expected::Value {
-                self.value(heap)?;
-            } else {
-                if self.scanner.place() >= stop {
-                    return Ok(None);
-                }
-                if self.rest(heap)? {
-                    return Ok(Some(self.root));
-                }
+        while self.scanner.place() < stop {
+            if !self.scanner.is_in_string() && !self.scanner.skip_blanks() {
+                break;
             }
+            let goes_on = match self.expected {
+                Expected::Value => self.value(heap)?,
+                Expected::Rest => {
+                    if self.rest()? {
+                        return Ok(Some(self.root));
+                    }
+                    true
+                }
+                Expected::Key => self.key(heap)?,
+                Expected::Colon => self.colon()?,
+                Expected::FirstValue => self.first_value(heap)?,
+                Expected::FirstKey => self.first_key(heap)?,
+                Expected::Not(expected) => self.wrong_string(expected)?,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The key that is in no table yet.
+    pub fn key_in_hand(&self) -> Value {
+        match self.stack.last() {
+            Some(Frame::Object { key: Some(key), .. }) => Value::String(*key),
+            _ => Value::Nil,
         }
     }
 
@@ -85,38 +112,55 @@ impl Decoder {
         self.root
     }
 
+    /// Bytes of memory that it holds beside the values.
+    pub fn heap_bytes(&self) -> usize {
+        self.scanner.heap_bytes()
+    }
+
     /// How many bytes are read.
     pub fn place(&self) -> usize {
         self.scanner.place()
     }
 
-    /// Reads a value; of a table, the beginning.
+    /// Reads a value; of a table, the beginning. Returns false if there is more of it to read.
     #[inline]
-    fn value(&mut self, heap: &mut Heap) -> Result<(), Failure> {
-        self.expected = Expected::Rest;
-        let value = match self.scanner.next() {
-            b'"' => match self.scanner.string() {
-                Ok(bytes) => Value::String(heap.string(bytes)),
-                Err(found) => return Err(mismatch("value", found)),
+    fn value(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
+        let byte = if self.scanner.is_in_string() { b'"' } else { self.scanner.next() };
+        let value = match byte {
+            b'"' => match self.string(heap, "value")? {
+                Some(string) => Value::String(string),
+                None => return Ok(false),
             },
-            b'-' | b'0'..=b'9' => match self.scanner.number() {
-                Ok(number) => Value::Number(number),
-                Err(found) => return Err(mismatch("value", found)),
-            },
-            b'{' => return self.open_object(heap),
-            b'[' => return self.open_array(heap),
+            b'-' | b'0'..=b'9' => self.number()?,
+            b'{' => return self.open_object(heap).map(|()| true),
+            b'[' => return self.open_array(heap).map(|()| true),
             b't' if self.scanner.skip_name(b"true") => Value::Boolean(true),
             b'f' if self.scanner.skip_name(b"false") => Value::Boolean(false),
             b'n' if self.scanner.skip_name(b"null") => Value::Null,
-            b'+' | b'i' | b'I' | b'n' | b'N' if self.scanner.is_invalid_number() => {
-                match self.scanner.number() {
-                    Ok(number) => Value::Number(number),
-                    Err(found) => return Err(mismatch("value", found)),
-                }
-            }
-            _ => return Err(self.unexpected("value")),
+            b'+' | b'i' | b'I' | b'n' | b'N' if self.scanner.is_invalid_number() => self.number()?,
+            _ => return self.unexpected("value").map(|()| true),
         };
-        self.store(value, heap)
+        self.expected = Expected::Rest;
+        self.store(value, heap)?;
+        Ok(true)
+    }
+
+    fn number(&mut self) -> Result<Value, Failure> {
+        self.scanner.number().map(Value::Number).map_err(|found| mismatch("value", found))
+    }
+
+    /// Reads a string. `None`: there is more of it to read.
+    #[inline]
+    fn string(&mut self, heap: &mut Heap, expected: &str) -> Result<Option<StringId>, Failure> {
+        match self.scanner.string() {
+            Ok(Some(Text::Here(bytes))) => Ok(Some(heap.string(bytes))),
+            Ok(Some(Text::Long(bytes))) => {
+                heap.afford(bytes.len())?;
+                Ok(Some(heap.string_from(bytes)))
+            }
+            Ok(None) => Ok(None),
+            Err(found) => Err(mismatch(expected, found)),
+        }
     }
 
     /// Puts a value where it belongs.
@@ -125,7 +169,9 @@ impl Decoder {
         match self.stack.last_mut() {
             None => self.root = value,
             Some(Frame::Object { table, key }) => {
-                heap.set(*table, Value::String(*key), value).map_err(refused)?;
+                if let Some(key) = key.take() {
+                    heap.set(*table, Value::String(key), value).map_err(refused)?;
+                }
             }
             Some(Frame::Array { table, length }) => {
                 *length += 1;
@@ -140,14 +186,9 @@ impl Decoder {
         self.descend(3)?;
         let table = heap.new_table(0, 0);
         self.store(Value::Table(table), heap)?;
-        if self.scanner.next() == b'}' {
-            self.scanner.skip();
-            return Ok(());
-        }
-        let key = self.key(heap)?;
-        self.stack.push(Frame::Object { table, key });
+        self.stack.push(Frame::Object { table, key: None });
         self.slots += 2;
-        self.expected = Expected::Value;
+        self.expected = Expected::FirstKey;
         Ok(())
     }
 
@@ -156,13 +197,9 @@ impl Decoder {
         self.descend(2)?;
         let table = heap.new_table(0, 0);
         self.store(Value::Table(table), heap)?;
-        if self.scanner.next() == b']' {
-            self.scanner.skip();
-            return Ok(());
-        }
         self.stack.push(Frame::Array { table, length: 0 });
         self.slots += 1;
-        self.expected = Expected::Value;
+        self.expected = Expected::FirstValue;
         Ok(())
     }
 
@@ -176,67 +213,103 @@ impl Decoder {
         Err(Failure::Message(format!("Found too many nested data structures ({depth}) at character {place}")))
     }
 
-    /// Reads a key, and the colon that follows it.
-    #[inline]
-    fn key(&mut self, heap: &mut Heap) -> Result<StringId, Failure> {
-        const EXPECTED: &str = "object key string";
-        if self.scanner.next() != b'"' {
-            return Err(self.unexpected(EXPECTED));
-        }
-        let key = match self.scanner.string() {
-            Ok(bytes) => heap.string(bytes),
-            Err(found) => return Err(mismatch(EXPECTED, found)),
+    /// The end of the innermost table is next.
+    fn close(&mut self) {
+        self.scanner.skip();
+        self.slots -= match self.stack.pop() {
+            Some(Frame::Object { .. }) => 2,
+            _ => 1,
         };
+        self.expected = Expected::Rest;
+    }
+
+    #[inline]
+    fn first_value(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
+        if self.scanner.next() == b']' {
+            self.close();
+            return Ok(true);
+        }
+        self.expected = Expected::Value;
+        self.value(heap)
+    }
+
+    #[inline]
+    fn first_key(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
+        if self.scanner.next() == b'}' {
+            self.close();
+            return Ok(true);
+        }
+        self.expected = Expected::Key;
+        self.key(heap)
+    }
+
+    /// Reads a key. Returns false if there is more of it to read.
+    #[inline]
+    fn key(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
+        const EXPECTED: &str = "object key string";
+        if !self.scanner.is_in_string() && self.scanner.next() != b'"' {
+            return self.unexpected(EXPECTED).map(|()| true);
+        }
+        let Some(string) = self.string(heap, EXPECTED)? else { return Ok(false) };
+        if let Some(Frame::Object { key, .. }) = self.stack.last_mut() {
+            *key = Some(string);
+        }
+        self.expected = Expected::Colon;
+        Ok(true)
+    }
+
+    /// Reads the colon that follows a key.
+    #[inline]
+    fn colon(&mut self) -> Result<bool, Failure> {
         if self.scanner.next() != b':' {
-            return Err(self.unexpected("colon"));
+            return self.unexpected("colon").map(|()| true);
         }
         self.scanner.skip();
-        Ok(key)
+        self.expected = Expected::Value;
+        Ok(true)
+    }
+
+    /// Reads a string that is not expected, and says so, or what is wrong with it.
+    fn wrong_string(&mut self, expected: &str) -> Result<bool, Failure> {
+        let place = self.wrong_at;
+        match self.scanner.string() {
+            Ok(None) => Ok(false),
+            Ok(Some(_)) => Err(mismatch(expected, Found { name: "T_STRING", place })),
+            Err(found) => Err(mismatch(expected, found)),
+        }
     }
 
     /// Reads what follows a value. Returns whether it was the end of the document.
     #[inline]
-    fn rest(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
+    fn rest(&mut self) -> Result<bool, Failure> {
         let byte = self.scanner.next();
-        match self.stack.last() {
-            None if byte == 0 => return Ok(true),
-            None => return Err(self.unexpected("the end")),
-            Some(Frame::Array { .. }) => match byte {
-                b',' => {
-                    self.scanner.skip();
-                    self.expected = Expected::Value;
-                }
-                b']' => {
-                    self.scanner.skip();
-                    self.stack.pop();
-                    self.slots -= 1;
-                }
-                _ => return Err(self.unexpected("comma or array end")),
-            },
-            Some(Frame::Object { .. }) => match byte {
-                b',' => {
-                    self.scanner.skip();
-                    let next = self.key(heap)?;
-                    if let Some(Frame::Object { key, .. }) = self.stack.last_mut() {
-                        *key = next;
-                    }
-                    self.expected = Expected::Value;
-                }
-                b'}' => {
-                    self.scanner.skip();
-                    self.stack.pop();
-                    self.slots -= 2;
-                }
-                _ => return Err(self.unexpected("comma or object end")),
-            },
+        match (self.stack.last(), byte) {
+            (None, 0) => return Ok(true),
+            (None, _) => self.unexpected("the end")?,
+            (Some(Frame::Array { .. }), b',') => {
+                self.scanner.skip();
+                self.expected = Expected::Value;
+            }
+            (Some(Frame::Object { .. }), b',') => {
+                self.scanner.skip();
+                self.expected = Expected::Key;
+            }
+            (Some(Frame::Array { .. }), b']') | (Some(Frame::Object { .. }), b'}') => self.close(),
+            (Some(Frame::Array { .. }), _) => self.unexpected("comma or array end")?,
+            (Some(Frame::Object { .. }), _) => self.unexpected("comma or object end")?,
         }
         Ok(false)
     }
 
-    /// The error for a token that is not what was `expected`.
+    /// The error for a token that is not what was `expected`; for a string, once that is read.
     #[cold]
-    fn unexpected(&mut self, expected: &str) -> Failure {
-        mismatch(expected, self.scanner.found())
+    fn unexpected(&mut self, expected: &'static str) -> Result<(), Failure> {
+        if self.scanner.next() == b'"' {
+            self.wrong_at = self.scanner.place();
+            self.expected = Expected::Not(expected);
+            return Ok(());
+        }
+        Err(mismatch(expected, self.scanner.found()))
     }
 }
 

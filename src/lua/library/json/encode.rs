@@ -2,14 +2,15 @@
 //!
 //! The tables that are being written are a stack of their own, so that depth costs no stack of the processor's, and the
 //! work can stop after any value and go on later. A table becomes an array if all its keys are positive integers, and
-//! not too far apart; see [`Encoder::array_length`]. Tables within tables can name a document that is larger than any
+//! not too far apart; see [`Opening::look_at`]. Tables within tables can name a document that is larger than any
 //! memory, hence the question to the heap before each further [`SLICE`] of output.
 
 use super::config::{Config, Invalid};
 use super::{Failure, MOST_SLOTS, SLICE};
-use crate::lua::heap::Heap;
+use crate::lua::heap::{Heap, Walk};
+use crate::lua::machine::{PIECE_SLOTS, SLOTS_PER_STEP};
 use crate::lua::number;
-use crate::lua::value::{TableId, Value};
+use crate::lua::value::{StringId, TableId, Value};
 use crate::text::printf;
 
 /// Digits of a number by default, for which `number` has a faster way.
@@ -40,8 +41,31 @@ const ESCAPES: [u8; 256] = {
 enum Frame {
     /// The elements up to `done` are.
     Array { table: TableId, done: usize, length: usize },
-    /// The pairs before `position` are.
-    Object { table: TableId, position: usize },
+    /// The pairs before `position` are, but for the value of the last, if it is here.
+    Object { table: TableId, position: usize, value: Option<Value> },
+}
+
+/// A large table: whether it is an array is found out, with the slots before `position`.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    table: TableId,
+    position: usize,
+    keys: Keys,
+}
+
+/// What the keys of a table are so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Keys {
+    largest: i32,
+    items: i32,
+}
+
+/// A string of which a part is written.
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    string: StringId,
+    at: usize,
+    is_key: bool,
 }
 
 /// What is written so far, and where to go on.
@@ -52,13 +76,25 @@ pub struct Encoder {
     config: Config,
     out: Vec<u8>,
     stack: Vec<Frame>,
+    opening: Option<Opening>,
+    writing: Option<Writing>,
+    /// Slots of tables that were looked at since that was asked for.
+    looked_at: usize,
     /// How far the reference implementation would have filled Lua's stack.
     slots: usize,
 }
 
 impl Encoder {
     pub fn new(config: Config) -> Encoder {
-        Encoder { config, out: Vec::with_capacity(128), stack: Vec::new(), slots: 1 }
+        Encoder {
+            config,
+            out: Vec::with_capacity(128),
+            stack: Vec::new(),
+            opening: None,
+            writing: None,
+            looked_at: 0,
+            slots: 1,
+        }
     }
 
     /// Begins a document; `run` completes it.
@@ -66,14 +102,23 @@ impl Encoder {
         self.push_value(value, heap)
     }
 
-    /// Writes a [`SLICE`] more, or a long string at once. Returns whether the document is complete.
+    /// Writes a [`SLICE`] more. Returns whether the document is complete.
     pub fn run(&mut self, heap: &Heap) -> Result<bool, Failure> {
         heap.afford(self.out.capacity() + SLICE)?;
         let stop = self.out.len() + SLICE;
-        while let Some(frame) = self.stack.last_mut() {
-            if self.out.len() >= stop {
+        loop {
+            if self.out.len() >= stop || self.looked_at > SLICE {
                 return Ok(false);
             }
+            if let Some(writing) = self.writing.take() {
+                self.go_on_writing(writing, heap);
+                continue;
+            }
+            if let Some(opening) = self.opening.take() {
+                self.go_on_opening(opening, heap)?;
+                continue;
+            }
+            let Some(frame) = self.stack.last_mut() else { return Ok(true) };
             match frame {
                 Frame::Array { done, length, .. } if done == length => {
                     self.out.push(b']');
@@ -88,20 +133,37 @@ impl Encoder {
                     let value = heap.get_index(*table, *done);
                     self.push_value(value, heap)?;
                 }
-                Frame::Object { table, position } => {
-                    let Some((next, key, value)) = heap.table(*table).pair_from(*position) else {
-                        self.out.push(b'}');
-                        self.stack.pop();
-                        self.slots -= 2;
-                        continue;
-                    };
-                    *position = next;
-                    self.push_key(key, heap)?;
+                Frame::Object { value, .. } if value.is_some() => {
+                    let value = value.take().unwrap_or_default();
                     self.push_value(value, heap)?;
+                }
+                Frame::Object { table, position, value: pending } => {
+                    match heap.table(*table).pair_within(*position, PIECE_SLOTS) {
+                        Walk::Pair(next, key, value) => {
+                            self.looked_at += next - *position;
+                            *position = next;
+                            *pending = Some(value);
+                            self.push_key(key, heap)?;
+                        }
+                        Walk::Empty(next) => {
+                            self.looked_at += next - *position;
+                            *position = next;
+                        }
+                        Walk::End => {
+                            self.looked_at += heap.table(*table).slots().saturating_sub(*position);
+                            self.out.push(b'}');
+                            self.stack.pop();
+                            self.slots -= 2;
+                        }
+                    }
                 }
             }
         }
-        Ok(true)
+    }
+
+    /// The steps for slots that hold nothing to be written.
+    pub fn take_steps(&mut self) -> usize {
+        std::mem::take(&mut self.looked_at) / SLOTS_PER_STEP
     }
 
     /// How many bytes are written.
@@ -122,7 +184,7 @@ impl Encoder {
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),
             Value::Boolean(false) => self.out.extend_from_slice(b"false"),
             Value::Number(number) => self.push_number(number)?,
-            Value::String(string) => self.push_string(heap.bytes(string), heap)?,
+            Value::String(string) => self.push_string(string, false, heap)?,
             Value::Table(table) => self.open(table, heap)?,
             Value::Function(_) | Value::Thread(_) | Value::Proxy(_) => {
                 return Err(cannot(value, "type not supported"));
@@ -136,43 +198,49 @@ impl Encoder {
         if depth > self.config.encode_max_depth as usize || self.slots + 3 > MOST_SLOTS {
             return Err(Failure::Message(format!("Cannot serialise, excessive nesting ({depth})")));
         }
-        if let Some(length) = self.array_length(table, heap)? {
+        let mut opening = Opening { table, position: 0, keys: Keys::default() };
+        if heap.table(table).slots() > PIECE_SLOTS {
+            self.opening = Some(opening);
+            return Ok(());
+        }
+        self.looked_at += heap.table(table).slots();
+        let is_array = opening.look_at(PIECE_SLOTS, heap) == Some(true);
+        self.open_as(table, is_array.then_some(opening.keys))
+    }
+
+    /// Looks at more slots of a table that is opened.
+    fn go_on_opening(&mut self, mut opening: Opening, heap: &Heap) -> Result<(), Failure> {
+        self.looked_at += PIECE_SLOTS;
+        match opening.look_at(PIECE_SLOTS, heap) {
+            None => self.opening = Some(opening),
+            Some(is_array) => self.open_as(opening.table, is_array.then_some(opening.keys))?,
+        }
+        Ok(())
+    }
+
+    /// Writes the opening bracket of a table: of an array, if all its keys are positive integers.
+    fn open_as(&mut self, table: TableId, keys: Option<Keys>) -> Result<(), Failure> {
+        let length = match keys {
+            Some(keys) => self.array_length(keys)?,
+            None => None,
+        };
+        if let Some(length) = length {
             self.out.push(b'[');
             self.stack.push(Frame::Array { table, done: 0, length });
             self.slots += 1;
         } else {
             self.out.push(b'{');
-            self.stack.push(Frame::Object { table, position: 0 });
+            self.stack.push(Frame::Object { table, position: 0, value: None });
             self.slots += 2;
         }
         Ok(())
     }
 
-    /// The length of a table that is written as an array: its largest key, if it has keys, and all of them are positive
-    /// integers. If more of them are missing than the configuration allows, it is an error, or an object.
+    /// The length of a table that is written as an array: its largest key, if it has keys. If more of them are missing
+    /// than the configuration allows, it is an error, or an object.
     ///
     /// The reference implementation counts in C's `int`. So does this, and larger keys make an object.
-    fn array_length(&self, table: TableId, heap: &Heap) -> Result<Option<usize>, Failure> {
-        let table = heap.table(table);
-        let (mut largest, mut items) = (0i32, 0i32);
-        for (index, value) in table.array().iter().enumerate() {
-            if !value.is_nil() {
-                largest = index as i32 + 1;
-                items += 1;
-            }
-        }
-        let mut position = table.array().len();
-        while let Some((next, key, _)) = table.pair_from(position) {
-            position = next;
-            let Value::Number(number) = key else { return Ok(None) };
-            if number < 1.0 || number.floor() != number {
-                return Ok(None);
-            }
-            if number > f64::from(largest) {
-                largest = if number <= f64::from(i32::MAX) { number as i32 } else { i32::MIN };
-            }
-            items = items.wrapping_add(1);
-        }
+    fn array_length(&self, Keys { largest, items }: Keys) -> Result<Option<usize>, Failure> {
         let ratio = self.config.encode_sparse_ratio;
         if ratio > 0 && largest > items.wrapping_mul(ratio) && largest > self.config.encode_sparse_safe {
             if self.config.encode_sparse_convert {
@@ -191,8 +259,7 @@ impl Encoder {
         }
         match key {
             Value::String(string) => {
-                self.push_string(heap.bytes(string), heap)?;
-                self.out.push(b':');
+                self.push_string(string, true, heap)?;
             }
             Value::Number(number) => {
                 self.out.push(b'"');
@@ -228,14 +295,24 @@ impl Encoder {
         Ok(())
     }
 
-    fn push_string(&mut self, bytes: &[u8], heap: &Heap) -> Result<(), Failure> {
+    fn push_string(&mut self, string: StringId, is_key: bool, heap: &Heap) -> Result<(), Failure> {
+        let bytes = heap.bytes(string);
         if bytes.len() > SLICE {
             // Six times as long, if all of it has to be escaped.
             heap.afford(self.out.capacity() + bytes.len().saturating_mul(6))?;
         }
-        self.out.reserve(bytes.len() + 2);
+        self.out.reserve(bytes.len().min(SLICE) + 2);
         self.out.push(b'"');
-        let mut rest = bytes;
+        self.go_on_writing(Writing { string, at: 0, is_key }, heap);
+        Ok(())
+    }
+
+    /// Writes a part of a string.
+    #[inline]
+    fn go_on_writing(&mut self, Writing { string, at, is_key }: Writing, heap: &Heap) {
+        let bytes = &heap.bytes(string)[at..];
+        let mut rest = &bytes[..bytes.len().min(SLICE)];
+        let end = at + rest.len();
         while let Some(plain) = rest.iter().position(|&byte| ESCAPES[byte as usize] != 0) {
             self.out.extend_from_slice(&rest[..plain]);
             match ESCAPES[rest[plain] as usize] {
@@ -250,8 +327,50 @@ impl Encoder {
             rest = &rest[plain + 1..];
         }
         self.out.extend_from_slice(rest);
+        if bytes.len() > SLICE {
+            self.writing = Some(Writing { string, at: end, is_key });
+            return;
+        }
         self.out.push(b'"');
-        Ok(())
+        if is_key {
+            self.out.push(b':');
+        }
+    }
+}
+
+impl Opening {
+    /// Looks at `most` slots more. Returns whether all keys are positive integers, once that is known.
+    fn look_at(&mut self, most: usize, heap: &Heap) -> Option<bool> {
+        let table = heap.table(self.table);
+        let end = self.position + most;
+        let Keys { largest, items } = &mut self.keys;
+        let array = table.array();
+        let in_array = end.min(array.len());
+        for (index, value) in array.iter().enumerate().take(in_array).skip(self.position) {
+            if !value.is_nil() {
+                *largest = index as i32 + 1;
+                *items = items.wrapping_add(1);
+            }
+        }
+        self.position = self.position.max(in_array);
+        while self.position < end {
+            match table.pair_within(self.position, end - self.position) {
+                Walk::Pair(next, key, _) => {
+                    self.position = next;
+                    let Value::Number(number) = key else { return Some(false) };
+                    if number < 1.0 || number.floor() != number {
+                        return Some(false);
+                    }
+                    if number > f64::from(*largest) {
+                        *largest = if number <= f64::from(i32::MAX) { number as i32 } else { i32::MIN };
+                    }
+                    *items = items.wrapping_add(1);
+                }
+                Walk::Empty(next) => self.position = next,
+                Walk::End => return Some(true),
+            }
+        }
+        (self.position >= table.slots()).then_some(true)
     }
 }
 

@@ -115,7 +115,7 @@ fn go_on_encoding(machine: &mut Machine, mut encoder: Encoder) -> Result<Outcome
     loop {
         let before = encoder.length();
         let is_complete = encoder.run(&machine.heap).map_err(|failure| raise(machine, failure))?;
-        let has_time = machine.charge((encoder.length() - before) / 4);
+        let has_time = machine.charge((encoder.length() - before) / 4 + encoder.take_steps());
         if is_complete {
             let string = machine.heap.string_from(encoder.finish());
             return machine.one(Value::String(string));
@@ -140,10 +140,44 @@ impl Continue for Encoder {
 fn decode(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     check_one_argument(machine, call)?;
     let text = machine.check_string(call, 1)?;
-    let config = Config::load(settings(machine, call), &machine.heap);
-    match Decoder::new(machine.heap.bytes(text), &config, &machine.heap) {
-        Ok(decoder) => go_on_decoding(machine, call, decoder),
-        Err(failure) => Err(raise(machine, failure)),
+    let bytes = machine.heap.bytes(text);
+    if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
+        return Err(machine.error("JSON parser does not support UTF-16 or UTF-32"));
+    }
+    // The copy, and what it becomes.
+    machine.afford(bytes.len())?;
+    Box::new(Reading { copied: Vec::new() }).go_on(machine, call)
+}
+
+/// A document that is being copied, so that it can be read while values are made.
+#[derive(Debug)]
+struct Reading {
+    copied: Vec<u8>,
+}
+
+impl Reading {
+    fn go_on(mut self: Box<Self>, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let text = machine.check_string(call, 1)?;
+        let length = machine.heap.bytes(text).len();
+        if self.copied.is_empty() {
+            // With the zero at its end.
+            self.copied.reserve_exact(length + 1);
+        }
+        if !machine.copy_in_pieces(text, 0, length, &mut self.copied) {
+            return Ok(Outcome::Pause(self));
+        }
+        let config = Config::load(settings(machine, call), &machine.heap);
+        go_on_decoding(machine, call, Decoder::new(self.copied, &config))
+    }
+}
+
+impl Continue for Reading {
+    fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(machine, call)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.copied.capacity()
     }
 }
 
@@ -158,6 +192,7 @@ fn go_on_decoding(machine: &mut Machine, call: Call, mut decoder: Decoder) -> Re
         if !has_time {
             // Keeps alive what is decoded.
             machine.set_argument(call, 1, decoder.root());
+            machine.push(decoder.key_in_hand());
             return Ok(Outcome::Pause(Box::new(decoder)));
         }
     }
@@ -165,7 +200,12 @@ fn go_on_decoding(machine: &mut Machine, call: Call, mut decoder: Decoder) -> Re
 
 impl Continue for Decoder {
     fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        machine.drop_values(1);
         go_on_decoding(machine, call, *self)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        Decoder::heap_bytes(self)
     }
 }
 

@@ -21,6 +21,12 @@ const EXACT_DIGITS: usize = 15;
 /// So much of a string is looked at byte by byte: most are shorter.
 const SHORT: usize = 24;
 
+/// Bytes of a string, or of white space, that are read at once.
+const PIECE: usize = 64 << 10;
+
+/// A number that is longer is not one: it would have to be read at once.
+const LONGEST_NUMBER: usize = 64 << 10;
+
 /// Something that is not what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -38,17 +44,44 @@ pub struct Scanner {
     at: usize,
     /// Numbers are what `strtod` takes for one.
     takes_invalid: bool,
-    /// What a string with escapes stands for.
+    /// What a string stands for that has escapes or is long, as far as it is read.
     unescaped: Vec<u8>,
+    /// Where such a string goes on.
+    open: Option<usize>,
+}
+
+/// A string that is read.
+pub enum Text<'a> {
+    /// It stands in the text, or in a buffer that is used again.
+    Here(&'a [u8]),
+    /// It is long, and in memory of its own.
+    Long(Vec<u8>),
 }
 
 impl Scanner {
-    pub fn new(text: &[u8], takes_invalid: bool) -> Scanner {
-        let length = memchr(0, text).unwrap_or(text.len());
-        let mut copy = Vec::with_capacity(length + 1);
-        copy.extend_from_slice(&text[..length]);
-        copy.push(0);
-        Scanner { text: copy, at: 0, takes_invalid, unescaped: Vec::new() }
+    /// Takes the text over.
+    pub fn new(mut text: Vec<u8>, takes_invalid: bool) -> Scanner {
+        text.truncate(memchr(0, &text).unwrap_or(text.len()));
+        text.push(0);
+        Scanner { text, at: 0, takes_invalid, unescaped: Vec::new(), open: None }
+    }
+
+    /// Steps over white space, over no more than a piece at a time. Returns whether that was all.
+    #[inline]
+    pub fn skip_blanks(&mut self) -> bool {
+        let stop = self.at + PIECE;
+        while let b' ' | b'\t' | b'\n' | b'\r' = self.text[self.at] {
+            self.at += 1;
+            if self.at == stop {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn heap_bytes(&self) -> usize {
+        self.text.capacity() + self.unescaped.capacity()
     }
 
     /// How much is read.
@@ -83,49 +116,79 @@ impl Scanner {
         is_next
     }
 
-    /// What the string that is next stands for.
+    /// A piece of a string is read.
     #[inline]
-    pub fn string(&mut self) -> Result<&[u8], Found> {
+    pub fn is_in_string(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// What the string that is next stands for. `None`: a piece of it is read, and it goes on.
+    #[inline]
+    pub fn string(&mut self) -> Result<Option<Text<'_>>, Found> {
+        if let Some(at) = self.open {
+            return self.go_on_with_string(at);
+        }
         let start = self.at + 1;
-        let end = self.special_from(start);
+        let (end, is_special) = self.special_from(start);
         match self.text[end] {
-            b'"' => {
+            b'"' if is_special => {
                 self.at = end + 1;
-                Ok(&self.text[start..end])
+                Ok(Some(Text::Here(&self.text[start..end])))
             }
-            b'\\' => self.string_with_escapes(start, end),
-            _ => Err(unfinished(end)),
+            0 if is_special => Err(unfinished(end)),
+            _ => {
+                self.unescaped.clear();
+                self.unescaped.extend_from_slice(&self.text[start..end]);
+                self.go_on_with_string(end)
+            }
         }
     }
 
-    /// The place of the next quote, backslash or zero byte.
+    /// The place of the next quote, backslash or zero byte, and that it is one; or where to go on.
     #[inline]
-    fn special_from(&self, start: usize) -> usize {
+    fn special_from(&self, start: usize) -> (usize, bool) {
         let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0);
         let rest = &self.text[start..];
         if let Some(length) = rest.iter().take(SHORT).position(is_special) {
-            return start + length;
+            return (start + length, true);
         }
-        // Only the last byte is 0.
-        memchr2(b'"', b'\\', rest).map_or(self.text.len() - 1, |length| start + length)
+        let window = &rest[..rest.len().min(PIECE)];
+        match memchr2(b'"', b'\\', window) {
+            Some(length) => (start + length, true),
+            // Only the last byte is 0.
+            None if window.len() == rest.len() => (self.text.len() - 1, true),
+            None => (start + window.len(), false),
+        }
     }
 
     #[cold]
-    fn string_with_escapes(&mut self, start: usize, mut at: usize) -> Result<&[u8], Found> {
-        self.unescaped.clear();
-        self.unescaped.extend_from_slice(&self.text[start..at]);
+    fn go_on_with_string(&mut self, mut at: usize) -> Result<Option<Text<'_>>, Found> {
+        self.open = None;
+        let stop = at + PIECE;
+        let mut is_special = false;
         loop {
             match self.text[at] {
+                _ if at >= stop => {
+                    self.open = Some(at);
+                    self.at = at;
+                    return Ok(None);
+                }
                 b'"' => break,
                 b'\\' => at = self.escape(at)?,
-                _ => return Err(unfinished(at)),
+                0 => return Err(unfinished(at)),
+                _ if is_special => unreachable!("a byte that is special"),
+                _ => {}
             }
-            let end = self.special_from(at);
+            let end;
+            (end, is_special) = self.special_from(at);
             self.unescaped.extend_from_slice(&self.text[at..end]);
             at = end;
         }
         self.at = at + 1;
-        Ok(&self.unescaped)
+        if self.unescaped.len() > PIECE {
+            return Ok(Some(Text::Long(std::mem::take(&mut self.unescaped))));
+        }
+        Ok(Some(Text::Here(&self.unescaped)))
     }
 
     /// Appends what the escape at `at` stands for; returns where it ends.
@@ -154,6 +217,12 @@ impl Scanner {
     pub fn number(&mut self) -> Result<f64, Found> {
         let invalid = Found { name: "invalid number", place: self.at };
         let rest = &self.text[self.at..];
+        if let Some(far) = rest.get(LONGEST_NUMBER)
+            && is_of_number(*far)
+            && rest[..LONGEST_NUMBER].iter().all(|byte| is_of_number(*byte))
+        {
+            return Err(invalid);
+        }
         if !self.takes_invalid && is_invalid(rest) {
             return Err(invalid);
         }
@@ -179,10 +248,8 @@ impl Scanner {
             b']' => "T_ARR_END",
             b',' => "T_COMMA",
             b':' => "T_COLON",
-            b'"' => match self.string() {
-                Ok(_) => "T_STRING",
-                Err(found) => return found,
-            },
+            // The decoder reads it first.
+            b'"' => "T_STRING",
             b'-' | b'0'..=b'9' => self.number_name(),
             b't' if self.skip_name(b"true") => "T_BOOLEAN",
             b'f' if self.skip_name(b"false") => "T_BOOLEAN",
@@ -196,6 +263,11 @@ impl Scanner {
     fn number_name(&mut self) -> &'static str {
         self.number().map_or_else(|found| found.name, |_| "T_NUMBER")
     }
+}
+
+/// Whether a number may have the byte behind its beginning.
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'-')
 }
 
 fn unfinished(place: usize) -> Found {

@@ -12,7 +12,9 @@ mod unpack;
 use self::pack::Packer;
 use self::unpack::{Failure, Unpacker};
 use crate::lua::heap::OutOfMemory;
-use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
+use crate::lua::machine::{
+    Call, Continue, Machine, Native, Outcome, Raised, SCANNED_PER_STEP, VALUES_PER_STEP,
+};
 use crate::lua::value::Value;
 
 /// So many bytes are written or read before the heap is asked for room, and the machine whether there is time.
@@ -58,11 +60,10 @@ fn go_on_packing(machine: &mut Machine, call: Call, mut packing: Packing) -> Res
     loop {
         let before = packer.length();
         let is_complete = packer.run(&machine.heap).map_err(|error| machine.out_of_memory(error))?;
-        let has_time = machine.charge((packer.length() - before) / 4);
+        let has_time = machine.charge((packer.length() - before) / SCANNED_PER_STEP + packer.take_steps());
         if is_complete {
             if *argument == call.count() {
                 let bytes = packing.packer.finish();
-                machine.charge(bytes.len() / 16);
                 let string = machine.heap.string_from(bytes);
                 return machine.one(Value::String(string));
             }
@@ -70,7 +71,8 @@ fn go_on_packing(machine: &mut Machine, call: Call, mut packing: Packing) -> Res
             packer
                 .start(machine.argument(call, *argument), &machine.heap)
                 .map_err(|error| machine.out_of_memory(error))?;
-        } else if !has_time {
+        }
+        if !has_time {
             return Ok(Outcome::Pause(Box::new(packing)));
         }
     }
@@ -117,7 +119,7 @@ struct Limits {
 fn begin_unpacking(machine: &mut Machine, call: Call, limits: Limits) -> Result<Outcome, Raised> {
     let text = machine.check_string(call, 1)?;
     let length = machine.heap.bytes(text).len();
-    let Limits { most, offset, arguments } = limits;
+    let Limits { most, offset, .. } = limits;
     if offset < 0 || most < 0 {
         // As C's `int`, and with the length for the limit.
         let (offset, length) = (offset as i32, length as i32);
@@ -129,13 +131,41 @@ fn begin_unpacking(machine: &mut Machine, call: Call, limits: Limits) -> Result<
         return Err(machine.error(text));
     }
     machine.afford(length)?;
-    let is_all = most == 0 && offset == 0;
-    let most = if is_all { i32::MAX as usize } else { most as usize };
-    let text = machine.heap.bytes(text)[offset as usize..].to_vec();
-    let unpacker = Unpacker::new(text, most, arguments, &mut machine.heap);
-    // In the place of the text, it keeps alive what is unpacked.
-    machine.set_argument(call, 1, Value::Table(unpacker.values()));
-    go_on_unpacking(machine, Unpacking { unpacker, offset: (!is_all).then_some(offset as usize), arguments })
+    Box::new(Reading { copied: Vec::new(), limits }).go_on(machine, call)
+}
+
+/// A text that is being copied, so that it can be read while values are made.
+#[derive(Debug)]
+struct Reading {
+    copied: Vec<u8>,
+    limits: Limits,
+}
+
+impl Reading {
+    fn go_on(mut self: Box<Self>, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let text = machine.check_string(call, 1)?;
+        let Limits { most, offset, arguments } = self.limits;
+        let (length, offset) = (machine.heap.bytes(text).len(), offset as usize);
+        if !machine.copy_in_pieces(text, offset, length, &mut self.copied) {
+            return Ok(Outcome::Pause(self));
+        }
+        let is_all = most == 0 && offset == 0;
+        let most = if is_all { i32::MAX as usize } else { most as usize };
+        let unpacker = Unpacker::new(self.copied, most, arguments, &mut machine.heap);
+        // In the place of the text, it keeps alive what is unpacked.
+        machine.set_argument(call, 1, Value::Table(unpacker.values()));
+        go_on_unpacking(machine, Unpacking { unpacker, offset: (!is_all).then_some(offset), arguments })
+    }
+}
+
+impl Continue for Reading {
+    fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(machine, call)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.copied.capacity()
+    }
 }
 
 /// An unpacker, and what to do with its values.
@@ -166,6 +196,10 @@ impl Continue for Unpacking {
     fn resume(self: Box<Self>, machine: &mut Machine, _: Call, _: usize) -> Result<Outcome, Raised> {
         go_on_unpacking(machine, *self)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.unpacker.heap_bytes()
+    }
 }
 
 fn finish_unpacking(machine: &mut Machine, unpacking: &Unpacking) -> Result<Outcome, Raised> {
@@ -178,6 +212,7 @@ fn finish_unpacking(machine: &mut Machine, unpacking: &Unpacking) -> Result<Outc
         let next = if unpacker.is_at_end() { -1.0 } else { (offset + unpacker.place()) as f64 };
         machine.push(Value::Number(next));
     }
+    machine.charge(count / (VALUES_PER_STEP / 2));
     for index in 1..=count {
         let value = machine.heap.get_index(unpacker.values(), index);
         machine.push(value);

@@ -5,8 +5,9 @@
 //! each further slice of output.
 
 use super::{SLICE, format};
-use crate::lua::heap::{Heap, OutOfMemory};
-use crate::lua::value::{TableId, Value};
+use crate::lua::heap::{Heap, OutOfMemory, Walk};
+use crate::lua::machine::{PIECE_SLOTS, SLOTS_PER_STEP};
+use crate::lua::value::{StringId, TableId, Value};
 
 /// A table within so many others becomes nil.
 const MOST_DEPTH: usize = 16;
@@ -27,6 +28,24 @@ enum Frame {
 pub struct Packer {
     out: Vec<u8>,
     stack: Vec<Frame>,
+    /// A table whose pairs are being counted.
+    opening: Option<Opening>,
+    /// A string that is written up to here.
+    writing: Option<(StringId, usize)>,
+    /// Slots of tables that were looked at since that was asked for.
+    looked_at: usize,
+}
+
+/// The slots of a table before `position` are looked at.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    table: TableId,
+    position: usize,
+    /// How many pairs they have, and the largest key.
+    count: usize,
+    largest: f64,
+    /// All keys are positive integers.
+    has_indexes: bool,
 }
 
 impl Packer {
@@ -35,14 +54,23 @@ impl Packer {
         self.push_value(value, heap)
     }
 
-    /// Writes a slice more, or a long string at once. Returns whether the value is complete.
+    /// Writes a slice more. Returns whether the value is complete.
     pub fn run(&mut self, heap: &Heap) -> Result<bool, OutOfMemory> {
         heap.afford(self.out.capacity() + SLICE)?;
         let stop = self.out.len() + SLICE;
-        while let Some(frame) = self.stack.last_mut() {
-            if self.out.len() >= stop {
+        loop {
+            if self.out.len() >= stop || self.looked_at > SLICE {
                 return Ok(false);
             }
+            if let Some((string, at)) = self.writing.take() {
+                self.go_on_writing(string, at, heap);
+                continue;
+            }
+            if let Some(opening) = self.opening.take() {
+                self.go_on_opening(opening, heap);
+                continue;
+            }
+            let Some(frame) = self.stack.last_mut() else { return Ok(true) };
             let next = match frame {
                 Frame::Array { table, done, length } => {
                     *done += 1;
@@ -50,10 +78,22 @@ impl Packer {
                 }
                 Frame::Map { value, .. } if !value.is_nil() => Some(std::mem::take(value)),
                 Frame::Map { table, position, value } => {
-                    heap.table(*table).pair_from(*position).map(|(next, next_key, next_value)| {
-                        (*position, *value) = (next, next_value);
-                        next_key
-                    })
+                    match heap.table(*table).pair_within(*position, PIECE_SLOTS) {
+                        Walk::Pair(next, next_key, next_value) => {
+                            self.looked_at += next - *position;
+                            (*position, *value) = (next, next_value);
+                            Some(next_key)
+                        }
+                        Walk::Empty(next) => {
+                            self.looked_at += next - *position;
+                            *position = next;
+                            continue;
+                        }
+                        Walk::End => {
+                            self.looked_at += heap.table(*table).slots().saturating_sub(*position);
+                            None
+                        }
+                    }
                 }
             };
             match next {
@@ -63,7 +103,11 @@ impl Packer {
                 }
             }
         }
-        Ok(true)
+    }
+
+    /// The steps for slots that were looked at.
+    pub fn take_steps(&mut self) -> usize {
+        std::mem::take(&mut self.looked_at) / SLOTS_PER_STEP
     }
 
     /// How many bytes are written.
@@ -87,6 +131,7 @@ impl Packer {
                 let bytes = heap.bytes(string);
                 if bytes.len() > SLICE {
                     heap.afford(self.out.capacity() + 2 * bytes.len())?;
+                    self.out.reserve(bytes.len());
                 }
                 self.push_length(
                     bytes.len(),
@@ -95,7 +140,7 @@ impl Packer {
                     Some(format::STRING_8),
                     format::STRING_16,
                 );
-                self.out.extend_from_slice(bytes);
+                self.go_on_writing(string, 0, heap);
             }
             Value::Table(table) if self.stack.len() < MOST_DEPTH => self.open(table, heap),
             _ => self.out.push(format::NIL),
@@ -103,16 +148,59 @@ impl Packer {
         Ok(())
     }
 
+    /// Writes a part of a string.
+    #[inline]
+    fn go_on_writing(&mut self, string: StringId, at: usize, heap: &Heap) {
+        let rest = &heap.bytes(string)[at..];
+        let piece = &rest[..rest.len().min(SLICE)];
+        self.out.extend_from_slice(piece);
+        if piece.len() < rest.len() {
+            self.writing = Some((string, at + piece.len()));
+        }
+    }
+
     fn open(&mut self, table: TableId, heap: &Heap) {
-        if let Some(length) = array_length(table, heap) {
-            self.push_length(length, format::FIRST_ARRAY, 15, None, format::ARRAY_16);
-            self.stack.push(Frame::Array { table, done: 0, length });
+        let opening = Opening { table, position: 0, count: 0, largest: 0.0, has_indexes: true };
+        if heap.table(table).slots() > PIECE_SLOTS {
+            self.opening = Some(opening);
         } else {
-            let (mut position, mut count) = (0, 0);
-            while let Some((next, ..)) = heap.table(table).pair_from(position) {
-                position = next;
-                count += 1;
+            self.go_on_opening(opening, heap);
+        }
+    }
+
+    /// Counts more pairs of a table; when all are, writes their number. The table is an array if its keys are the integers
+    /// from 1 to that, as they are of an empty table. Keys are compared as C's `int`: a larger one makes a map.
+    fn go_on_opening(&mut self, mut opening: Opening, heap: &Heap) {
+        let (table, from) = (heap.table(opening.table), opening.position);
+        let end = from + PIECE_SLOTS;
+        while opening.position < end {
+            match table.pair_within(opening.position, end - opening.position) {
+                Walk::Pair(next, key, _) => {
+                    opening.position = next;
+                    opening.count += 1;
+                    match key {
+                        Value::Number(number)
+                            if number > 0.0 && number <= f64::from(i32::MAX) && number.floor() == number =>
+                        {
+                            opening.largest = number.max(opening.largest);
+                        }
+                        _ => opening.has_indexes = false,
+                    }
+                }
+                Walk::Empty(next) => opening.position = next,
+                Walk::End => opening.position = end,
             }
+        }
+        self.looked_at += table.slots().min(end) - from.min(table.slots());
+        if end < table.slots() {
+            self.opening = Some(opening);
+            return;
+        }
+        let Opening { table, count, largest, has_indexes, .. } = opening;
+        if has_indexes && largest == count as f64 {
+            self.push_length(count, format::FIRST_ARRAY, 15, None, format::ARRAY_16);
+            self.stack.push(Frame::Array { table, done: 0, length: count });
+        } else {
             self.push_length(count, format::FIRST_MAP, 15, None, format::MAP_16);
             self.stack.push(Frame::Map { table, position: 0, value: Value::Nil });
         }
@@ -161,22 +249,4 @@ impl Packer {
         self.out.push(kind);
         self.out.extend_from_slice(&bits.to_be_bytes()[8 - size..]);
     }
-}
-
-/// The number of elements, if the keys of the table are the integers from 1 to that number, as they are of an empty
-/// table. Keys are compared as C's `int`: a larger one makes a map.
-fn array_length(table: TableId, heap: &Heap) -> Option<usize> {
-    let table = heap.table(table);
-    let (mut largest, mut count) = (0.0, 0);
-    let mut position = 0;
-    while let Some((next, key, _)) = table.pair_from(position) {
-        position = next;
-        let Value::Number(number) = key else { return None };
-        if number <= 0.0 || number > f64::from(i32::MAX) || number.floor() != number {
-            return None;
-        }
-        largest = number.max(largest);
-        count += 1;
-    }
-    (largest == f64::from(count)).then_some(count as usize)
 }

@@ -76,6 +76,8 @@ pub struct Unpacker {
     count: usize,
     most: usize,
     stack: Vec<Frame>,
+    /// A long string that is being copied: as much as there is of it, and where it ends.
+    copying: Option<(Vec<u8>, usize)>,
     /// How far the reference implementation would have filled Lua's stack, but for the results.
     slots: usize,
 }
@@ -83,14 +85,29 @@ pub struct Unpacker {
 impl Unpacker {
     /// Of up to `most` values. `slots` are in use on the stack of the reference implementation.
     pub fn new(text: Vec<u8>, most: usize, slots: usize, heap: &mut Heap) -> Unpacker {
-        Unpacker { text, at: 0, values: heap.new_table(0, 0), count: 0, most, stack: Vec::new(), slots }
+        Unpacker {
+            text,
+            at: 0,
+            values: heap.new_table(0, 0),
+            count: 0,
+            most,
+            stack: Vec::new(),
+            copying: None,
+            slots,
+        }
     }
 
-    /// Reads a slice more, or a long string at once. Returns whether all values are read.
+    /// Reads a slice more. Returns whether all values are read.
     pub fn run(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
         heap.afford(SLICE)?;
         let stop = self.at + SLICE;
         loop {
+            if let Some((copied, end)) = self.copying.take() {
+                if !self.go_on_copying(copied, end, heap)? {
+                    return Ok(false);
+                }
+                continue;
+            }
             match self.stack.last() {
                 None if self.is_at_end() || self.count == self.most => return Ok(true),
                 Some(Frame::Array { table, done, length, .. }) if done == length => self.close(*table)?,
@@ -101,6 +118,26 @@ impl Unpacker {
                 _ => self.value(heap)?,
             }
         }
+    }
+
+    /// Copies a part of a long string. Returns whether that was the end of it.
+    fn go_on_copying(&mut self, mut copied: Vec<u8>, end: usize, heap: &mut Heap) -> Result<bool, Failure> {
+        let to = end.min(self.at + SLICE);
+        copied.extend_from_slice(&self.text[self.at..to]);
+        self.at = to;
+        if to < end {
+            self.copying = Some((copied, end));
+            return Ok(false);
+        }
+        let value = Value::String(heap.string_from(copied));
+        self.attach(value, heap)?;
+        self.complete(value)?;
+        Ok(true)
+    }
+
+    /// Bytes of memory that it holds beside the values.
+    pub fn heap_bytes(&self) -> usize {
+        self.text.capacity() + self.copying.as_ref().map_or(0, |(copied, _)| copied.capacity())
     }
 
     /// How many bytes are read.
@@ -134,7 +171,9 @@ impl Unpacker {
             format::FIRST_ARRAY..=format::LAST_ARRAY => {
                 return self.open_array(1, usize::from(kind & 15), heap);
             }
-            format::FIRST_STRING..=format::LAST_STRING => self.string(1, usize::from(kind & 31), heap)?,
+            format::FIRST_STRING..=format::LAST_STRING => {
+                return self.string(1, usize::from(kind & 31), heap);
+            }
             format::NIL => self.constant(Value::Nil),
             format::FALSE => self.constant(Value::Boolean(false)),
             format::TRUE => self.constant(Value::Boolean(true)),
@@ -150,9 +189,9 @@ impl Unpacker {
             format::SIGNED_8 => self.scalar(2, f64::from(i8::from_be_bytes(self.peek(1)?))),
             format::SIGNED_16 => self.scalar(3, f64::from(i16::from_be_bytes(self.peek(1)?))),
             format::SIGNED_32 => self.scalar(5, f64::from(i32::from_be_bytes(self.peek(1)?))),
-            format::STRING_8 => self.string(2, self.length_8()?, heap)?,
-            format::STRING_16 => self.string(3, self.length_16()?, heap)?,
-            format::STRING_32 => self.string(5, self.length_32()?, heap)?,
+            format::STRING_8 => return self.string(2, self.length_8()?, heap),
+            format::STRING_16 => return self.string(3, self.length_16()?, heap),
+            format::STRING_32 => return self.string(5, self.length_32()?, heap),
             format::ARRAY_16 => return self.open_array(3, self.length_16()?, heap),
             format::ARRAY_32 => return self.open_array(5, self.length_32()?, heap),
             format::MAP_16 => return self.open_map(3, self.length_16()?, heap),
@@ -191,14 +230,28 @@ impl Unpacker {
         value
     }
 
-    /// The string of `length` bytes behind `header` ones.
-    fn string(&mut self, header: usize, length: usize, heap: &mut Heap) -> Result<Value, Failure> {
+    /// Reads the string of `length` bytes behind `header` ones.
+    fn string(&mut self, header: usize, length: usize, heap: &mut Heap) -> Result<(), Failure> {
         let bytes = self.text[self.at..].get(header..header + length).ok_or(MISSING)?;
-        self.at += header + length;
         if length > SLICE {
             heap.afford(length)?;
+            self.at += header;
+            self.copying = Some((Vec::with_capacity(length), self.at + length));
+            return self.hold_key(heap);
         }
-        Ok(Value::String(heap.string(bytes)))
+        self.at += header + length;
+        let value = Value::String(heap.string(bytes));
+        self.attach(value, heap)?;
+        self.complete(value)
+    }
+
+    /// Keeps the key alive whose value takes long. A table is among the results already.
+    fn hold_key(&mut self, heap: &mut Heap) -> Result<(), Failure> {
+        let depth = self.stack.len() + 1;
+        if let Some(Frame::Map { key: Some(key @ Value::String(_)), .. }) = self.stack.last() {
+            heap.set(self.values, Value::Number(-(depth as f64)), *key)?;
+        }
+        Ok(())
     }
 
     fn open_array(&mut self, header: usize, length: usize, heap: &mut Heap) -> Result<(), Failure> {

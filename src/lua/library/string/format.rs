@@ -2,50 +2,124 @@
 
 use memchr::memchr;
 
-use crate::lua::machine::{Call, Machine, Outcome, Raised};
+use super::{Work, begin};
+use crate::lua::machine::{BYTES_PER_STEP, Call, Machine, Outcome, PIECE_BYTES, Raised, SCANNED_PER_STEP};
 use crate::lua::number;
-use crate::lua::value::Value;
+use crate::lua::value::{StringId, Value};
 use crate::text::printf::{Base, Notation, Specification};
 
 /// Flags of a conversion beyond which they are said to be repeated.
 const MOST_FLAGS: usize = 5;
 /// A string of this length is not cut at a zero byte, unless there is a precision.
 const LONG: usize = 100;
-/// Bytes that are copied in the time of one step.
-const BYTES_PER_STEP: usize = 64;
 
 /// `string.format(format, …)`
 pub fn format(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let template = machine.check_string(call, 1)?;
-    let mut out = Vec::new();
-    let (mut at, mut n) = (0, 1);
-    loop {
-        let rest = &machine.heap.bytes(template)[at..];
-        let Some(distance) = memchr(b'%', rest) else {
-            out.extend_from_slice(rest);
-            break;
+    machine.check_string(call, 1)?;
+    begin(Formatting { out: Vec::new(), at: 0, n: 1, copying: None }, machine, call)
+}
+
+/// A template up to `at`, with the arguments up to the `n`th, and what they have become.
+#[derive(Debug)]
+struct Formatting {
+    out: Vec<u8>,
+    at: usize,
+    n: usize,
+    /// A long string that is being appended, up to here.
+    copying: Option<Copying>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Copying {
+    at: usize,
+    /// `%q`
+    is_quoted: bool,
+}
+
+impl Work for Formatting {
+    fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised> {
+        let template = machine.check_string(call, 1)?;
+        loop {
+            let before = self.out.len();
+            let is_done = self.step(machine, call, template)?;
+            let has_time = machine.charge((self.out.len() - before) / BYTES_PER_STEP);
+            if is_done {
+                machine.afford(self.out.len())?;
+                let string = machine.heap.string_from(std::mem::take(&mut self.out));
+                return machine.one(Value::String(string)).map(Some);
+            }
+            if !has_time {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+}
+
+impl Formatting {
+    /// Appends what stands before a conversion and converts an argument, or does a part of that. Returns whether that was
+    /// the end.
+    #[inline]
+    fn step(&mut self, machine: &mut Machine, call: Call, template: StringId) -> Result<bool, Raised> {
+        if let Some(copying) = self.copying {
+            self.copying = self.copy(machine, call, copying)?;
+            return Ok(false);
+        }
+        let rest = &machine.heap.bytes(template)[self.at..];
+        let window = &rest[..rest.len().min(PIECE_BYTES)];
+        let Some(distance) = memchr(b'%', window) else {
+            self.out.extend_from_slice(window);
+            self.at += window.len();
+            let is_done = window.len() == rest.len();
+            machine.afford(self.out.capacity())?;
+            return Ok(is_done);
         };
-        out.extend_from_slice(&rest[..distance]);
-        at += distance + 1;
+        self.out.extend_from_slice(&rest[..distance]);
+        self.at += distance + 1;
         let rest = &rest[distance + 1..];
         if rest.first() == Some(&b'%') {
-            out.push(b'%');
-            at += 1;
-            continue;
+            self.out.push(b'%');
+            self.at += 1;
+            machine.charge(1);
+            return Ok(false);
         }
         let parsed = parse(rest);
-        n += 1;
-        if n > call.count() {
-            return Err(machine.bad_argument(n, "no value"));
+        self.n += 1;
+        if self.n > call.count() {
+            return Err(machine.bad_argument(self.n, "no value"));
         }
         let (specification, letter, length) = parsed.map_err(|message| machine.error(message))?;
-        at += length;
-        convert(machine, call, n, specification, letter, &mut out)?;
+        self.at += length;
+        self.copying = convert(machine, call, self.n, specification, letter, &mut self.out)?;
+        Ok(false)
     }
-    machine.charge(out.len() / BYTES_PER_STEP);
-    machine.afford(out.len())?;
-    let string = machine.heap.string_from(out);
-    machine.one(Value::String(string))
+
+    /// Appends some bytes more of a long string. Returns where to go on, unless it is done.
+    fn copy(
+        &mut self,
+        machine: &mut Machine,
+        call: Call,
+        copying: Copying,
+    ) -> Result<Option<Copying>, Raised> {
+        let string = machine.check_string(call, self.n)?;
+        let bytes = machine.heap.bytes(string);
+        let Copying { at, is_quoted } = copying;
+        let end = bytes.len().min(at + PIECE_BYTES);
+        if is_quoted {
+            quote(&bytes[at..end], &mut self.out);
+            machine.charge((end - at) / SCANNED_PER_STEP);
+        } else {
+            self.out.extend_from_slice(&bytes[at..end]);
+        }
+        let is_done = end == machine.heap.bytes(string).len();
+        if is_done && is_quoted {
+            self.out.push(b'"');
+        }
+        Ok((!is_done).then_some(Copying { at: end, is_quoted }))
+    }
 }
 
 /// What follows a `%`: its specification, its letter, which is 0 at the end, and how many bytes that are.
@@ -86,7 +160,7 @@ fn two_digits(text: &[u8]) -> (usize, usize) {
     digits.fold((0, 0), |(value, count), digit| (value * 10 + usize::from(digit - b'0'), count + 1))
 }
 
-/// Appends argument `n`.
+/// Appends argument `n`. Of a long string it returns where that is to begin.
 fn convert(
     machine: &mut Machine,
     call: Call,
@@ -94,7 +168,7 @@ fn convert(
     specification: Specification,
     letter: u8,
     out: &mut Vec<u8>,
-) -> Result<(), Raised> {
+) -> Result<Option<Copying>, Raised> {
     match letter {
         b'd' | b'i' => {
             specification.push_signed(out, number::to_integer(machine.check_number(call, n)?));
@@ -118,8 +192,8 @@ fn convert(
             specification.push_float(out, value, notation, letter.is_ascii_uppercase());
         }
         b'c' => push_char(specification, machine.check_number(call, n)?, out),
-        b's' => push_string(machine, call, n, specification, out)?,
-        b'q' => push_quoted(machine, call, n, out)?,
+        b's' => return push_string(machine, call, n, specification, out),
+        b'q' => return push_quoted(machine, call, n, out).map(Some),
         letter => {
             let mut message = b"invalid option '%".to_vec();
             message.extend((letter != 0).then_some(letter));
@@ -127,7 +201,7 @@ fn convert(
             return Err(machine.error(message));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// `%c`: a byte. The reference implementation prints it as a string of C, which a zero byte ends.
@@ -150,12 +224,12 @@ fn push_string(
     n: usize,
     specification: Specification,
     out: &mut Vec<u8>,
-) -> Result<(), Raised> {
+) -> Result<Option<Copying>, Raised> {
     if let Value::Number(value) = machine.argument(call, n)
         && specification == Specification::default()
     {
         number::format(value, out);
-        return Ok(());
+        return Ok(None);
     }
     let string = machine.check_string(call, n)?;
     let length = machine.heap.bytes(string).len();
@@ -164,22 +238,29 @@ fn push_string(
     }
     let bytes = machine.heap.bytes(string);
     if length >= LONG && specification.precision.is_none() {
+        if length > PIECE_BYTES {
+            return Ok(Some(Copying { at: 0, is_quoted: false }));
+        }
         out.extend_from_slice(bytes);
     } else {
         // A zero byte ends it, as in C.
         let bytes = &bytes[..length.min(LONG.max(specification.precision.unwrap_or(LONG)))];
         specification.push_bytes(out, memchr(0, bytes).map_or(bytes, |end| &bytes[..end]));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// `%q`: the string as a literal of Lua.
-fn push_quoted(machine: &mut Machine, call: Call, n: usize, out: &mut Vec<u8>) -> Result<(), Raised> {
+fn push_quoted(machine: &mut Machine, call: Call, n: usize, out: &mut Vec<u8>) -> Result<Copying, Raised> {
     let string = machine.check_string(call, n)?;
     let length = machine.heap.bytes(string).len();
     machine.afford(length.saturating_mul(4).saturating_add(out.len()))?;
     out.push(b'"');
-    for &byte in machine.heap.bytes(string) {
+    Ok(Copying { at: 0, is_quoted: true })
+}
+
+fn quote(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
         match byte {
             b'"' | b'\\' | b'\n' => out.extend_from_slice(&[b'\\', byte]),
             b'\r' => out.extend_from_slice(b"\\r"),
@@ -187,6 +268,4 @@ fn push_quoted(machine: &mut Machine, call: Call, n: usize, out: &mut Vec<u8>) -
             _ => out.push(byte),
         }
     }
-    out.push(b'"');
-    Ok(())
 }

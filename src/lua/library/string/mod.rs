@@ -3,8 +3,8 @@
 //! What works on patterns is in `search` (`find`, `match`, `gmatch`) and `substitute` (`gsub`), on top of the matcher in
 //! `pattern`; `format` is in its own file; what is simple is here. All of it can be called as a method of a string.
 //!
-//! Whatever takes long can be suspended: patterns at any step, `rep` between pieces. The others take time in proportion to
-//! strings that are there already, and are charged for it. A result that may be large is asked for first.
+//! Whatever takes long can be suspended: patterns at any step, what copies and compares between pieces. A result that may
+//! be large is asked for first.
 
 mod class;
 mod format;
@@ -14,17 +14,15 @@ mod substitute;
 
 use std::fmt::Debug;
 
-use crate::lua::machine::{Call, Continue, Machine, Native, Outcome, Raised};
+use crate::lua::machine::{
+    BYTES_PER_STEP, Call, Continue, Machine, Native, Outcome, PIECE_BYTES, Raised, VALUES_PER_STEP,
+};
 use crate::lua::value::{StringId, Value};
 
 /// Results up to this length do not need a vector on their way.
 const SHORT: usize = 40;
 /// Values that a function may return, its arguments included, as in the reference implementation.
 const MOST_VALUES: usize = 8000;
-/// Bytes that `rep` makes at a time.
-const PIECE: usize = 1 << 20;
-/// Bytes that are copied or mapped in the time of one step.
-const BYTES_PER_STEP: usize = 32;
 
 /// Registers the library, and makes it the methods of strings.
 pub fn open(machine: &mut Machine) {
@@ -84,24 +82,92 @@ fn slice(machine: &mut Machine, string: StringId, from: usize, to: usize) -> Res
     Ok(machine.heap.string_from(bytes))
 }
 
+/// A part of a string that is being copied.
+#[derive(Debug, Default)]
+struct Slice {
+    copied: Vec<u8>,
+}
+
+impl Slice {
+    /// Copies until the bytes of `string` from one place to another are a string, or until the budget is used up.
+    fn go_on(
+        &mut self,
+        machine: &mut Machine,
+        string: StringId,
+        from: usize,
+        to: usize,
+    ) -> Result<Option<StringId>, Raised> {
+        let length = to - from;
+        if length <= PIECE_BYTES || length == machine.heap.bytes(string).len() {
+            return slice(machine, string, from, to).map(Some);
+        }
+        if self.copied.is_empty() {
+            machine.afford(length)?;
+        }
+        if !machine.copy_in_pieces(string, from, to, &mut self.copied) {
+            return Ok(None);
+        }
+        Ok(Some(machine.heap.string_from(std::mem::take(&mut self.copied))))
+    }
+}
+
+/// What a function makes of the bytes of its argument.
+#[derive(Clone, Copy, Debug)]
+struct Transform {
+    of_piece: fn(&mut [u8]),
+    /// It begins with the last piece.
+    is_backward: bool,
+}
+
 /// Returns what `transform` makes of the bytes of the first argument.
-fn transformed(machine: &mut Machine, call: Call, transform: fn(&mut [u8])) -> Result<Outcome, Raised> {
+fn transformed(machine: &mut Machine, call: Call, transform: Transform) -> Result<Outcome, Raised> {
     let string = machine.check_string(call, 1)?;
     let bytes = machine.heap.bytes(string);
     let length = bytes.len();
-    let result = if length <= SHORT {
+    if length <= SHORT {
         let mut buffer = [0; SHORT];
         buffer[..length].copy_from_slice(bytes);
-        transform(&mut buffer[..length]);
-        machine.heap.string(&buffer[..length])
-    } else {
-        machine.afford(length)?;
-        machine.charge(length / BYTES_PER_STEP);
-        let mut bytes = machine.heap.bytes(string).to_vec();
-        transform(&mut bytes);
-        machine.heap.string_from(bytes)
-    };
-    machine.one(Value::String(result))
+        (transform.of_piece)(&mut buffer[..length]);
+        machine.push_bytes(&buffer[..length]);
+        return Ok(Outcome::Values(1));
+    }
+    machine.afford(length)?;
+    begin(Transforming { transform, result: Vec::with_capacity(length) }, machine, call)
+}
+
+/// What `transformed` does with a long string.
+#[derive(Debug)]
+struct Transforming {
+    transform: Transform,
+    result: Vec<u8>,
+}
+
+impl Work for Transforming {
+    fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised> {
+        let string = machine.check_string(call, 1)?;
+        loop {
+            let bytes = machine.heap.bytes(string);
+            let done = self.result.len();
+            let rest = if self.transform.is_backward { &bytes[..bytes.len() - done] } else { &bytes[done..] };
+            let count = rest.len().min(PIECE_BYTES);
+            let is_last = count == rest.len();
+            let piece = if self.transform.is_backward { &rest[rest.len() - count..] } else { &rest[..count] };
+            self.result.extend_from_slice(piece);
+            (self.transform.of_piece)(&mut self.result[done..]);
+            let has_time = machine.charge(2 * count / BYTES_PER_STEP);
+            if is_last {
+                let string = machine.heap.string_from(std::mem::take(&mut self.result));
+                return machine.one(Value::String(string)).map(Some);
+            }
+            if !has_time {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.result.capacity()
+    }
 }
 
 /// What a function does that can be suspended.
@@ -150,17 +216,17 @@ fn len(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 
 /// `string.lower(s)`
 fn lower(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    transformed(machine, call, <[u8]>::make_ascii_lowercase)
+    transformed(machine, call, Transform { of_piece: <[u8]>::make_ascii_lowercase, is_backward: false })
 }
 
 /// `string.upper(s)`
 fn upper(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    transformed(machine, call, <[u8]>::make_ascii_uppercase)
+    transformed(machine, call, Transform { of_piece: <[u8]>::make_ascii_uppercase, is_backward: false })
 }
 
 /// `string.reverse(s)`
 fn reverse(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    transformed(machine, call, <[u8]>::reverse)
+    transformed(machine, call, Transform { of_piece: <[u8]>::reverse, is_backward: true })
 }
 
 /// `string.sub(s, from [, to])`
@@ -169,8 +235,30 @@ fn sub(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let length = machine.heap.bytes(string).len();
     let from = place(machine.check_integer(call, 2)?, length).max(1);
     let to = place(machine.optional_integer(call, 3, -1)?, length).min(length);
-    let result = slice(machine, string, (from - 1).min(to), to)?;
-    machine.one(Value::String(result))
+    begin(Part { from: (from - 1).min(to), to, slice: Slice::default() }, machine, call)
+}
+
+/// The part of the first argument that `sub` returns.
+#[derive(Debug)]
+struct Part {
+    from: usize,
+    to: usize,
+    slice: Slice,
+}
+
+impl Work for Part {
+    #[inline(always)]
+    fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised> {
+        let string = machine.check_string(call, 1)?;
+        match self.slice.go_on(machine, string, self.from, self.to)? {
+            Some(string) => machine.one(Value::String(string)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.slice.copied.capacity()
+    }
 }
 
 /// `string.byte(s [, from [, to]])`
@@ -187,6 +275,7 @@ fn byte(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if call.count() + count > MOST_VALUES {
         return Err(machine.error("stack overflow (string slice too long)"));
     }
+    machine.charge(count / (VALUES_PER_STEP / 2));
     for at in from - 1..to {
         let byte = machine.heap.bytes(string)[at];
         machine.push(Value::Number(f64::from(byte)));
@@ -203,6 +292,7 @@ fn char(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         long.resize(call.count(), 0);
         &mut long[..]
     };
+    machine.charge(call.count() / VALUES_PER_STEP);
     for (index, byte) in bytes.iter_mut().enumerate() {
         let code = check_int(machine, call, index + 1)?;
         *byte = u8::try_from(code).map_err(|_| machine.bad_argument(index + 1, "invalid value"))?;
@@ -249,12 +339,14 @@ impl Work for Repetition {
         while self.result.len() < self.length {
             let before = self.result.len();
             let unit = machine.heap.bytes(string);
-            if before == 0 {
-                self.result.extend_from_slice(unit);
+            if before < unit.len() {
+                let end = unit.len().min(before + PIECE_BYTES);
+                self.result.extend_from_slice(&unit[before..end]);
             } else {
-                // A whole number of repetitions, twice as many each time.
-                let most = PIECE.next_multiple_of(unit.len());
-                self.result.extend_from_within(..before.min(self.length - before).min(most));
+                // Twice as many each time; what is copied begins where a repetition does.
+                let from = before % unit.len();
+                let most = PIECE_BYTES.min(before - from).min(self.length - before);
+                self.result.extend_from_within(from..from + most);
             }
             if !machine.charge((self.result.len() - before) / BYTES_PER_STEP) {
                 return Ok(None);

@@ -33,6 +33,10 @@ const STRIDE: usize = 1024;
 /// Bytes that it looks at in the time of a step, about.
 const STRIDE_PER_STEP: usize = 8;
 
+/// The longest set, which is read whenever it is matched; and one that costs nothing to read.
+const LONGEST_SET: usize = 1 << 16;
+const SHORT_SET: usize = 64;
+
 /// The escape.
 const ESCAPE: u8 = b'%';
 
@@ -276,7 +280,7 @@ impl<'a> Pattern<'a> {
             [] | [b'$'] | [b'(' | b')', ..] | [ESCAPE, b'b' | b'f' | b'0'..=b'9', ..] => return None,
             _ => {}
         }
-        let end = self.single_end(place).ok()?;
+        let end = self.single_end(place).ok().filter(|end| end - place <= LONGEST_SET)?;
         (!matches!(self.at(end), b'?' | b'*' | b'-')).then(|| (place, self.decode(place, end)))
     }
 }
@@ -483,6 +487,12 @@ impl Matcher {
     #[inline]
     fn match_single(&mut self, text: Text) -> Result<bool, Malformed> {
         let end = text.pattern.single_end(self.item)?;
+        if end - self.item > SHORT_SET {
+            if end - self.item > LONGEST_SET {
+                return Err("pattern too complex");
+            }
+            self.spend((end - self.item) / STRIDE_PER_STEP);
+        }
         let suffix = text.pattern.at(end);
         if suffix == b'*' {
             self.repeat(text, self.at, end)?;
@@ -555,7 +565,7 @@ impl Matcher {
                     Some(byte) => memrchr(byte, &text.subject[low..high]).map(|distance| low + distance),
                     None => Some(high - 1),
                 };
-                self.spend((high - place.unwrap_or(low)) / STRIDE);
+                self.spend((high - place.unwrap_or(low)) / (STRIDE / 8));
                 if let Some(place) = place {
                     if place > low {
                         self.choose(Choice::Fewer { low, high: place, next })?;
@@ -576,10 +586,10 @@ impl Matcher {
             && text.pattern.at(item) == b'.'
         {
             let Some(distance) = rest.get(1..).and_then(|rest| memchr(byte, rest)) else {
-                self.spend(rest.len() / STRIDE);
+                self.spend(rest.len() / (STRIDE / 8));
                 return Ok(());
             };
-            self.spend(distance / STRIDE);
+            self.spend(distance / (STRIDE / 8));
             let at = start + 1 + distance;
             (self.at, self.item, self.mode) = (at, next, Mode::Item);
             return self.choose(Choice::More { at, item, next });
@@ -646,7 +656,7 @@ impl Matcher {
             // The reference implementation takes it for one that is too long.
             Some(Capture::Position(_)) => Ok(false),
             Some(Capture::Range(start, end)) => {
-                self.spend((end - start) / STRIDE);
+                self.spend((end - start) / (STRIDE / 16));
                 let matches = text.subject[self.at..].starts_with(&text.subject[start..end]);
                 if matches {
                     self.at += end - start;
@@ -664,6 +674,10 @@ impl Matcher {
             return Err("missing '[' after '%f' in pattern");
         }
         let end = text.pattern.single_end(place)?;
+        if end - place > LONGEST_SET {
+            return Err("pattern too complex");
+        }
+        self.spend(2 * (end - place) / STRIDE_PER_STEP);
         let set = text.pattern.bracketed(place, end);
         let before = if self.at == 0 { 0 } else { text.subject[self.at - 1] };
         let after = text.subject.get(self.at).copied().unwrap_or(0);

@@ -3,13 +3,16 @@
 use memchr::{memchr, memmem};
 
 use super::pattern::{Capture, Matcher, Progress};
-use super::{BYTES_PER_STEP, Work, begin, place, slice};
+use super::{BYTES_PER_STEP, PIECE_BYTES, Slice, Work, begin, place};
 use crate::lua::heap::Heap;
 use crate::lua::machine::{Call, Machine, Outcome, Raised};
 use crate::lua::value::{StringId, Value};
 
 /// Steps of the matcher before the budget is looked at.
 const STEPS_AT_ONCE: usize = 1000;
+
+/// Plain bytes that a search looks for at once.
+const LONGEST_AT_ONCE: usize = 1 << 16;
 
 /// Places with the right first byte that a search for plain bytes looks at one by one.
 const PLACES_AT_FIRST: usize = 8;
@@ -28,7 +31,16 @@ impl Sources {
     pub fn arguments(machine: &mut Machine, call: Call) -> Result<Sources, Raised> {
         let subject = machine.check_string(call, 1)?;
         let pattern = machine.check_string(call, 2)?;
-        Ok(Sources { subject, pattern, anchors: true })
+        let sources = Sources { subject, pattern, anchors: true };
+        sources.pay(machine);
+        Ok(sources)
+    }
+
+    /// Takes from the budget what it takes to look for the end of the pattern.
+    #[inline]
+    pub fn pay(self, machine: &mut Machine) {
+        let length = machine.heap.bytes(self.pattern).len();
+        machine.charge(length / (2 * BYTES_PER_STEP));
     }
 
     /// A matcher for a search from `start` on.
@@ -53,34 +65,54 @@ impl Sources {
         }
     }
 
-    /// The capture numbered `index`, from 0, of a match at `found`.
+    /// The capture numbered `index`, from 0, of a match at `found`. `None`: the budget is used up.
     pub fn capture(
         self,
         machine: &mut Machine,
         matcher: &Matcher,
-        index: usize,
+        captures: &mut Captures,
         found: (usize, usize),
-    ) -> Result<Value, Raised> {
-        match matcher.capture(index, found.0, found.1) {
-            Ok(Capture::Range(from, to)) => slice(machine, self.subject, from, to).map(Value::String),
-            Ok(Capture::Position(at) | Capture::Open(at)) => Ok(Value::Number((at + 1) as f64)),
+    ) -> Result<Option<Value>, Raised> {
+        match matcher.capture(captures.index, found.0, found.1) {
+            Ok(Capture::Range(from, to)) => {
+                Ok(captures.slice.go_on(machine, self.subject, from, to)?.map(Value::String))
+            }
+            Ok(Capture::Position(at) | Capture::Open(at)) => Ok(Some(Value::Number((at + 1) as f64))),
             Err(malformed) => Err(machine.error(malformed)),
         }
     }
 
-    /// Pushes all captures, or, if there are none, the whole match; and returns how many values that are.
+    /// Pushes all captures, or, if there are none, the whole match, from `captures.index` on; and returns how many values
+    /// that are. `None`: the budget is used up, and some of them are pushed.
     pub fn push_captures(
         self,
         machine: &mut Machine,
         matcher: &Matcher,
+        captures: &mut Captures,
         found: (usize, usize),
-    ) -> Result<usize, Raised> {
+    ) -> Result<Option<usize>, Raised> {
         let count = matcher.captures().max(1);
-        for index in 0..count {
-            let capture = self.capture(machine, matcher, index, found)?;
+        while captures.index < count {
+            let Some(capture) = self.capture(machine, matcher, captures, found)? else { return Ok(None) };
             machine.push(capture);
+            captures.index += 1;
         }
-        Ok(count)
+        captures.index = 0;
+        Ok(Some(count))
+    }
+}
+
+/// Which capture is being copied, and how far.
+#[derive(Debug, Default)]
+pub struct Captures {
+    index: usize,
+    slice: Slice,
+}
+
+impl Captures {
+    /// As that of `Continue`.
+    pub fn heap_bytes(&self) -> usize {
+        self.slice.copied.capacity()
     }
 }
 
@@ -93,15 +125,90 @@ pub fn find(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if machine.argument(call, 4).is_false() && !is_plain(pattern) {
         return begin(Search::new(machine, sources, start, true), machine, call);
     }
+    if subject.len() - start > PIECE_BYTES {
+        return begin(PlainSearch { at: start, equal: 0 }, machine, call);
+    }
     let found = find_bytes(&subject[start..], pattern).map(|distance| start + distance);
-    let end = found.unwrap_or(subject.len()) + pattern.len();
+    let (length, end) = (pattern.len(), found.unwrap_or(subject.len()) + pattern.len());
     machine.charge((end - start) / BYTES_PER_STEP);
+    push_place(machine, found, length)
+}
+
+/// Returns where `length` plain bytes begin and end, or nil.
+fn push_place(machine: &mut Machine, found: Option<usize>, length: usize) -> Result<Outcome, Raised> {
     let Some(found) = found else {
         return machine.one(Value::Nil);
     };
     machine.push(Value::Number((found + 1) as f64));
-    machine.push(Value::Number(end as f64));
+    machine.push(Value::Number((found + length) as f64));
     Ok(Outcome::Values(2))
+}
+
+/// A search for plain bytes in a long string.
+#[derive(Debug)]
+struct PlainSearch {
+    /// They do not begin before this place.
+    at: usize,
+    /// So many of them are here. Of many, the first are looked for, and the others are compared.
+    equal: usize,
+}
+
+/// What a search has come to.
+enum Found {
+    At(usize),
+    Nowhere,
+    NotYet,
+}
+
+impl Found {
+    fn at_end(place: usize, is_end: bool) -> Found {
+        if is_end { Found::At(place) } else { Found::NotYet }
+    }
+}
+
+impl PlainSearch {
+    /// Looks at some bytes more. Returns how many they were, and the end of the search once it is known.
+    fn step(&mut self, subject: &[u8], pattern: &[u8]) -> (usize, Found) {
+        if self.at + pattern.len() > subject.len() {
+            return (0, Found::Nowhere);
+        }
+        if self.equal > 0 {
+            let end = pattern.len().min(self.equal + PIECE_BYTES);
+            let compared = end - self.equal;
+            if subject[self.at + self.equal..self.at + end] == pattern[self.equal..end] {
+                self.equal = end;
+                return (compared, Found::at_end(self.at, end == pattern.len()));
+            }
+            (self.at, self.equal) = (self.at + 1, 0);
+            return (compared, Found::NotYet);
+        }
+        let first = &pattern[..pattern.len().min(LONGEST_AT_ONCE)];
+        let window = &subject[self.at..subject.len().min(self.at + PIECE_BYTES)];
+        if let Some(place) = find_bytes(window, first) {
+            (self.at, self.equal) = (self.at + place, first.len());
+            return (place, Found::at_end(self.at, first.len() == pattern.len()));
+        }
+        // They may begin at its end.
+        self.at += (window.len() + 1).saturating_sub(first.len()).max(1);
+        (window.len(), Found::NotYet)
+    }
+}
+
+impl Work for PlainSearch {
+    fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised> {
+        let (subject, pattern) = (machine.check_string(call, 1)?, machine.check_string(call, 2)?);
+        let length = machine.heap.bytes(pattern).len();
+        loop {
+            let (bytes, end) = self.step(machine.heap.bytes(subject), machine.heap.bytes(pattern));
+            let has_time = machine.charge(1 + bytes / BYTES_PER_STEP);
+            match end {
+                Found::At(place) => return push_place(machine, Some(place), length).map(Some),
+                Found::Nowhere => return push_place(machine, None, length).map(Some),
+                Found::NotYet if !has_time => return Ok(None),
+                Found::NotYet => {}
+            }
+        }
+    }
 }
 
 /// Where `needle` is first found.
@@ -123,6 +230,10 @@ fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// Whether nothing in a pattern is special, up to the first zero byte.
 fn is_plain(pattern: &[u8]) -> bool {
+    if pattern.len() > PIECE_BYTES {
+        // The matcher finds it out, item by item.
+        return false;
+    }
     let pattern = memchr(0, pattern).map_or(pattern, |end| &pattern[..end]);
     !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
 }
@@ -148,31 +259,48 @@ struct Search {
     matcher: Matcher,
     /// The place of the match is told, and captures only if there are any.
     is_find: bool,
+    /// The match whose captures are being copied.
+    found: Option<(usize, usize)>,
+    captures: Captures,
 }
 
 impl Search {
     fn new(machine: &Machine, sources: Sources, start: usize, is_find: bool) -> Search {
-        Search { sources, matcher: sources.matcher(&machine.heap, start), is_find }
+        let matcher = sources.matcher(&machine.heap, start);
+        Search { sources, matcher, is_find, found: None, captures: Captures::default() }
     }
 }
 
 impl Work for Search {
     fn go_on(&mut self, machine: &mut Machine, _: Call) -> Result<Option<Outcome>, Raised> {
-        let (start, end) = match self.sources.run(machine, &mut self.matcher)?.0 {
-            Progress::Paused => return Ok(None),
-            Progress::Nothing => return machine.one(Value::Nil).map(Some),
-            Progress::Found(start, end) => (start, end),
+        let found = match self.found {
+            Some(found) => found,
+            None => match self.sources.run(machine, &mut self.matcher)?.0 {
+                Progress::Paused => return Ok(None),
+                Progress::Nothing => return machine.one(Value::Nil).map(Some),
+                Progress::Found(start, end) => {
+                    if self.is_find {
+                        machine.push(Value::Number((start + 1) as f64));
+                        machine.push(Value::Number(end as f64));
+                    }
+                    (start, end)
+                }
+            },
         };
-        let mut count = 0;
-        if self.is_find {
-            machine.push(Value::Number((start + 1) as f64));
-            machine.push(Value::Number(end as f64));
-            count = 2;
+        let places = if self.is_find { 2 } else { 0 };
+        if self.is_find && self.matcher.captures() == 0 {
+            return Ok(Some(Outcome::Values(places)));
         }
-        if !self.is_find || self.matcher.captures() > 0 {
-            count += self.sources.push_captures(machine, &self.matcher, (start, end))?;
-        }
-        Ok(Some(Outcome::Values(count)))
+        let Some(count) = self.sources.push_captures(machine, &self.matcher, &mut self.captures, found)?
+        else {
+            self.found = Some(found);
+            return Ok(None);
+        };
+        Ok(Some(Outcome::Values(places + count)))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.captures.heap_bytes()
     }
 }
 
@@ -196,8 +324,9 @@ fn next_match(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         return Ok(Outcome::Values(0));
     }
     let sources = Sources { subject, pattern, anchors: false };
+    sources.pay(machine);
     let matcher = sources.matcher(&machine.heap, start);
-    begin(Iteration { sources, matcher }, machine, call)
+    begin(Iteration { sources, matcher, found: None, captures: Captures::default() }, machine, call)
 }
 
 /// A search of `gmatch`.
@@ -205,20 +334,34 @@ fn next_match(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
 struct Iteration {
     sources: Sources,
     matcher: Matcher,
+    /// The match whose captures are being copied.
+    found: Option<(usize, usize)>,
+    captures: Captures,
 }
 
 impl Work for Iteration {
     fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Outcome>, Raised> {
-        let (start, end) = match self.sources.run(machine, &mut self.matcher)?.0 {
-            Progress::Paused => return Ok(None),
-            Progress::Nothing => return Ok(Some(Outcome::Values(0))),
-            Progress::Found(start, end) => (start, end),
+        let found = match self.found {
+            Some(found) => found,
+            None => match self.sources.run(machine, &mut self.matcher)?.0 {
+                Progress::Paused => return Ok(None),
+                Progress::Nothing => return Ok(Some(Outcome::Values(0))),
+                Progress::Found(start, end) => (start, end),
+            },
+        };
+        let Some(count) = self.sources.push_captures(machine, &self.matcher, &mut self.captures, found)?
+        else {
+            self.found = Some(found);
+            return Ok(None);
         };
         // After an empty match it goes on one place further.
+        let (start, end) = found;
         let next = if end == start { end + 1 } else { end };
         machine.set_upvalue(call, 2, Value::Number(next as f64));
-        self.sources
-            .push_captures(machine, &self.matcher, (start, end))
-            .map(|count| Some(Outcome::Values(count)))
+        Ok(Some(Outcome::Values(count)))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.captures.heap_bytes()
     }
 }

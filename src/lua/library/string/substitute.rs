@@ -2,10 +2,12 @@
 
 use memchr::memchr;
 
+use super::check_int;
 use super::pattern::{Capture, Matcher, Progress};
-use super::search::Sources;
-use super::{BYTES_PER_STEP, check_int};
-use crate::lua::machine::{Call, Continue, Event, Machine, Outcome, Raised};
+use super::search::{Captures, Sources};
+use crate::lua::machine::{
+    BYTES_PER_STEP, Call, Continue, Event, Machine, Outcome, PIECE_BYTES, Raised, SCANNED_PER_STEP,
+};
 use crate::lua::number;
 use crate::lua::value::{StringId, Value};
 
@@ -37,9 +39,17 @@ pub fn gsub(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         found: (0, 0),
         count: 0,
         most,
-        is_calling: false,
         is_done: false,
+        stage: Stage::Search,
+        captures: Captures::default(),
+        waiting: None,
+        holds_value: false,
     };
+    let template_length = match substitution.replacement {
+        Replacement::Template { template, .. } => machine.heap.bytes(template).len(),
+        _ => 0,
+    };
+    machine.charge(template_length / (8 * BYTES_PER_STEP));
     match substitution.go_on(machine, call)? {
         Step::Finished => Ok(Outcome::Values(2)),
         Step::Paused => Ok(Outcome::Pause(Box::new(substitution))),
@@ -81,10 +91,36 @@ struct Substitution {
     found: (usize, usize),
     count: i32,
     most: i32,
-    /// It waits for the replacement from a function.
-    is_calling: bool,
     /// There is nothing more to look for.
     is_done: bool,
+    stage: Stage,
+    captures: Captures,
+    /// Bytes of a string that are to be appended before it goes on.
+    waiting: Option<(StringId, usize, usize)>,
+    /// That string is on the stack.
+    holds_value: bool,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// The next match.
+    Search,
+    /// The replacement of the match.
+    Replace,
+    /// The template from this place on.
+    Expand(usize),
+    /// The value at the key that is on the stack.
+    LookUp,
+    /// More captures for the function.
+    Push,
+    /// What a function returns.
+    Called,
+    /// The place behind the match.
+    Advance,
+    /// What is behind the last match, and then the result.
+    Rest,
+    Finish,
 }
 
 impl Continue for Substitution {
@@ -94,12 +130,11 @@ impl Continue for Substitution {
         call: Call,
         results: usize,
     ) -> Result<Outcome, Raised> {
-        if self.is_calling {
-            self.is_calling = false;
+        if let Stage::Called = self.stage {
             let value = if results == 0 { Value::Nil } else { machine.from_top(results) };
             machine.drop_values(results);
+            self.stage = Stage::Advance;
             self.add_value(machine, value)?;
-            self.advance(machine);
         }
         match self.go_on(machine, call)? {
             Step::Finished => Ok(Outcome::Values(2)),
@@ -109,42 +144,62 @@ impl Continue for Substitution {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.result.capacity()
+        self.result.capacity() + self.captures.heap_bytes()
     }
 }
 
 impl Substitution {
     fn go_on(&mut self, machine: &mut Machine, call: Call) -> Result<Step, Raised> {
-        while !self.is_done && self.count < self.most {
-            let (progress, is_budget_left) = self.sources.run(machine, &mut self.matcher)?;
-            match progress {
-                Progress::Paused => return Ok(Step::Paused),
-                Progress::Nothing => break,
-                Progress::Found(start, end) => {
-                    self.found = (start, end);
-                    self.count += 1;
-                    self.copy_up_to(machine, start)?;
-                    if let Some(arguments) = self.replace(machine, call)? {
-                        self.is_calling = true;
-                        return Ok(Step::Call { arguments });
+        loop {
+            if !self.copy_waiting(machine) {
+                return Ok(Step::Paused);
+            }
+            match self.stage {
+                Stage::Search if self.is_done || self.count >= self.most => self.stage = Stage::Rest,
+                Stage::Search => match self.sources.run(machine, &mut self.matcher)?.0 {
+                    Progress::Paused => return Ok(Step::Paused),
+                    Progress::Nothing => self.stage = Stage::Rest,
+                    Progress::Found(start, end) => {
+                        self.found = (start, end);
+                        self.count += 1;
+                        self.stage = Stage::Replace;
+                        self.append(machine, self.sources.subject, self.copied, start)?;
                     }
-                    self.advance(machine);
-                    if !is_budget_left {
+                },
+                Stage::Replace | Stage::Expand(_) | Stage::LookUp | Stage::Push => {
+                    if let Some(step) = self.replace(machine, call)? {
+                        return Ok(step);
+                    }
+                    // A long template is expanded in pieces.
+                    if matches!(self.stage, Stage::Expand(1..)) && !machine.charge(0) {
                         return Ok(Step::Paused);
                     }
                 }
+                Stage::Called | Stage::Advance => {
+                    self.advance(machine);
+                    self.stage = Stage::Search;
+                    if !machine.charge(1) {
+                        return Ok(Step::Paused);
+                    }
+                }
+                Stage::Rest => {
+                    self.stage = Stage::Finish;
+                    if self.count > 0 {
+                        let end = machine.heap.bytes(self.sources.subject).len();
+                        self.append(machine, self.sources.subject, self.copied, end)?;
+                    }
+                }
+                Stage::Finish => {
+                    let string = match self.count {
+                        0 => self.sources.subject,
+                        _ => machine.heap.string_from(std::mem::take(&mut self.result)),
+                    };
+                    machine.push(Value::String(string));
+                    machine.push(Value::Number(f64::from(self.count)));
+                    return Ok(Step::Finished);
+                }
             }
         }
-        let string = if self.count == 0 {
-            self.sources.subject
-        } else {
-            self.copy_up_to(machine, machine.heap.bytes(self.sources.subject).len())?;
-            machine.charge(self.result.len() / BYTES_PER_STEP);
-            machine.heap.string_from(std::mem::take(&mut self.result))
-        };
-        machine.push(Value::String(string));
-        machine.push(Value::Number(f64::from(self.count)));
-        Ok(Step::Finished)
     }
 
     /// Goes on behind the match. After an empty one the next byte stays as it is.
@@ -167,53 +222,97 @@ impl Substitution {
         Ok(())
     }
 
-    /// Appends bytes of the subject.
-    fn push_range(&mut self, machine: &mut Machine, from: usize, to: usize) -> Result<(), Raised> {
+    /// Appends bytes of a string, many of them later.
+    #[inline]
+    fn append(
+        &mut self,
+        machine: &mut Machine,
+        string: StringId,
+        from: usize,
+        to: usize,
+    ) -> Result<(), Raised> {
         self.reserve(machine, to - from)?;
-        self.result.extend_from_slice(&machine.heap.bytes(self.sources.subject)[from..to]);
+        if to - from > PIECE_BYTES {
+            self.waiting = Some((string, from, to));
+        } else {
+            machine.charge((to - from) / BYTES_PER_STEP);
+            self.result.extend_from_slice(&machine.heap.bytes(string)[from..to]);
+        }
         Ok(())
     }
 
-    /// Appends what the subject has before the match.
-    fn copy_up_to(&mut self, machine: &mut Machine, end: usize) -> Result<(), Raised> {
-        self.push_range(machine, self.copied, end)?;
-        self.copied = end;
-        Ok(())
-    }
-
-    /// Appends the replacement, or pushes a function to call for it and returns how many arguments it gets.
-    fn replace(&mut self, machine: &mut Machine, call: Call) -> Result<Option<usize>, Raised> {
-        match self.replacement {
-            Replacement::Template { template, is_plain } => {
-                let length = machine.heap.bytes(template).len();
-                self.reserve(machine, length)?;
-                if is_plain {
-                    self.result.extend_from_slice(machine.heap.bytes(template));
-                } else {
-                    self.expand(machine, template)?;
-                }
-                machine.charge(length / BYTES_PER_STEP);
-                Ok(None)
-            }
-            Replacement::Table => {
-                let key = self.sources.capture(machine, &self.matcher, 0, self.found)?;
-                self.look_up(machine, call, key)
-            }
-            Replacement::Function => {
-                machine.push(machine.argument(call, 3));
-                self.sources.push_captures(machine, &self.matcher, self.found).map(Some)
+    /// Appends what waits for it. Returns false if the budget is used up before.
+    #[inline]
+    fn copy_waiting(&mut self, machine: &mut Machine) -> bool {
+        while let Some((string, from, to)) = self.waiting {
+            let end = to.min(from + PIECE_BYTES);
+            self.result.extend_from_slice(&machine.heap.bytes(string)[from..end]);
+            self.waiting = (end < to).then_some((string, end, to));
+            if !machine.charge((end - from) / BYTES_PER_STEP) {
+                return false;
             }
         }
+        if std::mem::take(&mut self.holds_value) {
+            machine.drop_values(1);
+        }
+        true
     }
 
-    /// Appends a template with its captures.
-    fn expand(&mut self, machine: &mut Machine, template: StringId) -> Result<(), Raised> {
-        let mut at = 0;
-        loop {
+    /// Goes on with the replacement of the match. `None`: it is appended, or a part of it.
+    fn replace(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Step>, Raised> {
+        match (self.stage, self.replacement) {
+            (Stage::Expand(at), Replacement::Template { template, .. }) => {
+                self.expand(machine, template, at)?;
+            }
+            (Stage::LookUp, _) => return self.look_up(machine, call),
+            (Stage::Push, _) => {
+                let (matcher, captures) = (&self.matcher, &mut self.captures);
+                let pushed = self.sources.push_captures(machine, matcher, captures, self.found)?;
+                let Some(arguments) = pushed else { return Ok(Some(Step::Paused)) };
+                self.stage = Stage::Called;
+                return Ok(Some(Step::Call { arguments }));
+            }
+            (_, Replacement::Template { template, is_plain: true }) => {
+                self.stage = Stage::Advance;
+                let length = machine.heap.bytes(template).len();
+                self.append(machine, template, 0, length)?;
+            }
+            (_, Replacement::Template { template, .. }) => {
+                self.reserve(machine, machine.heap.bytes(template).len())?;
+                self.stage = Stage::Expand(0);
+            }
+            (_, Replacement::Table) => {
+                let (matcher, captures) = (&self.matcher, &mut self.captures);
+                let Some(key) = self.sources.capture(machine, matcher, captures, self.found)? else {
+                    return Ok(Some(Step::Paused));
+                };
+                machine.push(key);
+                self.stage = Stage::LookUp;
+            }
+            (_, Replacement::Function) => {
+                machine.push(machine.argument(call, 3));
+                self.stage = Stage::Push;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends a template from `at` on with its captures, up to its end or to one that is long.
+    fn expand(&mut self, machine: &mut Machine, template: StringId, mut at: usize) -> Result<(), Raised> {
+        let stop = at + PIECE_BYTES;
+        while at < stop {
             let rest = &machine.heap.bytes(template)[at..];
-            let Some(plain) = memchr(b'%', rest) else {
-                self.result.extend_from_slice(rest);
-                return Ok(());
+            let window = &rest[..rest.len().min(PIECE_BYTES)];
+            let Some(plain) = memchr(b'%', window) else {
+                self.result.extend_from_slice(window);
+                let (copied, is_last) = (window.len(), window.len() == rest.len());
+                machine.charge(copied / BYTES_PER_STEP);
+                at += copied;
+                if is_last {
+                    self.stage = Stage::Advance;
+                    return Ok(());
+                }
+                continue;
             };
             self.result.extend_from_slice(&rest[..plain]);
             at += (plain + 2).min(rest.len());
@@ -231,23 +330,37 @@ impl Substitution {
                 digit => self.matcher.capture(usize::from(digit - b'1'), start, end),
             };
             match capture {
-                Ok(Capture::Range(from, to)) => self.push_range(machine, from, to)?,
+                Ok(Capture::Range(from, to)) => {
+                    self.append(machine, self.sources.subject, from, to)?;
+                    if self.waiting.is_some() {
+                        break;
+                    }
+                }
                 Ok(Capture::Position(at) | Capture::Open(at)) => {
                     number::format((at + 1) as f64, &mut self.result);
                 }
                 Err(malformed) => return Err(machine.error(malformed)),
             }
         }
+        machine.charge((PIECE_BYTES - stop.saturating_sub(at).min(PIECE_BYTES)) / SCANNED_PER_STEP);
+        self.stage = Stage::Expand(at);
+        Ok(())
     }
 
-    /// Appends the value at `key`, or pushes the function that says what it is, and returns how many arguments it gets.
-    fn look_up(&mut self, machine: &mut Machine, call: Call, key: Value) -> Result<Option<usize>, Raised> {
+    /// Appends the value at the key that is on the stack, or pushes the function that says what it is.
+    fn look_up(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Step>, Raised> {
+        let key = machine.from_top(1);
         let mut object = machine.argument(call, 3);
         for _ in 0..LONGEST_CHAIN {
             let method = machine.metamethod(object, Event::Index);
             if let Value::Table(table) = object {
+                if !machine.is_key_ready(table, key) {
+                    return Ok(Some(Step::Paused));
+                }
                 let value = machine.heap.get(table, key);
                 if !value.is_nil() || method.is_nil() {
+                    machine.drop_values(1);
+                    self.stage = Stage::Advance;
                     self.add_value(machine, value)?;
                     return Ok(None);
                 }
@@ -256,10 +369,12 @@ impl Substitution {
                 return Err(machine.plain_error(message));
             }
             if let Value::Function(_) = method {
+                machine.drop_values(1);
                 machine.push(method);
                 machine.push(object);
                 machine.push(key);
-                return Ok(Some(2));
+                self.stage = Stage::Called;
+                return Ok(Some(Step::Call { arguments: 2 }));
             }
             object = method;
         }
@@ -269,10 +384,16 @@ impl Substitution {
     /// Appends a replacement that a program has given: `nil` and `false` leave the match as it is.
     fn add_value(&mut self, machine: &mut Machine, value: Value) -> Result<(), Raised> {
         match value {
-            Value::Nil | Value::Boolean(false) => self.push_range(machine, self.found.0, self.found.1),
+            Value::Nil | Value::Boolean(false) => {
+                self.append(machine, self.sources.subject, self.found.0, self.found.1)
+            }
             Value::String(string) => {
-                self.reserve(machine, machine.heap.bytes(string).len())?;
-                self.result.extend_from_slice(machine.heap.bytes(string));
+                self.append(machine, string, 0, machine.heap.bytes(string).len())?;
+                if self.waiting.is_some() {
+                    // Where it stays alive.
+                    machine.push(value);
+                    self.holds_value = true;
+                }
                 Ok(())
             }
             Value::Number(value) => {

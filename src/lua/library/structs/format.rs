@@ -11,6 +11,8 @@
 
 /// The most bytes that an integer can have.
 const LARGEST_INTEGER: i32 = 32;
+/// A number of so many digits is too large, though they be zeros.
+const MOST_DIGITS: usize = 1 << 12;
 /// What `!` aligns to.
 const USUAL_ALIGNMENT: i32 = 8;
 
@@ -44,6 +46,11 @@ impl Format {
         Format { at: 0, alignment: 1, is_little_endian: true }
     }
 
+    /// How far it is read.
+    pub fn place(&self) -> usize {
+        self.at
+    }
+
     /// The next option, before the end or a zero byte. `set` executes one that neither reads nor writes.
     #[inline]
     pub fn next(&mut self, text: &[u8]) -> Result<Option<Item>, Wrong> {
@@ -71,11 +78,14 @@ impl Format {
     /// The number that is next, up to C's largest `int`, or `default`.
     fn number(&mut self, text: &[u8], default: i32) -> Result<i32, Wrong> {
         let rest = &text[self.at..];
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = rest.iter().take(MOST_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {
             return Ok(default);
         }
         self.at += digits;
+        if digits == MOST_DIGITS {
+            return Err(Wrong::Size("integral size overflow".to_string()));
+        }
         rest[..digits]
             .iter()
             .try_fold(0i32, |value, digit| value.checked_mul(10)?.checked_add(i32::from(digit - b'0')))

@@ -11,9 +11,9 @@ mod tests;
 use memchr::memchr;
 
 use self::format::{Format, Item, Wrong};
-use crate::lua::machine::{Call, Machine, Native, Outcome, Raised};
+use crate::lua::machine::{BYTES_PER_STEP, Call, Continue, Machine, Native, Outcome, PIECE_BYTES, Raised};
 use crate::lua::number;
-use crate::lua::value::Value;
+use crate::lua::value::{StringId, Value};
 
 /// The slots of Lua's stack that a function in C may use: the reference implementation unpacks no more values.
 const MOST_SLOTS: usize = 8000;
@@ -37,44 +37,115 @@ fn raise(machine: &mut Machine, wrong: Wrong) -> Raised {
     }
 }
 
+/// Options of a format that are executed before the budget is looked at.
+const OPTIONS_AT_ONCE: usize = 1000;
+
 /// `struct.pack(format, value, …)`
 fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let text = machine.check_string(call, 1)?;
-    let mut format = Format::new();
-    let mut out = Vec::new();
-    let mut n = 1;
-    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))? {
+    machine.check_string(call, 1)?;
+    Packing { format: Format::new(), out: Vec::new(), n: 1, copying: None }.go_on(machine, call)
+}
+
+/// What is packed up to some place in the format.
+#[derive(Debug)]
+struct Packing {
+    format: Format,
+    out: Vec<u8>,
+    /// The argument that was packed last.
+    n: usize,
+    /// Of that one, a string, some bytes are still to be copied.
+    copying: Option<Copying>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Copying {
+    at: usize,
+    end: usize,
+    /// What comes behind them.
+    ending: &'static [u8],
+}
+
+impl Packing {
+    fn go_on(mut self, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let text = machine.check_string(call, 1)?;
+        loop {
+            let (place, length) = (self.format.place(), self.out.len());
+            let is_done = self.step(machine, call, text)?;
+            let options = self.format.place() - place;
+            let has_time = machine.charge(options / 2 + (self.out.len() - length) / BYTES_PER_STEP);
+            if is_done {
+                machine.afford(self.out.len())?;
+                let string = machine.heap.string_from(self.out);
+                return machine.one(Value::String(string));
+            }
+            if !has_time {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        }
+    }
+
+    /// Executes some options more, or copies some bytes more. Returns whether that was the end.
+    fn step(&mut self, machine: &mut Machine, call: Call, text: StringId) -> Result<bool, Raised> {
+        for _ in 0..OPTIONS_AT_ONCE {
+            if let Some(Copying { at, end, ending }) = self.copying.take() {
+                let string = machine.check_string(call, self.n)?;
+                let to = end.min(at + PIECE_BYTES);
+                self.out.extend_from_slice(&machine.heap.bytes(string)[at..to]);
+                if to < end {
+                    self.copying = Some(Copying { at: to, end, ending });
+                } else {
+                    self.out.extend_from_slice(ending);
+                }
+                return Ok(false);
+            }
+            let item = self.format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))?;
+            let Some(item) = item else { return Ok(true) };
+            self.pack(machine, call, text, item)?;
+        }
+        Ok(false)
+    }
+
+    /// Executes an option.
+    fn pack(&mut self, machine: &mut Machine, call: Call, text: StringId, item: Item) -> Result<(), Raised> {
+        let Packing { format, out, n, .. } = self;
         out.resize(out.len() + format.padding(out.len(), item), 0);
         match item.letter {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
-                n += 1;
-                let value = number::to_unsigned(check_number(machine, call, n)?);
-                push_integer(&mut out, value, item.size, format.is_little_endian);
+                *n += 1;
+                let value = number::to_unsigned(check_number(machine, call, *n)?);
+                push_integer(out, value, item.size, format.is_little_endian);
             }
             b'f' => {
-                n += 1;
-                let value = check_number(machine, call, n)? as f32;
-                push_integer(&mut out, u64::from(value.to_bits()), 4, format.is_little_endian);
+                *n += 1;
+                let value = check_number(machine, call, *n)? as f32;
+                push_integer(out, u64::from(value.to_bits()), 4, format.is_little_endian);
             }
             b'd' => {
-                n += 1;
-                let value = check_number(machine, call, n)?;
-                push_integer(&mut out, value.to_bits(), 8, format.is_little_endian);
+                *n += 1;
+                let value = check_number(machine, call, *n)?;
+                push_integer(out, value.to_bits(), 8, format.is_little_endian);
             }
             b'x' => out.push(0),
             b'c' | b's' => {
-                n += 1;
-                push_string(machine, call, n, item, &mut out)?;
+                *n += 1;
+                self.copying = push_string(machine, call, *n, item, out)?;
             }
             letter => {
                 format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))?;
             }
         }
+        Ok(())
     }
-    machine.charge((machine.heap.bytes(text).len() + out.len()) / 4);
-    machine.afford(out.len())?;
-    let string = machine.heap.string_from(out);
-    machine.one(Value::String(string))
+}
+
+impl Continue for Packing {
+    fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(machine, call)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.out.capacity()
+    }
 }
 
 /// The `n`th argument as a number. The reference implementation has put a nil behind the last one.
@@ -85,14 +156,14 @@ fn check_number(machine: &mut Machine, call: Call, n: usize) -> Result<f64, Rais
     machine.check_number(call, n)
 }
 
-/// Appends the `n`th argument, which is a string.
+/// Appends the `n`th argument, which is a string. Returns what of a long one is to be copied later.
 fn push_string(
     machine: &mut Machine,
     call: Call,
     n: usize,
     item: Item,
     out: &mut Vec<u8>,
-) -> Result<(), Raised> {
+) -> Result<Option<Copying>, Raised> {
     if n > call.count() {
         return Err(machine.bad_argument(n, "string expected, got nil"));
     }
@@ -104,11 +175,13 @@ fn push_string(
         return Err(machine.bad_argument(n + 1, "string too short"));
     }
     machine.afford(out.len() + size)?;
-    out.extend_from_slice(&machine.heap.bytes(string)[..size]);
-    if item.letter == b's' {
-        out.push(0);
+    let ending: &[u8] = if item.letter == b's' { &[0] } else { &[] };
+    if size > PIECE_BYTES {
+        return Ok(Some(Copying { at: 0, end: size, ending }));
     }
-    Ok(())
+    out.extend_from_slice(&machine.heap.bytes(string)[..size]);
+    out.extend_from_slice(ending);
+    Ok(None)
 }
 
 /// Appends the lowest `size` bytes of a value, with zeros from the ninth on.
@@ -122,29 +195,91 @@ fn push_integer(out: &mut Vec<u8>, value: u64, size: usize, is_little_endian: bo
 
 /// `struct.unpack(format, text [, position])`: the values, and the position behind them.
 fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let text = machine.check_string(call, 1)?;
-    let data = machine.check_string(call, 2)?;
+    machine.check_string(call, 1)?;
+    machine.check_string(call, 2)?;
     let position = number::to_integer(machine.optional_number(call, 3, 1.0)?);
     if position == 0 {
         return Err(machine.bad_argument(3, "offset must be 1 or greater"));
     }
-    let mut format = Format::new();
-    let length = machine.heap.bytes(data).len();
     // A negative position is a very large one.
-    let mut position = (position as usize).wrapping_sub(1);
-    let mut count = 0;
-    while let Some(mut item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))? {
-        position = position.wrapping_add(format.padding(position, item));
-        check_data(machine, length, position, item.size)?;
-        if call.count() + count + 2 > MOST_SLOTS {
+    let position = (position as usize).wrapping_sub(1);
+    Unpacking { format: Format::new(), position, count: 0, copying: None }.go_on(machine, call)
+}
+
+/// What is unpacked up to some place in the format.
+#[derive(Debug)]
+struct Unpacking {
+    format: Format,
+    position: usize,
+    /// The values that are on the stack.
+    count: usize,
+    /// A long string, the bytes of which are copied, and where it ends.
+    copying: Option<(Vec<u8>, usize, usize)>,
+}
+
+impl Unpacking {
+    fn go_on(mut self, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let (text, data) = (machine.check_string(call, 1)?, machine.check_string(call, 2)?);
+        loop {
+            let place = self.format.place();
+            let is_done = self.step(machine, call, text, data)?;
+            let has_time = machine.charge((self.format.place() - place) / 2);
+            if is_done {
+                machine.push(Value::Number(self.position.wrapping_add(1) as i64 as f64));
+                return Ok(Outcome::Values(self.count + 1));
+            }
+            if !has_time {
+                return Ok(Outcome::Pause(Box::new(self)));
+            }
+        }
+    }
+
+    /// Executes some options more, or copies some bytes more. Returns whether that was the end.
+    fn step(
+        &mut self,
+        machine: &mut Machine,
+        call: Call,
+        text: StringId,
+        data: StringId,
+    ) -> Result<bool, Raised> {
+        for _ in 0..OPTIONS_AT_ONCE {
+            if let Some((mut copied, from, to)) = self.copying.take() {
+                if !machine.copy_in_pieces(data, from, to, &mut copied) {
+                    self.copying = Some((copied, from, to));
+                    return Ok(false);
+                }
+                let string = machine.heap.string_from(copied);
+                machine.push(Value::String(string));
+                self.count += 1;
+            }
+            let item = self.format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))?;
+            let Some(item) = item else { return Ok(true) };
+            self.unpack(machine, call, (text, data), item)?;
+        }
+        Ok(false)
+    }
+
+    /// Executes an option.
+    fn unpack(
+        &mut self,
+        machine: &mut Machine,
+        call: Call,
+        (text, data): (StringId, StringId),
+        mut item: Item,
+    ) -> Result<(), Raised> {
+        let Unpacking { format, position, count, .. } = self;
+        let length = machine.heap.bytes(data).len();
+        *position = position.wrapping_add(format.padding(*position, item));
+        check_data(machine, length, *position, item.size)?;
+        if call.count() + *count + 2 > MOST_SLOTS {
             return Err(machine.error("stack overflow (too many results)"));
         }
         if item.letter == b'c' && item.size == 0 {
-            item.size = pop_size(machine, count)?;
-            count -= 1;
-            check_data(machine, length, position, item.size)?;
+            item.size = pop_size(machine, *count)?;
+            *count -= 1;
+            check_data(machine, length, *position, item.size)?;
         }
-        let bytes = &machine.heap.bytes(data)[position..];
+        let bytes = &machine.heap.bytes(data)[*position..];
         let value = match item.letter {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
                 let is_signed = item.letter.is_ascii_lowercase();
@@ -155,36 +290,46 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
                 Value::Number(f64::from(f32::from_bits(bits)))
             }
             b'd' => Value::Number(f64::from_bits(unsigned(&bytes[..8], format.is_little_endian))),
-            b's' => {
-                let Some(end) = memchr(0, bytes) else {
-                    return Err(machine.error("unfinished string in data"));
+            b's' | b'c' => {
+                let size = if item.letter == b'c' {
+                    item.size
+                } else {
+                    let Some(end) = memchr(0, bytes) else {
+                        return Err(machine.error("unfinished string in data"));
+                    };
+                    item.size = end + 1;
+                    end
                 };
-                item.size = end + 1;
-                {
-                    let bytes = bytes[..end].to_vec();
-                    new_string(machine, bytes)?
-                }
-            }
-            b'c' => {
-                let bytes = bytes[..item.size].to_vec();
-                new_string(machine, bytes)?
+                machine.afford(size)?;
+                let from = *position;
+                *position += item.size;
+                self.copying = Some((Vec::new(), from, from + size));
+                return Ok(());
             }
             b'x' => {
-                position += 1;
-                continue;
+                *position += 1;
+                return Ok(());
             }
             letter => {
                 format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))?;
-                continue;
+                return Ok(());
             }
         };
         machine.push(value);
-        count += 1;
-        position += item.size;
+        *count += 1;
+        *position += item.size;
+        Ok(())
     }
-    machine.charge((machine.heap.bytes(text).len() + length.min(position)) / 4);
-    machine.push(Value::Number(position.wrapping_add(1) as i64 as f64));
-    Ok(Outcome::Values(count + 1))
+}
+
+impl Continue for Unpacking {
+    fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(machine, call)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.copying.as_ref().map_or(0, |(copied, ..)| copied.capacity())
+    }
 }
 
 fn check_data(machine: &mut Machine, length: usize, position: usize, size: usize) -> Result<(), Raised> {
@@ -200,11 +345,6 @@ fn pop_size(machine: &mut Machine, count: usize) -> Result<usize, Raised> {
     let Some(size) = size else { return Err(machine.error("format 'c0' needs a previous size")) };
     machine.pop();
     Ok(number::to_unsigned(size) as usize)
-}
-
-fn new_string(machine: &mut Machine, bytes: Vec<u8>) -> Result<Value, Raised> {
-    machine.afford(bytes.len())?;
-    Ok(Value::String(machine.heap.string_from(bytes)))
 }
 
 /// The number in all the bytes; of more than eight, those that are not the lowest have no effect.
@@ -227,21 +367,54 @@ fn integer(bytes: &[u8], is_little_endian: bool, is_signed: bool) -> f64 {
 
 /// `struct.size(format)`
 fn size(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
-    let text = machine.check_string(call, 1)?;
-    let mut format = Format::new();
-    let mut position = 0usize;
-    while let Some(item) = format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))? {
-        position = position.wrapping_add(format.padding(position, item)).wrapping_add(item.size);
-        match (item.letter, item.size) {
-            (b's', _) => return Err(machine.bad_argument(1, "option 's' has no fixed size")),
-            (b'c', 0) => return Err(machine.bad_argument(1, "option 'c0' has no fixed size")),
-            // Letters that are no options count nothing.
-            (letter, _) if letter.is_ascii_alphanumeric() => {}
-            (letter, _) => {
-                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))?;
+    machine.check_string(call, 1)?;
+    Measuring { format: Format::new(), position: 0 }.go_on(machine, call)
+}
+
+/// The size of what a format says up to some place in it.
+#[derive(Debug)]
+struct Measuring {
+    format: Format,
+    position: usize,
+}
+
+impl Measuring {
+    fn go_on(mut self, machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
+        let text = machine.check_string(call, 1)?;
+        loop {
+            let place = self.format.place();
+            for _ in 0..OPTIONS_AT_ONCE {
+                let item =
+                    self.format.next(machine.heap.bytes(text)).map_err(|wrong| raise(machine, wrong))?;
+                let Some(item) = item else {
+                    machine.charge((self.format.place() - place) / 2);
+                    return machine.one(Value::Number(self.position as i64 as f64));
+                };
+                self.measure(machine, text, item)?;
+            }
+            if !machine.charge((self.format.place() - place) / 2) {
+                return Ok(Outcome::Pause(Box::new(self)));
             }
         }
     }
-    machine.charge(machine.heap.bytes(text).len() / 4);
-    machine.one(Value::Number(position as i64 as f64))
+
+    fn measure(&mut self, machine: &mut Machine, text: StringId, item: Item) -> Result<(), Raised> {
+        let Measuring { format, position } = self;
+        *position = position.wrapping_add(format.padding(*position, item)).wrapping_add(item.size);
+        match (item.letter, item.size) {
+            (b's', _) => Err(machine.bad_argument(1, "option 's' has no fixed size")),
+            (b'c', 0) => Err(machine.bad_argument(1, "option 'c0' has no fixed size")),
+            // Letters that are no options count nothing.
+            (letter, _) if letter.is_ascii_alphanumeric() => Ok(()),
+            (letter, _) => {
+                format.set(machine.heap.bytes(text), letter).map_err(|wrong| raise(machine, wrong))
+            }
+        }
+    }
+}
+
+impl Continue for Measuring {
+    fn resume(self: Box<Self>, machine: &mut Machine, call: Call, _: usize) -> Result<Outcome, Raised> {
+        self.go_on(machine, call)
+    }
 }
