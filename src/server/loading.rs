@@ -361,10 +361,12 @@ impl Server {
         };
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
         let from_log = matches!(loading.source, Source::Log(_));
+        // An open log (DEBUG RELOAD) has these keys: they leave memory by a command that it gets as well.
+        let drops_expired = !from_log && !self.persistence.log.is_open();
         let reading = if is_snapshot || !from_log {
             let options = rdb::LoadOptions {
                 checksum: self.core.config.rdbchecksum && self.core.keyspace.verifies_checksums,
-                drop_expired_before: (!from_log).then_some(self.core.keyspace.moment.unix_ms),
+                drop_expired_before: drops_expired.then_some(self.core.keyspace.moment.unix_ms),
                 merge: loading.merge,
             };
             let loader =
