@@ -214,6 +214,21 @@ fn a_script_that_takes_long_may_be_part_of_a_transaction() {
     assert_eq!(other.run("GET k").text(), "4");
 }
 
+/// A pause does not end while a script runs, so that the script's end must not wait for that of the pause.
+#[test]
+fn a_script_of_a_transaction_that_has_paused_all_clients_can_be_ended() {
+    let server = impatient("");
+    let (mut client, mut other) = (server.client(), server.client());
+    client.ok("MULTI");
+    assert_eq!(client.run("CLIENT PAUSE 1 ALL").text(), "QUEUED");
+    assert_eq!(eval(&mut client, "while true do end").text(), "QUEUED");
+    client.send(&["EXEC"]).expect("sent");
+    await_busy(&mut other, BUSY);
+    other.ok("SCRIPT KILL");
+    assert!(reply(&mut client).elements()[1].text().starts_with(KILLED));
+    other.ok("SET k v");
+}
+
 #[test]
 fn a_script_goes_on_when_its_client_has_hung_up() {
     let server = impatient("");
