@@ -377,3 +377,27 @@ fn memory_of_replies_is_free_soon_after_a_client_was_closed_for_too_much_output(
     greedy.wait_closed();
     client.wait_for_info("used_memory", |used| used < before + 50_000);
 }
+
+const MIB: i64 = 1 << 20;
+
+/// Buffers that all clients share keep some of their room for the next iteration.
+#[test]
+fn memory_purge_gives_back_the_room_that_large_replies_and_monitors_have_taken() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let before = client.info_number("used_memory");
+    let mut monitor = server.client();
+    monitor.ok("MONITOR");
+    let calls = "for i = 1, 4000 do redis.call('PUBLISH', 'channel', string.rep('x', 1000)) end return string.rep('y', 3000000)";
+    let mut subscriber = server.client();
+    subscriber.run("SUBSCRIBE channel");
+    assert_eq!(client.call(&["EVAL", calls, "0"]).text().len(), 3_000_000);
+    drop((monitor, subscriber));
+    client.wait_for_info("connected_clients", |count| count == 1);
+    let kept = client.info_number("used_memory") - before;
+    assert!(kept > MIB, "nothing to give back, the test tests nothing: {kept} bytes");
+    client.ok("SCRIPT FLUSH");
+    client.ok("MEMORY PURGE");
+    let left = client.info_number("used_memory") - before;
+    assert!(left < MIB / 4, "{left} bytes more than before");
+}

@@ -87,7 +87,20 @@ impl Server {
     #[cold]
     pub(super) fn clear_output_and_shrink(&mut self) {
         self.net.output.clear_and_shrink(KEPT_BUFFER);
+        self.shrink_buffers();
+    }
+
+    /// `MEMORY PURGE` for the buffers: gives up room that they have kept from earlier iterations.
+    #[cold]
+    pub(super) fn purge_buffers(&mut self) {
+        self.net.output.shrink(KEPT_BUFFER);
+        self.shrink_buffers();
+    }
+
+    /// Gives up unused room for messages, lines of MONITOR and changes.
+    fn shrink_buffers(&mut self) {
         self.audience.post.shrink(KEPT_BUFFER);
+        self.audience.monitors().shrink(KEPT_BUFFER);
         self.core.keyspace.journal.shrink(KEPT_BUFFER);
     }
 

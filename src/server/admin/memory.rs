@@ -299,6 +299,7 @@ impl Server {
 
     /// `MEMORY PURGE`: gives what is unused back to the system. O(unused pages).
     pub(super) fn memory_purge(&mut self, token: Token) -> Result {
+        self.purge_buffers();
         while alloc::collect(PURGE_STEP) {}
         while alloc::purge(PURGE_STEP) > 0 {}
         memory::trim_heap();

@@ -40,6 +40,11 @@ impl Monitors {
         self.watching.retain(|watching| *watching != token);
     }
 
+    /// Gives up unused room beyond `keep` bytes.
+    pub fn shrink(&mut self, keep: usize) {
+        self.feed.shrink_to(keep);
+    }
+
     /// Adds the line of a command to the feed: the database and the address of its client, and its words.
     pub fn show<'a>(&mut self, db: usize, peer: fmt::Arguments<'_>, words: impl Iterator<Item = &'a [u8]>) {
         let now = clock::wall_us();

@@ -398,6 +398,12 @@ impl Output {
         self.turn = Turn::default();
     }
 
+    /// Gives up unused room beyond `keep` bytes, at any time.
+    pub fn shrink(&mut self, keep: usize) {
+        self.buffer.shrink_to(keep);
+        self.segments.shrink_to(keep / size_of::<(Token, usize, usize)>());
+    }
+
     /// Shrinks the buffer to twice what it held at most since the last call, about a second ago. Without this, one large
     /// reply would enlarge it for good.
     pub fn rest(&mut self) {
