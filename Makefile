@@ -56,10 +56,14 @@ bench: build ## Measure beside redis-server: a table, Markdown and a chart (some
 fuzz: ## Fuzz every target for FUZZ_SECONDS (30), from the corpora in fuzz/corpus
 	.ci/fuzz $(FUZZ_SECONDS) $(ARGS)
 
-soak: ## Kill the server, let its disk fail and cut its power ROUNDS (500) times; every moment and every call (an hour or more)
+soak: ## Kill the server, let its disk fail, cut its power, let 24 clients storm it, ROUNDS (500) times each (some hours)
 	@echo "REDSTART_SEED=$(SEED) repeats this run"
 	REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) $(CARGO) test --release --locked \
-		--test killed --test faults --test power_cut -- --nocapture $(ARGS)
+		--test killed --test faults --test power_cut --test storm -- --nocapture $(ARGS)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) build --locked --no-default-features \
+		--target $(HOST) --target-dir target/sanitized
+	REDSTART_BIN=$(CURDIR)/target/sanitized/$(HOST)/debug/redstart REDSTART_ROUNDS=$(ROUNDS) REDSTART_SEED=$(SEED) \
+		$(CARGO) test --release --locked --test storm
 
 static: ## Build one static file that runs on any Linux: target/static/redstart
 	deploy/build $(HOST) target/static
