@@ -237,7 +237,7 @@ fn idle_clients_are_closed_after_the_timeout_and_busy_ones_are_not() {
     eventually("the end of the idle clients", || {
         match busy.try_call(&["PING"]) {
             Ok(reply) => assert_eq!(reply.raw, PONG),
-            // Where the machine has stood still for the whole timeout, the client was idle.
+            // If the test was not scheduled for the whole timeout, the client was idle.
             Err(_) if latest.elapsed() >= Duration::from_secs(1) => busy = server.client(),
             Err(error) => panic!("a busy client stays: {error}"),
         }

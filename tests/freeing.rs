@@ -258,19 +258,19 @@ fn the_arguments_of_a_request_with_thousands_of_large_ones_are_freed_over_severa
     };
     let before = client.info_number("used_memory");
     mset(&mut client);
-    // The values are those of the keys: what is changed here is changed there.
+    // The keys still have their values, and a change applies to one key only.
     assert_eq!(client.run("APPEND key:0 !").integer(), 5001);
     assert_eq!(client.run("GET key:0").text(), format!("{value}!"));
     assert_eq!(client.run("STRLEN key:5999").integer(), 5000);
     client.ok("FLUSHALL SYNC");
     let iterations = client.info_number("eventloop_cycles");
-    // Arguments that no value keeps.
+    // Arguments that do not become values.
     let mut words = vec!["DEL"];
     let long: Vec<String> = names.iter().map(|name| format!("{name:-<5000}")).collect();
     words.extend(long.iter().map(String::as_str));
     assert_eq!(client.call(&words).integer(), 0);
-    eventually("the memory is back", || {
-        // A few buffers are kept for the next large request.
+    eventually("the memory is freed", || {
+        // Some buffers are kept for the next large request.
         (client.info_number("used_memory") < before + 2_000_000).then_some(())
     });
     assert!(client.info_number("eventloop_cycles") - iterations >= (VALUES / 1024) as i64);

@@ -222,7 +222,7 @@ fn a_value_that_takes_the_place_of_a_hash_does_not_inherit_its_times() {
     let server = Server::start("");
     let mut client = server.client();
     for n in 0..100 {
-        // In one transaction no time passes.
+        // The clock does not advance within a transaction.
         client.ok("MULTI");
         client.run(&format!("HSET k:{n} a 1 b 2"));
         client.run(&format!("HPEXPIRE k:{n} 50 FIELDS 1 a"));

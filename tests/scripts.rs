@@ -13,7 +13,7 @@ fn spin(seconds: f64) -> String {
     format!("local spun = os.clock() while os.clock() - spun < {seconds} do end ")
 }
 
-/// Goes on until another client has been refused with this code, so that none can come too late for a script that runs.
+/// Code that runs until another client has been refused with this error code, so the script is still running then.
 fn until_refused(code: &str) -> String {
     format!(
         "local refused = function() \

@@ -160,7 +160,7 @@ impl Client {
         if self.output.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// [`Client::queue`] for a request that has several replies.
+    /// [`Client::queue`] for a request with several replies.
     pub fn queue_for(&mut self, arguments: &[&[u8]], replies: usize) {
         push_request(&mut self.output, arguments);
         self.outstanding += replies;

@@ -324,7 +324,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Connects.
+    /// Connects to the server.
     pub fn new(server: &Fresh) -> Result<Self> {
         let stream = UnixStream::connect(&server.socket.0)?;
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -30,28 +30,28 @@ const STALL_MS: f64 = 5.0;
 /// How long the PINGs go on after the effect of a command is complete.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 
-/// How long that may take.
+/// The longest time that the effect may take to complete.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The distance of two looks whether it is.
+/// How often the benchmark checks whether the effect is complete.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Bytes of a value of the MSETs.
 const VALUE_BYTES: usize = 10_000;
 
-/// Bytes of each value that is evicted, and by how many bytes a key `maxmemory` is lowered.
+/// The size of each value in the eviction case, and by how many bytes per key `maxmemory` is lowered.
 const EVICTED_BYTES: usize = 100;
 const LOWERED_BYTES: f64 = 40.0;
 
-/// A server with what a case needs.
+/// The server and the clients of a case.
 struct Stage {
     fresh: Fresh,
     client: Client,
-    /// A client with subscriptions.
+    /// The client with the subscriptions.
     subscriber: Option<Client>,
     /// How many keys, values, members or subscriptions there are.
     count: usize,
-    /// The limit that was set.
+    /// The lowered `maxmemory`.
     limit: f64,
 }
 
@@ -74,7 +74,7 @@ const FULL_KEYS: usize = 5_000_000;
 /// Subscriptions of one client.
 const SUBSCRIPTIONS: usize = 100_000;
 
-/// A case without directives whose effect is complete with its reply or when memory is freed.
+/// The defaults of a case: no directives, and the effect is complete once no lazy freeing is pending.
 const PLAIN: Case = Case {
     name: "",
     count: FULL_KEYS,
@@ -156,10 +156,10 @@ static CASES: [Case; 14] = [
     },
 ];
 
-/// A command that may not hold others up.
+/// The target of commands that must not delay other clients.
 const STALL: Target = Target::AtMost(STALL_MS);
 
-/// What the cases of subscriptions have in common.
+/// The defaults of the cases with subscriptions.
 const SUBSCRIBED: Case = Case { count: SUBSCRIPTIONS, target: STALL, ..PLAIN };
 
 /// Measures the selected rows and adds them to the report.
@@ -190,7 +190,7 @@ fn measure(bench: &Bench, spec: &Spec, case: &Case, count: usize) -> Result<(f64
     let client = fresh.server.connect()?;
     let mut stage = Stage { fresh, client, subscriber: None, count, limit: 0.0 };
     (case.fill)(&mut stage)?;
-    // What filling has left to be done is done.
+    // Work left over from filling is complete.
     stage.fresh.server.settled_cpu_time()?;
     sleep(AFTERWARDS);
     let mut watcher = stage.fresh.server.connect()?;
@@ -240,7 +240,7 @@ fn lower(stage: &mut Stage) -> Result<()> {
     one(stage, "SET one more")
 }
 
-/// Two sets without a member in common.
+/// Creates two disjoint sets.
 fn two_sets(stage: &mut Stage) -> Result<()> {
     for (key, prefix) in [(b"a", "a:"), (b"b", "b:")] {
         for number in 0..stage.count {
@@ -250,7 +250,7 @@ fn two_sets(stage: &mut Stage) -> Result<()> {
     stage.client.flush()
 }
 
-/// One client subscribes to all names by one command.
+/// Subscribes one client to all names with one command.
 fn subscribe(stage: &mut Stage, command: &str) -> Result<()> {
     let names: Vec<Vec<u8>> = (0..stage.count).map(|number| numbered("channel:", number)).collect();
     let words: Vec<&[u8]> =

@@ -40,7 +40,7 @@ const RECEIVED: usize = 1024;
 const SEND_MS: u64 = 5000;
 
 /// How often a wait for a command checks whether a shutdown was requested.
-const LOOK_MS: u32 = 100;
+const CHECK_MS: u32 = 100;
 
 /// How long a script may run to its next breakpoint before the debugger stops it, if `busy-reply-threshold` is 0; and how
 /// long a native function may run before the server checks whether its client has disconnected.
@@ -92,7 +92,7 @@ impl Server {
         let mut role = self.process.child_role(&self.core.config, Work::Debug);
         role.keep.extend(self.net.clients.get(token).map(|client| client.socket.as_raw_fd()));
         match fork::fork() {
-            Ok((Forked::Child(link), _)) => self.be_debugger(link, &role, token, command, args),
+            Ok((Forked::Child(link), _)) => self.run_forked_session(link, &role, token, command, args),
             Ok((Forked::Parent(child), took_us)) => {
                 self.core.note_latency("fork", took_us);
                 self.persistence.last_fork_us = took_us;
@@ -110,7 +110,7 @@ impl Server {
     }
 
     /// Runs the session in the forked child, and exits.
-    fn be_debugger(
+    fn run_forked_session(
         &mut self,
         link: Link,
         role: &Role,
@@ -236,7 +236,7 @@ impl Server {
                 Err(error) => debugger.log_evaluation_error(error, &machine.heap, names),
             }
             self.send_log();
-            return self.converse(run);
+            return self.execute_commands(run);
         }
         let Some((chunk, line)) = run.host.machine().place_of_stop() else { return };
         debugger.line = line as i32;
@@ -258,11 +258,11 @@ impl Server {
         (debugger.steps, debugger.is_called) = (false, false);
         debugger.log_stop(reason);
         self.send_log();
-        self.converse(run);
+        self.execute_commands(run);
     }
 
     /// Executes the client's commands until one of them resumes the machine.
-    fn converse(&mut self, run: &mut Run) {
+    fn execute_commands(&mut self, run: &mut Run) {
         loop {
             let action = match self.next_command() {
                 Ok(Some(words)) => {
@@ -384,7 +384,7 @@ impl Server {
             if !waits {
                 return true;
             }
-            client.socket.wait(false, LOOK_MS);
+            client.socket.wait(false, CHECK_MS);
         }
     }
 
@@ -408,7 +408,7 @@ impl Server {
     }
 
     /// Called while a native function or the code of an `eval` runs long. Ends it if its client has disconnected.
-    pub(super) fn look_after_debugger(&mut self, run: &mut Run) {
+    pub(super) fn check_debugged_client(&mut self, run: &mut Run) {
         let Some(session) = &self.debugging.session else { return };
         let ran_ms = self.core.stats.tick_rate().since(session.since) / 1_000_000;
         if ran_ms >= TIMEOUT_MS && session.input.len() <= LONGEST_INPUT && !self.receive_for_debugger(false) {

@@ -65,7 +65,7 @@ impl Server {
     }
 
     fn evict(&mut self, db: Option<usize>) {
-        // No key is evicted for arguments that nobody needs any more.
+        // Free the arguments of finished requests before evicting keys.
         self.parts.spent = Vec::new();
         let buffers = self.buffer_bytes();
         self.core.make_room(db, self.persistence.log.memory_bytes(), buffers);

@@ -160,7 +160,7 @@ impl Server {
             has_written: false,
             lacks_memory: self.lacks_memory(origin) && !flags.is_some_and(Flags::allows_oom),
             is_killed: false,
-            obituary: None,
+            kill_error: None,
             began: self.core.stopwatch.since(),
             slice: clock::ticks(),
             now_us: None,
@@ -192,13 +192,13 @@ impl Server {
     pub(super) fn run_slice(&mut self, run: &mut Run, ticks: Option<u64>) -> Option<End> {
         loop {
             match run.host.machine().run(INSTRUCTIONS) {
-                Progress::Finished { .. } if run.obituary.is_some() => {
-                    return run.obituary.take().map(End::Killed);
+                Progress::Finished { .. } if run.kill_error.is_some() => {
+                    return run.kill_error.take().map(End::Killed);
                 }
                 Progress::Finished { results: 0 } => return Some(End::Returned(Value::Nil)),
                 Progress::Finished { .. } => return Some(End::Returned(run.host.machine().result(0))),
                 Progress::Failed(failure) => return Some(End::Failed(failure)),
-                Progress::Paused => self.look_after_debugger(run),
+                Progress::Paused => self.check_debugged_client(run),
                 Progress::Stopped(stop) => self.stop_script(run, stop),
                 Progress::Host { function, call } => {
                     self.serve_script(run, function, call);

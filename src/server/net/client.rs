@@ -33,7 +33,7 @@ const _: () = assert!(OWN_BLOCK <= MAX_PIECE, "a shorter argument can be a piece
 const SHARED_BLOCK: usize = 64 * 1024 - 64;
 const _: () = assert!(SHARED_BLOCK <= MAX_PIECE_START);
 
-/// Up to so many blocks of requests that are done are let go of at once: each is looked at for that, and they lie apart.
+/// The most blocks of finished requests that are freed at once: each is a cache miss.
 pub const FEW_BLOCKS: usize = 1024;
 
 /// Part of a request, waiting for the rest.
@@ -112,8 +112,8 @@ impl Query {
         self.blocks.push(block);
     }
 
-    /// Lets go of the blocks of requests that are done; those of the one that is being received stay. Returns them if they
-    /// are more than a few.
+    /// Frees the blocks of finished requests, but not those of the request that is being received. Returns them instead if
+    /// there are more than [`FEW_BLOCKS`].
     pub fn forget_executed(&mut self) -> Option<Vec<Block>> {
         let done = self.blocks.len() - self.partial.detached_count();
         if done > FEW_BLOCKS {

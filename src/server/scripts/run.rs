@@ -129,7 +129,7 @@ pub struct Run {
     pub is_killed: bool,
     /// Set after `SCRIPT KILL` or `FUNCTION KILL`, while the script's memory is being freed: the error reply, and
     /// whether that counts in the error statistics.
-    pub obituary: Option<(Vec<u8>, bool)>,
+    pub kill_error: Option<(Vec<u8>, bool)>,
     /// The ticks at which it began, and its slice.
     pub began: u64,
     pub slice: u64,
@@ -194,13 +194,13 @@ impl Run {
 
     /// Ends the script. The machine still has to run until it has freed the script's memory.
     pub fn kill(&mut self) {
-        if self.obituary.is_none() {
-            self.obituary = Some(self.describe_kill());
+        if self.kill_error.is_none() {
+            self.kill_error = Some(self.describe_kill());
             self.host.machine().abandon();
         }
     }
 
-    /// The error reply of a script that was ended by a command, and that it counts.
+    /// The error reply of a killed script, and whether it counts in the error statistics.
     fn describe_kill(&mut self) -> (Vec<u8>, bool) {
         let machine = self.host.machine();
         let place = machine.place(1).or_else(|| machine.place(2));
