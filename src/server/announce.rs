@@ -44,14 +44,14 @@ impl Server {
         self.refresh_gate();
     }
 
-    /// A command of the unit is over, but not the unit: those hear of its changes now who are told of them in order with
-    /// what is published. `in_script`: a script has called it.
+    /// Called after a command within a unit. Notifies the listeners whose messages must be in order with published
+    /// messages. `in_script`: a script has called the command.
     #[inline]
-    pub(super) fn hear_between(&mut self, executing: Token, in_script: bool) {
+    pub(super) fn notify_within_unit(&mut self, executing: Token, in_script: bool) {
         if self.core.keyspace.journal.is_listening() {
             let clients = &self.net.clients;
             let reach = |token| reader(clients, token);
-            self.audience.hear_command(&self.core.keyspace.journal, Some(executing), in_script, &reach);
+            self.audience.notify_of_command(&self.core.keyspace.journal, Some(executing), in_script, &reach);
         }
     }
 

@@ -67,7 +67,7 @@ impl Server {
         }
         // A key that has expired in this command is forgotten before it is remembered again.
         if self.core.keyspace.journal.is_unsettled() {
-            self.hear_between(token, false);
+            self.notify_within_unit(token, false);
         }
         let trackers = &mut self.audience.trackers;
         if command.key_specs.len() == 1 && (command.first_key, command.last_key) == (1, 1) {

@@ -8,9 +8,9 @@
 //!                                       └─▶ takes long ─▶ super::busy
 //! ```
 //!
-//! A script is part of the unit of the request that began it: what it calls is heard in order, propagated as one
-//! transaction, and settled when it has ended. It has a session of its own, so that `SELECT` and `redis.setresp` end
-//! with it. Time stands still: no key expires while a script runs, and `TIME` returns the same time until the script is
+//! A script is part of the unit of the request that began it. Listeners are notified of its calls in order; the calls are
+//! propagated as one transaction, and settled when the script has ended. It has its own session, so that `SELECT` and
+//! `redis.setresp` end with it. Time stands still: no key expires while a script runs, and `TIME` returns the same time until the script is
 //! suspended.
 
 use std::rc::Rc;
@@ -421,22 +421,22 @@ impl Server {
             self.core.stats.command(command.id).failed += 1;
             self.core.stats.count_error(error.code());
         }
-        self.told_of_call(run, command, args);
+        self.notify_of_call(run, command, args);
         if let Some(debugger) = self.debugging.debugger() {
             debugger.log_outcome(&outcome, reply);
         }
         outcome
     }
 
-    /// Those who follow the commands of a unit hear of one that a script has called.
-    fn told_of_call(&mut self, run: &Run, command: &'static Command, args: Args<'_>) {
+    /// Notifies monitors and trackers of a command that a script has called.
+    fn notify_of_call(&mut self, run: &Run, command: &'static Command, args: Args<'_>) {
         let monitors = self.audience.monitors();
         if !monitors.is_empty() && command.flags & (flags::ADMIN | flags::SKIP_MONITOR) == 0 {
             monitors.show(run.session.db, format_args!("lua"), redact::shown_words(command, args));
         }
         if let Some(token) = run.client {
             self.remember_keys(token, command, args);
-            self.hear_between(token, true);
+            self.notify_within_unit(token, true);
         }
     }
 

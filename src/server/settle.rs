@@ -1,9 +1,9 @@
-//! After a unit: its listeners hear what it changed, and clients that waited for that are served.
+//! Settling: after a unit, notifies the listeners of its changes and serves the clients that were blocked on changed keys.
 //!
 //! ```text
-//!   execute ─▶ journal ─▶ settle ─▶ hear:  recorder, waiters
-//!                            └────▶ serve: for each key that is ready, the clients that wait for it, in order;
-//!                                          each command that is executed so is a unit of its own, and is heard at once
+//!   execute ─▶ journal ─▶ settle ─▶ notify: recorder, waiters
+//!                            └────▶ serve:  for each key that is ready, the clients that wait for it, in order;
+//!                                           each such command is its own unit, of which listeners are notified at once
 //! ```
 //!
 //! Serving happens right after the unit that made a key ready, before the next request of the same pipeline: a client
@@ -24,8 +24,8 @@ use crate::sys::poller::Token;
 use crate::types::Kind;
 
 impl Server {
-    /// The unit of the client `executing` is over: what it has left in the journal is heard. Returns whether the client
-    /// goes no further now.
+    /// Ends the unit of the client `executing`, and notifies the listeners of its changes. Returns whether the client stops
+    /// executing requests for now.
     #[cold]
     #[inline(never)]
     pub(super) fn settle(&mut self, executing: Token) -> bool {
@@ -70,7 +70,7 @@ impl Server {
 
     fn settle_unit(&mut self, framing: Framing, executing: Option<Token>) {
         self.audience.settling = true;
-        self.hear(framing, executing);
+        self.notify(framing, executing);
         self.serve_ready();
         self.audience.settling = false;
         if executing.is_none() {
@@ -78,17 +78,17 @@ impl Server {
         }
     }
 
-    /// Ends a unit, and tells all listeners what it has left in the journal.
-    fn hear(&mut self, framing: Framing, executing: Option<Token>) {
+    /// Ends a unit, and notifies all listeners of its changes and calls.
+    fn notify(&mut self, framing: Framing, executing: Option<Token>) {
         let calls = self.core.keyspace.journal.calls().of_unit();
         self.core.keyspace.journal.frame(framing);
         self.note_write(executing, calls);
         let journal = &mut self.core.keyspace.journal;
         let clients = &self.net.clients;
-        self.audience.hear(journal, executing, &|token| reader(clients, token));
+        self.audience.notify(journal, executing, &|token| reader(clients, token));
         self.discard_tracked();
         if !self.audience.watchers.is_empty() {
-            self.tell_watchers();
+            self.notify_watchers();
         }
         self.core.keyspace.journal.end_unit();
     }
@@ -102,11 +102,11 @@ impl Server {
         }
     }
 
-    /// Clients that watch what the unit has changed will see their `EXEC` fail.
-    pub(super) fn tell_watchers(&mut self) {
+    /// Makes the `EXEC` of clients fail that watch a key changed by the unit.
+    pub(super) fn notify_watchers(&mut self) {
         let keyspace = &self.core.keyspace;
         let exists = |db: usize, name: &[u8]| keyspace.kind_of(keyspace.key(db, name)).is_some();
-        let released = self.audience.watchers.hear(&keyspace.journal, exists);
+        let released = self.audience.watchers.observe(&keyspace.journal, exists);
         self.forget_watched(&released);
     }
 
@@ -126,7 +126,7 @@ impl Server {
                 let Some((ticket, token)) = self.audience.waiters.next_of(&place, after, kind) else { break };
                 after = Some(ticket);
                 self.serve(token);
-                self.hear(Framing::Together, Some(token));
+                self.notify(Framing::Together, Some(token));
             }
         }
     }
@@ -137,7 +137,7 @@ impl Server {
         let found = keyspace.find(keyspace.key(db, name), Access::Inspect);
         let kind = found.map(|at| keyspace.db(db).get(at).kind());
         if keyspace.journal.is_unsettled() {
-            self.hear(Framing::Together, None);
+            self.notify(Framing::Together, None);
         }
         kind
     }

@@ -175,7 +175,7 @@ impl Server {
 
     /// The current request of an `EXEC` is done; its reply begins at `before`.
     pub(super) fn end_queued(&mut self, token: Token, execution: &mut Execution, before: usize) {
-        self.hear_between(token, false);
+        self.notify_within_unit(token, false);
         self.take_back_unwanted(token, before, execution.closing);
         execution.spliced += self.net.output.spliced_bytes(before);
         // All of it is executed, whether or not the replies have a reader.

@@ -1,4 +1,4 @@
-//! Listeners: what hears of the commands of others (monitors, the recorder) or waits for their effects.
+//! Listeners: they are notified of other clients' commands (monitors, the recorder) or wait for their effects.
 //!
 //! A client is a [`Token`] here. What is to be written to it, and what it does once its wait has ended, is decided in
 //! [`super::attention`] and [`super::settle`].
@@ -52,7 +52,7 @@ pub struct Audience {
     /// Clients that have copies of values.
     pub(super) trackers: Trackers,
     /// How many changes of the unit have been announced.
-    heard: usize,
+    announced: usize,
     /// Clients that watch keys.
     pub(super) watchers: Watchers,
     /// Clients whose command is done when memory has been freed, in the order of the tickets, with the ticks at which the
@@ -139,9 +139,9 @@ impl Audience {
         self.announcer.is_on() && !self.subscribers.is_empty()
     }
 
-    /// Tells those listeners what a command has left in the journal who hear of each command of a unit; `executing` is
-    /// the client of the unit, `in_script` whether a script has called the command.
-    pub fn hear_command(
+    /// Notifies trackers and subscribers of keyspace notifications after each command of a unit. `executing` is the client
+    /// of the unit; `in_script`: a script has called the command.
+    pub fn notify_of_command(
         &mut self,
         journal: &Journal,
         executing: Option<Token>,
@@ -150,11 +150,11 @@ impl Audience {
     ) {
         let (announces, tracks) = (self.announces(), self.tracks());
         let mut flushed = false;
-        for change in journal.changes_from(self.heard) {
+        for change in journal.changes_from(self.announced) {
             match change {
                 Change::Key { key, event } => {
                     if tracks && event.touches() {
-                        self.trackers.hear_key(&mut self.post, key, event, executing, in_script, reach);
+                        self.trackers.key_changed(&mut self.post, key, event, executing, in_script, reach);
                     }
                     if announces {
                         self.announcer.announce(&mut self.post, &self.subscribers, key, event);
@@ -166,21 +166,21 @@ impl Audience {
         }
         // Once, however many databases a command has emptied.
         if flushed && tracks {
-            self.trackers.hear_flush(&mut self.post, executing, reach);
+            self.trackers.flushed(&mut self.post, executing, reach);
         }
-        self.heard = journal.changes_len();
+        self.announced = journal.changes_len();
     }
 
-    /// Tells the listeners what a unit has left in the journal.
-    pub fn hear(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
-        self.hear_command(journal, executing, false, reach);
-        self.heard = 0;
+    /// Notifies all listeners of the changes and calls of a unit.
+    pub fn notify(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
+        self.notify_of_command(journal, executing, false, reach);
+        self.announced = 0;
         self.trackers.tell_own(&mut self.post, executing, reach);
         if let Some(recorder) = &mut self.recorder {
-            recorder.hear(journal);
+            recorder.observe(journal);
         }
         if !self.waiters.is_empty() {
-            self.waiters.hear(journal);
+            self.waiters.observe(journal);
         }
     }
 }

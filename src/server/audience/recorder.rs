@@ -5,7 +5,7 @@ use crate::db::{Change, Journal};
 use crate::resp::{self, Limits, Parsed, Partial, Reply};
 use crate::text::number;
 
-/// What was heard since it was last taken.
+/// The changes and calls since they were last taken.
 #[derive(Debug, Default)]
 pub struct Recorder {
     /// Database, event, key.
@@ -17,8 +17,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Keeps what a unit has left in the journal.
-    pub fn hear(&mut self, journal: &Journal) {
+    /// Records the changes and calls of a unit.
+    pub fn observe(&mut self, journal: &Journal) {
         for change in journal.changes() {
             if let Change::Key { key, event } = change
                 && !event.name().is_empty()

@@ -199,8 +199,8 @@ impl Waiters {
         Some(parked)
     }
 
-    /// Makes the keys ready that a unit has changed and somebody waits for.
-    pub fn hear(&mut self, journal: &Journal) {
+    /// Marks the keys as ready that a unit has changed and clients wait for.
+    pub fn observe(&mut self, journal: &Journal) {
         for change in journal.changes() {
             match change {
                 Change::Key { key, event } if event.may_serve() => self.key_changed(key.db, key.name),

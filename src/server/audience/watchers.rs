@@ -127,7 +127,7 @@ impl Watchers {
 
     /// Finds the clients whose keys a unit has changed; `exists` says whether a key is there now. Returns the keys that
     /// are not watched any more.
-    pub fn hear(&mut self, journal: &Journal, exists: impl Fn(usize, &[u8]) -> bool) -> Vec<Watched> {
+    pub fn observe(&mut self, journal: &Journal, exists: impl Fn(usize, &[u8]) -> bool) -> Vec<Watched> {
         let mut touched: Vec<Token> = Vec::new();
         for change in journal.changes() {
             match change {
@@ -188,7 +188,7 @@ mod tests {
             keyspace.journal.await_key(hash, Awaiting::Change);
         }
         change(&mut keyspace);
-        watchers.hear(&keyspace.journal, |_, _| exists).len()
+        watchers.observe(&keyspace.journal, |_, _| exists).len()
     }
 
     fn event(db: usize, name: &'static str, event: Event) -> impl FnOnce(&mut Keyspace) {

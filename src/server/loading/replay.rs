@@ -170,8 +170,8 @@ impl Server {
     /// `DEBUG LOADAOF` runs inside a unit of its own, whose earlier changes stay in the journal.
     fn settle_loaded(&mut self, loading: &Loading) {
         if self.core.keyspace.journal.changes_len() > loading.changes_before {
-            self.audience.waiters.hear(&self.core.keyspace.journal);
-            self.tell_watchers();
+            self.audience.waiters.observe(&self.core.keyspace.journal);
+            self.notify_watchers();
             self.core.keyspace.journal.forget_changes_from(loading.changes_before);
         }
     }

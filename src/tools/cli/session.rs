@@ -162,7 +162,7 @@ impl Session {
             if let Some(parts) = state::message(&value)
                 && (self.state.is_subscribed || state::changes_subscriptions(words))
             {
-                self.state.heard(parts);
+                self.state.pushed(parts);
                 let is_confirmation = parts
                     .first()
                     .and_then(Value::as_bytes)
@@ -301,7 +301,7 @@ impl Session {
     /// Prints something that is not the reply to a command: a message to a subscriber, a line of MONITOR, a push.
     pub fn show(&mut self, value: &Value) -> Result<(), Failure> {
         match state::message(value) {
-            Some(parts) => self.state.heard(parts),
+            Some(parts) => self.state.pushed(parts),
             None if matches!(value, Value::Push(_)) => return self.show_push(value),
             None => {}
         }

@@ -125,8 +125,8 @@ impl State {
         }
     }
 
-    /// Notes a confirmation of a subscription or of its end.
-    pub fn heard(&mut self, parts: &[Value]) {
+    /// Updates the state for the confirmation of a `SUBSCRIBE` or `UNSUBSCRIBE`.
+    pub fn pushed(&mut self, parts: &[Value]) {
         let [kind, name, ..] = parts else { return };
         let (Some(kind), Some(name)) = (kind.as_bytes(), name.as_bytes()) else { return };
         if let Some(at) = position(SUBSCRIBE, kind) {
@@ -221,7 +221,7 @@ mod tests {
         let mut subscribed = State::default();
         for name in ["a", "b"] {
             let parts = [b"subscribe", name.as_bytes()].map(|text| Value::Bulk(text.to_vec()));
-            subscribed.heard(&parts);
+            subscribed.pushed(&parts);
         }
         assert_eq!(subscribed.replies(&words("unsubscribe")), 2);
         assert_eq!(subscribed.replies(&words("punsubscribe")), 1);

@@ -212,9 +212,9 @@ impl Trackers {
         self.discarded.extend(table.take_retired());
     }
 
-    /// A key has changed; `executing` is the client of the unit. In the broadcasting mode, what a script of its has changed
-    /// is nobody's own change: the client does not know what that was.
-    pub fn hear_key(
+    /// Called when a key has changed; `executing` is the client of the unit. In the broadcasting mode a change by a script
+    /// does not count as the client's own, since the client does not know which keys the script changes.
+    pub fn key_changed(
         &mut self,
         post: &mut Post,
         key: Key<'_>,
@@ -250,9 +250,9 @@ impl Trackers {
         self.tell(post, &told, News::Key(name), reach);
     }
 
-    /// All keys of a database are gone, or of all databases. The table does not tell databases apart, so every copy is
+    /// Called when one or all databases were emptied. The table does not distinguish databases, so every copy becomes
     /// invalid.
-    pub fn hear_flush(&mut self, post: &mut Post, executing: Option<Token>, reach: Reach<'_>) {
+    pub fn flushed(&mut self, post: &mut Post, executing: Option<Token>, reach: Reach<'_>) {
         if let Some(garbage) = self.table.as_mut().and_then(Table::clear) {
             self.discarded.push(garbage);
         }
@@ -426,7 +426,7 @@ mod tests {
 
     fn changes(trackers: &mut Trackers, post: &mut Post, name: &str, by: Option<Token>, reach: Reach<'_>) {
         let key = Key { db: 0, hash: 0, name: name.as_bytes() };
-        trackers.hear_key(post, key, Event::Set, by, false, reach);
+        trackers.key_changed(post, key, Event::Set, by, false, reach);
         trackers.tell_own(post, by, reach);
     }
 

@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
             let bytes = received + MARKER as u64;
             tell(format_args!("Full resync done after {bytes} bytes. Logging commands from master."));
             tell("sending REPLCONF ACK 0");
-            acknowledge_until_heard(&mut connection)?;
+            acknowledge_until_data(&mut connection)?;
         }
     }
     let style = Style::new(Format::Csv);
@@ -43,14 +43,13 @@ pub(super) fn run(session: &Session<'_>) -> Outcome {
     }
 }
 
-/// Tells the master that its snapshot has arrived, since it cannot see where the marker was found; it sends nothing
-/// before that. A master that has not yet noted the end of its own work overhears it, so it is repeated until something
-/// comes.
-fn acknowledge_until_heard(connection: &mut Connection) -> Outcome {
+/// Tells the master that its snapshot has arrived, since it cannot see where the marker was found. It sends nothing before
+/// that. Repeats the acknowledgement until data arrives: a master that is still ending its own work ignores it.
+fn acknowledge_until_data(connection: &mut Connection) -> Outcome {
     loop {
         connection.send(&["REPLCONF", "ACK", "0"])?;
-        let heard = !connection.received().is_empty();
-        if heard || connection.fill(Some(Duration::from_secs(1)))?.is_ok() {
+        let has_data = !connection.received().is_empty();
+        if has_data || connection.fill(Some(Duration::from_secs(1)))?.is_ok() {
             return Ok(());
         }
     }
