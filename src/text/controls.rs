@@ -14,8 +14,7 @@ fn is_obeyed(letter: char) -> bool {
 /// Appends `bytes`, with the bytes of control characters and invalid UTF-8 as `\xHH`. A carriage return before a newline
 /// is kept.
 pub fn push_shown(out: &mut Vec<u8>, bytes: &[u8]) {
-    let mut chunks = bytes.utf8_chunks().peekable();
-    while let Some(chunk) = chunks.next() {
+    for chunk in bytes.utf8_chunks() {
         let mut letters = chunk.valid().chars().peekable();
         while let Some(letter) = letters.next() {
             let mut room = [0; 4];

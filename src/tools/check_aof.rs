@@ -145,7 +145,7 @@ struct Target<'a> {
 impl<W: Write, I: Read> Check<W, I> {
     /// Checks a manifest or a file. Also returns whether `--fix` would repair it.
     fn run(mut self, path: &Path) -> (Result<(), Quit>, bool) {
-        let outcome = self.check(path).and_then(|()| if self.has_unknown { Err(Quit) } else { Ok(()) });
+        let outcome = self.check(path).and(if self.has_unknown { Err(Quit) } else { Ok(()) });
         (outcome, self.fixable)
     }
 

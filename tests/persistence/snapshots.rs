@@ -318,7 +318,7 @@ fn a_snapshot_that_was_not_loaded_is_kept_when_one_of_under_a_tenth_replaces_it(
         server.client().ok("SET k v");
         // The server loads the log, not this snapshot.
         let mut server = restart_after(server, |directory| {
-            fs::write(directory.join("dump.rdb"), &large).expect("written")
+            fs::write(directory.join("dump.rdb"), &large).expect("written");
         });
         let mut client = server.client();
         assert_eq!(client.run("DBSIZE").integer(), 1);

@@ -68,8 +68,11 @@ pub fn announced_keys(from: impl std::io::Read, len: u64) -> Option<u64> {
             Record::Resize(keys, _) => return Some(keys),
             Record::End(_) => return Some(0),
             Record::Key(_) => return None,
-            Record::Aux(..) | Record::Select(_) | Record::Function(_) => {}
-            Record::ModuleAux(_) | Record::SlotInfo => {}
+            Record::Aux(..)
+            | Record::Select(_)
+            | Record::Function(_)
+            | Record::ModuleAux(_)
+            | Record::SlotInfo => {}
         }
     }
 }

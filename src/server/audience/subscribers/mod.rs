@@ -580,7 +580,7 @@ mod tests {
         let channel = |n: u32| format!("channel:{n}");
         for n in 0..100 {
             // Names with one subscriber, with a few and with many.
-            (1..1 + n % 6).for_each(|slot| {
+            (1..=n % 6).for_each(|slot| {
                 subscribers.subscribe(token(slot), Protocol::Resp3, Kind::Channel, channel(n).as_bytes());
             });
         }
