@@ -44,7 +44,7 @@ pub const fn array_size<T>(capacity: usize) -> usize {
     }
 }
 
-/// The bytes that an entry `T` takes in a `HashMap` or `HashSet` of many: the table is between 7/16 and 7/8 full.
+/// The bytes per entry `T` in a large `HashMap` or `HashSet`, whose table is between 7/16 and 7/8 full.
 pub const fn hashed_size<T>() -> usize {
     (size_of::<T>() + 1) * 12 / 7
 }
@@ -54,7 +54,7 @@ pub const fn hashed_one_size<T>() -> usize {
     array_size::<u8>((4 * size_of::<T>()).next_multiple_of(16) + 4 + 16)
 }
 
-/// The bytes that an entry `T` takes in a `BTreeMap` or `BTreeSet` of many: nodes of 11 entries are about 5/8 full.
+/// The bytes per entry `T` in a large `BTreeMap` or `BTreeSet`, whose nodes of 11 entries are about 5/8 full.
 pub const fn ordered_size<T>() -> usize {
     size_of::<T>() * 8 / 5
 }

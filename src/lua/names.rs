@@ -20,7 +20,7 @@ pub fn until_zero(bytes: &[u8]) -> &[u8] {
     &bytes[..end]
 }
 
-/// What is kept of a chunk's name: as much as messages show, with what tells them that there was more.
+/// The part of a chunk's name that messages show, with the bytes by which they see that it was truncated.
 pub fn kept(chunk: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     let chunk = until_zero(chunk);
     let most = 2 * CHUNK_ID_OF_SYNTAX;

@@ -7,10 +7,10 @@ const DIGITS: usize = 14;
 /// Whole numbers below this have no more digits, and are printed as integers.
 const WHOLE: f64 = 1e14;
 
-/// A longer string is no number, whatever it holds: it would have to be read at once.
+/// The longest number. Numbers are read at once, so a longer string is not converted.
 pub const LONGEST: usize = 1 << 18;
 
-/// As [`parse`], of a string that is not too long.
+/// Like [`parse`], for a string that is not too long.
 pub fn parse_short(bytes: &[u8]) -> Option<f64> {
     if bytes.len() <= LONGEST { parse(bytes) } else { None }
 }

@@ -332,14 +332,14 @@ impl Heap {
         Ok(self.table(table).pair_from(position).map(|(_, key, value)| (key, value)))
     }
 
-    /// Where in a table what follows `key` begins; `nil` stands before the first.
+    /// The position after `key` in a table; for `nil` the first one.
     #[inline]
     pub fn position_after(&self, table: TableId, key: Value) -> Result<usize, NoSuchKey> {
         self.table(table).position_after(key, &self.strings)
     }
 
-    /// Compares at most `most` bytes more of a long key with one of the table that may be the same. Returns how many they
-    /// were; `None` if a lookup need not compare any more.
+    /// Compares up to `most` more bytes of a long key with a key of the table that may be equal. Returns how many it has
+    /// compared; `None` if nothing is left to compare before a lookup.
     pub(in crate::lua) fn compare_key_piece(
         &self,
         table: TableId,
@@ -349,7 +349,7 @@ impl Heap {
         self.table(table).compare_key_piece(key, most, &self.strings)
     }
 
-    /// What methods of a table need that look for a key.
+    /// The strings, which table lookups need.
     #[inline(always)]
     pub(in crate::lua) fn strings(&self) -> &Strings {
         &self.strings

@@ -37,7 +37,7 @@ struct Long {
     /// The hash of the reference implementation, of the bytes from `unhashed` on.
     hash: Cell<u32>,
     unhashed: Cell<usize>,
-    /// The seeded hash, once it was needed.
+    /// The seeded hash, computed at its first use.
     seeded: Cell<Option<u32>>,
 }
 
@@ -51,10 +51,10 @@ pub struct Strings {
     seed: u64,
     /// All bytes of a string are hashed.
     hashes_all: bool,
-    /// Two long strings that were compared last, and how many of their first bytes are equal. Forgotten before a place of
-    /// theirs is used again.
+    /// The two long strings compared last, and how many of their first bytes are equal. Cleared before the slot of either
+    /// is reused.
     compared: Cell<Option<(StringId, StringId, usize)>>,
-    /// Bytes that lookups have compared since that was asked for.
+    /// Bytes that lookups have compared since the last [`Strings::take_looked_at`].
     looked_at: Cell<usize>,
 }
 
@@ -169,7 +169,7 @@ impl Strings {
         }
     }
 
-    /// Hashes at most `most` bytes more. Returns how many they were; `None` if all have been.
+    /// Hashes up to `most` more bytes. Returns how many it has hashed; `None` if the hash is complete.
     pub fn hash_piece(&self, string: StringId, most: usize) -> Option<usize> {
         self.long.get(string.place()).hash_piece(self.hashes_all, most)
     }
@@ -201,7 +201,7 @@ impl Strings {
         x == y
     }
 
-    /// Compares at most `most` bytes more of two different long strings. Returns their order, once it is known.
+    /// Compares up to `most` more bytes of two different long strings. Returns their order, once it is known.
     pub fn order_piece(&self, a: StringId, b: StringId, most: usize) -> Option<Ordering> {
         let from = self.equal_up_to(a, b);
         let (x, y) = (self.bytes(a), self.bytes(b));
@@ -237,15 +237,15 @@ impl Strings {
         }
     }
 
-    /// Whether two different long strings could be equal, as far as their lengths and hashes say.
+    /// Whether two different long strings may be equal, judging by their lengths and hashes.
     pub fn may_be_equal(&self, a: StringId, b: StringId) -> bool {
         let (x, y) = (self.long.get(a.place()), self.long.get(b.place()));
         let are_hashed = x.unhashed.get() == y.unhashed.get();
         x.bytes.len() == y.bytes.len() && (x.hash.get() == y.hash.get() || !are_hashed)
     }
 
-    /// Compares at most `most` bytes more of two different long strings of the same length. Returns how many they were, and
-    /// whether they are equal; `None` if all have been compared, and are equal.
+    /// Compares up to `most` more bytes of two different long strings of the same length. Returns how many it has compared
+    /// and whether they are equal; `None` if all bytes have been compared, and are equal.
     pub fn compare_piece(&self, a: StringId, b: StringId, most: usize) -> Option<(usize, bool)> {
         let from = self.equal_up_to(a, b);
         let (x, y) = (&self.bytes(a)[from..], &self.bytes(b)[from..]);
@@ -352,7 +352,7 @@ fn hash(bytes: &[u8], of_all: bool) -> u32 {
     hash_down(bytes.len() as u32, bytes, step)
 }
 
-/// Goes on with a hash from the end of some bytes to their beginning, with every `step`th of them.
+/// Continues a hash with every `step`th byte, from the end to the beginning.
 #[inline]
 fn hash_down(mut hash: u32, bytes: &[u8], step: usize) -> u32 {
     let mut end = bytes.len();

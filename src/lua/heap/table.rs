@@ -68,14 +68,14 @@ pub enum TableError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoSuchKey;
 
-/// What some slots of a table hold.
+/// The result of searching slots of a table for a pair.
 #[derive(Clone, Copy, Debug)]
 pub enum Walk {
     /// A pair, and the position after it.
     Pair(usize, Value, Value),
-    /// Nothing up to this position, where more slots follow.
+    /// No pair before this position; more slots follow.
     Empty(usize),
-    /// Nothing up to the end.
+    /// No pair up to the end.
     End,
 }
 
@@ -207,7 +207,7 @@ impl Table {
                 _ => None,
             })
         };
-        // Those before the one that was compared last are different.
+        // The keys before the one compared last are different.
         let last = strings.compared_with(key);
         let before = last.and_then(|last| candidates().position(|other| other == last)).unwrap_or(0);
         for other in candidates().skip(before) {
@@ -408,8 +408,8 @@ impl Table {
 
     // The length, and walking
 
-    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search. Where that does not
-    /// find any, the result is an index below which there is none: from there on one has to look at one after the other.
+    /// A border: an `n` such that `t[n]` is not nil and `t[n + 1]` is, or 0; found by binary search. If that fails, returns
+    /// an index below which there is no border: the caller searches linearly from there.
     #[inline]
     pub fn length(&self, strings: &Strings) -> Result<usize, usize> {
         let size = self.array.len();
@@ -433,7 +433,7 @@ impl Table {
             low = high;
             high *= 2;
             if high > i32::MAX as usize {
-                // Somebody has built this on purpose.
+                // Only a hostile script builds such a table.
                 return Err(1);
             }
         }
@@ -453,7 +453,7 @@ impl Table {
         }
     }
 
-    /// As `pair_from`, looking at `most` slots.
+    /// Like `pair_from`, but searches up to `most` slots.
     #[inline]
     pub fn pair_within(&self, position: usize, most: usize) -> Walk {
         let end = position.saturating_add(most).min(self.slots());

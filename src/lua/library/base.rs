@@ -265,7 +265,7 @@ fn next(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     }
 }
 
-/// The way to the next pair, over slots that are empty.
+/// The search for the next pair over empty slots.
 #[derive(Debug)]
 struct Next {
     position: usize,
@@ -399,7 +399,7 @@ fn error(m: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Err(Raised(value))
 }
 
-/// An error with a text, to which the bytes from `at` to `end` of the `n`th argument are still to be added.
+/// An error message that is being built: the bytes from `at` to `end` of the `n`th argument are missing.
 #[derive(Debug)]
 struct Message {
     text: Vec<u8>,

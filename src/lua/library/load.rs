@@ -9,10 +9,10 @@ use crate::lua::machine::{Activity, BYTES_PER_STEP, Call, Continue, Level, Machi
 use crate::lua::names;
 use crate::lua::value::{TableId, Value};
 
-/// A longer source is refused: the program cannot be suspended while it is compiled.
+/// The longest source. Longer ones are refused, since compiling cannot be suspended.
 const LONGEST: usize = 5 << 18;
 
-/// Steps that it takes to compile a byte, at worst.
+/// The most steps that compiling a byte takes.
 const STEPS_PER_BYTE: usize = 4;
 
 /// Defines the functions. `xpcall` is there already.
@@ -40,7 +40,7 @@ fn compile(m: &mut Machine, source: &[u8], chunk: &[u8]) -> Result<Outcome, Rais
     }
 }
 
-/// The answer to a source that is too long.
+/// Returns the error for a source that is too long.
 fn refuse(m: &mut Machine, chunk: &[u8]) -> Result<Outcome, Raised> {
     m.push(Value::Nil);
     m.push_bytes(&[&names::chunk_id(chunk)[..], b": the source is too long"].concat());
@@ -107,7 +107,7 @@ impl Continue for Load {
         let failure = if is_read {
             let before = self.source.len();
             let is_text = match piece {
-                // What is too long in any case is not copied.
+                // A piece that is too long by itself is not copied.
                 Value::String(string) if m.heap.bytes(string).len() > LONGEST => {
                     return refuse(m, &load_name(m, call));
                 }

@@ -89,7 +89,7 @@ enum Comparison {
     Known(bool),
     /// As this function says.
     Call(Value),
-    /// The budget is used up before it is known.
+    /// The budget is used up before the result is known.
     Later,
 }
 

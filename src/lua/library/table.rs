@@ -22,7 +22,7 @@ const FUNCTIONS: [(&str, Native); 9] = [
 
 /// Elements that are looked at before the budget is charged for them.
 const SLICE: i64 = 1024;
-/// Elements of a sequence that are moved before it is.
+/// How many elements of a sequence are moved at once.
 const MOVED_AT_ONCE: usize = 16 * 1024;
 
 pub fn open(m: &mut Machine) {
@@ -32,7 +32,7 @@ pub fn open(m: &mut Machine) {
     }
 }
 
-/// `#table` for argument 1; `None` if the function has to be called again for it.
+/// `#table` for argument 1; `None` if the function must be called again to finish the search.
 fn check_length(m: &mut Machine, call: Call) -> Result<Option<(TableId, i64)>, Raised> {
     let table = m.check_table(call, 1)?;
     Ok(m.length(table).map(|length| (table, length as i64)))
@@ -80,7 +80,7 @@ struct Concat {
     buffer: Vec<u8>,
     next: i64,
     last: i64,
-    /// So much of the next element is copied, or of the separator behind it.
+    /// How many bytes of the next element, or of the separator after it, are copied.
     at: usize,
     is_separator: bool,
 }
@@ -111,7 +111,7 @@ impl Concat {
         m.one(Value::String(string))
     }
 
-    /// Copies a value, or a piece of it, and goes on behind it. Returns whether it is a text.
+    /// Copies a value or a piece of it, and advances. Returns whether the value is a string or a number.
     #[inline]
     fn copy(&mut self, m: &Machine, value: Value) -> bool {
         if let Value::String(string) = value {
@@ -346,7 +346,7 @@ fn take_answer(m: &mut Machine, results: usize) -> Option<Value> {
 
 #[derive(Debug)]
 struct Foreach {
-    /// How far it has looked for the next pair, while it does.
+    /// The position of the search for the next pair, while it runs.
     walked: Option<usize>,
 }
 

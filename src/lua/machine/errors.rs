@@ -15,12 +15,12 @@ pub enum Level<'a> {
 }
 
 impl Machine {
-    /// How many calls are under way.
+    /// The depth of the call stack.
     pub fn depth(&self) -> usize {
         self.thread.frames.len()
     }
 
-    /// Takes from the budget what it takes to find a name in the code of the function that is running.
+    /// Charges the budget for finding a name in the code of the running function.
     fn charge_name(&mut self) {
         self.charge(self.thread.frames.last().map_or(0, |frame| frame.pc / SCANNED_PER_STEP));
     }

@@ -171,7 +171,7 @@ pub struct Machine {
     host: Option<(Call, Deliver)>,
     /// How `provide` or `raise` has ended a call.
     pending: Option<Pending>,
-    /// A search for the length of a table that goes on later: the elements before this one are there.
+    /// An unfinished search for the length of a table: the elements before this one are not nil.
     searched: Option<(TableId, usize)>,
     iterators: Iterators,
     /// The state of the debugger's tracing.

@@ -178,7 +178,7 @@ impl Machine {
         }
     }
 
-    /// A number, or what a string stands for, which is paid for.
+    /// Converts a value to a number, as Lua does, and charges the budget for reading a string.
     pub fn to_number(&mut self, value: Value) -> Option<f64> {
         if let Value::String(string) = value {
             let length = self.heap.bytes(string).len();

@@ -195,7 +195,7 @@ impl Machine {
         Ok(if self.heap.wants_collection() { Next::Collect } else { Next::Frame })
     }
 
-    /// Joins the operands that end with `last` and are strings or numbers, in the register of the first of them.
+    /// Joins the strings and numbers up to register `last`, in the register of the first of them.
     fn join(&mut self, to: u8, first: u8, last: u8) -> Result<Joined, Raised> {
         let mut begin = last;
         let mut length = 0;

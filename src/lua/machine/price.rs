@@ -1,52 +1,52 @@
-//! What work costs: the budget of `run` in steps, each of which stands for about 10 ns.
+//! Charging work to the budget of `run`. The budget is counted in steps of about 10 ns.
 //!
-//! Instructions pay where a program can repeat them, at calls and jumps backwards. What one instruction or one native
-//! function does beyond that is paid by what it touches: values on the stack, slots of tables, bytes of strings. Who
-//! touches many of them does so in pieces, and looks at the budget between two; what is left is done by a continuation,
-//! or by the same instruction or function once more ([`Again`]), whose progress the machine or the string remembers.
+//! Instructions are charged where a program can repeat them: at calls and backward jumps. An instruction or a native
+//! function that touches many stack values, table slots or string bytes is charged for these, too. It works in pieces,
+//! and checks the budget between two of them. The rest of the work is done by a continuation, or by executing the same
+//! instruction or function again ([`Again`]); its progress is stored in the machine or the string.
 //!
-//! `tests/lua/steps.rs` holds every native function to it: what a hostile call pays, and the most that it does at once.
+//! `tests/lua/steps.rs` checks for each native function what a hostile call is charged, and the most that it does at once.
 
 use super::Machine;
 use super::native::{Call, Continue, Native, Outcome, Raised};
 use crate::lua::heap::{Heap, Walk};
 use crate::lua::value::{TableId, Value};
 
-/// Values that are copied on the stack, or pushed, in the time of a step.
+/// How many values are copied on the stack, or pushed, in the time of a step.
 pub const VALUES_PER_STEP: usize = 4;
 
-/// Slots of a table that are looked at in the time of a step.
+/// How many slots of a table are read in the time of a step.
 pub const SLOTS_PER_STEP: usize = 8;
 
-/// Bytes that are copied, compared or mapped in the time of a step, in memory that is new or in no cache.
+/// How many bytes are copied, compared or mapped in the time of a step, in new or uncached memory.
 pub const BYTES_PER_STEP: usize = 32;
 
-/// Bytes of which each is decided on by itself in the time of a step.
+/// How many bytes are processed one by one in the time of a step.
 pub const SCANNED_PER_STEP: usize = 8;
 
-/// Bytes after which what copies or compares looks at the budget.
+/// How many bytes are copied or compared between two checks of the budget.
 pub const PIECE_BYTES: usize = 1 << 18;
 
-/// Slots after which what walks through a table looks at the budget.
+/// How many slots of a table are read between two checks of the budget.
 pub const PIECE_SLOTS: usize = 4096;
 
 impl Machine {
-    /// Takes `steps` from the budget. Returns whether any is left: a function that cannot say how long it takes returns
-    /// `Outcome::Pause` otherwise.
+    /// Takes `steps` from the budget. Returns whether any are left. If not, a function of unknown duration returns
+    /// `Outcome::Pause`.
     #[inline]
     pub fn charge(&mut self, steps: usize) -> bool {
         self.budget = self.budget.saturating_sub(steps as i64);
         self.budget > 0
     }
 
-    /// Takes from the budget what it takes to read all of a string.
+    /// Charges the budget for reading all of a string.
     pub fn charge_text(&mut self, value: Value) {
         if let Value::String(string) = value {
             self.charge(self.heap.bytes(string).len() / SCANNED_PER_STEP);
         }
     }
 
-    /// Takes from the budget what it takes to copy values.
+    /// Charges the budget for copying values.
     #[inline(always)]
     pub(super) fn charge_values(&mut self, count: usize) {
         self.budget -= (count / VALUES_PER_STEP) as i64;
@@ -62,7 +62,7 @@ impl Machine {
         usize::try_from(self.granted - self.budget).unwrap_or(0)
     }
 
-    /// `#table`. `None`: the budget is used up before it is found. Whoever asks again goes on with the search.
+    /// `#table`; `None` if the budget is used up first. The next call continues the search.
     #[inline]
     pub fn length(&mut self, table: TableId) -> Option<usize> {
         length(&self.heap, &mut self.budget, &mut self.searched, table)
@@ -83,7 +83,7 @@ pub(super) fn length(
     }
 }
 
-/// Looks at one element after the other, from `first` on, until one is nil.
+/// Searches linearly, from `first` on, for a nil element.
 #[cold]
 fn search_length(
     heap: &Heap,
@@ -104,7 +104,7 @@ fn search_length(
             }
             next += 1;
         }
-        // They can be anywhere in memory.
+        // The elements can be anywhere in memory.
         *budget -= 2 * PIECE_SLOTS as i64;
         if *budget <= 0 {
             *searched = Some((table, next));
@@ -114,8 +114,8 @@ fn search_length(
 }
 
 impl Machine {
-    /// Looks for the first pair of a table at `position` or after it, and moves `position` on. `Walk::Empty`: the budget is
-    /// used up before there is one.
+    /// Searches for the first pair of a table at or after `position`, and advances `position`. Returns `Walk::Empty` if the
+    /// budget is used up first.
     pub fn walk(&mut self, table: TableId, position: &mut usize) -> Walk {
         loop {
             let found = self.heap.table(table).pair_within(*position, PIECE_SLOTS);
@@ -132,7 +132,7 @@ impl Machine {
     }
 }
 
-/// A native function that has found the budget used up before it has done anything that lasts: it is called once more.
+/// A native function that has used up the budget before it had any effect: it is called again.
 #[derive(Debug)]
 struct Again(Native);
 

@@ -23,7 +23,7 @@ use crate::lua::value::{FunctionId, TableId, Value};
 /// Steps that a call is counted as.
 pub(super) const CALL_STEPS: i64 = 8;
 
-/// Slots of a table that a loop looks at for a pair before it calls `next`, which looks at more.
+/// How many slots of a table a loop searches for a pair before it calls `next`, which searches more.
 const SLOTS_AT_ONCE: usize = 64;
 
 #[inline(always)]
@@ -71,7 +71,7 @@ impl Machine {
             }
             let next = match self.thread.frames.last() {
                 None => return Ok(Progress::Finished { results: self.thread.top }),
-                // Instructions between which memory is asked for need not be calls or jumps.
+                // Memory may be requested between instructions other than calls and jumps.
                 Some(_) if self.budget <= 0 && !self.tracing.is_active() => return Ok(Progress::Paused),
                 Some(Frame { activity: Activity::Lua(_), .. }) if self.tracing.is_active() => {
                     self.execute_lua::<true>()?
@@ -134,7 +134,7 @@ impl Machine {
                     self.budget -= $steps;
                 };
             }
-            // As `leave_for`, of what may take long: suspends the program behind it once the budget is used up.
+            // Like `leave_for`, for work that may take long: suspends the program after it if the budget is used up.
             macro_rules! leave_for_long {
                 ($step:expr) => {{
                     save!();
@@ -172,7 +172,7 @@ impl Machine {
                         }
                     }};
                 }
-                // Behind an instruction that has taken from the budget and from memory, and has saved the place.
+                // After an instruction that has charged the budget, has taken memory, and has saved the place.
                 macro_rules! continue_unless_due {
                     () => {{
                         if self.heap.wants_collection() || (!TRACED && self.budget <= 0) {

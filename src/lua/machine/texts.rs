@@ -1,7 +1,7 @@
-//! Operators on long strings, in pieces: comparing, joining, and what a table needs of a key.
+//! Operators on long strings, in pieces: comparing, joining, and preparing keys for a table lookup.
 //!
-//! Comparing and joining leave a frame as a native function does that waits. A lookup is attempted again instead: how far
-//! a string is hashed is kept with it, and how far two are equal by the heap.
+//! Comparing and joining push a frame, like a native function with a continuation. A lookup is executed again instead: the
+//! string stores how far it is hashed, and the heap how far two strings are equal.
 
 use super::calls::Next;
 use super::native::{Call, Continue, Outcome, Raised};
@@ -11,21 +11,21 @@ use super::{Event, MOST_FRAMES, MOST_NESTING, Machine};
 use crate::lua::heap::{Heap, OutOfMemory};
 use crate::lua::value::{StringId, TableId, Value};
 
-/// What has become of operands that were to be joined.
+/// The state of operands to be joined.
 pub(super) enum Joined {
-    /// They are, in this register.
+    /// They are joined in this register.
     At(u8),
     /// They are being joined.
     Later(Next),
 }
 
 impl Machine {
-    /// Whether there may be one more frame, for work that goes on later.
+    /// Whether the stack has room for a frame that continues work later.
     fn can_wait(&self) -> bool {
         self.thread.nesting() < MOST_NESTING && self.thread.frames.len() < MOST_FRAMES
     }
 
-    /// An operator's work that goes on later, with its operands behind the registers.
+    /// Continues an operator's work later; its operands are behind the registers.
     fn wait_for(
         &mut self,
         operands: &[Value],
@@ -41,7 +41,7 @@ impl Machine {
         self.conclude(Call { base: place + 1, count: operands.len() }, deliver, Outcome::Pause(work))
     }
 
-    /// Compares two strings: `==` without an event. The result decides about the next jump.
+    /// Compares two strings: `==` without a metamethod. The result decides whether the next jump is taken.
     pub(super) fn compare_texts(
         &mut self,
         event: Option<Event>,
@@ -90,8 +90,8 @@ impl Machine {
         Ok(Joined::At(begin))
     }
 
-    /// Copies the bytes of a string from `from` to `to` that are not in `copied` yet. Returns false once the budget is used
-    /// up before the last of them.
+    /// Copies the bytes of a string from `from` to `to` that are not in `copied` yet. Returns false if the budget is used up
+    /// before the last of them.
     pub fn copy_in_pieces(&mut self, string: StringId, from: usize, to: usize, copied: &mut Vec<u8>) -> bool {
         if copied.capacity() < to - from {
             copied.reserve_exact(to - from);
@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// `rawequal(a, b)`. `None`: the budget is used up before that is known. Whoever asks again goes on.
+    /// `rawequal(a, b)`; `None` if the budget is used up first. The next call continues.
     pub fn equal_in_pieces(&mut self, a: Value, b: Value) -> Option<bool> {
         if let (Value::String(a), Value::String(b)) = (a, b)
             && a.is_long()
@@ -120,7 +120,7 @@ impl Machine {
         Some(self.heap.equal(a, b))
     }
 
-    /// The order of two strings, as `equal_in_pieces`.
+    /// The order of two strings; `None` as for `equal_in_pieces`.
     pub fn order_in_pieces(&mut self, a: StringId, b: StringId) -> Option<std::cmp::Ordering> {
         let common = self.heap.bytes(a).len().min(self.heap.bytes(b).len());
         if common <= PIECE_BYTES {
@@ -136,7 +136,7 @@ impl Machine {
         }
     }
 
-    /// As `prepare_key`, of any key.
+    /// Like `prepare_key`, for any key.
     #[inline]
     pub fn is_key_ready(&mut self, table: TableId, key: Value) -> bool {
         match key {
@@ -148,11 +148,11 @@ impl Machine {
     }
 }
 
-/// Does what takes long before `object[key]` can be looked up, of a long string: hashes the key, and compares it with one
-/// that is the same. Returns false once the budget is used up; then it has to be called again.
+/// Prepares the lookup of a long string as a key: hashes it, and compares it with an equal key. Returns false if the budget
+/// is used up; then it must be called again.
 #[cold]
 pub(super) fn prepare_key(heap: &Heap, budget: &mut i64, object: Value, key: StringId) -> bool {
-    // What lookups have compared that begin with the same bytes is paid by the next one.
+    // Earlier lookups have compared keys with the same first bytes. They are charged here.
     *budget -= (heap.strings().take_looked_at() / BYTES_PER_STEP) as i64;
     while let Some(bytes) = heap.strings().hash_piece(key, PIECE_BYTES) {
         *budget -= (bytes / SCANNED_PER_STEP) as i64;
@@ -170,16 +170,16 @@ pub(super) fn prepare_key(heap: &Heap, budget: &mut i64, object: Value, key: Str
     true
 }
 
-/// Two strings that are compared: the arguments of its frame.
+/// A comparison of two strings, which are the arguments of its frame.
 #[derive(Debug)]
 struct Comparing {
     event: Option<Event>,
-    /// They are equal up to here.
+    /// How many bytes are equal so far.
     at: usize,
 }
 
 impl Comparing {
-    /// Compares some bytes more. Returns the result once it is known.
+    /// Compares more bytes. Returns the result once it is known.
     fn step(&mut self, a: &[u8], b: &[u8], most: usize) -> Option<bool> {
         let end = a.len().min(b.len()).min(self.at + most);
         let order = a[self.at..end].cmp(&b[self.at..end]);
@@ -214,7 +214,7 @@ impl Continue for Comparing {
     }
 }
 
-/// Operands in the registers up to `last`, of which those before `register` are joined, and `at` bytes of that one.
+/// Operands in the registers up to `last`. Those before `register` are joined, and `at` bytes of the one in it.
 #[derive(Debug)]
 struct Joining {
     joined: Vec<u8>,
@@ -224,7 +224,7 @@ struct Joining {
 }
 
 impl Joining {
-    /// Copies some bytes more. Returns whether there is more to do.
+    /// Copies more bytes. Returns whether there is more to do.
     fn step(&mut self, m: &mut Machine) -> bool {
         let before = self.joined.len();
         let value = m.read(self.register);

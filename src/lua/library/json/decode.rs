@@ -36,7 +36,7 @@ enum Expected {
     Colon,
     /// A comma, or the end of the innermost table, or of the document.
     Rest,
-    /// Not the string that comes next, but this.
+    /// Reports the next string as an error: this was expected instead.
     Not(&'static str),
 }
 
@@ -49,7 +49,7 @@ pub struct Decoder {
     expected: Expected,
     stack: Vec<Frame>,
     root: Value,
-    /// Where a string is that is not expected.
+    /// The place of an unexpected string.
     wrong_at: usize,
     most_depth: usize,
     /// How far the reference implementation would have filled Lua's stack.
@@ -57,7 +57,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the text over.
+    /// Starts decoding `text`.
     pub fn new(text: Vec<u8>, config: &Config) -> Decoder {
         Decoder {
             scanner: Scanner::new(text, config.decode_invalid_numbers),
@@ -70,7 +70,7 @@ impl Decoder {
         }
     }
 
-    /// Reads a [`SLICE`] more. Returns the value of the document once it is read to its end.
+    /// Reads another [`SLICE`]. Returns the value at the end of the document.
     pub fn run(&mut self, heap: &mut Heap) -> Result<Option<Value>, Failure> {
         heap.afford(SLICE)?;
         let stop = self.scanner.place() + SLICE;
@@ -99,7 +99,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The key that is in no table yet.
+    /// The key whose value has not been read yet.
     pub fn key_in_hand(&self) -> Value {
         match self.stack.last() {
             Some(Frame::Object { key: Some(key), .. }) => Value::String(*key),
@@ -112,7 +112,7 @@ impl Decoder {
         self.root
     }
 
-    /// Bytes of memory that it holds beside the values.
+    /// Bytes of memory, excluding the values.
     pub fn heap_bytes(&self) -> usize {
         self.scanner.heap_bytes()
     }
@@ -122,7 +122,7 @@ impl Decoder {
         self.scanner.place()
     }
 
-    /// Reads a value; of a table, the beginning. Returns false if there is more of it to read.
+    /// Reads a value, or the beginning of a table. Returns false if the value is incomplete.
     #[inline]
     fn value(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
         let byte = if self.scanner.is_in_string() { b'"' } else { self.scanner.next() };
@@ -149,7 +149,7 @@ impl Decoder {
         self.scanner.number().map(Value::Number).map_err(|found| mismatch("value", found))
     }
 
-    /// Reads a string. `None`: there is more of it to read.
+    /// Reads a string. Returns `None` if it is incomplete.
     #[inline]
     fn string(&mut self, heap: &mut Heap, expected: &str) -> Result<Option<StringId>, Failure> {
         match self.scanner.string() {
@@ -213,7 +213,7 @@ impl Decoder {
         Err(Failure::Message(format!("Found too many nested data structures ({depth}) at character {place}")))
     }
 
-    /// The end of the innermost table is next.
+    /// Ends the innermost table.
     fn close(&mut self) {
         self.scanner.skip();
         self.slots -= match self.stack.pop() {
@@ -243,7 +243,7 @@ impl Decoder {
         self.key(heap)
     }
 
-    /// Reads a key. Returns false if there is more of it to read.
+    /// Reads a key. Returns false if it is incomplete.
     #[inline]
     fn key(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
         const EXPECTED: &str = "object key string";
@@ -269,7 +269,7 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Reads a string that is not expected, and says so, or what is wrong with it.
+    /// Reads an unexpected string, and returns the error for it, or that for invalid syntax in it.
     fn wrong_string(&mut self, expected: &str) -> Result<bool, Failure> {
         let place = self.wrong_at;
         match self.scanner.string() {
@@ -301,7 +301,7 @@ impl Decoder {
         Ok(false)
     }
 
-    /// The error for a token that is not what was `expected`; for a string, once that is read.
+    /// Returns the error for a token other than the `expected` one. A string is read first.
     #[cold]
     fn unexpected(&mut self, expected: &'static str) -> Result<(), Failure> {
         if self.scanner.next() == b'"' {

@@ -1,9 +1,9 @@
 //! Values as JSON.
 //!
-//! The tables that are being written are a stack of their own, so that depth costs no stack of the processor's, and the
-//! work can stop after any value and go on later. A table becomes an array if all its keys are positive integers, and
-//! not too far apart; see [`Opening::look_at`]. Tables within tables can name a document that is larger than any
-//! memory, hence the question to the heap before each further [`SLICE`] of output.
+//! The tables that are being written are on an explicit stack. So nesting takes no space on the native stack, and the
+//! work can be suspended after any value. A table becomes an array if all its keys are positive integers, and not too far
+//! apart; see [`Opening::look_at`]. Shared tables can produce a document larger than any memory, so the heap is asked for
+//! room before each [`SLICE`] of output.
 
 use super::config::{Config, Invalid};
 use super::{Failure, MOST_SLOTS, SLICE};
@@ -41,11 +41,11 @@ const ESCAPES: [u8; 256] = {
 enum Frame {
     /// The elements up to `done` are.
     Array { table: TableId, done: usize, length: usize },
-    /// The pairs before `position` are, but for the value of the last, if it is here.
+    /// The pairs before `position` are written, except for `value`, which is that of the last one.
     Object { table: TableId, position: usize, value: Option<Value> },
 }
 
-/// A large table: whether it is an array is found out, with the slots before `position`.
+/// A large table whose keys are being checked; those in the slots before `position` have been.
 #[derive(Clone, Copy, Debug)]
 struct Opening {
     table: TableId,
@@ -53,14 +53,14 @@ struct Opening {
     keys: Keys,
 }
 
-/// What the keys of a table are so far.
+/// The keys of a table that have been checked so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Keys {
     largest: i32,
     items: i32,
 }
 
-/// A string of which a part is written.
+/// A string that has been written partly.
 #[derive(Clone, Copy, Debug)]
 struct Writing {
     string: StringId,
@@ -78,7 +78,7 @@ pub struct Encoder {
     stack: Vec<Frame>,
     opening: Option<Opening>,
     writing: Option<Writing>,
-    /// Slots of tables that were looked at since that was asked for.
+    /// Slots of tables checked since the last [`Encoder::take_steps`].
     looked_at: usize,
     /// How far the reference implementation would have filled Lua's stack.
     slots: usize,
@@ -102,7 +102,7 @@ impl Encoder {
         self.push_value(value, heap)
     }
 
-    /// Writes a [`SLICE`] more. Returns whether the document is complete.
+    /// Writes another [`SLICE`]. Returns whether the document is complete.
     pub fn run(&mut self, heap: &Heap) -> Result<bool, Failure> {
         heap.afford(self.out.capacity() + SLICE)?;
         let stop = self.out.len() + SLICE;
@@ -161,7 +161,7 @@ impl Encoder {
         }
     }
 
-    /// The steps for slots that hold nothing to be written.
+    /// The steps to charge for checked slots.
     pub fn take_steps(&mut self) -> usize {
         std::mem::take(&mut self.looked_at) / SLOTS_PER_STEP
     }
@@ -208,7 +208,7 @@ impl Encoder {
         self.open_as(table, is_array.then_some(opening.keys))
     }
 
-    /// Looks at more slots of a table that is opened.
+    /// Checks more slots of the table that is being opened.
     fn go_on_opening(&mut self, mut opening: Opening, heap: &Heap) -> Result<(), Failure> {
         self.looked_at += PIECE_SLOTS;
         match opening.look_at(PIECE_SLOTS, heap) {
@@ -339,7 +339,7 @@ impl Encoder {
 }
 
 impl Opening {
-    /// Looks at `most` slots more. Returns whether all keys are positive integers, once that is known.
+    /// Checks up to `most` more slots. Returns whether all keys are positive integers, once that is known.
     fn look_at(&mut self, most: usize, heap: &Heap) -> Option<bool> {
         let table = heap.table(self.table);
         let end = self.position + most;

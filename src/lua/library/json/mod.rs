@@ -144,12 +144,12 @@ fn decode(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     if bytes.len() >= 2 && (bytes[0] == 0 || bytes[1] == 0) {
         return Err(machine.error("JSON parser does not support UTF-16 or UTF-32"));
     }
-    // The copy, and what it becomes.
+    // Memory for the copy, and for the values made from it.
     machine.afford(bytes.len())?;
     Box::new(Reading { copied: Vec::new() }).go_on(machine, call)
 }
 
-/// A document that is being copied, so that it can be read while values are made.
+/// A document that is being copied: creating values could move the original while it is read.
 #[derive(Debug)]
 struct Reading {
     copied: Vec<u8>,
@@ -160,7 +160,7 @@ impl Reading {
         let text = machine.check_string(call, 1)?;
         let length = machine.heap.bytes(text).len();
         if self.copied.is_empty() {
-            // With the zero at its end.
+            // One byte more for the zero at the end.
             self.copied.reserve_exact(length + 1);
         }
         if !machine.copy_in_pieces(text, 0, length, &mut self.copied) {

@@ -21,10 +21,10 @@ const EXACT_DIGITS: usize = 15;
 /// So much of a string is looked at byte by byte: most are shorter.
 const SHORT: usize = 24;
 
-/// Bytes of a string, or of white space, that are read at once.
+/// How many bytes of a string or of white space are read at once.
 const PIECE: usize = 64 << 10;
 
-/// A number that is longer is not one: it would have to be read at once.
+/// The longest number. Numbers are read at once, so longer ones are refused.
 const LONGEST_NUMBER: usize = 64 << 10;
 
 /// Something that is not what was expected.
@@ -44,29 +44,29 @@ pub struct Scanner {
     at: usize,
     /// Numbers are what `strtod` takes for one.
     takes_invalid: bool,
-    /// What a string stands for that has escapes or is long, as far as it is read.
+    /// The content of a string with escapes or of a long string, as far as it has been read.
     unescaped: Vec<u8>,
-    /// Where such a string goes on.
+    /// Where reading such a string continues.
     open: Option<usize>,
 }
 
-/// A string that is read.
+/// A string that has been read.
 pub enum Text<'a> {
-    /// It stands in the text, or in a buffer that is used again.
+    /// In the text, or in a reused buffer.
     Here(&'a [u8]),
-    /// It is long, and in memory of its own.
+    /// A long string in its own memory.
     Long(Vec<u8>),
 }
 
 impl Scanner {
-    /// Takes the text over.
+    /// Starts scanning `text`.
     pub fn new(mut text: Vec<u8>, takes_invalid: bool) -> Scanner {
         text.truncate(memchr(0, &text).unwrap_or(text.len()));
         text.push(0);
         Scanner { text, at: 0, takes_invalid, unescaped: Vec::new(), open: None }
     }
 
-    /// Steps over white space, over no more than a piece at a time. Returns whether that was all.
+    /// Skips white space, at most one piece at a time. Returns whether all of it was skipped.
     #[inline]
     pub fn skip_blanks(&mut self) -> bool {
         let stop = self.at + PIECE;
@@ -116,13 +116,13 @@ impl Scanner {
         is_next
     }
 
-    /// A piece of a string is read.
+    /// Reads a piece of a string.
     #[inline]
     pub fn is_in_string(&self) -> bool {
         self.open.is_some()
     }
 
-    /// What the string that is next stands for. `None`: a piece of it is read, and it goes on.
+    /// Reads the next string and returns its content; `None` after a piece of a string that continues.
     #[inline]
     pub fn string(&mut self) -> Result<Option<Text<'_>>, Found> {
         if let Some(at) = self.open {
@@ -144,7 +144,7 @@ impl Scanner {
         }
     }
 
-    /// The place of the next quote, backslash or zero byte, and that it is one; or where to go on.
+    /// The place of the next quote, backslash or zero byte, and true; or the place to continue from, and false.
     #[inline]
     fn special_from(&self, start: usize) -> (usize, bool) {
         let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0);
@@ -248,7 +248,7 @@ impl Scanner {
             b']' => "T_ARR_END",
             b',' => "T_COMMA",
             b':' => "T_COLON",
-            // The decoder reads it first.
+            // The decoder reads the string first.
             b'"' => "T_STRING",
             b'-' | b'0'..=b'9' => self.number_name(),
             b't' if self.skip_name(b"true") => "T_BOOLEAN",
@@ -265,7 +265,7 @@ impl Scanner {
     }
 }
 
-/// Whether a number may have the byte behind its beginning.
+/// Whether the byte may be in a number after the first character.
 fn is_of_number(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'-')
 }

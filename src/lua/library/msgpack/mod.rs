@@ -134,7 +134,7 @@ fn begin_unpacking(machine: &mut Machine, call: Call, limits: Limits) -> Result<
     Box::new(Reading { copied: Vec::new(), limits }).go_on(machine, call)
 }
 
-/// A text that is being copied, so that it can be read while values are made.
+/// A text that is being copied: creating values could move the original while it is read.
 #[derive(Debug)]
 struct Reading {
     copied: Vec<u8>,
@@ -152,7 +152,7 @@ impl Reading {
         let is_all = most == 0 && offset == 0;
         let most = if is_all { i32::MAX as usize } else { most as usize };
         let unpacker = Unpacker::new(self.copied, most, arguments, &mut machine.heap);
-        // In the place of the text, it keeps alive what is unpacked.
+        // This table replaces the text, and keeps the unpacked values alive.
         machine.set_argument(call, 1, Value::Table(unpacker.values()));
         go_on_unpacking(machine, Unpacking { unpacker, offset: (!is_all).then_some(offset), arguments })
     }

@@ -30,18 +30,18 @@ pub struct Packer {
     stack: Vec<Frame>,
     /// A table whose pairs are being counted.
     opening: Option<Opening>,
-    /// A string that is written up to here.
+    /// A string, and how many of its bytes are written.
     writing: Option<(StringId, usize)>,
-    /// Slots of tables that were looked at since that was asked for.
+    /// Slots of tables checked since the last `take_steps`.
     looked_at: usize,
 }
 
-/// The slots of a table before `position` are looked at.
+/// A table whose slots before `position` have been checked.
 #[derive(Clone, Copy, Debug)]
 struct Opening {
     table: TableId,
     position: usize,
-    /// How many pairs they have, and the largest key.
+    /// How many pairs these slots contain, and their largest key.
     count: usize,
     largest: f64,
     /// All keys are positive integers.
@@ -54,7 +54,7 @@ impl Packer {
         self.push_value(value, heap)
     }
 
-    /// Writes a slice more. Returns whether the value is complete.
+    /// Writes another slice. Returns whether the value is complete.
     pub fn run(&mut self, heap: &Heap) -> Result<bool, OutOfMemory> {
         heap.afford(self.out.capacity() + SLICE)?;
         let stop = self.out.len() + SLICE;
@@ -105,7 +105,7 @@ impl Packer {
         }
     }
 
-    /// The steps for slots that were looked at.
+    /// The steps to charge for checked slots.
     pub fn take_steps(&mut self) -> usize {
         std::mem::take(&mut self.looked_at) / SLOTS_PER_STEP
     }
@@ -168,8 +168,8 @@ impl Packer {
         }
     }
 
-    /// Counts more pairs of a table; when all are, writes their number. The table is an array if its keys are the integers
-    /// from 1 to that, as they are of an empty table. Keys are compared as C's `int`: a larger one makes a map.
+    /// Counts more pairs of a table, and after the last one writes their number. The table is an array if its keys are the
+    /// integers from 1 to that number, or if it is empty. As keys are C's `int`, a larger one makes a map.
     fn go_on_opening(&mut self, mut opening: Opening, heap: &Heap) {
         let (table, from) = (heap.table(opening.table), opening.position);
         let end = from + PIECE_SLOTS;

@@ -76,7 +76,7 @@ pub struct Unpacker {
     count: usize,
     most: usize,
     stack: Vec<Frame>,
-    /// A long string that is being copied: as much as there is of it, and where it ends.
+    /// A long string that is being copied: the part copied so far, and where the string ends.
     copying: Option<(Vec<u8>, usize)>,
     /// How far the reference implementation would have filled Lua's stack, but for the results.
     slots: usize,
@@ -97,7 +97,7 @@ impl Unpacker {
         }
     }
 
-    /// Reads a slice more. Returns whether all values are read.
+    /// Reads another slice. Returns whether all values have been read.
     pub fn run(&mut self, heap: &mut Heap) -> Result<bool, Failure> {
         heap.afford(SLICE)?;
         let stop = self.at + SLICE;
@@ -120,7 +120,7 @@ impl Unpacker {
         }
     }
 
-    /// Copies a part of a long string. Returns whether that was the end of it.
+    /// Copies a part of a long string. Returns whether that was the last part.
     fn go_on_copying(&mut self, mut copied: Vec<u8>, end: usize, heap: &mut Heap) -> Result<bool, Failure> {
         let to = end.min(self.at + SLICE);
         copied.extend_from_slice(&self.text[self.at..to]);
@@ -135,7 +135,7 @@ impl Unpacker {
         Ok(true)
     }
 
-    /// Bytes of memory that it holds beside the values.
+    /// Bytes of memory, excluding the values.
     pub fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.copying.as_ref().map_or(0, |(copied, _)| copied.capacity())
     }
@@ -230,7 +230,7 @@ impl Unpacker {
         value
     }
 
-    /// Reads the string of `length` bytes behind `header` ones.
+    /// Reads the string of `length` bytes after `header` bytes.
     fn string(&mut self, header: usize, length: usize, heap: &mut Heap) -> Result<(), Failure> {
         let bytes = self.text[self.at..].get(header..header + length).ok_or(MISSING)?;
         if length > SLICE {
@@ -245,7 +245,7 @@ impl Unpacker {
         self.complete(value)
     }
 
-    /// Keeps the key alive whose value takes long. A table is among the results already.
+    /// Keeps a key alive while its value is read. Keys that are tables are kept alive as results already.
     fn hold_key(&mut self, heap: &mut Heap) -> Result<(), Failure> {
         let depth = self.stack.len() + 1;
         if let Some(Frame::Map { key: Some(key @ Value::String(_)), .. }) = self.stack.last() {

@@ -19,13 +19,13 @@ pub fn format(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     begin(Formatting { out: Vec::new(), at: 0, n: 1, copying: None }, machine, call)
 }
 
-/// A template up to `at`, with the arguments up to the `n`th, and what they have become.
+/// A call of `format`: the template has been processed up to `at`, and the arguments up to the `n`th.
 #[derive(Debug)]
 struct Formatting {
     out: Vec<u8>,
     at: usize,
     n: usize,
-    /// A long string that is being appended, up to here.
+    /// A long string that is being appended.
     copying: Option<Copying>,
 }
 
@@ -60,8 +60,8 @@ impl Work for Formatting {
 }
 
 impl Formatting {
-    /// Appends what stands before a conversion and converts an argument, or does a part of that. Returns whether that was
-    /// the end.
+    /// Appends the text before a conversion and converts an argument, or does a part of that. Returns whether the template
+    /// is complete.
     #[inline]
     fn step(&mut self, machine: &mut Machine, call: Call, template: StringId) -> Result<bool, Raised> {
         if let Some(copying) = self.copying {
@@ -97,7 +97,7 @@ impl Formatting {
         Ok(false)
     }
 
-    /// Appends some bytes more of a long string. Returns where to go on, unless it is done.
+    /// Appends more bytes of a long string. Returns where to continue, or `None` at the end.
     fn copy(
         &mut self,
         machine: &mut Machine,
@@ -160,7 +160,7 @@ fn two_digits(text: &[u8]) -> (usize, usize) {
     digits.fold((0, 0), |(value, count), digit| (value * 10 + usize::from(digit - b'0'), count + 1))
 }
 
-/// Appends argument `n`. Of a long string it returns where that is to begin.
+/// Appends argument `n`. Returns where to start copying if that is a long string.
 fn convert(
     machine: &mut Machine,
     call: Call,

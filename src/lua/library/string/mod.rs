@@ -1,10 +1,10 @@
 //! The library `string`.
 //!
-//! What works on patterns is in `search` (`find`, `match`, `gmatch`) and `substitute` (`gsub`), on top of the matcher in
-//! `pattern`; `format` is in its own file; what is simple is here. All of it can be called as a method of a string.
+//! The functions with patterns are in `search` (`find`, `match`, `gmatch`) and `substitute` (`gsub`), on top of the
+//! matcher in `pattern`; `format` is in its own file; the simple functions are here. All can be called as methods.
 //!
-//! Whatever takes long can be suspended: patterns at any step, what copies and compares between pieces. A result that may
-//! be large is asked for first.
+//! Long work can be suspended: matching at any step, copying and comparing between pieces. Memory for a result that may
+//! be large is requested first.
 
 mod class;
 mod format;
@@ -89,7 +89,7 @@ struct Slice {
 }
 
 impl Slice {
-    /// Copies until the bytes of `string` from one place to another are a string, or until the budget is used up.
+    /// Copies bytes of `string` until all are copied into a new string, or until the budget is used up.
     fn go_on(
         &mut self,
         machine: &mut Machine,
@@ -111,11 +111,11 @@ impl Slice {
     }
 }
 
-/// What a function makes of the bytes of its argument.
+/// How a function transforms the bytes of its argument.
 #[derive(Clone, Copy, Debug)]
 struct Transform {
     of_piece: fn(&mut [u8]),
-    /// It begins with the last piece.
+    /// Starts with the last piece.
     is_backward: bool,
 }
 
@@ -135,7 +135,7 @@ fn transformed(machine: &mut Machine, call: Call, transform: Transform) -> Resul
     begin(Transforming { transform, result: Vec::with_capacity(length) }, machine, call)
 }
 
-/// What `transformed` does with a long string.
+/// The state of `transformed` for a long string.
 #[derive(Debug)]
 struct Transforming {
     transform: Transform,
@@ -343,7 +343,7 @@ impl Work for Repetition {
                 let end = unit.len().min(before + PIECE_BYTES);
                 self.result.extend_from_slice(&unit[before..end]);
             } else {
-                // Twice as many each time; what is copied begins where a repetition does.
+                // Doubles the length each time. The copy starts at the beginning of a repetition.
                 let from = before % unit.len();
                 let most = PIECE_BYTES.min(before - from).min(self.length - before);
                 self.result.extend_from_within(from..from + most);

@@ -33,8 +33,9 @@ const STRIDE: usize = 1024;
 /// Bytes that it looks at in the time of a step, about.
 const STRIDE_PER_STEP: usize = 8;
 
-/// The longest set, which is read whenever it is matched; and one that costs nothing to read.
+/// The longest set. A set is read at each match, so longer ones are refused.
 const LONGEST_SET: usize = 1 << 16;
+/// Sets up to this length are matched without a charge.
 const SHORT_SET: usize = 64;
 
 /// The escape.

@@ -11,7 +11,7 @@ use crate::lua::value::{StringId, Value};
 /// Steps of the matcher before the budget is looked at.
 const STEPS_AT_ONCE: usize = 1000;
 
-/// Plain bytes that a search looks for at once.
+/// How many plain bytes a search compares at once.
 const LONGEST_AT_ONCE: usize = 1 << 16;
 
 /// Places with the right first byte that a search for plain bytes looks at one by one.
@@ -36,7 +36,7 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Takes from the budget what it takes to look for the end of the pattern.
+    /// Charges the budget for finding the end of the pattern.
     #[inline]
     pub fn pay(self, machine: &mut Machine) {
         let length = machine.heap.bytes(self.pattern).len();
@@ -65,7 +65,7 @@ impl Sources {
         }
     }
 
-    /// The capture numbered `index`, from 0, of a match at `found`. `None`: the budget is used up.
+    /// Capture `index`, from 0, of a match at `found`; `None` if the budget is used up.
     pub fn capture(
         self,
         machine: &mut Machine,
@@ -82,8 +82,8 @@ impl Sources {
         }
     }
 
-    /// Pushes all captures, or, if there are none, the whole match, from `captures.index` on; and returns how many values
-    /// that are. `None`: the budget is used up, and some of them are pushed.
+    /// Pushes the captures from `captures.index` on, or the whole match if there are none. Returns how many values these
+    /// are; `None` if the budget is used up after some of them.
     pub fn push_captures(
         self,
         machine: &mut Machine,
@@ -102,7 +102,7 @@ impl Sources {
     }
 }
 
-/// Which capture is being copied, and how far.
+/// The capture that is being copied, and how many bytes are.
 #[derive(Debug, Default)]
 pub struct Captures {
     index: usize,
@@ -134,7 +134,7 @@ pub fn find(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     push_place(machine, found, length)
 }
 
-/// Returns where `length` plain bytes begin and end, or nil.
+/// Pushes the first and the last index of `length` plain bytes, or nil.
 fn push_place(machine: &mut Machine, found: Option<usize>, length: usize) -> Result<Outcome, Raised> {
     let Some(found) = found else {
         return machine.one(Value::Nil);
@@ -147,13 +147,13 @@ fn push_place(machine: &mut Machine, found: Option<usize>, length: usize) -> Res
 /// A search for plain bytes in a long string.
 #[derive(Debug)]
 struct PlainSearch {
-    /// They do not begin before this place.
+    /// There is no match before this place.
     at: usize,
-    /// So many of them are here. Of many, the first are looked for, and the others are compared.
+    /// How many bytes are equal here. Of a long pattern only the first bytes are searched for; the others are compared.
     equal: usize,
 }
 
-/// What a search has come to.
+/// The state of a search.
 enum Found {
     At(usize),
     Nowhere,
@@ -167,7 +167,7 @@ impl Found {
 }
 
 impl PlainSearch {
-    /// Looks at some bytes more. Returns how many they were, and the end of the search once it is known.
+    /// Searches more bytes. Returns how many, and the result of the search once it is known.
     fn step(&mut self, subject: &[u8], pattern: &[u8]) -> (usize, Found) {
         if self.at + pattern.len() > subject.len() {
             return (0, Found::Nowhere);
@@ -188,7 +188,7 @@ impl PlainSearch {
             (self.at, self.equal) = (self.at + place, first.len());
             return (place, Found::at_end(self.at, first.len() == pattern.len()));
         }
-        // They may begin at its end.
+        // A match may begin at the end of the window.
         self.at += (window.len() + 1).saturating_sub(first.len()).max(1);
         (window.len(), Found::NotYet)
     }
@@ -231,7 +231,7 @@ fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// Whether nothing in a pattern is special, up to the first zero byte.
 fn is_plain(pattern: &[u8]) -> bool {
     if pattern.len() > PIECE_BYTES {
-        // The matcher finds it out, item by item.
+        // The matcher decides, item by item.
         return false;
     }
     let pattern = memchr(0, pattern).map_or(pattern, |end| &pattern[..end]);

@@ -95,30 +95,30 @@ struct Substitution {
     is_done: bool,
     stage: Stage,
     captures: Captures,
-    /// Bytes of a string that are to be appended before it goes on.
+    /// Bytes of a string that must be appended first.
     waiting: Option<(StringId, usize, usize)>,
     /// That string is on the stack.
     holds_value: bool,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    /// The next match.
+    /// Search the next match.
     Search,
-    /// The replacement of the match.
+    /// Append the replacement of the match.
     Replace,
-    /// The template from this place on.
+    /// Expand the template from this place on.
     Expand(usize),
-    /// The value at the key that is on the stack.
+    /// Look up the key on the stack.
     LookUp,
-    /// More captures for the function.
+    /// Push more captures for the function.
     Push,
-    /// What a function returns.
+    /// Append the function's result.
     Called,
-    /// The place behind the match.
+    /// Move behind the match.
     Advance,
-    /// What is behind the last match, and then the result.
+    /// Append the bytes behind the last match, and return the result.
     Rest,
     Finish,
 }
@@ -222,7 +222,7 @@ impl Substitution {
         Ok(())
     }
 
-    /// Appends bytes of a string, many of them later.
+    /// Appends bytes of a string. If there are many, `copy_waiting` does so in pieces.
     #[inline]
     fn append(
         &mut self,
@@ -241,7 +241,7 @@ impl Substitution {
         Ok(())
     }
 
-    /// Appends what waits for it. Returns false if the budget is used up before.
+    /// Appends the bytes that are still to be appended. Returns false if the budget is used up before the last of them.
     #[inline]
     fn copy_waiting(&mut self, machine: &mut Machine) -> bool {
         while let Some((string, from, to)) = self.waiting {
@@ -258,7 +258,7 @@ impl Substitution {
         true
     }
 
-    /// Goes on with the replacement of the match. `None`: it is appended, or a part of it.
+    /// Continues with the replacement of the match. Returns `None` once it, or a part of it, is appended.
     fn replace(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Step>, Raised> {
         match (self.stage, self.replacement) {
             (Stage::Expand(at), Replacement::Template { template, .. }) => {
@@ -297,7 +297,7 @@ impl Substitution {
         Ok(None)
     }
 
-    /// Appends a template from `at` on with its captures, up to its end or to one that is long.
+    /// Expands a template from `at` on, up to its end or to a long capture.
     fn expand(&mut self, machine: &mut Machine, template: StringId, mut at: usize) -> Result<(), Raised> {
         let stop = at + PIECE_BYTES;
         while at < stop {
@@ -347,7 +347,7 @@ impl Substitution {
         Ok(())
     }
 
-    /// Appends the value at the key that is on the stack, or pushes the function that says what it is.
+    /// Looks up the key on the stack and appends the value, or pushes the `__index` function to be called.
     fn look_up(&mut self, machine: &mut Machine, call: Call) -> Result<Option<Step>, Raised> {
         let key = machine.from_top(1);
         let mut object = machine.argument(call, 3);
@@ -390,7 +390,7 @@ impl Substitution {
             Value::String(string) => {
                 self.append(machine, string, 0, machine.heap.bytes(string).len())?;
                 if self.waiting.is_some() {
-                    // Where it stays alive.
+                    // The stack keeps it alive.
                     machine.push(value);
                     self.holds_value = true;
                 }

@@ -11,7 +11,7 @@
 
 /// The most bytes that an integer can have.
 const LARGEST_INTEGER: i32 = 32;
-/// A number of so many digits is too large, though they be zeros.
+/// The most digits of a number, leading zeros included.
 const MOST_DIGITS: usize = 1 << 12;
 /// What `!` aligns to.
 const USUAL_ALIGNMENT: i32 = 8;
@@ -46,7 +46,7 @@ impl Format {
         Format { at: 0, alignment: 1, is_little_endian: true }
     }
 
-    /// How far it is read.
+    /// How many bytes of the format have been read.
     pub fn place(&self) -> usize {
         self.at
     }

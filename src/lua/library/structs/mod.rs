@@ -37,7 +37,7 @@ fn raise(machine: &mut Machine, wrong: Wrong) -> Raised {
     }
 }
 
-/// Options of a format that are executed before the budget is looked at.
+/// How many options of a format are executed between two checks of the budget.
 const OPTIONS_AT_ONCE: usize = 1000;
 
 /// `struct.pack(format, value, …)`
@@ -46,14 +46,14 @@ fn pack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Packing { format: Format::new(), out: Vec::new(), n: 1, copying: None }.go_on(machine, call)
 }
 
-/// What is packed up to some place in the format.
+/// The state of `pack`.
 #[derive(Debug)]
 struct Packing {
     format: Format,
     out: Vec<u8>,
     /// The argument that was packed last.
     n: usize,
-    /// Of that one, a string, some bytes are still to be copied.
+    /// That argument's bytes that are still to be copied, if it is a string.
     copying: Option<Copying>,
 }
 
@@ -61,7 +61,7 @@ struct Packing {
 struct Copying {
     at: usize,
     end: usize,
-    /// What comes behind them.
+    /// The bytes to append after them.
     ending: &'static [u8],
 }
 
@@ -156,7 +156,7 @@ fn check_number(machine: &mut Machine, call: Call, n: usize) -> Result<f64, Rais
     machine.check_number(call, n)
 }
 
-/// Appends the `n`th argument, which is a string. Returns what of a long one is to be copied later.
+/// Appends the `n`th argument, which is a string. Returns the part of a long one that is to be copied later.
 fn push_string(
     machine: &mut Machine,
     call: Call,
@@ -206,14 +206,14 @@ fn unpack(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Unpacking { format: Format::new(), position, count: 0, copying: None }.go_on(machine, call)
 }
 
-/// What is unpacked up to some place in the format.
+/// The state of `unpack`.
 #[derive(Debug)]
 struct Unpacking {
     format: Format,
     position: usize,
     /// The values that are on the stack.
     count: usize,
-    /// A long string, the bytes of which are copied, and where it ends.
+    /// A long string that is being copied, and where it ends.
     copying: Option<(Vec<u8>, usize, usize)>,
 }
 
@@ -371,7 +371,7 @@ fn size(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     Measuring { format: Format::new(), position: 0 }.go_on(machine, call)
 }
 
-/// The size of what a format says up to some place in it.
+/// The state of `size`.
 #[derive(Debug)]
 struct Measuring {
     format: Format,
