@@ -382,7 +382,7 @@ const MIB: i64 = 1 << 20;
 
 /// Buffers that all clients share keep some of their room for the next iteration.
 #[test]
-fn memory_purge_gives_back_the_room_that_large_replies_and_monitors_have_taken() {
+fn memory_purge_frees_the_buffers_that_large_replies_and_monitors_have_enlarged() {
     let server = Server::start("");
     let mut client = server.client();
     let before = client.info_number("used_memory");

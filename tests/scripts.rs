@@ -214,7 +214,7 @@ fn a_script_that_takes_long_may_be_part_of_a_transaction() {
     assert_eq!(other.run("GET k").text(), "4");
 }
 
-/// A pause does not end while a script runs, so that the script's end must not wait for that of the pause.
+/// A pause does not end while a script runs, so `SCRIPT KILL` must not wait for the pause.
 #[test]
 fn a_script_of_a_transaction_that_has_paused_all_clients_can_be_ended() {
     let server = impatient("");

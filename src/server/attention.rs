@@ -89,8 +89,8 @@ impl Server {
 
     /// Whether `command` of the client `token` has to wait for the end of a pause; then the client does from now on.
     ///
-    /// A pause does not end while a script is suspended. What is admitted meanwhile changes no data, and waits for neither:
-    /// SCRIPT KILL could otherwise not end a script that was begun after CLIENT PAUSE in the same transaction.
+    /// A pause does not end while a script is suspended. The commands that are allowed then change no data, and do not wait
+    /// for the pause: otherwise SCRIPT KILL could not end a script that follows CLIENT PAUSE in the same transaction.
     pub(super) fn has_to_wait(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> bool {
         if !self.audience.pause().is_active() || self.is_busy() {
             return false;

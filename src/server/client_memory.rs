@@ -1,9 +1,9 @@
-//! The memory of clients: what each takes, and what becomes of the largest when all together take more than
+//! The memory of clients: how much each uses, and the eviction of the largest ones when all together use more than
 //! `maxmemory-clients`.
 //!
-//! What counts is what leaves with the connection: its buffers, requests that wait or are queued, unsent output, and what
-//! the server keeps for it (subscriptions, watched keys, keys that it is blocked on, prefixes). Of a value or a message that several clients are still to
-//! receive, which is there once, each counts its share.
+//! The memory that is freed when the connection is closed counts: its buffers, waiting and queued requests, unsent output,
+//! and what the server stores for the client (subscriptions, watched keys, keys that it is blocked on, prefixes). A value
+//! or message that several clients have yet to receive exists once; each counts its share.
 //!
 //! While there is a limit, each client is counted at the end of its turn and when its socket refuses output, and all of
 //! them by cron, once a second; without one, nothing is counted. Clients are evicted after replies have been sent, before

@@ -90,14 +90,14 @@ impl Server {
         self.shrink_buffers();
     }
 
-    /// `MEMORY PURGE` for the buffers: gives up room that they have kept from earlier iterations.
+    /// `MEMORY PURGE` for the buffers: frees capacity that they have kept from earlier iterations.
     #[cold]
     pub(super) fn purge_buffers(&mut self) {
         self.net.output.shrink(KEPT_BUFFER);
         self.shrink_buffers();
     }
 
-    /// Gives up unused room for messages, lines of MONITOR and changes.
+    /// Frees unused capacity for messages, MONITOR lines and changes.
     fn shrink_buffers(&mut self) {
         self.audience.post.shrink(KEPT_BUFFER);
         self.audience.monitors().shrink(KEPT_BUFFER);

@@ -361,7 +361,7 @@ impl Server {
         };
         let (file, bytes, is_snapshot) = open().map_err(|error| cannot_open(&path, &error))?;
         let from_log = matches!(loading.source, Source::Log(_));
-        // An open log (DEBUG RELOAD) has these keys: they leave memory by a command that it gets as well.
+        // An open log (DEBUG RELOAD) contains these keys, so their deletion must be logged, too.
         let drops_expired = !from_log && !self.persistence.log.is_open();
         let reading = if is_snapshot || !from_log {
             let options = rdb::LoadOptions {

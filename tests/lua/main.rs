@@ -5,7 +5,7 @@
 //! * [`generator`] makes programs at random. A failing one prints its seed; `REDSTART_SEED` repeats it alone, and
 //!   `REDSTART_PROGRAMS` says how many are tried.
 //! * [`escapes`] holds attacks: known ways out of the sandbox or into memory, with what becomes of them here.
-//! * [`steps`] is what work costs: that each native function pays for it, and does it in pieces.
+//! * [`steps`] checks that each native function is charged for its work, and does it in pieces.
 //! * [`limits`] is what only this engine has: budgets, memory, suspension at any instruction.
 //!
 //! The directory `programs` is also the seed of the fuzz target `lua`.

@@ -1,15 +1,15 @@
-//! What natives and instructions pay, and the most that they do at once.
+//! What native functions and instructions are charged, and the most work that they do at once.
 //!
-//! Each native function has a hostile call here, with how much that touches: values on the stack, slots of a table, bytes of
-//! strings. It has to pay for them, and may not do much of it between two looks at the budget. These are counts of the
-//! machine's steps, not times. A function without an entry fails the test.
+//! Each native function has a hostile call here, and the number of stack values, table slots or string bytes that it
+//! touches. The function must be charged for these, and must check the budget often. The test counts the machine's steps
+//! and measures no times. A function without an entry fails the test.
 
 use redstart::lua::{Libraries, Machine, Progress};
 
 use crate::engine;
 use crate::escapes::outcome;
 
-/// The most steps between two looks at the budget: about a millisecond.
+/// The most steps between two checks of the budget: about a millisecond.
 const MOST_AT_ONCE: usize = 100_000;
 
 /// What a step buys at most.
@@ -29,13 +29,13 @@ enum Touches {
     Values(usize),
     Slots(usize),
     Bytes(usize),
-    /// So little that nobody has to pay for it beside the call.
+    /// So little that the charge for the call is enough.
     Nothing,
 }
 
 use Touches::{Bytes, Nothing, Slots, Values};
 
-/// Strings and tables that are hostile.
+/// Hostile strings and tables.
 const SETUP: &str = "
     a, b = ('x'):rep(LENGTH - 1) .. 'y', ('x'):rep(LENGTH - 1) .. 'y'
     bytes, blanks, percents = ('x'):rep(LENGTH), (' '):rep(LENGTH), ('%%'):rep(LENGTH / 2)
@@ -133,7 +133,7 @@ const CALLS: &[(&str, &str, Touches)] = &[
 /// Libraries whose functions do no more than read their arguments as numbers.
 const OF_NUMBERS: &[&str] = &["bit", "math"];
 
-/// What is no native function of its own, or one that is called otherwise.
+/// Instructions, and native functions that are called in other ways.
 const MORE: &[(&str, &str, Touches)] = &[
     ("an assignment of many", "local t = {unpack(few)}", Values(3 * COUNT)),
     ("a call with many", "count(unpack(few))", Values(3 * COUNT)),

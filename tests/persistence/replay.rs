@@ -77,9 +77,9 @@ fn a_request_without_crlf_after_its_arguments_is_logged_with_crlf() {
     assert_eq!(server.client().run("DBSIZE").integer(), 5);
 }
 
-/// The log still has a key that has expired and was not deleted: so a reload must not forget it without a word.
+/// The log still contains a key that has expired and was not deleted, so a reload must not drop it without logging that.
 #[test]
-fn what_is_written_to_a_key_that_had_expired_before_a_reload_is_there_after_loading() {
+fn writes_to_a_key_that_had_expired_before_a_reload_survive_loading() {
     let server = begin("--appendonly yes");
     let mut client = server.client();
     client.ok("DEBUG SET-ACTIVE-EXPIRE 0");

@@ -1,8 +1,8 @@
-//! What the clients of a storm do, from a seed.
+//! The acts of the clients in a storm, generated from a seed.
 //!
-//! Most acts are commands of the random families of the differential tests, on the same few keys. The rest is what these
-//! leave out because a reply would hang on time or on another client: keys that expire within milliseconds, waits without
-//! an end, pauses, kills, and commands of the whole server.
+//! Most acts are commands of the random families of the differential tests, on the same few keys. The others have replies
+//! that depend on time or on other clients: keys that expire within milliseconds, waits without a timeout, pauses, kills,
+//! and commands that affect the whole server.
 
 use crate::args;
 use crate::random::{Mix, words};
@@ -10,14 +10,14 @@ use crate::support::Random;
 use crate::support::client::encode;
 use std::fmt;
 
-/// What one client does next.
+/// An act of a client.
 pub enum Act {
     Send(Vec<u8>),
-    /// Sends the bytes before the position; those behind it come with what the client sends next.
+    /// Sends the bytes before the position now, and the others before the client's next act.
     Half(Vec<u8>, usize),
-    /// Leaves its replies to the server from now on.
+    /// Stops reading replies.
     StopReading,
-    /// Closes its connection, whatever is in it, and comes back with a new one.
+    /// Closes its connection without reading the rest, and opens a new one.
     Leave,
 }
 
@@ -38,8 +38,8 @@ type Call = Vec<Vec<u8>>;
 const CHANNELS: &[&str] = &["news", "n:1", "n:2", "other", "__keyevent@0__:set", "__redis__:invalidate"];
 const PATTERNS: &[&str] = &["*", "n:*", "n?1", "__keyspace@0__:*", "__key*", "__keyevent@*__:*"];
 
-/// A call with whatever stands for its placeholders: `%k` is a key of any type, `%c` a channel, `%p` a pattern, `%i` the
-/// identifier of a client that may be there, `%m` a few milliseconds, `%n` a small number.
+/// Replaces the placeholders of a call: `%k` is a key of any type, `%c` a channel, `%p` a pattern, `%i` the ID of a client
+/// that may be connected, `%m` a few milliseconds, `%n` a small number.
 fn filled(line: &str, random: &mut Random, opened: u64) -> Call {
     let word = |word: &str| match word {
         "%k" => words::any_key(random),
@@ -55,7 +55,7 @@ fn filled(line: &str, random: &mut Random, opened: u64) -> Call {
     line.split(' ').map(word).collect()
 }
 
-/// Keys and fields that are gone soon.
+/// Calls that make keys and fields with a short time to live.
 const SHORT_LIVED: &[&str] = &[
     "PEXPIRE %k %m",
     "PEXPIRE %k %m",
@@ -179,7 +179,7 @@ const CLIENTS: &[&str] = &[
     "QUIT",
 ];
 
-/// Commands of the whole server that take their time.
+/// Long commands that affect the whole server.
 const SAVES: &[&str] = &[
     "BGREWRITEAOF",
     "BGREWRITEAOF",
@@ -235,7 +235,7 @@ const SERVER: &[&str] = &[
     "ROLE",
 ];
 
-/// Programs that go on beyond `busy-reply-threshold`. One that never ends writes nothing: then it can be killed.
+/// Scripts that run longer than `busy-reply-threshold`. The endless ones write nothing, so they can be killed.
 const BUSY: &[&str] = &[
     "while true do redis.call('exists', KEYS[1]) end",
     "while true do pcall(function() while true do end end) end",
@@ -244,7 +244,8 @@ const BUSY: &[&str] = &[
     "local t = {} for i = 1, 30000 do t[i] = {i} end redis.call('set', KEYS[1], #t)",
 ];
 
-/// Nothing on which the bytes of a value hang (`hll-sparse-max-bytes`): a log is loaded under one configuration.
+/// Directives that do not affect the bytes of values (as `hll-sparse-max-bytes` does): a log is loaded under one
+/// configuration.
 const CONFIG: &[&str] = &[
     "maxmemory 0",
     "maxmemory 0",
@@ -326,7 +327,7 @@ const CONFIG: &[&str] = &[
 /// Makes acts.
 pub struct Acts<'a> {
     mix: &'a Mix,
-    /// Scripts that may run until somebody kills them.
+    /// How many endless scripts may be running.
     endless: usize,
 }
 
@@ -357,7 +358,7 @@ impl Acts<'_> {
         (0..count).flat_map(|_| encode(&self.call(random, opened))).collect()
     }
 
-    /// A whole transaction, half of them with a pause inside, in which what has expired stays where it is.
+    /// A whole transaction. Half of them contain a pause, during which expired keys are not deleted.
     fn transaction(&mut self, random: &mut Random, opened: u64) -> Vec<u8> {
         let mut bytes = encode(&["MULTI"]);
         if random.chance(2) {

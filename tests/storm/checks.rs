@@ -1,15 +1,15 @@
-//! What must hold when a storm is over.
+//! The checks after a storm.
 
 use crate::support::{Client, Server, Value, eventually};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What no log may have.
+/// Texts that must not be in the server's log.
 const FAULTS: &[&str] = &["panicked", "AddressSanitizer", "failed while it was loaded", "Crash report"];
 
 /// The configuration as `CONFIG GET *` shows it.
 type Configuration = BTreeMap<String, String>;
 
-/// What the server was before the storm.
+/// The state of the server before the storm.
 pub struct Before {
     configuration: Configuration,
     used_memory: i64,
@@ -76,7 +76,7 @@ fn databases(client: &mut Client) -> Vec<usize> {
     (0..count).collect()
 }
 
-/// Ends what the storm has left: scripts that run on, children, another configuration, keys and fields that expire.
+/// Kills running scripts, waits for children, restores the configuration, and removes all times to live.
 pub fn settle(server: &Server, before: &Before) -> Client {
     let mut client = eventually("a server that serves", || {
         let mut client = server.try_client()?;
@@ -128,8 +128,7 @@ fn bytes(value: Value) -> Vec<u8> {
     }
 }
 
-/// Makes what lives of the selected database last. Whether nothing in it has a time to live any more: what had expired
-/// already is then deleted.
+/// Removes the times to live in the selected database. Returns whether none is left: by then expired keys are deleted.
 fn is_settled(client: &mut Client, index: usize) -> bool {
     let listed = keys(client);
     let unique: BTreeSet<&Vec<u8>> = listed.iter().collect();
@@ -188,7 +187,7 @@ fn scanned(client: &mut Client) -> BTreeSet<Vec<u8>> {
     }
 }
 
-/// The length of a collection is that of what it shows, and nothing is in it twice.
+/// The length of a collection is the number of elements that it returns, and no element is in it twice.
 fn collections_count_what_they_have(client: &mut Client, key: &[u8]) {
     let kind = client.call(&[b"TYPE", key]).text();
     let (length, all): (&[u8], &[&[u8]]) = match &*kind {
@@ -209,7 +208,7 @@ fn collections_count_what_they_have(client: &mut Client, key: &[u8]) {
     }
 }
 
-/// Snapshot and log both hold what the memory holds.
+/// Snapshot and log both contain the data in memory.
 pub fn a_reload_changes_nothing(client: &mut Client) {
     let held = Held::of(client);
     for line in ["DEBUG RELOAD", "DEBUG LOADAOF", "BGREWRITEAOF", "DEBUG LOADAOF"] {
@@ -230,8 +229,8 @@ pub fn a_restart_changes_nothing(server: Server) -> Server {
     server
 }
 
-/// What a server may hold after a storm beside what it held before: what it keeps for the next request, whatever was
-/// stored. It does not grow with the length of a storm; 340 to 840 KiB were measured.
+/// How much more memory a server may use after a storm than before: buffers that it keeps for later requests. This does
+/// not grow with the length of a storm; 340 to 840 KiB were measured.
 ///
 /// * 512 KiB: the spans of a batch (`net/batch.rs`).
 /// * 256 KiB: the table of the compressor of snapshots (`codec/lzf.rs`).
@@ -240,7 +239,7 @@ pub fn a_restart_changes_nothing(server: Server) -> Server {
 ///   subscriptions and the slow log, which keep the size that 24 clients needed; 4 KiB of each buffer.
 const KEPT: i64 = 1280 * 1024;
 
-/// All that was stored is gone, and with it the memory.
+/// Deleting all data frees the memory.
 pub fn memory_comes_back(client: &mut Client, before: &Before) {
     for line in ["FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH", "SLOWLOG RESET", "CONFIG RESETSTAT"] {
         client.ok(line);

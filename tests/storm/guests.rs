@@ -1,4 +1,4 @@
-//! The clients of a storm: sockets that one thread writes to and reads from, none of which it ever waits for.
+//! The clients of a storm: non-blocking sockets, driven by one thread.
 
 use super::acts::{Act, Acts};
 use crate::support::client::encode;
@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Clients at a time.
 const GUESTS: usize = 24;
 
-/// At most so many bytes wait for a server that does not read from a client: a paused or a blocked one.
+/// The most unsent bytes of a client from which the server does not read, since it is paused or blocked.
 const WAITING: usize = 256 * 1024;
 
 /// Acts between two pulses, at most.
@@ -23,7 +23,7 @@ const SHOWN: usize = 100;
 /// One client.
 struct Guest {
     stream: TcpStream,
-    /// What the socket has not taken yet.
+    /// Bytes that the socket has not accepted yet.
     out: Vec<u8>,
     /// The rest of a message of which only the beginning was sent.
     rest: Vec<u8>,
@@ -32,7 +32,7 @@ struct Guest {
 }
 
 impl Guest {
-    /// An error if the server is gone: while it is busy, the kernel connects for it.
+    /// Fails only if the server has exited: while it is busy, the kernel accepts the connection.
     fn connect(port: u16) -> io::Result<Guest> {
         let stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), DEADLINE)?;
         stream.set_nodelay(true)?;
@@ -40,7 +40,7 @@ impl Guest {
         Ok(Guest { stream, out: Vec::new(), rest: Vec::new(), reads: true })
     }
 
-    /// Sends and receives what is possible now. An error, or an end, is that of the connection.
+    /// Sends and receives as much as possible now. Fails if the connection fails or ends.
     fn advance(&mut self, scratch: &mut [u8]) -> io::Result<()> {
         while !self.out.is_empty() {
             match self.stream.write(&self.out) {
@@ -87,7 +87,7 @@ impl Guests {
         })
     }
 
-    /// The next act, and whatever the sockets have to send and to receive. An error if the server is gone.
+    /// Performs the next act, and sends and receives for all sockets. Fails if the server has exited.
     pub fn perform(&mut self, acts: &mut Acts, random: &mut Random) -> io::Result<()> {
         let number = random.below(GUESTS);
         let act = acts.next(random, self.opened);
@@ -156,7 +156,7 @@ impl Guests {
         self.advance()?;
         let received = self.pulse_received();
         if received.is_none() {
-            // Somebody has killed it.
+            // A `CLIENT KILL` has closed it.
             self.pulse = Guest::connect(self.port)?;
             self.pulse.out.extend(ping);
             self.opened += 1;

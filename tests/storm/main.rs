@@ -4,18 +4,18 @@
 //!   acts    ─▶ bytes for one of 24 guests: commands of all families, half messages, transactions, subscriptions, waits,
 //!              pauses, kills, saves, reloads, changes of the configuration
 //!   guests  ─▶ one thread that drives 24 sockets which do not block, and a pulse: a PING after every few acts
-//!   checks  ─▶ the server lives, no key stands twice, a reload and a restart leave the data equal, memory comes back
+//!   checks  ─▶ the server runs, no key exists twice, a reload and a restart leave the data equal, memory is freed
 //! ```
 //!
-//! The server should be a debug build, whose assertions notice a fault where it is made: the gate of the modes is checked
-//! in each iteration of the loop, the table of keys that an inserted key is new. `make soak` lets the storm last longer,
-//! and repeats it with a server that the address sanitizer watches.
+//! The server should be a debug build, whose assertions detect a fault early: each iteration of the loop checks the gate,
+//! and the key table checks that an inserted key is new. `make soak` runs longer storms, and repeats them with a server
+//! built with the address sanitizer.
 //!
-//! A seed determines the acts and their order. When the server sees them is up to the machine, but for the pulse: nothing
-//! is sent before the server has replied to it. So a seed nearly always finds what it has found once.
+//! A seed determines the acts and their order, but not when the server receives them. Nothing is sent between a pulse and
+//! its reply, so a seed nearly always reproduces a failure.
 //!
 //! `REDSTART_SEED` repeats one storm, `REDSTART_ROUNDS` sets how many there are, `REDSTART_ACTS` how long each is.
-//! A test without the harness, for the modules of the differential tests bring tests of their own.
+//! The test has no harness, since the modules of the differential tests contain tests themselves.
 #![allow(
     dead_code,
     unused_imports,
@@ -85,7 +85,7 @@ fn main() {
     }
 }
 
-/// The commands of all families that the server has. Nothing is compared: it stands on both sides of the pair.
+/// The commands of all families that the server has. The server is on both sides of the pair, so nothing is compared.
 fn mix() -> Mix {
     let pair = Pair::of(Launch::subject().start(), Launch::subject().start());
     Mix::of(&pair, FAMILIES).expect("the server has commands")

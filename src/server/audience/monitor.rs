@@ -40,7 +40,7 @@ impl Monitors {
         self.watching.retain(|watching| *watching != token);
     }
 
-    /// Gives up unused room beyond `keep` bytes.
+    /// Frees unused capacity beyond `keep` bytes.
     pub fn shrink(&mut self, keep: usize) {
         self.feed.shrink_to(keep);
     }

@@ -26,7 +26,7 @@ use crate::types::Kind;
 /// A database and the name of a key in it.
 type Place = (usize, Box<[u8]>);
 
-/// Room for keys that stays when nobody waits for any.
+/// The capacity that is kept when no client waits for a key.
 const KEPT: usize = 64;
 
 /// A client that waits.
@@ -85,8 +85,8 @@ struct Queue {
     even_if_gone: usize,
 }
 
-/// Bytes of memory of a key that a client waits for, as if no other client did: the name with the client and in the table of
-/// keys, the queue, and the hash in the journal.
+/// Bytes of memory of a key that a client waits for, as if no other client did: the name in the client's list and in the
+/// table of keys, the queue, and the hash in the journal.
 fn key_bytes(name: &[u8]) -> usize {
     let names = size_of::<Box<[u8]>>() + 2 * array_size::<u8>(name.len());
     names + hashed_size::<(Place, Queue)>() + ordered_one_size::<(u64, Token)>() + Journal::AWAITED_BYTES

@@ -34,8 +34,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Bytes of memory, as if no other client watched the key: the list of its client grows by doubling, the name is also in
-    /// the table of names, with a table of clients, and its hash in the journal.
+    /// Bytes of memory, as if no other client watched the key: its place in the client's list, which grows by doubling; the
+    /// name in the table of names with a table of clients; and the hash in the journal.
     fn memory_bytes(&self) -> usize {
         let names = 2 * array_size::<u8>(self.name.len());
         let shared =

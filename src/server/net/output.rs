@@ -398,7 +398,7 @@ impl Output {
         self.turn = Turn::default();
     }
 
-    /// Gives up unused room beyond `keep` bytes, at any time.
+    /// Frees unused capacity beyond `keep` bytes. May be called at any time.
     pub fn shrink(&mut self, keep: usize) {
         self.buffer.shrink_to(keep);
         self.segments.shrink_to(keep / size_of::<(Token, usize, usize)>());

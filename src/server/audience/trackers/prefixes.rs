@@ -50,7 +50,7 @@ pub struct Prefixes {
 }
 
 impl Prefixes {
-    /// Bytes of memory of a prefix, with the client that has it and among all, as if no other client had it.
+    /// Bytes of memory of a prefix, in the client's table and in the shared one, as if no other client had it.
     pub fn bytes_of(prefix: &[u8]) -> usize {
         let own = ordered_size::<Box<[u8]>>();
         let shared = ordered_size::<(Box<[u8]>, Prefix)>() + hashed_one_size::<Token>();
