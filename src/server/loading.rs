@@ -286,7 +286,7 @@ impl Server {
         let taken = directory.take_over(found.as_ref()).map_err(|error| error.to_string())?;
         let manifest = taken.or(found);
         if manifest.is_none() {
-            let names = directory.strangers();
+            let names = directory.files_without_manifest();
             if !names.is_empty() {
                 self.process.log.warning(format_args!(
                     "WARNING: {} has files of a log, but not their manifest {}: they are neither loaded nor changed ({}). \

@@ -1,7 +1,7 @@
 //! Splits long work of one client into parts, one per iteration, so that other clients are served in between.
 //!
 //! * A command with many names (`SUBSCRIBE` with 100,000 channels): its handler does a part and calls
-//!   [`Server::go_on_later`] with the argument to continue from. The client is blocked until the command is complete; its
+//!   [`Server::continue_later`] with the argument to continue from. The client is blocked until the command is complete; its
 //!   later requests wait. Each iteration calls the handler of one such client, in turn. Other clients may see the effect
 //!   of some of the names before that of the rest.
 //! * The subscriptions of disconnected clients
@@ -62,7 +62,7 @@ impl Server {
     pub(super) fn do_parts(&mut self) {
         self.parts.sweeps_left = SWEPT;
         self.sweep_subscriptions();
-        self.go_on_with_command();
+        self.continue_command();
         if let Some(blocks) = self.parts.spent.last_mut() {
             blocks.truncate(blocks.len().saturating_sub(FEW_BLOCKS));
             if blocks.is_empty() {
@@ -72,13 +72,13 @@ impl Server {
     }
 
     /// The argument from which the running handler continues; 0 at the beginning.
-    pub(super) fn goes_on_from(&self) -> usize {
+    pub(super) fn continues_from(&self) -> usize {
         self.parts.from
     }
 
     /// Continues the running command of `token` in a later iteration, from the argument `from`, which is not 0. Not for
     /// commands of a transaction, which must not be interrupted.
-    pub(super) fn go_on_later(&mut self, token: Token, from: usize) {
+    pub(super) fn continue_later(&mut self, token: Token, from: usize) {
         debug_assert!(from > 0, "0 is the beginning");
         self.core.wait = Some(Box::new(Parking::Part(from)));
         self.net.session(token).flags.waiting = true;
@@ -89,7 +89,7 @@ impl Server {
         self.parts.queue.push_back(Part { token, from, ticks: self.core.wait_ticks });
     }
 
-    fn go_on_with_command(&mut self) {
+    fn continue_command(&mut self) {
         let Some(Part { token, from, ticks }) = self.parts.queue.pop_front() else { return };
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let Some(rest) = client.rest.take() else { return };

@@ -10,8 +10,8 @@
 //!
 //! A script is part of the unit of the request that began it. Listeners are notified of its calls in order; the calls are
 //! propagated as one transaction, and settled when the script has ended. It has its own session, so that `SELECT` and
-//! `redis.setresp` end with it. Time stands still: no key expires while a script runs, and `TIME` returns the same time until the script is
-//! suspended.
+//! `redis.setresp` end with it. The clock is frozen: no key expires while a script runs, and `TIME` returns the same time
+//! until the script is suspended.
 
 use std::rc::Rc;
 

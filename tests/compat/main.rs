@@ -1,11 +1,10 @@
 //! `make compat`: all of the differential tests at full size, and a table of what they found for each command.
 //!
-//! It runs what `cargo test --test differential` runs a small part of: the scripts, the calls built from COMMAND DOCS with
-//! all pairs of options, a million random commands, and a million more of each family of commands; after each sequence
-//! of random commands the data sets are compared, and after every eighth the log is loaded by both. All in RESP2 and in
-//! RESP3. The keyspace events and the propagated calls of the scripts and of random commands are compared too. It does not
-//! stop at a difference: each is shown when it is found, and counted. Scripts and random acts of several clients compare
-//! what each of them receives.
+//! It runs in full what `cargo test --test differential` runs in part, in RESP2 and in RESP3: the scripts, the calls built
+//! from COMMAND DOCS with all pairs of options, a million random commands, and a million more of each family of commands.
+//! After each sequence of random commands the data sets are compared, and after every eighth one both servers load the
+//! log. The keyspace events and the propagated calls of the scripts and of random commands are compared, too, and for
+//! several clients what each of them receives. Differences are printed and counted, and do not end the run.
 //!
 //! ```text
 //!   equal      the same bytes
@@ -57,7 +56,7 @@ use std::time::Instant;
 /// Commands of a random sequence: long enough for some state, short enough to be shrunk.
 const SEQUENCE: usize = 500;
 
-/// After every so many random sequences the log is loaded, here and in Redis.
+/// The log is loaded, here and in Redis, after each group of this many random sequences.
 const RELOADED: u64 = 8;
 
 /// After this many differences in random sequences more of them tell nothing new.

@@ -225,7 +225,7 @@ fn measure(machine: &mut Machine, program: &str) -> (usize, usize) {
     (spent, most)
 }
 
-/// What is wrong with a call, if anything is.
+/// Describes what is wrong with a call, if anything is.
 fn fault(machine: &mut Machine, name: &str, program: &str, touches: Touches) -> Option<String> {
     let least = match touches {
         Values(count) => count / VALUES,

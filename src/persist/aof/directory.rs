@@ -133,7 +133,7 @@ impl Directory {
     }
 
     /// The names of non-empty files that look like parts of a log, sorted.
-    pub fn strangers(&self) -> Vec<String> {
+    pub fn files_without_manifest(&self) -> Vec<String> {
         let begin = [&self.file[..], b"."].concat();
         let is_part = |name: &[u8]| {
             name.starts_with(&begin)

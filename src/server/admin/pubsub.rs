@@ -51,9 +51,9 @@ impl Server {
     /// Calls `each` with the names of this part of a command.
     fn for_some_names(&mut self, token: Token, args: Args<'_>, mut each: impl FnMut(&mut Server, &[u8])) {
         let mut most = self.most_in_a_part(token);
-        for at in self.goes_on_from().max(1)..args.len() {
+        for at in self.continues_from().max(1)..args.len() {
             if most == 0 {
-                return self.go_on_later(token, at);
+                return self.continue_later(token, at);
             }
             let name = args.get(at);
             each(self, name);
@@ -85,7 +85,7 @@ impl Server {
     fn unsubscribe_from_all(&mut self, token: Token, kind: Kind) {
         let word = kind.unsubscribe_word();
         let mut most = self.most_in_a_part(token);
-        let begins = self.goes_on_from() == 0;
+        let begins = self.continues_from() == 0;
         if begins && self.audience.subscribers.counts(token).of(kind) == 0 {
             self.confirm(token, kind, word, None);
         }
@@ -93,7 +93,7 @@ impl Server {
             self.confirm(token, kind, word, Some(&name));
             most = most.saturating_sub(1 + name.len() / BYTES_PER_NAME);
             if most == 0 && self.audience.subscribers.counts(token).of(kind) > 0 {
-                return self.go_on_later(token, 1);
+                return self.continue_later(token, 1);
             }
         }
     }
@@ -121,7 +121,7 @@ impl Server {
 
     /// Removes up to a part of a client's subscriptions without replies. Returns true if none is left; otherwise the
     /// command continues in a later iteration.
-    pub(super) fn end_subscriptions_silently(&mut self, token: Token) -> bool {
+    pub(super) fn remove_subscriptions(&mut self, token: Token) -> bool {
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
             for _ in 0..PART {
                 if self.audience.subscribers.unsubscribe_any(token, kind).is_none() {
@@ -131,7 +131,7 @@ impl Server {
         }
         let is_done = self.audience.subscribers.counts(token).total() == 0;
         if !is_done {
-            self.go_on_later(token, 1);
+            self.continue_later(token, 1);
         }
         self.net.session(token).flags.subscribed = !is_done;
         self.refresh_gate();

@@ -122,7 +122,7 @@ impl Server {
 
     /// `RESET`: the session is as new.
     pub(super) fn reset(&mut self, token: Token) -> Result {
-        if !self.end_subscriptions_silently(token) {
+        if !self.remove_subscriptions(token) {
             return Ok(());
         }
         let open = self.core.config.requirepass.is_empty();

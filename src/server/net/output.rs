@@ -404,7 +404,7 @@ impl Output {
         self.segments.shrink_to(keep / size_of::<(Token, usize, usize)>());
     }
 
-    /// Shrinks the buffer to twice what it held at most since the last call, about a second ago. Without this, one large
+    /// Shrinks the buffer to twice its highest length since the last call, about a second ago. Without this, one large
     /// reply would enlarge it for good.
     pub fn rest(&mut self) {
         const KEEP: usize = 16 * 1024;

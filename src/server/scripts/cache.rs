@@ -188,17 +188,17 @@ impl Cache {
         let mut places: Vec<usize> =
             (0..self.used.len()).filter(|place| self.used[*place] != STAYS).collect();
         places.sort_unstable_by_key(|place| self.used[*place]);
-        places.into_iter().take(excess).for_each(|place| self.give_up(place));
+        places.into_iter().take(excess).for_each(|place| self.remove_evictable(place));
     }
 
     /// Gives up the script that was not used for longest.
     fn evict(&mut self) {
         if let Some(place) = (0..self.used.len()).min_by_key(|place| self.used[*place]) {
-            self.give_up(place);
+            self.remove_evictable(place);
         }
     }
 
-    fn give_up(&mut self, place: usize) {
+    fn remove_evictable(&mut self, place: usize) {
         self.used[place] = STAYS;
         let place = place as u32;
         let Some(script) = self.scripts[place as usize].take() else { return };
