@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use support::client::encode;
 use support::{Client, Server, Value, eventually};
@@ -30,7 +31,7 @@ fn write(client: &Client, bytes: Vec<u8>) -> JoinHandle<()> {
 
 /// The next reply or message.
 fn next(client: &mut Client) -> Vec<Value> {
-    client.read_reply().expect("a reply or a message").value.elements().to_vec()
+    client.read_reply().expect("a reply or a message").value.elements()
 }
 
 /// A client that is subscribed by `word` to all names.
@@ -76,7 +77,7 @@ fn subscribing_to_many_channels_takes_many_iterations_and_later_requests_wait() 
         assert_eq!(next(&mut client)[1].text(), "last");
         let middle = iterations(&mut control);
         assert!(middle - before >= MANY_ITERATIONS, "{word}: {before} {middle}");
-        let mut left = std::collections::BTreeSet::from_iter((0..MANY).map(channel));
+        let mut left: BTreeSet<String> = (0..MANY).map(channel).collect();
         for number in (0..MANY).rev() {
             let reply = next(&mut client);
             assert!(left.remove(&reply[1].text()), "{reply:?}");

@@ -38,6 +38,11 @@ type Call = Vec<Vec<u8>>;
 const CHANNELS: &[&str] = &["news", "n:1", "n:2", "other", "__keyevent@0__:set", "__redis__:invalidate"];
 const PATTERNS: &[&str] = &["*", "n:*", "n?1", "__keyspace@0__:*", "__key*", "__keyevent@*__:*"];
 
+/// One of `lines`, filled.
+fn picked(lines: &[&str], random: &mut Random, opened: u64) -> Call {
+    filled(random.pick::<&str>(lines), random, opened)
+}
+
 /// Replaces the placeholders of a call: `%k` is a key of any type, `%c` a channel, `%p` a pattern, `%i` the ID of a client
 /// that may be connected, `%m` a few milliseconds, `%n` a small number.
 fn filled(line: &str, random: &mut Random, opened: u64) -> Call {
@@ -366,9 +371,9 @@ impl Acts<'_> {
                 *random.pick(&["CLIENT PAUSE %m WRITE", "CLIENT PAUSE 20 WRITE", "CLIENT PAUSE %m ALL"]);
             bytes.extend(encode(&filled(pause, random, opened)));
         }
-        for _ in 0..1 + random.below(8) {
+        for _ in 0..=random.below(8) {
             let call = if random.chance(2) {
-                self.of(SHORT_LIVED, random, opened)
+                picked(SHORT_LIVED, random, opened)
             } else {
                 self.call(random, opened)
             };
@@ -376,11 +381,6 @@ impl Acts<'_> {
         }
         bytes.extend(encode(&[if random.chance(12) { "DISCARD" } else { "EXEC" }]));
         bytes
-    }
-
-    fn of(&self, lines: &[&str], random: &mut Random, opened: u64) -> Call {
-        let line = *random.pick(lines);
-        filled(line, random, opened)
     }
 
     /// One call.
@@ -392,15 +392,15 @@ impl Acts<'_> {
         match random.below(1000) {
             0..550 => self.mix.command(random).args,
             550..620 => self.mix.nonsense(random).args,
-            620..760 => self.of(SHORT_LIVED, random, opened),
-            760..800 => self.of(TRANSACTIONS, random, opened),
-            800..850 => self.of(SUBSCRIPTIONS, random, opened),
-            850..880 => self.of(TRACKING, random, opened),
-            880..925 => self.of(WAITS, random, opened),
-            925..955 => self.of(CLIENTS, random, opened),
-            955..959 => self.of(SAVES, random, opened),
-            959..975 => self.of(SERVER, random, opened),
-            975..998 => [args!["CONFIG", "SET"], self.of(CONFIG, random, opened)].concat(),
+            620..760 => picked(SHORT_LIVED, random, opened),
+            760..800 => picked(TRANSACTIONS, random, opened),
+            800..850 => picked(SUBSCRIPTIONS, random, opened),
+            850..880 => picked(TRACKING, random, opened),
+            880..925 => picked(WAITS, random, opened),
+            925..955 => picked(CLIENTS, random, opened),
+            955..959 => picked(SAVES, random, opened),
+            959..975 => picked(SERVER, random, opened),
+            975..998 => [args!["CONFIG", "SET"], picked(CONFIG, random, opened)].concat(),
             _ => self.busy(random),
         }
     }

@@ -64,7 +64,7 @@ impl Guest {
 /// All clients.
 pub struct Guests {
     port: u16,
-    guests: Vec<Guest>,
+    all: Vec<Guest>,
     pulse: Guest,
     /// Connections so far: the identifiers of the server's clients are at most a few more.
     opened: u64,
@@ -78,7 +78,7 @@ impl Guests {
     pub fn connect(port: u16) -> io::Result<Guests> {
         Ok(Guests {
             port,
-            guests: (0..GUESTS).map(|_| Guest::connect(port)).collect::<io::Result<_>>()?,
+            all: (0..GUESTS).map(|_| Guest::connect(port)).collect::<io::Result<_>>()?,
             pulse: Guest::connect(port)?,
             opened: GUESTS as u64 + 1,
             until_pulse: BEAT,
@@ -92,7 +92,7 @@ impl Guests {
         let number = random.below(GUESTS);
         let act = acts.next(random, self.opened);
         self.note(number, &act);
-        let guest = &mut self.guests[number];
+        let guest = &mut self.all[number];
         match act {
             Act::Send(bytes) => {
                 guest.out.append(&mut guest.rest);
@@ -106,7 +106,7 @@ impl Guests {
             Act::StopReading => guest.reads = false,
             Act::Leave => self.replace(number)?,
         }
-        if self.guests[number].out.len() > WAITING {
+        if self.all[number].out.len() > WAITING {
             self.replace(number)?;
         }
         self.advance()?;
@@ -127,14 +127,14 @@ impl Guests {
 
     /// Closes a connection, most likely with replies in it that nobody has read, and opens another.
     fn replace(&mut self, number: usize) -> io::Result<()> {
-        self.guests[number] = Guest::connect(self.port)?;
+        self.all[number] = Guest::connect(self.port)?;
         self.opened += 1;
         Ok(())
     }
 
     fn advance(&mut self) -> io::Result<()> {
         for number in 0..GUESTS {
-            if self.guests[number].advance(&mut self.scratch).is_err() {
+            if self.all[number].advance(&mut self.scratch).is_err() {
                 self.replace(number)?;
             }
         }

@@ -33,6 +33,8 @@ mod guests;
 mod pair;
 #[path = "../differential/random/mod.rs"]
 mod random;
+#[path = "../differential/reload/mod.rs"]
+mod reload;
 #[path = "../differential/script.rs"]
 mod script;
 #[path = "../support/mod.rs"]
