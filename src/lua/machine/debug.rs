@@ -20,7 +20,7 @@ const COUNT: u32 = 100_000;
 pub enum Stop {
     /// Before the first instruction of a line.
     Line,
-    /// After [`COUNT`] instructions.
+    /// After `COUNT` instructions.
     Count,
     /// The function given to [`Machine::evaluate`] has returned this value, or failed with this error.
     Evaluated(Result<Value, Value>),
@@ -129,7 +129,7 @@ fn is_continuation(prototype: &Prototype, before: usize, pc: usize) -> bool {
 
 impl Machine {
     /// Switches tracing on or off, while the machine is idle. A traced machine's `run` returns [`Progress::Stopped`]
-    /// before each new line and after every [`COUNT`] instructions; its budget ends only native functions.
+    /// before each new line and after every `COUNT` instructions; its budget ends only native functions.
     pub fn trace(&mut self, is_on: bool) {
         self.tracing = Tracing { is_on, left: COUNT, ..Tracing::default() };
     }
