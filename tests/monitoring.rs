@@ -348,8 +348,9 @@ fn requests_that_are_refused_anyway_are_refused_during_a_pause() {
 fn a_client_that_hangs_up_or_is_killed_while_it_waits_leaves_nothing_behind() {
     let server = Server::start("");
     let mut control = server.client();
-    let quiet = server.open_files();
     control.ok("CLIENT PAUSE 1000000 WRITE");
+    // After a reply, so that this connection is accepted and counted.
+    let quiet = server.open_files();
     let mut waiting: Vec<Client> = (0..10).map(|_| server.client()).collect();
     for client in &mut waiting {
         client.send(&["INCR", "counter"]).expect("send");
