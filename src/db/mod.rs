@@ -531,8 +531,10 @@ impl Keyspace {
     fn insert_with_access(&mut self, key: Key<'_>, entry: Entry) -> Position {
         debug_assert_eq!(entry.key(), key.name);
         debug_assert_eq!(self.hash(key.name), key.hash);
-        // The probe reads the bucket that the entry will be in, so it costs no extra cache miss.
-        if let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name) {
+        // Without hidden keys, the caller's own lookup is enough.
+        if self.expiry == ExpiryPolicy::Hide
+            && let Some(at) = self.dbs[key.db].dict.find(key.hash, key.name)
+        {
             self.make_way(key, at);
         }
         self.journal.note(key, Event::New);
