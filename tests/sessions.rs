@@ -59,6 +59,36 @@ fn a_client_that_asks_for_itself_sees_what_its_own_request_holds() {
 }
 
 #[test]
+fn a_line_shows_the_room_in_the_shared_buffers_and_the_peak_of_the_replies() {
+    let server = Server::start("--enable-debug-command yes");
+    let (mut client, mut control) = (server.client(), server.client());
+    let id = client.run("CLIENT ID").integer();
+    control.ok("DEBUG REPLYBUFFER PEAK-RESET-TIME never");
+    let line = control.run("CLIENT INFO").text();
+    // Behind the request there is room for more; so there is behind the reply.
+    assert!(number(&line, "qbuf-free") >= 1024 && number(&line, "rbs") > 0, "{line}");
+    let ring = number(&line, "qbuf") + number(&line, "qbuf-free");
+    control.send_raw(b"PING\r\nCLIENT INFO\r\n").expect("send");
+    control.read_reply().expect("the first reply");
+    let line = control.read_reply().expect("the second reply").value.text();
+    assert_eq!(number(&line, "qbuf") + number(&line, "qbuf-free"), ring, "{line}");
+    assert!(number(&line, "rbs") > number(&line, "obl"), "{line}");
+    // What the line of another client shows.
+    let of_client = |control: &mut Client| control.run(&format!("CLIENT LIST ID {id}")).text();
+    client.run(&format!("ECHO {}", "x".repeat(1000)));
+    let line = of_client(&mut control);
+    assert!((1007..=16384).contains(&number(&line, "rbp")), "{line}");
+    client.run("PING");
+    assert_eq!(number(&of_client(&mut control), "rbp"), number(&line, "rbp"));
+    control.ok("DEBUG REPLYBUFFER PEAK-RESET-TIME 0");
+    let line = eventually("the peak is reset, and an idle client has no buffer", || {
+        let line = of_client(&mut control);
+        (number(&line, "rbp") == 0 && number(&line, "qbuf-free") == 0).then_some(line)
+    });
+    assert!(number(&line, "rbs") <= 16384, "{line}");
+}
+
+#[test]
 fn what_waits_is_counted_by_its_arguments() {
     let server = Server::start("");
     let (mut waiting, mut control) = (server.client(), server.client());

@@ -23,6 +23,9 @@ pub struct Cron {
     pub paused: bool,
     /// Whether keys that are not accessed are expired, too (`DEBUG SET-ACTIVE-EXPIRE`).
     pub expires: bool,
+    /// After how many milliseconds the peak of a client's replies is reset; `None`: never
+    /// (`DEBUG REPLYBUFFER PEAK-RESET-TIME`).
+    pub peak_period_ms: Option<u32>,
     /// Runs since the start.
     pub runs: u64,
 }
@@ -41,6 +44,9 @@ const EXPIRE_SLICE_US: u64 = 300;
 /// For how many seconds the largest buffers of clients are remembered.
 const BUFFER_SECONDS: usize = 8;
 
+/// For how many milliseconds the peak of a client's replies is kept.
+pub const PEAK_PERIOD_MS: u32 = 5000;
+
 /// Seconds between two lines of the log that say what there is.
 const CENSUS_SECONDS: u32 = 5;
 
@@ -58,6 +64,7 @@ impl Cron {
             buffers: [(0, 0); BUFFER_SECONDS],
             paused: false,
             expires: true,
+            peak_period_ms: Some(PEAK_PERIOD_MS),
             runs: 0,
         }
     }
@@ -205,7 +212,11 @@ impl Server {
         // Each slot is emptied a second before it is used again.
         self.cron.buffers[(second + 1) % BUFFER_SECONDS] = (0, 0);
         let (query, output) = &mut self.cron.buffers[second % BUFFER_SECONDS];
+        let peak_period_ms = self.cron.peak_period_ms;
         self.net.clients.visit_some(&mut cursor, count, |token, client| {
+            if let Some(period_ms) = peak_period_ms {
+                client.reply_peak.reset_after(period_ms, now);
+            }
             let flags = client.session.flags;
             let may_idle = flags.monitor || flags.waiting || flags.subscribed;
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {

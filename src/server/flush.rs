@@ -48,6 +48,8 @@ impl Server {
         if limit > 0 && (waiting + output.chain_bytes(head)) as u64 >= limit {
             return self.cut_off(token);
         }
+        let is_one_piece = !output.has_next(head) && !output.has_splices(head);
+        client.reply_peak.raise(if is_one_piece { bytes.len() } else { output.chain_bytes(head) });
         let mut sent = 0;
         if client.pending.is_none() && !output.has_splices(head) {
             let taken = if output.has_next(head) {

@@ -158,8 +158,8 @@ impl Server {
         io.ring.commit(count);
         client.active_ms = self.core.keyspace.moment.unix_ms;
         self.core.stats.net_input_bytes += io.ring.len() as u64;
+        self.net.take_in_hand_shared(token, &io.ring);
         let window = io.ring.readable();
-        self.net.take_in_hand(token, window.len(), 0);
         let mut partial = Partial::default();
         let progress = self.run_window(token, &mut io.batch, window, &mut partial, &[]);
         let mut rest = &window[progress.consumed..];

@@ -70,6 +70,8 @@ struct Beside {
     arguments: usize,
     /// Bytes of replies that its socket has not been offered yet.
     unsent: usize,
+    /// Bytes that its replies can still take of the shared buffer: only for the client being served.
+    room: usize,
 }
 
 impl Server {
@@ -77,7 +79,7 @@ impl Server {
     pub(in crate::server) fn describe_client(&self, token: Token) -> String {
         let unsent =
             self.net.output.unsent().filter(|(client, _)| *client == token).map(|(_, bytes)| bytes).sum();
-        self.describe_client_beside(token, Beside { arguments: 0, unsent })
+        self.describe_client_beside(token, Beside { unsent, ..Beside::default() })
     }
 
     fn describe_client_beside(&self, token: Token, beside: Beside) -> String {
@@ -107,7 +109,7 @@ impl Server {
         let redirection = tracking.map_or(-1, redirection);
         // Arguments that lie among the received bytes are not memory of their own.
         let memory = self.memory_of_client(token, client)
-            + in_hand.room
+            + in_hand.own_room()
             + in_hand.bytes.max(beside.arguments)
             + beside.unsent;
         let names = session.names.as_deref();
@@ -120,7 +122,7 @@ impl Server {
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
              multi={queued} watch={watched} qbuf={qbuf} qbuf-free={qbuf_free} argv-mem={argv} \
-             multi-mem={queued_bytes} rbs=0 rbp=0 obl={} oll={queue_len} omem={queue_bytes} tot-mem={memory} \
+             multi-mem={queued_bytes} rbs={} rbp={} obl={} oll={queue_len} omem={queue_bytes} tot-mem={memory} \
              events={} cmd={command} user=default redir={redirection} resp={} lib-name={} lib-ver={}",
             session.id,
             client.socket.peer(),
@@ -134,6 +136,8 @@ impl Server {
             subscriptions.channels,
             subscriptions.patterns,
             subscriptions.shards,
+            beside.unsent + beside.room,
+            client.reply_peak.bytes(),
             beside.unsent,
             if queue_bytes > 0 { "rw" } else { "r" },
             if session.protocol == Protocol::Resp3 { 3 } else { 2 },
@@ -147,7 +151,7 @@ impl Server {
         // Inside `EXEC` that is the request: what was queued counts as such.
         let in_transaction = self.net.session(token).flags.transaction;
         let arguments = if in_transaction { "exec".len() } else { args.iter_from(0).map(<[u8]>::len).sum() };
-        Beside { arguments, unsent: self.net.output.open_bytes() }
+        Beside { arguments, unsent: self.net.output.open_bytes(), room: self.net.output.room() }
     }
 
     /// `CLIENT INFO`: the own line.

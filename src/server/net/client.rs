@@ -233,6 +233,8 @@ pub struct Client {
     pub created_ms: i64,
     /// When it last sent or was sent something, Unix milliseconds.
     pub active_ms: i64,
+    /// Its largest output of one iteration in the last seconds.
+    pub reply_peak: ReplyPeak,
     /// Whether whole requests wait in `query` for the next iteration.
     pub resumable: bool,
     /// Whether what it sent last ended in a large argument: the next receive takes less, since another may follow.
@@ -280,6 +282,39 @@ impl Client {
     /// Bytes that it has sent and the server has not executed yet. O(1).
     pub fn unexecuted_len(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.len()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+}
+
+/// The most bytes of replies that one iteration sent to a client, since the last reset.
+#[derive(Clone, Copy, Default)]
+pub struct ReplyPeak {
+    bytes: u32,
+    /// When it was reset, Unix milliseconds modulo 2³².
+    since_ms: u32,
+}
+
+impl ReplyPeak {
+    /// A new client's.
+    pub fn new(now_ms: i64) -> ReplyPeak {
+        ReplyPeak { bytes: 0, since_ms: now_ms as u32 }
+    }
+
+    /// Bytes since the last reset; 2³² − 1 for more.
+    pub fn bytes(self) -> u32 {
+        self.bytes
+    }
+
+    /// An iteration sends `bytes`.
+    #[inline]
+    pub fn raise(&mut self, bytes: usize) {
+        self.bytes = self.bytes.max(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Resets the peak if more than `period_ms` have passed since the last reset.
+    pub fn reset_after(&mut self, period_ms: u32, now_ms: i64) {
+        if (now_ms as u32).wrapping_sub(self.since_ms) > period_ms {
+            *self = ReplyPeak::new(now_ms);
+        }
     }
 }
 

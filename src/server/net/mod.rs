@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use client::{Client, Clients, Query};
+use client::{Client, Clients, Query, ReplyPeak};
 use ledger::Ledger;
 use output::Output;
 
@@ -19,6 +19,7 @@ use crate::command::Session;
 use crate::resp::{Protocol, Reply};
 use crate::sys::net::{Listener, Socket};
 use crate::sys::poller::{Interest, NativePoller, Poller, Token};
+use crate::sys::ring::Ring;
 
 /// Bytes of replies written for one client before the others have their turn.
 pub const MAX_OUTPUT: usize = 256 * 1024;
@@ -39,8 +40,17 @@ pub struct InHand {
     pub client: Option<Token>,
     /// Bytes that it has sent and that were not executed when its turn began.
     pub bytes: usize,
-    /// Room behind them, in a ring of its own.
+    /// Room behind them.
     pub room: usize,
+    /// Whether they are in the ring that all clients share.
+    pub is_shared: bool,
+}
+
+impl InHand {
+    /// The room that is the client's own.
+    pub fn own_room(&self) -> usize {
+        if self.is_shared { 0 } else { self.room }
+    }
 }
 
 /// All connections.
@@ -125,6 +135,7 @@ impl Net {
             pending: None,
             created_ms: now_ms,
             active_ms: now_ms,
+            reply_peak: ReplyPeak::new(now_ms),
             resumable: false,
             sends_large: false,
             doomed: false,
@@ -170,7 +181,13 @@ impl Net {
 
     /// The buffers of a client that has its turn are taken out of it.
     pub fn take_in_hand(&mut self, client: Token, bytes: usize, room: usize) {
-        self.in_hand = InHand { client: Some(client), bytes, room };
+        self.in_hand = InHand { client: Some(client), bytes, room, is_shared: false };
+    }
+
+    /// A client that has its turn has sent what is in `ring`, the ring that all clients share.
+    pub fn take_in_hand_shared(&mut self, client: Token, ring: &Ring) {
+        let room = ring.capacity() - ring.len();
+        self.in_hand = InHand { client: Some(client), bytes: ring.len(), room, is_shared: true };
     }
 
     /// The turn is over, and the client has its buffers again.
@@ -185,7 +202,7 @@ impl Net {
 
     /// Bytes of memory that belong to connections, and to none for good: what is in hand, and the output of the iteration.
     pub fn shared_bytes(&self) -> usize {
-        self.in_hand.bytes + self.in_hand.room + self.output.memory_bytes()
+        self.in_hand.bytes + self.in_hand.own_room() + self.output.memory_bytes()
     }
 
     /// Keeps the half of a request that a client has sent.

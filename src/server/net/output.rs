@@ -304,6 +304,11 @@ impl Output {
         self.buffer.capacity() + self.segments.capacity() * size_of::<(Token, usize, usize)>()
     }
 
+    /// Bytes that can be written before the buffer has to grow.
+    pub fn room(&self) -> usize {
+        self.buffer.capacity() - self.buffer.len()
+    }
+
     /// Bytes of the segment that is being written.
     pub fn open_bytes(&self) -> usize {
         self.buffer.len() - self.open + self.spliced_bytes(self.open)

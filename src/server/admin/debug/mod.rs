@@ -25,6 +25,7 @@ use crate::config::parse_size;
 use crate::db::{Access, Event, digest};
 use crate::resp::Reply;
 use crate::server::Server;
+use crate::server::cron::PEAK_PERIOD_MS;
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 use crate::text::{glob, number};
@@ -146,10 +147,10 @@ impl Server {
             },
             // Replies have no other buffer than their list.
             (b"replybuffer", 4) if args.is(2, "resizing") => {}
-            (b"replybuffer", 4) if args.is(2, "peak-reset-time") => {
-                let known = args.is(3, "never") || args.is(3, "reset");
-                return Some(if known { Ok(()) } else { integer(word(3)).map(drop) });
-            }
+            (b"replybuffer", 4) if args.is(2, "peak-reset-time") => match peak_period(word(3)) {
+                Ok(period_ms) => self.cron.peak_period_ms = period_ms,
+                Err(error) => return Some(Err(error)),
+            },
             // `REPLICATE` sends only to replicas, and there are none.
             (b"client-enforce-reply-list", 3) | (b"replicate", 3..) => {}
             (b"set-disable-deny-scripts", 3) => self.core.scripts_call_all = leading_number(word(2)) != 0,
@@ -275,6 +276,15 @@ fn debug_error(reply: &mut Reply<'_>, text: &[u8]) {
     reply.buf.push(b'-');
     reply.buf.extend(shown(text).iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
     reply.buf.extend_from_slice(b"\r\n");
+}
+
+/// After how many milliseconds the peak of a client's replies is reset; `None`: never.
+fn peak_period(word: &[u8]) -> Result<Option<u32>, Error> {
+    match word.to_ascii_lowercase().as_slice() {
+        b"never" => Ok(None),
+        b"reset" => Ok(Some(PEAK_PERIOD_MS)),
+        _ => integer(word).map(|ms| (ms >= 0).then(|| u32::try_from(ms).unwrap_or(u32::MAX))),
+    }
 }
 
 fn packed_threshold(word: &[u8]) -> Result<u64, Error> {
