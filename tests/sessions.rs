@@ -115,6 +115,78 @@ fn what_waits_is_counted_by_its_arguments() {
     control.wait_for_info("clients_in_timeout_table", |n| n == 1);
 }
 
+/// Keys of a `WATCH` that takes many iterations.
+const MANY: usize = 30_000;
+
+/// A `WATCH` of keys from `from` on.
+fn watch_many(client: &mut Client, from: usize) {
+    let names = (from..from + MANY).map(|number| format!("key:{number}"));
+    let request = encode(&std::iter::once("WATCH".to_owned()).chain(names).collect::<Vec<_>>());
+    client.send_raw(&request).expect("sent");
+    assert_eq!(client.read_reply().expect("the reply").value.text(), "OK");
+}
+
+#[test]
+fn watching_many_keys_takes_many_iterations() {
+    let server = Server::start("");
+    let (mut client, mut control) = (server.client(), server.client());
+    let before = control.info_number("eventloop_cycles");
+    watch_many(&mut client, 0);
+    let after = control.info_number("eventloop_cycles");
+    assert!(after - before >= (MANY / 1000) as i64, "{before} {after}");
+}
+
+/// The reply to an `EXEC` of one request; null if a watched key was touched.
+fn executed(client: &mut Client) -> Value {
+    client.ok("MULTI");
+    client.run("PING");
+    client.run("EXEC")
+}
+
+#[test]
+fn the_keys_of_a_large_watch_count_from_the_first_to_the_last_and_until_they_are_forgotten() {
+    let server = Server::start("");
+    let (mut client, mut control) = (server.client(), server.client());
+    for touched in [0, MANY / 2, MANY - 1] {
+        watch_many(&mut client, 0);
+        control.ok(&format!("SET key:{touched} x"));
+        assert!(executed(&mut client).is_null(), "{touched}");
+        assert!(!executed(&mut client).is_null(), "nothing is watched any more");
+        watch_many(&mut client, 0);
+        client.ok("UNWATCH");
+        control.ok(&format!("SET key:{touched} y"));
+        assert!(!executed(&mut client).is_null(), "{touched} after UNWATCH");
+    }
+    // What is left of one session does not count for the next, which has half of its keys.
+    watch_many(&mut client, 0);
+    client.ok("UNWATCH");
+    watch_many(&mut client, MANY / 2);
+    control.ok("SET key:0 z");
+    assert!(!executed(&mut client).is_null());
+    watch_many(&mut client, 0);
+    client.ok("UNWATCH");
+    watch_many(&mut client, MANY / 2);
+    control.ok(&format!("SET key:{MANY} z"));
+    assert!(executed(&mut client).is_null());
+}
+
+#[test]
+fn a_watched_key_that_expires_makes_exec_fail() {
+    let server = Server::start("--enable-debug-command yes");
+    let (mut client, mut control) = (server.client(), server.client());
+    control.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    control.ok("MSET lasts x later x");
+    control.ok("SET later x PX 100000");
+    control.ok("SET k x PX 40");
+    client.ok("WATCH lasts later k");
+    // Only a second key shows that the time of the first is over: to look at that would delete it.
+    control.ok("SET as-long x PX 40");
+    eventually("the key expires", || control.run("GET as-long").is_null().then_some(()));
+    assert!(executed(&mut client).is_null());
+    client.ok("WATCH lasts later");
+    assert!(!executed(&mut client).is_null());
+}
+
 #[test]
 fn what_is_queued_is_counted_until_it_has_been_executed() {
     let server = Server::start("");

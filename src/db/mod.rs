@@ -435,6 +435,13 @@ impl Keyspace {
         (!is_past).then(|| entry.kind())
     }
 
+    /// When a key expires, if it does, and if it is there and has not expired. Changes nothing.
+    pub fn expiry_of(&self, key: Key<'_>) -> Option<Option<i64>> {
+        let entry = self.dbs[key.db].dict.get(self.dbs[key.db].dict.find(key.hash, key.name)?);
+        let expire_at = entry.expire_at();
+        (!expire_at.is_some_and(|time| self.is_past(time))).then_some(expire_at)
+    }
+
     /// Whether a key or field that expires at `expire_at` can no longer be found.
     #[inline]
     pub fn is_past(&self, expire_at: i64) -> bool {

@@ -1,11 +1,12 @@
 //! Splits long work of one client into parts, one per iteration, so that other clients are served in between.
 //!
-//! * A command with many names (`SUBSCRIBE` with 100,000 channels): its handler does a part and calls
+//! * A command with many names (`SUBSCRIBE` with 100,000 channels, `WATCH`): its handler does a part and calls
 //!   [`Server::continue_later`] with the argument to continue from. The client is blocked until the command is complete; its
 //!   later requests wait. Each iteration calls the handler of one such client, in turn. Other clients may see the effect
 //!   of some of the names before that of the rest.
 //! * The subscriptions of disconnected clients
 //!   ([`Subscribers::sweep`](super::audience::subscribers::Subscribers::sweep)).
+//! * The keys that clients no longer watch ([`Watchers::sweep`](super::audience::watchers::Watchers::sweep)).
 //! * The arguments of a finished request with very many large ones. Each has its own block, and freeing 76,400 blocks takes
 //!   as long as the MSET that they belong to.
 
@@ -19,6 +20,9 @@ use crate::types::Block;
 
 /// The most subscriptions of disconnected clients that one iteration removes: each takes 0.3 to 0.5 µs.
 const SWEPT: usize = 1024;
+
+/// The most names that a part of a `WATCH` adds, and the most that one iteration removes: each takes 0.5 to 0.8 µs.
+pub(super) const WATCHED: usize = 512;
 
 /// A command that has done a part of its work.
 struct Part {
@@ -56,12 +60,14 @@ impl Server {
         !self.parts.queue.is_empty()
             || !self.parts.spent.is_empty()
             || self.audience.subscribers.has_departed()
+            || self.audience.watchers.has_departed()
     }
 
     /// Does this iteration's part: sweeps subscriptions, continues one command, and frees arguments.
     pub(super) fn do_parts(&mut self) {
         self.parts.sweeps_left = SWEPT;
         self.sweep_subscriptions();
+        self.sweep_watched(WATCHED);
         self.continue_command();
         if let Some(blocks) = self.parts.spent.last_mut() {
             blocks.truncate(blocks.len().saturating_sub(FEW_BLOCKS));

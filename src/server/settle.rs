@@ -16,6 +16,7 @@ use super::audience::Audience;
 use super::audience::waiters::{End, EndedWait, Parked};
 use super::invalidate::reader;
 use super::net::batch::Rest;
+use super::parts::WATCHED;
 use crate::command::Error;
 use crate::command::waiting::Parking;
 use crate::db::{Access, Awaiting, Framing};
@@ -107,7 +108,7 @@ impl Server {
         let keyspace = &self.core.keyspace;
         let exists = |db: usize, name: &[u8]| keyspace.kind_of(keyspace.key(db, name)).is_some();
         let released = self.audience.watchers.observe(&keyspace.journal, exists);
-        self.forget_watched(&released);
+        self.sweep_watched(released.min(WATCHED));
     }
 
     /// Serves the clients that wait for keys that are ready, until no such key is left.

@@ -8,6 +8,7 @@
 
 use super::Server;
 use super::net::batch::Rest;
+use super::parts::WATCHED;
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, Handler, Origin, ServerCommand, flags};
 use crate::db::Awaiting;
@@ -197,18 +198,29 @@ impl Server {
         }
     }
 
-    /// `WATCH key …`: the next `EXEC` fails if one of these keys changes before.
+    /// `WATCH key …`: the next `EXEC` fails if one of these keys changes before. In parts, if there are very many.
     pub(super) fn watch(&mut self, token: Token, args: Args<'_>) -> Result {
         if self.net.session(token).flags.transaction {
             return Err(Error::new("ERR WATCH inside MULTI is not allowed"));
         }
         let db = self.net.selected_db(token);
-        for name in args.iter_from(1) {
+        let from = self.continues_from().max(1);
+        let end = args.len().min(from + WATCHED);
+        self.sweep_watched(end - from);
+        for at in from..end {
+            let name = args.get(at);
             let key = self.core.keyspace.key(db, name);
-            let present = self.core.keyspace.kind_of(key).is_some();
-            if self.audience.watchers.watch(token, Watched { db, name: name.into(), present }) {
+            let (present, expire_at) = match self.core.keyspace.expiry_of(key) {
+                Some(expire_at) => (true, expire_at),
+                None => (false, None),
+            };
+            if self.audience.watchers.watch(token, Watched { db, name: name.into(), present, expire_at }) {
                 self.core.keyspace.journal.await_key(key.hash, Awaiting::Change);
             }
+        }
+        if end < args.len() {
+            self.continue_later(token, end);
+            return Ok(());
         }
         self.net.reply_to(token).ok();
         Ok(())
@@ -223,23 +235,27 @@ impl Server {
 
     /// `token` watches nothing any more, and is not touched.
     pub(super) fn unwatch_all(&mut self, token: Token) {
-        let keys = self.audience.watchers.forget(token);
-        self.forget_watched(&keys);
+        let forgotten = self.audience.watchers.forget(token);
+        self.sweep_watched(forgotten.min(WATCHED));
     }
 
-    /// The journal need not record changes of `keys` for their watchers.
-    pub(super) fn forget_watched(&mut self, keys: &[Watched]) {
-        for key in keys {
-            let hash = self.core.keyspace.hash(&key.name);
-            self.core.keyspace.journal.forget(hash, Awaiting::Change);
+    /// Removes at most `most` keys that are no longer watched, also from those that the journal records changes of.
+    pub(super) fn sweep_watched(&mut self, most: usize) {
+        if self.audience.watchers.has_departed() {
+            let keyspace = &mut self.core.keyspace;
+            self.audience.watchers.sweep(most, |name| {
+                let hash = keyspace.hash(name);
+                keyspace.journal.forget(hash, Awaiting::Change);
+            });
         }
     }
 
-    /// Whether a key that `token` watches has expired since, and was not deleted yet.
+    /// Whether a key that `token` watches has expired since, and was not deleted yet. O(1) before the first of them expires.
     fn has_watched_key_expired(&self, token: Token) -> bool {
-        let keyspace = &self.core.keyspace;
+        let (keyspace, watchers) = (&self.core.keyspace, &self.audience.watchers);
         let is_gone = |key: &Watched| keyspace.kind_of(keyspace.key(key.db, &key.name)).is_none();
-        self.audience.watchers.keys(token).iter().any(|key| key.present && is_gone(key))
+        watchers.may_have_expired(token, keyspace.moment.unix_ms)
+            && watchers.keys(token).iter().any(|key| key.present && is_gone(key))
     }
 }
 

@@ -1,22 +1,31 @@
 //! `WATCH`: clients whose next `EXEC` fails if a key changes before.
 //!
 //! ```text
-//!   by_key     database ─▶ name ─▶ clients that watch it
-//!   watching   client ─▶ its keys, and whether one of them was touched
+//!   by_key     database ─▶ name ─▶ sessions that watch it
+//!   watching   client ─▶ its session and keys, and whether one of them was touched
+//!   departed   sessions that have ended ─▶ keys still in `by_key`
 //! ```
 //!
 //! The journal records changes of watched keys alone. A client whose key was touched watches nothing any more: its
 //! `EXEC` fails whatever else happens. A key that is there and one that has expired but was not deleted yet are two
 //! things here: the deletion of the latter changes nothing for its watcher.
+//!
+//! A *session* is what a client watches until its next `EXEC`, `DISCARD` or `UNWATCH`, or until it disconnects. Ending a
+//! session takes O(1): it becomes unknown, so its keys in `by_key` no longer count. [`Watchers::sweep`] removes these in
+//! slices, since 100,000 keys take 50 ms. Each key that is added pays for the removal of another, so that what is left
+//! of ended sessions does not grow.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::alloc::{array_size, hashed_one_size, hashed_size};
 use crate::db::{Change, Journal};
 use crate::sys::poller::Token;
 
-/// The watched keys of one database, each with its clients.
-type Names = HashMap<Box<[u8]>, HashMap<Token, Present>>;
+/// The watched keys of one database, each with its sessions.
+type Names = HashMap<Box<[u8]>, HashMap<Session, Present>>;
+
+/// A client, and the number of its session.
+type Session = (Token, u32);
 
 /// See [`Watched::present`].
 type Present = bool;
@@ -31,6 +40,8 @@ pub struct Watched {
     /// Whether the key was there, and had not expired, when the client began to watch it. As long as the client was not
     /// touched this is so, but that it may have expired since.
     pub present: bool,
+    /// When it expires. Until then it keeps this time, or its watcher is touched.
+    pub expire_at: Option<i64>,
 }
 
 impl Watched {
@@ -39,7 +50,7 @@ impl Watched {
     fn memory_bytes(&self) -> usize {
         let names = 2 * array_size::<u8>(self.name.len());
         let shared =
-            hashed_size::<(Box<[u8]>, HashMap<Token, Present>)>() + hashed_one_size::<(Token, Present)>();
+            hashed_size::<(Box<[u8]>, HashMap<Session, Present>)>() + hashed_one_size::<(Session, Present)>();
         size_of::<Watched>() * 4 / 3 + names + shared + Journal::AWAITED_BYTES
     }
 }
@@ -47,10 +58,13 @@ impl Watched {
 /// What one client watches.
 #[derive(Debug, Default)]
 struct Watching {
+    session: u32,
     keys: Vec<Watched>,
     /// The memory of `keys`.
     bytes: usize,
     touched: bool,
+    /// When the first of the keys expires.
+    expires_first: Option<i64>,
 }
 
 /// All clients that watch keys.
@@ -58,6 +72,9 @@ struct Watching {
 pub struct Watchers {
     by_key: BTreeMap<usize, Names>,
     watching: HashMap<Token, Watching>,
+    /// Sessions that have ended, with the keys that are still to be removed from `by_key`.
+    departed: VecDeque<(Session, Vec<Watched>)>,
+    next_session: u32,
 }
 
 impl Watchers {
@@ -86,48 +103,85 @@ impl Watchers {
         self.watching.get(&token).map_or(&[], |watching| &watching.keys)
     }
 
+    /// Whether a key that `token` watches may have expired at `now_ms`: the first of them has.
+    pub fn may_have_expired(&self, token: Token, now_ms: i64) -> bool {
+        let first = self.watching.get(&token).and_then(|watching| watching.expires_first);
+        first.is_some_and(|time| time < now_ms)
+    }
+
     /// `token` watches a key. Returns false if nothing has changed by that: it does already, or its `EXEC` will fail
     /// anyway.
     pub fn watch(&mut self, token: Token, watched: Watched) -> bool {
-        let watching = self.watching.entry(token).or_default();
+        let next = &mut self.next_session;
+        let watching = self.watching.entry(token).or_insert_with(|| {
+            *next = next.wrapping_add(1);
+            Watching { session: *next, ..Watching::default() }
+        });
         if watching.touched {
             return false;
         }
+        let session = (token, watching.session);
         let names = self.by_key.entry(watched.db).or_default();
-        let watchers = names.entry(watched.name.clone()).or_default();
-        if watchers.contains_key(&token) {
+        let sessions = names.entry(watched.name.clone()).or_default();
+        if sessions.contains_key(&session) {
             return false;
         }
-        watchers.insert(token, watched.present);
+        sessions.insert(session, watched.present);
         watching.bytes += watched.memory_bytes();
+        let times = watching.expires_first.into_iter().chain(watched.expire_at);
+        watching.expires_first = times.min();
         watching.keys.push(watched);
         true
     }
 
-    /// `token` watches nothing any more. Returns the keys that it did, for the journal.
-    pub fn forget(&mut self, token: Token) -> Vec<Watched> {
-        let Some(watching) = self.watching.remove(&token) else { return Vec::new() };
-        self.release(token, &watching.keys);
-        watching.keys
+    /// `token` watches nothing any more. Returns how many keys it did; [`Self::sweep`] removes them.
+    pub fn forget(&mut self, token: Token) -> usize {
+        let Some(watching) = self.watching.remove(&token) else { return 0 };
+        let count = watching.keys.len();
+        self.depart((token, watching.session), watching.keys);
+        count
     }
 
-    fn release(&mut self, token: Token, keys: &[Watched]) {
-        for key in keys {
-            let Some(names) = self.by_key.get_mut(&key.db) else { continue };
-            let Some(clients) = names.get_mut(&key.name) else { continue };
-            clients.remove(&token);
-            if clients.is_empty() {
-                names.remove(&key.name);
-            }
-            if names.is_empty() {
-                self.by_key.remove(&key.db);
+    fn depart(&mut self, session: Session, keys: Vec<Watched>) {
+        if !keys.is_empty() {
+            self.departed.push_back((session, keys));
+        }
+    }
+
+    /// Whether there are keys of ended sessions to remove.
+    pub fn has_departed(&self) -> bool {
+        !self.departed.is_empty()
+    }
+
+    /// Removes at most `most` keys of ended sessions. Calls `released` with the name of each, for the journal.
+    pub fn sweep(&mut self, most: usize, mut released: impl FnMut(&[u8])) {
+        for _ in 0..most {
+            let Some((session, keys)) = self.departed.front_mut() else { return };
+            let session = *session;
+            if let Some(key) = keys.pop() {
+                released(&key.name);
+                self.release(session, &key);
+            } else {
+                self.departed.pop_front();
             }
         }
     }
 
-    /// Finds the clients whose keys a unit has changed; `exists` says whether a key is there now. Returns the keys that
-    /// are not watched any more.
-    pub fn observe(&mut self, journal: &Journal, exists: impl Fn(usize, &[u8]) -> bool) -> Vec<Watched> {
+    fn release(&mut self, session: Session, key: &Watched) {
+        let Some(names) = self.by_key.get_mut(&key.db) else { return };
+        let Some(sessions) = names.get_mut(&key.name) else { return };
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            names.remove(&key.name);
+        }
+        if names.is_empty() {
+            self.by_key.remove(&key.db);
+        }
+    }
+
+    /// Finds the clients whose keys a unit has changed; `exists` says whether a key is there now. Returns how many keys are
+    /// no longer watched; [`Self::sweep`] removes them.
+    pub fn observe(&mut self, journal: &Journal, exists: impl Fn(usize, &[u8]) -> bool) -> usize {
         let mut touched: Vec<Token> = Vec::new();
         for change in journal.changes() {
             match change {
@@ -136,7 +190,8 @@ impl Watchers {
                     let watchers = self.by_key.get(&key.db).and_then(|names| names.get(key.name));
                     let concerned =
                         watchers.into_iter().flatten().filter(|(_, present)| !removes || **present);
-                    touched.extend(concerned.map(|(token, _)| *token));
+                    let live = concerned.filter(|(session, _)| self.is_live(session));
+                    touched.extend(live.map(|((token, _), _)| *token));
                 }
                 Change::Key { .. } => {}
                 Change::Flushed { db, .. } => touched.extend(self.of_database(db, |watched| watched.present)),
@@ -148,16 +203,22 @@ impl Watchers {
                 }
             }
         }
-        let mut released = Vec::new();
+        let mut released = 0;
         for token in touched {
             let Some(watching) = self.watching.get_mut(&token) else { continue };
             watching.touched = true;
             watching.bytes = 0;
             let keys = std::mem::take(&mut watching.keys);
-            self.release(token, &keys);
-            released.extend(keys);
+            let session = (token, watching.session);
+            released += keys.len();
+            self.depart(session, keys);
         }
         released
+    }
+
+    /// Whether a session has not ended.
+    fn is_live(&self, (token, number): &Session) -> bool {
+        self.watching.get(token).is_some_and(|watching| watching.session == *number)
     }
 
     /// The clients that watch a key of database `db` for which `concerns` holds.
@@ -177,7 +238,7 @@ mod tests {
     const OTHER: Token = Token { slot: 2, generation: 0 };
 
     fn watch(watchers: &mut Watchers, token: Token, db: usize, name: &str, present: bool) -> bool {
-        watchers.watch(token, Watched { db, name: name.as_bytes().into(), present })
+        watchers.watch(token, Watched { db, name: name.as_bytes().into(), present, expire_at: None })
     }
 
     /// Tells watchers of changes of the keys `k` and `gone`, which the journal records since they are watched.
@@ -188,7 +249,7 @@ mod tests {
             keyspace.journal.await_key(hash, Awaiting::Change);
         }
         change(&mut keyspace);
-        watchers.observe(&keyspace.journal, |_, _| exists).len()
+        watchers.observe(&keyspace.journal, |_, _| exists)
     }
 
     fn event(db: usize, name: &'static str, event: Event) -> impl FnOnce(&mut Keyspace) {
@@ -211,9 +272,41 @@ mod tests {
         assert!(watchers.is_touched(CLIENT) && !watchers.is_touched(OTHER));
         assert_eq!((watchers.count(CLIENT), watchers.count(OTHER)), (0, 1));
         assert!(!watch(&mut watchers, CLIENT, 0, "new", true));
-        assert!(watchers.forget(CLIENT).is_empty() && !watchers.is_touched(CLIENT));
-        assert_eq!(watchers.forget(OTHER).len(), 1);
-        assert!(watchers.is_empty());
+        assert!(watchers.forget(CLIENT) == 0 && !watchers.is_touched(CLIENT));
+        assert_eq!(watchers.forget(OTHER), 1);
+        watchers.sweep(usize::MAX, |_| {});
+        assert!(watchers.is_empty() && !watchers.has_departed());
+    }
+
+    #[test]
+    fn the_keys_of_an_ended_session_touch_nobody_and_are_removed_in_slices() {
+        let mut watchers = Watchers::default();
+        for name in ["k", "gone", "third"] {
+            assert!(watch(&mut watchers, CLIENT, 0, name, true));
+        }
+        assert_eq!(watchers.forget(CLIENT), 3);
+        // The next session of the client does not inherit the keys, though they are still in the table.
+        assert!(watch(&mut watchers, CLIENT, 0, "k", true));
+        assert_eq!(tell(&mut watchers, true, event(0, "gone", Event::Set)), 0);
+        assert!(!watchers.is_touched(CLIENT));
+        let mut released = Vec::new();
+        watchers.sweep(2, |name| released.push(name.to_vec()));
+        assert_eq!(released, [b"third".to_vec(), b"gone".to_vec()]);
+        watchers.sweep(2, |name| released.push(name.to_vec()));
+        assert!(released.len() == 3 && !watchers.has_departed() && !watchers.is_empty());
+        assert_eq!(tell(&mut watchers, true, event(0, "k", Event::Set)), 1);
+        assert!(watchers.is_touched(CLIENT));
+    }
+
+    #[test]
+    fn the_first_time_of_expiry_is_kept() {
+        let mut watchers = Watchers::default();
+        for (name, expire_at) in [("a", None), ("b", Some(20)), ("c", Some(10)), ("d", Some(30))] {
+            watchers.watch(CLIENT, Watched { db: 0, name: name.as_bytes().into(), present: true, expire_at });
+        }
+        assert!(watchers.may_have_expired(CLIENT, 11) && !watchers.may_have_expired(CLIENT, 10));
+        watchers.forget(CLIENT);
+        assert!(!watchers.may_have_expired(CLIENT, 11));
     }
 
     #[test]
