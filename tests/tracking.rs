@@ -140,7 +140,32 @@ fn what_a_client_has_read_is_forgotten_when_it_is_gone() {
     // Without a client that tracks keys nothing is kept.
     read_keys(&mut stays, 100);
     stays.ok("CLIENT TRACKING OFF");
+    drop(stays);
     writer.wait_for_info("tracking_total_keys", |keys| keys == 0);
+}
+
+#[test]
+fn a_client_that_ends_tracking_and_begins_again_is_told_of_what_it_read_before() {
+    let server = Server::start("--hz 100");
+    let mut writer = server.client();
+    for end in ["CLIENT TRACKING OFF", "RESET"] {
+        let mut client = tracker(&server, "");
+        for name in ["changed", "other"] {
+            client.run(&format!("GET {name}"));
+        }
+        client.run(end);
+        // At least a second passes, in which cron runs many times.
+        let begin = writer.info_number("uptime_in_seconds");
+        writer.wait_for_info("uptime_in_seconds", |uptime| uptime >= begin + 2);
+        client.run("HELLO 3");
+        // Between the two nobody tracks keys, so nobody is told; but the key is forgotten.
+        writer.ok("SET other x");
+        client.ok("CLIENT TRACKING ON");
+        writer.ok("SET changed x");
+        writer.ok("SET other y");
+        let told: Vec<_> = pushed_by_now(&mut client).iter().filter_map(invalidated).collect();
+        assert_eq!(told, ["changed"], "{end}");
+    }
 }
 
 #[test]

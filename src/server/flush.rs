@@ -202,6 +202,7 @@ impl Server {
             }
             self.unwatch_all(token);
             self.forget_tracking(token);
+            self.audience.trackers.leave(token);
             if client.session.flags.subscribed {
                 self.end_subscriptions(token);
             }

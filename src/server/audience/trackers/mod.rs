@@ -13,12 +13,13 @@
 //! redirect is told nothing. Protocols and subscriptions are asked for when a message is written ([`Reach`]).
 //!
 //! The table does not know databases: a key is a name. What a client read before it left stays in the table until the
-//! key changes, is given up for another one ([`Trackers::evict`]), or nobody is left who tracks keys.
+//! key changes, is given up for another one ([`Trackers::evict`]), or every client that ever tracked keys has disconnected: one
+//! that ends tracking and begins it again is notified of changes of what it read before, as in Redis.
 
 mod prefixes;
 mod table;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use prefixes::Prefixes;
 use table::Table;
@@ -128,7 +129,9 @@ impl News<'_> {
 /// All clients that track keys, and what is known of the keys. See the module's head.
 pub struct Trackers {
     clients: HashMap<Token, Tracking>,
-    /// From the first client that tracks keys on until there is none.
+    /// Connected clients that have ended tracking: the table may still name them.
+    former: HashSet<Token>,
+    /// From the first client that tracks keys on until there is none, nor a former one.
     table: Option<Table>,
     prefixes: Prefixes,
     /// Keys that the client of the current unit has changed itself, and is told of when the unit is over; `None`: all.
@@ -141,6 +144,7 @@ impl Default for Trackers {
     fn default() -> Self {
         Trackers {
             clients: HashMap::new(),
+            former: HashSet::new(),
             table: None,
             prefixes: Prefixes::default(),
             own: Vec::new(),
@@ -181,6 +185,7 @@ impl Trackers {
     /// with the prefixes that it has.
     pub fn begin(&mut self, token: Token, options: Options, prefixes: &[&[u8]], shapes: &Shapes) {
         self.table.get_or_insert_with(|| Table::new(shapes));
+        self.former.remove(&token);
         let tracking = self.clients.entry(token).or_default();
         tracking.options = options;
         tracking.broken = false;
@@ -201,7 +206,13 @@ impl Trackers {
         for prefix in &tracking.prefixes {
             self.prefixes.remove(token, prefix);
         }
+        self.former.insert(token);
         true
+    }
+
+    /// `token` has disconnected, after [`Self::end`].
+    pub fn leave(&mut self, token: Token) {
+        self.former.remove(&token);
     }
 
     /// `token` has read a key, whose copies are to be invalidated when it changes.
@@ -322,9 +333,9 @@ impl Trackers {
         }
     }
 
-    /// Drops the table if no client tracks keys any more. Returns whether it did.
+    /// Drops the table if no connected client tracks keys or has tracked them. Returns whether it did.
     pub fn retire(&mut self) -> bool {
-        if !self.clients.is_empty() {
+        if !self.clients.is_empty() || !self.former.is_empty() {
             return false;
         }
         let Some(mut table) = self.table.take() else { return false };
