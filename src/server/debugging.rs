@@ -42,8 +42,8 @@ const SEND_MS: u64 = 5000;
 /// How often a wait for a command checks whether a shutdown was requested.
 const CHECK_MS: u32 = 100;
 
-/// How long a script may run to its next breakpoint before the debugger stops it, if `busy-reply-threshold` is 0; and how
-/// long a native function may run before the server checks whether its client has disconnected.
+/// How long a script may run to its next breakpoint before the debugger stops it, and a native function before the server
+/// checks whether its client has disconnected, if `busy-reply-threshold` is 0.
 const TIMEOUT_MS: u64 = 5000;
 
 /// The error of a script that runs too long after its client has disconnected.
@@ -222,10 +222,7 @@ impl Server {
     /// Called when the script's machine has stopped. Executes the client's commands until the machine has to run again.
     pub(super) fn stop_script(&mut self, run: &mut Run, stop: Stop) {
         self.take_reports(run);
-        let timeout_ms = match self.core.config.busy_reply_threshold {
-            0 => TIMEOUT_MS,
-            threshold => threshold,
-        };
+        let timeout_ms = self.debugging_timeout_ms();
         let rate = self.core.stats.tick_rate();
         let Some(session) = &mut self.debugging.session else { return };
         let debugger = &mut session.debugger;
@@ -407,11 +404,20 @@ impl Server {
         }
     }
 
+    /// How long a script, a native function or an `eval` may run before the server interferes.
+    fn debugging_timeout_ms(&self) -> u64 {
+        match self.core.config.busy_reply_threshold {
+            0 => TIMEOUT_MS,
+            threshold => threshold,
+        }
+    }
+
     /// Called while a native function or the code of an `eval` runs long. Ends it if its client has disconnected.
     pub(super) fn check_debugged_client(&mut self, run: &mut Run) {
+        let timeout_ms = self.debugging_timeout_ms();
         let Some(session) = &self.debugging.session else { return };
         let ran_ms = self.core.stats.tick_rate().since(session.since) / 1_000_000;
-        if ran_ms >= TIMEOUT_MS && session.input.len() <= LONGEST_INPUT && !self.receive_for_debugger(false) {
+        if ran_ms >= timeout_ms && session.input.len() <= LONGEST_INPUT && !self.receive_for_debugger(false) {
             fail(run, LATE);
         }
     }
