@@ -509,3 +509,16 @@ fn memory_of_deleted_values_is_used_again() {
     assert!(most < 160 * MB, "{} MB for one value of 8 MB at a time", most / MB);
     client.wait_for_info("lazyfree_pending_objects", |n| n == 0);
 }
+
+#[test]
+fn the_buffer_that_a_client_cut_off_has_filled_is_freed_at_once() {
+    let server = Server::start("");
+    let (mut client, mut control) = (server.client(), server.client());
+    control.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0"]);
+    control.ok(&format!("SET value {}", "x".repeat(1024)));
+    let before = control.info_number("used_memory");
+    client.send_raw(&b"GET value\r\n".repeat(150)).expect("sent");
+    client.wait_closed();
+    let after = control.info_number("used_memory");
+    assert!(after < before + 100_000, "{before} {after}");
+}

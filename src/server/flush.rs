@@ -165,6 +165,7 @@ impl Server {
     #[cold]
     pub(super) fn cut_off(&mut self, token: Token) {
         self.core.stats.output_limit_disconnections += 1;
+        self.net.output.shrink_when_cleared();
         self.process.log.warning(format_args!(
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
             self.describe_client(token)

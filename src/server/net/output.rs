@@ -34,6 +34,9 @@ const SEND_AT: usize = 256 * 1024;
 const MAX_SHARED: usize = 8 * 1024 * 1024;
 const MAX_READERS: usize = 128 * 1024;
 
+/// The buffer is not shrunk below this.
+const KEEP: usize = 16 * 1024;
+
 /// The end of a chain of segments.
 const NONE: u32 = u32::MAX;
 
@@ -83,6 +86,8 @@ pub struct Output {
     last: Vec<u32>,
     /// The highest length of the buffer since the last call of [`Output::rest`].
     peak: usize,
+    /// See [`Output::shrink_when_cleared`].
+    shrinks: bool,
     /// Where the segment that is being written begins.
     open: usize,
     turn: Turn,
@@ -299,6 +304,12 @@ impl Output {
         own.chain(shared)
     }
 
+    /// This iteration has replies that nobody will read: the buffer is shrunk once they are cleared, since what it grew by
+    /// for them is not needed again soon.
+    pub fn shrink_when_cleared(&mut self) {
+        self.shrinks = true;
+    }
+
     /// Bytes of memory, without the values between the replies.
     pub fn memory_bytes(&self) -> usize {
         self.buffer.capacity() + self.segments.capacity() * size_of::<(Token, usize, usize)>()
@@ -401,6 +412,10 @@ impl Output {
         self.buffer.clear();
         self.open = 0;
         self.turn = Turn::default();
+        if std::mem::take(&mut self.shrinks) {
+            self.peak = 0;
+            self.shrink(KEEP);
+        }
     }
 
     /// Frees unused capacity beyond `keep` bytes. May be called at any time.
@@ -412,7 +427,6 @@ impl Output {
     /// Shrinks the buffer to twice its highest length since the last call, about a second ago. Without this, one large
     /// reply would enlarge it for good.
     pub fn rest(&mut self) {
-        const KEEP: usize = 16 * 1024;
         let used = std::mem::take(&mut self.peak).max(self.buffer.len());
         self.buffer.shrink_to(KEEP.max(2 * used));
     }
