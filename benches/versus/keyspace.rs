@@ -347,18 +347,21 @@ impl Probe {
     }
 
     /// Sends PINGs until `over`, and returns the longest time that one took, without that in which the server's main thread
-    /// or this one waited for a core.
+    /// or this one waited for a core: the longer of the two waits, since they may overlap, and subtracting more than
+    /// the PING waited would hide a stall.
     fn run(mut self, over: &AtomicBool) -> Result<Duration> {
         system::hurry(0);
         let waits = [system::ThreadTime::of(self.server)?, system::ThreadTime::own()?];
-        let waited = || -> Result<u64> { Ok(waits[0].now()?.wait_ns + waits[1].now()?.wait_ns) };
+        let waited = || -> Result<[u64; 2]> { Ok([waits[0].now()?.wait_ns, waits[1].now()?.wait_ns]) };
         let mut longest = Duration::ZERO;
         while !over.load(Ordering::Relaxed) {
             let (before, begin) = (waited()?, Instant::now());
             self.stream.write_all(b"PING\r\n")?;
             self.stream.read_exact(&mut [0; b"+PONG\r\n".len()])?;
             let taken = begin.elapsed();
-            longest = longest.max(taken.saturating_sub(Duration::from_nanos(waited()? - before)));
+            let after = waited()?;
+            let waited = (after[0] - before[0]).max(after[1] - before[1]);
+            longest = longest.max(taken.saturating_sub(Duration::from_nanos(waited)));
             sleep(GAP);
         }
         Ok(longest)
