@@ -22,7 +22,8 @@ use super::eviction::OUT_OF_MEMORY;
 use super::scripts::redis::{self, REPL_ALL};
 use super::scripts::run::{End, Host, Kind, Room, Run};
 use super::scripts::shebang::Flags;
-use super::scripts::{api, reply, values};
+use super::scripts::values::Reading;
+use super::scripts::{api, reply};
 use super::{admin, lookup};
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, Handler, Origin, ServerCommand, Session, flags};
@@ -34,12 +35,6 @@ use crate::sys::{clock, crash};
 
 /// Instructions between two looks at the clock.
 const INSTRUCTIONS: usize = 100_000;
-
-/// Calls of the host between two looks at the clock.
-const CALLS: u32 = 16;
-
-/// With more memory in use, a script may have large strings, and the clock is looked at after each call.
-const LARGE_HEAP_BYTES: usize = 16 << 20;
 
 /// The first argument that is a key.
 const FIRST_KEY: usize = 3;
@@ -165,7 +160,7 @@ impl Server {
             slice: clock::ticks(),
             now_us: None,
             moment: self.core.keyspace.moment,
-            calls: 0,
+            reading: None,
             room: self.scripts.spare.take().unwrap_or_default(),
         });
         if self.debugging.is_on() {
@@ -191,29 +186,31 @@ impl Server {
     /// Lets a script run for `ticks` at most. Returns how it has ended, if it has.
     pub(super) fn run_slice(&mut self, run: &mut Run, ticks: Option<u64>) -> Option<End> {
         loop {
-            match run.host.machine().run(INSTRUCTIONS) {
-                Progress::Finished { .. } if run.kill_error.is_some() => {
-                    return run.kill_error.take().map(End::Killed);
-                }
-                Progress::Finished { results: 0 } => return Some(End::Returned(Value::Nil)),
-                Progress::Finished { .. } => return Some(End::Returned(run.host.machine().result(0))),
-                Progress::Failed(failure) => return Some(End::Failed(failure)),
-                Progress::Paused => self.check_debugged_client(run),
-                Progress::Stopped(stop) => self.stop_script(run, stop),
-                Progress::Host { function, call } => {
-                    self.serve_script(run, function, call);
-                    run.calls = run.calls.wrapping_add(1);
-                    // A call with a large argument takes long by itself.
-                    let is_small = run.host.machine().used_bytes() < LARGE_HEAP_BYTES;
-                    if is_small && !run.calls.is_multiple_of(CALLS) {
-                        continue;
-                    }
-                }
+            if run.reading.is_some() {
+                run.read_reply();
+            } else if let Some(end) = self.step_script(run) {
+                return Some(end);
             }
             if ticks.is_some_and(|ticks| clock::ticks().wrapping_sub(run.slice) >= ticks) {
                 return None;
             }
         }
+    }
+
+    /// Lets a script run to the next look at the clock. Returns how it has ended, if it has.
+    fn step_script(&mut self, run: &mut Run) -> Option<End> {
+        match run.host.machine().run(INSTRUCTIONS) {
+            Progress::Finished { .. } if run.kill_error.is_some() => {
+                return run.kill_error.take().map(End::Killed);
+            }
+            Progress::Finished { results: 0 } => return Some(End::Returned(Value::Nil)),
+            Progress::Finished { .. } => return Some(End::Returned(run.host.machine().result(0))),
+            Progress::Failed(failure) => return Some(End::Failed(failure)),
+            Progress::Paused => self.check_debugged_client(run),
+            Progress::Stopped(stop) => self.stop_script(run, stop),
+            Progress::Host { function, call } => self.serve_script(run, function, call),
+        }
+        None
     }
 
     /// Writes the reply of a script that has ended, counts the errors in it, and gives back what it has used.
@@ -337,22 +334,9 @@ impl Server {
         let (error, counted) = match room.words.fill(run.host.machine(), call) {
             Ok(()) => match self.execute_from_script(run, &mut room) {
                 Ok(()) => {
-                    let (machine, names) = run.host.parts();
-                    match values::value_of(&room.reply, &mut machine.heap, names) {
-                        Ok(value) => {
-                            // `DEBUG ERROR` succeeds and replies with an error.
-                            if raises && room.reply.first() == Some(&b'-') {
-                                machine.raise(value);
-                            } else {
-                                machine.push(value);
-                                machine.provide(1);
-                            }
-                            room.reply.clear();
-                            run.room = room;
-                            return;
-                        }
-                        Err(OutOfMemory) => (Error::new("ERR not enough memory"), false),
-                    }
+                    run.room = room;
+                    run.reading = Some((Reading::default(), raises));
+                    return run.read_reply();
                 }
                 Err(error) => (error, true),
             },
@@ -365,13 +349,7 @@ impl Server {
         };
         room.clear();
         run.room = room;
-        let error = run.error(error.text(), counted);
-        if raises {
-            run.host.machine().raise(error);
-        } else {
-            run.host.machine().push(error);
-            run.host.machine().provide(1);
-        }
+        run.fail_call(error.text(), counted, raises);
     }
 
     /// Executes a command that a script calls. Its reply is in `room` then; an error has been counted.

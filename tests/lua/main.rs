@@ -5,7 +5,8 @@
 //! * [`generator`] makes programs at random. A failing one prints its seed; `REDSTART_SEED` repeats it alone, and
 //!   `REDSTART_PROGRAMS` says how many are tried.
 //! * [`escapes`] holds attacks: known ways out of the sandbox or into memory, with what becomes of them here.
-//! * [`steps`] checks that each native function is charged for its work, and does it in pieces.
+//! * [`steps`] checks that each native function is charged for its work, and does it in pieces; [`busy`] that a server
+//!   replies to others and can end the script, whatever function it repeats. Both use the hostile [`calls`].
 //! * [`limits`] is what only this engine has: budgets, memory, suspension at any instruction.
 //!
 //! The directory `programs` is also the seed of the fuzz target `lua`.
@@ -13,6 +14,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod busy;
+mod calls;
 mod compare;
 mod engine;
 mod escapes;

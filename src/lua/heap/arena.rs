@@ -6,6 +6,9 @@
 /// No place.
 const NONE: u32 = u32::MAX;
 
+/// Slots for which memory is kept after a peak.
+const LEAST_KEPT: usize = 1024;
+
 #[derive(Debug)]
 enum Slot<T> {
     Used(T),
@@ -84,59 +87,48 @@ impl<T> Arena<T> {
         self.marks[place / 64] & (1 << (place % 64)) != 0
     }
 
-    /// The number of slots, free ones included.
-    pub fn end(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Bytes of the free slots and of the mark bits.
     pub fn spare_bytes(&self) -> usize {
         (self.slots.capacity() - self.live) * Self::SLOT_BYTES + self.marks.capacity() * size_of::<u64>()
     }
 
-    /// Whether the slot has an object without a mark.
-    #[inline]
-    pub fn is_dead(&self, place: usize) -> bool {
-        !self.is_marked(place) && matches!(self.slots[place], Slot::Used(_))
+    /// Begins a sweep, which goes from the last slot to the first one and builds the free list anew, so that the lowest
+    /// free slot is reused first. Returns the number of slots.
+    pub fn begin_sweep(&mut self) -> usize {
+        self.first_free = NONE;
+        self.slots.len()
     }
 
-    /// Takes an object out of its slot.
-    pub fn free(&mut self, place: usize) -> T {
-        match std::mem::replace(&mut self.slots[place], Slot::Free(self.first_free)) {
+    /// Puts a slot on the free list unless its object is marked. Returns the object if there was one.
+    #[inline]
+    pub fn sweep(&mut self, place: usize) -> Option<T> {
+        let is_used = matches!(self.slots[place], Slot::Used(_));
+        if is_used && self.is_marked(place) {
+            return None;
+        }
+        let slot = std::mem::replace(&mut self.slots[place], Slot::Free(self.first_free));
+        self.first_free = place as u32;
+        match slot {
             Slot::Used(object) => {
-                self.first_free = place as u32;
                 self.live -= 1;
-                object
+                Some(object)
             }
-            Slot::Free(_) => dead(),
+            Slot::Free(_) => None,
         }
     }
 
-    /// Gives memory back after a peak: free slots at the end, once they are more than three quarters.
-    pub fn shrink(&mut self) {
-        let used =
-            self.slots.iter().rposition(|slot| matches!(slot, Slot::Used(_))).map_or(0, |last| last + 1);
-        if used * 4 > self.slots.capacity() || self.slots.capacity() < 256 {
+    /// Gives memory back after a peak: the slots `from..to`, which have just been swept, if they are the last ones and
+    /// free.
+    pub fn trim(&mut self, from: usize, to: usize) {
+        if to != self.slots.len() || self.slots[from..].iter().any(|slot| matches!(slot, Slot::Used(_))) {
             return;
         }
-        self.slots.truncate(used);
-        self.slots.shrink_to(used * 2);
+        self.slots.truncate(from);
+        // Only the slots that have just been removed were on it.
         self.first_free = NONE;
-        for (place, slot) in self.slots.iter_mut().enumerate().rev() {
-            if let Slot::Free(next) = slot {
-                *next = self.first_free;
-                self.first_free = place as u32;
-            }
+        if self.slots.capacity() > LEAST_KEPT.max(2 * from) {
+            self.slots.shrink_to(LEAST_KEPT.max(2 * from));
         }
-    }
-
-    /// The places of all objects, in order.
-    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| matches!(slot, Slot::Used(_)))
-            .map(|(place, _)| place)
     }
 }
 

@@ -8,7 +8,7 @@
 //! that count against the budget, and the machine can be suspended between them. A collection starts when memory use is
 //! twice that after the last one, so its cost is proportional to allocation. Gray objects are on an explicit list, so
 //! deep structures cause no recursion. A large table is put back on the list with the position reached, so that the
-//! list stays short.
+//! list stays short. The sweep builds the free lists anew and gives free slots at the end of an arena back as it goes.
 //!
 //! A table with `__mode` does not keep its keys or values alive, and loses those that die (Lua 5.1, section 2.10.2).
 
@@ -23,6 +23,9 @@ const SLOTS_AT_ONCE: usize = 256;
 
 /// How many slots of an arena are swept in one step.
 const PLACES_AT_ONCE: usize = 1024;
+
+/// How many bytes of `__mode` are searched for `k` and `v`: each table with that metatable does it again.
+const LONGEST_MODE: usize = 64;
 
 /// What marking or freeing an object costs of the budget.
 const OBJECT_STEPS: usize = 4;
@@ -180,9 +183,7 @@ impl Heap {
                 (steps, Some(if is_done { Phase::Clear { index: 0, from: 0 } } else { Phase::Mark }))
             }
             Phase::Clear { index, from } => match collecting.weak.get(index) {
-                None => {
-                    (1, Some(Phase::Sweep { kind: Kind::ShortStrings, end: self.end_of(Kind::ShortStrings) }))
-                }
+                None => (1, Some(self.begin_sweep(Kind::ShortStrings))),
                 Some((id, weakness)) => {
                     let is_done = self.clear_weak(*id, *weakness, from);
                     let (index, from) = if is_done { (index + 1, 0) } else { (index, from + SLOTS_AT_ONCE) };
@@ -198,8 +199,7 @@ impl Heap {
                 if from > 0 {
                     return (steps, Some(Phase::Sweep { kind, end: from }));
                 }
-                self.shrink(kind);
-                (steps, kind.next().map(|kind| Phase::Sweep { kind, end: self.end_of(kind) }))
+                (steps, kind.next().map(|kind| self.begin_sweep(kind)))
             }
         }
     }
@@ -240,16 +240,18 @@ impl Heap {
         }
     }
 
-    fn end_of(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::ShortStrings => self.strings.ends().0,
-            Kind::LongStrings => self.strings.ends().1,
-            Kind::Tables => self.tables.end(),
-            Kind::Functions => self.functions.end(),
-            Kind::Upvalues => self.upvalues.end(),
-            Kind::Threads => self.threads.end(),
-            Kind::Proxies => self.proxies.end(),
-        }
+    /// Begins to sweep an arena.
+    fn begin_sweep(&mut self, kind: Kind) -> Phase {
+        let end = match kind {
+            Kind::ShortStrings => self.strings.begin_sweep(false),
+            Kind::LongStrings => self.strings.begin_sweep(true),
+            Kind::Tables => self.tables.begin_sweep(),
+            Kind::Functions => self.functions.begin_sweep(),
+            Kind::Upvalues => self.upvalues.begin_sweep(),
+            Kind::Threads => self.threads.begin_sweep(),
+            Kind::Proxies => self.proxies.begin_sweep(),
+        };
+        Phase::Sweep { kind, end }
     }
 
     /// Frees the unmarked objects in the arena slots `from..to`. Returns their number and their bytes.
@@ -261,13 +263,12 @@ impl Heap {
             bytes: impl Fn(&T) -> usize,
         ) -> (usize, usize) {
             let mut freed = (0, 0);
-            // In reverse, so that the lowest free slot is reused first.
             for place in (from..to).rev() {
-                if arena.is_dead(place) {
-                    let object = arena.free(place);
+                if let Some(object) = arena.sweep(place) {
                     freed = (freed.0 + 1, freed.1 + Arena::<T>::SLOT_BYTES + bytes(&object));
                 }
             }
+            arena.trim(from, to);
             freed
         }
         fn free_strings(from: usize, to: usize, mut free: impl FnMut(usize) -> usize) -> (usize, usize) {
@@ -275,8 +276,18 @@ impl Heap {
             freed.fold((0, 0), |(count, sum), bytes| (count + usize::from(bytes > 0), sum + bytes))
         }
         match kind {
-            Kind::ShortStrings => free_strings(from, to, |place| self.strings.sweep_short(place)),
-            Kind::LongStrings => free_strings(from, to, |place| self.strings.sweep_long(place)),
+            Kind::ShortStrings => {
+                let freed = free_strings(from, to, |place| self.strings.sweep_short(place));
+                self.strings.trim(false, from, to);
+                // There are no more chains than there have been slots.
+                self.strings.merge_chains(PLACES_AT_ONCE);
+                freed
+            }
+            Kind::LongStrings => {
+                let freed = free_strings(from, to, |place| self.strings.sweep_long(place));
+                self.strings.trim(true, from, to);
+                freed
+            }
             Kind::Tables => free(&mut self.tables, from, to, super::Table::heap_bytes),
             Kind::Functions => {
                 let slot = Arena::<Function>::SLOT_BYTES;
@@ -285,19 +296,6 @@ impl Heap {
             Kind::Upvalues => free(&mut self.upvalues, from, to, |_| 0),
             Kind::Threads => free(&mut self.threads, from, to, super::Thread::heap_bytes),
             Kind::Proxies => free(&mut self.proxies, from, to, |_| 0),
-        }
-    }
-
-    /// Shrinks an arena after a peak.
-    fn shrink(&mut self, kind: Kind) {
-        match kind {
-            Kind::ShortStrings => (),
-            Kind::LongStrings => self.strings.shrink(),
-            Kind::Tables => self.tables.shrink(),
-            Kind::Functions => self.functions.shrink(),
-            Kind::Upvalues => self.upvalues.shrink(),
-            Kind::Threads => self.threads.shrink(),
-            Kind::Proxies => self.proxies.shrink(),
         }
     }
 }
@@ -464,6 +462,7 @@ impl Heap {
         match metatable.get_string(mode, &self.strings) {
             Value::String(string) => {
                 let mode = self.bytes(string);
+                let mode = &mode[..mode.len().min(LONGEST_MODE)];
                 Weakness { keys: mode.contains(&b'k'), values: mode.contains(&b'v') }
             }
             _ => Weakness { keys: false, values: false },

@@ -317,7 +317,8 @@ impl Heap {
 
     /// Room for `count` elements of a sequence.
     pub fn reserve_array(&mut self, table: TableId, count: usize) -> Result<(), OutOfMemory> {
-        self.afford(count.saturating_mul(size_of::<Value>()))?;
+        let more = count.saturating_sub(self.table(table).array().len());
+        self.afford(more.saturating_mul(size_of::<Value>()))?;
         let Heap { strings, tables, .. } = self;
         let table = tables.get_mut(table.0 as usize);
         let before = table.heap_bytes();

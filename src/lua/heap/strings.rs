@@ -21,6 +21,9 @@ pub const LONGEST_SHORT: usize = 40;
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
+/// Chains that are kept after a peak.
+const MOST_UNUSED: usize = 4096;
+
 #[derive(Debug)]
 struct Short {
     bytes: [u8; LONGEST_SHORT],
@@ -45,7 +48,7 @@ struct Long {
 pub struct Strings {
     short: Arena<Short>,
     long: Arena<Long>,
-    /// The beginnings of the chains of short strings, by their seeded hash. A power of two.
+    /// The beginnings of the chains of short strings, by their seeded hash.
     heads: Vec<u32>,
     live: usize,
     seed: u64,
@@ -93,7 +96,7 @@ impl Strings {
             return self.insert_long(bytes.into());
         }
         let seeded = seeded_hash(bytes, self.seed);
-        let head = seeded as usize & (self.heads.len() - 1);
+        let head = self.chain_of(seeded);
         let mut place = self.heads[head];
         while place != NONE {
             let short = self.short.get(place as usize);
@@ -130,21 +133,52 @@ impl Strings {
         self.heads[head] = place;
         self.live += 1;
         if self.live > self.heads.len() {
-            self.chain(self.heads.len() * 2);
+            self.split_chain();
         }
         StringId::short(place)
     }
 
-    /// Puts all short strings into `count` chains.
-    fn chain(&mut self, count: usize) {
-        self.heads.clear();
-        self.heads.resize(count, NONE);
-        let places: Vec<usize> = self.short.places().collect();
-        for place in places {
-            let short = self.short.get_mut(place);
-            let head = &mut self.heads[short.seeded as usize & (count - 1)];
-            short.next = *head;
-            *head = place as u32;
+    /// The chain of a short string with this hash. There may be any number of chains (linear hashing, W. Litwin, 1980): the
+    /// strings of one that is not there yet are in the one with a bit less.
+    #[inline]
+    fn chain_of(&self, seeded: u32) -> usize {
+        let mask = self.heads.len().next_power_of_two() - 1;
+        let chain = seeded as usize & mask;
+        if chain < self.heads.len() { chain } else { chain & (mask >> 1) }
+    }
+
+    /// Adds a chain, with strings of another one.
+    fn split_chain(&mut self) {
+        let bit = 1 << self.heads.len().ilog2();
+        let from = self.heads.len() - bit;
+        let mut place = self.heads[from];
+        let (mut stay, mut moved) = (NONE, NONE);
+        while place != NONE {
+            let short = self.short.get_mut(place as usize);
+            let to = if short.seeded as usize & bit == 0 { &mut stay } else { &mut moved };
+            let next = std::mem::replace(&mut short.next, *to);
+            *to = place;
+            place = next;
+        }
+        self.heads[from] = stay;
+        self.heads.push(moved);
+    }
+
+    /// Removes up to `most` chains that there are too many after a peak, the last ones: undoes `split_chain`.
+    pub fn merge_chains(&mut self, most: usize) {
+        let wanted = (self.live * 4).max(MOST_UNUSED);
+        for _ in 0..most.min(self.heads.len().saturating_sub(wanted)) {
+            let Some(mut place) = self.heads.pop() else { return };
+            let to = self.heads.len() - (1 << self.heads.len().ilog2());
+            while place != NONE {
+                let short = self.short.get_mut(place as usize);
+                let next = std::mem::replace(&mut short.next, self.heads[to]);
+                self.heads[to] = place;
+                place = next;
+            }
+        }
+        if self.heads.capacity() > 4 * self.heads.len() {
+            self.heads.shrink_to(2 * self.heads.len());
         }
     }
 
@@ -273,25 +307,22 @@ impl Strings {
         };
     }
 
-    /// The numbers of slots for short and for long strings, free ones included.
-    pub fn ends(&self) -> (usize, usize) {
-        (self.short.end(), self.long.end())
-    }
-
     /// Bytes of free slots, mark bits and unused chain heads.
     pub fn spare_bytes(&self) -> usize {
         let heads = (self.heads.capacity() - self.live.min(self.heads.capacity())) * size_of::<u32>();
         self.short.spare_bytes() + self.long.spare_bytes() + heads
     }
 
+    /// Begins a sweep of the short or of the long strings. Returns the number of their slots.
+    pub fn begin_sweep(&mut self, of_long: bool) -> usize {
+        if of_long { self.long.begin_sweep() } else { self.short.begin_sweep() }
+    }
+
     /// Frees the short string at `place` if it has no mark. Returns the bytes freed.
     pub fn sweep_short(&mut self, place: usize) -> usize {
-        if !self.short.is_dead(place) {
-            return 0;
-        }
-        let Short { seeded, next, .. } = self.short.free(place);
+        let Some(Short { seeded, next, .. }) = self.short.sweep(place) else { return 0 };
         // Unlinked at once: an error can look up a string while a collection is in progress.
-        let head = seeded as usize & (self.heads.len() - 1);
+        let head = self.chain_of(seeded);
         if self.heads[head] as usize == place {
             self.heads[head] = next;
         } else {
@@ -307,19 +338,15 @@ impl Strings {
 
     /// Like `sweep_short`, for a long string.
     pub fn sweep_long(&mut self, place: usize) -> usize {
-        if !self.long.is_dead(place) {
-            return 0;
-        }
-        Strings::LONG_BYTES + array_size::<u8>(self.long.free(place).bytes.len())
+        self.long.sweep(place).map_or(0, |long| Strings::LONG_BYTES + array_size::<u8>(long.bytes.len()))
     }
 
-    /// Shrinks the arenas and the chains after a peak.
-    pub fn shrink(&mut self) {
-        self.short.shrink();
-        self.long.shrink();
-        if self.heads.len() > 4096 && self.live * 8 < self.heads.len() {
-            self.chain((self.live * 2).next_power_of_two().max(256));
-            self.heads.shrink_to_fit();
+    /// As [`Arena::trim`], of the slots for short or for long strings.
+    pub fn trim(&mut self, of_long: bool, from: usize, to: usize) {
+        if of_long {
+            self.long.trim(from, to);
+        } else {
+            self.short.trim(from, to);
         }
     }
 }
@@ -380,4 +407,37 @@ pub(super) fn seeded_hash(bytes: &[u8], seed: u64) -> u32 {
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0xa076_1d64_78bd_642f) * u128::from(b);
     (product as u64) ^ ((product >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_UNUSED, Strings};
+
+    #[test]
+    fn short_strings_are_found_while_chains_are_split_and_merged() {
+        const COUNT: u32 = 50_000;
+        let mut strings = Strings::new(1);
+        let made: Vec<_> = (0..COUNT).map(|n| strings.insert(n.to_string().as_bytes()).0).collect();
+        assert!(strings.heads.len() >= COUNT as usize);
+        strings.clear_marks();
+        let kept = || (0..COUNT).step_by(100);
+        kept().for_each(|n| strings.mark(made[n as usize]));
+        let end = strings.begin_sweep(false);
+        for from in (0..end.next_multiple_of(1000)).step_by(1000).rev() {
+            let to = end.min(from + 1000);
+            for place in (from..to).rev() {
+                strings.sweep_short(place);
+            }
+            strings.trim(false, from, to);
+            strings.merge_chains(1000);
+        }
+        assert_eq!(strings.live, kept().count());
+        assert_eq!(strings.heads.len(), MOST_UNUSED);
+        for n in kept() {
+            assert_eq!(strings.insert(n.to_string().as_bytes()), (made[n as usize], 0), "{n}");
+        }
+        // The lowest free places are used first.
+        let (place, allocated) = strings.insert(b"1");
+        assert_eq!((place, allocated), (made[1], Strings::SHORT_BYTES));
+    }
 }

@@ -82,6 +82,9 @@ pub fn add_version(machine: &mut Machine, redis: TableId) {
     machine.heap.set_field(redis, "REDIS_VERSION_NUM", Value::Number(f64::from(number)));
 }
 
+/// Bytes of the longest line that a script logs; the rest of a longer one is left out.
+const LONGEST_LINE: usize = 1 << 20;
+
 /// What a call of `redis.log` logs.
 ///
 /// # Errors
@@ -101,8 +104,14 @@ pub fn log_line(machine: &Machine, call: Call) -> Result<(LogLevel, Vec<u8>), &'
         if n > 2 {
             line.push(b' ');
         }
-        if !machine.heap.to_bytes(machine.argument(call, n), &mut line) {
-            line.truncate(before);
+        let room = LONGEST_LINE.saturating_sub(line.len());
+        match machine.argument(call, n) {
+            Value::String(string) => {
+                let text = machine.heap.bytes(string);
+                line.extend_from_slice(&text[..text.len().min(room)]);
+            }
+            value if !machine.heap.to_bytes(value, &mut line) => line.truncate(before),
+            _ => (),
         }
     }
     Ok((LEVELS[level as usize].1, line))

@@ -137,7 +137,7 @@ pub fn error_table(heap: &mut Heap, names: &Names, text: &[u8], counted: bool) -
 /// The text of an error reply, without line ends at its edges.
 fn with_code(text: &[u8]) -> Vec<u8> {
     let text = trim_lines(shown(text));
-    match text.iter().position(|byte| *byte == b' ') {
+    match memchr::memchr(b' ', text) {
         Some(end) => [&text[..end], b" ", trim_lines(&text[end + 1..])].concat(),
         None => [b"ERR ", text].concat(),
     }
@@ -177,6 +177,9 @@ fn only_string(machine: &Machine, call: Call) -> Option<StringId> {
     }
 }
 
+/// Bytes of the longest text that becomes an error; the rest of a longer one is left out.
+const LONGEST_ERROR: usize = 1 << 20;
+
 /// `redis.error_reply(text)`: the table that stands for an error reply.
 fn error_reply(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
     let Some(string) = only_string(machine, call) else {
@@ -184,9 +187,11 @@ fn error_reply(machine: &mut Machine, call: Call) -> Result<Outcome, Raised> {
         return machine.one(error);
     };
     let text = machine.heap.bytes(string);
-    let text = text.strip_prefix(b"-").unwrap_or(text).to_vec();
-    report(machine, &[b"-", shown(&text)].concat());
-    let text = with_code(&text);
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let text = &text[..text.len().min(LONGEST_ERROR)];
+    let (reported, text) = ([b"-", shown(text)].concat(), with_code(text));
+    report(machine, &reported);
+    machine.charge(text.len() / 8);
     let text = Value::String(machine.heap.string_from(text));
     let table = machine.heap.new_table(0, 1);
     machine.heap.set_field(table, "err", text);

@@ -156,9 +156,6 @@ impl Registrar {
             match self.machine.run(SLICE) {
                 Progress::Finished { .. } => return Ok(()),
                 Progress::Failed(failure) => return Err(api::message(&mut self.machine, failure.value)),
-                Progress::Paused if terms.limit.is_some_and(|limit| began.elapsed() >= limit) => {
-                    return Err(b"ERR FUNCTION LOAD timeout".to_vec());
-                }
                 Progress::Paused | Progress::Stopped(_) => {}
                 Progress::Host { function, call } => {
                     debug_assert_eq!(function, api::LOG, "nothing else of the host is there");
@@ -173,6 +170,9 @@ impl Registrar {
                         }
                     }
                 }
+            }
+            if terms.limit.is_some_and(|limit| began.elapsed() >= limit) {
+                return Err(b"ERR FUNCTION LOAD timeout".to_vec());
             }
         }
     }

@@ -6,10 +6,11 @@ use super::cache::Engine;
 use super::redis::{self, Names};
 use super::registrar::Registrar;
 use super::shebang::Flags;
+use super::values::Reading;
 use super::words::Words;
 use crate::command::{Command, Error, Origin, Session};
 use crate::db::Moment;
-use crate::lua::{Call, Failure, Machine, Value};
+use crate::lua::{Call, Failure, Machine, OutOfMemory, Value};
 use crate::resp::Protocol;
 use crate::sys::poller::Token;
 use crate::text::words::shown;
@@ -137,8 +138,8 @@ pub struct Run {
     pub now_us: Option<u64>,
     /// The time at which keys expire while it runs.
     pub moment: Moment,
-    /// Calls of the host so far.
-    pub calls: u32,
+    /// The reply of a call, while it is being read, and whether an error is raised.
+    pub reading: Option<(Reading, bool)>,
     /// Buffers.
     pub room: Box<Room>,
 }
@@ -196,6 +197,7 @@ impl Run {
     pub fn kill(&mut self) {
         if self.kill_error.is_none() {
             self.kill_error = Some(self.describe_kill());
+            self.reading = None;
             self.host.machine().abandon();
         }
     }
@@ -207,6 +209,42 @@ impl Run {
         // Redis names this command for functions, too.
         let value = self.error(b"ERR Script killed by user with SCRIPT KILL...", false);
         self.describe(&Failure { value, place })
+    }
+
+    /// Reads more of the reply of a call. The call ends when the reply is complete.
+    pub fn read_reply(&mut self) {
+        let Some((mut reading, raises)) = self.reading.take() else { return };
+        let Run { host, room, .. } = self;
+        let (machine, names) = host.parts();
+        match reading.go_on(&room.reply, &mut machine.heap, names) {
+            Ok(None) => {
+                self.reading = Some((reading, raises));
+                return;
+            }
+            // `DEBUG ERROR` succeeds and replies with an error.
+            Ok(Some(value)) if raises && room.reply.first() == Some(&b'-') => machine.raise(value),
+            Ok(Some(value)) => {
+                machine.push(value);
+                machine.provide(1);
+            }
+            Err(OutOfMemory) => {
+                room.clear();
+                return self.fail_call(b"ERR not enough memory", false, raises);
+            }
+        }
+        self.room.reply.clear();
+    }
+
+    /// The end of a call that has failed: raises the error or returns it.
+    pub fn fail_call(&mut self, text: &[u8], counted: bool, raises: bool) {
+        let error = self.error(text, counted);
+        let machine = self.host.machine();
+        if raises {
+            machine.raise(error);
+        } else {
+            machine.push(error);
+            machine.provide(1);
+        }
     }
 
     /// The end of a function of the host: it returns a value, or nothing, or fails.

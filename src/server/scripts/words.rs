@@ -6,12 +6,15 @@
 
 use crate::command::Places;
 use crate::lua::{Call, Machine, Value};
-use crate::resp::{BIG_ARGUMENT, MAX_WINDOW, Span};
+use crate::resp::{BIG_ARGUMENT, Span};
 use crate::text::number::{push_f64_short, push_i64};
 use crate::types::block::Block;
 
 /// Bytes of arguments for which room is kept.
 const KEEP: usize = 64 * 1024;
+
+/// Bytes of all arguments of a call, which are copied at once: as many as a client's request may have by default.
+const LONGEST: usize = 1 << 30;
 
 /// Whole numbers up to this are written without an exponent.
 const WHOLE: f64 = (1_u64 << 62) as f64;
@@ -22,6 +25,8 @@ pub struct Words {
     window: Vec<u8>,
     spans: Vec<Span>,
     blocks: Vec<Block>,
+    /// Bytes in `blocks`.
+    in_blocks: usize,
 }
 
 impl Words {
@@ -59,14 +64,16 @@ impl Words {
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         let start = self.window.len();
+        if start + self.in_blocks + bytes.len() > LONGEST {
+            return Err("ERR the arguments of this redis lib call are too long");
+        }
         if bytes.len() >= BIG_ARGUMENT {
+            self.in_blocks += bytes.len();
             self.blocks.push(Block::from(bytes));
             self.spans.push(Span::detached(self.blocks.len() - 1));
-        } else if start + bytes.len() < MAX_WINDOW {
+        } else {
             self.window.extend_from_slice(bytes);
             self.spans.push(Span::window(start, bytes.len()));
-        } else {
-            return Err("ERR the arguments of this redis lib call are too long");
         }
         Ok(())
     }
@@ -81,6 +88,7 @@ impl Words {
     pub fn clear(&mut self) {
         self.spans.clear();
         self.blocks.clear();
+        self.in_blocks = 0;
         self.window.clear();
         if self.window.capacity() > KEEP {
             self.window.shrink_to(KEEP);
