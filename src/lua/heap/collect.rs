@@ -279,8 +279,8 @@ impl Heap {
             Kind::ShortStrings => {
                 let freed = free_strings(from, to, |place| self.strings.sweep_short(place));
                 self.strings.trim(false, from, to);
-                // There are no more chains than there have been slots.
-                self.strings.merge_chains(PLACES_AT_ONCE);
+                // They are too many once three quarters of the strings are freed: the last quarter of the slots suffices.
+                self.strings.merge_chains(4 * PLACES_AT_ONCE);
                 freed
             }
             Kind::LongStrings => {

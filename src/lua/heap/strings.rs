@@ -429,7 +429,7 @@ mod tests {
                 strings.sweep_short(place);
             }
             strings.trim(false, from, to);
-            strings.merge_chains(1000);
+            strings.merge_chains(4000);
         }
         assert_eq!(strings.live, kept().count());
         assert_eq!(strings.heads.len(), MOST_UNUSED);
