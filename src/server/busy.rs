@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::Server;
 use super::net::batch::Rest;
-use super::net::output::Held;
+use super::net::output::{Held, Mark};
 use super::scripts::run::{End, Kind, Run};
 use super::transactions::Execution;
 use crate::command::waiting::Parking;
@@ -156,8 +156,7 @@ impl Server {
         let Some(rest) = client.rest.take() else { return };
         client.is_served_now();
         self.deliver_post();
-        self.net.output.open_segment();
-        let before = self.net.output.buffer.len();
+        let start = self.net.output.mark(token);
         match execution {
             None => {
                 let began = run.began;
@@ -170,14 +169,13 @@ impl Server {
                 }
             }
         }
-        self.end_request(token, rest, before);
+        self.end_request(token, rest, start);
         self.unmask(token, is_masked, closes);
     }
 
     /// The next script of the same `EXEC` takes long, too.
     fn keep_suspended(&mut self, token: Token, rest: Box<Rest>, is_masked: bool, closes: bool) {
         self.core.wait = None;
-        self.net.output.close_segment(token);
         if let Some(client) = self.net.clients.get_mut(token) {
             client.rest = Some(rest);
         }
@@ -195,21 +193,21 @@ impl Server {
         run: Box<Run>,
         end: &End,
     ) -> bool {
-        (execution.start, execution.bound) = (self.net.output.buffer.len(), self.output_bound(token));
-        self.net.output.release(held);
-        let before = self.net.output.buffer.len();
+        (execution.start, execution.bound) = (self.net.output.mark(token), self.output_bound(token));
+        self.net.output.release(token, held);
+        let start = self.net.output.mark(token);
         let (began, command) = (run.began, run.command);
         self.end_script(run, end);
         if let Some((_, places)) = execution.requests.request(execution.next) {
             self.core.stopwatch.resume(began);
             self.measure(token, command, places.args());
         }
-        self.end_queued(token, &mut execution, before);
+        self.end_queued(token, &mut execution, start);
         self.go_on_executing(token, execution)
     }
 
-    /// The request that has waited for a script is done; its reply begins at `before`.
-    fn end_request(&mut self, token: Token, rest: Box<Rest>, before: usize) {
+    /// The request that has waited for a script is done; its reply begins at `start`.
+    fn end_request(&mut self, token: Token, rest: Box<Rest>, start: Mark) {
         if let Some((request, places)) = rest.current()
             && let Ok(command) = request.command
         {
@@ -217,10 +215,9 @@ impl Server {
             self.end_caching(token, Ok(command));
             self.show_to_monitors(token, command, places.args());
         }
-        self.apply_reply_mode(token, before);
+        self.apply_reply_mode(token, start);
         self.core.stopwatch.start();
         self.settle(token);
-        self.net.output.close_segment(token);
         self.deliver_post();
         self.advance(token, rest);
     }

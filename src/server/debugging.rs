@@ -132,7 +132,6 @@ impl Server {
 
     /// Sends a client's pending replies and waits until the socket has accepted them.
     fn send_replies(&mut self, token: Token) {
-        self.net.output.close_segment(token);
         let chains = self.net.output.arrange();
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let pending = client.pending.get_or_insert_default();

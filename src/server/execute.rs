@@ -2,16 +2,15 @@
 //!
 //! There are two ways: a short one for commands of the keyspace, which most requests are, and a careful one for
 //! everything else: refusals, commands of the server itself, and whatever only matters while clients are paused, monitors
-//! watch or a client wants no replies. The short way tests for those and knows nothing else of them.
+//! watch, a client wants no replies or has woken another one. The short way tests for those and knows nothing else of them.
 
 use super::core::dispatch::Caller;
-use super::net::output::Output;
+use super::net::output::Mark;
 use super::{Server, admin};
 use crate::command::error::BAD_DATA;
 use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand};
 use crate::config::LogLevel;
 use crate::persist::rdb::payload;
-use crate::resp::Reply;
 use crate::sys::crash;
 use crate::sys::poller::Token;
 
@@ -31,6 +30,7 @@ impl Server {
     ) -> bool {
         let Some(client) = self.net.clients.get_mut(token) else { return true };
         let session = &mut client.session;
+        let start = self.net.output.mark(token);
         if let Ok(command) = found
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
@@ -38,16 +38,14 @@ impl Server {
             && !self.gate.is_careful()
             && !session.flags.needs_care()
             && !self.core.is_short_of_memory(session.db)
+            && let Some((reply, splices)) = self.net.output.same_writer(token, session.protocol)
         {
             session.last_command = Some(command.id);
-            let Output { buffer, splices, .. } = &mut self.net.output;
-            let before = buffer.len();
-            let reply = Reply { buf: buffer, protocol: session.protocol };
             let caller = Caller { origin: Origin::Client, session, reply, splices: Some(splices) };
             let outcome = self.core.dispatch(run, caller, hash, args);
             let journal = &mut self.core.keyspace.journal;
             if outcome.is_err() | session.stops() | journal.holds_unit(&mut session.last_write) {
-                self.complete(token, command, args, outcome, before);
+                self.complete(token, command, args, outcome, start);
                 return self.settle(token);
             }
             self.measure(token, command, args);
@@ -69,15 +67,12 @@ impl Server {
     ) -> bool {
         let monitors = |command: &Command| matches!(command.handler, Handler::Server(ServerCommand::Monitor));
         if self.is_monitor(token) || found.is_ok_and(monitors) {
-            self.net.output.close_segment(token);
             self.deliver_feed();
         }
-        let mut before = self.net.output.buffer.len();
         if !self.audience.settling && self.core.is_short_of_memory(self.net.selected_db(token)) {
-            self.net.output.close_segment(token);
             self.make_room_for(token);
-            before = self.net.output.buffer.len();
         }
+        let start = self.net.output.mark(token);
         if let Some(client) = self.net.clients.get_mut(token) {
             client.session.last_command = found.ok().map(|command| command.id);
         }
@@ -89,9 +84,7 @@ impl Server {
         }
         if let Some(command) = admitted {
             if self.has_too_many_tracked() && !self.audience.settling {
-                self.net.output.close_segment(token);
                 self.limit_tracked();
-                before = self.net.output.buffer.len();
             }
             self.call(token, command, hash, args, Origin::Client);
         }
@@ -108,14 +101,9 @@ impl Server {
         }
         if !flags.waiting {
             if flags.monitor {
-                if flags.reply_off || flags.reply_skip {
-                    self.net.output.truncate(before);
-                }
-                self.net.output.close_segment(token);
                 self.deliver_feed();
-                before = self.net.output.buffer.len();
             }
-            self.apply_reply_mode(token, before);
+            self.apply_reply_mode(token, start);
         }
         self.core.stopwatch.start();
         self.settle(token)
@@ -134,30 +122,29 @@ impl Server {
         args: Args<'_>,
         origin: Origin,
     ) {
-        let before = self.net.output.buffer.len();
+        let start = self.net.output.mark(token);
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let session = &mut client.session;
         crash::now_executing(command.id);
-        let Output { buffer, splices, .. } = &mut self.net.output;
-        let reply = Reply { buf: buffer, protocol: session.protocol };
+        let (reply, splices) = self.net.output.writer(token, session.protocol);
         let caller = Caller { origin, session, reply, splices: Some(splices) };
         let outcome = match command.handler {
             Handler::Keyspace(run) => self.core.dispatch_in_mode(command, run, caller, hash, args),
             _ => admin::call(self, token, command, args),
         };
-        self.complete(token, command, args, outcome, before);
+        self.complete(token, command, args, outcome, start);
         self.remember_keys(token, command, args);
     }
 
-    /// Keeps the accounts of a command that has been called, and writes its error. One that waits has them kept when its
-    /// wait ends.
+    /// Keeps the accounts of a command that has been called, and writes its error: the reply that began at `start`.
+    /// One that waits has them kept when its wait ends.
     fn complete(
         &mut self,
         token: Token,
         command: &'static Command,
         args: Args<'_>,
         outcome: Result<(), Error>,
-        before: usize,
+        start: Mark,
     ) {
         if self.core.wait.is_some() {
             self.core.wait_ticks = self.core.stopwatch.lap();
@@ -165,7 +152,7 @@ impl Server {
         }
         self.measure(token, command, args);
         if let Err(error) = outcome {
-            debug_assert_eq!(self.net.output.buffer.len(), before, "an error comes instead of a reply");
+            debug_assert!(self.net.output.is_empty_since(start), "an error comes instead of a reply");
             self.core.stats.command(command.id).failed += 1;
             if error == BAD_DATA {
                 self.log_refused_payload(args);
@@ -210,9 +197,9 @@ impl Server {
         self.core.note_slow_command(command, args, ticks, client);
     }
 
-    /// `CLIENT REPLY OFF` and `SKIP`: takes the reply back.
+    /// `CLIENT REPLY OFF` and `SKIP`: takes the reply since `start` back.
     #[inline]
-    pub(super) fn apply_reply_mode(&mut self, token: Token, before: usize) {
+    pub(super) fn apply_reply_mode(&mut self, token: Token, start: Mark) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let flags = &mut client.session.flags;
         let pushed = std::mem::take(&mut flags.pushed);
@@ -220,7 +207,7 @@ impl Server {
             return;
         }
         if (flags.reply_off || flags.reply_skip) && !pushed {
-            self.net.output.truncate(before);
+            self.net.output.take_back(start);
         }
         flags.reply_skip = flags.reply_skip_next;
         flags.reply_skip_next = false;

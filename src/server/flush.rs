@@ -186,7 +186,7 @@ impl Server {
         if flags.waiting || flags.monitor || flags.subscribed {
             return self.net.doom(token);
         }
-        if client.pending.is_none() && !self.net.output.has_segment(token, 0) {
+        if client.pending.is_none() && !self.net.output.has_any(token) {
             return self.net.doom(token);
         }
         flags.close_after_reply = true;

@@ -289,7 +289,6 @@ impl Server {
         self.net.take_in_hand(token, rest.bytes.len(), 0);
         let ran = self.run_batch(token, &rest.batch, rest.next, &rest.bytes, &rest.blocks);
         self.net.put_down();
-        self.net.output.close_segment(token);
         self.deliver_post();
         match ran {
             Ran::All => return true,
@@ -399,7 +398,6 @@ impl Server {
             }
         };
         self.net.put_down();
-        self.net.output.close_segment(token);
         self.deliver_post();
         if matches!(stopped, Stopped::Closing) {
             self.net.close_if_silent(token);

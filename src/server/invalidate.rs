@@ -83,7 +83,7 @@ impl Server {
         self.discard_tracked();
     }
 
-    /// Before a command: gives up some, if there are too many. No segment may be open.
+    /// Before a command: gives up some, if there are too many.
     pub(super) fn limit_tracked(&mut self) {
         self.evict_tracked(EVICTED_PER_COMMAND);
         self.deliver_post();
@@ -141,7 +141,7 @@ impl Server {
     }
 
     /// A wait of `token` has ended with a reply: if what it waited for was to empty a database, it is told now that its
-    /// copies are invalid. No segment may be open.
+    /// copies are invalid.
     pub(super) fn tell_own_flush(&mut self, token: Token) {
         if !self.audience.trackers.is_idle() {
             let clients = &self.net.clients;
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    /// Tells the clients of the broadcasting mode what has changed in this iteration. No segment may be open.
+    /// Tells the clients of the broadcasting mode what has changed in this iteration.
     #[inline]
     pub(super) fn deliver_broadcasts(&mut self) {
         if self.audience.trackers.has_collected() {

@@ -101,8 +101,7 @@ impl Server {
         let Some(rest) = client.rest.take() else { return };
         client.session.flags.waiting = false;
         client.is_served_now();
-        self.net.output.open_segment();
-        let before = self.net.output.buffer.len();
+        let start = self.net.output.mark(token);
         self.core.stopwatch.start();
         if let Some((request, places)) = rest.current()
             && let Ok(command) = request.command
@@ -115,7 +114,6 @@ impl Server {
             if let Some(parking) = self.core.wait.take()
                 && let Parking::Part(from) = *parking
             {
-                self.net.output.close_segment(token);
                 if let Some(client) = self.net.clients.get_mut(token) {
                     client.rest = Some(rest);
                     self.parts.queue.push_back(Part { token, from, ticks });
@@ -124,8 +122,7 @@ impl Server {
             }
             self.record(token, command, ticks, places.args());
         }
-        self.apply_reply_mode(token, before);
-        self.net.output.close_segment(token);
+        self.apply_reply_mode(token, start);
         self.weigh(token);
         self.advance(token, rest);
     }

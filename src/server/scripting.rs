@@ -245,14 +245,14 @@ impl Server {
     fn write_end(&mut self, token: Token, run: &mut Run, end: &End) -> reply::Errors {
         let failure = match end {
             End::Returned(value) => {
-                let before = self.net.output.buffer.len();
+                let start = self.net.output.mark(token);
                 let typed = run.is_typed();
                 let (machine, names) = run.host.parts();
                 let mut to = self.net.reply_to(token);
                 if let Ok(errors) = reply::write(*value, typed, &machine.heap, names, &mut to) {
                     return errors;
                 }
-                self.net.output.truncate(before);
+                self.net.output.take_back(start);
                 (b"ERR the reply of the script is too long".to_vec(), true)
             }
             End::Failed(failure) => run.describe(failure),
@@ -477,15 +477,17 @@ impl Server {
             }
             return Err(Error::new("ERR This Redis command is not allowed from a script of a log"));
         };
-        let before = self.net.output.buffer.len();
+        let start = self.net.output.mark(token);
         let session = self.net.session(token);
         let own = (session.db, session.protocol, session.flags);
         (session.db, session.protocol) = (run.session.db, run.session.protocol);
         let outcome = admin::call(self, token, command, args);
         let session = self.net.session(token);
         (session.db, session.protocol, session.flags) = own;
-        reply.extend_from_slice(&self.net.output.buffer[before..]);
-        self.net.output.truncate(before);
+        for bytes in self.net.output.bytes_since(start) {
+            reply.extend_from_slice(bytes);
+        }
+        self.net.output.take_back(start);
         outcome
     }
 }

@@ -39,7 +39,6 @@ impl Server {
                 self.core.keyspace.journal.end_unit();
             }
             if !self.audience.post.is_empty() && self.has_to_deliver_now(executing) {
-                self.net.output.close_segment(executing);
                 self.deliver_post();
             }
         }
@@ -48,7 +47,6 @@ impl Server {
 
     /// Settles the unit of a client.
     fn settle_client(&mut self, executing: Token) {
-        self.net.output.close_segment(executing);
         // It may have to wait itself, and is parked after this.
         let wait = (self.core.wait.take(), self.core.wait_ticks);
         self.settle_unit(Framing::Together, Some(executing));
@@ -56,7 +54,6 @@ impl Server {
         if let Some(client) = self.net.clients.get(executing) {
             client.is_served_now();
         }
-        self.net.output.open_segment();
         self.core.stopwatch.start();
     }
 
@@ -209,12 +206,10 @@ impl Server {
         let Some(rest) = client.rest.take() else { return };
         client.is_served_now();
         self.deliver_post();
-        self.net.output.open_segment();
         self.core.stopwatch.start();
         if let Some((request, places)) = rest.current() {
             self.execute_carefully(token, request.command, request.hash, places.args());
         }
-        self.net.output.close_segment(token);
         let Some(client) = self.net.clients.get_mut(token) else { return };
         if client.session.flags.waiting {
             client.rest = Some(rest);
@@ -280,8 +275,7 @@ impl Server {
             let Some(client) = self.net.clients.get_mut(token) else { continue };
             let Some(rest) = client.rest.take() else { continue };
             let called = rest.current().and_then(|(request, places)| Some((request.command.ok()?, places)));
-            self.net.output.open_segment();
-            let before = self.net.output.buffer.len();
+            let start = self.net.output.mark(token);
             match &end {
                 End::Done => self.net.reply_to(token).ok(),
                 End::InVain => self.net.reply_to(token).null_array(),
@@ -292,8 +286,7 @@ impl Server {
                 self.record(token, command, ticks, places.args());
                 self.core.stats.command(command.id).failed += u64::from(matches!(end, End::Failed(_)));
             }
-            self.apply_reply_mode(token, before);
-            self.net.output.close_segment(token);
+            self.apply_reply_mode(token, start);
             self.tell_own_flush(token);
             self.advance(token, rest);
         }

@@ -8,6 +8,7 @@
 
 use super::Server;
 use super::net::batch::Rest;
+use super::net::output::Mark;
 use super::parts::WATCHED;
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, Handler, Origin, ServerCommand, flags};
@@ -34,8 +35,8 @@ pub(super) struct Execution {
     pub next: usize,
     /// The ticks at which it began.
     began: u64,
-    /// Where in the output its reply begins, and beyond what length that is too long.
-    pub start: usize,
+    /// Where its reply begins, and beyond what length of the output that is too long.
+    pub start: Mark,
     pub bound: usize,
     /// Bytes of large values in it.
     spliced: usize,
@@ -141,7 +142,7 @@ impl Server {
             return Ok(());
         }
         self.unwatch_all(token);
-        let start = self.net.output.buffer.len();
+        let start = self.net.output.mark(token);
         let bound = self.output_bound(token);
         self.net.reply_to(token).array(requests.batch.requests.len());
         self.take_back_unwanted(token, start, false);
@@ -155,7 +156,7 @@ impl Server {
     pub(super) fn go_on_executing(&mut self, token: Token, mut execution: Execution) -> bool {
         while let Some((request, places)) = execution.requests.request(execution.next) {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
-            let before = self.net.output.buffer.len();
+            let start = self.net.output.mark(token);
             execution.closing = self.net.session(token).is_closing();
             self.call(token, command, request.hash, places.args(), Origin::Exec);
             self.show_to_monitors(token, command, places.args());
@@ -163,7 +164,7 @@ impl Server {
                 self.suspend_execution(execution);
                 return false;
             }
-            self.end_queued(token, &mut execution, before);
+            self.end_queued(token, &mut execution, start);
         }
         self.net.session(token).flags.pushed = true;
         if let Some(exec) = self.net.session(token).last_command {
@@ -174,27 +175,27 @@ impl Server {
         true
     }
 
-    /// The current request of an `EXEC` is done; its reply begins at `before`.
-    pub(super) fn end_queued(&mut self, token: Token, execution: &mut Execution, before: usize) {
+    /// The current request of an `EXEC` is done; its reply begins at `start`.
+    pub(super) fn end_queued(&mut self, token: Token, execution: &mut Execution, start: Mark) {
         self.notify_within_unit(token, false);
-        self.take_back_unwanted(token, before, execution.closing);
-        execution.spliced += self.net.output.spliced_bytes(before);
+        self.take_back_unwanted(token, start, execution.closing);
+        execution.spliced += self.net.output.spliced_since(start);
         // All of it is executed, whether or not the replies have a reader.
         if self.net.session(token).flags.close_now {
-            self.net.output.truncate(execution.start);
+            self.net.output.take_back(execution.start);
         } else {
             self.end_beyond(token, execution.bound.saturating_sub(execution.spliced));
         }
         execution.next += 1;
     }
 
-    /// Takes back what was written from `before` on if the client of an `EXEC` does not get it: it is `closing` after
+    /// Takes back what was written since `start` if the client of an `EXEC` does not get it: it is `closing` after
     /// the replies before that, or wants none. What `CLIENT REPLY` does inside begins and ends with the command itself.
-    fn take_back_unwanted(&mut self, token: Token, before: usize, closing: bool) {
+    fn take_back_unwanted(&mut self, token: Token, start: Mark, closing: bool) {
         let flags = &mut self.net.session(token).flags;
         let pushed = std::mem::take(&mut flags.pushed);
         if closing || (flags.reply_off || flags.reply_skip) && !pushed {
-            self.net.output.truncate(before);
+            self.net.output.take_back(start);
         }
     }
 

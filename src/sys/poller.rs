@@ -26,7 +26,7 @@ pub type NativePoller = crate::sys::epoll::Epoll;
 pub type NativePoller = crate::sys::kqueue::Kqueue;
 
 /// The name of a registration: a slot of the caller's table and the generation of that slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     /// Index in the caller's table.
     pub slot: u32,

@@ -77,12 +77,13 @@ struct Beside {
 impl Server {
     /// A client in one line, as `CLIENT LIST` prints it.
     pub(in crate::server) fn describe_client(&self, token: Token) -> String {
-        let unsent =
-            self.net.output.unsent().filter(|(client, _)| *client == token).map(|(_, bytes)| bytes).sum();
-        self.describe_client_beside(token, Beside { unsent, ..Beside::default() })
+        self.describe_client_beside(token, Beside::default())
     }
 
-    fn describe_client_beside(&self, token: Token, beside: Beside) -> String {
+    /// [`Server::describe_client`] with `beside`, to which its unsent replies are added.
+    fn describe_client_beside(&self, token: Token, mut beside: Beside) -> String {
+        let own = self.net.output.unsent().filter(|(client, _)| *client == token);
+        beside.unsent += own.map(|(_, bytes)| bytes).sum::<usize>();
         let mut line = String::new();
         if let Some(client) = self.net.clients.get(token) {
             self.describe(token, client, beside, &mut line);
@@ -146,19 +147,17 @@ impl Server {
         );
     }
 
-    /// What the line of the client shows that asks for it.
+    /// What the line of the client shows that asks for it, without its unsent replies.
     fn beside_asking(&mut self, token: Token, args: Args<'_>) -> Beside {
         // Inside `EXEC` that is the request: what was queued counts as such.
         let in_transaction = self.net.session(token).flags.transaction;
         let arguments = if in_transaction { "exec".len() } else { args.iter_from(0).map(<[u8]>::len).sum() };
-        Beside { arguments, unsent: self.net.output.open_bytes(), room: self.net.output.room() }
+        Beside { arguments, unsent: 0, room: self.net.output.room() }
     }
 
     /// `CLIENT INFO`: the own line.
     pub(super) fn client_info(&mut self, token: Token, args: Args<'_>) -> Result {
-        let mut beside = self.beside_asking(token, args);
-        let closed = self.net.output.unsent().filter(|(client, _)| *client == token);
-        beside.unsent += closed.map(|(_, bytes)| bytes).sum::<usize>();
+        let beside = self.beside_asking(token, args);
         let line = self.describe_client_beside(token, beside) + "\n";
         self.net.reply_to(token).verbatim(*b"txt", line.as_bytes());
         Ok(())
@@ -189,7 +188,7 @@ impl Server {
         }
         let (mut lines, bound) = (String::new(), self.output_bound(token));
         for (listed, client) in clients {
-            if self.net.output.buffer.len() + lines.len() > bound {
+            if self.net.output.written() + lines.len() > bound {
                 break;
             }
             let beside = beside.get(&listed).copied().unwrap_or_default();

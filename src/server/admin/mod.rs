@@ -162,13 +162,13 @@ impl Server {
         let subscribed = self.net.clients.get(token).is_some_and(|client| client.session.flags.subscribed);
         match self.core.config.client_output_buffer_limit.of(subscribed).hard {
             0 => usize::MAX,
-            hard => self.net.output.buffer.len().saturating_add(hard as usize),
+            hard => self.net.output.written().saturating_add(hard as usize),
         }
     }
 
     /// As [`crate::command::Context::end_beyond`].
     pub(super) fn end_beyond(&mut self, token: Token, bound: usize) {
-        if self.net.output.buffer.len() > bound {
+        if self.net.output.written() > bound {
             self.net.session(token).flags.close_now = true;
         }
     }

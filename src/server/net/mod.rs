@@ -176,7 +176,8 @@ impl Net {
     /// A client has its turn.
     pub fn begin_turn(&mut self, token: Token) {
         let known = self.clients.get(token).is_some_and(|client| client.session.authenticated);
-        self.output.begin_turn(if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED });
+        let most = if known { MAX_OUTPUT } else { MAX_OUTPUT_UNAUTHENTICATED };
+        self.output.begin_turn(token, most);
     }
 
     /// The buffers of a client that has its turn are taken out of it.
@@ -214,7 +215,7 @@ impl Net {
 
     /// Closes a client that was to be closed after its last reply and has none to wait for: replies may be switched off.
     pub fn close_if_silent(&mut self, token: Token) {
-        let silent = !self.output.has_segment(token, 0);
+        let silent = !self.output.has_any(token);
         if silent && self.clients.get(token).is_some_and(|client| client.pending.is_none()) {
             self.doom(token);
         }
@@ -223,7 +224,7 @@ impl Net {
     /// The reply to `token`, in its protocol.
     pub fn reply_to(&mut self, token: Token) -> Reply<'_> {
         let protocol = self.clients.get(token).map_or(Protocol::Resp2, |client| client.session.protocol);
-        Reply { buf: &mut self.output.buffer, protocol }
+        self.output.reply_to(token, protocol)
     }
 
     /// The session of the client whose command is being executed.

@@ -6,16 +6,25 @@
 //!   splices                                                 +-- a block of 10 MB, sent from where it lies
 //! ```
 //!
+//! Whoever writes says for which client ([`Output::reply_to`]). That client is the *writer*: what is appended belongs to it
+//! until another client is written to, a message is shared or the iteration is sent. Each of these closes the writer's
+//! segment first, so bytes belong to the client that they were written for, whatever a command executes in between. For
+//! the client that was written to last this costs a comparison. A [`Mark`] is the start of a reply: the replies to its
+//! client since then can be taken back, and nothing else.
+//!
 //! At the end of the iteration (or before, when there is much), after what has to be durable is, each segment is sent
 //! with one call from the shared buffer. Bytes that several clients get (messages, `MONITOR`) stand there once, with a list
-//! of these clients; before sending, all that goes to a client is linked into a chain, which leaves by one `writev`. Only what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for a
-//! client, so that one that fetches large values takes turns with the others.
+//! of these clients; before sending, all that goes to a client is linked into a chain, which leaves by one `writev`. Only
+//! what a socket refuses moves to that client's own queue. One call sends at most [`MAX_SEND`] bytes for a client, so that
+//! one that fetches large values takes turns with the others.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::pending::Pending;
 use crate::command::Splice;
+use crate::resp::{Protocol, Reply};
 use crate::sys::poller::Token;
 use crate::types::block::Block;
 
@@ -48,12 +57,40 @@ pub enum Readers {
     Many(Rc<Vec<Token>>),
 }
 
-/// A part of the buffer that several clients get, each before its segments from `before` on.
+impl Readers {
+    fn tokens(&self) -> &[Token] {
+        match self {
+            Readers::One(token) => std::slice::from_ref(token),
+            Readers::Many(tokens) => tokens,
+        }
+    }
+
+    /// Whether `other` is the same client or the same list.
+    fn are(&self, other: &Readers) -> bool {
+        match (self, other) {
+            (Readers::One(token), Readers::One(other)) => token == other,
+            (Readers::Many(tokens), Readers::Many(others)) => Rc::ptr_eq(tokens, others),
+            _ => false,
+        }
+    }
+}
+
+/// A part of the buffer that is a message.
 struct Share {
-    before: usize,
     start: usize,
     end: usize,
-    readers: Rc<Vec<Token>>,
+    readers: Readers,
+}
+
+/// The bytes from the first to the second position of the buffer, which are replies to the client.
+type Segment = (Token, usize, usize);
+
+/// The start of a reply. The replies to its client from here on can be taken back until the iteration is sent.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    client: Token,
+    /// The position, counted from the first iteration on, so that a mark of an earlier one is recognized.
+    at: usize,
 }
 
 /// The beginning of a reply that goes on later.
@@ -67,11 +104,16 @@ pub struct Held {
 #[derive(Default)]
 pub struct Output {
     /// Bytes of all clients, in the order of execution.
-    pub buffer: Vec<u8>,
+    buffer: Vec<u8>,
     /// Large values between them.
-    pub splices: Vec<Splice>,
-    segments: Vec<(Token, usize, usize)>,
-    /// Messages for many, in order.
+    splices: Vec<Splice>,
+    /// The client that was written to last, and where its segment begins, which is not among `segments` yet. It is empty
+    /// after a message.
+    writer: Token,
+    open: usize,
+    /// Replies, in order.
+    segments: Vec<Segment>,
+    /// Messages, in order.
     shares: Vec<Share>,
     /// How many clients they are for, in sum.
     readers: usize,
@@ -84,12 +126,12 @@ pub struct Output {
     next: Vec<u32>,
     /// While segments are linked: the last segment of each slot so far.
     last: Vec<u32>,
+    /// Bytes of the buffers of earlier iterations.
+    sent: usize,
     /// The highest length of the buffer since the last call of [`Output::rest`].
     peak: usize,
     /// See [`Output::shrink_when_cleared`].
     shrinks: bool,
-    /// Where the segment that is being written begins.
-    open: usize,
     turn: Turn,
 }
 
@@ -103,15 +145,153 @@ struct Turn {
 }
 
 impl Output {
-    /// What is written from here on belongs to the next client whose segment is closed.
-    pub fn open_segment(&mut self) {
-        self.open = self.buffer.len();
+    /// Where a reply to `client` is written, and the list of the large values in it.
+    pub fn writer(&mut self, client: Token, protocol: Protocol) -> (Reply<'_>, &mut Vec<Splice>) {
+        self.change_writer(client);
+        (Reply { buf: &mut self.buffer, protocol }, &mut self.splices)
     }
 
-    /// A client has its turn, which is over when its commands have written `most` bytes.
-    pub fn begin_turn(&mut self, most: usize) {
+    /// [`Output::writer`] if `client` is the writer already, as it mostly is in its turn: a comparison, and no call.
+    #[inline(always)]
+    pub fn same_writer(
+        &mut self,
+        client: Token,
+        protocol: Protocol,
+    ) -> Option<(Reply<'_>, &mut Vec<Splice>)> {
+        // As words, which are compared at once.
+        (self.writer.to_u64() == client.to_u64())
+            .then_some((Reply { buf: &mut self.buffer, protocol }, &mut self.splices))
+    }
+
+    /// [`Output::writer`] for a reply without large values.
+    #[inline]
+    pub fn reply_to(&mut self, client: Token, protocol: Protocol) -> Reply<'_> {
+        self.writer(client, protocol).0
+    }
+
+    fn change_writer(&mut self, client: Token) {
+        if self.writer != client {
+            self.close_segment();
+            self.writer = client;
+        }
+    }
+
+    /// What was written since the last segment or message becomes a segment of the writer.
+    fn close_segment(&mut self) {
+        let (start, end) = (self.open, self.buffer.len());
+        self.open = end;
+        if end == start {
+            return;
+        }
+        match self.segments.last_mut() {
+            Some((last, _, last_end)) if *last == self.writer && *last_end == start => *last_end = end,
+            _ => self.segments.push((self.writer, start, end)),
+        }
+    }
+
+    /// The segment that is being written, unless it is empty.
+    fn open_segment(&self) -> Option<Segment> {
+        (self.open < self.buffer.len()).then_some((self.writer, self.open, self.buffer.len()))
+    }
+
+    /// A reply to `client` begins.
+    #[inline(always)]
+    pub fn mark(&self, client: Token) -> Mark {
+        Mark { client, at: self.sent.wrapping_add(self.buffer.len()) }
+    }
+
+    /// Where in the buffer `mark` is.
+    fn position(&self, mark: Mark) -> usize {
+        let at = mark.at.wrapping_sub(self.sent);
+        assert!(at <= self.buffer.len(), "the reply that began here was sent or taken back");
+        at
+    }
+
+    /// The parts of the buffer that are replies to the client of `mark` since then.
+    fn parts_since(&self, mark: Mark) -> impl Iterator<Item = Range<usize>> {
+        let at = self.position(mark);
+        let first = self.segments.partition_point(|(.., end)| *end <= at);
+        let parts = self.segments[first..].iter().copied().chain(self.open_segment());
+        parts
+            .filter(move |(client, _, end)| *client == mark.client && *end > at)
+            .map(move |(_, start, end)| start.max(at)..end)
+    }
+
+    /// Whether the client of `mark` has had no reply since then.
+    pub fn is_empty_since(&self, mark: Mark) -> bool {
+        self.parts_since(mark).next().is_none()
+    }
+
+    /// The replies to the client of `mark` since then, without large values.
+    pub fn bytes_since(&self, mark: Mark) -> impl Iterator<Item = &[u8]> {
+        self.parts_since(mark).map(|part| &self.buffer[part])
+    }
+
+    /// Bytes of the large values in the replies to the client of `mark` since then.
+    pub fn spliced_since(&self, mark: Mark) -> usize {
+        if self.splices.is_empty() {
+            return 0;
+        }
+        self.parts_since(mark).map(|part| self.spliced_bytes(part.start, part.end)).sum()
+    }
+
+    /// Takes back the replies to the client of `mark` since then. Messages, and replies to others, stay.
+    pub fn take_back(&mut self, mark: Mark) {
+        let at = self.position(mark);
+        if self.writer != mark.client || self.open > at {
+            return self.take_back_from_segments(mark.client, at);
+        }
+        self.buffer.truncate(at);
+        while self.splices.last().is_some_and(|splice| splice.at > at) {
+            self.splices.pop();
+        }
+    }
+
+    /// [`Output::take_back`] after something else was written: the bytes stay where they are, and are nobody's.
+    #[cold]
+    fn take_back_from_segments(&mut self, client: Token, at: usize) {
+        self.close_segment();
+        let first = self.segments.partition_point(|(.., end)| *end <= at);
+        for (owner, start, end) in self.segments.split_off(first) {
+            let end = if owner == client { at } else { end };
+            if start < end {
+                self.segments.push((owner, start, end));
+            }
+        }
+    }
+
+    /// Takes the replies to the client of `mark` since then out of the output, to be sent later.
+    pub fn hold(&mut self, mark: Mark) -> Held {
+        let mut held = Held::default();
+        for Range { start, end } in self.parts_since(mark) {
+            let moved = held.bytes.len();
+            let splices = self.splices_between(start, end);
+            held.splices.extend(
+                splices.map(|Splice { at, block }| Splice { at: at - start + moved, block: block.share() }),
+            );
+            held.bytes.extend_from_slice(&self.buffer[start..end]);
+        }
+        self.take_back(mark);
+        held
+    }
+
+    /// Appends what was held to the replies to `client`.
+    pub fn release(&mut self, client: Token, held: Held) {
+        let start = self.buffer.len();
+        let (reply, splices) = self.writer(client, Protocol::default());
+        reply.buf.extend_from_slice(&held.bytes);
+        splices.extend(held.splices.into_iter().map(|splice| Splice { at: splice.at + start, ..splice }));
+    }
+
+    /// How many bytes were written in this iteration, large values apart.
+    pub fn written(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// `client` has its turn, which is over when its commands have written `most` bytes.
+    pub fn begin_turn(&mut self, client: Token, most: usize) {
+        self.change_writer(client);
         self.turn = Turn { end: self.buffer.len() + most, splices: self.splices.len() };
-        self.open_segment();
     }
 
     /// Whether the turn has written as much as it may. Replies to clients that its commands have woken count as well.
@@ -127,23 +307,9 @@ impl Output {
         self.buffer.len() + spliced >= self.turn.end
     }
 
-    /// Says that the bytes since the last opening or closing are `client`'s.
-    pub fn close_segment(&mut self, client: Token) {
-        let (start, end) = (self.open, self.buffer.len());
-        self.open = end;
-        if end == start {
-            return;
-        }
-        match self.segments.last_mut() {
-            Some((last, _, last_end)) if *last == client && *last_end == start => *last_end = end,
-            _ => self.segments.push((client, start, end)),
-        }
-    }
-
-    /// Appends a message for each of `readers`; a large payload belongs before byte `payload.0` of it. No segment may be
-    /// open.
+    /// Appends a message for each of `readers`; a large payload belongs before byte `payload.0` of it.
     pub fn share(&mut self, bytes: &[u8], payload: Option<(usize, &Block)>, readers: Readers) {
-        debug_assert_eq!(self.open, self.buffer.len(), "bytes of a client would become everybody's");
+        self.close_segment();
         let start = self.buffer.len();
         self.buffer.extend_from_slice(bytes);
         let end = self.buffer.len();
@@ -154,44 +320,35 @@ impl Output {
         self.has_shares = true;
         self.shared += bytes.len();
         self.turn.end += bytes.len();
-        if self.shared > MAX_SHARED {
-            self.turn.end = 0;
-        }
-        match readers {
-            Readers::One(token) => match self.segments.last_mut() {
-                Some((last, _, last_end)) if *last == token && *last_end == start => *last_end = end,
-                _ => self.segments.push((token, start, end)),
-            },
-            Readers::Many(readers) => self.share_with_many(readers, start, end),
-        }
-    }
-
-    fn share_with_many(&mut self, readers: Rc<Vec<Token>>, start: usize, end: usize) {
-        let before = self.segments.len();
         if let Some(last) = self.shares.last_mut()
-            && last.before == before
             && last.end == start
-            && Rc::ptr_eq(&last.readers, &readers)
+            && last.readers.are(&readers)
         {
             last.end = end;
-            return;
+        } else {
+            self.readers += readers.tokens().len();
+            self.shares.push(Share { start, end, readers });
         }
-        self.readers += readers.len();
-        if self.readers > MAX_READERS {
+        if self.shared > MAX_SHARED || self.readers > MAX_READERS {
             self.turn.end = 0;
         }
-        self.shares.push(Share { before, start, end, readers });
     }
 
-    /// Whether `client` has a segment from `first` on. Searches from the end: O(1) for the client that has written last.
-    pub fn has_segment(&self, client: Token, first: usize) -> bool {
+    /// Whether there is something for `client`. Searches from the end: O(1) for the client that was replied to last.
+    pub fn has_any(&self, client: Token) -> bool {
+        self.open_segment().is_some_and(|(owner, ..)| owner == client)
+            || self.has_segment(client, 0)
+            || self.shares.iter().any(|share| share.readers.tokens().contains(&client))
+    }
+
+    fn has_segment(&self, client: Token, first: usize) -> bool {
         self.segments[first..].iter().rev().any(|(owner, ..)| *owner == client)
-            || self.shares.iter().any(|share| share.readers.contains(&client))
     }
 
     /// Ends the collecting of segments, before they are sent. Returns how many chains there are: a chain is all that goes
     /// to one client, except that without messages each segment is one. O(segments and readers).
     pub fn arrange(&mut self) -> usize {
+        self.close_segment();
         if !self.has_shares {
             return self.segments.len();
         }
@@ -200,19 +357,15 @@ impl Output {
         self.heads.len()
     }
 
-    /// Gives each reader of what is shared a segment of its own, in the place of the shared one.
+    /// Gives each reader of a message a segment of its own, in the place of the message.
     fn spread(&mut self) {
-        if self.shares.is_empty() {
-            return;
-        }
         let mut spread = Vec::with_capacity(self.segments.len() + self.readers);
-        let mut from = 0;
-        for Share { before, start, end, readers } in self.shares.drain(..) {
-            spread.extend_from_slice(&self.segments[from..before]);
-            from = before;
-            spread.extend(readers.iter().map(|token| (*token, start, end)));
+        let mut replies = self.segments.drain(..).peekable();
+        for Share { start, end, readers } in self.shares.drain(..) {
+            spread.extend(std::iter::from_fn(|| replies.next_if(|(_, before, _)| *before < start)));
+            spread.extend(readers.tokens().iter().map(|token| (*token, start, end)));
         }
-        spread.extend_from_slice(&self.segments[from..]);
+        spread.extend(replies);
         self.segments = spread;
     }
 
@@ -259,47 +412,14 @@ impl Output {
         })
     }
 
-    /// Takes back what was written from `start` on.
-    pub fn truncate(&mut self, start: usize) {
-        self.buffer.truncate(start);
-        while self.splices.last().is_some_and(|splice| splice.at > start) {
-            self.splices.pop();
-        }
-    }
-
-    /// Takes what was written from `start` on out of the buffer, to be sent later.
-    pub fn hold(&mut self, start: usize) -> Held {
-        let first = self.splices.partition_point(|splice| splice.at <= start);
-        let splices =
-            self.splices.drain(first..).map(|splice| Splice { at: splice.at - start, ..splice }).collect();
-        Held { bytes: self.buffer.split_off(start), splices }
-    }
-
-    /// Appends what was held.
-    pub fn release(&mut self, held: Held) {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(&held.bytes);
-        let splices = held.splices.into_iter().map(|splice| Splice { at: splice.at + start, ..splice });
-        self.splices.extend(splices);
-    }
-
-    /// Bytes of the large values that belong behind `start`.
-    pub fn spliced_bytes(&self, start: usize) -> usize {
-        let spliced = self.splices.iter().rev().take_while(|splice| splice.at > start);
-        spliced.map(|splice| splice.block.len()).sum()
-    }
-
-    /// Bytes for each client that have not been offered to its socket yet: those of whole segments, and what is shared.
-    /// O(segments and readers).
+    /// Bytes for each client that have not been offered to its socket yet. O(segments and readers).
     pub fn unsent(&self) -> impl Iterator<Item = (Token, usize)> {
-        let own = self.segments.iter().enumerate().map(|(index, (client, start, end))| {
-            let spliced: usize = self.splices_of(index).map(|splice| splice.block.len()).sum();
-            (*client, end - start + spliced)
-        });
-        let shared = self.shares.iter().flat_map(|share| {
-            let spliced: usize =
-                self.splices_between(share.start, share.end).map(|splice| splice.block.len()).sum();
-            share.readers.iter().map(move |client| (*client, share.end - share.start + spliced))
+        let bytes = |start, end| end - start + self.spliced_bytes(start, end);
+        let replies = self.segments.iter().copied().chain(self.open_segment());
+        let own = replies.map(move |(client, start, end)| (client, bytes(start, end)));
+        let shared = self.shares.iter().flat_map(move |Share { start, end, readers }| {
+            let bytes = bytes(*start, *end);
+            readers.tokens().iter().map(move |client| (*client, bytes))
         });
         own.chain(shared)
     }
@@ -312,17 +432,14 @@ impl Output {
 
     /// Bytes of memory, without the values between the replies.
     pub fn memory_bytes(&self) -> usize {
-        self.buffer.capacity() + self.segments.capacity() * size_of::<(Token, usize, usize)>()
+        self.buffer.capacity()
+            + self.segments.capacity() * size_of::<Segment>()
+            + self.shares.capacity() * size_of::<Share>()
     }
 
     /// Bytes that can be written before the buffer has to grow.
     pub fn room(&self) -> usize {
         self.buffer.capacity() - self.buffer.len()
-    }
-
-    /// Bytes of the segment that is being written.
-    pub fn open_bytes(&self) -> usize {
-        self.buffer.len() - self.open + self.spliced_bytes(self.open)
     }
 
     /// The segment `index`: its client and its bytes.
@@ -392,18 +509,25 @@ impl Output {
         self.splices[first..].iter().take_while(move |splice| splice.at < end)
     }
 
+    /// Bytes of the large values between two positions.
+    fn spliced_bytes(&self, start: usize, end: usize) -> usize {
+        self.splices_between(start, end).map(|splice| splice.block.len()).sum()
+    }
+
     /// Bytes of a chain, with the large values in it.
     pub fn chain_bytes(&self, head: usize) -> usize {
         let bytes = |segment| {
-            let splices = self.splices_of(segment).map(|splice| splice.block.len());
-            self.segment(segment).1.len() + splices.sum::<usize>()
+            let (_, start, end) = self.segments[segment];
+            end - start + self.spliced_bytes(start, end)
         };
         self.chain(head).map(bytes).sum()
     }
 
-    /// Starts the next iteration.
+    /// Starts the next iteration, after everything that was arranged has been sent or queued.
     pub fn clear(&mut self) {
+        assert_eq!(self.open, self.buffer.len(), "what was written since would never be sent");
         self.peak = self.peak.max(self.buffer.len());
+        self.sent = self.sent.wrapping_add(self.buffer.len());
         self.segments.clear();
         self.splices.clear();
         if self.has_shares {
@@ -421,7 +545,7 @@ impl Output {
     /// Frees unused capacity beyond `keep` bytes. May be called at any time.
     pub fn shrink(&mut self, keep: usize) {
         self.buffer.shrink_to(keep);
-        self.segments.shrink_to(keep / size_of::<(Token, usize, usize)>());
+        self.segments.shrink_to(keep / size_of::<Segment>());
     }
 
     /// Shrinks the buffer to twice its highest length since the last call, about a second ago. Without this, one large
@@ -438,12 +562,13 @@ impl Output {
         let segments = self.segments.len();
         self.clear();
         self.buffer.shrink_to(keep.max(2 * used));
-        self.segments.shrink_to((keep / size_of::<(Token, usize, usize)>()).max(2 * segments));
+        self.segments.shrink_to((keep / size_of::<Segment>()).max(2 * segments));
     }
 
     fn clear_shares(&mut self) {
         const KEEP: usize = 64 * 1024;
         self.shares.clear();
+        self.shares.shrink_to(KEEP);
         self.readers = 0;
         self.shared = 0;
         self.heads.clear();
@@ -458,24 +583,37 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::types::random::Random;
 
     fn token(slot: u32) -> Token {
         Token { slot, generation: 7 }
     }
 
     fn reply(output: &mut Output, slot: u32, bytes: &[u8]) {
-        output.open_segment();
-        output.buffer.extend_from_slice(bytes);
-        output.close_segment(token(slot));
+        output.reply_to(token(slot), Protocol::Resp2).buf.extend_from_slice(bytes);
     }
 
     fn many(slots: &[u32]) -> Rc<Vec<Token>> {
         Rc::new(slots.iter().copied().map(token).collect())
     }
 
+    /// Replies with a large value between two brackets.
+    fn reply_large(output: &mut Output, client: Token, value: &[u8]) {
+        let (reply, splices) = output.writer(client, Protocol::Resp2);
+        reply.buf.push(b'<');
+        splices.push(Splice { at: reply.buf.len(), block: Block::from(value) });
+        reply.buf.push(b'>');
+    }
+
     /// What each client gets, as it is sent or queued.
     fn delivered(output: &mut Output) -> Vec<(u32, String)> {
+        delivered_to(output).into_iter().map(|(client, text)| (client.slot, text)).collect()
+    }
+
+    fn delivered_to(output: &mut Output) -> Vec<(Token, String)> {
         let chains = output.arrange();
         let texts = (0..chains).map(|chain| {
             let head = output.head(chain);
@@ -486,7 +624,7 @@ mod tests {
                 let (slices, count) = output.slices(head);
                 assert_eq!(slices[..count].iter().map(|slice| slice.len()).sum::<usize>(), pending.bytes());
             }
-            (output.segment(head).0.slot, String::from_utf8(pending.content()).unwrap())
+            (output.segment(head).0, String::from_utf8(pending.content()).unwrap())
         });
         let texts = texts.collect();
         output.clear();
@@ -550,7 +688,7 @@ mod tests {
     #[test]
     fn the_turn_of_a_client_ends_when_it_has_caused_many_deliveries() {
         let mut output = Output::default();
-        output.begin_turn(10);
+        output.begin_turn(token(1), 10);
         let slots: Vec<u32> = (0..1000).collect();
         for _ in 0..MAX_READERS / 1000 {
             output.share(b"m", None, Readers::Many(many(&slots)));
@@ -559,7 +697,7 @@ mod tests {
         output.share(b"m", None, Readers::Many(many(&slots)));
         assert!(output.turn_is_over() && output.is_large());
         output.clear();
-        output.begin_turn(10);
+        output.begin_turn(token(1), 10);
         let long = vec![b'm'; MAX_SHARED];
         output.share(&long, None, Readers::One(token(1)));
         assert!(!output.turn_is_over() && !output.is_large());
@@ -576,5 +714,201 @@ mod tests {
         let chains = output.arrange();
         let owners: Vec<Token> = (0..chains).map(|chain| output.segment(output.head(chain)).0).collect();
         assert_eq!(owners, [token(1), later]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_what_the_client_was_replied_since() {
+        let mut output = Output::default();
+        let both = many(&[1, 2]);
+        reply(&mut output, 1, b"a");
+        let start = output.mark(token(1));
+        reply(&mut output, 1, b"b");
+        reply_large(&mut output, token(1), b"large");
+        assert_eq!((output.spliced_since(start), output.bytes_since(start).count()), (5, 1));
+        output.take_back(start);
+        assert_eq!((output.written(), output.splices.len()), (1, 0));
+        // It began in the same segment as what stays, and others were written to meanwhile.
+        reply(&mut output, 1, b"c");
+        output.share(b"[m]", None, Readers::Many(both.clone()));
+        output.share(b"[n]", None, Readers::One(token(1)));
+        reply_large(&mut output, token(2), b"LARGE");
+        reply_large(&mut output, token(1), b"large");
+        assert_eq!((output.spliced_since(start), output.bytes_since(start).count()), (5, 2));
+        output.take_back(start);
+        assert_eq!(output.bytes_since(start).count(), 0);
+        reply(&mut output, 1, b"d");
+        assert_eq!(delivered(&mut output), texts(&[(1, "a[m][n]d"), (2, "[m]<LARGE>")]));
+        // Nothing is left.
+        let start = output.mark(token(2));
+        reply(&mut output, 2, b"e");
+        reply(&mut output, 1, b"f");
+        output.take_back(start);
+        assert!(output.has_any(token(1)) && !output.has_any(token(2)));
+        assert_eq!(delivered(&mut output), texts(&[(1, "f")]));
+    }
+
+    #[test]
+    fn what_is_held_is_released_behind_what_the_client_was_replied_meanwhile() {
+        let mut output = Output::default();
+        reply(&mut output, 1, b"a");
+        let start = output.mark(token(1));
+        reply_large(&mut output, token(1), b"one");
+        output.share(b"[m]", None, Readers::One(token(1)));
+        reply_large(&mut output, token(1), b"two");
+        let held = output.hold(start);
+        reply(&mut output, 1, b"b");
+        assert_eq!(delivered(&mut output), texts(&[(1, "a[m]b")]));
+        reply(&mut output, 2, b"c");
+        output.release(token(1), held);
+        assert_eq!(delivered(&mut output), texts(&[(2, "c"), (1, "<one><two>")]));
+    }
+
+    #[test]
+    #[should_panic = "was sent or taken back"]
+    fn a_mark_is_of_no_use_once_the_reply_has_been_sent() {
+        let mut output = Output::default();
+        let start = output.mark(token(1));
+        reply(&mut output, 1, b"a");
+        delivered(&mut output);
+        reply(&mut output, 1, b"b");
+        output.take_back(start);
+    }
+
+    /// What [`Output`] has to deliver, as a list of all that was written.
+    #[derive(Default)]
+    struct Model {
+        written: Vec<Written>,
+        /// The replies that have begun, and how much was written then.
+        marks: Vec<(Mark, usize)>,
+        held: Vec<(Token, Held, String)>,
+        count: usize,
+    }
+
+    struct Written {
+        readers: Vec<Token>,
+        is_message: bool,
+        text: String,
+        /// Bytes of a large value in it.
+        large: usize,
+    }
+
+    impl Model {
+        /// Text that nobody else was sent.
+        fn text(&mut self) -> String {
+            self.count += 1;
+            format!("{}.", self.count)
+        }
+
+        fn reply(&mut self, output: &mut Output, client: Token, is_large: bool) {
+            let mut text = self.text();
+            if is_large {
+                reply_large(output, client, text.as_bytes());
+                text = format!("<{text}>");
+            } else {
+                output.reply_to(client, Protocol::Resp3).buf.extend_from_slice(text.as_bytes());
+            }
+            let large = if is_large { text.len() - 2 } else { 0 };
+            self.written.push(Written { readers: vec![client], is_message: false, text, large });
+        }
+
+        fn share(&mut self, output: &mut Output, readers: Readers, is_large: bool) {
+            let tokens = readers.tokens().to_vec();
+            let mut text = self.text();
+            if is_large {
+                output.share(b"[]", Some((1, &Block::from(text.as_bytes()))), readers);
+                text = format!("[{text}]");
+            } else {
+                output.share(text.as_bytes(), None, readers);
+            }
+            self.written.push(Written { readers: tokens, is_message: true, text, large: 0 });
+        }
+
+        /// Takes a reply back that has begun, and all that have begun later; or holds it.
+        fn take_back(&mut self, output: &mut Output, which: usize, holds: bool) {
+            let (mark, from) = self.marks[which];
+            self.marks.truncate(which);
+            let is_taken = |one: &Written| !one.is_message && one.readers[0] == mark.client;
+            let taken: Vec<Written> = self.written.extract_if(from.., |one| is_taken(one)).collect();
+            assert_eq!(output.spliced_since(mark), taken.iter().map(|one| one.large).sum::<usize>());
+            let bytes: usize = output.bytes_since(mark).map(<[u8]>::len).sum();
+            assert_eq!(bytes, taken.iter().map(|one| one.text.len() - one.large).sum::<usize>());
+            if holds {
+                let text = taken.iter().map(|one| one.text.as_str()).collect();
+                self.held.push((mark.client, output.hold(mark), text));
+            } else {
+                output.take_back(mark);
+            }
+        }
+
+        fn release(&mut self, output: &mut Output) {
+            if let Some((client, held, text)) = self.held.pop() {
+                let large = held.splices.iter().map(|splice| splice.block.len()).sum();
+                output.release(client, held);
+                self.written.push(Written { readers: vec![client], is_message: false, text, large });
+            }
+        }
+
+        fn expected(&self) -> HashMap<Token, String> {
+            let mut texts: HashMap<Token, String> = HashMap::new();
+            for Written { readers, text, .. } in &self.written {
+                for reader in readers {
+                    texts.entry(*reader).or_default().push_str(text);
+                }
+            }
+            texts.retain(|_, text| !text.is_empty());
+            texts
+        }
+
+        /// Delivers all, and compares what each client gets.
+        fn deliver(&mut self, output: &mut Output, seed: u64) {
+            let expected = self.expected();
+            let mut unsent: HashMap<Token, usize> = HashMap::new();
+            for (client, bytes) in output.unsent() {
+                assert!(output.has_any(client), "seed {seed}");
+                *unsent.entry(client).or_default() += bytes;
+            }
+            let lengths: HashMap<Token, usize> =
+                expected.iter().map(|(client, text)| (*client, text.len())).collect();
+            assert_eq!(unsent, lengths, "seed {seed}");
+            let mut got: HashMap<Token, String> = HashMap::new();
+            for (client, text) in delivered_to(output) {
+                got.entry(client).or_default().push_str(&text);
+            }
+            assert_eq!(got, expected, "seed {seed}");
+            self.written.clear();
+            self.marks.clear();
+        }
+    }
+
+    #[test]
+    fn each_client_gets_what_was_written_for_it_in_order() {
+        // Two of them have had the same slot.
+        let clients = [token(0), token(1), Token { slot: 1, generation: 8 }, token(2), token(3)];
+        let lists = [many(&[0, 1]), many(&[2, 1, 3]), many(&[])];
+        for seed in 0..300 {
+            let mut random = Random::new(seed * 2 + 1);
+            let (mut output, mut model) = (Output::default(), Model::default());
+            for _ in 0..200 {
+                let client = clients[random.below(clients.len())];
+                let is_large = random.below(4) == 0;
+                match random.below(if seed % 3 == 0 { 17 } else { 20 }) {
+                    0..8 => model.reply(&mut output, client, is_large),
+                    8..11 => model.marks.push((output.mark(client), model.written.len())),
+                    11..15 if !model.marks.is_empty() => {
+                        let which = random.below(model.marks.len());
+                        model.take_back(&mut output, which, random.below(4) == 0);
+                    }
+                    15 => model.release(&mut output),
+                    16 if random.below(4) == 0 => model.deliver(&mut output, seed),
+                    17 => model.share(&mut output, Readers::One(client), is_large),
+                    18..20 => {
+                        let list = lists[random.below(lists.len())].clone();
+                        model.share(&mut output, Readers::Many(list), is_large);
+                    }
+                    _ => {}
+                }
+            }
+            model.deliver(&mut output, seed);
+        }
     }
 }
