@@ -35,7 +35,7 @@ const SOCKET: &str = "clients.sock";
 const MUCH: usize = 16 << 10;
 
 /// A server that reads from a client once in a turn of its loop takes at least so much.
-const READ_AT_ONCE: usize = 8 << 10;
+pub const READ_AT_ONCE: usize = 8 << 10;
 
 /// How long to wait for a reply that the other server has sent, while a difference is shrunk.
 const SHRINKING: Duration = Duration::from_millis(50);
@@ -349,6 +349,8 @@ impl<'a> Side<'a> {
         }
         self.control.ok("DEBUG SET-ACTIVE-EXPIRE 0");
         self.control.ok("FLUSHALL");
+        // The values that a library keeps are no keys.
+        self.control.ok("FUNCTION FLUSH");
     }
 
     fn player(&mut self, name: char) -> &mut Player {

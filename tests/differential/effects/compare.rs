@@ -153,4 +153,32 @@ mod tests {
         assert!(!are_alike("SPOP s", &popped, &srem("SREM s a"), &srem("SREM s b")));
         assert!(!are_alike("SPOP s", &popped, &srem("SREM s b"), &srem("SREM s a")));
     }
+
+    #[test]
+    fn what_only_this_server_tells_of_a_group_passes_and_nothing_else_of_it() {
+        let first = "XCLAIM s g alice 0 7-0 TIME 1795449862008 RETRYCOUNT 1 FORCE JUSTID LASTID 7-0";
+        let again = "XCLAIM s g alice 0 7-0 TIME 1795449862008 RETRYCOUNT 2 FORCE JUSTID LASTID 7-0";
+        let other = "XCLAIM s g alice 0 8-0 TIME 1795449862008 RETRYCOUNT 1 FORCE JUSTID LASTID 8-0";
+        let counter = "XGROUP SETID s g 7-0 ENTRIESREAD 1";
+        let none = Value::Array(Vec::new());
+        let passes = |here: &[&str], redis: &[&str]| {
+            let [here, redis] = [here, redis].map(|calls| {
+                let framed = if calls.len() > 1 { &[&["MULTI"], calls, &["EXEC"]].concat() } else { calls };
+                effects(&[], framed)
+            });
+            are_alike("XREADGROUP GROUP g alice STREAMS s s > 0", &none, &here, &redis)
+        };
+        assert!(passes(&[first, counter], &[first]));
+        assert!(passes(&[again], &[]));
+        // The stream is named twice, and the second time its entries are read again.
+        assert!(passes(&[first, counter, again], &[first]));
+        assert!(passes(&[first, other, counter, again], &[first, other]));
+        // What Redis tells has to be told here, as often and in the same words.
+        assert!(!passes(&[counter], &[first]));
+        assert!(!passes(&[again, counter], &[first]));
+        assert!(!passes(&[first, counter], &[first, first]));
+        assert!(!passes(&[first, counter, again], &[first, other]));
+        assert!(!passes(&[again, first], &[first]));
+        assert!(!passes(&[first, "XACK s g 7-0"], &[first]));
+    }
 }

@@ -124,6 +124,22 @@ impl Generator {
         matches!(self.arguments, Arguments::Calling(_))
     }
 
+    /// The command as it is typed.
+    fn typed(&self) -> String {
+        self.command.to_uppercase().replace('|', " ")
+    }
+
+    /// Whether this is `command`, or a container of it.
+    fn is_of(&self, command: &str) -> bool {
+        let name = self.typed();
+        name == command || command.starts_with(&format!("{name} "))
+    }
+
+    /// Whether the list has a difference in the replies of this command beside a Redis of version `peer`.
+    fn is_meant_to_reply_otherwise(&self, peer: Version) -> bool {
+        differences::intended_ones(peer).any(|(command, _)| self.is_of(&command))
+    }
+
     fn step(&self, random: &mut Random, calls: Option<&Calls>) -> Step {
         let mut args: Vec<Vec<u8>> =
             self.command.to_uppercase().split('|').map(|w| w.as_bytes().to_vec()).collect();
@@ -151,9 +167,7 @@ impl Calls {
         let mut redis = pair.redis.client();
         generators.retain(|(generator, _)| {
             let info = redis.call(&["COMMAND", "INFO", generator.command]).elements()[0].elements();
-            let name = generator.command.to_uppercase().replace('|', " ");
-            let is_meant =
-                |(command, _): (&str, _)| name == command || command.starts_with(&format!("{name} "));
+            let name = generator.typed();
             let has = |flag: &str| info[2].elements().iter().any(|f| f.text() == flag);
             // A command that blocks replies in scripts as it does in transactions since 7.2.
             // WAIT counts replicas, which only one of the servers has where calls are compared. SORT leaves equals in the
@@ -161,9 +175,8 @@ impl Calls {
             let cannot_be_called = has("noscript")
                 || ["WAIT", "SORT", "SORT_RO"].contains(&&*name)
                 || has("blocking") && pair.peer < Version::new(7, 2);
-            let differs = differences::intended_ones(pair.peer).any(|(c, reason)| is_meant((&c, reason)))
-                || reviewed::intended_ones(pair.peer).any(is_meant);
-            !cannot_be_called && !differs
+            let differs = reviewed::intended_ones(pair.peer).any(|(command, _)| generator.is_of(command));
+            !cannot_be_called && !differs && !generator.is_meant_to_reply_otherwise(pair.peer)
         });
         let mix = Mix::with(generators, None).expect("commands that may be called");
         Calls { mix, peer: pair.peer }
@@ -250,6 +263,13 @@ impl Mix {
             let waits = info[2].elements().iter().any(|flag| flag.text() == "blocking");
             generator.rule == Rule::Exact && !waits
         });
+        self.total = self.generators.iter().map(|(generator, _)| generator.weight).sum();
+        self
+    }
+
+    /// Without those that are meant to reply otherwise than this Redis.
+    pub fn without_intended(mut self, pair: &Pair) -> Mix {
+        self.generators.retain(|(generator, _)| !generator.is_meant_to_reply_otherwise(pair.peer));
         self.total = self.generators.iter().map(|(generator, _)| generator.weight).sum();
         self
     }
