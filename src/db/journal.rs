@@ -2,20 +2,20 @@
 //!
 //! ```text
 //!   handler ─▶ Keyspace::changed, remove, flush …  ─▶  changes   (database, key with its hash, event)
-//!           ─▶ Journal::propagate, propagate_nothing ─▶  calls     (database, words)
-//!   after the outermost unit the server hands the changes to their listeners, and at the end of the iteration the calls
+//!           ─▶ Journal::propagate, propagate_nothing ─▶  stream    (calls, encoded)
+//!   after the outermost unit the server hands the changes to their listeners; readers take the stream when they like
 //! ```
 //!
 //! The journal does not know its readers. What nobody listens to is not recorded: then a change costs a counter and a
 //! test, and a call nothing. Readers can listen to every change, to calls ([`Listening`]), and to changes of the keys
 //! that clients wait for or watch ([`Journal::await_key`]).
 //!
-//! Keys are copied into a buffer that is reused; calls are encoded at once ([`super::calls`]).
+//! Keys are copied into a buffer that is reused; calls are encoded at once ([`super::stream`]).
 
 use std::collections::HashMap;
 
-use super::calls::{Calls, Framing, Word};
 use super::event::Event;
+use super::stream::{Framing, Stream, Word};
 use crate::alloc::hashed_size;
 
 /// A key: its database, its hash and its name.
@@ -129,7 +129,7 @@ pub struct Journal {
     interest: u8,
     records: Vec<Record>,
     names: Vec<u8>,
-    calls: Calls,
+    stream: Stream,
     propagation: Propagation,
     /// See [`Journal::propagate_apart`].
     apart: bool,
@@ -186,8 +186,8 @@ impl Journal {
     #[inline]
     pub fn is_unsettled(&self) -> bool {
         !self.records.is_empty()
-            || self.calls.of_unit() > 1
-            || self.interest & UNITS != 0 && self.calls.of_unit() > 0
+            || self.stream.of_unit() > 1
+            || self.interest & UNITS != 0 && self.stream.of_unit() > 0
     }
 
     /// Records that something happened to a key.
@@ -266,16 +266,16 @@ impl Journal {
         self.records.truncate(from);
     }
 
-    /// The calls of all units since they were last taken.
+    /// The calls of all units, as far as they are kept.
     #[inline]
-    pub fn calls(&self) -> &Calls {
-        &self.calls
+    pub fn stream(&self) -> &Stream {
+        &self.stream
     }
 
-    /// The calls, for whoever takes them.
+    /// The stream, for its readers.
     #[inline]
-    pub fn calls_mut(&mut self) -> &mut Calls {
-        &mut self.calls
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
     /// Ends a unit of the short way, unless listeners have to read its changes first: then returns true
@@ -290,19 +290,18 @@ impl Journal {
     fn holds_unit_for_listeners(&mut self, last_write: &mut u64) -> bool {
         let unsettled = self.is_unsettled();
         if !unsettled {
-            if self.calls.of_unit() > 0 {
-                *last_write = self.calls.offset();
+            if self.stream.of_unit() > 0 {
+                *last_write = self.stream.settle();
             }
-            self.calls.begin_unit();
             self.apart = false;
         }
         unsettled
     }
 
-    /// The current unit makes no more calls: frames those that it has made.
-    pub fn frame(&mut self, framing: Framing) {
+    /// The current unit makes no more calls: frames those that it has made, and lets the readers see them.
+    pub fn end_calls(&mut self, framing: Framing) {
         let framing = if self.apart { Framing::Apart } else { framing };
-        self.calls.frame(framing);
+        self.stream.end_unit(framing);
     }
 
     /// Bytes of memory of the current unit's changes.
@@ -310,25 +309,25 @@ impl Journal {
         self.records.capacity() * size_of::<Record>() + self.names.capacity()
     }
 
-    /// Shrinks the records, the names and the calls to at most `keep` bytes of spare capacity each.
+    /// Shrinks the records, the names and the stream to at most `keep` bytes of spare capacity each.
     pub fn shrink(&mut self, keep: usize) {
         self.records.shrink_to(keep / size_of::<Record>());
         self.names.shrink_to(keep);
-        self.calls.shrink(keep);
+        self.stream.shrink(keep);
     }
 
-    /// Ends the current unit, when the listeners have read what it changed. Its calls stay until they are taken.
+    /// Ends the current unit, when the listeners have read what it changed. Its calls stay until the readers have them.
     #[inline]
     pub fn end_unit(&mut self) {
         self.records.clear();
         self.names.clear();
-        self.calls.begin_unit();
+        self.stream.settle();
         self.apart = false;
     }
 
     /// The calls made so far in this unit are not one transaction: the keys that it met have nothing in common.
     pub fn propagate_apart(&mut self) {
-        self.apart = !self.records.is_empty() || self.calls.of_unit() > 0;
+        self.apart = !self.records.is_empty() || self.stream.of_unit() > 0;
     }
 
     /// Begins a command, which is propagated as it was called unless it says otherwise. Returns the state of the
@@ -347,7 +346,7 @@ impl Journal {
     /// Propagates a call in addition to the current command.
     pub fn push_call<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
         if self.wants_calls() {
-            self.calls.push(db, words);
+            self.stream.push(db, words);
         }
     }
 
@@ -355,7 +354,7 @@ impl Journal {
     #[inline]
     pub fn push_encoded(&mut self, db: usize, request: &[u8]) {
         if self.wants_calls() {
-            self.calls.push_encoded(db, request);
+            self.stream.push_encoded(db, request);
         }
     }
 
@@ -370,7 +369,7 @@ impl Journal {
     pub fn propagate_words<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
         if self.wants_calls() {
             self.propagation = Propagation::Instead;
-            self.calls.push(db, words);
+            self.stream.push(db, words);
         }
     }
 

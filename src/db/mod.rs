@@ -23,7 +23,6 @@
 //! then declare the outcome with [`Keyspace::changed`] or [`Keyspace::unchanged`]. Debug builds check that every
 //! command does ([`Keyspace::assert_declared`]).
 
-mod calls;
 mod defrag;
 pub mod digest;
 mod event;
@@ -35,8 +34,8 @@ mod journal;
 mod lazyfree;
 #[cfg(all(test, target_os = "linux"))]
 mod shared_memory;
+mod stream;
 
-pub use calls::{Calls, Framing, Word};
 pub use defrag::DefragEnd;
 pub use event::{Class, Event, Removal};
 pub use eviction::{EvictionPolicy, Order};
@@ -44,6 +43,7 @@ pub use expiry::{CycleBudget, CycleEnd, ExpiryList};
 use huge_pages::Joiner;
 pub use journal::{Awaiting, Change, Journal, Key, Listening, Propagation};
 pub use lazyfree::{Garbage, LazyFree, Ticket};
+pub use stream::{Cursor, Framing, Stream, Word};
 
 use crate::dict::{Dict, Position, Ref, Seed};
 use crate::sys::memory;

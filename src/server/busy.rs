@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Its unit stays open meanwhile. So nothing touches the data: most commands are refused, cron expires and saves
-//! nothing, and what the script has propagated is set aside, so that the log has all of it or none. Its client waits; it
-//! is not let go of before the script has ended, and what it sends stays in its socket.
+//! nothing, and no reader of the stream sees what the script has propagated, so that the log has all of it or none. Its
+//! client waits; it is not let go of before the script has ended, and what it sends stays in its socket.
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -50,7 +50,7 @@ impl Server {
             run.kind.killer(),
             String::from_utf8_lossy(&run.name)
         ));
-        self.core.keyspace.journal.calls_mut().set_unit_aside();
+        self.core.keyspace.journal.stream_mut().suspend_unit();
         self.core.wait = Some(Box::new(Parking::Script));
         self.net.session(token).flags.waiting = true;
         self.suspended =
@@ -126,7 +126,7 @@ impl Server {
         let Some(mut suspended) = self.suspended.take() else { return };
         let run = &mut *suspended.run;
         let moment = std::mem::replace(&mut self.core.keyspace.moment, run.moment);
-        self.core.keyspace.journal.calls_mut().restore_unit();
+        self.core.keyspace.journal.stream_mut().resume_unit();
         self.core.stopwatch.start();
         run.slice = clock::ticks();
         // Other clients have seen later times, so `TIME` must not go back. For expiry, time still stands still.
@@ -140,7 +140,7 @@ impl Server {
             self.end_suspended(*suspended, &end);
         } else {
             suspended.run.host.count();
-            self.core.keyspace.journal.calls_mut().set_unit_aside();
+            self.core.keyspace.journal.stream_mut().suspend_unit();
             self.suspended = Some(suspended);
             self.refresh_gate();
         }

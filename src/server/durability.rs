@@ -24,19 +24,23 @@ impl Server {
         if !self.is_busy() && self.core.keyspace.journal.take_emptied() {
             self.all_flushed();
         }
-        if self.persistence.log.state() == State::Off {
-            self.core.keyspace.journal.calls_mut().clear();
-        } else {
+        if self.persistence.log.state() != State::Off {
             self.append_and_sync();
         }
     }
 
-    /// Bytes of what waits to be written to the log.
+    /// [`Server::write_log`] with what the current unit has propagated so far: for a command after which the log begins
+    /// anew, or is read.
+    pub(super) fn write_whole_log(&mut self) {
+        self.core.keyspace.journal.stream_mut().split_unit();
+        self.write_log();
+    }
+
+    /// Bytes of memory for what waits to be written to the log.
     pub(super) fn log_buffer_bytes(&self) -> u64 {
-        let calls = self.core.keyspace.journal.calls();
         match self.persistence.log.state() {
             State::Off => 0,
-            _ => (self.persistence.log.memory_bytes() + calls.memory_bytes()) as u64,
+            _ => self.core.keyspace.journal.stream().memory_bytes() as u64,
         }
     }
 
@@ -44,16 +48,15 @@ impl Server {
         let config = &self.core.config;
         let (policy, annotates) = (config.appendfsync, config.aof_timestamp_enabled);
         let rests = config.no_appendfsync_on_rewrite && self.persistence.job.is_some();
-        let calls = self.core.keyspace.journal.calls();
+        let stream = self.core.keyspace.journal.stream_mut();
         let mut now_us = self.core.clock.monotonic_us();
-        if !calls.is_empty() || self.persistence.log.backlog_bytes() > 0 {
+        if self.persistence.log.unwritten(stream) > 0 {
             pause(self.persistence.append_delay_us);
             let annotation = annotates.then_some(self.core.keyspace.moment.unix_ms / 1000);
             let began_us = clock::monotonic_us();
             let syncing = self.persistence.log.is_syncing();
             let refused = self.persistence.log.error().is_some();
-            let appended = self.persistence.log.append(calls, annotation);
-            self.core.keyspace.journal.calls_mut().clear();
+            let appended = self.persistence.log.append(stream, annotation);
             now_us = clock::monotonic_us();
             self.note_append(now_us - began_us, syncing);
             match appended {

@@ -68,7 +68,7 @@ impl Server {
         // Free the arguments of finished requests before evicting keys.
         self.parts.spent = Vec::new();
         let buffers = self.buffer_bytes();
-        self.core.make_room(db, self.persistence.log.memory_bytes(), buffers);
+        self.core.make_room(db, buffers);
         self.settle_own();
     }
 
@@ -79,7 +79,7 @@ impl Server {
 
     /// Bytes in use that do not count towards `maxmemory`, since evicting keys increases them. O(1).
     pub(super) fn not_counted_bytes(&self) -> u64 {
-        self.core.uncounted_bytes(self.persistence.log.memory_bytes(), self.buffer_bytes())
+        self.core.uncounted_bytes(self.buffer_bytes())
     }
 
     /// Clears the output of an iteration while memory exceeds the limit, and shrinks buffers so that their spare

@@ -15,6 +15,8 @@ const MAX_UNAUTHENTICATED: u64 = 16 * 1024;
 impl Server {
     /// Sends the replies of all clients. What must be durable before its acknowledgement has been written by then.
     pub(super) fn flush(&mut self) {
+        let unsettled = self.core.keyspace.journal.stream().of_unit();
+        assert!(unsettled == 0 || self.is_busy(), "what a reply says is in the stream before it leaves");
         self.write_log();
         self.deliver_broadcasts();
         self.deliver_feed();

@@ -1,7 +1,7 @@
 //! The gate: how the server's modes (loading, paused, …) affect requests, expired keys and the journal.
 //!
 //! ```text
-//!   loading, busy script, failing disk, pause, monitors, log, listeners ─▶ Modes ─▶ Gate::of ─▶ Gate
+//!   loading, busy script, failing disk, pause, monitors, readers, listeners ─▶ Modes ─▶ Gate::of ─▶ Gate
 //!                                                                                    │ requests: one test
 //!                                                                                    │ keyspace: what happens to expired keys
 //!                                                                                    └ journal:  what it records
@@ -29,8 +29,8 @@ pub(super) struct Modes {
     pub paused: bool,
     /// A client uses `MONITOR`.
     pub monitored: bool,
-    /// The AOF is on.
-    pub log: bool,
+    /// What is propagated is needed: the stream has a reader.
+    pub propagates: bool,
     /// The running script has switched off propagation to the AOF (`redis.set_repl`).
     pub muted: bool,
     /// Keyspace notifications have subscribers.
@@ -69,7 +69,7 @@ impl Gate {
         let records = !modes.loading;
         let listening = Listening {
             changes: records && (modes.announces || modes.tracks || modes.records),
-            calls: records && modes.log && !modes.muted,
+            calls: records && modes.propagates && !modes.muted,
             units: records && modes.records && !modes.muted,
         };
         Gate {
@@ -109,7 +109,7 @@ impl Server {
             denial: self.persistence.denial(guards_snapshots),
             paused: self.audience.pause().is_active(),
             monitored: self.audience.has_monitors(),
-            log: self.persistence.log.is_open(),
+            propagates: self.core.keyspace.journal.stream().is_wanted(),
             muted: self.scripts.withheld & REPL_AOF != 0,
             announces: self.audience.announces(),
             tracks: self.audience.tracks(),
@@ -146,7 +146,7 @@ mod tests {
         denial: None,
         paused: false,
         monitored: false,
-        log: false,
+        propagates: false,
         muted: false,
         announces: false,
         tracks: false,
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn each_mode_has_its_effect_and_no_other() {
         use ExpiryPolicy::{Delete, Hide, Ignore};
-        let log = Modes { log: true, ..SERVING };
+        let log = Modes { propagates: true, ..SERVING };
         let (plain, careful) = ((false, false), (true, false));
         let refusing = (true, true);
         // The modes; whether requests are executed carefully and whether some are refused; expiry; what the journal
@@ -192,7 +192,7 @@ mod tests {
         let everybody = Modes {
             loading: true,
             paused: true,
-            log: true,
+            propagates: true,
             announces: true,
             tracks: true,
             records: true,
@@ -207,7 +207,8 @@ mod tests {
         for (announces, tracks, monitored, busy) in
             [(true, false, false, true), (false, true, true, false), (false, false, false, true)]
         {
-            let modes = Modes { log: true, muted: true, announces, tracks, monitored, busy, ..SERVING };
+            let modes =
+                Modes { propagates: true, muted: true, announces, tracks, monitored, busy, ..SERVING };
             assert!(!Gate::of(&modes).listening.calls, "{modes:?}");
         }
     }

@@ -599,7 +599,7 @@ impl Server {
             manifest = made.map_err(|error| error.to_string())?;
             self.process.log.notice(format_args!("Creating AOF base file on server start"));
         }
-        let opened = self.persistence.log.open(manifest);
+        let opened = self.persistence.log.open(manifest, self.core.keyspace.journal.stream_mut());
         opened.map_err(|error| LoadFailed::from(error.to_string()))?;
         self.remove_history();
         self.persistence.rewrites.base_size = self.persistence.log.bytes();

@@ -228,7 +228,7 @@ impl Server {
     /// Whether replies or the log should be written before the iteration ends, or clients be closed.
     fn has_much_to_write(&self) -> bool {
         self.net.output.is_large()
-            || self.core.keyspace.journal.calls().is_large()
+            || self.persistence.log.has_much_to_append(self.core.keyspace.journal.stream())
             || self.net.ledger.as_ref().is_some_and(Ledger::is_over)
     }
 

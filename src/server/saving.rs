@@ -77,11 +77,11 @@ impl Server {
     /// Begins a part of the log, and forks a child that writes a base from what came before it. What goes wrong is
     /// logged; a rewrite that was scheduled stays so then.
     pub(super) fn begin_rewrite(&mut self) -> Result<(), ()> {
-        self.write_log();
-        let begun = self.persistence.log.begin_part(self.core.config.appendfsync);
+        self.write_whole_log();
+        let stream = self.core.keyspace.journal.stream_mut();
+        let begun = self.persistence.log.begin_part(stream, self.core.config.appendfsync);
         let forked =
             begun.map_err(|error| format!("Can't begin a new part of the AOF: {error}")).and_then(|()| {
-                self.core.keyspace.journal.calls_mut().forget_selection();
                 self.refresh_gate();
                 let is_rdb = self.core.config.aof_use_rdb_preamble;
                 let failed = |error: io::Error| {
@@ -560,13 +560,13 @@ impl Server {
 
     /// `CONFIG SET appendonly no`: what was logged stays as it is.
     pub(super) fn end_log(&mut self) {
-        self.write_log();
+        self.write_whole_log();
         let _ = self.persistence.log.sync_now();
         if self.persistence.is_at(Work::Rewrite) {
             self.end_job();
         }
         self.persistence.rewrites.scheduled = false;
-        self.persistence.log.close();
+        self.persistence.log.close(self.core.keyspace.journal.stream_mut());
         self.fail_waits_for_log();
         self.refresh_gate();
     }

@@ -35,7 +35,7 @@ impl Server {
             if self.core.keyspace.journal.is_unsettled() || self.audience.waiters.has_ready() {
                 self.settle_client(executing);
             } else {
-                self.note_write(Some(executing), self.core.keyspace.journal.calls().of_unit());
+                self.end_calls(Framing::Together, Some(executing));
                 self.core.keyspace.journal.end_unit();
             }
             if !self.audience.post.is_empty() && self.has_to_deliver_now(executing) {
@@ -78,9 +78,7 @@ impl Server {
 
     /// Ends a unit, and notifies all listeners of its changes and calls.
     fn notify(&mut self, framing: Framing, executing: Option<Token>) {
-        let calls = self.core.keyspace.journal.calls().of_unit();
-        self.core.keyspace.journal.frame(framing);
-        self.note_write(executing, calls);
+        self.end_calls(framing, executing);
         let journal = &mut self.core.keyspace.journal;
         let clients = &self.net.clients;
         self.audience.notify(journal, executing, &|token| reader(clients, token));
@@ -91,12 +89,14 @@ impl Server {
         self.core.keyspace.journal.end_unit();
     }
 
-    /// Notes where the last of the `calls` calls of a client's unit ends in the stream, for `WAIT` and `WAITAOF`.
-    fn note_write(&mut self, executing: Option<Token>, calls: u32) {
-        if calls > 0
-            && let Some(client) = executing.and_then(|token| self.net.clients.get_mut(token))
-        {
-            client.session.last_write = self.core.keyspace.journal.calls().offset();
+    /// A unit makes no more calls: lets the readers of the stream see them. Notes for `WAIT` and `WAITAOF` where the last of
+    /// them ends, if it was a client's unit.
+    fn end_calls(&mut self, framing: Framing, executing: Option<Token>) {
+        let journal = &mut self.core.keyspace.journal;
+        let has_written = journal.stream().of_unit() > 0;
+        journal.end_calls(framing);
+        if has_written && let Some(client) = executing.and_then(|token| self.net.clients.get_mut(token)) {
+            client.session.last_write = journal.stream().settled();
         }
     }
 

@@ -116,7 +116,7 @@ impl Server {
     /// `DEBUG LOADAOF`: drops the data and loads it from the log.
     pub(super) fn debug_loadaof(&mut self, token: Token) -> Result {
         self.refuse_while_loading()?;
-        self.write_log();
+        self.write_whole_log();
         self.drop_data();
         if !self.reload_log() {
             return Err(Error::new("ERR Error trying to load the AOF files, check server logs."));

@@ -28,7 +28,7 @@ use trackers::{Reach, Trackers};
 use waiters::{EndedWait, Waiters};
 use watchers::Watchers;
 
-use crate::db::{Change, Journal, Ticket};
+use crate::db::{Change, Journal, Stream, Ticket};
 use crate::resp::Reply;
 use crate::sys::poller::Token;
 
@@ -119,14 +119,17 @@ impl Audience {
         self.recorder.is_some()
     }
 
-    /// Starts or stops keeping what units change.
-    pub fn record(&mut self, on: bool) {
-        self.recorder = on.then(Box::default);
+    /// Starts or stops keeping what units change, and what is propagated by `stream` for them.
+    pub fn record(&mut self, on: bool, stream: &mut Stream) {
+        if let Some(recorder) = self.recorder.take() {
+            recorder.end(stream);
+        }
+        self.recorder = on.then(|| Box::new(Recorder::begin(stream)));
     }
 
-    /// Replies with what was recorded, and forgets it.
-    pub fn reply_with_record(&mut self, reply: &mut Reply<'_>) {
-        self.recorder.get_or_insert_default().take(reply);
+    /// Replies with what was recorded, and forgets it. Returns false if nothing is recorded.
+    pub fn reply_with_record(&mut self, reply: &mut Reply<'_>) -> bool {
+        self.recorder.as_mut().map(|recorder| recorder.take(reply)).is_some()
     }
 
     /// Whether clients track keys.
@@ -172,7 +175,7 @@ impl Audience {
     }
 
     /// Notifies all listeners of the changes and calls of a unit.
-    pub fn notify(&mut self, journal: &Journal, executing: Option<Token>, reach: Reach<'_>) {
+    pub fn notify(&mut self, journal: &mut Journal, executing: Option<Token>, reach: Reach<'_>) {
         self.notify_of_command(journal, executing, false, reach);
         self.announced = 0;
         self.trackers.tell_own(&mut self.post, executing, reach);

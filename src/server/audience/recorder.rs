@@ -1,13 +1,14 @@
 //! `DEBUG JOURNAL`: keeps what units have changed and what they would have propagated, for tests.
 
 use crate::command::Places;
-use crate::db::{Change, Journal};
+use crate::db::{Change, Cursor, Journal, Stream};
 use crate::resp::{self, Limits, Parsed, Partial, Reply};
 use crate::text::number;
 
-/// The changes and calls since they were last taken.
-#[derive(Debug, Default)]
+/// The changes and calls since they were last taken. A reader of the stream.
+#[derive(Debug)]
 pub struct Recorder {
+    reader: Cursor,
     /// Database, event, key.
     events: Vec<(usize, &'static str, Vec<u8>)>,
     /// Database and words.
@@ -17,8 +18,18 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Records what comes from now on.
+    pub fn begin(stream: &mut Stream) -> Recorder {
+        Recorder { reader: stream.begin_reader(), events: Vec::new(), calls: Vec::new(), selected: 0 }
+    }
+
+    /// Records nothing more.
+    pub fn end(self, stream: &mut Stream) {
+        stream.end_reader(self.reader);
+    }
+
     /// Records the changes and calls of a unit.
-    pub fn observe(&mut self, journal: &Journal) {
+    pub fn observe(&mut self, journal: &mut Journal) {
         for change in journal.changes() {
             if let Change::Key { key, event } = change
                 && !event.name().is_empty()
@@ -26,7 +37,10 @@ impl Recorder {
                 self.events.push((key.db, event.name(), key.name.to_vec()));
             }
         }
-        self.keep_calls(&journal.calls().unit_bytes());
+        let stream = journal.stream_mut();
+        let calls: Vec<u8> = stream.pieces(&self.reader).flatten().copied().collect();
+        stream.advance(&mut self.reader, calls.len() as u64);
+        self.keep_calls(&calls);
     }
 
     /// Keeps the calls of a stream, each with the database that it acts on; `MULTI` has that of the call after it.

@@ -212,23 +212,22 @@ impl Core {
         self.limit.is_set() && used_memory() > self.limit.bytes
     }
 
-    /// Bytes in use that do not count towards `maxmemory`. `backlog`: bytes in the AOF buffer; `buffers`: bytes of
-    /// messages and output.
-    pub fn uncounted_bytes(&self, backlog: usize, buffers: usize) -> u64 {
+    /// Bytes in use that do not count towards `maxmemory`. `buffers`: bytes of messages and output.
+    pub fn uncounted_bytes(&self, buffers: usize) -> u64 {
         let journal = &self.keyspace.journal;
         let buffers = (journal.memory_bytes() + buffers).saturating_sub(COUNTED_BUFFERS);
-        (journal.calls().memory_bytes() + backlog + buffers) as u64
+        (journal.stream().memory_bytes() + buffers) as u64
     }
 
-    /// Evicts within the current iteration's budget, so that another key fits into database `db` too. For `backlog` and
-    /// `buffers` see [`Core::uncounted_bytes`].
-    pub fn make_room(&mut self, db: Option<usize>, backlog: usize, buffers: usize) -> Room {
+    /// Evicts within the current iteration's budget, so that another key fits into database `db` too. For `buffers` see
+    /// [`Core::uncounted_bytes`].
+    pub fn make_room(&mut self, db: Option<usize>, buffers: usize) -> Room {
         let began_us = clock::monotonic_us();
         let mut now_us = began_us;
         let mut evicted = 0;
         let slack = SLACK.min(self.limit.bytes >> 10);
         let (room, used, growth) = loop {
-            let used = used_memory().saturating_sub(self.uncounted_bytes(backlog, buffers));
+            let used = used_memory().saturating_sub(self.uncounted_bytes(buffers));
             // Where others than keys of this table go first, it may have to grow all the same.
             let table = db.filter(|_| evicted < BATCH && self.limit.policy.is_some());
             let growth = table.map_or(0, |db| self.keyspace.db(db).dict().growth_bytes() as u64);

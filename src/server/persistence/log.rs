@@ -1,8 +1,9 @@
 //! The log (AOF): every change in the order in which it was made, on its way to the disk before its reply leaves.
 //!
 //! ```text
-//!   units ─▶ journal's calls ─▶ append (one write an iteration) ─▶ file of the newest part ─▶ sync, by `appendfsync`
-//!                                     └─ refused ─▶ backlog, written first when the disk takes bytes again
+//!   units ─▶ stream ─▶ append (one write an iteration) ─▶ file of the newest part ─▶ sync, by `appendfsync`
+//!              ▲          └─ refused: the log's cursor stays, and the next append begins there
+//!              └─ cursor: how far the log has been written
 //! ```
 //!
 //! | `appendfsync` | synced | what a power failure costs |
@@ -20,17 +21,21 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::db::Calls;
+use super::annotations::Annotations;
+use crate::db::{Cursor, Stream};
 use crate::persist::aof::{Directory, DirectoryError, Manifest};
 use crate::persist::syncer::Syncer;
 use crate::sys::{disk, file};
 
 /// Time between two syncs by `everysec`.
 const SYNC_EVERY_US: u64 = 1_000_000;
+
+/// Bytes of calls from which on they should be appended before the iteration ends.
+const LARGE: u64 = 1 << 20;
 
 /// A sync that takes longer is counted as delayed.
 const SYNC_PATIENCE_US: u64 = 2_000_000;
@@ -93,23 +98,30 @@ fn finish_syncs(syncer: &mut Syncer) -> io::Result<()> {
     Ok(())
 }
 
+/// The newest part.
+struct Part {
+    file: Arc<File>,
+    /// How far the stream has been appended.
+    reader: Cursor,
+}
+
 /// See the module's head.
 pub struct Log {
     state: State,
     directory: Directory,
     manifest: Manifest,
-    /// The newest part.
-    file: Option<Arc<File>>,
-    /// Its length; it ends with a whole call.
+    part: Option<Part>,
+    /// The length of the newest part; it ends with a whole call.
     part_bytes: u64,
     /// Bytes of all parts.
     bytes: u64,
-    /// Calls that the disk refused.
-    backlog: Vec<u8>,
-    /// Why it refused them: the system's number.
+    annotations: Annotations,
+    /// The end of the stream at the latest append, whether the disk took it or not.
+    offered: u64,
+    /// Why the disk refused a part of it: the system's number.
     refusal: Option<i32>,
     syncer: Syncer,
-    /// How far the stream of calls has been appended (see [`Calls::offset`]).
+    /// How far the stream has been appended.
     appended: u64,
     /// How far a sync by the event loop, or a rewrite, has made the stream durable.
     synced: u64,
@@ -129,8 +141,6 @@ pub struct Log {
     forgiven: u64,
     /// The sync under way has been counted as late.
     counted_late: bool,
-    /// The second of the last annotation.
-    annotated: i64,
     /// Syncs that took too long, since the start.
     pub delayed_syncs: u64,
 }
@@ -142,10 +152,11 @@ impl Log {
             state: State::Off,
             directory,
             manifest: Manifest::default(),
-            file: None,
+            part: None,
             part_bytes: 0,
             bytes: 0,
-            backlog: Vec::new(),
+            annotations: Annotations::default(),
+            offered: 0,
             refusal: None,
             syncer,
             appended: 0,
@@ -158,7 +169,6 @@ impl Log {
             synced_us: 0,
             forgiven: 0,
             counted_late: false,
-            annotated: 0,
             delayed_syncs: 0,
         }
     }
@@ -171,7 +181,7 @@ impl Log {
 
     /// Whether what is propagated goes into it.
     pub fn is_open(&self) -> bool {
-        self.file.is_some()
+        self.part.is_some()
     }
 
     /// Its files.
@@ -194,14 +204,18 @@ impl Log {
         self.bytes
     }
 
-    /// Bytes that wait for the disk to take them.
-    pub fn backlog_bytes(&self) -> usize {
-        self.backlog.len()
+    /// Bytes that wait to be appended.
+    pub fn unwritten(&self, stream: &Stream) -> u64 {
+        match &self.part {
+            Some(part) => stream.unread(&part.reader) + self.annotations.len() as u64,
+            None => 0,
+        }
     }
 
-    /// Bytes of memory in which they wait.
-    pub fn memory_bytes(&self) -> usize {
-        self.backlog.capacity()
+    /// Whether what has been propagated should be appended before the iteration ends.
+    #[inline]
+    pub fn has_much_to_append(&self, stream: &Stream) -> bool {
+        self.part.is_some() && stream.settled() - self.offered >= LARGE
     }
 
     /// Why the last append or sync failed; `None` if it did not, or if there is no log any more.
@@ -212,7 +226,7 @@ impl Log {
         self.refusal.or(self.syncer.last_error()).map(io::Error::from_raw_os_error)
     }
 
-    /// The offset of the stream of calls up to which the AOF is certainly on disk; `None` while the AOF is off or its
+    /// The offset of the stream up to which the AOF is certainly on disk; `None` while the AOF is off or its
     /// first base is being written.
     ///
     /// After a failed sync of the thread the offset stays until a rewrite has written all data again: the kernel may
@@ -232,59 +246,47 @@ impl Log {
         self.syncer.wake_when_synced(wanted);
     }
 
-    /// Appends calls, after an annotation with the time `now` (Unix seconds) if it is wanted and was not made in this
-    /// second. Without a log it does nothing.
+    /// Appends what the stream has for it. `annotate` is the time of what came since the last append (Unix seconds), if the
+    /// log has times in it. Without a log it does nothing.
     ///
     /// # Errors
-    /// The disk refuses. What it did not take waits in the backlog, and is tried again with the next append.
-    pub fn append(&mut self, calls: &Calls, annotate: Option<i64>) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let annotation = match annotate {
-            Some(now) if now != self.annotated && !calls.is_empty() => {
-                self.annotated = now;
-                format!("#TS:{now}\r\n")
-            }
-            _ => String::new(),
-        };
-        let pieces = [&self.backlog[..], annotation.as_bytes()].into_iter().chain(calls.pieces());
-        let mut slices: Vec<_> = pieces.filter(|piece| !piece.is_empty()).map(IoSlice::new).collect();
+    /// The disk refuses. The stream keeps what it did not take, which is tried again with the next append.
+    pub fn append(&mut self, stream: &mut Stream, annotate: Option<i64>) -> io::Result<()> {
+        let Some(part) = &mut self.part else { return Ok(()) };
+        let from = part.reader.offset();
+        if let Some(second) = annotate
+            && stream.settled() > self.offered
+        {
+            self.annotations.annotate(self.offered, second);
+        }
+        self.offered = stream.settled();
+        let mut slices = self.annotations.merge(from, stream.pieces(&part.reader));
         if slices.is_empty() {
             return Ok(());
         }
-        let all = self.backlog.len() + annotation.len() + calls.len();
-        let appended = disk::append(file, &mut slices);
-        let mut taken = appended.bytes as usize;
+        let appended = disk::append(&part.file, &mut slices);
+        let mut taken = appended.bytes;
         self.refusal = appended.error.as_ref().map(disk::error_number);
-        if appended.error.is_some() && taken > 0 && file.set_len(self.part_bytes).is_ok() {
+        if appended.error.is_some() && taken > 0 && part.file.set_len(self.part_bytes).is_ok() {
             taken = 0;
         }
-        self.note_appended(taken);
-        if taken == all {
-            self.appended = calls.offset();
-            self.backlog.clear();
-            self.backlog.shrink_to(1 << 16);
-        } else {
-            self.keep_backlog(taken, annotation.as_bytes(), calls);
-        }
-        appended.error.map_or(Ok(()), Err)
-    }
-
-    fn note_appended(&mut self, bytes: usize) {
-        self.part_bytes += bytes as u64;
-        self.bytes += bytes as u64;
-        self.unsynced |= bytes > 0;
-    }
-
-    /// Of backlog, annotation and calls, the disk has taken the first `taken` bytes.
-    fn keep_backlog(&mut self, taken: usize, annotation: &[u8], calls: &Calls) {
-        self.backlog.extend_from_slice(annotation);
-        calls.pieces().for_each(|piece| self.backlog.extend_from_slice(piece));
-        self.backlog.drain(..taken);
+        stream.advance(&mut part.reader, self.annotations.take(from, taken));
+        self.appended = part.reader.offset();
+        self.part_bytes += taken;
+        self.bytes += taken;
+        self.unsynced |= taken > 0;
+        let Some(error) = appended.error else {
+            assert!(self.appended == self.offered, "an append without an error is a whole one");
+            return Ok(());
+        };
+        Err(error)
     }
 
     /// Has what was appended synced, if `policy` says that it is time.
     pub fn sync_if_due(&mut self, policy: Policy, now_us: u64) -> Synced {
-        let Some(file) = self.file.as_ref().filter(|_| self.unsynced) else { return Synced::Fine };
+        let Some(Part { file, .. }) = self.part.as_ref().filter(|_| self.unsynced) else {
+            return Synced::Fine;
+        };
         match policy {
             Policy::Always => {
                 let outcome = finish_syncs(&mut self.syncer).and_then(|()| disk::sync_data(file));
@@ -324,10 +326,10 @@ impl Log {
             self.forgiven = self.syncer.failures();
             return true;
         }
-        if let Some(file) =
-            self.file.as_ref().filter(|_| now_us.saturating_sub(self.synced_us) >= SYNC_EVERY_US)
+        if let Some(part) =
+            self.part.as_ref().filter(|_| now_us.saturating_sub(self.synced_us) >= SYNC_EVERY_US)
         {
-            self.syncer.request_sync(Arc::clone(file), self.appended);
+            self.syncer.request_sync(Arc::clone(&part.file), self.appended);
             self.synced_us = now_us;
         }
         false
@@ -335,16 +337,16 @@ impl Log {
 
     /// Syncs all that was appended, whatever the policy is.
     pub fn sync_now(&mut self) -> io::Result<()> {
-        if let Some(file) = &self.file {
+        if let Some(part) = &self.part {
             finish_syncs(&mut self.syncer)?;
-            disk::sync_data(file)?;
+            disk::sync_data(&part.file)?;
             (self.unsynced, self.synced) = (false, self.appended);
         }
         Ok(())
     }
 
-    /// Takes over the files of a log that has just been loaded, which `manifest` names, and goes on with its newest part.
-    pub fn open(&mut self, mut manifest: Manifest) -> Result<(), Failed> {
+    /// Takes over the files of a log that has just been loaded, which `manifest` names: `stream` goes on in its newest part.
+    pub fn open(&mut self, mut manifest: Manifest, stream: &mut Stream) -> Result<(), Failed> {
         if manifest.last_incremental().is_none() {
             manifest = self.directory.with_new_incremental(&manifest);
         }
@@ -357,7 +359,8 @@ impl Log {
         } else {
             self.directory.persist(&manifest)?;
         }
-        (self.file, self.part_bytes) = (Some(Arc::new(file)), bytes);
+        self.read_into(file, stream);
+        self.part_bytes = bytes;
         self.take_manifest(manifest)?;
         self.state = State::On;
         Ok(())
@@ -382,7 +385,7 @@ impl Log {
         Ok(manifest)
     }
 
-    /// Begins a part, to which everything is appended from now on: what comes after the snapshot that a rewrite makes. Of
+    /// Begins a part, to which `stream` is appended from now on: what comes after the snapshot that a rewrite makes. Of
     /// a log that begins, the part stands in no manifest until [`Log::finish_rewrite`].
     ///
     /// The part before is complete and on disk when a manifest says that another one follows: a loader takes a torn end in
@@ -395,12 +398,15 @@ impl Log {
     /// # Errors
     /// A file cannot be made or synced, or calls wait for a disk that refuses them: the snapshot would contain them, and
     /// so would the part after it.
-    pub fn begin_part(&mut self, policy: Policy) -> Result<(), Failed> {
+    pub fn begin_part(&mut self, stream: &mut Stream, policy: Policy) -> Result<(), Failed> {
         let manifest = match self.state {
             State::Off => return Ok(self.directory.create()?),
-            State::On if self.spare && self.part_bytes == 0 && self.backlog.is_empty() => {
+            State::On if self.spare && self.part_bytes == 0 && self.unwritten(stream) == 0 => {
                 self.rewrite = (self.appended, self.syncer.failures());
                 return Ok(());
+            }
+            State::On if self.unwritten(stream) > 0 => {
+                return Err(Failed("the disk refuses what belongs before it".into()));
             }
             State::On => Some(self.manifest.with_new_incremental(self.directory.file())),
             State::Beginning => None,
@@ -424,14 +430,23 @@ impl Log {
             })?;
         } else {
             self.bytes = 0;
-            self.backlog.clear();
         }
-        if let Some(old) = self.file.replace(Arc::new(file)) {
+        if let Some(old) = self.read_into(file, stream) {
             self.let_go(old);
         }
         (self.part_bytes, self.unsynced, self.spare) = (0, false, false);
         self.rewrite = (self.appended, self.syncer.failures());
         Ok(())
+    }
+
+    /// From now on the stream is appended to `file`. Returns the file that it was appended to.
+    fn read_into(&mut self, file: File, stream: &mut Stream) -> Option<Arc<File>> {
+        let reader = stream.begin_reader();
+        (self.appended, self.offered) = (reader.offset(), reader.offset());
+        self.annotations.clear();
+        let old = self.part.replace(Part { file: Arc::new(file), reader })?;
+        stream.end_reader(old.reader);
+        Some(old.file)
     }
 
     /// Completes the last part, and replaces the manifest with one that names a new part.
@@ -454,11 +469,8 @@ impl Log {
 
     /// Makes sure that the newest part can become an inner one: see [`Log::begin_part`].
     fn complete_part(&mut self) -> Result<(), Failed> {
-        if !self.backlog.is_empty() {
-            return Err(Failed("the disk refuses what belongs before it".into()));
-        }
-        if let Some(file) = &self.file {
-            disk::sync_data(file).map_err(|error| {
+        if let Some(part) = &self.part {
+            disk::sync_data(&part.file).map_err(|error| {
                 Failed(format!("can't sync the part before it: {}", file::reason(&error)))
             })?;
             (self.unsynced, self.synced) = (false, self.appended);
@@ -467,10 +479,10 @@ impl Log {
     }
 
     /// Has a part closed that nothing more is appended to, after a sync if something in it needs one.
-    fn let_go(&mut self, part: Arc<File>) {
+    fn let_go(&mut self, file: Arc<File>) {
         if self.unsynced {
-            self.syncer.request_sync(part, self.appended);
-        } else if let Ok(file) = Arc::try_unwrap(part) {
+            self.syncer.request_sync(file, self.appended);
+        } else if let Ok(file) = Arc::try_unwrap(file) {
             self.syncer.close_later(file);
         }
     }
@@ -534,15 +546,16 @@ impl Log {
     }
 
     /// Ends the log: nothing is appended from now on. Its files stay.
-    pub fn close(&mut self) {
-        if let Some(file) = self.file.take() {
-            self.let_go(file);
+    pub fn close(&mut self, stream: &mut Stream) {
+        if let Some(part) = self.part.take() {
+            stream.end_reader(part.reader);
+            self.let_go(part.file);
         }
         if self.state == State::Beginning {
             let _ = fs::remove_file(self.directory.temporary_incremental());
         }
         self.state = State::Off;
-        self.backlog = Vec::new();
+        self.annotations.clear();
         self.refusal = None;
         self.unsynced = false;
     }

@@ -2,6 +2,7 @@
 //! known here; what they contain is [`crate::persist`]'s, and when something is written is decided in the files beside
 //! this folder ([`super::durability`], [`super::saving`], [`super::loading`]).
 
+pub mod annotations;
 pub mod job;
 pub mod log;
 pub mod rewrites;

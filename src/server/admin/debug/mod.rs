@@ -119,15 +119,14 @@ impl Server {
     /// and forgets it: an array of `[db, event, key]` and an array of `[db, word, …]`.
     fn debug_journal(&mut self, token: Token, word: &[u8]) -> Result {
         if word.eq_ignore_ascii_case(b"take") {
-            self.audience.reply_with_record(&mut self.net.reply_to(token));
-            return Ok(());
+            let is_recorded = self.audience.reply_with_record(&mut self.net.reply_to(token));
+            return if is_recorded { Ok(()) } else { Err(Error::new("ERR DEBUG JOURNAL is off")) };
         }
         let on = word.eq_ignore_ascii_case(b"on");
         if !on && !word.eq_ignore_ascii_case(b"off") {
             return Err(SYNTAX);
         }
-        self.audience.record(on);
-        self.core.keyspace.journal.calls_mut().forget_selection();
+        self.audience.record(on, self.core.keyspace.journal.stream_mut());
         self.refresh_gate();
         self.net.reply_to(token).ok();
         Ok(())

@@ -50,7 +50,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
             "aof_current_size": kept.log.bytes(),
             "aof_base_size": kept.rewrites.base_size,
             "aof_pending_rewrite": u8::from(kept.rewrites.scheduled),
-            "aof_buffer_length": kept.log.backlog_bytes() + server.core.keyspace.journal.calls().len(),
+            "aof_buffer_length": kept.log.unwritten(server.core.keyspace.journal.stream()),
             "aof_pending_bio_fsync": kept.log.pending_syncs(),
             "aof_delayed_fsync": kept.log.delayed_syncs,
         );

@@ -1,0 +1,134 @@
+//! A chunk of the stream: bytes, with shared blocks between them.
+//!
+//! ```text
+//!   bytes    *3 $3 SET $1 b $40000 ▲ ⏎ *3 $3 SET $1 c $2 vv ⏎ …
+//!   blocks                         └ (place in bytes, bytes of the blocks before it, block)
+//! ```
+//!
+//! The blocks are in order, so a reader's place is found by binary search. A chunk that is recycled keeps its capacity.
+
+use crate::resp::{Protocol, Reply};
+use crate::types::block::Block;
+
+/// See the module's head.
+#[derive(Default)]
+pub(super) struct Chunk {
+    /// The offset of the stream at which it begins.
+    pub start: u64,
+    /// How many readers stand in it.
+    pub readers: u32,
+    bytes: Vec<u8>,
+    blocks: Vec<Placed>,
+    /// The bytes of all blocks.
+    block_bytes: usize,
+}
+
+/// A block, and where it stands.
+struct Placed {
+    /// The place in [`Chunk::bytes`] before which it stands.
+    at: usize,
+    /// The bytes of the blocks before it.
+    before: usize,
+    block: Block,
+}
+
+impl Placed {
+    fn start(&self) -> usize {
+        self.at + self.before
+    }
+}
+
+/// A place in a chunk: in its bytes, and in its blocks.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    byte: usize,
+    block: usize,
+}
+
+impl Chunk {
+    /// Its length, blocks included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.block_bytes
+    }
+
+    /// The offset of the stream at which it ends.
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.start + self.len() as u64
+    }
+
+    /// The place at its end.
+    #[inline]
+    pub fn end_place(&self) -> Place {
+        Place { byte: self.bytes.len(), block: self.blocks.len() }
+    }
+
+    /// Bytes of memory, without those of blocks, which values may share.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.blocks.capacity() * size_of::<Placed>()
+    }
+
+    /// Appends to its bytes.
+    #[inline]
+    pub fn reply(&mut self) -> Reply<'_> {
+        Reply::new(&mut self.bytes, Protocol::Resp2)
+    }
+
+    /// Appends encoded bytes.
+    #[inline]
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends a bulk string that stays in its block.
+    pub fn push_block(&mut self, block: Block) {
+        self.reply().bulk_header(block.len());
+        let (at, before) = (self.bytes.len(), self.block_bytes);
+        self.block_bytes += block.len();
+        self.blocks.push(Placed { at, before, block });
+        self.extend(b"\r\n");
+    }
+
+    /// Replaces `len` bytes at `place`, before the block of that place, and moves what follows.
+    pub fn replace(&mut self, place: Place, len: usize, with: &[u8]) {
+        self.bytes.splice(place.byte..place.byte + len, with.iter().copied());
+        for placed in &mut self.blocks[place.block..] {
+            placed.at = placed.at + with.len() - len;
+        }
+    }
+
+    /// The bytes from `from` bytes after its start up to the place `to`, in pieces, none of them empty.
+    pub fn pieces(&self, from: usize, to: Place) -> impl Iterator<Item = &[u8]> {
+        let first = self.blocks.partition_point(|placed| placed.start() + placed.block.len() <= from);
+        let (byte, skipped) = match self.blocks.get(first) {
+            Some(placed) if placed.start() <= from => (placed.at, from - placed.start()),
+            Some(placed) => (from - placed.before, 0),
+            None => (from - self.block_bytes, 0),
+        };
+        let blocks = &self.blocks[first..to.block];
+        let starts = std::iter::once(byte).chain(blocks.iter().map(|placed| placed.at));
+        let ends = blocks.iter().map(|placed| placed.at).chain(std::iter::once(to.byte));
+        let skips = std::iter::once(skipped).chain(std::iter::repeat(0));
+        let large = blocks.iter().zip(skips).map(|(placed, skipped)| &placed.block.as_slice()[skipped..]);
+        let pieces = starts.zip(ends).zip(large.chain(std::iter::once(&[][..])));
+        let pieces = pieces.flat_map(|((start, end), large)| [&self.bytes[start..end], large]);
+        pieces.filter(|piece| !piece.is_empty())
+    }
+
+    /// Makes it an empty chunk at the offset `start`.
+    #[inline]
+    pub fn clear(&mut self, start: u64) {
+        self.start = start;
+        self.bytes.clear();
+        self.blocks.clear();
+        self.block_bytes = 0;
+    }
+
+    /// Shrinks its spare capacity to about `keep` bytes.
+    pub fn shrink(&mut self, keep: usize) {
+        self.bytes.shrink_to(keep);
+        self.blocks.shrink_to(keep / size_of::<Placed>());
+    }
+}

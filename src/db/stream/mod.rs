@@ -1,0 +1,411 @@
+//! The stream: the calls to propagate, encoded once as RESP requests, for any number of readers.
+//!
+//! ```text
+//!   chunks     ┌ closed, 2 readers ┬ closed, 0 ┬─ tail, 1 reader ───────────┐
+//!   bytes      │ … *3 $3 SET …     │     …     │ … *2 $3 DEL … │ (the unit) │ ◀── push
+//!   readers        ▲          ▲                        ▲       ▲
+//!                  a replica  another                  the log settled
+//! ```
+//!
+//! An *offset* counts the bytes since the start of the process. A reader has a [`Cursor`]: it begins at the end, takes
+//! the pieces that follow, and advances by as many bytes as it could pass on. What a reader has not taken stays, so the
+//! memory is that of the slowest; [`Stream::keep_history`] keeps more. The stream does not know what its readers are.
+//!
+//! Readers see what is *settled*: whole units. A unit of more than one call is a transaction: `MULTI` and `EXEC` are put
+//! around it when it ends. So a unit is never split between two chunks; the unit of a suspended script simply stays open.
+//!
+//! The stream says by `SELECT` which database a call acts on, where that is not the one of the call before. All readers
+//! share the bytes, so the first call after a reader has begun is preceded by a `SELECT` for everybody.
+//!
+//! A large argument that has a [`Block`] to itself is not copied: it stands between the bytes, and leaves by `writev`.
+//! Otherwise a call costs one append to a buffer that is reused. A chunk is closed when it is long enough, and recycled
+//! when no reader stands in it or before it. A reader that is alone and has taken all leaves nothing to keep: then the
+//! tail starts again at its beginning, so a log alone uses one buffer. All of this is O(1), a chunk at a time.
+
+mod chunk;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use crate::resp::{Protocol, Reply};
+use crate::types::block::Block;
+use chunk::{Chunk, Place};
+
+/// Up to this length, a word is copied though it has a block of its own.
+const SMALL: usize = 4096;
+
+/// A chunk is closed after the unit by which it reaches this length.
+const CHUNK: usize = 64 << 10;
+
+/// The most bytes of memory that are kept for chunks to come, and in an empty tail.
+const SPARE: usize = 2 << 20;
+
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
+/// A word of a call.
+pub enum Word<'a> {
+    /// Copied.
+    Bytes(&'a [u8]),
+    /// Shared if it is large.
+    Block(Block),
+}
+
+/// What the calls of a unit are to a log or a replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Framing {
+    /// One transaction, if there are several.
+    Together,
+    /// Each its own: keys that expired together have nothing else in common.
+    Apart,
+}
+
+/// Where a reader stands. It is registered with its stream until [`Stream::end_reader`].
+#[derive(Debug)]
+#[must_use = "it holds the stream until it is ended"]
+pub struct Cursor {
+    /// The number of the chunk in which it stands: perhaps at its end.
+    chunk: u64,
+    offset: u64,
+}
+
+impl Cursor {
+    /// The offset of the next byte that it takes.
+    #[inline]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Stream {
+    /// The chunks before the tail that are still needed, oldest first.
+    closed: VecDeque<Chunk>,
+    /// The chunk that calls are appended to.
+    tail: Chunk,
+    /// The number of the tail: how many chunks have been closed before it.
+    number: u64,
+    /// The offset up to which all units have ended.
+    settled: u64,
+    /// Where the current unit begins in the tail: at `settled`.
+    unit: Place,
+    /// How many calls the current unit has made.
+    made: u32,
+    /// The current unit is that of a suspended script.
+    is_suspended: bool,
+    /// The database that the stream has selected, if all readers know it.
+    selected: Option<usize>,
+    readers: u32,
+    /// See [`Stream::keep_history`].
+    history: u64,
+    /// Empty chunks, for their capacity.
+    spare: Vec<Chunk>,
+    /// Bytes of memory of the closed and of the spare chunks.
+    closed_memory: usize,
+    spare_memory: usize,
+}
+
+/// Units and their calls.
+impl Stream {
+    /// How many calls the current unit has made.
+    #[inline]
+    pub fn of_unit(&self) -> u32 {
+        self.made
+    }
+
+    /// The offset of the end, the current unit included.
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.tail.end()
+    }
+
+    /// The offset up to which all units have ended: readers see no further.
+    #[inline]
+    pub fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Appends a call that acts on database `db`.
+    #[inline]
+    pub fn push<'a>(&mut self, db: usize, words: impl IntoIterator<Item = Word<'a>>) {
+        self.begin_call(db);
+        let start = self.tail.end_place();
+        let words = words.into_iter();
+        let expected = words.size_hint().0;
+        let before = self.tail.len();
+        self.tail.reply().array(expected);
+        let header = self.tail.len() - before;
+        let mut count = 0;
+        for word in words {
+            count += 1;
+            match word {
+                Word::Block(block) if block.len() > SMALL => self.tail.push_block(block),
+                Word::Block(block) => self.tail.reply().bulk(block.as_slice()),
+                Word::Bytes(bytes) => self.tail.reply().bulk(bytes),
+            }
+        }
+        if count != expected {
+            self.correct_header(start, header, count);
+        }
+    }
+
+    /// [`Stream::push`] of a call that is encoded already.
+    #[inline]
+    pub fn push_encoded(&mut self, db: usize, request: &[u8]) {
+        self.begin_call(db);
+        self.tail.extend(request);
+    }
+
+    #[inline]
+    fn begin_call(&mut self, db: usize) {
+        debug_assert!(!self.is_suspended, "nothing executes while a unit is suspended");
+        if self.selected != Some(db) {
+            self.select(db);
+        }
+        self.made += 1;
+    }
+
+    #[cold]
+    fn select(&mut self, db: usize) {
+        self.selected = Some(db);
+        let mut stream = self.tail.reply();
+        stream.array(2);
+        stream.bulk(b"SELECT");
+        stream.bulk_integer(db as i64);
+    }
+
+    /// The call that begins at `start` has `count` words, which was not known when its header was written.
+    #[cold]
+    fn correct_header(&mut self, start: Place, header: usize, count: usize) {
+        let mut correct = Vec::new();
+        Reply::new(&mut correct, Protocol::Resp2).array(count);
+        self.tail.replace(start, header, &correct);
+    }
+
+    /// Ends the current unit: makes a transaction of it, if it has made several calls and `framing` says so.
+    pub fn end_unit(&mut self, framing: Framing) {
+        if self.made > 1 && framing == Framing::Together {
+            self.tail.replace(self.unit, 0, MULTI);
+            self.tail.extend(EXEC);
+        }
+        self.settle();
+    }
+
+    /// Ends the current unit, whose calls stay as they are. Returns the end of the stream.
+    #[inline]
+    pub fn settle(&mut self) -> u64 {
+        let length = self.tail.len();
+        let end = self.tail.start + length as u64;
+        if self.made == 0 {
+            debug_assert!(end == self.settled, "a unit without calls has no bytes");
+            return end;
+        }
+        assert!(
+            end > self.settled && !self.is_suspended,
+            "calls have bytes, and a suspended unit is not over"
+        );
+        self.settled = end;
+        self.unit = self.tail.end_place();
+        self.made = 0;
+        if length >= CHUNK {
+            self.close_tail();
+        }
+        end
+    }
+
+    /// What the current unit has made so far becomes a unit of its own. For who begins or ends to read in the middle of
+    /// a unit, because the data is written or read now.
+    pub fn split_unit(&mut self) {
+        self.end_unit(Framing::Together);
+    }
+
+    /// The current unit is not over, but readers are served and other clients too: nobody makes calls until
+    /// [`Stream::resume_unit`].
+    pub fn suspend_unit(&mut self) {
+        self.is_suspended = true;
+    }
+
+    /// The suspended unit goes on.
+    pub fn resume_unit(&mut self) {
+        self.is_suspended = false;
+    }
+}
+
+/// Readers.
+impl Stream {
+    /// Whether anybody needs what is propagated: a reader, or who may begin in the history.
+    pub fn is_wanted(&self) -> bool {
+        self.readers > 0 || self.history > 0
+    }
+
+    /// Registers a reader of what comes from now on. In the middle of a unit this splits it: the reader's data has what
+    /// the unit has changed so far.
+    pub fn begin_reader(&mut self) -> Cursor {
+        self.split_unit();
+        // It does not know which database is selected, and the next call tells everybody.
+        self.selected = None;
+        self.tail.readers += 1;
+        self.readers += 1;
+        Cursor { chunk: self.number, offset: self.settled }
+    }
+
+    /// Registers a reader that has everything up to `offset`, and knows the selected database; `None` if what follows is
+    /// not there any more, or not yet. O(log n) of the chunks.
+    pub fn resume_reader(&mut self, offset: u64) -> Option<Cursor> {
+        if offset < self.oldest() || offset > self.settled {
+            return None;
+        }
+        let index = self.closed.partition_point(|chunk| chunk.end() <= offset);
+        let chunk = self.number - (self.closed.len() - index) as u64;
+        self.chunk_mut(chunk).readers += 1;
+        self.readers += 1;
+        Some(Cursor { chunk, offset })
+    }
+
+    /// What a reader has not taken yet, in order, in pieces none of which is empty.
+    pub fn pieces(&self, cursor: &Cursor) -> impl Iterator<Item = &[u8]> {
+        let first = self.index(cursor.chunk);
+        let from = self.place_of(cursor);
+        (first..=self.closed.len()).flat_map(move |index| {
+            let (chunk, to) = match self.closed.get(index) {
+                Some(chunk) => (chunk, chunk.end_place()),
+                None => (&self.tail, self.unit),
+            };
+            chunk.pieces(if index == first { from } else { 0 }, to)
+        })
+    }
+
+    /// How many bytes a reader has not taken yet.
+    #[inline]
+    pub fn unread(&self, cursor: &Cursor) -> u64 {
+        self.settled - cursor.offset
+    }
+
+    /// A reader has taken the next `bytes` bytes. What no reader needs any more is recycled.
+    pub fn advance(&mut self, cursor: &mut Cursor, bytes: u64) {
+        assert!(bytes <= self.unread(cursor), "a reader takes what is settled");
+        self.place_of(cursor);
+        cursor.offset += bytes;
+        let mut chunk = cursor.chunk;
+        while chunk < self.number && self.chunk_mut(chunk).end() <= cursor.offset {
+            chunk += 1;
+        }
+        if chunk != cursor.chunk {
+            self.leave(cursor);
+            self.chunk_mut(chunk).readers += 1;
+            cursor.chunk = chunk;
+            self.release();
+        }
+        if self.readers == 1 && cursor.offset == self.settled {
+            self.restart_tail();
+        }
+    }
+
+    /// A reader takes nothing more.
+    #[expect(clippy::needless_pass_by_value, reason = "nobody stands there any more")]
+    pub fn end_reader(&mut self, cursor: Cursor) {
+        self.leave(&cursor);
+        self.readers -= 1;
+        self.release();
+    }
+
+    /// From now on, at least the last `bytes` bytes are kept, though every reader has taken them, and up to two chunks more.
+    pub fn keep_history(&mut self, bytes: u64) {
+        self.history = bytes;
+        self.release();
+    }
+
+    /// The offset of the first byte that is kept.
+    pub fn oldest(&self) -> u64 {
+        self.closed.front().map_or(self.tail.start, |chunk| chunk.start)
+    }
+
+    /// The index of a chunk in `closed`; that of the tail comes after them.
+    fn index(&self, chunk: u64) -> usize {
+        let behind = self.number.checked_sub(chunk).expect("a chunk of the stream") as usize;
+        self.closed.len().checked_sub(behind).expect("a chunk in which a reader stands is kept")
+    }
+
+    fn chunk_mut(&mut self, chunk: u64) -> &mut Chunk {
+        let index = self.index(chunk);
+        self.closed.get_mut(index).unwrap_or(&mut self.tail)
+    }
+
+    /// How far into its chunk a reader stands.
+    fn place_of(&self, cursor: &Cursor) -> usize {
+        let chunk = self.closed.get(self.index(cursor.chunk)).unwrap_or(&self.tail);
+        let is_inside = (chunk.start..=chunk.end()).contains(&cursor.offset);
+        assert!(is_inside && cursor.offset <= self.settled, "a reader stands in its chunk");
+        (cursor.offset - chunk.start) as usize
+    }
+
+    fn leave(&mut self, cursor: &Cursor) {
+        let chunk = self.chunk_mut(cursor.chunk);
+        chunk.readers = chunk.readers.checked_sub(1).expect("a chunk counts its readers");
+    }
+}
+
+/// Memory.
+impl Stream {
+    /// Bytes of memory of the stream, without blocks, which values may share. O(1).
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.closed_memory + self.tail.memory_bytes() + self.spare_memory
+    }
+
+    /// Frees memory that holds nothing, but for `keep` bytes.
+    pub fn shrink(&mut self, keep: usize) {
+        self.tail.shrink(keep);
+        self.spare = Vec::new();
+        self.spare_memory = 0;
+    }
+
+    /// The next unit begins another chunk.
+    #[cold]
+    fn close_tail(&mut self) {
+        let mut next = self.spare.pop().unwrap_or_default();
+        self.spare_memory -= next.memory_bytes();
+        next.clear(self.settled);
+        let closed = std::mem::replace(&mut self.tail, next);
+        assert!(closed.end() == self.tail.start, "a chunk begins where the one before it ends");
+        self.closed_memory += closed.memory_bytes();
+        self.closed.push_back(closed);
+        self.number += 1;
+        self.unit = Place::default();
+        self.release();
+    }
+
+    /// Recycles what nobody needs.
+    fn release(&mut self) {
+        while let Some(first) = self.closed.front()
+            && first.readers == 0
+            && self.settled - first.end() >= self.history
+            && let Some(mut chunk) = self.closed.pop_front()
+        {
+            self.closed_memory -= chunk.memory_bytes();
+            chunk.clear(0);
+            if self.spare_memory + chunk.memory_bytes() <= SPARE {
+                self.spare_memory += chunk.memory_bytes();
+                self.spare.push(chunk);
+            }
+        }
+        if self.readers == 0 {
+            self.restart_tail();
+        }
+    }
+
+    /// Nobody needs what the tail holds, unless a unit is open or history is kept: empties it.
+    #[inline]
+    fn restart_tail(&mut self) {
+        if self.made == 0 && self.history == 0 {
+            assert!(self.closed.is_empty() && self.tail.end() == self.settled, "the readers have taken all");
+            self.tail.clear(self.settled);
+            self.unit = Place::default();
+            if self.tail.memory_bytes() > SPARE {
+                self.tail.shrink(SPARE);
+            }
+        }
+    }
+}
