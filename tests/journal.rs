@@ -29,6 +29,29 @@ fn half_a_sketch() -> Vec<u8> {
 }
 
 #[test]
+fn the_journal_is_taken_only_while_it_is_on() {
+    let server = Server::start("--enable-debug-command yes --appendonly yes");
+    let mut client = server.client();
+    let refused = "ERR DEBUG JOURNAL is off";
+    assert_eq!(client.run("DEBUG JOURNAL TAKE").text(), refused);
+    client.ok("SET a 1");
+    client.ok("DEBUG JOURNAL ON");
+    client.ok("SET b 2");
+    assert_eq!(calls(&mut client), ["SET b 2"]);
+    // What was not taken is forgotten.
+    client.ok("SET c 3");
+    client.ok("DEBUG JOURNAL ON");
+    client.ok("SET d 4");
+    assert_eq!(calls(&mut client), ["SET d 4"]);
+    client.ok("DEBUG JOURNAL OFF");
+    client.ok("SET e 5");
+    assert_eq!(client.run("DEBUG JOURNAL TAKE").text(), refused);
+    // The log was another reader of the same calls.
+    client.ok("DEBUG LOADAOF");
+    assert_eq!(client.run("DBSIZE").integer(), 5);
+}
+
+#[test]
 fn what_was_added_to_a_corrupted_sketch_before_the_error_is_propagated() {
     let (_server, mut client) = start();
     let mut is_added = |element: &str| {

@@ -281,6 +281,26 @@ fn a_log_that_is_switched_on_during_a_snapshot_begins_after_it() {
     assert_eq!(server.client().run("DBSIZE").integer(), 102);
 }
 
+/// Its base has what the transaction has changed by then, and its first part the rest.
+#[test]
+fn a_log_that_is_switched_on_within_a_transaction_has_each_change_once() {
+    let server = begin("");
+    let mut client = server.client();
+    let transaction =
+        ["INCR n", "RPUSH list a", "CONFIG SET appendonly yes", "INCR n", "RPUSH list b", "INCR n"];
+    client.ok("MULTI");
+    for line in transaction {
+        assert_eq!(client.run(line).text(), "QUEUED");
+    }
+    assert_eq!(client.run("EXEC").elements().len(), transaction.len());
+    wait_for_jobs(&mut client);
+    let before = digest(&mut client);
+    let server = start(server.stop().flags("--appendonly yes"));
+    let mut client = server.client();
+    assert_eq!(client.run("GET n").text(), "3");
+    assert_eq!(digest(&mut client), before);
+}
+
 #[test]
 fn a_log_that_is_switched_off_before_its_first_base_leaves_nothing() {
     let server = begin("");
