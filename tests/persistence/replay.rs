@@ -288,6 +288,35 @@ fn times_groups_and_functions_are_the_same_after_loading() {
     }
 }
 
+/// A counter may be set to the largest number there is, and goes on from there.
+#[test]
+fn a_group_is_where_it_was_after_loading_when_its_read_counter_has_overflowed() {
+    if subject_is_redis() {
+        return;
+    }
+    for is_rewritten in [false, true] {
+        let server = begin("--appendonly yes --aof-use-rdb-preamble no");
+        let mut client = server.client();
+        for line in [
+            "XADD s 1-1 f v",
+            "XADD s 2-1 f v",
+            "XGROUP CREATE s g 0 ENTRIESREAD 9223372036854775807",
+            "XREADGROUP GROUP g c COUNT 1 NOACK STREAMS s >",
+        ] {
+            let reply = client.run(line);
+            assert!(!reply.is_error(), "{line}: {reply:?}");
+        }
+        if is_rewritten {
+            crate::rewrite(&mut client);
+        }
+        client.ok("DEBUG LOADAOF");
+        let groups = client.run("XINFO GROUPS s").elements();
+        assert_eq!(groups.len(), 1, "rewritten: {is_rewritten}");
+        assert_eq!(groups[0].field("last-delivered-id").text(), "1-1", "rewritten: {is_rewritten}");
+        assert_eq!(client.info("unexpected_error_replies"), "0", "rewritten: {is_rewritten}");
+    }
+}
+
 /// The log of Redis 7.2 contains neither the read counter, nor consumers without entries, nor the delivery counts of entries
 /// read again, nor pending entries that were deleted.
 #[test]

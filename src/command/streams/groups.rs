@@ -106,7 +106,7 @@ impl Context<'_> {
     /// Propagates how far a group of the stream at `at` has read.
     pub(super) fn propagate_progress(&mut self, key: Key<'_>, at: Position, group: &[u8]) {
         let progress = self.read_stream(at, |stream, _| {
-            stream.group(group).map(|group| (group.last_id, group.entries_read.unwrap_or(-1)))
+            stream.group(group).map(|group| (group.last_id, group.entries_read_of_log()))
         });
         let Some((last_id, read)) = progress else { return };
         let (last_id, read) = (last_id.to_text(), Decimal::new(read));

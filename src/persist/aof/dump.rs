@@ -294,7 +294,7 @@ impl<W: Write> Log<'_, W> {
         self.argument(group.name());
         self.id(group.last_id);
         self.argument(b"ENTRIESREAD");
-        self.integer(group.entries_read.unwrap_or(-1));
+        self.integer(group.entries_read_of_log());
         for consumer in group.consumers() {
             if consumer.pending().is_empty() {
                 self.command(&[b"XGROUP", b"CREATECONSUMER", key, group.name(), consumer.name()]);

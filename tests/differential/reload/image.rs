@@ -148,7 +148,19 @@ fn without_unlogged(value: Value) -> Value {
             kept.push(without_unlogged(element));
         }
     }
+    without_overflow(&mut kept);
     Value::Array(kept)
+}
+
+/// Makes a group's read counter that has overflowed one that is not known, as a log tells of it. What is left to read is
+/// worked out from the counter, and otherwise where there is none.
+fn without_overflow(group: &mut [Value]) {
+    let value_of =
+        |name: &[u8]| group.iter().position(|v| matches!(v, Value::Bulk(b) if b == name)).map(|at| at + 1);
+    let (Some(read), Some(lag)) = (value_of(b"entries-read"), value_of(b"lag")) else { return };
+    if !matches!(group.get(read), Some(Value::Integer(0..))) {
+        (group[read], group[lag]) = (Value::Null, Value::Null);
+    }
 }
 
 fn libraries(client: &mut Client) -> BTreeMap<Vec<u8>, Value> {
