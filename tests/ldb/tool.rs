@@ -17,10 +17,16 @@ return {x, ARGV[1], {ok='fine'}}
 ";
 
 /// Scripts, and the user's input.
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 10] = [
     (
         SCRIPT,
         "s\nhelp\nb 3\nc\np\np x\ne x\ne return 1\nr get key\nt\nw\nl 2 1\nm 5\nc\nget key\n2 get key\n",
+    ),
+    // What is evaluated keeps its quotes and spaces.
+    (
+        SCRIPT,
+        "e redis.call(\"set\",\"key\",\"1\")\ne return \"x  y\"\neval return 'x' .. \"\\\"\\n\" \ne \ne  return 1\n\
+            e return [[\"]]\neval\nE return 'x'\n e return \"x\"\n2 e return 'x'\nr set \"a b\" '1\nr get \"key\"\nc\ne x\n",
     ),
     (SCRIPT, "n\n2 s\nabort\nget key\nping\n"),
     (SCRIPT, "s\nrestart\ns\ns\nrestart\nc\nget key\nrestart\nc\n:set nohints\nquit\nget key\n"),

@@ -89,6 +89,12 @@ impl Debugger {
     }
 }
 
+/// The words of a line that has the debugger evaluate code: the code is one word, quotes and all.
+pub fn evaluation(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let code = |name: &str| line.strip_prefix(name.as_bytes())?.strip_prefix(b" ");
+    ["e", "eval"].into_iter().find_map(|name| Some(vec![name.into(), code(name)?.to_vec()]))
+}
+
 /// The colour of a line that contains a mark. If it contains several, the last row of the table counts.
 const COLOURS: [(&str, &str); 7] = [
     ("<debug>", "1;37"),
@@ -145,6 +151,24 @@ mod tests {
         assert!(!debugger.ends(b"<reply> <endsession>") && debugger.take_end().is_none());
         assert!(debugger.ends(b"<endsession>") && !debugger.is_on());
         assert_eq!((debugger.take_end(), debugger.take_end()), (Some(Mode::Forked), None));
+    }
+
+    #[test]
+    fn code_to_evaluate_is_taken_as_it_was_typed() {
+        for (line, wanted) in [
+            ("e return \"x  y\" ", Some(["e", "return \"x  y\" "])),
+            ("eval 'x", Some(["eval", "'x"])),
+            ("e ", Some(["e", ""])),
+            ("e  1", Some(["e", " 1"])),
+            ("e", None),
+            ("E 1", None),
+            (" e 1", None),
+            ("evalx 1", None),
+            ("e\t1", None),
+        ] {
+            let wanted = wanted.map(|words| words.map(|word| word.as_bytes().to_vec()).to_vec());
+            assert_eq!(evaluation(line.as_bytes()), wanted, "{line}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::debugger::Mode;
+use super::debugger::{self, Mode};
 use super::docs::Docs;
 use super::format::Format;
 use super::help;
@@ -254,7 +254,8 @@ impl Shell {
     }
 
     fn line(&mut self, line: &[u8]) -> Result<Flow, Failure> {
-        let Ok(mut words) = words::split(line) else {
+        let code = if self.session.debugger.is_on() { debugger::evaluation(line) } else { None };
+        let Ok(mut words) = code.map_or_else(|| words::split(line), Ok) else {
             print(b"Invalid argument(s)\n")?;
             return Ok(Flow::More);
         };
