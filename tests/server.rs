@@ -4,11 +4,13 @@ mod support;
 
 use nix::sys::signal::Signal;
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use support::server::subject_is_redis;
+use std::process::{Command, Stdio};
+use support::server::{Directory, subject_binary, subject_is_redis};
 use support::{Client, Launch, Server, Value, eventually, status_field};
 
 fn directive(client: &mut Client, name: &str) -> String {
@@ -93,6 +95,36 @@ fn a_bad_config_file_is_refused_with_its_line_and_status_1() {
         let says =
             output.lines().find(|l| l.contains(&place)).unwrap_or_else(|| panic!("no {place} in: {output}"));
         assert!(says.contains(directive), "config {text:?}: {output}");
+    }
+}
+
+/// Opening a pipe by its name would wait for a writer; one that is open already is as good as a file.
+#[test]
+fn the_config_file_is_no_named_pipe_or_device_but_may_be_the_standard_input() {
+    if subject_is_redis() {
+        // It waits for ever.
+        return;
+    }
+    let directory = Directory::new();
+    let pipe = directory.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    for (path, input, says) in [
+        (pipe.display().to_string(), "", format!("{}: Not a regular file", pipe.display())),
+        ("/dev/zero".into(), "", "/dev/zero: Not a regular file".into()),
+        ("/dev/stdin".into(), "hz 10\nnosuch 1\n", "/dev/stdin:2: 'nosuch'".into()),
+        ("/dev/fd/0".into(), "nosuch 1\n", "/dev/fd/0:1: 'nosuch'".into()),
+        ("/dev/null".into(), "", "command line: 'nosuch'".into()),
+    ] {
+        let mut command = Command::new(subject_binary());
+        command.args([&path, "--nosuch", "1"]).current_dir(directory.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        // It may exit before it has read all its input.
+        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{path}: {said}");
+        assert!(said.contains(&says), "{path}: {said}");
     }
 }
 

@@ -92,7 +92,7 @@ pub fn load(
             reason: system_reason(&error),
         };
         // A word that was meant otherwise, such as the name of a tool, ends here as well.
-        let text = std::fs::read(path).map_err(|error| match at(error) {
+        let text = read_main(path).map_err(|error| match at(error) {
             error if path.components().count() == 1 => ConfigError {
                 reason: format!("{} (taken as a configuration file; see redstart --help)", error.reason),
                 ..error
@@ -124,6 +124,18 @@ pub fn load(
         reason: system_reason(&error),
     })?;
     Ok(loader.config)
+}
+
+/// The content of the main file, which has to be a regular one: opening a pipe would wait for a writer. Excepted are
+/// `/dev/null` and what is open already: `/dev/stdin`, and the `/dev/fd/63` that a shell makes of `<(…)`.
+fn read_main(path: &Path) -> io::Result<Vec<u8>> {
+    const EXCEPTED: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/fd", "/proc/self/fd"];
+    let target = path.canonicalize();
+    let is_excepted = |path: &Path| EXCEPTED.iter().any(|excepted| path.starts_with(excepted));
+    if is_excepted(path) || target.is_ok_and(|target| is_excepted(&target)) {
+        return std::fs::read(path);
+    }
+    file::read_regular(path)
 }
 
 /// The parts of the command line.
@@ -292,6 +304,8 @@ impl Loader {
                 Ok(())
             }
             ("user", [user, ..]) => {
+                // What follows the name may be a password, also in one argument: `--user "default on >secret"`.
+                let user = user.split(u8::is_ascii_whitespace).next().unwrap_or_default();
                 let text = || format!("user {}", user.escape_ascii());
                 refused::user(values).map_or(Ok(()), |why| Err(Problem::new(text(), why)))
             }
@@ -534,6 +548,11 @@ mod tests {
             argument_error(&["--foo", "1"]),
             "command line: 'foo': Bad directive or wrong number of arguments (no directive has this name)"
         );
+        for arguments in [&["--user", "default on >secret"][..], &["--user", "default", "on", ">secret"]] {
+            let error = argument_error(arguments);
+            assert!(error.starts_with("command line: 'user default': ACL users are"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
         assert_eq!(argument_error(&["--hz"]), "command line: 'hz': wrong number of arguments");
         assert_eq!(
             argument_error(&["--hz", "1", "2"]),

@@ -42,6 +42,15 @@ const REFUSED: &[Refused] = &[
 const NO_USERS: &str = "ACL users are not supported, their passwords and permissions would not be checked. Remove the line, \
                         and protect the server with requirepass";
 
+const PASSWORD_HASH: &str = "password hashes of ACL users are not supported. CONFIG REWRITE of Redis writes this line in \
+                             addition to requirepass: delete it if requirepass is set to the password, otherwise replace \
+                             it with requirepass";
+
+/// Whether a rule of an ACL user is the hash of a password.
+fn is_hash(rule: &[u8]) -> bool {
+    rule.strip_prefix(b"#").is_some_and(|hash| hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// Why a `user` line is refused; `None` if it describes the default user without password and restrictions.
 pub(super) fn user(words: &[Vec<u8>]) -> Option<&'static str> {
     const OPEN: [&[u8]; 9] = [
@@ -57,14 +66,18 @@ pub(super) fn user(words: &[Vec<u8>]) -> Option<&'static str> {
     ];
     let [name, rules @ ..] = words else { return None };
     let has = |either: [&[u8]; 2]| rules.iter().any(|rule| either.contains(&rule.as_slice()));
-    let is_open = name == b"default"
-        && rules.iter().all(|rule| OPEN.contains(&rule.as_slice()))
+    let may_all = name == b"default"
+        && rules.iter().all(|rule| OPEN.contains(&rule.as_slice()) || is_hash(rule))
         && has([b"on", b"on"])
-        && has([b"nopass", b"nopass"])
         && has([b"~*", b"allkeys"])
         && has([b"&*", b"allchannels"])
         && has([b"+@all", b"allcommands"]);
-    (!is_open).then_some(NO_USERS)
+    let hashes = rules.iter().filter(|rule| is_hash(rule)).count();
+    match (may_all, has([b"nopass", b"nopass"]), hashes) {
+        (true, true, 0) => None,
+        (true, false, 1) => Some(PASSWORD_HASH),
+        _ => Some(NO_USERS),
+    }
 }
 
 /// Whether the directive `name` may be refused.
@@ -110,9 +123,19 @@ mod tests {
         ] {
             assert_eq!(user(&words(line)), None, "{line}");
         }
+        let hash = "#2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+        assert_eq!(
+            user(&words(&format!("default on sanitize-payload {hash} ~* &* +@all"))),
+            Some(PASSWORD_HASH)
+        );
         for line in [
             "alice on nopass ~* &* +@all",
-            "default on #2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b ~* &* +@all",
+            &format!("alice on {hash} ~* &* +@all"),
+            &format!("default on {hash} ~* &* +@read"),
+            &format!("default on nopass {hash} ~* &* +@all"),
+            &format!("default on {hash} {hash} ~* &* +@all"),
+            "default on #abc ~* &* +@all",
+            "default on >secret ~* &* +@all",
             "default off nopass ~* &* +@all",
             "default on nopass ~app:* &* +@all",
             "default on nopass ~* &* +@read",
