@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, Read, Write};
 
 use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
 use crate::sys::title;
@@ -108,11 +108,20 @@ fn await_daemon(mut said: PipeReader, daemon: Pid) -> i32 {
     }
     let ended = waitpid(daemon, None);
     if text.is_empty() {
-        text = format!("The server exited before it was ready ({ended:?}). See its log for the reason.\n")
-            .into_bytes();
+        text = ended_early(ended.ok()).into_bytes();
     }
     let _ = io::stderr().write_all(&text);
     1
+}
+
+/// What the parent prints if the daemon has said nothing itself.
+fn ended_early(status: Option<WaitStatus>) -> String {
+    let ended = match status {
+        Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+        Some(WaitStatus::Exited(_, status)) => format!("exited with status {status}"),
+        _ => "ended".to_owned(),
+    };
+    format!("The server {ended} before it was ready. See its log for the reason.\n")
 }
 
 /// Runs the executable again in this process, with its original arguments. Returns only if that fails.
@@ -325,6 +334,20 @@ mod platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::signal::Signal;
+
+    #[test]
+    fn the_end_of_a_daemon_that_said_nothing_is_told_in_a_sentence() {
+        let daemon = Pid::from_raw(7);
+        for (status, wanted) in [
+            (Some(WaitStatus::Signaled(daemon, Signal::SIGKILL, false)), "was killed by SIGKILL"),
+            (Some(WaitStatus::Exited(daemon, 3)), "exited with status 3"),
+            (None, "ended"),
+        ] {
+            let text = format!("The server {wanted} before it was ready. See its log for the reason.\n");
+            assert_eq!(ended_early(status), text);
+        }
+    }
 
     #[test]
     fn the_limit_of_open_files_is_raised_or_kept_never_lowered() {
