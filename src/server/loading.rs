@@ -193,8 +193,10 @@ impl Server {
             let manifest = self.find_log()?;
             let snapshot = self.core.config.dbfilename.as_path();
             if manifest.is_empty() && snapshot.exists() {
+                let is_lost = !self.persistence.log.directory().files_without_manifest().is_empty();
+                let why = if is_lost { "The AOF has no manifest" } else { "There is no AOF yet" };
                 self.process.log.notice(format_args!(
-                    "There is no AOF yet: its first base is made from the snapshot {}",
+                    "{why}: the first base of a new one is made from the snapshot {}",
                     snapshot.display()
                 ));
                 let files = VecDeque::from([snapshot.to_path_buf()]);

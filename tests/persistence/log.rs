@@ -689,6 +689,28 @@ fn files_of_a_log_whose_manifest_was_lost_are_left_alone() {
     }
 }
 
+#[test]
+fn a_start_from_a_snapshot_says_whether_there_was_a_log_before() {
+    if subject_is_redis() {
+        // Redis does not load the snapshot.
+        return;
+    }
+    let server = begin("");
+    let mut client = server.client();
+    client.ok("SET k v");
+    client.ok("SAVE");
+    let server = start(server.stop().flags("--appendonly yes"));
+    let says = ["There is no AOF yet", "The AOF has no manifest"]
+        .map(|why| format!("{why}: the first base of a new one"));
+    assert!(server.log().contains(&says[0]) && !server.log().contains(&says[1]), "{}", server.log());
+    let launch = server.stop();
+    fs::remove_file(part(launch.directory(), "manifest")).expect("removed");
+    let server = start(launch);
+    assert!(server.log().contains("has files of a log, but not their manifest"), "{}", server.log());
+    assert!(!server.log().contains(&says[0]) && server.log().contains(&says[1]), "{}", server.log());
+    assert_eq!(server.client().run("GET k").text(), "v");
+}
+
 /// After a rewrite without a log, the numbers of the old incremental files are only in the history.
 #[test]
 fn a_part_does_not_get_the_name_of_a_history_file() {
