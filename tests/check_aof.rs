@@ -47,8 +47,8 @@ impl Drop for Scratch {
 #[derive(Debug, PartialEq)]
 struct Run {
     succeeded: bool,
-    /// Whether it reported a command that does not exist. Redis does not check the names.
-    found_unknown: bool,
+    /// Whether it reported a command that no server loads. Redis does not look for these.
+    found_refused: bool,
     report: Vec<String>,
     files: Files,
 }
@@ -74,7 +74,7 @@ fn run(program: &mut Command, scratch: &Scratch, files: &Files, options: &[&str]
     let text = String::from_utf8_lossy(&output.stdout);
     Run {
         succeeded: output.status.success(),
-        found_unknown: text.contains(" unknown command"),
+        found_refused: text.contains(" that no server loads"),
         report: text.lines().filter_map(comparable).collect(),
         files: files.keys().map(left).collect(),
     }
@@ -109,12 +109,13 @@ fn compare(scratch: &Scratch, files: &Files, ways: &[(&[&str], &str)]) {
         let mut ours = Command::new(env!("CARGO_BIN_EXE_redstart"));
         let mut ours = run(ours.arg("check-aof"), scratch, files, options, answer);
         let mut theirs = run(&mut Command::new("redis-check-aof"), scratch, files, options, answer);
-        if ours.found_unknown {
+        if ours.found_refused {
             assert!(!ours.succeeded);
-            let is_verdict = |line: &String| line.contains(" is valid") || line.contains(" unknown command");
+            let is_verdict =
+                |line: &String| line.contains(" is valid") || line.contains(" that no server loads");
             for run in [&mut ours, &mut theirs] {
                 run.report.retain(|line| !is_verdict(line));
-                (run.succeeded, run.found_unknown) = (false, true);
+                (run.succeeded, run.found_refused) = (false, true);
             }
         }
         let shown: Vec<_> =
@@ -288,7 +289,7 @@ fn a_wrong_call_or_a_missing_file_ends_with_status_1() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_reported_and_not_cut_off() {
+fn a_command_that_no_server_loads_is_reported_and_not_cut_off() {
     let scratch = Scratch::new("unknown");
     let damaged = [good(), command(&["SXT", "k", "v"]), command(&["SCRIPT", "LOXD", "x"]), good()].concat();
     let offset = good().len();
@@ -297,7 +298,9 @@ fn a_command_that_does_not_exist_is_reported_and_not_cut_off() {
         let run = run(program.arg("check-aof"), &scratch, &single(&damaged), options, answer);
         assert!(!run.succeeded);
         let verdict = run.report.last().expect("a verdict");
-        let says = format!("AOF log is not valid: 2 unknown commands, the first 'SXT' at offset {offset}.");
+        let says = format!(
+            "AOF log is not valid: 2 commands that no server loads, the first at offset {offset}: Unknown command 'SXT'."
+        );
         assert!(verdict.starts_with(&says), "{verdict}");
         assert!(verdict.ends_with(&format!("truncate -s {offset} log")), "{verdict}");
         assert_eq!(run.files["log"], damaged);
@@ -306,8 +309,45 @@ fn a_command_that_does_not_exist_is_reported_and_not_cut_off() {
     let torn = [&damaged[..], b"*3\r\n$3\r\nSET"].concat();
     let mut program = Command::new(env!("CARGO_BIN_EXE_redstart"));
     let run = run(program.arg("check-aof"), &scratch, &single(&torn), &["--fix"], "y\n");
-    assert!(!run.succeeded && run.found_unknown);
+    assert!(!run.succeeded && run.found_refused);
     assert_eq!(run.files["log"], damaged);
+}
+
+/// What the server says of the same files: `persistence::loading`.
+#[test]
+fn a_wrong_number_of_arguments_is_reported() {
+    let scratch = Scratch::new("arity");
+    let offset = good().len();
+    for (words, why) in [
+        (&["SET", "a"][..], "Wrong number of arguments for command 'SET'"),
+        (&["GET", "a", "b"], "Wrong number of arguments for command 'GET'"),
+        (&["FUNCTION", "DELETE", "l", "m"], "Wrong number of arguments for command 'FUNCTION'"),
+        (&["XGROUP"], "Wrong number of arguments for command 'XGROUP'"),
+        (&["XGROUP", "NONE", "s", "g"], "Unknown command 'XGROUP'"),
+        (&[], "Command without a name ''"),
+    ] {
+        for log in [
+            [good(), command(words), good()].concat(),
+            [good(), command(words), command(&["MULTI"]), command(&["SET", "k", "v"]), command(&["EXEC"])]
+                .concat(),
+        ] {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_redstart"));
+            let run = run(program.arg("check-aof"), &scratch, &single(&log), &["--fix"], "y\n");
+            assert!(!run.succeeded, "{words:?}");
+            let verdict = run.report.last().expect("a verdict");
+            let says = format!(
+                "AOF log is not valid: 1 command that no server loads, the first at offset {offset}: {why}."
+            );
+            assert!(verdict.starts_with(&says), "{verdict}");
+            assert_eq!(run.files["log"], log);
+        }
+    }
+    let fine = [command(&["MULTI", "x"]), command(&["set", "k", "v"]), command(&["EXEC", "x"])].concat();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_redstart"));
+    assert!(
+        run(program.arg("check-aof"), &scratch, &single(&fine), &[], "").succeeded,
+        "as the server loads it"
+    );
 }
 
 #[test]

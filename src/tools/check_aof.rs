@@ -5,9 +5,11 @@
 //! agreed; `--truncate-to-timestamp` before the first annotation of a later time. Of a manifest's files only the last
 //! one may be cut, since the others would then not fit together.
 //!
-//! Reports, questions and verdicts are those of redis-check-aof, with one exception: a command that does not exist is
-//! reported, since no server loads it. `--fix` does not cut there, because the commands after it are intact. A file is
-//! opened for writing only if it may be cut. Memory does not grow with the file, nor with the lengths in it.
+//! Reports, questions and verdicts are those of redis-check-aof, with one exception: commands that no server loads are
+//! reported, because they do not exist, or have a wrong number of arguments. `--fix` does not cut there, because the
+//! commands after it are intact. A file is opened for writing only if it may be cut. Memory does not grow with the file,
+//! nor with the lengths in it. Whether a command would fail with the data set of its time is not checked, nor whether the
+//! server has as many databases as the log selects.
 //!
 //! Exit status: 0 if all files are good or were cut, otherwise 1. The command that repairs the log goes to standard error.
 
@@ -106,7 +108,7 @@ pub fn main(call: &Call) -> ExitCode {
         mode,
         line: 1,
         fixable: false,
-        has_unknown: false,
+        has_refused: false,
     };
     let (outcome, fixable) = check.run(&path);
     if fixable {
@@ -128,8 +130,8 @@ struct Check<W, I> {
     line: u64,
     /// Whether `--fix` would repair the log.
     fixable: bool,
-    /// Whether a file contains a command that does not exist.
-    has_unknown: bool,
+    /// Whether a file contains a command that no server loads.
+    has_refused: bool,
 }
 
 /// One of the files.
@@ -145,7 +147,7 @@ struct Target<'a> {
 impl<W: Write, I: Read> Check<W, I> {
     /// Checks a manifest or a file. Also returns whether `--fix` would repair it.
     fn run(mut self, path: &Path) -> (Result<(), Quit>, bool) {
-        let outcome = self.check(path).and(if self.has_unknown { Err(Quit) } else { Ok(()) });
+        let outcome = self.check(path).and(if self.has_refused { Err(Quit) } else { Ok(()) });
         (outcome, self.fixable)
     }
 
@@ -218,7 +220,7 @@ impl<W: Write, I: Read> Check<W, I> {
             }
             self.part(directory, last, true, false, "INCR AOF")?;
         }
-        if !self.has_unknown {
+        if !self.has_refused {
             writeln!(self.out, "All AOF files and manifest are valid")?;
         }
         Ok(())
@@ -238,9 +240,9 @@ impl<W: Write, I: Read> Check<W, I> {
 
     fn target(&mut self, target: Target<'_>, kind: &str) -> Result<(), Quit> {
         let (name, timestamp) = (target.name, self.mode.to_timestamp);
-        let (verdict, unknown) = self.file(target)?;
+        let (verdict, refused) = self.file(target)?;
         match verdict {
-            Verdict::Good if unknown.is_some() => {}
+            Verdict::Good if refused.is_some() => {}
             Verdict::Good => writeln!(self.out, "{kind} {name} is valid")?,
             Verdict::Empty => writeln!(self.out, "{kind} {name} is empty")?,
             Verdict::Cut => writeln!(self.out, "Successfully truncated AOF {name}")?,
@@ -248,15 +250,15 @@ impl<W: Write, I: Read> Check<W, I> {
                 writeln!(self.out, "Successfully truncated AOF {name} to timestamp {timestamp}")?;
             }
         }
-        if let Some(unknown) = unknown {
-            self.has_unknown = true;
-            writeln!(self.out, "{kind} {name} is not valid: {}", unknown.describe(target.path))?;
+        if let Some(refused) = refused {
+            self.has_refused = true;
+            writeln!(self.out, "{kind} {name} is not valid: {}", refused.describe(target.path))?;
         }
         Ok(())
     }
 
-    /// Checks one file, and cuts it. Also returns its commands that do not exist.
-    fn file(&mut self, target: Target<'_>) -> Result<(Verdict, Option<Unknown>), Quit> {
+    /// Checks one file, and cuts it. Also returns its commands that no server loads.
+    fn file(&mut self, target: Target<'_>) -> Result<(Verdict, Option<Refused>), Quit> {
         let may_cut = self.mode.fix || self.mode.to_timestamp != 0;
         let opened = file::open_only_regular(OpenOptions::new().read(true).write(may_cut), target.path);
         let opened = opened.and_then(|(file, len)| Ok((len, file.try_clone()?, file)));
@@ -289,24 +291,24 @@ impl<W: Write, I: Read> Check<W, I> {
             multi: 0,
             error: Vec::new(),
             error_at: 0,
-            unknown: None,
+            refused: None,
         };
         let (good, end) = commands.run(&mut progress);
         let error = std::mem::take(&mut commands.error);
-        let unknown = commands.unknown.take();
+        let refused = commands.refused.take();
         progress.clear();
         match end {
             End::Broken | End::File => {}
             End::Format => writeln!(self.out, "AOF {} format error", target.name)?,
             End::Later(at) => {
-                return self.cut_to_timestamp(target, &handle, at).map(|verdict| (verdict, unknown));
+                return self.cut_to_timestamp(target, &handle, at).map(|verdict| (verdict, refused));
             }
             End::Quit(text) => return self.quit(&text),
         }
         if !error.is_empty() {
             self.out.write_all(&[&error[..], b"\n"].concat())?;
         }
-        self.conclude(target, &handle, size, good).map(|verdict| (verdict, unknown))
+        self.conclude(target, &handle, size, good).map(|verdict| (verdict, refused))
     }
 
     /// Cuts the file before an annotation with a later time.
@@ -414,20 +416,21 @@ impl<R: BufRead> Lines<R> {
 /// How many bytes of a command's name are kept: more than the longest name has.
 const FIRST: usize = 40;
 
-/// Commands that do not exist.
-struct Unknown {
+/// Commands that no server loads.
+struct Refused {
     count: u64,
-    /// The first one, and its offset.
+    /// What is wrong with the first one, its name, and its offset.
+    why: &'static str,
     name: Vec<u8>,
     offset: u64,
 }
 
-impl Unknown {
+impl Refused {
     fn describe(&self, path: &Path) -> String {
-        let Unknown { count, name, offset } = self;
+        let Refused { count, why, name, offset } = self;
         format!(
-            "{count} unknown command{}, the first '{}' at offset {offset}. No server loads it, and --fix does not cut there. \
-             Correct the name, or make a copy and cut off this command and all after it: truncate -s {offset} {}",
+            "{count} command{} that no server loads, the first at offset {offset}: {why} '{}'. --fix does not cut there. \
+             Correct the command, or make a copy and cut off this command and all after it: truncate -s {offset} {}",
             if *count == 1 { "" } else { "s" },
             name.escape_ascii(),
             words::shell(path.as_os_str().as_encoded_bytes())
@@ -461,7 +464,7 @@ struct Commands<'a, R> {
     error: Vec<u8>,
     /// Where the element was that was last read.
     error_at: u64,
-    unknown: Option<Unknown>,
+    refused: Option<Refused>,
 }
 
 impl<R: BufRead> Commands<'_, R> {
@@ -523,18 +526,19 @@ impl<R: BufRead> Commands<'_, R> {
     fn command(&mut self) -> io::Result<bool> {
         let offset = self.lines.offset;
         let Some(count) = self.header(b'*')? else { return Ok(false) };
-        let mut name = Vec::new();
+        let mut begin = Vec::new();
+        let mut frames = false;
         for index in 0..count {
             let Some(mut first) = self.argument()? else { return Ok(false) };
-            if index == 1 && table::lookup(&name).is_some_and(|command| !command.subcommands().is_empty()) {
-                name = [&name[..], b"|", &first].concat();
+            if begin.len() < 2 {
+                begin.push(first.clone());
             }
             if index > 0 {
                 continue;
             }
-            name.clone_from(&first);
             first.truncate(memchr::memchr(0, &first).unwrap_or(FIRST));
             let path = self.target.path.display();
+            frames = begin[0].eq_ignore_ascii_case(b"multi") || begin[0].eq_ignore_ascii_case(b"exec");
             if first.eq_ignore_ascii_case(b"multi") {
                 self.multi += 1;
                 if self.multi != 1 {
@@ -547,11 +551,20 @@ impl<R: BufRead> Commands<'_, R> {
                 }
             }
         }
-        if count > 0 && table::lookup_full(&name).is_none() {
-            let unknown = self.unknown.get_or_insert(Unknown { count: 0, name, offset });
-            unknown.count += 1;
+        // The reader of a server takes these two whatever follows them.
+        if !frames && let Some(why) = Self::refusal(&begin, count) {
+            let name = begin.into_iter().next().unwrap_or_default();
+            self.refused.get_or_insert(Refused { count: 0, why, name, offset }).count += 1;
         }
         Ok(true)
+    }
+
+    /// Why no server loads a command that has `count` words and begins with these.
+    fn refusal(begin: &[Vec<u8>], count: i64) -> Option<&'static str> {
+        if begin.is_empty() {
+            return Some("Command without a name");
+        }
+        table::loadable(table::find(begin), usize::try_from(count).unwrap_or(0)).err()
     }
 
     /// Reads a line of `prefix` and a number.

@@ -383,6 +383,21 @@ pub(super) fn find_below<A: Arguments + ?Sized>(
     lookup_subcommand(command, args.get(1)).ok_or(Refusal::UnknownSubcommand)
 }
 
+/// The command of a call in an AOF that has `count` words.
+///
+/// # Errors
+/// Why no server loads the AOF.
+pub fn loadable(
+    found: Result<&'static Command, Refusal>,
+    count: usize,
+) -> Result<&'static Command, &'static str> {
+    match found {
+        Ok(command) if command.accepts(count) => Ok(command),
+        Ok(_) => Err("Wrong number of arguments for command"),
+        Err(_) => Err("Unknown command"),
+    }
+}
+
 impl Refusal {
     /// The error's text in the words of Redis, without the leading `-`. Quotes up to 128 bytes of a name.
     pub fn message<A: Arguments + ?Sized>(&self, args: &A) -> Vec<u8> {
