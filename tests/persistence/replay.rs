@@ -29,6 +29,59 @@ fn assert_replays(client: &mut Client, what: &str) {
     assert_eq!(digest(client), before, "{what}");
 }
 
+/// The server itself writes `DEL`, `PEXPIREAT` and `SELECT`, and a rewrite writes `SET`.
+#[test]
+fn a_log_is_loaded_whatever_names_commands_were_given() {
+    if subject_is_redis() {
+        // Redis refuses its own log.
+        return;
+    }
+    let renames = "--rename-command DEL '' --rename-command PEXPIREAT '' --rename-command SET put \
+                   --rename-command SELECT choose --rename-command XGROUP groups --rename-command FUNCTION functions";
+    let server = begin(&format!("--appendonly yes --aof-use-rdb-preamble no {renames}"));
+    let mut client = server.client();
+    client.ok("PUT a 1");
+    client.ok("PUT gone 1 PX 1");
+    eventually("the key has expired", || client.run("GET gone").is_null().then_some(()));
+    client.ok("CHOOSE 1");
+    client.ok("PUT b 2 PX 10000000");
+    client.ok("MULTI");
+    client.run("PUT c 3");
+    client.run("GROUPS CREATE s g $ MKSTREAM");
+    client.run("EXEC");
+    assert!(!client.call(&["EVAL", "return redis.call('put', KEYS[1], 4)", "1", "d"]).is_error());
+    let library = "#!lua name=l\nredis.register_function('f', function() return 1 end)";
+    assert!(!client.call(&["FUNCTIONS", "LOAD", library]).is_error());
+    let log = fs::read(part(server.directory(), "1.incr.aof")).expect("the log");
+    let log = String::from_utf8_lossy(&log).to_lowercase();
+    for name in ["put", "choose", "groups", "functions"] {
+        assert!(!log.contains(&format!("\r\n{name}\r\n")), "{log}");
+    }
+    let check = |server: &crate::support::Server| {
+        let mut client = server.client();
+        assert_eq!(client.info_number("unexpected_error_replies"), 0);
+        assert_eq!(client.run("GET a").text(), "1");
+        client.ok("CHOOSE 1");
+        assert_eq!(client.run("EXISTS b c d s"), Value::Integer(4));
+        assert_eq!(client.call(&["FCALL", "f", "0"]), Value::Integer(1));
+    };
+    let server = restart(server);
+    check(&server);
+    crate::rewrite(&mut server.client());
+    let server = restart(server);
+    check(&server);
+    // Redis logs the name that the client used.
+    let launch = server.stop();
+    let path = part(launch.directory(), "2.incr.aof");
+    let words = [encode(&["CHOOSE", "1"]), encode(&["PUT", "e", "5"])].concat();
+    fs::File::options().append(true).open(path).expect("the log").write_all(&words).expect("appended");
+    let server = start(launch);
+    check(&server);
+    let mut client = server.client();
+    client.ok("CHOOSE 1");
+    assert_eq!(client.run("GET e").text(), "5");
+}
+
 #[test]
 fn stream_entries_added_with_approximate_trimming_and_a_limit_survive_loading() {
     let server = begin("--appendonly yes --stream-node-max-entries 10");

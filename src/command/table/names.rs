@@ -2,7 +2,7 @@
 //!
 //! Nearly every server leaves the names alone; then a lookup costs one comparison with null before that in the static
 //! table. Otherwise a map of the changed names is searched first. Only top-level names change: subcommands keep theirs,
-//! and errors, statistics and `COMMAND` use a command's own name.
+//! and errors, statistics, `COMMAND` and the AOF use a command's own name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -87,6 +87,13 @@ impl CommandNames {
     #[inline(always)]
     pub fn find<A: Arguments + ?Sized>(self, args: &A) -> Result<&'static Command, Refusal> {
         table::find_below(self.lookup(args.get(0)), args)
+    }
+
+    /// The own name of the command that is called `name`, if it was given that name by a change.
+    #[inline]
+    pub fn own_name(self, name: &[u8]) -> Option<&'static str> {
+        let changed = &self.0?.changed;
+        changed.get(&name.to_ascii_lowercase()).copied().flatten().map(|command| command.name)
     }
 
     /// Whether a command, or a subcommand's container, has a name.
@@ -177,6 +184,8 @@ mod tests {
         let names = names(&[("get", "x"), ("set", "get"), ("x", "set"), ("del", "DEL")]).unwrap();
         assert_eq!((found(names, "get k"), found(names, "set k v")), (Some("set"), Some("get")));
         assert_eq!(found(names, "del k"), Some("del"));
+        let own = ["GET", "set", "x", "Del", "append"].map(|name| names.own_name(name.as_bytes()));
+        assert_eq!(own, [Some("set"), Some("get"), None, Some("del"), None]);
         assert!(table::commands().iter().all(|command| names.has(command)));
     }
 

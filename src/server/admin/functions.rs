@@ -59,11 +59,7 @@ impl Server {
         let name = self.apply_to_libraries(which, args, Some(LOAD_LIMIT))?;
         self.core.keyspace.count_changes(1);
         let db = self.net.session(token).db;
-        let journal = &mut self.core.keyspace.journal;
-        match args.encoded() {
-            Some(request) => journal.push_encoded(db, request),
-            None => journal.push_call(db, (0..args.len()).map(|index| args.word(index))),
-        }
+        self.core.propagate_call(db, args);
         let mut reply = self.net.reply_to(token);
         match name {
             Some(name) => reply.bulk(&name),

@@ -4,10 +4,12 @@
 //! executes commands for itself (transactions, scripts, the loader of a log, a replication link). Permissions are not
 //! checked here. A command's [`Origin`] decides which of its own rules apply.
 
+use std::iter;
+
 use super::Core;
 use crate::command::table::flags;
 use crate::command::{Args, Command, Context, Origin, Result, Session, Splice};
-use crate::db::{ExpiryPolicy, Propagation};
+use crate::db::{ExpiryPolicy, Propagation, Word};
 use crate::resp::Reply;
 
 /// On whose behalf a command is called, and where its reply goes.
@@ -97,11 +99,22 @@ impl Core {
         match journal.end_call(outer) {
             Propagation::Instead => {}
             Propagation::AsCalled if !changed => {}
-            Propagation::AsCalled | Propagation::Forced => match args.encoded() {
-                Some(request) => journal.push_encoded(db, request),
-                None => journal.push_call(db, (0..args.len()).map(|index| args.word(index))),
-            },
+            Propagation::AsCalled | Propagation::Forced => self.propagate_call(db, args),
         }
         outcome
+    }
+
+    /// Propagates a call in addition to what the current command propagates: with the command's own name, so that the
+    /// log can be loaded whatever `rename-command` says then.
+    #[inline]
+    pub fn propagate_call(&mut self, db: usize, args: Args<'_>) {
+        let journal = &mut self.keyspace.journal;
+        match (self.names.own_name(args.get(0)), args.encoded()) {
+            (None, Some(request)) => journal.push_encoded(db, request),
+            (own, _) => {
+                let name = own.map_or_else(|| args.word(0), |name| Word::Bytes(name.as_bytes()));
+                journal.push_call(db, iter::once(name).chain((1..args.len()).map(|index| args.word(index))));
+            }
+        }
     }
 }

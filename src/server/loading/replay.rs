@@ -12,7 +12,8 @@ use std::path::Path;
 
 use super::{LoadFailed, Loading, shown};
 use crate::command::error::DB_OUT_OF_RANGE;
-use crate::command::{Args, Command, Error, Handler, Origin, Places, ServerCommand as C};
+use crate::command::table::loadable;
+use crate::command::{Args, Command, CommandNames, Error, Handler, Origin, Places, ServerCommand as C};
 use crate::persist::aof::{ReadError, Reader};
 use crate::resp::{Protocol, Reply};
 use crate::server::core::dispatch::Caller;
@@ -68,7 +69,9 @@ impl Server {
         for index in 0..read.len() {
             let first = batch.spans.len();
             batch.spans.extend_from_slice(read.spans(index));
-            lookup::push(&mut batch, first, window, blocks, self.core.names, &self.core.keyspace, db);
+            // Logs have the commands' own names: see `Core::propagate_call`.
+            let names = CommandNames::default();
+            lookup::push(&mut batch, first, window, blocks, names, &self.core.keyspace, db);
         }
         lookup::prefetch(&batch, &self.core.keyspace, db, window, blocks);
         loading.done += read.len() as u64;
@@ -121,10 +124,16 @@ impl Server {
             )
             .into())
         };
-        let command = match request.command {
-            Ok(command) if command.accepts(args.len()) => command,
-            Ok(_) => return fail("Wrong number of arguments for command"),
-            Err(_) => return fail("Unknown command"),
+        // Redis logs the name that the client used, which `rename-command` may have given the command.
+        let (found, hash) = if request.command.is_ok() {
+            (request.command, request.hash)
+        } else {
+            let found = self.core.names.find(&args);
+            (found, found.map_or(0, |command| lookup::hash_first_key(command, args, &self.core.keyspace)))
+        };
+        let command = match loadable(found, args.len()) {
+            Ok(command) => command,
+            Err(why) => return fail(why),
         };
         let outcome = match command.handler {
             Handler::Keyspace(run) => {
@@ -135,7 +144,7 @@ impl Server {
                 let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
                 let session = &mut loading.session;
                 let caller = Caller { origin: Origin::Log, session, reply, splices: None };
-                self.core.dispatch(run, caller, request.hash, args)
+                self.core.dispatch(run, caller, hash, args)
             }
             Handler::Server(
                 which @ (C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore),
