@@ -96,6 +96,21 @@ fn memory_of_a_collection_freed_in_the_background_goes_back_to_the_system() {
     assert_eq!(client.run("GET key:000000040000"), Value::Bulk(b"abc".to_vec()));
 }
 
+/// The memory of a script is the system allocator's, whose free blocks lie between others.
+#[test]
+fn memory_of_a_script_goes_back_to_the_system() {
+    let server = Server::start("");
+    let mut client = server.client();
+    assert_eq!(client.call(&["EVAL", "return 1", "0"]), Value::Integer(1));
+    let before = server.resident_bytes();
+    let script = "local t = {} for i = 1, 800000 do t[i] = {i} end error('x')";
+    assert!(client.call(&["EVAL", script, "0"]).is_error());
+    assert!(server.peak_resident_bytes() > before + 40 * MB);
+    eventually("the memory of the script back at the system", || {
+        (server.resident_bytes() < before + 8 * MB).then_some(())
+    });
+}
+
 /// The allocator reserves addresses for whatever the keyspace may become; under a limit it leaves them to the data.
 #[test]
 fn a_limited_address_space_holds_data_up_to_nearly_the_limit() {

@@ -15,7 +15,7 @@ use super::Db;
 use crate::alloc;
 use crate::dict::Retired;
 use crate::sys::poller::Waker;
-use crate::sys::{crash, host};
+use crate::sys::{crash, host, memory};
 use crate::types::entry::Entry;
 use crate::types::hash::Hash;
 
@@ -53,6 +53,8 @@ enum Work {
     Drop(Garbage),
     /// Returns up to this many bytes of slabs that were not used since the last time to the kernel.
     Purge(usize),
+    /// Returns what the system's allocator has free to the kernel.
+    Trim,
 }
 
 /// What the thread has done, and when the loop wants to be woken.
@@ -109,6 +111,12 @@ impl LazyFree {
     /// dropped what was sent before.
     pub fn purge(&mut self, bytes: usize) {
         self.hand_out(Work::Purge(bytes));
+    }
+
+    /// Has the thread give what the system's allocator has free back to the kernel. That takes about a millisecond for
+    /// each 10 MB, in which other threads may wait for that allocator: it is for those who have freed much.
+    pub fn trim(&mut self) {
+        self.hand_out(Work::Trim);
     }
 
     /// The ticket of what was sent last; when that is done, everything is.
@@ -168,6 +176,10 @@ impl Work {
             Work::Drop(garbage) => garbage,
             Work::Purge(bytes) => {
                 alloc::purge_rested(bytes);
+                return;
+            }
+            Work::Trim => {
+                memory::trim_heap();
                 return;
             }
         };

@@ -36,6 +36,9 @@ use crate::sys::{clock, crash};
 /// Instructions between two looks at the clock.
 const INSTRUCTIONS: usize = 100_000;
 
+/// A script that has freed more memory than this has it given back to the kernel.
+const LARGE_HEAP_BYTES: usize = 16 << 20;
+
 /// The first argument that is a key.
 const FIRST_KEY: usize = 3;
 
@@ -161,6 +164,7 @@ impl Server {
             now_us: None,
             moment: self.core.keyspace.moment,
             reading: None,
+            most_bytes: 0,
             room: self.scripts.spare.take().unwrap_or_default(),
         });
         if self.debugging.is_on() {
@@ -191,6 +195,7 @@ impl Server {
             } else if let Some(end) = self.step_script(run) {
                 return Some(end);
             }
+            run.most_bytes = run.most_bytes.max(run.host.machine().used_bytes());
             if ticks.is_some_and(|ticks| clock::ticks().wrapping_sub(run.slice) >= ticks) {
                 return None;
             }
@@ -229,7 +234,7 @@ impl Server {
                 self.core.stats.count_error(code);
             }
         }
-        let Run { mut host, mut room, .. } = *run;
+        let Run { mut host, mut room, most_bytes, .. } = *run;
         let machine = host.machine();
         machine.abandon();
         // The script's other garbage was freed when it ended; this frees its result.
@@ -237,6 +242,9 @@ impl Server {
             machine.collect();
         }
         host.count();
+        if most_bytes.saturating_sub(host.machine().used_bytes()) > LARGE_HEAP_BYTES {
+            self.core.keyspace.lazy_mut().trim();
+        }
         self.give_back(host);
         room.clear();
         self.scripts.spare = Some(room);

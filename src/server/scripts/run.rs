@@ -140,6 +140,8 @@ pub struct Run {
     pub moment: Moment,
     /// The reply of a call, while it is being read, and whether an error is raised.
     pub reading: Option<(Reading, bool)>,
+    /// The most memory that the machine was seen to use.
+    pub most_bytes: usize,
     /// Buffers.
     pub room: Box<Room>,
 }
