@@ -20,7 +20,7 @@
 //!     notes     why                       may be absent
 //!   member      2                         the argument that names a member of the first key's collection, if one does
 //!   getkeys     set                       how to find the keys if the specifications do not suffice
-//!   handler     keys::expire              a function of a family, `server`, or `help`
+//!   handler     keys::expire              a function of a family, one of the server as `server::client_id`, or `help`
 //!   argument key key spec=0               name, kind, then display= spec= token= since= deprecated= optional multiple
 //!                                         multiple_token
 //!     argument ...                        of a oneof or a block
@@ -64,8 +64,10 @@ fn main() {
         Err(mistake) => fail(&mistake),
     };
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
-    if let Err(error) = fs::write(Path::new(&out).join("commands.rs"), code) {
-        fail(&format!("writing the command table: {error}"));
+    for (file, code) in [("commands.rs", code.table), ("server_commands.rs", code.server)] {
+        if let Err(error) = fs::write(Path::new(&out).join(file), code) {
+            fail(&format!("writing the command table: {error}"));
+        }
     }
 }
 
@@ -95,7 +97,7 @@ fn sources(directory: &Path) -> std::io::Result<Vec<Source>> {
 }
 
 /// The generated Rust source of all `sources`, or the first mistake as `file:line: what`.
-pub fn generate(sources: &[Source]) -> Result<String, String> {
+pub fn generate(sources: &[Source]) -> Result<Code, String> {
     let mut commands = Vec::new();
     for source in sources {
         let mut group = None;
@@ -108,9 +110,17 @@ pub fn generate(sources: &[Source]) -> Result<String, String> {
         }
     }
     let commands = lay_out(commands)?;
-    let mut code = String::new();
-    emit(&mut code, &commands)?;
-    Ok(code)
+    let mut table = String::new();
+    emit(&mut table, &commands)?;
+    Ok(Code { table, server: server_functions(&commands) })
+}
+
+/// What is generated.
+pub struct Code {
+    /// The command table, for `src/command/table/mod.rs`.
+    pub table: String,
+    /// The functions of the commands of the server, for `src/server/admin/mod.rs`: the table's layer knows only their names.
+    pub server: String,
 }
 
 /// One line of a definition, with the lines that are indented below it.
@@ -654,11 +664,28 @@ fn emit(code: &mut String, commands: &[Command]) -> Result<(), String> {
     Ok(())
 }
 
+/// The function of a command that the server itself executes.
+fn server_function(command: &Command) -> Option<&str> {
+    command.handler.as_deref()?.strip_prefix("server::")
+}
+
+/// The functions in the order of `ServerCommand`.
+fn server_functions(commands: &[Command]) -> String {
+    let functions: Vec<&str> = commands.iter().filter_map(server_function).collect();
+    let mut code = String::new();
+    write_line(&mut code, &format!("pub(super) static FUNCTIONS: [ServerFn; {}] = [", functions.len()));
+    for function in functions {
+        write_line(&mut code, &format!("    Server::{function},"));
+    }
+    write_line(&mut code, "];");
+    code
+}
+
 fn emit_server_commands(code: &mut String, commands: &[Command]) {
     write_line(code, "/// The commands that only the server itself can execute.");
     write_line(code, "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]");
     write_line(code, "pub enum ServerCommand {");
-    for command in commands.iter().filter(|command| command.handler.as_deref() == Some("server")) {
+    for command in commands.iter().filter(|command| server_function(command).is_some()) {
         let words = full_name(command).to_uppercase().replace('|', " ");
         write_line(code, &format!("    /// `{words}`"));
         write_line(code, &format!("    {},", variant(&full_name(command))));
@@ -670,7 +697,9 @@ fn command_literal(id: usize, command: &Command) -> Result<String, String> {
     let (first_key, last_key, key_step) = legacy_keys(&command.keys);
     let handler = match command.handler.as_deref() {
         None => "Handler::Container".to_owned(),
-        Some("server") => format!("Handler::Server(ServerCommand::{})", variant(&full_name(command))),
+        Some(path) if path.starts_with("server::") => {
+            format!("Handler::Server(ServerCommand::{})", variant(&full_name(command)))
+        }
         Some("help") if command.container.is_some() => "Handler::Help".to_owned(),
         Some(path) if matches!(path.split("::").count(), 2 | 3) => {
             format!("Handler::Keyspace(crate::command::{path})")

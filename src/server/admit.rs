@@ -1,4 +1,4 @@
-//! Admission: whether a request may be executed now.
+//! Admission: whether a request, or the call of a script, may be executed now.
 //!
 //! In this order: the name and the number of arguments, what the configuration forbids, authentication, what monitors may
 //! not call, and what has to wait. A request that is refused gets its error here and is counted as rejected. Most requests
@@ -6,8 +6,10 @@
 
 use super::core::memory_limit::Room;
 use super::eviction::OUT_OF_MEMORY;
+use super::invoke::Caller;
+use super::scripts::run::Run;
 use super::{Server, transactions};
-use crate::command::{Args, Command, Error, Handler, Refusal, ServerCommand, flags, introspect};
+use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand, flags, introspect};
 use crate::sys::poller::Token;
 
 /// What a monitor may not call: it would see the data without being paused or limited like others.
@@ -103,7 +105,7 @@ impl Server {
             self.end_transaction(token);
             self.reply_error(token, &transactions::aborted_because(error));
             // It ends a transaction, unlike other requests that are refused.
-            self.show_to_monitors(token, command, args);
+            self.show_to_monitors(&Caller::of_client(command, token, Origin::Client), args);
         } else {
             self.reply_error(token, error);
         }
@@ -136,6 +138,83 @@ impl Server {
         let line = self.describe_client(token);
         self.process.warn_of_web_request(now_ms, &line);
         self.net.doom(token);
+    }
+
+    /// The command that a script calls, if it may.
+    ///
+    /// # Errors
+    /// It may not, which has been counted.
+    #[inline]
+    pub(super) fn admit_from_script(&mut self, run: &Run, args: Args<'_>) -> Result<&'static Command, Error> {
+        let (command, error) = match self.core.names.find(&args) {
+            Ok(command) if command.accepts(args.len()) => match self.refuse_from_script(run, command, args) {
+                None => return Ok(command),
+                Some(error) => (Some(command), error),
+            },
+            Ok(command) => {
+                (Some(command), "ERR Wrong number of args calling Redis command from script".into())
+            }
+            Err(_) => (None, "ERR Unknown Redis command called from script".into()),
+        };
+        self.reject_from_script(command, &error);
+        Err(error)
+    }
+
+    #[cold]
+    fn reject_from_script(&mut self, command: Option<&Command>, error: &Error) {
+        if let Some(command) = command {
+            self.core.stats.command(command.id).rejected += 1;
+        }
+        self.core.stats.count_error(error.code());
+    }
+
+    /// Why a script may not call `command`.
+    #[inline]
+    fn refuse_from_script(&self, run: &Run, command: &Command, args: Args<'_>) -> Option<Error> {
+        const WRITES: u64 = flags::WRITE | flags::MAY_REPLICATE;
+        if command.has(flags::NOSCRIPT)
+            && !(self.core.scripts_call_all && may_run_within_script(command, args))
+        {
+            return Some(Error::new("ERR This Redis command is not allowed from script"));
+        }
+        if run.is_read_only && command.flags & WRITES != 0 {
+            return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
+        }
+        if run.has_written {
+            // What has begun to write is not kept from going on.
+            return None;
+        }
+        if command.has(flags::WRITE)
+            && !run.origin.must_obey()
+            && let Some(denial) = self.gate.denial()
+        {
+            return Some(self.misconfigured(denial));
+        }
+        (run.lacks_memory && command.has(flags::DENYOOM)).then_some(OUT_OF_MEMORY)
+    }
+}
+
+/// Whether `DEBUG SET-DISABLE-DENY-SCRIPTS` lets scripts call this `noscript` command: one that does not block, and
+/// replaces neither the script engine nor the whole data set.
+fn may_run_within_script(command: &Command, args: Args<'_>) -> bool {
+    use ServerCommand as C;
+    match command.handler {
+        Handler::Server(C::Debug) => {
+            !["reload", "loadaof", "restart", "crash-and-recover"].iter().any(|name| args.is(1, name))
+        }
+        Handler::Server(
+            C::Role
+            | C::ConfigGet
+            | C::ClientId
+            | C::ClientGetname
+            | C::ClientSetname
+            | C::ClientInfo
+            | C::ClientList
+            | C::LatencyLatest
+            | C::LatencyHistory
+            | C::LatencyReset,
+        ) => true,
+        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Server;
 use super::audience::pause::PauseMode;
 use super::core::redact;
+use super::invoke::Caller;
 use super::net::output::Readers;
 use crate::command::{Args, Command, flags};
 use crate::sys::net::Address;
@@ -29,21 +30,26 @@ impl Server {
         }
     }
 
-    /// Adds the line of a command that has been executed. Those of administrators are not shown.
-    pub(super) fn show_to_monitors(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
-        if command.flags & (flags::ADMIN | flags::SKIP_MONITOR) == 0 {
-            self.show_call(token, command, args);
+    /// Shows monitors a command that has been called. Not those of administrators, and not one of a served client: that
+    /// was shown when it began to wait.
+    pub(super) fn show_to_monitors(&mut self, caller: &Caller<'_>, args: Args<'_>) {
+        let is_hidden = caller.command.flags & (flags::ADMIN | flags::SKIP_MONITOR) != 0;
+        if !is_hidden && !self.audience.settling {
+            self.show_call(caller, args);
         }
     }
 
-    /// [`Server::show_to_monitors`], whatever the command: a script is shown before what it calls.
-    pub(super) fn show_call(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
+    /// Shows monitors a call, whatever the command: a script is shown before what it calls.
+    pub(super) fn show_call(&mut self, caller: &Caller<'_>, args: Args<'_>) {
         let monitors = self.audience.monitors();
         if monitors.is_empty() {
             return;
         }
-        let Some(client) = self.net.clients.get(token) else { return };
-        let (db, words) = (client.session.db, redact::shown_words(command, args));
+        let (db, words) = (caller.db(&self.net), redact::shown_words(caller.command, args));
+        if caller.origin.is_script() {
+            return monitors.show(db, format_args!("lua"), words);
+        }
+        let Some(client) = caller.any_client().and_then(|token| self.net.clients.get(token)) else { return };
         match client.socket.peer() {
             Address::Unix(path) => monitors.show(db, format_args!("unix:{path}"), words),
             peer => monitors.show(db, format_args!("{peer}"), words),

@@ -12,10 +12,12 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use super::Server;
+use super::invoke::Caller;
 use super::net::batch::Rest;
 use super::net::output::{Held, Mark};
 use super::scripts::run::{End, Kind, Run};
 use super::transactions::Execution;
+use crate::command::Origin;
 use crate::command::waiting::Parking;
 use crate::sys::clock;
 use crate::sys::poller::{Interest, Poller, Token};
@@ -130,7 +132,7 @@ impl Server {
         self.core.stopwatch.start();
         run.slice = clock::ticks();
         // Other clients have seen later times, so `TIME` must not go back. For expiry, time still stands still.
-        run.now_us = Some(clock::wall_us());
+        self.scripts.now_us = Some(clock::wall_us());
         let slice = self.core.stats.tick_rate().to_ticks(SLICE_NS);
         if run.is_killed {
             run.kill();
@@ -200,7 +202,8 @@ impl Server {
         self.end_script(run, end);
         if let Some((_, places)) = execution.requests.request(execution.next) {
             self.core.stopwatch.resume(began);
-            self.measure(token, command, places.args());
+            let ticks = self.core.stopwatch.lap();
+            self.record(&Caller::of_client(command, token, Origin::Exec), ticks, places.args());
         }
         self.end_queued(token, &mut execution, start);
         self.go_on_executing(token, execution)
@@ -211,9 +214,11 @@ impl Server {
         if let Some((request, places)) = rest.current()
             && let Ok(command) = request.command
         {
-            self.measure(token, command, places.args());
+            let caller = Caller::of_client(command, token, Origin::Client);
+            let ticks = self.core.stopwatch.lap();
+            self.record(&caller, ticks, places.args());
             self.end_caching(token, Ok(command));
-            self.show_to_monitors(token, command, places.args());
+            self.show_to_monitors(&caller, places.args());
         }
         self.apply_reply_mode(token, start);
         self.core.stopwatch.start();

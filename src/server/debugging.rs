@@ -17,11 +17,12 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use super::Server;
+use super::invoke::Caller;
 use super::process::child::Work;
 use super::scripts::debugger::{self, Action, Debugger, Reason};
 use super::scripts::run::{Room, Run};
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command, DebugMode};
+use crate::command::{Args, DebugMode};
 use crate::lua::{Call, Stop};
 use crate::sys::fork::{self, Child, Forked, Link, Role};
 use crate::sys::poller::Token;
@@ -88,11 +89,12 @@ impl Debugging {
 
 impl Server {
     /// `EVAL` after `SCRIPT DEBUG YES`: forks a child that debugs the script and takes over the connection.
-    pub(super) fn debug_apart(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
+    pub(super) fn debug_apart(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let mut role = self.process.child_role(&self.core.config, Work::Debug);
         role.keep.extend(self.net.clients.get(token).map(|client| client.socket.as_raw_fd()));
         match fork::fork() {
-            Ok((Forked::Child(link), _)) => self.run_forked_session(link, &role, token, command, args),
+            Ok((Forked::Child(link), _)) => self.run_forked_session(link, &role, token, caller, args),
             Ok((Forked::Parent(child), took_us)) => {
                 self.core.note_latency("fork", took_us);
                 self.persistence.last_fork_us = took_us;
@@ -115,14 +117,14 @@ impl Server {
         link: Link,
         role: &Role,
         token: Token,
-        command: &'static Command,
+        caller: &mut Caller<'_>,
         args: Args<'_>,
     ) -> ! {
         link.begin(role);
         self.process.log.become_child();
         self.core.keyspace.leave_background_thread();
         self.process.log.notice(format_args!("Redis forked for debugging eval"));
-        if let Err(error) = self.hold_session(token, command, args) {
+        if let Err(error) = self.hold_session(token, caller, args) {
             self.reply_error(token, &error);
         }
         self.send_replies(token);
@@ -153,21 +155,17 @@ impl Server {
     }
 
     /// `EVAL` after `SCRIPT DEBUG SYNC`: debugs the script here, and closes the connection after the reply.
-    pub(super) fn debug_in_place(
-        &mut self,
-        token: Token,
-        command: &'static Command,
-        args: Args<'_>,
-    ) -> Result {
+    pub(super) fn debug_in_place(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         self.process.log.notice(format_args!("Redis synchronous debugging eval session started"));
-        let outcome = self.hold_session(token, command, args);
+        let outcome = self.hold_session(token, caller, args);
         self.process.log.notice(format_args!("Redis synchronous debugging eval session ended"));
         self.net.session(token).flags.close_after_reply = true;
         outcome
     }
 
     /// Runs a session from its first line to `<endsession>`.
-    fn hold_session(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
+    fn hold_session(&mut self, token: Token, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         self.debugging.session = Some(Box::new(Session {
             debugger: Debugger::new(args.get(1)),
             client: token,
@@ -175,7 +173,7 @@ impl Server {
             since: clock::ticks(),
             is_late: false,
         }));
-        let outcome = self.eval_for(Some(token), self.net.selected_db(token), command, args);
+        let outcome = self.eval_undebugged(caller, args);
         if let Some(debugger) = self.debugging.debugger() {
             debugger.log("<endsession>");
         }

@@ -1,17 +1,14 @@
-//! One request: admission ([`super::admit`]), the call, the accounts after.
+//! One request: admission ([`super::admit`]), invocation ([`super::invoke`]), and what its client does next.
 //!
 //! There are two ways: a short one for commands of the keyspace, which most requests are, and a careful one for
 //! everything else: refusals, commands of the server itself, and whatever only matters while clients are paused, monitors
 //! watch, a client wants no replies or has woken another one. The short way tests for those and knows nothing else of them.
 
-use super::core::dispatch::Caller;
+use super::Server;
+use super::core::dispatch::Environment;
+use super::invoke::Caller;
 use super::net::output::Mark;
-use super::{Server, admin};
-use crate::command::error::BAD_DATA;
 use crate::command::{Args, Command, Error, Handler, Origin, Refusal, ServerCommand};
-use crate::config::LogLevel;
-use crate::persist::rdb::payload;
-use crate::sys::crash;
 use crate::sys::poller::Token;
 
 impl Server {
@@ -41,14 +38,17 @@ impl Server {
             && let Some((reply, splices)) = self.net.output.same_writer(token, session.protocol)
         {
             session.last_command = Some(command.id);
-            let caller = Caller { origin: Origin::Client, session, reply, splices: Some(splices) };
-            let outcome = self.core.dispatch(run, caller, hash, args);
+            let environment = Environment { origin: Origin::Client, session, reply, splices: Some(splices) };
+            let outcome = self.core.dispatch(run, environment, hash, args);
             let journal = &mut self.core.keyspace.journal;
+            let caller = Caller::of_client(command, token, Origin::Client);
             if outcome.is_err() | session.stops() | journal.holds_unit(&mut session.last_write) {
-                self.complete(token, command, args, outcome, start);
+                self.account(&caller, args, &outcome);
+                self.reply_outcome(token, outcome, start);
                 return self.settle(token);
             }
-            self.measure(token, command, args);
+            let ticks = self.core.stopwatch.lap();
+            self.record(&caller, ticks, args);
             return false;
         }
         self.execute_carefully(token, found, hash, args)
@@ -86,19 +86,12 @@ impl Server {
             if self.has_too_many_tracked() && !self.audience.settling {
                 self.limit_tracked();
             }
-            self.call(token, command, hash, args, Origin::Client);
+            self.invoke_for_client(token, command, hash, args, Origin::Client);
         }
         self.end_caching(token, found);
         let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
             return true;
         };
-        // A command that is being served was shown when it began to wait.
-        if let Some(command) = admitted
-            && !self.audience.settling
-            && !self.is_suspended(token)
-        {
-            self.show_to_monitors(token, command, args);
-        }
         if !flags.waiting {
             if flags.monitor {
                 self.deliver_feed();
@@ -113,8 +106,8 @@ impl Server {
         self.net.clients.get(token).is_some_and(|client| client.session.flags.monitor)
     }
 
-    /// Calls an admitted command, and keeps its accounts and what it has read.
-    pub(super) fn call(
+    /// Invokes an admitted command for the client `token`, whose output gets the reply.
+    pub(super) fn invoke_for_client(
         &mut self,
         token: Token,
         command: &'static Command,
@@ -123,78 +116,16 @@ impl Server {
         origin: Origin,
     ) {
         let start = self.net.output.mark(token);
-        let Some(client) = self.net.clients.get_mut(token) else { return };
-        let session = &mut client.session;
-        crash::now_executing(command.id);
-        let (reply, splices) = self.net.output.writer(token, session.protocol);
-        let caller = Caller { origin, session, reply, splices: Some(splices) };
-        let outcome = match command.handler {
-            Handler::Keyspace(run) => self.core.dispatch_in_mode(command, run, caller, hash, args),
-            _ => admin::call(self, token, command, args),
-        };
-        self.complete(token, command, args, outcome, start);
-        self.remember_keys(token, command, args);
+        let outcome = self.invoke(&mut Caller::of_client(command, token, origin), hash, args);
+        self.reply_outcome(token, outcome, start);
     }
 
-    /// Keeps the accounts of a command that has been called, and writes its error: the reply that began at `start`.
-    /// One that waits has them kept when its wait ends.
-    fn complete(
-        &mut self,
-        token: Token,
-        command: &'static Command,
-        args: Args<'_>,
-        outcome: Result<(), Error>,
-        start: Mark,
-    ) {
-        if self.core.wait.is_some() {
-            self.core.wait_ticks = self.core.stopwatch.lap();
-            return;
-        }
-        self.measure(token, command, args);
+    /// Writes the error of a call, if it has one. Its reply would have begun at `start`.
+    fn reply_outcome(&mut self, token: Token, outcome: Result<(), Error>, start: Mark) {
         if let Err(error) = outcome {
             debug_assert!(self.net.output.is_empty_since(start), "an error comes instead of a reply");
-            self.core.stats.command(command.id).failed += 1;
-            if error == BAD_DATA {
-                self.log_refused_payload(args);
-            }
-            self.reply_error(token, &error);
+            self.net.reply_to(token).error(error.text());
         }
-    }
-
-    /// Logs why a `RESTORE` was refused. Level and text are those of Redis, which test suites search for.
-    #[cold]
-    fn log_refused_payload(&self, args: Args<'_>) {
-        let log = &self.process.log;
-        if log.is_at(LogLevel::Verbose)
-            && let Some(why) = payload::why_refused(args.get(3), &self.core.keyspace.shapes)
-        {
-            log.verbose(format_args!("Internal error in RDB reading, of the payload of a RESTORE: {why}"));
-        }
-    }
-
-    /// Counts a command that has just been executed, with the time that it took.
-    #[inline(always)]
-    pub(super) fn measure(&mut self, token: Token, command: &'static Command, args: Args<'_>) {
-        let ticks = self.core.stopwatch.lap();
-        self.record(token, command, ticks, args);
-    }
-
-    /// Counts a command that took `ticks`.
-    #[inline(always)]
-    pub(super) fn record(&mut self, token: Token, command: &'static Command, ticks: u64, args: Args<'_>) {
-        self.core.stats.record(command.id, ticks);
-        if self.core.stopwatch.is_slow(ticks) {
-            self.note_slow_command(token, command, ticks, args);
-            self.core.stopwatch.start();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn note_slow_command(&mut self, token: Token, command: &'static Command, ticks: u64, args: Args<'_>) {
-        let Some(client) = self.net.clients.get(token) else { return };
-        let client = || (client.socket.peer().to_string(), client.session.name().to_vec());
-        self.core.note_slow_command(command, args, ticks, client);
     }
 
     /// `CLIENT REPLY OFF` and `SKIP`: takes the reply since `start` back.

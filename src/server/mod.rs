@@ -27,6 +27,7 @@ mod flush;
 mod gate;
 mod input;
 mod invalidate;
+mod invoke;
 mod loading;
 mod lookup;
 mod metrics;

@@ -12,8 +12,10 @@
 
 use std::collections::VecDeque;
 
+use super::Server;
+use super::invoke::Caller;
 use super::net::client::FEW_BLOCKS;
-use super::{Server, admin};
+use crate::command::Origin;
 use crate::command::waiting::Parking;
 use crate::sys::poller::Token;
 use crate::types::Block;
@@ -82,12 +84,12 @@ impl Server {
         self.parts.from
     }
 
-    /// Continues the running command of `token` in a later iteration, from the argument `from`, which is not 0. Not for
+    /// Continues the running command of `caller` in a later iteration, from the argument `from`, which is not 0. Not for
     /// commands of a transaction, which must not be interrupted.
-    pub(super) fn continue_later(&mut self, token: Token, from: usize) {
+    pub(super) fn continue_later(&mut self, caller: &mut Caller<'_>, from: usize) {
         debug_assert!(from > 0, "0 is the beginning");
         self.core.wait = Some(Box::new(Parking::Part(from)));
-        self.net.session(token).flags.waiting = true;
+        caller.session(&mut self.net).flags.waiting = true;
     }
 
     /// Queues a command whose first part is done. Its request is in [`super::net::client::Client::rest`].
@@ -107,7 +109,8 @@ impl Server {
             && let Ok(command) = request.command
         {
             self.parts.from = from;
-            let outcome = admin::call(self, token, command, places.args());
+            let mut caller = Caller::of_client(command, token, Origin::Client);
+            let outcome = self.call(&mut caller, request.hash, places.args());
             debug_assert!(outcome.is_ok(), "only the first part may fail");
             self.parts.from = 0;
             let ticks = ticks + self.core.stopwatch.lap();
@@ -120,7 +123,7 @@ impl Server {
                 }
                 return self.weigh(token);
             }
-            self.record(token, command, ticks, places.args());
+            self.record(&caller, ticks, places.args());
         }
         self.apply_reply_mode(token, start);
         self.weigh(token);

@@ -16,22 +16,20 @@
 use std::rc::Rc;
 
 use super::Server;
-use super::core::dispatch::Caller;
-use super::core::{memory_limit, redact};
-use super::eviction::OUT_OF_MEMORY;
+use super::core::memory_limit;
+use super::invoke::Caller;
+use super::lookup;
 use super::scripts::redis::{self, REPL_ALL};
 use super::scripts::run::{End, Host, Kind, Room, Run};
 use super::scripts::shebang::Flags;
 use super::scripts::values::Reading;
 use super::scripts::{api, reply};
-use super::{admin, lookup};
 use crate::command::error::{Error, Result};
 use crate::command::{Args, Command, Handler, Origin, ServerCommand, Session, flags};
 use crate::config::LogLevel;
 use crate::lua::{Call, OutOfMemory, Progress, Value};
-use crate::resp::Reply;
+use crate::sys::clock;
 use crate::sys::poller::Token;
-use crate::sys::{clock, crash};
 
 /// Instructions between two looks at the clock.
 const INSTRUCTIONS: usize = 100_000;
@@ -44,8 +42,6 @@ const FIRST_KEY: usize = 3;
 
 /// A script that is about to begin.
 pub(super) struct Begin {
-    /// The origin of its calls.
-    pub origin: Origin,
     pub kind: Kind,
     pub host: Host,
     pub function: Value,
@@ -55,8 +51,6 @@ pub(super) struct Begin {
     pub flags: Option<Flags>,
     /// How many of the arguments are keys.
     pub keys: usize,
-    /// The database that it begins in.
-    pub db: usize,
 }
 
 /// The number of keys in a call: `EVAL script numkeys [key …] [arg …]`, and the same for its relatives.
@@ -92,14 +86,9 @@ impl Server {
         command.flags & !(flags::WRITE | flags::MAY_REPLICATE | flags::DENYOOM) | writes | grows
     }
 
-    /// Why a script with the flags `said` cannot be started by `command`. `origin` is that of its calls.
-    pub(super) fn refuse_script(
-        &self,
-        command: &Command,
-        said: Option<Flags>,
-        origin: Origin,
-    ) -> Option<Error> {
-        let said = said?;
+    /// Why `caller` cannot start a script with the flags `said`.
+    pub(super) fn refuse_script(&self, caller: &Caller<'_>, said: Option<Flags>) -> Option<Error> {
+        let (said, origin) = (said?, caller.origin);
         if said.has(Flags::NO_WRITES) {
             return None;
         }
@@ -108,7 +97,7 @@ impl Server {
         {
             return Some(self.unwritable_script(denial));
         }
-        if command.has(flags::READONLY) {
+        if caller.command.has(flags::READONLY) {
             return Some(Error::new("ERR Can not execute a script with write flag using *_ro command."));
         }
         (self.lacks_memory(origin) && !said.allows_oom()).then(|| {
@@ -123,16 +112,11 @@ impl Server {
         !origin.must_obey() && self.core.limit.room() == memory_limit::Room::None
     }
 
-    /// Executes a script for `client` and writes its reply. A slow script is only started here. Without a client,
+    /// Executes a script for `caller` and writes its reply. A slow script is only started here. Without a client,
     /// executes a script of the AOF to its end, and returns its result.
-    pub(super) fn run_script(
-        &mut self,
-        client: Option<Token>,
-        command: &'static Command,
-        begin: Begin,
-        args: Args<'_>,
-    ) -> Result {
-        let Begin { origin, kind, mut host, function, name, flags, keys, db } = begin;
+    pub(super) fn run_script(&mut self, caller: &mut Caller<'_>, begin: Begin, args: Args<'_>) -> Result {
+        let Begin { kind, mut host, function, name, flags, keys } = begin;
+        let (command, client, origin) = (caller.command, caller.any_client(), caller.origin.of_script());
         let Ok(arguments) = set_arguments(&mut host, kind, args, keys) else {
             self.give_back(host);
             return Err(Error::new("ERR not enough memory for the arguments of the script"));
@@ -144,8 +128,7 @@ impl Server {
             }
             Kind::Function => host.machine().begin(function, &arguments),
         }
-        let client_session = client.and_then(|token| Some(&self.net.clients.get(token)?.session));
-        let session = session_of(client_session, db);
+        let session = session_within(caller.session(&mut self.net));
         let mut run = Box::new(Run {
             host,
             kind,
@@ -161,12 +144,12 @@ impl Server {
             kill_error: None,
             began: self.core.stopwatch.since(),
             slice: clock::ticks(),
-            now_us: None,
             moment: self.core.keyspace.moment,
             reading: None,
             most_bytes: 0,
             room: self.scripts.spare.take().unwrap_or_default(),
         });
+        (self.scripts.began, self.scripts.now_us) = (run.began, None);
         if self.debugging.is_on() {
             self.debug_script(run);
             return Ok(());
@@ -368,167 +351,36 @@ impl Server {
         if let Some(debugger) = self.debugging.debugger() {
             debugger.log_call((0..args.len()).map(|n| args.get(n)));
         }
-        let found = self.core.names.find(&args);
-        let command = match found {
-            Ok(command) if command.accepts(args.len()) => command,
-            Ok(command) => {
-                let error = "ERR Wrong number of args calling Redis command from script";
-                return Err(self.reject_from_script(Some(command), error.into()));
-            }
-            Err(_) => {
-                return Err(
-                    self.reject_from_script(None, "ERR Unknown Redis command called from script".into())
-                );
+        let command = match self.admit_from_script(run, args) {
+            Ok(command) => command,
+            Err(error) => {
+                if let Some(debugger) = self.debugging.debugger() {
+                    debugger.log_rejection(error.text());
+                }
+                return Err(error);
             }
         };
-        if let Some(error) = self.refuse_from_script(run, command, args) {
-            return Err(self.reject_from_script(Some(command), error));
-        }
         run.has_written |= command.has(flags::WRITE);
         let hash = lookup::hash_first_key(command, args, &self.core.keyspace);
-        crash::now_executing(command.id);
         self.core.stopwatch.start();
         reply.clear();
-        let outcome = match command.handler {
-            Handler::Keyspace(function) => {
-                let reply = Reply { buf: reply, protocol: run.session.protocol };
-                let (origin, session) = (run.origin, &mut run.session);
-                let caller = Caller { origin, session, reply, splices: None };
-                self.core.dispatch_in_mode(command, function, caller, hash, args)
-            }
-            _ => self.call_server_from_script(run, command, args, reply),
-        };
-        let ticks = self.core.stopwatch.lap();
-        self.core.stats.record(command.id, ticks);
-        if self.core.stopwatch.is_slow(ticks) {
-            self.core.note_slow_command(command, args, ticks, || (String::new(), Vec::new()));
+        let mut caller = Caller::apart(command, run.origin, run.client, &mut run.session, reply);
+        let outcome = self.invoke(&mut caller, hash, args);
+        if let Some(token) = run.client {
+            self.notify_within_unit(token, true);
         }
-        if let Err(error) = &outcome {
-            self.core.stats.command(command.id).failed += 1;
-            self.core.stats.count_error(error.code());
-        }
-        self.notify_of_call(run, command, args);
         if let Some(debugger) = self.debugging.debugger() {
             debugger.log_outcome(&outcome, reply);
         }
         outcome
     }
-
-    /// Notifies monitors and trackers of a command that a script has called.
-    fn notify_of_call(&mut self, run: &Run, command: &'static Command, args: Args<'_>) {
-        let monitors = self.audience.monitors();
-        if !monitors.is_empty() && command.flags & (flags::ADMIN | flags::SKIP_MONITOR) == 0 {
-            monitors.show(run.session.db, format_args!("lua"), redact::shown_words(command, args));
-        }
-        if let Some(token) = run.client {
-            self.remember_keys(token, command, args);
-            self.notify_within_unit(token, true);
-        }
-    }
-
-    /// Counts a call that is not executed.
-    #[cold]
-    fn reject_from_script(&mut self, command: Option<&'static Command>, error: Error) -> Error {
-        if let Some(command) = command {
-            self.core.stats.command(command.id).rejected += 1;
-        }
-        self.core.stats.count_error(error.code());
-        if let Some(debugger) = self.debugging.debugger() {
-            debugger.log_rejection(error.text());
-        }
-        error
-    }
-
-    /// Why a script may not call `command`.
-    #[inline]
-    fn refuse_from_script(&self, run: &Run, command: &Command, args: Args<'_>) -> Option<Error> {
-        const WRITES: u64 = flags::WRITE | flags::MAY_REPLICATE;
-        if command.has(flags::NOSCRIPT)
-            && !(self.core.scripts_call_all && may_run_within_script(command, args))
-        {
-            return Some(Error::new("ERR This Redis command is not allowed from script"));
-        }
-        if run.is_read_only && command.flags & WRITES != 0 {
-            return Some(Error::new("ERR Write commands are not allowed from read-only scripts."));
-        }
-        if run.has_written {
-            // What has begun to write is not kept from going on.
-            return None;
-        }
-        if command.has(flags::WRITE)
-            && !run.origin.must_obey()
-            && let Some(denial) = self.gate.denial()
-        {
-            return Some(self.misconfigured(denial));
-        }
-        (run.lacks_memory && command.has(flags::DENYOOM)).then_some(OUT_OF_MEMORY)
-    }
-
-    /// Calls a command of the server itself, which writes into the output of the client: its reply is taken from there.
-    fn call_server_from_script(
-        &mut self,
-        run: &mut Run,
-        command: &'static Command,
-        args: Args<'_>,
-        reply: &mut Vec<u8>,
-    ) -> Result {
-        if matches!(command.handler, Handler::Server(ServerCommand::Time)) {
-            let ran_us = self.core.stats.tick_rate().since(run.began) / 1000;
-            let now_us = *run.now_us.get_or_insert_with(|| clock::wall_us() - ran_us);
-            admin::reply_time(now_us, &mut Reply { buf: reply, protocol: run.session.protocol });
-            return Ok(());
-        }
-        let Some(token) = run.client.filter(|token| self.net.clients.get(*token).is_some()) else {
-            if matches!(command.handler, Handler::Server(ServerCommand::Publish | ServerCommand::Spublish)) {
-                Reply { buf: reply, protocol: run.session.protocol }.integer(0);
-                return Ok(());
-            }
-            return Err(Error::new("ERR This Redis command is not allowed from a script of a log"));
-        };
-        let start = self.net.output.mark(token);
-        let session = self.net.session(token);
-        let own = (session.db, session.protocol, session.flags);
-        (session.db, session.protocol) = (run.session.db, run.session.protocol);
-        let outcome = admin::call(self, token, command, args);
-        let session = self.net.session(token);
-        (session.db, session.protocol, session.flags) = own;
-        for bytes in self.net.output.bytes_since(start) {
-            reply.extend_from_slice(bytes);
-        }
-        self.net.output.take_back(start);
-        outcome
-    }
 }
 
-/// Whether `DEBUG SET-DISABLE-DENY-SCRIPTS` lets scripts call this `noscript` command: one that does not block, and
-/// replaces neither the script engine nor the whole data set.
-fn may_run_within_script(command: &Command, args: Args<'_>) -> bool {
-    use ServerCommand as C;
-    match command.handler {
-        Handler::Server(C::Debug) => {
-            !["reload", "loadaof", "restart", "crash-and-recover"].iter().any(|name| args.is(1, name))
-        }
-        Handler::Server(
-            C::Role
-            | C::ConfigGet
-            | C::ClientId
-            | C::ClientGetname
-            | C::ClientSetname
-            | C::ClientInfo
-            | C::ClientList
-            | C::LatencyLatest
-            | C::LatencyHistory
-            | C::LatencyReset,
-        ) => true,
-        _ => false,
-    }
-}
-
-/// As what a script calls commands: in the database of its client, in RESP2 until it says otherwise.
-fn session_of(client: Option<&Session>, db: usize) -> Session {
-    let mut session = Session::new(client.map_or(0, |client| client.id), true);
-    session.db = db;
-    session.flags.no_touch = client.is_some_and(|client| client.flags.no_touch);
+/// The session in which a script of `caller` calls commands: in RESP2 until it says otherwise.
+fn session_within(caller: &Session) -> Session {
+    let mut session = Session::new(caller.id, true);
+    session.db = caller.db;
+    session.flags.no_touch = caller.flags.no_touch;
     session
 }
 

@@ -15,10 +15,11 @@ use super::Server;
 use super::audience::Audience;
 use super::audience::waiters::{End, EndedWait, Parked};
 use super::invalidate::reader;
+use super::invoke::Caller;
 use super::net::batch::Rest;
 use super::parts::WATCHED;
-use crate::command::Error;
 use crate::command::waiting::Parking;
+use crate::command::{Error, Origin};
 use crate::db::{Access, Awaiting, Framing};
 use crate::sys::clock;
 use crate::sys::poller::Token;
@@ -283,7 +284,8 @@ impl Server {
                 End::Failed(error) => self.reply_error(token, error),
             }
             if let Some((command, places)) = called {
-                self.record(token, command, ticks, places.args());
+                let caller = Caller::of_client(command, token, Origin::Client);
+                self.record(&caller, ticks, places.args());
                 self.core.stats.command(command.id).failed += u64::from(matches!(end, End::Failed(_)));
             }
             self.apply_reply_mode(token, start);

@@ -7,6 +7,7 @@
 //! known to [`super::audience::watchers`].
 
 use super::Server;
+use super::invoke::Caller;
 use super::net::batch::Rest;
 use super::net::output::Mark;
 use super::parts::WATCHED;
@@ -95,24 +96,26 @@ impl Server {
     }
 
     /// `MULTI`: requests are queued from now on.
-    pub(super) fn multi(&mut self, token: Token) -> Result {
+    pub(super) fn multi(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
         if client.transaction.is_some() {
             return Err(Error::new("ERR MULTI calls can not be nested"));
         }
         client.transaction = Some(Box::default());
         client.session.flags.transaction = true;
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `DISCARD`: forgets what was queued, and what is watched.
-    pub(super) fn discard(&mut self, token: Token) -> Result {
-        if !self.net.session(token).flags.transaction {
+    pub(super) fn discard(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
+        if !caller.session(&mut self.net).flags.transaction {
             return Err(Error::new("ERR DISCARD without MULTI"));
         }
         self.end_transaction(token);
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
@@ -126,7 +129,8 @@ impl Server {
     }
 
     /// `EXEC`: the replies of all that was queued, or null if a watched key was touched.
-    pub(super) fn exec(&mut self, token: Token) -> Result {
+    pub(super) fn exec(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
         let Some(client) = self.net.clients.get_mut(token) else { return Ok(()) };
         let Some(transaction) = client.transaction.as_deref_mut() else {
             return Err(Error::new("ERR EXEC without MULTI"));
@@ -138,13 +142,13 @@ impl Server {
         let requests = transaction.take();
         if self.audience.watchers.is_touched(token) || self.has_watched_key_expired(token) {
             self.end_transaction(token);
-            self.net.reply_to(token).null_array();
+            caller.reply(&mut self.net).null_array();
             return Ok(());
         }
         self.unwatch_all(token);
         let start = self.net.output.mark(token);
         let bound = self.output_bound(token);
-        self.net.reply_to(token).array(requests.batch.requests.len());
+        caller.reply(&mut self.net).array(requests.batch.requests.len());
         self.take_back_unwanted(token, start, false);
         let began = self.core.stopwatch.since();
         let execution = Execution { requests, next: 0, began, start, bound, spliced: 0, closing: false };
@@ -158,8 +162,7 @@ impl Server {
             let Ok(command) = request.command else { unreachable!("only admitted requests are queued") };
             let start = self.net.output.mark(token);
             execution.closing = self.net.session(token).is_closing();
-            self.call(token, command, request.hash, places.args(), Origin::Exec);
-            self.show_to_monitors(token, command, places.args());
+            self.invoke_for_client(token, command, request.hash, places.args(), Origin::Exec);
             if self.is_suspended(token) {
                 self.suspend_execution(execution);
                 return false;
@@ -200,11 +203,12 @@ impl Server {
     }
 
     /// `WATCH key …`: the next `EXEC` fails if one of these keys changes before. In parts, if there are very many.
-    pub(super) fn watch(&mut self, token: Token, args: Args<'_>) -> Result {
-        if self.net.session(token).flags.transaction {
+    pub(super) fn watch(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
+        if caller.session(&mut self.net).flags.transaction {
             return Err(Error::new("ERR WATCH inside MULTI is not allowed"));
         }
-        let db = self.net.selected_db(token);
+        let db = caller.session(&mut self.net).db;
         let from = self.continues_from().max(1);
         let end = args.len().min(from + WATCHED);
         self.sweep_watched(end - from);
@@ -220,17 +224,18 @@ impl Server {
             }
         }
         if end < args.len() {
-            self.continue_later(token, end);
+            self.continue_later(caller, end);
             return Ok(());
         }
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `UNWATCH`: no key is watched any more.
-    pub(super) fn unwatch(&mut self, token: Token) -> Result {
+    pub(super) fn unwatch(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
         self.unwatch_all(token);
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::command::{Args, table};
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::server::audience::trackers::Tracking;
+use crate::server::invoke::Caller;
 use crate::server::net::client::Client;
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
@@ -148,23 +149,25 @@ impl Server {
     }
 
     /// What the line of the client shows that asks for it, without its unsent replies.
-    fn beside_asking(&mut self, token: Token, args: Args<'_>) -> Beside {
+    fn beside_asking(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Beside {
         // Inside `EXEC` that is the request: what was queued counts as such.
-        let in_transaction = self.net.session(token).flags.transaction;
+        let in_transaction = caller.session(&mut self.net).flags.transaction;
         let arguments = if in_transaction { "exec".len() } else { args.iter_from(0).map(<[u8]>::len).sum() };
         Beside { arguments, unsent: 0, room: self.net.output.room() }
     }
 
     /// `CLIENT INFO`: the own line.
-    pub(super) fn client_info(&mut self, token: Token, args: Args<'_>) -> Result {
-        let beside = self.beside_asking(token, args);
+    pub(super) fn client_info(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
+        let beside = self.beside_asking(caller, args);
         let line = self.describe_client_beside(token, beside) + "\n";
-        self.net.reply_to(token).verbatim(*b"txt", line.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", line.as_bytes());
         Ok(())
     }
 
     /// `CLIENT LIST [TYPE type] [ID id …]`: a line a client.
-    pub(super) fn client_list(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_list(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let (mut filter, mut ids) = (Filter::default(), None);
         if args.len() == 4 && args.is(2, "type") {
             filter.class = Some(Class::parse(args.get(3))?);
@@ -175,7 +178,7 @@ impl Server {
         } else if args.len() != 2 {
             return Err(SYNTAX);
         }
-        let mut beside: HashMap<Token, Beside> = HashMap::from([(token, self.beside_asking(token, args))]);
+        let mut beside: HashMap<Token, Beside> = HashMap::from([(token, self.beside_asking(caller, args))]);
         for (client, bytes) in self.net.output.unsent() {
             beside.entry(client).or_default().unsent += bytes;
         }
@@ -195,13 +198,14 @@ impl Server {
             self.describe(listed, client, beside, &mut lines);
             lines.push('\n');
         }
-        self.net.reply_to(token).verbatim(*b"txt", lines.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", lines.as_bytes());
         self.end_beyond(token, bound);
         Ok(())
     }
 
     /// `CLIENT KILL addr`: `OK` or an error. `CLIENT KILL filter value …`: how many were killed.
-    pub(super) fn client_kill(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_kill(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let old_style = args.len() == 3;
         let filter = if old_style {
             Filter { addr: Some(args.get(2)), ..Filter::default() }
@@ -213,12 +217,12 @@ impl Server {
         let killed = victims.len();
         for victim in victims {
             if victim == token {
-                self.net.session(token).flags.close_after_reply = true;
+                caller.session(&mut self.net).flags.close_after_reply = true;
             } else {
                 self.net.doom(victim);
             }
         }
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         match (old_style, killed) {
             (true, 0) => return Err(Error::new("ERR No such client")),
             (true, _) => reply.ok(),

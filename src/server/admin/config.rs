@@ -5,19 +5,19 @@ use crate::command::error::{Error, Result};
 use crate::config::{self, Config, DIRECTIVES, SetError};
 use crate::server::Server;
 use crate::server::core::memory_limit;
+use crate::server::invoke::Caller;
 use crate::server::process::title;
 use crate::server::startup::{
     RESERVED_FILES, clients_for, open_listeners, use_huge_pages, watch_for_crashes,
 };
-use crate::sys::poller::Token;
 use crate::sys::{clock, file, process};
 
 impl Server {
     /// `CONFIG GET pattern [pattern …]`: a map from names to values.
-    pub(super) fn config_get(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn config_get(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let patterns: Vec<&[u8]> = args.iter_from(2).collect();
         let found = config::get(&self.core.config, &patterns);
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.map(found.len());
         for (name, value) in found {
             reply.bulk(name.as_bytes());
@@ -27,17 +27,20 @@ impl Server {
     }
 
     /// `CONFIG SET name value [name value …]`: all of them, or an error and none.
-    pub(super) fn config_set(&mut self, token: Token, args: Args<'_>) -> Result {
-        match self.try_config_set(token, args) {
-            Ok(()) => self.net.reply_to(token).ok(),
+    pub(super) fn config_set(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        match self.try_config_set(caller, args) {
+            Ok(()) => caller.reply(&mut self.net).ok(),
             Err(error) => return Err(error.message().into()),
         }
         Ok(())
     }
 
-    fn try_config_set(&mut self, token: Token, args: Args<'_>) -> Result<(), SetError> {
+    fn try_config_set(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result<(), SetError> {
         let words: Vec<&[u8]> = args.iter_from(2).collect();
-        let local = self.net.clients.get(token).is_some_and(|c| c.socket.peer().is_loopback());
+        let local = caller
+            .any_client()
+            .and_then(|token| self.net.clients.get(token))
+            .is_some_and(|c| c.socket.peer().is_loopback());
         let change = config::prepare(&self.core.config, &words, local, self.loading.is_active())?;
         let changed = |name: &str| change.changed.iter().any(|directive| directive.name == name);
         let refuse = |name: &str, why: String| {
@@ -169,12 +172,12 @@ impl Server {
     }
 
     /// `CONFIG REWRITE`: the configuration file says what the server does.
-    pub(super) fn config_rewrite(&mut self, token: Token) -> Result {
+    pub(super) fn config_rewrite(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if self.core.config.file.is_none() {
             return Err(Error::new("ERR The server is running without a config file"));
         }
         match self.rewrite_config(false) {
-            Ok(()) => self.net.reply_to(token).ok(),
+            Ok(()) => caller.reply(&mut self.net).ok(),
             Err(why) => return Err(format!("ERR Rewriting config file: {why}").into()),
         }
         Ok(())
@@ -195,14 +198,14 @@ impl Server {
     }
 
     /// `CONFIG RESETSTAT`: the counters start again.
-    pub(super) fn config_resetstat(&mut self, token: Token) -> Result {
+    pub(super) fn config_resetstat(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.core.stats.reset();
         let dirty = self.core.keyspace.counters.dirty;
         self.core.keyspace.counters = crate::db::Counters { dirty, ..Default::default() };
         self.core.keyspace.lazy().reset();
         self.core.limit.reset();
         self.defrag.reset_times(clock::monotonic_us());
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 }

@@ -6,13 +6,13 @@ use crate::command::error::NOT_AN_INTEGER;
 use crate::command::error::{Error, Result};
 use crate::server::Server;
 use crate::server::audience::pause::PauseMode;
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 use crate::text::number;
 
 impl Server {
     /// `CLIENT PAUSE timeout [WRITE | ALL]`: nothing, or nothing that writes, is executed for `timeout` milliseconds. A
     /// pause that runs grows longer or stricter, never the other way. O(1).
-    pub(super) fn client_pause(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_pause(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let mode = match args.len() {
             3 => PauseMode::All,
             4 if args.is(3, "write") => PauseMode::Write,
@@ -30,20 +30,20 @@ impl Server {
             return Err(Error::new("ERR timeout is out of range"));
         }
         self.pause_clients(mode, milliseconds);
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `CLIENT UNPAUSE`: `OK`; the clients that waited go on. O(N) in their number.
-    pub(super) fn client_unpause(&mut self, token: Token) -> Result {
+    pub(super) fn client_unpause(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.end_pause();
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`: 1 if that client was blocked until now, else 0. A client that waits for
     /// the end of a pause does not count. O(N) in the number of clients.
-    pub(super) fn client_unblock(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_unblock(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let error = Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
         let error = match args.len() {
             3 => None,
@@ -58,7 +58,7 @@ impl Server {
             Some(blocked) => self.end_wait(blocked, error),
             None => false,
         };
-        self.net.reply_to(token).integer(i64::from(unblocked));
+        caller.reply(&mut self.net).integer(i64::from(unblocked));
         Ok(())
     }
 }

@@ -1,137 +1,115 @@
 //! `FUNCTION`: loads, lists and removes libraries of functions.
 
-use std::time::Duration;
-
 use super::usage;
+use crate::command::Args;
 use crate::command::error::{Error, NOT_AN_INTEGER, Result};
-use crate::command::{Args, Command, Origin, ServerCommand};
+use crate::config::LogLevel;
 use crate::resp::Reply;
 use crate::server::Server;
+use crate::server::invoke::Caller;
 use crate::server::scripting::{Begin, number_of_keys};
 use crate::server::scripts::libraries::{LOAD_LIMIT, Library, Policy, Terms};
 use crate::server::scripts::run::{Host, Kind};
-use crate::sys::poller::Token;
 
 impl Server {
     /// `FCALL function numkeys [key …] [arg …]`, `FCALL_RO`: what the function returns.
-    pub(super) fn fcall(&mut self, token: Token, command: &'static Command, args: Args<'_>) -> Result {
-        self.show_call(token, command, args);
-        self.fcall_for(Some(token), self.net.selected_db(token), command, args)
-    }
-
-    /// `FCALL` for a client, or during loading if `client` is `None`.
-    pub(in crate::server) fn fcall_for(
-        &mut self,
-        client: Option<Token>,
-        db: usize,
-        command: &'static Command,
-        args: Args<'_>,
-    ) -> Result {
-        let origin = client.map_or(Origin::Log, |_| Origin::Client).of_script();
+    pub(super) fn fcall(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        self.show_call(caller, args);
         let Some(function) = self.libraries.function(args.get(1)).cloned() else {
             return Err("ERR Function not found".into());
         };
         let keys = number_of_keys(args).map_err(|error| {
             if error == NOT_AN_INTEGER { "ERR Bad number of keys provided".into() } else { error }
         })?;
-        if let Some(error) = self.refuse_script(command, Some(function.flags), origin) {
+        if let Some(error) = self.refuse_script(caller, Some(function.flags)) {
             return Err(error);
         }
         let Some(registrar) = self.libraries.take() else { return Err("ERR Function not found".into()) };
         let callback = registrar.function(&function.callback);
         let begin = Begin {
-            origin,
             kind: Kind::Function,
             host: Host::Functions(registrar),
             function: callback,
             name: function.name.as_slice().into(),
             flags: Some(function.flags),
             keys,
-            db,
         };
-        self.run_script(client, command, begin, args)
+        self.run_script(caller, begin, args)
     }
 
-    /// `FUNCTION LOAD [REPLACE] source`: the name of the library. `FUNCTION DELETE name`, `FUNCTION FLUSH [ASYNC | SYNC]`,
-    /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`: `OK`. O(N) in the length of the sources; what a library
-    /// does when it is loaded ends after [`LOAD_LIMIT`].
-    pub(super) fn change_functions(&mut self, token: Token, which: ServerCommand, args: Args<'_>) -> Result {
-        let name = self.apply_to_libraries(which, args, Some(LOAD_LIMIT))?;
-        self.core.keyspace.count_changes(1);
-        let db = self.net.session(token).db;
-        self.core.propagate_call(db, args);
-        let mut reply = self.net.reply_to(token);
-        match name {
-            Some(name) => reply.bulk(&name),
-            None => reply.ok(),
+    /// `FUNCTION LOAD [REPLACE] source`: the name of the library. O(N) in the length of the source; what the library does
+    /// when it is loaded ends after [`LOAD_LIMIT`].
+    pub(super) fn function_load(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let last = args.len() - 1;
+        if let Some(option) = (2..last).find(|index| !args.is(*index, "replace")) {
+            // As a text of C, it ends at a zero byte.
+            let option = args.get(option).split(|byte| *byte == 0).next().unwrap_or_default();
+            return Err(Error::concat(&[b"ERR Unknown option given: ", option]));
         }
+        let log = |level, line: &[u8]| self.process.log.script(level, line);
+        let terms = terms_of(caller, &log);
+        let name = self.libraries.load(args.get(last), last > 2, &terms)?;
+        self.core.keyspace.count_changes(1);
+        caller.reply(&mut self.net).bulk(&name);
         Ok(())
     }
 
-    /// Executes a command that changes the libraries, for a client or a log. Returns the name of the library that it has
-    /// loaded.
-    ///
-    /// # Errors
-    /// Nothing has changed, for the reason that the reply says.
-    pub(in crate::server) fn apply_to_libraries(
-        &mut self,
-        which: ServerCommand,
-        args: Args<'_>,
-        limit: Option<Duration>,
-    ) -> Result<Option<Vec<u8>>> {
-        use ServerCommand as C;
-        let log = &self.process.log;
-        let terms = Terms { limit, log: &|level, line| log.script(level, line) };
-        match which {
-            C::FunctionLoad => {
-                let last = args.len() - 1;
-                if let Some(option) = (2..last).find(|index| !args.is(*index, "replace")) {
-                    // As a text of C, it ends at a zero byte.
-                    let option = args.get(option).split(|byte| *byte == 0).next().unwrap_or_default();
-                    return Err(Error::concat(&[b"ERR Unknown option given: ", option]));
-                }
-                return self.libraries.load(args.get(last), last > 2, &terms).map(Some);
+    /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`: `OK`. As [`Server::function_load`].
+    pub(super) fn function_restore(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let policy = match args.len() {
+            3 => Policy::Append,
+            4 if args.is(3, "append") => Policy::Append,
+            4 if args.is(3, "replace") => Policy::Replace,
+            4 if args.is(3, "flush") => Policy::Flush,
+            4 => {
+                return Err(
+                    "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.".into(),
+                );
             }
-            C::FunctionRestore => {
-                let policy = match args.len() {
-                    3 => Policy::Append,
-                    4 if args.is(3, "append") => Policy::Append,
-                    4 if args.is(3, "replace") => Policy::Replace,
-                    4 if args.is(3, "flush") => Policy::Flush,
-                    4 => {
-                        return Err("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.".into());
-                    }
-                    _ => return Err(usage(args)),
-                };
-                let verifies = self.core.keyspace.verifies_checksums;
-                self.libraries.restore(args.get(2), verifies, policy, &terms)?;
-            }
-            C::FunctionDelete if !self.libraries.remove(args.get(2)) => {
-                return Err("ERR Library not found".into());
-            }
-            C::FunctionFlush => {
-                match args.len() {
-                    2 => {}
-                    3 if args.is(2, "sync") || args.is(2, "async") => {}
-                    3 => return Err("ERR FUNCTION FLUSH only supports SYNC|ASYNC option".into()),
-                    _ => return Err(usage(args)),
-                }
-                self.libraries.clear();
-            }
-            _ => {}
+            _ => return Err(usage(args)),
+        };
+        let verifies = self.core.keyspace.verifies_checksums;
+        let log = |level, line: &[u8]| self.process.log.script(level, line);
+        let terms = terms_of(caller, &log);
+        self.libraries.restore(args.get(2), verifies, policy, &terms)?;
+        self.libraries_changed(caller)
+    }
+
+    /// `FUNCTION DELETE name`: `OK`.
+    pub(super) fn function_delete(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        if !self.libraries.remove(args.get(2)) {
+            return Err("ERR Library not found".into());
         }
-        Ok(None)
+        self.libraries_changed(caller)
+    }
+
+    /// `FUNCTION FLUSH [ASYNC | SYNC]`: `OK`.
+    pub(super) fn function_flush(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        match args.len() {
+            2 => {}
+            3 if args.is(2, "sync") || args.is(2, "async") => {}
+            3 => return Err("ERR FUNCTION FLUSH only supports SYNC|ASYNC option".into()),
+            _ => return Err(usage(args)),
+        }
+        self.libraries.clear();
+        self.libraries_changed(caller)
+    }
+
+    fn libraries_changed(&mut self, caller: &mut Caller<'_>) -> Result {
+        self.core.keyspace.count_changes(1);
+        caller.reply(&mut self.net).ok();
+        Ok(())
     }
 
     /// `FUNCTION DUMP`: a payload for `FUNCTION RESTORE`. O(N) in the length of the sources.
-    pub(super) fn function_dump(&mut self, token: Token) -> Result {
+    pub(super) fn function_dump(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let payload = self.libraries.dump(self.core.config.rdbcompression);
-        self.net.reply_to(token).bulk(&payload);
+        caller.reply(&mut self.net).bulk(&payload);
         Ok(())
     }
 
     /// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`: what libraries there are. O(N) in what is listed.
-    pub(super) fn function_list(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn function_list(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (mut pattern, mut with_code) = (None, false);
         let mut index = 2;
         while index < args.len() {
@@ -149,7 +127,7 @@ impl Server {
             index += 1;
         }
         let pattern = pattern.unwrap_or(b"*");
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.array(self.libraries.matching(pattern).count());
         for library in self.libraries.matching(pattern) {
             list(library, with_code, &mut reply);
@@ -158,7 +136,7 @@ impl Server {
     }
 
     /// `FUNCTION STATS`: the function that is running, if there is one, and how many there are.
-    pub(super) fn function_stats(&mut self, token: Token) -> Result {
+    pub(super) fn function_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if let Some(kind @ Kind::Script) = self.busy_kind() {
             return Err(kind.busy());
         }
@@ -166,11 +144,11 @@ impl Server {
             self.libraries.len(),
             self.libraries.iter().map(|library| library.functions.len()).sum::<usize>(),
         );
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.map(2);
         reply.bulk(b"running_script");
-        self.reply_running(token);
-        let mut reply = self.net.reply_to(token);
+        self.reply_running(caller);
+        let mut reply = caller.reply(&mut self.net);
         reply.bulk(b"engines");
         reply.map(1);
         reply.bulk(b"LUA");
@@ -183,11 +161,11 @@ impl Server {
     }
 
     /// The function that takes long: its name, the words of its command, and for how long it has been running.
-    fn reply_running(&mut self, token: Token) {
+    fn reply_running(&mut self, caller: &mut Caller<'_>) {
         let Some((name, words, duration_ms)) = self.busy_call() else {
-            return self.net.reply_to(token).null();
+            return caller.reply(&mut self.net).null();
         };
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.map(3);
         reply.bulk(b"name");
         reply.bulk(&name);
@@ -228,4 +206,9 @@ fn list(library: &Library, with_code: bool, reply: &mut Reply<'_>) {
         reply.bulk(b"library_code");
         reply.bulk(&library.source);
     }
+}
+
+/// What a library may do while it is loaded for `caller`. One from a log takes the time that it needs.
+fn terms_of<'a>(caller: &Caller<'_>, log: &'a dyn Fn(LogLevel, &[u8])) -> Terms<'a> {
+    Terms { limit: (!caller.origin.must_obey()).then_some(LOAD_LIMIT), log }
 }

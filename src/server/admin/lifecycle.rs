@@ -3,15 +3,14 @@
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, REDIS_VERSION};
 use crate::config::ShutdownOptions;
-use crate::resp::Reply;
 use crate::server::Server;
+use crate::server::invoke::Caller;
 use crate::server::process::LOGO;
 use crate::sys::clock;
-use crate::sys::poller::Token;
 
 impl Server {
     /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply when it works; the connections just end.
-    pub(super) fn shutdown(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn shutdown(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (mut options, mut abort) = (ShutdownOptions::default(), false);
         for word in args.iter_from(1) {
             match word.to_ascii_lowercase().as_slice() {
@@ -39,20 +38,30 @@ impl Server {
         if self.prepare_shutdown(options).is_err() {
             return Err(Error::new("ERR Errors trying to SHUTDOWN. Check logs."));
         }
-        self.net.session(token).flags.close_after_reply = true;
+        caller.session(&mut self.net).flags.close_after_reply = true;
         self.process.exit = true;
         Ok(())
     }
 
     /// `TIME`: Unix seconds and the microseconds beyond them.
-    pub(super) fn time(&mut self, token: Token) -> Result {
-        reply_time(clock::wall_us(), &mut self.net.reply_to(token));
+    pub(super) fn time(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let now_us = if caller.origin.is_script() { self.script_time_us() } else { clock::wall_us() };
+        let mut reply = caller.reply(&mut self.net);
+        reply.array(2);
+        reply.bulk_integer((now_us / 1_000_000) as i64);
+        reply.bulk_integer((now_us % 1_000_000) as i64);
         Ok(())
     }
 
+    /// The running script's time, which stands still until it is suspended.
+    fn script_time_us(&mut self) -> u64 {
+        let ran_us = self.core.stats.tick_rate().since(self.scripts.began) / 1000;
+        *self.scripts.now_us.get_or_insert_with(|| clock::wall_us() - ran_us)
+    }
+
     /// `ROLE`: a primary, its replication offset, and its replicas, of which there are none.
-    pub(super) fn role(&mut self, token: Token) -> Result {
-        let mut reply = self.net.reply_to(token);
+    pub(super) fn role(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let mut reply = caller.reply(&mut self.net);
         reply.array(3);
         reply.bulk(b"master");
         reply.integer(0);
@@ -61,20 +70,13 @@ impl Server {
     }
 
     /// `LOLWUT [VERSION n] …`: a small picture, and the version.
-    pub(super) fn lolwut(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn lolwut(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         if args.len() > 2 && args.is(1, "version") && crate::command::args::integer(args.get(2)).is_err() {
             return Err(crate::command::error::NOT_AN_INTEGER);
         }
         let text =
             format!("{LOGO}\nRedis ver. {REDIS_VERSION}, Redstart ver. {}\n", env!("CARGO_PKG_VERSION"));
-        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
-}
-
-/// Unix seconds and the microseconds beyond them.
-pub fn reply_time(now_us: u64, reply: &mut Reply<'_>) {
-    reply.array(2);
-    reply.bulk((now_us / 1_000_000).to_string().as_bytes());
-    reply.bulk((now_us % 1_000_000).to_string().as_bytes());
 }

@@ -24,7 +24,7 @@ use crate::command::error::{Error, Result, SYNTAX};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::core::used_memory;
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 use crate::sys::{memory, process};
 
 /// Below this the ratios say nothing about the server: they are those of an empty one.
@@ -211,14 +211,14 @@ impl Overview {
 impl Server {
     /// `MEMORY USAGE key [SAMPLES count]`: the bytes that the key takes with its value, its slot in the table and its
     /// place among those that expire; null when it is not there. O(1), for a collection O(N) in its blocks.
-    pub(super) fn memory_usage(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn memory_usage(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         parse_samples(args)?;
         let key = args.get(2);
-        let db = self.net.session(token).db;
+        let db = caller.session(&mut self.net).db;
         let hash = self.core.keyspace.hash(key);
         // Neither a hit nor an access: whoever measures a key must not change its fate.
         let bytes = self.core.keyspace.db(db).memory_of(hash, key);
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         match bytes {
             Some(bytes) => reply.integer(bytes as i64),
             None => reply.null(),
@@ -227,10 +227,10 @@ impl Server {
     }
 
     /// `MEMORY STATS`: a map of figures; a map of its own for each database that has keys.
-    pub(super) fn memory_stats(&mut self, token: Token) -> Result {
+    pub(super) fn memory_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let it = Overview::of(self, 0);
         let since_start = it.used.saturating_sub(it.startup);
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.map(27 + it.tables.len());
         figure(&mut reply, "peak.allocated", it.peak);
         figure(&mut reply, "total.allocated", it.used);
@@ -275,7 +275,7 @@ impl Server {
     }
 
     /// `MEMORY DOCTOR`: what looks wrong, in words.
-    pub(super) fn memory_doctor(&mut self, token: Token) -> Result {
+    pub(super) fn memory_doctor(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let it = Overview::of(self, 0);
         let text = if it.used < TOO_SMALL {
             "There is too little data here for a diagnosis: less than 5 MiB are in use, and ratios of so little say \
@@ -293,24 +293,24 @@ impl Server {
                 text
             }
         };
-        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
     /// `MEMORY PURGE`: gives what is unused back to the system. O(unused pages).
-    pub(super) fn memory_purge(&mut self, token: Token) -> Result {
+    pub(super) fn memory_purge(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.purge_buffers();
         while alloc::collect(PURGE_STEP) {}
         while alloc::purge(PURGE_STEP) > 0 {}
         memory::trim_heap();
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `MEMORY MALLOC-STATS`: where the allocator's memory is, for people. O(slabs).
-    pub(super) fn memory_malloc_stats(&mut self, token: Token) -> Result {
+    pub(super) fn memory_malloc_stats(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let text = malloc_stats();
-        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 }

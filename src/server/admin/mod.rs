@@ -21,138 +21,33 @@ mod wait;
 
 pub use info::mem_allocator;
 pub(super) use info::write_figures;
-pub use lifecycle::reply_time;
 pub(super) use memory::Overview;
 
 use super::Server;
-use super::audience::subscribers::Kind;
+use super::invoke::Caller;
 use crate::command::error::{Error, Result};
-use crate::command::{Args, Command, Handler, ServerCommand, introspect};
+use crate::command::{Args, Handler, introspect};
 use crate::sys::poller::Token;
 use crate::text::words::shown;
 
-/// Executes a command that is not of the keyspace for the client `token`, which is connected.
-pub(super) fn call(server: &mut Server, token: Token, command: &'static Command, args: Args<'_>) -> Result {
-    match command.handler {
-        Handler::Server(which) => run(server, token, command, which, args),
-        Handler::Help => {
-            reply_help(server, token, command, args);
-            Ok(())
-        }
-        Handler::Keyspace(_) | Handler::Container => unreachable!("called elsewhere, and nothing to call"),
-    }
-}
+/// The function of a command of the server. The reply has been written unless an error is returned.
+type ServerFn = fn(&mut Server, &mut Caller<'_>, Args<'_>) -> Result;
 
-/// `<container> HELP`.
-fn reply_help(server: &mut Server, token: Token, command: &'static Command, args: Args<'_>) {
-    introspect::help(introspect::container_of(command), args.get(0), &mut server.net.reply_to(token));
-}
+// `FUNCTIONS`, in the order of `ServerCommand`: written by `build.rs` from the command table.
+include!(concat!(env!("OUT_DIR"), "/server_commands.rs"));
 
-/// Executes `which` for the client `token`, which is connected.
-fn run(
-    server: &mut Server,
-    token: Token,
-    command: &'static Command,
-    which: ServerCommand,
-    args: Args<'_>,
-) -> Result {
-    use ServerCommand as C;
-    match which {
-        C::Auth => server.auth(token, args),
-        C::Hello => server.hello(token, args),
-        C::Reset => server.reset(token),
-        C::Quit => server.quit(token),
-        C::Multi => server.multi(token),
-        C::Exec => server.exec(token),
-        C::Discard => server.discard(token),
-        C::Wait => server.wait_for_replicas(token, args),
-        C::Waitaof => server.waitaof(token, args),
-        C::Watch => server.watch(token, args),
-        C::Unwatch => server.unwatch(token),
-        C::Subscribe => server.subscribe(token, Kind::Channel, args),
-        C::Psubscribe => server.subscribe(token, Kind::Pattern, args),
-        C::Ssubscribe => server.subscribe(token, Kind::Shard, args),
-        C::Unsubscribe => server.unsubscribe(token, Kind::Channel, args),
-        C::Punsubscribe => server.unsubscribe(token, Kind::Pattern, args),
-        C::Sunsubscribe => server.unsubscribe(token, Kind::Shard, args),
-        C::Publish => server.publish(token, Kind::Channel, args),
-        C::Spublish => server.publish(token, Kind::Shard, args),
-        C::PubsubChannels => server.pubsub_channels(token, Kind::Channel, args),
-        C::PubsubShardchannels => server.pubsub_channels(token, Kind::Shard, args),
-        C::PubsubNumsub => server.pubsub_numsub(token, Kind::Channel, args),
-        C::PubsubShardnumsub => server.pubsub_numsub(token, Kind::Shard, args),
-        C::PubsubNumpat => server.pubsub_numpat(token),
-        C::ClientId => server.client_id(token),
-        C::ClientGetname => server.client_getname(token),
-        C::ClientSetname => server.client_setname(token, args),
-        C::ClientSetinfo => server.client_setinfo(token, args),
-        C::ClientInfo => server.client_info(token, args),
-        C::ClientList => server.client_list(token, args),
-        C::ClientKill => server.client_kill(token, args),
-        C::ClientNoEvict => server.client_no_evict(token, args),
-        C::ClientNoTouch => server.client_no_touch(token, args),
-        C::ClientReply => server.client_reply(token, args),
-        C::ClientPause => server.client_pause(token, args),
-        C::ClientUnpause => server.client_unpause(token),
-        C::ClientUnblock => server.client_unblock(token, args),
-        C::ClientGetredir => server.client_getredir(token),
-        C::ClientTrackinginfo => server.client_trackinginfo(token),
-        C::ClientCaching => server.client_caching(token, args),
-        C::ClientTracking => server.client_tracking(token, args),
-        C::ConfigGet => server.config_get(token, args),
-        C::ConfigSet => server.config_set(token, args),
-        C::ConfigRewrite => server.config_rewrite(token),
-        C::ConfigResetstat => server.config_resetstat(token),
-        C::Info => server.info(token, args),
-        C::Shutdown => server.shutdown(token, args),
-        C::Time => server.time(token),
-        C::Lolwut => server.lolwut(token, args),
-        C::SlowlogGet => server.slowlog_get(token, args),
-        C::SlowlogLen => server.slowlog_len(token),
-        C::SlowlogReset => server.slowlog_reset(token),
-        C::LatencyLatest => server.latency_latest(token),
-        C::LatencyHistory => server.latency_history(token, args),
-        C::LatencyReset => server.latency_reset(token, args),
-        C::LatencyGraph => server.latency_graph(token, args),
-        C::LatencyDoctor => server.latency_doctor(token),
-        C::LatencyHistogram => server.latency_histogram(token, args),
-        C::Monitor => server.monitor(token),
-        C::Role => server.role(token),
-        C::Lastsave => server.last_save(token),
-        C::Save => server.save(token),
-        C::Bgsave => server.bgsave(token, args),
-        C::Bgrewriteaof => server.bgrewriteaof(token),
-        C::ModuleList => server.module_list(token),
-        C::ModuleLoad | C::ModuleLoadex => server.module_load(args),
-        C::ModuleUnload => Server::module_unload(),
-        C::MemoryUsage => server.memory_usage(token, args),
-        C::MemoryStats => server.memory_stats(token),
-        C::MemoryDoctor => server.memory_doctor(token),
-        C::MemoryPurge => server.memory_purge(token),
-        C::MemoryMallocStats => server.memory_malloc_stats(token),
-        C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore => {
-            server.change_functions(token, which, args)
+impl Server {
+    /// `COMMAND` and its subcommands: the command table.
+    pub(super) fn introspect(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let Handler::Server(which) = caller.command.handler else { return Ok(()) };
+        let bound = caller.direct_client().map_or(usize::MAX, |token| self.output_bound(token));
+        let names = self.core.names;
+        let known = introspect::execute(which, &args, names, &mut caller.reply(&mut self.net), bound);
+        debug_assert!(known, "only these name this function");
+        if let Some(token) = caller.direct_client() {
+            self.end_beyond(token, bound);
         }
-        C::Fcall | C::FcallRo => server.fcall(token, command, args),
-        C::FunctionKill => server.function_kill(token),
-        C::FunctionDump => server.function_dump(token),
-        C::FunctionList => server.function_list(token, args),
-        C::FunctionStats => server.function_stats(token),
-        C::Debug => server.debug(token, args),
-        C::Eval | C::EvalRo => server.eval(token, command, args),
-        C::Evalsha | C::EvalshaRo => server.evalsha(token, command, args),
-        C::ScriptDebug => server.script_debug(token, args),
-        C::ScriptExists => server.script_exists(token, args),
-        C::ScriptFlush => server.script_flush(token, args),
-        C::ScriptKill => server.script_kill(token),
-        C::ScriptLoad => server.script_load(token, args),
-        command => {
-            let (names, bound) = (server.core.names, server.output_bound(token));
-            let known = introspect::execute(command, &args, names, &mut server.net.reply_to(token), bound);
-            debug_assert!(known, "every command of the table is executed somewhere");
-            server.end_beyond(token, bound);
-            Ok(())
-        }
+        Ok(())
     }
 }
 

@@ -3,18 +3,18 @@
 use crate::command::Args;
 use crate::command::error::{Error, Result};
 use crate::server::Server;
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 use crate::text::words::quote;
 
 impl Server {
     /// `MODULE LIST`: an empty array.
-    pub(super) fn module_list(&mut self, token: Token) -> Result {
-        self.net.reply_to(token).array(0);
+    pub(super) fn module_list(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        caller.reply(&mut self.net).array(0);
         Ok(())
     }
 
     /// `MODULE LOAD path [arg …]` and `LOADEX`: refused, with the reason in the log, where the reply sends its reader.
-    pub(super) fn module_load(&mut self, args: Args<'_>) -> Result {
+    pub(super) fn module_load(&mut self, _: &mut Caller<'_>, args: Args<'_>) -> Result {
         let path = quote(args.get(2));
         self.process
             .log
@@ -23,7 +23,7 @@ impl Server {
     }
 
     /// `MODULE UNLOAD name`: no module has any name.
-    pub(super) fn module_unload() -> Result {
+    pub(super) fn module_unload(_: &mut Server, _: &mut Caller<'_>, _: Args<'_>) -> Result {
         Err(Error::new("ERR Error unloading module: no such module with that name"))
     }
 }

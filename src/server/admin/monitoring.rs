@@ -5,8 +5,8 @@ use crate::command::{Args, table};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::core::stats::Histogram;
+use crate::server::invoke::Caller;
 use crate::sys::clock;
-use crate::sys::poller::Token;
 use crate::text::number;
 use crate::text::words::shown;
 
@@ -15,7 +15,7 @@ const SLOWLOG_ENTRIES: usize = 10;
 
 impl Server {
     /// `SLOWLOG GET [count]`: an array of entries, the latest first. O(N) in the number of entries.
-    pub(super) fn slowlog_get(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn slowlog_get(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let count = match args.len() {
             2 => SLOWLOG_ENTRIES,
             3 => match number::parse_i64(args.get(2)) {
@@ -25,7 +25,7 @@ impl Server {
             },
             _ => return Err(super::usage(args)),
         };
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.array(self.core.slowlog.len().min(count));
         for command in self.core.slowlog.iter().take(count) {
             reply.array(6);
@@ -41,22 +41,22 @@ impl Server {
     }
 
     /// `SLOWLOG LEN`. O(1).
-    pub(super) fn slowlog_len(&mut self, token: Token) -> Result {
+    pub(super) fn slowlog_len(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let len = self.core.slowlog.len();
-        self.net.reply_to(token).integer(len as i64);
+        caller.reply(&mut self.net).integer(len as i64);
         Ok(())
     }
 
     /// `SLOWLOG RESET`: `OK`. O(N).
-    pub(super) fn slowlog_reset(&mut self, token: Token) -> Result {
+    pub(super) fn slowlog_reset(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         self.core.slowlog.clear();
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `LATENCY LATEST`: for each event its name, when it last was slow, how slow, and how slow at most. O(1).
-    pub(super) fn latency_latest(&mut self, token: Token) -> Result {
-        let mut reply = self.net.reply_to(token);
+    pub(super) fn latency_latest(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let mut reply = caller.reply(&mut self.net);
         reply.array(self.core.latency.iter().count());
         for (event, series) in self.core.latency.iter() {
             let Some(latest) = series.latest() else { continue };
@@ -70,8 +70,8 @@ impl Server {
     }
 
     /// `LATENCY HISTORY event`: an array of seconds and milliseconds, the oldest first. O(1).
-    pub(super) fn latency_history(&mut self, token: Token, args: Args<'_>) -> Result {
-        let mut reply = self.net.reply_to(token);
+    pub(super) fn latency_history(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let mut reply = caller.reply(&mut self.net);
         let Some(series) = self.core.latency.get(args.get(2)) else {
             reply.array(0);
             return Ok(());
@@ -86,36 +86,37 @@ impl Server {
     }
 
     /// `LATENCY RESET [event …]`: how many events were forgotten; without a name all are. O(1).
-    pub(super) fn latency_reset(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn latency_reset(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let count = match args.len() {
             2 => self.core.latency.reset_all(),
             _ => args.iter_from(2).filter(|event| self.core.latency.reset(event)).count(),
         };
-        self.net.reply_to(token).integer(count as i64);
+        caller.reply(&mut self.net).integer(count as i64);
         Ok(())
     }
 
     /// `LATENCY GRAPH event`: a picture of its history. O(1).
-    pub(super) fn latency_graph(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn latency_graph(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let event = args.get(2);
         let Some(series) = self.core.latency.get(event) else {
             return Err(Error::concat(&[b"ERR No samples available for event '", shown(event), b"'"]));
         };
         let graph = series.graph(&String::from_utf8_lossy(event), clock::wall_us() / 1_000_000);
-        self.net.reply_to(token).verbatim(*b"txt", graph.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", graph.as_bytes());
         Ok(())
     }
 
     /// `LATENCY DOCTOR`: what the history says, in sentences. O(1).
-    pub(super) fn latency_doctor(&mut self, token: Token) -> Result {
+    pub(super) fn latency_doctor(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let report = self.core.diagnose_latency();
-        self.net.reply_to(token).verbatim(*b"txt", report.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", report.as_bytes());
         Ok(())
     }
 
     /// `LATENCY HISTOGRAM [command …]`: for each command that was called, how many calls took no longer than some powers
     /// of two microseconds. A container stands for its subcommands. O(N) in the number of commands.
-    pub(super) fn latency_histogram(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn latency_histogram(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let asked: Vec<u16> = match args.len() {
             2 => table::all().iter().map(|command| command.id).collect(),
             _ => args
@@ -127,7 +128,7 @@ impl Server {
         };
         // A command may be named any number of times.
         let bound = self.output_bound(token);
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         let rows = self.core.stats.per_command();
         let latencies = asked.into_iter().filter_map(|id| {
             let latency = rows[usize::from(id)].latency.as_ref()?;
@@ -146,14 +147,15 @@ impl Server {
     }
 
     /// `MONITOR`: `OK`, then a line for every command. A monitor that asks again gets no reply.
-    pub(super) fn monitor(&mut self, token: Token) -> Result {
-        let flags = self.net.session(token).flags;
+    pub(super) fn monitor(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
+        let flags = caller.session(&mut self.net).flags;
         if flags.transaction {
             return Err(Error::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
         }
         if !flags.monitor {
             self.start_monitoring(token);
-            self.net.reply_to(token).ok();
+            caller.reply(&mut self.net).ok();
         }
         Ok(())
     }

@@ -3,26 +3,26 @@
 use crate::command::Args;
 use crate::command::error::{Error, Result, SYNTAX};
 use crate::server::Server;
+use crate::server::invoke::Caller;
 use crate::server::persistence::job::Work;
-use crate::sys::poller::Token;
 
 /// The error of a command whose reason is in the log.
 const FAILED: Error = Error::new("ERR");
 
 impl Server {
     /// `SAVE`: the reply comes when the data is on disk; everybody waits for it.
-    pub(super) fn save(&mut self, token: Token) -> Result {
+    pub(super) fn save(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if self.persistence.is_at(Work::Snapshot) {
             return Err(Error::new("ERR Background save already in progress"));
         }
         self.persistence.snapshots.saves += 1;
         self.save_snapshot().map_err(|()| FAILED)?;
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `BGSAVE [SCHEDULE]`: a child writes the snapshot.
-    pub(super) fn bgsave(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn bgsave(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let schedule = match args.len() {
             1 => false,
             2 if args.is(1, "schedule") => true,
@@ -32,7 +32,7 @@ impl Server {
             return Err(Error::new("ERR Background save already in progress"));
         }
         // A transaction is in a snapshot in whole or not at all.
-        let in_transaction = self.net.session(token).flags.transaction;
+        let in_transaction = caller.session(&mut self.net).flags.transaction;
         if in_transaction || self.persistence.job.is_some() {
             if !schedule && !in_transaction {
                 return Err(Error::new(
@@ -41,20 +41,20 @@ impl Server {
                 ));
             }
             self.persistence.snapshots.scheduled = true;
-            self.net.reply_to(token).simple("Background saving scheduled");
+            caller.reply(&mut self.net).simple("Background saving scheduled");
             return Ok(());
         }
         self.begin_snapshot().map_err(|()| FAILED)?;
-        self.net.reply_to(token).simple("Background saving started");
+        caller.reply(&mut self.net).simple("Background saving started");
         Ok(())
     }
 
     /// `BGREWRITEAOF`: a child writes a new base of the log.
-    pub(super) fn bgrewriteaof(&mut self, token: Token) -> Result {
+    pub(super) fn bgrewriteaof(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         if self.persistence.is_at(Work::Rewrite) {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
         }
-        let in_transaction = self.net.session(token).flags.transaction;
+        let in_transaction = caller.session(&mut self.net).flags.transaction;
         let text = if in_transaction || self.persistence.job.is_some() {
             self.persistence.rewrites.scheduled = true;
             // Whoever asks for it does not wait for failures of earlier ones to be forgotten.
@@ -67,19 +67,19 @@ impl Server {
                 "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
             ));
         };
-        self.net.reply_to(token).simple(text);
+        caller.reply(&mut self.net).simple(text);
         Ok(())
     }
 
     /// `LASTSAVE`: when the data was last saved, Unix seconds. What has never been saved counts from the start.
-    pub(super) fn last_save(&mut self, token: Token) -> Result {
+    pub(super) fn last_save(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
         let seconds = self.persistence.snapshots.last_save;
-        self.net.reply_to(token).integer(seconds);
+        caller.reply(&mut self.net).integer(seconds);
         Ok(())
     }
 
     /// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`: saves the data, drops it and loads it again while everybody waits.
-    pub(super) fn debug_reload(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn debug_reload(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let (mut merge, mut flush, mut save) = (false, true, true);
         for word in args.iter_from(2) {
             match word.to_ascii_lowercase().as_slice() {
@@ -109,12 +109,12 @@ impl Server {
         }
         self.core.keyspace.counters.dirty = 0;
         self.process.log.notice(format_args!("DB reloaded by DEBUG RELOAD"));
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `DEBUG LOADAOF`: drops the data and loads it from the log.
-    pub(super) fn debug_loadaof(&mut self, token: Token) -> Result {
+    pub(super) fn debug_loadaof(&mut self, caller: &mut Caller<'_>) -> Result {
         self.refuse_while_loading()?;
         self.write_whole_log();
         self.drop_data();
@@ -123,7 +123,7 @@ impl Server {
         }
         self.core.keyspace.counters.dirty = 0;
         self.process.log.notice(format_args!("Append Only File loaded by DEBUG LOADAOF"));
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::command::error::{Error, Result, SYNTAX};
 use crate::command::{Args, Session};
 use crate::resp::Protocol;
 use crate::server::Server;
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 use crate::text::number;
 use crate::text::words::shown;
 
@@ -20,7 +20,7 @@ pub(super) fn is_valid_name(name: &[u8]) -> bool {
 
 impl Server {
     /// `AUTH [username] password`: `OK`, or `WRONGPASS`.
-    pub(super) fn auth(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn auth(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         match args.len() {
             2 if self.core.config.requirepass.is_empty() => {
                 return Err(Error::new(
@@ -32,8 +32,8 @@ impl Server {
             3 => self.check_password(args.get(1), args.get(2))?,
             _ => return Err(SYNTAX),
         }
-        self.net.session(token).authenticated = true;
-        self.net.reply_to(token).ok();
+        caller.session(&mut self.net).authenticated = true;
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
@@ -45,11 +45,11 @@ impl Server {
     }
 
     /// `HELLO [protover [AUTH username password] [SETNAME name]]`: facts about the server, as a map.
-    pub(super) fn hello(&mut self, token: Token, args: Args<'_>) -> Result {
-        self.apply_hello(token, args)?;
-        let session = self.net.session(token);
+    pub(super) fn hello(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        self.apply_hello(caller, args)?;
+        let session = caller.session(&mut self.net);
         let (id, protocol) = (session.id, session.protocol);
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.map(7);
         reply.bulk(b"server");
         reply.bulk(b"redis");
@@ -69,7 +69,8 @@ impl Server {
     }
 
     /// The changes that `HELLO` makes: all of them, or none and the error's text.
-    fn apply_hello(&mut self, token: Token, args: Args<'_>) -> Result {
+    fn apply_hello(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let protocol = match args.len() {
             1 => None,
             _ => match number::parse_i64(args.get(1)) {
@@ -101,9 +102,9 @@ impl Server {
         }
         if let Some((user, password)) = credentials {
             self.check_password(user, password)?;
-            self.net.session(token).authenticated = true;
+            caller.session(&mut self.net).authenticated = true;
         }
-        let session = self.net.session(token);
+        let session = caller.session(&mut self.net);
         if !session.authenticated {
             return Err(Error::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
@@ -121,17 +122,18 @@ impl Server {
     }
 
     /// `RESET`: the session is as new.
-    pub(super) fn reset(&mut self, token: Token) -> Result {
-        if !self.remove_subscriptions(token) {
+    pub(super) fn reset(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
+        if !self.remove_subscriptions(caller, token) {
             return Ok(());
         }
         let open = self.core.config.requirepass.is_empty();
-        if self.net.session(token).flags.monitor {
+        if caller.session(&mut self.net).flags.monitor {
             self.stop_monitoring(token);
         }
         self.end_transaction(token);
         self.forget_tracking(token);
-        let session = self.net.session(token);
+        let session = caller.session(&mut self.net);
         let (lib_name, lib_version) = session
             .names
             .take()
@@ -144,28 +146,28 @@ impl Server {
             let names = session.names_mut();
             (names.lib_name, names.lib_version) = (lib_name, lib_version);
         }
-        self.net.reply_to(token).simple("RESET");
+        caller.reply(&mut self.net).simple("RESET");
         Ok(())
     }
 
     /// `QUIT`: `OK`, then the connection is closed.
-    pub(super) fn quit(&mut self, token: Token) -> Result {
-        self.net.reply_to(token).ok();
-        self.net.session(token).flags.close_after_reply = true;
+    pub(super) fn quit(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        caller.reply(&mut self.net).ok();
+        caller.session(&mut self.net).flags.close_after_reply = true;
         Ok(())
     }
 
     /// `CLIENT ID`.
-    pub(super) fn client_id(&mut self, token: Token) -> Result {
-        let id = self.net.session(token).id;
-        self.net.reply_to(token).integer(id as i64);
+    pub(super) fn client_id(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let id = caller.session(&mut self.net).id;
+        caller.reply(&mut self.net).integer(id as i64);
         Ok(())
     }
 
     /// `CLIENT GETNAME`: the name, or null.
-    pub(super) fn client_getname(&mut self, token: Token) -> Result {
-        let name = self.net.session(token).name().to_vec();
-        let mut reply = self.net.reply_to(token);
+    pub(super) fn client_getname(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let name = caller.session(&mut self.net).name().to_vec();
+        let mut reply = caller.reply(&mut self.net);
         if name.is_empty() {
             reply.null();
         } else {
@@ -175,18 +177,18 @@ impl Server {
     }
 
     /// `CLIENT SETNAME name`.
-    pub(super) fn client_setname(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_setname(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let name = args.get(2);
         if !is_valid_name(name) {
             return Err(BAD_NAME.into());
         }
-        self.net.session(token).names_mut().name = name.to_vec();
-        self.net.reply_to(token).ok();
+        caller.session(&mut self.net).names_mut().name = name.to_vec();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `CLIENT SETINFO LIB-NAME name` or `LIB-VER version`.
-    pub(super) fn client_setinfo(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_setinfo(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let value = args.get(3).to_vec();
         let is_name = args.is(2, "lib-name");
         if !is_name && !args.is(2, "lib-ver") {
@@ -196,37 +198,37 @@ impl Server {
             let rest = b" cannot contain spaces, newlines or special characters.";
             return Err(Error::concat(&[b"ERR ", args.get(2), rest]));
         }
-        let names = self.net.session(token).names_mut();
+        let names = caller.session(&mut self.net).names_mut();
         if is_name {
             names.lib_name = value;
         } else {
             names.lib_version = value;
         }
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `CLIENT NO-EVICT ON | OFF`.
-    pub(super) fn client_no_evict(&mut self, token: Token, args: Args<'_>) -> Result {
-        self.net.session(token).flags.no_evict = on_or_off(args)?;
-        self.net.reply_to(token).ok();
+    pub(super) fn client_no_evict(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        caller.session(&mut self.net).flags.no_evict = on_or_off(args)?;
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `CLIENT NO-TOUCH ON | OFF`.
-    pub(super) fn client_no_touch(&mut self, token: Token, args: Args<'_>) -> Result {
-        self.net.session(token).flags.no_touch = on_or_off(args)?;
-        self.net.reply_to(token).ok();
+    pub(super) fn client_no_touch(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        caller.session(&mut self.net).flags.no_touch = on_or_off(args)?;
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `CLIENT REPLY ON | OFF | SKIP`: only `ON` is answered.
-    pub(super) fn client_reply(&mut self, token: Token, args: Args<'_>) -> Result {
-        let flags = &mut self.net.session(token).flags;
+    pub(super) fn client_reply(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let flags = &mut caller.session(&mut self.net).flags;
         if args.is(2, "on") {
             flags.reply_off = false;
             flags.reply_skip = false;
-            self.net.reply_to(token).ok();
+            caller.reply(&mut self.net).ok();
         } else if args.is(2, "off") {
             flags.reply_off = true;
         } else if args.is(2, "skip") {

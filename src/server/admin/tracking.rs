@@ -8,7 +8,7 @@ use crate::command::args::integer;
 use crate::command::error::{Error, NOT_AN_INTEGER, Result, SYNTAX};
 use crate::server::Server;
 use crate::server::audience::trackers::{Options, Redirect, Tracking};
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 use crate::text::words::shown;
 
 const NO_SUCH_CLIENT: Error = Error::new("ERR The client ID you want redirect to does not exist");
@@ -24,7 +24,8 @@ pub(super) fn redirection(tracking: &Tracking) -> i64 {
 impl Server {
     /// `CLIENT TRACKING ON | OFF [REDIRECT id] [PREFIX prefix …] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]`: `OK`. O(N) in the
     /// number of prefixes that the client has, and with `REDIRECT` in that of the clients.
-    pub(super) fn client_tracking(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_tracking(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let (options, prefixes) = self.parse_tracking(args)?;
         if args.is(2, "on") {
             let tracking = self.audience.trackers.get(token);
@@ -38,7 +39,7 @@ impl Server {
         } else {
             return Err(SYNTAX);
         }
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
@@ -85,7 +86,8 @@ impl Server {
     }
 
     /// `CLIENT CACHING YES | NO`: `OK`; what the next command reads is remembered, or is not. O(1).
-    pub(super) fn client_caching(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn client_caching(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let options = self.audience.trackers.get(token).ok_or(NOT_OPTIONAL)?.options;
         let (wanted, refusal) = if args.is(2, "yes") {
             (options.opt_in, "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
@@ -97,25 +99,27 @@ impl Server {
         if !wanted {
             return Err(Error::new(refusal));
         }
-        self.net.session(token).flags.caching = true;
-        self.net.reply_to(token).ok();
+        caller.session(&mut self.net).flags.caching = true;
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `CLIENT GETREDIR`: the client that is told instead of this one, 0 if it is told itself, -1 if it does not track
     /// keys. O(1).
-    pub(super) fn client_getredir(&mut self, token: Token) -> Result {
+    pub(super) fn client_getredir(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
         let redirection = self.audience.trackers.get(token).map_or(-1, redirection);
-        self.net.reply_to(token).integer(redirection);
+        caller.reply(&mut self.net).integer(redirection);
         Ok(())
     }
 
     /// `CLIENT TRACKINGINFO`: a map of the flags, the client that is told, and the prefixes. O(N) in their number.
-    pub(super) fn client_trackinginfo(&mut self, token: Token) -> Result {
-        let caching = self.net.session(token).flags.caching;
+    pub(super) fn client_trackinginfo(&mut self, caller: &mut Caller<'_>, _: Args<'_>) -> Result {
+        let token = caller.client()?;
+        let caching = caller.session(&mut self.net).flags.caching;
         let tracking = self.audience.trackers.get(token);
         let words = tracking.map_or_else(|| vec!["off"], |tracking| flags(tracking, caching));
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.map(3);
         reply.bulk(b"flags");
         reply.set(words.len());

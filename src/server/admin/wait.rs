@@ -6,6 +6,7 @@ use crate::command::error::{Error, Result};
 use crate::command::waiting::Parking;
 use crate::server::Server;
 use crate::server::audience::acknowledgements::Wanted;
+use crate::server::invoke::Caller;
 use crate::server::persistence::log::State;
 use crate::sys::poller::Token;
 
@@ -28,10 +29,11 @@ impl Server {
     /// `WAIT numreplicas timeout`: blocks until `numreplicas` replicas have acknowledged the connection's writes, at
     /// most `timeout` milliseconds (0: without limit). Replies with the number of replicas. Does not block inside a
     /// transaction. O(1).
-    pub(super) fn wait_for_replicas(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn wait_for_replicas(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let replicas = integer(args.get(1))?;
         let timeout_ms = timeout_ms(self.core.keyspace.moment.unix_ms, args.get(2))?;
-        let offset = self.net.session(token).last_write;
+        let offset = caller.session(&mut self.net).last_write;
         let replicas = u64::try_from(replicas).unwrap_or(0);
         self.await_acknowledgements(token, Wanted { offset, local: None, replicas, timeout_ms });
         Ok(())
@@ -40,7 +42,8 @@ impl Server {
     /// `WAITAOF numlocal numreplicas timeout`: blocks until the connection's writes are synced to the local AOF (if
     /// `numlocal` is 1) and to the AOFs of `numreplicas` replicas, at most `timeout` milliseconds (0: without limit).
     /// Replies with both numbers. Does not block inside a transaction. O(1).
-    pub(super) fn waitaof(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn waitaof(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let token = caller.client()?;
         let local = integer(args.get(1))?;
         if !(0..=1).contains(&local) {
             return Err("ERR value is out of range, value must between 0 and 1".into());
@@ -54,7 +57,7 @@ impl Server {
         if local && self.persistence.log.state() == State::Off {
             return Err(NO_LOG);
         }
-        let offset = self.net.session(token).last_write;
+        let offset = caller.session(&mut self.net).last_write;
         self.await_acknowledgements(token, Wanted { offset, local: Some(local), replicas, timeout_ms });
         Ok(())
     }

@@ -12,8 +12,8 @@ use crate::command::{Args, Command, Context, Origin, Result, Session, Splice};
 use crate::db::{ExpiryPolicy, Propagation, Word};
 use crate::resp::Reply;
 
-/// On whose behalf a command is called, and where its reply goes.
-pub struct Caller<'a> {
+/// What a command of the keyspace is executed with, beside the keyspace.
+pub struct Environment<'a> {
     /// Where the call comes from. If a call of this origin may block, [`Core::wait`] is what it waits for.
     pub origin: Origin,
     /// The connection, or what stands for one.
@@ -34,16 +34,16 @@ impl Core {
         &mut self,
         command: &Command,
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
-        caller: Caller<'_>,
+        environment: Environment<'_>,
         hash: u64,
         args: Args<'_>,
     ) -> Result {
         let hides = self.keyspace.expiry == ExpiryPolicy::Hide;
         if !(hides && command.has(flags::WRITE)) {
-            return self.dispatch(run, caller, hash, args);
+            return self.dispatch(run, environment, hash, args);
         }
         self.keyspace.expiry = ExpiryPolicy::Delete;
-        let outcome = self.dispatch(run, caller, hash, args);
+        let outcome = self.dispatch(run, environment, hash, args);
         self.keyspace.expiry = ExpiryPolicy::Hide;
         outcome
     }
@@ -54,25 +54,25 @@ impl Core {
     pub fn dispatch(
         &mut self,
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
-        caller: Caller<'_>,
+        environment: Environment<'_>,
         hash: u64,
         args: Args<'_>,
     ) -> Result {
         if self.keyspace.journal.wants_calls() {
-            return self.dispatch_and_propagate(run, caller, hash, args);
+            return self.dispatch_and_propagate(run, environment, hash, args);
         }
-        self.invoke(run, caller, hash, args)
+        self.invoke(run, environment, hash, args)
     }
 
     #[inline(always)]
     fn invoke(
         &mut self,
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
-        caller: Caller<'_>,
+        environment: Environment<'_>,
         hash: u64,
         args: Args<'_>,
     ) -> Result {
-        let Caller { origin, session, reply, splices } = caller;
+        let Environment { origin, session, reply, splices } = environment;
         let Core { keyspace, config, wait, .. } = self;
         let wait = origin.may_wait().then_some(wait);
         let mut context = Context { keyspace, origin, session, reply, splices, config, hash, wait };
@@ -86,14 +86,14 @@ impl Core {
     fn dispatch_and_propagate(
         &mut self,
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
-        caller: Caller<'_>,
+        environment: Environment<'_>,
         hash: u64,
         args: Args<'_>,
     ) -> Result {
-        let db = caller.session.db;
+        let db = environment.session.db;
         let before = self.keyspace.counters.dirty;
         let outer = self.keyspace.journal.begin_call();
-        let outcome = self.invoke(run, caller, hash, args);
+        let outcome = self.invoke(run, environment, hash, args);
         let journal = &mut self.keyspace.journal;
         let changed = self.keyspace.counters.dirty != before;
         match journal.end_call(outer) {
@@ -104,7 +104,7 @@ impl Core {
         outcome
     }
 
-    /// Propagates a call in addition to what the current command propagates: with the command's own name, so that the
+    /// Propagates a call that acts on database `db`: with the command's own name, so that the
     /// log can be loaded whatever `rename-command` says then.
     #[inline]
     pub fn propagate_call(&mut self, db: usize, args: Args<'_>) {

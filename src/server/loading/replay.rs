@@ -1,5 +1,4 @@
-//! Replays the commands of a log. [`crate::server::core::dispatch`] executes them like requests, for a session without a
-//! connection.
+//! Replays the commands of a log. [`Server::invoke`] executes them like requests, for a session without a connection.
 //!
 //! The commands of a transaction are kept until its `EXEC`, so an incomplete transaction at the end of a log changes
 //! nothing.
@@ -15,8 +14,7 @@ use crate::command::error::DB_OUT_OF_RANGE;
 use crate::command::table::loadable;
 use crate::command::{Args, Command, CommandNames, Error, Handler, Origin, Places, ServerCommand as C};
 use crate::persist::aof::{ReadError, Reader};
-use crate::resp::{Protocol, Reply};
-use crate::server::core::dispatch::Caller;
+use crate::server::invoke::Caller;
 use crate::server::net::batch::{BATCH, Request};
 use crate::server::{Server, lookup};
 use crate::text::words;
@@ -47,6 +45,29 @@ pub(super) struct Skipped {
 impl Skipped {
     fn new(first: &Command, (path, offset): (&Path, u64)) -> Skipped {
         Skipped { count: 0, name: first.full_name, offset, file: shown(path).to_string() }
+    }
+}
+
+/// Whether a command of a log is executed: one of the keyspace, of functions, and a script with its writes.
+fn changes_data(command: &Command) -> bool {
+    match command.handler {
+        Handler::Keyspace(_) => true,
+        Handler::Server(which) => matches!(
+            which,
+            C::FunctionLoad
+                | C::FunctionDelete
+                | C::FunctionFlush
+                | C::FunctionRestore
+                | C::Eval
+                | C::EvalRo
+                | C::Evalsha
+                | C::EvalshaRo
+                | C::ScriptLoad
+                | C::ScriptFlush
+                | C::Fcall
+                | C::FcallRo
+        ),
+        Handler::Help | Handler::Container => false,
     }
 }
 
@@ -135,30 +156,16 @@ impl Server {
             Ok(command) => command,
             Err(why) => return fail(why),
         };
-        let outcome = match command.handler {
-            Handler::Keyspace(run) => {
-                if loading.replies.len() > KEEP_REPLY {
-                    loading.replies = Vec::new();
-                }
-                loading.replies.clear();
-                let reply = Reply { buf: &mut loading.replies, protocol: Protocol::Resp2 };
-                let session = &mut loading.session;
-                let caller = Caller { origin: Origin::Log, session, reply, splices: None };
-                self.core.dispatch(run, caller, hash, args)
-            }
-            Handler::Server(
-                which @ (C::FunctionLoad | C::FunctionDelete | C::FunctionFlush | C::FunctionRestore),
-            ) => self.apply_to_libraries(which, args, None).map(drop),
-            Handler::Server(
-                which @ (C::Eval | C::EvalRo | C::Evalsha | C::EvalshaRo | C::ScriptLoad | C::ScriptFlush),
-            ) => self.replay_script(which, loading.session.db, command, args),
-            Handler::Server(C::Fcall | C::FcallRo) => self.fcall_for(None, loading.session.db, command, args),
-            Handler::Server(_) | Handler::Help | Handler::Container => {
-                loading.skipped.get_or_insert_with(|| Skipped::new(command, place)).count += 1;
-                Ok(())
-            }
-        };
-        match outcome {
+        if !changes_data(command) {
+            loading.skipped.get_or_insert_with(|| Skipped::new(command, place)).count += 1;
+            return Ok(());
+        }
+        if loading.replies.len() > KEEP_REPLY {
+            loading.replies = Vec::new();
+        }
+        loading.replies.clear();
+        let (session, reply) = (&mut loading.session, &mut loading.replies);
+        match self.invoke(&mut Caller::apart(command, Origin::Log, None, session, reply), hash, args) {
             Ok(()) => Ok(()),
             // Going on would write to the wrong database, or lose data.
             Err(error) if error == DB_OUT_OF_RANGE => Err(format!(
@@ -195,10 +202,7 @@ impl Server {
         command: &'static Command,
         error: &Error,
     ) {
-        let stats = &mut self.core.stats;
-        stats.unexpected_error_replies += 1;
-        stats.command(command.id).failed += 1;
-        stats.count_error(error.code());
+        self.core.stats.unexpected_error_replies += 1;
         loading.failed += 1;
         if loading.failed <= FAILURES_SHOWN {
             self.process.log.warning(format_args!(

@@ -222,11 +222,6 @@ impl Output {
         self.parts_since(mark).next().is_none()
     }
 
-    /// The replies to the client of `mark` since then, without large values.
-    pub fn bytes_since(&self, mark: Mark) -> impl Iterator<Item = &[u8]> {
-        self.parts_since(mark).map(|part| &self.buffer[part])
-    }
-
     /// Bytes of the large values in the replies to the client of `mark` since then.
     pub fn spliced_since(&self, mark: Mark) -> usize {
         if self.splices.is_empty() {

@@ -31,4 +31,8 @@ pub struct Scripts {
     pub spare: Option<Box<run::Room>>,
     /// Where the calls of the running script are not propagated to: bits of [`redis::REPL_ALL`].
     pub withheld: u8,
+    /// The ticks at which the running script began.
+    pub began: u64,
+    /// The time that `TIME` returns to it, in Unix microseconds; set by its first `TIME`, and each time it is resumed.
+    pub now_us: Option<u64>,
 }

@@ -134,8 +134,6 @@ pub struct Run {
     /// The ticks at which it began, and its slice.
     pub began: u64,
     pub slice: u64,
-    /// The time that `TIME` returns to it, in Unix microseconds; set by its first `TIME`, and each time it is resumed.
-    pub now_us: Option<u64>,
     /// The time at which keys expire while it runs.
     pub moment: Moment,
     /// The reply of a call, while it is being read, and whether an error is raised.

@@ -21,12 +21,13 @@ use crate::codec::sha1::hex;
 use crate::command::Args;
 use crate::command::args::integer;
 use crate::command::error::{Error, Result, SYNTAX};
+use crate::command::introspect;
 use crate::config::parse_size;
 use crate::db::{Access, Event, digest};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::cron::PEAK_PERIOD_MS;
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 use crate::text::words::shown;
 use crate::text::{glob, number};
 use crate::types::Entry;
@@ -61,47 +62,46 @@ fn leading_seconds(word: &[u8]) -> Duration {
 
 impl Server {
     /// `DEBUG subcommand …`.
-    pub(super) fn debug(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn debug(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let name = args.get(1).to_ascii_lowercase();
         if let Some(done) = self.debug_switch(&name, args) {
             done?;
-            self.net.reply_to(token).ok();
+            caller.reply(&mut self.net).ok();
             return Ok(());
         }
         match (name.as_slice(), args.len()) {
-            (b"object", 3) => return self.debug_object(token, args.get(2)),
-            (b"sdslen", 3) => return self.debug_sdslen(token, args.get(2)),
-            (b"listpack", 3) => return self.debug_listpack(token, args.get(2)),
-            (b"quicklist", 3 | 4) => return self.debug_quicklist(token, args),
-            (b"htstats", 3..) => return self.debug_htstats(token, args),
-            (b"htstats-key", 3..) => return self.debug_htstats_key(token, args),
+            (b"object", 3) => return self.debug_object(caller, args.get(2)),
+            (b"sdslen", 3) => return self.debug_sdslen(caller, args.get(2)),
+            (b"listpack", 3) => return self.debug_listpack(caller, args.get(2)),
+            (b"quicklist", 3 | 4) => return self.debug_quicklist(caller, args),
+            (b"htstats", 3..) => return self.debug_htstats(caller, args),
+            (b"htstats-key", 3..) => return self.debug_htstats_key(caller, args),
             (b"digest", 2) => {
                 let text = hex(&digest::of_keyspace(&self.core.keyspace));
-                self.net.reply_to(token).simple(&text);
+                caller.reply(&mut self.net).simple(&text);
             }
-            (b"journal", 3) => return self.debug_journal(token, args.get(2)),
-            (b"digest-value", 2..) => self.debug_digest_value(token, args),
-            (b"structsize", 2) => self.debug_structsize(token),
-            (b"populate", 3..=5) => return self.debug_populate(token, args),
-            (b"protocol", 3) => return self.debug_protocol(token, args.get(2)),
-            (b"error", 3) => debug_error(&mut self.net.reply_to(token), args.get(2)),
+            (b"journal", 3) => return self.debug_journal(caller, args.get(2)),
+            (b"digest-value", 2..) => self.debug_digest_value(caller, args),
+            (b"structsize", 2) => self.debug_structsize(caller),
+            (b"populate", 3..=5) => return self.debug_populate(caller, args),
+            (b"protocol", 3) => return self.debug_protocol(caller, args.get(2)),
+            (b"error", 3) => debug_error(&mut caller.reply(&mut self.net), args.get(2)),
             (b"stringmatch-len", 4) => {
                 let matches = glob::matches(args.get(2), args.get(3), false);
-                self.net.reply_to(token).integer(i64::from(matches));
+                caller.reply(&mut self.net).integer(i64::from(matches));
             }
             (b"stringmatch-test", 2) => {
                 self.try_patterns();
-                self.net.reply_to(token).simple("Apparently Redis did not crash: test passed");
+                caller.reply(&mut self.net).simple("Apparently Redis did not crash: test passed");
             }
-            (b"reload", _) => return self.debug_reload(token, args),
-            (b"loadaof", 2) => return self.debug_loadaof(token),
-            (b"client-eviction", 2) => return self.debug_client_eviction(token),
-            (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(token),
+            (b"reload", _) => return self.debug_reload(caller, args),
+            (b"loadaof", 2) => return self.debug_loadaof(caller),
+            (b"client-eviction", 2) => return self.debug_client_eviction(caller),
+            (b"config-rewrite-force-all", 2) => return self.debug_rewrite_all(caller),
             (b"segfault" | b"panic" | b"assert" | b"oom", _) => Self::debug_crash(&name),
             (b"restart" | b"crash-and-recover", _) => return self.debug_restart(&name, args),
             (b"help", 2) => {
-                let command = crate::command::table::lookup(b"debug").expect("DEBUG is in the table");
-                super::reply_help(self, token, command, args);
+                introspect::help(caller.command, args.get(0), &mut caller.reply(&mut self.net));
             }
             _ => {
                 let name = args.get(1);
@@ -117,9 +117,9 @@ impl Server {
 
     /// `DEBUG JOURNAL ON | OFF | TAKE`: keeps what commands change and what they would have propagated, or returns it
     /// and forgets it: an array of `[db, event, key]` and an array of `[db, word, …]`.
-    fn debug_journal(&mut self, token: Token, word: &[u8]) -> Result {
+    fn debug_journal(&mut self, caller: &mut Caller<'_>, word: &[u8]) -> Result {
         if word.eq_ignore_ascii_case(b"take") {
-            let is_recorded = self.audience.reply_with_record(&mut self.net.reply_to(token));
+            let is_recorded = self.audience.reply_with_record(&mut caller.reply(&mut self.net));
             return if is_recorded { Ok(()) } else { Err(Error::new("ERR DEBUG JOURNAL is off")) };
         }
         let on = word.eq_ignore_ascii_case(b"on");
@@ -128,7 +128,7 @@ impl Server {
         }
         self.audience.record(on, self.core.keyspace.journal.stream_mut());
         self.refresh_gate();
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Server {
 
     /// `DEBUG POPULATE count [prefix] [size]`: keys `prefix:0` … with values `value:0` …, cut or padded with zero
     /// bytes to `size`. A key that is there stays as it is.
-    fn debug_populate(&mut self, token: Token, args: Args<'_>) -> Result {
+    fn debug_populate(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         const RANGE: Error = Error::new("ERR value is out of range, must be positive");
         let positive = |i: usize| match integer(args.get(i)) {
             Ok(n) => usize::try_from(n).map_err(|_| RANGE),
@@ -194,7 +194,7 @@ impl Server {
         let count = positive(2)?;
         let prefix = if args.len() > 3 { args.get(3) } else { b"key" };
         let size = if args.len() > 4 { positive(4)? } else { 0 };
-        let db = self.net.session(token).db;
+        let db = caller.session(&mut self.net).db;
         let mut key = Vec::new();
         for i in 0..count {
             key.clear();
@@ -211,13 +211,13 @@ impl Server {
             self.core.keyspace.insert(name, Entry::string(&key, &value, None));
             self.core.keyspace.changed(name, Event::Unnamed, 0);
         }
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 
     /// `DEBUG CLIENT-EVICTION`: how many clients of which sizes may be evicted, and what they take together, as Redis tells
     /// its buckets of clients. O(clients).
-    fn debug_client_eviction(&mut self, token: Token) -> Result {
+    fn debug_client_eviction(&mut self, caller: &mut Caller<'_>) -> Result {
         let ledger = self.net.ledger.as_ref().ok_or(Error::new("ERR maxmemory-clients is disabled."))?;
         let mut buckets = vec![(0, 0); SIZES.len() + 1];
         for bytes in ledger.evictable() {
@@ -238,19 +238,19 @@ impl Server {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "bucket {range}: tot-mem: {total:>10}, clients: {clients}");
         }
-        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
     /// `DEBUG CONFIG-REWRITE-FORCE-ALL`: the configuration file gets a line for every directive.
-    fn debug_rewrite_all(&mut self, token: Token) -> Result {
+    fn debug_rewrite_all(&mut self, caller: &mut Caller<'_>) -> Result {
         let failed = |why: &str| format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}");
         // Without a file Redis hands the system a path that is none, and repeats what it says to that.
         if self.core.config.file.is_none() {
             return Err(failed("Bad address").into());
         }
         self.rewrite_config(true).map_err(|why| failed(&why))?;
-        self.net.reply_to(token).ok();
+        caller.reply(&mut self.net).ok();
         Ok(())
     }
 

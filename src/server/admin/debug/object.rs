@@ -16,23 +16,23 @@ use crate::db::{Access, Key, digest};
 use crate::dict::{self, Position, Ref};
 use crate::persist::rdb;
 use crate::server::Server;
+use crate::server::invoke::Caller;
 use crate::server::net::client::{Client, Query};
-use crate::sys::poller::Token;
 use crate::types::list::Quicklist;
 use crate::types::listpack::Listpack;
 use crate::types::{Block, Encoding, Entry, Kind, hash, set, sorted_set};
 
 impl Server {
-    fn inspected(&mut self, token: Token, key: &[u8]) -> Result<Ref<'_, Entry>> {
-        let (db, hash) = (self.net.session(token).db, self.core.keyspace.hash(key));
+    fn inspected(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result<Ref<'_, Entry>> {
+        let (db, hash) = (caller.session(&mut self.net).db, self.core.keyspace.hash(key));
         let at: Option<Position> = self.core.keyspace.find(Key { db, hash, name: key }, Access::Inspect);
         at.map(|at| self.core.keyspace.db(db).get(at)).ok_or(Error::new("ERR no such key"))
     }
 
     /// `DEBUG OBJECT key`: a line of facts.
-    pub(super) fn debug_object(&mut self, token: Token, key: &[u8]) -> Result {
+    pub(super) fn debug_object(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result {
         let (clock, config) = (self.core.keyspace.moment.clock, self.core.config.clone());
-        let entry = self.inspected(token, key)?;
+        let entry = self.inspected(caller, key)?;
         let mut text = format!(
             "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
             entry.key().as_ptr(),
@@ -45,14 +45,14 @@ impl Server {
         if let Some(list) = entry.container::<Quicklist>() {
             text += &quicklist_facts(list, &config);
         }
-        self.net.reply_to(token).simple(&text);
+        caller.reply(&mut self.net).simple(&text);
         Ok(())
     }
 
     /// `DEBUG SDSLEN key`: lengths, what is allocated beyond them, and the blocks' sizes. The first block is the
     /// entry's, in which a short value lies as well; a value without a block of its own has 0.
-    pub(super) fn debug_sdslen(&mut self, token: Token, key: &[u8]) -> Result {
-        let entry = self.inspected(token, key)?;
+    pub(super) fn debug_sdslen(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result {
+        let entry = self.inspected(caller, key)?;
         if entry.kind() != Kind::String || entry.encoding() == Encoding::Int {
             return Err(Error::new("ERR Not an sds encoded string."));
         }
@@ -64,13 +64,13 @@ impl Server {
             entry.string_len(),
             entry.block().map_or(0, |block| block.capacity() - block.len()),
         );
-        self.net.reply_to(token).simple(&text);
+        caller.reply(&mut self.net).simple(&text);
         Ok(())
     }
 
     /// `DEBUG LISTPACK key`: prints the elements of a packed value to the standard output.
-    pub(super) fn debug_listpack(&mut self, token: Token, key: &[u8]) -> Result {
-        let entry = self.inspected(token, key)?;
+    pub(super) fn debug_listpack(&mut self, caller: &mut Caller<'_>, key: &[u8]) -> Result {
+        let entry = self.inspected(caller, key)?;
         if entry.encoding() != Encoding::Listpack {
             return Err(Error::new("ERR Not a listpack encoded object."));
         }
@@ -79,15 +79,15 @@ impl Server {
             format!("{{total bytes {}}} {{num entries {}}}\n", listpack.bytes().len(), listpack.len());
         push_elements(listpack, &mut text);
         print!("{text}");
-        self.net.reply_to(token).simple("Listpack structure printed on stdout");
+        caller.reply(&mut self.net).simple("Listpack structure printed on stdout");
         Ok(())
     }
 
     /// `DEBUG QUICKLIST key [0 | 1]`: prints the nodes of a large list to the standard output, with 1 their elements,
     /// too.
-    pub(super) fn debug_quicklist(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn debug_quicklist(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let full = args.len() > 3 && leading_number(args.get(3)) != 0;
-        let entry = self.inspected(token, args.get(2))?;
+        let entry = self.inspected(caller, args.get(2))?;
         let Some(list) = entry.container::<Quicklist>() else {
             return Err(Error::new("ERR Not a quicklist encoded object."));
         };
@@ -100,21 +100,21 @@ impl Server {
             }
         });
         print!("{text}");
-        self.net.reply_to(token).simple("Quicklist structure printed on stdout");
+        caller.reply(&mut self.net).simple("Quicklist structure printed on stdout");
         Ok(())
     }
 
     /// `DEBUG DIGEST-VALUE [key …]`: the digest of each key's value, zeroes for a missing one. What has expired but
     /// stands is seen.
-    pub(super) fn debug_digest_value(&mut self, token: Token, args: Args<'_>) {
-        let index = self.net.session(token).db;
+    pub(super) fn debug_digest_value(&mut self, caller: &mut Caller<'_>, args: Args<'_>) {
+        let index = caller.session(&mut self.net).db;
         let db = self.core.keyspace.db(index);
         let digest_of = |key: &[u8]| {
             let at = db.dict().find(self.core.keyspace.hash(key), key);
             at.map_or(Digest::default(), |at| digest::of_value(&db.get(at)))
         };
         let digests: Vec<Digest> = args.iter_from(2).map(digest_of).collect();
-        let mut reply = self.net.reply_to(token);
+        let mut reply = caller.reply(&mut self.net);
         reply.array(digests.len());
         for digest in &digests {
             reply.simple(&hex(digest));
@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// `DEBUG HTSTATS dbid [full]`: figures of a database's table.
-    pub(super) fn debug_htstats(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn debug_htstats(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let index =
             usize::try_from(integer(args.get(2))?).ok().filter(|index| *index < self.core.keyspace.count());
         let db = self.core.keyspace.db(index.ok_or("ERR Out of range database")?);
@@ -135,24 +135,24 @@ impl Server {
         let text = format!(
             "[Dictionary HT]\n{keys}[Expires HT]\nHash table 0 stats (main hash table):\n{expires}\n"
         );
-        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
     /// `DEBUG HTSTATS-KEY key [full]`: figures of the table that a value is.
-    pub(super) fn debug_htstats_key(&mut self, token: Token, args: Args<'_>) -> Result {
-        let entry = self.inspected(token, args.get(2))?;
+    pub(super) fn debug_htstats_key(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let entry = self.inspected(caller, args.get(2))?;
         let Some(stats) = table_stats(&entry) else {
             let text = "ERR The value stored at the specified key is not represented using an hash table";
             return Err(text.into());
         };
         let text = stats.describe(wants_all(args));
-        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 
     /// `DEBUG STRUCTSIZE`: the sizes of what there is one of for each key or each connection.
-    pub(super) fn debug_structsize(&mut self, token: Token) {
+    pub(super) fn debug_structsize(&mut self, caller: &mut Caller<'_>) {
         let text = format!(
             "bits:{} entry:{} block:{} bucket:64 client:{} query:{} ",
             usize::BITS,
@@ -161,7 +161,7 @@ impl Server {
             size_of::<Client>(),
             size_of::<Query>(),
         );
-        self.net.reply_to(token).bulk(text.as_bytes());
+        caller.reply(&mut self.net).bulk(text.as_bytes());
     }
 }
 

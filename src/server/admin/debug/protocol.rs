@@ -3,12 +3,12 @@
 use crate::command::error::{Error, Result};
 use crate::resp::Protocol;
 use crate::server::Server;
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 
 impl Server {
     /// `DEBUG PROTOCOL type`: a reply of each type that the protocol has.
-    pub(super) fn debug_protocol(&mut self, token: Token, kind: &[u8]) -> Result {
-        let mut reply = self.net.reply_to(token);
+    pub(super) fn debug_protocol(&mut self, caller: &mut Caller<'_>, kind: &[u8]) -> Result {
+        let mut reply = caller.reply(&mut self.net);
         match kind.to_ascii_lowercase().as_slice() {
             b"string" => reply.bulk(b"Hello World"),
             b"integer" => reply.integer(12345),

@@ -23,7 +23,7 @@ use crate::command::REDIS_VERSION;
 use crate::command::error::Result;
 use crate::config::BindAddress;
 use crate::server::Server;
-use crate::sys::poller::Token;
+use crate::server::invoke::Caller;
 use crate::sys::{clock, process};
 
 /// A section: its name, whether it is part of plain `INFO`, and its writer.
@@ -63,7 +63,7 @@ const SECTIONS: &[Section] = &[
 
 impl Server {
     /// `INFO [section …]`: text, a line a field. Names of sections in any case and order; unknown ones are ignored. `default`, `all` and `everything` are several at once.
-    pub(super) fn info(&mut self, token: Token, args: Args<'_>) -> Result {
+    pub(super) fn info(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
         let asked = |word: &str| args.iter_from(1).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         let all = asked("all") || asked("everything");
         let default = args.len() == 1 || asked("default");
@@ -82,7 +82,7 @@ impl Server {
                 (section.write)(self, &mut text);
             }
         }
-        self.net.reply_to(token).verbatim(*b"txt", text.as_bytes());
+        caller.reply(&mut self.net).verbatim(*b"txt", text.as_bytes());
         Ok(())
     }
 }

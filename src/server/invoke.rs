@@ -1,0 +1,215 @@
+//! The invocation: how a command is executed, whoever wants it executed.
+//!
+//! ```text
+//!   client ─▶ super::admit   ─┐
+//!   EXEC   ─▶ admitted before ─┤                                  ┌▶ stats, slow log, errors
+//!   script ─▶ super::admit   ─┼▶ invoke: call ─▶ journal ─▶ account ┼▶ monitors
+//!   log    ─▶ super::loading ─┘         │                         └▶ keys that a client tracks
+//!                                       └▶ reply: output of a client, or bytes
+//! ```
+//!
+//! A [`Caller`] says on whose behalf: the origin, the session, and where the reply goes. A command of the server itself
+//! (`CLIENT`, `CONFIG`, …) is a method of [`Server`] that takes the caller; the command table names it. So it works for
+//! a script, too, and touches its client only if it asks for one.
+//!
+//! [`Server::execute`] has a short way for the requests that nothing but the call concerns, made of the same parts.
+
+use super::core::dispatch::Environment;
+use super::net::Net;
+use super::{Server, admin};
+use crate::command::error::{BAD_DATA, Error, Result};
+use crate::command::{Args, Command, Handler, Origin, ServerCommand, Session, flags, introspect};
+use crate::config::LogLevel;
+use crate::persist::rdb::payload;
+use crate::resp::Reply;
+use crate::sys::crash;
+use crate::sys::poller::Token;
+
+/// On whose behalf a command is called, and where its reply goes.
+pub(super) struct Caller<'a> {
+    /// The command.
+    pub command: &'static Command,
+    /// Where the call comes from.
+    pub origin: Origin,
+    /// The client that has sent the request, or begun the script that calls; `None` while a log is loaded.
+    client: Option<Token>,
+    /// The session and the reply of a caller that is not the client itself.
+    own: Option<(&'a mut Session, &'a mut Vec<u8>)>,
+}
+
+impl<'a> Caller<'a> {
+    /// The client `token` calls `command`.
+    pub fn of_client(command: &'static Command, token: Token, origin: Origin) -> Caller<'static> {
+        Caller { command, origin, client: Some(token), own: None }
+    }
+
+    /// A script of `client`, or the loader of a log, calls `command` in a session of its own.
+    pub fn apart(
+        command: &'static Command,
+        origin: Origin,
+        client: Option<Token>,
+        session: &'a mut Session,
+        reply: &'a mut Vec<u8>,
+    ) -> Caller<'a> {
+        Caller { command, origin, client, own: Some((session, reply)) }
+    }
+
+    /// The client on whose behalf the command is called, which is connected.
+    ///
+    /// # Errors
+    /// There is none: a script of a log calls a command that needs a connection.
+    pub fn client(&self) -> Result<Token> {
+        self.client.ok_or(Error::new("ERR This Redis command is not allowed from a script of a log"))
+    }
+
+    /// The client whose output gets the reply, unless that is another's.
+    pub fn direct_client(&self) -> Option<Token> {
+        self.client.filter(|_| self.own.is_none())
+    }
+
+    /// The client, if there is one.
+    pub fn any_client(&self) -> Option<Token> {
+        self.client
+    }
+
+    /// The session in which the command is executed.
+    pub fn session<'s>(&'s mut self, net: &'s mut Net) -> &'s mut Session {
+        match (&mut self.own, self.client) {
+            (Some((session, _)), _) => session,
+            (None, Some(token)) => net.session(token),
+            (None, None) => unreachable!("a caller without a session of its own is a client"),
+        }
+    }
+
+    /// The selected database.
+    pub fn db(&self, net: &Net) -> usize {
+        match (&self.own, self.client) {
+            (Some((session, _)), _) => session.db,
+            (None, client) => client.map_or(0, |token| net.selected_db(token)),
+        }
+    }
+
+    /// The reply, in the protocol of the session.
+    pub fn reply<'s>(&'s mut self, net: &'s mut Net) -> Reply<'s> {
+        match (&mut self.own, self.client) {
+            (Some((session, reply)), _) => Reply { buf: reply, protocol: session.protocol },
+            (None, Some(token)) => net.reply_to(token),
+            (None, None) => unreachable!("a caller without a session of its own is a client"),
+        }
+    }
+
+    /// What a command of the keyspace is executed with; `None` if the client is gone.
+    fn environment<'s>(&'s mut self, net: &'s mut Net) -> Option<Environment<'s>> {
+        let origin = self.origin;
+        if let Some((session, reply)) = &mut self.own {
+            let reply = Reply { buf: reply, protocol: session.protocol };
+            return Some(Environment { origin, session, reply, splices: None });
+        }
+        let token = self.client?;
+        let session = &mut net.clients.get_mut(token)?.session;
+        let (reply, splices) = net.output.writer(token, session.protocol);
+        Some(Environment { origin, session, reply, splices: Some(splices) })
+    }
+}
+
+impl Server {
+    /// Executes an admitted command: calls it and keeps its accounts. `hash` is that of its first key. The reply has been
+    /// written unless an error is returned.
+    pub(super) fn invoke(&mut self, caller: &mut Caller<'_>, hash: u64, args: Args<'_>) -> Result {
+        let outcome = self.call(caller, hash, args);
+        self.account(caller, args, &outcome);
+        if let Some(token) = caller.client {
+            self.remember_keys(token, caller.command, args);
+        }
+        self.show_to_monitors(caller, args);
+        outcome
+    }
+
+    /// Calls the function of a command. What it propagates is in the journal afterwards.
+    pub(super) fn call(&mut self, caller: &mut Caller<'_>, hash: u64, args: Args<'_>) -> Result {
+        let command = caller.command;
+        crash::now_executing(command.id);
+        match command.handler {
+            Handler::Keyspace(run) => match caller.environment(&mut self.net) {
+                Some(environment) => self.core.dispatch_in_mode(command, run, environment, hash, args),
+                None => Ok(()),
+            },
+            Handler::Server(which) => self.call_server(which, caller, args),
+            Handler::Help => {
+                let container = introspect::container_of(command);
+                introspect::help(container, args.get(0), &mut caller.reply(&mut self.net));
+                Ok(())
+            }
+            Handler::Container => unreachable!("it has nothing to call"),
+        }
+    }
+
+    fn call_server(&mut self, which: ServerCommand, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
+        let before = self.core.keyspace.counters.dirty;
+        let outcome = admin::FUNCTIONS[which as usize](self, caller, args);
+        // What others execute (EXEC, EVAL) is propagated by itself.
+        if caller.command.has(flags::WRITE) && self.core.keyspace.counters.dirty != before {
+            self.core.propagate_call(caller.db(&self.net), args);
+        }
+        outcome
+    }
+
+    /// Keeps the accounts of a command that has been called. One that waits has them kept when its wait ends.
+    pub(super) fn account(&mut self, caller: &Caller<'_>, args: Args<'_>, outcome: &Result) {
+        // A log has been executed, and counted, before.
+        if caller.origin != Origin::Log {
+            let ticks = self.core.stopwatch.lap();
+            if self.core.wait.is_some() {
+                self.core.wait_ticks = ticks;
+                return;
+            }
+            self.record(caller, ticks, args);
+        }
+        if let Err(error) = outcome {
+            self.count_failure(caller.command, args, error);
+        }
+    }
+
+    /// Counts a command that took `ticks`.
+    #[inline(always)]
+    pub(super) fn record(&mut self, caller: &Caller<'_>, ticks: u64, args: Args<'_>) {
+        self.core.stats.record(caller.command.id, ticks);
+        if self.core.stopwatch.is_slow(ticks) {
+            self.note_slow_command(caller, ticks, args);
+            self.core.stopwatch.start();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_slow_command(&mut self, caller: &Caller<'_>, ticks: u64, args: Args<'_>) {
+        // What a script calls is not the client's.
+        let client =
+            caller.direct_client().and_then(|token| self.net.clients.get(token));
+        let named = || match client {
+            Some(client) => (client.socket.peer().to_string(), client.session.name().to_vec()),
+            None => (String::new(), Vec::new()),
+        };
+        self.core.note_slow_command(caller.command, args, ticks, named);
+    }
+
+    /// Counts an error that a command has returned.
+    #[cold]
+    fn count_failure(&mut self, command: &Command, args: Args<'_>, error: &Error) {
+        self.core.stats.command(command.id).failed += 1;
+        self.core.stats.count_error(error.code());
+        if *error == BAD_DATA {
+            self.log_refused_payload(args);
+        }
+    }
+
+    /// Logs why a `RESTORE` was refused. Level and text are those of Redis, which test suites search for.
+    fn log_refused_payload(&self, args: Args<'_>) {
+        let log = &self.process.log;
+        if log.is_at(LogLevel::Verbose)
+            && let Some(why) = payload::why_refused(args.get(3), &self.core.keyspace.shapes)
+        {
+            log.verbose(format_args!("Internal error in RDB reading, of the payload of a RESTORE: {why}"));
+        }
+    }
+}
