@@ -4,7 +4,7 @@ use crate::command::args::Args;
 use crate::command::error::{Result, WRONG_TYPE};
 use crate::command::origin::Origin;
 use crate::command::session::Session;
-use crate::command::waiting::{Parking, Wait};
+use crate::command::waiting::{Blocked, Parking, Wait};
 use crate::config::Config;
 use crate::db::{Access, Db, Event, Key, Keyspace, Removal, Word};
 use crate::dict::Position;
@@ -165,7 +165,7 @@ impl Context<'_> {
         match &mut self.wait {
             Some(place) => {
                 **place = Some(Box::new(Parking::Keys(wait)));
-                self.session.flags.waiting = true;
+                self.session.blocked = Some(Blocked::Keys);
             }
             None => wait.null.reply(&mut self.reply),
         }
@@ -176,7 +176,7 @@ impl Context<'_> {
     pub fn reply_when_freed(&mut self) -> bool {
         let Some(place) = &mut self.wait else { return false };
         **place = Some(Box::new(Parking::Freed(self.keyspace.lazy().latest())));
-        self.session.flags.waiting = true;
+        self.session.blocked = Some(Blocked::Freeing);
         true
     }
 

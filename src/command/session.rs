@@ -1,5 +1,6 @@
 //! What a command knows about the connection that sent it.
 
+use crate::command::waiting::Blocked;
 use crate::resp::Protocol;
 
 /// How `EVAL` executes scripts (`SCRIPT DEBUG`).
@@ -33,8 +34,6 @@ pub struct SessionFlags {
     pub no_touch: bool,
     /// `MONITOR`: receives every command.
     pub monitor: bool,
-    /// Its latest request waits, and with it all requests after that.
-    pub waiting: bool,
     /// `MULTI`: requests are queued until `EXEC`, or are those that `EXEC` executes.
     pub transaction: bool,
     /// It has subscriptions, so it is limited to few commands in RESP2.
@@ -77,6 +76,8 @@ pub struct Session {
     pub authenticated: bool,
     /// The end of its last write in the stream of propagated calls.
     pub last_write: u64,
+    /// Why its latest request waits, and with it all requests after that.
+    pub blocked: Option<Blocked>,
     /// The switches.
     pub flags: SessionFlags,
     /// The `id` of the last command's table row, for `CLIENT LIST`.
@@ -107,6 +108,7 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             last_write: 0,
+            blocked: None,
             flags: SessionFlags::default(),
             last_command: None,
             names: None,
@@ -128,7 +130,7 @@ impl Session {
     /// Whether nothing more is executed for it for now, because it is about to be closed or waits.
     #[inline]
     pub fn stops(&self) -> bool {
-        self.is_closing() | self.flags.waiting
+        self.is_closing() | self.blocked.is_some()
     }
 
     /// Bytes of memory that the names take.

@@ -48,6 +48,41 @@ pub struct Wait {
     pub rewritten: Vec<(usize, Vec<u8>)>,
 }
 
+/// Why a client is blocked: nothing of it is executed. Its request, and what it sent after that, are kept.
+///
+/// The one place that says so is [`super::Session::blocked`]. What else is known of the wait is kept where it ends; who needs
+/// all reasons matches them exhaustively.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// Its command waits for keys (`BLPOP`).
+    Keys,
+    /// Its writes lack acknowledgements (`WAIT`, `WAITAOF`).
+    Acknowledgements,
+    /// Its request waits for the end of `CLIENT PAUSE`.
+    Pause,
+    /// Its request waits until keys have been evicted.
+    Memory,
+    /// The reply of its command waits until memory has been freed (`FLUSHALL SYNC`).
+    Freeing,
+    /// Its command does its work in parts (`SUBSCRIBE` of many names).
+    Part,
+    /// Its script takes long.
+    Script,
+}
+
+impl Blocked {
+    /// All reasons.
+    pub const ALL: [Blocked; 7] = [
+        Blocked::Keys,
+        Blocked::Acknowledgements,
+        Blocked::Pause,
+        Blocked::Memory,
+        Blocked::Freeing,
+        Blocked::Part,
+        Blocked::Script,
+    ];
+}
+
 /// Why a request is parked.
 #[derive(Clone, Debug)]
 pub enum Parking {
@@ -62,6 +97,19 @@ pub enum Parking {
     Part(usize),
     /// The script that it has begun takes long; the reply follows when that has ended.
     Script,
+}
+
+impl Parking {
+    /// Why its client is blocked.
+    pub fn reason(&self) -> Blocked {
+        match self {
+            Parking::Keys(_) => Blocked::Keys,
+            Parking::Freed(_) => Blocked::Freeing,
+            Parking::Acknowledged => Blocked::Acknowledgements,
+            Parking::Part(_) => Blocked::Part,
+            Parking::Script => Blocked::Script,
+        }
+    }
 }
 
 /// The timeout of `BLPOP` and the like: seconds, with a fraction; 0 is forever. `now_ms` is Unix time.

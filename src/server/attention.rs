@@ -8,6 +8,7 @@ use super::audience::pause::PauseMode;
 use super::core::redact;
 use super::invoke::Caller;
 use super::net::output::Readers;
+use crate::command::waiting::Blocked;
 use crate::command::{Args, Command, flags};
 use crate::sys::net::Address;
 use crate::sys::poller::Token;
@@ -87,7 +88,7 @@ impl Server {
         self.refresh_gate();
         for token in waiting {
             if let Some(client) = self.net.clients.get_mut(token) {
-                client.session.flags.waiting = false;
+                client.session.blocked = None;
                 self.net.schedule(token);
             }
         }
@@ -108,7 +109,7 @@ impl Server {
         if client.session.flags.monitor {
             return false;
         }
-        client.session.flags.waiting = true;
+        client.session.blocked = Some(Blocked::Pause);
         self.audience.wait_for_end_of_pause(token);
         true
     }

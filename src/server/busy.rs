@@ -18,7 +18,7 @@ use super::net::output::{Held, Mark};
 use super::scripts::run::{End, Kind, Run};
 use super::transactions::Execution;
 use crate::command::Origin;
-use crate::command::waiting::Parking;
+use crate::command::waiting::{Blocked, Parking};
 use crate::sys::clock;
 use crate::sys::poller::{Interest, Poller, Token};
 
@@ -54,7 +54,7 @@ impl Server {
         ));
         self.core.keyspace.journal.stream_mut().suspend_unit();
         self.core.wait = Some(Box::new(Parking::Script));
-        self.net.session(token).flags.waiting = true;
+        self.net.session(token).blocked = Some(Blocked::Script);
         self.suspended =
             Some(Box::new(Suspended { run, token, execution: None, is_masked: false, closes: false }));
         self.refresh_gate();
@@ -154,7 +154,7 @@ impl Server {
         let Suspended { run, token, execution, is_masked, closes } = suspended;
         self.refresh_gate();
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        client.session.flags.waiting = false;
+        client.session.blocked = None;
         let Some(rest) = client.rest.take() else { return };
         client.is_served_now();
         self.deliver_post();

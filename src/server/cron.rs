@@ -218,7 +218,7 @@ impl Server {
                 client.reply_peak.reset_after(period_ms, now);
             }
             let flags = client.session.flags;
-            let may_idle = flags.monitor || flags.waiting || flags.subscribed;
+            let may_idle = flags.monitor || client.session.blocked.is_some() || flags.subscribed;
             if timeout_ms > 0 && now - client.active_ms > timeout_ms && !may_idle {
                 idle.push(token);
             }

@@ -3,6 +3,7 @@
 
 use super::Server;
 use super::core::memory_limit::Room;
+use crate::command::waiting::Blocked;
 use crate::command::{Args, Command, Error, Handler, ServerCommand, flags};
 use crate::sys::poller::Token;
 
@@ -51,17 +52,10 @@ impl Server {
         }
         for token in waiting {
             if let Some(client) = self.net.clients.get_mut(token) {
-                client.session.flags.waiting = false;
+                client.session.blocked = None;
                 self.net.schedule(token);
             }
         }
-    }
-
-    /// Whether `token` was waiting for room; it is no more.
-    pub(super) fn forget_waiting_for_memory(&mut self, token: Token) -> bool {
-        let before = self.waiting_for_memory.len();
-        self.waiting_for_memory.retain(|waiting| *waiting != token);
-        self.waiting_for_memory.len() < before
     }
 
     fn evict(&mut self, db: Option<usize>) {
@@ -121,7 +115,7 @@ impl Server {
         let takes = self.flags_of_call(token, command, args) & flags::DENYOOM != 0 || is_open && !ends_it;
         let room = if takes { self.core.limit.room() } else { Room::Enough };
         if room == Room::Coming {
-            self.net.session(token).flags.waiting = true;
+            self.net.session(token).blocked = Some(Blocked::Memory);
             self.waiting_for_memory.push(token);
         }
         room

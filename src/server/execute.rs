@@ -41,14 +41,16 @@ impl Server {
             let environment = Environment { origin: Origin::Client, session, reply, splices: Some(splices) };
             let outcome = self.core.dispatch(run, environment, hash, args);
             let journal = &mut self.core.keyspace.journal;
-            let caller = Caller::of_client(command, token, Origin::Client);
+            let caller = || Caller::of_client(command, token, Origin::Client);
             if outcome.is_err() | session.stops() | journal.holds_unit(&mut session.last_write) {
-                self.account(&caller, args, &outcome);
+                self.account(&caller(), args, &outcome);
                 self.reply_outcome(token, outcome, start);
                 return self.settle(token);
             }
             let ticks = self.core.stopwatch.lap();
-            self.record(&caller, ticks, args);
+            if self.core.count_command(command, ticks) {
+                self.note_slow_command(&caller(), ticks, args);
+            }
             return false;
         }
         self.execute_carefully(token, found, hash, args)
@@ -89,10 +91,9 @@ impl Server {
             self.invoke_for_client(token, command, hash, args, Origin::Client);
         }
         self.end_caching(token, found);
-        let Some(flags) = self.net.clients.get(token).map(|client| client.session.flags) else {
-            return true;
-        };
-        if !flags.waiting {
+        let Some(client) = self.net.clients.get(token) else { return true };
+        let (flags, is_blocked) = (client.session.flags, client.session.blocked.is_some());
+        if !is_blocked {
             if flags.monitor {
                 self.deliver_feed();
             }

@@ -185,7 +185,7 @@ impl Server {
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let flags = &mut client.session.flags;
-        if flags.waiting || flags.monitor || flags.subscribed {
+        if client.session.blocked.is_some() || flags.monitor || flags.subscribed {
             return self.net.doom(token);
         }
         if client.pending.is_none() && !self.net.output.has_any(token) {
@@ -209,14 +209,8 @@ impl Server {
             if client.session.flags.subscribed {
                 self.end_subscriptions(token);
             }
-            if client.session.flags.waiting
-                && !self.audience.forget_freeing(token)
-                && !self.forget_waiting_for_memory(token)
-                && !self.parts.forget(token)
-                && self.unpark(token).is_none()
-                && self.audience.acknowledgements.remove(token).is_none()
-            {
-                self.audience.leave_pause();
+            if let Some(reason) = client.session.blocked {
+                self.forget_blocked(token, reason);
             }
             // The socket leaves the poller with its descriptor; removing it first spares the next wait a stale event.
             let _ = self.net.poller.remove(client.socket.as_fd());

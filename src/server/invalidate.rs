@@ -21,7 +21,7 @@ pub(super) fn reader(clients: &Clients, token: Token) -> Option<Reader> {
     (!flags.close_now).then_some(Reader {
         protocol: session.protocol,
         subscribed: flags.subscribed,
-        waits: flags.waiting,
+        waits: session.blocked.is_some(),
     })
 }
 
@@ -93,8 +93,9 @@ impl Server {
     #[inline]
     pub(super) fn end_caching(&mut self, token: Token, found: Result<&'static Command, Refusal>) {
         let Some(client) = self.net.clients.get_mut(token) else { return };
+        let is_blocked = client.session.blocked.is_some();
         let flags = &mut client.session.flags;
-        if flags.caching && !flags.transaction && !flags.waiting {
+        if flags.caching && !flags.transaction && !is_blocked {
             let is_client = found.is_ok_and(|command| introspect::container_of(command).name == "client");
             flags.caching = is_client;
         }

@@ -117,6 +117,11 @@ impl Server {
     /// written unless an error is returned.
     pub(super) fn invoke(&mut self, caller: &mut Caller<'_>, hash: u64, args: Args<'_>) -> Result {
         let outcome = self.call(caller, hash, args);
+        // A stale wait would make later errors of all clients be taken for commands that wait.
+        assert!(
+            self.core.wait.is_none() || matches!(caller.origin, Origin::Client | Origin::Exec),
+            "only a client's request, or a script that it began, waits"
+        );
         self.account(caller, args, &outcome);
         if let Some(token) = caller.client {
             self.remember_keys(token, caller.command, args);
@@ -171,26 +176,23 @@ impl Server {
     }
 
     /// Counts a command that took `ticks`.
-    #[inline(always)]
     pub(super) fn record(&mut self, caller: &Caller<'_>, ticks: u64, args: Args<'_>) {
-        self.core.stats.record(caller.command.id, ticks);
-        if self.core.stopwatch.is_slow(ticks) {
+        if self.core.count_command(caller.command, ticks) {
             self.note_slow_command(caller, ticks, args);
-            self.core.stopwatch.start();
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn note_slow_command(&mut self, caller: &Caller<'_>, ticks: u64, args: Args<'_>) {
+    pub(super) fn note_slow_command(&mut self, caller: &Caller<'_>, ticks: u64, args: Args<'_>) {
         // What a script calls is not the client's.
-        let client =
-            caller.direct_client().and_then(|token| self.net.clients.get(token));
+        let client = caller.direct_client().and_then(|token| self.net.clients.get(token));
         let named = || match client {
             Some(client) => (client.socket.peer().to_string(), client.session.name().to_vec()),
             None => (String::new(), Vec::new()),
         };
         self.core.note_slow_command(caller.command, args, ticks, named);
+        self.core.stopwatch.start();
     }
 
     /// Counts an error that a command has returned.

@@ -14,6 +14,7 @@ mod admit;
 mod announce;
 mod attention;
 mod audience;
+mod blocked;
 mod busy;
 mod client_memory;
 mod core;

@@ -16,7 +16,7 @@ use super::Server;
 use super::invoke::Caller;
 use super::net::client::FEW_BLOCKS;
 use crate::command::Origin;
-use crate::command::waiting::Parking;
+use crate::command::waiting::{Blocked, Parking};
 use crate::sys::poller::Token;
 use crate::types::Block;
 
@@ -48,11 +48,14 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Drops the rest of a disconnected client's command. Returns whether there was one.
-    pub fn forget(&mut self, token: Token) -> bool {
-        let before = self.queue.len();
+    /// How many clients' commands do their work in parts.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Drops the rest of a disconnected client's command.
+    pub fn forget(&mut self, token: Token) {
         self.queue.retain(|part| part.token != token);
-        self.queue.len() < before
     }
 }
 
@@ -89,7 +92,7 @@ impl Server {
     pub(super) fn continue_later(&mut self, caller: &mut Caller<'_>, from: usize) {
         debug_assert!(from > 0, "0 is the beginning");
         self.core.wait = Some(Box::new(Parking::Part(from)));
-        caller.session(&mut self.net).flags.waiting = true;
+        caller.session(&mut self.net).blocked = Some(Blocked::Part);
     }
 
     /// Queues a command whose first part is done. Its request is in [`super::net::client::Client::rest`].
@@ -101,7 +104,7 @@ impl Server {
         let Some(Part { token, from, ticks }) = self.parts.queue.pop_front() else { return };
         let Some(client) = self.net.clients.get_mut(token) else { return };
         let Some(rest) = client.rest.take() else { return };
-        client.session.flags.waiting = false;
+        client.session.blocked = None;
         client.is_served_now();
         let start = self.net.output.mark(token);
         self.core.stopwatch.start();

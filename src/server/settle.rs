@@ -195,7 +195,7 @@ impl Server {
             self.core.keyspace.journal.forget(hash, Awaiting::Value);
         }
         if let Some(client) = self.net.clients.get_mut(token) {
-            client.session.flags.waiting = false;
+            client.session.blocked = None;
         }
         Some(parked)
     }
@@ -212,7 +212,7 @@ impl Server {
             self.execute_carefully(token, request.command, request.hash, places.args());
         }
         let Some(client) = self.net.clients.get_mut(token) else { return };
-        if client.session.flags.waiting {
+        if client.session.blocked.is_some() {
             client.rest = Some(rest);
             self.park_again(token, Some(&parked));
         } else {
@@ -242,7 +242,7 @@ impl Server {
             (End::InVain, parked.ticks)
         } else if let Some(waiting) = self.audience.acknowledgements.remove(token) {
             if let Some(client) = self.net.clients.get_mut(token) {
-                client.session.flags.waiting = false;
+                client.session.blocked = None;
             }
             self.persistence.log.wake_when_synced(!self.audience.acknowledgements.is_empty());
             (End::Acknowledged(waiting.wanted), waiting.ticks)
@@ -263,7 +263,7 @@ impl Server {
         {
             self.audience.freeing.pop_front();
             if let Some(client) = self.net.clients.get_mut(token) {
-                client.session.flags.waiting = false;
+                client.session.blocked = None;
                 let ticks = clock::ticks().wrapping_sub(began);
                 self.audience.ended_waits.push(EndedWait { token, end: End::Done, ticks });
             }

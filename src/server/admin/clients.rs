@@ -266,7 +266,7 @@ fn flags(client: &Client, tracking: Option<&Tracking>, touched: bool) -> String 
         (session.monitor, 'O'),
         (session.subscribed, 'P'),
         (session.transaction, 'x'),
-        (session.waiting, 'b'),
+        (client.session.blocked.is_some(), 'b'),
         (tracking.is_some(), 't'),
         (tracking.is_some_and(|tracking| tracking.broken), 'R'),
         (tracking.is_some_and(|tracking| tracking.options.broadcast), 'B'),

@@ -3,7 +3,8 @@
 use crate::command::Args;
 use crate::command::args::integer;
 use crate::command::error::{Error, Result};
-use crate::command::waiting::Parking;
+use crate::command::waiting::{Blocked, Parking};
+use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::audience::acknowledgements::Wanted;
 use crate::server::invoke::Caller;
@@ -25,17 +26,24 @@ fn timeout_ms(now_ms: i64, arg: &[u8]) -> Result<Option<u64>> {
     }
 }
 
+fn reply_acknowledged(reply: &mut Reply<'_>, wanted: &Wanted, local: bool) {
+    if wanted.local.is_some() {
+        reply.array(2);
+        reply.integer(i64::from(local));
+    }
+    reply.integer(0);
+}
+
 impl Server {
     /// `WAIT numreplicas timeout`: blocks until `numreplicas` replicas have acknowledged the connection's writes, at
     /// most `timeout` milliseconds (0: without limit). Replies with the number of replicas. Does not block inside a
     /// transaction. O(1).
     pub(super) fn wait_for_replicas(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
-        let token = caller.client()?;
         let replicas = integer(args.get(1))?;
         let timeout_ms = timeout_ms(self.core.keyspace.moment.unix_ms, args.get(2))?;
         let offset = caller.session(&mut self.net).last_write;
         let replicas = u64::try_from(replicas).unwrap_or(0);
-        self.await_acknowledgements(token, Wanted { offset, local: None, replicas, timeout_ms });
+        self.await_acknowledgements(caller, Wanted { offset, local: None, replicas, timeout_ms });
         Ok(())
     }
 
@@ -43,7 +51,6 @@ impl Server {
     /// `numlocal` is 1) and to the AOFs of `numreplicas` replicas, at most `timeout` milliseconds (0: without limit).
     /// Replies with both numbers. Does not block inside a transaction. O(1).
     pub(super) fn waitaof(&mut self, caller: &mut Caller<'_>, args: Args<'_>) -> Result {
-        let token = caller.client()?;
         let local = integer(args.get(1))?;
         if !(0..=1).contains(&local) {
             return Err("ERR value is out of range, value must between 0 and 1".into());
@@ -58,19 +65,20 @@ impl Server {
             return Err(NO_LOG);
         }
         let offset = caller.session(&mut self.net).last_write;
-        self.await_acknowledgements(token, Wanted { offset, local: Some(local), replicas, timeout_ms });
+        self.await_acknowledgements(caller, Wanted { offset, local: Some(local), replicas, timeout_ms });
         Ok(())
     }
 
-    fn await_acknowledgements(&mut self, token: Token, wanted: Wanted) {
+    fn await_acknowledgements(&mut self, caller: &mut Caller<'_>, wanted: Wanted) {
         let is_reached =
             wanted.replicas == 0 && (wanted.local != Some(true) || self.is_synced(wanted.offset));
-        if is_reached || self.net.session(token).flags.transaction {
-            return self.reply_acknowledged(token, &wanted);
+        if is_reached || !caller.origin.may_wait() {
+            let local = self.is_synced(wanted.offset);
+            return reply_acknowledged(&mut caller.reply(&mut self.net), &wanted, local);
         }
         self.core.wait = Some(Box::new(Parking::Acknowledged));
         self.audience.awaited = Some(wanted);
-        self.net.session(token).flags.waiting = true;
+        caller.session(&mut self.net).blocked = Some(Blocked::Acknowledgements);
     }
 
     /// Whether the AOF is synced up to `offset` of the stream of propagated calls.
@@ -81,12 +89,7 @@ impl Server {
     /// Replies with the acknowledgements so far. The number of replicas is 0, since replication is not supported.
     pub(in crate::server) fn reply_acknowledged(&mut self, token: Token, wanted: &Wanted) {
         let local = self.is_synced(wanted.offset);
-        let mut reply = self.net.reply_to(token);
-        if wanted.local.is_some() {
-            reply.array(2);
-            reply.integer(i64::from(local));
-        }
-        reply.integer(0);
+        reply_acknowledged(&mut self.net.reply_to(token), wanted, local);
     }
 
     /// Unblocks the clients whose writes are synced now.

@@ -67,11 +67,6 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Clients whose latest request waits.
-    pub fn waiting_clients(&self) -> usize {
-        self.waiters.len() + self.acknowledgements.len() + self.pause.waiting_clients() + self.freeing.len()
-    }
-
     /// The monitors, and what they have to be told.
     pub fn monitors(&mut self) -> &mut Monitors {
         &mut self.monitors
@@ -102,11 +97,9 @@ impl Audience {
         self.pause.add(token);
     }
 
-    /// A client that is gone does not wait for memory to be freed. Returns whether it did.
-    pub fn forget_freeing(&mut self, token: Token) -> bool {
-        let before = self.freeing.len();
+    /// A client that is gone does not wait for memory to be freed.
+    pub fn forget_freeing(&mut self, token: Token) {
         self.freeing.retain(|(_, waiting, _)| *waiting != token);
-        self.freeing.len() < before
     }
 
     /// A client that waited for the end of the pause is gone.

@@ -72,7 +72,7 @@ impl Pause {
     }
 
     /// How many clients wait for its end.
-    pub(super) fn waiting_clients(&self) -> usize {
+    pub fn waiting_clients(&self) -> usize {
         self.waiting.len() - self.gone
     }
 

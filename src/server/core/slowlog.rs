@@ -69,6 +69,13 @@ impl SlowLog {
 }
 
 impl Core {
+    /// Counts a command that took `ticks`. Returns whether that is as long as a slow one takes.
+    #[inline(always)]
+    pub fn count_command(&mut self, command: &Command, ticks: u64) -> bool {
+        self.stats.record(command.id, ticks);
+        self.stopwatch.is_slow(ticks)
+    }
+
     /// A command took `ticks`, which is as long as a slow one takes. `client` returns the address and the name of its
     /// client.
     #[cold]

@@ -214,7 +214,7 @@ impl Server {
 
         let clients = levels(|sample| sample.clients);
         let now = self.net.clients.len();
-        let beside = format!("of {}, {} waiting", config.maxclients, self.audience.waiting_clients());
+        let beside = format!("of {}, {} blocked", config.maxclients, self.blocked_clients());
         let chart = Chart { lines: &[line(&clients, "a")], top: 1.0, now: now as f64, text: short };
         html.card("Clients", &now.to_string(), &beside, &chart);
         self.write_busy_charts(html);

@@ -630,6 +630,13 @@ mod tests {
         expected.iter().map(|(slot, text)| (*slot, (*text).to_owned())).collect()
     }
 
+    impl Output {
+        /// The replies to the client of `mark` since then, without large values.
+        fn bytes_since(&self, mark: Mark) -> impl Iterator<Item = &[u8]> {
+            self.parts_since(mark).map(|part| &self.buffer[part])
+        }
+    }
+
     #[test]
     fn without_messages_each_segment_is_sent_by_itself() {
         let mut output = Output::default();

@@ -160,7 +160,7 @@ fn clients(server: &Server, out: &mut String) {
         "maxclients": server.core.config.maxclients,
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
-        "blocked_clients": server.audience.waiting_clients() + server.waiting_for_memory.len(),
+        "blocked_clients": server.blocked_clients(),
         "tracking_clients": server.audience.trackers.totals().clients,
         "clients_in_timeout_table": server.audience.waiters.deadlines() + server.audience.acknowledgements.deadlines(),
         "total_blocking_keys": server.audience.waiters.awaited_keys().0,

@@ -1,0 +1,40 @@
+//! Blocked clients: how many there are, and what a disconnected one leaves behind.
+//!
+//! Why a client is blocked is in its session ([`Blocked`]); what ends the wait is known where that happens (keys, a deadline,
+//! the end of a pause, …). A new reason is a variant of [`Blocked`]; the compiler then asks for its row here.
+
+use super::Server;
+use crate::command::waiting::Blocked;
+use crate::sys::poller::Token;
+
+impl Server {
+    /// How many clients are blocked.
+    pub(super) fn blocked_clients(&self) -> usize {
+        Blocked::ALL.iter().map(|reason| self.blocked_for(*reason)).sum()
+    }
+
+    fn blocked_for(&self, reason: Blocked) -> usize {
+        match reason {
+            Blocked::Keys => self.audience.waiters.len(),
+            Blocked::Acknowledgements => self.audience.acknowledgements.len(),
+            Blocked::Pause => self.audience.pause().waiting_clients(),
+            Blocked::Memory => self.waiting_for_memory.len(),
+            Blocked::Freeing => self.audience.freeing.len(),
+            Blocked::Part => self.parts.len(),
+            Blocked::Script => usize::from(self.is_busy()),
+        }
+    }
+
+    /// A client that was blocked for `reason` is gone.
+    pub(super) fn forget_blocked(&mut self, token: Token, reason: Blocked) {
+        match reason {
+            Blocked::Keys => drop(self.unpark(token)),
+            Blocked::Acknowledgements => drop(self.audience.acknowledgements.remove(token)),
+            Blocked::Pause => self.audience.leave_pause(),
+            Blocked::Memory => self.waiting_for_memory.retain(|waiting| *waiting != token),
+            Blocked::Freeing => self.audience.forget_freeing(token),
+            Blocked::Part => self.parts.forget(token),
+            Blocked::Script => unreachable!("a connection stays until its script has ended"),
+        }
+    }
+}
