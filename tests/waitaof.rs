@@ -90,6 +90,23 @@ fn waitaof_and_wait_do_not_block_in_a_transaction() {
 }
 
 #[test]
+fn wait_does_not_block_in_a_script_and_later_errors_are_replied() {
+    let server = start("no");
+    let (mut client, mut other) = (server.client(), server.client());
+    client.ok("SET k v");
+    let called = |n: &str| format!("return {{redis.call('WAIT', {n}, 0), redis.call('WAIT', {n}, 0) + 1}}");
+    for n in ["1", "0", "7"] {
+        let reply = client.call(&["EVAL", &called(n), "0"]);
+        let counts: Vec<i64> = reply.elements().iter().map(Value::integer).collect();
+        assert_eq!(counts, [0, 1], "WAIT {n} 0");
+    }
+    for client in [&mut client, &mut other] {
+        assert!(client.run("LPUSH k 1").text().starts_with("WRONGTYPE"));
+        assert_eq!(client.run("EXEC").text(), "ERR EXEC without MULTI");
+    }
+}
+
+#[test]
 fn a_timeout_or_client_unblock_replies_with_the_acknowledgements_so_far() {
     let server = start("no");
     let (mut client, mut other) = (server.client(), server.client());

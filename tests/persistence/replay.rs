@@ -508,9 +508,10 @@ fn evalsha_in_an_old_log_is_executed() {
 }
 
 #[test]
-fn a_log_with_publish_is_loaded_and_its_messages_are_not_delivered() {
+fn a_log_with_publish_and_wait_is_loaded_and_its_messages_are_not_delivered() {
     let server = load_old_log(&[
         &["EVAL", "local n = redis.call('PUBLISH', 'c', 'm') redis.call('SET', 'n', n)", "0"],
+        &["EVAL", "redis.call('WAIT', 1, 0) redis.call('SET', 'waited', 'v')", "0"],
         &["PUBLISH", "c", "m"],
         &["MULTI"],
         &["SPUBLISH", "c", "m"],
@@ -522,6 +523,7 @@ fn a_log_with_publish_is_loaded_and_its_messages_are_not_delivered() {
     let mut client = server.client();
     assert_eq!(client.info_number("unexpected_error_replies"), 0, "{}", server.log());
     assert_eq!(client.run("GET n").text(), "1");
+    assert_eq!(client.run("GET waited").text(), "v");
     assert_eq!(client.run("GET after").text(), "v");
     if !subject_is_redis() {
         let says = "3 commands of the append only file that change no data were skipped, the first one 'publish' at offset";
