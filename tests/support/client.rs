@@ -94,9 +94,15 @@ impl Client {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         let mut chunk = vec![0; 65536];
-        let got = match &mut self.stream {
-            Stream::Tcp(s) => s.read(&mut chunk),
-            Stream::Unix(s) => s.read(&mut chunk),
+        // With a timeout, a read also ends when the process was stopped and goes on.
+        let got = loop {
+            let got = match &mut self.stream {
+                Stream::Tcp(s) => s.read(&mut chunk),
+                Stream::Unix(s) => s.read(&mut chunk),
+            };
+            if !got.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+                break got;
+            }
         };
         let got = got.map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => {
