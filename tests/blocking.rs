@@ -641,3 +641,28 @@ fn thousands_of_clients_wait_at_once_and_each_is_served_in_its_turn() {
     assert!(got.iter().enumerate().all(|(place, element)| place / 50 == element / 50), "{got:?}");
     assert_eq!(other.run("EXISTS shared").integer(), 0);
 }
+
+#[test]
+fn a_swap_that_brings_an_expired_key_leaves_it_where_a_client_waits_for_it() {
+    for (command, fill) in
+        [("BLPOP k 0", "SET k x"), ("BLPOP k 0", "RPUSH k x"), ("BZPOPMIN k 0", "ZADD k 1 x")]
+    {
+        let server = Server::start("--enable-debug-command yes");
+        let (mut waiting, mut control) = (server.client(), server.client());
+        control.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+        waiting.send(&command.split(' ').collect::<Vec<_>>()).expect("sent");
+        control.wait_for_info("blocked_clients", |clients| clients == 1);
+        control.ok("SELECT 1");
+        control.run(fill);
+        control.run("PEXPIRE k 20");
+        // Expires later; looking it up shows that the time of the other is over, and does not delete that.
+        control.ok("SET last x PX 20");
+        eventually("both have expired", || control.run("GET last").is_null().then_some(()));
+        control.ok("SWAPDB 0 1");
+        control.ok("SELECT 0");
+        assert_eq!(control.run("DBSIZE").integer(), 1, "{command} {fill}");
+        assert_eq!(control.info_number("blocked_clients"), 1, "{command} {fill}");
+        assert_eq!(control.run("EXISTS k").integer(), 0);
+        assert_eq!(control.info_number("expired_keys"), 2, "{command} {fill}");
+    }
+}

@@ -20,7 +20,7 @@ use super::net::batch::Rest;
 use super::parts::WATCHED;
 use crate::command::waiting::Parking;
 use crate::command::{Error, Origin};
-use crate::db::{Access, Awaiting, Framing};
+use crate::db::{Awaiting, Framing};
 use crate::sys::clock;
 use crate::sys::poller::Token;
 use crate::types::Kind;
@@ -111,34 +111,30 @@ impl Server {
 
     /// Serves the clients that wait for keys that are ready, until no such key is left.
     ///
-    /// The clock is read first: a key made by a long unit may have expired since.
+    /// The clock is read before the first client is served: a key made by a long unit may have expired since. Its kind is
+    /// that at the time of the unit, as in Redis, so that the command served then finds it expired and deletes it.
     fn serve_ready(&mut self) {
         let mut has_read_clock = false;
         while let Some(place) = self.audience.waiters.next_ready() {
-            if !has_read_clock {
-                self.core.read_clock();
-                has_read_clock = true;
-            }
             let mut after = None;
             loop {
                 let kind = self.kind_of_ready(place.0, &place.1);
                 let Some((ticket, token)) = self.audience.waiters.next_of(&place, after, kind) else { break };
                 after = Some(ticket);
+                if !std::mem::replace(&mut has_read_clock, true) {
+                    self.core.read_clock();
+                }
                 self.serve(token);
                 self.notify(Framing::Together, Some(token));
             }
         }
     }
 
-    /// The kind of the value of a ready key. Deletes the key if it has expired.
-    fn kind_of_ready(&mut self, db: usize, name: &[u8]) -> Option<Kind> {
-        let keyspace = &mut self.core.keyspace;
-        let found = keyspace.find(keyspace.key(db, name), Access::Inspect);
-        let kind = found.map(|at| keyspace.db(db).get(at).kind());
-        if keyspace.journal.is_unsettled() {
-            self.notify(Framing::Together, None);
-        }
-        kind
+    /// The kind of the value of a ready key. A key that has expired counts as deleted, but stays, as in Redis: `SWAPDB`
+    /// makes keys ready that nobody has looked up.
+    fn kind_of_ready(&self, db: usize, name: &[u8]) -> Option<Kind> {
+        let keyspace = &self.core.keyspace;
+        keyspace.kind_of(keyspace.key(db, name))
     }
 
     /// The request of a client that waits for keys has just been kept in [`super::net::client::Client::rest`]: registers
