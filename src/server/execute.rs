@@ -27,7 +27,6 @@ impl Server {
     ) -> bool {
         let Some(client) = self.net.clients.get_mut(token) else { return true };
         let session = &mut client.session;
-        let start = self.net.output.mark(token);
         if let Ok(command) = found
             && let Handler::Keyspace(run) = command.handler
             && command.accepts(args.len())
@@ -44,7 +43,7 @@ impl Server {
             let caller = || Caller::of_client(command, token, Origin::Client);
             if outcome.is_err() | session.stops() | journal.holds_unit(&mut session.last_write) {
                 self.account(&caller(), args, &outcome);
-                self.reply_outcome(token, outcome, start);
+                self.reply_outcome(token, outcome);
                 return self.settle(token);
             }
             let ticks = self.core.stopwatch.lap();
@@ -118,13 +117,16 @@ impl Server {
     ) {
         let start = self.net.output.mark(token);
         let outcome = self.invoke(&mut Caller::of_client(command, token, origin), hash, args);
-        self.reply_outcome(token, outcome, start);
+        debug_assert!(
+            outcome.is_ok() || self.net.output.is_empty_since(start),
+            "an error comes instead of a reply"
+        );
+        self.reply_outcome(token, outcome);
     }
 
-    /// Writes the error of a call, if it has one. Its reply would have begun at `start`.
-    fn reply_outcome(&mut self, token: Token, outcome: Result<(), Error>, start: Mark) {
+    /// Writes the error of a call, if it has one.
+    fn reply_outcome(&mut self, token: Token, outcome: Result<(), Error>) {
         if let Err(error) = outcome {
-            debug_assert!(self.net.output.is_empty_since(start), "an error comes instead of a reply");
             self.net.reply_to(token).error(error.text());
         }
     }

@@ -75,8 +75,13 @@ impl Core {
         let Environment { origin, session, reply, splices } = environment;
         let Core { keyspace, config, wait, .. } = self;
         let wait = origin.may_wait().then_some(wait);
+        let before = reply.buf.len();
         let mut context = Context { keyspace, origin, session, reply, splices, config, hash, wait };
         let outcome = run(&mut context, args);
+        debug_assert!(
+            outcome.is_ok() || context.reply.buf.len() == before,
+            "an error comes instead of a reply"
+        );
         self.keyspace.assert_declared();
         outcome
     }
