@@ -58,10 +58,11 @@ impl Core {
         hash: u64,
         args: Args<'_>,
     ) -> Result {
+        let Environment { origin, session, reply, splices } = environment;
         if self.keyspace.journal.wants_calls() {
-            return self.dispatch_and_propagate(run, environment, hash, args);
+            return self.dispatch_and_propagate(run, origin, session, reply.buf, splices, hash, args);
         }
-        self.invoke(run, environment, hash, args)
+        self.invoke(run, Environment { origin, session, reply, splices }, hash, args)
     }
 
     #[inline(always)]
@@ -86,15 +87,22 @@ impl Core {
         outcome
     }
 
-    /// [`Core::dispatch`] while calls are listened to.
+    /// [`Core::dispatch`] while calls are listened to. The environment comes in parts: as one, it would be written to the
+    /// stack by every request, whether or not it gets here.
+    #[expect(clippy::too_many_arguments, reason = "see above")]
     #[inline(never)]
     fn dispatch_and_propagate(
         &mut self,
         run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result,
-        environment: Environment<'_>,
+        origin: Origin,
+        session: &mut Session,
+        buf: &mut Vec<u8>,
+        splices: Option<&mut Vec<Splice>>,
         hash: u64,
         args: Args<'_>,
     ) -> Result {
+        let reply = Reply { buf, protocol: session.protocol };
+        let environment = Environment { origin, session, reply, splices };
         let db = environment.session.db;
         let before = self.keyspace.counters.dirty;
         let outer = self.keyspace.journal.begin_call();
